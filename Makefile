@@ -1,0 +1,31 @@
+# make run         try it: broker, CouchDB and agent on this machine, every command sent once, then Ctrl-C ends it
+# make run ONCE=1  the same, but exit at the end: 0 if every step passed
+# make test        everything, over a real RabbitMQ and with Python's oslo.messaging
+
+CARGO ?= cargo
+.PHONY: run test lint fmt deps build venv
+.NOTPARALLEL:
+
+run: deps build
+	@$(CARGO) run --quiet -p trove-couchdb-tests --bin tour -- $(if $(filter-out 0,$(ONCE)),--once)
+
+# `cargo test`, not nextest: the tests of one binary share a RabbitMQ node (tests/src/rabbitmq.rs).
+test: deps venv build
+	$(CARGO) test --workspace --no-fail-fast
+	@echo "make test: everything passed"
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+fmt:
+	$(CARGO) fmt --all
+
+deps:
+	@tests/scripts/deps.sh
+
+build:
+	$(CARGO) build -p trove-couchdb-agent
+
+venv:
+	@tests/scripts/venv.sh

@@ -1,0 +1,138 @@
+//! Builds the agent from its settings and runs it until a signal comes. Nothing else constructs.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    bootstrap::Bootstrap,
+    config::{CouchSettings, Settings},
+    couch::{AdminLogin, Client, Couch, Hasher, Health, Iterations, Limits, Policy},
+    dispatch::Dispatcher,
+    handlers::Handlers,
+    status::{self, Heartbeat, Link, Notify},
+    transport::Transport,
+};
+
+/// Casts of our own that may wait for the broker.
+const OUTBOX: usize = 16;
+
+/// CouchDB is looked at so many times in one interval of the heartbeat, so that a change is told soon.
+const PROBES_PER_INTERVAL: u32 = 3;
+
+/// Why the agent could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No signal handler.
+    #[error("the signals can't be handled")]
+    Signals(#[source] std::io::Error),
+    /// No HTTP client.
+    #[error("the HTTP client can't be made")]
+    Http(#[source] reqwest::Error),
+}
+
+/// Runs the agent until SIGTERM or SIGINT, and at most the grace period longer.
+pub async fn run(settings: Settings) -> Result<(), StartError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let settings = Arc::new(settings);
+    let stopping = CancellationToken::new();
+    let (transport, mut background) = build(&settings, &stopping)?;
+    let mut transport = tokio::spawn(transport.run());
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = &mut transport => warn!("The transport ended by itself."),
+    }
+    let grace = settings.rpc.shutdown_grace;
+    info!(
+        grace_s = grace.as_secs(),
+        "Stopping: what runs is finished, the rest is handed back."
+    );
+    Notify::stopping();
+    stopping.cancel();
+    if !transport.is_finished() && time::timeout(grace, &mut transport).await.is_err() {
+        warn!("The grace period is over; the broker will deliver again what is not finished.");
+    }
+    background.shutdown().await;
+    info!("Stopped.");
+    Ok(())
+}
+
+/// Puts the parts together. The tasks that only accompany the transport run already.
+fn build(
+    settings: &Arc<Settings>,
+    stopping: &CancellationToken,
+) -> Result<(Transport, JoinSet<()>), StartError> {
+    let mut background = JoinSet::new();
+    let (admin_writer, admin) = watch::channel(AdminLogin::Pending("not asked yet".to_owned()));
+    let (health_writer, health) =
+        watch::channel(Health::NoLogin("CouchDB has not been asked yet".to_owned()));
+    let (link_writer, link) = watch::channel(Link::Down(String::new()));
+    let (outbox, posted) = mpsc::channel(OUTBOX);
+
+    let couchdb = &settings.couchdb;
+    let client = Client::new(&couchdb.url, limits(couchdb)).map_err(StartError::Http)?;
+    let hasher = Hasher::new(Iterations {
+        sha256: couchdb.sha256_iterations,
+        sha1: couchdb.sha1_iterations,
+    });
+    let bootstrap = Bootstrap::new(
+        couchdb.clone(),
+        client.clone(),
+        hasher.clone(),
+        admin_writer,
+        stopping.clone(),
+    );
+    background.spawn(bootstrap.run());
+
+    let policy = Policy::new(&couchdb.ignore_users, &couchdb.ignore_dbs);
+    let couch = Arc::new(Couch::new(client, admin.clone(), hasher, policy));
+    let every = (settings.heartbeat.interval / PROBES_PER_INTERVAL).max(Duration::from_millis(100));
+    background.spawn(status::probe_for_ever(
+        Arc::clone(&couch),
+        admin,
+        every,
+        health_writer,
+    ));
+    let heartbeat = Heartbeat {
+        settings: settings.heartbeat.clone(),
+        state_dir: settings.guest.state_dir.clone(),
+        health: health.clone(),
+        link: link.clone(),
+        outbox,
+    };
+    background.spawn(heartbeat.run());
+    background.spawn(Notify { health, link }.run());
+
+    let handlers = Handlers::new(couch, couchdb.data_dir.clone());
+    let dispatcher = Arc::new(Dispatcher::new(
+        handlers,
+        settings.rpc.max_concurrent,
+        stopping.clone(),
+    ));
+    let transport = Transport::new(
+        Arc::clone(settings),
+        dispatcher,
+        posted,
+        link_writer,
+        stopping.clone(),
+    );
+    Ok((transport, background))
+}
+
+fn limits(settings: &CouchSettings) -> Limits {
+    Limits {
+        connect: settings.connect_timeout,
+        request: settings.request_timeout,
+        connections: settings.max_connections,
+    }
+}

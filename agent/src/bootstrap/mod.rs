@@ -1,0 +1,222 @@
+//! The way to an `os_admin` login, and back to it when it was lost.
+//!
+//! [`Bootstrap::run`] is one task for the life of the agent and the only writer of [`AdminLogin`]: it looks at
+//! the disk and the server, does the one step that [`state::next`] names, and looks again. Once there is a
+//! login it watches whether CouchDB still takes it.
+
+mod credentials;
+mod ini;
+mod observe;
+pub mod state;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::watch, time};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+pub use credentials::CredentialsError;
+
+use crate::{
+    config::CouchSettings,
+    couch::{AdminLogin, Client, CouchError, Hasher, Login},
+};
+use observe::Life;
+use state::Step;
+
+/// How often an absent server is looked for.
+const SERVER_WAIT: Duration = Duration::from_millis(500);
+
+/// How long a verdict stands before everything is looked at anew, unless the operator changes something before.
+/// Together with one try for each look this stays far below CouchDB's lockout (5 wrong passwords in 5 minutes).
+const VERDICT_WAIT: Duration = Duration::from_secs(600);
+
+/// How often a standing verdict is checked for a change on the disk, and a login for a refusal.
+const WATCH: Duration = Duration::from_secs(2);
+
+/// Why a step did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// The credentials file.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The ini file.
+    #[error("the ini file {path} can't be read or written: {source}")]
+    Ini {
+        /// The file.
+        path: String,
+        /// The system's own words.
+        source: std::io::Error,
+    },
+    /// CouchDB.
+    #[error(transparent)]
+    Couch(#[from] CouchError),
+    /// CouchDB refused the configured bootstrap administrator.
+    #[error("CouchDB refuses the configured bootstrap_admin {0:?}; correct its name or password")]
+    BootstrapAdminRefused(String),
+    /// `_users` stays unguarded.
+    #[error(
+        "CouchDB made no _design/_auth in _users; until it does, anybody could store what they like there"
+    )]
+    NoAuthDesign,
+    /// The runtime is shutting down.
+    #[error("the agent is stopping")]
+    Stopping,
+    /// A state that only the operator can leave.
+    #[error("{0}")]
+    Stuck(&'static str),
+}
+
+/// The task.
+#[derive(Debug)]
+pub struct Bootstrap {
+    settings: CouchSettings,
+    client: Client,
+    hasher: Hasher,
+    admin: watch::Sender<AdminLogin>,
+    stopping: CancellationToken,
+}
+
+impl Bootstrap {
+    /// A bootstrap that has looked at nothing yet.
+    pub fn new(
+        settings: CouchSettings,
+        client: Client,
+        hasher: Hasher,
+        admin: watch::Sender<AdminLogin>,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self {
+            settings,
+            client,
+            hasher,
+            admin,
+            stopping,
+        }
+    }
+
+    /// Gets a login, watches it, and gets it again, until the agent stops.
+    pub async fn run(self) {
+        let stopping = self.stopping.clone();
+        tokio::select! {
+            () = stopping.cancelled() => {}
+            () = self.for_ever() => {}
+        }
+    }
+
+    async fn for_ever(self) {
+        let mut life = Life::default();
+        let mut shown = String::new();
+        loop {
+            let result = self.step(&mut life).await;
+            let wait = match result {
+                Ok(Some(login)) => {
+                    info!("CouchDB is bootstrapped; the agent works as os_admin.");
+                    shown.clear();
+                    self.admin.send_replace(AdminLogin::Ready(Arc::clone(&login)));
+                    self.until_refused(&login).await;
+                    error!("CouchDB refuses os_admin's password, which it took before.");
+                    life = Life::default();
+                    life.refused();
+                    continue;
+                }
+                Ok(None) => continue,
+                Err(failed) => {
+                    let text = failed.to_string();
+                    let wait = wait_after(&failed);
+                    if text != shown {
+                        warn!(reason = text, "No os_admin login on CouchDB yet.");
+                        shown.clone_from(&text);
+                        self.admin.send_replace(match wait {
+                            Some(_) => AdminLogin::Pending(text),
+                            None => AdminLogin::Stuck(text),
+                        });
+                    }
+                    wait
+                }
+            };
+            match wait {
+                Some(wait) => time::sleep(wait).await,
+                None => self.until_changed(&mut life).await,
+            }
+        }
+    }
+
+    /// One step; a login when there is nothing left to do.
+    async fn step(&self, life: &mut Life) -> Result<Option<Arc<Login>>, BootstrapError> {
+        let seen = self.look(life).await?;
+        let step = state::next(&seen);
+        if step != Step::AwaitServer {
+            info!(?step, "Bootstrap.");
+        }
+        match step {
+            Step::WriteCredentials => self.write_credentials(life).await?,
+            Step::InstallIni => self.install_ini(life).await?,
+            Step::AwaitServer => {
+                life.server_was_down();
+                return Err(BootstrapError::Couch(life.why_down()));
+            }
+            Step::EndParty => self.end_party(life).await?,
+            Step::AskBootstrapAdmin => self.ask_bootstrap_admin(life).await?,
+            Step::CreateOsAdmin => self.create_os_admin(life).await?,
+            Step::Login => self.log_in(life).await?,
+            Step::EnsureDatabases => {
+                let login = life.login().ok_or(BootstrapError::Stopping)?;
+                self.ensure_databases(&login).await?;
+                return Ok(Some(login));
+            }
+            Step::AwaitRestart => {
+                return Err(BootstrapError::Stuck(
+                    "os_admin's hash is in CouchDB's local.d, but the running server doesn't have it: restart CouchDB",
+                ));
+            }
+            Step::Blocked => {
+                return Err(BootstrapError::Stuck(
+                    "CouchDB has an administrator already and the agent has no way to become one: configure \
+                 couchdb.bootstrap_admin, or couchdb.local_ini_dir and restart CouchDB, or restore the \
+                 credentials file",
+                ));
+            }
+            Step::Misfit => {
+                return Err(BootstrapError::Stuck(
+                    "CouchDB has an os_admin whose password is not the credentials file's: restore the file, or set \
+                 os_admin's password in CouchDB to the file's, or remove os_admin from CouchDB's [admins]",
+                ));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn until_refused(&self, login: &Login) {
+        while !login.was_refused() {
+            time::sleep(WATCH).await;
+        }
+    }
+
+    /// Waits until the operator did something, CouchDB went away, or a good while has passed.
+    async fn until_changed(&self, life: &mut Life) {
+        let before = self.fingerprint().await;
+        let deadline = time::Instant::now() + VERDICT_WAIT;
+        loop {
+            time::sleep(WATCH).await;
+            let now = self.fingerprint().await;
+            if now != before || time::Instant::now() > deadline {
+                *life = Life::default();
+                return;
+            }
+        }
+    }
+}
+
+/// How long to wait, or `None` to wait for a change.
+fn wait_after(error: &BootstrapError) -> Option<Duration> {
+    match error {
+        BootstrapError::Couch(CouchError::LoginRefused | CouchError::LockedOut)
+        | BootstrapError::BootstrapAdminRefused(_)
+        | BootstrapError::Stuck(_) => None,
+        BootstrapError::Credentials(_) | BootstrapError::Ini { .. } => Some(WATCH),
+        BootstrapError::Couch(_) | BootstrapError::NoAuthDesign | BootstrapError::Stopping => {
+            Some(SERVER_WAIT)
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Bootstrap's eyes and hands: what [`super::state`] decides on, and the steps that it names.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use serde_json::Value;
+use tokio::{task, time};
+use trove_couchdb_protocol::Secret;
+
+use super::{
+    Bootstrap, BootstrapError, credentials,
+    ini::AdminIni,
+    state::{BootstrapAdmin, File, Ini, LoginTried, Seen, Server},
+};
+use crate::couch::{
+    ConfigRoot, CouchError, Login, Method, Resource, ServerAdmin, ServerVersion, SystemDatabase, config_root,
+};
+
+/// CouchDB needs up to five seconds to guard a new `_users`.
+const AUTH_DESIGN_WAIT: Duration = Duration::from_secs(30);
+const AUTH_DESIGN_POLL: Duration = Duration::from_millis(250);
+
+/// Rounds for the one password that has 256 random bits.
+const OS_ADMIN_SHA1_ITERATIONS: u32 = 10;
+
+/// What one life of the agent, or of the server, has learned.
+#[derive(Debug, Default)]
+pub(super) struct Life {
+    password: Option<Secret>,
+    login: Option<Arc<Login>>,
+    tried: Option<bool>,
+    sees_os_admin: Option<bool>,
+    down: Option<CouchError>,
+}
+
+impl Life {
+    /// The login that was accepted.
+    pub(super) fn login(&self) -> Option<Arc<Login>> {
+        self.login.clone()
+    }
+
+    /// A server that comes back may have another configuration.
+    pub(super) fn server_was_down(&mut self) {
+        (self.tried, self.login, self.sees_os_admin) = (None, None, None);
+    }
+
+    /// The file's password was refused, and isn't to be tried again.
+    pub(super) fn refused(&mut self) {
+        (self.tried, self.login) = (Some(false), None);
+    }
+
+    /// Why the server did not answer.
+    pub(super) fn why_down(&self) -> CouchError {
+        self.down
+            .clone()
+            .unwrap_or(CouchError::NotBootstrapped("CouchDB is down".to_owned()))
+    }
+}
+
+/// Changes when the operator touches the credentials or the ini file, or when CouchDB goes away.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fingerprint {
+    credentials: Option<std::time::SystemTime>,
+    ini: Option<std::time::SystemTime>,
+    server_is_up: bool,
+}
+
+impl Bootstrap {
+    /// Looks at everything that decides.
+    pub(super) async fn look(&self, life: &mut Life) -> Result<Seen, BootstrapError> {
+        let path = self.settings.credentials_file.clone();
+        life.password = blocking(move || credentials::load(&path)).await??;
+        let server = self.look_at_server(life).await?;
+        Ok(Seen {
+            file: if life.password.is_some() {
+                File::Valid
+            } else {
+                File::Missing
+            },
+            server,
+            login: match life.tried {
+                None => LoginTried::No,
+                Some(true) => LoginTried::Accepted,
+                Some(false) => LoginTried::Refused,
+            },
+            bootstrap_admin: match (&self.settings.bootstrap_admin, life.sees_os_admin) {
+                (None, _) => BootstrapAdmin::None,
+                (Some(_), None) => BootstrapAdmin::Unasked,
+                (Some(_), Some(true)) => BootstrapAdmin::SeesOsAdmin,
+                (Some(_), Some(false)) => BootstrapAdmin::SeesNoOsAdmin,
+            },
+            ini: self.look_at_ini(life).await?,
+        })
+    }
+
+    async fn look_at_server(&self, life: &mut Life) -> Result<Server, BootstrapError> {
+        match self
+            .client
+            .send(None, Method::GET, &Resource::Session, None)
+            .await
+        {
+            Ok(session) => {
+                let roles = session["userCtx"]["roles"].as_array();
+                let party = roles.is_some_and(|roles| roles.iter().any(|role| role == "_admin"));
+                Ok(if party { Server::Party } else { Server::Closed })
+            }
+            // require_valid_user: nobody gets in without a password.
+            Err(CouchError::LoginRefused) => Ok(Server::Closed),
+            Err(error @ CouchError::Unreachable { .. }) => {
+                life.down = Some(error);
+                Ok(Server::Down)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn look_at_ini(&self, life: &Life) -> Result<Ini, BootstrapError> {
+        let Some(directory) = &self.settings.local_ini_dir else {
+            return Ok(Ini::NoDirectory);
+        };
+        let Some(password) = life.password.clone() else {
+            return Ok(Ini::Wanting);
+        };
+        let ini = AdminIni::in_directory(directory);
+        let path = ini.path().to_owned();
+        let holds = blocking(move || ini.holds(&password)).await?;
+        Ok(if holds.map_err(ini_error(&path))? {
+            Ini::Installed
+        } else {
+            Ini::Wanting
+        })
+    }
+
+    /// What a waiting operator may change.
+    pub(super) async fn fingerprint(&self) -> Fingerprint {
+        let modified = |path: &Path| {
+            std::fs::metadata(path)
+                .and_then(|metadata| metadata.modified())
+                .ok()
+        };
+        let welcome = self
+            .client
+            .send(None, Method::GET, &Resource::Session, None)
+            .await;
+        Fingerprint {
+            credentials: modified(&self.settings.credentials_file),
+            ini: self
+                .settings
+                .local_ini_dir
+                .as_deref()
+                .and_then(|directory| modified(AdminIni::in_directory(directory).path())),
+            server_is_up: !matches!(welcome, Err(CouchError::Unreachable { .. })),
+        }
+    }
+
+    pub(super) async fn write_credentials(&self, life: &mut Life) -> Result<(), BootstrapError> {
+        let path = self.settings.credentials_file.clone();
+        life.password = Some(blocking(move || credentials::generate(&path)).await??);
+        Ok(())
+    }
+
+    pub(super) async fn install_ini(&self, life: &mut Life) -> Result<(), BootstrapError> {
+        let (Some(directory), Some(password)) = (&self.settings.local_ini_dir, life.password.clone()) else {
+            return Ok(());
+        };
+        let ini = AdminIni::in_directory(directory);
+        let path = ini.path().to_owned();
+        let installed = blocking(move || ini.install(&password, OS_ADMIN_SHA1_ITERATIONS)).await?;
+        Ok(installed.map_err(ini_error(&path))?)
+    }
+
+    pub(super) async fn end_party(&self, life: &mut Life) -> Result<(), BootstrapError> {
+        let (version, config) = self.server(None).await?;
+        self.set_os_admin(None, version, &config, life).await
+    }
+
+    pub(super) async fn ask_bootstrap_admin(&self, life: &mut Life) -> Result<(), BootstrapError> {
+        let Some(login) = self.bootstrap_login() else {
+            return Ok(());
+        };
+        let (_, config) = self.as_bootstrap_admin(self.server(Some(&login)).await)?;
+        let resource = Resource::Admin(&config, ServerAdmin::OsAdmin);
+        let answer = self.client.send(Some(&login), Method::GET, &resource, None).await;
+        life.sees_os_admin = Some(match answer.map_err(BootstrapError::from) {
+            Ok(_) => true,
+            Err(BootstrapError::Couch(CouchError::NotFound(_))) => false,
+            Err(error) => self.as_bootstrap_admin(Err(error))?,
+        });
+        Ok(())
+    }
+
+    pub(super) async fn create_os_admin(&self, life: &mut Life) -> Result<(), BootstrapError> {
+        let Some(login) = self.bootstrap_login() else {
+            return Ok(());
+        };
+        let (version, config) = self.as_bootstrap_admin(self.server(Some(&login)).await)?;
+        self.set_os_admin(Some(&login), version, &config, life).await?;
+        life.sees_os_admin = Some(true);
+        life.tried = None;
+        Ok(())
+    }
+
+    /// A ready hash: CouchDB would hash a plain password some time after it answered.
+    async fn set_os_admin(
+        &self,
+        login: Option<&Login>,
+        version: ServerVersion,
+        config: &ConfigRoot,
+        life: &Life,
+    ) -> Result<(), BootstrapError> {
+        let Some(password) = &life.password else {
+            return Ok(());
+        };
+        let hash = self
+            .hasher
+            .hash(password, version)
+            .await
+            .ok_or(BootstrapError::Stopping)?;
+        let resource = Resource::AdminHash(config, ServerAdmin::OsAdmin);
+        let value = Value::from(hash.admin_value());
+        self.client
+            .send(login, Method::PUT, &resource, Some(&value))
+            .await?;
+        Ok(())
+    }
+
+    /// Tries the file's password, once.
+    pub(super) async fn log_in(&self, life: &mut Life) -> Result<(), BootstrapError> {
+        let Some(password) = &life.password else {
+            return Ok(());
+        };
+        let login = Login::new(ServerAdmin::OsAdmin.as_str(), password);
+        match self
+            .client
+            .send(Some(&login), Method::GET, &Resource::Session, None)
+            .await
+        {
+            Ok(session) => {
+                let roles = session["userCtx"]["roles"].as_array();
+                let is_admin = roles.is_some_and(|roles| roles.iter().any(|role| role == "_admin"));
+                life.tried = Some(is_admin);
+                life.login = is_admin.then(|| Arc::new(login));
+                Ok(())
+            }
+            Err(CouchError::LoginRefused) => {
+                life.refused();
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A fresh node has neither database, and an unguarded `_users` lets an admin's slip become a server admin.
+    pub(super) async fn ensure_databases(&self, login: &Login) -> Result<(), BootstrapError> {
+        for system in [SystemDatabase::Users, SystemDatabase::Replicator] {
+            match self
+                .client
+                .send(Some(login), Method::PUT, &Resource::System(system), None)
+                .await
+            {
+                Ok(_) | Err(CouchError::Exists) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let deadline = time::Instant::now() + AUTH_DESIGN_WAIT;
+        loop {
+            match self
+                .client
+                .send(Some(login), Method::GET, &Resource::UsersAuthDesign, None)
+                .await
+            {
+                Ok(_) => break,
+                Err(CouchError::NotFound(_)) if time::Instant::now() < deadline => {
+                    time::sleep(AUTH_DESIGN_POLL).await;
+                }
+                Err(CouchError::NotFound(_)) => return Err(BootstrapError::NoAuthDesign),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if self.settings.require_valid_user {
+            let (version, config) = self.server(Some(login)).await?;
+            let resource = Resource::RequireValidUser(&config, version.require_valid_user_section());
+            self.client
+                .send(Some(login), Method::PUT, &resource, Some(&Value::from("true")))
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn server(&self, login: Option<&Login>) -> Result<(ServerVersion, ConfigRoot), BootstrapError> {
+        let welcome = self
+            .client
+            .send(login, Method::GET, &Resource::Welcome, None)
+            .await?;
+        let version = ServerVersion::from_welcome(welcome)?;
+        Ok((version, config_root(&self.client, login, version).await?))
+    }
+
+    fn bootstrap_login(&self) -> Option<Login> {
+        let (name, password) = self.settings.bootstrap_admin.as_ref()?;
+        Some(Login::new(name, password))
+    }
+
+    fn as_bootstrap_admin<T>(&self, result: Result<T, BootstrapError>) -> Result<T, BootstrapError> {
+        result.map_err(|error| match (error, &self.settings.bootstrap_admin) {
+            (BootstrapError::Couch(CouchError::LoginRefused), Some((name, _))) => {
+                BootstrapError::BootstrapAdminRefused(name.clone())
+            }
+            (error, _) => error,
+        })
+    }
+}
+
+fn ini_error(path: &Path) -> impl FnOnce(std::io::Error) -> BootstrapError {
+    let path = path.display().to_string();
+    move |source| BootstrapError::Ini { path, source }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, BootstrapError> {
+    task::spawn_blocking(work)
+        .await
+        .map_err(|_| BootstrapError::Stopping)
+}

@@ -1,0 +1,234 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A disk and a server, as far as bootstrap is concerned. Passwords are numbers.
+#[derive(Debug, Clone, PartialEq)]
+struct World {
+    file: Option<u32>,
+    ini: Option<u32>,
+    ini_directory: bool,
+    bootstrap_admin: bool,
+    /// `[admins]`: os_admin's password, and whether there is anybody else.
+    os_admin: Option<u32>,
+    others: bool,
+    running: bool,
+    /// 3.x does not start without an administrator.
+    needs_admin: bool,
+    passwords_made: u32,
+}
+
+/// What one life of the agent knows.
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    login: LoginTried,
+    asked: bool,
+}
+
+const FRESH: Life = Life {
+    login: LoginTried::No,
+    asked: false,
+};
+
+impl World {
+    fn server(&self) -> Server {
+        match (self.running, self.os_admin.is_some() || self.others) {
+            (false, _) => Server::Down,
+            (true, true) => Server::Closed,
+            (true, false) => Server::Party,
+        }
+    }
+
+    fn seen(&self, life: Life) -> Seen {
+        Seen {
+            file: if self.file.is_some() {
+                File::Valid
+            } else {
+                File::Missing
+            },
+            server: self.server(),
+            login: life.login,
+            bootstrap_admin: match (self.bootstrap_admin, life.asked, self.os_admin) {
+                (false, _, _) => BootstrapAdmin::None,
+                (true, false, _) => BootstrapAdmin::Unasked,
+                (true, true, None) => BootstrapAdmin::SeesNoOsAdmin,
+                (true, true, Some(_)) => BootstrapAdmin::SeesOsAdmin,
+            },
+            ini: match (self.ini_directory, self.ini) {
+                (false, _) => Ini::NoDirectory,
+                (true, ini) if ini.is_some() && ini == self.file => Ini::Installed,
+                (true, _) => Ini::Wanting,
+            },
+        }
+    }
+
+    /// Does a step; false if nothing can change any more by itself.
+    fn act(&mut self, step: Step, life: &mut Life) -> bool {
+        match step {
+            Step::WriteCredentials => {
+                assert!(self.file.is_none(), "a password is never replaced");
+                self.passwords_made += 1;
+                self.file = Some(self.passwords_made);
+            }
+            Step::InstallIni => self.ini = self.file,
+            // The operator, or systemd, starts CouchDB.
+            Step::AwaitServer | Step::AwaitRestart => {
+                if self.ini.is_some() {
+                    self.os_admin = self.ini;
+                }
+                self.running = !self.needs_admin || self.os_admin.is_some() || self.others;
+                life.login = LoginTried::No;
+                life.asked = false;
+                return self.running;
+            }
+            Step::AskBootstrapAdmin => life.asked = true,
+            Step::EndParty => {
+                assert_eq!(self.server(), Server::Party);
+                self.os_admin = self.file;
+            }
+            Step::CreateOsAdmin => {
+                assert!(self.os_admin.is_none(), "another os_admin is never overwritten");
+                self.os_admin = self.file;
+                life.login = LoginTried::No;
+            }
+            Step::Login => {
+                assert_eq!(life.login, LoginTried::No, "one try only");
+                life.login = if self.os_admin == self.file && self.file.is_some() {
+                    LoginTried::Accepted
+                } else {
+                    LoginTried::Refused
+                };
+            }
+            Step::EnsureDatabases | Step::Blocked | Step::Misfit => return false,
+        }
+        true
+    }
+}
+
+/// Runs to the end, dying and starting anew after the steps that `deaths` names. The last step is the verdict.
+fn run(world: &mut World, deaths: &[bool]) -> Step {
+    let mut life = FRESH;
+    let mut deaths = deaths.iter();
+    for _ in 0..100 {
+        let step = next(&world.seen(life));
+        if !world.act(step, &mut life) {
+            return step;
+        }
+        if deaths.next().copied().unwrap_or(false) {
+            life = FRESH;
+        }
+    }
+    panic!("bootstrap goes round in circles: {world:?}");
+}
+
+fn party() -> World {
+    World {
+        file: None,
+        ini: None,
+        ini_directory: false,
+        bootstrap_admin: false,
+        os_admin: None,
+        others: false,
+        running: true,
+        needs_admin: false,
+        passwords_made: 0,
+    }
+}
+
+#[test]
+fn an_admin_party_ends_with_the_files_password() {
+    let mut world = party();
+    assert_eq!(run(&mut world, &[]), Step::EnsureDatabases);
+    assert_eq!(
+        (world.file, world.os_admin, world.passwords_made),
+        (Some(1), Some(1), 1)
+    );
+}
+
+#[test]
+fn a_3x_server_is_helped_to_its_start() {
+    let mut world = World {
+        running: false,
+        needs_admin: true,
+        ini_directory: true,
+        ..party()
+    };
+    assert_eq!(run(&mut world, &[]), Step::EnsureDatabases);
+    assert_eq!((world.ini, world.os_admin), (Some(1), Some(1)));
+}
+
+#[test]
+fn a_bootstrap_admin_makes_os_admin_without_a_wrong_login() {
+    let mut world = World {
+        others: true,
+        bootstrap_admin: true,
+        ..party()
+    };
+    assert_eq!(run(&mut world, &[]), Step::EnsureDatabases);
+    assert_eq!(world.os_admin, Some(1));
+}
+
+#[test]
+fn a_closed_server_without_a_way_in_leaves_no_file() {
+    let mut world = World {
+        others: true,
+        ..party()
+    };
+    assert_eq!(run(&mut world, &[]), Step::Blocked);
+    assert_eq!(world.file, None);
+    let mut world = World {
+        os_admin: Some(9),
+        bootstrap_admin: true,
+        ..party()
+    };
+    assert_eq!(run(&mut world, &[]), Step::Misfit);
+    assert_eq!((world.file, world.os_admin), (None, Some(9)));
+}
+
+#[test]
+fn a_file_that_fits_no_more_is_reported_and_kept() {
+    for bootstrap_admin in [false, true] {
+        let mut world = World {
+            file: Some(7),
+            os_admin: Some(8),
+            bootstrap_admin,
+            ..party()
+        };
+        assert_eq!(run(&mut world, &[]), Step::Misfit);
+        assert_eq!(
+            (world.file, world.os_admin, world.passwords_made),
+            (Some(7), Some(8), 0)
+        );
+    }
+}
+
+proptest! {
+    /// Whatever the world is like and wherever the agent is killed: it comes to the same verdict, makes at most
+    /// one password, and never one that replaces another.
+    #[test]
+    fn killing_changes_nothing(
+        ini_directory in any::<bool>(), bootstrap_admin in any::<bool>(), others in any::<bool>(),
+        file in prop::option::of(90_u32..92), os_admin in prop::option::of(90_u32..92), running in any::<bool>(),
+        deaths in prop::collection::vec(any::<bool>(), 40),
+    ) {
+        let before = World {
+            file, os_admin, ini_directory, others, running, ini: None, needs_admin: true, passwords_made: 0,
+            // A bootstrap administrator is an administrator.
+            bootstrap_admin: bootstrap_admin && others,
+        };
+        let mut calm = before.clone();
+        let mut killed = before.clone();
+        let verdict = run(&mut calm, &[]);
+        prop_assert_eq!(verdict, run(&mut killed, &deaths));
+        prop_assert_eq!(&calm, &killed);
+        prop_assert!(calm.passwords_made <= 1);
+        if verdict == Step::EnsureDatabases {
+            prop_assert_eq!(calm.os_admin, calm.file);
+        }
+        if file.is_some() {
+            prop_assert_eq!(calm.file, file);
+        }
+    }
+}

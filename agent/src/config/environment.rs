@@ -1,0 +1,103 @@
+//! The environment layer: `TROVE_COUCHDB_<SECTION>__<KEY>`, for containers and one-off trials.
+//!
+//! The variables are handed in, never read from the process, so tests need no global state. An empty variable
+//! counts as not set, because an `EnvironmentFile=` cannot remove one.
+
+use std::ffi::OsString;
+
+use super::error::ConfigError;
+use super::fragment::Fragment;
+use super::keys::{self, ENVIRONMENT_PREFIX, Key};
+
+/// Reads every variable that starts with [`ENVIRONMENT_PREFIX`]; other variables are not ours to judge.
+pub(super) fn read(variables: &[(OsString, OsString)]) -> Result<Fragment, ConfigError> {
+    let mut fragment = Fragment::default();
+    for (name, value) in variables {
+        let Some((name, rest)) = name
+            .to_str()
+            .and_then(|name| Some((name, name.strip_prefix(ENVIRONMENT_PREFIX)?)))
+        else {
+            continue;
+        };
+        let origin = format!("environment variable {name}");
+        let dotted = rest.replacen("__", ".", 1).to_lowercase();
+        let Some(key) = keys::find(&dotted) else {
+            let nearest = keys::nearest(&dotted).map(Key::environment_variable);
+            return Err(ConfigError::UnknownKey {
+                origin,
+                key: dotted,
+                nearest,
+            });
+        };
+        let text = value.to_str().ok_or_else(|| {
+            ConfigError::invalid(
+                key,
+                &origin,
+                "is not UTF-8",
+                "write it in UTF-8, or set it in the TOML file",
+            )
+        })?;
+        if !text.is_empty() {
+            fragment.read(key, &origin, text)?;
+        }
+    }
+    Ok(fragment)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::ffi::OsStringExt;
+
+    use ::config::{Source, ValueKind};
+
+    use super::*;
+
+    fn read_one(name: &str, value: &str) -> Result<Fragment, ConfigError> {
+        read(&[(name.into(), value.into())])
+    }
+
+    #[test]
+    fn a_variable_names_section_and_key() {
+        let fragment = read_one("TROVE_COUCHDB_COUCHDB__IGNORE_DBS", "a, b").unwrap();
+        let value = &fragment.collect().unwrap()["couchdb.ignore_dbs"];
+        assert_eq!(value.kind, ValueKind::from(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(
+            value.origin(),
+            Some("environment variable TROVE_COUCHDB_COUCHDB__IGNORE_DBS")
+        );
+    }
+
+    #[test]
+    fn empty_variables_and_those_of_others_are_passed_over() {
+        for (name, value) in [
+            ("TROVE_COUCHDB_RPC__MAX_CONCURRENT", ""),
+            ("PATH", "/bin"),
+            ("TROVE_X", "1"),
+        ] {
+            assert!(
+                read_one(name, value).unwrap().collect().unwrap().is_empty(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_variable_is_an_error_that_names_the_nearest() {
+        let error = read_one("TROVE_COUCHDB_GUEST__IDD", "x").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "environment variable TROVE_COUCHDB_GUEST__IDD: there is no key \"guest.idd\"; \
+             did you mean \"TROVE_COUCHDB_GUEST__ID\"?"
+        );
+    }
+
+    #[test]
+    fn a_value_that_is_not_utf8_is_refused_without_being_shown() {
+        let value = OsString::from_vec(b"pl\xffanted".to_vec());
+        let error = read(&[("TROVE_COUCHDB_GUEST__ENCRYPTION_KEY".into(), value)])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("not UTF-8") && !error.contains("anted"), "{error}");
+    }
+}

@@ -1,0 +1,143 @@
+//! Puts the layers together: which files are read, and who outranks whom.
+//!
+//! The `config` crate does the merging, so precedence is the order in which [`layers`] lists the fragments.
+//! One thing comes on top: options in the query of the `transport_url` outrank the option they name, because
+//! oslo.messaging has it so (`_drivers/common.py`, `ConfigOptsProxy`) and the control plane uses the same URL.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use ::config::{Config, Source};
+
+use super::environment;
+use super::error::ConfigError;
+use super::fragment::Fragment;
+use super::inputs::Inputs;
+use super::keys;
+use super::oslo_files::{self, RABBIT_GROUP};
+use super::settings::broker::parse_url;
+use super::toml_file;
+
+/// Our own configuration file, read if it exists and no other is named.
+pub const DEFAULT_CONFIG_FILE: &str = "/etc/trove-couchdb-agent/agent.toml";
+
+/// Where Trove injects its files (`injected_config_location`), read if it exists and no other is named.
+pub const DEFAULT_OSLO_DIR: &str = "/etc/trove/conf.d";
+
+/// Where to read the configuration from, as the command line says.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// Our own TOML file; must exist if given.
+    pub config_file: Option<PathBuf>,
+    /// oslo.config files, in order; must exist.
+    pub oslo_files: Vec<PathBuf>,
+    /// Directories of oslo.config files, read after `oslo_files`; must exist. None: [`DEFAULT_OSLO_DIR`].
+    pub oslo_dirs: Vec<PathBuf>,
+    /// The values of the command line itself.
+    pub overrides: Vec<Override>,
+}
+
+/// A key set on the command line.
+#[derive(Debug, Clone)]
+pub struct Override {
+    /// The key, as `section.name`.
+    pub key: &'static str,
+    /// The option that set it, such as `--state-dir`.
+    pub option: &'static str,
+    /// Its value, in the text form of the environment.
+    pub text: String,
+}
+
+/// Reads and merges all layers.
+pub(super) fn read(sources: &Sources, environment: &[(OsString, OsString)]) -> Result<Inputs, ConfigError> {
+    let (mut layers, warnings) = layers(sources, environment)?;
+    if let Some(query) = transport_url_query(&merge(&layers, environment)?)? {
+        layers.push(query);
+    }
+    let mut inputs = merge(&layers, environment)?;
+    inputs.warnings = warnings;
+    Ok(inputs)
+}
+
+/// The layers from lowest to highest precedence, and what the operator should hear about them.
+fn layers(
+    sources: &Sources,
+    environment: &[(OsString, OsString)],
+) -> Result<(Vec<Fragment>, Vec<String>), ConfigError> {
+    let own = sources.config_file.as_deref();
+    let own = toml_file::read(own.unwrap_or(Path::new(DEFAULT_CONFIG_FILE)), own.is_some())?;
+    let default_dir = PathBuf::from(DEFAULT_OSLO_DIR);
+    let oslo_dirs = match sources.oslo_dirs.as_slice() {
+        [] if default_dir.exists() => std::slice::from_ref(&default_dir),
+        named => named,
+    };
+    let layers = vec![
+        Fragment::defaults()?,
+        own.fragment,
+        oslo_files::read(&sources.oslo_files, oslo_dirs)?,
+        environment::read(environment)?,
+        command_line(&sources.overrides)?,
+    ];
+    Ok((layers, own.warning.into_iter().collect()))
+}
+
+fn command_line(overrides: &[Override]) -> Result<Fragment, ConfigError> {
+    let mut fragment = Fragment::default();
+    for Override {
+        key: name,
+        option,
+        text,
+    } in overrides
+    {
+        let origin = format!("command line option {option}");
+        let Some(key) = keys::find(name) else {
+            return Err(ConfigError::UnknownKey {
+                origin,
+                key: (*name).to_owned(),
+                nearest: None,
+            });
+        };
+        fragment.read(key, &origin, text)?;
+    }
+    Ok(fragment)
+}
+
+fn merge(layers: &[Fragment], environment: &[(OsString, OsString)]) -> Result<Inputs, ConfigError> {
+    let mut builder = Config::builder();
+    for layer in layers {
+        builder = builder.add_source(layer.clone());
+    }
+    let home = environment
+        .iter()
+        .find(|(name, _)| name == "HOME")
+        .map(|(_, home)| PathBuf::from(home));
+    match builder.build().and_then(|merged| merged.collect()) {
+        Ok(merged) => Ok(Inputs::new(merged, home)),
+        Err(error) => Err(ConfigError::Layers {
+            problem: error.to_string(),
+        }),
+    }
+}
+
+/// The options that the query of the transport URL sets. Names we do not read are somebody else's.
+fn transport_url_query(inputs: &Inputs) -> Result<Option<Fragment>, ConfigError> {
+    let broker = inputs.section("broker");
+    let Some(url) = broker.text("transport_url")? else {
+        return Ok(None);
+    };
+    // Whether the URL is any good is for the broker's settings to say.
+    let Ok(url) = parse_url(&url) else {
+        return Ok(None);
+    };
+    let mut fragment = Fragment::default();
+    for (name, text) in &url.query {
+        if let Some(key) = keys::all().find(|key| key.oslo.contains(&(RABBIT_GROUP, name.as_str()))) {
+            let origin = format!(
+                "query option {name} of the transport URL from {}",
+                broker.origin("transport_url")
+            );
+            fragment.read(key, &origin, text)?;
+        }
+    }
+    Ok(Some(fragment))
+}

@@ -1,0 +1,328 @@
+//! `[broker]`: the connection to RabbitMQ, and the flags of everything declared there.
+//!
+//! Durable, auto-delete, quorum and ttl must equal the control plane's own `[oslo_messaging_rabbit]`, or RabbitMQ
+//! refuses the second declaration of the same queue with 406 (PROTOCOL.md section 1). That is why Trove's file
+//! outranks ours, and why the names and defaults are those of oslo.messaging 18.3.1
+//! (`_drivers/impl_rabbit.py`, `_drivers/amqp.py`; deprecated names from 12.13.0 and 14.4.0).
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use trove_couchdb_protocol::transport_url::TransportUrl;
+
+use crate::config::error::ConfigError;
+use crate::config::inputs::Section;
+use crate::config::keys::{Key, Kind};
+use crate::config::oslo_files::RABBIT_GROUP as RABBIT;
+
+/// AMQP 0-9-1 writes exchange and queue names as short strings.
+const MAX_NAME: usize = 255;
+
+pub(in crate::config) const KEYS: &[Key] = &[
+    Key::new(
+        "broker.transport_url",
+        Kind::Secret,
+        "Where RabbitMQ is: rabbit://USER:PASSWORD@HOST:PORT[,USER:PASSWORD@HOST2:PORT2]/VHOST. Required; the \
+         control plane's trove-guestagent.conf has it. Options in its query outrank the keys they name.",
+    )
+    .oslo(&[("DEFAULT", "transport_url")]),
+    Key::new(
+        "broker.control_exchange",
+        Kind::Text,
+        "The topic exchange that commands come through; must equal the control plane's (devstack: trove).",
+    )
+    .default("openstack")
+    .oslo(&[("DEFAULT", "control_exchange")]),
+    Key::new("broker.conductor_queue", Kind::Text, "The queue that trove-conductor reads status reports from.")
+        .default("trove-conductor")
+        .oslo(&[("DEFAULT", "conductor_queue")]),
+    Key::new(
+        "broker.durable_queues",
+        Kind::Flag,
+        "Declare the exchange and the guest's queues durable; must equal the control plane's.",
+    )
+    .default("false")
+    .oslo(&[(RABBIT, "amqp_durable_queues")]),
+    Key::new(
+        "broker.auto_delete",
+        Kind::Flag,
+        "Declare the exchange and the guest's queues auto-delete; must equal the control plane's.",
+    )
+    .default("false")
+    .oslo(&[(RABBIT, "amqp_auto_delete"), ("DEFAULT", "amqp_auto_delete")]),
+    Key::new(
+        "broker.quorum_queue",
+        Kind::Flag,
+        "Declare the guest's queues as quorum queues (durable by nature); must equal the control plane's.",
+    )
+    .default("false")
+    .oslo(&[(RABBIT, "rabbit_quorum_queue")]),
+    Key::new("broker.quorum_delivery_limit", Kind::Count, "x-delivery-limit of quorum queues; 0 declares none.")
+        .default("0")
+        .oslo(&[(RABBIT, "rabbit_quorum_delivery_limit")]),
+    Key::new(
+        "broker.quorum_max_memory_length",
+        Kind::Count,
+        "x-max-in-memory-length of quorum queues, in messages; 0 declares none.",
+    )
+    .default("0")
+    .oslo(&[(RABBIT, "rabbit_quorum_max_memory_length"), (RABBIT, "rabbit_quroum_max_memory_length")]),
+    Key::new(
+        "broker.quorum_max_memory_bytes",
+        Kind::Count,
+        "x-max-in-memory-bytes of quorum queues; 0 declares none.",
+    )
+    .default("0")
+    .oslo(&[(RABBIT, "rabbit_quorum_max_memory_bytes"), (RABBIT, "rabbit_quroum_max_memory_bytes")]),
+    Key::new(
+        "broker.transient_quorum_queue",
+        Kind::Flag,
+        "Declare the fanout exchange durable and its queue as a quorum queue; must equal the control plane's.",
+    )
+    .default("false")
+    .oslo(&[(RABBIT, "rabbit_transient_quorum_queue")]),
+    Key::new(
+        "broker.transient_queues_ttl",
+        Kind::Seconds,
+        "x-expires of the fanout queue; 0 declares none.",
+    )
+    .default("1800")
+    .oslo(&[(RABBIT, "rabbit_transient_queues_ttl")]),
+    Key::new(
+        "broker.stream_fanout",
+        Kind::Flag,
+        "The control plane declares fanout queues as streams. Trove sends no fanout messages, so the agent then \
+         leaves them alone.",
+    )
+    .default("false")
+    .oslo(&[(RABBIT, "rabbit_stream_fanout")]),
+    Key::new(
+        "broker.ha_queues",
+        Kind::Flag,
+        "Declare queues with x-ha-policy=all, for RabbitMQ before 3.0; must equal the control plane's.",
+    )
+    .default("false")
+    .oslo(&[(RABBIT, "rabbit_ha_queues"), ("DEFAULT", "rabbit_ha_queues")]),
+    Key::new(
+        "broker.prefetch",
+        Kind::Count,
+        "How many unacknowledged commands the broker hands out. 0, oslo's \"unlimited\", would let a backlog fill \
+         the memory: it is refused here and passed over in Trove's files.",
+    )
+    .default("64")
+    .oslo(&[(RABBIT, "rabbit_qos_prefetch_count")])
+    .oslo_blank("0"),
+    Key::new("broker.login_method", Kind::Text, "The SASL mechanism: AMQPLAIN or PLAIN.")
+        .default("AMQPLAIN")
+        .oslo(&[(RABBIT, "rabbit_login_method"), ("DEFAULT", "rabbit_login_method")]),
+    Key::new(
+        "broker.heartbeat",
+        Kind::Count,
+        "The connection counts as dead when nothing came for so many seconds; 0 turns AMQP heartbeats off.",
+    )
+    .default("60")
+    .oslo(&[(RABBIT, "heartbeat_timeout_threshold")]),
+    Key::new("broker.connect_timeout", Kind::Seconds, "How long one attempt to connect to one host may take.")
+        .default("10"),
+    Key::new("broker.reconnect_min", Kind::Seconds, "The first pause between attempts to connect; it doubles.")
+        .default("0.5")
+        .oslo(&[(RABBIT, "rabbit_retry_interval")]),
+    Key::new("broker.reconnect_max", Kind::Seconds, "The longest pause between attempts to connect.")
+        .default("30")
+        .oslo(&[(RABBIT, "rabbit_interval_max")]),
+    Key::new(
+        "broker.missing_consumer_retry_timeout",
+        Kind::Seconds,
+        "How long a reply is offered again when the caller's reply queue does not exist.",
+    )
+    .default("60")
+    .oslo(&[(RABBIT, "kombu_missing_consumer_retry_timeout"), (RABBIT, "kombu_reconnect_timeout")]),
+    Key::new(
+        "broker.tls",
+        Kind::Flag,
+        "Connect with TLS. The server's certificate is always verified, also where oslo would not.",
+    )
+    .default("false")
+    .oslo(&[(RABBIT, "ssl"), (RABBIT, "rabbit_use_ssl")]),
+    Key::new(
+        "broker.tls_ca_file",
+        Kind::Path,
+        "PEM file of the authorities to trust; without it those of the system.",
+    )
+    .oslo(&[(RABBIT, "ssl_ca_file"), (RABBIT, "kombu_ssl_ca_certs")]),
+    Key::new("broker.tls_cert_file", Kind::Path, "PEM file of the client's certificate, if the broker asks for one.")
+        .oslo(&[(RABBIT, "ssl_cert_file"), (RABBIT, "kombu_ssl_certfile")]),
+    Key::new("broker.tls_key_file", Kind::Path, "PEM file of the key that belongs to tls_cert_file.")
+        .oslo(&[(RABBIT, "ssl_key_file"), (RABBIT, "kombu_ssl_keyfile")]),
+];
+
+/// The message broker and how its queues are declared.
+#[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of oslo.messaging with a meaning of its own"
+)]
+pub struct BrokerSettings {
+    /// Hosts, credentials and virtual host.
+    pub transport_url: TransportUrl,
+    /// The topic exchange of the control plane.
+    pub control_exchange: String,
+    /// Routing key of casts to the conductor.
+    pub conductor_queue: String,
+    /// Exchange and guest queues are durable.
+    pub durable_queues: bool,
+    /// Exchange and guest queues delete themselves.
+    pub auto_delete: bool,
+    /// Guest queues are quorum queues; never together with `ha_queues`.
+    pub quorum_queue: bool,
+    /// `x-delivery-limit` of quorum queues; 0 for none.
+    pub quorum_delivery_limit: u32,
+    /// `x-max-in-memory-length` of quorum queues, in messages; 0 for none.
+    pub quorum_max_memory_length: u64,
+    /// `x-max-in-memory-bytes` of quorum queues; 0 for none.
+    pub quorum_max_memory_bytes: u64,
+    /// The fanout exchange is durable and its queue a quorum queue.
+    pub transient_quorum_queue: bool,
+    /// `x-expires` of the fanout queue; zero for none.
+    pub transient_queues_ttl: Duration,
+    /// Fanout queues of this cloud are streams, which the agent must not declare otherwise.
+    pub stream_fanout: bool,
+    /// Queues carry `x-ha-policy=all`.
+    pub ha_queues: bool,
+    /// The most unacknowledged deliveries; at least 1.
+    pub prefetch: u16,
+    /// The SASL mechanism.
+    pub login_method: LoginMethod,
+    /// The heartbeat asked of the broker, whole seconds; zero turns it off.
+    pub heartbeat: Duration,
+    /// The limit of one attempt to connect to one host.
+    pub connect_timeout: Duration,
+    /// The first pause between attempts.
+    pub reconnect_min: Duration,
+    /// The longest pause between attempts; not below `reconnect_min`.
+    pub reconnect_max: Duration,
+    /// How long an unroutable reply is offered again.
+    pub missing_consumer_retry_timeout: Duration,
+    /// TLS to the broker, if it is wanted.
+    pub tls: Option<TlsSettings>,
+}
+
+/// How the agent proves who it is to the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginMethod {
+    /// RabbitMQ's own, and oslo's default.
+    Amqplain,
+    /// RFC 4616.
+    Plain,
+}
+
+/// Certificates for the connection to the broker, as PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// The authorities to trust; none for those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// The client's certificate; only together with `key_file`.
+    pub cert_file: Option<PathBuf>,
+    /// The client's key.
+    pub key_file: Option<PathBuf>,
+}
+
+impl BrokerSettings {
+    pub(super) fn from_input(input: Section<'_>) -> Result<Self, ConfigError> {
+        let transport_url = transport_url(input)?;
+        let tls = tls(input, &transport_url)?;
+        let settings = Self {
+            transport_url,
+            control_exchange: name(input, "control_exchange")?,
+            conductor_queue: name(input, "conductor_queue")?,
+            durable_queues: input.flag("durable_queues")?,
+            auto_delete: input.flag("auto_delete")?,
+            quorum_queue: input.flag("quorum_queue")?,
+            quorum_delivery_limit: input.count("quorum_delivery_limit", 0..=i64::from(u32::MAX))?,
+            quorum_max_memory_length: input.count("quorum_max_memory_length", 0..=i64::MAX)?,
+            quorum_max_memory_bytes: input.count("quorum_max_memory_bytes", 0..=i64::MAX)?,
+            transient_quorum_queue: input.flag("transient_quorum_queue")?,
+            // RabbitMQ takes x-expires as milliseconds in 32 bits.
+            transient_queues_ttl: input.seconds("transient_queues_ttl", 0.0..=4_294_967.0)?,
+            stream_fanout: input.flag("stream_fanout")?,
+            ha_queues: input.flag("ha_queues")?,
+            prefetch: input.count("prefetch", 1..=i64::from(u16::MAX))?,
+            login_method: input.choice(
+                "login_method",
+                &[("AMQPLAIN", LoginMethod::Amqplain), ("PLAIN", LoginMethod::Plain)],
+            )?,
+            heartbeat: Duration::from_secs(input.count("heartbeat", 0..=i64::from(u16::MAX))?),
+            connect_timeout: input.seconds("connect_timeout", 0.1..=600.0)?,
+            reconnect_min: input.seconds("reconnect_min", 0.01..=3600.0)?,
+            reconnect_max: input.seconds("reconnect_max", 0.01..=3600.0)?,
+            missing_consumer_retry_timeout: input.seconds("missing_consumer_retry_timeout", 0.0..=3600.0)?,
+            tls,
+        };
+        settings.agree(input)?;
+        Ok(settings)
+    }
+
+    /// What no single value can be blamed for.
+    fn agree(&self, input: Section<'_>) -> Result<(), ConfigError> {
+        if self.ha_queues && self.quorum_queue {
+            let advice =
+                "keep the one that the control plane uses (oslo.messaging refuses both together, too)";
+            return Err(input.invalid("ha_queues", "and broker.quorum_queue are both on", advice));
+        }
+        if self.reconnect_min > self.reconnect_max {
+            let problem = format!(
+                "({} s) is above broker.reconnect_max ({} s)",
+                self.reconnect_min.as_secs_f64(),
+                self.reconnect_max.as_secs_f64()
+            );
+            return Err(input.invalid("reconnect_min", problem, "lower the one or raise the other"));
+        }
+        Ok(())
+    }
+}
+
+fn transport_url(input: Section<'_>) -> Result<TransportUrl, ConfigError> {
+    let Some(url) = input.text("transport_url")? else {
+        return Err(input.missing(
+            "transport_url",
+            "Trove copies it from the control plane's trove-guestagent.conf (option guest_config) to \
+             /etc/trove/conf.d; put it there, into agent.toml or into TROVE_COUCHDB_BROKER__TRANSPORT_URL",
+        ));
+    };
+    parse_url(&url).map_err(|error| {
+        let advice = "write rabbit://USER:PASSWORD@HOST:PORT/VHOST, special characters percent-encoded";
+        input.invalid("transport_url", format!("is no transport URL: {error}"), advice)
+    })
+}
+
+/// Reads a transport URL; `urllib` drops line breaks from URLs, so oslo's files may hold it on several lines.
+pub(in crate::config) fn parse_url(text: &str) -> Result<TransportUrl, <TransportUrl as FromStr>::Err> {
+    text.replace(['\r', '\n'], "").parse()
+}
+
+fn name(input: Section<'_>, leaf: &'static str) -> Result<String, ConfigError> {
+    let name = input.required_text(leaf)?;
+    if name.len() <= MAX_NAME && !name.chars().any(char::is_control) {
+        return Ok(name);
+    }
+    let advice = format!("write at most {MAX_NAME} bytes without control characters");
+    Err(input.invalid(leaf, "is no AMQP name", advice))
+}
+
+fn tls(input: Section<'_>, url: &TransportUrl) -> Result<Option<TlsSettings>, ConfigError> {
+    let tls = TlsSettings {
+        ca_file: input.path("tls_ca_file")?,
+        cert_file: input.path("tls_cert_file")?,
+        key_file: input.path("tls_key_file")?,
+    };
+    if tls.cert_file.is_some() != tls.key_file.is_some() {
+        let (given, absent) = match tls.cert_file {
+            Some(_) => ("tls_cert_file", "broker.tls_key_file"),
+            None => ("tls_key_file", "broker.tls_cert_file"),
+        };
+        let advice = format!("set {absent} as well, or neither");
+        return Err(input.invalid(given, "is only half of a certificate and its key", advice));
+    }
+    Ok((input.flag("tls")? || url.is_tls()).then_some(tls))
+}

@@ -1,0 +1,217 @@
+//! `[couchdb]`: the server beside the agent, and the account the agent uses there.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use trove_couchdb_protocol::secret::Secret;
+use url::{Host, Url};
+
+use crate::config::error::ConfigError;
+use crate::config::inputs::Section;
+use crate::config::keys::{Key, Kind};
+
+/// Trove's option group for CouchDB (`trove/common/cfg.py`, `couchdb_opts`).
+const COUCHDB: &str = "couchdb";
+
+pub(in crate::config) const KEYS: &[Key] = &[
+    Key::new(
+        "couchdb.url",
+        Kind::Text,
+        "Where CouchDB answers: scheme, host and port only. Credentials belong in the credentials file.",
+    )
+    .default("http://127.0.0.1:5984"),
+    Key::new(
+        "couchdb.credentials_file",
+        Kind::Path,
+        "The agent's own account, os_admin: made on first start, read ever after. Must be kept with the data: \
+         without it the agent is locked out.",
+    )
+    .default("~/.os_couchdb_admin_creds.json"),
+    Key::new(
+        "couchdb.bootstrap_admin",
+        Kind::Text,
+        "An administrator that exists already and may create os_admin, for an image whose CouchDB was set up \
+         with one.",
+    ),
+    Key::new("couchdb.bootstrap_admin_password", Kind::Secret, "The password of bootstrap_admin."),
+    Key::new(
+        "couchdb.bootstrap_admin_password_file",
+        Kind::Path,
+        "A file that holds it instead, so that it is in no configuration; a line feed at the end is dropped.",
+    ),
+    Key::new(
+        "couchdb.local_ini_dir",
+        Kind::Path,
+        "CouchDB's local.d directory, such as /opt/couchdb/etc/local.d. CouchDB 3 does not start without an \
+         administrator; with this the agent installs os_admin, hashed, as an ini file there.",
+    ),
+    Key::new(
+        "couchdb.require_valid_user",
+        Kind::Flag,
+        "Make CouchDB refuse every request without a login, once os_admin exists.",
+    )
+    .default("false"),
+    Key::new("couchdb.connect_timeout", Kind::Seconds, "How long connecting to CouchDB may take.").default("5"),
+    Key::new("couchdb.request_timeout", Kind::Seconds, "How long one request to CouchDB may take.").default("30"),
+    Key::new(
+        "couchdb.max_connections",
+        Kind::Count,
+        "How many requests to CouchDB run at once, such as reading the members of every database.",
+    )
+    .default("32"),
+    Key::new("couchdb.ignore_users", Kind::List, "Users that Trove must neither see nor touch.")
+        .default("os_admin,root")
+        .oslo(&[(COUCHDB, "ignore_users"), ("DEFAULT", "ignore_users")]),
+    Key::new(
+        "couchdb.ignore_dbs",
+        Kind::List,
+        "Databases that Trove must neither see nor touch. Names that begin with _ are refused in any case.",
+    )
+    .default("_users,_replicator,_global_changes")
+    .oslo(&[(COUCHDB, "ignore_dbs"), ("DEFAULT", "ignore_dbs")]),
+    Key::new(
+        "couchdb.sha256_iterations",
+        Kind::Count,
+        "PBKDF2 rounds of the hash in the ini file on CouchDB 3.4 and later, its own default.",
+    )
+    .default("600000"),
+    Key::new(
+        "couchdb.sha1_iterations",
+        Kind::Count,
+        "PBKDF2 rounds of the hash in the ini file on older servers, which know SHA-1 only. More than the server \
+         hashes with makes every request slower.",
+    )
+    .default("1000"),
+    Key::new(
+        "couchdb.data_dir",
+        Kind::Path,
+        "The file system whose size and usage Trove shows; where the data volume is mounted.",
+    )
+    .default("/var/lib/couchdb")
+    .oslo(&[(COUCHDB, "mount_point")]),
+];
+
+/// The CouchDB server beside the agent.
+#[derive(Debug, Clone)]
+pub struct CouchSettings {
+    /// Scheme, host and port; no credentials, path or query.
+    pub url: Url,
+    /// JSON file of the `os_admin` account.
+    pub credentials_file: PathBuf,
+    /// Name and password of an administrator who may create `os_admin`.
+    pub bootstrap_admin: Option<(String, Secret)>,
+    /// CouchDB's `local.d`, where the hashed `os_admin` may be installed.
+    pub local_ini_dir: Option<PathBuf>,
+    /// Whether the agent turns `require_valid_user` on.
+    pub require_valid_user: bool,
+    /// The limit of connecting.
+    pub connect_timeout: Duration,
+    /// The limit of one request, connecting included.
+    pub request_timeout: Duration,
+    /// How many requests run at once; at least 1.
+    pub max_connections: usize,
+    /// Users hidden from Trove.
+    pub ignore_users: Vec<String>,
+    /// Databases hidden from Trove.
+    pub ignore_dbs: Vec<String>,
+    /// PBKDF2-SHA256 rounds for the ini file.
+    pub sha256_iterations: u32,
+    /// PBKDF2-SHA1 rounds for the ini file.
+    pub sha1_iterations: u32,
+    /// The file system that is measured.
+    pub data_dir: PathBuf,
+}
+
+impl CouchSettings {
+    pub(super) fn from_input(input: Section<'_>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            url: url(input)?,
+            credentials_file: input.required_path("credentials_file")?,
+            bootstrap_admin: bootstrap_admin(input)?,
+            local_ini_dir: input.path("local_ini_dir")?,
+            require_valid_user: input.flag("require_valid_user")?,
+            connect_timeout: input.seconds("connect_timeout", 0.1..=600.0)?,
+            request_timeout: input.seconds("request_timeout", 0.1..=3600.0)?,
+            max_connections: input.count("max_connections", 1..=1024)?,
+            ignore_users: input.list("ignore_users")?,
+            ignore_dbs: input.list("ignore_dbs")?,
+            // Ten million rounds take seconds; CouchDB repeats them on every login that misses its cache.
+            sha256_iterations: input.count("sha256_iterations", 1000..=10_000_000)?,
+            sha1_iterations: input.count("sha1_iterations", 10..=10_000_000)?,
+            data_dir: input.required_path("data_dir")?,
+        })
+    }
+
+    /// Passwords cross the network in clear when a server elsewhere is reached without TLS.
+    pub(super) fn warning(&self) -> Option<String> {
+        let local = match self.url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        (self.url.scheme() == "http" && !local).then(|| {
+            format!(
+                "couchdb.url is {}, so passwords cross the network in clear; use https, or a loopback address",
+                self.url
+            )
+        })
+    }
+}
+
+fn url(input: Section<'_>) -> Result<Url, ConfigError> {
+    // Not shown in errors: somebody may have put a password into it.
+    let advice = "write only scheme, host and port, such as http://127.0.0.1:5984";
+    let refused = |problem: &str| input.invalid("url", problem, advice);
+    let url =
+        Url::parse(&input.required_text("url")?).map_err(|error| refused(&format!("is no URL: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(refused("is neither http nor https"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refused(
+            "holds credentials, which belong in couchdb.credentials_file",
+        ));
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err(refused("has a path, query or fragment"));
+    }
+    Ok(url)
+}
+
+fn bootstrap_admin(input: Section<'_>) -> Result<Option<(String, Secret)>, ConfigError> {
+    const NAME: &str = "bootstrap_admin";
+    const PASSWORD: &str = "bootstrap_admin_password";
+    const PASSWORD_FILE: &str = "bootstrap_admin_password_file";
+    let file = input.path(PASSWORD_FILE)?;
+    let password = match (input.secret(PASSWORD)?, file) {
+        (Some(_), Some(_)) => {
+            let problem = "and couchdb.bootstrap_admin_password_file are both set";
+            return Err(input.invalid(PASSWORD, problem, "keep one of them"));
+        }
+        (Some(password), None) => Some(password),
+        (None, Some(file)) => {
+            let text = fs::read_to_string(&file).map_err(|error| ConfigError::unreadable(&file, error))?;
+            let text = text.trim_end_matches(['\r', '\n']);
+            if text.is_empty() {
+                return Err(input.invalid(
+                    PASSWORD_FILE,
+                    "names an empty file",
+                    "write the password into it",
+                ));
+            }
+            Some(Secret::new(text))
+        }
+        (None, None) => None,
+    };
+    match (input.text(NAME)?, password) {
+        (Some(name), Some(password)) => Ok(Some((name, password))),
+        (None, None) => Ok(None),
+        (Some(_), None) => {
+            let advice = "set couchdb.bootstrap_admin_password_file or couchdb.bootstrap_admin_password";
+            Err(input.invalid(NAME, "has no password", advice))
+        }
+        (None, Some(_)) => Err(input.missing(NAME, "its password is; name the administrator it belongs to")),
+    }
+}

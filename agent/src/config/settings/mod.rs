@@ -1,0 +1,71 @@
+//! The validated configuration, one struct per section of the file.
+//!
+//! Each section's file holds its rows of the key table, its struct and the checks that make the one from the
+//! other. Whoever holds a `Settings` need not check anything again.
+
+pub(super) mod broker;
+pub(super) mod couchdb;
+pub(super) mod guest;
+pub(super) mod heartbeat;
+pub(super) mod log;
+pub(super) mod rpc;
+
+use std::ffi::OsString;
+
+pub use broker::{BrokerSettings, LoginMethod, TlsSettings};
+pub use couchdb::CouchSettings;
+pub use guest::GuestSettings;
+pub use heartbeat::HeartbeatSettings;
+pub use log::{LogFormat, LogSettings};
+pub use rpc::RpcSettings;
+
+use super::error::ConfigError;
+use super::inputs::Inputs;
+use super::load::{self, Sources};
+
+/// Everything the agent can be told; secrets inside print as `REDACTED`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which guest this is.
+    pub guest: GuestSettings,
+    /// The message broker and how its queues are declared.
+    pub broker: BrokerSettings,
+    /// The CouchDB server beside the agent.
+    pub couchdb: CouchSettings,
+    /// Limits on commands.
+    pub rpc: RpcSettings,
+    /// Status reports to the conductor.
+    pub heartbeat: HeartbeatSettings,
+    /// What is logged, and how.
+    pub log: LogSettings,
+    /// What the operator should hear about the configuration, as whole sentences.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Reads all layers and validates them; `environment` is usually `std::env::vars_os()`.
+    ///
+    /// Every [`ConfigError`] is a mistake in the configuration, so the agent should exit with `EX_USAGE` (64).
+    pub fn load(
+        sources: impl Into<Sources>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let inputs = load::read(&sources.into(), &environment.into_iter().collect::<Vec<_>>())?;
+        Self::from_inputs(&inputs)
+    }
+
+    pub(super) fn from_inputs(inputs: &Inputs) -> Result<Self, ConfigError> {
+        let couchdb = CouchSettings::from_input(inputs.section("couchdb"))?;
+        let mut warnings = inputs.warnings.clone();
+        warnings.extend(couchdb.warning());
+        Ok(Self {
+            guest: GuestSettings::from_input(inputs.section("guest"))?,
+            broker: BrokerSettings::from_input(inputs.section("broker"))?,
+            couchdb,
+            rpc: RpcSettings::from_input(inputs.section("rpc"))?,
+            heartbeat: HeartbeatSettings::from_input(inputs.section("heartbeat"))?,
+            log: LogSettings::from_input(inputs.section("log"))?,
+            warnings,
+        })
+    }
+}

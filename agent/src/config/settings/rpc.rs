@@ -1,0 +1,60 @@
+//! `[rpc]`: limits that keep one caller, or one bad message, from taking the agent down.
+
+use std::time::Duration;
+
+use crate::config::error::ConfigError;
+use crate::config::inputs::Section;
+use crate::config::keys::{Key, Kind};
+
+pub(in crate::config) const KEYS: &[Key] = &[
+    Key::new(
+        "rpc.max_message_bytes",
+        Kind::Count,
+        "The largest message the agent decodes; a larger call is answered with an error. The largest that Trove sends are a few KiB, modules aside.",
+    )
+    .default("1048576"),
+    Key::new(
+        "rpc.max_concurrent",
+        Kind::Count,
+        "How many commands on different users and databases run side by side.",
+    )
+    .default("16"),
+    Key::new(
+        "rpc.duplicate_window",
+        Kind::Count,
+        "How many message ids are remembered to recognise a message delivered twice. oslo remembers 16, too few \
+         after a broker that comes back hands out a backlog.",
+    )
+    .default("4096"),
+    Key::new(
+        "rpc.shutdown_grace",
+        Kind::Seconds,
+        "How long commands may still run after SIGTERM. Keep it below TimeoutStopSec of the systemd unit.",
+    )
+    .default("25"),
+];
+
+/// Limits on commands.
+#[derive(Debug, Clone)]
+pub struct RpcSettings {
+    /// The largest message body that is decoded, in bytes.
+    pub max_message_bytes: usize,
+    /// How many commands run side by side.
+    pub max_concurrent: usize,
+    /// How many message ids are remembered.
+    pub duplicate_window: usize,
+    /// How long commands may run on after SIGTERM.
+    pub shutdown_grace: Duration,
+}
+
+impl RpcSettings {
+    pub(super) fn from_input(input: Section<'_>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            // RabbitMQ 3 refuses messages above 128 MiB; Trove's own reach 9 KiB (an encrypted `prepare`).
+            max_message_bytes: input.count("max_message_bytes", 16_384..=134_217_728)?,
+            max_concurrent: input.count("max_concurrent", 1..=1024)?,
+            duplicate_window: input.count("duplicate_window", 16..=1_048_576)?,
+            shutdown_grace: input.seconds("shutdown_grace", 0.0..=3600.0)?,
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! Who outranks whom, layer by layer.
+
+use std::time::Duration;
+
+use super::{Layers, REQUIRED};
+
+const TOML: &str = "[heartbeat]\ninterval = 11\n";
+const CONF: (&str, &str) = ("b.conf", "[DEFAULT]\nreport_interval = 12\n");
+const ENVIRONMENT: (&str, &str) = ("TROVE_COUCHDB_HEARTBEAT__INTERVAL", "13");
+const COMMAND_LINE: (&str, &str) = ("heartbeat.interval", "14");
+
+#[test]
+fn each_layer_outranks_those_before_it() {
+    // All 16 ways in which the four layers above the defaults may set the key or not.
+    for set in 0..16_u8 {
+        let on = |layer: u8| set & (1 << layer) != 0;
+        let mut conf = vec![("a.conf", REQUIRED)];
+        conf.extend(on(1).then_some(CONF));
+        let environment: Vec<_> = on(2).then_some(ENVIRONMENT).into_iter().collect();
+        let command_line: Vec<_> = on(3).then_some(COMMAND_LINE).into_iter().collect();
+        let layers = Layers {
+            toml: if on(0) { TOML } else { "" },
+            conf: &conf,
+            environment: &environment,
+            command_line: &command_line,
+        };
+        // The default is 30; the highest layer that is on wins.
+        let expected = (0..4)
+            .rev()
+            .find(|layer| on(*layer))
+            .map_or(30, |layer| 11 + u64::from(layer));
+        let interval = layers.settings().unwrap().heartbeat.interval;
+        assert_eq!(interval, Duration::from_secs(expected), "layers {set:04b}");
+    }
+}
+
+#[test]
+fn the_query_of_the_transport_url_outranks_the_option_it_names() {
+    // oslo_messaging/_drivers/common.py, ConfigOptsProxy.
+    let url = "rabbit://u:p@h/?rabbit_quorum_queue=true&heartbeat_timeout_threshold=7&somebody=else";
+    let layers = Layers {
+        conf: &[(
+            "a.conf",
+            "[oslo_messaging_rabbit]\nheartbeat_timeout_threshold = 30\n",
+        )],
+        environment: &[
+            ("TROVE_COUCHDB_BROKER__TRANSPORT_URL", url),
+            ("TROVE_COUCHDB_GUEST__ID", "g"),
+        ],
+        ..Layers::default()
+    };
+    let broker = layers.settings().unwrap().broker;
+    assert!(broker.quorum_queue);
+    assert_eq!(broker.heartbeat, Duration::from_secs(7));
+    let shown = layers.check().unwrap();
+    assert!(
+        shown.contains("# query option heartbeat_timeout_threshold of the transport URL from environment"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn each_value_is_shown_with_the_layer_it_came_from() {
+    let layers = Layers {
+        toml: "[log]\nformat = \"json\"\n",
+        conf: &[("a.conf", REQUIRED)],
+        environment: &[("TROVE_COUCHDB_RPC__MAX_CONCURRENT", "3")],
+        command_line: &[("guest.state_dir", "/s")],
+    };
+    let shown = layers.check().unwrap();
+    for expected in [
+        "agent.toml\nformat = \"json\"\n",
+        "conf.d/a.conf line 2, [DEFAULT] guest_id\nid = \"g-1\"\n",
+        "# environment variable TROVE_COUCHDB_RPC__MAX_CONCURRENT\nmax_concurrent = 3\n",
+        "# command line option --test\nstate_dir = \"/s\"\n",
+        "# default\ninterval = 30\n",
+        "# default\nignore_users = [\"os_admin\", \"root\"]\n",
+        "# encryption_key is not set. The key that",
+    ] {
+        assert!(shown.contains(expected), "{expected:?} is not in:\n{shown}");
+    }
+}
+
+#[test]
+fn what_check_config_prints_is_a_configuration_that_loads_to_the_same() {
+    let layers = Layers {
+        toml: "[broker]\nprefetch = 5\nreconnect_min = 0.25\n[couchdb]\nignore_dbs = [\"x\"]\n",
+        conf: &[("a.conf", REQUIRED)],
+        ..Layers::default()
+    };
+    let printed = layers.check().unwrap();
+    let again = Layers {
+        toml: &printed,
+        ..Layers::default()
+    }
+    .settings()
+    .unwrap();
+    assert_eq!(
+        format!("{:?}", again.rpc),
+        format!("{:?}", layers.settings().unwrap().rpc)
+    );
+    assert_eq!(
+        (again.broker.prefetch, again.broker.reconnect_min),
+        (5, Duration::from_millis(250))
+    );
+    assert_eq!(
+        (again.couchdb.ignore_dbs, again.guest.id),
+        (vec!["x".to_owned()], "g-1".to_owned())
+    );
+}

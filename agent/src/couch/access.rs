@@ -1,0 +1,224 @@
+//! Who may use which database: reading it for many at once, and editing it for one.
+
+use std::collections::{BTreeMap, HashSet};
+
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use serde_json::Value;
+
+use super::{
+    CommandError, Couch, CouchError, ListedDatabase, Resource, TenantDatabase, TenantUser,
+    error::absent_is_none,
+    security::{self, Malformed},
+};
+
+/// How often an edit is written again when what is read back lacks it.
+const WRITES: usize = 5;
+
+/// The databases of each user, in the order of their names.
+pub type UserAccess = BTreeMap<String, Vec<String>>;
+
+/// Which databases a pass visits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// What callers may see.
+    Tenants,
+    /// Everything, CouchDB's own databases too.
+    Everything,
+}
+
+impl Couch {
+    /// Makes a user a member of databases. All of them must be there, or nothing changes.
+    pub async fn grant_access(
+        &self,
+        user: &TenantUser,
+        databases: &[TenantDatabase],
+    ) -> Result<(), CommandError> {
+        self.require_user(user).await?;
+        self.require_databases(databases).await?;
+        stream::iter(databases.to_vec())
+            .map(|database| async move { self.add_members(&[user], &database).await }.boxed())
+            .buffer_unordered(self.client.limits().connections)
+            .try_collect()
+            .await
+    }
+
+    /// Takes a user out of a database's members. Not being one is no error.
+    pub async fn revoke_access(
+        &self,
+        user: &TenantUser,
+        database: &TenantDatabase,
+    ) -> Result<(), CommandError> {
+        let listed = ListedDatabase::from(&**database);
+        self.edit_security(&listed, |object| security::revoke(object, user.as_str()))
+            .await
+            .map_err(|error| missing_database(error, database))
+    }
+
+    /// The databases that a user is a member of.
+    pub async fn list_access(&self, user: &TenantUser) -> Result<Vec<String>, CommandError> {
+        self.require_user(user).await?;
+        let mut access = self.access_of(&[user.as_str()]).await?;
+        Ok(access.remove(user.as_str()).unwrap_or_default())
+    }
+
+    /// The databases of several users, from one pass over every `_security`.
+    pub(super) async fn access_of(&self, users: &[&str]) -> Result<UserAccess, CouchError> {
+        if users.is_empty() {
+            return Ok(UserAccess::new());
+        }
+        let wanted: HashSet<&str> = users.iter().copied().collect();
+        let found = self
+            .visit_security(Scope::Tenants, |object| {
+                let named: HashSet<&str> = security::members(object)
+                    .filter(|name| wanted.contains(name))
+                    .collect();
+                (!named.is_empty()).then(|| named.into_iter().map(str::to_owned).collect::<Vec<_>>())
+            })
+            .await?;
+        let mut access = UserAccess::new();
+        for (database, names) in found {
+            for name in names {
+                access.entry(name).or_default().push(database.as_str().to_owned());
+            }
+        }
+        Ok(access)
+    }
+
+    /// Takes a name out of every `_security`, so that a later user of that name inherits nothing.
+    pub(super) async fn forget_everywhere(&self, user: &TenantUser) -> Result<(), CommandError> {
+        self.edit_where_mentioned(user, |object| security::forget(object, user.as_str()))
+            .await
+    }
+
+    /// Puts the new name in place of the old one in every `_security`.
+    pub(super) async fn rename_everywhere(
+        &self,
+        old: &TenantUser,
+        new: &TenantUser,
+    ) -> Result<(), CommandError> {
+        self.edit_where_mentioned(old, |object| security::rename(object, old.as_str(), new.as_str()))
+            .await
+    }
+
+    async fn edit_where_mentioned(
+        &self,
+        user: &TenantUser,
+        edit: impl Fn(&mut Value) -> Result<bool, Malformed> + Sync,
+    ) -> Result<(), CommandError> {
+        let found = self
+            .visit_security(Scope::Everything, |object| {
+                security::mentions(object, user.as_str()).then_some(())
+            })
+            .await?;
+        let edit = &edit;
+        stream::iter(found)
+            .map(|(database, ())| {
+                async move {
+                    match self.edit_security(&database, edit).await {
+                        // Deleted since it was listed: nothing is left to edit.
+                        Err(CommandError::Couch(CouchError::NotFound(_))) => Ok(()),
+                        other => other,
+                    }
+                }
+                .boxed()
+            })
+            .buffer_unordered(self.client.limits().connections)
+            .try_collect()
+            .await
+    }
+
+    /// Makes users members of a database.
+    pub(super) async fn add_members(
+        &self,
+        users: &[&TenantUser],
+        database: &TenantDatabase,
+    ) -> Result<(), CommandError> {
+        let names: Vec<&str> = users.iter().map(|user| user.as_str()).collect();
+        self.edit_security(&ListedDatabase::from(&**database), |object| {
+            security::grant(object, &names)
+        })
+        .await
+        .map_err(|error| missing_database(error, database))
+    }
+
+    /// Nothing, or the first of the databases that isn't there.
+    pub(super) async fn require_databases(&self, databases: &[TenantDatabase]) -> Result<(), CommandError> {
+        stream::iter(databases.to_vec())
+            .map(|database| {
+                async move {
+                    match absent_is_none(self.get(&Resource::Database(&database)).await)? {
+                        Some(_) => Ok(()),
+                        None => Err(CommandError::NoSuchDatabase((*database).clone())),
+                    }
+                }
+                .boxed()
+            })
+            .buffered(self.client.limits().connections)
+            .try_collect()
+            .await
+    }
+
+    /// Reads, edits, writes and reads back one `_security`.
+    ///
+    /// The object has no revision and a PUT replaces all of it. The lock keeps this agent's own edits apart;
+    /// reading back shows whether somebody else's write came in between.
+    pub(super) async fn edit_security(
+        &self,
+        database: &ListedDatabase,
+        edit: impl Fn(&mut Value) -> Result<bool, Malformed>,
+    ) -> Result<(), CommandError> {
+        let resource = Resource::Security(database);
+        let _alone = self.security_locks.lock(database).await;
+        for _ in 0..=WRITES {
+            let mut object = self.get(&resource).await?;
+            let changed = edit(&mut object).map_err(|source| CommandError::Security {
+                database: database.as_str().to_owned(),
+                source,
+            })?;
+            if !changed {
+                return Ok(());
+            }
+            self.put(&resource, &object).await?;
+        }
+        Err(CommandError::Overwritten(format!(
+            "_security of database {:?}",
+            database.as_str()
+        )))
+    }
+
+    /// Looks at every `_security` in scope once, with bounded concurrency, and keeps what `pick` makes of it,
+    /// in the order of the databases' names.
+    async fn visit_security<T>(
+        &self,
+        scope: Scope,
+        pick: impl Fn(&Value) -> Option<T> + Sync,
+    ) -> Result<Vec<(ListedDatabase, T)>, CouchError> {
+        let databases = self.all_databases().await?.into_iter().filter(|database| {
+            database.is_servable()
+                && (scope == Scope::Everything || !self.policy.hides_database(database.as_str()))
+        });
+        let pick = &pick;
+        let mut found: Vec<(ListedDatabase, T)> = stream::iter(databases)
+            .map(|database| {
+                async move {
+                    // A database may go while the pass is on its way.
+                    let object = absent_is_none(self.get(&Resource::Security(&database)).await)?;
+                    Ok(object.as_ref().and_then(pick).map(|kept| (database, kept)))
+                }
+                .boxed()
+            })
+            .buffer_unordered(self.client.limits().connections)
+            .try_filter_map(|kept| async move { Ok::<_, CouchError>(kept) })
+            .try_collect()
+            .await?;
+        found.sort_by(|left, right| left.0.cmp(&right.0));
+        Ok(found)
+    }
+}
+
+fn missing_database(error: CommandError, database: &TenantDatabase) -> CommandError {
+    match error {
+        CommandError::Couch(CouchError::NotFound(_)) => CommandError::NoSuchDatabase((**database).clone()),
+        other => other,
+    }
+}

@@ -1,0 +1,101 @@
+//! Why a command was not carried out, in words for the person who sent it.
+
+use trove_couchdb_protocol::{DatabaseName, UserName};
+
+use super::{error::CouchError, security::Malformed};
+
+/// The reason that goes back to the caller. Never holds a secret: failures travel in clear even when the
+/// payload is encrypted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The account belongs to the service.
+    #[error("user {:?} is reserved; choose another name", .0.as_str())]
+    ReservedUser(UserName),
+    /// The database belongs to the service.
+    #[error("database {:?} is reserved; choose another name", .0.as_str())]
+    ReservedDatabase(DatabaseName),
+    /// Nothing was changed.
+    #[error("user {:?} does not exist; create it first", .0.as_str())]
+    NoSuchUser(UserName),
+    /// Nothing was changed.
+    #[error("database {:?} does not exist; create it first", .0.as_str())]
+    NoSuchDatabase(DatabaseName),
+    /// Nothing was changed.
+    #[error("user {:?} already exists; change its password or delete it first", .0.as_str())]
+    UserExists(UserName),
+    /// The same user twice in one command.
+    #[error("user {:?} is named twice in one command", .0.as_str())]
+    UserTwice(UserName),
+    /// Nothing was changed.
+    #[error("user {:?} needs a password that is not empty", .0.as_str())]
+    PasswordMissing(UserName),
+    /// Root can't log in without one.
+    #[error("root needs a password that is not empty")]
+    RootPasswordEmpty,
+    /// `root` is the last server administrator.
+    #[error("root is the last server administrator; without it CouchDB would let everybody in as one")]
+    LastAdmin,
+    /// Somebody wrote an odd `_security`.
+    #[error("database {database:?}: {source}")]
+    Security {
+        /// The database as CouchDB lists it.
+        database: String,
+        /// What was odd.
+        source: Malformed,
+    },
+    /// CouchDB refused one document of several.
+    #[error("CouchDB did not take user {:?}: {reason}", .user.as_str())]
+    UserRejected {
+        /// The user.
+        user: UserName,
+        /// CouchDB's own words.
+        reason: String,
+    },
+    /// The write was answered and then not there.
+    #[error("the change to {0} was overwritten by somebody else again and again")]
+    Overwritten(String),
+    /// The agent is stopping.
+    #[error("the agent is stopping; send the command again")]
+    Stopping,
+    /// The disk did not say.
+    #[error("the file system of {path:?} can't be read: {reason}")]
+    Filesystem {
+        /// The path that was asked for.
+        path: String,
+        /// The system's own words.
+        reason: String,
+    },
+    /// CouchDB itself.
+    #[error(transparent)]
+    Couch(#[from] CouchError),
+}
+
+impl CommandError {
+    /// The name of the error's class on the wire, after Trove's own exceptions where there is a like one
+    /// (trove/common/exception.py).
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::ReservedUser(_) | Self::ReservedDatabase(_) => "ReservedName",
+            Self::NoSuchUser(_) => "UserNotFound",
+            Self::NoSuchDatabase(_) => "DatabaseNotFound",
+            Self::UserExists(_) => "UserAlreadyExists",
+            Self::UserTwice(_) | Self::PasswordMissing(_) | Self::RootPasswordEmpty => "BadRequest",
+            Self::LastAdmin => "LastAdmin",
+            Self::Security { .. } => "MalformedSecurity",
+            Self::UserRejected { .. } => "UserRejected",
+            Self::Overwritten(_) => "Overwritten",
+            Self::Stopping => "Stopping",
+            Self::Filesystem { .. } => "FilesystemError",
+            Self::Couch(_) => "CouchDBError",
+        }
+    }
+
+    /// Whether the same command may succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Couch(error) => error.is_transient(),
+            Self::Overwritten(_) => true,
+            _ => false,
+        }
+    }
+}

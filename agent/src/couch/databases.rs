@@ -1,0 +1,170 @@
+//! Databases: made closed, deleted, listed page by page.
+
+use reqwest::Method;
+use serde_json::Value;
+use trove_couchdb_protocol::trove::Page;
+
+use super::{
+    CommandError, Couch, CouchError, ListedDatabase, Resource, TenantDatabase, error::absent_is_none,
+    security,
+};
+
+/// Databases are listed in pages of at most this many, whatever the caller asked for.
+const BATCH: usize = 1_000;
+
+/// Databases to be created, and whether an earlier run of the same command may have made some of them.
+#[derive(Debug)]
+pub struct CreateDatabases {
+    /// What to create.
+    pub databases: Vec<TenantDatabase>,
+    /// The command was delivered before and may have been cut short.
+    pub rerun: bool,
+}
+
+impl Couch {
+    /// Creates databases that only server administrators can use until somebody is granted access.
+    ///
+    /// One that is there already stays as it is (as with the MySQL guest's `CREATE DATABASE IF NOT EXISTS`).
+    pub async fn create_databases(&self, command: &CreateDatabases) -> Result<(), CommandError> {
+        for database in &command.databases {
+            match self.send(Method::PUT, &Resource::Database(database), None).await {
+                Ok(_) => self.close_new(database).await?,
+                // Made before the agent was killed, and perhaps still open to everybody.
+                Err(CouchError::Exists) if command.rerun => self.close_new(database).await?,
+                Err(CouchError::Exists) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// A fresh database is public on CouchDB 1.x and 2.x, and on 3.x with `default_security = everyone`.
+    async fn close_new(&self, database: &TenantDatabase) -> Result<(), CommandError> {
+        self.edit_security(&ListedDatabase::from(&**database), security::close)
+            .await
+    }
+
+    /// Deletes a database with all that is in it.
+    ///
+    /// # Errors
+    /// [`CommandError::NoSuchDatabase`], unless an earlier run of the same command may have deleted it.
+    pub async fn delete_database(&self, database: &TenantDatabase, rerun: bool) -> Result<(), CommandError> {
+        match absent_is_none(self.delete(&Resource::Database(database)).await)? {
+            Some(_) => Ok(()),
+            None if rerun => Ok(()),
+            None => Err(CommandError::NoSuchDatabase((**database).clone())),
+        }
+    }
+
+    /// One page of database names, and the marker of the next one.
+    pub async fn list_databases(&self, page: &Page) -> Result<(Vec<String>, Option<String>), CommandError> {
+        let wanted = page.limit.map(|limit| limit.saturating_add(1));
+        let mut names: Vec<String> = Vec::new();
+        let mut start = page.marker.clone();
+        let mut with_start = page.include_marker;
+        loop {
+            // The first name of a page may be the marker itself, which does not count.
+            let missing = wanted.map_or(BATCH, |wanted| wanted - names.len());
+            let limit = missing.saturating_add(1).min(BATCH);
+            let (batch, is_last) = self.database_names(start.as_deref(), limit).await?;
+            let last = batch.last().cloned();
+            names.extend(batch.into_iter().filter(|name| {
+                !self.policy.hides_database(name)
+                    && start
+                        .as_deref()
+                        .is_none_or(|start| name.as_str() > start || (with_start && name.as_str() == start))
+            }));
+            // A server that ignores both parameters would answer the same for ever.
+            let stuck = start.is_some() && last <= start;
+            if is_last || stuck || wanted.is_some_and(|wanted| names.len() >= wanted) {
+                break;
+            }
+            (start, with_start) = (last, false);
+        }
+        Ok(cut_page(names, page.limit, Clone::clone))
+    }
+
+    /// Every database there is.
+    pub(super) async fn all_databases(&self) -> Result<Vec<ListedDatabase>, CouchError> {
+        let answer = self
+            .get(&Resource::AllDatabases {
+                start: None,
+                limit: None,
+            })
+            .await?;
+        Ok(listed_names(&answer)?
+            .into_iter()
+            .map(ListedDatabase::new)
+            .collect())
+    }
+
+    /// At most `limit` names from `start` on, sorted, and whether nothing comes after them.
+    ///
+    /// 1.x knows neither parameter and answers with everything, in the order of its file system.
+    async fn database_names(
+        &self,
+        start: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<String>, bool), CouchError> {
+        let answer = self
+            .get(&Resource::AllDatabases {
+                start,
+                limit: Some(limit),
+            })
+            .await?;
+        let mut names = listed_names(&answer)?;
+        let pages = self.server().await?.version.has_nodes();
+        let is_last = !pages || names.len() != limit;
+        names.sort_unstable();
+        Ok((names, is_last))
+    }
+}
+
+fn listed_names(answer: &Value) -> Result<Vec<String>, CouchError> {
+    let odd = || CouchError::Unexpected {
+        what: "GET /_all_dbs",
+        problem: "not a list of names".into(),
+    };
+    let names = answer.as_array().ok_or_else(odd)?;
+    names
+        .iter()
+        .map(|name| name.as_str().map(str::to_owned).ok_or_else(odd))
+        .collect()
+}
+
+/// Cuts a list that may hold one item more than the page, and makes the marker from the page's last item.
+pub(super) fn cut_page<T>(
+    mut items: Vec<T>,
+    limit: Option<usize>,
+    marker: impl Fn(&T) -> String,
+) -> (Vec<T>, Option<String>) {
+    match limit {
+        Some(limit) if items.len() > limit => {
+            items.truncate(limit);
+            let next = items.last().map(marker);
+            (items, next)
+        }
+        _ => (items, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_page_has_a_marker_only_if_something_follows() {
+        let cut = |count: usize, limit| cut_page((0..count).collect(), limit, ToString::to_string);
+        assert_eq!(cut(2, Some(2)), (vec![0, 1], None));
+        assert_eq!(cut(3, Some(2)), (vec![0, 1], Some("1".to_owned())));
+        assert_eq!(cut(3, None), (vec![0, 1, 2], None));
+    }
+
+    #[test]
+    fn an_error_object_is_no_list_of_databases() {
+        assert!(listed_names(&json!({"error": "unauthorized", "reason": "x"})).is_err());
+        assert!(listed_names(&json!(["a", 1])).is_err());
+    }
+}

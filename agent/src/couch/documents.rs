@@ -1,0 +1,160 @@
+//! User documents: read by name, several at once, and written with `_bulk_docs`.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value, json};
+use trove_couchdb_protocol::UserName;
+
+use super::{CommandError, Couch, CouchError, Resource, TenantUser, error::absent_is_none};
+
+/// What `_users` holds under a name.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum UserDocument {
+    /// The document as it stands.
+    Present(Map<String, Value>),
+    /// It was there and has been deleted.
+    Deleted,
+    /// It was never there.
+    Missing,
+}
+
+/// The mark that a command leaves in a document which it created, so that the same command, delivered again
+/// after a crash, knows its own work from somebody else's. Holds the request's `_unique_id`.
+const CREATED_BY: &str = "trove_created_by";
+
+impl UserDocument {
+    pub(super) fn present(self) -> Option<Map<String, Value>> {
+        match self {
+            Self::Present(document) => Some(document),
+            Self::Deleted | Self::Missing => None,
+        }
+    }
+
+    /// Whether this very command created it.
+    pub(super) fn was_created_by(&self, command_id: &str) -> bool {
+        matches!(self, Self::Present(document) if document.get(CREATED_BY).is_some_and(|id| id == command_id))
+    }
+}
+
+/// A new user document without a password.
+pub(super) fn new_document(name: &UserName, command_id: &str) -> Map<String, Value> {
+    let mut document = Map::new();
+    document.insert("type".into(), "user".into());
+    document.insert("roles".into(), json!([]));
+    rename_document(&mut document, name, command_id);
+    document
+}
+
+/// Gives a document another name, as a new document that this command created.
+pub(super) fn rename_document(document: &mut Map<String, Value>, name: &UserName, command_id: &str) {
+    document.remove("_rev");
+    document.insert("_id".into(), name.document_id().into());
+    document.insert("name".into(), name.as_str().into());
+    document.insert(CREATED_BY.into(), command_id.into());
+}
+
+impl Couch {
+    /// Nothing, or that the user isn't there.
+    pub(super) async fn require_user(&self, user: &TenantUser) -> Result<(), CommandError> {
+        match self.user_document(user).await? {
+            UserDocument::Present(_) => Ok(()),
+            UserDocument::Deleted | UserDocument::Missing => Err(CommandError::NoSuchUser((**user).clone())),
+        }
+    }
+
+    /// One user's document.
+    pub(super) async fn user_document(&self, user: &UserName) -> Result<UserDocument, CouchError> {
+        match self.get(&Resource::User(user)).await {
+            Ok(Value::Object(document)) => Ok(UserDocument::Present(document)),
+            Ok(_) => Err(CouchError::Unexpected {
+                what: "GET a user",
+                problem: "not an object".into(),
+            }),
+            Err(CouchError::NotFound(reason)) if reason == "deleted" => Ok(UserDocument::Deleted),
+            Err(CouchError::NotFound(reason)) if reason.starts_with("Database") || reason == "no_db_file" => {
+                Err(CouchError::NotFound(format!("the _users database ({reason})")))
+            }
+            Err(CouchError::NotFound(_)) => Ok(UserDocument::Missing),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Several users' documents with one request.
+    pub(super) async fn user_documents(
+        &self,
+        users: &[&TenantUser],
+    ) -> Result<HashMap<TenantUser, UserDocument>, CouchError> {
+        let odd = |problem: &str| CouchError::Unexpected {
+            what: "POST _all_docs",
+            problem: problem.into(),
+        };
+        let keys: Vec<String> = users.iter().map(|user| user.document_id()).collect();
+        let answer = self.post(&Resource::UsersByKey, &json!({ "keys": keys })).await?;
+        let rows = answer["rows"].as_array().ok_or_else(|| odd("no rows"))?;
+        if rows.len() != users.len() {
+            return Err(odd("not one row for each key"));
+        }
+        let documents = rows
+            .iter()
+            .map(|row| match (&row["doc"], &row["value"]["deleted"]) {
+                (Value::Object(document), _) => UserDocument::Present(document.clone()),
+                (_, Value::Bool(true)) => UserDocument::Deleted,
+                _ => UserDocument::Missing,
+            });
+        Ok(users.iter().map(|user| (*user).clone()).zip(documents).collect())
+    }
+
+    /// Writes documents with one request; answers the users whose document somebody else changed meanwhile.
+    pub(super) async fn write_documents<'a>(
+        &self,
+        documents: &[(&'a TenantUser, Map<String, Value>)],
+    ) -> Result<Vec<&'a TenantUser>, CommandError> {
+        let docs: Vec<&Map<String, Value>> = documents.iter().map(|(_, document)| document).collect();
+        let answer = self.post(&Resource::UsersBulk, &json!({ "docs": docs })).await?;
+        let results = answer
+            .as_array()
+            .filter(|results| results.len() == documents.len())
+            .ok_or_else(|| CouchError::Unexpected {
+                what: "POST _bulk_docs",
+                problem: "not one result for each document".into(),
+            })?;
+        let mut conflicts = Vec::new();
+        for ((user, _), result) in documents.iter().zip(results) {
+            match result["error"].as_str() {
+                None => {}
+                Some("conflict") => conflicts.push(*user),
+                Some(error) => {
+                    let reason = result["reason"].as_str().unwrap_or(error).to_owned();
+                    return Err(CommandError::UserRejected {
+                        user: (***user).clone(),
+                        reason,
+                    });
+                }
+            }
+        }
+        Ok(conflicts)
+    }
+
+    /// Deletes a user's document, whatever its revision has become. One that is gone is no error.
+    pub(super) async fn delete_document(&self, user: &TenantUser) -> Result<(), CommandError> {
+        loop {
+            let Some(document) = self.user_document(user).await?.present() else {
+                return Ok(());
+            };
+            let Some(rev) = document.get("_rev").and_then(Value::as_str) else {
+                let problem = "no `_rev`".into();
+                return Err(CouchError::Unexpected {
+                    what: "GET a user",
+                    problem,
+                }
+                .into());
+            };
+            match absent_is_none(self.delete(&Resource::UserRevision(user, rev)).await) {
+                Ok(_) => return Ok(()),
+                // A login just rewrote the document (CouchDB 3.5 upgrades hashes): look again.
+                Err(CouchError::Conflict) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Renaming a user: CouchDB has no such operation, so a new document takes over the old one's hash, roles and
+//! memberships.
+//!
+//! ```text
+//! create NEW (a copy of OLD) -> put NEW in place of OLD in every _security -> delete OLD
+//! ```
+//!
+//! NEW carries the command's id. Cut short anywhere and run again, the same command finds its own document and
+//! goes on from there; a NEW of anybody else is "already exists", and nothing changes.
+
+use trove_couchdb_protocol::Secret;
+
+use super::{
+    CommandError, Couch, TenantUser,
+    documents::{UserDocument, rename_document},
+};
+
+impl Couch {
+    /// Gives a user another name, and another password if one is given.
+    pub async fn rename_user(
+        &self,
+        old: &TenantUser,
+        new: &TenantUser,
+        password: Option<&Secret>,
+        command_id: &str,
+    ) -> Result<(), CommandError> {
+        let target = self.user_document(new).await?;
+        if !target.was_created_by(command_id) {
+            let source = self.user_document(old).await?;
+            let Some(mut document) = source.present() else {
+                return Err(CommandError::NoSuchUser((**old).clone()));
+            };
+            if let UserDocument::Present(_) = target {
+                return Err(CommandError::UserExists((**new).clone()));
+            }
+            rename_document(&mut document, new, command_id);
+            if let Some(password) = password {
+                if password.expose().is_empty() {
+                    return Err(CommandError::PasswordMissing((**new).clone()));
+                }
+                if let Some(hash) = self.hash_all(vec![(new, password)]).await?.get(new) {
+                    hash.write_to(&mut document);
+                }
+            }
+            if !self.write_documents(&[(new, document)]).await?.is_empty() {
+                return Err(CommandError::UserExists((**new).clone()));
+            }
+        }
+        self.rename_everywhere(old, new).await?;
+        self.delete_document(old).await
+    }
+}

@@ -1,0 +1,146 @@
+//! The pure edits of a database's `_security` object.
+//!
+//! Access means `members.names`. An edit changes the one name that it is about and keeps everything else that
+//! stands in the object: other members, roles, admins, and keys that CouchDB or somebody's application put
+//! there. No I/O here; `access.rs` reads, edits, writes and reads back.
+//!
+//! `{}`, empty member lists, or only `admins` make a database readable and writable by anybody, so a member
+//! list that becomes empty gets the role `_admin`, which only server administrators have.
+
+use serde_json::{Map, Value, json};
+
+/// The role that only server administrators have, and CouchDB 3.x's own default in both lists.
+const ADMIN_ROLE: &str = "_admin";
+
+/// A `_security` object, or a part of it, has a shape that CouchDB doesn't document. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` in its _security is not of the shape CouchDB documents; repair it by hand")]
+pub struct Malformed(String);
+
+/// Who is named in `members.names`. A shape that we don't understand names nobody.
+pub fn members(security: &Value) -> impl Iterator<Item = &str> {
+    names(security, member_key(security))
+}
+
+/// Whether a name stands in `members.names` or `admins.names`.
+pub fn mentions(security: &Value, user: &str) -> bool {
+    members(security)
+        .chain(names(security, "admins"))
+        .any(|name| name == user)
+}
+
+/// Whether everybody, logged in or not, may read and write.
+pub fn is_public(security: &Value) -> bool {
+    let members = &security[member_key(security)];
+    let empty = |list: &Value| list.as_array().is_none_or(Vec::is_empty);
+    empty(&members["names"]) && empty(&members["roles"])
+}
+
+/// Makes every name of `users` a member. True if that changed anything.
+pub fn grant(security: &mut Value, users: &[&str]) -> Result<bool, Malformed> {
+    let names = list(section(security, member_key(security))?, "members", "names")?;
+    let before = names.len();
+    for user in users {
+        if !names.iter().any(|name| name == user) {
+            names.push(Value::from(*user));
+        }
+    }
+    Ok(names.len() != before)
+}
+
+/// Takes a name out of the members. True if that changed anything.
+pub fn revoke(security: &mut Value, user: &str) -> Result<bool, Malformed> {
+    if !members(security).any(|name| name == user) {
+        return Ok(false);
+    }
+    let key = member_key(security);
+    list(section(security, key)?, key, "names")?.retain(|name| name != user);
+    close(security)?;
+    Ok(true)
+}
+
+/// Takes a name out of the members and out of the database's admins. True if that changed anything.
+pub fn forget(security: &mut Value, user: &str) -> Result<bool, Malformed> {
+    let was_member = revoke(security, user)?;
+    let was_admin = names(security, "admins").any(|name| name == user);
+    if was_admin {
+        list(section(security, "admins")?, "admins", "names")?.retain(|name| name != user);
+    }
+    Ok(was_member || was_admin)
+}
+
+/// Puts the name `new` wherever `old` stands. True if that changed anything.
+pub fn rename(security: &mut Value, old: &str, new: &str) -> Result<bool, Malformed> {
+    let mut changed = false;
+    for key in [member_key(security), "admins"] {
+        if names(security, key).any(|name| name == old) {
+            let list = list(section(security, key)?, key, "names")?;
+            let already = list.iter().any(|name| name == new);
+            if already {
+                list.retain(|name| name != old);
+            } else {
+                list.iter_mut()
+                    .filter(|name| *name == old)
+                    .for_each(|name| *name = Value::from(new));
+            }
+            changed = true;
+        }
+    }
+    Ok(changed)
+}
+
+/// Leaves a public database to server administrators only. True if that changed anything.
+pub fn close(security: &mut Value) -> Result<bool, Malformed> {
+    if !is_public(security) {
+        return Ok(false);
+    }
+    let key = member_key(security);
+    let members = section(security, key)?;
+    list(members, key, "names")?;
+    list(members, key, "roles")?.push(Value::from(ADMIN_ROLE));
+    Ok(true)
+}
+
+/// CouchDB 1.0 wrote `readers`; every version still honours it where `members` is absent.
+fn member_key(security: &Value) -> &'static str {
+    let has = |key: &str| security.get(key).is_some();
+    if !has("members") && has("readers") {
+        "readers"
+    } else {
+        "members"
+    }
+}
+
+fn names<'a>(security: &'a Value, key: &str) -> impl Iterator<Item = &'a str> {
+    security[key]["names"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+}
+
+fn section<'a>(security: &'a mut Value, key: &str) -> Result<&'a mut Map<String, Value>, Malformed> {
+    let object = security
+        .as_object_mut()
+        .ok_or_else(|| Malformed("_security".into()))?;
+    object
+        .entry(key)
+        .or_insert_with(|| json!({}))
+        .as_object_mut()
+        .ok_or_else(|| Malformed(key.into()))
+}
+
+fn list<'a>(
+    section: &'a mut Map<String, Value>,
+    section_key: &str,
+    key: &str,
+) -> Result<&'a mut Vec<Value>, Malformed> {
+    let entry = section.entry(key).or_insert_with(|| json!([]));
+    entry
+        .as_array_mut()
+        .ok_or_else(|| Malformed(format!("{section_key}.{key}")))
+}
+
+#[cfg(test)]
+#[path = "security/tests.rs"]
+mod tests;

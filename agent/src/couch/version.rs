@@ -1,0 +1,159 @@
+//! Which CouchDB answers, and what follows from it: where the configuration lives and which hashes it takes.
+
+use reqwest::Method;
+use serde::Deserialize;
+
+use super::{
+    client::{Client, Login},
+    error::{CouchError, absent_is_none},
+    resource::{ConfigRoot, Resource},
+};
+
+/// A server's version, from `GET /`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServerVersion {
+    /// 1, 2 or 3.
+    pub major: u32,
+    /// The second number.
+    pub minor: u32,
+}
+
+#[derive(Deserialize)]
+struct Welcome {
+    couchdb: Option<String>,
+    version: Option<String>,
+}
+
+impl ServerVersion {
+    /// The first version that this agent can drive: ready-made PBKDF2 hashes came with 1.3, `_security` as we
+    /// use it earlier; 1.6 is the oldest that anyone still runs.
+    pub const OLDEST: Self = Self { major: 1, minor: 6 };
+
+    /// Reads the answer of `GET /`.
+    pub fn from_welcome(body: serde_json::Value) -> Result<Self, CouchError> {
+        let odd = |problem: String| CouchError::Unexpected {
+            what: "GET /",
+            problem,
+        };
+        let welcome: Welcome =
+            serde_json::from_value(body).map_err(|_| odd("not a CouchDB welcome".into()))?;
+        if welcome.couchdb.is_none() {
+            return Err(odd("what answers there is not CouchDB".into()));
+        }
+        let text = welcome.version.unwrap_or_default();
+        let mut numbers = text.split('.').map(leading_number);
+        match (numbers.next().flatten(), numbers.next().flatten()) {
+            (Some(major), Some(minor)) => {
+                let version = Self { major, minor };
+                if version < Self::OLDEST {
+                    return Err(odd(format!("CouchDB {text} is too old; 1.6 or later is needed")));
+                }
+                Ok(version)
+            }
+            _ => Err(odd(format!("the version {text:?} is not one"))),
+        }
+    }
+
+    /// 3.4 brought `pbkdf2_prf`; a 3.3 server stores a sha256 hash and then refuses the login, or takes the
+    /// text of an administrator's hash for the password itself.
+    pub fn takes_sha256(self) -> bool {
+        self >= Self { major: 3, minor: 4 }
+    }
+
+    /// 2.0 moved the configuration from `/_config` to `/_node/NAME/_config`.
+    pub fn has_nodes(self) -> bool {
+        self.major >= 2
+    }
+
+    /// The section where `require_valid_user` takes effect (`chttpd` answers the clustered port of 2.x and 3.x).
+    pub fn require_valid_user_section(self) -> &'static str {
+        if self.has_nodes() {
+            "chttpd"
+        } else {
+            "couch_httpd_auth"
+        }
+    }
+}
+
+impl std::fmt::Display for ServerVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// Finds where the server keeps its configuration.
+///
+/// 2.0 and 2.1 don't know the alias `_local`: there the node's own name stands in `/_membership`.
+pub async fn config_root(
+    client: &Client,
+    login: Option<&Login>,
+    version: ServerVersion,
+) -> Result<ConfigRoot, CouchError> {
+    if !version.has_nodes() {
+        return Ok(ConfigRoot::Global);
+    }
+    let local = ConfigRoot::Node("_local".to_owned());
+    if absent_is_none(
+        client
+            .send(login, Method::GET, &Resource::Admins(&local), None)
+            .await,
+    )?
+    .is_some()
+    {
+        return Ok(local);
+    }
+    // A 404 is also the answer where no `[admins]` section exists; then `_membership` names the same node.
+    let membership = client
+        .send(login, Method::GET, &Resource::Membership, None)
+        .await?;
+    match membership["all_nodes"]
+        .as_array()
+        .and_then(|nodes| nodes.first())
+        .and_then(|node| node.as_str())
+    {
+        Some(name) => Ok(ConfigRoot::Node(name.to_owned())),
+        None => Err(CouchError::Unexpected {
+            what: "GET /_membership",
+            problem: "it names no node".into(),
+        }),
+    }
+}
+
+fn leading_number(part: &str) -> Option<u32> {
+    let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn version(text: &str) -> Result<ServerVersion, CouchError> {
+        ServerVersion::from_welcome(json!({"couchdb": "Welcome", "version": text}))
+    }
+
+    #[test]
+    fn real_versions_are_read() {
+        assert_eq!(version("3.5.0"), Ok(ServerVersion { major: 3, minor: 5 }));
+        assert_eq!(version("1.6.1"), Ok(ServerVersion { major: 1, minor: 6 }));
+        assert_eq!(version("3.4.0-RC1"), Ok(ServerVersion { major: 3, minor: 4 }));
+        assert_eq!(version("3.4beta"), Ok(ServerVersion { major: 3, minor: 4 }));
+    }
+
+    #[test]
+    fn what_is_no_couchdb_is_refused() {
+        assert!(version("1.5.0").is_err());
+        assert!(version("").is_err());
+        assert!(ServerVersion::from_welcome(json!({"express-pouchdb": "Welcome!"})).is_err());
+        assert!(ServerVersion::from_welcome(json!([])).is_err());
+    }
+
+    #[test]
+    fn sha256_needs_3_4() {
+        let takes = |major, minor| ServerVersion { major, minor }.takes_sha256();
+        assert!(takes(3, 4) && takes(4, 0));
+        assert!(!takes(3, 3) && !takes(2, 9) && !takes(1, 7));
+    }
+}

@@ -1,0 +1,96 @@
+//! `create_user`, `delete_user`, `get_user`, `list_users`, `change_passwords`, `update_attributes`.
+
+use serde_json::{Value, json};
+use tracing::warn;
+use trove_couchdb_protocol::{
+    HostPattern, Secret, UserName,
+    trove::{NewUser, Page, PasswordChange},
+};
+
+use super::Run;
+use crate::couch::{CommandError, Couch, NewAccount};
+
+pub(super) async fn create(couch: &Couch, users: &[NewUser], run: Run<'_>) -> Result<Value, CommandError> {
+    let policy = couch.policy();
+    let mut accounts = Vec::with_capacity(users.len());
+    for new in users {
+        note_host(&new.host);
+        let user = policy.user(new.name.clone())?;
+        let Some(password) = new.password.clone() else {
+            return Err(CommandError::PasswordMissing(new.name.clone()));
+        };
+        accounts.push(NewAccount {
+            user,
+            password,
+            databases: policy.databases(new.databases.clone())?,
+        });
+    }
+    couch.create_users(&accounts, run.id).await?;
+    Ok(Value::Null)
+}
+
+pub(super) async fn delete(couch: &Couch, user: &UserName) -> Result<Value, CommandError> {
+    couch.delete_user(&couch.policy().user(user.clone())?).await?;
+    Ok(Value::Null)
+}
+
+/// `null` for a user that isn't there: the API makes its own 404 of it.
+pub(super) async fn get(couch: &Couch, user: &UserName) -> Result<Value, CommandError> {
+    let found = couch.get_user(&couch.policy().user(user.clone())?).await?;
+    Ok(found.map_or(Value::Null, |user| user.to_value()))
+}
+
+pub(super) async fn list(couch: &Couch, page: &Page) -> Result<Value, CommandError> {
+    let (users, next) = couch.list_users(page).await?;
+    let users: Vec<Value> = users
+        .iter()
+        .map(trove_couchdb_protocol::trove::UserModel::to_value)
+        .collect();
+    Ok(json!([users, next]))
+}
+
+pub(super) async fn change_passwords(
+    couch: &Couch,
+    changes: &[PasswordChange],
+) -> Result<Value, CommandError> {
+    let policy = couch.policy();
+    let mut passwords = Vec::with_capacity(changes.len());
+    for change in changes {
+        note_host(&change.host);
+        passwords.push((policy.user(change.user.clone())?, change.password.clone()));
+    }
+    couch.change_passwords(&passwords).await?;
+    Ok(Value::Null)
+}
+
+pub(super) async fn update_attributes(
+    couch: &Couch,
+    user: &UserName,
+    rename: Option<&UserName>,
+    password: Option<&Secret>,
+    new_host: Option<&HostPattern>,
+    run: Run<'_>,
+) -> Result<Value, CommandError> {
+    if let Some(host) = new_host {
+        note_host(host);
+    }
+    let policy = couch.policy();
+    let current = policy.user(user.clone())?;
+    match (rename.filter(|name| *name != user), password) {
+        (Some(name), password) => {
+            couch
+                .rename_user(&current, &policy.user(name.clone())?, password, run.id)
+                .await?;
+        }
+        (None, Some(password)) => couch.change_passwords(&[(current, password.clone())]).await?,
+        (None, None) => {}
+    }
+    Ok(Value::Null)
+}
+
+/// Trove can restrict a user to a host; CouchDB can't.
+fn note_host(host: &HostPattern) {
+    if !host.is_any() {
+        warn!("CouchDB can't restrict a user to a host; the host of the command is ignored.");
+    }
+}

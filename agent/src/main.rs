@@ -1,0 +1,47 @@
+//! `trove-couchdb-agent`: the guest agent that puts Apache CouchDB back into OpenStack Trove.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use trove_couchdb_agent::{app, args::Args, config, exit, log};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    if args.check_config {
+        return match config::check(&args, std::env::vars_os()) {
+            Ok(description) => {
+                print!("{description}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => exit::with_error(exit::USAGE, &error),
+        };
+    }
+    let settings = match config::Settings::load(&args, std::env::vars_os()) {
+        Ok(settings) => settings,
+        Err(error) => return exit::with_error(exit::USAGE, &error),
+    };
+    if let Err(error) = log::init(&settings.log) {
+        return exit::with_error(exit::FAILURE, &error);
+    }
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(
+        version,
+        guest_id = settings.guest.id,
+        "The CouchDB guest agent starts."
+    );
+    // One TLS stack for the broker and for CouchDB. Only a second installation fails.
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
+        tracing::debug!("A TLS provider was installed before.");
+    }
+    match app::run(settings).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::with_error(exit::FAILURE, &error),
+    }
+}

@@ -1,0 +1,194 @@
+//! Each command once: the last `_unique_id`s, and what became of them.
+//!
+//! oslo.messaging keeps the last 16 ids and forgets them at a restart. Here an id is known from the moment its
+//! message arrives. A second delivery of it, whether a publisher's retry or the broker's redelivery after a
+//! lost connection, waits for the first run to end, delivers the answer if the first could not, and never runs.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{Mutex as AsyncMutex, watch};
+
+use super::answer::Publication;
+
+/// What has become of a command.
+#[derive(Debug, Clone)]
+enum State {
+    Running,
+    /// The answer, until it is delivered: then `None`, and the memory is free again.
+    Done(Answer),
+    /// Handed back to the broker.
+    Gone,
+}
+
+/// Undelivered publications of a command that has run.
+pub(super) type Answer = Arc<AsyncMutex<Option<Vec<Publication>>>>;
+
+/// The ids of late. Bounded: the oldest finished ones are forgotten.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    by_id: HashMap<String, watch::Receiver<State>>,
+    finished: VecDeque<String>,
+    keep: usize,
+}
+
+/// What to do with a message.
+#[derive(Debug)]
+pub(super) enum Sighting {
+    /// Run it.
+    First(Ticket),
+    /// Wait for the run that is under way or over.
+    Repeated(Repeat),
+}
+
+/// The duty to say what became of a command. Dropped without that, the id is forgotten.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    seen: Seen,
+    id: String,
+    state: watch::Sender<State>,
+}
+
+/// A later delivery of a known id.
+#[derive(Debug)]
+pub(super) struct Repeat {
+    state: watch::Receiver<State>,
+}
+
+impl Seen {
+    /// Remembers the last `keep` finished ids.
+    pub(super) fn new(keep: usize) -> Self {
+        let inner = Inner {
+            by_id: HashMap::new(),
+            finished: VecDeque::new(),
+            keep,
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+        }
+    }
+
+    /// Notes an arrival.
+    pub(super) fn sight(&self, id: &str) -> Sighting {
+        let mut inner = self.lock();
+        if let Some(state) = inner.by_id.get(id) {
+            return Sighting::Repeated(Repeat { state: state.clone() });
+        }
+        let (state, receiver) = watch::channel(State::Running);
+        inner.by_id.insert(id.to_owned(), receiver);
+        Sighting::First(Ticket {
+            seen: self.clone(),
+            id: id.to_owned(),
+            state,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket {
+    /// The command has run; whoever delivers the answer empties it.
+    pub(super) fn finish(self, answer: Vec<Publication>) -> Answer {
+        let answer = Arc::new(AsyncMutex::new(Some(answer)));
+        self.state.send_replace(State::Done(Arc::clone(&answer)));
+        let mut inner = self.seen.lock();
+        inner.finished.push_back(self.id.clone());
+        while inner.finished.len() > inner.keep {
+            if let Some(oldest) = inner.finished.pop_front() {
+                inner.by_id.remove(&oldest);
+            }
+        }
+        drop(inner);
+        answer
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if matches!(&*self.state.borrow(), State::Running) {
+            self.seen.lock().by_id.remove(&self.id);
+            self.state.send_replace(State::Gone);
+        }
+    }
+}
+
+impl Repeat {
+    /// Waits until the first run is over; `None` if it did not run to its end.
+    pub(super) async fn answer(mut self) -> Option<Answer> {
+        let state = self
+            .state
+            .wait_for(|state| !matches!(state, State::Running))
+            .await;
+        match state.as_deref() {
+            Ok(State::Done(answer)) => Some(Arc::clone(answer)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+
+    fn first(seen: &Seen, id: &str) -> Ticket {
+        match seen.sight(id) {
+            Sighting::First(ticket) => ticket,
+            Sighting::Repeated(_) => panic!("{id} is not new"),
+        }
+    }
+
+    fn repeated(seen: &Seen, id: &str) -> Repeat {
+        match seen.sight(id) {
+            Sighting::Repeated(repeat) => repeat,
+            Sighting::First(_) => panic!("{id} is new"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_repeat_waits_for_the_first_and_shares_its_answer() {
+        let seen = Seen::new(10);
+        let ticket = first(&seen, "a");
+        let repeat = tokio::spawn(repeated(&seen, "a").answer());
+        tokio::task::yield_now().await;
+        assert!(!repeat.is_finished());
+        let answer = ticket.finish(Vec::new());
+        let shared = repeat.await.unwrap().unwrap();
+        assert!(Arc::ptr_eq(&answer, &shared));
+        assert!(repeated(&seen, "a").answer().await.is_some(), "still known");
+    }
+
+    #[tokio::test]
+    async fn what_was_handed_back_may_come_again() {
+        let seen = Seen::new(10);
+        let ticket = first(&seen, "a");
+        let repeat = repeated(&seen, "a");
+        drop(ticket);
+        assert!(repeat.answer().await.is_none());
+        first(&seen, "a");
+    }
+
+    #[test]
+    fn only_finished_ids_are_forgotten() {
+        let seen = Seen::new(2);
+        let running = first(&seen, "running");
+        for id in ["a", "b", "c"] {
+            first(&seen, id).finish(Vec::new());
+        }
+        repeated(&seen, "running");
+        repeated(&seen, "b");
+        repeated(&seen, "c");
+        first(&seen, "a");
+        drop(running);
+    }
+}

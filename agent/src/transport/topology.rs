@@ -1,0 +1,273 @@
+//! The exchanges and queues of a guest, declared exactly as oslo.messaging declares them.
+//!
+//! The control plane declares the same ones (taskmanager does so before `prepare`), and RabbitMQ refuses a
+//! declaration that differs in a single flag. So the flags come from the same options as the control plane's
+//! (`[oslo_messaging_rabbit]`), and where they still differ from what exists, the agent takes what exists: a
+//! queue of its own making with other flags would break `prepare` for good.
+//!
+//! | thing | name | flags |
+//! |---|---|---|
+//! | topic exchange | `control_exchange` | durable and auto-delete as configured |
+//! | guest queue | `guestagent.ID` | the same, bound with its own name |
+//! | server queue | `guestagent.ID.ID` | the same, bound with its own name |
+//! | fanout exchange | `guestagent.ID_fanout` | auto-delete |
+//! | fanout queue | `guestagent.ID_fanout_RANDOM` | `x-expires`, bound with `guestagent.ID` |
+//!
+//! Source: oslo_messaging/_drivers/impl_rabbit.py, `Consumer.declare`, `declare_topic_consumer`,
+//! `declare_fanout_consumer`, `_get_queue_arguments`.
+
+use lapin::{
+    Channel, Connection, ErrorKind, ExchangeKind,
+    options::{ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    protocol::{AMQPErrorKind, AMQPSoftError},
+    types::{AMQPValue, FieldTable, ShortString},
+};
+use tracing::warn;
+
+use crate::config::BrokerSettings;
+
+/// The names of a guest's exchanges and queues.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    pub(super) exchange: String,
+    pub(super) conductor: String,
+    topic: String,
+    server: String,
+    fanout: String,
+    fanout_queue: String,
+}
+
+impl Names {
+    /// The names for a guest; the fanout queue's is new for each process.
+    pub(super) fn new(guest_id: &str, settings: &BrokerSettings) -> Self {
+        let topic = format!("guestagent.{guest_id}");
+        Self {
+            exchange: settings.control_exchange.clone(),
+            conductor: settings.conductor_queue.clone(),
+            server: format!("{topic}.{guest_id}"),
+            fanout: format!("{topic}_fanout"),
+            fanout_queue: format!("{topic}_fanout_{}", trove_couchdb_protocol::new_id()),
+            topic,
+        }
+    }
+
+    /// The queues to consume.
+    pub(super) fn queues(&self, settings: &BrokerSettings) -> Vec<&str> {
+        let fanout = (!settings.stream_fanout).then_some(self.fanout_queue.as_str());
+        [self.topic.as_str(), self.server.as_str()]
+            .into_iter()
+            .chain(fanout)
+            .collect()
+    }
+}
+
+/// Declares everything on `connection`.
+pub(super) async fn declare(
+    connection: &Connection,
+    names: &Names,
+    settings: &BrokerSettings,
+) -> Result<(), lapin::Error> {
+    let durable = settings.durable_queues || settings.quorum_queue;
+    let exchange = ExchangeDeclareOptions {
+        durable,
+        auto_delete: settings.auto_delete,
+        ..ExchangeDeclareOptions::default()
+    };
+    let queue = QueueDeclareOptions {
+        durable,
+        auto_delete: settings.auto_delete,
+        ..QueueDeclareOptions::default()
+    };
+    let fanout_exchange = ExchangeDeclareOptions {
+        durable: settings.transient_quorum_queue,
+        auto_delete: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let fanout_queue = QueueDeclareOptions {
+        durable: settings.transient_quorum_queue,
+        ..QueueDeclareOptions::default()
+    };
+
+    let mut declarer = Declarer {
+        connection,
+        channel: connection.create_channel().await?,
+    };
+    declarer
+        .exchange(&names.exchange, &ExchangeKind::Topic, exchange)
+        .await?;
+    for name in [&names.topic, &names.server] {
+        declarer.queue(name, queue, guest_arguments(settings)).await?;
+        declarer.bind(name, &names.exchange, name).await?;
+    }
+    // With streams there is one shared queue, which no version of Trove addresses for a guest.
+    if settings.stream_fanout {
+        return declarer.channel.close(200, "declared".into()).await;
+    }
+    declarer
+        .exchange(&names.fanout, &ExchangeKind::Fanout, fanout_exchange)
+        .await?;
+    declarer
+        .queue(&names.fanout_queue, fanout_queue, fanout_arguments(settings))
+        .await?;
+    declarer
+        .bind(&names.fanout_queue, &names.fanout, &names.topic)
+        .await?;
+    declarer.channel.close(200, "declared".into()).await
+}
+
+/// A channel on which the broker confirms what it was handed.
+pub(super) async fn confirming_channel(connection: &Connection) -> Result<Channel, lapin::Error> {
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(channel)
+}
+
+fn guest_arguments(settings: &BrokerSettings) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    if settings.ha_queues {
+        set(&mut arguments, "x-ha-policy", text("all"));
+    }
+    if settings.quorum_queue {
+        set(&mut arguments, "x-queue-type", text("quorum"));
+        let limits = [
+            ("x-delivery-limit", u64::from(settings.quorum_delivery_limit)),
+            ("x-max-in-memory-length", settings.quorum_max_memory_length),
+            ("x-max-in-memory-bytes", settings.quorum_max_memory_bytes),
+        ];
+        for (key, limit) in limits.into_iter().filter(|(_, limit)| *limit > 0) {
+            set(&mut arguments, key, number(limit));
+        }
+    }
+    arguments
+}
+
+fn fanout_arguments(settings: &BrokerSettings) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    if settings.transient_quorum_queue {
+        set(&mut arguments, "x-queue-type", text("quorum"));
+    }
+    let milliseconds = u64::try_from(settings.transient_queues_ttl.as_millis()).unwrap_or(u64::MAX);
+    if milliseconds > 0 {
+        set(&mut arguments, "x-expires", number(milliseconds));
+    }
+    arguments
+}
+
+fn set(arguments: &mut FieldTable, key: &'static str, value: AMQPValue) {
+    arguments.insert(key.into(), value);
+}
+
+fn text(value: &'static str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
+}
+
+fn number(value: u64) -> AMQPValue {
+    AMQPValue::LongLongInt(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// Declares one thing after the other, on a new channel after each refusal.
+struct Declarer<'a> {
+    connection: &'a Connection,
+    channel: Channel,
+}
+
+impl Declarer<'_> {
+    /// As configured; else with `durable` the other way round, as oslo.messaging does; else as it stands.
+    async fn queue(
+        &mut self,
+        name: &str,
+        wanted: QueueDeclareOptions,
+        arguments: FieldTable,
+    ) -> Result<(), lapin::Error> {
+        let flipped = QueueDeclareOptions {
+            durable: !wanted.durable,
+            ..wanted
+        };
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..wanted
+        };
+        for options in [wanted, flipped] {
+            match self
+                .channel
+                .queue_declare(short(name)?, options, arguments.clone())
+                .await
+            {
+                Ok(_) => return Ok(()),
+                Err(error) if is_mismatch(&error) => self.reopen(name).await?,
+                Err(error) => return Err(error),
+            }
+        }
+        self.channel
+            .queue_declare(short(name)?, passive, FieldTable::default())
+            .await
+            .map(drop)
+    }
+
+    async fn exchange(
+        &mut self,
+        name: &str,
+        kind: &ExchangeKind,
+        wanted: ExchangeDeclareOptions,
+    ) -> Result<(), lapin::Error> {
+        let flipped = ExchangeDeclareOptions {
+            durable: !wanted.durable,
+            ..wanted
+        };
+        let passive = ExchangeDeclareOptions {
+            passive: true,
+            ..wanted
+        };
+        for options in [wanted, flipped] {
+            let declared =
+                self.channel
+                    .exchange_declare(short(name)?, kind.clone(), options, FieldTable::default());
+            match declared.await {
+                Ok(()) => return Ok(()),
+                Err(error) if is_mismatch(&error) => self.reopen(name).await?,
+                Err(error) => return Err(error),
+            }
+        }
+        self.channel
+            .exchange_declare(short(name)?, kind.clone(), passive, FieldTable::default())
+            .await
+    }
+
+    async fn bind(&self, queue: &str, exchange: &str, routing_key: &str) -> Result<(), lapin::Error> {
+        let options = QueueBindOptions::default();
+        let arguments = FieldTable::default();
+        self.channel
+            .queue_bind(
+                short(queue)?,
+                short(exchange)?,
+                short(routing_key)?,
+                options,
+                arguments,
+            )
+            .await
+    }
+
+    async fn reopen(&mut self, name: &str) -> Result<(), lapin::Error> {
+        warn!(
+            name,
+            "The broker has this with other flags than configured; set [oslo_messaging_rabbit] as on the \
+             control plane."
+        );
+        self.channel = self.connection.create_channel().await?;
+        Ok(())
+    }
+}
+
+/// 406 `PRECONDITION_FAILED`: it exists, with other flags.
+fn is_mismatch(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(error)
+        if *error.kind() == AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED))
+}
+
+/// AMQP's short strings hold 255 bytes; settings are validated to be shorter.
+pub(super) fn short(name: &str) -> Result<ShortString, lapin::Error> {
+    ShortString::try_new(name.to_owned()).map_err(|_| {
+        let problem = format!("the name {name:?} is too long for AMQP");
+        std::io::Error::new(std::io::ErrorKind::InvalidInput, problem).into()
+    })
+}

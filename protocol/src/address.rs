@@ -1,0 +1,164 @@
+//! Where an answer goes, and how it is found in a message that cannot be read otherwise.
+//!
+//! A caller that hears nothing waits until its timeout and then tells its user just that. So when a request is refused
+//! for whatever reason, `Sender::probe` looks once more, leniently, for the few fields an answer needs; it builds
+//! nothing else, so neither size nor nesting of the rest matters.
+
+use std::borrow::Cow;
+
+use serde::{
+    Deserialize,
+    de::{Deserializer, IgnoredAny},
+};
+
+/// How far beyond the limit a body may go and still be searched for its sender.
+const SEARCHED: usize = 16;
+
+/// The caller of a request: a call has one, a cast has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplyAddress {
+    /// By which the caller knows the reply (`_msg_id`).
+    pub msg_id: String,
+    /// The queue on the default exchange that it listens on (`_reply_q`).
+    pub reply_queue: String,
+}
+
+impl ReplyAddress {
+    /// oslo answers nothing without an id (`amqpdriver.py`, `AMQPIncomingMessage.reply`), and neither can we.
+    fn new(msg_id: Option<String>, reply_queue: Option<String>) -> Option<Self> {
+        let given = |text: &String| !text.is_empty();
+        Some(Self {
+            msg_id: msg_id.filter(given)?,
+            reply_queue: reply_queue.filter(given)?,
+        })
+    }
+}
+
+/// Who sent a message, as far as that could be found out.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sender {
+    pub(crate) reply: Option<ReplyAddress>,
+    pub(crate) unique_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(rename = "oslo.message", borrow)]
+    message: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Ids {
+    #[serde(rename = "_msg_id", default, deserialize_with = "text")]
+    msg_id: Option<String>,
+    #[serde(rename = "_reply_q", default, deserialize_with = "text")]
+    reply_queue: Option<String>,
+    #[serde(rename = "_unique_id", default, deserialize_with = "text")]
+    unique_id: Option<String>,
+}
+
+/// Text, or nothing if it is anything else.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Id {
+        Text(String),
+        Other(IgnoredAny),
+    }
+    Ok(match Id::deserialize(deserializer)? {
+        Id::Text(text) => Some(text),
+        Id::Other(IgnoredAny) => None,
+    })
+}
+
+impl Sender {
+    /// Looks for the sender of a body that could not be decoded; finds nothing rather than failing.
+    pub(crate) fn probe(body: &[u8], max_bytes: usize) -> Self {
+        if body.len() > max_bytes.saturating_mul(SEARCHED) {
+            return Self::default();
+        }
+        let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(body) else {
+            return Self::default();
+        };
+        let Ok(ids) = serde_json::from_str::<Ids>(&envelope.message) else {
+            return Self::default();
+        };
+        Self {
+            reply: ReplyAddress::new(ids.msg_id, ids.reply_queue),
+            unique_id: ids.unique_id,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn probe(message: &str) -> Sender {
+        let body = json!({ "oslo.version": "7", "oslo.message": message }).to_string();
+        Sender::probe(body.as_bytes(), 100_000)
+    }
+
+    fn found() -> Sender {
+        let reply = ReplyAddress {
+            msg_id: "m".into(),
+            reply_queue: "q".into(),
+        };
+        Sender {
+            reply: Some(reply),
+            unique_id: Some("u".into()),
+        }
+    }
+
+    #[test]
+    fn the_sender_is_found_beside_anything_that_cannot_be_read() {
+        let ids = r#""_msg_id": "m", "_reply_q": "q", "_unique_id": "u""#;
+        let bomb = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
+        for rest in ["\"\\ud800\"", "5", "{\"a\": 1, \"a\": 2}", bomb.as_str()] {
+            assert_eq!(
+                probe(&format!("{{{ids}, \"args\": {rest}}}")),
+                found(),
+                "{rest:.40}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_odd_id_does_not_hide_the_others() {
+        let sender = probe(r#"{"_msg_id": "m", "_reply_q": "q", "_unique_id": {"x": []}}"#);
+        assert_eq!(
+            sender,
+            Sender {
+                unique_id: None,
+                ..found()
+            }
+        );
+        for message in [
+            r#"{"_msg_id": 5, "_reply_q": "q"}"#,
+            r#"{"_msg_id": "m"}"#,
+            r#"{"_msg_id": "", "_reply_q": "q"}"#,
+        ] {
+            assert_eq!(probe(message).reply, None, "{message}");
+        }
+    }
+
+    #[test]
+    fn bodies_far_beyond_the_limit_are_not_searched() {
+        let message = json!({"_msg_id": "m", "_reply_q": "q", "_unique_id": "u", "args": "x".repeat(1_000)});
+        let body = crate::envelope::encode(&message);
+        assert_eq!(Sender::probe(&body, body.len() / SEARCHED + 1), found());
+        assert_eq!(Sender::probe(&body, body.len() / SEARCHED - 1), Sender::default());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(body in proptest::collection::vec(any::<u8>(), 0..200), message in any::<String>()) {
+            drop(Sender::probe(&body, 100));
+            drop(probe(&message));
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Who gave a command, and under which request id: what oslo.messaging calls the context.
+//!
+//! In clear it travels as one key `_context_<name>` for each entry, encrypted as a single `_context_context`. Its keys
+//! differ between Trove's versions, so it is kept as the map it came as: the conductor gets it back unchanged. It can
+//! hold a token (`auth_token`), which is why `Debug` shows nothing but the request id.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use crate::{cipher::Cipher, error::DecodeError, fields::Fields};
+
+/// What every key of a context in clear begins with (`oslo_messaging/_drivers/amqp.py`, `pack_context`).
+const PREFIX: &str = "_context_";
+
+/// The one key of an encrypted context (`trove/common/rpc/secure_serializer.py`).
+const SEALED: &str = "_context_context";
+
+/// The entries of a request's context, as they came.
+#[derive(Clone, Default, PartialEq)]
+pub struct Context(Map<String, Value>);
+
+impl Context {
+    /// A context of given entries.
+    pub fn new(entries: Map<String, Value>) -> Self {
+        Self(entries)
+    }
+
+    /// The context of what the guest does by itself, such as heartbeats: nobody's.
+    ///
+    /// The same entries as `trove/guestagent` sends (captured in `conductor.heartbeat_running.plain.json`).
+    pub fn for_guest(request_id: &str) -> Self {
+        let mut entries = Map::new();
+        let nulls = [
+            "user",
+            "project_id",
+            "system_scope",
+            "project",
+            "domain",
+            "user_domain",
+            "project_domain",
+            "auth_token",
+            "global_request_id",
+            "resource_uuid",
+            "limit",
+            "marker",
+            "service_catalog",
+        ];
+        entries.extend(nulls.map(|name| (name.to_owned(), Value::Null)));
+        let others = [
+            ("is_admin", json!(false)),
+            ("read_only", json!(false)),
+            ("show_deleted", json!(false)),
+            ("request_id", json!(request_id)),
+            ("roles", json!([])),
+            ("user_identity", json!("- - - - -")),
+            ("is_admin_project", json!(true)),
+        ];
+        entries.extend(others.map(|(name, value)| (name.to_owned(), value)));
+        Self(entries)
+    }
+
+    /// Takes the context out of a message. With a key it must be there and encrypted with it; without one it must
+    /// not be encrypted, else a guest that lost its key would run commands, and answer with passwords, in clear.
+    pub(crate) fn decode(message: &Map<String, Value>, cipher: Option<&Cipher>) -> Result<Self, DecodeError> {
+        let Some(cipher) = cipher else {
+            if message.get(SEALED).is_some_and(Value::is_string) {
+                return Err(DecodeError::cipher("context", crate::cipher::CipherError::NoKey));
+            }
+            let entry =
+                |(key, value): (&String, &Value)| Some((key.strip_prefix(PREFIX)?.to_owned(), value.clone()));
+            return Ok(Self(message.iter().filter_map(entry).collect()));
+        };
+        let sealed = message.get(SEALED).ok_or_else(|| DecodeError::missing(SEALED))?;
+        match cipher
+            .decrypt_value(sealed)
+            .map_err(|error| DecodeError::cipher("context", error))?
+        {
+            Value::Object(entries) => Ok(Self(entries)),
+            _ => Err(DecodeError::wrong_type("context", "an object")),
+        }
+    }
+
+    /// Adds the context to a message in clear.
+    pub(crate) fn encode_clear(&self, message: &mut Map<String, Value>) {
+        message.extend(
+            self.0
+                .iter()
+                .map(|(name, value)| (format!("{PREFIX}{name}"), value.clone())),
+        );
+    }
+
+    /// Adds the context to a message for the conductor: encrypted, and with the id of the guest whose key it was.
+    pub(crate) fn encode_sealed(&self, message: &mut Map<String, Value>, cipher: &Cipher, instance_id: &str) {
+        let sealed = cipher.encrypt(&Value::Object(self.0.clone()));
+        message.insert(SEALED.to_owned(), sealed.into());
+        message.insert(format!("{PREFIX}{}", crate::cipher::INSTANCE), instance_id.into());
+    }
+
+    /// The id under which Trove logs the user's request, `req-<uuid>`.
+    pub fn request_id(&self) -> Option<&str> {
+        self.text("request_id")
+    }
+
+    /// The user who gave the command.
+    pub fn user(&self) -> Option<&str> {
+        self.text("user")
+    }
+
+    /// The user's project: `project_id` since Trove 19, `tenant` up to 16, `project` in between.
+    pub fn project_id(&self) -> Option<&str> {
+        ["project_id", "tenant", "project"]
+            .into_iter()
+            .find_map(|key| self.text(key))
+    }
+
+    /// The notification that the end of a cast is reported with; only commands of users carry one.
+    pub fn notification(&self) -> Option<&Map<String, Value>> {
+        self.0.get("trove_notification")?.as_object()
+    }
+
+    /// All entries, as they came.
+    pub fn entries(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        Fields::root(&self.0).optional(key)?.text().ok()
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Context")
+            .field("request_id", &self.request_id())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    fn map(value: Value) -> Map<String, Value> {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn in_clear_the_prefix_tells_what_belongs_to_it() {
+        let message = map(json!({
+            "method": "restart", "_unique_id": "x", "_context_user": "alice", "_context_tenant": "t",
+            "_context_request_id": "req-1", "_context_auth_token": "hunter2", "_context_limit": null,
+            "_context_trove_notification": {"server_type": "guest"},
+        }));
+        let context = Context::decode(&message, None).unwrap();
+        assert_eq!(context.request_id(), Some("req-1"));
+        assert_eq!(context.user(), Some("alice"));
+        assert_eq!(context.project_id(), Some("t"));
+        assert_eq!(context.notification().unwrap()["server_type"], "guest");
+        assert_eq!(context.entries().len(), 6);
+        assert_eq!(
+            format!("{context:?}"),
+            "Context { request_id: Some(\"req-1\"), .. }"
+        );
+        let mut again = Map::new();
+        context.encode_clear(&mut again);
+        assert_eq!(Context::decode(&again, None).unwrap(), context);
+    }
+
+    #[test]
+    fn a_key_takes_only_what_it_encrypted_and_no_key_nothing_encrypted() {
+        let cipher = Cipher::new(&Secret::new("k"));
+        let mut sealed = Map::new();
+        Context::for_guest("req-1").encode_sealed(&mut sealed, &cipher, "id");
+        assert_eq!(sealed["_context_csz-instance-id"], "id");
+        assert_eq!(
+            Context::decode(&sealed, Some(&cipher)).unwrap(),
+            Context::for_guest("req-1")
+        );
+
+        let refused = |message: &Map<String, Value>, cipher: Option<&Cipher>| {
+            Context::decode(message, cipher).unwrap_err().to_string()
+        };
+        assert_eq!(
+            refused(&sealed, None),
+            "`context` is encrypted, and this guest has no instance_rpc_encr_key"
+        );
+        let stranger = Cipher::new(&Secret::new("another"));
+        assert_eq!(
+            refused(&sealed, Some(&stranger)),
+            "`context` does not decrypt with this guest's instance_rpc_encr_key"
+        );
+        assert_eq!(
+            refused(&map(json!({"_context_user": "a"})), Some(&cipher)),
+            "`_context_context` is missing or null"
+        );
+        let list = map(json!({ SEALED: cipher.encrypt(&json!([])) }));
+        assert_eq!(refused(&list, Some(&cipher)), "`context` must be an object");
+    }
+
+    #[test]
+    fn entries_of_other_types_are_kept_but_not_taken_for_text() {
+        let context = Context::new(map(
+            json!({"user": 5, "project_id": null, "project": "p", "trove_notification": 1}),
+        ));
+        assert_eq!((context.user(), context.project_id()), (None, Some("p")));
+        assert!(context.notification().is_none());
+    }
+}

@@ -1,0 +1,172 @@
+//! Why a message could not be read.
+//!
+//! A [`DecodeError`] ends in two places: in the agent's log and, as the text of a failure, in front of the user who
+//! gave the command. So each message says what is wrong with which field, and none repeats a value: the value may
+//! be a password. [`DecodeError::kind`] is the label under which such errors are counted.
+
+use crate::{cipher::CipherError, names::NameError, quote::printable, version};
+
+/// Everything that can be wrong with a message, from its envelope to its arguments.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Bytes or text that are not JSON; also JSON nested too deeply, and lone surrogates.
+    #[error("the {part} is not valid JSON (line {line}, column {column})")]
+    NotJson {
+        /// What was being read: `envelope`, `message`, …
+        part: &'static str,
+        /// Where reading stopped, counted from 1.
+        line: usize,
+        /// Where reading stopped, counted from 1.
+        column: usize,
+    },
+    /// JSON, but not an object with the two fields of an envelope.
+    #[error("the body is no oslo.messaging envelope: `oslo.version` and `oslo.message` must both be text")]
+    NoEnvelope,
+    /// An envelope of another version than 2.0.
+    #[error("the envelope's version {} is not supported, only 2.0 is", printable(.0))]
+    EnvelopeVersion(String),
+    /// A field that must be there is absent or null.
+    #[error("`{field}` is missing or null")]
+    Missing {
+        /// The path of the field, such as `users[0]._name`.
+        field: String,
+    },
+    /// A field holds something else than it must.
+    #[error("`{field}` must be {expected}")]
+    WrongType {
+        /// The path of the field.
+        field: String,
+        /// What it must be, with its article: `a list`, `text`, …
+        expected: &'static str,
+    },
+    /// A name that no user or database can have.
+    #[error("`{field}`: {source}")]
+    Name {
+        /// The path of the field.
+        field: String,
+        /// The rule that the name breaks; boxed, as it would make every `Result` of this crate large.
+        source: Box<NameError>,
+    },
+    /// An encrypted value that this guest cannot read.
+    #[error("`{field}` {source}")]
+    Cipher {
+        /// The argument, or `context`.
+        field: String,
+        /// What is wrong with it.
+        source: CipherError,
+    },
+    /// A body beyond the limit; it was not looked into, except for the address of its sender.
+    #[error("the message has {size} bytes, at most {limit} are accepted")]
+    TooLarge {
+        /// Bytes.
+        size: usize,
+        /// Bytes.
+        limit: usize,
+    },
+    /// A method that no version of Trove's guest API has.
+    #[error("the guest API has no method {}", printable(.0))]
+    UnknownMethod(String),
+    /// An RPC version that is not of the form `1.3`.
+    #[error("RPC version {} is not supported, this guest serves 1.0 to {}", printable(.0), version::SERVED)]
+    UnsupportedVersion(String),
+}
+
+impl DecodeError {
+    /// A short name for the kind of error, from a fixed set: fit for a metric's label.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NotJson { .. } => "not_json",
+            Self::NoEnvelope => "no_envelope",
+            Self::EnvelopeVersion(_) => "envelope_version",
+            Self::Missing { .. } => "missing_field",
+            Self::WrongType { .. } => "wrong_type",
+            Self::Name { .. } => "name",
+            Self::Cipher { .. } => "cipher",
+            Self::TooLarge { .. } => "too_large",
+            Self::UnknownMethod(_) => "unknown_method",
+            Self::UnsupportedVersion(_) => "unsupported_version",
+        }
+    }
+
+    /// `serde_json`'s own text may quote the payload, so only the position is kept of its errors.
+    pub(crate) fn not_json(part: &'static str, error: &serde_json::Error) -> Self {
+        Self::NotJson {
+            part,
+            line: error.line(),
+            column: error.column(),
+        }
+    }
+
+    /// Field names can come from the message itself; they are cut and escaped here, once.
+    pub(crate) fn missing(field: &str) -> Self {
+        Self::Missing {
+            field: printable(field),
+        }
+    }
+
+    pub(crate) fn wrong_type(field: &str, expected: &'static str) -> Self {
+        Self::WrongType {
+            field: printable(field),
+            expected,
+        }
+    }
+
+    pub(crate) fn name(field: &str, source: NameError) -> Self {
+        Self::Name {
+            field: printable(field),
+            source: Box::new(source),
+        }
+    }
+
+    pub(crate) fn cipher(field: &str, source: CipherError) -> Self {
+        Self::Cipher {
+            field: printable(field),
+            source,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::names::UserName;
+
+    #[test]
+    fn messages_say_what_is_wrong_and_where() {
+        let name = DecodeError::name("users[0]._name", UserName::try_from("_a").unwrap_err());
+        assert_eq!(
+            name.to_string(),
+            "`users[0]._name`: the user name \"_a\" is not allowed: user names must not begin with `_`"
+        );
+        assert_eq!(
+            DecodeError::missing("users").to_string(),
+            "`users` is missing or null"
+        );
+        assert_eq!(
+            DecodeError::wrong_type("limit", "a list").to_string(),
+            "`limit` must be a list"
+        );
+        assert_eq!(
+            DecodeError::UnsupportedVersion("x\ny".into()).to_string(),
+            "RPC version x\\ny is not supported, this guest serves 1.0 to 1.3"
+        );
+    }
+
+    #[test]
+    fn json_errors_keep_nothing_of_the_text() {
+        let error = serde_json::from_str::<Vec<u8>>("\"hunter2\"").unwrap_err();
+        assert!(error.to_string().contains("hunter2"), "the reason for this rule");
+        assert!(
+            !DecodeError::not_json("message", &error)
+                .to_string()
+                .contains("hunter2")
+        );
+    }
+
+    #[test]
+    fn field_names_from_outside_are_cut_and_escaped() {
+        let text = DecodeError::cipher(&"\u{7}x".repeat(500), CipherError::Undecipherable).to_string();
+        assert!(text.len() < 400 && !text.contains(char::is_control), "{text}");
+    }
+}

@@ -1,0 +1,225 @@
+//! Reading typed values out of a JSON object, with errors that name the path: `users[0]._name`.
+//!
+//! Used by everything in this crate that takes a message apart. Absent and null are the same thing on this wire:
+//! Python's `None` is sent for whatever a caller left out. Keys that nobody asks for are never looked at, so extra ones
+//! are harmless.
+
+use serde_json::{Map, Value};
+
+use crate::{
+    error::DecodeError,
+    names::{DatabaseName, HostPattern, UserName},
+    secret::Secret,
+};
+
+/// A JSON object and where it stands in the message.
+#[derive(Debug)]
+pub(crate) struct Fields<'a> {
+    map: &'a Map<String, Value>,
+    path: String,
+}
+
+impl<'a> Fields<'a> {
+    /// The object that holds everything else; its own name does not appear in paths.
+    pub(crate) fn root(map: &'a Map<String, Value>) -> Self {
+        Self {
+            map,
+            path: String::new(),
+        }
+    }
+
+    /// The value of a key that must be there and not be null.
+    pub(crate) fn required(&self, key: &str) -> Result<Field<'a>, DecodeError> {
+        self.optional(key)
+            .ok_or_else(|| DecodeError::missing(&self.path_of(key)))
+    }
+
+    /// The value of a key that may be absent or null.
+    pub(crate) fn optional(&self, key: &str) -> Option<Field<'a>> {
+        let value = self.map.get(key).filter(|value| !value.is_null())?;
+        Some(Field {
+            path: self.path_of(key),
+            value,
+        })
+    }
+
+    /// Like [`Self::optional`], with the value read by one of the methods of [`Field`].
+    pub(crate) fn optional_as<T>(
+        &self,
+        key: &str,
+        read: impl FnOnce(&Field<'a>) -> Result<T, DecodeError>,
+    ) -> Result<Option<T>, DecodeError> {
+        self.optional(key).as_ref().map(read).transpose()
+    }
+
+    /// The host of a user; absent means any.
+    pub(crate) fn host(&self, key: &str) -> Result<HostPattern, DecodeError> {
+        Ok(self.optional_as(key, Field::host)?.unwrap_or_default())
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
+    }
+}
+
+/// A JSON value that is not null, and where it stands in the message.
+#[derive(Debug)]
+pub(crate) struct Field<'a> {
+    path: String,
+    value: &'a Value,
+}
+
+impl<'a> Field<'a> {
+    pub(crate) fn text(&self) -> Result<&'a str, DecodeError> {
+        self.value.as_str().ok_or_else(|| self.wrong("text"))
+    }
+
+    pub(crate) fn string(&self) -> Result<String, DecodeError> {
+        self.text().map(str::to_owned)
+    }
+
+    pub(crate) fn secret(&self) -> Result<Secret, DecodeError> {
+        self.text().map(Secret::new)
+    }
+
+    pub(crate) fn flag(&self) -> Result<bool, DecodeError> {
+        self.value.as_bool().ok_or_else(|| self.wrong("true or false"))
+    }
+
+    pub(crate) fn number(&self) -> Result<f64, DecodeError> {
+        self.value.as_f64().ok_or_else(|| self.wrong("a number"))
+    }
+
+    /// A whole number of seconds, 0 included.
+    pub(crate) fn seconds(&self) -> Result<u64, DecodeError> {
+        self.value
+            .as_u64()
+            .ok_or_else(|| self.wrong("a whole number of seconds"))
+    }
+
+    /// A whole number above 0.
+    pub(crate) fn count(&self) -> Result<usize, DecodeError> {
+        let number = self
+            .value
+            .as_u64()
+            .and_then(|number| usize::try_from(number).ok());
+        number
+            .filter(|number| *number > 0)
+            .ok_or_else(|| self.wrong("a whole number above 0"))
+    }
+
+    pub(crate) fn map(&self) -> Result<&'a Map<String, Value>, DecodeError> {
+        self.value.as_object().ok_or_else(|| self.wrong("an object"))
+    }
+
+    pub(crate) fn object(&self) -> Result<Fields<'a>, DecodeError> {
+        Ok(Fields {
+            map: self.map()?,
+            path: self.path.clone(),
+        })
+    }
+
+    /// Every item of a list, read by one of the methods of this type.
+    pub(crate) fn list_of<T>(
+        &self,
+        read: impl Fn(&Field<'a>) -> Result<T, DecodeError>,
+    ) -> Result<Vec<T>, DecodeError> {
+        let items = self.value.as_array().ok_or_else(|| self.wrong("a list"))?;
+        let item = |(index, value)| {
+            read(&Field {
+                path: format!("{}[{index}]", self.path),
+                value,
+            })
+        };
+        items.iter().enumerate().map(item).collect()
+    }
+
+    pub(crate) fn user_name(&self) -> Result<UserName, DecodeError> {
+        UserName::try_from(self.text()?).map_err(|source| DecodeError::name(&self.path, source))
+    }
+
+    /// A database as Trove serializes it, `{"_name": …}`, or as bare text: `grant_access` sends the latter.
+    pub(crate) fn database_name(&self) -> Result<DatabaseName, DecodeError> {
+        match self.value {
+            Value::Object(_) => self.object()?.required("_name")?.database_name(),
+            Value::String(name) => {
+                DatabaseName::try_from(name.as_str()).map_err(|source| DecodeError::name(&self.path, source))
+            }
+            _ => Err(self.wrong("a database: its name, or an object with `_name`")),
+        }
+    }
+
+    pub(crate) fn host(&self) -> Result<HostPattern, DecodeError> {
+        self.text().map(HostPattern::new)
+    }
+
+    /// The error for a value that is not what it must be.
+    pub(crate) fn wrong(&self, expected: &'static str) -> DecodeError {
+        DecodeError::wrong_type(&self.path, expected)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn message(value: &Value, read: impl FnOnce(&Fields<'_>) -> Result<(), DecodeError>) -> String {
+        read(&Fields::root(value.as_object().unwrap()))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn errors_name_the_whole_path() {
+        let users = json!({"users": [{"_name": "a", "_databases": [{"_name": "ok"}, {"_name": 5}]}]});
+        let read = |fields: &Fields<'_>| {
+            let databases = |user: &Field<'_>| {
+                user.object()?
+                    .required("_databases")?
+                    .list_of(Field::database_name)
+            };
+            fields.required("users")?.list_of(databases).map(drop)
+        };
+        assert_eq!(
+            message(&users, read),
+            "`users[0]._databases[1]._name` must be a database: its name, or an object with `_name`"
+        );
+        assert_eq!(
+            message(&json!({"users": [{}]}), read),
+            "`users[0]._databases` is missing or null"
+        );
+        assert_eq!(message(&json!({"users": {}}), read), "`users` must be a list");
+    }
+
+    #[test]
+    fn null_is_the_same_as_absent() {
+        let value = json!({"a": null});
+        let fields = Fields::root(value.as_object().unwrap());
+        assert!(fields.optional("a").is_none() && fields.optional("b").is_none());
+        assert_eq!(fields.required("a").unwrap_err(), DecodeError::missing("a"));
+        assert!(fields.host("a").unwrap().is_any());
+    }
+
+    #[test]
+    fn counts_are_whole_and_above_zero() {
+        for bad in [
+            json!(0),
+            json!(-1),
+            json!(1.5),
+            json!("1"),
+            json!(true),
+            json!([1]),
+        ] {
+            let value = json!({ "limit": bad });
+            let read = |fields: &Fields<'_>| fields.required("limit")?.count().map(drop);
+            assert_eq!(message(&value, read), "`limit` must be a whole number above 0");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The wire between Trove's control plane and a guest agent, as types: bytes in, values out, no I/O.
+//!
+//! A tour, from the outside in. A message's body is an [`envelope`]; in it stands the text of one of three things:
+//!
+//! ```text
+//!                  Request::decode            Command::decode
+//! trove-api   ---> {method, args, version, ---> CreateUser {users} …      what the guest is to do
+//! taskmanager       context, reply address}
+//!                  encode_reply
+//! the caller  <--- {result | failure, ending}  <--- Outcome               what became of it, if it was a call
+//!
+//!                  ConductorCast::encode
+//! conductor   <--- {method, args, context}     <--- Heartbeat {status} …  what the guest tells by itself
+//! ```
+//!
+//! - [`request`], [`reply`], [`address`], [`context`], [`version`]: what oslo.messaging defines, for any service.
+//! - [`cipher`]: Trove's encryption of arguments, context and results, for guests that were given a key.
+//! - [`trove`]: the guest API's methods with their arguments, the objects in answers, the conductor's API.
+//! - [`names`], [`secret`], [`transport_url`]: text from outside, checked or hidden from its first byte on.
+//! - [`error`]: why a message was refused, in words fit for the user who caused it.
+//!
+//! Nothing here reads a file, a socket or a clock, and nothing panics on any input. Comments that say "PROTOCOL" mean
+//! the project's notes on Trove 26.0.0's wire; the captures they rest on are in `protocol/fixtures`, all of which are
+//! decoded by `tests/wire`.
+
+pub mod address;
+pub mod cipher;
+pub mod context;
+pub mod envelope;
+pub mod error;
+mod fields;
+pub mod names;
+mod quote;
+pub mod reply;
+pub mod request;
+pub mod secret;
+pub mod transport_url;
+pub mod trove;
+pub mod version;
+
+pub use address::ReplyAddress;
+pub use cipher::{Cipher, CipherError};
+pub use context::Context;
+pub use error::DecodeError;
+pub use names::{DatabaseName, HostPattern, NameError, NameRule, UserName};
+pub use reply::{Failure, Outcome, Reply, decode_reply, encode_call_monitor_beat, encode_reply, new_id};
+pub use request::{Request, Undecodable};
+pub use secret::Secret;
+pub use transport_url::{TransportUrl, TransportUrlError};
+pub use version::RpcVersion;

@@ -1,0 +1,256 @@
+//! Names that arrive from outside: users, databases and the host part of a user.
+//!
+//! A [`UserName`] or [`DatabaseName`] exists only if CouchDB takes it and no server is known to choke on it. The
+//! HTTP client puts names into URLs only through `percent_encoded` and `document_path`, so a name can never become
+//! a path. These types know the *form* of a name; which names are reserved (`root`, `os_admin`, `ignore_dbs`) is the
+//! agent's policy and not decided here.
+
+use std::{fmt, str::FromStr};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::quote::quote;
+
+/// Everything but RFC 3986's unreserved characters is encoded, `/` included.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// What `CouchDB` puts before a user's name to make the id of its document (`org.couchdb.user:alice`).
+const USER_PREFIX: &str = "org.couchdb.user:";
+
+/// The longest user name accepted, in bytes.
+pub const MAX_USER_NAME: usize = 255;
+
+/// The longest database name accepted, in bytes: `CouchDB` keeps 238 of a file name's 255 for it.
+pub const MAX_DATABASE_NAME: usize = 238;
+
+/// A name that was refused, with the rule it breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the {subject} name {quoted} is not allowed: {rule}")]
+pub struct NameError {
+    subject: &'static str,
+    quoted: String,
+    rule: NameRule,
+}
+
+impl NameError {
+    fn new(subject: &'static str, name: &str, rule: NameRule) -> Self {
+        Self {
+            subject,
+            quoted: quote(name),
+            rule,
+        }
+    }
+
+    /// The rule that the name breaks.
+    pub fn rule(&self) -> NameRule {
+        self.rule
+    }
+}
+
+/// The rules a name can break; the text of each says what a good name looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameRule {
+    /// Nothing at all was given.
+    #[error("it is empty")]
+    Empty,
+    /// Longer than the limit.
+    #[error("it is longer than {0} bytes")]
+    TooLong(usize),
+    /// A system database such as `_users`.
+    #[error("names that begin with `_` belong to CouchDB's system databases")]
+    SystemDatabase,
+    /// A user name CouchDB reserves for itself.
+    #[error("user names must not begin with `_`")]
+    LeadingUnderscore,
+    /// The first character of a database name is not `a` to `z`.
+    #[error("it must begin with a lower-case letter")]
+    FirstLetter,
+    /// A character that database names cannot have.
+    #[error("only lower-case letters, digits and the characters `_ $ ( ) + - /` are possible")]
+    DatabaseCharacter,
+    /// A dot: CouchDB's files end in `.couch`, so names cannot hold one.
+    #[error("dots are not possible, CouchDB's own files end in `.couch`")]
+    Dot,
+    /// Begins or ends a path segment where nothing is.
+    #[error("it must not end with `/` nor hold `//`")]
+    EmptySegment,
+    /// A path segment such as `a/_b`.
+    #[error("no part between slashes may begin with `_`")]
+    UnderscoreSegment,
+    /// `CouchDB` separates user and password with a colon (RFC 7617).
+    #[error("user names must not hold a colon")]
+    Colon,
+    /// A character below space, or another of Unicode's control characters.
+    #[error("control characters are not possible")]
+    ControlCharacter,
+}
+
+/// The parts that both kinds of names share.
+macro_rules! name_type {
+    ($type:ident, $subject:literal, $check:ident) => {
+        impl $type {
+            /// The name as its user wrote it.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// The name as one segment of a URL: all but RFC 3986's unreserved characters percent-encoded.
+            pub fn percent_encoded(&self) -> String {
+                utf8_percent_encode(&self.0, RESERVED).to_string()
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = NameError;
+
+            fn try_from(name: String) -> Result<Self, NameError> {
+                match $check(&name) {
+                    Ok(()) => Ok(Self(name)),
+                    Err(rule) => Err(NameError::new($subject, &name, rule)),
+                }
+            }
+        }
+
+        impl TryFrom<&str> for $type {
+            type Error = NameError;
+
+            fn try_from(name: &str) -> Result<Self, NameError> {
+                Self::try_from(name.to_owned())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = NameError;
+
+            fn from_str(name: &str) -> Result<Self, NameError> {
+                Self::try_from(name)
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
+
+        impl AsRef<str> for $type {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+/// A user's name: any text without control characters, colon or leading `_`, at most [`MAX_USER_NAME`] bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserName(String);
+
+name_type!(UserName, "user", check_user);
+
+impl UserName {
+    /// The id of the user's document in `_users`.
+    pub fn document_id(&self) -> String {
+        format!("{USER_PREFIX}{}", self.0)
+    }
+
+    /// The id of the user's document as one segment of a URL.
+    pub fn document_path(&self) -> String {
+        utf8_percent_encode(&self.document_id(), RESERVED).to_string()
+    }
+}
+
+fn check_user(name: &str) -> Result<(), NameRule> {
+    if name.is_empty() {
+        return Err(NameRule::Empty);
+    }
+    if name.len() > MAX_USER_NAME {
+        return Err(NameRule::TooLong(MAX_USER_NAME));
+    }
+    if name.starts_with('_') {
+        return Err(NameRule::LeadingUnderscore);
+    }
+    if name.contains(':') {
+        return Err(NameRule::Colon);
+    }
+    if name.contains(char::is_control) {
+        return Err(NameRule::ControlCharacter);
+    }
+    Ok(())
+}
+
+/// A database's name: `CouchDB`'s own rule, less the names that are legal but break servers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DatabaseName(String);
+
+name_type!(DatabaseName, "database", check_database);
+
+/// The order matters only for which message a name with several faults gets: the most telling one first.
+fn check_database(name: &str) -> Result<(), NameRule> {
+    let Some(first) = name.chars().next() else {
+        return Err(NameRule::Empty);
+    };
+    if name.len() > MAX_DATABASE_NAME {
+        return Err(NameRule::TooLong(MAX_DATABASE_NAME));
+    }
+    if first == '_' {
+        return Err(NameRule::SystemDatabase);
+    }
+    if name.contains('.') {
+        return Err(NameRule::Dot);
+    }
+    if !first.is_ascii_lowercase() {
+        return Err(NameRule::FirstLetter);
+    }
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_$()+-/".contains(c);
+    if !name.chars().all(legal) {
+        return Err(NameRule::DatabaseCharacter);
+    }
+    if name.ends_with('/') || name.contains("//") {
+        return Err(NameRule::EmptySegment);
+    }
+    if name.split('/').any(|segment| segment.starts_with('_')) {
+        return Err(NameRule::UnderscoreSegment);
+    }
+    Ok(())
+}
+
+/// The host part of a Trove user, as in `alice@10.0.0.%`; `CouchDB` cannot restrict by host, so it is only told apart
+/// from "any".
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HostPattern(String);
+
+impl HostPattern {
+    /// Any text is a pattern; nothing is checked, as nothing is done with it.
+    pub fn new(pattern: impl Into<String>) -> Self {
+        Self(pattern.into())
+    }
+
+    /// True for Trove's own default `%`, and for an empty pattern: the user may come from anywhere.
+    pub fn is_any(&self) -> bool {
+        matches!(self.0.as_str(), "" | "%")
+    }
+
+    /// The pattern as it came.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for HostPattern {
+    fn default() -> Self {
+        Self::new("%")
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

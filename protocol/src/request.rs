@@ -1,0 +1,138 @@
+//! A command on its way to the guest, before its arguments are understood.
+//!
+//! ```text
+//! {"method": …, "args": {…}, "version": "1.0", "_unique_id": …,
+//!  "_msg_id": …, "_reply_q": …, "_timeout": null|int,        only calls
+//!  "_context_<name>": …}                                     or "_context_context": "<base64>"
+//! ```
+//!
+//! [`Request::decode`] checks and decrypts everything that all methods share; what the arguments mean is left to
+//! [`crate::trove::Command::decode`]. `Debug` shows neither arguments nor context: both may hold passwords.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use crate::{
+    address::{ReplyAddress, Sender},
+    cipher::Cipher,
+    context::Context,
+    envelope,
+    error::DecodeError,
+    fields::{Field, Fields},
+    version::RpcVersion,
+};
+
+/// A request with its arguments and context decrypted.
+#[derive(Clone, PartialEq)]
+pub struct Request {
+    /// The RPC method, any text.
+    pub method: String,
+    /// The version it was written for; whether it is served is not decided here.
+    pub version: RpcVersion,
+    /// Trove sets none; another one means another API.
+    pub namespace: Option<String>,
+    /// The arguments by name.
+    pub args: Map<String, Value>,
+    /// By which a duplicate delivery is known; oslo.messaging always sends one.
+    pub unique_id: Option<String>,
+    /// The caller that waits for an answer; `None` for a cast, which must never be answered.
+    pub reply: Option<ReplyAddress>,
+    /// After how many seconds without a sign of life the caller gives up (`call_monitor_timeout`).
+    pub timeout: Option<u64>,
+    /// Who asks.
+    pub context: Context,
+}
+
+/// A message that is no request, with what is needed to tell its sender so.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Undecodable {
+    /// The caller, if the message was a call and that much of it could be read.
+    pub reply: Option<ReplyAddress>,
+    /// The message's id, if it could be read.
+    pub unique_id: Option<String>,
+    /// What is wrong with it.
+    #[source]
+    pub error: DecodeError,
+}
+
+impl Request {
+    /// Reads the body of a message.
+    ///
+    /// With a cipher every argument and the context must have been encrypted with its key. Python passes on what it
+    /// cannot decrypt; here that is an error, so that a wrong key is not taken for a user's odd name.
+    pub fn decode(body: &[u8], cipher: Option<&Cipher>, max_bytes: usize) -> Result<Self, Undecodable> {
+        Self::read(body, cipher, max_bytes).map_err(|error| {
+            let Sender { reply, unique_id } = Sender::probe(body, max_bytes);
+            Undecodable {
+                reply,
+                unique_id,
+                error,
+            }
+        })
+    }
+
+    fn read(body: &[u8], cipher: Option<&Cipher>, max_bytes: usize) -> Result<Self, DecodeError> {
+        let message = envelope::decode(body, max_bytes)?;
+        let fields = Fields::root(&message);
+        let context = Context::decode(&message, cipher)?;
+        let args = match (fields.optional_as("args", Field::map)?, cipher) {
+            (None, _) => Map::new(),
+            (Some(args), None) => args.clone(),
+            (Some(args), Some(cipher)) => decrypt(args, cipher)?,
+        };
+        Ok(Self {
+            method: fields.required("method")?.string()?,
+            version: match fields.optional_as("version", Field::text)? {
+                Some(version) => version.parse()?,
+                None => RpcVersion::UNSTATED,
+            },
+            namespace: fields.optional_as("namespace", Field::string)?,
+            args,
+            unique_id: fields.optional_as("_unique_id", Field::string)?,
+            reply: reply_address(&fields)?,
+            timeout: fields.optional_as("_timeout", Field::seconds)?,
+            context,
+        })
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Request")
+            .field("method", &self.method)
+            .field("version", &self.version)
+            .field("namespace", &self.namespace)
+            .field("args", &self.args.keys().collect::<Vec<_>>())
+            .field("unique_id", &self.unique_id)
+            .field("reply", &self.reply)
+            .field("timeout", &self.timeout)
+            .field("context", &self.context)
+            .finish()
+    }
+}
+
+fn decrypt(args: &Map<String, Value>, cipher: &Cipher) -> Result<Map<String, Value>, DecodeError> {
+    let decrypted = |(name, value): (&String, &Value)| match cipher.decrypt_value(value) {
+        Ok(value) => Ok((name.clone(), value)),
+        Err(error) => Err(DecodeError::cipher(name, error)),
+    };
+    args.iter().map(decrypted).collect()
+}
+
+/// A call is told from a cast by its `_msg_id` alone; an empty one counts as none (`amqpdriver.py`).
+fn reply_address(fields: &Fields<'_>) -> Result<Option<ReplyAddress>, DecodeError> {
+    let Some(msg_id) = fields
+        .optional_as("_msg_id", Field::string)?
+        .filter(|id| !id.is_empty())
+    else {
+        return Ok(None);
+    };
+    let reply_queue = fields.required("_reply_q")?.string()?;
+    Ok(Some(ReplyAddress { msg_id, reply_queue }))
+}
+
+#[cfg(test)]
+mod tests;

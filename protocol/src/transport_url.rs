@@ -1,0 +1,245 @@
+//! Where the brokers are, in oslo.messaging's own notation.
+//!
+//! ```text
+//! rabbit://user:password@host1:5672,user:password@[2001:db8::1]:5671/vhost?key=value
+//! ```
+//!
+//! Mirrors `TransportURL.parse` of `oslo_messaging/transport.py`: hosts are split at commas first, each has credentials of
+//! its own (none are carried over), and everything is percent-decoded afterwards. Stricter where oslo would go on with
+//! nonsense: an unknown scheme, no host, a port out of range. `Display` and `Debug` show no password, and no error
+//! repeats anything of the URL but its scheme.
+
+use std::{fmt, str::FromStr};
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::{quote::quote, secret::Secret};
+
+/// The port of a host that names none, with and without TLS alike (`impl_rabbit.py`, `_transform_transport_url`).
+pub const DEFAULT_PORT: u16 = 5672;
+
+/// Why a text is no transport URL. Fit for a log: it holds no credentials.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportUrlError {
+    /// Nothing in front of `://`.
+    #[error("it must begin with `rabbit://`")]
+    NoScheme,
+    /// Not a scheme for RabbitMQ.
+    #[error("the scheme {} is not supported, only rabbit, rabbits, amqp and amqps are", quote(.0))]
+    Scheme(String),
+    /// No host between `://` and the next slash.
+    #[error("it names no host")]
+    NoHosts,
+    /// One of the hosts is empty, or its brackets are not in pairs.
+    #[error(
+        "host number {0} is empty or malformed; write `/`, `?`, `#`, `@`, `,` and `:` in credentials as %2F, …"
+    )]
+    Host(usize),
+    /// One of the ports is not a port.
+    #[error("the port of host number {0} must be a number from 1 to 65535")]
+    Port(usize),
+    /// A `#`, which ends a URL: most likely a part of a password.
+    #[error("it holds a `#`; in credentials write it as %23")]
+    Fragment,
+    /// Percent-encoding of bytes that are no text.
+    #[error("the {0} is not UTF-8 after percent-decoding")]
+    NotUtf8(&'static str),
+}
+
+/// One broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// A name or an address; IPv6 without brackets.
+    pub host: String,
+    /// The port, 5672 if the URL has none.
+    pub port: u16,
+    /// The account; oslo falls back to `guest` if no host has one.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<Secret>,
+}
+
+/// A transport URL, taken apart and decoded.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TransportUrl {
+    /// `rabbit`, or `rabbits` for TLS; the aliases `amqp` and `amqps` become these.
+    pub scheme: String,
+    /// The brokers, at least one, in the order given.
+    pub hosts: Vec<Host>,
+    /// The virtual host, `/` if the URL has none.
+    pub vhost: String,
+    /// What stands behind the question mark, decoded, in the order given.
+    pub query: Vec<(String, String)>,
+}
+
+impl TransportUrl {
+    /// Whether the URL itself asks for TLS: by its scheme, or by oslo's option `ssl` in its query.
+    pub fn is_tls(&self) -> bool {
+        let on = |value: &str| ["true", "1", "on", "yes"].contains(&value.to_ascii_lowercase().as_str());
+        self.scheme == "rabbits" || self.query.iter().any(|(key, value)| key == "ssl" && on(value))
+    }
+}
+
+impl FromStr for TransportUrl {
+    type Err = TransportUrlError;
+
+    fn from_str(text: &str) -> Result<Self, TransportUrlError> {
+        let (scheme, rest) = text.trim().split_once("://").ok_or(TransportUrlError::NoScheme)?;
+        let scheme = match scheme {
+            "rabbit" | "amqp" | "kombu" | "kombu+amqp" => "rabbit",
+            "rabbits" | "amqps" | "kombu+amqps" => "rabbits",
+            // Without `//` in the right place the "scheme" could hold anything, a password too.
+            _ if scheme
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) =>
+            {
+                return Err(TransportUrlError::Scheme(scheme.to_owned()));
+            }
+            _ => return Err(TransportUrlError::NoScheme),
+        };
+        if rest.contains('#') {
+            return Err(TransportUrlError::Fragment);
+        }
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let hosts = hosts.split(',').filter(|host| !host.is_empty()).enumerate();
+        let hosts = hosts
+            .map(|(index, host)| parse_host(index + 1, host))
+            .collect::<Result<Vec<_>, _>>()?;
+        if hosts.is_empty() {
+            return Err(TransportUrlError::NoHosts);
+        }
+        let vhost = match decode("virtual host", path)? {
+            path if path.is_empty() => "/".to_owned(),
+            path => path,
+        };
+        Ok(Self {
+            scheme: scheme.to_owned(),
+            hosts,
+            vhost,
+            query: parse_query(query)?,
+        })
+    }
+}
+
+fn decode(part: &'static str, text: &str) -> Result<String, TransportUrlError> {
+    let decoded = percent_decode_str(text)
+        .decode_utf8()
+        .map_err(|_| TransportUrlError::NotUtf8(part))?;
+    Ok(decoded.into_owned())
+}
+
+/// One element of the list of hosts; `number` counts them from 1, for errors.
+fn parse_host(number: usize, text: &str) -> Result<Host, TransportUrlError> {
+    let (credentials, address) = match text.rsplit_once('@') {
+        Some((credentials, address)) => (Some(credentials), address),
+        None => (None, text),
+    };
+    let (user, password) = match credentials.map(|pair| pair.split_once(':').unwrap_or((pair, ""))) {
+        Some((user, password)) => (Some(decode("user", user)?), Some(decode("password", password)?)),
+        None => (None, None),
+    };
+    // A colon with nothing behind it and no colon are the same to oslo's driver: an empty password.
+    let password = password.filter(|password| !password.is_empty()).map(Secret::new);
+    let (host, port) = parse_address(address).ok_or(TransportUrlError::Host(number))?;
+    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || "[]@/".contains(c)) {
+        return Err(TransportUrlError::Host(number));
+    }
+    let port = match port {
+        None => DEFAULT_PORT,
+        Some(port) => {
+            let digits = port.bytes().all(|b| b.is_ascii_digit());
+            let port = port.parse().ok().filter(|port| digits && *port != 0);
+            port.ok_or(TransportUrlError::Port(number))?
+        }
+    };
+    Ok(Host {
+        host: host.to_owned(),
+        port,
+        user,
+        password,
+    })
+}
+
+/// `oslo_utils.netutils.parse_host_port`: a bare IPv6 address has several colons and then no port.
+fn parse_address(text: &str) -> Option<(&str, Option<&str>)> {
+    if let Some(text) = text.strip_prefix('[') {
+        let (host, rest) = text.split_once(']')?;
+        return match rest.strip_prefix(':') {
+            Some(port) => Some((host, Some(port))),
+            None => rest.is_empty().then_some((host, None)),
+        };
+    }
+    match text.split_once(':') {
+        Some((host, port)) if !port.contains(':') => Some((host, Some(port))),
+        _ => Some((text, None)),
+    }
+}
+
+/// As Python's `parse_qs`: `+` is a space, and a key without a value does not count.
+fn parse_query(text: &str) -> Result<Vec<(String, String)>, TransportUrlError> {
+    let pairs = text
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .filter(|(_, value)| !value.is_empty());
+    let plain = |text: &str| decode("query", &text.replace('+', " "));
+    pairs
+        .map(|(key, value)| Ok((plain(key)?, plain(value)?)))
+        .collect()
+}
+
+impl fmt::Display for TransportUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        write!(formatter, "{}://", self.scheme)?;
+        for (
+            index,
+            Host {
+                host,
+                port,
+                user,
+                password,
+            },
+        ) in self.hosts.iter().enumerate()
+        {
+            let comma = if index == 0 { "" } else { "," };
+            let user = user.as_deref().map(encoded).unwrap_or_default();
+            let password = password
+                .as_ref()
+                .map(|mask| format!(":{mask}"))
+                .unwrap_or_default();
+            let at = if user.is_empty() && password.is_empty() {
+                ""
+            } else {
+                "@"
+            };
+            let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+            write!(formatter, "{comma}{user}{password}{at}{open}{host}{close}:{port}")?;
+        }
+        let vhost = if self.vhost == "/" {
+            String::new()
+        } else {
+            encoded(&self.vhost)
+        };
+        write!(formatter, "/{vhost}")?;
+        // The query may hold a key file's password; which keys it has is enough to know.
+        for (index, (key, _)) in self.query.iter().enumerate() {
+            write!(
+                formatter,
+                "{}{}=…",
+                if index == 0 { '?' } else { '&' },
+                encoded(key)
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TransportUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "TransportUrl({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests;

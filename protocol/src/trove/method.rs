@@ -1,0 +1,134 @@
+//! Every method of Trove's guest API, with the names of its arguments: one table, from which all else is made.
+//!
+//! The table is PROTOCOL, section 8 (`trove/guestagent/api.py` of 26.0.0), with the arguments that only 12.0.0 to 22.0.1
+//! send in addition (section 14). A method that is not here exists in none of these versions. Which methods the agent
+//! can carry out is not said here but by [`super::Command`].
+
+/// Makes the enum and its two tables from one list.
+macro_rules! methods {
+    ($($variant:ident = $name:literal ($($argument:literal),*);)*) => {
+        /// A method of the guest API.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Method {
+            $(
+                #[doc = concat!("`", $name, "`")]
+                $variant,
+            )*
+        }
+
+        impl Method {
+            /// All methods, in alphabetical order of their names.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The name on the wire.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// The names of the arguments that any known version of Trove sends.
+            pub fn arguments(self) -> &'static [&'static str] {
+                match self {
+                    $(Self::$variant => &[$($argument),*],)*
+                }
+            }
+
+            /// The method of that name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+methods! {
+    ApplyOverrides = "apply_overrides" ("overrides");
+    AttachReplica = "attach_replica" ("replica_info", "slave_config", "restart");
+    AttachReplicationSlave = "attach_replication_slave" ("snapshot", "slave_config");
+    BackupRequiredForReplication = "backup_required_for_replication" ();
+    ChangePasswords = "change_passwords" ("users");
+    CleanupSourceOnReplicaDetach = "cleanup_source_on_replica_detach" ("replica_info");
+    CreateBackup = "create_backup" ("backup_info");
+    CreateDatabase = "create_database" ("databases");
+    CreateUser = "create_user" ("users");
+    DeleteDatabase = "delete_database" ("database");
+    DeleteUser = "delete_user" ("user");
+    DemoteReplicationMaster = "demote_replication_master" ();
+    DetachReplica = "detach_replica" ("for_failover");
+    DisableRoot = "disable_root" ();
+    EnableAsMaster = "enable_as_master" ("replica_source_config");
+    EnableRoot = "enable_root" ();
+    EnableRootWithPassword = "enable_root_with_password" ("root_password");
+    GetDiagnostics = "get_diagnostics" ();
+    GetFilesystemStats = "get_filesystem_stats" ("fs_path");
+    GetHwinfo = "get_hwinfo" ();
+    GetLastTxn = "get_last_txn" ();
+    GetLatestTxnId = "get_latest_txn_id" ();
+    GetReplicaContext = "get_replica_context" ();
+    GetReplicationSnapshot = "get_replication_snapshot" ("snapshot_info", "replica_source_config");
+    GetRootPassword = "get_root_password" ();
+    GetTxnCount = "get_txn_count" ();
+    GetUser = "get_user" ("username", "hostname");
+    GrantAccess = "grant_access" ("username", "hostname", "databases");
+    GuestLogAction = "guest_log_action" ("log_name", "enable", "disable", "publish", "discard");
+    GuestLogList = "guest_log_list" ();
+    IsRootEnabled = "is_root_enabled" ();
+    ListAccess = "list_access" ("username", "hostname");
+    ListDatabases = "list_databases" ("limit", "marker", "include_marker");
+    ListUsers = "list_users" ("limit", "marker", "include_marker");
+    MakeReadOnly = "make_read_only" ("read_only");
+    ModuleApply = "module_apply" ("modules");
+    ModuleList = "module_list" ("include_contents");
+    ModuleRemove = "module_remove" ("module");
+    MountVolume = "mount_volume" ("device_path", "mount_point");
+    PostCreateBackup = "post_create_backup" ();
+    PostUpgrade = "post_upgrade" ("upgrade_info");
+    PreCreateBackup = "pre_create_backup" ();
+    PreUpgrade = "pre_upgrade" ();
+    Prepare = "prepare" (
+        "packages", "databases", "memory_mb", "users", "device_path", "mount_point", "backup_info",
+        "config_contents", "root_password", "overrides", "cluster_config", "snapshot", "modules", "ds_version"
+    );
+    Rebuild = "rebuild" ("ds_version", "config_contents", "config_overrides");
+    ResetConfiguration = "reset_configuration" ("configuration");
+    ResizeFs = "resize_fs" ("device_path", "mount_point", "online");
+    Restart = "restart" ();
+    RevokeAccess = "revoke_access" ("username", "hostname", "database");
+    RpcPing = "rpc_ping" ();
+    SslAction = "ssl_action" ("mode", "container", "enable", "disable");
+    SslRollback = "ssl_rollback" ();
+    SslShow = "ssl_show" ();
+    StartDbWithConfChanges = "start_db_with_conf_changes" ("config_contents", "ds_version");
+    StopDb = "stop_db" ("do_not_start_on_reboot");
+    UnmountVolume = "unmount_volume" ("device_path", "mount_point");
+    UpdateAttributes = "update_attributes" ("username", "hostname", "user_attrs");
+    UpdateGuest = "update_guest" ();
+    UpdateOverrides = "update_overrides" ("overrides", "remove");
+    Upgrade = "upgrade" ("upgrade_info", "instance_version", "location", "metadata");
+    WaitForTxn = "wait_for_txn" ("txn");
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back_to_their_methods() {
+        for method in Method::ALL {
+            assert_eq!(Method::from_name(method.name()), Some(*method));
+        }
+        assert_eq!(Method::from_name("RPC_PING"), None);
+        assert_eq!(Method::from_name("__class__"), None);
+    }
+
+    #[test]
+    fn the_table_is_sorted_and_whole() {
+        assert!(Method::ALL.is_sorted_by(|a, b| a.name() < b.name()));
+        assert_eq!(Method::ALL.len(), 61, "PROTOCOL, section 8");
+    }
+}

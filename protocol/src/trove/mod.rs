@@ -1,0 +1,222 @@
+//! Trove's side of the wire: the commands a guest is given, the objects it answers with, what it tells the conductor.
+//!
+//! ```text
+//! Request {method, args} --Command::decode--> Command --handlers--> UserModel, DatabaseModel, … --to_value--> result
+//! ServiceStatus, notifications --ConductorCast::encode--> trove-conductor
+//! ```
+//!
+//! [`Command`] has one variant for each method the agent carries out. Its fields are checked: names are names, passwords
+//! are secrets, a list is a list. What Trove sends beyond them is ignored, what it may leave out is optional. All other
+//! methods of the guest API are [`Command::Unsupported`], so that they are answered at once and not with silence.
+
+mod access;
+mod conductor;
+mod databases;
+mod lifecycle;
+mod method;
+mod models;
+mod root;
+mod status;
+mod users;
+
+use serde_json::{Map, Value};
+
+pub use self::{
+    conductor::ConductorCast,
+    method::Method,
+    models::{DatabaseModel, UserModel, root_user},
+    status::ServiceStatus,
+    users::{NewUser, PasswordChange},
+};
+use crate::{
+    error::DecodeError,
+    fields::{Field, Fields},
+    names::{DatabaseName, HostPattern, UserName},
+    secret::Secret,
+};
+
+/// A command to the guest, ready to be carried out.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// `rpc_ping`: is anybody there?
+    Ping,
+    /// `create_user`
+    CreateUser {
+        /// All are created, or the first fault is reported.
+        users: Vec<NewUser>,
+    },
+    /// `delete_user`
+    DeleteUser {
+        /// Whom.
+        user: UserName,
+        /// From where it could log in.
+        host: HostPattern,
+    },
+    /// `get_user`
+    GetUser {
+        /// Whom.
+        user: UserName,
+        /// From where it can log in.
+        host: HostPattern,
+    },
+    /// `list_users`
+    ListUsers(Page),
+    /// `change_passwords`
+    ChangePasswords {
+        /// Whose, and to what.
+        users: Vec<PasswordChange>,
+    },
+    /// `update_attributes`: whatever is `None` stays as it is.
+    UpdateAttributes {
+        /// Whose.
+        user: UserName,
+        /// From where it can log in now.
+        host: HostPattern,
+        /// The new name.
+        rename: Option<UserName>,
+        /// The new password.
+        password: Option<Secret>,
+        /// From where it shall be able to log in.
+        new_host: Option<HostPattern>,
+    },
+    /// `grant_access`
+    GrantAccess {
+        /// To whom.
+        user: UserName,
+        /// From where it can log in.
+        host: HostPattern,
+        /// To which databases.
+        databases: Vec<DatabaseName>,
+    },
+    /// `revoke_access`
+    RevokeAccess {
+        /// From whom.
+        user: UserName,
+        /// From where it can log in.
+        host: HostPattern,
+        /// From which database.
+        database: DatabaseName,
+    },
+    /// `list_access`
+    ListAccess {
+        /// Whose.
+        user: UserName,
+        /// From where it can log in.
+        host: HostPattern,
+    },
+    /// `create_database`
+    CreateDatabase {
+        /// All are created, or the first fault is reported.
+        databases: Vec<DatabaseName>,
+    },
+    /// `delete_database`
+    DeleteDatabase {
+        /// Which.
+        database: DatabaseName,
+    },
+    /// `list_databases`
+    ListDatabases(Page),
+    /// `enable_root`: the guest chooses the password and answers with it.
+    EnableRoot,
+    /// `enable_root_with_password`
+    EnableRootWithPassword {
+        /// The password; `None` means that the guest chooses one.
+        password: Option<Secret>,
+    },
+    /// `disable_root`
+    DisableRoot,
+    /// `is_root_enabled`
+    IsRootEnabled,
+    /// `get_filesystem_stats`
+    GetFilesystemStats {
+        /// Trove 26 always sends null.
+        fs_path: Option<String>,
+    },
+    /// Every other method of the guest API.
+    Unsupported(Method),
+}
+
+/// Which part of a list is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// At most so many items, never 0; `None` for all.
+    pub limit: Option<usize>,
+    /// Where the page begins: a name, or `name@host`.
+    pub marker: Option<String>,
+    /// Whether the item at the marker belongs to the page.
+    pub include_marker: bool,
+}
+
+impl Page {
+    fn decode(args: &Fields<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            limit: args.optional_as("limit", Field::count)?,
+            marker: args.optional_as("marker", Field::string)?,
+            include_marker: args.optional_as("include_marker", Field::flag)?.unwrap_or(false),
+        })
+    }
+}
+
+impl Command {
+    /// Understands a request's method and its decrypted arguments.
+    pub fn decode(method: &str, args: &Map<String, Value>) -> Result<Self, DecodeError> {
+        let args = &Fields::root(args);
+        let Some(method) = Method::from_name(method) else {
+            return Err(DecodeError::UnknownMethod(method.to_owned()));
+        };
+        match method {
+            Method::RpcPing => Ok(Self::Ping),
+            Method::CreateUser => users::create(args),
+            Method::DeleteUser => users::delete(args),
+            Method::GetUser => users::get(args),
+            Method::ListUsers => Page::decode(args).map(Self::ListUsers),
+            Method::ChangePasswords => users::change_passwords(args),
+            Method::UpdateAttributes => users::update_attributes(args),
+            Method::GrantAccess => access::grant(args),
+            Method::RevokeAccess => access::revoke(args),
+            Method::ListAccess => access::list(args),
+            Method::CreateDatabase => databases::create(args),
+            Method::DeleteDatabase => databases::delete(args),
+            Method::ListDatabases => Page::decode(args).map(Self::ListDatabases),
+            Method::EnableRoot => Ok(Self::EnableRoot),
+            Method::EnableRootWithPassword => root::enable_with_password(args),
+            Method::DisableRoot => Ok(Self::DisableRoot),
+            Method::IsRootEnabled => Ok(Self::IsRootEnabled),
+            Method::GetFilesystemStats => lifecycle::get_filesystem_stats(args),
+            other => Ok(Self::Unsupported(other)),
+        }
+    }
+
+    /// The method of this command.
+    pub fn method(&self) -> Method {
+        match self {
+            Self::Ping => Method::RpcPing,
+            Self::CreateUser { .. } => Method::CreateUser,
+            Self::DeleteUser { .. } => Method::DeleteUser,
+            Self::GetUser { .. } => Method::GetUser,
+            Self::ListUsers(_) => Method::ListUsers,
+            Self::ChangePasswords { .. } => Method::ChangePasswords,
+            Self::UpdateAttributes { .. } => Method::UpdateAttributes,
+            Self::GrantAccess { .. } => Method::GrantAccess,
+            Self::RevokeAccess { .. } => Method::RevokeAccess,
+            Self::ListAccess { .. } => Method::ListAccess,
+            Self::CreateDatabase { .. } => Method::CreateDatabase,
+            Self::DeleteDatabase { .. } => Method::DeleteDatabase,
+            Self::ListDatabases(_) => Method::ListDatabases,
+            Self::EnableRoot => Method::EnableRoot,
+            Self::EnableRootWithPassword { .. } => Method::EnableRootWithPassword,
+            Self::DisableRoot => Method::DisableRoot,
+            Self::IsRootEnabled => Method::IsRootEnabled,
+            Self::GetFilesystemStats { .. } => Method::GetFilesystemStats,
+            Self::Unsupported(method) => *method,
+        }
+    }
+
+    /// The method's name on the wire: from a fixed set, fit for a metric's label.
+    pub fn name(&self) -> &'static str {
+        self.method().name()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! One database: documents with revisions and tombstones, `_local` documents, `_security`.
+//!
+//! Why only the winning revision is kept: nothing here replicates, so there are no conflicts to store. Used under the
+//! node's lock; every method is quick. Never checks who asks: that is `access` and `users`.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Map, Value, json};
+
+use crate::personality::Version;
+use crate::revision::Revision;
+
+/// A document or the tombstone of one.
+#[derive(Debug, Clone)]
+pub(crate) struct Document {
+    pub(crate) revision: Revision,
+    pub(crate) deleted: bool,
+    /// The members without the special ones (`_id`, `_rev`, …).
+    pub(crate) body: Map<String, Value>,
+}
+
+impl Document {
+    /// The document as a client reads it.
+    pub(crate) fn to_json(&self, id: &str) -> Value {
+        let mut whole = Map::new();
+        whole.insert("_id".into(), id.into());
+        whole.insert("_rev".into(), self.revision.to_string().into());
+        if self.deleted {
+            whole.insert("_deleted".into(), true.into());
+        }
+        whole.extend(self.body.clone());
+        Value::Object(whole)
+    }
+}
+
+/// An edit on a revision that is not the current one.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Conflict;
+
+/// How a database is laid out, from the query of its PUT.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layout {
+    pub(crate) shards: u32,
+    pub(crate) copies: u32,
+    pub(crate) partitioned: bool,
+}
+
+/// A database and everything in it.
+#[derive(Debug)]
+pub(crate) struct Database {
+    /// Documents and tombstones by id, in the byte order in which `_all_docs` lists them.
+    docs: BTreeMap<String, Document>,
+    /// `_local` documents: edit count and body.
+    local: BTreeMap<String, (u64, Value)>,
+    /// As last set; `None` is the version's default.
+    pub(crate) security: Option<Value>,
+    layout: Layout,
+    updates: u64,
+    deleted: usize,
+    born: u64,
+}
+
+impl Database {
+    /// An empty database.
+    pub(crate) fn new(layout: Layout) -> Self {
+        let born = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let (docs, local) = (BTreeMap::new(), BTreeMap::new());
+        Self {
+            docs,
+            local,
+            security: None,
+            layout,
+            updates: 0,
+            deleted: 0,
+            born,
+        }
+    }
+
+    /// The document or tombstone of this id.
+    pub(crate) fn get(&self, id: &str) -> Option<&Document> {
+        self.docs.get(id)
+    }
+
+    /// The documents that are not deleted, in order.
+    pub(crate) fn live(&self) -> impl DoubleEndedIterator<Item = (&str, &Document)> {
+        self.docs
+            .iter()
+            .filter(|(_, doc)| !doc.deleted)
+            .map(|(id, doc)| (id.as_str(), doc))
+    }
+
+    /// How many documents are not deleted.
+    pub(crate) fn live_count(&self) -> usize {
+        self.docs.len() - self.deleted
+    }
+
+    /// The revision that an edit on `base` would follow: nothing for a new document, and a tombstone's for one that
+    /// comes back without naming a revision.
+    pub(crate) fn parent(&self, id: &str, base: Option<&Revision>) -> Result<Option<Revision>, Conflict> {
+        match (self.docs.get(id), base) {
+            (None, None) => Ok(None),
+            (Some(current), Some(base)) if current.revision == *base => Ok(Some(base.clone())),
+            (Some(current), None) if current.deleted => Ok(Some(current.revision.clone())),
+            _ => Err(Conflict),
+        }
+    }
+
+    /// Writes what an edit on `base` makes of the document.
+    pub(crate) fn put(
+        &mut self,
+        id: &str,
+        base: Option<&Revision>,
+        deleted: bool,
+        body: Map<String, Value>,
+    ) -> Result<Revision, Conflict> {
+        let parent = self.parent(id, base)?;
+        let revision = Revision::after(parent.as_ref(), deleted, &body);
+        self.store(
+            id,
+            Document {
+                revision: revision.clone(),
+                deleted,
+                body,
+            },
+        );
+        Ok(revision)
+    }
+
+    /// Writes a document as it is, revision included, as a replication does.
+    pub(crate) fn store(&mut self, id: &str, document: Document) {
+        let now_deleted = document.deleted;
+        let before = self.docs.insert(id.to_owned(), document);
+        let was_deleted = before.is_some_and(|document| document.deleted);
+        self.deleted = self.deleted + usize::from(now_deleted) - usize::from(was_deleted);
+        self.updates += 1;
+    }
+
+    /// A `_local` document: its edit count and body.
+    pub(crate) fn local(&self, id: &str) -> Option<&(u64, Value)> {
+        self.local.get(id)
+    }
+
+    /// Writes a `_local` document on the edit count `base` and returns the new one.
+    pub(crate) fn put_local(&mut self, id: &str, base: u64, body: Value) -> u64 {
+        self.local.insert(id.to_owned(), (base + 1, body));
+        base + 1
+    }
+
+    /// Removes a `_local` document; whether there was one.
+    pub(crate) fn remove_local(&mut self, id: &str) -> bool {
+        self.local.remove(id).is_some()
+    }
+
+    /// Replaces `_security`, which counts as an update on every shard.
+    pub(crate) fn set_security(&mut self, security: Value) {
+        self.security = Some(security);
+        self.updates += u64::from(self.layout.shards);
+    }
+
+    /// What `GET /DB` tells.
+    pub(crate) fn info(&self, version: Version, name: &str) -> Value {
+        let (live, deleted, updates) = (self.live_count(), self.deleted, self.updates);
+        let Layout {
+            shards,
+            copies,
+            partitioned,
+        } = self.layout;
+        if version == Version::V1 {
+            return json!({
+                "db_name": name, "doc_count": live, "doc_del_count": deleted, "update_seq": updates, "purge_seq": 0,
+                "compact_running": false, "disk_size": 79, "data_size": 0,
+                "instance_start_time": format!("{}000000", self.born), "disk_format_version": 6,
+                "committed_update_seq": updates
+            });
+        }
+        let props = if partitioned {
+            json!({ "partitioned": true })
+        } else {
+            json!({})
+        };
+        // Real sequences carry the shards' positions behind the dash; nobody may look into them.
+        let mut info = json!({
+            "instance_start_time": if version == Version::V2 { "0".to_owned() } else { self.born.to_string() },
+            "db_name": name,
+            "purge_seq": "0-g1AAAABdeJzLYWBgYMpgTmEQSc4vTc4wNLW0MHEwNDLXMwBCwxyQbB4LkGRoAFL",
+            "update_seq": format!("{updates}-g1AAAACneJzLYWBgYMpgTmEQSc4vTc4wNLW0MHEwNDLXMwBCwxyQbB4LkGRo"),
+            "sizes": { "file": 16706 + 4096 * updates, "external": 0, "active": 0 },
+            "props": props, "doc_del_count": deleted, "doc_count": live, "disk_format_version": 8,
+            "compact_running": false, "cluster": { "q": shards, "n": copies, "w": 1, "r": 1 }
+        });
+        if version == Version::V2
+            && let Some(members) = info.as_object_mut()
+        {
+            members.remove("props");
+            members.insert("other".into(), json!({ "data_size": 0 }));
+            members.insert("disk_size".into(), json!(16706));
+            members.insert("data_size".into(), json!(0));
+        }
+        info
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    fn database() -> Database {
+        Database::new(Layout {
+            shards: 2,
+            copies: 1,
+            partitioned: false,
+        })
+    }
+
+    #[test]
+    fn an_edit_needs_the_current_revision() {
+        let mut db = database();
+        let first = db.put("d", None, false, Map::new()).unwrap();
+        assert_eq!(db.put("d", None, false, Map::new()), Err(Conflict));
+        let second = db.put("d", Some(&first), false, Map::new()).unwrap();
+        assert_eq!(db.put("d", Some(&first), false, Map::new()), Err(Conflict));
+        assert_eq!(db.put("new", Some(&second), false, Map::new()), Err(Conflict));
+    }
+
+    #[test]
+    fn a_deleted_document_comes_back_with_the_next_revision() {
+        let mut db = database();
+        let first = db.put("d", None, false, Map::new()).unwrap();
+        db.put("d", Some(&first), true, Map::new()).unwrap();
+        assert_eq!((db.live_count(), db.live().count()), (0, 0));
+        assert!(
+            db.put("d", None, false, Map::new())
+                .unwrap()
+                .to_string()
+                .starts_with("3-")
+        );
+        assert_eq!(db.live_count(), 1);
+    }
+}

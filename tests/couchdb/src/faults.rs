@@ -1,0 +1,203 @@
+//! Faults on demand: delays, errors, cut and hanging connections, before or after a request took effect.
+//!
+//! Why: "it took effect but the reply was lost" is what the agent's idempotence is about, and no real server fails when
+//! it is told to. Rules are added by tests ([`crate::InMemoryCouch::faults`]) or by other processes (`POST /_fault`);
+//! `server` asks for the first rule that fits each request. Rules are tried in the order in which they were added.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::node::lock;
+
+/// What happens to a request that a rule fits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// Waits this many milliseconds, then answers normally.
+    DelayMs(u64),
+    /// Answers with this status and body.
+    Answer {
+        /// The HTTP status.
+        status: u16,
+        /// The body, sent as `application/json`.
+        body: String,
+    },
+    /// Closes the connection without a byte of an answer.
+    Cut,
+    /// Sends the head and half of the body of the real answer, then closes the connection.
+    CutMidBody,
+    /// Never answers until the rules are cleared; then answers normally.
+    Hang,
+}
+
+/// Which requests a fault hits, how often, and whether they take effect before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// The HTTP method; `None` fits all.
+    #[serde(default)]
+    pub method: Option<String>,
+    /// The raw request path, without query; `*` stands for anything, slashes included.
+    pub path: String,
+    /// How many requests are hit; `None` is until cleared.
+    #[serde(default)]
+    pub times: Option<u32>,
+    /// Whether the request is carried out although its answer is not; always so for `CutMidBody`.
+    #[serde(default)]
+    pub takes_effect: bool,
+    /// What happens.
+    pub fault: Fault,
+}
+
+impl Rule {
+    /// A rule for all requests of this method and path, until cleared, whose requests have no effect.
+    #[must_use]
+    pub fn new(method: &str, path: &str, fault: Fault) -> Self {
+        Self {
+            method: Some(method.to_owned()),
+            path: path.to_owned(),
+            times: None,
+            takes_effect: false,
+            fault,
+        }
+    }
+
+    /// Limits the rule to this many requests.
+    #[must_use]
+    pub fn times(mut self, times: u32) -> Self {
+        self.times = Some(times);
+        self
+    }
+
+    /// Carries the request out before the fault: "took effect, but the reply was lost".
+    #[must_use]
+    pub fn after_effect(mut self) -> Self {
+        self.takes_effect = true;
+        self
+    }
+}
+
+/// The rules of a node, which outlive its restarts.
+#[derive(Debug)]
+pub struct Faults {
+    rules: Mutex<Vec<(Rule, usize)>>,
+    cleared: watch::Sender<u64>,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self {
+            rules: Mutex::default(),
+            cleared: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Faults {
+    /// Adds a rule behind those that stand already.
+    pub fn add(&self, rule: Rule) {
+        lock(&self.rules).push((rule, 0));
+    }
+
+    /// Removes every rule and lets hanging requests go on.
+    pub fn clear(&self) {
+        lock(&self.rules).clear();
+        self.cleared.send_modify(|times| *times += 1);
+    }
+
+    /// How many requests the standing rules have hit.
+    pub fn hits(&self) -> usize {
+        lock(&self.rules).iter().map(|(_, hits)| hits).sum()
+    }
+
+    /// The first rule that fits; counts it as used.
+    pub(crate) fn take(&self, method: &str, target: &str) -> Option<Rule> {
+        let path = path_of(target);
+        let mut rules = lock(&self.rules);
+        let (rule, hits) = rules.iter_mut().find(|(rule, _)| {
+            rule.times != Some(0)
+                && rule.method.as_deref().is_none_or(|wanted| wanted == method)
+                && glob(&rule.path, path)
+        })?;
+        *hits += 1;
+        if let Some(times) = &mut rule.times {
+            *times -= 1;
+        }
+        Some(rule.clone())
+    }
+
+    /// Waits out a delay, or a hang until the rules are cleared.
+    pub(crate) async fn wait(&self, fault: &Fault) {
+        match fault {
+            Fault::DelayMs(millis) => tokio::time::sleep(Duration::from_millis(*millis)).await,
+            Fault::Hang => {
+                // The sender lives in `self`, so the only way out is a clear.
+                drop(self.cleared.subscribe().changed().await);
+            }
+            Fault::Answer { .. } | Fault::Cut | Fault::CutMidBody => {}
+        }
+    }
+}
+
+/// The path of a request target.
+pub(crate) fn path_of(target: &str) -> &str {
+    target.split('?').next().unwrap_or(target)
+}
+
+/// Whether `text` fits `pattern`, in which `*` stands for any run of characters.
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
+    let Some((head, tail)) = pattern.split_once('*') else {
+        return pattern == text;
+    };
+    let Some(rest) = text.strip_prefix(head) else {
+        return false;
+    };
+    let starts = rest.char_indices().map(|(at, _)| at).chain([rest.len()]);
+    starts
+        .into_iter()
+        .any(|at| rest.get(at..).is_some_and(|rest| glob(tail, rest)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn globs() {
+        assert!(glob("/db", "/db") && !glob("/db", "/db2"));
+        assert!(glob("/_users/*", "/_users/org.couchdb.user:u") && !glob("/_users/*", "/_users"));
+        assert!(glob("*/_security", "/a%2Fb/_security") && glob("*", ""));
+    }
+
+    #[test]
+    fn a_rule_is_used_up_after_its_times() {
+        let faults = Faults::default();
+        faults.add(Rule::new("PUT", "/db*", Fault::Cut).times(1));
+        assert!(faults.take("GET", "/db").is_none());
+        assert!(faults.take("PUT", "/db?q=1").is_some());
+        assert!(faults.take("PUT", "/db").is_none());
+        assert_eq!(faults.hits(), 1);
+    }
+
+    #[test]
+    fn rules_read_from_json() {
+        let rule: Rule =
+            serde_json::from_str(r#"{"path":"/x","fault":{"answer":{"status":503,"body":"{}"}}}"#).unwrap();
+        assert_eq!(
+            rule.fault,
+            Fault::Answer {
+                status: 503,
+                body: "{}".into()
+            }
+        );
+        assert_eq!(
+            serde_json::from_str::<Rule>(r#"{"path":"/x","fault":"cut","times":2}"#)
+                .unwrap()
+                .times,
+            Some(2)
+        );
+    }
+}

@@ -1,0 +1,191 @@
+//! The shared heart of a node: its databases, configuration and caches, behind one lock that is never held over an await.
+//!
+//! Why one lock: every operation on the state is a few map look-ups; what takes time (password hashing, delays) happens
+//! outside of it. Owned by `server`, which keeps it over restarts, and read by everything that handles a request.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+
+use crate::config::{Config, read_ini_dir};
+use crate::database::{Database, Layout};
+use crate::faults::Faults;
+use crate::lockout::Lockout;
+use crate::log::RequestLog;
+use crate::options::{Options, StartError};
+use crate::passwords::{Hashing, Stored};
+use crate::personality::Version;
+use crate::reply::{Refusal, Reply};
+
+/// Locks, also after a panic elsewhere: the state is plain data and a test that panicked has failed anyway.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the lock guards.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) databases: BTreeMap<String, Database>,
+    pub(crate) config: Config,
+    pub(crate) lockout: Lockout,
+    /// User documents as the authentication saw them last (upstream: `chttpd_auth_cache`).
+    pub(crate) auth_cache: HashMap<String, Map<String, Value>>,
+    /// Whether the cache follows changes of `_users` and `_design/_auth` is there: not so in the first seconds.
+    pub(crate) settled: bool,
+    /// Passwords that were derived and proved right: by account, the hash and a digest of the password.
+    pub(crate) verified: HashMap<String, (Stored, [u8; 32])>,
+}
+
+impl State {
+    /// A database, or the 404 of a missing one.
+    pub(crate) fn database(&self, name: &str) -> Result<&Database, Refusal> {
+        self.databases.get(name).ok_or_else(Reply::no_database)
+    }
+
+    /// A database to be changed, or the 404 of a missing one.
+    pub(crate) fn database_mut(&mut self, name: &str) -> Result<&mut Database, Refusal> {
+        self.databases.get_mut(name).ok_or_else(Reply::no_database)
+    }
+
+    /// Lets the authentication see a changed user, unless nothing follows the changes yet.
+    pub(crate) fn user_changed(&mut self, id: &str) {
+        if let Some(name) = id.strip_prefix("org.couchdb.user:")
+            && self.settled
+        {
+            self.auth_cache.remove(name);
+        }
+    }
+
+    /// Makes `_design/_auth` and starts to follow `_users`, if that is there.
+    pub(crate) fn settle(&mut self) {
+        let Some(users) = self.databases.get_mut("_users") else {
+            return;
+        };
+        if users.get("_design/_auth").is_none() {
+            let design = json!({
+                "language": "javascript",
+                "validate_doc_update": "function() { /* src/users.rs of the in-memory CouchDB */ }"
+            });
+            let body = design.as_object().cloned().unwrap_or_default();
+            // Can't conflict: it was just seen to be missing, under the same lock.
+            drop(users.put("_design/_auth", None, false, body));
+        }
+        self.settled = true;
+        self.auth_cache.clear();
+    }
+}
+
+/// A node, running or stopped.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) version: Version,
+    pub(crate) options: Options,
+    pub(crate) hashing: Hashing,
+    pub(crate) uuid: String,
+    /// The key of session cookies, kept over restarts as `[chttpd_auth] secret` is.
+    pub(crate) secret: String,
+    pub(crate) faults: Faults,
+    pub(crate) log: RequestLog,
+    /// How many plain admin passwords wait to be hashed.
+    pub(crate) unhashed: watch::Sender<usize>,
+    port: Mutex<u16>,
+    state: Mutex<State>,
+}
+
+impl Node {
+    /// A node that never started.
+    pub(crate) fn new(options: Options) -> Self {
+        let mut hashing = options.version.default_hashing();
+        hashing.iterations = options.iterations.unwrap_or(hashing.iterations);
+        Self {
+            version: options.version,
+            hashing,
+            uuid: hex::encode(rand::random::<[u8; 16]>()),
+            secret: hex::encode(rand::random::<[u8; 16]>()),
+            faults: Faults::default(),
+            log: RequestLog::default(),
+            unhashed: watch::Sender::new(0),
+            port: Mutex::new(options.port),
+            state: Mutex::default(),
+            options,
+        }
+    }
+
+    /// The state; the guard must be gone before the next await.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// The node's Erlang name, unique on this host.
+    pub(crate) fn name(&self) -> String {
+        format!("couch{}@127.0.0.1", lock(&self.port))
+    }
+
+    /// Remembers the port once it is known.
+    pub(crate) fn set_port(&self, port: u16) {
+        *lock(&self.port) = port;
+    }
+
+    /// What the ini files and the options say, the files of `local.d` last.
+    pub(crate) fn read_ini(&self) -> Result<Vec<(String, String, String)>, StartError> {
+        let mut values = self.options.config.clone();
+        if let Some((name, secret)) = &self.options.admin {
+            values.push(("admins".into(), name.clone(), secret.clone()));
+        }
+        if let Some(dir) = &self.options.ini_dir {
+            values.extend(read_ini_dir(dir)?);
+        }
+        Ok(values)
+    }
+
+    /// What happens at each start before the port opens.
+    pub(crate) fn boot(&self) -> Result<(), StartError> {
+        let ini = self.read_ini()?;
+        let mut state = self.state();
+        state.config.reload(&ini);
+        if !self.version.starts_as_admin_party() && state.config.section("admins").next().is_none() {
+            return Err(StartError::NoAdmin);
+        }
+        if self.version.makes_system_databases() {
+            for name in ["_users", "_replicator"] {
+                let layout = Layout {
+                    shards: 1,
+                    copies: 1,
+                    partitioned: false,
+                };
+                state
+                    .databases
+                    .entry(name.into())
+                    .or_insert_with(|| Database::new(layout));
+            }
+        }
+        state.settle();
+        Ok(())
+    }
+
+    /// The `_security` that counts for a database.
+    pub(crate) fn security(&self, state: &State, name: &str) -> Result<Value, Refusal> {
+        let database = state.database(name)?;
+        let everyone = state.config.get("couchdb", "default_security") == Some("everyone");
+        let system = name.rsplit('/').next().is_some_and(|last| last.starts_with('_'));
+        let default = || self.version.default_security(everyone && !system);
+        Ok(database.security.clone().unwrap_or_else(default))
+    }
+
+    /// Starts the clock after which a `_users` made on a running node gets its `_design/_auth`.
+    pub(crate) fn settle_later(self: &Arc<Self>) {
+        let node = Arc::clone(self);
+        let after = if self.version == Version::V1 {
+            Duration::ZERO
+        } else {
+            self.options.settle_after
+        };
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            node.state().settle();
+        });
+    }
+}

@@ -1,0 +1,128 @@
+//! How a node is to be set up, and why it may refuse to start.
+//!
+//! Why its own file: tests read and write this more than anything else here. Every field has a default that suits a quick
+//! test; only `iterations: None` and the default delays are those of a real server or a shortened form of them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::personality::Version;
+
+/// Everything that can be chosen before the start of a node.
+#[derive(Clone)]
+pub struct Options {
+    /// Which release line to be; 3.5 by default.
+    pub version: Version,
+    /// A server admin: name, and password or ready hash; without one, 3.x refuses to start unless `ini_dir` has one.
+    pub admin: Option<(String, String)>,
+    /// A `local.d` directory, whose `*.ini` files are read in the order of their names at every start.
+    pub ini_dir: Option<PathBuf>,
+    /// Configuration values that stand before the first start: section, key, value.
+    pub config: Vec<(String, String, String)>,
+    /// TCP port on 127.0.0.1; 0 takes a free one and keeps it over restarts.
+    pub port: u16,
+    /// Rounds of PBKDF2 for plain passwords; `None` is the version's own default (600,000 from 3.4 on, 10 before).
+    pub iterations: Option<u32>,
+    /// How long a plain admin password stays readable, and its login refused, after the PUT; 150 ms by default.
+    pub admin_hash_delay: Duration,
+    /// How long `_users` made on a running node has no `_design/_auth`; 300 ms by default, 5 s on a real server.
+    pub settle_after: Duration,
+    /// Whether `/_fault` is served, so that another process can inject faults and read the request log.
+    pub fault_routes: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            version: Version::default(),
+            admin: None,
+            ini_dir: None,
+            config: Vec::new(),
+            port: 0,
+            iterations: None,
+            admin_hash_delay: Duration::from_millis(150),
+            settle_after: Duration::from_millis(300),
+            fault_routes: false,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults, for this version.
+    #[must_use]
+    pub fn new(version: Version) -> Self {
+        Self {
+            version,
+            ..Self::default()
+        }
+    }
+
+    /// Adds the server admin that a 3.x needs; `secret` is a plain password or a ready hash.
+    #[must_use]
+    pub fn admin(mut self, name: &str, secret: &str) -> Self {
+        self.admin = Some((name.to_owned(), secret.to_owned()));
+        self
+    }
+
+    /// Sets a configuration value, as an ini file would.
+    #[must_use]
+    pub fn set(mut self, section: &str, key: &str, value: &str) -> Self {
+        self.config
+            .push((section.to_owned(), key.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+impl std::fmt::Debug for Options {
+    /// Written by hand because the admin's secret and configured ones must not reach a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("version", &self.version)
+            .field("admin", &self.admin.as_ref().map(|(name, _)| name))
+            .field("ini_dir", &self.ini_dir)
+            .field("port", &self.port)
+            .field("iterations", &self.iterations)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// What a 3.x says, and ends, when its ini files hold no `[admins]`.
+    #[error(
+        "No Admin Account Found, aborting startup: add one under [admins] in an ini file, or pass an admin"
+    )]
+    NoAdmin,
+    /// An ini file, or its directory, can't be read.
+    #[error("can't read {path}: {source}")]
+    Ini {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The port is taken, usually by a real CouchDB.
+    #[error("can't listen on 127.0.0.1:{port}: {source}")]
+    Bind {
+        /// The wanted port.
+        port: u16,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_hides_the_secret() {
+        let options = Options::default()
+            .admin("boss", "s3cret")
+            .set("chttpd_auth", "secret", "k3y");
+        let shown = format!("{options:?}");
+        assert!(shown.contains("boss"));
+        assert!(!shown.contains("s3cret") && !shown.contains("k3y"));
+    }
+}

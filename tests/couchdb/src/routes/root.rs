@@ -1,0 +1,68 @@
+//! `/`, `/_up`, `/_uuids`, `/_membership` and the few static paths.
+//!
+//! Open to everybody except `/_membership`; whether credentials are demanded was decided before.
+
+use axum::http::header;
+use serde_json::json;
+
+use super::location;
+use crate::node::Node;
+use crate::personality::Version;
+use crate::reply::{Outcome, Refusal, Reply};
+use crate::request::Request;
+
+/// `GET /`: who the server says it is.
+pub(super) fn welcome(node: &Node, request: &Request) -> Outcome {
+    only_get(request)?;
+    Ok(Reply::ok(&node.version.welcome(&node.uuid)))
+}
+
+/// `GET /_up`.
+pub(super) fn up(node: &Node, request: &Request) -> Outcome {
+    only_get(request)?;
+    let seeded = node.version >= Version::V3_3;
+    Ok(Reply::ok(&if seeded {
+        json!({ "status": "ok", "seeds": {} })
+    } else {
+        json!({ "status": "ok" })
+    }))
+}
+
+/// `GET /_uuids?count=N`, at most 1,000 of them.
+pub(super) fn uuids(request: &Request) -> Outcome {
+    only_get(request)?;
+    let count = request.param("count").unwrap_or("1").parse().unwrap_or(1_usize);
+    if count > 1000 {
+        return Err(Reply::bad_request("count parameter too large"));
+    }
+    let uuids: Vec<String> = std::iter::repeat_with(new_uuid).take(count).collect();
+    Ok(Reply::ok(&json!({ "uuids": uuids })))
+}
+
+/// An id such as the server gives to documents that come without one.
+pub(super) fn new_uuid() -> String {
+    hex::encode(rand::random::<[u8; 16]>())
+}
+
+/// `GET /_membership`: a cluster of one.
+pub(super) fn membership(node: &Node, request: &Request) -> Outcome {
+    only_get(request)?;
+    let nodes = [node.name()];
+    Ok(Reply::ok(&json!({ "all_nodes": nodes, "cluster_nodes": nodes })))
+}
+
+/// `/_utils` and `/favicon.ico`, of a server that has no Fauxton installed.
+pub(super) fn utils(request: &Request) -> Reply {
+    if request.target == "/_utils" {
+        return Reply::empty(301).with(header::LOCATION, format!("{}/", location(request, &["_utils"])));
+    }
+    Reply::text(404, "Not found.")
+}
+
+fn only_get(request: &Request) -> Result<(), Refusal> {
+    if request.verb() == "GET" {
+        Ok(())
+    } else {
+        Err(Reply::method_not_allowed("GET,HEAD"))
+    }
+}

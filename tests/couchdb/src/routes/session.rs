@@ -1,0 +1,114 @@
+//! `/_session`: log in for a cookie, ask who one is, log out (upstream: `couch_httpd_auth:handle_session_req/2`).
+//!
+//! Logging out only tells the client to forget its cookie; the server keeps no sessions.
+
+use std::sync::Arc;
+
+use axum::http::header;
+use serde_json::{Map, Value, json};
+
+use super::location;
+use crate::access::Caller;
+use crate::auth::{log_in, peer_of};
+use crate::cookie;
+use crate::node::Node;
+use crate::personality::Version;
+use crate::reply::{Outcome, Refusal, Reply};
+use crate::request::{Request, unquote};
+
+/// All methods of `/_session`.
+pub(super) async fn session(node: &Arc<Node>, request: &Request, caller: &Caller) -> Outcome {
+    match request.verb() {
+        "GET" => who(node, request, caller),
+        "POST" => open(node, request).await,
+        "DELETE" => Ok(Reply::done(200).with(header::SET_COOKIE, set_cookie(""))),
+        _ => Err(Reply::method_not_allowed("GET,HEAD,POST,DELETE")),
+    }
+}
+
+fn who(node: &Node, request: &Request, caller: &Caller) -> Outcome {
+    if caller.name.is_none() && request.param("basic") == Some("true") {
+        return Err(Reply::unauthorized("Please login."));
+    }
+    let mut info = Map::new();
+    if node.version < Version::V3_3 {
+        info.insert("authentication_db".into(), "_users".into());
+    }
+    let handlers: &[&str] = if node.version == Version::V1 {
+        &["oauth", "cookie", "default"]
+    } else {
+        &["cookie", "default"]
+    };
+    info.insert("authentication_handlers".into(), json!(handlers));
+    if let Some(handler) = caller.authenticated {
+        info.insert("authenticated".into(), handler.into());
+    }
+    Ok(Reply::ok(&json!({
+        "ok": true, "userCtx": { "name": caller.name, "roles": caller.roles }, "info": info
+    })))
+}
+
+async fn open(node: &Arc<Node>, request: &Request) -> Outcome {
+    let (name, password) = credentials(request)?;
+    match log_in(node, &name, &password, &peer_of(request), true).await {
+        Ok(login) => {
+            let reply = Reply::ok(&json!({ "ok": true, "name": name, "roles": login.roles }));
+            let value = cookie::issue(&node.secret, &login.salt, &name);
+            Ok(redirect(request, "next", reply).with(header::SET_COOKIE, set_cookie(&value)))
+        }
+        Err(refusal) if refusal.status() == 401 => {
+            Ok(redirect(request, "fail", refusal).with(header::SET_COOKIE, set_cookie("")))
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// Name and password of a JSON or form body; a missing password is an empty one that nobody has.
+fn credentials(request: &Request) -> Result<(String, String), Refusal> {
+    let content_type = request.content_type();
+    let fields: Map<String, Value> = if content_type.starts_with("application/x-www-form-urlencoded") {
+        let body = String::from_utf8_lossy(&request.body).into_owned();
+        let pairs = body.split('&').filter_map(|pair| pair.split_once('='));
+        pairs
+            .filter_map(|(key, value)| Some((unquote(key)?, Value::from(unquote(value)?))))
+            .collect()
+    } else if content_type.starts_with("application/json") {
+        match request.json()? {
+            Value::Object(members) => members,
+            _ => return Err(Reply::crash("badmatch", "")),
+        }
+    } else {
+        let reason = "Content-Type must be 'application/x-www-form-urlencoded' or 'application/json'";
+        return Err(Reply::error(415, "bad_content_type", reason));
+    };
+    let name = match (fields.get("name"), fields.get("username")) {
+        (Some(name), Some(username)) if name != username => {
+            return Err(Reply::bad_request("request body contains different usernames"));
+        }
+        (Some(name), _) | (None, Some(name)) => name,
+        (None, None) => return Err(Reply::bad_request("request body must contain a username")),
+    };
+    let name = name
+        .as_str()
+        .ok_or_else(|| Reply::crash("unknown_error", "badarg"))?;
+    let password = fields.get("password").and_then(Value::as_str).unwrap_or_default();
+    Ok((name.to_owned(), password.to_owned()))
+}
+
+/// Turns the reply into a redirection if the query names a page for this case.
+fn redirect(request: &Request, param: &str, reply: Reply) -> Reply {
+    match request.param(param) {
+        None => reply,
+        Some(page) => reply.under_status(302).with(
+            header::LOCATION,
+            location(request, &[page.trim_start_matches('/')]),
+        ),
+    }
+}
+
+fn set_cookie(value: &str) -> String {
+    format!(
+        "AuthSession={value}; Version=1; Max-Age={}; Path=/; HttpOnly",
+        cookie::TIMEOUT
+    )
+}

@@ -1,0 +1,38 @@
+#!/bin/sh
+# Installs from Debian what the tests and the tour need and this machine lacks. Who calls: the Makefile.
+# Never touches Rust, and never lets the packages start their services: we run a RabbitMQ node of our own, and the
+# system-wide one would only take memory and a port.
+set -eu
+
+if ! command -v cargo >/dev/null; then
+    echo "Rust is missing: install it from https://rustup.rs (1.88 or newer), then run make again." >&2
+    exit 1
+fi
+
+missing=
+[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing="$missing rabbitmq-server"
+# Debian keeps ensurepip, without which `python3 -m venv` fails, in a package of its own.
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 python3-venv"
+command -v cc >/dev/null || missing="$missing gcc libc6-dev"
+command -v flock >/dev/null || missing="$missing util-linux"
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+    echo "Please install, as this system names them:$missing" >&2
+    exit 1
+fi
+as_root=
+[ "$(id -u)" = 0 ] || as_root=sudo
+echo "Installing from Debian:$missing"
+# shellcheck disable=SC2016 # the inner shell expands
+$as_root sh -euc '
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap "rm -f $policy" EXIT
+        printf "#!/bin/sh\nexit 101\n" >"$policy"
+        chmod 755 "$policy"
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+' install $missing

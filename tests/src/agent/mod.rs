@@ -1,0 +1,244 @@
+//! The agent under test: the real binary, in a process of its own, watched as systemd would.
+//!
+//! Who calls: integration tests and the tour. The process gets a directory for its files, a clean environment and a
+//! notify socket; it can be stopped, killed and started again on the same files. Never: a look into the agent other
+//! than the ways an operator has (files, log, notifications, `/proc`).
+
+mod notify;
+mod options;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+pub use notify::NotifySocket;
+pub use options::AgentOptions;
+
+use crate::process::{Process, Signal};
+
+const CREDENTIALS: &str = "os_couchdb_admin_creds.json";
+/// Covers a bootstrap with 600,000 rounds in a debug build on a loaded machine.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+/// Above the agent's own grace of 25 s.
+const STOP_LIMIT: Duration = Duration::from_secs(40);
+const POLL: Duration = Duration::from_millis(20);
+
+/// A started agent; dropping it kills it and removes its files.
+#[derive(Debug)]
+pub struct AgentProcess {
+    // Fields drop in this order: the process before the files that it uses.
+    process: Process,
+    notify: NotifySocket,
+    options: AgentOptions,
+    runs: u32,
+    directory: TempDir,
+}
+
+impl AgentProcess {
+    /// Starts the agent; [`AgentProcess::wait_ready`] tells when it serves.
+    pub fn start(options: AgentOptions) -> Result<Self> {
+        let directory = tempfile::Builder::new()
+            .prefix("trove-agent-")
+            .tempdir()
+            .context("no temporary directory")?;
+        std::fs::create_dir(directory.path().join("state")).context("cannot create the state directory")?;
+        let (process, notify) = launch(directory.path(), &options, 1)?;
+        Ok(Self {
+            process,
+            notify,
+            options,
+            runs: 1,
+            directory,
+        })
+    }
+
+    /// Starts the agent and waits until it serves.
+    pub async fn start_ready(options: AgentOptions) -> Result<Self> {
+        let mut agent = Self::start(options)?;
+        agent.wait_ready().await?;
+        Ok(agent)
+    }
+
+    /// Waits for `READY=1`; an error with the end of the log if the agent ends or takes more than 60 s.
+    pub async fn wait_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + READY_LIMIT;
+        loop {
+            if self.notifications().iter().any(|line| line == "READY=1") {
+                return Ok(());
+            }
+            if let Some(status) = self.process.status()? {
+                bail!(
+                    "the agent ended before it was ready ({status}):\n{}",
+                    self.last_log_lines()
+                );
+            }
+            if Instant::now() >= deadline {
+                bail!(
+                    "the agent is not ready after {READY_LIMIT:?}:\n{}",
+                    self.last_log_lines()
+                );
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// What this run of the agent told the service manager, e.g. `STATUS=…`, in order.
+    pub fn notifications(&self) -> Vec<String> {
+        self.notify.received()
+    }
+
+    /// Waits for a notification that `wanted` accepts.
+    pub async fn wait_notification(&self, limit: Duration, wanted: impl Fn(&str) -> bool) -> Result<String> {
+        self.notify.wait_for(limit, wanted).await
+    }
+
+    /// Standard output and error of all runs so far.
+    pub fn logs(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// Waits until the log contains `text`, at most for `limit`.
+    pub async fn wait_log(&self, text: &str, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        while !self.logs().contains(text) {
+            if Instant::now() >= deadline {
+                bail!(
+                    "{text:?} is not in the log after {limit:?}:\n{}",
+                    self.last_log_lines()
+                );
+            }
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// Ends the agent as a crash does.
+    pub fn kill9(&mut self) -> Result<()> {
+        self.process.kill9()
+    }
+
+    /// Asks the agent to stop (SIGTERM) and waits for its end, at most 40 s.
+    pub async fn terminate(&mut self) -> Result<ExitStatus> {
+        self.process.signal(Signal::TERM)?;
+        self.process.exit_within(STOP_LIMIT).await
+    }
+
+    /// Sends any signal, e.g. `STOP` and `CONT` for an agent that hangs.
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Waits for the agent to end by itself, e.g. because of a bad configuration.
+    pub async fn exit_within(&mut self, limit: Duration) -> Result<ExitStatus> {
+        self.process.exit_within(limit).await
+    }
+
+    /// Starts the agent again on the files of its last run, with the settings of [`AgentProcess::options`].
+    pub fn start_again(&mut self) -> Result<()> {
+        if self.process.status()?.is_none() {
+            bail!("the agent still runs: terminate or kill it first");
+        }
+        self.runs += 1;
+        (self.process, self.notify) = launch(self.directory.path(), &self.options, self.runs)?;
+        Ok(())
+    }
+
+    /// The settings; a change counts from the next [`AgentProcess::start_again`] on.
+    pub fn options(&mut self) -> &mut AgentOptions {
+        &mut self.options
+    }
+
+    /// The process id of the current run.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Resident memory in KiB (`VmRSS` of `/proc/PID/status`).
+    pub fn rss_kib(&self) -> Result<u64> {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).context("no such process")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("no VmRSS in /proc")?;
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .context("VmRSS is not a number")
+    }
+
+    /// Where the agent keeps the password of `os_admin`.
+    pub fn credentials_file(&self) -> PathBuf {
+        self.directory.path().join(CREDENTIALS)
+    }
+
+    /// The directory with all files of the agent.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The file behind [`AgentProcess::logs`].
+    pub fn log_file(&self) -> PathBuf {
+        self.directory.path().join("agent.log")
+    }
+
+    fn last_log_lines(&self) -> String {
+        let logs = self.logs();
+        let lines: Vec<_> = logs.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+}
+
+fn launch(directory: &Path, options: &AgentOptions, run: u32) -> Result<(Process, NotifySocket)> {
+    options.write(directory)?;
+    let notify = NotifySocket::bind(directory.join(format!("notify-{run}.sock")))?;
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(directory.join("agent.log"))?;
+    let mut command = Command::new(binary()?);
+    command
+        .arg("--config")
+        .arg(directory.join("agent.toml"))
+        .arg("--config-dir")
+        .arg(directory.join("conf.d"))
+        .args(&options.arguments)
+        // A stray TROVE_COUCHDB_… of the developer's shell must not configure the agent.
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", directory)
+        .env("NOTIFY_SOCKET", notify.path())
+        .envs(options.environment.iter().map(|(name, value)| (name, value)))
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    Ok((Process::spawn(&mut command, None)?, notify))
+}
+
+/// `TROVE_COUCHDB_AGENT`, or the binary beside the running test in `target/debug` or `target/release`.
+///
+/// Cargo names a binary to the tests of its own package only (`CARGO_BIN_EXE_…`), and the harness is another one.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("TROVE_COUCHDB_AGENT") {
+        return Ok(path.into());
+    }
+    let own = std::env::current_exe().context("cannot find the running test")?;
+    own.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|directory| directory.join("trove-couchdb-agent"))
+        .find(|path| path.is_file())
+        .with_context(|| {
+            format!(
+                "no trove-couchdb-agent beside {}: run `cargo build -p trove-couchdb-agent` (`make test` does), or \
+                 name it in TROVE_COUCHDB_AGENT",
+                own.display()
+            )
+        })
+}

@@ -1,0 +1,198 @@
+//! The CouchDB that a test or the tour runs against, and a small client to look at it from outside.
+//!
+//! Who calls: integration tests and the tour. With `COUCHDB_URL=http://ADMIN:PASSWORD@HOST:PORT` in the environment
+//! it is that real server, else an in-memory CouchDB of this process. The client is deliberately not the agent's: it
+//! judges what the agent did.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use in_memory_couchdb::{InMemoryCouch, Options};
+use reqwest::{Method, StatusCode, Url};
+use serde_json::Value;
+
+/// Names a real server, with the credentials of one of its admins.
+const URL_VARIABLE: &str = "COUCHDB_URL";
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+
+/// A server to test against.
+pub struct CouchServer {
+    url: Url,
+    admin: Credentials,
+    in_memory: Option<InMemoryCouch>,
+}
+
+/// A name and a password of this test run; neither is a secret of anybody.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// User name.
+    pub name: String,
+    /// Password in clear.
+    pub password: String,
+}
+
+impl Credentials {
+    /// A pair from its parts.
+    pub fn new(name: &str, password: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            password: password.to_owned(),
+        }
+    }
+}
+
+impl CouchServer {
+    /// The server of `COUCHDB_URL`, or an in-memory one of the newest version with one admin.
+    pub async fn start() -> Result<Self> {
+        match std::env::var(URL_VARIABLE) {
+            Ok(text) => Self::real(&text),
+            Err(_) => Self::in_memory(Options::default()).await,
+        }
+    }
+
+    /// An in-memory server; one with `options.admin` unset gets an admin.
+    pub async fn in_memory(options: Options) -> Result<Self> {
+        let admin = match &options.admin {
+            Some((name, password)) => Credentials::new(name, password),
+            None => Credentials::new("first_admin", &hex::encode(rand::random::<[u8; 8]>())),
+        };
+        let server = InMemoryCouch::start(options.admin(&admin.name, &admin.password)).await?;
+        let url = Url::parse(&server.url()).context("the in-memory CouchDB has a strange URL")?;
+        Ok(Self {
+            url,
+            admin,
+            in_memory: Some(server),
+        })
+    }
+
+    fn real(text: &str) -> Result<Self> {
+        let mut url = Url::parse(text).with_context(|| format!("{URL_VARIABLE} is not a URL"))?;
+        let admin = Credentials::new(url.username(), url.password().unwrap_or_default());
+        anyhow::ensure!(
+            !admin.name.is_empty() && !admin.name.contains('%') && !admin.password.contains('%'),
+            "{URL_VARIABLE} must be http://ADMIN:PASSWORD@HOST:PORT, name and password without percent-encoding"
+        );
+        let cleared = url.set_username("").and_then(|()| url.set_password(None));
+        anyhow::ensure!(cleared.is_ok(), "{URL_VARIABLE} must be an http:// URL");
+        Ok(Self {
+            url,
+            admin,
+            in_memory: None,
+        })
+    }
+
+    /// The address without credentials and without a trailing slash.
+    pub fn url(&self) -> String {
+        self.url.as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// A server admin that is there before the agent's bootstrap.
+    pub fn admin(&self) -> &Credentials {
+        &self.admin
+    }
+
+    /// The in-memory server behind this, for injecting faults; `None` when it is a real one.
+    pub fn memory(&self) -> Option<&InMemoryCouch> {
+        self.in_memory.as_ref()
+    }
+
+    /// The same, for stopping and starting it.
+    pub fn memory_mut(&mut self) -> Option<&mut InMemoryCouch> {
+        self.in_memory.as_mut()
+    }
+
+    /// A client for looking at the server.
+    pub fn client(&self) -> Result<CouchClient> {
+        CouchClient::new(&self.url())
+    }
+}
+
+impl std::fmt::Debug for CouchServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CouchServer")
+            .field("url", &self.url.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A bare HTTP client for CouchDB: no retries, no sessions, paths sent as given.
+#[derive(Debug, Clone)]
+pub struct CouchClient {
+    http: reqwest::Client,
+    url: String,
+}
+
+impl CouchClient {
+    /// A client for the server at `url`, which has no trailing slash.
+    pub fn new(url: &str) -> Result<Self> {
+        // Refused when another test of this process was faster, which is as good.
+        let _installed_before = rustls::crypto::ring::default_provider()
+            .install_default()
+            .is_err();
+        let http = reqwest::Client::builder()
+            .timeout(REQUEST_LIMIT)
+            .build()
+            .context("cannot make an HTTP client")?;
+        Ok(Self {
+            http,
+            url: url.to_owned(),
+        })
+    }
+
+    /// Sends one request, with Basic credentials if any; the body of the answer is `null` when it isn't JSON.
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        credentials: Option<&Credentials>,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value)> {
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        if let Some(Credentials { name, password }) = credentials {
+            request = request.basic_auth(name, Some(password));
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request
+            .send()
+            .await
+            .with_context(|| format!("CouchDB did not answer on {path}"))?;
+        let status = response.status();
+        let text = response
+            .text()
+            .await
+            .with_context(|| format!("CouchDB cut its answer on {path}"))?;
+        Ok((status, serde_json::from_str(&text).unwrap_or_default()))
+    }
+
+    /// `GET path`.
+    pub async fn get(&self, path: &str, credentials: Option<&Credentials>) -> Result<(StatusCode, Value)> {
+        self.request(Method::GET, path, credentials, None).await
+    }
+
+    /// `PUT path` with a JSON body.
+    pub async fn put(
+        &self,
+        path: &str,
+        credentials: Option<&Credentials>,
+        body: &Value,
+    ) -> Result<(StatusCode, Value)> {
+        self.request(Method::PUT, path, credentials, Some(body)).await
+    }
+
+    /// Whether these credentials log in; counts towards CouchDB's lockout when they don't.
+    pub async fn logs_in(&self, credentials: &Credentials) -> Result<bool> {
+        let (status, body) = self.get("/_session", Some(credentials)).await?;
+        Ok(status.is_success() && body["userCtx"]["name"] == credentials.name.as_str())
+    }
+
+    /// Whether `credentials` (or the anonymous user) may read the database.
+    pub async fn reads(&self, database: &str, credentials: Option<&Credentials>) -> Result<bool> {
+        Ok(self
+            .get(&format!("/{database}/_all_docs"), credentials)
+            .await?
+            .0
+            .is_success())
+    }
+}

@@ -1,0 +1,26 @@
+//! The harness: everything that the integration tests and `make run` need around the agent, all of it real but
+//! CouchDB (which can be real, too).
+//!
+//! ```text
+//!  bus ─────────┐                    ┌──► couch        in-memory CouchDB, or the one of COUCHDB_URL
+//!  python ──────┤  rabbitmq (node)   │
+//!  conductor ◄──┴──────► agent ──────┘
+//! ```
+//!
+//! - [`rabbitmq`], [`couch`], [`agent`] start the parts, each in a process of its own that never outlives ours
+//!   ([`process`]) and on ports of its own ([`ports`]);
+//! - [`bus`] sends commands from Rust, [`python`] from the real oslo.messaging, [`conductor`] takes the reports;
+//! - [`tour`] strings all of it together for people to watch.
+//!
+//! Nothing here knows the agent's insides: it is driven and judged through the wire, the files and CouchDB.
+
+pub mod agent;
+pub mod bus;
+pub mod conductor;
+pub mod couch;
+pub mod ports;
+pub mod process;
+pub mod python;
+pub mod rabbitmq;
+pub mod stage;
+pub mod tour;

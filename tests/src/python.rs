@@ -1,0 +1,239 @@
+//! The real oslo.messaging peer: drives `tests/python/peer.py`, which is Trove's own RPC client.
+//!
+//! Who calls: integration tests that must show that Python, not only our own client, understands the agent; and the
+//! harness' smoke test. One peer is one Python process with one configuration (exchange, key, queue flags); it takes
+//! calls from several tasks at once and ends with this value or with this process.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::process::Process;
+
+/// Trove imports much: 1 s on an idle core.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// Above oslo.messaging's own time-outs, which are what a test is to see.
+const ANSWER_LIMIT: Duration = Duration::from_secs(120);
+
+type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Value>>>>;
+
+/// How the peer is set up; the fields are Trove's and oslo.messaging's options.
+#[derive(Debug, Clone)]
+pub struct PeerOptions {
+    /// `transport_url`.
+    pub transport_url: String,
+    /// `control_exchange`.
+    pub exchange: String,
+    /// Whom to talk to: topic `guestagent.<id>`.
+    pub guest_id: String,
+    /// `instance_rpc_encr_key`; `None` speaks in clear.
+    pub key: Option<String>,
+    /// `NAME=VALUE` lines of `[oslo_messaging_rabbit]`.
+    pub oslo: Vec<String>,
+}
+
+/// What Python raised; the remote fields are set when the guest answered with a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct PythonError {
+    /// Class that the caller sees, e.g. `RemoteError` or `MessagingTimeout`.
+    pub class: String,
+    /// Module of that class.
+    pub module: String,
+    /// `str(error)`.
+    pub message: String,
+    /// Class that the guest named.
+    pub remote_class: Option<String>,
+    /// Message that the guest sent.
+    pub remote_message: Option<String>,
+    /// Traceback lines that the guest sent.
+    pub remote_traceback: Option<Value>,
+    /// Python's own traceback, for reading a failed test.
+    pub trace: String,
+}
+
+/// A running peer.
+#[derive(Debug)]
+pub struct PythonPeer {
+    process: Process,
+    stdin: Mutex<ChildStdin>,
+    waiting: Waiting,
+    events: tokio::sync::Mutex<mpsc::UnboundedReceiver<Value>>,
+    next_id: AtomicU64,
+    directory: TempDir,
+}
+
+impl PythonPeer {
+    /// Makes the virtual environment if it is missing (20 s and the network), starts the peer, waits until it is up.
+    pub async fn start(options: &PeerOptions) -> Result<Self> {
+        let python = tokio::task::spawn_blocking(virtual_environment).await??;
+        let directory = tempfile::tempdir().context("no temporary directory")?;
+        let mut command = Command::new(python);
+        command
+            .args(["-W", "ignore"])
+            .arg(tests_directory().join("python/peer.py"));
+        command.args([
+            "--transport-url",
+            &options.transport_url,
+            "--exchange",
+            &options.exchange,
+        ]);
+        command.args(["--guest-id", &options.guest_id]);
+        command.args(options.key.iter().flat_map(|key| ["--key", key]));
+        command.args(options.oslo.iter().flat_map(|line| ["--oslo", line]));
+        command
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        command.stderr(File::create(directory.path().join("stderr"))?);
+        let mut process = Process::spawn(&mut command, None)?;
+        let stdin = process.take_stdin().context("the peer has no stdin")?;
+        let stdout = process.take_stdout().context("the peer has no stdout")?;
+        let waiting = Waiting::default();
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let route = Arc::clone(&waiting);
+        // A thread and not a task: it must not end with the runtime of the test that started the peer.
+        std::thread::spawn(move || read_lines(stdout, &route, &sender));
+        let ready = timeout(START_LIMIT, events.recv()).await;
+        let peer = Self {
+            process,
+            stdin: Mutex::new(stdin),
+            waiting,
+            events: tokio::sync::Mutex::new(events),
+            next_id: AtomicU64::new(1),
+            directory,
+        };
+        match ready {
+            Ok(Some(message)) if message["ready"] == true => Ok(peer),
+            _ => bail!("the Python peer did not start:\n{}", peer.stderr()),
+        }
+    }
+
+    /// `client.call(method, **args)` with version 1.0 and a time-out of 15 s.
+    pub async fn call(&self, method: &str, args: Value) -> Result<Result<Value, PythonError>> {
+        self.request(json!({"op": "call", "method": method, "args": args}))
+            .await
+    }
+
+    /// `client.cast(method, **args)` with version 1.0.
+    pub async fn cast(&self, method: &str, args: Value) -> Result<Result<Value, PythonError>> {
+        self.request(json!({"op": "cast", "method": method, "args": args}))
+            .await
+    }
+
+    /// Starts a server with `trove-conductor`'s endpoints; what it receives arrives at [`PythonPeer::event`].
+    pub async fn start_conductor(&self, topic: &str) -> Result<()> {
+        self.must(json!({"op": "conductor", "topic": topic})).await
+    }
+
+    /// Starts a guest that answers `echo` with its arguments and `fail` with a failure.
+    pub async fn start_echo_guest(&self) -> Result<()> {
+        self.must(json!({"op": "echo_guest"})).await
+    }
+
+    /// Declares the guest's queues as the taskmanager does before `prepare`: a server started and stopped at once.
+    pub async fn predeclare(&self) -> Result<()> {
+        self.must(json!({"op": "predeclare"})).await
+    }
+
+    /// Any request of `peer.py`, e.g. a call with an own `version`, `timeout`, `context` or `call_monitor_timeout`.
+    /// The outer error is the harness', the inner one what Python raised.
+    pub async fn request(&self, mut request: Value) -> Result<Result<Value, PythonError>> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        request["id"] = id.into();
+        let (sender, receiver) = oneshot::channel();
+        lock(&self.waiting).insert(id, sender);
+        writeln!(lock(&self.stdin), "{request}").context("the Python peer is gone")?;
+        let answer = timeout(ANSWER_LIMIT, receiver).await;
+        match answer {
+            Err(_) => bail!(
+                "no answer of the Python peer within {ANSWER_LIMIT:?}:\n{}",
+                self.stderr()
+            ),
+            Ok(Err(_)) => bail!("the Python peer died:\n{}", self.stderr()),
+            Ok(Ok(mut message)) => match message.get_mut("error") {
+                Some(error) => Ok(Err(serde_json::from_value(error.take())?)),
+                None => Ok(Ok(message["result"].take())),
+            },
+        }
+    }
+
+    /// The next message that a server of this peer received: `{"event": name, "args": {...}}`; an error after `limit`.
+    pub async fn event(&self, limit: Duration) -> Result<Value> {
+        let mut events = self.events.lock().await;
+        let event = timeout(limit, events.recv()).await;
+        event
+            .with_context(|| format!("nothing reached the Python peer within {limit:?}"))?
+            .context("the Python peer died")
+    }
+
+    /// What the peer wrote to its standard error.
+    pub fn stderr(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("stderr")).unwrap_or_default()
+    }
+
+    /// The process id, for looking at it in `/proc`.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    async fn must(&self, request: Value) -> Result<()> {
+        match self.request(request).await? {
+            Ok(_) => Ok(()),
+            Err(error) => bail!("the Python peer failed:\n{}", error.trace),
+        }
+    }
+}
+
+/// Dropping `waiting`'s senders at the end tells every caller that no answer will come.
+fn read_lines(stdout: ChildStdout, waiting: &Waiting, events: &mpsc::UnboundedSender<Value>) {
+    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+        let Ok(message) = serde_json::from_str::<Value>(&line) else {
+            eprintln!("the Python peer printed something that is not JSON: {line}");
+            continue;
+        };
+        let waiter = message["id"].as_u64().and_then(|id| lock(waiting).remove(&id));
+        // A receiver that is gone belongs to a test that gave up.
+        let _unheard = match waiter {
+            Some(waiter) => waiter.send(message).is_err(),
+            None => events.send(message).is_err(),
+        };
+    }
+    lock(waiting).clear();
+}
+
+fn virtual_environment() -> Result<String> {
+    let script = tests_directory().join("scripts/venv.sh");
+    let output = Command::new(&script)
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run venv.sh")?;
+    if !output.status.success() {
+        bail!(
+            "{} failed; `make deps` installs python3-venv, PyPI must be reachable:\n{}",
+            script.display(),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+fn tests_directory() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A poisoned lock only says that some test panicked; the map and the pipe are still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

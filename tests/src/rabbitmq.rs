@@ -1,0 +1,227 @@
+//! A private, throw-away RabbitMQ node from Debian's `rabbitmq-server` package.
+//!
+//! Who calls: the integration tests and the tour. The node has its own ports, home, data, logs and epmd, all below
+//! one temporary directory and bound to 127.0.0.1; nothing of a system-wide RabbitMQ is read or touched.
+//!
+//! A node takes 5 s to start, so the tests of one binary share one: [`shared`]. They keep out of each other's way by
+//! own guest ids, own control exchanges and own conductor queues (an own vhost would cost a `rabbitmqctl` call of
+//! 5 s each). Because every process that asks for it gets a node of its own, run the tests with `cargo test`
+//! (threads of one process), not with `cargo nextest` (a process per test, hence a node per test).
+//! Tests that stop or kill the broker start their own node.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::ports::PortBlock;
+use crate::process::{Process, Signal};
+
+/// The wrappers in `/usr/sbin` change to the user `rabbitmq`; the scripts here run as whoever calls them.
+const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+const USER: &str = "trove";
+/// Measured 4.7 s on two idle cores; the rest is for machines under load.
+const START_LIMIT: Duration = Duration::from_secs(90);
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// Keeps the distribution port on the loopback, and idle schedulers from spinning: tests share two cores.
+const ERL_ARGS: &str = "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none";
+
+/// A running (or stopped) node; dropping it ends it and removes its data.
+#[derive(Debug)]
+pub struct RabbitNode {
+    // Fields drop in this order: first the node, then epmd, then the data, then the ports.
+    node: Process,
+    _epmd: Process,
+    directory: TempDir,
+    ports: PortBlock,
+    password: String,
+}
+
+static SHARED: OnceCell<RabbitNode> = OnceCell::const_new();
+
+/// The node that all tests of this process share; started by the first who asks.
+pub async fn shared() -> Result<&'static RabbitNode> {
+    SHARED.get_or_try_init(RabbitNode::start).await
+}
+
+impl RabbitNode {
+    /// Starts a node and waits until it speaks AMQP.
+    pub async fn start() -> Result<Self> {
+        if !Path::new(SERVER).exists() {
+            bail!("{SERVER} is missing: run `make deps` (it installs Debian's rabbitmq-server)");
+        }
+        let ports = PortBlock::reserve()?;
+        let directory = tempfile::Builder::new()
+            .prefix("trove-rabbit-")
+            .tempdir()
+            .context("no temporary directory")?;
+        let password = hex::encode(rand::random::<[u8; 12]>());
+        write_configuration(directory.path(), &ports, &password)?;
+        let epmd = start_epmd(directory.path(), &ports).await?;
+        let node = spawn_node(directory.path(), &ports)?;
+        let mut this = Self {
+            node,
+            _epmd: epmd,
+            directory,
+            ports,
+            password,
+        };
+        this.wait_until_ready().await?;
+        Ok(this)
+    }
+
+    /// The AMQP port on 127.0.0.1; the same after [`RabbitNode::start_again`].
+    pub fn port(&self) -> u16 {
+        self.ports.port(0)
+    }
+
+    /// The address as oslo.messaging's `transport_url`, virtual host `/`.
+    pub fn transport_url(&self) -> String {
+        format!("rabbit://{USER}:{}@127.0.0.1:{}//", self.password, self.port())
+    }
+
+    /// The address as an AMQP URI for lapin, virtual host `/`.
+    pub fn amqp_uri(&self) -> String {
+        format!("amqp://{USER}:{}@127.0.0.1:{}/%2f", self.password, self.port())
+    }
+
+    /// The node's log so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log/node.log")).unwrap_or_default()
+    }
+
+    /// Ends the node at once, as a crash does; durable state stays for [`RabbitNode::start_again`].
+    pub fn kill9(&mut self) -> Result<()> {
+        self.node.kill9()
+    }
+
+    /// Stops the node in an orderly way (SIGTERM, about 1 s).
+    pub async fn stop(&mut self) -> Result<()> {
+        self.node.signal(Signal::TERM)?;
+        self.node.exit_within(STOP_LIMIT).await?;
+        Ok(())
+    }
+
+    /// Starts the node again on the same port with the durable state it had.
+    pub async fn start_again(&mut self) -> Result<()> {
+        if self.node.status()?.is_none() {
+            bail!("the RabbitMQ node still runs: stop or kill it first");
+        }
+        self.node = spawn_node(self.directory.path(), &self.ports)?;
+        self.wait_until_ready().await
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START_LIMIT;
+        while !speaks_amqp(self.port()).await {
+            if let Some(status) = self.node.status()? {
+                bail!("RabbitMQ ended while starting ({status}): {}", self.last_words());
+            }
+            if Instant::now() >= deadline {
+                bail!(
+                    "RabbitMQ does not speak AMQP after {START_LIMIT:?}: {}",
+                    self.last_words()
+                );
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    fn last_words(&self) -> String {
+        let output = std::fs::read_to_string(self.directory.path().join("output")).unwrap_or_default();
+        let text = format!("{output}{}", self.log());
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+}
+
+/// The account stands in the configuration because one `rabbitmqctl` call to add it takes 5 s.
+fn write_configuration(directory: &Path, ports: &PortBlock, password: &str) -> Result<()> {
+    let port = ports.port(0);
+    let configuration = format!(
+        "listeners.tcp.1 = 127.0.0.1:{port}\nloopback_users = none\ndefault_vhost = /\n\
+         default_user = {USER}\ndefault_pass = {password}\n\
+         default_permissions.configure = .*\ndefault_permissions.read = .*\ndefault_permissions.write = .*\n\
+         log.file.level = info\n"
+    );
+    for (name, text) in [
+        ("rabbitmq.conf", configuration.as_str()),
+        ("enabled_plugins", "[].\n"),
+        ("rabbitmq-env.conf", ""),
+    ] {
+        std::fs::write(directory.join(name), text).with_context(|| format!("cannot write {name}"))?;
+    }
+    std::fs::create_dir(directory.join("home")).context("cannot create the node's home")
+}
+
+/// An own epmd in the foreground: one that turns itself into a daemon would outlive the node and hold its name.
+async fn start_epmd(directory: &Path, ports: &PortBlock) -> Result<Process> {
+    let port = ports.port(2);
+    let mut command = Command::new("epmd");
+    command.args(["-port", &port.to_string(), "-address", "127.0.0.1"]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .current_dir(directory);
+    let mut epmd = Process::spawn(&mut command, None)?;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        if epmd.status()?.is_some() || Instant::now() >= deadline {
+            bail!("epmd does not listen on 127.0.0.1:{port}");
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    Ok(epmd)
+}
+
+fn spawn_node(directory: &Path, ports: &PortBlock) -> Result<Process> {
+    let output = File::options()
+        .create(true)
+        .append(true)
+        .open(directory.join("output"))?;
+    let mut command = Command::new(SERVER);
+    command
+        .env("HOME", directory.join("home"))
+        // `localhost` is never resolved over the network, unlike the machine's own name.
+        .env("RABBITMQ_NODENAME", format!("t{}@localhost", ports.port(0)))
+        .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+        .env("RABBITMQ_NODE_PORT", ports.port(0).to_string())
+        .env("RABBITMQ_DIST_PORT", ports.port(1).to_string())
+        .env("ERL_EPMD_PORT", ports.port(2).to_string())
+        .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+        .env("RABBITMQ_MNESIA_BASE", directory.join("mnesia"))
+        .env("RABBITMQ_LOG_BASE", directory.join("log"))
+        .env("RABBITMQ_LOGS", directory.join("log/node.log"))
+        .env("RABBITMQ_PID_FILE", directory.join("node.pid"))
+        .env("RABBITMQ_CONFIG_FILE", directory.join("rabbitmq"))
+        .env("RABBITMQ_CONF_ENV_FILE", directory.join("rabbitmq-env.conf"))
+        .env("RABBITMQ_ENABLED_PLUGINS_FILE", directory.join("enabled_plugins"))
+        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", ERL_ARGS)
+        // Makes the script `exec` Erlang, so that the pid we hold is the node's and not a shell's.
+        .env("RUNNING_UNDER_SYSTEMD", "true")
+        .env_remove("NOTIFY_SOCKET")
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output);
+    Process::spawn(&mut command, Some(directory))
+}
+
+/// True when the peer answers AMQP's protocol header with a method frame (type 1): `Connection.Start`.
+async fn speaks_amqp(port: u16) -> bool {
+    let greet = async {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
+        stream.read_u8().await
+    };
+    matches!(timeout(Duration::from_secs(5), greet).await, Ok(Ok(1)))
+}

@@ -1,0 +1,331 @@
+//! A whole stage for one test: a CouchDB, the agent on it, a caller on the bus and a listening conductor.
+//!
+//! Who calls: the integration tests. All tests of a process share one broker; guest, exchange, names of users and
+//! databases are a test's own, so that tests run side by side, also on one real server (`COUCHDB_URL`).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use in_memory_couchdb::{InMemoryCouch, Options};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep};
+use trove_couchdb_protocol::new_id;
+use trove_couchdb_protocol::trove::ConductorCast;
+
+use crate::agent::{AgentOptions, AgentProcess};
+use crate::bus::{Bus, CallError, Request, notification};
+use crate::conductor::Conductor;
+use crate::couch::{CouchClient, CouchServer, Credentials};
+use crate::rabbitmq::{self, RabbitNode};
+
+/// A cast is reported as ended within this, or counts as lost.
+const CAST_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a test wants to stand on.
+#[derive(Debug, Default)]
+pub struct Plan {
+    in_memory: Option<Options>,
+    key: Option<String>,
+    settings: Vec<(String, toml::Value)>,
+    oslo: Vec<String>,
+}
+
+impl Plan {
+    /// An in-memory server with these options, also when `COUCHDB_URL` is set.
+    #[must_use]
+    pub fn in_memory(mut self, options: Options) -> Self {
+        self.in_memory = Some(options);
+        self
+    }
+
+    /// Encrypted RPC.
+    #[must_use]
+    pub fn encrypted(mut self) -> Self {
+        self.key = Some(new_id());
+        self
+    }
+
+    /// A setting of `agent.toml`.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: impl Into<toml::Value>) -> Self {
+        self.settings.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// A `NAME=VALUE` line of `[oslo_messaging_rabbit]`.
+    #[must_use]
+    pub fn oslo(mut self, line: &str) -> Self {
+        self.oslo.push(line.to_owned());
+        self
+    }
+
+    /// Starts everything on the shared broker and waits until the agent serves.
+    pub async fn up(self) -> Result<Stage> {
+        self.up_on(rabbitmq::shared().await?).await
+    }
+
+    /// Starts everything on a broker of the test's own.
+    pub async fn up_on(self, broker: &RabbitNode) -> Result<Stage> {
+        let couch = match self.in_memory {
+            Some(options) => CouchServer::in_memory(options).await?,
+            None => CouchServer::start().await?,
+        };
+        let id = new_id();
+        let mut options = AgentOptions::new(&id, &broker.transport_url(), &couch.url());
+        options.settings.extend(self.settings);
+        options.oslo = self.oslo;
+        options.encryption_key.clone_from(&self.key);
+        if couch.memory().is_some() {
+            options = options.bootstrap_admin(&couch.admin().name, &couch.admin().password);
+        } else {
+            let path = real_credentials(&couch).await?.to_string_lossy().into_owned();
+            options = options.set("couchdb.credentials_file", path);
+        }
+        let (exchange, queue) = (options.control_exchange.clone(), options.conductor_queue.clone());
+        let (uri, key) = (broker.amqp_uri(), self.key.as_deref());
+        let conductor = Conductor::listen(&uri, &exchange, &queue, key).await?;
+        let agent = AgentProcess::start_ready(options).await?;
+        let bus = Bus::connect(&uri, &exchange, &id, key).await?;
+        let client = couch.client()?;
+        Ok(Stage {
+            bus,
+            conductor,
+            agent,
+            client,
+            couch,
+            key: self.key,
+            id,
+            exchange,
+        })
+    }
+}
+
+/// Everything that one test needs, running.
+#[derive(Debug)]
+pub struct Stage {
+    /// The caller.
+    pub bus: Bus,
+    /// Takes heartbeats and notifications.
+    pub conductor: Conductor,
+    /// The agent under test.
+    pub agent: AgentProcess,
+    /// Looks at CouchDB from outside.
+    pub client: CouchClient,
+    /// The server.
+    pub couch: CouchServer,
+    /// `instance_rpc_encr_key`, if the stage is encrypted.
+    pub key: Option<String>,
+    /// The guest's id.
+    pub id: String,
+    exchange: String,
+}
+
+impl Stage {
+    /// The stage that most tests want.
+    pub async fn up() -> Result<Self> {
+        Plan::default().up().await
+    }
+
+    /// A name that no other test uses, legal for users and databases.
+    pub fn name(&self, base: &str) -> String {
+        format!("{base}-{}", self.id.get(..10).unwrap_or(&self.id))
+    }
+
+    /// The control exchange of this stage.
+    pub fn exchange(&self) -> &str {
+        &self.exchange
+    }
+
+    /// The in-memory server; an error on a real one.
+    pub fn memory(&self) -> Result<&InMemoryCouch> {
+        self.couch
+            .memory()
+            .context("this test needs the in-memory CouchDB")
+    }
+
+    /// Calls a method.
+    pub async fn call(&self, method: &str, args: Value) -> Result<Value, CallError> {
+        self.bus.call(method, args).await
+    }
+
+    /// Casts a method and waits for its end; the inner error is what the agent reported.
+    pub async fn cast(&self, method: &str, args: Value) -> Result<Result<(), String>> {
+        let notification = notification(&self.id, method);
+        let wanted = notification["request_id"].clone();
+        self.bus
+            .cast(&Request::new(method, args).notified(notification))
+            .await?;
+        let deadline = Instant::now() + CAST_LIMIT;
+        loop {
+            let ended = self.conductor.received().into_iter().find_map(|cast| match cast {
+                ConductorCast::NotifyEnd { notification } if notification["request_id"] == wanted => {
+                    Some(Ok(()))
+                }
+                ConductorCast::NotifyExcInfo {
+                    notification,
+                    message,
+                    ..
+                } if notification["request_id"] == wanted => Some(Err(message)),
+                _ => None,
+            });
+            match ended {
+                Some(ended) => return Ok(ended),
+                None if Instant::now() > deadline => {
+                    bail!(
+                        "{method} did not end within {CAST_LIMIT:?}; the agent's log:\n{}",
+                        self.agent.logs()
+                    )
+                }
+                None => sleep(Duration::from_millis(10)).await,
+            }
+        }
+    }
+
+    /// Casts a method that must end well.
+    pub async fn must_cast(&self, method: &str, args: Value) -> Result<()> {
+        match self.cast(method, args).await? {
+            Ok(()) => Ok(()),
+            Err(message) => bail!("{method} failed: {message}"),
+        }
+    }
+
+    /// Creates databases.
+    pub async fn databases(&self, names: &[&str]) -> Result<()> {
+        let databases: Vec<Value> = names.iter().map(|name| json!({"_name": name})).collect();
+        self.must_cast("create_database", json!({ "databases": databases }))
+            .await
+    }
+
+    /// Creates a user with the password `NAME-pw` and access to databases.
+    pub async fn user(&self, name: &str, databases: &[&str]) -> Result<Credentials> {
+        let user = user_object(name, databases);
+        self.must_cast("create_user", json!({ "users": [user] })).await?;
+        Ok(login(name))
+    }
+
+    /// Makes a user a member of databases.
+    pub async fn grant(&self, user: &str, databases: &[&str]) -> Result<Value, CallError> {
+        self.call(
+            "grant_access",
+            json!({"username": user, "hostname": "%", "databases": databases}),
+        )
+        .await
+    }
+
+    /// Takes a user out of a database.
+    pub async fn revoke(&self, user: &str, database: &str) -> Result<Value, CallError> {
+        self.call(
+            "revoke_access",
+            json!({"username": user, "hostname": "%", "database": database}),
+        )
+        .await
+    }
+
+    /// `_security` of a database, as the server's administrator sees it.
+    pub async fn security(&self, database: &str) -> Result<Value> {
+        let path = format!("/{}/_security", escape(database));
+        Ok(self.client.get(&path, Some(self.couch.admin())).await?.1)
+    }
+
+    /// Puts `_security` past the agent.
+    pub async fn set_security(&self, database: &str, object: &Value) -> Result<()> {
+        let path = format!("/{}/_security", escape(database));
+        let (status, body) = self.client.put(&path, Some(self.couch.admin()), object).await?;
+        anyhow::ensure!(status.is_success(), "PUT {path}: {status} {body}");
+        Ok(())
+    }
+
+    /// A user's document, `None` if there is none.
+    pub async fn user_document(&self, name: &str) -> Result<Option<Value>> {
+        let path = format!("/_users/org.couchdb.user%3A{}", escape(name));
+        let (status, body) = self.client.get(&path, Some(self.couch.admin())).await?;
+        Ok(status.is_success().then_some(body))
+    }
+
+    /// Whether anybody may write into a database.
+    pub async fn anonymous_writes(&self, database: &str) -> Result<bool> {
+        let path = format!("/{}/written-by-anybody", escape(database));
+        Ok(self.client.put(&path, None, &json!({})).await?.0.is_success())
+    }
+
+    /// What list_users or get_user say of a user's databases.
+    pub fn databases_of(user: &Value) -> Vec<String> {
+        let names = user["_databases"].as_array().into_iter().flatten();
+        names
+            .filter_map(|database| database["_name"].as_str())
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+/// The user object of `create_user`, with the password `NAME-pw`.
+pub fn user_object(name: &str, databases: &[&str]) -> Value {
+    let databases: Vec<Value> = databases
+        .iter()
+        .map(|name| json!({"_name": name, "_collate": null, "_character_set": null}))
+        .collect();
+    json!({"_name": name, "_host": "%", "_password": format!("{name}-pw"), "_is_root": false, "_databases": databases})
+}
+
+/// The credentials of a user made from [`user_object`].
+pub fn login(name: &str) -> Credentials {
+    Credentials::new(name, &format!("{name}-pw"))
+}
+
+/// A name as one segment of a path.
+pub fn escape(name: &str) -> String {
+    name.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// On a real server all tests of this process share one `os_admin`, set anew by its administrator.
+async fn real_credentials(couch: &CouchServer) -> Result<PathBuf> {
+    static SHARED: OnceCell<(TempDir, PathBuf)> = OnceCell::const_new();
+    let (_directory, path) = SHARED
+        .get_or_try_init(|| async {
+            let directory = tempfile::tempdir()?;
+            let path = directory.path().join("creds.json");
+            let os_admin = Credentials::new("os_admin", &new_id());
+            set_admin(couch, &os_admin).await?;
+            let content = json!({"username": os_admin.name, "password": os_admin.password}).to_string();
+            std::fs::write(&path, content)?;
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(&path, mode)?;
+            anyhow::Ok((directory, path))
+        })
+        .await?;
+    Ok(path.clone())
+}
+
+/// Gives the server an administrator, and waits until it has hashed the password.
+async fn set_admin(couch: &CouchServer, admin: &Credentials) -> Result<()> {
+    let client = couch.client()?;
+    let path = format!("/_node/_local/_config/admins/{}", admin.name);
+    // Two PUTs that follow each other can lose the second: take the old one away first.
+    client
+        .request(Method::DELETE, &path, Some(couch.admin()), None)
+        .await?;
+    let (status, body) = client
+        .put(&path, Some(couch.admin()), &admin.password.as_str().into())
+        .await?;
+    anyhow::ensure!(status.is_success(), "cannot set {}: {status} {body}", admin.name);
+    // Hashing takes up to 1.6 s; a login before it counts towards the lockout, so the stored value is watched.
+    for _ in 0..100 {
+        let (_, stored) = client.get(&path, Some(couch.admin())).await?;
+        if stored.as_str().is_some_and(|value| value.starts_with('-')) {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    bail!("CouchDB did not hash the password of {}", admin.name)
+}

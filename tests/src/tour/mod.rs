@@ -1,0 +1,205 @@
+//! The tour: the whole agent on one machine, every command once, each answer and each effect looked at.
+//!
+//! Who calls: `src/bin/tour.rs`, which is `make run`. It starts a private broker, a CouchDB (in-memory, or the one of
+//! `COUCHDB_URL`) and the agent, then plays Trove's control plane: it sends commands, encrypted as Trove does, and
+//! looks at CouchDB with a client of its own. Never: an operator's broker, database or configuration files.
+
+mod steps;
+mod transcript;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use trove_couchdb_protocol::new_id;
+use trove_couchdb_protocol::trove::ConductorCast;
+
+use crate::agent::{AgentOptions, AgentProcess};
+use crate::bus::{Bus, CallError, Request, notification};
+use crate::conductor::Conductor;
+use crate::couch::{CouchClient, CouchServer, Credentials};
+use crate::rabbitmq::RabbitNode;
+
+pub use transcript::Transcript;
+
+/// The guest's id; the exchange is named after it.
+const GUEST: &str = "tour";
+/// A cast is reported as ended within this, or counts as failed.
+const CAST_LIMIT: Duration = Duration::from_secs(20);
+
+/// Everything that the tour needs, running.
+#[derive(Debug)]
+pub struct Tour {
+    transcript: Transcript,
+    client: CouchClient,
+    os_admin: Credentials,
+    bus: Bus,
+    conductor: Conductor,
+    agent: AgentProcess,
+    couch: CouchServer,
+    broker: RabbitNode,
+    exchange: String,
+    key: String,
+}
+
+impl Tour {
+    /// Starts broker, CouchDB and agent, and waits until the agent is ready.
+    pub async fn start() -> Result<Self> {
+        // First what fails at once: the broker takes 5 s.
+        crate::agent::binary()?;
+        let transcript = Transcript::default();
+        println!("Starting a private RabbitMQ node (5 s), a CouchDB and the agent");
+        let couch = CouchServer::start().await?;
+        let broker = RabbitNode::start().await?;
+        // Trove's keys are 32 letters and digits.
+        let key = new_id();
+        let admin = couch.admin();
+        let options = AgentOptions::new(GUEST, &broker.transport_url(), &couch.url())
+            .bootstrap_admin(&admin.name, &admin.password)
+            .encrypted(&key)
+            .set("log.filter", "info");
+        let (exchange, queue) = (options.control_exchange.clone(), options.conductor_queue.clone());
+        let conductor = Conductor::listen(&broker.amqp_uri(), &exchange, &queue, Some(&key)).await?;
+        let agent = AgentProcess::start_ready(options).await?;
+        let bus = Bus::connect(&broker.amqp_uri(), &exchange, GUEST, Some(&key)).await?;
+        let os_admin = read_credentials(&agent)?;
+        let client = couch.client()?;
+        let tour = Self {
+            transcript,
+            client,
+            os_admin,
+            bus,
+            conductor,
+            agent,
+            couch,
+            broker,
+            exchange,
+            key,
+        };
+        tour.describe();
+        Ok(tour)
+    }
+
+    /// Sends every command; true when every check passed.
+    pub async fn run(&mut self) -> Result<bool> {
+        steps::all(self).await?;
+        Ok(self.transcript.finish())
+    }
+
+    /// Stops the agent as systemd would; true when it ended well.
+    pub async fn stop(mut self) -> Result<bool> {
+        let status = self.agent.terminate().await?;
+        println!("agent ended: {status}");
+        Ok(status.success())
+    }
+
+    /// Tells what one may try while everything still runs.
+    pub fn invite(&self) {
+        let (broker, couch) = (self.broker.transport_url(), self.couch.url());
+        println!(
+            "\nThe agent runs until Ctrl-C. In another terminal, look at what it serves:\n\n  \
+             curl -u os_admin:{password} {couch}/_all_dbs\n\n\
+             or send it a command as Trove does, over Python's oslo.messaging:\n\n  \
+             echo '{{\"id\": 1, \"op\": \"call\", \"method\": \"list_databases\"}}' | $(tests/scripts/venv.sh) -W ignore \
+             tests/python/peer.py \\\n    --transport-url {broker} --exchange {exchange} --guest-id {GUEST} --key {key}\n\n\
+             Its log: {log}",
+            password = self.os_admin.password,
+            exchange = self.exchange,
+            key = self.key,
+            log = self.agent.log_file().display(),
+        );
+    }
+
+    fn describe(&self) {
+        self.transcript.note(
+            "RabbitMQ",
+            format!("127.0.0.1:{}, queue {}", self.broker.port(), self.bus.topic()),
+        );
+        let kind = if self.couch.memory().is_some() {
+            "in-memory"
+        } else {
+            "of COUCHDB_URL"
+        };
+        self.transcript
+            .note("CouchDB", format!("{} ({kind})", self.couch.url()));
+        self.transcript.note(
+            "agent",
+            format!("pid {}, ready, commands encrypted", self.agent.pid()),
+        );
+    }
+
+    /// Calls a method and shows the answer; a failure is a failed check and `null`.
+    async fn call(&mut self, method: &str, args: Value) -> Value {
+        self.transcript.command("call", method, &args);
+        match self.bus.call(method, args).await {
+            Ok(answer) => {
+                self.transcript.answer(&answer);
+                answer
+            }
+            Err(error) => {
+                self.transcript
+                    .check(&format!("must be answered, but: {error}"), false);
+                Value::Null
+            }
+        }
+    }
+
+    /// Calls a method that the agent must refuse with a message that contains `reason`.
+    async fn refused(&mut self, method: &str, args: Value, reason: &str) {
+        self.transcript.command("call", method, &args);
+        match self.bus.call(method, args).await {
+            Err(CallError::Failure(failure)) => {
+                let ok = failure.message.to_lowercase().contains(reason);
+                self.transcript
+                    .check(&format!("refused: {}", failure.message), ok);
+            }
+            Err(error) => self
+                .transcript
+                .check(&format!("must be refused, but: {error}"), false),
+            Ok(answer) => self
+                .transcript
+                .check(&format!("must be refused, but was answered: {answer}"), false),
+        }
+    }
+
+    /// Casts a method and waits until the agent has told the conductor how it ended.
+    async fn cast(&mut self, method: &str, args: Value) -> Result<()> {
+        self.transcript.command("cast", method, &args);
+        let notification = notification(GUEST, method);
+        self.bus
+            .cast(&Request::new(method, args).notified(notification))
+            .await?;
+        let ended = |cast: &ConductorCast| {
+            matches!(
+                cast,
+                ConductorCast::NotifyEnd { .. } | ConductorCast::NotifyExcInfo { .. }
+            )
+        };
+        match self.conductor.next(CAST_LIMIT, ended).await {
+            Ok(ConductorCast::NotifyExcInfo { message, .. }) => {
+                self.transcript
+                    .check(&format!("must succeed, but: {message}"), false);
+            }
+            Ok(_) => self
+                .transcript
+                .check("the conductor was told that it is done", true),
+            Err(error) => self
+                .transcript
+                .check(&format!("the conductor must be told: {error:#}"), false),
+        }
+        Ok(())
+    }
+}
+
+fn read_credentials(agent: &AgentProcess) -> Result<Credentials> {
+    let path = agent.credentials_file();
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("the agent did not write {}", path.display()))?;
+    let value: Value = serde_json::from_str(&text).context("the credentials file is not JSON")?;
+    let field = |name: &str| {
+        value[name]
+            .as_str()
+            .with_context(|| format!("no {name} in the credentials file"))
+    };
+    Ok(Credentials::new(field("username")?, field("password")?))
+}

@@ -1,0 +1,62 @@
+//! The commands, family by family, in an order in which each finds what it needs.
+//!
+//! Who calls: [`super::Tour::run`]. Each file sends one family's commands and looks at CouchDB after each of them.
+//! All names begin with `tour_`, so that on a real server nothing of anybody else is touched.
+
+mod access;
+mod clean_up;
+mod databases;
+mod others;
+mod root;
+mod users;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::Tour;
+use crate::couch::Credentials;
+
+const FILMS: &str = "tour_films";
+const MUSIC: &str = "tour_music";
+const ALICE: &str = "tour_alice";
+const ALICIA: &str = "tour_alicia";
+const BOB: &str = "tour_bob";
+
+/// The two users with the passwords that count at the moment.
+#[derive(Debug)]
+struct People {
+    alice: Credentials,
+    bob: Credentials,
+}
+
+/// Sends every command of the guest API that the agent serves, and some that it refuses.
+pub(super) async fn all(tour: &mut Tour) -> Result<()> {
+    others::alive(tour).await;
+    databases::run(tour).await?;
+    let mut people = users::create(tour).await?;
+    access::run(tour, &people).await?;
+    users::change(tour, &mut people).await?;
+    root::run(tour).await?;
+    others::run(tour).await;
+    clean_up::run(tour, &people).await
+}
+
+/// A password as a tenant might choose one, new for every run.
+fn new_password() -> String {
+    format!("T0ur-{}", hex::encode(rand::random::<[u8; 6]>()))
+}
+
+/// A database as Trove names it in arguments.
+fn database(name: &str) -> Value {
+    json!({"_name": name, "_collate": null, "_character_set": null})
+}
+
+/// The names of the users or databases in an answer.
+fn names(models: &Value) -> Vec<&str> {
+    models
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|model| model["_name"].as_str())
+        .collect()
+}

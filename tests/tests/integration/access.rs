@@ -1,0 +1,134 @@
+//! Access: one user's membership changes, and nothing else.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use futures_util::future::join_all;
+use in_memory_couchdb::{Fault, Options, Rule};
+use serde_json::{Value, json};
+use trove_couchdb_tests::stage::{Plan, Stage};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn granted_listed_and_revoked() -> Result<()> {
+    let stage = Plan::default().encrypted().up().await?;
+    let (one, two, al) = (stage.name("one"), stage.name("two"), stage.name("al"));
+    stage.databases(&[&one, &two]).await?;
+    let user = stage.user(&al, &[]).await?;
+    assert_eq!(stage.grant(&al, &[&one, &two]).await?, Value::Null);
+    assert_eq!(stage.grant(&al, &[&one]).await?, Value::Null);
+    assert_eq!(stage.security(&one).await?["members"]["names"], json!([al]), "no duplicate");
+    let listed = stage.call("list_access", json!({"username": al, "hostname": "%"})).await?;
+    let object = |name: &str| json!({"_name": name, "_collate": null, "_character_set": null});
+    assert_eq!(listed, json!([object(&one), object(&two)]));
+    assert_eq!(stage.revoke(&al, &one).await?, Value::Null);
+    assert_eq!(stage.revoke(&al, &one).await?, Value::Null, "again is harmless");
+    assert!(!stage.client.reads(&one, Some(&user)).await?);
+    assert!(stage.client.reads(&two, Some(&user)).await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_users_and_databases_are_named_and_nothing_changes() -> Result<()> {
+    let stage = Stage::up().await?;
+    let (db, nowhere, al, ghost) = (stage.name("db"), stage.name("nowhere"), stage.name("al"), stage.name("ghost"));
+    stage.databases(&[&db]).await?;
+    stage.user(&al, &[]).await?;
+    let before = stage.security(&db).await?;
+    let error = stage.grant(&al, &[&db, &nowhere]).await.unwrap_err().to_string();
+    assert!(error.contains("DatabaseNotFound") && error.contains(&nowhere), "{error}");
+    let error = stage.revoke(&al, &nowhere).await.unwrap_err().to_string();
+    assert!(error.contains("DatabaseNotFound"), "{error}");
+    let error = stage.call("list_access", json!({"username": ghost, "hostname": "%"})).await.unwrap_err().to_string();
+    assert!(error.contains("UserNotFound"), "{error}");
+    assert_eq!(stage.security(&db).await?, before);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn system_databases_and_accounts_can_not_be_granted() -> Result<()> {
+    let stage = Stage::up().await?;
+    let (db, al) = (stage.name("db"), stage.name("al"));
+    stage.databases(&[&db]).await?;
+    stage.user(&al, &[]).await?;
+    let users = stage.security("_users").await?;
+    for database in ["_users", "_replicator", "_global_changes", "_node/_local/_config", "_session"] {
+        assert!(stage.grant(&al, &[database]).await.is_err(), "{database}");
+        assert!(stage.revoke(&al, database).await.is_err(), "{database}");
+    }
+    for user in ["os_admin", "root"] {
+        let error = stage.grant(user, &[&db]).await.unwrap_err().to_string();
+        assert!(error.contains("reserved"), "{error}");
+    }
+    assert_eq!(stage.security("_users").await?, users);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn simultaneous_grants_all_stand() -> Result<()> {
+    let stage = Stage::up().await?;
+    let (db, other) = (stage.name("db"), stage.name("other"));
+    stage.databases(&[&db, &other]).await?;
+    let names: Vec<String> = (0..12).map(|number| stage.name(&format!("u{number:02}"))).collect();
+    let users: Vec<Value> =
+        names.iter().map(|name| json!({"_name": name, "_password": "pw", "_databases": []})).collect();
+    stage.must_cast("create_user", json!({ "users": users })).await?;
+    let databases = [db.as_str(), other.as_str()];
+    let grants = names.iter().map(|name| stage.grant(name, &databases));
+    for granted in join_all(grants).await {
+        granted?;
+    }
+    for database in databases {
+        let security = stage.security(database).await?;
+        let mut members: Vec<&str> =
+            security["members"]["names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+        members.sort_unstable();
+        assert_eq!(members, names, "{database}");
+    }
+    Ok(())
+}
+
+/// Somebody else's write between ours and the reading back is noticed and repaired.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_is_lost_is_written_again() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let (db, al) = (stage.name("db"), stage.name("al"));
+    stage.databases(&[&db]).await?;
+    stage.user(&al, &[]).await?;
+    let faults = stage.memory()?.faults();
+    // The first PUT is answered well and stores nothing.
+    faults.add(
+        Rule::new("PUT", "*/_security", Fault::Answer { status: 200, body: r#"{"ok":true}"#.to_owned() }).times(1),
+    );
+    stage.grant(&al, &[&db]).await?;
+    assert_eq!(faults.hits(), 1);
+    assert_eq!(stage.security(&db).await?["members"]["names"], json!([al]));
+    Ok(())
+}
+
+/// Commands on the same user keep their order; a read sees what came before it; others don't wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn order_is_kept_where_it_matters() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let (slow, quick, al, bo) = (stage.name("slow"), stage.name("quick"), stage.name("al"), stage.name("bo"));
+    stage.databases(&[&slow, &quick]).await?;
+    stage.user(&al, &[]).await?;
+    stage.user(&bo, &[]).await?;
+    let delay = Duration::from_millis(700);
+    let path = format!("/{slow}/_security");
+    stage.memory()?.faults().add(Rule::new("PUT", &path, Fault::DelayMs(700)).times(1));
+
+    let started = std::time::Instant::now();
+    let granted = stage.bus.encode_call(&trove_couchdb_tests::bus::Request::new(
+        "grant_access",
+        json!({"username": al, "hostname": "%", "databases": [slow]}),
+    ));
+    let reply = stage.bus.expect_reply(&granted);
+    stage.bus.send(&granted).await?;
+    stage.grant(&bo, &[&quick]).await?;
+    assert!(started.elapsed() < delay, "an unrelated command does not wait");
+    let listed = stage.call("list_access", json!({"username": al, "hostname": "%"})).await?;
+    assert_eq!(listed.as_array().unwrap().len(), 1, "the read saw the grant that came before it");
+    assert!(started.elapsed() >= delay);
+    reply.within(Duration::from_secs(5)).await?;
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! The broker goes away, and nothing is lost.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use in_memory_couchdb::{Fault, Options, Rule};
+use serde_json::json;
+use trove_couchdb_tests::bus::{Bus, Request};
+use trove_couchdb_tests::rabbitmq::RabbitNode;
+use trove_couchdb_tests::stage::Plan;
+
+/// With durable queues (as the control plane then has them) a command that waits in a broker that is killed, and one
+/// that runs meanwhile, both take effect.
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_survive_a_killed_broker() -> Result<()> {
+    let mut broker = RabbitNode::start().await?;
+    let plan = Plan::default().in_memory(Options::default()).oslo("amqp_durable_queues = true");
+    let stage = plan.up_on(&broker).await?;
+    let (running, waiting) = (stage.name("running"), stage.name("waiting"));
+    let create = |name: &str| Request::new("create_database", json!({"databases": [{"_name": name}]}));
+    // One that is under way when the broker dies, holding the place of the next one on the same database.
+    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{running}"), Fault::DelayMs(3000)).times(1));
+    stage.bus.cast(&create(&running)).await?;
+    while stage.memory()?.faults().hits() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stage.bus.cast(&create(&waiting)).await?;
+    broker.kill9()?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    broker.start_again().await?;
+
+    let bus = Bus::connect(&broker.amqp_uri(), stage.exchange(), &stage.id, None).await?;
+    let listed = bus.request(&Request::new("list_databases", json!({})).timeout(Duration::from_secs(40))).await?;
+    let listed = listed.to_string();
+    assert!(listed.contains(&running) && listed.contains(&waiting), "{listed}");
+    let puts = stage.memory()?.log().count("PUT", &format!("/{running}"));
+    assert_eq!(puts, 1, "the command that ran while the broker was away did not run again");
+    assert!(stage.agent.logs().contains("No connection to the broker"));
+    Ok(())
+}
+
+/// Non-durable queues vanish with the broker: they are declared anew and serve again.
+#[tokio::test(flavor = "multi_thread")]
+async fn queues_are_declared_again_after_a_restart() -> Result<()> {
+    let mut broker = RabbitNode::start().await?;
+    let stage = Plan::default().in_memory(Options::default()).up_on(&broker).await?;
+    broker.stop().await?;
+    stage.agent.wait_notification(Duration::from_secs(20), |line| line.contains("no broker")).await?;
+    broker.start_again().await?;
+    stage.agent.wait_notification(Duration::from_secs(60), |line| line.starts_with("STATUS=serving")).await?;
+    let bus = Bus::connect(&broker.amqp_uri(), stage.exchange(), &stage.id, None).await?;
+    assert_eq!(bus.call("rpc_ping", json!({})).await?, true);
+    Ok(())
+}

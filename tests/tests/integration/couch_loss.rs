@@ -1,0 +1,84 @@
+//! CouchDB goes away, and comes back.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use in_memory_couchdb::{Fault, InMemoryCouch, Options, Rule};
+use serde_json::json;
+use trove_couchdb_protocol::trove::ConductorCast;
+use trove_couchdb_tests::bus::{Request, notification};
+use trove_couchdb_tests::stage::{Plan, Stage};
+
+async fn stage() -> Result<Stage> {
+    Plan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cast_waits_for_couchdb_and_is_done_once() -> Result<()> {
+    let mut stage = stage().await?;
+    let db = stage.name("db");
+    restartable(&mut stage)?.stop().await;
+    let end = notification(&stage.id, "create_database");
+    let create = Request::new("create_database", json!({"databases": [{"_name": db}]})).notified(end);
+    stage.bus.cast(&create).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    restartable(&mut stage)?.start_again().await?;
+    stage.conductor.next(Duration::from_secs(30), |cast| matches!(cast, ConductorCast::NotifyEnd { .. })).await?;
+    assert!(!stage.anonymous_writes(&db).await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_bears_with_a_restart_and_else_says_why() -> Result<()> {
+    let mut stage = stage().await?;
+    restartable(&mut stage)?.stop().await;
+    let impatient = Request::new("list_databases", json!({})).timeout(Duration::from_secs(4));
+    let error = stage.bus.request(&impatient).await.unwrap_err().to_string();
+    assert!(error.contains("CouchDB") && error.contains("can't be reached"), "{error}");
+    let call = stage.bus.encode_call(&Request::new("list_databases", json!({})));
+    let reply = stage.bus.expect_reply(&call);
+    stage.bus.send(&call).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    restartable(&mut stage)?.start_again().await?;
+    reply.within(Duration::from_secs(15)).await?;
+    Ok(())
+}
+
+/// Errors, broken connections and half answers in the middle of a command: it is done all the same, and once.
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_in_the_middle_of_a_command_are_survived() -> Result<()> {
+    let stage = stage().await?;
+    let faults = stage.memory()?.faults();
+    let unavailable = || Fault::Answer { status: 503, body: r#"{"error":"unavailable"}"#.to_owned() };
+    for (number, fault) in
+        [Rule::new("*", "*", unavailable()), Rule::new("*", "*", Fault::Cut), Rule::new("*", "*", Fault::CutMidBody),
+         Rule::new("*", "*", Fault::Cut).after_effect(), Rule::new("*", "*", Fault::CutMidBody).after_effect()]
+        .into_iter()
+        .enumerate()
+    {
+        let (db, al, zoe) = (stage.name(&format!("db{number}")), stage.name(&format!("al{number}")), stage.name(&format!("zoe{number}")));
+        faults.add(fault.times(2));
+        stage.databases(&[&db]).await?;
+        stage.user(&al, &[&db]).await?;
+        for (method, path) in [("POST", "/_users/*"), ("PUT", "*/_security"), ("DELETE", "/_users/*")] {
+            let mut rule = Rule::new(method, path, Fault::Cut).times(1);
+            if number % 2 == 1 {
+                rule = rule.after_effect();
+            }
+            faults.add(rule);
+        }
+        let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}});
+        stage.must_cast("update_attributes", rename).await?;
+        faults.clear();
+        assert_eq!(stage.security(&db).await?["members"]["names"], json!([zoe]));
+        assert!(stage.user_document(&al).await?.is_none());
+        stage.must_cast("delete_user", json!({"user": {"_name": zoe}})).await?;
+        faults.add(Rule::new("DELETE", &format!("/{db}"), Fault::Cut).times(1).after_effect());
+        stage.must_cast("delete_database", json!({"database": {"_name": db}})).await?;
+    }
+    Ok(())
+}
+
+fn restartable(stage: &mut Stage) -> Result<&mut InMemoryCouch> {
+    stage.couch.memory_mut().ok_or_else(|| anyhow::anyhow!("not in memory"))
+}

@@ -1,0 +1,61 @@
+//! What the conductor hears.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use in_memory_couchdb::Options;
+use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
+use trove_couchdb_tests::stage::{Plan, Stage};
+
+const SOON: Duration = Duration::from_secs(20);
+
+async fn next(stage: &Stage, wanted: ServiceStatus) -> Result<f64> {
+    let is_wanted = |cast: &ConductorCast| matches!(cast, ConductorCast::Heartbeat { status: Some(status), .. } if *status == wanted);
+    match stage.conductor.next(SOON, is_wanted).await? {
+        ConductorCast::Heartbeat { sent, .. } => Ok(sent),
+        other => anyhow::bail!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_follows_couchdb_and_its_time_never_goes_back() -> Result<()> {
+    let mut stage =
+        Plan::default().encrypted().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
+    next(&stage, ServiceStatus::Healthy).await?;
+    stage.couch.memory_mut().unwrap().stop().await;
+    next(&stage, ServiceStatus::Shutdown).await?;
+    stage.couch.memory_mut().unwrap().start_again().await?;
+    let before = next(&stage, ServiceStatus::Healthy).await?;
+
+    // A clock that was far ahead when the agent last spoke: the file says so.
+    stage.agent.terminate().await?;
+    let ahead = before + 86_400.0;
+    std::fs::write(stage.agent.directory().join("state/last_sent"), format!("{ahead}\n"))?;
+    stage.agent.start_again()?;
+    stage.agent.wait_ready().await?;
+    let after = next(&stage, ServiceStatus::Healthy).await?;
+    assert!(after > ahead, "{after} is not after {ahead}");
+    let sent: Vec<f64> = stage
+        .conductor
+        .received()
+        .iter()
+        .filter_map(|cast| if let ConductorCast::Heartbeat { sent, .. } = cast { Some(*sent) } else { None })
+        .collect();
+    assert!(sent.len() >= 4 && sent.windows(2).all(|pair| pair[0] < pair[1]), "{sent:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_is_not_prepared_is_silent_until_it_is() -> Result<()> {
+    let stage = Plan::default()
+        .in_memory(Options::default())
+        .set("heartbeat.assume_prepared", false)
+        .set("heartbeat.interval", 1)
+        .up()
+        .await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(stage.conductor.received().is_empty());
+    std::fs::write(stage.agent.directory().join("state/prepared.json"), r#"{"prepared": true}"#)?;
+    next(&stage, ServiceStatus::Healthy).await?;
+    Ok(())
+}

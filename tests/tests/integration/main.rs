@@ -1,0 +1,22 @@
+//! The agent, from the wire to CouchDB and back: the real binary on a real RabbitMQ node.
+//!
+//! One test binary, so that all its tests share one broker; each has a guest, an exchange, users and databases of its
+//! own. With `COUCHDB_URL=http://ADMIN:PASSWORD@HOST:PORT` those that need no special server run against a real one.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod access;
+mod bootstrap;
+mod broker_loss;
+mod couch_loss;
+mod databases;
+mod duplicates;
+mod heartbeat;
+mod hostile_input;
+mod oslo_peer;
+mod root;
+mod secrets_hidden;
+mod shutdown;
+mod upstream_faults;
+mod users;
+mod versions;

@@ -1,0 +1,223 @@
+//! The other side is Python: the real oslo.messaging with Trove's own serializer, in clear and encrypted, with every
+//! login method and every kind of queue.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use in_memory_couchdb::Options;
+use serde_json::{Value, json};
+use trove_couchdb_protocol::new_id;
+use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
+use trove_couchdb_tests::bus::notification;
+use trove_couchdb_tests::couch::{CouchServer, Credentials};
+use trove_couchdb_tests::python::{PeerOptions, PythonPeer};
+use trove_couchdb_tests::rabbitmq;
+
+const SOON: Duration = Duration::from_secs(30);
+
+struct Scene {
+    peer: PythonPeer,
+    agent: AgentProcess,
+    couch: CouchServer,
+    id: String,
+}
+
+/// The queues are declared by Python first, as the taskmanager does, and by the agent then.
+async fn scene(key: Option<&str>, oslo: &[&str]) -> Result<Scene> {
+    let broker = rabbitmq::shared().await?;
+    let couch = CouchServer::in_memory(Options::default()).await?;
+    let id = new_id();
+    let mut options = AgentOptions::new(&id, &broker.transport_url(), &couch.url())
+        .bootstrap_admin(&couch.admin().name, &couch.admin().password)
+        .set("heartbeat.interval", 1);
+    options.oslo = oslo.iter().map(|line| (*line).to_owned()).collect();
+    options.encryption_key = key.map(str::to_owned);
+    let peer = PythonPeer::start(&PeerOptions {
+        transport_url: broker.transport_url(),
+        exchange: options.control_exchange.clone(),
+        guest_id: id.clone(),
+        key: key.map(str::to_owned),
+        oslo: options.oslo.clone(),
+    })
+    .await?;
+    peer.predeclare().await?;
+    peer.start_conductor(&options.conductor_queue).await?;
+    let agent = AgentProcess::start_ready(options).await?;
+    Ok(Scene { peer, agent, couch, id })
+}
+
+impl Scene {
+    async fn call(&self, method: &str, args: Value) -> Result<Value> {
+        match self.peer.call(method, args).await? {
+            Ok(value) => Ok(value),
+            Err(error) => anyhow::bail!("{method}: {error:?}"),
+        }
+    }
+
+    /// Casts with a notification and waits for what Python's conductor gets.
+    async fn cast(&self, method: &str, args: Value) -> Result<Value> {
+        let mut context = json!({"user": "alice", "project_id": "test-tenant"});
+        context["trove_notification"] = notification(&self.id, method);
+        let request = json!({"op": "cast", "method": method, "args": args, "context": context});
+        self.peer.request(request).await?.map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        loop {
+            let event = self.peer.event(SOON).await?;
+            let name = event["event"].as_str().context("no event")?;
+            if name.starts_with("notify") {
+                return Ok(event);
+            }
+        }
+    }
+
+    async fn everything(&self) -> Result<()> {
+        let client = self.couch.client()?;
+        let user = json!({"_name": "al", "_host": "%", "_password": "pwé", "_is_root": false,
+            "_databases": [{"_name": "db", "_collate": null, "_character_set": null}]});
+        assert_eq!(self.call("rpc_ping", json!({})).await?, true);
+        let casts = [
+            ("create_database", json!({"databases": [{"_name": "db", "_collate": null, "_character_set": null}]})),
+            ("create_user", json!({ "users": [user] })),
+            ("change_passwords", json!({"users": [{"name": "al", "host": "%", "password": "second"}]})),
+            ("update_attributes", json!({"username": "al", "hostname": "%", "user_attrs": {"name": "zoe"}})),
+        ];
+        for (method, args) in casts {
+            let ended = self.cast(method, args).await?;
+            assert_eq!(ended["event"], "notify_end", "{method}: {ended}");
+        }
+        let database = json!({"_name": "db", "_collate": null, "_character_set": null});
+        let zoe = json!({"_name": "zoe", "_host": "%", "_password": null, "_is_root": false, "_databases": [database]});
+        let name = json!({"username": "zoe", "hostname": "%"});
+        let page = json!({"limit": 20, "marker": null, "include_marker": false});
+        assert_eq!(self.call("list_databases", page.clone()).await?, json!([[database], null]));
+        assert_eq!(self.call("list_users", page).await?, json!([[zoe], null]));
+        assert_eq!(self.call("get_user", name.clone()).await?, zoe);
+        assert_eq!(self.call("list_access", name).await?, json!([database]));
+        assert_eq!(self.call("get_user", json!({"username": "nobody", "hostname": "%"})).await?, Value::Null);
+        let revoke = json!({"username": "zoe", "hostname": "%", "database": "db"});
+        assert_eq!(self.call("revoke_access", revoke).await?, Value::Null);
+        let grant = json!({"username": "zoe", "hostname": "%", "databases": ["db"]});
+        assert_eq!(self.call("grant_access", grant).await?, Value::Null);
+        assert!(client.reads("db", Some(&Credentials::new("zoe", "second"))).await?);
+
+        let root = self.call("enable_root", json!({})).await?;
+        let password = root["_password"].as_str().context("no password")?;
+        assert!(client.logs_in(&Credentials::new("root", password)).await?);
+        let root = self.call("enable_root_with_password", json!({"root_password": "given"})).await?;
+        assert_eq!((&root["_name"], &root["_password"]), (&json!("root"), &json!("given")));
+        assert_eq!(self.call("is_root_enabled", json!({})).await?, true);
+        assert_eq!(self.call("disable_root", json!({})).await?, Value::Null);
+        assert_eq!(self.call("is_root_enabled", json!({})).await?, false);
+        let stats = self.call("get_filesystem_stats", json!({"fs_path": "/var/lib/couchdb"})).await?;
+        assert!(stats["total"].as_f64().unwrap_or(0.0) > 0.0 && stats["used"].is_f64(), "{stats}");
+        self.failures().await?;
+        for (method, args) in [
+            ("delete_user", json!({"user": {"_name": "zoe", "_host": "%", "_password": null}})),
+            ("delete_database", json!({"database": database})),
+        ] {
+            assert_eq!(self.cast(method, args).await?["event"], "notify_end", "{method}");
+        }
+        assert_eq!(self.call("list_databases", json!({})).await?, json!([[], null]));
+        Ok(())
+    }
+
+    async fn failures(&self) -> Result<()> {
+        let refused = self.peer.call("grant_access", json!({"username": "ghost", "hostname": "%", "databases": ["db"]}));
+        let error = refused.await?.unwrap_err();
+        assert_eq!(error.class, "RemoteError", "{error:?}");
+        assert_eq!(error.remote_class.as_deref(), Some("UserNotFound"));
+        assert_eq!(error.remote_message.as_deref(), Some("user \"ghost\" does not exist; create it first"));
+        assert!(error.remote_traceback.as_ref().is_none_or(|lines| lines.as_array().is_none_or(Vec::is_empty)));
+        let unsupported = self.peer.call("get_diagnostics", json!({})).await?.unwrap_err();
+        assert!(unsupported.message.contains("does not support get_diagnostics"), "{unsupported:?}");
+        let unknown = self.peer.call("no_such_method", json!({})).await?.unwrap_err();
+        assert_eq!(unknown.remote_class.as_deref(), Some("NoSuchMethod"), "{unknown:?}");
+        let request = json!({"op": "call", "method": "rpc_ping", "args": {}, "version": "2.0"});
+        let version = self.peer.request(request).await?.unwrap_err();
+        assert_eq!(version.remote_class.as_deref(), Some("UnsupportedVersion"), "{version:?}");
+        let failed = self.cast("delete_user", json!({"user": {"_name": "ghost"}})).await?;
+        assert_eq!(failed["event"], "notify_exc_info", "{failed}");
+        assert_eq!(failed["args"]["message"], "user \"ghost\" does not exist; create it first");
+        assert!(failed["args"]["exception"].is_array());
+        Ok(())
+    }
+
+    async fn heartbeat(&self) -> Result<()> {
+        loop {
+            let event = self.peer.event(SOON).await?;
+            if event["event"] == "heartbeat" {
+                assert_eq!(event["args"]["payload"]["service_status"], "healthy", "{event}");
+                assert_eq!(event["args"]["instance_id"], self.id.as_str());
+                assert!(event["args"]["sent"].is_f64());
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_in_clear() -> Result<()> {
+    let scene = scene(None, &[]).await?;
+    scene.heartbeat().await?;
+    scene.everything().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_encrypted() -> Result<()> {
+    let scene = scene(Some("oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU"), &[]).await?;
+    scene.heartbeat().await?;
+    scene.everything().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_with_the_plain_login() -> Result<()> {
+    scene(None, &["rabbit_login_method = PLAIN"]).await?.everything().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_with_the_amqplain_login() -> Result<()> {
+    scene(None, &["rabbit_login_method = AMQPLAIN"]).await?.everything().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_on_durable_queues() -> Result<()> {
+    scene(None, &["amqp_durable_queues = true"]).await?.everything().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_on_quorum_queues() -> Result<()> {
+    let flags = ["rabbit_quorum_queue = true", "rabbit_quorum_delivery_limit = 20"];
+    scene(Some("oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU"), &flags).await?.everything().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_on_transient_quorum_queues() -> Result<()> {
+    scene(None, &["rabbit_quorum_queue = true", "rabbit_transient_quorum_queue = true"]).await?.everything().await
+}
+
+/// The guest's own options differ from the control plane's: it takes what exists, and the taskmanager still can.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mismatch_of_flags_is_survived_on_both_sides() -> Result<()> {
+    let mut scene = scene(None, &["amqp_durable_queues = true"]).await?;
+    scene.agent.terminate().await?;
+    scene.agent.options().oslo.clear();
+    scene.agent.start_again()?;
+    scene.agent.wait_ready().await?;
+    assert!(scene.agent.logs().contains("with other flags than configured"));
+    scene.peer.predeclare().await?;
+    assert_eq!(scene.call("rpc_ping", json!({})).await?, true);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_asks_for_signs_of_life_gets_them() -> Result<()> {
+    use in_memory_couchdb::{Fault, Rule};
+
+    let scene = scene(None, &[]).await?;
+    let faults = scene.couch.memory().context("in memory")?.faults();
+    faults.add(Rule::new("GET", "/_all_dbs*", Fault::DelayMs(6000)).times(1));
+    // Without a beat every second the call would end after two.
+    let request = json!({"op": "call", "method": "list_databases", "args": {}, "timeout": 20, "call_monitor_timeout": 2});
+    let listed = scene.peer.request(request).await?;
+    assert_eq!(listed.map_err(|error| anyhow::anyhow!("{error:?}"))?, json!([[], null]));
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! SIGTERM finishes or hands back what is in flight, and exits 0 within the grace period.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use in_memory_couchdb::{Fault, Options, Rule};
+use serde_json::json;
+use trove_couchdb_tests::bus::Request;
+use trove_couchdb_tests::process::Signal;
+use trove_couchdb_tests::stage::Plan;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_is_finished_and_what_waits_is_handed_back() -> Result<()> {
+    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
+    let (db, al) = (stage.name("db"), stage.name("al"));
+    stage.databases(&[&db]).await?;
+    stage.user(&al, &[]).await?;
+    stage.memory()?.faults().add(Rule::new("PUT", "*/_security", Fault::DelayMs(1500)).times(1));
+    let grant = stage.bus.encode_call(&Request::new(
+        "grant_access",
+        json!({"username": al, "hostname": "%", "databases": [db]}),
+    ));
+    let granted = stage.bus.expect_reply(&grant);
+    stage.bus.send(&grant).await?;
+    while stage.memory()?.faults().hits() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let list = stage.bus.encode_call(&Request::new("list_access", json!({"username": al, "hostname": "%"})));
+    let listed = stage.bus.expect_reply(&list);
+    stage.bus.send(&list).await?;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+
+    let status = stage.agent.terminate().await?;
+    assert!(status.success(), "{status}");
+    assert!(stage.agent.notifications().iter().any(|line| line == "STOPPING=1"));
+    granted.within(Duration::from_secs(1)).await?;
+    stage.agent.start_again()?;
+    let access = listed.within(Duration::from_secs(20)).await?;
+    assert_eq!(access.as_array().unwrap().len(), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_couchdb_does_not_hold_up_the_end() -> Result<()> {
+    let mut stage = Plan::default().in_memory(Options::default()).set("rpc.shutdown_grace", 2).up().await?;
+    let db = stage.name("db");
+    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::Hang).times(1));
+    stage.bus.cast(&Request::new("create_database", json!({"databases": [{"_name": db}]}))).await?;
+    while stage.memory()?.faults().hits() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let started = Instant::now();
+    let status = stage.agent.terminate().await?;
+    assert!(status.success() && started.elapsed() < Duration::from_secs(8), "{status} {:?}", started.elapsed());
+    stage.agent.start_again()?;
+    stage.agent.wait_ready().await?;
+    let listed = stage.call("list_databases", json!({})).await?.to_string();
+    assert!(listed.contains(&db), "the broker delivered it again: {listed}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigint_ends_it_too_and_without_a_broker() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let mut options = stage.agent.clone_options();
+    options.transport_url = "rabbit://nobody:x@127.0.0.1:1//".to_owned();
+    let mut lonely = trove_couchdb_tests::agent::AgentProcess::start(options)?;
+    lonely.wait_log("No connection to the broker", Duration::from_secs(20)).await?;
+    lonely.signal(Signal::INT)?;
+    assert!(lonely.exit_within(Duration::from_secs(10)).await?.success());
+    assert!(!lonely.logs().contains("nobody:x"));
+    Ok(())
+}

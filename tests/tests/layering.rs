@@ -1,0 +1,147 @@
+//! The house's direction of imports (the table in `agent/src/lib.rs`), and that files stay readable in size.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Which modules of the agent a module may import.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("config", &[]),
+    ("args", &["config"]),
+    ("log", &["config"]),
+    ("exit", &[]),
+    ("system", &[]),
+    ("couch", &[]),
+    ("bootstrap", &["config", "couch", "system"]),
+    ("status", &["config", "couch", "system"]),
+    ("handlers", &["couch", "system"]),
+    ("dispatch", &["handlers"]),
+    ("transport", &["config", "dispatch", "status"]),
+    ("app", &["bootstrap", "config", "couch", "dispatch", "handlers", "status", "transport"]),
+];
+
+/// Crates that only one module may name. `app` turns reqwest's error into one of its own.
+const ONLY_IN: &[(&str, &[&str])] =
+    &[("lapin", &["transport"]), ("reqwest", &["couch", "app"]), ("sd_notify", &["status"]), ("clap", &["args", "main"])];
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn rust_files(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() && !path.ends_with("target") {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+fn module_of(file: &Path, source: &Path) -> String {
+    let first = file.strip_prefix(source).unwrap().components().next().unwrap();
+    first.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
+}
+
+/// The names after `crate::` in code, also those of `use crate::{a, b::c}`.
+fn imported(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let names = match rest.strip_prefix('{') {
+            Some(list) => top_level(list),
+            None => vec![rest.to_owned()],
+        };
+        let name = |text: &String| text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        found.extend(names.iter().map(name));
+    }
+    found
+}
+
+fn top_level(list: &str) -> Vec<String> {
+    let (mut depth, mut items) = (0, vec![String::new()]);
+    for character in list.chars() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => items.push(String::new()),
+            other if depth == 0 => items.last_mut().unwrap().push(other),
+            _ => {}
+        }
+    }
+    items.retain(|item| !item.trim().is_empty());
+    items
+}
+
+fn code(file: &Path) -> String {
+    let text = std::fs::read_to_string(file).unwrap();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn imports_point_one_way() {
+    let source = workspace().join("agent/src");
+    let allowed: BTreeMap<&str, &[&str]> = MAY_IMPORT.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for file in rust_files(&source) {
+        let module = module_of(&file, &source);
+        if ["lib", "main"].contains(&module.as_str()) {
+            continue;
+        }
+        let may = allowed.get(module.as_str()).unwrap_or_else(|| panic!("{module} is not in the table"));
+        let names = imported(&code(&file));
+        wrong.extend(
+            names
+                .into_iter()
+                .filter(|name| *name != module && !may.contains(&name.as_str()))
+                .map(|name| format!("{}: {module} -> {name}", file.display())),
+        );
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn outside_crates_have_one_door() {
+    let source = workspace().join("agent/src");
+    for file in rust_files(&source) {
+        let module = module_of(&file, &source);
+        for (name, may) in ONLY_IN {
+            let named = code(&file).contains(&format!("{name}::"));
+            assert!(!named || may.contains(&module.as_str()), "{} names {name}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_protocol_knows_no_io() {
+    for file in rust_files(&workspace().join("protocol/src")) {
+        if file.ends_with("tests.rs") {
+            continue;
+        }
+        let code = code(&file);
+        let code = code.split("mod tests").next().unwrap();
+        for forbidden in ["std::fs", "std::net", "std::env", "tokio", "lapin", "reqwest"] {
+            assert!(!code.contains(forbidden), "{} names {forbidden}", file.display());
+        }
+    }
+}
+
+#[test]
+fn a_file_holds_one_concern() {
+    let root = workspace();
+    let folders = ["agent/src", "protocol/src", "tests/src", "tests/tests", "tests/couchdb/src"];
+    for file in folders.iter().flat_map(|folder| rust_files(&root.join(folder))) {
+        let lines = std::fs::read_to_string(&file).unwrap().lines().count();
+        assert!(lines <= 400, "{} has {lines} lines: split it", file.display());
+    }
+}
+
+#[test]
+fn the_test_itself_sees_nested_imports() {
+    assert_eq!(imported("use crate::{a, b::{c, d}, e::f};\ncrate::g::h()"), ["a", "b", "e", "g"]);
+}
