@@ -53,10 +53,7 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
         _ = &mut transport => warn!("The transport ended by itself."),
     }
     let grace = settings.rpc.shutdown_grace;
-    info!(
-        grace_s = grace.as_secs(),
-        "Stopping: what runs is finished, the rest is handed back."
-    );
+    info!(grace_s = grace.as_secs(), "Stopping: what runs is finished, the rest is handed back.");
     Notify::stopping();
     stopping.cancel();
     if !transport.is_finished() && time::timeout(grace, &mut transport).await.is_err() {
@@ -81,28 +78,15 @@ fn build(
 
     let couchdb = &settings.couchdb;
     let client = Client::new(&couchdb.url, limits(couchdb)).map_err(StartError::Http)?;
-    let hasher = Hasher::new(Iterations {
-        sha256: couchdb.sha256_iterations,
-        sha1: couchdb.sha1_iterations,
-    });
-    let bootstrap = Bootstrap::new(
-        couchdb.clone(),
-        client.clone(),
-        hasher.clone(),
-        admin_writer,
-        stopping.clone(),
-    );
+    let hasher = Hasher::new(Iterations { sha256: couchdb.sha256_iterations, sha1: couchdb.sha1_iterations });
+    let bootstrap =
+        Bootstrap::new(couchdb.clone(), client.clone(), hasher.clone(), admin_writer, stopping.clone());
     background.spawn(bootstrap.run());
 
     let policy = Policy::new(&couchdb.ignore_users, &couchdb.ignore_dbs);
     let couch = Arc::new(Couch::new(client, admin.clone(), hasher, policy));
     let every = (settings.heartbeat.interval / PROBES_PER_INTERVAL).max(Duration::from_millis(100));
-    background.spawn(status::probe_for_ever(
-        Arc::clone(&couch),
-        admin,
-        every,
-        health_writer,
-    ));
+    background.spawn(status::probe_for_ever(Arc::clone(&couch), admin, every, health_writer));
     let heartbeat = Heartbeat {
         settings: settings.heartbeat.clone(),
         state_dir: settings.guest.state_dir.clone(),
@@ -114,18 +98,8 @@ fn build(
     background.spawn(Notify { health, link }.run());
 
     let handlers = Handlers::new(couch, couchdb.data_dir.clone());
-    let dispatcher = Arc::new(Dispatcher::new(
-        handlers,
-        settings.rpc.max_concurrent,
-        stopping.clone(),
-    ));
-    let transport = Transport::new(
-        Arc::clone(settings),
-        dispatcher,
-        posted,
-        link_writer,
-        stopping.clone(),
-    );
+    let dispatcher = Arc::new(Dispatcher::new(handlers, settings.rpc.max_concurrent, stopping.clone()));
+    let transport = Transport::new(Arc::clone(settings), dispatcher, posted, link_writer, stopping.clone());
     Ok((transport, background))
 }
 

@@ -71,27 +71,15 @@ impl From<&Args> for Sources {
         let given = [
             ("guest.id", "--guest-id", args.guest_id.as_ref()),
             ("couchdb.url", "--couchdb-url", args.couchdb_url.as_ref()),
-            (
-                "couchdb.credentials_file",
-                "--credentials-file",
-                args.credentials_file.as_ref(),
-            ),
+            ("couchdb.credentials_file", "--credentials-file", args.credentials_file.as_ref()),
             ("guest.state_dir", "--state-dir", args.state_dir.as_ref()),
-            (
-                "heartbeat.assume_prepared",
-                "--assume-prepared",
-                assume_prepared.as_ref(),
-            ),
+            ("heartbeat.assume_prepared", "--assume-prepared", assume_prepared.as_ref()),
             ("log.filter", "--log-level", args.log_level.as_ref()),
             ("log.format", "--log-format", args.log_format.as_ref()),
         ];
-        let overrides = given.into_iter().filter_map(|(key, option, text)| {
-            Some(Override {
-                key,
-                option,
-                text: text?.clone(),
-            })
-        });
+        let overrides = given
+            .into_iter()
+            .filter_map(|(key, option, text)| Some(Override { key, option, text: text?.clone() }));
         Self {
             config_file: args.config.clone(),
             oslo_files: args.config_file.clone(),
@@ -123,11 +111,7 @@ mod tests {
                     --log-level debug --log-format json --config a.toml --config-file 1 --config-file 2 \
                     --config-dir d";
         let sources = Sources::from(&Args::try_parse_from(line.split_whitespace()).unwrap());
-        let set: Vec<_> = sources
-            .overrides
-            .iter()
-            .map(|o| (o.key, o.option, o.text.as_str()))
-            .collect();
+        let set: Vec<_> = sources.overrides.iter().map(|o| (o.key, o.option, o.text.as_str())).collect();
         assert_eq!(
             set,
             [

@@ -22,20 +22,14 @@ const OURS: [&str; 2] = ["trove_couchdb_agent", "trove_couchdb_protocol"];
 /// Installs the logger and the panic hook. Once per process.
 pub fn init(settings: &LogSettings) -> Result<(), TryInitError> {
     // Validated with the settings.
-    let targets: Targets = settings
-        .filter
-        .parse()
-        .unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(false);
+    let targets: Targets =
+        settings.filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
         LogFormat::Json => lines.json().boxed(),
         LogFormat::Text => lines.boxed(),
     };
-    tracing_subscriber::registry()
-        .with(layer.with_filter(targets).with_filter(discretion()))
-        .try_init()?;
+    tracing_subscriber::registry().with(layer.with_filter(targets).with_filter(discretion())).try_init()?;
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         error!(place, "A part of the agent panicked.");
@@ -62,9 +56,6 @@ mod tests {
         assert!(may_speak("hyper_util::client", Level::WARN));
         assert!(!may_speak("hyper_util::client", Level::INFO));
         assert!(!may_speak("trove_couchdb_agent_plugin", Level::DEBUG));
-        assert!(
-            !may_speak("lapin::returned_messages", Level::WARN),
-            "it prints the message"
-        );
+        assert!(!may_speak("lapin::returned_messages", Level::WARN), "it prints the message");
     }
 }

@@ -28,16 +28,9 @@ async fn main() -> ExitCode {
         tracing::warn!("{warning}");
     }
     let version = env!("CARGO_PKG_VERSION");
-    tracing::info!(
-        version,
-        guest_id = settings.guest.id,
-        "The CouchDB guest agent starts."
-    );
+    tracing::info!(version, guest_id = settings.guest.id, "The CouchDB guest agent starts.");
     // One TLS stack for the broker and for CouchDB. Only a second installation fails.
-    if rustls::crypto::ring::default_provider()
-        .install_default()
-        .is_err()
-    {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("A TLS provider was installed before.");
     }
     match app::run(settings).await {

@@ -27,10 +27,7 @@ impl ReplyAddress {
     /// oslo answers nothing without an id (`amqpdriver.py`, `AMQPIncomingMessage.reply`), and neither can we.
     fn new(msg_id: Option<String>, reply_queue: Option<String>) -> Option<Self> {
         let given = |text: &String| !text.is_empty();
-        Some(Self {
-            msg_id: msg_id.filter(given)?,
-            reply_queue: reply_queue.filter(given)?,
-        })
+        Some(Self { msg_id: msg_id.filter(given)?, reply_queue: reply_queue.filter(given)? })
     }
 }
 
@@ -83,10 +80,7 @@ impl Sender {
         let Ok(ids) = serde_json::from_str::<Ids>(&envelope.message) else {
             return Self::default();
         };
-        Self {
-            reply: ReplyAddress::new(ids.msg_id, ids.reply_queue),
-            unique_id: ids.unique_id,
-        }
+        Self { reply: ReplyAddress::new(ids.msg_id, ids.reply_queue), unique_id: ids.unique_id }
     }
 }
 
@@ -104,14 +98,8 @@ mod tests {
     }
 
     fn found() -> Sender {
-        let reply = ReplyAddress {
-            msg_id: "m".into(),
-            reply_queue: "q".into(),
-        };
-        Sender {
-            reply: Some(reply),
-            unique_id: Some("u".into()),
-        }
+        let reply = ReplyAddress { msg_id: "m".into(), reply_queue: "q".into() };
+        Sender { reply: Some(reply), unique_id: Some("u".into()) }
     }
 
     #[test]
@@ -119,24 +107,14 @@ mod tests {
         let ids = r#""_msg_id": "m", "_reply_q": "q", "_unique_id": "u""#;
         let bomb = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
         for rest in ["\"\\ud800\"", "5", "{\"a\": 1, \"a\": 2}", bomb.as_str()] {
-            assert_eq!(
-                probe(&format!("{{{ids}, \"args\": {rest}}}")),
-                found(),
-                "{rest:.40}"
-            );
+            assert_eq!(probe(&format!("{{{ids}, \"args\": {rest}}}")), found(), "{rest:.40}");
         }
     }
 
     #[test]
     fn an_odd_id_does_not_hide_the_others() {
         let sender = probe(r#"{"_msg_id": "m", "_reply_q": "q", "_unique_id": {"x": []}}"#);
-        assert_eq!(
-            sender,
-            Sender {
-                unique_id: None,
-                ..found()
-            }
-        );
+        assert_eq!(sender, Sender { unique_id: None, ..found() });
         for message in [
             r#"{"_msg_id": 5, "_reply_q": "q"}"#,
             r#"{"_msg_id": "m"}"#,

@@ -88,16 +88,12 @@ impl Cipher {
     /// Decrypts what [`Cipher::encrypt`] or Trove made.
     pub fn decrypt(&self, text: &str) -> Result<Value, CipherError> {
         let sealed = STANDARD.decode(text).map_err(|_| CipherError::Malformed)?;
-        let (iv, blocks) = sealed
-            .split_first_chunk::<BLOCK>()
-            .ok_or(CipherError::Malformed)?;
+        let (iv, blocks) = sealed.split_first_chunk::<BLOCK>().ok_or(CipherError::Malformed)?;
         if blocks.is_empty() || blocks.len() % BLOCK != 0 {
             return Err(CipherError::Malformed);
         }
         let decryptor = cbc::Decryptor::<Aes256>::new((&*self.key).into(), iv.into());
-        let plain = decryptor
-            .decrypt_padded_vec::<Pkcs7>(blocks)
-            .map_err(|_| CipherError::Undecipherable)?;
+        let plain = decryptor.decrypt_padded_vec::<Pkcs7>(blocks).map_err(|_| CipherError::Undecipherable)?;
         serde_json::from_slice(&Zeroizing::new(plain)).map_err(|_| CipherError::Undecipherable)
     }
 
@@ -108,9 +104,7 @@ impl Cipher {
 
     /// Encrypts an argument for the conductor, marked with the id of the guest whose key this is.
     pub(crate) fn wrap(&self, value: &Value, instance_id: &str) -> Value {
-        json!({ ENTITY: self.encrypt(value), INSTANCE: instance_id })
-            .to_string()
-            .into()
+        json!({ ENTITY: self.encrypt(value), INSTANCE: instance_id }).to_string().into()
     }
 
     /// Takes an argument for the conductor out of its wrapping again.

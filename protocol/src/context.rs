@@ -72,10 +72,7 @@ impl Context {
             return Ok(Self(message.iter().filter_map(entry).collect()));
         };
         let sealed = message.get(SEALED).ok_or_else(|| DecodeError::missing(SEALED))?;
-        match cipher
-            .decrypt_value(sealed)
-            .map_err(|error| DecodeError::cipher("context", error))?
-        {
+        match cipher.decrypt_value(sealed).map_err(|error| DecodeError::cipher("context", error))? {
             Value::Object(entries) => Ok(Self(entries)),
             _ => Err(DecodeError::wrong_type("context", "an object")),
         }
@@ -83,11 +80,7 @@ impl Context {
 
     /// Adds the context to a message in clear.
     pub(crate) fn encode_clear(&self, message: &mut Map<String, Value>) {
-        message.extend(
-            self.0
-                .iter()
-                .map(|(name, value)| (format!("{PREFIX}{name}"), value.clone())),
-        );
+        message.extend(self.0.iter().map(|(name, value)| (format!("{PREFIX}{name}"), value.clone())));
     }
 
     /// Adds the context to a message for the conductor: encrypted, and with the id of the guest whose key it was.
@@ -109,9 +102,7 @@ impl Context {
 
     /// The user's project: `project_id` since Trove 19, `tenant` up to 16, `project` in between.
     pub fn project_id(&self) -> Option<&str> {
-        ["project_id", "tenant", "project"]
-            .into_iter()
-            .find_map(|key| self.text(key))
+        ["project_id", "tenant", "project"].into_iter().find_map(|key| self.text(key))
     }
 
     /// The notification that the end of a cast is reported with; only commands of users carry one.
@@ -131,10 +122,7 @@ impl Context {
 
 impl fmt::Debug for Context {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Context")
-            .field("request_id", &self.request_id())
-            .finish_non_exhaustive()
+        formatter.debug_struct("Context").field("request_id", &self.request_id()).finish_non_exhaustive()
     }
 }
 
@@ -161,10 +149,7 @@ mod tests {
         assert_eq!(context.project_id(), Some("t"));
         assert_eq!(context.notification().unwrap()["server_type"], "guest");
         assert_eq!(context.entries().len(), 6);
-        assert_eq!(
-            format!("{context:?}"),
-            "Context { request_id: Some(\"req-1\"), .. }"
-        );
+        assert_eq!(format!("{context:?}"), "Context { request_id: Some(\"req-1\"), .. }");
         let mut again = Map::new();
         context.encode_clear(&mut again);
         assert_eq!(Context::decode(&again, None).unwrap(), context);
@@ -176,10 +161,7 @@ mod tests {
         let mut sealed = Map::new();
         Context::for_guest("req-1").encode_sealed(&mut sealed, &cipher, "id");
         assert_eq!(sealed["_context_csz-instance-id"], "id");
-        assert_eq!(
-            Context::decode(&sealed, Some(&cipher)).unwrap(),
-            Context::for_guest("req-1")
-        );
+        assert_eq!(Context::decode(&sealed, Some(&cipher)).unwrap(), Context::for_guest("req-1"));
 
         let refused = |message: &Map<String, Value>, cipher: Option<&Cipher>| {
             Context::decode(message, cipher).unwrap_err().to_string()

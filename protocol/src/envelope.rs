@@ -23,17 +23,10 @@ struct Envelope {
 /// Takes a message out of its envelope; a body of more than `max_bytes` is refused unread.
 pub fn decode(body: &[u8], max_bytes: usize) -> Result<Map<String, Value>, DecodeError> {
     if body.len() > max_bytes {
-        return Err(DecodeError::TooLarge {
-            size: body.len(),
-            limit: max_bytes,
-        });
+        return Err(DecodeError::TooLarge { size: body.len(), limit: max_bytes });
     }
     let envelope: Envelope = serde_json::from_slice(body).map_err(|error| {
-        if error.is_data() {
-            DecodeError::NoEnvelope
-        } else {
-            DecodeError::not_json("envelope", &error)
-        }
+        if error.is_data() { DecodeError::NoEnvelope } else { DecodeError::not_json("envelope", &error) }
     })?;
     let version: Option<RpcVersion> = envelope.version.parse().ok();
     if !version.is_some_and(|version| VERSION.accepts(&version)) {
@@ -43,10 +36,7 @@ pub fn decode(body: &[u8], max_bytes: usize) -> Result<Map<String, Value>, Decod
         serde_json::from_str(&envelope.message).map_err(|error| DecodeError::not_json("message", &error))?;
     match message {
         Value::Object(map) => Ok(map),
-        _ => Err(DecodeError::wrong_type(
-            "oslo.message",
-            "the text of a JSON object",
-        )),
+        _ => Err(DecodeError::wrong_type("oslo.message", "the text of a JSON object")),
     }
 }
 
@@ -71,9 +61,7 @@ mod tests {
     }
 
     fn enveloped(version: &str, message: &str) -> Vec<u8> {
-        json!({ "oslo.version": version, "oslo.message": message })
-            .to_string()
-            .into_bytes()
+        json!({ "oslo.version": version, "oslo.message": message }).to_string().into_bytes()
     }
 
     #[test]
@@ -83,10 +71,7 @@ mod tests {
             std::str::from_utf8(&body).unwrap(),
             r#"{"oslo.message":"{\"method\":\"rpc_ping\"}","oslo.version":"2.0"}"#
         );
-        assert_eq!(
-            Value::Object(decode(&body, LIMIT).unwrap()),
-            json!({"method": "rpc_ping"})
-        );
+        assert_eq!(Value::Object(decode(&body, LIMIT).unwrap()), json!({"method": "rpc_ping"}));
     }
 
     #[test]
@@ -101,35 +86,19 @@ mod tests {
         assert_eq!(refusal(b"\xff{}").kind(), "not_json");
         assert_eq!(refusal(b"[]"), DecodeError::NoEnvelope);
         assert_eq!(refusal(br#"{"method": "rpc_ping"}"#), DecodeError::NoEnvelope);
-        assert_eq!(
-            refusal(br#"{"oslo.version": 2.0, "oslo.message": "{}"}"#),
-            DecodeError::NoEnvelope
-        );
-        assert_eq!(
-            refusal(br#"{"oslo.version": "2.0", "oslo.message": {}}"#),
-            DecodeError::NoEnvelope
-        );
+        assert_eq!(refusal(br#"{"oslo.version": 2.0, "oslo.message": "{}"}"#), DecodeError::NoEnvelope);
+        assert_eq!(refusal(br#"{"oslo.version": "2.0", "oslo.message": {}}"#), DecodeError::NoEnvelope);
         for version in ["1.0", "2.1", "3.0", "", "x"] {
-            assert_eq!(
-                refusal(&enveloped(version, "{}")),
-                DecodeError::EnvelopeVersion(version.to_owned())
-            );
+            assert_eq!(refusal(&enveloped(version, "{}")), DecodeError::EnvelopeVersion(version.to_owned()));
         }
         assert_eq!(refusal(&enveloped("2.0", "[]")).kind(), "wrong_type");
         assert_eq!(
             refusal(&enveloped("2.0", "{")),
-            DecodeError::NotJson {
-                part: "message",
-                line: 1,
-                column: 1
-            }
+            DecodeError::NotJson { part: "message", line: 1, column: 1 }
         );
         assert_eq!(
             decode(&[b' '; LIMIT + 1], LIMIT),
-            Err(DecodeError::TooLarge {
-                size: LIMIT + 1,
-                limit: LIMIT
-            })
+            Err(DecodeError::TooLarge { size: LIMIT + 1, limit: LIMIT })
         );
     }
 
@@ -137,14 +106,8 @@ mod tests {
     fn json_that_would_hurt_is_refused() {
         let bomb = "[".repeat(5_000);
         assert_eq!(refusal(bomb.as_bytes()).kind(), "no_envelope");
-        assert_eq!(
-            refusal(&enveloped("2.0", &format!("{{\"a\": {bomb}"))).kind(),
-            "not_json"
-        );
-        assert_eq!(
-            refusal(&enveloped("2.0", r#"{"a": "\ud800"}"#)).kind(),
-            "not_json"
-        );
+        assert_eq!(refusal(&enveloped("2.0", &format!("{{\"a\": {bomb}"))).kind(), "not_json");
+        assert_eq!(refusal(&enveloped("2.0", r#"{"a": "\ud800"}"#)).kind(), "not_json");
         assert_eq!(refusal(&enveloped("2.0", r#"{"a": 1e999}"#)).kind(), "not_json");
         assert_eq!(refusal(&enveloped("2.0", r#"{"a": NaN}"#)).kind(), "not_json");
         let nul = decode(&enveloped("2.0", r#"{"a\u0000": "\u0000"}"#), LIMIT).unwrap();

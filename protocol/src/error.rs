@@ -90,39 +90,24 @@ impl DecodeError {
 
     /// `serde_json`'s own text may quote the payload, so only the position is kept of its errors.
     pub(crate) fn not_json(part: &'static str, error: &serde_json::Error) -> Self {
-        Self::NotJson {
-            part,
-            line: error.line(),
-            column: error.column(),
-        }
+        Self::NotJson { part, line: error.line(), column: error.column() }
     }
 
     /// Field names can come from the message itself; they are cut and escaped here, once.
     pub(crate) fn missing(field: &str) -> Self {
-        Self::Missing {
-            field: printable(field),
-        }
+        Self::Missing { field: printable(field) }
     }
 
     pub(crate) fn wrong_type(field: &str, expected: &'static str) -> Self {
-        Self::WrongType {
-            field: printable(field),
-            expected,
-        }
+        Self::WrongType { field: printable(field), expected }
     }
 
     pub(crate) fn name(field: &str, source: NameError) -> Self {
-        Self::Name {
-            field: printable(field),
-            source: Box::new(source),
-        }
+        Self::Name { field: printable(field), source: Box::new(source) }
     }
 
     pub(crate) fn cipher(field: &str, source: CipherError) -> Self {
-        Self::Cipher {
-            field: printable(field),
-            source,
-        }
+        Self::Cipher { field: printable(field), source }
     }
 }
 
@@ -139,14 +124,8 @@ mod tests {
             name.to_string(),
             "`users[0]._name`: the user name \"_a\" is not allowed: user names must not begin with `_`"
         );
-        assert_eq!(
-            DecodeError::missing("users").to_string(),
-            "`users` is missing or null"
-        );
-        assert_eq!(
-            DecodeError::wrong_type("limit", "a list").to_string(),
-            "`limit` must be a list"
-        );
+        assert_eq!(DecodeError::missing("users").to_string(), "`users` is missing or null");
+        assert_eq!(DecodeError::wrong_type("limit", "a list").to_string(), "`limit` must be a list");
         assert_eq!(
             DecodeError::UnsupportedVersion("x\ny".into()).to_string(),
             "RPC version x\\ny is not supported, this guest serves 1.0 to 1.3"
@@ -157,11 +136,7 @@ mod tests {
     fn json_errors_keep_nothing_of_the_text() {
         let error = serde_json::from_str::<Vec<u8>>("\"hunter2\"").unwrap_err();
         assert!(error.to_string().contains("hunter2"), "the reason for this rule");
-        assert!(
-            !DecodeError::not_json("message", &error)
-                .to_string()
-                .contains("hunter2")
-        );
+        assert!(!DecodeError::not_json("message", &error).to_string().contains("hunter2"));
     }
 
     #[test]

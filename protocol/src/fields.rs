@@ -22,25 +22,18 @@ pub(crate) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// The object that holds everything else; its own name does not appear in paths.
     pub(crate) fn root(map: &'a Map<String, Value>) -> Self {
-        Self {
-            map,
-            path: String::new(),
-        }
+        Self { map, path: String::new() }
     }
 
     /// The value of a key that must be there and not be null.
     pub(crate) fn required(&self, key: &str) -> Result<Field<'a>, DecodeError> {
-        self.optional(key)
-            .ok_or_else(|| DecodeError::missing(&self.path_of(key)))
+        self.optional(key).ok_or_else(|| DecodeError::missing(&self.path_of(key)))
     }
 
     /// The value of a key that may be absent or null.
     pub(crate) fn optional(&self, key: &str) -> Option<Field<'a>> {
         let value = self.map.get(key).filter(|value| !value.is_null())?;
-        Some(Field {
-            path: self.path_of(key),
-            value,
-        })
+        Some(Field { path: self.path_of(key), value })
     }
 
     /// Like [`Self::optional`], with the value read by one of the methods of [`Field`].
@@ -58,11 +51,7 @@ impl<'a> Fields<'a> {
     }
 
     fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 }
 
@@ -96,20 +85,13 @@ impl<'a> Field<'a> {
 
     /// A whole number of seconds, 0 included.
     pub(crate) fn seconds(&self) -> Result<u64, DecodeError> {
-        self.value
-            .as_u64()
-            .ok_or_else(|| self.wrong("a whole number of seconds"))
+        self.value.as_u64().ok_or_else(|| self.wrong("a whole number of seconds"))
     }
 
     /// A whole number above 0.
     pub(crate) fn count(&self) -> Result<usize, DecodeError> {
-        let number = self
-            .value
-            .as_u64()
-            .and_then(|number| usize::try_from(number).ok());
-        number
-            .filter(|number| *number > 0)
-            .ok_or_else(|| self.wrong("a whole number above 0"))
+        let number = self.value.as_u64().and_then(|number| usize::try_from(number).ok());
+        number.filter(|number| *number > 0).ok_or_else(|| self.wrong("a whole number above 0"))
     }
 
     pub(crate) fn map(&self) -> Result<&'a Map<String, Value>, DecodeError> {
@@ -117,10 +99,7 @@ impl<'a> Field<'a> {
     }
 
     pub(crate) fn object(&self) -> Result<Fields<'a>, DecodeError> {
-        Ok(Fields {
-            map: self.map()?,
-            path: self.path.clone(),
-        })
+        Ok(Fields { map: self.map()?, path: self.path.clone() })
     }
 
     /// Every item of a list, read by one of the methods of this type.
@@ -129,12 +108,7 @@ impl<'a> Field<'a> {
         read: impl Fn(&Field<'a>) -> Result<T, DecodeError>,
     ) -> Result<Vec<T>, DecodeError> {
         let items = self.value.as_array().ok_or_else(|| self.wrong("a list"))?;
-        let item = |(index, value)| {
-            read(&Field {
-                path: format!("{}[{index}]", self.path),
-                value,
-            })
-        };
+        let item = |(index, value)| read(&Field { path: format!("{}[{index}]", self.path), value });
         items.iter().enumerate().map(item).collect()
     }
 
@@ -171,30 +145,22 @@ mod tests {
     use super::*;
 
     fn message(value: &Value, read: impl FnOnce(&Fields<'_>) -> Result<(), DecodeError>) -> String {
-        read(&Fields::root(value.as_object().unwrap()))
-            .unwrap_err()
-            .to_string()
+        read(&Fields::root(value.as_object().unwrap())).unwrap_err().to_string()
     }
 
     #[test]
     fn errors_name_the_whole_path() {
         let users = json!({"users": [{"_name": "a", "_databases": [{"_name": "ok"}, {"_name": 5}]}]});
         let read = |fields: &Fields<'_>| {
-            let databases = |user: &Field<'_>| {
-                user.object()?
-                    .required("_databases")?
-                    .list_of(Field::database_name)
-            };
+            let databases =
+                |user: &Field<'_>| user.object()?.required("_databases")?.list_of(Field::database_name);
             fields.required("users")?.list_of(databases).map(drop)
         };
         assert_eq!(
             message(&users, read),
             "`users[0]._databases[1]._name` must be a database: its name, or an object with `_name`"
         );
-        assert_eq!(
-            message(&json!({"users": [{}]}), read),
-            "`users[0]._databases` is missing or null"
-        );
+        assert_eq!(message(&json!({"users": [{}]}), read), "`users[0]._databases` is missing or null");
         assert_eq!(message(&json!({"users": {}}), read), "`users` must be a list");
     }
 
@@ -209,14 +175,7 @@ mod tests {
 
     #[test]
     fn counts_are_whole_and_above_zero() {
-        for bad in [
-            json!(0),
-            json!(-1),
-            json!(1.5),
-            json!("1"),
-            json!(true),
-            json!([1]),
-        ] {
+        for bad in [json!(0), json!(-1), json!(1.5), json!("1"), json!(true), json!([1])] {
             let value = json!({ "limit": bad });
             let read = |fields: &Fields<'_>| fields.required("limit")?.count().map(drop);
             assert_eq!(message(&value, read), "`limit` must be a whole number above 0");

@@ -12,11 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::quote::quote;
 
 /// Everything but RFC 3986's unreserved characters is encoded, `/` included.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What `CouchDB` puts before a user's name to make the id of its document (`org.couchdb.user:alice`).
 const USER_PREFIX: &str = "org.couchdb.user:";
@@ -38,11 +34,7 @@ pub struct NameError {
 
 impl NameError {
     fn new(subject: &'static str, name: &str, rule: NameRule) -> Self {
-        Self {
-            subject,
-            quoted: quote(name),
-            rule,
-        }
+        Self { subject, quoted: quote(name), rule }
     }
 
     /// The rule that the name breaks.

@@ -48,12 +48,7 @@ pub struct Failure {
 impl Failure {
     /// A failure of ours: the user sees just the message.
     pub fn new(class: &str, message: impl Into<String>) -> Self {
-        Self {
-            class: class.to_owned(),
-            module: MODULE.to_owned(),
-            message: message.into(),
-            args: Vec::new(),
-        }
+        Self { class: class.to_owned(), module: MODULE.to_owned(), message: message.into(), args: Vec::new() }
     }
 
     /// The failure oslo gives for a version that is not served (`rpc/dispatcher.py`).
@@ -64,29 +59,16 @@ impl Failure {
 
     /// The failure oslo gives for a method nobody has (`rpc/dispatcher.py`).
     pub fn no_such_method(method: &str) -> Self {
-        Self::of_oslo(
-            "NoSuchMethod",
-            format!("Endpoint does not support RPC method {method}"),
-        )
+        Self::of_oslo("NoSuchMethod", format!("Endpoint does not support RPC method {method}"))
     }
 
     fn of_oslo(class: &str, message: String) -> Self {
         let args = vec![message.as_str().into()];
-        Self {
-            class: class.to_owned(),
-            module: OSLO_MODULE.to_owned(),
-            message,
-            args,
-        }
+        Self { class: class.to_owned(), module: OSLO_MODULE.to_owned(), message, args }
     }
 
     fn encode(&self) -> String {
-        let Self {
-            class,
-            module,
-            message,
-            args,
-        } = self;
+        let Self { class, module, message, args } = self;
         json!({ "class": class, "module": module, "message": message, "tb": [], "args": args, "kwargs": {} })
             .to_string()
     }
@@ -99,11 +81,7 @@ impl Failure {
             class: fields.required("class")?.string()?,
             module: fields.required("module")?.string()?,
             message: fields.required("message")?.string()?,
-            args: map
-                .get("args")
-                .and_then(Value::as_array)
-                .cloned()
-                .unwrap_or_default(),
+            args: map.get("args").and_then(Value::as_array).cloned().unwrap_or_default(),
         })
     }
 }
@@ -173,9 +151,8 @@ pub fn decode_reply(body: &[u8], cipher: Option<&Cipher>) -> Result<Reply, Decod
     let outcome = match (fields.optional_as("failure", Field::text)?, cipher) {
         (Some(failure), _) => Outcome::Failure(Failure::decode(failure)?),
         (None, Some(cipher)) if ending || !result.is_null() => {
-            let result = cipher
-                .decrypt_value(result)
-                .map_err(|error| DecodeError::cipher("result", error))?;
+            let result =
+                cipher.decrypt_value(result).map_err(|error| DecodeError::cipher("result", error))?;
             Outcome::Success(result)
         }
         (None, _) => Outcome::Success(result.clone()),

@@ -65,11 +65,7 @@ impl Request {
     pub fn decode(body: &[u8], cipher: Option<&Cipher>, max_bytes: usize) -> Result<Self, Undecodable> {
         Self::read(body, cipher, max_bytes).map_err(|error| {
             let Sender { reply, unique_id } = Sender::probe(body, max_bytes);
-            Undecodable {
-                reply,
-                unique_id,
-                error,
-            }
+            Undecodable { reply, unique_id, error }
         })
     }
 
@@ -124,10 +120,7 @@ fn decrypt(args: &Map<String, Value>, cipher: &Cipher) -> Result<Map<String, Val
 
 /// A call is told from a cast by its `_msg_id` alone; an empty one counts as none (`amqpdriver.py`).
 fn reply_address(fields: &Fields<'_>) -> Result<Option<ReplyAddress>, DecodeError> {
-    let Some(msg_id) = fields
-        .optional_as("_msg_id", Field::string)?
-        .filter(|id| !id.is_empty())
-    else {
+    let Some(msg_id) = fields.optional_as("_msg_id", Field::string)?.filter(|id| !id.is_empty()) else {
         return Ok(None);
     };
     let reply_queue = fields.required("_reply_q")?.string()?;

@@ -70,9 +70,7 @@ mod tests {
             #[allow(dead_code)]
             password: Option<Secret>,
         }
-        let login = Login {
-            password: Some(Secret::new("hunter2")),
-        };
+        let login = Login { password: Some(Secret::new("hunter2")) };
         assert_eq!(format!("{login:?}"), "Login { password: Some(REDACTED) }");
         assert_eq!(format!("{login:#?}").matches("hunter2").count(), 0);
         assert_eq!(Secret::new("hunter2").to_string(), "REDACTED");

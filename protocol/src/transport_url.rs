@@ -89,10 +89,7 @@ impl FromStr for TransportUrl {
             "rabbit" | "amqp" | "kombu" | "kombu+amqp" => "rabbit",
             "rabbits" | "amqps" | "kombu+amqps" => "rabbits",
             // Without `//` in the right place the "scheme" could hold anything, a password too.
-            _ if scheme
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) =>
-            {
+            _ if scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) => {
                 return Err(TransportUrlError::Scheme(scheme.to_owned()));
             }
             _ => return Err(TransportUrlError::NoScheme),
@@ -103,9 +100,7 @@ impl FromStr for TransportUrl {
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
         let hosts = hosts.split(',').filter(|host| !host.is_empty()).enumerate();
-        let hosts = hosts
-            .map(|(index, host)| parse_host(index + 1, host))
-            .collect::<Result<Vec<_>, _>>()?;
+        let hosts = hosts.map(|(index, host)| parse_host(index + 1, host)).collect::<Result<Vec<_>, _>>()?;
         if hosts.is_empty() {
             return Err(TransportUrlError::NoHosts);
         }
@@ -113,19 +108,12 @@ impl FromStr for TransportUrl {
             path if path.is_empty() => "/".to_owned(),
             path => path,
         };
-        Ok(Self {
-            scheme: scheme.to_owned(),
-            hosts,
-            vhost,
-            query: parse_query(query)?,
-        })
+        Ok(Self { scheme: scheme.to_owned(), hosts, vhost, query: parse_query(query)? })
     }
 }
 
 fn decode(part: &'static str, text: &str) -> Result<String, TransportUrlError> {
-    let decoded = percent_decode_str(text)
-        .decode_utf8()
-        .map_err(|_| TransportUrlError::NotUtf8(part))?;
+    let decoded = percent_decode_str(text).decode_utf8().map_err(|_| TransportUrlError::NotUtf8(part))?;
     Ok(decoded.into_owned())
 }
 
@@ -153,12 +141,7 @@ fn parse_host(number: usize, text: &str) -> Result<Host, TransportUrlError> {
             port.ok_or(TransportUrlError::Port(number))?
         }
     };
-    Ok(Host {
-        host: host.to_owned(),
-        port,
-        user,
-        password,
-    })
+    Ok(Host { host: host.to_owned(), port, user, password })
 }
 
 /// `oslo_utils.netutils.parse_host_port`: a bare IPv6 address has several colons and then no port.
@@ -178,58 +161,29 @@ fn parse_address(text: &str) -> Option<(&str, Option<&str>)> {
 
 /// As Python's `parse_qs`: `+` is a space, and a key without a value does not count.
 fn parse_query(text: &str) -> Result<Vec<(String, String)>, TransportUrlError> {
-    let pairs = text
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .filter(|(_, value)| !value.is_empty());
+    let pairs =
+        text.split('&').filter_map(|pair| pair.split_once('=')).filter(|(_, value)| !value.is_empty());
     let plain = |text: &str| decode("query", &text.replace('+', " "));
-    pairs
-        .map(|(key, value)| Ok((plain(key)?, plain(value)?)))
-        .collect()
+    pairs.map(|(key, value)| Ok((plain(key)?, plain(value)?))).collect()
 }
 
 impl fmt::Display for TransportUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         write!(formatter, "{}://", self.scheme)?;
-        for (
-            index,
-            Host {
-                host,
-                port,
-                user,
-                password,
-            },
-        ) in self.hosts.iter().enumerate()
-        {
+        for (index, Host { host, port, user, password }) in self.hosts.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
             let user = user.as_deref().map(encoded).unwrap_or_default();
-            let password = password
-                .as_ref()
-                .map(|mask| format!(":{mask}"))
-                .unwrap_or_default();
-            let at = if user.is_empty() && password.is_empty() {
-                ""
-            } else {
-                "@"
-            };
+            let password = password.as_ref().map(|mask| format!(":{mask}")).unwrap_or_default();
+            let at = if user.is_empty() && password.is_empty() { "" } else { "@" };
             let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
             write!(formatter, "{comma}{user}{password}{at}{open}{host}{close}:{port}")?;
         }
-        let vhost = if self.vhost == "/" {
-            String::new()
-        } else {
-            encoded(&self.vhost)
-        };
+        let vhost = if self.vhost == "/" { String::new() } else { encoded(&self.vhost) };
         write!(formatter, "/{vhost}")?;
         // The query may hold a key file's password; which keys it has is enough to know.
         for (index, (key, _)) in self.query.iter().enumerate() {
-            write!(
-                formatter,
-                "{}{}=…",
-                if index == 0 { '?' } else { '&' },
-                encoded(key)
-            )?;
+            write!(formatter, "{}{}=…", if index == 0 { '?' } else { '&' }, encoded(key))?;
         }
         Ok(())
     }

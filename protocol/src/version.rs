@@ -40,14 +40,8 @@ impl FromStr for RpcVersion {
 
     fn from_str(text: &str) -> Result<Self, DecodeError> {
         // `u32::from_str` takes a sign, versions have none.
-        let number = |part: &str| {
-            part.parse()
-                .ok()
-                .filter(|_| part.bytes().all(|b| b.is_ascii_digit()))
-        };
-        let parts = text
-            .split_once('.')
-            .and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
+        let number = |part: &str| part.parse().ok().filter(|_| part.bytes().all(|b| b.is_ascii_digit()));
+        let parts = text.split_once('.').and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
         let (major, minor) = parts.ok_or_else(|| DecodeError::UnsupportedVersion(text.to_owned()))?;
         Ok(Self { major, minor })
     }
@@ -70,23 +64,8 @@ mod tests {
 
     #[test]
     fn only_two_plain_numbers_are_a_version() {
-        for text in [
-            "",
-            "1",
-            "1.",
-            ".1",
-            "1.x",
-            "+1.0",
-            "1.-0",
-            "1.0.0",
-            " 1.0",
-            "1.99999999999",
-            "１.0",
-        ] {
-            assert_eq!(
-                text.parse::<RpcVersion>(),
-                Err(DecodeError::UnsupportedVersion(text.to_owned()))
-            );
+        for text in ["", "1", "1.", ".1", "1.x", "+1.0", "1.-0", "1.0.0", " 1.0", "1.99999999999", "１.0"] {
+            assert_eq!(text.parse::<RpcVersion>(), Err(DecodeError::UnsupportedVersion(text.to_owned())));
         }
         assert_eq!("01.3".parse::<RpcVersion>().unwrap().to_string(), "1.3");
     }

@@ -35,29 +35,15 @@ impl Conductor {
         ensure_exchange(&connection, exchange).await?;
         let channel = connection.create_channel().await?;
         let arguments = FieldTable::default;
-        channel
-            .queue_declare(queue.into(), QueueDeclareOptions::default(), arguments())
-            .await?;
+        channel.queue_declare(queue.into(), QueueDeclareOptions::default(), arguments()).await?;
         let bind = QueueBindOptions::default();
-        channel
-            .queue_bind(queue.into(), exchange.into(), queue.into(), bind, arguments())
-            .await?;
-        let options = BasicConsumeOptions {
-            no_ack: true,
-            ..BasicConsumeOptions::default()
-        };
-        let consumer = channel
-            .basic_consume(queue.into(), "".into(), options, arguments())
-            .await?;
+        channel.queue_bind(queue.into(), exchange.into(), queue.into(), bind, arguments()).await?;
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let consumer = channel.basic_consume(queue.into(), "".into(), options, arguments()).await?;
         let (sender, received) = watch::channel(Vec::new());
         let cipher = key.map(|key| Cipher::new(&Secret::new(key)));
         let reader = tokio::spawn(read(consumer, cipher, sender));
-        Ok(Self {
-            received,
-            taken: AtomicUsize::new(0),
-            reader,
-            _connection: connection,
-        })
+        Ok(Self { received, taken: AtomicUsize::new(0), reader, _connection: connection })
     }
 
     /// Everything received so far, in order.
@@ -76,10 +62,7 @@ impl Conductor {
         let mut received = self.received.clone();
         let Ok(casts) = tokio::time::timeout(limit, received.wait_for(|casts| find(casts).is_some())).await
         else {
-            bail!(
-                "no such report within {limit:?}; received since: {:?}",
-                self.received().get(start..)
-            );
+            bail!("no such report within {limit:?}; received since: {:?}", self.received().get(start..));
         };
         let casts = casts.context("the conductor's queue is gone")?;
         let index = start + find(&casts).context("a report was lost")?;

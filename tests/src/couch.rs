@@ -34,10 +34,7 @@ pub struct Credentials {
 impl Credentials {
     /// A pair from its parts.
     pub fn new(name: &str, password: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            password: password.to_owned(),
-        }
+        Self { name: name.to_owned(), password: password.to_owned() }
     }
 }
 
@@ -58,11 +55,7 @@ impl CouchServer {
         };
         let server = InMemoryCouch::start(options.admin(&admin.name, &admin.password)).await?;
         let url = Url::parse(&server.url()).context("the in-memory CouchDB has a strange URL")?;
-        Ok(Self {
-            url,
-            admin,
-            in_memory: Some(server),
-        })
+        Ok(Self { url, admin, in_memory: Some(server) })
     }
 
     fn real(text: &str) -> Result<Self> {
@@ -74,11 +67,7 @@ impl CouchServer {
         );
         let cleared = url.set_username("").and_then(|()| url.set_password(None));
         anyhow::ensure!(cleared.is_ok(), "{URL_VARIABLE} must be an http:// URL");
-        Ok(Self {
-            url,
-            admin,
-            in_memory: None,
-        })
+        Ok(Self { url, admin, in_memory: None })
     }
 
     /// The address without credentials and without a trailing slash.
@@ -109,9 +98,7 @@ impl CouchServer {
 
 impl std::fmt::Debug for CouchServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CouchServer")
-            .field("url", &self.url.as_str())
-            .finish_non_exhaustive()
+        f.debug_struct("CouchServer").field("url", &self.url.as_str()).finish_non_exhaustive()
     }
 }
 
@@ -126,17 +113,12 @@ impl CouchClient {
     /// A client for the server at `url`, which has no trailing slash.
     pub fn new(url: &str) -> Result<Self> {
         // Refused when another test of this process was faster, which is as good.
-        let _installed_before = rustls::crypto::ring::default_provider()
-            .install_default()
-            .is_err();
+        let _installed_before = rustls::crypto::ring::default_provider().install_default().is_err();
         let http = reqwest::Client::builder()
             .timeout(REQUEST_LIMIT)
             .build()
             .context("cannot make an HTTP client")?;
-        Ok(Self {
-            http,
-            url: url.to_owned(),
-        })
+        Ok(Self { http, url: url.to_owned() })
     }
 
     /// Sends one request, with Basic credentials if any; the body of the answer is `null` when it isn't JSON.
@@ -154,15 +136,9 @@ impl CouchClient {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request
-            .send()
-            .await
-            .with_context(|| format!("CouchDB did not answer on {path}"))?;
+        let response = request.send().await.with_context(|| format!("CouchDB did not answer on {path}"))?;
         let status = response.status();
-        let text = response
-            .text()
-            .await
-            .with_context(|| format!("CouchDB cut its answer on {path}"))?;
+        let text = response.text().await.with_context(|| format!("CouchDB cut its answer on {path}"))?;
         Ok((status, serde_json::from_str(&text).unwrap_or_default()))
     }
 
@@ -189,10 +165,6 @@ impl CouchClient {
 
     /// Whether `credentials` (or the anonymous user) may read the database.
     pub async fn reads(&self, database: &str, credentials: Option<&Credentials>) -> Result<bool> {
-        Ok(self
-            .get(&format!("/{database}/_all_docs"), credentials)
-            .await?
-            .0
-            .is_success())
+        Ok(self.get(&format!("/{database}/_all_docs"), credentials).await?.0.is_success())
     }
 }

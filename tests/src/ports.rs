@@ -42,10 +42,7 @@ impl PortBlock {
                 return Ok(Self { base, _lock: lock });
             }
         }
-        bail!(
-            "no {} free consecutive ports between {FIRST} and {LAST} on 127.0.0.1",
-            Self::SIZE
-        )
+        bail!("no {} free consecutive ports between {FIRST} and {LAST} on 127.0.0.1", Self::SIZE)
     }
 
     /// The port number `index` of the block, `index` below [`PortBlock::SIZE`].
@@ -61,10 +58,7 @@ fn is_free(port: u16) -> bool {
 
 /// One directory per user, so that root's lock files do not lock others out.
 fn lock_directory() -> PathBuf {
-    std::env::temp_dir().join(format!(
-        "trove-couchdb-ports-{}",
-        rustix::process::getuid().as_raw()
-    ))
+    std::env::temp_dir().join(format!("trove-couchdb-ports-{}", rustix::process::getuid().as_raw()))
 }
 
 #[cfg(test)]
@@ -79,11 +73,7 @@ mod tests {
         bases.sort_unstable();
         bases.dedup();
         assert_eq!(bases.len(), 20);
-        assert!(
-            bases
-                .iter()
-                .all(|base| (FIRST..LAST).contains(base) && base + PortBlock::SIZE <= 32_768)
-        );
+        assert!(bases.iter().all(|base| (FIRST..LAST).contains(base) && base + PortBlock::SIZE <= 32_768));
     }
 
     #[test]

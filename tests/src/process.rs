@@ -32,15 +32,8 @@ impl Process {
     /// Starts `command`; `scratch` is a directory that the guard removes if this process dies without a farewell.
     pub fn spawn(command: &mut Command, scratch: Option<&Path>) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
-        let child = command
-            .process_group(0)
-            .spawn()
-            .with_context(|| format!("cannot start {name}"))?;
-        let mut process = Self {
-            name,
-            child,
-            guard: None,
-        };
+        let child = command.process_group(0).spawn().with_context(|| format!("cannot start {name}"))?;
+        let mut process = Self { name, child, guard: None };
         process.guard = Some(Guard::over(process.pid(), scratch)?);
         Ok(process)
     }
@@ -62,10 +55,7 @@ impl Process {
 
     /// The exit status, or `None` while the process runs.
     pub fn status(&mut self) -> Result<Option<ExitStatus>> {
-        let status = self
-            .child
-            .try_wait()
-            .with_context(|| format!("cannot wait for {}", self.name))?;
+        let status = self.child.try_wait().with_context(|| format!("cannot wait for {}", self.name))?;
         if status.is_some() {
             self.dismiss_guard();
         }
@@ -97,12 +87,8 @@ impl Process {
 
     /// Ends the process as `kill -9` does and reaps it; no error if it has ended already.
     pub fn kill9(&mut self) -> Result<()> {
-        self.child
-            .kill()
-            .with_context(|| format!("cannot kill {}", self.name))?;
-        self.child
-            .wait()
-            .with_context(|| format!("cannot reap {}", self.name))?;
+        self.child.kill().with_context(|| format!("cannot kill {}", self.name))?;
+        self.child.wait().with_context(|| format!("cannot reap {}", self.name))?;
         self.dismiss_guard();
         Ok(())
     }
@@ -132,10 +118,7 @@ struct Guard {
 impl Guard {
     fn over(pid: u32, scratch: Option<&Path>) -> Result<Self> {
         let mut command = Command::new("/bin/sh");
-        command
-            .args(["-c", GUARD, "guard"])
-            .arg(pid.to_string())
-            .arg(scratch.unwrap_or(Path::new("")));
+        command.args(["-c", GUARD, "guard"]).arg(pid.to_string()).arg(scratch.unwrap_or(Path::new("")));
         let shell = command
             .process_group(0)
             .stdin(Stdio::piped())
@@ -176,16 +159,9 @@ mod tests {
     #[tokio::test]
     async fn an_exit_is_seen_and_a_late_one_is_an_error() {
         let mut quick = Process::spawn(Command::new("sh").args(["-c", "exit 7"]), None).unwrap();
-        assert_eq!(
-            quick.exit_within(Duration::from_secs(5)).await.unwrap().code(),
-            Some(7)
-        );
+        assert_eq!(quick.exit_within(Duration::from_secs(5)).await.unwrap().code(), Some(7));
         let mut slow = Process::spawn(&mut sleeper(), None).unwrap();
-        let error = slow
-            .exit_within(Duration::from_millis(50))
-            .await
-            .unwrap_err()
-            .to_string();
+        let error = slow.exit_within(Duration::from_millis(50)).await.unwrap_err().to_string();
         assert!(error.contains("still runs"), "{error}");
     }
 

@@ -80,22 +80,12 @@ impl PythonPeer {
         let python = tokio::task::spawn_blocking(virtual_environment).await??;
         let directory = tempfile::tempdir().context("no temporary directory")?;
         let mut command = Command::new(python);
-        command
-            .args(["-W", "ignore"])
-            .arg(tests_directory().join("python/peer.py"));
-        command.args([
-            "--transport-url",
-            &options.transport_url,
-            "--exchange",
-            &options.exchange,
-        ]);
+        command.args(["-W", "ignore"]).arg(tests_directory().join("python/peer.py"));
+        command.args(["--transport-url", &options.transport_url, "--exchange", &options.exchange]);
         command.args(["--guest-id", &options.guest_id]);
         command.args(options.key.iter().flat_map(|key| ["--key", key]));
         command.args(options.oslo.iter().flat_map(|line| ["--oslo", line]));
-        command
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+        command.env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(File::create(directory.path().join("stderr"))?);
         let mut process = Process::spawn(&mut command, None)?;
         let stdin = process.take_stdin().context("the peer has no stdin")?;
@@ -122,14 +112,12 @@ impl PythonPeer {
 
     /// `client.call(method, **args)` with version 1.0 and a time-out of 15 s.
     pub async fn call(&self, method: &str, args: Value) -> Result<Result<Value, PythonError>> {
-        self.request(json!({"op": "call", "method": method, "args": args}))
-            .await
+        self.request(json!({"op": "call", "method": method, "args": args})).await
     }
 
     /// `client.cast(method, **args)` with version 1.0.
     pub async fn cast(&self, method: &str, args: Value) -> Result<Result<Value, PythonError>> {
-        self.request(json!({"op": "cast", "method": method, "args": args}))
-            .await
+        self.request(json!({"op": "cast", "method": method, "args": args})).await
     }
 
     /// Starts a server with `trove-conductor`'s endpoints; what it receives arrives at [`PythonPeer::event`].
@@ -157,10 +145,7 @@ impl PythonPeer {
         writeln!(lock(&self.stdin), "{request}").context("the Python peer is gone")?;
         let answer = timeout(ANSWER_LIMIT, receiver).await;
         match answer {
-            Err(_) => bail!(
-                "no answer of the Python peer within {ANSWER_LIMIT:?}:\n{}",
-                self.stderr()
-            ),
+            Err(_) => bail!("no answer of the Python peer within {ANSWER_LIMIT:?}:\n{}", self.stderr()),
             Ok(Err(_)) => bail!("the Python peer died:\n{}", self.stderr()),
             Ok(Ok(mut message)) => match message.get_mut("error") {
                 Some(error) => Ok(Err(serde_json::from_value(error.take())?)),
@@ -215,10 +200,7 @@ fn read_lines(stdout: ChildStdout, waiting: &Waiting, events: &mpsc::UnboundedSe
 
 fn virtual_environment() -> Result<String> {
     let script = tests_directory().join("scripts/venv.sh");
-    let output = Command::new(&script)
-        .stdin(Stdio::null())
-        .output()
-        .context("cannot run venv.sh")?;
+    let output = Command::new(&script).stdin(Stdio::null()).output().context("cannot run venv.sh")?;
     if !output.status.success() {
         bail!(
             "{} failed; `make deps` installs python3-venv, PyPI must be reachable:\n{}",

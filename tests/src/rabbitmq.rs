@@ -58,21 +58,13 @@ impl RabbitNode {
             bail!("{SERVER} is missing: run `make deps` (it installs Debian's rabbitmq-server)");
         }
         let ports = PortBlock::reserve()?;
-        let directory = tempfile::Builder::new()
-            .prefix("trove-rabbit-")
-            .tempdir()
-            .context("no temporary directory")?;
+        let directory =
+            tempfile::Builder::new().prefix("trove-rabbit-").tempdir().context("no temporary directory")?;
         let password = hex::encode(rand::random::<[u8; 12]>());
         write_configuration(directory.path(), &ports, &password)?;
         let epmd = start_epmd(directory.path(), &ports).await?;
         let node = spawn_node(directory.path(), &ports)?;
-        let mut this = Self {
-            node,
-            _epmd: epmd,
-            directory,
-            ports,
-            password,
-        };
+        let mut this = Self { node, _epmd: epmd, directory, ports, password };
         this.wait_until_ready().await?;
         Ok(this)
     }
@@ -125,10 +117,7 @@ impl RabbitNode {
                 bail!("RabbitMQ ended while starting ({status}): {}", self.last_words());
             }
             if Instant::now() >= deadline {
-                bail!(
-                    "RabbitMQ does not speak AMQP after {START_LIMIT:?}: {}",
-                    self.last_words()
-                );
+                bail!("RabbitMQ does not speak AMQP after {START_LIMIT:?}: {}", self.last_words());
             }
             sleep(Duration::from_millis(50)).await;
         }
@@ -152,11 +141,9 @@ fn write_configuration(directory: &Path, ports: &PortBlock, password: &str) -> R
          default_permissions.configure = .*\ndefault_permissions.read = .*\ndefault_permissions.write = .*\n\
          log.file.level = info\n"
     );
-    for (name, text) in [
-        ("rabbitmq.conf", configuration.as_str()),
-        ("enabled_plugins", "[].\n"),
-        ("rabbitmq-env.conf", ""),
-    ] {
+    for (name, text) in
+        [("rabbitmq.conf", configuration.as_str()), ("enabled_plugins", "[].\n"), ("rabbitmq-env.conf", "")]
+    {
         std::fs::write(directory.join(name), text).with_context(|| format!("cannot write {name}"))?;
     }
     std::fs::create_dir(directory.join("home")).context("cannot create the node's home")
@@ -167,11 +154,7 @@ async fn start_epmd(directory: &Path, ports: &PortBlock) -> Result<Process> {
     let port = ports.port(2);
     let mut command = Command::new("epmd");
     command.args(["-port", &port.to_string(), "-address", "127.0.0.1"]);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .current_dir(directory);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir(directory);
     let mut epmd = Process::spawn(&mut command, None)?;
     let deadline = Instant::now() + Duration::from_secs(10);
     while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
@@ -184,10 +167,7 @@ async fn start_epmd(directory: &Path, ports: &PortBlock) -> Result<Process> {
 }
 
 fn spawn_node(directory: &Path, ports: &PortBlock) -> Result<Process> {
-    let output = File::options()
-        .create(true)
-        .append(true)
-        .open(directory.join("output"))?;
+    let output = File::options().create(true).append(true).open(directory.join("output"))?;
     let mut command = Command::new(SERVER);
     command
         .env("HOME", directory.join("home"))

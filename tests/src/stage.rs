@@ -91,16 +91,7 @@ impl Plan {
         let agent = AgentProcess::start_ready(options).await?;
         let bus = Bus::connect(&uri, &exchange, &id, key).await?;
         let client = couch.client()?;
-        Ok(Stage {
-            bus,
-            conductor,
-            agent,
-            client,
-            couch,
-            key: self.key,
-            id,
-            exchange,
-        })
+        Ok(Stage { bus, conductor, agent, client, couch, key: self.key, id, exchange })
     }
 }
 
@@ -142,9 +133,7 @@ impl Stage {
 
     /// The in-memory server; an error on a real one.
     pub fn memory(&self) -> Result<&InMemoryCouch> {
-        self.couch
-            .memory()
-            .context("this test needs the in-memory CouchDB")
+        self.couch.memory().context("this test needs the in-memory CouchDB")
     }
 
     /// Calls a method.
@@ -156,20 +145,18 @@ impl Stage {
     pub async fn cast(&self, method: &str, args: Value) -> Result<Result<(), String>> {
         let notification = notification(&self.id, method);
         let wanted = notification["request_id"].clone();
-        self.bus
-            .cast(&Request::new(method, args).notified(notification))
-            .await?;
+        self.bus.cast(&Request::new(method, args).notified(notification)).await?;
         let deadline = Instant::now() + CAST_LIMIT;
         loop {
             let ended = self.conductor.received().into_iter().find_map(|cast| match cast {
                 ConductorCast::NotifyEnd { notification } if notification["request_id"] == wanted => {
                     Some(Ok(()))
                 }
-                ConductorCast::NotifyExcInfo {
-                    notification,
-                    message,
-                    ..
-                } if notification["request_id"] == wanted => Some(Err(message)),
+                ConductorCast::NotifyExcInfo { notification, message, .. }
+                    if notification["request_id"] == wanted =>
+                {
+                    Some(Err(message))
+                }
                 _ => None,
             });
             match ended {
@@ -196,8 +183,7 @@ impl Stage {
     /// Creates databases.
     pub async fn databases(&self, names: &[&str]) -> Result<()> {
         let databases: Vec<Value> = names.iter().map(|name| json!({"_name": name})).collect();
-        self.must_cast("create_database", json!({ "databases": databases }))
-            .await
+        self.must_cast("create_database", json!({ "databases": databases })).await
     }
 
     /// Creates a user with the password `NAME-pw` and access to databases.
@@ -209,20 +195,12 @@ impl Stage {
 
     /// Makes a user a member of databases.
     pub async fn grant(&self, user: &str, databases: &[&str]) -> Result<Value, CallError> {
-        self.call(
-            "grant_access",
-            json!({"username": user, "hostname": "%", "databases": databases}),
-        )
-        .await
+        self.call("grant_access", json!({"username": user, "hostname": "%", "databases": databases})).await
     }
 
     /// Takes a user out of a database.
     pub async fn revoke(&self, user: &str, database: &str) -> Result<Value, CallError> {
-        self.call(
-            "revoke_access",
-            json!({"username": user, "hostname": "%", "database": database}),
-        )
-        .await
+        self.call("revoke_access", json!({"username": user, "hostname": "%", "database": database})).await
     }
 
     /// `_security` of a database, as the server's administrator sees it.
@@ -255,10 +233,7 @@ impl Stage {
     /// What list_users or get_user say of a user's databases.
     pub fn databases_of(user: &Value) -> Vec<String> {
         let names = user["_databases"].as_array().into_iter().flatten();
-        names
-            .filter_map(|database| database["_name"].as_str())
-            .map(str::to_owned)
-            .collect()
+        names.filter_map(|database| database["_name"].as_str()).map(str::to_owned).collect()
     }
 }
 
@@ -312,12 +287,8 @@ async fn set_admin(couch: &CouchServer, admin: &Credentials) -> Result<()> {
     let client = couch.client()?;
     let path = format!("/_node/_local/_config/admins/{}", admin.name);
     // Two PUTs that follow each other can lose the second: take the old one away first.
-    client
-        .request(Method::DELETE, &path, Some(couch.admin()), None)
-        .await?;
-    let (status, body) = client
-        .put(&path, Some(couch.admin()), &admin.password.as_str().into())
-        .await?;
+    client.request(Method::DELETE, &path, Some(couch.admin()), None).await?;
+    let (status, body) = client.put(&path, Some(couch.admin()), &admin.password.as_str().into()).await?;
     anyhow::ensure!(status.is_success(), "cannot set {}: {status} {body}", admin.name);
     // Hashing takes up to 1.6 s; a login before it counts towards the lockout, so the stored value is watched.
     for _ in 0..100 {

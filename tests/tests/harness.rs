@@ -33,10 +33,7 @@ async fn a_broker_survives_a_kill_and_an_orderly_stop_on_the_same_port() {
     node.kill9().unwrap();
     assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err());
     node.start_again().await.unwrap();
-    assert!(
-        node.start_again().await.is_err(),
-        "a running node must not be started twice"
-    );
+    assert!(node.start_again().await.is_err(), "a running node must not be started twice");
     node.stop().await.unwrap();
     assert_eq!(node.port(), port);
 }
@@ -46,11 +43,7 @@ async fn python_speaks_with_python_in_every_mode() {
     let modes: [(&str, Option<&str>, &[&str]); 4] = [
         ("clear", None, &[]),
         ("secure", Some(KEY), &[]),
-        (
-            "plain-login-durable",
-            None,
-            &["rabbit_login_method=PLAIN", "amqp_durable_queues=true"],
-        ),
+        ("plain-login-durable", None, &["rabbit_login_method=PLAIN", "amqp_durable_queues=true"]),
         ("quorum", Some(KEY), &["rabbit_quorum_queue=true"]),
     ];
     for (id, key, oslo) in modes {
@@ -58,21 +51,9 @@ async fn python_speaks_with_python_in_every_mode() {
         peer.predeclare().await.unwrap();
         peer.start_echo_guest().await.unwrap();
         let sent = json!({"users": [{"_name": "zoë", "_password": null}], "limit": 3});
-        assert_eq!(
-            peer.call("echo", sent.clone()).await.unwrap().unwrap(),
-            sent,
-            "{id}"
-        );
-        assert_eq!(
-            peer.event(SOON).await.unwrap(),
-            json!({"event": "echo", "args": sent}),
-            "{id}"
-        );
-        let error = peer
-            .call("fail", json!({"message": "no such thing"}))
-            .await
-            .unwrap()
-            .unwrap_err();
+        assert_eq!(peer.call("echo", sent.clone()).await.unwrap().unwrap(), sent, "{id}");
+        assert_eq!(peer.event(SOON).await.unwrap(), json!({"event": "echo", "args": sent}), "{id}");
+        let error = peer.call("fail", json!({"message": "no such thing"})).await.unwrap().unwrap_err();
         assert_eq!(error.class, "RemoteError", "{id}: {}", error.trace);
         assert_eq!(error.remote_class.as_deref(), Some("EchoError"), "{id}");
         assert_eq!(error.remote_message.as_deref(), Some("no such thing"), "{id}");
@@ -83,11 +64,8 @@ async fn python_speaks_with_python_in_every_mode() {
 async fn python_sees_a_timeout_when_nobody_serves() {
     let peer = peer("nobody", None, &[]).await;
     peer.predeclare().await.unwrap();
-    let error = peer
-        .request(json!({"op": "call", "method": "rpc_ping", "timeout": 1}))
-        .await
-        .unwrap()
-        .unwrap_err();
+    let error =
+        peer.request(json!({"op": "call", "method": "rpc_ping", "timeout": 1})).await.unwrap().unwrap_err();
     assert_eq!(error.class, "MessagingTimeout", "{}", error.trace);
 }
 
@@ -97,9 +75,7 @@ async fn our_client_and_pythons_server_agree_in_clear_and_encrypted() {
         let peer = peer(id, key, &[]).await;
         peer.start_echo_guest().await.unwrap();
         let uri = rabbitmq::shared().await.unwrap().amqp_uri();
-        let bus = Bus::connect(&uri, &format!("exchange-{id}"), id, key)
-            .await
-            .unwrap();
+        let bus = Bus::connect(&uri, &format!("exchange-{id}"), id, key).await.unwrap();
 
         let sent = json!({"users": [{"_name": "zoë", "_password": null}], "limit": 3});
         assert_eq!(bus.call("echo", sent.clone()).await.unwrap(), sent, "{id}");
@@ -125,25 +101,15 @@ async fn our_client_and_pythons_server_agree_in_clear_and_encrypted() {
         assert_eq!(reply.within(SOON).await.unwrap(), json!({"n": 2}), "{id}");
         assert_eq!(peer.event(SOON).await.unwrap(), event(2), "{id}");
         bus.call("echo", json!({"n": 3})).await.unwrap();
-        assert_eq!(
-            peer.event(SOON).await.unwrap(),
-            event(3),
-            "{id}: oslo.messaging drops the duplicate"
-        );
-        assert!(
-            bus.unexpected_replies().is_empty(),
-            "{id}: {:?}",
-            bus.unexpected_replies()
-        );
+        assert_eq!(peer.event(SOON).await.unwrap(), event(3), "{id}: oslo.messaging drops the duplicate");
+        assert!(bus.unexpected_replies().is_empty(), "{id}: {:?}", bus.unexpected_replies());
     }
 }
 
 #[tokio::test]
 async fn our_client_gives_up_when_nobody_answers() {
     let uri = rabbitmq::shared().await.unwrap().amqp_uri();
-    let bus = Bus::connect(&uri, "exchange-silence", "silence", None)
-        .await
-        .unwrap();
+    let bus = Bus::connect(&uri, "exchange-silence", "silence", None).await.unwrap();
     let request = Request::new("rpc_ping", json!({})).timeout(Duration::from_millis(300));
     assert!(matches!(bus.request(&request).await, Err(CallError::Timeout(_))));
 }
@@ -153,17 +119,11 @@ async fn the_couchdb_has_an_admin_and_nothing_for_others() {
     let server = CouchServer::start().await.unwrap();
     let client = server.client().unwrap();
     assert!(client.logs_in(server.admin()).await.unwrap());
-    let (status, _) = client
-        .put("/harness", Some(server.admin()), &json!({}))
-        .await
-        .unwrap();
+    let (status, _) = client.put("/harness", Some(server.admin()), &json!({})).await.unwrap();
     assert!(status.is_success() || status == 412, "{status}");
     assert!(client.reads("harness", Some(server.admin())).await.unwrap());
     assert!(!client.reads("harness", None).await.unwrap());
-    let (status, _) = client
-        .request(Method::DELETE, "/harness", Some(server.admin()), None)
-        .await
-        .unwrap();
+    let (status, _) = client.request(Method::DELETE, "/harness", Some(server.admin()), None).await.unwrap();
     assert!(status.is_success(), "{status}");
 }
 
@@ -171,18 +131,8 @@ async fn the_couchdb_has_an_admin_and_nothing_for_others() {
 async fn a_durable_exchange_is_taken_as_it_is() {
     let uri = rabbitmq::shared().await.unwrap().amqp_uri();
     declare_exchange(&uri, "exchange-durable", true).await.unwrap();
-    let bus = Bus::connect(&uri, "exchange-durable", "durable", None)
-        .await
-        .unwrap();
-    Conductor::listen(&uri, "exchange-durable", "conductor-durable", None)
-        .await
-        .unwrap();
-    assert!(
-        bus.channel().await.is_ok(),
-        "no declaration may have closed the connection"
-    );
-    assert!(
-        declare_exchange(&uri, "exchange-durable", false).await.is_err(),
-        "the broker keeps the flag"
-    );
+    let bus = Bus::connect(&uri, "exchange-durable", "durable", None).await.unwrap();
+    Conductor::listen(&uri, "exchange-durable", "conductor-durable", None).await.unwrap();
+    assert!(bus.channel().await.is_ok(), "no declaration may have closed the connection");
+    assert!(declare_exchange(&uri, "exchange-durable", false).await.is_err(), "the broker keeps the flag");
 }

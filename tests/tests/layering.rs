@@ -22,8 +22,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that only one module may name. `app` turns reqwest's error into one of its own.
-const ONLY_IN: &[(&str, &[&str])] =
-    &[("lapin", &["transport"]), ("reqwest", &["couch", "app"]), ("sd_notify", &["status"]), ("clap", &["args", "main"])];
+const ONLY_IN: &[(&str, &[&str])] = &[
+    ("lapin", &["transport"]),
+    ("reqwest", &["couch", "app"]),
+    ("sd_notify", &["status"]),
+    ("clap", &["args", "main"]),
+];
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -56,7 +60,9 @@ fn imported(code: &str) -> Vec<String> {
             Some(list) => top_level(list),
             None => vec![rest.to_owned()],
         };
-        let name = |text: &String| text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        let name = |text: &String| {
+            text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+        };
         found.extend(names.iter().map(name));
     }
     found

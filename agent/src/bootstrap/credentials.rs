@@ -68,11 +68,7 @@ struct Content {
 /// Reads the password; `None` if there is no file.
 pub fn load(path: &Path) -> Result<Option<Secret>, CredentialsError> {
     let shown = || path.display().to_string();
-    let failed = |source| CredentialsError::Io {
-        path: shown(),
-        action: "read",
-        source,
-    };
+    let failed = |source| CredentialsError::Io { path: shown(), action: "read", source };
     let mode = match fs::metadata(path) {
         Ok(metadata) => metadata.permissions().mode() & 0o7777,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -82,10 +78,7 @@ pub fn load(path: &Path) -> Result<Option<Secret>, CredentialsError> {
         return Err(CredentialsError::TooOpen { path: shown(), mode });
     }
     let text = Zeroizing::new(fs::read_to_string(path).map_err(failed)?);
-    let malformed = |problem| CredentialsError::Malformed {
-        path: shown(),
-        problem,
-    };
+    let malformed = |problem| CredentialsError::Malformed { path: shown(), problem };
     // serde's own message could quote the password.
     let content: Content =
         serde_json::from_str(&text).map_err(|_| malformed("not an object with two texts"))?;
@@ -102,9 +95,7 @@ pub fn load(path: &Path) -> Result<Option<Secret>, CredentialsError> {
 pub fn generate(path: &Path) -> Result<Secret, CredentialsError> {
     let mut rng = rand::rng();
     let password: Zeroizing<String> = Zeroizing::new(
-        (0..PASSWORD_LENGTH)
-            .map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())]))
-            .collect(),
+        (0..PASSWORD_LENGTH).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect(),
     );
     let content = json!({ "username": ServerAdmin::OsAdmin.as_str(), "password": *password });
     let text = Zeroizing::new(format!("{content}\n"));
@@ -161,10 +152,7 @@ mod tests {
         let content = r#"{"username": "os_admin", "password": "x"}"#;
         for mode in [0o644, 0o640, 0o620, 0o604] {
             system::replace(&path, content.as_bytes(), mode).unwrap();
-            assert!(
-                matches!(load(&path), Err(CredentialsError::TooOpen { .. })),
-                "{mode:o}"
-            );
+            assert!(matches!(load(&path), Err(CredentialsError::TooOpen { .. })), "{mode:o}");
         }
         system::replace(&path, content.as_bytes(), 0o400).unwrap();
         assert!(load(&path).unwrap().is_some());

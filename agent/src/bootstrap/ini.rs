@@ -35,9 +35,7 @@ pub struct AdminIni {
 impl AdminIni {
     /// The file in this directory.
     pub fn in_directory(directory: &Path) -> Self {
-        Self {
-            path: directory.join(FILE_NAME),
-        }
+        Self { path: directory.join(FILE_NAME) }
     }
 
     /// Where it is.
@@ -67,11 +65,7 @@ impl AdminIni {
             Err(error) => return Err(error),
         };
         let hash = PasswordHash::with_fresh_salt(password, Prf::Sha1, iterations);
-        system::replace(
-            &self.path,
-            with_admin(&before, &hash.admin_value()).as_bytes(),
-            MODE,
-        )?;
+        system::replace(&self.path, with_admin(&before, &hash.admin_value()).as_bytes(), MODE)?;
         let directory = fs::metadata(self.path.parent().unwrap_or(Path::new(".")))?;
         let (owner, group) = (Uid::from_raw(directory.uid()), Gid::from_raw(directory.gid()));
         match rustix::fs::chown(&self.path, Some(owner), Some(group)) {

@@ -86,13 +86,7 @@ impl Bootstrap {
         admin: watch::Sender<AdminLogin>,
         stopping: CancellationToken,
     ) -> Self {
-        Self {
-            settings,
-            client,
-            hasher,
-            admin,
-            stopping,
-        }
+        Self { settings, client, hasher, admin, stopping }
     }
 
     /// Gets a login, watches it, and gets it again, until the agent stops.

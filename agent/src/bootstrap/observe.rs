@@ -50,9 +50,7 @@ impl Life {
 
     /// Why the server did not answer.
     pub(super) fn why_down(&self) -> CouchError {
-        self.down
-            .clone()
-            .unwrap_or(CouchError::NotBootstrapped("CouchDB is down".to_owned()))
+        self.down.clone().unwrap_or(CouchError::NotBootstrapped("CouchDB is down".to_owned()))
     }
 }
 
@@ -71,11 +69,7 @@ impl Bootstrap {
         life.password = blocking(move || credentials::load(&path)).await??;
         let server = self.look_at_server(life).await?;
         Ok(Seen {
-            file: if life.password.is_some() {
-                File::Valid
-            } else {
-                File::Missing
-            },
+            file: if life.password.is_some() { File::Valid } else { File::Missing },
             server,
             login: match life.tried {
                 None => LoginTried::No,
@@ -93,11 +87,7 @@ impl Bootstrap {
     }
 
     async fn look_at_server(&self, life: &mut Life) -> Result<Server, BootstrapError> {
-        match self
-            .client
-            .send(None, Method::GET, &Resource::Session, None)
-            .await
-        {
+        match self.client.send(None, Method::GET, &Resource::Session, None).await {
             Ok(session) => {
                 let roles = session["userCtx"]["roles"].as_array();
                 let party = roles.is_some_and(|roles| roles.iter().any(|role| role == "_admin"));
@@ -123,24 +113,13 @@ impl Bootstrap {
         let ini = AdminIni::in_directory(directory);
         let path = ini.path().to_owned();
         let holds = blocking(move || ini.holds(&password)).await?;
-        Ok(if holds.map_err(ini_error(&path))? {
-            Ini::Installed
-        } else {
-            Ini::Wanting
-        })
+        Ok(if holds.map_err(ini_error(&path))? { Ini::Installed } else { Ini::Wanting })
     }
 
     /// What a waiting operator may change.
     pub(super) async fn fingerprint(&self) -> Fingerprint {
-        let modified = |path: &Path| {
-            std::fs::metadata(path)
-                .and_then(|metadata| metadata.modified())
-                .ok()
-        };
-        let welcome = self
-            .client
-            .send(None, Method::GET, &Resource::Session, None)
-            .await;
+        let modified = |path: &Path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+        let welcome = self.client.send(None, Method::GET, &Resource::Session, None).await;
         Fingerprint {
             credentials: modified(&self.settings.credentials_file),
             ini: self
@@ -210,16 +189,10 @@ impl Bootstrap {
         let Some(password) = &life.password else {
             return Ok(());
         };
-        let hash = self
-            .hasher
-            .hash(password, version)
-            .await
-            .ok_or(BootstrapError::Stopping)?;
+        let hash = self.hasher.hash(password, version).await.ok_or(BootstrapError::Stopping)?;
         let resource = Resource::AdminHash(config, ServerAdmin::OsAdmin);
         let value = Value::from(hash.admin_value());
-        self.client
-            .send(login, Method::PUT, &resource, Some(&value))
-            .await?;
+        self.client.send(login, Method::PUT, &resource, Some(&value)).await?;
         Ok(())
     }
 
@@ -229,11 +202,7 @@ impl Bootstrap {
             return Ok(());
         };
         let login = Login::new(ServerAdmin::OsAdmin.as_str(), password);
-        match self
-            .client
-            .send(Some(&login), Method::GET, &Resource::Session, None)
-            .await
-        {
+        match self.client.send(Some(&login), Method::GET, &Resource::Session, None).await {
             Ok(session) => {
                 let roles = session["userCtx"]["roles"].as_array();
                 let is_admin = roles.is_some_and(|roles| roles.iter().any(|role| role == "_admin"));
@@ -252,22 +221,14 @@ impl Bootstrap {
     /// A fresh node has neither database, and an unguarded `_users` lets an admin's slip become a server admin.
     pub(super) async fn ensure_databases(&self, login: &Login) -> Result<(), BootstrapError> {
         for system in [SystemDatabase::Users, SystemDatabase::Replicator] {
-            match self
-                .client
-                .send(Some(login), Method::PUT, &Resource::System(system), None)
-                .await
-            {
+            match self.client.send(Some(login), Method::PUT, &Resource::System(system), None).await {
                 Ok(_) | Err(CouchError::Exists) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         let deadline = time::Instant::now() + AUTH_DESIGN_WAIT;
         loop {
-            match self
-                .client
-                .send(Some(login), Method::GET, &Resource::UsersAuthDesign, None)
-                .await
-            {
+            match self.client.send(Some(login), Method::GET, &Resource::UsersAuthDesign, None).await {
                 Ok(_) => break,
                 Err(CouchError::NotFound(_)) if time::Instant::now() < deadline => {
                     time::sleep(AUTH_DESIGN_POLL).await;
@@ -279,18 +240,13 @@ impl Bootstrap {
         if self.settings.require_valid_user {
             let (version, config) = self.server(Some(login)).await?;
             let resource = Resource::RequireValidUser(&config, version.require_valid_user_section());
-            self.client
-                .send(Some(login), Method::PUT, &resource, Some(&Value::from("true")))
-                .await?;
+            self.client.send(Some(login), Method::PUT, &resource, Some(&Value::from("true"))).await?;
         }
         Ok(())
     }
 
     async fn server(&self, login: Option<&Login>) -> Result<(ServerVersion, ConfigRoot), BootstrapError> {
-        let welcome = self
-            .client
-            .send(login, Method::GET, &Resource::Welcome, None)
-            .await?;
+        let welcome = self.client.send(login, Method::GET, &Resource::Welcome, None).await?;
         let version = ServerVersion::from_welcome(welcome)?;
         Ok((version, config_root(&self.client, login, version).await?))
     }
@@ -316,7 +272,5 @@ fn ini_error(path: &Path) -> impl FnOnce(std::io::Error) -> BootstrapError {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, BootstrapError> {
-    task::spawn_blocking(work)
-        .await
-        .map_err(|_| BootstrapError::Stopping)
+    task::spawn_blocking(work).await.map_err(|_| BootstrapError::Stopping)
 }

@@ -52,9 +52,9 @@ fn describe(inputs: &Inputs, warnings: &[String]) -> String {
 fn shown(key: &Key, value: &Value) -> toml::Value {
     match &value.kind {
         // Hosts and virtual host of the broker are what one looks for here; its `Display` masks the password.
-        ValueKind::String(text) if key.name == "broker.transport_url" => parse_url(text)
-            .map_or(MASK.to_owned(), |url| url.to_string())
-            .into(),
+        ValueKind::String(text) if key.name == "broker.transport_url" => {
+            parse_url(text).map_or(MASK.to_owned(), |url| url.to_string()).into()
+        }
         _ if key.kind == Kind::Secret => MASK.into(),
         kind => to_toml(kind),
     }
@@ -67,9 +67,6 @@ pub(super) fn to_toml(kind: &ValueKind) -> toml::Value {
         ValueKind::I64(number) => (*number).into(),
         ValueKind::Float(number) => (*number).into(),
         ValueKind::Array(items) => toml::Value::Array(items.iter().map(|item| to_toml(&item.kind)).collect()),
-        other => Value::new(None, other.clone())
-            .into_string()
-            .unwrap_or_default()
-            .into(),
+        other => Value::new(None, other.clone()).into_string().unwrap_or_default().into(),
     }
 }

@@ -13,9 +13,8 @@ use super::keys::{self, ENVIRONMENT_PREFIX, Key};
 pub(super) fn read(variables: &[(OsString, OsString)]) -> Result<Fragment, ConfigError> {
     let mut fragment = Fragment::default();
     for (name, value) in variables {
-        let Some((name, rest)) = name
-            .to_str()
-            .and_then(|name| Some((name, name.strip_prefix(ENVIRONMENT_PREFIX)?)))
+        let Some((name, rest)) =
+            name.to_str().and_then(|name| Some((name, name.strip_prefix(ENVIRONMENT_PREFIX)?)))
         else {
             continue;
         };
@@ -23,11 +22,7 @@ pub(super) fn read(variables: &[(OsString, OsString)]) -> Result<Fragment, Confi
         let dotted = rest.replacen("__", ".", 1).to_lowercase();
         let Some(key) = keys::find(&dotted) else {
             let nearest = keys::nearest(&dotted).map(Key::environment_variable);
-            return Err(ConfigError::UnknownKey {
-                origin,
-                key: dotted,
-                nearest,
-            });
+            return Err(ConfigError::UnknownKey { origin, key: dotted, nearest });
         };
         let text = value.to_str().ok_or_else(|| {
             ConfigError::invalid(
@@ -62,23 +57,13 @@ mod tests {
         let fragment = read_one("TROVE_COUCHDB_COUCHDB__IGNORE_DBS", "a, b").unwrap();
         let value = &fragment.collect().unwrap()["couchdb.ignore_dbs"];
         assert_eq!(value.kind, ValueKind::from(vec!["a".to_owned(), "b".to_owned()]));
-        assert_eq!(
-            value.origin(),
-            Some("environment variable TROVE_COUCHDB_COUCHDB__IGNORE_DBS")
-        );
+        assert_eq!(value.origin(), Some("environment variable TROVE_COUCHDB_COUCHDB__IGNORE_DBS"));
     }
 
     #[test]
     fn empty_variables_and_those_of_others_are_passed_over() {
-        for (name, value) in [
-            ("TROVE_COUCHDB_RPC__MAX_CONCURRENT", ""),
-            ("PATH", "/bin"),
-            ("TROVE_X", "1"),
-        ] {
-            assert!(
-                read_one(name, value).unwrap().collect().unwrap().is_empty(),
-                "{name}"
-            );
+        for (name, value) in [("TROVE_COUCHDB_RPC__MAX_CONCURRENT", ""), ("PATH", "/bin"), ("TROVE_X", "1")] {
+            assert!(read_one(name, value).unwrap().collect().unwrap().is_empty(), "{name}");
         }
     }
 
@@ -95,9 +80,7 @@ mod tests {
     #[test]
     fn a_value_that_is_not_utf8_is_refused_without_being_shown() {
         let value = OsString::from_vec(b"pl\xffanted".to_vec());
-        let error = read(&[("TROVE_COUCHDB_GUEST__ENCRYPTION_KEY".into(), value)])
-            .unwrap_err()
-            .to_string();
+        let error = read(&[("TROVE_COUCHDB_GUEST__ENCRYPTION_KEY".into(), value)]).unwrap_err().to_string();
         assert!(error.contains("not UTF-8") && !error.contains("anted"), "{error}");
     }
 }

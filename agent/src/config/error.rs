@@ -83,19 +83,11 @@ impl ConfigError {
         problem: impl Into<String>,
         advice: impl Into<String>,
     ) -> Self {
-        Self::Invalid {
-            origin: origin.into(),
-            key: key.name,
-            problem: problem.into(),
-            advice: advice.into(),
-        }
+        Self::Invalid { origin: origin.into(), key: key.name, problem: problem.into(), advice: advice.into() }
     }
 
     pub(super) fn unreadable(path: impl Into<PathBuf>, source: io::Error) -> Self {
-        Self::Unreadable {
-            path: path.into(),
-            source,
-        }
+        Self::Unreadable { path: path.into(), source }
     }
 }
 

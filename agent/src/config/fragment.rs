@@ -48,8 +48,7 @@ impl Fragment {
 
     /// Sets `key` to a value of its kind.
     pub(super) fn set(&mut self, key: &'static Key, origin: &str, kind: ValueKind) {
-        self.values
-            .insert(key.name, Value::new(Some(&origin.to_owned()), kind));
+        self.values.insert(key.name, Value::new(Some(&origin.to_owned()), kind));
     }
 
     /// Whether a key of kind [`Kind::Secret`] is set.
@@ -75,11 +74,7 @@ impl Source for Fragment {
     }
 
     fn collect(&self) -> Result<Map<String, Value>, ::config::ConfigError> {
-        Ok(self
-            .values
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.clone()))
-            .collect())
+        Ok(self.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
     }
 }
 

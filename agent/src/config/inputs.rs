@@ -30,18 +30,10 @@ impl Inputs {
         let mut values = Map::new();
         for (section, value) in sections {
             if let ValueKind::Table(table) = value.kind {
-                values.extend(
-                    table
-                        .into_iter()
-                        .map(|(leaf, value)| (format!("{section}.{leaf}"), value)),
-                );
+                values.extend(table.into_iter().map(|(leaf, value)| (format!("{section}.{leaf}"), value)));
             }
         }
-        Self {
-            values,
-            home: home.unwrap_or_else(|| ROOT_HOME.into()),
-            warnings: Vec::new(),
-        }
+        Self { values, home: home.unwrap_or_else(|| ROOT_HOME.into()), warnings: Vec::new() }
     }
 
     pub(super) fn section(&self, name: &'static str) -> Section<'_> {
@@ -96,19 +88,11 @@ impl Section<'_> {
 
     /// The error for a key that has no default and that no layer sets.
     pub(super) fn missing(&self, leaf: &str, advice: &str) -> ConfigError {
-        ConfigError::Missing {
-            key: format!("{}.{leaf}", self.name),
-            advice: advice.to_owned(),
-        }
+        ConfigError::Missing { key: format!("{}.{leaf}", self.name), advice: advice.to_owned() }
     }
 
     fn required<T>(&self, leaf: &str, value: Option<T>) -> Result<T, ConfigError> {
-        value.ok_or_else(|| {
-            self.missing(
-                leaf,
-                "set it in the TOML file; docs/configuration.md describes it",
-            )
-        })
+        value.ok_or_else(|| self.missing(leaf, "set it in the TOML file; docs/configuration.md describes it"))
     }
 
     pub(super) fn flag(&self, leaf: &str) -> Result<bool, ConfigError> {
@@ -139,11 +123,7 @@ impl Section<'_> {
 
     /// A length of time within `range`, in seconds.
     pub(super) fn seconds(&self, leaf: &str, range: RangeInclusive<f64>) -> Result<Duration, ConfigError> {
-        let advice = format!(
-            "write a number of seconds from {} to {}",
-            range.start(),
-            range.end()
-        );
+        let advice = format!("write a number of seconds from {} to {}", range.start(), range.end());
         let seconds = self.number(leaf, &range, &advice)?;
         Duration::try_from_secs_f64(seconds).map_err(|error| self.invalid(leaf, error.to_string(), advice))
     }
@@ -199,11 +179,7 @@ impl Section<'_> {
         if path.is_absolute() {
             return Ok(Some(path));
         }
-        Err(self.invalid(
-            leaf,
-            format!("cannot be {text:?}"),
-            "write a path that begins with / or ~/",
-        ))
+        Err(self.invalid(leaf, format!("cannot be {text:?}"), "write a path that begins with / or ~/"))
     }
 
     /// A path that must be set.
@@ -229,11 +205,7 @@ impl Section<'_> {
         let chosen = choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(&text));
         chosen.map(|(_, value)| *value).ok_or_else(|| {
             let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-            self.invalid(
-                leaf,
-                format!("cannot be {text:?}"),
-                format!("write {}", words.join(" or ")),
-            )
+            self.invalid(leaf, format!("cannot be {text:?}"), format!("write {}", words.join(" or ")))
         })
     }
 }
@@ -257,22 +229,14 @@ mod tests {
     #[test]
     fn a_count_outside_its_range_says_what_the_range_is() {
         let inputs = with("broker.prefetch", 0);
-        let error = inputs
-            .section("broker")
-            .count::<u16>("prefetch", 1..=65535)
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "f: broker.prefetch cannot be 0; write a whole number from 1 to 65535"
-        );
+        let error = inputs.section("broker").count::<u16>("prefetch", 1..=65535).unwrap_err();
+        assert_eq!(error.to_string(), "f: broker.prefetch cannot be 0; write a whole number from 1 to 65535");
     }
 
     #[test]
     fn seconds_may_have_a_fraction_and_no_nonsense() {
         let seconds = |number: f64| {
-            with("rpc.shutdown_grace", number)
-                .section("rpc")
-                .seconds("shutdown_grace", 0.0..=60.0)
+            with("rpc.shutdown_grace", number).section("rpc").seconds("shutdown_grace", 0.0..=60.0)
         };
         assert_eq!(seconds(0.25).unwrap(), Duration::from_millis(250));
         for bad in [-1.0, 61.0, f64::NAN, f64::INFINITY] {
@@ -287,24 +251,15 @@ mod tests {
         assert_eq!(path("/x").unwrap(), Some("/x".into()));
         assert_eq!(path("").unwrap(), None);
         let error = path("x").unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "f: guest.state_dir cannot be \"x\"; write a path that begins with / or ~/"
-        );
+        assert_eq!(error, "f: guest.state_dir cannot be \"x\"; write a path that begins with / or ~/");
     }
 
     #[test]
     fn a_choice_lists_its_words() {
-        let choose = |text: &str| {
-            with("log.format", text)
-                .section("log")
-                .choice("format", &[("a", 1), ("b", 2)])
-        };
+        let choose =
+            |text: &str| with("log.format", text).section("log").choice("format", &[("a", 1), ("b", 2)]);
         assert_eq!(choose("B").unwrap(), 2);
-        assert_eq!(
-            choose("c").unwrap_err().to_string(),
-            "f: log.format cannot be \"c\"; write a or b"
-        );
+        assert_eq!(choose("c").unwrap_err().to_string(), "f: log.format cannot be \"c\"; write a or b");
     }
 
     #[test]

@@ -32,14 +32,7 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) const fn new(name: &'static str, kind: Kind, about: &'static str) -> Self {
-        Self {
-            name,
-            kind,
-            default: None,
-            oslo: &[],
-            oslo_blank: None,
-            about,
-        }
+        Self { name, kind, default: None, oslo: &[], oslo_blank: None, about }
     }
 
     pub(super) const fn default(mut self, text: &'static str) -> Self {
@@ -58,9 +51,7 @@ impl Key {
     }
 
     pub(super) fn section(&self) -> &'static str {
-        self.name
-            .split_once('.')
-            .map_or(self.name, |(section, _)| section)
+        self.name.split_once('.').map_or(self.name, |(section, _)| section)
     }
 
     pub(super) fn leaf(&self) -> &'static str {
@@ -68,10 +59,7 @@ impl Key {
     }
 
     pub(super) fn environment_variable(&self) -> String {
-        format!(
-            "{ENVIRONMENT_PREFIX}{}",
-            self.name.replace('.', "__").to_uppercase()
-        )
+        format!("{ENVIRONMENT_PREFIX}{}", self.name.replace('.', "__").to_uppercase())
     }
 }
 
@@ -147,26 +135,22 @@ impl Kind {
     /// Whether a TOML value has this kind; the error says what to write.
     pub(super) fn accepts(self, value: &Value) -> Result<(), &'static str> {
         let (fits, advice) = match (self, &value.kind) {
-            (Self::Text | Self::Secret | Self::Path, kind) => (
-                matches!(kind, ValueKind::String(_)),
-                "write a text in double quotes",
-            ),
-            (Self::Flag, kind) => (
-                matches!(kind, ValueKind::Boolean(_)),
-                "write true or false, without quotes",
-            ),
-            (Self::Count, kind) => (
-                matches!(kind, ValueKind::I64(_)),
-                "write a whole number, without quotes",
-            ),
+            (Self::Text | Self::Secret | Self::Path, kind) => {
+                (matches!(kind, ValueKind::String(_)), "write a text in double quotes")
+            }
+            (Self::Flag, kind) => {
+                (matches!(kind, ValueKind::Boolean(_)), "write true or false, without quotes")
+            }
+            (Self::Count, kind) => {
+                (matches!(kind, ValueKind::I64(_)), "write a whole number, without quotes")
+            }
             (Self::Seconds, kind) => (
                 matches!(kind, ValueKind::I64(_) | ValueKind::Float(_)),
                 "write a number of seconds, without quotes",
             ),
-            (Self::Fraction, kind) => (
-                matches!(kind, ValueKind::I64(_) | ValueKind::Float(_)),
-                "write a fraction, such as 0.1",
-            ),
+            (Self::Fraction, kind) => {
+                (matches!(kind, ValueKind::I64(_) | ValueKind::Float(_)), "write a fraction, such as 0.1")
+            }
             (Self::List, ValueKind::Array(items)) => (
                 items.iter().all(|item| matches!(item.kind, ValueKind::String(_))),
                 "every item must be a text in double quotes",
@@ -184,16 +168,7 @@ fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
 
 /// Every key, section by section, in the order of the documentation.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> {
-    [
-        guest::KEYS,
-        broker::KEYS,
-        couchdb::KEYS,
-        rpc::KEYS,
-        heartbeat::KEYS,
-        log::KEYS,
-    ]
-    .into_iter()
-    .flatten()
+    [guest::KEYS, broker::KEYS, couchdb::KEYS, rpc::KEYS, heartbeat::KEYS, log::KEYS].into_iter().flatten()
 }
 
 /// The key called `section.name`.
@@ -257,11 +232,8 @@ mod tests {
             assert!(read(Kind::Count, bad).is_err(), "{bad}");
         }
         assert_eq!(read(Kind::Seconds, "1e1"), Ok(Some(ValueKind::Float(10.0))));
-        let list = |items: &[&str]| {
-            Ok(Some(
-                items.iter().map(ToString::to_string).collect::<Vec<_>>().into(),
-            ))
-        };
+        let list =
+            |items: &[&str]| Ok(Some(items.iter().map(ToString::to_string).collect::<Vec<_>>().into()));
         assert_eq!(read(Kind::List, ""), list(&[]));
         assert_eq!(read(Kind::List, "a,\nb,\nc"), list(&["a", "b", "c"]));
         assert_eq!(read(Kind::List, "a, b , c,"), list(&["a", "b", "c"]));

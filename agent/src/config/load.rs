@@ -83,19 +83,10 @@ fn layers(
 
 fn command_line(overrides: &[Override]) -> Result<Fragment, ConfigError> {
     let mut fragment = Fragment::default();
-    for Override {
-        key: name,
-        option,
-        text,
-    } in overrides
-    {
+    for Override { key: name, option, text } in overrides {
         let origin = format!("command line option {option}");
         let Some(key) = keys::find(name) else {
-            return Err(ConfigError::UnknownKey {
-                origin,
-                key: (*name).to_owned(),
-                nearest: None,
-            });
+            return Err(ConfigError::UnknownKey { origin, key: (*name).to_owned(), nearest: None });
         };
         fragment.read(key, &origin, text)?;
     }
@@ -107,15 +98,10 @@ fn merge(layers: &[Fragment], environment: &[(OsString, OsString)]) -> Result<In
     for layer in layers {
         builder = builder.add_source(layer.clone());
     }
-    let home = environment
-        .iter()
-        .find(|(name, _)| name == "HOME")
-        .map(|(_, home)| PathBuf::from(home));
+    let home = environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| PathBuf::from(home));
     match builder.build().and_then(|merged| merged.collect()) {
         Ok(merged) => Ok(Inputs::new(merged, home)),
-        Err(error) => Err(ConfigError::Layers {
-            problem: error.to_string(),
-        }),
+        Err(error) => Err(ConfigError::Layers { problem: error.to_string() }),
     }
 }
 
@@ -132,10 +118,8 @@ fn transport_url_query(inputs: &Inputs) -> Result<Option<Fragment>, ConfigError>
     let mut fragment = Fragment::default();
     for (name, text) in &url.query {
         if let Some(key) = keys::all().find(|key| key.oslo.contains(&(RABBIT_GROUP, name.as_str()))) {
-            let origin = format!(
-                "query option {name} of the transport URL from {}",
-                broker.origin("transport_url")
-            );
+            let origin =
+                format!("query option {name} of the transport URL from {}", broker.origin("transport_url"));
             fragment.read(key, &origin, text)?;
         }
     }

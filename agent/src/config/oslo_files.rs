@@ -32,9 +32,7 @@ fn conf_files(directory: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         if !hidden && path.extension().is_some_and(|extension| extension == "conf") {
             paths.push(path);
         }
@@ -67,13 +65,8 @@ impl OsloFiles {
             let Some((file, found)) = self.last(key.oslo) else {
                 continue;
             };
-            let origin = format!(
-                "{} line {}, [{}] {}",
-                file.path.display(),
-                found.line,
-                found.section,
-                found.option
-            );
+            let origin =
+                format!("{} line {}, [{}] {}", file.path.display(), found.line, found.section, found.option);
             let lookup = |group: &str, name: &str| self.referent(group, name);
             let text = oslo_template::substitute(&found.value, &found.section, &lookup).map_err(|error| {
                 let advice = "define that option, or write $$ for a dollar sign";

@@ -24,12 +24,7 @@ pub(super) struct Assignment {
 
 /// Reads the text of a file; `path` is for error messages, which never quote a line: it may hold a password.
 pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Assignment>, ConfigError> {
-    let mut parser = Parser {
-        path,
-        section: None,
-        open: false,
-        done: Vec::new(),
-    };
+    let mut parser = Parser { path, section: None, open: false, done: Vec::new() };
     // Python opens the file with universal newlines.
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     for (index, line) in text.split('\n').enumerate() {
@@ -122,11 +117,7 @@ impl Parser<'_> {
 fn unquoted(value: &str) -> &str {
     for quote in ['"', '\''] {
         if let Some(rest) = value.strip_prefix(quote) {
-            return if rest.is_empty() {
-                ""
-            } else {
-                rest.strip_suffix(quote).unwrap_or(value)
-            };
+            return if rest.is_empty() { "" } else { rest.strip_suffix(quote).unwrap_or(value) };
         }
     }
     value
@@ -152,17 +143,11 @@ mod tests {
         // Every expectation was checked against oslo.config 10.7.0.
         let cases: &[(&str, &[&str])] = &[
             // Comments only at the start of a line; the first of `=` and `:` separates.
-            (
-                "a = x # not\n# c\n; c\nb: y=z",
-                &["DEFAULT.a=x # not", "DEFAULT.b=y=z"],
-            ),
+            ("a = x # not\n# c\n; c\nb: y=z", &["DEFAULT.a=x # not", "DEFAULT.b=y=z"]),
             // Repeated keys add up; the last one wins when one value is wanted (see `oslo_files`).
             ("a=1\na=2", &["DEFAULT.a=1", "DEFAULT.a=2"]),
             // Continuations, also over a value that is empty, also of what looks like a comment.
-            (
-                "a = one\n  two\n\tthree\nb=2",
-                &["DEFAULT.a=one\ntwo\nthree", "DEFAULT.b=2"],
-            ),
+            ("a = one\n  two\n\tthree\nb=2", &["DEFAULT.a=one\ntwo\nthree", "DEFAULT.b=2"]),
             ("a=\n  x", &["DEFAULT.a=\nx"]),
             ("a=x   \n   # no comment", &["DEFAULT.a=x\n# no comment"]),
             // One pair of quotes, on the first line, when both ends agree.
@@ -174,10 +159,7 @@ mod tests {
             ("a=''", &["DEFAULT.a="]),
             ("l = 'a','b'", &["DEFAULT.l=a','b"]),
             // Section names in any case but for DEFAULT; a section may come again.
-            (
-                "a=1\n[Gr]\nx=1\n[DEFAULT]\nb=2",
-                &["DEFAULT.a=1", "gr.x=1", "DEFAULT.b=2"],
-            ),
+            ("a=1\n[Gr]\nx=1\n[DEFAULT]\nb=2", &["DEFAULT.a=1", "gr.x=1", "DEFAULT.b=2"]),
             ("[default]\na=1", &["default.a=1"]),
             ("[ g ]\nx=1", &[" g .x=1"]),
             // Names are taken as they are written.
@@ -211,22 +193,13 @@ mod tests {
         ];
         for (text, line) in cases {
             let error = parsed(text).map(|_| ()).unwrap_err().to_string();
-            assert!(
-                error.starts_with(&format!("f.conf is malformed at line {line}: ")),
-                "{text:?}: {error}"
-            );
+            assert!(error.starts_with(&format!("f.conf is malformed at line {line}: ")), "{text:?}: {error}");
         }
     }
 
     #[test]
     fn errors_do_not_quote_the_line() {
-        for text in [
-            "[DEFAULT]\nplanted",
-            "[DEFAULT]\n= planted",
-            "[planted",
-            "a = planted",
-            "  planted",
-        ] {
+        for text in ["[DEFAULT]\nplanted", "[DEFAULT]\n= planted", "[planted", "a = planted", "  planted"] {
             let error = parsed(text).map(|_| ()).unwrap_err().to_string();
             assert!(!error.contains("planted"), "{error}");
         }
@@ -234,11 +207,8 @@ mod tests {
 
     #[test]
     fn an_assignment_knows_its_line() {
-        let lines: Vec<_> = parsed("[DEFAULT]\n# c\na=1\n  2\nb=3\n")
-            .unwrap()
-            .iter()
-            .map(|a| a.line)
-            .collect();
+        let lines: Vec<_> =
+            parsed("[DEFAULT]\n# c\na=1\n  2\nb=3\n").unwrap().iter().map(|a| a.line).collect();
         assert_eq!(lines, [3, 5]);
     }
 }

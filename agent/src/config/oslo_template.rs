@@ -70,11 +70,8 @@ fn reference(text: &str) -> Option<(&str, &str)> {
 
 /// `[_a-z][._a-z0-9]*` in either case, which is `cfg.Template.idpattern` under `string.Template`'s flags.
 fn identifier(text: &str) -> Option<(&str, &str)> {
-    text.starts_with(|c: char| c == '_' || c.is_ascii_alphabetic())
-        .then_some(())?;
-    let end = text
-        .find(|c: char| !(c == '.' || c == '_' || c.is_ascii_alphanumeric()))
-        .unwrap_or(text.len());
+    text.starts_with(|c: char| c == '_' || c.is_ascii_alphabetic()).then_some(())?;
+    let end = text.find(|c: char| !(c == '.' || c == '_' || c.is_ascii_alphanumeric())).unwrap_or(text.len());
     text.split_at_checked(end)
 }
 
@@ -112,11 +109,7 @@ mod tests {
             ("no reference", "no reference"),
         ];
         for (value, expected) in cases {
-            assert_eq!(
-                substitute(value, "DEFAULT", &lookup).as_deref(),
-                Ok(expected),
-                "{value}"
-            );
+            assert_eq!(substitute(value, "DEFAULT", &lookup).as_deref(), Ok(expected), "{value}");
         }
         assert_eq!(substitute("$y and $b", "g", &lookup).as_deref(), Ok("GY and B"));
     }

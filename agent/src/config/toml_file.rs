@@ -31,46 +31,29 @@ pub(super) fn read(path: &Path, asked_for: bool) -> Result<TomlFile, ConfigError
         Err(error) => return Err(ConfigError::unreadable(path, error)),
     };
     let fragment = parse(path, &text)?;
-    let warning = if fragment.holds_a_secret() {
-        exposure(path)?
-    } else {
-        None
-    };
+    let warning = if fragment.holds_a_secret() { exposure(path)? } else { None };
     Ok(TomlFile { fragment, warning })
 }
 
 fn exposure(path: &Path) -> Result<Option<String>, ConfigError> {
     const READABLE_BY_OTHERS: u32 = 0o004;
-    let mode = fs::metadata(path)
-        .map_err(|error| ConfigError::unreadable(path, error))?
-        .permissions()
-        .mode();
+    let mode = fs::metadata(path).map_err(|error| ConfigError::unreadable(path, error))?.permissions().mode();
     Ok((mode & READABLE_BY_OTHERS != 0).then(|| {
-        format!(
-            "{0} holds a secret and every local user can read it; run: chmod o-rwx {0}",
-            path.display()
-        )
+        format!("{0} holds a secret and every local user can read it; run: chmod o-rwx {0}", path.display())
     }))
 }
 
 fn parse(path: &Path, text: &str) -> Result<Fragment, ConfigError> {
     let origin = path.display().to_string();
-    let document = File::from_str(text, FileFormat::Toml)
-        .collect()
-        .map_err(|error| syntax(path, text, &error))?;
+    let document =
+        File::from_str(text, FileFormat::Toml).collect().map_err(|error| syntax(path, text, &error))?;
     let mut fragment = Fragment::default();
     for (name, value) in flatten(document) {
         let Some(key) = keys::find(&name) else {
             let nearest = keys::nearest(&name).map(|key| key.name.to_owned());
-            return Err(ConfigError::UnknownKey {
-                origin,
-                key: name,
-                nearest,
-            });
+            return Err(ConfigError::UnknownKey { origin, key: name, nearest });
         };
-        key.kind
-            .accepts(&value)
-            .map_err(|advice| wrong_kind(key, &origin, advice))?;
+        key.kind.accepts(&value).map_err(|advice| wrong_kind(key, &origin, advice))?;
         fragment.set(key, &origin, value.kind);
     }
     Ok(fragment)
@@ -84,11 +67,7 @@ fn flatten(document: Map<String, Value>) -> BTreeMap<String, Value> {
     for (section, value) in document {
         match value.kind {
             ValueKind::Table(table) if keys::has_section(&section) || !table.is_empty() => {
-                flat.extend(
-                    table
-                        .into_iter()
-                        .map(|(leaf, value)| (format!("{section}.{leaf}"), value)),
-                );
+                flat.extend(table.into_iter().map(|(leaf, value)| (format!("{section}.{leaf}"), value)));
             }
             _ => {
                 flat.insert(section, value);
@@ -110,24 +89,14 @@ fn syntax(path: &Path, text: &str, error: &::config::ConfigError) -> ConfigError
     };
     let (place, problem) = match cause {
         Some(cause) => {
-            let before = cause
-                .span()
-                .and_then(|span| text.get(..span.start))
-                .unwrap_or_default();
+            let before = cause.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
             let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
-            (
-                format!("line {line}, column {column}"),
-                cause.message().to_owned(),
-            )
+            (format!("line {line}, column {column}"), cause.message().to_owned())
         }
         None => ("an unknown place".to_owned(), "a number is too large".to_owned()),
     };
-    ConfigError::Syntax {
-        file: path.to_owned(),
-        place,
-        problem,
-    }
+    ConfigError::Syntax { file: path.to_owned(), place, problem }
 }
 
 #[cfg(test)]
@@ -146,60 +115,30 @@ mod tests {
                 "[broker]\ndurable_queue = true",
                 "no key \"broker.durable_queue\"; did you mean \"broker.durable_queues\"?",
             ),
-            (
-                "[brokr]\nheartbeat = 60",
-                "no key \"brokr.heartbeat\"; did you mean \"broker.heartbeat\"?",
-            ),
-            (
-                "transport_url = \"x\"",
-                "no key \"transport_url\"; did you mean \"broker.transport_url\"?",
-            ),
+            ("[brokr]\nheartbeat = 60", "no key \"brokr.heartbeat\"; did you mean \"broker.heartbeat\"?"),
+            ("transport_url = \"x\"", "no key \"transport_url\"; did you mean \"broker.transport_url\"?"),
             ("[zzz]", "no key \"zzz\"; docs/configuration.md lists them all"),
-            (
-                "[guest.id]\nx = 1",
-                "guest.id must be: text; write a text in double quotes",
-            ),
+            ("[guest.id]\nx = 1", "guest.id must be: text; write a text in double quotes"),
         ];
         for (text, expected) in cases {
             let message = refusal(text);
-            assert!(
-                message.starts_with("/etc/agent.toml: ") && message.ends_with(expected),
-                "{message}"
-            );
+            assert!(message.starts_with("/etc/agent.toml: ") && message.ends_with(expected), "{message}");
         }
     }
 
     #[test]
     fn an_empty_section_that_exists_is_fine() {
-        assert!(
-            parse(Path::new("x"), "[broker]\n[log]\n")
-                .unwrap()
-                .collect()
-                .unwrap()
-                .is_empty()
-        );
+        assert!(parse(Path::new("x"), "[broker]\n[log]\n").unwrap().collect().unwrap().is_empty());
     }
 
     #[test]
     fn values_of_the_wrong_kind_say_what_to_write() {
         let cases = [
-            (
-                "[rpc]\nmax_concurrent = \"16\"",
-                "write a whole number, without quotes",
-            ),
+            ("[rpc]\nmax_concurrent = \"16\"", "write a whole number, without quotes"),
             ("[broker]\ntls = \"yes\"", "write true or false, without quotes"),
-            (
-                "[broker]\nconnect_timeout = \"60\"",
-                "write a number of seconds, without quotes",
-            ),
-            (
-                "[couchdb]\nignore_dbs = \"a,b\"",
-                "write a list, such as [\"a\", \"b\"]",
-            ),
-            (
-                "[couchdb]\nignore_dbs = [1]",
-                "every item must be a text in double quotes",
-            ),
+            ("[broker]\nconnect_timeout = \"60\"", "write a number of seconds, without quotes"),
+            ("[couchdb]\nignore_dbs = \"a,b\"", "write a list, such as [\"a\", \"b\"]"),
+            ("[couchdb]\nignore_dbs = [1]", "every item must be a text in double quotes"),
         ];
         for (text, expected) in cases {
             assert!(refusal(text).ends_with(expected), "{}", refusal(text));
@@ -217,10 +156,7 @@ mod tests {
         ];
         for text in cases {
             let message = refusal(text);
-            assert!(
-                message.starts_with("/etc/agent.toml is malformed at line 2, column "),
-                "{message}"
-            );
+            assert!(message.starts_with("/etc/agent.toml is malformed at line 2, column "), "{message}");
             assert!(!message.contains("planted"), "{message}");
         }
         assert!(refusal("[rpc]\nmax_concurrent = 99999999999999999999").contains("too large"));
@@ -229,19 +165,9 @@ mod tests {
     #[test]
     fn only_a_file_that_was_asked_for_must_exist() {
         let missing = Path::new("/nonexistent/agent.toml");
+        assert!(read(missing, false).unwrap().fragment.collect().unwrap().is_empty());
         assert!(
-            read(missing, false)
-                .unwrap()
-                .fragment
-                .collect()
-                .unwrap()
-                .is_empty()
-        );
-        assert!(
-            read(missing, true)
-                .unwrap_err()
-                .to_string()
-                .starts_with("cannot read /nonexistent/agent.toml: ")
+            read(missing, true).unwrap_err().to_string().starts_with("cannot read /nonexistent/agent.toml: ")
         );
     }
 

@@ -69,9 +69,8 @@ impl Couch {
         let wanted: HashSet<&str> = users.iter().copied().collect();
         let found = self
             .visit_security(Scope::Tenants, |object| {
-                let named: HashSet<&str> = security::members(object)
-                    .filter(|name| wanted.contains(name))
-                    .collect();
+                let named: HashSet<&str> =
+                    security::members(object).filter(|name| wanted.contains(name)).collect();
                 (!named.is_empty()).then(|| named.into_iter().map(str::to_owned).collect::<Vec<_>>())
             })
             .await?;
@@ -86,8 +85,7 @@ impl Couch {
 
     /// Takes a name out of every `_security`, so that a later user of that name inherits nothing.
     pub(super) async fn forget_everywhere(&self, user: &TenantUser) -> Result<(), CommandError> {
-        self.edit_where_mentioned(user, |object| security::forget(object, user.as_str()))
-            .await
+        self.edit_where_mentioned(user, |object| security::forget(object, user.as_str())).await
     }
 
     /// Puts the new name in place of the old one in every `_security`.
@@ -96,8 +94,7 @@ impl Couch {
         old: &TenantUser,
         new: &TenantUser,
     ) -> Result<(), CommandError> {
-        self.edit_where_mentioned(old, |object| security::rename(object, old.as_str(), new.as_str()))
-            .await
+        self.edit_where_mentioned(old, |object| security::rename(object, old.as_str(), new.as_str())).await
     }
 
     async fn edit_where_mentioned(
@@ -134,11 +131,9 @@ impl Couch {
         database: &TenantDatabase,
     ) -> Result<(), CommandError> {
         let names: Vec<&str> = users.iter().map(|user| user.as_str()).collect();
-        self.edit_security(&ListedDatabase::from(&**database), |object| {
-            security::grant(object, &names)
-        })
-        .await
-        .map_err(|error| missing_database(error, database))
+        self.edit_security(&ListedDatabase::from(&**database), |object| security::grant(object, &names))
+            .await
+            .map_err(|error| missing_database(error, database))
     }
 
     /// Nothing, or the first of the databases that isn't there.
@@ -180,10 +175,7 @@ impl Couch {
             }
             self.put(&resource, &object).await?;
         }
-        Err(CommandError::Overwritten(format!(
-            "_security of database {:?}",
-            database.as_str()
-        )))
+        Err(CommandError::Overwritten(format!("_security of database {:?}", database.as_str())))
     }
 
     /// Looks at every `_security` in scope once, with bounded concurrency, and keeps what `pick` makes of it,

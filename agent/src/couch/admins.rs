@@ -18,19 +18,12 @@ impl Couch {
             return Err(CommandError::RootPasswordEmpty);
         }
         let server = self.server().await?;
-        let hash = self
-            .hasher
-            .hash(password, server.version)
-            .await
-            .ok_or(CommandError::Stopping)?;
+        let hash = self.hasher.hash(password, server.version).await.ok_or(CommandError::Stopping)?;
         let resource = Resource::AdminHash(&server.config, ServerAdmin::Root);
         self.put(&resource, &Value::from(hash.admin_value())).await?;
 
         let login = Login::new(ServerAdmin::Root.as_str(), password);
-        let session = self
-            .client
-            .send(Some(&login), Method::GET, &Resource::Session, None)
-            .await;
+        let session = self.client.send(Some(&login), Method::GET, &Resource::Session, None).await;
         match session {
             Ok(_) => Ok(()),
             // Somebody tried wrong passwords as root; the new one holds all the same.
@@ -58,20 +51,14 @@ impl Couch {
         if !others {
             return Err(CommandError::LastAdmin);
         }
-        absent_is_none(
-            self.delete(&Resource::Admin(&server.config, ServerAdmin::Root))
-                .await,
-        )?;
+        absent_is_none(self.delete(&Resource::Admin(&server.config, ServerAdmin::Root)).await)?;
         Ok(())
     }
 
     /// Whether `root` is a server administrator.
     pub async fn is_root_enabled(&self) -> Result<bool, CommandError> {
         let server = self.server().await?;
-        let stored = absent_is_none(
-            self.get(&Resource::Admin(&server.config, ServerAdmin::Root))
-                .await,
-        )?;
+        let stored = absent_is_none(self.get(&Resource::Admin(&server.config, ServerAdmin::Root)).await)?;
         Ok(stored.is_some())
     }
 }

@@ -55,11 +55,7 @@ impl Login {
         let mut header =
             HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Basic unusable"));
         header.set_sensitive(true);
-        Self {
-            name: name.to_owned(),
-            header,
-            refused: AtomicBool::new(false),
-        }
+        Self { name: name.to_owned(), header, refused: AtomicBool::new(false) }
     }
 
     /// The account's name.
@@ -108,11 +104,7 @@ impl Client {
             .pool_max_idle_per_host(limits.connections)
             .tcp_nodelay(true)
             .build()?;
-        Ok(Self {
-            http,
-            origin: url.origin().ascii_serialization(),
-            limits,
-        })
+        Ok(Self { http, origin: url.origin().ascii_serialization(), limits })
     }
 
     /// How long to wait, and for how many connections.
@@ -131,9 +123,7 @@ impl Client {
         resource: &Resource<'_>,
         body: Option<&Value>,
     ) -> Result<Value, CouchError> {
-        let mut request = self
-            .http
-            .request(method, format!("{}{}", self.origin, resource.path()));
+        let mut request = self.http.request(method, format!("{}{}", self.origin, resource.path()));
         if let Some(login) = login {
             if login.was_refused() {
                 return Err(CouchError::LoginRefused);
@@ -150,21 +140,13 @@ impl Client {
         {
             login.refused.store(true, Ordering::Release);
         }
-        let bytes = response
-            .bytes()
-            .await
-            .map_err(|error| self.explain_break(&error))?;
-        let answer = if bytes.is_empty() {
-            Ok(Value::Null)
-        } else {
-            serde_json::from_slice(&bytes)
-        };
+        let bytes = response.bytes().await.map_err(|error| self.explain_break(&error))?;
+        let answer = if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes) };
         match (status.is_success(), answer) {
             (true, Ok(answer)) => Ok(answer),
-            (true, Err(_)) => Err(CouchError::Unexpected {
-                what: "a request",
-                problem: "the answer is not JSON".into(),
-            }),
+            (true, Err(_)) => {
+                Err(CouchError::Unexpected { what: "a request", problem: "the answer is not JSON".into() })
+            }
             (false, answer) => Err(CouchError::from_status(status, &answer.unwrap_or_default())),
         }
     }
@@ -172,35 +154,20 @@ impl Client {
     fn explain(&self, error: &reqwest::Error) -> CouchError {
         let origin = self.origin.clone();
         if error.is_connect() {
-            CouchError::Unreachable {
-                origin,
-                reason: innermost(error),
-            }
+            CouchError::Unreachable { origin, reason: innermost(error) }
         } else if error.is_timeout() {
-            CouchError::Timeout {
-                origin,
-                limit: self.limits.request,
-            }
+            CouchError::Timeout { origin, limit: self.limits.request }
         } else {
-            CouchError::BrokenOff {
-                origin,
-                reason: innermost(error),
-            }
+            CouchError::BrokenOff { origin, reason: innermost(error) }
         }
     }
 
     fn explain_break(&self, error: &reqwest::Error) -> CouchError {
         let origin = self.origin.clone();
         if error.is_timeout() {
-            CouchError::Timeout {
-                origin,
-                limit: self.limits.request,
-            }
+            CouchError::Timeout { origin, limit: self.limits.request }
         } else {
-            CouchError::BrokenOff {
-                origin,
-                reason: innermost(error),
-            }
+            CouchError::BrokenOff { origin, reason: innermost(error) }
         }
     }
 }
@@ -234,9 +201,6 @@ mod tests {
         assert_eq!(password(&login, "a"), password(&login, "a"));
         assert_eq!(password(&login, "a").len(), 32);
         assert_ne!(password(&login, "a"), password(&login, "b"));
-        assert_ne!(
-            password(&login, "a"),
-            password(&Login::new("os_admin", &Secret::new("other")), "a")
-        );
+        assert_ne!(password(&login, "a"), password(&Login::new("os_admin", &Secret::new("other")), "a"));
     }
 }

@@ -40,8 +40,7 @@ impl Couch {
 
     /// A fresh database is public on CouchDB 1.x and 2.x, and on 3.x with `default_security = everyone`.
     async fn close_new(&self, database: &TenantDatabase) -> Result<(), CommandError> {
-        self.edit_security(&ListedDatabase::from(&**database), security::close)
-            .await
+        self.edit_security(&ListedDatabase::from(&**database), security::close).await
     }
 
     /// Deletes a database with all that is in it.
@@ -86,16 +85,8 @@ impl Couch {
 
     /// Every database there is.
     pub(super) async fn all_databases(&self) -> Result<Vec<ListedDatabase>, CouchError> {
-        let answer = self
-            .get(&Resource::AllDatabases {
-                start: None,
-                limit: None,
-            })
-            .await?;
-        Ok(listed_names(&answer)?
-            .into_iter()
-            .map(ListedDatabase::new)
-            .collect())
+        let answer = self.get(&Resource::AllDatabases { start: None, limit: None }).await?;
+        Ok(listed_names(&answer)?.into_iter().map(ListedDatabase::new).collect())
     }
 
     /// At most `limit` names from `start` on, sorted, and whether nothing comes after them.
@@ -106,12 +97,7 @@ impl Couch {
         start: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<String>, bool), CouchError> {
-        let answer = self
-            .get(&Resource::AllDatabases {
-                start,
-                limit: Some(limit),
-            })
-            .await?;
+        let answer = self.get(&Resource::AllDatabases { start, limit: Some(limit) }).await?;
         let mut names = listed_names(&answer)?;
         let pages = self.server().await?.version.has_nodes();
         let is_last = !pages || names.len() != limit;
@@ -121,15 +107,9 @@ impl Couch {
 }
 
 fn listed_names(answer: &Value) -> Result<Vec<String>, CouchError> {
-    let odd = || CouchError::Unexpected {
-        what: "GET /_all_dbs",
-        problem: "not a list of names".into(),
-    };
+    let odd = || CouchError::Unexpected { what: "GET /_all_dbs", problem: "not a list of names".into() };
     let names = answer.as_array().ok_or_else(odd)?;
-    names
-        .iter()
-        .map(|name| name.as_str().map(str::to_owned).ok_or_else(odd))
-        .collect()
+    names.iter().map(|name| name.as_str().map(str::to_owned).ok_or_else(odd)).collect()
 }
 
 /// Cuts a list that may hold one item more than the page, and makes the marker from the page's last item.

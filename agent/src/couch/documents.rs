@@ -66,10 +66,7 @@ impl Couch {
     pub(super) async fn user_document(&self, user: &UserName) -> Result<UserDocument, CouchError> {
         match self.get(&Resource::User(user)).await {
             Ok(Value::Object(document)) => Ok(UserDocument::Present(document)),
-            Ok(_) => Err(CouchError::Unexpected {
-                what: "GET a user",
-                problem: "not an object".into(),
-            }),
+            Ok(_) => Err(CouchError::Unexpected { what: "GET a user", problem: "not an object".into() }),
             Err(CouchError::NotFound(reason)) if reason == "deleted" => Ok(UserDocument::Deleted),
             Err(CouchError::NotFound(reason)) if reason.starts_with("Database") || reason == "no_db_file" => {
                 Err(CouchError::NotFound(format!("the _users database ({reason})")))
@@ -84,23 +81,18 @@ impl Couch {
         &self,
         users: &[&TenantUser],
     ) -> Result<HashMap<TenantUser, UserDocument>, CouchError> {
-        let odd = |problem: &str| CouchError::Unexpected {
-            what: "POST _all_docs",
-            problem: problem.into(),
-        };
+        let odd = |problem: &str| CouchError::Unexpected { what: "POST _all_docs", problem: problem.into() };
         let keys: Vec<String> = users.iter().map(|user| user.document_id()).collect();
         let answer = self.post(&Resource::UsersByKey, &json!({ "keys": keys })).await?;
         let rows = answer["rows"].as_array().ok_or_else(|| odd("no rows"))?;
         if rows.len() != users.len() {
             return Err(odd("not one row for each key"));
         }
-        let documents = rows
-            .iter()
-            .map(|row| match (&row["doc"], &row["value"]["deleted"]) {
-                (Value::Object(document), _) => UserDocument::Present(document.clone()),
-                (_, Value::Bool(true)) => UserDocument::Deleted,
-                _ => UserDocument::Missing,
-            });
+        let documents = rows.iter().map(|row| match (&row["doc"], &row["value"]["deleted"]) {
+            (Value::Object(document), _) => UserDocument::Present(document.clone()),
+            (_, Value::Bool(true)) => UserDocument::Deleted,
+            _ => UserDocument::Missing,
+        });
         Ok(users.iter().map(|user| (*user).clone()).zip(documents).collect())
     }
 
@@ -111,12 +103,12 @@ impl Couch {
     ) -> Result<Vec<&'a TenantUser>, CommandError> {
         let docs: Vec<&Map<String, Value>> = documents.iter().map(|(_, document)| document).collect();
         let answer = self.post(&Resource::UsersBulk, &json!({ "docs": docs })).await?;
-        let results = answer
-            .as_array()
-            .filter(|results| results.len() == documents.len())
-            .ok_or_else(|| CouchError::Unexpected {
-                what: "POST _bulk_docs",
-                problem: "not one result for each document".into(),
+        let results =
+            answer.as_array().filter(|results| results.len() == documents.len()).ok_or_else(|| {
+                CouchError::Unexpected {
+                    what: "POST _bulk_docs",
+                    problem: "not one result for each document".into(),
+                }
             })?;
         let mut conflicts = Vec::new();
         for ((user, _), result) in documents.iter().zip(results) {
@@ -125,10 +117,7 @@ impl Couch {
                 Some("conflict") => conflicts.push(*user),
                 Some(error) => {
                     let reason = result["reason"].as_str().unwrap_or(error).to_owned();
-                    return Err(CommandError::UserRejected {
-                        user: (***user).clone(),
-                        reason,
-                    });
+                    return Err(CommandError::UserRejected { user: (***user).clone(), reason });
                 }
             }
         }
@@ -143,11 +132,7 @@ impl Couch {
             };
             let Some(rev) = document.get("_rev").and_then(Value::as_str) else {
                 let problem = "no `_rev`".into();
-                return Err(CouchError::Unexpected {
-                    what: "GET a user",
-                    problem,
-                }
-                .into());
+                return Err(CouchError::Unexpected { what: "GET a user", problem }.into());
             };
             match absent_is_none(self.delete(&Resource::UserRevision(user, rev)).await) {
                 Ok(_) => return Ok(()),

@@ -101,10 +101,7 @@ impl CouchError {
             409 => Self::Conflict,
             412 => Self::Exists,
             code if code >= 500 => Self::Server { status: code, reason },
-            code => Self::Unexpected {
-                what: "a request",
-                problem: format!("HTTP status {code}: {reason}"),
-            },
+            code => Self::Unexpected { what: "a request", problem: format!("HTTP status {code}: {reason}") },
         }
     }
 
@@ -145,10 +142,7 @@ impl CouchError {
 
     /// Whether the server's software may be another one when it is back.
     pub(super) fn is_outage(&self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable { .. } | Self::BrokenOff { .. } | Self::Timeout { .. }
-        )
+        matches!(self, Self::Unreachable { .. } | Self::BrokenOff { .. } | Self::Timeout { .. })
     }
 }
 
@@ -170,38 +164,18 @@ mod tests {
     #[test]
     fn statuses_become_kinds() {
         let cases = [
-            (
-                400,
-                json!({"error": "bad_request", "reason": "why"}),
-                "bad_request",
-            ),
+            (400, json!({"error": "bad_request", "reason": "why"}), "bad_request"),
             (
                 401,
                 json!({"error": "unauthorized", "reason": "Name or password is incorrect."}),
                 "login_refused",
             ),
-            (
-                403,
-                json!({"error": "forbidden", "reason": "Account is temporarily locked."}),
-                "locked_out",
-            ),
-            (
-                403,
-                json!({"error": "forbidden", "reason": "_security"}),
-                "forbidden",
-            ),
-            (
-                404,
-                json!({"error": "not_found", "reason": "missing"}),
-                "not_found",
-            ),
+            (403, json!({"error": "forbidden", "reason": "Account is temporarily locked."}), "locked_out"),
+            (403, json!({"error": "forbidden", "reason": "_security"}), "forbidden"),
+            (404, json!({"error": "not_found", "reason": "missing"}), "not_found"),
             (409, json!({}), "conflict"),
             (412, json!({"error": "file_exists"}), "exists"),
-            (
-                500,
-                json!({"error": "error", "reason": "no_majority"}),
-                "server_error",
-            ),
+            (500, json!({"error": "error", "reason": "no_majority"}), "server_error"),
             (503, Value::Null, "server_error"),
             (302, Value::Null, "unexpected"),
         ];
@@ -215,12 +189,6 @@ mod tests {
     fn a_refused_login_is_never_tried_again() {
         assert!(!CouchError::LoginRefused.is_transient());
         assert!(!CouchError::LockedOut.is_transient());
-        assert!(
-            CouchError::Server {
-                status: 503,
-                reason: String::new()
-            }
-            .is_transient()
-        );
+        assert!(CouchError::Server { status: 503, reason: String::new() }.is_transient());
     }
 }

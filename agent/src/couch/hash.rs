@@ -17,15 +17,8 @@ use super::version::ServerVersion;
 
 /// The fields of a user document that together are its password. All of them go when it changes: a field of an
 /// older scheme left behind (`simple` keeps `password_sha`) would be read with the new one.
-pub(super) const PASSWORD_FIELDS: [&str; 7] = [
-    "password",
-    "password_scheme",
-    "password_sha",
-    "pbkdf2_prf",
-    "iterations",
-    "salt",
-    "derived_key",
-];
+pub(super) const PASSWORD_FIELDS: [&str; 7] =
+    ["password", "password_scheme", "password_sha", "pbkdf2_prf", "iterations", "salt", "derived_key"];
 
 /// PBKDF2's pseudo-random function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,12 +64,7 @@ impl PasswordHash {
                 hex::encode(key)
             }
         };
-        Self {
-            prf,
-            iterations,
-            salt: salt.to_owned(),
-            derived_key,
-        }
+        Self { prf, iterations, salt: salt.to_owned(), derived_key }
     }
 
     /// Hashes on the calling thread with a salt of its own.
@@ -86,21 +74,13 @@ impl PasswordHash {
 
     /// Whether an `[admins]` entry is the hash of this password. An entry of another form is not.
     pub fn admin_value_fits(value: &str, password: &Secret) -> bool {
-        let (prf, rest) = match (
-            value.strip_prefix("-pbkdf2:sha256-"),
-            value.strip_prefix("-pbkdf2-"),
-        ) {
+        let (prf, rest) = match (value.strip_prefix("-pbkdf2:sha256-"), value.strip_prefix("-pbkdf2-")) {
             (Some(rest), _) => (Prf::Sha256, rest),
             (None, Some(rest)) => (Prf::Sha1, rest),
             (None, None) => return false,
         };
         let mut parts = rest.split(',');
-        match (
-            parts.next(),
-            parts.next(),
-            parts.next().and_then(|text| text.parse().ok()),
-            parts.next(),
-        ) {
+        match (parts.next(), parts.next(), parts.next().and_then(|text| text.parse().ok()), parts.next()) {
             (Some(_), Some(salt), Some(iterations), None) => {
                 Self::derive(password, prf, iterations, salt).admin_value() == value
             }
@@ -144,10 +124,7 @@ impl Hasher {
     /// A hasher that uses every core.
     pub fn new(iterations: Iterations) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self {
-            cores: Arc::new(Semaphore::new(cores)),
-            iterations,
-        }
+        Self { cores: Arc::new(Semaphore::new(cores)), iterations }
     }
 
     /// The function and rounds for a server.
@@ -229,20 +206,10 @@ mod tests {
     #[tokio::test]
     async fn the_server_decides_the_function() {
         let hasher = Hasher::new(Iterations { sha256: 2, sha1: 3 });
-        let old = hasher
-            .hash(&Secret::new("pw"), ServerVersion { major: 3, minor: 3 })
-            .await;
-        assert_eq!(
-            old.as_ref().map(|hash| (hash.prf, hash.iterations)),
-            Some((Prf::Sha1, 3))
-        );
-        let new = hasher
-            .hash(&Secret::new("pw"), ServerVersion { major: 3, minor: 4 })
-            .await;
-        assert_eq!(
-            new.as_ref().map(|hash| (hash.prf, hash.iterations)),
-            Some((Prf::Sha256, 2))
-        );
+        let old = hasher.hash(&Secret::new("pw"), ServerVersion { major: 3, minor: 3 }).await;
+        assert_eq!(old.as_ref().map(|hash| (hash.prf, hash.iterations)), Some((Prf::Sha1, 3)));
+        let new = hasher.hash(&Secret::new("pw"), ServerVersion { major: 3, minor: 4 }).await;
+        assert_eq!(new.as_ref().map(|hash| (hash.prf, hash.iterations)), Some((Prf::Sha256, 2)));
         assert_ne!(old.map(|hash| hash.salt), new.map(|hash| hash.salt));
     }
 }

@@ -16,9 +16,7 @@ pub(super) struct KeyedLocks<K: Eq + Hash + Clone> {
 
 impl<K: Eq + Hash + Clone> Default for KeyedLocks<K> {
     fn default() -> Self {
-        Self {
-            locks: Mutex::default(),
-        }
+        Self { locks: Mutex::default() }
     }
 }
 

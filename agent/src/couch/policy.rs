@@ -54,11 +54,7 @@ impl Policy {
     /// Lets several database names through; a name given twice counts once.
     pub fn databases(&self, names: Vec<DatabaseName>) -> Result<Vec<TenantDatabase>, CommandError> {
         let mut seen = HashSet::new();
-        names
-            .into_iter()
-            .filter(|name| seen.insert(name.clone()))
-            .map(|name| self.database(name))
-            .collect()
+        names.into_iter().filter(|name| seen.insert(name.clone())).map(|name| self.database(name)).collect()
     }
 
     pub(super) fn hides_user(&self, name: &str) -> bool {
@@ -98,10 +94,7 @@ mod tests {
         for name in ["os_admin", "root", "backup"] {
             assert!(policy.user(name.parse().unwrap()).is_err(), "{name}");
         }
-        assert!(
-            policy.user("Root".parse().unwrap()).is_ok(),
-            "CouchDB's names are case-sensitive"
-        );
+        assert!(policy.user("Root".parse().unwrap()).is_ok(), "CouchDB's names are case-sensitive");
         assert!(policy.database("internal".parse().unwrap()).is_err());
         assert!(policy.hides_database("_users"));
         let names = ["a", "b", "a"].map(|name| name.parse().unwrap()).to_vec();

@@ -8,11 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use trove_couchdb_protocol::{DatabaseName, UserName};
 
 /// Everything but RFC 3986's unreserved characters.
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The first id after all user documents: `;` follows `:` in CouchDB's order of `_all_docs` (raw bytes).
 const USERS_END: &str = "org.couchdb.user;";
@@ -185,11 +181,7 @@ fn all_databases(start: Option<&str>, limit: Option<usize>) -> String {
     let start = start.map(|name| format!("start_key={}", json_key(name)));
     let limit = limit.map(|count| format!("limit={count}"));
     let query: Vec<String> = start.into_iter().chain(limit).collect();
-    if query.is_empty() {
-        "/_all_dbs".to_owned()
-    } else {
-        format!("/_all_dbs?{}", query.join("&"))
-    }
+    if query.is_empty() { "/_all_dbs".to_owned() } else { format!("/_all_dbs?{}", query.join("&")) }
 }
 
 fn encode(text: &str) -> String {
@@ -222,30 +214,15 @@ mod tests {
 
     #[test]
     fn query_keys_are_json_and_encoded() {
-        let path = Resource::UserIds {
-            start: "a\"&limit=0",
-            limit: 3,
-        }
-        .path();
+        let path = Resource::UserIds { start: "a\"&limit=0", limit: 3 }.path();
         assert_eq!(
             path,
             "/_users/_all_docs?startkey=%22org.couchdb.user%3Aa%5C%22%26limit%3D0%22\
              &endkey=%22org.couchdb.user%3B%22&inclusive_end=false&limit=3"
         );
+        assert_eq!(Resource::AllDatabases { start: None, limit: None }.path(), "/_all_dbs");
         assert_eq!(
-            Resource::AllDatabases {
-                start: None,
-                limit: None
-            }
-            .path(),
-            "/_all_dbs"
-        );
-        assert_eq!(
-            Resource::AllDatabases {
-                start: Some("b"),
-                limit: Some(2)
-            }
-            .path(),
+            Resource::AllDatabases { start: Some("b"), limit: Some(2) }.path(),
             "/_all_dbs?start_key=%22b%22&limit=2"
         );
     }

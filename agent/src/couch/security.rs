@@ -24,9 +24,7 @@ pub fn members(security: &Value) -> impl Iterator<Item = &str> {
 
 /// Whether a name stands in `members.names` or `admins.names`.
 pub fn mentions(security: &Value, user: &str) -> bool {
-    members(security)
-        .chain(names(security, "admins"))
-        .any(|name| name == user)
+    members(security).chain(names(security, "admins")).any(|name| name == user)
 }
 
 /// Whether everybody, logged in or not, may read and write.
@@ -79,9 +77,7 @@ pub fn rename(security: &mut Value, old: &str, new: &str) -> Result<bool, Malfor
             if already {
                 list.retain(|name| name != old);
             } else {
-                list.iter_mut()
-                    .filter(|name| *name == old)
-                    .for_each(|name| *name = Value::from(new));
+                list.iter_mut().filter(|name| *name == old).for_each(|name| *name = Value::from(new));
             }
             changed = true;
         }
@@ -104,30 +100,16 @@ pub fn close(security: &mut Value) -> Result<bool, Malformed> {
 /// CouchDB 1.0 wrote `readers`; every version still honours it where `members` is absent.
 fn member_key(security: &Value) -> &'static str {
     let has = |key: &str| security.get(key).is_some();
-    if !has("members") && has("readers") {
-        "readers"
-    } else {
-        "members"
-    }
+    if !has("members") && has("readers") { "readers" } else { "members" }
 }
 
 fn names<'a>(security: &'a Value, key: &str) -> impl Iterator<Item = &'a str> {
-    security[key]["names"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
+    security[key]["names"].as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
 fn section<'a>(security: &'a mut Value, key: &str) -> Result<&'a mut Map<String, Value>, Malformed> {
-    let object = security
-        .as_object_mut()
-        .ok_or_else(|| Malformed("_security".into()))?;
-    object
-        .entry(key)
-        .or_insert_with(|| json!({}))
-        .as_object_mut()
-        .ok_or_else(|| Malformed(key.into()))
+    let object = security.as_object_mut().ok_or_else(|| Malformed("_security".into()))?;
+    object.entry(key).or_insert_with(|| json!({})).as_object_mut().ok_or_else(|| Malformed(key.into()))
 }
 
 fn list<'a>(
@@ -136,9 +118,7 @@ fn list<'a>(
     key: &str,
 ) -> Result<&'a mut Vec<Value>, Malformed> {
     let entry = section.entry(key).or_insert_with(|| json!([]));
-    entry
-        .as_array_mut()
-        .ok_or_else(|| Malformed(format!("{section_key}.{key}")))
+    entry.as_array_mut().ok_or_else(|| Malformed(format!("{section_key}.{key}")))
 }
 
 #[cfg(test)]

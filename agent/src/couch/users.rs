@@ -90,10 +90,7 @@ impl Couch {
             .into_iter()
             .map(|(database, users)| async move { self.add_members(&users, &database).await }.boxed())
             .collect();
-        stream::iter(grants)
-            .buffer_unordered(self.client.limits().connections)
-            .try_collect()
-            .await
+        stream::iter(grants).buffer_unordered(self.client.limits().connections).try_collect().await
     }
 
     /// Deletes a user, after taking it out of every `_security`.
@@ -118,10 +115,7 @@ impl Couch {
         }
         let mut access = self.access_of(&[user.as_str()]).await?;
         let databases = access.remove(user.as_str()).unwrap_or_default();
-        Ok(Some(UserModel {
-            name: user.as_str().to_owned(),
-            databases,
-        }))
+        Ok(Some(UserModel { name: user.as_str().to_owned(), databases }))
     }
 
     /// One page of users with their databases, and the marker of the next one (`name@%`).
@@ -132,15 +126,10 @@ impl Couch {
         };
         let names = self.user_names(&start, page.include_marker, page.limit).await?;
         let (names, next) = cut_page(names, page.limit, |name| format!("{name}@%"));
-        let mut access = self
-            .access_of(&names.iter().map(String::as_str).collect::<Vec<_>>())
-            .await?;
+        let mut access = self.access_of(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
         let users = names
             .into_iter()
-            .map(|name| UserModel {
-                databases: access.remove(&name).unwrap_or_default(),
-                name,
-            })
+            .map(|name| UserModel { databases: access.remove(&name).unwrap_or_default(), name })
             .collect();
         Ok((users, next))
     }
@@ -246,11 +235,7 @@ impl Couch {
         let server = self.server().await?.version;
         // The hasher itself keeps to one per core.
         let hashes = try_join_all(passwords.into_iter().map(|(user, password)| async move {
-            let hash = self
-                .hasher
-                .hash(password, server)
-                .await
-                .ok_or(CommandError::Stopping)?;
+            let hash = self.hasher.hash(password, server).await.ok_or(CommandError::Stopping)?;
             Ok::<_, CommandError>((user, hash))
         }));
         Ok(hashes.await?.into_iter().collect())
@@ -258,17 +243,12 @@ impl Couch {
 }
 
 fn user_ids(answer: &Value) -> Result<Vec<String>, CouchError> {
-    let odd = |problem: &str| CouchError::Unexpected {
-        what: "GET _all_docs",
-        problem: problem.to_owned(),
-    };
+    let odd = |problem: &str| CouchError::Unexpected { what: "GET _all_docs", problem: problem.to_owned() };
     let rows = answer["rows"].as_array().ok_or_else(|| odd("no rows"))?;
     rows.iter()
         .map(|row| {
             let id = row["id"].as_str().ok_or_else(|| odd("a row without an id"))?;
-            id.strip_prefix(USER_ID_PREFIX)
-                .map(str::to_owned)
-                .ok_or_else(|| odd("not a user's id"))
+            id.strip_prefix(USER_ID_PREFIX).map(str::to_owned).ok_or_else(|| odd("not a user's id"))
         })
         .collect()
 }

@@ -31,10 +31,7 @@ impl ServerVersion {
 
     /// Reads the answer of `GET /`.
     pub fn from_welcome(body: serde_json::Value) -> Result<Self, CouchError> {
-        let odd = |problem: String| CouchError::Unexpected {
-            what: "GET /",
-            problem,
-        };
+        let odd = |problem: String| CouchError::Unexpected { what: "GET /", problem };
         let welcome: Welcome =
             serde_json::from_value(body).map_err(|_| odd("not a CouchDB welcome".into()))?;
         if welcome.couchdb.is_none() {
@@ -67,11 +64,7 @@ impl ServerVersion {
 
     /// The section where `require_valid_user` takes effect (`chttpd` answers the clustered port of 2.x and 3.x).
     pub fn require_valid_user_section(self) -> &'static str {
-        if self.has_nodes() {
-            "chttpd"
-        } else {
-            "couch_httpd_auth"
-        }
+        if self.has_nodes() { "chttpd" } else { "couch_httpd_auth" }
     }
 }
 
@@ -93,29 +86,14 @@ pub async fn config_root(
         return Ok(ConfigRoot::Global);
     }
     let local = ConfigRoot::Node("_local".to_owned());
-    if absent_is_none(
-        client
-            .send(login, Method::GET, &Resource::Admins(&local), None)
-            .await,
-    )?
-    .is_some()
-    {
+    if absent_is_none(client.send(login, Method::GET, &Resource::Admins(&local), None).await)?.is_some() {
         return Ok(local);
     }
     // A 404 is also the answer where no `[admins]` section exists; then `_membership` names the same node.
-    let membership = client
-        .send(login, Method::GET, &Resource::Membership, None)
-        .await?;
-    match membership["all_nodes"]
-        .as_array()
-        .and_then(|nodes| nodes.first())
-        .and_then(|node| node.as_str())
-    {
+    let membership = client.send(login, Method::GET, &Resource::Membership, None).await?;
+    match membership["all_nodes"].as_array().and_then(|nodes| nodes.first()).and_then(|node| node.as_str()) {
         Some(name) => Ok(ConfigRoot::Node(name.to_owned())),
-        None => Err(CouchError::Unexpected {
-            what: "GET /_membership",
-            problem: "it names no node".into(),
-        }),
+        None => Err(CouchError::Unexpected { what: "GET /_membership", problem: "it names no node".into() }),
     }
 }
 

@@ -38,10 +38,7 @@ impl Footprint {
     /// Whether two commands must keep their order: one writes what the other reads or writes.
     pub(super) fn conflicts_with(&self, other: &Self) -> bool {
         let writes_into = |writer: &Self, scopes: &[Scope]| {
-            writer
-                .writes
-                .iter()
-                .any(|write| scopes.iter().any(|scope| write.overlaps(scope)))
+            writer.writes.iter().any(|write| scopes.iter().any(|scope| write.overlaps(scope)))
         };
         writes_into(self, &other.writes) || writes_into(self, &other.reads) || writes_into(other, &self.reads)
     }
@@ -64,19 +61,15 @@ impl Footprint {
             Command::ChangePasswords { users } => {
                 Self::writing(users.iter().map(|change| user(&change.user)))
             }
-            Command::UpdateAttributes {
-                user: name, rename, ..
-            } => Self::writing([user(name)].into_iter().chain(rename.iter().map(user))),
-            Command::GrantAccess {
-                user: name,
-                databases,
-                ..
-            } => Self::writing([user(name)].into_iter().chain(databases.iter().map(database))),
-            Command::RevokeAccess {
-                user: name,
-                database: from,
-                ..
-            } => Self::writing([user(name), database(from)]),
+            Command::UpdateAttributes { user: name, rename, .. } => {
+                Self::writing([user(name)].into_iter().chain(rename.iter().map(user)))
+            }
+            Command::GrantAccess { user: name, databases, .. } => {
+                Self::writing([user(name)].into_iter().chain(databases.iter().map(database)))
+            }
+            Command::RevokeAccess { user: name, database: from, .. } => {
+                Self::writing([user(name), database(from)])
+            }
             Command::CreateDatabase { databases } => Self::writing(databases.iter().map(database)),
             Command::DeleteDatabase { database: name } => Self::writing([database(name)]),
             Command::EnableRoot | Command::EnableRootWithPassword { .. } | Command::DisableRoot => {
@@ -92,17 +85,11 @@ impl Footprint {
     }
 
     fn writing(scopes: impl IntoIterator<Item = Scope>) -> Self {
-        Self {
-            reads: Vec::new(),
-            writes: scopes.into_iter().collect(),
-        }
+        Self { reads: Vec::new(), writes: scopes.into_iter().collect() }
     }
 
     fn reading(scopes: impl IntoIterator<Item = Scope>) -> Self {
-        Self {
-            reads: scopes.into_iter().collect(),
-            writes: Vec::new(),
-        }
+        Self { reads: scopes.into_iter().collect(), writes: Vec::new() }
     }
 }
 
@@ -120,10 +107,7 @@ mod tests {
     }
 
     fn grant(user: &str, database: &str) -> Footprint {
-        footprint(
-            "grant_access",
-            json!({"username": user, "hostname": "%", "databases": [database]}),
-        )
+        footprint("grant_access", json!({"username": user, "hostname": "%", "databases": [database]}))
     }
 
     #[test]
@@ -138,15 +122,9 @@ mod tests {
 
     #[test]
     fn a_read_waits_for_what_it_would_show() {
-        let users = footprint(
-            "list_users",
-            json!({"limit": 20, "marker": null, "include_marker": false}),
-        );
+        let users = footprint("list_users", json!({"limit": 20, "marker": null, "include_marker": false}));
         let al = footprint("get_user", json!({"username": "al", "hostname": "%"}));
-        let create = footprint(
-            "create_user",
-            json!({"users": [{"_name": "al", "_password": "x"}]}),
-        );
+        let create = footprint("create_user", json!({"users": [{"_name": "al", "_password": "x"}]}));
         let database = footprint("create_database", json!({"databases": [{"_name": "a"}]}));
         for read in [&users, &al] {
             assert!(read.conflicts_with(&create) && create.conflicts_with(read));

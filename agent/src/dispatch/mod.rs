@@ -69,12 +69,7 @@ impl Dispatcher {
     /// At most `max_concurrent` commands run side by side; none starts once `stopping` is cancelled.
     pub fn new(handlers: Handlers, max_concurrent: usize, stopping: CancellationToken) -> Self {
         let permits = Arc::new(Semaphore::new(max_concurrent.max(1)));
-        Self {
-            handlers,
-            turns: turn::Turns::default(),
-            permits,
-            stopping,
-        }
+        Self { handlers, turns: turn::Turns::default(), permits, stopping }
     }
 
     /// Takes a command's place in the order. Call it in the order of arrival.
@@ -115,12 +110,7 @@ impl Dispatcher {
             }
             if again == job.redelivered {
                 let reason = Failure::from(error).message;
-                warn!(
-                    method = job.command.name(),
-                    id = job.id,
-                    reason,
-                    "A command waits for CouchDB."
-                );
+                warn!(method = job.command.name(), id = job.id, reason, "A command waits for CouchDB.");
             }
             again = true;
             wait = (wait * 2).min(LONGEST_WAIT);
@@ -133,21 +123,14 @@ impl Dispatcher {
 
     /// An error only for what may go better in a moment.
     async fn run_once(&self, job: &Job, again: bool) -> Result<Outcome, HandlerError> {
-        let run = self
-            .handlers
-            .run(&job.command, Run { id: &job.id, again })
-            .boxed();
+        let run = self.handlers.run(&job.command, Run { id: &job.id, again }).boxed();
         match AssertUnwindSafe(run).catch_unwind().await {
             Ok(Ok(value)) => Ok(Outcome::Success(value)),
             Ok(Err(error)) if error.is_transient() => Err(error),
             Ok(Err(error)) => Ok(Outcome::Failure(error.into())),
             // The panic's text may quote anything; the hook has logged where it was.
             Err(_panic) => {
-                error!(
-                    method = job.command.name(),
-                    id = job.id,
-                    "A command ended in a panic."
-                );
+                error!(method = job.command.name(), id = job.id, "A command ended in a panic.");
                 let text = format!("the guest agent failed on {}; see its log", job.command.name());
                 Ok(Outcome::Failure(Failure::new("InternalError", text)))
             }

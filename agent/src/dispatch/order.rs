@@ -41,14 +41,7 @@ impl Order {
                 waits_for += 1;
             }
         }
-        self.entries.insert(
-            place,
-            Entry {
-                footprint,
-                waits_for,
-                awaited_by: Vec::new(),
-            },
-        );
+        self.entries.insert(place, Entry { footprint, waits_for, awaited_by: Vec::new() });
         (place, waits_for == 0)
     }
 
@@ -163,9 +156,7 @@ mod tests {
     #[test]
     fn one_that_gives_up_holds_nobody_back() {
         let write = || {
-            let Value::Object(args) = json!({"user": {"_name": "al"}}) else {
-                unreachable!()
-            };
+            let Value::Object(args) = json!({"user": {"_name": "al"}}) else { unreachable!() };
             Footprint::of(&Command::decode("delete_user", &args).unwrap())
         };
         let mut order = Order::default();

@@ -43,11 +43,7 @@ impl Turns {
             queue.waiting.insert(place, call);
             called
         });
-        Turn {
-            queue: Arc::clone(&self.queue),
-            place,
-            called,
-        }
+        Turn { queue: Arc::clone(&self.queue), place, called }
     }
 }
 
@@ -89,9 +85,7 @@ mod tests {
     use super::*;
 
     fn take(turns: &Turns) -> Turn {
-        let Value::Object(args) = json!({"user": {"_name": "al"}}) else {
-            unreachable!()
-        };
+        let Value::Object(args) = json!({"user": {"_name": "al"}}) else { unreachable!() };
         turns.take(Footprint::of(&Command::decode("delete_user", &args).unwrap()))
     }
 

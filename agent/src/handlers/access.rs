@@ -12,9 +12,7 @@ pub(super) async fn grant(
 ) -> Result<Value, CommandError> {
     let policy = couch.policy();
     let user = policy.user(user.clone())?;
-    couch
-        .grant_access(&user, &policy.databases(databases.to_vec())?)
-        .await?;
+    couch.grant_access(&user, &policy.databases(databases.to_vec())?).await?;
     Ok(Value::Null)
 }
 
@@ -24,16 +22,11 @@ pub(super) async fn revoke(
     database: &DatabaseName,
 ) -> Result<Value, CommandError> {
     let policy = couch.policy();
-    couch
-        .revoke_access(&policy.user(user.clone())?, &policy.database(database.clone())?)
-        .await?;
+    couch.revoke_access(&policy.user(user.clone())?, &policy.database(database.clone())?).await?;
     Ok(Value::Null)
 }
 
 pub(super) async fn list(couch: &Couch, user: &UserName) -> Result<Value, CommandError> {
     let names = couch.list_access(&couch.policy().user(user.clone())?).await?;
-    Ok(names
-        .into_iter()
-        .map(|name| DatabaseModel { name }.to_value())
-        .collect())
+    Ok(names.into_iter().map(|name| DatabaseModel { name }.to_value()).collect())
 }

@@ -15,12 +15,7 @@ pub(super) async fn create(
     run: Run<'_>,
 ) -> Result<Value, CommandError> {
     let databases = couch.policy().databases(databases.to_vec())?;
-    couch
-        .create_databases(&CreateDatabases {
-            databases,
-            rerun: run.again,
-        })
-        .await?;
+    couch.create_databases(&CreateDatabases { databases, rerun: run.again }).await?;
     Ok(Value::Null)
 }
 
@@ -29,17 +24,12 @@ pub(super) async fn delete(
     database: &DatabaseName,
     run: Run<'_>,
 ) -> Result<Value, CommandError> {
-    couch
-        .delete_database(&couch.policy().database(database.clone())?, run.again)
-        .await?;
+    couch.delete_database(&couch.policy().database(database.clone())?, run.again).await?;
     Ok(Value::Null)
 }
 
 pub(super) async fn list(couch: &Couch, page: &Page) -> Result<Value, CommandError> {
     let (names, next) = couch.list_databases(page).await?;
-    let databases: Vec<Value> = names
-        .into_iter()
-        .map(|name| DatabaseModel { name }.to_value())
-        .collect();
+    let databases: Vec<Value> = names.into_iter().map(|name| DatabaseModel { name }.to_value()).collect();
     Ok(json!([databases, next]))
 }

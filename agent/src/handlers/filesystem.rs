@@ -15,10 +15,9 @@ pub(super) async fn stats(data_dir: &Path) -> Result<Value, CommandError> {
     let usage = tokio::task::spawn_blocking(move || system::usage_of(&path)).await;
     match usage {
         Ok(Ok(usage)) => Ok(to_value(usage)),
-        Ok(Err(error)) => Err(CommandError::Filesystem {
-            path: data_dir.display().to_string(),
-            reason: error.to_string(),
-        }),
+        Ok(Err(error)) => {
+            Err(CommandError::Filesystem { path: data_dir.display().to_string(), reason: error.to_string() })
+        }
         Err(_) => Err(CommandError::Stopping),
     }
 }
@@ -61,12 +60,8 @@ mod tests {
 
     #[test]
     fn totals_are_floats() {
-        let usage = Usage {
-            block_size: 4096,
-            total_blocks: 524_288,
-            free_blocks: 262_144,
-            available_blocks: 7,
-        };
+        let usage =
+            Usage { block_size: 4096, total_blocks: 524_288, free_blocks: 262_144, available_blocks: 7 };
         assert_eq!(
             to_value(usage),
             json!({"block_size": 4096, "total_blocks": 524_288, "free_blocks": 262_144, "avail_blocks": 7,

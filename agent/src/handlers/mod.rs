@@ -58,13 +58,7 @@ impl Handlers {
             Command::GetUser { user, .. } => users::get(couch, user).await,
             Command::ListUsers(page) => users::list(couch, page).await,
             Command::ChangePasswords { users } => users::change_passwords(couch, users).await,
-            Command::UpdateAttributes {
-                user,
-                rename,
-                password,
-                new_host,
-                ..
-            } => {
+            Command::UpdateAttributes { user, rename, password, new_host, .. } => {
                 let host = new_host.as_ref();
                 users::update_attributes(couch, user, rename.as_ref(), password.as_ref(), host, run).await
             }
@@ -95,10 +89,9 @@ impl HandlerError {
 impl From<HandlerError> for Failure {
     fn from(error: HandlerError) -> Self {
         match error {
-            HandlerError::Unsupported(method) => Self::new(
-                "NotSupported",
-                format!("the CouchDB guest agent does not support {method}"),
-            ),
+            HandlerError::Unsupported(method) => {
+                Self::new("NotSupported", format!("the CouchDB guest agent does not support {method}"))
+            }
             HandlerError::Command(error) => Self::new(error.class(), error.to_string()),
         }
     }

@@ -19,11 +19,7 @@ pub(super) async fn create(couch: &Couch, users: &[NewUser], run: Run<'_>) -> Re
         let Some(password) = new.password.clone() else {
             return Err(CommandError::PasswordMissing(new.name.clone()));
         };
-        accounts.push(NewAccount {
-            user,
-            password,
-            databases: policy.databases(new.databases.clone())?,
-        });
+        accounts.push(NewAccount { user, password, databases: policy.databases(new.databases.clone())? });
     }
     couch.create_users(&accounts, run.id).await?;
     Ok(Value::Null)
@@ -42,10 +38,7 @@ pub(super) async fn get(couch: &Couch, user: &UserName) -> Result<Value, Command
 
 pub(super) async fn list(couch: &Couch, page: &Page) -> Result<Value, CommandError> {
     let (users, next) = couch.list_users(page).await?;
-    let users: Vec<Value> = users
-        .iter()
-        .map(trove_couchdb_protocol::trove::UserModel::to_value)
-        .collect();
+    let users: Vec<Value> = users.iter().map(trove_couchdb_protocol::trove::UserModel::to_value).collect();
     Ok(json!([users, next]))
 }
 
@@ -78,9 +71,7 @@ pub(super) async fn update_attributes(
     let current = policy.user(user.clone())?;
     match (rename.filter(|name| *name != user), password) {
         (Some(name), password) => {
-            couch
-                .rename_user(&current, &policy.user(name.clone())?, password, run.id)
-                .await?;
+            couch.rename_user(&current, &policy.user(name.clone())?, password, run.id).await?;
         }
         (None, Some(password)) => couch.change_passwords(&[(current, password.clone())]).await?,
         (None, None) => {}

@@ -88,10 +88,7 @@ impl Heartbeat {
         if let Err(error) = stored {
             warn!(%error, "The time of the heartbeat can't be kept in the state directory.");
         }
-        let cast = ConductorCast::Heartbeat {
-            sent: value,
-            status: Some(status),
-        };
+        let cast = ConductorCast::Heartbeat { sent: value, status: Some(status) };
         match self.outbox.try_send(cast) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => debug!("The broker is slow; a heartbeat is left out."),

@@ -57,10 +57,7 @@ impl Notify {
 
     /// The agent is on its way out.
     pub fn stopping() {
-        tell(&[
-            NotifyState::Stopping,
-            NotifyState::Status("Finishing what is under way."),
-        ]);
+        tell(&[NotifyState::Stopping, NotifyState::Status("Finishing what is under way.")]);
     }
 }
 

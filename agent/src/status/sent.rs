@@ -28,21 +28,14 @@ impl Sent {
     /// Goes on from what the state directory holds. A file that can't be read counts as none.
     pub(super) fn load(state_dir: &Path) -> Self {
         let path = state_dir.join(FILE_NAME);
-        let stored = std::fs::read_to_string(&path)
-            .ok()
-            .and_then(|text| text.trim().parse::<f64>().ok());
-        Self {
-            path,
-            last: stored.filter(|value| value.is_finite()).unwrap_or(0.0),
-        }
+        let stored = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<f64>().ok());
+        Self { path, last: stored.filter(|value| value.is_finite()).unwrap_or(0.0) }
     }
 
     /// The next value, in Unix seconds, and whether the disk has it. Without the disk the value still holds for
     /// this life of the agent.
     pub(super) fn next(&mut self, now: SystemTime) -> (f64, io::Result<()>) {
-        let clock = now
-            .duration_since(UNIX_EPOCH)
-            .map_or(0.0, |since| since.as_secs_f64());
+        let clock = now.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
         self.last = clock.max(self.last + LEAST_STEP);
         let text = format!("{:.6}\n", self.last);
         (self.last, system::replace(&self.path, text.as_bytes(), 0o644))
@@ -68,14 +61,8 @@ mod tests {
         let mut restarted = Sent::load(directory.path());
         let (third, _) = restarted.next(at(1_500_000_000));
         let (fourth, _) = restarted.next(at(1_800_000_009));
-        assert!(
-            first < second && second < third && third < fourth,
-            "{first} {second} {third} {fourth}"
-        );
-        assert!(
-            (fourth - 1_800_000_009.0).abs() < 1e-6,
-            "the clock is followed again"
-        );
+        assert!(first < second && second < third && third < fourth, "{first} {second} {third} {fourth}");
+        assert!((fourth - 1_800_000_009.0).abs() < 1e-6, "the clock is followed again");
     }
 
     #[test]

@@ -33,10 +33,7 @@ impl Pen {
     /// A cast to the conductor.
     pub(super) fn conductor_cast(&self, cast: &ConductorCast, context: &Context) -> Publication {
         let body = cast.encode(&self.guest_id, context, self.cipher.as_ref());
-        Publication {
-            to: Destination::Conductor,
-            body,
-        }
+        Publication { to: Destination::Conductor, body }
     }
 }
 
@@ -57,20 +54,14 @@ impl Responder {
     pub(super) fn beat(&self) -> Option<Publication> {
         let reply = self.reply.as_ref()?;
         let body = encode_call_monitor_beat(reply, &new_id());
-        Some(Publication {
-            to: Destination::Reply(reply.reply_queue.clone()),
-            body,
-        })
+        Some(Publication { to: Destination::Reply(reply.reply_queue.clone()), body })
     }
 
     /// All that is to be published, in order. Publishing it twice is harmless: the `_unique_id` stays.
     pub(super) fn answer(self, outcome: &Outcome, pen: &Pen) -> Vec<Publication> {
         if let Some(reply) = self.reply {
             let body = encode_reply(&reply, &new_id(), outcome, pen.cipher.as_ref());
-            return vec![Publication {
-                to: Destination::Reply(reply.reply_queue),
-                body,
-            }];
+            return vec![Publication { to: Destination::Reply(reply.reply_queue), body }];
         }
         // After a call the API ends the notification itself (trove/common/notification.py, EndNotification).
         let Some(notification) = self.context.notification().cloned() else {

@@ -73,21 +73,13 @@ pub(super) async fn connect(
 fn uri(settings: &BrokerSettings, host: &Host) -> AMQPUri {
     // oslo's default when the URL names nobody is RabbitMQ's guest account.
     let username = host.user.clone().unwrap_or_else(|| "guest".to_owned());
-    let password = host
-        .password
-        .as_ref()
-        .map_or("guest", |password| password.expose())
-        .to_owned();
+    let password = host.password.as_ref().map_or("guest", |password| password.expose()).to_owned();
     let mechanism = match settings.login_method {
         LoginMethod::Amqplain => SASLMechanism::AMQPlain,
         LoginMethod::Plain => SASLMechanism::Plain,
     };
     AMQPUri {
-        scheme: if settings.tls.is_some() {
-            AMQPScheme::AMQPS
-        } else {
-            AMQPScheme::AMQP
-        },
+        scheme: if settings.tls.is_some() { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
         authority: AMQPAuthority {
             userinfo: AMQPUserInfo { username, password },
             host: host.host.clone(),
@@ -121,10 +113,7 @@ async fn tls_config(tls: &TlsSettings) -> Result<OwnedTLSConfig, ConnectError> {
 async fn read(path: &std::path::Path) -> Result<String, ConnectError> {
     fs::read_to_string(path)
         .await
-        .map_err(|source| ConnectError::TlsFile {
-            path: path.display().to_string(),
-            source,
-        })
+        .map_err(|source| ConnectError::TlsFile { path: path.display().to_string(), source })
 }
 
 /// How long to wait before the next round over the hosts.
@@ -138,11 +127,7 @@ pub(super) struct Backoff {
 impl Backoff {
     /// From `shortest`, doubled each time, up to `longest`.
     pub(super) fn new(shortest: Duration, longest: Duration) -> Self {
-        Self {
-            shortest,
-            longest: longest.max(shortest),
-            next: shortest,
-        }
+        Self { shortest, longest: longest.max(shortest), next: shortest }
     }
 
     /// The wait, between none and all of the present length: after a broker restart a whole fleet comes back,
@@ -168,11 +153,7 @@ mod tests {
         let (shortest, longest) = (Duration::from_millis(100), Duration::from_secs(1));
         let mut backoff = Backoff::new(shortest, longest);
         let waits: Vec<Duration> = (0..50).map(|_| backoff.wait()).collect();
-        assert!(
-            waits
-                .iter()
-                .all(|wait| *wait <= longest && *wait >= shortest / 10)
-        );
+        assert!(waits.iter().all(|wait| *wait <= longest && *wait >= shortest / 10));
         assert!(waits.iter().any(|wait| *wait > longest / 2));
         backoff.reset();
         assert!(backoff.wait() <= shortest);

@@ -86,17 +86,12 @@ impl Intake {
         match accept(request, id, &delivery) {
             Ok(accepted) => {
                 let turn = self.dispatcher.enqueue(&accepted.job.command);
-                let run = Running {
-                    dispatcher: Arc::clone(&self.dispatcher),
-                    pen: Arc::clone(&self.pen),
-                };
-                self.tasks
-                    .spawn(run.to_the_end(accepted, turn, ticket, delivery, publisher));
+                let run = Running { dispatcher: Arc::clone(&self.dispatcher), pen: Arc::clone(&self.pen) };
+                self.tasks.spawn(run.to_the_end(accepted, turn, ticket, delivery, publisher));
             }
             Err((responder, failure)) => {
                 let answer = ticket.finish(responder.answer(&Outcome::Failure(failure), &self.pen));
-                self.tasks
-                    .spawn(async move { deliver(&answer, &delivery, &publisher).await });
+                self.tasks.spawn(async move { deliver(&answer, &delivery, &publisher).await });
             }
         }
     }
@@ -107,10 +102,7 @@ fn accept(request: Request, id: String, delivery: &Delivery) -> Result<Accepted,
     let responder = Responder::new(request.reply, request.context);
     let method = request.method;
     if !version::SERVED.accepts(&request.version) || request.namespace.is_some() {
-        return Err((
-            responder,
-            Failure::unsupported_version(&request.version.to_string(), &method),
-        ));
+        return Err((responder, Failure::unsupported_version(&request.version.to_string(), &method)));
     }
     let command = match Command::decode(&method, &request.args) {
         Ok(command) => command,
@@ -123,30 +115,17 @@ fn accept(request: Request, id: String, delivery: &Delivery) -> Result<Accepted,
         command,
         id,
         redelivered: delivery.redelivered,
-        patience: if is_call {
-            call_patience(delivery)
-        } else {
-            CAST_PATIENCE
-        },
+        patience: if is_call { call_patience(delivery) } else { CAST_PATIENCE },
     };
     // oslo.messaging beats twice in the time after which the caller gives up (rpc/server.py, _process_incoming).
-    let beat = request
-        .timeout
-        .filter(|seconds| is_call && *seconds >= 2)
-        .map(Duration::from_secs);
-    Ok(Accepted {
-        job,
-        responder,
-        beat: beat.map(|timeout| timeout / 2),
-    })
+    let beat = request.timeout.filter(|seconds| is_call && *seconds >= 2).map(Duration::from_secs);
+    Ok(Accepted { job, responder, beat: beat.map(|timeout| timeout / 2) })
 }
 
 /// At most half of what the caller waits, which stands in the message's time to live (ms).
 fn call_patience(delivery: &Delivery) -> Duration {
     let expiration = delivery.properties.expiration().as_ref();
-    let waits = expiration
-        .and_then(|text| text.as_str().parse().ok())
-        .map(Duration::from_millis);
+    let waits = expiration.and_then(|text| text.as_str().parse().ok()).map(Duration::from_millis);
     waits.map_or(CALL_PATIENCE, |waits| CALL_PATIENCE.min(waits / 2))
 }
 
@@ -254,13 +233,7 @@ async fn acknowledge(delivery: &Delivery) {
 }
 
 async fn hand_back(delivery: &Delivery) {
-    if let Err(error) = delivery
-        .nack(BasicNackOptions {
-            requeue: true,
-            multiple: false,
-        })
-        .await
-    {
+    if let Err(error) = delivery.nack(BasicNackOptions { requeue: true, multiple: false }).await {
         debug!(%error, "A command could not be handed back; the broker requeues it by itself.");
     }
 }

@@ -65,14 +65,8 @@ pub(super) struct Repeat {
 impl Seen {
     /// Remembers the last `keep` finished ids.
     pub(super) fn new(keep: usize) -> Self {
-        let inner = Inner {
-            by_id: HashMap::new(),
-            finished: VecDeque::new(),
-            keep,
-        };
-        Self {
-            inner: Arc::new(Mutex::new(inner)),
-        }
+        let inner = Inner { by_id: HashMap::new(), finished: VecDeque::new(), keep };
+        Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
     /// Notes an arrival.
@@ -83,11 +77,7 @@ impl Seen {
         }
         let (state, receiver) = watch::channel(State::Running);
         inner.by_id.insert(id.to_owned(), receiver);
-        Sighting::First(Ticket {
-            seen: self.clone(),
-            id: id.to_owned(),
-            state,
-        })
+        Sighting::First(Ticket { seen: self.clone(), id: id.to_owned(), state })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -124,10 +114,7 @@ impl Drop for Ticket {
 impl Repeat {
     /// Waits until the first run is over; `None` if it did not run to its end.
     pub(super) async fn answer(mut self) -> Option<Answer> {
-        let state = self
-            .state
-            .wait_for(|state| !matches!(state, State::Running))
-            .await;
+        let state = self.state.wait_for(|state| !matches!(state, State::Running)).await;
         match state.as_deref() {
             Ok(State::Done(answer)) => Some(Arc::clone(answer)),
             _ => None,

@@ -93,14 +93,7 @@ impl Transport {
             tasks: TaskTracker::new(),
         };
         let names = Arc::new(Names::new(&settings.guest.id, &settings.broker));
-        Self {
-            settings,
-            names,
-            intake,
-            outbox,
-            link,
-            stopping,
-        }
+        Self { settings, names, intake, outbox, link, stopping }
     }
 
     /// Serves until told to stop; returns when nothing is under way any more.
@@ -156,35 +149,20 @@ impl Transport {
         let broker = &self.settings.broker;
         topology::declare(&connection, &self.names, broker).await?;
         let replies = topology::confirming_channel(&connection).await?;
-        let publisher = Publisher::new(
-            replies,
-            Arc::clone(&self.names),
-            broker.missing_consumer_retry_timeout,
-        );
+        let publisher =
+            Publisher::new(replies, Arc::clone(&self.names), broker.missing_consumer_retry_timeout);
         let channel = connection.create_channel().await?;
-        channel
-            .basic_qos(broker.prefetch, BasicQosOptions::default())
-            .await?;
+        channel.basic_qos(broker.prefetch, BasicQosOptions::default()).await?;
         let mut consumers = SelectAll::new();
         let mut tags = Vec::new();
         for (number, queue) in self.names.queues(broker).into_iter().enumerate() {
             let tag = (number + 1).to_string();
             let (name, tag_name) = (topology::short(queue)?, topology::short(&tag)?);
             let options = BasicConsumeOptions::default();
-            consumers.push(
-                channel
-                    .basic_consume(name, tag_name, options, FieldTable::default())
-                    .await?,
-            );
+            consumers.push(channel.basic_consume(name, tag_name, options, FieldTable::default()).await?);
             tags.push(tag);
         }
-        Ok(Session {
-            connection,
-            channel,
-            tags,
-            consumers,
-            publisher,
-        })
+        Ok(Session { connection, channel, tags, consumers, publisher })
     }
 
     async fn serve(&mut self, mut session: Session) -> End {
@@ -219,10 +197,7 @@ impl Transport {
     async fn stop(&self, session: Session) {
         for tag in &session.tags {
             if let Ok(tag) = topology::short(tag)
-                && let Err(error) = session
-                    .channel
-                    .basic_cancel(tag, BasicCancelOptions::default())
-                    .await
+                && let Err(error) = session.channel.basic_cancel(tag, BasicCancelOptions::default()).await
             {
                 warn!(%error, "A consumer could not be cancelled.");
             }
@@ -245,10 +220,7 @@ async fn lost(session: Session, reason: String) -> End {
 /// Closes politely, but doesn't wait for a broker that is gone.
 async fn close(connection: &Connection, why: &'static str) {
     const PATIENCE: Duration = Duration::from_secs(2);
-    if !matches!(
-        time::timeout(PATIENCE, connection.close(200, why.into())).await,
-        Ok(Ok(()))
-    ) {
+    if !matches!(time::timeout(PATIENCE, connection.close(200, why.into())).await, Ok(Ok(()))) {
         info!("The connection to the broker was gone before it was closed.");
     }
 }

@@ -53,13 +53,7 @@ impl Publisher {
     /// Publishes on `channel`, which must be in confirm mode.
     pub(super) fn new(channel: Channel, names: Arc<Names>, missing_consumer: Duration) -> Self {
         let returned = Arc::new(Semaphore::new(RETURNED_AT_ONCE));
-        Self {
-            channel,
-            names,
-            returned,
-            missing_consumer,
-            broken: CancellationToken::new(),
-        }
+        Self { channel, names, returned, missing_consumer, broken: CancellationToken::new() }
     }
 
     /// Returns when nothing can be published any more.
@@ -74,10 +68,7 @@ impl Publisher {
             Destination::Conductor => (self.names.exchange.as_str(), self.names.conductor.as_str(), false),
         };
         loop {
-            match self
-                .send(exchange, routing_key, mandatory, &publication.body)
-                .await?
-            {
+            match self.send(exchange, routing_key, mandatory, &publication.body).await? {
                 Confirmation::Nack(_) => {
                     warn!("The broker could not take a message; it is offered again.");
                     time::sleep(NACK_RETRY).await;
@@ -99,16 +90,10 @@ impl Publisher {
         body: &[u8],
     ) -> Result<Confirmation, PublishError> {
         let name = |text: &str| ShortString::try_new(text.to_owned()).map_err(|_| PublishError::QueueName);
-        let options = BasicPublishOptions {
-            mandatory,
-            ..BasicPublishOptions::default()
-        };
+        let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
         let (exchange, routing_key) = (name(exchange)?, name(routing_key)?);
         let sent = async {
-            self.channel
-                .basic_publish(exchange, routing_key, options, body, properties())
-                .await?
-                .await
+            self.channel.basic_publish(exchange, routing_key, options, body, properties()).await?.await
         };
         sent.await.map_err(|error| {
             self.broken.cancel();

@@ -54,10 +54,7 @@ impl Names {
     /// The queues to consume.
     pub(super) fn queues(&self, settings: &BrokerSettings) -> Vec<&str> {
         let fanout = (!settings.stream_fanout).then_some(self.fanout_queue.as_str());
-        [self.topic.as_str(), self.server.as_str()]
-            .into_iter()
-            .chain(fanout)
-            .collect()
+        [self.topic.as_str(), self.server.as_str()].into_iter().chain(fanout).collect()
     }
 }
 
@@ -73,28 +70,18 @@ pub(super) async fn declare(
         auto_delete: settings.auto_delete,
         ..ExchangeDeclareOptions::default()
     };
-    let queue = QueueDeclareOptions {
-        durable,
-        auto_delete: settings.auto_delete,
-        ..QueueDeclareOptions::default()
-    };
+    let queue =
+        QueueDeclareOptions { durable, auto_delete: settings.auto_delete, ..QueueDeclareOptions::default() };
     let fanout_exchange = ExchangeDeclareOptions {
         durable: settings.transient_quorum_queue,
         auto_delete: true,
         ..ExchangeDeclareOptions::default()
     };
-    let fanout_queue = QueueDeclareOptions {
-        durable: settings.transient_quorum_queue,
-        ..QueueDeclareOptions::default()
-    };
+    let fanout_queue =
+        QueueDeclareOptions { durable: settings.transient_quorum_queue, ..QueueDeclareOptions::default() };
 
-    let mut declarer = Declarer {
-        connection,
-        channel: connection.create_channel().await?,
-    };
-    declarer
-        .exchange(&names.exchange, &ExchangeKind::Topic, exchange)
-        .await?;
+    let mut declarer = Declarer { connection, channel: connection.create_channel().await? };
+    declarer.exchange(&names.exchange, &ExchangeKind::Topic, exchange).await?;
     for name in [&names.topic, &names.server] {
         declarer.queue(name, queue, guest_arguments(settings)).await?;
         declarer.bind(name, &names.exchange, name).await?;
@@ -103,15 +90,9 @@ pub(super) async fn declare(
     if settings.stream_fanout {
         return declarer.channel.close(200, "declared".into()).await;
     }
-    declarer
-        .exchange(&names.fanout, &ExchangeKind::Fanout, fanout_exchange)
-        .await?;
-    declarer
-        .queue(&names.fanout_queue, fanout_queue, fanout_arguments(settings))
-        .await?;
-    declarer
-        .bind(&names.fanout_queue, &names.fanout, &names.topic)
-        .await?;
+    declarer.exchange(&names.fanout, &ExchangeKind::Fanout, fanout_exchange).await?;
+    declarer.queue(&names.fanout_queue, fanout_queue, fanout_arguments(settings)).await?;
+    declarer.bind(&names.fanout_queue, &names.fanout, &names.topic).await?;
     declarer.channel.close(200, "declared".into()).await
 }
 
@@ -179,29 +160,16 @@ impl Declarer<'_> {
         wanted: QueueDeclareOptions,
         arguments: FieldTable,
     ) -> Result<(), lapin::Error> {
-        let flipped = QueueDeclareOptions {
-            durable: !wanted.durable,
-            ..wanted
-        };
-        let passive = QueueDeclareOptions {
-            passive: true,
-            ..wanted
-        };
+        let flipped = QueueDeclareOptions { durable: !wanted.durable, ..wanted };
+        let passive = QueueDeclareOptions { passive: true, ..wanted };
         for options in [wanted, flipped] {
-            match self
-                .channel
-                .queue_declare(short(name)?, options, arguments.clone())
-                .await
-            {
+            match self.channel.queue_declare(short(name)?, options, arguments.clone()).await {
                 Ok(_) => return Ok(()),
                 Err(error) if is_mismatch(&error) => self.reopen(name).await?,
                 Err(error) => return Err(error),
             }
         }
-        self.channel
-            .queue_declare(short(name)?, passive, FieldTable::default())
-            .await
-            .map(drop)
+        self.channel.queue_declare(short(name)?, passive, FieldTable::default()).await.map(drop)
     }
 
     async fn exchange(
@@ -210,40 +178,25 @@ impl Declarer<'_> {
         kind: &ExchangeKind,
         wanted: ExchangeDeclareOptions,
     ) -> Result<(), lapin::Error> {
-        let flipped = ExchangeDeclareOptions {
-            durable: !wanted.durable,
-            ..wanted
-        };
-        let passive = ExchangeDeclareOptions {
-            passive: true,
-            ..wanted
-        };
+        let flipped = ExchangeDeclareOptions { durable: !wanted.durable, ..wanted };
+        let passive = ExchangeDeclareOptions { passive: true, ..wanted };
         for options in [wanted, flipped] {
             let declared =
-                self.channel
-                    .exchange_declare(short(name)?, kind.clone(), options, FieldTable::default());
+                self.channel.exchange_declare(short(name)?, kind.clone(), options, FieldTable::default());
             match declared.await {
                 Ok(()) => return Ok(()),
                 Err(error) if is_mismatch(&error) => self.reopen(name).await?,
                 Err(error) => return Err(error),
             }
         }
-        self.channel
-            .exchange_declare(short(name)?, kind.clone(), passive, FieldTable::default())
-            .await
+        self.channel.exchange_declare(short(name)?, kind.clone(), passive, FieldTable::default()).await
     }
 
     async fn bind(&self, queue: &str, exchange: &str, routing_key: &str) -> Result<(), lapin::Error> {
         let options = QueueBindOptions::default();
         let arguments = FieldTable::default();
         self.channel
-            .queue_bind(
-                short(queue)?,
-                short(exchange)?,
-                short(routing_key)?,
-                options,
-                arguments,
-            )
+            .queue_bind(short(queue)?, short(exchange)?, short(routing_key)?, options, arguments)
             .await
     }
 

@@ -6,15 +6,11 @@ use proptest::prelude::*;
 use super::*;
 
 fn database_rule(name: &str) -> NameRule {
-    DatabaseName::try_from(name)
-        .expect_err("the name must be refused")
-        .rule()
+    DatabaseName::try_from(name).expect_err("the name must be refused").rule()
 }
 
 fn user_rule(name: &str) -> NameRule {
-    UserName::try_from(name)
-        .expect_err("the name must be refused")
-        .rule()
+    UserName::try_from(name).expect_err("the name must be refused").rule()
 }
 
 #[test]
@@ -22,18 +18,9 @@ fn ordinary_names_are_accepted() {
     for name in ["a", "db1", "a/b/c", "a_$()+-/b", &"a".repeat(MAX_DATABASE_NAME)] {
         assert_eq!(DatabaseName::try_from(name).unwrap().as_str(), name);
     }
-    for name in [
-        "alice",
-        "a b",
-        " padded ",
-        "Zoë",
-        "o'brien",
-        "a/b",
-        "a@b",
-        "..",
-        "a_b",
-        &"u".repeat(MAX_USER_NAME),
-    ] {
+    for name in
+        ["alice", "a b", " padded ", "Zoë", "o'brien", "a/b", "a@b", "..", "a_b", &"u".repeat(MAX_USER_NAME)]
+    {
         assert_eq!(UserName::try_from(name).unwrap().as_str(), name);
     }
 }
@@ -41,10 +28,7 @@ fn ordinary_names_are_accepted() {
 #[test]
 fn every_rule_for_databases_has_its_own_message() {
     assert_eq!(database_rule(""), NameRule::Empty);
-    assert_eq!(
-        database_rule(&"a".repeat(MAX_DATABASE_NAME + 1)),
-        NameRule::TooLong(238)
-    );
+    assert_eq!(database_rule(&"a".repeat(MAX_DATABASE_NAME + 1)), NameRule::TooLong(238));
     assert_eq!(database_rule("_users"), NameRule::SystemDatabase);
     assert_eq!(database_rule("a.couch"), NameRule::Dot);
     assert_eq!(database_rule("1a"), NameRule::FirstLetter);
@@ -79,19 +63,13 @@ fn messages_name_the_rule_and_quote_the_name_on_one_line() {
     let hostile = format!("a\r\n\u{1b}[31m\"{}", "x".repeat(400));
     let text = UserName::try_from(hostile).unwrap_err().to_string();
     assert!(!text.contains(char::is_control), "{text}");
-    assert!(
-        text.contains(r#""a\r\n\u{1b}[31m\"xxx"#) && text.contains("xx…\""),
-        "{text}"
-    );
+    assert!(text.contains(r#""a\r\n\u{1b}[31m\"xxx"#) && text.contains("xx…\""), "{text}");
     assert!(text.len() < 200, "{text}");
 }
 
 #[test]
 fn a_name_is_one_segment_of_a_url() {
-    assert_eq!(
-        DatabaseName::try_from("a/b+c$(d)-e_f").unwrap().percent_encoded(),
-        "a%2Fb%2Bc%24%28d%29-e_f"
-    );
+    assert_eq!(DatabaseName::try_from("a/b+c$(d)-e_f").unwrap().percent_encoded(), "a%2Fb%2Bc%24%28d%29-e_f");
     let user = UserName::try_from("Zoë/.. ?").unwrap();
     assert_eq!(user.percent_encoded(), "Zo%C3%AB%2F..%20%3F");
     assert_eq!(user.document_id(), "org.couchdb.user:Zoë/.. ?");

@@ -7,10 +7,7 @@ use super::*;
 use crate::secret::Secret;
 
 fn caller() -> ReplyAddress {
-    ReplyAddress {
-        msg_id: "m".into(),
-        reply_queue: "reply_1".into(),
-    }
+    ReplyAddress { msg_id: "m".into(), reply_queue: "reply_1".into() }
 }
 
 fn message(body: &[u8]) -> Value {
@@ -29,10 +26,7 @@ fn a_failure_is_text_that_trove_shows_as_it_is() {
     let failure = Failure::new("UserNotFound", "there is no user \"alice\"");
     let body = encode_reply(&caller(), "u", &Outcome::Failure(failure), None);
     let message = message(&body);
-    assert_eq!(
-        (&message["result"], &message["ending"]),
-        (&Value::Null, &json!(true))
-    );
+    assert_eq!((&message["result"], &message["ending"]), (&Value::Null, &json!(true)));
     let inner: Value = serde_json::from_str(message["failure"].as_str().unwrap()).unwrap();
     let expected = json!({
         "class": "UserNotFound", "module": "trove_couchdb.error", "message": "there is no user \"alice\"",
@@ -46,18 +40,12 @@ fn oslos_own_failures_have_oslos_words() {
     let version = Failure::unsupported_version("9.0", "rpc_ping");
     assert_eq!(version.class, "UnsupportedVersion");
     assert_eq!(version.module, "oslo_messaging.rpc.dispatcher");
-    assert_eq!(
-        version.message,
-        "Endpoint does not support RPC version 9.0. Attempted method: rpc_ping"
-    );
+    assert_eq!(version.message, "Endpoint does not support RPC version 9.0. Attempted method: rpc_ping");
     assert_eq!(version.args, [json!(version.message)]);
     let method = Failure::from(&DecodeError::UnknownMethod("fly".into()));
     assert_eq!(method, Failure::no_such_method("fly"));
     assert_eq!(method.message, "Endpoint does not support RPC method fly");
-    assert_eq!(
-        Failure::from(&DecodeError::missing("users")).message,
-        "`users` is missing or null"
-    );
+    assert_eq!(Failure::from(&DecodeError::missing("users")).message, "`users` is missing or null");
 }
 
 #[test]
@@ -66,10 +54,7 @@ fn with_a_key_results_are_encrypted_and_failures_are_not() {
     for result in [json!(null), json!({"_password": "hunter2"})] {
         let body = encode_reply(&caller(), "u", &Outcome::Success(result.clone()), Some(&cipher));
         assert!(!String::from_utf8(body.clone()).unwrap().contains("hunter2"));
-        assert_eq!(
-            decode_reply(&body, Some(&cipher)).unwrap().outcome,
-            Outcome::Success(result)
-        );
+        assert_eq!(decode_reply(&body, Some(&cipher)).unwrap().outcome, Outcome::Success(result));
         let stranger = Cipher::new(&Secret::new("other"));
         assert_eq!(decode_reply(&body, Some(&stranger)).unwrap_err().kind(), "cipher");
     }
@@ -85,10 +70,7 @@ fn a_beat_ends_nothing_and_is_never_encrypted() {
     let cipher = Cipher::new(&Secret::new("k"));
     for cipher in [None, Some(&cipher)] {
         let beat = decode_reply(&body, cipher).unwrap();
-        assert_eq!(
-            (beat.ending, beat.outcome),
-            (false, Outcome::Success(Value::Null))
-        );
+        assert_eq!((beat.ending, beat.outcome), (false, Outcome::Success(Value::Null)));
     }
 }
 
@@ -102,13 +84,7 @@ fn a_reply_in_clear_is_refused_by_a_caller_with_a_key() {
 #[test]
 fn ids_are_thirty_two_digits_and_differ() {
     let id = new_id();
-    assert!(
-        id.len() == 32
-            && id
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)),
-        "{id}"
-    );
+    assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)), "{id}");
     assert_ne!(id, new_id());
 }
 

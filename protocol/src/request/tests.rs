@@ -16,10 +16,7 @@ fn call(changes: Value) -> Vec<u8> {
         "method": "get_user", "args": {"username": "alice", "hostname": "%"}, "version": "1.0",
         "_msg_id": "m", "_reply_q": "reply_1", "_timeout": null, "_unique_id": "u", "_context_user": "bob",
     });
-    message
-        .as_object_mut()
-        .unwrap()
-        .extend(changes.as_object().unwrap().clone());
+    message.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     envelope::encode(&message)
 }
 
@@ -32,10 +29,7 @@ fn refusal(changes: Value) -> Undecodable {
 }
 
 fn address() -> ReplyAddress {
-    ReplyAddress {
-        msg_id: "m".into(),
-        reply_queue: "reply_1".into(),
-    }
+    ReplyAddress { msg_id: "m".into(), reply_queue: "reply_1".into() }
 }
 
 #[test]
@@ -50,16 +44,10 @@ fn what_may_be_left_out_has_oslos_defaults() {
     let request = decode(json!({"args": null, "version": null, "_unique_id": null}));
     assert!(request.args.is_empty());
     assert_eq!(request.version, RpcVersion { major: 1, minor: 0 });
-    assert_eq!(
-        (request.unique_id, request.namespace, request.timeout),
-        (None, None, None)
-    );
+    assert_eq!((request.unique_id, request.namespace, request.timeout), (None, None, None));
     let request =
         decode(json!({"namespace": "n", "_timeout": 4, "version": "9.0", "_extra": [1], "new": {}}));
-    assert_eq!(
-        (request.namespace.as_deref(), request.timeout),
-        (Some("n"), Some(4))
-    );
+    assert_eq!((request.namespace.as_deref(), request.timeout), (Some("n"), Some(4)));
     assert_eq!(request.version, RpcVersion { major: 9, minor: 0 });
 }
 
@@ -70,31 +58,15 @@ fn every_wrong_type_is_named_and_still_answered() {
         ("method", json!(null), "`method` is missing or null"),
         ("args", json!([1]), "`args` must be an object"),
         ("version", json!(1.0), "`version` must be text"),
-        (
-            "version",
-            json!("x"),
-            "RPC version x is not supported, this guest serves 1.0 to 1.3",
-        ),
+        ("version", json!("x"), "RPC version x is not supported, this guest serves 1.0 to 1.3"),
         ("namespace", json!({}), "`namespace` must be text"),
-        (
-            "_timeout",
-            json!("4"),
-            "`_timeout` must be a whole number of seconds",
-        ),
-        (
-            "_timeout",
-            json!(-1),
-            "`_timeout` must be a whole number of seconds",
-        ),
+        ("_timeout", json!("4"), "`_timeout` must be a whole number of seconds"),
+        ("_timeout", json!(-1), "`_timeout` must be a whole number of seconds"),
     ];
     for (key, value, message) in wrong {
         let refused = refusal(json!({ key: value }));
         assert_eq!(refused.error.to_string(), message);
-        assert_eq!(
-            (refused.reply, refused.unique_id),
-            (Some(address()), Some("u".into())),
-            "{message}"
-        );
+        assert_eq!((refused.reply, refused.unique_id), (Some(address()), Some("u".into())), "{message}");
     }
     assert_eq!(refusal(json!({"_unique_id": 5})).reply, Some(address()));
 }
@@ -102,28 +74,16 @@ fn every_wrong_type_is_named_and_still_answered() {
 #[test]
 fn a_call_whose_address_is_broken_cannot_be_answered() {
     let refused = refusal(json!({"_msg_id": 5}));
-    assert_eq!(
-        (refused.to_string().as_str(), refused.reply),
-        ("`_msg_id` must be text", None)
-    );
+    assert_eq!((refused.to_string().as_str(), refused.reply), ("`_msg_id` must be text", None));
     let refused = refusal(json!({"_reply_q": null}));
-    assert_eq!(
-        (refused.to_string().as_str(), refused.reply),
-        ("`_reply_q` is missing or null", None)
-    );
+    assert_eq!((refused.to_string().as_str(), refused.reply), ("`_reply_q` is missing or null", None));
 }
 
 #[test]
 fn an_oversized_call_is_answered_up_to_sixteen_times_the_limit() {
     let body = call(json!({"args": {"users": "x".repeat(5_000)}}));
     let refused = Request::decode(&body, None, 1_000).unwrap_err();
-    assert_eq!(
-        refused.error,
-        DecodeError::TooLarge {
-            size: body.len(),
-            limit: 1_000
-        }
-    );
+    assert_eq!(refused.error, DecodeError::TooLarge { size: body.len(), limit: 1_000 });
     assert_eq!(refused.reply, Some(address()));
     assert_eq!(Request::decode(&body, None, 100).unwrap_err().reply, None);
 }
@@ -134,33 +94,17 @@ fn with_a_key_everything_must_be_encrypted_with_it() {
     let stranger = Cipher::new(&Secret::new("other"));
     let context = cipher.encrypt(&json!({"user": "bob"}));
     let sealed = |args: Value| {
-        Request::decode(
-            &call(json!({"args": args, "_context_context": context})),
-            Some(&cipher),
-            LIMIT,
-        )
+        Request::decode(&call(json!({"args": args, "_context_context": context})), Some(&cipher), LIMIT)
     };
     let request = sealed(json!({"username": cipher.encrypt(&json!("alice"))})).unwrap();
     assert_eq!(request.args["username"], "alice");
     assert_eq!(request.context.user(), Some("bob"));
 
     let refusals = [
-        (
-            json!("alice"),
-            "`a` is not an encrypted value: it must be base64 of whole AES blocks",
-        ),
-        (
-            json!(null),
-            "`a` must be encrypted, as this guest has an instance_rpc_encr_key",
-        ),
-        (
-            json!({"x": 1}),
-            "`a` must be encrypted, as this guest has an instance_rpc_encr_key",
-        ),
-        (
-            json!(stranger.encrypt(&json!(1))),
-            "`a` does not decrypt with this guest's instance_rpc_encr_key",
-        ),
+        (json!("alice"), "`a` is not an encrypted value: it must be base64 of whole AES blocks"),
+        (json!(null), "`a` must be encrypted, as this guest has an instance_rpc_encr_key"),
+        (json!({"x": 1}), "`a` must be encrypted, as this guest has an instance_rpc_encr_key"),
+        (json!(stranger.encrypt(&json!(1))), "`a` does not decrypt with this guest's instance_rpc_encr_key"),
     ];
     for (value, message) in refusals {
         let refused = sealed(json!({ "a": value })).unwrap_err();
@@ -175,36 +119,24 @@ fn with_a_key_everything_must_be_encrypted_with_it() {
 fn debug_shows_names_of_arguments_only() {
     let request = decode(json!({"args": {"password": "hunter2"}, "_context_auth_token": "hunter2"}));
     let text = format!("{request:?}");
-    assert!(
-        text.contains("\"password\"") && !text.contains("hunter2"),
-        "{text}"
-    );
+    assert!(text.contains("\"password\"") && !text.contains("hunter2"), "{text}");
 }
 
 #[test]
 fn hostile_json_is_an_error_that_is_answered() {
-    for rest in [
-        r#""\ud800""#.to_owned(),
-        "1e999".to_owned(),
-        format!("{}{}", "[".repeat(500), "]".repeat(500)),
-    ] {
+    for rest in
+        [r#""\ud800""#.to_owned(), "1e999".to_owned(), format!("{}{}", "[".repeat(500), "]".repeat(500))]
+    {
         let message =
             format!(r#"{{"method": "a", "args": {{"a": {rest}}}, "_msg_id": "m", "_reply_q": "reply_1"}}"#);
         let body = json!({"oslo.version": "2.0", "oslo.message": message}).to_string();
         let refused = Request::decode(body.as_bytes(), None, LIMIT).unwrap_err();
-        assert_eq!(
-            (refused.error.kind(), refused.reply),
-            ("not_json", Some(address())),
-            "{rest:.20}"
-        );
+        assert_eq!((refused.error.kind(), refused.reply), ("not_json", Some(address())), "{rest:.20}");
     }
     let twice = r#"{"method": "a", "method": "b", "args": {"\u0000": "\u0000"}}"#;
     let body = json!({"oslo.version": "2.0", "oslo.message": twice}).to_string();
     let request = Request::decode(body.as_bytes(), None, LIMIT).unwrap();
-    assert_eq!(
-        (request.method.as_str(), &request.args["\0"]),
-        ("b", &json!("\0"))
-    );
+    assert_eq!((request.method.as_str(), &request.args["\0"]), ("b", &json!("\0")));
 }
 
 proptest! {

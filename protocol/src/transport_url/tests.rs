@@ -24,10 +24,7 @@ fn one_host_with_everything() {
     assert_eq!(url.scheme, "rabbit");
     assert_eq!(url.hosts, [host("10.0.0.5", 5673, Some(("stack", "pw")))]);
     assert_eq!(url.vhost, "trove");
-    assert_eq!(
-        url.query,
-        [("heartbeat".into(), "30".into()), ("a b".into(), "c d".into())]
-    );
+    assert_eq!(url.query, [("heartbeat".into(), "30".into()), ("a b".into(), "c d".into())]);
 }
 
 #[test]
@@ -49,15 +46,9 @@ fn credentials_and_virtual_host_are_percent_decoded() {
     assert_eq!(url.hosts, [host("h", 5672, Some(("us@er", "p,/:@#é")))]);
     assert_eq!(url.vhost, "my/vhost");
     // A user may hold one bare `@`, a password may hold colons; a broken encoding stays as it is.
-    assert_eq!(
-        parse("rabbit://u@realm:p:q%zz@h").hosts,
-        [host("h", 5672, Some(("u@realm", "p:q%zz")))]
-    );
+    assert_eq!(parse("rabbit://u@realm:p:q%zz@h").hosts, [host("h", 5672, Some(("u@realm", "p:q%zz")))]);
     let without = &parse("rabbit://only@h").hosts[0];
-    assert_eq!(
-        (without.user.as_deref(), &without.password),
-        (Some("only"), &None)
-    );
+    assert_eq!((without.user.as_deref(), &without.password), (Some("only"), &None));
 }
 
 #[test]
@@ -77,12 +68,7 @@ fn a_slash_or_nothing_is_the_default_virtual_host() {
 
 #[test]
 fn tls_is_asked_for_by_scheme_or_query() {
-    for text in [
-        "rabbits://h",
-        "amqps://h",
-        "rabbit://h?ssl=True",
-        "rabbit://h?ssl=1",
-    ] {
+    for text in ["rabbits://h", "amqps://h", "rabbit://h?ssl=True", "rabbit://h?ssl=1"] {
         assert!(parse(text).is_tls(), "{text}");
     }
     for text in ["rabbit://h", "amqp://h", "kombu+amqp://h", "rabbit://h?ssl=False"] {

@@ -11,11 +11,7 @@ use crate::{
 pub(super) fn grant(args: &Fields<'_>) -> Result<Command, DecodeError> {
     let (user, host) = user_and_host(args)?;
     let databases = args.required("databases")?.list_of(Field::database_name)?;
-    Ok(Command::GrantAccess {
-        user,
-        host,
-        databases,
-    })
+    Ok(Command::GrantAccess { user, host, databases })
 }
 
 pub(super) fn revoke(args: &Fields<'_>) -> Result<Command, DecodeError> {

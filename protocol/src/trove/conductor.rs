@@ -96,21 +96,14 @@ impl ConductorCast {
                 put("sent", json!(sent));
                 put(
                     "payload",
-                    status.map_or_else(
-                        || json!({}),
-                        |status| json!({ "service_status": status.as_str() }),
-                    ),
+                    status.map_or_else(|| json!({}), |status| json!({ "service_status": status.as_str() })),
                 );
             }
             Self::NotifyEnd { notification } => {
                 put("serialized_notification", notification.clone().into());
                 put("notification_args", json!({}));
             }
-            Self::NotifyExcInfo {
-                notification,
-                message,
-                exception,
-            } => {
+            Self::NotifyExcInfo { notification, message, exception } => {
                 put("serialized_notification", notification.clone().into());
                 put("message", message.as_str().into());
                 put("exception", exception.as_slice().into());
@@ -118,11 +111,7 @@ impl ConductorCast {
             Self::ReportRoot => {
                 put("instance_id", instance_id.into());
             }
-            Self::UpdateBackup {
-                backup_id,
-                sent,
-                changes,
-            } => {
+            Self::UpdateBackup { backup_id, sent, changes } => {
                 put("instance_id", instance_id.into());
                 put("backup_id", backup_id.as_str().into());
                 put("sent", json!(sent));
@@ -187,16 +176,9 @@ fn notify_exc_info(args: &Fields<'_>) -> Result<ConductorCast, DecodeError> {
 
 fn update_backup(mut args: Map<String, Value>) -> Result<ConductorCast, DecodeError> {
     let fields = Fields::root(&args);
-    let (backup_id, sent) = (
-        fields.required("backup_id")?.string()?,
-        fields.required("sent")?.number()?,
-    );
+    let (backup_id, sent) = (fields.required("backup_id")?.string()?, fields.required("sent")?.number()?);
     args.retain(|name, _| !["instance_id", "backup_id", "sent"].contains(&name.as_str()));
-    Ok(ConductorCast::UpdateBackup {
-        backup_id,
-        sent,
-        changes: args,
-    })
+    Ok(ConductorCast::UpdateBackup { backup_id, sent, changes: args })
 }
 
 #[cfg(test)]
@@ -207,10 +189,7 @@ mod tests {
 
     #[test]
     fn sent_stays_a_number_with_a_fraction() {
-        let whole = ConductorCast::Heartbeat {
-            sent: 1_795_419_761.0,
-            status: Some(ServiceStatus::Healthy),
-        };
+        let whole = ConductorCast::Heartbeat { sent: 1_795_419_761.0, status: Some(ServiceStatus::Healthy) };
         let body = whole.encode("id", &Context::for_guest("req-1"), None);
         let message = envelope::decode(&body, usize::MAX).unwrap();
         assert!(message["args"]["sent"].is_f64());
@@ -237,10 +216,7 @@ mod tests {
         };
         let body = cast.encode("guest-1", &Context::for_guest("req-1"), Some(&cipher));
         let text = String::from_utf8(body.clone()).unwrap();
-        assert!(
-            text.contains("guest-1") && !text.contains("alice") && !text.contains("req-1"),
-            "{text}"
-        );
+        assert!(text.contains("guest-1") && !text.contains("alice") && !text.contains("req-1"), "{text}");
         assert_eq!(ConductorCast::decode(&body, Some(&cipher)).unwrap(), cast);
         assert_eq!(
             ConductorCast::decode(&cast.encode("g", &Context::default(), None), Some(&cipher))

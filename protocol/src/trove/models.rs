@@ -49,10 +49,8 @@ pub fn root_user(password: &Secret) -> Value {
 }
 
 fn user(name: &str, password: Option<&Secret>, databases: &[String], is_root: bool) -> Value {
-    let databases: Vec<Value> = databases
-        .iter()
-        .map(|name| DatabaseModel { name: name.clone() }.to_value())
-        .collect();
+    let databases: Vec<Value> =
+        databases.iter().map(|name| DatabaseModel { name: name.clone() }.to_value()).collect();
     json!({
         "_name": name,
         "_host": ANY_HOST,
@@ -68,10 +66,7 @@ mod tests {
 
     #[test]
     fn every_key_is_there() {
-        let user = UserModel {
-            name: "alice".into(),
-            databases: vec!["db1".into()],
-        };
+        let user = UserModel { name: "alice".into(), databases: vec!["db1".into()] };
         let expected = json!({
             "_name": "alice", "_host": "%", "_password": null, "_is_root": false,
             "_databases": [{"_name": "db1", "_collate": null, "_character_set": null}],

@@ -12,9 +12,7 @@ fn decode(method: &str, args: Value) -> Command {
 }
 
 fn refusal(method: &str, args: Value) -> String {
-    Command::decode(method, args.as_object().unwrap())
-        .unwrap_err()
-        .to_string()
+    Command::decode(method, args.as_object().unwrap()).unwrap_err().to_string()
 }
 
 fn user(name: &str) -> UserName {
@@ -34,19 +32,12 @@ fn users_to_be_created_need_only_a_name() {
         password: None,
         databases: Vec::new(),
     };
-    assert_eq!(
-        decode("create_user", bare),
-        Command::CreateUser {
-            users: vec![new("a"), new("b")]
-        }
-    );
+    assert_eq!(decode("create_user", bare), Command::CreateUser { users: vec![new("a"), new("b")] });
     let full = json!({"users": [{
         "_name": "a", "_host": "10.%", "_password": "pw", "_databases": [{"_name": "d1", "_collate": null}, "d2"],
         "_is_root": false, "_new": {},
     }]});
-    let Command::CreateUser { users } = decode("create_user", full) else {
-        panic!("another command")
-    };
+    let Command::CreateUser { users } = decode("create_user", full) else { panic!("another command") };
     assert_eq!(users[0].password, Some(Secret::new("pw")));
     assert_eq!(users[0].host, HostPattern::new("10.%"));
     assert_eq!(users[0].databases, [database("d1"), database("d2")]);
@@ -55,18 +46,9 @@ fn users_to_be_created_need_only_a_name() {
 #[test]
 fn passwords_appear_in_no_debug_text() {
     let commands = [
-        decode(
-            "create_user",
-            json!({"users": [{"_name": "a", "_password": "hunter2"}]}),
-        ),
-        decode(
-            "change_passwords",
-            json!({"users": [{"name": "a", "password": "hunter2"}]}),
-        ),
-        decode(
-            "update_attributes",
-            json!({"username": "a", "user_attrs": {"password": "hunter2"}}),
-        ),
+        decode("create_user", json!({"users": [{"_name": "a", "_password": "hunter2"}]})),
+        decode("change_passwords", json!({"users": [{"name": "a", "password": "hunter2"}]})),
+        decode("update_attributes", json!({"username": "a", "user_attrs": {"password": "hunter2"}})),
         decode("enable_root_with_password", json!({"root_password": "hunter2"})),
     ];
     for command in commands {
@@ -78,10 +60,7 @@ fn passwords_appear_in_no_debug_text() {
 #[test]
 fn attributes_that_are_null_or_absent_stay() {
     let update = |attributes: Value| {
-        decode(
-            "update_attributes",
-            json!({"username": "a", "hostname": "%", "user_attrs": attributes}),
-        )
+        decode("update_attributes", json!({"username": "a", "hostname": "%", "user_attrs": attributes}))
     };
     let nothing = update(json!({"name": null, "host": null, "password": null}));
     assert_eq!(nothing, update(json!({})));
@@ -103,100 +82,40 @@ fn pages_have_a_limit_above_zero_or_none() {
         other => panic!("{other:?}"),
     };
     assert_eq!(page(json!({})), Page::default());
-    assert_eq!(
-        page(json!({"limit": null, "marker": null, "include_marker": null})),
-        Page::default()
-    );
-    let expected = Page {
-        limit: Some(1),
-        marker: Some("alice@%".into()),
-        include_marker: true,
-    };
-    assert_eq!(
-        page(json!({"limit": 1, "marker": "alice@%", "include_marker": true})),
-        expected
-    );
+    assert_eq!(page(json!({"limit": null, "marker": null, "include_marker": null})), Page::default());
+    let expected = Page { limit: Some(1), marker: Some("alice@%".into()), include_marker: true };
+    assert_eq!(page(json!({"limit": 1, "marker": "alice@%", "include_marker": true})), expected);
     for limit in [json!(0), json!(-1), json!(true), json!("20"), json!(1.0)] {
         assert_eq!(
             refusal("list_databases", json!({"limit": limit})),
             "`limit` must be a whole number above 0"
         );
     }
-    assert_eq!(
-        refusal("list_users", json!({"marker": 5})),
-        "`marker` must be text"
-    );
-    assert_eq!(
-        refusal("list_users", json!({"include_marker": 1})),
-        "`include_marker` must be true or false"
-    );
+    assert_eq!(refusal("list_users", json!({"marker": 5})), "`marker` must be text");
+    assert_eq!(refusal("list_users", json!({"include_marker": 1})), "`include_marker` must be true or false");
 }
 
 #[test]
 fn what_is_missing_or_ill_typed_is_named() {
     let refusals = [
         ("create_user", json!({}), "`users` is missing or null"),
-        (
-            "create_user",
-            json!({"users": {"_name": "a"}}),
-            "`users` must be a list",
-        ),
-        (
-            "create_user",
-            json!({"users": ["a"]}),
-            "`users[0]` must be an object",
-        ),
-        (
-            "create_user",
-            json!({"users": [{"name": "a"}]}),
-            "`users[0]._name` is missing or null",
-        ),
+        ("create_user", json!({"users": {"_name": "a"}}), "`users` must be a list"),
+        ("create_user", json!({"users": ["a"]}), "`users[0]` must be an object"),
+        ("create_user", json!({"users": [{"name": "a"}]}), "`users[0]._name` is missing or null"),
         (
             "create_user",
             json!({"users": [{"_name": "a", "_password": 5}]}),
             "`users[0]._password` must be text",
         ),
-        (
-            "change_passwords",
-            json!({"users": [{"name": "a"}]}),
-            "`users[0].password` is missing or null",
-        ),
+        ("change_passwords", json!({"users": [{"name": "a"}]}), "`users[0].password` is missing or null"),
         ("delete_user", json!({"user": "a"}), "`user` must be an object"),
-        (
-            "get_user",
-            json!({"hostname": "%"}),
-            "`username` is missing or null",
-        ),
-        (
-            "get_user",
-            json!({"username": "a", "hostname": 1}),
-            "`hostname` must be text",
-        ),
-        (
-            "update_attributes",
-            json!({"username": "a"}),
-            "`user_attrs` is missing or null",
-        ),
-        (
-            "grant_access",
-            json!({"username": "a", "databases": "d"}),
-            "`databases` must be a list",
-        ),
-        (
-            "revoke_access",
-            json!({"username": "a", "database": null}),
-            "`database` is missing or null",
-        ),
-        (
-            "enable_root_with_password",
-            json!({"root_password": ["x"]}),
-            "`root_password` must be text",
-        ),
-        (
-            "get_filesystem_stats",
-            json!({"fs_path": 1}),
-            "`fs_path` must be text",
-        ),
+        ("get_user", json!({"hostname": "%"}), "`username` is missing or null"),
+        ("get_user", json!({"username": "a", "hostname": 1}), "`hostname` must be text"),
+        ("update_attributes", json!({"username": "a"}), "`user_attrs` is missing or null"),
+        ("grant_access", json!({"username": "a", "databases": "d"}), "`databases` must be a list"),
+        ("revoke_access", json!({"username": "a", "database": null}), "`database` is missing or null"),
+        ("enable_root_with_password", json!({"root_password": ["x"]}), "`root_password` must be text"),
+        ("get_filesystem_stats", json!({"fs_path": 1}), "`fs_path` must be text"),
         (
             "create_database",
             json!({"databases": [{"_name": "_users"}]}),
@@ -211,16 +130,8 @@ fn what_is_missing_or_ill_typed_is_named() {
 
 #[test]
 fn databases_come_as_objects_or_as_names() {
-    let expected = Command::DeleteDatabase {
-        database: database("db1"),
-    };
-    assert_eq!(
-        decode(
-            "delete_database",
-            json!({"database": {"_name": "db1", "_collate": null}})
-        ),
-        expected
-    );
+    let expected = Command::DeleteDatabase { database: database("db1") };
+    assert_eq!(decode("delete_database", json!({"database": {"_name": "db1", "_collate": null}})), expected);
     assert_eq!(decode("delete_database", json!({"database": "db1"})), expected);
 }
 
@@ -233,10 +144,7 @@ fn every_method_of_the_guest_api_is_a_command_and_nothing_else_is() {
         let command = decode(method.name(), args.clone());
         assert_eq!((command.name(), command.method()), (method.name(), *method));
     }
-    assert_eq!(
-        decode("restart", json!({"anything": 1})),
-        Command::Unsupported(Method::Restart)
-    );
+    assert_eq!(decode("restart", json!({"anything": 1})), Command::Unsupported(Method::Restart));
     let unknown = Command::decode("__init__", &Map::new()).unwrap_err();
     assert_eq!(unknown, DecodeError::UnknownMethod("__init__".into()));
 }

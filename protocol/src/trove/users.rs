@@ -52,10 +52,7 @@ pub(super) fn create(args: &Fields<'_>) -> Result<Command, DecodeError> {
 
 pub(super) fn delete(args: &Fields<'_>) -> Result<Command, DecodeError> {
     let user = args.required("user")?.object()?;
-    Ok(Command::DeleteUser {
-        user: user.required("_name")?.user_name()?,
-        host: user.host("_host")?,
-    })
+    Ok(Command::DeleteUser { user: user.required("_name")?.user_name()?, host: user.host("_host")? })
 }
 
 pub(super) fn get(args: &Fields<'_>) -> Result<Command, DecodeError> {

@@ -49,11 +49,7 @@ impl Capture {
             body: capture["body_raw"].as_str().unwrap().as_bytes().to_vec(),
             message: capture["message"].as_object().unwrap().clone(),
             cipher: key.map(|key| Cipher::new(&Secret::new(key))),
-            decrypted: capture
-                .get("decrypted")
-                .and_then(Value::as_object)
-                .cloned()
-                .unwrap_or_default(),
+            decrypted: capture.get("decrypted").and_then(Value::as_object).cloned().unwrap_or_default(),
         }
     }
 
@@ -86,9 +82,7 @@ pub(crate) fn files(extension: &str) -> Vec<(String, String)> {
 fn messages(file: &Value) -> Vec<&Value> {
     match file {
         Value::Array(list) => list.iter().collect(),
-        _ => file["messages"]
-            .as_array()
-            .map_or_else(|| vec![file], |list| list.iter().collect()),
+        _ => file["messages"].as_array().map_or_else(|| vec![file], |list| list.iter().collect()),
     }
 }
 
@@ -102,9 +96,7 @@ pub(crate) fn all() -> Vec<Capture> {
         }
         let file: Value = serde_json::from_str(&text).unwrap();
         for (index, message) in messages(&file).into_iter().enumerate() {
-            let named = [&message["key"], &file["key"]]
-                .into_iter()
-                .find_map(Value::as_str);
+            let named = [&message["key"], &file["key"]].into_iter().find_map(Value::as_str);
             let key = named.or_else(|| name.ends_with(".secure.json").then_some(KEY));
             captures.push(Capture::new(format!("{name}#{index}"), message, key));
         }
@@ -114,41 +106,22 @@ pub(crate) fn all() -> Vec<Capture> {
 
 /// The captured messages for one recipient.
 pub(crate) fn to(recipient: Recipient) -> Vec<Capture> {
-    all()
-        .into_iter()
-        .filter(|capture| capture.recipient == recipient)
-        .collect()
+    all().into_iter().filter(|capture| capture.recipient == recipient).collect()
 }
 
 #[test]
 fn none_is_overlooked() {
     let count = |recipient| to(recipient).len();
-    let counts = [
-        Recipient::Guest,
-        Recipient::Taskmanager,
-        Recipient::Caller,
-        Recipient::Conductor,
-    ]
-    .map(count);
+    let counts =
+        [Recipient::Guest, Recipient::Taskmanager, Recipient::Caller, Recipient::Conductor].map(count);
     assert_eq!(counts, [201, 13, 173, 52]);
     assert_eq!(files("json").len() + files("txt").len(), 218);
     let messages = all();
     let silent: Vec<_> = files("json")
         .into_iter()
         .map(|(name, _)| name)
-        .filter(|name| {
-            !messages
-                .iter()
-                .any(|capture| capture.name.starts_with(&format!("{name}#")))
-        })
+        .filter(|name| !messages.iter().any(|capture| capture.name.starts_with(&format!("{name}#"))))
         .collect();
     // The two flows are actions that the control plane carries out without a message to anybody.
-    assert_eq!(
-        silent,
-        [
-            "declare-mismatch.json",
-            "flows/config-create.json",
-            "flows/pg-config-create.json"
-        ]
-    );
+    assert_eq!(silent, ["declare-mismatch.json", "flows/config-create.json", "flows/pg-config-create.json"]);
 }

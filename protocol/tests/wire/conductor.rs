@@ -9,11 +9,8 @@ use trove_couchdb_protocol::{
 use crate::captures::{self, Capture, Recipient};
 
 /// Sent on purpose to see the conductor drop or survive them; ours are never like that, so decoding refuses them.
-const NOT_OURS: [&str; 3] = [
-    "conductor.heartbeat_bad_status",
-    "conductor.heartbeat_upgrading",
-    "conductor.heartbeat_no_sent",
-];
+const NOT_OURS: [&str; 3] =
+    ["conductor.heartbeat_bad_status", "conductor.heartbeat_upgrading", "conductor.heartbeat_no_sent"];
 
 fn is_ours(capture: &Capture) -> bool {
     !NOT_OURS.iter().any(|name| capture.name.starts_with(name))
@@ -46,11 +43,7 @@ fn every_cast_of_a_guest_is_understood() {
             }
             Err(error) => {
                 assert!(!is_ours(&capture), "{}: {error}", capture.name);
-                assert!(
-                    ["wrong_type", "missing_field"].contains(&error.kind()),
-                    "{}",
-                    capture.name
-                );
+                assert!(["wrong_type", "missing_field"].contains(&error.kind()), "{}", capture.name);
             }
         }
     }
@@ -59,10 +52,7 @@ fn every_cast_of_a_guest_is_understood() {
 /// The same cast, made by us, has the same method, version, arguments, wrapping and context.
 #[test]
 fn every_cast_is_written_again_as_it_was() {
-    for capture in captures::to(Recipient::Conductor)
-        .iter()
-        .filter(|capture| is_ours(capture))
-    {
+    for capture in captures::to(Recipient::Conductor).iter().filter(|capture| is_ours(capture)) {
         let name = &capture.name;
         let cipher = capture.cipher.as_ref();
         let (args, context) = (args(capture), context(capture));
@@ -94,37 +84,22 @@ fn every_cast_is_written_again_as_it_was() {
             let wrapped: Value = serde_json::from_str(ours["args"][argument].as_str().unwrap()).unwrap();
             assert_eq!(wrapped["csz-instance-id"], instance_id, "{name}");
             assert_eq!(wrapped.as_object().unwrap().len(), 2, "{name}");
-            assert_argument(
-                name,
-                argument,
-                &cipher.decrypt_value(&wrapped["entity"]).unwrap(),
-                value,
-            );
+            assert_argument(name, argument, &cipher.decrypt_value(&wrapped["entity"]).unwrap(), value);
         }
     }
 }
 
 /// Every argument is the captured one, but for those of `notify_end`: ours are empty, as all is in the notification.
 fn assert_argument(name: &str, argument: &str, ours: &Value, theirs: &Value) {
-    let expected = if argument == "notification_args" {
-        &json!({})
-    } else {
-        theirs
-    };
+    let expected = if argument == "notification_args" { &json!({}) } else { theirs };
     assert_eq!(ours, expected, "{name}: {argument}");
 }
 
 /// Whose cast it is; in clear, notifications say it only inside.
 fn instance_id(capture: &Capture) -> String {
     let args = args(capture);
-    let notified = args
-        .get("serialized_notification")
-        .map(|notification| &notification["instance_id"]);
-    args.get("instance_id")
-        .or(notified)
-        .and_then(Value::as_str)
-        .unwrap()
-        .to_owned()
+    let notified = args.get("serialized_notification").map(|notification| &notification["instance_id"]);
+    args.get("instance_id").or(notified).and_then(Value::as_str).unwrap().to_owned()
 }
 
 #[test]
@@ -132,12 +107,10 @@ fn every_status_that_can_be_sent_was_taken_by_the_conductor() {
     let captures = captures::to(Recipient::Conductor);
     let statuses: Vec<ServiceStatus> = captures
         .iter()
-        .filter_map(
-            |capture| match ConductorCast::decode(&capture.body, capture.cipher.as_ref()) {
-                Ok(ConductorCast::Heartbeat { status, .. }) => status,
-                _ => None,
-            },
-        )
+        .filter_map(|capture| match ConductorCast::decode(&capture.body, capture.cipher.as_ref()) {
+            Ok(ConductorCast::Heartbeat { status, .. }) => status,
+            _ => None,
+        })
         .collect();
     for status in ServiceStatus::ALL {
         assert!(statuses.contains(&status), "{status}");
@@ -147,16 +120,8 @@ fn every_status_that_can_be_sent_was_taken_by_the_conductor() {
 #[test]
 fn our_own_context_is_that_of_a_python_guest() {
     let captures = captures::to(Recipient::Conductor);
-    for capture in captures
-        .iter()
-        .filter(|capture| capture.name.starts_with("conductor.heartbeat_running"))
-    {
+    for capture in captures.iter().filter(|capture| capture.name.starts_with("conductor.heartbeat_running")) {
         let theirs = context(capture);
-        assert_eq!(
-            Context::for_guest(theirs.request_id().unwrap()),
-            theirs,
-            "{}",
-            capture.name
-        );
+        assert_eq!(Context::for_guest(theirs.request_id().unwrap()), theirs, "{}", capture.name);
     }
 }

@@ -26,13 +26,7 @@ fn expected(capture: &Capture) -> Outcome {
             args,
         });
     }
-    Outcome::Success(
-        capture
-            .decrypted
-            .get("result")
-            .unwrap_or(&capture.message["result"])
-            .clone(),
-    )
+    Outcome::Success(capture.decrypted.get("result").unwrap_or(&capture.message["result"]).clone())
 }
 
 #[test]
@@ -41,12 +35,7 @@ fn every_reply_holds_what_its_capture_says() {
         let reply = reply(&capture);
         assert_eq!(reply.outcome, expected(&capture), "{}", capture.name);
         assert_eq!(capture.message["_msg_id"], reply.msg_id, "{}", capture.name);
-        assert_eq!(
-            capture.message["_unique_id"],
-            reply.unique_id.unwrap(),
-            "{}",
-            capture.name
-        );
+        assert_eq!(capture.message["_unique_id"], reply.unique_id.unwrap(), "{}", capture.name);
         assert_eq!(capture.message["ending"], reply.ending, "{}", capture.name);
     }
 }
@@ -57,10 +46,7 @@ fn every_reply_is_written_again_as_it_was() {
     for capture in captures::to(Recipient::Caller) {
         let reply = reply(&capture);
         let unique_id = reply.unique_id.as_deref().unwrap();
-        let to = ReplyAddress {
-            msg_id: reply.msg_id.clone(),
-            reply_queue: capture.routing_key.clone(),
-        };
+        let to = ReplyAddress { msg_id: reply.msg_id.clone(), reply_queue: capture.routing_key.clone() };
         let body = if reply.ending {
             encode_reply(&to, unique_id, &reply.outcome, capture.cipher.as_ref())
         } else {
@@ -69,12 +55,7 @@ fn every_reply_is_written_again_as_it_was() {
         let mut ours = envelope::decode(&body, usize::MAX).unwrap();
         let mut theirs = capture.message.clone();
         if let (Some(cipher), Some(sealed)) = (&capture.cipher, ours["result"].as_str()) {
-            assert_eq!(
-                cipher.decrypt(sealed).unwrap(),
-                capture.decrypted["result"],
-                "{}",
-                capture.name
-            );
+            assert_eq!(cipher.decrypt(sealed).unwrap(), capture.decrypted["result"], "{}", capture.name);
             theirs["result"] = ours["result"].clone();
         }
         for message in [&mut ours, &mut theirs] {
@@ -115,10 +96,7 @@ fn beats_come_before_the_answer_and_are_never_encrypted() {
 #[test]
 fn results_of_a_guest_with_a_wrong_key_do_not_decrypt() {
     let files = captures::files("txt");
-    let (_, text) = files
-        .iter()
-        .find(|(name, _)| name.starts_with("secure-instance-guest-wrong"))
-        .unwrap();
+    let (_, text) = files.iter().find(|(name, _)| name.starts_with("secure-instance-guest-wrong")).unwrap();
     let cipher = Cipher::new(&Secret::new("oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU"));
     let sealed: Vec<&str> = text
         .lines()
@@ -129,10 +107,6 @@ fn results_of_a_guest_with_a_wrong_key_do_not_decrypt() {
     for sealed in sealed {
         let body =
             envelope::encode(&json!({"result": sealed, "failure": null, "ending": true, "_msg_id": "m"}));
-        assert_eq!(
-            decode_reply(&body, Some(&cipher)).unwrap_err().kind(),
-            "cipher",
-            "{sealed}"
-        );
+        assert_eq!(decode_reply(&body, Some(&cipher)).unwrap_err().kind(), "cipher", "{sealed}");
     }
 }

@@ -25,61 +25,29 @@ fn text(value: &Value) -> Option<&str> {
 
 #[test]
 fn every_request_holds_what_its_capture_says() {
-    for capture in captures::to(Recipient::Guest)
-        .iter()
-        .chain(&captures::to(Recipient::Taskmanager))
-    {
+    for capture in captures::to(Recipient::Guest).iter().chain(&captures::to(Recipient::Taskmanager)) {
         let (request, message) = (request(capture), &capture.message);
         let name = &capture.name;
         assert_eq!(text(&message["method"]), Some(request.method.as_str()), "{name}");
-        assert_eq!(
-            text(&message["version"]),
-            Some(request.version.to_string().as_str()),
-            "{name}"
-        );
-        assert_eq!(
-            text(&message["_unique_id"]),
-            request.unique_id.as_deref(),
-            "{name}"
-        );
-        assert_eq!(
-            message.get("_timeout").and_then(Value::as_u64),
-            request.timeout,
-            "{name}"
-        );
+        assert_eq!(text(&message["version"]), Some(request.version.to_string().as_str()), "{name}");
+        assert_eq!(text(&message["_unique_id"]), request.unique_id.as_deref(), "{name}");
+        assert_eq!(message.get("_timeout").and_then(Value::as_u64), request.timeout, "{name}");
         assert_eq!(request.namespace, None, "{name}");
 
         let reply = request.reply.as_ref();
-        assert_eq!(
-            message.get("_msg_id").and_then(text),
-            reply.map(|to| to.msg_id.as_str()),
-            "{name}"
-        );
-        assert_eq!(
-            message.get("_reply_q").and_then(text),
-            reply.map(|to| to.reply_queue.as_str()),
-            "{name}"
-        );
+        assert_eq!(message.get("_msg_id").and_then(text), reply.map(|to| to.msg_id.as_str()), "{name}");
+        assert_eq!(message.get("_reply_q").and_then(text), reply.map(|to| to.reply_queue.as_str()), "{name}");
 
         let (args, context) = if capture.cipher.is_some() {
             // A capture without arguments does not repeat that there are none.
             let args = capture.decrypted.get("args").unwrap_or(&message["args"]);
-            (
-                args.clone(),
-                capture.decrypted["context"].as_object().unwrap().clone(),
-            )
+            (args.clone(), capture.decrypted["context"].as_object().unwrap().clone())
         } else {
             (message["args"].clone(), capture.prefixed("_context_"))
         };
         assert_eq!(Value::Object(request.args), args, "{name}");
         assert_eq!(request.context, Context::new(context), "{name}");
-        assert!(
-            request
-                .context
-                .request_id()
-                .is_some_and(|id| id.starts_with("req-")),
-            "{name}"
-        );
+        assert!(request.context.request_id().is_some_and(|id| id.starts_with("req-")), "{name}");
         assert_eq!(request.context.project_id(), Some("e2e-tenant"), "{name}");
     }
 }
@@ -89,11 +57,7 @@ fn encrypted_requests_need_the_key_and_clear_ones_must_come_to_a_guest_without()
     let all = captures::to(Recipient::Guest);
     let another = trove_couchdb_protocol::Cipher::new(&trove_couchdb_protocol::Secret::new("another"));
     for capture in &all {
-        let other = if capture.cipher.is_some() {
-            [None, Some(&another)]
-        } else {
-            [Some(&another); 2]
-        };
+        let other = if capture.cipher.is_some() { [None, Some(&another)] } else { [Some(&another); 2] };
         for cipher in other {
             let refused = Request::decode(&capture.body, cipher, LIMIT).unwrap_err();
             assert!(
@@ -101,12 +65,7 @@ fn encrypted_requests_need_the_key_and_clear_ones_must_come_to_a_guest_without()
                 "{}: {refused}",
                 capture.name
             );
-            assert_eq!(
-                refused.reply.is_some(),
-                capture.message.contains_key("_msg_id"),
-                "{}",
-                capture.name
-            );
+            assert_eq!(refused.reply.is_some(), capture.message.contains_key("_msg_id"), "{}", capture.name);
             assert!(refused.unique_id.is_some(), "{}", capture.name);
         }
     }
@@ -120,22 +79,14 @@ fn every_request_to_a_guest_is_a_command_of_a_served_version() {
         assert_eq!(SERVED.accepts(&request.version), served, "{}", capture.name);
         let method = Method::from_name(&request.method).expect("a method of the table");
         for argument in request.args.keys() {
-            assert!(
-                method.arguments().contains(&argument.as_str()),
-                "{}: {argument}",
-                capture.name
-            );
+            assert!(method.arguments().contains(&argument.as_str()), "{}: {argument}", capture.name);
         }
         match Command::decode(&request.method, &request.args) {
             Ok(command) => assert_eq!(command.method(), method, "{}", capture.name),
             // A user tried `database-create ID _users`, and Trove's API let it through (PROTOCOL, section 8).
             Err(refused) => {
                 assert_eq!(refused.kind(), "name", "{}: {refused}", capture.name);
-                assert!(
-                    refused.to_string().contains("\"_users\""),
-                    "{}: {refused}",
-                    capture.name
-                );
+                assert!(refused.to_string().contains("\"_users\""), "{}: {refused}", capture.name);
             }
         }
     }
@@ -143,16 +94,9 @@ fn every_request_to_a_guest_is_a_command_of_a_served_version() {
 
 #[test]
 fn every_method_of_the_table_was_captured() {
-    let captured: Vec<String> = captures::to(Recipient::Guest)
-        .iter()
-        .map(|c| request(c).method)
-        .collect();
+    let captured: Vec<String> = captures::to(Recipient::Guest).iter().map(|c| request(c).method).collect();
     for method in Method::ALL {
-        assert!(
-            captured.iter().any(|name| name == method.name()),
-            "{}",
-            method.name()
-        );
+        assert!(captured.iter().any(|name| name == method.name()), "{}", method.name());
     }
 }
 
@@ -187,10 +131,7 @@ fn the_taskmanagers_methods_are_not_a_guests() {
 #[test]
 fn no_damage_to_a_captured_request_panics() {
     let captures = captures::to(Recipient::Guest);
-    let one = captures
-        .iter()
-        .find(|capture| capture.name.starts_with("create_user.secure"))
-        .unwrap();
+    let one = captures.iter().find(|capture| capture.name.starts_with("create_user.secure")).unwrap();
     for index in 0..one.body.len() {
         let mut damaged = one.body.clone();
         damaged[index] ^= 0x10;

@@ -25,11 +25,7 @@ impl Caller {
 
     /// 401 for anybody but a server admin, logged in or not.
     pub(crate) fn require_server_admin(&self) -> Result<(), Refusal> {
-        if self.is_server_admin() {
-            Ok(())
-        } else {
-            Err(Reply::not_server_admin())
-        }
+        if self.is_server_admin() { Ok(()) } else { Err(Reply::not_server_admin()) }
     }
 
     /// Whether they administer the database with this `_security`.
@@ -67,10 +63,8 @@ impl Caller {
     }
 
     fn is_listed(&self, group: Option<&Value>) -> bool {
-        let named = self
-            .name
-            .as_deref()
-            .is_some_and(|name| list(group, "names").any(|listed| listed == name));
+        let named =
+            self.name.as_deref().is_some_and(|name| list(group, "names").any(|listed| listed == name));
         named || list(group, "roles").any(|listed| self.roles.iter().any(|role| role == listed))
     }
 }
@@ -82,16 +76,12 @@ fn list<'a>(group: Option<&'a Value>, key: &str) -> impl Iterator<Item = &'a str
 
 /// Whether an object may be stored as `_security`; a real server answers 500 `no_majority` for any other.
 pub(crate) fn is_valid_security(security: &Value) -> bool {
-    let strings = |value: &Value| {
-        value
-            .as_array()
-            .is_some_and(|items| items.iter().all(Value::is_string))
-    };
+    let strings = |value: &Value| value.as_array().is_some_and(|items| items.iter().all(Value::is_string));
     let group = |key: &str| match security.get(key) {
         None => true,
-        Some(Value::Object(members)) => ["names", "roles"]
-            .iter()
-            .all(|key| members.get(*key).is_none_or(strings)),
+        Some(Value::Object(members)) => {
+            ["names", "roles"].iter().all(|key| members.get(*key).is_none_or(strings))
+        }
         Some(_) => false,
     };
     security.is_object() && ["admins", "members", "readers"].into_iter().all(group)
@@ -105,11 +95,7 @@ mod tests {
 
     fn user(name: &str, roles: &[&str]) -> Caller {
         let roles = roles.iter().map(|role| (*role).to_owned()).collect();
-        Caller {
-            name: Some(name.to_owned()),
-            roles,
-            authenticated: None,
-        }
+        Caller { name: Some(name.to_owned()), roles, authenticated: None }
     }
 
     #[test]
@@ -144,8 +130,6 @@ mod tests {
         ] {
             assert!(!is_valid_security(&bad), "{bad}");
         }
-        assert!(is_valid_security(
-            &json!({ "cloudant": {}, "members": { "names": ["a"], "foo": "bar" } })
-        ));
+        assert!(is_valid_security(&json!({ "cloudant": {}, "members": { "names": ["a"], "foo": "bar" } })));
     }
 }

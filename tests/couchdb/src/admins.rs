@@ -21,13 +21,8 @@ pub(crate) fn is_plain(node: &Node, value: &str) -> bool {
 pub(crate) fn hash_all(node: &Node) {
     let plain: Vec<(String, String)> = {
         let state = node.state();
-        let admins = state
-            .config
-            .section("admins")
-            .filter(|(_, value)| is_plain(node, value));
-        admins
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect()
+        let admins = state.config.section("admins").filter(|(_, value)| is_plain(node, value));
+        admins.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     };
     for (name, password) in plain {
         let hash = hash_for_admin(node.hashing, &password);
@@ -45,11 +40,7 @@ pub(crate) fn hash_later(node: &Arc<Node>, name: &str, password: &str) {
         let hash = tokio::task::spawn_blocking(move || hash_for_admin(hashing, &password)).await;
         if let Ok(hash) = hash {
             let mut state = node.state();
-            if state
-                .config
-                .get("admins", &name)
-                .is_some_and(|value| is_plain(&node, value))
-            {
+            if state.config.get("admins", &name).is_some_and(|value| is_plain(&node, value)) {
                 state.config.set("admins", &name, &hash, true);
             }
         }

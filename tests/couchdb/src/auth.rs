@@ -50,11 +50,7 @@ pub(crate) async fn identify(node: &Arc<Node>, request: &Request) -> Result<Call
     }
     if let Some((name, password)) = basic_credentials(request)? {
         let login = log_in(node, &name, &password, &peer_of(request), false).await?;
-        return Ok(Caller {
-            name: Some(name),
-            roles: login.roles,
-            authenticated: Some("default"),
-        });
+        return Ok(Caller { name: Some(name), roles: login.roles, authenticated: Some("default") });
     }
     let state = node.state();
     let path = request.path();
@@ -66,28 +62,19 @@ pub(crate) async fn identify(node: &Arc<Node>, request: &Request) -> Result<Call
         return Err(Reply::unauthorized("Authentication required."));
     }
     if state.config.section("admins").next().is_none() {
-        return Ok(Caller {
-            name: None,
-            roles: vec!["_admin".into()],
-            authenticated: Some("default"),
-        });
+        return Ok(Caller { name: None, roles: vec!["_admin".into()], authenticated: Some("default") });
     }
     Ok(Caller::default())
 }
 
 /// The address that the lockout counts; a proxy in front tells the client's.
 pub(crate) fn peer_of(request: &Request) -> String {
-    request
-        .header("x-forwarded-for")
-        .unwrap_or(&request.peer)
-        .to_owned()
+    request.header("x-forwarded-for").unwrap_or(&request.peer).to_owned()
 }
 
 fn by_cookie(node: &Node, request: &Request) -> Result<Option<Caller>, Refusal> {
     let cookies = request.header("cookie").unwrap_or_default();
-    let session = cookies
-        .split(';')
-        .find_map(|cookie| cookie.trim().strip_prefix("AuthSession="));
+    let session = cookies.split(';').find_map(|cookie| cookie.trim().strip_prefix("AuthSession="));
     let Some(value) = session.filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
@@ -104,15 +91,10 @@ fn by_cookie(node: &Node, request: &Request) -> Result<Option<Caller>, Refusal> 
 
 /// Name and password of a Basic header; `None` if there is none, or one that logs nobody in on a real server either.
 fn basic_credentials(request: &Request) -> Result<Option<(String, String)>, Refusal> {
-    let Some(encoded) = request
-        .header("authorization")
-        .and_then(|value| value.strip_prefix("Basic "))
-    else {
+    let Some(encoded) = request.header("authorization").and_then(|value| value.strip_prefix("Basic ")) else {
         return Ok(None);
     };
-    let bytes = STANDARD
-        .decode(encoded)
-        .map_err(|_| Reply::crash("unknown_error", "badarg"))?;
+    let bytes = STANDARD.decode(encoded).map_err(|_| Reply::crash("unknown_error", "badarg"))?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     // `_:_` is how a browser forgets its credentials.
     let pair = text.split_once(':').filter(|pair| *pair != ("_", "_"));
@@ -130,11 +112,7 @@ pub(crate) async fn log_in(
     let (account, policy, cached) = {
         let mut state = node.state();
         let account = account(&mut state, node.version, name)?;
-        (
-            account,
-            Policy::of(&state.config),
-            state.verified.get(name).cloned(),
-        )
+        (account, Policy::of(&state.config), state.verified.get(name).cloned())
     };
     if account.is_none() && !count_unknown {
         return Err(Reply::wrong_password());
@@ -158,10 +136,7 @@ pub(crate) async fn log_in(
             upgrade_later(node, name, password, stored.clone());
         }
         node.state().verified.insert(name.to_owned(), (stored, digest));
-        return Ok(Login {
-            roles: account.roles,
-            salt,
-        });
+        return Ok(Login { roles: account.roles, salt });
     }
     if node.version.locks_out() {
         node.state().lockout.count_failure(policy, key, Instant::now());
@@ -176,51 +151,29 @@ async fn derive_and_compare(stored: Stored, password: String) -> Result<bool, Re
 
 /// Looks a name up as upstream does: the admin's hash wins, the document adds its roles.
 fn account(state: &mut State, version: Version, name: &str) -> Result<Option<Account>, Refusal> {
-    let admin = state
-        .config
-        .get("admins", name)
-        .map(|value| Stored::of_admin(version, value))
-        .transpose();
-    let admin = admin
-        .map_err(|malformed| Reply::crash("badmatch", &malformed.0))?
-        .flatten();
+    let admin = state.config.get("admins", name).map(|value| Stored::of_admin(version, value)).transpose();
+    let admin = admin.map_err(|malformed| Reply::crash("badmatch", &malformed.0))?.flatten();
     let document = if let Some(cached) = state.auth_cache.get(name) {
         Some(cached.clone())
     } else {
         let id = format!("org.couchdb.user:{name}");
         let document = state.databases.get("_users").and_then(|users| users.get(&id));
-        let body = document
-            .filter(|document| !document.deleted)
-            .map(|document| document.body.clone());
+        let body = document.filter(|document| !document.deleted).map(|document| document.body.clone());
         if let Some(body) = &body {
             state.auth_cache.insert(name.to_owned(), body.clone());
         }
         body
     };
-    let listed = document
-        .as_ref()
-        .and_then(|body| body.get("roles"))
-        .and_then(Value::as_array);
-    let listed = listed
-        .into_iter()
-        .flatten()
-        .filter_map(|role| role.as_str().map(str::to_owned));
+    let listed = document.as_ref().and_then(|body| body.get("roles")).and_then(Value::as_array);
+    let listed = listed.into_iter().flatten().filter_map(|role| role.as_str().map(str::to_owned));
     Ok(match (admin, &document) {
         (Some(stored), _) => {
             let roles = std::iter::once("_admin".to_owned()).chain(listed).collect();
-            Some(Account {
-                roles,
-                stored: Some(stored),
-                from_document: false,
-            })
+            Some(Account { roles, stored: Some(stored), from_document: false })
         }
         (None, Some(body)) => {
             let stored = Stored::of_user(version, body);
-            Some(Account {
-                roles: listed.collect(),
-                stored,
-                from_document: true,
-            })
+            Some(Account { roles: listed.collect(), stored, from_document: true })
         }
         (None, None) => None,
     })
@@ -233,11 +186,7 @@ fn upgrade_later(node: &Arc<Node>, name: &str, password: &str, proved: Stored) {
         let id = format!("org.couchdb.user:{name}");
         let current = {
             let state = node.state();
-            state
-                .databases
-                .get("_users")
-                .and_then(|users| users.get(&id))
-                .cloned()
+            state.databases.get("_users").and_then(|users| users.get(&id)).cloned()
         };
         let Some(current) = current.filter(|document| !document.deleted) else {
             return;

@@ -27,10 +27,7 @@ pub(crate) struct Config {
 impl Config {
     /// The value of a key that was set explicitly.
     pub(crate) fn get(&self, section: &str, key: &str) -> Option<&str> {
-        self.sections
-            .get(section)?
-            .get(key)
-            .map(|entry| entry.value.as_str())
+        self.sections.get(section)?.get(key).map(|entry| entry.value.as_str())
     }
 
     /// Whether a switch is on; CouchDB takes only the word `true` for that.
@@ -40,9 +37,7 @@ impl Config {
 
     /// A number, or `default` where none was set or it makes no sense.
     pub(crate) fn number(&self, section: &str, key: &str, default: u64) -> u64 {
-        self.get(section, key)
-            .and_then(|value| value.parse().ok())
-            .unwrap_or(default)
+        self.get(section, key).and_then(|value| value.parse().ok()).unwrap_or(default)
     }
 
     /// All keys of a section; an unknown section is an empty one.
@@ -56,19 +51,12 @@ impl Config {
 
     /// The names of the sections that hold a value.
     pub(crate) fn section_names(&self) -> impl Iterator<Item = &str> {
-        self.sections
-            .iter()
-            .filter(|(_, keys)| !keys.is_empty())
-            .map(|(name, _)| name.as_str())
+        self.sections.iter().filter(|(_, keys)| !keys.is_empty()).map(|(name, _)| name.as_str())
     }
 
     /// Sets a value and returns the old one; a value that is not persistent is gone after a restart.
     pub(crate) fn set(&mut self, section: &str, key: &str, value: &str, persistent: bool) -> Option<String> {
-        let entry = Entry {
-            value: value.to_owned(),
-            from_file: false,
-            persistent,
-        };
+        let entry = Entry { value: value.to_owned(), from_file: false, persistent };
         self.sections
             .entry(section.to_owned())
             .or_default()
@@ -85,27 +73,15 @@ impl Config {
     pub(crate) fn reload(&mut self, ini: &[(String, String, String)]) {
         let mut fresh = Self::default();
         for (section, key, value) in ini {
-            let entry = Entry {
-                value: value.clone(),
-                from_file: true,
-                persistent: true,
-            };
-            fresh
-                .sections
-                .entry(section.clone())
-                .or_default()
-                .insert(key.clone(), entry);
+            let entry = Entry { value: value.clone(), from_file: true, persistent: true };
+            fresh.sections.entry(section.clone()).or_default().insert(key.clone(), entry);
         }
         for (section, keys) in std::mem::take(&mut self.sections) {
             for (key, entry) in keys {
                 // A name that begins with `;` is written as a comment, and blanks around one are lost.
                 let survives = entry.persistent && !entry.from_file && !key.starts_with(';');
                 if survives {
-                    fresh
-                        .sections
-                        .entry(section.clone())
-                        .or_default()
-                        .insert(key.trim().to_owned(), entry);
+                    fresh.sections.entry(section.clone()).or_default().insert(key.trim().to_owned(), entry);
                 }
             }
         }

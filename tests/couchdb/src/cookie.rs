@@ -46,11 +46,7 @@ pub(crate) fn read(value: &str) -> Option<Session> {
     let mut parts = bytes.splitn(3, |byte| *byte == b':');
     let name = String::from_utf8(parts.next()?.to_vec()).ok()?;
     let time = u64::from_str_radix(std::str::from_utf8(parts.next()?).ok()?, 16).ok()?;
-    Some(Session {
-        name,
-        time,
-        mac: parts.next()?.to_vec(),
-    })
+    Some(Session { name, time, mac: parts.next()?.to_vec() })
 }
 
 impl Session {
@@ -61,9 +57,7 @@ impl Session {
 }
 
 fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn mac(secret: &str, salt: &str, name: &str, time: u64) -> Vec<u8> {

@@ -64,19 +64,9 @@ pub(crate) struct Database {
 impl Database {
     /// An empty database.
     pub(crate) fn new(layout: Layout) -> Self {
-        let born = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
+        let born = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (docs, local) = (BTreeMap::new(), BTreeMap::new());
-        Self {
-            docs,
-            local,
-            security: None,
-            layout,
-            updates: 0,
-            deleted: 0,
-            born,
-        }
+        Self { docs, local, security: None, layout, updates: 0, deleted: 0, born }
     }
 
     /// The document or tombstone of this id.
@@ -86,10 +76,7 @@ impl Database {
 
     /// The documents that are not deleted, in order.
     pub(crate) fn live(&self) -> impl DoubleEndedIterator<Item = (&str, &Document)> {
-        self.docs
-            .iter()
-            .filter(|(_, doc)| !doc.deleted)
-            .map(|(id, doc)| (id.as_str(), doc))
+        self.docs.iter().filter(|(_, doc)| !doc.deleted).map(|(id, doc)| (id.as_str(), doc))
     }
 
     /// How many documents are not deleted.
@@ -118,14 +105,7 @@ impl Database {
     ) -> Result<Revision, Conflict> {
         let parent = self.parent(id, base)?;
         let revision = Revision::after(parent.as_ref(), deleted, &body);
-        self.store(
-            id,
-            Document {
-                revision: revision.clone(),
-                deleted,
-                body,
-            },
-        );
+        self.store(id, Document { revision: revision.clone(), deleted, body });
         Ok(revision)
     }
 
@@ -163,11 +143,7 @@ impl Database {
     /// What `GET /DB` tells.
     pub(crate) fn info(&self, version: Version, name: &str) -> Value {
         let (live, deleted, updates) = (self.live_count(), self.deleted, self.updates);
-        let Layout {
-            shards,
-            copies,
-            partitioned,
-        } = self.layout;
+        let Layout { shards, copies, partitioned } = self.layout;
         if version == Version::V1 {
             return json!({
                 "db_name": name, "doc_count": live, "doc_del_count": deleted, "update_seq": updates, "purge_seq": 0,
@@ -176,11 +152,7 @@ impl Database {
                 "committed_update_seq": updates
             });
         }
-        let props = if partitioned {
-            json!({ "partitioned": true })
-        } else {
-            json!({})
-        };
+        let props = if partitioned { json!({ "partitioned": true }) } else { json!({}) };
         // Real sequences carry the shards' positions behind the dash; nobody may look into them.
         let mut info = json!({
             "instance_start_time": if version == Version::V2 { "0".to_owned() } else { self.born.to_string() },
@@ -209,11 +181,7 @@ mod tests {
     use super::*;
 
     fn database() -> Database {
-        Database::new(Layout {
-            shards: 2,
-            copies: 1,
-            partitioned: false,
-        })
+        Database::new(Layout { shards: 2, copies: 1, partitioned: false })
     }
 
     #[test]
@@ -232,12 +200,7 @@ mod tests {
         let first = db.put("d", None, false, Map::new()).unwrap();
         db.put("d", Some(&first), true, Map::new()).unwrap();
         assert_eq!((db.live_count(), db.live().count()), (0, 0));
-        assert!(
-            db.put("d", None, false, Map::new())
-                .unwrap()
-                .to_string()
-                .starts_with("3-")
-        );
+        assert!(db.put("d", None, false, Map::new()).unwrap().to_string().starts_with("3-"));
         assert_eq!(db.live_count(), 1);
     }
 }

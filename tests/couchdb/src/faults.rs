@@ -88,10 +88,7 @@ pub struct Faults {
 
 impl Default for Faults {
     fn default() -> Self {
-        Self {
-            rules: Mutex::default(),
-            cleared: watch::Sender::new(0),
-        }
+        Self { rules: Mutex::default(), cleared: watch::Sender::new(0) }
     }
 }
 
@@ -155,9 +152,7 @@ pub(crate) fn glob(pattern: &str, text: &str) -> bool {
         return false;
     };
     let starts = rest.char_indices().map(|(at, _)| at).chain([rest.len()]);
-    starts
-        .into_iter()
-        .any(|at| rest.get(at..).is_some_and(|rest| glob(tail, rest)))
+    starts.into_iter().any(|at| rest.get(at..).is_some_and(|rest| glob(tail, rest)))
 }
 
 #[cfg(test)]
@@ -186,17 +181,9 @@ mod tests {
     fn rules_read_from_json() {
         let rule: Rule =
             serde_json::from_str(r#"{"path":"/x","fault":{"answer":{"status":503,"body":"{}"}}}"#).unwrap();
+        assert_eq!(rule.fault, Fault::Answer { status: 503, body: "{}".into() });
         assert_eq!(
-            rule.fault,
-            Fault::Answer {
-                status: 503,
-                body: "{}".into()
-            }
-        );
-        assert_eq!(
-            serde_json::from_str::<Rule>(r#"{"path":"/x","fault":"cut","times":2}"#)
-                .unwrap()
-                .times,
+            serde_json::from_str::<Rule>(r#"{"path":"/x","fault":"cut","times":2}"#).unwrap().times,
             Some(2)
         );
     }

@@ -58,11 +58,7 @@ impl InMemoryCouch {
     /// Starts a fresh node; must be called on a tokio runtime, which then serves it.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let port = options.port;
-        let mut couch = Self {
-            node: Arc::new(Node::new(options)),
-            port,
-            running: None,
-        };
+        let mut couch = Self { node: Arc::new(Node::new(options)), port, running: None };
         couch.start_again().await?;
         Ok(couch)
     }
@@ -76,13 +72,8 @@ impl InMemoryCouch {
         let node = Arc::clone(&self.node);
         // A panic of the hashing thread would only leave plain passwords, which do not log in.
         drop(tokio::task::spawn_blocking(move || admins::hash_all(&node)).await);
-        let failed = |source| StartError::Bind {
-            port: self.port,
-            source,
-        };
-        let listener = TcpListener::bind(("127.0.0.1", self.port))
-            .await
-            .map_err(failed)?;
+        let failed = |source| StartError::Bind { port: self.port, source };
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.map_err(failed)?;
         self.port = listener.local_addr().map_err(failed)?.port();
         self.node.set_port(self.port);
         let stopped = CancellationToken::new();
@@ -128,13 +119,7 @@ impl InMemoryCouch {
     /// Waits until no plain admin password waits to be hashed.
     pub async fn admins_are_hashed(&self) {
         // The sender lives in the node, so the wait can't fail.
-        drop(
-            self.node
-                .unhashed
-                .subscribe()
-                .wait_for(|waiting| *waiting == 0)
-                .await,
-        );
+        drop(self.node.unhashed.subscribe().wait_for(|waiting| *waiting == 0).await);
     }
 }
 

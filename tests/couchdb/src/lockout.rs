@@ -93,10 +93,7 @@ mod tests {
         }
         assert!(lockout.is_locked(policy, &key("a"), start + Duration::from_secs(299)));
         assert!(!lockout.is_locked(policy, &key("a"), start + Duration::from_secs(300)));
-        assert!(
-            !lockout.is_locked(policy, &key("b"), start),
-            "a new salt is a new account"
-        );
+        assert!(!lockout.is_locked(policy, &key("b"), start), "a new salt is a new account");
     }
 
     #[test]

@@ -151,15 +151,8 @@ impl Node {
         }
         if self.version.makes_system_databases() {
             for name in ["_users", "_replicator"] {
-                let layout = Layout {
-                    shards: 1,
-                    copies: 1,
-                    partitioned: false,
-                };
-                state
-                    .databases
-                    .entry(name.into())
-                    .or_insert_with(|| Database::new(layout));
+                let layout = Layout { shards: 1, copies: 1, partitioned: false };
+                state.databases.entry(name.into()).or_insert_with(|| Database::new(layout));
             }
         }
         state.settle();
@@ -178,11 +171,7 @@ impl Node {
     /// Starts the clock after which a `_users` made on a running node gets its `_design/_auth`.
     pub(crate) fn settle_later(self: &Arc<Self>) {
         let node = Arc::clone(self);
-        let after = if self.version == Version::V1 {
-            Duration::ZERO
-        } else {
-            self.options.settle_after
-        };
+        let after = if self.version == Version::V1 { Duration::ZERO } else { self.options.settle_after };
         tokio::spawn(async move {
             tokio::time::sleep(after).await;
             node.state().settle();

@@ -51,10 +51,7 @@ impl Options {
     /// The defaults, for this version.
     #[must_use]
     pub fn new(version: Version) -> Self {
-        Self {
-            version,
-            ..Self::default()
-        }
+        Self { version, ..Self::default() }
     }
 
     /// Adds the server admin that a 3.x needs; `secret` is a plain password or a ready hash.
@@ -67,8 +64,7 @@ impl Options {
     /// Sets a configuration value, as an ini file would.
     #[must_use]
     pub fn set(mut self, section: &str, key: &str, value: &str) -> Self {
-        self.config
-            .push((section.to_owned(), key.to_owned(), value.to_owned()));
+        self.config.push((section.to_owned(), key.to_owned(), value.to_owned()));
         self
     }
 }
@@ -118,9 +114,7 @@ mod tests {
 
     #[test]
     fn debug_output_hides_the_secret() {
-        let options = Options::default()
-            .admin("boss", "s3cret")
-            .set("chttpd_auth", "secret", "k3y");
+        let options = Options::default().admin("boss", "s3cret").set("chttpd_auth", "secret", "k3y");
         let shown = format!("{options:?}");
         assert!(shown.contains("boss"));
         assert!(!shown.contains("s3cret") && !shown.contains("k3y"));

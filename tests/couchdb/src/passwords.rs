@@ -64,25 +64,17 @@ impl Stored {
         let text = |key: &str| doc.get(key).and_then(Value::as_str);
         let salt = text("salt").unwrap_or_default().to_owned();
         match text("password_scheme").unwrap_or("simple") {
-            "simple" => Some(Self {
-                scheme: Scheme::Simple,
-                salt,
-                expected: text("password_sha")?.to_owned(),
-            }),
+            "simple" => {
+                Some(Self { scheme: Scheme::Simple, salt, expected: text("password_sha")?.to_owned() })
+            }
             "pbkdf2" => {
                 // Before 3.4 the field does not exist for the server, which then derives with SHA-1 and never matches.
                 let named = text("pbkdf2_prf").filter(|_| version.understands_sha256());
                 let prf = Prf::parse(named.unwrap_or("sha"))?;
-                let iterations = doc
-                    .get("iterations")
-                    .and_then(Value::as_u64)
-                    .and_then(|n| u32::try_from(n).ok())?;
+                let iterations =
+                    doc.get("iterations").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok())?;
                 let scheme = Scheme::Pbkdf2(Hashing { prf, iterations });
-                Some(Self {
-                    scheme,
-                    salt,
-                    expected: text("derived_key")?.to_owned(),
-                })
+                Some(Self { scheme, salt, expected: text("derived_key")?.to_owned() })
             }
             _ => None,
         }
@@ -101,9 +93,8 @@ impl Stored {
         }
         let (prf, rest) = if let Some(rest) = value.strip_prefix("-pbkdf2-") {
             (Prf::Sha1, rest)
-        } else if let Some((name, rest)) = value
-            .strip_prefix("-pbkdf2:")
-            .and_then(|rest| rest.split_once('-'))
+        } else if let Some((name, rest)) =
+            value.strip_prefix("-pbkdf2:").and_then(|rest| rest.split_once('-'))
             && version.understands_sha256()
         {
             (Prf::parse(name).ok_or_else(|| malformed(rest))?, rest)
@@ -113,11 +104,7 @@ impl Stored {
         let [key, salt, rounds] = fields(rest).ok_or_else(|| malformed(rest))?;
         let iterations = rounds.parse().map_err(|_| malformed(rest))?;
         let scheme = Scheme::Pbkdf2(Hashing { prf, iterations });
-        Ok(Some(Self {
-            scheme,
-            salt: salt.to_owned(),
-            expected: key.to_owned(),
-        }))
+        Ok(Some(Self { scheme, salt: salt.to_owned(), expected: key.to_owned() }))
     }
 
     /// Derives and compares; slow by design, so never on an async thread.
@@ -191,15 +178,8 @@ pub(crate) fn hash_into_user(
     hashed.insert("salt".into(), salt.into());
     hashed.insert("iterations".into(), hashing.iterations.into());
     hashed.insert("derived_key".into(), derive(hashing, password, salt).into());
-    let replaced = [
-        "password",
-        "password_scheme",
-        "pbkdf2_prf",
-        "salt",
-        "iterations",
-        "derived_key",
-        "password_sha",
-    ];
+    let replaced =
+        ["password", "password_scheme", "pbkdf2_prf", "salt", "iterations", "derived_key", "password_sha"];
     hashed.extend(
         doc.iter()
             .filter(|(key, _)| !replaced.contains(&key.as_str()))
@@ -223,18 +203,12 @@ mod tests {
     #[test]
     fn recorded_hashes_accept_their_passwords() {
         let admins = [
-            (
-                "-pbkdf2-c02dd71445a9b228796a069d0e5b1056e11b5891,5a7ba6e0a0d2f1b9c1cd3b8a7c7d4a33,10",
-                "bobpw",
-            ),
+            ("-pbkdf2-c02dd71445a9b228796a069d0e5b1056e11b5891,5a7ba6e0a0d2f1b9c1cd3b8a7c7d4a33,10", "bobpw"),
             (
                 "-pbkdf2:sha256-ec9810ad66154b3f7f58ec8d6f4a85dd6669f84cba56a496e91e18c1c7e78764,5a7ba6e0a0d2f1b9c1cd3b8a7c7d4a33,10",
                 "carolpw",
             ),
-            (
-                "-hashed-520be90a7908175fcd3fca5b0bd79a288a32c4b9,5a7ba6e0a0d2f1b9c1cd3b8a7c7d4a33",
-                "oldpw",
-            ),
+            ("-hashed-520be90a7908175fcd3fca5b0bd79a288a32c4b9,5a7ba6e0a0d2f1b9c1cd3b8a7c7d4a33", "oldpw"),
         ];
         for (value, password) in admins {
             let stored = Stored::of_admin(Version::V3_5, value).unwrap().unwrap();
@@ -259,22 +233,13 @@ mod tests {
 
     #[test]
     fn half_a_hash_is_malformed() {
-        assert_eq!(
-            Stored::of_admin(Version::V3_5, "-pbkdf2-x"),
-            Err(Malformed("x".into()))
-        );
-        assert_eq!(
-            Stored::of_admin(Version::V3_5, "-hashed-x"),
-            Err(Malformed("x".into()))
-        );
+        assert_eq!(Stored::of_admin(Version::V3_5, "-pbkdf2-x"), Err(Malformed("x".into())));
+        assert_eq!(Stored::of_admin(Version::V3_5, "-hashed-x"), Err(Malformed("x".into())));
     }
 
     #[test]
     fn a_new_hash_is_current_and_hides_the_password() {
-        let hashing = Hashing {
-            prf: Prf::Sha256,
-            iterations: 3,
-        };
+        let hashing = Hashing { prf: Prf::Sha256, iterations: 3 };
         let doc = json!({ "name": "u", "password": "pw", "password_sha": "old" });
         let hashed = hash_into_user(hashing, doc.as_object().unwrap(), "pw", &new_salt());
         assert!(!hashed.contains_key("password") && !hashed.contains_key("password_sha"));

@@ -68,13 +68,7 @@ impl Version {
                 "features": features, "vendor": { "name": foundation }
             })
         };
-        let common = [
-            "access-ready",
-            "partitioned",
-            "pluggable-storage-engines",
-            "reshard",
-            "scheduler",
-        ];
+        let common = ["access-ready", "partitioned", "pluggable-storage-engines", "reshard", "scheduler"];
         let with_quickjs: Vec<&str> = std::iter::once("quickjs").chain(common).collect();
         match self {
             Self::V1 => json!({
@@ -155,15 +149,9 @@ impl Version {
     /// How the server hashes plain passwords by default: SHA-256 × 600,000 from 3.4 on, SHA-1 × 10 before.
     pub(crate) fn default_hashing(self) -> Hashing {
         if self.understands_sha256() {
-            Hashing {
-                prf: Prf::Sha256,
-                iterations: 600_000,
-            }
+            Hashing { prf: Prf::Sha256, iterations: 600_000 }
         } else {
-            Hashing {
-                prf: Prf::Sha1,
-                iterations: 10,
-            }
+            Hashing { prf: Prf::Sha1, iterations: 10 }
         }
     }
 }
@@ -191,9 +179,6 @@ mod tests {
     fn only_3x_closes_a_fresh_database() {
         assert_eq!(Version::V2.default_security(false), json!({}));
         assert_eq!(Version::V3_5.default_security(true), json!({}));
-        assert_eq!(
-            Version::V3_3.default_security(false)["members"]["roles"],
-            json!(["_admin"])
-        );
+        assert_eq!(Version::V3_3.default_security(false)["members"]["roles"], json!(["_admin"]));
     }
 }

@@ -25,22 +25,12 @@ pub(crate) type Outcome = Result<Reply, Refusal>;
 impl Reply {
     /// A JSON body, with the newline at its end that CouchDB sends.
     pub(crate) fn json(status: u16, body: &Value) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: format!("{body}\n"),
-            content_type: "application/json",
-        }
+        Self { status, headers: Vec::new(), body: format!("{body}\n"), content_type: "application/json" }
     }
 
     /// A body that is sent as JSON without being looked at.
     pub(crate) fn raw(status: u16, body: String) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body,
-            content_type: "application/json",
-        }
+        Self { status, headers: Vec::new(), body, content_type: "application/json" }
     }
 
     /// 200 with a JSON body.
@@ -55,22 +45,12 @@ impl Reply {
 
     /// No body at all.
     pub(crate) fn empty(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: String::new(),
-            content_type: "",
-        }
+        Self { status, headers: Vec::new(), body: String::new(), content_type: "" }
     }
 
     /// A short plain text.
     pub(crate) fn text(status: u16, body: &str) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: body.to_owned(),
-            content_type: "text/plain",
-        }
+        Self { status, headers: Vec::new(), body: body.to_owned(), content_type: "text/plain" }
     }
 
     /// Adds a header.
@@ -95,20 +75,12 @@ impl Reply {
     /// The `reason` of a refusal.
     pub(crate) fn reason(&self) -> String {
         let body: Value = serde_json::from_str(&self.body).unwrap_or_default();
-        body.get("reason")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
+        body.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 
     /// Half of the body, for an answer that breaks off there.
     pub(crate) fn half_body(&self) -> Vec<u8> {
-        self.body
-            .as_bytes()
-            .iter()
-            .take(self.body.len() / 2)
-            .copied()
-            .collect()
+        self.body.as_bytes().iter().take(self.body.len() / 2).copied().collect()
     }
 
     /// The response, with `body` in place of its own if one is given; the length stays that of its own.
@@ -124,10 +96,7 @@ impl Reply {
             (header::CONTENT_TYPE, self.content_type),
             (header::CONTENT_LENGTH, length.as_str()),
         ];
-        let own = self
-            .headers
-            .iter()
-            .map(|(name, value)| (name.clone(), value.as_str()));
+        let own = self.headers.iter().map(|(name, value)| (name.clone(), value.as_str()));
         for (name, value) in fixed.into_iter().chain(own) {
             if let Ok(value) = HeaderValue::from_str(value)
                 && !value.is_empty()
@@ -150,10 +119,7 @@ impl Reply {
     /// A crashed handler; `ref` is the number under which a real server logs the stack.
     pub(crate) fn crash(error: &str, reason: &str) -> Refusal {
         let reference = rand::random::<u32>();
-        Self::json(
-            500,
-            &json!({ "error": error, "reason": reason, "ref": reference }),
-        )
+        Self::json(500, &json!({ "error": error, "reason": reason, "ref": reference }))
     }
 
     pub(crate) fn bad_request(reason: &str) -> Refusal {
@@ -196,10 +162,6 @@ impl Reply {
 
     /// What this node does not imitate; a test that sees it has to go to a real server.
     pub(crate) fn not_implemented(what: &str) -> Refusal {
-        Self::error(
-            501,
-            "not_implemented",
-            &format!("the in-memory CouchDB has no {what}"),
-        )
+        Self::error(501, "not_implemented", &format!("the in-memory CouchDB has no {what}"))
     }
 }

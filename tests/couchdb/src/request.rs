@@ -64,19 +64,12 @@ impl Request {
 
     /// `HEAD` is answered as `GET`; hyper leaves out the body.
     pub(crate) fn verb(&self) -> &str {
-        if self.method == "HEAD" {
-            "GET"
-        } else {
-            &self.method
-        }
+        if self.method == "HEAD" { "GET" } else { &self.method }
     }
 
     /// The first query parameter of this name.
     pub(crate) fn param(&self, name: &str) -> Option<&str> {
-        self.query
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// A header that is text.
@@ -121,9 +114,9 @@ impl Request {
             }
             Ok(value) => anywhere(&value),
             // The one other format with passwords is the form of `POST /_session`.
-            Err(_) => String::from_utf8_lossy(&self.body)
-                .split('&')
-                .any(|pair| pair.starts_with("password=")),
+            Err(_) => {
+                String::from_utf8_lossy(&self.body).split('&').any(|pair| pair.starts_with("password="))
+            }
         }
     }
 }
@@ -162,9 +155,7 @@ mod tests {
     fn plain_passwords_are_noticed_in_every_format() {
         let carries = |target: &str, body: &'static str| {
             let body = Bytes::from(body);
-            Request::new("PUT", target, HeaderMap::new(), body, String::new())
-                .unwrap()
-                .carries_password()
+            Request::new("PUT", target, HeaderMap::new(), body, String::new()).unwrap().carries_password()
         };
         assert!(carries("/_users/_bulk_docs", r#"{"docs":[{"password":"x"}]}"#));
         assert!(carries("/_node/_local/_config/admins/a", r#""x""#));

@@ -26,20 +26,14 @@ impl Revision {
     /// Reads `N-HASH`; `None` is CouchDB's 400 "Invalid rev format".
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (generation, hash) = text.split_once('-')?;
-        Some(Self {
-            generation: generation.parse().ok()?,
-            hash: hash.to_owned(),
-        })
+        Some(Self { generation: generation.parse().ok()?, hash: hash.to_owned() })
     }
 
     /// The revision that an edit of `parent` to this body gets.
     pub(crate) fn after(parent: Option<&Self>, deleted: bool, body: &Map<String, Value>) -> Self {
         let mut term = vec![131, LIST, 0, 0, 0, 5];
         put_atom(&mut term, if deleted { "true" } else { "false" });
-        put_integer(
-            &mut term,
-            parent.map_or(0, |parent| i128::from(parent.generation)),
-        );
+        put_integer(&mut term, parent.map_or(0, |parent| i128::from(parent.generation)));
         match parent {
             None => put_integer(&mut term, 0),
             Some(parent) => put_binary(&mut term, &parent.hash_bytes()),
@@ -47,10 +41,7 @@ impl Revision {
         put_object(&mut term, body);
         term.extend([NIL, NIL]); // no attachments; the end of the outer list
         let generation = parent.map_or(1, |parent| parent.generation + 1);
-        Self {
-            generation,
-            hash: hex::encode(Md5::digest(&term)),
-        }
+        Self { generation, hash: hex::encode(Md5::digest(&term)) }
     }
 
     /// CouchDB keeps a hash of 32 hex digits as 16 bytes and any other one as text.
@@ -82,10 +73,7 @@ fn put_value(term: &mut Vec<u8>, value: &Value) {
         Value::Array(items) => put_list(term, items),
         Value::Object(members) => put_object(term, members),
         Value::Number(number) => {
-            let integer = number
-                .as_i64()
-                .map(i128::from)
-                .or_else(|| number.as_u64().map(i128::from));
+            let integer = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
             if let Some(integer) = integer {
                 put_integer(term, integer);
             } else {
@@ -112,10 +100,8 @@ fn put_object(term: &mut Vec<u8>, members: &Map<String, Value>) {
 
 fn put_list(term: &mut Vec<u8>, items: &[Value]) {
     // Erlang has no type for strings: a list of small integers is written as one.
-    let bytes: Option<Vec<u8>> = items
-        .iter()
-        .map(|item| item.as_u64().and_then(|n| u8::try_from(n).ok()))
-        .collect();
+    let bytes: Option<Vec<u8>> =
+        items.iter().map(|item| item.as_u64().and_then(|n| u8::try_from(n).ok())).collect();
     match (bytes, u16::try_from(items.len())) {
         (_, Ok(0)) => {}
         (Some(bytes), Ok(length)) => {
@@ -142,15 +128,8 @@ fn put_integer(term: &mut Vec<u8>, number: i128) {
         term.extend(integer.to_be_bytes());
     } else {
         let magnitude = number.unsigned_abs().to_le_bytes();
-        let length = magnitude
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(0, |last| last + 1);
-        term.extend([
-            SMALL_BIG,
-            u8::try_from(length).unwrap_or(u8::MAX),
-            u8::from(number < 0),
-        ]);
+        let length = magnitude.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        term.extend([SMALL_BIG, u8::try_from(length).unwrap_or(u8::MAX), u8::from(number < 0)]);
         term.extend(magnitude.iter().take(length));
     }
 }

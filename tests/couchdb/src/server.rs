@@ -37,10 +37,7 @@ pub(crate) fn serve(
 ) -> tokio::task::JoinHandle<()> {
     let app = Router::new().fallback(handle).with_state(node);
     let service = app.into_make_service_with_connect_info::<Connection>();
-    let listener = CuttableListener {
-        listener,
-        stopped: stopped.clone(),
-    };
+    let listener = CuttableListener { listener, stopped: stopped.clone() };
     tokio::spawn(async move {
         tokio::select! {
             () = stopped.cancelled() => {}
@@ -57,10 +54,7 @@ async fn handle(
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
     let method = head.method.as_str().to_owned();
-    let target = head
-        .uri
-        .path_and_query()
-        .map_or_else(|| head.uri.to_string(), ToString::to_string);
+    let target = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string);
     let Ok(body) = to_bytes(body, usize::MAX).await else {
         return cut(&connection).await;
     };
@@ -71,13 +65,7 @@ async fn handle(
     if target.len() > MAX_LINE || head.headers.values().any(|value| value.len() > MAX_LINE) {
         return Reply::empty(400).into_response(&server, None);
     }
-    let mut entry = LogEntry {
-        method,
-        target,
-        status: None,
-        user: None,
-        carried_password: false,
-    };
+    let mut entry = LogEntry { method, target, status: None, user: None, carried_password: false };
     let rule = node.faults.take(&entry.method, &entry.target);
     let size = u64::try_from(body.len()).unwrap_or(u64::MAX);
     let peer = connection.peer.ip().to_string();
@@ -88,19 +76,11 @@ async fn handle(
     {
         node.faults.wait(&rule.fault).await;
     }
-    let skipped = rule
-        .as_ref()
-        .is_some_and(|rule| !rule.takes_effect && replaces_answer(&rule.fault));
+    let skipped = rule.as_ref().is_some_and(|rule| !rule.takes_effect && replaces_answer(&rule.fault));
     let reply = match request {
         _ if skipped => Reply::empty(500),
         Err(refusal) => refusal,
-        Ok(_)
-            if size
-                > node
-                    .state()
-                    .config
-                    .number("chttpd", "max_http_request_size", MAX_REQUEST) =>
-        {
+        Ok(_) if size > node.state().config.number("chttpd", "max_http_request_size", MAX_REQUEST) => {
             Reply::error(413, "too_large", "the request entity is too large")
         }
         Ok(request) => {

@@ -25,15 +25,9 @@ pub(crate) fn check_read(caller: &Caller, security: &Value, id: &str) -> Result<
         return Ok(());
     }
     if id.starts_with("_design/") {
-        return Err(Reply::forbidden(
-            "Only administrators can view design docs in the users database.",
-        ));
+        return Err(Reply::forbidden("Only administrators can view design docs in the users database."));
     }
-    if is_own(caller, id) {
-        Ok(())
-    } else {
-        Err(Reply::not_found("missing"))
-    }
+    if is_own(caller, id) { Ok(()) } else { Err(Reply::not_found("missing")) }
 }
 
 /// What happens before a write: others' documents do not exist, and a plain password becomes a hash. Slow.
@@ -141,18 +135,13 @@ fn broken_rule(
             _ => {}
         }
     }
-    if roles
-        .iter()
-        .filter_map(Value::as_str)
-        .any(|role| role.starts_with('_'))
-    {
+    if roles.iter().filter_map(Value::as_str).any(|role| role.starts_with('_')) {
         return Some("No system roles (starting with underscore) in users db.".into());
     }
     if name.starts_with('_') {
         return Some("Username may not start with underscore.".into());
     }
-    name.contains(':')
-        .then(|| "Character `:` is not allowed in usernames.".into())
+    name.contains(':').then(|| "Character `:` is not allowed in usernames.".into())
 }
 
 fn broken_hash_rule(node: &Node, draft: &Draft) -> Option<String> {
@@ -161,9 +150,7 @@ fn broken_hash_rule(node: &Node, draft: &Draft) -> Option<String> {
         let reason = "Users with password_sha must have a salt.See /_utils/script/couch.js for example code.";
         return Some(reason.into());
     }
-    let scheme = field("password_scheme")
-        .and_then(Value::as_str)
-        .unwrap_or("simple");
+    let scheme = field("password_scheme").and_then(Value::as_str).unwrap_or("simple");
     if node.version.refuses_unknown_schemes() && !["simple", "pbkdf2"].contains(&scheme) {
         return Some(format!("Password scheme `{scheme}` not supported."));
     }

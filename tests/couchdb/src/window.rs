@@ -29,11 +29,7 @@ impl Window {
         };
         let single = key(&["key"])?;
         // Upstream ignores the id when there is a key, and rows here have no keys but their ids.
-        let by_id = || {
-            param("startkey_docid")
-                .or_else(|| param("start_key_doc_id"))
-                .map(Value::from)
-        };
+        let by_id = || param("startkey_docid").or_else(|| param("start_key_doc_id")).map(Value::from);
         let start = key(&["startkey", "start_key"])?.or_else(by_id);
         Ok(Self {
             start: single.clone().or(start),
@@ -50,33 +46,16 @@ impl Window {
         // Both bounds count the rows on their near side, in ascending order.
         let below = |key: &Value| sorted.partition_point(|row| is_below(name(row), key, false));
         let through = |key: &Value| sorted.partition_point(|row| is_below(name(row), key, true));
-        let (low, high) = if self.descending {
-            (&self.end, &self.start)
-        } else {
-            (&self.start, &self.end)
-        };
+        let (low, high) = if self.descending { (&self.end, &self.start) } else { (&self.start, &self.end) };
         let low_inclusive = !self.descending || self.inclusive_end;
         let high_inclusive = self.descending || self.inclusive_end;
-        let first = low
-            .as_ref()
-            .map_or(0, |key| if low_inclusive { below(key) } else { through(key) });
-        let last = high.as_ref().map_or(sorted.len(), |key| {
-            if high_inclusive { through(key) } else { below(key) }
-        });
-        let before = if self.descending {
-            sorted.len() - last
-        } else {
-            first
-        };
+        let first = low.as_ref().map_or(0, |key| if low_inclusive { below(key) } else { through(key) });
+        let last =
+            high.as_ref().map_or(sorted.len(), |key| if high_inclusive { through(key) } else { below(key) });
+        let before = if self.descending { sorted.len() - last } else { first };
         let found = sorted.get(first..last.max(first)).unwrap_or_default();
         let rows = if self.descending {
-            found
-                .iter()
-                .rev()
-                .skip(self.skip)
-                .take(self.limit)
-                .cloned()
-                .collect()
+            found.iter().rev().skip(self.skip).take(self.limit).cloned().collect()
         } else {
             found.iter().skip(self.skip).take(self.limit).cloned().collect()
         };
@@ -100,9 +79,7 @@ fn count(text: Option<String>) -> Result<Option<usize>, Refusal> {
         Reply::error(400, "query_parse_error", &reason)
     };
     let number: i64 = text.parse().map_err(|_| invalid("integer"))?;
-    usize::try_from(number)
-        .map(Some)
-        .map_err(|_| invalid("positive integer"))
+    usize::try_from(number).map(Some).map_err(|_| invalid("positive integer"))
 }
 
 #[cfg(test)]
@@ -111,38 +88,22 @@ mod tests {
     use super::*;
 
     fn select(query: &[(&str, &str)]) -> (usize, String) {
-        let param = |name: &str| {
-            query
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
-        };
-        let (offset, rows) = Window::parse(param)
-            .unwrap()
-            .select(&["a", "b", "c", "d"], |row| row);
+        let param =
+            |name: &str| query.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let (offset, rows) = Window::parse(param).unwrap().select(&["a", "b", "c", "d"], |row| row);
         (offset, rows.concat())
     }
 
     #[test]
     fn bounds_are_inclusive_unless_told_otherwise() {
         assert_eq!(select(&[]), (0, "abcd".into()));
+        assert_eq!(select(&[("startkey", "\"b\""), ("endkey", "\"c\"")]), (1, "bc".into()));
         assert_eq!(
-            select(&[("startkey", "\"b\""), ("endkey", "\"c\"")]),
-            (1, "bc".into())
-        );
-        assert_eq!(
-            select(&[
-                ("start_key", "\"b\""),
-                ("end_key", "\"c\""),
-                ("inclusive_end", "false")
-            ]),
+            select(&[("start_key", "\"b\""), ("end_key", "\"c\""), ("inclusive_end", "false")]),
             (1, "b".into())
         );
         assert_eq!(select(&[("key", "\"c\"")]), (2, "c".into()));
-        assert_eq!(
-            select(&[("startkey", "\"z\""), ("endkey", "\"a\"")]),
-            (4, String::new())
-        );
+        assert_eq!(select(&[("startkey", "\"z\""), ("endkey", "\"a\"")]), (4, String::new()));
         assert_eq!(select(&[("startkey", "5"), ("limit", "1")]), (0, "a".into()));
     }
 
@@ -150,10 +111,7 @@ mod tests {
     fn descending_swaps_the_bounds() {
         let query = [("descending", "true"), ("startkey", "\"c\""), ("endkey", "\"b\"")];
         assert_eq!(select(&query), (1, "cb".into()));
-        assert_eq!(
-            select(&[("descending", "true"), ("limit", "1"), ("skip", "1")]),
-            (1, "c".into())
-        );
+        assert_eq!(select(&[("descending", "true"), ("limit", "1"), ("skip", "1")]), (1, "c".into()));
         assert_eq!(select(&[("skip", "100")]), (4, String::new()));
     }
 }

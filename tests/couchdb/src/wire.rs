@@ -63,10 +63,7 @@ impl Listener for CuttableListener {
 
 impl Connected<IncomingStream<'_, CuttableListener>> for Connection {
     fn connect_info(incoming: IncomingStream<'_, CuttableListener>) -> Self {
-        Self {
-            peer: *incoming.remote_addr(),
-            cut: incoming.io().cut.clone(),
-        }
+        Self { peer: *incoming.remote_addr(), cut: incoming.io().cut.clone() }
     }
 }
 

@@ -12,23 +12,14 @@ use replay::{load, replay};
 
 /// Exchanges that can't agree: scenario, positions (of requests, from 0) and the reason. One that agrees must go.
 const ALLOWED: &[(&str, &[usize], &str)] = &[
-    (
-        "databases",
-        &[170],
-        "GET /_dbs: a node's own table of shards, which is no database here",
-    ),
-    (
-        "users_self_service",
-        &[45],
-        "an anonymous update of a user crashes a real server's own check (500)",
-    ),
+    ("databases", &[170], "GET /_dbs: a node's own table of shards, which is no database here"),
+    ("users_self_service", &[45], "an anonymous update of a user crashes a real server's own check (500)"),
 ];
 
 async fn conforms(server: &str) {
     let transcripts = load(server);
-    let reports = transcripts
-        .iter()
-        .map(|(name, transcript)| async move { (name, replay(name, transcript).await) });
+    let reports =
+        transcripts.iter().map(|(name, transcript)| async move { (name, replay(name, transcript).await) });
     let mut wrong = Vec::new();
     let mut total = 0;
     for (name, report) in futures_util::future::join_all(reports).await {
@@ -43,10 +34,7 @@ async fn conforms(server: &str) {
             .find(|(scenario, ..)| scenario == name)
             .map_or(&[][..], |(_, positions, _)| positions);
         let failed: Vec<usize> = report.failures.iter().map(|(position, _)| *position).collect();
-        let unexpected = report
-            .failures
-            .iter()
-            .filter(|(position, _)| !allowed.contains(position));
+        let unexpected = report.failures.iter().filter(|(position, _)| !allowed.contains(position));
         wrong.extend(unexpected.map(|(position, text)| format!("{server} {name} #{position} {text}")));
         let stale = allowed.iter().filter(|position| !failed.contains(position));
         wrong.extend(
@@ -54,12 +42,7 @@ async fn conforms(server: &str) {
         );
     }
     assert!(total > 500, "only {total} exchanges were replayed on {server}");
-    assert!(
-        wrong.is_empty(),
-        "{} of {total} differ:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} of {total} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,15 +25,10 @@ async fn ask(couch: &InMemoryCouch, method: &str, target: &str) -> std::io::Resu
 async fn a_lost_reply_took_effect_only_if_told_to() {
     let couch = node(Options::default()).await;
     couch.faults().add(Rule::new("PUT", "/lost", Fault::Cut).times(1));
-    couch
-        .faults()
-        .add(Rule::new("PUT", "/made", Fault::Cut).times(1).after_effect());
+    couch.faults().add(Rule::new("PUT", "/made", Fault::Cut).times(1).after_effect());
     ask(&couch, "PUT", "/lost").await.unwrap_err();
     ask(&couch, "PUT", "/made").await.unwrap_err();
-    assert_eq!(
-        ask(&couch, "GET", "/_all_dbs").await.unwrap().json(),
-        json!(["made"])
-    );
+    assert_eq!(ask(&couch, "GET", "/_all_dbs").await.unwrap().json(), json!(["made"]));
     assert_eq!(ask(&couch, "PUT", "/made").await.unwrap().status, 412);
     assert_eq!(couch.faults().hits(), 2);
     assert_eq!(couch.log().count("PUT", "/*"), 3);
@@ -44,9 +39,7 @@ async fn a_lost_reply_took_effect_only_if_told_to() {
 #[tokio::test]
 async fn an_answer_can_break_off_in_its_body() {
     let couch = node(Options::default()).await;
-    couch
-        .faults()
-        .add(Rule::new("GET", "/", Fault::CutMidBody).times(1));
+    couch.faults().add(Rule::new("GET", "/", Fault::CutMidBody).times(1));
     let broken = ask(&couch, "GET", "/").await.unwrap();
     assert_eq!(broken.status, 200);
     assert!(!broken.body.is_empty() && !broken.is_complete(), "{broken:?}");
@@ -56,14 +49,9 @@ async fn an_answer_can_break_off_in_its_body() {
 #[tokio::test]
 async fn errors_delays_and_hangs() {
     let couch = node(Options::default()).await;
-    let busy = Fault::Answer {
-        status: 503,
-        body: r#"{"error":"busy","reason":"later"}"#.into(),
-    };
+    let busy = Fault::Answer { status: 503, body: r#"{"error":"busy","reason":"later"}"#.into() };
     couch.faults().add(Rule::new("GET", "/_up", busy).times(1));
-    couch
-        .faults()
-        .add(Rule::new("GET", "/_up", Fault::DelayMs(80)).times(1));
+    couch.faults().add(Rule::new("GET", "/_up", Fault::DelayMs(80)).times(1));
     couch.faults().add(Rule::new("GET", "/_all_dbs", Fault::Hang));
     assert_eq!(ask(&couch, "GET", "/_up").await.unwrap().status, 503);
     let asked = Instant::now();
@@ -71,39 +59,25 @@ async fn errors_delays_and_hangs() {
     assert!(asked.elapsed() >= Duration::from_millis(80));
     let hanging = ask(&couch, "GET", "/_all_dbs");
     tokio::pin!(hanging);
-    tokio::time::timeout(Duration::from_millis(100), &mut hanging)
-        .await
-        .unwrap_err();
+    tokio::time::timeout(Duration::from_millis(100), &mut hanging).await.unwrap_err();
     couch.faults().clear();
     assert_eq!(hanging.await.unwrap().status, 200);
 }
 
 #[tokio::test]
 async fn another_process_injects_faults_and_reads_the_log_over_http() {
-    let couch = node(Options {
-        fault_routes: true,
-        ..Options::default()
-    })
-    .await;
+    let couch = node(Options { fault_routes: true, ..Options::default() }).await;
     let rule = r#"{"method":"GET","path":"/_up","times":1,"fault":{"answer":{"status":500,"body":"{}"}}}"#;
-    let added = try_send(couch.port(), "POST", "/_fault", &BTreeMap::new(), rule)
-        .await
-        .unwrap();
+    let added = try_send(couch.port(), "POST", "/_fault", &BTreeMap::new(), rule).await.unwrap();
     assert_eq!(added.status, 201);
     assert_eq!(ask(&couch, "GET", "/_up").await.unwrap().status, 500);
     let body = r#"{"name":"boss","password":"pw"}"#;
     assert_eq!(
-        try_send(couch.port(), "POST", "/_session", &basic("boss", "pw"), body)
-            .await
-            .unwrap()
-            .status,
+        try_send(couch.port(), "POST", "/_session", &basic("boss", "pw"), body).await.unwrap().status,
         200
     );
     ask(&couch, "GET", "/a%2Fb/../c?x=%22").await.unwrap();
-    let log = try_send(couch.port(), "GET", "/_fault/log", &BTreeMap::new(), "")
-        .await
-        .unwrap()
-        .json();
+    let log = try_send(couch.port(), "GET", "/_fault/log", &BTreeMap::new(), "").await.unwrap().json();
     assert_eq!(log[1]["carried_password"], true);
     assert_eq!(log[2]["target"], "/a%2Fb/../c?x=%22");
     assert_eq!(log[2]["user"], "boss");
@@ -114,17 +88,8 @@ async fn a_restart_keeps_data_and_sessions_and_cuts_connections() {
     let mut couch = node(Options::default()).await;
     assert_eq!(ask(&couch, "PUT", "/db").await.unwrap().status, 201);
     let body = r#"{"name":"boss","password":"pw"}"#;
-    let session = try_send(couch.port(), "POST", "/_session", &basic("boss", "pw"), body)
-        .await
-        .unwrap();
-    let cookie = session
-        .headers
-        .get("set-cookie")
-        .unwrap()
-        .split(';')
-        .next()
-        .unwrap()
-        .to_owned();
+    let session = try_send(couch.port(), "POST", "/_session", &basic("boss", "pw"), body).await.unwrap();
+    let cookie = session.headers.get("set-cookie").unwrap().split(';').next().unwrap().to_owned();
     couch.faults().add(Rule::new("GET", "/db", Fault::Hang));
     let port = couch.port();
     let hanging = tokio::spawn(async move { try_send(port, "GET", "/db", &basic("boss", "pw"), "").await });
@@ -137,10 +102,7 @@ async fn a_restart_keeps_data_and_sessions_and_cuts_connections() {
     assert_eq!(couch.port(), port);
     assert_eq!(ask(&couch, "GET", "/db").await.unwrap().status, 200);
     let headers = BTreeMap::from([("cookie".to_owned(), cookie)]);
-    let who = try_send(port, "GET", "/_session", &headers, "")
-        .await
-        .unwrap()
-        .json();
+    let who = try_send(port, "GET", "/_session", &headers, "").await.unwrap().json();
     assert_eq!(who["userCtx"]["name"], "boss");
 }
 
@@ -153,19 +115,13 @@ async fn a_3x_reads_its_first_admin_from_local_d_or_does_not_start() {
         ..Options::new(Version::V3_5)
     };
     let refused = InMemoryCouch::start(options()).await.unwrap_err();
-    assert!(
-        refused.to_string().starts_with("No Admin Account Found"),
-        "{refused}"
-    );
+    assert!(refused.to_string().starts_with("No Admin Account Found"), "{refused}");
     std::fs::write(dir.path().join("10-agent.ini"), "[admins]\nboss = pw\n").unwrap();
     let mut couch = InMemoryCouch::start(options()).await.unwrap();
     assert_eq!(ask(&couch, "GET", "/_all_dbs").await.unwrap().status, 200);
     let key = "/_node/_local/_config/admins/boss";
     let stored = ask(&couch, "GET", key).await.unwrap().json();
-    assert!(
-        stored.as_str().unwrap().starts_with("-pbkdf2:sha256-"),
-        "{stored}"
-    );
+    assert!(stored.as_str().unwrap().starts_with("-pbkdf2:sha256-"), "{stored}");
     // Once hashed, the plain text in the file counts for nothing …
     std::fs::write(dir.path().join("10-agent.ini"), "[admins]\nboss = other\n").unwrap();
     couch.stop().await;
@@ -176,8 +132,6 @@ async fn a_3x_reads_its_first_admin_from_local_d_or_does_not_start() {
     couch.stop().await;
     couch.start_again().await.unwrap();
     assert_eq!(ask(&couch, "GET", "/_all_dbs").await.unwrap().status, 401);
-    let other = try_send(couch.port(), "GET", "/_all_dbs", &basic("boss", "other"), "")
-        .await
-        .unwrap();
+    let other = try_send(couch.port(), "GET", "/_all_dbs", &basic("boss", "other"), "").await.unwrap();
     assert_eq!(other.status, 200);
 }

@@ -42,19 +42,11 @@ pub struct AgentProcess {
 impl AgentProcess {
     /// Starts the agent; [`AgentProcess::wait_ready`] tells when it serves.
     pub fn start(options: AgentOptions) -> Result<Self> {
-        let directory = tempfile::Builder::new()
-            .prefix("trove-agent-")
-            .tempdir()
-            .context("no temporary directory")?;
+        let directory =
+            tempfile::Builder::new().prefix("trove-agent-").tempdir().context("no temporary directory")?;
         std::fs::create_dir(directory.path().join("state")).context("cannot create the state directory")?;
         let (process, notify) = launch(directory.path(), &options, 1)?;
-        Ok(Self {
-            process,
-            notify,
-            options,
-            runs: 1,
-            directory,
-        })
+        Ok(Self { process, notify, options, runs: 1, directory })
     }
 
     /// Starts the agent and waits until it serves.
@@ -72,16 +64,10 @@ impl AgentProcess {
                 return Ok(());
             }
             if let Some(status) = self.process.status()? {
-                bail!(
-                    "the agent ended before it was ready ({status}):\n{}",
-                    self.last_log_lines()
-                );
+                bail!("the agent ended before it was ready ({status}):\n{}", self.last_log_lines());
             }
             if Instant::now() >= deadline {
-                bail!(
-                    "the agent is not ready after {READY_LIMIT:?}:\n{}",
-                    self.last_log_lines()
-                );
+                bail!("the agent is not ready after {READY_LIMIT:?}:\n{}", self.last_log_lines());
             }
             sleep(POLL).await;
         }
@@ -107,10 +93,7 @@ impl AgentProcess {
         let deadline = Instant::now() + limit;
         while !self.logs().contains(text) {
             if Instant::now() >= deadline {
-                bail!(
-                    "{text:?} is not in the log after {limit:?}:\n{}",
-                    self.last_log_lines()
-                );
+                bail!("{text:?} is not in the log after {limit:?}:\n{}", self.last_log_lines());
             }
             sleep(POLL).await;
         }
@@ -162,14 +145,9 @@ impl AgentProcess {
     pub fn rss_kib(&self) -> Result<u64> {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.pid())).context("no such process")?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .context("no VmRSS in /proc")?;
-        line.trim()
-            .trim_end_matches(" kB")
-            .parse()
-            .context("VmRSS is not a number")
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc")?;
+        line.trim().trim_end_matches(" kB").parse().context("VmRSS is not a number")
     }
 
     /// Where the agent keeps the password of `os_admin`.
@@ -197,10 +175,7 @@ impl AgentProcess {
 fn launch(directory: &Path, options: &AgentOptions, run: u32) -> Result<(Process, NotifySocket)> {
     options.write(directory)?;
     let notify = NotifySocket::bind(directory.join(format!("notify-{run}.sock")))?;
-    let log = File::options()
-        .create(true)
-        .append(true)
-        .open(directory.join("agent.log"))?;
+    let log = File::options().create(true).append(true).open(directory.join("agent.log"))?;
     let mut command = Command::new(binary()?);
     command
         .arg("--config")

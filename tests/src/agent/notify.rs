@@ -51,23 +51,13 @@ impl NotifySocket {
     /// Waits until an assignment that `wanted` accepts has been received, at most for `limit`.
     pub async fn wait_for(&self, limit: Duration, wanted: impl Fn(&str) -> bool) -> Result<String> {
         let mut received = self.received.clone();
-        let lines = timeout(
-            limit,
-            received.wait_for(|lines| lines.iter().any(|line| wanted(line))),
-        )
-        .await
-        .with_context(|| {
-            format!(
-                "not notified within {limit:?}; received so far: {:?}",
-                self.received()
-            )
-        })?
-        .context("the notify socket is closed")?;
-        lines
-            .iter()
-            .find(|line| wanted(line))
-            .cloned()
-            .context("an assignment was lost")
+        let lines = timeout(limit, received.wait_for(|lines| lines.iter().any(|line| wanted(line))))
+            .await
+            .with_context(|| {
+                format!("not notified within {limit:?}; received so far: {:?}", self.received())
+            })?
+            .context("the notify socket is closed")?;
+        lines.iter().find(|line| wanted(line)).cloned().context("an assignment was lost")
     }
 }
 
@@ -87,21 +77,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let socket = NotifySocket::bind(directory.path().join("notify.sock")).unwrap();
         let sender = UnixDatagram::unbound().unwrap();
-        sender
-            .send_to(b"STATUS=serving\nREADY=1\n", socket.path())
-            .await
-            .unwrap();
-        let line = socket
-            .wait_for(Duration::from_secs(5), |line| line == "READY=1")
-            .await
-            .unwrap();
+        sender.send_to(b"STATUS=serving\nREADY=1\n", socket.path()).await.unwrap();
+        let line = socket.wait_for(Duration::from_secs(5), |line| line == "READY=1").await.unwrap();
         assert_eq!(line, "READY=1");
         assert_eq!(socket.received(), ["STATUS=serving", "READY=1"]);
-        assert!(
-            socket
-                .wait_for(Duration::from_millis(20), |line| line == "STOPPING=1")
-                .await
-                .is_err()
-        );
+        assert!(socket.wait_for(Duration::from_millis(20), |line| line == "STOPPING=1").await.is_err());
     }
 }

@@ -70,8 +70,7 @@ impl AgentOptions {
     /// Gives the server admin with which a CouchDB 3.x is bootstrapped.
     #[must_use]
     pub fn bootstrap_admin(self, name: &str, password: &str) -> Self {
-        self.set("couchdb.bootstrap_admin", name)
-            .set("couchdb.bootstrap_admin_password", password)
+        self.set("couchdb.bootstrap_admin", name).set("couchdb.bootstrap_admin_password", password)
     }
 
     /// Writes `conf.d/` and `agent.toml` below `directory`; overwrites those of an earlier run.
@@ -87,10 +86,7 @@ impl AgentOptions {
 
     /// As Trove's taskmanager writes it (PROTOCOL.md section 7); the manager is one that the agent must not believe.
     fn guest_info(&self) -> String {
-        let key = self
-            .encryption_key
-            .iter()
-            .map(|key| format!("instance_rpc_encr_key={key}\n"));
+        let key = self.encryption_key.iter().map(|key| format!("instance_rpc_encr_key={key}\n"));
         let mut text = format!(
             "[DEFAULT]\nguest_id={}\ndatastore_manager=postgresql\ndatastore_version=3.5\ntenant_id=test-tenant\n\
              ssl_mode=None\nnetwork_isolation=True\n",
@@ -120,10 +116,7 @@ impl AgentOptions {
             ("couchdb.credentials_file", path(super::CREDENTIALS)),
             ("couchdb.data_dir", path("")),
         ];
-        let given = self
-            .settings
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.clone()));
+        let given = self.settings.iter().map(|(name, value)| (name.as_str(), value.clone()));
         for (name, value) in own.into_iter().chain(given) {
             let (section, key) = name.split_once('.').unwrap_or(("", name));
             let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
@@ -154,24 +147,14 @@ mod tests {
     fn the_key_is_written_only_when_there_is_one() {
         let clear = AgentOptions::new("g", "rabbit://h//", "http://127.0.0.1:1");
         assert!(!clear.guest_info().contains("encr_key"));
-        assert!(
-            clear
-                .encrypted("K")
-                .guest_info()
-                .ends_with("instance_rpc_encr_key=K\n")
-        );
+        assert!(clear.encrypted("K").guest_info().ends_with("instance_rpc_encr_key=K\n"));
     }
 
     #[test]
     fn the_file_with_secrets_is_for_its_owner_only() {
         let directory = tempfile::tempdir().unwrap();
-        AgentOptions::new("g", "rabbit://h//", "http://127.0.0.1:1")
-            .write(directory.path())
-            .unwrap();
-        let mode = std::fs::metadata(directory.path().join("agent.toml"))
-            .unwrap()
-            .permissions()
-            .mode();
+        AgentOptions::new("g", "rabbit://h//", "http://127.0.0.1:1").write(directory.path()).unwrap();
+        let mode = std::fs::metadata(directory.path().join("agent.toml")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 }

@@ -72,10 +72,7 @@ impl Request {
         let msg_id = reply_queue.map(|_| new_id());
         let mut inner = Map::new();
         inner.insert("method".to_owned(), self.method.as_str().into());
-        let args = self
-            .args
-            .iter()
-            .map(|(name, value)| (name.clone(), seal(value, cipher)));
+        let args = self.args.iter().map(|(name, value)| (name.clone(), seal(value, cipher)));
         inner.insert("args".to_owned(), Value::Object(args.collect()));
         inner.insert("version".to_owned(), self.version.as_str().into());
         inner.insert("_unique_id".to_owned(), unique_id.as_str().into());
@@ -88,19 +85,12 @@ impl Request {
             let sealed = cipher.encrypt(&Value::Object(self.context.clone()));
             inner.insert("_context_context".to_owned(), sealed.into());
         } else {
-            let context = self
-                .context
-                .iter()
-                .map(|(name, value)| (format!("_context_{name}"), value.clone()));
+            let context =
+                self.context.iter().map(|(name, value)| (format!("_context_{name}"), value.clone()));
             inner.extend(context);
         }
         let expiration = msg_id.as_ref().map(|_| self.timeout.as_millis().to_string());
-        Message {
-            unique_id,
-            msg_id,
-            expiration,
-            body: envelope::encode(&Value::Object(inner)),
-        }
+        Message { unique_id, msg_id, expiration, body: envelope::encode(&Value::Object(inner)) }
     }
 }
 

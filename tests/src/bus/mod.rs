@@ -79,17 +79,7 @@ impl Bus {
             Arc::clone(&unexpected),
         ));
         let (exchange, topic) = (exchange.to_owned(), format!("guestagent.{guest_id}"));
-        Ok(Self {
-            channel,
-            exchange,
-            topic,
-            reply_queue,
-            cipher,
-            waiting,
-            unexpected,
-            reader,
-            connection,
-        })
+        Ok(Self { channel, exchange, topic, reply_queue, cipher, waiting, unexpected, reader, connection })
     }
 
     /// Calls a method with version 1.0 and a time-out of 15 s.
@@ -131,8 +121,7 @@ impl Bus {
 
     /// Sends an encoded message to the guest's queue, through the control exchange.
     pub async fn send(&self, message: &Message) -> Result<()> {
-        self.publish(&message.body, oslo_properties(message.expiration.as_deref()))
-            .await
+        self.publish(&message.body, oslo_properties(message.expiration.as_deref())).await
     }
 
     /// Sends any bytes to the guest's queue.
@@ -147,11 +136,7 @@ impl Bus {
             .channel
             .basic_publish(exchange, topic, BasicPublishOptions::default(), body, properties)
             .await?;
-        anyhow::ensure!(
-            confirmation.await?.is_ack(),
-            "the broker refused a message to {}",
-            self.topic
-        );
+        anyhow::ensure!(confirmation.await?.is_ack(), "the broker refused a message to {}", self.topic);
         Ok(())
     }
 
@@ -172,10 +157,7 @@ impl Bus {
 
     /// A channel of this client's connection, to look at queues or to consume them.
     pub async fn channel(&self) -> Result<Channel> {
-        self.connection
-            .create_channel()
-            .await
-            .context("cannot open a channel")
+        self.connection.create_channel().await.context("cannot open a channel")
     }
 }
 
@@ -192,13 +174,8 @@ pub struct PendingReply(oneshot::Receiver<Reply>);
 impl PendingReply {
     /// Waits for the reply; a failure of the guest is an error.
     pub async fn within(self, limit: Duration) -> Result<Value, CallError> {
-        let reply = tokio::time::timeout(limit, self.0)
-            .await
-            .map_err(|_| CallError::Timeout(limit))?;
-        match reply
-            .map_err(|_| CallError::Bus(anyhow::anyhow!("the reply queue is gone")))?
-            .outcome
-        {
+        let reply = tokio::time::timeout(limit, self.0).await.map_err(|_| CallError::Timeout(limit))?;
+        match reply.map_err(|_| CallError::Bus(anyhow::anyhow!("the reply queue is gone")))?.outcome {
             Outcome::Success(value) => Ok(value),
             Outcome::Failure(failure) => Err(CallError::Failure(failure)),
         }
@@ -208,41 +185,27 @@ impl PendingReply {
 /// Connects with the frame size that keeps lapin from aborting on brokers that offer "no limit" (STACK.md).
 pub(crate) async fn connect(amqp_uri: &str) -> Result<Connection> {
     let uri = format!("{amqp_uri}?frame_max=131072&heartbeat=60");
-    Connection::connect(&uri, ConnectionProperties::default())
-        .await
-        .context("cannot connect to RabbitMQ")
+    Connection::connect(&uri, ConnectionProperties::default()).await.context("cannot connect to RabbitMQ")
 }
 
 /// Declares a control exchange, as a control plane with `amqp_durable_queues` or `rabbit_quorum_queue` does when
 /// `durable`; to be called before anything else of a test that sets one of these options.
 pub async fn declare_exchange(amqp_uri: &str, name: &str, durable: bool) -> Result<()> {
     let channel = connect(amqp_uri).await?.create_channel().await?;
-    let options = ExchangeDeclareOptions {
-        durable,
-        ..ExchangeDeclareOptions::default()
-    };
+    let options = ExchangeDeclareOptions { durable, ..ExchangeDeclareOptions::default() };
     let declared = channel.exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default());
-    declared
-        .await
-        .with_context(|| format!("cannot declare exchange {name}"))
+    declared.await.with_context(|| format!("cannot declare exchange {name}"))
 }
 
 /// Takes the exchange as it is, durable or not; declares it as oslo does by default if nobody has yet.
 pub(crate) async fn ensure_exchange(connection: &Connection, name: &str) -> Result<()> {
     let declare = async |passive| {
         let channel = connection.create_channel().await?;
-        let options = ExchangeDeclareOptions {
-            passive,
-            ..ExchangeDeclareOptions::default()
-        };
-        channel
-            .exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default())
-            .await
+        let options = ExchangeDeclareOptions { passive, ..ExchangeDeclareOptions::default() };
+        channel.exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default()).await
     };
     if declare(true).await.is_err() {
-        declare(false)
-            .await
-            .with_context(|| format!("cannot declare exchange {name}"))?;
+        declare(false).await.with_context(|| format!("cannot declare exchange {name}"))?;
     }
     Ok(())
 }
@@ -264,9 +227,7 @@ fn oslo_properties(expiration: Option<&str>) -> BasicProperties {
 async fn consume_replies(channel: &Channel, queue: &str) -> Result<Consumer> {
     let mut arguments = FieldTable::default();
     arguments.insert("x-expires".into(), AMQPValue::LongInt(REPLY_QUEUE_TTL_MS));
-    channel
-        .queue_declare(queue.into(), QueueDeclareOptions::default(), arguments)
-        .await?;
+    channel.queue_declare(queue.into(), QueueDeclareOptions::default(), arguments).await?;
     let options = BasicConsumeOptions::default();
     channel
         .basic_consume(queue.into(), "".into(), options, FieldTable::default())
@@ -291,11 +252,7 @@ async fn read_replies(
                 continue;
             }
         };
-        let waiter = if reply.ending {
-            lock(&waiting).remove(&reply.msg_id)
-        } else {
-            None
-        };
+        let waiter = if reply.ending { lock(&waiting).remove(&reply.msg_id) } else { None };
         let unheard = match waiter {
             Some(waiter) => waiter.send(reply).err(),
             None => Some(reply),

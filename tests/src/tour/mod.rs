@@ -64,18 +64,7 @@ impl Tour {
         let bus = Bus::connect(&broker.amqp_uri(), &exchange, GUEST, Some(&key)).await?;
         let os_admin = read_credentials(&agent)?;
         let client = couch.client()?;
-        let tour = Self {
-            transcript,
-            client,
-            os_admin,
-            bus,
-            conductor,
-            agent,
-            couch,
-            broker,
-            exchange,
-            key,
-        };
+        let tour = Self { transcript, client, os_admin, bus, conductor, agent, couch, broker, exchange, key };
         tour.describe();
         Ok(tour)
     }
@@ -111,21 +100,11 @@ impl Tour {
     }
 
     fn describe(&self) {
-        self.transcript.note(
-            "RabbitMQ",
-            format!("127.0.0.1:{}, queue {}", self.broker.port(), self.bus.topic()),
-        );
-        let kind = if self.couch.memory().is_some() {
-            "in-memory"
-        } else {
-            "of COUCHDB_URL"
-        };
         self.transcript
-            .note("CouchDB", format!("{} ({kind})", self.couch.url()));
-        self.transcript.note(
-            "agent",
-            format!("pid {}, ready, commands encrypted", self.agent.pid()),
-        );
+            .note("RabbitMQ", format!("127.0.0.1:{}, queue {}", self.broker.port(), self.bus.topic()));
+        let kind = if self.couch.memory().is_some() { "in-memory" } else { "of COUCHDB_URL" };
+        self.transcript.note("CouchDB", format!("{} ({kind})", self.couch.url()));
+        self.transcript.note("agent", format!("pid {}, ready, commands encrypted", self.agent.pid()));
     }
 
     /// Calls a method and shows the answer; a failure is a failed check and `null`.
@@ -137,8 +116,7 @@ impl Tour {
                 answer
             }
             Err(error) => {
-                self.transcript
-                    .check(&format!("must be answered, but: {error}"), false);
+                self.transcript.check(&format!("must be answered, but: {error}"), false);
                 Value::Null
             }
         }
@@ -150,15 +128,12 @@ impl Tour {
         match self.bus.call(method, args).await {
             Err(CallError::Failure(failure)) => {
                 let ok = failure.message.to_lowercase().contains(reason);
-                self.transcript
-                    .check(&format!("refused: {}", failure.message), ok);
+                self.transcript.check(&format!("refused: {}", failure.message), ok);
             }
-            Err(error) => self
-                .transcript
-                .check(&format!("must be refused, but: {error}"), false),
-            Ok(answer) => self
-                .transcript
-                .check(&format!("must be refused, but was answered: {answer}"), false),
+            Err(error) => self.transcript.check(&format!("must be refused, but: {error}"), false),
+            Ok(answer) => {
+                self.transcript.check(&format!("must be refused, but was answered: {answer}"), false)
+            }
         }
     }
 
@@ -166,26 +141,16 @@ impl Tour {
     async fn cast(&mut self, method: &str, args: Value) -> Result<()> {
         self.transcript.command("cast", method, &args);
         let notification = notification(GUEST, method);
-        self.bus
-            .cast(&Request::new(method, args).notified(notification))
-            .await?;
+        self.bus.cast(&Request::new(method, args).notified(notification)).await?;
         let ended = |cast: &ConductorCast| {
-            matches!(
-                cast,
-                ConductorCast::NotifyEnd { .. } | ConductorCast::NotifyExcInfo { .. }
-            )
+            matches!(cast, ConductorCast::NotifyEnd { .. } | ConductorCast::NotifyExcInfo { .. })
         };
         match self.conductor.next(CAST_LIMIT, ended).await {
             Ok(ConductorCast::NotifyExcInfo { message, .. }) => {
-                self.transcript
-                    .check(&format!("must succeed, but: {message}"), false);
+                self.transcript.check(&format!("must succeed, but: {message}"), false);
             }
-            Ok(_) => self
-                .transcript
-                .check("the conductor was told that it is done", true),
-            Err(error) => self
-                .transcript
-                .check(&format!("the conductor must be told: {error:#}"), false),
+            Ok(_) => self.transcript.check("the conductor was told that it is done", true),
+            Err(error) => self.transcript.check(&format!("the conductor must be told: {error:#}"), false),
         }
         Ok(())
     }
@@ -196,10 +161,7 @@ fn read_credentials(agent: &AgentProcess) -> Result<Credentials> {
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("the agent did not write {}", path.display()))?;
     let value: Value = serde_json::from_str(&text).context("the credentials file is not JSON")?;
-    let field = |name: &str| {
-        value[name]
-            .as_str()
-            .with_context(|| format!("no {name} in the credentials file"))
-    };
+    let field =
+        |name: &str| value[name].as_str().with_context(|| format!("no {name} in the credentials file"));
     Ok(Credentials::new(field("username")?, field("password")?))
 }

@@ -30,7 +30,8 @@ async fn granted_listed_and_revoked() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_users_and_databases_are_named_and_nothing_changes() -> Result<()> {
     let stage = Stage::up().await?;
-    let (db, nowhere, al, ghost) = (stage.name("db"), stage.name("nowhere"), stage.name("al"), stage.name("ghost"));
+    let (db, nowhere, al, ghost) =
+        (stage.name("db"), stage.name("nowhere"), stage.name("al"), stage.name("ghost"));
     stage.databases(&[&db]).await?;
     stage.user(&al, &[]).await?;
     let before = stage.security(&db).await?;
@@ -38,7 +39,8 @@ async fn missing_users_and_databases_are_named_and_nothing_changes() -> Result<(
     assert!(error.contains("DatabaseNotFound") && error.contains(&nowhere), "{error}");
     let error = stage.revoke(&al, &nowhere).await.unwrap_err().to_string();
     assert!(error.contains("DatabaseNotFound"), "{error}");
-    let error = stage.call("list_access", json!({"username": ghost, "hostname": "%"})).await.unwrap_err().to_string();
+    let error =
+        stage.call("list_access", json!({"username": ghost, "hostname": "%"})).await.unwrap_err().to_string();
     assert!(error.contains("UserNotFound"), "{error}");
     assert_eq!(stage.security(&db).await?, before);
     Ok(())
@@ -79,8 +81,12 @@ async fn simultaneous_grants_all_stand() -> Result<()> {
     }
     for database in databases {
         let security = stage.security(database).await?;
-        let mut members: Vec<&str> =
-            security["members"]["names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+        let mut members: Vec<&str> = security["members"]["names"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|name| name.as_str().unwrap())
+            .collect();
         members.sort_unstable();
         assert_eq!(members, names, "{database}");
     }
@@ -97,7 +103,8 @@ async fn a_write_that_is_lost_is_written_again() -> Result<()> {
     let faults = stage.memory()?.faults();
     // The first PUT is answered well and stores nothing.
     faults.add(
-        Rule::new("PUT", "*/_security", Fault::Answer { status: 200, body: r#"{"ok":true}"#.to_owned() }).times(1),
+        Rule::new("PUT", "*/_security", Fault::Answer { status: 200, body: r#"{"ok":true}"#.to_owned() })
+            .times(1),
     );
     stage.grant(&al, &[&db]).await?;
     assert_eq!(faults.hits(), 1);

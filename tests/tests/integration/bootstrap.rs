@@ -12,7 +12,10 @@ use trove_couchdb_tests::rabbitmq;
 
 const ADMIN: (&str, &str) = ("first", "first-password");
 
-async fn agent_on(couch: &InMemoryCouch, more: impl Fn(AgentOptions) -> AgentOptions) -> Result<AgentProcess> {
+async fn agent_on(
+    couch: &InMemoryCouch,
+    more: impl Fn(AgentOptions) -> AgentOptions,
+) -> Result<AgentProcess> {
     let options = AgentOptions::new(&new_id(), &rabbitmq::shared().await?.transport_url(), &couch.url());
     AgentProcess::start(more(options))
 }
@@ -46,7 +49,11 @@ async fn an_admin_party_of_1x_and_2x_is_ended() -> Result<()> {
         agent.terminate().await?;
         agent.start_again()?;
         agent.wait_ready().await?;
-        assert_eq!(credentials(&agent).map(|c| c.password), before.map(|c| c.password), "an existing file is used");
+        assert_eq!(
+            credentials(&agent).map(|c| c.password),
+            before.map(|c| c.password),
+            "an existing file is used"
+        );
     }
     Ok(())
 }
@@ -79,7 +86,10 @@ async fn a_3x_server_gets_its_first_admin_from_an_ini_file() -> Result<()> {
         assert_closed_and_ours(&couch, &agent).await?;
         let os_admin = credentials(&agent).unwrap();
         for file in std::fs::read_dir(local_d.path())?.flatten() {
-            assert!(!std::fs::read_to_string(file.path())?.contains(&os_admin.password), "only the hash is written");
+            assert!(
+                !std::fs::read_to_string(file.path())?.contains(&os_admin.password),
+                "only the hash is written"
+            );
         }
     }
     Ok(())
@@ -130,7 +140,11 @@ async fn a_kill_at_any_step_leaves_a_way_on() -> Result<()> {
     Ok(())
 }
 
-async fn wait_until_hung_or_ready(couch: &InMemoryCouch, agent: &mut AgentProcess, step: usize) -> Result<bool> {
+async fn wait_until_hung_or_ready(
+    couch: &InMemoryCouch,
+    agent: &mut AgentProcess,
+    step: usize,
+) -> Result<bool> {
     for _ in 0..600 {
         if agent.logs().contains("CouchDB is bootstrapped") {
             return Ok(false);

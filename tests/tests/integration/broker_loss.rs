@@ -30,7 +30,8 @@ async fn commands_survive_a_killed_broker() -> Result<()> {
     broker.start_again().await?;
 
     let bus = Bus::connect(&broker.amqp_uri(), stage.exchange(), &stage.id, None).await?;
-    let listed = bus.request(&Request::new("list_databases", json!({})).timeout(Duration::from_secs(40))).await?;
+    let listed =
+        bus.request(&Request::new("list_databases", json!({})).timeout(Duration::from_secs(40))).await?;
     let listed = listed.to_string();
     assert!(listed.contains(&running) && listed.contains(&waiting), "{listed}");
     let puts = stage.memory()?.log().count("PUT", &format!("/{running}"));

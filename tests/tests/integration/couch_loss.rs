@@ -23,7 +23,10 @@ async fn a_cast_waits_for_couchdb_and_is_done_once() -> Result<()> {
     stage.bus.cast(&create).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     restartable(&mut stage)?.start_again().await?;
-    stage.conductor.next(Duration::from_secs(30), |cast| matches!(cast, ConductorCast::NotifyEnd { .. })).await?;
+    stage
+        .conductor
+        .next(Duration::from_secs(30), |cast| matches!(cast, ConductorCast::NotifyEnd { .. }))
+        .await?;
     assert!(!stage.anonymous_writes(&db).await?);
     Ok(())
 }
@@ -50,13 +53,21 @@ async fn faults_in_the_middle_of_a_command_are_survived() -> Result<()> {
     let stage = stage().await?;
     let faults = stage.memory()?.faults();
     let unavailable = || Fault::Answer { status: 503, body: r#"{"error":"unavailable"}"#.to_owned() };
-    for (number, fault) in
-        [Rule::new("*", "*", unavailable()), Rule::new("*", "*", Fault::Cut), Rule::new("*", "*", Fault::CutMidBody),
-         Rule::new("*", "*", Fault::Cut).after_effect(), Rule::new("*", "*", Fault::CutMidBody).after_effect()]
-        .into_iter()
-        .enumerate()
+    for (number, fault) in [
+        Rule::new("*", "*", unavailable()),
+        Rule::new("*", "*", Fault::Cut),
+        Rule::new("*", "*", Fault::CutMidBody),
+        Rule::new("*", "*", Fault::Cut).after_effect(),
+        Rule::new("*", "*", Fault::CutMidBody).after_effect(),
+    ]
+    .into_iter()
+    .enumerate()
     {
-        let (db, al, zoe) = (stage.name(&format!("db{number}")), stage.name(&format!("al{number}")), stage.name(&format!("zoe{number}")));
+        let (db, al, zoe) = (
+            stage.name(&format!("db{number}")),
+            stage.name(&format!("al{number}")),
+            stage.name(&format!("zoe{number}")),
+        );
         faults.add(fault.times(2));
         stage.databases(&[&db]).await?;
         stage.user(&al, &[&db]).await?;

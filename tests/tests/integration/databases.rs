@@ -43,8 +43,24 @@ async fn bad_and_reserved_names_are_refused_with_their_rule() -> Result<()> {
     let good = stage.name("good");
     let long = format!("l{}", "o".repeat(238));
     for bad in [
-        "_users", "_replicator", "_global_changes", "_new", "Upper", "1st", "", "a b", "a.couch", "a//b", "trail/",
-        "a/_users", "ä", "../x", "a?x", "a#x", "a%2Fb", &long,
+        "_users",
+        "_replicator",
+        "_global_changes",
+        "_new",
+        "Upper",
+        "1st",
+        "",
+        "a b",
+        "a.couch",
+        "a//b",
+        "trail/",
+        "a/_users",
+        "ä",
+        "../x",
+        "a?x",
+        "a#x",
+        "a%2Fb",
+        &long,
     ] {
         for method in ["create_database", "delete_database"] {
             let args = match method {
@@ -73,12 +89,16 @@ async fn pages_hide_system_databases() -> Result<()> {
     assert!(names(&all).iter().all(|name| !name.starts_with('_') && name != "hidden"));
     assert_eq!(all[0][0], json!({"_name": names(&all)[0], "_collate": null, "_character_set": null}));
 
-    let first = stage.call("list_databases", json!({"limit": 2, "marker": wanted[0], "include_marker": true})).await?;
+    let first = stage
+        .call("list_databases", json!({"limit": 2, "marker": wanted[0], "include_marker": true}))
+        .await?;
     assert_eq!(names(&first)[0], wanted[0]);
     let mut seen = names(&first);
     let mut marker = first[1].clone();
     while !marker.is_null() {
-        let page = stage.call("list_databases", json!({"limit": 2, "marker": marker, "include_marker": false})).await?;
+        let page = stage
+            .call("list_databases", json!({"limit": 2, "marker": marker, "include_marker": false}))
+            .await?;
         seen.extend(names(&page));
         marker = page[1].clone();
     }
@@ -103,7 +123,10 @@ async fn deleting_a_missing_database_is_an_error() -> Result<()> {
 async fn the_size_of_the_file_system_is_the_real_one() -> Result<()> {
     let stage = Stage::up().await?;
     let stats = stage.call("get_filesystem_stats", json!({"fs_path": "/var/lib/postgresql"})).await?;
-    let output = std::process::Command::new("df").args(["-B1", "--output=size"]).arg(stage.agent.directory()).output()?;
+    let output = std::process::Command::new("df")
+        .args(["-B1", "--output=size"])
+        .arg(stage.agent.directory())
+        .output()?;
     let size: f64 = String::from_utf8(output.stdout)?.lines().nth(1).unwrap().trim().parse()?;
     let total = stats["total"].as_f64().unwrap();
     assert!((total - size / 1_073_741_824.0).abs() < 0.02, "{stats} against {size}");

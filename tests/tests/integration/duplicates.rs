@@ -63,7 +63,8 @@ async fn a_killed_agent_finishes_after_its_restart() -> Result<()> {
     let renamed = trove_couchdb_tests::couch::Credentials::new(&zoe, &user.password);
     assert!(stage.client.reads(&db, Some(&renamed)).await?);
     assert_eq!(stage.security(&db).await?["members"]["names"], json!([zoe]));
-    let ended = stage.conductor.received().iter().filter(|cast| format!("{cast:?}").contains("NotifyEnd")).count();
+    let ended =
+        stage.conductor.received().iter().filter(|cast| format!("{cast:?}").contains("NotifyEnd")).count();
     assert_eq!(ended, 3, "two set-up casts and the rename, each ended once");
     Ok(())
 }

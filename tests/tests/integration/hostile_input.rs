@@ -22,13 +22,20 @@ async fn garbage_does_not_stop_the_agent() -> Result<()> {
     let inner = |value: Value| envelope::encode(&value);
     let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
     let mut bodies: Vec<Vec<u8>> = vec![
-        Vec::new(), b"\0".to_vec(), b"null".to_vec(), b"[]".to_vec(), b"{}".to_vec(), vec![0xFF; 1000],
+        Vec::new(),
+        b"\0".to_vec(),
+        b"null".to_vec(),
+        b"[]".to_vec(),
+        b"{}".to_vec(),
+        vec![0xFF; 1000],
         br#"{"oslo.version": "2.0"}"#.to_vec(),
         br#"{"oslo.version": "2.0", "oslo.message": {}}"#.to_vec(),
         br#"{"oslo.version": "2.0", "oslo.message": "\ud800"}"#.to_vec(),
         br#"{"oslo.version": "9.0", "oslo.message": "{}"}"#.to_vec(),
         deep.clone().into_bytes(),
-        inner(json!({})), inner(json!({"method": 1})), inner(json!({"method": "rpc_ping", "args": []})),
+        inner(json!({})),
+        inner(json!({"method": 1})),
+        inner(json!({"method": "rpc_ping", "args": []})),
         inner(json!({"method": "rpc_ping", "args": {}, "_msg_id": {}, "_reply_q": 7})),
         inner(json!({"method": "rpc_ping", "args": {}, "_msg_id": "x", "_reply_q": "q".repeat(300)})),
         inner(json!({"method": "rpc_ping", "args": {}, "version": "one", "_unique_id": new_id()})),
@@ -62,7 +69,10 @@ async fn a_bad_call_is_told_what_is_wrong() -> Result<()> {
         assert!(failure.message.contains(says), "{method}: {failure:?}");
     }
     let unknown = failure(stage.call("no_such_method", json!({})).await);
-    assert_eq!((unknown.class.as_str(), unknown.module.as_str()), ("NoSuchMethod", "oslo_messaging.rpc.dispatcher"));
+    assert_eq!(
+        (unknown.class.as_str(), unknown.module.as_str()),
+        ("NoSuchMethod", "oslo_messaging.rpc.dispatcher")
+    );
     for version in ["2.0", "1.4", "0.9"] {
         let refused = failure(stage.bus.request(&Request::new("rpc_ping", json!({})).version(version)).await);
         assert_eq!(refused.class, "UnsupportedVersion", "{version}");
@@ -79,13 +89,46 @@ async fn a_bad_call_is_told_what_is_wrong() -> Result<()> {
 async fn every_other_method_of_the_guest_api_is_refused_at_once() -> Result<()> {
     let stage = Stage::up().await?;
     for method in [
-        "prepare", "restart", "stop_db", "start_db_with_conf_changes", "upgrade", "pre_upgrade", "post_upgrade",
-        "create_backup", "mount_volume", "unmount_volume", "resize_fs", "update_overrides", "apply_overrides",
-        "reset_configuration", "guest_log_list", "guest_log_action", "module_list", "module_apply", "module_remove",
-        "get_replication_snapshot", "attach_replica", "detach_replica", "enable_as_master", "make_read_only",
-        "get_replica_context", "demote_replication_master", "get_last_txn", "get_latest_txn_id", "wait_for_txn",
-        "cleanup_source_on_replica_detach", "backup_required_for_replication", "get_hwinfo", "get_diagnostics",
-        "update_guest", "rebuild", "pre_create_backup", "post_create_backup", "ssl_show", "ssl_action", "ssl_rollback",
+        "prepare",
+        "restart",
+        "stop_db",
+        "start_db_with_conf_changes",
+        "upgrade",
+        "pre_upgrade",
+        "post_upgrade",
+        "create_backup",
+        "mount_volume",
+        "unmount_volume",
+        "resize_fs",
+        "update_overrides",
+        "apply_overrides",
+        "reset_configuration",
+        "guest_log_list",
+        "guest_log_action",
+        "module_list",
+        "module_apply",
+        "module_remove",
+        "get_replication_snapshot",
+        "attach_replica",
+        "detach_replica",
+        "enable_as_master",
+        "make_read_only",
+        "get_replica_context",
+        "demote_replication_master",
+        "get_last_txn",
+        "get_latest_txn_id",
+        "wait_for_txn",
+        "cleanup_source_on_replica_detach",
+        "backup_required_for_replication",
+        "get_hwinfo",
+        "get_diagnostics",
+        "update_guest",
+        "rebuild",
+        "pre_create_backup",
+        "post_create_backup",
+        "ssl_show",
+        "ssl_action",
+        "ssl_rollback",
     ] {
         let refused = failure(stage.bus.request(&Request::new(method, json!({})).version("1.3")).await);
         assert!(refused.message.contains("not support") && refused.message.contains(method), "{refused:?}");
@@ -135,7 +178,8 @@ async fn a_caller_that_is_gone_holds_nobody_up() -> Result<()> {
         "_msg_id": new_id(), "_reply_q": format!("reply_{}", new_id()), "_timeout": null, "_unique_id": new_id(),
     }));
     stage.bus.publish_raw(&body).await?;
-    let quick = Request::new("get_user", json!({"username": al, "hostname": "%"})).timeout(Duration::from_secs(5));
+    let quick =
+        Request::new("get_user", json!({"username": al, "hostname": "%"})).timeout(Duration::from_secs(5));
     stage.bus.request(&quick).await?;
     Ok(())
 }

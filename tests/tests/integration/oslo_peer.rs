@@ -75,7 +75,10 @@ impl Scene {
             "_databases": [{"_name": "db", "_collate": null, "_character_set": null}]});
         assert_eq!(self.call("rpc_ping", json!({})).await?, true);
         let casts = [
-            ("create_database", json!({"databases": [{"_name": "db", "_collate": null, "_character_set": null}]})),
+            (
+                "create_database",
+                json!({"databases": [{"_name": "db", "_collate": null, "_character_set": null}]}),
+            ),
             ("create_user", json!({ "users": [user] })),
             ("change_passwords", json!({"users": [{"name": "al", "host": "%", "password": "second"}]})),
             ("update_attributes", json!({"username": "al", "hostname": "%", "user_attrs": {"name": "zoe"}})),
@@ -121,12 +124,16 @@ impl Scene {
     }
 
     async fn failures(&self) -> Result<()> {
-        let refused = self.peer.call("grant_access", json!({"username": "ghost", "hostname": "%", "databases": ["db"]}));
+        let refused = self
+            .peer
+            .call("grant_access", json!({"username": "ghost", "hostname": "%", "databases": ["db"]}));
         let error = refused.await?.unwrap_err();
         assert_eq!(error.class, "RemoteError", "{error:?}");
         assert_eq!(error.remote_class.as_deref(), Some("UserNotFound"));
         assert_eq!(error.remote_message.as_deref(), Some("user \"ghost\" does not exist; create it first"));
-        assert!(error.remote_traceback.as_ref().is_none_or(|lines| lines.as_array().is_none_or(Vec::is_empty)));
+        assert!(
+            error.remote_traceback.as_ref().is_none_or(|lines| lines.as_array().is_none_or(Vec::is_empty))
+        );
         let unsupported = self.peer.call("get_diagnostics", json!({})).await?.unwrap_err();
         assert!(unsupported.message.contains("does not support get_diagnostics"), "{unsupported:?}");
         let unknown = self.peer.call("no_such_method", json!({})).await?.unwrap_err();
@@ -191,7 +198,10 @@ async fn everything_on_quorum_queues() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_on_transient_quorum_queues() -> Result<()> {
-    scene(None, &["rabbit_quorum_queue = true", "rabbit_transient_quorum_queue = true"]).await?.everything().await
+    scene(None, &["rabbit_quorum_queue = true", "rabbit_transient_quorum_queue = true"])
+        .await?
+        .everything()
+        .await
 }
 
 /// The guest's own options differ from the control plane's: it takes what exists, and the taskmanager still can.

@@ -15,12 +15,15 @@ fn planted(stage: &Stage, number: u32) -> String {
 async fn use_everything(stage: &Stage) -> Result<Vec<String>> {
     let secrets: Vec<String> = (0..6).map(|number| planted(stage, number)).collect();
     let (al, bad) = (stage.name("al"), stage.name("bad"));
-    let user = |name: &str, secret: &str| json!({"users": [{"_name": name, "_password": secret, "_databases": []}]});
+    let user =
+        |name: &str, secret: &str| json!({"users": [{"_name": name, "_password": secret, "_databases": []}]});
     let mut errors = Vec::new();
     stage.must_cast("create_user", user(&al, &secrets[0])).await?;
     errors.extend(stage.cast("create_user", user(&al, &secrets[1])).await?.err());
     errors.extend(stage.cast("create_user", user("_bad", &secrets[1])).await?.err());
-    errors.extend(stage.cast("create_user", json!({"users": [{"_name": bad, "_password": [secrets[1]]}]})).await?.err());
+    errors.extend(
+        stage.cast("create_user", json!({"users": [{"_name": bad, "_password": [secrets[1]]}]})).await?.err(),
+    );
     errors.extend(stage.cast("create_user", json!({"users": secrets[1]})).await?.err());
     let change = json!({"users": [{"name": al, "host": "%", "password": secrets[2]}]});
     stage.must_cast("change_passwords", change).await?;
@@ -37,7 +40,12 @@ async fn use_everything(stage: &Stage) -> Result<Vec<String>> {
     let inner = message["oslo.message"].as_str().unwrap().replace(stage.bus.reply_queue(), "reply_of_nobody");
     message["oslo.message"] = inner.into();
     stage.bus.publish_raw(message.to_string().as_bytes()).await?;
-    stage.bus.publish_raw(format!("{{\"oslo.version\": \"2.0\", \"oslo.message\": \"{}\"}}", secrets[5]).as_bytes()).await?;
+    stage
+        .bus
+        .publish_raw(
+            format!("{{\"oslo.version\": \"2.0\", \"oslo.message\": \"{}\"}}", secrets[5]).as_bytes(),
+        )
+        .await?;
     stage.call("disable_root", json!({})).await?;
     for error in &errors {
         assert!(secrets.iter().all(|secret| !error.contains(secret)), "{error}");
@@ -71,7 +79,11 @@ async fn look_everywhere(stage: &Stage, secrets: &[String]) -> Result<()> {
 async fn no_password_is_shown_at_trace_level() -> Result<()> {
     for plan in [Plan::default(), Plan::default().encrypted()] {
         let stage = plan.up().await?;
-        assert!(stage.agent.logs().contains("TRACE") || stage.agent.logs().contains("DEBUG") || stage.agent.logs().contains("INFO"));
+        assert!(
+            stage.agent.logs().contains("TRACE")
+                || stage.agent.logs().contains("DEBUG")
+                || stage.agent.logs().contains("INFO")
+        );
         let mut secrets = use_everything(&stage).await?;
         secrets.extend(stage.key.clone());
         let file = stage.agent.credentials_file();

@@ -51,7 +51,11 @@ async fn a_hanging_couchdb_does_not_hold_up_the_end() -> Result<()> {
     }
     let started = Instant::now();
     let status = stage.agent.terminate().await?;
-    assert!(status.success() && started.elapsed() < Duration::from_secs(8), "{status} {:?}", started.elapsed());
+    assert!(
+        status.success() && started.elapsed() < Duration::from_secs(8),
+        "{status} {:?}",
+        started.elapsed()
+    );
     stage.agent.start_again()?;
     stage.agent.wait_ready().await?;
     let listed = stage.call("list_databases", json!({})).await?.to_string();

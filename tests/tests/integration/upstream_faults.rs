@@ -1,10 +1,10 @@
 //! The thirteen faults of upstream's agent, each seen on a real CouchDB, and each a test that we don't have it.
 
 use anyhow::Result;
+use in_memory_couchdb::Options;
 use serde_json::{Value, json};
 use trove_couchdb_tests::couch::Credentials;
 use trove_couchdb_tests::stage::{Plan, Stage, login};
-use in_memory_couchdb::Options;
 
 async fn listed(stage: &Stage, user: &str) -> Result<Vec<String>> {
     Ok(Stage::databases_of(&stage.call("get_user", json!({"username": user, "hostname": "%"})).await?))
@@ -173,13 +173,19 @@ async fn fault_09_reserved_users_and_design_documents_are_not_users() -> Result<
     for name in ["os_admin", "root"] {
         // A document of the same name, made by somebody who may.
         let path = format!("/_users/org.couchdb.user:{name}");
-        let document = json!({"_id": format!("org.couchdb.user:{name}"), "name": name, "type": "user", "roles": []});
+        let document =
+            json!({"_id": format!("org.couchdb.user:{name}"), "name": name, "type": "user", "roles": []});
         let (status, _) = stage.client.put(&path, Some(stage.couch.admin()), &document).await?;
         assert!(status.is_success() || status.as_u16() == 409, "{status}");
     }
-    let page = stage.call("list_users", json!({"limit": null, "marker": null, "include_marker": false})).await?;
-    let names: Vec<&str> = page[0].as_array().unwrap().iter().filter_map(|user| user["_name"].as_str()).collect();
-    assert!(!names.iter().any(|name| ["os_admin", "root"].contains(name) || name.contains("_design")), "{names:?}");
+    let page =
+        stage.call("list_users", json!({"limit": null, "marker": null, "include_marker": false})).await?;
+    let names: Vec<&str> =
+        page[0].as_array().unwrap().iter().filter_map(|user| user["_name"].as_str()).collect();
+    assert!(
+        !names.iter().any(|name| ["os_admin", "root"].contains(name) || name.contains("_design")),
+        "{names:?}"
+    );
     for method in ["get_user", "list_access"] {
         let error = stage.call(method, json!({"username": "os_admin", "hostname": "%"})).await.unwrap_err();
         assert!(error.to_string().contains("reserved"), "{error}");
@@ -196,7 +202,8 @@ async fn fault_10_true_and_null_in_security_are_kept() -> Result<()> {
     let (db, al) = (stage.name("db"), stage.name("al"));
     stage.databases(&[&db]).await?;
     stage.user(&al, &[]).await?;
-    let mut object = json!({"members": {"names": [], "roles": ["_admin"]}, "couchdb_auth_only": true, "note": null});
+    let mut object =
+        json!({"members": {"names": [], "roles": ["_admin"]}, "couchdb_auth_only": true, "note": null});
     stage.set_security(&db, &object).await?;
     stage.grant(&al, &[&db]).await?;
     assert_eq!(listed(&stage, &al).await?, [db.clone()]);
@@ -251,8 +258,10 @@ async fn fault_13_slashes_and_long_names_work() -> Result<()> {
     let al = stage.name("al");
     stage.databases(&[&slash, &long]).await?;
     stage.user(&al, &[&slash, &long]).await?;
-    let listed = stage.call("list_databases", json!({"limit": null, "marker": null, "include_marker": false})).await?;
-    let names: Vec<&str> = listed[0].as_array().unwrap().iter().filter_map(|db| db["_name"].as_str()).collect();
+    let listed =
+        stage.call("list_databases", json!({"limit": null, "marker": null, "include_marker": false})).await?;
+    let names: Vec<&str> =
+        listed[0].as_array().unwrap().iter().filter_map(|db| db["_name"].as_str()).collect();
     assert!(names.contains(&slash.as_str()) && names.contains(&long.as_str()), "{names:?}");
     let path = trove_couchdb_tests::stage::escape(&slash);
     assert!(stage.client.reads(&path, Some(&login(&al))).await?);

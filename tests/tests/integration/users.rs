@@ -35,7 +35,17 @@ async fn names_with_odd_characters_are_themselves() -> Result<()> {
     let stage = Stage::up().await?;
     let db = stage.name("db");
     stage.databases(&[&db]).await?;
-    for base in ["with space", "at@example.com", "sla/sh", "..", "100%41", "q?x=1&y#z", "ünï-名前-🙂", "a+b", "A'\"\\"] {
+    for base in [
+        "with space",
+        "at@example.com",
+        "sla/sh",
+        "..",
+        "100%41",
+        "q?x=1&y#z",
+        "ünï-名前-🙂",
+        "a+b",
+        "A'\"\\",
+    ] {
         let name = stage.name(base);
         let user = stage.user(&name, &[&db]).await?;
         assert!(stage.client.reads(&db, Some(&user)).await?, "{name}");
@@ -52,8 +62,13 @@ async fn bad_names_are_refused_with_their_rule_and_create_nobody() -> Result<()>
     let good = stage.name("good");
     let long = "x".repeat(256);
     for (bad, rule) in [
-        ("_hidden", "_"), ("a:b", ":"), ("", "empty"), ("tab\there", "control"), (long.as_str(), "255"),
-        ("os_admin", "reserved"), ("root", "reserved"),
+        ("_hidden", "_"),
+        ("a:b", ":"),
+        ("", "empty"),
+        ("tab\there", "control"),
+        (long.as_str(), "255"),
+        ("os_admin", "reserved"),
+        ("root", "reserved"),
     ] {
         let users = json!({"users": [user_object(&good, &[]), user_object(bad, &[])]});
         let error = stage.cast("create_user", users).await?.unwrap_err();
@@ -167,7 +182,8 @@ async fn markers_as_the_api_sends_them() -> Result<()> {
         (format!("{at}@%"), &at),
         (at.clone(), &at),
     ] {
-        let page = stage.call("list_users", json!({"limit": 1, "marker": marker, "include_marker": true})).await?;
+        let page =
+            stage.call("list_users", json!({"limit": 1, "marker": marker, "include_marker": true})).await?;
         assert_eq!(page[0][0]["_name"], found.as_str(), "{marker}");
     }
     for limit in [json!(0), json!(-1), json!("3")] {
@@ -197,8 +213,10 @@ async fn passwords_change_and_everything_else_stays() -> Result<()> {
     let after = stage.user_document(&al).await?.unwrap();
     assert_eq!((&after["roles"], &after["extra"]), (&document["roles"], &document["extra"]));
 
-    let error =
-        stage.cast("change_passwords", json!({"users": [change(&al, "x"), change(&ghost, "y")]})).await?.unwrap_err();
+    let error = stage
+        .cast("change_passwords", json!({"users": [change(&al, "x"), change(&ghost, "y")]}))
+        .await?
+        .unwrap_err();
     assert!(error.contains(&ghost), "{error}");
     assert!(stage.client.logs_in(&Credentials::new(&al, "nëw")).await?, "nothing changed");
     Ok(())
@@ -225,7 +243,12 @@ async fn a_rename_takes_hash_and_memberships_along() -> Result<()> {
     assert!(!stage.security(&db).await?.to_string().contains(&format!("\"{al}\"")));
     assert_eq!(Stage::databases_of(&get(&stage, &bo).await?), [db.clone()]);
 
-    stage.must_cast("update_attributes", update(&zoe, json!({"name": al, "password": "new", "host": "10.0.0.1"}))).await?;
+    stage
+        .must_cast(
+            "update_attributes",
+            update(&zoe, json!({"name": al, "password": "new", "host": "10.0.0.1"})),
+        )
+        .await?;
     assert!(stage.client.reads(&db, Some(&Credentials::new(&al, "new"))).await?);
     stage.must_cast("update_attributes", update(&al, json!({"password": "newer"}))).await?;
     assert!(stage.client.reads(&db, Some(&Credentials::new(&al, "newer"))).await?);
@@ -246,7 +269,8 @@ async fn the_databases_of_a_page_come_from_one_pass() -> Result<()> {
     stage.must_cast("create_user", json!({ "users": users })).await?;
     let log = stage.memory()?.log();
     log.clear();
-    let page = stage.call("list_users", json!({"limit": 20, "marker": null, "include_marker": false})).await?;
+    let page =
+        stage.call("list_users", json!({"limit": 20, "marker": null, "include_marker": false})).await?;
     assert_eq!(page[0].as_array().unwrap().len(), 20);
     assert!(page[0].as_array().unwrap().iter().all(|user| Stage::databases_of(user).len() == 10));
     assert_eq!(log.count("GET", "*/_security"), 10, "once for each database, whatever the number of users");

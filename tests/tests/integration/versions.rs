@@ -20,9 +20,13 @@ async fn everything_on(version: Version) -> Result<()> {
     stage.must_cast("update_attributes", rename).await?;
     let zoe_login = Credentials::new(&zoe, "third");
     assert!(stage.client.reads(&db, Some(&zoe_login)).await?);
-    let page = stage.call("list_users", json!({"limit": 20, "marker": null, "include_marker": false})).await?;
+    let page =
+        stage.call("list_users", json!({"limit": 20, "marker": null, "include_marker": false})).await?;
     assert_eq!(page[0].as_array().unwrap().len(), 1);
-    assert_eq!(stage.call("list_databases", json!({"limit": 1, "marker": null})).await?[0][0]["_name"], db.as_str());
+    assert_eq!(
+        stage.call("list_databases", json!({"limit": 1, "marker": null})).await?[0][0]["_name"],
+        db.as_str()
+    );
     stage.revoke(&zoe, &db).await?;
     assert!(!stage.client.reads(&db, Some(&zoe_login)).await? && !stage.anonymous_writes(&db).await?);
 

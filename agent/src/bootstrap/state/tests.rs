@@ -27,10 +27,7 @@ struct Life {
     asked: bool,
 }
 
-const FRESH: Life = Life {
-    login: LoginTried::No,
-    asked: false,
-};
+const FRESH: Life = Life { login: LoginTried::No, asked: false };
 
 impl World {
     fn server(&self) -> Server {
@@ -43,11 +40,7 @@ impl World {
 
     fn seen(&self, life: Life) -> Seen {
         Seen {
-            file: if self.file.is_some() {
-                File::Valid
-            } else {
-                File::Missing
-            },
+            file: if self.file.is_some() { File::Valid } else { File::Missing },
             server: self.server(),
             login: life.login,
             bootstrap_admin: match (self.bootstrap_admin, life.asked, self.os_admin) {
@@ -141,48 +134,29 @@ fn party() -> World {
 fn an_admin_party_ends_with_the_files_password() {
     let mut world = party();
     assert_eq!(run(&mut world, &[]), Step::EnsureDatabases);
-    assert_eq!(
-        (world.file, world.os_admin, world.passwords_made),
-        (Some(1), Some(1), 1)
-    );
+    assert_eq!((world.file, world.os_admin, world.passwords_made), (Some(1), Some(1), 1));
 }
 
 #[test]
 fn a_3x_server_is_helped_to_its_start() {
-    let mut world = World {
-        running: false,
-        needs_admin: true,
-        ini_directory: true,
-        ..party()
-    };
+    let mut world = World { running: false, needs_admin: true, ini_directory: true, ..party() };
     assert_eq!(run(&mut world, &[]), Step::EnsureDatabases);
     assert_eq!((world.ini, world.os_admin), (Some(1), Some(1)));
 }
 
 #[test]
 fn a_bootstrap_admin_makes_os_admin_without_a_wrong_login() {
-    let mut world = World {
-        others: true,
-        bootstrap_admin: true,
-        ..party()
-    };
+    let mut world = World { others: true, bootstrap_admin: true, ..party() };
     assert_eq!(run(&mut world, &[]), Step::EnsureDatabases);
     assert_eq!(world.os_admin, Some(1));
 }
 
 #[test]
 fn a_closed_server_without_a_way_in_leaves_no_file() {
-    let mut world = World {
-        others: true,
-        ..party()
-    };
+    let mut world = World { others: true, ..party() };
     assert_eq!(run(&mut world, &[]), Step::Blocked);
     assert_eq!(world.file, None);
-    let mut world = World {
-        os_admin: Some(9),
-        bootstrap_admin: true,
-        ..party()
-    };
+    let mut world = World { os_admin: Some(9), bootstrap_admin: true, ..party() };
     assert_eq!(run(&mut world, &[]), Step::Misfit);
     assert_eq!((world.file, world.os_admin), (None, Some(9)));
 }
@@ -190,17 +164,9 @@ fn a_closed_server_without_a_way_in_leaves_no_file() {
 #[test]
 fn a_file_that_fits_no_more_is_reported_and_kept() {
     for bootstrap_admin in [false, true] {
-        let mut world = World {
-            file: Some(7),
-            os_admin: Some(8),
-            bootstrap_admin,
-            ..party()
-        };
+        let mut world = World { file: Some(7), os_admin: Some(8), bootstrap_admin, ..party() };
         assert_eq!(run(&mut world, &[]), Step::Misfit);
-        assert_eq!(
-            (world.file, world.os_admin, world.passwords_made),
-            (Some(7), Some(8), 0)
-        );
+        assert_eq!((world.file, world.os_admin, world.passwords_made), (Some(7), Some(8), 0));
     }
 }
 

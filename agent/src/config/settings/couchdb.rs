@@ -170,9 +170,7 @@ fn url(input: Section<'_>) -> Result<Url, ConfigError> {
         return Err(refused("is neither http nor https"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(refused(
-            "holds credentials, which belong in couchdb.credentials_file",
-        ));
+        return Err(refused("holds credentials, which belong in couchdb.credentials_file"));
     }
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         return Err(refused("has a path, query or fragment"));

@@ -14,12 +14,8 @@ pub(in crate::config) const KEYS: &[Key] = &[
          \"info,trove_couchdb_agent::couch=debug\".",
     )
     .default("info"),
-    Key::new(
-        "log.format",
-        Kind::Text,
-        "\"text\" for people or \"json\" for a log collector.",
-    )
-    .default("text"),
+    Key::new("log.format", Kind::Text, "\"text\" for people or \"json\" for a log collector.")
+        .default("text"),
 ];
 
 /// What is logged, and how.
@@ -54,15 +50,8 @@ fn filter(input: Section<'_>) -> Result<String, ConfigError> {
     let filter = input.required_text("filter")?;
     for directive in filter.split(',') {
         let (target, level) = directive.split_once('=').unwrap_or(("all", directive));
-        if target.trim().is_empty()
-            || !LEVELS
-                .iter()
-                .any(|known| known.eq_ignore_ascii_case(level.trim()))
-        {
-            let advice = format!(
-                "write one of {}, or target=level, with commas between",
-                LEVELS.join(", ")
-            );
+        if target.trim().is_empty() || !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level.trim())) {
+            let advice = format!("write one of {}, or target=level, with commas between", LEVELS.join(", "));
             return Err(input.invalid("filter", format!("has the part {directive:?}"), advice));
         }
     }

@@ -11,16 +11,12 @@ use crate::config::check::to_toml;
 use crate::config::keys::{self, Key, Kind};
 use crate::config::toml_file;
 
-const SAMPLE: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../etc/trove-couchdb-agent/agent.toml"
-);
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../etc/trove-couchdb-agent/agent.toml");
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
 
 /// The default in TOML, or nothing for a key that has none.
 fn default_of(key: &Key) -> Option<toml::Value> {
-    key.default
-        .map(|text| to_toml(&key.kind.read(text).unwrap().unwrap()))
+    key.default.map(|text| to_toml(&key.kind.read(text).unwrap().unwrap()))
 }
 
 /// The sample with every key in force: a `#` that is followed by a name hides a key, by a blank a remark.
@@ -37,13 +33,8 @@ fn the_sample_lists_every_key_with_its_default() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("agent.toml");
     fs::write(&path, uncommented(&fs::read_to_string(SAMPLE).unwrap())).unwrap();
-    let values: BTreeMap<_, _> = toml_file::read(&path, true)
-        .unwrap()
-        .fragment
-        .collect()
-        .unwrap()
-        .into_iter()
-        .collect();
+    let values: BTreeMap<_, _> =
+        toml_file::read(&path, true).unwrap().fragment.collect().unwrap().into_iter().collect();
     let listed: BTreeSet<_> = values.keys().map(String::as_str).collect();
     let known: BTreeSet<_> = keys::all().map(|key| key.name).collect();
     assert_eq!(listed, known);
@@ -66,30 +57,13 @@ fn the_table_of_the_documentation_is_the_key_table() {
         String::from("| Key | Value | Default | Trove's option | What it does |\n|---|---|---|---|---|\n");
     for key in keys::all() {
         let default = default_of(key).map_or("none".to_owned(), |value| format!("`{value}`"));
-        let oslo = key
-            .oslo
-            .iter()
-            .map(|(group, option)| format!("`[{group}] {option}`"))
-            .collect::<Vec<_>>();
-        let oslo = if oslo.is_empty() {
-            "none".to_owned()
-        } else {
-            oslo.join(", ")
-        };
-        writeln!(
-            table,
-            "| `{}` | {} | {default} | {oslo} | {} |",
-            key.name,
-            key.kind.describe(),
-            key.about
-        )
-        .unwrap();
+        let oslo = key.oslo.iter().map(|(group, option)| format!("`[{group}] {option}`")).collect::<Vec<_>>();
+        let oslo = if oslo.is_empty() { "none".to_owned() } else { oslo.join(", ") };
+        writeln!(table, "| `{}` | {} | {default} | {oslo} | {} |", key.name, key.kind.describe(), key.about)
+            .unwrap();
     }
     let document = fs::read_to_string(DOCUMENT).unwrap();
-    assert!(
-        document.contains(&table),
-        "{DOCUMENT} is out of date; its table must be:\n\n{table}"
-    );
+    assert!(document.contains(&table), "{DOCUMENT} is out of date; its table must be:\n\n{table}");
 }
 
 #[test]
@@ -113,11 +87,7 @@ fn no_key_is_ignored() {
             (_, Kind::Path) => (true, "/other"),
             (_, Kind::Flag) => (
                 true,
-                if key.default == Some("false") && key.name != "broker.tls" {
-                    "true"
-                } else {
-                    "false"
-                },
+                if key.default == Some("false") && key.name != "broker.tls" { "true" } else { "false" },
             ),
             ("rpc.max_message_bytes" | "couchdb.sha256_iterations", _) => (true, "20000"),
             (_, Kind::Count) => (true, "17"),
@@ -128,21 +98,9 @@ fn no_key_is_ignored() {
         let variable = key.environment_variable();
         let password = ("TROVE_COUCHDB_COUCHDB__BOOTSTRAP_ADMIN_PASSWORD", "p");
         let before: Vec<_> = with_password.then_some(password).into_iter().collect();
-        let after: Vec<_> = before
-            .iter()
-            .copied()
-            .chain([(variable.as_str(), other)])
-            .collect();
+        let after: Vec<_> = before.iter().copied().chain([(variable.as_str(), other)]).collect();
         let show = |environment: &[(&str, &str)]| {
-            format!(
-                "{:?}",
-                Layers {
-                    toml: base,
-                    environment,
-                    ..Layers::default()
-                }
-                .settings()
-            )
+            format!("{:?}", Layers { toml: base, environment, ..Layers::default() }.settings())
         };
         assert_ne!(show(&before), show(&after), "{}", key.name);
         assert!(show(&after).starts_with("Ok("), "{}: {}", key.name, show(&after));

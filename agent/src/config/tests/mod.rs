@@ -38,9 +38,7 @@ impl Layers<'_> {
 
     /// The text of the refusal, without the path of the temporary directory.
     fn refusal(&self) -> String {
-        self.settings()
-            .expect_err("the configuration should be refused")
-            .to_string()
+        self.settings().expect_err("the configuration should be refused").to_string()
     }
 
     fn with_sources<T>(&self, act: impl FnOnce(Sources, Vec<(OsString, OsString)>) -> T) -> T {
@@ -64,10 +62,7 @@ impl Layers<'_> {
             overrides: overrides.collect(),
         };
         let home = [("HOME".into(), "/home/agent".into())];
-        let variables = self
-            .environment
-            .iter()
-            .map(|(name, value)| (name.into(), value.into()));
+        let variables = self.environment.iter().map(|(name, value)| (name.into(), value.into()));
         act(sources, home.into_iter().chain(variables).collect())
     }
 }

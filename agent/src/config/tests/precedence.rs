@@ -25,10 +25,7 @@ fn each_layer_outranks_those_before_it() {
             command_line: &command_line,
         };
         // The default is 30; the highest layer that is on wins.
-        let expected = (0..4)
-            .rev()
-            .find(|layer| on(*layer))
-            .map_or(30, |layer| 11 + u64::from(layer));
+        let expected = (0..4).rev().find(|layer| on(*layer)).map_or(30, |layer| 11 + u64::from(layer));
         let interval = layers.settings().unwrap().heartbeat.interval;
         assert_eq!(interval, Duration::from_secs(expected), "layers {set:04b}");
     }
@@ -39,14 +36,8 @@ fn the_query_of_the_transport_url_outranks_the_option_it_names() {
     // oslo_messaging/_drivers/common.py, ConfigOptsProxy.
     let url = "rabbit://u:p@h/?rabbit_quorum_queue=true&heartbeat_timeout_threshold=7&somebody=else";
     let layers = Layers {
-        conf: &[(
-            "a.conf",
-            "[oslo_messaging_rabbit]\nheartbeat_timeout_threshold = 30\n",
-        )],
-        environment: &[
-            ("TROVE_COUCHDB_BROKER__TRANSPORT_URL", url),
-            ("TROVE_COUCHDB_GUEST__ID", "g"),
-        ],
+        conf: &[("a.conf", "[oslo_messaging_rabbit]\nheartbeat_timeout_threshold = 30\n")],
+        environment: &[("TROVE_COUCHDB_BROKER__TRANSPORT_URL", url), ("TROVE_COUCHDB_GUEST__ID", "g")],
         ..Layers::default()
     };
     let broker = layers.settings().unwrap().broker;
@@ -89,22 +80,8 @@ fn what_check_config_prints_is_a_configuration_that_loads_to_the_same() {
         ..Layers::default()
     };
     let printed = layers.check().unwrap();
-    let again = Layers {
-        toml: &printed,
-        ..Layers::default()
-    }
-    .settings()
-    .unwrap();
-    assert_eq!(
-        format!("{:?}", again.rpc),
-        format!("{:?}", layers.settings().unwrap().rpc)
-    );
-    assert_eq!(
-        (again.broker.prefetch, again.broker.reconnect_min),
-        (5, Duration::from_millis(250))
-    );
-    assert_eq!(
-        (again.couchdb.ignore_dbs, again.guest.id),
-        (vec!["x".to_owned()], "g-1".to_owned())
-    );
+    let again = Layers { toml: &printed, ..Layers::default() }.settings().unwrap();
+    assert_eq!(format!("{:?}", again.rpc), format!("{:?}", layers.settings().unwrap().rpc));
+    assert_eq!((again.broker.prefetch, again.broker.reconnect_min), (5, Duration::from_millis(250)));
+    assert_eq!((again.couchdb.ignore_dbs, again.guest.id), (vec!["x".to_owned()], "g-1".to_owned()));
 }

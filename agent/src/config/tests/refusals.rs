@@ -9,15 +9,8 @@ fn what_is_missing_is_named_with_the_place_it_usually_comes_from() {
         message.starts_with("guest.id is not set; Trove writes it as guest_id to /etc/trove/conf.d/"),
         "{message}"
     );
-    let message = Layers {
-        conf: &[("a.conf", "[DEFAULT]\nguest_id = g\n")],
-        ..Layers::default()
-    }
-    .refusal();
-    assert!(
-        message.starts_with("broker.transport_url is not set; Trove copies it from"),
-        "{message}"
-    );
+    let message = Layers { conf: &[("a.conf", "[DEFAULT]\nguest_id = g\n")], ..Layers::default() }.refusal();
+    assert!(message.starts_with("broker.transport_url is not set; Trove copies it from"), "{message}");
 }
 
 /// A mistake in `agent.toml`, and what the refusal contains.
@@ -26,14 +19,8 @@ const MISTAKES: &[(&str, &str)] = &[
         "[guest]\nstate_dir = \"state\"",
         "guest.state_dir cannot be \"state\"; write a path that begins with / or ~/",
     ),
-    (
-        "[broker]\nprefetch = 0",
-        "broker.prefetch cannot be 0; write a whole number from 1 to 65535",
-    ),
-    (
-        "[broker]\nheartbeat = -1",
-        "broker.heartbeat cannot be -1; write a whole number from 0 to 65535",
-    ),
+    ("[broker]\nprefetch = 0", "broker.prefetch cannot be 0; write a whole number from 1 to 65535"),
+    ("[broker]\nheartbeat = -1", "broker.heartbeat cannot be -1; write a whole number from 0 to 65535"),
     (
         "[broker]\nlogin_method = \"EXTERNAL\"",
         "broker.login_method cannot be \"EXTERNAL\"; write AMQPLAIN or PLAIN",
@@ -42,23 +29,14 @@ const MISTAKES: &[(&str, &str)] = &[
         "[broker]\nha_queues = true\nquorum_queue = true",
         "broker.ha_queues and broker.quorum_queue are both on",
     ),
-    (
-        "[broker]\nreconnect_min = 31",
-        "broker.reconnect_min (31 s) is above broker.reconnect_max (30 s)",
-    ),
+    ("[broker]\nreconnect_min = 31", "broker.reconnect_min (31 s) is above broker.reconnect_max (30 s)"),
     (
         "[broker]\ntls_key_file = \"/k\"",
         "broker.tls_key_file is only half of a certificate and its key; set broker.tls_cert_file",
     ),
-    (
-        "[broker]\ncontrol_exchange = \"a\\tb\"",
-        "broker.control_exchange is no AMQP name",
-    ),
+    ("[broker]\ncontrol_exchange = \"a\\tb\"", "broker.control_exchange is no AMQP name"),
     ("[couchdb]\nurl = \"127.0.0.1:5984\"", "couchdb.url is"),
-    (
-        "[couchdb]\nurl = \"ftp://h\"",
-        "couchdb.url is neither http nor https",
-    ),
+    ("[couchdb]\nurl = \"ftp://h\"", "couchdb.url is neither http nor https"),
     (
         "[couchdb]\nurl = \"http://h/db\"",
         "couchdb.url has a path, query or fragment; write only scheme, host and port",
@@ -67,62 +45,33 @@ const MISTAKES: &[(&str, &str)] = &[
         "[couchdb]\nurl = \"http://u@h\"",
         "couchdb.url holds credentials, which belong in couchdb.credentials_file",
     ),
-    (
-        "[couchdb]\nbootstrap_admin = \"a\"",
-        "couchdb.bootstrap_admin has no password",
-    ),
-    (
-        "[couchdb]\nbootstrap_admin_password = \"p\"",
-        "couchdb.bootstrap_admin is not set; its password is",
-    ),
+    ("[couchdb]\nbootstrap_admin = \"a\"", "couchdb.bootstrap_admin has no password"),
+    ("[couchdb]\nbootstrap_admin_password = \"p\"", "couchdb.bootstrap_admin is not set; its password is"),
     (
         "[couchdb]\nrequest_timeout = 0",
         "couchdb.request_timeout cannot be 0; write a number of seconds from 0.1 to 3600",
     ),
     ("[rpc]\nmax_concurrent = 0", "rpc.max_concurrent cannot be 0"),
-    (
-        "[heartbeat]\njitter = 0.9",
-        "heartbeat.jitter cannot be 0.9; write a fraction from 0 to 0.5",
-    ),
-    (
-        "[log]\nfilter = \"inof\"",
-        "log.filter has the part \"inof\"; write one of off, error",
-    ),
-    (
-        "[log]\nfilter = \"info,=debug\"",
-        "log.filter has the part \"=debug\"",
-    ),
-    (
-        "[log]\nformat = \"xml\"",
-        "log.format cannot be \"xml\"; write text or json",
-    ),
+    ("[heartbeat]\njitter = 0.9", "heartbeat.jitter cannot be 0.9; write a fraction from 0 to 0.5"),
+    ("[log]\nfilter = \"inof\"", "log.filter has the part \"inof\"; write one of off, error"),
+    ("[log]\nfilter = \"info,=debug\"", "log.filter has the part \"=debug\""),
+    ("[log]\nformat = \"xml\"", "log.format cannot be \"xml\"; write text or json"),
 ];
 
 #[test]
 fn values_that_cannot_be_used_are_named_with_a_remedy() {
     for (toml, expected) in MISTAKES {
-        let message = Layers {
-            toml,
-            conf: &[("a.conf", REQUIRED)],
-            ..Layers::default()
-        }
-        .refusal();
+        let message = Layers { toml, conf: &[("a.conf", REQUIRED)], ..Layers::default() }.refusal();
         assert!(message.contains(expected), "{expected:?} is not in {message:?}");
-        assert!(
-            message.contains("agent.toml: ") || message.contains("is not set"),
-            "{message}"
-        );
+        assert!(message.contains("agent.toml: ") || message.contains("is not set"), "{message}");
     }
 }
 
 #[test]
 fn a_guest_id_that_cannot_name_a_queue_is_refused() {
     let message = |id: &str| {
-        let layers = Layers {
-            conf: &[("a.conf", REQUIRED)],
-            command_line: &[("guest.id", id)],
-            ..Layers::default()
-        };
+        let layers =
+            Layers { conf: &[("a.conf", REQUIRED)], command_line: &[("guest.id", id)], ..Layers::default() };
         layers.refusal()
     };
     assert_eq!(
@@ -136,11 +85,7 @@ fn a_guest_id_that_cannot_name_a_queue_is_refused() {
 #[test]
 fn a_value_in_an_injected_file_is_named_with_file_line_group_and_option() {
     let conf = "[DEFAULT]\n\n[oslo_messaging_rabbit]\nrabbit_quorum_queue = maybe\n";
-    let message = Layers {
-        conf: &[("a.conf", REQUIRED), ("b.conf", conf)],
-        ..Layers::default()
-    }
-    .refusal();
+    let message = Layers { conf: &[("a.conf", REQUIRED), ("b.conf", conf)], ..Layers::default() }.refusal();
     assert!(
         message.ends_with(
             "conf.d/b.conf line 4, [oslo_messaging_rabbit] rabbit_quorum_queue: broker.quorum_queue cannot be \
@@ -157,10 +102,7 @@ fn a_filter_by_target_is_fine() {
         command_line: &[("log.filter", "warn,trove_couchdb_agent::couch=DEBUG")],
         ..Layers::default()
     };
-    assert_eq!(
-        layers.settings().unwrap().log.filter,
-        "warn,trove_couchdb_agent::couch=DEBUG"
-    );
+    assert_eq!(layers.settings().unwrap().log.filter, "warn,trove_couchdb_agent::couch=DEBUG");
 }
 
 #[test]
@@ -174,12 +116,7 @@ fn a_couchdb_elsewhere_without_tls_is_worth_a_warning() {
         layers.settings().unwrap().warnings
     };
     assert_eq!(warnings("http://10.0.0.1:5984").len(), 1);
-    for fine in [
-        "https://10.0.0.1",
-        "http://127.0.0.9:1",
-        "http://[::1]:5984",
-        "http://localhost:5984/",
-    ] {
+    for fine in ["https://10.0.0.1", "http://127.0.0.9:1", "http://[::1]:5984", "http://localhost:5984/"] {
         assert!(warnings(fine).is_empty(), "{fine}");
     }
 }

@@ -11,27 +11,16 @@ fn secrets_show_neither_in_debug_nor_in_the_output_of_check_config() {
     let toml = "[couchdb]\nbootstrap_admin = \"a\"\nbootstrap_admin_password = \"pl4nted\"\n";
     let conf = "[DEFAULT]\nguest_id=g\ninstance_rpc_encr_key=pl4nted\n\
                 transport_url=rabbit://u:pl4nted@h1:1,u:pl4nted@h2:2/v\n";
-    let layers = Layers {
-        toml,
-        conf: &[("a.conf", conf)],
-        ..Layers::default()
-    };
+    let layers = Layers { toml, conf: &[("a.conf", conf)], ..Layers::default() };
     let settings = layers.settings().unwrap();
-    assert_eq!(
-        settings.guest.encryption_key.as_ref().unwrap().expose(),
-        PLANTED,
-        "the test plants nothing"
-    );
+    assert_eq!(settings.guest.encryption_key.as_ref().unwrap().expose(), PLANTED, "the test plants nothing");
     let shown = layers.check().unwrap();
     for text in [format!("{settings:?}"), format!("{settings:#?}"), shown.clone()] {
         assert!(!text.contains(PLANTED), "{text}");
         assert!(text.contains("REDACTED"), "{text}");
     }
     assert!(shown.contains("encryption_key = \"REDACTED\"\n"), "{shown}");
-    assert!(
-        shown.contains("h1") && shown.contains("h2"),
-        "the hosts of the broker are no secret: {shown}"
-    );
+    assert!(shown.contains("h1") && shown.contains("h2"), "the hosts of the broker are no secret: {shown}");
 }
 
 #[test]
@@ -50,10 +39,7 @@ fn secrets_show_in_no_refusal() {
     ];
     for conf in confs {
         let conf = format!("[DEFAULT]\n{base}\n{conf}");
-        let layers = Layers {
-            conf: &[("a.conf", &conf)],
-            ..Layers::default()
-        };
+        let layers = Layers { conf: &[("a.conf", &conf)], ..Layers::default() };
         let error = layers.settings().expect_err(&conf);
         assert!(!format!("{error} {error:?}").contains(PLANTED), "{error:?}");
     }
@@ -64,11 +50,7 @@ fn secrets_show_in_no_refusal() {
         "[broker]\ntransport_url = [\"pl4nted\"]",
     ];
     for toml in tomls {
-        let layers = Layers {
-            toml,
-            conf: &[("a.conf", REQUIRED)],
-            ..Layers::default()
-        };
+        let layers = Layers { toml, conf: &[("a.conf", REQUIRED)], ..Layers::default() };
         let error = layers.settings().expect_err(toml);
         assert!(!format!("{error} {error:?}").contains(PLANTED), "{error:?}");
     }
@@ -79,36 +61,17 @@ fn the_password_of_the_bootstrap_admin_may_come_from_a_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("password");
     let name = ("TROVE_COUCHDB_COUCHDB__BOOTSTRAP_ADMIN", "admin");
-    let path = (
-        "TROVE_COUCHDB_COUCHDB__BOOTSTRAP_ADMIN_PASSWORD_FILE",
-        file.to_str().unwrap(),
-    );
-    let layers = Layers {
-        conf: &[("a.conf", REQUIRED)],
-        environment: &[name, path],
-        ..Layers::default()
-    };
+    let path = ("TROVE_COUCHDB_COUCHDB__BOOTSTRAP_ADMIN_PASSWORD_FILE", file.to_str().unwrap());
+    let layers = Layers { conf: &[("a.conf", REQUIRED)], environment: &[name, path], ..Layers::default() };
 
     assert!(layers.refusal().starts_with("cannot read "));
     fs::write(&file, "\n").unwrap();
-    assert!(
-        layers
-            .refusal()
-            .contains("bootstrap_admin_password_file names an empty file")
-    );
+    assert!(layers.refusal().contains("bootstrap_admin_password_file names an empty file"));
     fs::write(&file, " pl4nted \n").unwrap();
     let (name, password) = layers.settings().unwrap().couchdb.bootstrap_admin.unwrap();
-    assert_eq!(
-        (name.as_str(), password.expose()),
-        ("admin", " pl4nted "),
-        "only the line feed is dropped"
-    );
+    assert_eq!((name.as_str(), password.expose()), ("admin", " pl4nted "), "only the line feed is dropped");
     assert!(!layers.check().unwrap().contains(PLANTED));
 
     let both = "[couchdb]\nbootstrap_admin_password = \"x\"\n";
-    assert!(
-        Layers { toml: both, ..layers }
-            .refusal()
-            .contains("are both set; keep one of them")
-    );
+    assert!(Layers { toml: both, ..layers }.refusal().contains("are both set; keep one of them"));
 }

@@ -40,53 +40,27 @@ auth_url = http://10.0.0.5/identity
 #[test]
 fn the_files_of_a_real_instance_are_understood() {
     let layers = Layers {
-        conf: &[
-            ("guest_info.conf", GUEST_INFO),
-            ("trove-guestagent.conf", GUESTAGENT),
-        ],
+        conf: &[("guest_info.conf", GUEST_INFO), ("trove-guestagent.conf", GUESTAGENT)],
         ..Layers::default()
     };
     let settings = layers.settings().unwrap();
     assert_eq!(settings.guest.id, "6ee49ee8-5aa5-4f71-a54a-c0f2fdbeed79");
     assert_eq!(settings.guest.datastore_manager.as_deref(), Some("postgresql"));
-    assert_eq!(
-        settings.guest.encryption_key.unwrap().expose(),
-        "oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU"
-    );
+    assert_eq!(settings.guest.encryption_key.unwrap().expose(), "oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU");
     assert_eq!(settings.broker.control_exchange, "trove");
-    assert_eq!(
-        settings.broker.transport_url.hosts[0]
-            .password
-            .as_ref()
-            .unwrap()
-            .expose(),
-        "s3cret"
-    );
+    assert_eq!(settings.broker.transport_url.hosts[0].password.as_ref().unwrap().expose(), "s3cret");
     assert_eq!(settings.broker.transport_url.hosts.len(), 2);
     assert!(settings.broker.durable_queues && !settings.broker.quorum_queue);
     assert_eq!(settings.broker.quorum_delivery_limit, 3);
     assert_eq!(settings.broker.prefetch, 64, "oslo's 0 is no opinion");
     assert_eq!(settings.couchdb.ignore_users, ["os_admin", "root", "operator"]);
-    assert_eq!(
-        settings.couchdb.ignore_dbs,
-        ["_users", "_replicator", "_global_changes"]
-    );
-    assert!(
-        settings.warnings.is_empty(),
-        "Trove's files are 0644 by design: {:?}",
-        settings.warnings
-    );
+    assert_eq!(settings.couchdb.ignore_dbs, ["_users", "_replicator", "_global_changes"]);
+    assert!(settings.warnings.is_empty(), "Trove's files are 0644 by design: {:?}", settings.warnings);
 }
 
 #[test]
 fn unset_options_have_the_defaults_of_oslo_messaging() {
-    let broker = Layers {
-        conf: &[("a.conf", REQUIRED)],
-        ..Layers::default()
-    }
-    .settings()
-    .unwrap()
-    .broker;
+    let broker = Layers { conf: &[("a.conf", REQUIRED)], ..Layers::default() }.settings().unwrap().broker;
     assert_eq!(
         (broker.control_exchange.as_str(), broker.conductor_queue.as_str()),
         ("openstack", "trove-conductor")
@@ -105,12 +79,7 @@ fn a_later_file_wins_and_within_a_file_the_current_name_and_the_last_assignment(
     let timeout = |conf: &[(&str, &str)]| {
         let mut files = vec![("0.conf", REQUIRED)];
         files.extend_from_slice(conf);
-        let settings = Layers {
-            conf: &files,
-            ..Layers::default()
-        }
-        .settings()
-        .unwrap();
+        let settings = Layers { conf: &files, ..Layers::default() }.settings().unwrap();
         settings.broker.missing_consumer_retry_timeout.as_secs()
     };
     let old = "[oslo_messaging_rabbit]\nkombu_reconnect_timeout = 1\n";
@@ -123,19 +92,9 @@ fn a_later_file_wins_and_within_a_file_the_current_name_and_the_last_assignment(
     assert_eq!(timeout(&[("b.conf", new), ("a.conf", old)]), 2);
     assert_eq!(timeout(&[("a.conf", both)]), 3);
     assert_eq!(timeout(&[("a.conf", twice)]), 6);
-    assert_eq!(
-        timeout(&[("a.conf", "[DEFAULT]\nkombu_missing_consumer_retry_timeout = 9\n")]),
-        60
-    );
-    assert_eq!(
-        timeout(&[("a.conf", "[oslo_messaging_rabbit]\nkombu_reconnect_timeout =\n")]),
-        60
-    );
-    assert_eq!(
-        timeout(&[("a.cfg", old), (".b.conf", old)]),
-        60,
-        "only *.conf, no hidden files"
-    );
+    assert_eq!(timeout(&[("a.conf", "[DEFAULT]\nkombu_missing_consumer_retry_timeout = 9\n")]), 60);
+    assert_eq!(timeout(&[("a.conf", "[oslo_messaging_rabbit]\nkombu_reconnect_timeout =\n")]), 60);
+    assert_eq!(timeout(&[("a.cfg", old), (".b.conf", old)]), 60, "only *.conf, no hidden files");
 }
 
 #[test]
@@ -146,38 +105,19 @@ fn references_reach_other_files_groups_and_defaults() {
                 "a.conf",
                 "[DEFAULT]\nguest_id = ${couchdb.node}-$seven\nseven = 6\ntransport_url = rabbit://u:a$$b@h/\n",
             ),
-            (
-                "b.conf",
-                "[DEFAULT]\nseven = 7\nconductor_queue = $control_exchange.q\n[couchdb]\nnode = n\n",
-            ),
+            ("b.conf", "[DEFAULT]\nseven = 7\nconductor_queue = $control_exchange.q\n[couchdb]\nnode = n\n"),
         ],
         ..Layers::default()
     };
     // A dot belongs to the name, so the braces are needed there.
-    assert!(
-        layers
-            .refusal()
-            .contains("[DEFAULT] conductor_queue: broker.conductor_queue refers with `$`")
-    );
+    assert!(layers.refusal().contains("[DEFAULT] conductor_queue: broker.conductor_queue refers with `$`"));
     let mut conf = layers.conf.to_vec();
     let braced = conf[1].1.replace("$control_exchange.q", "${control_exchange}.q");
     conf[1].1 = &braced;
-    let settings = Layers {
-        conf: &conf,
-        ..layers
-    }
-    .settings()
-    .unwrap();
+    let settings = Layers { conf: &conf, ..layers }.settings().unwrap();
     assert_eq!(settings.guest.id, "n-7");
     assert_eq!(settings.broker.conductor_queue, "openstack.q");
-    assert_eq!(
-        settings.broker.transport_url.hosts[0]
-            .password
-            .as_ref()
-            .unwrap()
-            .expose(),
-        "a$b"
-    );
+    assert_eq!(settings.broker.transport_url.hosts[0].password.as_ref().unwrap().expose(), "a$b");
 }
 
 #[test]
@@ -187,42 +127,18 @@ fn tls_options_are_recognised_under_all_their_names() {
         "rabbit_use_ssl = 1\nkombu_ssl_ca_certs = /ca\nkombu_ssl_certfile = /cert\nkombu_ssl_keyfile = /key\n",
     ] {
         let conf = format!("{REQUIRED}[oslo_messaging_rabbit]\n{rabbit}");
-        let settings = Layers {
-            conf: &[("a.conf", &conf)],
-            ..Layers::default()
-        }
-        .settings()
-        .unwrap();
+        let settings = Layers { conf: &[("a.conf", &conf)], ..Layers::default() }.settings().unwrap();
         let tls = settings.broker.tls.unwrap();
         assert_eq!(tls.ca_file, Some("/ca".into()));
-        assert_eq!(
-            (tls.cert_file, tls.key_file),
-            (Some("/cert".into()), Some("/key".into()))
-        );
+        assert_eq!((tls.cert_file, tls.key_file), (Some("/cert".into()), Some("/key".into())));
     }
     let scheme = REQUIRED.replace("rabbit://", "rabbits://");
     assert!(
-        Layers {
-            conf: &[("a.conf", &scheme)],
-            ..Layers::default()
-        }
-        .settings()
-        .unwrap()
-        .broker
-        .tls
-        .is_some()
+        Layers { conf: &[("a.conf", &scheme)], ..Layers::default() }.settings().unwrap().broker.tls.is_some()
     );
     let off = format!("{REQUIRED}[oslo_messaging_rabbit]\nssl_ca_file = /ca\n");
     assert!(
-        Layers {
-            conf: &[("a.conf", &off)],
-            ..Layers::default()
-        }
-        .settings()
-        .unwrap()
-        .broker
-        .tls
-        .is_none()
+        Layers { conf: &[("a.conf", &off)], ..Layers::default() }.settings().unwrap().broker.tls.is_none()
     );
 }
 
@@ -230,18 +146,9 @@ fn tls_options_are_recognised_under_all_their_names() {
 fn files_and_directories_that_are_named_must_exist() {
     let missing = std::path::PathBuf::from("/nonexistent/x");
     for sources in [
-        Sources {
-            oslo_files: vec![missing.clone()],
-            ..Sources::default()
-        },
-        Sources {
-            oslo_dirs: vec![missing.clone()],
-            ..Sources::default()
-        },
-        Sources {
-            config_file: Some(missing),
-            ..Sources::default()
-        },
+        Sources { oslo_files: vec![missing.clone()], ..Sources::default() },
+        Sources { oslo_dirs: vec![missing.clone()], ..Sources::default() },
+        Sources { config_file: Some(missing), ..Sources::default() },
     ] {
         let error = Settings::load(sources, []).unwrap_err().to_string();
         assert!(error.starts_with("cannot read /nonexistent/x: "), "{error}");

@@ -44,23 +44,13 @@ fn a_fresh_3x_database_has_no_names_and_gets_them() {
 fn the_last_member_leaves_a_closed_database() {
     let mut security = json!({"members": {"names": ["al"]}, "admins": {}});
     assert!(revoke(&mut security, "al").unwrap());
-    assert_eq!(
-        security,
-        json!({"members": {"names": [], "roles": ["_admin"]}, "admins": {}})
-    );
+    assert_eq!(security, json!({"members": {"names": [], "roles": ["_admin"]}, "admins": {}}));
     assert!(!is_public(&security));
 }
 
 #[test]
 fn revoking_a_stranger_changes_nothing() {
-    for mut security in [
-        rich(),
-        fresh(),
-        json!({}),
-        json!(true),
-        json!(null),
-        json!({"members": true}),
-    ] {
+    for mut security in [rich(), fresh(), json!({}), json!(true), json!(null), json!({"members": true})] {
         let before = security.clone();
         assert!(!revoke(&mut security, "nobody").unwrap());
         assert_eq!(security, before);
@@ -98,34 +88,21 @@ fn forgetting_and_renaming_reach_both_lists() {
     let mut security = json!({"members": {"names": ["al", "bo"]}, "admins": {"names": ["al"]}, "x": 1});
     let mut renamed = security.clone();
     assert!(forget(&mut security, "al").unwrap());
-    assert_eq!(
-        security,
-        json!({"members": {"names": ["bo"]}, "admins": {"names": []}, "x": 1})
-    );
+    assert_eq!(security, json!({"members": {"names": ["bo"]}, "admins": {"names": []}, "x": 1}));
     assert!(!mentions(&security, "al"));
 
     assert!(rename(&mut renamed, "al", "zoe").unwrap());
-    assert_eq!(
-        renamed,
-        json!({"members": {"names": ["zoe", "bo"]}, "admins": {"names": ["zoe"]}, "x": 1})
-    );
-    assert!(
-        !rename(&mut renamed, "al", "zoe").unwrap(),
-        "a second time there is nothing to do"
-    );
+    assert_eq!(renamed, json!({"members": {"names": ["zoe", "bo"]}, "admins": {"names": ["zoe"]}, "x": 1}));
+    assert!(!rename(&mut renamed, "al", "zoe").unwrap(), "a second time there is nothing to do");
     assert!(rename(&mut renamed, "bo", "zoe").unwrap());
     assert_eq!(members(&renamed).collect::<Vec<_>>(), ["zoe"], "no duplicate");
 }
 
 #[test]
 fn a_broken_object_is_left_alone() {
-    for broken in [
-        json!(true),
-        json!(null),
-        json!([]),
-        json!({"members": true}),
-        json!({"members": {"names": 1}}),
-    ] {
+    for broken in
+        [json!(true), json!(null), json!([]), json!({"members": true}), json!({"members": {"names": 1}})]
+    {
         let mut security = broken.clone();
         assert!(grant(&mut security, &["al"]).is_err(), "{broken}");
         assert_eq!(members(&broken).count(), 0);
@@ -138,13 +115,8 @@ fn name() -> impl Strategy<Value = String> {
 
 fn any_security() -> impl Strategy<Value = Value> {
     let names = || prop::option::of(prop::collection::btree_set(name(), 0..4));
-    (
-        names(),
-        prop::option::of(Just(vec!["staff"])),
-        names(),
-        any::<bool>(),
-    )
-        .prop_map(|(members, roles, admins, extra)| {
+    (names(), prop::option::of(Just(vec!["staff"])), names(), any::<bool>()).prop_map(
+        |(members, roles, admins, extra)| {
             let mut security = json!({});
             if let Some(members) = members {
                 security["members"]["names"] = json!(members);
@@ -159,7 +131,8 @@ fn any_security() -> impl Strategy<Value = Value> {
                 security["extra"] = json!({"kept": [1, 2]});
             }
             security
-        })
+        },
+    )
 }
 
 proptest! {

@@ -25,9 +25,7 @@ pub(super) fn all_docs(node: &Node, request: &Request, caller: &Caller, db: &str
     };
     let include_docs = param("include_docs").as_deref() == Some("true");
     let window = Window::parse(param)?;
-    let keys = param("keys")
-        .map(|text| serde_json::from_str::<Vec<Value>>(&text))
-        .transpose();
+    let keys = param("keys").map(|text| serde_json::from_str::<Vec<Value>>(&text)).transpose();
     let keys = keys.map_err(|_| Reply::bad_request("`keys` member must be an array."))?;
     if db == "_users" {
         caller.require_server_admin()?;
@@ -36,28 +34,14 @@ pub(super) fn all_docs(node: &Node, request: &Request, caller: &Caller, db: &str
     let database = state.database(db)?;
     let total = database.live_count();
     if let Some(keys) = keys {
-        let rows: Vec<Value> = keys
-            .iter()
-            .map(|key| keyed_row(database, key, include_docs))
-            .collect();
-        let offset = if node.version == Version::V1 {
-            json!(0)
-        } else {
-            Value::Null
-        };
-        return Ok(Reply::ok(
-            &json!({ "total_rows": total, "offset": offset, "rows": rows }),
-        ));
+        let rows: Vec<Value> = keys.iter().map(|key| keyed_row(database, key, include_docs)).collect();
+        let offset = if node.version == Version::V1 { json!(0) } else { Value::Null };
+        return Ok(Reply::ok(&json!({ "total_rows": total, "offset": offset, "rows": rows })));
     }
     let live: Vec<(&str, &Document)> = database.live().collect();
     let (offset, rows) = window.select(&live, |(id, _)| id);
-    let rows: Vec<Value> = rows
-        .into_iter()
-        .map(|(id, document)| row(id, document, include_docs))
-        .collect();
-    Ok(Reply::ok(
-        &json!({ "total_rows": total, "offset": offset, "rows": rows }),
-    ))
+    let rows: Vec<Value> = rows.into_iter().map(|(id, document)| row(id, document, include_docs)).collect();
+    Ok(Reply::ok(&json!({ "total_rows": total, "offset": offset, "rows": rows })))
 }
 
 fn row(id: &str, document: &Document, include_docs: bool) -> Value {
@@ -70,21 +54,14 @@ fn row(id: &str, document: &Document, include_docs: bool) -> Value {
     }
     row.insert("value".into(), value);
     if include_docs {
-        let doc = if document.deleted {
-            Value::Null
-        } else {
-            document.to_json(id)
-        };
+        let doc = if document.deleted { Value::Null } else { document.to_json(id) };
         row.insert("doc".into(), doc);
     }
     Value::Object(row)
 }
 
 fn keyed_row(database: &Database, key: &Value, include_docs: bool) -> Value {
-    match key
-        .as_str()
-        .and_then(|id| database.get(id).map(|document| (id, document)))
-    {
+    match key.as_str().and_then(|id| database.get(id).map(|document| (id, document))) {
         Some((id, document)) => row(id, document, include_docs),
         None => json!({ "key": key, "error": "not_found" }),
     }

@@ -21,12 +21,9 @@ pub(super) async fn bulk_docs(node: &Arc<Node>, request: &Request, caller: &Call
         return Err(Reply::method_not_allowed("POST"));
     }
     let body = request.posted_json()?;
-    let docs = body
-        .get("docs")
-        .ok_or_else(|| Reply::bad_request("POST body must include `docs` parameter."))?;
-    let docs = docs
-        .as_array()
-        .ok_or_else(|| Reply::bad_request("`docs` parameter must be an array."))?;
+    let docs =
+        body.get("docs").ok_or_else(|| Reply::bad_request("POST body must include `docs` parameter."))?;
+    let docs = docs.as_array().ok_or_else(|| Reply::bad_request("`docs` parameter must be an array."))?;
     let mut drafts = Vec::new();
     let mut bases = Vec::new();
     for doc in docs {
@@ -48,12 +45,10 @@ pub(super) async fn bulk_docs(node: &Arc<Node>, request: &Request, caller: &Call
     let mut state = node.state();
     for (draft, base) in drafts.into_iter().zip(bases) {
         let id = draft.id.clone();
-        results.push(
-            match documents::commit(node, &mut state, caller, db, draft, base.as_ref()) {
-                Ok(revision) => json!({ "ok": true, "id": id, "rev": revision.to_string() }),
-                Err(refusal) => failed(&id, &refusal)?,
-            },
-        );
+        results.push(match documents::commit(node, &mut state, caller, db, draft, base.as_ref()) {
+            Ok(revision) => json!({ "ok": true, "id": id, "rev": revision.to_string() }),
+            Err(refusal) => failed(&id, &refusal)?,
+        });
     }
     Ok(Reply::json(201, &results.into()))
 }
@@ -87,14 +82,7 @@ fn replicate(
             return Err(Reply::bad_request("Document must have a _rev"));
         };
         let (id, Draft { deleted, body, .. }) = (draft.id.clone(), draft);
-        state.database_mut(db)?.store(
-            &id,
-            Document {
-                revision,
-                deleted,
-                body,
-            },
-        );
+        state.database_mut(db)?.store(&id, Document { revision, deleted, body });
         state.user_changed(&id);
     }
     Ok(Reply::json(201, &json!([])))

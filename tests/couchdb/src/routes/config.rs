@@ -14,13 +14,7 @@ use crate::reply::{Outcome, Refusal, Reply};
 use crate::request::Request;
 
 /// Sections that nobody may set over HTTP, because they name programs to run.
-const BLACKLISTED: [&str; 5] = [
-    "daemons",
-    "external",
-    "native_query_servers",
-    "os_daemons",
-    "query_servers",
-];
+const BLACKLISTED: [&str; 5] = ["daemons", "external", "native_query_servers", "os_daemons", "query_servers"];
 
 /// `/_node/…`, of which only the configuration is imitated.
 pub(super) fn node(node: &Arc<Node>, request: &Request, path: &[&str]) -> Outcome {
@@ -43,11 +37,7 @@ pub(super) fn node(node: &Arc<Node>, request: &Request, path: &[&str]) -> Outcom
 /// What stands below `_config`.
 pub(super) fn config(node: &Arc<Node>, request: &Request, path: &[&str]) -> Outcome {
     let only_get = || {
-        if request.verb() == "GET" {
-            Ok(())
-        } else {
-            Err(Reply::method_not_allowed("GET"))
-        }
+        if request.verb() == "GET" { Ok(()) } else { Err(Reply::method_not_allowed("GET")) }
     };
     match path {
         [] => {
@@ -88,16 +78,12 @@ fn section(config: &crate::config::Config, name: &str) -> Value {
 }
 
 fn value(value: Option<String>) -> Outcome {
-    value
-        .map(|value| Reply::ok(&value.into()))
-        .ok_or_else(|| Reply::not_found("unknown_config_value"))
+    value.map(|value| Reply::ok(&value.into())).ok_or_else(|| Reply::not_found("unknown_config_value"))
 }
 
 fn allow_change(section: &str) -> Result<(), Refusal> {
     if BLACKLISTED.contains(&section) {
-        return Err(Reply::forbidden(
-            "Config section blacklisted for modification over HTTP API.",
-        ));
+        return Err(Reply::forbidden("Config section blacklisted for modification over HTTP API."));
     }
     Ok(())
 }
@@ -116,10 +102,7 @@ fn set(node: &Arc<Node>, request: &Request, section: &str, key: &str) -> Outcome
         return Err(Reply::bad_request("Invalid configuration key"));
     }
     // The values live in Latin-1 ini files, one a line.
-    if text
-        .chars()
-        .any(|c| u32::from(c) > 0xFF || c == '\n' || c == '\r')
-    {
+    if text.chars().any(|c| u32::from(c) > 0xFF || c == '\n' || c == '\r') {
         return Err(Reply::bad_request("Invalid configuration value"));
     }
     let persistent = request.header("x-couch-persist") != Some("false");
@@ -137,9 +120,7 @@ fn set(node: &Arc<Node>, request: &Request, section: &str, key: &str) -> Outcome
 }
 
 fn reload(node: &Arc<Node>) -> Outcome {
-    let ini = node
-        .read_ini()
-        .map_err(|error| Reply::error(500, "error", &error.to_string()))?;
+    let ini = node.read_ini().map_err(|error| Reply::error(500, "error", &error.to_string()))?;
     node.state().config.reload(&ini);
     Ok(Reply::done(200))
 }

@@ -41,22 +41,15 @@ pub(super) fn infos(node: &Node, request: &Request) -> Outcome {
         let state = node.state();
         let all: Vec<(&String, &Database)> = state.databases.iter().collect();
         let (_, rows) = window.select(&all, |(name, _)| name);
-        let rows: Vec<Value> = rows
-            .into_iter()
-            .map(|(name, database)| info(name, database))
-            .collect();
+        let rows: Vec<Value> = rows.into_iter().map(|(name, database)| info(name, database)).collect();
         return Ok(Reply::ok(&rows.into()));
     }
     if request.verb() != "POST" {
         return Err(Reply::method_not_allowed("GET,HEAD,POST"));
     }
     let body = request.posted_json()?;
-    let keys = body
-        .get("keys")
-        .ok_or_else(|| Reply::bad_request("`keys` member must exist."))?;
-    let keys = keys
-        .as_array()
-        .ok_or_else(|| Reply::bad_request("`keys` member must be an array."))?;
+    let keys = body.get("keys").ok_or_else(|| Reply::bad_request("`keys` member must exist."))?;
+    let keys = keys.as_array().ok_or_else(|| Reply::bad_request("`keys` member must be an array."))?;
     if keys.len() > 100 {
         return Err(Reply::bad_request("too_many_keys"));
     }
@@ -80,10 +73,7 @@ pub(super) async fn database(node: &Arc<Node>, request: &Request, caller: &Calle
             let state = node.state();
             let database = state.database(db)?;
             if has_unusable_name(db) {
-                return Err(Reply::crash(
-                    "internal_server_error",
-                    "No DB shards could be opened.",
-                ));
+                return Err(Reply::crash("internal_server_error", "No DB shards could be opened."));
             }
             Ok(Reply::ok(&database.info(node.version, db)))
         }
@@ -99,20 +89,14 @@ fn create(node: &Arc<Node>, request: &Request, db: &str) -> Outcome {
     let positive = |name: &str, default: u32| match request.param(name).map(str::parse) {
         None => Ok(default),
         Some(Ok(number)) if number > 0 => Ok(number),
-        Some(_) => Err(Reply::bad_request(&format!(
-            "The `{name}` value should be a positive integer."
-        ))),
+        Some(_) => Err(Reply::bad_request(&format!("The `{name}` value should be a positive integer."))),
     };
     let partitioned = match request.param("partitioned") {
         None | Some("false") => false,
         Some("true") => true,
         Some(_) => return Err(Reply::bad_request("Invalid `partitioned` parameter")),
     };
-    let layout = Layout {
-        shards: positive("q", 2)?,
-        copies: positive("n", 1)?.min(1),
-        partitioned,
-    };
+    let layout = Layout { shards: positive("q", 2)?, copies: positive("n", 1)?.min(1), partitioned };
     let mut state = node.state();
     // `_dbs` is where a clustered node keeps the others' whereabouts; it can't be made, but it is there.
     if state.databases.contains_key(db) || db == "_dbs" {
@@ -162,7 +146,5 @@ fn check_name(db: &str) -> Result<(), Refusal> {
 
 /// CouchDB creates such a database and then can't find its own files.
 fn has_unusable_name(db: &str) -> bool {
-    std::path::Path::new(db)
-        .extension()
-        .is_some_and(|extension| extension == "couch")
+    std::path::Path::new(db).extension().is_some_and(|extension| extension == "couch")
 }

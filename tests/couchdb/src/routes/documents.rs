@@ -17,14 +17,8 @@ use crate::revision::Revision;
 use crate::users::{self, Draft};
 
 /// Members that a client may send along and that the server ignores.
-const IGNORED: [&str; 6] = [
-    "_revisions",
-    "_revs_info",
-    "_conflicts",
-    "_deleted_conflicts",
-    "_local_seq",
-    "_attachments",
-];
+const IGNORED: [&str; 6] =
+    ["_revisions", "_revs_info", "_conflicts", "_deleted_conflicts", "_local_seq", "_attachments"];
 
 /// The largest document, in bytes (upstream's default of `[couchdb] max_document_size`).
 const MAX_DOCUMENT: u64 = 8_000_000;
@@ -70,10 +64,7 @@ fn get(node: &Node, request: &Request, caller: &Caller, db: &str, id: &str) -> O
     if is_users(db) {
         users::check_read(caller, &security, id)?;
     }
-    let document = state
-        .database(db)?
-        .get(id)
-        .ok_or_else(|| Reply::not_found("missing"))?;
+    let document = state.database(db)?.get(id).ok_or_else(|| Reply::not_found("missing"))?;
     if let Some(rev) = request.param("rev") {
         if parse_revision(rev)? != document.revision {
             return Err(Reply::not_found("missing"));
@@ -110,17 +101,10 @@ async fn save(
 
 async fn delete(node: &Arc<Node>, request: &Request, caller: &Caller, db: &str, id: &str) -> Outcome {
     let base = wanted_revision(request, None)?;
-    let draft = Draft {
-        id: id.to_owned(),
-        deleted: true,
-        body: Map::new(),
-    };
+    let draft = Draft { id: id.to_owned(), deleted: true, body: Map::new() };
     {
         let state = node.state();
-        let document = state
-            .database(db)?
-            .get(id)
-            .ok_or_else(|| Reply::not_found("missing"))?;
+        let document = state.database(db)?.get(id).ok_or_else(|| Reply::not_found("missing"))?;
         if document.deleted {
             return Err(Reply::not_found("deleted"));
         }
@@ -128,9 +112,7 @@ async fn delete(node: &Arc<Node>, request: &Request, caller: &Caller, db: &str, 
             return Err(Reply::conflict());
         }
     }
-    save(node, request, caller, db, draft, base)
-        .await
-        .map(|reply| reply.under_status(200))
+    save(node, request, caller, db, draft, base).await.map(|reply| reply.under_status(200))
 }
 
 /// Lets `_users` look at the drafts, and hash the passwords in them, on a blocking thread.
@@ -176,16 +158,10 @@ pub(super) fn commit(
         return Err(Reply::not_implemented("replication documents"));
     }
     // Before the design document is there, nothing is checked.
-    if is_users(db)
-        && database
-            .get("_design/_auth")
-            .is_some_and(|design| !design.deleted)
-    {
+    if is_users(db) && database.get("_design/_auth").is_some_and(|design| !design.deleted) {
         users::validate(node, caller, &security, &draft, database.get(&draft.id))?;
     }
-    let revision = database
-        .put(&draft.id, base, draft.deleted, draft.body)
-        .map_err(|_| Reply::conflict())?;
+    let revision = database.put(&draft.id, base, draft.deleted, draft.body).map_err(|_| Reply::conflict())?;
     if db == "_users" {
         state.user_changed(&draft.id);
     }
@@ -208,10 +184,7 @@ pub(super) fn local(node: &Node, request: &Request, db: &str, name: &str) -> Out
         }
         "PUT" => {
             let body = request.json()?;
-            let base = body
-                .get("_rev")
-                .and_then(Value::as_str)
-                .and_then(|rev| rev.strip_prefix("0-"));
+            let base = body.get("_rev").and_then(Value::as_str).and_then(|rev| rev.strip_prefix("0-"));
             let base = base.and_then(|edits| edits.parse().ok()).unwrap_or(0);
             let (draft, _) = read_draft(&body)?;
             let edits = database.put_local(&id, base, Value::Object(draft.body));
@@ -234,11 +207,7 @@ pub(super) fn attachment(node: &Node, request: &Request, caller: &Caller, db: &s
         return Err(Reply::not_found("missing"));
     }
     if request.verb() == "PUT" && is_users(db) && document.is_none() {
-        let empty = Draft {
-            id: id.to_owned(),
-            deleted: false,
-            body: Map::new(),
-        };
+        let empty = Draft { id: id.to_owned(), deleted: false, body: Map::new() };
         users::validate(node, caller, &node.security(&state, db)?, &empty, None)?;
     }
     Err(Reply::not_implemented("attachments"))
@@ -256,11 +225,7 @@ pub(super) fn read_draft(value: &Value) -> Result<(Draft, Option<Revision>), Ref
         body.shift_remove(key);
     }
     if let Some(special) = body.keys().find(|key| key.starts_with('_')) {
-        return Err(Reply::error(
-            400,
-            "doc_validation",
-            &format!("Bad special document member: {special}"),
-        ));
+        return Err(Reply::error(400, "doc_validation", &format!("Bad special document member: {special}")));
     }
     if members
         .get("_attachments")
@@ -269,14 +234,7 @@ pub(super) fn read_draft(value: &Value) -> Result<(Draft, Option<Revision>), Ref
         return Err(Reply::not_implemented("attachments"));
     }
     let deleted = members.get("_deleted") == Some(&Value::Bool(true));
-    Ok((
-        Draft {
-            id: text("_id").unwrap_or_default().to_owned(),
-            deleted,
-            body,
-        },
-        base,
-    ))
+    Ok((Draft { id: text("_id").unwrap_or_default().to_owned(), deleted, body }, base))
 }
 
 /// Refuses ids that only the server may use.
@@ -293,10 +251,7 @@ pub(super) fn check_id(id: &str) -> Result<(), Refusal> {
 
 /// Refuses a document that is larger than configured; `named` is how the refusal calls it.
 pub(super) fn check_size(node: &Node, bytes: usize, named: &str) -> Result<(), Refusal> {
-    let largest = node
-        .state()
-        .config
-        .number("couchdb", "max_document_size", MAX_DOCUMENT);
+    let largest = node.state().config.number("couchdb", "max_document_size", MAX_DOCUMENT);
     if u64::try_from(bytes).unwrap_or(u64::MAX) > largest {
         return Err(Reply::error(413, "document_too_large", named));
     }
@@ -309,9 +264,9 @@ fn wanted_revision(request: &Request, of_body: Option<Revision>) -> Result<Optio
     let header = request.header("if-match").map(|rev| rev.trim_matches('"'));
     let of_header = header.map(parse_revision).transpose()?;
     match (of_body, of_query.or(of_header)) {
-        (Some(body), Some(other)) if body != other => Err(Reply::bad_request(
-            "Document rev from request body and query string have different values",
-        )),
+        (Some(body), Some(other)) if body != other => {
+            Err(Reply::bad_request("Document rev from request body and query string have different values"))
+        }
         (body, other) => Ok(body.or(other)),
     }
 }

@@ -25,11 +25,7 @@ use crate::reply::{Outcome, Refusal, Reply};
 use crate::request::Request;
 
 /// What CouchDB escapes in the names that it puts into headers.
-const NAME: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'_')
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'~');
+const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.').remove(b'~');
 
 /// Endpoints of the server that real nodes have and this one does not; only admins get as far as the 501.
 const SERVER_WIDE: [&str; 8] = [
@@ -95,14 +91,8 @@ fn finish(node: &Node, request: &Request, refusal: Refusal) -> Reply {
     if node.state().config.is_on("chttpd", "require_valid_user") {
         return refusal.with(header::WWW_AUTHENTICATE, "Basic realm=\"server\"");
     }
-    if request
-        .header("accept")
-        .is_some_and(|accept| accept.contains("text/html"))
-    {
-        let page = format!(
-            "/_utils/session.html?return={}",
-            utf8_percent_encode(&request.target, NAME)
-        );
+    if request.header("accept").is_some_and(|accept| accept.contains("text/html")) {
+        let page = format!("/_utils/session.html?return={}", utf8_percent_encode(&request.target, NAME));
         return refusal.under_status(302).with(header::LOCATION, page);
     }
     refusal
@@ -111,11 +101,8 @@ fn finish(node: &Node, request: &Request, refusal: Refusal) -> Reply {
 /// The absolute address of a path on this node.
 fn location(request: &Request, path: &[&str]) -> String {
     let host = request.header("host").unwrap_or("127.0.0.1");
-    let path = path
-        .iter()
-        .map(|name| utf8_percent_encode(name, NAME).to_string())
-        .collect::<Vec<_>>()
-        .join("/");
+    let path =
+        path.iter().map(|name| utf8_percent_encode(name, NAME).to_string()).collect::<Vec<_>>().join("/");
     format!("http://{host}/{path}")
 }
 
@@ -145,9 +132,9 @@ async fn route(node: &Arc<Node>, request: &Request, caller: &Caller) -> Outcome 
         [db, "_design", name] => {
             documents::document(node, request, caller, db, &format!("_design/{name}")).await
         }
-        [_, "_design", ..] => Err(Reply::not_implemented(
-            "views, shows, lists or attachments of design documents",
-        )),
+        [_, "_design", ..] => {
+            Err(Reply::not_implemented("views, shows, lists or attachments of design documents"))
+        }
         [db, id] => documents::document(node, request, caller, db, id).await,
         [db, id, ..] => documents::attachment(node, request, caller, db, id),
     }
@@ -158,18 +145,14 @@ fn authorize(node: &Node, request: &Request, caller: &Caller) -> Result<(), Refu
     let path = request.path();
     let verb = request.verb();
     match path.as_slice() {
-        []
-        | [
-            "favicon.ico" | "_up" | "_uuids" | "_utils" | "_session" | "_replicate",
-            ..,
-        ] => Ok(()),
+        [] | ["favicon.ico" | "_up" | "_uuids" | "_utils" | "_session" | "_replicate", ..] => Ok(()),
         ["_all_dbs" | "_dbs_info", ..] if node.version.lists_databases_to_everyone() => Ok(()),
         ["_users" | "_replicator", "_all_docs" | "_changes", ..] => system_listing(node, caller),
         ["_users" | "_replicator"] if verb == "PUT" || verb == "DELETE" => caller.require_server_admin(),
         ["_users" | "_replicator", ..] => require_member(node, caller, &path),
-        ["_node", _, "_stats" | "_system" | "_prometheus", ..] if !caller.is_server_admin() => Err(
-            Reply::unauthorized("You are not a server admin or read-only metrics user"),
-        ),
+        ["_node", _, "_stats" | "_system" | "_prometheus", ..] if !caller.is_server_admin() => {
+            Err(Reply::unauthorized("You are not a server admin or read-only metrics user"))
+        }
         [first, ..] if first.starts_with('_') => caller.require_server_admin(),
         [_] if verb == "PUT" || verb == "DELETE" => caller.require_server_admin(),
         [_, "_purge" | "_purged_infos_limit" | "_sync_shards", ..] => caller.require_server_admin(),
@@ -177,11 +160,7 @@ fn authorize(node: &Node, request: &Request, caller: &Caller) -> Result<(), Refu
             require_member(node, caller, &path)?;
             let security = node.security(&node.state(), db)?;
             let denied = || Reply::unauthorized("You are not a server or db admin.");
-            if caller.is_db_admin(&security) {
-                Ok(())
-            } else {
-                Err(denied())
-            }
+            if caller.is_db_admin(&security) { Ok(()) } else { Err(denied()) }
         }
         _ => require_member(node, caller, &path),
     }
@@ -198,9 +177,5 @@ fn system_listing(node: &Node, caller: &Caller) -> Result<(), Refusal> {
         return caller.require_server_admin();
     }
     let reason = "Only admins can access _all_docs of system databases.";
-    if caller.is_server_admin() {
-        Ok(())
-    } else {
-        Err(Reply::forbidden(reason))
-    }
+    if caller.is_server_admin() { Ok(()) } else { Err(Reply::forbidden(reason)) }
 }

@@ -21,11 +21,7 @@ pub(super) fn welcome(node: &Node, request: &Request) -> Outcome {
 pub(super) fn up(node: &Node, request: &Request) -> Outcome {
     only_get(request)?;
     let seeded = node.version >= Version::V3_3;
-    Ok(Reply::ok(&if seeded {
-        json!({ "status": "ok", "seeds": {} })
-    } else {
-        json!({ "status": "ok" })
-    }))
+    Ok(Reply::ok(&if seeded { json!({ "status": "ok", "seeds": {} }) } else { json!({ "status": "ok" }) }))
 }
 
 /// `GET /_uuids?count=N`, at most 1,000 of them.
@@ -60,9 +56,5 @@ pub(super) fn utils(request: &Request) -> Reply {
 }
 
 fn only_get(request: &Request) -> Result<(), Refusal> {
-    if request.verb() == "GET" {
-        Ok(())
-    } else {
-        Err(Reply::method_not_allowed("GET,HEAD"))
-    }
+    if request.verb() == "GET" { Ok(()) } else { Err(Reply::method_not_allowed("GET,HEAD")) }
 }

@@ -26,9 +26,7 @@ fn replace(node: &Node, caller: &Caller, db: &str, security: Value) -> Outcome {
     let editable =
         node.version < Version::V3_3 || state.config.is_on("couchdb", "users_db_security_editable");
     if db == "_users" && !editable {
-        return Err(Reply::forbidden(
-            "You can't edit the security object of the user database.",
-        ));
+        return Err(Reply::forbidden("You can't edit the security object of the user database."));
     }
     if !caller.is_db_admin(&current) || !is_valid_security(&security) {
         return Err(refused(node.version, caller, &current));

@@ -34,11 +34,8 @@ fn who(node: &Node, request: &Request, caller: &Caller) -> Outcome {
     if node.version < Version::V3_3 {
         info.insert("authentication_db".into(), "_users".into());
     }
-    let handlers: &[&str] = if node.version == Version::V1 {
-        &["oauth", "cookie", "default"]
-    } else {
-        &["cookie", "default"]
-    };
+    let handlers: &[&str] =
+        if node.version == Version::V1 { &["oauth", "cookie", "default"] } else { &["cookie", "default"] };
     info.insert("authentication_handlers".into(), json!(handlers));
     if let Some(handler) = caller.authenticated {
         info.insert("authenticated".into(), handler.into());
@@ -69,9 +66,7 @@ fn credentials(request: &Request) -> Result<(String, String), Refusal> {
     let fields: Map<String, Value> = if content_type.starts_with("application/x-www-form-urlencoded") {
         let body = String::from_utf8_lossy(&request.body).into_owned();
         let pairs = body.split('&').filter_map(|pair| pair.split_once('='));
-        pairs
-            .filter_map(|(key, value)| Some((unquote(key)?, Value::from(unquote(value)?))))
-            .collect()
+        pairs.filter_map(|(key, value)| Some((unquote(key)?, Value::from(unquote(value)?)))).collect()
     } else if content_type.starts_with("application/json") {
         match request.json()? {
             Value::Object(members) => members,
@@ -88,9 +83,7 @@ fn credentials(request: &Request) -> Result<(String, String), Refusal> {
         (Some(name), _) | (None, Some(name)) => name,
         (None, None) => return Err(Reply::bad_request("request body must contain a username")),
     };
-    let name = name
-        .as_str()
-        .ok_or_else(|| Reply::crash("unknown_error", "badarg"))?;
+    let name = name.as_str().ok_or_else(|| Reply::crash("unknown_error", "badarg"))?;
     let password = fields.get("password").and_then(Value::as_str).unwrap_or_default();
     Ok((name.to_owned(), password.to_owned()))
 }
@@ -99,16 +92,12 @@ fn credentials(request: &Request) -> Result<(String, String), Refusal> {
 fn redirect(request: &Request, param: &str, reply: Reply) -> Reply {
     match request.param(param) {
         None => reply,
-        Some(page) => reply.under_status(302).with(
-            header::LOCATION,
-            location(request, &[page.trim_start_matches('/')]),
-        ),
+        Some(page) => {
+            reply.under_status(302).with(header::LOCATION, location(request, &[page.trim_start_matches('/')]))
+        }
     }
 }
 
 fn set_cookie(value: &str) -> String {
-    format!(
-        "AuthSession={value}; Version=1; Max-Age={}; Path=/; HttpOnly",
-        cookie::TIMEOUT
-    )
+    format!("AuthSession={value}; Version=1; Max-Age={}; Path=/; HttpOnly", cookie::TIMEOUT)
 }

@@ -20,9 +20,7 @@ pub(crate) struct Response {
 impl Response {
     /// Whether the whole announced body came.
     pub(crate) fn is_complete(&self) -> bool {
-        self.headers
-            .get("content-length")
-            .is_some_and(|length| *length == self.body.len().to_string())
+        self.headers.get("content-length").is_some_and(|length| *length == self.body.len().to_string())
     }
 
     /// The body as JSON.
@@ -42,20 +40,13 @@ pub(crate) async fn try_send(
     headers: &BTreeMap<String, String>,
     body: &str,
 ) -> io::Result<Response> {
-    let sent = headers
-        .iter()
-        .map(|(name, value)| (name.to_lowercase(), value.clone()));
-    let mut sent: BTreeMap<String, String> = sent
-        .filter(|(name, _)| !FRAMING.contains(&name.as_str()))
-        .collect();
-    sent.entry("host".into())
-        .or_insert_with(|| format!("127.0.0.1:{port}"));
+    let sent = headers.iter().map(|(name, value)| (name.to_lowercase(), value.clone()));
+    let mut sent: BTreeMap<String, String> =
+        sent.filter(|(name, _)| !FRAMING.contains(&name.as_str())).collect();
+    sent.entry("host".into()).or_insert_with(|| format!("127.0.0.1:{port}"));
     sent.insert("connection".into(), "close".into());
     sent.insert("content-length".into(), body.len().to_string());
-    let lines: Vec<String> = sent
-        .iter()
-        .map(|(name, value)| format!("{name}: {value}\r\n"))
-        .collect();
+    let lines: Vec<String> = sent.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let request = format!("{method} {target} HTTP/1.1\r\n{}\r\n{body}", lines.concat());
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.write_all(request.as_bytes()).await?;
@@ -68,26 +59,15 @@ pub(crate) async fn try_send(
     };
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     let headers = head.lines().filter_map(|line| line.split_once(": "));
-    let headers = headers
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-    Ok(Response {
-        status,
-        headers,
-        body: body.to_owned(),
-    })
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    Ok(Response { status, headers, body: body.to_owned() })
 }
 
 /// The header of Basic authentication.
 pub(crate) fn basic(name: &str, password: &str) -> BTreeMap<String, String> {
     use base64::Engine;
     let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}"));
-    let headers = [
-        ("authorization", format!("Basic {encoded}")),
-        ("content-type", "application/json".to_owned()),
-    ];
-    headers
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+    let headers =
+        [("authorization", format!("Basic {encoded}")), ("content-type", "application/json".to_owned())];
+    headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -56,24 +56,14 @@ impl Learned {
 
     /// Learns our name for the recorded node where a path names it.
     pub(crate) fn node_names<'a>(&mut self, paths: impl Iterator<Item = &'a str>, port: u16) {
-        for recorded in paths
-            .flat_map(|path| path.split('/'))
-            .filter(|segment| shape(segment) == "NODE")
-        {
-            self.texts
-                .insert(recorded.to_owned(), format!("couch{port}@127.0.0.1"));
+        for recorded in paths.flat_map(|path| path.split('/')).filter(|segment| shape(segment) == "NODE") {
+            self.texts.insert(recorded.to_owned(), format!("couch{port}@127.0.0.1"));
         }
     }
 
     /// Learns our cookie for a recorded one; the same second gives the same cookie, so the last one wins.
     pub(crate) fn cookie(&mut self, recorded: Option<&str>, ours: Option<&str>) {
-        let value = |cookie: &str| {
-            cookie
-                .strip_prefix("AuthSession=")?
-                .split(';')
-                .next()
-                .map(str::to_owned)
-        };
+        let value = |cookie: &str| cookie.strip_prefix("AuthSession=")?.split(';').next().map(str::to_owned);
         if let (Some(recorded), Some(ours)) = (recorded.and_then(value), ours.and_then(value))
             && !recorded.is_empty()
         {
@@ -142,25 +132,18 @@ fn shape(text: &str) -> String {
         return format!("{generation}-REVISION");
     }
     for prefix in ["-pbkdf2:sha256-", "-pbkdf2-"] {
-        let fields: Vec<&str> = text
-            .strip_prefix(prefix)
-            .map_or_else(Vec::new, |rest| rest.split(',').collect());
+        let fields: Vec<&str> =
+            text.strip_prefix(prefix).map_or_else(Vec::new, |rest| rest.split(',').collect());
         if let [key, salt, rounds] = fields.as_slice()
             && is_hex(salt, 32)
             && is_hex(key, if prefix == "-pbkdf2-" { 40 } else { 64 })
         {
             let ours = OUR_ITERATIONS.to_string();
-            let rounds = if *rounds == ours {
-                RECORDED_ITERATIONS.to_string()
-            } else {
-                (*rounds).to_owned()
-            };
+            let rounds = if *rounds == ours { RECORDED_ITERATIONS.to_string() } else { (*rounds).to_owned() };
             return format!("{prefix}KEY,SALT,{rounds}");
         }
     }
-    if let Some(port) = text
-        .strip_prefix("couch")
-        .and_then(|rest| rest.strip_suffix("@127.0.0.1"))
+    if let Some(port) = text.strip_prefix("couch").and_then(|rest| rest.strip_suffix("@127.0.0.1"))
         && port.parse::<u16>().is_ok()
     {
         return "NODE".to_owned();

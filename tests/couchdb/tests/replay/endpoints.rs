@@ -6,10 +6,9 @@ pub(crate) fn endpoint(method: &str, target: &str) -> String {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let shape = match segments.as_slice() {
         [] => "/".to_owned(),
-        ["_node", _, "_config", rest @ ..] => format!(
-            "/_node/NODE/_config{}",
-            ["", "/SECTION", "/SECTION/KEY"][rest.len().min(2)]
-        ),
+        ["_node", _, "_config", rest @ ..] => {
+            format!("/_node/NODE/_config{}", ["", "/SECTION", "/SECTION/KEY"][rest.len().min(2)])
+        }
         ["_node", _, rest @ ..] => format!("/_node/NODE/{}", rest.join("/")),
         ["_users" | "_replicator"] => path.trim_end_matches('/').to_owned(),
         [special] if special.starts_with('_') => format!("/{special}"),

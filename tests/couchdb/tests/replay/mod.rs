@@ -59,17 +59,14 @@ pub(crate) async fn replay(name: &str, transcript: &Transcript) -> Report {
         if response.status == 501 && answered.status != 501 {
             *report.skipped.entry(label.clone()).or_default() += 1;
             if agent_calls(&label) {
-                report.failures.push((
-                    position,
-                    format!("{label}: the agent calls it, but it is not imitated"),
-                ));
+                report
+                    .failures
+                    .push((position, format!("{label}: the agent calls it, but it is not imitated")));
             }
         } else {
             report.replayed += 1;
             if let Some(difference) = difference {
-                report
-                    .failures
-                    .push((position, format!("{} {}: {difference}", asked.method, asked.path)));
+                report.failures.push((position, format!("{} {}: {difference}", asked.method, asked.path)));
             }
         }
         // The recorded server had hashed before it answered; a fast one always has.
@@ -83,11 +80,7 @@ pub(crate) async fn replay(name: &str, transcript: &Transcript) -> Report {
 
 impl Replay {
     async fn start(transcript: &Transcript) -> Self {
-        let Setup {
-            start_env,
-            admin: (name, password),
-            ..
-        } = &transcript.config;
+        let Setup { start_env, admin: (name, password), .. } = &transcript.config;
         let version: Version = transcript.server.parse().unwrap();
         let mut options = Options::new(version).admin(name, password);
         options.iterations = (version >= Version::V3_4).then_some(OUR_ITERATIONS);
@@ -98,11 +91,7 @@ impl Replay {
             options = options.set(&section, &key, &value);
         }
         let couch = InMemoryCouch::start(options).await.unwrap();
-        let mut replay = Self {
-            couch,
-            admin: basic(name, password),
-            learned: Learned::default(),
-        };
+        let mut replay = Self { couch, admin: basic(name, password), learned: Learned::default() };
         // The first mention of the recorded node's name may be in a request.
         replay.learned.node_names(transcript.paths(), replay.couch.port());
         if start_env.get("SETUP").map(String::as_str) != Some("none") {
@@ -125,19 +114,11 @@ impl Replay {
             self.couch.admins_are_hashed().await;
         }
         if note.starts_with("_design/_auth appeared") {
-            while self
-                .ask_as_admin("GET", "/_users/_design/_auth", None)
-                .await
-                .status
-                != 200
-            {
+            while self.ask_as_admin("GET", "/_users/_design/_auth", None).await.status != 200 {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
-        if let Some(seconds) = note
-            .split(" s later")
-            .next()
-            .filter(|before| before.len() < note.len())
+        if let Some(seconds) = note.split(" s later").next().filter(|before| before.len() < note.len())
             && let Ok(seconds) = seconds.parse::<f64>()
         {
             tokio::time::sleep(Duration::from_secs_f64(seconds / TIME_SCALE)).await;
@@ -163,20 +144,11 @@ impl Replay {
             (Some(body), _) => self.learned.translate_body(body),
             (None, raw) => raw.clone().unwrap_or_default(),
         };
-        let headers: BTreeMap<String, String> = asked
-            .headers
-            .iter()
-            .map(|(name, value)| (name.clone(), self.learned.translate(value)))
-            .collect();
-        try_send(
-            self.couch.port(),
-            &asked.method,
-            &self.learned.translate(&asked.path),
-            &headers,
-            &body,
-        )
-        .await
-        .unwrap()
+        let headers: BTreeMap<String, String> =
+            asked.headers.iter().map(|(name, value)| (name.clone(), self.learned.translate(value))).collect();
+        try_send(self.couch.port(), &asked.method, &self.learned.translate(&asked.path), &headers, &body)
+            .await
+            .unwrap()
     }
 
     fn compare(&mut self, answered: &Answered, response: &Response) -> Option<String> {
@@ -190,18 +162,14 @@ impl Replay {
                 answered.status, answered.body, response.status
             ));
         }
-        self.learned.cookie(
-            answered.set_cookie.as_deref(),
-            response.headers.get("set-cookie").map(String::as_str),
-        );
+        self.learned
+            .cookie(answered.set_cookie.as_deref(), response.headers.get("set-cookie").map(String::as_str));
         self.learned.difference("body", &answered.body, &ours)
     }
 
     async fn ask_as_admin(&self, method: &str, path: &str, body: Option<&Value>) -> Response {
         let body = body.map(Value::to_string).unwrap_or_default();
-        try_send(self.couch.port(), method, path, &self.admin, &body)
-            .await
-            .unwrap()
+        try_send(self.couch.port(), method, path, &self.admin, &body).await.unwrap()
     }
 
     async fn carry_out(&self, step: &Unrecorded) {
@@ -218,8 +186,7 @@ impl Replay {
             }
             "DELETE" if step.path.starts_with("/_users/") => {
                 let rev = current().await["_rev"].as_str().unwrap().to_owned();
-                self.ask_as_admin("DELETE", &format!("{}?rev={rev}", step.path), None)
-                    .await
+                self.ask_as_admin("DELETE", &format!("{}?rev={rev}", step.path), None).await
             }
             method => self.ask_as_admin(method, &step.path, step.body.as_ref()).await,
         };

@@ -105,15 +105,9 @@ pub(crate) fn load(server: &str) -> BTreeMap<String, Transcript> {
     let read = |path: PathBuf| {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let text = fs::read_to_string(&path).unwrap();
-        (
-            name,
-            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display())),
-        )
+        (name, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
     };
-    fs::read_dir(fixtures().join(server))
-        .unwrap()
-        .map(|entry| read(entry.unwrap().path()))
-        .collect()
+    fs::read_dir(fixtures().join(server)).unwrap().map(|entry| read(entry.unwrap().path())).collect()
 }
 
 /// The inferred steps, by scenario.

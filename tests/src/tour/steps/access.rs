@@ -16,22 +16,17 @@ pub(super) async fn run(tour: &mut Tour, people: &People) -> Result<()> {
     tour.transcript.check("bob reads both databases", both);
     let kept = tour.client.reads(FILMS, Some(&people.alice)).await?;
     tour.transcript.check("alice still reads hers", kept);
-    tour.refused("grant_access", grant("tour_nobody"), "tour_nobody")
-        .await;
+    tour.refused("grant_access", grant("tour_nobody"), "tour_nobody").await;
 
-    let listed = tour
-        .call("list_access", json!({"username": BOB, "hostname": "%"}))
-        .await;
-    tour.transcript
-        .check("lists both", names(&listed) == [FILMS, MUSIC]);
+    let listed = tour.call("list_access", json!({"username": BOB, "hostname": "%"})).await;
+    tour.transcript.check("lists both", names(&listed) == [FILMS, MUSIC]);
 
     for name in [FILMS, MUSIC] {
         let args = json!({"username": BOB, "hostname": "%", "database": name});
         let answer = tour.call("revoke_access", args).await;
         tour.transcript.check("answers null", answer.is_null());
         let gone = !tour.client.reads(name, Some(&people.bob)).await?;
-        tour.transcript
-            .check(&format!("bob no longer reads {name}"), gone);
+        tour.transcript.check(&format!("bob no longer reads {name}"), gone);
         let closed = !tour.client.reads(name, None).await?;
         tour.transcript.check("nor does the anonymous user", closed);
     }

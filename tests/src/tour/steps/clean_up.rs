@@ -12,33 +12,20 @@ pub(super) async fn run(tour: &mut Tour, people: &People) -> Result<()> {
         let user = json!({"_name": person.name, "_host": "%", "_password": null, "_databases": [], "_is_root": false});
         tour.cast("delete_user", json!({"user": user})).await?;
         let gone = !tour.client.logs_in(person).await?;
-        tour.transcript
-            .check(&format!("{} no longer logs in", person.name), gone);
+        tour.transcript.check(&format!("{} no longer logs in", person.name), gone);
     }
-    let (_, security) = tour
-        .client
-        .get(&format!("/{FILMS}/_security"), Some(&tour.os_admin))
-        .await?;
+    let (_, security) = tour.client.get(&format!("/{FILMS}/_security"), Some(&tour.os_admin)).await?;
     let forgotten = !security.to_string().contains(&people.alice.name);
-    tour.transcript.check(
-        "alicia is in no _security object",
-        security["members"].is_object() && forgotten,
-    );
+    tour.transcript.check("alicia is in no _security object", security["members"].is_object() && forgotten);
 
     for name in [FILMS, MUSIC] {
-        tour.cast("delete_database", json!({"database": database(name)}))
-            .await?;
+        tour.cast("delete_database", json!({"database": database(name)})).await?;
         let gone = !tour.client.reads(name, Some(&tour.os_admin)).await?;
         tour.transcript.check(&format!("{name} is gone"), gone);
     }
-    let left = tour
-        .call(
-            "list_databases",
-            json!({"limit": null, "marker": null, "include_marker": false}),
-        )
-        .await;
+    let left =
+        tour.call("list_databases", json!({"limit": null, "marker": null, "include_marker": false})).await;
     let ours = names(&left[0]).iter().any(|name| name.starts_with("tour_"));
-    tour.transcript
-        .check("no database of the tour is left", left[0].is_array() && !ours);
+    tour.transcript.check("no database of the tour is left", left[0].is_array() && !ours);
     Ok(())
 }

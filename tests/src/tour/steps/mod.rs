@@ -53,10 +53,5 @@ fn database(name: &str) -> Value {
 
 /// The names of the users or databases in an answer.
 fn names(models: &Value) -> Vec<&str> {
-    models
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|model| model["_name"].as_str())
-        .collect()
+    models.as_array().into_iter().flatten().filter_map(|model| model["_name"].as_str()).collect()
 }

@@ -16,19 +16,10 @@ pub(super) async fn alive(tour: &mut Tour) {
     let answer = tour.call("rpc_ping", json!({})).await;
     tour.transcript.check("answers true", answer == true);
     let healthy = |cast: &ConductorCast| {
-        matches!(
-            cast,
-            ConductorCast::Heartbeat {
-                status: Some(ServiceStatus::Healthy),
-                ..
-            }
-        )
+        matches!(cast, ConductorCast::Heartbeat { status: Some(ServiceStatus::Healthy), .. })
     };
     let heartbeat = tour.conductor.next(HEARTBEAT_LIMIT, healthy).await;
-    tour.transcript.check(
-        "has reported the status healthy to the conductor",
-        heartbeat.is_ok(),
-    );
+    tour.transcript.check("has reported the status healthy to the conductor", heartbeat.is_ok());
 }
 
 /// `get_filesystem_stats` and refusals.
@@ -36,11 +27,8 @@ pub(super) async fn run(tour: &mut Tour) {
     tour.transcript.section("Statistics, and what is not supported");
     let stats = tour.call("get_filesystem_stats", json!({"fs_path": "/"})).await;
     let (used, total) = (stats["used"].as_f64(), stats["total"].as_f64());
-    let sane = used
-        .zip(total)
-        .is_some_and(|(used, total)| 0.0 < used && used < total);
-    tour.transcript
-        .check("used and total are numbers of a real file system", sane);
+    let sane = used.zip(total).is_some_and(|(used, total)| 0.0 < used && used < total);
+    tour.transcript.check("used and total are numbers of a real file system", sane);
     tour.refused("get_hwinfo", json!({}), "not supported").await;
     tour.refused("no_such_method", json!({}), "no_such_method").await;
 }

@@ -12,20 +12,12 @@ pub(super) async fn run(tour: &mut Tour) -> Result<()> {
     is_enabled(tour, false).await;
     let given = tour.call("enable_root", json!({})).await;
     let first = credentials(&given);
-    is_server_admin(
-        tour,
-        &first,
-        "root is a server admin with the password of the answer",
-    )
-    .await?;
+    is_server_admin(tour, &first, "root is a server admin with the password of the answer").await?;
 
     let chosen = new_password();
-    let given = tour
-        .call("enable_root_with_password", json!({"root_password": chosen}))
-        .await;
+    let given = tour.call("enable_root_with_password", json!({"root_password": chosen})).await;
     let second = credentials(&given);
-    tour.transcript
-        .check("answers with the chosen password", second.password == chosen);
+    tour.transcript.check("answers with the chosen password", second.password == chosen);
     is_server_admin(tour, &second, "root logs in with it").await?;
     is_enabled(tour, true).await;
 
@@ -39,18 +31,13 @@ pub(super) async fn run(tour: &mut Tour) -> Result<()> {
 
 async fn is_enabled(tour: &mut Tour, expected: bool) {
     let answer = tour.call("is_root_enabled", json!({})).await;
-    tour.transcript
-        .check(&format!("answers {expected}"), answer == expected);
+    tour.transcript.check(&format!("answers {expected}"), answer == expected);
 }
 
 /// Only server admins may read the configuration.
 async fn is_server_admin(tour: &mut Tour, root: &Credentials, what: &str) -> Result<()> {
-    let (status, _) = tour
-        .client
-        .get("/_node/_local/_config/admins", Some(root))
-        .await?;
-    tour.transcript
-        .check(what, root.name == "root" && status.is_success());
+    let (status, _) = tour.client.get("/_node/_local/_config/admins", Some(root)).await?;
+    tour.transcript.check(what, root.name == "root" && status.is_success());
     Ok(())
 }
 

@@ -18,47 +18,27 @@ pub(super) async fn create(tour: &mut Tour) -> Result<People> {
         let ok = tour.client.logs_in(person).await?;
         tour.transcript.check(&format!("{} logs in", person.name), ok);
     }
-    let (own, other) = (
-        tour.client.reads(FILMS, Some(&alice)).await?,
-        tour.client.reads(MUSIC, Some(&alice)).await?,
-    );
-    tour.transcript
-        .check("alice reads her database and not the other", own && !other);
+    let (own, other) =
+        (tour.client.reads(FILMS, Some(&alice)).await?, tour.client.reads(MUSIC, Some(&alice)).await?);
+    tour.transcript.check("alice reads her database and not the other", own && !other);
     let stranger = tour.client.reads(FILMS, Some(&bob)).await?;
     tour.transcript.check("bob does not read it", !stranger);
 
-    let found = tour
-        .call("get_user", json!({"username": ALICE, "hostname": "%"}))
-        .await;
+    let found = tour.call("get_user", json!({"username": ALICE, "hostname": "%"})).await;
     tour.transcript.check(
         "has alice's name and database",
         found["_name"] == ALICE && names(&found["_databases"]) == [FILMS],
     );
-    tour.transcript
-        .check("has no password", found["_password"].is_null());
-    let missing = tour
-        .call("get_user", json!({"username": "tour_nobody", "hostname": "%"}))
-        .await;
+    tour.transcript.check("has no password", found["_password"].is_null());
+    let missing = tour.call("get_user", json!({"username": "tour_nobody", "hostname": "%"})).await;
     tour.transcript.check("nobody is null", missing.is_null());
-    let page = tour
-        .call(
-            "list_users",
-            json!({"limit": 1, "marker": ALICE, "include_marker": true}),
-        )
-        .await;
-    tour.transcript
-        .check("a page of one, from alice on", names(&page[0]) == [ALICE]);
-    let rest = tour
-        .call(
-            "list_users",
-            json!({"limit": null, "marker": page[1], "include_marker": false}),
-        )
-        .await;
+    let page = tour.call("list_users", json!({"limit": 1, "marker": ALICE, "include_marker": true})).await;
+    tour.transcript.check("a page of one, from alice on", names(&page[0]) == [ALICE]);
+    let rest =
+        tour.call("list_users", json!({"limit": null, "marker": page[1], "include_marker": false})).await;
     let rest = names(&rest[0]);
-    tour.transcript.check(
-        "the next page has bob and not os_admin",
-        rest.contains(&BOB) && !rest.contains(&"os_admin"),
-    );
+    tour.transcript
+        .check("the next page has bob and not os_admin", rest.contains(&BOB) && !rest.contains(&"os_admin"));
     Ok(People { alice, bob })
 }
 
@@ -67,15 +47,8 @@ pub(super) async fn change(tour: &mut Tour, people: &mut People) -> Result<()> {
     tour.transcript.section("Changed users");
     let old = people.alice.clone();
     people.alice.password = new_password();
-    tour.cast("change_passwords", json!({"users": [user(&people.alice, &[])]}))
-        .await?;
-    logs_in_instead(
-        tour,
-        &people.alice,
-        &old,
-        "the new password counts, the old one no longer does",
-    )
-    .await?;
+    tour.cast("change_passwords", json!({"users": [user(&people.alice, &[])]})).await?;
+    logs_in_instead(tour, &people.alice, &old, "the new password counts, the old one no longer does").await?;
 
     let old = people.bob.clone();
     people.bob.password = new_password();
@@ -88,13 +61,8 @@ pub(super) async fn change(tour: &mut Tour, people: &mut People) -> Result<()> {
     ALICIA.clone_into(&mut people.alice.name);
     let attributes = json!({"username": ALICE, "hostname": "%", "user_attrs": {"name": ALICIA}});
     tour.cast("update_attributes", attributes).await?;
-    logs_in_instead(
-        tour,
-        &people.alice,
-        &old,
-        "alicia logs in with alice's password, alice no longer does",
-    )
-    .await?;
+    logs_in_instead(tour, &people.alice, &old, "alicia logs in with alice's password, alice no longer does")
+        .await?;
     let moved = tour.client.reads(FILMS, Some(&people.alice)).await?;
     tour.transcript.check("alicia reads alice's database", moved);
     Ok(())
