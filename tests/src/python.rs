@@ -87,7 +87,7 @@ impl PythonPeer {
         command.args(options.oslo.iter().flat_map(|line| ["--oslo", line]));
         command.env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(File::create(directory.path().join("stderr"))?);
-        let mut process = Process::spawn(&mut command, None)?;
+        let mut process = Process::spawn(&mut command, Some(directory.path()))?;
         let stdin = process.take_stdin().context("the peer has no stdin")?;
         let stdout = process.take_stdout().context("the peer has no stdout")?;
         let waiting = Waiting::default();

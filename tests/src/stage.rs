@@ -3,7 +3,9 @@
 //! Who calls: the integration tests. All tests of a process share one broker; guest, exchange, names of users and
 //! databases are a test's own, so that tests run side by side, also on one real server (`COUCHDB_URL`).
 
-use std::path::PathBuf;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -251,6 +253,12 @@ pub fn login(name: &str) -> Credentials {
     Credentials::new(name, &format!("{name}-pw"))
 }
 
+/// Writes a file that only its owner may read.
+pub fn write_private(path: &Path, content: &str) -> Result<()> {
+    std::fs::write(path, content)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).context("cannot protect the file")
+}
+
 /// A name as one segment of a path.
 pub fn escape(name: &str) -> String {
     name.bytes()
@@ -273,9 +281,7 @@ async fn real_credentials(couch: &CouchServer) -> Result<PathBuf> {
             let os_admin = Credentials::new("os_admin", &new_id());
             set_admin(couch, &os_admin).await?;
             let content = json!({"username": os_admin.name, "password": os_admin.password}).to_string();
-            std::fs::write(&path, content)?;
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-            std::fs::set_permissions(&path, mode)?;
+            write_private(&path, &content)?;
             anyhow::Ok((directory, path))
         })
         .await?;

@@ -90,7 +90,7 @@ impl From<HandlerError> for Failure {
     fn from(error: HandlerError) -> Self {
         match error {
             HandlerError::Unsupported(method) => {
-                Self::new("NotSupported", format!("the CouchDB guest agent does not support {method}"))
+                Self::new("NotSupported", format!("{method} is not supported by the CouchDB guest agent"))
             }
             HandlerError::Command(error) => Self::new(error.class(), error.to_string()),
         }

@@ -193,7 +193,7 @@ fn launch(directory: &Path, options: &AgentOptions, run: u32) -> Result<(Process
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log);
-    Ok((Process::spawn(&mut command, None)?, notify))
+    Ok((Process::spawn(&mut command, Some(directory))?, notify))
 }
 
 /// `TROVE_COUCHDB_AGENT`, or the binary beside the running test in `target/debug` or `target/release`.

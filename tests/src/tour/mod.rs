@@ -132,7 +132,7 @@ impl Tour {
             }
             Err(error) => self.transcript.check(&format!("must be refused, but: {error}"), false),
             Ok(answer) => {
-                self.transcript.check(&format!("must be refused, but was answered: {answer}"), false)
+                self.transcript.check(&format!("must be refused, but was answered: {answer}"), false);
             }
         }
     }

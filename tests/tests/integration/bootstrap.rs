@@ -9,6 +9,7 @@ use trove_couchdb_protocol::new_id;
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
 use trove_couchdb_tests::couch::{CouchClient, Credentials};
 use trove_couchdb_tests::rabbitmq;
+use trove_couchdb_tests::stage::write_private;
 
 const ADMIN: (&str, &str) = ("first", "first-password");
 
@@ -166,7 +167,7 @@ async fn a_file_that_does_not_fit_is_reported_with_the_way_out_and_kept() -> Res
     agent.kill9()?;
 
     let content = json!({"username": "os_admin", "password": "the-files"}).to_string();
-    trove_couchdb_tests::agent::write_private(&agent.credentials_file(), &content)?;
+    write_private(&agent.credentials_file(), &content)?;
     couch.log().clear();
     agent.start_again()?;
     agent.wait_log("restore the file", Duration::from_secs(20)).await?;
@@ -177,7 +178,7 @@ async fn a_file_that_does_not_fit_is_reported_with_the_way_out_and_kept() -> Res
 
     // The operator repairs the file; the agent notices without a restart.
     let repaired = json!({"username": "os_admin", "password": "the-servers"}).to_string();
-    trove_couchdb_tests::agent::write_private(&agent.credentials_file(), &repaired)?;
+    write_private(&agent.credentials_file(), &repaired)?;
     agent.wait_ready().await?;
     assert_closed_and_ours(&couch, &agent).await
 }

@@ -65,8 +65,8 @@ async fn a_hanging_couchdb_does_not_hold_up_the_end() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigint_ends_it_too_and_without_a_broker() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
-    let mut options = stage.agent.clone_options();
+    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
+    let mut options = stage.agent.options().clone();
     options.transport_url = "rabbit://nobody:x@127.0.0.1:1//".to_owned();
     let mut lonely = trove_couchdb_tests::agent::AgentProcess::start(options)?;
     lonely.wait_log("No connection to the broker", Duration::from_secs(20)).await?;

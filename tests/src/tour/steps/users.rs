@@ -47,7 +47,9 @@ pub(super) async fn change(tour: &mut Tour, people: &mut People) -> Result<()> {
     tour.transcript.section("Changed users");
     let old = people.alice.clone();
     people.alice.password = new_password();
-    tour.cast("change_passwords", json!({"users": [user(&people.alice, &[])]})).await?;
+    // Unlike every other command with users, this one names the fields without an underscore.
+    let change = json!({"name": ALICE, "host": "%", "password": people.alice.password});
+    tour.cast("change_passwords", json!({"users": [change]})).await?;
     logs_in_instead(tour, &people.alice, &old, "the new password counts, the old one no longer does").await?;
 
     let old = people.bob.clone();
