@@ -71,8 +71,7 @@ fn build(
 ) -> Result<(Transport, JoinSet<()>), StartError> {
     let mut background = JoinSet::new();
     let (admin_writer, admin) = watch::channel(AdminLogin::Pending("not asked yet".to_owned()));
-    let (health_writer, health) =
-        watch::channel(Health::NoLogin("CouchDB has not been asked yet".to_owned()));
+    let (health_writer, health) = watch::channel(Health::Unknown);
     let (link_writer, link) = watch::channel(Link::Down(String::new()));
     let (outbox, posted) = mpsc::channel(OUTBOX);
 

@@ -19,7 +19,7 @@ use trove_couchdb_protocol::new_id;
 use trove_couchdb_protocol::trove::ConductorCast;
 
 use crate::agent::{AgentOptions, AgentProcess};
-use crate::bus::{Bus, CallError, Request, notification};
+use crate::bus::{Bus, CallError, Request, declare_exchange, notification};
 use crate::conductor::Conductor;
 use crate::couch::{CouchClient, CouchServer, Credentials};
 use crate::rabbitmq::{self, RabbitNode};
@@ -89,6 +89,10 @@ impl Plan {
         }
         let (exchange, queue) = (options.control_exchange.clone(), options.conductor_queue.clone());
         let (uri, key) = (broker.amqp_uri(), self.key.as_deref());
+        let durable = ["amqp_durable_queues", "rabbit_quorum_queue"];
+        if options.oslo.iter().any(|line| durable.iter().any(|option| line.starts_with(option))) {
+            declare_exchange(&uri, &exchange, true).await?;
+        }
         let conductor = Conductor::listen(&uri, &exchange, &queue, key).await?;
         let agent = AgentProcess::start_ready(options).await?;
         let bus = Bus::connect(&uri, &exchange, &id, key).await?;

@@ -1,10 +1,12 @@
 //! Whether CouchDB serves: found out with a real request as `os_admin`.
 
-use super::{Couch, CouchError, Resource};
+use super::{Couch, CouchError, Method, Resource};
 
 /// How CouchDB does, as far as a request can tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
+    /// Nobody has asked yet.
+    Unknown,
     /// It answered `os_admin`, as a server administrator.
     Healthy,
     /// It answers, but there is no login for the agent, or the login is refused.
@@ -18,7 +20,15 @@ pub enum Health {
 impl Couch {
     /// Asks CouchDB who we are.
     pub async fn health(&self) -> Health {
-        match self.get(&Resource::Session).await {
+        let session = match self.login() {
+            Ok(_) => self.get(&Resource::Session).await,
+            // Without a login there is still the question whether anything answers.
+            Err(no_login) => match self.client.send(None, Method::GET, &Resource::Session, None).await {
+                Ok(_) | Err(CouchError::LoginRefused) => Err(no_login),
+                Err(error) => Err(error),
+            },
+        };
+        match session {
             Ok(session) => {
                 let roles = session["userCtx"]["roles"].as_array();
                 if roles.is_some_and(|roles| roles.iter().any(|role| role == "_admin")) {

@@ -42,7 +42,10 @@ impl Heartbeat {
         let mut told = None;
         loop {
             let status = status_of(&self.health.borrow_and_update());
-            if *self.link.borrow_and_update() == Link::Up && self.may_speak().await {
+            let up = *self.link.borrow_and_update() == Link::Up;
+            if let Some(status) = status.filter(|_| up)
+                && self.may_speak().await
+            {
                 if told != Some(status) {
                     info!(status = status.as_str(), "Telling the conductor.");
                 }
@@ -98,12 +101,13 @@ impl Heartbeat {
     }
 }
 
-fn status_of(health: &Health) -> ServiceStatus {
+fn status_of(health: &Health) -> Option<ServiceStatus> {
     match health {
-        Health::Healthy => ServiceStatus::Healthy,
-        Health::NoLogin(_) => ServiceStatus::Running,
-        Health::Down(_) => ServiceStatus::Shutdown,
-        Health::Failing(_) => ServiceStatus::Crashed,
+        Health::Unknown => None,
+        Health::Healthy => Some(ServiceStatus::Healthy),
+        Health::NoLogin(_) => Some(ServiceStatus::Running),
+        Health::Down(_) => Some(ServiceStatus::Shutdown),
+        Health::Failing(_) => Some(ServiceStatus::Crashed),
     }
 }
 

@@ -76,6 +76,7 @@ fn describe(health: &Health, link: &Link) -> (bool, String) {
     };
     let couchdb = match health {
         Health::Healthy => "CouchDB is healthy".to_owned(),
+        Health::Unknown => "asking CouchDB".to_owned(),
         Health::NoLogin(reason) | Health::Down(reason) | Health::Failing(reason) => reason.clone(),
     };
     let serving = *link == Link::Up && *health == Health::Healthy;

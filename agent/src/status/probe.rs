@@ -14,6 +14,10 @@ pub async fn probe_for_ever(
     interval: Duration,
     health: watch::Sender<Health>,
 ) {
+    // Bootstrap's first verdict is worth waiting for: before it there is never a login.
+    if let Ok(Err(_)) = time::timeout(interval, admin.changed()).await {
+        return;
+    }
     loop {
         let now = couch.health().await;
         let changed = health.send_if_modified(|before| {
@@ -23,6 +27,7 @@ pub async fn probe_for_ever(
         });
         if changed {
             match &now {
+                Health::Unknown => {}
                 Health::Healthy => info!("CouchDB is healthy."),
                 Health::NoLogin(reason) | Health::Down(reason) | Health::Failing(reason) => {
                     warn!(reason, "CouchDB is not healthy.");

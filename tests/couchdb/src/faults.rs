@@ -52,11 +52,11 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// A rule for all requests of this method and path, until cleared, whose requests have no effect.
+    /// A rule for all requests of this method (`*` for any) and path, until cleared, whose requests have no effect.
     #[must_use]
     pub fn new(method: &str, path: &str, fault: Fault) -> Self {
         Self {
-            method: Some(method.to_owned()),
+            method: (method != "*").then(|| method.to_owned()),
             path: path.to_owned(),
             times: None,
             takes_effect: false,

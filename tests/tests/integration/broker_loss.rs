@@ -7,7 +7,7 @@ use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
 use trove_couchdb_tests::bus::{Bus, Request};
 use trove_couchdb_tests::rabbitmq::RabbitNode;
-use trove_couchdb_tests::stage::Plan;
+use trove_couchdb_tests::stage::{Plan, Stage};
 
 /// With durable queues (as the control plane then has them) a command that waits in a broker that is killed, and one
 /// that runs meanwhile, both take effect.
@@ -30,6 +30,7 @@ async fn commands_survive_a_killed_broker() -> Result<()> {
     broker.start_again().await?;
 
     let bus = Bus::connect(&broker.amqp_uri(), stage.exchange(), &stage.id, None).await?;
+    consumes_again(&stage).await?;
     let listed =
         bus.request(&Request::new("list_databases", json!({})).timeout(Duration::from_secs(40))).await?;
     let listed = listed.to_string();
@@ -48,8 +49,18 @@ async fn queues_are_declared_again_after_a_restart() -> Result<()> {
     broker.stop().await?;
     stage.agent.wait_notification(Duration::from_secs(20), |line| line.contains("no broker")).await?;
     broker.start_again().await?;
-    stage.agent.wait_notification(Duration::from_secs(60), |line| line.starts_with("STATUS=serving")).await?;
+    consumes_again(&stage).await?;
     let bus = Bus::connect(&broker.amqp_uri(), stage.exchange(), &stage.id, None).await?;
     assert_eq!(bus.call("rpc_ping", json!({})).await?, true);
     Ok(())
+}
+
+async fn consumes_again(stage: &Stage) -> Result<()> {
+    for _ in 0..600 {
+        if stage.agent.logs().matches("Consuming.").count() >= 2 {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    anyhow::bail!("the agent did not come back:\n{}", stage.agent.logs())
 }
