@@ -11,12 +11,12 @@ pub const FAILURE: u8 = 1;
 
 /// Prints an error with its causes to standard error.
 pub fn with_error(code: u8, error: &dyn std::error::Error) -> ExitCode {
-    let mut text = format!("trove-couchdb-agent: {error}");
+    eprint!("trove-couchdb-agent: {error}");
     let mut cause = error.source();
     while let Some(deeper) = cause {
-        text.push_str(&format!(": {deeper}"));
+        eprint!(": {deeper}");
         cause = deeper.source();
     }
-    eprintln!("{text}");
+    eprintln!();
     ExitCode::from(code)
 }

@@ -85,7 +85,7 @@ fn is_section(line: &str) -> bool {
     line.trim_start().starts_with('[')
 }
 
-/// The value of os_admin in `[admins]`; the last one counts.
+/// The value of `os_admin` in `[admins]`; the last one counts.
 fn admin_value(text: &str) -> Option<&str> {
     let mut inside = false;
     let mut found = None;
@@ -102,7 +102,7 @@ fn admin_value(text: &str) -> Option<&str> {
     found
 }
 
-/// The text with os_admin's line put first in a section of `[admins]`, and without its other ones.
+/// The text with the line of `os_admin` put first in a section of `[admins]`, and without its other ones.
 fn with_admin(text: &str, value: &str) -> String {
     let entry = format!("{} = {value}", ServerAdmin::OsAdmin.as_str());
     let mut lines: Vec<&str> = Vec::new();

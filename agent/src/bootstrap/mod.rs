@@ -139,7 +139,7 @@ impl Bootstrap {
     /// One step; a login when there is nothing left to do.
     async fn step(&self, life: &mut Life) -> Result<Option<Arc<Login>>, BootstrapError> {
         let seen = self.look(life).await?;
-        let step = state::next(&seen);
+        let step = state::next(seen);
         if step != Step::AwaitServer {
             info!(?step, "Bootstrap.");
         }

@@ -144,7 +144,7 @@ impl Bootstrap {
         let ini = AdminIni::in_directory(directory);
         let path = ini.path().to_owned();
         let installed = blocking(move || ini.install(&password, OS_ADMIN_SHA1_ITERATIONS)).await?;
-        Ok(installed.map_err(ini_error(&path))?)
+        installed.map_err(ini_error(&path))
     }
 
     pub(super) async fn end_party(&self, life: &mut Life) -> Result<(), BootstrapError> {

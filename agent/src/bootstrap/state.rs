@@ -116,7 +116,7 @@ pub enum Step {
 }
 
 /// The next step.
-pub fn next(seen: &Seen) -> Step {
+pub fn next(seen: Seen) -> Step {
     match seen.file {
         File::Missing => before_credentials(seen),
         File::Valid => with_credentials(seen),
@@ -125,19 +125,21 @@ pub fn next(seen: &Seen) -> Step {
 
 /// A password is generated only if there is a way to bring it to the server: a file that fits nothing would
 /// look like one that fitted once.
-fn before_credentials(seen: &Seen) -> Step {
-    match (seen.server, seen.bootstrap_admin, seen.ini) {
-        (_, _, Ini::Wanting | Ini::Installed) | (Server::Party, _, _) => Step::WriteCredentials,
-        (Server::Closed, BootstrapAdmin::Unasked, _) => Step::AskBootstrapAdmin,
-        (Server::Closed, BootstrapAdmin::SeesNoOsAdmin, _) => Step::WriteCredentials,
+fn before_credentials(seen: Seen) -> Step {
+    if seen.ini != Ini::NoDirectory {
+        return Step::WriteCredentials;
+    }
+    match (seen.server, seen.bootstrap_admin) {
+        (Server::Down, _) => Step::AwaitServer,
+        (Server::Closed, BootstrapAdmin::Unasked) => Step::AskBootstrapAdmin,
+        (Server::Party, _) | (Server::Closed, BootstrapAdmin::SeesNoOsAdmin) => Step::WriteCredentials,
         // An os_admin whose password nobody here knows.
-        (Server::Closed, BootstrapAdmin::SeesOsAdmin, _) => Step::Misfit,
-        (Server::Closed, BootstrapAdmin::None, Ini::NoDirectory) => Step::Blocked,
-        (Server::Down, _, Ini::NoDirectory) => Step::AwaitServer,
+        (Server::Closed, BootstrapAdmin::SeesOsAdmin) => Step::Misfit,
+        (Server::Closed, BootstrapAdmin::None) => Step::Blocked,
     }
 }
 
-fn with_credentials(seen: &Seen) -> Step {
+fn with_credentials(seen: Seen) -> Step {
     match (seen.server, seen.login) {
         (Server::Down, _) if seen.ini == Ini::Wanting => Step::InstallIni,
         (Server::Down, _) => Step::AwaitServer,
@@ -147,15 +149,19 @@ fn with_credentials(seen: &Seen) -> Step {
     }
 }
 
-fn without_login(seen: &Seen, login: LoginTried) -> Step {
-    match (seen.bootstrap_admin, login, seen.ini) {
-        (BootstrapAdmin::Unasked, _, _) => Step::AskBootstrapAdmin,
-        (BootstrapAdmin::SeesNoOsAdmin, _, _) => Step::CreateOsAdmin,
-        (_, LoginTried::No | LoginTried::Accepted, _) => Step::Login,
-        (BootstrapAdmin::SeesOsAdmin, LoginTried::Refused, _) => Step::Misfit,
-        (BootstrapAdmin::None, LoginTried::Refused, Ini::Wanting) => Step::InstallIni,
-        (BootstrapAdmin::None, LoginTried::Refused, Ini::Installed) => Step::AwaitRestart,
-        (BootstrapAdmin::None, LoginTried::Refused, Ini::NoDirectory) => Step::Misfit,
+fn without_login(seen: Seen, login: LoginTried) -> Step {
+    match seen.bootstrap_admin {
+        BootstrapAdmin::Unasked => return Step::AskBootstrapAdmin,
+        BootstrapAdmin::SeesNoOsAdmin => return Step::CreateOsAdmin,
+        BootstrapAdmin::SeesOsAdmin | BootstrapAdmin::None => {}
+    }
+    match (login, seen.ini) {
+        (LoginTried::No | LoginTried::Accepted, _) => Step::Login,
+        // The other os_admin was made by somebody who is there, and the file can only be wrong.
+        (LoginTried::Refused, _) if seen.bootstrap_admin == BootstrapAdmin::SeesOsAdmin => Step::Misfit,
+        (LoginTried::Refused, Ini::Wanting) => Step::InstallIni,
+        (LoginTried::Refused, Ini::Installed) => Step::AwaitRestart,
+        (LoginTried::Refused, Ini::NoDirectory) => Step::Misfit,
     }
 }
 

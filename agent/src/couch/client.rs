@@ -1,7 +1,7 @@
 //! One HTTP client for one CouchDB: keep-alive, time limits, and errors in our words.
 //!
 //! Knows how to ask, not what to ask for: paths come from [`Resource`], meaning from the modules beside this
-//! one. Never follows a redirect and never uses a proxy: the os_admin password goes to the configured server
+//! one. Never follows a redirect and never uses a proxy: the `os_admin` password goes to the configured server
 //! or nowhere.
 
 use std::{

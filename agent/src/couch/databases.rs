@@ -24,7 +24,7 @@ pub struct CreateDatabases {
 impl Couch {
     /// Creates databases that only server administrators can use until somebody is granted access.
     ///
-    /// One that is there already stays as it is (as with the MySQL guest's `CREATE DATABASE IF NOT EXISTS`).
+    /// One that is there already stays as it is (like `CREATE DATABASE IF NOT EXISTS` of Trove's own guests).
     pub async fn create_databases(&self, command: &CreateDatabases) -> Result<(), CommandError> {
         for database in &command.databases {
             match self.send(Method::PUT, &Resource::Database(database), None).await {

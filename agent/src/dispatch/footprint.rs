@@ -20,8 +20,10 @@ pub(super) enum Scope {
 impl Scope {
     fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::AllUsers, Self::User(_)) | (Self::User(_), Self::AllUsers) => true,
-            (Self::AllDatabases, Self::Database(_)) | (Self::Database(_), Self::AllDatabases) => true,
+            (Self::AllUsers, Self::User(_))
+            | (Self::User(_), Self::AllUsers)
+            | (Self::AllDatabases, Self::Database(_))
+            | (Self::Database(_), Self::AllDatabases) => true,
             (left, right) => left == right,
         }
     }

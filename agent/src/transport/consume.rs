@@ -52,7 +52,6 @@ pub(super) struct Intake {
 /// A request that can run.
 struct Accepted {
     job: Job,
-    responder: Responder,
     /// How often the caller wants a sign of life.
     beat: Option<Duration>,
 }
@@ -83,13 +82,15 @@ impl Intake {
                 return;
             }
         };
+        let responder = Responder::new(request.reply.clone(), request.context.clone());
         match accept(request, id, &delivery) {
             Ok(accepted) => {
                 let turn = self.dispatcher.enqueue(&accepted.job.command);
-                let run = Running { dispatcher: Arc::clone(&self.dispatcher), pen: Arc::clone(&self.pen) };
-                self.tasks.spawn(run.to_the_end(accepted, turn, ticket, delivery, publisher));
+                let running =
+                    Running { dispatcher: Arc::clone(&self.dispatcher), pen: Arc::clone(&self.pen) };
+                self.tasks.spawn(running.finish(accepted, responder, turn, ticket, delivery, publisher));
             }
-            Err((responder, failure)) => {
+            Err(failure) => {
                 let answer = ticket.finish(responder.answer(&Outcome::Failure(failure), &self.pen));
                 self.tasks.spawn(async move { deliver(&answer, &delivery, &publisher).await });
             }
@@ -97,18 +98,17 @@ impl Intake {
     }
 }
 
-fn accept(request: Request, id: String, delivery: &Delivery) -> Result<Accepted, (Responder, Failure)> {
+fn accept(request: Request, id: String, delivery: &Delivery) -> Result<Accepted, Failure> {
     let is_call = request.reply.is_some();
-    let responder = Responder::new(request.reply, request.context);
     let method = request.method;
     if !version::SERVED.accepts(&request.version) || request.namespace.is_some() {
-        return Err((responder, Failure::unsupported_version(&request.version.to_string(), &method)));
+        return Err(Failure::unsupported_version(&request.version.to_string(), &method));
     }
     let command = match Command::decode(&method, &request.args) {
         Ok(command) => command,
         Err(error) => {
             warn!(method, id, kind = error.kind(), reason = %error, "A request is refused.");
-            return Err((responder, Failure::from(&error)));
+            return Err(Failure::from(&error));
         }
     };
     let job = Job {
@@ -117,9 +117,9 @@ fn accept(request: Request, id: String, delivery: &Delivery) -> Result<Accepted,
         redelivered: delivery.redelivered,
         patience: if is_call { call_patience(delivery) } else { CAST_PATIENCE },
     };
-    // oslo.messaging beats twice in the time after which the caller gives up (rpc/server.py, _process_incoming).
+    // oslo.messaging beats twice in the time after which the caller gives up (`rpc/server.py`, `_process_incoming`).
     let beat = request.timeout.filter(|seconds| is_call && *seconds >= 2).map(Duration::from_secs);
-    Ok(Accepted { job, responder, beat: beat.map(|timeout| timeout / 2) })
+    Ok(Accepted { job, beat: beat.map(|timeout| timeout / 2) })
 }
 
 /// At most half of what the caller waits, which stands in the message's time to live (ms).
@@ -135,15 +135,16 @@ struct Running {
 }
 
 impl Running {
-    async fn to_the_end(
+    async fn finish(
         self,
         accepted: Accepted,
+        responder: Responder,
         mut turn: Turn,
         ticket: Ticket,
         delivery: Delivery,
         publisher: Publisher,
     ) {
-        let Accepted { job, responder, beat } = accepted;
+        let Accepted { job, beat } = accepted;
         let run = self.dispatcher.run(&mut turn, &job).boxed();
         let done = match beat {
             Some(every) => with_beats(run, every, &responder, &publisher).await,

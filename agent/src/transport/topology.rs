@@ -13,7 +13,7 @@
 //! | fanout exchange | `guestagent.ID_fanout` | auto-delete |
 //! | fanout queue | `guestagent.ID_fanout_RANDOM` | `x-expires`, bound with `guestagent.ID` |
 //!
-//! Source: oslo_messaging/_drivers/impl_rabbit.py, `Consumer.declare`, `declare_topic_consumer`,
+//! Source: `oslo_messaging/_drivers/impl_rabbit.py`, `Consumer.declare`, `declare_topic_consumer`,
 //! `declare_fanout_consumer`, `_get_queue_arguments`.
 
 use lapin::{

@@ -6,12 +6,13 @@ use super::*;
 
 /// A disk and a server, as far as bootstrap is concerned. Passwords are numbers.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::struct_excessive_bools)] // independent facts
 struct World {
     file: Option<u32>,
     ini: Option<u32>,
     ini_directory: bool,
     bootstrap_admin: bool,
-    /// `[admins]`: os_admin's password, and whether there is anybody else.
+    /// `[admins]`: the password of `os_admin`, and whether there is anybody else.
     os_admin: Option<u32>,
     others: bool,
     running: bool,
@@ -105,7 +106,7 @@ fn run(world: &mut World, deaths: &[bool]) -> Step {
     let mut life = FRESH;
     let mut deaths = deaths.iter();
     for _ in 0..100 {
-        let step = next(&world.seen(life));
+        let step = next(world.seen(life));
         if !world.act(step, &mut life) {
             return step;
         }
