@@ -10,6 +10,7 @@
 //! - [`rabbitmq`], [`couch`], [`agent`] start the parts, each in a process of its own that never outlives ours
 //!   ([`process`]) and on ports of its own ([`ports`]);
 //! - [`bus`] sends commands from Rust, [`python`] from the real oslo.messaging, [`conductor`] takes the reports;
+//! - [`stage`] puts these together for one test; [`shared_server`] lets all tests use one real server;
 //! - [`tour`] strings all of it together for people to watch.
 //!
 //! Nothing here knows the agent's insides: it is driven and judged through the wire, the files and CouchDB.
@@ -22,5 +23,6 @@ pub mod ports;
 pub mod process;
 pub mod python;
 pub mod rabbitmq;
+pub mod shared_server;
 pub mod stage;
 pub mod tour;

@@ -3,17 +3,11 @@
 //! Who calls: the integration tests. All tests of a process share one broker; guest, exchange, names of users and
 //! databases are a test's own, so that tests run side by side, also on one real server (`COUCHDB_URL`).
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use in_memory_couchdb::{InMemoryCouch, Options};
-use reqwest::Method;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 use trove_couchdb_protocol::new_id;
 use trove_couchdb_protocol::trove::ConductorCast;
@@ -21,8 +15,9 @@ use trove_couchdb_protocol::trove::ConductorCast;
 use crate::agent::{AgentOptions, AgentProcess};
 use crate::bus::{Bus, CallError, Request, declare_exchange, notification};
 use crate::conductor::Conductor;
-use crate::couch::{CouchClient, CouchServer, Credentials};
+use crate::couch::{CouchClient, CouchServer, Credentials, escape};
 use crate::rabbitmq::{self, RabbitNode};
+use crate::shared_server::{own_name, with_way_in};
 
 /// A cast is reported as ended within this, or counts as lost.
 const CAST_LIMIT: Duration = Duration::from_secs(30);
@@ -81,12 +76,7 @@ impl Plan {
         options.settings.extend(self.settings);
         options.oslo = self.oslo;
         options.encryption_key.clone_from(&self.key);
-        if couch.memory().is_some() {
-            options = options.bootstrap_admin(&couch.admin().name, &couch.admin().password);
-        } else {
-            let path = real_credentials(&couch).await?.to_string_lossy().into_owned();
-            options = options.set("couchdb.credentials_file", path);
-        }
+        let options = with_way_in(options, &couch).await?;
         let (exchange, queue) = (options.control_exchange.clone(), options.conductor_queue.clone());
         let (uri, key) = (broker.amqp_uri(), self.key.as_deref());
         let durable = ["amqp_durable_queues", "rabbit_quorum_queue"];
@@ -129,7 +119,7 @@ impl Stage {
 
     /// A name that no other test uses, legal for users and databases.
     pub fn name(&self, base: &str) -> String {
-        format!("{base}-{}", self.id.get(..10).unwrap_or(&self.id))
+        own_name(base, &self.id)
     }
 
     /// The control exchange of this stage.
@@ -236,7 +226,7 @@ impl Stage {
         Ok(self.client.put(&path, None, &json!({})).await?.0.is_success())
     }
 
-    /// What list_users or get_user say of a user's databases.
+    /// What `list_users` or `get_user` say of a user's databases.
     pub fn databases_of(user: &Value) -> Vec<String> {
         let names = user["_databases"].as_array().into_iter().flatten();
         names.filter_map(|database| database["_name"].as_str()).map(str::to_owned).collect()
@@ -255,58 +245,4 @@ pub fn user_object(name: &str, databases: &[&str]) -> Value {
 /// The credentials of a user made from [`user_object`].
 pub fn login(name: &str) -> Credentials {
     Credentials::new(name, &format!("{name}-pw"))
-}
-
-/// Writes a file that only its owner may read.
-pub fn write_private(path: &Path, content: &str) -> Result<()> {
-    std::fs::write(path, content)?;
-    std::fs::set_permissions(path, Permissions::from_mode(0o600)).context("cannot protect the file")
-}
-
-/// A name as one segment of a path.
-pub fn escape(name: &str) -> String {
-    name.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                char::from(byte).to_string()
-            }
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
-}
-
-/// On a real server all tests of this process share one `os_admin`, set anew by its administrator.
-async fn real_credentials(couch: &CouchServer) -> Result<PathBuf> {
-    static SHARED: OnceCell<(TempDir, PathBuf)> = OnceCell::const_new();
-    let (_directory, path) = SHARED
-        .get_or_try_init(|| async {
-            let directory = tempfile::tempdir()?;
-            let path = directory.path().join("creds.json");
-            let os_admin = Credentials::new("os_admin", &new_id());
-            set_admin(couch, &os_admin).await?;
-            let content = json!({"username": os_admin.name, "password": os_admin.password}).to_string();
-            write_private(&path, &content)?;
-            anyhow::Ok((directory, path))
-        })
-        .await?;
-    Ok(path.clone())
-}
-
-/// Gives the server an administrator, and waits until it has hashed the password.
-async fn set_admin(couch: &CouchServer, admin: &Credentials) -> Result<()> {
-    let client = couch.client()?;
-    let path = format!("/_node/_local/_config/admins/{}", admin.name);
-    // Two PUTs that follow each other can lose the second: take the old one away first.
-    client.request(Method::DELETE, &path, Some(couch.admin()), None).await?;
-    let (status, body) = client.put(&path, Some(couch.admin()), &admin.password.as_str().into()).await?;
-    anyhow::ensure!(status.is_success(), "cannot set {}: {status} {body}", admin.name);
-    // Hashing takes up to 1.6 s; a login before it counts towards the lockout, so the stored value is watched.
-    for _ in 0..100 {
-        let (_, stored) = client.get(&path, Some(couch.admin())).await?;
-        if stored.as_str().is_some_and(|value| value.starts_with('-')) {
-            return Ok(());
-        }
-        sleep(Duration::from_millis(100)).await;
-    }
-    bail!("CouchDB did not hash the password of {}", admin.name)
 }

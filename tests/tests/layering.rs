@@ -54,8 +54,7 @@ fn module_of(file: &Path, source: &Path) -> String {
 /// The names after `crate::` in code, also those of `use crate::{a, b::c}`.
 fn imported(code: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for (at, _) in code.match_indices("crate::") {
-        let rest = &code[at + "crate::".len()..];
+    for rest in code.split("crate::").skip(1) {
         let names = match rest.strip_prefix('{') {
             Some(list) => top_level(list),
             None => vec![rest.to_owned()],

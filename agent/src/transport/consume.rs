@@ -28,14 +28,10 @@ use super::{
     dedupe::{Answer, Repeat, Seen, Sighting, Ticket},
     publish::{PublishError, Publisher},
 };
-use crate::dispatch::{Dispatcher, Done, Job, Turn};
-
-/// How long a call bears with a CouchDB that is away: long enough for its restart, short enough for the caller
-/// to learn the reason rather than run into its timeout.
-const CALL_PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a cast does; nobody waits for it, and a user has been told that it is under way.
-const CAST_PATIENCE: Duration = Duration::from_secs(300);
+use crate::{
+    config::RpcSettings,
+    dispatch::{Dispatcher, Done, Job, Turn},
+};
 
 /// Takes deliveries, whatever connection they come from.
 #[derive(Debug)]
@@ -43,8 +39,7 @@ pub(super) struct Intake {
     pub(super) dispatcher: Arc<Dispatcher>,
     pub(super) pen: Arc<Pen>,
     pub(super) seen: Seen,
-    /// Bytes.
-    pub(super) max_message: usize,
+    pub(super) limits: RpcSettings,
     /// All that is under way; awaited before the agent ends.
     pub(super) tasks: TaskTracker,
 }
@@ -61,7 +56,7 @@ impl Intake {
     pub(super) fn take(&self, delivery: Delivery, publisher: &Publisher) {
         let publisher = publisher.clone();
         let cipher = self.pen.cipher.as_ref();
-        let request = match Request::decode(&delivery.data, cipher, self.max_message) {
+        let request = match Request::decode(&delivery.data, cipher, self.limits.max_message_bytes) {
             Ok(request) => request,
             Err(Undecodable { reply, error, .. }) => {
                 warn!(kind = error.kind(), reason = %error, "A message is not a request that can be read.");
@@ -83,7 +78,7 @@ impl Intake {
             }
         };
         let responder = Responder::new(request.reply.clone(), request.context.clone());
-        match accept(request, id, &delivery) {
+        match accept(request, id, &delivery, &self.limits) {
             Ok(accepted) => {
                 let turn = self.dispatcher.enqueue(&accepted.job.command);
                 let running =
@@ -98,7 +93,12 @@ impl Intake {
     }
 }
 
-fn accept(request: Request, id: String, delivery: &Delivery) -> Result<Accepted, Failure> {
+fn accept(
+    request: Request,
+    id: String,
+    delivery: &Delivery,
+    limits: &RpcSettings,
+) -> Result<Accepted, Failure> {
     let is_call = request.reply.is_some();
     let method = request.method;
     if !version::SERVED.accepts(&request.version) || request.namespace.is_some() {
@@ -115,7 +115,7 @@ fn accept(request: Request, id: String, delivery: &Delivery) -> Result<Accepted,
         command,
         id,
         redelivered: delivery.redelivered,
-        patience: if is_call { call_patience(delivery) } else { CAST_PATIENCE },
+        patience: if is_call { call_patience(delivery, limits.call_patience) } else { limits.cast_patience },
     };
     // oslo.messaging beats twice in the time after which the caller gives up (`rpc/server.py`, `_process_incoming`).
     let beat = request.timeout.filter(|seconds| is_call && *seconds >= 2).map(Duration::from_secs);
@@ -123,10 +123,10 @@ fn accept(request: Request, id: String, delivery: &Delivery) -> Result<Accepted,
 }
 
 /// At most half of what the caller waits, which stands in the message's time to live (ms).
-fn call_patience(delivery: &Delivery) -> Duration {
+fn call_patience(delivery: &Delivery, longest: Duration) -> Duration {
     let expiration = delivery.properties.expiration().as_ref();
     let waits = expiration.and_then(|text| text.as_str().parse().ok()).map(Duration::from_millis);
-    waits.map_or(CALL_PATIENCE, |waits| CALL_PATIENCE.min(waits / 2))
+    waits.map_or(longest, |waits| longest.min(waits / 2))
 }
 
 struct Running {

@@ -89,7 +89,7 @@ impl Transport {
             dispatcher,
             pen: Arc::new(pen),
             seen: Seen::new(settings.rpc.duplicate_window),
-            max_message: settings.rpc.max_message_bytes,
+            limits: settings.rpc.clone(),
             tasks: TaskTracker::new(),
         };
         let names = Arc::new(Names::new(&settings.guest.id, &settings.broker));

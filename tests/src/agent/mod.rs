@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 pub use notify::NotifySocket;
-pub use options::AgentOptions;
+pub use options::{AgentOptions, write_private};
 
 use crate::process::{Process, Signal};
 
@@ -150,9 +150,10 @@ impl AgentProcess {
         line.trim().trim_end_matches(" kB").parse().context("VmRSS is not a number")
     }
 
-    /// Where the agent keeps the password of `os_admin`.
+    /// Where the agent keeps the password of `os_admin`: in its own directory if it was not told otherwise.
     pub fn credentials_file(&self) -> PathBuf {
-        self.directory.path().join(CREDENTIALS)
+        // Joining an absolute path replaces the directory.
+        self.directory.path().join(self.options.text("couchdb.credentials_file").unwrap_or(CREDENTIALS))
     }
 
     /// The directory with all files of the agent.

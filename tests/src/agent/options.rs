@@ -73,6 +73,11 @@ impl AgentOptions {
         self.set("couchdb.bootstrap_admin", name).set("couchdb.bootstrap_admin_password", password)
     }
 
+    /// A `section.key` of `agent.toml` that is a text, if it was set.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.settings.iter().rev().find(|(set, _)| set == name)?.1.as_str()
+    }
+
     /// Writes `conf.d/` and `agent.toml` below `directory`; overwrites those of an earlier run.
     pub(super) fn write(&self, directory: &Path) -> Result<()> {
         let conf_d = directory.join("conf.d");
@@ -80,8 +85,7 @@ impl AgentOptions {
         std::fs::write(conf_d.join("guest_info.conf"), self.guest_info())?;
         std::fs::write(conf_d.join("trove-guestagent.conf"), self.trove_guestagent())?;
         let file = directory.join("agent.toml");
-        std::fs::write(&file, toml::to_string(&self.agent_toml(directory))?)?;
-        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).context("cannot protect agent.toml")
+        write_private(&file, &toml::to_string(&self.agent_toml(directory))?)
     }
 
     /// As Trove's taskmanager writes it (PROTOCOL.md section 7); the manager is one that the agent must not believe.
@@ -126,6 +130,13 @@ impl AgentOptions {
         }
         table
     }
+}
+
+/// Writes a file that only its owner may read.
+pub fn write_private(path: &Path, content: &str) -> Result<()> {
+    std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))
+        .with_context(|| format!("cannot protect {}", path.display()))
 }
 
 #[cfg(test)]

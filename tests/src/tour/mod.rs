@@ -19,6 +19,7 @@ use crate::bus::{Bus, CallError, Request, notification};
 use crate::conductor::Conductor;
 use crate::couch::{CouchClient, CouchServer, Credentials};
 use crate::rabbitmq::RabbitNode;
+use crate::shared_server::{sweep, with_way_in};
 
 pub use transcript::Transcript;
 
@@ -50,14 +51,15 @@ impl Tour {
         let transcript = Transcript::default();
         println!("Starting a private RabbitMQ node (5 s), a CouchDB and the agent");
         let couch = CouchServer::start().await?;
+        // Of a tour that was interrupted on the same server.
+        sweep(&couch, |name| steps::NAMES.contains(&name)).await?;
         let broker = RabbitNode::start().await?;
         // Trove's keys are 32 letters and digits.
         let key = new_id();
-        let admin = couch.admin();
         let options = AgentOptions::new(GUEST, &broker.transport_url(), &couch.url())
-            .bootstrap_admin(&admin.name, &admin.password)
             .encrypted(&key)
             .set("log.filter", "info");
+        let options = with_way_in(options, &couch).await?;
         let (exchange, queue) = (options.control_exchange.clone(), options.conductor_queue.clone());
         let conductor = Conductor::listen(&broker.amqp_uri(), &exchange, &queue, Some(&key)).await?;
         let agent = AgentProcess::start_ready(options).await?;

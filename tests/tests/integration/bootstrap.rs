@@ -1,15 +1,16 @@
 //! How there comes to be an `os_admin`, on every kind of fresh server, and through a kill at every step.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use anyhow::Result;
 use in_memory_couchdb::{Fault, InMemoryCouch, Options, Rule, Version};
 use serde_json::{Value, json};
 use trove_couchdb_protocol::new_id;
-use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
+use trove_couchdb_tests::agent::{AgentOptions, AgentProcess, write_private};
 use trove_couchdb_tests::couch::{CouchClient, Credentials};
 use trove_couchdb_tests::rabbitmq;
-use trove_couchdb_tests::stage::write_private;
+use trove_couchdb_tests::stage::Stage;
 
 const ADMIN: (&str, &str) = ("first", "first-password");
 
@@ -27,8 +28,8 @@ fn credentials(agent: &AgentProcess) -> Option<Credentials> {
     Some(Credentials::new(content["username"].as_str().unwrap(), content["password"].as_str().unwrap()))
 }
 
-async fn assert_closed_and_ours(couch: &InMemoryCouch, agent: &AgentProcess) -> Result<()> {
-    let client = CouchClient::new(&couch.url())?;
+async fn assert_closed_and_ours(couch_url: &str, agent: &AgentProcess) -> Result<()> {
+    let client = CouchClient::new(couch_url)?;
     let os_admin = credentials(agent).expect("a credentials file");
     assert!(client.logs_in(&os_admin).await?);
     let (_, anonymous) = client.get("/_session", None).await?;
@@ -45,7 +46,7 @@ async fn an_admin_party_of_1x_and_2x_is_ended() -> Result<()> {
         let couch = InMemoryCouch::start(Options::new(version)).await?;
         let mut agent = agent_on(&couch, |options| options).await?;
         agent.wait_ready().await?;
-        assert_closed_and_ours(&couch, &agent).await?;
+        assert_closed_and_ours(&couch.url(), &agent).await?;
         let before = credentials(&agent);
         agent.terminate().await?;
         agent.start_again()?;
@@ -56,6 +57,18 @@ async fn an_admin_party_of_1x_and_2x_is_ended() -> Result<()> {
             "an existing file is used"
         );
     }
+    Ok(())
+}
+
+/// On a real server it is the one that all tests share, made by the first agent of this process.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bootstrap_admin_makes_os_admin() -> Result<()> {
+    let stage = Stage::up().await?;
+    assert_closed_and_ours(&stage.couch.url(), &stage.agent).await?;
+    let mode = std::fs::metadata(stage.agent.credentials_file())?.permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (_, admins) = stage.client.get("/_node/_local/_config/admins", Some(stage.couch.admin())).await?;
+    assert!(admins["os_admin"].as_str().unwrap().starts_with("-pbkdf2"), "{admins}");
     Ok(())
 }
 
@@ -84,7 +97,7 @@ async fn a_3x_server_gets_its_first_admin_from_an_ini_file() -> Result<()> {
             }
         };
         agent.wait_ready().await?;
-        assert_closed_and_ours(&couch, &agent).await?;
+        assert_closed_and_ours(&couch.url(), &agent).await?;
         let os_admin = credentials(&agent).unwrap();
         for file in std::fs::read_dir(local_d.path())?.flatten() {
             assert!(
@@ -108,17 +121,16 @@ async fn a_kill_at_any_step_leaves_a_way_on() -> Result<()> {
                     options = options.admin(ADMIN.0, ADMIN.1);
                 }
                 let couch = InMemoryCouch::start(options).await?;
-                let more = |options: AgentOptions| match with_admin {
-                    true => options.bootstrap_admin(ADMIN.0, ADMIN.1),
-                    false => options,
+                let more = |options: AgentOptions| {
+                    if with_admin { options.bootstrap_admin(ADMIN.0, ADMIN.1) } else { options }
                 };
                 // The first `step` requests pass with a delay of nothing, the next one hangs.
                 let pass = Rule::new("*", "*", Fault::DelayMs(0));
                 if step > 0 {
                     couch.faults().add(pass.times(step));
                 }
-                let hang = Rule::new("*", "*", Fault::Hang).times(1);
-                couch.faults().add(if after_effect { hang.after_effect() } else { hang });
+                let fault = Rule::new("*", "*", Fault::Hang).times(1);
+                couch.faults().add(if after_effect { fault.after_effect() } else { fault });
                 let mut agent = agent_on(&couch, more).await?;
                 let hung = wait_until_hung_or_ready(&couch, &mut agent, step as usize).await?;
                 let password = credentials(&agent).map(|c| c.password);
@@ -126,7 +138,7 @@ async fn a_kill_at_any_step_leaves_a_way_on() -> Result<()> {
                 couch.faults().clear();
                 agent.start_again()?;
                 agent.wait_ready().await?;
-                assert_closed_and_ours(&couch, &agent).await?;
+                assert_closed_and_ours(&couch.url(), &agent).await?;
                 if let Some(password) = password {
                     assert_eq!(credentials(&agent).unwrap().password, password, "never a second password");
                 }
@@ -180,7 +192,7 @@ async fn a_file_that_does_not_fit_is_reported_with_the_way_out_and_kept() -> Res
     let repaired = json!({"username": "os_admin", "password": "the-servers"}).to_string();
     write_private(&agent.credentials_file(), &repaired)?;
     agent.wait_ready().await?;
-    assert_closed_and_ours(&couch, &agent).await
+    assert_closed_and_ours(&couch.url(), &agent).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

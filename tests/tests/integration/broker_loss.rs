@@ -45,7 +45,7 @@ async fn commands_survive_a_killed_broker() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn queues_are_declared_again_after_a_restart() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
-    let stage = Plan::default().in_memory(Options::default()).up_on(&broker).await?;
+    let stage = Plan::default().up_on(&broker).await?;
     broker.stop().await?;
     stage.agent.wait_notification(Duration::from_secs(20), |line| line.contains("no broker")).await?;
     broker.start_again().await?;

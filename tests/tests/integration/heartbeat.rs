@@ -47,12 +47,8 @@ async fn it_follows_couchdb_and_its_time_never_goes_back() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_is_not_prepared_is_silent_until_it_is() -> Result<()> {
-    let stage = Plan::default()
-        .in_memory(Options::default())
-        .set("heartbeat.assume_prepared", false)
-        .set("heartbeat.interval", 1)
-        .up()
-        .await?;
+    let stage =
+        Plan::default().set("heartbeat.assume_prepared", false).set("heartbeat.interval", 1).up().await?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(stage.conductor.received().is_empty());
     std::fs::write(stage.agent.directory().join("state/prepared.json"), r#"{"prepared": true}"#)?;

@@ -12,6 +12,7 @@ use trove_couchdb_tests::bus::notification;
 use trove_couchdb_tests::couch::{CouchServer, Credentials};
 use trove_couchdb_tests::python::{PeerOptions, PythonPeer};
 use trove_couchdb_tests::rabbitmq;
+use trove_couchdb_tests::shared_server::{own_name, root_alone, with_way_in};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -22,14 +23,16 @@ struct Scene {
     id: String,
 }
 
-/// The queues are declared by Python first, as the taskmanager does, and by the agent then.
 async fn scene(key: Option<&str>, oslo: &[&str]) -> Result<Scene> {
+    scene_on(CouchServer::start().await?, key, oslo).await
+}
+
+/// The queues are declared by Python first, as the taskmanager does, and by the agent then.
+async fn scene_on(couch: CouchServer, key: Option<&str>, oslo: &[&str]) -> Result<Scene> {
     let broker = rabbitmq::shared().await?;
-    let couch = CouchServer::in_memory(Options::default()).await?;
     let id = new_id();
-    let mut options = AgentOptions::new(&id, &broker.transport_url(), &couch.url())
-        .bootstrap_admin(&couch.admin().name, &couch.admin().password)
-        .set("heartbeat.interval", 1);
+    let options = AgentOptions::new(&id, &broker.transport_url(), &couch.url());
+    let mut options = with_way_in(options, &couch).await?.set("heartbeat.interval", 1);
     options.oslo = oslo.iter().map(|line| (*line).to_owned()).collect();
     options.encryption_key = key.map(str::to_owned);
     let peer = PythonPeer::start(&PeerOptions {
@@ -71,37 +74,63 @@ impl Scene {
 
     async fn everything(&self) -> Result<()> {
         let client = self.couch.client()?;
-        let user = json!({"_name": "al", "_host": "%", "_password": "pwé", "_is_root": false,
-            "_databases": [{"_name": "db", "_collate": null, "_character_set": null}]});
+        let [db, al, zoe] = ["db", "al", "zoe"].map(|base| own_name(base, &self.id));
+        let database = json!({"_name": db, "_collate": null, "_character_set": null});
+        let user = json!({"_name": al, "_host": "%", "_password": "pwé", "_is_root": false,
+            "_databases": [database]});
         assert_eq!(self.call("rpc_ping", json!({})).await?, true);
         let casts = [
-            (
-                "create_database",
-                json!({"databases": [{"_name": "db", "_collate": null, "_character_set": null}]}),
-            ),
+            ("create_database", json!({"databases": [database]})),
             ("create_user", json!({ "users": [user] })),
-            ("change_passwords", json!({"users": [{"name": "al", "host": "%", "password": "second"}]})),
-            ("update_attributes", json!({"username": "al", "hostname": "%", "user_attrs": {"name": "zoe"}})),
+            ("change_passwords", json!({"users": [{"name": al, "host": "%", "password": "second"}]})),
+            ("update_attributes", json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}})),
         ];
         for (method, args) in casts {
             let ended = self.cast(method, args).await?;
             assert_eq!(ended["event"], "notify_end", "{method}: {ended}");
         }
-        let database = json!({"_name": "db", "_collate": null, "_character_set": null});
-        let zoe = json!({"_name": "zoe", "_host": "%", "_password": null, "_is_root": false, "_databases": [database]});
-        let name = json!({"username": "zoe", "hostname": "%"});
-        let page = json!({"limit": 20, "marker": null, "include_marker": false});
-        assert_eq!(self.call("list_databases", page.clone()).await?, json!([[database], null]));
-        assert_eq!(self.call("list_users", page).await?, json!([[zoe], null]));
-        assert_eq!(self.call("get_user", name.clone()).await?, zoe);
+        let shown = json!({"_name": zoe, "_host": "%", "_password": null, "_is_root": false, "_databases": [database]});
+        let name = json!({"username": zoe, "hostname": "%"});
+        self.lists("list_databases", &database).await?;
+        self.lists("list_users", &shown).await?;
+        assert_eq!(self.call("get_user", name.clone()).await?, shown);
         assert_eq!(self.call("list_access", name).await?, json!([database]));
-        assert_eq!(self.call("get_user", json!({"username": "nobody", "hostname": "%"})).await?, Value::Null);
-        let revoke = json!({"username": "zoe", "hostname": "%", "database": "db"});
+        assert_eq!(self.call("get_user", json!({"username": al, "hostname": "%"})).await?, Value::Null);
+        let revoke = json!({"username": zoe, "hostname": "%", "database": db});
         assert_eq!(self.call("revoke_access", revoke).await?, Value::Null);
-        let grant = json!({"username": "zoe", "hostname": "%", "databases": ["db"]});
+        let grant = json!({"username": zoe, "hostname": "%", "databases": [db]});
         assert_eq!(self.call("grant_access", grant).await?, Value::Null);
-        assert!(client.reads("db", Some(&Credentials::new("zoe", "second"))).await?);
+        assert!(client.reads(&db, Some(&Credentials::new(&zoe, "second"))).await?);
 
+        self.root().await?;
+        let stats = self.call("get_filesystem_stats", json!({"fs_path": "/var/lib/couchdb"})).await?;
+        assert!(stats["total"].as_f64().unwrap_or(0.0) > 0.0 && stats["used"].is_f64(), "{stats}");
+        self.failures().await?;
+        for (method, args) in [
+            ("delete_user", json!({"user": {"_name": zoe, "_host": "%", "_password": null}})),
+            ("delete_database", json!({"database": database})),
+        ] {
+            assert_eq!(self.cast(method, args).await?["event"], "notify_end", "{method}");
+        }
+        let left = self.call("list_databases", json!({})).await?;
+        assert!(left[0].is_array() && left[1].is_null() && !left.to_string().contains(&db), "{left}");
+        Ok(())
+    }
+
+    /// A page from the item itself on; on an in-memory server, which nobody shares, it holds nothing else.
+    async fn lists(&self, method: &str, item: &Value) -> Result<()> {
+        let args = json!({"limit": 20, "marker": item["_name"], "include_marker": true});
+        let page = self.call(method, args).await?;
+        assert_eq!(page[0][0], *item, "{method}");
+        if self.couch.memory().is_some() {
+            assert_eq!(page, json!([[item], null]), "{method}");
+        }
+        Ok(())
+    }
+
+    async fn root(&self) -> Result<()> {
+        let client = self.couch.client()?;
+        let _alone = root_alone(&self.couch).await;
         let root = self.call("enable_root", json!({})).await?;
         let password = root["_password"].as_str().context("no password")?;
         assert!(client.logs_in(&Credentials::new("root", password)).await?);
@@ -110,16 +139,6 @@ impl Scene {
         assert_eq!(self.call("is_root_enabled", json!({})).await?, true);
         assert_eq!(self.call("disable_root", json!({})).await?, Value::Null);
         assert_eq!(self.call("is_root_enabled", json!({})).await?, false);
-        let stats = self.call("get_filesystem_stats", json!({"fs_path": "/var/lib/couchdb"})).await?;
-        assert!(stats["total"].as_f64().unwrap_or(0.0) > 0.0 && stats["used"].is_f64(), "{stats}");
-        self.failures().await?;
-        for (method, args) in [
-            ("delete_user", json!({"user": {"_name": "zoe", "_host": "%", "_password": null}})),
-            ("delete_database", json!({"database": database})),
-        ] {
-            assert_eq!(self.cast(method, args).await?["event"], "notify_end", "{method}");
-        }
-        assert_eq!(self.call("list_databases", json!({})).await?, json!([[], null]));
         Ok(())
     }
 
@@ -219,7 +238,7 @@ async fn a_mismatch_of_flags_is_survived_on_both_sides() -> Result<()> {
 async fn a_caller_that_asks_for_signs_of_life_gets_them() -> Result<()> {
     use in_memory_couchdb::{Fault, Rule};
 
-    let scene = scene(None, &[]).await?;
+    let scene = scene_on(CouchServer::in_memory(Options::default()).await?, None, &[]).await?;
     let faults = scene.couch.memory().context("in memory")?.faults();
     faults.add(Rule::new("GET", "/_all_dbs*", Fault::DelayMs(6000)).times(1));
     // Without a beat every second the call would end after two.

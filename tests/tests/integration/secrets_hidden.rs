@@ -5,11 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 use anyhow::Result;
 use serde_json::{Value, json};
 use trove_couchdb_tests::bus::Request;
+use trove_couchdb_tests::shared_server::root_alone;
 use trove_couchdb_tests::stage::{Plan, Stage};
 
 /// One that looks like nothing else.
 fn planted(stage: &Stage, number: u32) -> String {
-    format!("Planted{number}Secret{}", &stage.id[..8])
+    format!("Planted{number}Secret{}", stage.id)
 }
 
 async fn use_everything(stage: &Stage) -> Result<Vec<String>> {
@@ -31,7 +32,7 @@ async fn use_everything(stage: &Stage) -> Result<Vec<String>> {
     stage.must_cast("update_attributes", update).await?;
     let odd = json!({"username": al, "hostname": "%", "user_attrs": {"password": {"x": secrets[3]}}});
     errors.extend(stage.cast("update_attributes", odd).await?.err());
-    let _alone = crate::root::alone(stage).await;
+    let _alone = root_alone(&stage.couch).await;
     let root = stage.call("enable_root_with_password", json!({"root_password": secrets[4]})).await?;
     assert_eq!(root["_password"], secrets[4].as_str());
     // A caller that is gone: the answer comes back, and lapin would print it.
@@ -54,7 +55,7 @@ async fn use_everything(stage: &Stage) -> Result<Vec<String>> {
     Ok(secrets)
 }
 
-async fn look_everywhere(stage: &Stage, secrets: &[String]) -> Result<()> {
+fn look_everywhere(stage: &Stage, secrets: &[String]) -> Result<()> {
     let process = format!("/proc/{}", stage.agent.pid());
     let places = [
         ("log", stage.agent.logs()),
@@ -87,16 +88,17 @@ async fn no_password_is_shown_at_trace_level() -> Result<()> {
         let mut secrets = use_everything(&stage).await?;
         secrets.extend(stage.key.clone());
         let file = stage.agent.credentials_file();
-        if let Ok(text) = std::fs::read_to_string(&file) {
-            let content: Value = serde_json::from_str(&text)?;
-            secrets.push(content["password"].as_str().unwrap().to_owned());
-            assert_eq!(std::fs::metadata(&file)?.permissions().mode() & 0o777, 0o600);
-        }
+        let content: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
+        secrets.push(content["password"].as_str().unwrap().to_owned());
+        assert_eq!(std::fs::metadata(&file)?.permissions().mode() & 0o777, 0o600);
         let url = trove_couchdb_tests::rabbitmq::shared().await?.transport_url();
         secrets.push(url.split(['/', ':', '@']).nth(4).unwrap().to_owned());
-        secrets.push(stage.couch.admin().password.clone());
+        // A real server's may be a common word, and this agent was not told it.
+        if stage.couch.memory().is_some() {
+            secrets.push(stage.couch.admin().password.clone());
+        }
         assert!(secrets.iter().all(|secret| secret.len() >= 6), "{secrets:?}");
-        look_everywhere(&stage, &secrets).await?;
+        look_everywhere(&stage, &secrets)?;
     }
     Ok(())
 }

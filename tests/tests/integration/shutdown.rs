@@ -7,7 +7,7 @@ use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
 use trove_couchdb_tests::bus::Request;
 use trove_couchdb_tests::process::Signal;
-use trove_couchdb_tests::stage::Plan;
+use trove_couchdb_tests::stage::{Plan, Stage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_runs_is_finished_and_what_waits_is_handed_back() -> Result<()> {
@@ -65,7 +65,7 @@ async fn a_hanging_couchdb_does_not_hold_up_the_end() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigint_ends_it_too_and_without_a_broker() -> Result<()> {
-    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
+    let mut stage = Stage::up().await?;
     let mut options = stage.agent.options().clone();
     options.transport_url = "rabbit://nobody:x@127.0.0.1:1//".to_owned();
     let mut lonely = trove_couchdb_tests::agent::AgentProcess::start(options)?;

@@ -27,6 +27,18 @@ pub(in crate::config) const KEYS: &[Key] = &[
     )
     .default("4096"),
     Key::new(
+        "rpc.call_patience",
+        Kind::Seconds,
+        "How long a call bears with a CouchDB that is away, and never longer than half of what its caller waits: long enough for a restart, short enough that the caller learns the reason.",
+    )
+    .default("10"),
+    Key::new(
+        "rpc.cast_patience",
+        Kind::Seconds,
+        "How long a cast does; nobody waits for it. Keep it well below consumer_timeout of RabbitMQ (30 min).",
+    )
+    .default("300"),
+    Key::new(
         "rpc.shutdown_grace",
         Kind::Seconds,
         "How long commands may still run after SIGTERM. Keep it below TimeoutStopSec of the systemd unit.",
@@ -43,6 +55,10 @@ pub struct RpcSettings {
     pub max_concurrent: usize,
     /// How many message ids are remembered.
     pub duplicate_window: usize,
+    /// How long a call waits for a CouchDB that is away, at most.
+    pub call_patience: Duration,
+    /// How long a cast does.
+    pub cast_patience: Duration,
     /// How long commands may run on after SIGTERM.
     pub shutdown_grace: Duration,
 }
@@ -54,6 +70,8 @@ impl RpcSettings {
             max_message_bytes: input.count("max_message_bytes", 16_384..=134_217_728)?,
             max_concurrent: input.count("max_concurrent", 1..=1024)?,
             duplicate_window: input.count("duplicate_window", 16..=1_048_576)?,
+            call_patience: input.seconds("call_patience", 0.0..=3600.0)?,
+            cast_patience: input.seconds("cast_patience", 0.0..=1500.0)?,
             shutdown_grace: input.seconds("shutdown_grace", 0.0..=3600.0)?,
         })
     }

@@ -11,7 +11,7 @@ pub(super) async fn run(tour: &mut Tour, people: &People) -> Result<()> {
     for person in [&people.alice, &people.bob] {
         let user = json!({"_name": person.name, "_host": "%", "_password": null, "_databases": [], "_is_root": false});
         tour.cast("delete_user", json!({"user": user})).await?;
-        let gone = !tour.client.logs_in(person).await?;
+        let gone = tour.client.refuses(person).await?;
         tour.transcript.check(&format!("{} no longer logs in", person.name), gone);
     }
     let (_, security) = tour.client.get(&format!("/{FILMS}/_security"), Some(&tour.os_admin)).await?;

@@ -22,6 +22,9 @@ const ALICE: &str = "tour_alice";
 const ALICIA: &str = "tour_alicia";
 const BOB: &str = "tour_bob";
 
+/// Everything that a tour creates and, if it isn't interrupted, deletes.
+pub(super) const NAMES: [&str; 5] = [FILMS, MUSIC, ALICE, ALICIA, BOB];
+
 /// The two users with the passwords that count at the moment.
 #[derive(Debug)]
 struct People {

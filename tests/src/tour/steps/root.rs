@@ -23,7 +23,7 @@ pub(super) async fn run(tour: &mut Tour) -> Result<()> {
 
     let answer = tour.call("disable_root", json!({})).await;
     tour.transcript.check("answers null", answer.is_null());
-    let out = !tour.client.logs_in(&second).await?;
+    let out = tour.client.refuses(&second).await?;
     tour.transcript.check("root no longer logs in", out);
     is_enabled(tour, false).await;
     Ok(())

@@ -1,0 +1,105 @@
+//! How tests share one real server (`COUCHDB_URL`): the agents' way in, and the end of what earlier runs left there.
+//!
+//! Who calls: the stage, the oslo.messaging tests and the tour, before they start an agent. An in-memory server belongs
+//! to its test, and each agent makes its own `os_admin` there. On a real one the first agent of the process does, and
+//! all others use its credentials file. Never: a database or user whose name is not a test's own.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
+
+use crate::agent::{AgentOptions, AgentProcess, write_private};
+use crate::couch::{CouchServer, escape};
+
+/// In every name that [`own_name`] makes, and hopefully in nobody else's.
+const MARK: &str = "-trovetest-";
+const OS_ADMIN: &str = "os_admin";
+const ROOT: &str = "root";
+/// Port 1 refuses connections: bootstrap needs no broker.
+const NO_BROKER: &str = "rabbit://nobody:nothing@127.0.0.1:1//";
+/// A fresh server takes 5 s to guard its `_users`.
+const BOOTSTRAP_LIMIT: Duration = Duration::from_secs(60);
+
+/// A name that no other test uses, legal for users and databases; `id` is that of the test's guest.
+pub fn own_name(base: &str, id: &str) -> String {
+    format!("{base}{MARK}{}", id.get(..10).unwrap_or(id))
+}
+
+/// Tells an agent how to become, or be, `os_admin`.
+pub async fn with_way_in(options: AgentOptions, couch: &CouchServer) -> Result<AgentOptions> {
+    // Kept for the life of the process, a failure too: each test would wait for the same one.
+    static FIRST: OnceCell<Result<AgentProcess, String>> = OnceCell::const_new();
+    if couch.memory().is_some() {
+        return Ok(options.bootstrap_admin(&couch.admin().name, &couch.admin().password));
+    }
+    let first =
+        FIRST.get_or_init(|| async { first_agent(couch).await.map_err(|error| format!("{error:#}")) });
+    match first.await {
+        Ok(first) => {
+            let file = first.credentials_file().to_string_lossy().into_owned();
+            Ok(options.set("couchdb.credentials_file", file))
+        }
+        Err(reason) => Err(anyhow!("the tests have no os_admin on the server of COUCHDB_URL: {reason}")),
+    }
+}
+
+/// Held by a test that switches `root` on or off, of which a real server has one for all tests.
+pub async fn root_alone(couch: &CouchServer) -> Option<MutexGuard<'static, ()>> {
+    static TURN: Mutex<()> = Mutex::const_new(());
+    if couch.memory().is_some() { None } else { Some(TURN.lock().await) }
+}
+
+/// Deletes the databases and users of earlier runs whose names `is_ours` accepts, and `root`; only on a real server.
+pub async fn sweep(couch: &CouchServer, is_ours: impl Fn(&str) -> bool) -> Result<()> {
+    if couch.memory().is_some() {
+        return Ok(());
+    }
+    let (client, admin) = (couch.client()?, couch.admin());
+    let (_, databases) = client.get("/_all_dbs", Some(admin)).await?;
+    let names =
+        databases.as_array().context("the server does not tell its databases to the admin of COUCHDB_URL")?;
+    let databases = names.iter().filter_map(Value::as_str).filter(|name| is_ours(name));
+    // Answered 404 by a fresh server, which has no `_users`.
+    let (_, users) = client.get("/_users/_all_docs", Some(admin)).await?;
+    let users = users["rows"].as_array().into_iter().flatten().filter_map(|row| {
+        let (id, rev) = (row["id"].as_str()?, row["value"]["rev"].as_str()?);
+        let name = id.strip_prefix("org.couchdb.user:")?;
+        is_ours(name).then(|| format!("/_users/{}?rev={rev}", escape(id)))
+    });
+    for path in databases.map(|name| format!("/{}", escape(name))).chain(users) {
+        delete(couch, &path).await?;
+    }
+    remove_admin(couch, ROOT).await
+}
+
+/// The agent that bootstraps a real server, and lives as long as this process so that its credentials file does.
+async fn first_agent(couch: &CouchServer) -> Result<AgentProcess> {
+    sweep(couch, |name| name.contains(MARK)).await?;
+    let options = AgentOptions::new("first", NO_BROKER, &couch.url()).set("log.filter", "info");
+    let admin = couch.admin();
+    let agent = if admin.name == OS_ADMIN {
+        let agent = AgentProcess::start(options)?;
+        let content = json!({"username": OS_ADMIN, "password": admin.password}).to_string();
+        write_private(&agent.credentials_file(), &content)?;
+        agent
+    } else {
+        // An earlier run's, whose password went with that run.
+        remove_admin(couch, OS_ADMIN).await?;
+        AgentProcess::start(options.bootstrap_admin(&admin.name, &admin.password))?
+    };
+    agent.wait_log("CouchDB is bootstrapped", BOOTSTRAP_LIMIT).await?;
+    Ok(agent)
+}
+
+async fn remove_admin(couch: &CouchServer, name: &str) -> Result<()> {
+    delete(couch, &format!("/_node/_local/_config/admins/{name}")).await
+}
+
+async fn delete(couch: &CouchServer, path: &str) -> Result<()> {
+    let (status, body) = couch.client()?.request(Method::DELETE, path, Some(couch.admin()), None).await?;
+    anyhow::ensure!(status.is_success() || status == StatusCode::NOT_FOUND, "DELETE {path}: {status} {body}");
+    Ok(())
+}
