@@ -36,6 +36,9 @@ pub enum StartError {
     /// No HTTP client.
     #[error("the HTTP client can't be made")]
     Http(#[source] reqwest::Error),
+    /// A part that works as long as the agent does has ended by itself.
+    #[error("a part of the agent ended unexpectedly; its log says which")]
+    PartEnded,
 }
 
 /// Runs the agent until SIGTERM or SIGINT, and at most the grace period longer.
@@ -50,13 +53,15 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        _ = &mut transport => warn!("The transport ended by itself."),
+        // Half an agent would look healthy to systemd: better a new one.
+        _ = &mut transport => return Err(StartError::PartEnded),
+        Some(_) = background.join_next() => return Err(StartError::PartEnded),
     }
     let grace = settings.rpc.shutdown_grace;
     info!(grace_s = grace.as_secs(), "Stopping: what runs is finished, the rest is handed back.");
     Notify::stopping();
     stopping.cancel();
-    if !transport.is_finished() && time::timeout(grace, &mut transport).await.is_err() {
+    if time::timeout(grace, &mut transport).await.is_err() {
         warn!("The grace period is over; the broker will deliver again what is not finished.");
     }
     background.shutdown().await;

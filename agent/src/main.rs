@@ -1,12 +1,14 @@
 //! `trove-couchdb-agent`: the guest agent that puts Apache CouchDB back into OpenStack Trove.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use trove_couchdb_agent::{app, args::Args, config, exit, log};
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+/// How long a blocking call (a hung mount, a slow disk) may hold up the end.
+const LEFTOVERS: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
     let args = Args::parse();
     if args.check_config {
         return match config::check(&args, std::env::vars_os()) {
@@ -33,7 +35,13 @@ async fn main() -> ExitCode {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("A TLS provider was installed before.");
     }
-    match app::run(settings).await {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::with_error(exit::FAILURE, &error),
+    };
+    let ended = runtime.block_on(app::run(settings));
+    runtime.shutdown_timeout(LEFTOVERS);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::with_error(exit::FAILURE, &error),
     }

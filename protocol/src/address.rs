@@ -14,6 +14,9 @@ use serde::{
 /// How far beyond the limit a body may go and still be searched for its sender.
 const SEARCHED: usize = 16;
 
+/// AMQP's limit on the name of a queue, in bytes.
+pub(crate) const MAX_QUEUE: usize = 255;
+
 /// The caller of a request: a call has one, a cast has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplyAddress {
@@ -26,7 +29,7 @@ pub struct ReplyAddress {
 impl ReplyAddress {
     /// oslo answers nothing without an id (`amqpdriver.py`, `AMQPIncomingMessage.reply`), and neither can we.
     fn new(msg_id: Option<String>, reply_queue: Option<String>) -> Option<Self> {
-        let given = |text: &String| !text.is_empty();
+        let given = |text: &String| !text.is_empty() && text.len() <= MAX_QUEUE;
         Some(Self { msg_id: msg_id.filter(given)?, reply_queue: reply_queue.filter(given)? })
     }
 }

@@ -71,6 +71,12 @@ impl<'a> Field<'a> {
         self.text().map(str::to_owned)
     }
 
+    /// Text that is kept, logged or echoed: a sender must not be able to fill memory or logs with it.
+    pub(crate) fn short<const MAX: usize>(&self, expected: &'static str) -> Result<String, DecodeError> {
+        let text = self.string()?;
+        if text.len() > MAX { Err(self.wrong(expected)) } else { Ok(text) }
+    }
+
     pub(crate) fn secret(&self) -> Result<Secret, DecodeError> {
         self.text().map(Secret::new)
     }

@@ -13,6 +13,7 @@ use crate::{
     envelope,
     error::DecodeError,
     fields::{Field, Fields},
+    quote::printable,
 };
 
 /// The module of our failures. It must not be one that Trove allows (`trove.common.exception`, `builtins`): Trove would
@@ -87,10 +88,13 @@ impl Failure {
 }
 
 impl From<&DecodeError> for Failure {
-    /// A method that nobody has is oslo's failure; every other fault of a request is named in our own.
+    /// A method that nobody has, and a version that is none, are oslo's failures; every other fault of a request is named in our own.
     fn from(error: &DecodeError) -> Self {
         match error {
             DecodeError::UnknownMethod(method) => Self::no_such_method(method),
+            DecodeError::UnsupportedVersion(version) => {
+                Self::unsupported_version(&printable(version), "unknown")
+            }
             _ => Self::new("InvalidRequest", error.to_string()),
         }
     }

@@ -14,7 +14,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use crate::{
-    address::{ReplyAddress, Sender},
+    address::{MAX_QUEUE, ReplyAddress, Sender},
     cipher::Cipher,
     context::Context,
     envelope,
@@ -52,10 +52,16 @@ pub struct Undecodable {
     pub reply: Option<ReplyAddress>,
     /// The message's id, if it could be read.
     pub unique_id: Option<String>,
+    /// Who asked, if that could be read: a user waits to hear of a failed cast.
+    pub context: Option<Context>,
     /// What is wrong with it.
     #[source]
     pub error: DecodeError,
 }
+
+/// oslo's ids are 32 bytes long, and its longest method name 32.
+const MAX_ID: usize = 128;
+const SHORT: &str = "text of at most 128 bytes";
 
 impl Request {
     /// Reads the body of a message.
@@ -65,7 +71,9 @@ impl Request {
     pub fn decode(body: &[u8], cipher: Option<&Cipher>, max_bytes: usize) -> Result<Self, Undecodable> {
         Self::read(body, cipher, max_bytes).map_err(|error| {
             let Sender { reply, unique_id } = Sender::probe(body, max_bytes);
-            Undecodable { reply, unique_id, error }
+            let message = envelope::decode(body, max_bytes).ok();
+            let context = message.and_then(|message| Context::decode(&message, cipher).ok());
+            Undecodable { reply, unique_id, context, error }
         })
     }
 
@@ -79,14 +87,14 @@ impl Request {
             (Some(args), Some(cipher)) => decrypt(args, cipher)?,
         };
         Ok(Self {
-            method: fields.required("method")?.string()?,
+            method: fields.required("method")?.short::<MAX_ID>(SHORT)?,
             version: match fields.optional_as("version", Field::text)? {
                 Some(version) => version.parse()?,
                 None => RpcVersion::UNSTATED,
             },
             namespace: fields.optional_as("namespace", Field::string)?,
             args,
-            unique_id: fields.optional_as("_unique_id", Field::string)?,
+            unique_id: fields.optional_as("_unique_id", |field| field.short::<MAX_ID>(SHORT))?,
             reply: reply_address(&fields)?,
             timeout: fields.optional_as("_timeout", Field::seconds)?,
             context,
@@ -120,10 +128,12 @@ fn decrypt(args: &Map<String, Value>, cipher: &Cipher) -> Result<Map<String, Val
 
 /// A call is told from a cast by its `_msg_id` alone; an empty one counts as none (`amqpdriver.py`).
 fn reply_address(fields: &Fields<'_>) -> Result<Option<ReplyAddress>, DecodeError> {
-    let Some(msg_id) = fields.optional_as("_msg_id", Field::string)?.filter(|id| !id.is_empty()) else {
+    let msg_id = fields.optional_as("_msg_id", |field| field.short::<MAX_ID>(SHORT))?;
+    let Some(msg_id) = msg_id.filter(|id| !id.is_empty()) else {
         return Ok(None);
     };
-    let reply_queue = fields.required("_reply_q")?.string()?;
+    let reply_queue =
+        fields.required("_reply_q")?.short::<MAX_QUEUE>("the name of a queue, at most 255 bytes long")?;
     Ok(Some(ReplyAddress { msg_id, reply_queue }))
 }
 

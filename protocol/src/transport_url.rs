@@ -27,6 +27,9 @@ pub enum TransportUrlError {
     /// Not a scheme for RabbitMQ.
     #[error("the scheme {} is not supported, only rabbit, rabbits, amqp and amqps are", quote(.0))]
     Scheme(String),
+    /// AMQP carries it in a short string.
+    #[error("the virtual host is over 255 bytes long")]
+    VhostTooLong,
     /// No host between `://` and the next slash.
     #[error("it names no host")]
     NoHosts,
@@ -80,6 +83,9 @@ impl TransportUrl {
     }
 }
 
+/// AMQP's limit on short strings, in bytes.
+const MAX_VHOST: usize = 255;
+
 impl FromStr for TransportUrl {
     type Err = TransportUrlError;
 
@@ -108,6 +114,9 @@ impl FromStr for TransportUrl {
             path if path.is_empty() => "/".to_owned(),
             path => path,
         };
+        if vhost.len() > MAX_VHOST {
+            return Err(TransportUrlError::VhostTooLong);
+        }
         Ok(Self { scheme: scheme.to_owned(), hosts, vhost, query: parse_query(query)? })
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use crate::agent::{AgentOptions, AgentProcess, write_private};
 use crate::couch::{CouchServer, escape};
 
-/// In every name that [`own_name`] makes, and hopefully in nobody else's.
+/// In every name that [`own_name`] makes, and odd enough to be in nobody else's.
 const MARK: &str = "-trovetest-";
 const OS_ADMIN: &str = "os_admin";
 const ROOT: &str = "root";

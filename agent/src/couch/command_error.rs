@@ -90,6 +90,15 @@ impl CommandError {
         }
     }
 
+    /// Whether CouchDB may have done a part of the command all the same.
+    pub fn may_have_taken_effect(&self) -> bool {
+        match self {
+            Self::Couch(error) => error.may_have_taken_effect(),
+            Self::Overwritten(_) | Self::Stopping => true,
+            _ => false,
+        }
+    }
+
     /// Whether the same command may succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -140,6 +140,14 @@ impl CouchError {
         )
     }
 
+    /// Whether the request may have been carried out all the same: it was sent, and its fate is not known.
+    pub fn may_have_taken_effect(&self) -> bool {
+        matches!(
+            self,
+            Self::BrokenOff { .. } | Self::Timeout { .. } | Self::Server { .. } | Self::Unexpected { .. }
+        )
+    }
+
     /// Whether the server's software may be another one when it is back.
     pub(super) fn is_outage(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::BrokenOff { .. } | Self::Timeout { .. })

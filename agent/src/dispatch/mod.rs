@@ -1,7 +1,7 @@
 //! From a decoded command to its outcome: order, concurrency, patience with CouchDB, and a barrier for panics.
 //!
 //! ```text
-//! enqueue (in order of arrival) -> turn comes -> permit -> handler -> transient error? wait, again
+//! enqueue (in order of arrival) -> turn comes -> permit -> handler -> transient error? wait, permit again
 //!                                                             |
 //!                                                             +-> Done::Answer(Outcome)
 //! ```
@@ -15,13 +15,15 @@ mod turn;
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures_util::FutureExt;
 use rand::RngExt;
-use tokio::{sync::Semaphore, time};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use trove_couchdb_protocol::{Failure, Outcome, trove::Command};
@@ -43,8 +45,13 @@ pub struct Job {
     pub id: String,
     /// The broker delivered it before, so an earlier agent may have done a part of it.
     pub redelivered: bool,
-    /// How long to bear with a CouchDB that is away before the command fails.
+    /// When it came.
+    pub arrived: Instant,
+    /// How long, from its arrival on, to bear with a CouchDB that is away before the command fails.
     pub patience: Duration,
+    /// How long, from its arrival on, somebody waits for the answer. One that could only begin later is not run:
+    /// its caller has been told that it failed.
+    pub caller_waits: Option<Duration>,
 }
 
 /// What became of a job.
@@ -61,14 +68,14 @@ pub enum Done {
 pub struct Dispatcher {
     handlers: Handlers,
     turns: turn::Turns,
-    permits: Arc<Semaphore>,
+    permits: Semaphore,
     stopping: CancellationToken,
 }
 
 impl Dispatcher {
     /// At most `max_concurrent` commands run side by side; none starts once `stopping` is cancelled.
     pub fn new(handlers: Handlers, max_concurrent: usize, stopping: CancellationToken) -> Self {
-        let permits = Arc::new(Semaphore::new(max_concurrent.max(1)));
+        let permits = Semaphore::new(max_concurrent.max(1));
         Self { handlers, turns: turn::Turns::default(), permits, stopping }
     }
 
@@ -79,40 +86,51 @@ impl Dispatcher {
 
     /// Waits for the turn, then runs the job.
     pub async fn run(&self, turn: &mut Turn, job: &Job) -> Done {
-        let permit = tokio::select! {
+        tokio::select! {
             biased;
             () = self.stopping.cancelled() => return Done::HandBack,
-            permit = async { turn.come().await; self.permits.acquire().await } => permit,
-        };
-        let Ok(_permit) = permit else {
-            return Done::HandBack;
-        };
+            () = turn.come() => {}
+            () = caller_gone(job) => return Done::Answer(too_late(job)),
+        }
         self.run_patiently(job).await
     }
 
     async fn run_patiently(&self, job: &Job) -> Done {
-        let started = Instant::now();
         let mut wait = FIRST_WAIT;
         let mut again = job.redelivered;
+        let mut told = false;
         loop {
-            let error = match self.run_once(job, again).await {
+            // Held for one run only: commands that wait for CouchDB don't keep others from running.
+            let permit = tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => return Done::HandBack,
+                permit = self.permit(job) => permit,
+                () = caller_gone(job) => return Done::Answer(too_late(job)),
+            };
+            let result = self.run_once(job, again).await;
+            drop(permit);
+            let error = match result {
                 Ok(outcome) => {
-                    log_outcome(job, &outcome, started.elapsed());
+                    log_outcome(job, &outcome);
                     return Done::Answer(outcome);
+                }
+                Err(error) if error.is_stopping() && self.stopping.is_cancelled() => {
+                    return Done::HandBack;
                 }
                 Err(error) => error,
             };
             let pause = jittered(wait);
-            if started.elapsed() + pause > job.patience {
+            if !error.is_transient() || job.arrived.elapsed() + pause > job.patience {
                 let outcome = Outcome::Failure(Failure::from(error));
-                log_outcome(job, &outcome, started.elapsed());
+                log_outcome(job, &outcome);
                 return Done::Answer(outcome);
             }
-            if again == job.redelivered {
+            again |= error.may_have_taken_effect();
+            if !told {
+                told = true;
                 let reason = Failure::from(error).message;
                 warn!(method = job.command.name(), id = job.id, reason, "A command waits for CouchDB.");
             }
-            again = true;
             wait = (wait * 2).min(LONGEST_WAIT);
             tokio::select! {
                 () = self.stopping.cancelled() => return Done::HandBack,
@@ -121,13 +139,15 @@ impl Dispatcher {
         }
     }
 
-    /// An error only for what may go better in a moment.
+    /// Leave to run; what does not touch CouchDB needs none, and answers while CouchDB hangs.
+    async fn permit(&self, job: &Job) -> Option<SemaphorePermit<'_>> {
+        if job.command.needs_couchdb() { self.permits.acquire().await.ok() } else { None }
+    }
+
     async fn run_once(&self, job: &Job, again: bool) -> Result<Outcome, HandlerError> {
         let run = self.handlers.run(&job.command, Run { id: &job.id, again }).boxed();
         match AssertUnwindSafe(run).catch_unwind().await {
-            Ok(Ok(value)) => Ok(Outcome::Success(value)),
-            Ok(Err(error)) if error.is_transient() => Err(error),
-            Ok(Err(error)) => Ok(Outcome::Failure(error.into())),
+            Ok(result) => result.map(Outcome::Success),
             // The panic's text may quote anything; the hook has logged where it was.
             Err(_panic) => {
                 error!(method = job.command.name(), id = job.id, "A command ended in a panic.");
@@ -138,8 +158,24 @@ impl Dispatcher {
     }
 }
 
-fn log_outcome(job: &Job, outcome: &Outcome, took: Duration) {
-    let (method, id, ms) = (job.command.name(), job.id.as_str(), took.as_millis());
+/// Returns when nobody waits for the answer any more; never for a cast.
+async fn caller_gone(job: &Job) {
+    match job.caller_waits {
+        Some(waits) => time::sleep_until((job.arrived + waits).into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn too_late(job: &Job) -> Outcome {
+    let method = job.command.name();
+    warn!(method, id = job.id, "Its caller has given up before its turn came; it is not run.");
+    let text =
+        format!("{method} waited too long for earlier commands on the same user or database; try again");
+    Outcome::Failure(Failure::new("Busy", text))
+}
+
+fn log_outcome(job: &Job, outcome: &Outcome) {
+    let (method, id, ms) = (job.command.name(), job.id.as_str(), job.arrived.elapsed().as_millis());
     match outcome {
         Outcome::Success(_) => info!(method, id, ms, "Done."),
         Outcome::Failure(failure) => warn!(method, id, ms, reason = failure.message, "Refused or failed."),

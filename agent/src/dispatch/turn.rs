@@ -49,7 +49,7 @@ impl Turns {
 
 impl Turn {
     /// Waits until no earlier command is in the way.
-    pub(super) async fn come(&mut self) {
+    pub async fn come(&mut self) {
         if let Some(called) = &mut self.called {
             // The sender lives in the queue until it calls.
             let _called_or_gone = called.await;

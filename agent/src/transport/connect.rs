@@ -1,14 +1,22 @@
 //! A connection to one of the brokers that `transport_url` names.
 
-use std::time::Duration;
+use std::{
+    io,
+    net::Shutdown,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
+use async_compat::Compat;
 use lapin::{
     Connection, ConnectionProperties,
-    tcp::{OwnedIdentity, OwnedTLSConfig},
+    tcp::{AsyncTcpStream, OwnedIdentity, OwnedTLSConfig},
     uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism},
 };
-use rand::{RngExt, seq::SliceRandom};
-use tokio::{fs, time};
+use rand::seq::SliceRandom;
+use tokio::{fs, net::TcpStream, time};
+use tracing::debug;
 use trove_couchdb_protocol::{TransportUrl, transport_url::Host};
 
 use crate::config::{BrokerSettings, LoginMethod, TlsSettings};
@@ -22,7 +30,7 @@ pub(super) enum ConnectError {
     #[error("no connection within {} s", .0.as_secs_f32())]
     Timeout(Duration),
     #[error("the TLS file {path} can't be read: {source}")]
-    TlsFile { path: String, source: std::io::Error },
+    TlsFile { path: String, source: io::Error },
     #[error(transparent)]
     Broker(#[from] lapin::Error),
 }
@@ -50,12 +58,50 @@ impl Hosts {
     }
 }
 
+/// A second handle on a connection's socket, which shuts it down when dropped.
+///
+/// lapin's I/O thread holds the connection for as long as the socket lives, also when nobody else does: a broker
+/// that accepts and never answers would cost a thread and a socket for each try.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Socket {
+    handle: Arc<Mutex<Option<std::net::TcpStream>>>,
+}
+
+impl Socket {
+    async fn open(&self, uri: &AMQPUri) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect((uri.authority.host.as_str(), uri.authority.port)).await?;
+        stream.set_nodelay(true)?;
+        let stream = stream.into_std()?;
+        *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream.try_clone()?);
+        TcpStream::from_std(stream)
+    }
+
+    /// Ends the connection, whatever state it is in.
+    pub(super) fn shut_down(&self) {
+        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Err(error)) = handle.map(|socket| socket.shutdown(Shutdown::Both)) {
+            debug!(%error, "The socket to the broker was closed already.");
+        }
+    }
+}
+
+/// Shuts the socket down unless the connection is handed over.
+struct Attempt(Option<Socket>);
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(socket) = &self.0 {
+            socket.shut_down();
+        }
+    }
+}
+
 /// Connects and logs in.
 pub(super) async fn connect(
     settings: &BrokerSettings,
     host: &Host,
     guest_id: &str,
-) -> Result<Connection, ConnectError> {
+) -> Result<(Connection, Socket), ConnectError> {
     let tls = match &settings.tls {
         Some(tls) => tls_config(tls).await?,
         None => OwnedTLSConfig::default(),
@@ -63,17 +109,34 @@ pub(super) async fn connect(
     let properties = ConnectionProperties::default()
         .with_connection_name(format!("trove-couchdb-agent:{guest_id}").into());
     let runtime = lapin::runtime::default_runtime()?;
-    let connecting = Connection::connect_uri_with_config(uri(settings, host), properties, tls, runtime);
+    let socket = Socket::default();
+    let mut attempt = Attempt(Some(socket.clone()));
+    let opener = socket.clone();
+    let open = async move |uri: AMQPUri, _runtime| {
+        let stream = AsyncTcpStream::Plain(Compat::new(opener.open(&uri).await?));
+        Ok(match uri.scheme {
+            AMQPScheme::AMQP => stream,
+            AMQPScheme::AMQPS => stream.into_tls(&uri.authority.host, tls.as_ref()).await?,
+        })
+    };
+    let connecting = Connection::connector(uri(settings, host), runtime, open, properties);
     match time::timeout(settings.connect_timeout, connecting).await {
-        Ok(connected) => Ok(connected?),
+        Ok(connected) => {
+            let connection = connected?;
+            attempt.0 = None;
+            Ok((connection, socket))
+        }
         Err(_) => Err(ConnectError::Timeout(settings.connect_timeout)),
     }
 }
 
 fn uri(settings: &BrokerSettings, host: &Host) -> AMQPUri {
-    // oslo's default when the URL names nobody is RabbitMQ's guest account.
-    let username = host.user.clone().unwrap_or_else(|| "guest".to_owned());
-    let password = host.password.as_ref().map_or("guest", |password| password.expose()).to_owned();
+    let (username, password) = match (&host.user, &host.password) {
+        // kombu's default when the URL names nobody is RabbitMQ's guest account.
+        (None, _) => ("guest".to_owned(), "guest".to_owned()),
+        (Some(user), None) => (user.clone(), String::new()),
+        (Some(user), Some(password)) => (user.clone(), password.expose().to_owned()),
+    };
     let mechanism = match settings.login_method {
         LoginMethod::Amqplain => SASLMechanism::AMQPlain,
         LoginMethod::Plain => SASLMechanism::Plain,
@@ -110,52 +173,8 @@ async fn tls_config(tls: &TlsSettings) -> Result<OwnedTLSConfig, ConnectError> {
     Ok(OwnedTLSConfig { identity, cert_chain })
 }
 
-async fn read(path: &std::path::Path) -> Result<String, ConnectError> {
+async fn read(path: &Path) -> Result<String, ConnectError> {
     fs::read_to_string(path)
         .await
         .map_err(|source| ConnectError::TlsFile { path: path.display().to_string(), source })
-}
-
-/// How long to wait before the next round over the hosts.
-#[derive(Debug)]
-pub(super) struct Backoff {
-    shortest: Duration,
-    longest: Duration,
-    next: Duration,
-}
-
-impl Backoff {
-    /// From `shortest`, doubled each time, up to `longest`.
-    pub(super) fn new(shortest: Duration, longest: Duration) -> Self {
-        Self { shortest, longest: longest.max(shortest), next: shortest }
-    }
-
-    /// The wait, between none and all of the present length: after a broker restart a whole fleet comes back,
-    /// and must not come at once.
-    pub(super) fn wait(&mut self) -> Duration {
-        let full = self.next;
-        self.next = (self.next * 2).min(self.longest);
-        full.mul_f64(rand::rng().random_range(0.1..=1.0))
-    }
-
-    /// Begins anew after a connection that stood.
-    pub(super) fn reset(&mut self) {
-        self.next = self.shortest;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_grow_to_the_longest_and_begin_anew() {
-        let (shortest, longest) = (Duration::from_millis(100), Duration::from_secs(1));
-        let mut backoff = Backoff::new(shortest, longest);
-        let waits: Vec<Duration> = (0..50).map(|_| backoff.wait()).collect();
-        assert!(waits.iter().all(|wait| *wait <= longest && *wait >= shortest / 10));
-        assert!(waits.iter().any(|wait| *wait > longest / 2));
-        backoff.reset();
-        assert!(backoff.wait() <= shortest);
-    }
 }

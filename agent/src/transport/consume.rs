@@ -9,35 +9,42 @@
 //! The agent may die between any two arrows; the broker then delivers again, and every command may be run
 //! again. What can't be decoded is answered if it was a call, and acknowledged: it would not get better.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use lapin::{
+    Acker, BasicProperties,
     message::Delivery,
     options::{BasicAckOptions, BasicNackOptions},
 };
 use tokio::time;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
-use trove_couchdb_protocol::{
-    Context, Failure, Outcome, Request, Undecodable, new_id, trove::Command, version,
-};
+use tracing::{debug, error, warn};
+use trove_couchdb_protocol::{Failure, Outcome, Request, Undecodable, new_id, trove::Command, version};
 
 use super::{
-    answer::{Pen, Publication, Responder},
-    dedupe::{Answer, Repeat, Seen, Sighting, Ticket},
-    publish::{PublishError, Publisher},
+    answer::{Pen, Responder},
+    dedupe::{Answer, Repeat, Seen, Sighting, Ticket, undelivered},
+    outlet::{Outlet, Undeliverable},
 };
 use crate::{
     config::RpcSettings,
     dispatch::{Dispatcher, Done, Job, Turn},
 };
 
+/// A caller that wants signs of life less often than this is as good as one that wants none.
+const LONGEST_BEAT: u64 = 3600;
+
 /// Takes deliveries, whatever connection they come from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Intake {
     pub(super) dispatcher: Arc<Dispatcher>,
     pub(super) pen: Arc<Pen>,
+    pub(super) outlet: Outlet,
     pub(super) seen: Seen,
     pub(super) limits: RpcSettings,
     /// All that is under way; awaited before the agent ends.
@@ -53,50 +60,123 @@ struct Accepted {
 
 impl Intake {
     /// Takes one delivery. Call it in the order of arrival; returns before anything is awaited.
-    pub(super) fn take(&self, delivery: Delivery, publisher: &Publisher) {
-        let publisher = publisher.clone();
-        let cipher = self.pen.cipher.as_ref();
-        let request = match Request::decode(&delivery.data, cipher, self.limits.max_message_bytes) {
+    pub(super) fn take(&self, delivery: Delivery) {
+        let Delivery { data, redelivered, properties, acker, .. } = delivery;
+        let request = match Request::decode(&data, self.pen.cipher.as_ref(), self.limits.max_message_bytes) {
             Ok(request) => request,
-            Err(Undecodable { reply, error, .. }) => {
+            Err(Undecodable { reply, context, error, .. }) => {
                 warn!(kind = error.kind(), reason = %error, "A message is not a request that can be read.");
-                let responder = Responder::new(reply, Context::default());
-                let failure = Failure::new("InvalidRequest", error.to_string());
-                let answer = responder.answer(&Outcome::Failure(failure), &self.pen);
-                self.tasks.spawn(refuse(answer, delivery, publisher));
+                let responder = Responder::new(reply, context.unwrap_or_default());
+                self.refuse(None, responder, Failure::from(&error), acker);
                 return;
             }
         };
         // Without an id nothing can be told apart; oslo.messaging always sends one.
         let id = request.unique_id.clone().unwrap_or_else(new_id);
-        let ticket = match self.seen.sight(&id) {
-            Sighting::First(ticket) => ticket,
-            Sighting::Repeated(repeat) => {
-                debug!(id, "A message came again.");
-                self.tasks.spawn(repeated(repeat, delivery, publisher));
-                return;
-            }
-        };
         let responder = Responder::new(request.reply.clone(), request.context.clone());
-        match accept(request, id, &delivery, &self.limits) {
-            Ok(accepted) => {
-                let turn = self.dispatcher.enqueue(&accepted.job.command);
-                let running =
-                    Running { dispatcher: Arc::clone(&self.dispatcher), pen: Arc::clone(&self.pen) };
-                self.tasks.spawn(running.finish(accepted, responder, turn, ticket, delivery, publisher));
+        let accepted = accept(request, id.clone(), redelivered, &properties, &self.limits);
+        // A repeat takes its turn like any other, so that commands are acknowledged in their order.
+        let turn = accepted.as_ref().ok().map(|accepted| self.dispatcher.enqueue(&accepted.job.command));
+        match (self.seen.sight(&id), accepted, turn) {
+            (Sighting::Repeated(repeat), _, turn) => {
+                debug!(id, "A message came again.");
+                self.spawn(acker.clone(), self.clone().repeated(repeat, turn, acker));
             }
-            Err(failure) => {
-                let answer = ticket.finish(responder.answer(&Outcome::Failure(failure), &self.pen));
-                self.tasks.spawn(async move { deliver(&answer, &delivery, &publisher).await });
+            (Sighting::First(ticket), Ok(accepted), Some(turn)) => {
+                self.spawn(acker.clone(), self.clone().run(accepted, responder, turn, ticket, acker));
+            }
+            (Sighting::First(ticket), Err(failure), _) => {
+                self.refuse(Some(ticket), responder, failure, acker)
+            }
+            (Sighting::First(_), Ok(_), None) => {}
+        }
+    }
+
+    fn refuse(&self, ticket: Option<Ticket>, responder: Responder, failure: Failure, acker: Acker) {
+        let publications = responder.answer(&Outcome::Failure(failure), &self.pen);
+        let answer = match ticket {
+            Some(ticket) => ticket.finish(publications),
+            None => undelivered(publications),
+        };
+        self.spawn(acker.clone(), self.clone().deliver(answer, acker));
+    }
+
+    /// Nothing that a message brings about may leave it unacknowledged for ever, a panic included: it would take
+    /// one place of the prefetch after the other.
+    fn spawn(&self, acker: Acker, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                error!("A message brought about a panic; it is dropped.");
+                acknowledge(&acker).await;
+            }
+        });
+    }
+
+    async fn run(
+        self,
+        accepted: Accepted,
+        responder: Responder,
+        mut turn: Turn,
+        ticket: Ticket,
+        acker: Acker,
+    ) {
+        let Accepted { job, beat } = accepted;
+        let run = self.dispatcher.run(&mut turn, &job).boxed();
+        let done = match beat {
+            Some(every) => with_beats(run, every, &responder, &self.outlet).await,
+            None => run.await,
+        };
+        match done {
+            Done::Answer(outcome) => {
+                let answer = ticket.finish(responder.answer(&outcome, &self.pen));
+                self.deliver(answer, acker).await;
+            }
+            Done::HandBack => {
+                drop(ticket);
+                hand_back(&acker).await;
             }
         }
+        // Only now may the next command on the same thing run: see dispatch/order.rs.
+        drop(turn);
+    }
+
+    async fn repeated(self, repeat: Repeat, turn: Option<Turn>, acker: Acker) {
+        let answer = repeat.answer().await;
+        let mut turn = turn;
+        if let Some(turn) = &mut turn {
+            turn.come().await;
+        }
+        match answer {
+            Some(answer) => self.deliver(answer, acker).await,
+            None => hand_back(&acker).await,
+        }
+        drop(turn);
+    }
+
+    /// Publishes an answer that nobody has published yet, then acknowledges its command.
+    async fn deliver(self, answer: Answer, acker: Acker) {
+        let mut undelivered = answer.lock().await;
+        for publication in undelivered.iter().flatten() {
+            match self.outlet.publish(publication).await {
+                Ok(()) => {}
+                Err(Undeliverable::QueueName) => warn!("A caller named a reply queue that can't exist."),
+                Err(Undeliverable::Stopping) => {
+                    debug!("An answer stays behind; its command is delivered again to the next agent.");
+                    return;
+                }
+            }
+        }
+        *undelivered = None;
+        drop(undelivered);
+        acknowledge(&acker).await;
     }
 }
 
 fn accept(
     request: Request,
     id: String,
-    delivery: &Delivery,
+    redelivered: bool,
+    properties: &BasicProperties,
     limits: &RpcSettings,
 ) -> Result<Accepted, Failure> {
     let is_call = request.reply.is_some();
@@ -111,130 +191,57 @@ fn accept(
             return Err(Failure::from(&error));
         }
     };
-    let job = Job {
-        command,
-        id,
-        redelivered: delivery.redelivered,
-        patience: if is_call { call_patience(delivery, limits.call_patience) } else { limits.cast_patience },
+    let caller_waits = is_call.then(|| caller_waits(properties)).flatten();
+    let patience = match (is_call, caller_waits) {
+        (true, Some(waits)) => limits.call_patience.min(waits / 2),
+        (true, None) => limits.call_patience,
+        (false, _) => limits.cast_patience,
     };
-    // oslo.messaging beats twice in the time after which the caller gives up (`rpc/server.py`, `_process_incoming`).
-    let beat = request.timeout.filter(|seconds| is_call && *seconds >= 2).map(Duration::from_secs);
-    Ok(Accepted { job, beat: beat.map(|timeout| timeout / 2) })
+    let job = Job { command, id, redelivered, arrived: Instant::now(), patience, caller_waits };
+    // oslo.messaging beats twice in the time after which the caller gives up (`rpc/server.py`,
+    // `_process_incoming`).
+    let timeout = request.timeout.filter(|seconds| is_call && *seconds >= 2);
+    let beat = timeout.map(|seconds| Duration::from_secs(seconds.min(LONGEST_BEAT)) / 2);
+    Ok(Accepted { job, beat })
 }
 
-/// At most half of what the caller waits, which stands in the message's time to live (ms).
-fn call_patience(delivery: &Delivery, longest: Duration) -> Duration {
-    let expiration = delivery.properties.expiration().as_ref();
-    let waits = expiration.and_then(|text| text.as_str().parse().ok()).map(Duration::from_millis);
-    waits.map_or(longest, |waits| longest.min(waits / 2))
-}
-
-struct Running {
-    dispatcher: Arc<Dispatcher>,
-    pen: Arc<Pen>,
-}
-
-impl Running {
-    async fn finish(
-        self,
-        accepted: Accepted,
-        responder: Responder,
-        mut turn: Turn,
-        ticket: Ticket,
-        delivery: Delivery,
-        publisher: Publisher,
-    ) {
-        let Accepted { job, beat } = accepted;
-        let run = self.dispatcher.run(&mut turn, &job).boxed();
-        let done = match beat {
-            Some(every) => with_beats(run, every, &responder, &publisher).await,
-            None => run.await,
-        };
-        match done {
-            Done::Answer(outcome) => {
-                let answer = ticket.finish(responder.answer(&outcome, &self.pen));
-                deliver(&answer, &delivery, &publisher).await;
-            }
-            Done::HandBack => {
-                drop(ticket);
-                hand_back(&delivery).await;
-            }
-        }
-        // Only now may the next command on the same thing run: see dispatch/order.rs.
-        drop(turn);
-    }
+/// How long a caller waits stands in its message's time to live (ms).
+fn caller_waits(properties: &BasicProperties) -> Option<Duration> {
+    let milliseconds = properties.expiration().as_ref()?.as_str().parse().ok()?;
+    Some(Duration::from_millis(milliseconds))
 }
 
 async fn with_beats(
-    mut run: BoxFuture<'_, Done>,
+    run: BoxFuture<'_, Done>,
     every: Duration,
     responder: &Responder,
-    publisher: &Publisher,
+    outlet: &Outlet,
 ) -> Done {
-    let mut ticks = time::interval_at(time::Instant::now() + every, every);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut run => return done,
-            _ = ticks.tick() => {
-                if let Some(beat) = responder.beat()
-                    && let Err(error) = publisher.publish(&beat).await
-                {
-                    debug!(%error, "A sign of life did not get through.");
-                }
+    let beats = async {
+        let mut ticks = time::interval_at(time::Instant::now() + every, every);
+        loop {
+            ticks.tick().await;
+            if let Some(beat) = responder.beat() {
+                outlet.mention(&beat).await;
             }
         }
+    };
+    // Both go on side by side: a broker that holds a beat up must not hold the command up.
+    tokio::select! {
+        biased;
+        done = run => done,
+        never = beats => never,
     }
 }
 
-async fn refuse(answer: Vec<Publication>, delivery: Delivery, publisher: Publisher) {
-    for publication in &answer {
-        if let Err(error) = publisher.publish(publication).await {
-            return not_delivered(&error);
-        }
-    }
-    acknowledge(&delivery).await;
-}
-
-async fn repeated(repeat: Repeat, delivery: Delivery, publisher: Publisher) {
-    match repeat.answer().await {
-        Some(answer) => deliver(&answer, &delivery, &publisher).await,
-        None => hand_back(&delivery).await,
-    }
-}
-
-/// Publishes an answer that nobody has published yet, then acknowledges its command.
-///
-/// With the connection gone both fail; the broker delivers the command again, and the next delivery of the
-/// answer happens then.
-async fn deliver(answer: &Answer, delivery: &Delivery, publisher: &Publisher) {
-    let mut undelivered = answer.lock().await;
-    if let Some(publications) = &*undelivered {
-        for publication in publications {
-            match publisher.publish(publication).await {
-                Ok(()) => {}
-                Err(PublishError::QueueName) => warn!("A caller named a reply queue that can't exist."),
-                Err(error) => return not_delivered(&error),
-            }
-        }
-        *undelivered = None;
-    }
-    drop(undelivered);
-    acknowledge(delivery).await;
-}
-
-fn not_delivered(error: &PublishError) {
-    debug!(%error, "An answer did not reach the broker; it goes out when the command comes again.");
-}
-
-async fn acknowledge(delivery: &Delivery) {
-    if let Err(error) = delivery.ack(BasicAckOptions::default()).await {
+async fn acknowledge(acker: &Acker) {
+    if let Err(error) = acker.ack(BasicAckOptions::default()).await {
         debug!(%error, "A command could not be acknowledged; it will come again and be known.");
     }
 }
 
-async fn hand_back(delivery: &Delivery) {
-    if let Err(error) = delivery.nack(BasicNackOptions { requeue: true, multiple: false }).await {
+async fn hand_back(acker: &Acker) {
+    if let Err(error) = acker.nack(BasicNackOptions { requeue: true, multiple: false }).await {
         debug!(%error, "A command could not be handed back; the broker requeues it by itself.");
     }
 }

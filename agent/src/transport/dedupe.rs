@@ -26,6 +26,11 @@ enum State {
 /// Undelivered publications of a command that has run.
 pub(super) type Answer = Arc<AsyncMutex<Option<Vec<Publication>>>>;
 
+/// An answer that is still to be delivered.
+pub(super) fn undelivered(publications: Vec<Publication>) -> Answer {
+    Arc::new(AsyncMutex::new(Some(publications)))
+}
+
 /// The ids of late. Bounded: the oldest finished ones are forgotten.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
@@ -88,7 +93,7 @@ impl Seen {
 impl Ticket {
     /// The command has run; whoever delivers the answer empties it.
     pub(super) fn finish(self, answer: Vec<Publication>) -> Answer {
-        let answer = Arc::new(AsyncMutex::new(Some(answer)));
+        let answer = undelivered(answer);
         self.state.send_replace(State::Done(Arc::clone(&answer)));
         let mut inner = self.seen.lock();
         inner.finished.push_back(self.id.clone());

@@ -124,6 +124,9 @@ fn guest_arguments(settings: &BrokerSettings) -> FieldTable {
 
 fn fanout_arguments(settings: &BrokerSettings) -> FieldTable {
     let mut arguments = FieldTable::default();
+    if settings.ha_queues {
+        set(&mut arguments, "x-ha-policy", text("all"));
+    }
     if settings.transient_quorum_queue {
         set(&mut arguments, "x-queue-type", text("quorum"));
     }

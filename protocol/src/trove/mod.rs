@@ -212,6 +212,11 @@ impl Command {
         }
     }
 
+    /// Whether the database server has a part in it.
+    pub fn needs_couchdb(&self) -> bool {
+        !matches!(self, Self::Ping | Self::GetFilesystemStats { .. } | Self::Unsupported(_))
+    }
+
     /// The method's name on the wire: from a fixed set, fit for a metric's label.
     pub fn name(&self) -> &'static str {
         self.method().name()

@@ -1,0 +1,53 @@
+//! How long to wait before the next round over the brokers.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+/// Waits that grow.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    shortest: Duration,
+    longest: Duration,
+    next: Duration,
+}
+
+impl Backoff {
+    /// From `shortest`, doubled each time, up to `longest`.
+    pub(super) fn new(shortest: Duration, longest: Duration) -> Self {
+        Self { shortest, longest: longest.max(shortest), next: shortest }
+    }
+
+    /// The wait, between a tenth and all of the present length: after a broker restart a whole fleet comes back,
+    /// and must not come at once.
+    pub(super) fn wait(&mut self) -> Duration {
+        let full = self.next;
+        self.next = (self.next * 2).min(self.longest);
+        full.mul_f64(rand::rng().random_range(0.1..=1.0))
+    }
+
+    /// Begins anew after a connection that stood for so long, if that was long enough to trust it.
+    pub(super) fn stood(&mut self, for_so_long: Duration) {
+        if for_so_long >= self.longest {
+            self.next = self.shortest;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_the_longest_and_begin_anew() {
+        let (shortest, longest) = (Duration::from_millis(100), Duration::from_secs(1));
+        let mut backoff = Backoff::new(shortest, longest);
+        let waits: Vec<Duration> = (0..50).map(|_| backoff.wait()).collect();
+        assert!(waits.iter().all(|wait| *wait <= longest && *wait >= shortest / 10));
+        assert!(waits.iter().any(|wait| *wait > longest / 2));
+        backoff.stood(longest / 2);
+        assert_eq!(backoff.next, longest, "a connection that broke soon is not trusted");
+        backoff.stood(longest);
+        assert!(backoff.wait() <= shortest);
+    }
+}

@@ -1,0 +1,176 @@
+//! One connection to one broker, from the declarations to the close.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{
+    FutureExt, StreamExt,
+    future::join_all,
+    stream::{self, BoxStream, SelectAll},
+};
+use lapin::{
+    Channel, Connection,
+    message::Delivery,
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    types::FieldTable,
+};
+use tokio::{sync::mpsc, time};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+use trove_couchdb_protocol::{Context, new_id, transport_url::Host, trove::ConductorCast};
+
+use super::{
+    connect::{self, ConnectError, Socket},
+    consume::Intake,
+    publish::Publisher,
+    topology::{self, Names},
+};
+use crate::config::Settings;
+
+/// How long a broker that is still there takes to answer the last words of a connection.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A delivery, an error of the channel, or the end of one consumer.
+type Item = Option<Result<Delivery, lapin::Error>>;
+
+/// How serving on one connection ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The agent stops.
+    Stopping,
+    /// The connection is of no use any more.
+    Lost(String),
+}
+
+/// A connection that consumes.
+pub(super) struct Session {
+    connection: Connection,
+    socket: Socket,
+    channel: Channel,
+    tags: Vec<String>,
+    deliveries: SelectAll<BoxStream<'static, Item>>,
+    publisher: Publisher,
+}
+
+impl Session {
+    /// Connects, declares and consumes. Whatever goes wrong, no half of a connection is left behind.
+    pub(super) async fn open(
+        settings: &Settings,
+        names: &Arc<Names>,
+        host: &Host,
+    ) -> Result<Self, ConnectError> {
+        let broker = &settings.broker;
+        let (connection, socket) = connect::connect(broker, host, &settings.guest.id).await?;
+        let limit = broker.connect_timeout;
+        let preparing = prepare(&connection, names, settings);
+        match time::timeout(limit, preparing).await.unwrap_or(Err(ConnectError::Timeout(limit))) {
+            Ok((channel, tags, deliveries, publisher)) => {
+                Ok(Self { connection, socket, channel, tags, deliveries, publisher })
+            }
+            Err(error) => {
+                close(&connection, &socket).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Where answers go.
+    pub(super) fn publisher(&self) -> Publisher {
+        self.publisher.clone()
+    }
+
+    /// Takes deliveries until the agent stops or the connection is lost.
+    pub(super) async fn serve(
+        &mut self,
+        intake: &Intake,
+        outbox: &mut mpsc::Receiver<ConductorCast>,
+        stopping: &CancellationToken,
+    ) -> End {
+        let publisher = self.publisher.clone();
+        // Beside the deliveries and not among them: a broker that holds a heartbeat up holds no command up.
+        let heartbeats = async {
+            while let Some(cast) = outbox.recv().await {
+                intake.outlet.mention(&intake.pen.conductor_cast(&cast, &guest_context())).await;
+            }
+            std::future::pending().await
+        };
+        let deliveries = async {
+            loop {
+                match self.deliveries.next().await {
+                    Some(Some(Ok(delivery))) => intake.take(delivery),
+                    Some(Some(Err(error))) => return End::Lost(error.to_string()),
+                    // Also when only one queue was deleted, or moved to another node of the cluster: to go on
+                    // without it would be to be deaf and look healthy.
+                    Some(None) | None => return End::Lost("the broker cancelled a consumer".to_owned()),
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stopping.cancelled() => End::Stopping,
+            () = publisher.broken() => End::Lost("the channel for replies is closed".to_owned()),
+            end = deliveries => end,
+            never = heartbeats => never,
+        }
+    }
+
+    /// Asks the broker for no more deliveries.
+    pub(super) async fn cancel_consumers(&mut self) {
+        let cancels = self.tags.iter().filter_map(|tag| topology::short(tag).ok()).map(|tag| {
+            let cancelling = self.channel.basic_cancel(tag, BasicCancelOptions::default());
+            time::timeout(FAREWELL, cancelling)
+        });
+        for cancelled in join_all(cancels).await {
+            if !matches!(cancelled, Ok(Ok(()))) {
+                warn!("A consumer could not be cancelled; closing the connection does it.");
+            }
+        }
+    }
+
+    /// Closes the connection; the broker requeues what is not acknowledged.
+    pub(super) async fn close(self) {
+        close(&self.connection, &self.socket).await;
+    }
+}
+
+type Prepared = (Channel, Vec<String>, SelectAll<BoxStream<'static, Item>>, Publisher);
+
+async fn prepare(
+    connection: &Connection,
+    names: &Arc<Names>,
+    settings: &Settings,
+) -> Result<Prepared, ConnectError> {
+    let broker = &settings.broker;
+    topology::declare(connection, names, broker).await?;
+    let replies = topology::confirming_channel(connection).await?;
+    let publisher = Publisher::new(replies, Arc::clone(names));
+    let channel = connection.create_channel().await?;
+    // For each consumer by itself; quorum queues refuse a limit for the whole channel.
+    channel.basic_qos(broker.prefetch, BasicQosOptions::default()).await?;
+    let mut deliveries = SelectAll::new();
+    let mut tags = Vec::new();
+    for (number, queue) in names.queues(broker).into_iter().enumerate() {
+        let tag = (number + 1).to_string();
+        let (name, tag_name) = (topology::short(queue)?, topology::short(&tag)?);
+        let options = BasicConsumeOptions::default();
+        let consumer = channel.basic_consume(name, tag_name, options, FieldTable::default()).await?;
+        // SelectAll would drop a stream that ends without a word.
+        let with_end = consumer.map(Some).chain(stream::once(async { None }.boxed()));
+        deliveries.push(with_end.boxed());
+        tags.push(tag);
+    }
+    Ok((channel, tags, deliveries, publisher))
+}
+
+/// Closes politely, but doesn't wait for a broker that is gone.
+async fn close(connection: &Connection, socket: &Socket) {
+    let closing = connection.close(200, "the agent leaves".into());
+    if !matches!(time::timeout(FAREWELL, closing).await, Ok(Ok(()))) {
+        debug!("The connection to the broker was gone before it was closed.");
+    }
+    socket.shut_down();
+}
+
+/// The context of what the guest says by itself.
+fn guest_context() -> Context {
+    Context::for_guest(&format!("req-{}", new_id()))
+}
