@@ -94,7 +94,7 @@ impl Bootstrap {
                 Ok(if party { Server::Party } else { Server::Closed })
             }
             // require_valid_user: nobody gets in without a password.
-            Err(CouchError::LoginRefused) => Ok(Server::Closed),
+            Err(CouchError::Unauthorized) => Ok(Server::Closed),
             Err(error @ CouchError::Unreachable { .. }) => {
                 life.down = Some(error);
                 Ok(Server::Down)

@@ -1,9 +1,13 @@
 //! Who may use which database: reading it for many at once, and editing it for one.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use serde_json::Value;
+use tracing::warn;
 
 use super::{
     CommandError, Couch, CouchError, ListedDatabase, Resource, TenantDatabase, TenantUser,
@@ -22,8 +26,9 @@ pub type UserAccess = BTreeMap<String, Vec<String>>;
 enum Scope {
     /// What callers may see.
     Tenants,
-    /// Everything, CouchDB's own databases too.
-    Everything,
+    /// Where a name that is left behind would give its next owner access: those of `ignore_dbs` too. CouchDB's
+    /// own databases are not among them; their `_security` can't be written (403 since 3.0).
+    Inheritable,
 }
 
 impl Couch {
@@ -83,9 +88,14 @@ impl Couch {
         Ok(access)
     }
 
-    /// Takes a name out of every `_security`, so that a later user of that name inherits nothing.
-    pub(super) async fn forget_everywhere(&self, user: &TenantUser) -> Result<(), CommandError> {
-        self.edit_where_mentioned(user, |object| security::forget(object, user.as_str())).await
+    /// Takes names out of every `_security`, so that a later user of that name inherits nothing.
+    pub(super) async fn forget_everywhere(&self, users: &[&TenantUser]) -> Result<(), CommandError> {
+        self.edit_where_mentioned(users, |object| {
+            users
+                .iter()
+                .try_fold(false, |changed, user| Ok(security::forget(object, user.as_str())? || changed))
+        })
+        .await
     }
 
     /// Puts the new name in place of the old one in every `_security`.
@@ -94,17 +104,20 @@ impl Couch {
         old: &TenantUser,
         new: &TenantUser,
     ) -> Result<(), CommandError> {
-        self.edit_where_mentioned(old, |object| security::rename(object, old.as_str(), new.as_str())).await
+        self.edit_where_mentioned(&[old], |object| security::rename(object, old.as_str(), new.as_str())).await
     }
 
     async fn edit_where_mentioned(
         &self,
-        user: &TenantUser,
+        users: &[&TenantUser],
         edit: impl Fn(&mut Value) -> Result<bool, Malformed> + Sync,
     ) -> Result<(), CommandError> {
+        if users.is_empty() {
+            return Ok(());
+        }
         let found = self
-            .visit_security(Scope::Everything, |object| {
-                security::mentions(object, user.as_str()).then_some(())
+            .visit_security(Scope::Inheritable, |object| {
+                users.iter().any(|user| security::mentions(object, user.as_str())).then_some(())
             })
             .await?;
         let edit = &edit;
@@ -180,21 +193,30 @@ impl Couch {
 
     /// Looks at every `_security` in scope once, with bounded concurrency, and keeps what `pick` makes of it,
     /// in the order of the databases' names.
+    ///
+    /// A database that CouchDB lists and can't open is left out: one broken file must not stop every command.
     async fn visit_security<T>(
         &self,
         scope: Scope,
         pick: impl Fn(&Value) -> Option<T> + Sync,
     ) -> Result<Vec<(ListedDatabase, T)>, CouchError> {
-        let databases = self.all_databases().await?.into_iter().filter(|database| {
-            database.is_servable()
-                && (scope == Scope::Everything || !self.policy.hides_database(database.as_str()))
+        let databases = self.all_databases().await?.into_iter().filter(|database| match scope {
+            Scope::Tenants => !self.policy.hides_database(database.as_str()),
+            Scope::Inheritable => !database.is_system(),
         });
         let pick = &pick;
+        let unopenable = &AtomicUsize::new(0);
         let mut found: Vec<(ListedDatabase, T)> = stream::iter(databases)
             .map(|database| {
                 async move {
-                    // A database may go while the pass is on its way.
-                    let object = absent_is_none(self.get(&Resource::Security(&database)).await)?;
+                    let object = match self.get(&Resource::Security(&database)).await {
+                        Err(error) if error.is_unopenable() => {
+                            unopenable.fetch_add(1, Ordering::Relaxed);
+                            return Ok(None);
+                        }
+                        // A database may go while the pass is on its way.
+                        answer => absent_is_none(answer)?,
+                    };
                     Ok(object.as_ref().and_then(pick).map(|kept| (database, kept)))
                 }
                 .boxed()
@@ -203,6 +225,10 @@ impl Couch {
             .try_filter_map(|kept| async move { Ok::<_, CouchError>(kept) })
             .try_collect()
             .await?;
+        let unopenable = unopenable.load(Ordering::Relaxed);
+        if unopenable > 0 {
+            warn!(unopenable, "CouchDB lists databases that it can't open; their members are unknown.");
+        }
         found.sort_by(|left, right| left.0.cmp(&right.0));
         Ok(found)
     }

@@ -1,11 +1,14 @@
-//! The server administrator `root`, which Trove's root commands switch on and off.
+//! The server administrators: `root`, which Trove's root commands switch on and off, and the names that are taken.
 
 use reqwest::Method;
 use serde_json::Value;
 use tracing::warn;
 use trove_couchdb_protocol::Secret;
 
-use super::{CommandError, Couch, CouchError, Login, Resource, ServerAdmin, error::absent_is_none};
+use super::{
+    CommandError, ConfigRoot, Couch, CouchError, Login, Resource, ServerAdmin, TenantUser,
+    error::absent_is_none,
+};
 
 impl Couch {
     /// Makes `root` a server administrator with this password, or gives it this password.
@@ -31,12 +34,31 @@ impl Couch {
                 warn!("root is enabled, and locked out for up to 5 minutes after wrong passwords.");
                 Ok(())
             }
-            Err(CouchError::LoginRefused) => Err(CouchError::Unexpected {
-                what: "the first login as root",
-                problem: "the password that was just set is refused".into(),
+            Err(CouchError::LoginRefused) => {
+                self.take_root_back(&server.config).await;
+                let problem = "the password that was just set is refused; root is disabled".into();
+                Err(CouchError::Unexpected { what: "the first login as root", problem }.into())
             }
-            .into()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What was sent was not understood as a hash: then its text is the password, and the server is not the one
+    /// that it was taken for.
+    async fn take_root_back(&self, config: &ConfigRoot) {
+        self.forget_server();
+        if let Err(error) = self.delete(&Resource::Admin(config, ServerAdmin::Root)).await {
+            warn!(%error, "root has a password that nobody knows, and can't be disabled.");
+        }
+    }
+
+    /// Refuses names of server administrators: such a user document would be there and never log anybody in.
+    pub(super) async fn refuse_admin_names(&self, users: &[&TenantUser]) -> Result<(), CommandError> {
+        let server = self.server().await?;
+        let admins = absent_is_none(self.get(&Resource::Admins(&server.config)).await)?.unwrap_or_default();
+        match users.iter().find(|user| admins.get(user.as_str()).is_some()) {
+            Some(user) => Err(CommandError::AdminName((***user).clone())),
+            None => Ok(()),
         }
     }
 

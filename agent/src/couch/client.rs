@@ -4,83 +4,28 @@
 //! one. Never follows a redirect and never uses a proxy: the `os_admin` password goes to the configured server
 //! or nowhere.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{
     Method, StatusCode,
     header::{AUTHORIZATION, HeaderValue},
     redirect,
 };
 use serde_json::Value;
-use sha2::Sha256;
-use trove_couchdb_protocol::Secret;
+use tokio::sync::{Semaphore, watch};
 use url::Url;
-use zeroize::Zeroizing;
 
-use super::{error::CouchError, resource::Resource};
+use super::{error::CouchError, login::Login, resource::Resource};
 
-/// How long to wait for CouchDB, and how many connections to keep.
+/// How long to wait for CouchDB, and how much to ask of it at once.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// For a connection to stand.
     pub connect: Duration,
     /// For a whole exchange.
     pub request: Duration,
-    /// Connections kept open, and the concurrency of a pass over all databases.
+    /// Requests under way at once, all commands together.
     pub connections: usize,
-}
-
-/// A name and password, as CouchDB wants them in a request.
-///
-/// Remembers that they were refused, so that nobody tries them again: CouchDB 3.4+ locks an account after five
-/// wrong passwords, for every client of the same address.
-#[derive(Debug)]
-pub struct Login {
-    name: String,
-    header: HeaderValue,
-    refused: AtomicBool,
-}
-
-impl Login {
-    /// HTTP Basic credentials (RFC 7617, UTF-8).
-    pub fn new(name: &str, password: &Secret) -> Self {
-        let pair = Zeroizing::new(format!("{name}:{}", password.expose()));
-        let text = Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(pair.as_bytes())));
-        // Base64 is always legal in a header; the fallback only means a refused login.
-        let mut header =
-            HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Basic unusable"));
-        header.set_sensitive(true);
-        Self { name: name.to_owned(), header, refused: AtomicBool::new(false) }
-    }
-
-    /// The account's name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// 32 hexadecimal characters (128 bits) of HMAC-SHA256 over `id`, keyed with these credentials.
-    pub(super) fn derive_password(&self, id: &str) -> Secret {
-        let key = self.header.as_bytes();
-        // HMAC takes a key of any length.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
-            return Secret::new("");
-        };
-        mac.update(b"trove-couchdb-agent root password\0");
-        mac.update(id.as_bytes());
-        let mut text = Zeroizing::new(hex::encode(mac.finalize().into_bytes()));
-        text.truncate(32);
-        Secret::new(text.as_str())
-    }
-
-    /// Whether CouchDB has answered 401 to it.
-    pub fn was_refused(&self) -> bool {
-        self.refused.load(Ordering::Acquire)
-    }
 }
 
 /// The connection pool to one CouchDB.
@@ -90,6 +35,9 @@ pub struct Client {
     /// Scheme, host and port, without a trailing `/`.
     origin: String,
     limits: Limits,
+    slots: Arc<Semaphore>,
+    /// How many requests found no server, or lost it.
+    outages: watch::Sender<u64>,
 }
 
 impl Client {
@@ -104,12 +52,23 @@ impl Client {
             .pool_max_idle_per_host(limits.connections)
             .tcp_nodelay(true)
             .build()?;
-        Ok(Self { http, origin: url.origin().ascii_serialization(), limits })
+        Ok(Self {
+            http,
+            origin: url.origin().ascii_serialization(),
+            limits,
+            slots: Arc::new(Semaphore::new(limits.connections)),
+            outages: watch::Sender::default(),
+        })
     }
 
-    /// How long to wait, and for how many connections.
+    /// How long to wait, and how much to ask at once.
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Changes whenever a request finds no server or loses it: what comes back may be another one.
+    pub fn outages(&self) -> watch::Receiver<u64> {
+        self.outages.subscribe()
     }
 
     /// Sends one request and returns the answer's JSON (`null` for none).
@@ -123,22 +82,45 @@ impl Client {
         resource: &Resource<'_>,
         body: Option<&Value>,
     ) -> Result<Value, CouchError> {
-        let mut request = self.http.request(method, format!("{}{}", self.origin, resource.path()));
-        if let Some(login) = login {
-            if login.was_refused() {
-                return Err(CouchError::LoginRefused);
+        let result = match login {
+            None => self.exchange(None, method, resource, body).await,
+            Some(login) => {
+                let limit = self.limits.request;
+                let late = CouchError::Timeout { origin: self.origin.clone(), limit };
+                let _canary = login.admit(limit).await.ok_or(late)??;
+                let answer = self.exchange(Some(login.header()), method, resource, body).await;
+                let answer = answer.map_err(CouchError::of_a_login);
+                login.learn(&answer);
+                answer
             }
-            request = request.header(AUTHORIZATION, login.header.clone());
+        };
+        if result.as_ref().is_err_and(CouchError::is_outage) {
+            self.outages.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        result
+    }
+
+    async fn exchange(
+        &self,
+        authorization: Option<&HeaderValue>,
+        method: Method,
+        resource: &Resource<'_>,
+        body: Option<&Value>,
+    ) -> Result<Value, CouchError> {
+        // Never closed: without a permit there would still be the request's own limits.
+        let _slot = self.slots.acquire().await.ok();
+        let mut request = self.http.request(method, format!("{}{}", self.origin, resource.path()));
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
         }
         if let Some(body) = body {
             request = request.json(body);
         }
         let response = request.send().await.map_err(|error| self.explain(&error))?;
         let status = response.status();
-        if status == StatusCode::UNAUTHORIZED
-            && let Some(login) = login
-        {
-            login.refused.store(true, Ordering::Release);
+        if status == StatusCode::UNAUTHORIZED {
+            // Known at once, whatever becomes of the body: the next request must not try the same password.
+            return Err(CouchError::Unauthorized);
         }
         let bytes = response.bytes().await.map_err(|error| self.explain_break(&error))?;
         let answer = if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes) };
@@ -183,24 +165,5 @@ fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_login_hides_its_password() {
-        let login = Login::new("os_admin", &Secret::new("hunter2"));
-        let shown = format!("{login:?}");
-        assert!(!shown.contains("hunter2") && !shown.contains(&BASE64_STANDARD.encode("os_admin:hunter2")));
-        assert!(shown.contains("Sensitive"), "{shown}");
-    }
-
-    #[test]
-    fn a_derived_password_is_repeatable_and_its_own() {
-        let login = Login::new("os_admin", &Secret::new("hunter2"));
-        let password = |login: &Login, id| login.derive_password(id).expose().to_owned();
-        assert_eq!(password(&login, "a"), password(&login, "a"));
-        assert_eq!(password(&login, "a").len(), 32);
-        assert_ne!(password(&login, "a"), password(&login, "b"));
-        assert_ne!(password(&login, "a"), password(&Login::new("os_admin", &Secret::new("other")), "a"));
-    }
-}
+#[path = "client/tests.rs"]
+mod tests;

@@ -14,6 +14,9 @@ pub enum CommandError {
     /// The database belongs to the service.
     #[error("database {:?} is reserved; choose another name", .0.as_str())]
     ReservedDatabase(DatabaseName),
+    /// The password of a server administrator counts, whatever a user document of that name says.
+    #[error("{:?} is the name of a server administrator; choose another name", .0.as_str())]
+    AdminName(UserName),
     /// Nothing was changed.
     #[error("user {:?} does not exist; create it first", .0.as_str())]
     NoSuchUser(UserName),
@@ -68,6 +71,9 @@ pub enum CommandError {
     /// CouchDB itself.
     #[error(transparent)]
     Couch(#[from] CouchError),
+    /// A part of the command was done before.
+    #[error(transparent)]
+    Unfinished(Box<CommandError>),
 }
 
 impl CommandError {
@@ -75,7 +81,7 @@ impl CommandError {
     /// (trove/common/exception.py).
     pub fn class(&self) -> &'static str {
         match self {
-            Self::ReservedUser(_) | Self::ReservedDatabase(_) => "ReservedName",
+            Self::ReservedUser(_) | Self::ReservedDatabase(_) | Self::AdminName(_) => "ReservedName",
             Self::NoSuchUser(_) => "UserNotFound",
             Self::NoSuchDatabase(_) => "DatabaseNotFound",
             Self::UserExists(_) => "UserAlreadyExists",
@@ -87,15 +93,7 @@ impl CommandError {
             Self::Stopping => "Stopping",
             Self::Filesystem { .. } => "FilesystemError",
             Self::Couch(_) => "CouchDBError",
-        }
-    }
-
-    /// Whether CouchDB may have done a part of the command all the same.
-    pub fn may_have_taken_effect(&self) -> bool {
-        match self {
-            Self::Couch(error) => error.may_have_taken_effect(),
-            Self::Overwritten(_) | Self::Stopping => true,
-            _ => false,
+            Self::Unfinished(error) => error.class(),
         }
     }
 
@@ -104,7 +102,47 @@ impl CommandError {
         match self {
             Self::Couch(error) => error.is_transient(),
             Self::Overwritten(_) => true,
+            Self::Unfinished(error) => error.is_transient(),
             _ => false,
         }
+    }
+
+    /// Whether the command, or a part of it, may stand although it failed: another try is then a second run.
+    pub fn may_have_taken_effect(&self) -> bool {
+        match self {
+            Self::Couch(error) => error.may_have_taken_effect(),
+            Self::Unfinished(_) | Self::Overwritten(_) | Self::UserRejected { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The same error, after a part of the command was done.
+    pub(super) fn after_a_part(self) -> Self {
+        match self {
+            Self::Unfinished(_) => self,
+            error => Self::Unfinished(Box::new(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_halfway_keeps_its_words_and_is_no_first_run_any_more() {
+        let nothing_sent = CommandError::from(CouchError::Unreachable {
+            origin: "http://h".into(),
+            reason: "refused".into(),
+        });
+        assert!(nothing_sent.is_transient() && !nothing_sent.may_have_taken_effect());
+        let halfway = nothing_sent.clone().after_a_part().after_a_part();
+        assert!(halfway.is_transient() && halfway.may_have_taken_effect());
+        assert_eq!((halfway.to_string(), halfway.class()), (nothing_sent.to_string(), "CouchDBError"));
+        assert!(
+            CommandError::from(CouchError::Server { status: 500, reason: "x".into() })
+                .may_have_taken_effect()
+        );
+        assert!(!CommandError::from(CouchError::Exists).may_have_taken_effect());
     }
 }

@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::Value;
+use tracing::warn;
 use trove_couchdb_protocol::trove::Page;
 
 use super::{
@@ -26,21 +27,49 @@ impl Couch {
     ///
     /// One that is there already stays as it is (like `CREATE DATABASE IF NOT EXISTS` of Trove's own guests).
     pub async fn create_databases(&self, command: &CreateDatabases) -> Result<(), CommandError> {
+        let mut made_any = false;
         for database in &command.databases {
-            match self.send(Method::PUT, &Resource::Database(database), None).await {
-                Ok(_) => self.close_new(database).await?,
-                // Made before the agent was killed, and perhaps still open to everybody.
-                Err(CouchError::Exists) if command.rerun => self.close_new(database).await?,
-                Err(CouchError::Exists) => {}
-                Err(error) => return Err(error.into()),
+            match self.create_database(database, command.rerun).await {
+                Ok(made) => made_any |= made,
+                Err(error) if made_any => return Err(error.after_a_part()),
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
+    /// True if the database was not there before.
+    async fn create_database(&self, database: &TenantDatabase, rerun: bool) -> Result<bool, CommandError> {
+        match self.send(Method::PUT, &Resource::Database(database), None).await {
+            Ok(_) => {}
+            // Perhaps made by the earlier run, and still open. One with content was in use before, as it was.
+            Err(CouchError::Exists) if rerun && self.is_untouched(database).await? => {
+                self.close_new(database).await?;
+                return Ok(false);
+            }
+            Err(CouchError::Exists) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        if let Err(error) = self.close_new(database).await {
+            // Rather no database than one that is open to everybody, should nobody try again.
+            if let Err(also) = self.delete(&Resource::Database(database)).await {
+                let database = database.as_str();
+                warn!(database, %also, "A new database could be neither closed nor taken back.");
+            }
+            return Err(error.after_a_part());
+        }
+        Ok(true)
+    }
+
     /// A fresh database is public on CouchDB 1.x and 2.x, and on 3.x with `default_security = everyone`.
     async fn close_new(&self, database: &TenantDatabase) -> Result<(), CommandError> {
         self.edit_security(&ListedDatabase::from(&**database), security::close).await
+    }
+
+    /// Whether there never was a document in it.
+    async fn is_untouched(&self, database: &TenantDatabase) -> Result<bool, CouchError> {
+        let info = self.get(&Resource::Database(database)).await?;
+        Ok(["doc_count", "doc_del_count"].iter().all(|count| info[*count] == 0))
     }
 
     /// Deletes a database with all that is in it.

@@ -18,6 +18,10 @@ pub(super) enum UserDocument {
     Missing,
 }
 
+/// How often a document is deleted that comes back: once for each conflicting revision, and for each login that
+/// rewrites it meanwhile.
+const DELETES: usize = 10;
+
 /// The mark that a command leaves in a document which it created, so that the same command, delivered again
 /// after a crash, knows its own work from somebody else's. Holds the request's `_unique_id`.
 const CREATED_BY: &str = "trove_created_by";
@@ -48,6 +52,8 @@ pub(super) fn new_document(name: &UserName, command_id: &str) -> Map<String, Val
 /// Gives a document another name, as a new document that this command created.
 pub(super) fn rename_document(document: &mut Map<String, Value>, name: &UserName, command_id: &str) {
     document.remove("_rev");
+    // Stubs, which CouchDB refuses in a document that has no such attachment yet.
+    document.remove("_attachments");
     document.insert("_id".into(), name.document_id().into());
     document.insert("name".into(), name.as_str().into());
     document.insert(CREATED_BY.into(), command_id.into());
@@ -125,21 +131,39 @@ impl Couch {
     }
 
     /// Deletes a user's document, whatever its revision has become. One that is gone is no error.
+    ///
+    /// Deleting the winner of several conflicting revisions (left by replication) brings up the next one, with
+    /// which the user could still log in: nothing is deleted until nothing is there.
     pub(super) async fn delete_document(&self, user: &TenantUser) -> Result<(), CommandError> {
-        loop {
-            let Some(document) = self.user_document(user).await?.present() else {
-                return Ok(());
-            };
-            let Some(rev) = document.get("_rev").and_then(Value::as_str) else {
-                let problem = "no `_rev`".into();
-                return Err(CouchError::Unexpected { what: "GET a user", problem }.into());
-            };
-            match absent_is_none(self.delete(&Resource::UserRevision(user, rev)).await) {
-                Ok(_) => return Ok(()),
+        let mut deleted_any = false;
+        for _ in 0..DELETES {
+            match self.delete_winner(user).await {
+                Ok(Deletion::Nothing) => return Ok(()),
+                Ok(Deletion::Done) => deleted_any = true,
                 // A login just rewrote the document (CouchDB 3.5 upgrades hashes): look again.
                 Err(CouchError::Conflict) => {}
+                Err(error) if deleted_any => return Err(CommandError::from(error).after_a_part()),
                 Err(error) => return Err(error.into()),
             }
         }
+        Err(CommandError::Overwritten(format!("the document of user {:?}", user.as_str())))
     }
+
+    async fn delete_winner(&self, user: &TenantUser) -> Result<Deletion, CouchError> {
+        let Some(document) = self.user_document(user).await?.present() else {
+            return Ok(Deletion::Nothing);
+        };
+        let Some(rev) = document.get("_rev").and_then(Value::as_str) else {
+            return Err(CouchError::Unexpected { what: "GET a user", problem: "no `_rev`".into() });
+        };
+        absent_is_none(self.delete(&Resource::UserRevision(user, rev)).await)?;
+        Ok(Deletion::Done)
+    }
+}
+
+/// What became of one revision.
+enum Deletion {
+    Done,
+    /// There was none.
+    Nothing,
 }

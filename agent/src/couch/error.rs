@@ -41,7 +41,10 @@ pub enum CouchError {
         /// How long the agent waited.
         limit: Duration,
     },
-    /// 401: wrong name or password, or not an administrator.
+    /// 401 to a request without a login.
+    #[error("CouchDB wants a login for this (401)")]
+    Unauthorized,
+    /// 401 to a login: wrong name or password, or not an administrator.
     #[error(
         "CouchDB refused the agent's login (401); the credentials file no longer fits the server: \
          restore the file or set os_admin's password to the file's"
@@ -94,15 +97,21 @@ impl CouchError {
         };
         match status.as_u16() {
             400 => Self::BadRequest(reason),
-            401 => Self::LoginRefused,
+            401 => Self::Unauthorized,
             403 if reason.contains("temporarily locked") => Self::LockedOut,
             403 => Self::Forbidden(reason),
             404 => Self::NotFound(reason),
             409 => Self::Conflict,
-            412 => Self::Exists,
+            // The other 412 is a node of the cluster that can't be reached.
+            412 if text("error") == "file_exists" => Self::Exists,
             code if code >= 500 => Self::Server { status: code, reason },
             code => Self::Unexpected { what: "a request", problem: format!("HTTP status {code}: {reason}") },
         }
+    }
+
+    /// The same error for a request that carried a login.
+    pub(super) fn of_a_login(self) -> Self {
+        if self == Self::Unauthorized { Self::LoginRefused } else { self }
     }
 
     /// A short constant label, for logs and metrics.
@@ -113,6 +122,7 @@ impl CouchError {
             Self::Unreachable { .. } => "unreachable",
             Self::BrokenOff { .. } => "broken_off",
             Self::Timeout { .. } => "timeout",
+            Self::Unauthorized => "unauthorized",
             Self::LoginRefused => "login_refused",
             Self::LockedOut => "locked_out",
             Self::Forbidden(_) => "forbidden",
@@ -140,15 +150,35 @@ impl CouchError {
         )
     }
 
-    /// Whether the request may have been carried out all the same: it was sent, and its fate is not known.
+    /// Whether CouchDB may have done what was asked although it did not say so.
+    ///
+    /// False where nothing was sent, and where the answer is that nothing was done.
     pub fn may_have_taken_effect(&self) -> bool {
-        matches!(
-            self,
-            Self::BrokenOff { .. } | Self::Timeout { .. } | Self::Server { .. } | Self::Unexpected { .. }
-        )
+        match self {
+            Self::BrokenOff { .. } | Self::Timeout { .. } | Self::Server { .. } | Self::Unexpected { .. } => {
+                true
+            }
+            Self::NotBootstrapped(_)
+            | Self::NoLogin(_)
+            | Self::Unreachable { .. }
+            | Self::Unauthorized
+            | Self::LoginRefused
+            | Self::LockedOut
+            | Self::Forbidden(_)
+            | Self::BadRequest(_)
+            | Self::NotFound(_)
+            | Self::Conflict
+            | Self::Exists => false,
+        }
     }
 
-    /// Whether the server's software may be another one when it is back.
+    /// Whether the database is listed and its files are not to be had: CouchDB creates `a.couch` when asked to, and
+    /// then answers this for it.
+    pub(super) fn is_unopenable(&self) -> bool {
+        matches!(self, Self::Server { status: 500, reason } if reason.contains("No DB shards could be opened"))
+    }
+
+    /// Whether the server, its software or its data may be another one when it is back.
     pub(super) fn is_outage(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::BrokenOff { .. } | Self::Timeout { .. })
     }
@@ -176,13 +206,14 @@ mod tests {
             (
                 401,
                 json!({"error": "unauthorized", "reason": "Name or password is incorrect."}),
-                "login_refused",
+                "unauthorized",
             ),
             (403, json!({"error": "forbidden", "reason": "Account is temporarily locked."}), "locked_out"),
             (403, json!({"error": "forbidden", "reason": "_security"}), "forbidden"),
             (404, json!({"error": "not_found", "reason": "missing"}), "not_found"),
             (409, json!({}), "conflict"),
             (412, json!({"error": "file_exists"}), "exists"),
+            (412, json!({"error": "error", "reason": "no such node"}), "unexpected"),
             (500, json!({"error": "error", "reason": "no_majority"}), "server_error"),
             (503, Value::Null, "server_error"),
             (302, Value::Null, "unexpected"),

@@ -1,6 +1,14 @@
 //! Whether CouchDB serves: found out with a real request as `os_admin`.
 
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time;
+
 use super::{Couch, CouchError, Method, Resource};
+
+/// Who doesn't say in this time who we are does not serve, however long a request may take otherwise.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How CouchDB does, as far as a request can tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,15 +26,11 @@ pub enum Health {
 }
 
 impl Couch {
-    /// Asks CouchDB who we are.
+    /// Asks CouchDB who we are; takes at most 5 s.
     pub async fn health(&self) -> Health {
-        let session = match self.login() {
-            Ok(_) => self.get(&Resource::Session).await,
-            // Without a login there is still the question whether anything answers.
-            Err(no_login) => match self.client.send(None, Method::GET, &Resource::Session, None).await {
-                Ok(_) | Err(CouchError::LoginRefused) => Err(no_login),
-                Err(error) => Err(error),
-            },
+        let patience = PATIENCE.min(self.client.limits().request);
+        let Ok(session) = time::timeout(patience, self.session()).await else {
+            return Health::Failing(format!("CouchDB did not answer within {} s", patience.as_secs_f32()));
         };
         match session {
             Ok(session) => {
@@ -40,6 +44,17 @@ impl Couch {
             Err(error) => Health::from_error(&error),
         }
     }
+
+    async fn session(&self) -> Result<Value, CouchError> {
+        match self.login() {
+            Ok(_) => self.get(&Resource::Session).await,
+            // Without a login there is still the question whether anything answers.
+            Err(no_login) => match self.client.send(None, Method::GET, &Resource::Session, None).await {
+                Ok(_) | Err(CouchError::Unauthorized) => Err(no_login),
+                Err(error) => Err(error),
+            },
+        }
+    }
 }
 
 impl Health {
@@ -50,6 +65,7 @@ impl Health {
             CouchError::Unreachable { .. } => Self::Down(text),
             CouchError::NotBootstrapped(_)
             | CouchError::NoLogin(_)
+            | CouchError::Unauthorized
             | CouchError::LoginRefused
             | CouchError::LockedOut => Self::NoLogin(text),
             _ => Self::Failing(text),

@@ -24,6 +24,7 @@ mod error;
 mod hash;
 mod health;
 mod locks;
+mod login;
 mod policy;
 mod rename;
 mod resource;
@@ -38,12 +39,13 @@ use tokio::sync::watch;
 use trove_couchdb_protocol::Secret;
 
 pub use access::UserAccess;
-pub use client::{Client, Limits, Login};
+pub use client::{Client, Limits};
 pub use command_error::CommandError;
 pub use databases::CreateDatabases;
 pub use error::CouchError;
 pub use hash::{Hasher, Iterations, PasswordHash, Prf};
 pub use health::Health;
+pub use login::Login;
 pub use policy::{Policy, TenantDatabase, TenantUser};
 pub use reqwest::Method;
 pub use resource::{ConfigRoot, ListedDatabase, Resource, ServerAdmin, SystemDatabase};
@@ -126,9 +128,13 @@ impl Couch {
         let login = self.login()?;
         let result = self.client.send(Some(&login), method, resource, body).await;
         if result.as_ref().is_err_and(CouchError::is_outage) {
-            *self.server.write().unwrap_or_else(PoisonError::into_inner) = None;
+            self.forget_server();
         }
         result
+    }
+
+    fn forget_server(&self) {
+        *self.server.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     async fn get(&self, resource: &Resource<'_>) -> Result<Value, CouchError> {

@@ -26,12 +26,16 @@ impl Couch {
     ) -> Result<(), CommandError> {
         let target = self.user_document(new).await?;
         if !target.was_created_by(command_id) {
+            self.refuse_admin_names(&[new]).await?;
             let source = self.user_document(old).await?;
             let Some(mut document) = source.present() else {
                 return Err(CommandError::NoSuchUser((**old).clone()));
             };
             if let UserDocument::Present(_) = target {
                 return Err(CommandError::UserExists((**new).clone()));
+            }
+            if target == UserDocument::Deleted {
+                self.forget_everywhere(&[new]).await?;
             }
             rename_document(&mut document, new, command_id);
             if let Some(password) = password {

@@ -31,9 +31,9 @@ impl ListedDatabase {
         &self.0
     }
 
-    /// Whether CouchDB can serve it at all: it creates `a.couch` when asked to and then answers 500 for it.
-    pub(super) fn is_servable(&self) -> bool {
-        !self.0.contains('.')
+    /// Whether it is one of CouchDB's own.
+    pub(super) fn is_system(&self) -> bool {
+        self.0.starts_with('_')
     }
 }
 

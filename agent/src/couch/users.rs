@@ -53,6 +53,7 @@ impl Couch {
         self.require_databases(&databases).await?;
 
         let users: Vec<&TenantUser> = accounts.iter().map(|account| &account.user).collect();
+        self.refuse_admin_names(&users).await?;
         let known = self.user_documents(&users).await?;
         let mut missing = Vec::new();
         for account in accounts {
@@ -64,6 +65,8 @@ impl Couch {
                 _ => missing.push(account),
             }
         }
+        let tombstones = users.into_iter().filter(|user| known.get(user) == Some(&UserDocument::Deleted));
+        self.forget_everywhere(&tombstones.collect::<Vec<_>>()).await?;
         let passwords = missing.iter().map(|account| (&account.user, &account.password));
         let hashes = self.hash_all(passwords.collect()).await?;
         let documents: Vec<_> = hashes
@@ -95,16 +98,19 @@ impl Couch {
 
     /// Deletes a user, after taking it out of every `_security`.
     ///
-    /// One that is deleted already is no error: a redelivered command finds its own work. One that was never
-    /// there is, and nothing is touched.
-    pub async fn delete_user(&self, user: &TenantUser) -> Result<(), CommandError> {
-        match self.user_document(user).await? {
-            UserDocument::Missing => Err(CommandError::NoSuchUser((**user).clone())),
-            UserDocument::Deleted => Ok(()),
-            UserDocument::Present(_) => {
-                self.forget_everywhere(user).await?;
-                self.delete_document(user).await
-            }
+    /// One that deleted itself, or that an operator deleted, may have left memberships behind: they go.
+    ///
+    /// # Errors
+    /// [`CommandError::NoSuchUser`], unless an earlier run of the same command (`rerun`) may have deleted it.
+    pub async fn delete_user(&self, user: &TenantUser, rerun: bool) -> Result<(), CommandError> {
+        let document = self.user_document(user).await?;
+        if document != UserDocument::Missing {
+            self.forget_everywhere(&[user]).await?;
+        }
+        match document {
+            UserDocument::Present(_) => self.delete_document(user).await,
+            UserDocument::Deleted if rerun => Ok(()),
+            UserDocument::Deleted | UserDocument::Missing => Err(CommandError::NoSuchUser((**user).clone())),
         }
     }
 

@@ -4,8 +4,9 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::{
-    client::{Client, Login},
+    client::Client,
     error::{CouchError, absent_is_none},
+    login::Login,
     resource::{ConfigRoot, Resource},
 };
 

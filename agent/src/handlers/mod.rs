@@ -6,6 +6,7 @@
 mod access;
 mod databases;
 mod filesystem;
+mod host;
 mod root;
 mod users;
 
@@ -51,16 +52,16 @@ impl Handlers {
     /// Carries out one command.
     pub async fn run(&self, command: &Command, run: Run<'_>) -> Result<Value, HandlerError> {
         let couch = &*self.couch;
+        host::note(command);
         let result = match command {
             Command::Ping => Ok(Value::Bool(true)),
             Command::CreateUser { users } => users::create(couch, users, run).await,
-            Command::DeleteUser { user, .. } => users::delete(couch, user).await,
+            Command::DeleteUser { user, .. } => users::delete(couch, user, run).await,
             Command::GetUser { user, .. } => users::get(couch, user).await,
             Command::ListUsers(page) => users::list(couch, page).await,
             Command::ChangePasswords { users } => users::change_passwords(couch, users).await,
-            Command::UpdateAttributes { user, rename, password, new_host, .. } => {
-                let host = new_host.as_ref();
-                users::update_attributes(couch, user, rename.as_ref(), password.as_ref(), host, run).await
+            Command::UpdateAttributes { user, rename, password, .. } => {
+                users::update_attributes(couch, user, rename.as_ref(), password.as_ref(), run).await
             }
             Command::GrantAccess { user, databases, .. } => access::grant(couch, user, databases).await,
             Command::RevokeAccess { user, database, .. } => access::revoke(couch, user, database).await,
@@ -85,14 +86,9 @@ impl HandlerError {
         matches!(self, Self::Command(error) if error.is_transient())
     }
 
-    /// Whether CouchDB may have done a part of the command all the same.
+    /// Whether the command, or a part of it, may stand although it failed.
     pub fn may_have_taken_effect(&self) -> bool {
         matches!(self, Self::Command(error) if error.may_have_taken_effect())
-    }
-
-    /// Whether the command stopped only because the agent does.
-    pub fn is_stopping(&self) -> bool {
-        matches!(self, Self::Command(CommandError::Stopping))
     }
 }
 

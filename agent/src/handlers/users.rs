@@ -1,9 +1,8 @@
 //! `create_user`, `delete_user`, `get_user`, `list_users`, `change_passwords`, `update_attributes`.
 
 use serde_json::{Value, json};
-use tracing::warn;
 use trove_couchdb_protocol::{
-    HostPattern, Secret, UserName,
+    Secret, UserName,
     trove::{NewUser, Page, PasswordChange},
 };
 
@@ -14,7 +13,6 @@ pub(super) async fn create(couch: &Couch, users: &[NewUser], run: Run<'_>) -> Re
     let policy = couch.policy();
     let mut accounts = Vec::with_capacity(users.len());
     for new in users {
-        note_host(&new.host);
         let user = policy.user(new.name.clone())?;
         let Some(password) = new.password.clone() else {
             return Err(CommandError::PasswordMissing(new.name.clone()));
@@ -25,8 +23,8 @@ pub(super) async fn create(couch: &Couch, users: &[NewUser], run: Run<'_>) -> Re
     Ok(Value::Null)
 }
 
-pub(super) async fn delete(couch: &Couch, user: &UserName) -> Result<Value, CommandError> {
-    couch.delete_user(&couch.policy().user(user.clone())?).await?;
+pub(super) async fn delete(couch: &Couch, user: &UserName, run: Run<'_>) -> Result<Value, CommandError> {
+    couch.delete_user(&couch.policy().user(user.clone())?, run.again).await?;
     Ok(Value::Null)
 }
 
@@ -49,7 +47,6 @@ pub(super) async fn change_passwords(
     let policy = couch.policy();
     let mut passwords = Vec::with_capacity(changes.len());
     for change in changes {
-        note_host(&change.host);
         passwords.push((policy.user(change.user.clone())?, change.password.clone()));
     }
     couch.change_passwords(&passwords).await?;
@@ -61,12 +58,8 @@ pub(super) async fn update_attributes(
     user: &UserName,
     rename: Option<&UserName>,
     password: Option<&Secret>,
-    new_host: Option<&HostPattern>,
     run: Run<'_>,
 ) -> Result<Value, CommandError> {
-    if let Some(host) = new_host {
-        note_host(host);
-    }
     let policy = couch.policy();
     let current = policy.user(user.clone())?;
     match (rename.filter(|name| *name != user), password) {
@@ -77,11 +70,4 @@ pub(super) async fn update_attributes(
         (None, None) => {}
     }
     Ok(Value::Null)
-}
-
-/// Trove can restrict a user to a host; CouchDB can't.
-fn note_host(host: &HostPattern) {
-    if !host.is_any() {
-        warn!("CouchDB can't restrict a user to a host; the host of the command is ignored.");
-    }
 }

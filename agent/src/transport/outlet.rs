@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use lapin::message::BasicReturnMessage;
 use tokio::{
     sync::{Semaphore, watch},
     time::{self, Instant},
@@ -62,16 +63,12 @@ impl Outlet {
 
     /// Returns when a broker has confirmed the message, on this connection or on a later one.
     pub(super) async fn publish(&self, publication: &Publication) -> Result<(), Undeliverable> {
-        let mandatory = matches!(publication.to, Destination::Reply(_));
         loop {
             let publisher = self.usable().await?;
-            match publisher.publish(publication, mandatory).await {
+            match publisher.publish(publication, true).await {
                 Ok(Handed::Taken) => return Ok(()),
                 Ok(Handed::Returned(message)) => {
-                    self.try_later(Publication {
-                        to: Destination::Reply(message.routing_key.as_str().to_owned()),
-                        body: message.delivery.data,
-                    });
+                    self.try_later(returned(*message));
                     return Ok(());
                 }
                 Ok(Handed::Refused) => {
@@ -108,21 +105,21 @@ impl Outlet {
         found.ok_or(Undeliverable::Stopping)
     }
 
-    /// Takes care of a reply whose queue isn't there, in the background: the command has run and may be
-    /// acknowledged, and its caller may only be about to come back.
-    fn try_later(&self, reply: Publication) {
+    /// Takes care of a message whose queue isn't there, in the background: the command has run and may be
+    /// acknowledged, and its caller, or the conductor after a broker's restart, may only be about to come back.
+    fn try_later(&self, message: Publication) {
         let Ok(permit) = Arc::clone(&self.returned).try_acquire_owned() else {
-            warn!("A reply has no queue, and too many others wait for theirs; it is dropped.");
+            warn!("A message has no queue, and too many others wait for theirs; it is dropped.");
             return;
         };
         let outlet = self.clone();
         self.tasks.spawn(async move {
             let _permit = permit;
-            outlet.until_taken(reply).await;
+            outlet.until_taken(message).await;
         });
     }
 
-    async fn until_taken(&self, mut reply: Publication) {
+    async fn until_taken(&self, mut message: Publication) {
         let deadline = Instant::now() + self.missing_consumer;
         let mut last_try = false;
         while !last_try && Instant::now() < deadline {
@@ -132,15 +129,22 @@ impl Outlet {
             };
             let publisher = self.publisher.borrow().clone();
             let Some(publisher) = publisher.filter(Publisher::is_usable) else { continue };
-            match publisher.publish(&reply, true).await {
+            match publisher.publish(&message, true).await {
                 Ok(Handed::Taken) => return,
-                Ok(Handed::Returned(message)) => {
-                    reply.to = Destination::Reply(message.routing_key.as_str().to_owned());
-                    reply.body = message.delivery.data;
+                Ok(Handed::Returned(other)) => {
+                    message = returned(*other);
                 }
                 Ok(Handed::Refused) | Err(_) => {}
             }
         }
-        warn!("A caller's reply queue is gone; its reply is dropped.");
+        warn!(to = ?message.to, "A queue is gone for good; a message to it is dropped.");
     }
+}
+
+fn returned(message: BasicReturnMessage) -> Publication {
+    let to = match message.exchange.as_str() {
+        "" => Destination::Reply(message.routing_key.as_str().to_owned()),
+        _ => Destination::Conductor,
+    };
+    Publication { to, body: message.delivery.data }
 }

@@ -55,7 +55,7 @@ async fn queues_are_declared_again_after_a_restart() -> Result<()> {
     Ok(())
 }
 
-async fn consumes_again(stage: &Stage) -> Result<()> {
+pub(crate) async fn consumes_again(stage: &Stage) -> Result<()> {
     for _ in 0..600 {
         if stage.agent.logs().matches("Consuming.").count() >= 2 {
             return Ok(());

@@ -41,6 +41,16 @@ async fn garbage_does_not_stop_the_agent() -> Result<()> {
         inner(json!({"method": "rpc_ping", "args": {}, "version": "one", "_unique_id": new_id()})),
         inner(json!({"method": "\u{0}", "args": {}, "version": "1.0", "_unique_id": "x".repeat(100_000)})),
     ];
+    // Each of these once for every place of the prefetch, and more.
+    let takes_a_place = [
+        json!({"method": "rpc_ping", "args": [], "_msg_id": "x", "_reply_q": "q".repeat(300)}),
+        json!({"method": "rpc_ping", "args": [], "_msg_id": "x", "_reply_q": "q".repeat(100)}),
+        json!({"method": "rpc_ping", "args": {}, "version": "1.0", "_msg_id": "x", "_reply_q": "gone",
+               "_timeout": u64::MAX}),
+    ];
+    for _ in 0..70 {
+        bodies.extend(takes_a_place.iter().cloned().map(inner));
+    }
     let mut random = StdRng::seed_from_u64(7);
     for _ in 0..200 {
         let length = random.random_range(0..200);

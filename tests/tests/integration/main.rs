@@ -7,6 +7,7 @@
 
 mod access;
 mod bootstrap;
+mod broker_faults;
 mod broker_loss;
 mod couch_loss;
 mod databases;

@@ -1,0 +1,167 @@
+//! A name and password for CouchDB, and the care that they are not tried too often.
+//!
+//! CouchDB 3.4+ locks an account after five wrong passwords, for every client of the same address: operators on
+//! the same host too. A password can become wrong at any time (somebody changes it, or another server takes the
+//! port), and a busy agent would learn that from dozens of requests at once. So a refused login is never sent
+//! again, and after a quiet second one request goes ahead alone, like a canary into a mine; the others follow
+//! when CouchDB took it.
+//!
+//! Used by `client`; never sends anything itself.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::header::HeaderValue;
+use sha2::Sha256;
+use tokio::{
+    sync::{Mutex as AsyncMutex, MutexGuard},
+    time::{self, Instant},
+};
+use trove_couchdb_protocol::Secret;
+use zeroize::Zeroizing;
+
+use super::error::CouchError;
+
+/// How long an accepted request vouches for the next ones. What was sent within it when the password changed may
+/// still be refused: about as many requests as one second holds on an idle agent, which is one or two.
+const PROOF: Duration = Duration::from_secs(1);
+
+/// A name and password, as CouchDB wants them in a request.
+#[derive(Debug)]
+pub struct Login {
+    name: String,
+    header: HeaderValue,
+    refused: AtomicBool,
+    /// When CouchDB last took it.
+    taken: Mutex<Option<Instant>>,
+    canary: AsyncMutex<()>,
+}
+
+impl Login {
+    /// HTTP Basic credentials (RFC 7617, UTF-8).
+    pub fn new(name: &str, password: &Secret) -> Self {
+        let pair = Zeroizing::new(format!("{name}:{}", password.expose()));
+        let text = Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(pair.as_bytes())));
+        // Base64 is always legal in a header; the fallback only means a refused login.
+        let mut header =
+            HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Basic unusable"));
+        header.set_sensitive(true);
+        Self {
+            name: name.to_owned(),
+            header,
+            refused: AtomicBool::new(false),
+            taken: Mutex::default(),
+            canary: AsyncMutex::default(),
+        }
+    }
+
+    /// The account's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether CouchDB has answered 401 to it.
+    pub fn was_refused(&self) -> bool {
+        self.refused.load(Ordering::Acquire)
+    }
+
+    pub(super) fn header(&self) -> &HeaderValue {
+        &self.header
+    }
+
+    /// Waits until a request may carry this login; whoever gets the guard is the canary, and keeps it until
+    /// [`Login::learn`] has heard the answer. `None` if the canary does not return within `patience`.
+    pub(super) async fn admit(&self, patience: Duration) -> Option<Result<Canary<'_>, CouchError>> {
+        if let Some(known) = self.verdict() {
+            return Some(known);
+        }
+        let alone = time::timeout(patience, self.canary.lock()).await.ok()?;
+        // Whoever held the lock has brought an answer meanwhile, or none at all.
+        Some(self.verdict().unwrap_or(Ok(Canary { _alone: Some(alone) })))
+    }
+
+    fn verdict(&self) -> Option<Result<Canary<'_>, CouchError>> {
+        if self.was_refused() {
+            return Some(Err(CouchError::LoginRefused));
+        }
+        let taken = *self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.is_some_and(|taken| taken.elapsed() < PROOF).then_some(Ok(Canary { _alone: None }))
+    }
+
+    /// Draws the conclusion from an answer.
+    pub(super) fn learn<T>(&self, answer: &Result<T, CouchError>) {
+        match answer {
+            Err(CouchError::LoginRefused) => self.refused.store(true, Ordering::Release),
+            // A locked account's password was not looked at, and no answer tells nothing.
+            Err(error) if *error == CouchError::LockedOut || error.is_outage() => {}
+            _ => *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now()),
+        }
+    }
+
+    /// 32 hexadecimal characters (128 bits) of HMAC-SHA256 over `id`, keyed with these credentials.
+    pub(super) fn derive_password(&self, id: &str) -> Secret {
+        let key = self.header.as_bytes();
+        // HMAC takes a key of any length.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+            return Secret::new("");
+        };
+        mac.update(b"trove-couchdb-agent root password\0");
+        mac.update(id.as_bytes());
+        let mut text = Zeroizing::new(hex::encode(mac.finalize().into_bytes()));
+        text.truncate(32);
+        Secret::new(text.as_str())
+    }
+}
+
+/// The permission to send a login, with the others kept waiting or without.
+#[derive(Debug)]
+pub(super) struct Canary<'a> {
+    _alone: Option<MutexGuard<'a, ()>>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_login_hides_its_password() {
+        let login = Login::new("os_admin", &Secret::new("hunter2"));
+        let shown = format!("{login:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains(&BASE64_STANDARD.encode("os_admin:hunter2")));
+        assert!(shown.contains("Sensitive"), "{shown}");
+    }
+
+    #[test]
+    fn a_derived_password_is_repeatable_and_its_own() {
+        let login = Login::new("os_admin", &Secret::new("hunter2"));
+        let password = |login: &Login, id| login.derive_password(id).expose().to_owned();
+        assert_eq!(password(&login, "a"), password(&login, "a"));
+        assert_eq!(password(&login, "a").len(), 32);
+        assert_ne!(password(&login, "a"), password(&login, "b"));
+        assert_ne!(password(&login, "a"), password(&Login::new("os_admin", &Secret::new("other")), "a"));
+    }
+
+    #[tokio::test]
+    async fn others_wait_for_the_canary_and_no_longer_than_they_can() {
+        let login = Login::new("os_admin", &Secret::new("pw"));
+        let patience = Duration::from_millis(20);
+        let canary = login.admit(patience).await.unwrap().unwrap();
+        assert!(login.admit(patience).await.is_none(), "no answer yet");
+        login.learn(&Err::<(), _>(CouchError::LockedOut));
+        assert!(login.admit(patience).await.is_none(), "a lock says nothing of the password");
+        login.learn(&Ok(()));
+        let _beside_it = login.admit(patience).await.unwrap().unwrap();
+        login.learn(&Err::<(), _>(CouchError::LoginRefused));
+        drop(canary);
+        assert_eq!(login.admit(patience).await.unwrap().err(), Some(CouchError::LoginRefused));
+    }
+}

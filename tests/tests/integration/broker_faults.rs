@@ -1,0 +1,113 @@
+//! Brokers that misbehave: a deleted queue, a dead host, one that accepts and never answers.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use in_memory_couchdb::{Fault, Options, Rule};
+use lapin::options::QueueDeleteOptions;
+use serde_json::json;
+use tokio::net::TcpListener;
+use trove_couchdb_protocol::trove::ConductorCast;
+use trove_couchdb_tests::agent::AgentProcess;
+use trove_couchdb_tests::bus::{Request, notification};
+use trove_couchdb_tests::conductor::Conductor;
+use trove_couchdb_tests::rabbitmq::RabbitNode;
+use trove_couchdb_tests::stage::{Plan, Stage};
+
+use crate::broker_loss::consumes_again;
+
+/// One consumer of three is cancelled: the agent must not go on deaf.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_queue_is_declared_and_consumed_again() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let channel = stage.bus.channel().await?;
+    channel.queue_delete(stage.bus.topic().into(), QueueDeleteOptions::default()).await?;
+    consumes_again(&stage).await?;
+    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_host_is_tried_when_one_is_dead() -> Result<()> {
+    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
+    let options = stage.agent.options();
+    options.transport_url = options.transport_url.replace("rabbit://", "rabbit://x:y@127.0.0.1:1,");
+    stage.agent.terminate().await?;
+    stage.agent.start_again()?;
+    stage.agent.wait_ready().await?;
+    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
+    Ok(())
+}
+
+/// A paused broker, or a load balancer without one behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_never_answers_costs_no_threads_and_no_sockets() -> Result<()> {
+    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let accepting = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((socket, _)) = listener.accept().await {
+            held.push(socket);
+        }
+    });
+    let options = stage.agent.options().clone();
+    let mut silent = options
+        .set("broker.connect_timeout", 0.3)
+        .set("broker.reconnect_min", 0.1)
+        .set("broker.reconnect_max", 0.1);
+    silent.transport_url = format!("rabbit://nobody:x@{address}//");
+    let mut lonely = AgentProcess::start(silent)?;
+    let mut costs = Vec::new();
+    for tries in [5, 25] {
+        while lonely.logs().matches("No connection to the broker").count() < tries {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        costs.push((entries(&lonely, "task")?, entries(&lonely, "fd")?));
+    }
+    let (before, after) = (costs[0], costs[1]);
+    assert!(after.0 <= before.0 + 3 && after.1 <= before.1 + 3, "20 tries cost {before:?} -> {after:?}");
+    assert!(lonely.terminate().await?.success());
+    accepting.abort();
+    Ok(())
+}
+
+fn entries(agent: &AgentProcess, of: &str) -> Result<usize> {
+    Ok(std::fs::read_dir(format!("/proc/{}/{of}", agent.pid()))?.count())
+}
+
+/// With oslo's non-durable queues a restarted broker has forgotten the command that ran meanwhile; what became of it
+/// is told all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_command_is_told_to_the_next_broker() -> Result<()> {
+    let mut broker = RabbitNode::start().await?;
+    let stage = Plan::default().in_memory(Options::default()).up_on(&broker).await?;
+    let db = stage.name("db");
+    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::DelayMs(3000)).times(1));
+    let end = notification(&stage.id, "create_database");
+    let create = Request::new("create_database", json!({"databases": [{"_name": db}]})).notified(end.clone());
+    stage.bus.cast(&create).await?;
+    while stage.memory()?.faults().hits() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    broker.kill9()?;
+    broker.start_again().await?;
+    let queue = format!("conductor-{}", stage.id);
+    let conductor = Conductor::listen(&broker.amqp_uri(), stage.exchange(), &queue, None).await?;
+    let is_the_end = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyEnd { notification } if notification["request_id"] == end["request_id"]);
+    conductor.next(Duration::from_secs(60), is_the_end).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watchdog_is_fed_by_the_living() -> Result<()> {
+    let mut stage: Stage = Plan::default().in_memory(Options::default()).up().await?;
+    stage.agent.terminate().await?;
+    stage.agent.options().environment.push(("WATCHDOG_USEC".to_owned(), "1000000".to_owned()));
+    stage.agent.start_again()?;
+    stage.agent.wait_ready().await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let fed = stage.agent.notifications().iter().filter(|line| *line == "WATCHDOG=1").count();
+    assert!(fed >= 4, "fed {fed} times in 3 s");
+    Ok(())
+}
