@@ -68,12 +68,12 @@ impl Request {
     ///
     /// With a cipher every argument and the context must have been encrypted with its key. Python passes on what it
     /// cannot decrypt; here that is an error, so that a wrong key is not taken for a user's odd name.
-    pub fn decode(body: &[u8], cipher: Option<&Cipher>, max_bytes: usize) -> Result<Self, Undecodable> {
+    pub fn decode(body: &[u8], cipher: Option<&Cipher>, max_bytes: usize) -> Result<Self, Box<Undecodable>> {
         Self::read(body, cipher, max_bytes).map_err(|error| {
             let Sender { reply, unique_id } = Sender::probe(body, max_bytes);
             let message = envelope::decode(body, max_bytes).ok();
             let context = message.and_then(|message| Context::decode(&message, cipher).ok());
-            Undecodable { reply, unique_id, context, error }
+            Box::new(Undecodable { reply, unique_id, context, error })
         })
     }
 

@@ -111,7 +111,7 @@ impl CommandError {
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
             Self::Couch(error) => error.may_have_taken_effect(),
-            Self::Unfinished(_) | Self::Overwritten(_) | Self::UserRejected { .. } => true,
+            Self::Unfinished(_) | Self::Overwritten(_) | Self::UserRejected { .. } | Self::Stopping => true,
             _ => false,
         }
     }

@@ -90,6 +90,11 @@ impl HandlerError {
     pub fn may_have_taken_effect(&self) -> bool {
         matches!(self, Self::Command(error) if error.may_have_taken_effect())
     }
+
+    /// Whether the command stopped only because the agent does.
+    pub fn is_stopping(&self) -> bool {
+        matches!(self, Self::Command(CommandError::Stopping))
+    }
 }
 
 impl From<HandlerError> for Failure {

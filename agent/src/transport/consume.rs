@@ -64,7 +64,8 @@ impl Intake {
         let Delivery { data, redelivered, properties, acker, .. } = delivery;
         let request = match Request::decode(&data, self.pen.cipher.as_ref(), self.limits.max_message_bytes) {
             Ok(request) => request,
-            Err(Undecodable { reply, context, error, .. }) => {
+            Err(undecodable) => {
+                let Undecodable { reply, context, error, .. } = *undecodable;
                 warn!(kind = error.kind(), reason = %error, "A message is not a request that can be read.");
                 let responder = Responder::new(reply, context.unwrap_or_default());
                 self.refuse(None, responder, Failure::from(&error), acker);
@@ -86,7 +87,7 @@ impl Intake {
                 self.spawn(acker.clone(), self.clone().run(accepted, responder, turn, ticket, acker));
             }
             (Sighting::First(ticket), Err(failure), _) => {
-                self.refuse(Some(ticket), responder, failure, acker)
+                self.refuse(Some(ticket), responder, failure, acker);
             }
             (Sighting::First(_), Ok(_), None) => {}
         }

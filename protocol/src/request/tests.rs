@@ -24,7 +24,7 @@ fn decode(changes: Value) -> Request {
     Request::decode(&call(changes), None, LIMIT).unwrap()
 }
 
-fn refusal(changes: Value) -> Undecodable {
+fn refusal(changes: Value) -> Box<Undecodable> {
     Request::decode(&call(changes), None, LIMIT).unwrap_err()
 }
 
@@ -112,7 +112,7 @@ fn with_a_key_everything_must_be_encrypted_with_it() {
         assert_eq!(refused.reply, Some(address()));
     }
     let clear = Request::decode(&call(json!({"args": {}})), Some(&cipher), LIMIT).unwrap_err();
-    assert_eq!(clear.to_string(), "`_context_context` is missing or null");
+    assert_eq!(clear.to_string(), "`context` must be encrypted, as this guest has an instance_rpc_encr_key");
 }
 
 #[test]
