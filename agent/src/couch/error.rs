@@ -179,8 +179,14 @@ impl CouchError {
     }
 
     /// Whether the server, its software or its data may be another one when it is back.
-    pub(super) fn is_outage(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::BrokenOff { .. } | Self::Timeout { .. })
+    pub fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::NotBootstrapped(_)
+                | Self::Unreachable { .. }
+                | Self::BrokenOff { .. }
+                | Self::Timeout { .. }
+        )
     }
 }
 

@@ -45,6 +45,11 @@ impl Footprint {
         writes_into(self, &other.writes) || writes_into(self, &other.reads) || writes_into(other, &self.reads)
     }
 
+    /// Whether nothing is changed.
+    pub(super) fn only_reads(&self) -> bool {
+        self.writes.is_empty()
+    }
+
     /// The footprint of a command.
     ///
     /// What a user may use stands in the databases, so reading one user's access reads every database, and a

@@ -25,7 +25,7 @@ use tokio::{
     time,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use trove_couchdb_protocol::{Failure, Outcome, trove::Command};
 
 use crate::handlers::{HandlerError, Handlers, Run};
@@ -35,6 +35,9 @@ pub use turn::Turn;
 /// The first wait before a command is run again; doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a command is run again and again against a CouchDB that is there and fails.
+const PATIENCE_WITH_ERRORS: Duration = Duration::from_secs(20);
 
 /// A command on its way.
 #[derive(Debug)]
@@ -120,7 +123,7 @@ impl Dispatcher {
                 Err(error) => error,
             };
             let pause = jittered(wait);
-            if !error.is_transient() || job.arrived.elapsed() + pause > job.patience {
+            if !error.is_transient() || job.arrived.elapsed() + pause > patience(job, &error) {
                 let outcome = Outcome::Failure(Failure::from(error));
                 log_outcome(job, &outcome);
                 return Done::Answer(outcome);
@@ -158,10 +161,17 @@ impl Dispatcher {
     }
 }
 
-/// Returns when nobody waits for the answer any more; never for a cast.
+/// A CouchDB that is away comes back; one that answers with errors mostly goes on doing so, and everything behind
+/// the command waits meanwhile.
+fn patience(job: &Job, error: &HandlerError) -> Duration {
+    if error.is_outage() { job.patience } else { job.patience.min(PATIENCE_WITH_ERRORS) }
+}
+
+/// Returns shortly before nobody waits for the answer any more, so that its caller still hears why; never for a
+/// cast.
 async fn caller_gone(job: &Job) {
     match job.caller_waits {
-        Some(waits) => time::sleep_until((job.arrived + waits).into()).await,
+        Some(waits) => time::sleep_until((job.arrived + waits.mul_f64(0.9)).into()).await,
         None => std::future::pending().await,
     }
 }
@@ -177,6 +187,7 @@ fn too_late(job: &Job) -> Outcome {
 fn log_outcome(job: &Job, outcome: &Outcome) {
     let (method, id, ms) = (job.command.name(), job.id.as_str(), job.arrived.elapsed().as_millis());
     match outcome {
+        Outcome::Success(_) if Footprint::of(&job.command).only_reads() => debug!(method, id, ms, "Done."),
         Outcome::Success(_) => info!(method, id, ms, "Done."),
         Outcome::Failure(failure) => warn!(method, id, ms, reason = failure.message, "Refused or failed."),
     }

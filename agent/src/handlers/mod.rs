@@ -91,6 +91,11 @@ impl HandlerError {
         matches!(self, Self::Command(error) if error.may_have_taken_effect())
     }
 
+    /// Whether CouchDB is away, or not ready for the agent yet, rather than there and failing.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Command(CommandError::Couch(error)) if error.is_outage())
+    }
+
     /// Whether the command stopped only because the agent does.
     pub fn is_stopping(&self) -> bool {
         matches!(self, Self::Command(CommandError::Stopping))

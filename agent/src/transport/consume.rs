@@ -10,7 +10,7 @@
 //! again. What can't be decoded is answered if it was a call, and acknowledged: it would not get better.
 
 use std::{
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -61,6 +61,14 @@ struct Accepted {
 impl Intake {
     /// Takes one delivery. Call it in the order of arrival; returns before anything is awaited.
     pub(super) fn take(&self, delivery: Delivery) {
+        let acker = delivery.acker.clone();
+        if catch_unwind(AssertUnwindSafe(|| self.sort(delivery))).is_err() {
+            error!("A message brought about a panic when it was read; it is dropped.");
+            self.tasks.spawn(async move { acknowledge(&acker).await });
+        }
+    }
+
+    fn sort(&self, delivery: Delivery) {
         let Delivery { data, redelivered, properties, acker, .. } = delivery;
         let request = match Request::decode(&data, self.pen.cipher.as_ref(), self.limits.max_message_bytes) {
             Ok(request) => request,
@@ -77,19 +85,22 @@ impl Intake {
         let responder = Responder::new(request.reply.clone(), request.context.clone());
         let accepted = accept(request, id.clone(), redelivered, &properties, &self.limits);
         // A repeat takes its turn like any other, so that commands are acknowledged in their order.
-        let turn = accepted.as_ref().ok().map(|accepted| self.dispatcher.enqueue(&accepted.job.command));
-        match (self.seen.sight(&id), accepted, turn) {
-            (Sighting::Repeated(repeat), _, turn) => {
+        let planned = accepted.map(|accepted| {
+            let turn = self.dispatcher.enqueue(&accepted.job.command);
+            (accepted, turn)
+        });
+        match (self.seen.sight(&id), planned) {
+            (Sighting::Repeated(repeat), planned) => {
                 debug!(id, "A message came again.");
+                let turn = planned.ok().map(|(_, turn)| turn);
                 self.spawn(acker.clone(), self.clone().repeated(repeat, turn, acker));
             }
-            (Sighting::First(ticket), Ok(accepted), Some(turn)) => {
+            (Sighting::First(ticket), Ok((accepted, turn))) => {
                 self.spawn(acker.clone(), self.clone().run(accepted, responder, turn, ticket, acker));
             }
-            (Sighting::First(ticket), Err(failure), _) => {
+            (Sighting::First(ticket), Err(failure)) => {
                 self.refuse(Some(ticket), responder, failure, acker);
             }
-            (Sighting::First(_), Ok(_), None) => {}
         }
     }
 
