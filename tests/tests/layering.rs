@@ -116,7 +116,8 @@ fn outside_crates_have_one_door() {
     for file in rust_files(&source) {
         let module = module_of(&file, &source);
         for (name, may) in ONLY_IN {
-            let named = code(&file).contains(&format!("{name}::"));
+            // A log target such as "lapin::channel" is a text, no use of the crate.
+            let named = code(&file).replace(&format!("\"{name}::"), "").contains(&format!("{name}::"));
             assert!(!named || may.contains(&module.as_str()), "{} names {name}", file.display());
         }
     }

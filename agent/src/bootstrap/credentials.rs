@@ -3,11 +3,16 @@
 //! `{"username": "os_admin", "password": "…"}`, mode 0600, replaced whole or not at all. The name
 //! `~/.os_couchdb_admin_creds.json` is the one that the Trove specification implies.
 
-use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+};
 
 use rand::RngExt;
 use serde::Deserialize;
 use serde_json::json;
+use tracing::warn;
 use trove_couchdb_protocol::Secret;
 use zeroize::Zeroizing;
 
@@ -35,10 +40,10 @@ pub enum CredentialsError {
         /// The system's own words.
         source: io::Error,
     },
-    /// Group or others have some right on it.
+    /// Group or others have some right on it, and the agent can't take it away.
     #[error(
-        "the credentials file {path} has mode {mode:04o}, so that other accounts can read os_admin's password: \
-         run `chmod 600 {path}`, and change the password if they may have read it"
+        "the credentials file {path} has mode {mode:04o}, so that other accounts can read os_admin's password, \
+         and belongs to another account: run `chmod 600 {path}`, and change the password if they may have read it"
     )]
     TooOpen {
         /// The file.
@@ -69,13 +74,23 @@ struct Content {
 pub fn load(path: &Path) -> Result<Option<Secret>, CredentialsError> {
     let shown = || path.display().to_string();
     let failed = |source| CredentialsError::Io { path: shown(), action: "read", source };
-    let mode = match fs::metadata(path) {
-        Ok(metadata) => metadata.permissions().mode() & 0o7777,
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
+    let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
-        return Err(CredentialsError::TooOpen { path: shown(), mode });
+        // Our own file, copied or restored carelessly. Of a foreign one, even root can't tell who relies on it.
+        let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+        if !ours || fs::set_permissions(path, fs::Permissions::from_mode(MODE)).is_err() {
+            return Err(CredentialsError::TooOpen { path: shown(), mode });
+        }
+        let (path, mode) = (shown(), format!("{mode:04o}"));
+        warn!(
+            path,
+            mode, "Other accounts could read os_admin's password; the file is now for its owner only."
+        );
     }
     let text = Zeroizing::new(fs::read_to_string(path).map_err(failed)?);
     let malformed = |problem| CredentialsError::Malformed { path: shown(), problem };
@@ -92,6 +107,8 @@ pub fn load(path: &Path) -> Result<Option<Secret>, CredentialsError> {
 }
 
 /// Generates a password and writes the file; returns when the disk has it.
+///
+/// A file that came into being meanwhile stays, and its password is the one.
 pub fn generate(path: &Path) -> Result<Secret, CredentialsError> {
     let mut rng = rand::rng();
     let password: Zeroizing<String> = Zeroizing::new(
@@ -99,12 +116,15 @@ pub fn generate(path: &Path) -> Result<Secret, CredentialsError> {
     );
     let content = json!({ "username": ServerAdmin::OsAdmin.as_str(), "password": *password });
     let text = Zeroizing::new(format!("{content}\n"));
-    system::replace(path, text.as_bytes(), MODE).map_err(|source| CredentialsError::Io {
-        path: path.display().to_string(),
-        action: "written",
-        source,
-    })?;
-    Ok(Secret::new(password.as_str()))
+    let failed =
+        |source| CredentialsError::Io { path: path.display().to_string(), action: "written", source };
+    match system::create(path, text.as_bytes(), MODE) {
+        Ok(()) => Ok(Secret::new(password.as_str())),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            load(path)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
+        }
+        Err(error) => Err(failed(error)),
+    }
 }
 
 #[cfg(test)]
@@ -122,6 +142,8 @@ mod tests {
         assert_eq!(load(&path).unwrap(), Some(password.clone()));
         assert_eq!(password.expose().len(), PASSWORD_LENGTH);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
+        assert_eq!(generate(&path).unwrap(), password, "a file that is there is never replaced");
+        fs::remove_file(&path).unwrap();
         assert_ne!(generate(&path).unwrap(), password);
     }
 
@@ -146,15 +168,29 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_can_read_is_refused() {
+    fn a_file_of_ours_that_others_can_read_is_closed_and_used() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("creds.json");
         let content = r#"{"username": "os_admin", "password": "x"}"#;
         for mode in [0o644, 0o640, 0o620, 0o604] {
             system::replace(&path, content.as_bytes(), mode).unwrap();
-            assert!(matches!(load(&path), Err(CredentialsError::TooOpen { .. })), "{mode:o}");
+            assert!(load(&path).unwrap().is_some(), "{mode:o}");
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
         }
         system::replace(&path, content.as_bytes(), 0o400).unwrap();
         assert!(load(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_that_others_can_read_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("creds.json");
+        let content = r#"{"username": "os_admin", "password": "x"}"#;
+        let foreign = system::Owner { user: 12_345, group: 12_345 };
+        system::replace_as(&path, content.as_bytes(), 0o644, foreign).unwrap();
+        // Only root can give a file away.
+        if rustix::process::geteuid().is_root() {
+            assert!(matches!(load(&path), Err(CredentialsError::TooOpen { .. })));
+        }
     }
 }

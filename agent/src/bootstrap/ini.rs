@@ -1,25 +1,30 @@
 //! The ini file that gives a CouchDB 3.x its first administrator: without one it does not start.
 //!
 //! Holds the hash, not the password, and is read at every start. CouchDB itself writes later changes of its
-//! configuration into the last file of the chain, which may be this one: other lines are kept, and the owner of
-//! the directory owns the file.
+//! configuration into the last file of the chain, which is this one: other lines are kept, and the owner of the
+//! directory owns the file. What other ini files say of `os_admin` is read and never changed.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Gid, Uid};
 use trove_couchdb_protocol::Secret;
 
+use super::state::Ini;
 use crate::{
     couch::{PasswordHash, Prf, ServerAdmin},
     system,
 };
 
-/// Read after `local.ini` and before whatever an operator adds by hand.
-const FILE_NAME: &str = "10-trove-os-admin.ini";
+/// CouchDB reads the files of `local.d` in the order of their names, and the last one counts: packages leave a
+/// `10-admins.ini` there.
+const FILE_NAME: &str = "zz-trove-os-admin.ini";
+
+/// Read before `local.d`, from beside it; without a file in `local.d` CouchDB writes its changes there.
+const LOCAL_INI: &str = "local.ini";
 
 /// CouchDB must be able to write it; nobody else needs to read it.
 const MODE: u32 = 0o660;
@@ -30,12 +35,13 @@ const SECTION: &str = "[admins]";
 #[derive(Debug, Clone)]
 pub struct AdminIni {
     path: PathBuf,
+    directory: PathBuf,
 }
 
 impl AdminIni {
     /// The file in this directory.
     pub fn in_directory(directory: &Path) -> Self {
-        Self { path: directory.join(FILE_NAME) }
+        Self { path: directory.join(FILE_NAME), directory: directory.to_owned() }
     }
 
     /// Where it is.
@@ -43,15 +49,22 @@ impl AdminIni {
         &self.path
     }
 
-    /// Whether it gives `os_admin` this password.
-    pub fn holds(&self, password: &Secret) -> io::Result<bool> {
-        match fs::read_to_string(&self.path) {
-            Ok(text) => {
-                Ok(admin_value(&text).is_some_and(|value| PasswordHash::admin_value_fits(value, password)))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
+    /// What it and the other ini files say of `os_admin`, measured by the password of the credentials file.
+    pub fn look(&self, password: Option<&Secret>) -> io::Result<Ini> {
+        let fits =
+            |value: &String| password.is_some_and(|known| PasswordHash::admin_value_fits(value, known));
+        let ours = self.our_value()?;
+        let ours_fits = ours.as_ref().is_some_and(fits);
+        let before = self.read_before_ours()?;
+        let strongest = self.read_after_ours()?.or_else(|| ours.clone()).or(before);
+        Ok(match strongest {
+            None => Ini::Absent,
+            // Readable for root only: CouchDB would not start. It is written again.
+            Some(_) if ours_fits && !self.is_couchdbs()? => Ini::Absent,
+            Some(value) if fits(&value) => Ini::Installed,
+            Some(_) if ours_fits => Ini::Overridden,
+            Some(_) => Ini::Foreign,
+        })
     }
 
     /// Gives `os_admin` this password at CouchDB's next start; other lines stay.
@@ -59,21 +72,61 @@ impl AdminIni {
     /// The server's version is not known before it runs, and every version understands sha1. A few rounds are
     /// enough for a password of 256 random bits.
     pub fn install(&self, password: &Secret, iterations: u32) -> io::Result<()> {
-        let before = match fs::read_to_string(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error),
-        };
+        let before = or_missing(fs::read_to_string(&self.path))?.unwrap_or_default();
         let hash = PasswordHash::with_fresh_salt(password, Prf::Sha1, iterations);
-        system::replace(&self.path, with_admin(&before, &hash.admin_value()).as_bytes(), MODE)?;
-        let directory = fs::metadata(self.path.parent().unwrap_or(Path::new(".")))?;
-        let (owner, group) = (Uid::from_raw(directory.uid()), Gid::from_raw(directory.gid()));
-        match rustix::fs::chown(&self.path, Some(owner), Some(group)) {
-            // Not root: then the agent runs as CouchDB's own user, or shares a group with it.
-            Ok(()) | Err(rustix::io::Errno::PERM) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        let owner = self.owner()?;
+        system::replace_as(&self.path, with_admin(&before, &hash.admin_value()).as_bytes(), MODE, owner)
     }
+
+    fn our_value(&self) -> io::Result<Option<String>> {
+        Ok(or_missing(fs::read_to_string(&self.path))?.as_deref().and_then(admin_value).map(str::to_owned))
+    }
+
+    fn read_before_ours(&self) -> io::Result<Option<String>> {
+        let local_ini = self.directory.parent().map(|above| above.join(LOCAL_INI));
+        let others = self.others()?.into_iter().filter(|path| *path < self.path);
+        Ok(last_value(local_ini.into_iter().chain(others)))
+    }
+
+    fn read_after_ours(&self) -> io::Result<Option<String>> {
+        Ok(last_value(self.others()?.into_iter().filter(|path| *path > self.path)))
+    }
+
+    /// The other ini files of the directory, in the order in which CouchDB reads them.
+    fn others(&self) -> io::Result<Vec<PathBuf>> {
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            paths.push(entry?.path());
+        }
+        paths.retain(|path| path.extension() == Some(OsStr::new("ini")) && *path != self.path);
+        paths.sort();
+        Ok(paths)
+    }
+
+    /// The owner of the directory, who is CouchDB's account.
+    fn owner(&self) -> io::Result<system::Owner> {
+        let metadata = fs::metadata(&self.directory)?;
+        Ok(system::Owner { user: metadata.uid(), group: metadata.gid() })
+    }
+
+    /// Whether CouchDB can read our file. Who is not root could not change it anyway.
+    fn is_couchdbs(&self) -> io::Result<bool> {
+        let owned_by = fs::metadata(&self.path)?.uid();
+        Ok(!rustix::process::geteuid().is_root() || owned_by == self.owner()?.user)
+    }
+}
+
+fn or_missing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the last of these files says; one that the agent may not read says nothing.
+fn last_value(paths: impl Iterator<Item = PathBuf>) -> Option<String> {
+    paths.filter_map(|path| admin_value(&fs::read_to_string(path).ok()?).map(str::to_owned)).last()
 }
 
 fn key_and_value(line: &str) -> Option<(&str, &str)> {
@@ -139,15 +192,51 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let ini = AdminIni::in_directory(directory.path());
         let (right, wrong) = (Secret::new("right"), Secret::new("wrong"));
-        assert!(!ini.holds(&right).unwrap());
+        assert_eq!(ini.look(Some(&right)).unwrap(), Ini::Absent);
         ini.install(&right, 10).unwrap();
-        assert!(ini.holds(&right).unwrap());
-        assert!(!ini.holds(&wrong).unwrap());
+        assert_eq!(ini.look(Some(&right)).unwrap(), Ini::Installed);
+        assert_eq!(ini.look(Some(&wrong)).unwrap(), Ini::Foreign);
+        assert_eq!(ini.look(None).unwrap(), Ini::Foreign, "somebody's os_admin");
         ini.install(&wrong, 10).unwrap();
-        assert!(ini.holds(&wrong).unwrap() && !ini.holds(&right).unwrap());
+        assert_eq!(ini.look(Some(&wrong)).unwrap(), Ini::Installed);
         let text = fs::read_to_string(ini.path()).unwrap();
         assert!(!text.contains("wrong"), "the password itself is not in it");
         assert_eq!(text.matches("os_admin").count(), 1);
+    }
+
+    #[test]
+    fn the_last_file_counts_and_ours_is_seldom_before_another() {
+        let etc = tempfile::tempdir().unwrap();
+        let directory = etc.path().join("local.d");
+        fs::create_dir(&directory).unwrap();
+        let ini = AdminIni::in_directory(&directory);
+        let password = Secret::new("right");
+        fs::write(etc.path().join("local.ini"), "[admins]\nos_admin = -hash\n").unwrap();
+        assert_eq!(ini.look(Some(&password)).unwrap(), Ini::Foreign, "CouchDB's own changes stand there");
+        ini.install(&password, 10).unwrap();
+        assert_eq!(ini.look(Some(&password)).unwrap(), Ini::Installed);
+        fs::write(directory.join("10-admins.ini"), "[admins]\nos_admin = -hash\n").unwrap();
+        assert_eq!(ini.look(Some(&password)).unwrap(), Ini::Installed);
+        fs::write(directory.join("zzz.ini"), "[admins]\nos_admin = -hash\n").unwrap();
+        assert_eq!(ini.look(Some(&password)).unwrap(), Ini::Overridden);
+    }
+
+    #[test]
+    fn a_file_that_couchdb_cannot_read_is_written_again() {
+        if !rustix::process::geteuid().is_root() {
+            return; // only root can give files away
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let couchdb = 12_345;
+        std::os::unix::fs::chown(directory.path(), Some(couchdb), Some(couchdb)).unwrap();
+        let ini = AdminIni::in_directory(directory.path());
+        let password = Secret::new("right");
+        ini.install(&password, 10).unwrap();
+        assert_eq!(fs::metadata(ini.path()).unwrap().uid(), couchdb);
+        std::os::unix::fs::chown(ini.path(), Some(0), Some(0)).unwrap();
+        assert_eq!(ini.look(Some(&password)).unwrap(), Ini::Absent);
+        ini.install(&password, 10).unwrap();
+        assert_eq!(ini.look(Some(&password)).unwrap(), Ini::Installed);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! [`Bootstrap::run`] is one task for the life of the agent and the only writer of [`AdminLogin`]: it looks at
 //! the disk and the server, does the one step that [`state::next`] names, and looks again. Once there is a
-//! login it watches whether CouchDB still takes it.
+//! login it watches whether CouchDB still takes it, and looks again when CouchDB was away: another data directory
+//! may stand behind the same address, without `_users`.
 
 mod credentials;
 mod ini;
@@ -28,8 +29,12 @@ use state::Step;
 const SERVER_WAIT: Duration = Duration::from_millis(500);
 
 /// How long a verdict stands before everything is looked at anew, unless the operator changes something before.
-/// Together with one try for each look this stays far below CouchDB's lockout (5 wrong passwords in 5 minutes).
-const VERDICT_WAIT: Duration = Duration::from_secs(600);
+/// With the command that met the refusal first and one try for each look there are three wrong logins in the
+/// five minutes in which CouchDB allows five.
+const VERDICT_WAIT: Duration = Duration::from_secs(200);
+
+/// How long a locked account is left alone: the answer to it tells nothing of the password.
+const LOCKED_WAIT: Duration = Duration::from_secs(60);
 
 /// How often a standing verdict is checked for a change on the disk, and a login for a refusal.
 const WATCH: Duration = Duration::from_secs(2);
@@ -101,17 +106,27 @@ impl Bootstrap {
     async fn for_ever(self) {
         let mut life = Life::default();
         let mut shown = String::new();
+        let mut outages = self.client.outages();
         loop {
+            outages.mark_unchanged();
             let result = self.step(&mut life).await;
             let wait = match result {
                 Ok(Some(login)) => {
                     info!("CouchDB is bootstrapped; the agent works as os_admin.");
                     shown.clear();
                     self.admin.send_replace(AdminLogin::Ready(Arc::clone(&login)));
-                    self.until_refused(&login).await;
-                    error!("CouchDB refuses os_admin's password, which it took before.");
-                    life = Life::default();
-                    life.refused();
+                    tokio::select! {
+                        () = self.until_refused(&login) => {
+                            error!("CouchDB refuses os_admin's password, which it took before.");
+                            // One more try: a refusal may have come from somebody in between, or been repaired.
+                            life = Life::default();
+                        }
+                        // The sender lives in our own client.
+                        _ = outages.changed() => {
+                            life.server_was_away();
+                            time::sleep(SERVER_WAIT).await;
+                        }
+                    }
                     continue;
                 }
                 Ok(None) => continue,
@@ -147,7 +162,7 @@ impl Bootstrap {
             Step::WriteCredentials => self.write_credentials(life).await?,
             Step::InstallIni => self.install_ini(life).await?,
             Step::AwaitServer => {
-                life.server_was_down();
+                life.server_is_down(seen.ini);
                 return Err(BootstrapError::Couch(life.why_down()));
             }
             Step::EndParty => self.end_party(life).await?,
@@ -167,14 +182,21 @@ impl Bootstrap {
             Step::Blocked => {
                 return Err(BootstrapError::Stuck(
                     "CouchDB has an administrator already and the agent has no way to become one: configure \
-                 couchdb.bootstrap_admin, or couchdb.local_ini_dir and restart CouchDB, or restore the \
-                 credentials file",
+                     couchdb.bootstrap_admin, or restore the credentials file; or configure couchdb.local_ini_dir, \
+                     stop CouchDB, and start it when the agent's ini file is there",
                 ));
             }
             Step::Misfit => {
                 return Err(BootstrapError::Stuck(
                     "CouchDB has an os_admin whose password is not the credentials file's: restore the file, or set \
-                 os_admin's password in CouchDB to the file's, or remove os_admin from CouchDB's [admins]",
+                     os_admin's password in CouchDB to the file's, or remove os_admin from CouchDB's [admins] and \
+                     from [admins] in its ini files",
+                ));
+            }
+            Step::Overridden => {
+                return Err(BootstrapError::Stuck(
+                    "os_admin's hash is in the agent's ini file in CouchDB's local.d and CouchDB refuses the password: \
+                     another ini file overrides os_admin; remove it there and restart CouchDB",
                 ));
             }
         }
@@ -205,7 +227,8 @@ impl Bootstrap {
 /// How long to wait, or `None` to wait for a change.
 fn wait_after(error: &BootstrapError) -> Option<Duration> {
     match error {
-        BootstrapError::Couch(CouchError::LoginRefused | CouchError::LockedOut)
+        BootstrapError::Couch(CouchError::LockedOut) => Some(LOCKED_WAIT),
+        BootstrapError::Couch(CouchError::LoginRefused)
         | BootstrapError::BootstrapAdminRefused(_)
         | BootstrapError::Stuck(_) => None,
         BootstrapError::Credentials(_) | BootstrapError::Ini { .. } => Some(WATCH),

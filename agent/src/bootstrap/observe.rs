@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tokio::{task, time};
+use tracing::warn;
 use trove_couchdb_protocol::Secret;
 
 use super::{
@@ -12,7 +13,8 @@ use super::{
     state::{BootstrapAdmin, File, Ini, LoginTried, Seen, Server},
 };
 use crate::couch::{
-    ConfigRoot, CouchError, Login, Method, Resource, ServerAdmin, ServerVersion, SystemDatabase, config_root,
+    ConfigRoot, CouchError, Login, Method, PasswordHash, Prf, Resource, ServerAdmin, ServerVersion,
+    SystemDatabase, config_root,
 };
 
 /// CouchDB needs up to five seconds to guard a new `_users`.
@@ -28,8 +30,12 @@ pub(super) struct Life {
     password: Option<Secret>,
     login: Option<Arc<Login>>,
     tried: Option<bool>,
-    sees_os_admin: Option<bool>,
+    bootstrap_admin: Option<BootstrapAdmin>,
     down: Option<CouchError>,
+    /// The credentials file was written, and no server has shown that it knows the password.
+    file_is_new: bool,
+    /// CouchDB was down while the ini file held the password's hash.
+    started_with_ini: bool,
 }
 
 impl Life {
@@ -39,8 +45,14 @@ impl Life {
     }
 
     /// A server that comes back may have another configuration.
-    pub(super) fn server_was_down(&mut self) {
-        (self.tried, self.login, self.sees_os_admin) = (None, None, None);
+    pub(super) fn server_was_away(&mut self) {
+        (self.tried, self.login, self.bootstrap_admin) = (None, None, None);
+    }
+
+    /// When the server comes back it has read the ini file.
+    pub(super) fn server_is_down(&mut self, ini: Ini) {
+        self.server_was_away();
+        self.started_with_ini = ini == Ini::Installed;
     }
 
     /// The file's password was refused, and isn't to be tried again.
@@ -69,18 +81,20 @@ impl Bootstrap {
         life.password = blocking(move || credentials::load(&path)).await??;
         let server = self.look_at_server(life).await?;
         Ok(Seen {
-            file: if life.password.is_some() { File::Valid } else { File::Missing },
+            file: match (&life.password, life.file_is_new) {
+                (None, _) => File::Missing,
+                (Some(_), true) => File::New,
+                (Some(_), false) => File::Kept,
+            },
             server,
             login: match life.tried {
                 None => LoginTried::No,
                 Some(true) => LoginTried::Accepted,
                 Some(false) => LoginTried::Refused,
             },
-            bootstrap_admin: match (&self.settings.bootstrap_admin, life.sees_os_admin) {
-                (None, _) => BootstrapAdmin::None,
-                (Some(_), None) => BootstrapAdmin::Unasked,
-                (Some(_), Some(true)) => BootstrapAdmin::SeesOsAdmin,
-                (Some(_), Some(false)) => BootstrapAdmin::SeesNoOsAdmin,
+            bootstrap_admin: match &self.settings.bootstrap_admin {
+                None => BootstrapAdmin::None,
+                Some(_) => life.bootstrap_admin.unwrap_or(BootstrapAdmin::Unasked),
             },
             ini: self.look_at_ini(life).await?,
         })
@@ -107,13 +121,11 @@ impl Bootstrap {
         let Some(directory) = &self.settings.local_ini_dir else {
             return Ok(Ini::NoDirectory);
         };
-        let Some(password) = life.password.clone() else {
-            return Ok(Ini::Wanting);
-        };
         let ini = AdminIni::in_directory(directory);
-        let path = ini.path().to_owned();
-        let holds = blocking(move || ini.holds(&password)).await?;
-        Ok(if holds.map_err(ini_error(&path))? { Ini::Installed } else { Ini::Wanting })
+        let (path, password) = (ini.path().to_owned(), life.password.clone());
+        let found = blocking(move || ini.look(password.as_ref())).await?.map_err(ini_error(&path))?;
+        let in_vain = found == Ini::Installed && life.started_with_ini && life.tried == Some(false);
+        Ok(if in_vain { Ini::Overridden } else { found })
     }
 
     /// What a waiting operator may change.
@@ -134,6 +146,7 @@ impl Bootstrap {
     pub(super) async fn write_credentials(&self, life: &mut Life) -> Result<(), BootstrapError> {
         let path = self.settings.credentials_file.clone();
         life.password = Some(blocking(move || credentials::generate(&path)).await??);
+        life.file_is_new = true;
         Ok(())
     }
 
@@ -156,15 +169,27 @@ impl Bootstrap {
         let Some(login) = self.bootstrap_login() else {
             return Ok(());
         };
-        let (_, config) = self.as_bootstrap_admin(self.server(Some(&login)).await)?;
-        let resource = Resource::Admin(&config, ServerAdmin::OsAdmin);
-        let answer = self.client.send(Some(&login), Method::GET, &resource, None).await;
-        life.sees_os_admin = Some(match answer.map_err(BootstrapError::from) {
-            Ok(_) => true,
-            Err(BootstrapError::Couch(CouchError::NotFound(_))) => false,
-            Err(error) => self.as_bootstrap_admin(Err(error))?,
+        life.bootstrap_admin = Some(match self.as_bootstrap_admin(self.has_os_admin(&login).await) {
+            Ok(true) => BootstrapAdmin::SeesOsAdmin,
+            Ok(false) => BootstrapAdmin::SeesNoOsAdmin,
+            // There may be another way: os_admin may be there already, or in the ini file.
+            Err(refused @ BootstrapError::BootstrapAdminRefused(_)) if life.password.is_some() => {
+                warn!(%refused, "Going on without it.");
+                BootstrapAdmin::Refused
+            }
+            Err(error) => return Err(error),
         });
         Ok(())
+    }
+
+    async fn has_os_admin(&self, login: &Login) -> Result<bool, BootstrapError> {
+        let (_, config) = self.server(Some(login)).await?;
+        let resource = Resource::Admin(&config, ServerAdmin::OsAdmin);
+        match self.client.send(Some(login), Method::GET, &resource, None).await {
+            Ok(_) => Ok(true),
+            Err(CouchError::NotFound(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(super) async fn create_os_admin(&self, life: &mut Life) -> Result<(), BootstrapError> {
@@ -173,12 +198,14 @@ impl Bootstrap {
         };
         let (version, config) = self.as_bootstrap_admin(self.server(Some(&login)).await)?;
         self.set_os_admin(Some(&login), version, &config, life).await?;
-        life.sees_os_admin = Some(true);
+        life.bootstrap_admin = Some(BootstrapAdmin::SeesOsAdmin);
         life.tried = None;
         Ok(())
     }
 
     /// A ready hash: CouchDB would hash a plain password some time after it answered.
+    ///
+    /// Servers before 3.4 hash anew at every request, so they get as few rounds as in the ini file.
     async fn set_os_admin(
         &self,
         login: Option<&Login>,
@@ -189,7 +216,11 @@ impl Bootstrap {
         let Some(password) = &life.password else {
             return Ok(());
         };
-        let hash = self.hasher.hash(password, version).await.ok_or(BootstrapError::Stopping)?;
+        let hash = if version.takes_sha256() {
+            self.hasher.hash(password, version).await.ok_or(BootstrapError::Stopping)?
+        } else {
+            PasswordHash::with_fresh_salt(password, Prf::Sha1, OS_ADMIN_SHA1_ITERATIONS)
+        };
         let resource = Resource::AdminHash(config, ServerAdmin::OsAdmin);
         let value = Value::from(hash.admin_value());
         self.client.send(login, Method::PUT, &resource, Some(&value)).await?;
@@ -207,6 +238,7 @@ impl Bootstrap {
                 let roles = session["userCtx"]["roles"].as_array();
                 let is_admin = roles.is_some_and(|roles| roles.iter().any(|role| role == "_admin"));
                 life.tried = Some(is_admin);
+                life.file_is_new &= !is_admin;
                 life.login = is_admin.then(|| Arc::new(login));
                 Ok(())
             }

@@ -4,27 +4,34 @@
 //!                          credentials file?
 //!                 none |                    | valid
 //!    +-----------------+                    |
-//!    | a way to use it?--no--> Blocked      |
-//!    | yes: WriteCredentials -------------->+
+//!    | a way to use it, and no os_admin     |
+//!    | whose password it would replace?     |
+//!    |   no: Blocked, or Misfit             |
+//!    |  yes: WriteCredentials ------------->+
 //!                                           v
-//!   server down: InstallIni (if there is a directory), else AwaitServer
-//!   admin party: EndParty ---------------------------+
-//!   closed, a bootstrap admin: CreateOsAdmin --------+--> Login --> accepted: EnsureDatabases --> Done
-//!   closed, otherwise: ------------------------------+      |
-//!                                                           +--> refused: InstallIni, or Misfit
+//!   server down: InstallIni (if no ini file names os_admin), else AwaitServer
+//!   admin party: EndParty -----------------------------------+
+//!   closed, the file is new, and a bootstrap admin sees      |
+//!     no os_admin: CreateOsAdmin ----------------------------+--> Login --> accepted: EnsureDatabases --> Done
+//!   closed, otherwise: --------------------------------------+      |
+//!                                                                   +--> refused: CreateOsAdmin, InstallIni,
+//!                                                                        or a verdict for the operator
 //! ```
 //!
 //! Nothing is remembered between steps but what the disk and the server hold. So a kill at any point costs
 //! nothing: the next run sees where things stand and goes on from there. The password is written to the file
-//! before any server learns of it, and never replaced by another one.
+//! before any server learns of it, and never replaced by another one; nor is that of an `os_admin` who was there
+//! before.
 
 /// What the credentials file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum File {
     /// There is none.
     Missing,
-    /// A name and a password that the agent may use.
-    Valid,
+    /// A name and a password, written in this life of the agent: the server has to learn it yet.
+    New,
+    /// A name and a password from before: most likely the server knows it.
+    Kept,
 }
 
 /// What CouchDB looks like without credentials.
@@ -60,17 +67,24 @@ pub enum BootstrapAdmin {
     SeesOsAdmin,
     /// There is none.
     SeesNoOsAdmin,
+    /// CouchDB refuses it: an operator deleted it or changed its password since.
+    Refused,
 }
 
-/// The ini file for a server that won't start without an administrator.
+/// What CouchDB's ini files say of `os_admin`. One of them is ours, for a server that won't start without an
+/// administrator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ini {
     /// No directory is configured.
     NoDirectory,
-    /// The file is missing, or holds another password's hash.
-    Wanting,
-    /// It holds the hash of the file's password.
+    /// No file names it.
+    Absent,
+    /// They give it another password than the credentials file, or there is no credentials file.
+    Foreign,
+    /// They give it the file's password.
     Installed,
+    /// Ours does, and another file overrides it; or CouchDB read ours at its start and still refuses the password.
+    Overridden,
 }
 
 /// All that decides.
@@ -113,55 +127,72 @@ pub enum Step {
     Blocked,
     /// The file's password is not the server's.
     Misfit,
+    /// The hash is installed, and something stronger says otherwise.
+    Overridden,
 }
 
 /// The next step.
 pub fn next(seen: Seen) -> Step {
     match seen.file {
         File::Missing => before_credentials(seen),
-        File::Valid => with_credentials(seen),
+        File::New | File::Kept => with_credentials(seen),
     }
 }
 
 /// A password is generated only if there is a way to bring it to the server: a file that fits nothing would
 /// look like one that fitted once.
 fn before_credentials(seen: Seen) -> Step {
-    if seen.ini != Ini::NoDirectory {
-        return Step::WriteCredentials;
-    }
-    match (seen.server, seen.bootstrap_admin) {
-        (Server::Down, _) => Step::AwaitServer,
-        (Server::Closed, BootstrapAdmin::Unasked) => Step::AskBootstrapAdmin,
-        (Server::Party, _) | (Server::Closed, BootstrapAdmin::SeesNoOsAdmin) => Step::WriteCredentials,
+    match (seen.server, seen.bootstrap_admin, seen.ini) {
         // An os_admin whose password nobody here knows.
-        (Server::Closed, BootstrapAdmin::SeesOsAdmin) => Step::Misfit,
-        (Server::Closed, BootstrapAdmin::None) => Step::Blocked,
+        (_, BootstrapAdmin::SeesOsAdmin, _) | (_, _, Ini::Foreign | Ini::Installed | Ini::Overridden) => {
+            Step::Misfit
+        }
+        (Server::Party, ..)
+        | (Server::Closed, BootstrapAdmin::SeesNoOsAdmin, _)
+        | (Server::Down, _, Ini::Absent) => Step::WriteCredentials,
+        (Server::Down, _, Ini::NoDirectory) => Step::AwaitServer,
+        (Server::Closed, BootstrapAdmin::Unasked, _) => Step::AskBootstrapAdmin,
+        // A server that runs may have an os_admin of which its ini files say nothing.
+        (Server::Closed, BootstrapAdmin::None | BootstrapAdmin::Refused, _) => Step::Blocked,
     }
 }
 
 fn with_credentials(seen: Seen) -> Step {
-    match (seen.server, seen.login) {
-        (Server::Down, _) if seen.ini == Ini::Wanting => Step::InstallIni,
-        (Server::Down, _) => Step::AwaitServer,
-        (Server::Party, _) => Step::EndParty,
-        (Server::Closed, LoginTried::Accepted) => Step::EnsureDatabases,
-        (Server::Closed, login) => without_login(seen, login),
+    match (seen.server, seen.login, seen.ini) {
+        (Server::Down, _, Ini::Absent) => Step::InstallIni,
+        (Server::Down, ..) => Step::AwaitServer,
+        // CouchDB would write the new administrator over the one in the ini file.
+        (Server::Party, _, Ini::Foreign) => Step::Misfit,
+        (Server::Party, ..) => Step::EndParty,
+        (Server::Closed, LoginTried::Accepted, _) => Step::EnsureDatabases,
+        (Server::Closed, LoginTried::Refused, _) => after_refusal(seen),
+        (Server::Closed, LoginTried::No, _) => before_login(seen),
     }
 }
 
-fn without_login(seen: Seen, login: LoginTried) -> Step {
-    match seen.bootstrap_admin {
-        BootstrapAdmin::Unasked => return Step::AskBootstrapAdmin,
-        BootstrapAdmin::SeesNoOsAdmin => return Step::CreateOsAdmin,
-        BootstrapAdmin::SeesOsAdmin | BootstrapAdmin::None => {}
+/// A wrong login counts towards CouchDB's lockout, so a new file's password is not tried before somebody could
+/// have told it to the server. An old one's is: then the bootstrap administrator, who may be gone long since, is
+/// not needed.
+fn before_login(seen: Seen) -> Step {
+    match (seen.file, seen.bootstrap_admin) {
+        (File::New, BootstrapAdmin::Unasked) => Step::AskBootstrapAdmin,
+        (File::New, BootstrapAdmin::SeesNoOsAdmin) if seen.ini != Ini::Foreign => Step::CreateOsAdmin,
+        _ => Step::Login,
     }
-    match (login, seen.ini) {
-        (LoginTried::No | LoginTried::Accepted, _) => Step::Login,
-        // The other os_admin was made by somebody who is there, and the file can only be wrong.
-        (LoginTried::Refused, _) if seen.bootstrap_admin == BootstrapAdmin::SeesOsAdmin => Step::Misfit,
-        (LoginTried::Refused, Ini::Wanting) => Step::InstallIni,
-        (LoginTried::Refused, Ini::Installed) => Step::AwaitRestart,
-        (LoginTried::Refused, Ini::NoDirectory) => Step::Misfit,
+}
+
+fn after_refusal(seen: Seen) -> Step {
+    match (seen.bootstrap_admin, seen.ini) {
+        (BootstrapAdmin::Unasked, _) => Step::AskBootstrapAdmin,
+        // The other os_admin was made by somebody who is there, or will be there at the next start.
+        (BootstrapAdmin::SeesOsAdmin, _) | (_, Ini::Foreign) => Step::Misfit,
+        (BootstrapAdmin::SeesNoOsAdmin, _) => Step::CreateOsAdmin,
+        (BootstrapAdmin::None | BootstrapAdmin::Refused, ini) => match ini {
+            Ini::Absent => Step::InstallIni,
+            Ini::Installed => Step::AwaitRestart,
+            Ini::Overridden => Step::Overridden,
+            Ini::NoDirectory | Ini::Foreign => Step::Misfit,
+        },
     }
 }
 

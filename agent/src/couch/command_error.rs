@@ -107,6 +107,15 @@ impl CommandError {
         }
     }
 
+    /// Whether CouchDB is away, or not ready for the agent yet, rather than there and failing.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Couch(error) => error.is_outage(),
+            Self::Unfinished(error) => error.is_outage(),
+            _ => false,
+        }
+    }
+
     /// Whether the command, or a part of it, may stand although it failed: another try is then a second run.
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
@@ -137,7 +146,7 @@ mod tests {
         });
         assert!(nothing_sent.is_transient() && !nothing_sent.may_have_taken_effect());
         let halfway = nothing_sent.clone().after_a_part().after_a_part();
-        assert!(halfway.is_transient() && halfway.may_have_taken_effect());
+        assert!(halfway.is_transient() && halfway.is_outage() && halfway.may_have_taken_effect());
         assert_eq!((halfway.to_string(), halfway.class()), (nothing_sent.to_string(), "CouchDBError"));
         assert!(
             CommandError::from(CouchError::Server { status: 500, reason: "x".into() })

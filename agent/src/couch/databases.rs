@@ -1,5 +1,6 @@
 //! Databases: made closed, deleted, listed page by page.
 
+use percent_encoding::percent_decode_str;
 use reqwest::Method;
 use serde_json::Value;
 use tracing::warn;
@@ -88,7 +89,9 @@ impl Couch {
     pub async fn list_databases(&self, page: &Page) -> Result<(Vec<String>, Option<String>), CommandError> {
         let wanted = page.limit.map(|limit| limit.saturating_add(1));
         let mut names: Vec<String> = Vec::new();
-        let mut start = page.marker.clone();
+        // trove-api quotes the marker of its `next` links twice; no database has a `%` in its name.
+        let unquoted = |marker: &str| percent_decode_str(marker).decode_utf8_lossy().into_owned();
+        let mut start = page.marker.as_deref().map(unquoted);
         let mut with_start = page.include_marker;
         loop {
             // The first name of a page may be the marker itself, which does not count.

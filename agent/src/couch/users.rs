@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, future::try_join_all, stream};
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use trove_couchdb_protocol::{
     Secret, UserName,
@@ -142,6 +143,10 @@ impl Couch {
 
     /// The user name that a marker means: Trove's API sends `name@host`, and names may hold an `@` themselves.
     async fn name_in_marker(&self, marker: &str) -> Result<String, CouchError> {
+        // trove-api quotes the marker of its `next` links twice: a client that follows one literally brings our own
+        // `name@%` back quoted once. No marker of the API itself ends so.
+        let unquoted = marker.ends_with("%40%25").then(|| percent_decode_str(marker).decode_utf8_lossy());
+        let marker = unquoted.as_deref().unwrap_or(marker);
         let Some((name, host)) = marker.rsplit_once('@') else {
             return Ok(marker.to_owned());
         };

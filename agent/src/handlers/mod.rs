@@ -93,7 +93,7 @@ impl HandlerError {
 
     /// Whether CouchDB is away, or not ready for the agent yet, rather than there and failing.
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Command(CommandError::Couch(error)) if error.is_outage())
+        matches!(self, Self::Command(error) if error.is_outage())
     }
 
     /// Whether the command stopped only because the agent does.

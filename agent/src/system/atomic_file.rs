@@ -7,6 +7,18 @@ use std::{
     path::Path,
 };
 
+use rustix::fs::{Gid, Uid};
+use tempfile::NamedTempFile;
+
+/// Whom a file shall belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// User id.
+    pub user: u32,
+    /// Group id.
+    pub group: u32,
+}
+
 /// Puts `content` in the place of `path` with these permission bits, and returns when the disk has it.
 ///
 /// Written beside the old file, synced, renamed over it, and the directory synced: a reader sees the old file
@@ -15,26 +27,66 @@ use std::{
 ///
 /// Blocks; call it off the async threads.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => directory,
-        _ => Path::new("."),
-    };
+    let file = beside(path, content, mode, None)?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_directory(path)
+}
+
+/// The same for a file that belongs to somebody else from its first moment on.
+///
+/// Who is not root keeps what it writes: then it runs as that owner already, or shares a group with it.
+pub fn replace_as(path: &Path, content: &[u8], mode: u32, owner: Owner) -> io::Result<()> {
+    let file = beside(path, content, mode, Some(owner))?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_directory(path)
+}
+
+/// The same for a file that must not be there yet.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`]; the other file stays as it is.
+pub fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let file = beside(path, content, mode, None)?;
+    file.persist_noclobber(path).map_err(|error| error.error)?;
+    sync_directory(path)
+}
+
+fn beside(path: &Path, content: &[u8], mode: u32, owner: Option<Owner>) -> io::Result<NamedTempFile> {
+    let directory = directory_of(path);
     if !directory.exists() {
         fs::create_dir_all(directory)?;
         fs::set_permissions(directory, Permissions::from_mode(0o700))?;
     }
     // tempfile creates it with mode 0600.
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    let mut file = NamedTempFile::new_in(directory)?;
     file.write_all(content)?;
+    if let Some(Owner { user, group }) = owner {
+        match rustix::fs::fchown(file.as_file(), Some(Uid::from_raw(user)), Some(Gid::from_raw(group))) {
+            Ok(()) | Err(rustix::io::Errno::PERM) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    File::open(directory)?.sync_all()
+    Ok(file)
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(directory_of(path))?.sync_all()
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::fs::MetadataExt;
 
     use super::*;
 
@@ -57,5 +109,27 @@ mod tests {
         assert!(replace(&path, b"x", 0o600).is_err());
         assert!(path.is_dir());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_not_created_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("once");
+        create(&path, b"first", 0o600).unwrap();
+        assert_eq!(create(&path, b"second", 0o600).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn root_can_give_a_file_away_and_others_keep_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("theirs");
+        let we = fs::metadata(directory.path()).unwrap().uid();
+        let owner = Owner { user: if we == 0 { 12_345 } else { 0 }, group: 12_345 };
+        replace_as(&path, b"x", 0o660, owner).unwrap();
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!(metadata.uid(), if we == 0 { 12_345 } else { we });
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o660);
     }
 }

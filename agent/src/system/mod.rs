@@ -3,5 +3,5 @@
 mod atomic_file;
 mod statvfs;
 
-pub use atomic_file::replace;
+pub use atomic_file::{Owner, create, replace, replace_as};
 pub use statvfs::{Usage, usage_of};

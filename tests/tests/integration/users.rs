@@ -182,6 +182,7 @@ async fn markers_as_the_api_sends_them() -> Result<()> {
         (format!("{al}@10.0.0.1"), &al),
         (al.clone(), &al),
         (format!("{at}@%"), &at),
+        (format!("{}%40%25", at.replace('@', "%40")), &at),
         (at.clone(), &at),
     ] {
         let page =

@@ -9,9 +9,12 @@ use super::*;
 #[allow(clippy::struct_excessive_bools)] // independent facts
 struct World {
     file: Option<u32>,
+    /// The strongest word of the ini files on `os_admin`; CouchDB's own changes go there too.
     ini: Option<u32>,
     ini_directory: bool,
     bootstrap_admin: bool,
+    /// Whether the server takes its password.
+    bootstrap_works: bool,
     /// `[admins]`: the password of `os_admin`, and whether there is anybody else.
     os_admin: Option<u32>,
     others: bool,
@@ -26,9 +29,11 @@ struct World {
 struct Life {
     login: LoginTried,
     asked: bool,
+    file_is_new: bool,
+    wrong_logins: u32,
 }
 
-const FRESH: Life = Life { login: LoginTried::No, asked: false };
+const FRESH: Life = Life { login: LoginTried::No, asked: false, file_is_new: false, wrong_logins: 0 };
 
 impl World {
     fn server(&self) -> Server {
@@ -41,19 +46,25 @@ impl World {
 
     fn seen(&self, life: Life) -> Seen {
         Seen {
-            file: if self.file.is_some() { File::Valid } else { File::Missing },
+            file: match (self.file, life.file_is_new) {
+                (None, _) => File::Missing,
+                (Some(_), true) => File::New,
+                (Some(_), false) => File::Kept,
+            },
             server: self.server(),
             login: life.login,
             bootstrap_admin: match (self.bootstrap_admin, life.asked, self.os_admin) {
                 (false, _, _) => BootstrapAdmin::None,
                 (true, false, _) => BootstrapAdmin::Unasked,
+                (true, true, _) if !self.bootstrap_works => BootstrapAdmin::Refused,
                 (true, true, None) => BootstrapAdmin::SeesNoOsAdmin,
                 (true, true, Some(_)) => BootstrapAdmin::SeesOsAdmin,
             },
             ini: match (self.ini_directory, self.ini) {
                 (false, _) => Ini::NoDirectory,
-                (true, ini) if ini.is_some() && ini == self.file => Ini::Installed,
-                (true, _) => Ini::Wanting,
+                (true, None) => Ini::Absent,
+                (true, ini) if ini == self.file => Ini::Installed,
+                (true, Some(_)) => Ini::Foreign,
             },
         }
     }
@@ -65,8 +76,12 @@ impl World {
                 assert!(self.file.is_none(), "a password is never replaced");
                 self.passwords_made += 1;
                 self.file = Some(self.passwords_made);
+                life.file_is_new = true;
             }
-            Step::InstallIni => self.ini = self.file,
+            Step::InstallIni => {
+                assert!(self.ini.is_none(), "another os_admin is never overwritten");
+                self.ini = self.file;
+            }
             // The operator, or systemd, starts CouchDB.
             Step::AwaitServer | Step::AwaitRestart => {
                 if self.ini.is_some() {
@@ -80,11 +95,11 @@ impl World {
             Step::AskBootstrapAdmin => life.asked = true,
             Step::EndParty => {
                 assert_eq!(self.server(), Server::Party);
-                self.os_admin = self.file;
+                self.put_os_admin();
             }
             Step::CreateOsAdmin => {
-                assert!(self.os_admin.is_none(), "another os_admin is never overwritten");
-                self.os_admin = self.file;
+                assert!(self.bootstrap_works);
+                self.put_os_admin();
                 life.login = LoginTried::No;
             }
             Step::Login => {
@@ -92,12 +107,23 @@ impl World {
                 life.login = if self.os_admin == self.file && self.file.is_some() {
                     LoginTried::Accepted
                 } else {
+                    life.wrong_logins += 1;
                     LoginTried::Refused
                 };
+                assert!(life.wrong_logins <= 1, "far from the lockout");
             }
-            Step::EnsureDatabases | Step::Blocked | Step::Misfit => return false,
+            Step::EnsureDatabases | Step::Blocked | Step::Misfit | Step::Overridden => return false,
         }
         true
+    }
+
+    fn put_os_admin(&mut self) {
+        assert!(self.os_admin.is_none(), "another os_admin is never overwritten");
+        assert!(self.ini.is_none() || self.ini == self.file, "nor one that comes with the next start");
+        self.os_admin = self.file;
+        if self.ini_directory {
+            self.ini = self.file;
+        }
     }
 }
 
@@ -123,6 +149,7 @@ fn party() -> World {
         ini: None,
         ini_directory: false,
         bootstrap_admin: false,
+        bootstrap_works: true,
         os_admin: None,
         others: false,
         running: true,
@@ -171,17 +198,61 @@ fn a_file_that_fits_no_more_is_reported_and_kept() {
     }
 }
 
+#[test]
+fn a_bootstrap_admin_that_is_gone_is_not_missed() {
+    let gone = World { others: true, bootstrap_admin: true, bootstrap_works: false, ..party() };
+    let mut restarted = World { file: Some(7), os_admin: Some(7), ..gone.clone() };
+    assert_eq!(run(&mut restarted, &[]), Step::EnsureDatabases);
+    let mut lost = World { file: Some(7), os_admin: Some(8), ..gone.clone() };
+    assert_eq!(run(&mut lost, &[]), Step::Misfit);
+    assert_eq!(run(&mut gone.clone(), &[]), Step::Blocked);
+}
+
+#[test]
+fn a_lost_file_does_not_cost_the_ini_files_os_admin_its_password() {
+    for running in [false, true] {
+        let mut world = World {
+            ini_directory: true,
+            ini: Some(9),
+            os_admin: Some(9),
+            needs_admin: true,
+            running,
+            ..party()
+        };
+        assert_eq!(run(&mut world, &[]), Step::Misfit);
+        assert_eq!((world.file, world.ini, world.os_admin), (None, Some(9), Some(9)));
+    }
+}
+
+#[test]
+fn an_ini_file_that_is_overridden_is_explained() {
+    let seen = Seen {
+        file: File::Kept,
+        server: Server::Closed,
+        login: LoginTried::Refused,
+        bootstrap_admin: BootstrapAdmin::None,
+        ini: Ini::Overridden,
+    };
+    assert_eq!(next(seen), Step::Overridden);
+    assert_eq!(next(Seen { login: LoginTried::No, ..seen }), Step::Login, "it may fit all the same");
+    assert_eq!(next(Seen { server: Server::Down, ..seen }), Step::AwaitServer);
+}
+
 proptest! {
     /// Whatever the world is like and wherever the agent is killed: it comes to the same verdict, makes at most
     /// one password, and never one that replaces another.
     #[test]
     fn killing_changes_nothing(
-        ini_directory in any::<bool>(), bootstrap_admin in any::<bool>(), others in any::<bool>(),
-        file in prop::option::of(90_u32..92), os_admin in prop::option::of(90_u32..92), running in any::<bool>(),
-        deaths in prop::collection::vec(any::<bool>(), 40),
+        ini_directory in any::<bool>(), bootstrap_admin in any::<bool>(), bootstrap_works in any::<bool>(),
+        others in any::<bool>(), running in any::<bool>(), needs_admin in any::<bool>(),
+        file in prop::option::of(90_u32..92), ini in prop::option::of(90_u32..92),
+        os_admin in prop::option::of(90_u32..92), deaths in prop::collection::vec(any::<bool>(), 40),
     ) {
+        let ini = ini.filter(|_| ini_directory);
         let before = World {
-            file, os_admin, ini_directory, others, running, ini: None, needs_admin: true, passwords_made: 0,
+            file, ini_directory, others, running, ini, needs_admin, bootstrap_works, passwords_made: 0,
+            // One that will be there after the start stands in an ini file, if the agent can read them.
+            os_admin: if ini_directory && !running { ini } else { os_admin },
             // A bootstrap administrator is an administrator.
             bootstrap_admin: bootstrap_admin && others,
         };
@@ -196,6 +267,8 @@ proptest! {
         }
         if file.is_some() {
             prop_assert_eq!(calm.file, file);
+        } else if before.os_admin.is_some() {
+            prop_assert_eq!((calm.file, calm.os_admin), (None, before.os_admin), "nobody's password is replaced");
         }
     }
 }

@@ -44,7 +44,7 @@ pub(in crate::config) const KEYS: &[Key] = &[
         "couchdb.local_ini_dir",
         Kind::Path,
         "CouchDB's local.d directory, such as /opt/couchdb/etc/local.d. CouchDB 3 does not start without an \
-         administrator; with this the agent installs os_admin, hashed, as an ini file there.",
+         administrator; with this the agent installs os_admin, hashed, as zz-trove-os-admin.ini there.",
     ),
     Key::new(
         "couchdb.require_valid_user",
@@ -66,21 +66,22 @@ pub(in crate::config) const KEYS: &[Key] = &[
     Key::new(
         "couchdb.ignore_dbs",
         Kind::List,
-        "Databases that Trove must neither see nor touch. Names that begin with _ are refused in any case.",
+        "Databases that Trove must neither see nor touch. Names that begin with _ are refused in any case. A user \
+         that is deleted or renamed is taken out of, or renamed in, the members of these too.",
     )
     .default("_users,_replicator,_global_changes")
     .oslo(&[(COUCHDB, "ignore_dbs"), ("DEFAULT", "ignore_dbs")]),
     Key::new(
         "couchdb.sha256_iterations",
         Kind::Count,
-        "PBKDF2 rounds of the hash in the ini file on CouchDB 3.4 and later, its own default.",
+        "PBKDF2 rounds of the passwords of users, root and os_admin on CouchDB 3.4 and later; its own default.",
     )
     .default("600000"),
     Key::new(
         "couchdb.sha1_iterations",
         Kind::Count,
-        "PBKDF2 rounds of the hash in the ini file on older servers, which know SHA-1 only. More than the server \
-         hashes with makes every request slower.",
+        "PBKDF2 rounds of the passwords of users and root on older servers, which know SHA-1 only and hash again at \
+         every request: more rounds make each one slower. os_admin has 10 there, and a password of 256 random bits.",
     )
     .default("1000"),
     Key::new(
@@ -115,9 +116,9 @@ pub struct CouchSettings {
     pub ignore_users: Vec<String>,
     /// Databases hidden from Trove.
     pub ignore_dbs: Vec<String>,
-    /// PBKDF2-SHA256 rounds for the ini file.
+    /// PBKDF2-SHA256 rounds, for servers from 3.4 on.
     pub sha256_iterations: u32,
-    /// PBKDF2-SHA1 rounds for the ini file.
+    /// PBKDF2-SHA1 rounds of users and root, for older servers.
     pub sha1_iterations: u32,
     /// The file system that is measured.
     pub data_dir: PathBuf,
