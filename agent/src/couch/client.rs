@@ -95,9 +95,14 @@ impl Client {
             }
         };
         if result.as_ref().is_err_and(CouchError::is_outage) {
-            self.outages.send_modify(|count| *count = count.wrapping_add(1));
+            self.tell_outage();
         }
         result
+    }
+
+    /// Counts an outage that shows in an answer: it is that of another server, or of another data directory.
+    pub(super) fn tell_outage(&self) {
+        self.outages.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     async fn exchange(

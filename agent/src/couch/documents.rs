@@ -74,9 +74,6 @@ impl Couch {
             Ok(Value::Object(document)) => Ok(UserDocument::Present(document)),
             Ok(_) => Err(CouchError::Unexpected { what: "GET a user", problem: "not an object".into() }),
             Err(CouchError::NotFound(reason)) if reason == "deleted" => Ok(UserDocument::Deleted),
-            Err(CouchError::NotFound(reason)) if reason.starts_with("Database") || reason == "no_db_file" => {
-                Err(CouchError::NotFound(format!("the _users database ({reason})")))
-            }
             Err(CouchError::NotFound(_)) => Ok(UserDocument::Missing),
             Err(error) => Err(error),
         }

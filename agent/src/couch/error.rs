@@ -172,6 +172,11 @@ impl CouchError {
         }
     }
 
+    /// Whether a document was asked for in a database that isn't there (`no_db_file` is 1.x's word for it).
+    pub(super) fn is_missing_database(&self) -> bool {
+        matches!(self, Self::NotFound(reason) if reason.starts_with("Database") || reason == "no_db_file")
+    }
+
     /// Whether the database is listed and its files are not to be had: CouchDB creates `a.couch` when asked to, and
     /// then answers this for it.
     pub(super) fn is_unopenable(&self) -> bool {

@@ -126,7 +126,12 @@ impl Couch {
         body: Option<&Value>,
     ) -> Result<Value, CouchError> {
         let login = self.login()?;
-        let result = self.client.send(Some(&login), method, resource, body).await;
+        let mut result = self.client.send(Some(&login), method, resource, body).await;
+        if resource.is_in_users() && result.as_ref().is_err_and(CouchError::is_missing_database) {
+            // It was there at bootstrap, which makes it again; no request need have failed while CouchDB was away.
+            self.client.tell_outage();
+            result = Err(CouchError::NotBootstrapped("there is no _users database (any more)".to_owned()));
+        }
         if result.as_ref().is_err_and(CouchError::is_outage) {
             self.forget_server();
         }

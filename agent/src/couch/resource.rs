@@ -149,6 +149,19 @@ pub enum Resource<'a> {
 }
 
 impl Resource<'_> {
+    /// Whether it is something in the `_users` database.
+    pub(super) fn is_in_users(&self) -> bool {
+        matches!(
+            self,
+            Self::User(_)
+                | Self::UserRevision(..)
+                | Self::UserIds { .. }
+                | Self::UsersByKey
+                | Self::UsersBulk
+                | Self::UsersAuthDesign
+        )
+    }
+
     /// The path and query, percent-encoded, beginning with `/`.
     pub fn path(&self) -> String {
         match self {

@@ -7,6 +7,7 @@
 
 mod access;
 mod bootstrap;
+mod bootstrap_recovery;
 mod broker_faults;
 mod broker_loss;
 mod couch_loss;
@@ -14,6 +15,7 @@ mod databases;
 mod duplicates;
 mod heartbeat;
 mod hostile_input;
+mod leftovers;
 mod oslo_peer;
 mod root;
 mod secrets_hidden;
