@@ -217,10 +217,11 @@ fn accept(
     Ok(Accepted { job, beat })
 }
 
-/// How long a caller waits stands in its message's time to live (ms).
+/// How long a caller waits stands in its message's time to live (ms). Nobody waits longer than a day.
 fn caller_waits(properties: &BasicProperties) -> Option<Duration> {
-    let milliseconds = properties.expiration().as_ref()?.as_str().parse().ok()?;
-    Some(Duration::from_millis(milliseconds))
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    let milliseconds: u64 = properties.expiration().as_ref()?.as_str().parse().ok()?;
+    Some(Duration::from_millis(milliseconds.min(DAY)))
 }
 
 async fn with_beats(

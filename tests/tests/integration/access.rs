@@ -6,6 +6,7 @@ use anyhow::Result;
 use futures_util::future::join_all;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::{Value, json};
+use trove_couchdb_tests::bus::Request;
 use trove_couchdb_tests::stage::{Plan, Stage};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +126,7 @@ async fn order_is_kept_where_it_matters() -> Result<()> {
     stage.memory()?.faults().add(Rule::new("PUT", &path, Fault::DelayMs(700)).times(1));
 
     let started = std::time::Instant::now();
-    let granted = stage.bus.encode_call(&trove_couchdb_tests::bus::Request::new(
+    let granted = stage.bus.encode_call(&Request::new(
         "grant_access",
         json!({"username": al, "hostname": "%", "databases": [slow]}),
     ));
@@ -137,5 +138,31 @@ async fn order_is_kept_where_it_matters() -> Result<()> {
     assert_eq!(listed.as_array().unwrap().len(), 1, "the read saw the grant that came before it");
     assert!(started.elapsed() >= delay);
     reply.within(Duration::from_secs(5)).await?;
+    Ok(())
+}
+
+/// It has been told that it failed, and may have done something else meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_not_run_after_its_caller_has_given_up() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let (slow, other, al) = (stage.name("slow"), stage.name("other"), stage.name("al"));
+    stage.databases(&[&slow, &other]).await?;
+    stage.user(&al, &[]).await?;
+    stage
+        .memory()?
+        .faults()
+        .add(Rule::new("PUT", &format!("/{slow}/_security"), Fault::DelayMs(3000)).times(1));
+    let grant = |database: &str| {
+        Request::new("grant_access", json!({"username": al, "hostname": "%", "databases": [database]}))
+    };
+    let first = stage.bus.encode_call(&grant(&slow));
+    let granted = stage.bus.expect_reply(&first);
+    stage.bus.send(&first).await?;
+    let late =
+        stage.bus.request(&grant(&other).timeout(Duration::from_secs(2))).await.unwrap_err().to_string();
+    assert!(late.contains("Busy") && late.contains("try again"), "told why, before its own time-out: {late}");
+    granted.within(Duration::from_secs(10)).await?;
+    let access = stage.call("list_access", json!({"username": al, "hostname": "%"})).await?;
+    assert_eq!(access.as_array().unwrap().len(), 1, "only the first: {access}");
     Ok(())
 }
