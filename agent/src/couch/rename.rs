@@ -24,6 +24,9 @@ impl Couch {
         password: Option<&Secret>,
         command_id: &str,
     ) -> Result<(), CommandError> {
+        if password.is_some_and(|password| password.expose().is_empty()) {
+            return Err(CommandError::PasswordMissing((**new).clone()));
+        }
         let target = self.user_document(new).await?;
         if !target.was_created_by(command_id) {
             self.refuse_admin_names(&[new]).await?;
@@ -38,13 +41,10 @@ impl Couch {
                 self.forget_everywhere(&[new]).await?;
             }
             rename_document(&mut document, new, command_id);
-            if let Some(password) = password {
-                if password.expose().is_empty() {
-                    return Err(CommandError::PasswordMissing((**new).clone()));
-                }
-                if let Some(hash) = self.hash_all(vec![(new, password)]).await?.get(new) {
-                    hash.write_to(&mut document);
-                }
+            if let Some(password) = password
+                && let Some(hash) = self.hash_all(vec![(new, password)]).await?.get(new)
+            {
+                hash.write_to(&mut document);
             }
             if !self.write_documents(&[(new, document)]).await?.is_empty() {
                 return Err(CommandError::UserExists((**new).clone()));

@@ -237,6 +237,11 @@ async fn a_rename_takes_hash_and_memberships_along() -> Result<()> {
     let error = stage.cast("update_attributes", update(&al, json!({"name": bo}))).await?.unwrap_err();
     assert!(error.contains("already exists"), "{error}");
     assert!(stage.cast("update_attributes", update(&al, json!({"name": "root"}))).await?.is_err());
+    let error = stage
+        .cast("update_attributes", update(&al, json!({"name": zoe, "password": ""})))
+        .await?
+        .unwrap_err();
+    assert!(error.contains("password"), "{error}");
     assert!(stage.client.reads(&db, Some(&user)).await?, "nothing changed");
 
     stage.must_cast("update_attributes", update(&al, json!({"name": zoe}))).await?;
