@@ -15,6 +15,7 @@ mod databases;
 mod lifecycle;
 mod method;
 mod models;
+mod prepare;
 mod root;
 mod status;
 mod users;
@@ -25,6 +26,7 @@ pub use self::{
     conductor::ConductorCast,
     method::Method,
     models::{DatabaseModel, UserModel, root_user},
+    prepare::{Demand, Prepare},
     status::ServiceStatus,
     users::{NewUser, PasswordChange},
 };
@@ -132,6 +134,12 @@ pub enum Command {
         /// Trove 26 always sends null.
         fs_path: Option<String>,
     },
+    /// `prepare`
+    Prepare(Box<Prepare>),
+    /// `prepare` with arguments that break a rule: to be refused, but not before the instance is told to have failed.
+    MalformedPrepare(DecodeError),
+    /// `stop_db`: sent before an instance is deleted, rebooted or resized.
+    StopDb,
     /// Every other method of the guest API.
     Unsupported(Method),
 }
@@ -183,6 +191,8 @@ impl Command {
             Method::DisableRoot => Ok(Self::DisableRoot),
             Method::IsRootEnabled => Ok(Self::IsRootEnabled),
             Method::GetFilesystemStats => lifecycle::get_filesystem_stats(args),
+            Method::Prepare => Ok(prepare::prepare(args)),
+            Method::StopDb => Ok(Self::StopDb),
             other => Ok(Self::Unsupported(other)),
         }
     }
@@ -208,13 +218,22 @@ impl Command {
             Self::DisableRoot => Method::DisableRoot,
             Self::IsRootEnabled => Method::IsRootEnabled,
             Self::GetFilesystemStats { .. } => Method::GetFilesystemStats,
+            Self::Prepare(_) | Self::MalformedPrepare(_) => Method::Prepare,
+            Self::StopDb => Method::StopDb,
             Self::Unsupported(method) => *method,
         }
     }
 
     /// Whether the database server has a part in it.
     pub fn needs_couchdb(&self) -> bool {
-        !matches!(self, Self::Ping | Self::GetFilesystemStats { .. } | Self::Unsupported(_))
+        !matches!(
+            self,
+            Self::Ping
+                | Self::GetFilesystemStats { .. }
+                | Self::MalformedPrepare(_)
+                | Self::StopDb
+                | Self::Unsupported(_)
+        )
     }
 
     /// The method's name on the wire: from a fixed set, fit for a metric's label.
