@@ -16,7 +16,8 @@ use crate::{
     config::{CouchSettings, Settings},
     couch::{AdminLogin, Client, Couch, Hasher, Health, Iterations, Limits, Policy},
     dispatch::Dispatcher,
-    handlers::Handlers,
+    handlers::{Handlers, ImageBrings},
+    preparation::Preparation,
     status::{self, Heartbeat, Link, Notify},
     transport::Transport,
 };
@@ -91,9 +92,12 @@ fn build(
     let couch = Arc::new(Couch::new(client, admin.clone(), hasher, policy));
     let every = (settings.heartbeat.interval / PROBES_PER_INTERVAL).max(Duration::from_millis(100));
     background.spawn(status::probe_for_ever(Arc::clone(&couch), admin, every, health_writer));
+    let (preparation, stages) = Preparation::load(&settings.guest.state_dir);
     let heartbeat = Heartbeat {
         settings: settings.heartbeat.clone(),
         state_dir: settings.guest.state_dir.clone(),
+        preparation: preparation.clone(),
+        stages,
         health: health.clone(),
         link: link.clone(),
         outbox,
@@ -101,7 +105,9 @@ fn build(
     background.spawn(heartbeat.run());
     background.spawn(Notify { health, link }.run());
 
-    let handlers = Handlers::new(couch, couchdb.data_dir.clone());
+    let image_brings =
+        ImageBrings { packages: settings.prepare.ignore_packages, volume: settings.prepare.ignore_volume };
+    let handlers = Handlers::new(couch, couchdb.data_dir.clone(), preparation, image_brings);
     let dispatcher = Arc::new(Dispatcher::new(handlers, settings.rpc.max_concurrent, stopping.clone()));
     let transport = Transport::new(Arc::clone(settings), dispatcher, posted, link_writer, stopping.clone());
     Ok((transport, background))

@@ -12,10 +12,11 @@
 //! |---|---|---|
 //! | `config` | `protocol` | the `config` crate |
 //! | `system` | | `rustix` (beside `bootstrap::ini`) |
+//! | `preparation` | `system` | |
 //! | `couch` | `protocol` | `reqwest` |
 //! | `bootstrap` | `config`, `couch`, `system` | |
-//! | `status` | `config`, `couch`, `system` | `sd-notify` |
-//! | `handlers` | `couch`, `system` | |
+//! | `status` | `config`, `couch`, `preparation`, `system` | `sd-notify` |
+//! | `handlers` | `couch`, `preparation`, `system` | |
 //! | `dispatch` | `handlers` | |
 //! | `transport` | `config`, `dispatch`, `status::Link` | `lapin` |
 //! | `app` | everything | |
@@ -31,6 +32,7 @@ pub mod dispatch;
 pub mod exit;
 pub mod handlers;
 pub mod log;
+pub mod preparation;
 pub mod status;
 pub mod system;
 pub mod transport;

@@ -58,7 +58,13 @@ impl Footprint {
         let user = |name: &UserName| Scope::User(name.clone());
         let database = |name: &DatabaseName| Scope::Database(name.clone());
         match command {
-            Command::Ping | Command::GetFilesystemStats { .. } | Command::Unsupported(_) => Self::default(),
+            Command::Ping
+            | Command::GetFilesystemStats { .. }
+            | Command::StopDb
+            | Command::Unsupported(_) => Self::default(),
+            Command::Prepare(_) | Command::MalformedPrepare(_) => {
+                Self::writing([Scope::AllUsers, Scope::AllDatabases, Scope::Root])
+            }
             Command::CreateUser { users } => {
                 let names = users.iter().map(|new| user(&new.name));
                 let granted = users.iter().flat_map(|new| new.databases.iter().map(database));
@@ -141,6 +147,16 @@ mod tests {
         assert!(!users.conflicts_with(&al), "reads run side by side");
         let ping = footprint("rpc_ping", json!({}));
         assert!(!ping.conflicts_with(&create));
+    }
+
+    #[test]
+    fn everything_waits_until_the_guest_is_prepared() {
+        let prepare = footprint("prepare", json!({}));
+        let root = footprint("enable_root", json!({}));
+        for other in [&prepare, &root, &grant("al", "a"), &footprint("list_databases", json!({}))] {
+            assert!(prepare.conflicts_with(other));
+        }
+        assert!(!prepare.conflicts_with(&footprint("rpc_ping", json!({}))));
     }
 
     #[test]

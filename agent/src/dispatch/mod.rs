@@ -95,7 +95,11 @@ impl Dispatcher {
             () = turn.come() => {}
             () = caller_gone(job) => return Done::Answer(too_late(job)),
         }
-        self.run_patiently(job).await
+        let done = self.run_patiently(job).await;
+        if let Done::Answer(Outcome::Failure(failure)) = &done {
+            self.handlers.gave_up(&job.command, &job.id, &failure.message).await;
+        }
+        done
     }
 
     async fn run_patiently(&self, job: &Job) -> Done {

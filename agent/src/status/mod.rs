@@ -1,19 +1,19 @@
 //! How the guest does, told to whoever should know: the conductor by heartbeats, systemd by `sd_notify`.
 //!
 //! ```text
+//! preparation (every stage) -----------> voice ----------+
 //! probe (a real request as os_admin) -> watch<Health> --+-> heartbeat -> outbox -> transport -> trove-conductor
 //! transport -> watch<Link> -----------------------------+-> notify -> systemd
 //! ```
 
 mod heartbeat;
 mod notify;
-mod prepared;
 mod probe;
 mod sent;
+mod voice;
 
 pub use heartbeat::Heartbeat;
 pub use notify::Notify;
-pub use prepared::is_prepared;
 pub use probe::probe_for_ever;
 
 /// Whether commands can arrive. The transport writes it.

@@ -8,6 +8,7 @@ pub(super) mod couchdb;
 pub(super) mod guest;
 pub(super) mod heartbeat;
 pub(super) mod log;
+pub(super) mod prepare;
 pub(super) mod rpc;
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ pub use couchdb::CouchSettings;
 pub use guest::GuestSettings;
 pub use heartbeat::HeartbeatSettings;
 pub use log::{LogFormat, LogSettings};
+pub use prepare::PrepareSettings;
 pub use rpc::RpcSettings;
 
 use super::error::ConfigError;
@@ -32,6 +34,8 @@ pub struct Settings {
     pub broker: BrokerSettings,
     /// The CouchDB server beside the agent.
     pub couchdb: CouchSettings,
+    /// What a new instance may ask for.
+    pub prepare: PrepareSettings,
     /// Limits on commands.
     pub rpc: RpcSettings,
     /// Status reports to the conductor.
@@ -62,6 +66,7 @@ impl Settings {
             guest: GuestSettings::from_input(inputs.section("guest"))?,
             broker: BrokerSettings::from_input(inputs.section("broker"))?,
             couchdb,
+            prepare: PrepareSettings::from_input(inputs.section("prepare"))?,
             rpc: RpcSettings::from_input(inputs.section("rpc"))?,
             heartbeat: HeartbeatSettings::from_input(inputs.section("heartbeat"))?,
             log: LogSettings::from_input(inputs.section("log"))?,
