@@ -12,13 +12,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("log", &["config"]),
     ("exit", &[]),
     ("system", &[]),
+    ("preparation", &["system"]),
     ("couch", &[]),
     ("bootstrap", &["config", "couch", "system"]),
-    ("status", &["config", "couch", "system"]),
-    ("handlers", &["couch", "system"]),
+    ("status", &["config", "couch", "preparation", "system"]),
+    ("handlers", &["couch", "preparation", "system"]),
     ("dispatch", &["handlers"]),
     ("transport", &["config", "dispatch", "status"]),
-    ("app", &["bootstrap", "config", "couch", "dispatch", "handlers", "status", "transport"]),
+    ("app", &["bootstrap", "config", "couch", "dispatch", "handlers", "preparation", "status", "transport"]),
 ];
 
 /// Crates that only one module may name. `app` turns reqwest's error into one of its own.

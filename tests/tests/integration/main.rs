@@ -17,6 +17,7 @@ mod heartbeat;
 mod hostile_input;
 mod leftovers;
 mod oslo_peer;
+mod prepare;
 mod root;
 mod secrets_hidden;
 mod shutdown;
