@@ -125,11 +125,11 @@ async fn an_image_may_bring_packages_and_volume() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_names_its_stage_and_can_be_made_good() -> Result<()> {
     let mut stage = new_guest().up().await?;
-    let (db, no_db, al) = (stage.name("db"), stage.name("nodb"), stage.name("al"));
-    let args = json!({"databases": [{"_name": db}], "users": [user_object(&al, &[&no_db])]});
+    let (db, absent, al) = (stage.name("db"), stage.name("absent"), stage.name("al"));
+    let args = json!({"databases": [{"_name": db}], "users": [user_object(&al, &[&absent])]});
     let message = stage.cast("prepare", order(args)).await?.expect_err("there is no such database");
     assert!(
-        message.starts_with("prepare failed at stage \"users\"") && message.contains(&no_db),
+        message.starts_with("prepare failed at stage \"users\"") && message.contains(&absent),
         "{message}"
     );
     told(&stage, ServiceStatus::FailedToSpawn).await?;
@@ -165,13 +165,13 @@ async fn a_killed_agent_goes_on_with_it() -> Result<()> {
                 "databases": [{"_name": db}], "users": [user_object(&al, &[&db])], "root_password": "root-pw",
             });
             stage.bus.cast(&request(&stage, args)).await?;
-            let hung = async {
+            let reached = async {
                 while stage.memory()?.faults().hits() == 0 {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
                 anyhow::Ok(())
             };
-            tokio::time::timeout(SOON, hung).await??;
+            tokio::time::timeout(SOON, reached).await??;
             stage.agent.kill9()?;
             stage.memory()?.faults().clear();
             stage.agent.start_again()?;
