@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    bootstrap::Bootstrap,
+    bootstrap::{Bootstrap, Rotator},
     config::{CouchSettings, Settings},
     couch::{AdminLogin, Client, Couch, Hasher, Health, Iterations, Limits, Policy},
     dispatch::Dispatcher,
@@ -84,8 +84,15 @@ fn build(
     let couchdb = &settings.couchdb;
     let client = Client::new(&couchdb.url, limits(couchdb)).map_err(StartError::Http)?;
     let hasher = Hasher::new(Iterations { sha256: couchdb.sha256_iterations, sha1: couchdb.sha1_iterations });
-    let bootstrap =
-        Bootstrap::new(couchdb.clone(), client.clone(), hasher.clone(), admin_writer, stopping.clone());
+    let (_rotator, rotations) = Rotator::new();
+    let bootstrap = Bootstrap::new(
+        couchdb.clone(),
+        client.clone(),
+        hasher.clone(),
+        admin_writer,
+        rotations,
+        stopping.clone(),
+    );
     background.spawn(bootstrap.run());
 
     let policy = Policy::new(&couchdb.ignore_users, &couchdb.ignore_dbs);

@@ -19,6 +19,7 @@ mod leftovers;
 mod oslo_peer;
 mod prepare;
 mod root;
+mod rotation;
 mod secrets_hidden;
 mod shutdown;
 mod upstream_faults;
