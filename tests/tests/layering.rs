@@ -16,10 +16,24 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("couch", &[]),
     ("bootstrap", &["config", "couch", "system"]),
     ("status", &["config", "couch", "preparation", "system"]),
-    ("handlers", &["couch", "preparation", "system"]),
-    ("dispatch", &["handlers"]),
-    ("transport", &["config", "dispatch", "status"]),
-    ("app", &["bootstrap", "config", "couch", "dispatch", "handlers", "preparation", "status", "transport"]),
+    ("audit", &["config"]),
+    ("handlers", &["bootstrap", "couch", "preparation", "status", "system"]),
+    ("dispatch", &["handlers", "status"]),
+    ("transport", &["audit", "config", "dispatch", "status", "system"]),
+    (
+        "app",
+        &[
+            "audit",
+            "bootstrap",
+            "config",
+            "couch",
+            "dispatch",
+            "handlers",
+            "preparation",
+            "status",
+            "transport",
+        ],
+    ),
 ];
 
 /// Crates that only one module may name. `app` turns reqwest's error into one of its own.
@@ -27,6 +41,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("lapin", &["transport"]),
     ("reqwest", &["couch", "app"]),
     ("sd_notify", &["status"]),
+    ("nix", &["system"]),
     ("clap", &["args", "main"]),
 ];
 
