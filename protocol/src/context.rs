@@ -8,7 +8,11 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use crate::{cipher::Cipher, error::DecodeError, fields::Fields};
+use crate::{
+    cipher::{Cipher, Seal},
+    error::DecodeError,
+    fields::Fields,
+};
 
 /// What every key of a context in clear begins with (`oslo_messaging/_drivers/amqp.py`, `pack_context`).
 const PREFIX: &str = "_context_";
@@ -77,6 +81,11 @@ impl Context {
             Value::Object(entries) => Ok(Self(entries)),
             _ => Err(DecodeError::wrong_type("context", "an object")),
         }
+    }
+
+    /// The mark of an encrypted context.
+    pub(crate) fn seal(message: &Map<String, Value>) -> Option<Seal> {
+        Cipher::seal_of(message.get(SEALED)?)
     }
 
     /// Adds the context to a message in clear.

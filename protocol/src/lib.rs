@@ -41,7 +41,7 @@ pub mod trove;
 pub mod version;
 
 pub use address::ReplyAddress;
-pub use cipher::{Cipher, CipherError};
+pub use cipher::{Cipher, CipherError, Seal};
 pub use context::Context;
 pub use error::DecodeError;
 pub use frame::{FrameDecoder, FrameError};

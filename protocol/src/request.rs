@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     address::{MAX_QUEUE, ReplyAddress, Sender},
-    cipher::Cipher,
+    cipher::{Cipher, Seal},
     context::Context,
     envelope,
     error::DecodeError,
@@ -43,6 +43,8 @@ pub struct Request {
     pub timeout: Option<u64>,
     /// Who asks.
     pub context: Context,
+    /// The marks of all that came encrypted: no two messages share one, so a known mark tells of a replay.
+    pub seals: Vec<Seal>,
 }
 
 /// A message that is no request, with what is needed to tell its sender so.
@@ -89,6 +91,13 @@ impl Request {
             (Some(args), None) => args.clone(),
             (Some(args), Some(cipher)) => decrypt(args, cipher)?,
         };
+        let sealed_args = fields.optional_as("args", Field::map)?.into_iter().flat_map(Map::values);
+        let seals = match cipher {
+            Some(_) => {
+                Context::seal(&message).into_iter().chain(sealed_args.filter_map(Cipher::seal_of)).collect()
+            }
+            None => Vec::new(),
+        };
         Ok(Self {
             method: fields.required("method")?.short::<MAX_ID>(SHORT)?,
             version: match fields.optional_as("version", Field::text)? {
@@ -101,6 +110,7 @@ impl Request {
             reply: reply_address(&fields)?,
             timeout: fields.optional_as("_timeout", Field::seconds)?,
             context,
+            seals,
         })
     }
 }
@@ -117,6 +127,7 @@ impl fmt::Debug for Request {
             .field("reply", &self.reply)
             .field("timeout", &self.timeout)
             .field("context", &self.context)
+            .field("seals", &self.seals.len())
             .finish()
     }
 }

@@ -20,6 +20,7 @@ mod local;
 mod origin;
 mod outlet;
 mod publish;
+mod replay;
 mod session;
 mod topology;
 
@@ -40,6 +41,7 @@ use consume::Intake;
 use dedupe::Seen;
 use ledger::Ledger;
 pub use local::{LocalError, LocalServer};
+use replay::Receipts;
 
 /// What the transport needs of the rest of the agent.
 #[derive(Debug)]
@@ -74,6 +76,7 @@ impl Transport {
         let intake = Intake {
             dispatcher,
             seen: Seen::new(settings.rpc.duplicate_window),
+            receipts: Receipts::load(&settings.guest.state_dir, settings.rpc.replay_window),
             ledger: Ledger { audit, tally },
             limits: settings.rpc.clone(),
             tasks: TaskTracker::new(),
