@@ -4,11 +4,11 @@
 //! for whatever reason, `Sender::probe` looks once more, leniently, for the few fields an answer needs; it builds
 //! nothing else, so neither size nor nesting of the rest matters.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize,
-    de::{Deserializer, IgnoredAny},
+    de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
 /// How far beyond the limit a body may go and still be searched for its sender.
@@ -58,17 +58,52 @@ struct Ids {
 }
 
 /// Text, or nothing if it is anything else.
+///
+/// Not serde's untagged enum: that one first builds whatever is there, at sixteen times its size.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Id {
-        Text(String),
-        Other(IgnoredAny),
+    deserializer.deserialize_any(TextOnly)
+}
+
+struct TextOnly;
+
+impl<'de> Visitor<'de> for TextOnly {
+    type Value = Option<String>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an id")
     }
-    Ok(match Id::deserialize(deserializer)? {
-        Id::Text(text) => Some(text),
-        Id::Other(IgnoredAny) => None,
-    })
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok((text.len() <= MAX_QUEUE).then(|| text.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+        IgnoredAny.visit_seq(items).map(|IgnoredAny| None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Self::Value, A::Error> {
+        IgnoredAny.visit_map(entries).map(|IgnoredAny| None)
+    }
 }
 
 impl Sender {
@@ -118,6 +153,11 @@ mod tests {
     fn an_odd_id_does_not_hide_the_others() {
         let sender = probe(r#"{"_msg_id": "m", "_reply_q": "q", "_unique_id": {"x": []}}"#);
         assert_eq!(sender, Sender { unique_id: None, ..found() });
+        let bomb = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
+        for odd in ["null", "true", "-1", "5", "1.5", "[0, [1]]", r#"{"a": {}}"#, bomb.as_str()] {
+            let message = format!(r#"{{"_msg_id": "m", "_unique_id": {odd}, "_reply_q": "q"}}"#);
+            assert_eq!(probe(&message), Sender { unique_id: None, ..found() }, "{odd:.20}");
+        }
         for message in [
             r#"{"_msg_id": 5, "_reply_q": "q"}"#,
             r#"{"_msg_id": "m"}"#,
