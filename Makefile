@@ -1,9 +1,10 @@
 # make run         try it: broker, CouchDB and agent on this machine, every command sent once, then Ctrl-C ends it
 # make run ONCE=1  the same, but exit at the end: 0 if every step passed
 # make test        everything, over a real RabbitMQ and with Python's oslo.messaging
+# make fuzz        the fuzzer, SECONDS=1800 for each target, or for TARGETS="names request" only; see docs/fuzzing.md
 
 CARGO ?= cargo
-.PHONY: run test lint fmt deps build venv
+.PHONY: run test lint fmt fuzz deps build venv
 .NOTPARALLEL:
 
 run: deps build
@@ -20,6 +21,9 @@ lint:
 
 fmt:
 	$(CARGO) fmt --all
+
+fuzz:
+	@fuzz/run.sh $(or $(SECONDS),1800) $(TARGETS)
 
 deps:
 	@tests/scripts/deps.sh
