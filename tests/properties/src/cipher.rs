@@ -49,9 +49,9 @@ fn damage(cipher: &Cipher, data: &[u8]) {
     if let Some(byte) = sealed.get_mut(place / 8) {
         *byte ^= 1 << (place % 8);
     }
-    match cipher.decrypt(&STANDARD.encode(&sealed)) {
-        // There is no authentication code: this is the known weakness of Trove's format, and SECURITY.md says so.
-        Ok(other) => assert_ne!(other, value),
-        Err(error) => assert_eq!(error, CipherError::Undecipherable),
+    // There is no authentication code, so other text may come out (SECURITY.md), or the same: padding that was damaged to
+    // white space is nothing to JSON. That is Trove's format.
+    if let Err(error) = cipher.decrypt(&STANDARD.encode(&sealed)) {
+        assert_eq!(error, CipherError::Undecipherable);
     }
 }
