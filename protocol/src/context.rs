@@ -23,7 +23,7 @@ const SEALED: &str = "_context_context";
 
 /// How many JSON values a context may consist of. It is kept until its command ends, so this bounds what a queue full of
 /// commands costs; a service catalog of 50 regions with 6 services each, the largest part, has 2,000.
-const MAX_VALUES: usize = 10_000;
+const MAX_VALUES: usize = 5_000;
 
 /// The entries of a request's context, as they came.
 #[derive(Clone, Default, PartialEq)]
@@ -78,7 +78,7 @@ impl Context {
     ) -> Result<Self, DecodeError> {
         let entries = Self::find(message, cipher, budget)?;
         if entries.values().map(json::count).sum::<usize>() > MAX_VALUES {
-            return Err(DecodeError::wrong_type("context", "an object of at most 10000 values"));
+            return Err(DecodeError::wrong_type("context", "an object of at most 5000 values"));
         }
         Ok(Self(entries))
     }
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn one_that_would_fill_the_memory_is_refused() {
         let cipher = Cipher::new(&Secret::new("k"));
-        for (values, is_ok) in [(9_000, true), (10_000, false)] {
+        for (values, is_ok) in [(4_000, true), (5_000, false)] {
             let context = json!({"user": "bob", "catalog": vec![0; values]});
             let sealed = map(json!({ SEALED: cipher.encrypt(&context) }));
             assert_eq!(decoded(&sealed, Some(&cipher)).is_ok(), is_ok);

@@ -15,6 +15,7 @@ mod databases;
 mod duplicates;
 mod heartbeat;
 mod hostile_input;
+mod hostile_json;
 mod hostile_names;
 mod leftovers;
 mod oslo_peer;
