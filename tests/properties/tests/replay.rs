@@ -38,3 +38,21 @@ fn the_seeds_are_what_the_fixtures_give() {
     let is_seed = |entry: &fs::DirEntry| entry.file_name().display().to_string().starts_with(seeds::PREFIX);
     assert_eq!(seeds_kept.flatten().filter(is_seed).count(), expected.len());
 }
+
+/// The fuzzer is not built in CI: that it has a target for each promise, and for no other, is seen here.
+#[test]
+fn the_fuzzer_knows_every_target() {
+    let fuzz = seeds::corpus().join("..");
+    let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+    let names = TARGETS.iter().map(|(target, _)| *target);
+    let built: Vec<&str> = manifest
+        .lines()
+        .filter_map(|line| line.strip_prefix("path = \"fuzz_targets/")?.strip_suffix(".rs\""))
+        .collect();
+    assert_eq!(built, names.clone().collect::<Vec<_>>());
+    for name in names {
+        let code = fs::read_to_string(fuzz.join(format!("fuzz_targets/{name}.rs"))).unwrap();
+        assert!(code.contains(&format!("trove_couchdb_properties::{name}(data)")), "{name}");
+    }
+    assert_eq!(fs::read_dir(fuzz.join("fuzz_targets")).unwrap().count(), TARGETS.len());
+}

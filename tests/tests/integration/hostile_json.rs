@@ -104,7 +104,7 @@ async fn json_that_hurts_is_refused_with_a_clear_failure() -> Result<()> {
     Ok(())
 }
 
-/// The most memory that the agent ever took. It has about 30 MiB when nothing happens.
+/// The most memory that the agent ever took. It has 16 MiB when nothing happens yet.
 fn assert_peak(stage: &Stage, limit_mib: u64, after: &str) -> Result<()> {
     let peak = stage.agent.peak_rss_kib()? / 1024;
     anyhow::ensure!(peak < limit_mib, "{peak} MiB after {after}, more than {limit_mib}");
