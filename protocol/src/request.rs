@@ -21,6 +21,7 @@ use crate::{
     error::DecodeError,
     fields::{Field, Fields},
     json::Budget,
+    trove::Method,
     version::RpcVersion,
 };
 
@@ -53,6 +54,8 @@ pub struct Undecodable {
     pub reply: Option<ReplyAddress>,
     /// The message's id, if it could be read.
     pub unique_id: Option<String>,
+    /// The method, if it could be read and is one.
+    pub method: Option<Method>,
     /// Who asked, if that could be read: a user waits to hear of a failed cast.
     pub context: Option<Context>,
     /// What is wrong with it.
@@ -75,11 +78,11 @@ impl Request {
     /// cannot decrypt; here that is an error, so that a wrong key is not taken for a user's odd name.
     pub fn decode(body: &[u8], cipher: Option<&Cipher>, max_bytes: usize) -> Result<Self, Box<Undecodable>> {
         Self::read(body, cipher, max_bytes).map_err(|error| {
-            let Sender { reply, unique_id } = Sender::probe(body, max_bytes);
+            let Sender { reply, unique_id, method } = Sender::probe(body, max_bytes);
             let mut budget = Budget::of(MAX_VALUES);
             let message = envelope::decode_within(body, max_bytes, &mut budget).ok();
             let context = message.and_then(|message| Context::decode(&message, cipher, &mut budget).ok());
-            Box::new(Undecodable { reply, unique_id, context, error })
+            Box::new(Undecodable { reply, unique_id, method, context, error })
         })
     }
 

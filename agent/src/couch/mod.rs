@@ -21,6 +21,7 @@ mod command_error;
 mod databases;
 mod documents;
 mod error;
+mod exposure;
 mod hash;
 mod health;
 mod locks;
@@ -43,6 +44,7 @@ pub use client::{Client, Limits};
 pub use command_error::CommandError;
 pub use databases::CreateDatabases;
 pub use error::CouchError;
+pub use exposure::Exposure;
 pub use hash::{Hasher, Iterations, PasswordHash, Prf};
 pub use health::Health;
 pub use login::Login;
@@ -125,8 +127,13 @@ impl Couch {
         resource: &Resource<'_>,
         body: Option<&Value>,
     ) -> Result<Value, CouchError> {
-        let login = self.login()?;
-        let mut result = self.client.send(Some(&login), method, resource, body).await;
+        let mut result = loop {
+            let login = self.login()?;
+            // Without a lease it has just been replaced: take the other one.
+            if let Some(_lease) = login.lease().await {
+                break self.client.send(Some(&login), method, resource, body).await;
+            }
+        };
         if resource.is_in_users() && result.as_ref().is_err_and(CouchError::is_missing_database) {
             // It was there at bootstrap, which makes it again; no request need have failed while CouchDB was away.
             self.client.tell_outage();
@@ -156,6 +163,11 @@ impl Couch {
 
     async fn delete(&self, resource: &Resource<'_>) -> Result<Value, CouchError> {
         self.send(Method::DELETE, resource, None).await
+    }
+
+    /// The server's version as it was last seen, without asking for it.
+    pub fn known_version(&self) -> Option<ServerVersion> {
+        self.server.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|server| server.version)
     }
 
     /// The server's version and the place of its configuration.

@@ -15,6 +15,8 @@ pub(super) enum Scope {
     AllDatabases,
     /// The server administrator `root`.
     Root,
+    /// The agent's own account.
+    OsAdmin,
 }
 
 impl Scope {
@@ -50,6 +52,11 @@ impl Footprint {
         self.writes.is_empty()
     }
 
+    /// What is changed.
+    pub(super) fn writes(&self) -> &[Scope] {
+        &self.writes
+    }
+
     /// The footprint of a command.
     ///
     /// What a user may use stands in the databases, so reading one user's access reads every database, and a
@@ -60,6 +67,7 @@ impl Footprint {
         match command {
             Command::Ping
             | Command::GetFilesystemStats { .. }
+            | Command::GetAgentStatus
             | Command::StopDb
             | Command::Unsupported(_) => Self::default(),
             Command::Prepare(_) | Command::MalformedPrepare(_) => {
@@ -85,6 +93,8 @@ impl Footprint {
             }
             Command::CreateDatabase { databases } => Self::writing(databases.iter().map(database)),
             Command::DeleteDatabase { database: name } => Self::writing([database(name)]),
+            // A password of root that the agent makes up is derived from os_admin's.
+            Command::RotateOsAdmin => Self::writing([Scope::OsAdmin, Scope::Root]),
             Command::EnableRoot | Command::EnableRootWithPassword { .. } | Command::DisableRoot => {
                 Self::writing([Scope::Root])
             }
@@ -92,7 +102,7 @@ impl Footprint {
                 Self::reading([user(name), Scope::AllDatabases])
             }
             Command::ListUsers(_) => Self::reading([Scope::AllUsers, Scope::AllDatabases]),
-            Command::ListDatabases(_) => Self::reading([Scope::AllDatabases]),
+            Command::ListDatabases(_) | Command::CheckDatabases => Self::reading([Scope::AllDatabases]),
             Command::IsRootEnabled => Self::reading([Scope::Root]),
         }
     }

@@ -31,6 +31,9 @@ fn hosts(command: &Command) -> Vec<&HostPattern> {
         | Command::DisableRoot
         | Command::IsRootEnabled
         | Command::GetFilesystemStats { .. }
+        | Command::GetAgentStatus
+        | Command::CheckDatabases
+        | Command::RotateOsAdmin
         | Command::MalformedPrepare(_)
         | Command::StopDb
         | Command::Unsupported(_) => Vec::new(),

@@ -4,6 +4,7 @@
 //! or HTTP. The shapes of the answers are those that trove-api reads (trove/extensions/mysql/models.py).
 
 mod access;
+mod agent;
 mod databases;
 mod filesystem;
 mod host;
@@ -17,21 +18,28 @@ use serde_json::Value;
 use trove_couchdb_protocol::{Failure, trove::Command};
 
 use crate::{
+    bootstrap::{RotationError, Rotator},
     couch::{CommandError, Couch},
     preparation::Preparation,
+    status::Report,
 };
 pub use prepare::{ImageBrings, PrepareError};
 
 /// What the handlers work with.
 #[derive(Debug)]
 pub struct Handlers {
-    couch: Arc<Couch>,
+    /// The database.
+    pub couch: Arc<Couch>,
     /// Where CouchDB keeps its files.
-    data_dir: PathBuf,
+    pub data_dir: PathBuf,
     /// How far `prepare` is.
-    preparation: Preparation,
+    pub preparation: Preparation,
     /// What `prepare` need not do.
-    image_brings: ImageBrings,
+    pub image_brings: ImageBrings,
+    /// What the agent knows of itself.
+    pub report: Report,
+    /// Gives `os_admin` another password.
+    pub rotator: Rotator,
 }
 
 /// One run of a command.
@@ -52,21 +60,13 @@ pub enum HandlerError {
     DatabaseKeepsRunning,
     /// The guest could not be prepared.
     Prepare(PrepareError),
+    /// `os_admin` keeps its password.
+    Rotation(RotationError),
     /// The command could not be carried out.
     Command(CommandError),
 }
 
 impl Handlers {
-    /// Handlers for the CouchDB whose files stand in `data_dir`.
-    pub fn new(
-        couch: Arc<Couch>,
-        data_dir: PathBuf,
-        preparation: Preparation,
-        image_brings: ImageBrings,
-    ) -> Self {
-        Self { couch, data_dir, preparation, image_brings }
-    }
-
     /// Carries out one command.
     pub async fn run(&self, command: &Command, run: Run<'_>) -> Result<Value, HandlerError> {
         let couch = &*self.couch;
@@ -99,6 +99,11 @@ impl Handlers {
                 return Err(HandlerError::Prepare(PrepareError::malformed(error.clone())));
             }
             Command::StopDb => return Err(HandlerError::DatabaseKeepsRunning),
+            Command::GetAgentStatus => Ok(agent::status(couch, &self.report).await),
+            Command::CheckDatabases => agent::check_databases(couch).await,
+            Command::RotateOsAdmin => {
+                return agent::rotate_os_admin(&self.rotator).await.map_err(HandlerError::Rotation);
+            }
             Command::Unsupported(method) => return Err(HandlerError::Unsupported(method.name())),
         };
         result.map_err(HandlerError::Command)
@@ -114,6 +119,16 @@ impl Handlers {
 }
 
 impl HandlerError {
+    /// Whether the agent refused the command as it stands, before it asked anything of CouchDB.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Unsupported(_) | Self::DatabaseKeepsRunning => true,
+            Self::Prepare(error) => error.is_refusal(),
+            Self::Rotation(_) => false,
+            Self::Command(error) => error.is_refusal(),
+        }
+    }
+
     /// Whether the same command may succeed a little later.
     pub fn is_transient(&self) -> bool {
         self.command().is_some_and(CommandError::is_transient)
@@ -141,7 +156,7 @@ impl HandlerError {
         match self {
             Self::Command(error) => Some(error),
             Self::Prepare(error) => error.command(),
-            Self::Unsupported(_) | Self::DatabaseKeepsRunning => None,
+            Self::Unsupported(_) | Self::DatabaseKeepsRunning | Self::Rotation(_) => None,
         }
     }
 }
@@ -158,6 +173,7 @@ impl From<HandlerError> for Failure {
                  reboots without it",
             ),
             HandlerError::Prepare(error) => Self::new("PrepareFailed", error.to_string()),
+            HandlerError::Rotation(error) => Self::new("RotationFailed", error.to_string()),
             HandlerError::Command(error) => Self::new(error.class(), error.to_string()),
         }
     }

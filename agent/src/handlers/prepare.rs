@@ -89,6 +89,11 @@ impl PrepareError {
         }
     }
 
+    /// Whether nothing was asked of CouchDB.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.step == Step::Check
+    }
+
     /// Whether a part of the command may stand.
     pub(super) fn may_have_taken_effect(&self) -> bool {
         !matches!(self.step, Step::Check | Step::Secure)

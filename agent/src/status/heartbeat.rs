@@ -14,7 +14,7 @@ use tokio::{
 use tracing::{debug, info, warn};
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
 
-use super::{Link, sent::Sent, voice::Voice};
+use super::{Link, Told, sent::Sent, voice::Voice};
 use crate::{
     config::HeartbeatSettings,
     couch::Health,
@@ -42,6 +42,8 @@ pub struct Heartbeat {
     pub link: watch::Receiver<Link>,
     /// To the transport.
     pub outbox: mpsc::Sender<ConductorCast>,
+    /// The last one that was sent, for whoever asks.
+    pub told: watch::Sender<Option<Told>>,
 }
 
 impl Heartbeat {
@@ -57,7 +59,7 @@ impl Heartbeat {
         }
         let mut told = None;
         loop {
-            let up = *self.link.borrow_and_update() == Link::Up;
+            let up = self.link.borrow_and_update().is_up();
             let status = voice.status(&self.health.borrow_and_update(), Instant::now().into());
             if let Some(status) = status.filter(|_| up) {
                 if told != Some(status) {
@@ -108,7 +110,9 @@ impl Heartbeat {
         }
         let cast = ConductorCast::Heartbeat { sent: value, status: Some(status) };
         match self.outbox.try_send(cast) {
-            Ok(()) => {}
+            Ok(()) => {
+                self.told.send_replace(Some(Told { status, sent_at: value }));
+            }
             Err(mpsc::error::TrySendError::Full(_)) => debug!("The broker is slow; a heartbeat is left out."),
             Err(mpsc::error::TrySendError::Closed(_)) => return None,
         }

@@ -140,6 +140,12 @@ pub enum Command {
     MalformedPrepare(DecodeError),
     /// `stop_db`: sent before an instance is deleted, rebooted or resized.
     StopDb,
+    /// `get_agent_status`, the agent's own: how it does, for its operator.
+    GetAgentStatus,
+    /// `check_databases`, the agent's own: which databases are open to everybody.
+    CheckDatabases,
+    /// `rotate_os_admin`, the agent's own: another password for its account on CouchDB.
+    RotateOsAdmin,
     /// Every other method of the guest API.
     Unsupported(Method),
 }
@@ -193,6 +199,9 @@ impl Command {
             Method::GetFilesystemStats => lifecycle::get_filesystem_stats(args),
             Method::Prepare => Ok(prepare::prepare(args)),
             Method::StopDb => Ok(Self::StopDb),
+            Method::GetAgentStatus => Ok(Self::GetAgentStatus),
+            Method::CheckDatabases => Ok(Self::CheckDatabases),
+            Method::RotateOsAdmin => Ok(Self::RotateOsAdmin),
             other => Ok(Self::Unsupported(other)),
         }
     }
@@ -220,6 +229,9 @@ impl Command {
             Self::GetFilesystemStats { .. } => Method::GetFilesystemStats,
             Self::Prepare(_) | Self::MalformedPrepare(_) => Method::Prepare,
             Self::StopDb => Method::StopDb,
+            Self::GetAgentStatus => Method::GetAgentStatus,
+            Self::CheckDatabases => Method::CheckDatabases,
+            Self::RotateOsAdmin => Method::RotateOsAdmin,
             Self::Unsupported(method) => *method,
         }
     }
@@ -232,6 +244,7 @@ impl Command {
                 | Self::GetFilesystemStats { .. }
                 | Self::MalformedPrepare(_)
                 | Self::StopDb
+                | Self::GetAgentStatus
                 | Self::Unsupported(_)
         )
     }

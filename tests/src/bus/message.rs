@@ -67,7 +67,7 @@ impl Request {
     }
 
     /// Encodes the request; with a reply queue it is a call, without one a cast (PROTOCOL.md section 2).
-    pub(super) fn encode(&self, reply_queue: Option<&str>, cipher: Option<&Cipher>) -> Message {
+    pub(crate) fn encode(&self, reply_queue: Option<&str>, cipher: Option<&Cipher>) -> Message {
         let unique_id = new_id();
         let msg_id = reply_queue.map(|_| new_id());
         let mut inner = Map::new();

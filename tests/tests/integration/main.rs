@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod access;
+mod audit;
 mod bootstrap;
 mod bootstrap_recovery;
 mod broker_faults;
@@ -18,9 +19,13 @@ mod hostile_input;
 mod hostile_json;
 mod hostile_names;
 mod leftovers;
+mod local_and_bus;
+mod local_guard;
+mod local_socket;
 mod oslo_peer;
 mod prepare;
 mod root;
+mod rotation;
 mod secrets_hidden;
 mod shutdown;
 mod upstream_faults;
