@@ -3,9 +3,10 @@
 # make run ONCE=1         either of them checks everything once and exits: 0 if every step passed
 # make test               everything, over a real RabbitMQ and with Python's oslo.messaging and Trove
 # make test-control-plane only what needs a real Trove: 26.0.0 and 24.1.0, or TROVE="VERSION …"
+# make fuzz               the fuzzer, SECONDS=1800 for each target, or for TARGETS="names request"; docs/fuzzing.md
 
 CARGO ?= cargo
-.PHONY: run test test-rust test-control-plane lint fmt deps build venv
+.PHONY: run test test-rust test-control-plane lint fmt fuzz deps build venv
 .NOTPARALLEL:
 
 run: $(if $(filter rabbit,$(BROKER)),deps) build
@@ -28,6 +29,9 @@ lint:
 
 fmt:
 	$(CARGO) fmt --all
+
+fuzz:
+	@fuzz/run.sh $(or $(SECONDS),1800) $(TARGETS)
 
 deps:
 	@tests/scripts/deps.sh

@@ -21,7 +21,11 @@ use md5::{Digest, Md5};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use crate::secret::Secret;
+use crate::{
+    json::{self, Budget, Fault},
+    request::MAX_VALUES,
+    secret::Secret,
+};
 
 /// The length of AES's block and of the initialisation vector, in bytes.
 const BLOCK: usize = 16;
@@ -42,8 +46,8 @@ pub struct Seal(pub [u8; BLOCK]);
 
 /// Why an encrypted value cannot be read.
 ///
-/// Wrong padding and wrong JSON are one case on purpose: failures are answered in clear, and an answer that tells
-/// them apart would let a stranger decrypt messages byte by byte.
+/// Wrong padding and wrong JSON (a key twice included) are one case on purpose: failures are answered in clear, and an
+/// answer that tells them apart would let a stranger decrypt messages byte by byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CipherError {
     /// A value that should have been encrypted came as something else than text.
@@ -55,6 +59,9 @@ pub enum CipherError {
     /// Another key, or a damaged message.
     #[error("does not decrypt with this guest's instance_rpc_encr_key")]
     Undecipherable,
+    /// More values than the agent has room for.
+    #[error("brings the message to more than {MAX_VALUES} values; ask for fewer things at once")]
+    TooManyValues,
     /// The sender encrypts and this guest was given no key.
     #[error("is encrypted, and this guest has no instance_rpc_encr_key")]
     NoKey,
@@ -95,6 +102,10 @@ impl Cipher {
 
     /// Decrypts what [`Cipher::encrypt`] or Trove made.
     pub fn decrypt(&self, text: &str) -> Result<Value, CipherError> {
+        self.read(text, &mut Budget::unlimited())
+    }
+
+    fn read(&self, text: &str, budget: &mut Budget) -> Result<Value, CipherError> {
         let sealed = STANDARD.decode(text).map_err(|_| CipherError::Malformed)?;
         let (iv, blocks) = sealed.split_first_chunk::<BLOCK>().ok_or(CipherError::Malformed)?;
         if blocks.is_empty() || blocks.len() % BLOCK != 0 {
@@ -102,7 +113,10 @@ impl Cipher {
         }
         let decryptor = cbc::Decryptor::<Aes256>::new((&*self.key).into(), iv.into());
         let plain = decryptor.decrypt_padded_vec::<Pkcs7>(blocks).map_err(|_| CipherError::Undecipherable)?;
-        serde_json::from_slice(&Zeroizing::new(plain)).map_err(|_| CipherError::Undecipherable)
+        json::parse(&Zeroizing::new(plain), budget).map_err(|fault| match fault {
+            Fault::TooManyValues => CipherError::TooManyValues,
+            Fault::Syntax(_) | Fault::RepeatedKey(_) => CipherError::Undecipherable,
+        })
     }
 
     /// The mark of an encrypted value; `None` if it is none.
@@ -115,6 +129,11 @@ impl Cipher {
     /// Decrypts a value of a message; a guest with a key takes nothing in clear.
     pub fn decrypt_value(&self, value: &Value) -> Result<Value, CipherError> {
         self.decrypt(value.as_str().ok_or(CipherError::NotEncrypted)?)
+    }
+
+    /// The same, with a limit on how many values may be in it.
+    pub(crate) fn decrypt_within(&self, value: &Value, budget: &mut Budget) -> Result<Value, CipherError> {
+        self.read(value.as_str().ok_or(CipherError::NotEncrypted)?, budget)
     }
 
     /// Encrypts an argument for the conductor, marked with the id of the guest whose key this is.

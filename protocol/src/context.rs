@@ -12,6 +12,7 @@ use crate::{
     cipher::{Cipher, Seal},
     error::DecodeError,
     fields::Fields,
+    json::{self, Budget},
 };
 
 /// What every key of a context in clear begins with (`oslo_messaging/_drivers/amqp.py`, `pack_context`).
@@ -19,6 +20,10 @@ const PREFIX: &str = "_context_";
 
 /// The one key of an encrypted context (`trove/common/rpc/secure_serializer.py`).
 const SEALED: &str = "_context_context";
+
+/// How many JSON values a context may consist of. It is kept until its command ends, so this bounds what a queue full of
+/// commands costs; a service catalog of 50 regions with 6 services each, the largest part, has 2,000.
+const MAX_VALUES: usize = 5_000;
 
 /// The entries of a request's context, as they came.
 #[derive(Clone, Default, PartialEq)]
@@ -66,19 +71,35 @@ impl Context {
 
     /// Takes the context out of a message. With a key it must be there and encrypted with it; without one it must
     /// not be encrypted, else a guest that lost its key would run commands, and answer with passwords, in clear.
-    pub(crate) fn decode(message: &Map<String, Value>, cipher: Option<&Cipher>) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(
+        message: &Map<String, Value>,
+        cipher: Option<&Cipher>,
+        budget: &mut Budget,
+    ) -> Result<Self, DecodeError> {
+        let entries = Self::find(message, cipher, budget)?;
+        if entries.values().map(json::count).sum::<usize>() > MAX_VALUES {
+            return Err(DecodeError::wrong_type("context", "an object of at most 5000 values"));
+        }
+        Ok(Self(entries))
+    }
+
+    fn find(
+        message: &Map<String, Value>,
+        cipher: Option<&Cipher>,
+        budget: &mut Budget,
+    ) -> Result<Map<String, Value>, DecodeError> {
         let Some(cipher) = cipher else {
             if message.get(SEALED).is_some_and(Value::is_string) {
                 return Err(DecodeError::cipher("context", crate::cipher::CipherError::NoKey));
             }
             let entry =
                 |(key, value): (&String, &Value)| Some((key.strip_prefix(PREFIX)?.to_owned(), value.clone()));
-            return Ok(Self(message.iter().filter_map(entry).collect()));
+            return Ok(message.iter().filter_map(entry).collect());
         };
         // A sender without the key sends the context in the open, entry by entry.
         let sealed = message.get(SEALED).unwrap_or(&Value::Null);
-        match cipher.decrypt_value(sealed).map_err(|error| DecodeError::cipher("context", error))? {
-            Value::Object(entries) => Ok(Self(entries)),
+        match cipher.decrypt_within(sealed, budget).map_err(|error| DecodeError::cipher("context", error))? {
+            Value::Object(entries) => Ok(entries),
             _ => Err(DecodeError::wrong_type("context", "an object")),
         }
     }
@@ -146,6 +167,21 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
+    fn decoded(message: &Map<String, Value>, cipher: Option<&Cipher>) -> Result<Context, DecodeError> {
+        Context::decode(message, cipher, &mut Budget::unlimited())
+    }
+
+    #[test]
+    fn one_that_would_fill_the_memory_is_refused() {
+        let cipher = Cipher::new(&Secret::new("k"));
+        for (values, is_ok) in [(4_000, true), (5_000, false)] {
+            let context = json!({"user": "bob", "catalog": vec![0; values]});
+            let sealed = map(json!({ SEALED: cipher.encrypt(&context) }));
+            assert_eq!(decoded(&sealed, Some(&cipher)).is_ok(), is_ok);
+            assert_eq!(decoded(&map(json!({"_context_catalog": context})), None).is_ok(), is_ok);
+        }
+    }
+
     #[test]
     fn in_clear_the_prefix_tells_what_belongs_to_it() {
         let message = map(json!({
@@ -153,7 +189,7 @@ mod tests {
             "_context_request_id": "req-1", "_context_auth_token": "hunter2", "_context_limit": null,
             "_context_trove_notification": {"server_type": "guest"},
         }));
-        let context = Context::decode(&message, None).unwrap();
+        let context = decoded(&message, None).unwrap();
         assert_eq!(context.request_id(), Some("req-1"));
         assert_eq!(context.user(), Some("alice"));
         assert_eq!(context.project_id(), Some("t"));
@@ -162,7 +198,7 @@ mod tests {
         assert_eq!(format!("{context:?}"), "Context { request_id: Some(\"req-1\"), .. }");
         let mut again = Map::new();
         context.encode_clear(&mut again);
-        assert_eq!(Context::decode(&again, None).unwrap(), context);
+        assert_eq!(decoded(&again, None).unwrap(), context);
     }
 
     #[test]
@@ -171,10 +207,10 @@ mod tests {
         let mut sealed = Map::new();
         Context::for_guest("req-1").encode_sealed(&mut sealed, &cipher, "id");
         assert_eq!(sealed["_context_csz-instance-id"], "id");
-        assert_eq!(Context::decode(&sealed, Some(&cipher)).unwrap(), Context::for_guest("req-1"));
+        assert_eq!(decoded(&sealed, Some(&cipher)).unwrap(), Context::for_guest("req-1"));
 
         let refused = |message: &Map<String, Value>, cipher: Option<&Cipher>| {
-            Context::decode(message, cipher).unwrap_err().to_string()
+            decoded(message, cipher).unwrap_err().to_string()
         };
         assert_eq!(
             refused(&sealed, None),

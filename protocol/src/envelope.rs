@@ -7,7 +7,11 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::{error::DecodeError, version::RpcVersion};
+use crate::{
+    error::DecodeError,
+    json::{self, Budget},
+    version::RpcVersion,
+};
 
 /// The only version of the envelope that was ever sent (`_RPC_ENVELOPE_VERSION`).
 const VERSION: RpcVersion = RpcVersion { major: 2, minor: 0 };
@@ -22,18 +26,28 @@ struct Envelope {
 
 /// Takes a message out of its envelope; a body of more than `max_bytes` is refused unread.
 pub fn decode(body: &[u8], max_bytes: usize) -> Result<Map<String, Value>, DecodeError> {
+    decode_within(body, max_bytes, &mut Budget::unlimited())
+}
+
+/// The same, with a limit on how many values there may be in the message.
+pub(crate) fn decode_within(
+    body: &[u8],
+    max_bytes: usize,
+    budget: &mut Budget,
+) -> Result<Map<String, Value>, DecodeError> {
     if body.len() > max_bytes {
         return Err(DecodeError::TooLarge { size: body.len(), limit: max_bytes });
     }
     let envelope: Envelope = serde_json::from_slice(body).map_err(|error| {
+        // A data error: other JSON than an envelope, or one with a key twice.
         if error.is_data() { DecodeError::NoEnvelope } else { DecodeError::not_json("envelope", &error) }
     })?;
     let version: Option<RpcVersion> = envelope.version.parse().ok();
     if !version.is_some_and(|version| VERSION.accepts(&version)) {
         return Err(DecodeError::EnvelopeVersion(envelope.version));
     }
-    let message: Value =
-        serde_json::from_str(&envelope.message).map_err(|error| DecodeError::not_json("message", &error))?;
+    let message = json::parse(envelope.message.as_bytes(), budget)
+        .map_err(|fault| DecodeError::unreadable("message", fault))?;
     match message {
         Value::Object(map) => Ok(map),
         _ => Err(DecodeError::wrong_type("oslo.message", "the text of a JSON object")),
@@ -86,13 +100,20 @@ mod tests {
         assert_eq!(refusal(br#"{"method": "rpc_ping"}"#), DecodeError::NoEnvelope);
         assert_eq!(refusal(br#"{"oslo.version": 2.0, "oslo.message": "{}"}"#), DecodeError::NoEnvelope);
         assert_eq!(refusal(br#"{"oslo.version": "2.0", "oslo.message": {}}"#), DecodeError::NoEnvelope);
+        let twice = br#"{"oslo.version": "2.0", "oslo.message": "{}", "oslo.message": "{}"}"#;
+        assert_eq!(refusal(twice), DecodeError::NoEnvelope);
         for version in ["1.0", "2.1", "3.0", "", "x"] {
             assert_eq!(refusal(&enveloped(version, "{}")), DecodeError::EnvelopeVersion(version.to_owned()));
         }
         assert_eq!(refusal(&enveloped("2.0", "[]")).kind(), "wrong_type");
         assert_eq!(
             refusal(&enveloped("2.0", "{")),
-            DecodeError::NotJson { part: "message", line: 1, column: 1 }
+            DecodeError::NotJson {
+                part: "message",
+                problem: "EOF while parsing an object".to_owned(),
+                line: 1,
+                column: 1
+            }
         );
         assert_eq!(
             decode(&[b' '; LIMIT + 1], LIMIT),

@@ -4,24 +4,44 @@
 //! gave the command. So each message says what is wrong with which field, and none repeats a value: the value may
 //! be a password. [`DecodeError::kind`] is the label under which such errors are counted.
 
-use crate::{cipher::CipherError, names::NameError, quote::printable, version};
+use crate::{
+    cipher::CipherError, json::Fault, names::NameError, quote::printable, request::MAX_VALUES, version,
+};
 
 /// Everything that can be wrong with a message, from its envelope to its arguments.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Bytes or text that are not JSON; also JSON nested too deeply, and lone surrogates.
-    #[error("the {part} is not valid JSON (line {line}, column {column})")]
+    /// Bytes or text that are not JSON; also JSON nested too deeply, lone surrogates, and numbers beyond all bounds.
+    #[error("the {part} is not JSON that can be read: {problem} (line {line}, column {column})")]
     NotJson {
         /// What was being read: `envelope`, `message`, …
         part: &'static str,
+        /// What `serde_json` calls the fault.
+        problem: String,
         /// Where reading stopped, counted from 1.
         line: usize,
         /// Where reading stopped, counted from 1.
         column: usize,
     },
     /// JSON, but not an object with the two fields of an envelope.
-    #[error("the body is no oslo.messaging envelope: `oslo.version` and `oslo.message` must both be text")]
+    #[error(
+        "the body is no oslo.messaging envelope: it must have `oslo.version` and `oslo.message` once each, as text"
+    )]
     NoEnvelope,
+    /// An object with the same key twice: readers differ in which one counts.
+    #[error("the {part} has the key `{key}` twice in one object")]
+    RepeatedKey {
+        /// What was being read.
+        part: &'static str,
+        /// The key.
+        key: String,
+    },
+    /// More values than the agent has room for.
+    #[error("the {part} holds more than {MAX_VALUES} values; ask for fewer things at once")]
+    TooManyValues {
+        /// What was being read.
+        part: &'static str,
+    },
     /// An envelope of another version than 2.0.
     #[error("the envelope's version {} is not supported, only 2.0 is", printable(.0))]
     EnvelopeVersion(String),
@@ -77,6 +97,8 @@ impl DecodeError {
         match self {
             Self::NotJson { .. } => "not_json",
             Self::NoEnvelope => "no_envelope",
+            Self::RepeatedKey { .. } => "repeated_key",
+            Self::TooManyValues { .. } => "too_many_values",
             Self::EnvelopeVersion(_) => "envelope_version",
             Self::Missing { .. } => "missing_field",
             Self::WrongType { .. } => "wrong_type",
@@ -88,9 +110,25 @@ impl DecodeError {
         }
     }
 
-    /// `serde_json`'s own text may quote the payload, so only the position is kept of its errors.
+    /// `serde_json` quotes the payload where it is JSON of another shape than wanted; what it says of syntax is one of
+    /// a few fixed texts.
     pub(crate) fn not_json(part: &'static str, error: &serde_json::Error) -> Self {
-        Self::NotJson { part, line: error.line(), column: error.column() }
+        let (line, column) = (error.line(), error.column());
+        let problem = if error.is_data() {
+            "it has another shape".to_owned()
+        } else {
+            let text = error.to_string();
+            text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text).to_owned()
+        };
+        Self::NotJson { part, problem, line, column }
+    }
+
+    pub(crate) fn unreadable(part: &'static str, fault: Fault) -> Self {
+        match fault {
+            Fault::Syntax(error) => Self::not_json(part, &error),
+            Fault::RepeatedKey(key) => Self::RepeatedKey { part, key: printable(&key) },
+            Fault::TooManyValues => Self::TooManyValues { part },
+        }
     }
 
     /// Field names can come from the message itself; they are cut and escaped here, once.
@@ -137,6 +175,17 @@ mod tests {
         let error = serde_json::from_str::<Vec<u8>>("\"hunter2\"").unwrap_err();
         assert!(error.to_string().contains("hunter2"), "the reason for this rule");
         assert!(!DecodeError::not_json("message", &error).to_string().contains("hunter2"));
+        for (text, problem) in [
+            (r#"{"hunter2": "hunter2"#.to_owned(), "EOF while parsing a string"),
+            (r#"["hunter2" "hunter2"]"#.to_owned(), "expected `,` or `]`"),
+            (r#"["hunter2\ud800"]"#.replace("\\\\", "\\"), "unexpected end of hex escape"),
+            ("[".repeat(200), "recursion limit exceeded"),
+            ("9".repeat(400), "number out of range"),
+        ] {
+            let error = serde_json::from_str::<serde_json::Value>(&text).unwrap_err();
+            let shown = DecodeError::not_json("message", &error).to_string();
+            assert!(shown.contains(problem) && !shown.contains("hunter2"), "{shown}");
+        }
     }
 
     #[test]

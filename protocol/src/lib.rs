@@ -31,6 +31,7 @@ pub mod envelope;
 pub mod error;
 mod fields;
 pub mod frame;
+mod json;
 pub mod names;
 mod quote;
 pub mod reply;

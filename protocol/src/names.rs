@@ -89,11 +89,6 @@ macro_rules! name_type {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
-
-            /// The name as one segment of a URL: all but RFC 3986's unreserved characters percent-encoded.
-            pub fn percent_encoded(&self) -> String {
-                utf8_percent_encode(&self.0, RESERVED).to_string()
-            }
         }
 
         impl TryFrom<String> for $type {
@@ -179,6 +174,14 @@ fn check_user(name: &str) -> Result<(), NameRule> {
 pub struct DatabaseName(String);
 
 name_type!(DatabaseName, "database", check_database);
+
+impl DatabaseName {
+    /// The name as one segment of a URL: all but RFC 3986's unreserved characters percent-encoded. A user's name has
+    /// no such form: one user may be called `..`.
+    pub fn percent_encoded(&self) -> String {
+        utf8_percent_encode(&self.0, RESERVED).to_string()
+    }
+}
 
 /// The order matters only for which message a name with several faults gets: the most telling one first.
 fn check_database(name: &str) -> Result<(), NameRule> {

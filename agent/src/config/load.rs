@@ -59,6 +59,13 @@ pub(super) fn read(sources: &Sources, environment: &[(OsString, OsString)]) -> R
     Ok(inputs)
 }
 
+/// Reads one oslo.config file, given as its text, over the defaults.
+pub(super) fn read_oslo_text(path: &Path, text: &str) -> Result<Inputs, ConfigError> {
+    let mut layers = vec![Fragment::defaults()?, oslo_files::parse(path.to_owned(), text)?];
+    layers.extend(transport_url_query(&merge(&layers, &[])?)?);
+    merge(&layers, &[])
+}
+
 /// The layers from lowest to highest precedence, and what the operator should hear about them.
 fn layers(
     sources: &Sources,

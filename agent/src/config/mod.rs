@@ -20,6 +20,8 @@ mod check;
 mod environment;
 mod error;
 mod fragment;
+#[doc(hidden)]
+pub mod fuzzing;
 mod inputs;
 mod keys;
 mod load;

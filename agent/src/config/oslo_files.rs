@@ -26,6 +26,11 @@ pub(super) fn read(files: &[PathBuf], directories: &[PathBuf]) -> Result<Fragmen
     OsloFiles { files }.fragment()
 }
 
+/// What one file with this text says.
+pub(super) fn parse(path: PathBuf, text: &str) -> Result<Fragment, ConfigError> {
+    OsloFiles { files: vec![OsloFile::parse(path, text)?] }.fragment()
+}
+
 /// What `glob("DIR/*.conf")` finds, sorted; like it, names that begin with a dot are left out.
 fn conf_files(directory: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     let unreadable = |error| ConfigError::unreadable(directory, error);
@@ -49,7 +54,11 @@ struct OsloFile {
 impl OsloFile {
     fn read(path: PathBuf) -> Result<Self, ConfigError> {
         let text = fs::read_to_string(&path).map_err(|error| ConfigError::unreadable(&path, error))?;
-        let assignments = oslo_ini::parse(&path, &text)?;
+        Self::parse(path, &text)
+    }
+
+    fn parse(path: PathBuf, text: &str) -> Result<Self, ConfigError> {
+        let assignments = oslo_ini::parse(&path, text)?;
         Ok(Self { path, assignments })
     }
 }

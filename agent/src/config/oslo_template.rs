@@ -6,6 +6,10 @@
 /// How deep references may refer to others. oslo has no limit and fails on a circle by exhausting its stack.
 const MAX_DEPTH: usize = 16;
 
+/// How much text all the references of one value may bring in, in bytes. Sixteen options that each refer twice to the
+/// next would otherwise make 65,536 copies of the last, and with a hundred references each no computer would end.
+const MAX_TEXT: usize = 256 * 1024;
+
 /// Why a value could not be substituted. The name is left out: it may be part of a password with a `$` in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TemplateError {
@@ -15,6 +19,9 @@ pub(super) enum TemplateError {
     /// The reference leads back to itself.
     #[error("refers with `$` to an option that refers back to it")]
     Circle,
+    /// Its references bring in more than [`MAX_TEXT`].
+    #[error("refers with `$` to options that add up to more than {MAX_TEXT} bytes")]
+    TooLong,
 }
 
 /// What a reference stands for: the value before its own substitution, and the group it was found in.
@@ -26,7 +33,8 @@ pub(super) fn substitute(
     group: &str,
     lookup: &dyn Fn(&str, &str) -> Option<Referent>,
 ) -> Result<String, TemplateError> {
-    expand(value, group, lookup, 0)
+    let mut left = MAX_TEXT;
+    expand(value, group, lookup, 0, &mut left)
 }
 
 fn expand(
@@ -34,6 +42,7 @@ fn expand(
     group: &str,
     lookup: &dyn Fn(&str, &str) -> Option<Referent>,
     depth: usize,
+    left: &mut usize,
 ) -> Result<String, TemplateError> {
     if depth > MAX_DEPTH {
         return Err(TemplateError::Circle);
@@ -48,7 +57,9 @@ fn expand(
             rest = after;
         } else if let Some((name, after)) = reference(after) {
             let (text, group) = lookup(group, name).ok_or(TemplateError::Unknown)?;
-            out.push_str(&expand(&text, &group, lookup, depth + 1)?);
+            // An empty value costs something too: the work, not only the memory, must have an end.
+            *left = left.checked_sub(text.len() + 1).ok_or(TemplateError::TooLong)?;
+            out.push_str(&expand(&text, &group, lookup, depth + 1, left)?);
             rest = after;
         } else {
             out.push('$');
@@ -112,6 +123,18 @@ mod tests {
             assert_eq!(substitute(value, "DEFAULT", &lookup).as_deref(), Ok(expected), "{value}");
         }
         assert_eq!(substitute("$y and $b", "g", &lookup).as_deref(), Ok("GY and B"));
+    }
+
+    /// Without the limit on the text this test does not end in a lifetime.
+    #[test]
+    fn references_that_multiply_are_an_error() {
+        let lookup = |_: &str, name: &str| {
+            let level: u32 = name.strip_prefix('a')?.parse().ok()?;
+            let text = if level == 0 { String::new() } else { format!("$a{} ", level - 1).repeat(100) };
+            Some((text, "DEFAULT".to_owned()))
+        };
+        assert_eq!(substitute("$a15", "DEFAULT", &lookup), Err(TemplateError::TooLong));
+        assert_eq!(substitute("$a0$a0", "DEFAULT", &lookup).as_deref(), Ok(""));
     }
 
     #[test]

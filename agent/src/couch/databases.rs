@@ -118,7 +118,7 @@ impl Couch {
     /// Every database there is.
     pub(super) async fn all_databases(&self) -> Result<Vec<ListedDatabase>, CouchError> {
         let answer = self.get(&Resource::AllDatabases { start: None, limit: None }).await?;
-        Ok(listed_names(&answer)?.into_iter().map(ListedDatabase::new).collect())
+        Ok(listed_names(&answer)?.into_iter().filter_map(ListedDatabase::new).collect())
     }
 
     /// At most `limit` names from `start` on, sorted, and whether nothing comes after them.

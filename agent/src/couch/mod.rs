@@ -29,7 +29,7 @@ mod login;
 mod policy;
 mod rename;
 mod resource;
-mod security;
+pub mod security;
 mod users;
 mod version;
 
@@ -50,7 +50,7 @@ pub use health::Health;
 pub use login::Login;
 pub use policy::{Policy, TenantDatabase, TenantUser};
 pub use reqwest::Method;
-pub use resource::{ConfigRoot, ListedDatabase, Resource, ServerAdmin, SystemDatabase};
+pub use resource::{ConfigRoot, ListedDatabase, NodeName, Resource, ServerAdmin, SystemDatabase};
 pub use users::NewAccount;
 pub use version::{ServerVersion, config_root};
 

@@ -22,8 +22,9 @@ pub(crate) const USER_ID_PREFIX: &str = "org.couchdb.user:";
 pub struct ListedDatabase(String);
 
 impl ListedDatabase {
-    pub(super) fn new(name: String) -> Self {
-        Self(name)
+    /// None for a name that no URL can hold; CouchDB has no such database, whatever it lists.
+    pub fn new(name: String) -> Option<Self> {
+        is_segment(&name).then_some(Self(name))
     }
 
     /// The name as CouchDB spells it.
@@ -81,20 +82,36 @@ impl ServerAdmin {
     }
 }
 
+/// A node of a CouchDB 2.x or later, as its server names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeName(String);
+
+impl NodeName {
+    /// None for a name that no URL can hold.
+    pub fn new(name: &str) -> Option<Self> {
+        is_segment(name).then(|| Self(name.to_owned()))
+    }
+
+    /// The alias for the node that is asked.
+    pub fn local() -> Self {
+        Self("_local".to_owned())
+    }
+}
+
 /// Where a server keeps its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConfigRoot {
     /// CouchDB 1.x: `/_config`.
     Global,
     /// CouchDB 2.x and later: `/_node/NAME/_config`, mostly with the alias `_local`.
-    Node(String),
+    Node(NodeName),
 }
 
 impl ConfigRoot {
     fn path(&self) -> String {
         match self {
             Self::Global => "/_config".to_owned(),
-            Self::Node(name) => format!("/_node/{}/_config", encode(name)),
+            Self::Node(name) => format!("/_node/{}/_config", encode(&name.0)),
         }
     }
 }
@@ -197,6 +214,12 @@ fn all_databases(start: Option<&str>, limit: Option<usize>) -> String {
     if query.is_empty() { "/_all_dbs".to_owned() } else { format!("/_all_dbs?{}", query.join("&")) }
 }
 
+/// Whether a text can be one segment of a URL's path. To every URL parser `.` and `..` are steps to another path, also
+/// when their dots are percent-encoded (WHATWG URL, "double-dot URL path segment").
+fn is_segment(text: &str) -> bool {
+    !matches!(text, "" | "." | "..")
+}
+
 fn encode(text: &str) -> String {
     utf8_percent_encode(text, COMPONENT).to_string()
 }
@@ -221,8 +244,21 @@ mod tests {
             Resource::User(&user).path(),
             "/_users/org.couchdb.user%3Ax%2F..%2F_all_docs%3Frev%3D1%23"
         );
-        let listed = ListedDatabase::new("../_users".into());
+        let listed = ListedDatabase::new("../_users".into()).unwrap();
         assert_eq!(Resource::Security(&listed).path(), "/..%2F_users/_security");
+    }
+
+    #[test]
+    fn what_a_server_names_cannot_lead_to_another_path() {
+        for name in ["", ".", ".."] {
+            assert_eq!(ListedDatabase::new(name.into()), None, "{name:?}");
+            assert_eq!(NodeName::new(name), None, "{name:?}");
+        }
+        let encoded_already = NodeName::new("%2e%2e").unwrap();
+        assert_eq!(
+            Resource::Admins(&ConfigRoot::Node(encoded_already)).path(),
+            "/_node/%252e%252e/_config/admins"
+        );
     }
 
     #[test]
@@ -242,7 +278,7 @@ mod tests {
 
     #[test]
     fn configuration_paths_follow_the_server() {
-        let node = ConfigRoot::Node("couchdb@localhost".into());
+        let node = ConfigRoot::Node(NodeName::new("couchdb@localhost").unwrap());
         assert_eq!(
             Resource::Admin(&node, ServerAdmin::Root).path(),
             "/_node/couchdb%40localhost/_config/admins/root"

@@ -47,14 +47,16 @@ pub fn is_well_formed(security: &Value) -> bool {
 
 /// Makes every name of `users` a member. True if that changed anything.
 pub fn grant(security: &mut Value, users: &[&str]) -> Result<bool, Malformed> {
-    let names = list(section(security, member_key(security))?, "members", "names")?;
-    let before = names.len();
-    for user in users {
-        if !names.iter().any(|name| name == user) {
-            names.push(Value::from(*user));
+    all_or_nothing(security, |security| {
+        let names = list(section(security, member_key(security))?, "members", "names")?;
+        let before = names.len();
+        for user in users {
+            if !names.iter().any(|name| name == user) {
+                names.push(Value::from(*user));
+            }
         }
-    }
-    Ok(names.len() != before)
+        Ok(names.len() != before)
+    })
 }
 
 /// Takes a name out of the members. True if that changed anything.
@@ -62,20 +64,24 @@ pub fn revoke(security: &mut Value, user: &str) -> Result<bool, Malformed> {
     if !members(security).any(|name| name == user) {
         return Ok(false);
     }
-    let key = member_key(security);
-    list(section(security, key)?, key, "names")?.retain(|name| name != user);
-    close(security)?;
-    Ok(true)
+    all_or_nothing(security, |security| {
+        let key = member_key(security);
+        list(section(security, key)?, key, "names")?.retain(|name| name != user);
+        close(security)?;
+        Ok(true)
+    })
 }
 
 /// Takes a name out of the members and out of the database's admins. True if that changed anything.
 pub fn forget(security: &mut Value, user: &str) -> Result<bool, Malformed> {
-    let was_member = revoke(security, user)?;
-    let was_admin = names(security, "admins").any(|name| name == user);
-    if was_admin {
-        list(section(security, "admins")?, "admins", "names")?.retain(|name| name != user);
-    }
-    Ok(was_member || was_admin)
+    all_or_nothing(security, |security| {
+        let was_member = revoke(security, user)?;
+        let was_admin = names(security, "admins").any(|name| name == user);
+        if was_admin {
+            list(section(security, "admins")?, "admins", "names")?.retain(|name| name != user);
+        }
+        Ok(was_member || was_admin)
+    })
 }
 
 /// Puts the name `new` wherever `old` stands. True if that changed anything.
@@ -101,11 +107,27 @@ pub fn close(security: &mut Value) -> Result<bool, Malformed> {
     if !is_public(security) {
         return Ok(false);
     }
-    let key = member_key(security);
-    let members = section(security, key)?;
-    list(members, key, "names")?;
-    list(members, key, "roles")?.push(Value::from(ADMIN_ROLE));
-    Ok(true)
+    all_or_nothing(security, |security| {
+        let key = member_key(security);
+        let members = section(security, key)?;
+        list(members, key, "names")?;
+        list(members, key, "roles")?.push(Value::from(ADMIN_ROLE));
+        Ok(true)
+    })
+}
+
+/// An edit that fails half-way, or finds nothing to do, leaves the object as it was: what is written back must never be
+/// the half that takes the last member out and does not close the database.
+fn all_or_nothing(
+    security: &mut Value,
+    edit: impl FnOnce(&mut Value) -> Result<bool, Malformed>,
+) -> Result<bool, Malformed> {
+    let mut edited = security.clone();
+    let changed = edit(&mut edited)?;
+    if changed {
+        *security = edited;
+    }
+    Ok(changed)
 }
 
 /// CouchDB 1.0 wrote `readers`; every version still honours it where `members` is absent.

@@ -7,7 +7,7 @@ use super::{
     client::Client,
     error::{CouchError, absent_is_none},
     login::Login,
-    resource::{ConfigRoot, Resource},
+    resource::{ConfigRoot, NodeName, Resource},
 };
 
 /// A server's version, from `GET /`.
@@ -86,14 +86,19 @@ pub async fn config_root(
     if !version.has_nodes() {
         return Ok(ConfigRoot::Global);
     }
-    let local = ConfigRoot::Node("_local".to_owned());
+    let local = ConfigRoot::Node(NodeName::local());
     if absent_is_none(client.send(login, Method::GET, &Resource::Admins(&local), None).await)?.is_some() {
         return Ok(local);
     }
     // A 404 is also the answer where no `[admins]` section exists; then `_membership` names the same node.
     let membership = client.send(login, Method::GET, &Resource::Membership, None).await?;
-    match membership["all_nodes"].as_array().and_then(|nodes| nodes.first()).and_then(|node| node.as_str()) {
-        Some(name) => Ok(ConfigRoot::Node(name.to_owned())),
+    match membership["all_nodes"]
+        .as_array()
+        .and_then(|nodes| nodes.first())
+        .and_then(|node| node.as_str())
+        .and_then(NodeName::new)
+    {
+        Some(name) => Ok(ConfigRoot::Node(name)),
         None => Err(CouchError::Unexpected { what: "GET /_membership", problem: "it names no node".into() }),
     }
 }

@@ -71,7 +71,6 @@ fn messages_name_the_rule_and_quote_the_name_on_one_line() {
 fn a_name_is_one_segment_of_a_url() {
     assert_eq!(DatabaseName::try_from("a/b+c$(d)-e_f").unwrap().percent_encoded(), "a%2Fb%2Bc%24%28d%29-e_f");
     let user = UserName::try_from("Zoë/.. ?").unwrap();
-    assert_eq!(user.percent_encoded(), "Zo%C3%AB%2F..%20%3F");
     assert_eq!(user.document_id(), "org.couchdb.user:Zoë/.. ?");
     assert_eq!(user.document_path(), "org.couchdb.user%3AZo%C3%AB%2F..%20%3F");
 }
@@ -96,10 +95,10 @@ proptest! {
     #[test]
     fn an_accepted_name_survives_encoding(name in "\\PC{1,60}") {
         if let Ok(user) = UserName::try_from(name.as_str()) {
-            let encoded = user.percent_encoded();
+            let encoded = user.document_path();
             prop_assert!(encoded.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~%".contains(&b)));
             let decoded = percent_encoding::percent_decode_str(&encoded).decode_utf8().unwrap().into_owned();
-            prop_assert_eq!(decoded, name);
+            prop_assert_eq!(decoded, user.document_id());
         }
     }
 

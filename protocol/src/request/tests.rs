@@ -133,10 +133,60 @@ fn hostile_json_is_an_error_that_is_answered() {
         let refused = Request::decode(body.as_bytes(), None, LIMIT).unwrap_err();
         assert_eq!((refused.error.kind(), refused.reply), ("not_json", Some(address())), "{rest:.20}");
     }
-    let twice = r#"{"method": "a", "method": "b", "args": {"\u0000": "\u0000"}}"#;
-    let body = json!({"oslo.version": "2.0", "oslo.message": twice}).to_string();
-    let request = Request::decode(body.as_bytes(), None, LIMIT).unwrap();
-    assert_eq!((request.method.as_str(), &request.args["\0"]), ("b", &json!("\0")));
+    let nul = decode(json!({"method": "b", "args": {"\0": "\0"}}));
+    assert_eq!((nul.method.as_str(), &nul.args["\0"]), ("b", &json!("\0")));
+}
+
+/// Mutation: with `serde_json::from_str` in `envelope`, what is logged and what is run could be told apart by nobody.
+#[test]
+fn a_key_that_is_there_twice_is_refused_wherever_it_is() {
+    let ids = r#""_msg_id": "m", "_reply_q": "reply_1""#;
+    for (message, key) in [
+        (format!(r#"{{"method": "get_user", "method": "delete_user", "args": {{}}, {ids}}}"#), "method"),
+        (format!(r#"{{"method": "a", "args": {{"username": "a", "username": "b"}}, {ids}}}"#), "username"),
+        (format!(r#"{{"method": "a", "args": {{"x": [{{"_name": 1, "\u005fname": 1}}]}}, {ids}}}"#), "_name"),
+        (format!(r#"{{"method": "a", "_context_user": "a", "_context_user": "b", {ids}}}"#), "_context_user"),
+    ] {
+        let body = json!({"oslo.version": "2.0", "oslo.message": message}).to_string();
+        let refused = Request::decode(body.as_bytes(), None, LIMIT).unwrap_err();
+        let expected = format!("the message has the key `{key}` twice in one object");
+        assert_eq!((refused.to_string(), refused.reply), (expected, Some(address())));
+    }
+    let two_callers = format!(r#"{{"method": "a", {ids}, "_reply_q": "reply_2"}}"#);
+    let body = json!({"oslo.version": "2.0", "oslo.message": two_callers}).to_string();
+    let refused = Request::decode(body.as_bytes(), None, LIMIT).unwrap_err();
+    assert_eq!((refused.error.kind(), refused.reply), ("repeated_key", None), "neither is told");
+}
+
+#[test]
+fn values_beyond_the_limit_are_refused_and_answered() {
+    let body = call(json!({"args": {"users": vec![0; MAX_VALUES]}}));
+    let refused = Request::decode(&body, None, 10 * LIMIT).unwrap_err();
+    assert_eq!(refused.to_string(), "the message holds more than 50000 values; ask for fewer things at once");
+    assert_eq!(refused.reply, Some(address()));
+
+    let cipher = Cipher::new(&Secret::new("k"));
+    let half = cipher.encrypt(&json!(vec![0; MAX_VALUES / 2]));
+    let sealed = json!({"args": {"a": half, "b": half}, "_context_context": cipher.encrypt(&json!({}))});
+    let refused = Request::decode(&call(sealed), Some(&cipher), 10 * LIMIT).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "`b` brings the message to more than 50000 values; ask for fewer things at once"
+    );
+    assert_eq!(refused.reply, Some(address()));
+}
+
+#[test]
+fn numbers_beyond_all_bounds_are_refused() {
+    let huge = "9".repeat(400);
+    let message = format!(r#"{{"method": "a", "_timeout": {huge}, "_msg_id": "m", "_reply_q": "reply_1"}}"#);
+    let body = json!({"oslo.version": "2.0", "oslo.message": message}).to_string();
+    let refused = Request::decode(body.as_bytes(), None, LIMIT).unwrap_err();
+    assert!(refused.to_string().contains("number out of range"), "{refused}");
+    assert_eq!(refused.reply, Some(address()));
+    let refused = refusal(json!({"_timeout": 1e30}));
+    assert_eq!(refused.to_string(), "`_timeout` must be a whole number of seconds");
+    assert_eq!(decode(json!({"_timeout": u64::MAX})).timeout, Some(u64::MAX));
 }
 
 proptest! {

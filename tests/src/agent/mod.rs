@@ -146,11 +146,20 @@ impl AgentProcess {
 
     /// Resident memory in KiB (`VmRSS` of `/proc/PID/status`).
     pub fn rss_kib(&self) -> Result<u64> {
+        self.memory_kib("VmRSS:")
+    }
+
+    /// The most resident memory that it ever had, in KiB (`VmHWM`).
+    pub fn peak_rss_kib(&self) -> Result<u64> {
+        self.memory_kib("VmHWM:")
+    }
+
+    fn memory_kib(&self, name: &str) -> Result<u64> {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.pid())).context("no such process")?;
-        let line =
-            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc")?;
-        line.trim().trim_end_matches(" kB").parse().context("VmRSS is not a number")
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let value = line.with_context(|| format!("no {name} in /proc"))?;
+        value.trim().trim_end_matches(" kB").parse().with_context(|| format!("{name} is not a number"))
     }
 
     /// Where the agent keeps the password of `os_admin`: in its own directory if it was not told otherwise.

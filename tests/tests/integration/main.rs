@@ -16,6 +16,8 @@ mod databases;
 mod duplicates;
 mod heartbeat;
 mod hostile_input;
+mod hostile_json;
+mod hostile_names;
 mod leftovers;
 mod local_and_bus;
 mod local_guard;

@@ -69,7 +69,8 @@ async fn parts_of_a_recorded_message_are_known() -> Result<()> {
     stage.bus.send(&grant).await?;
     all_is_over(&stage).await?;
     stage.revoke(&al, &db).await?;
-    let fresh = recorded(&stage, "grant_access", json!({"username": "x", "hostname": "%", "databases": ["x"]}));
+    let fresh =
+        recorded(&stage, "grant_access", json!({"username": "x", "hostname": "%", "databases": ["x"]}));
 
     let old = inner(&grant)?;
     let another_id = {

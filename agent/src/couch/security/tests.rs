@@ -109,6 +109,17 @@ fn a_broken_object_is_left_alone() {
     }
 }
 
+/// Found by the fuzzer: the member was gone from the object when closing it failed.
+#[test]
+fn an_edit_that_fails_half_way_changes_nothing() {
+    let half = json!({"members": {"names": ["al"], "roles": "odd"}, "admins": {"names": ["al"]}});
+    for edit in [revoke, forget] {
+        let mut security = half.clone();
+        assert!(edit(&mut security, "al").is_err());
+        assert_eq!(security, half);
+    }
+}
+
 fn name() -> impl Strategy<Value = String> {
     "[a-d]"
 }

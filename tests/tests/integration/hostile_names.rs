@@ -1,0 +1,357 @@
+//! 10,000 names made to break out of a URL, sent as users and as databases: what arrives at CouchDB are requests for
+//! just these names, and not one for another path.
+//!
+//! Looked at is the raw request line, as it came over the wire. A name that smuggled a header or a second request would
+//! show as a request that nobody sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result};
+use futures_util::{StreamExt, stream};
+use in_memory_couchdb::Options;
+use percent_encoding::percent_decode_str;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
+use trove_couchdb_tests::bus::CallError;
+use trove_couchdb_tests::stage::{Plan, Stage};
+
+const NAMES: usize = 10_000;
+/// Calls under way at once.
+const SIDE_BY_SIDE: usize = 64;
+const SEED: u64 = 20_261_101;
+
+/// What the agent asks by itself, and for its own bootstrap; no name has a part in any of these.
+const OWN: &[&str] = &[
+    "/",
+    "/_session",
+    "/_up",
+    "/_all_dbs",
+    "/_users/_all_docs?include_docs=true",
+    "/_users/_bulk_docs",
+    "/_node/_local/_config/admins",
+];
+
+/// Pieces of attacks: steps, separators, encodings of them, lines of HTTP, paths worth reaching, look-alikes.
+const PIECES: &[&str] = &[
+    "..",
+    ".",
+    "/",
+    "//",
+    "\\",
+    "/../",
+    "%2e%2e",
+    "%2f",
+    "%2F..%2F",
+    "%00",
+    "%0d%0a",
+    "%",
+    "%%",
+    "%25",
+    "%c0%af",
+    "%u2216",
+    "?",
+    "?rev=1-0",
+    "&limit=0",
+    "#",
+    ";",
+    "=",
+    "@",
+    ":",
+    "+",
+    "$",
+    "(",
+    ")",
+    "-",
+    "_",
+    " ",
+    "\t",
+    "\"",
+    "'",
+    "<",
+    "{",
+    "|",
+    "\0",
+    "\r",
+    "\n",
+    "\r\n",
+    "\u{7f}",
+    "\u{85}",
+    "\u{2028}",
+    "\u{202e}",
+    "\u{feff}",
+    "\u{2025}",
+    "\u{ff0f}",
+    "\u{ff0e}",
+    "\r\nX-Injected: 1\r\n\r\n",
+    " HTTP/1.1\r\nHost: x\r\n\r\nDELETE /_users HTTP/1.1\r\n",
+    "http://evil.example/",
+    "_users",
+    "_security",
+    "_users/_security",
+    "_node/_local/_config/admins/os_admin",
+    "_all_dbs",
+    "_design/_auth",
+    "org.couchdb.user:",
+    "os_admin",
+    "root",
+    "é",
+    "ß",
+    "日本",
+    "😀",
+    "a\u{301}",
+    "a",
+    "b1",
+    "zz",
+    "Q",
+    "0",
+];
+
+/// What database names may be made of, and what makes the difference between one path and another.
+const DATABASE_PIECES: &[&str] =
+    &["a", "b", "z9", "_", "$", "(", ")", "+", "-", "/", "/a", "/b", "_x", "users", "+c"];
+
+fn names() -> BTreeSet<String> {
+    let mut random = StdRng::seed_from_u64(SEED);
+    let mut names = BTreeSet::new();
+    while names.len() < NAMES {
+        let (first, pieces) = match random.random_range(0..4) {
+            0 => ("", PIECES),
+            1 => ("a", PIECES),
+            _ => ("a", DATABASE_PIECES),
+        };
+        let length = if random.random_range(0..50) == 0 { 120 } else { random.random_range(1..7) };
+        let rest: String = (0..length).map(|_| pieces[random.random_range(0..pieces.len())]).collect();
+        names.insert(format!("{first}{rest}"));
+    }
+    names
+}
+
+/// The rules for names, written down a second time.
+fn is_user(name: &str) -> bool {
+    (1..=255).contains(&name.len())
+        && !name.starts_with('_')
+        && !name.contains(|c: char| c == ':' || c.is_control())
+        && !["os_admin", "root"].contains(&name)
+}
+
+fn is_database(name: &str) -> bool {
+    name.len() <= 238
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_$()+-/".contains(c))
+        && name.split('/').all(|part| !part.is_empty() && !part.starts_with('_'))
+}
+
+/// What a request line asks for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Asked {
+    User(String),
+    Database(String),
+    Security(String),
+    UsersFrom(String),
+    DatabasesFrom(String),
+    Own,
+    /// None of what the agent has a reason to ask for.
+    Other,
+}
+
+impl Asked {
+    fn of(target: &str) -> Self {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%/?&=".contains(&byte);
+        if !target.bytes().all(plain) {
+            return Self::Other;
+        }
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let segments: Vec<String> = path.split('/').skip(1).map(decoded).collect();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        match (segments.as_slice(), query) {
+            _ if OWN.contains(&target) => Self::Own,
+            (["_all_dbs"], query) => key(query, "start_key", "").map_or(Self::Other, Self::DatabasesFrom),
+            (["_users", "_all_docs"], query) => {
+                key(query, "startkey", "org.couchdb.user:").map_or(Self::Other, Self::UsersFrom)
+            }
+            (["_users", id], query) if query.is_empty() || query.starts_with("rev=") => {
+                id.strip_prefix("org.couchdb.user:").map_or(Self::Other, |name| Self::User(name.to_owned()))
+            }
+            ([name], "") if !name.starts_with('_') => Self::Database((*name).to_owned()),
+            ([name, "_security"], "") if !name.starts_with('_') => Self::Security((*name).to_owned()),
+            _ => Self::Other,
+        }
+    }
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8().unwrap().into_owned()
+}
+
+/// The text of a query's first key, behind a prefix.
+fn key(query: &str, name: &str, prefix: &str) -> Option<String> {
+    let (found, value) = query.split('&').next()?.split_once('=')?;
+    let text: String = serde_json::from_str(&decoded(value)).ok()?;
+    (found == name).then_some(text)?.strip_prefix(prefix).map(str::to_owned)
+}
+
+/// Calls a method once for each name.
+async fn call_each(
+    stage: &Stage,
+    names: &BTreeSet<String>,
+    method: &str,
+    args: impl Fn(&str) -> Value,
+) -> BTreeMap<String, Result<Value, CallError>> {
+    let calls = names.iter().map(|name| (name.clone(), args(name)));
+    let calls = stream::iter(calls).map(|(name, args)| async move {
+        let answer = stage.call(method, args).await;
+        (name, answer)
+    });
+    calls.buffer_unordered(SIDE_BY_SIDE).collect().await
+}
+
+/// How often what was asked for since the last look, our own questions left out; an error for anything else.
+fn asked(stage: &Stage) -> Result<BTreeMap<(String, Asked), usize>> {
+    let log = stage.memory()?.log();
+    let mut counts = BTreeMap::new();
+    for entry in log.entries() {
+        let asked = Asked::of(&entry.target);
+        anyhow::ensure!(
+            asked != Asked::Other,
+            "{} {} is none of the agent's business",
+            entry.method,
+            entry.target
+        );
+        if asked != Asked::Own {
+            *counts.entry((entry.method, asked)).or_default() += 1;
+        }
+    }
+    log.clear();
+    Ok(counts)
+}
+
+async fn quiet_stage() -> Result<Stage> {
+    let plan = Plan::default().in_memory(Options::default()).set("log.filter", "warn");
+    let stage = plan.up().await?;
+    stage.call("get_user", json!({"username": "first", "hostname": "%"})).await?;
+    stage.memory()?.log().clear();
+    Ok(stage)
+}
+
+/// Mutation: with `/` taken out of `RESERVED` in `protocol/src/names.rs`, or with `document_id` in place of
+/// `document_path`, requests for other paths appear; without a rule of `check_user` or `check_database`, requests for
+/// names that none must have.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_names_reach_their_own_path_and_no_other() -> Result<()> {
+    let stage = quiet_stage().await?;
+    let names = names();
+    let (users, no_users): (BTreeSet<String>, BTreeSet<_>) =
+        names.iter().cloned().partition(|name| is_user(name));
+    let (databases, no_databases): (BTreeSet<String>, BTreeSet<_>) =
+        names.iter().cloned().partition(|name| is_database(name));
+    // Else the attack would be none.
+    let enough = [&users, &no_users, &databases, &no_databases].map(BTreeSet::len);
+    assert!(enough.iter().all(|count| *count >= 1_500), "{enough:?}");
+
+    let answers =
+        call_each(&stage, &names, "get_user", |name| json!({"username": name, "hostname": "%"})).await;
+    for (name, answer) in &answers {
+        match answer {
+            Ok(answer) => assert!(users.contains(name) && *answer == Value::Null, "{name:?}: {answer}"),
+            Err(error) => assert!(no_users.contains(name) && says_why(error), "{name:?}: {error}"),
+        }
+    }
+    let once = |method: &str, asked: fn(String) -> Asked, names: &BTreeSet<String>| {
+        names.iter().map(|name| ((method.to_owned(), asked(name.clone())), 1)).collect::<BTreeMap<_, usize>>()
+    };
+    assert_same(&asked(&stage)?, &once("GET", Asked::User, &users));
+
+    let answers =
+        call_each(&stage, &names, "delete_database", |name| json!({"database": {"_name": name}})).await;
+    for (name, answer) in &answers {
+        match answer {
+            Ok(answer) => panic!("{name:?} was deleted and never was there: {answer}"),
+            Err(error) => assert!(says_why(error) || databases.contains(name), "{name:?}: {error}"),
+        }
+    }
+    assert_same(&asked(&stage)?, &once("DELETE", Asked::Database, &databases));
+    Ok(())
+}
+
+/// The same names where they stand in a query, and the accepted ones through every command that writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_names_in_markers_and_in_every_command_stay_themselves() -> Result<()> {
+    let stage = quiet_stage().await?;
+    let names: BTreeSet<String> = names().into_iter().step_by(10).collect();
+    let pages = |marker: &str| json!({"limit": 1, "marker": marker, "include_marker": true});
+    for method in ["list_users", "list_databases"] {
+        for (name, answer) in call_each(&stage, &names, method, pages).await {
+            assert_eq!(answer.unwrap(), json!([[], null]), "{method} from {name:?}");
+        }
+    }
+    for ((method, asked), _) in asked(&stage)? {
+        let text = match &asked {
+            Asked::UsersFrom(text) | Asked::DatabasesFrom(text) | Asked::User(text) => text,
+            other => panic!("{method} {other:?}"),
+        };
+        // A marker ends in `@host`, and may have been quoted twice (`couch/users.rs`, `name_in_marker`).
+        let is_ours = |name: &String| {
+            name == text || name.starts_with(&format!("{text}@")) || decoded_lossy(name) == *text
+        };
+        assert!(text.is_empty() || names.iter().any(is_ours), "{method} {asked:?}");
+    }
+
+    let users: Vec<&String> = names.iter().filter(|name| is_user(name)).step_by(12).collect();
+    let databases: Vec<&String> = names.iter().filter(|name| is_database(name)).step_by(12).collect();
+    assert!(users.len() >= 15 && databases.len() >= 15, "{} and {}", users.len(), databases.len());
+    let objects =
+        |databases: &[&String]| databases.iter().map(|name| json!({"_name": name})).collect::<Vec<_>>();
+    stage.call("create_database", json!({"databases": objects(&databases)})).await?;
+    let new = |name: &&String| json!({"_name": name, "_host": "%", "_password": "pw", "_databases": []});
+    stage.call("create_user", json!({"users": users.iter().map(new).collect::<Vec<_>>()})).await?;
+    for (user, database) in users.iter().zip(databases.iter().cycle()) {
+        stage.grant(user, &[database]).await?;
+        let shown = stage.call("get_user", json!({"username": user, "hostname": "%"})).await?;
+        assert_eq!((&shown["_name"], Stage::databases_of(&shown)), (&json!(user), vec![(*database).clone()]));
+        stage.revoke(user, database).await?;
+    }
+    let listed = stage.call("list_users", json!({})).await?;
+    let shown: BTreeSet<&str> =
+        listed[0].as_array().context("no list")?.iter().filter_map(|user| user["_name"].as_str()).collect();
+    assert_eq!(shown, users.iter().map(|name| name.as_str()).collect());
+    for user in &users {
+        stage.call("delete_user", json!({"user": {"_name": user, "_host": "%"}})).await?;
+    }
+    for database in &databases {
+        stage.call("delete_database", json!({"database": {"_name": database}})).await?;
+    }
+    let (users, databases): (BTreeSet<_>, BTreeSet<_>) =
+        (users.into_iter().collect(), databases.into_iter().collect());
+    for ((method, asked), _) in asked(&stage)? {
+        let is_ours = match &asked {
+            Asked::User(name) => users.contains(name),
+            Asked::Database(name) | Asked::Security(name) => databases.contains(name),
+            Asked::UsersFrom(text) => text.is_empty(),
+            _ => false,
+        };
+        assert!(is_ours, "{method} {asked:?}");
+    }
+    assert_eq!(stage.call("list_users", json!({})).await?, json!([[], null]));
+    assert_eq!(stage.call("list_databases", json!({})).await?, json!([[], null]));
+    Ok(())
+}
+
+fn decoded_lossy(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// Refused for its name, in one line without tricks.
+fn says_why(error: &CallError) -> bool {
+    let CallError::Failure(failure) = error else { return false };
+    let says = ["is not allowed", "reserved"].iter().any(|words| failure.message.contains(words));
+    says && !failure.message.contains(char::is_control) && failure.message.len() < 500
+}
+
+fn assert_same(found: &BTreeMap<(String, Asked), usize>, expected: &BTreeMap<(String, Asked), usize>) {
+    for (request, count) in found {
+        assert_eq!(expected.get(request), Some(count), "asked {count} times: {request:?}");
+    }
+    for request in expected.keys() {
+        assert!(found.contains_key(request), "never asked: {request:?}");
+    }
+}
