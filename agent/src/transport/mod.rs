@@ -8,7 +8,7 @@
 //!                          +-- stopping: cancel consumers -> what runs ends -> close
 //! ```
 //!
-//! The only user of lapin. Tasks outlive the connection that brought their command: the broker then delivers
+//! The only user of lapin in the agent; the operator's tool connects and declares by the same functions. Tasks outlive the connection that brought their command: the broker then delivers
 //! the command again on the next one, and `dedupe` joins the two.
 
 mod answer;
@@ -31,10 +31,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 use trove_couchdb_protocol::{Cipher, transport_url::Host, trove::ConductorCast};
 
+pub use connect::{ConnectError, Hosts, Socket, connect};
+pub use topology::{guest_queue, is_mismatch, short, transient_queue};
+
 use crate::{config::Settings, dispatch::Dispatcher, status::Link};
 use answer::Pen;
 use backoff::Backoff;
-use connect::Hosts;
 use consume::Intake;
 use dedupe::Seen;
 use outlet::Outlet;

@@ -59,7 +59,7 @@ impl Session {
         host: &Host,
     ) -> Result<Self, ConnectError> {
         let broker = &settings.broker;
-        let (connection, socket) = connect::connect(broker, host, &settings.guest.id).await?;
+        let (connection, socket) = connect::connect(broker, host, format!("trove-couchdb-agent:{}", settings.guest.id)).await?;
         let limit = broker.connect_timeout;
         let preparing = prepare(&connection, names, settings);
         match time::timeout(limit, preparing).await.unwrap_or(Err(ConnectError::Timeout(limit))) {
