@@ -11,6 +11,8 @@ use serde::{
     de::{Deserializer, IgnoredAny},
 };
 
+use crate::trove::Method;
+
 /// How far beyond the limit a body may go and still be searched for its sender.
 const SEARCHED: usize = 16;
 
@@ -39,6 +41,7 @@ impl ReplyAddress {
 pub(crate) struct Sender {
     pub(crate) reply: Option<ReplyAddress>,
     pub(crate) unique_id: Option<String>,
+    pub(crate) method: Option<Method>,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +58,8 @@ struct Ids {
     reply_queue: Option<String>,
     #[serde(rename = "_unique_id", default, deserialize_with = "text")]
     unique_id: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    method: Option<String>,
 }
 
 /// Text, or nothing if it is anything else.
@@ -83,7 +88,11 @@ impl Sender {
         let Ok(ids) = serde_json::from_str::<Ids>(&envelope.message) else {
             return Self::default();
         };
-        Self { reply: ReplyAddress::new(ids.msg_id, ids.reply_queue), unique_id: ids.unique_id }
+        Self {
+            reply: ReplyAddress::new(ids.msg_id, ids.reply_queue),
+            unique_id: ids.unique_id,
+            method: ids.method.as_deref().and_then(Method::from_name),
+        }
     }
 }
 
@@ -102,7 +111,7 @@ mod tests {
 
     fn found() -> Sender {
         let reply = ReplyAddress { msg_id: "m".into(), reply_queue: "q".into() };
-        Sender { reply: Some(reply), unique_id: Some("u".into()) }
+        Sender { reply: Some(reply), unique_id: Some("u".into()), method: None }
     }
 
     #[test]
@@ -124,6 +133,14 @@ mod tests {
             r#"{"_msg_id": "", "_reply_q": "q"}"#,
         ] {
             assert_eq!(probe(message).reply, None, "{message}");
+        }
+    }
+
+    #[test]
+    fn the_method_is_one_of_the_table_or_none() {
+        assert_eq!(probe(r#"{"method": "create_user", "args": 5}"#).method, Some(Method::CreateUser));
+        for other in [r#"{"method": "hunter2"}"#, r#"{"method": ["create_user"]}"#, "{}"] {
+            assert_eq!(probe(other).method, None, "{other}");
         }
     }
 

@@ -14,6 +14,7 @@
 //! ```
 //!
 //! - [`request`], [`reply`], [`address`], [`context`], [`version`]: what oslo.messaging defines, for any service.
+//! - [`frame`]: how messages stand on the agent's local socket.
 //! - [`cipher`]: Trove's encryption of arguments, context and results, for guests that were given a key.
 //! - [`trove`]: the guest API's methods with their arguments, the objects in answers, the conductor's API.
 //! - [`names`], [`secret`], [`transport_url`]: text from outside, checked or hidden from its first byte on.
@@ -29,6 +30,7 @@ pub mod context;
 pub mod envelope;
 pub mod error;
 mod fields;
+pub mod frame;
 pub mod names;
 mod quote;
 pub mod reply;
@@ -42,6 +44,7 @@ pub use address::ReplyAddress;
 pub use cipher::{Cipher, CipherError};
 pub use context::Context;
 pub use error::DecodeError;
+pub use frame::{FrameDecoder, FrameError};
 pub use names::{DatabaseName, HostPattern, NameError, NameRule, UserName};
 pub use reply::{Failure, Outcome, Reply, decode_reply, encode_call_monitor_beat, encode_reply, new_id};
 pub use request::{NewRequest, Request, Undecodable};

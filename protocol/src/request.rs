@@ -24,6 +24,7 @@ use crate::{
     envelope,
     error::DecodeError,
     fields::{Field, Fields},
+    trove::Method,
     version::RpcVersion,
 };
 
@@ -56,6 +57,8 @@ pub struct Undecodable {
     pub reply: Option<ReplyAddress>,
     /// The message's id, if it could be read.
     pub unique_id: Option<String>,
+    /// The method, if it could be read and is one.
+    pub method: Option<Method>,
     /// Who asked, if that could be read: a user waits to hear of a failed cast.
     pub context: Option<Context>,
     /// What is wrong with it.
@@ -74,10 +77,10 @@ impl Request {
     /// cannot decrypt; here that is an error, so that a wrong key is not taken for a user's odd name.
     pub fn decode(body: &[u8], cipher: Option<&Cipher>, max_bytes: usize) -> Result<Self, Box<Undecodable>> {
         Self::read(body, cipher, max_bytes).map_err(|error| {
-            let Sender { reply, unique_id } = Sender::probe(body, max_bytes);
+            let Sender { reply, unique_id, method } = Sender::probe(body, max_bytes);
             let message = envelope::decode(body, max_bytes).ok();
             let context = message.and_then(|message| Context::decode(&message, cipher).ok());
-            Box::new(Undecodable { reply, unique_id, context, error })
+            Box::new(Undecodable { reply, unique_id, method, context, error })
         })
     }
 

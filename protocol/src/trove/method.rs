@@ -1,4 +1,5 @@
-//! Every method of Trove's guest API, with the names of its arguments: one table, from which all else is made.
+//! Every method of Trove's guest API, with the names of its arguments: one table, from which all else is made. Two
+//! methods are the agent's own, for its operators.
 //!
 //! The table is PROTOCOL, section 8 (`trove/guestagent/api.py` of 26.0.0), with the arguments that only 12.0.0 to 22.0.1
 //! send in addition (section 14). A method that is not here exists in none of these versions. Which methods the agent
@@ -51,6 +52,7 @@ methods! {
     AttachReplicationSlave = "attach_replication_slave" ("snapshot", "slave_config");
     BackupRequiredForReplication = "backup_required_for_replication" ();
     ChangePasswords = "change_passwords" ("users");
+    CheckDatabases = "check_databases" ();
     CleanupSourceOnReplicaDetach = "cleanup_source_on_replica_detach" ("replica_info");
     CreateBackup = "create_backup" ("backup_info");
     CreateDatabase = "create_database" ("databases");
@@ -63,6 +65,7 @@ methods! {
     EnableAsMaster = "enable_as_master" ("replica_source_config");
     EnableRoot = "enable_root" ();
     EnableRootWithPassword = "enable_root_with_password" ("root_password");
+    GetAgentStatus = "get_agent_status" ();
     GetDiagnostics = "get_diagnostics" ();
     GetFilesystemStats = "get_filesystem_stats" ("fs_path");
     GetHwinfo = "get_hwinfo" ();
@@ -112,6 +115,41 @@ methods! {
     WaitForTxn = "wait_for_txn" ("txn");
 }
 
+impl Method {
+    /// Whether it is the agent's own and no version of Trove has it.
+    pub fn is_own(self) -> bool {
+        matches!(self, Self::CheckDatabases | Self::GetAgentStatus)
+    }
+
+    /// Whether it changes nothing, however it is called. What is not known to be so counts as a change.
+    pub fn only_reads(self) -> bool {
+        matches!(
+            self,
+            Self::BackupRequiredForReplication
+                | Self::CheckDatabases
+                | Self::GetAgentStatus
+                | Self::GetDiagnostics
+                | Self::GetFilesystemStats
+                | Self::GetHwinfo
+                | Self::GetLastTxn
+                | Self::GetLatestTxnId
+                | Self::GetReplicaContext
+                | Self::GetRootPassword
+                | Self::GetTxnCount
+                | Self::GetUser
+                | Self::GuestLogList
+                | Self::IsRootEnabled
+                | Self::ListAccess
+                | Self::ListDatabases
+                | Self::ListUsers
+                | Self::ModuleList
+                | Self::RpcPing
+                | Self::SslShow
+                | Self::WaitForTxn
+        )
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
@@ -129,6 +167,19 @@ mod tests {
     #[test]
     fn the_table_is_sorted_and_whole() {
         assert!(Method::ALL.is_sorted_by(|a, b| a.name() < b.name()));
-        assert_eq!(Method::ALL.len(), 61, "PROTOCOL, section 8");
+        let of_trove = Method::ALL.iter().filter(|method| !method.is_own()).count();
+        assert_eq!(of_trove, 61, "PROTOCOL, section 8");
+    }
+
+    #[test]
+    fn what_is_named_after_a_read_is_one_and_what_is_named_after_a_change_is_none() {
+        for method in Method::ALL {
+            let begins = |words: &[&str]| words.iter().any(|word| method.name().starts_with(word));
+            let reads = begins(&["get_", "list_", "is_", "check_"]);
+            // It locks the server's tables to take it.
+            assert!(!reads || method.only_reads() || *method == Method::GetReplicationSnapshot, "{method:?}");
+            let changes = begins(&["create_", "delete_", "change_", "update_", "grant_", "revoke_", "enable_"]);
+            assert!(!changes || !method.only_reads(), "{method:?}");
+        }
     }
 }

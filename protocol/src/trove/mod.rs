@@ -132,6 +132,10 @@ pub enum Command {
         /// Trove 26 always sends null.
         fs_path: Option<String>,
     },
+    /// `get_agent_status`, the agent's own: how it does, for its operator.
+    GetAgentStatus,
+    /// `check_databases`, the agent's own: which databases are open to everybody.
+    CheckDatabases,
     /// Every other method of the guest API.
     Unsupported(Method),
 }
@@ -183,6 +187,8 @@ impl Command {
             Method::DisableRoot => Ok(Self::DisableRoot),
             Method::IsRootEnabled => Ok(Self::IsRootEnabled),
             Method::GetFilesystemStats => lifecycle::get_filesystem_stats(args),
+            Method::GetAgentStatus => Ok(Self::GetAgentStatus),
+            Method::CheckDatabases => Ok(Self::CheckDatabases),
             other => Ok(Self::Unsupported(other)),
         }
     }
@@ -208,13 +214,18 @@ impl Command {
             Self::DisableRoot => Method::DisableRoot,
             Self::IsRootEnabled => Method::IsRootEnabled,
             Self::GetFilesystemStats { .. } => Method::GetFilesystemStats,
+            Self::GetAgentStatus => Method::GetAgentStatus,
+            Self::CheckDatabases => Method::CheckDatabases,
             Self::Unsupported(method) => *method,
         }
     }
 
     /// Whether the database server has a part in it.
     pub fn needs_couchdb(&self) -> bool {
-        !matches!(self, Self::Ping | Self::GetFilesystemStats { .. } | Self::Unsupported(_))
+        !matches!(
+            self,
+            Self::Ping | Self::GetFilesystemStats { .. } | Self::GetAgentStatus | Self::Unsupported(_)
+        )
     }
 
     /// The method's name on the wire: from a fixed set, fit for a metric's label.

@@ -95,7 +95,7 @@ fn every_request_to_a_guest_is_a_command_of_a_served_version() {
 #[test]
 fn every_method_of_the_table_was_captured() {
     let captured: Vec<String> = captures::to(Recipient::Guest).iter().map(|c| request(c).method).collect();
-    for method in Method::ALL {
+    for method in Method::ALL.iter().filter(|method| !method.is_own()) {
         assert!(captured.iter().any(|name| name == method.name()), "{}", method.name());
     }
 }
