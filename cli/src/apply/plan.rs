@@ -103,6 +103,10 @@ fn kept(step: &Step) -> String {
     }
 }
 
+fn names(access: &Access) -> Vec<&str> {
+    access.iter().map(DatabaseName::as_str).collect()
+}
+
 impl Step {
     /// Whether something is lost that can't be brought back.
     pub fn is_destructive(&self) -> bool {
@@ -111,7 +115,6 @@ impl Step {
 
     /// The step for programs, with what became of it and the password that nobody else knows.
     pub(super) fn document(&self, outcome: &str, password: Option<&Secret>) -> Value {
-        let names = |access: &Access| access.iter().map(DatabaseName::as_str).collect::<Vec<_>>();
         let mut document = match self {
             Self::CreateDatabase(database) => {
                 json!({ "action": "create_database", "database": database.as_str() })

@@ -16,7 +16,11 @@ use tokio::{
     sync::Mutex,
     time,
 };
-use trove_couchdb_protocol::{NewRequest, ReplyAddress, decode_reply, new_id};
+use trove_couchdb_protocol::{
+    NewRequest, ReplyAddress, decode_reply,
+    frame::{self, FrameDecoder},
+    new_id,
+};
 
 use super::{CallError, operator, outcome};
 
@@ -26,18 +30,25 @@ const REPLY_QUEUE: &str = "local";
 /// No answer of the agent comes near this; what claims to be longer is no answer.
 const MAX_REPLY: usize = 64 * 1024 * 1024;
 
+/// A connection with what was read of it and not taken apart yet.
+#[derive(Debug)]
+struct Stream {
+    socket: UnixStream,
+    decoder: FrameDecoder,
+}
+
 /// A client of the agent on this machine.
 #[derive(Debug)]
 pub struct LocalClient {
     path: PathBuf,
     timeout: Duration,
-    connection: Mutex<Option<UnixStream>>,
+    stream: Mutex<Option<Stream>>,
 }
 
 impl LocalClient {
     /// A client that connects when it is first needed.
     pub fn new(path: &Path, timeout: Duration) -> Self {
-        Self { path: path.to_owned(), timeout, connection: Mutex::new(None) }
+        Self { path: path.to_owned(), timeout, stream: Mutex::new(None) }
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -45,12 +56,12 @@ impl LocalClient {
     }
 
     pub(super) async fn call(&self, method: &str, args: Map<String, Value>) -> Result<Value, CallError> {
-        let mut slot = self.connection.lock().await;
+        let mut slot = self.stream.lock().await;
         // Taken out: it goes back only when the answer was read to its end.
-        let connection = slot.take();
-        match time::timeout(self.timeout, self.exchange(connection, method, args)).await {
-            Ok(Ok((value, connection))) => {
-                *slot = Some(connection);
+        let stream = slot.take();
+        match time::timeout(self.timeout, self.exchange(stream, method, args)).await {
+            Ok(Ok((value, stream))) => {
+                *slot = Some(stream);
                 value
             }
             Ok(Err(error)) => Err(error),
@@ -61,23 +72,31 @@ impl LocalClient {
     /// The outcome of one call, and the connection for the next one.
     async fn exchange(
         &self,
-        connection: Option<UnixStream>,
+        stream: Option<Stream>,
         method: &str,
         args: Map<String, Value>,
-    ) -> Result<(Result<Value, CallError>, UnixStream), CallError> {
-        let mut connection = match connection {
-            Some(connection) => connection,
-            None => UnixStream::connect(&self.path).await.map_err(|error| self.unreachable(&error))?,
+    ) -> Result<(Result<Value, CallError>, Stream), CallError> {
+        let mut stream = match stream {
+            Some(stream) => stream,
+            None => Stream {
+                socket: UnixStream::connect(&self.path).await.map_err(|error| self.unreachable(&error))?,
+                decoder: FrameDecoder::new(MAX_REPLY),
+            },
         };
         let to = ReplyAddress { msg_id: new_id(), reply_queue: REPLY_QUEUE.to_owned() };
         let request = NewRequest::new(method, args, operator::context()).answered_to(to.clone());
-        send(&mut connection, &request.encode(None)).await.map_err(|error| self.broken(&error))?;
+        let sent = stream.send(&request.encode(None)).await;
         loop {
-            let body = receive(&mut connection).await.map_err(|error| self.broken(&error))?;
+            // The agent may have said why it does not take the request before it closed the connection.
+            let body = match stream.receive().await {
+                Ok(body) => body,
+                Err(error) => return Err(self.broken(sent.as_ref().err().unwrap_or(&error))),
+            };
             let reply = decode_reply(&body, None).map_err(CallError::Undecodable)?;
-            // Beats say that the agent works on it; other ids belong to a call that was given up.
-            if reply.ending && reply.msg_id == to.msg_id {
-                return Ok((outcome(reply), connection));
+            // Beats say that the agent works on it; other ids belong to a call that was given up. A reply to no
+            // request says why the agent ends the connection.
+            if reply.ending && (reply.msg_id == to.msg_id || reply.msg_id.is_empty()) {
+                return Ok((outcome(reply), stream));
             }
         }
     }
@@ -116,19 +135,22 @@ impl LocalClient {
     }
 }
 
-async fn send(connection: &mut UnixStream, payload: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(payload.len()).map_err(|_| io::Error::other("the request is too long"))?;
-    connection.write_all(&length.to_be_bytes()).await?;
-    connection.write_all(payload).await
-}
-
-async fn receive(connection: &mut UnixStream) -> io::Result<Vec<u8>> {
-    let length = connection.read_u32().await?;
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    if length == 0 || length > MAX_REPLY {
-        return Err(io::Error::other(format!("a frame of {length} bytes is no answer")));
+impl Stream {
+    async fn send(&mut self, payload: &[u8]) -> io::Result<()> {
+        let frame = frame::encode(payload).map_err(io::Error::other)?;
+        self.socket.write_all(&frame).await
     }
-    let mut payload = vec![0; length];
-    connection.read_exact(&mut payload).await?;
-    Ok(payload)
+
+    async fn receive(&mut self) -> io::Result<Vec<u8>> {
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            if let Some(payload) = self.decoder.next_payload().map_err(io::Error::other)? {
+                return Ok(payload);
+            }
+            match self.socket.read(&mut buffer).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => self.decoder.push(buffer.get(..count).unwrap_or_default()),
+            }
+        }
+    }
 }

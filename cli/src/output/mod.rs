@@ -92,6 +92,12 @@ impl Output {
         }
     }
 
+    /// The same for people and a file: everything, without colours.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        Self { format: Format::Table, quiet: false, color: false, width: None }
+    }
+
     /// Whether people read it.
     pub fn is_table(&self) -> bool {
         self.format == Format::Table

@@ -47,7 +47,7 @@ pub(super) fn render(report: &Report, quiet: bool, width: Option<u16>) -> String
 
 fn new_table(width: Option<u16>) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::ASCII_FULL_CONDENSED);
+    table.load_style(presets::ASCII_FULL_CONDENSED);
     if let Some(width) = width {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }

@@ -59,7 +59,7 @@ pub async fn run(session: &Session<'_>, verb: &Verb) -> Result<Option<Report>, C
 
 impl Session<'_> {
     /// A user that must be there.
-    async fn existing_user(&self, name: &UserName) -> Result<ListedUser, CliError> {
+    pub(crate) async fn existing_user(&self, name: &UserName) -> Result<ListedUser, CliError> {
         let found = self.agent.user(name).await?;
         found.ok_or_else(|| {
             CliError::not_found(&format!("user {:?}", name.as_str())).advise("`user-list` shows all users")
