@@ -1,13 +1,15 @@
-# make run         try it: broker, CouchDB and agent on this machine, every command sent once, then Ctrl-C ends it
-# make run ONCE=1  the same, but exit at the end: 0 if every step passed
-# make test        everything, over a real RabbitMQ and with Python's oslo.messaging
+# make run                try it: a CouchDB and the agent on this machine, no broker, no root; Ctrl-C ends both
+# make run BROKER=rabbit  with a private RabbitMQ, every command of Trove sent once; then Ctrl-C ends it
+# make run ONCE=1         either of them checks everything once and exits: 0 if every step passed
+# make test               everything, over a real RabbitMQ and with Python's oslo.messaging
 
 CARGO ?= cargo
 .PHONY: run test lint fmt deps build venv
 .NOTPARALLEL:
 
-run: deps build
-	@$(CARGO) run --quiet -p trove-couchdb-tests --bin tour -- $(if $(filter-out 0,$(ONCE)),--once)
+run: $(if $(filter rabbit,$(BROKER)),deps) build
+	@$(CARGO) run --quiet -p trove-couchdb-tests --bin tour -- \
+		$(if $(filter-out 0,$(ONCE)),--once) --broker $(or $(BROKER),none)
 
 # `cargo test`, not nextest: the tests of one binary share a RabbitMQ node (tests/src/rabbitmq.rs).
 test: deps venv build

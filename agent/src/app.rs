@@ -1,6 +1,9 @@
 //! Builds the agent from its settings and runs it until a signal comes. Nothing else constructs.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -9,16 +12,17 @@ use tokio::{
     time,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
+    audit::Audit,
     bootstrap::Bootstrap,
     config::{CouchSettings, Settings},
     couch::{AdminLogin, Client, Couch, Hasher, Health, Iterations, Limits, Policy},
     dispatch::Dispatcher,
     handlers::Handlers,
-    status::{self, Heartbeat, Link, Notify},
-    transport::Transport,
+    status::{self, Heartbeat, Link, Notify, Report, Tally},
+    transport::{LocalError, LocalServer, Surroundings, Transport},
 };
 
 /// Casts of our own that may wait for the broker.
@@ -36,6 +40,9 @@ pub enum StartError {
     /// No HTTP client.
     #[error("the HTTP client can't be made")]
     Http(#[source] reqwest::Error),
+    /// Nobody could give the agent a command.
+    #[error("there is no broker, and so no way in without the local socket")]
+    NoWayIn(#[source] LocalError),
     /// A part that works as long as the agent does has ended by itself.
     #[error("a part of the agent ended unexpectedly; its log says which")]
     PartEnded,
@@ -45,9 +52,8 @@ pub enum StartError {
 pub async fn run(settings: Settings) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
-    let settings = Arc::new(settings);
     let stopping = CancellationToken::new();
-    let (transport, mut background) = build(&settings, &stopping)?;
+    let (transport, mut background) = build(&settings, &stopping).await?;
     let mut transport = tokio::spawn(transport.run());
 
     tokio::select! {
@@ -62,7 +68,9 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     Notify::stopping();
     stopping.cancel();
     if time::timeout(grace, &mut transport).await.is_err() {
-        warn!("The grace period is over; the broker will deliver again what is not finished.");
+        warn!(
+            "The grace period is over; what came over the bus and is not finished will be delivered again."
+        );
     }
     background.shutdown().await;
     info!("Stopped.");
@@ -70,14 +78,19 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
 }
 
 /// Puts the parts together. The tasks that only accompany the transport run already.
-fn build(
-    settings: &Arc<Settings>,
+async fn build(
+    settings: &Settings,
     stopping: &CancellationToken,
 ) -> Result<(Transport, JoinSet<()>), StartError> {
+    // First of all, so that whoever hears that the agent is ready finds it.
+    let local = open_local(settings).await?;
     let mut background = JoinSet::new();
     let (admin_writer, admin) = watch::channel(AdminLogin::Pending("not asked yet".to_owned()));
     let (health_writer, health) = watch::channel(Health::Unknown);
-    let (link_writer, link) = watch::channel(Link::Down(String::new()));
+    let no_link = if settings.broker.is_some() { Link::not_tried() } else { Link::Absent };
+    let (link_writer, link) = watch::channel(no_link);
+    let (told_writer, told) = watch::channel(None);
+    let tally = Tally::default();
     let (outbox, posted) = mpsc::channel(OUTBOX);
 
     let couchdb = &settings.couchdb;
@@ -91,20 +104,55 @@ fn build(
     let couch = Arc::new(Couch::new(client, admin.clone(), hasher, policy));
     let every = (settings.heartbeat.interval / PROBES_PER_INTERVAL).max(Duration::from_millis(100));
     background.spawn(status::probe_for_ever(Arc::clone(&couch), admin, every, health_writer));
-    let heartbeat = Heartbeat {
-        settings: settings.heartbeat.clone(),
-        state_dir: settings.guest.state_dir.clone(),
-        health: health.clone(),
-        link: link.clone(),
-        outbox,
-    };
-    background.spawn(heartbeat.run());
-    background.spawn(Notify { health, link }.run());
+    if settings.broker.is_some() {
+        let heartbeat = Heartbeat {
+            settings: settings.heartbeat.clone(),
+            state_dir: settings.guest.state_dir.clone(),
+            health: health.clone(),
+            link: link.clone(),
+            outbox,
+            told: told_writer,
+        };
+        background.spawn(heartbeat.run());
+    }
+    background.spawn(Notify { health: health.clone(), link: link.clone() }.run());
 
-    let handlers = Handlers::new(couch, couchdb.data_dir.clone());
-    let dispatcher = Arc::new(Dispatcher::new(handlers, settings.rpc.max_concurrent, stopping.clone()));
-    let transport = Transport::new(Arc::clone(settings), dispatcher, posted, link_writer, stopping.clone());
-    Ok((transport, background))
+    let report = Report {
+        guest_id: settings.guest.id.clone(),
+        couchdb_url: couchdb.url.as_str().trim_end_matches('/').to_owned(),
+        started: Instant::now(),
+        state_dir: settings.guest.state_dir.clone(),
+        assume_prepared: settings.heartbeat.assume_prepared,
+        health,
+        link,
+        told,
+        tally: tally.clone(),
+    };
+    let handlers = Handlers::new(couch, couchdb.data_dir.clone(), report);
+    let dispatcher = Dispatcher::new(handlers, settings.rpc.max_concurrent, tally.clone(), stopping.clone());
+    let surroundings = Surroundings {
+        dispatcher: Arc::new(dispatcher),
+        audit: Audit::new(&settings.audit),
+        tally,
+        outbox: posted,
+        link: link_writer,
+        stopping: stopping.clone(),
+    };
+    Ok((Transport::new(settings, local, surroundings), background))
+}
+
+/// A guest that Trove can reach serves Trove, whatever is wrong with its socket.
+async fn open_local(settings: &Settings) -> Result<Option<LocalServer>, StartError> {
+    let Some(mut local) = LocalServer::new(&settings.local, &settings.guest.id) else { return Ok(None) };
+    match local.open().await {
+        Ok(()) => {}
+        Err(error) if settings.broker.is_some() => {
+            let reason = error.to_string();
+            error!(reason, "No local socket; trying again.");
+        }
+        Err(error) => return Err(StartError::NoWayIn(error)),
+    }
+    Ok(Some(local))
 }
 
 fn limits(settings: &CouchSettings) -> Limits {

@@ -1,9 +1,10 @@
 //! OpenStack Trove's guest agent for Apache CouchDB, as a library so that `main` stays a story.
 //!
 //! ```text
-//! RabbitMQ -> transport (decode, dedupe) -> dispatch (order) -> handlers -> couch -> CouchDB
-//!                 ^                                                |
-//!                 +---------- answer, confirm, acknowledge <-------+
+//! RabbitMQ ------+
+//!                +-> transport (decode, dedupe) -> dispatch (order) -> handlers -> couch -> CouchDB
+//! local socket --+       ^                                                |
+//!                        +--- write down, answer, acknowledge <-----------+
 //!
 //! bootstrap: how there comes to be an os_admin login        status: heartbeat, systemd
 //! ```
@@ -11,19 +12,21 @@
 //! | module | may import | the only user of |
 //! |---|---|---|
 //! | `config` | `protocol` | the `config` crate |
-//! | `system` | | `rustix` (beside `bootstrap::ini`) |
+//! | `system` | | `rustix` and `nix` (beside file owners in `bootstrap` and `transport::local`) |
+//! | `audit` | `config` | |
 //! | `couch` | `protocol` | `reqwest` |
 //! | `bootstrap` | `config`, `couch`, `system` | |
 //! | `status` | `config`, `couch`, `system` | `sd-notify` |
-//! | `handlers` | `couch`, `system` | |
-//! | `dispatch` | `handlers` | |
-//! | `transport` | `config`, `dispatch`, `status::Link` | `lapin` |
+//! | `handlers` | `couch`, `status::Report`, `system` | |
+//! | `dispatch` | `handlers`, `status::Tally` | |
+//! | `transport` | `audit`, `config`, `dispatch`, `status`, `system` | `lapin` |
 //! | `app` | everything | |
 //!
 //! `tests/tests/layering.rs` holds the code to this table.
 
 pub mod app;
 pub mod args;
+pub mod audit;
 pub mod bootstrap;
 pub mod config;
 pub mod couch;

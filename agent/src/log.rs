@@ -16,14 +16,16 @@ use tracing_subscriber::{
 
 use crate::config::{LogFormat, LogSettings};
 
-/// Our own crates, whose lines hold no secrets.
-const OURS: [&str; 2] = ["trove_couchdb_agent", "trove_couchdb_protocol"];
+/// Our own crates, whose lines hold no secrets, and the audit log.
+const OURS: [&str; 3] = ["trove_couchdb_agent", "trove_couchdb_protocol", AUDIT];
+
+/// The target of audit lines (`audit::TARGET`). They are no matter of taste: a filter that keeps the log short lets them
+/// through, unless it names them.
+const AUDIT: &str = "audit";
 
 /// Installs the logger and the panic hook. Once per process.
 pub fn init(settings: &LogSettings) -> Result<(), TryInitError> {
-    // Validated with the settings.
-    let targets: Targets =
-        settings.filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let targets = targets(&settings.filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
         LogFormat::Json => lines.json().boxed(),
@@ -35,6 +37,13 @@ pub fn init(settings: &LogSettings) -> Result<(), TryInitError> {
         error!(place, "A part of the agent panicked.");
     }));
     Ok(())
+}
+
+/// The filter was validated with the settings.
+fn targets(filter: &str) -> Targets {
+    let targets: Targets = filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let names_audit = targets.iter().any(|(target, _)| target == AUDIT);
+    if names_audit { targets } else { targets.with_target(AUDIT, LevelFilter::INFO) }
 }
 
 fn discretion() -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
@@ -49,6 +58,14 @@ fn may_speak(target: &str, level: Level) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn audit_lines_pass_a_filter_that_does_not_name_them() {
+        assert!(targets("error").would_enable(AUDIT, &Level::INFO));
+        assert!(targets("off").would_enable(AUDIT, &Level::INFO));
+        assert!(!targets("info,audit=off").would_enable(AUDIT, &Level::INFO));
+        assert!(!targets("error").would_enable("trove_couchdb_agent", &Level::INFO));
+    }
 
     #[test]
     fn only_our_own_crates_say_more_than_warnings() {

@@ -66,7 +66,8 @@ fn not_empty(password: Secret) -> Result<Secret, CliError> {
 /// A password that nobody has chosen.
 pub fn generated_password() -> Secret {
     let mut rng = rand::rng();
-    let character = |_| char::from(ALPHABET.get(rng.random_range(0..ALPHABET.len())).copied().unwrap_or(b'x'));
+    let character =
+        |_| char::from(ALPHABET.get(rng.random_range(0..ALPHABET.len())).copied().unwrap_or(b'x'));
     Secret::new((0..GENERATED).map(character).collect::<String>())
 }
 

@@ -18,12 +18,20 @@ pub fn client(url: &Url, limit: Duration) -> Result<Client, CliError> {
 }
 
 /// Tries a password once.
-pub async fn must_log_in(server: &Url, name: &str, password: &Secret, limit: Duration) -> Result<(), CliError> {
+pub async fn must_log_in(
+    server: &Url,
+    name: &str,
+    password: &Secret,
+    limit: Duration,
+) -> Result<(), CliError> {
     let login = Login::new(name, password);
     let asked = client(server, limit)?.send(Some(&login), Method::GET, &Resource::Session, None).await;
     asked.map(drop).map_err(|error| match error {
-        CouchError::LoginRefused => CliError::new(Code::Failed, format!("CouchDB refuses this password for {name:?}"))
-            .advise("mind that CouchDB 3.4 and later lock an account after five wrong passwords, for 5 minutes"),
+        CouchError::LoginRefused => {
+            CliError::new(Code::Failed, format!("CouchDB refuses this password for {name:?}")).advise(
+                "mind that CouchDB 3.4 and later lock an account after five wrong passwords, for 5 minutes",
+            )
+        }
         CouchError::LockedOut => CliError::new(Code::Failed, format!("the account {name:?} is locked"))
             .advise("it opens again within 5 minutes; find out who sends wrong passwords"),
         CouchError::Unreachable { .. } | CouchError::Timeout { .. } => {

@@ -14,8 +14,7 @@ use url::Url;
 
 use crate::{
     args::{CredentialsArgs, Global},
-    ask,
-    couch,
+    ask, couch,
     exit::{CliError, Code},
     output::Report,
     verbs::Session,
@@ -37,7 +36,11 @@ struct Account {
 }
 
 /// Shows the URLs of one account, or of all users.
-pub async fn show(session: &Session<'_>, global: &Global, args: &CredentialsArgs) -> Result<Report, CliError> {
+pub async fn show(
+    session: &Session<'_>,
+    global: &Global,
+    args: &CredentialsArgs,
+) -> Result<Report, CliError> {
     let accounts = accounts(session, args.name.as_ref()).await?;
     let server = server(session, args).await?;
     let password = match &args.name {
@@ -66,7 +69,8 @@ pub async fn show(session: &Session<'_>, global: &Global, args: &CredentialsArgs
 async fn accounts(session: &Session<'_>, name: Option<&UserName>) -> Result<Vec<Account>, CliError> {
     let Some(name) = name else {
         let (users, _) = session.agent.users(None, None).await?;
-        let account = |user: crate::client::ListedUser| Account { name: user.name, databases: user.databases };
+        let account =
+            |user: crate::client::ListedUser| Account { name: user.name, databases: user.databases };
         return Ok(users.into_iter().map(account).collect());
     };
     let databases = match name.as_str() {
@@ -85,17 +89,16 @@ async fn accounts(session: &Session<'_>, name: Option<&UserName>) -> Result<Vec<
 async fn server(session: &Session<'_>, args: &CredentialsArgs) -> Result<Url, CliError> {
     let status = session.agent.call("get_agent_status", json!({})).await?;
     let own = status["couchdb"]["url"].as_str().and_then(|text| Url::parse(text).ok());
-    let own = own.ok_or_else(|| CliError::new(Code::Failed, "the agent does not tell where its CouchDB is"))?;
+    let own =
+        own.ok_or_else(|| CliError::new(Code::Failed, "the agent does not tell where its CouchDB is"))?;
     let scheme = args.scheme.clone().unwrap_or_else(|| own.scheme().to_owned());
     let address = match &args.host {
         // CouchDB's own port unless another one is given: clients reach the same server from elsewhere.
         Some(host) if has_port(host) => host.clone(),
         Some(host) => format!("{}:{}", bracketed(host), own.port_or_known_default().unwrap_or(5984)),
-        None => format!(
-            "{}:{}",
-            own.host_str().unwrap_or_default(),
-            own.port_or_known_default().unwrap_or(5984)
-        ),
+        None => {
+            format!("{}:{}", own.host_str().unwrap_or_default(), own.port_or_known_default().unwrap_or(5984))
+        }
     };
     let url = Url::parse(&format!("{scheme}://{address}/")).ok();
     url.filter(|url| url.path() == "/" && url.username().is_empty() && url.query().is_none())
@@ -106,7 +109,9 @@ async fn server(session: &Session<'_>, args: &CredentialsArgs) -> Result<Url, Cl
 fn has_port(host: &str) -> bool {
     match host.rsplit_once(':') {
         Some((name, port)) => {
-            !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']'))
+            !port.is_empty()
+                && port.bytes().all(|b| b.is_ascii_digit())
+                && (!name.contains(':') || name.ends_with(']'))
         }
         None => false,
     }
@@ -148,8 +153,11 @@ fn os_admin_password(global: &Global) -> Result<Secret, CliError> {
         .map_err(|error| CliError::usage(error.to_string()).advise("name the agent's files with --config"))?;
     let path = &settings.couchdb.credentials_file;
     let unreadable = |reason: String| {
-        CliError::new(Code::Failed, format!("the credentials file {} can't be read: {reason}", path.display()))
-            .advise("run it as root or as the agent's user; `trove-couchdb doctor` checks the file")
+        CliError::new(
+            Code::Failed,
+            format!("the credentials file {} can't be read: {reason}", path.display()),
+        )
+        .advise("run it as root or as the agent's user; `trove-couchdb doctor` checks the file")
     };
     let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
     couch::parse_credentials(&text).map_err(|problem| unreadable(problem.to_owned()))
@@ -174,9 +182,14 @@ mod tests {
 
     #[test]
     fn a_host_may_have_a_port() {
-        for (host, has) in
-            [("db", false), ("db:1", true), ("::1", false), ("[::1]", false), ("[::1]:1", true), ("db:", false)]
-        {
+        for (host, has) in [
+            ("db", false),
+            ("db:1", true),
+            ("::1", false),
+            ("[::1]", false),
+            ("[::1]:1", true),
+            ("db:", false),
+        ] {
             assert_eq!(has_port(host), has, "{host}");
         }
         assert_eq!(bracketed("::1"), "[::1]");

@@ -29,7 +29,10 @@ pub fn man(args: &ManArgs) -> Result<Report, CliError> {
         return Ok(Report::Text(String::from_utf8_lossy(&page).into_owned()));
     };
     write_pages(dir).map_err(|error| {
-        CliError::new(Code::Failed, format!("the manual pages can't be written to {}: {error}", dir.display()))
+        CliError::new(
+            Code::Failed,
+            format!("the manual pages can't be written to {}: {error}", dir.display()),
+        )
     })?;
     let message = format!("The manual pages are in {}.", dir.display());
     Ok(Report::done(message, vec![("dir", dir.display().to_string().into())]))

@@ -5,12 +5,14 @@
 //!  bus ─────────┐                    ┌──► couch        in-memory CouchDB, or the one of COUCHDB_URL
 //!  python ──────┤  rabbitmq (node)   │
 //!  conductor ◄──┴──────► agent ──────┘
+//!  local ──────(socket)────┘
 //! ```
 //!
 //! - [`rabbitmq`], [`couch`], [`agent`] start the parts, each in a process of its own that never outlives ours
 //!   ([`process`]) and on ports of its own ([`ports`]);
-//! - [`bus`] sends commands from Rust, [`python`] from the real oslo.messaging, [`conductor`] takes the reports;
-//! - [`stage`] puts these together for one test; [`shared_server`] lets all tests use one real server;
+//! - [`bus`] sends commands from Rust, [`python`] from the real oslo.messaging, [`conductor`] takes the reports; [`local`]
+//!   sends commands over the agent's own socket;
+//! - [`stage`] and [`local_stage`] put these together for one test; [`shared_server`] lets all tests use one real server;
 //! - [`tour`] strings all of it together for people to watch.
 //!
 //! Nothing here knows the agent's insides: it is driven and judged through the wire, the files and CouchDB.
@@ -19,6 +21,8 @@ pub mod agent;
 pub mod bus;
 pub mod conductor;
 pub mod couch;
+pub mod local;
+pub mod local_stage;
 pub mod ports;
 pub mod process;
 pub mod python;

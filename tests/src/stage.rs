@@ -16,6 +16,7 @@ use crate::agent::{AgentOptions, AgentProcess};
 use crate::bus::{Bus, CallError, Request, declare_exchange, notification};
 use crate::conductor::Conductor;
 use crate::couch::{CouchClient, CouchServer, Credentials, escape};
+use crate::local::LocalClient;
 use crate::rabbitmq::{self, RabbitNode};
 use crate::shared_server::{own_name, with_way_in};
 
@@ -130,6 +131,11 @@ impl Stage {
     /// The in-memory server; an error on a real one.
     pub fn memory(&self) -> Result<&InMemoryCouch> {
         self.couch.memory().context("this test needs the in-memory CouchDB")
+    }
+
+    /// A new connection to the agent's own socket.
+    pub async fn local(&self) -> Result<LocalClient> {
+        LocalClient::connect(&self.agent.socket()).await
     }
 
     /// Calls a method.

@@ -15,10 +15,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("couch", &[]),
     ("bootstrap", &["config", "couch", "system"]),
     ("status", &["config", "couch", "system"]),
-    ("handlers", &["couch", "system"]),
-    ("dispatch", &["handlers"]),
-    ("transport", &["config", "dispatch", "status"]),
-    ("app", &["bootstrap", "config", "couch", "dispatch", "handlers", "status", "transport"]),
+    ("audit", &["config"]),
+    ("handlers", &["couch", "status", "system"]),
+    ("dispatch", &["handlers", "status"]),
+    ("transport", &["audit", "config", "dispatch", "status", "system"]),
+    ("app", &["audit", "bootstrap", "config", "couch", "dispatch", "handlers", "status", "transport"]),
 ];
 
 /// Crates that only one module may name. `app` turns reqwest's error into one of its own.
@@ -26,6 +27,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("lapin", &["transport"]),
     ("reqwest", &["couch", "app"]),
     ("sd_notify", &["status"]),
+    ("nix", &["system"]),
     ("clap", &["args", "main"]),
 ];
 

@@ -13,7 +13,7 @@ use super::inputs::Inputs;
 use super::keys::{self, Key, Kind};
 use super::load::{self, Sources};
 use super::settings::Settings;
-use super::settings::broker::parse_url;
+use super::settings::broker::{is_no_broker, parse_url};
 
 /// What stands in the place of a secret, as in `Secret`'s own `Debug`.
 const MASK: &str = "REDACTED";
@@ -51,6 +51,9 @@ fn describe(inputs: &Inputs, warnings: &[String]) -> String {
 
 fn shown(key: &Key, value: &Value) -> toml::Value {
     match &value.kind {
+        ValueKind::String(text) if key.name == "broker.transport_url" && is_no_broker(text) => {
+            text.as_str().into()
+        }
         // Hosts and virtual host of the broker are what one looks for here; its `Display` masks the password.
         ValueKind::String(text) if key.name == "broker.transport_url" => {
             parse_url(text).map_or(MASK.to_owned(), |url| url.to_string()).into()

@@ -6,7 +6,7 @@
 
 use ::config::{Value, ValueKind};
 
-use super::settings::{broker, couchdb, guest, heartbeat, log, rpc};
+use super::settings::{audit, broker, couchdb, guest, heartbeat, local, log, rpc};
 
 /// The start of every environment variable that sets a key.
 pub(super) const ENVIRONMENT_PREFIX: &str = "TROVE_COUCHDB_";
@@ -168,7 +168,18 @@ fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
 
 /// Every key, section by section, in the order of the documentation.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> {
-    [guest::KEYS, broker::KEYS, couchdb::KEYS, rpc::KEYS, heartbeat::KEYS, log::KEYS].into_iter().flatten()
+    [
+        guest::KEYS,
+        broker::KEYS,
+        local::KEYS,
+        couchdb::KEYS,
+        rpc::KEYS,
+        heartbeat::KEYS,
+        audit::KEYS,
+        log::KEYS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The key called `section.name`.

@@ -36,6 +36,6 @@ pub use check::check;
 pub use error::ConfigError;
 pub use load::{DEFAULT_CONFIG_FILE, DEFAULT_OSLO_DIR, Override, Sources};
 pub use settings::{
-    BrokerSettings, CouchSettings, GuestSettings, HeartbeatSettings, LogFormat, LogSettings, LoginMethod,
-    RpcSettings, Settings, TlsSettings,
+    AuditSettings, BrokerSettings, CouchSettings, GuestSettings, HeartbeatSettings, LocalSettings, LogFormat,
+    LogSettings, LoginMethod, RpcSettings, Settings, TlsSettings,
 };

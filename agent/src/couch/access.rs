@@ -23,7 +23,9 @@ pub type UserAccess = BTreeMap<String, Vec<String>>;
 
 /// Which databases a pass visits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scope {
+pub(super) enum Scope {
+    /// Every database there is.
+    All,
     /// What callers may see.
     Tenants,
     /// Where a name that is left behind would give its next owner access: those of `ignore_dbs` too. CouchDB's
@@ -195,12 +197,13 @@ impl Couch {
     /// in the order of the databases' names.
     ///
     /// A database that CouchDB lists and can't open is left out: one broken file must not stop every command.
-    async fn visit_security<T>(
+    pub(super) async fn visit_security<T>(
         &self,
         scope: Scope,
         pick: impl Fn(&Value) -> Option<T> + Sync,
     ) -> Result<Vec<(ListedDatabase, T)>, CouchError> {
         let databases = self.all_databases().await?.into_iter().filter(|database| match scope {
+            Scope::All => true,
             Scope::Tenants => !self.policy.hides_database(database.as_str()),
             Scope::Inheritable => !database.is_system(),
         });

@@ -97,6 +97,18 @@ impl CommandError {
         }
     }
 
+    /// Whether the command itself was refused before anything was asked of CouchDB.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::ReservedUser(_)
+                | Self::ReservedDatabase(_)
+                | Self::UserTwice(_)
+                | Self::PasswordMissing(_)
+                | Self::RootPasswordEmpty
+        )
+    }
+
     /// Whether the same command may succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self {

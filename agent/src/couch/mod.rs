@@ -21,6 +21,7 @@ mod command_error;
 mod databases;
 mod documents;
 mod error;
+mod exposure;
 mod hash;
 mod health;
 mod locks;
@@ -43,6 +44,7 @@ pub use client::{Client, Limits};
 pub use command_error::CommandError;
 pub use databases::CreateDatabases;
 pub use error::CouchError;
+pub use exposure::Exposure;
 pub use hash::{Hasher, Iterations, PasswordHash, Prf};
 pub use health::Health;
 pub use login::Login;
@@ -156,6 +158,11 @@ impl Couch {
 
     async fn delete(&self, resource: &Resource<'_>) -> Result<Value, CouchError> {
         self.send(Method::DELETE, resource, None).await
+    }
+
+    /// The server's version as it was last seen, without asking for it.
+    pub fn known_version(&self) -> Option<ServerVersion> {
+        self.server.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|server| server.version)
     }
 
     /// The server's version and the place of its configuration.

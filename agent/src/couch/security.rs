@@ -34,6 +34,17 @@ pub fn is_public(security: &Value) -> bool {
     empty(&members["names"]) && empty(&members["roles"])
 }
 
+/// Whether the object, as far as it says who may do what, has the shape that CouchDB documents.
+pub fn is_well_formed(security: &Value) -> bool {
+    let texts = |list: &Value| {
+        list.is_null() || list.as_array().is_some_and(|items| items.iter().all(Value::is_string))
+    };
+    let group = |group: &Value| {
+        group.is_null() || (group.is_object() && texts(&group["names"]) && texts(&group["roles"]))
+    };
+    security.is_object() && ["admins", "members", "readers"].into_iter().all(|key| group(&security[key]))
+}
+
 /// Makes every name of `users` a member. True if that changed anything.
 pub fn grant(security: &mut Value, users: &[&str]) -> Result<bool, Malformed> {
     let names = list(section(security, member_key(security))?, "members", "names")?;

@@ -50,6 +50,11 @@ impl Footprint {
         self.writes.is_empty()
     }
 
+    /// What is changed.
+    pub(super) fn writes(&self) -> &[Scope] {
+        &self.writes
+    }
+
     /// The footprint of a command.
     ///
     /// What a user may use stands in the databases, so reading one user's access reads every database, and a
@@ -58,7 +63,10 @@ impl Footprint {
         let user = |name: &UserName| Scope::User(name.clone());
         let database = |name: &DatabaseName| Scope::Database(name.clone());
         match command {
-            Command::Ping | Command::GetFilesystemStats { .. } | Command::Unsupported(_) => Self::default(),
+            Command::Ping
+            | Command::GetFilesystemStats { .. }
+            | Command::GetAgentStatus
+            | Command::Unsupported(_) => Self::default(),
             Command::CreateUser { users } => {
                 let names = users.iter().map(|new| user(&new.name));
                 let granted = users.iter().flat_map(|new| new.databases.iter().map(database));
@@ -86,7 +94,7 @@ impl Footprint {
                 Self::reading([user(name), Scope::AllDatabases])
             }
             Command::ListUsers(_) => Self::reading([Scope::AllUsers, Scope::AllDatabases]),
-            Command::ListDatabases(_) => Self::reading([Scope::AllDatabases]),
+            Command::ListDatabases(_) | Command::CheckDatabases => Self::reading([Scope::AllDatabases]),
             Command::IsRootEnabled => Self::reading([Scope::Root]),
         }
     }

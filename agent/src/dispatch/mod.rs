@@ -9,6 +9,7 @@
 //! Called by `transport`, which answers and acknowledges and only then drops the [`Turn`]. Never talks to the
 //! broker or to CouchDB itself.
 
+mod changes;
 mod footprint;
 mod order;
 mod turn;
@@ -28,7 +29,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 use trove_couchdb_protocol::{Failure, Outcome, trove::Command};
 
-use crate::handlers::{HandlerError, Handlers, Run};
+use crate::{
+    handlers::{HandlerError, Handlers, Run},
+    status::{Passage, Tally},
+};
+pub use changes::Changes;
 use footprint::Footprint;
 pub use turn::Turn;
 
@@ -62,6 +67,8 @@ pub struct Job {
 pub enum Done {
     /// It ran; this is the answer.
     Answer(Outcome),
+    /// It was not begun; this is why.
+    Refused(Failure),
     /// The agent is stopping and the job did not run to its end: the broker shall have it back.
     HandBack,
 }
@@ -72,14 +79,15 @@ pub struct Dispatcher {
     handlers: Handlers,
     turns: turn::Turns,
     permits: Semaphore,
+    tally: Tally,
     stopping: CancellationToken,
 }
 
 impl Dispatcher {
     /// At most `max_concurrent` commands run side by side; none starts once `stopping` is cancelled.
-    pub fn new(handlers: Handlers, max_concurrent: usize, stopping: CancellationToken) -> Self {
+    pub fn new(handlers: Handlers, max_concurrent: usize, tally: Tally, stopping: CancellationToken) -> Self {
         let permits = Semaphore::new(max_concurrent.max(1));
-        Self { handlers, turns: turn::Turns::default(), permits, stopping }
+        Self { handlers, turns: turn::Turns::default(), permits, tally, stopping }
     }
 
     /// Takes a command's place in the order. Call it in the order of arrival.
@@ -89,16 +97,18 @@ impl Dispatcher {
 
     /// Waits for the turn, then runs the job.
     pub async fn run(&self, turn: &mut Turn, job: &Job) -> Done {
+        // What asks for the figures is not among them.
+        let mut passage = (job.command != Command::GetAgentStatus).then(|| self.tally.enter());
         tokio::select! {
             biased;
             () = self.stopping.cancelled() => return Done::HandBack,
             () = turn.come() => {}
-            () = caller_gone(job) => return Done::Answer(too_late(job)),
+            () = caller_gone(job) => return Done::Refused(too_late(job)),
         }
-        self.run_patiently(job).await
+        self.run_patiently(job, &mut passage).await
     }
 
-    async fn run_patiently(&self, job: &Job) -> Done {
+    async fn run_patiently(&self, job: &Job, passage: &mut Option<Passage>) -> Done {
         let mut wait = FIRST_WAIT;
         let mut again = job.redelivered;
         let mut told = false;
@@ -108,9 +118,15 @@ impl Dispatcher {
                 biased;
                 () = self.stopping.cancelled() => return Done::HandBack,
                 permit = self.permit(job) => permit,
-                () = caller_gone(job) => return Done::Answer(too_late(job)),
+                () = caller_gone(job) => return Done::Refused(too_late(job)),
             };
+            if let Some(passage) = passage {
+                passage.set_running(true);
+            }
             let result = self.run_once(job, again).await;
+            if let Some(passage) = passage {
+                passage.set_running(false);
+            }
             drop(permit);
             let error = match result {
                 Ok(outcome) => {
@@ -124,9 +140,14 @@ impl Dispatcher {
             };
             let pause = jittered(wait);
             if !error.is_transient() || job.arrived.elapsed() + pause > patience(job, &error) {
-                let outcome = Outcome::Failure(Failure::from(error));
-                log_outcome(job, &outcome);
-                return Done::Answer(outcome);
+                let refused = error.is_refusal() && !again;
+                let failure = Failure::from(error);
+                log_failure(job, &failure);
+                return if refused {
+                    Done::Refused(failure)
+                } else {
+                    Done::Answer(Outcome::Failure(failure))
+                };
             }
             again |= error.may_have_taken_effect();
             if !told {
@@ -176,12 +197,12 @@ async fn caller_gone(job: &Job) {
     }
 }
 
-fn too_late(job: &Job) -> Outcome {
+fn too_late(job: &Job) -> Failure {
     let method = job.command.name();
     warn!(method, id = job.id, "Its caller has given up before its turn came; it is not run.");
     let text =
         format!("{method} waited too long for earlier commands on the same user or database; try again");
-    Outcome::Failure(Failure::new("Busy", text))
+    Failure::new("Busy", text)
 }
 
 fn log_outcome(job: &Job, outcome: &Outcome) {
@@ -189,8 +210,13 @@ fn log_outcome(job: &Job, outcome: &Outcome) {
     match outcome {
         Outcome::Success(_) if Footprint::of(&job.command).only_reads() => debug!(method, id, ms, "Done."),
         Outcome::Success(_) => info!(method, id, ms, "Done."),
-        Outcome::Failure(failure) => warn!(method, id, ms, reason = failure.message, "Refused or failed."),
+        Outcome::Failure(failure) => log_failure(job, failure),
     }
+}
+
+fn log_failure(job: &Job, failure: &Failure) {
+    let (method, id, ms) = (job.command.name(), job.id.as_str(), job.arrived.elapsed().as_millis());
+    warn!(method, id, ms, reason = failure.message, "Refused or failed.");
 }
 
 /// Between half and all of a wait, so that many agents don't come back at once.

@@ -30,6 +30,8 @@ fn hosts(command: &Command) -> Vec<&HostPattern> {
         | Command::DisableRoot
         | Command::IsRootEnabled
         | Command::GetFilesystemStats { .. }
+        | Command::GetAgentStatus
+        | Command::CheckDatabases
         | Command::Unsupported(_) => Vec::new(),
     }
 }

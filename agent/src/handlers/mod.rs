@@ -4,6 +4,7 @@
 //! or HTTP. The shapes of the answers are those that trove-api reads (trove/extensions/mysql/models.py).
 
 mod access;
+mod agent;
 mod databases;
 mod filesystem;
 mod host;
@@ -15,7 +16,10 @@ use std::{path::PathBuf, sync::Arc};
 use serde_json::Value;
 use trove_couchdb_protocol::{Failure, trove::Command};
 
-use crate::couch::{CommandError, Couch};
+use crate::{
+    couch::{CommandError, Couch},
+    status::Report,
+};
 
 /// What the handlers work with.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub struct Handlers {
     couch: Arc<Couch>,
     /// Where CouchDB keeps its files.
     data_dir: PathBuf,
+    /// What the agent knows of itself.
+    report: Report,
 }
 
 /// One run of a command.
@@ -45,8 +51,8 @@ pub enum HandlerError {
 
 impl Handlers {
     /// Handlers for the CouchDB whose files stand in `data_dir`.
-    pub fn new(couch: Arc<Couch>, data_dir: PathBuf) -> Self {
-        Self { couch, data_dir }
+    pub fn new(couch: Arc<Couch>, data_dir: PathBuf, report: Report) -> Self {
+        Self { couch, data_dir, report }
     }
 
     /// Carries out one command.
@@ -74,6 +80,8 @@ impl Handlers {
             Command::DisableRoot => root::disable(couch).await,
             Command::IsRootEnabled => root::is_enabled(couch).await,
             Command::GetFilesystemStats { .. } => filesystem::stats(&self.data_dir).await,
+            Command::GetAgentStatus => Ok(agent::status(couch, &self.report).await),
+            Command::CheckDatabases => agent::check_databases(couch).await,
             Command::Unsupported(method) => return Err(HandlerError::Unsupported(method.name())),
         };
         result.map_err(HandlerError::Command)
@@ -81,6 +89,14 @@ impl Handlers {
 }
 
 impl HandlerError {
+    /// Whether the agent refused the command as it stands, before it asked anything of CouchDB.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Unsupported(_) => true,
+            Self::Command(error) => error.is_refusal(),
+        }
+    }
+
     /// Whether the same command may succeed a little later.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Command(error) if error.is_transient())

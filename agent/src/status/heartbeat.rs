@@ -14,7 +14,7 @@ use tokio::{
 use tracing::{debug, info, warn};
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
 
-use super::{Link, prepared::is_prepared, sent::Sent};
+use super::{Link, Told, prepared::is_prepared, sent::Sent};
 use crate::{config::HeartbeatSettings, couch::Health};
 
 /// The heartbeat's task.
@@ -30,6 +30,8 @@ pub struct Heartbeat {
     pub link: watch::Receiver<Link>,
     /// To the transport.
     pub outbox: mpsc::Sender<ConductorCast>,
+    /// The last one that was sent, for whoever asks.
+    pub told: watch::Sender<Option<Told>>,
 }
 
 impl Heartbeat {
@@ -42,7 +44,7 @@ impl Heartbeat {
         let mut told = None;
         loop {
             let status = status_of(&self.health.borrow_and_update());
-            let up = *self.link.borrow_and_update() == Link::Up;
+            let up = self.link.borrow_and_update().is_up();
             if let Some(status) = status.filter(|_| up)
                 && self.may_speak().await
             {
@@ -93,7 +95,9 @@ impl Heartbeat {
         }
         let cast = ConductorCast::Heartbeat { sent: value, status: Some(status) };
         match self.outbox.try_send(cast) {
-            Ok(()) => {}
+            Ok(()) => {
+                self.told.send_replace(Some(Told { status, sent_at: value }));
+            }
             Err(mpsc::error::TrySendError::Full(_)) => debug!("The broker is slow; a heartbeat is left out."),
             Err(mpsc::error::TrySendError::Closed(_)) => return None,
         }

@@ -3,24 +3,22 @@
 //! ```text
 //! probe (a real request as os_admin) -> watch<Health> --+-> heartbeat -> outbox -> transport -> trove-conductor
 //! transport -> watch<Link> -----------------------------+-> notify -> systemd
+//!                                                       +-> report -> the answer to get_agent_status
 //! ```
 
 mod heartbeat;
+mod link;
 mod notify;
 mod prepared;
 mod probe;
+mod report;
 mod sent;
+mod tally;
 
 pub use heartbeat::Heartbeat;
+pub use link::Link;
 pub use notify::Notify;
 pub use prepared::is_prepared;
 pub use probe::probe_for_ever;
-
-/// Whether commands can arrive. The transport writes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Link {
-    /// No broker; the text says why, and is empty before the first try.
-    Down(String),
-    /// Consuming.
-    Up,
-}
+pub use report::{Report, Told};
+pub use tally::{Figures, LastError, Passage, Tally};

@@ -70,16 +70,17 @@ async fn sleep_if(wait: Option<Duration>) {
 
 fn describe(health: &Health, link: &Link) -> (bool, String) {
     let broker = match link {
-        Link::Up => "serving".to_owned(),
-        Link::Down(reason) if reason.is_empty() => "connecting to the broker".to_owned(),
-        Link::Down(reason) => format!("no broker ({reason})"),
+        Link::Absent => "no broker configured (local only)".to_owned(),
+        Link::Up { .. } => "serving".to_owned(),
+        Link::Down { address: None, .. } => "connecting to the broker".to_owned(),
+        Link::Down { address: Some(address), reason } => format!("no broker ({address}: {reason})"),
     };
     let couchdb = match health {
         Health::Healthy => "CouchDB is healthy".to_owned(),
         Health::Unknown => "asking CouchDB".to_owned(),
         Health::NoLogin(reason) | Health::Down(reason) | Health::Failing(reason) => reason.clone(),
     };
-    let serving = *link == Link::Up && *health == Health::Healthy;
+    let serving = (link.is_up() || *link == Link::Absent) && *health == Health::Healthy;
     (serving, format!("{broker}; {couchdb}"))
 }
 
@@ -95,10 +96,21 @@ mod tests {
 
     #[test]
     fn serving_needs_both_sides() {
-        assert!(describe(&Health::Healthy, &Link::Up).0);
-        let (serving, status) = describe(&Health::Healthy, &Link::Down("10.0.0.1:5672: refused".into()));
+        let up = Link::Up { address: "10.0.0.1:5672".into() };
+        assert!(describe(&Health::Healthy, &up).0);
+        let down = Link::Down { address: Some("10.0.0.1:5672".into()), reason: "refused".into() };
+        let (serving, status) = describe(&Health::Healthy, &down);
         assert!(!serving);
         assert_eq!(status, "no broker (10.0.0.1:5672: refused); CouchDB is healthy");
-        assert!(!describe(&Health::NoLogin("no file".into()), &Link::Up).0);
+        assert!(!describe(&Health::NoLogin("no file".into()), &up).0);
+    }
+
+    #[test]
+    fn without_a_broker_there_is_nothing_to_wait_for() {
+        let expected = (true, "no broker configured (local only); CouchDB is healthy".to_owned());
+        assert_eq!(describe(&Health::Healthy, &Link::Absent), expected);
+        assert!(!describe(&Health::Unknown, &Link::Absent).0);
+        let first = describe(&Health::Unknown, &Link::not_tried());
+        assert_eq!(first, (false, "connecting to the broker; asking CouchDB".to_owned()));
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::couch::{AdminLogin, Couch, Health};
 
@@ -33,6 +33,11 @@ pub async fn probe_for_ever(
                     warn!(reason, "CouchDB is not healthy.");
                 }
             }
+        }
+        if now == Health::Healthy
+            && let Err(error) = couch.server().await
+        {
+            debug!(%error, "CouchDB did not tell its version.");
         }
         tokio::select! {
             () = time::sleep(interval) => {}

@@ -1,9 +1,9 @@
-//! What happens to one delivery: decode, refuse or run, answer, acknowledge.
+//! What happens to one message: decode, refuse or run, answer, acknowledge. One path, whichever way it came.
 //!
 //! The order is the promise (oslo.messaging acknowledges first and loses commands):
 //!
 //! ```text
-//! decode -> known id? -> turn -> run -> answer confirmed by the broker -> acknowledge -> next turn
+//! decode -> known id? -> turn -> run -> written down -> answer confirmed by the broker -> acknowledge -> next turn
 //! ```
 //!
 //! The agent may die between any two arrows; the broker then delivers again, and every command may be run
@@ -16,36 +16,37 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use lapin::{
-    Acker, BasicProperties,
-    message::Delivery,
-    options::{BasicAckOptions, BasicNackOptions},
-};
 use tokio::time;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
-use trove_couchdb_protocol::{Failure, Outcome, Request, Undecodable, new_id, trove::Command, version};
+use trove_couchdb_protocol::{
+    Failure, Outcome, Request, Undecodable, new_id,
+    trove::{Command, Method},
+    version,
+};
 
 use super::{
-    answer::{Pen, Responder},
-    dedupe::{Answer, Repeat, Seen, Sighting, Ticket, undelivered},
-    outlet::{Outlet, Undeliverable},
+    answer::Responder,
+    dedupe::{Answer, Repeat, Seen, Sighting, Summary, Ticket, undelivered},
+    ledger::{Entry, Ledger},
+    origin::{Arrival, Origin, Way, stopping},
+    outlet::Undeliverable,
 };
 use crate::{
+    audit::Verdict,
     config::RpcSettings,
-    dispatch::{Dispatcher, Done, Job, Turn},
+    dispatch::{Changes, Dispatcher, Done, Job, Turn},
 };
 
 /// A caller that wants signs of life less often than this is as good as one that wants none.
 const LONGEST_BEAT: u64 = 3600;
 
-/// Takes deliveries, whatever connection they come from.
+/// Takes messages, whichever way they come.
 #[derive(Debug, Clone)]
 pub(super) struct Intake {
     pub(super) dispatcher: Arc<Dispatcher>,
-    pub(super) pen: Arc<Pen>,
-    pub(super) outlet: Outlet,
     pub(super) seen: Seen,
+    pub(super) ledger: Ledger,
     pub(super) limits: RpcSettings,
     /// All that is under way; awaited before the agent ends.
     pub(super) tasks: TaskTracker,
@@ -59,67 +60,93 @@ struct Accepted {
 }
 
 impl Intake {
-    /// Takes one delivery. Call it in the order of arrival; returns before anything is awaited.
-    pub(super) fn take(&self, delivery: Delivery) {
-        let acker = delivery.acker.clone();
-        if catch_unwind(AssertUnwindSafe(|| self.sort(delivery))).is_err() {
+    /// Returns when nothing is under way any more. To be called when nothing new is taken.
+    pub(super) async fn finish_tasks(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Takes one message. Call it in the order of arrival; returns before anything is awaited.
+    pub(super) fn take(&self, arrival: Arrival) {
+        let origin = arrival.origin.clone();
+        if catch_unwind(AssertUnwindSafe(|| self.sort(arrival))).is_err() {
             error!("A message brought about a panic when it was read; it is dropped.");
-            self.tasks.spawn(async move { acknowledge(&acker).await });
+            self.tasks.spawn(async move { origin.give_up().await });
         }
     }
 
-    fn sort(&self, delivery: Delivery) {
-        let Delivery { data, redelivered, properties, acker, .. } = delivery;
-        let request = match Request::decode(&data, self.pen.cipher.as_ref(), self.limits.max_message_bytes) {
+    fn sort(&self, arrival: Arrival) {
+        let Arrival { body, redelivered, caller_waits, origin } = arrival;
+        let cipher = origin.pen().cipher.as_ref();
+        let request = match Request::decode(&body, cipher, self.limits.max_message_bytes) {
             Ok(request) => request,
             Err(undecodable) => {
-                let Undecodable { reply, context, error, .. } = *undecodable;
+                let Undecodable { reply, unique_id, method, context, error } = *undecodable;
                 warn!(kind = error.kind(), reason = %error, "A message is not a request that can be read.");
-                let responder = Responder::new(reply, context.unwrap_or_default());
-                self.refuse(None, responder, Failure::from(&error), acker);
+                let context = context.unwrap_or_default();
+                let entry = Entry::unread(&origin, &context, unique_id, method);
+                self.refuse(None, Responder::new(reply, context), Failure::from(&error), origin, entry);
                 return;
             }
         };
         // Without an id nothing can be told apart; oslo.messaging always sends one.
         let id = request.unique_id.clone().unwrap_or_else(new_id);
         let responder = Responder::new(request.reply.clone(), request.context.clone());
-        let accepted = accept(request, id.clone(), redelivered, &properties, &self.limits);
+        let mut entry =
+            Entry::unread(&origin, &request.context, Some(id.clone()), Method::from_name(&request.method));
+        let accepted = accept(request, id.clone(), redelivered, caller_waits, &self.limits);
         // A repeat takes its turn like any other, so that commands are acknowledged in their order.
         let planned = accepted.map(|accepted| {
-            let turn = self.dispatcher.enqueue(&accepted.job.command);
+            let command = &accepted.job.command;
+            entry.names(Changes::of(command));
+            let turn = self.dispatcher.enqueue(command);
             (accepted, turn)
         });
         match (self.seen.sight(&id), planned) {
             (Sighting::Repeated(repeat), planned) => {
                 debug!(id, "A message came again.");
+                self.ledger.came_again();
                 let turn = planned.ok().map(|(_, turn)| turn);
-                self.spawn(acker.clone(), self.clone().repeated(repeat, turn, acker));
+                self.spawn(origin.clone(), self.clone().repeated(repeat, responder, turn, origin));
             }
             (Sighting::First(ticket), Ok((accepted, turn))) => {
-                self.spawn(acker.clone(), self.clone().run(accepted, responder, turn, ticket, acker));
+                let run = self.clone().run(accepted, responder, turn, ticket, origin.clone(), entry);
+                self.spawn(origin, run);
             }
             (Sighting::First(ticket), Err(failure)) => {
-                self.refuse(Some(ticket), responder, failure, acker);
+                self.refuse(Some(ticket), responder, failure, origin, entry);
             }
         }
     }
 
-    fn refuse(&self, ticket: Option<Ticket>, responder: Responder, failure: Failure, acker: Acker) {
-        let publications = responder.answer(&Outcome::Failure(failure), &self.pen);
+    fn refuse(
+        &self,
+        ticket: Option<Ticket>,
+        responder: Responder,
+        failure: Failure,
+        origin: Origin,
+        entry: Entry,
+    ) {
+        let outcome = Outcome::Failure(failure.clone());
+        let publications = responder.answer(&outcome, origin.pen());
         let answer = match ticket {
-            Some(ticket) => ticket.finish(publications),
+            Some(ticket) => ticket.finish(publications, origin.way(), Summary::of(&outcome)),
             None => undelivered(publications),
         };
-        self.spawn(acker.clone(), self.clone().deliver(answer, acker));
+        let this = self.clone();
+        self.spawn(origin.clone(), async move {
+            this.ledger.close(entry, Verdict::Refused(failure)).await;
+            this.deliver(answer, &origin).await;
+        });
     }
 
     /// Nothing that a message brings about may leave it unacknowledged for ever, a panic included: it would take
     /// one place of the prefetch after the other.
-    fn spawn(&self, acker: Acker, task: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(&self, origin: Origin, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(async move {
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
                 error!("A message brought about a panic; it is dropped.");
-                acknowledge(&acker).await;
+                origin.give_up().await;
             }
         });
     }
@@ -130,46 +157,73 @@ impl Intake {
         responder: Responder,
         mut turn: Turn,
         ticket: Ticket,
-        acker: Acker,
+        origin: Origin,
+        entry: Entry,
     ) {
         let Accepted { job, beat } = accepted;
         let run = self.dispatcher.run(&mut turn, &job).boxed();
         let done = match beat {
-            Some(every) => with_beats(run, every, &responder, &self.outlet).await,
+            Some(every) => with_beats(run, every, &responder, &origin).await,
             None => run.await,
         };
-        match done {
-            Done::Answer(outcome) => {
-                let answer = ticket.finish(responder.answer(&outcome, &self.pen));
-                self.deliver(answer, acker).await;
+        let (outcome, verdict) = match done {
+            Done::Answer(Outcome::Success(value)) => (Outcome::Success(value), Verdict::Ok),
+            Done::Answer(Outcome::Failure(failure)) => {
+                (Outcome::Failure(failure.clone()), Verdict::Failed(failure))
             }
+            Done::Refused(failure) => (Outcome::Failure(failure.clone()), Verdict::Refused(failure)),
             Done::HandBack => {
                 drop(ticket);
-                hand_back(&acker).await;
+                if origin.way() == Way::Local {
+                    self.ledger.close(entry, Verdict::Refused(stopping())).await;
+                }
+                origin.hand_back(responder).await;
+                return;
+            }
+        };
+        self.ledger.close(entry, verdict).await;
+        let summary = Summary::of(&outcome);
+        let answer = ticket.finish(responder.answer(&outcome, origin.pen()), origin.way(), summary);
+        let delivering = self.deliver(answer, &origin);
+        tokio::pin!(delivering);
+        // Only when it is acknowledged may the next command on the same thing run: see dispatch/order.rs. Once its
+        // connection is gone it can't be, and neither can any later command that came over that connection: they all
+        // come again, in their order. So what comes over the local socket need not wait for the broker.
+        tokio::select! {
+            biased;
+            () = &mut delivering => {}
+            () = origin.is_lost() => {
+                drop(turn);
+                delivering.await;
             }
         }
-        // Only now may the next command on the same thing run: see dispatch/order.rs.
-        drop(turn);
     }
 
-    async fn repeated(self, repeat: Repeat, turn: Option<Turn>, acker: Acker) {
-        let answer = repeat.answer().await;
-        let mut turn = turn;
+    async fn repeated(self, repeat: Repeat, responder: Responder, mut turn: Option<Turn>, origin: Origin) {
+        let finished = repeat.finished().await;
         if let Some(turn) = &mut turn {
             turn.come().await;
         }
-        match answer {
-            Some(answer) => self.deliver(answer, acker).await,
-            None => hand_back(&acker).await,
+        match finished {
+            // One message that the bus delivered twice: answered by whoever gets through first.
+            Some(finished) if finished.way == Way::Bus && origin.way() == Way::Bus => {
+                self.deliver(finished.answer, &origin).await;
+            }
+            // Who sent it this time waits elsewhere than who sent it first.
+            Some(finished) => {
+                let publications = responder.answer(&finished.summary.into(), origin.pen());
+                self.deliver(undelivered(publications), &origin).await;
+            }
+            None => origin.hand_back(responder).await,
         }
         drop(turn);
     }
 
     /// Publishes an answer that nobody has published yet, then acknowledges its command.
-    async fn deliver(self, answer: Answer, acker: Acker) {
+    async fn deliver(&self, answer: Answer, origin: &Origin) {
         let mut undelivered = answer.lock().await;
         for publication in undelivered.iter().flatten() {
-            match self.outlet.publish(publication).await {
+            match origin.publish(publication).await {
                 Ok(()) => {}
                 Err(Undeliverable::QueueName) => warn!("A caller named a reply queue that can't exist."),
                 Err(Undeliverable::Stopping) => {
@@ -180,7 +234,7 @@ impl Intake {
         }
         *undelivered = None;
         drop(undelivered);
-        acknowledge(&acker).await;
+        origin.acknowledge().await;
     }
 }
 
@@ -188,7 +242,7 @@ fn accept(
     request: Request,
     id: String,
     redelivered: bool,
-    properties: &BasicProperties,
+    caller_waits: Option<Duration>,
     limits: &RpcSettings,
 ) -> Result<Accepted, Failure> {
     let is_call = request.reply.is_some();
@@ -203,7 +257,7 @@ fn accept(
             return Err(Failure::from(&error));
         }
     };
-    let caller_waits = is_call.then(|| caller_waits(properties)).flatten();
+    let caller_waits = caller_waits.filter(|_| is_call);
     let patience = match (is_call, caller_waits) {
         (true, Some(waits)) => limits.call_patience.min(waits / 2),
         (true, None) => limits.call_patience,
@@ -217,25 +271,18 @@ fn accept(
     Ok(Accepted { job, beat })
 }
 
-/// How long a caller waits stands in its message's time to live (ms). Nobody waits longer than a day.
-fn caller_waits(properties: &BasicProperties) -> Option<Duration> {
-    const DAY: u64 = 24 * 60 * 60 * 1000;
-    let milliseconds: u64 = properties.expiration().as_ref()?.as_str().parse().ok()?;
-    Some(Duration::from_millis(milliseconds.min(DAY)))
-}
-
 async fn with_beats(
     run: BoxFuture<'_, Done>,
     every: Duration,
     responder: &Responder,
-    outlet: &Outlet,
+    origin: &Origin,
 ) -> Done {
     let beats = async {
         let mut ticks = time::interval_at(time::Instant::now() + every, every);
         loop {
             ticks.tick().await;
             if let Some(beat) = responder.beat() {
-                outlet.mention(&beat).await;
+                origin.mention(&beat).await;
             }
         }
     };
@@ -244,17 +291,5 @@ async fn with_beats(
         biased;
         done = run => done,
         never = beats => never,
-    }
-}
-
-async fn acknowledge(acker: &Acker) {
-    if let Err(error) = acker.ack(BasicAckOptions::default()).await {
-        debug!(%error, "A command could not be acknowledged; it will come again and be known.");
-    }
-}
-
-async fn hand_back(acker: &Acker) {
-    if let Err(error) = acker.nack(BasicNackOptions { requeue: true, multiple: false }).await {
-        debug!(%error, "A command could not be handed back; the broker requeues it by itself.");
     }
 }

@@ -9,18 +9,65 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use serde_json::Value;
 use tokio::sync::{Mutex as AsyncMutex, watch};
+use trove_couchdb_protocol::{Failure, Outcome};
 
-use super::answer::Publication;
+use super::{answer::Publication, origin::Way};
 
 /// What has become of a command.
 #[derive(Debug, Clone)]
 enum State {
     Running,
-    /// The answer, until it is delivered: then `None`, and the memory is free again.
-    Done(Answer),
+    Done(Finished),
     /// Handed back to the broker.
     Gone,
+}
+
+/// A command that has run.
+#[derive(Debug, Clone)]
+pub(super) struct Finished {
+    /// The answer, until it is delivered: then `None`, and the memory is free again.
+    pub(super) answer: Answer,
+    /// Which way the command came the first time, and the answer goes.
+    pub(super) way: Way,
+    pub(super) summary: Summary,
+}
+
+/// How a command ended, for who sends it once more over another way. Answers are not kept for that: they can be large,
+/// and hold passwords.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Summary {
+    /// Well, without a result.
+    Done,
+    /// Well, with a result that its first sender has.
+    Answered,
+    /// Badly.
+    Failed(Failure),
+}
+
+impl Summary {
+    pub(super) fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Success(Value::Null) => Self::Done,
+            Outcome::Success(_) => Self::Answered,
+            Outcome::Failure(failure) => Self::Failed(failure.clone()),
+        }
+    }
+}
+
+impl From<Summary> for Outcome {
+    fn from(summary: Summary) -> Self {
+        match summary {
+            Summary::Done => Self::Success(Value::Null),
+            Summary::Failed(failure) => Self::Failure(failure),
+            Summary::Answered => {
+                let text = "a command with this id was carried out before, and its answer went to who sent it first; \
+                            send it with a new id to have it done again";
+                Self::Failure(Failure::new("Duplicate", text))
+            }
+        }
+    }
 }
 
 /// Undelivered publications of a command that has run.
@@ -92,9 +139,10 @@ impl Seen {
 
 impl Ticket {
     /// The command has run; whoever delivers the answer empties it.
-    pub(super) fn finish(self, answer: Vec<Publication>) -> Answer {
+    pub(super) fn finish(self, answer: Vec<Publication>, way: Way, summary: Summary) -> Answer {
         let answer = undelivered(answer);
-        self.state.send_replace(State::Done(Arc::clone(&answer)));
+        let finished = Finished { answer: Arc::clone(&answer), way, summary };
+        self.state.send_replace(State::Done(finished));
         let mut inner = self.seen.lock();
         inner.finished.push_back(self.id.clone());
         while inner.finished.len() > inner.keep {
@@ -118,10 +166,10 @@ impl Drop for Ticket {
 
 impl Repeat {
     /// Waits until the first run is over; `None` if it did not run to its end.
-    pub(super) async fn answer(mut self) -> Option<Answer> {
+    pub(super) async fn finished(mut self) -> Option<Finished> {
         let state = self.state.wait_for(|state| !matches!(state, State::Running)).await;
         match state.as_deref() {
-            Ok(State::Done(answer)) => Some(Arc::clone(answer)),
+            Ok(State::Done(finished)) => Some(finished.clone()),
             _ => None,
         }
     }
@@ -151,13 +199,24 @@ mod tests {
     async fn a_repeat_waits_for_the_first_and_shares_its_answer() {
         let seen = Seen::new(10);
         let ticket = first(&seen, "a");
-        let repeat = tokio::spawn(repeated(&seen, "a").answer());
+        let repeat = tokio::spawn(repeated(&seen, "a").finished());
         tokio::task::yield_now().await;
         assert!(!repeat.is_finished());
-        let answer = ticket.finish(Vec::new());
+        let answer = ticket.finish(Vec::new(), Way::Bus, Summary::Done);
         let shared = repeat.await.unwrap().unwrap();
-        assert!(Arc::ptr_eq(&answer, &shared));
-        assert!(repeated(&seen, "a").answer().await.is_some(), "still known");
+        assert!(Arc::ptr_eq(&answer, &shared.answer));
+        assert!(repeated(&seen, "a").finished().await.is_some(), "still known");
+    }
+
+    #[test]
+    fn what_is_kept_of_an_outcome_holds_no_answer() {
+        let again = |outcome: Outcome| Outcome::from(Summary::of(&outcome));
+        assert_eq!(again(Outcome::Success(Value::Null)), Outcome::Success(Value::Null));
+        let failure = Outcome::Failure(Failure::new("X", "why"));
+        assert_eq!(again(failure.clone()), failure);
+        let told = again(Outcome::Success("hunter2".into()));
+        assert!(matches!(&told, Outcome::Failure(failure) if failure.class == "Duplicate"), "{told:?}");
+        assert!(!format!("{told:?}").contains("hunter2"));
     }
 
     #[tokio::test]
@@ -166,7 +225,7 @@ mod tests {
         let ticket = first(&seen, "a");
         let repeat = repeated(&seen, "a");
         drop(ticket);
-        assert!(repeat.answer().await.is_none());
+        assert!(repeat.finished().await.is_none());
         first(&seen, "a");
     }
 
@@ -175,7 +234,7 @@ mod tests {
         let seen = Seen::new(2);
         let running = first(&seen, "running");
         for id in ["a", "b", "c"] {
-            first(&seen, id).finish(Vec::new());
+            first(&seen, id).finish(Vec::new(), Way::Bus, Summary::Done);
         }
         repeated(&seen, "running");
         repeated(&seen, "b");

@@ -94,6 +94,14 @@ impl Outlet {
         }
     }
 
+    /// Returns when there is no connection; an outlet without a transport has none either.
+    pub(super) async fn lost(&self) {
+        let mut publisher = self.publisher.clone();
+        if publisher.wait_for(Option::is_none).await.is_err() {
+            debug!("The transport is gone.");
+        }
+    }
+
     async fn usable(&self) -> Result<Publisher, Undeliverable> {
         let mut publisher = self.publisher.clone();
         let usable = |publisher: &Option<Publisher>| publisher.as_ref().is_some_and(Publisher::is_usable);

@@ -21,10 +21,11 @@ use trove_couchdb_protocol::{Context, new_id, transport_url::Host, trove::Conduc
 use super::{
     connect::{self, ConnectError, Socket},
     consume::Intake,
+    origin::{Arrival, Bus},
     publish::Publisher,
     topology::{self, Names},
 };
-use crate::config::Settings;
+use crate::config::BrokerSettings;
 
 /// How long a broker that is still there takes to answer the last words of a connection.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -54,14 +55,15 @@ pub(super) struct Session {
 impl Session {
     /// Connects, declares and consumes. Whatever goes wrong, no half of a connection is left behind.
     pub(super) async fn open(
-        settings: &Settings,
+        broker: &BrokerSettings,
+        guest_id: &str,
         names: &Arc<Names>,
         host: &Host,
     ) -> Result<Self, ConnectError> {
-        let broker = &settings.broker;
-        let (connection, socket) = connect::connect(broker, host, format!("trove-couchdb-agent:{}", settings.guest.id)).await?;
+        let (connection, socket) =
+            connect::connect(broker, host, format!("trove-couchdb-agent:{guest_id}")).await?;
         let limit = broker.connect_timeout;
-        let preparing = prepare(&connection, names, settings);
+        let preparing = prepare(&connection, names, broker);
         match time::timeout(limit, preparing).await.unwrap_or(Err(ConnectError::Timeout(limit))) {
             Ok((channel, tags, deliveries, publisher)) => {
                 Ok(Self { connection, socket, channel, tags, deliveries, publisher })
@@ -82,6 +84,7 @@ impl Session {
     pub(super) async fn serve(
         &mut self,
         intake: &Intake,
+        bus: &Arc<Bus>,
         outbox: &mut mpsc::Receiver<ConductorCast>,
         stopping: &CancellationToken,
     ) -> End {
@@ -89,14 +92,14 @@ impl Session {
         // Beside the deliveries and not among them: a broker that holds a heartbeat up holds no command up.
         let heartbeats = async {
             while let Some(cast) = outbox.recv().await {
-                intake.outlet.mention(&intake.pen.conductor_cast(&cast, &guest_context())).await;
+                bus.outlet.mention(&bus.pen.conductor_cast(&cast, &guest_context())).await;
             }
             std::future::pending().await
         };
         let deliveries = async {
             loop {
                 match self.deliveries.next().await {
-                    Some(Some(Ok(delivery))) => intake.take(delivery),
+                    Some(Some(Ok(delivery))) => intake.take(Arrival::from_bus(delivery, bus)),
                     Some(Some(Err(error))) => return End::Lost(error.to_string()),
                     // Also when only one queue was deleted, or moved to another node of the cluster: to go on
                     // without it would be to be deaf and look healthy.
@@ -137,9 +140,8 @@ type Prepared = (Channel, Vec<String>, SelectAll<BoxStream<'static, Item>>, Publ
 async fn prepare(
     connection: &Connection,
     names: &Arc<Names>,
-    settings: &Settings,
+    broker: &BrokerSettings,
 ) -> Result<Prepared, ConnectError> {
-    let broker = &settings.broker;
     topology::declare(connection, names, broker).await?;
     let replies = topology::confirming_channel(connection).await?;
     let publisher = Publisher::new(replies, Arc::clone(names));

@@ -56,13 +56,15 @@ mod tests {
 
     #[test]
     fn an_export_reads_as_what_was_there() {
-        let databases: BTreeSet<DatabaseName> = ["shop", "a/b+c"].iter().map(|name| name.parse().unwrap()).collect();
+        let databases: BTreeSet<DatabaseName> =
+            ["shop", "a/b+c"].iter().map(|name| name.parse().unwrap()).collect();
         let odd_name = "ünï \"q\" \\ 🙂 '#=[]";
         let users = BTreeMap::from([
             (odd_name.parse().unwrap(), databases.clone()),
             ("al".parse().unwrap(), BTreeSet::new()),
         ]);
-        let present = Present { databases: databases.clone(), users, odd: BTreeSet::from(["x\n[y]".to_owned()]) };
+        let present =
+            Present { databases: databases.clone(), users, odd: BTreeSet::from(["x\n[y]".to_owned()]) };
         let table: toml::Table = text(&present).parse().unwrap();
         assert_eq!(table["databases"].as_array().unwrap().len(), 2);
         let users = table["users"].as_table().unwrap();

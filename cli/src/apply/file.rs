@@ -100,7 +100,8 @@ pub(super) fn read(path: &Path) -> Result<File, CliError> {
         text = std::fs::read_to_string(path).map_err(unreadable)?;
     }
     let wanted = parse(&text).map_err(|problem| {
-        CliError::usage(format!("{shown}: {problem}")).advise("the format is in docs/cli.md; `export` writes it")
+        CliError::usage(format!("{shown}: {problem}"))
+            .advise("the format is in docs/cli.md; `export` writes it")
     })?;
     let directory = path.parent().map(Path::to_owned).unwrap_or_default();
     Ok(File { wanted, directory })
@@ -162,8 +163,9 @@ impl File {
                     .advise("write password_file, password_env or generate = true"));
             }
             Some(PasswordSource::Generated) => return Ok((ask::generated_password(), true)),
-            Some(PasswordSource::Environment(variable)) => env::var(variable)
-                .map_err(|_| CliError::usage(format!("{place}: the variable {variable} is not set, or no text")))?,
+            Some(PasswordSource::Environment(variable)) => env::var(variable).map_err(|_| {
+                CliError::usage(format!("{place}: the variable {variable} is not set, or no text"))
+            })?,
             Some(PasswordSource::File(path)) => {
                 let path = self.directory.join(path);
                 let text = std::fs::read_to_string(&path).map_err(|error| {

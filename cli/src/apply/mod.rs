@@ -61,7 +61,11 @@ pub async fn apply(session: &Session<'_>, args: &ApplyArgs) -> Result<Code, CliE
 /// The present state as a file for [`apply`].
 pub async fn export(session: &Session<'_>) -> Result<Report, CliError> {
     let present = present::observe(session.agent).await?;
-    if session.output.is_table() { Ok(Report::Text(export::text(&present))) } else { Ok(export::record(&present)) }
+    if session.output.is_table() {
+        Ok(Report::Text(export::text(&present)))
+    } else {
+        Ok(export::record(&present))
+    }
 }
 
 /// The steps for programs, each with what became of it.

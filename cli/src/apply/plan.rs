@@ -71,9 +71,9 @@ pub fn plan(present: &Present, wanted: &Wanted, prune: bool) -> Plan {
             }
         }
     }
-    surplus(present, wanted).into_iter().for_each(|step| {
-        if prune { plan.steps.push(step) } else { plan.kept.push(kept(&step)) }
-    });
+    surplus(present, wanted)
+        .into_iter()
+        .for_each(|step| if prune { plan.steps.push(step) } else { plan.kept.push(kept(&step)) });
     plan.kept.extend(present.odd.iter().map(|name| format!("{name:?} (its name can't be managed)")));
     plan
 }
@@ -96,7 +96,9 @@ fn surplus(present: &Present, wanted: &Wanted) -> Vec<Step> {
 
 fn kept(step: &Step) -> String {
     match step {
-        Step::Revoke(user, database) => format!("access of user {:?} to {:?}", user.as_str(), database.as_str()),
+        Step::Revoke(user, database) => {
+            format!("access of user {:?} to {:?}", user.as_str(), database.as_str())
+        }
         Step::DeleteUser(user) => format!("user {:?}", user.as_str()),
         Step::DeleteDatabase(database) => format!("database {:?}", database.as_str()),
         other => format!("{other:?}"),

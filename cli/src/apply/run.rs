@@ -53,7 +53,8 @@ pub(super) async fn run(session: &Session<'_>, plan: &Plan, passwords: &Password
         session.output.show_as(&json!({ "steps": done, "kept": plan.kept }), "", "")?;
     }
     let Some((step, error)) = failure else {
-        let message = if all == 1 { "The change is made.".to_owned() } else { format!("All {all} changes are made.") };
+        let message =
+            if all == 1 { "The change is made.".to_owned() } else { format!("All {all} changes are made.") };
         return if session.output.is_table() {
             session.output.show(&Report::done(message, Vec::new()))
         } else {

@@ -176,7 +176,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let advice = "write a number of seconds from 0.1 to 86400";
     let number: f64 = text.parse().map_err(|_| advice.to_owned())?;
     // RabbitMQ takes a message's time to live in milliseconds; a day is longer than any command.
-    if (0.1..=86_400.0).contains(&number) { Ok(Duration::from_secs_f64(number)) } else { Err(advice.to_owned()) }
+    if (0.1..=86_400.0).contains(&number) {
+        Ok(Duration::from_secs_f64(number))
+    } else {
+        Err(advice.to_owned())
+    }
 }
 
 #[cfg(test)]

@@ -53,10 +53,8 @@ impl BusClient {
         timeout: Duration,
     ) -> Result<Self, CallError> {
         let (connection, socket, place) = first_broker(settings, timeout).await?;
-        let failed = |error: lapin::Error| CallError::BrokenOff {
-            place: place.clone(),
-            reason: error.to_string(),
-        };
+        let failed =
+            |error: lapin::Error| CallError::BrokenOff { place: place.clone(), reason: error.to_string() };
         let channel = connection.create_channel().await.map_err(failed)?;
         channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(failed)?;
         let reply_queue = format!("reply_{}", new_id());

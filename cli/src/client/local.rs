@@ -123,11 +123,7 @@ impl LocalClient {
             }
             _ => "`systemctl status trove-couchdb-agent` tells whether the agent runs",
         };
-        CallError::Unreachable {
-            place: self.place(),
-            reason: error.to_string(),
-            advice: advice.to_owned(),
-        }
+        CallError::Unreachable { place: self.place(), reason: error.to_string(), advice: advice.to_owned() }
     }
 
     fn place(&self) -> String {

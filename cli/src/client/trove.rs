@@ -28,12 +28,20 @@ pub type Page<T> = (Vec<T>, Option<String>);
 
 impl Connection {
     /// A part of the users, or the rest from `marker` on without a limit.
-    pub async fn users(&self, limit: Option<u64>, marker: Option<&str>) -> Result<Page<ListedUser>, CallError> {
+    pub async fn users(
+        &self,
+        limit: Option<u64>,
+        marker: Option<&str>,
+    ) -> Result<Page<ListedUser>, CallError> {
         self.list("list_users", limit, marker, user_of).await
     }
 
     /// A part of the databases, or the rest from `marker` on without a limit.
-    pub async fn databases(&self, limit: Option<u64>, marker: Option<&str>) -> Result<Page<String>, CallError> {
+    pub async fn databases(
+        &self,
+        limit: Option<u64>,
+        marker: Option<&str>,
+    ) -> Result<Page<String>, CallError> {
         self.list("list_databases", limit, marker, |value| name_of(value)).await
     }
 

@@ -29,7 +29,8 @@ const OVERDUE: u32 = 3;
 pub(super) fn connection(global: &Global, settings: Option<&Settings>) -> Connection {
     let named = global.way.socket.as_path();
     let configured = settings.and_then(|settings| settings.local.socket.as_deref());
-    let path = if named == std::path::Path::new(DEFAULT_SOCKET) { configured.unwrap_or(named) } else { named };
+    let path =
+        if named == std::path::Path::new(DEFAULT_SOCKET) { configured.unwrap_or(named) } else { named };
     Connection::Local(LocalClient::new(path, PATIENCE.min(global.timeout)))
 }
 
@@ -53,7 +54,9 @@ pub(super) async fn look(
         }
         Err(error) => {
             findings.push(silent(&error));
-            findings.extend([&BROKER, &COUCHDB, &HEARTBEAT].map(|check| check.skipped("the agent does not answer")));
+            findings.extend(
+                [&BROKER, &COUCHDB, &HEARTBEAT].map(|check| check.skipped("the agent does not answer")),
+            );
             None
         }
     }

@@ -112,7 +112,8 @@ async fn queue(
     let queue = match found {
         Ok(queue) => queue,
         Err(problem) => {
-            let advice = "start the agent, which declares it; if it runs, check the virtual host and guest.id";
+            let advice =
+                "start the agent, which declares it; if it runs, check the virtual host and guest.id";
             let detail = format!("the broker has no queue {name}: {}", problem.text);
             return [QUEUE.failed(detail, advice), FLAGS.skipped("there is no queue to look at")];
         }

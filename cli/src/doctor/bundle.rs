@@ -52,7 +52,8 @@ pub async fn write(
 }
 
 fn unwritten(path: &Path, error: &io::Error) -> CliError {
-    let error = CliError::new(Code::Failed, format!("the archive {} can't be written: {error}", path.display()));
+    let error =
+        CliError::new(Code::Failed, format!("the archive {} can't be written: {error}", path.display()));
     error.advise("name a file that is not there yet, in a directory of yours")
 }
 

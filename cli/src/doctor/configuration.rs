@@ -16,7 +16,9 @@ pub(super) fn look(global: &Global, findings: &mut Vec<Finding>) -> Option<Setti
             findings.push(LOAD.ok(format!("for instance {}", settings.guest.id)));
             findings.push(match settings.warnings.as_slice() {
                 [] => WARNINGS.ok("nothing to mention"),
-                some => WARNINGS.warning(some.join("; "), "`trove-couchdb-agent --check-config` shows each value"),
+                some => {
+                    WARNINGS.warning(some.join("; "), "`trove-couchdb-agent --check-config` shows each value")
+                }
             });
             Some(settings)
         }

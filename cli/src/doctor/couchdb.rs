@@ -19,7 +19,8 @@ static REACHABLE: Check = Check::new("couchdb.reachable", "CouchDB answers at co
 static VERSION: Check = Check::new("couchdb.version", "It is CouchDB 1.6 or later");
 static PARTY: Check = Check::new("couchdb.admin_party", "Nobody is an administrator without a password");
 static LOCKOUT: Check = Check::new("couchdb.lockout", "os_admin is not locked out after wrong passwords");
-static LOGIN: Check = Check::new("couchdb.login", "os_admin logs in with the password of the credentials file");
+static LOGIN: Check =
+    Check::new("couchdb.login", "os_admin logs in with the password of the credentials file");
 
 pub(super) const CHECKS: &[&Check] = &[&REACHABLE, &VERSION, &PARTY, &LOCKOUT, &LOGIN];
 
@@ -43,7 +44,8 @@ pub(super) async fn look(
         Ok(client) => client,
         Err(error) => {
             findings.push(REACHABLE.skipped(error.to_string()));
-            findings.extend([&VERSION, &PARTY, &LOCKOUT, &LOGIN].map(|check| check.skipped("without a client")));
+            findings
+                .extend([&VERSION, &PARTY, &LOCKOUT, &LOGIN].map(|check| check.skipped("without a client")));
             return None;
         }
     };
@@ -52,7 +54,9 @@ pub(super) async fn look(
         && *error != CouchError::Unauthorized
     {
         findings.push(unreachable(url.as_str(), error));
-        findings.extend([&VERSION, &PARTY, &LOCKOUT, &LOGIN].map(|check| check.skipped("CouchDB does not answer")));
+        findings.extend(
+            [&VERSION, &PARTY, &LOCKOUT, &LOGIN].map(|check| check.skipped("CouchDB does not answer")),
+        );
         return None;
     }
     findings.push(REACHABLE.ok(url.origin().ascii_serialization()));
@@ -75,8 +79,12 @@ fn unreachable(url: &str, error: &CouchError) -> Finding {
         CouchError::Unreachable { .. } => {
             "`systemctl status couchdb`; if CouchDB listens elsewhere, correct couchdb.url"
         }
-        CouchError::Timeout { .. } => "CouchDB hangs or is overloaded: look at its log, and at the machine's load",
-        CouchError::Unexpected { .. } => "something else than CouchDB may listen there: `ss -ltnp` tells what",
+        CouchError::Timeout { .. } => {
+            "CouchDB hangs or is overloaded: look at its log, and at the machine's load"
+        }
+        CouchError::Unexpected { .. } => {
+            "something else than CouchDB may listen there: `ss -ltnp` tells what"
+        }
         _ => "look at CouchDB's log",
     };
     REACHABLE.failed(format!("{url}: {error}"), advice)
@@ -84,7 +92,9 @@ fn unreachable(url: &str, error: &CouchError) -> Finding {
 
 fn version(welcome: Result<Value, CouchError>) -> Finding {
     match welcome {
-        Err(CouchError::Unauthorized) => VERSION.skipped("CouchDB tells it only after a login (require_valid_user)"),
+        Err(CouchError::Unauthorized) => {
+            VERSION.skipped("CouchDB tells it only after a login (require_valid_user)")
+        }
         Err(error) => VERSION.skipped(error.to_string()),
         Ok(welcome) => {
             let text = welcome["version"].as_str().unwrap_or("unknown").to_owned();

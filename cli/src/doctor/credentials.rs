@@ -42,7 +42,10 @@ pub(super) fn look(
         MODE.ok(format!("{mode:04o}"))
     } else {
         let advice = format!("`chmod 600 {shown}`; change the password if others may have read it");
-        MODE.failed(format!("{shown} has mode {mode:04o}: other accounts can read os_admin's password"), advice)
+        MODE.failed(
+            format!("{shown} has mode {mode:04o}: other accounts can read os_admin's password"),
+            advice,
+        )
     });
     findings.push(owner(path, metadata.uid(), agents_uid(settings, status)));
     password
@@ -76,7 +79,10 @@ fn content(path: &Path) -> (Option<Secret>, Finding) {
             return (None, FILE.skipped(format!("{shown} can't be read: {error}; run the doctor as root")));
         }
         Err(error) => {
-            return (None, FILE.failed(format!("{shown} can't be read: {error}"), "restore it from a backup"));
+            return (
+                None,
+                FILE.failed(format!("{shown} can't be read: {error}"), "restore it from a backup"),
+            );
         }
     };
     match couch::parse_credentials(&text) {

@@ -33,9 +33,11 @@ pub(super) async fn look(
     findings: &mut Vec<Finding>,
 ) {
     let exposure = match (agent, access) {
-        (Some(agent), _) => {
-            agent.call("check_databases", json!({})).await.map(|answer| told(&answer)).map_err(|e| e.to_string())
-        }
+        (Some(agent), _) => agent
+            .call("check_databases", json!({}))
+            .await
+            .map(|answer| told(&answer))
+            .map_err(|e| e.to_string()),
         (None, Some(access)) => seen(access, settings).await,
         (None, None) => Err("neither the agent nor CouchDB as os_admin can be asked".to_owned()),
     };

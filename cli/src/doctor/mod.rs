@@ -5,8 +5,8 @@
 //! earlier ones made possible are tried: without a configuration there is no broker to look for.
 
 mod agent;
-mod bundle;
 mod broker;
+mod bundle;
 mod configuration;
 mod couchdb;
 mod credentials;

@@ -133,7 +133,8 @@ fn without_basic(text: &str) -> String {
         let end = part.find(|c: char| !is_base64(c)).unwrap_or(part.len());
         let (token, rest) = part.split_at(end);
         // Shorter is a word of a sentence, such as "Basic credentials".
-        let looks_so = token.len() >= 8 && BASE64_STANDARD.decode(token).is_ok_and(|bytes| bytes.contains(&b':'));
+        let looks_so =
+            token.len() >= 8 && BASE64_STANDARD.decode(token).is_ok_and(|bytes| bytes.contains(&b':'));
         out += "Basic ";
         out += if looks_so { MASK } else { token };
         out += rest;

@@ -40,7 +40,12 @@ pub fn text(examination: &Examination, output: Output) -> String {
             continue;
         }
         let word = output.paint(style(finding.verdict), &format!("{:<8}", finding.verdict.as_str()));
-        text += &format!("{word} {:<width$}  {}\n", finding.check.id, printable(&finding.detail), width = id_width());
+        text += &format!(
+            "{word} {:<width$}  {}\n",
+            finding.check.id,
+            printable(&finding.detail),
+            width = id_width()
+        );
         if let Some(advice) = &finding.advice {
             text += &format!("         try: {}\n", printable(advice));
         }

@@ -17,7 +17,11 @@ pub(super) async fn ping(session: &Session<'_>) -> Result<Report, CliError> {
 
 pub(super) async fn status(session: &Session<'_>) -> Result<Report, CliError> {
     let status = session.agent.call("get_agent_status", json!({})).await?;
-    if session.output.is_table() { Ok(status_report(&status)) } else { Ok(Report::Record(as_record(&status))) }
+    if session.output.is_table() {
+        Ok(status_report(&status))
+    } else {
+        Ok(Report::Record(as_record(&status)))
+    }
 }
 
 /// The keys of the answer, in its own order and form.
@@ -101,7 +105,11 @@ fn text(value: &Value) -> String {
 /// How long ago a Unix time was; a clock that was set back makes it the future.
 fn ago(at: f64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
-    if at > now { format!("{} ahead of this clock", duration(at - now)) } else { format!("{} ago", duration(now - at)) }
+    if at > now {
+        format!("{} ahead of this clock", duration(at - now))
+    } else {
+        format!("{} ago", duration(now - at))
+    }
 }
 
 /// `3 d 4 h`, `5 min 6 s`, `7 s`: the two largest units.

@@ -178,7 +178,8 @@ mod tests {
             let reads = begins(&["get_", "list_", "is_", "check_"]);
             // It locks the server's tables to take it.
             assert!(!reads || method.only_reads() || *method == Method::GetReplicationSnapshot, "{method:?}");
-            let changes = begins(&["create_", "delete_", "change_", "update_", "grant_", "revoke_", "enable_"]);
+            let changes =
+                begins(&["create_", "delete_", "change_", "update_", "grant_", "revoke_", "enable_"]);
             assert!(!changes || !method.only_reads(), "{method:?}");
         }
     }

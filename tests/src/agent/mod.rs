@@ -8,6 +8,8 @@ mod notify;
 mod options;
 
 use std::fs::File;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -22,6 +24,7 @@ pub use options::{AgentOptions, write_private};
 use crate::process::{Process, Signal};
 
 const CREDENTIALS: &str = "os_couchdb_admin_creds.json";
+const SOCKET: &str = "agent.sock";
 /// Covers a bootstrap with 600,000 rounds in a debug build on a loaded machine.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 /// Above the agent's own grace of 25 s.
@@ -156,6 +159,11 @@ impl AgentProcess {
         self.directory.path().join(self.options.text("couchdb.credentials_file").unwrap_or(CREDENTIALS))
     }
 
+    /// The agent's local socket: in its own directory if it was not told otherwise.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join(self.options.text("local.socket").unwrap_or(SOCKET))
+    }
+
     /// The directory with all files of the agent.
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -177,7 +185,10 @@ fn launch(directory: &Path, options: &AgentOptions, run: u32) -> Result<(Process
     options.write(directory)?;
     let notify = NotifySocket::bind(directory.join(format!("notify-{run}.sock")))?;
     let log = File::options().create(true).append(true).open(directory.join("agent.log"))?;
-    let mut command = Command::new(binary()?);
+    let mut command = match options.user {
+        None => Command::new(binary()?),
+        Some(user) => as_user(directory, user)?,
+    };
     command
         .arg("--config")
         .arg(directory.join("agent.toml"))
@@ -195,6 +206,27 @@ fn launch(directory: &Path, options: &AgentOptions, run: u32) -> Result<(Process
         .stdout(log.try_clone()?)
         .stderr(log);
     Ok((Process::spawn(&mut command, Some(directory))?, notify))
+}
+
+/// The agent as another user, to whom all of its files belong; only for root.
+fn as_user(directory: &Path, user: u32) -> Result<Command> {
+    // The original may lie where nobody else may look.
+    let binary_of_user = directory.join("trove-couchdb-agent");
+    std::fs::copy(binary()?, &binary_of_user).context("cannot copy the agent")?;
+    give(directory, user)?;
+    let mut command = Command::new(binary_of_user);
+    command.uid(user).gid(user);
+    Ok(command)
+}
+
+fn give(path: &Path, user: u32) -> Result<()> {
+    chown(path, Some(user), Some(user)).with_context(|| format!("cannot give {} away", path.display()))?;
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path)?.flatten() {
+            give(&entry.path(), user)?;
+        }
+    }
+    Ok(())
 }
 
 /// `TROVE_COUCHDB_AGENT`, or the binary beside the running test in `target/debug` or `target/release`.

@@ -31,7 +31,12 @@ pub struct AgentOptions {
     pub environment: Vec<(String, String)>,
     /// Command-line arguments behind those that name the files.
     pub arguments: Vec<String>,
+    /// Another user to run as; only root can have that.
+    pub user: Option<u32>,
 }
+
+/// The transport URL of an agent without a broker.
+const NO_BROKER: &str = "local:";
 
 impl AgentOptions {
     /// A prepared guest with names of its own on the given broker and CouchDB, in clear.
@@ -46,11 +51,17 @@ impl AgentOptions {
             settings: Vec::new(),
             environment: Vec::new(),
             arguments: Vec::new(),
+            user: None,
         };
         options
             .set("couchdb.url", couchdb_url)
             .set("heartbeat.assume_prepared", true)
             .set("log.filter", "trace")
+    }
+
+    /// An agent without a broker, which Trove has told nothing.
+    pub fn without_broker(couchdb_url: &str) -> Self {
+        Self::new("", NO_BROKER, couchdb_url).set("broker.transport_url", NO_BROKER)
     }
 
     /// Adds a setting of `agent.toml`, e.g. `set("heartbeat.interval", 1)`.
@@ -82,8 +93,10 @@ impl AgentOptions {
     pub(super) fn write(&self, directory: &Path) -> Result<()> {
         let conf_d = directory.join("conf.d");
         std::fs::create_dir_all(&conf_d).context("cannot create conf.d")?;
-        std::fs::write(conf_d.join("guest_info.conf"), self.guest_info())?;
-        std::fs::write(conf_d.join("trove-guestagent.conf"), self.trove_guestagent())?;
+        if self.transport_url != NO_BROKER {
+            std::fs::write(conf_d.join("guest_info.conf"), self.guest_info())?;
+            std::fs::write(conf_d.join("trove-guestagent.conf"), self.trove_guestagent())?;
+        }
         let file = directory.join("agent.toml");
         write_private(&file, &toml::to_string(&self.agent_toml(directory))?)
     }
@@ -117,6 +130,7 @@ impl AgentOptions {
         let mut table = Table::new();
         let own = [
             ("guest.state_dir", path("state")),
+            ("local.socket", path(super::SOCKET)),
             ("couchdb.credentials_file", path(super::CREDENTIALS)),
             ("couchdb.data_dir", path("")),
         ];

@@ -67,16 +67,15 @@ impl Request {
     }
 
     /// Encodes the request; with a reply queue it is a call, without one a cast (PROTOCOL.md section 2).
-    pub(super) fn encode(&self, reply_queue: Option<&str>, cipher: Option<&Cipher>) -> Message {
+    pub(crate) fn encode(&self, reply_queue: Option<&str>, cipher: Option<&Cipher>) -> Message {
         let msg_id = reply_queue.map(|_| new_id());
         let mut request =
             NewRequest::new(&self.method, self.args.clone(), Context::new(self.context.clone()));
         request.version.clone_from(&self.version);
         request.timeout = self.call_monitor;
-        request.call = reply_queue.zip(msg_id.as_ref()).map(|(queue, msg_id)| ReplyAddress {
-            msg_id: msg_id.clone(),
-            reply_queue: queue.to_owned(),
-        });
+        request.call = reply_queue
+            .zip(msg_id.as_ref())
+            .map(|(queue, msg_id)| ReplyAddress { msg_id: msg_id.clone(), reply_queue: queue.to_owned() });
         let expiration = msg_id.as_ref().map(|_| self.timeout.as_millis().to_string());
         Message { body: request.encode(cipher), unique_id: request.unique_id, msg_id, expiration }
     }

@@ -1,9 +1,10 @@
 //! The tour: the whole agent on one machine, every command once, each answer and each effect looked at.
 //!
-//! Who calls: `src/bin/tour.rs`, which is `make run`. It starts a private broker, a CouchDB (in-memory, or the one of
+//! Who calls: `src/bin/tour.rs`, which is `make run BROKER=rabbit`; plain `make run` is [`local`]. It starts a private broker, a CouchDB (in-memory, or the one of
 //! `COUCHDB_URL`) and the agent, then plays Trove's control plane: it sends commands, encrypted as Trove does, and
 //! looks at CouchDB with a client of its own. Never: an operator's broker, database or configuration files.
 
+mod local;
 mod steps;
 mod transcript;
 
@@ -21,6 +22,7 @@ use crate::couch::{CouchClient, CouchServer, Credentials};
 use crate::rabbitmq::RabbitNode;
 use crate::shared_server::{sweep, with_way_in};
 
+pub use local::LocalTour;
 pub use transcript::Transcript;
 
 /// The guest's id; the exchange is named after it.

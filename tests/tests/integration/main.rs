@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod access;
+mod audit;
 mod bootstrap;
 mod bootstrap_recovery;
 mod broker_faults;
@@ -16,6 +17,9 @@ mod duplicates;
 mod heartbeat;
 mod hostile_input;
 mod leftovers;
+mod local_and_bus;
+mod local_guard;
+mod local_socket;
 mod oslo_peer;
 mod root;
 mod secrets_hidden;

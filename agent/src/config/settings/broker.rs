@@ -16,6 +16,9 @@ use crate::config::inputs::Section;
 use crate::config::keys::{Key, Kind};
 use crate::config::oslo_files::RABBIT_GROUP as RABBIT;
 
+/// The transport URL of an agent without a broker.
+const NO_BROKER: &str = "local:";
+
 /// AMQP 0-9-1 writes exchange and queue names as short strings.
 const MAX_NAME: usize = 255;
 
@@ -24,7 +27,8 @@ pub(in crate::config) const KEYS: &[Key] = &[
         "broker.transport_url",
         Kind::Secret,
         "Where RabbitMQ is: rabbit://USER:PASSWORD@HOST:PORT[,USER:PASSWORD@HOST2:PORT2]/VHOST. Required; the \
-         control plane's trove-guestagent.conf has it. Options in its query outrank the keys they name.",
+         control plane's trove-guestagent.conf has it. Options in its query outrank the keys they name. \"local:\" \
+         means no broker at all: commands come over local.socket only.",
     )
     .oslo(&[("DEFAULT", "transport_url")]),
     Key::new(
@@ -229,7 +233,11 @@ pub struct TlsSettings {
 }
 
 impl BrokerSettings {
-    pub(super) fn from_input(input: Section<'_>) -> Result<Self, ConfigError> {
+    /// `None` for an agent without a broker.
+    pub(super) fn from_input(input: Section<'_>) -> Result<Option<Self>, ConfigError> {
+        if is_local(input)? {
+            return Ok(None);
+        }
         let transport_url = transport_url(input)?;
         let tls = tls(input, &transport_url)?;
         let settings = Self {
@@ -260,7 +268,7 @@ impl BrokerSettings {
             tls,
         };
         settings.agree(input)?;
-        Ok(settings)
+        Ok(Some(settings))
     }
 
     /// What no single value can be blamed for.
@@ -287,13 +295,24 @@ fn transport_url(input: Section<'_>) -> Result<TransportUrl, ConfigError> {
         return Err(input.missing(
             "transport_url",
             "Trove copies it from the control plane's trove-guestagent.conf (option guest_config) to \
-             /etc/trove/conf.d; put it there, into agent.toml or into TROVE_COUCHDB_BROKER__TRANSPORT_URL",
+             /etc/trove/conf.d; put it there, into agent.toml or into TROVE_COUCHDB_BROKER__TRANSPORT_URL; for an \
+             agent without a broker write local:",
         ));
     };
     parse_url(&url).map_err(|error| {
         let advice = "write rabbit://USER:PASSWORD@HOST:PORT/VHOST, special characters percent-encoded";
         input.invalid("transport_url", format!("is no transport URL: {error}"), advice)
     })
+}
+
+/// Whether the transport URL says that there is no broker.
+pub(super) fn is_local(input: Section<'_>) -> Result<bool, ConfigError> {
+    Ok(input.text("transport_url")?.is_some_and(|text| is_no_broker(&text)))
+}
+
+/// Whether a transport URL means "no broker"; it holds no secret then.
+pub(in crate::config) fn is_no_broker(text: &str) -> bool {
+    text.trim() == NO_BROKER
 }
 
 /// Reads a transport URL; `urllib` drops line breaks from URLs, so oslo's files may hold it on several lines.

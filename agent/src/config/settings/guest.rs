@@ -8,6 +8,9 @@ use crate::config::error::ConfigError;
 use crate::config::inputs::Section;
 use crate::config::keys::{Key, Kind};
 
+/// Who a guest is that no Trove has named and no queue is named after.
+const WITHOUT_BROKER: &str = "local";
+
 /// The longest guest id. Trove's are 36 characters; queue names, at most 255 bytes, are made from it.
 const MAX_ID: usize = 200;
 
@@ -15,7 +18,8 @@ pub(in crate::config) const KEYS: &[Key] = &[
     Key::new(
         "guest.id",
         Kind::Text,
-        "The instance's id, which names the agent's queues. Required; Trove writes it to guest_info.conf.",
+        "The instance's id, which names the agent's queues. Required; Trove writes it to guest_info.conf. Without a \
+         broker it is \"local\" if not set.",
     )
     .oslo(&[("DEFAULT", "guest_id")]),
     Key::new(
@@ -54,9 +58,9 @@ pub struct GuestSettings {
 }
 
 impl GuestSettings {
-    pub(super) fn from_input(input: Section<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn from_input(input: Section<'_>, is_local: bool) -> Result<Self, ConfigError> {
         Ok(Self {
-            id: id(input)?,
+            id: if is_local && input.text("id")?.is_none() { WITHOUT_BROKER.to_owned() } else { id(input)? },
             encryption_key: input.secret("encryption_key")?,
             datastore_manager: input.text("datastore_manager")?,
             state_dir: input.required_path("state_dir")?,

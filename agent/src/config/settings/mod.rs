@@ -3,19 +3,23 @@
 //! Each section's file holds its rows of the key table, its struct and the checks that make the one from the
 //! other. Whoever holds a `Settings` need not check anything again.
 
+pub(super) mod audit;
 pub(super) mod broker;
 pub(super) mod couchdb;
 pub(super) mod guest;
 pub(super) mod heartbeat;
+pub(super) mod local;
 pub(super) mod log;
 pub(super) mod rpc;
 
 use std::ffi::OsString;
 
+pub use audit::AuditSettings;
 pub use broker::{BrokerSettings, LoginMethod, TlsSettings};
 pub use couchdb::CouchSettings;
 pub use guest::GuestSettings;
 pub use heartbeat::HeartbeatSettings;
+pub use local::LocalSettings;
 pub use log::{LogFormat, LogSettings};
 pub use rpc::RpcSettings;
 
@@ -28,14 +32,18 @@ use super::load::{self, Sources};
 pub struct Settings {
     /// Which guest this is.
     pub guest: GuestSettings,
-    /// The message broker and how its queues are declared.
-    pub broker: BrokerSettings,
+    /// The message broker and how its queues are declared; `None` for an agent without one (`local:`).
+    pub broker: Option<BrokerSettings>,
+    /// The Unix socket for operators.
+    pub local: LocalSettings,
     /// The CouchDB server beside the agent.
     pub couchdb: CouchSettings,
     /// Limits on commands.
     pub rpc: RpcSettings,
     /// Status reports to the conductor.
     pub heartbeat: HeartbeatSettings,
+    /// Where commands that change something are written down.
+    pub audit: AuditSettings,
     /// What is logged, and how.
     pub log: LogSettings,
     /// What the operator should hear about the configuration, as whole sentences.
@@ -58,12 +66,22 @@ impl Settings {
         let couchdb = CouchSettings::from_input(inputs.section("couchdb"))?;
         let mut warnings = inputs.warnings.clone();
         warnings.extend(couchdb.warning());
+        // Who the guest is comes first: it is the first thing that a new image lacks.
+        let is_local = broker::is_local(inputs.section("broker"))?;
+        let guest = GuestSettings::from_input(inputs.section("guest"), is_local)?;
+        let broker = BrokerSettings::from_input(inputs.section("broker"))?;
+        let local = LocalSettings::from_input(inputs.section("local"))?;
+        if broker.is_none() {
+            local.must_be_on(inputs.section("local"))?;
+        }
         Ok(Self {
-            guest: GuestSettings::from_input(inputs.section("guest"))?,
-            broker: BrokerSettings::from_input(inputs.section("broker"))?,
+            guest,
+            broker,
+            local,
             couchdb,
             rpc: RpcSettings::from_input(inputs.section("rpc"))?,
             heartbeat: HeartbeatSettings::from_input(inputs.section("heartbeat"))?,
+            audit: AuditSettings::from_input(inputs.section("audit"))?,
             log: LogSettings::from_input(inputs.section("log"))?,
             warnings,
         })

@@ -72,7 +72,7 @@ fn no_key_is_ignored() {
     let password_file = directory.path().join("password");
     fs::write(&password_file, "from a file").unwrap();
     let base = "[guest]\nid = \"g\"\n[broker]\ntransport_url = \"rabbit://u:p@h/\"\ntls = true\n\
-                tls_cert_file = \"/c\"\ntls_key_file = \"/k\"\n[couchdb]\nbootstrap_admin = \"a\"\n";
+                tls_cert_file = \"/c\"\ntls_key_file = \"/k\"\n[audit]\nfile = \"/a\"\n[couchdb]\nbootstrap_admin = \"a\"\n";
     for key in keys::all() {
         // A password that differs shows nowhere, so for these two being there is the difference.
         let (with_password, other) = match (key.name, key.kind) {
@@ -83,13 +83,13 @@ fn no_key_is_ignored() {
             ("broker.login_method", _) => (true, "PLAIN"),
             ("log.format", _) => (true, "json"),
             ("log.filter", _) => (true, "warn"),
+            ("audit.file", _) | (_, Kind::Path) => (true, "/other"),
             (_, Kind::Text | Kind::Secret) => (true, "other"),
-            (_, Kind::Path) => (true, "/other"),
             (_, Kind::Flag) => (
                 true,
                 if key.default == Some("false") && key.name != "broker.tls" { "true" } else { "false" },
             ),
-            ("rpc.max_message_bytes" | "couchdb.sha256_iterations", _) => (true, "20000"),
+            ("rpc.max_message_bytes" | "couchdb.sha256_iterations" | "audit.max_bytes", _) => (true, "20000"),
             (_, Kind::Count) => (true, "17"),
             (_, Kind::Seconds) => (true, "29"),
             (_, Kind::Fraction) => (true, "0.25"),

@@ -40,7 +40,7 @@ fn the_query_of_the_transport_url_outranks_the_option_it_names() {
         environment: &[("TROVE_COUCHDB_BROKER__TRANSPORT_URL", url), ("TROVE_COUCHDB_GUEST__ID", "g")],
         ..Layers::default()
     };
-    let broker = layers.settings().unwrap().broker;
+    let broker = layers.settings().unwrap().broker.unwrap();
     assert!(broker.quorum_queue);
     assert_eq!(broker.heartbeat, Duration::from_secs(7));
     let shown = layers.check().unwrap();
@@ -82,6 +82,9 @@ fn what_check_config_prints_is_a_configuration_that_loads_to_the_same() {
     let printed = layers.check().unwrap();
     let again = Layers { toml: &printed, ..Layers::default() }.settings().unwrap();
     assert_eq!(format!("{:?}", again.rpc), format!("{:?}", layers.settings().unwrap().rpc));
-    assert_eq!((again.broker.prefetch, again.broker.reconnect_min), (5, Duration::from_millis(250)));
+    assert_eq!(
+        (again.broker.as_ref().unwrap().prefetch, again.broker.as_ref().unwrap().reconnect_min),
+        (5, Duration::from_millis(250))
+    );
     assert_eq!((again.couchdb.ignore_dbs, again.guest.id), (vec!["x".to_owned()], "g-1".to_owned()));
 }

@@ -47,12 +47,17 @@ fn the_files_of_a_real_instance_are_understood() {
     assert_eq!(settings.guest.id, "6ee49ee8-5aa5-4f71-a54a-c0f2fdbeed79");
     assert_eq!(settings.guest.datastore_manager.as_deref(), Some("postgresql"));
     assert_eq!(settings.guest.encryption_key.unwrap().expose(), "oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU");
-    assert_eq!(settings.broker.control_exchange, "trove");
-    assert_eq!(settings.broker.transport_url.hosts[0].password.as_ref().unwrap().expose(), "s3cret");
-    assert_eq!(settings.broker.transport_url.hosts.len(), 2);
-    assert!(settings.broker.durable_queues && !settings.broker.quorum_queue);
-    assert_eq!(settings.broker.quorum_delivery_limit, 3);
-    assert_eq!(settings.broker.prefetch, 64, "oslo's 0 is no opinion");
+    assert_eq!(settings.broker.as_ref().unwrap().control_exchange, "trove");
+    assert_eq!(
+        settings.broker.as_ref().unwrap().transport_url.hosts[0].password.as_ref().unwrap().expose(),
+        "s3cret"
+    );
+    assert_eq!(settings.broker.as_ref().unwrap().transport_url.hosts.len(), 2);
+    assert!(
+        settings.broker.as_ref().unwrap().durable_queues && !settings.broker.as_ref().unwrap().quorum_queue
+    );
+    assert_eq!(settings.broker.as_ref().unwrap().quorum_delivery_limit, 3);
+    assert_eq!(settings.broker.as_ref().unwrap().prefetch, 64, "oslo's 0 is no opinion");
     assert_eq!(settings.couchdb.ignore_users, ["os_admin", "root", "operator"]);
     assert_eq!(settings.couchdb.ignore_dbs, ["_users", "_replicator", "_global_changes"]);
     assert!(settings.warnings.is_empty(), "Trove's files are 0644 by design: {:?}", settings.warnings);
@@ -60,7 +65,8 @@ fn the_files_of_a_real_instance_are_understood() {
 
 #[test]
 fn unset_options_have_the_defaults_of_oslo_messaging() {
-    let broker = Layers { conf: &[("a.conf", REQUIRED)], ..Layers::default() }.settings().unwrap().broker;
+    let broker =
+        Layers { conf: &[("a.conf", REQUIRED)], ..Layers::default() }.settings().unwrap().broker.unwrap();
     assert_eq!(
         (broker.control_exchange.as_str(), broker.conductor_queue.as_str()),
         ("openstack", "trove-conductor")
@@ -80,7 +86,7 @@ fn a_later_file_wins_and_within_a_file_the_current_name_and_the_last_assignment(
         let mut files = vec![("0.conf", REQUIRED)];
         files.extend_from_slice(conf);
         let settings = Layers { conf: &files, ..Layers::default() }.settings().unwrap();
-        settings.broker.missing_consumer_retry_timeout.as_secs()
+        settings.broker.as_ref().unwrap().missing_consumer_retry_timeout.as_secs()
     };
     let old = "[oslo_messaging_rabbit]\nkombu_reconnect_timeout = 1\n";
     let new = "[oslo_messaging_rabbit]\nkombu_missing_consumer_retry_timeout = 2\n";
@@ -116,8 +122,11 @@ fn references_reach_other_files_groups_and_defaults() {
     conf[1].1 = &braced;
     let settings = Layers { conf: &conf, ..layers }.settings().unwrap();
     assert_eq!(settings.guest.id, "n-7");
-    assert_eq!(settings.broker.conductor_queue, "openstack.q");
-    assert_eq!(settings.broker.transport_url.hosts[0].password.as_ref().unwrap().expose(), "a$b");
+    assert_eq!(settings.broker.as_ref().unwrap().conductor_queue, "openstack.q");
+    assert_eq!(
+        settings.broker.as_ref().unwrap().transport_url.hosts[0].password.as_ref().unwrap().expose(),
+        "a$b"
+    );
 }
 
 #[test]
@@ -128,17 +137,31 @@ fn tls_options_are_recognised_under_all_their_names() {
     ] {
         let conf = format!("{REQUIRED}[oslo_messaging_rabbit]\n{rabbit}");
         let settings = Layers { conf: &[("a.conf", &conf)], ..Layers::default() }.settings().unwrap();
-        let tls = settings.broker.tls.unwrap();
+        let tls = settings.broker.unwrap().tls.unwrap();
         assert_eq!(tls.ca_file, Some("/ca".into()));
         assert_eq!((tls.cert_file, tls.key_file), (Some("/cert".into()), Some("/key".into())));
     }
     let scheme = REQUIRED.replace("rabbit://", "rabbits://");
     assert!(
-        Layers { conf: &[("a.conf", &scheme)], ..Layers::default() }.settings().unwrap().broker.tls.is_some()
+        Layers { conf: &[("a.conf", &scheme)], ..Layers::default() }
+            .settings()
+            .unwrap()
+            .broker
+            .as_ref()
+            .unwrap()
+            .tls
+            .is_some()
     );
     let off = format!("{REQUIRED}[oslo_messaging_rabbit]\nssl_ca_file = /ca\n");
     assert!(
-        Layers { conf: &[("a.conf", &off)], ..Layers::default() }.settings().unwrap().broker.tls.is_none()
+        Layers { conf: &[("a.conf", &off)], ..Layers::default() }
+            .settings()
+            .unwrap()
+            .broker
+            .as_ref()
+            .unwrap()
+            .tls
+            .is_none()
     );
 }
 

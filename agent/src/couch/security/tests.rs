@@ -135,6 +135,28 @@ fn any_security() -> impl Strategy<Value = Value> {
     )
 }
 
+#[test]
+fn a_shape_that_couchdb_does_not_document_is_told_apart() {
+    for documented in [
+        json!({}),
+        json!({"members": {}}),
+        json!({"admins": {"names": ["a"]}, "members": {"names": [], "roles": ["r"]}, "extra": 5}),
+        json!({"readers": {"names": ["a"]}}),
+    ] {
+        assert!(is_well_formed(&documented), "{documented}");
+    }
+    for odd in [
+        json!([]),
+        json!(null),
+        json!({"members": []}),
+        json!({"members": {"names": "a"}}),
+        json!({"members": {"roles": [1]}}),
+        json!({"admins": {"names": {}}}),
+    ] {
+        assert!(!is_well_formed(&odd), "{odd}");
+    }
+}
+
 proptest! {
     #[test]
     fn an_edit_touches_one_name_only(before in any_security(), user in name(), granting in any::<bool>()) {

@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use super::Tour;
 use crate::couch::Credentials;
 
-const FILMS: &str = "tour_films";
+pub(super) const FILMS: &str = "tour_films";
 const MUSIC: &str = "tour_music";
-const ALICE: &str = "tour_alice";
+pub(super) const ALICE: &str = "tour_alice";
 const ALICIA: &str = "tour_alicia";
 const BOB: &str = "tour_bob";
 
@@ -45,16 +45,16 @@ pub(super) async fn all(tour: &mut Tour) -> Result<()> {
 }
 
 /// A password as a tenant might choose one, new for every run.
-fn new_password() -> String {
+pub(super) fn new_password() -> String {
     format!("T0ur-{}", hex::encode(rand::random::<[u8; 6]>()))
 }
 
 /// A database as Trove names it in arguments.
-fn database(name: &str) -> Value {
+pub(super) fn database(name: &str) -> Value {
     json!({"_name": name, "_collate": null, "_character_set": null})
 }
 
 /// The names of the users or databases in an answer.
-fn names(models: &Value) -> Vec<&str> {
+pub(super) fn names(models: &Value) -> Vec<&str> {
     models.as_array().into_iter().flatten().filter_map(|model| model["_name"].as_str()).collect()
 }

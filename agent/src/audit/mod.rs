@@ -1,0 +1,145 @@
+//! Who changed what, and how it ended: one JSON line for each command that changes something.
+//!
+//! ```text
+//! transport -> Record -> Audit -+-> the log, as target "audit"
+//!                               +-> a thread of its own -> file, rotated by size
+//! ```
+//!
+//! A caller is answered after the line is written, so whatever a caller was told stands in the audit log; but a disk
+//! that hangs or is full costs its line and never the command. Nothing secret can get in: a [`Record`] is made of names
+//! and of failures, which hold no secrets by construction.
+
+mod file;
+mod record;
+
+use std::{thread, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time,
+};
+use tracing::{error, info, warn};
+
+use crate::config::AuditSettings;
+use file::RotatedFile;
+pub use record::{Record, Source, Target, Verdict};
+
+/// Lines that may wait for a slow disk; more are lost.
+const QUEUE: usize = 1024;
+
+/// How long an answer is held back for its line.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The target of audit lines in the log; `log` lets it through at any filter that does not name it.
+pub const TARGET: &str = "audit";
+
+/// Where records go. Clones write to the same place.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    sink: Sink,
+}
+
+#[derive(Debug, Clone)]
+enum Sink {
+    Off,
+    Journal,
+    File(mpsc::Sender<Line>),
+}
+
+struct Line {
+    text: String,
+    written: oneshot::Sender<()>,
+}
+
+impl Audit {
+    /// Opens the file, if it is to be one. A file that can't be written is no reason not to start: the error is logged,
+    /// and every line tries again.
+    pub fn new(settings: &AuditSettings) -> Self {
+        let sink = match settings {
+            AuditSettings::Off => Sink::Off,
+            AuditSettings::Journal => Sink::Journal,
+            AuditSettings::File { path, max_bytes, keep } => {
+                let file = RotatedFile::new(path.clone(), *max_bytes, *keep);
+                let (sender, lines) = mpsc::channel(QUEUE);
+                match thread::Builder::new().name("audit".to_owned()).spawn(move || write_all(file, lines)) {
+                    Ok(_) => Sink::File(sender),
+                    Err(error) => {
+                        error!(%error, "The audit file has no thread to write it; audit lines go to the log.");
+                        Sink::Journal
+                    }
+                }
+            }
+        };
+        Self { sink }
+    }
+
+    /// Writes one record; returns when it is written, or when that takes too long.
+    pub async fn write(&self, record: &Record) {
+        match &self.sink {
+            Sink::Off => {}
+            Sink::Journal => info!(target: TARGET, "{}", record.to_line()),
+            Sink::File(lines) => {
+                let (written, done) = oneshot::channel();
+                if lines.try_send(Line { text: record.to_line() + "\n", written }).is_err() {
+                    error!(method = record.method, "The audit file is too slow; a line is lost.");
+                } else if time::timeout(PATIENCE, done).await.is_err() {
+                    warn!("The audit file is slow; a command is answered before its line is written.");
+                }
+            }
+        }
+    }
+}
+
+fn write_all(mut file: RotatedFile, mut lines: mpsc::Receiver<Line>) {
+    if let Err(error) = file.open() {
+        error!(%error, "The audit file can't be written.");
+    }
+    while let Some(Line { text, written }) = lines.blocking_recv() {
+        if let Err(error) = file.append(text.as_bytes()) {
+            error!(%error, "A line of the audit file is lost.");
+        }
+        // Nobody listens any more when the answer could not wait.
+        let _listening = written.send(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn record(id: &str) -> Record {
+        Record {
+            request_id: None,
+            id: Some(id.to_owned()),
+            source: Source::Bus,
+            user: None,
+            project: None,
+            method: "create_user",
+            target: Target::default(),
+            verdict: Verdict::Ok,
+            duration: Duration::ZERO,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_is_there_when_the_write_returns() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log/audit.log");
+        let settings = AuditSettings::File { path: path.clone(), max_bytes: 1 << 20, keep: 1 };
+        let audit = Audit::new(&settings);
+        for id in ["one", "two"] {
+            audit.write(&record(id)).await;
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.ends_with('\n') && text.lines().last().unwrap().contains(id), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_written_costs_only_its_lines() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = AuditSettings::File { path: directory.path().to_owned(), max_bytes: 1 << 20, keep: 1 };
+        Audit::new(&settings).write(&record("one")).await;
+    }
+}

@@ -1,0 +1,17 @@
+//! The agent's own methods, for its operators: `get_agent_status`, `check_databases`.
+
+use serde_json::{Value, json};
+
+use crate::{
+    couch::{CommandError, Couch},
+    status::Report,
+};
+
+pub(super) async fn status(couch: &Couch, report: &Report) -> Value {
+    report.now(couch.known_version().map(|version| version.to_string())).await
+}
+
+pub(super) async fn check_databases(couch: &Couch) -> Result<Value, CommandError> {
+    let found = couch.check_databases().await?;
+    Ok(json!({"checked": found.checked, "public": found.public, "malformed": found.malformed}))
+}

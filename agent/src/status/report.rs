@@ -1,0 +1,176 @@
+//! The answer to `get_agent_status`: everything an operator asks first, from what the agent knows anyway.
+//!
+//! Nothing is asked of CouchDB or of the broker for it, so it is answered while both hang. `app` builds it, a handler
+//! reads it.
+
+use std::{
+    path::PathBuf,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Value, json};
+use tokio::{sync::watch, task};
+use trove_couchdb_protocol::trove::ServiceStatus;
+
+use super::{Figures, LastError, Link, Tally, is_prepared};
+use crate::couch::Health;
+
+/// The last heartbeat that was handed to the broker.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Told {
+    /// What the conductor was told.
+    pub status: ServiceStatus,
+    /// The heartbeat's `sent`, in Unix seconds.
+    pub sent_at: f64,
+}
+
+/// Where the figures of a report come from.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// `guest.id`.
+    pub guest_id: String,
+    /// `couchdb.url`.
+    pub couchdb_url: String,
+    /// When the agent started.
+    pub started: Instant,
+    /// Where the agent keeps whether Trove has prepared this guest.
+    pub state_dir: PathBuf,
+    /// The guest counts as prepared whatever Trove did.
+    pub assume_prepared: bool,
+    /// CouchDB.
+    pub health: watch::Receiver<Health>,
+    /// The broker.
+    pub link: watch::Receiver<Link>,
+    /// The heartbeat.
+    pub told: watch::Receiver<Option<Told>>,
+    /// The commands.
+    pub tally: Tally,
+}
+
+impl Report {
+    /// The report at this moment; CouchDB's version is known only after it was asked for.
+    pub async fn now(&self, couchdb_version: Option<String>) -> Value {
+        let prepared = self.assume_prepared || self.is_prepared().await;
+        let (couchdb, reason) = health(&self.health.borrow());
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "guest_id": self.guest_id,
+            "pid": std::process::id(),
+            "uptime_s": self.started.elapsed().as_secs_f64(),
+            "prepared": prepared,
+            "broker": broker(&self.link.borrow()),
+            "couchdb": {
+                "state": couchdb, "reason": reason, "url": self.couchdb_url, "version": couchdb_version,
+            },
+            "commands": commands(&self.tally.figures()),
+            "heartbeat": heartbeat(*self.told.borrow()),
+            "last_error": self.tally.figures().last_error.as_ref().map(last_error),
+        })
+    }
+
+    /// A file that can't be read counts as "no", as for the heartbeat, which says so in the log.
+    async fn is_prepared(&self) -> bool {
+        let state_dir = self.state_dir.clone();
+        matches!(task::spawn_blocking(move || is_prepared(&state_dir)).await, Ok(Ok(true)))
+    }
+}
+
+fn health(health: &Health) -> (&'static str, Option<String>) {
+    match health {
+        Health::Unknown => ("unknown", None),
+        Health::Healthy => ("healthy", None),
+        Health::NoLogin(reason) => ("no_login", Some(reason.clone())),
+        Health::Down(reason) => ("down", Some(reason.clone())),
+        Health::Failing(reason) => ("failing", Some(reason.clone())),
+    }
+}
+
+fn broker(link: &Link) -> Value {
+    match link {
+        Link::Absent => json!({"state": "none", "address": null, "reason": null}),
+        Link::Up { address } => json!({"state": "up", "address": address, "reason": null}),
+        Link::Down { address, reason } => {
+            let reason = if reason.is_empty() { "not connected yet" } else { reason };
+            json!({"state": "down", "address": address, "reason": reason})
+        }
+    }
+}
+
+fn commands(figures: &Figures) -> Value {
+    let Figures { running, waiting, done, failed, duplicates, .. } = figures;
+    json!({"running": running, "waiting": waiting, "done": done, "failed": failed, "duplicates": duplicates})
+}
+
+fn heartbeat(told: Option<Told>) -> Value {
+    json!({"status": told.map(|told| told.status.as_str()), "sent_at": told.map(|told| told.sent_at)})
+}
+
+fn last_error(error: &LastError) -> Value {
+    json!({"at": unix(error.at), "method": error.method, "message": error.message})
+}
+
+fn unix(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use trove_couchdb_protocol::Failure;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_key_is_there_in_every_state() {
+        let directory = tempfile::tempdir().unwrap();
+        let (health_writer, health) = watch::channel(Health::Unknown);
+        let (link_writer, link) = watch::channel(Link::Absent);
+        let (told_writer, told) = watch::channel(None);
+        let report = Report {
+            guest_id: "g".into(),
+            couchdb_url: "http://h:1".into(),
+            started: Instant::now(),
+            state_dir: directory.path().to_owned(),
+            assume_prepared: false,
+            health,
+            link,
+            told,
+            tally: Tally::default(),
+        };
+        let mut first = report.now(None).await;
+        assert!(first["pid"].is_u64() && first["uptime_s"].is_f64());
+        for key in ["pid", "uptime_s", "version"] {
+            first.as_object_mut().unwrap().remove(key);
+        }
+        assert_eq!(
+            first,
+            json!({
+                "guest_id": "g", "prepared": false,
+                "broker": {"state": "none", "address": null, "reason": null},
+                "couchdb": {"state": "unknown", "reason": null, "url": "http://h:1", "version": null},
+                "commands": {"running": 0, "waiting": 0, "done": 0, "failed": 0, "duplicates": 0},
+                "heartbeat": {"status": null, "sent_at": null},
+                "last_error": null,
+            })
+        );
+        health_writer.send_replace(Health::Down("refused".into()));
+        link_writer.send_replace(Link::Up { address: "h:5672".into() });
+        told_writer.send_replace(Some(Told { status: ServiceStatus::Shutdown, sent_at: 5.0 }));
+        report.tally.failed("create_user", &Failure::new("X", "why"));
+        let report = Report { assume_prepared: true, ..report };
+        let later = report.now(Some("3.4".into())).await;
+        assert_eq!(later["prepared"], true);
+        assert_eq!(later["broker"], json!({"state": "up", "address": "h:5672", "reason": null}));
+        assert_eq!(later["couchdb"]["state"], "down");
+        assert_eq!(later["couchdb"]["version"], "3.4");
+        assert_eq!(later["heartbeat"], json!({"status": "shutdown", "sent_at": 5.0}));
+        assert_eq!(
+            (&later["last_error"]["method"], &later["last_error"]["message"]),
+            (&json!("create_user"), &json!("why"))
+        );
+        link_writer.send_replace(Link::not_tried());
+        let down = report.now(None).await["broker"].clone();
+        assert_eq!(down, json!({"state": "down", "address": null, "reason": "not connected yet"}));
+    }
+}

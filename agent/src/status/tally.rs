@@ -1,0 +1,141 @@
+//! How many commands came, and what became of them: the figures of `get_agent_status`.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use trove_couchdb_protocol::Failure;
+
+/// The figures at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Commands that a handler works on.
+    pub running: u64,
+    /// Commands that wait for their turn, for a free place, or for CouchDB.
+    pub waiting: u64,
+    /// Commands that succeeded.
+    pub done: u64,
+    /// Commands that failed or were refused, and messages that were none.
+    pub failed: u64,
+    /// Messages that came again.
+    pub duplicates: u64,
+    /// The last failure.
+    pub last_error: Option<LastError>,
+}
+
+/// A command that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastError {
+    /// When.
+    pub at: SystemTime,
+    /// Its method, empty if that could not be read.
+    pub method: String,
+    /// What its caller was told.
+    pub message: String,
+}
+
+/// Counts for the life of the process. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    figures: Arc<Mutex<Figures>>,
+}
+
+/// A command on its way; counted until dropped.
+#[derive(Debug)]
+pub struct Passage {
+    tally: Tally,
+    running: bool,
+}
+
+impl Tally {
+    /// The figures now.
+    pub fn figures(&self) -> Figures {
+        self.lock().clone()
+    }
+
+    /// Counts a command that begins to wait for its turn.
+    pub fn enter(&self) -> Passage {
+        self.lock().waiting += 1;
+        Passage { tally: self.clone(), running: false }
+    }
+
+    /// Counts a success.
+    pub fn succeeded(&self) {
+        self.lock().done += 1;
+    }
+
+    /// Counts a failure; `method` is empty for a message that could not be read.
+    pub fn failed(&self, method: &str, failure: &Failure) {
+        let (method, message) = (method.to_owned(), failure.message.clone());
+        let mut figures = self.lock();
+        figures.failed += 1;
+        figures.last_error = Some(LastError { at: SystemTime::now(), method, message });
+    }
+
+    /// Counts a message that came again.
+    pub fn came_again(&self) {
+        self.lock().duplicates += 1;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Figures> {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Passage {
+    /// A handler begins or ends to work on it.
+    pub fn set_running(&mut self, running: bool) {
+        if self.running != running {
+            self.running = running;
+            let mut figures = self.tally.lock();
+            let Figures { running: runs, waiting: waits, .. } = &mut *figures;
+            let (more, less) = if running { (runs, waits) } else { (waits, runs) };
+            *more += 1;
+            *less = less.saturating_sub(1);
+        }
+    }
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        let mut figures = self.tally.lock();
+        let count = if self.running { &mut figures.running } else { &mut figures.waiting };
+        *count = count.saturating_sub(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_counted_where_it_is() {
+        let tally = Tally::default();
+        let at = |tally: &Tally| (tally.figures().running, tally.figures().waiting);
+        let mut first = tally.enter();
+        let second = tally.enter();
+        assert_eq!(at(&tally), (0, 2));
+        first.set_running(true);
+        first.set_running(true);
+        assert_eq!(at(&tally), (1, 1));
+        drop(second);
+        assert_eq!(at(&tally), (1, 0));
+        first.set_running(false);
+        assert_eq!(at(&tally), (0, 1));
+        drop(first);
+        assert_eq!(at(&tally), (0, 0));
+    }
+
+    #[test]
+    fn the_last_error_is_the_last_one() {
+        let tally = Tally::default();
+        tally.failed("create_user", &Failure::new("A", "one"));
+        tally.failed("", &Failure::new("B", "two"));
+        tally.succeeded();
+        let figures = tally.figures();
+        assert_eq!((figures.done, figures.failed), (1, 2));
+        let last = figures.last_error.map(|last| (last.method, last.message));
+        assert_eq!(last, Some((String::new(), "two".to_owned())));
+    }
+}

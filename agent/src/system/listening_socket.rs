@@ -1,0 +1,259 @@
+//! A Unix socket that only its group may use, from its first moment on, and that no second process takes away.
+//!
+//! ```text
+//! lock PATH.lock -> does anybody answer at PATH? -> remove what is left over -> bind -> owner, mode -> listen
+//! ```
+//!
+//! The lock is held for the life of the process and goes with it, however it ends; so a socket without a lock is left
+//! over. Whoever connects between `bind` and `listen` is refused by the kernel: there is no moment at which the mode is
+//! still that of the umask and connections are taken.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown},
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
+    process::geteuid,
+};
+use tokio::net::{UnixListener, UnixSocket};
+
+/// Owner and group may connect, which takes the right to write.
+const MODE: u32 = 0o660;
+
+/// A directory of our own making: the group must be able to pass through it.
+const DIRECTORY_MODE: u32 = 0o750;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 64;
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// Its owner lives.
+    #[error("another process serves {}; stop it, or give this agent another local.socket", .0.display())]
+    InUse(PathBuf),
+    /// Not ours to remove.
+    #[error("{} is there and is no socket; move it away", .0.display())]
+    NotASocket(PathBuf),
+    /// The system refused something.
+    #[error("{} can't be {what}: {source}", path.display())]
+    System {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A socket that is removed when this is dropped.
+#[derive(Debug)]
+pub struct ListeningSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    /// The device and inode of the socket that we made.
+    made: (u64, u64),
+    group: Option<u32>,
+    _lock: File,
+}
+
+impl ListeningSocket {
+    /// Binds and listens at `path`, for members of `group` if one is given. Must be called within a runtime.
+    pub fn bind(path: &Path, group: Option<u32>) -> Result<Self, SocketError> {
+        let failed = |what| {
+            let path = path.to_owned();
+            move |source| SocketError::System { path, what, source }
+        };
+        make_directory(path, group).map_err(failed("given a directory"))?;
+        let lock = lock(path)?;
+        remove_left_over(path)?;
+        let socket = UnixSocket::new_stream().map_err(failed("made"))?;
+        socket.bind(path).map_err(failed("bound"))?;
+        if group.is_some() {
+            chown(path, None, group).map_err(failed("given to its group"))?;
+        }
+        fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(failed("protected"))?;
+        let made = place(path).map_err(failed("looked at"))?;
+        let listener = socket.listen(BACKLOG).map_err(failed("listened on"))?;
+        Ok(Self { listener, path: path.to_owned(), made, group, _lock: lock })
+    }
+
+    /// The listening end.
+    pub fn listener(&self) -> &UnixListener {
+        &self.listener
+    }
+
+    /// Whether the kernel still lets nobody in but root, our own user and the group: the file is the one that was
+    /// made, with its group and mode.
+    pub fn is_guarded(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|metadata| {
+            (metadata.dev(), metadata.ino()) == self.made
+                && metadata.mode() & 0o777 == MODE
+                && metadata.uid() == geteuid().as_raw()
+                && self.group.is_none_or(|group| metadata.gid() == group)
+        })
+    }
+}
+
+impl Drop for ListeningSocket {
+    fn drop(&mut self) {
+        // Only what we made: an operator may have put something else there.
+        if place(&self.path).is_ok_and(|there| there == self.made)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::warn!(%error, path = %self.path.display(), "The local socket can't be removed.");
+        }
+    }
+}
+
+fn make_directory(path: &Path, group: Option<u32>) -> io::Result<()> {
+    let Some(directory) = path.parent().filter(|directory| !directory.exists()) else { return Ok(()) };
+    if let Some(above) = directory.parent() {
+        DirBuilder::new().recursive(true).mode(0o755).create(above)?;
+    }
+    match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    if group.is_some() {
+        chown(directory, None, group)?;
+    }
+    // The umask may have taken the group's rights.
+    fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE))
+}
+
+/// Never removed: who waits for a removed file's lock and who makes a new one would both have it.
+fn lock(path: &Path) -> Result<File, SocketError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let name = PathBuf::from(name);
+    let failed = |what| {
+        let path = name.clone();
+        move |source| SocketError::System { path, what, source }
+    };
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&name)
+        .map_err(failed("opened"))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(SocketError::InUse(path.to_owned())),
+        Err(error) => Err(failed("locked")(error.into())),
+    }
+}
+
+/// A socket that nobody answers on, of an agent that was killed.
+fn remove_left_over(path: &Path) -> Result<(), SocketError> {
+    let failed = |what| {
+        let path = path.to_owned();
+        move |source| SocketError::System { path, what, source }
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("looked at")(error)),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(SocketError::NotASocket(path.to_owned()));
+        }
+        Ok(_) => {}
+    }
+    // Somebody who doesn't know our lock may serve it.
+    match probe(path) {
+        Err(Errno::CONNREFUSED) => {}
+        Err(Errno::NOENT) => return Ok(()),
+        // It listens and is too busy.
+        Ok(()) | Err(Errno::AGAIN) => return Err(SocketError::InUse(path.to_owned())),
+        Err(error) => return Err(failed("probed")(error.into())),
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removed")(error)),
+        _ => Ok(()),
+    }
+}
+
+fn probe(path: &Path) -> rustix::io::Result<()> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)
+}
+
+fn place(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[tokio::test]
+    async fn it_is_for_owner_and_group_and_goes_with_its_owner() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run/agent.sock");
+        let group = fs::metadata(directory.path()).unwrap().gid();
+        let socket = ListeningSocket::bind(&path, Some(group)).unwrap();
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o660, 0o750));
+        assert!(socket.is_guarded());
+        UnixStream::connect(&path).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        assert!(!socket.is_guarded());
+        drop(socket);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_live_socket_is_never_taken_and_a_dead_one_always() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.sock");
+        let alive = ListeningSocket::bind(&path, None).unwrap();
+        assert!(matches!(ListeningSocket::bind(&path, None), Err(SocketError::InUse(_))));
+        UnixStream::connect(&path).unwrap();
+        drop(alive);
+        // Of a process that was killed: the file is there, nobody listens, nobody holds the lock.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        ListeningSocket::bind(&path, None).unwrap();
+        // Of a process that knows no lock.
+        let stranger = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(matches!(ListeningSocket::bind(&path, None), Err(SocketError::InUse(_))));
+        drop(stranger);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_socket_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.sock");
+        fs::write(&path, "precious").unwrap();
+        let error = ListeningSocket::bind(&path, None).unwrap_err().to_string();
+        assert!(error.ends_with("agent.sock is there and is no socket; move it away"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[tokio::test]
+    async fn what_somebody_put_in_its_place_is_not_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.sock");
+        let socket = ListeningSocket::bind(&path, None).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "theirs").unwrap();
+        assert!(!socket.is_guarded());
+        drop(socket);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
+    }
+}

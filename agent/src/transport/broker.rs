@@ -1,0 +1,129 @@
+//! The way over RabbitMQ: an oslo.messaging RPC server, on one connection after the other.
+//!
+//! ```text
+//!           +-------------------- lost, or refused: back-off with jitter, next host --------------------+
+//!           v                                                                                            |
+//! connect -> declare -> consume ==> Intake (one task per command) ==> Publisher (replies, conductor) ----+
+//!                          |
+//!                          +-- stopping: cancel consumers -> what runs ends -> close
+//! ```
+
+use std::sync::Arc;
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::{self, Instant},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use trove_couchdb_protocol::{Cipher, transport_url::Host, trove::ConductorCast};
+
+use super::{
+    answer::Pen,
+    backoff::Backoff,
+    connect::{ConnectError, Hosts},
+    consume::Intake,
+    origin::Bus,
+    outlet::Outlet,
+    publish::Publisher,
+    session::{End, Session},
+    topology::Names,
+};
+use crate::{
+    config::{BrokerSettings, GuestSettings},
+    status::Link,
+};
+
+/// The agent's side of the bus.
+#[derive(Debug)]
+pub(super) struct Broker {
+    settings: BrokerSettings,
+    guest_id: String,
+    names: Arc<Names>,
+    bus: Arc<Bus>,
+    publisher: watch::Sender<Option<Publisher>>,
+    outbox: mpsc::Receiver<ConductorCast>,
+    link: watch::Sender<Link>,
+    stopping: CancellationToken,
+}
+
+impl Broker {
+    /// Not connected yet.
+    pub(super) fn new(
+        settings: BrokerSettings,
+        guest: &GuestSettings,
+        intake: &Intake,
+        outbox: mpsc::Receiver<ConductorCast>,
+        link: watch::Sender<Link>,
+        stopping: CancellationToken,
+    ) -> Self {
+        let (publisher, newest) = watch::channel(None);
+        let missing_consumer = settings.missing_consumer_retry_timeout;
+        let pen = Pen { guest_id: guest.id.clone(), cipher: guest.encryption_key.as_ref().map(Cipher::new) };
+        let outlet = Outlet::new(newest, missing_consumer, intake.tasks.clone(), stopping.clone());
+        let bus = Arc::new(Bus { pen, outlet });
+        let names = Arc::new(Names::new(&guest.id, &settings));
+        Self { settings, guest_id: guest.id.clone(), names, bus, publisher, outbox, link, stopping }
+    }
+
+    /// Serves until told to stop; returns when nothing is under way any more.
+    pub(super) async fn run(mut self, intake: &Intake) {
+        let mut hosts = Hosts::shuffled(&self.settings.transport_url);
+        let mut backoff = Backoff::new(self.settings.reconnect_min, self.settings.reconnect_max);
+        let mut failed_before = false;
+        while let Some((host, new_round)) = hosts.next() {
+            if new_round && failed_before {
+                tokio::select! {
+                    () = self.stopping.cancelled() => break,
+                    () = time::sleep(backoff.wait()) => {}
+                }
+            }
+            failed_before = true;
+            let address = format!("{}:{}", host.host, host.port);
+            let opened = tokio::select! {
+                () = self.stopping.cancelled() => break,
+                opened = self.open(&host) => opened,
+            };
+            let reason = match opened {
+                Ok(session) => {
+                    info!(broker = address, "Consuming.");
+                    let since = Instant::now();
+                    match self.serve(session, intake, &address).await {
+                        End::Stopping => return,
+                        End::Lost(reason) => {
+                            backoff.stood(since.elapsed());
+                            reason
+                        }
+                    }
+                }
+                Err(error) => error.to_string(),
+            };
+            let reason = one_line(&reason);
+            warn!(broker = address, reason, "No connection to the broker.");
+            self.link.send_replace(Link::Down { address: Some(address), reason });
+        }
+        intake.finish_tasks().await;
+    }
+
+    async fn open(&self, host: &Host) -> Result<Session, ConnectError> {
+        Session::open(&self.settings, &self.guest_id, &self.names, host).await
+    }
+
+    async fn serve(&mut self, mut session: Session, intake: &Intake, address: &str) -> End {
+        self.publisher.send_replace(Some(session.publisher()));
+        self.link.send_replace(Link::Up { address: address.to_owned() });
+        let end = session.serve(intake, &self.bus, &mut self.outbox, &self.stopping).await;
+        if matches!(end, End::Stopping) {
+            // Nothing new is taken; what runs comes to its end; closing makes the broker requeue the rest.
+            tokio::join!(session.cancel_consumers(), intake.finish_tasks());
+        }
+        self.publisher.send_replace(None);
+        session.close().await;
+        end
+    }
+}
+
+/// A broker's words may hold anything, and go to the log and to systemd's status.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+}

@@ -1,0 +1,85 @@
+//! Each command is counted when it has ended and, if it changes something, written down.
+
+use std::time::Instant;
+
+use trove_couchdb_protocol::{Context, trove::Method};
+
+use super::origin::Origin;
+use crate::{
+    audit::{Audit, Record, Source, Target, Verdict},
+    dispatch::Changes,
+    status::Tally,
+};
+
+/// Where commands are counted and written down.
+#[derive(Debug, Clone)]
+pub(super) struct Ledger {
+    pub(super) audit: Audit,
+    pub(super) tally: Tally,
+}
+
+/// A message that has arrived and not ended.
+#[derive(Debug)]
+pub(super) struct Entry {
+    source: Source,
+    request_id: Option<String>,
+    id: Option<String>,
+    user: Option<String>,
+    project: Option<String>,
+    /// `None` for a message that names no method of the guest API.
+    method: Option<Method>,
+    /// `None` for one that changes nothing.
+    target: Option<Target>,
+    arrived: Instant,
+}
+
+impl Entry {
+    /// A message whose arguments are not understood yet, and perhaps never will be.
+    pub(super) fn unread(
+        origin: &Origin,
+        context: &Context,
+        id: Option<String>,
+        method: Option<Method>,
+    ) -> Self {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        Self {
+            source: origin.source(),
+            request_id: owned(context.request_id()),
+            id,
+            user: owned(context.user()),
+            project: owned(context.project_id()),
+            method,
+            target: method.filter(|method| !method.only_reads()).map(|_| Target::default()),
+            arrived: Instant::now(),
+        }
+    }
+
+    /// What it would change is known now.
+    pub(super) fn names(&mut self, changes: Option<Changes>) {
+        self.target = changes.map(|Changes { users, databases }| Target { users, databases });
+    }
+}
+
+impl Ledger {
+    /// A message came again; it is the same command.
+    pub(super) fn came_again(&self) {
+        self.tally.came_again();
+    }
+
+    /// Counts a command, and writes it down if it changes something; returns when it is written.
+    pub(super) async fn close(&self, entry: Entry, verdict: Verdict) {
+        let Entry { source, request_id, id, user, project, method, target, arrived } = entry;
+        let name = method.map(Method::name).unwrap_or_default();
+        match &verdict {
+            // What asks for the figures is not among them.
+            Verdict::Ok if method == Some(Method::GetAgentStatus) => {}
+            Verdict::Ok => self.tally.succeeded(),
+            Verdict::Failed(failure) | Verdict::Refused(failure) => self.tally.failed(name, failure),
+        }
+        if let (Some(method), Some(target)) = (method, target) {
+            let (method, duration) = (method.name(), arrived.elapsed());
+            let record = Record { request_id, id, source, user, project, method, target, verdict, duration };
+            self.audit.write(&record).await;
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! One connection on the local socket: requests in, answers out, side by side.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::Semaphore,
+    time,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+use trove_couchdb_protocol::{
+    Failure, FrameDecoder, FrameError, Outcome, ReplyAddress, encode_reply, frame, new_id,
+};
+
+use super::{
+    Peer,
+    request::{AT_ONCE, Queue, Request, WayBack},
+};
+use crate::transport::{
+    answer::Pen,
+    consume::Intake,
+    origin::{Arrival, Origin},
+};
+
+/// What is read at once.
+const CHUNK: usize = 16 * 1024;
+
+/// Who does not take one answer in this time does not read at all.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The same for the last words of a connection, and for all words once the agent stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What an unwelcome process may still say until it reads why.
+const LAST_WORDS: u64 = 64 * 1024 * 1024;
+
+/// How reading ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The process has nothing more to say, or the agent stops.
+    Quiet,
+    /// It was told that it is not understood, and may still be talking.
+    Fault,
+}
+
+/// Serves one process until it hangs up, is not understood, or the agent stops; then what is under way is answered.
+pub(super) async fn serve(
+    stream: UnixStream,
+    peer: Peer,
+    pen: Arc<Pen>,
+    intake: Intake,
+    stopping: CancellationToken,
+) {
+    let (mut input, mut output) = stream.into_split();
+    let (way_back, mut queue) = WayBack::new(peer, pen);
+    let gone = queue.gone.clone();
+    let reading = async {
+        let end = tokio::select! {
+            biased;
+            () = gone.cancelled() => End::Quiet,
+            () = stopping.cancelled() => End::Quiet,
+            end = read(&mut input, &way_back, &intake) => end,
+        };
+        // The queue ends with the last of these: the others are in the requests that are under way.
+        drop(way_back);
+        if end == End::Fault {
+            listen_on(&mut input).await;
+        }
+    };
+    tokio::join!(reading, write(&mut output, &mut queue, &stopping));
+}
+
+/// Tells a process why it can't be served.
+pub(super) async fn refuse(stream: UnixStream, failure: &Failure) {
+    let (mut input, mut output) = stream.into_split();
+    let Ok(frame) = frame::encode(&last_word(failure)) else { return };
+    let telling = async {
+        let told = time::timeout(FAREWELL, output.write_all(&frame)).await;
+        if !matches!(told, Ok(Ok(()))) {
+            debug!("A refused process did not listen.");
+        }
+        end_output(&mut output).await;
+    };
+    tokio::join!(telling, listen_on(&mut input));
+}
+
+async fn read(input: &mut OwnedReadHalf, way_back: &Arc<WayBack>, intake: &Intake) -> End {
+    let mut decoder = FrameDecoder::new(intake.limits.max_message_bytes);
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return End::Quiet };
+        let body = loop {
+            match decoder.next_payload() {
+                Ok(Some(body)) => break body,
+                Ok(None) => {}
+                Err(error) => {
+                    warn!(peer = %way_back.peer, %error, "A process on the local socket is not understood.");
+                    way_back.send(&last_word(&not_understood(error)), None);
+                    return End::Fault;
+                }
+            }
+            match input.read(&mut chunk).await {
+                Ok(0) => {
+                    if let Err(error) = decoder.finish() {
+                        debug!(peer = %way_back.peer, %error, "A process on the local socket hung up.");
+                    }
+                    return End::Quiet;
+                }
+                Ok(length) => decoder.push(chunk.get(..length).unwrap_or_default()),
+                Err(error) => {
+                    debug!(peer = %way_back.peer, %error, "A process on the local socket is gone.");
+                    return End::Quiet;
+                }
+            }
+        };
+        let request = Request::new(Arc::clone(way_back), place);
+        // A stream delivers nothing twice, and does not tell how long somebody waits.
+        intake.take(Arrival { body, redelivered: false, caller_waits: None, origin: Origin::Local(request) });
+    }
+}
+
+async fn write(output: &mut OwnedWriteHalf, queue: &mut Queue, stopping: &CancellationToken) {
+    while let Some(frame) = queue.next().await {
+        let hurry = async {
+            stopping.cancelled().await;
+            time::sleep(FAREWELL).await;
+        };
+        let written = tokio::select! {
+            written = time::timeout(WRITE_PATIENCE, output.write_all(frame.bytes())) => written,
+            () = queue.gone.cancelled() => return,
+            () = hurry => return queue.gone.cancel(),
+        };
+        if !matches!(written, Ok(Ok(()))) {
+            debug!("A process on the local socket does not read any more.");
+            return queue.gone.cancel();
+        }
+        queue.written(frame);
+    }
+    end_output(output).await;
+}
+
+/// Takes what an unwelcome process still says: closed on before it has read why, it would see a broken connection.
+async fn listen_on(input: &mut OwnedReadHalf) {
+    let mut last_words = input.take(LAST_WORDS);
+    let mut nowhere = tokio::io::sink();
+    let listening = tokio::io::copy(&mut last_words, &mut nowhere);
+    if time::timeout(FAREWELL, listening).await.is_err() {
+        debug!("An unwelcome process on the local socket goes on talking; it is hung up on.");
+    }
+}
+
+async fn end_output(output: &mut OwnedWriteHalf) {
+    if let Err(error) = output.shutdown().await {
+        debug!(%error, "A process on the local socket hung up first.");
+    }
+}
+
+fn not_understood(error: FrameError) -> Failure {
+    Failure::new("InvalidFrame", format!("{error}; the agent ends the connection"))
+}
+
+/// A reply to no request in particular: the connection ends.
+fn last_word(failure: &Failure) -> Vec<u8> {
+    let nobody = ReplyAddress { msg_id: String::new(), reply_queue: String::new() };
+    encode_reply(&nobody, &new_id(), &Outcome::Failure(failure.clone()), None)
+}

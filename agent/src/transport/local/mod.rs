@@ -1,0 +1,190 @@
+//! The way over the local socket: for operators of this machine, whether there is a broker or not.
+//!
+//! ```text
+//! accept -> who is it? (SO_PEERCRED) -> frames -> Intake ... answers, in any order -> frames
+//! ```
+//!
+//! The bodies are those of the bus, in clear: the key protects the bus, and here the kernel vouches for the peer. What
+//! one process can take up is bounded: connections, commands of a connection that are under way, bytes that wait to be
+//! read. Whoever reads slowly slows only itself down, and is let go when it stops reading.
+
+mod connection;
+mod peer;
+mod request;
+
+use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    net::UnixStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task, time,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+use trove_couchdb_protocol::Failure;
+
+use super::{answer::Pen, consume::Intake};
+use crate::{
+    config::LocalSettings,
+    system::{self, ListeningSocket, SocketError},
+};
+use peer::{Guard, Peer};
+pub(super) use request::Request;
+
+/// How soon a socket that could not be had is tried again: another agent may be on its way out.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// The pause after a connection that could not be accepted: most likely there are no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+/// Processes that are being told why they can't be served; more are hung up on without a word.
+const FAREWELLS: usize = 16;
+
+/// Why there is no local socket.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// `local.group` is nobody's.
+    #[error("local.group: {0}")]
+    Group(std::io::Error),
+    /// The socket itself.
+    #[error("the local socket: {0}")]
+    Socket(#[from] SocketError),
+}
+
+/// The server on the local socket.
+#[derive(Debug)]
+pub struct LocalServer {
+    path: PathBuf,
+    group: Option<String>,
+    max_connections: usize,
+    pen: Arc<Pen>,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    socket: ListeningSocket,
+    guard: Guard,
+}
+
+impl LocalServer {
+    /// A server that does not listen yet; `None` if the socket is switched off.
+    pub fn new(settings: &LocalSettings, guest_id: &str) -> Option<Self> {
+        let LocalSettings { socket, group, max_connections } = settings.clone();
+        // In clear always.
+        let pen = Arc::new(Pen { guest_id: guest_id.to_owned(), cipher: None });
+        Some(Self { path: socket?, group, max_connections, pen, open: None })
+    }
+
+    /// Begins to listen. After an error, [`LocalServer::run`] tries again.
+    pub async fn open(&mut self) -> Result<(), LocalError> {
+        let group = match self.group.clone() {
+            // Names may come from a slow network.
+            Some(name) => match task::spawn_blocking(move || system::group_id(&name)).await {
+                Ok(found) => Some(found.map_err(LocalError::Group)?),
+                Err(stopped) => return Err(LocalError::Group(stopped.into())),
+            },
+            None => None,
+        };
+        let socket = ListeningSocket::bind(&self.path, group)?;
+        info!(path = %self.path.display(), group = self.group, "Serving on the local socket.");
+        self.open = Some(Open { socket, guard: Guard::new(group) });
+        Ok(())
+    }
+
+    /// Serves until told to stop, then removes the socket. What is under way is in the intake's tasks.
+    pub(super) async fn run(mut self, intake: &Intake, stopping: &CancellationToken) {
+        let open = tokio::select! {
+            biased;
+            () = stopping.cancelled() => return,
+            open = self.opened() => open,
+        };
+        tokio::select! {
+            biased;
+            () = stopping.cancelled() => {}
+            never = self.accept_all(&open, intake, stopping) => match never {},
+        }
+    }
+
+    async fn opened(&mut self) -> Open {
+        let mut told = String::new();
+        loop {
+            if let Some(open) = self.open.take() {
+                return open;
+            }
+            time::sleep(RETRY).await;
+            if let Err(error) = self.open().await {
+                let reason = error.to_string();
+                if reason != told {
+                    warn!(reason, "No local socket; trying again.");
+                }
+                told = reason;
+            }
+        }
+    }
+
+    async fn accept_all(&self, open: &Open, intake: &Intake, stopping: &CancellationToken) -> Infallible {
+        let connections = Arc::new(Semaphore::new(self.max_connections));
+        let farewells = Arc::new(Semaphore::new(FAREWELLS));
+        loop {
+            let stream = match open.socket.listener().accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    warn!(%error, "A connection to the local socket could not be accepted.");
+                    time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let refusal = match admit(open, &stream).and_then(|peer| self.find_place(peer, &connections)) {
+                Ok((peer, place)) => {
+                    debug!(%peer, "A process connected to the local socket.");
+                    let pen = Arc::clone(&self.pen);
+                    let serving = connection::serve(stream, peer, pen, intake.clone(), stopping.clone());
+                    intake.tasks.spawn(async move {
+                        serving.await;
+                        drop(place);
+                    });
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            if let Ok(place) = Arc::clone(&farewells).try_acquire_owned() {
+                intake.tasks.spawn(async move {
+                    connection::refuse(stream, &refusal).await;
+                    drop(place);
+                });
+            }
+        }
+    }
+
+    fn find_place(
+        &self,
+        peer: Peer,
+        connections: &Arc<Semaphore>,
+    ) -> Result<(Peer, OwnedSemaphorePermit), Failure> {
+        if let Ok(place) = Arc::clone(connections).try_acquire_owned() {
+            return Ok((peer, place));
+        }
+        let most = self.max_connections;
+        warn!(%peer, max_connections = most, "Too many are connected to the local socket.");
+        let text = format!(
+            "{most} are connected to the agent's socket already (local.max_connections); try again later"
+        );
+        Err(Failure::new("TooManyConnections", text))
+    }
+}
+
+fn admit(open: &Open, stream: &UnixStream) -> Result<Peer, Failure> {
+    let peer = match stream.peer_cred() {
+        Ok(credentials) => Peer::from(credentials),
+        Err(error) => {
+            warn!(%error, "The kernel does not tell who connected to the local socket.");
+            return Err(Failure::new("Forbidden", "the agent can't tell who you are"));
+        }
+    };
+    if open.guard.admits(&peer, || open.socket.is_guarded()) {
+        return Ok(peer);
+    }
+    warn!(%peer, "A process is refused on the local socket.");
+    Err(open.guard.refusal(&peer))
+}

@@ -1,0 +1,203 @@
+//! One request of a local connection, and the queue of frames that wait to be read by its sender.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+use trove_couchdb_protocol::frame;
+
+use super::Peer;
+use crate::transport::answer::Pen;
+
+/// Commands of one connection that may be under way; the next ones are left in its socket.
+pub(super) const AT_ONCE: usize = 16;
+
+/// Signs of life that may wait beside the answers; older ones say the same.
+const BEATS: usize = 16;
+
+/// Bytes that may wait to be read by one process: a little more than the largest answer.
+const MOST_BYTES: usize = 12 * 1024 * 1024;
+
+/// A frame on its way out.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    bytes: Vec<u8>,
+    /// Its place among those that are under way is free when it is written.
+    _request: Option<Arc<Request>>,
+}
+
+impl Outgoing {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The frames that wait for one process. It ends when nobody can add to it any more.
+#[derive(Debug)]
+pub(super) struct Queue {
+    frames: mpsc::Receiver<Outgoing>,
+    /// Bytes in `frames`.
+    waiting: Arc<AtomicUsize>,
+    /// The process is gone, or is to be let go.
+    pub(super) gone: CancellationToken,
+}
+
+impl Queue {
+    /// The next frame; `None` at the end, or when the process is gone.
+    pub(super) async fn next(&mut self) -> Option<Outgoing> {
+        tokio::select! {
+            biased;
+            () = self.gone.cancelled() => None,
+            frame = self.frames.recv() => frame,
+        }
+    }
+
+    /// A frame is written.
+    pub(super) fn written(&self, frame: Outgoing) {
+        self.waiting.fetch_sub(frame.bytes.len(), Ordering::Relaxed);
+        drop(frame);
+    }
+}
+
+/// The way back to one process.
+#[derive(Debug)]
+pub(super) struct WayBack {
+    pub(super) peer: Peer,
+    pen: Arc<Pen>,
+    frames: mpsc::Sender<Outgoing>,
+    waiting: Arc<AtomicUsize>,
+    gone: CancellationToken,
+}
+
+impl WayBack {
+    /// A way back, and the queue to be written to the process.
+    pub(super) fn new(peer: Peer, pen: Arc<Pen>) -> (Arc<Self>, Queue) {
+        let (sender, frames) = mpsc::channel(AT_ONCE + BEATS + 1);
+        let queue = Queue { frames, waiting: Arc::default(), gone: CancellationToken::new() };
+        let (waiting, gone) = (Arc::clone(&queue.waiting), queue.gone.clone());
+        (Arc::new(Self { peer, pen, frames: sender, waiting, gone }), queue)
+    }
+
+    /// Queues a frame; never waits.
+    pub(super) fn send(&self, body: &[u8], request: Option<Arc<Request>>) {
+        // Answers are never empty, and limited in `answer`.
+        let Ok(bytes) = frame::encode(body) else { return };
+        let length = bytes.len();
+        if self.waiting.fetch_add(length, Ordering::Relaxed) > MOST_BYTES.saturating_sub(length) {
+            warn!(peer = %self.peer, "A process does not read its answers; it is let go.");
+            self.gone.cancel();
+        }
+        if self.gone.is_cancelled() {
+            debug!(peer = %self.peer, "Nobody is left to be answered.");
+        } else if self.frames.try_send(Outgoing { bytes, _request: request }).is_err() {
+            self.gone.cancel();
+        }
+    }
+}
+
+/// A request that is under way. It takes up one place of its connection until its answer is written.
+#[derive(Debug)]
+pub(in crate::transport) struct Request {
+    way_back: Arc<WayBack>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Request {
+    pub(super) fn new(way_back: Arc<WayBack>, place: OwnedSemaphorePermit) -> Arc<Self> {
+        Arc::new(Self { way_back, _place: place })
+    }
+
+    pub(in crate::transport) fn pen(&self) -> &Pen {
+        &self.way_back.pen
+    }
+
+    pub(in crate::transport) fn peer(&self) -> &Peer {
+        &self.way_back.peer
+    }
+
+    /// Queues the answer.
+    pub(in crate::transport) fn answer(self: &Arc<Self>, body: &[u8]) {
+        self.way_back.send(body, Some(Arc::clone(self)));
+    }
+
+    /// Queues a sign of life, unless so many wait that one more would tell nothing.
+    pub(in crate::transport) fn beat(&self, body: &[u8]) {
+        if self.way_back.frames.capacity() > AT_ONCE + 1 {
+            self.way_back.send(body, None);
+        }
+    }
+
+    /// Ends the connection.
+    pub(in crate::transport) fn hang_up(&self) {
+        self.way_back.gone.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::net::UnixStream;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    fn way_back() -> (Arc<WayBack>, Queue) {
+        let (here, _there) = UnixStream::pair().unwrap();
+        here.set_nonblocking(true).unwrap();
+        let peer = tokio::net::UnixStream::from_std(here).unwrap().peer_cred().unwrap().into();
+        WayBack::new(peer, Arc::new(Pen { guest_id: "g".into(), cipher: None }))
+    }
+
+    #[tokio::test]
+    async fn a_place_is_free_when_the_answer_is_written() {
+        let (way_back, mut queue) = way_back();
+        let places = Arc::new(Semaphore::new(1));
+        let request = Request::new(way_back, Arc::clone(&places).try_acquire_owned().unwrap());
+        request.answer(b"{}");
+        drop(request);
+        assert_eq!(places.available_permits(), 0, "the answer waits to be read");
+        let frame = queue.next().await.unwrap();
+        queue.written(frame);
+        assert_eq!(places.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn signs_of_life_leave_room_for_every_answer() {
+        let (way_back, _queue) = way_back();
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let requests: Vec<_> = (0..AT_ONCE)
+            .map(|_| Request::new(Arc::clone(&way_back), Arc::clone(&places).try_acquire_owned().unwrap()))
+            .collect();
+        for request in requests.iter().cycle().take(1000) {
+            request.beat(b"{}");
+        }
+        for request in &requests {
+            request.answer(b"{}");
+        }
+        way_back.send(b"{}", None);
+        assert!(!way_back.gone.is_cancelled(), "answers, and a last word, found room");
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_is_let_go_before_memory_is() {
+        let (way_back, mut queue) = way_back();
+        let megabytes = vec![b' '; 5 * 1024 * 1024];
+        way_back.send(&megabytes, None);
+        way_back.send(&megabytes, None);
+        assert!(!way_back.gone.is_cancelled());
+        let read = queue.next().await.unwrap();
+        queue.written(read);
+        way_back.send(&megabytes, None);
+        assert!(!way_back.gone.is_cancelled());
+        way_back.send(&megabytes, None);
+        assert!(way_back.gone.is_cancelled());
+        assert_eq!(queue.frames.len(), 2, "the last one was not kept");
+        assert!(queue.next().await.is_none(), "nothing more is written");
+    }
+}

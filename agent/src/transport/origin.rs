@@ -1,0 +1,171 @@
+//! The way a command came in, which is the way its answer goes out and its receipt goes back.
+//!
+//! Everything else is the same for all commands, and is in `consume`.
+
+use std::{sync::Arc, time::Duration};
+
+use lapin::{
+    Acker,
+    message::Delivery,
+    options::{BasicAckOptions, BasicNackOptions},
+};
+use tracing::debug;
+use trove_couchdb_protocol::{Failure, Outcome};
+
+use super::{
+    answer::{Destination, Pen, Publication, Responder},
+    local,
+    outlet::{Outlet, Undeliverable},
+};
+use crate::audit::Source;
+
+/// A message that has arrived.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) body: Vec<u8>,
+    /// An earlier agent may have done a part of it.
+    pub(super) redelivered: bool,
+    /// How long its caller waits for the answer, if that is known.
+    pub(super) caller_waits: Option<Duration>,
+    pub(super) origin: Origin,
+}
+
+/// Who brought a message.
+#[derive(Debug, Clone)]
+pub(super) enum Origin {
+    /// The broker, which wants to know when it may forget the message.
+    Bus { bus: Arc<Bus>, acker: Acker },
+    /// A process of this machine.
+    Local(Arc<local::Request>),
+}
+
+/// The kind of an origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Bus,
+    Local,
+}
+
+/// What answers over the bus need.
+#[derive(Debug)]
+pub(super) struct Bus {
+    pub(super) pen: Pen,
+    pub(super) outlet: Outlet,
+}
+
+impl Arrival {
+    /// A message from the broker.
+    pub(super) fn from_bus(delivery: Delivery, bus: &Arc<Bus>) -> Self {
+        let Delivery { data, redelivered, properties, acker, .. } = delivery;
+        let expiration = properties.expiration().as_ref().map(lapin::types::ShortString::as_str);
+        Self {
+            body: data,
+            redelivered,
+            caller_waits: expiration.and_then(time_to_live),
+            origin: Origin::Bus { bus: Arc::clone(bus), acker },
+        }
+    }
+}
+
+/// How long a caller waits stands in its message's time to live (ms). Nobody waits longer than a day.
+fn time_to_live(milliseconds: &str) -> Option<Duration> {
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    let milliseconds: u64 = milliseconds.parse().ok()?;
+    Some(Duration::from_millis(milliseconds.min(DAY)))
+}
+
+impl Origin {
+    pub(super) fn way(&self) -> Way {
+        match self {
+            Self::Bus { .. } => Way::Bus,
+            Self::Local(_) => Way::Local,
+        }
+    }
+
+    /// How answers are written: the key protects the bus, and on the socket the kernel vouches for the peer.
+    pub(super) fn pen(&self) -> &Pen {
+        match self {
+            Self::Bus { bus, .. } => &bus.pen,
+            Self::Local(request) => request.pen(),
+        }
+    }
+
+    /// For the audit log.
+    pub(super) fn source(&self) -> Source {
+        match self {
+            Self::Bus { .. } => Source::Bus,
+            Self::Local(request) => request.peer().source(),
+        }
+    }
+
+    /// Delivers a part of an answer; returns when it is where it cannot be lost any more, or has nobody to go to.
+    pub(super) async fn publish(&self, publication: &Publication) -> Result<(), Undeliverable> {
+        match self {
+            Self::Bus { bus, .. } => bus.outlet.publish(publication).await,
+            Self::Local(request) => {
+                // The conductor did not hear of a command that did not come from Trove.
+                if publication.to != Destination::Conductor {
+                    request.answer(&publication.body);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Delivers a sign of life, if that is possible just now.
+    pub(super) async fn mention(&self, publication: &Publication) {
+        match self {
+            Self::Bus { bus, .. } => bus.outlet.mention(publication).await,
+            Self::Local(request) => request.beat(&publication.body),
+        }
+    }
+
+    /// The command is done for good.
+    pub(super) async fn acknowledge(&self) {
+        match self {
+            Self::Bus { acker, .. } => {
+                if let Err(error) = acker.ack(BasicAckOptions::default()).await {
+                    debug!(%error, "A command could not be acknowledged; it will come again and be known.");
+                }
+            }
+            Self::Local(_) => {}
+        }
+    }
+
+    /// The command was not run. The broker keeps it for the next agent; a process of this machine is told.
+    pub(super) async fn hand_back(&self, responder: Responder) {
+        match self {
+            Self::Bus { acker, .. } => {
+                if let Err(error) = acker.nack(BasicNackOptions { requeue: true, multiple: false }).await {
+                    debug!(%error, "A command could not be handed back; the broker requeues it by itself.");
+                }
+            }
+            Self::Local(request) => {
+                for publication in responder.answer(&Outcome::Failure(stopping()), request.pen()) {
+                    request.answer(&publication.body);
+                }
+            }
+        }
+    }
+
+    /// Nobody knows what became of the command: it must not come again, and its sender must not wait for ever.
+    pub(super) async fn give_up(&self) {
+        self.acknowledge().await;
+        if let Self::Local(request) = self {
+            request.hang_up();
+        }
+    }
+
+    /// Returns when the broker can't be told any more that the command is done; never for a local one.
+    pub(super) async fn is_lost(&self) {
+        match self {
+            Self::Bus { bus, .. } => bus.outlet.lost().await,
+            Self::Local(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// What the sender of a command that was not begun is told.
+pub(super) fn stopping() -> Failure {
+    Failure::new("Stopping", "the agent is stopping; send the command again")
+}

@@ -1,0 +1,109 @@
+//! A stage without a broker: a CouchDB, the agent on it in its embedded mode, and a client of its socket.
+//!
+//! Who calls: integration tests, and the tour. The smaller sister of [`crate::stage`].
+
+use anyhow::{Context, Result};
+use in_memory_couchdb::{InMemoryCouch, Options};
+use serde_json::{Value, json};
+use trove_couchdb_protocol::new_id;
+
+use crate::agent::{AgentOptions, AgentProcess};
+use crate::bus::CallError;
+use crate::couch::{CouchClient, CouchServer, Credentials};
+use crate::local::LocalClient;
+use crate::shared_server::{own_name, with_way_in};
+use crate::stage::{login, user_object};
+
+/// What a test wants to stand on.
+#[derive(Debug, Default)]
+pub struct LocalPlan {
+    in_memory: Option<Options>,
+    settings: Vec<(String, toml::Value)>,
+    user: Option<u32>,
+}
+
+impl LocalPlan {
+    /// An in-memory server with these options, also when `COUCHDB_URL` is set.
+    #[must_use]
+    pub fn in_memory(mut self, options: Options) -> Self {
+        self.in_memory = Some(options);
+        self
+    }
+
+    /// A setting of `agent.toml`.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: impl Into<toml::Value>) -> Self {
+        self.settings.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The agent runs as this user.
+    #[must_use]
+    pub fn user(mut self, user: u32) -> Self {
+        self.user = Some(user);
+        self
+    }
+
+    /// Starts everything and waits until the agent serves.
+    pub async fn up(self) -> Result<LocalStage> {
+        let couch = match self.in_memory {
+            Some(options) => CouchServer::in_memory(options).await?,
+            None => CouchServer::start().await?,
+        };
+        let mut options = AgentOptions::without_broker(&couch.url());
+        options.settings.extend(self.settings);
+        options.user = self.user;
+        let agent = AgentProcess::start_ready(with_way_in(options, &couch).await?).await?;
+        let local = LocalClient::connect(&agent.socket()).await?;
+        let client = couch.client()?;
+        Ok(LocalStage { local, agent, client, couch, id: new_id() })
+    }
+}
+
+/// Everything that one test without a broker needs, running.
+#[derive(Debug)]
+pub struct LocalStage {
+    /// The caller.
+    pub local: LocalClient,
+    /// The agent under test.
+    pub agent: AgentProcess,
+    /// Looks at CouchDB from outside.
+    pub client: CouchClient,
+    /// The server.
+    pub couch: CouchServer,
+    id: String,
+}
+
+impl LocalStage {
+    /// A name that no other test uses, legal for users and databases.
+    pub fn name(&self, base: &str) -> String {
+        own_name(base, &self.id)
+    }
+
+    /// The in-memory server; an error on a real one.
+    pub fn memory(&self) -> Result<&InMemoryCouch> {
+        self.couch.memory().context("this test needs the in-memory CouchDB")
+    }
+
+    /// A further connection.
+    pub async fn connect(&self) -> Result<LocalClient> {
+        LocalClient::connect(&self.agent.socket()).await
+    }
+
+    /// Calls a method.
+    pub async fn call(&self, method: &str, args: Value) -> Result<Value, CallError> {
+        self.local.call(method, args).await
+    }
+
+    /// Creates databases.
+    pub async fn databases(&self, names: &[&str]) -> Result<Value, CallError> {
+        let databases: Vec<Value> = names.iter().map(|name| json!({"_name": name})).collect();
+        self.call("create_database", json!({ "databases": databases })).await
+    }
+
+    /// Creates a user with the password `NAME-pw` and access to databases.
+    pub async fn user(&self, name: &str, databases: &[&str]) -> Result<Credentials, CallError> {
+        self.call("create_user", json!({"users": [user_object(name, databases)]})).await?;
+        Ok(login(name))
+    }
+}

@@ -1,0 +1,118 @@
+//! The quick start: a CouchDB and the agent on this machine, without any broker and as whoever asks, and the lines to
+//! type next.
+//!
+//! Who calls: `src/bin/tour.rs`, which is `make run`. [`LocalTour::check`] sends every family of commands over the local
+//! socket once; the lines are for people, who use the program `trove-couchdb`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::Transcript;
+use super::steps::{ALICE, FILMS, NAMES, database, names, new_password};
+use crate::couch::Credentials;
+use crate::local_stage::{LocalPlan, LocalStage};
+use crate::shared_server::sweep;
+
+/// The operator's tool, beside the running program.
+const TOOL: &str = "trove-couchdb";
+
+/// Everything that the quick start needs, running.
+#[derive(Debug)]
+pub struct LocalTour {
+    transcript: Transcript,
+    stage: LocalStage,
+}
+
+impl LocalTour {
+    /// Starts CouchDB and agent, and waits until the agent is ready.
+    pub async fn start() -> Result<Self> {
+        println!("Starting a CouchDB and the agent, without a broker");
+        let stage = LocalPlan::default().set("log.filter", "info").up().await?;
+        // Of a tour that was interrupted on the same server.
+        sweep(&stage.couch, |name| NAMES.contains(&name)).await?;
+        let transcript = Transcript::default();
+        let kind = if stage.couch.memory().is_some() { "in-memory" } else { "of COUCHDB_URL" };
+        transcript.note("CouchDB", format!("{} ({kind})", stage.couch.url()));
+        transcript.note("agent", format!("pid {}, ready", stage.agent.pid()));
+        transcript.note("socket", stage.agent.socket().display());
+        Ok(Self { transcript, stage })
+    }
+
+    /// Sends commands of every family over the socket and looks at their effects; true when every check passed.
+    pub async fn check(&mut self) -> Result<bool> {
+        self.transcript.section("Over the local socket");
+        let status = self.call("get_agent_status", json!({})).await;
+        let serves = status["broker"]["state"] == "none" && status["couchdb"]["state"] == "healthy";
+        self.transcript.check("the agent has no broker and a healthy CouchDB", serves);
+        self.call("create_database", json!({"databases": [database(FILMS)]})).await;
+        let alice = Credentials::new(ALICE, &new_password());
+        let user = json!({"_name": ALICE, "_password": alice.password, "_databases": [database(FILMS)]});
+        self.call("create_user", json!({"users": [user]})).await;
+        let reads = self.stage.client.reads(FILMS, Some(&alice)).await?;
+        self.transcript.check("alice logs in to CouchDB and reads her database", reads);
+        let public = self.stage.client.reads(FILMS, None).await?;
+        self.transcript.check("the anonymous user does not", !public);
+        let access = self.call("list_access", json!({"username": ALICE, "hostname": "%"})).await;
+        self.transcript.check("her access is listed", names(&access) == [FILMS]);
+        let found = self.call("check_databases", json!({})).await;
+        let open = found["public"].as_array().is_some_and(|names| names.iter().any(|name| name == FILMS));
+        self.transcript.check("her database is not open to everybody", found["public"].is_array() && !open);
+        self.call("delete_user", json!({"user": {"_name": ALICE}})).await;
+        let gone = self.stage.client.refuses(&alice).await?;
+        self.transcript.check("deleted, she no longer logs in", gone);
+        self.call("delete_database", json!({"database": database(FILMS)})).await;
+        let left = self.call("list_databases", json!({})).await;
+        self.transcript.check("her database is gone", !names(&left[0]).contains(&FILMS));
+        Ok(self.transcript.finish())
+    }
+
+    /// Tells what one may type while everything still runs.
+    pub fn invite(&self) -> Result<()> {
+        let tool = tool()?;
+        let line = format!("{} --socket {}", tool.display(), self.stage.agent.socket().display());
+        println!(
+            "\nThe agent runs until Ctrl-C. In another terminal, type:\n\n  \
+             {line} status\n  \
+             {line} database-create films\n  \
+             {line} user-create alice --databases films\n  \
+             curl -u alice {couch}/films\n\n\
+             Its log: {log}",
+            couch = self.stage.couch.url(),
+            log = self.stage.agent.log_file().display(),
+        );
+        Ok(())
+    }
+
+    /// Stops the agent as systemd would; true when it ended well and left no socket.
+    pub async fn stop(mut self) -> Result<bool> {
+        let socket = self.stage.agent.socket();
+        let status = self.stage.agent.terminate().await?;
+        println!("agent ended: {status}");
+        Ok(status.success() && !socket.exists())
+    }
+
+    /// Calls a method and shows the answer; a failure is a failed check and `null`.
+    async fn call(&mut self, method: &str, args: Value) -> Value {
+        self.transcript.command("call", method, &args);
+        match self.stage.call(method, args).await {
+            Ok(answer) => {
+                self.transcript.answer(&answer);
+                answer
+            }
+            Err(error) => {
+                self.transcript.check(&format!("must be answered, but: {error}"), false);
+                Value::Null
+            }
+        }
+    }
+}
+
+/// As short as one can type it here.
+fn tool() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot find the running program")?;
+    let path = own.with_file_name(TOOL);
+    let here = std::env::current_dir().context("there is no current directory")?;
+    Ok(path.strip_prefix(here).map_or(path.clone(), Into::into))
+}

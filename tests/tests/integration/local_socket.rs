@@ -1,0 +1,235 @@
+//! Every family of commands over the local socket, without any broker.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use in_memory_couchdb::{Fault, Options, Rule};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use trove_couchdb_tests::bus::{CallError, Request};
+use trove_couchdb_tests::couch::{Credentials, escape};
+use trove_couchdb_tests::local::LocalClient;
+use trove_couchdb_tests::local_stage::{LocalPlan, LocalStage};
+use trove_couchdb_tests::shared_server::root_alone;
+use trove_couchdb_tests::stage::Stage;
+
+pub(crate) fn failure(result: Result<Value, CallError>) -> trove_couchdb_protocol::Failure {
+    match result {
+        Err(CallError::Failure(failure)) => failure,
+        other => panic!("no failure: {other:?}"),
+    }
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().filter_map(|item| item["_name"].as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_databases_and_access() -> Result<()> {
+    let stage = LocalPlan::default().up().await?;
+    let (films, music) = (stage.name("films"), stage.name("music"));
+    let (al, zoe) = (stage.name("al"), stage.name("zoe"));
+    // Trove only casts these; a call of any method is answered.
+    assert_eq!(stage.databases(&[&films, &music]).await?, Value::Null);
+    let al_login = stage.user(&al, &[&films]).await?;
+    assert!(stage.client.reads(&films, Some(&al_login)).await?);
+    assert!(!stage.client.reads(&music, Some(&al_login)).await?);
+    let listed = stage.call("list_databases", json!({})).await?;
+    assert!(names(&listed[0]).contains(&films.as_str()), "{listed}");
+
+    stage.call("grant_access", json!({"username": al, "hostname": "%", "databases": [music]})).await?;
+    let access = stage.call("list_access", json!({"username": al, "hostname": "%"})).await?;
+    assert_eq!(names(&access), [films.as_str(), music.as_str()]);
+    stage.call("revoke_access", json!({"username": al, "hostname": "%", "database": films})).await?;
+    assert!(!stage.client.reads(&films, Some(&al_login)).await?);
+
+    let change = json!({"users": [{"name": al, "host": "%", "password": "another"}]});
+    stage.call("change_passwords", change).await?;
+    let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}});
+    stage.call("update_attributes", rename).await?;
+    let zoe_login = Credentials::new(&zoe, "another");
+    assert!(stage.client.logs_in(&zoe_login).await?);
+    let user = stage.call("get_user", json!({"username": zoe, "hostname": "%"})).await?;
+    assert_eq!(Stage::databases_of(&user), [music.as_str()]);
+    let page = stage.call("list_users", json!({"marker": zoe, "include_marker": true, "limit": 1})).await?;
+    assert_eq!(names(&page[0]), [zoe.as_str()]);
+
+    stage.call("delete_user", json!({"user": {"_name": zoe}})).await?;
+    assert!(stage.client.refuses(&zoe_login).await?);
+    for database in [&films, &music] {
+        stage.call("delete_database", json!({"database": {"_name": database}})).await?;
+    }
+    let gone = failure(stage.call("delete_database", json!({"database": {"_name": films}})).await);
+    assert_eq!(gone.class, "DatabaseNotFound");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn root_and_the_instance_itself() -> Result<()> {
+    let stage = LocalPlan::default().up().await?;
+    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
+    let stats = stage.call("get_filesystem_stats", json!({"fs_path": null})).await?;
+    assert!(stats["total"].as_f64().unwrap() > 0.0, "{stats}");
+    assert_eq!(failure(stage.call("restart", json!({})).await).class, "NotSupported");
+    assert_eq!(failure(stage.call("no_such_method", json!({})).await).class, "NoSuchMethod");
+
+    let _alone = root_alone(&stage.couch).await;
+    let root = stage.call("enable_root", json!({})).await?;
+    let login = Credentials::new("root", root["_password"].as_str().unwrap());
+    assert!(stage.client.logs_in(&login).await?);
+    assert_eq!(stage.call("is_root_enabled", json!({})).await?, true);
+    stage.call("disable_root", json!({})).await?;
+    assert_eq!(stage.call("is_root_enabled", json!({})).await?, false);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_come_in_any_order_and_casts_have_none() -> Result<()> {
+    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
+    let slow = stage.name("slow");
+    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{slow}"), Fault::Hang));
+    let first =
+        LocalClient::encode_call(&Request::new("create_database", json!({"databases": [{"_name": slow}]})));
+    let mut created = stage.local.expect_answer(&first);
+    stage.local.send(&first).await?;
+    let cast = Request::new("create_database", json!({"databases": [{"_name": stage.name("cast")}]}));
+    let cast = LocalClient::encode_cast(&cast);
+    stage.local.send(&cast).await?;
+    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
+    assert!(!created.is_settled(), "the ping overtook it");
+    stage.memory()?.faults().clear();
+    created.within(Duration::from_secs(20)).await?;
+    let listed = stage.call("list_databases", json!({})).await?.to_string();
+    assert!(listed.contains(&stage.name("cast")), "{listed}");
+    assert!(stage.local.others().is_empty(), "{:?}", stage.local.others());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_asks_for_signs_of_life_gets_them() -> Result<()> {
+    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
+    let slow = stage.name("slow");
+    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{slow}"), Fault::Hang));
+    let request = Request::new("create_database", json!({"databases": [{"_name": slow}]}));
+    let call = LocalClient::encode_call(&Request { call_monitor: Some(2), ..request });
+    let created = stage.local.expect_answer(&call);
+    stage.local.send(&call).await?;
+    let beat = stage.local.other(Duration::from_secs(20), |reply| !reply.ending).await?;
+    assert_eq!(Some(beat.msg_id), call.msg_id);
+    stage.memory()?.faults().clear();
+    created.within(Duration::from_secs(20)).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_gone_does_not_stop_its_command() -> Result<()> {
+    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
+    let (slow, other) = (stage.name("slow"), stage.connect().await?);
+    let faults = stage.memory()?.faults();
+    faults.add(Rule::new("PUT", &format!("/{slow}"), Fault::Hang));
+    let call = Request::new("create_database", json!({"databases": [{"_name": slow}]}));
+    other.send(&LocalClient::encode_call(&call)).await?;
+    while faults.hits() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(other);
+    faults.clear();
+    // Waits for it: it comes later and reads what it writes.
+    let listed = stage.call("list_databases", json!({})).await?.to_string();
+    assert!(listed.contains(&slow), "{listed}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_tells_how_the_agent_does() -> Result<()> {
+    let mut stage =
+        LocalPlan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
+    let db = stage.name("db");
+    stage.databases(&[&db]).await?;
+    failure(stage.call("delete_database", json!({"database": {"_name": stage.name("none")}})).await);
+    stage.memory()?.faults().add(Rule::new("DELETE", &format!("/{db}"), Fault::Hang));
+    let delete =
+        LocalClient::encode_call(&Request::new("delete_database", json!({"database": {"_name": db}})));
+    let deleted = stage.local.expect_answer(&delete);
+    stage.local.send(&delete).await?;
+    let list = LocalClient::encode_call(&Request::new("list_databases", json!({})));
+    let listed = stage.local.expect_answer(&list);
+    stage.local.send(&list).await?;
+    while stage.memory()?.faults().hits() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let status = stage.call("get_agent_status", json!({})).await?;
+    assert_eq!(status["guest_id"], "local");
+    assert_eq!(status["pid"], stage.agent.pid());
+    assert_eq!(status["prepared"], true, "the harness's agents assume it");
+    assert_eq!(status["broker"], json!({"state": "none", "address": null, "reason": null}));
+    assert_eq!(status["couchdb"]["state"], "healthy");
+    assert_eq!(status["couchdb"]["url"], stage.couch.url());
+    assert!(status["couchdb"]["version"].is_string(), "{status}");
+    let commands = json!({"running": 1, "waiting": 1, "done": 1, "failed": 1, "duplicates": 0});
+    assert_eq!(status["commands"], commands);
+    assert_eq!(status["heartbeat"], json!({"status": null, "sent_at": null}));
+    assert_eq!(status["last_error"]["method"], "delete_database");
+    assert!(status["last_error"]["message"].as_str().unwrap().contains("does not exist"), "{status}");
+    assert!(status["uptime_s"].as_f64().unwrap() > 0.0 && status["version"].is_string());
+    stage.memory()?.faults().clear();
+    deleted.within(Duration::from_secs(20)).await?;
+    listed.within(Duration::from_secs(20)).await?;
+
+    // It is answered while CouchDB is away.
+    stage.couch.memory_mut().unwrap().stop().await;
+    let mut status = json!(null);
+    for _ in 0..600 {
+        status = stage.call("get_agent_status", json!({})).await?;
+        if status["couchdb"]["state"] == "down" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(status["couchdb"]["state"], "down", "{status}");
+    assert!(status["couchdb"]["reason"].as_str().unwrap().contains("can't be reached"), "{status}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn databases_that_somebody_opened_are_found() -> Result<()> {
+    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
+    let (closed, open, odd) = (stage.name("closed"), stage.name("open"), stage.name("odd"));
+    stage.databases(&[&closed, &open, &odd]).await?;
+    let before = stage.call("check_databases", json!({})).await?;
+    assert_eq!((&before["public"], &before["malformed"]), (&json!([]), &json!([])), "{before}");
+    for (name, security) in
+        [(&open, json!({"admins": {"names": ["x"]}})), (&odd, json!({"members": {"roles": ["r"]}}))]
+    {
+        let path = format!("/{}/_security", escape(name));
+        let (status, _) = stage.client.put(&path, Some(stage.couch.admin()), &security).await?;
+        assert_eq!(status, StatusCode::OK);
+    }
+    // No real server stores such a thing; one that does would answer it.
+    let spoilt = Fault::Answer { status: 200, body: r#"{"members": {"names": "al"}}"#.to_owned() };
+    stage.memory()?.faults().add(Rule::new("GET", &format!("/{odd}/_security"), spoilt));
+    let after = stage.call("check_databases", json!({})).await?;
+    assert_eq!(after["public"], json!([open]));
+    assert_eq!(after["malformed"], json!([odd]));
+    let (_, all) = stage.client.get("/_all_dbs", Some(stage.couch.admin())).await?;
+    assert_eq!(after["checked"], all.as_array().unwrap().len(), "CouchDB's own too: {all}");
+    Ok(())
+}
+
+/// What the issue promises a first-time user: no RabbitMQ, no root.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agent_needs_neither_a_broker_nor_root() -> Result<()> {
+    let plan = LocalPlan::default();
+    // Debian's nobody.
+    let plan = if rustix::process::geteuid().is_root() { plan.user(65_534) } else { plan };
+    let stage: LocalStage = plan.up().await?;
+    let al = stage.name("al");
+    let login = stage.user(&al, &[]).await?;
+    assert!(stage.client.logs_in(&login).await?);
+    let status = stage.agent.notifications();
+    assert!(status.iter().any(|line| line.contains("no broker configured (local only)")), "{status:?}");
+    for word in ["amqp", "5672", "broker="] {
+        assert!(!stage.agent.logs().contains(word), "{word}");
+    }
+    Ok(())
+}
