@@ -16,11 +16,12 @@ use tracing::{error, info, warn};
 
 use crate::{
     audit::Audit,
-    bootstrap::Bootstrap,
+    bootstrap::{Bootstrap, Rotator},
     config::{CouchSettings, Settings},
     couch::{AdminLogin, Client, Couch, Hasher, Health, Iterations, Limits, Policy},
     dispatch::Dispatcher,
-    handlers::Handlers,
+    handlers::{Handlers, ImageBrings},
+    preparation::Preparation,
     status::{self, Heartbeat, Link, Notify, Report, Tally},
     transport::{LocalError, LocalServer, Surroundings, Transport},
 };
@@ -96,18 +97,28 @@ async fn build(
     let couchdb = &settings.couchdb;
     let client = Client::new(&couchdb.url, limits(couchdb)).map_err(StartError::Http)?;
     let hasher = Hasher::new(Iterations { sha256: couchdb.sha256_iterations, sha1: couchdb.sha1_iterations });
-    let bootstrap =
-        Bootstrap::new(couchdb.clone(), client.clone(), hasher.clone(), admin_writer, stopping.clone());
+    let (rotator, rotations) = Rotator::new();
+    let bootstrap = Bootstrap::new(
+        couchdb.clone(),
+        client.clone(),
+        hasher.clone(),
+        admin_writer,
+        rotations,
+        stopping.clone(),
+    );
     background.spawn(bootstrap.run());
 
     let policy = Policy::new(&couchdb.ignore_users, &couchdb.ignore_dbs);
     let couch = Arc::new(Couch::new(client, admin.clone(), hasher, policy));
     let every = (settings.heartbeat.interval / PROBES_PER_INTERVAL).max(Duration::from_millis(100));
     background.spawn(status::probe_for_ever(Arc::clone(&couch), admin, every, health_writer));
+    let (preparation, stages) = Preparation::load(&settings.guest.state_dir);
     if settings.broker.is_some() {
         let heartbeat = Heartbeat {
             settings: settings.heartbeat.clone(),
             state_dir: settings.guest.state_dir.clone(),
+            preparation: preparation.clone(),
+            stages,
             health: health.clone(),
             link: link.clone(),
             outbox,
@@ -121,14 +132,17 @@ async fn build(
         guest_id: settings.guest.id.clone(),
         couchdb_url: couchdb.url.as_str().trim_end_matches('/').to_owned(),
         started: Instant::now(),
-        state_dir: settings.guest.state_dir.clone(),
+        preparation: preparation.clone(),
         assume_prepared: settings.heartbeat.assume_prepared,
         health,
         link,
         told,
         tally: tally.clone(),
     };
-    let handlers = Handlers::new(couch, couchdb.data_dir.clone(), report);
+    let image_brings =
+        ImageBrings { packages: settings.prepare.ignore_packages, volume: settings.prepare.ignore_volume };
+    let data_dir = couchdb.data_dir.clone();
+    let handlers = Handlers { couch, data_dir, preparation, image_brings, report, rotator };
     let dispatcher = Dispatcher::new(handlers, settings.rpc.max_concurrent, tally.clone(), stopping.clone());
     let surroundings = Surroundings {
         dispatcher: Arc::new(dispatcher),

@@ -13,11 +13,12 @@
 //! |---|---|---|
 //! | `config` | `protocol` | the `config` crate |
 //! | `system` | | `rustix` and `nix` (beside file owners in `bootstrap` and `transport::local`) |
+//! | `preparation` | `system` | |
 //! | `audit` | `config` | |
 //! | `couch` | `protocol` | `reqwest` |
 //! | `bootstrap` | `config`, `couch`, `system` | |
-//! | `status` | `config`, `couch`, `system` | `sd-notify` |
-//! | `handlers` | `couch`, `status::Report`, `system` | |
+//! | `status` | `config`, `couch`, `preparation`, `system` | `sd-notify` |
+//! | `handlers` | `bootstrap::Rotator`, `couch`, `preparation`, `status::Report`, `system` | |
 //! | `dispatch` | `handlers`, `status::Tally` | |
 //! | `transport` | `audit`, `config`, `dispatch`, `status`, `system` | `lapin` |
 //! | `app` | everything | |
@@ -34,6 +35,7 @@ pub mod dispatch;
 pub mod exit;
 pub mod handlers;
 pub mod log;
+pub mod preparation;
 pub mod status;
 pub mod system;
 pub mod transport;

@@ -133,6 +133,11 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The value itself, for a caller that only asks whether there is something.
+    pub(crate) fn value(&self) -> &'a Value {
+        self.value
+    }
+
     pub(crate) fn host(&self) -> Result<HostPattern, DecodeError> {
         self.text().map(HostPattern::new)
     }

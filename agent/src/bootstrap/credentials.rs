@@ -1,12 +1,14 @@
 //! The file that holds `os_admin`'s password, the only copy there is.
 //!
 //! `{"username": "os_admin", "password": "…"}`, mode 0600, replaced whole or not at all. The name
-//! `~/.os_couchdb_admin_creds.json` is the one that the Trove specification implies.
+//! `~/.os_couchdb_admin_creds.json` is the one that the Trove specification implies. While the password is being changed
+//! the file holds `next_password` too: whichever of the two the server knows, it is in the file.
 
 use std::{
     fs, io,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
+    time::{Duration, SystemTime},
 };
 
 use rand::RngExt;
@@ -68,10 +70,24 @@ pub enum CredentialsError {
 struct Content {
     username: String,
     password: Secret,
+    next_password: Option<Secret>,
+    /// Unix seconds; files of before there was rotation have none.
+    since: Option<u64>,
 }
 
-/// Reads the password; `None` if there is no file.
-pub fn load(path: &Path) -> Result<Option<Secret>, CredentialsError> {
+/// The passwords of `os_admin`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The one that the server takes, as far as is known.
+    pub password: Secret,
+    /// The one that it is to take, or takes already: a change is under way, or was when the agent died.
+    pub next: Option<Secret>,
+    /// When the password was made: by the file's own word, else by its time of modification.
+    pub since: SystemTime,
+}
+
+/// Reads the file; `None` if there is none.
+pub fn load(path: &Path) -> Result<Option<Credentials>, CredentialsError> {
     let shown = || path.display().to_string();
     let failed = |source| CredentialsError::Io { path: shown(), action: "read", source };
     let metadata = match fs::metadata(path) {
@@ -100,31 +116,86 @@ pub fn load(path: &Path) -> Result<Option<Secret>, CredentialsError> {
     if content.username != ServerAdmin::OsAdmin.as_str() {
         return Err(malformed("another username"));
     }
-    if content.password.expose().is_empty() {
+    if [Some(&content.password), content.next_password.as_ref()]
+        .into_iter()
+        .flatten()
+        .any(|password| password.expose().is_empty())
+    {
         return Err(malformed("an empty password"));
     }
-    Ok(Some(content.password))
+    let since = content.since.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    let since = since.or_else(|| metadata.modified().ok()).unwrap_or(SystemTime::UNIX_EPOCH);
+    Ok(Some(Credentials { password: content.password, next: content.next_password, since }))
+}
+
+impl Credentials {
+    /// A password of its own, as of now.
+    pub fn generated() -> Self {
+        Self { password: random_password(), next: None, since: SystemTime::now() }
+    }
+
+    /// The same, with another password to come.
+    #[must_use]
+    pub fn with_next(&self) -> Self {
+        Self { next: Some(random_password()), ..self.clone() }
+    }
+
+    /// With the coming password in the place of the old one, if there is one to come.
+    #[must_use]
+    pub fn promoted(self) -> Self {
+        match self.next {
+            Some(next) => Self { password: next, next: None, since: SystemTime::now() },
+            None => self,
+        }
+    }
+
+    /// With only the old password.
+    #[must_use]
+    pub fn settled(self) -> Self {
+        Self { next: None, ..self }
+    }
+
+    fn to_text(&self) -> Zeroizing<String> {
+        let since = self.since.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut content = json!({
+            "username": ServerAdmin::OsAdmin.as_str(), "password": self.password.expose(), "since": since,
+        });
+        if let Some(next) = &self.next {
+            content["next_password"] = next.expose().into();
+        }
+        Zeroizing::new(format!("{content}\n"))
+    }
 }
 
 /// Generates a password and writes the file; returns when the disk has it.
 ///
 /// A file that came into being meanwhile stays, and its password is the one.
-pub fn generate(path: &Path) -> Result<Secret, CredentialsError> {
+pub fn generate(path: &Path) -> Result<Credentials, CredentialsError> {
+    let credentials = Credentials::generated();
+    match system::create(path, credentials.to_text().as_bytes(), MODE) {
+        Ok(()) => Ok(credentials),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            load(path)?.ok_or_else(|| not_written(path, io::ErrorKind::NotFound.into()))
+        }
+        Err(error) => Err(not_written(path, error)),
+    }
+}
+
+/// Replaces the file; returns when the disk has it.
+pub fn store(path: &Path, credentials: &Credentials) -> Result<(), CredentialsError> {
+    system::replace(path, credentials.to_text().as_bytes(), MODE).map_err(|error| not_written(path, error))
+}
+
+fn not_written(path: &Path, source: io::Error) -> CredentialsError {
+    CredentialsError::Io { path: path.display().to_string(), action: "written", source }
+}
+
+fn random_password() -> Secret {
     let mut rng = rand::rng();
     let password: Zeroizing<String> = Zeroizing::new(
         (0..PASSWORD_LENGTH).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect(),
     );
-    let content = json!({ "username": ServerAdmin::OsAdmin.as_str(), "password": *password });
-    let text = Zeroizing::new(format!("{content}\n"));
-    let failed =
-        |source| CredentialsError::Io { path: path.display().to_string(), action: "written", source };
-    match system::create(path, text.as_bytes(), MODE) {
-        Ok(()) => Ok(Secret::new(password.as_str())),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            load(path)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
-        }
-        Err(error) => Err(failed(error)),
-    }
+    Secret::new(password.as_str())
 }
 
 #[cfg(test)]
@@ -138,13 +209,41 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("creds.json");
         assert!(load(&path).unwrap().is_none());
-        let password = generate(&path).unwrap();
-        assert_eq!(load(&path).unwrap(), Some(password.clone()));
+        let password = generate(&path).unwrap().password;
+        assert_eq!(load(&path).unwrap().unwrap().password, password);
         assert_eq!(password.expose().len(), PASSWORD_LENGTH);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
-        assert_eq!(generate(&path).unwrap(), password, "a file that is there is never replaced");
+        assert_eq!(generate(&path).unwrap().password, password, "a file that is there is never replaced");
         fs::remove_file(&path).unwrap();
-        assert_ne!(generate(&path).unwrap(), password);
+        assert_ne!(generate(&path).unwrap().password, password);
+    }
+
+    #[test]
+    fn while_it_changes_the_file_holds_both_passwords() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("creds.json");
+        let old = generate(&path).unwrap();
+        let both = old.with_next();
+        store(&path, &both).unwrap();
+        let read = load(&path).unwrap().unwrap();
+        assert_eq!((&read.password, &read.next), (&old.password, &both.next));
+        assert_ne!(both.next.as_ref(), Some(&old.password));
+        store(&path, &read.clone().promoted()).unwrap();
+        let promoted = load(&path).unwrap().unwrap();
+        assert_eq!((Some(&promoted.password), &promoted.next), (both.next.as_ref(), &None));
+        assert_eq!(read.settled().next, None);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
+    }
+
+    #[test]
+    fn a_file_that_does_not_say_is_as_old_as_its_last_change() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("creds.json");
+        system::replace(&path, br#"{"username": "os_admin", "password": "x"}"#, MODE).unwrap();
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        assert_eq!(load(&path).unwrap().unwrap().since, modified);
+        system::replace(&path, br#"{"username": "os_admin", "password": "x", "since": 9}"#, MODE).unwrap();
+        assert_eq!(load(&path).unwrap().unwrap().since, SystemTime::UNIX_EPOCH + Duration::from_secs(9));
     }
 
     #[test]
@@ -155,6 +254,7 @@ mod tests {
             r#"{"username": "os_admin", "password": 90210}"#,
             r#"{"username": "hunter2", "password": "hunter2"}"#,
             r#"{"username": "os_admin", "password": ""}"#,
+            r#"{"username": "os_admin", "password": "hunter2", "next_password": ""}"#,
             r#"{"username": "os_admin", "password": "hunter2""#,
             "hunter2",
             "",

@@ -78,6 +78,16 @@ impl AdminIni {
         system::replace_as(&self.path, with_admin(&before, &hash.admin_value()).as_bytes(), MODE, owner)
     }
 
+    /// Gives `os_admin` this password if the file gives it another one.
+    pub fn follow(&self, password: &Secret, iterations: u32) -> io::Result<()> {
+        match self.our_value()? {
+            Some(value) if !PasswordHash::admin_value_fits(&value, password) => {
+                self.install(password, iterations)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn our_value(&self) -> io::Result<Option<String>> {
         Ok(or_missing(fs::read_to_string(&self.path))?.as_deref().and_then(admin_value).map(str::to_owned))
     }

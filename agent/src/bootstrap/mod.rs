@@ -8,6 +8,7 @@
 mod credentials;
 mod ini;
 mod observe;
+mod rotation;
 pub mod state;
 
 use std::{sync::Arc, time::Duration};
@@ -17,12 +18,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 pub use credentials::CredentialsError;
+pub use rotation::{RotationError, RotationRequests, Rotator};
 
 use crate::{
     config::CouchSettings,
     couch::{AdminLogin, Client, CouchError, Hasher, Login},
 };
 use observe::Life;
+use rotation::Holds;
 use state::Step;
 
 /// How often an absent server is looked for.
@@ -79,6 +82,7 @@ pub struct Bootstrap {
     client: Client,
     hasher: Hasher,
     admin: watch::Sender<AdminLogin>,
+    rotations: RotationRequests,
     stopping: CancellationToken,
 }
 
@@ -89,9 +93,10 @@ impl Bootstrap {
         client: Client,
         hasher: Hasher,
         admin: watch::Sender<AdminLogin>,
+        rotations: RotationRequests,
         stopping: CancellationToken,
     ) -> Self {
-        Self { settings, client, hasher, admin, stopping }
+        Self { settings, client, hasher, admin, rotations, stopping }
     }
 
     /// Gets a login, watches it, and gets it again, until the agent stops.
@@ -103,7 +108,7 @@ impl Bootstrap {
         }
     }
 
-    async fn for_ever(self) {
+    async fn for_ever(mut self) {
         let mut life = Life::default();
         let mut shown = String::new();
         let mut outages = self.client.outages();
@@ -115,18 +120,7 @@ impl Bootstrap {
                     info!("CouchDB is bootstrapped; the agent works as os_admin.");
                     shown.clear();
                     self.admin.send_replace(AdminLogin::Ready(Arc::clone(&login)));
-                    tokio::select! {
-                        () = self.until_refused(&login) => {
-                            error!("CouchDB refuses os_admin's password, which it took before.");
-                            // One more try: a refusal may have come from somebody in between, or been repaired.
-                            life = Life::default();
-                        }
-                        // The sender lives in our own client.
-                        _ = outages.changed() => {
-                            life.server_was_away();
-                            time::sleep(SERVER_WAIT).await;
-                        }
-                    }
+                    self.serve(login, &mut life, &mut outages).await;
                     continue;
                 }
                 Ok(None) => continue,
@@ -144,9 +138,73 @@ impl Bootstrap {
                     wait
                 }
             };
+            self.rotations.refuse_all();
             match wait {
                 Some(wait) => time::sleep(wait).await,
                 None => self.until_changed(&mut life).await,
+            }
+        }
+    }
+
+    /// Watches a login, and changes its password when that is asked for or due, until everything is to be looked at
+    /// anew.
+    async fn serve(&mut self, mut login: Arc<Login>, life: &mut Life, outages: &mut watch::Receiver<u64>) {
+        let mut not_before = time::Instant::now();
+        loop {
+            let due = self.rotation_due(life, not_before);
+            let asked = tokio::select! {
+                () = Self::until_refused(&login) => {
+                    error!("CouchDB refuses os_admin's password, which it took before.");
+                    // One more try: a refusal may have come from somebody in between, or been repaired.
+                    *life = Life::default();
+                    return;
+                }
+                // The sender lives in our own client.
+                _ = outages.changed() => {
+                    life.server_was_away();
+                    time::sleep(SERVER_WAIT).await;
+                    return;
+                }
+                answer = self.rotations.next() => Some(answer),
+                () = due => None,
+            };
+            let rotated = match life.credentials() {
+                Some(credentials) => self.rotate(&login, credentials).await,
+                None => Err((RotationError::NoLogin, Holds::Unknown)),
+            };
+            let (result, holds) = match rotated {
+                Ok((new, credentials)) => {
+                    login = Arc::clone(&new);
+                    life.rotated(credentials, new);
+                    (Ok(()), None)
+                }
+                Err((error, holds)) => {
+                    warn!(%error, "os_admin's password was not changed.");
+                    not_before = time::Instant::now() + rotation::TRY_AGAIN;
+                    (Err(error), Some(holds))
+                }
+            };
+            if let Some(asked) = asked {
+                let _gone = asked.send(result);
+            }
+            if holds == Some(Holds::Unknown) {
+                *life = Life::default();
+                return;
+            }
+        }
+    }
+
+    /// Returns when the password has stood for as long as the configuration lets it.
+    fn rotation_due(&self, life: &Life, not_before: time::Instant) -> impl Future<Output = ()> + use<> {
+        let credentials = life.credentials();
+        let due = self.settings.rotate_after.zip(credentials).map(|(after, credentials)| {
+            let due = rotation::due_in(credentials.since, after, std::time::SystemTime::now());
+            (time::Instant::now() + due).max(not_before)
+        });
+        async move {
+            match due {
+                Some(due) => time::sleep_until(due).await,
+                None => std::future::pending().await,
             }
         }
     }
@@ -203,7 +261,7 @@ impl Bootstrap {
         Ok(None)
     }
 
-    async fn until_refused(&self, login: &Login) {
+    async fn until_refused(login: &Login) {
         while !login.was_refused() {
             time::sleep(WATCH).await;
         }

@@ -8,7 +8,8 @@ use tracing::warn;
 use trove_couchdb_protocol::Secret;
 
 use super::{
-    Bootstrap, BootstrapError, credentials,
+    Bootstrap, BootstrapError,
+    credentials::{self, Credentials},
     ini::AdminIni,
     state::{BootstrapAdmin, File, Ini, LoginTried, Seen, Server},
 };
@@ -22,12 +23,12 @@ const AUTH_DESIGN_WAIT: Duration = Duration::from_secs(30);
 const AUTH_DESIGN_POLL: Duration = Duration::from_millis(250);
 
 /// Rounds for the one password that has 256 random bits.
-const OS_ADMIN_SHA1_ITERATIONS: u32 = 10;
+pub(super) const OS_ADMIN_SHA1_ITERATIONS: u32 = 10;
 
 /// What one life of the agent, or of the server, has learned.
 #[derive(Debug, Default)]
 pub(super) struct Life {
-    password: Option<Secret>,
+    credentials: Option<Credentials>,
     login: Option<Arc<Login>>,
     tried: Option<bool>,
     bootstrap_admin: Option<BootstrapAdmin>,
@@ -55,9 +56,18 @@ impl Life {
         self.started_with_ini = ini == Ini::Installed;
     }
 
-    /// The file's password was refused, and isn't to be tried again.
-    pub(super) fn refused(&mut self) {
-        (self.tried, self.login) = (Some(false), None);
+    /// Another password was set, and logs in.
+    pub(super) fn rotated(&mut self, credentials: Credentials, login: Arc<Login>) {
+        (self.credentials, self.login) = (Some(credentials), Some(login));
+    }
+
+    /// What the credentials file holds.
+    pub(super) fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
+    }
+
+    fn password(&self) -> Option<&Secret> {
+        self.credentials.as_ref().map(|credentials| &credentials.password)
     }
 
     /// Why the server did not answer.
@@ -78,10 +88,10 @@ impl Bootstrap {
     /// Looks at everything that decides.
     pub(super) async fn look(&self, life: &mut Life) -> Result<Seen, BootstrapError> {
         let path = self.settings.credentials_file.clone();
-        life.password = blocking(move || credentials::load(&path)).await??;
+        life.credentials = blocking(move || credentials::load(&path)).await??;
         let server = self.look_at_server(life).await?;
         Ok(Seen {
-            file: match (&life.password, life.file_is_new) {
+            file: match (&life.credentials, life.file_is_new) {
                 (None, _) => File::Missing,
                 (Some(_), true) => File::New,
                 (Some(_), false) => File::Kept,
@@ -122,7 +132,7 @@ impl Bootstrap {
             return Ok(Ini::NoDirectory);
         };
         let ini = AdminIni::in_directory(directory);
-        let (path, password) = (ini.path().to_owned(), life.password.clone());
+        let (path, password) = (ini.path().to_owned(), life.password().cloned());
         let found = blocking(move || ini.look(password.as_ref())).await?.map_err(ini_error(&path))?;
         let in_vain = found == Ini::Installed && life.started_with_ini && life.tried == Some(false);
         Ok(if in_vain { Ini::Overridden } else { found })
@@ -145,13 +155,14 @@ impl Bootstrap {
 
     pub(super) async fn write_credentials(&self, life: &mut Life) -> Result<(), BootstrapError> {
         let path = self.settings.credentials_file.clone();
-        life.password = Some(blocking(move || credentials::generate(&path)).await??);
+        life.credentials = Some(blocking(move || credentials::generate(&path)).await??);
         life.file_is_new = true;
         Ok(())
     }
 
     pub(super) async fn install_ini(&self, life: &mut Life) -> Result<(), BootstrapError> {
-        let (Some(directory), Some(password)) = (&self.settings.local_ini_dir, life.password.clone()) else {
+        let (Some(directory), Some(password)) = (&self.settings.local_ini_dir, life.password().cloned())
+        else {
             return Ok(());
         };
         let ini = AdminIni::in_directory(directory);
@@ -173,7 +184,7 @@ impl Bootstrap {
             Ok(true) => BootstrapAdmin::SeesOsAdmin,
             Ok(false) => BootstrapAdmin::SeesNoOsAdmin,
             // There may be another way: os_admin may be there already, or in the ini file.
-            Err(refused @ BootstrapError::BootstrapAdminRefused(_)) if life.password.is_some() => {
+            Err(refused @ BootstrapError::BootstrapAdminRefused(_)) if life.credentials.is_some() => {
                 warn!(%refused, "Going on without it.");
                 BootstrapAdmin::Refused
             }
@@ -213,9 +224,19 @@ impl Bootstrap {
         config: &ConfigRoot,
         life: &Life,
     ) -> Result<(), BootstrapError> {
-        let Some(password) = &life.password else {
-            return Ok(());
-        };
+        match life.password() {
+            Some(password) => self.put_os_admin(login, version, config, password).await,
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn put_os_admin(
+        &self,
+        login: Option<&Login>,
+        version: ServerVersion,
+        config: &ConfigRoot,
+        password: &Secret,
+    ) -> Result<(), BootstrapError> {
         let hash = if version.takes_sha256() {
             self.hasher.hash(password, version).await.ok_or(BootstrapError::Stopping)?
         } else {
@@ -227,25 +248,37 @@ impl Bootstrap {
         Ok(())
     }
 
-    /// Tries the file's password, once.
+    /// Tries the file's password, once; and if it was being changed when the agent died, the coming one, once.
     pub(super) async fn log_in(&self, life: &mut Life) -> Result<(), BootstrapError> {
-        let Some(password) = &life.password else {
+        let Some(credentials) = life.credentials.clone() else {
             return Ok(());
         };
+        let mut accepted = self.try_password(&credentials.password).await?;
+        let mut settled = credentials.clone().settled();
+        if let (None, Some(next)) = (&accepted, &credentials.next) {
+            accepted = self.try_password(next).await?;
+            settled = credentials.clone().promoted();
+        }
+        if accepted.is_some() && credentials.next.is_some() {
+            self.store(&settled).await?;
+            life.credentials = Some(settled);
+        }
+        life.tried = Some(accepted.is_some());
+        life.file_is_new &= accepted.is_none();
+        life.login = accepted;
+        Ok(())
+    }
+
+    /// A login that CouchDB takes for a server administrator's; `None` if it refuses the password.
+    pub(super) async fn try_password(&self, password: &Secret) -> Result<Option<Arc<Login>>, BootstrapError> {
         let login = Login::new(ServerAdmin::OsAdmin.as_str(), password);
         match self.client.send(Some(&login), Method::GET, &Resource::Session, None).await {
             Ok(session) => {
                 let roles = session["userCtx"]["roles"].as_array();
                 let is_admin = roles.is_some_and(|roles| roles.iter().any(|role| role == "_admin"));
-                life.tried = Some(is_admin);
-                life.file_is_new &= !is_admin;
-                life.login = is_admin.then(|| Arc::new(login));
-                Ok(())
+                Ok(is_admin.then(|| Arc::new(login)))
             }
-            Err(CouchError::LoginRefused) => {
-                life.refused();
-                Ok(())
-            }
+            Err(CouchError::LoginRefused) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -277,7 +310,10 @@ impl Bootstrap {
         Ok(())
     }
 
-    async fn server(&self, login: Option<&Login>) -> Result<(ServerVersion, ConfigRoot), BootstrapError> {
+    pub(super) async fn server(
+        &self,
+        login: Option<&Login>,
+    ) -> Result<(ServerVersion, ConfigRoot), BootstrapError> {
         let welcome = self.client.send(login, Method::GET, &Resource::Welcome, None).await?;
         let version = ServerVersion::from_welcome(welcome)?;
         Ok((version, config_root(&self.client, login, version).await?))
@@ -298,11 +334,13 @@ impl Bootstrap {
     }
 }
 
-fn ini_error(path: &Path) -> impl FnOnce(std::io::Error) -> BootstrapError {
+pub(super) fn ini_error(path: &Path) -> impl FnOnce(std::io::Error) -> BootstrapError {
     let path = path.display().to_string();
     move |source| BootstrapError::Ini { path, source }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, BootstrapError> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, BootstrapError> {
     task::spawn_blocking(work).await.map_err(|_| BootstrapError::Stopping)
 }

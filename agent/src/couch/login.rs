@@ -6,6 +6,9 @@
 //! again, and after a quiet second one request goes ahead alone, like a canary into a mine; the others follow
 //! when CouchDB took it.
 //!
+//! A password that is about to be changed is a different matter: requests that carry the old one are let finish, and
+//! the others wait for the new one ([`Login::retire`]).
+//!
 //! Used by `client`; never sends anything itself.
 
 use std::{
@@ -21,7 +24,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use reqwest::header::HeaderValue;
 use sha2::Sha256;
 use tokio::{
-    sync::{Mutex as AsyncMutex, MutexGuard},
+    sync::{Mutex as AsyncMutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{self, Instant},
 };
 use trove_couchdb_protocol::Secret;
@@ -42,6 +45,8 @@ pub struct Login {
     /// When CouchDB last took it.
     taken: Mutex<Option<Instant>>,
     canary: AsyncMutex<()>,
+    /// Whether another login has taken its place; read-locked by every request under way.
+    retired: RwLock<bool>,
 }
 
 impl Login {
@@ -59,7 +64,21 @@ impl Login {
             refused: AtomicBool::new(false),
             taken: Mutex::default(),
             canary: AsyncMutex::default(),
+            retired: RwLock::new(false),
         }
+    }
+
+    /// The right to use this login for one request; `None` once another one has taken its place.
+    pub(super) async fn lease(&self) -> Option<Lease<'_>> {
+        let retired = self.retired.read().await;
+        (!*retired).then_some(Lease { _in_use: retired })
+    }
+
+    /// Waits until no request is under way that carries this login, and keeps new ones waiting meanwhile; `None` if
+    /// one takes longer than `patience`.
+    pub async fn retire(&self, patience: Duration) -> Option<Retirement<'_>> {
+        let retired = time::timeout(patience, self.retired.write()).await.ok()?;
+        Some(Retirement { retired })
     }
 
     /// The account's name.
@@ -120,6 +139,25 @@ impl Login {
     }
 }
 
+/// A request under way.
+#[derive(Debug)]
+pub(super) struct Lease<'a> {
+    _in_use: RwLockReadGuard<'a, bool>,
+}
+
+/// A login that nobody uses at the moment. Dropped, it is used again as before.
+#[derive(Debug)]
+pub struct Retirement<'a> {
+    retired: RwLockWriteGuard<'a, bool>,
+}
+
+impl Retirement<'_> {
+    /// Another login has been published in its place: whoever waited for this one takes that.
+    pub fn complete(mut self) {
+        *self.retired = true;
+    }
+}
+
 /// The permission to send a login, with the others kept waiting or without.
 #[derive(Debug)]
 pub(super) struct Canary<'a> {
@@ -148,6 +186,19 @@ mod tests {
         assert_eq!(password(&login, "a").len(), 32);
         assert_ne!(password(&login, "a"), password(&login, "b"));
         assert_ne!(password(&login, "a"), password(&Login::new("os_admin", &Secret::new("other")), "a"));
+    }
+
+    #[tokio::test]
+    async fn a_login_retires_when_nobody_uses_it_and_only_if_another_came() {
+        let login = Login::new("os_admin", &Secret::new("pw"));
+        let patience = Duration::from_millis(20);
+        let lease = login.lease().await.unwrap();
+        assert!(login.retire(patience).await.is_none(), "a request is under way");
+        drop(lease);
+        drop(login.retire(patience).await.unwrap());
+        assert!(login.lease().await.is_some(), "nothing came of it");
+        login.retire(patience).await.unwrap().complete();
+        assert!(login.lease().await.is_none());
     }
 
     #[tokio::test]

@@ -127,8 +127,13 @@ impl Couch {
         resource: &Resource<'_>,
         body: Option<&Value>,
     ) -> Result<Value, CouchError> {
-        let login = self.login()?;
-        let mut result = self.client.send(Some(&login), method, resource, body).await;
+        let mut result = loop {
+            let login = self.login()?;
+            // Without a lease it has just been replaced: take the other one.
+            if let Some(_lease) = login.lease().await {
+                break self.client.send(Some(&login), method, resource, body).await;
+            }
+        };
         if resource.is_in_users() && result.as_ref().is_err_and(CouchError::is_missing_database) {
             // It was there at bootstrap, which makes it again; no request need have failed while CouchDB was away.
             self.client.tell_outage();

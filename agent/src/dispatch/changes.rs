@@ -10,6 +10,9 @@ const ALL: &str = "*";
 /// The server administrator that Trove's root commands switch on and off.
 const ROOT: &str = "root";
 
+/// The agent's own account.
+const OS_ADMIN: &str = "os_admin";
+
 /// Users and databases that a command changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -29,6 +32,7 @@ impl Changes {
                 Scope::User(name) => changes.users.push(name.as_str().to_owned()),
                 Scope::AllUsers => changes.users.push(ALL.to_owned()),
                 Scope::Root => changes.users.push(ROOT.to_owned()),
+                Scope::OsAdmin => changes.users.push(OS_ADMIN.to_owned()),
                 Scope::Database(name) => changes.databases.push(name.as_str().to_owned()),
                 Scope::AllDatabases => changes.databases.push(ALL.to_owned()),
             }

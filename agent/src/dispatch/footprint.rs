@@ -15,6 +15,8 @@ pub(super) enum Scope {
     AllDatabases,
     /// The server administrator `root`.
     Root,
+    /// The agent's own account.
+    OsAdmin,
 }
 
 impl Scope {
@@ -66,7 +68,11 @@ impl Footprint {
             Command::Ping
             | Command::GetFilesystemStats { .. }
             | Command::GetAgentStatus
+            | Command::StopDb
             | Command::Unsupported(_) => Self::default(),
+            Command::Prepare(_) | Command::MalformedPrepare(_) => {
+                Self::writing([Scope::AllUsers, Scope::AllDatabases, Scope::Root])
+            }
             Command::CreateUser { users } => {
                 let names = users.iter().map(|new| user(&new.name));
                 let granted = users.iter().flat_map(|new| new.databases.iter().map(database));
@@ -87,6 +93,8 @@ impl Footprint {
             }
             Command::CreateDatabase { databases } => Self::writing(databases.iter().map(database)),
             Command::DeleteDatabase { database: name } => Self::writing([database(name)]),
+            // A password of root that the agent makes up is derived from os_admin's.
+            Command::RotateOsAdmin => Self::writing([Scope::OsAdmin, Scope::Root]),
             Command::EnableRoot | Command::EnableRootWithPassword { .. } | Command::DisableRoot => {
                 Self::writing([Scope::Root])
             }
@@ -149,6 +157,16 @@ mod tests {
         assert!(!users.conflicts_with(&al), "reads run side by side");
         let ping = footprint("rpc_ping", json!({}));
         assert!(!ping.conflicts_with(&create));
+    }
+
+    #[test]
+    fn everything_waits_until_the_guest_is_prepared() {
+        let prepare = footprint("prepare", json!({}));
+        let root = footprint("enable_root", json!({}));
+        for other in [&prepare, &root, &grant("al", "a"), &footprint("list_databases", json!({}))] {
+            assert!(prepare.conflicts_with(other));
+        }
+        assert!(!prepare.conflicts_with(&footprint("rpc_ping", json!({}))));
     }
 
     #[test]

@@ -105,7 +105,11 @@ impl Dispatcher {
             () = turn.come() => {}
             () = caller_gone(job) => return Done::Refused(too_late(job)),
         }
-        self.run_patiently(job, &mut passage).await
+        let done = self.run_patiently(job, &mut passage).await;
+        if let Done::Answer(Outcome::Failure(failure)) | Done::Refused(failure) = &done {
+            self.handlers.gave_up(&job.command, &job.id, &failure.message).await;
+        }
+        done
     }
 
     async fn run_patiently(&self, job: &Job, passage: &mut Option<Passage>) -> Done {

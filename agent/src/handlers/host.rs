@@ -13,6 +13,7 @@ pub(super) fn note(command: &Command) {
 fn hosts(command: &Command) -> Vec<&HostPattern> {
     match command {
         Command::CreateUser { users } => users.iter().map(|user| &user.host).collect(),
+        Command::Prepare(prepare) => prepare.users.iter().map(|user| &user.host).collect(),
         Command::ChangePasswords { users } => users.iter().map(|change| &change.host).collect(),
         Command::DeleteUser { host, .. }
         | Command::GetUser { host, .. }
@@ -32,6 +33,9 @@ fn hosts(command: &Command) -> Vec<&HostPattern> {
         | Command::GetFilesystemStats { .. }
         | Command::GetAgentStatus
         | Command::CheckDatabases
+        | Command::RotateOsAdmin
+        | Command::MalformedPrepare(_)
+        | Command::StopDb
         | Command::Unsupported(_) => Vec::new(),
     }
 }
@@ -49,6 +53,7 @@ mod tests {
         let narrow = "10.0.0.%";
         for (method, args) in [
             ("create_user", json!({"users": [{"_name": "a", "_password": "p", "_host": narrow}]})),
+            ("prepare", json!({"users": [{"_name": "a", "_password": "p", "_host": narrow}]})),
             ("delete_user", json!({"user": {"_name": "a", "_host": narrow}})),
             ("get_user", json!({"username": "a", "hostname": narrow})),
             ("change_passwords", json!({"users": [{"name": "a", "password": "p", "host": narrow}]})),

@@ -8,6 +8,7 @@ mod agent;
 mod databases;
 mod filesystem;
 mod host;
+mod prepare;
 mod root;
 mod users;
 
@@ -17,18 +18,28 @@ use serde_json::Value;
 use trove_couchdb_protocol::{Failure, trove::Command};
 
 use crate::{
+    bootstrap::{RotationError, Rotator},
     couch::{CommandError, Couch},
+    preparation::Preparation,
     status::Report,
 };
+pub use prepare::{ImageBrings, PrepareError};
 
 /// What the handlers work with.
 #[derive(Debug)]
 pub struct Handlers {
-    couch: Arc<Couch>,
+    /// The database.
+    pub couch: Arc<Couch>,
     /// Where CouchDB keeps its files.
-    data_dir: PathBuf,
+    pub data_dir: PathBuf,
+    /// How far `prepare` is.
+    pub preparation: Preparation,
+    /// What `prepare` need not do.
+    pub image_brings: ImageBrings,
     /// What the agent knows of itself.
-    report: Report,
+    pub report: Report,
+    /// Gives `os_admin` another password.
+    pub rotator: Rotator,
 }
 
 /// One run of a command.
@@ -45,16 +56,17 @@ pub struct Run<'a> {
 pub enum HandlerError {
     /// Trove has the method, this agent doesn't.
     Unsupported(&'static str),
+    /// `stop_db`: nothing is stopped.
+    DatabaseKeepsRunning,
+    /// The guest could not be prepared.
+    Prepare(PrepareError),
+    /// `os_admin` keeps its password.
+    Rotation(RotationError),
     /// The command could not be carried out.
     Command(CommandError),
 }
 
 impl Handlers {
-    /// Handlers for the CouchDB whose files stand in `data_dir`.
-    pub fn new(couch: Arc<Couch>, data_dir: PathBuf, report: Report) -> Self {
-        Self { couch, data_dir, report }
-    }
-
     /// Carries out one command.
     pub async fn run(&self, command: &Command, run: Run<'_>) -> Result<Value, HandlerError> {
         let couch = &*self.couch;
@@ -80,11 +92,29 @@ impl Handlers {
             Command::DisableRoot => root::disable(couch).await,
             Command::IsRootEnabled => root::is_enabled(couch).await,
             Command::GetFilesystemStats { .. } => filesystem::stats(&self.data_dir).await,
+            Command::Prepare(prepare) => {
+                return prepare::run(self, prepare, run).await.map_err(HandlerError::Prepare);
+            }
+            Command::MalformedPrepare(error) => {
+                return Err(HandlerError::Prepare(PrepareError::malformed(error.clone())));
+            }
+            Command::StopDb => return Err(HandlerError::DatabaseKeepsRunning),
             Command::GetAgentStatus => Ok(agent::status(couch, &self.report).await),
             Command::CheckDatabases => agent::check_databases(couch).await,
+            Command::RotateOsAdmin => {
+                return agent::rotate_os_admin(&self.rotator).await.map_err(HandlerError::Rotation);
+            }
             Command::Unsupported(method) => return Err(HandlerError::Unsupported(method.name())),
         };
         result.map_err(HandlerError::Command)
+    }
+
+    /// A command has failed for good, whatever the reason: a guest that could not be prepared says so to Trove, which
+    /// would wait for it until its own time limit.
+    pub async fn gave_up(&self, command: &Command, id: &str, reason: &str) {
+        if matches!(command, Command::Prepare(_) | Command::MalformedPrepare(_)) {
+            self.preparation.fail(id, reason).await;
+        }
     }
 }
 
@@ -92,29 +122,42 @@ impl HandlerError {
     /// Whether the agent refused the command as it stands, before it asked anything of CouchDB.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Unsupported(_) => true,
+            Self::Unsupported(_) | Self::DatabaseKeepsRunning => true,
+            Self::Prepare(error) => error.is_refusal(),
+            Self::Rotation(_) => false,
             Self::Command(error) => error.is_refusal(),
         }
     }
 
     /// Whether the same command may succeed a little later.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Command(error) if error.is_transient())
+        self.command().is_some_and(CommandError::is_transient)
     }
 
     /// Whether the command, or a part of it, may stand although it failed.
     pub fn may_have_taken_effect(&self) -> bool {
-        matches!(self, Self::Command(error) if error.may_have_taken_effect())
+        match self {
+            Self::Prepare(error) => error.may_have_taken_effect(),
+            _ => self.command().is_some_and(CommandError::may_have_taken_effect),
+        }
     }
 
     /// Whether CouchDB is away, or not ready for the agent yet, rather than there and failing.
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Command(error) if error.is_outage())
+        self.command().is_some_and(CommandError::is_outage)
     }
 
     /// Whether the command stopped only because the agent does.
     pub fn is_stopping(&self) -> bool {
-        matches!(self, Self::Command(CommandError::Stopping))
+        matches!(self.command(), Some(CommandError::Stopping))
+    }
+
+    fn command(&self) -> Option<&CommandError> {
+        match self {
+            Self::Command(error) => Some(error),
+            Self::Prepare(error) => error.command(),
+            Self::Unsupported(_) | Self::DatabaseKeepsRunning | Self::Rotation(_) => None,
+        }
     }
 }
 
@@ -124,6 +167,13 @@ impl From<HandlerError> for Failure {
             HandlerError::Unsupported(method) => {
                 Self::new("NotSupported", format!("{method} is not supported by the CouchDB guest agent"))
             }
+            HandlerError::DatabaseKeepsRunning => Self::new(
+                "NotSupported",
+                "stop_db is not carried out: CouchDB runs under systemd and stops with the instance; Trove deletes and \
+                 reboots without it",
+            ),
+            HandlerError::Prepare(error) => Self::new("PrepareFailed", error.to_string()),
+            HandlerError::Rotation(error) => Self::new("RotationFailed", error.to_string()),
             HandlerError::Command(error) => Self::new(error.class(), error.to_string()),
         }
     }

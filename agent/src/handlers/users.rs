@@ -10,17 +10,21 @@ use super::Run;
 use crate::couch::{CommandError, Couch, NewAccount};
 
 pub(super) async fn create(couch: &Couch, users: &[NewUser], run: Run<'_>) -> Result<Value, CommandError> {
+    couch.create_users(&accounts(couch, users)?, run.id).await?;
+    Ok(Value::Null)
+}
+
+/// The users of a command, if every name in it may be used and every password is given.
+pub(super) fn accounts(couch: &Couch, users: &[NewUser]) -> Result<Vec<NewAccount>, CommandError> {
     let policy = couch.policy();
-    let mut accounts = Vec::with_capacity(users.len());
-    for new in users {
+    let account = |new: &NewUser| {
         let user = policy.user(new.name.clone())?;
         let Some(password) = new.password.clone() else {
             return Err(CommandError::PasswordMissing(new.name.clone()));
         };
-        accounts.push(NewAccount { user, password, databases: policy.databases(new.databases.clone())? });
-    }
-    couch.create_users(&accounts, run.id).await?;
-    Ok(Value::Null)
+        Ok(NewAccount { user, password, databases: policy.databases(new.databases.clone())? })
+    };
+    users.iter().map(account).collect()
 }
 
 pub(super) async fn delete(couch: &Couch, user: &UserName, run: Run<'_>) -> Result<Value, CommandError> {

@@ -1,7 +1,6 @@
 //! The service status, told to `trove-conductor`.
 //!
-//! Once the guest is prepared: when the broker is reached, at every change, and at the configured interval with
-//! jitter. Without a broker nothing is kept: an old status is worth nothing, and a fresh one goes out when the
+//! From `prepare` on: when the broker is reached, at every change, and at the configured interval with jitter. Without a broker nothing is kept: an old status is worth nothing, and a fresh one goes out when the
 //! broker is back.
 
 use std::{path::PathBuf, time::Duration};
@@ -9,21 +8,34 @@ use std::{path::PathBuf, time::Duration};
 use rand::RngExt;
 use tokio::{
     sync::{mpsc, watch},
-    task, time,
+    task,
+    time::{self, Instant},
 };
 use tracing::{debug, info, warn};
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
 
-use super::{Link, Told, prepared::is_prepared, sent::Sent};
-use crate::{config::HeartbeatSettings, couch::Health};
+use super::{Link, Told, sent::Sent, voice::Voice};
+use crate::{
+    config::HeartbeatSettings,
+    couch::Health,
+    preparation::{Preparation, Stage},
+};
+
+/// A broker delivers an interrupted `prepare` again as soon as the agent is back. One that is not there after this
+/// time went with a queue that was not durable.
+const PREPARE_COMES_AGAIN: Duration = Duration::from_secs(120);
 
 /// The heartbeat's task.
 #[derive(Debug)]
 pub struct Heartbeat {
     /// How often, and whether to take the guest for prepared.
     pub settings: HeartbeatSettings,
-    /// Where `prepared.json` and the last `sent` are.
+    /// Where the last `sent` is.
     pub state_dir: PathBuf,
+    /// Whether there is anything to tell, and every change of it.
+    pub preparation: Preparation,
+    /// From [`Preparation::load`].
+    pub stages: mpsc::UnboundedReceiver<Stage>,
     /// What to tell.
     pub health: watch::Receiver<Health>,
     /// Whether it can be told.
@@ -41,13 +53,15 @@ impl Heartbeat {
         let Ok(mut sent) = task::spawn_blocking(move || Sent::load(&state_dir)).await else {
             return;
         };
+        let mut voice = Voice::new(self.settings.assume_prepared);
+        if let Ok(stage) = self.stages.try_recv() {
+            voice.hear(stage, Instant::now().into());
+        }
         let mut told = None;
         loop {
-            let status = status_of(&self.health.borrow_and_update());
             let up = self.link.borrow_and_update().is_up();
-            if let Some(status) = status.filter(|_| up)
-                && self.may_speak().await
-            {
+            let status = voice.status(&self.health.borrow_and_update(), Instant::now().into());
+            if let Some(status) = status.filter(|_| up) {
                 if told != Some(status) {
                     info!(status = status.as_str(), "Telling the conductor.");
                 }
@@ -58,29 +72,30 @@ impl Heartbeat {
                 };
             }
             let interval = jittered(self.settings.interval, self.settings.jitter);
-            let changed = tokio::select! {
-                () = time::sleep(interval) => Ok(()),
-                changed = self.health.changed() => changed,
-                changed = self.link.changed() => changed,
+            let heard = tokio::select! {
+                biased;
+                // First, and one by one: each stage is told, however short it was.
+                stage = self.stages.recv() => stage.map(|stage| voice.hear(stage, Instant::now().into())),
+                changed = self.health.changed() => changed.ok(),
+                changed = self.link.changed() => changed.ok(),
+                () = time::sleep(interval) => {
+                    self.look_after_preparation(&voice, up).await;
+                    Some(())
+                }
             };
-            if changed.is_err() {
+            if heard.is_none() {
                 return;
             }
         }
     }
 
-    async fn may_speak(&self) -> bool {
-        if self.settings.assume_prepared {
-            return true;
-        }
-        let state_dir = self.state_dir.clone();
-        match task::spawn_blocking(move || is_prepared(&state_dir)).await {
-            Ok(Ok(prepared)) => prepared,
-            Ok(Err(error)) => {
-                warn!(%error, "The file prepared.json can't be read; no heartbeat is sent.");
-                false
-            }
-            Err(_) => false,
+    async fn look_after_preparation(&self, voice: &Voice, up: bool) {
+        // An operator may have written the file.
+        self.preparation.current().await;
+        if let Some(id) = voice.interrupted_for(PREPARE_COMES_AGAIN, Instant::now().into()).filter(|_| up) {
+            let reason = "prepare was interrupted, and the broker did not deliver it again: make the instance anew, and \
+                          see amqp_durable_queues";
+            self.preparation.fail(id, reason).await;
         }
     }
 
@@ -102,16 +117,6 @@ impl Heartbeat {
             Err(mpsc::error::TrySendError::Closed(_)) => return None,
         }
         Some(sent)
-    }
-}
-
-fn status_of(health: &Health) -> Option<ServiceStatus> {
-    match health {
-        Health::Unknown => None,
-        Health::Healthy => Some(ServiceStatus::Healthy),
-        Health::NoLogin(_) => Some(ServiceStatus::Running),
-        Health::Down(_) => Some(ServiceStatus::Shutdown),
-        Health::Failing(_) => Some(ServiceStatus::Crashed),
     }
 }
 

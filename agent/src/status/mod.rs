@@ -1,6 +1,7 @@
 //! How the guest does, told to whoever should know: the conductor by heartbeats, systemd by `sd_notify`.
 //!
 //! ```text
+//! preparation (every stage) -----------> voice ----------+
 //! probe (a real request as os_admin) -> watch<Health> --+-> heartbeat -> outbox -> transport -> trove-conductor
 //! transport -> watch<Link> -----------------------------+-> notify -> systemd
 //!                                                       +-> report -> the answer to get_agent_status
@@ -9,16 +10,15 @@
 mod heartbeat;
 mod link;
 mod notify;
-mod prepared;
 mod probe;
 mod report;
 mod sent;
 mod tally;
+mod voice;
 
 pub use heartbeat::Heartbeat;
 pub use link::Link;
 pub use notify::Notify;
-pub use prepared::is_prepared;
 pub use probe::probe_for_ever;
 pub use report::{Report, Told};
 pub use tally::{Figures, LastError, Passage, Tally};

@@ -3,17 +3,17 @@
 //! Nothing is asked of CouchDB or of the broker for it, so it is answered while both hang. `app` builds it, a handler
 //! reads it.
 
-use std::{
-    path::PathBuf,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use tokio::{sync::watch, task};
+use tokio::sync::watch;
 use trove_couchdb_protocol::trove::ServiceStatus;
 
-use super::{Figures, LastError, Link, Tally, is_prepared};
-use crate::couch::Health;
+use super::{Figures, LastError, Link, Tally};
+use crate::{
+    couch::Health,
+    preparation::{Preparation, Stage},
+};
 
 /// The last heartbeat that was handed to the broker.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,8 +33,8 @@ pub struct Report {
     pub couchdb_url: String,
     /// When the agent started.
     pub started: Instant,
-    /// Where the agent keeps whether Trove has prepared this guest.
-    pub state_dir: PathBuf,
+    /// Whether Trove has prepared this guest.
+    pub preparation: Preparation,
     /// The guest counts as prepared whatever Trove did.
     pub assume_prepared: bool,
     /// CouchDB.
@@ -50,7 +50,7 @@ pub struct Report {
 impl Report {
     /// The report at this moment; CouchDB's version is known only after it was asked for.
     pub async fn now(&self, couchdb_version: Option<String>) -> Value {
-        let prepared = self.assume_prepared || self.is_prepared().await;
+        let prepared = self.assume_prepared || self.preparation.current().await == Stage::Prepared;
         let (couchdb, reason) = health(&self.health.borrow());
         json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -66,12 +66,6 @@ impl Report {
             "heartbeat": heartbeat(*self.told.borrow()),
             "last_error": self.tally.figures().last_error.as_ref().map(last_error),
         })
-    }
-
-    /// A file that can't be read counts as "no", as for the heartbeat, which says so in the log.
-    async fn is_prepared(&self) -> bool {
-        let state_dir = self.state_dir.clone();
-        matches!(task::spawn_blocking(move || is_prepared(&state_dir)).await, Ok(Ok(true)))
     }
 }
 
@@ -131,7 +125,7 @@ mod tests {
             guest_id: "g".into(),
             couchdb_url: "http://h:1".into(),
             started: Instant::now(),
-            state_dir: directory.path().to_owned(),
+            preparation: Preparation::load(directory.path()).0,
             assume_prepared: false,
             health,
             link,

@@ -261,6 +261,7 @@ fn accept(
     let patience = match (is_call, caller_waits) {
         (true, Some(waits)) => limits.call_patience.min(waits / 2),
         (true, None) => limits.call_patience,
+        (false, _) if matches!(command, Command::Prepare(_)) => limits.prepare_patience,
         (false, _) => limits.cast_patience,
     };
     let job = Job { command, id, redelivered, arrived: Instant::now(), patience, caller_waits };

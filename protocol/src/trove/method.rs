@@ -101,6 +101,7 @@ methods! {
     ResizeFs = "resize_fs" ("device_path", "mount_point", "online");
     Restart = "restart" ();
     RevokeAccess = "revoke_access" ("username", "hostname", "database");
+    RotateOsAdmin = "rotate_os_admin" ();
     RpcPing = "rpc_ping" ();
     SslAction = "ssl_action" ("mode", "container", "enable", "disable");
     SslRollback = "ssl_rollback" ();
@@ -118,7 +119,7 @@ methods! {
 impl Method {
     /// Whether it is the agent's own and no version of Trove has it.
     pub fn is_own(self) -> bool {
-        matches!(self, Self::CheckDatabases | Self::GetAgentStatus)
+        matches!(self, Self::CheckDatabases | Self::GetAgentStatus | Self::RotateOsAdmin)
     }
 
     /// Whether it changes nothing, however it is called. What is not known to be so counts as a change.

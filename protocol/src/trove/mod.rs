@@ -15,6 +15,7 @@ mod databases;
 mod lifecycle;
 mod method;
 mod models;
+mod prepare;
 mod root;
 mod status;
 mod users;
@@ -25,6 +26,7 @@ pub use self::{
     conductor::ConductorCast,
     method::Method,
     models::{DatabaseModel, UserModel, root_user},
+    prepare::{Demand, Prepare},
     status::ServiceStatus,
     users::{NewUser, PasswordChange},
 };
@@ -132,10 +134,18 @@ pub enum Command {
         /// Trove 26 always sends null.
         fs_path: Option<String>,
     },
+    /// `prepare`
+    Prepare(Box<Prepare>),
+    /// `prepare` with arguments that break a rule: to be refused, but not before the instance is told to have failed.
+    MalformedPrepare(DecodeError),
+    /// `stop_db`: sent before an instance is deleted, rebooted or resized.
+    StopDb,
     /// `get_agent_status`, the agent's own: how it does, for its operator.
     GetAgentStatus,
     /// `check_databases`, the agent's own: which databases are open to everybody.
     CheckDatabases,
+    /// `rotate_os_admin`, the agent's own: another password for its account on CouchDB.
+    RotateOsAdmin,
     /// Every other method of the guest API.
     Unsupported(Method),
 }
@@ -187,8 +197,11 @@ impl Command {
             Method::DisableRoot => Ok(Self::DisableRoot),
             Method::IsRootEnabled => Ok(Self::IsRootEnabled),
             Method::GetFilesystemStats => lifecycle::get_filesystem_stats(args),
+            Method::Prepare => Ok(prepare::prepare(args)),
+            Method::StopDb => Ok(Self::StopDb),
             Method::GetAgentStatus => Ok(Self::GetAgentStatus),
             Method::CheckDatabases => Ok(Self::CheckDatabases),
+            Method::RotateOsAdmin => Ok(Self::RotateOsAdmin),
             other => Ok(Self::Unsupported(other)),
         }
     }
@@ -214,8 +227,11 @@ impl Command {
             Self::DisableRoot => Method::DisableRoot,
             Self::IsRootEnabled => Method::IsRootEnabled,
             Self::GetFilesystemStats { .. } => Method::GetFilesystemStats,
+            Self::Prepare(_) | Self::MalformedPrepare(_) => Method::Prepare,
+            Self::StopDb => Method::StopDb,
             Self::GetAgentStatus => Method::GetAgentStatus,
             Self::CheckDatabases => Method::CheckDatabases,
+            Self::RotateOsAdmin => Method::RotateOsAdmin,
             Self::Unsupported(method) => *method,
         }
     }
@@ -224,7 +240,12 @@ impl Command {
     pub fn needs_couchdb(&self) -> bool {
         !matches!(
             self,
-            Self::Ping | Self::GetFilesystemStats { .. } | Self::GetAgentStatus | Self::Unsupported(_)
+            Self::Ping
+                | Self::GetFilesystemStats { .. }
+                | Self::MalformedPrepare(_)
+                | Self::StopDb
+                | Self::GetAgentStatus
+                | Self::Unsupported(_)
         )
     }
 

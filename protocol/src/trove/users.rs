@@ -1,8 +1,8 @@
 //! The arguments of `create_user`, `delete_user`, `get_user`, `change_passwords` and `update_attributes`.
 //!
 //! Trove has two notations for a user: its serialized model (`_name`, `_host`, `_password`, `_databases`) in
-//! `create_user` and `delete_user`, and plain keys (`name`, `host`, `password`) in the other two
-//! (`trove/extensions/mysql/models.py`). Called by [`super::Command::decode`] only.
+//! `create_user`, `prepare` and `delete_user`, and plain keys (`name`, `host`, `password`) in the other two
+//! (`trove/extensions/mysql/models.py`). Called by [`super::Command::decode`] and [`super::prepare`] only.
 
 use super::Command;
 use crate::{
@@ -37,17 +37,20 @@ pub struct PasswordChange {
 }
 
 pub(super) fn create(args: &Fields<'_>) -> Result<Command, DecodeError> {
-    let users = args.required("users")?.list_of(|user| {
-        let user = user.object()?;
-        let databases = user.optional_as("_databases", |list| list.list_of(Field::database_name))?;
-        Ok(NewUser {
-            name: user.required("_name")?.user_name()?,
-            host: user.host("_host")?,
-            password: user.optional_as("_password", Field::secret)?,
-            databases: databases.unwrap_or_default(),
-        })
-    })?;
+    let users = args.required("users")?.list_of(new_user)?;
     Ok(Command::CreateUser { users })
+}
+
+/// A user in Trove's serialized model, as `create_user` and `prepare` send it.
+pub(super) fn new_user(field: &Field<'_>) -> Result<NewUser, DecodeError> {
+    let user = field.object()?;
+    let databases = user.optional_as("_databases", |list| list.list_of(Field::database_name))?;
+    Ok(NewUser {
+        name: user.required("_name")?.user_name()?,
+        host: user.host("_host")?,
+        password: user.optional_as("_password", Field::secret)?,
+        databases: databases.unwrap_or_default(),
+    })
 }
 
 pub(super) fn delete(args: &Fields<'_>) -> Result<Command, DecodeError> {

@@ -219,7 +219,7 @@ async fn the_key_protects_the_bus_only() -> Result<()> {
     stage.bus.send(&clear_on_bus).await?;
     match reply.within(LIMIT).await {
         Err(CallError::Failure(failure)) => {
-            assert!(failure.message.contains("must be encrypted"), "{failure}")
+            assert!(failure.message.contains("must be encrypted"), "{failure}");
         }
         other => panic!("{other:?}"),
     }

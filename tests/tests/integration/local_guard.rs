@@ -212,7 +212,7 @@ async fn frames_that_hold_no_request_are_answered_where_possible() -> Result<()>
     );
     assert_eq!(stage.call("rpc_ping", json!({})).await?, true, "on the same connection");
     let client = stage.connect().await?;
-    client.send_bytes(&frame::encode(&vec![b'x'; 50])?[..20]).await?;
+    client.send_bytes(&frame::encode(&[b'x'; 50])?[..20]).await?;
     drop(client);
     assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
     assert_eq!(stage.local.others().len(), 1);

@@ -52,6 +52,13 @@ pub(in crate::config) const KEYS: &[Key] = &[
         "Make CouchDB refuse every request without a login, once os_admin exists.",
     )
     .default("false"),
+    Key::new(
+        "couchdb.rotate_os_admin_after",
+        Kind::Seconds,
+        "The age at which os_admin's password is replaced by another one; 0 leaves it for ever. It can be replaced at \
+         any time by command as well.",
+    )
+    .default("0"),
     Key::new("couchdb.connect_timeout", Kind::Seconds, "How long connecting to CouchDB may take.").default("5"),
     Key::new("couchdb.request_timeout", Kind::Seconds, "How long one request to CouchDB may take.").default("30"),
     Key::new(
@@ -106,6 +113,8 @@ pub struct CouchSettings {
     pub local_ini_dir: Option<PathBuf>,
     /// Whether the agent turns `require_valid_user` on.
     pub require_valid_user: bool,
+    /// The age at which `os_admin` gets another password.
+    pub rotate_after: Option<Duration>,
     /// The limit of connecting.
     pub connect_timeout: Duration,
     /// The limit of one request, connecting included.
@@ -132,6 +141,7 @@ impl CouchSettings {
             bootstrap_admin: bootstrap_admin(input)?,
             local_ini_dir: input.path("local_ini_dir")?,
             require_valid_user: input.flag("require_valid_user")?,
+            rotate_after: rotate_after(input)?,
             connect_timeout: input.seconds("connect_timeout", 0.1..=600.0)?,
             request_timeout: input.seconds("request_timeout", 0.1..=3600.0)?,
             max_connections: input.count("max_connections", 1..=1024)?,
@@ -177,6 +187,22 @@ fn url(input: Section<'_>) -> Result<Url, ConfigError> {
         return Err(refused("has a path, query or fragment"));
     }
     Ok(url)
+}
+
+/// Every rotation costs a hash and a moment in which commands wait: more often than once an hour is a slip of the pen.
+fn rotate_after(input: Section<'_>) -> Result<Option<Duration>, ConfigError> {
+    const HOUR: f64 = 3600.0;
+    const TEN_YEARS: f64 = 315_360_000.0;
+    let after = input.seconds("rotate_os_admin_after", 0.0..=TEN_YEARS)?;
+    match after.as_secs_f64() {
+        0.0 => Ok(None),
+        HOUR.. => Ok(Some(after)),
+        seconds => Err(input.invalid(
+            "rotate_os_admin_after",
+            format!("cannot be {seconds}"),
+            "write 0 for never, or at least 3600 seconds",
+        )),
+    }
 }
 
 fn bootstrap_admin(input: Section<'_>) -> Result<Option<(String, Secret)>, ConfigError> {

@@ -10,6 +10,7 @@ pub(super) mod guest;
 pub(super) mod heartbeat;
 pub(super) mod local;
 pub(super) mod log;
+pub(super) mod prepare;
 pub(super) mod rpc;
 
 use std::ffi::OsString;
@@ -21,6 +22,7 @@ pub use guest::GuestSettings;
 pub use heartbeat::HeartbeatSettings;
 pub use local::LocalSettings;
 pub use log::{LogFormat, LogSettings};
+pub use prepare::PrepareSettings;
 pub use rpc::RpcSettings;
 
 use super::error::ConfigError;
@@ -38,6 +40,8 @@ pub struct Settings {
     pub local: LocalSettings,
     /// The CouchDB server beside the agent.
     pub couchdb: CouchSettings,
+    /// What a new instance may ask for.
+    pub prepare: PrepareSettings,
     /// Limits on commands.
     pub rpc: RpcSettings,
     /// Status reports to the conductor.
@@ -79,6 +83,7 @@ impl Settings {
             broker,
             local,
             couchdb,
+            prepare: PrepareSettings::from_input(inputs.section("prepare"))?,
             rpc: RpcSettings::from_input(inputs.section("rpc"))?,
             heartbeat: HeartbeatSettings::from_input(inputs.section("heartbeat"))?,
             audit: AuditSettings::from_input(inputs.section("audit"))?,

@@ -39,6 +39,13 @@ pub(in crate::config) const KEYS: &[Key] = &[
     )
     .default("300"),
     Key::new(
+        "rpc.prepare_patience",
+        Kind::Seconds,
+        "How long `prepare` does, before the instance is told to have failed: long enough for the first start of \
+         CouchDB, and shorter than usage_timeout of Trove (30 min) and consumer_timeout of RabbitMQ.",
+    )
+    .default("600"),
+    Key::new(
         "rpc.shutdown_grace",
         Kind::Seconds,
         "How long commands may still run after SIGTERM. Keep it below TimeoutStopSec of the systemd unit.",
@@ -59,6 +66,8 @@ pub struct RpcSettings {
     pub call_patience: Duration,
     /// How long a cast does.
     pub cast_patience: Duration,
+    /// How long `prepare` does.
+    pub prepare_patience: Duration,
     /// How long commands may run on after SIGTERM.
     pub shutdown_grace: Duration,
 }
@@ -72,6 +81,7 @@ impl RpcSettings {
             duplicate_window: input.count("duplicate_window", 16..=1_048_576)?,
             call_patience: input.seconds("call_patience", 0.0..=3600.0)?,
             cast_patience: input.seconds("cast_patience", 0.0..=1500.0)?,
+            prepare_patience: input.seconds("prepare_patience", 0.0..=1500.0)?,
             shutdown_grace: input.seconds("shutdown_grace", 0.0..=3600.0)?,
         })
     }

@@ -91,6 +91,7 @@ fn no_key_is_ignored() {
             ),
             ("rpc.max_message_bytes" | "couchdb.sha256_iterations" | "audit.max_bytes", _) => (true, "20000"),
             (_, Kind::Count) => (true, "17"),
+            ("couchdb.rotate_os_admin_after", _) => (true, "86400"),
             (_, Kind::Seconds) => (true, "29"),
             (_, Kind::Fraction) => (true, "0.25"),
             (_, Kind::List) => (true, "other"),

@@ -1,0 +1,132 @@
+//! What to tell the conductor: a pure decision from the guest's stage and CouchDB's health.
+
+use std::time::{Duration, Instant};
+
+use trove_couchdb_protocol::trove::ServiceStatus;
+
+use crate::{couch::Health, preparation::Stage};
+
+/// After `prepare` the probe may still say what it saw before it. Trove would take such a `shutdown` for a failed
+/// creation, so for this time the guest goes on being built until it is seen healthy.
+const SETTLING: Duration = Duration::from_secs(60);
+
+/// What has been heard of the guest's stage, and since when.
+#[derive(Debug)]
+pub(super) struct Voice {
+    assume_prepared: bool,
+    stage: Stage,
+    since: Option<Instant>,
+    /// The stage was found at the start of the agent and not entered by it.
+    found: bool,
+    settling: bool,
+}
+
+impl Voice {
+    /// Silent until a stage is heard, unless the guest is taken for prepared.
+    pub(super) fn new(assume_prepared: bool) -> Self {
+        Self { assume_prepared, stage: Stage::Awaited, since: None, found: true, settling: false }
+    }
+
+    /// Takes note of the guest's stage. The first one is what an earlier agent left.
+    pub(super) fn hear(&mut self, stage: Stage, now: Instant) {
+        self.settling = matches!(self.stage, Stage::Building { .. }) && stage == Stage::Prepared;
+        self.found = self.since.is_none();
+        self.since = Some(now);
+        self.stage = stage;
+    }
+
+    /// The status to tell, if any.
+    pub(super) fn status(&mut self, health: &Health, now: Instant) -> Option<ServiceStatus> {
+        self.settling &= *health != Health::Healthy && self.lasted(now) < SETTLING;
+        match &self.stage {
+            Stage::Awaited if !self.assume_prepared => None,
+            Stage::Building { .. } => Some(ServiceStatus::Building),
+            Stage::Failed { .. } => Some(ServiceStatus::FailedToSpawn),
+            Stage::Prepared if self.settling => Some(ServiceStatus::Building),
+            Stage::Awaited | Stage::Prepared => status_of(health),
+        }
+    }
+
+    /// The id of a `prepare` that an earlier agent began, if nobody has taken it up for so long.
+    pub(super) fn interrupted_for(&self, limit: Duration, now: Instant) -> Option<&str> {
+        match &self.stage {
+            Stage::Building { id } if self.found && self.lasted(now) >= limit => Some(id),
+            _ => None,
+        }
+    }
+
+    fn lasted(&self, now: Instant) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+}
+
+fn status_of(health: &Health) -> Option<ServiceStatus> {
+    match health {
+        Health::Unknown => None,
+        Health::Healthy => Some(ServiceStatus::Healthy),
+        Health::NoLogin(_) => Some(ServiceStatus::Running),
+        Health::Down(_) => Some(ServiceStatus::Shutdown),
+        Health::Failing(_) => Some(ServiceStatus::Crashed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn building() -> Stage {
+        Stage::Building { id: "one".to_owned() }
+    }
+
+    fn failed() -> Stage {
+        Stage::Failed { id: "one".to_owned(), reason: "why".to_owned() }
+    }
+
+    fn down() -> Health {
+        Health::Down("refused".to_owned())
+    }
+
+    #[test]
+    fn nothing_is_said_before_prepare_and_the_truth_after_it() {
+        let now = Instant::now();
+        let mut voice = Voice::new(false);
+        assert_eq!(voice.status(&down(), now), None);
+        voice.hear(Stage::Awaited, now);
+        assert_eq!(voice.status(&Health::Healthy, now), None);
+        voice.hear(building(), now);
+        assert_eq!(voice.status(&down(), now), Some(ServiceStatus::Building));
+        voice.hear(failed(), now);
+        assert_eq!(voice.status(&Health::Healthy, now), Some(ServiceStatus::FailedToSpawn));
+        assert_eq!(Voice::new(true).status(&down(), now), Some(ServiceStatus::Shutdown));
+    }
+
+    #[test]
+    fn a_stale_look_at_couchdb_does_not_end_a_creation_that_went_well() {
+        let now = Instant::now();
+        let mut voice = Voice::new(false);
+        voice.hear(Stage::Awaited, now);
+        voice.hear(building(), now);
+        voice.hear(Stage::Prepared, now);
+        assert_eq!(voice.status(&down(), now), Some(ServiceStatus::Building));
+        assert_eq!(voice.status(&Health::Healthy, now), Some(ServiceStatus::Healthy));
+        assert_eq!(voice.status(&down(), now), Some(ServiceStatus::Shutdown), "seen healthy: settled");
+        voice.hear(building(), now);
+        voice.hear(Stage::Prepared, now);
+        assert_eq!(voice.status(&down(), now + SETTLING), Some(ServiceStatus::Shutdown));
+        // A guest that was prepared long ago has nothing to settle.
+        let mut restarted = Voice::new(false);
+        restarted.hear(Stage::Prepared, now);
+        assert_eq!(restarted.status(&down(), now), Some(ServiceStatus::Shutdown));
+    }
+
+    #[test]
+    fn only_a_prepare_that_nobody_took_up_again_counts_as_lost() {
+        let (now, limit) = (Instant::now(), Duration::from_secs(9));
+        let mut voice = Voice::new(false);
+        voice.hear(building(), now);
+        assert_eq!(voice.interrupted_for(limit, now), None);
+        assert_eq!(voice.interrupted_for(limit, now + limit), Some("one"));
+        voice.hear(building(), now + limit);
+        assert_eq!(voice.interrupted_for(limit, now + limit * 9), None);
+    }
+}
