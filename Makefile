@@ -37,7 +37,7 @@ deps:
 	@tests/scripts/deps.sh
 
 build:
-	$(CARGO) build -p trove-couchdb-agent -p in-memory-couchdb
+	$(CARGO) build -p trove-couchdb-agent -p trove-couchdb-cli -p in-memory-couchdb
 
 venv:
 	@tests/scripts/venv.sh

@@ -9,9 +9,13 @@
 //! [`Request::decode`] checks and decrypts everything that all methods share; what the arguments mean is left to
 //! [`crate::trove::Command::decode`]. `Debug` shows neither arguments nor context: both may hold passwords.
 
+mod encode;
+
 use std::fmt;
 
 use serde_json::{Map, Value};
+
+pub use encode::NewRequest;
 
 use crate::{
     address::{MAX_QUEUE, ReplyAddress, Sender},

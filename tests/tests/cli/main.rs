@@ -1,0 +1,8 @@
+//! The operator's tool: the real program, over both ways in, on the agent of a stage.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod apply;
+mod doctor;
+mod tool;
+mod verbs;
