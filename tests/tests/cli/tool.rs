@@ -46,12 +46,13 @@ impl Tool {
     pub async fn run_with(&self, words: &[&str], input: &str) -> Result<Ended> {
         let program = binary()?.with_file_name("trove-couchdb");
         let mut child = Command::new(&program)
-            .args(words)
+            // First: what stands behind `--` is no option.
             .args(&self.way)
             .arg("--config-dir")
             .arg(self.configuration.join("conf.d"))
             .arg("--config")
             .arg(self.configuration.join("agent.toml"))
+            .args(words)
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("HOME", &self.configuration)
