@@ -4,5 +4,6 @@
 
 mod apply;
 mod doctor;
+mod output;
 mod tool;
 mod verbs;

@@ -42,6 +42,21 @@ impl Tool {
         Self { way, configuration: agent.directory().to_owned() }
     }
 
+    /// With a copy of the configuration in which a text of one file is replaced: what the operator got wrong.
+    pub fn misconfigured(mut self, directory: &Path, file: &str, from: &str, to: &str) -> Result<Self> {
+        for name in ["agent.toml", "conf.d/guest_info.conf", "conf.d/trove-guestagent.conf"] {
+            let mut text = std::fs::read_to_string(self.configuration.join(name))?;
+            if name == file {
+                anyhow::ensure!(text.contains(from), "{file} has no {from}");
+                text = text.replacen(from, to, 1);
+            }
+            std::fs::create_dir_all(directory.join("conf.d"))?;
+            private(&directory.join(name), &text)?;
+        }
+        directory.clone_into(&mut self.configuration);
+        Ok(self)
+    }
+
     /// Runs a command line, with `input` as standard input.
     pub async fn run_with(&self, words: &[&str], input: &str) -> Result<Ended> {
         let program = binary()?.with_file_name("trove-couchdb");
