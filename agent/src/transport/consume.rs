@@ -96,14 +96,18 @@ impl Intake {
                 let Undecodable { reply, unique_id, method, context, error } = *undecodable;
                 warn!(kind = error.kind(), reason = %error, "A message is not a request that can be read.");
                 let context = context.unwrap_or_default();
+                let responder = match &unique_id {
+                    Some(id) => Responder::to(id, reply, context.clone()),
+                    None => Responder::new(reply, context.clone()),
+                };
                 let entry = Entry::unread(&origin, &context, unique_id, method);
-                self.refuse(None, Responder::new(reply, context), Failure::from(&error), origin, entry);
+                self.refuse(None, responder, Failure::from(&error), origin, entry);
                 return;
             }
         };
         // Without an id nothing can be told apart; oslo.messaging always sends one.
         let id = request.unique_id.clone().unwrap_or_else(new_id);
-        let responder = Responder::new(request.reply.clone(), request.context.clone());
+        let responder = Responder::to(&id, request.reply.clone(), request.context.clone());
         let mut entry =
             Entry::unread(&origin, &request.context, Some(id.clone()), Method::from_name(&request.method));
         // The kernel vouches for who is on the socket; on the bus anybody may send what he has seen there.
