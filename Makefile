@@ -3,10 +3,11 @@
 # make run ONCE=1         either of them checks everything once and exits: 0 if every step passed
 # make test               everything, over a real RabbitMQ and with Python's oslo.messaging and Trove
 # make test-control-plane only what needs a real Trove: 26.0.0 and 24.1.0, or TROVE="VERSION …"
+# make chaos              the fault campaign: COMMANDS=10000 among FAULTS=200, by SEED
 # make fuzz               the fuzzer, SECONDS=1800 for each target, or for TARGETS="names request"; docs/fuzzing.md
 
 CARGO ?= cargo
-.PHONY: run test test-rust test-control-plane lint fmt fuzz deps build venv
+.PHONY: run test test-rust test-control-plane lint fmt chaos fuzz deps build venv
 .NOTPARALLEL:
 
 run: $(if $(filter rabbit,$(BROKER)),deps) build
@@ -22,6 +23,10 @@ test-control-plane: deps build
 
 test: test-rust test-control-plane
 	@echo "make test: everything passed"
+
+chaos: deps build
+	$(CARGO) run -p trove-couchdb-tests --bin chaos -- \
+		--commands $(or $(COMMANDS),10000) --faults $(or $(FAULTS),200) $(if $(SEED),--seed $(SEED))
 
 lint:
 	$(CARGO) fmt --all --check

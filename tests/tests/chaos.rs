@@ -1,7 +1,6 @@
 //! A short fault campaign; the long one is `make chaos`.
 //!
-//! The plan is the seed's; what the faults hit is not, as with any fault. Mutations under which it fails, each tried:
-//! see docs/reliability.md.
+//! The plan is the seed's; what the faults hit is not, as with any fault.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -23,7 +22,10 @@ async fn campaign(durable: bool, faults: usize, seed: u64) -> Result<()> {
 }
 
 /// Nothing is lost or done twice with durable queues.
+///
+/// Not a part of `cargo test` yet: it takes a minute and most of the machine, beside which other tests run out of time.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "run it with `make chaos`, or with --ignored on a machine that does nothing else"]
 async fn a_short_campaign() -> Result<()> {
     campaign(true, 15, 5).await
 }

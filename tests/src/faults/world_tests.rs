@@ -16,7 +16,10 @@ fn world() -> World {
 fn a_second_creation_that_succeeds_is_none() {
     let made = world().run(&create("al")).unwrap();
     assert!(made.after(&create("al"), &Seen::Done(Value::Null), true).is_empty());
-    assert_eq!(made.after(&create("al"), &Seen::Refused(Refusal::UserExists), false), std::slice::from_ref(&made));
+    assert_eq!(
+        made.after(&create("al"), &Seen::Refused(Refusal::UserExists), false),
+        std::slice::from_ref(&made)
+    );
     assert!(world().after(&create("al"), &Seen::Refused(Refusal::UserExists), true).is_empty());
 }
 

@@ -9,6 +9,9 @@ use trove_couchdb_tests::stage::{Plan, Stage};
 
 use super::tool::Tool;
 
+/// What Trove injects.
+const TROVE: &str = "conf.d/trove-guestagent.conf";
+
 /// The verdict of one check.
 async fn state(tool: &Tool, id: &str) -> Result<String> {
     let ended = tool.run(&["doctor", "--output", "json"]).await?;
@@ -80,7 +83,6 @@ async fn faults_of_the_machine_are_named() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_of_the_configuration_are_named() -> Result<()> {
     let stage = stage().await?;
-    const TROVE: &str = "conf.d/trove-guestagent.conf";
     let broken = |file: &str, from: &str, to: &str| {
         let directory = tempfile::tempdir()?;
         let tool = Tool::local(&stage.agent).misconfigured(directory.path(), file, from, to)?;

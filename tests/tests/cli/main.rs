@@ -1,6 +1,6 @@
 //! The operator's tool: the real program, over both ways in, on the agent of a stage.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::format_push_string)]
 
 mod apply;
 mod doctor;

@@ -10,7 +10,7 @@ use trove_couchdb_tests::stage::{Plan, Stage};
 
 use super::tool::Tool;
 
-async fn tools(stage: &Stage) -> Vec<(&'static str, Tool)> {
+fn tools(stage: &Stage) -> Vec<(&'static str, Tool)> {
     vec![("socket", Tool::local(&stage.agent)), ("bus", Tool::bus(&stage.agent, &stage.id))]
 }
 
@@ -22,7 +22,7 @@ async fn logs_in(stage: &Stage, name: &str, password: &str) -> Result<bool> {
 async fn users_databases_and_access_over_both_ways() -> Result<()> {
     for plan in [Plan::default(), Plan::default().encrypted()] {
         let stage = plan.up().await?;
-        for (way, tool) in tools(&stage).await {
+        for (way, tool) in tools(&stage) {
             let name = |base: &str| stage.name(&format!("{base}-{way}"));
             let (db, more, al, zoe) = (name("db"), name("more"), name("al"), name("zoe"));
             tool.must(&["database-create", &db]).await?;
@@ -68,7 +68,7 @@ async fn users_databases_and_access_over_both_ways() -> Result<()> {
 async fn root_ping_and_status_over_both_ways() -> Result<()> {
     let stage = Stage::up().await?;
     let _alone = root_alone(&stage.couch).await;
-    for (way, tool) in tools(&stage).await {
+    for (way, tool) in tools(&stage) {
         tool.must(&["ping"]).await?;
         tool.must_with(&["root-enable", "--password-stdin"], "root-pw\n").await?;
         assert!(logs_in(&stage, "root", "root-pw").await?, "{way}");
@@ -88,7 +88,7 @@ async fn root_ping_and_status_over_both_ways() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_name_that_is_legal_comes_through_and_bad_ones_do_not() -> Result<()> {
     let stage = Stage::up().await?;
-    for (_, tool) in tools(&stage).await {
+    for (_, tool) in tools(&stage) {
         for base in ["a@b.c", "with space", "naïve", "a/b", "--help", "it's \"q\"", "%41"] {
             let user = stage.name(base);
             tool.must(&["user-create", "--generate", "--", &user]).await?;

@@ -245,6 +245,9 @@ async fn it_waits_for_couchdb_as_long_as_it_may_and_then_says_why() -> Result<()
     assert!(message.contains("can't be reached"), "{message}");
     told(&stage, ServiceStatus::FailedToSpawn).await?;
 
+    stage.agent.terminate().await?;
+    stage.agent.options().settings.push(("rpc.prepare_patience".to_owned(), 60.into()));
+    stage.agent.start_again()?;
     stage.bus.cast(&request(&stage, json!({}))).await?;
     told(&stage, ServiceStatus::Building).await?;
     stage.couch.memory_mut().unwrap().start_again().await?;

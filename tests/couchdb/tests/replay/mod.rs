@@ -82,13 +82,13 @@ pub(crate) async fn replay(name: &str, transcript: &Transcript) -> Report {
 }
 
 impl Replay {
-    async fn start(name: &str, transcript: &Transcript) -> Self {
+    async fn start(scenario: &str, transcript: &Transcript) -> Self {
         let Setup { start_env, admin: (name, password), .. } = &transcript.config;
         let version: Version = transcript.server.parse().unwrap();
         let mut options = Options::new(version).admin(name, password);
         options.iterations = (version >= Version::V3_4).then_some(OUR_ITERATIONS);
         options.settle_after = Duration::from_millis(1500);
-        if name == RACE {
+        if scenario == RACE {
             // A busy machine must not come between two requests that were recorded back to back.
             options.admin_hash_delay = Duration::from_millis(1500);
         }
