@@ -144,12 +144,27 @@ impl Output {
 }
 
 fn json(value: &Value) -> Result<String, CliError> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| unshown(&error))?;
+    let text = serde_json::to_string_pretty(&sorted(value)).map_err(|error| unshown(&error))?;
     Ok(text + "\n")
 }
 
 fn yaml(value: &Value) -> Result<String, CliError> {
-    serde_norway::to_string(value).map_err(|error| unshown(&error))
+    serde_norway::to_string(&sorted(value)).map_err(|error| unshown(&error))
+}
+
+/// With the keys in alphabetical order: that in which `serde_json` keeps them depends on a feature that any other crate
+/// may switch on, and scripts that compare two outputs want neither.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(entries) => {
+            let mut entries: Vec<_> =
+                entries.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
+            entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+            Value::Object(entries.into_iter().collect())
+        }
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        other => other.clone(),
+    }
 }
 
 fn unshown(error: &dyn std::error::Error) -> CliError {

@@ -50,3 +50,22 @@ async fn errors_say_what_failed_and_what_to_try() -> Result<()> {
     insta::assert_snapshot!("errors", shown);
     Ok(())
 }
+
+/// What a shell and `man` get: for every verb, without an agent.
+#[tokio::test(flavor = "multi_thread")]
+async fn completions_and_manual_pages() -> Result<()> {
+    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
+    let tool = Tool::local(&stage.agent);
+    for shell in ["bash", "zsh", "fish"] {
+        let script = tool.must(&["completions", shell]).await?;
+        assert!(script.contains("user-grant-access") && script.contains("apply"), "{shell}");
+    }
+    let directory = tempfile::tempdir()?;
+    tool.must(&["man", "--dir", &directory.path().display().to_string()]).await?;
+    for page in ["trove-couchdb.1", "trove-couchdb-user-create.1", "trove-couchdb-doctor.1"] {
+        let text = std::fs::read_to_string(directory.path().join(page))?;
+        assert!(text.contains(".TH") && text.contains("SYNOPSIS"), "{page}");
+    }
+    assert!(tool.must(&["man"]).await?.contains(".TH"));
+    Ok(())
+}
