@@ -34,8 +34,7 @@ impl Couch {
         };
         match session {
             Ok(session) => {
-                let roles = session["userCtx"]["roles"].as_array();
-                if roles.is_some_and(|roles| roles.iter().any(|role| role == "_admin")) {
+                if is_admin(&session) {
                     Health::Healthy
                 } else {
                     Health::NoLogin("os_admin is not a server administrator".to_owned())
@@ -43,6 +42,15 @@ impl Couch {
             }
             Err(error) => Health::from_error(&error),
         }
+    }
+
+    /// Asks CouchDB, now and for real, whether `os_admin` is a server administrator.
+    pub async fn prove_login(&self) -> Result<(), CouchError> {
+        let session = self.get(&Resource::Session).await?;
+        if is_admin(&session) {
+            return Ok(());
+        }
+        Err(CouchError::NoLogin("os_admin is not a server administrator".to_owned()))
     }
 
     async fn session(&self) -> Result<Value, CouchError> {
@@ -55,6 +63,11 @@ impl Couch {
             },
         }
     }
+}
+
+fn is_admin(session: &Value) -> bool {
+    let roles = session["userCtx"]["roles"].as_array();
+    roles.is_some_and(|roles| roles.iter().any(|role| role == "_admin"))
 }
 
 impl Health {

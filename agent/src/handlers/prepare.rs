@@ -110,7 +110,8 @@ pub(super) async fn run(handlers: &Handlers, prepare: &Prepare, run: Run<'_>) ->
     let first = preparation.begin(run.id).await.map_err(record)?;
     let Checked { databases, accounts } = check(couch, prepare, handlers.image_brings)?;
 
-    couch.server().await.map_err(CommandError::from).map_err(PrepareError::at(Step::Secure))?;
+    // A request of its own: an order without databases and users would else be carried out by nobody.
+    couch.prove_login().await.map_err(CommandError::from).map_err(PrepareError::at(Step::Secure))?;
 
     // As after a redelivery: an empty database that is there and open to everybody is closed.
     let create = CreateDatabases { databases, rerun: true };
