@@ -1,7 +1,7 @@
 //! A plan for people, one line for each step: `+` added, `~` changed, `-` removed.
 
 use anstyle::{AnsiColor, Style};
-use trove_couchdb_protocol::DatabaseName;
+use trove_couchdb_protocol::{DatabaseName, Secret};
 
 use super::plan::{Access, Plan, Step};
 use crate::output::{Output, printable};
@@ -27,9 +27,15 @@ pub(super) fn of(plan: &Plan, output: Output) -> String {
     text
 }
 
-/// The plan for scripts: sign, what, name, databases.
+/// The plan for scripts, a step in a line.
 pub(super) fn bare(plan: &Plan) -> String {
-    plan.steps.iter().map(|step| format!("{}\t{}\n", sign(step).0, describe(step))).collect()
+    plan.steps.iter().map(|step| bare_line(step, "pending", None)).collect()
+}
+
+/// A step for scripts: what became of it, its sign, what it is, and the password that nobody else knows.
+pub(super) fn bare_line(step: &Step, outcome: &str, password: Option<&Secret>) -> String {
+    let password = password.map(Secret::expose).unwrap_or_default();
+    format!("{outcome}\t{}\t{}\t{password}\n", sign(step).0, describe(step))
 }
 
 /// What the operator is asked before anything is done.

@@ -34,23 +34,24 @@ pub(super) fn passwords(plan: &Plan, file: &File) -> Result<Passwords, CliError>
 /// Carries the steps out until one fails.
 pub(super) async fn run(session: &Session<'_>, plan: &Plan, passwords: &Passwords) -> Result<(), CliError> {
     let mut done = Vec::new();
+    let mut bare = String::new();
     let mut failure = None;
     for step in &plan.steps {
         let password = password_of(step, passwords);
         let new = password.filter(|(_, new)| *new).map(|(secret, _)| secret);
         announce(session, step, new)?;
-        match carry_out(session.agent, step, password.map(|(secret, _)| secret)).await {
-            Ok(()) => done.push(step.document("done", new)),
-            Err(error) => {
-                done.push(step.document("failed", new));
-                failure = Some((step, error));
-                break;
-            }
+        let result = carry_out(session.agent, step, password.map(|(secret, _)| secret)).await;
+        let outcome = if result.is_ok() { "done" } else { "failed" };
+        done.push(step.document(outcome, new));
+        bare += &diff::bare_line(step, outcome, new);
+        if let Err(error) = result {
+            failure = Some((step, error));
+            break;
         }
     }
     let (count, all) = (done.len() - usize::from(failure.is_some()), plan.steps.len());
     if !session.output.is_table() {
-        session.output.show_as(&json!({ "steps": done, "kept": plan.kept }), "", "")?;
+        session.output.show_as(&json!({ "steps": done, "kept": plan.kept }), "", &bare)?;
     }
     let Some((step, error)) = failure else {
         let message =
