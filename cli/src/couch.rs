@@ -42,19 +42,24 @@ pub async fn must_log_in(
     })
 }
 
-#[derive(Deserialize)]
-struct Credentials {
+/// What the agent's credentials file holds (`agent/src/bootstrap/credentials.rs`).
+#[derive(Debug, Deserialize)]
+pub struct Credentials {
     username: String,
-    password: Secret,
+    /// The password of `os_admin`.
+    pub password: Secret,
+    /// While the password is being changed: the other one that the server may know already.
+    #[serde(rename = "next_password")]
+    pub next: Option<Secret>,
 }
 
-/// Reads the agent's credentials file (`agent/src/bootstrap/credentials.rs`); the error holds nothing of it.
-pub fn parse_credentials(text: &str) -> Result<Secret, &'static str> {
+/// Reads the agent's credentials file; the error holds nothing of it.
+pub fn parse_credentials(text: &str) -> Result<Credentials, &'static str> {
     let content: Credentials = serde_json::from_str(text)
         .map_err(|_| "it is not {\"username\": \"os_admin\", \"password\": \"…\"}")?;
     match (content.username.as_str(), content.password.expose()) {
         ("os_admin", "") => Err("its password is empty"),
-        ("os_admin", _) => Ok(content.password),
+        ("os_admin", _) => Ok(content),
         _ => Err("it is of another account than os_admin"),
     }
 }

@@ -42,7 +42,7 @@ pub async fn show(
     args: &CredentialsArgs,
 ) -> Result<Report, CliError> {
     let accounts = accounts(session, args.name.as_ref()).await?;
-    let server = server(session, args).await?;
+    let server = server(&own_url(session, global, args).await?, args)?;
     let password = match &args.name {
         Some(name) if args.reveal => Some(password(global, args, name.as_str(), &server).await?),
         _ => None,
@@ -85,12 +85,22 @@ async fn accounts(session: &Session<'_>, name: Option<&UserName>) -> Result<Vec<
     Ok(vec![Account { name: name.as_str().to_owned(), databases }])
 }
 
-/// Where clients reach CouchDB.
-async fn server(session: &Session<'_>, args: &CredentialsArgs) -> Result<Url, CliError> {
+/// Where the agent reaches CouchDB. For `os_admin` its configuration says so, also while the agent is down.
+async fn own_url(session: &Session<'_>, global: &Global, args: &CredentialsArgs) -> Result<Url, CliError> {
+    let is_os_admin = args.name.as_ref().is_some_and(|name| name.as_str() == OS_ADMIN);
+    if is_os_admin
+        && !global.way.is_bus()
+        && let Ok(settings) = Settings::load(way::sources(&global.sources), way::environment())
+    {
+        return Ok(settings.couchdb.url);
+    }
     let status = session.agent.call("get_agent_status", json!({})).await?;
     let own = status["couchdb"]["url"].as_str().and_then(|text| Url::parse(text).ok());
-    let own =
-        own.ok_or_else(|| CliError::new(Code::Failed, "the agent does not tell where its CouchDB is"))?;
+    own.ok_or_else(|| CliError::new(Code::Failed, "the agent does not tell where its CouchDB is"))
+}
+
+/// Where clients reach CouchDB.
+fn server(own: &Url, args: &CredentialsArgs) -> Result<Url, CliError> {
     let scheme = args.scheme.clone().unwrap_or_else(|| own.scheme().to_owned());
     let address = match &args.host {
         // CouchDB's own port unless another one is given: clients reach the same server from elsewhere.
@@ -160,7 +170,14 @@ fn os_admin_password(global: &Global) -> Result<Secret, CliError> {
         .advise("run it as root or as the agent's user; `trove-couchdb doctor` checks the file")
     };
     let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-    couch::parse_credentials(&text).map_err(|problem| unreadable(problem.to_owned()))
+    let credentials = couch::parse_credentials(&text).map_err(|problem| unreadable(problem.to_owned()))?;
+    if credentials.next.is_some() {
+        let message = "os_admin's password is being changed, so that one of two may hold";
+        return Err(CliError::new(Code::Failed, message).advise(
+            "ask again in a moment; if that does not help, see that the agent runs: it ends the change",
+        ));
+    }
+    Ok(credentials.password)
 }
 
 #[cfg(test)]

@@ -10,10 +10,9 @@ use trove_couchdb_agent::{
     config::Settings,
     couch::{Client, CouchError, Login, Method, Resource, ServerVersion},
 };
-use trove_couchdb_protocol::Secret;
 
 use super::{Check, Finding};
-use crate::couch;
+use crate::couch::{self, Credentials};
 
 static REACHABLE: Check = Check::new("couchdb.reachable", "CouchDB answers at couchdb.url");
 static VERSION: Check = Check::new("couchdb.version", "It is CouchDB 1.6 or later");
@@ -35,7 +34,7 @@ pub(super) struct Access {
 
 pub(super) async fn look(
     settings: &Settings,
-    password: Option<&Secret>,
+    credentials: Option<&Credentials>,
     status: Option<&Value>,
     findings: &mut Vec<Finding>,
 ) -> Option<Access> {
@@ -62,7 +61,7 @@ pub(super) async fn look(
     findings.push(REACHABLE.ok(url.origin().ascii_serialization()));
     let party = admin_party(&client).await;
     let is_party = party.verdict == super::Verdict::Failed;
-    let (session, login) = log_in(&client, password, status).await;
+    let (session, login) = log_in(&client, credentials, status).await;
     let welcome = match (welcome, &login) {
         // With require_valid_user even the welcome wants a password.
         (Err(_), Some(login)) => client.send(Some(login), Method::GET, &Resource::Welcome, None).await,
@@ -133,7 +132,7 @@ fn in_a_party(finding: Finding) -> Finding {
 /// The findings on lockout and login.
 async fn log_in(
     client: &Client,
-    password: Option<&Secret>,
+    credentials: Option<&Credentials>,
     status: Option<&Value>,
 ) -> ([Finding; 2], Option<Login>) {
     // What the agent was told already need not be asked again.
@@ -146,10 +145,10 @@ async fn log_in(
                       3.4 and later lock an account after five wrong ones";
         return ([LOCKOUT.ok("not locked, as far as the agent knows"), LOGIN.failed(reason, advice)], None);
     }
-    let Some(password) = password else {
+    let Some(credentials) = credentials else {
         return ([&LOCKOUT, &LOGIN].map(|check| check.skipped("without os_admin's password")), None);
     };
-    let login = Login::new("os_admin", password);
+    let login = Login::new("os_admin", &credentials.password);
     match client.send(Some(&login), Method::GET, &Resource::Session, None).await {
         Ok(session) if is_admin(&session) => {
             ([LOCKOUT.ok("not locked"), LOGIN.ok("os_admin is a server administrator")], Some(login))
@@ -161,6 +160,12 @@ async fn log_in(
         }
         Err(CouchError::LockedOut) => {
             ([locked(), LOGIN.skipped("a locked account's password is not looked at")], None)
+        }
+        Err(CouchError::LoginRefused) if credentials.next.is_some() => {
+            let detail =
+                "the password is being changed: CouchDB refuses the old one, and the new one was not tried";
+            let advice = "see that the agent runs: it ends the change";
+            ([LOCKOUT.ok("not locked"), LOGIN.warning(detail, advice)], None)
         }
         Err(CouchError::LoginRefused) => {
             let advice = "restore the credentials file, or set os_admin's password in CouchDB to the file's; then \

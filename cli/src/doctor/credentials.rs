@@ -8,11 +8,10 @@ use std::{
 
 use serde_json::Value;
 use trove_couchdb_agent::config::Settings;
-use trove_couchdb_protocol::Secret;
 use zeroize::Zeroizing;
 
 use super::{Check, Finding};
-use crate::couch;
+use crate::couch::{self, Credentials};
 
 static FILE: Check = Check::new("credentials.file", "The credentials file of os_admin is there and complete");
 static MODE: Check = Check::new("credentials.mode", "Nobody but its owner can read it");
@@ -24,7 +23,7 @@ pub(super) fn look(
     settings: &Settings,
     status: Option<&Value>,
     findings: &mut Vec<Finding>,
-) -> Option<Secret> {
+) -> Option<Credentials> {
     let path = &settings.couchdb.credentials_file;
     let shown = path.display();
     let metadata = match fs::metadata(path) {
@@ -35,7 +34,7 @@ pub(super) fn look(
             return None;
         }
     };
-    let (password, finding) = content(path);
+    let (credentials, finding) = content(path, status.is_some());
     findings.push(finding);
     let mode = metadata.permissions().mode() & 0o7777;
     let others_may = mode & 0o077;
@@ -49,7 +48,7 @@ pub(super) fn look(
         )
     });
     findings.push(owner(path, metadata.uid(), agents_uid(settings, status)));
-    password
+    credentials
 }
 
 fn absent(path: &Path, error: &io::Error, agent_runs: bool) -> Finding {
@@ -72,7 +71,7 @@ fn absent(path: &Path, error: &io::Error, agent_runs: bool) -> Finding {
     }
 }
 
-fn content(path: &Path) -> (Option<Secret>, Finding) {
+fn content(path: &Path, agent_runs: bool) -> (Option<Credentials>, Finding) {
     let shown = path.display();
     let text = match fs::read_to_string(path) {
         Ok(text) => Zeroizing::new(text),
@@ -87,7 +86,14 @@ fn content(path: &Path) -> (Option<Secret>, Finding) {
         }
     };
     match couch::parse_credentials(&text) {
-        Ok(password) => (Some(password), FILE.ok(shown.to_string())),
+        Ok(credentials) if credentials.next.is_some() && !agent_runs => {
+            let detail = format!("{shown}: a change of the password was cut short");
+            (
+                Some(credentials),
+                FILE.warning(detail, "start the agent, which finds out which of the two holds"),
+            )
+        }
+        Ok(credentials) => (Some(credentials), FILE.ok(shown.to_string())),
         Err(problem) => {
             let advice = "restore it from a backup, or move it away and remove os_admin from CouchDB's [admins] to \
                           begin anew";

@@ -15,6 +15,8 @@ mod host;
 mod redact;
 mod report;
 
+use std::iter;
+
 use trove_couchdb_agent::config::Settings;
 
 use crate::{args::Global, client::Connection};
@@ -141,12 +143,12 @@ pub async fn examine(global: &Global) -> Examination {
     let connection = agent::connection(global, settings.as_ref());
     let status = agent::look(&connection, settings.as_ref(), &mut findings).await;
     if let Some(settings) = &settings {
-        let password = credentials::look(settings, status.as_ref(), &mut findings);
-        if let Some(password) = &password {
+        let credentials = credentials::look(settings, status.as_ref(), &mut findings);
+        for password in credentials.iter().flat_map(|known| iter::once(&known.password).chain(&known.next)) {
             redactor.learn(password);
             redactor.learn_login("os_admin", password);
         }
-        let couchdb = couchdb::look(settings, password.as_ref(), status.as_ref(), &mut findings).await;
+        let couchdb = couchdb::look(settings, credentials.as_ref(), status.as_ref(), &mut findings).await;
         let asked = status.as_ref().map(|_| &connection);
         databases::look(asked, couchdb, settings, &mut findings).await;
         broker::look(settings, status.as_ref(), &mut findings).await;
@@ -154,6 +156,8 @@ pub async fn examine(global: &Global) -> Examination {
     } else {
         skip_the_rest(&mut findings);
     }
+    // Looked at as one link makes the next possible, shown in the order of the tables.
+    findings.sort_by_key(|finding: &Finding| checks().position(|check| check == finding.check));
     Examination { findings, settings, status, redactor }
 }
 
