@@ -83,7 +83,7 @@ fn of_a_failure(failure: &Failure) -> Option<String> {
             "the agent is older than this program: update the agent, or use the program of its version"
         }
         "CouchDBError" => "`trove-couchdb doctor` on the instance checks each link to CouchDB",
-        "InvalidRequest" if failure.message.contains("encrypted") => {
+        "InvalidRequest" if failure.message.contains("crypt") => {
             "give the instance's instance_rpc_encr_key with --key-file, or none if the instance has none"
         }
         _ => return None,

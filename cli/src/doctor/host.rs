@@ -31,6 +31,9 @@ const TOLERANCE: f64 = 60.0;
 const LOW: u64 = 15;
 const VERY_LOW: u64 = 5;
 
+/// So many bytes are room enough, however large the rest of the file system is.
+const ENOUGH: u64 = 20 * 1024 * 1024 * 1024;
+
 pub(super) async fn look(settings: &Settings, findings: &mut Vec<Finding>) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     findings.push(clock(now, synchronized().await));
@@ -98,6 +101,7 @@ fn room(check: &'static Check, path: &Path) -> Finding {
     let detail = format!("{}: {percent} % ({} MiB) free", path.display(), free / (1024 * 1024));
     let advice = "make room: compact databases, remove old logs, or resize the volume";
     match percent {
+        _ if free >= ENOUGH => check.ok(detail),
         ..VERY_LOW => check.failed(detail, advice),
         VERY_LOW..LOW => check.warning(detail, advice),
         _ => check.ok(detail),
