@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use in_memory_couchdb::{InMemoryCouch, Options};
-use reqwest::{Method, StatusCode, Url};
+pub use reqwest::Method;
+use reqwest::{StatusCode, Url};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 

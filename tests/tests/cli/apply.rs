@@ -1,74 +1,193 @@
-//! The state of a file: reached, and then nothing more to do.
+//! `apply` and `export` on a real agent.
+
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
-use in_memory_couchdb::{Fault, Options, Rule};
+use serde_json::Value;
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::local_stage::LocalPlan;
+use trove_couchdb_tests::local_stage::{LocalPlan, LocalStage};
 
-use super::tool::{Tool, private};
+use crate::tool::Tool;
 
-const FILE: &str = r#"
-databases = ["log", "shop"]
+/// An in-memory server of the test's own: a file describes the whole server, and a real one is everybody's.
+async fn stage() -> Result<(LocalStage, Tool)> {
+    let stage = LocalPlan::default().in_memory(in_memory_couchdb::Options::default()).up().await?;
+    let cli = Tool::local(&stage.agent);
+    Ok((stage, cli))
+}
 
-[users.al]
-databases = ["shop"]
-password_file = "PASSWORD"
+fn file(stage: &LocalStage, text: &str) -> Result<String> {
+    let path: PathBuf = stage.agent.directory().join("state.toml");
+    std::fs::write(&path, text)?;
+    Ok(path.to_string_lossy().into_owned())
+}
 
-[users.zoe]
-databases = ["log", "shop"]
-password_file = "PASSWORD"
-"#;
+const SHOP: &str = "databases = [\"log\", \"shop\"]\n[users.al]\ndatabases = [\"shop\"]\npassword_file = \"al.pw\"\n\
+                    [users.\"b o\"]\ndatabases = [\"log\", \"shop\"]\npassword_env = \"BO_PW\"\n[users.cy]\n\
+                    generate = true\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twice_in_a_row_changes_nothing_and_interrupted_it_goes_on() -> Result<()> {
-    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
-    let tool = Tool::local(&stage.agent);
-    let directory = tempfile::tempdir()?;
-    let (file, password) = (directory.path().join("state.toml"), directory.path().join("password"));
-    private(&password, "pw\n")?;
-    private(&file, &FILE.replace("PASSWORD", &password.display().to_string()))?;
-    let file = file.display().to_string();
+async fn applied_twice_it_changes_nothing_the_second_time() -> Result<()> {
+    let (stage, cli) = stage().await?;
+    let cli = cli.env("BO_PW", "pw of bo");
+    let wanted = file(&stage, SHOP)?;
+    std::fs::write(stage.agent.directory().join("al.pw"), "pw of al\n")?;
+    let planned = cli.must(&["apply", &wanted, "--dry-run"]).await?;
+    insta::assert_snapshot!("dry_run", planned);
+    assert_eq!(cli.run(&["apply", &wanted, "--dry-run", "--exit-code"]).await?.code, Some(8));
+    assert_eq!(cli.must(&["database-list", "-o", "value"]).await?, "", "a dry run does nothing");
 
-    let diff = tool.must(&["apply", &file, "--dry-run"]).await?;
-    assert!(diff.contains("shop") && diff.contains("zoe"), "{diff}");
-    assert!(stage.client.get("/shop", Some(stage.couch.admin())).await?.0 == 404, "a dry run does nothing");
-
-    // CouchDB fails in the middle; the next run goes on.
-    let broken = Fault::Answer { status: 400, body: r#"{"error":"bad_request","reason":"no"}"#.to_owned() };
-    stage.memory()?.faults().add(Rule::new("PUT", "/shop/_security", broken));
-    assert_eq!(tool.run(&["apply", &file, "--yes"]).await?.code, Some(1));
-    stage.memory()?.faults().clear();
-    tool.must(&["apply", &file, "--yes"]).await?;
-    let login = |name: &str| Credentials::new(name, "pw");
-    assert!(stage.client.reads("shop", Some(&login("al"))).await?);
-    assert!(!stage.client.reads("log", Some(&login("al"))).await?);
-    assert!(stage.client.reads("log", Some(&login("zoe"))).await?);
-
-    stage.memory()?.log().clear();
-    tool.must(&["apply", &file, "--yes"]).await?;
-    assert_eq!(stage.memory()?.log().count("PUT", "*"), 0, "nothing is left to do");
-    assert_eq!(tool.run(&["apply", &file, "--dry-run", "--exit-code"]).await?.code, Some(0));
-
-    let exported = tool.must(&["export"]).await?;
-    assert!(!exported.contains("pw"), "{exported}");
-    let again = tool.run_with(&["apply", "-", "--dry-run", "--exit-code"], &exported).await?;
-    assert_eq!(again.code, Some(0), "{again:?}");
+    let applied = cli.must(&["apply", &wanted, "--yes"]).await?;
+    let generated = applied.lines().find_map(|line| line.strip_prefix("password of \"cy\": ")).unwrap();
+    for (name, password, database) in
+        [("al", "pw of al", Some("shop")), ("b o", "pw of bo", Some("log")), ("cy", generated, None)]
+    {
+        let login = Credentials::new(name, password);
+        assert!(stage.client.logs_in(&login).await?, "{name}");
+        if let Some(database) = database {
+            assert!(stage.client.reads(database, Some(&login)).await?, "{name}");
+        }
+    }
+    let log = stage.memory()?.log();
+    log.clear();
+    for arguments in [&["apply", &wanted, "--yes"][..], &["apply", &wanted, "--yes", "--prune"]] {
+        assert!(cli.must(arguments).await?.contains("Nothing to do"));
+    }
+    assert_eq!(log.count("PUT", "*") + log.count("POST", "/_users/_bulk_docs") + log.count("DELETE", "*"), 0);
+    assert_eq!(cli.run(&["apply", &wanted, "--dry-run", "--exit-code"]).await?.code, Some(0));
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_in_the_file_goes_only_with_prune_and_a_yes() -> Result<()> {
-    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
-    let tool = Tool::local(&stage.agent);
-    tool.must(&["database-create", "old"]).await?;
-    tool.must(&["user-create", "ghost", "--databases", "old", "--generate"]).await?;
-    let wanted = "databases = [\"shop\"]\n";
-    tool.must_with(&["apply", "-", "--yes"], wanted).await?;
-    assert!(tool.must(&["database-list", "--output", "value"]).await?.contains("old"));
-    assert_eq!(tool.run_with(&["apply", "-", "--prune"], wanted).await?.code, Some(6));
-    assert!(tool.must(&["user-list", "--output", "value"]).await?.contains("ghost"));
-    tool.must_with(&["apply", "-", "--prune", "--yes"], wanted).await?;
-    assert_eq!(tool.must(&["database-list", "--output", "value"]).await?.trim(), "shop");
-    assert_eq!(tool.must(&["user-list", "--output", "value"]).await?.trim(), "");
+async fn what_is_not_in_the_file_is_kept_until_prune() -> Result<()> {
+    let (stage, cli) = stage().await?;
+    stage.databases(&["old", "shop"]).await?;
+    stage.user("al", &["old", "shop"]).await?;
+    stage.user("gone", &["shop"]).await?;
+    let wanted = file(&stage, "databases = [\"shop\"]\n[users.al]\n")?;
+    let kept = cli.must(&["apply", &wanted, "--yes"]).await?;
+    insta::assert_snapshot!("kept", kept);
+    let planned = cli.must(&["apply", &wanted, "--prune", "--dry-run"]).await?;
+    insta::assert_snapshot!("prune", planned);
+    cli.must(&["apply", &wanted, "--prune", "--yes"]).await?;
+    assert_eq!(cli.must(&["user-list", "-o", "value"]).await?, "al\t%\t\n");
+    assert_eq!(cli.must(&["database-list", "-o", "value"]).await?, "shop\n");
+    assert!(!stage.client.reads("shop", None).await?, "a database without members is closed");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interrupted_anywhere_the_next_run_reaches_the_same_state() -> Result<()> {
+    let (stage, cli) = stage().await?;
+    let cli = cli.env("BO_PW", "pw of bo").env("TROVE_COUCHDB_SOCKET", "/nowhere");
+    let wanted = file(&stage, SHOP)?;
+    std::fs::write(stage.agent.directory().join("al.pw"), "pw of al\n")?;
+    let empty = stage.agent.directory().join("empty.toml");
+    std::fs::write(&empty, "")?;
+    let mut reached = Vec::new();
+    for cut in 0..5_u32 {
+        cli.must(&["apply", &empty.to_string_lossy(), "--prune", "--yes"]).await?;
+        // The agent is cut off from CouchDB after some requests that write; the program gives up, as when killed.
+        let faults = stage.memory()?.faults();
+        let refused = in_memory_couchdb::Fault::Answer { status: 400, body: "{\"error\":\"cut\"}".into() };
+        let passed = in_memory_couchdb::Fault::DelayMs(0);
+        for (method, path) in [("PUT", "*"), ("POST", "/_users/_bulk_docs")] {
+            let each = if method == "PUT" { cut } else { cut.saturating_sub(2) };
+            if each > 0 {
+                faults.add(in_memory_couchdb::Rule::new(method, path, passed.clone()).times(each));
+            }
+            faults.add(in_memory_couchdb::Rule::new(method, path, refused.clone()));
+        }
+        let broken = cli.run(&["apply", &wanted, "--yes", "--timeout", "20"]).await?;
+        assert_ne!(broken.code, Some(0), "{cut}: {broken:?}");
+        assert!(broken.errors.contains("of 5 changes are made"), "{cut}: {broken:?}");
+        assert!(broken.errors.contains("it goes on where this ended"), "{cut}: {broken:?}");
+        faults.clear();
+        cli.must(&["apply", &wanted, "--yes"]).await?;
+        assert!(cli.must(&["apply", &wanted, "--prune", "--yes"]).await?.contains("Nothing to do"), "{cut}");
+        reached.push(cli.must(&["export"]).await?);
+    }
+    assert!(reached.windows(2).all(|pair| pair[0] == pair[1]), "{reached:?}");
+    insta::assert_snapshot!("export", reached[0]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_anywhere_the_next_run_reaches_the_same_state() -> Result<()> {
+    let (stage, cli) = stage().await?;
+    let cli = cli.env("BO_PW", "pw of bo");
+    let wanted = file(&stage, SHOP)?;
+    std::fs::write(stage.agent.directory().join("al.pw"), "pw of al\n")?;
+    let slow = in_memory_couchdb::Fault::DelayMs(100);
+    stage.memory()?.faults().add(in_memory_couchdb::Rule::new("*", "*", slow));
+    let mut killed = 0;
+    for milliseconds in [200, 500, 800, 1_100, 1_400] {
+        let arguments = ["apply", &wanted, "--yes"];
+        let run = cli.run(&arguments);
+        // Dropped, the program is killed; the agent may be in the middle of a command then.
+        killed += u32::from(tokio::time::timeout(Duration::from_millis(milliseconds), run).await.is_err());
+    }
+    assert!(killed > 0, "nothing was interrupted");
+    cli.must(&["apply", &wanted, "--yes"]).await?;
+    assert!(cli.must(&["apply", &wanted, "--prune", "--yes"]).await?.contains("Nothing to do"));
+    insta::assert_snapshot!("export", cli.must(&["export"]).await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_exported_is_applied_without_a_change() -> Result<()> {
+    let (stage, cli) = stage().await?;
+    stage.databases(&["a/b+c", "d$(e)-f"]).await?;
+    stage.user("ünï \"q\" \\ 🙂", &["a/b+c", "d$(e)-f"]).await?;
+    stage.user("plain", &[]).await?;
+    // Somebody else's, of a name that no command takes.
+    let admin = stage.couch.admin();
+    assert!(stage.client.put("/a%2F%2Fb", Some(admin), &Value::Null).await?.0.is_success());
+    let exported = cli.must(&["export"]).await?;
+    assert!(exported.contains("can't be managed") && !exported.contains("-pw"), "{exported}");
+    let applied = cli.run_with(&["apply", "-", "--prune", "--yes"], &exported).await?;
+    assert_eq!(applied.code, Some(0), "{applied:?}");
+    assert!(applied.output.contains("Nothing to do"), "{applied:?}");
+    let document = cli.json(&["export"]).await?;
+    assert_eq!(document["users"]["plain"]["databases"], serde_json::json!([]));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_rotated_only_when_the_file_says_so() -> Result<()> {
+    let (stage, cli) = stage().await?;
+    let old = stage.user("al", &[]).await?;
+    let keeping = file(&stage, "[users.al]\npassword_env = \"AL\"\n")?;
+    let cli = cli.env("AL", "rotated");
+    assert!(cli.must(&["apply", &keeping, "--yes"]).await?.contains("Nothing to do"));
+    assert!(stage.client.logs_in(&old).await?);
+    let rotating = file(&stage, "[users.al]\npassword_env = \"AL\"\nrotate_password = true\n")?;
+    let steps = cli.json(&["apply", &rotating, "--yes"]).await?;
+    assert_eq!(
+        steps["steps"],
+        serde_json::json!([{"action": "set_password", "user": "al", "outcome": "done"}])
+    );
+    assert!(stage.client.logs_in(&Credentials::new("al", "rotated")).await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistake_is_found_before_anything_is_done() -> Result<()> {
+    let (stage, cli) = stage().await?;
+    for (text, says) in [
+        ("databases = [\"new\"]\n[users.al]\n", "has no password"),
+        ("databases = [\"new\"]\n[users.al]\npassword_file = \"missing.pw\"\n", "missing.pw"),
+        ("databases = [\"new\"]\n[users.al]\npassword_env = \"UNSET\"\n", "UNSET"),
+        ("databases = [\"new\", \"Bad\"]\n", "Bad"),
+        ("databses = []", "databses"),
+        ("not toml", "state.toml"),
+    ] {
+        let wanted = file(&stage, text)?;
+        let error = cli.refused(64, &["apply", &wanted, "--yes"]).await?;
+        assert!(error.contains(says), "{text}: {error}");
+    }
+    cli.refused(64, &["apply", "/nowhere.toml", "--yes"]).await?;
+    assert_eq!(cli.must(&["database-list", "-o", "value"]).await?, "");
     Ok(())
 }

@@ -3,7 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::format_push_string)]
 
 mod apply;
-mod doctor;
+mod broker_away;
+mod bundle;
+mod client_faults;
+mod consent;
+mod credentials;
+mod doctor_broker;
+mod doctor_couchdb;
+mod doctor_files;
+mod doctor_host;
 mod output;
 mod tool;
 mod verbs;

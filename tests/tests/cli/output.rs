@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use in_memory_couchdb::Options;
+use trove_couchdb_tests::couch::Credentials;
 use trove_couchdb_tests::local_stage::LocalPlan;
 
 use super::tool::Tool;
@@ -67,5 +68,50 @@ async fn completions_and_manual_pages() -> Result<()> {
         assert!(text.contains(".TH") && text.contains("SYNOPSIS"), "{page}");
     }
     assert!(tool.must(&["man"]).await?.contains(".TH"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generated_password_is_all_that_a_script_reads() -> Result<()> {
+    let stage = LocalPlan::default().up().await?;
+    let tool = Tool::local(&stage.agent);
+    let (al, bo) = (stage.name("al"), stage.name("bo"));
+    let quiet = tool.must(&["user-create", &al, "--generate", "--quiet"]).await?;
+    assert!(stage.client.logs_in(&Credentials::new(&al, quiet.trim_end())).await?, "{quiet:?}");
+    let value = tool.must(&["user-create", &bo, "--generate", "--output", "value"]).await?;
+    let fields: Vec<&str> = value.trim_end_matches('\n').split('\t').collect();
+    assert_eq!((fields[0], fields[1]), (bo.as_str(), ""));
+    assert!(stage.client.logs_in(&Credentials::new(&bo, fields[2])).await?, "{value:?}");
+    assert_eq!(tool.must(&["database-create", &stage.name("db"), "--quiet"]).await?, "");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn colours_only_where_they_are_wanted() -> Result<()> {
+    let tool = Tool::plain(&["--socket", "/nowhere", "--config", "/nowhere", "doctor"]);
+    assert!(!tool.run(&[]).await?.output.contains('\u{1b}'), "not a terminal");
+    assert!(tool.run(&["--color", "always"]).await?.output.contains('\u{1b}'));
+    assert!(!tool.run(&["--color", "never"]).await?.output.contains('\u{1b}'));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_usage_ends_with_64() -> Result<()> {
+    let tool = Tool::default();
+    for wrong in [
+        &["no-such-verb"][..],
+        &["user-show"],
+        &["user-grant-access", "al"],
+        &["user-update-attributes", "al"],
+        &["user-create", "al", "--generate", "--password-stdin"],
+        &["user-list", "--limit", "0"],
+        &["ping", "--timeout", "soon"],
+        &["ping", "--transport-url", "x", "--transport-url-file", "y"],
+        &["doctor", "--instance", "x"],
+        &[],
+    ] {
+        tool.refused(64, wrong).await?;
+    }
+    assert!(tool.must(&["--version"]).await?.starts_with("trove-couchdb "));
     Ok(())
 }

@@ -13,10 +13,12 @@ use trove_couchdb_tests::agent::{AgentProcess, binary};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The program, told how to reach an agent.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub struct Tool {
     way: Vec<String>,
-    configuration: PathBuf,
+    /// A directory with an agent's configuration, if the program is told one.
+    configuration: Option<PathBuf>,
+    environment: Vec<(String, String)>,
 }
 
 /// What a run left.
@@ -28,6 +30,24 @@ pub struct Ended {
 }
 
 impl Tool {
+    /// With these arguments in front of all others, and no configuration.
+    pub fn plain(arguments: &[&str]) -> Self {
+        let way = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Self { way, ..Self::default() }
+    }
+
+    /// With the configuration of an agent, and without a word on the way.
+    pub fn configured(agent: &AgentProcess) -> Self {
+        Self::new(agent, Vec::new())
+    }
+
+    /// With a variable of the environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Over the agent's socket.
     pub fn local(agent: &AgentProcess) -> Self {
         Self::new(agent, vec!["--socket".to_owned(), agent.socket().display().to_string()])
@@ -39,13 +59,14 @@ impl Tool {
     }
 
     fn new(agent: &AgentProcess, way: Vec<String>) -> Self {
-        Self { way, configuration: agent.directory().to_owned() }
+        Self { way, configuration: Some(agent.directory().to_owned()), environment: Vec::new() }
     }
 
     /// With a copy of the configuration in which a text of one file is replaced: what the operator got wrong.
     pub fn misconfigured(mut self, directory: &Path, file: &str, from: &str, to: &str) -> Result<Self> {
+        let sound = self.configuration.take().context("no configuration")?;
         for name in ["agent.toml", "conf.d/guest_info.conf", "conf.d/trove-guestagent.conf"] {
-            let mut text = std::fs::read_to_string(self.configuration.join(name))?;
+            let mut text = std::fs::read_to_string(sound.join(name))?;
             if name == file {
                 anyhow::ensure!(text.contains(from), "{file} has no {from}");
                 text = text.replacen(from, to, 1);
@@ -53,24 +74,26 @@ impl Tool {
             std::fs::create_dir_all(directory.join("conf.d"))?;
             private(&directory.join(name), &text)?;
         }
-        directory.clone_into(&mut self.configuration);
+        self.configuration = Some(directory.to_owned());
         Ok(self)
     }
 
     /// Runs a command line, with `input` as standard input.
     pub async fn run_with(&self, words: &[&str], input: &str) -> Result<Ended> {
         let program = binary()?.with_file_name("trove-couchdb");
-        let mut child = Command::new(&program)
-            // First: what stands behind `--` is no option.
-            .args(&self.way)
-            .arg("--config-dir")
-            .arg(self.configuration.join("conf.d"))
-            .arg("--config")
-            .arg(self.configuration.join("agent.toml"))
+        let mut command = Command::new(&program);
+        // First: what stands behind `--` is no option.
+        command.args(&self.way);
+        if let Some(directory) = &self.configuration {
+            command.arg("--config-dir").arg(directory.join("conf.d"));
+            command.arg("--config").arg(directory.join("agent.toml"));
+        }
+        let mut child = command
             .args(words)
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
-            .env("HOME", &self.configuration)
+            .env("HOME", "/nonexistent")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -78,7 +101,8 @@ impl Tool {
             .spawn()
             .with_context(|| format!("cannot start {}: run `make build`", program.display()))?;
         let mut stdin = child.stdin.take().context("no standard input")?;
-        stdin.write_all(input.as_bytes()).await?;
+        // A program that does not read it may have ended already.
+        drop(stdin.write_all(input.as_bytes()).await);
         drop(stdin);
         let output = tokio::time::timeout(LIMIT, child.wait_with_output()).await.context("it hangs")??;
         Ok(Ended {
@@ -113,6 +137,7 @@ impl Tool {
     pub async fn refused(&self, code: i32, words: &[&str]) -> Result<String> {
         let ended = self.run(words).await?;
         anyhow::ensure!(ended.code == Some(code), "{words:?} should end with {code}: {ended:?}");
+        anyhow::ensure!(!ended.errors.is_empty(), "{words:?} fails without a word");
         Ok(ended.errors)
     }
 }

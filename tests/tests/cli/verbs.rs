@@ -154,3 +154,48 @@ async fn pages_and_formats() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_and_urls_over_both_ways() -> Result<()> {
+    let stage = Plan::default().encrypted().up().await?;
+    for (way, tool) in tools(&stage) {
+        let (db, al) = (stage.name(&format!("db-{way}")), stage.name(&format!("al-{way}")));
+        let file = format!("databases = [{db:?}]\n[users.{al:?}]\ndatabases = [{db:?}]\ngenerate = true\n");
+        // A script reads the password that nobody else knows, whatever the format.
+        let applied = tool.must_with(&["apply", "-", "--yes", "--output", "value"], &file).await?;
+        let password =
+            applied.lines().find_map(|line| line.split('\t').nth(3).filter(|text| !text.is_empty()));
+        assert!(stage.client.reads(&db, Some(&Credentials::new(&al, password.unwrap()))).await?, "{way}");
+        let planned = tool.must_with(&["apply", "-", "--dry-run"], &file).await?;
+        assert!(planned.contains("Nothing to do"), "{way}: {planned}");
+        assert_eq!(tool.json(&["export"]).await?["users"][&al]["databases"], json!([db]));
+        let urls = tool.must(&["credentials", &al, "--host", "db:5984", "--output", "value"]).await?;
+        assert_eq!(urls, format!("{al}\t{db}\tcouchdb://{al}@db:5984/{db}\thttp://{al}@db:5984/{db}\n"));
+    }
+    let error =
+        Tool::bus(&stage.agent, &stage.id).refused(64, &["credentials", "os_admin", "--reveal"]).await?;
+    assert!(error.contains("never leaves the instance"), "{error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_is_told_to_people_too_and_the_agent_knows_who_asks() -> Result<()> {
+    let stage = Stage::up().await?;
+    for (way, tool) in tools(&stage) {
+        let status = tool.json(&["status"]).await?;
+        assert_eq!(
+            (&status["guest_id"], &status["pid"]),
+            (&json!(stage.id), &json!(stage.agent.pid())),
+            "{way}"
+        );
+        let table = tool.must(&["status"]).await?;
+        for line in ["healthy", "up for", "last heartbeat", &stage.id] {
+            assert!(table.contains(line), "{line}: {table}");
+        }
+        tool.must(&["database-create", &stage.name(&format!("who-{way}"))]).await?;
+    }
+    let logs = stage.agent.logs();
+    let told = logs.lines().filter(|line| line.contains("create_database") && line.contains("req-"));
+    assert!(told.count() >= 2, "{logs}");
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! The doctor on a broker that is away, refuses the account, or has the queue otherwise than the configuration says.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use trove_couchdb_tests::rabbitmq::RabbitNode;
+use trove_couchdb_tests::stage::{Plan, Stage};
+
+use crate::doctor_host::Found;
+use crate::tool::Tool;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sound_set_up() -> Result<()> {
+    let stage = Plan::default().encrypted().set("heartbeat.interval", 1).up().await?;
+    stage.conductor.next(Duration::from_secs(30), |_| true).await?;
+    let cli = Tool::configured(&stage.agent);
+    let found = Found::by(&cli).await?;
+    for id in [
+        "broker.reachable",
+        "broker.login",
+        "broker.queue",
+        "broker.queue_flags",
+        "agent.broker",
+        "agent.heartbeat",
+    ] {
+        assert_eq!(found.status(id), "ok", "{found:#?}");
+    }
+    found.must_have_failed(&[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_down() -> Result<()> {
+    let mut broker = RabbitNode::start().await?;
+    let stage = Plan::default().up_on(&broker).await?;
+    broker.kill9()?;
+    stage.agent.wait_log("No connection to the broker", Duration::from_secs(60)).await?;
+    let found = Found::by(&Tool::configured(&stage.agent)).await?;
+    assert!(found.failed().contains(&"broker.reachable"), "{found:#?}");
+    assert!(found.failed().contains(&"agent.broker"), "{found:#?}");
+    assert_eq!(found.status("broker.login"), "skipped");
+    assert_eq!(found.status("couchdb.login"), "ok");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_or_a_virtual_host_that_the_broker_does_not_take() -> Result<()> {
+    let stage = Stage::up().await?;
+    let directory = stage.agent.directory();
+    let file = directory.join("conf.d/trove-guestagent.conf");
+    let sound = std::fs::read_to_string(&file)?;
+    std::fs::write(&file, sound.replacen("trove:", "trove:wrong", 1))?;
+    let cli = Tool::configured(&stage.agent);
+    let found = Found::by(&cli).await?;
+    found.must_have_failed(&["broker.login"]);
+    assert!(found.detail("broker.login").to_uppercase().contains("REFUSED"), "{found:#?}");
+    let lines = sound.lines().map(|line| match line.strip_prefix("transport_url") {
+        Some(_) => {
+            line.replace("//", "/").replace("rabbit:/", "rabbit://").trim_end_matches('/').to_owned()
+                + "/nowhere"
+        }
+        None => line.to_owned(),
+    });
+    std::fs::write(&file, lines.collect::<Vec<_>>().join("\n"))?;
+    let found = Found::by(&cli).await?;
+    found.must_have_failed(&["broker.login"]);
+    assert!(found.detail("broker.login").contains("nowhere"), "{found:#?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_with_other_flags_than_configured() -> Result<()> {
+    let stage = Stage::up().await?;
+    let file = stage.agent.directory().join("conf.d/trove-guestagent.conf");
+    let sound = std::fs::read_to_string(&file)?;
+    std::fs::write(&file, sound + "amqp_durable_queues = true\n")?;
+    let found = Found::by(&Tool::configured(&stage.agent)).await?;
+    found.must_have_failed(&["broker.queue_flags"]);
+    assert!(found.detail("broker.queue_flags").contains("durable"), "{found:#?}");
+    // Nothing was declared or lost: the agent still hears.
+    assert_eq!(stage.call("rpc_ping", serde_json::json!({})).await?, true);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_not_there_and_one_that_nobody_reads() -> Result<()> {
+    let mut stage = Stage::up().await?;
+    stage.agent.kill9()?;
+    stage.agent.exit_within(Duration::from_secs(10)).await?;
+    let cli = Tool::configured(&stage.agent);
+    let mut status = String::new();
+    // The broker may notice the lost connection a little later.
+    for _ in 0..100 {
+        Found::by(&cli).await?.status("broker.queue").clone_into(&mut status);
+        if status == "warning" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(status, "warning");
+
+    let file = stage.agent.directory().join("conf.d/guest_info.conf");
+    let another = std::fs::read_to_string(&file)?.replace(&stage.id, "an-instance-of-nobody");
+    std::fs::write(&file, another)?;
+    let found = Found::by(&cli).await?;
+    assert!(found.failed().contains(&"broker.queue"), "{found:#?}");
+    assert_eq!(found.status("broker.queue_flags"), "skipped");
+    Found::by(&cli).await?.must_have_failed(&["agent.socket", "broker.queue"]);
+    Ok(())
+}
