@@ -18,6 +18,7 @@ mod heartbeat;
 mod hostile_input;
 mod hostile_json;
 mod hostile_names;
+mod interleavings;
 mod leftovers;
 mod local_and_bus;
 mod local_guard;
