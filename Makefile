@@ -1,11 +1,12 @@
 # make run                try it: a CouchDB and the agent on this machine, no broker, no root; Ctrl-C ends both
 # make run BROKER=rabbit  with a private RabbitMQ, every command of Trove sent once; then Ctrl-C ends it
 # make run ONCE=1         either of them checks everything once and exits: 0 if every step passed
-# make test               everything, over a real RabbitMQ and with Python's oslo.messaging
+# make test               everything, over a real RabbitMQ and with Python's oslo.messaging and Trove
+# make test-control-plane only what needs a real Trove: 26.0.0 and 24.1.0, or TROVE="VERSION …"
 # make fuzz               the fuzzer, SECONDS=1800 for each target, or for TARGETS="names request"; docs/fuzzing.md
 
 CARGO ?= cargo
-.PHONY: run test lint fmt fuzz deps build venv
+.PHONY: run test test-rust test-control-plane lint fmt fuzz deps build venv
 .NOTPARALLEL:
 
 run: $(if $(filter rabbit,$(BROKER)),deps) build
@@ -13,8 +14,13 @@ run: $(if $(filter rabbit,$(BROKER)),deps) build
 		$(if $(filter-out 0,$(ONCE)),--once) --broker $(or $(BROKER),none)
 
 # `cargo test`, not nextest: the tests of one binary share a RabbitMQ node (tests/src/rabbitmq.rs).
-test: deps venv build
+test-rust: deps venv build
 	$(CARGO) test --workspace --no-fail-fast
+
+test-control-plane: deps build
+	@tests/control_plane/run.sh $(TROVE)
+
+test: test-rust test-control-plane
 	@echo "make test: everything passed"
 
 lint:
@@ -31,7 +37,7 @@ deps:
 	@tests/scripts/deps.sh
 
 build:
-	$(CARGO) build -p trove-couchdb-agent
+	$(CARGO) build -p trove-couchdb-agent -p trove-couchdb-cli -p in-memory-couchdb
 
 venv:
 	@tests/scripts/venv.sh

@@ -182,6 +182,14 @@ impl Content {
     }
 }
 
+/// The stage that the state directory holds, for who looks from outside the agent.
+///
+/// # Errors
+/// The file can't be read, or holds something else.
+pub fn stage_in(state_dir: &Path) -> io::Result<Stage> {
+    read(&state_dir.join(FILE_NAME))
+}
+
 /// No file means that nothing has happened yet.
 fn read(path: &Path) -> io::Result<Stage> {
     let text = match std::fs::read_to_string(path) {

@@ -36,6 +36,14 @@ const ENTITY: &str = "entity";
 /// The key that tells the conductor whose encryption it is (`conductor_guest_serializer.py`).
 pub(crate) const INSTANCE: &str = "csz-instance-id";
 
+/// The last block of an encrypted value: a mark by which it is known again.
+///
+/// In CBC it depends on the key, on the random initialisation vector and on every block before it, so no two values
+/// that were encrypted have the same. Who changes anything but the last block (the vector included, which the mark does
+/// not contain) leaves it as it is; who changes the last one makes its plain text garbage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Seal(pub [u8; BLOCK]);
+
 /// Why an encrypted value cannot be read.
 ///
 /// Wrong padding and wrong JSON (a key twice included) are one case on purpose: failures are answered in clear, and an
@@ -109,6 +117,13 @@ impl Cipher {
             Fault::TooManyValues => CipherError::TooManyValues,
             Fault::Syntax(_) | Fault::RepeatedKey(_) => CipherError::Undecipherable,
         })
+    }
+
+    /// The mark of an encrypted value; `None` if it is none.
+    pub(crate) fn seal_of(value: &Value) -> Option<Seal> {
+        let sealed = STANDARD.decode(value.as_str()?).ok()?;
+        let (_iv, blocks) = sealed.split_first_chunk::<BLOCK>()?;
+        blocks.last_chunk::<BLOCK>().copied().map(Seal)
     }
 
     /// Decrypts a value of a message; a guest with a key takes nothing in clear.

@@ -9,7 +9,7 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    cipher::Cipher,
+    cipher::{Cipher, Seal},
     error::DecodeError,
     fields::Fields,
     json::{self, Budget},
@@ -69,6 +69,17 @@ impl Context {
         Self(entries)
     }
 
+    /// The context of an operator's own command, which comes from no project and no token: `user` is a login name.
+    ///
+    /// The keys are those of a user's request (captured in `create_user.plain.json`).
+    pub fn for_operator(user: &str, request_id: &str) -> Self {
+        let Self(mut entries) = Self::for_guest(request_id);
+        entries.insert("user".to_owned(), user.into());
+        entries.insert("is_admin".to_owned(), true.into());
+        entries.insert("user_identity".to_owned(), format!("{user} - - - -").into());
+        Self(entries)
+    }
+
     /// Takes the context out of a message. With a key it must be there and encrypted with it; without one it must
     /// not be encrypted, else a guest that lost its key would run commands, and answer with passwords, in clear.
     pub(crate) fn decode(
@@ -104,15 +115,30 @@ impl Context {
         }
     }
 
+    /// The mark of an encrypted context.
+    pub(crate) fn seal(message: &Map<String, Value>) -> Option<Seal> {
+        Cipher::seal_of(message.get(SEALED)?)
+    }
+
     /// Adds the context to a message in clear.
     pub(crate) fn encode_clear(&self, message: &mut Map<String, Value>) {
         message.extend(self.0.iter().map(|(name, value)| (format!("{PREFIX}{name}"), value.clone())));
     }
 
+    /// Adds the context to a request for a guest: encrypted with its key, if it has one.
+    pub(crate) fn encode_for_guest(&self, message: &mut Map<String, Value>, cipher: Option<&Cipher>) {
+        match cipher {
+            None => self.encode_clear(message),
+            Some(cipher) => {
+                let sealed = cipher.encrypt(&Value::Object(self.0.clone()));
+                message.insert(SEALED.to_owned(), sealed.into());
+            }
+        }
+    }
+
     /// Adds the context to a message for the conductor: encrypted, and with the id of the guest whose key it was.
     pub(crate) fn encode_sealed(&self, message: &mut Map<String, Value>, cipher: &Cipher, instance_id: &str) {
-        let sealed = cipher.encrypt(&Value::Object(self.0.clone()));
-        message.insert(SEALED.to_owned(), sealed.into());
+        self.encode_for_guest(message, Some(cipher));
         message.insert(format!("{PREFIX}{}", crate::cipher::INSTANCE), instance_id.into());
     }
 

@@ -42,13 +42,13 @@ pub mod trove;
 pub mod version;
 
 pub use address::ReplyAddress;
-pub use cipher::{Cipher, CipherError};
+pub use cipher::{Cipher, CipherError, Seal};
 pub use context::Context;
 pub use error::DecodeError;
 pub use frame::{FrameDecoder, FrameError};
 pub use names::{DatabaseName, HostPattern, NameError, NameRule, UserName};
 pub use reply::{Failure, Outcome, Reply, decode_reply, encode_call_monitor_beat, encode_reply, new_id};
-pub use request::{Request, Undecodable};
+pub use request::{NewRequest, Request, Undecodable};
 pub use secret::Secret;
 pub use transport_url::{TransportUrl, TransportUrlError};
 pub use version::RpcVersion;

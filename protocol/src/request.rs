@@ -9,13 +9,17 @@
 //! [`Request::decode`] checks and decrypts everything that all methods share; what the arguments mean is left to
 //! [`crate::trove::Command::decode`]. `Debug` shows neither arguments nor context: both may hold passwords.
 
+mod encode;
+
 use std::fmt;
 
 use serde_json::{Map, Value};
 
+pub use encode::NewRequest;
+
 use crate::{
     address::{MAX_QUEUE, ReplyAddress, Sender},
-    cipher::Cipher,
+    cipher::{Cipher, Seal},
     context::Context,
     envelope,
     error::DecodeError,
@@ -44,6 +48,8 @@ pub struct Request {
     pub timeout: Option<u64>,
     /// Who asks.
     pub context: Context,
+    /// The marks of all that came encrypted: no two messages share one, so a known mark tells of a replay.
+    pub seals: Vec<Seal>,
 }
 
 /// A message that is no request, with what is needed to tell its sender so.
@@ -96,6 +102,13 @@ impl Request {
             (Some(args), None) => args.clone(),
             (Some(args), Some(cipher)) => decrypt(args, cipher, &mut budget)?,
         };
+        let sealed_args = fields.optional_as("args", Field::map)?.into_iter().flat_map(Map::values);
+        let seals = match cipher {
+            Some(_) => {
+                Context::seal(&message).into_iter().chain(sealed_args.filter_map(Cipher::seal_of)).collect()
+            }
+            None => Vec::new(),
+        };
         Ok(Self {
             method: fields.required("method")?.short::<MAX_ID>(SHORT)?,
             version: match fields.optional_as("version", Field::text)? {
@@ -108,6 +121,7 @@ impl Request {
             reply: reply_address(&fields)?,
             timeout: fields.optional_as("_timeout", Field::seconds)?,
             context,
+            seals,
         })
     }
 }
@@ -124,6 +138,7 @@ impl fmt::Debug for Request {
             .field("reply", &self.reply)
             .field("timeout", &self.timeout)
             .field("context", &self.context)
+            .field("seals", &self.seals.len())
             .finish()
     }
 }

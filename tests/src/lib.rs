@@ -13,6 +13,7 @@
 //! - [`bus`] sends commands from Rust, [`python`] from the real oslo.messaging, [`conductor`] takes the reports; [`local`]
 //!   sends commands over the agent's own socket;
 //! - [`stage`] and [`local_stage`] put these together for one test; [`shared_server`] lets all tests use one real server;
+//! - [`faults`] runs campaigns of random commands and faults over these;
 //! - [`tour`] strings all of it together for people to watch.
 //!
 //! Nothing here knows the agent's insides: it is driven and judged through the wire, the files and CouchDB.
@@ -21,6 +22,7 @@ pub mod agent;
 pub mod bus;
 pub mod conductor;
 pub mod couch;
+pub mod faults;
 pub mod local;
 pub mod local_stage;
 pub mod ports;

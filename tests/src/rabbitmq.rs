@@ -76,7 +76,12 @@ impl RabbitNode {
 
     /// The address as oslo.messaging's `transport_url`, virtual host `/`.
     pub fn transport_url(&self) -> String {
-        format!("rabbit://{USER}:{}@127.0.0.1:{}//", self.password, self.port())
+        self.transport_url_at(self.port())
+    }
+
+    /// The same with another port, behind which something passes on to the node's.
+    pub fn transport_url_at(&self, port: u16) -> String {
+        format!("rabbit://{USER}:{}@127.0.0.1:{port}//", self.password)
     }
 
     /// The address as an AMQP URI for lapin, virtual host `/`.
@@ -92,6 +97,11 @@ impl RabbitNode {
     /// Ends the node at once, as a crash does; durable state stays for [`RabbitNode::start_again`].
     pub fn kill9(&mut self) -> Result<()> {
         self.node.kill9()
+    }
+
+    /// Sends any signal, e.g. `STOP` and `CONT` for a node that hangs.
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        self.node.signal(signal)
     }
 
     /// Stops the node in an orderly way (SIGTERM, about 1 s).

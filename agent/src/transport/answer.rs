@@ -1,6 +1,7 @@
 //! What goes back for a command: the reply to a call, and the notification that ends a user's action.
 
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use trove_couchdb_protocol::{
     Cipher, Context, Failure, Outcome, ReplyAddress, encode_call_monitor_beat, encode_reply, new_id,
     trove::ConductorCast,
@@ -36,12 +37,12 @@ pub(super) struct Pen {
 impl Pen {
     /// A cast to the conductor.
     pub(super) fn conductor_cast(&self, cast: &ConductorCast, context: &Context) -> Publication {
-        let body = cast.encode(&self.guest_id, context, self.cipher.as_ref());
-        Publication { to: Destination::Conductor, body }
+        self.conductor_cast_as(&new_id(), cast, context)
     }
 
-    fn reply(&self, to: &ReplyAddress, outcome: &Outcome) -> Vec<u8> {
-        encode_reply(to, &new_id(), outcome, self.cipher.as_ref())
+    fn conductor_cast_as(&self, id: &str, cast: &ConductorCast, context: &Context) -> Publication {
+        let body = cast.encode_as(id, &self.guest_id, context, self.cipher.as_ref());
+        Publication { to: Destination::Conductor, body }
     }
 
     /// The Python guest names itself too, whatever the notification said (trove/conductor/api.py,
@@ -59,11 +60,26 @@ pub(super) struct Responder {
     /// `None` for a cast, which must never be answered.
     reply: Option<ReplyAddress>,
     context: Context,
+    /// The `_unique_id` of the answer.
+    id: String,
 }
 
 impl Responder {
+    /// For a request that has no id, or is answered although it was not read.
     pub(super) fn new(reply: Option<ReplyAddress>, context: Context) -> Self {
-        Self { reply, context }
+        Self { reply, context, id: new_id() }
+    }
+
+    /// For the request with this `_unique_id`.
+    ///
+    /// The answer's own id follows from it: an agent that was killed after it answered and before it acknowledged
+    /// answers again, and oslo.messaging drops a message whose `_unique_id` it has just seen
+    /// (`_drivers/amqp.py`, `_MsgIdCache`). So neither caller nor conductor hears it twice.
+    pub(super) fn to(request_id: &str, reply: Option<ReplyAddress>, context: Context) -> Self {
+        let digest = Sha256::digest(format!("answer to {request_id}").as_bytes());
+        let mut half = [0; 16];
+        half.copy_from_slice(&digest[..16]);
+        Self { reply, context, id: format!("{:032x}", u128::from_be_bytes(half)) }
     }
 
     /// A sign of life for a caller that asked for them.
@@ -76,14 +92,16 @@ impl Responder {
     /// All that is to be published, in order. Publishing it twice is harmless: the `_unique_id` stays.
     pub(super) fn answer(self, outcome: &Outcome, pen: &Pen) -> Vec<Publication> {
         if let Some(reply) = self.reply {
-            let mut body = pen.reply(&reply, outcome);
+            let cipher = pen.cipher.as_ref();
+            let mut body = encode_reply(&reply, &self.id, outcome, cipher);
             if body.len() > LARGEST_REPLY {
                 let text = format!(
                     "the answer has {} bytes, more than the {LARGEST_REPLY} that are sent at once; ask for it in \
                      pages, with a limit",
                     body.len()
                 );
-                body = pen.reply(&reply, &Outcome::Failure(Failure::new("AnswerTooLarge", text)));
+                let refusal = Outcome::Failure(Failure::new("AnswerTooLarge", text));
+                body = encode_reply(&reply, &self.id, &refusal, cipher);
             }
             return vec![Publication { to: Destination::Reply(reply.reply_queue), body }];
         }
@@ -93,7 +111,7 @@ impl Responder {
             Outcome::Success(_) => ConductorCast::NotifyEnd { notification },
             Outcome::Failure(failure) => pen.failed(notification, &failure.message),
         };
-        vec![pen.conductor_cast(&cast, &self.context)]
+        vec![pen.conductor_cast_as(&self.id, &cast, &self.context)]
     }
 }
 
@@ -127,6 +145,23 @@ mod tests {
                 assert_eq!((message.as_str(), exception), ("why", vec!["why".to_owned()]));
             }
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// Fails when `Responder::to` takes a new id.
+    #[test]
+    fn a_second_answer_to_a_request_has_the_id_of_the_first_and_other_requests_have_others() {
+        let id = |request: &str, reply: Option<ReplyAddress>, outcome: &Outcome| {
+            let sent = Responder::to(request, reply, context()).answer(outcome, &pen());
+            trove_couchdb_protocol::envelope::decode(&sent[0].body, usize::MAX).unwrap()["_unique_id"].clone()
+        };
+        let failed = Outcome::Failure(Failure::new("X", "why"));
+        let done = Outcome::Success(Value::Null);
+        let address = || Some(ReplyAddress { msg_id: "m".into(), reply_queue: "q".into() });
+        for reply in [address, || None] {
+            assert_eq!(id("r", reply(), &done), id("r", reply(), &failed));
+            assert_ne!(id("r", reply(), &done), id("s", reply(), &done));
+            assert_eq!(id("r", reply(), &done).as_str().map(str::len), Some(32));
         }
     }
 

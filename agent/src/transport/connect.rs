@@ -26,32 +26,41 @@ const FRAME_MAX: u32 = 131_072;
 
 /// Why there is no connection. Never holds the password.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
+pub enum ConnectError {
+    /// Nothing, or no AMQP, answered in time.
     #[error("no connection within {} s", .0.as_secs_f32())]
     Timeout(Duration),
+    /// A certificate or a key.
     #[error("the TLS file {path} can't be read: {source}")]
-    TlsFile { path: String, source: io::Error },
+    TlsFile {
+        /// The file.
+        path: String,
+        /// The system's own words.
+        source: io::Error,
+    },
+    /// The broker's own words.
     #[error(transparent)]
     Broker(#[from] lapin::Error),
 }
 
 /// The hosts of a transport URL in turn, from a random one on, so that a fleet spreads over a cluster.
 #[derive(Debug)]
-pub(super) struct Hosts {
+pub struct Hosts {
     hosts: Vec<Host>,
     next: usize,
 }
 
 impl Hosts {
     /// All hosts, shuffled.
-    pub(super) fn shuffled(url: &TransportUrl) -> Self {
+    pub fn shuffled(url: &TransportUrl) -> Self {
         let mut hosts = url.hosts.clone();
         hosts.shuffle(&mut rand::rng());
         Self { hosts, next: 0 }
     }
 
     /// The next host, and whether a round over all of them begins.
-    pub(super) fn next(&mut self) -> Option<(Host, bool)> {
+    #[expect(clippy::should_implement_trait, reason = "an iterator would have to end")]
+    pub fn next(&mut self) -> Option<(Host, bool)> {
         let index = self.next.checked_rem(self.hosts.len())?;
         self.next = index + 1;
         Some((self.hosts[index].clone(), index == 0))
@@ -63,7 +72,7 @@ impl Hosts {
 /// lapin's I/O thread holds the connection for as long as the socket lives, also when nobody else does: a broker
 /// that accepts and never answers would cost a thread and a socket for each try.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Socket {
+pub struct Socket {
     handle: Arc<Mutex<Option<std::net::TcpStream>>>,
 }
 
@@ -77,7 +86,7 @@ impl Socket {
     }
 
     /// Ends the connection, whatever state it is in.
-    pub(super) fn shut_down(&self) {
+    pub fn shut_down(&self) {
         let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Err(error)) = handle.map(|socket| socket.shutdown(Shutdown::Both)) {
             debug!(%error, "The socket to the broker was closed already.");
@@ -96,18 +105,17 @@ impl Drop for Attempt {
     }
 }
 
-/// Connects and logs in.
-pub(super) async fn connect(
+/// Connects and logs in; the broker shows the connection under `name`.
+pub async fn connect(
     settings: &BrokerSettings,
     host: &Host,
-    guest_id: &str,
+    name: String,
 ) -> Result<(Connection, Socket), ConnectError> {
     let tls = match &settings.tls {
         Some(tls) => tls_config(tls).await?,
         None => OwnedTLSConfig::default(),
     };
-    let properties = ConnectionProperties::default()
-        .with_connection_name(format!("trove-couchdb-agent:{guest_id}").into());
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
     let runtime = lapin::runtime::default_runtime()?;
     let socket = Socket::default();
     let mut attempt = Attempt(Some(socket.clone()));

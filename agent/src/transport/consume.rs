@@ -3,7 +3,8 @@
 //! The order is the promise (oslo.messaging acknowledges first and loses commands):
 //!
 //! ```text
-//! decode -> known id? -> turn -> run -> written down -> answer confirmed by the broker -> acknowledge -> next turn
+//! decode -> known? -> turn -> run -> audited -> answer confirmed by the broker -> written down -> acknowledge
+//!                                                                                          -> next turn
 //! ```
 //!
 //! The agent may die between any two arrows; the broker then delivers again, and every command may be run
@@ -20,7 +21,7 @@ use tokio::time;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 use trove_couchdb_protocol::{
-    Failure, Outcome, Request, Undecodable, new_id,
+    Context, Failure, Outcome, Request, Undecodable, new_id,
     trove::{Command, Method},
     version,
 };
@@ -31,6 +32,7 @@ use super::{
     ledger::{Entry, Ledger},
     origin::{Arrival, Origin, Way, stopping},
     outlet::Undeliverable,
+    replay::{Judgement, Marks, Receipts, UnderWay},
 };
 use crate::{
     audit::Verdict,
@@ -46,6 +48,7 @@ const LONGEST_BEAT: u64 = 3600;
 pub(super) struct Intake {
     pub(super) dispatcher: Arc<Dispatcher>,
     pub(super) seen: Seen,
+    pub(super) receipts: Receipts,
     pub(super) ledger: Ledger,
     pub(super) limits: RpcSettings,
     /// All that is under way; awaited before the agent ends.
@@ -57,6 +60,15 @@ struct Accepted {
     job: Job,
     /// How often the caller wants a sign of life.
     beat: Option<Duration>,
+}
+
+/// A request on its way through the dispatcher.
+struct Running {
+    accepted: Accepted,
+    turn: Turn,
+    ticket: Ticket,
+    /// What is to be known of it once it was carried out.
+    under_way: Option<UnderWay>,
 }
 
 impl Intake {
@@ -84,21 +96,46 @@ impl Intake {
                 let Undecodable { reply, unique_id, method, context, error } = *undecodable;
                 warn!(kind = error.kind(), reason = %error, "A message is not a request that can be read.");
                 let context = context.unwrap_or_default();
+                let responder = match &unique_id {
+                    Some(id) => Responder::to(id, reply, context.clone()),
+                    None => Responder::new(reply, context.clone()),
+                };
                 let entry = Entry::unread(&origin, &context, unique_id, method);
-                self.refuse(None, Responder::new(reply, context), Failure::from(&error), origin, entry);
+                self.refuse(None, responder, Failure::from(&error), origin, entry);
                 return;
             }
         };
         // Without an id nothing can be told apart; oslo.messaging always sends one.
         let id = request.unique_id.clone().unwrap_or_else(new_id);
-        let responder = Responder::new(request.reply.clone(), request.context.clone());
+        let responder = Responder::to(&id, request.reply.clone(), request.context.clone());
         let mut entry =
             Entry::unread(&origin, &request.context, Some(id.clone()), Method::from_name(&request.method));
+        // The kernel vouches for who is on the socket; on the bus anybody may send what he has seen there.
+        let mut under_way = None;
+        if origin.way() == Way::Bus {
+            match self.receipts.judge(Marks::of(&request, &id)) {
+                Judgement::Fresh(fresh) => under_way = Some(fresh),
+                Judgement::Known => {
+                    debug!(id, "A message came again that was carried out and answered.");
+                    self.ledger.came_again();
+                    self.spawn(origin.clone(), async move { origin.acknowledge().await });
+                    return;
+                }
+                Judgement::Forged => {
+                    warn!(id, method = request.method, "A message has parts of another one; it is not run.");
+                    self.refuse(None, Responder::new(None, Context::default()), replayed(), origin, entry);
+                    return;
+                }
+            }
+        }
         let accepted = accept(request, id.clone(), redelivered, caller_waits, &self.limits);
         // A repeat takes its turn like any other, so that commands are acknowledged in their order.
         let planned = accepted.map(|accepted| {
             let command = &accepted.job.command;
-            entry.names(Changes::of(command));
+            let changes = Changes::of(command);
+            // Reading twice does no harm, and an answer is encrypted for who has the key.
+            under_way = under_way.take().filter(|_| changes.is_some());
+            entry.names(changes);
             let turn = self.dispatcher.enqueue(command);
             (accepted, turn)
         });
@@ -110,8 +147,8 @@ impl Intake {
                 self.spawn(origin.clone(), self.clone().repeated(repeat, responder, turn, origin));
             }
             (Sighting::First(ticket), Ok((accepted, turn))) => {
-                let run = self.clone().run(accepted, responder, turn, ticket, origin.clone(), entry);
-                self.spawn(origin, run);
+                let command = Running { accepted, turn, ticket, under_way };
+                self.spawn(origin.clone(), self.clone().run(command, responder, origin, entry));
             }
             (Sighting::First(ticket), Err(failure)) => {
                 self.refuse(Some(ticket), responder, failure, origin, entry);
@@ -136,7 +173,7 @@ impl Intake {
         let this = self.clone();
         self.spawn(origin.clone(), async move {
             this.ledger.close(entry, Verdict::Refused(failure)).await;
-            this.deliver(answer, &origin).await;
+            this.deliver(answer, &origin, None).await;
         });
     }
 
@@ -151,16 +188,8 @@ impl Intake {
         });
     }
 
-    async fn run(
-        self,
-        accepted: Accepted,
-        responder: Responder,
-        mut turn: Turn,
-        ticket: Ticket,
-        origin: Origin,
-        entry: Entry,
-    ) {
-        let Accepted { job, beat } = accepted;
+    async fn run(self, command: Running, responder: Responder, origin: Origin, entry: Entry) {
+        let Running { accepted: Accepted { job, beat }, mut turn, ticket, under_way } = command;
         let run = self.dispatcher.run(&mut turn, &job).boxed();
         let done = match beat {
             Some(every) => with_beats(run, every, &responder, &origin).await,
@@ -184,7 +213,7 @@ impl Intake {
         self.ledger.close(entry, verdict).await;
         let summary = Summary::of(&outcome);
         let answer = ticket.finish(responder.answer(&outcome, origin.pen()), origin.way(), summary);
-        let delivering = self.deliver(answer, &origin);
+        let delivering = self.deliver(answer, &origin, under_way.as_ref());
         tokio::pin!(delivering);
         // Only when it is acknowledged may the next command on the same thing run: see dispatch/order.rs. Once its
         // connection is gone it can't be, and neither can any later command that came over that connection: they all
@@ -207,20 +236,21 @@ impl Intake {
         match finished {
             // One message that the bus delivered twice: answered by whoever gets through first.
             Some(finished) if finished.way == Way::Bus && origin.way() == Way::Bus => {
-                self.deliver(finished.answer, &origin).await;
+                self.deliver(finished.answer, &origin, None).await;
             }
             // Who sent it this time waits elsewhere than who sent it first.
             Some(finished) => {
                 let publications = responder.answer(&finished.summary.into(), origin.pen());
-                self.deliver(undelivered(publications), &origin).await;
+                self.deliver(undelivered(publications), &origin, None).await;
             }
             None => origin.hand_back(responder).await,
         }
         drop(turn);
     }
 
-    /// Publishes an answer that nobody has published yet, then acknowledges its command.
-    async fn deliver(&self, answer: Answer, origin: &Origin) {
+    /// Publishes an answer that nobody has published yet, writes down that the command was carried out, then
+    /// acknowledges it.
+    async fn deliver(&self, answer: Answer, origin: &Origin, under_way: Option<&UnderWay>) {
         let mut undelivered = answer.lock().await;
         for publication in undelivered.iter().flatten() {
             match origin.publish(publication).await {
@@ -234,8 +264,15 @@ impl Intake {
         }
         *undelivered = None;
         drop(undelivered);
+        if let Some(under_way) = under_way {
+            under_way.record().await;
+        }
         origin.acknowledge().await;
     }
+}
+
+fn replayed() -> Failure {
+    Failure::new("Replayed", "parts of this message were in another one before; it is not run")
 }
 
 fn accept(

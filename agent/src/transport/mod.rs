@@ -6,8 +6,9 @@
 //! local socket - local: who is it? frames -----------+                (one task per command)
 //! ```
 //!
-//! The only user of lapin. Tasks outlive the connection that brought their command: the broker then delivers
-//! the command again on the next one, and `dedupe` joins the two.
+//! The only user of lapin in the agent; the operator's tool connects and declares with the same functions. Tasks
+//! outlive the connection that brought their command: the broker then delivers the command again on the next one, and
+//! `dedupe` joins the two.
 
 mod answer;
 mod backoff;
@@ -20,6 +21,7 @@ mod local;
 mod origin;
 mod outlet;
 mod publish;
+mod replay;
 mod session;
 mod topology;
 
@@ -39,7 +41,11 @@ use broker::Broker;
 use consume::Intake;
 use dedupe::Seen;
 use ledger::Ledger;
+
+pub use connect::{ConnectError, Hosts, Socket, connect};
 pub use local::{LocalError, LocalServer};
+use replay::Receipts;
+pub use topology::{guest_queue, is_mismatch, short, transient_queue};
 
 /// What the transport needs of the rest of the agent.
 #[derive(Debug)]
@@ -74,6 +80,7 @@ impl Transport {
         let intake = Intake {
             dispatcher,
             seen: Seen::new(settings.rpc.duplicate_window),
+            receipts: Receipts::load(&settings.guest.state_dir, settings.rpc.replay_window),
             ledger: Ledger { audit, tally },
             limits: settings.rpc.clone(),
             tasks: TaskTracker::new(),

@@ -60,7 +60,8 @@ impl Session {
         names: &Arc<Names>,
         host: &Host,
     ) -> Result<Self, ConnectError> {
-        let (connection, socket) = connect::connect(broker, host, guest_id).await?;
+        let (connection, socket) =
+            connect::connect(broker, host, format!("trove-couchdb-agent:{guest_id}")).await?;
         let limit = broker.connect_timeout;
         let preparing = prepare(&connection, names, broker);
         match time::timeout(limit, preparing).await.unwrap_or(Err(ConnectError::Timeout(limit))) {

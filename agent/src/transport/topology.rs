@@ -70,20 +70,18 @@ pub(super) async fn declare(
         auto_delete: settings.auto_delete,
         ..ExchangeDeclareOptions::default()
     };
-    let queue =
-        QueueDeclareOptions { durable, auto_delete: settings.auto_delete, ..QueueDeclareOptions::default() };
+    let (queue, arguments) = guest_queue(settings);
     let fanout_exchange = ExchangeDeclareOptions {
         durable: settings.transient_quorum_queue,
         auto_delete: true,
         ..ExchangeDeclareOptions::default()
     };
-    let fanout_queue =
-        QueueDeclareOptions { durable: settings.transient_quorum_queue, ..QueueDeclareOptions::default() };
+    let (fanout_queue, fanout_arguments) = transient_queue(settings);
 
     let mut declarer = Declarer { connection, channel: connection.create_channel().await? };
     declarer.exchange(&names.exchange, &ExchangeKind::Topic, exchange).await?;
     for name in [&names.topic, &names.server] {
-        declarer.queue(name, queue, guest_arguments(settings)).await?;
+        declarer.queue(name, queue, arguments.clone()).await?;
         declarer.bind(name, &names.exchange, name).await?;
     }
     // With streams there is one shared queue, which no version of Trove addresses for a guest.
@@ -91,7 +89,7 @@ pub(super) async fn declare(
         return declarer.channel.close(200, "declared".into()).await;
     }
     declarer.exchange(&names.fanout, &ExchangeKind::Fanout, fanout_exchange).await?;
-    declarer.queue(&names.fanout_queue, fanout_queue, fanout_arguments(settings)).await?;
+    declarer.queue(&names.fanout_queue, fanout_queue, fanout_arguments).await?;
     declarer.bind(&names.fanout_queue, &names.fanout, &names.topic).await?;
     declarer.channel.close(200, "declared".into()).await
 }
@@ -101,6 +99,23 @@ pub(super) async fn confirming_channel(connection: &Connection) -> Result<Channe
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok(channel)
+}
+
+/// How the queue of a guest is declared.
+pub fn guest_queue(settings: &BrokerSettings) -> (QueueDeclareOptions, FieldTable) {
+    let options = QueueDeclareOptions {
+        durable: settings.durable_queues || settings.quorum_queue,
+        auto_delete: settings.auto_delete,
+        ..QueueDeclareOptions::default()
+    };
+    (options, guest_arguments(settings))
+}
+
+/// How a fanout or a reply queue is declared (`declare_fanout_consumer`, `declare_direct_consumer`).
+pub fn transient_queue(settings: &BrokerSettings) -> (QueueDeclareOptions, FieldTable) {
+    let options =
+        QueueDeclareOptions { durable: settings.transient_quorum_queue, ..QueueDeclareOptions::default() };
+    (options, transient_arguments(settings))
 }
 
 fn guest_arguments(settings: &BrokerSettings) -> FieldTable {
@@ -122,7 +137,7 @@ fn guest_arguments(settings: &BrokerSettings) -> FieldTable {
     arguments
 }
 
-fn fanout_arguments(settings: &BrokerSettings) -> FieldTable {
+fn transient_arguments(settings: &BrokerSettings) -> FieldTable {
     let mut arguments = FieldTable::default();
     if settings.ha_queues {
         set(&mut arguments, "x-ha-policy", text("all"));
@@ -215,13 +230,13 @@ impl Declarer<'_> {
 }
 
 /// 406 `PRECONDITION_FAILED`: it exists, with other flags.
-fn is_mismatch(error: &lapin::Error) -> bool {
+pub fn is_mismatch(error: &lapin::Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(error)
         if *error.kind() == AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED))
 }
 
 /// AMQP's short strings hold 255 bytes; settings are validated to be shorter.
-pub(super) fn short(name: &str) -> Result<ShortString, lapin::Error> {
+pub fn short(name: &str) -> Result<ShortString, lapin::Error> {
     ShortString::try_new(name.to_owned()).map_err(|_| {
         let problem = format!("the name {name:?} is too long for AMQP");
         std::io::Error::new(std::io::ErrorKind::InvalidInput, problem).into()

@@ -70,6 +70,17 @@ impl ConductorCast {
 
     /// The body of the message, with a fresh id. The context is that of the user's command, or [`Context::for_guest`].
     pub fn encode(&self, instance_id: &str, context: &Context, cipher: Option<&Cipher>) -> Vec<u8> {
+        self.encode_as(&new_id(), instance_id, context, cipher)
+    }
+
+    /// The same with an id of the caller's: the conductor drops a message whose id it has just seen.
+    pub fn encode_as(
+        &self,
+        unique_id: &str,
+        instance_id: &str,
+        context: &Context,
+        cipher: Option<&Cipher>,
+    ) -> Vec<u8> {
         let mut args = self.args(instance_id);
         let mut message = Map::new();
         if let Some(cipher) = cipher {
@@ -83,7 +94,7 @@ impl ConductorCast {
         message.insert("method".to_owned(), self.method().into());
         message.insert("args".to_owned(), args.into());
         message.insert("version".to_owned(), VERSION.into());
-        message.insert("_unique_id".to_owned(), new_id().into());
+        message.insert("_unique_id".to_owned(), unique_id.into());
         envelope::encode(&Value::Object(message))
     }
 

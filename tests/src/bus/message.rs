@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use trove_couchdb_protocol::{Cipher, envelope, new_id};
+use trove_couchdb_protocol::{Cipher, Context, NewRequest, ReplyAddress, new_id};
 
 /// `agent_call_low_timeout` of Trove.
 pub const LOW_TIMEOUT: Duration = Duration::from_secs(15);
@@ -68,29 +68,16 @@ impl Request {
 
     /// Encodes the request; with a reply queue it is a call, without one a cast (PROTOCOL.md section 2).
     pub(crate) fn encode(&self, reply_queue: Option<&str>, cipher: Option<&Cipher>) -> Message {
-        let unique_id = new_id();
         let msg_id = reply_queue.map(|_| new_id());
-        let mut inner = Map::new();
-        inner.insert("method".to_owned(), self.method.as_str().into());
-        let args = self.args.iter().map(|(name, value)| (name.clone(), seal(value, cipher)));
-        inner.insert("args".to_owned(), Value::Object(args.collect()));
-        inner.insert("version".to_owned(), self.version.as_str().into());
-        inner.insert("_unique_id".to_owned(), unique_id.as_str().into());
-        if let (Some(queue), Some(msg_id)) = (reply_queue, &msg_id) {
-            inner.insert("_msg_id".to_owned(), msg_id.as_str().into());
-            inner.insert("_reply_q".to_owned(), queue.into());
-            inner.insert("_timeout".to_owned(), self.call_monitor.into());
-        }
-        if let Some(cipher) = cipher {
-            let sealed = cipher.encrypt(&Value::Object(self.context.clone()));
-            inner.insert("_context_context".to_owned(), sealed.into());
-        } else {
-            let context =
-                self.context.iter().map(|(name, value)| (format!("_context_{name}"), value.clone()));
-            inner.extend(context);
-        }
+        let mut request =
+            NewRequest::new(&self.method, self.args.clone(), Context::new(self.context.clone()));
+        request.version.clone_from(&self.version);
+        request.timeout = self.call_monitor;
+        request.call = reply_queue
+            .zip(msg_id.as_ref())
+            .map(|(queue, msg_id)| ReplyAddress { msg_id: msg_id.clone(), reply_queue: queue.to_owned() });
         let expiration = msg_id.as_ref().map(|_| self.timeout.as_millis().to_string());
-        Message { unique_id, msg_id, expiration, body: envelope::encode(&Value::Object(inner)) }
+        Message { body: request.encode(cipher), unique_id: request.unique_id, msg_id, expiration }
     }
 }
 
@@ -105,10 +92,6 @@ pub struct Message {
     pub expiration: Option<String>,
     /// The whole body.
     pub body: Vec<u8>,
-}
-
-fn seal(value: &Value, cipher: Option<&Cipher>) -> Value {
-    cipher.map_or_else(|| value.clone(), |cipher| cipher.encrypt(value).into())
 }
 
 /// A notification as trove-api attaches it; the conductor insists on these keys (PROTOCOL.md section 6).

@@ -211,7 +211,7 @@ pub(crate) async fn ensure_exchange(connection: &Connection, name: &str) -> Resu
 }
 
 /// What oslo.messaging sets on every message (PROTOCOL.md section 2).
-fn oslo_properties(expiration: Option<&str>) -> BasicProperties {
+pub(crate) fn oslo_properties(expiration: Option<&str>) -> BasicProperties {
     let properties = BasicProperties::default()
         .with_content_type("application/json".into())
         .with_content_encoding("utf-8".into())

@@ -24,6 +24,7 @@ mod local_guard;
 mod local_socket;
 mod oslo_peer;
 mod prepare;
+mod replay;
 mod root;
 mod rotation;
 mod secrets_hidden;

@@ -27,6 +27,14 @@ pub(in crate::config) const KEYS: &[Key] = &[
     )
     .default("4096"),
     Key::new(
+        "rpc.replay_window",
+        Kind::Count,
+        "How many marks of messages that were carried out are kept in the state directory, so that a recorded message \
+         that somebody sends again does nothing, also after a restart. A message has one, and with encryption one \
+         more for each argument and for its context.",
+    )
+    .default("32768"),
+    Key::new(
         "rpc.call_patience",
         Kind::Seconds,
         "How long a call bears with a CouchDB that is away, and never longer than half of what its caller waits: long enough for a restart, short enough that the caller learns the reason.",
@@ -62,6 +70,8 @@ pub struct RpcSettings {
     pub max_concurrent: usize,
     /// How many message ids are remembered.
     pub duplicate_window: usize,
+    /// How many marks of carried-out messages are kept.
+    pub replay_window: usize,
     /// How long a call waits for a CouchDB that is away, at most.
     pub call_patience: Duration,
     /// How long a cast does.
@@ -79,6 +89,7 @@ impl RpcSettings {
             max_message_bytes: input.count("max_message_bytes", 16_384..=134_217_728)?,
             max_concurrent: input.count("max_concurrent", 1..=1024)?,
             duplicate_window: input.count("duplicate_window", 16..=1_048_576)?,
+            replay_window: input.count("replay_window", 1024..=16_777_216)?,
             call_patience: input.seconds("call_patience", 0.0..=3600.0)?,
             cast_patience: input.seconds("cast_patience", 0.0..=1500.0)?,
             prepare_patience: input.seconds("prepare_patience", 0.0..=1500.0)?,

@@ -89,7 +89,13 @@ fn no_key_is_ignored() {
                 true,
                 if key.default == Some("false") && key.name != "broker.tls" { "true" } else { "false" },
             ),
-            ("rpc.max_message_bytes" | "couchdb.sha256_iterations" | "audit.max_bytes", _) => (true, "20000"),
+            (
+                "rpc.max_message_bytes"
+                | "rpc.replay_window"
+                | "couchdb.sha256_iterations"
+                | "audit.max_bytes",
+                _,
+            ) => (true, "20000"),
             (_, Kind::Count) => (true, "17"),
             ("couchdb.rotate_os_admin_after", _) => (true, "86400"),
             (_, Kind::Seconds) => (true, "29"),

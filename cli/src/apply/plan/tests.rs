@@ -1,0 +1,172 @@
+//! The planner on models: applied it reaches what is wanted, and cut short anywhere it still does.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::apply::WantedUser;
+
+fn database(name: &str) -> DatabaseName {
+    name.parse().unwrap()
+}
+
+fn user(name: &str) -> UserName {
+    name.parse().unwrap()
+}
+
+fn access(names: &[&str]) -> Access {
+    names.iter().map(|name| database(name)).collect()
+}
+
+/// What CouchDB and the agent make of a step; one that is not possible is a fault of the plan.
+fn carry_out(present: &mut Present, step: &Step) {
+    match step {
+        Step::CreateDatabase(name) => assert!(present.databases.insert(name.clone()), "exists: {name:?}"),
+        Step::CreateUser(name, access) => {
+            assert!(access.is_subset(&present.databases), "a database of {name:?} is missing");
+            assert!(present.users.insert(name.clone(), access.clone()).is_none(), "exists: {name:?}");
+        }
+        Step::SetPassword(name) => assert!(present.users.contains_key(name)),
+        Step::Grant(name, more) => {
+            assert!(more.is_subset(&present.databases));
+            present.users.get_mut(name).unwrap().extend(more.iter().cloned());
+        }
+        Step::Revoke(name, database) => assert!(present.users.get_mut(name).unwrap().remove(database)),
+        Step::DeleteUser(name) => assert!(present.users.remove(name).is_some()),
+        Step::DeleteDatabase(name) => {
+            assert!(present.databases.remove(name));
+            for access in present.users.values_mut() {
+                access.remove(name);
+            }
+        }
+    }
+}
+
+fn carried_out(mut present: Present, steps: &[Step]) -> Present {
+    for step in steps {
+        carry_out(&mut present, step);
+    }
+    present
+}
+
+/// The state that a file describes: exactly it with `prune`, else what is there and it.
+fn described(present: &Present, wanted: &Wanted, prune: bool) -> Present {
+    let mut state = if prune { Present::default() } else { present.clone() };
+    state.databases.extend(wanted.databases.iter().cloned());
+    for (name, user) in &wanted.users {
+        state.users.entry(name.clone()).or_default().extend(user.databases.iter().cloned());
+    }
+    state.odd.clone_from(&present.odd);
+    state
+}
+
+#[test]
+fn a_plan_in_full() {
+    let present = Present {
+        databases: access(&["old", "shop"]),
+        users: BTreeMap::from([
+            (user("al"), access(&["old", "shop"])),
+            (user("bo"), access(&[])),
+            (user("gone"), access(&["shop"])),
+        ]),
+        odd: BTreeSet::from(["a.couch".to_owned()]),
+    };
+    let wants = |databases: &[&str], rotate_password| WantedUser {
+        databases: access(databases),
+        rotate_password,
+        ..WantedUser::default()
+    };
+    let wanted = Wanted {
+        databases: access(&["log", "shop"]),
+        users: BTreeMap::from([
+            (user("al"), wants(&["log"], false)),
+            (user("bo"), wants(&["shop"], true)),
+            (user("new"), wants(&["log", "shop"], false)),
+        ]),
+    };
+    let steps = plan(&present, &wanted, true).steps;
+    assert_eq!(
+        steps,
+        [
+            Step::CreateDatabase(database("log")),
+            Step::Grant(user("al"), access(&["log"])),
+            Step::SetPassword(user("bo")),
+            Step::Grant(user("bo"), access(&["shop"])),
+            Step::CreateUser(user("new"), access(&["log", "shop"])),
+            Step::Revoke(user("al"), database("shop")),
+            Step::DeleteUser(user("gone")),
+            Step::DeleteDatabase(database("old")),
+        ]
+    );
+    let additive = plan(&present, &wanted, false);
+    assert_eq!(additive.steps, steps[..5]);
+    assert_eq!(
+        additive.kept,
+        [
+            r#"access of user "al" to "shop""#,
+            r#"user "gone""#,
+            r#"database "old""#,
+            r#""a.couch" (its name can't be managed)"#,
+        ]
+    );
+}
+
+fn some_databases() -> impl Strategy<Value = Access> {
+    proptest::collection::btree_set("[a-e]", 0..5)
+        .prop_map(|names| names.iter().map(|name| database(name)).collect())
+}
+
+/// Users `u` to `z`, whose access is to databases that are there.
+fn some_users() -> impl Strategy<Value = BTreeMap<String, Access>> {
+    proptest::collection::btree_map("[u-z]", some_databases(), 0..5)
+}
+
+prop_compose! {
+    fn some_present()(databases in some_databases(), users in some_users()) -> Present {
+        let users = users.into_iter();
+        let users = users.map(|(name, access)| (user(&name), access.intersection(&databases).cloned().collect()));
+        Present { users: users.collect(), databases, odd: BTreeSet::new() }
+    }
+}
+
+prop_compose! {
+    fn some_wanted()(databases in some_databases(), users in some_users()) -> Wanted {
+        let wants = |access: Access| WantedUser {
+            databases: access.intersection(&databases).cloned().collect(),
+            ..WantedUser::default()
+        };
+        let users = users.into_iter().map(|(name, access)| (user(&name), wants(access))).collect();
+        Wanted { databases, users }
+    }
+}
+
+proptest! {
+    #[test]
+    fn carried_out_it_reaches_what_is_wanted(
+        present in some_present(), wanted in some_wanted(), prune in any::<bool>(),
+    ) {
+        let steps = plan(&present, &wanted, prune).steps;
+        let reached = carried_out(present.clone(), &steps);
+        prop_assert_eq!(&reached, &described(&present, &wanted, prune));
+        prop_assert_eq!(plan(&reached, &wanted, prune).steps, []);
+    }
+
+    #[test]
+    fn cut_short_anywhere_the_next_run_reaches_the_same(
+        present in some_present(), wanted in some_wanted(), prune in any::<bool>(), cut in any::<prop::sample::Index>(),
+    ) {
+        let steps = plan(&present, &wanted, prune).steps;
+        let halfway = carried_out(present.clone(), &steps[..cut.index(steps.len() + 1)]);
+        let again = plan(&halfway, &wanted, prune).steps;
+        prop_assert!(again.len() <= steps.len());
+        prop_assert_eq!(carried_out(halfway, &again), described(&present, &wanted, prune));
+    }
+
+    #[test]
+    fn without_prune_nothing_is_taken_away(present in some_present(), wanted in some_wanted()) {
+        let takes = |step: &Step| matches!(step, Step::Revoke(..) | Step::DeleteUser(_) | Step::DeleteDatabase(_));
+        let steps = plan(&present, &wanted, false).steps;
+        prop_assert!(!steps.iter().any(takes));
+    }
+}

@@ -1,0 +1,33 @@
+//! What is there: asked of the agent, which hides the accounts and databases that are not the operator's.
+
+use std::collections::BTreeSet;
+
+use trove_couchdb_protocol::{DatabaseName, UserName};
+
+use super::plan::Present;
+use crate::client::{CallError, Connection};
+
+/// Asks for all databases and users.
+///
+/// Users are asked for first: access to a database that was created between the two questions is then in neither.
+pub(super) async fn observe(agent: &Connection) -> Result<Present, CallError> {
+    let (users, _) = agent.users(None, None).await?;
+    let (databases, _) = agent.databases(None, None).await?;
+    let mut present = Present::default();
+    for name in databases {
+        match DatabaseName::try_from(name.as_str()) {
+            Ok(valid) => drop(present.databases.insert(valid)),
+            Err(_) => drop(present.odd.insert(name)),
+        }
+    }
+    for user in users {
+        let Ok(name) = UserName::try_from(user.name.as_str()) else {
+            present.odd.insert(user.name);
+            continue;
+        };
+        let valid = user.databases.iter().filter_map(|name| DatabaseName::try_from(name.as_str()).ok());
+        let access: BTreeSet<_> = valid.filter(|name| present.databases.contains(name)).collect();
+        present.users.insert(name, access);
+    }
+    Ok(present)
+}

@@ -1,0 +1,216 @@
+//! The command line. The verbs and their arguments are python-troveclient's, less the instance, which is this one.
+//!
+//! Nothing here does anything: `main` parses a [`Cli`] and hands it on. No password can be written on the command line,
+//! where `ps` shows it to every user; the one secret that can, `--transport-url`, says so and has two other ways in.
+
+mod verbs;
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, ValueEnum};
+
+pub use verbs::{
+    ApplyArgs, CredentialsArgs, DoctorArgs, ManArgs, NewDatabase, NewUser, PageArgs, PasswordArgs, RootArgs,
+    UpdateArgs, UserAndDatabase, UserAndDatabases, Verb,
+};
+
+use crate::exit;
+
+/// Where the agent listens unless its `local.socket` says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/trove-couchdb-agent/agent.sock";
+
+/// Asks the CouchDB guest agent of OpenStack Trove for something: Trove's own commands on users, databases, access and
+/// root, and a look at the agent itself.
+///
+/// Without further options it talks to the agent on this machine, over its socket, which works while RabbitMQ is away.
+/// With --instance (and --transport-url-file, or a --config-file that has the URL) it talks to the agent of that
+/// instance over RabbitMQ, as Trove does.
+#[derive(Debug, Parser)]
+#[command(
+    name = "trove-couchdb",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = exit::HELP,
+    infer_subcommands = false
+)]
+pub struct Cli {
+    /// What applies to every verb.
+    #[command(flatten)]
+    pub global: Global,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What applies to every verb.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The way to the agent.
+    #[command(flatten)]
+    pub way: WayArgs,
+
+    /// The files of the agent's configuration.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+
+    /// How the result is shown.
+    #[command(flatten)]
+    pub output: OutputArgs,
+
+    /// How long to wait for each answer, in seconds
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "60", value_parser = seconds,
+          help_heading = WAY)]
+    pub timeout: Duration,
+
+    /// Don't ask before something is deleted or taken away
+    #[arg(long, short, global = true)]
+    pub yes: bool,
+}
+
+const WAY: &str = "Which agent";
+const SOURCES: &str = "Configuration files, as the agent's own";
+const OUTPUT: &str = "Output";
+
+/// The way to the agent.
+#[derive(Debug, Args)]
+pub struct WayArgs {
+    /// The agent's socket on this machine
+    #[arg(long, global = true, value_name = "PATH", env = "TROVE_COUCHDB_SOCKET", default_value = DEFAULT_SOCKET,
+          help_heading = WAY)]
+    pub socket: PathBuf,
+
+    /// Over RabbitMQ, to the agent of this instance [default: `guest_id` of the configuration files]
+    #[arg(long, global = true, value_name = "ID", help_heading = WAY)]
+    pub instance: Option<String>,
+
+    /// Over RabbitMQ, at rabbit://USER:PASSWORD@HOST:PORT/VHOST. `ps` shows this to every user of the machine:
+    /// better use --transport-url-file, the environment, or a --config-file that has `transport_url`
+    #[arg(long, global = true, value_name = "URL", env = "TROVE_COUCHDB_TRANSPORT_URL", hide_env_values = true,
+          conflicts_with = "transport_url_file", help_heading = WAY)]
+    pub transport_url: Option<String>,
+
+    /// Over RabbitMQ, at the URL that stands in this file
+    #[arg(long, global = true, value_name = "FILE", help_heading = WAY)]
+    pub transport_url_file: Option<PathBuf>,
+
+    /// The file with the instance's `instance_rpc_encr_key`, if it has one [default: that of the configuration
+    /// files]
+    #[arg(long, global = true, value_name = "FILE", help_heading = WAY)]
+    pub key_file: Option<PathBuf>,
+
+    /// The control plane's `control_exchange` [default: that of the configuration files, else openstack]
+    #[arg(long, global = true, value_name = "NAME", help_heading = WAY)]
+    pub control_exchange: Option<String>,
+}
+
+impl WayArgs {
+    /// Whether the command goes over RabbitMQ.
+    pub fn is_bus(&self) -> bool {
+        self.instance.is_some() || self.transport_url.is_some() || self.transport_url_file.is_some()
+    }
+}
+
+/// The files of the agent's configuration: for RabbitMQ, `doctor`, and `credentials --reveal`.
+#[derive(Debug, Args)]
+pub struct SourceArgs {
+    /// The agent's own TOML file [default: /etc/trove-couchdb-agent/agent.toml, if it exists]
+    #[arg(long, global = true, value_name = "FILE", help_heading = SOURCES)]
+    pub config: Option<PathBuf>,
+
+    /// An oslo.config file, such as /etc/trove/trove.conf; may be repeated, later files win
+    #[arg(long, global = true, value_name = "FILE", help_heading = SOURCES)]
+    pub config_file: Vec<PathBuf>,
+
+    /// A directory whose *.conf are read after every --config-file; may be repeated
+    /// [default: /etc/trove/conf.d, if it exists]
+    #[arg(long, global = true, value_name = "DIR", help_heading = SOURCES)]
+    pub config_dir: Vec<PathBuf>,
+}
+
+/// How the result is shown.
+#[derive(Debug, Args)]
+pub struct OutputArgs {
+    /// How to show the result
+    #[arg(long, short, global = true, value_name = "FORMAT", value_enum, default_value_t, help_heading = OUTPUT)]
+    pub output: Format,
+
+    /// Say nothing of what went well; results that were asked for are shown all the same
+    #[arg(long, short, global = true, help_heading = OUTPUT)]
+    pub quiet: bool,
+
+    /// When to use colours; auto is: on a terminal, and not with NO_COLOR
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t, help_heading = OUTPUT)]
+    pub color: ColorWhen,
+}
+
+/// The form of a result.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// One JSON document
+    Json,
+    /// One YAML document
+    Yaml,
+    /// Bare values: one line for each row, separated by tabs, without a header
+    Value,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal, and not with NO_COLOR
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let advice = "write a number of seconds from 0.1 to 86400";
+    let number: f64 = text.parse().map_err(|_| advice.to_owned())?;
+    // RabbitMQ takes a message's time to live in milliseconds; a day is longer than any command.
+    if (0.1..=86_400.0).contains(&number) {
+        Ok(Duration::from_secs_f64(number))
+    } else {
+        Err(advice.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_verb_takes_a_password_as_an_argument() {
+        for verb in Cli::command().get_subcommands() {
+            for argument in verb.get_arguments() {
+                let secret = argument.get_id().as_str().contains("password");
+                let takes_value = argument.get_action().takes_values();
+                assert!(!(secret && takes_value), "{} {}", verb.get_name(), argument.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn a_timeout_is_a_sensible_number() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for bad in ["0", "-1", "inf", "NaN", "1e9", "soon", ""] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The verbs with their arguments: Trove's first, in the order of `trove help`, then the agent's own.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueHint};
+use clap_complete::Shell;
+use trove_couchdb_protocol::{DatabaseName, UserName};
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Create a user
+    ///
+    /// The password is asked for, or read from standard input, or generated.
+    UserCreate(NewUser),
+    /// List the users with their databases
+    UserList(PageArgs),
+    /// Show a user
+    UserShow(User),
+    /// Delete a user and its access; asks first
+    UserDelete(User),
+    /// Change a user's name, its password, or both
+    UserUpdateAttributes(UpdateArgs),
+    /// Give a user access to databases
+    UserGrantAccess(UserAndDatabases),
+    /// Take a user's access to a database away
+    UserRevokeAccess(UserAndDatabase),
+    /// List the databases that a user has access to
+    UserShowAccess(User),
+    /// Create a database; nobody but administrators has access to it yet
+    DatabaseCreate(NewDatabase),
+    /// List the databases
+    DatabaseList(PageArgs),
+    /// Delete a database with all that is in it; asks first
+    DatabaseDelete(Database),
+    /// Enable root, or give it another password; shows the password
+    ///
+    /// The agent chooses the password unless one is given.
+    RootEnable(RootArgs),
+    /// Show whether root is enabled
+    RootShow,
+    /// Disable root; asks first
+    RootDisable,
+    /// See whether the agent answers
+    Ping,
+
+    /// Show how the agent does, with its broker and its CouchDB
+    Status,
+    /// Check each link from the configuration to CouchDB, and say what to do about each fault
+    ///
+    /// Runs on the agent's machine, as root or as the agent's user, also while the agent is down. It changes nothing, and
+    /// tries os_admin's password at most once: CouchDB 3.4 and later lock an account after five wrong ones.
+    Doctor(DoctorArgs),
+    /// Show the connection URLs of a user, of root or of os_admin
+    Credentials(CredentialsArgs),
+    /// Bring users, databases and access to the state that a file describes
+    ///
+    /// Shows what would change (+ added, ~ changed, - removed) and asks. Doing it again changes nothing, and what was
+    /// interrupted is finished by the next run. The format of the file is in docs/cli.md; `export` writes one.
+    Apply(ApplyArgs),
+    /// Write the present users, databases and access as a file for `apply`, without passwords
+    Export,
+    /// Write the completions for a shell
+    ///
+    /// For example: trove-couchdb completions bash > /etc/bash_completion.d/trove-couchdb
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write the manual page, or all of them into a directory
+    Man(ManArgs),
+}
+
+/// A user.
+#[derive(Debug, Args)]
+pub struct User {
+    /// The user's name
+    pub name: UserName,
+}
+
+/// A database.
+#[derive(Debug, Args)]
+pub struct Database {
+    /// The database's name
+    pub name: DatabaseName,
+}
+
+/// Where a password comes from.
+#[derive(Debug, Default, Args)]
+pub struct PasswordArgs {
+    /// Read the password from standard input (its first line) instead of asking for it
+    #[arg(long, conflicts_with = "generate")]
+    pub password_stdin: bool,
+
+    /// Generate a password and show it once
+    #[arg(long)]
+    pub generate: bool,
+}
+
+/// A user to be created.
+#[derive(Debug, Args)]
+pub struct NewUser {
+    /// The user's name
+    pub name: UserName,
+
+    /// Databases the user gets access to; they must exist
+    #[arg(long, value_name = "DATABASE", num_args = 1..)]
+    pub databases: Vec<DatabaseName>,
+
+    /// Its password.
+    #[command(flatten)]
+    pub password: PasswordArgs,
+}
+
+/// A database to be created.
+#[derive(Debug, Args)]
+pub struct NewDatabase {
+    /// The database's name: a lower-case letter, then lower-case letters, digits and _ $ ( ) + - /
+    pub name: DatabaseName,
+}
+
+/// A user's new attributes.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true)
+    .args(["new_name", "new_password", "password_stdin", "generate"]))]
+pub struct UpdateArgs {
+    /// The user's name
+    pub name: UserName,
+
+    /// Its new name; it keeps its password and its access
+    #[arg(long, alias = "new_name", value_name = "NAME")]
+    pub new_name: Option<UserName>,
+
+    /// Ask for a new password
+    #[arg(long, alias = "new_password", conflicts_with_all = ["password_stdin", "generate"])]
+    pub new_password: bool,
+
+    /// Its new password.
+    #[command(flatten)]
+    pub password: PasswordArgs,
+}
+
+/// A user and databases.
+#[derive(Debug, Args)]
+pub struct UserAndDatabases {
+    /// The user's name
+    pub name: UserName,
+
+    /// The databases
+    #[arg(required = true, value_name = "DATABASE")]
+    pub databases: Vec<DatabaseName>,
+}
+
+/// A user and a database.
+#[derive(Debug, Args)]
+pub struct UserAndDatabase {
+    /// The user's name
+    pub name: UserName,
+
+    /// The database
+    pub database: DatabaseName,
+}
+
+/// Which part of a list is wanted.
+#[derive(Debug, Args)]
+pub struct PageArgs {
+    /// At most so many [default: all]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub limit: Option<u64>,
+
+    /// Begin behind this name, as the last call with --limit told it
+    #[arg(long, value_name = "NAME")]
+    pub marker: Option<String>,
+}
+
+/// Root's password.
+#[derive(Debug, Args)]
+pub struct RootArgs {
+    /// Ask for the password
+    #[arg(long, alias = "root_password", conflicts_with = "password_stdin")]
+    pub root_password: bool,
+
+    /// Read the password from standard input (its first line)
+    #[arg(long)]
+    pub password_stdin: bool,
+}
+
+/// What `doctor` is to do with its findings.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Write the findings with status, configuration, versions and the last log lines into an archive for support,
+    /// with all secrets removed
+    #[arg(long, value_name = "FILE.tar.gz", value_hint = ValueHint::FilePath)]
+    pub bundle: Option<PathBuf>,
+
+    /// List the checks and what they look at
+    #[arg(long, conflicts_with = "bundle")]
+    pub list: bool,
+}
+
+/// Whose URLs.
+#[derive(Debug, Args)]
+pub struct CredentialsArgs {
+    /// A user, root or os_admin [default: all users]
+    #[arg(value_name = "USER")]
+    pub name: Option<UserName>,
+
+    /// Put the password in. os_admin's is in the agent's credentials file. Of others CouchDB keeps only hashes: the
+    /// password is asked for and tried once
+    #[arg(long, requires = "name")]
+    pub reveal: bool,
+
+    /// Read the password for --reveal from standard input (its first line)
+    #[arg(long, requires = "reveal")]
+    pub password_stdin: bool,
+
+    /// The address under which clients reach CouchDB [default: the agent's own]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub host: Option<String>,
+
+    /// Whether clients reach it with http or https [default: as the agent does]
+    #[arg(long, value_name = "SCHEME", value_parser = ["http", "https"])]
+    pub scheme: Option<String>,
+}
+
+/// What to apply, and how far.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// The file; `-` is standard input
+    #[arg(value_name = "FILE.toml", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+
+    /// Only show what would change
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Exit with 8 if --dry-run finds something to do
+    #[arg(long, requires = "dry_run")]
+    pub exit_code: bool,
+
+    /// Remove the users, databases and access that are not in the file
+    #[arg(long)]
+    pub prune: bool,
+}
+
+/// Where the manual pages go.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write one page for each verb into this directory, such as /usr/share/man/man1
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+}

@@ -1,0 +1,130 @@
+//! What only the operator can say: a password, or yes.
+//!
+//! Both are asked on the terminal itself, not on standard input, which may be a file. Where there is no terminal nothing
+//! is taken for granted: the command ends and says which option answers instead.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use rand::RngExt;
+use trove_couchdb_protocol::Secret;
+use zeroize::Zeroizing;
+
+use crate::exit::{CliError, Code};
+
+/// Letters and digits without those that look alike (0 O, 1 l I): somebody will type it.
+const ALPHABET: &[u8] = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789";
+
+/// 24 of 56 characters are 139 bits.
+const GENERATED: usize = 24;
+
+/// The longest password taken from standard input; a file given by mistake is longer.
+const LONGEST: u64 = 64 * 1024;
+
+/// Asks twice for a new password.
+pub fn new_password(whose: &str) -> Result<Secret, CliError> {
+    let first = prompt(&format!("New password for {whose}: "))?;
+    if first != prompt("The same again: ")? {
+        return Err(CliError::usage("the two passwords differ; nothing was done"));
+    }
+    Ok(first)
+}
+
+/// Asks for a password that exists.
+pub fn known_password(whose: &str) -> Result<Secret, CliError> {
+    prompt(&format!("Password of {whose}: "))
+}
+
+fn prompt(question: &str) -> Result<Secret, CliError> {
+    if !io::stdin().is_terminal() {
+        return Err(CliError::usage("there is no terminal to ask for the password")
+            .advise("--password-stdin reads it from standard input"));
+    }
+    let text = rpassword::prompt_password(question)
+        .map_err(|error| CliError::usage(format!("the password can't be asked for: {error}")))?;
+    not_empty(Secret::new(text))
+}
+
+/// Reads the first line of standard input.
+pub fn password_from_stdin() -> Result<Secret, CliError> {
+    first_line(io::stdin().lock())
+}
+
+fn first_line(input: impl BufRead) -> Result<Secret, CliError> {
+    let mut line = Zeroizing::new(String::new());
+    let read = input.take(LONGEST).read_line(&mut line);
+    read.map_err(|error| CliError::usage(format!("standard input can't be read: {error}")))?;
+    not_empty(Secret::new(line.trim_end_matches(['\r', '\n'])))
+}
+
+fn not_empty(password: Secret) -> Result<Secret, CliError> {
+    if password.expose().is_empty() {
+        return Err(CliError::usage("the password is empty; nothing was done"));
+    }
+    Ok(password)
+}
+
+/// A password that nobody has chosen.
+pub fn generated_password() -> Secret {
+    let mut rng = rand::rng();
+    let character =
+        |_| char::from(ALPHABET.get(rng.random_range(0..ALPHABET.len())).copied().unwrap_or(b'x'));
+    Secret::new((0..GENERATED).map(character).collect::<String>())
+}
+
+/// How the operator agrees to what can't be undone.
+#[derive(Debug, Clone, Copy)]
+pub struct Consent {
+    /// `--yes` was given.
+    pub given: bool,
+}
+
+impl Consent {
+    /// Whether asking makes sense; to be found out before anything else is done.
+    pub fn possible(self, what: &str) -> Result<(), CliError> {
+        if self.given || io::stdin().is_terminal() {
+            return Ok(());
+        }
+        let message = format!("{what} needs a yes, and there is no terminal to ask on; nothing was done");
+        Err(CliError::new(Code::Refused, message).advise("--yes answers in advance"))
+    }
+
+    /// Asks, unless the answer was given.
+    pub fn ask(self, question: &str) -> Result<(), CliError> {
+        if self.given {
+            return Ok(());
+        }
+        self.possible("this")?;
+        let unread = |error: io::Error| CliError::usage(format!("the answer can't be read: {error}"));
+        eprint!("{question} [y/N] ");
+        io::stderr().flush().map_err(unread)?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer).map_err(unread)?;
+        match answer.trim().to_lowercase().as_str() {
+            "y" | "yes" => Ok(()),
+            _ => Err(CliError::new(Code::Refused, "nothing was done")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_password_is_the_first_line_as_it_is() {
+        assert_eq!(first_line(&b" p w \r\nmore"[..]).unwrap(), Secret::new(" p w "));
+        assert_eq!(first_line(&b"pw"[..]).unwrap(), Secret::new("pw"));
+        for empty in [&b""[..], b"\n", b"\r\n"] {
+            assert_eq!(first_line(empty).unwrap_err().code, Code::Usage);
+        }
+        assert!(first_line(&b"\xff\n"[..]).is_err());
+    }
+
+    #[test]
+    fn generated_passwords_differ() {
+        let password = generated_password();
+        assert_eq!(password.expose().len(), GENERATED);
+        assert_ne!(password, generated_password());
+    }
+}

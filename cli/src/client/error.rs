@@ -1,0 +1,92 @@
+//! Why a call brought no value, in words for the operator.
+
+use std::time::Duration;
+
+use trove_couchdb_protocol::{DecodeError, Failure};
+
+/// Why a call brought no value.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum CallError {
+    /// The agent carried the command out and it failed; the message is the agent's.
+    #[error("{}", .0.message)]
+    Failure(Failure),
+    /// There is no connection.
+    #[error("{place} can't be reached: {reason}")]
+    Unreachable {
+        /// The socket or the broker.
+        place: String,
+        /// What the system or the broker said.
+        reason: String,
+        /// What to try.
+        advice: String,
+    },
+    /// The request went to nobody: it was not carried out.
+    #[error("no agent listens for instance {instance}: the broker {problem} queue {queue}")]
+    NoAgent {
+        /// The instance.
+        instance: String,
+        /// Its queue.
+        queue: String,
+        /// `has no`, or `has nobody who reads`.
+        problem: &'static str,
+    },
+    /// The connection ended before the answer came.
+    #[error("the connection to {place} ended before the answer came ({reason})")]
+    BrokenOff {
+        /// The socket or the broker.
+        place: String,
+        /// What was seen.
+        reason: String,
+    },
+    /// No answer in time.
+    #[error("no answer to {method} within {} s", .limit.as_secs_f32())]
+    Timeout {
+        /// What was called.
+        method: String,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// The answer is none.
+    #[error("the answer can't be read: {0}")]
+    Undecodable(DecodeError),
+}
+
+impl CallError {
+    /// What to try about it.
+    pub fn advice(&self) -> Option<String> {
+        let text = match self {
+            Self::Failure(failure) => return of_a_failure(failure),
+            Self::Unreachable { advice, .. } => advice,
+            Self::NoAgent { .. } => {
+                "check the instance's id and --control-exchange; on the instance `systemctl status \
+                 trove-couchdb-agent` tells whether the agent runs and reaches the broker"
+            }
+            Self::BrokenOff { .. } => {
+                "look whether the command took effect, then repeat it: the agent may have been restarted"
+            }
+            Self::Timeout { .. } => {
+                "`trove-couchdb status` tells whether the agent waits for CouchDB; with a longer --timeout the \
+                 command may still succeed. It may also have taken effect: look before you repeat it"
+            }
+            Self::Undecodable(DecodeError::Cipher { .. }) => {
+                "give the instance's own key with --key-file, or none if the instance has none"
+            }
+            Self::Undecodable(_) => "update trove-couchdb and the agent to the same version",
+        };
+        Some(text.to_owned())
+    }
+}
+
+fn of_a_failure(failure: &Failure) -> Option<String> {
+    let text = match failure.class.as_str() {
+        "NoSuchMethod" | "UnsupportedVersion" => {
+            "the agent is older than this program: update the agent, or use the program of its version"
+        }
+        "CouchDBError" => "`trove-couchdb doctor` on the instance checks each link to CouchDB",
+        "InvalidRequest" if failure.message.contains("encrypted") => {
+            "give the instance's instance_rpc_encr_key with --key-file, or none if the instance has none"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}

@@ -1,0 +1,152 @@
+//! The agent's socket on this machine: frames of a length and an envelope, always in clear.
+//!
+//! One connection for all calls of a run, one call at a time. A connection that was given up in the middle of an answer
+//! is not used again.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::{Map, Value};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    sync::Mutex,
+    time,
+};
+use trove_couchdb_protocol::{
+    NewRequest, ReplyAddress, decode_reply,
+    frame::{self, FrameDecoder},
+    new_id,
+};
+
+use super::{CallError, operator, outcome};
+
+/// The decoder of requests wants a reply queue; here the answer comes back the same way.
+const REPLY_QUEUE: &str = "local";
+
+/// No answer of the agent comes near this; what claims to be longer is no answer.
+const MAX_REPLY: usize = 64 * 1024 * 1024;
+
+/// A connection with what was read of it and not taken apart yet.
+#[derive(Debug)]
+struct Stream {
+    socket: UnixStream,
+    decoder: FrameDecoder,
+}
+
+/// A client of the agent on this machine.
+#[derive(Debug)]
+pub struct LocalClient {
+    path: PathBuf,
+    timeout: Duration,
+    stream: Mutex<Option<Stream>>,
+}
+
+impl LocalClient {
+    /// A client that connects when it is first needed.
+    pub fn new(path: &Path, timeout: Duration) -> Self {
+        Self { path: path.to_owned(), timeout, stream: Mutex::new(None) }
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(super) async fn call(&self, method: &str, args: Map<String, Value>) -> Result<Value, CallError> {
+        let mut slot = self.stream.lock().await;
+        // Taken out: it goes back only when the answer was read to its end.
+        let stream = slot.take();
+        match time::timeout(self.timeout, self.exchange(stream, method, args)).await {
+            Ok(Ok((value, stream))) => {
+                *slot = Some(stream);
+                value
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(CallError::Timeout { method: method.to_owned(), limit: self.timeout }),
+        }
+    }
+
+    /// The outcome of one call, and the connection for the next one.
+    async fn exchange(
+        &self,
+        stream: Option<Stream>,
+        method: &str,
+        args: Map<String, Value>,
+    ) -> Result<(Result<Value, CallError>, Stream), CallError> {
+        let mut stream = match stream {
+            Some(stream) => stream,
+            None => Stream {
+                socket: UnixStream::connect(&self.path).await.map_err(|error| self.unreachable(&error))?,
+                decoder: FrameDecoder::new(MAX_REPLY),
+            },
+        };
+        let to = ReplyAddress { msg_id: new_id(), reply_queue: REPLY_QUEUE.to_owned() };
+        let request = NewRequest::new(method, args, operator::context()).answered_to(to.clone());
+        let sent = stream.send(&request.encode(None)).await;
+        loop {
+            // The agent may have said why it does not take the request before it closed the connection.
+            let body = match stream.receive().await {
+                Ok(body) => body,
+                Err(error) => return Err(self.broken(sent.as_ref().err().unwrap_or(&error))),
+            };
+            let reply = decode_reply(&body, None).map_err(CallError::Undecodable)?;
+            // Beats say that the agent works on it; other ids belong to a call that was given up. A reply to no
+            // request says why the agent ends the connection.
+            if reply.ending && (reply.msg_id == to.msg_id || reply.msg_id.is_empty()) {
+                return Ok((outcome(reply), stream));
+            }
+        }
+    }
+
+    fn broken(&self, error: &io::Error) -> CallError {
+        let reason = match error.kind() {
+            io::ErrorKind::UnexpectedEof => "the agent closed it".to_owned(),
+            _ => error.to_string(),
+        };
+        CallError::BrokenOff { place: self.place(), reason }
+    }
+
+    fn unreachable(&self, error: &io::Error) -> CallError {
+        let advice = match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "run it as root, or join the socket's group (`local.group` of the agent's configuration)"
+            }
+            io::ErrorKind::NotFound => {
+                "start the agent (`systemctl start trove-couchdb-agent`), name its socket with --socket if \
+                 `local.socket` is another one, or ask over RabbitMQ with --instance"
+            }
+            io::ErrorKind::ConnectionRefused => {
+                "the agent that made this socket has ended: `systemctl status trove-couchdb-agent` tells why"
+            }
+            _ => "`systemctl status trove-couchdb-agent` tells whether the agent runs",
+        };
+        CallError::Unreachable { place: self.place(), reason: error.to_string(), advice: advice.to_owned() }
+    }
+
+    fn place(&self) -> String {
+        format!("the agent's socket {}", self.path.display())
+    }
+}
+
+impl Stream {
+    async fn send(&mut self, payload: &[u8]) -> io::Result<()> {
+        let frame = frame::encode(payload).map_err(io::Error::other)?;
+        self.socket.write_all(&frame).await
+    }
+
+    async fn receive(&mut self) -> io::Result<Vec<u8>> {
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            if let Some(payload) = self.decoder.next_payload().map_err(io::Error::other)? {
+                return Ok(payload);
+            }
+            match self.socket.read(&mut buffer).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => self.decoder.push(buffer.get(..count).unwrap_or_default()),
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! CouchDB itself, asked directly: by `doctor` for what the agent can't tell, and to try a password before it is shown.
+//!
+//! Through the agent's own client, which never sends a refused password twice.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use trove_couchdb_agent::couch::{Client, CouchError, Limits, Login, Method, Resource};
+use trove_couchdb_protocol::Secret;
+use url::Url;
+
+use crate::exit::{CliError, Code};
+
+/// A client for one server with a limit for each request.
+pub fn client(url: &Url, limit: Duration) -> Result<Client, CliError> {
+    let limits = Limits { connect: limit, request: limit, connections: 4 };
+    Client::new(url, limits).map_err(|error| CliError::new(Code::Failed, format!("no HTTP client: {error}")))
+}
+
+/// Tries a password once.
+pub async fn must_log_in(
+    server: &Url,
+    name: &str,
+    password: &Secret,
+    limit: Duration,
+) -> Result<(), CliError> {
+    let login = Login::new(name, password);
+    let asked = client(server, limit)?.send(Some(&login), Method::GET, &Resource::Session, None).await;
+    asked.map(drop).map_err(|error| match error {
+        CouchError::LoginRefused => {
+            CliError::new(Code::Failed, format!("CouchDB refuses this password for {name:?}")).advise(
+                "mind that CouchDB 3.4 and later lock an account after five wrong passwords, for 5 minutes",
+            )
+        }
+        CouchError::LockedOut => CliError::new(Code::Failed, format!("the account {name:?} is locked"))
+            .advise("it opens again within 5 minutes; find out who sends wrong passwords"),
+        CouchError::Unreachable { .. } | CouchError::Timeout { .. } => {
+            CliError::new(Code::Unreachable, format!("the password can't be tried: {error}"))
+                .advise("leave --reveal out, or run it where CouchDB can be reached")
+        }
+        other => CliError::new(Code::Failed, other.to_string()),
+    })
+}
+
+#[derive(Deserialize)]
+struct Credentials {
+    username: String,
+    password: Secret,
+}
+
+/// Reads the agent's credentials file (`agent/src/bootstrap/credentials.rs`); the error holds nothing of it.
+pub fn parse_credentials(text: &str) -> Result<Secret, &'static str> {
+    let content: Credentials = serde_json::from_str(text)
+        .map_err(|_| "it is not {\"username\": \"os_admin\", \"password\": \"…\"}")?;
+    match (content.username.as_str(), content.password.expose()) {
+        ("os_admin", "") => Err("its password is empty"),
+        ("os_admin", _) => Ok(content.password),
+        _ => Err("it is of another account than os_admin"),
+    }
+}

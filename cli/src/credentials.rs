@@ -1,0 +1,197 @@
+//! `credentials`: what a client of CouchDB needs, as URLs.
+//!
+//! The agent tells who has access to what; passwords it can't tell, CouchDB keeps only hashes. With `--reveal` the one
+//! of `os_admin` comes from the agent's file, and any other one from the operator, tried once before it is shown: a URL
+//! with a wrong password would lock the account as soon as a service uses it.
+
+use std::fs;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+use trove_couchdb_agent::config::Settings;
+use trove_couchdb_protocol::{Secret, UserName};
+use url::Url;
+
+use crate::{
+    args::{CredentialsArgs, Global},
+    ask, couch,
+    exit::{CliError, Code},
+    output::Report,
+    verbs::Session,
+    way,
+};
+
+/// All but RFC 3986's unreserved characters.
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The agent's own administrator.
+const OS_ADMIN: &str = "os_admin";
+/// The administrator that Trove's root commands switch on and off.
+const ROOT: &str = "root";
+
+/// An account and the databases its URLs name; an administrator has all, so its URL names none.
+struct Account {
+    name: String,
+    databases: Vec<String>,
+}
+
+/// Shows the URLs of one account, or of all users.
+pub async fn show(
+    session: &Session<'_>,
+    global: &Global,
+    args: &CredentialsArgs,
+) -> Result<Report, CliError> {
+    let accounts = accounts(session, args.name.as_ref()).await?;
+    let server = server(session, args).await?;
+    let password = match &args.name {
+        Some(name) if args.reveal => Some(password(global, args, name.as_str(), &server).await?),
+        _ => None,
+    };
+    let mut rows = Vec::new();
+    for account in accounts {
+        let databases = match account.databases.as_slice() {
+            [] => vec![None],
+            some => some.iter().map(|name| Some(name.as_str())).collect(),
+        };
+        for database in databases {
+            let url = |scheme: &str| url(scheme, &account.name, password.as_ref(), &server, database);
+            rows.push(vec![
+                account.name.as_str().into(),
+                database.map_or(Value::Null, Value::from),
+                url("couchdb").into(),
+                url(server.scheme()).into(),
+            ]);
+        }
+    }
+    Ok(Report::List { columns: &["user", "database", "couchdb_url", "http_url"], rows })
+}
+
+async fn accounts(session: &Session<'_>, name: Option<&UserName>) -> Result<Vec<Account>, CliError> {
+    let Some(name) = name else {
+        let (users, _) = session.agent.users(None, None).await?;
+        let account =
+            |user: crate::client::ListedUser| Account { name: user.name, databases: user.databases };
+        return Ok(users.into_iter().map(account).collect());
+    };
+    let databases = match name.as_str() {
+        OS_ADMIN => Vec::new(),
+        ROOT if session.agent.is_root_enabled().await? => Vec::new(),
+        ROOT => {
+            return Err(CliError::new(Code::NotFound, "root is not enabled")
+                .advise("`root-enable` enables it and shows its password"));
+        }
+        _ => session.existing_user(name).await?.databases,
+    };
+    Ok(vec![Account { name: name.as_str().to_owned(), databases }])
+}
+
+/// Where clients reach CouchDB.
+async fn server(session: &Session<'_>, args: &CredentialsArgs) -> Result<Url, CliError> {
+    let status = session.agent.call("get_agent_status", json!({})).await?;
+    let own = status["couchdb"]["url"].as_str().and_then(|text| Url::parse(text).ok());
+    let own =
+        own.ok_or_else(|| CliError::new(Code::Failed, "the agent does not tell where its CouchDB is"))?;
+    let scheme = args.scheme.clone().unwrap_or_else(|| own.scheme().to_owned());
+    let address = match &args.host {
+        // CouchDB's own port unless another one is given: clients reach the same server from elsewhere.
+        Some(host) if has_port(host) => host.clone(),
+        Some(host) => format!("{}:{}", bracketed(host), own.port_or_known_default().unwrap_or(5984)),
+        None => {
+            format!("{}:{}", own.host_str().unwrap_or_default(), own.port_or_known_default().unwrap_or(5984))
+        }
+    };
+    let url = Url::parse(&format!("{scheme}://{address}/")).ok();
+    url.filter(|url| url.path() == "/" && url.username().is_empty() && url.query().is_none())
+        .ok_or_else(|| CliError::usage(format!("{address:?} is no HOST or HOST:PORT")))
+}
+
+/// Whether a host has a port behind it; a bare IPv6 address only looks so.
+fn has_port(host: &str) -> bool {
+    match host.rsplit_once(':') {
+        Some((name, port)) => {
+            !port.is_empty()
+                && port.bytes().all(|b| b.is_ascii_digit())
+                && (!name.contains(':') || name.ends_with(']'))
+        }
+        None => false,
+    }
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
+}
+
+fn url(scheme: &str, user: &str, password: Option<&Secret>, server: &Url, database: Option<&str>) -> String {
+    let encoded = |text: &str| utf8_percent_encode(text, COMPONENT).to_string();
+    let password = password.map(|password| format!(":{}", encoded(password.expose()))).unwrap_or_default();
+    let host = server.host_str().unwrap_or_default();
+    let port = server.port_or_known_default().unwrap_or(5984);
+    let database = database.map(encoded).unwrap_or_default();
+    format!("{scheme}://{}{password}@{host}:{port}/{database}", encoded(user))
+}
+
+async fn password(
+    global: &Global,
+    args: &CredentialsArgs,
+    name: &str,
+    server: &Url,
+) -> Result<Secret, CliError> {
+    if name == OS_ADMIN {
+        return os_admin_password(global);
+    }
+    let password = if args.password_stdin { ask::password_from_stdin()? } else { ask::known_password(name)? };
+    couch::must_log_in(server, name, &password, global.timeout).await?;
+    Ok(password)
+}
+
+fn os_admin_password(global: &Global) -> Result<Secret, CliError> {
+    if global.way.is_bus() {
+        return Err(CliError::usage("os_admin's password never leaves the instance")
+            .advise("run `trove-couchdb credentials os_admin --reveal` there, as root"));
+    }
+    let settings = Settings::load(way::sources(&global.sources), way::environment())
+        .map_err(|error| CliError::usage(error.to_string()).advise("name the agent's files with --config"))?;
+    let path = &settings.couchdb.credentials_file;
+    let unreadable = |reason: String| {
+        CliError::new(
+            Code::Failed,
+            format!("the credentials file {} can't be read: {reason}", path.display()),
+        )
+        .advise("run it as root or as the agent's user; `trove-couchdb doctor` checks the file")
+    };
+    let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    couch::parse_credentials(&text).map_err(|problem| unreadable(problem.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_and_passwords_are_encoded() {
+        let server = Url::parse("http://127.0.0.1:5984/").unwrap();
+        let password = Secret::new("p@ss:/ü?#");
+        assert_eq!(
+            url("couchdb", "a@b/c", Some(&password), &server, Some("x/y+z")),
+            "couchdb://a%40b%2Fc:p%40ss%3A%2F%C3%BC%3F%23@127.0.0.1:5984/x%2Fy%2Bz"
+        );
+        let v6 = Url::parse("https://[2001:db8::1]/").unwrap();
+        assert_eq!(url("https", "al", None, &v6, None), "https://al@[2001:db8::1]:443/");
+    }
+
+    #[test]
+    fn a_host_may_have_a_port() {
+        for (host, has) in [
+            ("db", false),
+            ("db:1", true),
+            ("::1", false),
+            ("[::1]", false),
+            ("[::1]:1", true),
+            ("db:", false),
+        ] {
+            assert_eq!(has_port(host), has, "{host}");
+        }
+        assert_eq!(bracketed("::1"), "[::1]");
+    }
+}

@@ -1,0 +1,175 @@
+//! RabbitMQ: reachable, open to the agent's account, and with the guest's queue declared as the configuration says.
+//!
+//! Nothing is declared here that is not there already: a queue of the doctor's making could keep Trove's `prepare` from
+//! declaring its own.
+
+use std::time::Duration;
+
+use lapin::{Connection, options::QueueDeclareOptions, types::FieldTable};
+use serde_json::Value;
+use tokio::{net::TcpStream, time};
+use trove_couchdb_agent::{
+    config::{BrokerSettings, Settings},
+    transport::{self, Hosts},
+};
+
+use super::{Check, Finding};
+
+static REACHABLE: Check = Check::new("broker.reachable", "Every broker of the transport URL can be reached");
+static LOGIN: Check = Check::new("broker.login", "The broker takes the account and the virtual host");
+static QUEUE: Check = Check::new("broker.queue", "The guest's queue is there, and the agent reads it");
+static FLAGS: Check =
+    Check::new("broker.queue_flags", "The queue is declared with the flags of the configuration");
+
+pub(super) const CHECKS: &[&Check] = &[&REACHABLE, &LOGIN, &QUEUE, &FLAGS];
+
+/// For a connection to stand, and for each answer on it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// More commands than this in the queue are a jam.
+const BACKLOG: u32 = 100;
+
+pub(super) async fn look(settings: &Settings, status: Option<&Value>, findings: &mut Vec<Finding>) {
+    let Some(broker) = &settings.broker else {
+        findings.extend(CHECKS.iter().map(|check| check.skipped("no broker is configured")));
+        return;
+    };
+    let (reached, finding) = reach(broker).await;
+    findings.push(finding);
+    if !reached {
+        findings.extend([&LOGIN, &QUEUE, &FLAGS].map(|check| check.skipped("no broker can be reached")));
+        return;
+    }
+    match log_in(broker).await {
+        Ok((connection, _socket)) => {
+            findings.push(LOGIN.ok(format!("virtual host {}", broker.transport_url.vhost)));
+            findings.extend(queue(&connection, settings, broker, status.is_some()).await);
+            drop(time::timeout(PATIENCE, connection.close(200, "done".into())).await);
+        }
+        Err(reason) => {
+            findings.push(refused(&reason));
+            findings.extend([&QUEUE, &FLAGS].map(|check| check.skipped("without a login")));
+        }
+    }
+}
+
+/// Whether any broker can be reached, and the finding.
+async fn reach(broker: &BrokerSettings) -> (bool, Finding) {
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    for host in &broker.transport_url.hosts {
+        let address = format!("{}:{}", host.host, host.port);
+        match time::timeout(PATIENCE, TcpStream::connect((host.host.as_str(), host.port))).await {
+            Ok(Ok(_)) => up.push(address),
+            Ok(Err(error)) => down.push(format!("{address}: {error}")),
+            Err(_) => down.push(format!("{address}: no answer within {} s", PATIENCE.as_secs())),
+        }
+    }
+    let advice = "check that RabbitMQ runs there, the network between, and the transport URL";
+    match (up.is_empty(), down.is_empty()) {
+        (_, true) => (true, REACHABLE.ok(up.join(", "))),
+        (false, false) => (true, REACHABLE.warning(down.join("; "), advice)),
+        (true, false) => (false, REACHABLE.failed(down.join("; "), advice)),
+    }
+}
+
+async fn log_in(broker: &BrokerSettings) -> Result<(Connection, transport::Socket), String> {
+    let settings = BrokerSettings { connect_timeout: PATIENCE, ..broker.clone() };
+    let mut hosts = Hosts::shuffled(&settings.transport_url);
+    let mut reason = "the transport URL names no host".to_owned();
+    for _ in 0..settings.transport_url.hosts.len() {
+        let Some((host, _)) = hosts.next() else { break };
+        match transport::connect(&settings, &host, "trove-couchdb doctor".to_owned()).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => reason = format!("{}:{}: {error}", host.host, host.port),
+        }
+    }
+    Err(reason)
+}
+
+/// RabbitMQ answers 403 `ACCESS_REFUSED` to a wrong account, 530 `NOT_ALLOWED` to a virtual host.
+fn refused(reason: &str) -> Finding {
+    let text = reason.to_uppercase().replace([' ', '_'], "");
+    let advice = if text.contains("ACCESSREFUSED") {
+        "correct user and password in the transport URL (Trove's guest_config), or the account in RabbitMQ"
+    } else if text.contains("NOTALLOWED") {
+        "correct the virtual host in the transport URL, or give the account its rights on it"
+    } else {
+        "look at the broker's log; if it speaks TLS on this port, the URL must begin with rabbits:// or ssl be set"
+    };
+    LOGIN.failed(reason, advice)
+}
+
+/// Looks at the queue without making it: passively first, and with its flags only if it is there.
+async fn queue(
+    connection: &Connection,
+    settings: &Settings,
+    broker: &BrokerSettings,
+    agent_runs: bool,
+) -> [Finding; 2] {
+    let name = format!("guestagent.{}", settings.guest.id);
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let found = declare(connection, &name, passive, FieldTable::default()).await;
+    let queue = match found {
+        Ok(queue) => queue,
+        Err(problem) => {
+            let advice =
+                "start the agent, which declares it; if it runs, check the virtual host and guest.id";
+            let detail = format!("the broker has no queue {name}: {}", problem.text);
+            return [QUEUE.failed(detail, advice), FLAGS.skipped("there is no queue to look at")];
+        }
+    };
+    let (readers, waiting) = (queue.consumer_count(), queue.message_count());
+    let there = match (readers, waiting) {
+        (0, _) if agent_runs => QUEUE.failed(
+            format!("nobody reads {name}, although the agent runs; {waiting} commands wait"),
+            "look at the agent's journal; `systemctl restart trove-couchdb-agent` is always safe",
+        ),
+        (0, _) => QUEUE.warning(
+            format!("nobody reads {name}; {waiting} commands wait"),
+            "start the agent: it finds the commands there",
+        ),
+        (_, BACKLOG..) => QUEUE.warning(
+            format!("{waiting} commands wait in {name}"),
+            "`trove-couchdb status` tells whether the agent waits for CouchDB",
+        ),
+        _ => QUEUE.ok(format!("{name}, {waiting} waiting")),
+    };
+    let (options, arguments) = transport::guest_queue(broker);
+    let flags = match declare(connection, &name, options, arguments).await {
+        Ok(_) => FLAGS.ok("as configured"),
+        Err(problem) if problem.is_mismatch => FLAGS.failed(
+            problem.text,
+            "Trove's next `prepare` or rebuild fails like this: set amqp_durable_queues, rabbit_quorum_queue and the \
+             like in [oslo_messaging_rabbit] of trove-guestagent.conf as in the control plane's file, then delete \
+             the queue while no command waits and restart the agent",
+        ),
+        Err(problem) => FLAGS.skipped(problem.text),
+    };
+    [there, flags]
+}
+
+/// Why a declaration was refused.
+struct Refusal {
+    text: String,
+    is_mismatch: bool,
+}
+
+/// Declares on a channel of its own: a refusal closes it.
+async fn declare(
+    connection: &Connection,
+    name: &str,
+    options: QueueDeclareOptions,
+    arguments: FieldTable,
+) -> Result<lapin::Queue, Refusal> {
+    let declared = async {
+        let channel = connection.create_channel().await?;
+        channel.queue_declare(transport::short(name)?, options, arguments).await
+    };
+    match time::timeout(PATIENCE, declared).await {
+        Ok(Ok(queue)) => Ok(queue),
+        Ok(Err(error)) => {
+            Err(Refusal { is_mismatch: transport::is_mismatch(&error), text: error.to_string() })
+        }
+        Err(_) => Err(Refusal { text: "the broker does not answer".to_owned(), is_mismatch: false }),
+    }
+}

@@ -1,0 +1,33 @@
+//! The configuration: does the agent start with it?
+
+use trove_couchdb_agent::config::Settings;
+
+use super::{Check, Finding};
+use crate::{args::Global, way};
+
+static LOAD: Check = Check::new("config.load", "The agent's configuration loads");
+static WARNINGS: Check = Check::new("config.warnings", "Nothing in it wants a second look");
+
+pub(super) const CHECKS: &[&Check] = &[&LOAD, &WARNINGS];
+
+pub(super) fn look(global: &Global, findings: &mut Vec<Finding>) -> Option<Settings> {
+    match Settings::load(way::sources(&global.sources), way::environment()) {
+        Ok(settings) => {
+            findings.push(LOAD.ok(format!("for instance {}", settings.guest.id)));
+            findings.push(match settings.warnings.as_slice() {
+                [] => WARNINGS.ok("nothing to mention"),
+                some => {
+                    WARNINGS.warning(some.join("; "), "`trove-couchdb-agent --check-config` shows each value")
+                }
+            });
+            Some(settings)
+        }
+        Err(error) => {
+            let advice = "correct it; the agent does not start otherwise (exit status 64). Run the doctor as root, \
+                          with the --config, --config-file and --config-dir of the agent's unit";
+            findings.push(LOAD.failed(error.to_string(), advice));
+            findings.push(WARNINGS.skipped("without a configuration"));
+            None
+        }
+    }
+}

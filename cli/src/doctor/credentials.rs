@@ -1,0 +1,116 @@
+//! The file with `os_admin`'s password, the only copy there is: there, readable by its owner alone, and complete.
+
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+};
+
+use serde_json::Value;
+use trove_couchdb_agent::config::Settings;
+use trove_couchdb_protocol::Secret;
+use zeroize::Zeroizing;
+
+use super::{Check, Finding};
+use crate::couch;
+
+static FILE: Check = Check::new("credentials.file", "The credentials file of os_admin is there and complete");
+static MODE: Check = Check::new("credentials.mode", "Nobody but its owner can read it");
+static OWNER: Check = Check::new("credentials.owner", "It belongs to the agent's user");
+
+pub(super) const CHECKS: &[&Check] = &[&FILE, &MODE, &OWNER];
+
+pub(super) fn look(
+    settings: &Settings,
+    status: Option<&Value>,
+    findings: &mut Vec<Finding>,
+) -> Option<Secret> {
+    let path = &settings.couchdb.credentials_file;
+    let shown = path.display();
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            findings.push(absent(path, &error, status.is_some()));
+            findings.extend([&MODE, &OWNER].map(|check| check.skipped("there is no file to look at")));
+            return None;
+        }
+    };
+    let (password, finding) = content(path);
+    findings.push(finding);
+    let mode = metadata.permissions().mode() & 0o7777;
+    let others_may = mode & 0o077;
+    findings.push(if others_may == 0 {
+        MODE.ok(format!("{mode:04o}"))
+    } else {
+        let advice = format!("`chmod 600 {shown}`; change the password if others may have read it");
+        MODE.failed(
+            format!("{shown} has mode {mode:04o}: other accounts can read os_admin's password"),
+            advice,
+        )
+    });
+    findings.push(owner(path, metadata.uid(), agents_uid(settings, status)));
+    password
+}
+
+fn absent(path: &Path, error: &io::Error, agent_runs: bool) -> Finding {
+    let shown = path.display();
+    match error.kind() {
+        io::ErrorKind::NotFound if agent_runs => FILE.failed(
+            format!("{shown} is not there, so nobody but the running agent may know os_admin's password"),
+            "restore it from a backup; if there is none, remove os_admin from CouchDB's [admins] and restart the \
+             agent: it makes a new one",
+        ),
+        io::ErrorKind::NotFound => FILE.failed(
+            format!("{shown} is not there"),
+            "start the agent: at its first start it makes os_admin and this file. If CouchDB has an os_admin \
+             already, restore the file from a backup, or remove os_admin from CouchDB's [admins]",
+        ),
+        io::ErrorKind::PermissionDenied => {
+            FILE.skipped(format!("{shown} can't be looked at: {error}; run the doctor as root"))
+        }
+        _ => FILE.failed(format!("{shown} can't be looked at: {error}"), "repair the file system, or the path"),
+    }
+}
+
+fn content(path: &Path) -> (Option<Secret>, Finding) {
+    let shown = path.display();
+    let text = match fs::read_to_string(path) {
+        Ok(text) => Zeroizing::new(text),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return (None, FILE.skipped(format!("{shown} can't be read: {error}; run the doctor as root")));
+        }
+        Err(error) => {
+            return (
+                None,
+                FILE.failed(format!("{shown} can't be read: {error}"), "restore it from a backup"),
+            );
+        }
+    };
+    match couch::parse_credentials(&text) {
+        Ok(password) => (Some(password), FILE.ok(shown.to_string())),
+        Err(problem) => {
+            let advice = "restore it from a backup, or move it away and remove os_admin from CouchDB's [admins] to \
+                          begin anew";
+            (None, FILE.failed(format!("{shown}: {problem}"), advice))
+        }
+    }
+}
+
+/// Whose process the agent is; while it is down, to whom its own directory belongs.
+fn agents_uid(settings: &Settings, status: Option<&Value>) -> Option<u32> {
+    let pid = status.and_then(|status| status["pid"].as_u64());
+    let process = pid.and_then(|pid| fs::metadata(format!("/proc/{pid}")).ok());
+    let directory = || fs::metadata(&settings.guest.state_dir).ok();
+    process.or_else(directory).map(|metadata| metadata.uid())
+}
+
+fn owner(path: &Path, owner: u32, agent: Option<u32>) -> Finding {
+    match agent {
+        None => OWNER.skipped("the agent does not run and has no state directory yet"),
+        Some(agent) if agent == owner => OWNER.ok(format!("uid {owner}")),
+        Some(agent) => OWNER.failed(
+            format!("{} belongs to uid {owner}, and the agent is uid {agent}", path.display()),
+            format!("`chown {agent} {}`", path.display()),
+        ),
+    }
+}

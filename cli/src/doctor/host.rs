@@ -1,0 +1,134 @@
+//! The machine: its clock and its disks.
+//!
+//! The conductor drops heartbeats whose time is not after the last one's, so a clock that was ahead once mutes the guest
+//! until it is reached again (`trove/conductor/manager.py`, `_message_too_old`).
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{process::Command, time};
+use trove_couchdb_agent::{config::Settings, system};
+
+use super::{Check, Finding};
+
+static CLOCK: Check = Check::new("host.clock", "The clock is set and kept");
+static HEARTBEAT_TIME: Check = Check::new("host.last_sent", "The last heartbeat is not in the future");
+static DATA: Check = Check::new("host.disk_data", "CouchDB's file system has room");
+static STATE: Check = Check::new("host.disk_state", "The agent's state directory has room");
+
+pub(super) const CHECKS: &[&Check] = &[&CLOCK, &HEARTBEAT_TIME, &DATA, &STATE];
+
+/// 2025-01-01: a clock before this program was written is not set.
+const WRITTEN: u64 = 1_735_689_600;
+
+/// How far two readings of clocks may be apart, in seconds.
+const TOLERANCE: f64 = 60.0;
+
+/// In percent of the whole: below the first CouchDB's compaction may fail, below the second soon everything does.
+const LOW: u64 = 15;
+const VERY_LOW: u64 = 5;
+
+pub(super) async fn look(settings: &Settings, findings: &mut Vec<Finding>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    findings.push(clock(now, synchronized().await));
+    findings.push(last_sent(&settings.guest.state_dir, now.as_secs_f64()));
+    findings.push(room(&DATA, &settings.couchdb.data_dir));
+    findings.push(room(&STATE, &settings.guest.state_dir));
+}
+
+/// Whether systemd knows the clock to be kept by NTP; `None` where it can't be asked.
+async fn synchronized() -> Option<bool> {
+    let asked = Command::new("timedatectl").args(["show", "--property=NTPSynchronized", "--value"]).output();
+    let output = time::timeout(Duration::from_secs(3), asked).await.ok()?.ok()?;
+    match String::from_utf8_lossy(&output.stdout).trim() {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
+    }
+}
+
+fn clock(now: Duration, synchronized: Option<bool>) -> Finding {
+    let advice = "switch NTP on (`timedatectl set-ntp true`), then restart the agent";
+    match synchronized {
+        _ if now.as_secs() < WRITTEN => {
+            CLOCK.failed(format!("it stands at {} s after 1970: it was never set", now.as_secs()), advice)
+        }
+        Some(false) => CLOCK.warning("it is not synchronized: a jump mutes heartbeats", advice),
+        Some(true) => CLOCK.ok("synchronized"),
+        None => CLOCK.ok("set; whether it is synchronized can't be asked (no timedatectl)"),
+    }
+}
+
+fn last_sent(state_dir: &Path, now: f64) -> Finding {
+    let path = state_dir.join("last_sent");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return HEARTBEAT_TIME.ok("no heartbeat was sent yet");
+        }
+        Err(error) => return HEARTBEAT_TIME.skipped(format!("{} can't be read: {error}", path.display())),
+    };
+    match text.trim().parse::<f64>() {
+        Ok(at) if at > now + TOLERANCE => HEARTBEAT_TIME.failed(
+            format!("the last heartbeat was {:.0} s ahead of this clock: one of the two is wrong", at - now),
+            format!(
+                "set the clock. If the old heartbeat was wrong, remove {} and restart the agent; the control plane \
+                 takes heartbeats again when its clock is past it, or after a restart of trove-conductor",
+                path.display()
+            ),
+        ),
+        Ok(_) => HEARTBEAT_TIME.ok("in the past"),
+        Err(_) => HEARTBEAT_TIME.warning(
+            format!("{} holds no number", path.display()),
+            "remove it; the agent writes it anew",
+        ),
+    }
+}
+
+fn room(check: &'static Check, path: &Path) -> Finding {
+    let usage = match system::usage_of(path) {
+        Ok(usage) => usage,
+        Err(error) => return check.skipped(format!("{}: {error}", path.display())),
+    };
+    let free = usage.available_blocks.saturating_mul(usage.block_size);
+    let percent = usage.available_blocks.saturating_mul(100) / usage.total_blocks.max(1);
+    let detail = format!("{}: {percent} % ({} MiB) free", path.display(), free / (1024 * 1024));
+    let advice = "make room: compact databases, remove old logs, or resize the volume";
+    match percent {
+        ..VERY_LOW => check.failed(detail, advice),
+        VERY_LOW..LOW => check.warning(detail, advice),
+        _ => check.ok(detail),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::Verdict;
+    use super::*;
+
+    #[test]
+    fn a_clock_is_judged() {
+        let now = Duration::from_secs(WRITTEN + 1);
+        assert_eq!(clock(Duration::from_secs(60), Some(true)).verdict, Verdict::Failed);
+        assert_eq!(clock(now, Some(false)).verdict, Verdict::Warning);
+        assert_eq!(clock(now, Some(true)).verdict, Verdict::Ok);
+        assert_eq!(clock(now, None).verdict, Verdict::Ok);
+    }
+
+    #[test]
+    fn a_heartbeat_from_the_future_is_a_fault() {
+        let directory = tempfile::tempdir().unwrap();
+        let verdict = |text: &str| {
+            std::fs::write(directory.path().join("last_sent"), text).unwrap();
+            last_sent(directory.path(), 1_800_000_000.0).verdict
+        };
+        assert_eq!(verdict("1800000030.0\n"), Verdict::Ok);
+        assert_eq!(verdict("1800009999.0\n"), Verdict::Failed);
+        assert_eq!(verdict("soon"), Verdict::Warning);
+        assert_eq!(last_sent(Path::new("/nowhere"), 0.0).verdict, Verdict::Ok);
+    }
+}

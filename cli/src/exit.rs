@@ -1,0 +1,156 @@
+//! How the program ends: exit codes, and an error's three parts (what failed, why, what to try).
+
+use std::fmt;
+
+use trove_couchdb_protocol::Failure;
+
+use crate::client::CallError;
+
+/// The exit codes as `--help` shows them.
+pub const HELP: &str = "Exit codes:
+  0   done
+  1   the command failed, or `doctor` found a fault
+  3   the user, database or access does not exist
+  4   the agent or the broker can't be reached
+  5   no answer within --timeout; what was asked for may have happened
+  6   not done, because nobody said yes
+  7   it exists already
+  8   `doctor` found nothing worse than warnings; `apply --dry-run --exit-code` found something to do
+  64  wrong usage, or a configuration that can't be read";
+
+/// Why the program ends with something else than 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Code {
+    /// Done.
+    Done = 0,
+    /// The command was carried out and failed.
+    Failed = 1,
+    /// What was named is not there.
+    NotFound = 3,
+    /// Nobody to ask.
+    Unreachable = 4,
+    /// Asked, and not heard in time.
+    Timeout = 5,
+    /// The operator said no, or could not be asked.
+    Refused = 6,
+    /// What should be created is there.
+    Exists = 7,
+    /// Nothing failed, and something wants to be looked at.
+    Attention = 8,
+    /// `EX_USAGE` of sysexits.h, as the agent itself has it.
+    Usage = 64,
+}
+
+impl From<Code> for std::process::ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+/// What the operator reads when a command did not do what it should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CliError {
+    /// How the program ends.
+    pub code: Code,
+    /// What failed, and why. Never holds a secret.
+    pub message: String,
+    /// What to try, if there is more to say than the message does.
+    pub advice: Option<String>,
+}
+
+impl CliError {
+    /// An error without advice.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), advice: None }
+    }
+
+    /// The same with advice.
+    #[must_use]
+    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// Wrong usage.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Code::Usage, message)
+    }
+
+    /// What is missing, such as `user "al"`.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(Code::NotFound, format!("{what} does not exist"))
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)?;
+        match &self.advice {
+            Some(advice) => write!(formatter, "\n  try: {advice}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for CliError {}
+
+impl From<CallError> for CliError {
+    fn from(error: CallError) -> Self {
+        let advice = error.advice();
+        let code = match &error {
+            CallError::Failure(failure) => code_of(failure),
+            CallError::Unreachable { .. } | CallError::NoAgent { .. } | CallError::BrokenOff { .. } => {
+                Code::Unreachable
+            }
+            CallError::Timeout { .. } => Code::Timeout,
+            CallError::Undecodable(_) => Code::Failed,
+        };
+        Self { code, message: error.to_string(), advice }
+    }
+}
+
+/// The agent names its failures after Trove's exceptions (`agent/src/couch/command_error.rs`, `class`).
+fn code_of(failure: &Failure) -> Code {
+    match failure.class.as_str() {
+        "UserNotFound" | "DatabaseNotFound" => Code::NotFound,
+        "UserAlreadyExists" | "DatabaseAlreadyExists" => Code::Exists,
+        _ => Code::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn every_code_is_explained() {
+        for code in [
+            Code::Done,
+            Code::Failed,
+            Code::NotFound,
+            Code::Unreachable,
+            Code::Timeout,
+            Code::Refused,
+            Code::Exists,
+            Code::Attention,
+            Code::Usage,
+        ] {
+            let number = format!("\n  {:<4}", code as u8);
+            assert!(HELP.contains(&number), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_agent_answers_decides_the_code() {
+        let code = |class: &str| CliError::from(CallError::Failure(Failure::new(class, "x"))).code;
+        assert_eq!(code("UserNotFound"), Code::NotFound);
+        assert_eq!(code("DatabaseNotFound"), Code::NotFound);
+        assert_eq!(code("UserAlreadyExists"), Code::Exists);
+        assert_eq!(code("CouchDBError"), Code::Failed);
+        let late = CallError::Timeout { limit: Duration::from_secs(3), method: "rpc_ping".to_owned() };
+        assert_eq!(CliError::from(late).code, Code::Timeout);
+    }
+}

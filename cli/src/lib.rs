@@ -1,0 +1,90 @@
+//! The operator's tool for trove-couchdb-agent, as a library so that `main` stays a story.
+//!
+//! ```text
+//! args ─► way ─► client ─► the agent (socket, or RabbitMQ)
+//!   └───► verbs, apply, credentials, doctor ─► Report ─► output (table, JSON, YAML, values)
+//! ```
+//!
+//! - [`client`] is the caller's half of the wire; [`way`] chooses between its two ways from the command line.
+//! - [`verbs`] are Trove's commands, [`apply`] a file of them, [`credentials`] what their users need.
+//! - [`doctor`] looks at each link by itself, with the agent's own code, also while the agent is down.
+//! - [`ask`] is the only one that asks the operator, [`output`] the only one that shows results.
+
+// Texts of a few lines, built once for a person to read: one expression says more than a fold of writes.
+#![allow(clippy::format_push_string, clippy::format_collect)]
+
+pub mod apply;
+// The comments there are the help's text, in which a backtick would be one.
+#[allow(clippy::doc_markdown)]
+pub mod args;
+pub mod ask;
+pub mod client;
+mod couch;
+mod credentials;
+pub mod doctor;
+pub mod exit;
+pub mod output;
+mod pages;
+pub mod verbs;
+pub mod way;
+
+use args::{Cli, DoctorArgs, Global, Verb};
+use ask::Consent;
+use client::Connection;
+use exit::{CliError, Code};
+use output::Output;
+use verbs::Session;
+
+/// Does what the command line says.
+pub async fn run(cli: &Cli) -> Result<Code, CliError> {
+    let Cli { global, verb } = cli;
+    let output = Output::new(&global.output);
+    let report = match verb {
+        Verb::Completions { shell } => pages::completions(*shell),
+        Verb::Man(args) => pages::man(args)?,
+        Verb::Doctor(args) => return examine(global, args, output).await,
+        _ => return ask_the_agent(global, verb, output).await,
+    };
+    output.show(&report)?;
+    Ok(Code::Done)
+}
+
+async fn examine(global: &Global, args: &DoctorArgs, output: Output) -> Result<Code, CliError> {
+    if args.list {
+        output.show(&doctor::list())?;
+        return Ok(Code::Done);
+    }
+    if global.way.is_bus() {
+        return Err(CliError::usage("the doctor looks at the machine it runs on")
+            .advise("run it on the instance; over RabbitMQ there is `status`"));
+    }
+    let examination = doctor::examine(global).await;
+    if let Some(path) = &args.bundle {
+        doctor::write_bundle(path, global, &examination, output).await?;
+        output.note(&format!("The archive is {}; all known secrets are removed.", path.display()));
+    }
+    doctor::show(&examination, output)
+}
+
+async fn ask_the_agent(global: &Global, verb: &Verb, output: Output) -> Result<Code, CliError> {
+    let agent = way::connect(global).await?;
+    let session = Session { agent: &agent, output, consent: Consent { given: global.yes } };
+    let result = carry_out(&session, global, verb).await;
+    if let Connection::Bus(bus) = &agent {
+        bus.close().await;
+    }
+    result
+}
+
+async fn carry_out(session: &Session<'_>, global: &Global, verb: &Verb) -> Result<Code, CliError> {
+    let report = match verb {
+        Verb::Apply(args) => return apply::apply(session, args).await,
+        Verb::Export => Some(apply::export(session).await?),
+        Verb::Credentials(args) => Some(credentials::show(session, global, args).await?),
+        verb => verbs::run(session, verb).await?,
+    };
+    if let Some(report) = report {
+        session.output.show(&report)?;
+    }
+    Ok(Code::Done)
+}

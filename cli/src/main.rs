@@ -1,0 +1,34 @@
+//! `trove-couchdb`: asks the CouchDB guest agent for something, on this machine or over RabbitMQ.
+
+use std::process::ExitCode;
+
+use clap::{Parser, error::ErrorKind};
+use trove_couchdb_cli::{
+    args::Cli,
+    exit::{CliError, Code},
+};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let helped = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            // Only a closed standard output can keep it from being shown.
+            drop(error.print());
+            return if helped { Code::Done.into() } else { Code::Usage.into() };
+        }
+    };
+    // One TLS stack for the broker and for CouchDB. Only a second installation fails.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let ended = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(trove_couchdb_cli::run(&cli)),
+        Err(error) => Err(CliError::new(Code::Failed, format!("no runtime: {error}"))),
+    };
+    match ended {
+        Ok(code) => code.into(),
+        Err(error) => {
+            eprintln!("trove-couchdb: {error}");
+            error.code.into()
+        }
+    }
+}

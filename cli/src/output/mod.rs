@@ -1,0 +1,175 @@
+//! What a command found, shown as the operator wants it: a table, JSON, YAML or bare values.
+//!
+//! A verb returns a [`Report`] and knows nothing of its form. Results go to standard output, everything else that is
+//! said (what was done, where a list goes on) to standard error or nowhere, so that scripts read results only.
+
+mod table;
+mod value;
+
+use std::io::{self, IsTerminal, Write};
+
+use serde_json::{Map, Value};
+
+use crate::{
+    args::{ColorWhen, Format, OutputArgs},
+    exit::{CliError, Code},
+};
+
+/// The result of a command.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    /// Several things of one kind.
+    List {
+        /// The columns: the keys of JSON, and the heads of a table.
+        columns: &'static [&'static str],
+        /// A value for each column.
+        rows: Vec<Vec<Value>>,
+    },
+    /// One thing.
+    Record(Vec<(&'static str, Value)>),
+    /// Something that was done; a table is just the sentence.
+    Done {
+        /// What was done, for people.
+        message: String,
+        /// The same for programs. What stands in `shown` as well is shown to people too.
+        record: Vec<(&'static str, Value)>,
+        /// Which of its keys people have to see: a generated password.
+        shown: &'static [&'static str],
+    },
+    /// Text that is shown as it is in every format: a file, a manual page.
+    Text(String),
+}
+
+impl Report {
+    /// Something that was done.
+    pub fn done(message: impl Into<String>, record: Vec<(&'static str, Value)>) -> Self {
+        Self::Done { message: message.into(), record, shown: &[] }
+    }
+
+    /// The same as JSON.
+    pub fn to_value(&self) -> Value {
+        match self {
+            Self::List { columns, rows } => {
+                let object = |row: &Vec<Value>| -> Value {
+                    let pairs = columns.iter().map(|column| (*column).to_owned()).zip(row.iter().cloned());
+                    Value::Object(pairs.collect())
+                };
+                rows.iter().map(object).collect()
+            }
+            Self::Record(record) | Self::Done { record, .. } => {
+                let pairs = record.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
+                Value::Object(pairs.collect::<Map<_, _>>())
+            }
+            Self::Text(text) => Value::from(text.as_str()),
+        }
+    }
+}
+
+/// How results are shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    format: Format,
+    quiet: bool,
+    color: bool,
+    width: Option<u16>,
+}
+
+impl Output {
+    /// As the command line and the terminal say.
+    pub fn new(args: &OutputArgs) -> Self {
+        let terminal = io::stdout().is_terminal();
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let width = terminal_size::terminal_size().filter(|_| terminal).map(|(width, _)| width.0);
+        Self {
+            format: args.output,
+            quiet: args.quiet,
+            color: match args.color {
+                ColorWhen::Always => true,
+                ColorWhen::Never => false,
+                ColorWhen::Auto => terminal && !unwanted,
+            },
+            width,
+        }
+    }
+
+    /// The same for people and a file: everything, without colours.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        Self { format: Format::Table, quiet: false, color: false, width: None }
+    }
+
+    /// Whether people read it.
+    pub fn is_table(&self) -> bool {
+        self.format == Format::Table
+    }
+
+    /// Whether only results are wanted.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// A text in a style, where colours are wanted.
+    pub fn paint(&self, style: anstyle::Style, text: &str) -> String {
+        if self.color { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+
+    /// Shows a result.
+    pub fn show(&self, report: &Report) -> Result<(), CliError> {
+        let text = match (self.format, report) {
+            (_, Report::Text(text)) => text.clone(),
+            (Format::Table, report) => table::render(report, self.quiet, self.width),
+            (Format::Value, report) => value::render(report),
+            (Format::Json, report) => json(&report.to_value())?,
+            (Format::Yaml, report) => yaml(&report.to_value())?,
+        };
+        write_out(&text)
+    }
+
+    /// Shows a document that has a form of its own for people.
+    pub fn show_as(&self, document: &Value, for_people: &str, bare: &str) -> Result<(), CliError> {
+        match self.format {
+            Format::Table => write_out(for_people),
+            Format::Value => write_out(bare),
+            Format::Json => write_out(&json(document)?),
+            Format::Yaml => write_out(&yaml(document)?),
+        }
+    }
+
+    /// Tells people something that is no result.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+}
+
+fn json(value: &Value) -> Result<String, CliError> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| unshown(&error))?;
+    Ok(text + "\n")
+}
+
+fn yaml(value: &Value) -> Result<String, CliError> {
+    serde_norway::to_string(value).map_err(|error| unshown(&error))
+}
+
+fn unshown(error: &dyn std::error::Error) -> CliError {
+    CliError::new(Code::Failed, format!("the result can't be shown: {error}"))
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no failure of the command.
+pub fn write_out(text: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CliError::new(Code::Failed, format!("standard output can't be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Text of somebody else's for a terminal: control characters could move the cursor and forge output.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() && c != '\n' { c.escape_unicode().to_string() } else { c.to_string() })
+        .collect()
+}

@@ -1,0 +1,41 @@
+//! `user-grant-access`, `user-revoke-access`, `user-show-access`.
+
+use serde_json::json;
+use trove_couchdb_protocol::UserName;
+
+use super::Session;
+use crate::{
+    args::{UserAndDatabase, UserAndDatabases},
+    exit::CliError,
+    output::Report,
+};
+
+pub(super) async fn grant(session: &Session<'_>, args: &UserAndDatabases) -> Result<Report, CliError> {
+    let UserAndDatabases { name, databases } = args;
+    session.existing_user(name).await?;
+    session.agent.grant(name, databases).await?;
+    let databases: Vec<&str> = databases.iter().map(trove_couchdb_protocol::DatabaseName::as_str).collect();
+    let message = format!("User {:?} has access to {}.", name.as_str(), databases.join(", "));
+    Ok(Report::done(message, vec![("name", name.as_str().into()), ("databases", json!(databases))]))
+}
+
+pub(super) async fn revoke(session: &Session<'_>, args: &UserAndDatabase) -> Result<Report, CliError> {
+    let UserAndDatabase { name, database } = args;
+    session.existing_user(name).await?;
+    let granted = session.agent.access(name).await?;
+    if !granted.iter().any(|granted| granted == database.as_str()) {
+        let what = format!("access of user {:?} to database {:?}", name.as_str(), database.as_str());
+        return Err(CliError::not_found(&what).advise("`user-show-access` shows what the user has access to"));
+    }
+    session.agent.revoke(name, database).await?;
+    let message = format!("User {:?} has no access to {} any more.", name.as_str(), database.as_str());
+    let record = vec![("name", name.as_str().into()), ("database", database.as_str().into())];
+    Ok(Report::done(message, record))
+}
+
+pub(super) async fn show(session: &Session<'_>, name: &UserName) -> Result<Report, CliError> {
+    session.existing_user(name).await?;
+    let databases = session.agent.access(name).await?;
+    let rows = databases.into_iter().map(|database| vec![database.into()]).collect();
+    Ok(Report::List { columns: &["name"], rows })
+}

@@ -1,0 +1,91 @@
+//! From the command line to a [`Connection`]: which way, and with whose configuration.
+//!
+//! What concerns RabbitMQ is read by the agent's own configuration, so that a control plane's file, an instance's
+//! `/etc/trove/conf.d` and the options of the command line all mean here what they mean there.
+
+use std::{ffi::OsString, fs, path::Path};
+
+use trove_couchdb_agent::config::{Override, Settings, Sources};
+use trove_couchdb_protocol::Secret;
+use zeroize::Zeroizing;
+
+use crate::{
+    args::{Global, SourceArgs, WayArgs},
+    client::{BusClient, Connection, LocalClient},
+    exit::CliError,
+};
+
+/// Variables of this program; the agent's configuration would take them for misspelt keys.
+const OWN_VARIABLES: [&str; 2] = ["TROVE_COUCHDB_SOCKET", "TROVE_COUCHDB_TRANSPORT_URL"];
+
+/// Reaches for the agent that the command line names.
+pub async fn connect(global: &Global) -> Result<Connection, CliError> {
+    if !global.way.is_bus() {
+        return Ok(Connection::Local(LocalClient::new(&global.way.socket, global.timeout)));
+    }
+    let (settings, key) = bus_settings(&global.way, &global.sources)?;
+    let broker = settings.broker.as_ref().ok_or_else(|| {
+        CliError::usage("the configuration has no broker (transport_url is local:)")
+            .advise("name one with --transport-url-file, or leave --instance out to use the agent's socket")
+    })?;
+    let client = BusClient::connect(broker, &settings.guest.id, key.as_ref(), global.timeout).await?;
+    Ok(Connection::Bus(Box::new(client)))
+}
+
+/// Where the agent's configuration is.
+pub fn sources(args: &SourceArgs) -> Sources {
+    Sources {
+        config_file: args.config.clone(),
+        oslo_files: args.config_file.clone(),
+        oslo_dirs: args.config_dir.clone(),
+        overrides: Vec::new(),
+    }
+}
+
+/// The environment as the agent's configuration may see it.
+pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| !OWN_VARIABLES.iter().any(|own| name == own))
+}
+
+fn bus_settings(way: &WayArgs, args: &SourceArgs) -> Result<(Settings, Option<Secret>), CliError> {
+    let url = match (&way.transport_url, &way.transport_url_file) {
+        (Some(url), _) => Some(("--transport-url", url.clone())),
+        (None, Some(file)) => Some(("--transport-url-file", content(file)?)),
+        (None, None) => None,
+    };
+    let key = way.key_file.as_deref().map(content).transpose()?;
+    let mut sources = sources(args);
+    // The key of the configuration files is that of the instance they name, and of no other.
+    let configured = Settings::load(sources.clone(), environment()).ok();
+    let own_id = configured.as_ref().map(|settings| settings.guest.id.as_str());
+    let other = own_id.is_some() && way.instance.as_deref().is_some_and(|id| Some(id) != own_id);
+
+    let mut set = |key, option, text: Option<String>| {
+        sources.overrides.extend(text.map(|text| Override { key, option, text }));
+    };
+    let (option, url) = url.map_or(("", None), |(option, url)| (option, Some(url)));
+    set("broker.transport_url", option, url);
+    set("guest.id", "--instance", way.instance.clone());
+    set("guest.encryption_key", "--key-file", key.clone());
+    set("broker.control_exchange", "--control-exchange", way.control_exchange.clone());
+    let settings = Settings::load(sources, environment()).map_err(|error| {
+        CliError::usage(error.to_string()).advise(
+            "over RabbitMQ this program needs --instance, and --transport-url-file or a --config-file that has \
+             transport_url",
+        )
+    })?;
+    let key = settings.guest.encryption_key.clone().filter(|_| key.is_some() || !other);
+    Ok((settings, key))
+}
+
+/// A secret's file: its first line.
+fn content(path: &Path) -> Result<String, CliError> {
+    let text = Zeroizing::new(
+        fs::read_to_string(path)
+            .map_err(|error| CliError::usage(format!("{} can't be read: {error}", path.display())))?,
+    );
+    match text.lines().next().map(str::trim) {
+        Some(line) if !line.is_empty() => Ok(line.to_owned()),
+        _ => Err(CliError::usage(format!("{} is empty", path.display()))),
+    }
+}

@@ -1,0 +1,288 @@
+//! Those who send: they follow their script, see each command to its end, and tell the model.
+//!
+//! As in Trove, a call holds its caller up until it is answered, and casts don't. (More than realism: a read whose answer
+//! died with the broker is run again, and then shows what commands behind it have done.)
+//!
+//! What is guaranteed, and so what is waited for:
+//!
+//! - a cast ends exactly once, within [`LOST_AFTER`]; else it is lost;
+//! - a call is answered, or its time-out passes: then its caller knows nothing, and the model reckons with everything;
+//! - with non-durable queues, a command that was under way when the broker died may be gone. Then a read that must wait
+//!   for it (`list_users` waits for everything) is sent: once it is answered, a cast that has not ended never will. It
+//!   counts as dropped by the broker.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use futures_util::future::try_join_all;
+use tokio::time::{sleep, timeout};
+
+use super::caller::{Caller, Ended, Sent, seen};
+use super::ground::{Ground, Guest, LOST_AFTER, Moment};
+use super::plan::{Planned, SHARED, Script, Way};
+use super::possible::{Possible, Step};
+use super::world::{Op, Seen, World};
+use crate::bus::Message;
+
+/// Casts of one caller under way at once.
+const WINDOW: usize = 3;
+/// So many commands later a carried out message is sent again.
+const LATER: usize = 6;
+/// Between an answered read and an end that was published before it.
+const ON_THE_WAY: Duration = Duration::from_secs(5);
+
+/// What a script has led to.
+#[derive(Debug)]
+pub struct Namespace {
+    /// How its names begin.
+    pub prefix: String,
+    /// All that may be.
+    pub possible: Possible,
+    /// Every password that was ever sent, in order.
+    pub passwords: Vec<String>,
+    /// Its callers, whose answers are to be looked at.
+    pub callers: Vec<Caller>,
+}
+
+struct Pending {
+    planned: Planned,
+    sent: Sent,
+    at: Instant,
+    moment: Moment,
+    deaths: u64,
+}
+
+/// One that sends.
+struct Actor<'a> {
+    ground: &'a Ground,
+    guest: &'a Guest,
+    caller: Caller,
+}
+
+/// Follows a script to its end. `replays`: carried out messages are sent again later.
+pub async fn follow(ground: Arc<Ground>, guest: usize, script: Script, replays: bool) -> Result<Namespace> {
+    let (ground, guest) = (&*ground, &ground.guests[guest]);
+    let actor = || Actor { ground, guest, caller: ground.caller(guest) };
+    let mut world = World::default();
+    world.databases.insert(SHARED.to_owned());
+    let possible = Possible::sure(world);
+    match script {
+        Script::Alone { prefix, steps } => {
+            let passwords = passwords(steps.iter());
+            let actor = actor();
+            let possible = actor.alone(&prefix, possible, steps, replays).await?;
+            Ok(Namespace { prefix, possible, passwords, callers: vec![actor.caller] })
+        }
+        Script::Contested { prefix, rounds } => {
+            let passwords = passwords(rounds.iter().flatten().flatten());
+            let actors: Vec<Actor<'_>> = (0..rounds.first().map_or(0, Vec::len)).map(|_| actor()).collect();
+            let possible = contested(&actors, &prefix, possible, rounds).await?;
+            let callers = actors.into_iter().map(|actor| actor.caller).collect();
+            Ok(Namespace { prefix, possible, passwords, callers })
+        }
+    }
+}
+
+fn passwords<'a>(steps: impl Iterator<Item = &'a Planned>) -> Vec<String> {
+    steps
+        .filter_map(|planned| match &planned.op {
+            Op::CreateUser { password, .. } | Op::ChangePassword { password, .. } => Some(password.clone()),
+            Op::Rename { password, .. } | Op::EnableRoot { password } => password.clone(),
+            _ => None,
+        })
+        .collect()
+}
+
+async fn contested(
+    actors: &[Actor<'_>],
+    prefix: &str,
+    mut possible: Possible,
+    rounds: Vec<Vec<Vec<Planned>>>,
+) -> Result<Possible> {
+    for (number, round) in rounds.into_iter().enumerate() {
+        let lanes = try_join_all(actors.iter().zip(round).map(|(actor, steps)| async move {
+            let mut pending = VecDeque::new();
+            let mut lane = Vec::new();
+            for planned in steps {
+                let waits = planned.way == Way::Call;
+                pending.push_back(actor.send(planned).await?);
+                if waits {
+                    for pending in pending.drain(..) {
+                        lane.push(actor.settle(pending).await?);
+                    }
+                }
+            }
+            for pending in pending {
+                lane.push(actor.settle(pending).await?);
+            }
+            anyhow::Ok(lane)
+        }))
+        .await?;
+        let (steps, ids): (Vec<Vec<Step>>, Vec<Vec<String>>) = lanes
+            .into_iter()
+            .map(|lane| lane.into_iter().map(|(step, message)| (step, message.unique_id)).unzip())
+            .unzip();
+        if let (Err(error), Some(actor)) = (possible.observe_round(&steps), actors.first()) {
+            let what = format!("round {number} of {prefix}: {error}; seen: {steps:#?}");
+            actor.ground.disagree(actor.guest, what, &ids.concat());
+        }
+    }
+    Ok(possible)
+}
+
+impl Actor<'_> {
+    async fn alone(
+        &self,
+        prefix: &str,
+        mut possible: Possible,
+        steps: Vec<Planned>,
+        replays: bool,
+    ) -> Result<Possible> {
+        let mut pending = VecDeque::new();
+        let mut later: VecDeque<(usize, Message)> = VecDeque::new();
+        for (number, planned) in steps.into_iter().enumerate() {
+            let most = if planned.way == Way::Call { 0 } else { WINDOW - 1 };
+            pending.push_back(self.send(planned).await?);
+            while pending.len() > most {
+                let carried_out = self.judge_next(prefix, &mut pending, &mut possible).await?;
+                // What is sent twice at once is sent once more, too.
+                later.extend(carried_out.filter(|_| replays).map(|message| (number + LATER, message)));
+            }
+            while later.front().is_some_and(|(due, _)| *due <= number) {
+                if let Some((_, message)) = later.pop_front() {
+                    self.caller.again(&message).await?;
+                    self.ground.count(|counts| counts.replayed += 1);
+                }
+            }
+        }
+        while !pending.is_empty() {
+            self.judge_next(prefix, &mut pending, &mut possible).await?;
+        }
+        Ok(possible)
+    }
+
+    /// Sees the oldest command to its end; its message if it is to be sent again later.
+    async fn judge_next(
+        &self,
+        prefix: &str,
+        pending: &mut VecDeque<Pending>,
+        possible: &mut Possible,
+    ) -> Result<Option<Message>> {
+        let Some(next) = pending.pop_front() else { return Ok(None) };
+        let (twice, way) = (next.planned.twice, next.planned.way);
+        let (step, message) = self.settle(next).await?;
+        // A read that comes again is answered again, to nobody.
+        let carried_out = step.seen != Seen::Unsure && !reads(&step.op);
+        let shown = format!("{way:?} {step:?}");
+        if let Err(error) = possible.observe(step) {
+            let what = format!("{prefix}: {shown}: {error}");
+            self.ground.disagree(self.guest, what, std::slice::from_ref(&message.unique_id));
+        }
+        Ok((twice && carried_out).then_some(message))
+    }
+
+    async fn send(&self, planned: Planned) -> Result<Pending> {
+        let moment = self.guest.moment();
+        let deaths = *self.ground.broker_deaths.borrow();
+        let sent = self.caller.send(&planned.op, planned.way).await?;
+        let at = Instant::now();
+        if planned.twice {
+            self.caller.again(&sent.message).await?;
+        }
+        self.ground.count(|counts| {
+            counts.sent(planned.way, planned.twice, sent.tries);
+        });
+        self.ground.sent.send_modify(|count| *count += 1);
+        Ok(Pending { planned, sent, at, moment, deaths })
+    }
+
+    async fn settle(&self, pending: Pending) -> Result<(Step, Message)> {
+        let Pending { planned, sent, at, moment, deaths } = pending;
+        let Planned { op, way, .. } = planned;
+        let Sent { message, mut end, queued, .. } = sent;
+        let limit = if way == Way::Call { self.caller.patience() } else { LOST_AFTER };
+        let ended = if !queued {
+            self.ground.count(|counts| counts.no_queue += 1);
+            None
+        } else if way == Way::Cast && !self.ground.durable {
+            self.end_unless_dropped(&mut end, limit, deaths).await?
+        } else {
+            timeout(limit.saturating_sub(at.elapsed()), &mut end).await.ok().and_then(Result::ok)
+        };
+        let id = std::slice::from_ref(&message.unique_id);
+        let seen = match ended.map(seen) {
+            Some(Ok(seen)) => {
+                self.ground.count(|counts| counts.ended(&seen));
+                if matches!(seen, Seen::Done(_)) {
+                    self.guest.succeeded();
+                }
+                seen
+            }
+            Some(Err(odd)) => {
+                self.ground.disagree(self.guest, format!("{op:?} failed oddly: {odd}"), id);
+                Seen::Unsure
+            }
+            None if way == Way::Call || !queued => {
+                self.ground.count(|counts| counts.timed_out += usize::from(queued));
+                Seen::Unsure
+            }
+            None if !self.ground.durable && *self.ground.broker_deaths.borrow() != deaths => {
+                self.ground.count(|counts| counts.dropped_by_broker += 1);
+                Seen::Unsure
+            }
+            None => {
+                self.ground.count(|counts| counts.lost += 1);
+                let what = format!("lost: {op:?} did not end within {limit:?}");
+                self.ground.disagree(self.guest, what, id);
+                Seen::Unsure
+            }
+        };
+        let disturbed = self.guest.disturbed_since(moment);
+        Ok((Step { op, seen, disturbed }, message))
+    }
+
+    /// The end of a cast, or nothing once it is sure that the broker has dropped it.
+    async fn end_unless_dropped(
+        &self,
+        end: &mut tokio::sync::oneshot::Receiver<Ended>,
+        limit: Duration,
+        deaths: u64,
+    ) -> Result<Option<Ended>> {
+        let mut died = self.ground.broker_deaths.subscribe();
+        tokio::select! {
+            ended = timeout(limit, &mut *end) => return Ok(ended.ok().and_then(Result::ok)),
+            _ = died.wait_for(|now| *now != deaths) => {}
+        }
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            let look = self.caller.send(&Op::ListUsers { prefix: String::new() }, Way::Call).await?;
+            tokio::select! {
+                ended = &mut *end => return Ok(ended.ok()),
+                looked = timeout(self.caller.patience(), look.end) => {
+                    if matches!(looked, Ok(Ok(Ended::Done(_)))) {
+                        return Ok(timeout(ON_THE_WAY, end).await.ok().and_then(Result::ok));
+                    }
+                }
+            }
+            if !look.queued {
+                // The agent has not declared its queue again yet.
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn reads(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::GetUser { .. }
+            | Op::ListAccess { .. }
+            | Op::ListUsers { .. }
+            | Op::ListDatabases { .. }
+            | Op::IsRootEnabled
+            | Op::Ping
+    )
+}

@@ -1,0 +1,290 @@
+//! The ground of a campaign: one broker, several guests with a CouchDB each, proxies between them, and what is known.
+//!
+//! Each part that a fault takes hold of is behind a lock, which the fault keeps while it lasts: so faults overlap unless
+//! they are about the same process. Who calls: everything else here; it calls the harness only.
+
+use std::path::PathBuf;
+use std::sync::Mutex as StdMutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use in_memory_couchdb::Options;
+use tokio::sync::{Mutex, watch};
+use trove_couchdb_protocol::new_id;
+
+use super::caller::{Caller, Ears};
+use super::line::Setup;
+use super::plan::SHARED;
+use super::proxy::Proxy;
+use super::report::{Counts, Finding};
+use crate::agent::{AgentOptions, AgentProcess};
+use crate::couch::{CouchClient, CouchServer, Credentials};
+use crate::rabbitmq::RabbitNode;
+
+/// A command that was sent this long after the end of a fault may still be delivered twice because of it: the agent
+/// notices a dead connection only when a heartbeat is missing.
+const AFTERMATH: Duration = Duration::from_secs(15);
+/// `rpc.cast_patience` of the agents: longer than any fault of a plan, and short enough to end a run that went wrong.
+const CAST_PATIENCE: u64 = 120;
+
+/// Everything that takes part.
+#[derive(Debug)]
+pub struct Ground {
+    /// The broker of all guests.
+    pub broker: Mutex<RabbitNode>,
+    /// How often the broker forgot what non-durable queues held.
+    pub broker_deaths: watch::Sender<u64>,
+    /// For callers, which are not the agent and have no proxy.
+    pub amqp_uri: String,
+    /// The guests, each with another key or none.
+    pub guests: Vec<Guest>,
+    /// `amqp_durable_queues`.
+    pub durable: bool,
+    /// Commands sent so far.
+    pub sent: watch::Sender<usize>,
+    /// What happened how often.
+    pub counts: StdMutex<Counts>,
+    findings: StdMutex<Vec<Finding>>,
+    /// Where findings leave their logs.
+    pub directory: PathBuf,
+}
+
+/// One guest.
+#[derive(Debug)]
+pub struct Guest {
+    /// `guest_id`.
+    pub id: String,
+    /// `instance_rpc_encr_key`.
+    pub key: Option<String>,
+    /// The control exchange.
+    pub exchange: String,
+    /// The agent under test.
+    pub agent: Mutex<AgentProcess>,
+    /// Its log file.
+    pub log: PathBuf,
+    /// Its CouchDB.
+    pub couch: Mutex<CouchServer>,
+    /// A look at CouchDB past the agent and the proxy.
+    pub client: CouchClient,
+    /// Who looks.
+    pub admin: Credentials,
+    /// Between agent and broker.
+    pub broker_link: Proxy,
+    /// Between agent and CouchDB.
+    pub couch_link: Proxy,
+    /// The conductor's part.
+    pub ears: Ears,
+    faults: AtomicU64,
+    at_work: AtomicUsize,
+    last_end: StdMutex<Option<Instant>>,
+    successes: StdMutex<Vec<Instant>>,
+}
+
+/// A moment, for [`Guest::disturbed_since`].
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    faults: u64,
+    disturbed: bool,
+}
+
+impl Ground {
+    /// Starts everything and waits until the agents serve; every second guest is encrypted.
+    pub async fn start(guests: usize, durable: bool, directory: PathBuf) -> Result<Self> {
+        std::fs::create_dir_all(&directory)?;
+        let broker = RabbitNode::start().await?;
+        let mut started = Vec::new();
+        for number in 0..guests {
+            started.push(Guest::start(&broker, number % 2 == 1, durable).await?);
+        }
+        Ok(Self {
+            amqp_uri: broker.amqp_uri(),
+            broker: Mutex::new(broker),
+            broker_deaths: watch::Sender::new(0),
+            guests: started,
+            durable,
+            sent: watch::Sender::new(0),
+            counts: StdMutex::default(),
+            findings: StdMutex::default(),
+            directory,
+        })
+    }
+
+    /// A new caller of a guest.
+    pub fn caller(&self, guest: &Guest) -> Caller {
+        Caller::connect(
+            &self.amqp_uri,
+            &guest.exchange,
+            self.durable,
+            &guest.id,
+            guest.key.as_deref(),
+            &guest.ears,
+        )
+    }
+
+    /// Counts something.
+    pub fn count(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut super::locked(&self.counts));
+    }
+
+    /// Writes a disagreement down, with what the agent's log says of the messages with these ids.
+    pub fn disagree(&self, guest: &Guest, what: String, ids: &[String]) {
+        let mut findings = super::locked(&self.findings);
+        let file = self.directory.join(format!("finding-{}.log", findings.len() + 1));
+        let log = std::fs::read_to_string(&guest.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let named = lines.iter().filter(|line| ids.iter().any(|id| line.contains(id.as_str())));
+        let named: Vec<&str> = named.copied().collect();
+        let recent = &lines[lines.len().saturating_sub(400)..];
+        let text = format!(
+            "{what}\nmessages: {ids:?}\n\n== the agent on these messages ==\n{}\n\n== the agent's last 400 lines ==\n{}\n",
+            named.join("\n"),
+            recent.join("\n")
+        );
+        if let Err(error) = std::fs::write(&file, text) {
+            eprintln!("cannot write {}: {error}", file.display());
+        }
+        eprintln!("DISAGREEMENT on guest {}: {what}\n  see {}", guest.id, file.display());
+        findings.push(Finding { guest: guest.id.clone(), what, log: file.display().to_string() });
+    }
+
+    /// All disagreements so far.
+    pub fn findings(&self) -> Vec<Finding> {
+        super::locked(&self.findings).clone()
+    }
+}
+
+impl Guest {
+    async fn start(broker: &RabbitNode, encrypted: bool, durable: bool) -> Result<Self> {
+        // Passwords are tried by the hundred at the end; that the agent bears with a lockout has its own tests.
+        let options = Options::default().set("chttpd_auth_lockout", "mode", "off");
+        let couch = CouchServer::in_memory(options).await?;
+        let port = couch.memory().map(in_memory_couchdb::InMemoryCouch::port).unwrap_or_default();
+        let broker_link = Proxy::start(broker.port()).await?;
+        let couch_link = Proxy::start(port).await?;
+        let (id, key) = (new_id(), encrypted.then(new_id));
+        let url = format!("http://127.0.0.1:{}", couch_link.port());
+        let admin = couch.admin().clone();
+        let mut options = AgentOptions::new(&id, &broker.transport_url_at(broker_link.port()), &url)
+            .bootstrap_admin(&admin.name, &admin.password)
+            .set("log.filter", "info,trove_couchdb_agent=debug")
+            .set("heartbeat.interval", 5)
+            // Faults last seconds here, and not minutes: every patience is shortened with them.
+            .set("broker.reconnect_min", 0.2)
+            .set("broker.reconnect_max", 2)
+            .set("couchdb.connect_timeout", 2)
+            .set("couchdb.request_timeout", 3)
+            .set("couchdb.sha256_iterations", 1_000)
+            .set("rpc.cast_patience", i64::try_from(CAST_PATIENCE)?)
+            .set("rpc.shutdown_grace", 5);
+        options.oslo.push("heartbeat_timeout_threshold = 5".to_owned());
+        options.oslo.push(format!("amqp_durable_queues = {durable}"));
+        options.encryption_key.clone_from(&key);
+        let setup = Setup {
+            amqp_uri: broker.amqp_uri(),
+            exchange: options.control_exchange.clone(),
+            durable,
+            queue: options.conductor_queue.clone(),
+            bound: true,
+        };
+        let exchange = setup.exchange.clone();
+        let ears = Ears::listen(setup, key.as_deref());
+        ears.ready().await?;
+        let client = couch.client()?;
+        let agent = AgentProcess::start_ready(options).await?;
+        Ok(Self {
+            id,
+            key,
+            exchange,
+            log: agent.log_file(),
+            agent: Mutex::new(agent),
+            couch: Mutex::new(couch),
+            client,
+            admin,
+            broker_link,
+            couch_link,
+            ears,
+            faults: AtomicU64::new(0),
+            at_work: AtomicUsize::new(0),
+            last_end: StdMutex::default(),
+            successes: StdMutex::default(),
+        })
+    }
+
+    /// Makes the database that every caller works on.
+    pub async fn make_shared_database(&self) -> Result<()> {
+        let path = format!("/{SHARED}");
+        let (status, body) = self.client.put(&path, Some(&self.admin), &serde_json::Value::Null).await?;
+        anyhow::ensure!(status.is_success(), "PUT {path}: {status} {body}");
+        Ok(())
+    }
+
+    /// A fault begins.
+    pub fn fault_begins(&self) {
+        self.at_work.fetch_add(1, Ordering::SeqCst);
+        self.faults.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A fault ends.
+    pub fn fault_ends(&self) {
+        *super::locked(&self.last_end) = Some(Instant::now());
+        self.at_work.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Now.
+    pub fn moment(&self) -> Moment {
+        let lingers = super::locked(&self.last_end).is_some_and(|end| end.elapsed() < AFTERMATH);
+        Moment {
+            faults: self.faults.load(Ordering::SeqCst),
+            disturbed: lingers || self.at_work.load(Ordering::SeqCst) > 0,
+        }
+    }
+
+    /// Whether a fault was at work since then, or shortly before.
+    pub fn disturbed_since(&self, moment: Moment) -> bool {
+        moment.disturbed || self.faults.load(Ordering::SeqCst) != moment.faults
+    }
+
+    /// A command succeeded.
+    pub fn succeeded(&self) {
+        super::locked(&self.successes).push(Instant::now());
+    }
+
+    /// When commands succeeded, in order.
+    pub fn successes(&self) -> Vec<Instant> {
+        super::locked(&self.successes).clone()
+    }
+}
+
+/// How long one thing is waited for that must come, such as the end of a cast.
+pub const LOST_AFTER: Duration = Duration::from_secs(CAST_PATIENCE + 60);
+
+/// What the agent's process uses.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub struct Usage {
+    /// Resident memory, KiB.
+    pub rss_kib: u64,
+    /// Open file descriptors.
+    pub descriptors: u64,
+    /// Threads.
+    pub threads: u64,
+}
+
+impl Usage {
+    /// Of a process that runs.
+    pub fn of(pid: u32) -> Result<Self> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let number = |name: &str| -> Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let text = line.map(|line| line.trim().trim_end_matches(" kB"));
+            text.and_then(|text| text.parse().ok())
+                .ok_or_else(|| anyhow::anyhow!("no {name} in /proc/{pid}/status"))
+        };
+        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"))?.count();
+        Ok(Self {
+            rss_kib: number("VmRSS:")?,
+            descriptors: u64::try_from(descriptors)?,
+            threads: number("Threads:")?,
+        })
+    }
+}

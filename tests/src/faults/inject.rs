@@ -1,0 +1,184 @@
+//! Faults played: each begins when its number of commands has been sent, lasts as long as planned, and is undone.
+//!
+//! Undone means that the cause is gone: the process runs again, the proxy passes everything. How long the agent then
+//! takes until a command succeeds is the recovery time of the report.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use futures_util::future::join_all;
+use in_memory_couchdb::{Fault, Rule};
+use tokio::time::sleep;
+
+use super::ground::{Ground, Guest};
+use super::kinds::{FaultKind, PlannedFault};
+use super::proxy::Direction;
+use crate::process::Signal;
+
+/// A fault that was played.
+#[derive(Debug, Clone)]
+pub struct Played {
+    /// What.
+    pub kind: FaultKind,
+    /// To which guest; to all of them if it was the broker.
+    pub guest: usize,
+    /// Commands sent when it began.
+    pub after_commands: usize,
+    /// When it began.
+    pub began: Instant,
+    /// When its cause was gone.
+    pub ended: Instant,
+}
+
+/// Plays all faults of a plan.
+pub async fn play(ground: Arc<Ground>, planned: Vec<PlannedFault>) -> Result<Vec<Played>> {
+    let mut playing = Vec::new();
+    for fault in planned {
+        let mut sent = ground.sent.subscribe();
+        sent.wait_for(|sent| *sent >= fault.after_commands).await.context("the campaign is over")?;
+        playing.push(tokio::spawn(play_one(Arc::clone(&ground), fault)));
+    }
+    join_all(playing).await.into_iter().map(|played| played.context("a fault panicked")?).collect()
+}
+
+async fn play_one(ground: Arc<Ground>, fault: PlannedFault) -> Result<Played> {
+    let began = Instant::now();
+    let hit: Vec<&Guest> = if fault.kind.hits_everybody() {
+        ground.guests.iter().collect()
+    } else {
+        vec![&ground.guests[fault.guest]]
+    };
+    for guest in &hit {
+        guest.fault_begins();
+    }
+    let done = match fault.kind {
+        FaultKind::BrokerKilled | FaultKind::BrokerStopped | FaultKind::BrokerPaused => {
+            on_broker(&ground, &fault).await
+        }
+        FaultKind::AgentKilled | FaultKind::AgentRestarted | FaultKind::AgentPaused => {
+            on_agent(&ground, &ground.guests[fault.guest], &fault).await
+        }
+        FaultKind::BrokerLinkCut
+        | FaultKind::BrokerLinkCutMidFrame
+        | FaultKind::BrokerLinkSlow
+        | FaultKind::BrokerLinkDead
+        | FaultKind::CouchLinkCutMidFrame => {
+            on_link(&ground.guests[fault.guest], &fault).await;
+            Ok(())
+        }
+        _ => on_couch(&ground.guests[fault.guest], &fault).await,
+    };
+    for guest in &hit {
+        guest.fault_ends();
+    }
+    done.with_context(|| format!("{:?} could not be played", fault.kind))?;
+    let (kind, guest) = (fault.kind, fault.guest);
+    Ok(Played { kind, guest, after_commands: fault.after_commands, began, ended: Instant::now() })
+}
+
+async fn on_broker(ground: &Ground, fault: &PlannedFault) -> Result<()> {
+    let mut broker = ground.broker.lock().await;
+    match fault.kind {
+        FaultKind::BrokerPaused => {
+            broker.signal(Signal::STOP)?;
+            hold(fault).await;
+            return broker.signal(Signal::CONT);
+        }
+        FaultKind::BrokerStopped => broker.stop().await?,
+        _ => broker.kill9()?,
+    }
+    ground.broker_deaths.send_modify(|deaths| *deaths += 1);
+    hold(fault).await;
+    broker.start_again().await
+}
+
+async fn on_agent(ground: &Ground, guest: &Guest, fault: &PlannedFault) -> Result<()> {
+    let mut agent = guest.agent.lock().await;
+    if let Ok(status) = agent.exit_within(Duration::ZERO).await {
+        let what = format!("the agent ended by itself: {status}");
+        ground.disagree(guest, what, &[]);
+        return agent.start_again();
+    }
+    match fault.kind {
+        FaultKind::AgentPaused => {
+            agent.signal(Signal::STOP)?;
+            hold(fault).await;
+            return agent.signal(Signal::CONT);
+        }
+        FaultKind::AgentRestarted => {
+            // Before it is ready it may not be prepared for a signal, which then ends it as it ends any process.
+            let ready = agent.notifications().iter().any(|line| line == "READY=1");
+            let status = agent.terminate().await?;
+            if ready && !status.success() {
+                ground.disagree(guest, format!("SIGTERM ended the agent with {status}"), &[]);
+            }
+        }
+        _ => agent.kill9()?,
+    }
+    // A service manager is quicker, and sometimes it isn't.
+    if fault.dice.is_multiple_of(3) {
+        hold(fault).await;
+    }
+    agent.start_again()
+}
+
+async fn on_link(guest: &Guest, fault: &PlannedFault) {
+    let direction = if fault.dice.is_multiple_of(2) { Direction::Up } else { Direction::Down };
+    let bytes = u32::try_from(fault.dice / 2 % 1_500).unwrap_or_default();
+    match fault.kind {
+        FaultKind::BrokerLinkCut => guest.broker_link.cut(),
+        FaultKind::BrokerLinkCutMidFrame => {
+            guest.broker_link.cut_after(direction, bytes);
+            hold(fault).await;
+            guest.broker_link.spare(direction);
+        }
+        FaultKind::CouchLinkCutMidFrame => {
+            guest.couch_link.cut_after(direction, bytes);
+            hold(fault).await;
+            guest.couch_link.spare(direction);
+        }
+        FaultKind::BrokerLinkSlow => {
+            guest.broker_link.delay(Duration::from_millis(20 + fault.dice % 300));
+            hold(fault).await;
+            guest.broker_link.delay(Duration::ZERO);
+        }
+        _ => {
+            guest.broker_link.silence();
+            // Longer than both heartbeats: the agent and the broker must notice by themselves.
+            sleep(4 * Duration::from_millis(fault.hold_ms)).await;
+            guest.broker_link.end_silent();
+        }
+    }
+}
+
+async fn on_couch(guest: &Guest, fault: &PlannedFault) -> Result<()> {
+    let mut couch = guest.couch.lock().await;
+    let memory = couch.memory_mut().context("only an in-memory CouchDB fails on demand")?;
+    if fault.kind == FaultKind::CouchStopped {
+        memory.stop().await;
+        hold(fault).await;
+        return Ok(memory.start_again().await?);
+    }
+    let method = ["*", "PUT", "POST", "DELETE", "GET"][usize::try_from(fault.dice % 5)?];
+    let times = u32::try_from(1 + fault.dice / 5 % 6)?;
+    let rule = |what| Rule::new(method, "*", what);
+    let unavailable =
+        Fault::Answer { status: 503, body: r#"{"error":"service_unavailable","reason":"chaos"}"#.to_owned() };
+    memory.faults().add(match fault.kind {
+        FaultKind::CouchFails => rule(unavailable).times(times),
+        FaultKind::CouchCuts => rule(Fault::Cut).times(times),
+        FaultKind::CouchCutsAfterEffect => rule(Fault::Cut).times(times).after_effect(),
+        FaultKind::CouchCutsMidBody => rule(Fault::CutMidBody).times(times),
+        FaultKind::CouchHangs => Rule::new("*", "*", Fault::Hang),
+        FaultKind::CouchSlow => Rule::new("*", "*", Fault::DelayMs(20 + fault.dice % 400)),
+        other => bail!("{other:?} is no fault of CouchDB"),
+    });
+    hold(fault).await;
+    memory.faults().clear();
+    Ok(())
+}
+
+async fn hold(fault: &PlannedFault) {
+    sleep(Duration::from_millis(fault.hold_ms)).await;
+}

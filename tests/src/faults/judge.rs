@@ -1,0 +1,226 @@
+//! The judgement at the end: model, CouchDB and answers must agree once every fault is gone and everything is drained.
+//!
+//! CouchDB is read past the agent. A password is known by whether it logs in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties};
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+
+use super::actor::Namespace;
+use super::answers::Tally;
+use super::caller::Ended;
+use super::ground::{Ground, Guest};
+use super::plan::{SHARED, Way};
+use super::world::{Op, World};
+use crate::couch::{Credentials, escape};
+
+const DRAIN_LIMIT: Duration = Duration::from_secs(90);
+/// Of the passwords that must not log in any more, so many of the newest are tried for each user.
+const OLD_PASSWORDS: usize = 12;
+const USER_PREFIX: &str = "org.couchdb.user:";
+
+/// What CouchDB holds.
+#[derive(Debug, Default)]
+struct Reality {
+    users: BTreeSet<String>,
+    security: BTreeMap<String, Value>,
+    root: bool,
+}
+
+/// Judges a guest; disagreements are written down on the ground.
+pub async fn judge(ground: &Ground, guest: &Guest, namespaces: &[Namespace]) -> Result<()> {
+    let (users, databases) = drained(ground, guest).await?;
+    let reality = Reality::read(guest).await?;
+    for problem in reality.unsafe_things(guest).await? {
+        ground.disagree(guest, problem, &[]);
+    }
+    if let Some(problem) = reality.differs_from(&users, &databases) {
+        ground.disagree(guest, problem, &[]);
+    }
+    for namespace in namespaces {
+        if let Err(problem) = in_namespace(guest, &reality, namespace).await? {
+            ground.disagree(guest, format!("namespace {}: {problem}", namespace.prefix), &[]);
+        }
+        for caller in &namespace.callers {
+            answered_once(ground, guest, "calls", &caller.replies().tally());
+        }
+    }
+    answered_once(ground, guest, "casts", &guest.ears.answers().tally());
+    Ok(())
+}
+
+fn answered_once(ground: &Ground, guest: &Guest, what: &str, tally: &Tally) {
+    ground.count(|counts| {
+        counts.repeated_answers += tally.repeated;
+        counts.changed_answers += tally.changed;
+        counts.given_twice += tally.given_twice.len();
+    });
+    if !tally.given_twice.is_empty() {
+        let twice = &tally.given_twice;
+        ground.disagree(guest, format!("{} {what} were answered twice: {twice:?}", twice.len()), twice);
+    }
+}
+
+/// Waits until nothing is under way; answers what the agent lists then.
+async fn drained(ground: &Ground, guest: &Guest) -> Result<(Value, Value)> {
+    let deadline = Instant::now() + DRAIN_LIMIT;
+    let caller = ground.caller(guest);
+    let mut listed = Vec::new();
+    let prefix = String::new;
+    for op in [Op::ListUsers { prefix: prefix() }, Op::ListDatabases { prefix: prefix() }] {
+        let value = loop {
+            let sent = caller.send(&op, Way::Call).await?;
+            if let Ok(Ok(Ended::Done(value))) = timeout(caller.patience(), sent.end).await {
+                break value;
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "the agent does not answer {op:?} although every fault is gone"
+            );
+        };
+        listed.push(value);
+    }
+    let queue = format!("guestagent.{}", guest.id);
+    let connection = Connection::connect(&ground.amqp_uri, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    loop {
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let state = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default()).await?;
+        if state.message_count() == 0 {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "{} commands stay in {queue}", state.message_count());
+        sleep(Duration::from_millis(100)).await;
+    }
+    let databases = listed.pop().context("two lists")?;
+    Ok((listed.pop().context("two lists")?, databases))
+}
+
+impl Reality {
+    async fn read(guest: &Guest) -> Result<Self> {
+        let get = async |path: &str| {
+            let (status, body) = guest.client.get(path, Some(&guest.admin)).await?;
+            ensure!(status.is_success(), "GET {path}: {status} {body}");
+            Ok(body)
+        };
+        let rows = get("/_users/_all_docs").await?;
+        let ids = rows["rows"].as_array().into_iter().flatten().filter_map(|row| row["id"].as_str());
+        let users = ids.filter_map(|id| id.strip_prefix(USER_PREFIX)).map(str::to_owned).collect();
+        let mut security = BTreeMap::new();
+        let names = get("/_all_dbs").await?;
+        for name in names.as_array().into_iter().flatten().filter_map(Value::as_str) {
+            if !name.starts_with('_') {
+                security.insert(name.to_owned(), get(&format!("/{}/_security", escape(name))).await?);
+            }
+        }
+        let root = get("/_node/_local/_config/admins").await?.get("root").is_some();
+        Ok(Self { users, security, root })
+    }
+
+    /// Memberships of nobody, and databases that anybody may read.
+    async fn unsafe_things(&self, guest: &Guest) -> Result<Vec<String>> {
+        let mut problems = Vec::new();
+        for (database, security) in &self.security {
+            for name in ["members", "admins"].iter().flat_map(|part| names(security, part)) {
+                if !self.users.contains(&name) {
+                    problems.push(format!("orphan: {database} names {name:?}, who does not exist"));
+                }
+            }
+            if guest.client.reads(&escape(database), None).await? {
+                problems.push(format!("public: anybody may read {database}: {security}"));
+            }
+        }
+        Ok(problems)
+    }
+
+    /// How this differs from what the agent lists.
+    fn differs_from(&self, users: &Value, databases: &Value) -> Option<String> {
+        let listed = |value: &Value| -> BTreeSet<String> {
+            let items = value[0].as_array().into_iter().flatten();
+            items.filter_map(|item| item["_name"].as_str()).map(str::to_owned).collect()
+        };
+        let there: BTreeSet<String> = self.security.keys().cloned().collect();
+        let (users, databases) = (listed(users), listed(databases));
+        (users != self.users || databases != there).then(|| {
+            format!("the agent lists {users:?} and {databases:?}; CouchDB has {:?} and {there:?}", self.users)
+        })
+    }
+
+    /// The part of a namespace, without passwords.
+    fn part(&self, prefix: &str) -> World {
+        let users: BTreeSet<&String> = self.users.iter().filter(|name| name.starts_with(prefix)).collect();
+        let mut world = World::default();
+        for (database, security) in &self.security {
+            if database.starts_with(prefix) || database == SHARED {
+                world.databases.insert(database.clone());
+                let ours = names(security, "members").into_iter().filter(|name| name.starts_with(prefix));
+                world.members.extend(ours.map(|name| (database.clone(), name)));
+            }
+        }
+        world.users = users.into_iter().map(|name| (name.clone(), String::new())).collect();
+        world.root = (prefix == "root" && self.root).then(String::new);
+        world
+    }
+}
+
+fn names(security: &Value, part: &str) -> Vec<String> {
+    let names = security[part]["names"].as_array().into_iter().flatten();
+    names.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Whether what is there may be there, and who may log in may.
+async fn in_namespace(guest: &Guest, reality: &Reality, namespace: &Namespace) -> Result<Result<(), String>> {
+    let part = reality.part(&namespace.prefix);
+    let alike: Vec<&World> =
+        namespace.possible.worlds().iter().filter(|world| shape(world) == part).collect();
+    if alike.is_empty() {
+        let expected: Vec<_> = namespace.possible.worlds().iter().take(3).map(shape).collect();
+        return Ok(Err(format!("CouchDB has {part:?}; expected one of {expected:?}")));
+    }
+    let mut fitting = None;
+    for world in alike {
+        if all_log_in(guest, world).await? {
+            fitting = Some(world);
+            break;
+        }
+    }
+    let Some(world) = fitting else {
+        return Ok(Err(format!("the acknowledged passwords of {:?} don't all log in", part.users.keys())));
+    };
+    for (user, password) in accounts(world) {
+        let older = namespace.passwords.iter().rev().filter(|older| **older != password);
+        for older in older.take(OLD_PASSWORDS) {
+            if guest.client.get("/_session", Some(&Credentials::new(&user, older))).await?.0.is_success() {
+                return Ok(Err(format!("{user:?} still logs in with an older password")));
+            }
+        }
+    }
+    Ok(Ok(()))
+}
+
+async fn all_log_in(guest: &Guest, world: &World) -> Result<bool> {
+    for (user, password) in accounts(world) {
+        let known = password != super::world::UNKNOWN;
+        if known && !guest.client.logs_in(&Credentials::new(&user, &password)).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn accounts(world: &World) -> Vec<(String, String)> {
+    let root = world.root.iter().map(|password| ("root".to_owned(), password.clone()));
+    world.users.iter().map(|(user, password)| (user.clone(), password.clone())).chain(root).collect()
+}
+
+/// A world without its passwords.
+fn shape(world: &World) -> World {
+    let users = world.users.keys().map(|name| (name.clone(), String::new())).collect();
+    World { users, root: world.root.as_ref().map(|_| String::new()), ..world.clone() }
+}

@@ -1,0 +1,294 @@
+//! What is sent and which faults come when, all of it from one seed and nothing else.
+//!
+//! Commands are chosen against the world as it would be without faults, most of them such that they make sense, some such
+//! that they must be refused. What becomes of them has no influence on what follows, so two runs of a seed send the
+//! same commands in the same order of each caller, and begin the same faults after the same number of commands.
+//! Passwords and names are the seed's too; only message ids and the clock differ.
+
+use std::collections::BTreeSet;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::kinds::{FaultKind, PlannedFault};
+use super::world::{Op, World};
+
+/// A database of each guest that every caller grants and revokes, and nobody deletes.
+pub const SHARED: &str = "shared";
+
+/// How a command travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The caller waits for a reply.
+    Call,
+    /// The conductor is told of the end.
+    Cast,
+}
+
+/// A command to be sent.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// The command.
+    pub op: Op,
+    /// As what it is sent.
+    pub way: Way,
+    /// Whether the same message is sent twice.
+    pub twice: bool,
+}
+
+/// What one part of a guest's callers does.
+#[derive(Debug)]
+#[allow(missing_docs)] // See the variants.
+pub enum Script {
+    /// One caller alone with its own users and databases; several commands may be under way.
+    Alone { prefix: String, steps: Vec<Planned> },
+    /// Several callers on the same users and databases: rounds of one list for each.
+    Contested { prefix: String, rounds: Vec<Vec<Vec<Planned>>> },
+}
+
+/// How much of what.
+#[derive(Debug, Clone)]
+pub struct Size {
+    /// Commands of all guests together.
+    pub commands: usize,
+    /// Faults of all guests together.
+    pub faults: usize,
+    /// Guests.
+    pub guests: usize,
+    /// Callers of each guest that have a namespace of their own.
+    pub alone: usize,
+}
+
+/// Callers that contend in a round.
+const LANES: usize = 3;
+/// Of a hundred commands of a guest so many are root's, and so many contested.
+const ROOT_SHARE: usize = 5;
+const CONTESTED_SHARE: usize = 20;
+
+/// The scripts of each guest.
+pub fn scripts(seed: u64, size: &Size) -> Vec<Vec<Script>> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let of_guest = size.commands / size.guests;
+    (0..size.guests)
+        .map(|guest| {
+            let (root, contested) = (of_guest * ROOT_SHARE / 100, of_guest * CONTESTED_SHARE / 100);
+            let alone = of_guest - root - contested;
+            let mut scripts = vec![root_script(&mut rng, guest, root), contest(&mut rng, contested)];
+            scripts.extend((0..size.alone).map(|number| {
+                let extra = usize::from(number < alone % size.alone);
+                let mut chooser = Chooser::new(&mut rng, &format!("c{number}-"));
+                let steps = (0..alone / size.alone + extra).map(|_| chooser.step(true)).collect();
+                Script::Alone { prefix: chooser.prefix, steps }
+            }));
+            scripts
+        })
+        .collect()
+}
+
+/// The faults, in the order in which they begin.
+pub fn faults(seed: u64, size: &Size) -> Vec<PlannedFault> {
+    // Another stream than the commands': more faults must not change what is sent.
+    let mut rng = StdRng::seed_from_u64(seed ^ 0x6661_756c_7473);
+    let last = size.commands * 95 / 100;
+    let mut planned: Vec<PlannedFault> = (0..size.faults)
+        .map(|number| PlannedFault {
+            after_commands: (number + 1) * last / (size.faults + 1),
+            kind: FaultKind::random(&mut rng),
+            guest: rng.random_range(0..size.guests),
+            hold_ms: rng.random_range(50..3_000),
+            dice: rng.random_range(0..1_000_000),
+        })
+        .collect();
+    // Every fourth begins together with the one before it.
+    for index in 1..planned.len() {
+        if rng.random_ratio(1, 4) {
+            planned[index].after_commands = planned[index - 1].after_commands;
+        }
+    }
+    planned
+}
+
+fn root_script(rng: &mut StdRng, guest: usize, count: usize) -> Script {
+    let steps = (0..count).map(|number| {
+        let op = match rng.random_range(0..10) {
+            0..3 => Op::EnableRoot { password: None },
+            3..5 => Op::EnableRoot { password: Some(format!("root-{guest}-{number}")) },
+            5..8 => Op::DisableRoot,
+            _ => Op::IsRootEnabled,
+        };
+        Planned { op, way: Way::Call, twice: rng.random_ratio(1, 20) }
+    });
+    Script::Alone { prefix: "root".to_owned(), steps: steps.collect() }
+}
+
+fn contest(rng: &mut StdRng, count: usize) -> Script {
+    let mut chooser = Chooser::new(rng, "x-");
+    let mut left = count;
+    let mut rounds = Vec::new();
+    while left > 0 {
+        let lanes = (0..LANES).map(|_| {
+            let length = chooser.rng.random_range(1..=2).min(left);
+            left -= length;
+            (0..length).map(|_| chooser.step(false)).collect()
+        });
+        rounds.push(lanes.collect());
+    }
+    Script::Contested { prefix: chooser.prefix, rounds }
+}
+
+/// Chooses commands for one namespace.
+struct Chooser<'a> {
+    rng: &'a mut StdRng,
+    prefix: String,
+    users: Vec<String>,
+    databases: Vec<String>,
+    /// As it would be if every command so far had worked.
+    world: World,
+    passwords: u32,
+}
+
+impl<'a> Chooser<'a> {
+    fn new(rng: &'a mut StdRng, prefix: &str) -> Self {
+        let odd = ["al", "bo b", "ü", "s/l", "p+%41"];
+        let users = odd.map(|name| format!("{prefix}{name}")).to_vec();
+        let databases = ["a", "b/c", "d+e"].map(|name| format!("{prefix}{name}")).to_vec();
+        let world = World { databases: BTreeSet::from([SHARED.to_owned()]), ..World::default() };
+        Self { rng, prefix: prefix.to_owned(), users, databases, world, passwords: 0 }
+    }
+
+    /// The next command. Only a caller that is alone may send twice, or what could end in parts when it times out.
+    fn step(&mut self, alone: bool) -> Planned {
+        let op = self.op();
+        if let Ok(next) = self.world.run(&op) {
+            self.world = next;
+        }
+        // As Trove sends them; what has one step only may also be called, as `trove-couchdb` and others do.
+        let way = match &op {
+            Op::DeleteUser { .. } | Op::Rename { .. } => Way::Cast,
+            Op::CreateUser { .. }
+            | Op::ChangePassword { .. }
+            | Op::CreateDatabases { .. }
+            | Op::DeleteDatabase { .. } => {
+                if self.rng.random_ratio(1, 5) {
+                    Way::Call
+                } else {
+                    Way::Cast
+                }
+            }
+            Op::Grant { .. } | Op::Revoke { .. } => {
+                if self.rng.random_ratio(1, 10) {
+                    Way::Cast
+                } else {
+                    Way::Call
+                }
+            }
+            _ => Way::Call,
+        };
+        Planned { op, way, twice: alone && self.rng.random_ratio(1, 20) }
+    }
+
+    fn op(&mut self) -> Op {
+        let user = self.user();
+        match self.rng.random_range(0..100) {
+            0..16 => {
+                let user = self.free_user();
+                Op::CreateUser { user, password: self.password(), databases: self.some_databases(0) }
+            }
+            16..23 => Op::DeleteUser { user },
+            23..37 => Op::ChangePassword { user, password: self.password() },
+            37..45 => {
+                let new = self.free_user();
+                if new == user {
+                    return Op::GetUser { user };
+                }
+                let password = self.rng.random_ratio(1, 3).then(|| self.password());
+                Op::Rename { old: user, new, password }
+            }
+            45..60 => Op::Grant { user, databases: self.some_databases(1) },
+            60..70 => {
+                let database = if self.rng.random_ratio(1, 3) { SHARED.to_owned() } else { self.database() };
+                Op::Revoke { user, database }
+            }
+            70..79 => {
+                let database = self.any_database();
+                let other = self.rng.random_ratio(1, 4).then(|| self.any_database());
+                let databases: BTreeSet<String> = [Some(database), other].into_iter().flatten().collect();
+                Op::CreateDatabases { databases: databases.into_iter().collect() }
+            }
+            79..84 => Op::DeleteDatabase { database: self.any_database() },
+            84..90 => Op::GetUser { user },
+            90..94 => Op::ListAccess { user },
+            94..97 => Op::ListUsers { prefix: self.prefix.clone() },
+            97..99 => Op::ListDatabases { prefix: self.prefix.clone() },
+            _ => Op::Ping,
+        }
+    }
+
+    fn password(&mut self) -> String {
+        self.passwords += 1;
+        format!("{}pw-{}-{:08x}", self.prefix, self.passwords, self.rng.random::<u32>())
+    }
+
+    /// Mostly one that is there.
+    fn user(&mut self) -> String {
+        let there: Vec<String> = self.world.users.keys().cloned().collect();
+        if there.is_empty() || self.rng.random_ratio(1, 8) { self.pick_user() } else { self.pick(&there) }
+    }
+
+    /// Mostly one that isn't.
+    fn free_user(&mut self) -> String {
+        let free: Vec<String> =
+            self.users.iter().filter(|name| !self.world.users.contains_key(*name)).cloned().collect();
+        if free.is_empty() || self.rng.random_ratio(1, 8) { self.pick_user() } else { self.pick(&free) }
+    }
+
+    fn pick_user(&mut self) -> String {
+        let all = self.users.clone();
+        self.pick(&all)
+    }
+
+    fn any_database(&mut self) -> String {
+        let all = self.databases.clone();
+        self.pick(&all)
+    }
+
+    /// Mostly one that is there, [`SHARED`] among them.
+    fn database(&mut self) -> String {
+        let there: Vec<String> = self.world.databases.iter().cloned().collect();
+        if self.rng.random_ratio(1, 12) { self.any_database() } else { self.pick(&there) }
+    }
+
+    fn some_databases(&mut self, least: usize) -> Vec<String> {
+        let count = self.rng.random_range(least..=2);
+        let some: BTreeSet<String> = (0..count).map(|_| self.database()).collect();
+        some.into_iter().collect()
+    }
+
+    fn pick(&mut self, names: &[String]) -> String {
+        names[self.rng.random_range(0..names.len())].clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_a_plan_and_another_seed_another() {
+        let size = Size { commands: 400, faults: 20, guests: 2, alone: 3 };
+        let shown = |seed| format!("{:?}{:?}", scripts(seed, &size), faults(seed, &size));
+        assert_eq!(shown(1), shown(1));
+        assert_ne!(shown(1), shown(2));
+    }
+
+    #[test]
+    fn exactly_the_wanted_commands_are_planned() {
+        let size = Size { commands: 1_000, faults: 0, guests: 2, alone: 3 };
+        let count = |script: &Script| match script {
+            Script::Alone { steps, .. } => steps.len(),
+            Script::Contested { rounds, .. } => rounds.iter().flatten().map(Vec::len).sum(),
+        };
+        let planned: usize = scripts(7, &size).iter().flatten().map(count).sum();
+        assert_eq!(planned, 1_000);
+    }
+}

@@ -1,0 +1,123 @@
+//! Runs `trove-couchdb` as an operator does.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use trove_couchdb_tests::agent::{AgentProcess, binary};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The program, told how to reach an agent.
+#[derive(Debug)]
+pub struct Tool {
+    way: Vec<String>,
+    configuration: PathBuf,
+}
+
+/// What a run left.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub output: String,
+    pub errors: String,
+}
+
+impl Tool {
+    /// Over the agent's socket.
+    pub fn local(agent: &AgentProcess) -> Self {
+        Self::new(agent, vec!["--socket".to_owned(), agent.socket().display().to_string()])
+    }
+
+    /// Over RabbitMQ, with what the agent's own files say of it, and the instance's id.
+    pub fn bus(agent: &AgentProcess, id: &str) -> Self {
+        Self::new(agent, vec!["--instance".to_owned(), id.to_owned()])
+    }
+
+    fn new(agent: &AgentProcess, way: Vec<String>) -> Self {
+        Self { way, configuration: agent.directory().to_owned() }
+    }
+
+    /// With a copy of the configuration in which a text of one file is replaced: what the operator got wrong.
+    pub fn misconfigured(mut self, directory: &Path, file: &str, from: &str, to: &str) -> Result<Self> {
+        for name in ["agent.toml", "conf.d/guest_info.conf", "conf.d/trove-guestagent.conf"] {
+            let mut text = std::fs::read_to_string(self.configuration.join(name))?;
+            if name == file {
+                anyhow::ensure!(text.contains(from), "{file} has no {from}");
+                text = text.replacen(from, to, 1);
+            }
+            std::fs::create_dir_all(directory.join("conf.d"))?;
+            private(&directory.join(name), &text)?;
+        }
+        directory.clone_into(&mut self.configuration);
+        Ok(self)
+    }
+
+    /// Runs a command line, with `input` as standard input.
+    pub async fn run_with(&self, words: &[&str], input: &str) -> Result<Ended> {
+        let program = binary()?.with_file_name("trove-couchdb");
+        let mut child = Command::new(&program)
+            // First: what stands behind `--` is no option.
+            .args(&self.way)
+            .arg("--config-dir")
+            .arg(self.configuration.join("conf.d"))
+            .arg("--config")
+            .arg(self.configuration.join("agent.toml"))
+            .args(words)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", &self.configuration)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {}: run `make build`", program.display()))?;
+        let mut stdin = child.stdin.take().context("no standard input")?;
+        stdin.write_all(input.as_bytes()).await?;
+        drop(stdin);
+        let output = tokio::time::timeout(LIMIT, child.wait_with_output()).await.context("it hangs")??;
+        Ok(Ended {
+            code: output.status.code(),
+            output: String::from_utf8(output.stdout)?,
+            errors: String::from_utf8(output.stderr)?,
+        })
+    }
+
+    pub async fn run(&self, words: &[&str]) -> Result<Ended> {
+        self.run_with(words, "").await
+    }
+
+    /// A run that must end well.
+    pub async fn must(&self, words: &[&str]) -> Result<String> {
+        self.must_with(words, "").await
+    }
+
+    pub async fn must_with(&self, words: &[&str], input: &str) -> Result<String> {
+        let ended = self.run_with(words, input).await?;
+        anyhow::ensure!(ended.code == Some(0), "{words:?}: {ended:?}");
+        Ok(ended.output)
+    }
+
+    /// The JSON of a run that must end well.
+    pub async fn json(&self, words: &[&str]) -> Result<Value> {
+        let words: Vec<&str> = words.iter().copied().chain(["--output", "json"]).collect();
+        Ok(serde_json::from_str(&self.must(&words).await?)?)
+    }
+
+    /// A run that must end with this code; what it said.
+    pub async fn refused(&self, code: i32, words: &[&str]) -> Result<String> {
+        let ended = self.run(words).await?;
+        anyhow::ensure!(ended.code == Some(code), "{words:?} should end with {code}: {ended:?}");
+        Ok(ended.errors)
+    }
+}
+
+/// Writes a file that only its owner can read.
+pub fn private(path: &Path, content: &str) -> Result<()> {
+    trove_couchdb_tests::agent::write_private(path, content)
+}

@@ -1,0 +1,156 @@
+//! Every verb, over the socket and over RabbitMQ, with CouchDB asked after each.
+
+use anyhow::Result;
+use in_memory_couchdb::Options;
+use serde_json::json;
+use trove_couchdb_tests::couch::Credentials;
+use trove_couchdb_tests::local_stage::LocalPlan;
+use trove_couchdb_tests::shared_server::root_alone;
+use trove_couchdb_tests::stage::{Plan, Stage};
+
+use super::tool::Tool;
+
+async fn tools(stage: &Stage) -> Vec<(&'static str, Tool)> {
+    vec![("socket", Tool::local(&stage.agent)), ("bus", Tool::bus(&stage.agent, &stage.id))]
+}
+
+async fn logs_in(stage: &Stage, name: &str, password: &str) -> Result<bool> {
+    Ok(stage.client.get("/_session", Some(&Credentials::new(name, password))).await?.0.is_success())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_databases_and_access_over_both_ways() -> Result<()> {
+    for plan in [Plan::default(), Plan::default().encrypted()] {
+        let stage = plan.up().await?;
+        for (way, tool) in tools(&stage).await {
+            let name = |base: &str| stage.name(&format!("{base}-{way}"));
+            let (db, more, al, zoe) = (name("db"), name("more"), name("al"), name("zoe"));
+            tool.must(&["database-create", &db]).await?;
+            tool.must(&["database-create", &more]).await?;
+            let listed = tool.must(&["database-list", "--output", "value"]).await?;
+            assert!(listed.lines().any(|line| line == db), "{way}: {listed}");
+
+            tool.must_with(&["user-create", &al, "--databases", &db, "--password-stdin"], "pw-1\n").await?;
+            let login = Credentials::new(&al, "pw-1");
+            assert!(stage.client.reads(&db, Some(&login)).await?, "{way}");
+            tool.refused(7, &["user-create", &al, "--generate"]).await?;
+            assert!(tool.must(&["user-list"]).await?.contains(&al));
+            assert!(tool.json(&["user-show", &al]).await?.to_string().contains(&db));
+            tool.refused(3, &["user-show", &name("nobody")]).await?;
+
+            tool.must(&["user-grant-access", &al, &more]).await?;
+            assert!(stage.client.reads(&more, Some(&login)).await?);
+            assert!(tool.must(&["user-show-access", &al]).await?.contains(&more));
+            tool.must(&["user-revoke-access", &al, &more, "--yes"]).await?;
+            assert!(!stage.client.reads(&more, Some(&login)).await?);
+            tool.refused(3, &["user-revoke-access", &al, &more, "--yes"]).await?;
+
+            tool.must_with(&["user-update-attributes", &al, "--password-stdin"], "pw-2\n").await?;
+            assert!(logs_in(&stage, &al, "pw-2").await? && !logs_in(&stage, &al, "pw-1").await?);
+            tool.must(&["user-update-attributes", &al, "--new-name", &zoe]).await?;
+            assert!(stage.client.reads(&db, Some(&Credentials::new(&zoe, "pw-2"))).await?);
+
+            // Nobody can be asked, and nobody said yes: nothing happens.
+            tool.refused(6, &["user-delete", &zoe]).await?;
+            tool.refused(6, &["database-delete", &db]).await?;
+            assert!(logs_in(&stage, &zoe, "pw-2").await?);
+            tool.must(&["user-delete", &zoe, "--yes"]).await?;
+            assert!(stage.user_document(&zoe).await?.is_none());
+            tool.refused(3, &["user-delete", &zoe, "--yes"]).await?;
+            tool.must(&["database-delete", &db, "--yes"]).await?;
+            tool.refused(3, &["database-delete", &db, "--yes"]).await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn root_ping_and_status_over_both_ways() -> Result<()> {
+    let stage = Stage::up().await?;
+    let _alone = root_alone(&stage.couch).await;
+    for (way, tool) in tools(&stage).await {
+        tool.must(&["ping"]).await?;
+        tool.must_with(&["root-enable", "--password-stdin"], "root-pw\n").await?;
+        assert!(logs_in(&stage, "root", "root-pw").await?, "{way}");
+        assert!(tool.must(&["root-show", "--output", "json"]).await?.contains("true"));
+        let generated = tool.json(&["root-enable"]).await?;
+        let password = generated["password"].as_str().unwrap_or_default();
+        assert!(logs_in(&stage, "root", password).await?, "{way}: no password in the answer");
+        tool.must(&["root-disable", "--yes"]).await?;
+        assert!(!logs_in(&stage, "root", password).await?);
+        let status = tool.json(&["status"]).await?;
+        assert_eq!(status["couchdb"]["state"], "healthy", "{way}: {status}");
+        assert_eq!(status["broker"]["state"], "up");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_name_that_is_legal_comes_through_and_bad_ones_do_not() -> Result<()> {
+    let stage = Stage::up().await?;
+    for (_, tool) in tools(&stage).await {
+        for base in ["a@b.c", "with space", "naïve", "a/b", "--help", "it's \"q\"", "%41"] {
+            let user = stage.name(base);
+            tool.must(&["user-create", "--generate", "--", &user]).await?;
+            assert!(stage.user_document(&user).await?.is_some(), "{user}");
+            tool.must(&["user-delete", "--yes", "--", &user]).await?;
+        }
+        for bad in ["_x", "a:b", ""] {
+            tool.refused(64, &["user-create", "--generate", "--", bad]).await?;
+        }
+        for bad in ["Upper", "_users", "a//b", "a.couch"] {
+            tool.refused(64, &["database-create", bad]).await?;
+        }
+        for reserved in ["root", "os_admin"] {
+            tool.refused(1, &["user-create", "--generate", reserved]).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The way in when the message bus is down, or was never there.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_broker_everything_works() -> Result<()> {
+    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
+    let tool = Tool::local(&stage.agent);
+    tool.must(&["database-create", "films"]).await?;
+    let created = tool.json(&["user-create", "al", "--databases", "films", "--generate"]).await?;
+    let password = created["password"].as_str().unwrap_or_default();
+    assert!(stage.client.reads("films", Some(&Credentials::new("al", password))).await?, "{created}");
+    let urls = tool.must(&["credentials", "al"]).await?;
+    assert!(urls.contains("al@") && urls.contains("films") && !urls.contains(password), "{urls}");
+    let status = tool.json(&["status"]).await?;
+    assert_eq!(status["broker"]["state"], json!("none"));
+    tool.must(&["user-delete", "al", "--yes"]).await?;
+    tool.must(&["database-delete", "films", "--yes"]).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_there_is_said_so_and_has_its_own_code() -> Result<()> {
+    let mut stage = Stage::up().await?;
+    stage.agent.terminate().await?;
+    let error = Tool::local(&stage.agent).refused(4, &["ping"]).await?;
+    assert!(error.contains("agent.sock"), "{error}");
+    Tool::bus(&stage.agent, "no-such-instance").refused(4, &["ping"]).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_and_formats() -> Result<()> {
+    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
+    let tool = Tool::local(&stage.agent);
+    for name in ["a", "b", "c"] {
+        tool.must(&["database-create", name]).await?;
+    }
+    let page = tool.must(&["database-list", "--limit", "2", "--output", "value"]).await?;
+    assert_eq!(page.lines().collect::<Vec<_>>(), ["a", "b"]);
+    let rest = tool.must(&["database-list", "--marker", "b", "--output", "value"]).await?;
+    assert_eq!(rest.lines().collect::<Vec<_>>(), ["c"]);
+    for format in ["table", "json", "yaml", "value"] {
+        let shown = tool.must(&["database-list", "--output", format]).await?;
+        assert!(["a", "b", "c"].iter().all(|name| shown.contains(name)), "{format}: {shown}");
+        assert!(!shown.contains('\u{1b}'), "no colours away from a terminal");
+    }
+    Ok(())
+}
