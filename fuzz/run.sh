@@ -29,7 +29,9 @@ for target; do
     "fuzz/target/$(rustc -vV | sed -n 's/^host: //p')/release/$target" \
         -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=100000 -print_final_stats=1 \
         -dict="$dictionary" -artifact_prefix="fuzz/artifacts/$target/" \
-        "fuzz/grown/$target" "fuzz/corpus/$target" >"$log" 2>&1 || { result="SEE fuzz/artifacts/$target"; status=1; }
+        "fuzz/grown/$target" "fuzz/corpus/$target" >"$log" 2>&1 || status=1
+    [ -z "$(ls -A "fuzz/artifacts/$target")" ] || result="SEE fuzz/artifacts/$target"
+    ! grep -q "run interrupted" "$log" || result="$result, and was interrupted"
     executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     memory=$(sed -n 's/^stat::peak_rss_mb: *//p' "$log")
     coverage=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)

@@ -116,9 +116,15 @@ def test_what_trove_conf_reserves_is_refused_too(trove, guest, seam):
     assert_refused(api("GET", "couchdb", "users/os_admin"), 'user "os_admin" is reserved')
 
 
-def test_the_collections_json_form_is_no_way_round(api, guest):
-    body = {"databases": [{"name": "_users"}]}
-    assert_refused(api("POST", "couchdb", "databases.json", body), "system databases")
+@pytest.mark.parametrize("suffix", ["json", "xml", "foo", "json.xml"])
+def test_a_suffix_of_the_collection_is_no_way_round(api, guest, suffix):
+    """Trove's routes take any ``.{format}`` there, and the controllers drop it."""
+    databases = {"databases": [{"name": "_users"}]}
+    assert_refused(api("POST", "couchdb", f"databases.{suffix}", databases), "system databases")
+    users = {"users": [{"name": "_bad:x", "password": "pw"}]}
+    for method in ("POST", "PUT"):
+        assert_refused(api(method, "couchdb", f"users.{suffix}", users), "is not allowed")
+    assert_refused(api("PUT", "couchdb", f"users/alice/databases.{suffix}", databases), "system databases")
     assert not guest.calls
 
 

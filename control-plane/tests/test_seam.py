@@ -148,3 +148,18 @@ def test_a_filter_in_the_wrong_place_says_so(trove, guest, seam, caplog):
 def test_unknown_options_are_named(trove, guest, seam, caplog):
     trove.api(options="manager = couchdb")
     assert "options that it does not know in [filter:couchdb]: manager" in caplog.text
+
+
+def test_nothing_is_let_through_that_nobody_would_check(modules, monkeypatch, caplog):
+    """A Trove in which the names can't be checked keeps its own refusal of couchdb."""
+    from trove_couchdb import middleware
+
+    def fails(managers, datastores):
+        raise AttributeError("couchdb")
+
+    models, importer = modules(fourteen)
+    monkeypatch.setattr(middleware, "factory", fails)
+    application = object()
+    assert trove_couchdb.filter_factory({})(application) is application
+    assert models.load_and_verify is fourteen and importer.load_and_verify is fourteen
+    assert "is not active" in caplog.text

@@ -50,28 +50,77 @@ struct Envelope<'a> {
     message: Cow<'a, str>,
 }
 
-#[derive(Deserialize)]
+/// The few fields of a message that are looked for.
+#[derive(Default)]
 struct Ids {
-    #[serde(rename = "_msg_id", default, deserialize_with = "text")]
-    msg_id: Option<String>,
-    #[serde(rename = "_reply_q", default, deserialize_with = "text")]
-    reply_queue: Option<String>,
-    #[serde(rename = "_unique_id", default, deserialize_with = "text")]
-    unique_id: Option<String>,
+    msg_id: Id,
+    reply_queue: Id,
+    unique_id: Id,
+    method: Id,
 }
 
-/// Apart from the ids: a method that is there twice is none, and its caller is answered all the same.
-#[derive(Deserialize)]
-struct Named {
-    #[serde(default, deserialize_with = "text")]
-    method: Option<String>,
+/// One that is there twice is none: nobody can know which was meant. The others still count.
+#[derive(Default)]
+enum Id {
+    #[default]
+    Absent,
+    Once(Option<String>),
+    Twice,
 }
 
-/// Text, or nothing if it is anything else.
+impl Id {
+    fn add(&mut self, text: Option<String>) {
+        *self = if matches!(self, Self::Absent) { Self::Once(text) } else { Self::Twice };
+    }
+
+    fn text(self) -> Option<String> {
+        if let Self::Once(text) = self { text } else { None }
+    }
+}
+
+impl<'de> Deserialize<'de> for Ids {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Message;
+
+        impl<'de> Visitor<'de> for Message {
+            type Value = Ids;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a message")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Ids, A::Error> {
+                let mut ids = Ids::default();
+                while let Some(key) = entries.next_key::<String>()? {
+                    let id = match key.as_str() {
+                        "_msg_id" => &mut ids.msg_id,
+                        "_reply_q" => &mut ids.reply_queue,
+                        "_unique_id" => &mut ids.unique_id,
+                        "method" => &mut ids.method,
+                        _ => {
+                            entries.next_value::<IgnoredAny>()?;
+                            continue;
+                        }
+                    };
+                    id.add(entries.next_value::<Text>()?.0);
+                }
+                Ok(ids)
+            }
+        }
+
+        deserializer.deserialize_map(Message)
+    }
+}
+
+/// Text that can be an id, or nothing if it is anything else.
 ///
 /// Not serde's untagged enum: that one first builds whatever is there, at sixteen times its size.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    deserializer.deserialize_any(TextOnly)
+struct Text(Option<String>);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextOnly).map(Self)
+    }
 }
 
 struct TextOnly;
@@ -129,11 +178,9 @@ impl Sender {
             return Self::default();
         };
         Self {
-            reply: ReplyAddress::new(ids.msg_id, ids.reply_queue),
-            unique_id: ids.unique_id,
-            method: serde_json::from_str::<Named>(&envelope.message)
-                .ok()
-                .and_then(|named| Method::from_name(&named.method?)),
+            reply: ReplyAddress::new(ids.msg_id.text(), ids.reply_queue.text()),
+            unique_id: ids.unique_id.text(),
+            method: ids.method.text().as_deref().and_then(Method::from_name),
         }
     }
 }

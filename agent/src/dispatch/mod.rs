@@ -41,7 +41,8 @@ pub use turn::Turn;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// How long a command is run again and again against a CouchDB that is there and fails.
+/// How long a command is run again and again against a CouchDB that is there and fails: one that is away comes back,
+/// one that answers with errors mostly goes on doing so, and everything behind the command waits meanwhile.
 const PATIENCE_WITH_ERRORS: Duration = Duration::from_secs(20);
 
 /// A command on its way.
@@ -116,6 +117,7 @@ impl Dispatcher {
         let mut wait = FIRST_WAIT;
         let mut again = job.redelivered;
         let mut told = false;
+        let mut errors_since = None;
         loop {
             // Held for one run only: commands that wait for CouchDB don't keep others from running.
             let permit = tokio::select! {
@@ -143,7 +145,16 @@ impl Dispatcher {
                 Err(error) => error,
             };
             let pause = jittered(wait);
-            if !error.is_transient() || job.arrived.elapsed() + pause > patience(job, &error) {
+            // A CouchDB that has only just come back may stumble: what it was away before does not count for that.
+            let failing_for = if error.is_outage() {
+                errors_since = None;
+                Duration::ZERO
+            } else {
+                errors_since.get_or_insert_with(Instant::now).elapsed()
+            };
+            let given_up =
+                job.arrived.elapsed() + pause > job.patience || failing_for + pause > PATIENCE_WITH_ERRORS;
+            if !error.is_transient() || given_up {
                 let refused = error.is_refusal() && !again;
                 let failure = Failure::from(error);
                 log_failure(job, &failure);
@@ -184,12 +195,6 @@ impl Dispatcher {
             }
         }
     }
-}
-
-/// A CouchDB that is away comes back; one that answers with errors mostly goes on doing so, and everything behind
-/// the command waits meanwhile.
-fn patience(job: &Job, error: &HandlerError) -> Duration {
-    if error.is_outage() { job.patience } else { job.patience.min(PATIENCE_WITH_ERRORS) }
 }
 
 /// Returns shortly before nobody waits for the answer any more, so that its caller still hears why; never for a

@@ -44,6 +44,7 @@ use ledger::Ledger;
 
 pub use connect::{ConnectError, Hosts, Socket, connect};
 pub use local::{LocalError, LocalServer};
+pub use publish::properties;
 use replay::Receipts;
 pub use topology::{guest_queue, is_mismatch, short, transient_queue};
 

@@ -106,7 +106,7 @@ impl Publisher {
 }
 
 /// The properties that kombu sets: persistent, JSON, UTF-8 (kombu/messaging.py, `Producer.publish`).
-fn properties() -> BasicProperties {
+pub fn properties() -> BasicProperties {
     BasicProperties::default()
         .with_content_type("application/json".into())
         .with_content_encoding("utf-8".into())

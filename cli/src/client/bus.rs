@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use tokio::{sync::Mutex, time};
 use trove_couchdb_agent::{
     config::BrokerSettings,
-    transport::{self, Hosts, Socket},
+    transport::{self, Hosts, Socket, properties},
 };
 use trove_couchdb_protocol::{Cipher, NewRequest, ReplyAddress, Secret, decode_reply, new_id};
 
@@ -155,13 +155,7 @@ impl BusClient {
 
     /// What oslo.messaging sets on a call; the broker drops what nobody took in time (`expiration`).
     fn properties(&self) -> BasicProperties {
-        BasicProperties::default()
-            .with_content_type("application/json".into())
-            .with_content_encoding("utf-8".into())
-            .with_delivery_mode(2)
-            .with_priority(0)
-            .with_headers(FieldTable::default())
-            .with_expiration(self.timeout.as_millis().to_string().into())
+        properties().with_expiration(self.timeout.as_millis().to_string().into())
     }
 }
 

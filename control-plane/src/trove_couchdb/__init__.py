@@ -51,8 +51,11 @@ def filter_factory(global_conf: Dict[str, str], **local_conf: str) -> Callable[[
                 "trove-couchdb: options that it does not know in [filter:couchdb]: %s",
                 ", ".join(sorted(unknown)),
             )
-        seam.let_through(managers)
-        return middleware.factory(managers, datastores)
+        # All that can fail comes first: nothing is let through whose names nobody would check.
+        let_through = seam.planned(managers)
+        checked = middleware.factory(managers, datastores)
+        let_through()
+        return checked
     except Exception as error:
         LOG.warning(
             "trove-couchdb is not active, trove-api works as without it (user, database and root "

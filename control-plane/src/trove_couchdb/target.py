@@ -5,7 +5,8 @@ Trove's own reading of these paths was made for MySQL and changes legal names of
 * it percent-decodes the segment a second time (``50%25`` becomes ``50%``);
 * it reads non-ASCII letters as Latin-1;
 * a ``/`` (which ``troveclient`` never encodes) matches no route, and paste makes one of several;
-* ``x.json`` loses its suffix, ``new`` and ``update_all`` are routes themselves;
+* ``x.json`` loses its suffix, as does a collection (``users.xml``), whatever it is; ``new`` and ``update_all`` are
+  routes themselves;
 * what follows the last ``@`` is a host. CouchDB has no hosts and the agent ignores them, so
   ``DELETE .../users/alice@example.com`` would delete ``alice``.
 
@@ -20,7 +21,7 @@ from urllib.parse import quote, unquote
 
 _PATH = re.compile(
     r"(?P<head>(?:/v1\.0)?/(?P<tenant>[^/]+)/instances)"
-    r"(?:/(?P<instance>[^/]+)/(?P<collection>users|databases)(?:\.json)?(?:/(?P<rest>.+))?)?/?",
+    r"(?:/(?P<instance>[^/]+)/(?P<collection>users|databases)(?:\.[^/]+)?(?:/(?P<rest>.+))?)?/?",
     re.DOTALL,
 )
 
@@ -111,7 +112,7 @@ def _as_sent(environ: Dict[str, Any], instance: str, rest: Optional[str]) -> Opt
     """
     sent = environ.get("RAW_PATH_INFO") or environ.get("REQUEST_URI") or ""
     found = re.fullmatch(
-        rf".*?/instances/+{re.escape(instance)}/+(?:users|databases)(?:\.json)?/(?P<rest>.+)",
+        rf".*?/instances/+{re.escape(instance)}/+(?:users|databases)(?:\.[^/]+)?/(?P<rest>.+)",
         _text(unquote(sent.partition("?")[0], encoding="latin-1")),
         re.DOTALL,
     )

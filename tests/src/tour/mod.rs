@@ -114,16 +114,8 @@ impl Tour {
     /// Calls a method and shows the answer; a failure is a failed check and `null`.
     async fn call(&mut self, method: &str, args: Value) -> Value {
         self.transcript.command("call", method, &args);
-        match self.bus.call(method, args).await {
-            Ok(answer) => {
-                self.transcript.answer(&answer);
-                answer
-            }
-            Err(error) => {
-                self.transcript.check(&format!("must be answered, but: {error}"), false);
-                Value::Null
-            }
-        }
+        let outcome = self.bus.call(method, args).await;
+        self.transcript.outcome(outcome)
     }
 
     /// Calls a method that the agent must refuse with a message that contains `reason`.

@@ -7,6 +7,8 @@ use std::fmt::Display;
 
 use serde_json::Value;
 
+use crate::bus::CallError;
+
 /// Longest JSON text shown of arguments or an answer, in characters.
 const WIDTH: usize = 96;
 
@@ -36,6 +38,20 @@ impl Transcript {
     /// What the guest answered.
     pub fn answer(&self, answer: &Value) {
         println!("        => {}", shortened(answer));
+    }
+
+    /// What became of a call; a failure is a failed check and `null`.
+    pub fn outcome(&mut self, outcome: Result<Value, CallError>) -> Value {
+        match outcome {
+            Ok(answer) => {
+                self.answer(&answer);
+                answer
+            }
+            Err(error) => {
+                self.check(&format!("must be answered, but: {error}"), false);
+                Value::Null
+            }
+        }
     }
 
     /// One thing that was looked at, and whether it is as it should be.

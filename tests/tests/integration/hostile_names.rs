@@ -4,21 +4,22 @@
 //! Looked at is the raw request line, as it came over the wire. A name that smuggled a header or a second request would
 //! show as a request that nobody sent.
 
+mod generated;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, stream};
 use in_memory_couchdb::Options;
 use percent_encoding::percent_decode_str;
-use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use trove_couchdb_tests::bus::CallError;
 use trove_couchdb_tests::stage::{Plan, Stage};
 
-const NAMES: usize = 10_000;
+use generated::{is_database, is_user, names};
+
 /// Calls under way at once.
 const SIDE_BY_SIDE: usize = 64;
-const SEED: u64 = 20_261_101;
 
 /// What the agent asks by itself, and for its own bootstrap; no name has a part in any of these.
 const OWN: &[&str] = &[
@@ -30,116 +31,6 @@ const OWN: &[&str] = &[
     "/_users/_bulk_docs",
     "/_node/_local/_config/admins",
 ];
-
-/// Pieces of attacks: steps, separators, encodings of them, lines of HTTP, paths worth reaching, look-alikes.
-const PIECES: &[&str] = &[
-    "..",
-    ".",
-    "/",
-    "//",
-    "\\",
-    "/../",
-    "%2e%2e",
-    "%2f",
-    "%2F..%2F",
-    "%00",
-    "%0d%0a",
-    "%",
-    "%%",
-    "%25",
-    "%c0%af",
-    "%u2216",
-    "?",
-    "?rev=1-0",
-    "&limit=0",
-    "#",
-    ";",
-    "=",
-    "@",
-    ":",
-    "+",
-    "$",
-    "(",
-    ")",
-    "-",
-    "_",
-    " ",
-    "\t",
-    "\"",
-    "'",
-    "<",
-    "{",
-    "|",
-    "\0",
-    "\r",
-    "\n",
-    "\r\n",
-    "\u{7f}",
-    "\u{85}",
-    "\u{2028}",
-    "\u{202e}",
-    "\u{feff}",
-    "\u{2025}",
-    "\u{ff0f}",
-    "\u{ff0e}",
-    "\r\nX-Injected: 1\r\n\r\n",
-    " HTTP/1.1\r\nHost: x\r\n\r\nDELETE /_users HTTP/1.1\r\n",
-    "http://evil.example/",
-    "_users",
-    "_security",
-    "_users/_security",
-    "_node/_local/_config/admins/os_admin",
-    "_all_dbs",
-    "_design/_auth",
-    "org.couchdb.user:",
-    "os_admin",
-    "root",
-    "é",
-    "ß",
-    "日本",
-    "😀",
-    "a\u{301}",
-    "a",
-    "b1",
-    "zz",
-    "Q",
-    "0",
-];
-
-/// What database names may be made of, and what makes the difference between one path and another.
-const DATABASE_PIECES: &[&str] =
-    &["a", "b", "z9", "_", "$", "(", ")", "+", "-", "/", "/a", "/b", "_x", "users", "+c"];
-
-fn names() -> BTreeSet<String> {
-    let mut random = StdRng::seed_from_u64(SEED);
-    let mut names = BTreeSet::new();
-    while names.len() < NAMES {
-        let (first, pieces) = match random.random_range(0..4) {
-            0 => ("", PIECES),
-            1 => ("a", PIECES),
-            _ => ("a", DATABASE_PIECES),
-        };
-        let length = if random.random_range(0..50) == 0 { 120 } else { random.random_range(1..7) };
-        let rest: String = (0..length).map(|_| pieces[random.random_range(0..pieces.len())]).collect();
-        names.insert(format!("{first}{rest}"));
-    }
-    names
-}
-
-/// The rules for names, written down a second time.
-fn is_user(name: &str) -> bool {
-    (1..=255).contains(&name.len())
-        && !name.starts_with('_')
-        && !name.contains(|c: char| c == ':' || c.is_control())
-        && !["os_admin", "root"].contains(&name)
-}
-
-fn is_database(name: &str) -> bool {
-    name.len() <= 238
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_$()+-/".contains(c))
-        && name.split('/').all(|part| !part.is_empty() && !part.starts_with('_'))
-}
 
 /// What a request line asks for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -260,6 +260,24 @@ async fn it_waits_for_couchdb_as_long_as_it_may_and_then_says_why() -> Result<()
     Ok(())
 }
 
+/// A server that has only just started may stumble; that it was away for long before does not use its patience up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_couchdb_that_comes_late_may_stumble() -> Result<()> {
+    let mut stage = new_guest().in_memory(Options::default()).up().await?;
+    let db = stage.name("db");
+    stage.couch.memory_mut().unwrap().stop().await;
+    stage.bus.cast(&request(&stage, json!({"databases": [{"_name": db}]}))).await?;
+    told(&stage, ServiceStatus::Building).await?;
+    // Longer than the agent bears with a CouchDB that answers with errors.
+    tokio::time::sleep(Duration::from_secs(22)).await;
+    let unavailable = Fault::Answer { status: 503, body: r#"{"error":"unavailable"}"#.to_owned() };
+    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), unavailable).times(2));
+    stage.couch.memory_mut().unwrap().start_again().await?;
+    told(&stage, ServiceStatus::Healthy).await?;
+    assert!(!statuses(&stage).contains(&ServiceStatus::FailedToSpawn));
+    Ok(())
+}
+
 /// Trove stops the database before it deletes an instance, and goes on whatever it hears; but it waits for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_db_is_answered_and_stops_nothing() -> Result<()> {
