@@ -263,10 +263,11 @@ impl Intake {
             }
         }
         *undelivered = None;
-        drop(undelivered);
         if let Some(under_way) = under_way {
             under_way.record().await;
         }
+        // Not before: a second delivery waits for this, and would be acknowledged although the disk knows nothing yet.
+        drop(undelivered);
         origin.acknowledge().await;
     }
 }

@@ -23,6 +23,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(150);
 /// Longer than any fault of a plan; what takes longer counts as a lost connection.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
+/// Without a broker for so long something other than the agent is broken.
+const PUBLISH_LIMIT: Duration = Duration::from_secs(180);
 /// `rabbit_transient_queues_ttl`.
 const TTL_MS: i32 = 1_800_000;
 
@@ -89,17 +91,24 @@ impl Line {
         properties: &BasicProperties,
     ) -> Result<(Handed, u32)> {
         let mut tries = 0;
-        loop {
-            let channel = self.ready().await?;
-            tries += 1;
-            match try_publish(&channel, exchange, key, body, properties).await {
-                Ok(handed) => return Ok((handed, tries)),
-                Err(_lost) => {
-                    drop(tokio::spawn(async move { drop(channel.close(200, "not confirmed".into()).await) }));
-                    sleep(PAUSE).await;
+        let publishing = async {
+            loop {
+                let channel = self.ready().await?;
+                tries += 1;
+                match try_publish(&channel, exchange, key, body, properties).await {
+                    Ok(handed) => return anyhow::Ok(handed),
+                    Err(_lost) => {
+                        let close = async move { drop(channel.close(200, "not confirmed".into()).await) };
+                        drop(tokio::spawn(close));
+                        sleep(PAUSE).await;
+                    }
                 }
             }
-        }
+        };
+        let handed = timeout(PUBLISH_LIMIT, publishing).await;
+        let handed =
+            handed.with_context(|| format!("no broker took a command within {PUBLISH_LIMIT:?}"))??;
+        Ok((handed, tries))
     }
 }
 
