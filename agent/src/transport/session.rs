@@ -30,6 +30,9 @@ use crate::config::BrokerSettings;
 /// How long a broker that is still there takes to answer the last words of a connection.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// A broker that hands nothing out for so long has nothing, unless it has handed out as much as it may.
+const QUIET: Duration = Duration::from_millis(100);
+
 /// A delivery, an error of the channel, or the end of one consumer.
 type Item = Option<Result<Delivery, lapin::Error>>;
 
@@ -50,6 +53,7 @@ pub(super) struct Session {
     tags: Vec<String>,
     deliveries: SelectAll<BoxStream<'static, Item>>,
     publisher: Publisher,
+    prefetch: usize,
 }
 
 impl Session {
@@ -66,7 +70,8 @@ impl Session {
         let preparing = prepare(&connection, names, broker);
         match time::timeout(limit, preparing).await.unwrap_or(Err(ConnectError::Timeout(limit))) {
             Ok((channel, tags, deliveries, publisher)) => {
-                Ok(Self { connection, socket, channel, tags, deliveries, publisher })
+                let prefetch = usize::from(broker.prefetch);
+                Ok(Self { connection, socket, channel, tags, deliveries, publisher, prefetch })
             }
             Err(error) => {
                 close(&connection, &socket).await;
@@ -97,9 +102,19 @@ impl Session {
             std::future::pending().await
         };
         let deliveries = async {
+            // Whether commands wait in the broker, as some may at first.
+            let mut behind = true;
             loop {
-                match self.deliveries.next().await {
-                    Some(Some(Ok(delivery))) => intake.take(Arrival::from_bus(delivery, bus)),
+                let next = self.deliveries.next();
+                let next = if behind { time::timeout(QUIET, next).await } else { Ok(next.await) };
+                let all_handed_out = intake.tasks.len() >= self.prefetch;
+                let Ok(item) = next else {
+                    behind = all_handed_out;
+                    continue;
+                };
+                behind |= all_handed_out;
+                match item {
+                    Some(Some(Ok(delivery))) => intake.take(Arrival::from_bus(delivery, bus, behind)),
                     Some(Some(Err(error))) => return End::Lost(error.to_string()),
                     // Also when only one queue was deleted, or moved to another node of the cluster: to go on
                     // without it would be to be deaf and look healthy.

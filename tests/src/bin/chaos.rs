@@ -1,10 +1,12 @@
 //! `make chaos` and `make soak`: the agent among faults. All of it is in [`trove_couchdb_tests::faults`].
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
+use tokio::runtime::Runtime;
 use trove_couchdb_tests::faults::campaign::Campaign;
 use trove_couchdb_tests::faults::plan::Size;
 use trove_couchdb_tests::faults::soak::{table, write_table};
@@ -43,15 +45,23 @@ struct Args {
     directory: PathBuf,
 }
 
-#[tokio::main]
-async fn main() {
-    let passed = run(Args::parse()).await.unwrap_or_else(|error| {
-        eprintln!("✗ {error:#}");
-        false
-    });
-    // Not by returning: threads of lapin that still look for the broker, which is gone by now, panic when the runtime
-    // is taken from under them.
-    std::process::exit(i32::from(!passed));
+fn main() -> ExitCode {
+    // Never dropped: threads of lapin that still look for the broker, which is gone by then, panic when the runtime is
+    // taken from under them.
+    let runtime = match Runtime::new() {
+        Ok(runtime) => Box::leak(Box::new(runtime)),
+        Err(error) => return failed(&error.into()),
+    };
+    match runtime.block_on(run(Args::parse())) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("✗ {error:#}");
+    ExitCode::FAILURE
 }
 
 async fn run(args: Args) -> Result<bool> {
