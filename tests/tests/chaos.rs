@@ -23,8 +23,8 @@ async fn campaign(durable: bool, faults: usize, seed: u64) -> Result<()> {
 
 /// Nothing is lost or done twice with durable queues.
 ///
-/// Mutations, each found by this or by the same with more commands: acknowledge before the answer is confirmed
-/// (`transport/consume.rs`, `deliver`); run what `dedupe` knows; leave `delete_database` without the lock of `_security`.
+/// Mutation: with an acknowledgement before the run, as oslo.messaging does it (`transport/consume.rs`, `run`), three
+/// commands are lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_campaign() -> Result<()> {
     campaign(true, 15, 5).await

@@ -9,7 +9,8 @@ use lapin::{
     message::Delivery,
     options::{BasicAckOptions, BasicNackOptions},
 };
-use tracing::debug;
+use tokio::time;
+use tracing::{debug, warn};
 use trove_couchdb_protocol::{Failure, Outcome};
 
 use super::{
@@ -37,6 +38,10 @@ pub(super) struct Waits {
     /// A part of it may be over.
     pub(super) may_be_old: bool,
 }
+
+/// To be handed to the socket, which a dead connection may never do. A task that waited for it for ever would hold its
+/// turn for ever.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Of a call that may have waited in the broker nobody can tell how long: messages bear no time. It was alive when the
 /// broker handed it out, which drops what has expired, so it may begin if it can do so about now.
@@ -146,8 +151,15 @@ impl Origin {
     pub(super) async fn acknowledge(&self) {
         match self {
             Self::Bus { acker, .. } => {
-                if let Err(error) = acker.ack(BasicAckOptions::default()).await {
-                    debug!(%error, "A command could not be acknowledged; it will come again and be known.");
+                let acknowledged = acker.ack(BasicAckOptions::default());
+                match time::timeout(ACKNOWLEDGED_WITHIN, acknowledged).await {
+                    Ok(Ok(_sent)) => {}
+                    Ok(Err(error)) => {
+                        debug!(%error, "A command could not be acknowledged; it will come again and be known.");
+                    }
+                    Err(_) => {
+                        warn!("A command's acknowledgement is stuck; if it was lost, the command is known.")
+                    }
                 }
             }
             Self::Local(_) => {}

@@ -30,6 +30,10 @@ use crate::config::BrokerSettings;
 /// How long a broker that is still there takes to answer the last words of a connection.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How often a connection is looked at. Consumers are told that it is lost; but should one ever not be, it would wait for
+/// deliveries for ever, and the agent look healthy.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// A broker that hands nothing out for so long has nothing, unless it has handed out as much as it may.
 const QUIET: Duration = Duration::from_millis(100);
 
@@ -101,6 +105,12 @@ impl Session {
             }
             std::future::pending().await
         };
+        let status = (self.connection.status(), self.channel.status());
+        let disconnected = async {
+            while status.0.connected() && status.1.connected() {
+                time::sleep(LOOK).await;
+            }
+        };
         let deliveries = async {
             // Whether commands wait in the broker, as some may at first.
             let mut behind = true;
@@ -127,6 +137,7 @@ impl Session {
             () = stopping.cancelled() => End::Stopping,
             () = publisher.broken() => End::Lost("the channel for replies is closed".to_owned()),
             end = deliveries => end,
+            () = disconnected => End::Lost("the connection is closed".to_owned()),
             never = heartbeats => never,
         }
     }

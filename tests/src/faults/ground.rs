@@ -275,5 +275,6 @@ impl Guest {
     }
 }
 
-/// How long one thing is waited for that must come, such as the end of a cast.
-pub const LOST_AFTER: Duration = Duration::from_secs(CAST_PATIENCE + 60);
+/// How long one thing is waited for that must come, such as the end of a cast: also for a broker that takes minutes to
+/// start on a busy machine.
+pub const LOST_AFTER: Duration = Duration::from_secs(CAST_PATIENCE + 300);

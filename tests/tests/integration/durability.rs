@@ -11,10 +11,12 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
+use trove_couchdb_protocol::trove::ConductorCast;
 use trove_couchdb_protocol::{Outcome, decode_reply, envelope, new_id};
-use trove_couchdb_tests::bus::{Bus, Request};
+use trove_couchdb_tests::bus::{Bus, Request, notification};
+use trove_couchdb_tests::conductor::Conductor;
 use trove_couchdb_tests::process::Signal;
-use trove_couchdb_tests::rabbitmq::RabbitNode;
+use trove_couchdb_tests::rabbitmq::{self, RabbitNode};
 use trove_couchdb_tests::stage::{Plan, Stage};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -175,5 +177,30 @@ async fn another_host_is_used_within_seconds() -> Result<()> {
     back?;
     println!("left a killed host after {killed:.1?}, one that hangs after {hung:.1?}");
     assert!(killed < Duration::from_secs(15) && hung < Duration::from_secs(45), "{killed:?} {hung:?}");
+    Ok(())
+}
+
+/// The conductor's queue was in the memory of a broker that was restarted; before the conductor has found the new one, a
+/// command is carried out, and the agent dies.
+///
+/// Mutation: without `CONDUCTOR_AWAITED` (`transport/outlet.rs`) the command is acknowledged, and nobody hears of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_command_is_told_to_a_conductor_that_comes_late() -> Result<()> {
+    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
+    let queue = format!("conductor-{}", stage.id);
+    let channel = stage.bus.channel().await?;
+    channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+    let (db, end) = (stage.name("db"), notification(&stage.id, "create_database"));
+    let create = Request::new("create_database", json!({"databases": [{"_name": db}]}));
+    stage.bus.cast(&create.notified(end.clone())).await?;
+    stage.agent.wait_log("Done. method=\"create_database\"", SOON).await?;
+    // The answer is published, and returned.
+    stage.call("rpc_ping", json!({})).await?;
+    stage.agent.kill9()?;
+    stage.agent.start_again()?;
+    let uri = rabbitmq::shared().await?.amqp_uri();
+    let conductor = Conductor::listen(&uri, stage.exchange(), &queue, None).await?;
+    let is_the_end = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyEnd { notification } if notification["request_id"] == end["request_id"]);
+    conductor.next(SOON, is_the_end).await?;
     Ok(())
 }
