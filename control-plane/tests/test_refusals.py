@@ -64,10 +64,10 @@ def test_bad_user_names_are_refused_everywhere(api, guest, instance):
     assert not guest.calls
 
 
-@pytest.mark.parametrize("name", ["x/databases/y", "x/databases", "x/databases/a/b", "x/"])
+@pytest.mark.parametrize("name", ["x/databases/y", "x/databases", "x/databases/a/b", "x/", ".", ".."])
 def test_no_user_is_made_whose_url_would_be_anothers(api, guest, name):
     """``users/x/databases/y`` is the access of ``x`` to ``y``: who deletes that user revokes it."""
-    because = f'the user name "{name}" is not allowed: a user whose name ends with `/` or holds'
+    because = f'the user name "{name}" is not allowed: a user whose name is `.` or `..`, ends with'
     guest.users.add(name)
     new = {"name": name, "password": "pw"}
     for method, path, body in [

@@ -16,7 +16,8 @@ SHOWN = 40
 
 #: The API's own rule: the agent, and its tool on the guest, have no URLs.
 NOT_ADDRESSABLE = (
-    "a user whose name ends with `/` or holds the part `/databases` can't be named in a URL of Trove's"
+    "a user whose name is `.` or `..`, ends with `/` or holds the part `/databases` can't be named in "
+    "a URL of Trove's"
 )
 
 _ESCAPES = {"\t": "\\t", "\r": "\\r", "\n": "\\n", '"': '\\"', "'": "\\'", "\\": "\\\\"}

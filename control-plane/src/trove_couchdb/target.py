@@ -119,8 +119,11 @@ def parse(environ: Dict[str, Any]) -> Optional[Target]:
 
 
 def can_be_addressed(user: str) -> bool:
-    """False if ``troveclient`` can't write a path that names this user and nothing else."""
-    return not (user.endswith("/") or _ACCESS.fullmatch(user))
+    """False if ``troveclient`` can't write a path that names this user and nothing else.
+
+    Clients and proxies take the steps ``.`` and ``..`` out of URLs, encoded or not.
+    """
+    return not (user in (".", "..") or user.endswith("/") or _ACCESS.fullmatch(user))
 
 
 def _as_sent(environ: Dict[str, Any], instance: str, rest: str) -> Optional[str]:
