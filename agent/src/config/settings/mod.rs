@@ -12,11 +12,12 @@ pub(super) mod local;
 pub(super) mod log;
 pub(super) mod prepare;
 pub(super) mod rpc;
+mod tls;
 
 use std::ffi::OsString;
 
 pub use audit::AuditSettings;
-pub use broker::{BrokerSettings, LoginMethod, TlsSettings};
+pub use broker::{BrokerSettings, LoginMethod};
 pub use couchdb::CouchSettings;
 pub use guest::GuestSettings;
 pub use heartbeat::HeartbeatSettings;
