@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::certificates::PairFiles;
 use crate::ports::PortBlock;
 use crate::process::{Process, Signal};
 
@@ -54,6 +55,23 @@ pub async fn shared() -> Result<&'static RabbitNode> {
 impl RabbitNode {
     /// Starts a node and waits until it speaks AMQP.
     pub async fn start() -> Result<Self> {
+        Self::start_with("").await
+    }
+
+    /// Starts a node that also speaks TLS on [`RabbitNode::tls_port`], and serves there only clients with a certificate
+    /// that the authority in `clients` has signed. The files are read when the node starts.
+    pub async fn start_secured(server: &PairFiles, clients: &Path) -> Result<Self> {
+        Self::start_with(&format!(
+            "ssl_options.certfile = {}\nssl_options.keyfile = {}\nssl_options.cacertfile = {}\n\
+             ssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true\n",
+            server.cert.display(),
+            server.key.display(),
+            clients.display()
+        ))
+        .await
+    }
+
+    async fn start_with(tls: &str) -> Result<Self> {
         if !Path::new(SERVER).exists() {
             bail!("{SERVER} is missing: run `make deps` (it installs Debian's rabbitmq-server)");
         }
@@ -61,7 +79,7 @@ impl RabbitNode {
         let directory =
             tempfile::Builder::new().prefix("trove-rabbit-").tempdir().context("no temporary directory")?;
         let password = hex::encode(rand::random::<[u8; 12]>());
-        write_configuration(directory.path(), &ports, &password)?;
+        write_configuration(directory.path(), &ports, &password, tls)?;
         let epmd = start_epmd(directory.path(), &ports).await?;
         let node = spawn_node(directory.path(), &ports)?;
         let mut this = Self { node, _epmd: epmd, directory, ports, password };
@@ -72,6 +90,11 @@ impl RabbitNode {
     /// The AMQP port on 127.0.0.1; the same after [`RabbitNode::start_again`].
     pub fn port(&self) -> u16 {
         self.ports.port(0)
+    }
+
+    /// The port for TLS on 127.0.0.1 of a node that was started with it.
+    pub fn tls_port(&self) -> u16 {
+        self.ports.port(3)
     }
 
     /// The address as oslo.messaging's `transport_url`, virtual host `/`.
@@ -143,13 +166,17 @@ impl RabbitNode {
 }
 
 /// The account stands in the configuration because one `rabbitmqctl` call to add it takes 5 s.
-fn write_configuration(directory: &Path, ports: &PortBlock, password: &str) -> Result<()> {
+fn write_configuration(directory: &Path, ports: &PortBlock, password: &str, tls: &str) -> Result<()> {
     let port = ports.port(0);
+    let tls_listener = match tls {
+        "" => String::new(),
+        options => format!("listeners.ssl.1 = 127.0.0.1:{}\n{options}", ports.port(3)),
+    };
     let configuration = format!(
         "listeners.tcp.1 = 127.0.0.1:{port}\nloopback_users = none\ndefault_vhost = /\n\
          default_user = {USER}\ndefault_pass = {password}\n\
          default_permissions.configure = .*\ndefault_permissions.read = .*\ndefault_permissions.write = .*\n\
-         log.file.level = info\n"
+         log.file.level = info\n{tls_listener}"
     );
     for (name, text) in
         [("rabbitmq.conf", configuration.as_str()), ("enabled_plugins", "[].\n"), ("rabbitmq-env.conf", "")]

@@ -108,7 +108,8 @@ fn of_a_certificate(problem: &CertificateError, peer: Peer<'_>) -> String {
             "names no host; it needs a subject alternative name, a common name does not count".to_owned()
         }
         Problem::NotValidForNameContext { presented, .. } => {
-            format!("is for another host: {}", presented.join(", "))
+            let names: Vec<_> = presented.iter().map(|name| bare(name)).collect();
+            format!("is for another host: {}", names.join(", "))
         }
         Problem::InvalidPurpose | Problem::InvalidPurposeContext { .. } => {
             "is not made for a server (extended key usage)".to_owned()
@@ -122,6 +123,12 @@ fn of_a_certificate(problem: &CertificateError, peer: Peer<'_>) -> String {
         }
         other => format!("can't be trusted: {other}"),
     }
+}
+
+/// `localhost` of rustls' `DnsName("localhost")`.
+fn bare(presented: &str) -> &str {
+    let inside = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inside.unwrap_or(presented).trim_matches('"')
 }
 
 #[cfg(test)]
@@ -152,6 +159,13 @@ mod tests {
         let identity = super::super::Identity { cert: "/our.pem".into(), key: "/our.key".into() };
         let some = Files { identity: Some(identity), ..Files::default() };
         assert!(explain(&refusal, peer(&some)).contains("refuses our certificate, /our.pem"));
+    }
+
+    #[test]
+    fn names_are_shown_bare() {
+        assert_eq!(bare("DnsName(\"rabbit.example\")"), "rabbit.example");
+        assert_eq!(bare("IpAddress(::1)"), "::1");
+        assert_eq!(bare("odd"), "odd");
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod root;
 mod rotation;
 mod secrets_hidden;
 mod shutdown;
+mod tls_broker;
 mod upstream_faults;
 mod users;
 mod versions;
