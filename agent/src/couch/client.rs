@@ -113,7 +113,10 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(|error| self.explain(&error))?;
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Err(self.explain(&error).await),
+        };
         let status = response.status();
         if status == StatusCode::UNAUTHORIZED {
             // Known at once, whatever becomes of the body: the next request must not try the same password.
@@ -134,7 +137,7 @@ impl Client {
         CouchError::Insecure { origin: self.origin.clone(), reason }
     }
 
-    fn explain(&self, error: &reqwest::Error) -> CouchError {
+    async fn explain(&self, error: &reqwest::Error) -> CouchError {
         let origin = self.origin.clone();
         if let Some(reason) = self.connector.why_insecure(error) {
             self.insecure(reason)
@@ -143,7 +146,7 @@ impl Client {
         } else if error.is_timeout() {
             CouchError::Timeout { origin, limit: self.limits.request }
         } else {
-            CouchError::BrokenOff { origin, reason: innermost(error) }
+            CouchError::BrokenOff { origin, reason: self.connector.why_broken_off(error).await }
         }
     }
 

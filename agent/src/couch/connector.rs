@@ -16,8 +16,8 @@ use crate::tls::{self, ClientConfig, Files, Peer};
 
 #[derive(Debug)]
 pub(super) struct Connector {
-    /// The host that a certificate must be for; `None` for http.
-    secured: Option<String>,
+    /// The host that a certificate must be for, and its port; `None` for http.
+    secured: Option<(String, u16)>,
     files: Files,
     limits: Limits,
     /// `None` while the files are to be read.
@@ -26,7 +26,10 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(url: &Url, limits: Limits, files: Files) -> Self {
-        let secured = (url.scheme() == "https").then(|| url.host_str().unwrap_or_default().to_owned());
+        // A URL has an IPv6 address in brackets, a certificate has none.
+        let host = url.host_str().map(|host| host.trim_matches(['[', ']']).to_owned());
+        let place = host.zip(url.port_or_known_default());
+        let secured = place.filter(|_| url.scheme() == "https");
         Self { secured, files, limits, http: Mutex::new(None) }
     }
 
@@ -45,23 +48,38 @@ impl Connector {
         Ok(http)
     }
 
-    /// Why a request failed, if TLS has to do with it; the next request reads the files anew then.
+    /// Why nothing was sent, if TLS has to do with it; the next request reads the files anew then.
     pub(super) fn why_insecure(&self, error: &reqwest::Error) -> Option<String> {
-        let Some(host) = self.secured.as_deref() else {
-            // What hyper says when a TLS server complains in its own protocol about a request in clear.
-            let is_no_http = innermost(error).starts_with("invalid HTTP");
-            return is_no_http.then(|| {
-                "what answers there is not HTTP; if it is TLS, couchdb.url must begin with https://"
-                    .to_owned()
-            });
-        };
+        let (host, _) = self.secured.as_ref()?;
         let cause = tls::cause(error)?;
         // Anything else went wrong in the middle of an exchange, which may have taken effect.
         if !error.is_connect() && !tls::refuses_us(cause) {
             return None;
         }
+        self.read_anew();
+        Some(tls::explain(cause, self.peer(host)))
+    }
+
+    /// Why an exchange broke off.
+    pub(super) async fn why_broken_off(&self, error: &reqwest::Error) -> String {
+        let reason = innermost(error);
+        let Some((host, port)) = &self.secured else {
+            // What hyper says when a TLS server complains in its own protocol about a request in clear.
+            let is_no_http = reason.starts_with("invalid HTTP");
+            let hint = "what answers there is not HTTP; if it is TLS, couchdb.url must begin with https://";
+            return if is_no_http { hint.to_owned() } else { reason };
+        };
+        let Some(complaint) = tls::complaint(self.peer(host), *port).await else { return reason };
+        self.read_anew();
+        complaint
+    }
+
+    fn peer<'a>(&'a self, host: &'a str) -> Peer<'a> {
+        Peer { section: "couchdb", host, files: &self.files }
+    }
+
+    fn read_anew(&self) {
         drop(mem::take(&mut *self.lock()));
-        Some(tls::explain(cause, Peer { section: "couchdb", host, files: &self.files }))
     }
 
     /// A poisoned lock only says that somebody panicked; a client is whole or not there.

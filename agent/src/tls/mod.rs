@@ -4,6 +4,7 @@
 //! time, so a certificate that is renewed or repaired counts without a restart. Never: a connection whose certificate or
 //! host name was not verified; there is no switch for that.
 
+mod complaint;
 mod explain;
 
 use std::{
@@ -20,6 +21,7 @@ use rustls::{
 use tokio::fs;
 use zeroize::Zeroizing;
 
+pub use complaint::complaint;
 pub use explain::{Peer, cause, explain, refuses_us};
 pub use rustls::ClientConfig;
 

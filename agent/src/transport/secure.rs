@@ -68,16 +68,10 @@ impl Security {
             None => None,
             Some((_, files)) => {
                 let peer = Peer { section: "broker", host: &host.host, files };
-                match tls::cause(error) {
-                    Some(cause) => Some(tls::explain(cause, peer)),
-                    // The complaint may have been lost: the connection was already torn down.
-                    None if hung_up(error) && files.identity.is_none() => Some(format!(
-                        "{} hung up ({error}); if it wants a certificate of ours, set broker.tls_cert_file and \
-                         broker.tls_key_file",
-                        host.host
-                    )),
-                    None => None,
+                if let Some(cause) = tls::cause(error) {
+                    return Some(tls::explain(cause, peer));
                 }
+                if hung_up(error) { tls::complaint(peer, host.port).await } else { None }
             }
         }
     }

@@ -30,6 +30,7 @@ mod rotation;
 mod secrets_hidden;
 mod shutdown;
 mod tls_broker;
+mod tls_couchdb;
 mod upstream_faults;
 mod users;
 mod versions;

@@ -164,34 +164,27 @@ async fn files_of_ours_that_are_wrong_are_explained_and_repaired_without_a_resta
     let stranger = Authority::new("somebody else's authority")?;
     let of_a_stranger = stranger.sign(&Wanted::client("guest"))?;
     let late = secured.authority.sign(&Wanted::client("guest").expired())?;
-    let (client, ca) = (&secured.client, &secured.ca);
-    let sound = [client.cert.clone(), client.key.clone(), ca.clone()];
+    let (cert, key, ca) = (&secured.client.cert, &secured.client.key, &secured.ca);
+    let sound = [cert, key, ca];
     let texts = sound.iter().map(std::fs::read_to_string).collect::<Result<Vec<_>, _>>()?;
-    let repair = || sound.iter().zip(&texts).try_for_each(|(path, text)| std::fs::write(path, text));
-    let cases: [(&str, Box<dyn Fn() -> Result<()>>); 8] = [
-        ("not signed by an authority of", Box::new(|| Ok(std::fs::write(ca, stranger.pem())?))),
-        ("holds no certificate in PEM format", Box::new(|| Ok(std::fs::write(ca, "")?))),
-        ("can't be read: No such file", Box::new(|| Ok(std::fs::remove_file(ca)?))),
-        (
-            "refuses our certificate",
-            Box::new(|| Ok(of_a_stranger.write(secured.directory.path(), "client").map(drop)?)),
-        ),
-        (
-            "refuses our certificate",
-            Box::new(|| Ok(late.write(secured.directory.path(), "client").map(drop)?)),
-        ),
-        ("they don't belong together", Box::new(|| Ok(std::fs::write(&client.key, &of_a_stranger.key)?))),
-        ("holds no key that can be used", Box::new(|| Ok(std::fs::write(&client.key, encrypted_key())?))),
-        (
-            "holds no key that can be used",
-            Box::new(|| Ok(std::fs::copy(&client.cert, &client.key).map(drop)?)),
-        ),
+    let cases = [
+        ("not signed by an authority of", vec![(ca, stranger.pem())]),
+        ("holds no certificate in PEM format", vec![(ca, String::new())]),
+        ("refuses our certificate", vec![(cert, of_a_stranger.cert), (key, of_a_stranger.key.clone())]),
+        ("refuses our certificate", vec![(cert, late.cert), (key, late.key)]),
+        ("they don't belong together", vec![(key, of_a_stranger.key)]),
+        ("holds no key that can be used", vec![(key, encrypted_key().to_owned())]),
+        ("holds no key that can be used", vec![(key, stranger.pem())]),
+        ("can't be read: No such file", vec![]),
     ];
-    for (reason, spoil) in cases {
-        spoil()?;
+    for (reason, spoiled) in cases {
+        if spoiled.is_empty() {
+            std::fs::remove_file(ca)?;
+        }
+        spoiled.iter().try_for_each(|(path, text)| std::fs::write(path, text))?;
         let refused = secured.agent(&secured.secure_url(), secured.oslo()).await?;
         refused.says(reason).await?;
-        repair()?;
+        sound.iter().zip(&texts).try_for_each(|(path, text)| std::fs::write(path, text))?;
         refused.recovers().await?;
     }
     Ok(())
