@@ -28,6 +28,35 @@ async fn granted_listed_and_revoked() -> Result<()> {
     Ok(())
 }
 
+/// Whatever stands in `_security` beside the one name stays, and a database whose last member goes is closed.
+///
+/// Mutations: last-member-opens, grant-drops-unknown-keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_name_changes_and_nothing_else() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let (db, al) = (stage.name("db"), stage.name("al"));
+    stage.databases(&[&db]).await?;
+    stage.user(&al, &[]).await?;
+    let object = |names: Value| {
+        json!({
+            "members": {"names": names, "roles": ["staff"], "note": "by hand"},
+            "admins": {"names": ["boss", al], "roles": ["_admin", "ops"]},
+            "cloudant": {"nobody": ["_reader"]}, "couchdb_auth_only": true,
+        })
+    };
+    stage.set_security(&db, &object(json!(["bo", "cy"]))).await?;
+    stage.grant(&al, &[&db]).await?;
+    assert_eq!(stage.security(&db).await?, object(json!(["bo", "cy", al])));
+    stage.revoke(&al, &db).await?;
+    assert_eq!(stage.security(&db).await?, object(json!(["bo", "cy"])));
+
+    stage.set_security(&db, &json!({"members": {"names": [al]}, "kept": 1})).await?;
+    stage.revoke(&al, &db).await?;
+    assert!(!stage.client.reads(&db, None).await? && !stage.anonymous_writes(&db).await?);
+    assert_eq!(stage.security(&db).await?["kept"], 1);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_users_and_databases_are_named_and_nothing_changes() -> Result<()> {
     let stage = Stage::up().await?;

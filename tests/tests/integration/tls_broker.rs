@@ -133,6 +133,8 @@ async fn everything_works_over_tls() -> Result<()> {
 }
 
 /// What only another configuration can repair.
+///
+/// Mutation: tls-any-host-name.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_does_not_fit_is_explained() -> Result<()> {
     let secured = Secured::start(&Wanted::server(&["localhost"])).await?;
@@ -156,8 +158,7 @@ async fn a_configuration_that_does_not_fit_is_explained() -> Result<()> {
     Ok(())
 }
 
-/// Mutation: `roots` in `agent/src/tls/mod.rs` adds the authorities of the system to those of the file, or the files are
-/// read once (`client_config` called at the start); tests/mutations/tls-*.patch.
+/// Mutation: tls-files-read-once.
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_ours_that_are_wrong_are_explained_and_repaired_without_a_restart() -> Result<()> {
     let secured = Secured::start(&Wanted::server(&["localhost"])).await?;
@@ -212,4 +213,29 @@ async fn a_certificate_of_the_broker_that_is_wrong_is_refused_until_it_is_renewe
     }
     secured.present(&Wanted::server(&["localhost"])).await?;
     refused.recovers().await
+}
+
+/// The authorities of the system count only where no others are named.
+///
+/// Mutation: tls-system-trusted-as-well.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_authorities_of_the_system_count_only_without_those_of_a_file() -> Result<()> {
+    let secured = Secured::start(&Wanted::server(&["localhost"])).await?;
+    // What rustls-native-certs takes for the system's.
+    let of_the_system = ("SSL_CERT_FILE".to_owned(), secured.ca.to_string_lossy().into_owned());
+    let other = secured.directory.path().join("other.pem");
+    std::fs::write(&other, Authority::new("somebody else's authority")?.pem())?;
+    let oslo = secured.oslo();
+    let agent = |lines: Vec<String>| {
+        let mut options = AgentOptions::new("guest", &secured.secure_url(), "http://127.0.0.1:1");
+        options.environment.push(of_the_system.clone());
+        options.oslo = lines;
+        AgentProcess::start(options)
+    };
+    let without = agent([&oslo[..1], &oslo[2..]].concat())?;
+    without.wait_log("Consuming.", SOON).await?;
+    let with = agent([&oslo[..1], &[format!("ssl_ca_file = {}", other.display())], &oslo[2..]].concat())?;
+    with.wait_log("is not signed by an authority of", SOON).await?;
+    assert!(!with.logs().contains("Consuming."));
+    Ok(())
 }
