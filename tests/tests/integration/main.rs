@@ -28,6 +28,7 @@ mod replay;
 mod root;
 mod rotation;
 mod secrets_hidden;
+mod secrets_memory;
 mod shutdown;
 mod tls_broker;
 mod tls_couchdb;
