@@ -5,9 +5,10 @@
 # make test-control-plane only what needs a real Trove: 26.0.0 and 24.1.0, or TROVE="VERSION …"
 # make chaos              the fault campaign: COMMANDS=10000 among FAULTS=200, by SEED
 # make fuzz               the fuzzer, SECONDS=1800 for each target, or for TARGETS="names request"; docs/fuzzing.md
+# make mutants            takes out what keeps each promise and expects its test to fail: all, or ONLY="NAME …"
 
 CARGO ?= cargo
-.PHONY: run test test-rust test-control-plane lint fmt chaos fuzz deps build venv
+.PHONY: run test test-rust test-control-plane lint fmt chaos fuzz mutants deps build venv
 .NOTPARALLEL:
 
 run: $(if $(filter rabbit,$(BROKER)),deps) build
@@ -37,6 +38,9 @@ fmt:
 
 fuzz:
 	@fuzz/run.sh $(or $(SECONDS),1800) $(TARGETS)
+
+mutants: deps venv
+	@tests/mutations/run.sh $(ONLY)
 
 deps:
 	@tests/scripts/deps.sh
