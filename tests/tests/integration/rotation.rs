@@ -164,8 +164,8 @@ async fn killed_at_any_request_it_has_a_login_again() -> Result<()> {
             if step > 0 {
                 faults.add(Rule::new("*", "*", Fault::DelayMs(0)).times(step));
             }
-            let hang = Rule::new("*", "*", Fault::Hang).times(1);
-            faults.add(if after_effect { hang.after_effect() } else { hang });
+            let rule = Rule::new("*", "*", Fault::Hang).times(1);
+            faults.add(if after_effect { rule.after_effect() } else { rule });
             begin(&stage).await?;
             let mut hung = false;
             until("a request that hangs, or another password", async || {

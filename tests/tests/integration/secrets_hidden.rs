@@ -133,8 +133,12 @@ async fn no_password_is_shown_at_trace_level() -> Result<()> {
         let stage = plan.up().await?;
         assert!(stage.agent.logs().contains("INFO"), "the net holds");
         let mut secrets = use_everything(&stage).await?;
-        stage.call("rotate_os_admin", json!({})).await.ok();
         secrets.extend(own_secrets(&stage).await?);
+        // A real server's os_admin is that of other tests, too.
+        if stage.couch.memory().is_some() {
+            stage.call("rotate_os_admin", json!({})).await?;
+            secrets.extend(own_secrets(&stage).await?);
+        }
         look_everywhere(&stage, &secrets).await?;
     }
     let lines = std::fs::read_to_string(&audit)?;
