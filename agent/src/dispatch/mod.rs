@@ -58,9 +58,9 @@ pub struct Job {
     pub arrived: Instant,
     /// How long, from its arrival on, to bear with a CouchDB that is away before the command fails.
     pub patience: Duration,
-    /// How long, from its arrival on, somebody waits for the answer. One that could only begin later is not run:
-    /// its caller has been told that it failed.
-    pub caller_waits: Option<Duration>,
+    /// How long after its arrival it may begin. One that could only begin later is not run: its caller has been told
+    /// that it failed.
+    pub begin_within: Option<Duration>,
 }
 
 /// What became of a job.
@@ -205,11 +205,10 @@ impl Dispatcher {
     }
 }
 
-/// Returns shortly before nobody waits for the answer any more, so that its caller still hears why; never for a
-/// cast.
+/// Returns when it is too late to begin; never for a cast.
 async fn caller_gone(job: &Job) {
-    match job.caller_waits {
-        Some(waits) => time::sleep_until((job.arrived + waits.mul_f64(0.9)).into()).await,
+    match job.begin_within {
+        Some(within) => time::sleep_until((job.arrived + within).into()).await,
         None => std::future::pending().await,
     }
 }
