@@ -155,12 +155,16 @@ async fn without_any_privilege_it_installs_the_first_admin_and_serves() -> Resul
     let (exchange, queue) = (options.control_exchange.clone(), options.conductor_queue.clone());
     let conductor = Conductor::listen(&broker.amqp_uri(), &exchange, &queue, Some(&key)).await?;
     let mut agent = AgentProcess::start(as_the_unit(options, &[COUCHDB], Some(public.path()))?)?;
-    let couch = loop {
-        match InMemoryCouch::start(couch_options()).await {
-            Ok(couch) => break couch,
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+    let first_start = async {
+        loop {
+            match InMemoryCouch::start(couch_options()).await {
+                Ok(couch) => break couch,
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
         }
     };
+    let couch = tokio::time::timeout(LIMIT, first_start).await;
+    let couch = couch.with_context(|| format!("CouchDB got no administrator:\n{}", agent.logs()))?;
     agent.wait_ready().await?;
 
     let ini = std::fs::metadata(local_d.join(INI))?;
