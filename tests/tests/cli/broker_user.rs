@@ -191,16 +191,12 @@ async fn an_agent_works_on_its_own_account_and_a_tenant_reaches_nobody_else_with
         assert_refused(&format!("publishing to {key}"), tenant.publish(&exchange, key).await);
     }
     assert_refused("publishing to another's fanout", tenant.publish(&fanout, "x").await);
+    let (channel, name) = (tenant.channel().await?, exchange.as_str());
     let declare = ExchangeDeclareOptions::default();
-    let declared = tenant.channel().await?.exchange_declare(
-        exchange.as_str().into(),
-        ExchangeKind::Topic,
-        declare,
-        FieldTable::default(),
-    );
+    let declared = channel.exchange_declare(name.into(), ExchangeKind::Topic, declare, FieldTable::default());
     assert_refused("declaring the control exchange", declared.await);
-    let deleted =
-        tenant.channel().await?.exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default());
+    let channel = tenant.channel().await?;
+    let deleted = channel.exchange_delete(name.into(), ExchangeDeleteOptions::default());
     assert_refused("deleting the control exchange", deleted.await);
 
     // What RabbitMQ cannot keep from whoever may answer callers (SECURITY.md): the default exchange has no topics. It
