@@ -19,7 +19,7 @@ test-rust: deps venv build
 	$(CARGO) test --workspace --no-fail-fast
 
 test-control-plane: deps build
-	@tests/control_plane/run.sh $(TROVE)
+	@python3 tests/control_plane/run.py $(TROVE)
 
 test: test-rust test-control-plane
 	@echo "make test: everything passed"

@@ -96,6 +96,11 @@ impl Dispatcher {
         self.turns.take(Footprint::of(command))
     }
 
+    /// A `prepare` was refused before it could become a job.
+    pub async fn prepare_is_lost(&self, id: &str, reason: &str) {
+        self.handlers.preparation.fail(id, &format!("prepare was refused: {reason}")).await;
+    }
+
     /// Waits for the turn, then runs the job.
     pub async fn run(&self, turn: &mut Turn, job: &Job) -> Done {
         // What asks for the figures is not among them.

@@ -164,14 +164,20 @@ impl Intake {
         origin: Origin,
         entry: Entry,
     ) {
+        // With a key, whoever can't encrypt a whole message can't end the creation of an instance either.
+        let credible = ticket.is_some() || origin.pen().cipher.is_none();
         let outcome = Outcome::Failure(failure.clone());
         let publications = responder.answer(&outcome, origin.pen());
         let answer = match ticket {
             Some(ticket) => ticket.finish(publications, origin.way(), Summary::of(&outcome)),
             None => undelivered(publications),
         };
+        let lost_prepare = entry.prepare_id().filter(|_| credible);
         let this = self.clone();
         self.spawn(origin.clone(), async move {
+            if let Some(id) = lost_prepare {
+                this.dispatcher.prepare_is_lost(&id, &failure.message).await;
+            }
             this.ledger.close(entry, Verdict::Refused(failure)).await;
             this.deliver(answer, &origin, None).await;
         });

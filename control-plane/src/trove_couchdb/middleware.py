@@ -67,7 +67,7 @@ class Middleware:
         if environ.get("REQUEST_METHOD") != "POST":
             return self._app
         instance = body.new_instance(body.parse(_read_body(environ)))
-        refusal = self._policy.refusal(body.names(instance))
+        refusal = self._policy.refusal(body.names(instance, creates=True))
         if refusal and self._datastores.will_run_couchdb(instance):
             return _bad_request(refusal)
         return self._app
@@ -91,11 +91,13 @@ class Middleware:
     def _requested(environ: Dict[str, Any], wanted: target.Target) -> policy.Names:
         """Names of the path, then those of the body."""
         in_body = policy.Names()
-        if environ.get("REQUEST_METHOD") in WITH_BODY:
-            in_body = body.names(body.parse(_read_body(environ)))
+        method = environ.get("REQUEST_METHOD")
+        if method in WITH_BODY:
+            in_body = body.names(body.parse(_read_body(environ)), creates=method == "POST")
         return policy.Names(
             tuple(_present(wanted.user)) + in_body.users,
             tuple(_present(wanted.database)) + in_body.databases,
+            in_body.new_users,
         )
 
     def _runs_couchdb(self, environ: Dict[str, Any], wanted: target.Target) -> bool:
