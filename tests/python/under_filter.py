@@ -13,7 +13,6 @@ import sys
 
 KILL_PROCESS = 0x80000000  # SCMP_ACT_KILL_PROCESS of seccomp.h
 ALLOW = 0x7FFF0000  # SCMP_ACT_ALLOW
-UNKNOWN = -1  # __NR_SCMP_ERROR
 
 
 def main() -> None:

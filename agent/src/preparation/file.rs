@@ -96,7 +96,13 @@ impl Content {
             Stage::Failed { id, reason } => (Some(id.clone()), Some(reason.clone())),
             Stage::Awaited | Stage::Settling | Stage::Prepared => (None, None),
         };
-        Self { prepared: stage.is_prepared(), settling: *stage == Stage::Settling, id, failed, guest_id: None }
+        Self {
+            prepared: stage.is_prepared(),
+            settling: *stage == Stage::Settling,
+            id,
+            failed,
+            guest_id: None,
+        }
     }
 
     fn into_stage(self) -> Stage {

@@ -50,7 +50,8 @@ async fn every_stage_outlives_the_agent_and_the_first_id_stays() {
     assert_eq!(again().current().await, Stage::Settling);
     preparation.settle().await;
     assert_eq!(again().current().await, Stage::Prepared);
-    let stages = [Stage::Awaited, building("one"), failed("one", "no disk"), Stage::Settling, Stage::Prepared];
+    let stages =
+        [Stage::Awaited, building("one"), failed("one", "no disk"), Stage::Settling, Stage::Prepared];
     assert_eq!(told(&mut changes), stages);
 }
 

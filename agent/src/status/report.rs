@@ -10,10 +10,7 @@ use tokio::sync::watch;
 use trove_couchdb_protocol::trove::ServiceStatus;
 
 use super::{Figures, LastError, Link, Tally};
-use crate::{
-    couch::Health,
-    preparation::Preparation,
-};
+use crate::{couch::Health, preparation::Preparation};
 
 /// The last heartbeat that was handed to the broker.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -24,11 +24,33 @@ pub fn forbid_core_dumps() -> io::Result<()> {
 /// of the agent's account, if this machine has it: `~` in the settings means that one.
 pub fn environment_of_account() -> impl Iterator<Item = (OsString, OsString)> {
     let home = geteuid().is_root().then(home_of_account).flatten();
-    let replaced = home.is_some();
-    let others = std::env::vars_os().filter(move |(name, _)| !(replaced && name == "HOME"));
-    others.chain(home.map(|home| ("HOME".into(), home)))
+    with_home(std::env::vars_os(), home)
 }
 
 fn home_of_account() -> Option<OsString> {
     User::from_name(ACCOUNT).ok().flatten().map(|account| account.dir.into_os_string())
+}
+
+fn with_home(
+    environment: impl Iterator<Item = (OsString, OsString)>,
+    home: Option<OsString>,
+) -> impl Iterator<Item = (OsString, OsString)> {
+    let replaced = home.is_some();
+    let others = environment.filter(move |(name, _)| !(replaced && name == "HOME"));
+    others.chain(home.map(|home| ("HOME".into(), home)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_home_is_replaced_and_only_by_a_home() {
+        let own = || [("HOME", "/root"), ("PATH", "/bin")].map(|(name, value)| (name.into(), value.into()));
+        let with =
+            |home: Option<&str>| with_home(own().into_iter(), home.map(OsString::from)).collect::<Vec<_>>();
+        assert_eq!(with(None), own());
+        let of_account = [("PATH", "/bin"), ("HOME", "/var/lib/x")];
+        assert_eq!(with(Some("/var/lib/x")), of_account.map(|(name, value)| (name.into(), value.into())));
+    }
 }

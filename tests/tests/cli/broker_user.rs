@@ -50,8 +50,16 @@ async fn on_its_own_account(broker: &RabbitNode) -> Result<(Stage, String, Strin
     stage.agent.terminate().await?;
     stage.agent.start_again()?;
     stage.agent.wait_ready().await?;
+    // The node writes its log when it comes to it.
     let login = format!("user '{user}' authenticated and granted access");
-    ensure!(broker.log().contains(&login), "the agent does not work as {user}");
+    let seen = async {
+        while !broker.log().contains(&login) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, seen)
+        .await
+        .with_context(|| format!("not {user}:\n{}", stage.agent.logs()))?;
     Ok((stage, user, password))
 }
 
