@@ -117,6 +117,7 @@ async fn build(
         let heartbeat = Heartbeat {
             settings: settings.heartbeat.clone(),
             prepare_lost_after: settings.prepare.lost_after,
+            settling: settings.rpc.prepare_patience,
             state_dir: settings.guest.state_dir.clone(),
             preparation: preparation.clone(),
             stages,
