@@ -1,5 +1,5 @@
 //! The agent as its systemd unit runs it: an account of its own, no capability, no new privileges, and the unit's own
-//! list of system calls. systemd is no PID 1 here; setpriv and tests/python/under_filter.py stand in for it.
+//! list of system calls. systemd is no PID 1 here; setpriv and `tests/python/under_filter.py` stand in for it.
 //!
 //! Only root can become another account; whoever else runs these tests is told that they were left out.
 
@@ -70,7 +70,7 @@ fn members(name: &str, groups: &BTreeMap<String, Vec<String>>) -> BTreeSet<Strin
     }
 }
 
-/// What the SystemCallFilter= lines of the unit leave, in the order in which systemd reads them.
+/// What the `SystemCallFilter=` lines of the unit leave, in the order in which systemd reads them.
 fn allowed_calls() -> Result<BTreeSet<String>> {
     let unit = std::fs::read_to_string(repository("packaging/systemd/trove-couchdb-agent.service"))?;
     let groups = groups_of_calls()?;
