@@ -60,12 +60,14 @@ def pytest_configure(config: pytest.Config) -> None:
 RESULTS = pytest.StashKey[Results]()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
-    items.sort(key=lambda item: LIFE.index(item.path.stem))
+def pytest_itemcollected(item: pytest.Item) -> None:
     # Before `-k` leaves any of them out.
-    for item in items:
-        config.stash[RESULTS].expect(item, way_of(item))
+    item.config.stash[RESULTS].expect(item, way_of(item))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # After pytest itself, which puts tests of one session-wide parameter together.
+    items.sort(key=lambda item: LIFE.index(item.path.stem))
 
 
 def way_of(item: pytest.Item) -> str:

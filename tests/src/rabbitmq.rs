@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::certificates::PairFiles;
 use crate::ports::PortBlock;
 use crate::process::{Process, Signal};
 
@@ -61,6 +62,27 @@ impl RabbitNode {
 
     /// Starts a node with another `rabbitmq.conf`, made from the usual one; it must keep the listener and the account.
     pub async fn start_with(configuration: impl FnOnce(String) -> String) -> Result<Self> {
+        Self::start_configured(|usual, _| configuration(usual)).await
+    }
+
+    /// Starts a node that also speaks TLS on [`RabbitNode::tls_port`], and serves there only clients with a certificate
+    /// that the authority in `clients` has signed. The files are read when the node starts.
+    pub async fn start_secured(server: &PairFiles, clients: &Path) -> Result<Self> {
+        Self::start_configured(|usual, ports| {
+            format!(
+                "{usual}listeners.ssl.1 = 127.0.0.1:{}\nssl_options.certfile = {}\nssl_options.keyfile = {}\n\
+                 ssl_options.cacertfile = {}\nssl_options.verify = verify_peer\n\
+                 ssl_options.fail_if_no_peer_cert = true\n",
+                ports.port(3),
+                server.cert.display(),
+                server.key.display(),
+                clients.display()
+            )
+        })
+        .await
+    }
+
+    async fn start_configured(configuration: impl FnOnce(String, &PortBlock) -> String) -> Result<Self> {
         if !Path::new(SERVER).exists() {
             bail!("{SERVER} is missing: run `make deps` (it installs Debian's rabbitmq-server)");
         }
@@ -68,7 +90,10 @@ impl RabbitNode {
         let directory =
             tempfile::Builder::new().prefix("trove-rabbit-").tempdir().context("no temporary directory")?;
         let password = hex::encode(rand::random::<[u8; 12]>());
-        write_configuration(directory.path(), &configuration(usual_configuration(&ports, &password)))?;
+        write_configuration(
+            directory.path(),
+            &configuration(usual_configuration(&ports, &password), &ports),
+        )?;
         let epmd = start_epmd(directory.path(), &ports).await?;
         let node = spawn_node(directory.path(), &ports)?;
         let mut this = Self { node, _epmd: epmd, directory, ports, password };
@@ -79,6 +104,11 @@ impl RabbitNode {
     /// The AMQP port on 127.0.0.1; the same after [`RabbitNode::start_again`].
     pub fn port(&self) -> u16 {
         self.ports.port(0)
+    }
+
+    /// The port for TLS on 127.0.0.1 of a node that was started with it.
+    pub fn tls_port(&self) -> u16 {
+        self.ports.port(3)
     }
 
     /// The address as oslo.messaging's `transport_url`, virtual host `/`.

@@ -158,7 +158,7 @@ impl Origin {
                         debug!(%error, "A command could not be acknowledged; it will come again and be known.");
                     }
                     Err(_) => {
-                        warn!("A command's acknowledgement is stuck; if it was lost, the command is known.")
+                        warn!("A command's acknowledgement is stuck; if it was lost, the command is known.");
                     }
                 }
             }
