@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn an_id_is_no_pattern() {
-        assert_eq!(of(".*", "").topic_read, r"^guestagent\.\.\*(\.\.\*)?$");
+        assert_eq!(of("a.b", "").topic_read, r"^guestagent\.a\.b(\.a\.b)?$");
         assert_eq!(escaped("{username}|(x)"), r"\{username\}\|\(x\)");
     }
 
