@@ -109,10 +109,12 @@ async fn build(
     let couch = Arc::new(Couch::new(client, admin.clone(), hasher, policy));
     let every = (settings.heartbeat.interval / PROBES_PER_INTERVAL).max(Duration::from_millis(100));
     background.spawn(status::probe_for_ever(Arc::clone(&couch), admin, every, health_writer));
-    let (preparation, stages) = Preparation::load(&settings.guest.state_dir);
+    let (preparation, stages) = Preparation::load(&settings.guest.state_dir, &settings.guest.id);
     if settings.broker.is_some() {
         let heartbeat = Heartbeat {
             settings: settings.heartbeat.clone(),
+            prepare_lost_after: settings.prepare.lost_after,
+            settling: settings.rpc.prepare_patience,
             state_dir: settings.guest.state_dir.clone(),
             preparation: preparation.clone(),
             stages,

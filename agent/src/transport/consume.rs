@@ -31,7 +31,7 @@ use super::{
     answer::Responder,
     dedupe::{Answer, Repeat, Seen, Sighting, Summary, Ticket, undelivered},
     ledger::{Entry, Ledger},
-    origin::{Arrival, Origin, Way, stopping},
+    origin::{Arrival, Origin, Waits, Way, stopping},
     outlet::Undeliverable,
     replay::{Judgement, Marks, Receipts, UnderWay},
 };
@@ -166,14 +166,20 @@ impl Intake {
         origin: Origin,
         entry: Entry,
     ) {
+        // With a key, whoever can't encrypt a whole message can't end the creation of an instance either.
+        let credible = ticket.is_some() || origin.pen().cipher.is_none();
         let outcome = Outcome::Failure(failure.clone());
         let publications = responder.answer(&outcome, origin.pen());
         let answer = match ticket {
             Some(ticket) => ticket.finish(publications, origin.way(), Summary::of(&outcome)),
             None => undelivered(publications),
         };
+        let lost_prepare = entry.prepare_id().filter(|_| credible);
         let this = self.clone();
         self.spawn(origin.clone(), async move {
+            if let Some(id) = lost_prepare {
+                this.dispatcher.prepare_is_lost(&id, &failure.message).await;
+            }
             this.ledger.close(entry, Verdict::Refused(failure)).await;
             this.deliver(answer, &origin, None).await;
         });
@@ -265,10 +271,11 @@ impl Intake {
             }
         }
         *undelivered = None;
-        drop(undelivered);
         if let Some(under_way) = under_way {
             under_way.record().await;
         }
+        // Not before: a second delivery waits for this, and would be acknowledged although the disk knows nothing yet.
+        drop(undelivered);
         origin.acknowledge().await;
     }
 }
@@ -281,7 +288,7 @@ fn accept(
     request: Request,
     id: String,
     redelivered: bool,
-    caller_waits: Option<Duration>,
+    caller_waits: Option<Waits>,
     limits: &RpcSettings,
 ) -> Result<Accepted, Failure> {
     let is_call = request.reply.is_some();
@@ -297,13 +304,14 @@ fn accept(
         }
     };
     let caller_waits = caller_waits.filter(|_| is_call);
+    let begin_within = caller_waits.map(Waits::begin_within);
     let patience = match (is_call, caller_waits) {
-        (true, Some(waits)) => limits.call_patience.min(waits / 2),
+        (true, Some(waits)) => limits.call_patience.min(waits.time / 2),
         (true, None) => limits.call_patience,
         (false, _) if matches!(command, Command::Prepare(_)) => limits.prepare_patience,
         (false, _) => limits.cast_patience,
     };
-    let job = Job { command, id, redelivered, arrived: Instant::now(), patience, caller_waits };
+    let job = Job { command, id, redelivered, arrived: Instant::now(), patience, begin_within };
     // oslo.messaging beats twice in the time after which the caller gives up (`rpc/server.py`,
     // `_process_incoming`).
     let timeout = request.timeout.filter(|seconds| is_call && *seconds >= 2);

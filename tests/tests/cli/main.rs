@@ -4,6 +4,7 @@
 
 mod apply;
 mod broker_away;
+mod broker_user;
 mod bundle;
 mod client_faults;
 mod consent;

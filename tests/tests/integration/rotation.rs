@@ -167,11 +167,11 @@ async fn killed_at_any_request_it_has_a_login_again() -> Result<()> {
             let rule = Rule::new("*", "*", Fault::Hang).times(1);
             faults.add(if after_effect { rule.after_effect() } else { rule });
             begin(&stage).await?;
-            let mut hung = false;
+            let mut is_hung = false;
             until("a request that hangs, or another password", async || {
-                hung = stage.memory()?.faults().hits() > step as usize;
+                is_hung = stage.memory()?.faults().hits() > step as usize;
                 let now = passwords(&stage)?;
-                Ok(hung || (now["password"] != old["password"] && now["next_password"].is_null()))
+                Ok(is_hung || (now["password"] != old["password"] && now["next_password"].is_null()))
             })
             .await?;
             stage.agent.kill9()?;
@@ -182,7 +182,7 @@ async fn killed_at_any_request_it_has_a_login_again() -> Result<()> {
             stage.connect().await?.call("list_users", json!({})).await?;
             let settled = passwords(&stage)?;
             assert!(stage.client.logs_in(&os_admin(&settled["password"])?).await?, "{step}");
-            if !hung {
+            if !is_hung {
                 assert!(step >= 3, "a rotation made only {step} requests");
                 break;
             }
