@@ -6,9 +6,10 @@
 # make chaos              the fault campaign: COMMANDS=10000 among FAULTS=200, by SEED; TRANSIENT=1: oslo's default queues
 # make soak               an even load among faults for MINUTES=60; writes what the agents used to docs/reliability.md
 # make fuzz               the fuzzer, SECONDS=1800 for each target, or for TARGETS="names request"; docs/fuzzing.md
+# make mutants            takes out what keeps each promise and expects its test to fail: all, or ONLY="NAME …"
 
 CARGO ?= cargo
-.PHONY: run test test-rust test-control-plane lint fmt chaos soak fuzz deps build venv
+.PHONY: run test test-rust test-control-plane lint fmt chaos soak fuzz mutants deps build venv
 .NOTPARALLEL:
 
 run: $(if $(filter rabbit,$(BROKER)),deps) build
@@ -43,6 +44,9 @@ fmt:
 
 fuzz:
 	@fuzz/run.sh $(or $(SECONDS),1800) $(TARGETS)
+
+mutants: deps venv
+	@tests/mutations/run.sh $(ONLY)
 
 deps:
 	@tests/scripts/deps.sh

@@ -23,6 +23,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+#: Trove 26 wants 3.10; the pinned wheels are those of Debian 12's Python.
+OLDEST_PYTHON = (3, 11)
+if sys.version_info < OLDEST_PYTHON:
+    needed = ".".join(map(str, OLDEST_PYTHON))
+    sys.exit(f"Python {needed} is needed, for the pinned wheels of Trove; this is {sys.version.split()[0]}.")
+if sys.version_info[:2] != OLDEST_PYTHON:
+    print("Trove's pinned wheels are those of Python 3.11; if pip finds none for this one, use that.", flush=True)
 sys.dont_write_bytecode = True
 
 import table  # noqa: E402
@@ -32,10 +39,10 @@ ROOT = HERE.parent.parent
 PACKAGE = ROOT / "control-plane"
 TARGET = ROOT / "target"
 RESULTS = TARGET / "control-plane-results"
+DOCUMENT = ROOT / "docs/control-plane.md"
 VERSIONS = ["26.0.0", "24.1.0"]
 
-#: Trove 26 wants 3.10; the pinned wheels are those of Debian 12's.
-OLDEST_PYTHON = (3, 11)
+ENDS_US = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 #: In which pytest must have ended its servers once it is interrupted, in seconds.
 PATIENCE = 60
@@ -72,6 +79,8 @@ class Suites:
 
     def stop(self) -> None:
         """Pytest ends its servers when it is interrupted, so it gets the time to."""
+        for number in ENDS_US:
+            signal.signal(number, signal.SIG_IGN)
         with self._lock:
             self._stopped = True
         for process in self._running:
@@ -164,7 +173,8 @@ def report(version: str, passed: bool) -> None:
 
 
 def main(versions: list[str]) -> int:
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: a shell starts what runs in its background with SIGINT ignored, and pytest would inherit that.
+    for number in ENDS_US:
         signal.signal(number, interrupt)
     with alone():
         shutil.rmtree(RESULTS, ignore_errors=True)
@@ -172,17 +182,14 @@ def main(versions: list[str]) -> int:
         for version in versions:
             prepare(version)
         passed = run_side_by_side(versions)
-    for version in versions:
-        report(version, passed.get(version, False))
-    write = ROOT / "docs/control-plane.md" if os.environ.get("WRITE_DOCS") and all(passed.values()) else None
-    complete = table.show([RESULTS / f"{version}.json" for version in versions], write)
+        for version in versions:
+            report(version, passed.get(version, False))
+        write = bool(os.environ.get("WRITE_DOCS")) and all(passed.values())
+        complete = table.show([RESULTS / f"{version}.json" for version in versions], DOCUMENT, write)
     return 0 if complete and all(passed.values()) else 1
 
 
 if __name__ == "__main__":
-    if sys.version_info < OLDEST_PYTHON:
-        needed = ".".join(map(str, OLDEST_PYTHON))
-        sys.exit(f"Python {needed} or later is needed, for the pinned wheels of Trove; this is {sys.version.split()[0]}.")
     try:
         import ensurepip  # noqa: F401
     except ImportError:

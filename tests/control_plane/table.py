@@ -1,7 +1,8 @@
 """The table of commands and results, from what each version's run has written (`results.py`).
 
-`table.py [--write FILE] RESULTS.json…` prints it; with --write it also replaces what stands between the two markers in
-a Markdown file. Whatever is missing fails as what did not pass does, and is never written.
+`table.py [--write] FILE RESULTS.json…` prints it; with --write it also replaces what stands between the two markers in
+that Markdown file. Whatever is missing fails as what did not pass does, and is never written: a cell that one version has and
+another has not, a command without a success, a line of the file that nothing was run for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 BEGIN, END = "<!-- table: written by tests/control_plane/table.py -->", "<!-- end of the table -->"
 WAYS = ["encrypted", "clear", "way A"]
-SIGNS = {"passed": "yes", "skipped": "n/a", "known bug": "NO (known)", "failed": "FAILED"}
+SIGNS = {"passed": "yes", "skipped": "n/a", "known bug": "NO (known)", "failed": "FAILED", "not run": "NOT RUN"}
 
 #: Every one of these must pass at something, in every way and with every version.
 COMMANDS = [
@@ -79,7 +80,11 @@ def seen(runs: list[dict]) -> str:
 
 
 def _lines(lines: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(" ".join(text.split()).replace("|", "\\|") for text in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(_cell(text) for text in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def newest_first(path: Path) -> list[int]:
@@ -87,8 +92,15 @@ def newest_first(path: Path) -> list[int]:
     return [-int(part) for part in path.stem.split(".")]
 
 
-def show(results: list[Path], write: Path | None) -> bool:
-    """Prints the table; True if all is there and has passed, and only then writes it into the file."""
+def documented(document: Path) -> set[tuple[str, str]]:
+    """Command and what is looked at, of the lines that stand in the file."""
+    text = document.read_text().partition(BEGIN)[2].partition("| command | case |")[0]
+    lines = [[cell.strip() for cell in line.split(" | ")] for line in text.splitlines() if line.startswith("| `")]
+    return {(line[0].strip("|` "), line[1]) for line in lines}
+
+
+def show(results: list[Path], document: Path, write: bool) -> bool:
+    """Prints the table; True if all is there and has passed, and only then writes it into the document."""
     missing = [path for path in results if not path.exists()]
     runs = [json.loads(path.read_text()) for path in sorted(results, key=newest_first) if path not in missing]
     table = markdown(runs)
@@ -96,22 +108,26 @@ def show(results: list[Path], write: Path | None) -> bool:
     commands = sum(sum(run["counts"].values()) for run in runs)
     print(f"\n{commands} commands were given through the two shells.")
     found = [f"{path.stem}: no results; its log says why" for path in missing] + problems(runs)
+    if not write:
+        gone = documented(document) - {(command, _cell(what)) for command, what in cells_of(runs)}
+        found += [f"{command}, {what}: documented, and not run" for command, what in sorted(gone)]
     for problem in found:
         print(f"NOT GOOD: {problem}")
     if write and not found:
-        text = write.read_text()
+        text = document.read_text()
         before, rest = text.split(BEGIN)
         after = rest.split(END)[1]
-        write.write_text(f"{before}{BEGIN}\n\n{table}\n\n{seen(runs)}\n\n{END}{after}")
+        document.write_text(f"{before}{BEGIN}\n\n{table}\n\n{seen(runs)}\n\n{END}{after}")
     return not found
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", type=Path, metavar="FILE")
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("document", type=Path, metavar="FILE")
     parser.add_argument("results", nargs="+", type=Path)
     arguments = parser.parse_args()
-    return 0 if show(arguments.results, arguments.write) else 1
+    return 0 if show(arguments.results, arguments.document, arguments.write) else 1
 
 
 if __name__ == "__main__":

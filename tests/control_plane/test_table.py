@@ -19,7 +19,7 @@ def test_what_is_complete_is_good() -> None:
     assert table.problems([run("26.0.0"), run("24.1.0")]) == []
 
 
-@pytest.mark.parametrize("result", ["failed", "known bug"])
+@pytest.mark.parametrize("result", ["failed", "known bug", "not run"])
 def test_what_did_not_pass_is_told(result: str) -> None:
     broken = run("24.1.0")
     broken["rows"][-1][2]["encrypted"] = result
@@ -41,11 +41,23 @@ def test_only_a_complete_table_is_written(tmp_path: Path) -> None:
     document = tmp_path / "document.md"
     document.write_text(f"before {table.BEGIN} old {table.END} after")
     results = tmp_path / "26.0.0.json"
-    assert not table.show([results], document), "a run that left nothing behind"
+    assert not table.show([results], document, write=True), "a run that left nothing behind"
     results.write_text(json.dumps(run("26.0.0") | {"rows": []}))
-    assert not table.show([results], document)
+    assert not table.show([results], document, write=True)
     assert " old " in document.read_text()
     results.write_text(json.dumps(run("26.0.0")))
-    assert table.show([results], document)
+    assert table.show([results], document, write=True)
     text = document.read_text()
     assert " old " not in text and "`user-create`" in text and text.endswith(" after")
+
+
+def test_what_is_documented_must_be_run(tmp_path: Path) -> None:
+    document = tmp_path / "document.md"
+    document.write_text(f"{table.BEGIN} {table.END}")
+    results = tmp_path / "26.0.0.json"
+    whole = run("26.0.0")
+    results.write_text(json.dumps(whole))
+    assert table.show([results], document, write=True) and table.show([results], document, write=False)
+    whole["rows"].pop()
+    results.write_text(json.dumps(whole))
+    assert not table.show([results], document, write=False)

@@ -93,12 +93,15 @@ impl Dispatcher {
 
     /// Takes a command's place in the order. Call it in the order of arrival.
     pub fn enqueue(&self, command: &Command) -> Turn {
+        if matches!(command, Command::Prepare(_)) {
+            self.handlers.preparation.has_come();
+        }
         self.turns.take(Footprint::of(command))
     }
 
     /// A `prepare` was refused before it could become a job.
     pub async fn prepare_is_lost(&self, id: &str, reason: &str) {
-        self.handlers.preparation.fail(id, &format!("prepare was refused: {reason}")).await;
+        self.handlers.preparation.refuse(id, &format!("prepare was refused: {reason}")).await;
     }
 
     /// Waits for the turn, then runs the job.

@@ -14,6 +14,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use super::Stage;
 use crate::system;
@@ -32,6 +33,8 @@ pub(super) struct StageFile {
 pub(super) enum Found {
     Nothing,
     Own(Stage),
+    /// An operator's, with nobody's id.
+    Unsigned(Stage),
     /// The file of the guest with this id.
     Another(String),
 }
@@ -40,7 +43,7 @@ impl Found {
     /// No file, or another guest's, means that nothing has happened yet.
     pub(super) fn stage(self) -> Stage {
         match self {
-            Self::Own(stage) => stage,
+            Self::Own(stage) | Self::Unsigned(stage) => stage,
             Self::Nothing | Self::Another(_) => Stage::Awaited,
         }
     }
@@ -72,11 +75,23 @@ impl StageFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             Err(error) => return Err(error),
         };
-        let content: Content = serde_json::from_str(&text)?;
-        Ok(match content.guest_id {
-            Some(other) if other != self.guest_id => Found::Another(other),
-            _ => Found::Own(content.into_stage()),
+        let mut content: Content = serde_json::from_str(&text)?;
+        Ok(match content.guest_id.take() {
+            Some(id) if id == self.guest_id => Found::Own(content.into_stage()),
+            Some(other) => Found::Another(other),
+            None => Found::Unsigned(content.into_stage()),
         })
+    }
+
+    /// Puts the guest's id into an operator's file that is believed, before an image is made of it.
+    pub(super) fn sign(&self, found: &Found) {
+        if let Found::Unsigned(stage) = found
+            && stage.is_prepared()
+            && let Err(error) = self.write(stage)
+        {
+            let path = self.path.display();
+            warn!(%error, %path, "Can't be written: an image made of this guest would count as prepared.");
+        }
     }
 
     /// Whole or not at all.
@@ -137,6 +152,20 @@ mod tests {
         ] {
             file.write(&stage).unwrap();
             assert_eq!(file.read().unwrap(), Found::Own(stage));
+        }
+    }
+
+    #[test]
+    fn an_operators_file_becomes_the_guests_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = StageFile::new(directory.path(), "g1");
+        for (content, signed) in [
+            (r#"{"prepared": false}"#, Found::Unsigned(Stage::Awaited)),
+            (r#"{"prepared": true}"#, Found::Own(Stage::Prepared)),
+        ] {
+            std::fs::write(&file.path, content).unwrap();
+            file.sign(&file.read().unwrap());
+            assert_eq!(file.read().unwrap(), signed);
         }
     }
 

@@ -92,6 +92,7 @@ impl Preparation {
         if let Found::Another(guest_id) = &found {
             warn!(guest_id, %path, "This file is another guest's, left in the image perhaps; it is passed over.");
         }
+        file.sign(&found);
         let stage = found.stage();
         let (changes, receiver) = mpsc::unbounded_channel();
         let _listening = changes.send(stage.clone());
@@ -111,7 +112,8 @@ impl Preparation {
             return stage;
         }
         let file = Arc::clone(&self.file);
-        let Ok(Ok(found)) = task::spawn_blocking(move || file.read()).await else { return stage };
+        let read = task::spawn_blocking(move || file.read().inspect(|found| file.sign(found)));
+        let Ok(Ok(found)) = read.await else { return stage };
         let written = found.stage();
         // What the disk did not take is known better here, unless somebody says that nothing more is to be done.
         if written != stage && (stage == Stage::Awaited || written.is_prepared()) {
@@ -121,13 +123,18 @@ impl Preparation {
         stage
     }
 
+    /// A `prepare` has arrived, and will begin when its turn comes.
+    pub fn has_come(&self) {
+        self.known().found = false;
+    }
+
     /// `prepare` begins. Answers with the id of the request that began it first.
     ///
     /// # Errors
     /// The file can't be written: a guest that can't remember that it is prepared must not become it.
     pub async fn begin(&self, id: &str) -> io::Result<String> {
+        self.has_come();
         let turn = self.change.lock().await;
-        self.known().found = false;
         let first = match self.look(&turn).await {
             Stage::Building { id } | Stage::Failed { id, .. } => id,
             Stage::Awaited | Stage::Settling | Stage::Prepared => id.to_owned(),
@@ -142,7 +149,9 @@ impl Preparation {
     /// As with [`Preparation::begin`].
     pub async fn complete(&self) -> io::Result<()> {
         let turn = self.change.lock().await;
-        self.enter(&turn, Stage::Settling).await?;
+        // Who has nobody to tell anything to need not be careful what he says.
+        let stage = if self.changes.is_closed() { Stage::Prepared } else { Stage::Settling };
+        self.enter(&turn, stage).await?;
         info!("The instance is prepared.");
         Ok(())
     }
@@ -167,6 +176,16 @@ impl Preparation {
             Stage::Awaited => id.to_owned(),
         };
         self.enter_failed(&turn, first, reason).await;
+    }
+
+    /// A `prepare`, the request of this id, was refused as it stands. Another one that is under way goes on.
+    pub async fn refuse(&self, id: &str, reason: &str) {
+        let turn = self.change.lock().await;
+        match self.look(&turn).await {
+            Stage::Awaited => self.enter_failed(&turn, id.to_owned(), reason).await,
+            Stage::Building { id: first } if first == id => self.enter_failed(&turn, first, reason).await,
+            _ => {}
+        }
     }
 
     /// A `prepare` that an earlier agent began, and that has not come again, will never come.

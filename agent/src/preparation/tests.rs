@@ -22,7 +22,7 @@ fn told(changes: &mut mpsc::UnboundedReceiver<Stage>) -> Vec<Stage> {
 async fn an_operator_may_write_the_file_while_the_agent_runs() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("prepared.json");
-    let (preparation, _) = load(directory.path());
+    let (preparation, _changes) = load(directory.path());
     for content in ["yes", r#"{"prepared": false}"#, r#"{"prepared": true, "guest_id": "another"}"#] {
         std::fs::write(&path, content).unwrap();
         assert_eq!(preparation.current().await, Stage::Awaited, "{content}");
@@ -37,7 +37,12 @@ async fn an_operator_may_write_the_file_while_the_agent_runs() {
 #[tokio::test]
 async fn every_stage_outlives_the_agent_and_the_first_id_stays() {
     let directory = tempfile::tempdir().unwrap();
-    let again = || load(directory.path()).0;
+    let listeners = std::cell::RefCell::new(Vec::new());
+    let again = || {
+        let (preparation, changes) = load(directory.path());
+        listeners.borrow_mut().push(changes);
+        preparation
+    };
     let (preparation, mut changes) = load(directory.path());
     assert_eq!(preparation.begin("one").await.unwrap(), "one");
     assert_eq!(again().current().await, building("one"));
@@ -77,6 +82,42 @@ async fn only_a_prepare_that_nobody_took_up_again_counts_as_interrupted() {
     assert_eq!(lost.begin("one").await.unwrap(), "one");
     lost.fail_if_interrupted("lost").await;
     assert_eq!(lost.current().await, building("one"));
+}
+
+#[tokio::test]
+async fn a_prepare_that_has_arrived_may_wait_for_its_turn() {
+    let directory = tempfile::tempdir().unwrap();
+    load(directory.path()).0.begin("one").await.unwrap();
+    let (preparation, _changes) = load(directory.path());
+    preparation.has_come();
+    preparation.fail_if_interrupted("lost").await;
+    assert_eq!(preparation.current().await, building("one"));
+}
+
+#[tokio::test]
+async fn a_refused_prepare_ends_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let (preparation, _changes) = load(directory.path());
+    preparation.begin("one").await.unwrap();
+    preparation.refuse("two", "version").await;
+    assert_eq!(preparation.current().await, building("one"));
+    preparation.refuse("one", "version").await;
+    assert_eq!(preparation.current().await, failed("one", "version"));
+
+    let other = tempfile::tempdir().unwrap();
+    let (preparation, _changes) = load(other.path());
+    preparation.refuse("one", "version").await;
+    assert_eq!(preparation.current().await, failed("one", "version"));
+}
+
+#[tokio::test]
+async fn without_trove_nothing_has_to_settle() {
+    let directory = tempfile::tempdir().unwrap();
+    let (preparation, changes) = load(directory.path());
+    drop(changes);
+    preparation.begin("one").await.unwrap();
+    preparation.complete().await.unwrap();
+    assert_eq!(preparation.current().await, Stage::Prepared);
 }
 
 /// Whoever comes first, a redelivered `prepare` that goes well is never called lost in the end.

@@ -29,6 +29,8 @@ pub struct Heartbeat {
     /// A broker delivers an interrupted `prepare` again as soon as it is reached. One that has not come after this
     /// time went with a queue that was not durable.
     pub prepare_lost_after: Duration,
+    /// How long CouchDB may take to be seen healthy after `prepare`: as long as `prepare` bears with it.
+    pub settling: Duration,
     /// Where the last `sent` is.
     pub state_dir: PathBuf,
     /// Whether there is anything to tell, and every change of it.
@@ -52,7 +54,7 @@ impl Heartbeat {
         let Ok(mut sent) = task::spawn_blocking(move || Sent::load(&state_dir)).await else {
             return;
         };
-        let mut voice = Voice::new(self.settings.assume_prepared);
+        let mut voice = Voice::new(self.settings.assume_prepared, self.settling);
         if let Ok(stage) = self.stages.try_recv() {
             voice.hear(stage, Instant::now().into());
         }
@@ -60,9 +62,14 @@ impl Heartbeat {
         let mut up_since = None;
         loop {
             let up = self.link.borrow_and_update().is_up();
+            if up && up_since.is_none() {
+                voice.is_heard_again(Instant::now().into());
+            }
             up_since = up.then(|| up_since.unwrap_or_else(Instant::now));
-            self.look_after_preparation(&voice, up_since).await;
-            let status = voice.status(&self.health.borrow_and_update(), Instant::now().into());
+            self.look_for_interrupted(&voice, up_since).await;
+            let health = self.health.borrow_and_update().clone();
+            let now = Instant::now().into();
+            let status = voice.status(&health, now);
             if let Some(status) = status.filter(|_| up) {
                 if told != Some(status) {
                     info!(status = status.as_str(), "Telling the conductor.");
@@ -72,6 +79,9 @@ impl Heartbeat {
                     Some(sent) => sent,
                     None => return,
                 };
+                if voice.has_settled(&health, now) {
+                    self.preparation.settle().await;
+                }
             }
             let mut interval = jittered(self.settings.interval, self.settings.jitter);
             if voice.is_building() {
@@ -95,11 +105,7 @@ impl Heartbeat {
         }
     }
 
-    async fn look_after_preparation(&self, voice: &Voice, up_since: Option<Instant>) {
-        let settled = voice.has_settled(&self.health.borrow(), Instant::now().into());
-        if settled {
-            self.preparation.settle().await;
-        }
+    async fn look_for_interrupted(&self, voice: &Voice, up_since: Option<Instant>) {
         let overdue = up_since.is_some_and(|since| since.elapsed() >= self.prepare_lost_after);
         if overdue && voice.is_building() {
             let reason = "prepare was interrupted, and the broker did not deliver it again: make the instance anew, and \

@@ -6,22 +6,24 @@ use trove_couchdb_protocol::trove::ServiceStatus;
 
 use crate::{couch::Health, preparation::Stage};
 
-/// After `prepare` the probe may still say what it saw before it. Trove would take such a `shutdown` for a failed
-/// creation, so for this time the guest goes on being built until it is seen healthy.
-const SETTLING: Duration = Duration::from_secs(60);
-
 /// What has been heard of the guest's stage, and since when.
 #[derive(Debug)]
 pub(super) struct Voice {
     assume_prepared: bool,
+    settling: Duration,
     stage: Stage,
     since: Option<Instant>,
 }
 
 impl Voice {
-    /// Silent until a stage is heard, unless the guest is taken for prepared.
-    pub(super) fn new(assume_prepared: bool) -> Self {
-        Self { assume_prepared, stage: Stage::Awaited, since: None }
+    /// Silent until a stage is heard, unless the guest is taken for prepared: then the truth is told, whatever becomes
+    /// of a `prepare`.
+    ///
+    /// After a `prepare` the probe may still say what it saw before it, and after a reboot CouchDB may take long to
+    /// start. Trove would take a `shutdown` for a failed creation, so the guest goes on being built until it is seen
+    /// healthy, for the time `settling`.
+    pub(super) fn new(assume_prepared: bool, settling: Duration) -> Self {
+        Self { assume_prepared, settling, stage: Stage::Awaited, since: None }
     }
 
     /// Takes note of the guest's stage.
@@ -30,20 +32,26 @@ impl Voice {
         self.stage = stage;
     }
 
+    /// Trove can be told again; what it did not hear of before does not count.
+    pub(super) fn is_heard_again(&mut self, now: Instant) {
+        self.since = Some(now);
+    }
+
     /// The status to tell, if any.
     pub(super) fn status(&self, health: &Health, now: Instant) -> Option<ServiceStatus> {
         match &self.stage {
-            Stage::Awaited if !self.assume_prepared => None,
+            _ if self.assume_prepared => status_of(health),
+            Stage::Awaited => None,
             Stage::Building { .. } => Some(ServiceStatus::Building),
             Stage::Failed { .. } => Some(ServiceStatus::FailedToSpawn),
             Stage::Settling if !self.has_settled(health, now) => Some(ServiceStatus::Building),
-            Stage::Awaited | Stage::Settling | Stage::Prepared => status_of(health),
+            Stage::Settling | Stage::Prepared => status_of(health),
         }
     }
 
     /// Whether a guest that was settling need not any more.
     pub(super) fn has_settled(&self, health: &Health, now: Instant) -> bool {
-        self.stage == Stage::Settling && (*health == Health::Healthy || self.lasted(now) >= SETTLING)
+        self.stage == Stage::Settling && (*health == Health::Healthy || self.lasted(now) >= self.settling)
     }
 
     /// Whether the guest is being built, by whichever agent.
@@ -70,6 +78,12 @@ fn status_of(health: &Health) -> Option<ServiceStatus> {
 mod tests {
     use super::*;
 
+    const SETTLING: Duration = Duration::from_secs(600);
+
+    fn silent() -> Voice {
+        Voice::new(false, SETTLING)
+    }
+
     fn building() -> Stage {
         Stage::Building { id: "one".to_owned() }
     }
@@ -85,7 +99,7 @@ mod tests {
     #[test]
     fn nothing_is_said_before_prepare_and_the_truth_after_it() {
         let now = Instant::now();
-        let mut voice = Voice::new(false);
+        let mut voice = silent();
         assert_eq!(voice.status(&down(), now), None);
         voice.hear(Stage::Awaited, now);
         assert_eq!(voice.status(&Health::Healthy, now), None);
@@ -93,13 +107,16 @@ mod tests {
         assert_eq!(voice.status(&down(), now), Some(ServiceStatus::Building));
         voice.hear(failed(), now);
         assert_eq!(voice.status(&Health::Healthy, now), Some(ServiceStatus::FailedToSpawn));
-        assert_eq!(Voice::new(true).status(&down(), now), Some(ServiceStatus::Shutdown));
+        let mut assuming = Voice::new(true, SETTLING);
+        assert_eq!(assuming.status(&down(), now), Some(ServiceStatus::Shutdown));
+        assuming.hear(failed(), now);
+        assert_eq!(assuming.status(&Health::Healthy, now), Some(ServiceStatus::Healthy));
     }
 
     #[test]
     fn a_stale_look_at_couchdb_does_not_end_a_creation_that_went_well() {
         let now = Instant::now();
-        let mut voice = Voice::new(false);
+        let mut voice = silent();
         voice.hear(Stage::Settling, now);
         assert_eq!(voice.status(&down(), now), Some(ServiceStatus::Building));
         assert_eq!(voice.status(&Health::Unknown, now), Some(ServiceStatus::Building));
@@ -108,6 +125,9 @@ mod tests {
         assert!(voice.has_settled(&Health::Healthy, now));
         assert_eq!(voice.status(&down(), now + SETTLING), Some(ServiceStatus::Shutdown));
         assert!(voice.has_settled(&down(), now + SETTLING));
+        // What passed while nobody could be told does not count.
+        voice.is_heard_again(now + SETTLING);
+        assert_eq!(voice.status(&down(), now + SETTLING), Some(ServiceStatus::Building));
         // A guest that was seen healthy has nothing to settle.
         voice.hear(Stage::Prepared, now);
         assert_eq!(voice.status(&down(), now), Some(ServiceStatus::Shutdown));

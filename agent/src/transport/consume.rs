@@ -25,6 +25,7 @@ use trove_couchdb_protocol::{
     trove::{Command, Method},
     version,
 };
+use zeroize::Zeroizing;
 
 use super::{
     answer::Responder,
@@ -89,6 +90,7 @@ impl Intake {
 
     fn sort(&self, arrival: Arrival) {
         let Arrival { body, redelivered, caller_waits, origin } = arrival;
+        let body = Zeroizing::new(body);
         let cipher = origin.pen().cipher.as_ref();
         let request = match Request::decode(&body, cipher, self.limits.max_message_bytes) {
             Ok(request) => request,

@@ -32,7 +32,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How often a connection is looked at. Consumers are told that it is lost; but should one ever not be, it would wait for
 /// deliveries for ever, and the agent look healthy.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(15);
 
 /// A broker that hands nothing out for so long has nothing, unless it has handed out as much as it may.
 const QUIET: Duration = Duration::from_millis(100);

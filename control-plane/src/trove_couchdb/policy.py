@@ -14,10 +14,10 @@ ALWAYS_RESERVED_USERS = frozenset({"os_admin", "root"})
 #: As much of a refused name is repeated as the agent repeats (``protocol/src/quote.rs``).
 SHOWN = 40
 
-#: The API's own rule: the agent, and its tool on the guest, have no URLs.
+#: The API's own rule, for new names: the agent, and its tool on the guest, have no URLs.
 NOT_ADDRESSABLE = (
-    "a user whose name is `.` or `..`, ends with `/` or holds the part `/databases` can't be named in "
-    "a URL of Trove's"
+    "in a URL of Trove's it would be something else (it ends with `@%`, or a part of it between "
+    "slashes is empty, `.`, `..` or `databases`)"
 )
 
 _ESCAPES = {"\t": "\\t", "\r": "\\r", "\n": "\\n", '"': '\\"', "'": "\\'", "\\": "\\\\"}

@@ -33,6 +33,7 @@ _PATH = re.compile(
 _ACCESS = re.compile(r"(?P<user>.+?)(?P<tail>/databases(?:/(?P<database>.+))?)", re.DOTALL)
 
 _SLASHES = re.compile("/+")
+_PART = re.compile("[^/]+")
 
 # Neither decoded, nor split, nor taken for a suffix by Trove.
 _PLAIN = re.compile(r"[A-Za-z0-9_~!$&'()*+,;= -]+")
@@ -121,9 +122,15 @@ def parse(environ: Dict[str, Any]) -> Optional[Target]:
 def can_be_addressed(user: str) -> bool:
     """False if ``troveclient`` can't write a path that names this user and nothing else.
 
-    Clients and proxies take the steps ``.`` and ``..`` out of URLs, encoded or not.
+    Proxies and servers make one slash of several and go the steps ``.`` and ``..``, so that the path
+    of ``x/../../root`` may be another resource's; ``bob@%`` is ``bob`` from any host.
     """
-    return not (user in (".", "..") or user.endswith("/") or _ACCESS.fullmatch(user))
+    parts = user.split("/")
+    return (
+        not user.endswith(ANY_HOST)
+        and not {"", ".", ".."}.intersection(parts)
+        and "databases" not in parts[1:]
+    )
 
 
 def _as_sent(environ: Dict[str, Any], instance: str, rest: str) -> Optional[str]:
@@ -132,14 +139,17 @@ def _as_sent(environ: Dict[str, Any], instance: str, rest: str) -> Optional[str]
     eventlet does as RAW_PATH_INFO, uWSGI and mod_wsgi do as REQUEST_URI. Only slashes may differ
     from what paste made of it: nobody in front of us may be bypassed.
     """
-    sent = environ.get("RAW_PATH_INFO") or environ.get("REQUEST_URI") or ""
-    found = re.fullmatch(
-        rf".*?/instances/+{re.escape(instance)}/+(?:users|databases)(?:\.[^/]+)?/(?P<rest>.+)",
-        sent.partition("?")[0],
-        re.DOTALL,
-    )
-    if found and _SLASHES.sub("/", _decoded(found["rest"])).strip("/") == rest.strip("/"):
-        return found["rest"]
+    sent = (environ.get("RAW_PATH_INFO") or environ.get("REQUEST_URI") or "").partition("?")[0]
+    parts = list(_PART.finditer(sent))
+    for before, named, collection in zip(parts, parts[1:], parts[2:]):
+        if (
+            _decoded(before[0]) == "instances"
+            and _decoded(named[0]) == instance
+            and _decoded(collection[0]).partition(".")[0] in ("users", "databases")
+        ):
+            end = sent[collection.end() + 1 :]
+            if _SLASHES.sub("/", _decoded(end)).strip("/") == rest.strip("/"):
+                return end
     return None
 
 

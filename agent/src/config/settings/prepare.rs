@@ -31,10 +31,10 @@ pub(in crate::config) const KEYS: &[Key] = &[
         "prepare.lost_after",
         Kind::Seconds,
         "When the broker is reached, how long a `prepare` that was under way when the agent ended may take to come \
-         again, before the instance is told to have failed. A durable queue delivers it at once; one that is not \
-         durable loses it with the broker.",
+         again, before the instance is told to have failed. A queue that is not durable loses it with the broker; \
+         a durable one delivers it when the dead connection is noticed, so keep this above twice broker.heartbeat.",
     )
-    .default("120"),
+    .default("180"),
 ];
 
 /// What a new instance may ask for although the agent doesn't do it.

@@ -133,6 +133,20 @@ async fn a_prepare_that_is_refused_unread_ends_the_creation() -> Result<()> {
     told(&clear, ServiceStatus::FailedToSpawn).await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_prepare_does_not_end_the_one_that_is_under_way() -> Result<()> {
+    let stage = new_guest().in_memory(Options::default()).up().await?;
+    let db = stage.name("db");
+    let slow = Fault::DelayMs(4_000);
+    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), slow).times(1));
+    stage.bus.cast(&request(&stage, json!({"databases": [{"_name": db}]}))).await?;
+    told(&stage, ServiceStatus::Building).await?;
+    stage.bus.cast(&Request::new("prepare", order(json!({}))).version("2.0")).await?;
+    told(&stage, ServiceStatus::Healthy).await?;
+    assert_eq!(statuses(&stage), [ServiceStatus::Building, ServiceStatus::Healthy]);
+    Ok(())
+}
+
 /// Where a key is set, only who has it can end a creation.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forged_prepare_ends_no_creation() -> Result<()> {
