@@ -63,7 +63,7 @@ impl Campaign {
         };
         let sampling = async {
             let Some(time) = self.soak else { return Ok(Vec::new()) };
-            let samples = sample(pids, started + time).await;
+            let samples = sample(pids, started + time, &self.directory.join("usage.csv")).await;
             ground.over.send_replace(true);
             samples
         };

@@ -4,6 +4,7 @@
 //! full early and whatever still grows is a leak.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -54,12 +55,18 @@ impl Usage {
     }
 }
 
-/// Samples processes until the time is over.
-pub async fn sample(pids: Vec<u32>, until: Instant) -> Result<Vec<Vec<Usage>>> {
+/// Samples processes until the time is over; each sample is a line of the file too, to see a step from a slope.
+pub async fn sample(pids: Vec<u32>, until: Instant, kept: &Path) -> Result<Vec<Vec<Usage>>> {
     let mut samples = vec![Vec::new(); pids.len()];
+    let mut file = std::fs::File::create(kept).with_context(|| format!("cannot write {}", kept.display()))?;
+    writeln!(file, "seconds_left,agent,rss_kib,descriptors,threads")?;
     while Instant::now() < until {
-        for (pid, samples) in pids.iter().zip(&mut samples) {
-            samples.push(Usage::of(*pid)?);
+        let left = until.saturating_duration_since(Instant::now()).as_secs();
+        for (number, (pid, samples)) in pids.iter().zip(&mut samples).enumerate() {
+            let usage = Usage::of(*pid)?;
+            let Usage { rss_kib, descriptors, threads } = usage;
+            writeln!(file, "{left},{number},{rss_kib},{descriptors},{threads}")?;
+            samples.push(usage);
         }
         sleep(BETWEEN_SAMPLES).await;
     }
