@@ -22,6 +22,8 @@ class Results:
     def __init__(self, version: str) -> None:
         self._version = version
         self._rows: dict[tuple[str, str], dict[str, str]] = {}
+        # The lines in the order in which their tests ended: the life of an instance.
+        self._order: dict[tuple[str, str], None] = {}
         self._seen: dict[tuple[str, str], dict[str, str]] = {}
         self._counts: dict[str, int] = {}
 
@@ -45,6 +47,7 @@ class Results:
         for marker in item.iter_markers("row"):
             command, what = marker.args
             cells = self._rows.setdefault((command, what), {})
+            self._order.setdefault((command, what))
             before = cells.get(way, NOT_RUN)
             cells[way] = outcome if before == NOT_RUN else max(before, outcome, key=SEVERITY.index)
 
@@ -52,7 +55,7 @@ class Results:
         """Writes all as JSON."""
         document: dict[str, Any] = {
             "version": self._version,
-            "rows": [[*key, cells] for key, cells in self._rows.items()],
+            "rows": [[*key, self._rows[key]] for key in {**self._order, **self._rows}],
             "seen": [[*key, texts] for key, texts in self._seen.items()],
             "counts": dict(sorted(self._counts.items())),
         }
