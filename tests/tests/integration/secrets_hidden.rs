@@ -74,7 +74,10 @@ async fn look_everywhere(stage: &Stage, secrets: &[String]) -> Result<()> {
     ];
     for (place, text) in places {
         for secret in secrets {
-            assert!(!text.contains(secret.as_str()), "{secret} is in the {place}");
+            // lapin prints messages as lists of numbers.
+            let numbers = secret.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
+            let found = text.contains(secret.as_str()) || text.contains(&numbers);
+            assert!(!found, "{secret} is in the {place}");
         }
     }
     let own = stage.agent.credentials_file();
