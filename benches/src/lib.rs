@@ -11,11 +11,14 @@
 //! and ratios are made round by round, so that a machine whose speed drifts does not decide. Started by `make bench`.
 
 pub mod counting;
+pub mod fleet;
 pub mod ground;
 pub mod load;
+pub mod raw;
 pub mod report;
 pub mod results;
 pub mod sections;
 pub mod sizes;
 pub mod stats;
+pub mod upstream;
 pub mod usage;

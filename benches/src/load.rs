@@ -6,7 +6,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -14,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 use futures_util::{StreamExt, future::try_join_all};
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind,
-    options::{BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueDeclareOptions},
+    options::{BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
 use serde_json::{Map, json};
@@ -48,6 +51,17 @@ pub struct Load {
     pub elapsed: Duration,
     /// How long each call took, in milliseconds, sorted.
     pub latencies: Vec<f64>,
+}
+
+/// How many messages have come so far.
+#[derive(Debug, Clone, Default)]
+pub struct Counter(Arc<AtomicUsize>);
+
+impl Counter {
+    /// So many.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Load {
@@ -93,6 +107,24 @@ impl Caller {
         });
         let exchange = exchange.to_owned();
         Ok(Self { channel, exchange, reply_queue, waiting, _connection: Arc::new(connection) })
+    }
+
+    /// Counts what goes to a queue of the control exchange, such as the conductor's, and throws it away.
+    pub async fn count_messages(&self, queue: &str) -> Result<Counter> {
+        let none = FieldTable::default;
+        self.channel.queue_declare(queue.into(), QueueDeclareOptions::default(), none()).await?;
+        let (exchange, bind) = (self.exchange.as_str().into(), QueueBindOptions::default());
+        self.channel.queue_bind(queue.into(), exchange, queue.into(), bind, none()).await?;
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let mut messages = self.channel.basic_consume(queue.into(), "".into(), options, none()).await?;
+        let counter = Counter::default();
+        let count = Arc::clone(&counter.0);
+        tokio::spawn(async move {
+            while let Some(Ok(_)) = messages.next().await {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Ok(counter)
     }
 
     /// `rpc_ping` once; anything but `true` is an error.
