@@ -6,7 +6,6 @@ best that a Python agent could be. Ends when its standard input does.
 
 import argparse
 import sys
-import threading
 
 import oslo_messaging as messaging
 from oslo_config import cfg
@@ -24,7 +23,8 @@ def main():
     for option in ('--transport-url', '--exchange', '--guest-id'):
         parser.add_argument(option, required=True)
     options = parser.parse_args()
-    conf = cfg.ConfigOpts()
+    # The global one: oslo.messaging's tracing registers its options nowhere else.
+    conf = cfg.CONF
     conf([], project='bench', default_config_files=[])
     messaging.set_transport_defaults(options.exchange)
     transport = messaging.get_rpc_transport(conf, url=options.transport_url)
@@ -34,7 +34,8 @@ def main():
                                       access_policy=messaging.DefaultRPCAccessPolicy)
     server.start()
     print('ready', flush=True)
-    threading.Thread(target=lambda: sys.stdin.read() or server.stop(), daemon=True).start()
+    sys.stdin.read()
+    server.stop()
     server.wait()
 
 

@@ -139,7 +139,7 @@ impl Caller {
         let options = BasicPublishOptions::default();
         // Dropped: without confirmations there is nothing to wait for.
         drop(self.channel.basic_publish(exchange, topic, options, &body, properties()).await?);
-        let reply = timeout(PATIENCE, receiver).await.context("no answer")?.context("the connection is gone")?;
+        let reply = timeout(PATIENCE, receiver).await.with_context(|| format!("{guest_id} does not answer"))?.context("the connection is gone")?;
         match reply.outcome {
             Outcome::Success(value) if value == json!(true) => Ok(()),
             other => bail!("rpc_ping was answered with {other:?}"),

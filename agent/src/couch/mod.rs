@@ -30,6 +30,7 @@ mod policy;
 mod rename;
 mod resource;
 pub mod security;
+mod sweeps;
 mod users;
 mod version;
 
@@ -55,6 +56,7 @@ pub use users::NewAccount;
 pub use version::{ServerVersion, config_root};
 
 use locks::KeyedLocks;
+use sweeps::Sweeps;
 
 /// Whether there is an `os_admin` login to work with. Bootstrap is the only writer.
 #[derive(Debug, Clone)]
@@ -85,6 +87,8 @@ pub struct Couch {
     server: RwLock<Option<Server>>,
     /// `_security` has no revision: within the agent one writer at a time edits it.
     security_locks: KeyedLocks<ListedDatabase>,
+    /// Reading everybody's access takes a request for each database: one pass at a time, for all who ask.
+    sweeps: Sweeps<UserAccess>,
     hasher: Hasher,
     policy: Policy,
 }
@@ -97,6 +101,7 @@ impl Couch {
             admin,
             server: RwLock::new(None),
             security_locks: KeyedLocks::default(),
+            sweeps: Sweeps::default(),
             hasher,
             policy,
         }

@@ -52,8 +52,8 @@ pub async fn measure(sizes: &Sizes) -> Result<Section> {
     let pids = [agent.pid(), python.pid(), echo.pid(), confirmed.pid()];
     let broker_pid = broker.pid();
 
-    for id in &ids {
-        caller.load(id, 8, Duration::from_millis(500)).await.context("a server does not answer")?;
+    for (id, name) in ids.iter().zip(SERVERS) {
+        caller.load(id, 8, Duration::from_millis(500)).await.context(name)?;
     }
     let mut samples = Samples::new();
     for round in 0..sizes.rounds {
