@@ -46,7 +46,8 @@ impl Fleet {
         writeln!(self.stdin, "report").context("the fleet is gone")?;
         let mut line = String::new();
         self.stdout.read_line(&mut line)?;
-        let report: Report = serde_json::from_str(&line).with_context(|| format!("the fleet said {line:?}"))?;
+        let report: Report =
+            serde_json::from_str(&line).with_context(|| format!("the fleet said {line:?}"))?;
         Ok(report.connected)
     }
 

@@ -119,7 +119,11 @@ impl Couch {
 pub fn python(requirements: &Path, name: &str) -> Result<PathBuf> {
     let root = directory().parent().context("no workspace")?;
     let mut command = Command::new(root.join("tests/scripts/venv.sh"));
-    command.arg(requirements).arg(root.join("target").join(name)).stdin(Stdio::null()).stderr(Stdio::inherit());
+    command
+        .arg(requirements)
+        .arg(root.join("target").join(name))
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit());
     let output = command.output().context("cannot run venv.sh")?;
     ensure!(output.status.success(), "the virtual environment can't be made; see `make deps`");
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
@@ -131,7 +135,14 @@ pub fn python_echo(broker: &RabbitNode, exchange: &str, guest_id: &str) -> Resul
     let python = python(&root.join("tests/python/requirements.txt"), "python-venv")?;
     let mut command = Command::new(python);
     command.args(["-W", "ignore"]).arg(directory().join("python/echo_server.py"));
-    command.args(["--transport-url", &broker.transport_url(), "--exchange", exchange, "--guest-id", guest_id]);
+    command.args([
+        "--transport-url",
+        &broker.transport_url(),
+        "--exchange",
+        exchange,
+        "--guest-id",
+        guest_id,
+    ]);
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(command)
 }

@@ -17,7 +17,10 @@ use anyhow::{Context as _, Result, bail};
 use futures_util::{StreamExt, future::try_join_all};
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind,
-    options::{BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    options::{
+        BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions,
+        QueueDeclareOptions,
+    },
     types::{AMQPValue, FieldTable},
 };
 use serde_json::{Map, json};
@@ -84,7 +87,9 @@ impl Caller {
         let connection = Connection::connect(&uri, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
         let options = ExchangeDeclareOptions::default();
-        channel.exchange_declare(exchange.into(), ExchangeKind::Topic, options, FieldTable::default()).await?;
+        channel
+            .exchange_declare(exchange.into(), ExchangeKind::Topic, options, FieldTable::default())
+            .await?;
         let reply_queue = format!("reply_{}", new_id());
         let mut arguments = FieldTable::default();
         arguments.insert("x-expires".into(), AMQPValue::LongInt(REPLY_QUEUE_TTL_MS));
@@ -139,7 +144,10 @@ impl Caller {
         let options = BasicPublishOptions::default();
         // Dropped: without confirmations there is nothing to wait for.
         drop(self.channel.basic_publish(exchange, topic, options, &body, properties()).await?);
-        let reply = timeout(PATIENCE, receiver).await.with_context(|| format!("{guest_id} does not answer"))?.context("the connection is gone")?;
+        let reply = timeout(PATIENCE, receiver)
+            .await
+            .with_context(|| format!("{guest_id} does not answer"))?
+            .context("the connection is gone")?;
         match reply.outcome {
             Outcome::Success(value) if value == json!(true) => Ok(()),
             other => bail!("rpc_ping was answered with {other:?}"),

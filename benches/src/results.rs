@@ -115,7 +115,9 @@ impl Results {
     /// Reads a file; one that is missing is an empty run.
     pub fn read(path: &Path) -> Result<Self> {
         match std::fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("{} can't be read", path.display())),
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).with_context(|| format!("{} can't be read", path.display()))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error).with_context(|| format!("{} can't be read", path.display())),
         }
@@ -181,6 +183,9 @@ mod tests {
     fn a_goal_knows_whether_it_is_met() {
         assert!(Goal::at_least("x", 10.0, 12.0, "×").met);
         let missed = Goal::at_most("x", 1.3, 1.4, "×");
-        assert_eq!((missed.met, missed.wanted.as_str(), missed.measured.as_str()), (false, "≤ 1.3 ×", "1.4 ×"));
+        assert_eq!(
+            (missed.met, missed.wanted.as_str(), missed.measured.as_str()),
+            (false, "≤ 1.3 ×", "1.4 ×")
+        );
     }
 }

@@ -43,8 +43,12 @@ pub fn quantile(sorted: &[f64], share: f64) -> f64 {
 
 /// The ratio run by run, so that a machine whose speed drifts does not show in it.
 pub fn ratios(above: &[f64], below: &[f64]) -> Spread {
-    let ratios: Vec<f64> =
-        above.iter().zip(below).filter(|(_, below)| **below > 0.0).map(|(above, below)| above / below).collect();
+    let ratios: Vec<f64> = above
+        .iter()
+        .zip(below)
+        .filter(|(_, below)| **below > 0.0)
+        .map(|(above, below)| above / below)
+        .collect();
     Spread::of(&ratios)
 }
 

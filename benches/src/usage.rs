@@ -1,9 +1,6 @@
 //! What a process has used: processor time, memory, context switches. Linux's own accounting, from outside.
 
-use std::{
-    collections::HashMap,
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context, Result};
 use nix::{time::clock_getcpuclockid, unistd::Pid};

@@ -62,9 +62,8 @@ impl<T> Sweeps<T> {
 
     fn join(&self, names: &[&str]) -> Arc<Pass<T>> {
         let mut next = lock(&self.next);
-        let pass = next.get_or_insert_with(|| {
-            Arc::new(Pass { wanted: Mutex::default(), found: OnceCell::new() })
-        });
+        let pass =
+            next.get_or_insert_with(|| Arc::new(Pass { wanted: Mutex::default(), found: OnceCell::new() }));
         lock(&pass.wanted).extend(names.iter().map(|name| (*name).to_owned()));
         Arc::clone(pass)
     }

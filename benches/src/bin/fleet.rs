@@ -133,7 +133,12 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         rotator: Rotator::new().0,
     };
     let surroundings = Surroundings {
-        dispatcher: Arc::new(Dispatcher::new(handlers, settings.rpc.max_concurrent, tally.clone(), stopping.clone())),
+        dispatcher: Arc::new(Dispatcher::new(
+            handlers,
+            settings.rpc.max_concurrent,
+            tally.clone(),
+            stopping.clone(),
+        )),
         audit: Audit::new(&settings.audit),
         tally,
         outbox: posted,
@@ -153,7 +158,8 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
 
 async fn note(number: usize, mut link: watch::Receiver<Link>, connected: Connected) {
     while link.wait_for(Link::is_up).await.is_ok() {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs_f64()).unwrap_or_default();
+        let now =
+            SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs_f64()).unwrap_or_default();
         connected.lock().unwrap_or_else(PoisonError::into_inner).push((number, now));
         if link.wait_for(|link| !link.is_up()).await.is_err() {
             return;

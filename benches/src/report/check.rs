@@ -18,7 +18,11 @@ pub fn check(committed: &Results, measured: &Results) -> bool {
             let worse = worse_by(*before, *now);
             let verdict = if worse > TOLERANCE { "WORSE" } else { "ok" };
             fine &= worse <= TOLERANCE;
-            println!("{verdict:<7} {name}: {what}: {} (committed: {})", number(now.value), number(before.value));
+            println!(
+                "{verdict:<7} {name}: {what}: {} (committed: {})",
+                number(now.value),
+                number(before.value)
+            );
         }
     }
     fine

@@ -17,6 +17,7 @@ use std::{
 use anyhow::{Context, Result};
 
 pub use check::check;
+pub use svg::draw;
 
 use crate::results::{Goal, Results, Section, Table};
 
@@ -47,7 +48,7 @@ pub fn write(results: &Results, files: &Files) -> Result<()> {
         .with_context(|| format!("{} is missing: its prose is written by hand", files.page.display()))?;
     std::fs::create_dir_all(&files.plots)?;
     for plot in results.sections.values().flat_map(|section| &section.plots) {
-        std::fs::write(files.plots.join(format!("{}.svg", plot.name)), svg::draw(plot))?;
+        std::fs::write(files.plots.join(format!("{}.svg", plot.name)), draw(plot))?;
     }
     std::fs::write(&files.page, page(&before, results)?)?;
     eprintln!("written: {}, {}, {}", files.results.display(), files.page.display(), files.plots.display());

@@ -72,7 +72,7 @@ fn step(range: f64) -> f64 {
 }
 
 /// The plot as an SVG document.
-pub(super) fn draw(plot: &Plot) -> String {
+pub fn draw(plot: &Plot) -> String {
     let points = || plot.lines.iter().flat_map(|line| line.points.iter());
     let x = Axis::over(points().map(|(x, _)| *x), plot.log.0, LEFT, WIDTH - RIGHT);
     let y = Axis::over(points().map(|(_, y)| *y), plot.log.1, HEIGHT - BOTTOM, TOP);
@@ -106,7 +106,8 @@ pub(super) fn draw(plot: &Plot) -> String {
 #[expect(clippy::cast_precision_loss, reason = "a handful of lines")]
 fn draw_line(svg: &mut String, line: &Line, index: usize, x: Axis, y: Axis) {
     let colour = COLOURS[index % COLOURS.len()];
-    let places: Vec<(f64, f64)> = line.points.iter().map(|(left, up)| (x.place(*left), y.place(*up))).collect();
+    let places: Vec<(f64, f64)> =
+        line.points.iter().map(|(left, up)| (x.place(*left), y.place(*up))).collect();
     let path: Vec<String> = places.iter().map(|(left, up)| format!("{left:.1},{up:.1}")).collect();
     // Writing to a String can't fail.
     let _written = writeln!(
@@ -116,12 +117,14 @@ fn draw_line(svg: &mut String, line: &Line, index: usize, x: Axis, y: Axis) {
     );
     if places.len() <= 20 {
         for (left, up) in places {
-            let _written = writeln!(svg, "<circle cx=\"{left:.1}\" cy=\"{up:.1}\" r=\"3\" fill=\"{colour}\"/>");
+            let _written =
+                writeln!(svg, "<circle cx=\"{left:.1}\" cy=\"{up:.1}\" r=\"3\" fill=\"{colour}\"/>");
         }
     }
     let up = TOP + 10.0 + 18.0 * index as f64;
     let left = WIDTH - RIGHT + 12.0;
-    let _written = writeln!(svg, "<rect x=\"{left}\" y=\"{}\" width=\"14\" height=\"4\" fill=\"{colour}\"/>", up - 5.0);
+    let _written =
+        writeln!(svg, "<rect x=\"{left}\" y=\"{}\" width=\"14\" height=\"4\" fill=\"{colour}\"/>", up - 5.0);
     text(svg, (left + 20.0, up), "start", &line.name);
 }
 
@@ -135,6 +138,9 @@ fn rule(svg: &mut String, from: (f64, f64), to: (f64, f64)) {
 
 fn text(svg: &mut String, place: (f64, f64), anchor: &str, words: &str) {
     let words = words.replace('&', "&amp;").replace('<', "&lt;");
-    let _written =
-        writeln!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{words}</text>", place.0, place.1);
+    let _written = writeln!(
+        svg,
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{words}</text>",
+        place.0, place.1
+    );
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use trove_couchdb_protocol::new_id;
 use trove_couchdb_tests::{
@@ -20,18 +20,12 @@ use trove_couchdb_tests::{
 
 use crate::{
     ground::{self, ADMIN, Couch},
-    raw,
     results::{Goal, Ratio, Section, Table, number, spread},
     sizes::Sizes,
     stats::{Spread, ratios},
     upstream::Upstream,
     usage,
 };
-
-/// What the agent opens at most by default (`couchdb.max_connections`).
-const CONNECTIONS: usize = 32;
-/// How often the sweep is repeated for one of upstream's rounds: it takes a fraction of a second.
-const SWEEPS: usize = 5;
 
 /// One command, as both sides are told it.
 struct Operation {
@@ -78,7 +72,7 @@ pub async fn measure(sizes: &Sizes) -> Result<Section> {
     }
     let mut section = Section::default();
     tell(&operations, &rounds, &mut section);
-    sweep(&broker, sizes, &mut section).await?;
+    super::sweep::measure(&broker, sizes, &mut section).await?;
     Ok(section)
 }
 
@@ -152,14 +146,17 @@ fn operations(sizes: &Sizes) -> Vec<Operation> {
 /// `users` users, of whom the nth may use the nth database, and `member`, who may use all of them.
 pub(super) async fn fill(client: &CouchClient, users: usize, databases: usize) -> Result<()> {
     let admin = Credentials::new(ADMIN.0, ADMIN.1);
+    // There already on 1.x, which makes it at its first start.
+    client.request(Method::PUT, "/_users", Some(&admin), None).await?;
     let docs: Vec<Value> = (0..users)
         .map(|number| format!("user{number:05}"))
         .chain(["member".to_owned()])
         .map(|name| json!({"_id": format!("org.couchdb.user:{name}"), "name": name, "type": "user", "roles": []}))
         .collect();
     for some in docs.chunks(1000) {
-        let (status, _) =
-            client.request(Method::POST, "/_users/_bulk_docs", Some(&admin), Some(&json!({ "docs": some }))).await?;
+        let (status, _) = client
+            .request(Method::POST, "/_users/_bulk_docs", Some(&admin), Some(&json!({ "docs": some })))
+            .await?;
         ensure!(status.is_success(), "users can't be made: {status}");
     }
     for number in 0..databases {
@@ -171,7 +168,12 @@ pub(super) async fn fill(client: &CouchClient, users: usize, databases: usize) -
     Ok(())
 }
 
-async fn make_database(client: &CouchClient, admin: &Credentials, name: &str, members: &[String]) -> Result<()> {
+async fn make_database(
+    client: &CouchClient,
+    admin: &Credentials,
+    name: &str,
+    members: &[String],
+) -> Result<()> {
     let (status, _) = client.request(Method::PUT, &format!("/{name}"), Some(admin), None).await?;
     ensure!(status.is_success(), "{name} can't be made: {status}");
     let security = json!({"admins": {"names": [], "roles": []}, "members": {"names": members, "roles": []}});
@@ -235,10 +237,21 @@ pub(super) fn request(method: &str, args: Value) -> Request {
 
 fn tell(operations: &[Operation], rounds: &Rounds, section: &mut Section) {
     let mut table = Table {
-        caption: "Each command, by the agent over RabbitMQ and by upstream's `CouchDBAdmin` in process".to_owned(),
-        head: ["command", "agent ms", "agent CPU ms", "requests", "upstream ms", "upstream CPU ms", "forks", "faster", "less CPU"]
-            .map(str::to_owned)
-            .to_vec(),
+        caption: "Each command, by the agent over RabbitMQ and by upstream's `CouchDBAdmin` in process"
+            .to_owned(),
+        head: [
+            "command",
+            "agent ms",
+            "agent CPU ms",
+            "requests",
+            "upstream ms",
+            "upstream CPU ms",
+            "forks",
+            "faster",
+            "less CPU",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
         rows: Vec::new(),
     };
     for (number, operation) in operations.iter().enumerate() {
@@ -248,18 +261,28 @@ fn tell(operations: &[Operation], rounds: &Rounds, section: &mut Section) {
         let (cpu, their_cpu) = (all(ours, |took| took.cpu * 1e3), all(theirs, |took| took.cpu * 1e3));
         let (requests, forks) = (all(ours, |took| took.requests), all(theirs, |took| took.requests));
         let (faster, cheaper) = (ratios(&their_wall, &wall), ratios(&their_cpu, &cpu));
-        let figures = [&wall, &cpu, &requests, &their_wall, &their_cpu, &forks].map(|values| Spread::of(values));
+        let figures =
+            [&wall, &cpu, &requests, &their_wall, &their_cpu, &forks].map(|values| Spread::of(values));
         let mut row = vec![operation.name.clone()];
         row.extend(figures.map(spread));
         row.extend([faster, cheaper].map(|ratio| format!("{} ×", number_of(ratio))));
         table.rows.push(row);
-        for (what, figure) in ["agent ms", "agent CPU ms", "requests", "upstream ms", "upstream CPU ms", "forks"].iter().zip(figures) {
+        for (what, figure) in
+            ["agent ms", "agent CPU ms", "requests", "upstream ms", "upstream CPU ms", "forks"]
+                .iter()
+                .zip(figures)
+        {
             section.figures.insert(format!("{}, {what}", operation.name), figure);
         }
         let ratio = Ratio { value: faster.median, more_is_better: true };
         section.ratios.insert(format!("{}: upstream's time over the agent's", operation.name), ratio);
         if let Some(goal) = operation.goal {
-            section.goals.push(Goal::at_least(&format!("{}: times faster than upstream", operation.name), goal, faster.median, "×"));
+            section.goals.push(Goal::at_least(
+                &format!("{}: times faster than upstream", operation.name),
+                goal,
+                faster.median,
+                "×",
+            ));
         }
     }
     section.tables.push(table);
@@ -267,53 +290,6 @@ fn tell(operations: &[Operation], rounds: &Rounds, section: &mut Section) {
 
 fn number_of(spread: Spread) -> String {
     number(spread.median)
-}
-
-/// A list over many databases against the same requests over sockets that stay open.
-async fn sweep(broker: &RabbitNode, sizes: &Sizes, section: &mut Section) -> Result<()> {
-    let (users, databases) = sizes.sweep;
-    let couch = Couch::start("1.x")?;
-    fill(&couch.client()?, users, databases).await?;
-    let (agent, bus) = agent(broker, &couch).await?;
-    let list = request("list_users", json!({"limit": null, "marker": null, "include_marker": false}));
-    couch.forget_requests().await?;
-    let listed = bus.request(&list).await?;
-    ensure!(listed[0].as_array().map(Vec::len) == Some(users + 1), "not all users are listed");
-    let (_, log) = couch.client()?.get("/_fault/log", None).await?;
-    let targets: Vec<String> =
-        log.as_array().context("no log")?.iter().filter_map(|entry| Some(entry["target"].as_str()?.to_owned())).collect();
-    couch.forget_requests().await?;
-
-    let [mut ours, mut raw, mut cpu, mut server] = [const { Vec::new() }; 4];
-    for _ in 0..(sizes.rounds * SWEEPS) {
-        let before = [agent.pid(), couch.pid()].map(usage::cpu_time);
-        let began = Instant::now();
-        bus.request(&list).await?;
-        ours.push(began.elapsed().as_secs_f64() * 1e3);
-        let [agent_cpu, couch_cpu] = before;
-        cpu.push(usage::cpu_time(agent.pid())?.saturating_sub(agent_cpu?).as_secs_f64() * 1e3);
-        server.push(usage::cpu_time(couch.pid())?.saturating_sub(couch_cpu?).as_secs_f64() * 1e3);
-        raw.push(raw::sweep(couch.port()?, targets.clone(), CONNECTIONS).await?.as_secs_f64() * 1e3);
-        couch.forget_requests().await?;
-    }
-    let ratio = ratios(&ours, &raw);
-    let [ours, raw, cpu, server] = [&ours, &raw, &cpu, &server].map(|values| Spread::of(values));
-    section.tables.push(Table {
-        caption: format!(
-            "List {users} users × {databases} databases ({} requests, {CONNECTIONS} connections): the agent over RabbitMQ, \
-             and the same requests over bare sockets whose answers nobody reads",
-            targets.len()
-        ),
-        head: ["agent ms", "raw ms", "ratio", "agent CPU ms", "CouchDB CPU ms"].map(str::to_owned).to_vec(),
-        rows: vec![vec![spread(ours), spread(raw), spread(ratio), spread(cpu), spread(server)]],
-    });
-    for (what, figure) in [("agent ms", ours), ("raw ms", raw), ("agent CPU ms", cpu), ("CouchDB CPU ms", server)] {
-        section.figures.insert(format!("sweep, {what}"), figure);
-    }
-    let what = format!("List {users} × {databases}: the agent's time over a raw keep-alive sweep's");
-    section.goals.push(Goal::at_most(&what, 1.2, ratio.median, "×"));
-    section.ratios.insert(what, Ratio { value: ratio.median, more_is_better: false });
-    Ok(())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]

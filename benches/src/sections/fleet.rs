@@ -47,14 +47,24 @@ pub async fn measure(sizes: &Sizes) -> Result<Section> {
             number(all),
             number(busiest_second(&back)),
         ]);
-        section.figures.insert(format!("storm, reconnect_max {longest} s, all back after s"), Spread::once(all));
-        section.figures.insert(format!("storm, reconnect_max {longest} s, busiest second"), Spread::once(busiest_second(&back)));
+        section
+            .figures
+            .insert(format!("storm, reconnect_max {longest} s, all back after s"), Spread::once(all));
+        section.figures.insert(
+            format!("storm, reconnect_max {longest} s, busiest second"),
+            Spread::once(busiest_second(&back)),
+        );
         lines.push(curve(&format!("reconnect_max {} s", number(longest)), &back));
         eprintln!("   storm with reconnect_max {longest} s: all back after {all:.1} s");
     }
     section.tables.push(Table {
-        caption: format!("{} agents after the broker was killed and started again: seconds from its first AMQP answer", sizes.fleet),
-        head: ["reconnect_max s", "half are back", "99 % are back", "all are back", "most in one second"].map(str::to_owned).to_vec(),
+        caption: format!(
+            "{} agents after the broker was killed and started again: seconds from its first AMQP answer",
+            sizes.fleet
+        ),
+        head: ["reconnect_max s", "half are back", "99 % are back", "all are back", "most in one second"]
+            .map(str::to_owned)
+            .to_vec(),
         rows: rates,
     });
     section.plots.push(Plot {
@@ -89,7 +99,9 @@ async fn steady(sizes: &Sizes, section: &mut Section) -> Result<()> {
     let (heard, watched) = (conductor.count(), Instant::now());
     sleep((sizes.idle / 3).max(Duration::from_secs(10))).await;
     let seconds = watched.elapsed().as_secs_f64();
-    let per_guest_hour = |now: Duration, before: Duration| now.saturating_sub(before).as_secs_f64() / seconds * 3600.0 / guests;
+    let per_guest_hour = |now: Duration, before: Duration| {
+        now.saturating_sub(before).as_secs_f64() / seconds * 3600.0 / guests
+    };
     let broker_cpu = per_guest_hour(usage::cpu_time(broker.pid())?, broker_cpu);
     let agent_cpu = per_guest_hour(usage::cpu_time(fleet.pid())?, agent_cpu);
     let messages = whole(conductor.count() - heard) / seconds / guests * 60.0;
@@ -121,7 +133,11 @@ async fn steady(sizes: &Sizes, section: &mut Section) -> Result<()> {
         ("agent's processor time, likewise", agent_cpu, "s per guest and hour"),
     ];
     let mut table = Table {
-        caption: format!("{} agents on one broker; the right column is the figure for {} guests", sizes.fleet, number(GUESTS)),
+        caption: format!(
+            "{} agents on one broker; the right column is the figure for {} guests",
+            sizes.fleet,
+            number(GUESTS)
+        ),
         head: ["what", "measured", "unit", "100,000 guests"].map(str::to_owned).to_vec(),
         rows: Vec::new(),
     };
@@ -147,8 +163,15 @@ async fn steady(sizes: &Sizes, section: &mut Section) -> Result<()> {
         ]],
     });
     section.figures.insert("answers per s".to_owned(), Spread::once(answered));
-    section.goals.push(Goal::at_least("Simulated agents on one broker, all of which answer", 2_000.0, whole(latencies.len()), ""));
-    section.ratios.insert("broker's KiB per guest".to_owned(), Ratio { value: broker_kib, more_is_better: false });
+    section.goals.push(Goal::at_least(
+        "Simulated agents on one broker, all of which answer",
+        2_000.0,
+        whole(latencies.len()),
+        "",
+    ));
+    section
+        .ratios
+        .insert("broker's KiB per guest".to_owned(), Ratio { value: broker_kib, more_is_better: false });
     Ok(())
 }
 
@@ -163,7 +186,12 @@ fn start(broker: &RabbitNode, directory: &TempDir, agents: usize, longest: f64) 
     );
     trove_couchdb_tests::agent::write_private(&config, &text)?;
     let mut command = Command::new(ground::sibling("fleet")?);
-    command.args(["--agents", &agents.to_string()]).arg("--config").arg(&config).arg("--directory").arg(directory.path());
+    command
+        .args(["--agents", &agents.to_string()])
+        .arg("--config")
+        .arg(&config)
+        .arg("--directory")
+        .arg(directory.path());
     Fleet::start(&mut command)
 }
 

@@ -148,7 +148,9 @@ fn tell(points: &[Point], section: &mut Section) {
         ],
     });
     let wall = |users: usize, databases: usize| {
-        let found = points.iter().find(|point| point.method == "list_users" && (point.users, point.databases) == (users, databases));
+        let found = points.iter().find(|point| {
+            point.method == "list_users" && (point.users, point.databases) == (users, databases)
+        });
         found.map(|point| point.wall.median)
     };
     let most = points.iter().map(|point| point.users).max().unwrap_or(FEW);

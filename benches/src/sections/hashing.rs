@@ -3,10 +3,7 @@
 //! CouchDB 3.4 and later hash with OpenSSL's SHA-256 from Erlang. No CouchDB is to be had here, but Erlang is, because
 //! RabbitMQ needs it: its `crypto:pbkdf2_hmac` is measured, the hash alone on both sides.
 
-use std::{
-    process::Command,
-    time::Instant,
-};
+use std::{process::Command, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::join_all;
@@ -47,20 +44,37 @@ pub async fn measure(sizes: &Sizes) -> Result<Section> {
         erlang_all.push(erlang(sizes.hashes, "together")?);
     }
     let mut section = Section::default();
-    let row = |name: &str, one: &[f64], all: &[f64]| vec![name.to_owned(), spread(Spread::of(one)), spread(Spread::of(all))];
+    let row = |name: &str, one: &[f64], all: &[f64]| {
+        vec![name.to_owned(), spread(Spread::of(one)), spread(Spread::of(all))]
+    };
     section.tables.push(Table {
         caption: format!("PBKDF2-HMAC-SHA256, {ROUNDS} rounds: users per second"),
         head: ["who", "one after the other", "all cores"].map(str::to_owned).to_vec(),
         rows: vec![row("agent", &one, &all), row("Erlang's crypto (OpenSSL)", &erlang_one, &erlang_all)],
     });
-    for (name, values) in [("agent, one core", &one), ("agent, all cores", &all), ("erlang, one core", &erlang_one), ("erlang, all cores", &erlang_all)] {
+    for (name, values) in [
+        ("agent, one core", &one),
+        ("agent, all cores", &all),
+        ("erlang, one core", &erlang_one),
+        ("erlang, all cores", &erlang_all),
+    ] {
         section.figures.insert(format!("{name}, users per s"), Spread::of(values));
     }
     let ratio = ratios(&all, &erlang_one).median;
-    section.goals.push(Goal::at_least("Users per second on all cores over CouchDB's own, which hashes one after the other", 1.0, ratio, "×"));
+    section.goals.push(Goal::at_least(
+        "Users per second on all cores over CouchDB's own, which hashes one after the other",
+        1.0,
+        ratio,
+        "×",
+    ));
     let ratio = |value| Ratio { value, more_is_better: true };
-    section.ratios.insert("agent's hashes over Erlang's, one core".to_owned(), ratio(ratios(&one, &erlang_one).median));
-    section.ratios.insert("agent's hashes over Erlang's, all cores".to_owned(), ratio(ratios(&all, &erlang_all).median));
+    section
+        .ratios
+        .insert("agent's hashes over Erlang's, one core".to_owned(), ratio(ratios(&one, &erlang_one).median));
+    section.ratios.insert(
+        "agent's hashes over Erlang's, all cores".to_owned(),
+        ratio(ratios(&all, &erlang_all).median),
+    );
     Ok(section)
 }
 
@@ -91,7 +105,8 @@ fn erlang(count: usize, how: &str) -> Result<f64> {
         .replace("ROUNDS", &ROUNDS.to_string())
         .replace("COUNT", &count.to_string())
         .replace("HOW", how);
-    let output = Command::new("erl").args(["-noshell", "-eval", &program]).output().context("cannot run erl")?;
+    let output =
+        Command::new("erl").args(["-noshell", "-eval", &program]).output().context("cannot run erl")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let microseconds: f64 = text.trim().parse().with_context(|| format!("erl said {text:?}"))?;
     Ok(per_second(count, microseconds / 1e6))

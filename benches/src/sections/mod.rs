@@ -6,13 +6,9 @@ pub mod growth;
 pub mod hashing;
 pub mod rpc;
 pub mod start;
+mod sweep;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    process::Command,
-    str::FromStr,
-};
+use std::{collections::BTreeMap, fmt, process::Command, str::FromStr};
 
 use anyhow::{Result, bail};
 
@@ -83,7 +79,8 @@ pub async fn run(name: Name, sizes: &Sizes) -> Result<Section> {
 pub fn machine() -> BTreeMap<String, String> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, name)| name);
+    let model =
+        cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, name)| name);
     let sha = if cpu.contains("sha_ni") { "with SHA extensions" } else { "without SHA extensions" };
     let facts = [
         ("processor", format!("{} ({sha})", model.unwrap_or("unknown"))),

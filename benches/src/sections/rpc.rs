@@ -134,7 +134,9 @@ fn section(samples: &Samples, memory: &[f64]) -> Section {
     let lines = SERVERS.iter().enumerate().map(|(server, name)| Line {
         name: (*name).to_owned(),
         points: CALLERS
-            .map(|callers| (count(callers), Spread::of(&values(server, callers, |sample| sample.throughput)).median))
+            .map(|callers| {
+                (count(callers), Spread::of(&values(server, callers, |sample| sample.throughput)).median)
+            })
             .to_vec(),
     });
     section.plots.push(Plot {
@@ -155,20 +157,41 @@ fn section(samples: &Samples, memory: &[f64]) -> Section {
         let same = ratios(&throughput(3, callers), &throughput(0, callers)).median;
         let ratio = |value, more_is_better| Ratio { value, more_is_better };
         section.ratios.insert(format!("throughput over Python's, {callers} callers"), ratio(more, true));
-        section.ratios.insert(format!("lapin echo's throughput over the agent's, {callers} callers"), ratio(less, false));
-        section
-            .ratios
-            .insert(format!("confirmed lapin echo's throughput over the agent's, {callers} callers"), ratio(same, false));
+        section.ratios.insert(
+            format!("lapin echo's throughput over the agent's, {callers} callers"),
+            ratio(less, false),
+        );
+        section.ratios.insert(
+            format!("confirmed lapin echo's throughput over the agent's, {callers} callers"),
+            ratio(same, false),
+        );
         section.ratios.insert(
             format!("CPU per call, Python's over the agent's, {callers} callers"),
             ratio(ratios(&cpu(1, callers), &cpu(0, callers)).median, true),
         );
     }
-    let best = |server| CALLERS.map(|callers| Spread::of(&throughput(server, callers)).median).into_iter().fold(0.0, f64::max);
-    section.goals.push(Goal::at_least("Throughput over that of Python's threading server, 64 callers", 10.0, ratios(&throughput(0, 64), &throughput(1, 64)).median, "×"));
-    section.goals.push(Goal::at_most("The minimal lapin echo's throughput over the agent's, 64 callers", 1.3, ratios(&throughput(2, 64), &throughput(0, 64)).median, "×"));
+    let best = |server| {
+        CALLERS.map(|callers| Spread::of(&throughput(server, callers)).median).into_iter().fold(0.0, f64::max)
+    };
+    section.goals.push(Goal::at_least(
+        "Throughput over that of Python's threading server, 64 callers",
+        10.0,
+        ratios(&throughput(0, 64), &throughput(1, 64)).median,
+        "×",
+    ));
+    section.goals.push(Goal::at_most(
+        "The minimal lapin echo's throughput over the agent's, 64 callers",
+        1.3,
+        ratios(&throughput(2, 64), &throughput(0, 64)).median,
+        "×",
+    ));
     section.goals.push(Goal::at_most("The same at its best number of callers", 1.3, best(2) / best(0), "×"));
-    section.goals.push(Goal::at_most("Latency at one caller over the minimal lapin echo's (p50)", 1.3, ratios(&p50(0, 1), &p50(2, 1)).median, "×"));
+    section.goals.push(Goal::at_most(
+        "Latency at one caller over the minimal lapin echo's (p50)",
+        1.3,
+        ratios(&p50(0, 1), &p50(2, 1)).median,
+        "×",
+    ));
     section
 }
 

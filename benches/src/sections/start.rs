@@ -75,7 +75,8 @@ async fn starts(broker: &RabbitNode, couch: &Couch, sizes: &Sizes, section: &mut
         head: ["server", "consuming", "first answer"].map(str::to_owned).to_vec(),
         rows: Vec::new(),
     };
-    let [consuming, answering_spread, python_spread] = [&consuming, &answering, &python].map(|all| Spread::of(all));
+    let [consuming, answering_spread, python_spread] =
+        [&consuming, &answering, &python].map(|all| Spread::of(all));
     table.rows.push(vec!["agent".to_owned(), spread(consuming), spread(answering_spread)]);
     table.rows.push(vec!["python (bare)".to_owned(), "–".to_owned(), spread(python_spread)]);
     section.tables.push(table);
@@ -176,7 +177,10 @@ fn tell_idle(all: &[Idle], minutes: f64, section: &mut Section) {
         section.goals.push(Goal::at_most("Idle: processor time in an hour", 1.0, agent.cpu_s_per_hour, "s"));
         section.goals.push(Goal::at_most("Idle: wake-ups in a minute", 10.0, agent.wake_ups_per_minute, ""));
         let ratio = |value| Ratio { value, more_is_better: true };
-        section.ratios.insert("idle memory, Python's over the agent's".to_owned(), ratio(python.rss_mib / agent.rss_mib));
+        section.ratios.insert(
+            "idle memory, Python's over the agent's".to_owned(),
+            ratio(python.rss_mib / agent.rss_mib),
+        );
     }
 }
 
