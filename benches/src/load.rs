@@ -23,7 +23,7 @@ use lapin::{
     },
     types::{AMQPValue, FieldTable},
 };
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use tokio::{sync::oneshot, time::timeout};
 use trove_couchdb_protocol::{Context, NewRequest, Outcome, Reply, ReplyAddress, decode_reply, new_id};
 
@@ -149,7 +149,7 @@ impl Caller {
             .with_context(|| format!("{guest_id} does not answer"))?
             .context("the connection is gone")?;
         match reply.outcome {
-            Outcome::Success(value) if value == json!(true) => Ok(()),
+            Outcome::Success(Value::Bool(true)) => Ok(()),
             other => bail!("rpc_ping was answered with {other:?}"),
         }
     }

@@ -134,7 +134,7 @@ impl Results {
 pub fn number(value: f64) -> String {
     let size = value.abs();
     let digits = match size {
-        _ if size >= 100.0 || size < f64::EPSILON => 0,
+        _ if !(f64::EPSILON..100.0).contains(&size) => 0,
         _ if size >= 10.0 => 1,
         _ if size >= 1.0 => 2,
         _ => 3,
@@ -153,7 +153,11 @@ fn trimmed(text: String) -> String {
 fn grouped(digits: &str) -> String {
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 && digit.is_ascii_digit() && !text.ends_with('-') {
+        if index > 0
+            && (digits.len() - index).is_multiple_of(3)
+            && digit.is_ascii_digit()
+            && !text.ends_with('-')
+        {
             text.push(',');
         }
         text.push(digit);

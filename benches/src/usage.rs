@@ -87,15 +87,15 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    #[test]
-    fn this_process_can_be_looked_at() {
+    #[tokio::test]
+    async fn this_process_can_be_looked_at() {
         let pid = std::process::id();
         assert!(cpu_time(pid).unwrap() > Duration::ZERO);
         assert!(memory_kib(pid, "VmRSS").unwrap() > 100.0);
         let mut wake_ups = WakeUps::of(pid).unwrap();
         let before = wake_ups.count();
         for _ in 0..5 {
-            std::thread::sleep(Duration::from_millis(2));
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         wake_ups.look().unwrap();
         assert!(wake_ups.count() >= before + 5);

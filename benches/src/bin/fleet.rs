@@ -66,8 +66,8 @@ async fn main() -> Result<()> {
     }
     // A thread of its own, as the pipe blocks; the agents go on meanwhile.
     tokio::task::spawn_blocking(move || answer(&connected)).await??;
-    // The parent is gone, and nothing of this is worth a farewell.
-    std::process::exit(0);
+    // The parent is gone, and nothing of this is worth a farewell: the agents end with the process.
+    Ok(())
 }
 
 fn answer(connected: &Connected) -> Result<()> {

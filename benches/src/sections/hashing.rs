@@ -95,8 +95,8 @@ async fn agent_alone(count: usize) -> Result<f64> {
 async fn agent_together(count: usize) -> Result<f64> {
     let (hasher, password) = (hasher(), Secret::new("a password"));
     let began = Instant::now();
-    let hashes = join_all((0..count).map(|_| hasher.hash(&password, SERVER))).await;
-    ensure!(hashes.iter().all(Option::is_some), "the runtime stops");
+    let made = join_all((0..count).map(|_| hasher.hash(&password, SERVER))).await;
+    ensure!(made.iter().all(Option::is_some), "the runtime stops");
     Ok(per_second(count, began.elapsed().as_secs_f64()))
 }
 

@@ -33,6 +33,9 @@ struct Sample {
     cpu: [f64; 3],
 }
 
+/// A figure of a sample: its name, and how to get it.
+type Pick = (&'static str, fn(&Sample) -> f64);
+
 type Samples = BTreeMap<(usize, usize), Vec<Sample>>;
 
 /// Measures the section.
@@ -96,7 +99,7 @@ fn section(samples: &Samples, memory: &[f64]) -> Section {
     let values = |server: usize, callers: usize, pick: fn(&Sample) -> f64| -> Vec<f64> {
         samples.get(&(server, callers)).map(|all| all.iter().map(pick).collect()).unwrap_or_default()
     };
-    let picks: [(&str, fn(&Sample) -> f64); 6] = [
+    let picks: [Pick; 6] = [
         ("calls per s", |sample| sample.throughput),
         ("p50 ms", |sample| sample.p50),
         ("p99 ms", |sample| sample.p99),

@@ -31,6 +31,9 @@ struct Idle {
     bytes_per_minute: f64,
 }
 
+/// A figure of an idle process: its name, and how to get it.
+type Pick = (&'static str, fn(&Idle) -> f64);
+
 /// Measures the section.
 pub async fn measure(sizes: &Sizes) -> Result<Section> {
     let broker = RabbitNode::start().await?;
@@ -151,7 +154,7 @@ async fn idle(broker: &RabbitNode, couch: &Couch, sizes: &Sizes, section: &mut S
 }
 
 fn tell_idle(all: &[Idle], minutes: f64, section: &mut Section) {
-    let picks: [(&str, fn(&Idle) -> f64); 5] = [
+    let picks: [Pick; 5] = [
         ("RSS MiB", |idle| idle.rss_mib),
         ("threads", |idle| whole(u64::try_from(idle.threads).unwrap_or_default())),
         ("CPU s per hour", |idle| idle.cpu_s_per_hour),
@@ -184,7 +187,6 @@ fn tell_idle(all: &[Idle], minutes: f64, section: &mut Section) {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a file's size in MB")]
 fn size(section: &mut Section) -> Result<()> {
     let path = agent::binary()?;
     let bytes = std::fs::metadata(&path).with_context(|| path.display().to_string())?.len();
