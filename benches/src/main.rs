@@ -56,8 +56,8 @@ async fn run(args: Args) -> Result<bool> {
         return Ok(report::check(&committed, &measured));
     }
     if !args.quick {
-        // Parts replace parts: the rest of the report stays as it was measured.
-        let mut whole = committed;
+        // Parts replace parts: the rest of the report stays as it was measured. Read again, as this may have taken long.
+        let mut whole = Results::read(&files.results)?;
         whole.machine = measured.machine;
         whole.sections.extend(measured.sections);
         whole.write(&files.results)?;
