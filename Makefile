@@ -3,13 +3,15 @@
 # make run ONCE=1         either of them checks everything once and exits: 0 if every step passed
 # make test               everything, over a real RabbitMQ and with Python's oslo.messaging and Trove
 # make test-control-plane only what needs a real Trove: 26.0.0 and 24.1.0, or TROVE="VERSION …"
-# make chaos              the fault campaign: COMMANDS=10000 among FAULTS=200, by SEED
+# make chaos              the fault campaign: COMMANDS=10000 among FAULTS=200, by SEED; TRANSIENT=1: oslo's default queues
+# make soak               an even load among faults for MINUTES=60; writes what the agents used to docs/reliability.md
 # make bench              measures the agent beside the Python one and writes docs/performance.md; ONLY="rpc start" for
 #                         parts, CHECK=1 compares with the committed figures, QUICK=1 tries the harness out. 40 min, idle machine
 # make fuzz               the fuzzer, SECONDS=1800 for each target, or for TARGETS="names request"; docs/fuzzing.md
+# make mutants            takes out what keeps each promise and expects its test to fail: all, or ONLY="NAME …"
 
 CARGO ?= cargo
-.PHONY: run test test-rust test-control-plane lint fmt chaos bench fuzz deps build venv
+.PHONY: run test test-rust test-control-plane lint fmt chaos soak bench fuzz mutants deps build venv
 .NOTPARALLEL:
 
 run: $(if $(filter rabbit,$(BROKER)),deps) build
@@ -21,14 +23,19 @@ test-rust: deps venv build
 	$(CARGO) test --workspace --no-fail-fast
 
 test-control-plane: deps build
-	@tests/control_plane/run.sh $(TROVE)
+	@python3 tests/control_plane/run.py $(TROVE)
 
 test: test-rust test-control-plane
 	@echo "make test: everything passed"
 
 chaos: deps build
 	$(CARGO) run -p trove-couchdb-tests --bin chaos -- \
-		--commands $(or $(COMMANDS),10000) --faults $(or $(FAULTS),200) $(if $(SEED),--seed $(SEED))
+		--commands $(or $(COMMANDS),10000) --faults $(or $(FAULTS),200) $(if $(SEED),--seed $(SEED)) \
+		$(if $(filter-out 0,$(TRANSIENT)),--transient)
+
+soak: deps build
+	$(CARGO) run -p trove-couchdb-tests --bin chaos -- \
+		--soak $(or $(MINUTES),60) --write docs/reliability.md $(if $(SEED),--seed $(SEED))
 
 # Built one by one: together, cargo would give the agent the features that only the harness needs.
 bench: deps venv
@@ -48,6 +55,9 @@ fmt:
 
 fuzz:
 	@fuzz/run.sh $(or $(SECONDS),1800) $(TARGETS)
+
+mutants: deps venv
+	@tests/mutations/run.sh $(ONLY)
 
 deps:
 	@tests/scripts/deps.sh

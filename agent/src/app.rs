@@ -38,9 +38,6 @@ pub enum StartError {
     /// No signal handler.
     #[error("the signals can't be handled")]
     Signals(#[source] std::io::Error),
-    /// No HTTP client.
-    #[error("the HTTP client can't be made")]
-    Http(#[source] reqwest::Error),
     /// Nobody could give the agent a command.
     #[error("there is no broker, and so no way in without the local socket")]
     NoWayIn(#[source] LocalError),
@@ -95,7 +92,7 @@ async fn build(
     let (outbox, posted) = mpsc::channel(OUTBOX);
 
     let couchdb = &settings.couchdb;
-    let client = Client::new(&couchdb.url, limits(couchdb)).map_err(StartError::Http)?;
+    let client = Client::new(&couchdb.url, limits(couchdb), couchdb.tls.clone());
     let hasher = Hasher::new(Iterations { sha256: couchdb.sha256_iterations, sha1: couchdb.sha1_iterations });
     let (rotator, rotations) = Rotator::new();
     let bootstrap = Bootstrap::new(
@@ -112,10 +109,12 @@ async fn build(
     let couch = Arc::new(Couch::new(client, admin.clone(), hasher, policy));
     let every = (settings.heartbeat.interval / PROBES_PER_INTERVAL).max(Duration::from_millis(100));
     background.spawn(status::probe_for_ever(Arc::clone(&couch), admin, every, health_writer));
-    let (preparation, stages) = Preparation::load(&settings.guest.state_dir);
+    let (preparation, stages) = Preparation::load(&settings.guest.state_dir, &settings.guest.id);
     if settings.broker.is_some() {
         let heartbeat = Heartbeat {
             settings: settings.heartbeat.clone(),
+            prepare_lost_after: settings.prepare.lost_after,
+            settling: settings.rpc.prepare_patience,
             state_dir: settings.guest.state_dir.clone(),
             preparation: preparation.clone(),
             stages,

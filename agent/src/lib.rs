@@ -11,16 +11,17 @@
 //!
 //! | module | may import | the only user of |
 //! |---|---|---|
-//! | `config` | `protocol` | the `config` crate |
+//! | `config` | `protocol`, `tls` | the `config` crate |
 //! | `system` | | `rustix` and `nix` (beside file owners in `bootstrap` and `transport::local`) |
+//! | `tls` | | `rustls` (beside `main`, which installs it) |
 //! | `preparation` | `system` | |
 //! | `audit` | `config` | |
-//! | `couch` | `protocol` | `reqwest` |
+//! | `couch` | `protocol`, `tls` | `reqwest` |
 //! | `bootstrap` | `config`, `couch`, `system` | |
 //! | `status` | `config`, `couch`, `preparation`, `system` | `sd-notify` |
 //! | `handlers` | `bootstrap::Rotator`, `couch`, `preparation`, `status::Report`, `system` | |
 //! | `dispatch` | `handlers`, `status::Tally` | |
-//! | `transport` | `audit`, `config`, `dispatch`, `status`, `system` | `lapin` |
+//! | `transport` | `audit`, `config`, `dispatch`, `status`, `system`, `tls` | `lapin` |
 //! | `app` | everything | |
 //!
 //! `tests/tests/layering.rs` holds the code to this table.
@@ -38,4 +39,5 @@ pub mod log;
 pub mod preparation;
 pub mod status;
 pub mod system;
+pub mod tls;
 pub mod transport;

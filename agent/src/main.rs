@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
-use trove_couchdb_agent::{app, args::Args, config, exit, log};
+use trove_couchdb_agent::{app, args::Args, config, exit, log, system};
 
 /// How long a blocking call (a hung mount, a slow disk) may hold up the end.
 const LEFTOVERS: Duration = Duration::from_secs(1);
@@ -15,7 +15,7 @@ const BLOCKING_THREADS: Duration = Duration::from_secs(90);
 fn main() -> ExitCode {
     let args = Args::parse();
     if args.check_config {
-        return match config::check(&args, std::env::vars_os()) {
+        return match config::check(&args, system::environment_of_account()) {
             Ok(description) => {
                 print!("{description}");
                 ExitCode::SUCCESS
@@ -23,12 +23,17 @@ fn main() -> ExitCode {
             Err(error) => exit::with_error(exit::USAGE, &error),
         };
     }
+    // Before there is any secret in memory.
+    let core_dumps = system::forbid_core_dumps();
     let settings = match config::Settings::load(&args, std::env::vars_os()) {
         Ok(settings) => settings,
         Err(error) => return exit::with_error(exit::USAGE, &error),
     };
     if let Err(error) = log::init(&settings.log) {
         return exit::with_error(exit::FAILURE, &error);
+    }
+    if let Err(error) = core_dumps {
+        tracing::warn!(%error, "A crash of this process may leave passwords in a core dump; set LimitCORE=0.");
     }
     for warning in &settings.warnings {
         tracing::warn!("{warning}");

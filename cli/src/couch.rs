@@ -5,16 +5,18 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use trove_couchdb_agent::couch::{Client, CouchError, Limits, Login, Method, Resource};
+use trove_couchdb_agent::{
+    couch::{Client, CouchError, Limits, Login, Method, Resource},
+    tls::Files,
+};
 use trove_couchdb_protocol::Secret;
 use url::Url;
 
 use crate::exit::{CliError, Code};
 
 /// A client for one server with a limit for each request.
-pub fn client(url: &Url, limit: Duration) -> Result<Client, CliError> {
-    let limits = Limits { connect: limit, request: limit, connections: 4 };
-    Client::new(url, limits).map_err(|error| CliError::new(Code::Failed, format!("no HTTP client: {error}")))
+pub fn client(url: &Url, limit: Duration, files: Files) -> Client {
+    Client::new(url, Limits { connect: limit, request: limit, connections: 4 }, files)
 }
 
 /// Tries a password once.
@@ -23,9 +25,10 @@ pub async fn must_log_in(
     name: &str,
     password: &Secret,
     limit: Duration,
+    files: Files,
 ) -> Result<(), CliError> {
     let login = Login::new(name, password);
-    let asked = client(server, limit)?.send(Some(&login), Method::GET, &Resource::Session, None).await;
+    let asked = client(server, limit, files).send(Some(&login), Method::GET, &Resource::Session, None).await;
     asked.map(drop).map_err(|error| match error {
         CouchError::LoginRefused => {
             CliError::new(Code::Failed, format!("CouchDB refuses this password for {name:?}")).advise(
@@ -34,7 +37,7 @@ pub async fn must_log_in(
         }
         CouchError::LockedOut => CliError::new(Code::Failed, format!("the account {name:?} is locked"))
             .advise("it opens again within 5 minutes; find out who sends wrong passwords"),
-        CouchError::Unreachable { .. } | CouchError::Timeout { .. } => {
+        CouchError::Unreachable { .. } | CouchError::Insecure { .. } | CouchError::Timeout { .. } => {
             CliError::new(Code::Unreachable, format!("the password can't be tried: {error}"))
                 .advise("leave --reveal out, or run it where CouchDB can be reached")
         }

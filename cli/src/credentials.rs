@@ -150,7 +150,10 @@ async fn password(
         return os_admin_password(global);
     }
     let password = if args.password_stdin { ask::password_from_stdin()? } else { ask::known_password(name)? };
-    couch::must_log_in(server, name, &password, global.timeout).await?;
+    // Without a configuration, as over RabbitMQ, the authorities of this system count.
+    let settings = Settings::load(way::sources(&global.sources), way::environment());
+    let files = settings.map(|settings| settings.couchdb.tls).unwrap_or_default();
+    couch::must_log_in(server, name, &password, global.timeout, files).await?;
     Ok(password)
 }
 

@@ -8,6 +8,7 @@
 //! - [`client`] is the caller's half of the wire; [`way`] chooses between its two ways from the command line.
 //! - [`verbs`] are Trove's commands, [`apply`] a file of them, [`credentials`] what their users need.
 //! - [`doctor`] looks at each link by itself, with the agent's own code, also while the agent is down.
+//! - [`broker_user`] writes the commands for a RabbitMQ account of one instance, and runs none.
 //! - [`ask`] is the only one that asks the operator, [`output`] the only one that shows results.
 
 // Texts of a few lines, built once for a person to read: one expression says more than a fold of writes.
@@ -18,6 +19,7 @@ pub mod apply;
 #[allow(clippy::doc_markdown)]
 pub mod args;
 pub mod ask;
+mod broker_user;
 pub mod client;
 mod couch;
 mod credentials;
@@ -43,6 +45,10 @@ pub async fn run(cli: &Cli) -> Result<Code, CliError> {
         Verb::Completions { shell } => pages::completions(*shell),
         Verb::Man(args) => pages::man(args)?,
         Verb::Doctor(args) => return examine(global, args, output).await,
+        Verb::BrokerUser(args) => {
+            broker_user::show(global, args, output)?;
+            return Ok(Code::Done);
+        }
         _ => return ask_the_agent(global, verb, output).await,
     };
     output.show(&report)?;

@@ -3,12 +3,15 @@
 use std::process::ExitCode;
 
 use clap::{Parser, error::ErrorKind};
+use trove_couchdb_agent::system;
 use trove_couchdb_cli::{
     args::Cli,
     exit::{CliError, Code},
 };
 
 fn main() -> ExitCode {
+    // A crash then writes no password to the disk. Refused only where the system forbids it for all.
+    drop(system::forbid_core_dumps());
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

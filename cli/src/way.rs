@@ -5,7 +5,10 @@
 
 use std::{ffi::OsString, fs, path::Path};
 
-use trove_couchdb_agent::config::{Override, Settings, Sources};
+use trove_couchdb_agent::{
+    config::{Override, Settings, Sources},
+    system::environment_of_account,
+};
 use trove_couchdb_protocol::Secret;
 use zeroize::Zeroizing;
 
@@ -44,10 +47,11 @@ pub fn sources(args: &SourceArgs) -> Sources {
 
 /// The environment as the agent's configuration may see it.
 pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
-    std::env::vars_os().filter(|(name, _)| !OWN_VARIABLES.iter().any(|own| name == own))
+    environment_of_account().filter(|(name, _)| !OWN_VARIABLES.iter().any(|own| name == own))
 }
 
-fn bus_settings(way: &WayArgs, args: &SourceArgs) -> Result<(Settings, Option<Secret>), CliError> {
+/// The configuration for the way over RabbitMQ, with the key of the instance if there is one.
+pub fn bus_settings(way: &WayArgs, args: &SourceArgs) -> Result<(Settings, Option<Secret>), CliError> {
     let url = match (&way.transport_url, &way.transport_url_file) {
         (Some(url), _) => Some(("--transport-url", url.clone())),
         (None, Some(file)) => Some(("--transport-url-file", content(file)?)),

@@ -12,6 +12,14 @@ RESERVED_USERS = ["os_admin", "root"]
 SYSTEM_DATABASES = ["_users", "_replicator", "_global_changes"]
 
 
+NOT_ADDRESSABLE = [
+    *("x/databases/y", "x/databases", "x/databases/a/b"),
+    *("x/", "/x", "/", "a//b"),
+    *(".", "..", "x/../../root", "x/./y", "x/.."),
+    *("bob@%", "@%"),
+]
+
+
 def with_user(name):
     """Every call that takes a user's name, with this one in it."""
     return [
@@ -61,6 +69,39 @@ def test_bad_user_names_are_refused_everywhere(api, guest, instance):
     ]:
         for method, path, body in with_user(name):
             assert_refused(api(method, instance, path, body), because)
+    assert not guest.calls
+
+
+@pytest.mark.parametrize("name", NOT_ADDRESSABLE)
+def test_no_user_is_made_whose_url_would_be_anothers(api, guest, name):
+    """``users/x/databases/y`` is the access of ``x`` to ``y``: who deletes that user revokes it."""
+    because = f'the user name "{name}" is not allowed: in a URL of Trove\'s it would be something else'
+    guest.users.add(name)
+    new = {"name": name, "password": "pw"}
+    for method, path, body in [
+        ("POST", "users", {"users": [{"name": "fine", "password": "pw"}, new]}),
+        ("PUT", "users/alice", {"user": {"name": name}}),
+    ]:
+        assert_refused(api(method, "couchdb", path, body), because)
+    assert not guest.calls
+    # One that was made elsewhere is there.
+    if api("PUT", "couchdb", "users", {"users": [new]}).status_int == 400:
+        pytest.skip("Trove up to 22 holds all names to MySQL's rules")
+    assert guest.received("change_passwords")
+
+
+def test_the_query_can_not_say_another_method(api, guest):
+    """Routes would make a POST of this GET after its body was passed over."""
+    guest.users.add("alice")
+    for method, path, other, body in [
+        ("GET", "databases", "POST", {"databases": [{"name": "_users"}]}),
+        ("GET", "users/alice/databases", "PUT", {"databases": [{"name": "_users"}]}),
+        ("PUT", "users", "POST", {"users": [{"name": "x/databases/y", "password": "pw"}]}),
+        ("GET", "users/alice", "DELETE", None),
+        ("DELETE", "users/alice", "GET", None),
+    ]:
+        for query in (f"_method={other}", f"limit=1&_method={other.lower()}"):
+            assert_refused(api(method, "couchdb", f"{path}?{query}", body), "`_method` in the query")
     assert not guest.calls
 
 

@@ -6,6 +6,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
 
 use crate::{
     error::DecodeError,
@@ -46,8 +47,9 @@ pub(crate) fn decode_within(
     if !version.is_some_and(|version| VERSION.accepts(&version)) {
         return Err(DecodeError::EnvelopeVersion(envelope.version));
     }
-    let message = json::parse(envelope.message.as_bytes(), budget)
-        .map_err(|fault| DecodeError::unreadable("message", fault))?;
+    let message = Zeroizing::new(envelope.message);
+    let message =
+        json::parse(message.as_bytes(), budget).map_err(|fault| DecodeError::unreadable("message", fault))?;
     match message {
         Value::Object(map) => Ok(map),
         _ => Err(DecodeError::wrong_type("oslo.message", "the text of a JSON object")),

@@ -49,6 +49,6 @@ pub use frame::{FrameDecoder, FrameError};
 pub use names::{DatabaseName, HostPattern, NameError, NameRule, UserName};
 pub use reply::{Failure, Outcome, Reply, decode_reply, encode_call_monitor_beat, encode_reply, new_id};
 pub use request::{NewRequest, Request, Undecodable};
-pub use secret::Secret;
+pub use secret::{Secret, SecretMap};
 pub use transport_url::{TransportUrl, TransportUrlError};
 pub use version::RpcVersion;

@@ -25,6 +25,7 @@ use crate::{
     error::DecodeError,
     fields::{Field, Fields},
     json::Budget,
+    secret::SecretMap,
     trove::Method,
     version::RpcVersion,
 };
@@ -39,7 +40,7 @@ pub struct Request {
     /// Trove sets none; another one means another API.
     pub namespace: Option<String>,
     /// The arguments by name.
-    pub args: Map<String, Value>,
+    pub args: SecretMap,
     /// By which a duplicate delivery is known; oslo.messaging always sends one.
     pub unique_id: Option<String>,
     /// The caller that waits for an answer; `None` for a cast, which must never be answered.
@@ -94,12 +95,12 @@ impl Request {
 
     fn read(body: &[u8], cipher: Option<&Cipher>, max_bytes: usize) -> Result<Self, DecodeError> {
         let mut budget = Budget::of(MAX_VALUES);
-        let message = envelope::decode_within(body, max_bytes, &mut budget)?;
+        let message = SecretMap::from(envelope::decode_within(body, max_bytes, &mut budget)?);
         let fields = Fields::root(&message);
         let context = Context::decode(&message, cipher, &mut budget)?;
         let args = match (fields.optional_as("args", Field::map)?, cipher) {
-            (None, _) => Map::new(),
-            (Some(args), None) => args.clone(),
+            (None, _) => SecretMap::default(),
+            (Some(args), None) => args.clone().into(),
             (Some(args), Some(cipher)) => decrypt(args, cipher, &mut budget)?,
         };
         let sealed_args = fields.optional_as("args", Field::map)?.into_iter().flat_map(Map::values);
@@ -147,7 +148,7 @@ fn decrypt(
     args: &Map<String, Value>,
     cipher: &Cipher,
     budget: &mut Budget,
-) -> Result<Map<String, Value>, DecodeError> {
+) -> Result<SecretMap, DecodeError> {
     let decrypted = |(name, value): (&String, &Value)| match cipher.decrypt_within(value, budget) {
         Ok(value) => Ok((name.clone(), value)),
         Err(error) => Err(DecodeError::cipher(name, error)),

@@ -4,10 +4,14 @@
 //! `{:?}` on any message, command or setting is always safe to log. The text is wiped from memory when dropped.
 //! It deliberately has no `Serialize`: whoever writes it somewhere has to say [`Secret::expose`] in so many words.
 
-use std::fmt;
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+};
 
 use serde::{Deserialize, Deserializer};
-use zeroize::Zeroizing;
+use serde_json::{Map, Value};
+use zeroize::{Zeroize, Zeroizing};
 
 /// What `Debug` and `Display` show instead of the text.
 const MASK: &str = "REDACTED";
@@ -58,11 +62,65 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+/// A JSON object with passwords somewhere in it, before anybody knows where: all its texts are zeroed when it is dropped,
+/// and `Debug` shows its keys only.
+#[derive(Clone, PartialEq, Default)]
+pub struct SecretMap(Map<String, Value>);
+
+impl From<Map<String, Value>> for SecretMap {
+    fn from(map: Map<String, Value>) -> Self {
+        Self(map)
+    }
+}
+
+impl FromIterator<(String, Value)> for SecretMap {
+    fn from_iter<I: IntoIterator<Item = (String, Value)>>(entries: I) -> Self {
+        Self(entries.into_iter().collect())
+    }
+}
+
+impl Deref for SecretMap {
+    type Target = Map<String, Value>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for SecretMap {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl fmt::Debug for SecretMap {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.0.keys()).finish()
+    }
+}
+
+impl Drop for SecretMap {
+    fn drop(&mut self) {
+        self.0.values_mut().for_each(wipe);
+    }
+}
+
+/// Zeroes all texts in a value; what remains has its shape and no content.
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(entries) => entries.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
 
+    /// Mutation: secret-is-shown (docs/promises.md).
     #[test]
     fn neither_debug_nor_display_shows_the_text() {
         #[derive(Debug)]
@@ -82,6 +140,21 @@ mod tests {
         assert_eq!(secret.expose(), "päss");
         assert_eq!(secret, Secret::new("päss"));
         assert_ne!(secret, Secret::new("pass"));
+    }
+
+    #[test]
+    fn a_secret_is_of_a_type_that_is_wiped() {
+        fn is_wiped(_: &impl zeroize::ZeroizeOnDrop) {}
+        is_wiped(&Secret::new("hunter2").0);
+    }
+
+    #[test]
+    fn no_text_of_a_value_outlives_it() {
+        let mut value = serde_json::json!({"a": "hunter2", "b": [{"c": ["hunter2", 1, null]}], "d": true});
+        wipe(&mut value);
+        assert_eq!(value, serde_json::json!({"a": "", "b": [{"c": ["", 1, null]}], "d": true}));
+        let map: SecretMap = [("password".to_owned(), Value::from("hunter2"))].into_iter().collect();
+        assert_eq!(format!("{map:?}"), r#"["password"]"#);
     }
 
     #[test]

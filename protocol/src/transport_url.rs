@@ -81,6 +81,32 @@ impl TransportUrl {
         let on = |value: &str| ["true", "1", "on", "yes"].contains(&value.to_ascii_lowercase().as_str());
         self.scheme == "rabbits" || self.query.iter().any(|(key, value)| key == "ssl" && on(value))
     }
+
+    /// The URL in full, as it stands in a configuration file.
+    pub fn exposed(&self) -> Secret {
+        Secret::new(self.written(|password| encoded(password.expose()), encoded))
+    }
+
+    fn written(&self, password: impl Fn(&Secret) -> String, value: impl Fn(&str) -> String) -> String {
+        let host = |host: &Host| {
+            let user = host.user.as_deref().map(encoded).unwrap_or_default();
+            let password = host.password.as_ref().map(|secret| format!(":{}", password(secret)));
+            let credentials = user + &password.unwrap_or_default();
+            let at = if credentials.is_empty() { "" } else { "@" };
+            let (open, close) = if host.host.contains(':') { ("[", "]") } else { ("", "") };
+            format!("{credentials}{at}{open}{}{close}:{}", host.host, host.port)
+        };
+        let hosts: Vec<String> = self.hosts.iter().map(host).collect();
+        let vhost = if self.vhost == "/" { String::new() } else { encoded(&self.vhost) };
+        let query = self.query.iter().enumerate().map(|(index, (key, of_key))| {
+            format!("{}{}={}", if index == 0 { '?' } else { '&' }, encoded(key), value(of_key))
+        });
+        format!("{}://{}/{vhost}{}", self.scheme, hosts.join(","), query.collect::<String>())
+    }
+}
+
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 /// AMQP's limit on short strings, in bytes.
@@ -178,23 +204,8 @@ fn parse_query(text: &str) -> Result<Vec<(String, String)>, TransportUrlError> {
 
 impl fmt::Display for TransportUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        write!(formatter, "{}://", self.scheme)?;
-        for (index, Host { host, port, user, password }) in self.hosts.iter().enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            let user = user.as_deref().map(encoded).unwrap_or_default();
-            let password = password.as_ref().map(|mask| format!(":{mask}")).unwrap_or_default();
-            let at = if user.is_empty() && password.is_empty() { "" } else { "@" };
-            let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
-            write!(formatter, "{comma}{user}{password}{at}{open}{host}{close}:{port}")?;
-        }
-        let vhost = if self.vhost == "/" { String::new() } else { encoded(&self.vhost) };
-        write!(formatter, "/{vhost}")?;
         // The query may hold a key file's password; which keys it has is enough to know.
-        for (index, (key, _)) in self.query.iter().enumerate() {
-            write!(formatter, "{}{}=…", if index == 0 { '?' } else { '&' }, encoded(key))?;
-        }
-        Ok(())
+        formatter.write_str(&self.written(ToString::to_string, |_| "…".to_owned()))
     }
 }
 

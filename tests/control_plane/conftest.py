@@ -25,6 +25,7 @@ from shell import Shell
 from stack import ControlPlane
 
 LIFE = [
+    "test_table",
     "test_create",
     "test_databases",
     "test_users",
@@ -59,17 +60,27 @@ def pytest_configure(config: pytest.Config) -> None:
 RESULTS = pytest.StashKey[Results]()
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    # Before `-k` leaves any of them out.
+    item.config.stash[RESULTS].expect(item, way_of(item))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # After pytest itself, which puts tests of one session-wide parameter together.
     items.sort(key=lambda item: LIFE.index(item.path.stem))
+
+
+def way_of(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    way = callspec.params.get("guest") if callspec else None
+    return way.name if isinstance(way, Way) else "encrypted"
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report = yield
     if report.when == "call" or report.failed or report.skipped:
-        callspec = getattr(item, "callspec", None)
-        way = callspec.params.get("guest") if callspec else None
-        item.config.stash[RESULTS].add(item, report, way.name if isinstance(way, Way) else "encrypted")
+        item.config.stash[RESULTS].add(item, report, way_of(item))
     return report
 
 

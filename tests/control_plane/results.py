@@ -13,6 +13,7 @@ import pytest
 from programs import Outcome
 
 SEVERITY = ["passed", "skipped", "known bug", "failed"]
+NOT_RUN = "not run"
 
 
 class Results:
@@ -33,13 +34,19 @@ class Results:
         """Keeps what the user saw."""
         self._seen.setdefault((command, case), {})[way] = text
 
+    def expect(self, item: pytest.Item, way: str) -> None:
+        """A test that is there; until it has ended, its cell says that it was not run."""
+        for marker in item.iter_markers("row"):
+            self._rows.setdefault(marker.args, {}).setdefault(way, NOT_RUN)
+
     def add(self, item: pytest.Item, report: pytest.TestReport, way: str) -> None:
         """Takes in the end of a test; of several tests for one line the worst counts."""
         outcome = "known bug" if hasattr(report, "wasxfail") else report.outcome
         for marker in item.iter_markers("row"):
             command, what = marker.args
             cells = self._rows.setdefault((command, what), {})
-            cells[way] = max(cells.get(way, "passed"), outcome, key=SEVERITY.index)
+            before = cells.get(way, NOT_RUN)
+            cells[way] = outcome if before == NOT_RUN else max(before, outcome, key=SEVERITY.index)
 
     def write(self, path: Path) -> None:
         """Writes all as JSON."""

@@ -170,3 +170,15 @@ def test_a_refusal(guest: Guest, shell: Shell, case: Case, results: Results) -> 
         assert expected in shown
         results.saw(case.command, case.what, guest.way.name, shown)
     assert everything(guest) == before
+
+
+@pytest.mark.row("names of users", "whose URL would be something else's are not made (way A: they are)")
+@pytest.mark.parametrize("name", ["x/databases/y", "x/", "x//y", "..", "x/../../root", "bob@%"])
+def test_a_name_that_no_url_can_say(guest: Guest, shell: Shell, results: Results, name: str) -> None:
+    if not guest.way.service.filtered:
+        pytest.skip("nobody looks at new names before the agent does, and it has no URLs")
+    before = everything(guest)
+    shown = shell.refused("user-create", guest.id, name, "a-password")
+    assert f'the user name "{name}" is not allowed: in a URL of Trove\'s it would be something else' in shown
+    results.saw("user-create", f"`{name}`", guest.way.name, shown)
+    assert everything(guest) == before

@@ -13,8 +13,12 @@ missing=
 [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing="$missing rabbitmq-server"
 # Debian keeps ensurepip, without which `python3 -m venv` fails, in a package of its own.
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 python3-venv"
+command -v openssl >/dev/null || missing="$missing openssl"
 command -v cc >/dev/null || missing="$missing gcc libc6-dev"
-command -v flock >/dev/null || missing="$missing util-linux"
+command -v flock >/dev/null && command -v setpriv >/dev/null || missing="$missing util-linux"
+# What systemd makes of our unit; systemd itself need not run. libseccomp puts its filter to the test.
+command -v systemd-analyze >/dev/null && command -v systemd-sysusers >/dev/null || missing="$missing systemd"
+python3 -c 'import ctypes; ctypes.CDLL("libseccomp.so.2")' 2>/dev/null || missing="$missing libseccomp2"
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null; then

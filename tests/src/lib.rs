@@ -13,6 +13,7 @@
 //! - [`bus`] sends commands from Rust, [`python`] from the real oslo.messaging, [`conductor`] takes the reports; [`local`]
 //!   sends commands over the agent's own socket;
 //! - [`stage`] and [`local_stage`] put these together for one test; [`shared_server`] lets all tests use one real server;
+//! - [`certificates`] makes certificates, [`tls_front`] puts TLS before a CouchDB;
 //! - [`faults`] runs campaigns of random commands and faults over these;
 //! - [`tour`] strings all of it together for people to watch.
 //!
@@ -20,6 +21,7 @@
 
 pub mod agent;
 pub mod bus;
+pub mod certificates;
 pub mod conductor;
 pub mod couch;
 pub mod faults;
@@ -31,4 +33,5 @@ pub mod python;
 pub mod rabbitmq;
 pub mod shared_server;
 pub mod stage;
+pub mod tls_front;
 pub mod tour;

@@ -23,7 +23,7 @@ pub struct PortBlock {
 }
 
 impl PortBlock {
-    /// Ports in a block: AMQP, Erlang distribution and epmd need three.
+    /// Ports in a block: AMQP, Erlang distribution, epmd and AMQP over TLS.
     pub const SIZE: u16 = 4;
 
     /// Reserves a block; fails only when every block of the range is taken.

@@ -30,6 +30,7 @@ pub struct Plan {
     key: Option<String>,
     settings: Vec<(String, toml::Value)>,
     oslo: Vec<String>,
+    transport_url: Option<String>,
 }
 
 impl Plan {
@@ -61,6 +62,13 @@ impl Plan {
         self
     }
 
+    /// The agent reaches the broker by this URL; everybody else as always.
+    #[must_use]
+    pub fn transport_url(mut self, url: &str) -> Self {
+        self.transport_url = Some(url.to_owned());
+        self
+    }
+
     /// Starts everything on the shared broker and waits until the agent serves.
     pub async fn up(self) -> Result<Stage> {
         self.up_on(rabbitmq::shared().await?).await
@@ -73,7 +81,8 @@ impl Plan {
             None => CouchServer::start().await?,
         };
         let id = new_id();
-        let mut options = AgentOptions::new(&id, &broker.transport_url(), &couch.url());
+        let url = self.transport_url.unwrap_or_else(|| broker.transport_url());
+        let mut options = AgentOptions::new(&id, &url, &couch.url());
         options.settings.extend(self.settings);
         options.oslo = self.oslo;
         options.encryption_key.clone_from(&self.key);

@@ -7,19 +7,20 @@ use std::path::{Path, PathBuf};
 
 /// Which modules of the agent a module may import.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("config", &[]),
+    ("config", &["tls"]),
     ("args", &["config"]),
     ("log", &["config"]),
     ("exit", &[]),
     ("system", &[]),
     ("preparation", &["system"]),
-    ("couch", &[]),
+    ("tls", &[]),
+    ("couch", &["tls"]),
     ("bootstrap", &["config", "couch", "system"]),
     ("status", &["config", "couch", "preparation", "system"]),
     ("audit", &["config"]),
     ("handlers", &["bootstrap", "couch", "preparation", "status", "system"]),
     ("dispatch", &["handlers", "status"]),
-    ("transport", &["audit", "config", "dispatch", "status", "system"]),
+    ("transport", &["audit", "config", "dispatch", "status", "system", "tls"]),
     (
         "app",
         &[
@@ -36,12 +37,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Crates that only one module may name. `app` turns reqwest's error into one of its own.
+/// Crates that only one module may name.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("lapin", &["transport"]),
-    ("reqwest", &["couch", "app"]),
+    ("reqwest", &["couch"]),
     ("sd_notify", &["status"]),
     ("nix", &["system"]),
+    ("rustls", &["tls", "main"]),
     ("clap", &["args", "main"]),
 ];
 

@@ -149,6 +149,15 @@ impl Credentials {
         }
     }
 
+    /// With the two in each other's place, as the server seems to take the coming one already.
+    #[must_use]
+    pub fn turned(self) -> Self {
+        match self.next {
+            Some(next) => Self { password: next, next: Some(self.password), since: SystemTime::now() },
+            None => self,
+        }
+    }
+
     /// With only the old password.
     #[must_use]
     pub fn settled(self) -> Self {
@@ -228,6 +237,8 @@ mod tests {
         let read = load(&path).unwrap().unwrap();
         assert_eq!((&read.password, &read.next), (&old.password, &both.next));
         assert_ne!(both.next.as_ref(), Some(&old.password));
+        let turned = both.clone().turned();
+        assert_eq!((Some(&turned.password), turned.next.as_ref()), (both.next.as_ref(), Some(&old.password)));
         store(&path, &read.clone().promoted()).unwrap();
         let promoted = load(&path).unwrap().unwrap();
         assert_eq!((Some(&promoted.password), &promoted.next), (both.next.as_ref(), &None));
@@ -281,6 +292,7 @@ mod tests {
         assert!(load(&path).unwrap().is_some());
     }
 
+    /// Mutation: open-credentials-are-used (docs/promises.md).
     #[test]
     fn a_file_of_somebody_else_that_others_can_read_is_refused() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,8 +1,8 @@
 //! The ini file that gives a CouchDB 3.x its first administrator: without one it does not start.
 //!
 //! Holds the hash, not the password, and is read at every start. CouchDB itself writes later changes of its
-//! configuration into the last file of the chain, which is this one: other lines are kept, and the owner of the
-//! directory owns the file. What other ini files say of `os_admin` is read and never changed.
+//! configuration into the last file of the chain, which is this one: other lines are kept, and the file is made usable
+//! for the owner of the directory. What other ini files say of `os_admin` is read and never changed.
 
 use std::{
     ffi::OsStr,
@@ -26,7 +26,7 @@ const FILE_NAME: &str = "zz-trove-os-admin.ini";
 /// Read before `local.d`, from beside it; without a file in `local.d` CouchDB writes its changes there.
 const LOCAL_INI: &str = "local.ini";
 
-/// CouchDB must be able to write it; nobody else needs to read it.
+/// CouchDB must be able to write it, by its account or by its group; nobody else needs to read it.
 const MODE: u32 = 0o660;
 
 const SECTION: &str = "[admins]";
@@ -59,7 +59,7 @@ impl AdminIni {
         let strongest = self.read_after_ours()?.or_else(|| ours.clone()).or(before);
         Ok(match strongest {
             None => Ini::Absent,
-            // Readable for root only: CouchDB would not start. It is written again.
+            // CouchDB could not read it and would not start. It is written again.
             Some(_) if ours_fits && !self.is_couchdbs()? => Ini::Absent,
             Some(value) if fits(&value) => Ini::Installed,
             Some(_) if ours_fits => Ini::Overridden,
@@ -119,10 +119,12 @@ impl AdminIni {
         Ok(system::Owner { user: metadata.uid(), group: metadata.gid() })
     }
 
-    /// Whether CouchDB can read our file. Who is not root could not change it anyway.
+    /// Whether CouchDB can read our file and write its own changes into it.
     fn is_couchdbs(&self) -> io::Result<bool> {
-        let owned_by = fs::metadata(&self.path)?.uid();
-        Ok(!rustix::process::geteuid().is_root() || owned_by == self.owner()?.user)
+        let (file, couchdb) = (fs::metadata(&self.path)?, self.owner()?);
+        let rights = file.mode() & MODE;
+        Ok(file.uid() == couchdb.user && rights & 0o600 == 0o600
+            || file.gid() == couchdb.group && rights & 0o060 == 0o060)
     }
 }
 

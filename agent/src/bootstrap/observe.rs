@@ -256,8 +256,13 @@ impl Bootstrap {
         let mut accepted = self.try_password(&credentials.password).await?;
         let mut settled = credentials.clone().settled();
         if let (None, Some(next)) = (&accepted, &credentials.next) {
+            // Written down first: an agent that is killed here, and here again, would have the other one refused each
+            // time, and the fifth refusal locks the account.
+            let turned = credentials.clone().turned();
+            self.store(&turned).await?;
+            life.credentials = Some(turned.clone());
             accepted = self.try_password(next).await?;
-            settled = credentials.clone().promoted();
+            settled = turned.settled();
         }
         if accepted.is_some() && credentials.next.is_some() {
             self.store(&settled).await?;

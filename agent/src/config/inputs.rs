@@ -54,6 +54,11 @@ pub(super) struct Section<'a> {
 }
 
 impl Section<'_> {
+    /// The section's own name.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
     fn key(&self, leaf: &str) -> Result<&'static Key, ConfigError> {
         let name = format!("{}.{leaf}", self.name);
         keys::find(&name).ok_or_else(|| ConfigError::Missing {

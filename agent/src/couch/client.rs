@@ -9,13 +9,13 @@ use std::{sync::Arc, time::Duration};
 use reqwest::{
     Method, StatusCode,
     header::{AUTHORIZATION, HeaderValue},
-    redirect,
 };
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 use url::Url;
 
-use super::{error::CouchError, login::Login, resource::Resource};
+use super::{connector::Connector, error::CouchError, login::Login, resource::Resource};
+use crate::tls;
 
 /// How long to wait for CouchDB, and how much to ask of it at once.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +31,7 @@ pub struct Limits {
 /// The connection pool to one CouchDB.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    connector: Arc<Connector>,
     /// Scheme, host and port, without a trailing `/`.
     origin: String,
     limits: Limits,
@@ -41,24 +41,15 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for the server at `url` (its path is not used).
-    pub fn new(url: &Url, limits: Limits) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .http1_only()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(limits.connect)
-            .timeout(limits.request)
-            .pool_max_idle_per_host(limits.connections)
-            .tcp_nodelay(true)
-            .build()?;
-        Ok(Self {
-            http,
+    /// A client for the server at `url` (its path is not used); `files` count if its scheme is https.
+    pub fn new(url: &Url, limits: Limits, files: tls::Files) -> Self {
+        Self {
+            connector: Arc::new(Connector::new(url, limits, files)),
             origin: url.origin().ascii_serialization(),
             limits,
             slots: Arc::new(Semaphore::new(limits.connections)),
             outages: watch::Sender::default(),
-        })
+        }
     }
 
     /// How long to wait, and how much to ask at once.
@@ -114,14 +105,18 @@ impl Client {
     ) -> Result<Value, CouchError> {
         // Never closed: without a permit there would still be the request's own limits.
         let _slot = self.slots.acquire().await.ok();
-        let mut request = self.http.request(method, format!("{}{}", self.origin, resource.path()));
+        let http = self.connector.http().await.map_err(|reason| self.insecure(reason))?;
+        let mut request = http.request(method, format!("{}{}", self.origin, resource.path()));
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(|error| self.explain(&error))?;
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Err(self.explain(&error).await),
+        };
         let status = response.status();
         if status == StatusCode::UNAUTHORIZED {
             // Known at once, whatever becomes of the body: the next request must not try the same password.
@@ -138,14 +133,20 @@ impl Client {
         }
     }
 
-    fn explain(&self, error: &reqwest::Error) -> CouchError {
+    fn insecure(&self, reason: String) -> CouchError {
+        CouchError::Insecure { origin: self.origin.clone(), reason }
+    }
+
+    async fn explain(&self, error: &reqwest::Error) -> CouchError {
         let origin = self.origin.clone();
-        if error.is_connect() {
+        if let Some(reason) = self.connector.why_insecure(error) {
+            self.insecure(reason)
+        } else if error.is_connect() {
             CouchError::Unreachable { origin, reason: innermost(error) }
         } else if error.is_timeout() {
             CouchError::Timeout { origin, limit: self.limits.request }
         } else {
-            CouchError::BrokenOff { origin, reason: innermost(error) }
+            CouchError::BrokenOff { origin, reason: self.connector.why_broken_off(error).await }
         }
     }
 
@@ -161,7 +162,7 @@ impl Client {
 
 /// The last cause in the chain: "connection refused" says more than "error sending request", and reqwest's own
 /// text would repeat the URL with the user's name in it.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(super) fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;

@@ -78,6 +78,9 @@ impl Couch {
     /// # Errors
     /// [`CommandError::NoSuchDatabase`], unless an earlier run of the same command may have deleted it.
     pub async fn delete_database(&self, database: &TenantDatabase, rerun: bool) -> Result<(), CommandError> {
+        // An edit of its `_security` that is under way would put what it read into a new database of the same name.
+        // Commands on a user edit any database, and don't wait for commands on it.
+        let _alone = self.security_locks.lock(&ListedDatabase::from(&**database)).await;
         match absent_is_none(self.delete(&Resource::Database(database)).await)? {
             Some(_) => Ok(()),
             None if rerun => Ok(()),

@@ -26,12 +26,20 @@ const DELETES: usize = 10;
 /// after a crash, knows its own work from somebody else's. Holds the request's `_unique_id`.
 const CREATED_BY: &str = "trove_created_by";
 
+/// In a document that a rename made, the [`CREATED_BY`] of the one that it was made of, if that had one.
+const RENAMED_FROM: &str = "trove_renamed_from";
+
 impl UserDocument {
     pub(super) fn present(self) -> Option<Map<String, Value>> {
         match self {
             Self::Present(document) => Some(document),
             Self::Deleted | Self::Missing => None,
         }
+    }
+
+    /// Whether it was made of this very `source`, and not of an earlier user of that name.
+    pub(super) fn was_renamed_from(&self, source: &Map<String, Value>) -> bool {
+        matches!(self, Self::Present(document) if document.get(RENAMED_FROM) == source.get(CREATED_BY))
     }
 
     /// Whether this very command created it.
@@ -56,7 +64,10 @@ pub(super) fn rename_document(document: &mut Map<String, Value>, name: &UserName
     document.remove("_attachments");
     document.insert("_id".into(), name.document_id().into());
     document.insert("name".into(), name.as_str().into());
-    document.insert(CREATED_BY.into(), command_id.into());
+    document.remove(RENAMED_FROM);
+    if let Some(before) = document.insert(CREATED_BY.into(), command_id.into()) {
+        document.insert(RENAMED_FROM.into(), before);
+    }
 }
 
 impl Couch {

@@ -25,6 +25,14 @@ pub enum CouchError {
         /// The transport's own words.
         reason: String,
     },
+    /// No connection that can be trusted; nothing was sent.
+    #[error("no secure connection to CouchDB at {origin}: {reason}")]
+    Insecure {
+        /// Scheme, host and port.
+        origin: String,
+        /// What is wrong with a certificate, or with the files of our own.
+        reason: String,
+    },
     /// An answer began and did not end.
     #[error("CouchDB at {origin} broke off its answer ({reason})")]
     BrokenOff {
@@ -120,6 +128,7 @@ impl CouchError {
             Self::NotBootstrapped(_) => "not_bootstrapped",
             Self::NoLogin(_) => "no_login",
             Self::Unreachable { .. } => "unreachable",
+            Self::Insecure { .. } => "insecure",
             Self::BrokenOff { .. } => "broken_off",
             Self::Timeout { .. } => "timeout",
             Self::Unauthorized => "unauthorized",
@@ -143,6 +152,7 @@ impl CouchError {
             self,
             Self::NotBootstrapped(_)
                 | Self::Unreachable { .. }
+                | Self::Insecure { .. }
                 | Self::BrokenOff { .. }
                 | Self::Timeout { .. }
                 | Self::Conflict
@@ -161,6 +171,7 @@ impl CouchError {
             Self::NotBootstrapped(_)
             | Self::NoLogin(_)
             | Self::Unreachable { .. }
+            | Self::Insecure { .. }
             | Self::Unauthorized
             | Self::LoginRefused
             | Self::LockedOut
@@ -189,6 +200,7 @@ impl CouchError {
             self,
             Self::NotBootstrapped(_)
                 | Self::Unreachable { .. }
+                | Self::Insecure { .. }
                 | Self::BrokenOff { .. }
                 | Self::Timeout { .. }
         )

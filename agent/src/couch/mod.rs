@@ -18,6 +18,7 @@ mod access;
 mod admins;
 mod client;
 mod command_error;
+mod connector;
 mod databases;
 mod documents;
 mod error;

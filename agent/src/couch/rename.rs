@@ -6,7 +6,8 @@
 //! ```
 //!
 //! NEW carries the command's id. Cut short anywhere and run again, the same command finds its own document and
-//! goes on from there; a NEW of anybody else is "already exists", and nothing changes.
+//! goes on from there; a NEW of anybody else is "already exists", and nothing changes. NEW also tells which OLD it was
+//! made of: a run that comes again after somebody else was given the old name leaves that one alone.
 
 use trove_couchdb_protocol::Secret;
 
@@ -28,10 +29,16 @@ impl Couch {
             return Err(CommandError::PasswordMissing((**new).clone()));
         }
         let target = self.user_document(new).await?;
-        if !target.was_created_by(command_id) {
+        let source = self.user_document(old).await?.present();
+        if target.was_created_by(command_id) {
+            // The old document goes last: if it is gone, or another user's by now, an earlier run did everything, and
+            // later commands may have followed it.
+            if !source.is_some_and(|source| target.was_renamed_from(&source)) {
+                return Ok(());
+            }
+        } else {
             self.refuse_admin_names(&[new]).await?;
-            let source = self.user_document(old).await?;
-            let Some(mut document) = source.present() else {
+            let Some(mut document) = source else {
                 return Err(CommandError::NoSuchUser((**old).clone()));
             };
             if let UserDocument::Present(_) = target {

@@ -58,9 +58,9 @@ pub struct Job {
     pub arrived: Instant,
     /// How long, from its arrival on, to bear with a CouchDB that is away before the command fails.
     pub patience: Duration,
-    /// How long, from its arrival on, somebody waits for the answer. One that could only begin later is not run:
-    /// its caller has been told that it failed.
-    pub caller_waits: Option<Duration>,
+    /// How long after its arrival it may begin. One that could only begin later is not run: its caller has been told
+    /// that it failed.
+    pub begin_within: Option<Duration>,
 }
 
 /// What became of a job.
@@ -93,7 +93,15 @@ impl Dispatcher {
 
     /// Takes a command's place in the order. Call it in the order of arrival.
     pub fn enqueue(&self, command: &Command) -> Turn {
+        if matches!(command, Command::Prepare(_)) {
+            self.handlers.preparation.has_come();
+        }
         self.turns.take(Footprint::of(command))
+    }
+
+    /// A `prepare` was refused before it could become a job.
+    pub async fn prepare_is_lost(&self, id: &str, reason: &str) {
+        self.handlers.preparation.refuse(id, &format!("prepare was refused: {reason}")).await;
     }
 
     /// Waits for the turn, then runs the job.
@@ -197,11 +205,10 @@ impl Dispatcher {
     }
 }
 
-/// Returns shortly before nobody waits for the answer any more, so that its caller still hears why; never for a
-/// cast.
+/// Returns when it is too late to begin; never for a cast.
 async fn caller_gone(job: &Job) {
-    match job.caller_waits {
-        Some(waits) => time::sleep_until((job.arrived + waits.mul_f64(0.9)).into()).await,
+    match job.begin_within {
+        Some(within) => time::sleep_until((job.arrived + within).into()).await,
         None => std::future::pending().await,
     }
 }

@@ -20,10 +20,7 @@ use trove_couchdb_protocol::{
 };
 
 use super::{Handlers, Run, users};
-use crate::{
-    couch::{CommandError, Couch, CreateDatabases, NewAccount, TenantDatabase},
-    preparation::Stage,
-};
+use crate::couch::{CommandError, Couch, CreateDatabases, NewAccount, TenantDatabase};
 
 /// Demands that are passed over, because the image has met them.
 #[derive(Debug, Clone, Copy, Default)]
@@ -103,7 +100,7 @@ impl PrepareError {
 /// Carries the command out; on a guest that is prepared already it does nothing.
 pub(super) async fn run(handlers: &Handlers, prepare: &Prepare, run: Run<'_>) -> Result<Value, PrepareError> {
     let (couch, preparation) = (&*handlers.couch, &handlers.preparation);
-    if preparation.current().await == Stage::Prepared {
+    if preparation.current().await.is_prepared() {
         return Ok(Value::Null);
     }
     let record = |error: std::io::Error| PrepareError::at(Step::Record)(Problem::State(error.to_string()));

@@ -21,15 +21,16 @@ use crate::{
     preparation::{Preparation, Stage},
 };
 
-/// A broker delivers an interrupted `prepare` again as soon as the agent is back. One that is not there after this
-/// time went with a queue that was not durable.
-const PREPARE_COMES_AGAIN: Duration = Duration::from_secs(120);
-
 /// The heartbeat's task.
 #[derive(Debug)]
 pub struct Heartbeat {
     /// How often, and whether to take the guest for prepared.
     pub settings: HeartbeatSettings,
+    /// A broker delivers an interrupted `prepare` again as soon as it is reached. One that has not come after this
+    /// time went with a queue that was not durable.
+    pub prepare_lost_after: Duration,
+    /// How long CouchDB may take to be seen healthy after `prepare`: as long as `prepare` bears with it.
+    pub settling: Duration,
     /// Where the last `sent` is.
     pub state_dir: PathBuf,
     /// Whether there is anything to tell, and every change of it.
@@ -53,14 +54,22 @@ impl Heartbeat {
         let Ok(mut sent) = task::spawn_blocking(move || Sent::load(&state_dir)).await else {
             return;
         };
-        let mut voice = Voice::new(self.settings.assume_prepared);
+        let mut voice = Voice::new(self.settings.assume_prepared, self.settling);
         if let Ok(stage) = self.stages.try_recv() {
             voice.hear(stage, Instant::now().into());
         }
         let mut told = None;
+        let mut up_since = None;
         loop {
             let up = self.link.borrow_and_update().is_up();
-            let status = voice.status(&self.health.borrow_and_update(), Instant::now().into());
+            if up && up_since.is_none() {
+                voice.is_heard_again(Instant::now().into());
+            }
+            up_since = up.then(|| up_since.unwrap_or_else(Instant::now));
+            self.look_for_interrupted(&voice, up_since).await;
+            let health = self.health.borrow_and_update().clone();
+            let now = Instant::now().into();
+            let status = voice.status(&health, now);
             if let Some(status) = status.filter(|_| up) {
                 if told != Some(status) {
                     info!(status = status.as_str(), "Telling the conductor.");
@@ -70,8 +79,14 @@ impl Heartbeat {
                     Some(sent) => sent,
                     None => return,
                 };
+                if voice.has_settled(&health, now) {
+                    self.preparation.settle().await;
+                }
             }
-            let interval = jittered(self.settings.interval, self.settings.jitter);
+            let mut interval = jittered(self.settings.interval, self.settings.jitter);
+            if voice.is_building() {
+                interval = interval.min(self.prepare_lost_after);
+            }
             let heard = tokio::select! {
                 biased;
                 // First, and one by one: each stage is told, however short it was.
@@ -79,7 +94,8 @@ impl Heartbeat {
                 changed = self.health.changed() => changed.ok(),
                 changed = self.link.changed() => changed.ok(),
                 () = time::sleep(interval) => {
-                    self.look_after_preparation(&voice, up).await;
+                    // An operator may have written the file.
+                    self.preparation.current().await;
                     Some(())
                 }
             };
@@ -89,13 +105,12 @@ impl Heartbeat {
         }
     }
 
-    async fn look_after_preparation(&self, voice: &Voice, up: bool) {
-        // An operator may have written the file.
-        self.preparation.current().await;
-        if let Some(id) = voice.interrupted_for(PREPARE_COMES_AGAIN, Instant::now().into()).filter(|_| up) {
+    async fn look_for_interrupted(&self, voice: &Voice, up_since: Option<Instant>) {
+        let overdue = up_since.is_some_and(|since| since.elapsed() >= self.prepare_lost_after);
+        if overdue && voice.is_building() {
             let reason = "prepare was interrupted, and the broker did not deliver it again: make the instance anew, and \
                           see amqp_durable_queues";
-            self.preparation.fail(id, reason).await;
+            self.preparation.fail_if_interrupted(reason).await;
         }
     }
 

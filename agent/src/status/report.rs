@@ -10,10 +10,7 @@ use tokio::sync::watch;
 use trove_couchdb_protocol::trove::ServiceStatus;
 
 use super::{Figures, LastError, Link, Tally};
-use crate::{
-    couch::Health,
-    preparation::{Preparation, Stage},
-};
+use crate::{couch::Health, preparation::Preparation};
 
 /// The last heartbeat that was handed to the broker.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,7 +47,7 @@ pub struct Report {
 impl Report {
     /// The report at this moment; CouchDB's version is known only after it was asked for.
     pub async fn now(&self, couchdb_version: Option<String>) -> Value {
-        let prepared = self.assume_prepared || self.preparation.current().await == Stage::Prepared;
+        let prepared = self.assume_prepared || self.preparation.current().await.is_prepared();
         let (couchdb, reason) = health(&self.health.borrow());
         json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -125,7 +122,7 @@ mod tests {
             guest_id: "g".into(),
             couchdb_url: "http://h:1".into(),
             started: Instant::now(),
-            preparation: Preparation::load(directory.path()).0,
+            preparation: Preparation::load(directory.path(), "g").0,
             assume_prepared: false,
             health,
             link,

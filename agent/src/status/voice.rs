@@ -6,53 +6,57 @@ use trove_couchdb_protocol::trove::ServiceStatus;
 
 use crate::{couch::Health, preparation::Stage};
 
-/// After `prepare` the probe may still say what it saw before it. Trove would take such a `shutdown` for a failed
-/// creation, so for this time the guest goes on being built until it is seen healthy.
-const SETTLING: Duration = Duration::from_secs(60);
-
 /// What has been heard of the guest's stage, and since when.
 #[derive(Debug)]
 pub(super) struct Voice {
     assume_prepared: bool,
+    settling: Duration,
     stage: Stage,
     since: Option<Instant>,
-    /// The stage was found at the start of the agent and not entered by it.
-    found: bool,
-    settling: bool,
 }
 
 impl Voice {
-    /// Silent until a stage is heard, unless the guest is taken for prepared.
-    pub(super) fn new(assume_prepared: bool) -> Self {
-        Self { assume_prepared, stage: Stage::Awaited, since: None, found: true, settling: false }
+    /// Silent until a stage is heard, unless the guest is taken for prepared: then the truth is told, whatever becomes
+    /// of a `prepare`.
+    ///
+    /// After a `prepare` the probe may still say what it saw before it, and after a reboot CouchDB may take long to
+    /// start. Trove would take a `shutdown` for a failed creation, so the guest goes on being built until it is seen
+    /// healthy, for the time `settling`.
+    pub(super) fn new(assume_prepared: bool, settling: Duration) -> Self {
+        Self { assume_prepared, settling, stage: Stage::Awaited, since: None }
     }
 
-    /// Takes note of the guest's stage. The first one is what an earlier agent left.
+    /// Takes note of the guest's stage.
     pub(super) fn hear(&mut self, stage: Stage, now: Instant) {
-        self.settling = matches!(self.stage, Stage::Building { .. }) && stage == Stage::Prepared;
-        self.found = self.since.is_none();
         self.since = Some(now);
         self.stage = stage;
     }
 
+    /// Trove can be told again; what it did not hear of before does not count.
+    pub(super) fn is_heard_again(&mut self, now: Instant) {
+        self.since = Some(now);
+    }
+
     /// The status to tell, if any.
-    pub(super) fn status(&mut self, health: &Health, now: Instant) -> Option<ServiceStatus> {
-        self.settling &= *health != Health::Healthy && self.lasted(now) < SETTLING;
+    pub(super) fn status(&self, health: &Health, now: Instant) -> Option<ServiceStatus> {
         match &self.stage {
-            Stage::Awaited if !self.assume_prepared => None,
+            _ if self.assume_prepared => status_of(health),
+            Stage::Awaited => None,
             Stage::Building { .. } => Some(ServiceStatus::Building),
             Stage::Failed { .. } => Some(ServiceStatus::FailedToSpawn),
-            Stage::Prepared if self.settling => Some(ServiceStatus::Building),
-            Stage::Awaited | Stage::Prepared => status_of(health),
+            Stage::Settling if !self.has_settled(health, now) => Some(ServiceStatus::Building),
+            Stage::Settling | Stage::Prepared => status_of(health),
         }
     }
 
-    /// The id of a `prepare` that an earlier agent began, if nobody has taken it up for so long.
-    pub(super) fn interrupted_for(&self, limit: Duration, now: Instant) -> Option<&str> {
-        match &self.stage {
-            Stage::Building { id } if self.found && self.lasted(now) >= limit => Some(id),
-            _ => None,
-        }
+    /// Whether a guest that was settling need not any more.
+    pub(super) fn has_settled(&self, health: &Health, now: Instant) -> bool {
+        self.stage == Stage::Settling && (*health == Health::Healthy || self.lasted(now) >= self.settling)
+    }
+
+    /// Whether the guest is being built, by whichever agent.
+    pub(super) fn is_building(&self) -> bool {
+        matches!(self.stage, Stage::Building { .. })
     }
 
     fn lasted(&self, now: Instant) -> Duration {
@@ -74,6 +78,12 @@ fn status_of(health: &Health) -> Option<ServiceStatus> {
 mod tests {
     use super::*;
 
+    const SETTLING: Duration = Duration::from_secs(600);
+
+    fn silent() -> Voice {
+        Voice::new(false, SETTLING)
+    }
+
     fn building() -> Stage {
         Stage::Building { id: "one".to_owned() }
     }
@@ -89,7 +99,7 @@ mod tests {
     #[test]
     fn nothing_is_said_before_prepare_and_the_truth_after_it() {
         let now = Instant::now();
-        let mut voice = Voice::new(false);
+        let mut voice = silent();
         assert_eq!(voice.status(&down(), now), None);
         voice.hear(Stage::Awaited, now);
         assert_eq!(voice.status(&Health::Healthy, now), None);
@@ -97,36 +107,30 @@ mod tests {
         assert_eq!(voice.status(&down(), now), Some(ServiceStatus::Building));
         voice.hear(failed(), now);
         assert_eq!(voice.status(&Health::Healthy, now), Some(ServiceStatus::FailedToSpawn));
-        assert_eq!(Voice::new(true).status(&down(), now), Some(ServiceStatus::Shutdown));
+        let mut assuming = Voice::new(true, SETTLING);
+        assert_eq!(assuming.status(&down(), now), Some(ServiceStatus::Shutdown));
+        assuming.hear(failed(), now);
+        assert_eq!(assuming.status(&Health::Healthy, now), Some(ServiceStatus::Healthy));
     }
 
     #[test]
     fn a_stale_look_at_couchdb_does_not_end_a_creation_that_went_well() {
         let now = Instant::now();
-        let mut voice = Voice::new(false);
-        voice.hear(Stage::Awaited, now);
-        voice.hear(building(), now);
-        voice.hear(Stage::Prepared, now);
+        let mut voice = silent();
+        voice.hear(Stage::Settling, now);
         assert_eq!(voice.status(&down(), now), Some(ServiceStatus::Building));
+        assert_eq!(voice.status(&Health::Unknown, now), Some(ServiceStatus::Building));
+        assert!(!voice.has_settled(&down(), now));
         assert_eq!(voice.status(&Health::Healthy, now), Some(ServiceStatus::Healthy));
-        assert_eq!(voice.status(&down(), now), Some(ServiceStatus::Shutdown), "seen healthy: settled");
-        voice.hear(building(), now);
-        voice.hear(Stage::Prepared, now);
+        assert!(voice.has_settled(&Health::Healthy, now));
         assert_eq!(voice.status(&down(), now + SETTLING), Some(ServiceStatus::Shutdown));
-        // A guest that was prepared long ago has nothing to settle.
-        let mut restarted = Voice::new(false);
-        restarted.hear(Stage::Prepared, now);
-        assert_eq!(restarted.status(&down(), now), Some(ServiceStatus::Shutdown));
-    }
-
-    #[test]
-    fn only_a_prepare_that_nobody_took_up_again_counts_as_lost() {
-        let (now, limit) = (Instant::now(), Duration::from_secs(9));
-        let mut voice = Voice::new(false);
-        voice.hear(building(), now);
-        assert_eq!(voice.interrupted_for(limit, now), None);
-        assert_eq!(voice.interrupted_for(limit, now + limit), Some("one"));
-        voice.hear(building(), now + limit);
-        assert_eq!(voice.interrupted_for(limit, now + limit * 9), None);
+        assert!(voice.has_settled(&down(), now + SETTLING));
+        // What passed while nobody could be told does not count.
+        voice.is_heard_again(now + SETTLING);
+        assert_eq!(voice.status(&down(), now + SETTLING), Some(ServiceStatus::Building));
+        // A guest that was seen healthy has nothing to settle.
+        voice.hear(Stage::Prepared, now);
+        assert_eq!(voice.status(&down(), now), Some(ServiceStatus::Shutdown));
+        assert!(!voice.has_settled(&Health::Healthy, now));
     }
 }

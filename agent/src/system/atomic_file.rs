@@ -3,11 +3,14 @@
 use std::{
     fs::{self, File, Permissions},
     io::{self, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
 };
 
-use rustix::fs::{Gid, Uid};
+use rustix::{
+    fs::{Gid, Uid},
+    process::geteuid,
+};
 use tempfile::NamedTempFile;
 
 /// Whom a file shall belong to.
@@ -32,9 +35,13 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     sync_directory(path)
 }
 
-/// The same for a file that belongs to somebody else from its first moment on.
+/// The same for a file that somebody else can use from its first moment on, if `mode` lets owner and group.
 ///
-/// Who is not root keeps what it writes: then it runs as that owner already, or shares a group with it.
+/// Root gives it away. Who is not root keeps it, and its group becomes `owner`'s: by itself in a directory with the
+/// setgid bit, else because the process is a member.
+///
+/// # Errors
+/// [`io::ErrorKind::PermissionDenied`] if it could belong to neither; the old file stays as it is.
 pub fn replace_as(path: &Path, content: &[u8], mode: u32, owner: Owner) -> io::Result<()> {
     let file = beside(path, content, mode, Some(owner))?;
     file.persist(path).map_err(|error| error.error)?;
@@ -60,15 +67,38 @@ fn beside(path: &Path, content: &[u8], mode: u32, owner: Option<Owner>) -> io::R
     // tempfile creates it with mode 0600.
     let mut file = NamedTempFile::new_in(directory)?;
     file.write_all(content)?;
-    if let Some(Owner { user, group }) = owner {
-        match rustix::fs::fchown(file.as_file(), Some(Uid::from_raw(user)), Some(Gid::from_raw(group))) {
-            Ok(()) | Err(rustix::io::Errno::PERM) => {}
-            Err(error) => return Err(error.into()),
-        }
+    if let Some(owner) = owner {
+        give(file.as_file(), owner)?;
     }
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
     Ok(file)
+}
+
+fn give(file: &File, owner: Owner) -> io::Result<()> {
+    let now = file.metadata()?;
+    let (user, group) = (Uid::from_raw(owner.user), Gid::from_raw(owner.group));
+    if geteuid().is_root() {
+        match rustix::fs::fchown(file, Some(user), Some(group)) {
+            // Root of a container that may not.
+            Err(rustix::io::Errno::PERM) => {}
+            given => return given.map_err(io::Error::from),
+        }
+    }
+    // Not even asked for where it is so already: the sandbox of the unit lets nobody call `chown`.
+    if now.uid() == owner.user || now.gid() == owner.group {
+        return Ok(());
+    }
+    match rustix::fs::fchown(file, None, Some(group)) {
+        Err(rustix::io::Errno::PERM) => {
+            let problem = format!(
+                "uid {} could not use it: only root can give a file away, and gid {} is no group of this process",
+                owner.user, owner.group
+            );
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, problem))
+        }
+        given => given.map_err(io::Error::from),
+    }
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {
@@ -85,8 +115,6 @@ fn directory_of(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-
-    use std::os::unix::fs::MetadataExt;
 
     use super::*;
 
@@ -122,14 +150,29 @@ mod tests {
     }
 
     #[test]
-    fn root_can_give_a_file_away_and_others_keep_it() {
+    fn root_can_give_a_file_away_and_others_are_told_that_they_cannot() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("theirs");
         let we = fs::metadata(directory.path()).unwrap().uid();
         let owner = Owner { user: if we == 0 { 12_345 } else { 0 }, group: 12_345 };
-        replace_as(&path, b"x", 0o660, owner).unwrap();
+        let given = replace_as(&path, b"x", 0o660, owner);
+        if we != 0 {
+            assert_eq!(given.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+            assert!(!path.exists());
+            return;
+        }
+        given.unwrap();
         let metadata = fs::metadata(&path).unwrap();
-        assert_eq!(metadata.uid(), if we == 0 { 12_345 } else { we });
+        assert_eq!((metadata.uid(), metadata.gid()), (12_345, 12_345));
         assert_eq!(metadata.permissions().mode() & 0o777, 0o660);
+    }
+
+    #[test]
+    fn its_owner_needs_nobody_to_give_it_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ours");
+        let we = fs::metadata(directory.path()).unwrap();
+        replace_as(&path, b"x", 0o660, Owner { user: we.uid(), group: we.gid() }).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().uid(), we.uid());
     }
 }

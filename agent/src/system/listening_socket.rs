@@ -41,6 +41,17 @@ pub enum SocketError {
     /// Not ours to remove.
     #[error("{} is there and is no socket; move it away", .0.display())]
     NotASocket(PathBuf),
+    /// Only root may give a file to a group that it doesn't belong to itself.
+    #[error(
+        "{} can't be given to group {group}: the agent's account is no member of it. Run the agent in that group \
+         (Group= in the systemd unit), or set local.group to a group of the account", path.display()
+    )]
+    NotAMember {
+        /// The file.
+        path: PathBuf,
+        /// Its number.
+        group: u32,
+    },
     /// The system refused something.
     #[error("{} can't be {what}: {source}", path.display())]
     System {
@@ -76,8 +87,11 @@ impl ListeningSocket {
         remove_left_over(path)?;
         let socket = UnixSocket::new_stream().map_err(failed("made"))?;
         socket.bind(path).map_err(failed("bound"))?;
-        if group.is_some() {
-            chown(path, None, group).map_err(failed("given to its group"))?;
+        if let Some(group) = group {
+            give(path, group).map_err(|error| match error.kind() {
+                io::ErrorKind::PermissionDenied => SocketError::NotAMember { path: path.to_owned(), group },
+                _ => failed("given to its group")(error),
+            })?;
         }
         fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(failed("protected"))?;
         let made = place(path).map_err(failed("looked at"))?;
@@ -113,6 +127,11 @@ impl Drop for ListeningSocket {
     }
 }
 
+/// The sandbox of the unit lets nobody call `chown`, so it is not called where the kernel has done it already.
+fn give(path: &Path, group: u32) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.gid() == group { Ok(()) } else { chown(path, None, Some(group)) }
+}
+
 fn make_directory(path: &Path, group: Option<u32>) -> io::Result<()> {
     let Some(directory) = path.parent().filter(|directory| !directory.exists()) else { return Ok(()) };
     if let Some(above) = directory.parent() {
@@ -122,8 +141,8 @@ fn make_directory(path: &Path, group: Option<u32>) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    if group.is_some() {
-        chown(directory, None, group)?;
+    if let Some(group) = group {
+        give(directory, group)?;
     }
     // The umask may have taken the group's rights.
     fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE))

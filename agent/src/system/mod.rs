@@ -1,10 +1,12 @@
-//! The edges of the guest: its file systems, its files, its groups and its sockets.
+//! The edges of the guest: its account, its file systems, its files, its groups and its sockets.
 
+mod account;
 mod atomic_file;
 mod group;
 mod listening_socket;
 mod statvfs;
 
+pub use account::{ACCOUNT, environment_of_account, forbid_core_dumps};
 pub use atomic_file::{Owner, create, replace, replace_as};
 pub use group::group_id;
 pub use listening_socket::{ListeningSocket, SocketError};

@@ -3,7 +3,6 @@
 use std::{
     io,
     net::Shutdown,
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -11,15 +10,18 @@ use std::{
 use async_compat::Compat;
 use lapin::{
     Connection, ConnectionProperties,
-    tcp::{AsyncTcpStream, OwnedIdentity, OwnedTLSConfig},
     uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism},
 };
 use rand::seq::SliceRandom;
-use tokio::{fs, net::TcpStream, time};
+use tokio::{net::TcpStream, time};
 use tracing::debug;
 use trove_couchdb_protocol::{TransportUrl, transport_url::Host};
 
-use crate::config::{BrokerSettings, LoginMethod, TlsSettings};
+use super::secure::Security;
+use crate::{
+    config::{BrokerSettings, LoginMethod},
+    tls::FilesError,
+};
 
 /// lapin 4.12 aborts the process when the broker leaves the frame size open; this is RabbitMQ's own default.
 const FRAME_MAX: u32 = 131_072;
@@ -31,12 +33,13 @@ pub enum ConnectError {
     #[error("no connection within {} s", .0.as_secs_f32())]
     Timeout(Duration),
     /// A certificate or a key.
-    #[error("the TLS file {path} can't be read: {source}")]
-    TlsFile {
-        /// The file.
-        path: String,
-        /// The system's own words.
-        source: io::Error,
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// No secure connection, or only a secure one.
+    #[error("{reason}")]
+    Insecure {
+        /// What TLS, or its absence, led to.
+        reason: String,
     },
     /// The broker's own words.
     #[error(transparent)]
@@ -111,29 +114,27 @@ pub async fn connect(
     host: &Host,
     name: String,
 ) -> Result<(Connection, Socket), ConnectError> {
-    let tls = match &settings.tls {
-        Some(tls) => tls_config(tls).await?,
-        None => OwnedTLSConfig::default(),
-    };
+    let security = Security::read(settings).await?;
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let runtime = lapin::runtime::default_runtime()?;
     let socket = Socket::default();
     let mut attempt = Attempt(Some(socket.clone()));
     let opener = socket.clone();
+    let handshake = security.clone();
     let open = async move |uri: AMQPUri, _runtime| {
-        let stream = AsyncTcpStream::Plain(Compat::new(opener.open(&uri).await?));
-        Ok(match uri.scheme {
-            AMQPScheme::AMQP => stream,
-            AMQPScheme::AMQPS => stream.into_tls(&uri.authority.host, tls.as_ref()).await?,
-        })
+        let stream = Compat::new(opener.open(&uri).await?);
+        Ok(handshake.secure(&uri.authority.host, stream).await?)
     };
     let connecting = Connection::connector(uri(settings, host), runtime, open, properties);
     match time::timeout(settings.connect_timeout, connecting).await {
-        Ok(connected) => {
-            let connection = connected?;
+        Ok(Ok(connection)) => {
             attempt.0 = None;
             Ok((connection, socket))
         }
+        Ok(Err(error)) => match security.explain(&error, host).await {
+            Some(reason) => Err(ConnectError::Insecure { reason }),
+            None => Err(ConnectError::Broker(error)),
+        },
         Err(_) => Err(ConnectError::Timeout(settings.connect_timeout)),
     }
 }
@@ -164,25 +165,4 @@ fn uri(settings: &BrokerSettings, host: &Host) -> AMQPUri {
             ..AMQPQueryString::default()
         },
     }
-}
-
-async fn tls_config(tls: &TlsSettings) -> Result<OwnedTLSConfig, ConnectError> {
-    let cert_chain = match &tls.ca_file {
-        Some(path) => Some(read(path).await?),
-        None => None,
-    };
-    let identity = match (&tls.cert_file, &tls.key_file) {
-        (Some(cert), Some(key)) => Some(OwnedIdentity::PKCS8 {
-            pem: read(cert).await?.into_bytes(),
-            key: read(key).await?.into_bytes(),
-        }),
-        _ => None,
-    };
-    Ok(OwnedTLSConfig { identity, cert_chain })
-}
-
-async fn read(path: &Path) -> Result<String, ConnectError> {
-    fs::read_to_string(path)
-        .await
-        .map_err(|source| ConnectError::TlsFile { path: path.display().to_string(), source })
 }

@@ -25,12 +25,13 @@ use trove_couchdb_protocol::{
     trove::{Command, Method},
     version,
 };
+use zeroize::Zeroizing;
 
 use super::{
     answer::Responder,
     dedupe::{Answer, Repeat, Seen, Sighting, Summary, Ticket, undelivered},
     ledger::{Entry, Ledger},
-    origin::{Arrival, Origin, Way, stopping},
+    origin::{Arrival, Origin, Waits, Way, stopping},
     outlet::Undeliverable,
     replay::{Judgement, Marks, Receipts, UnderWay},
 };
@@ -89,6 +90,7 @@ impl Intake {
 
     fn sort(&self, arrival: Arrival) {
         let Arrival { body, redelivered, caller_waits, origin } = arrival;
+        let body = Zeroizing::new(body);
         let cipher = origin.pen().cipher.as_ref();
         let mut request = match Request::decode(&body, cipher, self.limits.max_message_bytes) {
             Ok(request) => request,
@@ -165,14 +167,20 @@ impl Intake {
         origin: Origin,
         entry: Entry,
     ) {
+        // With a key, whoever can't encrypt a whole message can't end the creation of an instance either.
+        let credible = ticket.is_some() || origin.pen().cipher.is_none();
         let outcome = Outcome::Failure(failure.clone());
         let publications = responder.answer(&outcome, origin.pen());
         let answer = match ticket {
             Some(ticket) => ticket.finish(publications, origin.way(), Summary::of(&outcome)),
             None => undelivered(publications),
         };
+        let lost_prepare = entry.prepare_id().filter(|_| credible);
         let this = self.clone();
         self.spawn(origin.clone(), async move {
+            if let Some(id) = lost_prepare {
+                this.dispatcher.prepare_is_lost(&id, &failure.message).await;
+            }
             this.ledger.close(entry, Verdict::Refused(failure)).await;
             this.deliver(answer, &origin, None).await;
         });
@@ -264,10 +272,11 @@ impl Intake {
             }
         }
         *undelivered = None;
-        drop(undelivered);
         if let Some(under_way) = under_way {
             under_way.record().await;
         }
+        // Not before: a second delivery waits for this, and would be acknowledged although the disk knows nothing yet.
+        drop(undelivered);
         origin.acknowledge().await;
     }
 }
@@ -280,7 +289,7 @@ fn accept(
     request: Request,
     id: String,
     redelivered: bool,
-    caller_waits: Option<Duration>,
+    caller_waits: Option<Waits>,
     limits: &RpcSettings,
 ) -> Result<Accepted, Failure> {
     let is_call = request.reply.is_some();
@@ -296,13 +305,14 @@ fn accept(
         }
     };
     let caller_waits = caller_waits.filter(|_| is_call);
+    let begin_within = caller_waits.map(Waits::begin_within);
     let patience = match (is_call, caller_waits) {
-        (true, Some(waits)) => limits.call_patience.min(waits / 2),
+        (true, Some(waits)) => limits.call_patience.min(waits.time / 2),
         (true, None) => limits.call_patience,
         (false, _) if matches!(command, Command::Prepare(_)) => limits.prepare_patience,
         (false, _) => limits.cast_patience,
     };
-    let job = Job { command, id, redelivered, arrived: Instant::now(), patience, caller_waits };
+    let job = Job { command, id, redelivered, arrived: Instant::now(), patience, begin_within };
     // oslo.messaging beats twice in the time after which the caller gives up (`rpc/server.py`,
     // `_process_incoming`).
     let timeout = request.timeout.filter(|seconds| is_call && *seconds >= 2);

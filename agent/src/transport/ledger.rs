@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use trove_couchdb_protocol::{Context, trove::Method};
+use trove_couchdb_protocol::{Context, new_id, trove::Method};
 
 use super::origin::Origin;
 use crate::{
@@ -52,6 +52,11 @@ impl Entry {
             target: method.filter(|method| !method.only_reads()).map(|_| Target::default()),
             arrived: Instant::now(),
         }
+    }
+
+    /// The request's id, or another if that can't be read; `None` unless it is a `prepare`.
+    pub(super) fn prepare_id(&self) -> Option<String> {
+        (self.method == Some(Method::Prepare)).then(|| self.id.clone().unwrap_or_else(new_id))
     }
 
     /// What it would change is known now.

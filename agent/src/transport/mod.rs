@@ -22,6 +22,7 @@ mod origin;
 mod outlet;
 mod publish;
 mod replay;
+mod secure;
 mod session;
 mod topology;
 

@@ -9,7 +9,8 @@ use lapin::{
     message::Delivery,
     options::{BasicAckOptions, BasicNackOptions},
 };
-use tracing::debug;
+use tokio::time;
+use tracing::{debug, warn};
 use trove_couchdb_protocol::{Failure, Outcome};
 
 use super::{
@@ -26,8 +27,32 @@ pub(super) struct Arrival {
     /// An earlier agent may have done a part of it.
     pub(super) redelivered: bool,
     /// How long its caller waits for the answer, if that is known.
-    pub(super) caller_waits: Option<Duration>,
+    pub(super) caller_waits: Option<Waits>,
     pub(super) origin: Origin,
+}
+
+/// How long a caller waits for its answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waits {
+    pub(super) time: Duration,
+    /// A part of it may be over.
+    pub(super) may_be_old: bool,
+}
+
+/// To be handed to the socket, which a dead connection may never do. A task that waited for it for ever would hold its
+/// turn for ever.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Of a call that may have waited in the broker nobody can tell how long: messages bear no time. It was alive when the
+/// broker handed it out, which drops what has expired, so it may begin if it can do so about now.
+const OLD_CALLS_BEGIN_WITHIN: Duration = Duration::from_secs(1);
+
+impl Waits {
+    /// When it is too late to begin: a little before nobody waits any more, so that the caller still hears why.
+    pub(super) fn begin_within(self) -> Duration {
+        let fresh = self.time.mul_f64(0.9);
+        if self.may_be_old { fresh.min(OLD_CALLS_BEGIN_WITHIN) } else { fresh }
+    }
 }
 
 /// Who brought a message.
@@ -54,14 +79,16 @@ pub(super) struct Bus {
 }
 
 impl Arrival {
-    /// A message from the broker.
-    pub(super) fn from_bus(delivery: Delivery, bus: &Arc<Bus>) -> Self {
+    /// A message from the broker, which had others waiting if it is `behind`.
+    pub(super) fn from_bus(delivery: Delivery, bus: &Arc<Bus>, behind: bool) -> Self {
         let Delivery { data, redelivered, properties, acker, .. } = delivery;
         let expiration = properties.expiration().as_ref().map(lapin::types::ShortString::as_str);
         Self {
             body: data,
             redelivered,
-            caller_waits: expiration.and_then(time_to_live),
+            caller_waits: expiration
+                .and_then(time_to_live)
+                .map(|time| Waits { time, may_be_old: redelivered || behind }),
             origin: Origin::Bus { bus: Arc::clone(bus), acker },
         }
     }
@@ -124,8 +151,15 @@ impl Origin {
     pub(super) async fn acknowledge(&self) {
         match self {
             Self::Bus { acker, .. } => {
-                if let Err(error) = acker.ack(BasicAckOptions::default()).await {
-                    debug!(%error, "A command could not be acknowledged; it will come again and be known.");
+                let acknowledged = acker.ack(BasicAckOptions::default());
+                match time::timeout(ACKNOWLEDGED_WITHIN, acknowledged).await {
+                    Ok(Ok(_sent)) => {}
+                    Ok(Err(error)) => {
+                        debug!(%error, "A command could not be acknowledged; it will come again and be known.");
+                    }
+                    Err(_) => {
+                        warn!("A command's acknowledgement is stuck; if it was lost, the command is known.");
+                    }
                 }
             }
             Self::Local(_) => {}

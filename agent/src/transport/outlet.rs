@@ -26,6 +26,10 @@ const RETURNED_RETRY: Duration = Duration::from_millis(250);
 /// The broker has no room for a message just now.
 const REFUSED_RETRY: Duration = Duration::from_secs(1);
 
+/// For so long a command whose end the conductor can't be told yet is kept: an agent that ends meanwhile is given it again.
+/// A conductor declares its queue as soon as it has found the restarted broker.
+const CONDUCTOR_AWAITED: Duration = Duration::from_secs(10);
+
 /// Replies that wait for their queue at the same time; more are dropped. Each holds its body in memory.
 const RETURNED_AT_ONCE: usize = 256;
 
@@ -63,24 +67,35 @@ impl Outlet {
 
     /// Returns when a broker has confirmed the message, on this connection or on a later one.
     pub(super) async fn publish(&self, publication: &Publication) -> Result<(), Undeliverable> {
+        let mut first_return = None;
         loop {
             let publisher = self.usable().await?;
             match publisher.publish(publication, true).await {
                 Ok(Handed::Taken) => return Ok(()),
                 Ok(Handed::Returned(message)) => {
-                    self.try_later(returned(*message));
-                    return Ok(());
+                    let message = returned(*message);
+                    let since = *first_return.get_or_insert_with(Instant::now);
+                    let own = message.to == Destination::Conductor && message.body == publication.body;
+                    if !own || since.elapsed() > CONDUCTOR_AWAITED {
+                        self.try_later(message);
+                        return Ok(());
+                    }
+                    self.pause(RETURNED_RETRY).await?;
                 }
                 Ok(Handed::Refused) => {
                     warn!("The broker could not take a message; it is offered again.");
-                    tokio::select! {
-                        () = time::sleep(REFUSED_RETRY) => {}
-                        () = self.stopping.cancelled() => return Err(Undeliverable::Stopping),
-                    }
+                    self.pause(REFUSED_RETRY).await?;
                 }
                 Err(PublishError::QueueName) => return Err(Undeliverable::QueueName),
                 Err(error) => debug!(%error, "An answer waits for the next connection."),
             }
+        }
+    }
+
+    async fn pause(&self, time: Duration) -> Result<(), Undeliverable> {
+        tokio::select! {
+            () = time::sleep(time) => Ok(()),
+            () = self.stopping.cancelled() => Err(Undeliverable::Stopping),
         }
     }
 

@@ -30,6 +30,13 @@ use crate::config::BrokerSettings;
 /// How long a broker that is still there takes to answer the last words of a connection.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How often a connection is looked at. Consumers are told that it is lost; but should one ever not be, it would wait for
+/// deliveries for ever, and the agent look healthy.
+const LOOK: Duration = Duration::from_secs(15);
+
+/// A broker that hands nothing out for so long has nothing, unless it has handed out as much as it may.
+const QUIET: Duration = Duration::from_millis(100);
+
 /// A delivery, an error of the channel, or the end of one consumer.
 type Item = Option<Result<Delivery, lapin::Error>>;
 
@@ -50,6 +57,7 @@ pub(super) struct Session {
     tags: Vec<String>,
     deliveries: SelectAll<BoxStream<'static, Item>>,
     publisher: Publisher,
+    prefetch: usize,
 }
 
 impl Session {
@@ -66,7 +74,8 @@ impl Session {
         let preparing = prepare(&connection, names, broker);
         match time::timeout(limit, preparing).await.unwrap_or(Err(ConnectError::Timeout(limit))) {
             Ok((channel, tags, deliveries, publisher)) => {
-                Ok(Self { connection, socket, channel, tags, deliveries, publisher })
+                let prefetch = usize::from(broker.prefetch);
+                Ok(Self { connection, socket, channel, tags, deliveries, publisher, prefetch })
             }
             Err(error) => {
                 close(&connection, &socket).await;
@@ -96,10 +105,26 @@ impl Session {
             }
             std::future::pending().await
         };
+        let status = (self.connection.status(), self.channel.status());
+        let disconnected = async {
+            while status.0.connected() && status.1.connected() {
+                time::sleep(LOOK).await;
+            }
+        };
         let deliveries = async {
+            // Whether commands wait in the broker, as some may at first.
+            let mut behind = true;
             loop {
-                match self.deliveries.next().await {
-                    Some(Some(Ok(delivery))) => intake.take(Arrival::from_bus(delivery, bus)),
+                let next = self.deliveries.next();
+                let next = if behind { time::timeout(QUIET, next).await } else { Ok(next.await) };
+                let all_handed_out = intake.tasks.len() >= self.prefetch;
+                let Ok(item) = next else {
+                    behind = all_handed_out;
+                    continue;
+                };
+                behind |= all_handed_out;
+                match item {
+                    Some(Some(Ok(delivery))) => intake.take(Arrival::from_bus(delivery, bus, behind)),
                     Some(Some(Err(error))) => return End::Lost(error.to_string()),
                     // Also when only one queue was deleted, or moved to another node of the cluster: to go on
                     // without it would be to be deaf and look healthy.
@@ -112,6 +137,7 @@ impl Session {
             () = stopping.cancelled() => End::Stopping,
             () = publisher.broken() => End::Lost("the channel for replies is closed".to_owned()),
             end = deliveries => end,
+            () = disconnected => End::Lost("the connection is closed".to_owned()),
             never = heartbeats => never,
         }
     }

@@ -3,7 +3,8 @@
 //! The control plane declares the same ones (taskmanager does so before `prepare`), and RabbitMQ refuses a
 //! declaration that differs in a single flag. So the flags come from the same options as the control plane's
 //! (`[oslo_messaging_rabbit]`), and where they still differ from what exists, the agent takes what exists: a
-//! queue of its own making with other flags would break `prepare` for good.
+//! queue of its own making with other flags would break `prepare` for good. The topic exchange is taken as it stands
+//! too where the account may not declare it (`trove-couchdb broker-user`).
 //!
 //! | thing | name | flags |
 //! |---|---|---|
@@ -22,7 +23,7 @@ use lapin::{
     protocol::{AMQPErrorKind, AMQPSoftError},
     types::{AMQPValue, FieldTable, ShortString},
 };
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::config::BrokerSettings;
 
@@ -183,7 +184,7 @@ impl Declarer<'_> {
         for options in [wanted, flipped] {
             match self.channel.queue_declare(short(name)?, options, arguments.clone()).await {
                 Ok(_) => return Ok(()),
-                Err(error) if is_mismatch(&error) => self.reopen(name).await?,
+                Err(error) if is_mismatch(&error) => self.after_mismatch(name).await?,
                 Err(error) => return Err(error),
             }
         }
@@ -203,7 +204,14 @@ impl Declarer<'_> {
                 self.channel.exchange_declare(short(name)?, kind.clone(), options, FieldTable::default());
             match declared.await {
                 Ok(()) => return Ok(()),
-                Err(error) if is_mismatch(&error) => self.reopen(name).await?,
+                Err(error) if is_mismatch(&error) => self.after_mismatch(name).await?,
+                // Whoever may declare an exchange may delete it: an account of one instance may not, and finds the
+                // control plane's there.
+                Err(error) if is_refused(&error) => {
+                    debug!(name, "Not ours to declare.");
+                    self.channel = self.connection.create_channel().await?;
+                    break;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -218,7 +226,7 @@ impl Declarer<'_> {
             .await
     }
 
-    async fn reopen(&mut self, name: &str) -> Result<(), lapin::Error> {
+    async fn after_mismatch(&mut self, name: &str) -> Result<(), lapin::Error> {
         warn!(
             name,
             "The broker has this with other flags than configured; set [oslo_messaging_rabbit] as on the \
@@ -231,8 +239,17 @@ impl Declarer<'_> {
 
 /// 406 `PRECONDITION_FAILED`: it exists, with other flags.
 pub fn is_mismatch(error: &lapin::Error) -> bool {
+    is_soft(error, &AMQPSoftError::PRECONDITIONFAILED)
+}
+
+/// 403 `ACCESS_REFUSED`: the account may not.
+fn is_refused(error: &lapin::Error) -> bool {
+    is_soft(error, &AMQPSoftError::ACCESSREFUSED)
+}
+
+fn is_soft(error: &lapin::Error, soft: &AMQPSoftError) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(error)
-        if *error.kind() == AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED))
+        if matches!(error.kind(), AMQPErrorKind::Soft(kind) if kind == soft))
 }
 
 /// AMQP's short strings hold 255 bytes; settings are validated to be shorter.

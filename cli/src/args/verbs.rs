@@ -53,6 +53,16 @@ pub enum Verb {
     Doctor(DoctorArgs),
     /// Show the connection URLs of a user, of root or of os_admin
     Credentials(CredentialsArgs),
+    /// Give os_admin another password
+    ///
+    /// The agent makes it and keeps it in its credentials file; nobody is refused meanwhile, and a crash at any moment
+    /// leaves a login. It is shown nowhere: `credentials os_admin --reveal` shows it.
+    RotateOsAdmin,
+    /// Show the commands that make a RabbitMQ account for one instance, limited to what its agent needs
+    ///
+    /// Nothing is run and nobody is asked: read them, then run them where rabbitmqctl is. The instance is the one of
+    /// --instance, the rest comes from the control plane's --config-file. A new password is generated each time.
+    BrokerUser(BrokerUserArgs),
     /// Bring users, databases and access to the state that a file describes
     ///
     /// Shows what would change (+ added, ~ changed, - removed) and asks. Doing it again changes nothing, and what was
@@ -222,6 +232,18 @@ pub struct CredentialsArgs {
     /// Whether clients reach it with http or https [default: as the agent does]
     #[arg(long, value_name = "SCHEME", value_parser = ["http", "https"])]
     pub scheme: Option<String>,
+}
+
+/// The account.
+#[derive(Debug, Args)]
+pub struct BrokerUserArgs {
+    /// The account's name [default: guestagent-ID]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+
+    /// The virtual host [default: that of the configuration files]
+    #[arg(long, value_name = "NAME")]
+    pub vhost: Option<String>,
 }
 
 /// What to apply, and how far.

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use tokio::{sync::Mutex, time};
 use trove_couchdb_agent::{
     config::BrokerSettings,
-    transport::{self, Hosts, Socket, properties},
+    transport::{self, ConnectError, Hosts, Socket, properties},
 };
 use trove_couchdb_protocol::{Cipher, NewRequest, ReplyAddress, Secret, decode_reply, new_id};
 
@@ -179,7 +179,7 @@ async fn first_broker(
         match transport::connect(&settings, &host, name.clone()).await {
             Ok((connection, socket)) => return Ok((connection, socket, place)),
             Err(error) => {
-                let advice = advice_of(&error.to_string()).to_owned();
+                let advice = advice_of(&error).to_owned();
                 problem = CallError::Unreachable { place, reason: error.to_string(), advice };
             }
         }
@@ -188,8 +188,11 @@ async fn first_broker(
 }
 
 /// RabbitMQ refuses a login with 403 `ACCESS_REFUSED` and an unknown virtual host with 530 `NOT_ALLOWED`.
-fn advice_of(reason: &str) -> &'static str {
-    if reason.contains("ACCESS") {
+fn advice_of(error: &ConnectError) -> &'static str {
+    let reason = error.to_string();
+    if matches!(error, ConnectError::Insecure { .. } | ConnectError::Files(_)) {
+        "`trove-couchdb-agent --check-config` shows which TLS files are in force"
+    } else if reason.contains("ACCESS") {
         "check user and password of the transport URL; the broker's log names the refused account"
     } else if reason.contains("NOT_ALLOWED") || reason.contains("NOTALLOWED") {
         "check the virtual host at the end of the transport URL, and the account's rights on it"

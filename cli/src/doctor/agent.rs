@@ -78,14 +78,15 @@ fn silent(error: &CallError) -> Finding {
 
 fn prepared(settings: &Settings) -> Finding {
     let file = settings.guest.state_dir.join("prepared.json");
-    match preparation::stage_in(&settings.guest.state_dir) {
+    match preparation::stage_in(&settings.guest.state_dir, &settings.guest.id) {
         Ok(Stage::Prepared) => PREPARED.ok("prepared.json says so"),
+        Ok(Stage::Settling) => PREPARED.ok("a moment ago, and not seen healthy since"),
         Ok(Stage::Failed { reason, .. }) => {
             PREPARED.failed(reason, "make the instance anew, or send `prepare` again without what failed")
         }
         Ok(Stage::Building { .. }) => PREPARED.warning(
             "`prepare` is being carried out, or was when the agent ended",
-            "wait; it is delivered again after a crash, and given up after two minutes if it is not",
+            "wait; it is delivered again after a crash, and given up after prepare.lost_after if it is not",
         ),
         Ok(Stage::Awaited) if settings.heartbeat.assume_prepared => {
             PREPARED.ok("not by Trove; heartbeat.assume_prepared stands in for it")

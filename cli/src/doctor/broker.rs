@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::{net::TcpStream, time};
 use trove_couchdb_agent::{
     config::{BrokerSettings, Settings},
-    transport::{self, Hosts},
+    transport::{self, ConnectError, Hosts},
 };
 
 use super::{Check, Finding};
@@ -46,8 +46,8 @@ pub(super) async fn look(settings: &Settings, status: Option<&Value>, findings: 
             findings.extend(queue(&connection, settings, broker, status.is_some()).await);
             drop(time::timeout(PATIENCE, connection.close(200, "done".into())).await);
         }
-        Err(reason) => {
-            findings.push(refused(&reason));
+        Err((reason, is_tls)) => {
+            findings.push(refused(&reason, is_tls));
             findings.extend([&QUEUE, &FLAGS].map(|check| check.skipped("without a login")));
         }
     }
@@ -72,29 +72,35 @@ async fn reach(broker: &BrokerSettings) -> (bool, Finding) {
     }
 }
 
-async fn log_in(broker: &BrokerSettings) -> Result<(Connection, transport::Socket), String> {
+/// The error is the last reason, and whether TLS is to blame for it.
+async fn log_in(broker: &BrokerSettings) -> Result<(Connection, transport::Socket), (String, bool)> {
     let settings = BrokerSettings { connect_timeout: PATIENCE, ..broker.clone() };
     let mut hosts = Hosts::shuffled(&settings.transport_url);
-    let mut reason = "the transport URL names no host".to_owned();
+    let mut reason = ("the transport URL names no host".to_owned(), false);
     for _ in 0..settings.transport_url.hosts.len() {
         let Some((host, _)) = hosts.next() else { break };
         match transport::connect(&settings, &host, "trove-couchdb doctor".to_owned()).await {
             Ok(connected) => return Ok(connected),
-            Err(error) => reason = format!("{}:{}: {error}", host.host, host.port),
+            Err(error) => {
+                let is_tls = matches!(error, ConnectError::Insecure { .. } | ConnectError::Files(_));
+                reason = (format!("{}:{}: {error}", host.host, host.port), is_tls);
+            }
         }
     }
     Err(reason)
 }
 
 /// RabbitMQ answers 403 `ACCESS_REFUSED` to a wrong account, 530 `NOT_ALLOWED` to a virtual host.
-fn refused(reason: &str) -> Finding {
+fn refused(reason: &str, is_tls: bool) -> Finding {
     let text = reason.to_uppercase().replace([' ', '_'], "");
-    let advice = if text.contains("ACCESSREFUSED") {
+    let advice = if is_tls {
+        "the agent reads the certificates again with each try, so no restart is needed once they are right"
+    } else if text.contains("ACCESSREFUSED") {
         "correct user and password in the transport URL (Trove's guest_config), or the account in RabbitMQ"
     } else if text.contains("NOTALLOWED") {
         "correct the virtual host in the transport URL, or give the account its rights on it"
     } else {
-        "look at the broker's log; if it speaks TLS on this port, the URL must begin with rabbits:// or ssl be set"
+        "look at the broker's log"
     };
     LOGIN.failed(reason, advice)
 }

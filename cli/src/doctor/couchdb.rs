@@ -39,15 +39,8 @@ pub(super) async fn look(
     findings: &mut Vec<Finding>,
 ) -> Option<Access> {
     let url = &settings.couchdb.url;
-    let client = match couch::client(url, settings.couchdb.request_timeout.min(PATIENCE)) {
-        Ok(client) => client,
-        Err(error) => {
-            findings.push(REACHABLE.skipped(error.to_string()));
-            findings
-                .extend([&VERSION, &PARTY, &LOCKOUT, &LOGIN].map(|check| check.skipped("without a client")));
-            return None;
-        }
-    };
+    let limit = settings.couchdb.request_timeout.min(PATIENCE);
+    let client = couch::client(url, limit, settings.couchdb.tls.clone());
     let welcome = client.send(None, Method::GET, &Resource::Welcome, None).await;
     if let Err(error) = &welcome
         && *error != CouchError::Unauthorized
@@ -77,6 +70,9 @@ fn unreachable(url: &str, error: &CouchError) -> Finding {
     let advice = match error {
         CouchError::Unreachable { .. } => {
             "`systemctl status couchdb`; if CouchDB listens elsewhere, correct couchdb.url"
+        }
+        CouchError::Insecure { .. } => {
+            "the agent reads the files again with each try, so no restart is needed once they are right"
         }
         CouchError::Timeout { .. } => {
             "CouchDB hangs or is overloaded: look at its log, and at the machine's load"

@@ -1,4 +1,4 @@
-//! `ping` and `status`: the agent itself.
+//! `ping`, `status` and `rotate-os-admin`: the agent itself.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,6 +13,12 @@ pub(super) async fn ping(session: &Session<'_>) -> Result<Report, CliError> {
     let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let record = vec![("alive", (answer == true).into()), ("milliseconds", milliseconds.into())];
     Ok(Report::done(format!("The agent answers, within {milliseconds} ms."), record))
+}
+
+pub(super) async fn rotate_os_admin(session: &Session<'_>) -> Result<Report, CliError> {
+    session.agent.call("rotate_os_admin", json!({})).await?;
+    let message = "os_admin has another password; it is in the agent's credentials file.";
+    Ok(Report::done(message, vec![("name", "os_admin".into())]))
 }
 
 pub(super) async fn status(session: &Session<'_>) -> Result<Report, CliError> {

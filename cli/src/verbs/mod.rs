@@ -52,6 +52,7 @@ pub async fn run(session: &Session<'_>, verb: &Verb) -> Result<Option<Report>, C
         Verb::RootDisable => root::disable(session).await?,
         Verb::Ping => agent::ping(session).await?,
         Verb::Status => agent::status(session).await?,
+        Verb::RotateOsAdmin => agent::rotate_os_admin(session).await?,
         _ => return Ok(None),
     };
     Ok(Some(report))

@@ -19,16 +19,22 @@ def parse(body: bytes) -> Dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def names(content: Dict[str, Any]) -> Names:
-    """The names in ``users`` (to create, or whose passwords change), ``databases`` and ``user``."""
+def names(content: Dict[str, Any], creates: bool) -> Names:
+    """The names in ``users``, ``databases`` and ``user``.
+
+    ``creates``: the ``users`` are to be made, and not those whose passwords change. The one in
+    ``user`` is a name that a user is to have.
+    """
     users = list(_objects(content.get("users")))
     changed = content.get("user")
     databases = [*_objects(content.get("databases"))]
     for user in users:
         databases.extend(_objects(user.get("databases")))
+    new = list(users) if creates else []
     if isinstance(changed, dict):
         users.append(changed)
-    return Names(tuple(_names(users)), tuple(_names(databases)))
+        new.append(changed)
+    return Names(tuple(_names(users)), tuple(_names(databases)), tuple(_names(new)))
 
 
 def new_instance(content: Dict[str, Any]) -> Dict[str, Any]:

@@ -22,6 +22,11 @@ LOG = logging.getLogger(__name__)
 #: ``trove.common.wsgi.CONTEXT_KEY``, set by the filter ``contextwrapper``.
 CONTEXT_KEY = "trove.context"
 
+#: Trove's routers obey it; what was checked would not be what is done.
+ANOTHER_METHOD = (
+    "`_method` in the query is not possible here; send the request with the method that is meant"
+)
+
 WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 WsgiApp = Callable[[Dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -64,17 +69,19 @@ class Middleware:
         return self._for_instance(environ, wanted)
 
     def _for_new_instance(self, environ: Dict[str, Any]) -> WsgiApp:
-        if environ.get("REQUEST_METHOD") != "POST":
+        if environ.get("REQUEST_METHOD") != "POST" and not _says_another_method(environ):
             return self._app
         instance = body.new_instance(body.parse(_read_body(environ)))
-        refusal = self._policy.refusal(body.names(instance))
+        refusal = self._policy.refusal(body.names(instance, creates=True))
         if refusal and self._datastores.will_run_couchdb(instance):
             return _bad_request(refusal)
         return self._app
 
     def _for_instance(self, environ: Dict[str, Any], wanted: target.Target) -> WsgiApp:
-        requested = self._requested(environ, wanted)
-        refusal = self._policy.refusal(requested)
+        if _says_another_method(environ):
+            refusal: Optional[str] = ANOTHER_METHOD
+        else:
+            refusal = self._policy.refusal(self._requested(environ, wanted))
         if not (refusal or wanted.needs_another_path or wanted.needs_a_route):
             return self._app
         if not self._runs_couchdb(environ, wanted):
@@ -91,11 +98,13 @@ class Middleware:
     def _requested(environ: Dict[str, Any], wanted: target.Target) -> policy.Names:
         """Names of the path, then those of the body."""
         in_body = policy.Names()
-        if environ.get("REQUEST_METHOD") in WITH_BODY:
-            in_body = body.names(body.parse(_read_body(environ)))
+        method = environ.get("REQUEST_METHOD")
+        if method in WITH_BODY:
+            in_body = body.names(body.parse(_read_body(environ)), creates=method == "POST")
         return policy.Names(
             tuple(_present(wanted.user)) + in_body.users,
             tuple(_present(wanted.database)) + in_body.databases,
+            in_body.new_users,
         )
 
     def _runs_couchdb(self, environ: Dict[str, Any], wanted: target.Target) -> bool:
@@ -107,6 +116,11 @@ class Middleware:
             )
             return False
         return self._datastores.runs_couchdb(context, wanted.instance)
+
+
+def _says_another_method(environ: Dict[str, Any]) -> bool:
+    """Looks as Routes does (``RoutesMiddleware``, ``use_method_override``)."""
+    return "_method" in environ.get("QUERY_STRING", "")
 
 
 def _present(name: Optional[str]) -> "list[str]":

@@ -7,12 +7,18 @@ reads the same options.
 
 from typing import FrozenSet, Iterable, NamedTuple, Optional
 
-from trove_couchdb import names
+from trove_couchdb import names, target
 
 ALWAYS_RESERVED_USERS = frozenset({"os_admin", "root"})
 
 #: As much of a refused name is repeated as the agent repeats (``protocol/src/quote.rs``).
 SHOWN = 40
+
+#: The API's own rule, for new names: the agent, and its tool on the guest, have no URLs.
+NOT_ADDRESSABLE = (
+    "in a URL of Trove's it would be something else (it ends with `@%`, or a part of it between "
+    "slashes is empty, `.`, `..` or `databases`)"
+)
 
 _ESCAPES = {"\t": "\\t", "\r": "\\r", "\n": "\\n", '"': '\\"', "'": "\\'", "\\": "\\\\"}
 
@@ -22,6 +28,8 @@ class Names(NamedTuple):
 
     users: "tuple[str, ...]" = ()
     databases: "tuple[str, ...]" = ()
+    #: Those of the users that are not there yet.
+    new_users: "tuple[str, ...]" = ()
 
 
 class Policy:
@@ -39,6 +47,9 @@ class Policy:
                 return f"the user name {quoted(name)} is not allowed: {broken.text}"
             if name in self._users:
                 return f"user {quoted(name)} is reserved; choose another name"
+        for name in requested.new_users:
+            if not target.can_be_addressed(name):
+                return f"the user name {quoted(name)} is not allowed: {NOT_ADDRESSABLE}"
         for name in requested.databases:
             broken = names.broken_by_database(name)
             if broken:

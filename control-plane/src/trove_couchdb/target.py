@@ -12,6 +12,11 @@ Trove's own reading of these paths was made for MySQL and changes legal names of
 
 So a path is read here as it was meant, and ``Target.path_for_trove`` writes it such that all of the
 above leads back to the same name. A name that Trove reads rightly is left as it came.
+
+A slash that was sent as such divides; one that was sent as ``%2F`` belongs to a name. ``troveclient``
+sends every slash as such, so with it ``users/x/databases/y`` is the access of ``x`` whatever was meant,
+and to a path with a slash at its end Trove has no route. Users with such names can't be made through
+the API (``policy``).
 """
 
 import re
@@ -28,6 +33,7 @@ _PATH = re.compile(
 _ACCESS = re.compile(r"(?P<user>.+?)(?P<tail>/databases(?:/(?P<database>.+))?)", re.DOTALL)
 
 _SLASHES = re.compile("/+")
+_PART = re.compile("[^/]+")
 
 # Neither decoded, nor split, nor taken for a suffix by Trove.
 _PLAIN = re.compile(r"[A-Za-z0-9_~!$&'()*+,;= -]+")
@@ -49,18 +55,20 @@ class Target:
     database: Optional[str] = None
     #: What follows the user in the path of access calls.
     tail: str = ""
+    #: The path ends with a slash, which Trove doesn't take: no other path is made of it.
+    dangling: bool = False
 
     @property
     def needs_another_path(self) -> bool:
         """True if Trove would read the user's name as another one."""
-        return self.user is not None and not (
-            _PLAIN.fullmatch(self.user) and self.user not in _ROUTES
-        )
+        if self.user is None or self.dangling:
+            return False
+        return not _PLAIN.fullmatch(self.user) or self.user in _ROUTES
 
     @property
     def needs_a_route(self) -> bool:
         """True if no route of Trove's leads to the database."""
-        return self.database is not None and "/" in self.database
+        return self.database is not None and "/" in self.database and not self.dangling
 
     @property
     def user_id(self) -> str:
@@ -83,42 +91,74 @@ class Target:
 
 
 def parse(environ: Dict[str, Any]) -> Optional[Target]:
-    """Reads the path; None if it is not about users, databases or the creation of an instance.
-
-    A user whose name holds ``/databases`` can't be told from an access call and is read as one.
-    """
+    """Reads the path; None if it is not about users, databases or the creation of an instance."""
     found = _PATH.fullmatch(_text(environ.get("PATH_INFO", "")))
     if not found:
         return None
     head, tenant, instance, rest = found.group("head", "tenant", "instance", "rest")
-    if instance is not None:
-        rest = _as_sent(environ, instance, rest)
-    if rest is None:
+    sent = None if instance is None else _as_sent(environ, instance, rest or "")
+    decoded = _as_it_is if sent is None else _decoded
+    whole = rest or "" if sent is None else sent
+    rest = whole.rstrip("/")
+    if not rest:
         return Target(head, tenant, instance)
     if found["collection"] == "databases":
-        return Target(head, tenant, instance, database=rest)
-    access = _ACCESS.fullmatch(rest)
-    if access is None:
-        return Target(head, tenant, instance, user=_without_any_host(rest))
-    user, tail, database = access.group("user", "tail", "database")
-    return Target(head, tenant, instance, _without_any_host(user), database, tail)
+        user, database, tail = None, rest, ""
+    elif access := _ACCESS.fullmatch(rest):
+        user, database, tail = access.group("user", "database", "tail")
+    else:
+        user, database, tail = rest, None, ""
+    return Target(
+        head,
+        tenant,
+        instance,
+        None if user is None else _without_any_host(decoded(user)),
+        None if database is None else decoded(database),
+        decoded(tail),
+        dangling=rest != whole,
+    )
 
 
-def _as_sent(environ: Dict[str, Any], instance: str, rest: Optional[str]) -> Optional[str]:
-    """The end of the path with all its slashes, if the server keeps the path as it was sent.
+def can_be_addressed(user: str) -> bool:
+    """False if ``troveclient`` can't write a path that names this user and nothing else.
+
+    Proxies and servers make one slash of several and go the steps ``.`` and ``..``, so that the path
+    of ``x/../../root`` may be another resource's; ``bob@%`` is ``bob`` from any host.
+    """
+    parts = user.split("/")
+    return (
+        not user.endswith(ANY_HOST)
+        and not {"", ".", ".."}.intersection(parts)
+        and "databases" not in parts[1:]
+    )
+
+
+def _as_sent(environ: Dict[str, Any], instance: str, rest: str) -> Optional[str]:
+    """The end of the path, percent-encoded, if the server keeps the path as it was sent.
 
     eventlet does as RAW_PATH_INFO, uWSGI and mod_wsgi do as REQUEST_URI. Only slashes may differ
     from what paste made of it: nobody in front of us may be bypassed.
     """
-    sent = environ.get("RAW_PATH_INFO") or environ.get("REQUEST_URI") or ""
-    found = re.fullmatch(
-        rf".*?/instances/+{re.escape(instance)}/+(?:users|databases)(?:\.[^/]+)?/(?P<rest>.+)",
-        _text(unquote(sent.partition("?")[0], encoding="latin-1")),
-        re.DOTALL,
-    )
-    if found and _SLASHES.sub("/", found["rest"]).strip("/") == (rest or "").strip("/"):
-        return found["rest"]
-    return rest
+    sent = (environ.get("RAW_PATH_INFO") or environ.get("REQUEST_URI") or "").partition("?")[0]
+    parts = list(_PART.finditer(sent))
+    for before, named, collection in zip(parts, parts[1:], parts[2:]):
+        if (
+            _decoded(before[0]) == "instances"
+            and _decoded(named[0]) == instance
+            and _decoded(collection[0]).partition(".")[0] in ("users", "databases")
+        ):
+            end = sent[collection.end() + 1 :]
+            if _SLASHES.sub("/", _decoded(end)).strip("/") == rest.strip("/"):
+                return end
+    return None
+
+
+def _decoded(sent: str) -> str:
+    return _text(unquote(sent, encoding="latin-1"))
+
+
+def _as_it_is(text: str) -> str:
+    return text
 
 
 def _text(wsgi: str) -> str:

@@ -111,7 +111,7 @@ mod tests {
         for cipher in [None, Some(&key)] {
             for sent in [request(), call(), NewRequest { timeout: Some(4), ..call() }] {
                 let read = Request::decode(&sent.encode(cipher), cipher, 100_000).unwrap();
-                assert_eq!((read.method, read.args), (sent.method, sent.args));
+                assert_eq!((read.method, &*read.args), (sent.method, &sent.args));
                 assert_eq!((read.unique_id, read.reply), (Some(sent.unique_id), sent.call));
                 assert_eq!((read.timeout, read.context), (sent.timeout, sent.context));
                 assert_eq!(read.version.to_string(), sent.version);

@@ -28,6 +28,19 @@ fn one_host_with_everything() {
 }
 
 #[test]
+fn exposed_it_is_the_same_url_again() {
+    for text in [
+        "rabbit://stack:p%40w@h:5673,[::1]/tro%2Fve?ssl=1&a=b%20c",
+        "rabbits://only@h//",
+        "rabbit://h,b:x@h2:1/%C3%A9",
+    ] {
+        let url = parse(text);
+        assert_eq!(parse(url.exposed().expose()), url);
+        assert!(!url.to_string().contains("p%40w") && !format!("{:?}", url.exposed()).contains("p%40w"));
+    }
+}
+
+#[test]
 fn each_host_has_its_own_credentials() {
     let url = parse("rabbit://a:1@h1:1111,h2,,b:2@[2001:db8::1]:2222,[::1],2001:db8::2/");
     let expected = [

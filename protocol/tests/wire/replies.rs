@@ -41,6 +41,8 @@ fn every_reply_holds_what_its_capture_says() {
 }
 
 /// The same reply, made by us, has the same keys and values; encrypted results differ only in their random vector.
+///
+/// Mutation: reply-does-not-end (docs/promises.md).
 #[test]
 fn every_reply_is_written_again_as_it_was() {
     for capture in captures::to(Recipient::Caller) {

@@ -45,7 +45,7 @@ fn every_request_holds_what_its_capture_says() {
         } else {
             (message["args"].clone(), capture.prefixed("_context_"))
         };
-        assert_eq!(Value::Object(request.args), args, "{name}");
+        assert_eq!(*request.args, *args.as_object().unwrap(), "{name}");
         assert_eq!(request.context, Context::new(context), "{name}");
         assert!(request.context.request_id().is_some_and(|id| id.starts_with("req-")), "{name}");
         assert_eq!(request.context.project_id(), Some("e2e-tenant"), "{name}");

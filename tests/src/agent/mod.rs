@@ -196,7 +196,7 @@ fn launch(directory: &Path, options: &AgentOptions, run: u32) -> Result<(Process
     let log = File::options().create(true).append(true).open(directory.join("agent.log"))?;
     let mut command = match options.user {
         None => Command::new(binary()?),
-        Some(user) => as_user(directory, user)?,
+        Some(user) => as_user(directory, user, &options.through)?,
     };
     command
         .arg("--config")
@@ -218,13 +218,18 @@ fn launch(directory: &Path, options: &AgentOptions, run: u32) -> Result<(Process
 }
 
 /// The agent as another user, to whom all of its files belong; only for root.
-fn as_user(directory: &Path, user: u32) -> Result<Command> {
+fn as_user(directory: &Path, user: u32, through: &[String]) -> Result<Command> {
     // The original may lie where nobody else may look.
     let binary_of_user = directory.join("trove-couchdb-agent");
     std::fs::copy(binary()?, &binary_of_user).context("cannot copy the agent")?;
     give(directory, user)?;
-    let mut command = Command::new(binary_of_user);
-    command.uid(user).gid(user);
+    let Some((program, arguments)) = through.split_first() else {
+        let mut command = Command::new(binary_of_user);
+        command.uid(user).gid(user);
+        return Ok(command);
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).arg(binary_of_user);
     Ok(command)
 }
 

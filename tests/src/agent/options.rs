@@ -33,6 +33,9 @@ pub struct AgentOptions {
     pub arguments: Vec<String>,
     /// Another user to run as; only root can have that.
     pub user: Option<u32>,
+    /// A program with arguments that becomes the agent, in the place of a bare start: it has to change to `user`
+    /// itself.
+    pub through: Vec<String>,
 }
 
 /// The transport URL of an agent without a broker.
@@ -52,6 +55,7 @@ impl AgentOptions {
             environment: Vec::new(),
             arguments: Vec::new(),
             user: None,
+            through: Vec::new(),
         };
         options
             .set("couchdb.url", couchdb_url)

@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
+use tokio::runtime::Runtime;
 use trove_couchdb_tests::faults::campaign::Campaign;
 use trove_couchdb_tests::faults::plan::Size;
+use trove_couchdb_tests::faults::soak::{table, write_table};
 
 /// Sends random commands to agents while broker, `CouchDB`, connections and agents fail; exits with 1 if anything is lost,
 /// done twice or otherwise not as the model says.
@@ -31,34 +34,74 @@ struct Args {
     /// Guests; every second one is encrypted
     #[arg(long, default_value_t = 2)]
     guests: usize,
+    /// Soak instead: an even load for so many minutes on agents that are never restarted, which must not grow
+    #[arg(long, value_name = "MINUTES")]
+    soak: Option<u64>,
+    /// Put the soak's table into this document
+    #[arg(long, value_name = "FILE", requires = "soak")]
+    write: Option<PathBuf>,
     /// Where report and logs go
     #[arg(long, default_value = "target/chaos")]
     directory: PathBuf,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run(Args::parse()).await {
+fn main() -> ExitCode {
+    // Never dropped: threads of lapin that still look for the broker, which is gone by then, panic when the runtime is
+    // taken from under them.
+    let runtime = match Runtime::new() {
+        Ok(runtime) => Box::leak(Box::new(runtime)),
+        Err(error) => return failed(&error.into()),
+    };
+    match runtime.block_on(run(Args::parse())) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("✗ {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("✗ {error:#}");
+    ExitCode::FAILURE
 }
 
 async fn run(args: Args) -> Result<bool> {
     let seed = args.seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
     println!("seed {seed}");
+    let size = match args.soak {
+        None => Size {
+            commands: args.commands,
+            faults: args.faults,
+            guests: args.guests,
+            alone: 3,
+            lasting: false,
+        },
+        Some(minutes) => soak_size(minutes, args.guests),
+    };
     let campaign = Campaign {
         seed,
-        size: Size { commands: args.commands, faults: args.faults, guests: args.guests, alone: 3 },
+        size,
         durable: !args.transient,
         replays: !args.no_replays,
         directory: args.directory.join(format!("seed-{seed}")),
+        soak: args.soak.map(|minutes| Duration::from_secs(60 * minutes)),
     };
-    let report = campaign.run().await?;
+    let (report, agents) = campaign.run().await?;
     println!("{report}");
-    Ok(report.passed())
+    let Some(minutes) = args.soak else { return Ok(report.passed()) };
+    let table = table(minutes, &report, &agents);
+    println!("{table}");
+    if let Some(document) = args.write {
+        write_table(&document, &table)?;
+    }
+    let growing: Vec<_> = agents.iter().flatten().filter(|developed| !developed.growth.is_flat()).collect();
+    for developed in &growing {
+        eprintln!("GROWS: {}: {:?}", developed.what, developed.growth);
+    }
+    Ok(report.passed() && growing.is_empty())
+}
+
+/// More commands than fit into the time, and a fault about every 15 s.
+fn soak_size(minutes: u64, guests: usize) -> Size {
+    let minutes = usize::try_from(minutes).unwrap_or(usize::MAX / 10_000);
+    Size { commands: 2_400 * minutes, faults: 8 * minutes, guests, alone: 3, lasting: true }
 }

@@ -72,13 +72,15 @@ pub async fn follow(ground: Arc<Ground>, guest: usize, script: Script, replays: 
         Script::Alone { prefix, steps } => {
             let passwords = passwords(steps.iter());
             let actor = actor();
-            let possible = actor.alone(&prefix, possible, steps, replays).await?;
+            let mut possible = actor.alone(&prefix, possible, steps, replays).await?;
+            possible.end();
             Ok(Namespace { prefix, possible, passwords, callers: vec![actor.caller] })
         }
         Script::Contested { prefix, rounds } => {
             let passwords = passwords(rounds.iter().flatten().flatten());
             let actors: Vec<Actor<'_>> = (0..rounds.first().map_or(0, Vec::len)).map(|_| actor()).collect();
-            let possible = contested(&actors, &prefix, possible, rounds).await?;
+            let mut possible = contested(&actors, &prefix, possible, rounds).await?;
+            possible.end();
             let callers = actors.into_iter().map(|actor| actor.caller).collect();
             Ok(Namespace { prefix, possible, passwords, callers })
         }
@@ -102,6 +104,9 @@ async fn contested(
     rounds: Vec<Vec<Vec<Planned>>>,
 ) -> Result<Possible> {
     for (number, round) in rounds.into_iter().enumerate() {
+        if actors.iter().any(|actor| *actor.ground.over.borrow()) {
+            break;
+        }
         let lanes = try_join_all(actors.iter().zip(round).map(|(actor, steps)| async move {
             let mut pending = VecDeque::new();
             let mut lane = Vec::new();
@@ -143,6 +148,9 @@ impl Actor<'_> {
         let mut pending = VecDeque::new();
         let mut later: VecDeque<(usize, Message)> = VecDeque::new();
         for (number, planned) in steps.into_iter().enumerate() {
+            if *self.ground.over.borrow() {
+                break;
+            }
             let most = if planned.way == Way::Call { 0 } else { WINDOW - 1 };
             pending.push_back(self.send(planned).await?);
             while pending.len() > most {
@@ -184,6 +192,8 @@ impl Actor<'_> {
     }
 
     async fn send(&self, planned: Planned) -> Result<Pending> {
+        // The load of a soak is even; a campaign's callers never rest.
+        sleep(self.ground.rest).await;
         let moment = self.guest.moment();
         let deaths = *self.ground.broker_deaths.borrow();
         let sent = self.caller.send(&planned.op, planned.way).await?;
@@ -212,6 +222,7 @@ impl Actor<'_> {
             timeout(limit.saturating_sub(at.elapsed()), &mut end).await.ok().and_then(Result::ok)
         };
         let id = std::slice::from_ref(&message.unique_id);
+        let given_up = ended.is_none() && queued && way == Way::Call;
         let seen = match ended.map(seen) {
             Some(Ok(seen)) => {
                 self.ground.count(|counts| counts.ended(&seen));
@@ -240,7 +251,7 @@ impl Actor<'_> {
             }
         };
         let disturbed = self.guest.disturbed_since(moment);
-        Ok((Step { op, seen, disturbed }, message))
+        Ok((Step { op, seen, given_up, disturbed }, message))
     }
 
     /// The end of a cast, or nothing once it is sure that the broker has dropped it.

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
+use serde_json::json;
 
-use super::actor::follow;
+use super::actor::{Namespace, follow};
 use super::ground::Ground;
-use super::inject::play;
+use super::inject::{Played, play};
 use super::judge::judge;
 use super::plan::{Size, faults, scripts};
 use super::report::{Report, Times};
+use super::soak::{Developed, developed, sample};
 
 /// What a campaign is to be.
 #[derive(Debug, Clone)]
@@ -29,40 +31,83 @@ pub struct Campaign {
     pub replays: bool,
     /// Where the report and the logs of disagreements go.
     pub directory: PathBuf,
+    /// An even load for so long instead of all commands as fast as they go, and what the agents use.
+    pub soak: Option<Duration>,
 }
+
+/// Before each command of each caller of a soak: 14 callers then send about 25 in a second.
+const REST: Duration = Duration::from_millis(500);
 
 impl Campaign {
     /// Runs it. Disagreements are in the report; an error means that there is no report.
-    pub async fn run(&self) -> Result<Report> {
-        let ground = Arc::new(Ground::start(self.size.guests, self.durable, self.directory.clone()).await?);
+    pub async fn run(&self) -> Result<(Report, Vec<Vec<Developed>>)> {
+        let rest = if self.soak.is_some() { REST } else { Duration::ZERO };
+        let windows = [("rpc.duplicate_window", 256), ("rpc.replay_window", 1_024)];
+        let settings: Vec<(String, toml::Value)> = if self.soak.is_some() {
+            windows.map(|(name, size)| (name.to_owned(), size.into())).to_vec()
+        } else {
+            Vec::new()
+        };
+        let Size { guests, .. } = self.size;
+        let ground = Ground::start(guests, self.durable, self.directory.clone(), &settings, rest).await?;
+        let ground = Arc::new(ground);
+        let mut pids = Vec::new();
         for guest in &ground.guests {
             guest.make_shared_database().await?;
+            pids.push(guest.agent.lock().await.pid());
         }
         let started = Instant::now();
-        let replays = self.replays && self.durable;
-        let playing = tokio::spawn(play(Arc::clone(&ground), faults(self.seed, &self.size)));
-        let following = scripts(self.seed, &self.size).into_iter().enumerate().map(|(guest, scripts)| {
-            let ground = Arc::clone(&ground);
-            async move {
-                let followed = scripts.into_iter().map(|script| {
-                    let task = tokio::spawn(follow(Arc::clone(&ground), guest, script, replays));
-                    async move { task.await.context("a caller panicked")? }
-                });
-                try_join_all(followed).await
-            }
-        });
-        let namespaces = try_join_all(following).await?;
-        let played = playing.await.context("the faults panicked")??;
+        let faulting = async {
+            let played = tokio::spawn(play(Arc::clone(&ground), faults(self.seed, &self.size)));
+            played.await.context("the faults panicked")?
+        };
+        let sampling = async {
+            let Some(time) = self.soak else { return Ok(Vec::new()) };
+            let samples = sample(pids, started + time, &self.directory.join("usage.csv")).await;
+            ground.over.send_replace(true);
+            samples
+        };
+        // An error of one ends all: the others would wait for what never comes.
+        let (played, namespaces, samples) = tokio::try_join!(faulting, self.follow(&ground), sampling)?;
         for (guest, namespaces) in ground.guests.iter().zip(&namespaces) {
             judge(&ground, guest, namespaces).await?;
         }
-        let times = Times::of(&ground.guests, &played);
+        let developed = developed(&samples)?;
+        let report = self.report(&ground, &played, started);
+        let json = serde_json::to_string_pretty(&json!({ "report": report, "agents": developed }))?;
+        std::fs::write(self.directory.join("report.json"), json).context("cannot write report.json")?;
+        let text = report.to_string();
+        std::fs::write(self.directory.join("report.txt"), text).context("cannot write report.txt")?;
+        Ok((report, developed))
+    }
+
+    async fn follow(&self, ground: &Arc<Ground>) -> Result<Vec<Vec<Namespace>>> {
+        let replays = self.replays && self.durable;
+        let following =
+            scripts(self.seed, &self.size).into_iter().enumerate().map(|(guest, scripts)| async move {
+                let followed = scripts.into_iter().map(|script| {
+                    let task = tokio::spawn(follow(Arc::clone(ground), guest, script, replays));
+                    async move { task.await.context("a caller panicked")? }
+                });
+                try_join_all(followed).await
+            });
+        let namespaces = try_join_all(following).await;
+        ground.over.send_if_modified(|over| {
+            // Faults of a soak that are still to come are not; a campaign's are all played.
+            *over = self.soak.is_some();
+            *over
+        });
+        namespaces
+    }
+
+    fn report(&self, ground: &Ground, played: &[Played], started: Instant) -> Report {
+        let times = Times::of(&ground.guests, played);
         let mut faults_by_kind = BTreeMap::new();
-        for fault in &played {
+        for fault in played {
             *faults_by_kind.entry(fault.kind).or_default() += 1;
         }
         let counts = super::locked(&ground.counts).clone();
-        let report = Report {
+        Report {
             seed: self.seed,
             durable: self.durable,
             commands: counts.calls + counts.casts,
@@ -74,11 +119,6 @@ impl Campaign {
             recovery_max_s: times.recovery_max.as_secs_f64(),
             duration_s: started.elapsed().as_secs_f64(),
             findings: ground.findings(),
-        };
-        let json = serde_json::to_string_pretty(&report)?;
-        std::fs::write(self.directory.join("report.json"), json).context("cannot write report.json")?;
-        std::fs::write(self.directory.join("report.txt"), report.to_string())
-            .context("cannot write report.txt")?;
-        Ok(report)
+        }
     }
 }

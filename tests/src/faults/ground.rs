@@ -48,6 +48,10 @@ pub struct Ground {
     findings: StdMutex<Vec<Finding>>,
     /// Where findings leave their logs.
     pub directory: PathBuf,
+    /// True when nothing more is to be sent, and no fault to begin.
+    pub over: watch::Sender<bool>,
+    /// How long each caller rests before it sends.
+    pub rest: Duration,
 }
 
 /// One guest.
@@ -89,13 +93,20 @@ pub struct Moment {
 }
 
 impl Ground {
-    /// Starts everything and waits until the agents serve; every second guest is encrypted.
-    pub async fn start(guests: usize, durable: bool, directory: PathBuf) -> Result<Self> {
+    /// Starts everything and waits until the agents serve; every second guest is encrypted. `settings` are added to
+    /// those of the agents.
+    pub async fn start(
+        guests: usize,
+        durable: bool,
+        directory: PathBuf,
+        settings: &[(String, toml::Value)],
+        rest: Duration,
+    ) -> Result<Self> {
         std::fs::create_dir_all(&directory)?;
         let broker = RabbitNode::start().await?;
         let mut started = Vec::new();
         for number in 0..guests {
-            started.push(Guest::start(&broker, number % 2 == 1, durable).await?);
+            started.push(Guest::start(&broker, number % 2 == 1, durable, settings).await?);
         }
         Ok(Self {
             amqp_uri: broker.amqp_uri(),
@@ -107,6 +118,8 @@ impl Ground {
             counts: StdMutex::default(),
             findings: StdMutex::default(),
             directory,
+            over: watch::Sender::new(false),
+            rest,
         })
     }
 
@@ -155,7 +168,12 @@ impl Ground {
 }
 
 impl Guest {
-    async fn start(broker: &RabbitNode, encrypted: bool, durable: bool) -> Result<Self> {
+    async fn start(
+        broker: &RabbitNode,
+        encrypted: bool,
+        durable: bool,
+        settings: &[(String, toml::Value)],
+    ) -> Result<Self> {
         // Passwords are tried by the hundred at the end; that the agent bears with a lockout has its own tests.
         let options = Options::default().set("chttpd_auth_lockout", "mode", "off");
         let couch = CouchServer::in_memory(options).await?;
@@ -179,6 +197,7 @@ impl Guest {
             .set("rpc.shutdown_grace", 5);
         options.oslo.push("heartbeat_timeout_threshold = 5".to_owned());
         options.oslo.push(format!("amqp_durable_queues = {durable}"));
+        options.settings.extend(settings.iter().cloned());
         options.encryption_key.clone_from(&key);
         let setup = Setup {
             amqp_uri: broker.amqp_uri(),
@@ -256,35 +275,6 @@ impl Guest {
     }
 }
 
-/// How long one thing is waited for that must come, such as the end of a cast.
-pub const LOST_AFTER: Duration = Duration::from_secs(CAST_PATIENCE + 60);
-
-/// What the agent's process uses.
-#[derive(Debug, Clone, Copy, serde::Serialize)]
-pub struct Usage {
-    /// Resident memory, KiB.
-    pub rss_kib: u64,
-    /// Open file descriptors.
-    pub descriptors: u64,
-    /// Threads.
-    pub threads: u64,
-}
-
-impl Usage {
-    /// Of a process that runs.
-    pub fn of(pid: u32) -> Result<Self> {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let number = |name: &str| -> Result<u64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let text = line.map(|line| line.trim().trim_end_matches(" kB"));
-            text.and_then(|text| text.parse().ok())
-                .ok_or_else(|| anyhow::anyhow!("no {name} in /proc/{pid}/status"))
-        };
-        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"))?.count();
-        Ok(Self {
-            rss_kib: number("VmRSS:")?,
-            descriptors: u64::try_from(descriptors)?,
-            threads: number("Threads:")?,
-        })
-    }
-}
+/// How long one thing is waited for that must come, such as the end of a cast: also for a broker that takes minutes to
+/// start on a busy machine.
+pub const LOST_AFTER: Duration = Duration::from_secs(CAST_PATIENCE + 300);

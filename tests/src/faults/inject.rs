@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use in_memory_couchdb::{Fault, Rule};
+use tokio::task::JoinError;
 use tokio::time::sleep;
 
 use super::ground::{Ground, Guest};
@@ -31,15 +33,47 @@ pub struct Played {
     pub ended: Instant,
 }
 
-/// Plays all faults of a plan.
+/// Plays the faults of a plan, all of them unless the campaign is over before.
+///
+/// # Errors
+/// At once when a fault could not be undone: without its broker a campaign would wait for ever.
 pub async fn play(ground: Arc<Ground>, planned: Vec<PlannedFault>) -> Result<Vec<Played>> {
-    let mut playing = Vec::new();
-    for fault in planned {
-        let mut sent = ground.sent.subscribe();
-        sent.wait_for(|sent| *sent >= fault.after_commands).await.context("the campaign is over")?;
-        playing.push(tokio::spawn(play_one(Arc::clone(&ground), fault)));
+    let mut playing = FuturesUnordered::new();
+    let mut played = Vec::new();
+    let mut planned = planned.into_iter().peekable();
+    let (mut sent, mut over) = (ground.sent.subscribe(), ground.over.subscribe());
+    loop {
+        let due = planned.peek().map(|fault| fault.after_commands);
+        let is_due = async {
+            match due {
+                Some(due) => drop(sent.wait_for(|sent| *sent >= due).await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            Some(done) = playing.next(), if !playing.is_empty() => {
+                played.push(joined(done)?);
+            }
+            _ = over.wait_for(|over| *over) => break,
+            () = is_due => {
+                if let Some(fault) = planned.next() {
+                    playing.push(tokio::spawn(play_one(Arc::clone(&ground), fault)));
+                }
+            }
+        }
+        if playing.is_empty() && planned.peek().is_none() {
+            break;
+        }
     }
-    join_all(playing).await.into_iter().map(|played| played.context("a fault panicked")?).collect()
+    while let Some(done) = playing.next().await {
+        played.push(joined(done)?);
+    }
+    Ok(played)
+}
+
+fn joined(done: Result<Result<Played>, JoinError>) -> Result<Played> {
+    done.context("a fault panicked")?
 }
 
 async fn play_one(ground: Arc<Ground>, fault: PlannedFault) -> Result<Played> {

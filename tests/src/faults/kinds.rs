@@ -84,26 +84,26 @@ impl FaultKind {
         (Self::AgentPaused, 3),
     ];
 
-    /// One of them, by weight.
-    pub fn random(rng: &mut StdRng) -> Self {
-        let total: u32 = Self::ALL.iter().map(|(_, weight)| weight).sum();
-        let mut dice = rng.random_range(0..total);
-        for (kind, weight) in Self::ALL {
+    /// One of them, by weight; `lasting`: none that ends the agent.
+    pub fn random(rng: &mut StdRng, lasting: bool) -> Self {
+        let among: Vec<_> =
+            Self::ALL.iter().filter(|(kind, _)| !(lasting && kind.ends_the_agent())).collect();
+        let mut dice = rng.random_range(0..among.iter().map(|(_, weight)| weight).sum());
+        for (kind, weight) in among {
             if dice < *weight {
                 return *kind;
             }
             dice -= weight;
         }
-        Self::AgentKilled
+        Self::CouchStopped
+    }
+
+    fn ends_the_agent(self) -> bool {
+        matches!(self, Self::AgentKilled | Self::AgentRestarted)
     }
 
     /// Whether it hits the broker, and with it every guest.
     pub fn hits_everybody(self) -> bool {
         matches!(self, Self::BrokerKilled | Self::BrokerStopped | Self::BrokerPaused)
-    }
-
-    /// Whether the broker loses what non-durable queues hold.
-    pub fn empties_transient_queues(self) -> bool {
-        matches!(self, Self::BrokerKilled | Self::BrokerStopped)
     }
 }

@@ -20,9 +20,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(150);
 /// Longer than any fault of a plan; what takes longer counts as a lost connection.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
+/// Without a broker for so long something other than the agent is broken.
+const PUBLISH_LIMIT: Duration = Duration::from_secs(360);
 /// `rabbit_transient_queues_ttl`.
 const TTL_MS: i32 = 1_800_000;
 
@@ -89,17 +92,24 @@ impl Line {
         properties: &BasicProperties,
     ) -> Result<(Handed, u32)> {
         let mut tries = 0;
-        loop {
-            let channel = self.ready().await?;
-            tries += 1;
-            match try_publish(&channel, exchange, key, body, properties).await {
-                Ok(handed) => return Ok((handed, tries)),
-                Err(_lost) => {
-                    drop(tokio::spawn(async move { drop(channel.close(200, "not confirmed".into()).await) }));
-                    sleep(PAUSE).await;
+        let publishing = async {
+            loop {
+                let channel = self.ready().await?;
+                tries += 1;
+                match try_publish(&channel, exchange, key, body, properties).await {
+                    Ok(handed) => return anyhow::Ok(handed),
+                    Err(_lost) => {
+                        let close = async move { drop(channel.close(200, "not confirmed".into()).await) };
+                        drop(tokio::spawn(close));
+                        sleep(PAUSE).await;
+                    }
                 }
             }
-        }
+        };
+        let handed = timeout(PUBLISH_LIMIT, publishing).await;
+        let handed =
+            handed.with_context(|| format!("no broker took a command within {PUBLISH_LIMIT:?}"))??;
+        Ok((handed, tries))
     }
 }
 
@@ -139,13 +149,16 @@ async fn connected(
     let channel = limited(CONNECT_LIMIT, connection.create_channel()).await?;
     let mut consumer = limited(CONNECT_LIMIT, consume(&channel, setup)).await?;
     sender.send_replace(Some(channel));
-    while let Some(delivery) = consumer.next().await {
-        let delivery = delivery?;
+    loop {
+        let Ok(next) = timeout(LOOK, consumer.next()).await else {
+            // A consumer is not always told.
+            ensure!(connection.status().connected(), "the connection is lost");
+            continue;
+        };
+        let delivery = next.context("the consumer is cancelled")??;
         handle(&delivery.data);
-        delivery.ack(BasicAckOptions::default()).await?;
+        limited(CONNECT_LIMIT, delivery.ack(BasicAckOptions::default())).await?;
     }
-    ensure!(connection.status().connected(), "the connection is lost");
-    Ok(())
 }
 
 async fn consume(channel: &Channel, setup: &Setup) -> Result<lapin::Consumer, lapin::Error> {

@@ -31,6 +31,7 @@ pub mod answers;
 pub mod caller;
 pub mod campaign;
 pub mod ground;
+pub mod growth;
 pub mod inject;
 pub mod judge;
 pub mod kinds;
@@ -39,6 +40,7 @@ pub mod plan;
 pub mod possible;
 pub mod proxy;
 pub mod report;
+pub mod soak;
 pub mod world;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

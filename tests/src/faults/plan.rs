@@ -57,6 +57,8 @@ pub struct Size {
     pub guests: usize,
     /// Callers of each guest that have a namespace of their own.
     pub alone: usize,
+    /// The agents' processes last: no fault ends one.
+    pub lasting: bool,
 }
 
 /// Callers that contend in a round.
@@ -93,7 +95,7 @@ pub fn faults(seed: u64, size: &Size) -> Vec<PlannedFault> {
     let mut planned: Vec<PlannedFault> = (0..size.faults)
         .map(|number| PlannedFault {
             after_commands: (number + 1) * last / (size.faults + 1),
-            kind: FaultKind::random(&mut rng),
+            kind: FaultKind::random(&mut rng, size.lasting),
             guest: rng.random_range(0..size.guests),
             hold_ms: rng.random_range(50..3_000),
             dice: rng.random_range(0..1_000_000),
@@ -275,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_seed_is_a_plan_and_another_seed_another() {
-        let size = Size { commands: 400, faults: 20, guests: 2, alone: 3 };
+        let size = Size { commands: 400, faults: 20, guests: 2, alone: 3, lasting: false };
         let shown = |seed| format!("{:?}{:?}", scripts(seed, &size), faults(seed, &size));
         assert_eq!(shown(1), shown(1));
         assert_ne!(shown(1), shown(2));
@@ -283,7 +285,7 @@ mod tests {
 
     #[test]
     fn exactly_the_wanted_commands_are_planned() {
-        let size = Size { commands: 1_000, faults: 0, guests: 2, alone: 3 };
+        let size = Size { commands: 1_000, faults: 0, guests: 2, alone: 3, lasting: false };
         let count = |script: &Script| match script {
             Script::Alone { steps, .. } => steps.len(),
             Script::Contested { rounds, .. } => rounds.iter().flatten().map(Vec::len).sum(),

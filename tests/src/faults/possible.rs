@@ -8,8 +8,12 @@
 //! allowed, and one of them must explain every answer at once. The worlds after a round are those of all orders that
 //! do. They are found without trying the orders one by one: what may be after the first `i` commands of one caller and
 //! the first `j` of another depends on `(i, j)` only.
+//!
+//! A call that nobody has answered may still be in the broker, or wait in the agent, when its caller has given up and sent
+//! other things. So for a while it is one more caller of every round, whose only command may be done or not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use super::world::{Op, Seen, World};
 
@@ -20,6 +24,8 @@ pub struct Step {
     pub op: Op,
     /// How it ended.
     pub seen: Seen,
+    /// Whether its caller no longer waits although nothing was heard: it may yet be done.
+    pub given_up: bool,
     /// Whether a fault was at work between its sending and its end.
     pub disturbed: bool,
 }
@@ -31,21 +37,33 @@ pub struct Inexplicable {
     before: String,
 }
 
+/// A call that was given up is over after this: at most its time to live in the broker (15 s), as long again from its
+/// arrival at the agent on until it must have begun, and a run that CouchDB holds up.
+const OVER_AFTER: Duration = Duration::from_secs(60);
+
 /// All that a namespace may look like.
 #[derive(Debug, Clone)]
 pub struct Possible {
     worlds: BTreeSet<World>,
+    /// Calls that may still come to run, and when they were given up.
+    late: Vec<(Op, Instant)>,
 }
 
 impl Possible {
     /// A namespace that looks like this.
     pub fn sure(world: World) -> Self {
-        Self { worlds: BTreeSet::from([world]) }
+        Self { worlds: BTreeSet::from([world]), late: Vec::new() }
     }
 
     /// The worlds.
     pub fn worlds(&self) -> &BTreeSet<World> {
         &self.worlds
+    }
+
+    /// Nothing more is sent; calls that were given up may still be done.
+    pub fn end(&mut self) {
+        // A round in which nothing was seen contradicts nothing.
+        let _explained = self.observe_round(&[]);
     }
 
     /// Takes a command of the only caller into account.
@@ -58,7 +76,14 @@ impl Possible {
     /// After an error the worlds are those in which each command may have been done or not, so that one disagreement
     /// isn't reported as many.
     pub fn observe_round(&mut self, lanes: &[Vec<Step>]) -> Result<(), Inexplicable> {
-        let explained = interleaved(&self.worlds, lanes);
+        self.late.retain(|(_, since)| since.elapsed() < OVER_AFTER);
+        let still = |(op, _): &(Op, Instant)| {
+            vec![Step { op: op.clone(), seen: Seen::Unsure, given_up: false, disturbed: true }]
+        };
+        let lanes: Vec<Vec<Step>> = lanes.iter().cloned().chain(self.late.iter().map(still)).collect();
+        let given_up = lanes.iter().flatten().filter(|step| step.given_up);
+        self.late.extend(given_up.map(|step| (step.op.clone(), Instant::now())));
+        let explained = interleaved(&self.worlds, &lanes);
         if !explained.is_empty() {
             self.worlds = explained;
             return Ok(());
@@ -101,7 +126,7 @@ mod tests {
     use super::*;
 
     fn step(op: Op, seen: Seen) -> Step {
-        Step { op, seen, disturbed: false }
+        Step { op, seen, given_up: false, disturbed: false }
     }
 
     fn create(password: &str) -> Op {
@@ -132,6 +157,23 @@ mod tests {
         possible.observe_round(&lanes).unwrap();
         let last: Vec<_> = possible.worlds().iter().map(|world| world.users["al"].clone()).collect();
         assert_eq!(last, ["2", "3"]);
+    }
+
+    #[test]
+    fn a_call_that_was_given_up_may_be_done_later() {
+        let given_up = |password| Step { given_up: true, ..step(create(password), Seen::Unsure) };
+        let get = || Op::GetUser { user: "al".into() };
+        let nobody = || step(get(), DONE);
+        let al = || step(get(), Seen::Done(json!({"_name": "al", "_databases": []})));
+        let mut possible = Possible::sure(World::default());
+        possible.observe(given_up("1")).unwrap();
+        possible.observe(nobody()).unwrap();
+        possible.observe(al()).unwrap();
+        possible.observe(nobody()).unwrap_err();
+        let mut possible = Possible::sure(World::default());
+        possible.observe(step(create("1"), Seen::Unsure)).unwrap();
+        possible.observe(nobody()).unwrap();
+        possible.observe(al()).unwrap_err();
     }
 
     #[test]

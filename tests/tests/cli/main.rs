@@ -4,6 +4,7 @@
 
 mod apply;
 mod broker_away;
+mod broker_user;
 mod bundle;
 mod client_faults;
 mod consent;
@@ -12,6 +13,7 @@ mod doctor_broker;
 mod doctor_couchdb;
 mod doctor_files;
 mod doctor_host;
+mod doctor_tls;
 mod output;
 mod tool;
 mod verbs;

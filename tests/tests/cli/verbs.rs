@@ -1,7 +1,7 @@
 //! Every verb, over the socket and over RabbitMQ, with CouchDB asked after each.
 
 use anyhow::Result;
-use in_memory_couchdb::Options;
+use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
 use trove_couchdb_tests::couch::Credentials;
 use trove_couchdb_tests::local_stage::LocalPlan;
@@ -105,6 +105,46 @@ async fn every_name_that_is_legal_comes_through_and_bad_ones_do_not() -> Result<
             tool.refused(1, &["user-create", "--generate", reserved]).await?;
         }
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn os_admin_gets_another_password_over_both_ways() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).encrypted().up().await?;
+    let file = || -> Result<String> {
+        let content: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(stage.agent.credentials_file())?)?;
+        Ok(content["password"].as_str().unwrap_or_default().to_owned())
+    };
+    for (way, tool) in tools(&stage) {
+        let old = file()?;
+        let said = tool.must(&["rotate-os-admin"]).await?;
+        let new = file()?;
+        assert!(
+            logs_in(&stage, "os_admin", &new).await? && !logs_in(&stage, "os_admin", &old).await?,
+            "{way}"
+        );
+        assert!(!said.contains(&new) && !said.contains(&old), "{said}");
+        tool.must(&["database-list"]).await?;
+    }
+    Ok(())
+}
+
+/// CouchDB is away: the old password stands, and who asked is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_fails_says_why_and_leaves_the_old_password() -> Result<()> {
+    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
+    let before = std::fs::read_to_string(stage.agent.credentials_file())?;
+    let put =
+        Rule::new("PUT", "*/_config/admins/os_admin", Fault::Answer { status: 500, body: "{}".to_owned() });
+    stage.memory()?.faults().add(put);
+    let error = Tool::local(&stage.agent).refused(1, &["rotate-os-admin"]).await?;
+    assert!(error.contains("CouchDB failed (500"), "{error}");
+    stage.memory()?.faults().clear();
+    let password = |text: &str| -> Result<serde_json::Value> {
+        Ok(serde_json::from_str::<serde_json::Value>(text)?["password"].clone())
+    };
+    assert_eq!(password(&std::fs::read_to_string(stage.agent.credentials_file())?)?, password(&before)?);
     Ok(())
 }
 

@@ -28,6 +28,35 @@ async fn granted_listed_and_revoked() -> Result<()> {
     Ok(())
 }
 
+/// Whatever stands in `_security` beside the one name stays, and a database whose last member goes is closed.
+///
+/// Mutations: last-member-opens, grant-drops-unknown-keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_name_changes_and_nothing_else() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let (db, al) = (stage.name("db"), stage.name("al"));
+    stage.databases(&[&db]).await?;
+    stage.user(&al, &[]).await?;
+    let object = |names: Value| {
+        json!({
+            "members": {"names": names, "roles": ["staff"], "note": "by hand"},
+            "admins": {"names": ["boss", al], "roles": ["_admin", "ops"]},
+            "cloudant": {"nobody": ["_reader"]}, "couchdb_auth_only": true,
+        })
+    };
+    stage.set_security(&db, &object(json!(["bo", "cy"]))).await?;
+    stage.grant(&al, &[&db]).await?;
+    assert_eq!(stage.security(&db).await?, object(json!(["bo", "cy", al])));
+    stage.revoke(&al, &db).await?;
+    assert_eq!(stage.security(&db).await?, object(json!(["bo", "cy"])));
+
+    stage.set_security(&db, &json!({"members": {"names": [al]}, "kept": 1})).await?;
+    stage.revoke(&al, &db).await?;
+    assert!(!stage.client.reads(&db, None).await? && !stage.anonymous_writes(&db).await?);
+    assert_eq!(stage.security(&db).await?["kept"], 1);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_users_and_databases_are_named_and_nothing_changes() -> Result<()> {
     let stage = Stage::up().await?;
@@ -47,6 +76,7 @@ async fn missing_users_and_databases_are_named_and_nothing_changes() -> Result<(
     Ok(())
 }
 
+/// Mutation: system-databases-can-be-named (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn system_databases_and_accounts_can_not_be_granted() -> Result<()> {
     let stage = Stage::up().await?;
@@ -66,6 +96,7 @@ async fn system_databases_and_accounts_can_not_be_granted() -> Result<()> {
     Ok(())
 }
 
+/// Mutation: grant-replaces-members (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn simultaneous_grants_all_stand() -> Result<()> {
     let stage = Stage::up().await?;
@@ -95,6 +126,8 @@ async fn simultaneous_grants_all_stand() -> Result<()> {
 }
 
 /// Somebody else's write between ours and the reading back is noticed and repaired.
+///
+/// Mutation: security-not-read-back (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_is_lost_is_written_again() -> Result<()> {
     let stage = Plan::default().in_memory(Options::default()).up().await?;
@@ -114,6 +147,8 @@ async fn a_write_that_is_lost_is_written_again() -> Result<()> {
 }
 
 /// Commands on the same user keep their order; a read sees what came before it; others don't wait.
+///
+/// Mutation: turn-given-up-early (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn order_is_kept_where_it_matters() -> Result<()> {
     let stage = Plan::default().in_memory(Options::default()).up().await?;

@@ -13,6 +13,7 @@ async fn stage() -> Result<Stage> {
     Plan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await
 }
 
+/// Mutation: no-patience-with-couchdb (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cast_waits_for_couchdb_and_is_done_once() -> Result<()> {
     let mut stage = stage().await?;

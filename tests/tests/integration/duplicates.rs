@@ -9,6 +9,7 @@ use trove_couchdb_tests::bus::Request;
 use trove_couchdb_tests::shared_server::root_alone;
 use trove_couchdb_tests::stage::{Plan, Stage};
 
+/// Mutation: duplicates-run (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_message_twice_runs_and_is_answered_once() -> Result<()> {
     let stage = Stage::up().await?;
@@ -40,6 +41,8 @@ async fn a_cast_is_never_answered() -> Result<()> {
 }
 
 /// A command that was interrupted by `kill -9` is delivered again and done, once.
+///
+/// Mutation: acknowledged-first (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_agent_finishes_after_its_restart() -> Result<()> {
     use in_memory_couchdb::{Fault, Rule};
@@ -73,6 +76,8 @@ async fn a_killed_agent_finishes_after_its_restart() -> Result<()> {
 }
 
 /// The answer left, the acknowledgement did not: the second run gives the same password.
+///
+/// Mutation: root-password-of-chance (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generated_root_password_survives_a_second_run() -> Result<()> {
     let mut stage = Stage::up().await?;

@@ -1,5 +1,7 @@
 //! `prepare` makes a guest a database, or says why not; whatever happens meanwhile.
 
+mod interrupted;
+
 use std::time::Duration;
 
 use anyhow::Result;
@@ -73,7 +75,7 @@ async fn a_guest_becomes_the_database_that_was_ordered() -> Result<()> {
     assert!(is_admin(&stage, &Credentials::new("root", "root-pw")).await?);
     assert!(stage.conductor.received().iter().any(|cast| matches!(cast, ConductorCast::NotifyEnd { .. })));
     let file = std::fs::read_to_string(stage.agent.directory().join("state/prepared.json"))?;
-    assert_eq!(serde_json::from_str::<Value>(&file)?, json!({"prepared": true}));
+    assert_eq!(serde_json::from_str::<Value>(&file)?, json!({"prepared": true, "guest_id": stage.id}));
     stage.call("disable_root", json!({})).await?;
     Ok(())
 }

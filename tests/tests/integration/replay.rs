@@ -59,6 +59,8 @@ async fn an_old_password_does_not_come_back() -> Result<()> {
 }
 
 /// With encryption a message is known by what is in it: another id, a stranger's context or a changed vector don't help.
+///
+/// Mutation: parts-replayed (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_of_a_recorded_message_are_known() -> Result<()> {
     let mut stage = Plan::default().encrypted().up().await?;
@@ -117,6 +119,8 @@ async fn parts_of_a_recorded_message_are_known() -> Result<()> {
 }
 
 /// The broker's own redelivery of what was not acknowledged is no replay; of what was, it is, and is not answered twice.
+///
+/// Mutation: receipts-not-written (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_call_after_a_restart_is_neither_run_nor_answered_again() -> Result<()> {
     let mut stage = Plan::default().encrypted().up().await?;

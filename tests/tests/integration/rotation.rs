@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::{Value, json};
 use trove_couchdb_tests::couch::Credentials;
+use trove_couchdb_tests::local_stage::{LocalPlan, LocalStage};
 use trove_couchdb_tests::stage::{Plan, Stage};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -115,5 +116,119 @@ async fn an_answer_that_was_lost_is_no_lost_login() -> Result<()> {
         assert!(is_admin(&stage, &os_admin(&settled["password"])?).await?);
         drop(old);
     }
+    Ok(())
+}
+
+/// One that hashes fast, and a password that is being changed: by an operator, over the socket.
+async fn begin(stage: &LocalStage) -> Result<()> {
+    let local = stage.connect().await?;
+    tokio::spawn(async move { local.call("rotate_os_admin", json!({})).await.map(drop) });
+    Ok(())
+}
+
+fn quick() -> LocalPlan {
+    LocalPlan::default().in_memory(Options::default()).set("couchdb.sha256_iterations", 1000)
+}
+
+fn passwords(stage: &LocalStage) -> Result<Value> {
+    let text = std::fs::read_to_string(stage.agent.credentials_file())?;
+    serde_json::from_str(&text).context("the credentials file is not JSON")
+}
+
+fn refusals(stage: &LocalStage) -> Result<usize> {
+    Ok(stage.memory()?.log().entries().iter().filter(|entry| entry.status == Some(401)).count())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_command_it_is_another_one_at_once() -> Result<()> {
+    let stage = quick().up().await?;
+    let old = passwords(&stage)?;
+    assert_eq!(stage.call("rotate_os_admin", json!({})).await?, Value::Null);
+    let new = passwords(&stage)?;
+    assert!(new["password"] != old["password"] && new["next_password"].is_null(), "not {new}");
+    stage.databases(&["films"]).await?;
+    assert!(stage.client.logs_in(&os_admin(&new["password"])?).await?);
+    assert!(stage.client.refuses(&os_admin(&old["password"])?).await?);
+    Ok(())
+}
+
+/// `kill -9` at each request of a rotation, before and after CouchDB did what was asked: one login is left, the file has
+/// it, and nobody is locked out.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_request_it_has_a_login_again() -> Result<()> {
+    for after_effect in [false, true] {
+        for step in 0_u32.. {
+            let mut stage = quick().up().await?;
+            let old = passwords(&stage)?;
+            let faults = stage.memory()?.faults();
+            if step > 0 {
+                faults.add(Rule::new("*", "*", Fault::DelayMs(0)).times(step));
+            }
+            let rule = Rule::new("*", "*", Fault::Hang).times(1);
+            faults.add(if after_effect { rule.after_effect() } else { rule });
+            begin(&stage).await?;
+            let mut is_hung = false;
+            until("a request that hangs, or another password", async || {
+                is_hung = stage.memory()?.faults().hits() > step as usize;
+                let now = passwords(&stage)?;
+                Ok(is_hung || (now["password"] != old["password"] && now["next_password"].is_null()))
+            })
+            .await?;
+            stage.agent.kill9()?;
+            stage.memory()?.faults().clear();
+            stage.agent.start_again()?;
+            stage.agent.wait_ready().await?;
+            until("one password", async || Ok(passwords(&stage)?["next_password"].is_null())).await?;
+            stage.connect().await?.call("list_users", json!({})).await?;
+            let settled = passwords(&stage)?;
+            assert!(stage.client.logs_in(&os_admin(&settled["password"])?).await?, "{step}");
+            if !is_hung {
+                assert!(step >= 3, "a rotation made only {step} requests");
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Killed over and over while it finds out which password holds: CouchDB locks an account after five wrong ones.
+///
+/// Mutation: refused-password-tried-again (docs/promises.md).
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_again_and_again_it_does_not_lock_itself_out() -> Result<()> {
+    let mut stage = quick().up().await?;
+    let old = passwords(&stage)?;
+    stage
+        .memory()?
+        .faults()
+        .add(Rule::new("PUT", "*/_config/admins/os_admin", Fault::Hang).times(1).after_effect());
+    begin(&stage).await?;
+    until("the PUT", async || Ok(stage.memory()?.faults().hits() > 0)).await?;
+    stage.agent.kill9()?;
+    assert_eq!(passwords(&stage)?["password"], old["password"]);
+    stage.memory()?.faults().clear();
+    stage.memory()?.log().clear();
+    // So many requests are answered, and then none: at last, that with the old password is, and the next one is not.
+    let mut answered = 0_usize;
+    for _ in 0..14 {
+        let faults = stage.memory()?.faults();
+        if answered > 0 {
+            faults.add(Rule::new("*", "*", Fault::DelayMs(0)).times(u32::try_from(answered)?));
+        }
+        faults.add(Rule::new("*", "*", Fault::Hang));
+        stage.agent.start_again()?;
+        until("a request that hangs", async || Ok(stage.memory()?.faults().hits() > answered)).await?;
+        stage.agent.kill9()?;
+        stage.memory()?.faults().clear();
+        if refusals(&stage)? == 0 {
+            answered += 1;
+        }
+    }
+    assert!(refusals(&stage)? > 0, "it never came to that");
+    assert!(refusals(&stage)? <= 2, "{:#?}", stage.memory()?.log().entries());
+    stage.agent.start_again()?;
+    stage.agent.wait_ready().await?;
+    stage.connect().await?.call("list_users", json!({})).await?;
+    assert!(passwords(&stage)?["next_password"].is_null());
     Ok(())
 }

@@ -1,10 +1,16 @@
 //! Distinctive passwords are planted wherever one can be, and looked for wherever none may be.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use in_memory_couchdb::Options;
 use serde_json::{Value, json};
-use trove_couchdb_tests::bus::Request;
+use trove_couchdb_protocol::trove::ConductorCast;
+use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
+use trove_couchdb_tests::bus::{Request, notification};
 use trove_couchdb_tests::shared_server::root_alone;
 use trove_couchdb_tests::stage::{Plan, Stage};
 
@@ -55,50 +61,148 @@ async fn use_everything(stage: &Stage) -> Result<Vec<String>> {
     Ok(secrets)
 }
 
-fn look_everywhere(stage: &Stage, secrets: &[String]) -> Result<()> {
+async fn look_everywhere(stage: &Stage, secrets: &[String]) -> Result<()> {
     let process = format!("/proc/{}", stage.agent.pid());
+    let status = stage.local().await?.call("get_agent_status", json!({})).await?;
     let places = [
         ("log", stage.agent.logs()),
         ("command line", String::from_utf8_lossy(&std::fs::read(format!("{process}/cmdline"))?).into_owned()),
         ("environment", String::from_utf8_lossy(&std::fs::read(format!("{process}/environ"))?).into_owned()),
         ("systemd", stage.agent.notifications().join("\n")),
         ("conductor", format!("{:?}", stage.conductor.received())),
+        ("status", status.to_string()),
     ];
     for (place, text) in places {
         for secret in secrets {
             assert!(!text.contains(secret.as_str()), "{secret} is in the {place}");
         }
     }
-    for entry in std::fs::read_dir(stage.agent.directory().join("state"))?.flatten() {
-        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
-        assert!(secrets.iter().all(|secret| !text.contains(secret.as_str())), "{}", entry.path().display());
+    let own = stage.agent.credentials_file();
+    for path in written(stage.agent.directory()).iter().filter(|path| **path != own) {
+        let text = String::from_utf8_lossy(&std::fs::read(path)?).into_owned();
+        assert!(secrets.iter().all(|secret| !text.contains(secret.as_str())), "{}", path.display());
     }
     Ok(())
 }
 
+/// The files below the agent's directory, also those that it left half-written, but not the ones it was given.
+fn written(directory: &Path) -> Vec<PathBuf> {
+    let given = ["agent.toml", "conf.d"];
+    let entries = std::fs::read_dir(directory).unwrap().flatten();
+    let ours = entries.filter(|entry| !given.iter().any(|name| entry.file_name() == *name));
+    let files = ours.flat_map(|entry| match entry.file_type().unwrap() {
+        kind if kind.is_dir() => written(&entry.path()),
+        kind if kind.is_file() => vec![entry.path()],
+        _ => Vec::new(),
+    });
+    files.collect()
+}
+
+/// What the agent was told or has made itself.
+async fn own_secrets(stage: &Stage) -> Result<Vec<String>> {
+    let file = stage.agent.credentials_file();
+    let content: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
+    let mut secrets = vec![content["password"].as_str().unwrap().to_owned()];
+    assert_eq!(std::fs::metadata(&file)?.permissions().mode() & 0o777, 0o600);
+    secrets.extend(stage.key.clone());
+    let url = trove_couchdb_tests::rabbitmq::shared().await?.transport_url();
+    secrets.push(url.split(['/', ':', '@']).nth(4).unwrap().to_owned());
+    // A real server's may be a common word, and this agent was not told it.
+    if stage.couch.memory().is_some() {
+        secrets.push(stage.couch.admin().password.clone());
+    }
+    // As HTTP carries them.
+    secrets.push(BASE64_STANDARD.encode(format!("os_admin:{}", secrets[0])));
+    assert!(secrets.iter().all(|secret| secret.len() >= 6), "{secrets:?}");
+    Ok(secrets)
+}
+
+/// With whatever the crates around us could say.
+fn talkative() -> Plan {
+    Plan::default()
+        .set("log.filter", "trace,lapin=trace,hyper=trace,hyper_util=trace,reqwest=trace,rustls=trace")
+}
+
+/// Mutations: credentials-for-everybody, other-crates-speak (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn no_password_is_shown_at_trace_level() -> Result<()> {
-    for plan in [Plan::default(), Plan::default().encrypted()] {
+    let directory = tempfile::tempdir()?;
+    let audit = directory.path().join("audit.log");
+    let audited = talkative().set("audit.file", audit.to_string_lossy().into_owned());
+    for plan in [talkative(), audited.encrypted()] {
         let stage = plan.up().await?;
-        assert!(
-            stage.agent.logs().contains("TRACE")
-                || stage.agent.logs().contains("DEBUG")
-                || stage.agent.logs().contains("INFO")
-        );
+        assert!(stage.agent.logs().contains("INFO"), "the net holds");
         let mut secrets = use_everything(&stage).await?;
-        secrets.extend(stage.key.clone());
-        let file = stage.agent.credentials_file();
-        let content: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
-        secrets.push(content["password"].as_str().unwrap().to_owned());
-        assert_eq!(std::fs::metadata(&file)?.permissions().mode() & 0o777, 0o600);
-        let url = trove_couchdb_tests::rabbitmq::shared().await?.transport_url();
-        secrets.push(url.split(['/', ':', '@']).nth(4).unwrap().to_owned());
-        // A real server's may be a common word, and this agent was not told it.
+        secrets.extend(own_secrets(&stage).await?);
+        // A real server's os_admin is that of other tests, too.
         if stage.couch.memory().is_some() {
-            secrets.push(stage.couch.admin().password.clone());
+            stage.call("rotate_os_admin", json!({})).await?;
+            secrets.extend(own_secrets(&stage).await?);
         }
-        assert!(secrets.iter().all(|secret| secret.len() >= 6), "{secrets:?}");
-        look_everywhere(&stage, &secrets)?;
+        look_everywhere(&stage, &secrets).await?;
+    }
+    let lines = std::fs::read_to_string(&audit)?;
+    assert!(lines.contains("change_passwords") && !lines.contains("Planted"), "{lines}");
+    assert_eq!(std::fs::metadata(&audit)?.permissions().mode() & 0o777, 0o600);
+    Ok(())
+}
+
+/// A `prepare` brings passwords of users and of root, whether it succeeds or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepare_shows_no_password() -> Result<()> {
+    let order = |stage: &Stage, packages: Value| {
+        let al = stage.name("al");
+        json!({
+            "packages": packages, "databases": [], "memory_mb": 512, "device_path": null, "mount_point": "/x",
+            "users": [{"_name": al, "_host": "%", "_password": planted(stage, 0), "_databases": []}],
+            "backup_info": null, "config_contents": "", "root_password": planted(stage, 1), "overrides": {},
+            "cluster_config": null, "snapshot": null, "modules": [], "ds_version": "3.5.0",
+        })
+    };
+    for packages in [json!(["couchdb"]), json!("")] {
+        let plan = talkative().in_memory(Options::default()).set("heartbeat.assume_prepared", false);
+        let stage = plan.encrypted().up().await?;
+        let notification = notification(&stage.id, "instance_create");
+        let request = Request::new("prepare", order(&stage, packages.clone())).version("1.1");
+        stage.bus.cast(&request.notified(notification)).await?;
+        stage
+            .conductor
+            .next(Duration::from_secs(60), |cast| {
+                matches!(cast, ConductorCast::NotifyEnd { .. } | ConductorCast::NotifyExcInfo { .. })
+            })
+            .await?;
+        let mut secrets: Vec<String> = (0..2).map(|number| planted(&stage, number)).collect();
+        secrets.extend(own_secrets(&stage).await?);
+        look_everywhere(&stage, &secrets).await?;
+    }
+    Ok(())
+}
+
+/// The agent says what is wrong with a configuration, and never quotes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_is_refused_shows_no_secret() -> Result<()> {
+    const SECRET: &str = "PlantedSecretOfAConfiguration";
+    let broker = |url: &str| AgentOptions::new("g", &url.replace("PW", SECRET), "http://127.0.0.1:1");
+    let couchdb = |url: &str| AgentOptions::new("g", "rabbit://h//", &url.replace("PW", SECRET));
+    let mut in_the_environment = broker("rabbit://h//");
+    let value = format!("http://u:{SECRET}@h");
+    in_the_environment.environment.push(("TROVE_COUCHDB_COUCHDB__URL".to_owned(), value));
+    for options in [
+        broker("rabbit://u:PW@h:port//"),
+        broker("http://u:PW@h//"),
+        broker("u:PW@h"),
+        broker("rabbit://u:PW#x@h//"),
+        couchdb("http://u:PW@h:5984"),
+        couchdb("ftp://u:PW@h"),
+        couchdb("http://h/PW"),
+        in_the_environment,
+        broker("rabbit://h//").set("couchdb.bootstrap_admin_password", SECRET),
+    ] {
+        let mut agent = AgentProcess::start(options)?;
+        let status = agent.exit_within(Duration::from_secs(30)).await?;
+        let said = agent.logs();
+        assert_eq!(status.code(), Some(64), "{said}");
+        assert!(!said.is_empty() && !said.contains(SECRET), "{said}");
     }
     Ok(())
 }

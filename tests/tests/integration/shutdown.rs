@@ -9,6 +9,7 @@ use trove_couchdb_tests::bus::Request;
 use trove_couchdb_tests::process::Signal;
 use trove_couchdb_tests::stage::{Plan, Stage};
 
+/// Mutation: sigterm-does-not-wait (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn what_runs_is_finished_and_what_waits_is_handed_back() -> Result<()> {
     let mut stage = Plan::default().in_memory(Options::default()).up().await?;
@@ -40,6 +41,7 @@ async fn what_runs_is_finished_and_what_waits_is_handed_back() -> Result<()> {
     Ok(())
 }
 
+/// Mutation: sigterm-waits-for-ever (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_couchdb_does_not_hold_up_the_end() -> Result<()> {
     let mut stage = Plan::default().in_memory(Options::default()).set("rpc.shutdown_grace", 2).up().await?;

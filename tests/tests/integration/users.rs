@@ -119,6 +119,7 @@ async fn a_missing_database_or_a_taken_name_creates_nobody() -> Result<()> {
     Ok(())
 }
 
+/// Mutation: orphan-memberships (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_user_leaves_no_membership_behind() -> Result<()> {
     let stage = Stage::up().await?;

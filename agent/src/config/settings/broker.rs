@@ -5,7 +5,6 @@
 //! outranks ours, and why the names and defaults are those of oslo.messaging 18.3.1
 //! (`_drivers/impl_rabbit.py`, `_drivers/amqp.py`; deprecated names from 12.13.0 and 14.4.0).
 
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -15,6 +14,8 @@ use crate::config::error::ConfigError;
 use crate::config::inputs::Section;
 use crate::config::keys::{Key, Kind};
 use crate::config::oslo_files::RABBIT_GROUP as RABBIT;
+use crate::config::settings::tls;
+use crate::tls::Files;
 
 /// The transport URL of an agent without a broker.
 const NO_BROKER: &str = "local:";
@@ -152,12 +153,12 @@ pub(in crate::config) const KEYS: &[Key] = &[
     Key::new(
         "broker.tls_ca_file",
         Kind::Path,
-        "PEM file of the authorities to trust; without it those of the system.",
+        "PEM file of the authorities to trust, and no others; without it those of the system.",
     )
     .oslo(&[(RABBIT, "ssl_ca_file"), (RABBIT, "kombu_ssl_ca_certs")]),
     Key::new("broker.tls_cert_file", Kind::Path, "PEM file of the client's certificate, if the broker asks for one.")
         .oslo(&[(RABBIT, "ssl_cert_file"), (RABBIT, "kombu_ssl_certfile")]),
-    Key::new("broker.tls_key_file", Kind::Path, "PEM file of the key that belongs to tls_cert_file.")
+    Key::new("broker.tls_key_file", Kind::Path, "PEM file of the key that belongs to tls_cert_file, without a pass phrase.")
         .oslo(&[(RABBIT, "ssl_key_file"), (RABBIT, "kombu_ssl_keyfile")]),
 ];
 
@@ -209,7 +210,7 @@ pub struct BrokerSettings {
     /// How long an unroutable reply is offered again.
     pub missing_consumer_retry_timeout: Duration,
     /// TLS to the broker, if it is wanted.
-    pub tls: Option<TlsSettings>,
+    pub tls: Option<Files>,
 }
 
 /// How the agent proves who it is to the broker.
@@ -221,17 +222,6 @@ pub enum LoginMethod {
     Plain,
 }
 
-/// Certificates for the connection to the broker, as PEM files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsSettings {
-    /// The authorities to trust; none for those of the system.
-    pub ca_file: Option<PathBuf>,
-    /// The client's certificate; only together with `key_file`.
-    pub cert_file: Option<PathBuf>,
-    /// The client's key.
-    pub key_file: Option<PathBuf>,
-}
-
 impl BrokerSettings {
     /// `None` for an agent without a broker.
     pub(super) fn from_input(input: Section<'_>) -> Result<Option<Self>, ConfigError> {
@@ -239,7 +229,8 @@ impl BrokerSettings {
             return Ok(None);
         }
         let transport_url = transport_url(input)?;
-        let tls = tls(input, &transport_url)?;
+        let files = tls::files(input)?;
+        let tls = (input.flag("tls")? || transport_url.is_tls()).then_some(files);
         let settings = Self {
             transport_url,
             control_exchange: name(input, "control_exchange")?,
@@ -327,21 +318,4 @@ fn name(input: Section<'_>, leaf: &'static str) -> Result<String, ConfigError> {
     }
     let advice = format!("write at most {MAX_NAME} bytes without control characters");
     Err(input.invalid(leaf, "is no AMQP name", advice))
-}
-
-fn tls(input: Section<'_>, url: &TransportUrl) -> Result<Option<TlsSettings>, ConfigError> {
-    let tls = TlsSettings {
-        ca_file: input.path("tls_ca_file")?,
-        cert_file: input.path("tls_cert_file")?,
-        key_file: input.path("tls_key_file")?,
-    };
-    if tls.cert_file.is_some() != tls.key_file.is_some() {
-        let (given, absent) = match tls.cert_file {
-            Some(_) => ("tls_cert_file", "broker.tls_key_file"),
-            None => ("tls_key_file", "broker.tls_cert_file"),
-        };
-        let advice = format!("set {absent} as well, or neither");
-        return Err(input.invalid(given, "is only half of a certificate and its key", advice));
-    }
-    Ok((input.flag("tls")? || url.is_tls()).then_some(tls))
 }

@@ -10,6 +10,8 @@ use url::{Host, Url};
 use crate::config::error::ConfigError;
 use crate::config::inputs::Section;
 use crate::config::keys::{Key, Kind};
+use crate::config::settings::tls;
+use crate::tls::Files;
 
 /// Trove's option group for CouchDB (`trove/common/cfg.py`, `couchdb_opts`).
 const COUCHDB: &str = "couchdb";
@@ -21,6 +23,22 @@ pub(in crate::config) const KEYS: &[Key] = &[
         "Where CouchDB answers: scheme, host and port only. Credentials belong in the credentials file.",
     )
     .default("http://127.0.0.1:5984"),
+    Key::new(
+        "couchdb.tls_ca_file",
+        Kind::Path,
+        "PEM file of the authorities to trust, and no others, when couchdb.url begins with https; without it those of \
+         the system.",
+    ),
+    Key::new(
+        "couchdb.tls_cert_file",
+        Kind::Path,
+        "PEM file of the agent's own certificate, for a CouchDB that asks for one (verify_ssl_certificates).",
+    ),
+    Key::new(
+        "couchdb.tls_key_file",
+        Kind::Path,
+        "PEM file of the key that belongs to tls_cert_file, without a pass phrase.",
+    ),
     Key::new(
         "couchdb.credentials_file",
         Kind::Path,
@@ -105,6 +123,8 @@ pub(in crate::config) const KEYS: &[Key] = &[
 pub struct CouchSettings {
     /// Scheme, host and port; no credentials, path or query.
     pub url: Url,
+    /// Whom to trust and who we are when the scheme is https.
+    pub tls: Files,
     /// JSON file of the `os_admin` account.
     pub credentials_file: PathBuf,
     /// Name and password of an administrator who may create `os_admin`.
@@ -137,6 +157,7 @@ impl CouchSettings {
     pub(super) fn from_input(input: Section<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
             url: url(input)?,
+            tls: tls::files(input)?,
             credentials_file: input.required_path("credentials_file")?,
             bootstrap_admin: bootstrap_admin(input)?,
             local_ini_dir: input.path("local_ini_dir")?,

@@ -12,11 +12,12 @@ pub(super) mod local;
 pub(super) mod log;
 pub(super) mod prepare;
 pub(super) mod rpc;
+mod tls;
 
 use std::ffi::OsString;
 
 pub use audit::AuditSettings;
-pub use broker::{BrokerSettings, LoginMethod, TlsSettings};
+pub use broker::{BrokerSettings, LoginMethod};
 pub use couchdb::CouchSettings;
 pub use guest::GuestSettings;
 pub use heartbeat::HeartbeatSettings;
@@ -70,10 +71,13 @@ impl Settings {
         let couchdb = CouchSettings::from_input(inputs.section("couchdb"))?;
         let mut warnings = inputs.warnings.clone();
         warnings.extend(couchdb.warning());
+        warnings.extend(tls::warning("couchdb", &couchdb.tls));
         // Who the guest is comes first: it is the first thing that a new image lacks.
         let is_local = broker::is_local(inputs.section("broker"))?;
         let guest = GuestSettings::from_input(inputs.section("guest"), is_local)?;
         let broker = BrokerSettings::from_input(inputs.section("broker"))?;
+        let broker_tls = broker.as_ref().and_then(|broker| broker.tls.as_ref());
+        warnings.extend(broker_tls.and_then(|files| tls::warning("broker", files)));
         let local = LocalSettings::from_input(inputs.section("local"))?;
         if broker.is_none() {
             local.must_be_on(inputs.section("local"))?;

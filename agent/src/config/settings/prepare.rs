@@ -1,10 +1,12 @@
 //! `[prepare]`: what a new instance may ask for although the agent doesn't do it.
 
+use std::time::Duration;
+
 use crate::config::error::ConfigError;
 use crate::config::inputs::Section;
 use crate::config::keys::{Key, Kind};
 
-/// The group of Trove's options for CouchDB. These two are our own; the file is injected whole, so they may stand in
+/// The group of Trove's options for CouchDB. Those of `prepare` are our own; the file is injected whole, so they may stand in
 /// the control plane's copy of it.
 const COUCHDB: &str = "couchdb";
 
@@ -25,6 +27,14 @@ pub(in crate::config) const KEYS: &[Key] = &[
     )
     .default("false")
     .oslo(&[(COUCHDB, "ignore_volume")]),
+    Key::new(
+        "prepare.lost_after",
+        Kind::Seconds,
+        "When the broker is reached, how long a `prepare` that was under way when the agent ended may take to come \
+         again, before the instance is told to have failed. A queue that is not durable loses it with the broker; \
+         a durable one delivers it when the dead connection is noticed, so keep this above twice broker.heartbeat.",
+    )
+    .default("180"),
 ];
 
 /// What a new instance may ask for although the agent doesn't do it.
@@ -34,6 +44,8 @@ pub struct PrepareSettings {
     pub ignore_packages: bool,
     /// The volume is taken for mounted.
     pub ignore_volume: bool,
+    /// The time in which an interrupted `prepare` must come again.
+    pub lost_after: Duration,
 }
 
 impl PrepareSettings {
@@ -41,6 +53,7 @@ impl PrepareSettings {
         Ok(Self {
             ignore_packages: input.flag("ignore_packages")?,
             ignore_volume: input.flag("ignore_volume")?,
+            lost_after: input.seconds("lost_after", 1.0..=1500.0)?,
         })
     }
 }

@@ -72,7 +72,8 @@ fn no_key_is_ignored() {
     let password_file = directory.path().join("password");
     fs::write(&password_file, "from a file").unwrap();
     let base = "[guest]\nid = \"g\"\n[broker]\ntransport_url = \"rabbit://u:p@h/\"\ntls = true\n\
-                tls_cert_file = \"/c\"\ntls_key_file = \"/k\"\n[audit]\nfile = \"/a\"\n[couchdb]\nbootstrap_admin = \"a\"\n";
+                tls_cert_file = \"/c\"\ntls_key_file = \"/k\"\n[audit]\nfile = \"/a\"\n[couchdb]\nbootstrap_admin = \"a\"\n\
+                tls_cert_file = \"/c\"\ntls_key_file = \"/k\"\n";
     for key in keys::all() {
         // A password that differs shows nowhere, so for these two being there is the difference.
         let (with_password, other) = match (key.name, key.kind) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Layers, REQUIRED};
 use crate::config::{LoginMethod, Settings, Sources};
+use crate::tls::{Files, Identity};
 
 /// PROTOCOL.md section 7, as trove-taskmanager 26.0.0 writes it.
 const GUEST_INFO: &str = "[DEFAULT]
@@ -138,8 +139,8 @@ fn tls_options_are_recognised_under_all_their_names() {
         let conf = format!("{REQUIRED}[oslo_messaging_rabbit]\n{rabbit}");
         let settings = Layers { conf: &[("a.conf", &conf)], ..Layers::default() }.settings().unwrap();
         let tls = settings.broker.unwrap().tls.unwrap();
-        assert_eq!(tls.ca_file, Some("/ca".into()));
-        assert_eq!((tls.cert_file, tls.key_file), (Some("/cert".into()), Some("/key".into())));
+        let identity = Identity { cert: "/cert".into(), key: "/key".into() };
+        assert_eq!(tls, Files { ca: Some("/ca".into()), identity: Some(identity) });
     }
     let scheme = REQUIRED.replace("rabbit://", "rabbits://");
     assert!(

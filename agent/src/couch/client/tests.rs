@@ -38,10 +38,8 @@ async fn server(answer: u16, after: Duration) -> (Url, Arc<AtomicUsize>) {
 }
 
 fn client(url: &Url, connections: usize) -> Client {
-    // Refused when another test of this process was faster, which is as good.
-    let _installed_before = rustls::crypto::ring::default_provider().install_default().is_err();
     let limit = Duration::from_secs(10);
-    Client::new(url, Limits { connect: limit, request: limit, connections }).unwrap()
+    Client::new(url, Limits { connect: limit, request: limit, connections }, tls::Files::default())
 }
 
 async fn sixteen(client: &Client, login: &Login) -> Vec<Result<Value, CouchError>> {

@@ -1,0 +1,56 @@
+//! The account that the agent runs as, and what its process must never leave behind.
+
+use std::{ffi::OsString, io};
+
+use nix::unistd::User;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, geteuid, set_dumpable_behavior, setrlimit};
+
+/// The account of the systemd unit (`packaging/sysusers.d`).
+pub const ACCOUNT: &str = "trove-couchdb";
+
+/// Keeps the passwords in this process's memory out of core dumps, and other processes of the same account out of its
+/// memory, environment and file descriptors.
+///
+/// # Errors
+/// The kernel refused; the caller may go on, as the unit sets the limit as well.
+pub fn forbid_core_dumps() -> io::Result<()> {
+    // For a core that is handed to a program (systemd-coredump) the limit counts for nothing: so both.
+    let not_dumpable = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    not_dumpable.map_err(io::Error::from)
+}
+
+/// The environment by which the agent's configuration is to be read by somebody who looks at it. For root `HOME` is that
+/// of the agent's account, if this machine has it: `~` in the settings means that one.
+pub fn environment_of_account() -> impl Iterator<Item = (OsString, OsString)> {
+    let home = geteuid().is_root().then(home_of_account).flatten();
+    with_home(std::env::vars_os(), home)
+}
+
+fn home_of_account() -> Option<OsString> {
+    User::from_name(ACCOUNT).ok().flatten().map(|account| account.dir.into_os_string())
+}
+
+fn with_home(
+    environment: impl Iterator<Item = (OsString, OsString)>,
+    home: Option<OsString>,
+) -> impl Iterator<Item = (OsString, OsString)> {
+    let replaced = home.is_some();
+    let others = environment.filter(move |(name, _)| !(replaced && name == "HOME"));
+    others.chain(home.map(|home| ("HOME".into(), home)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_home_is_replaced_and_only_by_a_home() {
+        let own = || [("HOME", "/root"), ("PATH", "/bin")].map(|(name, value)| (name.into(), value.into()));
+        let with =
+            |home: Option<&str>| with_home(own().into_iter(), home.map(OsString::from)).collect::<Vec<_>>();
+        assert_eq!(with(None), own());
+        let of_account = [("PATH", "/bin"), ("HOME", "/var/lib/x")];
+        assert_eq!(with(Some("/var/lib/x")), of_account.map(|(name, value)| (name.into(), value.into())));
+    }
+}

@@ -1,0 +1,71 @@
+#!/bin/sh
+# Takes out, one after the other, the code that keeps a promise, and expects the test of that promise to fail.
+#
+#   tests/mutations/run.sh           all of *.patch here (an hour); `make mutants`
+#   tests/mutations/run.sh NAME...   some of them
+#
+# Works on a copy below target/mutants, so the tree may be edited meanwhile. Exits with 0 if every test failed as it
+# should. docs/promises.md says which promise each belongs to; tests/tests/promises.rs holds the two together.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+copy=$root/target/mutants/tree
+export CARGO_TARGET_DIR="$root/target/mutants/target"
+export TROVE_COUCHDB_VENV="${TROVE_COUCHDB_VENV:-$root/target/python-venv}"
+# git would take the copy for a part of the repository around it, and patch nothing.
+export GIT_CEILING_DIRECTORIES="$root/target/mutants"
+export RUST_BACKTRACE=0
+
+cargo="cargo --config profile.dev.package.trove-couchdb-agent.opt-level=1"
+field() { sed -n "s/^$1: //p" "$2"; }
+
+rm -rf "$copy"
+mkdir -p "$copy"
+(cd "$root" && git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf - 2>/dev/null) | tar -xf - -C "$copy"
+cd "$copy"
+
+if [ $# -eq 0 ]; then
+    set -- $(cd "$here" && ls ./*.patch | sed 's|^\./||; s|\.patch$||')
+fi
+wrong=0
+for name; do
+    patch=$here/$name.patch
+    test=$(field Test "$patch")
+    package=${test%% *}
+    filter=${test##* }
+    target=${test#* }
+    target=${target% *}
+    git apply "$patch"
+    result=
+    case $target in
+        *integration*) programs="-p trove-couchdb-agent" ;;
+        *cli*) programs="-p trove-couchdb-agent -p trove-couchdb-cli" ;;
+        *) programs= ;;
+    esac
+    if [ -n "$programs" ]; then
+        # shellcheck disable=SC2086 # several words
+        $cargo build --quiet $programs || result="does not compile"
+    fi
+    # shellcheck disable=SC2086
+    $cargo test --quiet -p "$package" $target --no-run 2>"$copy/output" || result="does not compile"
+    if [ -z "$result" ]; then
+        # shellcheck disable=SC2086
+        if $cargo test --quiet -p "$package" $target -- "$filter" >"$copy/output" 2>&1; then
+            result="SURVIVED"
+        elif grep -q '^test result: FAILED' "$copy/output"; then
+            result="killed"
+        else
+            result="no test ran to its end"
+        fi
+    fi
+    printf '%-42s promise %s  %s\n' "$name" "$(field Promise "$patch")" "$result"
+    if [ "$result" != killed ]; then
+        wrong=$((wrong + 1))
+        tail -n 20 "$copy/output"
+    fi
+    git apply -R "$patch"
+done
+if [ "$wrong" -gt 0 ]; then
+    echo "$wrong mutations were not noticed" >&2
+    exit 1
+fi

@@ -1,0 +1,122 @@
+//! Real certificates, made for one test: an authority, and what it signs.
+//!
+//! Who calls: the tests of TLS, which hand the files to RabbitMQ, to a front before CouchDB and to the agent.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+
+use crate::agent::write_private;
+
+/// An authority of the test's own.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// What is signed, and how it is wrong.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    names: Vec<String>,
+    purpose: ExtendedKeyUsagePurpose,
+    years: (i32, i32),
+}
+
+/// A certificate and its key, in PEM format.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    /// The certificate.
+    pub cert: String,
+    /// The key, PKCS#8.
+    pub key: String,
+}
+
+/// Where a [`Pair`] was written.
+#[derive(Debug, Clone)]
+pub struct PairFiles {
+    /// The certificate.
+    pub cert: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
+impl Wanted {
+    /// For a server reached by these names or addresses, valid today.
+    pub fn server(names: &[&str]) -> Self {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Self { names, purpose: ExtendedKeyUsagePurpose::ServerAuth, years: (2000, 2090) }
+    }
+
+    /// For a client, valid today.
+    pub fn client(name: &str) -> Self {
+        Self { purpose: ExtendedKeyUsagePurpose::ClientAuth, ..Self::server(&[name]) }
+    }
+
+    /// Over since long ago.
+    #[must_use]
+    pub fn expired(mut self) -> Self {
+        self.years = (2000, 2001);
+        self
+    }
+
+    /// Not before long from now.
+    #[must_use]
+    pub fn of_the_future(mut self) -> Self {
+        self.years = (2080, 2090);
+        self
+    }
+}
+
+impl Authority {
+    /// A new one, unknown to everybody.
+    pub fn new(name: &str) -> Result<Self> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.distinguished_name.push(DnType::CommonName, name);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        Ok(Self { issuer })
+    }
+
+    /// Its own certificate, which is to be trusted.
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// Signs a new key.
+    pub fn sign(&self, wanted: &Wanted) -> Result<Pair> {
+        let mut params = CertificateParams::new(wanted.names.clone())?;
+        let (first, last) = wanted.years;
+        params.not_before = date_time_ymd(first, 1, 1);
+        params.not_after = date_time_ymd(last, 1, 1);
+        params.extended_key_usages = vec![wanted.purpose.clone()];
+        params.use_authority_key_identifier_extension = true;
+        let name = wanted.names.first().map_or("nobody", String::as_str);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate()?;
+        let cert = params.signed_by(&key, &self.issuer)?.pem();
+        Ok(Pair { cert, key: key.serialize_pem() })
+    }
+}
+
+impl Pair {
+    /// Writes `NAME.pem` and `NAME.key`, over what is there.
+    pub fn write(&self, directory: &Path, name: &str) -> Result<PairFiles> {
+        let files = PairFiles {
+            cert: directory.join(format!("{name}.pem")),
+            key: directory.join(format!("{name}.key")),
+        };
+        std::fs::write(&files.cert, &self.cert).context("cannot write a certificate")?;
+        write_private(&files.key, &self.key)?;
+        Ok(files)
+    }
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authority").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,206 @@
+//! What the broker has confirmed is safe, what it refuses or returns is offered again, and a host that is gone is left
+//! within seconds.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use in_memory_couchdb::Options;
+use lapin::Channel;
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use serde_json::{Value, json};
+use trove_couchdb_protocol::trove::ConductorCast;
+use trove_couchdb_protocol::{Outcome, decode_reply, envelope, new_id};
+use trove_couchdb_tests::bus::{Bus, Request, notification};
+use trove_couchdb_tests::conductor::Conductor;
+use trove_couchdb_tests::process::Signal;
+use trove_couchdb_tests::rabbitmq::{self, RabbitNode};
+use trove_couchdb_tests::stage::{Plan, Stage};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// A ping whose caller listens on this queue.
+fn ping_answered_to(queue: &str) -> Vec<u8> {
+    envelope::encode(&json!({
+        "method": "rpc_ping", "args": {}, "version": "1.0", "_msg_id": new_id(), "_reply_q": queue, "_timeout": null,
+        "_unique_id": new_id(),
+    }))
+}
+
+fn table(entries: &[(&'static str, AMQPValue)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (key, value) in entries {
+        table.insert((*key).into(), value.clone());
+    }
+    table
+}
+
+/// The next message of a queue that is an answer.
+async fn answer_in(channel: &Channel, queue: &str) -> Result<Value> {
+    let deadline = Instant::now() + SOON;
+    while Instant::now() < deadline {
+        let got = channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await?;
+        if let Some(reply) = got.and_then(|got| decode_reply(&got.delivery.data, None).ok()) {
+            let Outcome::Success(value) = reply.outcome else { anyhow::bail!("{:?}", reply.outcome) };
+            return Ok(value);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    anyhow::bail!("no answer within {SOON:?}")
+}
+
+/// A caller that has lost its connection declares its reply queue again; meanwhile it is gone, and the broker returns
+/// the answer (oslo.messaging tries for a minute, every quarter of a second).
+///
+/// Mutation: without `mandatory` (`transport/outlet.rs`) the broker drops the answer and confirms it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_waits_for_a_queue_that_comes_late() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let queue = format!("reply_{}", new_id());
+    stage.bus.publish_raw(&ping_answered_to(&queue)).await?;
+    // A later call is answered: the first one was published and returned before that.
+    stage.call("rpc_ping", json!({})).await?;
+    let channel = stage.bus.channel().await?;
+    channel
+        .queue_declare(queue.as_str().into(), QueueDeclareOptions::default(), FieldTable::default())
+        .await?;
+    assert_eq!(answer_in(&channel, &queue).await?, true);
+    Ok(())
+}
+
+/// The broker says no (`basic.nack`): here to a queue that is full, elsewhere to one without its majority.
+///
+/// Mutation: without `confirm_select` (`transport/topology.rs`), or with a refusal taken for a success, the answer is
+/// lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_the_broker_refuses_is_offered_again() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let queue = format!("reply_{}", new_id());
+    let channel = stage.bus.channel().await?;
+    let full = table(&[
+        ("x-max-length", AMQPValue::LongInt(1)),
+        ("x-overflow", AMQPValue::LongString("reject-publish".into())),
+    ]);
+    channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::default(), full).await?;
+    let (options, properties) =
+        (BasicPublishOptions::default(), trove_couchdb_agent::transport::properties());
+    drop(channel.basic_publish("".into(), queue.as_str().into(), options, b"full", properties).await?);
+    stage.bus.publish_raw(&ping_answered_to(&queue)).await?;
+    stage.agent.wait_log("The broker could not take a message", SOON).await?;
+    channel.queue_purge(queue.as_str().into(), QueuePurgeOptions::default()).await?;
+    assert_eq!(answer_in(&channel, &queue).await?, true);
+    Ok(())
+}
+
+/// Queues of another type or with other flags, which no declaration of ours fits: they are used as they stand, for to
+/// delete them would break the control plane's declarations.
+///
+/// Mutation: without the passive declaration (`transport/topology.rs`, `Declarer::queue`) the agent never serves.
+#[tokio::test(flavor = "multi_thread")]
+async fn queues_that_fit_no_declaration_are_used_as_they_are() -> Result<()> {
+    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
+    let quorum = table(&[("x-queue-type", AMQPValue::LongString("quorum".into()))]);
+    let expires = table(&[("x-expires", AMQPValue::LongInt(600_000))]);
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    let auto_delete = QueueDeclareOptions { auto_delete: true, ..QueueDeclareOptions::default() };
+    let odd =
+        [(durable, quorum), (QueueDeclareOptions::default(), expires), (auto_delete, FieldTable::default())];
+    for (options, arguments) in odd {
+        stage.agent.terminate().await?;
+        let channel = stage.bus.channel().await?;
+        channel.queue_delete(stage.bus.topic().into(), QueueDeleteOptions::default()).await?;
+        channel.queue_declare(stage.bus.topic().into(), options, arguments.clone()).await?;
+        stage.agent.start_again()?;
+        stage.agent.wait_ready().await?;
+        assert_eq!(stage.call("rpc_ping", json!({})).await?, true, "{options:?} {arguments:?}");
+        // Still the one that was there: the same declaration fits.
+        channel.queue_declare(stage.bus.topic().into(), options, arguments).await?;
+    }
+    Ok(())
+}
+
+/// Waits until the agent consumes from the broker at this port for the `times`th time.
+async fn consumes_from(stage: &Stage, port: u16, times: usize) -> Result<()> {
+    let address = format!("127.0.0.1:{port}");
+    let deadline = Instant::now() + Duration::from_secs(90);
+    while Instant::now() < deadline {
+        let logs = stage.agent.logs();
+        let there = logs.lines().filter(|line| line.contains("Consuming.") && line.contains(&address));
+        if there.count() >= times {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    anyhow::bail!("the agent did not come to {address}:\n{}", stage.agent.logs())
+}
+
+/// Two brokers: the one that the agent is on is killed, then the other hangs. Typical on an idle machine: 0.1 s, and
+/// twice the heartbeat.
+///
+/// Mutation: with the first host only (`transport/connect.rs`, `Hosts::next`) the agent waits for it for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_host_is_used_within_seconds() -> Result<()> {
+    let (first, second) = tokio::try_join!(RabbitNode::start(), RabbitNode::start())?;
+    let mut nodes = [first, second];
+    let plan = Plan::default().in_memory(Options::default()).oslo("heartbeat_timeout_threshold = 4");
+    let mut stage = plan.up_on(&nodes[0]).await?;
+    stage.agent.terminate().await?;
+    let hosts = |node: &RabbitNode| {
+        let url = node.transport_url();
+        url.trim_start_matches("rabbit://").trim_end_matches('/').to_owned()
+    };
+    stage.agent.options().transport_url = format!("rabbit://{},{}//", hosts(&nodes[0]), hosts(&nodes[1]));
+    stage.agent.start_again()?;
+    stage.agent.wait_ready().await?;
+    let logs = stage.agent.logs();
+    let connected = logs.lines().rfind(|line| line.contains("Consuming.")).context("connected")?;
+    let on = usize::from(!connected.contains(&format!("127.0.0.1:{}", nodes[0].port())));
+    let other = 1 - on;
+    let before = [nodes[0].port(), nodes[1].port()]
+        .map(|port| logs.matches(&format!("Consuming. broker=\"127.0.0.1:{port}\"")).count());
+
+    let began = Instant::now();
+    nodes[on].kill9()?;
+    consumes_from(&stage, nodes[other].port(), before[other] + 1).await?;
+    let killed = began.elapsed();
+    let bus = Bus::connect(&nodes[other].amqp_uri(), stage.exchange(), &stage.id, None).await?;
+    bus.request(&Request::new("rpc_ping", json!({}))).await?;
+    nodes[on].start_again().await?;
+
+    let began = Instant::now();
+    nodes[other].signal(Signal::STOP)?;
+    let back = consumes_from(&stage, nodes[on].port(), before[on] + 1).await;
+    let hung = began.elapsed();
+    nodes[other].signal(Signal::CONT)?;
+    back?;
+    println!("left a killed host after {killed:.1?}, one that hangs after {hung:.1?}");
+    assert!(killed < Duration::from_secs(15) && hung < Duration::from_secs(45), "{killed:?} {hung:?}");
+    Ok(())
+}
+
+/// The conductor's queue was in the memory of a broker that was restarted; before the conductor has found the new one, a
+/// command is carried out, and the agent dies.
+///
+/// Mutation: without `CONDUCTOR_AWAITED` (`transport/outlet.rs`) the command is acknowledged, and nobody hears of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_command_is_told_to_a_conductor_that_comes_late() -> Result<()> {
+    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
+    let queue = format!("conductor-{}", stage.id);
+    let channel = stage.bus.channel().await?;
+    channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+    let (db, end) = (stage.name("db"), notification(&stage.id, "create_database"));
+    let create = Request::new("create_database", json!({"databases": [{"_name": db}]}));
+    stage.bus.cast(&create.notified(end.clone())).await?;
+    stage.agent.wait_log("Done. method=\"create_database\"", SOON).await?;
+    // Long enough for the answer to be published and returned, and for an acknowledgement that must not come.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    stage.agent.kill9()?;
+    stage.agent.start_again()?;
+    let uri = rabbitmq::shared().await?.amqp_uri();
+    let conductor = Conductor::listen(&uri, stage.exchange(), &queue, None).await?;
+    let is_the_end = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyEnd { notification } if notification["request_id"] == end["request_id"]);
+    conductor.next(SOON, is_the_end).await?;
+    Ok(())
+}

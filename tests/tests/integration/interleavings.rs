@@ -1,0 +1,94 @@
+//! Orders of events that a campaign rarely meets, forced: what `make chaos` found, and what reading it brought up.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use in_memory_couchdb::{Fault, Options, Rule};
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use serde_json::{Value, json};
+use trove_couchdb_tests::bus::{Bus, Request, notification};
+use trove_couchdb_tests::rabbitmq::RabbitNode;
+use trove_couchdb_tests::stage::{Plan, Stage, user_object};
+
+async fn until(what: &str, condition: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    for _ in 0..3_000 {
+        if condition().await? {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    anyhow::bail!("{what} did not come about within 30 s")
+}
+
+/// A user is taken out of a database that is deleted and made anew at the same time: the old members, which the agent
+/// has read and is about to write back, must not become members of the new one.
+///
+/// Fails when `delete_database` does not wait for the lock of the database's `_security`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_database_has_no_members_of_an_old_one_of_the_same_name() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let (db, al, bo) = (stage.name("db"), stage.name("al"), stage.name("bo"));
+    stage.databases(&[&db]).await?;
+    stage.user(&al, &[&db]).await?;
+    stage.user(&bo, &[&db]).await?;
+    let faults = stage.memory()?.faults();
+    faults.add(Rule::new("PUT", &format!("/{db}/_security"), Fault::Hang).times(1));
+    stage.bus.cast(&Request::new("delete_user", json!({"user": {"_name": al}}))).await?;
+    until("the edit", async || Ok(faults.hits() > 0)).await?;
+    stage.bus.cast(&Request::new("delete_database", json!({"database": {"_name": db}}))).await?;
+    stage.bus.cast(&Request::new("create_database", json!({"databases": [{"_name": db}]}))).await?;
+    // Nothing tells that a command waits, so it gets the time in which it would be done if it did not.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    faults.clear();
+    stage.call("list_users", json!({})).await?;
+    let names = stage.security(&db).await?["members"]["names"].clone();
+    assert!(names.as_array().is_none_or(Vec::is_empty), "{names}");
+    Ok(())
+}
+
+/// The broker dies when a rename is done and can't be acknowledged; the next command makes a new user of the old name;
+/// then the agent dies too, and both come again. The renamed user must not get what the new one has.
+///
+/// Fails when `rename_user` takes the new user for the one that it was to rename.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_that_runs_again_leaves_a_new_user_of_the_old_name_alone() -> Result<()> {
+    let mut broker = RabbitNode::start().await?;
+    let plan = Plan::default().in_memory(Options::default()).oslo("amqp_durable_queues = true");
+    let mut stage = plan.up_on(&broker).await?;
+    let (db, al, zoe) = (stage.name("db"), stage.name("al"), stage.name("zoe"));
+    stage.databases(&[&db]).await?;
+    stage.user(&al, &[]).await?;
+    let deletes = Rule::new("DELETE", "/_users/*", Fault::Hang).times(1);
+    stage.memory()?.faults().add(deletes);
+    let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}});
+    // With an end to report, which the broker's death holds up.
+    let request = |method: &str, args| Request::new(method, args).notified(notification(&stage.id, method));
+    stage.bus.cast(&request("update_attributes", rename)).await?;
+    until("the last step", async || Ok(stage.memory()?.faults().hits() > 0)).await?;
+    let users = json!({ "users": [user_object(&al, &[&db])] });
+    stage.bus.cast(&request("create_user", users)).await?;
+    let channel = stage.bus.channel().await?;
+    until("the delivery", async || {
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let queue = channel.queue_declare(stage.bus.topic().into(), passive, FieldTable::default()).await?;
+        Ok(queue.message_count() == 0)
+    })
+    .await?;
+    broker.kill9()?;
+    stage.agent.wait_log("No connection to the broker", Duration::from_secs(20)).await?;
+    stage.memory()?.faults().clear();
+    let members =
+        async |stage: &Stage| -> Result<Value> { Ok(stage.security(&db).await?["members"]["names"].clone()) };
+    until("the new user", async || Ok(members(&stage).await?.to_string().contains(&al))).await?;
+    stage.agent.kill9()?;
+    broker.start_again().await?;
+    stage.agent.start_again()?;
+    stage.agent.wait_ready().await?;
+    // A read that waits for both.
+    let bus = Bus::connect(&broker.amqp_uri(), stage.exchange(), &stage.id, None).await?;
+    bus.request(&Request::new("list_users", json!({})).timeout(Duration::from_secs(40))).await?;
+    assert_eq!(members(&stage).await?, json!([al]));
+    assert!(stage.user_document(&al).await?.is_some() && stage.user_document(&zoe).await?.is_some());
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! More than can be done: a CouchDB that hangs, calls whose callers are gone. The flood is in `tests/flood.rs`.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use in_memory_couchdb::{Fault, Options, Rule};
+use serde_json::json;
+use trove_couchdb_tests::bus::{CallError, Request, notification};
+use trove_couchdb_tests::stage::{Plan, Stage};
+
+/// More commands hang than may run at once (`rpc.max_concurrent`, 16); what needs no CouchDB is answered all the same.
+/// Then one database hangs, and commands on another go on.
+///
+/// Mutation: with a permit for every command (`dispatch/mod.rs`, `permit`) the ping times out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_couchdb_that_hangs_holds_up_only_who_needs_it() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let (slow, quick, al, bo) = (stage.name("slow"), stage.name("quick"), stage.name("al"), stage.name("bo"));
+    stage.databases(&[&slow, &quick]).await?;
+    stage.user(&al, &[]).await?;
+    stage.user(&bo, &[]).await?;
+    let faults = stage.memory()?.faults();
+    faults.add(Rule::new("*", "*", Fault::Hang));
+    for number in 0..30 {
+        let database = json!({"databases": [{"_name": stage.name(&format!("hung{number}"))}]});
+        let create = Request::new("create_database", database);
+        stage.bus.cast(&create.notified(notification(&stage.id, "create_database"))).await?;
+    }
+    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
+    assert!(stage.call("get_filesystem_stats", json!({"fs_path": "/"})).await?["total"].is_f64());
+    let status = stage.local().await?.call("get_agent_status", json!({})).await?;
+    assert!(status["commands"].is_object(), "{status}");
+    faults.clear();
+    let listed = Request::new("list_databases", json!({})).timeout(Duration::from_secs(120));
+    let listed = stage.bus.request(&listed).await?.to_string();
+    assert!((0..30).all(|number| listed.contains(&stage.name(&format!("hung{number}")))), "{listed}");
+
+    faults.add(Rule::new("*", &format!("/{slow}/_security"), Fault::Hang));
+    let hung = Request::new("grant_access", json!({"username": al, "hostname": "%", "databases": [slow]}));
+    stage.bus.send(&stage.bus.encode_call(&hung)).await?;
+    for _ in 0..5 {
+        stage.grant(&bo, &[&quick]).await?;
+    }
+    faults.clear();
+    Ok(())
+}
+
+fn grant(stage: &Stage, database: &str) -> Request {
+    Request::new(
+        "grant_access",
+        json!({"username": stage.name("al"), "hostname": "%", "databases": [database]}),
+    )
+}
+
+/// While the agent is away a call expires in the broker, and a cast doesn't.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_expired_in_the_broker_is_never_run() -> Result<()> {
+    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
+    let (expired, waited, al) = (stage.name("expired"), stage.name("waited"), stage.name("al"));
+    stage.databases(&[&expired, &waited]).await?;
+    stage.user(&al, &[]).await?;
+    stage.agent.terminate().await?;
+    let short = grant(&stage, &expired).timeout(Duration::from_millis(500));
+    stage.bus.send(&stage.bus.encode_call(&short)).await?;
+    stage.bus.cast(&grant(&stage, &waited)).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stage.agent.start_again()?;
+    stage.agent.wait_ready().await?;
+    let access = stage.call("list_access", json!({"username": al, "hostname": "%"})).await?;
+    assert_eq!(Stage::databases_of(&json!({"_databases": access})), [waited]);
+    Ok(())
+}
+
+/// A call that has waited in the broker for half of its time finds its database taken for almost as long again. Its
+/// time to live counts from its sending, and a message does not tell when that was.
+///
+/// Mutation: with `may_be_old` false in `transport/origin.rs` it is run when its caller has given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_has_waited_in_the_broker_begins_at_once_or_never() -> Result<()> {
+    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
+    let (slow, other, al) = (stage.name("slow"), stage.name("other"), stage.name("al"));
+    stage.databases(&[&slow, &other]).await?;
+    stage.user(&al, &[]).await?;
+    stage.agent.terminate().await?;
+    let busy = Rule::new("PUT", &format!("/{slow}/_security"), Fault::DelayMs(8_500)).times(1);
+    stage.memory()?.faults().add(busy);
+    stage.bus.cast(&grant(&stage, &slow)).await?;
+    let old = stage.bus.encode_call(&grant(&stage, &other).timeout(Duration::from_secs(10)));
+    let answer = stage.bus.expect_reply(&old);
+    stage.bus.send(&old).await?;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    stage.agent.start_again()?;
+    stage.agent.wait_ready().await?;
+    // It expires in the broker if the start takes very long; then it is not answered at all.
+    match answer.within(Duration::from_secs(20)).await {
+        Err(CallError::Failure(failure)) => assert_eq!(failure.class, "Busy", "{}", failure.message),
+        Err(CallError::Timeout(_)) => {}
+        other => panic!("{other:?}"),
+    }
+    let list = Request::new("list_access", json!({"username": al, "hostname": "%"}));
+    let access = stage.bus.request(&list.timeout(Duration::from_secs(60))).await?;
+    assert_eq!(Stage::databases_of(&json!({"_databases": access})), [slow]);
+    Ok(())
+}

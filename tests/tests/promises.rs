@@ -1,0 +1,123 @@
+//! `docs/promises.md`, the mutations of `tests/mutations` and the tests hold together: each promise names tests that
+//! exist, each mutation applies to the code as it is and names a test, and that test names the mutation.
+//!
+//! That each mutation makes its test fail is tried by `make mutants`, which takes an hour.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A mutation, as its file says.
+struct Mutation {
+    name: String,
+    promise: String,
+    /// The last word of the test's filter.
+    test: String,
+    file: PathBuf,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn mutations() -> Vec<Mutation> {
+    let directory = root().join("tests/mutations");
+    let files = std::fs::read_dir(directory).unwrap().flatten().map(|entry| entry.path());
+    let mut mutations: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "patch"))
+        .map(|file| {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let field = |name: &str| {
+                let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+                line.unwrap_or_else(|| panic!("{} has no line {name}:", file.display())).to_owned()
+            };
+            assert!(field("Taken out").ends_with('.'), "{}", file.display());
+            Mutation {
+                name: file.file_stem().unwrap().to_string_lossy().into_owned(),
+                promise: field("Promise"),
+                test: field("Test").split(' ').next_back().unwrap().to_owned(),
+                file,
+            }
+        })
+        .collect();
+    mutations.sort_by(|left, right| left.name.cmp(&right.name));
+    assert!(mutations.len() >= 30);
+    mutations
+}
+
+/// All of our code: every `.rs` file that belongs to the repository.
+fn code() -> String {
+    let listed = Command::new("git").args(["ls-files", "-z", "*.rs"]).current_dir(root()).output().unwrap();
+    let files = String::from_utf8(listed.stdout).unwrap();
+    files
+        .split('\0')
+        .filter(|file| !file.is_empty())
+        .filter_map(|file| std::fs::read_to_string(root().join(file)).ok())
+        .collect()
+}
+
+#[test]
+fn every_mutation_applies() {
+    if !root().join(".git").exists() {
+        eprintln!("skipped: this is no git repository");
+        return;
+    }
+    for mutation in mutations() {
+        let applied =
+            Command::new("git").args(["apply", "--check"]).arg(&mutation.file).current_dir(root()).output();
+        let output = applied.unwrap();
+        assert!(output.status.success(), "{}: {}", mutation.name, String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn every_mutation_and_its_test_name_each_other() {
+    if !root().join(".git").exists() {
+        eprintln!("skipped: this is no git repository");
+        return;
+    }
+    let code = code();
+    for Mutation { name, test, .. } in mutations() {
+        // A filter may be a module of unit tests, such as `couch::policy`.
+        let last = test.rsplit("::").next().unwrap();
+        let (function, module) = (format!("fn {last}("), format!("mod {last};"));
+        let file = code.contains(&function) || code.contains(&module);
+        assert!(file, "{name}: there is no test {test}");
+        let said = code.lines().any(|line| {
+            let comment = line.trim_start().strip_prefix("//").unwrap_or_default();
+            comment.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').any(|word| word == name)
+        });
+        assert!(said, "no comment of a test names the mutation {name} ({test})");
+    }
+}
+
+#[test]
+fn the_document_has_every_promise_every_mutation_and_no_test_that_is_not_there() {
+    let document = std::fs::read_to_string(root().join("docs/promises.md")).unwrap();
+    let promises: Vec<&str> = document.split("\n## ").skip(1).collect();
+    let promises = promises.iter().filter(|text| text.starts_with(|c: char| c.is_ascii_digit()));
+    let promises: Vec<&&str> = promises.collect();
+    assert_eq!(promises.len(), 7);
+    let code = code();
+    for mutation in mutations() {
+        let number: usize = mutation.promise.parse().unwrap();
+        let line = format!("`{}`", mutation.name);
+        assert!(promises[number - 1].contains(&line), "promise {number} does not name {line}");
+        assert!(promises[number - 1].contains(&mutation.test), "promise {number}: {}", mutation.test);
+    }
+    let mut named = BTreeSet::new();
+    for promise in promises {
+        for word in promise.split('`').skip(1).step_by(2) {
+            // `file::test`, as cargo names them; a path of a file has a dot.
+            if word.contains("::") && !word.contains([' ', '.', '/']) {
+                let last = word.rsplit("::").next().unwrap();
+                let there = code.contains(&format!("fn {last}(")) || code.contains(&format!("mod {last};"));
+                assert!(there, "there is no test {word}");
+                named.insert(word);
+            }
+        }
+    }
+    assert!(named.len() >= 30, "{named:?}");
+}
