@@ -93,9 +93,11 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
     let (told_writer, told) = watch::channel(None);
     let (outbox, posted) = mpsc::channel(16);
     let tally = Tally::default();
-    let (preparation, stages) = Preparation::load(&settings.guest.state_dir);
+    let (preparation, stages) = Preparation::load(&settings.guest.state_dir, &settings.guest.id);
     let heartbeat = Heartbeat {
         settings: settings.heartbeat.clone(),
+        prepare_lost_after: settings.prepare.lost_after,
+        settling: settings.rpc.prepare_patience,
         state_dir: settings.guest.state_dir.clone(),
         preparation: preparation.clone(),
         stages,
@@ -122,7 +124,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         connections: couchdb.max_connections,
     };
     let hasher = Hasher::new(Iterations { sha256: couchdb.sha256_iterations, sha1: couchdb.sha1_iterations });
-    let client = Client::new(&couchdb.url, limits)?;
+    let client = Client::new(&couchdb.url, limits, couchdb.tls.clone());
     let couch = Arc::new(Couch::new(client, admin, hasher, Policy::new(&[], &[])));
     let handlers = Handlers {
         couch,
