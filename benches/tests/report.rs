@@ -9,8 +9,8 @@ use trove_couchdb_benches::{
     results::{Goal, Line, Plot, Ratio, Results, Section, Table},
 };
 
-const PAGE: &str = "# By hand\n<!-- begin: machine -->\nold\n<!-- end: machine -->\n<!-- begin: goals -->\n\
-                    <!-- end: goals -->\nprose\n<!-- begin: rpc -->\nold\n<!-- end: rpc -->\nthe end\n";
+const PAGE: &str = "# By hand\n<!-- begin: machine -->\nstale\n<!-- end: machine -->\n<!-- begin: goals -->\n\
+                    <!-- end: goals -->\nprose\n<!-- begin: rpc -->\nstale\n<!-- end: rpc -->\nthe end\n";
 
 fn results() -> Results {
     let table = Table {
@@ -44,7 +44,7 @@ fn results() -> Results {
 fn what_is_between_the_markers_is_made_anew_and_the_rest_is_kept() {
     let page = report::page(PAGE, &results()).unwrap();
     assert!(page.starts_with("# By hand\n") && page.ends_with("the end\n") && page.contains("\nprose\n"));
-    assert!(!page.contains("old"));
+    assert!(!page.contains("stale"));
     assert!(page.contains("- cores: 2\n"));
     assert!(page.contains("| calls | ≥ 10 × | 9 × | **no** |"));
     assert!(page.contains("| agent | 1.2 |"));
