@@ -5,11 +5,13 @@
 # make test-control-plane only what needs a real Trove: 26.0.0 and 24.1.0, or TROVE="VERSION …"
 # make chaos              the fault campaign: COMMANDS=10000 among FAULTS=200, by SEED; TRANSIENT=1: oslo's default queues
 # make soak               an even load among faults for MINUTES=60; writes what the agents used to docs/reliability.md
+# make bench              measures the agent beside the Python one and writes docs/performance.md; ONLY="rpc start" for
+#                         parts, CHECK=1 compares with the committed figures, QUICK=1 tries the harness out. 40 min, idle machine
 # make fuzz               the fuzzer, SECONDS=1800 for each target, or for TARGETS="names request"; docs/fuzzing.md
 # make mutants            takes out what keeps each promise and expects its test to fail: all, or ONLY="NAME …"
 
 CARGO ?= cargo
-.PHONY: run test test-rust test-control-plane lint fmt chaos soak fuzz mutants deps build venv
+.PHONY: run test test-rust test-control-plane lint fmt chaos soak bench fuzz mutants deps build venv
 .NOTPARALLEL:
 
 run: $(if $(filter rabbit,$(BROKER)),deps) build
@@ -34,6 +36,15 @@ chaos: deps build
 soak: deps build
 	$(CARGO) run -p trove-couchdb-tests --bin chaos -- \
 		--soak $(or $(MINUTES),60) --write docs/reliability.md $(if $(SEED),--seed $(SEED))
+
+# Built one by one: together, cargo would give the agent the features that only the harness needs.
+bench: deps venv
+	@command -v curl >/dev/null || { echo "curl is missing: upstream's code calls it" >&2; exit 1; }
+	$(CARGO) build --release --locked -p trove-couchdb-agent
+	$(CARGO) build --release --locked -p in-memory-couchdb
+	$(CARGO) build --release --locked -p trove-couchdb-benches
+	target/release/bench $(if $(ONLY),--only "$(ONLY)") $(if $(filter-out 0,$(CHECK)),--check) \
+		$(if $(filter-out 0,$(QUICK)),--quick)
 
 lint:
 	$(CARGO) fmt --all --check

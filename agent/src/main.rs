@@ -8,6 +8,10 @@ use trove_couchdb_agent::{app, args::Args, config, exit, log, system};
 /// How long a blocking call (a hung mount, a slow disk) may hold up the end.
 const LEFTOVERS: Duration = Duration::from_secs(1);
 
+/// How long a thread for blocking calls waits for the next one: longer than the heartbeat's interval, which writes a
+/// file each time, so that an idle agent does not make and end a thread for every one.
+const BLOCKING_THREADS: Duration = Duration::from_secs(90);
+
 fn main() -> ExitCode {
     let args = Args::parse();
     if args.check_config {
@@ -40,7 +44,8 @@ fn main() -> ExitCode {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("A TLS provider was installed before.");
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = match runtime.enable_all().thread_keep_alive(BLOCKING_THREADS).build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::with_error(exit::FAILURE, &error),
     };

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Prints the path of a Python that has exactly tests/python/requirements.txt; makes the virtual environment first if
 # it is missing or older than that file. Who calls: `make test` and tests/src/python.rs, possibly at the same time.
+# `venv.sh REQUIREMENTS DIRECTORY` does the same with another file and place; benches/src/ground.rs calls it so.
 set -eu
 tests=$(cd "$(dirname "$0")/.." && pwd)
-wanted=$tests/python/requirements.txt
-venv=${TROVE_COUCHDB_VENV:-$(dirname "$tests")/target/python-venv}
+wanted=${1:-$tests/python/requirements.txt}
+venv=${2:-${TROVE_COUCHDB_VENV:-$(dirname "$tests")/target/python-venv}}
 
 mkdir -p "$(dirname "$venv")"
 exec 9>"$venv.lock"

@@ -101,6 +101,11 @@ impl RabbitNode {
         Ok(this)
     }
 
+    /// The process id of the current run, for looking at it in `/proc`.
+    pub fn pid(&self) -> u32 {
+        self.node.pid()
+    }
+
     /// The AMQP port on 127.0.0.1; the same after [`RabbitNode::start_again`].
     pub fn port(&self) -> u16 {
         self.ports.port(0)

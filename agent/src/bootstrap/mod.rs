@@ -39,8 +39,11 @@ const VERDICT_WAIT: Duration = Duration::from_secs(200);
 /// How long a locked account is left alone: the answer to it tells nothing of the password.
 const LOCKED_WAIT: Duration = Duration::from_secs(60);
 
-/// How often a standing verdict is checked for a change on the disk, and a login for a refusal.
+/// How often a standing verdict is checked for a change on the disk.
 const WATCH: Duration = Duration::from_secs(2);
+
+/// How long after a refusal the one more try is made.
+const REPAIR: Duration = Duration::from_secs(1);
 
 /// Why a step did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -262,9 +265,9 @@ impl Bootstrap {
     }
 
     async fn until_refused(login: &Login) {
-        while !login.was_refused() {
-            time::sleep(WATCH).await;
-        }
+        login.until_refused().await;
+        // Whoever changed the password in CouchDB may be about to change the file, too.
+        time::sleep(REPAIR).await;
     }
 
     /// Waits until the operator did something, CouchDB went away, or a good while has passed.

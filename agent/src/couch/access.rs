@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -64,20 +67,23 @@ impl Couch {
     /// The databases that a user is a member of.
     pub async fn list_access(&self, user: &TenantUser) -> Result<Vec<String>, CommandError> {
         self.require_user(user).await?;
-        let mut access = self.access_of(&[user.as_str()]).await?;
-        Ok(access.remove(user.as_str()).unwrap_or_default())
+        let access = self.access_of(&[user.as_str()]).await?;
+        Ok(access.get(user.as_str()).cloned().unwrap_or_default())
     }
 
-    /// The databases of several users, from one pass over every `_security`.
-    pub(super) async fn access_of(&self, users: &[&str]) -> Result<UserAccess, CouchError> {
+    /// The databases of several users, from one pass over every `_security`, which others may share.
+    pub(super) async fn access_of(&self, users: &[&str]) -> Result<Arc<UserAccess>, CouchError> {
         if users.is_empty() {
-            return Ok(UserAccess::new());
+            return Ok(Arc::default());
         }
-        let wanted: HashSet<&str> = users.iter().copied().collect();
+        self.sweeps.find(users, async |wanted| self.sweep(&wanted).await).await
+    }
+
+    async fn sweep(&self, wanted: &HashSet<String>) -> Result<UserAccess, CouchError> {
         let found = self
             .visit_security(Scope::Tenants, |object| {
                 let named: HashSet<&str> =
-                    security::members(object).filter(|name| wanted.contains(name)).collect();
+                    security::members(object).filter(|name| wanted.contains(*name)).collect();
                 (!named.is_empty()).then(|| named.into_iter().map(str::to_owned).collect::<Vec<_>>())
             })
             .await?;

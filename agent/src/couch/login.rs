@@ -24,7 +24,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use reqwest::header::HeaderValue;
 use sha2::Sha256;
 use tokio::{
-    sync::{Mutex as AsyncMutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Mutex as AsyncMutex, MutexGuard, Notify, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{self, Instant},
 };
 use trove_couchdb_protocol::Secret;
@@ -42,6 +42,8 @@ pub struct Login {
     name: String,
     header: HeaderValue,
     refused: AtomicBool,
+    /// Told of the refusal; bootstrap is the only one who waits for it.
+    refusal: Notify,
     /// When CouchDB last took it.
     taken: Mutex<Option<Instant>>,
     canary: AsyncMutex<()>,
@@ -62,6 +64,7 @@ impl Login {
             name: name.to_owned(),
             header,
             refused: AtomicBool::new(false),
+            refusal: Notify::new(),
             taken: Mutex::default(),
             canary: AsyncMutex::default(),
             retired: RwLock::new(false),
@@ -91,6 +94,14 @@ impl Login {
         self.refused.load(Ordering::Acquire)
     }
 
+    /// Returns when CouchDB has answered 401 to it.
+    pub async fn until_refused(&self) {
+        // A refusal between the look and the wait leaves a permit behind.
+        while !self.was_refused() {
+            self.refusal.notified().await;
+        }
+    }
+
     pub(super) fn header(&self) -> &HeaderValue {
         &self.header
     }
@@ -117,7 +128,10 @@ impl Login {
     /// Draws the conclusion from an answer.
     pub(super) fn learn<T>(&self, answer: &Result<T, CouchError>) {
         match answer {
-            Err(CouchError::LoginRefused) => self.refused.store(true, Ordering::Release),
+            Err(CouchError::LoginRefused) => {
+                self.refused.store(true, Ordering::Release);
+                self.refusal.notify_one();
+            }
             // A locked account's password was not looked at, and no answer tells nothing.
             Err(error) if *error == CouchError::LockedOut || error.is_outage() => {}
             _ => *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now()),

@@ -31,6 +31,7 @@ mod policy;
 mod rename;
 mod resource;
 pub mod security;
+mod sweeps;
 mod users;
 mod version;
 
@@ -56,6 +57,7 @@ pub use users::NewAccount;
 pub use version::{ServerVersion, config_root};
 
 use locks::KeyedLocks;
+use sweeps::Sweeps;
 
 /// Whether there is an `os_admin` login to work with. Bootstrap is the only writer.
 #[derive(Debug, Clone)]
@@ -86,6 +88,8 @@ pub struct Couch {
     server: RwLock<Option<Server>>,
     /// `_security` has no revision: within the agent one writer at a time edits it.
     security_locks: KeyedLocks<ListedDatabase>,
+    /// Reading everybody's access takes a request for each database: one pass at a time, for all who ask.
+    sweeps: Sweeps<UserAccess>,
     hasher: Hasher,
     policy: Policy,
 }
@@ -98,6 +102,7 @@ impl Couch {
             admin,
             server: RwLock::new(None),
             security_locks: KeyedLocks::default(),
+            sweeps: Sweeps::default(),
             hasher,
             policy,
         }

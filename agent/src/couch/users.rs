@@ -120,8 +120,8 @@ impl Couch {
         if self.user_document(user).await?.present().is_none() {
             return Ok(None);
         }
-        let mut access = self.access_of(&[user.as_str()]).await?;
-        let databases = access.remove(user.as_str()).unwrap_or_default();
+        let access = self.access_of(&[user.as_str()]).await?;
+        let databases = access.get(user.as_str()).cloned().unwrap_or_default();
         Ok(Some(UserModel { name: user.as_str().to_owned(), databases }))
     }
 
@@ -133,10 +133,10 @@ impl Couch {
         };
         let names = self.user_names(&start, page.include_marker, page.limit).await?;
         let (names, next) = cut_page(names, page.limit, |name| format!("{name}@%"));
-        let mut access = self.access_of(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+        let access = self.access_of(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
         let users = names
             .into_iter()
-            .map(|name| UserModel { databases: access.remove(&name).unwrap_or_default(), name })
+            .map(|name| UserModel { databases: access.get(&name).cloned().unwrap_or_default(), name })
             .collect();
         Ok((users, next))
     }

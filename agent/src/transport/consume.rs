@@ -92,7 +92,7 @@ impl Intake {
         let Arrival { body, redelivered, caller_waits, origin } = arrival;
         let body = Zeroizing::new(body);
         let cipher = origin.pen().cipher.as_ref();
-        let request = match Request::decode(&body, cipher, self.limits.max_message_bytes) {
+        let mut request = match Request::decode(&body, cipher, self.limits.max_message_bytes) {
             Ok(request) => request,
             Err(undecodable) => {
                 let Undecodable { reply, unique_id, method, context, error } = *undecodable;
@@ -109,9 +109,10 @@ impl Intake {
         };
         // Without an id nothing can be told apart; oslo.messaging always sends one.
         let id = request.unique_id.clone().unwrap_or_else(new_id);
-        let responder = Responder::to(&id, request.reply.clone(), request.context.clone());
         let mut entry =
             Entry::unread(&origin, &request.context, Some(id.clone()), Method::from_name(&request.method));
+        // The context is as long as the rest of a request: it is moved, as nobody else needs it.
+        let responder = Responder::to(&id, request.reply.clone(), std::mem::take(&mut request.context));
         // The kernel vouches for who is on the socket; on the bus anybody may send what he has seen there.
         let mut under_way = None;
         if origin.way() == Way::Bus {

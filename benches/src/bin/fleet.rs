@@ -1,0 +1,170 @@
+//! Many agents in one process: each with the agent's own transport, dispatcher and heartbeat, on a connection of its own.
+//!
+//! Who calls: the section `fleet`. CouchDB is left out, and so is what needs it: each agent takes it for healthy, reports
+//! so, and answers `rpc_ping`. Commands on standard input, one a line: `report` prints when which agent was connected.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use serde_json::json;
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+use trove_couchdb_agent::{
+    audit::Audit,
+    bootstrap::Rotator,
+    config::{Settings, Sources},
+    couch::{AdminLogin, Client, Couch, Hasher, Health, Iterations, Limits, Policy},
+    dispatch::Dispatcher,
+    handlers::{Handlers, ImageBrings},
+    preparation::Preparation,
+    status::{Heartbeat, Link, Report, Tally},
+    transport::{Surroundings, Transport},
+};
+
+/// Many agents.
+#[derive(Debug, Parser)]
+struct Args {
+    /// An `agent.toml` with what all of them share.
+    #[arg(long)]
+    config: PathBuf,
+    /// A directory for their state.
+    #[arg(long)]
+    directory: PathBuf,
+    /// How many.
+    #[arg(long)]
+    agents: usize,
+    /// Milliseconds between the starts of two of them.
+    #[arg(long, default_value_t = 5)]
+    pace_ms: u64,
+}
+
+/// Unix times at which an agent was connected.
+type Connected = Arc<Mutex<Vec<(usize, f64)>>>;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args = Args::parse();
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        eprintln!("a TLS provider was installed before");
+    }
+    let sources = Sources { config_file: Some(args.config.clone()), ..Sources::default() };
+    let settings = Settings::load(sources, std::iter::empty())?;
+    let connected = Connected::default();
+    println!("starting");
+    for number in 0..args.agents {
+        start(number, &settings, &args.directory, &connected)?;
+        sleep(Duration::from_millis(args.pace_ms)).await;
+    }
+    // A thread of its own, as the pipe blocks; the agents go on meanwhile.
+    tokio::task::spawn_blocking(move || answer(&connected)).await??;
+    // The parent is gone, and nothing of this is worth a farewell: the agents end with the process.
+    Ok(())
+}
+
+fn answer(connected: &Connected) -> Result<()> {
+    for line in std::io::stdin().lines() {
+        let line = line?;
+        let report = connected.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let answer = if line == "report" { json!({ "connected": report }) } else { json!({"error": line}) };
+        println!("{answer}");
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connected) -> Result<()> {
+    let mut settings = shared.clone();
+    settings.guest.id = format!("fleet-{number:05}");
+    settings.guest.state_dir = directory.join(&settings.guest.id);
+    std::fs::create_dir(&settings.guest.state_dir).context("no directory for an agent's state")?;
+    let stopping = CancellationToken::new();
+    let (_, admin) = watch::channel(AdminLogin::Pending("not in a fleet".to_owned()));
+    let (health_writer, health) = watch::channel(Health::Healthy);
+    let (link_writer, link) = watch::channel(Link::not_tried());
+    let (told_writer, told) = watch::channel(None);
+    let (outbox, posted) = mpsc::channel(16);
+    let tally = Tally::default();
+    let (preparation, stages) = Preparation::load(&settings.guest.state_dir, &settings.guest.id);
+    let heartbeat = Heartbeat {
+        settings: settings.heartbeat.clone(),
+        prepare_lost_after: settings.prepare.lost_after,
+        settling: settings.rpc.prepare_patience,
+        state_dir: settings.guest.state_dir.clone(),
+        preparation: preparation.clone(),
+        stages,
+        health: health.clone(),
+        link: link.clone(),
+        outbox,
+        told: told_writer,
+    };
+    let report = Report {
+        guest_id: settings.guest.id.clone(),
+        couchdb_url: String::new(),
+        started: Instant::now(),
+        preparation: preparation.clone(),
+        assume_prepared: true,
+        health,
+        link: link.clone(),
+        told,
+        tally: tally.clone(),
+    };
+    let couchdb = &settings.couchdb;
+    let limits = Limits {
+        connect: couchdb.connect_timeout,
+        request: couchdb.request_timeout,
+        connections: couchdb.max_connections,
+    };
+    let hasher = Hasher::new(Iterations { sha256: couchdb.sha256_iterations, sha1: couchdb.sha1_iterations });
+    let client = Client::new(&couchdb.url, limits, couchdb.tls.clone());
+    let couch = Arc::new(Couch::new(client, admin, hasher, Policy::new(&[], &[])));
+    let handlers = Handlers {
+        couch,
+        data_dir: couchdb.data_dir.clone(),
+        preparation,
+        image_brings: ImageBrings { packages: true, volume: true },
+        report,
+        rotator: Rotator::new().0,
+    };
+    let surroundings = Surroundings {
+        dispatcher: Arc::new(Dispatcher::new(
+            handlers,
+            settings.rpc.max_concurrent,
+            tally.clone(),
+            stopping.clone(),
+        )),
+        audit: Audit::new(&settings.audit),
+        tally,
+        outbox: posted,
+        link: link_writer,
+        stopping,
+    };
+    let transport = Transport::new(&settings, None, surroundings);
+    tokio::spawn(heartbeat.run());
+    tokio::spawn(note(number, link, Arc::clone(connected)));
+    tokio::spawn(async move {
+        // Dropped at the end of the process: the agent would stop if nobody held it.
+        let _health = health_writer;
+        transport.run().await;
+    });
+    Ok(())
+}
+
+async fn note(number: usize, mut link: watch::Receiver<Link>, connected: Connected) {
+    while link.wait_for(Link::is_up).await.is_ok() {
+        let now =
+            SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs_f64()).unwrap_or_default();
+        connected.lock().unwrap_or_else(PoisonError::into_inner).push((number, now));
+        if link.wait_for(|link| !link.is_up()).await.is_err() {
+            return;
+        }
+    }
+}

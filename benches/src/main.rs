@@ -1,0 +1,67 @@
+//! `make bench`: measures, and writes `benches/results.json` and `docs/performance.md`; with `--check` compares instead.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use trove_couchdb_benches::{ground, report, results::Results, sections, sizes::Sizes};
+
+/// Measures the agent beside the Python one that it replaces.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Only these sections: start, rpc, commands, growth, hashing, fleet
+    #[arg(long, value_delimiter = ' ', value_name = "SECTIONS")]
+    only: Vec<sections::Name>,
+    /// Write nothing; fail if a ratio is more than 25 % worse than the committed one
+    #[arg(long)]
+    check: bool,
+    /// Small sizes, to try the harness out; prints the report and writes nothing
+    #[arg(long)]
+    quick: bool,
+    /// Measure nothing; write the report anew from the committed figures
+    #[arg(long)]
+    render: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<bool> {
+    let files = report::Files::of(ground::directory());
+    let committed = Results::read(&files.results)?;
+    if args.render {
+        report::write(&committed, &files)?;
+        return Ok(true);
+    }
+    let sizes = if args.quick { Sizes::quick() } else { Sizes::full() };
+    let mut measured = Results { machine: sections::machine(), ..Results::default() };
+    for name in sections::Name::ALL {
+        if args.only.is_empty() || args.only.contains(&name) {
+            eprintln!("== {name}");
+            let section = sections::run(name, &sizes).await?;
+            print!("{}", report::section(&section));
+            measured.sections.insert(name.to_string(), section);
+        }
+    }
+    if args.check {
+        return Ok(report::check(&committed, &measured));
+    }
+    if !args.quick {
+        // Parts replace parts: the rest of the report stays as it was measured. Read again, as this may have taken long.
+        let mut whole = Results::read(&files.results)?;
+        whole.machine = measured.machine;
+        whole.sections.extend(measured.sections);
+        whole.write(&files.results)?;
+        report::write(&whole, &files)?;
+    }
+    Ok(true)
+}

@@ -1,0 +1,66 @@
+//! How much is measured: enough for a report, or just enough to see that everything runs.
+
+use std::time::Duration;
+
+/// The sizes of one run.
+#[derive(Debug, Clone)]
+pub struct Sizes {
+    /// What they are called in the report.
+    pub name: &'static str,
+    /// How often each candidate is measured, in turn with the others.
+    pub rounds: usize,
+    /// How long one load of calls goes on.
+    pub load: Duration,
+    /// How long an idle process is watched.
+    pub idle: Duration,
+    /// How often a process is started.
+    pub starts: usize,
+    /// Users and databases of upstream's worst command: it takes U × D forks.
+    pub square: usize,
+    /// Users that are created, and grants.
+    pub users: usize,
+    /// Users and databases of the sweep.
+    pub sweep: (usize, usize),
+    /// Numbers of users, and of databases, for the growth of pages.
+    pub growth: &'static [usize],
+    /// Passwords hashed in one round.
+    pub hashes: usize,
+    /// Simulated agents.
+    pub fleet: usize,
+}
+
+impl Sizes {
+    /// For the report.
+    pub fn full() -> Self {
+        Self {
+            name: "full",
+            rounds: 5,
+            load: Duration::from_secs(4),
+            idle: Duration::from_secs(300),
+            starts: 15,
+            square: 40,
+            users: 100,
+            sweep: (100, 1_000),
+            growth: &[10, 100, 1_000, 10_000],
+            hashes: 24,
+            fleet: 2_000,
+        }
+    }
+
+    /// For trying the harness out: nothing of this is worth quoting.
+    pub fn quick() -> Self {
+        Self {
+            name: "quick",
+            rounds: 2,
+            load: Duration::from_secs(1),
+            idle: Duration::from_secs(20),
+            starts: 3,
+            square: 6,
+            users: 10,
+            sweep: (20, 100),
+            growth: &[10, 100],
+            hashes: 4,
+            fleet: 100,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Upstream's `CouchDBAdmin` in a Python process of its own (`benches/python/upstream.py`).
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use trove_couchdb_tests::process::Process;
+
+use crate::ground::{self, ADMIN, Couch};
+
+/// A driver that runs one operation after the other.
+#[derive(Debug)]
+pub struct Upstream {
+    _process: Process,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+    _home: TempDir,
+}
+
+/// What one operation took, by Python's own clocks.
+#[derive(Debug, Deserialize)]
+pub struct Took {
+    /// Seconds.
+    pub wall: f64,
+    /// Seconds, the shells and curls included.
+    pub cpu: f64,
+    /// Shells started.
+    pub forks: u32,
+    /// What came back.
+    pub result: Value,
+}
+
+impl Upstream {
+    /// Starts the driver on a server.
+    pub fn start(couch: &Couch) -> Result<Self> {
+        let python = ground::python(
+            &ground::directory().join("python/requirements-upstream.txt"),
+            "python-venv-upstream",
+        )?;
+        let home = tempfile::tempdir()?;
+        let mut command = Command::new(python);
+        command.args(["-W", "ignore"]).arg(ground::directory().join("python/upstream.py"));
+        command.args([&couch.port()?.to_string(), ADMIN.0, ADMIN.1]);
+        command.env("HOME", home.path()).env("PYTHONDONTWRITEBYTECODE", "1");
+        // curl's progress goes to standard error, and CouchDB's refusals don't matter to this code.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = Process::spawn(&mut command, None)?;
+        let stdin = process.take_stdin().context("no standard input")?;
+        let stdout = BufReader::new(process.take_stdout().context("no standard output")?);
+        let mut upstream = Self { _process: process, stdin, stdout, _home: home };
+        let ready = upstream.line()?;
+        ensure!(ready.trim() == "ready", "upstream's code did not start; is curl installed?");
+        Ok(upstream)
+    }
+
+    /// Runs one operation; blocks until it is done.
+    pub fn run(&mut self, op: &str, args: &Value) -> Result<Took> {
+        writeln!(self.stdin, "{}", json!({ "op": op, "args": args }))?;
+        let line = self.line()?;
+        serde_json::from_str(&line).with_context(|| format!("upstream's {op} ended with {line:?}"))
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line)?;
+        Ok(line)
+    }
+}
