@@ -85,9 +85,10 @@ async fn a_rename_that_runs_again_leaves_a_new_user_of_the_old_name_alone() -> R
     broker.start_again().await?;
     stage.agent.start_again()?;
     stage.agent.wait_ready().await?;
-    // A read that waits for both.
+    // A read that waits for both; it may be told that it had to wait too long.
     let bus = Bus::connect(&broker.amqp_uri(), stage.exchange(), &stage.id, None).await?;
-    bus.request(&Request::new("list_users", json!({})).timeout(Duration::from_secs(40))).await?;
+    let read = Request::new("list_users", json!({})).timeout(Duration::from_secs(40));
+    until("the read", async || Ok(bus.request(&read.clone()).await.is_ok())).await?;
     assert_eq!(members(&stage).await?, json!([al]));
     assert!(stage.user_document(&al).await?.is_some() && stage.user_document(&zoe).await?.is_some());
     Ok(())
