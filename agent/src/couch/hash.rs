@@ -12,6 +12,7 @@ use sha1::Sha1;
 use sha2::Sha256;
 use tokio::sync::Semaphore;
 use trove_couchdb_protocol::Secret;
+use zeroize::Zeroize;
 
 use super::version::ServerVersion;
 
@@ -143,11 +144,21 @@ impl Hasher {
         let password = password.clone();
         let work = tokio::task::spawn_blocking(move || {
             let hash = PasswordHash::with_fresh_salt(&password, prf, iterations);
+            wipe_stack();
             drop(permit);
             hash
         });
         work.await.ok()
     }
+}
+
+/// HMAC copies a short password, its key, to the stack; this thread may then wait for a minute and leave it there.
+#[inline(never)]
+fn wipe_stack() {
+    // More than the frames below the caller of PBKDF2 have; what is in it must seem to matter, or nothing is written.
+    let mut frames = [0xff_u8; 16 * 1024];
+    frames.zeroize();
+    std::hint::black_box(&frames);
 }
 
 /// 32 hexadecimal characters, as CouchDB's own salts.
