@@ -34,8 +34,15 @@ pub(crate) fn hash_all(node: &Node) {
 pub(crate) fn hash_later(node: &Arc<Node>, name: &str, password: &str) {
     let (node, name, password) = (Arc::clone(node), name.to_owned(), password.to_owned());
     node.unhashed.send_modify(|waiting| *waiting += 1);
-    tokio::spawn(async move {
+    let hashes = Arc::clone(&node);
+    let mut last = hashes.last_hash.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let before = last.take();
+    *last = Some(tokio::spawn(async move {
         tokio::time::sleep(node.options.admin_hash_delay).await;
+        // One process of CouchDB hashes them all, in the order of their changes.
+        if let Some(before) = before {
+            drop(before.await);
+        }
         let hashing = node.hashing;
         let hash = tokio::task::spawn_blocking(move || hash_for_admin(hashing, &password)).await;
         if let Ok(hash) = hash {
@@ -45,5 +52,5 @@ pub(crate) fn hash_later(node: &Arc<Node>, name: &str, password: &str) {
             }
         }
         node.unhashed.send_modify(|waiting| *waiting -= 1);
-    });
+    }));
 }

@@ -91,6 +91,8 @@ pub(crate) struct Node {
     pub(crate) log: RequestLog,
     /// How many plain admin passwords wait to be hashed.
     pub(crate) unhashed: watch::Sender<usize>,
+    /// The task that hashes the newest of them.
+    pub(crate) last_hash: Mutex<Option<tokio::task::JoinHandle<()>>>,
     port: Mutex<u16>,
     state: Mutex<State>,
 }
@@ -108,6 +110,7 @@ impl Node {
             faults: Faults::default(),
             log: RequestLog::default(),
             unhashed: watch::Sender::new(0),
+            last_hash: Mutex::default(),
             port: Mutex::new(options.port),
             state: Mutex::default(),
             options,
