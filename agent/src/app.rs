@@ -112,10 +112,7 @@ async fn build(
     let (preparation, stages) = Preparation::load(&settings.guest.state_dir, &settings.guest.id);
     if settings.broker.is_some() {
         let heartbeat = Heartbeat {
-            settings: settings.heartbeat.clone(),
-            prepare_lost_after: settings.prepare.lost_after,
-            settling: settings.rpc.prepare_patience,
-            state_dir: settings.guest.state_dir.clone(),
+            terms: settings.into(),
             preparation: preparation.clone(),
             stages,
             health: health.clone(),

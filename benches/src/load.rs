@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use futures_util::{StreamExt, future::try_join_all};
 use lapin::{
-    BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind,
+    Channel, Connection, ConnectionProperties, ExchangeKind,
     options::{
         BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions,
         QueueDeclareOptions,
@@ -25,6 +25,7 @@ use lapin::{
 };
 use serde_json::{Map, Value, json};
 use tokio::{sync::oneshot, time::timeout};
+use trove_couchdb_agent::transport;
 use trove_couchdb_protocol::{Context, NewRequest, Outcome, Reply, ReplyAddress, decode_reply, new_id};
 
 use crate::stats::quantile;
@@ -143,7 +144,8 @@ impl Caller {
         let (exchange, topic) = (self.exchange.as_str().into(), format!("guestagent.{guest_id}").into());
         let options = BasicPublishOptions::default();
         // Dropped: without confirmations there is nothing to wait for.
-        drop(self.channel.basic_publish(exchange, topic, options, &body, properties()).await?);
+        let properties = transport::properties().with_expiration("60000".into());
+        drop(self.channel.basic_publish(exchange, topic, options, &body, properties).await?);
         let reply = timeout(PATIENCE, receiver)
             .await
             .with_context(|| format!("{guest_id} does not answer"))?
@@ -191,16 +193,6 @@ fn context() -> Context {
         "is_admin_project": true, "limit": null, "marker": null, "service_catalog": [],
     });
     Context::new(entries.as_object().cloned().unwrap_or_default())
-}
-
-fn properties() -> BasicProperties {
-    BasicProperties::default()
-        .with_content_type("application/json".into())
-        .with_content_encoding("utf-8".into())
-        .with_delivery_mode(2)
-        .with_priority(0)
-        .with_headers(FieldTable::default())
-        .with_expiration("60000".into())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -9,6 +9,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, date_time_ymd,
 };
+use tempfile::TempDir;
 
 use crate::agent::write_private;
 
@@ -79,6 +80,14 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
         Ok(Self { issuer })
+    }
+
+    /// A new one in a directory of its own, with the file of what is to be trusted.
+    pub fn in_directory(name: &str) -> Result<(Self, TempDir, PathBuf)> {
+        let (authority, directory) = (Self::new(name)?, tempfile::tempdir()?);
+        let trusted = directory.path().join("ca.pem");
+        std::fs::write(&trusted, authority.pem()).context("cannot write a certificate")?;
+        Ok((authority, directory, trusted))
     }
 
     /// Its own certificate, which is to be trusted.

@@ -14,6 +14,7 @@
 //!   sends commands over the agent's own socket;
 //! - [`stage`] and [`local_stage`] put these together for one test; [`shared_server`] lets all tests use one real server;
 //! - [`certificates`] makes certificates, [`tls_front`] puts TLS before a CouchDB;
+//! - [`until`](mod@until) waits for what can only be looked for;
 //! - [`faults`] runs campaigns of random commands and faults over these;
 //! - [`tour`] strings all of it together for people to watch.
 //!
@@ -35,3 +36,4 @@ pub mod shared_server;
 pub mod stage;
 pub mod tls_front;
 pub mod tour;
+pub mod until;

@@ -16,7 +16,7 @@ use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
 
 use super::{Link, Told, sent::Sent, voice::Voice};
 use crate::{
-    config::HeartbeatSettings,
+    config::{HeartbeatSettings, Settings},
     couch::Health,
     preparation::{Preparation, Stage},
 };
@@ -24,15 +24,8 @@ use crate::{
 /// The heartbeat's task.
 #[derive(Debug)]
 pub struct Heartbeat {
-    /// How often, and whether to take the guest for prepared.
-    pub settings: HeartbeatSettings,
-    /// A broker delivers an interrupted `prepare` again as soon as it is reached. One that has not come after this
-    /// time went with a queue that was not durable.
-    pub prepare_lost_after: Duration,
-    /// How long CouchDB may take to be seen healthy after `prepare`: as long as `prepare` bears with it.
-    pub settling: Duration,
-    /// Where the last `sent` is.
-    pub state_dir: PathBuf,
+    /// What it is told to do.
+    pub terms: HeartbeatTerms,
     /// Whether there is anything to tell, and every change of it.
     pub preparation: Preparation,
     /// From [`Preparation::load`].
@@ -47,14 +40,39 @@ pub struct Heartbeat {
     pub told: watch::Sender<Option<Told>>,
 }
 
+/// What the heartbeat goes by.
+#[derive(Debug)]
+pub struct HeartbeatTerms {
+    /// How often, and whether to take the guest for prepared.
+    settings: HeartbeatSettings,
+    /// A broker delivers an interrupted `prepare` again as soon as it is reached. One that has not come after this
+    /// time went with a queue that was not durable.
+    prepare_lost_after: Duration,
+    /// How long CouchDB may take to be seen healthy after `prepare`: as long as `prepare` bears with it.
+    settling: Duration,
+    /// Where the last `sent` is.
+    state_dir: PathBuf,
+}
+
+impl From<&Settings> for HeartbeatTerms {
+    fn from(settings: &Settings) -> Self {
+        Self {
+            settings: settings.heartbeat.clone(),
+            prepare_lost_after: settings.prepare.lost_after,
+            settling: settings.rpc.prepare_patience,
+            state_dir: settings.guest.state_dir.clone(),
+        }
+    }
+}
+
 impl Heartbeat {
     /// Beats until the transport is gone.
     pub async fn run(mut self) {
-        let state_dir = self.state_dir.clone();
+        let state_dir = self.terms.state_dir.clone();
         let Ok(mut sent) = task::spawn_blocking(move || Sent::load(&state_dir)).await else {
             return;
         };
-        let mut voice = Voice::new(self.settings.assume_prepared, self.settling);
+        let mut voice = Voice::new(self.terms.settings.assume_prepared, self.terms.settling);
         if let Ok(stage) = self.stages.try_recv() {
             voice.hear(stage, Instant::now().into());
         }
@@ -83,9 +101,9 @@ impl Heartbeat {
                     self.preparation.settle().await;
                 }
             }
-            let mut interval = jittered(self.settings.interval, self.settings.jitter);
+            let mut interval = jittered(self.terms.settings.interval, self.terms.settings.jitter);
             if voice.is_building() {
-                interval = interval.min(self.prepare_lost_after);
+                interval = interval.min(self.terms.prepare_lost_after);
             }
             let heard = tokio::select! {
                 biased;
@@ -106,7 +124,7 @@ impl Heartbeat {
     }
 
     async fn look_for_interrupted(&self, voice: &Voice, up_since: Option<Instant>) {
-        let overdue = up_since.is_some_and(|since| since.elapsed() >= self.prepare_lost_after);
+        let overdue = up_since.is_some_and(|since| since.elapsed() >= self.terms.prepare_lost_after);
         if overdue && voice.is_building() {
             let reason = "prepare was interrupted, and the broker did not deliver it again: make the instance anew, and \
                           see amqp_durable_queues";

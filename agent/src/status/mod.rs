@@ -16,7 +16,7 @@ mod sent;
 mod tally;
 mod voice;
 
-pub use heartbeat::Heartbeat;
+pub use heartbeat::{Heartbeat, HeartbeatTerms};
 pub use link::Link;
 pub use notify::Notify;
 pub use probe::probe_for_ever;

@@ -95,10 +95,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
     let tally = Tally::default();
     let (preparation, stages) = Preparation::load(&settings.guest.state_dir, &settings.guest.id);
     let heartbeat = Heartbeat {
-        settings: settings.heartbeat.clone(),
-        prepare_lost_after: settings.prepare.lost_after,
-        settling: settings.rpc.prepare_patience,
-        state_dir: settings.guest.state_dir.clone(),
+        terms: (&settings).into(),
         preparation: preparation.clone(),
         stages,
         health: health.clone(),

@@ -13,10 +13,8 @@ use crate::tool::Tool;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_with_tls() -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let (authority, stranger) = (Authority::new("the cloud's")?, Authority::new("somebody else's")?);
-    let ca = directory.path().join("ca.pem");
-    std::fs::write(&ca, authority.pem())?;
+    let (authority, directory, ca) = Authority::in_directory("the cloud's")?;
+    let stranger = Authority::new("somebody else's")?;
     let server = authority.sign(&Wanted::server(&["localhost"]))?.write(directory.path(), "server")?;
     let client = authority.sign(&Wanted::client("guest"))?.write(directory.path(), "client")?;
     let broker = RabbitNode::start_secured(&server, &ca).await?;
@@ -48,14 +46,11 @@ async fn a_broker_with_tls() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_with_tls() -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let authority = Authority::new("the cloud's")?;
+    let (authority, _directory, ca) = Authority::in_directory("the cloud's")?;
     let here = Wanted::server(&["localhost"]);
     let mut stage = LocalPlan::default().in_memory(Options::default()).up().await?;
     let target = stage.couch.url().trim_start_matches("http://").to_owned();
     let front = TlsFront::start(&target, &authority.sign(&here)?, None).await?;
-    let ca = directory.path().join("ca.pem");
-    std::fs::write(&ca, authority.pem())?;
 
     stage.agent.terminate().await?;
     let settings = &mut stage.agent.options().settings;

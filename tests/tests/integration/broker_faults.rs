@@ -13,6 +13,7 @@ use trove_couchdb_tests::bus::{Request, notification};
 use trove_couchdb_tests::conductor::Conductor;
 use trove_couchdb_tests::rabbitmq::RabbitNode;
 use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::until::until_hit;
 
 use crate::broker_loss::consumes_again;
 
@@ -89,9 +90,7 @@ async fn the_end_of_a_command_is_told_to_the_next_broker() -> Result<()> {
     let end = notification(&stage.id, "create_database");
     let create = Request::new("create_database", json!({"databases": [{"_name": db}]})).notified(end.clone());
     stage.bus.cast(&create).await?;
-    while stage.memory()?.faults().hits() == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until_hit(stage.memory()?).await?;
     broker.kill9()?;
     broker.start_again().await?;
     let queue = format!("conductor-{}", stage.id);

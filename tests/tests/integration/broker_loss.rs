@@ -8,6 +8,7 @@ use serde_json::json;
 use trove_couchdb_tests::bus::{Bus, Request};
 use trove_couchdb_tests::rabbitmq::RabbitNode;
 use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::until::until_hit;
 
 /// With durable queues (as the control plane then has them) a command that waits in a broker that is killed, and one
 /// that runs meanwhile, both take effect.
@@ -21,9 +22,7 @@ async fn commands_survive_a_killed_broker() -> Result<()> {
     // One that is under way when the broker dies, holding the place of the next one on the same database.
     stage.memory()?.faults().add(Rule::new("PUT", &format!("/{running}"), Fault::DelayMs(3000)).times(1));
     stage.bus.cast(&create(&running)).await?;
-    while stage.memory()?.faults().hits() == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until_hit(stage.memory()?).await?;
     stage.bus.cast(&create(&waiting)).await?;
     broker.kill9()?;
     tokio::time::sleep(Duration::from_secs(1)).await;

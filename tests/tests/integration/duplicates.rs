@@ -8,6 +8,7 @@ use serde_json::json;
 use trove_couchdb_tests::bus::Request;
 use trove_couchdb_tests::shared_server::root_alone;
 use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::until::until_hit;
 
 /// Mutation: duplicates-run (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -56,9 +57,7 @@ async fn a_killed_agent_finishes_after_its_restart() -> Result<()> {
     let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}});
     let notification = trove_couchdb_tests::bus::notification(&stage.id, "rename");
     stage.bus.cast(&Request::new("update_attributes", rename).notified(notification)).await?;
-    while stage.memory()?.faults().hits() == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until_hit(stage.memory()?).await?;
     assert!(stage.user_document(&zoe).await?.is_some() && stage.user_document(&al).await?.is_some());
     stage.agent.kill9()?;
     stage.memory()?.faults().clear();

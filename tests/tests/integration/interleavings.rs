@@ -10,16 +10,7 @@ use serde_json::{Value, json};
 use trove_couchdb_tests::bus::{Bus, Request, notification};
 use trove_couchdb_tests::rabbitmq::RabbitNode;
 use trove_couchdb_tests::stage::{Plan, Stage, user_object};
-
-async fn until(what: &str, condition: impl AsyncFn() -> Result<bool>) -> Result<()> {
-    for _ in 0..3_000 {
-        if condition().await? {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    anyhow::bail!("{what} did not come about within 30 s")
-}
+use trove_couchdb_tests::until::{until, until_hit};
 
 /// A user is taken out of a database that is deleted and made anew at the same time: the old members, which the agent
 /// has read and is about to write back, must not become members of the new one.
@@ -35,7 +26,7 @@ async fn a_new_database_has_no_members_of_an_old_one_of_the_same_name() -> Resul
     let faults = stage.memory()?.faults();
     faults.add(Rule::new("PUT", &format!("/{db}/_security"), Fault::Hang).times(1));
     stage.bus.cast(&Request::new("delete_user", json!({"user": {"_name": al}}))).await?;
-    until("the edit", async || Ok(faults.hits() > 0)).await?;
+    until_hit(stage.memory()?).await?;
     stage.bus.cast(&Request::new("delete_database", json!({"database": {"_name": db}}))).await?;
     stage.bus.cast(&Request::new("create_database", json!({"databases": [{"_name": db}]}))).await?;
     // Nothing tells that a command waits, so it gets the time in which it would be done if it did not.
@@ -59,15 +50,10 @@ async fn a_rename_that_runs_again_leaves_a_new_user_of_the_old_name_alone() -> R
     let (db, al, zoe) = (stage.name("db"), stage.name("al"), stage.name("zoe"));
     stage.databases(&[&db]).await?;
     stage.user(&al, &[]).await?;
-    let deletes = Rule::new("DELETE", "/_users/*", Fault::Hang).times(1);
-    stage.memory()?.faults().add(deletes);
-    let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}});
-    // With an end to report, which the broker's death holds up.
-    let request = |method: &str, args| Request::new(method, args).notified(notification(&stage.id, method));
-    stage.bus.cast(&request("update_attributes", rename)).await?;
-    until("the last step", async || Ok(stage.memory()?.faults().hits() > 0)).await?;
+    rename_up_to_its_last_step(&stage, &al, &zoe).await?;
     let users = json!({ "users": [user_object(&al, &[&db])] });
-    stage.bus.cast(&request("create_user", users)).await?;
+    let create = Request::new("create_user", users);
+    stage.bus.cast(&create.notified(notification(&stage.id, "create_user"))).await?;
     let channel = stage.bus.channel().await?;
     until("the delivery", async || {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
@@ -75,16 +61,11 @@ async fn a_rename_that_runs_again_leaves_a_new_user_of_the_old_name_alone() -> R
         Ok(queue.message_count() == 0)
     })
     .await?;
-    broker.kill9()?;
-    stage.agent.wait_log("No connection to the broker", Duration::from_secs(20)).await?;
-    stage.memory()?.faults().clear();
+    lose_the_broker(&mut broker, &stage).await?;
     let members =
         async |stage: &Stage| -> Result<Value> { Ok(stage.security(&db).await?["members"]["names"].clone()) };
     until("the new user", async || Ok(members(&stage).await?.to_string().contains(&al))).await?;
-    stage.agent.kill9()?;
-    broker.start_again().await?;
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
+    both_start_again(&mut broker, &mut stage).await?;
     // A read that waits for both; it may be told that it had to wait too long.
     let bus = Bus::connect(&broker.amqp_uri(), stage.exchange(), &stage.id, None).await?;
     let read = Request::new("list_users", json!({})).timeout(Duration::from_secs(40));
@@ -105,22 +86,13 @@ async fn a_rename_that_runs_again_leaves_a_new_user_of_another_tool_alone() -> R
     let (db, al, zoe) = (stage.name("db"), stage.name("al"), stage.name("zoe"));
     stage.databases(&[&db]).await?;
     made_elsewhere(&stage, &al).await?;
-    stage.memory()?.faults().add(Rule::new("DELETE", "/_users/*", Fault::Hang).times(1));
-    let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}});
-    let rename = Request::new("update_attributes", rename);
-    stage.bus.cast(&rename.notified(notification(&stage.id, "update_attributes"))).await?;
-    until("the last step", async || Ok(stage.memory()?.faults().hits() > 0)).await?;
-    broker.kill9()?;
-    stage.agent.wait_log("No connection to the broker", Duration::from_secs(20)).await?;
-    stage.memory()?.faults().clear();
+    rename_up_to_its_last_step(&stage, &al, &zoe).await?;
+    lose_the_broker(&mut broker, &stage).await?;
     let runs = |stage: &Stage| stage.agent.logs().matches("Done. method=\"update_attributes\"").count();
     until("the end of the rename", async || Ok(runs(&stage) == 1)).await?;
     made_elsewhere(&stage, &al).await?;
     stage.set_security(&db, &json!({"members": {"names": [al], "roles": []}})).await?;
-    stage.agent.kill9()?;
-    broker.start_again().await?;
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
+    both_start_again(&mut broker, &mut stage).await?;
     until("the run that comes again", async || Ok(runs(&stage) == 2)).await?;
     assert_eq!(stage.security(&db).await?["members"]["names"], json!([al]));
     assert!(stage.user_document(&al).await?.is_some() && stage.user_document(&zoe).await?.is_some());
@@ -137,11 +109,7 @@ async fn a_rename_that_was_cut_short_ends_although_the_old_user_changed() -> Res
     let mut stage = plan.up().await?;
     let (al, zoe) = (stage.name("al"), stage.name("zoe"));
     made_elsewhere(&stage, &al).await?;
-    stage.memory()?.faults().add(Rule::new("DELETE", "/_users/*", Fault::Hang).times(1));
-    let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}});
-    let rename = Request::new("update_attributes", rename);
-    stage.bus.cast(&rename.notified(notification(&stage.id, "update_attributes"))).await?;
-    until("the last step", async || Ok(stage.memory()?.faults().hits() > 0)).await?;
+    rename_up_to_its_last_step(&stage, &al, &zoe).await?;
     stage.agent.kill9()?;
     stage.memory()?.faults().clear();
     let mut document = stage.user_document(&al).await?.context("the old user")?;
@@ -154,6 +122,32 @@ async fn a_rename_that_was_cut_short_ends_although_the_old_user_changed() -> Res
     until("the end of the rename", async || Ok(stage.user_document(&al).await?.is_none())).await?;
     assert!(stage.user_document(&zoe).await?.is_some());
     Ok(())
+}
+
+/// A rename whose last request, the deletion of the old user, hangs; its end is to be reported, which the broker's death
+/// holds up.
+async fn rename_up_to_its_last_step(stage: &Stage, old: &str, new: &str) -> Result<()> {
+    stage.memory()?.faults().add(Rule::new("DELETE", "/_users/*", Fault::Hang).times(1));
+    let rename = json!({"username": old, "hostname": "%", "user_attrs": {"name": new}});
+    let rename = Request::new("update_attributes", rename);
+    stage.bus.cast(&rename.notified(notification(&stage.id, "update_attributes"))).await?;
+    until_hit(stage.memory()?).await
+}
+
+/// The broker dies, and what hung goes on.
+async fn lose_the_broker(broker: &mut RabbitNode, stage: &Stage) -> Result<()> {
+    broker.kill9()?;
+    stage.agent.wait_log("No connection to the broker", Duration::from_secs(20)).await?;
+    stage.memory()?.faults().clear();
+    Ok(())
+}
+
+/// The agent dies too, and both come again.
+async fn both_start_again(broker: &mut RabbitNode, stage: &mut Stage) -> Result<()> {
+    stage.agent.kill9()?;
+    broker.start_again().await?;
+    stage.agent.start_again()?;
+    stage.agent.wait_ready().await
 }
 
 /// A user that another tool than the agent makes.

@@ -10,19 +10,13 @@ use trove_couchdb_tests::couch::Credentials;
 use trove_couchdb_tests::local::LocalClient;
 use trove_couchdb_tests::process::Signal;
 use trove_couchdb_tests::rabbitmq::RabbitNode;
-use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::stage::Plan;
+use trove_couchdb_tests::until::until_hit;
 
 use super::broker_loss::consumes_again;
 use super::local_socket::failure;
 
 const LIMIT: Duration = Duration::from_secs(30);
-
-async fn hit(stage: &Stage) -> Result<()> {
-    while stage.memory()?.faults().hits() == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    Ok(())
-}
 
 fn create(name: &str) -> Request {
     Request::new("create_database", json!({"databases": [{"_name": name}]}))
@@ -48,7 +42,7 @@ async fn while_the_broker_is_away_the_socket_serves() -> Result<()> {
         .bus
         .cast(&create(&running).notified(trove_couchdb_tests::bus::notification(&stage.id, "x")))
         .await?;
-    hit(&stage).await?;
+    until_hit(stage.memory()?).await?;
     broker.stop().await?;
     stage.agent.wait_notification(LIMIT, |line| line.contains("no broker (127.0.0.1:")).await?;
     // In clear, although the guest has a key.
@@ -100,7 +94,7 @@ async fn both_ways_share_one_order() -> Result<()> {
     let grant = stage.bus.encode_call(&Request::new("grant_access", args));
     let granted = stage.bus.expect_reply(&grant);
     stage.bus.send(&grant).await?;
-    hit(&stage).await?;
+    until_hit(stage.memory()?).await?;
     // From the socket, on the same user; and from the bus, behind it.
     let access =
         LocalClient::encode_call(&Request::new("list_access", json!({"username": al, "hostname": "%"})));
@@ -131,7 +125,7 @@ async fn one_message_over_both_ways_runs_once() -> Result<()> {
     let message = stage.bus.encode_call(&create(&db));
     let over_bus = stage.bus.expect_reply(&message);
     stage.bus.send(&message).await?;
-    hit(&stage).await?;
+    until_hit(stage.memory()?).await?;
     let again = over_the_socket(&message);
     let mut over_socket = local.expect_answer(&again);
     local.send(&again).await?;
@@ -168,7 +162,7 @@ async fn at_the_end_what_runs_is_answered_and_what_waits_is_told() -> Result<()>
     let list = LocalClient::encode_call(&Request::new("list_databases", json!({})));
     let listed = local.expect_answer(&list);
     local.send(&list).await?;
-    hit(&stage).await?;
+    until_hit(stage.memory()?).await?;
     let idle = stage.local().await?;
     assert_eq!(local.call("rpc_ping", json!({})).await?, true);
     assert_eq!(idle.call("rpc_ping", json!({})).await?, true);

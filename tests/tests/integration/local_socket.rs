@@ -12,6 +12,7 @@ use trove_couchdb_tests::local::LocalClient;
 use trove_couchdb_tests::local_stage::{LocalPlan, LocalStage};
 use trove_couchdb_tests::shared_server::root_alone;
 use trove_couchdb_tests::stage::Stage;
+use trove_couchdb_tests::until::until_hit;
 
 pub(crate) fn failure(result: Result<Value, CallError>) -> trove_couchdb_protocol::Failure {
     match result {
@@ -129,9 +130,7 @@ async fn a_client_that_is_gone_does_not_stop_its_command() -> Result<()> {
     faults.add(Rule::new("PUT", &format!("/{slow}"), Fault::Hang));
     let call = Request::new("create_database", json!({"databases": [{"_name": slow}]}));
     other.send(&LocalClient::encode_call(&call)).await?;
-    while faults.hits() == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until_hit(stage.memory()?).await?;
     drop(other);
     faults.clear();
     // Waits for it: it comes later and reads what it writes.
@@ -155,9 +154,7 @@ async fn the_status_tells_how_the_agent_does() -> Result<()> {
     let list = LocalClient::encode_call(&Request::new("list_databases", json!({})));
     let listed = stage.local.expect_answer(&list);
     stage.local.send(&list).await?;
-    while stage.memory()?.faults().hits() == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until_hit(stage.memory()?).await?;
     let status = stage.call("get_agent_status", json!({})).await?;
     assert_eq!(status["guest_id"], "local");
     assert_eq!(status["pid"], stage.agent.pid());

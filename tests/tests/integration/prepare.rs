@@ -12,6 +12,7 @@ use trove_couchdb_tests::bus::{CallError, Request, notification};
 use trove_couchdb_tests::couch::Credentials;
 use trove_couchdb_tests::shared_server::root_alone;
 use trove_couchdb_tests::stage::{Plan, Stage, login, user_object};
+use trove_couchdb_tests::until::until_hit;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -167,13 +168,7 @@ async fn a_killed_agent_goes_on_with_it() -> Result<()> {
                 "databases": [{"_name": db}], "users": [user_object(&al, &[&db])], "root_password": "root-pw",
             });
             stage.bus.cast(&request(&stage, args)).await?;
-            let reached = async {
-                while stage.memory()?.faults().hits() == 0 {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-                anyhow::Ok(())
-            };
-            tokio::time::timeout(SOON, reached).await??;
+            until_hit(stage.memory()?).await?;
             stage.agent.kill9()?;
             stage.memory()?.faults().clear();
             stage.agent.start_again()?;

@@ -1,15 +1,12 @@
 //! `os_admin` gets another password: nobody is refused meanwhile, and a crash at any point leaves a login.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::{Value, json};
 use trove_couchdb_tests::couch::Credentials;
 use trove_couchdb_tests::local_stage::{LocalPlan, LocalStage};
 use trove_couchdb_tests::stage::{Plan, Stage};
-
-const SOON: Duration = Duration::from_secs(30);
+use trove_couchdb_tests::until::{until, until_hit};
 
 fn file(stage: &Stage) -> Result<Value> {
     let text = std::fs::read_to_string(stage.agent.credentials_file())?;
@@ -28,16 +25,6 @@ async fn let_it_grow_old(stage: &mut Stage) -> Result<Value> {
     std::fs::write(stage.agent.credentials_file(), credentials.to_string())?;
     stage.agent.options().settings.push(("couchdb.rotate_os_admin_after".to_owned(), 3600.into()));
     Ok(credentials)
-}
-
-async fn until(what: &str, mut reached: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
-    let wait = async {
-        while !reached().await? {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        anyhow::Ok(())
-    };
-    tokio::time::timeout(SOON, wait).await.with_context(|| format!("not within {SOON:?}: {what}"))?
 }
 
 async fn is_admin(stage: &Stage, login: &Credentials) -> Result<bool> {
@@ -78,7 +65,7 @@ async fn killed_in_the_middle_it_has_a_login_again() -> Result<()> {
         let old = let_it_grow_old(&mut stage).await?;
         stage.memory()?.faults().add(hang);
         stage.agent.start_again()?;
-        until("the PUT", async || Ok(stage.memory()?.faults().hits() > 0)).await?;
+        until_hit(stage.memory()?).await?;
         let both = file(&stage)?;
         assert_eq!(both["password"], old["password"]);
         assert!(both["next_password"].is_string());
@@ -109,7 +96,7 @@ async fn an_answer_that_was_lost_is_no_lost_login() -> Result<()> {
         let old = let_it_grow_old(&mut stage).await?;
         stage.memory()?.faults().add(fault);
         stage.agent.start_again()?;
-        until("the PUT", async || Ok(stage.memory()?.faults().hits() > 0)).await?;
+        until_hit(stage.memory()?).await?;
         until("one password", async || Ok(file(&stage)?["next_password"].is_null())).await?;
         stage.call("list_users", json!({})).await?;
         let settled = file(&stage)?;
@@ -203,7 +190,7 @@ async fn killed_again_and_again_it_does_not_lock_itself_out() -> Result<()> {
         .faults()
         .add(Rule::new("PUT", "*/_config/admins/os_admin", Fault::Hang).times(1).after_effect());
     begin(&stage).await?;
-    until("the PUT", async || Ok(stage.memory()?.faults().hits() > 0)).await?;
+    until_hit(stage.memory()?).await?;
     stage.agent.kill9()?;
     assert_eq!(passwords(&stage)?["password"], old["password"]);
     stage.memory()?.faults().clear();

@@ -8,6 +8,7 @@ use serde_json::json;
 use trove_couchdb_tests::bus::Request;
 use trove_couchdb_tests::process::Signal;
 use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::until::until_hit;
 
 /// Mutation: sigterm-does-not-wait (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -23,9 +24,7 @@ async fn what_runs_is_finished_and_what_waits_is_handed_back() -> Result<()> {
     ));
     let granted = stage.bus.expect_reply(&grant);
     stage.bus.send(&grant).await?;
-    while stage.memory()?.faults().hits() == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until_hit(stage.memory()?).await?;
     let list = stage.bus.encode_call(&Request::new("list_access", json!({"username": al, "hostname": "%"})));
     let listed = stage.bus.expect_reply(&list);
     stage.bus.send(&list).await?;
@@ -48,9 +47,7 @@ async fn a_hanging_couchdb_does_not_hold_up_the_end() -> Result<()> {
     let db = stage.name("db");
     stage.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::Hang).times(1));
     stage.bus.cast(&Request::new("create_database", json!({"databases": [{"_name": db}]}))).await?;
-    while stage.memory()?.faults().hits() == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until_hit(stage.memory()?).await?;
     let started = Instant::now();
     let status = stage.agent.terminate().await?;
     assert!(

@@ -28,10 +28,7 @@ struct Secured {
 
 impl Secured {
     async fn start(server: &Wanted) -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let authority = Authority::new("the cloud's authority")?;
-        let ca = directory.path().join("ca.pem");
-        std::fs::write(&ca, authority.pem())?;
+        let (authority, directory, ca) = Authority::in_directory("the cloud's authority")?;
         let server = authority.sign(server)?.write(directory.path(), "server")?;
         let client = authority.sign(&Wanted::client("guest"))?.write(directory.path(), "client")?;
         let broker = RabbitNode::start_secured(&server, &ca).await?;

@@ -28,10 +28,7 @@ struct Secured {
 
 impl Secured {
     async fn start(server: &Wanted) -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let authority = Authority::new("the cloud's authority")?;
-        let ca = directory.path().join("ca.pem");
-        std::fs::write(&ca, authority.pem())?;
+        let (authority, directory, ca) = Authority::in_directory("the cloud's authority")?;
         let couch = CouchServer::in_memory(Options::default()).await?;
         let target = couch.url().trim_start_matches("http://").to_owned();
         let front = TlsFront::start(&target, &authority.sign(server)?, None).await?;

@@ -6,8 +6,8 @@ use crate::config::error::ConfigError;
 use crate::config::inputs::Section;
 use crate::config::keys::{Key, Kind};
 
-/// The group of Trove's options for CouchDB. Those of `prepare` are our own; the file is injected whole, so they may stand in
-/// the control plane's copy of it.
+/// The group of Trove's options for CouchDB. Those of `prepare` are our own; the file is injected whole, so they may stand
+/// in the control plane's copy of it.
 const COUCHDB: &str = "couchdb";
 
 pub(in crate::config) const KEYS: &[Key] = &[

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
 use trove_couchdb_tests::bus::Request;
 use trove_couchdb_tests::stage::Stage;
+use trove_couchdb_tests::until::{until, until_hit};
 
-use super::{SOON, new_guest, order, request, statuses, told};
+use super::{new_guest, order, request, statuses, told};
 
 /// Long enough for several heartbeats.
 const QUIET: Duration = Duration::from_secs(4);
@@ -21,13 +22,7 @@ async fn killed_while_building() -> Result<Stage> {
     let db = stage.name("db");
     stage.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::Hang).times(1));
     stage.bus.cast(&request(&stage, json!({"databases": [{"_name": db}]}))).await?;
-    let reached = async {
-        while stage.memory()?.faults().hits() == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        anyhow::Ok(())
-    };
-    tokio::time::timeout(SOON, reached).await??;
+    until_hit(stage.memory()?).await?;
     stage.agent.kill9()?;
     stage.memory()?.faults().clear();
     Ok(stage)
@@ -36,13 +31,10 @@ async fn killed_while_building() -> Result<Stage> {
 /// What a broker without durable queues does when it is restarted.
 async fn lose_what_is_queued(stage: &Stage) -> Result<()> {
     let channel = stage.bus.channel().await?;
-    let purged = async {
-        while channel.queue_purge(stage.bus.topic().into(), QueuePurgeOptions::default()).await? == 0 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        anyhow::Ok(())
-    };
-    tokio::time::timeout(SOON, purged).await?
+    until("what the dead agent had", async || {
+        Ok(channel.queue_purge(stage.bus.topic().into(), QueuePurgeOptions::default()).await? > 0)
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
