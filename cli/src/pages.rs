@@ -22,7 +22,7 @@ EXIT STATUS: 0 after SIGTERM, 1 after a failure that a new start may heal, 64 fo
 refused; systemd does not start it anew then.
 
 SEE ALSO: trove-couchdb(1), trove-couchdb-doctor(1), and all settings in \
-/usr/share/doc/trove-couchdb-agent/configuration.md.";
+/usr/share/doc/trove-couchdb-agent/docs/configuration.md.";
 
 /// The section of the manual where daemons are.
 const DAEMONS: &str = "8";

@@ -23,7 +23,7 @@ build() { # what rpmbuild shall do
 step "the versions of the packages and of the programs are one"
 version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 grep -qx "Version: *$version" "$spec" || fail "Version of $spec is not $version of Cargo.toml"
-grep -q "^%changelog" "$spec" && sed -n '/^%changelog/,$p' "$spec" | grep -q -- "- $version-" || fail "%changelog lacks $version"
+sed -n '/^%changelog/,$p' "$spec" | grep -q -- "- $version-" || fail "%changelog lacks $version"
 head -1 packaging/debian/changelog | grep -q "($version-" || fail "packaging/debian/changelog lacks $version"
 
 step "the spec is understood, with and without --with prebuilt"
