@@ -82,7 +82,7 @@ done
 
 step "a key that is not the expected one is refused"
 export ELEMENTS_PATH="$root/packaging/dib" DIB_RELEASE=bookworm DIB_TROVE_COUCHDB_KEY="$work/keys.asc"
-DIB_TROVE_COUCHDB_AGENT_DEB=$(ls target/debian/trove-couchdb-agent_*.deb)
+: "${DIB_TROVE_COUCHDB_AGENT_DEB:=$(ls "$root"/target/debian/trove-couchdb-agent_*.deb)}"
 export DIB_TROVE_COUCHDB_AGENT_DEB
 mkdir -p "$work/hooks"
 ! TMP_HOOKS_PATH=$work/hooks DIB_TROVE_COUCHDB_CONFIG='' \
