@@ -81,6 +81,7 @@ for _ in $(seq 50); do
 done
 
 step "a key that is not the expected one is refused"
+export DIB_DEBIAN_SECURITY_MIRROR="${DIB_DEBIAN_SECURITY_MIRROR:-http://deb.debian.org/debian-security}"
 export ELEMENTS_PATH="$root/packaging/dib" DIB_RELEASE=bookworm DIB_TROVE_COUCHDB_KEY="$work/keys.asc"
 : "${DIB_TROVE_COUCHDB_AGENT_DEB:=$(ls "$root"/target/debian/trove-couchdb-agent_*.deb)}"
 export DIB_TROVE_COUCHDB_AGENT_DEB
@@ -92,8 +93,8 @@ grep -q 'does not hold the key' "$work/said" || fail "$(cat "$work/said")"
 
 step "an image"
 export DIB_TROVE_COUCHDB_KEY_FINGERPRINT="$fingerprint" DIB_TROVE_COUCHDB_REPOSITORY="http://127.0.0.1:$port/"
-disk-image-create -x -t tar -o "$work/image" debian-minimal trove-couchdb-agent >"$work/log" 2>&1 ||
-    { tail -50 "$work/log" >&2; fail "disk-image-create"; }
+log=target/dib-image.log
+disk-image-create -x -t tar -o "$work/image" debian-minimal trove-couchdb-agent >"$log" 2>&1 || fail "disk-image-create; see $log"
 mkdir "$work/root"
 tar -C "$work/root" -xf "$work/image.tar"
 has() { [ -e "$work/root/$1" ] || [ -L "$work/root/$1" ] || fail "the image lacks $1"; }
