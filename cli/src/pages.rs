@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use clap::{Command, CommandFactory};
+use clap::CommandFactory;
 use trove_couchdb_agent::args::Args as Agent;
 
 use crate::{
@@ -13,16 +13,35 @@ use crate::{
 };
 
 /// What stands in the agent's manual page beyond its `--help`.
-const AGENT_FILES: &str = "\
-FILES: /etc/trove-couchdb-agent/agent.toml has every key with its default in comments; /etc/trove/conf.d/*.conf are the \
-files that Trove injects. /var/lib/trove-couchdb-agent/ is the state, .os_couchdb_admin_creds.json there the only copy of \
-os_admin's password. /run/trove-couchdb-agent/agent.sock is the socket of trove-couchdb(1).
-
-EXIT STATUS: 0 after SIGTERM, 1 after a failure that a new start may heal, 64 for wrong usage or a configuration that is \
-refused; systemd does not start it anew then.
-
-SEE ALSO: trove-couchdb(1), trove-couchdb-doctor(1), and all settings in \
-/usr/share/doc/trove-couchdb-agent/docs/configuration.md.";
+const AGENT_SECTIONS: &str = r"
+.SH FILES
+.TP
+/etc/trove\-couchdb\-agent/agent.toml
+Every key with its default, in comments.
+.TP
+/etc/trove/conf.d/*.conf
+The files that Trove injects: the instance, its key, the broker.
+.TP
+/var/lib/trove\-couchdb\-agent/
+The state. \fB.os_couchdb_admin_creds.json\fR there is the only copy of os_admin\(aqs password.
+.TP
+/run/trove\-couchdb\-agent/agent.sock
+The socket of \fBtrove\-couchdb\fR(1).
+.SH EXIT STATUS
+.TP
+0
+Ended after SIGTERM or SIGINT.
+.TP
+1
+A failure that a new start may heal.
+.TP
+64
+Wrong usage, or a configuration that is refused; systemd does not start it anew then.
+.SH SEE ALSO
+\fBtrove\-couchdb\fR(1), \fBtrove\-couchdb\-doctor\fR(1)
+.PP
+All settings: /usr/share/doc/trove\-couchdb\-agent/docs/configuration.md
+";
 
 /// The section of the manual where daemons are.
 const DAEMONS: &str = "8";
@@ -57,14 +76,10 @@ pub fn man(args: &ManArgs) -> Result<Report, CliError> {
 fn write_pages(dir: &Path) -> std::io::Result<()> {
     fs::create_dir_all(dir)?;
     clap_mangen::generate_to(Cli::command(), dir)?;
-    let agent = agent();
+    let agent = Agent::command();
     let name = format!("{}.{DAEMONS}", agent.get_name());
     let mut page = Vec::new();
     clap_mangen::Man::new(agent).section(DAEMONS).render(&mut page)?;
+    page.extend_from_slice(AGENT_SECTIONS.as_bytes());
     fs::write(dir.join(name), page)
-}
-
-/// The agent's command line, with what its manual page says beyond `--help`.
-fn agent() -> Command {
-    Agent::command().after_long_help(AGENT_FILES)
 }

@@ -51,9 +51,17 @@ fn the_debian_package_names_files_that_are_there() {
 /// A file that is added below one of these directories and forgotten in a package is seen here.
 #[test]
 fn both_packages_bring_what_goes_to_the_system() {
-    let (deb, spec) =
-        (read("agent/Cargo.toml"), read("packaging/rpm/trove-couchdb-agent.spec").replace("%{name}", "trove-couchdb-agent"));
-    for directory in ["etc/trove-couchdb-agent", "packaging/systemd", "packaging/sysusers.d", "packaging/tmpfiles.d", "packaging/logrotate"] {
+    let (deb, spec) = (
+        read("agent/Cargo.toml"),
+        read("packaging/rpm/trove-couchdb-agent.spec").replace("%{name}", "trove-couchdb-agent"),
+    );
+    for directory in [
+        "etc/trove-couchdb-agent",
+        "packaging/systemd",
+        "packaging/sysusers.d",
+        "packaging/tmpfiles.d",
+        "packaging/logrotate",
+    ] {
         for file in std::fs::read_dir(root().join(directory)).unwrap() {
             let path = format!("{directory}/{}", file.unwrap().file_name().to_str().unwrap());
             assert!(deb.contains(&format!("\"../{path}\"")), "agent/Cargo.toml lacks {path}");
