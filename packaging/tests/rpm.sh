@@ -17,7 +17,7 @@ for tool in rpmbuild rpmspec rpmlint; do
     command -v "$tool" >/dev/null || fail "$tool is missing: apt-get install rpm rpmlint"
 done
 build() { # what rpmbuild shall do
-    rpmbuild --quiet --load packaging/tests/fedora.macros --define "_topdir $work" --define "dist .el9" --nodeps "$@" "$spec"
+    rpmbuild --quiet --load packaging/tests/fedora.macros --define "_topdir $work" --define "dist %{nil}" --nodeps "$@" "$spec"
 }
 
 step "the versions of the packages and of the programs are one"
@@ -44,13 +44,14 @@ build -bb --with prebuilt --define "built $(pwd)/target/packaging"
 package=$(find "$work/RPMS" -name '*.rpm')
 
 step "what is in it"
-rpm -qp --qf '[%{FILENAMES} %{FILEMODES:octal} %{FILEUSERNAME} %{FILEGROUPNAME} %{FILEFLAGS:fflags}\n]' "$package" >"$work/list"
+rpm -qp --qf '[%{FILENAMES} %{FILEMODES:octal} %{FILEUSERNAME} %{FILEGROUPNAME} %{FILEFLAGS:fflags}\n]' "$package" |
+    sed 's/ *$//' >"$work/list"
 has() { grep -qx -- "$*" "$work/list" || fail "not in the package: $*: $(grep "^$1 " "$work/list")"; }
-has /usr/bin/trove-couchdb-agent 100755 root root " "
-has /usr/bin/trove-couchdb 100755 root root " "
-has /etc/trove-couchdb-agent 040750 root trove-couchdb " "
+has /usr/bin/trove-couchdb-agent 100755 root root
+has /usr/bin/trove-couchdb 100755 root root
+has /etc/trove-couchdb-agent 40750 root trove-couchdb
 has /etc/trove-couchdb-agent/agent.toml 100640 root trove-couchdb cn
-has /usr/lib/systemd/system/trove-couchdb-agent.service 100644 root root " "
+has /usr/lib/systemd/system/trove-couchdb-agent.service 100644 root root
 has /usr/share/man/man8/trove-couchdb-agent.8.gz 100644 root root d
 # All that the Debian package has, where an RPM has it.
 sed -n 's|^ *\["[^"]*/\([^"/]*\)", "\(etc[^"]*[^/"]\)", "[0-9]*"\],|/\2|p; s|^ *\["[^"]*/\([^"/*]*\)", "\(usr/lib[^"]*/\)", .*|/\2\1|p' \
