@@ -25,4 +25,3 @@ mkdir -p "$out"
 out=$(cd "$out" && pwd)
 CARGO_TARGET_DIR=$root/target/packaging "$tools/bin/cargo-deb" deb --quiet --no-build --locked -p trove-couchdb-agent \
     --output "$out/" "$@"
-ls "$out"/trove-couchdb-agent_*.deb
