@@ -17,6 +17,9 @@ cargo=${CARGO:-cargo}
 for program in trove-couchdb-agent trove-couchdb-cli; do
     "$cargo" build --release --locked -p "$program" ${triple:+--target "$triple"}
 done
+built=$out${triple:+/$triple}/release
+# As dh_strip does; cargo's strip leaves these two.
+strip --remove-section=.comment --remove-section=.note "$built/trove-couchdb-agent" "$built/trove-couchdb"
 [ -z "$triple" ] || exit 0
 
 rm -rf "$out/man" "$out/completions"

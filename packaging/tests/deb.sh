@@ -7,7 +7,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 out=target/packaging
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'umount "$work/root/proc" 2>/dev/null || true; rm -rf --one-file-system "$work"' EXIT
 
 fail() {
     echo "FAILED: $*" >&2
@@ -38,6 +38,8 @@ fi
 root=$work/root
 mkdir "$root"
 tar -C "$root" -xf "$out/bookworm.tar"
+# systemd-tmpfiles wants it.
+mount -t proc proc "$root/proc"
 packaging/deb.sh "$work/next" --deb-version 99.0.0-1 >/dev/null
 cp "$work/first/$package" "$root/this.deb"
 cp "$work"/next/*.deb "$root/next.deb"
