@@ -16,6 +16,11 @@ trap 'rm -rf "$work"' EXIT
 mkdir "$work/.cargo"
 root=$(pwd)
 # What cargo prints is the configuration that makes it use the directory, which must be named as the build will see it.
-(cd "$work" && "${CARGO:-cargo}" vendor --quiet --locked --manifest-path "$root/Cargo.toml" vendor >.cargo/config.toml)
+# (Not with --quiet, which keeps it back.)
+(cd "$work" && "${CARGO:-cargo}" vendor --locked --manifest-path "$root/Cargo.toml" vendor >.cargo/config.toml 2>log) || {
+    cat "$work/log" >&2
+    exit 1
+}
+grep -q vendored-sources "$work/.cargo/config.toml"
 tar -C "$work" --sort=name --mtime=@"$(git log -1 --format=%ct)" --owner=0 --group=0 --numeric-owner -c .cargo vendor |
     gzip -n >"$out/$name-vendor.tar.gz"
