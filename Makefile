@@ -12,7 +12,7 @@
 # make deb                the Debian package, in target/debian; make test-deb: installed, upgraded, purged in a chroot
 # make rpm-source         what packaging/rpm/*.spec builds from, in target/rpm; make test-rpm: the spec, rpmlint
 # make static             programs without any shared library (musl), in target/packaging/x86_64-unknown-linux-musl
-# make test-element       the image element: parsed by diskimage-builder, its scripts run against a stand-in for apt
+# make test-element       the image element: parsed by diskimage-builder; with BUILD=1 an image is built
 
 CARGO ?= cargo
 .PHONY: run test test-rust test-control-plane lint fmt chaos soak bench fuzz mutants deps build venv \
