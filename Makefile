@@ -9,9 +9,14 @@
 #                         parts, CHECK=1 compares with the committed figures, QUICK=1 tries the harness out. 40 min, idle machine
 # make fuzz               the fuzzer, SECONDS=1800 for each target, or for TARGETS="names request"; docs/fuzzing.md
 # make mutants            takes out what keeps each promise and expects its test to fail: all, or ONLY="NAME …"
+# make deb                the Debian package, in target/debian; make test-deb: installed, upgraded, purged in a chroot
+# make rpm-source         what packaging/rpm/*.spec builds from, in target/rpm; make test-rpm: the spec, rpmlint
+# make static             programs without any shared library (musl), in target/packaging/x86_64-unknown-linux-musl
+# make test-element       the image element: parsed by diskimage-builder; with BUILD=1 an image is built
 
 CARGO ?= cargo
-.PHONY: run test test-rust test-control-plane lint fmt chaos soak bench fuzz mutants deps build venv
+.PHONY: run test test-rust test-control-plane lint fmt chaos soak bench fuzz mutants deps build venv \
+	deb test-deb rpm-source test-rpm static test-element packages
 .NOTPARALLEL:
 
 run: $(if $(filter rabbit,$(BROKER)),deps) build
@@ -67,3 +72,24 @@ build:
 
 venv:
 	@tests/scripts/venv.sh
+
+packages:
+	@packaging/build.sh
+
+deb: packages
+	@packaging/deb.sh target/debian
+
+test-deb: packages
+	@packaging/tests/deb.sh
+
+rpm-source:
+	@packaging/rpm/source.sh target/rpm
+
+test-rpm: packages
+	@packaging/tests/rpm.sh
+
+static:
+	@packaging/static.sh
+
+test-element:
+	@packaging/tests/element.sh

@@ -42,7 +42,7 @@ pub async fn run(cli: &Cli) -> Result<Code, CliError> {
     let Cli { global, verb } = cli;
     let output = Output::new(&global.output);
     let report = match verb {
-        Verb::Completions { shell } => pages::completions(*shell),
+        Verb::Completions(args) => pages::completions(args),
         Verb::Man(args) => pages::man(args)?,
         Verb::Doctor(args) => return examine(global, args, output).await,
         Verb::BrokerUser(args) => {

@@ -1,22 +1,57 @@
-//! `completions` and `man`: made from the definition of the command line, so that they can't lag behind it.
+//! `completions` and `man`: made from the definitions of the command lines, so that they can't lag behind them. The
+//! agent's are made here too, so that a daemon needs no verb for it.
 
 use std::{fs, path::Path};
 
 use clap::CommandFactory;
-use clap_complete::Shell;
+use trove_couchdb_agent::args::Args as Agent;
 
 use crate::{
-    args::{Cli, ManArgs},
+    args::{Cli, CompletionsArgs, ManArgs},
     exit::{CliError, Code},
     output::Report,
 };
 
-const NAME: &str = "trove-couchdb";
+/// What stands in the agent's manual page beyond its `--help`.
+const AGENT_SECTIONS: &str = r"
+.SH FILES
+.TP
+/etc/trove\-couchdb\-agent/agent.toml
+Every key with its default, in comments.
+.TP
+/etc/trove/conf.d/*.conf
+The files that Trove injects: the instance, its key, the broker.
+.TP
+/var/lib/trove\-couchdb\-agent/
+The state. \fB.os_couchdb_admin_creds.json\fR there is the only copy of os_admin\(aqs password.
+.TP
+/run/trove\-couchdb\-agent/agent.sock
+The socket of \fBtrove\-couchdb\fR(1).
+.SH EXIT STATUS
+.TP
+0
+Ended after SIGTERM or SIGINT.
+.TP
+1
+A failure that a new start may heal.
+.TP
+64
+Wrong usage, or a configuration that is refused; systemd does not start it anew then.
+.SH SEE ALSO
+\fBtrove\-couchdb\fR(1), \fBtrove\-couchdb\-doctor\fR(1)
+.PP
+All settings: /usr/share/doc/trove\-couchdb\-agent/docs/configuration.md
+";
+
+/// The section of the manual where daemons are.
+const DAEMONS: &str = "8";
 
 /// The completions for a shell.
-pub fn completions(shell: Shell) -> Report {
+pub fn completions(args: &CompletionsArgs) -> Report {
+    let mut command = if args.agent { Agent::command() } else { Cli::command() };
+    let name = command.get_name().to_owned();
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
+    clap_complete::generate(args.shell, &mut command, name, &mut script);
     Report::Text(String::from_utf8_lossy(&script).into_owned())
 }
 
@@ -40,5 +75,11 @@ pub fn man(args: &ManArgs) -> Result<Report, CliError> {
 
 fn write_pages(dir: &Path) -> std::io::Result<()> {
     fs::create_dir_all(dir)?;
-    clap_mangen::generate_to(Cli::command(), dir)
+    clap_mangen::generate_to(Cli::command(), dir)?;
+    let agent = Agent::command();
+    let name = format!("{}.{DAEMONS}", agent.get_name());
+    let mut page = Vec::new();
+    clap_mangen::Man::new(agent).section(DAEMONS).render(&mut page)?;
+    page.extend_from_slice(AGENT_SECTIONS.as_bytes());
+    fs::write(dir.join(name), page)
 }

@@ -73,11 +73,7 @@ pub enum Verb {
     /// Write the completions for a shell
     ///
     /// For example: trove-couchdb completions bash > /etc/bash_completion.d/trove-couchdb
-    Completions {
-        /// The shell
-        #[arg(value_enum)]
-        shell: Shell,
-    },
+    Completions(CompletionsArgs),
     /// Write the manual page, or all of them into a directory
     Man(ManArgs),
 }
@@ -266,10 +262,22 @@ pub struct ApplyArgs {
     pub prune: bool,
 }
 
+/// For which shell and program.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+
+    /// Those of trove-couchdb-agent, the daemon, instead
+    #[arg(long)]
+    pub agent: bool,
+}
+
 /// Where the manual pages go.
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// Write one page for each verb into this directory, such as /usr/share/man/man1
+    /// Write one page for each verb into this directory, such as /usr/share/man/man1, and the agent's (section 8)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
 }

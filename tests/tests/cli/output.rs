@@ -60,12 +60,18 @@ async fn completions_and_manual_pages() -> Result<()> {
     for shell in ["bash", "zsh", "fish"] {
         let script = tool.must(&["completions", shell]).await?;
         assert!(script.contains("user-grant-access") && script.contains("apply"), "{shell}");
+        let agents = tool.must(&["completions", shell, "--agent"]).await?;
+        assert!(agents.contains("check-config") && !agents.contains("user-grant-access"), "{shell}");
     }
     let directory = tempfile::tempdir()?;
     tool.must(&["man", "--dir", &directory.path().display().to_string()]).await?;
     for page in ["trove-couchdb.1", "trove-couchdb-user-create.1", "trove-couchdb-doctor.1"] {
         let text = std::fs::read_to_string(directory.path().join(page))?;
         assert!(text.contains(".TH") && text.contains("SYNOPSIS"), "{page}");
+    }
+    let agents = std::fs::read_to_string(directory.path().join("trove-couchdb-agent.8"))?;
+    for text in [".TH trove-couchdb-agent 8", "check\\-config", "agent.toml", "EXIT STATUS"] {
+        assert!(agents.contains(text), "{text}: {agents}");
     }
     assert!(tool.must(&["man"]).await?.contains(".TH"));
     Ok(())

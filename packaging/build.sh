@@ -1,0 +1,34 @@
+#!/bin/sh
+# Builds the two programs and what is made from them for packages: manual pages, completions, the licences of the
+# crates inside. Who calls: `make deb`, `make rpm`, `make static`, with a target triple for the latter.
+#
+# The same source and compiler give the same bytes, wherever the checkout is: nothing of the paths of this machine gets into
+# the programs. A target directory of its own, as other flags would make `make bench` build everything again.
+set -eu
+cd "$(dirname "$0")/.."
+root=$(pwd)
+out=$root/target/packaging
+triple=${1:-}
+
+export CARGO_INCREMENTAL=0 CARGO_TARGET_DIR="$out"
+export RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$root=/source"
+cargo=${CARGO:-cargo}
+# One by one: together, cargo would give each the features that only the other needs.
+for program in trove-couchdb-agent trove-couchdb-cli; do
+    "$cargo" build --release --locked -p "$program" ${triple:+--target "$triple"}
+done
+built=$out${triple:+/$triple}/release
+# As dh_strip does; cargo's strip leaves these two.
+strip --remove-section=.comment --remove-section=.note "$built/trove-couchdb-agent" "$built/trove-couchdb"
+[ -z "$triple" ] || exit 0
+
+rm -rf "$out/man" "$out/completions"
+mkdir -p "$out/man" "$out/completions"
+"$out/release/trove-couchdb" --quiet man --dir "$out/man"
+for shell in bash zsh fish; do
+    "$out/release/trove-couchdb" completions "$shell" >"$out/completions/trove-couchdb.$shell"
+    "$out/release/trove-couchdb" completions "$shell" --agent >"$out/completions/trove-couchdb-agent.$shell"
+done
+python3 packaging/third_party.py >"$out/THIRD-PARTY-LICENSES"
+# -n: without the time.
+gzip -9nf "$out/THIRD-PARTY-LICENSES"

@@ -1,0 +1,27 @@
+#!/bin/sh
+# Packs what packaging/build.sh has made into a Debian package. Who calls: `make deb`, and packaging/tests/deb.sh with a
+# directory and options for cargo-deb.
+#
+# The same programs give the same bytes: the times in the package are SOURCE_DATE_EPOCH, by default that of the last commit
+# (of the package's changelog where there is no git).
+set -eu
+cd "$(dirname "$0")/.."
+root=$(pwd)
+out=${1:-target/debian}
+[ $# = 0 ] || shift
+version=3.8.0
+
+tools=$root/target/tools
+if ! "$tools/bin/cargo-deb" --version 2>/dev/null | grep -qx "$version"; then
+    "${CARGO:-cargo}" install --locked --quiet --root "$tools" cargo-deb --version "$version"
+fi
+if [ -z "${SOURCE_DATE_EPOCH:-}" ]; then
+    SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null) || SOURCE_DATE_EPOCH=$(
+        date +%s -d "$(sed -n 's/^ -- .*>  //p;T;q' packaging/debian/changelog)"
+    )
+fi
+export SOURCE_DATE_EPOCH
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+CARGO_TARGET_DIR=$root/target/packaging "$tools/bin/cargo-deb" deb --quiet --no-build --locked -p trove-couchdb-agent \
+    --output "$out/" "$@"

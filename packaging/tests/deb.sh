@@ -1,0 +1,132 @@
+#!/bin/sh
+# Puts the Debian package to the test: reproducible, clean for lintian, and installed, upgraded, removed and purged in a
+# Debian 12 of its own. Who calls: `make test-deb`, as root (of a chroot), after `make deb` has built the programs.
+#
+# The chroot is made once (mmdebstrap, half a minute) and kept as target/packaging/bookworm.tar.
+set -eu
+cd "$(dirname "$0")/../.."
+out=target/packaging
+work=$(mktemp -d)
+trap 'umount "$work/root/proc" 2>/dev/null || true; rm -rf --one-file-system "$work"' EXIT
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+step() { echo "== $*"; }
+
+for tool in lintian mmdebstrap; do
+    command -v "$tool" >/dev/null || fail "$tool is missing: apt-get install $tool"
+done
+[ "$(id -u)" = 0 ] || fail "a chroot wants root"
+
+step "the same programs make the same package"
+packaging/deb.sh "$work/first"
+touch packaging/debian/postrm etc/trove-couchdb-agent/agent.toml docs/cli.md
+(umask 077 && packaging/deb.sh "$work/second")
+package=$(cd "$work/first" && ls ./*.deb)
+cmp "$work/first/$package" "$work/second/$package" || fail "the package is not reproducible"
+
+step "lintian"
+# Suppressed: bytes of machine code that look like a misspelt word, another one with each build.
+lintian --profile debian --fail-on error,warning,info --display-info --suppress-tags spelling-error-in-binary \
+    "$work/first/$package"
+
+step "a Debian 12"
+if [ ! -e "$out/bookworm.tar" ]; then
+    mmdebstrap --quiet --variant=minbase --include=systemd,debconf,ca-certificates bookworm "$out/bookworm.tar.new"
+    mv "$out/bookworm.tar.new" "$out/bookworm.tar"
+fi
+root=$work/root
+mkdir "$root"
+tar -C "$root" -xf "$out/bookworm.tar"
+# systemd-tmpfiles wants it.
+mount -t proc proc "$root/proc"
+packaging/deb.sh "$work/next" --deb-version 99.0.0-1 >/dev/null
+cp "$work/first/$package" "$root/this.deb"
+cp "$work"/next/*.deb "$root/next.deb"
+
+in_root() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 "$@"; }
+there() { for path; do [ -e "$root/$path" ] || [ -L "$root/$path" ] || fail "$path is missing"; done; }
+gone() { for path; do { [ ! -e "$root/$path" ] && [ ! -L "$root/$path" ]; } || fail "$path is still there"; done; }
+is() { [ "$1" = "$2" ] || fail "$3: $1, not $2"; }
+
+state=var/lib/trove-couchdb-agent
+config=etc/trove-couchdb-agent/agent.toml
+programs="usr/bin/trove-couchdb-agent usr/bin/trove-couchdb"
+wanted=etc/systemd/system/multi-user.target.wants/trove-couchdb-agent.service
+
+step "install"
+in_root dpkg -i /this.deb >"$work/said" || fail "$(cat "$work/said")"
+grep -q "not started: its configuration is not complete" "$work/said" || fail "not a word that it waits for a configuration"
+# shellcheck disable=SC2086 # two words
+there $programs $config $wanted usr/share/man/man8/trove-couchdb-agent.8.gz usr/share/man/man1/trove-couchdb.1.gz \
+    usr/share/bash-completion/completions/trove-couchdb usr/share/zsh/vendor-completions/_trove-couchdb \
+    usr/share/fish/vendor_completions.d/trove-couchdb.fish etc/logrotate.d/trove-couchdb-agent
+is "$(in_root stat -c '%a %U %G' /$config)" "640 root trove-couchdb" "mode of $config"
+is "$(in_root stat -c '%a %U %G' /etc/trove-couchdb-agent)" "750 root trove-couchdb" "mode of its directory"
+is "$(in_root getent passwd trove-couchdb | cut -d: -f6,7)" "/$state:/usr/sbin/nologin" "the account"
+in_root id -Gn trove-couchdb | grep -qw couchdb || fail "the account is not in CouchDB's group"
+version=$(in_root trove-couchdb-agent --version)
+is "$(in_root trove-couchdb --version | cut -d' ' -f2)" "${version#* }" "the tool's version"
+in_root dpkg --verify trove-couchdb-agent || fail "files differ from the package"
+
+step "an operator configures it, and it has run"
+echo '# changed by an operator' >>"$root/$config"
+cat >>"$root/$config" <<'TOML'
+[broker]
+transport_url = "local:"
+TOML
+sed -i '0,/^\[broker\]$/{/^\[broker\]$/d}' "$root/$config"
+in_root trove-couchdb-agent --check-config >/dev/null || fail "the configuration is refused"
+install -d -m 700 "$root/$state" "$root/var/log/trove-couchdb-agent"
+echo '{"password":"only copy"}' >"$root/$state/.os_couchdb_admin_creds.json"
+echo line >"$root/var/log/trove-couchdb-agent/audit.log"
+in_root chown -R trove-couchdb: /$state /var/log/trove-couchdb-agent
+in_root touch -d @1 /$state/.os_couchdb_admin_creds.json
+
+step "upgrade"
+in_root dpkg -i /next.deb >"$work/said" 2>&1 || fail "$(cat "$work/said")"
+! grep -q "not started" "$work/said" || fail "a complete configuration is not recognised"
+# shellcheck disable=SC2016 # dpkg-query expands it
+is "$(in_root dpkg-query -W -f '${Version}' trove-couchdb-agent)" 99.0.0-1 "the version"
+grep -q 'changed by an operator' "$root/$config" || fail "the configuration was overwritten"
+is "$(in_root stat -c '%a %U %G' /$config)" "640 root trove-couchdb" "mode of $config after the upgrade"
+is "$(in_root stat -c '%Y %U' /$state/.os_couchdb_admin_creds.json)" "1 trove-couchdb" "the state after the upgrade"
+there $wanted
+
+step "a unit that an operator disabled stays disabled"
+in_root systemctl disable --quiet trove-couchdb-agent
+in_root dpkg -i /next.deb >/dev/null 2>&1
+gone $wanted
+in_root systemctl enable --quiet trove-couchdb-agent
+
+step "remove"
+in_root dpkg -r trove-couchdb-agent >/dev/null 2>&1
+# shellcheck disable=SC2086
+gone $programs usr/lib/systemd/system/trove-couchdb-agent.service
+there $config $state/.os_couchdb_admin_creds.json var/log/trove-couchdb-agent/audit.log
+
+step "install again: all is as it was"
+in_root dpkg -i /this.deb >/dev/null 2>&1
+grep -q 'changed by an operator' "$root/$config" || fail "the configuration was lost"
+there $state/.os_couchdb_admin_creds.json $wanted
+
+step "purge without an answer: the only copy of the password stays"
+in_root dpkg -P trove-couchdb-agent >"$work/said" 2>&1
+grep -q "/$state stays" "$work/said" || fail "not a word of what stays: $(cat "$work/said")"
+there $state/.os_couchdb_admin_creds.json
+is "$(in_root stat -c %U /$state)" trove-couchdb "owner of what stays"
+gone etc/trove-couchdb-agent etc/logrotate.d/trove-couchdb-agent var/log/trove-couchdb-agent $wanted
+! in_root sh -c 'debconf-show trove-couchdb-agent' | grep -q . || fail "debconf remembers the question"
+
+step "purge with yes: nothing stays"
+in_root dpkg -i /this.deb >/dev/null 2>&1
+there $state/.os_couchdb_admin_creds.json
+echo 'trove-couchdb-agent trove-couchdb-agent/remove_state boolean true' | in_root debconf-set-selections
+in_root dpkg -P trove-couchdb-agent >/dev/null 2>&1
+gone $state etc/trove-couchdb-agent var/log/trove-couchdb-agent
+left=$(cd "$root" && find etc var usr -name '*trove-couchdb*' ! -path 'var/log/*' ! -path 'var/cache/*')
+[ -z "$left" ] || fail "left behind: $left"
+
+echo "make test-deb: everything passed"

@@ -1,0 +1,117 @@
+#!/bin/sh
+# Puts the image element to the test: diskimage-builder and shellcheck read it, and with BUILD=1 diskimage-builder builds an
+# image with it. Who calls: `make test-element`; for BUILD=1 as root, after `make deb`.
+#
+# CouchDB's own package can't be had everywhere: in the image stands a package of its layout (packaging/tests/stand-in), from
+# a repository on loopback that is signed with a key made here. The image is a directory in an archive, so no loop device is
+# needed.
+set -eu
+cd "$(dirname "$0")/../.."
+root=$(pwd)
+element=packaging/dib/trove-couchdb-agent
+work=$(mktemp -d)
+server=
+trap '[ -z "$server" ] || kill "$server"; rm -rf "$work"' EXIT
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+step() { echo "== $*"; }
+
+step "diskimage-builder understands the element"
+python=$(tests/scripts/venv.sh "$root/packaging/tests/requirements.txt" "$root/target/dib-venv")
+"$python" packaging/tests/element.py
+PATH=$(dirname "$python"):$PATH
+export PATH
+ELEMENTS_DIR=packaging/dib LIB_DIR=packaging/dib dib-lint >"$work/lint" || fail "dib-lint: $(cat "$work/lint")"
+
+step "shellcheck"
+command -v shellcheck >/dev/null || fail "shellcheck is missing: apt-get install shellcheck"
+shellcheck -s bash $element/*.d/*
+shellcheck $element/static/usr/local/sbin/* packaging/*.sh packaging/*/*.sh packaging/debian/p*
+
+step "the cookie of an instance is its own, and stays"
+printf '%s\n' '-name couchdb@127.0.0.1' >"$work/vm.args"
+sh $element/static/usr/local/sbin/couchdb-cookie "$work/vm.args"
+cp "$work/vm.args" "$work/first"
+sh $element/static/usr/local/sbin/couchdb-cookie "$work/vm.args"
+cmp -s "$work/vm.args" "$work/first" || fail "the cookie changes with each start"
+[ "$(grep -cxE -e '-setcookie [0-9a-f]{64}' "$work/vm.args")" = 1 ] || fail "no cookie: $(cat "$work/vm.args")"
+
+[ -n "${BUILD:-}" ] || exit 0
+
+step "a repository that stands for Apache's"
+for tool in sudo dpkg-scanpackages gpg curl debootstrap qemu-img kpartx; do
+    command -v "$tool" >/dev/null || fail "$tool is missing: apt-get install sudo dpkg-dev gnupg curl debootstrap qemu-utils kpartx"
+done
+export GNUPGHOME="$work/gnupg"
+mkdir -m 700 "$GNUPGHOME"
+for who in wanted other; do
+    gpg --batch --quiet --passphrase '' --quick-generate-key "$who@test.example" ed25519 sign never
+done
+gpg --batch --armor --export >"$work/keys.asc"
+fingerprint=$(gpg --batch --with-colons --list-keys wanted@test.example | sed -n 's/^fpr:::::::::\(.*\):$/\1/p;T;q')
+pool=$work/repository/dists/bookworm
+mkdir -p "$pool/main/binary-amd64"
+cp -a packaging/tests/stand-in "$work/stand-in"
+chmod -R u=rwX,go=rX "$work/stand-in"
+dpkg-deb --root-owner-group --build "$work/stand-in" "$work/repository/couchdb_99.0_all.deb" >/dev/null
+(cd "$work/repository" && dpkg-scanpackages --multiversion . 2>/dev/null >dists/bookworm/main/binary-amd64/Packages)
+sum=$(sha256sum "$pool/main/binary-amd64/Packages" | cut -d' ' -f1)
+size=$(stat -c %s "$pool/main/binary-amd64/Packages")
+cat >"$work/Release" <<RELEASE
+Suite: bookworm
+Codename: bookworm
+Date: $(LC_ALL=C date -u '+%a, %d %b %Y %H:%M:%S UTC')
+Architectures: amd64 all
+Components: main
+SHA256:
+ $sum $size main/binary-amd64/Packages
+RELEASE
+gpg --batch --quiet --local-user wanted@test.example --clear-sign -o "$pool/InRelease" "$work/Release"
+gpgconf --kill all
+unset GNUPGHOME
+python3 -u -m http.server --bind 127.0.0.1 --directory "$work/repository" 0 >"$work/server" 2>/dev/null &
+server=$!
+for _ in $(seq 50); do
+    port=$(sed -n 's/^Serving HTTP on 127.0.0.1 port \([0-9]*\).*/\1/p' "$work/server")
+    [ -z "$port" ] || break
+    sleep 0.1
+done
+
+step "a key that is not the expected one is refused"
+export DIB_DEBIAN_SECURITY_MIRROR="${DIB_DEBIAN_SECURITY_MIRROR:-http://deb.debian.org/debian-security}"
+export ELEMENTS_PATH="$root/packaging/dib" DIB_RELEASE=bookworm DIB_TROVE_COUCHDB_KEY="$work/keys.asc"
+: "${DIB_TROVE_COUCHDB_AGENT_DEB:=$(ls "$root"/target/debian/trove-couchdb-agent_*.deb)}"
+export DIB_TROVE_COUCHDB_AGENT_DEB
+mkdir -p "$work/hooks"
+! TMP_HOOKS_PATH=$work/hooks DIB_TROVE_COUCHDB_CONFIG='' \
+    DIB_TROVE_COUCHDB_KEY_FINGERPRINT=390EF70BB1EA12B2773962950EE62FB37A00258D \
+    $element/extra-data.d/50-trove-couchdb-agent 2>"$work/said" || fail "any key is taken"
+grep -q 'does not hold the key' "$work/said" || fail "$(cat "$work/said")"
+
+step "an image"
+export DIB_TROVE_COUCHDB_KEY_FINGERPRINT="$fingerprint" DIB_TROVE_COUCHDB_REPOSITORY="http://127.0.0.1:$port/"
+log=target/dib-image.log
+disk-image-create -x -t tar -o "$work/image" debian-minimal trove-couchdb-agent >"$log" 2>&1 || fail "disk-image-create; see $log"
+mkdir "$work/root"
+tar -C "$work/root" -xf "$work/image.tar"
+has() { [ -e "$work/root/$1" ] || [ -L "$work/root/$1" ] || fail "the image lacks $1"; }
+for path in usr/bin/trove-couchdb-agent usr/bin/trove-couchdb usr/share/keyrings/couchdb-archive-keyring.asc \
+    etc/systemd/system/multi-user.target.wants/trove-couchdb-agent.service \
+    etc/systemd/system/multi-user.target.wants/couchdb.service \
+    etc/systemd/system/couchdb.service.d/trove.conf opt/couchdb/etc/local.d/10-trove.ini; do
+    has "$path"
+done
+grep -q '^local_ini_dir = "/opt/couchdb/etc/local.d"' "$work/root/etc/trove-couchdb-agent/agent.toml" || fail "no local_ini_dir"
+! grep -q '^-setcookie' "$work/root/opt/couchdb/etc/vm.args" || fail "a cookie is in the image"
+[ ! -e "$work/root/var/lib/trove-couchdb-agent" ] || fail "state is in the image"
+mode=$(chroot "$work/root" stat -c '%a %G' /opt/couchdb/etc/local.d)
+[ "$mode" = "2770 couchdb" ] || fail "the agent can't write its ini file: local.d is $mode"
+[ "$(chroot "$work/root" stat -c '%a %G' /etc/trove-couchdb-agent/agent.toml)" = "640 trove-couchdb" ] || fail "agent.toml's mode"
+mkdir -p "$work/root/etc/trove/conf.d"
+printf '[DEFAULT]\nguest_id = one\ntransport_url = rabbit://u:p@192.0.2.1:5672/\n' >"$work/root/etc/trove/conf.d/guest_info.conf"
+chroot "$work/root" trove-couchdb-agent --check-config >/dev/null || fail "the image's configuration is refused"
+
+echo "make test-element: everything passed"
