@@ -10,7 +10,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, ValueEnum};
 
 pub use verbs::{
-    ApplyArgs, BrokerUserArgs, CredentialsArgs, DoctorArgs, ManArgs, NewDatabase, NewUser, PageArgs,
+    ApplyArgs, BrokerUserArgs, CredentialsArgs, DoctorArgs, LogLevelArgs, ManArgs, NewDatabase, NewUser, PageArgs,
     PasswordArgs, RootArgs, UpdateArgs, UserAndDatabase, UserAndDatabases, Verb,
 };
 
