@@ -10,8 +10,8 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, ValueEnum};
 
 pub use verbs::{
-    ApplyArgs, BrokerUserArgs, CredentialsArgs, DoctorArgs, LogLevelArgs, ManArgs, NewDatabase, NewUser, PageArgs,
-    PasswordArgs, RootArgs, UpdateArgs, UserAndDatabase, UserAndDatabases, Verb,
+    ApplyArgs, BrokerUserArgs, CredentialsArgs, DoctorArgs, LogLevelArgs, ManArgs, NewDatabase, NewUser,
+    PageArgs, PasswordArgs, RootArgs, UpdateArgs, UserAndDatabase, UserAndDatabases, Verb,
 };
 
 use crate::exit;

@@ -120,10 +120,7 @@ methods! {
 impl Method {
     /// Whether it is the agent's own and no version of Trove has it.
     pub fn is_own(self) -> bool {
-        matches!(
-            self,
-            Self::CheckDatabases | Self::GetAgentStatus | Self::RotateOsAdmin | Self::SetLogFilter
-        )
+        matches!(self, Self::CheckDatabases | Self::GetAgentStatus | Self::RotateOsAdmin | Self::SetLogFilter)
     }
 
     /// Whether it is for operators of the machine, and refused when it comes over the bus: nobody who only has a broker's
