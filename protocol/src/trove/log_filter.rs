@@ -14,8 +14,10 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const MAX_BYTES: usize = 1000;
 
 /// What `set_log_filter` wants, in words.
-const EXPECTED: &str =
-    "a level (off, error, warn, info, debug, trace), or several as target=level with commas between";
+const EXPECTED: &str = "a level (off, error, warn, info, debug, trace), or several as target=level with commas between, none for audit";
+
+/// The target of the audit log's lines.
+const AUDIT: &str = "audit";
 
 /// What is logged: a level, or `target=level`, several with commas between. In the syntax of
 /// `tracing_subscriber::filter::Targets`, and known to be well-formed.
@@ -38,6 +40,11 @@ impl LogFilter {
     /// The filter as it was written.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it says something of this target itself.
+    fn names(&self, target: &str) -> bool {
+        self.0.split(',').any(|part| part.split_once('=').is_some_and(|(named, _)| named == target))
     }
 }
 
@@ -66,12 +73,15 @@ impl FromStr for LogFilter {
     }
 }
 
+/// Whoever silences the audit log would take the line with it that says so: only the configuration may.
 pub(super) fn set(args: &Fields<'_>) -> Result<Command, DecodeError> {
-    let filter = args.optional_as("filter", Field::string)?;
-    let filter = filter.map(|text| text.parse()).transpose();
-    let filter =
-        filter.map_err(|_| DecodeError::WrongType { field: "filter".to_owned(), expected: EXPECTED })?;
-    Ok(Command::SetLogFilter { filter })
+    let text = args.optional_as("filter", Field::string)?;
+    let filter = text.map(|text| text.parse::<LogFilter>().ok().filter(|filter| !filter.names(AUDIT)));
+    match filter {
+        Some(None) => Err(DecodeError::WrongType { field: "filter".to_owned(), expected: EXPECTED }),
+        Some(filter @ Some(_)) => Ok(Command::SetLogFilter { filter }),
+        None => Ok(Command::SetLogFilter { filter: None }),
+    }
 }
 
 #[cfg(test)]
@@ -104,7 +114,12 @@ mod tests {
         assert_eq!(decode(&json!({"filter": null})), Ok(Command::SetLogFilter { filter: None }));
         let debug = "debug".parse().unwrap();
         assert_eq!(decode(&json!({"filter": "debug"})), Ok(Command::SetLogFilter { filter: Some(debug) }));
-        for bad in [json!({"filter": "loud"}), json!({"filter": 3}), json!({"filter": ["info"]})] {
+        for bad in [
+            json!({"filter": "loud"}),
+            json!({"filter": "info,audit=off"}),
+            json!({"filter": 3}),
+            json!({"filter": ["info"]}),
+        ] {
             assert!(decode(&bad).is_err(), "{bad}");
         }
     }
