@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use in_memory_couchdb::Options;
 use serde_json::{Value, json};
+use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
 use trove_couchdb_tests::process::Signal;
 use trove_couchdb_tests::stage::Plan;
 
@@ -87,5 +88,44 @@ async fn the_filter_changes_over_the_socket_and_at_sighup() -> Result<()> {
     stage.agent.wait_log("The log's filter was read again.", SOON).await?;
     stage.call("list_databases", json!({})).await?;
     assert!(stage.agent.logs().matches(READ_DONE).count() > before);
+    Ok(())
+}
+
+/// Shows the process a directory of ours in the place of systemd's, in a name space of its own.
+const WITH_A_JOURNAL: &str = "mkdir -p /run/systemd && mount --bind \"$0\" /run/systemd && exec \"$@\"";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journal_gets_each_field_as_its_own() -> Result<()> {
+    let may = std::process::Command::new("unshare").args(["--mount", "true"]).output();
+    if !may.is_ok_and(|output| output.status.success()) {
+        eprintln!("left out: a journal in the agent's place takes root and a mount name space");
+        return Ok(());
+    }
+    let directory = tempfile::tempdir()?;
+    std::fs::create_dir(directory.path().join("journal"))?;
+    let journal = tokio::net::UnixDatagram::bind(directory.path().join("journal/socket"))?;
+    let mut options = AgentOptions::new("guest-of-the-journal", "rabbit://h//", "http://127.0.0.1:1")
+        .set("broker.transport_url", "rabbit://127.0.0.1:1//")
+        .set("log.format", "journal");
+    options.user = Some(0);
+    let place = directory.path().to_str().unwrap();
+    let through = ["unshare", "--mount", "sh", "-c", WITH_A_JOURNAL, place];
+    options.through = through.map(str::to_owned).to_vec();
+    let agent = AgentProcess::start(options)?;
+    let mut buffer = vec![0; 65536];
+    let waiting = async {
+        loop {
+            let length = journal.recv(&mut buffer).await?;
+            let entry = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if entry.contains("The CouchDB guest agent starts.") {
+                return anyhow::Ok(entry);
+            }
+        }
+    };
+    let entry = tokio::time::timeout(SOON, waiting).await.with_context(|| agent.logs())??;
+    for field in ["INSTANCE\n", "guest-of-the-journal", "PRIORITY\n", "SYSLOG_IDENTIFIER\n", "VERSION\n"] {
+        assert!(entry.contains(field), "{field:?} is not in {entry:?}");
+    }
+    assert!(!agent.logs().contains("guest agent starts"), "twice");
     Ok(())
 }
