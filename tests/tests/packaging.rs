@@ -79,6 +79,21 @@ fn systemd_understands_every_line_of_the_unit() {
     assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
 }
 
+/// cloud-init 24.3 gave the unit another name; both kinds of images are about.
+#[test]
+fn the_unit_waits_for_cloud_init_of_either_name_and_has_a_limit_of_memory() {
+    let unit = unit();
+    let values = |key: &str| -> Vec<&str> {
+        let lines = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        lines.flat_map(str::split_whitespace).collect()
+    };
+    let after = values("After");
+    for name in ["cloud-init.service", "cloud-init-network.service"] {
+        assert!(after.contains(&name), "{name} in {after:?}");
+    }
+    assert_eq!(values("MemoryMax"), ["512M"]);
+}
+
 /// The ids of names, from a root directory's own files.
 fn ids(root: &Path, file: &str) -> BTreeMap<String, u32> {
     let accounts = std::fs::read_to_string(root.join("etc").join(file)).unwrap();

@@ -6,7 +6,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -14,7 +14,6 @@ use std::{
 use rand::RngExt;
 use serde::Deserialize;
 use serde_json::json;
-use tracing::warn;
 use trove_couchdb_protocol::Secret;
 use zeroize::Zeroizing;
 
@@ -42,10 +41,10 @@ pub enum CredentialsError {
         /// The system's own words.
         source: io::Error,
     },
-    /// Group or others have some right on it, and the agent can't take it away.
+    /// Group or others have some right on it.
     #[error(
-        "the credentials file {path} has mode {mode:04o}, so that other accounts can read os_admin's password, \
-         and belongs to another account: run `chmod 600 {path}`, and change the password if they may have read it"
+        "the credentials file {path} has mode {mode:04o}, so that other accounts may know os_admin's password or put in \
+         another: run `chmod 600 {path}`, and then `trove-couchdb rotate-os-admin`"
     )]
     TooOpen {
         /// The file.
@@ -87,6 +86,9 @@ pub struct Credentials {
 }
 
 /// Reads the file; `None` if there is none.
+///
+/// # Errors
+/// [`CredentialsError::TooOpen`] for one that is not for its owner alone, whoever that is.
 pub fn load(path: &Path) -> Result<Option<Credentials>, CredentialsError> {
     let shown = || path.display().to_string();
     let failed = |source| CredentialsError::Io { path: shown(), action: "read", source };
@@ -97,16 +99,8 @@ pub fn load(path: &Path) -> Result<Option<Credentials>, CredentialsError> {
     };
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
-        // Our own file, copied or restored carelessly. Of a foreign one, even root can't tell who relies on it.
-        let ours = metadata.uid() == rustix::process::geteuid().as_raw();
-        if !ours || fs::set_permissions(path, fs::Permissions::from_mode(MODE)).is_err() {
-            return Err(CredentialsError::TooOpen { path: shown(), mode });
-        }
-        let (path, mode) = (shown(), format!("{mode:04o}"));
-        warn!(
-            path,
-            mode, "Other accounts could read os_admin's password; the file is now for its owner only."
-        );
+        // Closing it would not make the password secret again, and nobody would be told that it must be changed.
+        return Err(CredentialsError::TooOpen { path: shown(), mode });
     }
     let text = Zeroizing::new(fs::read_to_string(path).map_err(failed)?);
     let malformed = |problem| CredentialsError::Malformed { path: shown(), problem };
@@ -278,31 +272,27 @@ mod tests {
         }
     }
 
+    /// Mutation: open-credentials-are-used (docs/promises.md).
     #[test]
-    fn a_file_of_ours_that_others_can_read_is_closed_and_used() {
+    fn a_file_that_others_can_read_is_refused_until_it_is_closed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("creds.json");
-        let content = r#"{"username": "os_admin", "password": "x"}"#;
-        for mode in [0o644, 0o640, 0o620, 0o604] {
+        let content = r#"{"username": "os_admin", "password": "hunter2"}"#;
+        for mode in [0o644, 0o640, 0o620, 0o604, 0o601] {
             system::replace(&path, content.as_bytes(), mode).unwrap();
-            assert!(load(&path).unwrap().is_some(), "{mode:o}");
-            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
+            let told = load(&path).unwrap_err().to_string();
+            assert!(told.contains("chmod 600") && told.contains("rotate-os-admin"), "{told}");
+            assert!(told.contains(&format!("{mode:04o}")) && !told.contains("hunter2"), "{told}");
+            assert_eq!(
+                fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                mode,
+                "it is left as it is"
+            );
+            assert!(generate(&path).is_err(), "and no other one is made");
+            fs::set_permissions(&path, fs::Permissions::from_mode(MODE)).unwrap();
+            assert!(load(&path).unwrap().is_some());
         }
         system::replace(&path, content.as_bytes(), 0o400).unwrap();
         assert!(load(&path).unwrap().is_some());
-    }
-
-    /// Mutation: open-credentials-are-used (docs/promises.md).
-    #[test]
-    fn a_file_of_somebody_else_that_others_can_read_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("creds.json");
-        let content = r#"{"username": "os_admin", "password": "x"}"#;
-        let foreign = system::Owner { user: 12_345, group: 12_345 };
-        system::replace_as(&path, content.as_bytes(), 0o644, foreign).unwrap();
-        // Only root can give a file away.
-        if rustix::process::geteuid().is_root() {
-            assert!(matches!(load(&path), Err(CredentialsError::TooOpen { .. })));
-        }
     }
 }

@@ -4,9 +4,12 @@
 //! configuration into the last file of the chain, which is this one: other lines are kept, and the file is made usable
 //! for the owner of the directory. What other ini files say of `os_admin` is read and never changed.
 
+mod read;
+
 use std::{
     ffi::OsStr,
-    fs, io,
+    fs::{self, Metadata},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -53,14 +56,17 @@ impl AdminIni {
     pub fn look(&self, password: Option<&Secret>) -> io::Result<Ini> {
         let fits =
             |value: &String| password.is_some_and(|known| PasswordHash::admin_value_fits(value, known));
-        let ours = self.our_value()?;
+        let file = self.read_ours()?;
+        let ours = file.as_ref().and_then(|(text, _)| admin_value(text)).map(str::to_owned);
+        let couchdb = self.owner()?;
+        let is_couchdbs = file.as_ref().is_some_and(|(_, metadata)| usable(metadata, couchdb));
         let ours_fits = ours.as_ref().is_some_and(fits);
         let before = self.read_before_ours()?;
         let strongest = self.read_after_ours()?.or_else(|| ours.clone()).or(before);
         Ok(match strongest {
             None => Ini::Absent,
             // CouchDB could not read it and would not start. It is written again.
-            Some(_) if ours_fits && !self.is_couchdbs()? => Ini::Absent,
+            Some(_) if ours_fits && !is_couchdbs => Ini::Absent,
             Some(value) if fits(&value) => Ini::Installed,
             Some(_) if ours_fits => Ini::Overridden,
             Some(_) => Ini::Foreign,
@@ -72,7 +78,7 @@ impl AdminIni {
     /// The server's version is not known before it runs, and every version understands sha1. A few rounds are
     /// enough for a password of 256 random bits.
     pub fn install(&self, password: &Secret, iterations: u32) -> io::Result<()> {
-        let before = or_missing(fs::read_to_string(&self.path))?.unwrap_or_default();
+        let before = self.read_ours()?.map(|(text, _)| text).unwrap_or_default();
         let hash = PasswordHash::with_fresh_salt(password, Prf::Sha1, iterations);
         let owner = self.owner()?;
         system::replace_as(&self.path, with_admin(&before, &hash.admin_value()).as_bytes(), MODE, owner)
@@ -80,16 +86,20 @@ impl AdminIni {
 
     /// Gives `os_admin` this password if the file gives it another one.
     pub fn follow(&self, password: &Secret, iterations: u32) -> io::Result<()> {
-        match self.our_value()? {
-            Some(value) if !PasswordHash::admin_value_fits(&value, password) => {
+        match self.read_ours()?.as_ref().and_then(|(text, _)| admin_value(text)) {
+            Some(value) if !PasswordHash::admin_value_fits(value, password) => {
                 self.install(password, iterations)
             }
             _ => Ok(()),
         }
     }
 
-    fn our_value(&self) -> io::Result<Option<String>> {
-        Ok(or_missing(fs::read_to_string(&self.path))?.as_deref().and_then(admin_value).map(str::to_owned))
+    fn read_ours(&self) -> io::Result<Option<(String, Metadata)>> {
+        match read::own(&self.path, self.owner()?.user) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn read_before_ours(&self) -> io::Result<Option<String>> {
@@ -118,27 +128,18 @@ impl AdminIni {
         let metadata = fs::metadata(&self.directory)?;
         Ok(system::Owner { user: metadata.uid(), group: metadata.gid() })
     }
-
-    /// Whether CouchDB can read our file and write its own changes into it.
-    fn is_couchdbs(&self) -> io::Result<bool> {
-        let (file, couchdb) = (fs::metadata(&self.path)?, self.owner()?);
-        let rights = file.mode() & MODE;
-        Ok(file.uid() == couchdb.user && rights & 0o600 == 0o600
-            || file.gid() == couchdb.group && rights & 0o060 == 0o060)
-    }
 }
 
-fn or_missing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+/// Whether CouchDB can read this file and write its own changes into it.
+fn usable(file: &Metadata, couchdb: system::Owner) -> bool {
+    let rights = file.mode() & MODE;
+    file.uid() == couchdb.user && rights & 0o600 == 0o600
+        || file.gid() == couchdb.group && rights & 0o060 == 0o060
 }
 
-/// What the last of these files says; one that the agent may not read says nothing.
+/// What the last of these files says; one that the agent may not or will not read says nothing.
 fn last_value(paths: impl Iterator<Item = PathBuf>) -> Option<String> {
-    paths.filter_map(|path| admin_value(&fs::read_to_string(path).ok()?).map(str::to_owned)).last()
+    paths.filter_map(|path| admin_value(&read::foreign(&path).ok()?).map(str::to_owned)).last()
 }
 
 fn key_and_value(line: &str) -> Option<(&str, &str)> {
@@ -246,6 +247,66 @@ mod tests {
         ini.install(&password, 10).unwrap();
         assert_eq!(fs::metadata(ini.path()).unwrap().uid(), couchdb);
         std::os::unix::fs::chown(ini.path(), Some(0), Some(0)).unwrap();
+        assert_eq!(ini.look(Some(&password)).unwrap(), Ini::Absent);
+        ini.install(&password, 10).unwrap();
+        assert_eq!(ini.look(Some(&password)).unwrap(), Ini::Installed);
+    }
+
+    /// Mutation: own-ini-through-a-link (docs/promises.md).
+    #[test]
+    fn a_link_in_its_place_has_nothing_copied() {
+        let etc = tempfile::tempdir().unwrap();
+        let directory = etc.path().join("local.d");
+        fs::create_dir(&directory).unwrap();
+        let secret = etc.path().join("guest_info.conf");
+        let planted = "[admins]\nos_admin = -hash\ninstance_rpc_encr_key = hunter2\n";
+        fs::write(&secret, planted).unwrap();
+        let ini = AdminIni::in_directory(&directory);
+        std::os::unix::fs::symlink(&secret, ini.path()).unwrap();
+        let password = Secret::new("right");
+        let (looked, installed, followed) =
+            (ini.look(Some(&password)).map(|_| ()), ini.install(&password, 10), ini.follow(&password, 10));
+        for refused in [looked, installed, followed] {
+            let told = refused.unwrap_err().to_string();
+            assert!(told.contains("symbolic link") && told.contains("remove it"), "{told}");
+        }
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "the link");
+        assert_eq!(fs::read_to_string(&secret).unwrap(), planted, "what it leads to is as it was");
+        fs::remove_file(ini.path()).unwrap();
+        ini.install(&password, 10).unwrap();
+        assert_eq!(ini.look(Some(&password)).unwrap(), Ini::Installed);
+        assert!(!fs::read_to_string(ini.path()).unwrap().contains("hunter2"));
+    }
+
+    /// The name that is replaced is a directory entry: nothing is written through it, whatever stands there by now.
+    #[test]
+    fn a_link_that_comes_between_reading_and_writing_is_replaced_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let elsewhere = directory.path().join("elsewhere");
+        fs::write(&elsewhere, "as it was").unwrap();
+        let links: [fn(&PathBuf, &PathBuf) -> io::Result<()>; 2] =
+            [|from, to| std::os::unix::fs::symlink(from, to), |from, to| fs::hard_link(from, to)];
+        for link in links {
+            let path = directory.path().join(FILE_NAME);
+            link(&elsewhere, &path).unwrap();
+            let we = fs::metadata(directory.path()).unwrap();
+            system::replace_as(&path, b"new", MODE, system::Owner { user: we.uid(), group: we.gid() })
+                .unwrap();
+            assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "as it was");
+            assert!(fs::symlink_metadata(&path).unwrap().is_file());
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_pipe_beside_it_says_nothing_and_holds_nobody_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let ini = AdminIni::in_directory(directory.path());
+        let pipe = directory.path().join("10-pipe.ini");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+            .unwrap();
+        std::os::unix::fs::symlink("/dev/zero", directory.path().join("20-zero.ini")).unwrap();
+        let password = Secret::new("right");
         assert_eq!(ini.look(Some(&password)).unwrap(), Ini::Absent);
         ini.install(&password, 10).unwrap();
         assert_eq!(ini.look(Some(&password)).unwrap(), Ini::Installed);

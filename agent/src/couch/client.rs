@@ -10,7 +10,7 @@ use std::{
 };
 
 use reqwest::{
-    Method, StatusCode,
+    Method, Response, StatusCode,
     header::{AUTHORIZATION, HeaderValue},
 };
 use serde_json::Value;
@@ -22,6 +22,10 @@ use crate::{
     metrics::{CouchStatus, Metrics},
     tls,
 };
+
+/// The longest answer that is read. What the agent asks for has a few MiB at most; but CouchDB lets a document be 8 MB
+/// long (`max_document_size`), users write their own, and somebody who broke into the server could send without end.
+const LARGEST_ANSWER: usize = 64 << 20;
 
 /// How long to wait for CouchDB, and how much to ask of it at once.
 #[derive(Debug, Clone, Copy)]
@@ -156,8 +160,8 @@ impl Client {
             // Known at once, whatever becomes of the body: the next request must not try the same password.
             return Err(CouchError::Unauthorized);
         }
-        let bytes = response.bytes().await.map_err(|error| self.explain_break(&error))?;
-        let answer = if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes) };
+        let body = self.body(response).await?;
+        let answer = if body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&body) };
         match (status.is_success(), answer) {
             (true, Ok(answer)) => Ok(answer),
             (true, Err(_)) => {
@@ -165,6 +169,22 @@ impl Client {
             }
             (false, answer) => Err(CouchError::from_status(status, &answer.unwrap_or_default())),
         }
+    }
+
+    async fn body(&self, mut response: Response) -> Result<Vec<u8>, CouchError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.explain_break(&error))? {
+            if body.len() + chunk.len() > LARGEST_ANSWER {
+                let problem = format!(
+                    "it is longer than {} MiB, and the rest was not read; look for documents of that size in _users, \
+                     and for who sends this",
+                    LARGEST_ANSWER >> 20
+                );
+                return Err(CouchError::Unexpected { what: "a request", problem });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
     }
 
     fn insecure(&self, reason: String) -> CouchError {

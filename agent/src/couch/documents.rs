@@ -22,11 +22,14 @@ pub(super) enum UserDocument {
 /// rewrites it meanwhile.
 const DELETES: usize = 10;
 
+/// How often a document is read again that somebody else changes while it gets a mark.
+const MARKS: usize = 10;
+
 /// The mark that a command leaves in a document which it created, so that the same command, delivered again
 /// after a crash, knows its own work from somebody else's. Holds the request's `_unique_id`.
 const CREATED_BY: &str = "trove_created_by";
 
-/// In a document that a rename made, the [`CREATED_BY`] of the one that it was made of, if that had one.
+/// In a document that a rename made, the [`CREATED_BY`] of the one that it was made of.
 const RENAMED_FROM: &str = "trove_renamed_from";
 
 impl UserDocument {
@@ -39,13 +42,19 @@ impl UserDocument {
 
     /// Whether it was made of this very `source`, and not of an earlier user of that name.
     pub(super) fn was_renamed_from(&self, source: &Map<String, Value>) -> bool {
-        matches!(self, Self::Present(document) if document.get(RENAMED_FROM) == source.get(CREATED_BY))
+        let mark = mark_of(source);
+        matches!(self, Self::Present(document) if mark.is_some() && document.get(RENAMED_FROM) == mark)
     }
 
     /// Whether this very command created it.
     pub(super) fn was_created_by(&self, command_id: &str) -> bool {
         matches!(self, Self::Present(document) if document.get(CREATED_BY).is_some_and(|id| id == command_id))
     }
+}
+
+/// Whose work a document is; `None` for one that another tool made.
+fn mark_of(document: &Map<String, Value>) -> Option<&Value> {
+    document.get(CREATED_BY).filter(|mark| mark.is_string())
 }
 
 /// A new user document without a password.
@@ -136,6 +145,31 @@ impl Couch {
             }
         }
         Ok(conflicts)
+    }
+
+    /// The document of a user with a mark, which one that another tool made is given first.
+    ///
+    /// Nothing else in a document tells it from a later one of the same name: revision and hash change when the user
+    /// logs in or takes another password.
+    pub(super) async fn marked(
+        &self,
+        user: &TenantUser,
+        mut document: Map<String, Value>,
+        command_id: &str,
+    ) -> Result<Map<String, Value>, CommandError> {
+        for _ in 0..MARKS {
+            if mark_of(&document).is_some() {
+                return Ok(document);
+            }
+            // Not the id alone, which says that the command created it.
+            document.insert(CREATED_BY.into(), format!("before {command_id}").into());
+            if self.write_documents(&[(user, document.clone())]).await?.is_empty() {
+                return Ok(document);
+            }
+            let again = self.user_document(user).await?.present();
+            document = again.ok_or_else(|| CommandError::NoSuchUser((**user).clone()))?;
+        }
+        Err(CommandError::Overwritten(format!("the document of user {:?}", user.as_str())))
     }
 
     /// Deletes a user's document, whatever its revision has become. One that is gone is no error.

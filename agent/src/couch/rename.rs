@@ -2,7 +2,8 @@
 //! memberships.
 //!
 //! ```text
-//! create NEW (a copy of OLD) -> put NEW in place of OLD in every _security -> delete OLD
+//! mark OLD, if another tool made it
+//!   -> create NEW (a copy of OLD) -> put NEW in place of OLD in every _security -> delete OLD
 //! ```
 //!
 //! NEW carries the command's id. Cut short anywhere and run again, the same command finds its own document and
@@ -38,7 +39,7 @@ impl Couch {
             }
         } else {
             self.refuse_admin_names(&[new]).await?;
-            let Some(mut document) = source else {
+            let Some(document) = source else {
                 return Err(CommandError::NoSuchUser((**old).clone()));
             };
             if let UserDocument::Present(_) = target {
@@ -47,6 +48,7 @@ impl Couch {
             if target == UserDocument::Deleted {
                 self.forget_everywhere(&[new]).await?;
             }
+            let mut document = self.marked(old, document, command_id).await?;
             rename_document(&mut document, new, command_id);
             if let Some(password) = password
                 && let Some(hash) = self.hash_all(vec![(new, password)]).await?.get(new)

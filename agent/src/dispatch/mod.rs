@@ -112,7 +112,7 @@ impl Dispatcher {
             biased;
             () = self.stopping.cancelled() => return Done::HandBack,
             () = turn.come() => {}
-            () = caller_gone(job) => return Done::Refused(too_late(job)),
+            () = caller_gone(job) => return too_late(job),
         }
         let done = self.run_patiently(job, &mut passage).await;
         if let Done::Answer(Outcome::Failure(failure)) | Done::Refused(failure) = &done {
@@ -132,7 +132,8 @@ impl Dispatcher {
                 biased;
                 () = self.stopping.cancelled() => return Done::HandBack,
                 permit = self.permit(job) => permit,
-                () = caller_gone(job) => return Done::Refused(too_late(job)),
+                // Once it has begun, its answer is what came of it.
+                () = caller_gone(job), if !told => return too_late(job),
             };
             if let Some(passage) = passage {
                 passage.set_running(true);
@@ -213,12 +214,16 @@ async fn caller_gone(job: &Job) {
     }
 }
 
-fn too_late(job: &Job) -> Failure {
+fn too_late(job: &Job) -> Done {
     let method = job.command.name();
     warn!(method, id = job.id, "Its caller has given up before its turn came; it is not run.");
     let text =
         format!("{method} waited too long for earlier commands on the same user or database; try again");
-    Failure::new("Busy", text)
+    if job.redelivered {
+        let text = format!("{text} (a part of it may stand: the agent was restarted while it ran)");
+        return Done::Answer(Outcome::Failure(Failure::new("Busy", text)));
+    }
+    Done::Refused(Failure::new("Busy", text))
 }
 
 fn log_outcome(job: &Job, outcome: &Outcome) {

@@ -173,7 +173,11 @@ impl Intake {
                 this.dispatcher.prepare_is_lost(&id, &failure.message).await;
             }
             this.ledger.close(entry, Verdict::Refused(failure)).await;
-            this.deliver(answer, &origin, None).await;
+            if credible {
+                this.deliver(answer, &origin, None).await;
+            } else {
+                origin.dismiss(answer.lock().await.as_deref().unwrap_or_default()).await;
+            }
         });
     }
 

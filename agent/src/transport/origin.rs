@@ -2,7 +2,13 @@
 //!
 //! Everything else is the same for all commands, and is in `consume`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use lapin::{
     Acker,
@@ -59,7 +65,7 @@ impl Waits {
 #[derive(Debug, Clone)]
 pub(super) enum Origin {
     /// The broker, which wants to know when it may forget the message.
-    Bus { bus: Arc<Bus>, acker: Acker },
+    Bus { bus: Arc<Bus>, acker: Acker, _place: Arc<Place> },
     /// A process of this machine.
     Local(Arc<local::Request>),
 }
@@ -71,6 +77,31 @@ pub(super) enum Way {
     Local,
 }
 
+/// One of the messages that a connection has handed out and not seen acknowledged.
+#[derive(Debug)]
+pub(super) struct Place(Arc<AtomicUsize>);
+
+/// How many those are.
+#[derive(Debug, Default)]
+pub(super) struct HandedOut(Arc<AtomicUsize>);
+
+impl HandedOut {
+    pub(super) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn take(&self) -> Arc<Place> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Place(Arc::clone(&self.0)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What answers over the bus need.
 #[derive(Debug)]
 pub(super) struct Bus {
@@ -80,7 +111,7 @@ pub(super) struct Bus {
 
 impl Arrival {
     /// A message from the broker, which had others waiting if it is `behind`.
-    pub(super) fn from_bus(delivery: Delivery, bus: &Arc<Bus>, behind: bool) -> Self {
+    pub(super) fn from_bus(delivery: Delivery, bus: &Arc<Bus>, handed_out: &HandedOut, behind: bool) -> Self {
         let Delivery { data, redelivered, properties, acker, .. } = delivery;
         let expiration = properties.expiration().as_ref().map(lapin::types::ShortString::as_str);
         Self {
@@ -89,7 +120,7 @@ impl Arrival {
             caller_waits: expiration
                 .and_then(time_to_live)
                 .map(|time| Waits { time, may_be_old: redelivered || behind }),
-            origin: Origin::Bus { bus: Arc::clone(bus), acker },
+            origin: Origin::Bus { bus: Arc::clone(bus), acker, _place: handed_out.take() },
         }
     }
 }
@@ -145,6 +176,14 @@ impl Origin {
             Self::Bus { bus, .. } => bus.outlet.mention(publication).await,
             Self::Local(request) => request.beat(&publication.body),
         }
+    }
+
+    /// Answers somebody who may not be who they say: once, without a wait for the queue that they name.
+    pub(super) async fn dismiss(&self, answer: &[Publication]) {
+        for publication in answer {
+            self.mention(publication).await;
+        }
+        self.acknowledge().await;
     }
 
     /// The command is done for good.

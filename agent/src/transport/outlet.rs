@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use lapin::message::BasicReturnMessage;
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{self, Instant},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -26,22 +26,38 @@ const RETURNED_RETRY: Duration = Duration::from_millis(250);
 /// The broker has no room for a message just now.
 const REFUSED_RETRY: Duration = Duration::from_secs(1);
 
-/// For so long a command whose end the conductor can't be told yet is kept: an agent that ends meanwhile is given it again.
-/// A conductor declares its queue as soon as it has found the restarted broker.
-const CONDUCTOR_AWAITED: Duration = Duration::from_secs(10);
+/// For so long a command is kept whose end the conductor can't be told yet, or whose answer the broker has refused: an
+/// agent that ends meanwhile is given it again. A conductor declares its queue as soon as it has found the restarted
+/// broker.
+const KEPT: Duration = Duration::from_secs(10);
+
+/// Commands that are kept so at the same time. They hold up what comes after them on the same user or database, and a place
+/// of the prefetch; the ends of others wait in memory alone.
+const KEPT_AT_ONCE: usize = 8;
 
 /// Replies that wait for their queue at the same time; more are dropped. Each holds its body in memory.
-const RETURNED_AT_ONCE: usize = 256;
+const REPLIES_AT_ONCE: usize = 256;
+
+/// The same for what the conductor is told, whose places no caller can take.
+const ENDS_AT_ONCE: usize = 256;
 
 /// Publishes through whatever connection there is.
 #[derive(Debug, Clone)]
 pub(super) struct Outlet {
     publisher: watch::Receiver<Option<Publisher>>,
-    returned: Arc<Semaphore>,
+    kept: Arc<Semaphore>,
+    replies: Arc<Semaphore>,
+    ends: Arc<Semaphore>,
     /// How long a caller's queue may be missing.
     missing_consumer: Duration,
     tasks: TaskTracker,
     stopping: CancellationToken,
+}
+
+/// A command that waits for its answer to be taken.
+struct Kept {
+    _place: OwnedSemaphorePermit,
+    since: Instant,
 }
 
 /// Why a message will not be published.
@@ -61,22 +77,23 @@ impl Outlet {
         tasks: TaskTracker,
         stopping: CancellationToken,
     ) -> Self {
-        let returned = Arc::new(Semaphore::new(RETURNED_AT_ONCE));
-        Self { publisher, returned, missing_consumer, tasks, stopping }
+        let [kept, replies, ends] =
+            [KEPT_AT_ONCE, REPLIES_AT_ONCE, ENDS_AT_ONCE].map(|places| Arc::new(Semaphore::new(places)));
+        Self { publisher, kept, replies, ends, missing_consumer, tasks, stopping }
     }
 
-    /// Returns when a broker has confirmed the message, on this connection or on a later one.
+    /// Returns when a broker has confirmed the message, on this connection or on a later one. What is returned or refused
+    /// is soon taken care of in the background: whoever made a queue that takes nothing must not hold a command up.
     pub(super) async fn publish(&self, publication: &Publication) -> Result<(), Undeliverable> {
-        let mut first_return = None;
+        let mut kept = None;
         loop {
             let publisher = self.usable().await?;
             match publisher.publish(publication, true).await {
                 Ok(Handed::Taken) => return Ok(()),
                 Ok(Handed::Returned(message)) => {
                     let message = returned(*message);
-                    let since = *first_return.get_or_insert_with(Instant::now);
                     let own = message.to == Destination::Conductor && message.body == publication.body;
-                    if !own || since.elapsed() > CONDUCTOR_AWAITED {
+                    if !own || !self.is_kept(&mut kept) {
                         self.try_later(message);
                         return Ok(());
                     }
@@ -84,12 +101,26 @@ impl Outlet {
                 }
                 Ok(Handed::Refused) => {
                     warn!("The broker could not take a message; it is offered again.");
+                    if !self.is_kept(&mut kept) {
+                        self.try_later(publication.clone());
+                        return Ok(());
+                    }
                     self.pause(REFUSED_RETRY).await?;
                 }
                 Err(PublishError::QueueName) => return Err(Undeliverable::QueueName),
                 Err(error) => debug!(%error, "An answer waits for the next connection."),
             }
         }
+    }
+
+    /// Whether the command may wait for its answer to be taken.
+    fn is_kept(&self, kept: &mut Option<Kept>) -> bool {
+        if let Some(kept) = kept {
+            return kept.since.elapsed() < KEPT;
+        }
+        let place = Arc::clone(&self.kept).try_acquire_owned().ok();
+        *kept = place.map(|place| Kept { _place: place, since: Instant::now() });
+        kept.is_some()
     }
 
     async fn pause(&self, time: Duration) -> Result<(), Undeliverable> {
@@ -131,7 +162,11 @@ impl Outlet {
     /// Takes care of a message whose queue isn't there, in the background: the command has run and may be
     /// acknowledged, and its caller, or the conductor after a broker's restart, may only be about to come back.
     fn try_later(&self, message: Publication) {
-        let Ok(permit) = Arc::clone(&self.returned).try_acquire_owned() else {
+        let places = match message.to {
+            Destination::Reply(_) => &self.replies,
+            Destination::Conductor => &self.ends,
+        };
+        let Ok(permit) = Arc::clone(places).try_acquire_owned() else {
             warn!("A message has no queue, and too many others wait for theirs; it is dropped.");
             return;
         };

@@ -13,7 +13,10 @@ use lapin::{
     options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
-use tokio::{sync::mpsc, time};
+use tokio::{
+    sync::mpsc,
+    time::{self, Instant},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use trove_couchdb_protocol::{Context, new_id, transport_url::Host, trove::ConductorCast};
@@ -21,7 +24,7 @@ use trove_couchdb_protocol::{Context, new_id, transport_url::Host, trove::Conduc
 use super::{
     connect::{self, ConnectError, Socket},
     consume::Intake,
-    origin::{Arrival, Bus},
+    origin::{Arrival, Bus, HandedOut},
     publish::Publisher,
     topology::{self, Names},
 };
@@ -36,6 +39,12 @@ const LOOK: Duration = Duration::from_secs(15);
 
 /// A broker that hands nothing out for so long has nothing, unless it has handed out as much as it may.
 const QUIET: Duration = Duration::from_millis(100);
+
+/// What had gathered in the broker before the connection has come after so long, unless the broker may not hand it out.
+const GATHERED: Duration = Duration::from_secs(5);
+
+/// As long as this after the broker could hand nothing more out, what comes may have waited there.
+const CATCHING_UP: Duration = Duration::from_secs(1);
 
 /// A delivery, an error of the channel, or the end of one consumer.
 type Item = Option<Result<Delivery, lapin::Error>>;
@@ -112,19 +121,28 @@ impl Session {
             }
         };
         let deliveries = async {
-            // Whether commands wait in the broker, as some may at first.
-            let mut behind = true;
+            let handed_out = HandedOut::default();
+            // Until then what comes may have waited in the broker.
+            let mut behind_until = Instant::now() + GATHERED;
             loop {
                 let next = self.deliveries.next();
+                let behind = Instant::now() < behind_until;
                 let next = if behind { time::timeout(QUIET, next).await } else { Ok(next.await) };
-                let all_handed_out = intake.tasks.len() >= self.prefetch;
+                let all_handed_out = handed_out.count() >= self.prefetch;
+                if all_handed_out {
+                    behind_until = behind_until.max(Instant::now() + CATCHING_UP);
+                }
                 let Ok(item) = next else {
-                    behind = all_handed_out;
+                    if !all_handed_out {
+                        behind_until = Instant::now();
+                    }
                     continue;
                 };
-                behind |= all_handed_out;
                 match item {
-                    Some(Some(Ok(delivery))) => intake.take(Arrival::from_bus(delivery, bus, behind)),
+                    Some(Some(Ok(delivery))) => {
+                        let behind = Instant::now() < behind_until;
+                        intake.take(Arrival::from_bus(delivery, bus, &handed_out, behind));
+                    }
                     Some(Some(Err(error))) => return End::Lost(error.to_string()),
                     // Also when only one queue was deleted, or moved to another node of the cluster: to go on
                     // without it would be to be deaf and look healthy.

@@ -41,9 +41,11 @@ pub(super) fn look(
     findings.push(if others_may == 0 {
         MODE.ok(format!("{mode:04o}"))
     } else {
-        let advice = format!("`chmod 600 {shown}`; change the password if others may have read it");
+        let advice = format!(
+            "`chmod 600 {shown}`, then `trove-couchdb rotate-os-admin`; the agent does not use it before"
+        );
         MODE.failed(
-            format!("{shown} has mode {mode:04o}: other accounts can read os_admin's password"),
+            format!("{shown} has mode {mode:04o}: other accounts may know os_admin's password"),
             advice,
         )
     });

@@ -183,7 +183,7 @@ async fn another_host_is_used_within_seconds() -> Result<()> {
 /// The conductor's queue was in the memory of a broker that was restarted; before the conductor has found the new one, a
 /// command is carried out, and the agent dies.
 ///
-/// Mutation: without `CONDUCTOR_AWAITED` (`transport/outlet.rs`) the command is acknowledged, and nobody hears of it.
+/// Mutation: without `KEPT` (`transport/outlet.rs`) the command is acknowledged, and nobody hears of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_command_is_told_to_a_conductor_that_comes_late() -> Result<()> {
     let mut stage = Plan::default().in_memory(Options::default()).up().await?;
@@ -195,7 +195,7 @@ async fn the_end_of_a_command_is_told_to_a_conductor_that_comes_late() -> Result
     stage.bus.cast(&create.notified(end.clone())).await?;
     stage.agent.wait_log("Done. method=\"create_database\"", SOON).await?;
     // Long enough for the answer to be published and returned, and for an acknowledgement that must not come.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
     stage.agent.kill9()?;
     stage.agent.start_again()?;
     let uri = rabbitmq::shared().await?.amqp_uri();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use in_memory_couchdb::{Fault, Options, Rule};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -85,10 +85,83 @@ async fn a_rename_that_runs_again_leaves_a_new_user_of_the_old_name_alone() -> R
     broker.start_again().await?;
     stage.agent.start_again()?;
     stage.agent.wait_ready().await?;
-    // A read that waits for both.
+    // A read that waits for both; it may be told that it had to wait too long.
     let bus = Bus::connect(&broker.amqp_uri(), stage.exchange(), &stage.id, None).await?;
-    bus.request(&Request::new("list_users", json!({})).timeout(Duration::from_secs(40))).await?;
+    let read = Request::new("list_users", json!({})).timeout(Duration::from_secs(40));
+    until("the read", async || Ok(bus.request(&read.clone()).await.is_ok())).await?;
     assert_eq!(members(&stage).await?, json!([al]));
     assert!(stage.user_document(&al).await?.is_some() && stage.user_document(&zoe).await?.is_some());
+    Ok(())
+}
+
+/// The same where both users of the old name were made by another tool, and bear no mark of the agent's.
+///
+/// Fails when `was_renamed_from` takes two users without a mark for the same one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_that_runs_again_leaves_a_new_user_of_another_tool_alone() -> Result<()> {
+    let mut broker = RabbitNode::start().await?;
+    let plan = Plan::default().in_memory(Options::default()).oslo("amqp_durable_queues = true");
+    let mut stage = plan.up_on(&broker).await?;
+    let (db, al, zoe) = (stage.name("db"), stage.name("al"), stage.name("zoe"));
+    stage.databases(&[&db]).await?;
+    made_elsewhere(&stage, &al).await?;
+    stage.memory()?.faults().add(Rule::new("DELETE", "/_users/*", Fault::Hang).times(1));
+    let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}});
+    let rename = Request::new("update_attributes", rename);
+    stage.bus.cast(&rename.notified(notification(&stage.id, "update_attributes"))).await?;
+    until("the last step", async || Ok(stage.memory()?.faults().hits() > 0)).await?;
+    broker.kill9()?;
+    stage.agent.wait_log("No connection to the broker", Duration::from_secs(20)).await?;
+    stage.memory()?.faults().clear();
+    let runs = |stage: &Stage| stage.agent.logs().matches("Done. method=\"update_attributes\"").count();
+    until("the end of the rename", async || Ok(runs(&stage) == 1)).await?;
+    made_elsewhere(&stage, &al).await?;
+    stage.set_security(&db, &json!({"members": {"names": [al], "roles": []}})).await?;
+    stage.agent.kill9()?;
+    broker.start_again().await?;
+    stage.agent.start_again()?;
+    stage.agent.wait_ready().await?;
+    until("the run that comes again", async || Ok(runs(&stage) == 2)).await?;
+    assert_eq!(stage.security(&db).await?["members"]["names"], json!([al]));
+    assert!(stage.user_document(&al).await?.is_some() && stage.user_document(&zoe).await?.is_some());
+    Ok(())
+}
+
+/// A rename of another tool's user dies before its last step, and the user logs in with another password meanwhile: the
+/// run that comes again knows the user all the same, and ends what it began.
+///
+/// Fails when a source is known by what a user can change: its hash, or its revision.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_that_was_cut_short_ends_although_the_old_user_changed() -> Result<()> {
+    let plan = Plan::default().in_memory(Options::default()).oslo("amqp_durable_queues = true");
+    let mut stage = plan.up().await?;
+    let (al, zoe) = (stage.name("al"), stage.name("zoe"));
+    made_elsewhere(&stage, &al).await?;
+    stage.memory()?.faults().add(Rule::new("DELETE", "/_users/*", Fault::Hang).times(1));
+    let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}});
+    let rename = Request::new("update_attributes", rename);
+    stage.bus.cast(&rename.notified(notification(&stage.id, "update_attributes"))).await?;
+    until("the last step", async || Ok(stage.memory()?.faults().hits() > 0)).await?;
+    stage.agent.kill9()?;
+    stage.memory()?.faults().clear();
+    let mut document = stage.user_document(&al).await?.context("the old user")?;
+    document["password"] = json!("another");
+    let path = format!("/_users/org.couchdb.user:{al}");
+    let (status, body) = stage.client.put(&path, Some(stage.couch.admin()), &document).await?;
+    anyhow::ensure!(status.is_success(), "{status} {body}");
+    stage.agent.start_again()?;
+    stage.agent.wait_ready().await?;
+    until("the end of the rename", async || Ok(stage.user_document(&al).await?.is_none())).await?;
+    assert!(stage.user_document(&zoe).await?.is_some());
+    Ok(())
+}
+
+/// A user that another tool than the agent makes.
+async fn made_elsewhere(stage: &Stage, name: &str) -> Result<()> {
+    let id = format!("org.couchdb.user:{name}");
+    let document = json!({"_id": id, "name": name, "type": "user", "roles": [], "password": "elsewhere"});
+    let (status, body) =
+        stage.client.put(&format!("/_users/{id}"), Some(stage.couch.admin()), &document).await?;
+    anyhow::ensure!(status.is_success(), "{status} {body}");
     Ok(())
 }

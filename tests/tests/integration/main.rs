@@ -20,6 +20,7 @@ mod heartbeat;
 mod hostile_input;
 mod hostile_json;
 mod hostile_names;
+mod hostile_replies;
 mod interleavings;
 mod least_privilege;
 mod leftovers;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::future::join_all;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     time::{self, Instant},
 };
 use trove_couchdb_protocol::Secret;
@@ -22,10 +22,7 @@ async fn server(answer: u16, after: Duration) -> (Url, Arc<AtomicUsize>) {
         while let Ok((mut connection, _)) = listener.accept().await {
             let counted = Arc::clone(&counted);
             tokio::spawn(async move {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    head.push(connection.read_u8().await.unwrap());
-                }
+                read_head(&mut connection).await;
                 counted.fetch_add(1, Ordering::SeqCst);
                 time::sleep(after).await;
                 let answer =
@@ -35,6 +32,13 @@ async fn server(answer: u16, after: Duration) -> (Url, Arc<AtomicUsize>) {
         }
     });
     (url, requests)
+}
+
+async fn read_head(connection: &mut TcpStream) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(connection.read_u8().await.unwrap());
+    }
 }
 
 fn client(url: &Url, connections: usize) -> Client {
@@ -94,4 +98,30 @@ async fn an_outage_is_told_and_a_refusal_without_a_login_is_no_wrong_password() 
     assert!(matches!(error, CouchError::Unreachable { .. }), "{error}");
     assert!(!error.may_have_taken_effect());
     assert!(outages.has_changed().unwrap());
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let sent = tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        read_head(&mut connection).await;
+        let head = b"HTTP/1.1 200 X\r\nconnection: close\r\n\r\n\"";
+        connection.write_all(head).await.unwrap();
+        let letters = vec![b'x'; 1 << 16];
+        let mut sent = 0;
+        while connection.write_all(&letters).await.is_ok() {
+            sent += letters.len();
+        }
+        sent
+    });
+    // So long that it is the size that ends it, on any machine.
+    let minutes = Duration::from_secs(300);
+    let limits = Limits { connect: minutes, request: minutes, connections: 1 };
+    let client = Client::new(&url, limits, tls::Files::default());
+    let error = client.send(None, Method::GET, &Resource::Session, None).await.unwrap_err();
+    assert!(error.to_string().contains("longer than 64 MiB"), "{error}");
+    assert!(matches!(error, CouchError::Unexpected { .. }) && !error.is_transient(), "{error:?}");
+    assert!(sent.await.unwrap() >= LARGEST_ANSWER - (1 << 16), "what is no longer than that is read");
 }

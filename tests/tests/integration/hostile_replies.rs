@@ -1,0 +1,83 @@
+//! Queues that take no answer: made by another tenant with an account of its own, to make this agent wait.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use in_memory_couchdb::Options;
+use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use serde_json::json;
+use trove_couchdb_protocol::{new_id, trove::ConductorCast};
+use trove_couchdb_tests::stage::{Plan, Stage};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// More than the broker hands out at once (`broker.prefetch`).
+const MANY: usize = 200;
+
+/// A queue that is full and refuses what comes.
+async fn full_queue(stage: &Stage) -> Result<String> {
+    let queue = format!("guestagent.{}", new_id());
+    let channel = stage.bus.channel().await?;
+    let mut arguments = FieldTable::default();
+    arguments.insert(ShortString::from("x-max-length"), AMQPValue::LongInt(1));
+    arguments.insert(ShortString::from("x-overflow"), AMQPValue::LongString("reject-publish".into()));
+    channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::default(), arguments).await?;
+    let (options, properties) =
+        (BasicPublishOptions::default(), trove_couchdb_agent::transport::properties());
+    drop(channel.basic_publish("".into(), queue.as_str().into(), options, b"full", properties).await?);
+    Ok(queue)
+}
+
+/// In clear, whether or not the agent has a key.
+async fn calls_answered_to(stage: &Stage, queue: &str) -> Result<()> {
+    for _ in 0..MANY {
+        let message = json!({
+            "method": "rpc_ping", "args": {}, "version": "1.0", "_unique_id": new_id(), "_msg_id": new_id(),
+            "_reply_q": queue,
+        });
+        let body = json!({"oslo.version": "2.0", "oslo.message": message.to_string()});
+        stage.bus.publish_raw(body.to_string().as_bytes()).await?;
+    }
+    Ok(())
+}
+
+async fn serves(stage: &Stage) -> Result<()> {
+    let served = async {
+        // A call that waited longer than the agent lets one wait is answered so; another one is served.
+        while stage.call("list_databases", json!({"limit": 1})).await.is_err() {}
+    };
+    Ok(tokio::time::timeout(SOON, served).await?)
+}
+
+/// Mutation: with refused answers offered again for ever (`transport/outlet.rs`) the agent is deaf from then on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_full_makes_nobody_deaf() -> Result<()> {
+    for encrypted in [true, false] {
+        let mut plan = Plan::default().in_memory(Options::default()).set("heartbeat.interval", 1);
+        if encrypted {
+            plan = plan.encrypted();
+        }
+        let stage = plan.up().await?;
+        let queue = full_queue(&stage).await?;
+        calls_answered_to(&stage, &queue).await?;
+        serves(&stage).await?;
+        stage.conductor.next(SOON, |cast| matches!(cast, ConductorCast::Heartbeat { .. })).await?;
+    }
+    Ok(())
+}
+
+/// With a key, the answers to strangers take no place of those that somebody waits for.
+///
+/// Mutation: with the refusals of strangers delivered like others (`transport/consume.rs`, `refuse`) the end is dropped.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_to_strangers_take_no_place() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).encrypted().up().await?;
+    for _ in 0..2 {
+        calls_answered_to(&stage, &format!("reply_{}", new_id())).await?;
+    }
+    serves(&stage).await?;
+    let logs = stage.agent.logs();
+    assert!(!logs.contains("too many others wait"), "{logs}");
+    Ok(())
+}
