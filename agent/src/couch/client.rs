@@ -125,9 +125,10 @@ impl Client {
         let _slot = self.slots.acquire().await.ok();
         let (begun, mut status) = (Instant::now(), None);
         let answer = self.ask(authorization, method, resource, body, &mut status).await;
-        let status = match (status, &answer) {
-            (Some(status), _) => CouchStatus::of_code(status.as_u16()),
-            (None, answer) => CouchStatus::of_failure(answer.as_ref().err().map_or("none", CouchError::kind)),
+        let status = match &answer {
+            // Also when an answer began and did not end.
+            Err(error) if status.is_none() || error.is_outage() => CouchStatus::of_failure(error.kind()),
+            _ => CouchStatus::of_code(status.map_or(0, |status| status.as_u16())),
         };
         self.metrics.couch_request(resource.class(), status, begun.elapsed());
         answer
