@@ -210,7 +210,7 @@ async fn reread_on_hangup(mut hangup: Signal, logging: Logging) {
         }
     }
     // The end of this task would be taken for that of a part of the agent.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// A guest that Trove can reach serves Trove, whatever is wrong with its socket.

@@ -35,7 +35,7 @@ pub(super) fn registry() -> Registry {
     registry
 }
 
-/// `utime` and `stime` of proc_pid_stat(5): the 12th and 13th field behind the name, which may hold anything.
+/// `utime` and `stime` of `proc_pid_stat(5)`: the 12th and 13th field behind the name, which may hold anything.
 fn cpu_seconds() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
@@ -45,7 +45,7 @@ fn cpu_seconds() -> Option<f64> {
     Some(f64::from(ticks) / f64::from(per_second))
 }
 
-/// The second field of proc_pid_statm(5).
+/// The second field of `proc_pid_statm(5)`.
 fn resident_bytes() -> Option<i64> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: i64 = statm.split_whitespace().nth(1)?.parse().ok()?;
