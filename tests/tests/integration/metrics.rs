@@ -183,7 +183,7 @@ async fn requests_are_bounded_and_change_nothing() -> Result<()> {
     assert!(head.status == 200 && head.body.is_empty(), "{head:?}");
     let long = format!("GET /metrics HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(20_000));
     assert_eq!(web::send_tcp(&address, &long).await?.status, 431);
-    let many: String = (0..200).map(|number| format!("X-{number}: y\r\n")).collect();
+    let many = "X-Again: y\r\n".repeat(200);
     let many = format!("GET /metrics HTTP/1.1\r\nHost: h\r\n{many}\r\n");
     assert_eq!(web::send_tcp(&address, &many).await?.status, 431);
 
