@@ -6,9 +6,9 @@ use std::{
 };
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{self, JoinSet},
     time,
 };
 use tokio_util::sync::CancellationToken;
@@ -17,10 +17,13 @@ use tracing::{error, info, warn};
 use crate::{
     audit::Audit,
     bootstrap::{Bootstrap, Rotator},
-    config::{CouchSettings, Settings},
+    config::{ConfigError, CouchSettings, LogSettings, Settings},
     couch::{AdminLogin, Client, Couch, Hasher, Health, Iterations, Limits, Policy},
     dispatch::Dispatcher,
     handlers::{Handlers, ImageBrings},
+    log,
+    metrics::Metrics,
+    monitor::{Monitor, Pages},
     preparation::Preparation,
     status::{self, Heartbeat, Link, Notify, Report, Tally},
     transport::{LocalError, LocalServer, Surroundings, Transport},
@@ -46,12 +49,31 @@ pub enum StartError {
     PartEnded,
 }
 
+/// Reads the log's part of the configuration again.
+pub type Reread = Box<dyn Fn() -> Result<LogSettings, ConfigError> + Send + Sync>;
+
+/// The log, and what is to become of it on SIGHUP.
+pub struct Logging {
+    /// Changes what is logged.
+    pub control: log::Control,
+    /// What to change it to.
+    pub reread: Reread,
+}
+
+impl std::fmt::Debug for Logging {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Logging").field("control", &self.control).finish_non_exhaustive()
+    }
+}
+
 /// Runs the agent until SIGTERM or SIGINT, and at most the grace period longer.
-pub async fn run(settings: Settings) -> Result<(), StartError> {
+pub async fn run(settings: Settings, logging: Logging) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
     let stopping = CancellationToken::new();
-    let (transport, mut background) = build(&settings, &stopping).await?;
+    let (transport, mut background) = build(&settings, &logging.control, &stopping).await?;
+    background.spawn(reread_on_hangup(hangup, logging));
     let mut transport = tokio::spawn(transport.run());
 
     tokio::select! {
@@ -78,6 +100,7 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
 /// Puts the parts together. The tasks that only accompany the transport run already.
 async fn build(
     settings: &Settings,
+    log: &log::Control,
     stopping: &CancellationToken,
 ) -> Result<(Transport, JoinSet<()>), StartError> {
     // First of all, so that whoever hears that the agent is ready finds it.
@@ -89,10 +112,11 @@ async fn build(
     let (link_writer, link) = watch::channel(no_link);
     let (told_writer, told) = watch::channel(None);
     let tally = Tally::default();
+    let metrics = if settings.metrics.listen.is_some() { Metrics::on() } else { Metrics::off() };
     let (outbox, posted) = mpsc::channel(OUTBOX);
 
     let couchdb = &settings.couchdb;
-    let client = Client::new(&couchdb.url, limits(couchdb), couchdb.tls.clone());
+    let client = Client::new(&couchdb.url, limits(couchdb), couchdb.tls.clone()).counted(metrics.clone());
     let hasher = Hasher::new(Iterations { sha256: couchdb.sha256_iterations, sha1: couchdb.sha1_iterations });
     let (rotator, rotations) = Rotator::new();
     let bootstrap = Bootstrap::new(
@@ -124,6 +148,18 @@ async fn build(
     }
     background.spawn(Notify { health: health.clone(), link: link.clone() }.run());
 
+    if settings.metrics.listen.is_some() {
+        let pages = Pages {
+            metrics: metrics.clone(),
+            tally: tally.clone(),
+            health: health.clone(),
+            link: link.clone(),
+            told: told.clone(),
+            preparation: preparation.clone(),
+            assume_prepared: settings.heartbeat.assume_prepared,
+        };
+        background.spawn(Monitor::new(settings.metrics.clone(), pages).run());
+    }
     let report = Report {
         guest_id: settings.guest.id.clone(),
         couchdb_url: couchdb.url.as_str().trim_end_matches('/').to_owned(),
@@ -138,17 +174,40 @@ async fn build(
     let image_brings =
         ImageBrings { packages: settings.prepare.ignore_packages, volume: settings.prepare.ignore_volume };
     let data_dir = couchdb.data_dir.clone();
-    let handlers = Handlers { couch, data_dir, preparation, image_brings, report, rotator };
+    let handlers = Handlers { couch, data_dir, preparation, image_brings, report, rotator, log: log.clone() };
     let dispatcher = Dispatcher::new(handlers, settings.rpc.max_concurrent, tally.clone(), stopping.clone());
     let surroundings = Surroundings {
         dispatcher: Arc::new(dispatcher),
         audit: Audit::new(&settings.audit),
         tally,
+        metrics,
         outbox: posted,
         link: link_writer,
         stopping: stopping.clone(),
     };
     Ok((Transport::new(settings, local, surroundings), background))
+}
+
+/// `log.filter` counts anew at every SIGHUP; everything else takes a restart.
+async fn reread_on_hangup(mut hangup: Signal, logging: Logging) {
+    let Logging { control, reread } = logging;
+    let reread = Arc::new(reread);
+    while hangup.recv().await.is_some() {
+        let reread = Arc::clone(&reread);
+        match task::spawn_blocking(move || reread()).await {
+            Ok(Ok(settings)) => {
+                control.configure(&settings.filter);
+                info!(filter = settings.filter.as_str(), "The log's filter was read again.");
+            }
+            Ok(Err(error)) => {
+                let reason = error.to_string();
+                error!(reason, "The configuration has a mistake; what is logged stays as it was.");
+            }
+            Err(stopped) => error!(%stopped, "The configuration could not be read again."),
+        }
+    }
+    // The end of this task would be taken for that of a part of the agent.
+    std::future::pending::<()>().await;
 }
 
 /// A guest that Trove can reach serves Trove, whatever is wrong with its socket.

@@ -16,12 +16,15 @@
 //! | `tls` | | `rustls` (beside `main`, which installs it) |
 //! | `preparation` | `system` | |
 //! | `audit` | `config` | |
-//! | `couch` | `protocol`, `tls` | `reqwest` |
+//! | `log` | `config` | `tracing-journald` |
+//! | `metrics` | | `prometheus-client` |
+//! | `couch` | `protocol`, `metrics`, `tls` | `reqwest` |
 //! | `bootstrap` | `config`, `couch`, `system` | |
 //! | `status` | `config`, `couch`, `preparation`, `system` | `sd-notify` |
-//! | `handlers` | `bootstrap::Rotator`, `couch`, `preparation`, `status::Report`, `system` | |
+//! | `handlers` | `bootstrap::Rotator`, `couch`, `log`, `preparation`, `status::Report`, `system` | |
 //! | `dispatch` | `handlers`, `status::Tally` | |
-//! | `transport` | `audit`, `config`, `dispatch`, `status`, `system`, `tls` | `lapin` |
+//! | `transport` | `audit`, `config`, `dispatch`, `log`, `metrics`, `status`, `system`, `tls` | `lapin` |
+//! | `monitor` | `config`, `couch`, `metrics`, `preparation`, `status`, `system` | `hyper` |
 //! | `app` | everything | |
 //!
 //! `tests/tests/layering.rs` holds the code to this table.
@@ -36,6 +39,8 @@ pub mod dispatch;
 pub mod exit;
 pub mod handlers;
 pub mod log;
+pub mod metrics;
+pub mod monitor;
 pub mod preparation;
 pub mod status;
 pub mod system;

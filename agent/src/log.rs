@@ -1,18 +1,26 @@
-//! Log lines to standard error, where systemd's journal takes them from.
+//! Log lines to standard error, where systemd's journal takes them from, or to the journal itself.
+//!
+//! Every line says which instance it is about, and what a command brings about also whose request it is: spans, which
+//! are there whatever is filtered. What is logged can be changed while the agent runs ([`Control`]).
 //!
 //! lapin and hyper can print whole messages, which hold users' passwords when Trove speaks in clear: whatever
 //! filter is configured, only this agent's own crates say more than warnings, and lapin says nothing (its
 //! errors come back as values). A panic is logged with its place and without its text for the same reason.
 
-use std::{io, panic};
+use std::{
+    io, panic,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use tracing::{Level, Metadata, error, level_filters::LevelFilter};
+use tracing::{Level, Metadata, Span, error, error_span, level_filters::LevelFilter};
 use tracing_subscriber::{
     Layer, Registry,
     filter::{FilterFn, Targets, filter_fn},
     layer::SubscriberExt,
+    reload,
     util::{SubscriberInitExt, TryInitError},
 };
+use trove_couchdb_protocol::trove::LogFilter;
 
 use crate::config::{LogFormat, LogSettings};
 
@@ -23,27 +31,94 @@ const OURS: [&str; 3] = ["trove_couchdb_agent", "trove_couchdb_protocol", AUDIT]
 /// through, unless it names them.
 const AUDIT: &str = "audit";
 
+/// The target of the spans that say what a line is about.
+const CONTEXT: &str = "trove_couchdb_agent::context";
+
+/// A request id is a text of somebody else's; Trove's have 40 characters.
+const LONGEST_REQUEST_ID: usize = 80;
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// `log.format` is `journal`, and there is none.
+    #[error("systemd's journal can't be reached ({0}); set log.format to \"text\" or \"json\"")]
+    Journal(#[source] io::Error),
+    /// A second logger.
+    #[error(transparent)]
+    Twice(#[from] TryInitError),
+}
+
+/// Changes what is logged. Clones change the same.
+#[derive(Debug, Clone)]
+pub struct Control {
+    configured: Arc<Mutex<LogFilter>>,
+    /// None where nothing is logged, as in a test.
+    handle: Option<reload::Handle<Targets, Registry>>,
+}
+
+impl Control {
+    /// For a process without a logger: takes every filter and changes nothing.
+    pub fn without_a_log(configured: LogFilter) -> Self {
+        Self { configured: Arc::new(Mutex::new(configured)), handle: None }
+    }
+
+    /// From now on this is logged, or what the configuration says; returns what is in force.
+    pub fn set(&self, filter: Option<&LogFilter>) -> LogFilter {
+        let configured = self.configured.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let filter = filter.unwrap_or(&configured);
+        // It fails only when the logger is gone, and that is never taken away.
+        if let Some(Err(error)) = self.handle.as_ref().map(|handle| handle.reload(targets(filter))) {
+            error!(%error, "The log's filter can't be changed.");
+        }
+        filter.clone()
+    }
+
+    /// The configuration was read again, and says this.
+    pub fn configure(&self, filter: &LogFilter) {
+        filter.clone_into(&mut self.configured.lock().unwrap_or_else(PoisonError::into_inner));
+        self.set(None);
+    }
+}
+
 /// Installs the logger and the panic hook. Once per process.
-pub fn init(settings: &LogSettings) -> Result<(), TryInitError> {
-    let targets = targets(&settings.filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
+pub fn init(settings: &LogSettings) -> Result<Control, LogError> {
+    let (filter, handle) = reload::Layer::new(targets(&settings.filter));
+    let lines = || tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
-        LogFormat::Json => lines.json().boxed(),
-        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines().json().boxed(),
+        LogFormat::Text => lines().boxed(),
+        LogFormat::Journal => {
+            // Without a prefix: INSTANCE=, REQUEST_ID= and METHOD= are what one would search for.
+            let journal = tracing_journald::layer().map_err(LogError::Journal)?;
+            journal.with_field_prefix(None).with_syslog_identifier("trove-couchdb-agent".to_owned()).boxed()
+        }
     };
-    tracing_subscriber::registry().with(layer.with_filter(targets).with_filter(discretion())).try_init()?;
+    tracing_subscriber::registry().with(layer.with_filter(filter).with_filter(discretion())).try_init()?;
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         error!(place, "A part of the agent panicked.");
     }));
-    Ok(())
+    Ok(Control { configured: Arc::new(Mutex::new(settings.filter.clone())), handle: Some(handle) })
 }
 
-/// The filter was validated with the settings.
-fn targets(filter: &str) -> Targets {
-    let targets: Targets = filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+/// What every line of the process is about; of the highest level, as a filter leaves spans out as it does lines.
+pub fn instance_span(guest_id: &str) -> Span {
+    error_span!(target: CONTEXT, "agent", instance = guest_id)
+}
+
+/// What the lines of one command are about.
+pub fn command_span(request_id: Option<&str>) -> Span {
+    let request_id: Option<String> = request_id.map(|id| id.chars().take(LONGEST_REQUEST_ID).collect());
+    error_span!(target: CONTEXT, "command", request_id)
+}
+
+/// The filter in the form of its library; it has been checked.
+fn targets(filter: &LogFilter) -> Targets {
+    let filter = filter.as_str().parse();
+    let targets: Targets = filter.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     let names_audit = targets.iter().any(|(target, _)| target == AUDIT);
-    if names_audit { targets } else { targets.with_target(AUDIT, LevelFilter::INFO) }
+    let targets = if names_audit { targets } else { targets.with_target(AUDIT, LevelFilter::INFO) };
+    targets.with_target(CONTEXT, LevelFilter::ERROR)
 }
 
 fn discretion() -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
@@ -57,14 +132,37 @@ fn may_speak(target: &str, level: Level) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+
+    fn targets_of(filter: &str) -> Targets {
+        targets(&filter.parse().unwrap())
+    }
 
     #[test]
     fn audit_lines_pass_a_filter_that_does_not_name_them() {
-        assert!(targets("error").would_enable(AUDIT, &Level::INFO));
-        assert!(targets("off").would_enable(AUDIT, &Level::INFO));
-        assert!(!targets("info,audit=off").would_enable(AUDIT, &Level::INFO));
-        assert!(!targets("error").would_enable("trove_couchdb_agent", &Level::INFO));
+        assert!(targets_of("error").would_enable(AUDIT, &Level::INFO));
+        assert!(targets_of("off").would_enable(AUDIT, &Level::INFO));
+        assert!(!targets_of("info,audit=off").would_enable(AUDIT, &Level::INFO));
+        assert!(!targets_of("error").would_enable("trove_couchdb_agent", &Level::INFO));
+    }
+
+    #[test]
+    fn what_a_line_is_about_passes_every_filter() {
+        for filter in ["off", "error", "trove_couchdb_agent=off", "audit=info"] {
+            assert!(targets_of(filter).would_enable(CONTEXT, &Level::ERROR), "{filter}");
+            assert!(may_speak(CONTEXT, Level::ERROR));
+        }
+    }
+
+    #[test]
+    fn without_a_filter_of_its_own_the_configured_one_counts() {
+        let control = Control::without_a_log("warn".parse().unwrap());
+        assert_eq!(control.set(Some(&"debug".parse().unwrap())).as_str(), "debug");
+        assert_eq!(control.set(None).as_str(), "warn");
+        control.configure(&"error".parse().unwrap());
+        assert_eq!(control.set(None).as_str(), "error");
     }
 
     #[test]

@@ -29,9 +29,12 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return exit::with_error(exit::USAGE, &error),
     };
-    if let Err(error) = log::init(&settings.log) {
-        return exit::with_error(exit::FAILURE, &error);
-    }
+    let control = match log::init(&settings.log) {
+        Ok(control) => control,
+        Err(error) => return exit::with_error(exit::FAILURE, &error),
+    };
+    // Around all that runs on this thread, which is nearly everything.
+    let _about = log::instance_span(&settings.guest.id).entered();
     if let Err(error) = core_dumps {
         tracing::warn!(%error, "A crash of this process may leave passwords in a core dump; set LimitCORE=0.");
     }
@@ -49,7 +52,9 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return exit::with_error(exit::FAILURE, &error),
     };
-    let ended = runtime.block_on(app::run(settings));
+    let reread = move || config::Settings::load(&args, std::env::vars_os()).map(|settings| settings.log);
+    let logging = app::Logging { control, reread: Box::new(reread) };
+    let ended = runtime.block_on(app::run(settings, logging));
     runtime.shutdown_timeout(LEFTOVERS);
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -16,8 +16,11 @@ const SECRET: &str = "PlantedSecretOfAPanic";
 #[test]
 fn a_panic_is_told_by_its_place_only() {
     if std::env::var_os(PANICS).is_some() {
-        trove_couchdb_agent::log::init(&LogSettings { filter: "trace".into(), format: LogFormat::Text })
-            .unwrap();
+        trove_couchdb_agent::log::init(&LogSettings {
+            filter: "trace".parse().unwrap(),
+            format: LogFormat::Text,
+        })
+        .unwrap();
         assert!(catch_unwind(|| panic!("a password is {SECRET}")).is_err());
         return;
     }

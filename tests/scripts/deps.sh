@@ -4,9 +4,32 @@
 # system-wide one would only take memory and a port.
 set -eu
 
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
 if ! command -v cargo >/dev/null; then
     echo "Rust is missing: install it from https://rustup.rs (1.88 or newer), then run make again." >&2
     exit 1
+fi
+
+# Only the checker of Debian's prometheus: the whole package brings a server that starts at boot, and 100 MB.
+tools=$(cd "$(dirname "$0")/../.." && pwd)/target/tools
+if [ ! -x "$tools/promtool" ] && ! command -v promtool >/dev/null; then
+    if ! command -v apt-get >/dev/null; then
+        echo "Please install promtool, of Prometheus." >&2
+        exit 1
+    fi
+    echo "Taking promtool out of Debian's package prometheus"
+    unpacked=$(mktemp -d)
+    (
+        cd "$unpacked"
+        apt-get download -qq prometheus 2>/dev/null || { as_root apt-get update -qq && apt-get download -qq prometheus; }
+        dpkg-deb -x prometheus_*.deb .
+    )
+    mkdir -p "$tools"
+    mv "$unpacked/usr/bin/promtool" "$tools/"
+    rm -rf "$unpacked"
 fi
 
 missing=
@@ -25,11 +48,9 @@ if ! command -v apt-get >/dev/null; then
     echo "Please install, as this system names them:$missing" >&2
     exit 1
 fi
-as_root=
-[ "$(id -u)" = 0 ] || as_root=sudo
 echo "Installing from Debian:$missing"
 # shellcheck disable=SC2016 # the inner shell expands
-$as_root sh -euc '
+as_root sh -euc '
     policy=/usr/sbin/policy-rc.d
     if [ ! -e "$policy" ]; then
         trap "rm -f $policy" EXIT

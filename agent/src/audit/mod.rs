@@ -18,7 +18,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time,
 };
-use tracing::{error, info, warn};
+use tracing::{Span, error, info, warn};
 
 use crate::config::AuditSettings;
 use file::RotatedFile;
@@ -61,7 +61,10 @@ impl Audit {
             AuditSettings::File { path, max_bytes, keep } => {
                 let file = RotatedFile::new(path.clone(), *max_bytes, *keep);
                 let (sender, lines) = mpsc::channel(QUEUE);
-                match thread::Builder::new().name("audit".to_owned()).spawn(move || write_all(file, lines)) {
+                // Its lines are about this instance, too.
+                let span = Span::current();
+                let work = move || span.in_scope(|| write_all(file, lines));
+                match thread::Builder::new().name("audit".to_owned()).spawn(work) {
                     Ok(_) => Sink::File(sender),
                     Err(error) => {
                         error!(%error, "The audit file has no thread to write it; audit lines go to the log.");

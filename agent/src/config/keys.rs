@@ -6,7 +6,7 @@
 
 use ::config::{Value, ValueKind};
 
-use super::settings::{audit, broker, couchdb, guest, heartbeat, local, log, prepare, rpc};
+use super::settings::{audit, broker, couchdb, guest, heartbeat, local, log, metrics, prepare, rpc};
 
 /// The start of every environment variable that sets a key.
 pub(super) const ENVIRONMENT_PREFIX: &str = "TROVE_COUCHDB_";
@@ -178,6 +178,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         heartbeat::KEYS,
         audit::KEYS,
         log::KEYS,
+        metrics::KEYS,
     ]
     .into_iter()
     .flatten()

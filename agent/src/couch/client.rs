@@ -4,7 +4,10 @@
 //! one. Never follows a redirect and never uses a proxy: the `os_admin` password goes to the configured server
 //! or nowhere.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use reqwest::{
     Method, Response, StatusCode,
@@ -15,7 +18,10 @@ use tokio::sync::{Semaphore, watch};
 use url::Url;
 
 use super::{connector::Connector, error::CouchError, login::Login, resource::Resource};
-use crate::tls;
+use crate::{
+    metrics::{CouchStatus, Metrics},
+    tls,
+};
 
 /// The longest answer that is read. What the agent asks for has a few MiB at most; but CouchDB lets a document be 8 MB
 /// long (`max_document_size`), users write their own, and somebody who broke into the server could send without end.
@@ -42,6 +48,7 @@ pub struct Client {
     slots: Arc<Semaphore>,
     /// How many requests found no server, or lost it.
     outages: watch::Sender<u64>,
+    metrics: Metrics,
 }
 
 impl Client {
@@ -53,7 +60,14 @@ impl Client {
             limits,
             slots: Arc::new(Semaphore::new(limits.connections)),
             outages: watch::Sender::default(),
+            metrics: Metrics::off(),
         }
+    }
+
+    /// The same client, whose requests are counted.
+    #[must_use]
+    pub fn counted(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// How long to wait, and how much to ask at once.
@@ -109,6 +123,26 @@ impl Client {
     ) -> Result<Value, CouchError> {
         // Never closed: without a permit there would still be the request's own limits.
         let _slot = self.slots.acquire().await.ok();
+        let (begun, mut status) = (Instant::now(), None);
+        let answer = self.ask(authorization, method, resource, body, &mut status).await;
+        let status = match &answer {
+            // Also when an answer began and did not end.
+            Err(error) if status.is_none() || error.is_outage() => CouchStatus::of_failure(error.kind()),
+            _ => CouchStatus::of_code(status.map_or(0, |status| status.as_u16())),
+        };
+        self.metrics.couch_request(resource.class(), status, begun.elapsed());
+        answer
+    }
+
+    /// Asks, and notes the status as soon as it is known.
+    async fn ask(
+        &self,
+        authorization: Option<&HeaderValue>,
+        method: Method,
+        resource: &Resource<'_>,
+        body: Option<&Value>,
+        known: &mut Option<StatusCode>,
+    ) -> Result<Value, CouchError> {
         let http = self.connector.http().await.map_err(|reason| self.insecure(reason))?;
         let mut request = http.request(method, format!("{}{}", self.origin, resource.path()));
         if let Some(authorization) = authorization {
@@ -122,6 +156,7 @@ impl Client {
             Err(error) => return Err(self.explain(&error).await),
         };
         let status = response.status();
+        *known = Some(status);
         if status == StatusCode::UNAUTHORIZED {
             // Known at once, whatever becomes of the body: the next request must not try the same password.
             return Err(CouchError::Unauthorized);

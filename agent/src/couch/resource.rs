@@ -179,6 +179,25 @@ impl Resource<'_> {
         )
     }
 
+    /// The kind of thing that is asked for, without any name: a metric's label.
+    pub(super) fn class(&self) -> &'static str {
+        match self {
+            Self::Welcome => "welcome",
+            Self::Session => "session",
+            Self::Membership => "membership",
+            Self::AllDatabases { .. } => "all_dbs",
+            Self::Database(_) => "database",
+            Self::System(_) => "system_database",
+            Self::Security(_) => "security",
+            Self::User(_) | Self::UserRevision(..) => "user",
+            Self::UserIds { .. } | Self::UsersByKey => "users_all_docs",
+            Self::UsersBulk => "users_bulk_docs",
+            Self::UsersAuthDesign => "users_design",
+            Self::Admins(_) | Self::Admin(..) | Self::AdminHash(..) => "config_admins",
+            Self::RequireValidUser(..) => "config",
+        }
+    }
+
     /// The path and query, percent-encoded, beginning with `/`.
     pub fn path(&self) -> String {
         match self {

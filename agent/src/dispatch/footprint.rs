@@ -68,6 +68,7 @@ impl Footprint {
             Command::Ping
             | Command::GetFilesystemStats { .. }
             | Command::GetAgentStatus
+            | Command::SetLogFilter { .. }
             | Command::StopDb
             | Command::Unsupported(_) => Self::default(),
             Command::Prepare(_) | Command::MalformedPrepare(_) => {

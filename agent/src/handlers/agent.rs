@@ -1,10 +1,14 @@
-//! The agent's own methods, for its operators: `get_agent_status`, `check_databases`, `rotate_os_admin`.
+//! The agent's own methods, for its operators: `get_agent_status`, `check_databases`, `rotate_os_admin`,
+//! `set_log_filter`.
 
 use serde_json::{Value, json};
+use tracing::info;
+use trove_couchdb_protocol::trove::LogFilter;
 
 use crate::{
     bootstrap::{RotationError, Rotator},
     couch::{CommandError, Couch},
+    log,
     status::Report,
 };
 
@@ -21,4 +25,11 @@ pub(super) async fn check_databases(couch: &Couch) -> Result<Value, CommandError
 pub(super) async fn rotate_os_admin(rotator: &Rotator) -> Result<Value, RotationError> {
     rotator.rotate().await?;
     Ok(Value::Null)
+}
+
+/// Until the next start, or until the configuration is read again.
+pub(super) fn set_log_filter(log: &log::Control, filter: Option<&LogFilter>) -> Value {
+    let filter = log.set(filter);
+    info!(filter = filter.as_str(), "What is logged has changed.");
+    json!({"filter": filter.as_str()})
 }

@@ -34,6 +34,7 @@ fn hosts(command: &Command) -> Vec<&HostPattern> {
         | Command::GetAgentStatus
         | Command::CheckDatabases
         | Command::RotateOsAdmin
+        | Command::SetLogFilter { .. }
         | Command::MalformedPrepare(_)
         | Command::StopDb
         | Command::Unsupported(_) => Vec::new(),

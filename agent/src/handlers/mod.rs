@@ -20,6 +20,7 @@ use trove_couchdb_protocol::{Failure, trove::Command};
 use crate::{
     bootstrap::{RotationError, Rotator},
     couch::{CommandError, Couch},
+    log,
     preparation::Preparation,
     status::Report,
 };
@@ -40,6 +41,8 @@ pub struct Handlers {
     pub report: Report,
     /// Gives `os_admin` another password.
     pub rotator: Rotator,
+    /// Changes what is logged.
+    pub log: log::Control,
 }
 
 /// One run of a command.
@@ -104,6 +107,7 @@ impl Handlers {
             Command::RotateOsAdmin => {
                 return agent::rotate_os_admin(&self.rotator).await.map_err(HandlerError::Rotation);
             }
+            Command::SetLogFilter { filter } => Ok(agent::set_log_filter(&self.log, filter.as_ref())),
             Command::Unsupported(method) => return Err(HandlerError::Unsupported(method.name())),
         };
         result.map_err(HandlerError::Command)

@@ -144,7 +144,7 @@ impl Heartbeat {
         let cast = ConductorCast::Heartbeat { sent: value, status: Some(status) };
         match self.outbox.try_send(cast) {
             Ok(()) => {
-                self.told.send_replace(Some(Told { status, sent_at: value }));
+                self.told.send_replace(Some(Told { status, sent_at: value, at: std::time::Instant::now() }));
             }
             Err(mpsc::error::TrySendError::Full(_)) => debug!("The broker is slow; a heartbeat is left out."),
             Err(mpsc::error::TrySendError::Closed(_)) => return None,

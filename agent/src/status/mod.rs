@@ -18,7 +18,7 @@ mod voice;
 
 pub use heartbeat::{Heartbeat, HeartbeatTerms};
 pub use link::Link;
-pub use notify::Notify;
+pub use notify::{Notify, condition};
 pub use probe::probe_for_ever;
 pub use report::{Report, Told};
 pub use tally::{Figures, LastError, Passage, Tally};

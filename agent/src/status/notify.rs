@@ -32,7 +32,7 @@ impl Notify {
         let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 2);
         loop {
             let (serving, status) =
-                describe(&self.health.borrow_and_update(), &self.link.borrow_and_update());
+                condition(&self.health.borrow_and_update(), &self.link.borrow_and_update());
             if !ready && (serving || started.elapsed() >= READY_AT_LATEST) {
                 ready = true;
                 tell(&[NotifyState::Ready]);
@@ -68,7 +68,8 @@ async fn sleep_if(wait: Option<Duration>) {
     }
 }
 
-fn describe(health: &Health, link: &Link) -> (bool, String) {
+/// Whether commands are served, and in words what the agent has and what it waits for.
+pub fn condition(health: &Health, link: &Link) -> (bool, String) {
     let broker = match link {
         Link::Absent => "no broker configured (local only)".to_owned(),
         Link::Up { .. } => "serving".to_owned(),
@@ -97,20 +98,20 @@ mod tests {
     #[test]
     fn serving_needs_both_sides() {
         let up = Link::Up { address: "10.0.0.1:5672".into() };
-        assert!(describe(&Health::Healthy, &up).0);
+        assert!(condition(&Health::Healthy, &up).0);
         let down = Link::Down { address: Some("10.0.0.1:5672".into()), reason: "refused".into() };
-        let (serving, status) = describe(&Health::Healthy, &down);
+        let (serving, status) = condition(&Health::Healthy, &down);
         assert!(!serving);
         assert_eq!(status, "no broker (10.0.0.1:5672: refused); CouchDB is healthy");
-        assert!(!describe(&Health::NoLogin("no file".into()), &up).0);
+        assert!(!condition(&Health::NoLogin("no file".into()), &up).0);
     }
 
     #[test]
     fn without_a_broker_there_is_nothing_to_wait_for() {
         let expected = (true, "no broker configured (local only); CouchDB is healthy".to_owned());
-        assert_eq!(describe(&Health::Healthy, &Link::Absent), expected);
-        assert!(!describe(&Health::Unknown, &Link::Absent).0);
-        let first = describe(&Health::Unknown, &Link::not_tried());
+        assert_eq!(condition(&Health::Healthy, &Link::Absent), expected);
+        assert!(!condition(&Health::Unknown, &Link::Absent).0);
+        let first = condition(&Health::Unknown, &Link::not_tried());
         assert_eq!(first, (false, "connecting to the broker; asking CouchDB".to_owned()));
     }
 }

@@ -19,6 +19,8 @@ pub struct Told {
     pub status: ServiceStatus,
     /// The heartbeat's `sent`, in Unix seconds.
     pub sent_at: f64,
+    /// When that was, by a clock that nobody sets.
+    pub at: Instant,
 }
 
 /// Where the figures of a report come from.
@@ -147,7 +149,11 @@ mod tests {
         );
         health_writer.send_replace(Health::Down("refused".into()));
         link_writer.send_replace(Link::Up { address: "h:5672".into() });
-        told_writer.send_replace(Some(Told { status: ServiceStatus::Shutdown, sent_at: 5.0 }));
+        told_writer.send_replace(Some(Told {
+            status: ServiceStatus::Shutdown,
+            sent_at: 5.0,
+            at: Instant::now(),
+        }));
         report.tally.failed("create_user", &Failure::new("X", "why"));
         let report = Report { assume_prepared: true, ..report };
         let later = report.now(Some("3.4".into())).await;

@@ -104,6 +104,11 @@ impl ListeningSocket {
         &self.listener
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether the kernel still lets nobody in but root, our own user and the group: the file is the one that was
     /// made, with its group and mode.
     pub fn is_guarded(&self) -> bool {

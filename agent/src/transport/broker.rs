@@ -110,6 +110,7 @@ impl Broker {
     }
 
     async fn serve(&mut self, mut session: Session, intake: &Intake, address: &str) -> End {
+        intake.ledger.metrics.connected();
         self.publisher.send_replace(Some(session.publisher()));
         self.link.send_replace(Link::Up { address: address.to_owned() });
         let end = session.serve(intake, &self.bus, &mut self.outbox, &self.stopping).await;

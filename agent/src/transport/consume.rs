@@ -13,36 +13,29 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::{Duration, Instant},
 };
 
-use futures_util::{FutureExt, future::BoxFuture};
-use tokio::time;
+use futures_util::FutureExt;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, warn};
-use trove_couchdb_protocol::{
-    Context, Failure, Outcome, Request, Undecodable, new_id,
-    trove::{Command, Method},
-    version,
-};
+use tracing::{Instrument, Span, debug, error, warn};
+use trove_couchdb_protocol::{Context, Failure, Outcome, Request, Undecodable, new_id, trove::Method};
 use zeroize::Zeroizing;
 
 use super::{
+    accept::{Accepted, accept, with_beats},
     answer::Responder,
     dedupe::{Answer, Repeat, Seen, Sighting, Summary, Ticket, undelivered},
     ledger::{Entry, Ledger},
-    origin::{Arrival, Origin, Waits, Way, stopping},
+    origin::{Arrival, Origin, Way, stopping},
     outlet::Undeliverable,
     replay::{Judgement, Marks, Receipts, UnderWay},
 };
 use crate::{
     audit::Verdict,
     config::RpcSettings,
-    dispatch::{Changes, Dispatcher, Done, Job, Turn},
+    dispatch::{Changes, Dispatcher, Done, Turn},
+    log,
 };
-
-/// A caller that wants signs of life less often than this is as good as one that wants none.
-const LONGEST_BEAT: u64 = 3600;
 
 /// Takes messages, whichever way they come.
 #[derive(Debug, Clone)]
@@ -54,13 +47,6 @@ pub(super) struct Intake {
     pub(super) limits: RpcSettings,
     /// All that is under way; awaited before the agent ends.
     pub(super) tasks: TaskTracker,
-}
-
-/// A request that can run.
-struct Accepted {
-    job: Job,
-    /// How often the caller wants a sign of life.
-    beat: Option<Duration>,
 }
 
 /// A request on its way through the dispatcher.
@@ -91,13 +77,17 @@ impl Intake {
     fn sort(&self, arrival: Arrival) {
         let Arrival { body, redelivered, caller_waits, origin } = arrival;
         let body = Zeroizing::new(body);
+        if redelivered {
+            self.ledger.metrics.redelivered();
+        }
         let cipher = origin.pen().cipher.as_ref();
         let mut request = match Request::decode(&body, cipher, self.limits.max_message_bytes) {
             Ok(request) => request,
             Err(undecodable) => {
                 let Undecodable { reply, unique_id, method, context, error } = *undecodable;
-                warn!(kind = error.kind(), reason = %error, "A message is not a request that can be read.");
                 let context = context.unwrap_or_default();
+                let _about = log::command_span(context.request_id()).entered();
+                warn!(kind = error.kind(), reason = %error, "A message is not a request that can be read.");
                 let responder = match &unique_id {
                     Some(id) => Responder::to(id, reply, context.clone()),
                     None => Responder::new(reply, context.clone()),
@@ -107,6 +97,7 @@ impl Intake {
                 return;
             }
         };
+        let _about = log::command_span(request.context.request_id()).entered();
         // Without an id nothing can be told apart; oslo.messaging always sends one.
         let id = request.unique_id.clone().unwrap_or_else(new_id);
         let mut entry =
@@ -131,7 +122,7 @@ impl Intake {
                 }
             }
         }
-        let accepted = accept(request, id.clone(), redelivered, caller_waits, &self.limits);
+        let accepted = accept(request, id.clone(), origin.way(), redelivered, caller_waits, &self.limits);
         // A repeat takes its turn like any other, so that commands are acknowledged in their order.
         let planned = accepted.map(|accepted| {
             let command = &accepted.job.command;
@@ -193,12 +184,13 @@ impl Intake {
     /// Nothing that a message brings about may leave it unacknowledged for ever, a panic included: it would take
     /// one place of the prefetch after the other.
     fn spawn(&self, origin: Origin, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(async move {
+        let guarded = async move {
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
                 error!("A message brought about a panic; it is dropped.");
                 origin.give_up().await;
             }
-        });
+        };
+        self.tasks.spawn(guarded.instrument(Span::current()));
     }
 
     async fn run(self, command: Running, responder: Responder, origin: Origin, entry: Entry) {
@@ -287,62 +279,4 @@ impl Intake {
 
 fn replayed() -> Failure {
     Failure::new("Replayed", "parts of this message were in another one before; it is not run")
-}
-
-fn accept(
-    request: Request,
-    id: String,
-    redelivered: bool,
-    caller_waits: Option<Waits>,
-    limits: &RpcSettings,
-) -> Result<Accepted, Failure> {
-    let is_call = request.reply.is_some();
-    let method = request.method;
-    if !version::SERVED.accepts(&request.version) || request.namespace.is_some() {
-        return Err(Failure::unsupported_version(&request.version.to_string(), &method));
-    }
-    let command = match Command::decode(&method, &request.args) {
-        Ok(command) => command,
-        Err(error) => {
-            warn!(method, id, kind = error.kind(), reason = %error, "A request is refused.");
-            return Err(Failure::from(&error));
-        }
-    };
-    let caller_waits = caller_waits.filter(|_| is_call);
-    let begin_within = caller_waits.map(Waits::begin_within);
-    let patience = match (is_call, caller_waits) {
-        (true, Some(waits)) => limits.call_patience.min(waits.time / 2),
-        (true, None) => limits.call_patience,
-        (false, _) if matches!(command, Command::Prepare(_)) => limits.prepare_patience,
-        (false, _) => limits.cast_patience,
-    };
-    let job = Job { command, id, redelivered, arrived: Instant::now(), patience, begin_within };
-    // oslo.messaging beats twice in the time after which the caller gives up (`rpc/server.py`,
-    // `_process_incoming`).
-    let timeout = request.timeout.filter(|seconds| is_call && *seconds >= 2);
-    let beat = timeout.map(|seconds| Duration::from_secs(seconds.min(LONGEST_BEAT)) / 2);
-    Ok(Accepted { job, beat })
-}
-
-async fn with_beats(
-    run: BoxFuture<'_, Done>,
-    every: Duration,
-    responder: &Responder,
-    origin: &Origin,
-) -> Done {
-    let beats = async {
-        let mut ticks = time::interval_at(time::Instant::now() + every, every);
-        loop {
-            ticks.tick().await;
-            if let Some(beat) = responder.beat() {
-                origin.mention(&beat).await;
-            }
-        }
-    };
-    // Both go on side by side: a broker that holds a beat up must not hold the command up.
-    tokio::select! {
-        biased;
-        done = run => done,
-        never = beats => never,
-    }
 }

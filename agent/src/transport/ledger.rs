@@ -8,6 +8,7 @@ use super::origin::Origin;
 use crate::{
     audit::{Audit, Record, Source, Target, Verdict},
     dispatch::Changes,
+    metrics::{Ending, Metrics},
     status::Tally,
 };
 
@@ -16,6 +17,7 @@ use crate::{
 pub(super) struct Ledger {
     pub(super) audit: Audit,
     pub(super) tally: Tally,
+    pub(super) metrics: Metrics,
 }
 
 /// A message that has arrived and not ended.
@@ -81,6 +83,12 @@ impl Ledger {
             Verdict::Ok => self.tally.succeeded(),
             Verdict::Failed(failure) | Verdict::Refused(failure) => self.tally.failed(name, failure),
         }
+        let ending = match &verdict {
+            Verdict::Ok => Ending::Ok,
+            Verdict::Failed(_) => Ending::Failed,
+            Verdict::Refused(_) => Ending::Refused,
+        };
+        self.metrics.command_ended(method, ending, arrived.elapsed());
         if let (Some(method), Some(target)) = (method, target) {
             let (method, duration) = (method.name(), arrived.elapsed());
             let record = Record { request_id, id, source, user, project, method, target, verdict, duration };

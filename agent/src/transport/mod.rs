@@ -10,6 +10,7 @@
 //! outlive the connection that brought their command: the broker then delivers the command again on the next one, and
 //! `dedupe` joins the two.
 
+mod accept;
 mod answer;
 mod backoff;
 mod broker;
@@ -36,6 +37,7 @@ use crate::{
     audit::Audit,
     config::Settings,
     dispatch::Dispatcher,
+    metrics::Metrics,
     status::{Link, Tally},
 };
 use broker::Broker;
@@ -58,6 +60,8 @@ pub struct Surroundings {
     pub audit: Audit,
     /// Where they are counted.
     pub tally: Tally,
+    /// Where they are counted for Prometheus.
+    pub metrics: Metrics,
     /// What goes to the conductor while there is a broker.
     pub outbox: mpsc::Receiver<ConductorCast>,
     /// Is told whether there is one.
@@ -78,12 +82,12 @@ pub struct Transport {
 impl Transport {
     /// Not connected to a broker yet.
     pub fn new(settings: &Settings, local: Option<LocalServer>, surroundings: Surroundings) -> Self {
-        let Surroundings { dispatcher, audit, tally, outbox, link, stopping } = surroundings;
+        let Surroundings { dispatcher, audit, tally, metrics, outbox, link, stopping } = surroundings;
         let intake = Intake {
             dispatcher,
             seen: Seen::new(settings.rpc.duplicate_window),
             receipts: Receipts::load(&settings.guest.state_dir, settings.rpc.replay_window),
-            ledger: Ledger { audit, tally },
+            ledger: Ledger { audit, tally, metrics },
             limits: settings.rpc.clone(),
             tasks: TaskTracker::new(),
         };

@@ -12,7 +12,7 @@ use tokio::{
     time::{self, Instant},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, warn};
+use tracing::{Instrument, Span, debug, warn};
 
 use super::{
     answer::{Destination, Publication},
@@ -171,10 +171,11 @@ impl Outlet {
             return;
         };
         let outlet = self.clone();
-        self.tasks.spawn(async move {
+        let trying = async move {
             let _permit = permit;
             outlet.until_taken(message).await;
-        });
+        };
+        self.tasks.spawn(trying.instrument(Span::current()));
     }
 
     async fn until_taken(&self, mut message: Publication) {

@@ -25,6 +25,8 @@ use trove_couchdb_agent::{
     couch::{AdminLogin, Client, Couch, Hasher, Health, Iterations, Limits, Policy},
     dispatch::Dispatcher,
     handlers::{Handlers, ImageBrings},
+    log,
+    metrics::Metrics,
     preparation::Preparation,
     status::{Heartbeat, Link, Report, Tally},
     transport::{Surroundings, Transport},
@@ -130,6 +132,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         image_brings: ImageBrings { packages: true, volume: true },
         report,
         rotator: Rotator::new().0,
+        log: log::Control::without_a_log(settings.log.filter.clone()),
     };
     let surroundings = Surroundings {
         dispatcher: Arc::new(Dispatcher::new(
@@ -140,6 +143,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         )),
         audit: Audit::new(&settings.audit),
         tally,
+        metrics: Metrics::off(),
         outbox: posted,
         link: link_writer,
         stopping,

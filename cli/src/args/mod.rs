@@ -10,8 +10,9 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, ValueEnum};
 
 pub use verbs::{
-    ApplyArgs, BrokerUserArgs, CompletionsArgs, CredentialsArgs, DoctorArgs, ManArgs, NewDatabase, NewUser,
-    PageArgs, PasswordArgs, RootArgs, UpdateArgs, UserAndDatabase, UserAndDatabases, Verb,
+    ApplyArgs, BrokerUserArgs, CompletionsArgs, CredentialsArgs, DoctorArgs, LogLevelArgs, ManArgs,
+    NewDatabase, NewUser, PageArgs, PasswordArgs, RootArgs, UpdateArgs, UserAndDatabase, UserAndDatabases,
+    Verb,
 };
 
 use crate::exit;

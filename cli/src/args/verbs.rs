@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 use clap_complete::Shell;
-use trove_couchdb_protocol::{DatabaseName, UserName};
+use trove_couchdb_protocol::{DatabaseName, UserName, trove::LogFilter};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -58,6 +58,11 @@ pub enum Verb {
     /// The agent makes it and keeps it in its credentials file; nobody is refused meanwhile, and a crash at any moment
     /// leaves a login. It is shown nowhere: `credentials os_admin --reveal` shows it.
     RotateOsAdmin,
+    /// Change what the agent logs, without a restart
+    ///
+    /// For example: trove-couchdb log-level info,trove_couchdb_agent::couch=debug. It counts until the agent starts again,
+    /// or until SIGHUP makes it read log.filter again. Only over the agent's socket, not over RabbitMQ.
+    LogLevel(LogLevelArgs),
     /// Show the commands that make a RabbitMQ account for one instance, limited to what its agent needs
     ///
     /// Nothing is run and nobody is asked: read them, then run them where rabbitmqctl is. The instance is the one of
@@ -228,6 +233,18 @@ pub struct CredentialsArgs {
     /// Whether clients reach it with http or https [default: as the agent does]
     #[arg(long, value_name = "SCHEME", value_parser = ["http", "https"])]
     pub scheme: Option<String>,
+}
+
+/// What is logged.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("filter_or_configured").required(true).args(["filter", "configured"]))]
+pub struct LogLevelArgs {
+    /// off, error, warn, info, debug, trace, or target=level, with commas between
+    pub filter: Option<LogFilter>,
+
+    /// What the configuration said when the agent last read it
+    #[arg(long)]
+    pub configured: bool,
 }
 
 /// The account.

@@ -1,11 +1,13 @@
-//! `ping`, `status` and `rotate-os-admin`: the agent itself.
+//! `ping`, `status`, `rotate-os-admin` and `log-level`: the agent itself.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use trove_couchdb_protocol::trove::LogFilter;
+
 use super::Session;
-use crate::{exit::CliError, output::Report};
+use crate::{args::LogLevelArgs, exit::CliError, output::Report};
 
 pub(super) async fn ping(session: &Session<'_>) -> Result<Report, CliError> {
     let begun = Instant::now();
@@ -19,6 +21,13 @@ pub(super) async fn rotate_os_admin(session: &Session<'_>) -> Result<Report, Cli
     session.agent.call("rotate_os_admin", json!({})).await?;
     let message = "os_admin has another password; it is in the agent's credentials file.";
     Ok(Report::done(message, vec![("name", "os_admin".into())]))
+}
+
+pub(super) async fn log_level(session: &Session<'_>, args: &LogLevelArgs) -> Result<Report, CliError> {
+    let filter = args.filter.as_ref().map(LogFilter::as_str);
+    let answer = session.agent.call("set_log_filter", json!({ "filter": filter })).await?;
+    let message = format!("The agent now logs {}.", text(&answer["filter"]));
+    Ok(Report::done(message, vec![("filter", answer["filter"].clone())]))
 }
 
 pub(super) async fn status(session: &Session<'_>) -> Result<Report, CliError> {

@@ -53,6 +53,7 @@ pub async fn run(session: &Session<'_>, verb: &Verb) -> Result<Option<Report>, C
         Verb::Ping => agent::ping(session).await?,
         Verb::Status => agent::status(session).await?,
         Verb::RotateOsAdmin => agent::rotate_os_admin(session).await?,
+        Verb::LogLevel(args) => agent::log_level(session, args).await?,
         _ => return Ok(None),
     };
     Ok(Some(report))

@@ -1,4 +1,4 @@
-//! Every method of Trove's guest API, with the names of its arguments: one table, from which all else is made. Two
+//! Every method of Trove's guest API, with the names of its arguments: one table, from which all else is made. Four
 //! methods are the agent's own, for its operators.
 //!
 //! The table is PROTOCOL, section 8 (`trove/guestagent/api.py` of 26.0.0), with the arguments that only 12.0.0 to 22.0.1
@@ -103,6 +103,7 @@ methods! {
     RevokeAccess = "revoke_access" ("username", "hostname", "database");
     RotateOsAdmin = "rotate_os_admin" ();
     RpcPing = "rpc_ping" ();
+    SetLogFilter = "set_log_filter" ("filter");
     SslAction = "ssl_action" ("mode", "container", "enable", "disable");
     SslRollback = "ssl_rollback" ();
     SslShow = "ssl_show" ();
@@ -119,7 +120,13 @@ methods! {
 impl Method {
     /// Whether it is the agent's own and no version of Trove has it.
     pub fn is_own(self) -> bool {
-        matches!(self, Self::CheckDatabases | Self::GetAgentStatus | Self::RotateOsAdmin)
+        matches!(self, Self::CheckDatabases | Self::GetAgentStatus | Self::RotateOsAdmin | Self::SetLogFilter)
+    }
+
+    /// Whether it is for operators of the machine, and refused when it comes over the bus: nobody who only has a broker's
+    /// account may silence a guest's log.
+    pub fn is_local_only(self) -> bool {
+        self == Self::SetLogFilter
     }
 
     /// Whether it changes nothing, however it is called. What is not known to be so counts as a change.

@@ -13,6 +13,7 @@ mod access;
 mod conductor;
 mod databases;
 mod lifecycle;
+mod log_filter;
 mod method;
 mod models;
 mod prepare;
@@ -24,6 +25,7 @@ use serde_json::{Map, Value};
 
 pub use self::{
     conductor::ConductorCast,
+    log_filter::{LogFilter, LogFilterError},
     method::Method,
     models::{DatabaseModel, UserModel, root_user},
     prepare::{Demand, Prepare},
@@ -146,6 +148,11 @@ pub enum Command {
     CheckDatabases,
     /// `rotate_os_admin`, the agent's own: another password for its account on CouchDB.
     RotateOsAdmin,
+    /// `set_log_filter`, the agent's own: what is logged from now on.
+    SetLogFilter {
+        /// `None` for the filter of the configuration.
+        filter: Option<LogFilter>,
+    },
     /// Every other method of the guest API.
     Unsupported(Method),
 }
@@ -202,6 +209,7 @@ impl Command {
             Method::GetAgentStatus => Ok(Self::GetAgentStatus),
             Method::CheckDatabases => Ok(Self::CheckDatabases),
             Method::RotateOsAdmin => Ok(Self::RotateOsAdmin),
+            Method::SetLogFilter => log_filter::set(args),
             other => Ok(Self::Unsupported(other)),
         }
     }
@@ -232,6 +240,7 @@ impl Command {
             Self::GetAgentStatus => Method::GetAgentStatus,
             Self::CheckDatabases => Method::CheckDatabases,
             Self::RotateOsAdmin => Method::RotateOsAdmin,
+            Self::SetLogFilter { .. } => Method::SetLogFilter,
             Self::Unsupported(method) => *method,
         }
     }
@@ -245,6 +254,7 @@ impl Command {
                 | Self::MalformedPrepare(_)
                 | Self::StopDb
                 | Self::GetAgentStatus
+                | Self::SetLogFilter { .. }
                 | Self::Unsupported(_)
         )
     }

@@ -239,3 +239,20 @@ async fn status_is_told_to_people_too_and_the_agent_knows_who_asks() -> Result<(
     assert!(told.count() >= 2, "{logs}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_logged_is_changed_over_the_socket_only() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).set("log.filter", "info").up().await?;
+    let local = Tool::local(&stage.agent);
+    let said = local.json(&["log-level", "debug,trove_couchdb_agent::couch=trace"]).await?;
+    assert_eq!(said["filter"], "debug,trove_couchdb_agent::couch=trace");
+    let said = local.must(&["log-level", "--configured"]).await?;
+    assert!(said.contains("info"), "{said}");
+    let said = local.refused(1, &["log-level", "info,audit=off"]).await?;
+    assert!(said.contains("audit"), "{said}");
+    local.refused(64, &["log-level", "loud"]).await?;
+    local.refused(64, &["log-level"]).await?;
+    let said = Tool::bus(&stage.agent, &stage.id).refused(1, &["log-level", "off"]).await?;
+    assert!(said.contains("socket"), "{said}");
+    Ok(())
+}

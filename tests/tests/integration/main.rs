@@ -27,6 +27,8 @@ mod leftovers;
 mod local_and_bus;
 mod local_guard;
 mod local_socket;
+mod logs;
+mod metrics;
 mod oslo_peer;
 mod overload;
 mod prepare;

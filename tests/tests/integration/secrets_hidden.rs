@@ -13,6 +13,10 @@ use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
 use trove_couchdb_tests::bus::{Request, notification};
 use trove_couchdb_tests::shared_server::root_alone;
 use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::web;
+
+/// The socket with the metrics, in a directory of the test's.
+const METRICS: &str = "metrics.sock";
 
 /// One that looks like nothing else.
 fn planted(stage: &Stage, number: u32) -> String {
@@ -61,9 +65,11 @@ async fn use_everything(stage: &Stage) -> Result<Vec<String>> {
     Ok(secrets)
 }
 
-async fn look_everywhere(stage: &Stage, secrets: &[String]) -> Result<()> {
+async fn look_everywhere(stage: &Stage, secrets: &[String], directory: &Path) -> Result<()> {
     let process = format!("/proc/{}", stage.agent.pid());
     let status = stage.local().await?.call("get_agent_status", json!({})).await?;
+    let metrics = web::get_unix(&directory.join(METRICS), "/metrics").await?.body;
+    assert!(metrics.contains("trove_couchdb_agent_commands_total"), "{metrics}");
     let places = [
         ("log", stage.agent.logs()),
         ("command line", String::from_utf8_lossy(&std::fs::read(format!("{process}/cmdline"))?).into_owned()),
@@ -71,6 +77,7 @@ async fn look_everywhere(stage: &Stage, secrets: &[String]) -> Result<()> {
         ("systemd", stage.agent.notifications().join("\n")),
         ("conductor", format!("{:?}", stage.conductor.received())),
         ("status", status.to_string()),
+        ("metrics", metrics),
     ];
     for (place, text) in places {
         for secret in secrets {
@@ -121,9 +128,10 @@ async fn own_secrets(stage: &Stage) -> Result<Vec<String>> {
 }
 
 /// With whatever the crates around us could say.
-fn talkative() -> Plan {
+fn talkative(directory: &Path) -> Plan {
     Plan::default()
         .set("log.filter", "trace,lapin=trace,hyper=trace,hyper_util=trace,reqwest=trace,rustls=trace")
+        .set("metrics.listen", directory.join(METRICS).to_string_lossy().into_owned())
 }
 
 /// Mutations: credentials-for-everybody, other-crates-speak (docs/promises.md).
@@ -131,8 +139,8 @@ fn talkative() -> Plan {
 async fn no_password_is_shown_at_trace_level() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let audit = directory.path().join("audit.log");
-    let audited = talkative().set("audit.file", audit.to_string_lossy().into_owned());
-    for plan in [talkative(), audited.encrypted()] {
+    let audited = talkative(directory.path()).set("audit.file", audit.to_string_lossy().into_owned());
+    for plan in [talkative(directory.path()), audited.encrypted()] {
         let stage = plan.up().await?;
         assert!(stage.agent.logs().contains("INFO"), "the net holds");
         let mut secrets = use_everything(&stage).await?;
@@ -142,7 +150,7 @@ async fn no_password_is_shown_at_trace_level() -> Result<()> {
             stage.call("rotate_os_admin", json!({})).await?;
             secrets.extend(own_secrets(&stage).await?);
         }
-        look_everywhere(&stage, &secrets).await?;
+        look_everywhere(&stage, &secrets, directory.path()).await?;
     }
     let lines = std::fs::read_to_string(&audit)?;
     assert!(lines.contains("change_passwords") && !lines.contains("Planted"), "{lines}");
@@ -162,8 +170,10 @@ async fn a_prepare_shows_no_password() -> Result<()> {
             "cluster_config": null, "snapshot": null, "modules": [], "ds_version": "3.5.0",
         })
     };
+    let directory = tempfile::tempdir()?;
     for packages in [json!(["couchdb"]), json!("")] {
-        let plan = talkative().in_memory(Options::default()).set("heartbeat.assume_prepared", false);
+        let plan =
+            talkative(directory.path()).in_memory(Options::default()).set("heartbeat.assume_prepared", false);
         let stage = plan.encrypted().up().await?;
         let notification = notification(&stage.id, "instance_create");
         let request = Request::new("prepare", order(&stage, packages.clone())).version("1.1");
@@ -176,7 +186,7 @@ async fn a_prepare_shows_no_password() -> Result<()> {
             .await?;
         let mut secrets: Vec<String> = (0..2).map(|number| planted(&stage, number)).collect();
         secrets.extend(own_secrets(&stage).await?);
-        look_everywhere(&stage, &secrets).await?;
+        look_everywhere(&stage, &secrets, directory.path()).await?;
     }
     Ok(())
 }

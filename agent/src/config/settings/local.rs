@@ -7,7 +7,7 @@ use crate::config::inputs::Section;
 use crate::config::keys::{Key, Kind};
 
 /// What a socket's path may be long, in bytes (`sockaddr_un`, unix(7)).
-const MAX_PATH: usize = 107;
+pub(super) const MAX_PATH: usize = 107;
 
 pub(in crate::config) const KEYS: &[Key] = &[
     Key::new(

@@ -1,28 +1,29 @@
-//! `[log]`: what is logged, and how. The log goes to standard error, where the journal takes it.
+//! `[log]`: what is logged, and how. The log goes to standard error, where the journal takes it, or to the journal itself.
+
+use trove_couchdb_protocol::trove::{LogFilter, LogFilterError};
 
 use crate::config::error::ConfigError;
 use crate::config::inputs::Section;
 use crate::config::keys::{Key, Kind};
-
-const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 pub(in crate::config) const KEYS: &[Key] = &[
     Key::new(
         "log.filter",
         Kind::Text,
         "A level (off, error, warn, info, debug, trace), or several as target=level with commas between: \
-         \"info,trove_couchdb_agent::couch=debug\".",
+         \"info,trove_couchdb_agent::couch=debug\". Read again on SIGHUP; `trove-couchdb log-level` changes it until then.",
     )
     .default("info"),
-    Key::new("log.format", Kind::Text, "\"text\" for people or \"json\" for a log collector.")
+    Key::new("log.format", Kind::Text, "\"text\" for people or \"json\" for a log collector, both to standard error; \"journal\" for systemd's journal, \
+         each field as one of its own.")
         .default("text"),
 ];
 
 /// What is logged, and how.
 #[derive(Debug, Clone)]
 pub struct LogSettings {
-    /// In the syntax of `tracing_subscriber::filter::Targets`, and known to be well-formed.
-    pub filter: String,
+    /// Which lines.
+    pub filter: LogFilter,
     /// The form of each line.
     pub format: LogFormat,
 }
@@ -34,26 +35,17 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+    /// Straight to systemd's journal, with every field as one of the journal's.
+    Journal,
 }
 
 impl LogSettings {
     pub(super) fn from_input(input: Section<'_>) -> Result<Self, ConfigError> {
-        Ok(Self {
-            filter: filter(input)?,
-            format: input.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])?,
-        })
+        let filter = input.required_text("filter")?;
+        let filter = filter.parse().map_err(|error: LogFilterError| {
+            input.invalid("filter", error.to_string(), LogFilterError::advice())
+        })?;
+        let formats = [("text", LogFormat::Text), ("json", LogFormat::Json), ("journal", LogFormat::Journal)];
+        Ok(Self { filter, format: input.choice("format", &formats)? })
     }
-}
-
-/// `Targets` takes a bare word that is no level for a target, so a misspelt level would silence the log.
-fn filter(input: Section<'_>) -> Result<String, ConfigError> {
-    let filter = input.required_text("filter")?;
-    for directive in filter.split(',') {
-        let (target, level) = directive.split_once('=').unwrap_or(("all", directive));
-        if target.trim().is_empty() || !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level.trim())) {
-            let advice = format!("write one of {}, or target=level, with commas between", LEVELS.join(", "));
-            return Err(input.invalid("filter", format!("has the part {directive:?}"), advice));
-        }
-    }
-    Ok(filter)
 }

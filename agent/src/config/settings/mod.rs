@@ -10,6 +10,7 @@ pub(super) mod guest;
 pub(super) mod heartbeat;
 pub(super) mod local;
 pub(super) mod log;
+pub(super) mod metrics;
 pub(super) mod prepare;
 pub(super) mod rpc;
 mod tls;
@@ -23,6 +24,7 @@ pub use guest::GuestSettings;
 pub use heartbeat::HeartbeatSettings;
 pub use local::LocalSettings;
 pub use log::{LogFormat, LogSettings};
+pub use metrics::{Listen, MetricsSettings};
 pub use prepare::PrepareSettings;
 pub use rpc::RpcSettings;
 
@@ -51,6 +53,8 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// What is logged, and how.
     pub log: LogSettings,
+    /// Where metrics are to be had.
+    pub metrics: MetricsSettings,
     /// What the operator should hear about the configuration, as whole sentences.
     pub warnings: Vec<String>,
 }
@@ -92,6 +96,7 @@ impl Settings {
             heartbeat: HeartbeatSettings::from_input(inputs.section("heartbeat"))?,
             audit: AuditSettings::from_input(inputs.section("audit"))?,
             log: LogSettings::from_input(inputs.section("log"))?,
+            metrics: MetricsSettings::from_input(inputs.section("metrics"))?,
             warnings,
         })
     }

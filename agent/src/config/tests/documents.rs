@@ -84,6 +84,7 @@ fn no_key_is_ignored() {
             ("broker.login_method", _) => (true, "PLAIN"),
             ("log.format", _) => (true, "json"),
             ("log.filter", _) => (true, "warn"),
+            ("metrics.listen", _) => (true, "127.0.0.1:9985"),
             ("audit.file", _) | (_, Kind::Path) => (true, "/other"),
             (_, Kind::Text | Kind::Secret) => (true, "other"),
             (_, Kind::Flag) => (

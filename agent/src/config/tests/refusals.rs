@@ -102,7 +102,7 @@ fn a_filter_by_target_is_fine() {
         command_line: &[("log.filter", "warn,trove_couchdb_agent::couch=DEBUG")],
         ..Layers::default()
     };
-    assert_eq!(layers.settings().unwrap().log.filter, "warn,trove_couchdb_agent::couch=DEBUG");
+    assert_eq!(layers.settings().unwrap().log.filter.as_str(), "warn,trove_couchdb_agent::couch=DEBUG");
 }
 
 #[test]

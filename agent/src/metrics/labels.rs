@@ -1,0 +1,104 @@
+//! The labels, each from a fixed set.
+
+use std::fmt;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use trove_couchdb_protocol::trove::Method;
+
+/// In the place of a method that the guest API does not have: whoever sends messages may write anything there.
+const UNKNOWN: &str = "unknown";
+
+/// The statuses that CouchDB and a proxy before it give; others count as one.
+const STATUSES: [u16; 23] = [
+    200, 201, 202, 301, 302, 304, 400, 401, 403, 404, 405, 406, 408, 409, 412, 413, 415, 429, 500, 502, 503,
+    504, 507,
+];
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// Well.
+    Ok,
+    /// It was begun, a part of it may stand.
+    Failed,
+    /// It was not begun.
+    Refused,
+}
+
+impl EncodeLabelValue for Ending {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        let word = match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+        };
+        word.encode(encoder)
+    }
+}
+
+/// What CouchDB answered: a status, or the kind of failure in the place of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CouchStatus(Answer);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Answer {
+    Status(u16),
+    OtherStatus,
+    None(&'static str),
+}
+
+impl CouchStatus {
+    /// It answered with a status.
+    pub fn of_code(code: u16) -> Self {
+        Self(if STATUSES.contains(&code) { Answer::Status(code) } else { Answer::OtherStatus })
+    }
+
+    /// There was no answer, for this kind of reason.
+    pub fn of_failure(kind: &'static str) -> Self {
+        Self(Answer::None(kind))
+    }
+}
+
+impl EncodeLabelValue for CouchStatus {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        match self.0 {
+            Answer::Status(code) => u64::from(code).encode(encoder),
+            Answer::OtherStatus => "other".encode(encoder),
+            Answer::None(kind) => kind.encode(encoder),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct EndedLabels {
+    method: &'static str,
+    outcome: Ending,
+}
+
+impl EndedLabels {
+    pub(super) fn new(method: Option<Method>, outcome: Ending) -> Self {
+        Self { method: method.map_or(UNKNOWN, Method::name), outcome }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct MethodLabels {
+    method: &'static str,
+}
+
+impl MethodLabels {
+    pub(super) fn new(method: Option<Method>) -> Self {
+        Self { method: method.map_or(UNKNOWN, Method::name) }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RequestLabels {
+    pub(super) endpoint: &'static str,
+    pub(super) status: CouchStatus,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct EndpointLabels {
+    pub(super) endpoint: &'static str,
+}

@@ -1,0 +1,242 @@
+//! What is counted for Prometheus, and how it is written.
+//!
+//! ```text
+//! transport (commands, deliveries, connections) --+
+//! couch (requests) -------------------------------+-> Metrics -+
+//!                                                              +-> text of Prometheus <- monitor
+//! monitor: what holds at this moment --------------- Moment ---+
+//! ```
+//!
+//! Counts nothing when nobody reads it. Labels come from fixed sets: methods of the guest API, endpoints and statuses
+//! of CouchDB; no text of somebody else's becomes one. `docs/metrics.md` describes each metric, and a test compares.
+//!
+//! The only user of `prometheus-client`.
+
+mod labels;
+mod moment;
+mod process;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use prometheus_client::{
+    encoding::prometheus_text,
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+use trove_couchdb_protocol::trove::Method;
+
+pub use labels::{CouchStatus, Ending};
+use labels::{EndedLabels, EndpointLabels, MethodLabels, RequestLabels};
+pub use moment::Moment;
+
+/// The media type of what [`Metrics::text`] returns.
+pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
+
+/// What every name begins with, apart from those of the process.
+const PREFIX: &str = "trove_couchdb_agent";
+
+/// A command takes from a few milliseconds (a read) over tenths of seconds (a password's hash) to minutes (CouchDB is
+/// away).
+const COMMAND_SECONDS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// One request takes from a millisecond up to `couchdb.request_timeout`.
+const REQUEST_SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// Counts for the life of the process. Clones count together.
+#[derive(Clone, Default)]
+pub struct Metrics {
+    /// None if nobody reads it.
+    counts: Option<Arc<Counts>>,
+}
+
+struct Counts {
+    registry: Registry,
+    commands: Family<EndedLabels, Counter>,
+    command_seconds: Histograms<MethodLabels>,
+    redeliveries: Counter,
+    connections: AtomicU64,
+    reconnects: Counter,
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Histograms<EndpointLabels>,
+    /// Microseconds since 1970; 0 for never.
+    last_success: AtomicU64,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.counts.is_some() { "Metrics" } else { "Metrics(off)" })
+    }
+}
+
+impl Metrics {
+    /// Counts.
+    pub fn on() -> Self {
+        Self { counts: Some(Arc::new(Counts::new())) }
+    }
+
+    /// Counts nothing.
+    pub fn off() -> Self {
+        Self::default()
+    }
+
+    /// A command has ended; `None` for a message that names no method of the guest API.
+    pub fn command_ended(&self, method: Option<Method>, ending: Ending, took: Duration) {
+        let Some(counts) = &self.counts else { return };
+        counts.commands.get_or_create(&EndedLabels::new(method, ending)).inc();
+        counts.command_seconds.get_or_create(&MethodLabels::new(method)).observe(took.as_secs_f64());
+        if ending == Ending::Ok {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+            counts.last_success.store(micros, Ordering::Relaxed);
+        }
+    }
+
+    /// The broker delivered a message that it had delivered before.
+    pub fn redelivered(&self) {
+        if let Some(counts) = &self.counts {
+            counts.redeliveries.inc();
+        }
+    }
+
+    /// The agent consumes again; the first time is none.
+    pub fn connected(&self) {
+        if let Some(counts) = &self.counts
+            && counts.connections.fetch_add(1, Ordering::Relaxed) > 0
+        {
+            counts.reconnects.inc();
+        }
+    }
+
+    /// CouchDB has answered a request, or has not.
+    pub fn couch_request(&self, endpoint: &'static str, status: CouchStatus, took: Duration) {
+        let Some(counts) = &self.counts else { return };
+        counts.requests.get_or_create(&RequestLabels { endpoint, status }).inc();
+        counts.request_seconds.get_or_create(&EndpointLabels { endpoint }).observe(took.as_secs_f64());
+    }
+
+    /// All of it in Prometheus' text format; empty if nothing is counted.
+    pub fn text(&self, moment: &Moment) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        if let Some(counts) = &self.counts {
+            prometheus_text::encode(&mut text, &counts.registry)?;
+            prometheus_text::encode(&mut text, &moment.registry(counts.last_success()))?;
+            prometheus_text::encode(&mut text, &process::registry())?;
+        }
+        Ok(text)
+    }
+}
+
+impl Counts {
+    fn new() -> Self {
+        let commands = Family::default();
+        let command_seconds: Histograms<MethodLabels> =
+            Family::new_with_constructor(|| Histogram::new(COMMAND_SECONDS));
+        let (redeliveries, reconnects) = (Counter::default(), Counter::default());
+        let requests = Family::default();
+        let request_seconds: Histograms<EndpointLabels> =
+            Family::new_with_constructor(|| Histogram::new(REQUEST_SECONDS));
+
+        let mut registry = Registry::with_prefix(PREFIX);
+        registry.register("commands", "Commands that have ended, by method and outcome", commands.clone());
+        registry.register_with_unit(
+            "command_duration",
+            "Time from a command's arrival to its end, waiting included",
+            Unit::Seconds,
+            command_seconds.clone(),
+        );
+        registry.register(
+            "redeliveries",
+            "Messages that the broker marked as delivered before",
+            redeliveries.clone(),
+        );
+        registry.register(
+            "broker_reconnects",
+            "Times the agent consumed again after a lost connection",
+            reconnects.clone(),
+        );
+        registry.register(
+            "couchdb_requests",
+            "Requests to CouchDB, by endpoint and by status or failure",
+            requests.clone(),
+        );
+        registry.register_with_unit(
+            "couchdb_request_duration",
+            "Time from sending a request to CouchDB to the end of its answer",
+            Unit::Seconds,
+            request_seconds.clone(),
+        );
+        Self {
+            registry,
+            commands,
+            command_seconds,
+            redeliveries,
+            connections: AtomicU64::new(0),
+            reconnects,
+            requests,
+            request_seconds,
+            last_success: AtomicU64::new(0),
+        }
+    }
+
+    fn last_success(&self) -> Option<Duration> {
+        let micros = self.last_success.load(Ordering::Relaxed);
+        (micros > 0).then(|| Duration::from_micros(micros))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const TOOK: Duration = Duration::from_millis(3);
+
+    #[test]
+    fn what_happened_is_in_the_text() {
+        let metrics = Metrics::on();
+        metrics.command_ended(Some(Method::CreateUser), Ending::Ok, TOOK);
+        metrics.command_ended(None, Ending::Refused, TOOK);
+        metrics.redelivered();
+        metrics.connected();
+        metrics.connected();
+        metrics.couch_request("all_dbs", CouchStatus::of_code(200), TOOK);
+        metrics.couch_request("user", CouchStatus::of_code(299), TOOK);
+        metrics.couch_request("user", CouchStatus::of_failure("timeout"), TOOK);
+        let text = metrics.text(&Moment::default()).unwrap();
+        for line in [
+            r#"trove_couchdb_agent_commands_total{method="create_user",outcome="ok"} 1"#,
+            r#"trove_couchdb_agent_commands_total{method="unknown",outcome="refused"} 1"#,
+            r#"trove_couchdb_agent_command_duration_seconds_bucket{le="0.005",method="create_user"} 1"#,
+            "trove_couchdb_agent_redeliveries_total 1",
+            "trove_couchdb_agent_broker_reconnects_total 1",
+            r#"trove_couchdb_agent_couchdb_requests_total{endpoint="all_dbs",status="200"} 1"#,
+            r#"trove_couchdb_agent_couchdb_requests_total{endpoint="user",status="other"} 1"#,
+            r#"trove_couchdb_agent_couchdb_requests_total{endpoint="user",status="timeout"} 1"#,
+        ] {
+            let has = text.lines().any(|have| have == line)
+                || line.contains("bucket")
+                    && text.contains(r#"_seconds_bucket{method="create_user",le="0.005"} 1"#);
+            assert!(has, "{line} is not in\n{text}");
+        }
+        assert!(text.contains("trove_couchdb_agent_last_success_timestamp_seconds 1"), "{text}");
+    }
+
+    #[test]
+    fn off_counts_nothing() {
+        let metrics = Metrics::off();
+        metrics.command_ended(Some(Method::CreateUser), Ending::Ok, TOOK);
+        metrics.connected();
+        assert_eq!(metrics.text(&Moment::default()).unwrap(), "");
+    }
+}

@@ -1,0 +1,85 @@
+//! What holds at one moment, written when somebody asks for it.
+
+use std::{sync::atomic::AtomicU64, time::Duration};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
+    registry::{Registry, Unit},
+};
+
+use super::PREFIX;
+
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// The state of the agent. What is `None` is left out.
+#[derive(Debug, Clone, Default)]
+pub struct Moment {
+    /// Commands that a handler works on.
+    pub running: u64,
+    /// Commands that wait for their turn, for a free place, or for CouchDB.
+    pub waiting: u64,
+    /// Messages that came again and were not run.
+    pub duplicates: u64,
+    /// Whether the agent consumes; `None` for one without a broker.
+    pub broker_up: Option<bool>,
+    /// Whether CouchDB does what is asked of it as `os_admin`.
+    pub couchdb_up: bool,
+    /// Whether Trove has prepared the guest.
+    pub prepared: bool,
+    /// Since the last heartbeat was handed to the broker.
+    pub heartbeat_age: Option<Duration>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+}
+
+impl Moment {
+    pub(super) fn registry(&self, last_success: Option<Duration>) -> Registry {
+        let mut registry = Registry::with_prefix(PREFIX);
+        let build = Info::new(Build { version: env!("CARGO_PKG_VERSION") });
+        registry.register("build", "The agent's version", build);
+        let in_flight = Family::<State, Gauge>::default();
+        for (state, count) in [("running", self.running), ("waiting", self.waiting)] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            in_flight.get_or_create(&State { state }).set(count);
+        }
+        registry.register(
+            "commands_in_flight",
+            "Commands that have begun and not ended: a handler works on them, or they wait",
+            in_flight,
+        );
+        let duplicates: Counter = Counter::default();
+        duplicates.inc_by(self.duplicates);
+        registry.register("duplicates", "Messages that came again and were not run", duplicates);
+        let mut flag = |name: &str, help: &str, value: bool| {
+            let gauge: Gauge = Gauge::default();
+            gauge.set(value.into());
+            registry.register(name, help, gauge);
+        };
+        if let Some(up) = self.broker_up {
+            flag("broker_up", "Whether the agent is connected to the broker and consumes", up);
+        }
+        flag("couchdb_up", "Whether CouchDB answers as it should to the agent's account", self.couchdb_up);
+        flag("prepared", "Whether Trove has prepared the guest", self.prepared);
+        let mut seconds = |name: &str, help: &str, value: Duration| {
+            let gauge = Seconds::default();
+            gauge.set(value.as_secs_f64());
+            registry.register_with_unit(name, help, Unit::Seconds, gauge);
+        };
+        if let Some(age) = self.heartbeat_age {
+            seconds("heartbeat_age", "Time since the last heartbeat was handed to the broker", age);
+        }
+        if let Some(at) = last_success {
+            seconds("last_success_timestamp", "When a command last ended well, in Unix time", at);
+        }
+        registry
+    }
+}

@@ -1,0 +1,144 @@
+//! The three pages.
+
+use hyper::{
+    Method, Response, StatusCode,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
+};
+use tokio::sync::watch;
+
+use crate::{
+    couch::Health,
+    metrics::{self, Metrics, Moment},
+    preparation::Preparation,
+    status::{Link, Tally, Told, condition},
+};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+const INDEX: &str = "trove-couchdb-agent\n\n/metrics  for Prometheus\n/healthz  whether the agent is alive\n\
+                     /readyz   whether it serves: connected to the broker, and CouchDB healthy\n";
+
+/// Where the pages' content comes from.
+#[derive(Debug)]
+pub struct Pages {
+    /// What was counted.
+    pub metrics: Metrics,
+    /// The commands.
+    pub tally: Tally,
+    /// CouchDB.
+    pub health: watch::Receiver<Health>,
+    /// The broker.
+    pub link: watch::Receiver<Link>,
+    /// The heartbeat.
+    pub told: watch::Receiver<Option<Told>>,
+    /// Whether Trove has prepared this guest.
+    pub preparation: Preparation,
+    /// The guest counts as prepared whatever Trove did.
+    pub assume_prepared: bool,
+}
+
+impl Pages {
+    pub(super) async fn answer(&self, method: &Method, path: &str) -> Response<String> {
+        if method != Method::GET && method != Method::HEAD {
+            let mut refusal = page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned());
+            refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return refusal;
+        }
+        match path {
+            "/metrics" => self.metrics().await,
+            // The loop that serves commands also wrote this.
+            "/healthz" => page(StatusCode::OK, TEXT, "alive\n".to_owned()),
+            "/readyz" => {
+                let (serving, words) = condition(&self.health.borrow(), &self.link.borrow());
+                let status = if serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                page(status, TEXT, words + "\n")
+            }
+            "/" => page(StatusCode::OK, TEXT, INDEX.to_owned()),
+            _ => page(StatusCode::NOT_FOUND, TEXT, INDEX.to_owned()),
+        }
+    }
+
+    async fn metrics(&self) -> Response<String> {
+        match self.metrics.text(&self.moment().await) {
+            Ok(text) => page(StatusCode::OK, metrics::CONTENT_TYPE, text),
+            Err(error) => {
+                page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("metrics can't be written: {error}\n"))
+            }
+        }
+    }
+
+    async fn moment(&self) -> Moment {
+        let prepared = self.assume_prepared || self.preparation.current().await.is_prepared();
+        let figures = self.tally.figures();
+        Moment {
+            running: figures.running,
+            waiting: figures.waiting,
+            duplicates: figures.duplicates,
+            broker_up: match &*self.link.borrow() {
+                Link::Absent => None,
+                link => Some(link.is_up()),
+            },
+            couchdb_up: *self.health.borrow() == Health::Healthy,
+            prepared,
+            heartbeat_age: self.told.borrow().map(|told| told.at.elapsed()),
+        }
+    }
+}
+
+fn page(status: StatusCode, kind: &'static str, text: String) -> Response<String> {
+    let mut response = Response::new(text);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Instant;
+
+    use trove_couchdb_protocol::trove::ServiceStatus;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn pages_follow_the_state() {
+        let directory = tempfile::tempdir().unwrap();
+        let (health_writer, health) = watch::channel(Health::Unknown);
+        let (link_writer, link) = watch::channel(Link::not_tried());
+        let (told_writer, told) = watch::channel(None);
+        let pages = Pages {
+            metrics: Metrics::on(),
+            tally: Tally::default(),
+            health,
+            link,
+            told,
+            preparation: Preparation::load(directory.path(), "g").0,
+            assume_prepared: false,
+        };
+        let ready = pages.answer(&Method::GET, "/readyz").await;
+        assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(ready.body(), "connecting to the broker; asking CouchDB\n");
+        let before = pages.answer(&Method::GET, "/metrics").await;
+        assert!(before.body().contains("trove_couchdb_agent_broker_up 0\n"), "{}", before.body());
+        assert!(!before.body().contains("heartbeat_age"), "{}", before.body());
+
+        health_writer.send_replace(Health::Healthy);
+        link_writer.send_replace(Link::Up { address: "h:5672".into() });
+        told_writer.send_replace(Some(Told {
+            status: ServiceStatus::Healthy,
+            sent_at: 5.0,
+            at: Instant::now(),
+        }));
+        assert_eq!(pages.answer(&Method::GET, "/readyz").await.status(), StatusCode::OK);
+        let after = pages.answer(&Method::GET, "/metrics").await;
+        for line in ["trove_couchdb_agent_couchdb_up 1", "trove_couchdb_agent_heartbeat_age_seconds 0."] {
+            assert!(after.body().lines().any(|have| have.starts_with(line)), "{line}: {}", after.body());
+        }
+        link_writer.send_replace(Link::Absent);
+        let local = pages.answer(&Method::GET, "/metrics").await;
+        assert!(!local.body().contains("broker_up"), "{}", local.body());
+    }
+}

@@ -1,0 +1,126 @@
+//! The argument of `set_log_filter`, which is the value of `log.filter` as well.
+
+use std::str::FromStr;
+
+use super::Command;
+use crate::{
+    error::DecodeError,
+    fields::{Field, Fields},
+};
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// The longest filter: more than anybody writes by hand.
+const MAX_BYTES: usize = 1000;
+
+/// What `set_log_filter` wants, in words.
+const EXPECTED: &str = "a level (off, error, warn, info, debug, trace), or several as target=level with commas between, none for audit";
+
+/// The target of the audit log's lines.
+const AUDIT: &str = "audit";
+
+/// What is logged: a level, or `target=level`, several with commas between. In the syntax of
+/// `tracing_subscriber::filter::Targets`, and known to be well-formed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter(String);
+
+/// The part of a filter that is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("has the part {0:?}")]
+pub struct LogFilterError(String);
+
+impl LogFilterError {
+    /// What to write instead.
+    pub fn advice() -> String {
+        format!("write one of {}, or target=level, with commas between", LEVELS.join(", "))
+    }
+}
+
+impl LogFilter {
+    /// The filter as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it says something of this target itself.
+    fn names(&self, target: &str) -> bool {
+        self.0.split(',').any(|part| part.split_once('=').is_some_and(|(named, _)| named == target))
+    }
+}
+
+impl FromStr for LogFilter {
+    type Err = LogFilterError;
+
+    /// `Targets` takes a bare word that is no level for a target, so a misspelt level would silence the log.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let quoted = |part: &str| LogFilterError(part.chars().take(60).collect());
+        if text.len() > MAX_BYTES {
+            return Err(quoted(text));
+        }
+        let mut directives = Vec::new();
+        for directive in text.split(',').map(str::trim) {
+            let (target, level) = directive.split_once('=').unwrap_or(("all", directive));
+            let is_target = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-');
+            if target.is_empty()
+                || !target.chars().all(is_target)
+                || !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level))
+            {
+                return Err(quoted(directive));
+            }
+            directives.push(directive);
+        }
+        Ok(Self(directives.join(",")))
+    }
+}
+
+/// Whoever silences the audit log would take the line with it that says so: only the configuration may.
+pub(super) fn set(args: &Fields<'_>) -> Result<Command, DecodeError> {
+    let text = args.optional_as("filter", Field::string)?;
+    let filter = text.map(|text| text.parse::<LogFilter>().ok().filter(|filter| !filter.names(AUDIT)));
+    match filter {
+        Some(None) => Err(DecodeError::WrongType { field: "filter".to_owned(), expected: EXPECTED }),
+        Some(filter @ Some(_)) => Ok(Command::SetLogFilter { filter }),
+        None => Ok(Command::SetLogFilter { filter: None }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn decode(args: &Value) -> Result<Command, DecodeError> {
+        Command::decode("set_log_filter", args.as_object().unwrap())
+    }
+
+    #[test]
+    fn levels_and_targets_are_filters() {
+        for good in ["info", "OFF", "info,trove_couchdb_agent::couch=debug"] {
+            assert_eq!(good.parse::<LogFilter>().unwrap().as_str(), good);
+        }
+        assert_eq!(" warn, audit=off ".parse::<LogFilter>().unwrap().as_str(), "warn,audit=off");
+        for bad in ["", "inof", "info,", "=info", "a=b=c", "x y=info", "info,\u{1b}[31m=warn"] {
+            assert!(bad.parse::<LogFilter>().is_err(), "{bad:?}");
+        }
+        assert!("a=info,".repeat(1000).parse::<LogFilter>().is_err());
+    }
+
+    #[test]
+    fn none_is_the_configured_one_and_nonsense_is_refused() {
+        assert_eq!(decode(&json!({})), Ok(Command::SetLogFilter { filter: None }));
+        assert_eq!(decode(&json!({"filter": null})), Ok(Command::SetLogFilter { filter: None }));
+        let debug = "debug".parse().unwrap();
+        assert_eq!(decode(&json!({"filter": "debug"})), Ok(Command::SetLogFilter { filter: Some(debug) }));
+        for bad in [
+            json!({"filter": "loud"}),
+            json!({"filter": "info,audit=off"}),
+            json!({"filter": 3}),
+            json!({"filter": ["info"]}),
+        ] {
+            assert!(decode(&bad).is_err(), "{bad}");
+        }
+    }
+}
