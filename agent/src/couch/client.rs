@@ -17,15 +17,11 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 use url::Url;
 
-use super::{connector::Connector, error::CouchError, login::Login, resource::Resource};
+use super::{answer, connector::Connector, error::CouchError, login::Login, resource::Resource};
 use crate::{
     metrics::{CouchStatus, Metrics},
     tls,
 };
-
-/// The longest answer that is read. What the agent asks for has a few MiB at most; but CouchDB lets a document be 8 MB
-/// long (`max_document_size`), users write their own, and somebody who broke into the server could send without end.
-const LARGEST_ANSWER: usize = 64 << 20;
 
 /// How long to wait for CouchDB, and how much to ask of it at once.
 #[derive(Debug, Clone, Copy)]
@@ -162,12 +158,9 @@ impl Client {
             return Err(CouchError::Unauthorized);
         }
         let body = self.body(response).await?;
-        let answer = if body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&body) };
-        match (status.is_success(), answer) {
+        match (status.is_success(), answer::parse(&body)) {
             (true, Ok(answer)) => Ok(answer),
-            (true, Err(_)) => {
-                Err(CouchError::Unexpected { what: "a request", problem: "the answer is not JSON".into() })
-            }
+            (true, Err(problem)) => Err(CouchError::Unexpected { what: "a request", problem }),
             (false, answer) => Err(CouchError::from_status(status, &answer.unwrap_or_default())),
         }
     }
@@ -175,13 +168,8 @@ impl Client {
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, CouchError> {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.explain_break(&error))? {
-            if body.len() + chunk.len() > LARGEST_ANSWER {
-                let problem = format!(
-                    "it is longer than {} MiB, and the rest was not read; look for documents of that size in _users, \
-                     and for who sends this",
-                    LARGEST_ANSWER >> 20
-                );
-                return Err(CouchError::Unexpected { what: "a request", problem });
+            if body.len() + chunk.len() > answer::LONGEST {
+                return Err(CouchError::Unexpected { what: "a request", problem: answer::TOO_LONG.into() });
             }
             body.extend_from_slice(&chunk);
         }

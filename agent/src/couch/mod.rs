@@ -16,6 +16,7 @@
 
 mod access;
 mod admins;
+mod answer;
 mod client;
 mod command_error;
 mod connector;
