@@ -80,6 +80,8 @@ impl Settings {
         let mut warnings = inputs.warnings.clone();
         warnings.extend(couchdb.warning());
         warnings.extend(tls::warning("couchdb", &couchdb.tls));
+        let trace = TraceSettings::from_input(inputs.section("trace"))?;
+        warnings.extend(trace.warning());
         // Who the guest is comes first: it is the first thing that a new image lacks.
         let is_local = broker::is_local(inputs.section("broker"))?;
         let guest = GuestSettings::from_input(inputs.section("guest"), is_local)?;
@@ -101,7 +103,7 @@ impl Settings {
             audit: AuditSettings::from_input(inputs.section("audit"))?,
             log: LogSettings::from_input(inputs.section("log"))?,
             metrics: MetricsSettings::from_input(inputs.section("metrics"))?,
-            trace: TraceSettings::from_input(inputs.section("trace"))?,
+            trace,
             warnings,
         })
     }

@@ -27,10 +27,6 @@ impl TraceSettings {
     pub(super) fn from_input(input: Section<'_>) -> Result<Self, ConfigError> {
         const KEY: &str = "otlp_endpoint";
         let Some(text) = input.text(KEY)? else { return Ok(Self::default()) };
-        if !cfg!(feature = "otlp") {
-            let problem = "is set, but this agent was built without it";
-            return Err(input.invalid(KEY, problem, "build it with --features otlp, or take the line out"));
-        }
         let advice =
             "write http://127.0.0.1:4318 or https://HOST:4318, of a collector that takes OTLP over HTTP";
         let Some(mut url) = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
@@ -52,6 +48,16 @@ impl TraceSettings {
             path.pop_if_empty().extend(["v1", "traces"]);
         }
         Ok(Self { otlp: Some(url) })
+    }
+
+    /// Spans are a help and no duty: an agent that can't send them serves all the same.
+    pub(super) fn warning(&self) -> Option<String> {
+        let in_vain = self.otlp.is_some() && !cfg!(feature = "otlp");
+        in_vain.then(|| {
+            "trace.otlp_endpoint is set, but this agent was built without it: no span is sent. Build it with --features \
+             otlp, or take the line out."
+                .to_owned()
+        })
     }
 }
 
