@@ -97,5 +97,5 @@ test-element:
 
 docs:
 	@python=$$(tests/scripts/venv.sh "$(CURDIR)/docs/requirements.txt" "$(CURDIR)/target/docs-venv") && \
-		NO_MKDOCS_2_WARNING=1 "$$python" -m mkdocs build --strict --quiet -f docs/site/mkdocs.yml
+		NO_MKDOCS_2_WARNING=1 "$$python" -m mkdocs build --strict -f docs/site/mkdocs.yml
 	@echo "make docs: target/site/index.html"
