@@ -96,11 +96,13 @@ mod tests {
     }
 
     fn anything() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![Just(json!(null)), any::<i64>().prop_map(Value::from), ".*".prop_map(Value::from)];
+        let leaf =
+            prop_oneof![Just(json!(null)), any::<i64>().prop_map(Value::from), ".*".prop_map(Value::from)];
         leaf.prop_recursive(4, 64, 8, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
-                prop::collection::btree_map(".*", inner, 0..8).prop_map(|map| map.into_iter().collect::<Value>()),
+                prop::collection::btree_map(".*", inner, 0..8)
+                    .prop_map(|map| map.into_iter().collect::<Value>()),
             ]
         })
     }
