@@ -119,7 +119,7 @@ async fn a_lost_file_never_costs_an_ini_files_os_admin_its_password() -> Result<
     agent.wait_ready().await
 }
 
-/// What docs/operations.md tells who has lost it for good: os_admin out of CouchDB's ini files, while CouchDB is stopped.
+/// What docs/operations.md tells who has lost it for good: `os_admin` out of CouchDB's ini files, while CouchDB is stopped.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_file_is_made_anew_while_couchdb_is_stopped_and_nobody_else_is_lost() -> Result<()> {
     let local_d = tempfile::tempdir()?;
