@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::options::StartError;
 
 /// One `key = value` and where it came from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Entry {
     value: String,
     from_file: bool,
@@ -19,7 +21,7 @@ struct Entry {
 }
 
 /// Sections of keys of values.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Config {
     sections: BTreeMap<String, BTreeMap<String, Entry>>,
 }

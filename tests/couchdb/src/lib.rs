@@ -18,6 +18,7 @@ mod config;
 mod cookie;
 mod database;
 mod faults;
+mod keep;
 mod lockout;
 mod log;
 mod node;
@@ -58,7 +59,9 @@ impl InMemoryCouch {
     /// Starts a fresh node; must be called on a tokio runtime, which then serves it.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let port = options.port;
-        let mut couch = Self { node: Arc::new(Node::new(options)), port, running: None };
+        let node = Node::new(options);
+        keep::restore(&node)?;
+        let mut couch = Self { node: Arc::new(node), port, running: None };
         couch.start_again().await?;
         Ok(couch)
     }
