@@ -112,6 +112,9 @@ inside systemd-analyze security --no-pager --threshold="$exposure" trove-couchdb
     fail "more exposed than tests/tests/packaging.rs allows: $(cat "$work/said")"
 is "$(inside stat -c '%U %a' /var/lib/trove-couchdb-agent/.os_couchdb_admin_creds.json)" "trove-couchdb 600" "os_admin's file"
 
+step "the journal and the levels of the log, docs/configuration.md"
+walk "docs/configuration.md#The log"
+
 step "Prometheus has the rules, and nothing is wrong with the metrics"
 inside sh -c 'curl -fsS http://127.0.0.1:9985/metrics | promtool check metrics' || fail "promtool has remarks"
 inside curl -fsS http://127.0.0.1:9090/api/v1/rules >"$work/rules"

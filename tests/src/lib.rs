@@ -16,6 +16,7 @@
 //! - [`certificates`] makes certificates, [`tls_front`] puts TLS before a CouchDB;
 //! - [`until`](mod@until) waits for what can only be looked for;
 //! - [`faults`] runs campaigns of random commands and faults over these;
+//! - [`doc_commands`] finds the commands of the documentation;
 //! - [`tour`] strings all of it together for people to watch.
 //!
 //! Nothing here knows the agent's insides: it is driven and judged through the wire, the files and CouchDB.
@@ -25,6 +26,7 @@ pub mod bus;
 pub mod certificates;
 pub mod conductor;
 pub mod couch;
+pub mod doc_commands;
 pub mod faults;
 pub mod local;
 pub mod local_stage;

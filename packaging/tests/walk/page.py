@@ -1,6 +1,6 @@
 """Runs the ```sh blocks of a Markdown page in order, as somebody does who follows it, and compares what they print.
 
-`page.py PAGE STAND-INS NAME=VALUE… -- COMMAND…`: COMMAND and a script as its last argument runs that
+`page.py PAGE[#HEADING] STAND-INS NAME=VALUE… -- COMMAND…`: COMMAND and a script as its last argument runs that
 script (../walk.sh: `bash -c` in its machine). The blocks are those of one shell: a block sees what earlier ones have exported. Each command's
 exit status must be 0. A ```text block is the output of the ```sh block before it: its lines must be there in this order, each
 within a line of the output; `…` stands for anything, and a line of it alone for any lines.
@@ -20,9 +20,14 @@ FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 ENVIRONMENT = "/root/.walk-environment"
 
 
-def blocks(text):
-    """The page's blocks: line number, kind, content."""
+def blocks(place):
+    """The blocks of a page, or of one of its sections (`PAGE#HEADING`): line number, kind, content."""
+    page, _, section = place.partition("#")
+    text = Path(page).read_text()
     for match in FENCE.finditer(text):
+        heading = re.findall(r"^#+ (.*)$", FENCE.sub("", text[: match.start()]), re.MULTILINE)[-1:]
+        if section and heading != [section]:
+            continue
         indent, kind, content = match.groups()
         lines = [line.removeprefix(indent) for line in content.splitlines()]
         yield text.count("\n", 0, match.start()) + 1, kind, "\n".join(lines)
@@ -53,6 +58,7 @@ class StandIns:
 
     def __init__(self, path, page, values):
         everything = tomllib.loads(Path(path).read_text())
+        page = page.partition("#")[0]
         self.text = [each for each in everything["text"] if page in each["pages"]]
         self.blocks = [each for each in everything["block"] if each["page"] == page]
         self.statuses = [each for each in everything["status"] if page in each["pages"]]
@@ -105,7 +111,7 @@ def walk(page, stand_ins, shell):
     """Runs the page; an exit with what went wrong otherwise."""
     output = None
     count = 0
-    for line, kind, block in blocks(Path(page).read_text()):
+    for line, kind, block in blocks(page):
         if kind == "sh":
             count += 1
             print(f"-- {page}:{line}: {block.splitlines()[0]}", flush=True)
@@ -127,7 +133,7 @@ def walk(page, stand_ins, shell):
 
 def packages(page):
     """Prints the arguments of the page's `apt-get install`, without paths."""
-    for _, kind, block in blocks(Path(page).read_text()):
+    for _, kind, block in blocks(page):
         for match in re.finditer(r"apt-get install (.*)", block) if kind == "sh" else ():
             words = [word for word in match[1].split() if "/" not in word]
             if any(not word.startswith("-") for word in words):
