@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 archive=target/packaging/debian12.tar
 if [ ! -e "$archive" ]; then
     mkdir -p target/packaging
-    mmdebstrap --quiet --variant=minbase --include=systemd-sysv,dbus,debconf,ca-certificates bookworm "$archive.new" >&2
+    mmdebstrap --quiet --format=tar --variant=minbase --include=systemd-sysv,dbus,debconf,ca-certificates bookworm "$archive.new" >&2
     mv "$archive.new" "$archive"
 fi
 echo "$archive"

@@ -43,10 +43,10 @@ boot() {
     for _ in $(seq 600); do
         [ -d "/proc/$nspawn" ] || fail "the machine ended: $(cat "$work/console")"
         sleep 0.1
-        read -r init _ <"/proc/$nspawn/task/$nspawn/children" || continue
+        read -r init _ <"/proc/$nspawn/task/$nspawn/children" || [ -n "$init" ] || continue
         cat >"$work/inside" <<INSIDE
 #!/bin/sh
-exec nsenter --target $init --mount --uts --ipc --net --pid --root --wd=/root -- env -i HOME=/root LANG=C.UTF-8 TERM=dumb \\
+exec nsenter --target $init --mount --uts --ipc --net --pid --root --wd=/ -- env -i --chdir=/root HOME=/root LANG=C.UTF-8 TERM=dumb \\
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "\$@"
 INSIDE
         chmod 755 "$work/inside"

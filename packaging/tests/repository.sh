@@ -17,8 +17,8 @@ mkdir -m 700 "$GNUPGHOME"
 for who in wanted other; do
     gpg --batch --quiet --passphrase '' --quick-generate-key "$who@test.example" ed25519 sign never
 done
-gpg --batch --armor --export >"$directory/keys.asc"
-gpg --batch --with-colons --list-keys wanted@test.example | sed -n 's/^fpr:::::::::\(.*\):$/\1/p;T;q' >"$directory/fingerprint"
+gpg --batch --quiet --armor --export >"$directory/keys.asc"
+gpg --batch --quiet --with-colons --list-keys wanted@test.example | sed -n 's/^fpr:::::::::\(.*\):$/\1/p;T;q' >"$directory/fingerprint"
 
 pool=$directory/repository/dists/bookworm
 mkdir -p "$pool/main/binary-amd64"
