@@ -13,11 +13,12 @@
 # make walk               a bare Debian 12, booted, in which the commands of docs/quick-start.md are run; as root
 # make rpm-source         what packaging/rpm/*.spec builds from, in target/rpm; make test-rpm: the spec, rpmlint
 # make static             programs without any shared library (musl), in target/packaging/x86_64-unknown-linux-musl
+# make docs               the documentation site, in target/site; every link and anchor must resolve
 # make test-element       the image element: parsed by diskimage-builder; with BUILD=1 an image is built
 
 CARGO ?= cargo
 .PHONY: run test test-rust test-control-plane lint fmt chaos soak bench fuzz mutants deps build venv \
-	deb test-deb walk rpm-source test-rpm static test-element packages
+	deb test-deb walk rpm-source test-rpm static test-element packages docs
 .NOTPARALLEL:
 
 run: $(if $(filter rabbit,$(BROKER)),deps) build
@@ -98,3 +99,8 @@ static:
 
 test-element:
 	@packaging/tests/element.sh
+
+docs:
+	@python=$$(tests/scripts/venv.sh "$(CURDIR)/docs/requirements.txt" "$(CURDIR)/target/docs-venv") && \
+		NO_MKDOCS_2_WARNING=1 "$$python" -m mkdocs build --strict -f docs/site/mkdocs.yml
+	@echo "make docs: target/site/index.html"

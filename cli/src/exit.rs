@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use trove_couchdb_protocol::Failure;
+use trove_couchdb_protocol::{Failure, FailureClass};
 
 use crate::client::CallError;
 
@@ -40,6 +40,21 @@ pub enum Code {
     Attention = 8,
     /// `EX_USAGE` of sysexits.h, as the agent itself has it.
     Usage = 64,
+}
+
+impl Code {
+    /// All of them; docs/errors.md and `--help` explain each.
+    pub const ALL: [Self; 9] = [
+        Self::Done,
+        Self::Failed,
+        Self::NotFound,
+        Self::Unreachable,
+        Self::Timeout,
+        Self::Refused,
+        Self::Exists,
+        Self::Attention,
+        Self::Usage,
+    ];
 }
 
 impl From<Code> for std::process::ExitCode {
@@ -110,12 +125,13 @@ impl From<CallError> for CliError {
     }
 }
 
-/// The agent names its failures after Trove's exceptions (`agent/src/couch/command_error.rs`, `class`).
 fn code_of(failure: &Failure) -> Code {
-    match failure.class.as_str() {
-        "UserNotFound" | "DatabaseNotFound" => Code::NotFound,
-        "UserAlreadyExists" | "DatabaseAlreadyExists" => Code::Exists,
-        _ => Code::Failed,
+    if failure.is(FailureClass::UserNotFound) || failure.is(FailureClass::DatabaseNotFound) {
+        Code::NotFound
+    } else if failure.is(FailureClass::UserAlreadyExists) {
+        Code::Exists
+    } else {
+        Code::Failed
     }
 }
 
@@ -127,17 +143,7 @@ mod tests {
 
     #[test]
     fn every_code_is_explained() {
-        for code in [
-            Code::Done,
-            Code::Failed,
-            Code::NotFound,
-            Code::Unreachable,
-            Code::Timeout,
-            Code::Refused,
-            Code::Exists,
-            Code::Attention,
-            Code::Usage,
-        ] {
+        for code in Code::ALL {
             let number = format!("\n  {:<4}", code as u8);
             assert!(HELP.contains(&number), "{code:?}");
         }
@@ -145,11 +151,11 @@ mod tests {
 
     #[test]
     fn what_the_agent_answers_decides_the_code() {
-        let code = |class: &str| CliError::from(CallError::Failure(Failure::new(class, "x"))).code;
-        assert_eq!(code("UserNotFound"), Code::NotFound);
-        assert_eq!(code("DatabaseNotFound"), Code::NotFound);
-        assert_eq!(code("UserAlreadyExists"), Code::Exists);
-        assert_eq!(code("CouchDBError"), Code::Failed);
+        let code = |class| CliError::from(CallError::Failure(Failure::new(class, "x"))).code;
+        assert_eq!(code(FailureClass::UserNotFound), Code::NotFound);
+        assert_eq!(code(FailureClass::DatabaseNotFound), Code::NotFound);
+        assert_eq!(code(FailureClass::UserAlreadyExists), Code::Exists);
+        assert_eq!(code(FailureClass::CouchDbError), Code::Failed);
         let late = CallError::Timeout { limit: Duration::from_secs(3), method: "rpc_ping".to_owned() };
         assert_eq!(CliError::from(late).code, Code::Timeout);
     }

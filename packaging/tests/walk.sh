@@ -98,7 +98,7 @@ sound() {
         "no broker configured (local only); CouchDB is healthy" "STATUS $1"
     is "$(inside systemctl is-system-running)" running "the system $1"
     al_reads | grep -q '"kind":"order"' || fail "al's document is gone $1"
-    is "$(inside trove-couchdb user-list --output value | tr '\t' ' ')" "al shop" "the users $1"
+    is "$(inside trove-couchdb user-list --output value | tr '\t' ' ')" "al % shop" "the users $1"
     status=0
     inside trove-couchdb doctor >"$work/said" 2>&1 || status=$?
     case $status in 0 | 8) ;; *) fail "doctor $1: $(cat "$work/said")" ;; esac

@@ -47,7 +47,9 @@ pub use context::Context;
 pub use error::DecodeError;
 pub use frame::{FrameDecoder, FrameError};
 pub use names::{DatabaseName, HostPattern, NameError, NameRule, UserName};
-pub use reply::{Failure, Outcome, Reply, decode_reply, encode_call_monitor_beat, encode_reply, new_id};
+pub use reply::{
+    Failure, FailureClass, Outcome, Reply, decode_reply, encode_call_monitor_beat, encode_reply, new_id,
+};
 pub use request::{NewRequest, Request, Undecodable};
 pub use secret::{Secret, SecretMap};
 pub use transport_url::{TransportUrl, TransportUrlError};

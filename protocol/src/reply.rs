@@ -5,6 +5,8 @@
 //! (`oslo_messaging/_drivers/common.py`, `serialize_remote_exception`): no message of ours may hold a secret. The agent
 //! encodes; the bundled client and the tests decode.
 
+mod class;
+
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -15,6 +17,7 @@ use crate::{
     fields::{Field, Fields},
     quote::printable,
 };
+pub use class::FailureClass;
 
 /// The module of our failures. It must not be one that Trove allows (`trove.common.exception`, `builtins`): Trove would
 /// rebuild those classes and show the user a traceback instead of the message (PROTOCOL, section 3).
@@ -48,24 +51,34 @@ pub struct Failure {
 
 impl Failure {
     /// A failure of ours: the user sees just the message.
-    pub fn new(class: &str, message: impl Into<String>) -> Self {
-        Self { class: class.to_owned(), module: MODULE.to_owned(), message: message.into(), args: Vec::new() }
+    pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
+        Self {
+            class: class.as_str().to_owned(),
+            module: MODULE.to_owned(),
+            message: message.into(),
+            args: Vec::new(),
+        }
+    }
+
+    /// Whether it is of this class.
+    pub fn is(&self, class: FailureClass) -> bool {
+        self.class == class.as_str()
     }
 
     /// The failure oslo gives for a version that is not served (`rpc/dispatcher.py`).
     pub fn unsupported_version(version: &str, method: &str) -> Self {
         let text = format!("Endpoint does not support RPC version {version}. Attempted method: {method}");
-        Self::of_oslo("UnsupportedVersion", text)
+        Self::of_oslo(FailureClass::UnsupportedVersion, text)
     }
 
     /// The failure oslo gives for a method nobody has (`rpc/dispatcher.py`).
     pub fn no_such_method(method: &str) -> Self {
-        Self::of_oslo("NoSuchMethod", format!("Endpoint does not support RPC method {method}"))
+        Self::of_oslo(FailureClass::NoSuchMethod, format!("Endpoint does not support RPC method {method}"))
     }
 
-    fn of_oslo(class: &str, message: String) -> Self {
+    fn of_oslo(class: FailureClass, message: String) -> Self {
         let args = vec![message.as_str().into()];
-        Self { class: class.to_owned(), module: OSLO_MODULE.to_owned(), message, args }
+        Self { class: class.as_str().to_owned(), module: OSLO_MODULE.to_owned(), message, args }
     }
 
     fn encode(&self) -> String {
@@ -95,7 +108,7 @@ impl From<&DecodeError> for Failure {
             DecodeError::UnsupportedVersion(version) => {
                 Self::unsupported_version(&printable(version), "unknown")
             }
-            _ => Self::new("InvalidRequest", error.to_string()),
+            _ => Self::new(FailureClass::InvalidRequest, error.to_string()),
         }
     }
 }

@@ -145,6 +145,8 @@ mod tests {
 
     use serde_json::{Value, json};
 
+    use trove_couchdb_protocol::FailureClass;
+
     use super::*;
 
     fn record() -> Record {
@@ -183,15 +185,19 @@ mod tests {
 
     #[test]
     fn a_failure_has_its_class_and_its_reason() {
-        let failed =
-            Record { verdict: Verdict::Failed(Failure::new("X", "why")), source: Source::Bus, ..record() };
+        let failed = Record {
+            verdict: Verdict::Failed(Failure::new(FailureClass::UserRejected, "why")),
+            source: Source::Bus,
+            ..record()
+        };
         let line = read(&failed);
         assert_eq!(line["source"], json!({"kind": "bus"}));
         assert_eq!(
             (&line["outcome"], &line["class"], &line["message"]),
             (&json!("failed"), &json!("X"), &json!("why"))
         );
-        let refused = Record { verdict: Verdict::Refused(Failure::new("Y", "no")), ..record() };
+        let refused =
+            Record { verdict: Verdict::Refused(Failure::new(FailureClass::Busy, "no")), ..record() };
         assert_eq!(read(&refused)["outcome"], "refused");
     }
 

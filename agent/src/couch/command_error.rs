@@ -1,6 +1,6 @@
 //! Why a command was not carried out, in words for the person who sent it.
 
-use trove_couchdb_protocol::{DatabaseName, UserName};
+use trove_couchdb_protocol::{DatabaseName, FailureClass, UserName};
 
 use super::{error::CouchError, security::Malformed};
 
@@ -77,22 +77,25 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// The name of the error's class on the wire, after Trove's own exceptions where there is a like one
-    /// (trove/common/exception.py).
-    pub fn class(&self) -> &'static str {
+    /// What kind of failure the caller gets.
+    pub fn class(&self) -> FailureClass {
         match self {
-            Self::ReservedUser(_) | Self::ReservedDatabase(_) | Self::AdminName(_) => "ReservedName",
-            Self::NoSuchUser(_) => "UserNotFound",
-            Self::NoSuchDatabase(_) => "DatabaseNotFound",
-            Self::UserExists(_) => "UserAlreadyExists",
-            Self::UserTwice(_) | Self::PasswordMissing(_) | Self::RootPasswordEmpty => "BadRequest",
-            Self::LastAdmin => "LastAdmin",
-            Self::Security { .. } => "MalformedSecurity",
-            Self::UserRejected { .. } => "UserRejected",
-            Self::Overwritten(_) => "Overwritten",
-            Self::Stopping => "Stopping",
-            Self::Filesystem { .. } => "FilesystemError",
-            Self::Couch(_) => "CouchDBError",
+            Self::ReservedUser(_) | Self::ReservedDatabase(_) | Self::AdminName(_) => {
+                FailureClass::ReservedName
+            }
+            Self::NoSuchUser(_) => FailureClass::UserNotFound,
+            Self::NoSuchDatabase(_) => FailureClass::DatabaseNotFound,
+            Self::UserExists(_) => FailureClass::UserAlreadyExists,
+            Self::UserTwice(_) | Self::PasswordMissing(_) | Self::RootPasswordEmpty => {
+                FailureClass::BadRequest
+            }
+            Self::LastAdmin => FailureClass::LastAdmin,
+            Self::Security { .. } => FailureClass::MalformedSecurity,
+            Self::UserRejected { .. } => FailureClass::UserRejected,
+            Self::Overwritten(_) => FailureClass::Overwritten,
+            Self::Stopping => FailureClass::Stopping,
+            Self::Filesystem { .. } => FailureClass::FilesystemError,
+            Self::Couch(_) => FailureClass::CouchDbError,
             Self::Unfinished(error) => error.class(),
         }
     }
@@ -159,7 +162,10 @@ mod tests {
         assert!(nothing_sent.is_transient() && !nothing_sent.may_have_taken_effect());
         let halfway = nothing_sent.clone().after_a_part().after_a_part();
         assert!(halfway.is_transient() && halfway.is_outage() && halfway.may_have_taken_effect());
-        assert_eq!((halfway.to_string(), halfway.class()), (nothing_sent.to_string(), "CouchDBError"));
+        assert_eq!(
+            (halfway.to_string(), halfway.class()),
+            (nothing_sent.to_string(), FailureClass::CouchDbError)
+        );
         assert!(
             CommandError::from(CouchError::Server { status: 500, reason: "x".into() })
                 .may_have_taken_effect()

@@ -27,7 +27,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
-use trove_couchdb_protocol::{Failure, Outcome, trove::Command};
+use trove_couchdb_protocol::{Failure, FailureClass, Outcome, trove::Command};
 
 use crate::{
     handlers::{HandlerError, Handlers, Run},
@@ -200,7 +200,7 @@ impl Dispatcher {
             Err(_panic) => {
                 error!(method = job.command.name(), id = job.id, "A command ended in a panic.");
                 let text = format!("the guest agent failed on {}; see its log", job.command.name());
-                Ok(Outcome::Failure(Failure::new("InternalError", text)))
+                Ok(Outcome::Failure(Failure::new(FailureClass::InternalError, text)))
             }
         }
     }
@@ -221,9 +221,9 @@ fn too_late(job: &Job) -> Done {
         format!("{method} waited too long for earlier commands on the same user or database; try again");
     if job.redelivered {
         let text = format!("{text} (a part of it may stand: the agent was restarted while it ran)");
-        return Done::Answer(Outcome::Failure(Failure::new("Busy", text)));
+        return Done::Answer(Outcome::Failure(Failure::new(FailureClass::Busy, text)));
     }
-    Done::Refused(Failure::new("Busy", text))
+    Done::Refused(Failure::new(FailureClass::Busy, text))
 }
 
 fn log_outcome(job: &Job, outcome: &Outcome) {

@@ -15,7 +15,7 @@ mod users;
 use std::{path::PathBuf, sync::Arc};
 
 use serde_json::Value;
-use trove_couchdb_protocol::{Failure, trove::Command};
+use trove_couchdb_protocol::{Failure, FailureClass, trove::Command};
 
 use crate::{
     bootstrap::{RotationError, Rotator},
@@ -168,16 +168,17 @@ impl HandlerError {
 impl From<HandlerError> for Failure {
     fn from(error: HandlerError) -> Self {
         match error {
-            HandlerError::Unsupported(method) => {
-                Self::new("NotSupported", format!("{method} is not supported by the CouchDB guest agent"))
-            }
+            HandlerError::Unsupported(method) => Self::new(
+                FailureClass::NotSupported,
+                format!("{method} is not supported by the CouchDB guest agent"),
+            ),
             HandlerError::DatabaseKeepsRunning => Self::new(
-                "NotSupported",
+                FailureClass::NotSupported,
                 "stop_db is not carried out: CouchDB runs under systemd and stops with the instance; Trove deletes and \
                  reboots without it",
             ),
-            HandlerError::Prepare(error) => Self::new("PrepareFailed", error.to_string()),
-            HandlerError::Rotation(error) => Self::new("RotationFailed", error.to_string()),
+            HandlerError::Prepare(error) => Self::new(FailureClass::PrepareFailed, error.to_string()),
+            HandlerError::Rotation(error) => Self::new(FailureClass::RotationFailed, error.to_string()),
             HandlerError::Command(error) => Self::new(error.class(), error.to_string()),
         }
     }

@@ -110,7 +110,7 @@ fn unix(time: SystemTime) -> f64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use trove_couchdb_protocol::Failure;
+    use trove_couchdb_protocol::{Failure, FailureClass};
 
     use super::*;
 
@@ -154,7 +154,7 @@ mod tests {
             sent_at: 5.0,
             at: Instant::now(),
         }));
-        report.tally.failed("create_user", &Failure::new("X", "why"));
+        report.tally.failed("create_user", &Failure::new(FailureClass::UserRejected, "why"));
         let report = Report { assume_prepared: true, ..report };
         let later = report.now(Some("3.4".into())).await;
         assert_eq!(later["prepared"], true);

@@ -107,6 +107,8 @@ impl Drop for Passage {
 
 #[cfg(test)]
 mod tests {
+    use trove_couchdb_protocol::FailureClass;
+
     use super::*;
 
     #[test]
@@ -130,8 +132,8 @@ mod tests {
     #[test]
     fn the_last_error_is_the_last_one() {
         let tally = Tally::default();
-        tally.failed("create_user", &Failure::new("A", "one"));
-        tally.failed("", &Failure::new("B", "two"));
+        tally.failed("create_user", &Failure::new(FailureClass::Busy, "one"));
+        tally.failed("", &Failure::new(FailureClass::Overwritten, "two"));
         tally.succeeded();
         let figures = tally.figures();
         assert_eq!((figures.done, figures.failed), (1, 2));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use tokio::time;
 use tracing::warn;
-use trove_couchdb_protocol::{Failure, Request, trove::Command, version};
+use trove_couchdb_protocol::{Failure, FailureClass, Request, trove::Command, version};
 
 use super::{
     answer::Responder,
@@ -50,7 +50,7 @@ pub(super) fn accept(
     if way == Way::Bus && command.method().is_local_only() {
         warn!(method, id, "A method for operators of this machine came over the bus; it is refused.");
         let text = format!("{method} is not for the bus: send it over the agent's socket, on its machine");
-        return Err(Failure::new("Forbidden", text));
+        return Err(Failure::new(FailureClass::Forbidden, text));
     }
     let caller_waits = caller_waits.filter(|_| is_call);
     let begin_within = caller_waits.map(Waits::begin_within);

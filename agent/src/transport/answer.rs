@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use trove_couchdb_protocol::{
-    Cipher, Context, Failure, Outcome, ReplyAddress, encode_call_monitor_beat, encode_reply, new_id,
-    trove::ConductorCast,
+    Cipher, Context, Failure, FailureClass, Outcome, ReplyAddress, encode_call_monitor_beat, encode_reply,
+    new_id, trove::ConductorCast,
 };
 
 /// The largest reply that is sent, in bytes: RabbitMQ 4 closes the channel of a publisher of more than 16 MiB,
@@ -100,7 +100,7 @@ impl Responder {
                      pages, with a limit",
                     body.len()
                 );
-                let refusal = Outcome::Failure(Failure::new("AnswerTooLarge", text));
+                let refusal = Outcome::Failure(Failure::new(FailureClass::AnswerTooLarge, text));
                 body = encode_reply(&reply, &self.id, &refusal, cipher);
             }
             return vec![Publication { to: Destination::Reply(reply.reply_queue), body }];
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_failed_cast_names_its_instance() {
-        let failure = Outcome::Failure(Failure::new("X", "why"));
+        let failure = Outcome::Failure(Failure::new(FailureClass::UserRejected, "why"));
         let sent = Responder::new(None, context()).answer(&failure, &pen());
         match ConductorCast::decode(&sent[0].body, None).unwrap() {
             ConductorCast::NotifyExcInfo { notification, message, exception } => {
@@ -155,7 +155,7 @@ mod tests {
             let sent = Responder::to(request, reply, context()).answer(outcome, &pen());
             trove_couchdb_protocol::envelope::decode(&sent[0].body, usize::MAX).unwrap()["_unique_id"].clone()
         };
-        let failed = Outcome::Failure(Failure::new("X", "why"));
+        let failed = Outcome::Failure(Failure::new(FailureClass::UserRejected, "why"));
         let done = Outcome::Success(Value::Null);
         let address = || Some(ReplyAddress { msg_id: "m".into(), reply_queue: "q".into() });
         for reply in [address, || None] {

@@ -18,7 +18,9 @@ use std::{
 use futures_util::FutureExt;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, debug, error, warn};
-use trove_couchdb_protocol::{Context, Failure, Outcome, Request, Undecodable, new_id, trove::Method};
+use trove_couchdb_protocol::{
+    Context, Failure, FailureClass, Outcome, Request, Undecodable, new_id, trove::Method,
+};
 use zeroize::Zeroizing;
 
 use super::{
@@ -278,5 +280,5 @@ impl Intake {
 }
 
 fn replayed() -> Failure {
-    Failure::new("Replayed", "parts of this message were in another one before; it is not run")
+    Failure::new(FailureClass::Replayed, "parts of this message were in another one before; it is not run")
 }

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 use tokio::sync::{Mutex as AsyncMutex, watch};
-use trove_couchdb_protocol::{Failure, Outcome};
+use trove_couchdb_protocol::{Failure, FailureClass, Outcome};
 
 use super::{answer::Publication, origin::Way};
 
@@ -64,7 +64,7 @@ impl From<Summary> for Outcome {
             Summary::Answered => {
                 let text = "a command with this id was carried out before, and its answer went to who sent it first; \
                             send it with a new id to have it done again";
-                Self::Failure(Failure::new("Duplicate", text))
+                Self::Failure(Failure::new(FailureClass::Duplicate, text))
             }
         }
     }
@@ -212,7 +212,7 @@ mod tests {
     fn what_is_kept_of_an_outcome_holds_no_answer() {
         let again = |outcome: Outcome| Outcome::from(Summary::of(&outcome));
         assert_eq!(again(Outcome::Success(Value::Null)), Outcome::Success(Value::Null));
-        let failure = Outcome::Failure(Failure::new("X", "why"));
+        let failure = Outcome::Failure(Failure::new(FailureClass::UserRejected, "why"));
         assert_eq!(again(failure.clone()), failure);
         let told = again(Outcome::Success("hunter2".into()));
         assert!(matches!(&told, Outcome::Failure(failure) if failure.class == "Duplicate"), "{told:?}");

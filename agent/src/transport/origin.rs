@@ -17,7 +17,7 @@ use lapin::{
 };
 use tokio::time;
 use tracing::{debug, warn};
-use trove_couchdb_protocol::{Failure, Outcome};
+use trove_couchdb_protocol::{Failure, FailureClass, Outcome};
 
 use super::{
     answer::{Destination, Pen, Publication, Responder},
@@ -240,5 +240,5 @@ impl Origin {
 
 /// What the sender of a command that was not begun is told.
 pub(super) fn stopping() -> Failure {
-    Failure::new("Stopping", "the agent is stopping; send the command again")
+    Failure::new(FailureClass::Stopping, "the agent is stopping; send the command again")
 }

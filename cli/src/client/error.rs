@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use trove_couchdb_protocol::{DecodeError, Failure};
+use trove_couchdb_protocol::{DecodeError, Failure, FailureClass};
 
 /// Why a call brought no value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -78,15 +78,14 @@ impl CallError {
 }
 
 fn of_a_failure(failure: &Failure) -> Option<String> {
-    let text = match failure.class.as_str() {
-        "NoSuchMethod" | "UnsupportedVersion" => {
-            "the agent is older than this program: update the agent, or use the program of its version"
-        }
-        "CouchDBError" => "`trove-couchdb doctor` on the instance checks each link to CouchDB",
-        "InvalidRequest" if failure.message.contains("crypt") => {
-            "give the instance's instance_rpc_encr_key with --key-file, or none if the instance has none"
-        }
-        _ => return None,
+    let text = if failure.is(FailureClass::NoSuchMethod) || failure.is(FailureClass::UnsupportedVersion) {
+        "the agent is older than this program: update the agent, or use the program of its version"
+    } else if failure.is(FailureClass::CouchDbError) {
+        "`trove-couchdb doctor` on the instance checks each link to CouchDB"
+    } else if failure.is(FailureClass::InvalidRequest) && failure.message.contains("crypt") {
+        "give the instance's instance_rpc_encr_key with --key-file, or none if the instance has none"
+    } else {
+        return None;
     };
     Some(text.to_owned())
 }

@@ -58,8 +58,8 @@ fn absent(path: &Path, error: &io::Error, agent_runs: bool) -> Finding {
     match error.kind() {
         io::ErrorKind::NotFound if agent_runs => FILE.failed(
             format!("{shown} is not there, so nobody but the running agent may know os_admin's password"),
-            "restore it from a backup; if there is none, remove os_admin from CouchDB's [admins] and restart the \
-             agent: it makes a new one",
+            "restart neither the agent nor CouchDB: `trove-couchdb rotate-os-admin` writes the file anew, with another \
+             password",
         ),
         io::ErrorKind::NotFound => FILE.failed(
             format!("{shown} is not there"),

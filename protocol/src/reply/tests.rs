@@ -24,7 +24,7 @@ fn a_result_has_five_keys() {
 /// Mutation: failure-with-a-traceback (docs/promises.md).
 #[test]
 fn a_failure_is_text_that_trove_shows_as_it_is() {
-    let failure = Failure::new("UserNotFound", "there is no user \"alice\"");
+    let failure = Failure::new(FailureClass::UserNotFound, "there is no user \"alice\"");
     let body = encode_reply(&caller(), "u", &Outcome::Failure(failure), None);
     let message = message(&body);
     assert_eq!((&message["result"], &message["ending"]), (&Value::Null, &json!(true)));
@@ -59,7 +59,7 @@ fn with_a_key_results_are_encrypted_and_failures_are_not() {
         let stranger = Cipher::new(&Secret::new("other"));
         assert_eq!(decode_reply(&body, Some(&stranger)).unwrap_err().kind(), "cipher");
     }
-    let failure = Outcome::Failure(Failure::new("A", "b"));
+    let failure = Outcome::Failure(Failure::new(FailureClass::Busy, "b"));
     let body = encode_reply(&caller(), "u", &failure, Some(&cipher));
     assert_eq!(body, encode_reply(&caller(), "u", &failure, None));
     assert_eq!(decode_reply(&body, Some(&cipher)).unwrap().outcome, failure);
@@ -98,7 +98,7 @@ proptest! {
 
     #[test]
     fn every_failure_survives(class in any::<String>(), text in any::<String>()) {
-        let outcome = Outcome::Failure(Failure::new(&class, text));
+        let outcome = Outcome::Failure(Failure { class, ..Failure::new(FailureClass::Busy, text) });
         let reply = decode_reply(&encode_reply(&caller(), "u", &outcome, None), None).unwrap();
         prop_assert_eq!(reply, Reply { msg_id: "m".into(), unique_id: Some("u".into()), outcome, ending: true });
     }

@@ -8,7 +8,8 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use trove_couchdb_protocol::{
-    Outcome, Request, encode_call_monitor_beat, encode_reply, frame, new_id, reply::Failure,
+    Outcome, Request, encode_call_monitor_beat, encode_reply, frame, new_id,
+    reply::{Failure, FailureClass},
 };
 use trove_couchdb_tests::rabbitmq;
 use trove_couchdb_tests::stage::{Plan, Stage};
@@ -91,7 +92,7 @@ async fn each_fault_of_an_agent_has_its_code() -> Result<()> {
         // To no request: why the agent ends the connection.
         let mut to = request.reply.unwrap();
         to.msg_id = String::new();
-        let failure = Failure::new("TooManyConnections", "32 are connected already");
+        let failure = Failure::new(FailureClass::TooManyConnections, "32 are connected already");
         say(&mut stream, &encode_reply(&to, &new_id(), &Outcome::Failure(failure), None)).await;
     })?;
     assert!(refusing.refused(1, &["ping"]).await?.contains("32 are connected"));

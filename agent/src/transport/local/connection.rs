@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use trove_couchdb_protocol::{
-    Failure, FrameDecoder, FrameError, Outcome, ReplyAddress, encode_reply, frame, new_id,
+    Failure, FailureClass, FrameDecoder, FrameError, Outcome, ReplyAddress, encode_reply, frame, new_id,
 };
 
 use super::{
@@ -162,7 +162,7 @@ async fn end_output(output: &mut OwnedWriteHalf) {
 }
 
 fn not_understood(error: FrameError) -> Failure {
-    Failure::new("InvalidFrame", format!("{error}; the agent ends the connection"))
+    Failure::new(FailureClass::InvalidFrame, format!("{error}; the agent ends the connection"))
 }
 
 /// A reply to no request in particular: the connection ends.

@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
-use trove_couchdb_protocol::Failure;
+use trove_couchdb_protocol::{Failure, FailureClass};
 
 use super::{answer::Pen, consume::Intake};
 use crate::{
@@ -170,7 +170,7 @@ impl LocalServer {
         let text = format!(
             "{most} are connected to the agent's socket already (local.max_connections); try again later"
         );
-        Err(Failure::new("TooManyConnections", text))
+        Err(Failure::new(FailureClass::TooManyConnections, text))
     }
 }
 
@@ -179,7 +179,7 @@ fn admit(open: &Open, stream: &UnixStream) -> Result<Peer, Failure> {
         Ok(credentials) => Peer::from(credentials),
         Err(error) => {
             warn!(%error, "The kernel does not tell who connected to the local socket.");
-            return Err(Failure::new("Forbidden", "the agent can't tell who you are"));
+            return Err(Failure::new(FailureClass::Forbidden, "the agent can't tell who you are"));
         }
     };
     if open.guard.admits(&peer, || open.socket.is_guarded()) {

@@ -10,7 +10,7 @@ use std::fmt;
 
 use rustix::process::geteuid;
 use tokio::net::unix::UCred;
-use trove_couchdb_protocol::Failure;
+use trove_couchdb_protocol::{Failure, FailureClass};
 
 use crate::audit::Source;
 
@@ -70,7 +70,10 @@ impl Guard {
             }
             None => "only root and the agent's user may; set local.group to let a group in",
         };
-        Failure::new("Forbidden", format!("uid {} may not give this agent commands: {remedy}", peer.uid))
+        Failure::new(
+            FailureClass::Forbidden,
+            format!("uid {} may not give this agent commands: {remedy}", peer.uid),
+        )
     }
 }
 

@@ -1,0 +1,44 @@
+//! The documents: every link in any Markdown file of the repository leads somewhere, and docs/errors.md has every error of
+//! the code and no other.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod errors;
+mod links;
+mod sources;
+
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Files of the repository with this extension, below a directory of it (`""` for all of it), as paths from its root.
+fn files(below: &str, extension: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut directories = vec![root().join(below)];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_symlink() || name == "target" || name == "node_modules" || name.starts_with('.') {
+                continue;
+            }
+            if path.is_dir() {
+                // A Python environment that somebody made in the tree.
+                if !path.join("pyvenv.cfg").exists() {
+                    directories.push(path);
+                }
+            } else if path.extension().is_some_and(|its| its == extension) {
+                found.push(path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "no .{extension} below {below:?}");
+    found
+}
