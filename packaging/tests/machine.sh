@@ -64,7 +64,14 @@ inside() { # A command as root of the machine. $work/inside is the same as a pro
 }
 
 power_off() {
-    inside systemctl --no-block poweroff
+    # The answer may get lost: what answers is going down, too.
+    inside systemctl --no-block poweroff 2>/dev/null || true
+    for _ in $(seq 600); do
+        state=$(cut -d' ' -f3 "/proc/$nspawn/stat" 2>/dev/null) || state=Z
+        [ "$state" != Z ] || break
+        sleep 0.1
+    done
+    [ "$state" = Z ] || fail "the machine does not go down: $(cat "$work/console")"
     wait "$nspawn" || fail "the machine did not stop well: $(cat "$work/console")"
     nspawn='' init=''
 }
