@@ -34,6 +34,10 @@ const MODE: u32 = 0o660;
 
 const SECTION: &str = "[admins]";
 
+/// Beside the agent's. A package brings one or two, and each that there is, is read.
+const MOST_INI_FILES: usize = 1_000;
+const TOO_MANY: &str = "it has more than 1000 ini files; find out who puts them there, and remove them";
+
 /// The file in CouchDB's `local.d`.
 #[derive(Debug, Clone)]
 pub struct AdminIni {
@@ -116,9 +120,15 @@ impl AdminIni {
     fn others(&self) -> io::Result<Vec<PathBuf>> {
         let mut paths = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
-            paths.push(entry?.path());
+            let path = entry?.path();
+            if path.extension() != Some(OsStr::new("ini")) || path == self.path {
+                continue;
+            }
+            if paths.len() == MOST_INI_FILES {
+                return Err(io::Error::other(TOO_MANY));
+            }
+            paths.push(path);
         }
-        paths.retain(|path| path.extension() == Some(OsStr::new("ini")) && *path != self.path);
         paths.sort();
         Ok(paths)
     }
@@ -310,6 +320,19 @@ mod tests {
         assert_eq!(ini.look(Some(&password)).unwrap(), Ini::Absent);
         ini.install(&password, 10).unwrap();
         assert_eq!(ini.look(Some(&password)).unwrap(), Ini::Installed);
+    }
+
+    #[test]
+    fn so_many_files_are_none_of_couchdbs() {
+        let directory = tempfile::tempdir().unwrap();
+        let ini = AdminIni::in_directory(directory.path());
+        let put = |number: usize| fs::write(directory.path().join(format!("{number}.ini")), "").unwrap();
+        (0..MOST_INI_FILES).for_each(put);
+        fs::write(directory.path().join("README"), "").unwrap();
+        assert_eq!(ini.look(None).unwrap(), Ini::Absent);
+        put(MOST_INI_FILES);
+        let told = ini.look(None).unwrap_err().to_string();
+        assert!(told.contains("more than 1000 ini files"), "{told}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! docs/errors.md against the code: each error, log line, exit status and check once, and none that is not there.
+//! docs/errors.md and docs/log.md against the code: each error, log line, exit status and check once, and none that is not there.
 
 use std::collections::BTreeSet;
 
@@ -9,14 +9,14 @@ use super::sources::{calls, code_of, says_something, shown};
 
 type Texts = BTreeSet<String>;
 
-/// A table of the page.
+/// A table of the pages.
 struct Table {
     header: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
 fn tables() -> Vec<Table> {
-    let page = read("docs/errors.md");
+    let page = read("docs/errors.md") + "\n" + &read("docs/log.md");
     let mut tables = Vec::<Table>::new();
     let mut inside = false;
     for line in page.lines() {
@@ -26,7 +26,8 @@ fn tables() -> Vec<Table> {
         };
         let cells: Vec<String> = cells.split('|').map(|cell| cell.trim().replace('`', "")).collect();
         match tables.last_mut().filter(|_| inside) {
-            Some(table) if cells.iter().all(|cell| cell.chars().all(|c| c == '-')) && table.rows.is_empty() => {}
+            Some(table)
+                if cells.iter().all(|cell| cell.chars().all(|c| c == '-')) && table.rows.is_empty() => {}
             Some(table) => {
                 assert_eq!(cells.len(), table.header.len(), "{line}");
                 table.rows.push(cells);
@@ -47,7 +48,7 @@ fn column(name: &str) -> Texts {
     cells.flatten().filter(|cell| !cell.is_empty()).collect()
 }
 
-/// Each must be on the page if it says something, and what is on the page must be among them.
+/// Each must be on a page if it says something, and what is on the pages must be among them.
 fn compare(what: &str, code: &Texts, page: &Texts) {
     let missing: Vec<_> = code.iter().filter(|text| says_something(text) && !page.contains(*text)).collect();
     let unknown: Vec<_> = page.difference(code).collect();
@@ -59,7 +60,7 @@ fn every_message_of_an_error_is_explained() {
     let code = code_of(&["protocol", "agent", "cli"]);
     let first = |opening: &'static str| {
         let calls = code.iter().flat_map(move |code| calls(code, opening));
-        calls.filter_map(|(_, mut literals)| (!literals.is_empty()).then(|| literals.swap_remove(0)))
+        calls.filter_map(|literals| literals.into_iter().next())
     };
     let mut texts: Texts = first("#[error(").collect();
     assert!(texts.len() > 100, "{texts:#?}");
@@ -82,7 +83,7 @@ fn every_line_of_the_log_is_explained() {
     let mut lines = Texts::new();
     for code in code_of(&["agent"]) {
         for opening in ["warn!(", "error!("] {
-            lines.extend(calls(&code, opening).into_iter().filter_map(|(_, mut literals)| literals.pop()));
+            lines.extend(calls(&code, opening).into_iter().filter_map(|mut literals| literals.pop()));
         }
     }
     assert!(lines.len() > 50, "{lines:#?}");
@@ -101,7 +102,9 @@ fn every_kind_is_explained() {
     for file in ["protocol/src/error.rs", "agent/src/couch/error.rs"] {
         let code = read(file);
         let body = code.split_once("fn kind(&self)").unwrap().1.split_once("\n    }\n").unwrap().0;
-        kinds.extend(body.lines().filter_map(|line| Some(shown(line.split_once("=> \"")?.1.split_once('"')?.0))));
+        kinds.extend(
+            body.lines().filter_map(|line| Some(shown(line.split_once("=> \"")?.1.split_once('"')?.0))),
+        );
     }
     assert!(kinds.len() > 25, "{kinds:?}");
     compare("kinds", &kinds, &column("kind"));
@@ -113,7 +116,7 @@ fn every_check_of_the_doctor_is_explained() {
     let checks: Texts = code
         .iter()
         .flat_map(|code| calls(code, "Check::new("))
-        .filter_map(|(_, literals)| literals.into_iter().next())
+        .filter_map(|literals| literals.into_iter().next())
         .collect();
     assert!(checks.len() > 20, "{checks:?}");
     compare("checks", &checks, &column("check"));
@@ -124,8 +127,8 @@ fn every_word_of_the_status_is_explained() {
     let notify = read("agent/src/status/notify.rs");
     let mut words = Texts::new();
     let condition = notify.split_once("pub fn condition(").unwrap().1.split_once("\n}\n").unwrap().0;
-    words.extend(calls(&format!("(({condition})"), "(").into_iter().next().unwrap().1);
-    for (_, literals) in calls(notify.split("#[cfg(test)]").next().unwrap(), "NotifyState::Status(") {
+    words.extend(calls(&format!("(({condition})"), "(").into_iter().next().unwrap());
+    for literals in calls(notify.split("#[cfg(test)]").next().unwrap(), "NotifyState::Status(") {
         words.extend(literals);
     }
     words.remove("…; …");
@@ -139,7 +142,8 @@ fn every_word_of_the_status_is_explained() {
 fn every_exit_status_is_explained() {
     let numbers = |file: &str, before: &str, after: &str| -> Texts {
         let code = read(file);
-        let found = code.lines().filter_map(|line| line.split_once(before)?.1.split_once(after).map(|(n, _)| n));
+        let found =
+            code.lines().filter_map(|line| line.split_once(before)?.1.split_once(after).map(|(n, _)| n));
         found.filter(|number| number.parse::<u8>().is_ok()).map(str::to_owned).collect()
     };
     let mut tool = numbers("cli/src/exit.rs", " = ", ",");
@@ -153,5 +157,8 @@ fn every_exit_status_is_explained() {
         let page: Texts = table.rows.iter().filter(|row| row[1] == of).map(|row| row[0].clone()).collect();
         assert_eq!(page, code, "{of}");
     }
-    assert_eq!(table.rows.iter().filter(|row| row[1] == "both").map(|row| &row[0]).collect::<Vec<_>>(), ["0"]);
+    assert_eq!(
+        table.rows.iter().filter(|row| row[1] == "both").map(|row| &row[0]).collect::<Vec<_>>(),
+        ["0"]
+    );
 }

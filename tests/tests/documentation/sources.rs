@@ -10,42 +10,44 @@ pub(super) fn code_of(crates: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// For each call of `opening` (which ends with its parenthesis): the text of the call, and the literals in it.
-pub(super) fn calls(code: &str, opening: &str) -> Vec<(String, Vec<String>)> {
-    let begins_name = |at: usize| code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-    code.match_indices(opening)
-        .filter(|(at, _)| !begins_name(*at))
-        .map(|(at, _)| call(&code[at + opening.len()..]))
-        .collect()
+/// For each call of `opening` (which ends with its parenthesis): the literals in it.
+pub(super) fn calls(code: &str, opening: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let mut rest = code;
+    while let Some((before, after)) = rest.split_once(opening) {
+        if !before.ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+            found.push(literals(after));
+        }
+        rest = after;
+    }
+    found
 }
 
-/// Reads to the parenthesis that closes.
-fn call(code: &str) -> (String, Vec<String>) {
+/// The literals up to the parenthesis that closes.
+fn literals(code: &str) -> Vec<String> {
     let mut literals = Vec::new();
     let mut depth = 1;
-    let mut characters = code.char_indices().peekable();
-    while let Some((at, character)) = characters.next() {
+    let mut characters = code.chars().peekable();
+    while let Some(character) = characters.next() {
         match character {
             '(' => depth += 1,
             ')' => depth -= 1,
             '"' => {
                 let mut literal = String::new();
-                while let Some((_, character)) = characters.next().filter(|(_, next)| *next != '"') {
+                while let Some(character) = characters.next().filter(|next| *next != '"') {
                     literal.push(character);
                     if character == '\\' {
-                        literal.extend(characters.next().map(|(_, escaped)| escaped));
+                        literal.extend(characters.next());
                     }
                 }
                 literals.push(shown(&literal));
             }
             // A quotation mark as a character.
-            '\'' if code[at..].starts_with("'\"'") => {
-                characters.next();
-            }
+            '\'' => drop(characters.next_if_eq(&'"')),
             _ => {}
         }
         if depth == 0 {
-            return (code[..at].to_owned(), literals);
+            return literals;
         }
     }
     panic!("a call without an end: {code}");
@@ -65,7 +67,10 @@ pub(super) fn shown(literal: &str) -> String {
             '\\' => text.extend(characters.next()),
             '{' if characters.next_if_eq(&'{').is_some() => text.push('{'),
             '}' if characters.next_if_eq(&'}').is_some() => text.push('}'),
-            '{' => (placeholder, _) = (true, text.push('…')),
+            '{' => {
+                placeholder = true;
+                text.push('…');
+            }
             '}' => placeholder = false,
             '`' => {}
             _ if placeholder => {}
@@ -84,6 +89,6 @@ pub(super) fn says_something(text: &str) -> bool {
 fn calls_are_read_as_they_stand() {
     let code = r#"warn!(a = f(x), '"', "one \"two\" {x:?} {{y}} \
                   three"); other_warn!("no"); warn!("four (`five`)")"#;
-    let texts: Vec<_> = calls(code, "warn!(").into_iter().flat_map(|(_, literals)| literals).collect();
+    let texts: Vec<_> = calls(code, "warn!(").into_iter().flatten().collect();
     assert_eq!(texts, ["one \"two\" … {y} three", "four (five)"]);
 }
