@@ -182,8 +182,7 @@ mod tests {
         let toml = found.iter().find(|command| command.text.contains("agent.toml <<")).unwrap();
         assert!(toml.text.ends_with("\nTOML"), "{toml:?}");
         let found = commands("control-plane/README.md").unwrap();
-        let update =
-            found.iter().find(|command| command.text.contains("datastore_version_update")).unwrap();
+        let update = found.iter().find(|command| command.text.contains("datastore_version_update")).unwrap();
         assert!(update.bare().ends_with("none couchdb 3.5.0 couchdb IMAGE_ID \"\" 1"), "{}", update.bare());
     }
 }

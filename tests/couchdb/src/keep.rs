@@ -10,14 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::database::Database;
+use crate::ini;
 use crate::node::Node;
 use crate::options::StartError;
 
 /// The content of the file.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Kept<Databases, Configuration> {
     databases: Databases,
-    config: Configuration,
+    /// What was set over HTTP, unless an ini file has it.
+    config: Option<Configuration>,
 }
 
 /// Writes the file, if the node has one; on an error the old one stays.
@@ -26,8 +28,15 @@ pub(crate) fn keep(node: &Node) -> Result<(), Error> {
         return Ok(());
     };
     // Under the lock, so that no older state is written over a newer one.
-    let state = node.state();
-    let content = serde_json::to_vec(&Kept { databases: &state.databases, config: &state.config })?;
+    let mut state = node.state();
+    let config = match &node.options.ini_dir {
+        Some(dir) => {
+            ini::keep(dir, &mut state.config)?;
+            None
+        }
+        None => Some(&state.config),
+    };
+    let content = serde_json::to_vec(&Kept { databases: &state.databases, config })?;
     let fresh = path.with_extension("new");
     std::fs::write(&fresh, content)?;
     std::fs::rename(fresh, path)
@@ -38,7 +47,10 @@ pub(crate) fn restore(node: &Node) -> Result<(), StartError> {
     let Some(path) = &node.options.keep else {
         return Ok(());
     };
-    let unreadable = |source| StartError::Kept { path: path.clone(), source };
+    let unreadable = |error: Error| {
+        let source = Error::new(error.kind(), format!("{}: {error}", path.display()));
+        StartError::Kept { source }
+    };
     let content = match std::fs::read(path) {
         Ok(content) => content,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -48,6 +60,6 @@ pub(crate) fn restore(node: &Node) -> Result<(), StartError> {
         serde_json::from_slice(&content).map_err(|error| unreadable(error.into()))?;
     let mut state = node.state();
     state.databases = kept.databases;
-    state.config = kept.config;
+    state.config = kept.config.unwrap_or_default();
     Ok(())
 }

@@ -18,6 +18,7 @@ mod config;
 mod cookie;
 mod database;
 mod faults;
+mod ini;
 mod keep;
 mod lockout;
 mod log;
@@ -75,6 +76,7 @@ impl InMemoryCouch {
         let node = Arc::clone(&self.node);
         // A panic of the hashing thread would only leave plain passwords, which do not log in.
         drop(tokio::task::spawn_blocking(move || admins::hash_all(&node)).await);
+        keep::keep(&self.node).map_err(|source| StartError::Kept { source })?;
         let failed = |source| StartError::Bind { port: self.port, source };
         let listener = TcpListener::bind(("127.0.0.1", self.port)).await.map_err(failed)?;
         self.port = listener.local_addr().map_err(failed)?.port();

@@ -20,7 +20,7 @@ pub struct Options {
     /// Configuration values that stand before the first start: section, key, value.
     pub config: Vec<(String, String, String)>,
     /// A file for what the node holds, written at each change and read at the start; without one, a node that is ended by
-    /// force has lost everything.
+    /// force has lost everything. With an `ini_dir`, its last file gets what is set over HTTP, as with a real CouchDB.
     pub keep: Option<PathBuf>,
     /// TCP port on 127.0.0.1; 0 takes a free one and keeps it over restarts.
     pub port: u16,
@@ -102,11 +102,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The file of [`Options::keep`] can't be read, or holds something else.
-    #[error("can't read what was kept in {path}: {source}")]
+    /// The file of [`Options::keep`] can't be read or written, or holds something else.
+    #[error("what is to be kept: {source}")]
     Kept {
-        /// The file.
-        path: PathBuf,
         /// What is wrong with it.
         source: std::io::Error,
     },

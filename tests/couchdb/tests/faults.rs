@@ -150,7 +150,9 @@ async fn what_is_kept_is_there_after_a_kill() {
         200
     );
     try_send(couch.port(), "PUT", "/shop/first", &auth, r#"{"kind":"order"}"#).await.unwrap();
-    try_send(couch.port(), "PUT", "/_node/_local/_config/admins/os_admin", &auth, "\"secret\"").await.unwrap();
+    try_send(couch.port(), "PUT", "/_node/_local/_config/admins/os_admin", &auth, "\"secret\"")
+        .await
+        .unwrap();
     couch.admins_are_hashed().await;
     let first = ask(&couch, "GET", "/shop/first").await.unwrap().body;
     let admin = ask(&couch, "GET", "/_node/_local/_config/admins/os_admin").await.unwrap().body;
@@ -168,4 +170,33 @@ async fn what_is_kept_is_there_after_a_kill() {
     std::fs::write(directory.path().join("kept.json"), "{").unwrap();
     let refused = InMemoryCouch::start(kept().admin("boss", "pw")).await.unwrap_err().to_string();
     assert!(refused.contains("kept.json"), "{refused}");
+}
+
+/// As a real one does, so that an administrator who is taken out of the file is gone.
+#[tokio::test]
+async fn what_is_set_is_kept_in_the_last_ini_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let last = directory.path().join("zz.ini");
+    std::fs::write(directory.path().join("10.ini"), "[couchdb]\nsingle_node = true\n").unwrap();
+    std::fs::write(&last, "[admins]\nboss = pw\n").unwrap();
+    let options = || Options {
+        keep: Some(directory.path().join("kept.json")),
+        ini_dir: Some(directory.path().to_owned()),
+        iterations: Some(10),
+        ..Options::default()
+    };
+    let couch = InMemoryCouch::start(options()).await.unwrap();
+    let hashed = std::fs::read_to_string(&last).unwrap();
+    assert!(hashed.starts_with("[admins]\nboss = -pbkdf2"), "{hashed}");
+    let admins = "/_node/_local/_config/admins/al";
+    try_send(couch.port(), "PUT", admins, &basic("boss", "pw"), "\"secret\"").await.unwrap();
+    couch.admins_are_hashed().await;
+    drop(couch);
+    assert!(std::fs::read_to_string(&last).unwrap().contains("\nal = -pbkdf2"));
+
+    let couch = InMemoryCouch::start(options()).await.unwrap();
+    let session = try_send(couch.port(), "GET", "/_session", &basic("al", "secret"), "").await.unwrap();
+    assert_eq!(session.status, 200);
+    try_send(couch.port(), "DELETE", admins, &basic("boss", "pw"), "").await.unwrap();
+    assert_eq!(std::fs::read_to_string(&last).unwrap(), hashed);
 }

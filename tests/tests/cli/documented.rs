@@ -32,10 +32,7 @@ fn executable(path: &Path, script: &str) -> Result<()> {
 /// files of the control plane. `journalctl` and `systemctl` answer for a machine that systemd has booted.
 fn desk(stage: &Stage, directory: &Path) -> Result<()> {
     let configuration = stage.agent.directory();
-    let ours = format!(
-        "--config-dir '{0}/conf.d' --config '{0}/agent.toml'",
-        configuration.display()
-    );
+    let ours = format!("--config-dir '{0}/conf.d' --config '{0}/agent.toml'", configuration.display());
     for name in ["trove-couchdb", "trove-couchdb-agent"] {
         let program = binary()?.with_file_name(name).canonicalize().context("run `make build`")?;
         let program = program.display();
