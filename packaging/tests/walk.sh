@@ -68,9 +68,9 @@ nsenter --target "${init:?}" --net \
     python3 packaging/tests/walk/apache.py "$work/www" "$work/certificate.pem" "$work/key.pem" 2>"$work/apache.log" &
 server=$!
 
-walk() {
-    python3 packaging/tests/walk/page.py "$1" packaging/tests/walk/stand-ins.toml "fingerprint=$(cat "$work/fingerprint")" \
-        -- "$work/inside" bash -c
+walk() { # a page, or PAGE#HEADING, and the directory in which its reader is
+    python3 packaging/tests/walk/page.py "$1" packaging/tests/walk/stand-ins.toml \
+        "fingerprint=$(cat "$work/fingerprint")" built=true -- "$work/inside" env --chdir="${2:-/root}" bash -c
 }
 step "docs/quick-start.md, command after command"
 walk docs/quick-start.md
@@ -122,34 +122,65 @@ sed -n 's/^ *- alert: //p' packaging/grafana/alerts.yml | while read -r alert; d
     grep -q "\"name\":\"$alert\"" "$work/rules" || fail "Prometheus lacks the alert $alert"
 done
 
-step "an upgrade keeps it all, and restarts the agent"
 facts() { inside sha256sum /var/lib/trove-couchdb-agent/.os_couchdb_admin_creds.json /etc/trove-couchdb-agent/agent.toml; }
+main_pid() { inside systemctl show -P MainPID trove-couchdb-agent; }
+
+step "an upgrade, by docs/operations.md, keeps it all and restarts the agent"
+walk "docs/operations.md#Operations"
 before=$(facts)
-pid=$(inside systemctl show -P MainPID trove-couchdb-agent)
+pid=$(main_pid)
 packaging/deb.sh "$work/next" --deb-version 99.0.0-1 >/dev/null
-cp "$work"/next/*.deb "$machine/root/next.deb"
-inside env DEBIAN_FRONTEND=noninteractive apt-get install -y /root/next.deb >"$work/said" 2>&1 || fail "$(cat "$work/said")"
-[ "$(inside systemctl show -P MainPID trove-couchdb-agent)" != "$pid" ] || fail "the old agent still runs"
+rm "$machine"/root/trove-couchdb-agent_*.deb
+cp "$work"/next/*.deb "$machine/root/"
+walk "docs/operations.md#Upgrade"
+# shellcheck disable=SC2016 # dpkg-query expands it
+is "$(inside dpkg-query -W -f '${Version}' trove-couchdb-agent)" 99.0.0-1 "the version"
+[ "$(main_pid)" != "$pid" ] || fail "the old agent still runs"
 is "$(facts)" "$before" "state and configuration"
 sound "after the upgrade"
 
+step "the rest of docs/operations.md"
+walk "docs/operations.md#Watch it"
+walk "docs/operations.md#The log"
+walk "docs/operations.md#Rotate os_admin"
+[ "$(facts)" != "$before" ] || fail "os_admin has the same password"
+inside rm /var/lib/trove-couchdb-agent/.os_couchdb_admin_creds.json
+walk "docs/operations.md#Recover lost credentials"
+sound "after all three ways to recover the credentials"
+walk "docs/operations.md#Back up and restore"
+walk "docs/operations.md#Move to a new broker"
+sound "after the restoration"
+
 step "a reboot brings it all back"
+before=$(facts)
 kill "$server"
 server=''
 power_off
 boot
-soon scraped
 is "$(facts)" "$before" "state and configuration"
 sound "after the reboot"
 
 step "a removal leaves configuration and state, the commands of packaging/README.md take them"
-inside apt-get remove -y trove-couchdb-agent >"$work/said" 2>&1 || fail "$(cat "$work/said")"
+walk "docs/operations.md#Remove"
 is "$(inside systemctl is-active trove-couchdb-agent || true)" inactive "the agent after the removal"
 is "$(facts)" "$before" "state and configuration"
 al_reads >/dev/null
 walk packaging/README.md
 left=$(inside find /etc /var /usr -name '*trove-couchdb*' ! -path '/var/cache/*' ! -path '/etc/prometheus/*')
 is "$left" "" "what a purge leaves"
+
+step "README.md: installed by hand, in an instance of Trove"
+source=$machine/root/source
+mkdir -p "$source/target/release" "$machine/etc/trove/conf.d"
+git ls-files -z etc packaging/systemd packaging/sysusers.d packaging/tmpfiles.d | xargs -0 cp --parents -t "$source"
+cp target/packaging/release/trove-couchdb-agent target/packaging/release/trove-couchdb "$source/target/release/"
+printf '%s\n' '[DEFAULT]' 'guest_id = 6ee49ee8-5aa5-4f71-a54a-c0f2fdbeed79' >"$machine/etc/trove/conf.d/guest_info.conf"
+printf '%s\n' '[DEFAULT]' 'transport_url = rabbit://guestagent:secret@127.0.0.1:5672/' \
+    >"$machine/etc/trove/conf.d/trove-guestagent.conf"
+walk "README.md#Install it" /root/source
+is "$(inside systemctl is-active trove-couchdb-agent)" active "the agent, installed by hand"
+is "$(inside stat -c '%a %G' /etc/trove/conf.d/trove-guestagent.conf)" "640 trove-couchdb" "Trove's file with the broker's password"
+inside systemctl show -P StatusText trove-couchdb-agent | grep -q 127.0.0.1:5672 || fail "STATUS does not name the broker that is away"
 
 step "it goes down without a hitch"
 power_off
