@@ -43,6 +43,8 @@ pub enum Runner {
     Tool,
     /// `tests/control_plane/test_documentation.py`, as far as the parsers of the programs.
     ControlPlane,
+    /// `tests/doc_commands.rs`, into another directory than `/`.
+    Install,
     /// `tests/doc_commands.rs`, as far as `make -n`.
     Make,
     /// `tests/doc_commands.rs`, as far as the names of packages and tests.
@@ -60,6 +62,7 @@ pub fn runner(command: &Documented) -> Result<Option<Runner>> {
         ("trove", Runner::ControlPlane),
         ("openstack", Runner::ControlPlane),
         ("trove-manage", Runner::ControlPlane),
+        ("install", Runner::Install),
         ("make", Runner::Make),
         ("cargo", Runner::Cargo),
     ];

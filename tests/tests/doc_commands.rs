@@ -12,6 +12,8 @@ use std::process::Command;
 use serde_json::Value;
 use trove_couchdb_tests::doc_commands::{Documented, Runner, commands, inline, pages, read, runner, top};
 
+const RUN_PY: &str = "tests/control_plane/run.py, of `make test`, does the same for each version of Trove";
+
 /// Commands that nothing here runs as they stand: page, the command without its comment, why.
 const NOT_RUN: &[(&str, &str, &str)] = &[
     (
@@ -28,6 +30,16 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
         "control-plane/README.md",
         "$PIP install ./control-plane",
         "tests/control_plane/run.py does it in both of its environments",
+    ),
+    ("control-plane/README.md", "python3.11 -m venv venv", RUN_PY),
+    ("control-plane/README.md", "venv/bin/pip install -r control-plane/requirements-test-26.0.0.txt", RUN_PY),
+    ("control-plane/README.md", "venv/bin/pip install -e control-plane", RUN_PY),
+    ("control-plane/README.md", "venv/bin/pytest control-plane", RUN_PY),
+    ("tests/control_plane/README.md", "cd tests/control_plane", RUN_PY),
+    (
+        "tests/control_plane/README.md",
+        "../../target/trove-26.0.0/bin/python -m pytest -x test_create.py test_users.py",
+        RUN_PY,
     ),
 ];
 
@@ -62,7 +74,9 @@ fn somebody_runs_each_command() {
         let there = all.iter().any(|command| command.page == *page && command.bare() == *text);
         assert!(there, "NOT_RUN has what {page} has not: {text}");
     }
-    for runner in [Runner::Walk, Runner::Tool, Runner::ControlPlane, Runner::Make, Runner::Cargo] {
+    let everybody =
+        [Runner::Walk, Runner::Tool, Runner::ControlPlane, Runner::Install, Runner::Make, Runner::Cargo];
+    for runner in everybody {
         assert!(!run_by(runner).is_empty(), "{runner:?} has nothing to do");
     }
 }
@@ -125,6 +139,25 @@ fn make_has_what_the_documentation_tells_it_to_do() {
         }
     }
     assert!(seen > 20, "only {seen} times make in the text");
+}
+
+/// Into a directory that stands for `/`, in which nobody has a group of Trove.
+#[test]
+fn what_is_to_be_installed_is_there() {
+    let root = tempfile::tempdir().unwrap();
+    for command in run_by(Runner::Install) {
+        let text = command.bare().replace(" /etc/", &format!(" {}/etc/", root.path().display()));
+        let ended = Command::new("sh")
+            .args(["-ec", &text.replace(" -g trove ", " ")])
+            .current_dir(top())
+            .output()
+            .unwrap();
+        assert!(ended.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ended.stderr));
+    }
+    for file in ["cloudinit/couchdb.cloudinit", "templates/couchdb/config.template", "trove-guestagent.conf"]
+    {
+        assert!(root.path().join("etc/trove").join(file).is_file(), "{file} is not installed");
+    }
 }
 
 /// The packages of the workspace with the names of their test targets.

@@ -17,4 +17,5 @@ mod doctor_tls;
 mod documented;
 mod output;
 mod tool;
+mod transcript;
 mod verbs;
