@@ -17,7 +17,7 @@
 # make test-element       the image element: parsed by diskimage-builder; with BUILD=1 an image is built
 
 CARGO ?= cargo
-.PHONY: run test test-rust test-control-plane lint fmt chaos soak bench fuzz mutants deps build venv \
+.PHONY: run test test-rust test-otlp test-control-plane lint fmt chaos soak bench fuzz mutants deps build venv \
 	deb test-deb walk rpm-source test-rpm static test-element packages docs
 .NOTPARALLEL:
 
@@ -28,6 +28,12 @@ run: $(if $(filter rabbit,$(BROKER)),deps) build
 # `cargo test`, not nextest: the tests of one binary share a RabbitMQ node (tests/src/rabbitmq.rs).
 test-rust: deps venv build
 	$(CARGO) test --workspace --no-fail-fast
+	$(MAKE) test-otlp
+
+# An agent with what is not built in by default.
+test-otlp:
+	$(CARGO) build -p trove-couchdb-agent --features otlp
+	$(CARGO) test -p trove-couchdb-tests --features otlp --test otlp
 
 test-control-plane: deps build
 	@python3 tests/control_plane/run.py $(TROVE)

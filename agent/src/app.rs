@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::OptionFuture;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
@@ -26,6 +27,7 @@ use crate::{
     monitor::{Monitor, Pages},
     preparation::Preparation,
     status::{self, Heartbeat, Link, Notify, Report, Tally},
+    trace,
     transport::{LocalError, LocalServer, Surroundings, Transport},
 };
 
@@ -58,6 +60,8 @@ pub struct Logging {
     pub control: log::Control,
     /// What to change it to.
     pub reread: Reread,
+    /// Spans of commands, and where they go.
+    pub export: Option<trace::Export>,
 }
 
 impl std::fmt::Debug for Logging {
@@ -73,7 +77,9 @@ pub async fn run(settings: Settings, logging: Logging) -> Result<(), StartError>
     let hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
     let stopping = CancellationToken::new();
     let (transport, mut background) = build(&settings, &logging.control, &stopping).await?;
-    background.spawn(reread_on_hangup(hangup, logging));
+    background.spawn(reread_on_hangup(hangup, logging.control, logging.reread));
+    let all_traced = CancellationToken::new();
+    let exporting = logging.export.map(|export| tokio::spawn(export.run(all_traced.clone())));
     let mut transport = tokio::spawn(transport.run());
 
     tokio::select! {
@@ -93,6 +99,10 @@ pub async fn run(settings: Settings, logging: Logging) -> Result<(), StartError>
         );
     }
     background.shutdown().await;
+    all_traced.cancel();
+    if let Some(Err(error)) = OptionFuture::from(exporting).await {
+        error!(%error, "The export of spans ended in a panic.");
+    }
     info!("Stopped.");
     Ok(())
 }
@@ -189,8 +199,7 @@ async fn build(
 }
 
 /// `log.filter` counts anew at every SIGHUP; everything else takes a restart.
-async fn reread_on_hangup(mut hangup: Signal, logging: Logging) {
-    let Logging { control, reread } = logging;
+async fn reread_on_hangup(mut hangup: Signal, control: log::Control, reread: Reread) {
     let reread = Arc::new(reread);
     while hangup.recv().await.is_some() {
         let reread = Arc::clone(&reread);

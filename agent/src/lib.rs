@@ -16,14 +16,15 @@
 //! | `tls` | | `rustls` (beside `main`, which installs it) |
 //! | `preparation` | `system` | |
 //! | `audit` | `config` | |
-//! | `log` | `config` | `tracing-journald` |
+//! | `trace` | `config` | `opentelemetry` and its relatives |
+//! | `log` | `config`, `trace` | `tracing-journald` |
 //! | `metrics` | | `prometheus-client` |
-//! | `couch` | `protocol`, `metrics`, `tls` | `reqwest` |
+//! | `couch` | `protocol`, `metrics`, `tls`, `trace` | `reqwest` (beside `trace`, for its collector) |
 //! | `bootstrap` | `config`, `couch`, `system` | |
 //! | `status` | `config`, `couch`, `preparation`, `system` | `sd-notify` |
 //! | `handlers` | `bootstrap::Rotator`, `couch`, `log`, `preparation`, `status::Report`, `system` | |
-//! | `dispatch` | `handlers`, `status::Tally` | |
-//! | `transport` | `audit`, `config`, `dispatch`, `log`, `metrics`, `status`, `system`, `tls` | `lapin` |
+//! | `dispatch` | `handlers`, `status::Tally`, `trace` | |
+//! | `transport` | `audit`, `config`, `dispatch`, `log`, `metrics`, `status`, `system`, `tls`, `trace` | `lapin` |
 //! | `monitor` | `config`, `couch`, `metrics`, `preparation`, `status`, `system` | `hyper` |
 //! | `app` | everything | |
 //!
@@ -45,4 +46,5 @@ pub mod preparation;
 pub mod status;
 pub mod system;
 pub mod tls;
+pub mod trace;
 pub mod transport;

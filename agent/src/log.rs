@@ -22,7 +22,10 @@ use tracing_subscriber::{
 };
 use trove_couchdb_protocol::trove::LogFilter;
 
-use crate::config::{LogFormat, LogSettings};
+use crate::{
+    config::{LogFormat, LogSettings},
+    trace,
+};
 
 /// Our own crates, whose lines hold no secrets, and the audit log.
 const OURS: [&str; 3] = ["trove_couchdb_agent", "trove_couchdb_protocol", AUDIT];
@@ -33,9 +36,6 @@ const AUDIT: &str = "audit";
 
 /// The target of the spans that say what a line is about.
 const CONTEXT: &str = "trove_couchdb_agent::context";
-
-/// A request id is a text of somebody else's; Trove's have 40 characters.
-const LONGEST_REQUEST_ID: usize = 80;
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -80,20 +80,21 @@ impl Control {
     }
 }
 
-/// Installs the logger and the panic hook. Once per process.
-pub fn init(settings: &LogSettings) -> Result<Control, LogError> {
+/// Installs the logger, what takes spans beside it if anything does, and the panic hook. Once per process.
+pub fn init(settings: &LogSettings, export: Option<&trace::Export>) -> Result<Control, LogError> {
     let (filter, handle) = reload::Layer::new(targets(&settings.filter));
-    let lines = || tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
+    let to_stderr = || tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
-        LogFormat::Json => lines().json().boxed(),
-        LogFormat::Text => lines().boxed(),
+        LogFormat::Json => to_stderr().json().boxed(),
+        LogFormat::Text => to_stderr().boxed(),
         LogFormat::Journal => {
             // Without a prefix: INSTANCE=, REQUEST_ID= and METHOD= are what one would search for.
             let journal = tracing_journald::layer().map_err(LogError::Journal)?;
             journal.with_field_prefix(None).with_syslog_identifier("trove-couchdb-agent".to_owned()).boxed()
         }
     };
-    tracing_subscriber::registry().with(layer.with_filter(filter).with_filter(discretion())).try_init()?;
+    let lines = layer.with_filter(filter).with_filter(discretion());
+    tracing_subscriber::registry().with(lines).with(export.map(trace::Export::layer)).try_init()?;
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         error!(place, "A part of the agent panicked.");
@@ -108,8 +109,7 @@ pub fn instance_span(guest_id: &str) -> Span {
 
 /// What the lines of one command are about.
 pub fn command_span(request_id: Option<&str>) -> Span {
-    let request_id: Option<String> = request_id.map(|id| id.chars().take(LONGEST_REQUEST_ID).collect());
-    error_span!(target: CONTEXT, "command", request_id)
+    error_span!(target: CONTEXT, "command", request_id = request_id.map(trace::short_id))
 }
 
 /// The filter in the form of its library; it has been checked.
@@ -118,7 +118,7 @@ fn targets(filter: &LogFilter) -> Targets {
     let targets: Targets = filter.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     let names_audit = targets.iter().any(|(target, _)| target == AUDIT);
     let targets = if names_audit { targets } else { targets.with_target(AUDIT, LevelFilter::INFO) };
-    targets.with_target(CONTEXT, LevelFilter::ERROR)
+    targets.with_target(CONTEXT, LevelFilter::ERROR).with_target(trace::TARGET, LevelFilter::OFF)
 }
 
 fn discretion() -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
@@ -153,6 +153,13 @@ mod tests {
         for filter in ["off", "error", "trove_couchdb_agent=off", "audit=info"] {
             assert!(targets_of(filter).would_enable(CONTEXT, &Level::ERROR), "{filter}");
             assert!(may_speak(CONTEXT, Level::ERROR));
+        }
+    }
+
+    #[test]
+    fn spans_for_a_collector_are_none_of_the_logs() {
+        for filter in ["trace", "trove_couchdb_agent=trace", "trove_couchdb_agent::span=trace"] {
+            assert!(!targets_of(filter).would_enable(trace::TARGET, &Level::INFO), "{filter}");
         }
     }
 

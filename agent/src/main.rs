@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
-use trove_couchdb_agent::{app, args::Args, config, exit, log, system};
+use trove_couchdb_agent::{app, args::Args, config, exit, log, system, trace};
 
 /// How long a blocking call (a hung mount, a slow disk) may hold up the end.
 const LEFTOVERS: Duration = Duration::from_secs(1);
@@ -29,7 +29,8 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return exit::with_error(exit::USAGE, &error),
     };
-    let control = match log::init(&settings.log) {
+    let export = trace::Export::new(&settings.trace, &settings.guest.id);
+    let control = match log::init(&settings.log, export.as_ref()) {
         Ok(control) => control,
         Err(error) => return exit::with_error(exit::FAILURE, &error),
     };
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
         Err(error) => return exit::with_error(exit::FAILURE, &error),
     };
     let reread = move || config::Settings::load(&args, std::env::vars_os()).map(|settings| settings.log);
-    let logging = app::Logging { control, reread: Box::new(reread) };
+    let logging = app::Logging { control, reread: Box::new(reread), export };
     let ended = runtime.block_on(app::run(settings, logging));
     runtime.shutdown_timeout(LEFTOVERS);
     match ended {

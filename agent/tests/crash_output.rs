@@ -16,10 +16,10 @@ const SECRET: &str = "PlantedSecretOfAPanic";
 #[test]
 fn a_panic_is_told_by_its_place_only() {
     if std::env::var_os(PANICS).is_some() {
-        trove_couchdb_agent::log::init(&LogSettings {
-            filter: "trace".parse().unwrap(),
-            format: LogFormat::Text,
-        })
+        trove_couchdb_agent::log::init(
+            &LogSettings { filter: "trace".parse().unwrap(), format: LogFormat::Text },
+            None,
+        )
         .unwrap();
         assert!(catch_unwind(|| panic!("a password is {SECRET}")).is_err());
         return;

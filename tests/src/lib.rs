@@ -15,6 +15,7 @@
 //! - [`stage`] and [`local_stage`] put these together for one test; [`shared_server`] lets all tests use one real server;
 //! - [`certificates`] makes certificates, [`tls_front`] puts TLS before a CouchDB;
 //! - [`until`](mod@until) waits for what can only be looked for;
+//! - [`collector`] takes spans as a collector of OpenTelemetry does ([`protobuf`]);
 //! - [`faults`] runs campaigns of random commands and faults over these;
 //! - [`doc_commands`] finds the commands of the documentation;
 //! - [`tour`] strings all of it together for people to watch.
@@ -24,6 +25,7 @@
 pub mod agent;
 pub mod bus;
 pub mod certificates;
+pub mod collector;
 pub mod conductor;
 pub mod couch;
 pub mod doc_commands;
@@ -33,6 +35,7 @@ pub mod local_stage;
 pub mod ports;
 pub mod process;
 pub mod promtool;
+pub mod protobuf;
 pub mod python;
 pub mod rabbitmq;
 pub mod shared_server;

@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(line["source"], json!({"kind": "bus"}));
         assert_eq!(
             (&line["outcome"], &line["class"], &line["message"]),
-            (&json!("failed"), &json!("X"), &json!("why"))
+            (&json!("failed"), &json!("UserRejected"), &json!("why"))
         );
         let refused =
             Record { verdict: Verdict::Refused(Failure::new(FailureClass::Busy, "no")), ..record() };

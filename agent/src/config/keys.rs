@@ -6,7 +6,7 @@
 
 use ::config::{Value, ValueKind};
 
-use super::settings::{audit, broker, couchdb, guest, heartbeat, local, log, metrics, prepare, rpc};
+use super::settings::{audit, broker, couchdb, guest, heartbeat, local, log, metrics, prepare, rpc, trace};
 
 /// The start of every environment variable that sets a key.
 pub(super) const ENVIRONMENT_PREFIX: &str = "TROVE_COUCHDB_";
@@ -179,6 +179,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         audit::KEYS,
         log::KEYS,
         metrics::KEYS,
+        trace::KEYS,
     ]
     .into_iter()
     .flatten()

@@ -39,5 +39,5 @@ pub use error::ConfigError;
 pub use load::{DEFAULT_CONFIG_FILE, DEFAULT_OSLO_DIR, Override, Sources};
 pub use settings::{
     AuditSettings, BrokerSettings, CouchSettings, GuestSettings, HeartbeatSettings, Listen, LocalSettings,
-    LogFormat, LogSettings, LoginMethod, MetricsSettings, RpcSettings, Settings,
+    LogFormat, LogSettings, LoginMethod, MetricsSettings, RpcSettings, Settings, TraceSettings,
 };

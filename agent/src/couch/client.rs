@@ -15,12 +15,13 @@ use reqwest::{
 };
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
+use tracing::Instrument;
 use url::Url;
 
 use super::{answer, connector::Connector, error::CouchError, login::Login, resource::Resource};
 use crate::{
     metrics::{CouchStatus, Metrics},
-    tls,
+    tls, trace,
 };
 
 /// How long to wait for CouchDB, and how much to ask of it at once.
@@ -120,12 +121,15 @@ impl Client {
         // Never closed: without a permit there would still be the request's own limits.
         let _slot = self.slots.acquire().await.ok();
         let (begun, mut status) = (Instant::now(), None);
-        let answer = self.ask(authorization, method, resource, body, &mut status).await;
+        let span = trace::couch_request(method.as_str(), resource.class());
+        let asking = self.ask(authorization, method, resource, body, &mut status);
+        let answer = asking.instrument(span.clone()).await;
         let status = match &answer {
             // Also when an answer began and did not end.
             Err(error) if status.is_none() || error.is_outage() => CouchStatus::of_failure(error.kind()),
             _ => CouchStatus::of_code(status.map_or(0, |status| status.as_u16())),
         };
+        trace::end(&span, status, answer.is_ok());
         self.metrics.couch_request(resource.class(), status, begun.elapsed());
         answer
     }

@@ -26,12 +26,13 @@ use tokio::{
     time,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{Instrument, debug, error, info, warn};
 use trove_couchdb_protocol::{Failure, FailureClass, Outcome, trove::Command};
 
 use crate::{
     handlers::{HandlerError, Handlers, Run},
     status::{Passage, Tally},
+    trace,
 };
 pub use changes::Changes;
 use footprint::Footprint;
@@ -111,7 +112,7 @@ impl Dispatcher {
         tokio::select! {
             biased;
             () = self.stopping.cancelled() => return Done::HandBack,
-            () = turn.come() => {}
+            () = turn.come().instrument(trace::turn()) => {}
             () = caller_gone(job) => return too_late(job),
         }
         let done = self.run_patiently(job, &mut passage).await;
@@ -138,7 +139,7 @@ impl Dispatcher {
             if let Some(passage) = passage {
                 passage.set_running(true);
             }
-            let result = self.run_once(job, again).await;
+            let result = self.run_once(job, again).instrument(trace::attempt()).await;
             if let Some(passage) = passage {
                 passage.set_running(false);
             }

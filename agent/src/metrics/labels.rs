@@ -1,6 +1,6 @@
 //! The labels, each from a fixed set.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use trove_couchdb_protocol::trove::Method;
@@ -25,14 +25,19 @@ pub enum Ending {
     Refused,
 }
 
-impl EncodeLabelValue for Ending {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
-        let word = match self {
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::Ok => "ok",
             Self::Failed => "failed",
             Self::Refused => "refused",
-        };
-        word.encode(encoder)
+        })
+    }
+}
+
+impl EncodeLabelValue for Ending {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        write!(encoder, "{self}")
     }
 }
 
@@ -59,13 +64,19 @@ impl CouchStatus {
     }
 }
 
+impl fmt::Display for CouchStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Answer::Status(code) => write!(f, "{code}"),
+            Answer::OtherStatus => f.write_str("other"),
+            Answer::None(kind) => f.write_str(kind),
+        }
+    }
+}
+
 impl EncodeLabelValue for CouchStatus {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
-        match self.0 {
-            Answer::Status(code) => u64::from(code).encode(encoder),
-            Answer::OtherStatus => "other".encode(encoder),
-            Answer::None(kind) => kind.encode(encoder),
-        }
+        write!(encoder, "{self}")
     }
 }
 

@@ -36,7 +36,7 @@ use crate::{
     audit::Verdict,
     config::RpcSettings,
     dispatch::{Changes, Dispatcher, Done, Turn},
-    log,
+    log, trace,
 };
 
 /// Takes messages, whichever way they come.
@@ -143,8 +143,11 @@ impl Intake {
                 self.spawn(origin.clone(), self.clone().repeated(repeat, responder, turn, origin));
             }
             (Sighting::First(ticket), Ok((accepted, turn))) => {
+                let job = &accepted.job;
+                let span = trace::command(job.command.name(), entry.request_id(), redelivered);
                 let command = Running { accepted, turn, ticket, under_way };
-                self.spawn(origin.clone(), self.clone().run(command, responder, origin, entry));
+                let run = self.clone().run(command, responder, origin.clone(), entry).instrument(span);
+                self.spawn(origin, run);
             }
             (Sighting::First(ticket), Err(failure)) => {
                 self.refuse(Some(ticket), responder, failure, origin, entry);
@@ -220,7 +223,7 @@ impl Intake {
         self.ledger.close(entry, verdict).await;
         let summary = Summary::of(&outcome);
         let answer = ticket.finish(responder.answer(&outcome, origin.pen()), origin.way(), summary);
-        let delivering = self.deliver(answer, &origin, under_way.as_ref());
+        let delivering = self.deliver(answer, &origin, under_way.as_ref()).instrument(trace::answer());
         tokio::pin!(delivering);
         // Only when it is acknowledged may the next command on the same thing run: see dispatch/order.rs. Once its
         // connection is gone it can't be, and neither can any later command that came over that connection: they all

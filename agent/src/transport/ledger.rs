@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use tracing::Span;
 use trove_couchdb_protocol::{Context, new_id, trove::Method};
 
 use super::origin::Origin;
@@ -10,6 +11,7 @@ use crate::{
     dispatch::Changes,
     metrics::{Ending, Metrics},
     status::Tally,
+    trace,
 };
 
 /// Where commands are counted and written down.
@@ -56,6 +58,11 @@ impl Entry {
         }
     }
 
+    /// The id of the API's request that it belongs to.
+    pub(super) fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
     /// The request's id, or another if that can't be read; `None` unless it is a `prepare`.
     pub(super) fn prepare_id(&self) -> Option<String> {
         (self.method == Some(Method::Prepare)).then(|| self.id.clone().unwrap_or_else(new_id))
@@ -88,6 +95,7 @@ impl Ledger {
             Verdict::Failed(_) => Ending::Failed,
             Verdict::Refused(_) => Ending::Refused,
         };
+        trace::end(&Span::current(), ending, ending == Ending::Ok);
         self.metrics.command_ended(method, ending, arrived.elapsed());
         if let (Some(method), Some(target)) = (method, target) {
             let (method, duration) = (method.name(), arrived.elapsed());

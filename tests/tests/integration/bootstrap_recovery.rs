@@ -13,6 +13,7 @@ use trove_couchdb_tests::agent::{AgentOptions, AgentProcess, write_private};
 use trove_couchdb_tests::couch::{CouchClient, Credentials};
 use trove_couchdb_tests::rabbitmq;
 use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::until::until;
 
 const SOON: Duration = Duration::from_secs(20);
 const OUR_INI: &str = "zz-trove-os-admin.ini";
@@ -116,6 +117,34 @@ async fn a_lost_file_never_costs_an_ini_files_os_admin_its_password() -> Result<
 
     write_private(&agent.credentials_file(), &content)?;
     agent.wait_ready().await
+}
+
+/// What docs/operations.md tells who has lost it for good: `os_admin` out of CouchDB's ini files, while CouchDB is stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_file_is_made_anew_while_couchdb_is_stopped_and_nobody_else_is_lost() -> Result<()> {
+    let local_d = tempfile::tempdir()?;
+    let port = free_port()?;
+    let mut agent = agent_with_ini(port, local_d.path(), 30).await?;
+    let couch = start_couchdb(port, local_d.path()).await?;
+    agent.wait_ready().await?;
+    let old = password(&agent)?;
+
+    drop(couch);
+    std::fs::remove_file(local_d.path().join(OUR_INI))?;
+    std::fs::write(local_d.path().join("50-admins.ini"), "[admins]\nanother = secret\n")?;
+    std::fs::remove_file(agent.credentials_file())?;
+    agent.terminate().await?;
+    agent.start_again()?;
+    until("the ini file", async || Ok(local_d.path().join(OUR_INI).exists())).await?;
+    let couch = start_couchdb(port, local_d.path()).await?;
+    agent.wait_ready().await?;
+
+    let client = CouchClient::new(&couch.url())?;
+    assert_ne!(password(&agent)?, old);
+    assert!(client.logs_in(&Credentials::new("os_admin", &password(&agent)?)).await?);
+    assert!(client.logs_in(&Credentials::new("another", "secret")).await?);
+    assert_eq!(refusals(&couch), 0);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

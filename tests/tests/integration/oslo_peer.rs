@@ -184,7 +184,6 @@ async fn everything_in_clear() -> Result<()> {
     scene.everything().await
 }
 
-/// Mutation: peer-in-clear-only (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_encrypted() -> Result<()> {
     let scene = scene(Some("oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU"), &[]).await?;

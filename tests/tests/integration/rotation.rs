@@ -139,6 +139,21 @@ async fn on_command_it_is_another_one_at_once() -> Result<()> {
     Ok(())
 }
 
+/// What docs/operations.md tells who has lost it while the agent still works.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credentials_file_that_is_gone_is_written_anew() -> Result<()> {
+    let mut stage = quick().up().await?;
+    std::fs::remove_file(stage.agent.credentials_file())?;
+    stage.call("rotate_os_admin", json!({})).await?;
+    let new = passwords(&stage)?;
+    assert!(stage.client.logs_in(&os_admin(&new["password"])?).await?);
+    stage.agent.kill9()?;
+    stage.agent.start_again()?;
+    stage.agent.wait_ready().await?;
+    stage.connect().await?.call("list_users", json!({})).await?;
+    Ok(())
+}
+
 /// `kill -9` at each request of a rotation, before and after CouchDB did what was asked: one login is left, the file has
 /// it, and nobody is locked out.
 #[tokio::test(flavor = "multi_thread")]

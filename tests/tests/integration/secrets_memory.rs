@@ -46,8 +46,9 @@ async fn a_password_that_was_dealt_with_is_gone() -> Result<()> {
         return Ok(());
     };
     assert!(key_is_there, "the net holds: the guest's id is there");
-    // Many at once: of one, what is left may be overwritten by chance.
-    let password = |number: u32| format!("Memory{number:03}Planted{}", stage.id);
+    // Many, and each of them long: what is left of one may be overwritten by chance.
+    let planted = format!("Planted{}", stage.id);
+    let password = |number: u32| format!("Memory{number:03}{}", planted.repeat(16));
     let name = |number: u32| stage.name(&format!("u{number:03}"));
     let user = |number| json!({"_name": name(number), "_password": password(number), "_databases": []});
     let users: Vec<Value> = (0..100).map(user).collect();
@@ -58,8 +59,6 @@ async fn a_password_that_was_dealt_with_is_gone() -> Result<()> {
     let update = json!({"username": name(0), "hostname": "%", "user_attrs": {"password": password(200)}});
     stage.must_cast("update_attributes", update).await?;
     stage.call("list_users", json!({})).await?;
-    // What all of them have in common, but the number.
-    let planted = format!("Planted{}", stage.id);
     // The end of a command is told a moment before it is dropped.
     for _ in 0..20 {
         if is_in_memory(pid, &planted)? == Some(false) {

@@ -14,6 +14,7 @@ pub(super) mod metrics;
 pub(super) mod prepare;
 pub(super) mod rpc;
 mod tls;
+pub(super) mod trace;
 
 use std::ffi::OsString;
 
@@ -27,6 +28,7 @@ pub use log::{LogFormat, LogSettings};
 pub use metrics::{Listen, MetricsSettings};
 pub use prepare::PrepareSettings;
 pub use rpc::RpcSettings;
+pub use trace::TraceSettings;
 
 use super::error::ConfigError;
 use super::inputs::Inputs;
@@ -55,6 +57,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Where metrics are to be had.
     pub metrics: MetricsSettings,
+    /// Where spans of commands go.
+    pub trace: TraceSettings,
     /// What the operator should hear about the configuration, as whole sentences.
     pub warnings: Vec<String>,
 }
@@ -76,6 +80,8 @@ impl Settings {
         let mut warnings = inputs.warnings.clone();
         warnings.extend(couchdb.warning());
         warnings.extend(tls::warning("couchdb", &couchdb.tls));
+        let trace = TraceSettings::from_input(inputs.section("trace"))?;
+        warnings.extend(trace.warning());
         // Who the guest is comes first: it is the first thing that a new image lacks.
         let is_local = broker::is_local(inputs.section("broker"))?;
         let guest = GuestSettings::from_input(inputs.section("guest"), is_local)?;
@@ -97,6 +103,7 @@ impl Settings {
             audit: AuditSettings::from_input(inputs.section("audit"))?,
             log: LogSettings::from_input(inputs.section("log"))?,
             metrics: MetricsSettings::from_input(inputs.section("metrics"))?,
+            trace,
             warnings,
         })
     }

@@ -85,6 +85,7 @@ fn no_key_is_ignored() {
             ("log.format", _) => (true, "json"),
             ("log.filter", _) => (true, "warn"),
             ("metrics.listen", _) => (true, "127.0.0.1:9985"),
+            ("trace.otlp_endpoint", _) => (true, "http://127.0.0.1:4318"),
             ("audit.file", _) | (_, Kind::Path) => (true, "/other"),
             (_, Kind::Text | Kind::Secret) => (true, "other"),
             (_, Kind::Flag) => (

@@ -56,6 +56,12 @@ const MISTAKES: &[(&str, &str)] = &[
     ("[log]\nfilter = \"inof\"", "log.filter has the part \"inof\"; write one of off, error"),
     ("[log]\nfilter = \"info,=debug\"", "log.filter has the part \"=debug\""),
     ("[log]\nformat = \"xml\"", "log.format cannot be \"xml\"; write text or json"),
+    ("[trace]\notlp_endpoint = \"collector:4318\"", "trace.otlp_endpoint is no URL of http or https"),
+    (
+        "[trace]\notlp_endpoint = \"http://192.0.2.1:4318\"",
+        "trace.otlp_endpoint would send spans over the network in clear",
+    ),
+    ("[trace]\notlp_endpoint = \"https://u:p@h\"", "trace.otlp_endpoint has a login"),
 ];
 
 #[test]
