@@ -1,7 +1,7 @@
 //! Every command of the documentation is run by somebody, or stands below with the reason why not.
 //!
 //! A command is a line of a ```` ```sh ```` block of any Markdown file of the repository. Who runs it: `make walk` whole pages, in
-//! a Debian of their own; `tests/cli/documented.rs` those of the two programs, and requests to the metrics; tests/control_plane
+//! a Debian of their own; `tests/cli/documented.rs` those of the two programs, and requests to the metrics; `tests/control_plane`
 //! gives those of OpenStack's programs to their parsers; `make` and `cargo` are asked here whether they would.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -93,7 +93,8 @@ fn with(text: &str, section: &str, key: &str, value: Option<&str>) -> String {
         (Some(line), None) => lines.extend([format!("[{section}]"), line]),
         (None, _) => {}
     }
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 #[cfg(test)]
