@@ -7,6 +7,7 @@
 # make soak               an even load among faults for MINUTES=60; writes what the agents used to docs/reliability.md
 # make bench              measures the agent beside the Python one and writes docs/performance.md; ONLY="rpc start" for
 #                         parts, CHECK=1 compares with the committed figures, QUICK=1 tries the harness out. 40 min, idle machine
+# make dashboard          runs the dashboard's queries against a real Prometheus, and draws docs/pictures/dashboard.svg; 3 min
 # make fuzz               the fuzzer, SECONDS=1800 for each target, or for TARGETS="names request"; docs/fuzzing.md
 # make mutants            takes out what keeps each promise and expects its test to fail: all, or ONLY="NAME …"
 # make deb                the Debian package, in target/debian; make test-deb: installed, upgraded, purged in a chroot
@@ -17,7 +18,7 @@
 # make test-element       the image element: parsed by diskimage-builder; with BUILD=1 an image is built
 
 CARGO ?= cargo
-.PHONY: run test test-rust test-otlp test-control-plane lint fmt chaos soak bench fuzz mutants deps build venv \
+.PHONY: run test test-rust test-otlp test-control-plane lint fmt chaos soak bench dashboard fuzz mutants deps build venv \
 	deb test-deb walk rpm-source test-rpm static test-element packages docs
 .NOTPARALLEL:
 
@@ -58,6 +59,9 @@ bench: deps venv
 	$(CARGO) build --release --locked -p trove-couchdb-benches
 	target/release/bench $(if $(ONLY),--only "$(ONLY)") $(if $(filter-out 0,$(CHECK)),--check) \
 		$(if $(filter-out 0,$(QUICK)),--quick)
+
+dashboard: deps build
+	$(CARGO) run -p trove-couchdb-benches --bin dashboard
 
 lint:
 	$(CARGO) fmt --all --check

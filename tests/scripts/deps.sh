@@ -13,14 +13,14 @@ if ! command -v cargo >/dev/null; then
     exit 1
 fi
 
-# Only the checker of Debian's prometheus: the whole package brings a server that starts at boot, and 100 MB.
+# Two programs of Debian's prometheus: the whole package brings a server that starts at boot.
 tools=$(cd "$(dirname "$0")/../.." && pwd)/target/tools
-if [ ! -x "$tools/promtool" ] && ! command -v promtool >/dev/null; then
+if [ ! -x "$tools/prometheus" ] && ! command -v prometheus >/dev/null; then
     if ! command -v apt-get >/dev/null; then
-        echo "Please install promtool, of Prometheus." >&2
+        echo "Please install Prometheus, with promtool." >&2
         exit 1
     fi
-    echo "Taking promtool out of Debian's package prometheus"
+    echo "Taking promtool and prometheus out of Debian's package prometheus"
     unpacked=$(mktemp -d)
     (
         cd "$unpacked"
@@ -28,7 +28,7 @@ if [ ! -x "$tools/promtool" ] && ! command -v promtool >/dev/null; then
         dpkg-deb -x prometheus_*.deb .
     )
     mkdir -p "$tools"
-    mv "$unpacked/usr/bin/promtool" "$tools/"
+    mv "$unpacked/usr/bin/promtool" "$unpacked/usr/bin/prometheus" "$tools/"
     rm -rf "$unpacked"
 fi
 

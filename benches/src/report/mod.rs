@@ -6,7 +6,7 @@
 //! ```
 
 mod check;
-mod svg;
+pub mod svg;
 
 use std::{
     collections::BTreeMap,

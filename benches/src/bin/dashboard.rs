@@ -1,0 +1,265 @@
+//! Draws what the Grafana dashboard shows, from a real run: `make dashboard`, which writes `docs/pictures/dashboard.svg`.
+//!
+//! An agent under a mixed load, a CouchDB that goes away and comes back, a broker that is killed, and a real Prometheus that
+//! looks on; then every query of `packaging/grafana/dashboard.json` is put to it, and must have an answer. Grafana itself is
+//! in no package registry.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, ensure};
+use in_memory_couchdb::Options;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+use trove_couchdb_benches::{
+    ground,
+    report::svg,
+    results::{Line, Plot},
+};
+use trove_couchdb_tests::{
+    local::LocalClient,
+    ports::PortBlock,
+    process::Process,
+    rabbitmq::RabbitNode,
+    stage::{Plan, Stage, user_object},
+    web,
+};
+
+/// The whole run, in seconds, and what happens in it.
+const RUN: u64 = 150;
+const COUCHDB_GOES: u64 = 50;
+const COUCHDB_IS_BACK: u64 = 62;
+const BROKER_DIES: u64 = 95;
+
+/// Between two scrapes, and between two points of a line, in seconds.
+const SCRAPE: u64 = 1;
+const STEP: u64 = 2;
+
+/// Grafana's `$__rate_interval` is four scrapes.
+const RATE: &str = "8s";
+
+const CALLERS: u64 = 4;
+/// One caller's pause between two commands.
+const PAUSE: Duration = Duration::from_millis(150);
+
+const PANEL: (f64, f64) = (760.0, 400.0);
+const STAT: (f64, f64) = (252.0, 90.0);
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let root = ground::directory().parent().context("no workspace")?;
+    let dashboard: Value =
+        serde_json::from_str(&fs::read_to_string(root.join("packaging/grafana/dashboard.json"))?)?;
+    let ports = PortBlock::reserve()?;
+    let (agent_at, prometheus_at) =
+        (format!("127.0.0.1:{}", ports.port(0)), format!("127.0.0.1:{}", ports.port(1)));
+    let mut broker = RabbitNode::start().await?;
+    let plan = Plan::default().in_memory(Options::default()).set("metrics.listen", agent_at.as_str());
+    let mut stage = plan.set("heartbeat.interval", 10).up_on(&broker).await?;
+    let directory = tempfile::tempdir()?;
+    let _prometheus = prometheus(root, directory.path(), &agent_at, &prometheus_at)?;
+
+    println!("A run of {RUN} s");
+    let begun = now()?;
+    live(&mut stage, &mut broker).await?;
+    let asked = Range { at: prometheus_at, from: begun, to: now()? };
+    let document = draw(&dashboard, &asked).await?;
+    let path = root.join("docs/pictures/dashboard.svg");
+    fs::create_dir_all(path.parent().context("no directory")?)?;
+    fs::write(&path, document)?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+fn now() -> Result<u64> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
+}
+
+fn prometheus(root: &Path, directory: &Path, agent: &str, listen: &str) -> Result<Process> {
+    let own = root.join("target/tools/prometheus");
+    let program = if own.is_file() { own } else { "prometheus".into() };
+    let configuration = directory.join("prometheus.yml");
+    let scrape = json!({
+        "global": {"scrape_interval": format!("{SCRAPE}s")},
+        "scrape_configs": [{"job_name": "trove-couchdb-agent", "static_configs": [{"targets": [agent]}]}],
+    });
+    // JSON is YAML.
+    fs::write(&configuration, scrape.to_string())?;
+    let mut command = Command::new(program);
+    command
+        .arg(format!("--config.file={}", configuration.display()))
+        .arg(format!("--storage.tsdb.path={}", directory.join("data").display()))
+        .arg(format!("--web.listen-address={listen}"))
+        .arg("--log.level=error");
+    Process::spawn(&mut command, None).context("no prometheus: run `make deps`")
+}
+
+/// Load and faults, until the run is over.
+async fn live(stage: &mut Stage, broker: &mut RabbitNode) -> Result<()> {
+    let begun = Instant::now();
+    let until = begun + Duration::from_secs(RUN);
+    let mut callers = Vec::new();
+    for number in 0..CALLERS {
+        let client = LocalClient::connect(&stage.agent.socket()).await?;
+        callers.push(tokio::spawn(call(client, stage.name(&format!("c{number}")), until)));
+    }
+    let at = |second| tokio::time::sleep_until(begun + Duration::from_secs(second));
+    at(COUCHDB_GOES).await;
+    stage.couch.memory_mut().context("not in memory")?.stop().await;
+    at(COUCHDB_IS_BACK).await;
+    stage.couch.memory_mut().context("not in memory")?.start_again().await?;
+    at(BROKER_DIES).await;
+    broker.kill9()?;
+    broker.start_again().await?;
+    for caller in callers {
+        caller.await?;
+    }
+    Ok(())
+}
+
+/// What an application's deployment does, again and again: database, user, access, a look, and away with it.
+async fn call(client: LocalClient, name: String, until: Instant) {
+    for round in 0_u64.. {
+        let (db, user) = (format!("{name}-d{}", round % 5), format!("{name}-u{}", round % 5));
+        let access = json!({"username": user, "hostname": "%", "databases": [db]});
+        let revoked = json!({"username": user, "hostname": "%", "database": db});
+        for (method, args) in [
+            ("create_database", json!({"databases": [{"_name": db}]})),
+            ("create_user", json!({"users": [user_object(&user, &[])]})),
+            ("grant_access", access),
+            ("list_users", json!({})),
+            ("list_databases", json!({})),
+            ("list_access", json!({"username": user, "hostname": "%"})),
+            ("revoke_access", revoked),
+            ("delete_user", json!({"user": {"_name": user}})),
+            ("delete_database", json!({"database": {"_name": db}})),
+        ] {
+            if Instant::now() >= until {
+                return;
+            }
+            // Some fail, as they are to.
+            drop(client.call(method, args).await);
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+/// The time that is looked at, and where.
+struct Range {
+    at: String,
+    from: u64,
+    to: u64,
+}
+
+impl Range {
+    async fn ask(&self, what: &str, query: &str, more: &str) -> Result<Vec<Value>> {
+        let query = query
+            .replace("$__rate_interval", RATE)
+            .replace("$job", "trove-couchdb-agent")
+            .replace("$instance", ".*");
+        let encoded = trove_couchdb_tests::couch::escape(&query);
+        // 1.0, so that the answer comes in one piece and ends with the connection.
+        let request = format!("GET /api/v1/{what}?query={encoded}&{more} HTTP/1.0\r\n\r\n");
+        let page = web::send_tcp(&self.at, &request).await?;
+        let answer: Value = serde_json::from_str(&page.body).context(page.head)?;
+        let found = answer["data"]["result"].as_array().with_context(|| format!("{query}: {answer}"))?;
+        ensure!(!found.is_empty(), "the dashboard asks for what is not there: {query}");
+        Ok(found.clone())
+    }
+
+    async fn lines(&self, query: &str, legend: &str) -> Result<Vec<Line>> {
+        let more = format!("start={}&end={}&step={STEP}", self.from, self.to);
+        let found = self.ask("query_range", query, &more).await?;
+        let line = |series: &Value| {
+            let points = series["values"].as_array().into_iter().flatten();
+            let points = points.filter_map(|point| Some((seconds(point, self.from)?, number(point)?)));
+            Line { name: named(legend, &series["metric"]), points: points.collect() }
+        };
+        Ok(found.iter().map(line).collect())
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds of this century")]
+fn seconds(point: &Value, from: u64) -> Option<f64> {
+    Some(point[0].as_f64()? - from as f64)
+}
+
+/// Prometheus writes numbers as texts, and `NaN` where there is nothing to divide by.
+fn number(point: &Value) -> Option<f64> {
+    point[1].as_str()?.parse().ok().filter(|value: &f64| value.is_finite())
+}
+
+/// The legend with the labels put in; the port of this run is nobody's interest.
+fn named(legend: &str, labels: &Value) -> String {
+    let mut name = legend.to_owned();
+    for (label, value) in labels.as_object().into_iter().flatten() {
+        let value = if label == "instance" { "agent" } else { value.as_str().unwrap_or_default() };
+        name = name.replace(&format!("{{{{{label}}}}}"), value);
+    }
+    name
+}
+
+async fn draw(dashboard: &Value, range: &Range) -> Result<String> {
+    let panels = dashboard["panels"].as_array().context("no panels")?;
+    let (stats, plots): (Vec<_>, Vec<_>) = panels.iter().partition(|panel| panel["type"] == "stat");
+    let mut parts = String::new();
+    let mut left = 4.0;
+    for panel in stats {
+        let target = &panel["targets"][0];
+        let (query, legend) = (words(&target["expr"])?, words(&target["legendFormat"])?);
+        let found = range.ask("query", query, &format!("time={}", range.to)).await?;
+        let value = number(&found[0]["value"]).context("no number")?;
+        let shown = match words(&panel["title"])? {
+            "Version" => named(legend, &found[0]["metric"]),
+            "Broker" | "CouchDB" => if value > 0.0 { "up" } else { "down" }.to_owned(),
+            _ => trove_couchdb_benches::results::number(value),
+        };
+        stat(&mut parts, left, words(&panel["title"])?, &shown);
+        left += STAT.0;
+    }
+    let mut top = STAT.1 + 10.0;
+    for (index, panel) in plots.iter().enumerate() {
+        let mut lines = Vec::new();
+        for target in panel["targets"].as_array().context("no targets")? {
+            lines.extend(range.lines(words(&target["expr"])?, words(&target["legendFormat"])?).await?);
+        }
+        let plot = Plot {
+            title: words(&panel["title"])?.to_owned(),
+            x: "seconds".to_owned(),
+            y: words(&panel["fieldConfig"]["defaults"]["unit"])?.to_owned(),
+            lines,
+            ..Plot::default()
+        };
+        let left = if index % 2 == 0 { 0.0 } else { PANEL.0 };
+        let place = format!("<svg x=\"{left}\" y=\"{top}\" ");
+        parts += &svg::draw(&plot).replacen("<svg ", &place, 1);
+        top += if index % 2 == 0 { 0.0 } else { PANEL.1 };
+    }
+    let (width, height) = (2.0 * PANEL.0, top);
+    Ok(format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n{parts}</svg>\n"
+    ))
+}
+
+fn words(value: &Value) -> Result<&str> {
+    value.as_str().context("the dashboard lacks a text")
+}
+
+fn stat(parts: &mut String, left: f64, title: &str, value: &str) {
+    // Writing to a String can't fail.
+    let _written = writeln!(
+        parts,
+        "<g text-anchor=\"middle\"><rect x=\"{left}\" y=\"4\" width=\"{}\" height=\"{}\" fill=\"none\" stroke=\"#ddd\"/>\
+         <text x=\"{middle}\" y=\"24\" font-size=\"13\">{title}</text>\
+         <text x=\"{middle}\" y=\"66\" font-size=\"30\" fill=\"#0072b2\">{value}</text></g>",
+        STAT.0 - 8.0,
+        STAT.1 - 8.0,
+        middle = left + STAT.0 / 2.0 - 4.0,
+    );
+}
