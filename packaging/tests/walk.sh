@@ -11,6 +11,8 @@ work=$(mktemp -d)
 machine=$work/machine
 server=''
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; demolish; rm -rf --one-file-system "$work"' EXIT
+# A shell that a signal ends would leave the machine running.
+trap 'exit 130' INT TERM HUP
 
 fail() {
     echo "FAILED: $*" >&2
