@@ -11,6 +11,7 @@
 # make fuzz               the fuzzer, SECONDS=1800 for each target, or for TARGETS="names request"; docs/fuzzing.md
 # make mutants            takes out what keeps each promise and expects its test to fail: all, or ONLY="NAME …"
 # make deb                the Debian package, in target/debian; make test-deb: installed, upgraded, purged in a chroot
+# make walk               a bare Debian 12, booted, in which the commands of docs/quick-start.md are run; as root
 # make rpm-source         what packaging/rpm/*.spec builds from, in target/rpm; make test-rpm: the spec, rpmlint
 # make static             programs without any shared library (musl), in target/packaging/x86_64-unknown-linux-musl
 # make docs               the documentation site, in target/site; every link and anchor must resolve
@@ -18,7 +19,7 @@
 
 CARGO ?= cargo
 .PHONY: run test test-rust test-otlp test-control-plane lint fmt chaos soak bench dashboard fuzz mutants deps build venv \
-	deb test-deb rpm-source test-rpm static test-element packages docs
+	deb test-deb walk rpm-source test-rpm static test-element packages docs
 .NOTPARALLEL:
 
 run: $(if $(filter rabbit,$(BROKER)),deps) build
@@ -92,6 +93,10 @@ deb: packages
 
 test-deb: packages
 	@packaging/tests/deb.sh
+
+walk: deb
+	$(CARGO) build -p in-memory-couchdb
+	@packaging/tests/walk.sh
 
 rpm-source:
 	@packaging/rpm/source.sh target/rpm

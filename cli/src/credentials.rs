@@ -8,7 +8,7 @@ use std::fs;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use trove_couchdb_agent::config::Settings;
+use trove_couchdb_agent::{config::Settings, system::environment_of_account};
 use trove_couchdb_protocol::{Secret, UserName};
 use url::Url;
 
@@ -90,7 +90,7 @@ async fn own_url(session: &Session<'_>, global: &Global, args: &CredentialsArgs)
     let is_os_admin = args.name.as_ref().is_some_and(|name| name.as_str() == OS_ADMIN);
     if is_os_admin
         && !global.way.is_bus()
-        && let Ok(settings) = Settings::load(way::sources(&global.sources), way::environment())
+        && let Ok(settings) = Settings::load(way::sources(&global.sources), environment_of_account())
     {
         return Ok(settings.couchdb.url);
     }
@@ -151,7 +151,7 @@ async fn password(
     }
     let password = if args.password_stdin { ask::password_from_stdin()? } else { ask::known_password(name)? };
     // Without a configuration, as over RabbitMQ, the authorities of this system count.
-    let settings = Settings::load(way::sources(&global.sources), way::environment());
+    let settings = Settings::load(way::sources(&global.sources), environment_of_account());
     let files = settings.map(|settings| settings.couchdb.tls).unwrap_or_default();
     couch::must_log_in(server, name, &password, global.timeout, files).await?;
     Ok(password)
@@ -162,7 +162,7 @@ fn os_admin_password(global: &Global) -> Result<Secret, CliError> {
         return Err(CliError::usage("os_admin's password never leaves the instance")
             .advise("run `trove-couchdb credentials os_admin --reveal` there, as root"));
     }
-    let settings = Settings::load(way::sources(&global.sources), way::environment())
+    let settings = Settings::load(way::sources(&global.sources), environment_of_account())
         .map_err(|error| CliError::usage(error.to_string()).advise("name the agent's files with --config"))?;
     let path = &settings.couchdb.credentials_file;
     let unreadable = |reason: String| {

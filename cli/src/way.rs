@@ -3,7 +3,7 @@
 //! What concerns RabbitMQ is read by the agent's own configuration, so that a control plane's file, an instance's
 //! `/etc/trove/conf.d` and the options of the command line all mean here what they mean there.
 
-use std::{ffi::OsString, fs, path::Path};
+use std::{fs, path::Path};
 
 use trove_couchdb_agent::{
     config::{Override, Settings, Sources},
@@ -17,9 +17,6 @@ use crate::{
     client::{BusClient, Connection, LocalClient},
     exit::CliError,
 };
-
-/// Variables of this program; the agent's configuration would take them for misspelt keys.
-const OWN_VARIABLES: [&str; 2] = ["TROVE_COUCHDB_SOCKET", "TROVE_COUCHDB_TRANSPORT_URL"];
 
 /// Reaches for the agent that the command line names.
 pub async fn connect(global: &Global) -> Result<Connection, CliError> {
@@ -45,11 +42,6 @@ pub fn sources(args: &SourceArgs) -> Sources {
     }
 }
 
-/// The environment as the agent's configuration may see it.
-pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
-    environment_of_account().filter(|(name, _)| !OWN_VARIABLES.iter().any(|own| name == own))
-}
-
 /// The configuration for the way over RabbitMQ, with the key of the instance if there is one.
 pub fn bus_settings(way: &WayArgs, args: &SourceArgs) -> Result<(Settings, Option<Secret>), CliError> {
     let url = match (&way.transport_url, &way.transport_url_file) {
@@ -60,7 +52,7 @@ pub fn bus_settings(way: &WayArgs, args: &SourceArgs) -> Result<(Settings, Optio
     let key = way.key_file.as_deref().map(content).transpose()?;
     let mut sources = sources(args);
     // The key of the configuration files is that of the instance they name, and of no other.
-    let configured = Settings::load(sources.clone(), environment()).ok();
+    let configured = Settings::load(sources.clone(), environment_of_account()).ok();
     let own_id = configured.as_ref().map(|settings| settings.guest.id.as_str());
     let other = own_id.is_some() && way.instance.as_deref().is_some_and(|id| Some(id) != own_id);
 
@@ -72,7 +64,7 @@ pub fn bus_settings(way: &WayArgs, args: &SourceArgs) -> Result<(Settings, Optio
     set("guest.id", "--instance", way.instance.clone());
     set("guest.encryption_key", "--key-file", key.clone());
     set("broker.control_exchange", "--control-exchange", way.control_exchange.clone());
-    let settings = Settings::load(sources, environment()).map_err(|error| {
+    let settings = Settings::load(sources, environment_of_account()).map_err(|error| {
         CliError::usage(error.to_string()).advise(
             "over RabbitMQ this program needs --instance, and --transport-url-file or a --config-file that has \
              transport_url",

@@ -2,10 +2,9 @@
 # Puts the Debian package to the test: reproducible, clean for lintian, and installed, upgraded, removed and purged in a
 # Debian 12 of its own. Who calls: `make test-deb`, as root (of a chroot), after `make deb` has built the programs.
 #
-# The chroot is made once (mmdebstrap, half a minute) and kept as target/packaging/bookworm.tar.
+# The chroot is made once (bookworm.sh beside this, a minute) and kept.
 set -eu
 cd "$(dirname "$0")/../.."
-out=target/packaging
 work=$(mktemp -d)
 trap 'umount "$work/root/proc" 2>/dev/null || true; rm -rf --one-file-system "$work"' EXIT
 
@@ -33,13 +32,10 @@ lintian --profile debian --fail-on error,warning,info --display-info --suppress-
     "$work/first/$package"
 
 step "a Debian 12"
-if [ ! -e "$out/bookworm.tar" ]; then
-    mmdebstrap --quiet --variant=minbase --include=systemd,debconf,ca-certificates bookworm "$out/bookworm.tar.new"
-    mv "$out/bookworm.tar.new" "$out/bookworm.tar"
-fi
+archive=$(packaging/tests/bookworm.sh)
 root=$work/root
 mkdir "$root"
-tar -C "$root" -xf "$out/bookworm.tar"
+tar -C "$root" -xf "$archive"
 # systemd-tmpfiles wants it.
 mount -t proc proc "$root/proc"
 packaging/deb.sh "$work/next" --deb-version 99.0.0-1 >/dev/null

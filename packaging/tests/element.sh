@@ -29,7 +29,7 @@ ELEMENTS_DIR=packaging/dib LIB_DIR=packaging/dib dib-lint >"$work/lint" || fail 
 step "shellcheck"
 command -v shellcheck >/dev/null || fail "shellcheck is missing: apt-get install shellcheck"
 shellcheck -s bash $element/*.d/*
-shellcheck $element/static/usr/local/sbin/* packaging/*.sh packaging/*/*.sh packaging/debian/p*
+shellcheck -x $element/static/usr/local/sbin/* packaging/*.sh packaging/*/*.sh packaging/tests/walk/couchdb packaging/debian/p*
 
 step "the cookie of an instance is its own, and stays"
 printf '%s\n' '-name couchdb@127.0.0.1' >"$work/vm.args"
@@ -45,33 +45,9 @@ step "a repository that stands for Apache's"
 for tool in sudo dpkg-scanpackages gpg curl debootstrap qemu-img kpartx; do
     command -v "$tool" >/dev/null || fail "$tool is missing: apt-get install sudo dpkg-dev gnupg curl debootstrap qemu-utils kpartx"
 done
-export GNUPGHOME="$work/gnupg"
-mkdir -m 700 "$GNUPGHOME"
-for who in wanted other; do
-    gpg --batch --quiet --passphrase '' --quick-generate-key "$who@test.example" ed25519 sign never
-done
-gpg --batch --armor --export >"$work/keys.asc"
-fingerprint=$(gpg --batch --with-colons --list-keys wanted@test.example | sed -n 's/^fpr:::::::::\(.*\):$/\1/p;T;q')
-pool=$work/repository/dists/bookworm
-mkdir -p "$pool/main/binary-amd64"
 cp -a packaging/tests/stand-in "$work/stand-in"
-chmod -R u=rwX,go=rX "$work/stand-in"
-dpkg-deb --root-owner-group --build "$work/stand-in" "$work/repository/couchdb_99.0_all.deb" >/dev/null
-(cd "$work/repository" && dpkg-scanpackages --multiversion . 2>/dev/null >dists/bookworm/main/binary-amd64/Packages)
-sum=$(sha256sum "$pool/main/binary-amd64/Packages" | cut -d' ' -f1)
-size=$(stat -c %s "$pool/main/binary-amd64/Packages")
-cat >"$work/Release" <<RELEASE
-Suite: bookworm
-Codename: bookworm
-Date: $(LC_ALL=C date -u '+%a, %d %b %Y %H:%M:%S UTC')
-Architectures: amd64 all
-Components: main
-SHA256:
- $sum $size main/binary-amd64/Packages
-RELEASE
-gpg --batch --quiet --local-user wanted@test.example --clear-sign -o "$pool/InRelease" "$work/Release"
-gpgconf --kill all
-unset GNUPGHOME
+packaging/tests/repository.sh "$work" "$work/stand-in"
+fingerprint=$(cat "$work/fingerprint")
 python3 -u -m http.server --bind 127.0.0.1 --directory "$work/repository" 0 >"$work/server" 2>/dev/null &
 server=$!
 for _ in $(seq 50); do

@@ -25,6 +25,7 @@ from shell import Shell
 from stack import ControlPlane
 
 LIFE = [
+    "test_documentation",
     "test_table",
     "test_create",
     "test_databases",

@@ -17,6 +17,7 @@
 //! - [`until`](mod@until) waits for what can only be looked for;
 //! - [`collector`] takes spans as a collector of OpenTelemetry does ([`protobuf`]);
 //! - [`faults`] runs campaigns of random commands and faults over these;
+//! - [`doc_commands`] finds the commands of the documentation;
 //! - [`tour`] strings all of it together for people to watch.
 //!
 //! Nothing here knows the agent's insides: it is driven and judged through the wire, the files and CouchDB.
@@ -27,6 +28,7 @@ pub mod certificates;
 pub mod collector;
 pub mod conductor;
 pub mod couch;
+pub mod doc_commands;
 pub mod faults;
 pub mod local;
 pub mod local_stage;

@@ -79,6 +79,17 @@ fn systemd_understands_every_line_of_the_unit() {
     assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
 }
 
+/// A program that a small Debian lacks (`/bin/kill` is of procps) fails only when it is wanted.
+#[test]
+fn the_unit_starts_nothing_that_an_image_may_lack() {
+    let unit = unit();
+    let lines = unit.lines().filter(|line| line.starts_with("Exec"));
+    let commands = lines.filter_map(|line| line.split_once('='));
+    let programs: Vec<&str> =
+        commands.map(|(_, run)| run.trim_start_matches(['-', '+']).split(' ').next().unwrap()).collect();
+    assert_eq!(programs, ["/usr/bin/systemd-tmpfiles", "/usr/bin/trove-couchdb-agent", "/bin/sh"]);
+}
+
 /// cloud-init 24.3 gave the unit another name; both kinds of images are about.
 #[test]
 fn the_unit_waits_for_cloud_init_of_either_name_and_has_a_limit_of_memory() {

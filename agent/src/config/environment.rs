@@ -9,6 +9,9 @@ use super::error::ConfigError;
 use super::fragment::Fragment;
 use super::keys::{self, ENVIRONMENT_PREFIX, Key};
 
+/// Variables of `trove-couchdb`, in the same shell perhaps, and no misspelt keys (`cli/src/args/mod.rs`).
+const OF_THE_TOOL: [&str; 2] = ["TROVE_COUCHDB_SOCKET", "TROVE_COUCHDB_TRANSPORT_URL"];
+
 /// Reads every variable that starts with [`ENVIRONMENT_PREFIX`]; other variables are not ours to judge.
 pub(super) fn read(variables: &[(OsString, OsString)]) -> Result<Fragment, ConfigError> {
     let mut fragment = Fragment::default();
@@ -18,6 +21,9 @@ pub(super) fn read(variables: &[(OsString, OsString)]) -> Result<Fragment, Confi
         else {
             continue;
         };
+        if OF_THE_TOOL.contains(&name) {
+            continue;
+        }
         let origin = format!("environment variable {name}");
         let dotted = rest.replacen("__", ".", 1).to_lowercase();
         let Some(key) = keys::find(&dotted) else {
@@ -62,7 +68,12 @@ mod tests {
 
     #[test]
     fn empty_variables_and_those_of_others_are_passed_over() {
-        for (name, value) in [("TROVE_COUCHDB_RPC__MAX_CONCURRENT", ""), ("PATH", "/bin"), ("TROVE_X", "1")] {
+        for (name, value) in [
+            ("TROVE_COUCHDB_RPC__MAX_CONCURRENT", ""),
+            ("PATH", "/bin"),
+            ("TROVE_X", "1"),
+            ("TROVE_COUCHDB_SOCKET", "/s"),
+        ] {
             assert!(read_one(name, value).unwrap().collect().unwrap().is_empty(), "{name}");
         }
     }

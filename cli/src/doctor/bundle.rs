@@ -80,7 +80,7 @@ fn status(examination: &Examination) -> String {
 }
 
 fn configuration(global: &Global) -> String {
-    match config::check(way::sources(&global.sources), way::environment()) {
+    match config::check(way::sources(&global.sources), system::environment_of_account()) {
         Ok(text) => text,
         Err(error) => format!("# The configuration does not load: {error}\n"),
     }

@@ -1,6 +1,6 @@
 //! The configuration: does the agent start with it?
 
-use trove_couchdb_agent::config::Settings;
+use trove_couchdb_agent::{config::Settings, system::environment_of_account};
 
 use super::{Check, Finding};
 use crate::{args::Global, way};
@@ -11,7 +11,7 @@ static WARNINGS: Check = Check::new("config.warnings", "Nothing in it wants a se
 pub(super) const CHECKS: &[&Check] = &[&LOAD, &WARNINGS];
 
 pub(super) fn look(global: &Global, findings: &mut Vec<Finding>) -> Option<Settings> {
-    match Settings::load(way::sources(&global.sources), way::environment()) {
+    match Settings::load(way::sources(&global.sources), environment_of_account()) {
         Ok(settings) => {
             findings.push(LOAD.ok(format!("for instance {}", settings.guest.id)));
             findings.push(match settings.warnings.as_slice() {

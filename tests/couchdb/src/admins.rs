@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::keep;
 use crate::node::Node;
 use crate::passwords::hash_for_admin;
 
@@ -50,6 +51,9 @@ pub(crate) fn hash_later(node: &Arc<Node>, name: &str, password: &str) {
             if state.config.get("admins", &name).is_some_and(|value| is_plain(&node, value)) {
                 state.config.set("admins", &name, &hash, true);
             }
+            drop(state);
+            // The next change of anything would keep it, too, and a start hashes what is plain.
+            drop(keep::keep(&node));
         }
         node.unhashed.send_modify(|waiting| *waiting -= 1);
     }));

@@ -5,13 +5,11 @@
 //! what an earlier file says at the next start. Called by everything that asks for a setting; knows nothing of HTTP.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 
-use crate::options::StartError;
+use serde::{Deserialize, Serialize};
 
 /// One `key = value` and where it came from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Entry {
     value: String,
     from_file: bool,
@@ -19,7 +17,7 @@ struct Entry {
 }
 
 /// Sections of keys of values.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Config {
     sections: BTreeMap<String, BTreeMap<String, Entry>>,
 }
@@ -87,53 +85,29 @@ impl Config {
         }
         *self = fresh;
     }
-}
 
-/// Reads every `*.ini` of a `local.d`, in the order of their names.
-pub(crate) fn read_ini_dir(dir: &Path) -> Result<Vec<(String, String, String)>, StartError> {
-    let unreadable = |path: &Path| {
-        let path = path.to_owned();
-        move |source| StartError::Ini { path, source }
-    };
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir).map_err(unreadable(dir))? {
-        let path = entry.map_err(unreadable(dir))?.path();
-        if path.extension().is_some_and(|extension| extension == "ini") {
-            files.push(path);
+    /// What was set over HTTP since the last call and is to be kept, which from now on counts as read from a file.
+    pub(crate) fn take_changes(&mut self) -> Vec<(String, String, String)> {
+        let mut changes = Vec::new();
+        for (section, keys) in &mut self.sections {
+            for (key, entry) in keys.iter_mut().filter(|(_, entry)| entry.persistent && !entry.from_file) {
+                entry.from_file = true;
+                changes.push((section.clone(), key.clone(), entry.value.clone()));
+            }
         }
+        changes
     }
-    files.sort();
-    let mut values = Vec::new();
-    for path in files {
-        values.extend(parse_ini(&fs::read_to_string(&path).map_err(unreadable(&path))?));
-    }
-    Ok(values)
-}
-
-/// The values of an ini text: `[section]`, `key = value`, comments from a leading `;` or `#`.
-pub(crate) fn parse_ini(text: &str) -> Vec<(String, String, String)> {
-    let mut section = String::new();
-    let mut values = Vec::new();
-    for line in text.lines().map(str::trim) {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            name.clone_into(&mut section);
-        } else if let Some((key, value)) = line.split_once('=')
-            && !line.starts_with([';', '#'])
-        {
-            values.push((section.clone(), key.trim().to_owned(), value.trim().to_owned()));
-        }
-    }
-    values
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+    use crate::ini::parse;
 
     #[test]
     fn a_deleted_admin_comes_back_from_its_file_at_the_restart() {
-        let ini = parse_ini("; a comment\n[admins]\nboss = plain\n");
+        let ini = parse("; a comment\n[admins]\nboss = plain\n");
         let mut config = Config::default();
         config.reload(&ini);
         config.set("admins", "boss", "-pbkdf2-hash", true);

@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::personality::Version;
 use crate::revision::Revision;
 
 /// A document or the tombstone of one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Document {
     pub(crate) revision: Revision,
     pub(crate) deleted: bool,
@@ -39,7 +40,7 @@ impl Document {
 pub(crate) struct Conflict;
 
 /// How a database is laid out, from the query of its PUT.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Layout {
     pub(crate) shards: u32,
     pub(crate) copies: u32,
@@ -47,7 +48,7 @@ pub(crate) struct Layout {
 }
 
 /// A database and everything in it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Database {
     /// Documents and tombstones by id, in the byte order in which `_all_docs` lists them.
     docs: BTreeMap<String, Document>,

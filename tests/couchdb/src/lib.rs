@@ -18,6 +18,8 @@ mod config;
 mod cookie;
 mod database;
 mod faults;
+mod ini;
+mod keep;
 mod lockout;
 mod log;
 mod node;
@@ -58,7 +60,9 @@ impl InMemoryCouch {
     /// Starts a fresh node; must be called on a tokio runtime, which then serves it.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let port = options.port;
-        let mut couch = Self { node: Arc::new(Node::new(options)), port, running: None };
+        let node = Node::new(options);
+        keep::restore(&node)?;
+        let mut couch = Self { node: Arc::new(node), port, running: None };
         couch.start_again().await?;
         Ok(couch)
     }
@@ -72,6 +76,7 @@ impl InMemoryCouch {
         let node = Arc::clone(&self.node);
         // A panic of the hashing thread would only leave plain passwords, which do not log in.
         drop(tokio::task::spawn_blocking(move || admins::hash_all(&node)).await);
+        keep::keep(&self.node).map_err(|source| StartError::Kept { source })?;
         let failed = |source| StartError::Bind { port: self.port, source };
         let listener = TcpListener::bind(("127.0.0.1", self.port)).await.map_err(failed)?;
         self.port = listener.local_addr().map_err(failed)?.port();

@@ -10,7 +10,7 @@ use clap::Parser;
 use in_memory_couchdb::{InMemoryCouch, Options, StartError, Version};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// An in-memory CouchDB on 127.0.0.1, for tests and for trying things out; nothing is kept.
+/// An in-memory CouchDB on 127.0.0.1, for tests and for trying things out; without --keep nothing is kept.
 #[derive(Debug, Parser)]
 #[command(disable_version_flag = true)]
 struct Args {
@@ -26,6 +26,9 @@ struct Args {
     /// A local.d directory with *.ini files to read at the start.
     #[arg(long)]
     admin_ini_dir: Option<PathBuf>,
+    /// A file for what it holds, so that even a server that is killed has it at its next start.
+    #[arg(long)]
+    keep: Option<PathBuf>,
     /// Rounds of PBKDF2 for plain passwords; by default as many as the real one takes.
     #[arg(long)]
     iterations: Option<u32>,
@@ -61,6 +64,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         version: args.version,
         admin: args.admin,
         ini_dir: args.admin_ini_dir,
+        keep: args.keep,
         port: args.port,
         iterations: args.iterations,
         admin_hash_delay: Duration::from_millis(args.admin_hash_delay_ms),

@@ -10,9 +10,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
-use crate::config::{Config, read_ini_dir};
+use crate::config::Config;
 use crate::database::{Database, Layout};
 use crate::faults::Faults;
+use crate::ini;
 use crate::lockout::Lockout;
 use crate::log::RequestLog;
 use crate::options::{Options, StartError};
@@ -139,7 +140,7 @@ impl Node {
             values.push(("admins".into(), name.clone(), secret.clone()));
         }
         if let Some(dir) = &self.options.ini_dir {
-            values.extend(read_ini_dir(dir)?);
+            values.extend(ini::read_dir(dir)?);
         }
         Ok(values)
     }

@@ -19,6 +19,9 @@ pub struct Options {
     pub ini_dir: Option<PathBuf>,
     /// Configuration values that stand before the first start: section, key, value.
     pub config: Vec<(String, String, String)>,
+    /// A file for what the node holds, written at each change and read at the start; without one, a node that is ended by
+    /// force has lost everything. With an `ini_dir`, its last file gets what is set over HTTP, as with a real CouchDB.
+    pub keep: Option<PathBuf>,
     /// TCP port on 127.0.0.1; 0 takes a free one and keeps it over restarts.
     pub port: u16,
     /// Rounds of PBKDF2 for plain passwords; `None` is the version's own default (600,000 from 3.4 on, 10 before).
@@ -38,6 +41,7 @@ impl Default for Options {
             admin: None,
             ini_dir: None,
             config: Vec::new(),
+            keep: None,
             port: 0,
             iterations: None,
             admin_hash_delay: Duration::from_millis(150),
@@ -96,6 +100,12 @@ pub enum StartError {
         /// The file or directory.
         path: PathBuf,
         /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file of [`Options::keep`] can't be read or written, or holds something else.
+    #[error("what is to be kept: {source}")]
+    Kept {
+        /// What is wrong with it.
         source: std::io::Error,
     },
     /// The port is taken, usually by a real CouchDB.

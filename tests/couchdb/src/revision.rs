@@ -7,10 +7,11 @@
 use std::fmt;
 
 use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// A revision: how many edits led here, and the hash of the last one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Revision {
     generation: u64,
     hash: String,

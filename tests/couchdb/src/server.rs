@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::faults::{Fault, Rule, path_of};
+use crate::keep;
 use crate::log::LogEntry;
 use crate::node::Node;
 use crate::reply::Reply;
@@ -86,7 +87,10 @@ async fn handle(
         Ok(request) => {
             let (reply, user) = routes::answer(&node, &request).await;
             entry.user = user;
-            reply
+            match changes(&entry.method).then(|| keep::keep(&node)) {
+                Some(Err(error)) => Reply::error(500, "internal_server_error", &error.to_string()),
+                Some(Ok(())) | None => reply,
+            }
         }
     };
     if let Some(rule) = &rule
@@ -95,6 +99,11 @@ async fn handle(
         node.faults.wait(&rule.fault).await;
     }
     send(&node, &connection, &server, reply, entry, rule).await
+}
+
+/// Whether a request of this method may change something.
+fn changes(method: &str) -> bool {
+    !matches!(method, "GET" | "HEAD")
 }
 
 /// Whether the real answer is never seen, so that the request need not be carried out.

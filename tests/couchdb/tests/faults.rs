@@ -135,3 +135,68 @@ async fn a_3x_reads_its_first_admin_from_local_d_or_does_not_start() {
     let other = try_send(couch.port(), "GET", "/_all_dbs", &basic("boss", "other"), "").await.unwrap();
     assert_eq!(other.status, 200);
 }
+
+#[tokio::test]
+async fn what_is_kept_is_there_after_a_kill() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = || Options { keep: Some(directory.path().join("kept.json")), ..Options::default() };
+    let couch = node(kept()).await;
+    assert_eq!(ask(&couch, "PUT", "/shop").await.unwrap().status, 201);
+    let target = "/shop/_security";
+    let security = json!({"admins": {}, "members": {"names": ["al"]}});
+    let auth = basic("boss", "pw");
+    assert_eq!(
+        try_send(couch.port(), "PUT", target, &auth, &security.to_string()).await.unwrap().status,
+        200
+    );
+    try_send(couch.port(), "PUT", "/shop/first", &auth, r#"{"kind":"order"}"#).await.unwrap();
+    try_send(couch.port(), "PUT", "/_node/_local/_config/admins/os_admin", &auth, "\"secret\"")
+        .await
+        .unwrap();
+    couch.admins_are_hashed().await;
+    let first = ask(&couch, "GET", "/shop/first").await.unwrap().body;
+    let admin = ask(&couch, "GET", "/_node/_local/_config/admins/os_admin").await.unwrap().body;
+    assert!(admin.contains("-pbkdf2"), "{admin}");
+
+    // Nothing of the first node is left but the file.
+    drop(couch);
+    let couch = node(kept()).await;
+    assert_eq!(ask(&couch, "GET", "/shop/first").await.unwrap().body, first);
+    assert_eq!(ask(&couch, "GET", target).await.unwrap().json(), security);
+    assert_eq!(ask(&couch, "GET", "/_node/_local/_config/admins/os_admin").await.unwrap().body, admin);
+    let as_admin = basic("os_admin", "secret");
+    assert_eq!(try_send(couch.port(), "GET", "/_session", &as_admin, "").await.unwrap().status, 200);
+
+    std::fs::write(directory.path().join("kept.json"), "{").unwrap();
+    let refused = InMemoryCouch::start(kept().admin("boss", "pw")).await.unwrap_err().to_string();
+    assert!(refused.contains("kept.json"), "{refused}");
+}
+
+/// As a real one does, so that an administrator who is taken out of the file is gone.
+#[tokio::test]
+async fn what_is_set_is_kept_in_the_last_ini_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let last = directory.path().join("zz.ini");
+    std::fs::write(directory.path().join("10.ini"), "[couchdb]\nsingle_node = true\n").unwrap();
+    std::fs::write(&last, "[admins]\nboss = pw\n").unwrap();
+    let options = || Options {
+        keep: Some(directory.path().join("kept.json")),
+        ini_dir: Some(directory.path().to_owned()),
+        iterations: Some(10),
+        ..Options::default()
+    };
+    let couch = InMemoryCouch::start(options()).await.unwrap();
+    let hashed = std::fs::read_to_string(&last).unwrap();
+    assert!(hashed.starts_with("[admins]\nboss = -pbkdf2"), "{hashed}");
+    let admins = "/_node/_local/_config/admins/al";
+    try_send(couch.port(), "PUT", admins, &basic("boss", "pw"), "\"secret\"").await.unwrap();
+    couch.admins_are_hashed().await;
+    drop(couch);
+    assert!(std::fs::read_to_string(&last).unwrap().contains("\nal = -pbkdf2"));
+
+    let couch = InMemoryCouch::start(options()).await.unwrap();
+    let session = try_send(couch.port(), "GET", "/_session", &basic("al", "secret"), "").await.unwrap();
+    assert_eq!(session.status, 200);
+    try_send(couch.port(), "DELETE", admins, &basic("boss", "pw"), "").await.unwrap();
+    assert_eq!(std::fs::read_to_string(&last).unwrap(), hashed);
+}

@@ -14,6 +14,8 @@ mod doctor_couchdb;
 mod doctor_files;
 mod doctor_host;
 mod doctor_tls;
+mod documented;
 mod output;
 mod tool;
+mod transcript;
 mod verbs;

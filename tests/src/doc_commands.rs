@@ -1,0 +1,192 @@
+//! The commands of the documentation: what stands in the ```` ```sh ```` blocks of the repository's Markdown files.
+//!
+//! Who calls: `tests/doc_commands.rs`, which finds somebody who runs each of them, and `tests/cli/documented.rs`, which runs
+//! those of the two programs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+/// A command of a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Documented {
+    /// The file, from the top of the repository.
+    pub page: String,
+    /// The heading above it.
+    pub section: String,
+    /// Where it stands there.
+    pub line: usize,
+    /// What a reader types, comments included.
+    pub text: String,
+}
+
+impl Documented {
+    /// The program that it starts with.
+    pub fn program(&self) -> &str {
+        self.text.split_whitespace().next().unwrap_or_default()
+    }
+
+    /// The command without a comment behind it and without line breaks.
+    pub fn bare(&self) -> String {
+        let lines = self.text.lines().map(|line| line.split(" #").next().unwrap_or_default().trim());
+        lines.map(|line| line.trim_end_matches('\\').trim_end()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Who runs a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runner {
+    /// `make walk`, with the whole page or section (`packaging/tests/walk.sh`).
+    Walk,
+    /// `tests/cli/documented.rs`, on a stage.
+    Tool,
+    /// `tests/control_plane/test_documentation.py`, as far as the parsers of the programs.
+    ControlPlane,
+    /// `tests/doc_commands.rs`, into another directory than `/`.
+    Install,
+    /// `tests/doc_commands.rs`, as far as `make -n`.
+    Make,
+    /// `tests/doc_commands.rs`, as far as the names of packages and tests.
+    Cargo,
+}
+
+/// Who runs this command, if anybody does.
+pub fn runner(command: &Documented) -> Result<Option<Runner>> {
+    if walked(command)? {
+        return Ok(Some(Runner::Walk));
+    }
+    let programs = [
+        ("trove-couchdb", Runner::Tool),
+        ("trove-couchdb-agent", Runner::Tool),
+        ("trove", Runner::ControlPlane),
+        ("openstack", Runner::ControlPlane),
+        ("trove-manage", Runner::ControlPlane),
+        ("install", Runner::Install),
+        ("make", Runner::Make),
+        ("cargo", Runner::Cargo),
+    ];
+    let named = programs.iter().find(|(program, _)| *program == command.program()).map(|(_, runner)| *runner);
+    let uses_the_tool = command.text.contains("$(trove-couchdb ") || command.text.contains("metrics.sock");
+    Ok(named.or(uses_the_tool.then_some(Runner::Tool)))
+}
+
+/// Whether `make walk` runs the page, or the section of it, that the command stands on.
+fn walked(command: &Documented) -> Result<bool> {
+    let script = read("packaging/tests/walk.sh")?;
+    let walks = script.lines().filter_map(|line| line.strip_prefix("walk "));
+    // A directory may follow, which has no blank and stands behind the place in quotes.
+    let places: Vec<&str> = walks.map(|rest| rest.split('"').nth(1).unwrap_or(rest)).collect();
+    ensure!(!places.is_empty(), "packaging/tests/walk.sh walks nowhere");
+    Ok(places.iter().any(|place| match place.split_once('#') {
+        None => *place == command.page,
+        Some((page, section)) => page == command.page && section == command.section,
+    }))
+}
+
+/// The top of the repository.
+pub fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).components().collect::<PathBuf>().join("..")
+}
+
+/// Every Markdown file of the repository, from its top.
+pub fn pages() -> Result<Vec<String>> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "*.md"])
+        .current_dir(top())
+        .output()
+        .context("no git")?;
+    ensure!(output.status.success(), "git: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
+}
+
+/// The text of a page.
+pub fn read(page: &str) -> Result<String> {
+    std::fs::read_to_string(top().join(page)).with_context(|| page.to_owned())
+}
+
+/// The commands of a page, in order.
+pub fn commands(page: &str) -> Result<Vec<Documented>> {
+    let text = read(page)?;
+    let mut found = Vec::new();
+    let mut block: Option<(usize, bool)> = None;
+    let mut section = "";
+    let mut lines = text.lines().enumerate().peekable();
+    while let Some((number, line)) = lines.next() {
+        if let Some(kind) = line.trim_start().strip_prefix("```") {
+            block = match block {
+                None => Some((line.len() - line.trim_start().len(), kind.trim() == "sh")),
+                Some(_) => None,
+            };
+            continue;
+        }
+        if block.is_none() && line.starts_with('#') {
+            section = line.trim_start_matches('#').trim();
+        }
+        let Some((indent, true)) = block else {
+            continue;
+        };
+        let unindented = |line: &str| line.get(indent..).unwrap_or_default().to_owned();
+        let mut command = unindented(line);
+        if command.trim().is_empty() || command.starts_with('#') {
+            continue;
+        }
+        let until = heredoc(&command);
+        let mut last = command.clone();
+        while let Some((_, next)) = lines.next_if(|(_, next)| {
+            let inside = match &until {
+                Some(end) => last != *end,
+                None => last.ends_with('\\'),
+            };
+            inside && !next.trim_start().starts_with("```")
+        }) {
+            last = unindented(next);
+            command.push('\n');
+            command.push_str(&last);
+        }
+        found.push(Documented {
+            page: page.to_owned(),
+            section: section.to_owned(),
+            line: number + 1,
+            text: command,
+        });
+    }
+    ensure!(block.is_none(), "{page}: a block without an end");
+    Ok(found)
+}
+
+/// The word that ends the text behind `<<`.
+fn heredoc(line: &str) -> Option<String> {
+    let word = line.split_once("<<")?.1.split_whitespace().next()?;
+    Some(word.trim_matches(['\'', '"', '-']).to_owned())
+}
+
+/// What stands between single backticks in the prose and the tables of a page, with the number of the line.
+pub fn inline(page: &str) -> Result<Vec<(usize, String)>> {
+    let mut found = Vec::new();
+    let mut in_block = false;
+    for (number, line) in read(page)?.lines().enumerate() {
+        if line.trim_start().starts_with("```") {
+            in_block = !in_block;
+        } else if !in_block {
+            found.extend(line.split('`').skip(1).step_by(2).map(|code| (number + 1, code.to_owned())));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_heredoc_and_a_continued_line_are_one_command_each() {
+        let found = commands("docs/quick-start.md").unwrap();
+        let toml = found.iter().find(|command| command.text.contains("agent.toml <<")).unwrap();
+        assert!(toml.text.ends_with("\nTOML"), "{toml:?}");
+        let found = commands("control-plane/README.md").unwrap();
+        let update = found.iter().find(|command| command.text.contains("datastore_version_update")).unwrap();
+        assert!(update.bare().ends_with("none couchdb 3.5.0 couchdb IMAGE_ID \"\" 1"), "{}", update.bare());
+    }
+}

@@ -1,0 +1,143 @@
+//! The documentation's commands of the two programs, page by page and in their order, on an agent and its broker.
+//!
+//! What a page can't know is put in: ids, and where the files and sockets of the stage are. Nothing else is changed. Pages that
+//! `make walk` runs whole are among them, as the walk takes a machine of its own and is made by hand.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use in_memory_couchdb::Options;
+use trove_couchdb_tests::agent::{AgentProcess, binary};
+use trove_couchdb_tests::doc_commands::{Documented, Runner, commands, inline, pages, runner};
+use trove_couchdb_tests::stage::{Plan, Stage};
+
+use crate::tool::{Tool, private};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What a reader puts in, too: an instance's id.
+const ID: &str = "6ee49ee8-…";
+
+/// What `broker_user.rs` does, on a node of its own.
+const ELSEWHERE: &str = "broker-user | sh";
+
+fn executable(path: &Path, script: &str) -> Result<()> {
+    std::fs::write(path, script)?;
+    Ok(std::fs::set_permissions(path, PermissionsExt::from_mode(0o755))?)
+}
+
+/// Both programs, which find the agent's configuration as they do on an instance, for a `PATH`.
+pub fn programs(agent: &AgentProcess, directory: &Path) -> Result<()> {
+    let configuration = agent.directory();
+    let ours = format!("--config-dir '{0}/conf.d' --config '{0}/agent.toml'", configuration.display());
+    for name in ["trove-couchdb", "trove-couchdb-agent"] {
+        let program = binary()?.with_file_name(name).canonicalize().context("run `make build`")?;
+        let program = program.display();
+        // With a configuration of the control plane, the agent's is not looked at.
+        let script = format!(
+            "#!/bin/sh\ncase \" $* \" in *' --config-file '* | *' --transport-url-file '*) exec '{program}' \"$@\" ;; esac\n\
+             exec '{program}' {ours} \"$@\"\n"
+        );
+        executable(&directory.join(name), &script)?;
+    }
+    Ok(())
+}
+
+/// What a reader has before him: the programs, and the files of the control plane.
+fn desk(stage: &Stage, directory: &Path) -> Result<()> {
+    programs(&stage.agent, directory)?;
+    let configuration = stage.agent.directory();
+    let injected = std::fs::read_to_string(configuration.join("conf.d/trove-guestagent.conf"))?;
+    let url = injected.lines().find_map(|line| line.strip_prefix("transport_url = ")).context("no URL")?;
+    private(&directory.join("trove.conf"), &injected)?;
+    private(&directory.join("url"), url)?;
+    private(&directory.join("key"), stage.key.as_deref().context("not encrypted")?)
+}
+
+async fn run(stage: &Stage, directory: &Path, command: &Documented) -> Result<()> {
+    let text = command
+        .text
+        .replace(ID, &stage.id)
+        .replace("/etc/trove/trove.conf", "trove.conf")
+        .replace("--control-exchange trove", &format!("--control-exchange {}", stage.exchange()))
+        .replace("/run/trove-couchdb-agent/metrics.sock", "metrics.sock")
+        .replace("/root/", "./");
+    let path = format!("{}:/usr/bin:/bin", directory.display());
+    let mut shell = tokio::process::Command::new("/bin/bash");
+    shell.args(["-e", "-o", "pipefail", "-c", &text]).current_dir(directory).env_clear();
+    shell.env("PATH", path);
+    // A variable of the tool's alone: the agent takes it for a misspelt one of its own.
+    if command.program() != "trove-couchdb-agent" {
+        shell.env("TROVE_COUCHDB_SOCKET", stage.agent.socket());
+    }
+    shell.stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(LIMIT, shell.output()).await.context("it hangs")??;
+    // A doctor who warns: the clock of a test's machine is nobody's business.
+    let warned =
+        command.program() == "trove-couchdb" && text.contains(" doctor") && output.status.code() == Some(8);
+    ensure!(
+        output.status.success() || warned,
+        "{}:{}: {text}\n{}\n{}{}",
+        command.page,
+        command.line,
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+/// Whether it is a command of one of the programs, or uses one.
+fn ours(command: &Documented) -> Result<bool> {
+    let text = command.bare();
+    let named = command.program().starts_with("trove-couchdb") || text.contains("; trove-couchdb ");
+    Ok((named || runner(command)? == Some(Runner::Tool)) && !text.ends_with(ELSEWHERE))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_documented_command_of_the_programs_does_what_it_says() -> Result<()> {
+    let mut done = 0;
+    for page in pages()? {
+        let commands = commands(&page)?;
+        let ours = commands.iter().map(ours).collect::<Result<Vec<bool>>>()?;
+        if !ours.contains(&true) {
+            continue;
+        }
+        let directory = tempfile::tempdir()?;
+        let socket = directory.path().join("metrics.sock");
+        let plan = Plan::default().in_memory(Options::default()).encrypted();
+        let stage = plan.set("metrics.listen", socket.display().to_string()).up().await?;
+        desk(&stage, directory.path())?;
+        for (command, _) in commands.iter().zip(ours).filter(|(_, ours)| *ours) {
+            run(&stage, directory.path(), command).await?;
+            done += 1;
+        }
+    }
+    ensure!(done > 20, "only {done} commands");
+    Ok(())
+}
+
+/// Also where a page only speaks of a command: `trove-couchdb VERB …`.
+#[tokio::test]
+async fn every_verb_that_a_page_names_is_one() -> Result<()> {
+    let help = Tool::plain(&[]).must(&["--help"]).await?;
+    let list =
+        help.split_once("Commands:\n").context("no commands")?.1.split("\n\n").next().unwrap_or_default();
+    let verbs: Vec<&str> =
+        list.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).collect();
+    let mut seen = 0;
+    for page in pages()? {
+        for (line, code) in inline(&page)? {
+            let verb = code.strip_prefix("trove-couchdb ").and_then(|rest| rest.split(' ').next());
+            if let Some(verb) = verb.filter(|verb| verb.starts_with(|c: char| c.is_ascii_lowercase())) {
+                ensure!(verbs.contains(&verb), "{page}:{line}: {code}: not one of {verbs:?}");
+                seen += 1;
+            }
+        }
+    }
+    ensure!(seen > 20, "only {seen} verbs in the text");
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! README.md's transcript is what an operator sees: its commands are given again, and what they print is compared.
+//!
+//! Free are numbers, and words that the transcript cuts short with `…`; a line of `…` stands for any lines.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use in_memory_couchdb::Options;
+use trove_couchdb_tests::doc_commands::read;
+use trove_couchdb_tests::local_stage::LocalPlan;
+
+use crate::documented::programs;
+use crate::tool::private;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A command with the lines that it printed.
+type Step = (String, Vec<String>);
+
+fn steps(page: &str) -> Result<Vec<Step>> {
+    let block = page.split_once("```console\n").context("no transcript")?.1;
+    let mut steps: Vec<Step> = Vec::new();
+    for line in block.split("\n```").next().unwrap_or_default().lines() {
+        match (line.strip_prefix("# "), steps.last_mut()) {
+            (Some(command), _) => steps.push((command.to_owned(), Vec::new())),
+            (None, Some((_, printed))) => printed.push(line.to_owned()),
+            (None, None) => anyhow::bail!("the transcript begins with no command: {line}"),
+        }
+    }
+    Ok(steps)
+}
+
+/// The words of a line; numbers are all alike.
+fn words(line: &str) -> Vec<String> {
+    let alike = |word: &str| {
+        let parts = word.split(|c: char| c.is_ascii_digit()).filter(|part| !part.is_empty());
+        let number = word.contains(|c: char| c.is_ascii_digit());
+        parts.collect::<Vec<_>>().join("0") + if number { " a number" } else { "" }
+    };
+    line.split_whitespace().map(alike).collect()
+}
+
+fn like(shown: &str, printed: &str) -> bool {
+    let (words, printed) = (words(shown), words(printed));
+    let cut = |index: usize| shown.split_whitespace().nth(index).is_some_and(|word| word.ends_with('…'));
+    words.len() == printed.len() && (0..words.len()).all(|at| cut(at) || words[at] == printed[at])
+}
+
+/// The first line of the transcript that was not printed in its place; or a printed one that is too much.
+fn differs(shown: &[String], printed: &str) -> Option<String> {
+    let mut printed = printed.lines();
+    let mut any = false;
+    for line in shown {
+        if line == "…" {
+            any = true;
+            continue;
+        }
+        let found =
+            if any { printed.any(|it| like(line, it)) } else { like(line, printed.next().unwrap_or("")) };
+        if !found {
+            return Some(line.clone());
+        }
+        any = false;
+    }
+    printed.next().filter(|_| !any).map(str::to_owned)
+}
+
+#[test]
+fn a_transcript_that_is_not_so_is_seen() {
+    let shown = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(differs(&shown("pid 17\npassword: Fx…\n…\nend"), "pid 4\npassword: other\na\nb\nend"), None);
+    assert!(differs(&shown("pid 17"), "pit 17").is_some());
+    assert!(differs(&shown("one"), "one\ntwo").is_some() && differs(&shown("one\ntwo"), "one").is_some());
+    assert!(differs(&shown("…\nend"), "a\nb").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_transcript_of_the_readme_is_what_is_printed() -> Result<()> {
+    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
+    let directory = tempfile::tempdir()?;
+    programs(&stage.agent, directory.path())?;
+    let steps = steps(&read("README.md")?)?;
+    ensure!(steps.len() > 5, "only {} commands", steps.len());
+    for (command, shown) in steps {
+        if let Some(file) = command.strip_prefix("cat ") {
+            private(&directory.path().join(file), &shown.join("\n"))?;
+            continue;
+        }
+        let mut shell = tokio::process::Command::new("/bin/sh");
+        shell.args(["-c", &format!("{command} 2>&1")]).current_dir(directory.path()).env_clear();
+        shell.env("PATH", format!("{}:/usr/bin:/bin", directory.path().display()));
+        shell.env("TROVE_COUCHDB_SOCKET", stage.agent.socket()).stdin(Stdio::null()).kill_on_drop(true);
+        let output = tokio::time::timeout(LIMIT, shell.output()).await.context("it hangs")??;
+        let printed = String::from_utf8(output.stdout)?;
+        let differs = differs(&shown, &printed);
+        ensure!(differs.is_none(), "{command}: not as shown: {differs:?}; it printed:\n{printed}");
+    }
+    Ok(())
+}

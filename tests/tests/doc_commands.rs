@@ -1,0 +1,199 @@
+//! Every command of the documentation is run by somebody, or stands below with the reason why not.
+//!
+//! A command is a line of a ```` ```sh ```` block of any Markdown file of the repository. Who runs it: `make walk` whole pages, in
+//! a Debian of their own; `tests/cli/documented.rs` those of the two programs, and requests to the metrics; `tests/control_plane`
+//! gives those of OpenStack's programs to their parsers; `make` and `cargo` are asked here whether they would.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+use trove_couchdb_tests::doc_commands::{Documented, Runner, commands, inline, pages, read, runner, top};
+
+const RUN_PY: &str = "tests/control_plane/run.py, of `make test`, does the same for each version of Trove";
+
+/// Commands that nothing here runs as they stand: page, the command without its comment, why.
+const NOT_RUN: &[(&str, &str, &str)] = &[
+    (
+        "SECURITY.md",
+        "trove-couchdb --config-file /etc/trove/trove.conf --instance 6ee49ee8-… broker-user | sh",
+        "tests/tests/cli/broker_user.rs gives what broker-user shows to a shell, on a node of its own",
+    ),
+    (
+        "control-plane/README.md",
+        "PIP=/opt/trove/bin/pip",
+        "a path of the reader's; tests/control_plane/run.py installs the package into its own environments",
+    ),
+    (
+        "control-plane/README.md",
+        "$PIP install ./control-plane",
+        "tests/control_plane/run.py does it in both of its environments",
+    ),
+    ("control-plane/README.md", "python3.11 -m venv venv", RUN_PY),
+    ("control-plane/README.md", "venv/bin/pip install -r control-plane/requirements-test-26.0.0.txt", RUN_PY),
+    ("control-plane/README.md", "venv/bin/pip install -e control-plane", RUN_PY),
+    ("control-plane/README.md", "venv/bin/pytest control-plane", RUN_PY),
+    ("tests/control_plane/README.md", "cd tests/control_plane", RUN_PY),
+    (
+        "tests/control_plane/README.md",
+        "../../target/trove-26.0.0/bin/python -m pytest -x test_create.py test_users.py",
+        RUN_PY,
+    ),
+];
+
+fn every_command() -> Vec<Documented> {
+    pages().unwrap().iter().flat_map(|page| commands(page).unwrap()).collect()
+}
+
+fn not_run(command: &Documented) -> bool {
+    NOT_RUN.iter().any(|(page, text, _)| *page == command.page && *text == command.bare())
+}
+
+fn run_by(wanted: Runner) -> Vec<Documented> {
+    let all = every_command().into_iter();
+    all.filter(|command| !not_run(command) && runner(command).unwrap() == Some(wanted)).collect()
+}
+
+#[test]
+fn somebody_runs_each_command() {
+    let all = every_command();
+    assert!(all.len() > 100, "only {} commands found", all.len());
+    let nobody: Vec<String> = all
+        .iter()
+        .filter(|command| !not_run(command) && runner(command).unwrap().is_none())
+        .map(|command| format!("{}:{}: {}", command.page, command.line, command.bare()))
+        .collect();
+    assert!(
+        nobody.is_empty(),
+        "nobody runs these; NOT_RUN is for what can't be run, with the reason:\n{}",
+        nobody.join("\n")
+    );
+    for (page, text, _) in NOT_RUN {
+        let there = all.iter().any(|command| command.page == *page && command.bare() == *text);
+        assert!(there, "NOT_RUN has what {page} has not: {text}");
+    }
+    let everybody =
+        [Runner::Walk, Runner::Tool, Runner::ControlPlane, Runner::Install, Runner::Make, Runner::Cargo];
+    for runner in everybody {
+        assert!(!run_by(runner).is_empty(), "{runner:?} has nothing to do");
+    }
+}
+
+/// The words of a command in which the shell has nothing to expand.
+fn words(text: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for letter in text.chars() {
+        match letter {
+            '"' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            letter => words.last_mut().unwrap().push(letter),
+        }
+    }
+    words.into_iter().filter(|word| !word.is_empty()).collect()
+}
+
+/// The variables that the Makefile reads.
+fn variables() -> BTreeSet<String> {
+    let makefile = read("Makefile").unwrap();
+    let names = makefile.split("$(").skip(1).map(|rest| {
+        let inside = rest.split([')', ',']).next().unwrap();
+        inside.rsplit(' ').next().unwrap().to_owned()
+    });
+    // COUCHDB_URL goes through to the programs.
+    names.chain(["BUILD".to_owned(), "COUCHDB_URL".to_owned()]).collect()
+}
+
+/// What `make -n` has against a command line, which may begin with variables of the environment.
+fn make_refuses(line: &str) -> Option<String> {
+    let known = variables();
+    let words: Vec<String> = words(line).into_iter().filter(|word| word != "make").collect();
+    let unknown: Vec<_> = words
+        .iter()
+        .filter_map(|word| Some(word.split_once('=')?.0).filter(|name| !known.contains(*name)))
+        .collect();
+    if !unknown.is_empty() {
+        return Some(format!("the Makefile does not know {unknown:?}"));
+    }
+    let output = Command::new("make").arg("-n").args(&words).current_dir(top()).output().unwrap();
+    (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn make_has_what_the_documentation_tells_it_to_do() {
+    assert!(make_refuses("make no-such-target").is_some() && make_refuses("make run NONSENSE=1").is_some());
+    for command in run_by(Runner::Make) {
+        let refused = make_refuses(&command.bare());
+        assert_eq!(refused, None, "{}:{}: {}", command.page, command.line, command.text);
+    }
+    let mut seen = 0;
+    for page in pages().unwrap() {
+        for (line, code) in inline(&page).unwrap() {
+            // `make fuzz SECONDS=…` and the like are patterns.
+            if code.starts_with("make ") && !code.contains('…') {
+                seen += 1;
+                assert_eq!(make_refuses(&code), None, "{page}:{line}: {code}");
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen} times make in the text");
+}
+
+/// Into a directory that stands for `/`, in which nobody has a group of Trove.
+#[test]
+fn what_is_to_be_installed_is_there() {
+    let root = tempfile::tempdir().unwrap();
+    for command in run_by(Runner::Install) {
+        let text = command.bare().replace(" /etc/", &format!(" {}/etc/", root.path().display()));
+        let ended = Command::new("sh")
+            .args(["-ec", &text.replace(" -g trove ", " ")])
+            .current_dir(top())
+            .output()
+            .unwrap();
+        assert!(ended.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ended.stderr));
+    }
+    for file in ["cloudinit/couchdb.cloudinit", "templates/couchdb/config.template", "trove-guestagent.conf"]
+    {
+        assert!(root.path().join("etc/trove").join(file).is_file(), "{file} is not installed");
+    }
+}
+
+/// The packages of the workspace with the names of their test targets.
+fn packages() -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(top())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let tests = |package: &Value| {
+        let targets = package["targets"].as_array().unwrap().iter();
+        let tests = targets.filter(|target| target["kind"][0] == "test");
+        tests.map(|target| target["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    packages.map(|package| (package["name"].as_str().unwrap().to_owned(), tests(package))).collect()
+}
+
+#[test]
+fn cargo_has_the_packages_and_tests_that_the_documentation_names() {
+    let packages = packages();
+    for command in run_by(Runner::Cargo) {
+        let words = words(&command.bare());
+        assert!(["build", "run", "test"].contains(&words[1].as_str()), "{command:?}");
+        let mut package = None;
+        for pair in words.windows(2) {
+            match pair[0].as_str() {
+                "-p" => {
+                    package = packages.get(&pair[1]);
+                    assert!(package.is_some(), "no package {}: {command:?}", pair[1]);
+                }
+                "--test" => assert!(package.unwrap().contains(&pair[1]), "no test {}: {command:?}", pair[1]),
+                _ => {}
+            }
+        }
+    }
+}
