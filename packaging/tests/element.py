@@ -80,7 +80,20 @@ def check_variables() -> None:
     assert used <= explained, used - explained
 
 
+def check_rights() -> None:
+    """What the units of the image start has no more rights than the unit's account ('+', '!' and '!!' of systemd.service(5))."""
+    started = []
+    for unit in ELEMENT.glob("static/etc/systemd/system/**/*"):
+        if unit.is_file():
+            started += re.findall(r"^\s*Exec\w+\s*=\s*(.*)$", unit.read_text(), re.M)
+    assert started, "no unit of the element starts anything"
+    for command in started:
+        prefixes = re.match(r"[-@:+!|]*", command)[0]
+        assert not set(prefixes) & set("+!"), f"with root's rights: {command}"
+
+
 if __name__ == "__main__":
     check_packages(check_dependencies(elements_of_the_readme()))
     check_hooks()
     check_variables()
+    check_rights()
