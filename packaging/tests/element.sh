@@ -19,9 +19,11 @@ fail() {
 }
 step() { echo "== $*"; }
 
-step "diskimage-builder understands the element"
+step "diskimage-builder understands the element, and the sample for cloud-init does what it should"
 python=$(tests/scripts/venv.sh "$root/packaging/tests/requirements.txt" "$root/target/dib-venv")
 "$python" packaging/tests/element.py
+mkdir "$work/cloud-init"
+"$python" packaging/tests/cloud_init.py "$work/cloud-init"
 PATH=$(dirname "$python"):$PATH
 export PATH
 ELEMENTS_DIR=packaging/dib LIB_DIR=packaging/dib dib-lint >"$work/lint" || fail "dib-lint: $(cat "$work/lint")"
