@@ -1,8 +1,10 @@
-//! Every command of the documentation is run by somebody, or stands below with the reason why not.
+//! Every command of the documentation is run or, where that takes a cloud or hours, given to its parser; or it stands below
+//! with the reason why not.
 //!
-//! A command is a line of a ```` ```sh ```` block of any Markdown file of the repository. Who runs it: `make walk` whole pages, in
-//! a Debian of their own; `tests/cli/documented.rs` those of the two programs, and requests to the metrics; `tests/control_plane`
-//! gives those of OpenStack's programs to their parsers; `make` and `cargo` are asked here whether they would.
+//! A command is a line of a ```` ```sh ```` block of any Markdown file of the repository, or stands behind a prompt in the image
+//! element's README.rst. Who runs it: `make walk` whole pages, in a Debian of their own; `tests/cli/documented.rs` those of the
+//! two programs, and requests to the metrics; `packaging/tests/element.sh` those of diskimage-builder. Who only parses it:
+//! `tests/control_plane`, with the parsers of OpenStack's programs; `make` and `cargo` are asked here whether they would.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -74,8 +76,15 @@ fn somebody_runs_each_command() {
         let there = all.iter().any(|command| command.page == *page && command.bare() == *text);
         assert!(there, "NOT_RUN has what {page} has not: {text}");
     }
-    let everybody =
-        [Runner::Walk, Runner::Tool, Runner::ControlPlane, Runner::Install, Runner::Make, Runner::Cargo];
+    let everybody = [
+        Runner::Walk,
+        Runner::Tool,
+        Runner::ControlPlane,
+        Runner::Install,
+        Runner::Make,
+        Runner::Cargo,
+        Runner::Element,
+    ];
     for runner in everybody {
         assert!(!run_by(runner).is_empty(), "{runner:?} has nothing to do");
     }
@@ -139,6 +148,28 @@ fn make_has_what_the_documentation_tells_it_to_do() {
         }
     }
     assert!(seen > 20, "only {seen} times make in the text");
+}
+
+/// What the image element's test builds with is what its README exports, and the README's own elements are asked for by it.
+#[test]
+fn the_image_is_built_with_the_documented_variables() {
+    let commands = run_by(Runner::Element);
+    let (script, explained) = (read("packaging/tests/element.sh").unwrap(), read(&commands[0].page).unwrap());
+    for command in &commands {
+        let Some(variable) = command.text.strip_prefix("export ").and_then(|text| text.split('=').next())
+        else {
+            continue;
+        };
+        // Of an element of diskimage-builder's own, which the test's image leaves out.
+        let of_cloud_init =
+            variable == "DIB_CLOUD_INIT_DATASOURCES" && explained.contains(" cloud-init-datasources ");
+        assert!(
+            script.contains(&format!("{variable}=")) || of_cloud_init,
+            "element.sh does not set {variable}"
+        );
+    }
+    let image = commands.iter().find(|command| command.program() == "disk-image-create").unwrap();
+    assert!(image.bare().ends_with(" trove-couchdb-agent"), "{image:?}");
 }
 
 /// Into a directory that stands for `/`, in which nobody has a group of Trove.
