@@ -53,7 +53,7 @@ asked() {
     sed 's/ trove-couchdb-agent.service$//' "$root/recorder/asked" | xargs >"$work/asked"
     rm -r "$root/run/systemd" "$root/recorder"
 }
-man_names() { zcat "$1" | sed -n 's|.*: /\(usr/share/doc[^ ]*\)$|\1|p' | tr -d '\\'; } # the document that a manual page names
+man_names() { zcat "$1" | sed -n 's/\\//g; s|.*: /\(usr/share/doc[^ ]*\)$|\1|p'; } # the document that a manual page names
 there() { for path; do [ -e "$root/$path" ] || [ -L "$root/$path" ] || fail "$path is missing"; done; }
 gone() { for path; do { [ ! -e "$root/$path" ] && [ ! -L "$root/$path" ]; } || fail "$path is still there"; done; }
 is() { [ "$1" = "$2" ] || fail "$3: $1, not $2"; }
