@@ -1,7 +1,7 @@
 """Runs what the sample for cloud-init does to files, in a directory that stands for /, and looks at what comes out.
 
 `cloud_init.py DIRECTORY`: DIRECTORY/etc/trove-couchdb-agent/agent.toml is the configuration that the sample makes. Who calls:
-element.sh beside this, and tests/tests/packages.rs, which gives the configuration to the agent. With the Python that has
+element.sh beside this, and tests/tests/packages, which gives the configuration to the agent. With the Python that has
 PyYAML, which diskimage-builder brings.
 """
 

@@ -69,6 +69,7 @@ done
 cp -a packaging/tests/stand-in "$work/stand-in"
 packaging/tests/repository.sh "$work" "$work/stand-in"
 fingerprint=$(cat "$work/fingerprint")
+: >"$work/server"
 python3 -u -m http.server --bind 127.0.0.1 --directory "$work/repository" 0 >"$work/server" 2>/dev/null &
 server=$!
 for _ in $(seq 50); do
