@@ -80,6 +80,19 @@ def check_variables() -> None:
     assert used <= explained, used - explained
 
 
+def check_exports() -> None:
+    """The variables that the README tells to export are the element's own or known to diskimage-builder."""
+    readme = (ELEMENT / "README.rst").read_text()
+    exported = re.findall(r"^ +\$ export (\w+)=", readme, re.M)
+    own = set(re.findall(r"^(DIB_TROVE\w+)$", readme, re.M))
+    package = BUILT_IN.parent
+    sources = [path for part in ("elements", "lib") for path in (package / part).rglob("*") if path.is_file()]
+    known = set()
+    for path in sources:
+        known |= set(re.findall(r"\b(?:DIB_\w+|ELEMENTS_PATH)\b", path.read_text(errors="replace")))
+    assert exported and set(exported) <= own | known, set(exported) - own - known
+
+
 def check_rights() -> None:
     """What the units of the image start has no more rights than the unit's account ('+', '!' and '!!' of systemd.service(5))."""
     started = []
@@ -96,4 +109,5 @@ if __name__ == "__main__":
     check_packages(check_dependencies(elements_of_the_readme()))
     check_hooks()
     check_variables()
+    check_exports()
     check_rights()

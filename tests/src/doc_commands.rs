@@ -50,7 +50,7 @@ pub enum Runner {
     Make,
     /// `tests/doc_commands.rs`, as far as the names of packages and tests.
     Cargo,
-    /// `packaging/tests/element.sh`, which builds the image with BUILD=1, and `element.py` as far as the elements' names.
+    /// `packaging/tests/element.py`, as far as the names of elements and variables; `element.sh` beside it builds an image.
     Element,
 }
 

@@ -3,7 +3,7 @@
 //!
 //! A command is a line of a ```` ```sh ```` block of any Markdown file of the repository, or stands behind a prompt in the image
 //! element's README.rst. Who runs it: `make walk` whole pages, in a Debian of their own; `tests/cli/documented.rs` those of the
-//! two programs, and requests to the metrics; `packaging/tests/element.sh` those of diskimage-builder. Who only parses it:
+//! two programs, and requests to the metrics. Who parses it: `packaging/tests/element.py` those of diskimage-builder, and
 //! `tests/control_plane`, with the parsers of OpenStack's programs; `make` and `cargo` are asked here whether they would.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -148,28 +148,6 @@ fn make_has_what_the_documentation_tells_it_to_do() {
         }
     }
     assert!(seen > 20, "only {seen} times make in the text");
-}
-
-/// What the image element's test builds with is what its README exports, and the README's own elements are asked for by it.
-#[test]
-fn the_image_is_built_with_the_documented_variables() {
-    let commands = run_by(Runner::Element);
-    let (script, explained) = (read("packaging/tests/element.sh").unwrap(), read(&commands[0].page).unwrap());
-    for command in &commands {
-        let Some(variable) = command.text.strip_prefix("export ").and_then(|text| text.split('=').next())
-        else {
-            continue;
-        };
-        // Of an element of diskimage-builder's own, which the test's image leaves out.
-        let of_cloud_init =
-            variable == "DIB_CLOUD_INIT_DATASOURCES" && explained.contains(" cloud-init-datasources ");
-        assert!(
-            script.contains(&format!("{variable}=")) || of_cloud_init,
-            "element.sh does not set {variable}"
-        );
-    }
-    let image = commands.iter().find(|command| command.program() == "disk-image-create").unwrap();
-    assert!(image.bare().ends_with(" trove-couchdb-agent"), "{image:?}");
 }
 
 /// Into a directory that stands for `/`, in which nobody has a group of Trove.
