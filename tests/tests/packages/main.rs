@@ -78,7 +78,7 @@ fn both_packages_bring_what_goes_to_the_system() {
     }
 }
 
-/// The Python that has diskimage-builder and PyYAML.
+/// The Python that has diskimage-builder and `PyYAML`.
 fn python() -> String {
     let made = Command::new(root().join("tests/scripts/venv.sh"))
         .arg(root().join("packaging/tests/requirements.txt"))
