@@ -8,8 +8,8 @@ use std::{
 use futures_util::future::OptionFuture;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, watch},
-    task::{self, JoinSet},
+    sync::watch,
+    task::JoinSet,
     time,
 };
 use tokio_util::sync::CancellationToken;
@@ -26,13 +26,10 @@ use crate::{
     metrics::Metrics,
     monitor::{Monitor, Pages},
     preparation::Preparation,
-    status::{self, Heartbeat, Link, Notify, Report, Tally},
-    trace,
+    status::{self, Heartbeat, Link, Notify, Outbox, Report, Tally},
+    system, trace,
     transport::{LocalError, LocalServer, Surroundings, Transport},
 };
-
-/// Casts of our own that may wait for the broker.
-const OUTBOX: usize = 16;
 
 /// CouchDB is looked at so many times in one interval of the heartbeat, so that a change is told soon.
 const PROBES_PER_INTERVAL: u32 = 3;
@@ -120,10 +117,9 @@ async fn build(
     let (health_writer, health) = watch::channel(Health::Unknown);
     let no_link = if settings.broker.is_some() { Link::not_tried() } else { Link::Absent };
     let (link_writer, link) = watch::channel(no_link);
-    let (told_writer, told) = watch::channel(None);
     let tally = Tally::default();
     let metrics = if settings.metrics.listen.is_some() { Metrics::on() } else { Metrics::off() };
-    let (outbox, posted) = mpsc::channel(OUTBOX);
+    let (post, outbox, told) = Outbox::new();
 
     let couchdb = &settings.couchdb;
     let client = Client::new(&couchdb.url, limits(couchdb), couchdb.tls.clone()).counted(metrics.clone());
@@ -151,10 +147,11 @@ async fn build(
             stages,
             health: health.clone(),
             link: link.clone(),
-            outbox,
-            told: told_writer,
+            outbox: post,
         };
         background.spawn(heartbeat.run());
+    } else {
+        background.spawn(preparation.clone().look_every(settings.heartbeat.interval));
     }
     background.spawn(Notify { health: health.clone(), link: link.clone() }.run());
 
@@ -191,7 +188,7 @@ async fn build(
         audit: Audit::new(&settings.audit),
         tally,
         metrics,
-        outbox: posted,
+        outbox,
         link: link_writer,
         stopping: stopping.clone(),
     };
@@ -203,7 +200,7 @@ async fn reread_on_hangup(mut hangup: Signal, control: log::Control, reread: Rer
     let reread = Arc::new(reread);
     while hangup.recv().await.is_some() {
         let reread = Arc::clone(&reread);
-        match task::spawn_blocking(move || reread()).await {
+        match system::blocking(move || reread()).await {
             Ok(Ok(settings)) => {
                 control.configure(&settings.filter);
                 info!(filter = settings.filter.as_str(), "The log's filter was read again.");

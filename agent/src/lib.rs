@@ -19,7 +19,7 @@
 //! | `trace` | `config` | `opentelemetry` and its relatives |
 //! | `log` | `config`, `trace` | `tracing-journald` |
 //! | `metrics` | | `prometheus-client` |
-//! | `couch` | `protocol`, `metrics`, `tls`, `trace` | `reqwest` (beside `trace`, for its collector) |
+//! | `couch` | `protocol`, `metrics`, `system`, `tls`, `trace` | `reqwest` (beside `trace`, for its collector) |
 //! | `bootstrap` | `config`, `couch`, `system` | |
 //! | `status` | `config`, `couch`, `preparation`, `system` | `sd-notify` |
 //! | `handlers` | `bootstrap::Rotator`, `couch`, `log`, `preparation`, `status::Report`, `system` | |

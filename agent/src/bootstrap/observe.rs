@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use serde_json::Value;
-use tokio::{task, time};
+use tokio::time;
 use tracing::warn;
 use trove_couchdb_protocol::Secret;
 
@@ -13,9 +13,12 @@ use super::{
     ini::AdminIni,
     state::{BootstrapAdmin, File, Ini, LoginTried, Seen, Server},
 };
-use crate::couch::{
-    ConfigRoot, CouchError, Login, Method, PasswordHash, Prf, Resource, ServerAdmin, ServerVersion,
-    SystemDatabase, config_root,
+use crate::{
+    couch::{
+        ConfigRoot, CouchError, Login, Method, PasswordHash, Prf, Resource, ServerAdmin, ServerVersion,
+        SystemDatabase, config_root,
+    },
+    system,
 };
 
 /// CouchDB needs up to five seconds to guard a new `_users`.
@@ -346,5 +349,5 @@ pub(super) fn ini_error(path: &Path) -> impl FnOnce(std::io::Error) -> Bootstrap
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, BootstrapError> {
-    task::spawn_blocking(work).await.map_err(|_| BootstrapError::Stopping)
+    system::blocking(work).await.map_err(|_| BootstrapError::Stopping)
 }

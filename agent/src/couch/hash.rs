@@ -15,6 +15,7 @@ use trove_couchdb_protocol::Secret;
 use zeroize::Zeroize;
 
 use super::version::ServerVersion;
+use crate::system;
 
 /// The fields of a user document that together are its password. All of them go when it changes: a field of an
 /// older scheme left behind (`simple` keeps `password_sha`) would be read with the new one.
@@ -142,7 +143,7 @@ impl Hasher {
         let (prf, iterations) = self.scheme_for(server);
         let permit = Arc::clone(&self.cores).acquire_owned().await.ok()?;
         let password = password.clone();
-        let work = tokio::task::spawn_blocking(move || {
+        let work = system::blocking(move || {
             let hash = PasswordHash::with_fresh_salt(&password, prf, iterations);
             wipe_stack();
             drop(permit);

@@ -12,7 +12,7 @@ use crate::{
 /// The file system of CouchDB's data; the path in the request is the control plane's guess at it.
 pub(super) async fn stats(data_dir: &Path) -> Result<Value, CommandError> {
     let path = data_dir.to_owned();
-    let usage = tokio::task::spawn_blocking(move || system::usage_of(&path)).await;
+    let usage = system::blocking(move || system::usage_of(&path)).await;
     match usage {
         Ok(Ok(usage)) => Ok(to_value(usage)),
         Ok(Err(error)) => {

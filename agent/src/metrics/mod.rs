@@ -68,6 +68,7 @@ struct Counts {
     reconnects: Counter,
     requests: Family<RequestLabels, Counter>,
     request_seconds: Histograms<EndpointLabels>,
+    started: SystemTime,
     /// Microseconds since 1970; 0 for never.
     last_success: AtomicU64,
 }
@@ -130,7 +131,7 @@ impl Metrics {
         if let Some(counts) = &self.counts {
             prometheus_text::encode(&mut text, &counts.registry)?;
             prometheus_text::encode(&mut text, &moment.registry(counts.last_success()))?;
-            prometheus_text::encode(&mut text, &process::registry())?;
+            prometheus_text::encode(&mut text, &process::registry(counts.started))?;
         }
         Ok(text)
     }
@@ -139,6 +140,12 @@ impl Metrics {
 impl Counts {
     fn new() -> Self {
         let commands = Family::default();
+        // All of them from the start: what appears with its first 1 has never risen, for Prometheus.
+        for method in Method::ALL.iter().copied().map(Some).chain([None]) {
+            for ending in [Ending::Ok, Ending::Failed, Ending::Refused] {
+                drop(commands.get_or_create(&EndedLabels::new(method, ending)));
+            }
+        }
         let command_seconds: Histograms<MethodLabels> =
             Family::new_with_constructor(|| Histogram::new(COMMAND_SECONDS));
         let (redeliveries, reconnects) = (Counter::default(), Counter::default());
@@ -184,6 +191,7 @@ impl Counts {
             reconnects,
             requests,
             request_seconds,
+            started: SystemTime::now(),
             last_success: AtomicU64::new(0),
         }
     }

@@ -27,7 +27,7 @@ pub struct Moment {
     pub couchdb_up: bool,
     /// Whether Trove has prepared the guest.
     pub prepared: bool,
-    /// Since the last heartbeat was handed to the broker.
+    /// Since the broker took the last heartbeat.
     pub heartbeat_age: Option<Duration>,
 }
 
@@ -75,7 +75,7 @@ impl Moment {
             registry.register_with_unit(name, help, Unit::Seconds, gauge);
         };
         if let Some(age) = self.heartbeat_age {
-            seconds("heartbeat_age", "Time since the last heartbeat was handed to the broker", age);
+            seconds("heartbeat_age", "Time since the broker took the last heartbeat", age);
         }
         if let Some(at) = last_success {
             seconds("last_success_timestamp", "When a command last ended well, in Unix time", at);

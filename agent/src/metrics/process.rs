@@ -1,7 +1,11 @@
 //! The process itself, under the names that all of Prometheus' client libraries use.
 //! <https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>
 
-use std::{fs, sync::atomic::AtomicU64};
+use std::{
+    fs,
+    sync::atomic::AtomicU64,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use prometheus_client::{
     metrics::{counter::Counter, gauge::Gauge},
@@ -9,8 +13,9 @@ use prometheus_client::{
 };
 use rustix::param::{clock_ticks_per_second, page_size};
 
-/// What can be read of the process; what can't is left out.
-pub(super) fn registry() -> Registry {
+/// What can be read of the process; what can't is left out. Its start is told by who was there: the unit's sandbox hides
+/// what could be reckoned from.
+pub(super) fn registry(started: SystemTime) -> Registry {
     let mut registry = Registry::with_prefix("process");
     if let Some(seconds) = cpu_seconds() {
         let counter: Counter<f64, AtomicU64> = Counter::default();
@@ -20,6 +25,16 @@ pub(super) fn registry() -> Registry {
             "Total user and system CPU time spent in seconds",
             Unit::Seconds,
             counter,
+        );
+    }
+    if let Ok(since_1970) = started.duration_since(UNIX_EPOCH) {
+        let gauge: Gauge<f64, AtomicU64> = Gauge::default();
+        gauge.set(since_1970.as_secs_f64());
+        registry.register_with_unit(
+            "start_time",
+            "Start time of the process since unix epoch in seconds",
+            Unit::Seconds,
+            gauge,
         );
     }
     if let Some(bytes) = resident_bytes() {

@@ -108,7 +108,7 @@ where
 {
     let service = service_fn(|request| {
         let pages = Arc::clone(&pages);
-        async move { Ok::<_, Infallible>(pages.answer(request.method(), request.uri().path()).await) }
+        async move { Ok::<_, Infallible>(pages.answer(request.method(), request.uri().path())) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -38,14 +38,14 @@ pub struct Pages {
 }
 
 impl Pages {
-    pub(super) async fn answer(&self, method: &Method, path: &str) -> Response<String> {
+    pub(super) fn answer(&self, method: &Method, path: &str) -> Response<String> {
         if method != Method::GET && method != Method::HEAD {
             let mut refusal = page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned());
             refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return refusal;
         }
         match path {
-            "/metrics" => self.metrics().await,
+            "/metrics" => self.metrics(),
             // The loop that serves commands also wrote this.
             "/healthz" => page(StatusCode::OK, TEXT, "alive\n".to_owned()),
             "/readyz" => {
@@ -58,8 +58,8 @@ impl Pages {
         }
     }
 
-    async fn metrics(&self) -> Response<String> {
-        match self.metrics.text(&self.moment().await) {
+    fn metrics(&self) -> Response<String> {
+        match self.metrics.text(&self.moment()) {
             Ok(text) => page(StatusCode::OK, metrics::CONTENT_TYPE, text),
             Err(error) => {
                 page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("metrics can't be written: {error}\n"))
@@ -67,8 +67,8 @@ impl Pages {
         }
     }
 
-    async fn moment(&self) -> Moment {
-        let prepared = self.assume_prepared || self.preparation.current().await.is_prepared();
+    fn moment(&self) -> Moment {
+        let prepared = self.assume_prepared || self.preparation.last_known().is_prepared();
         let figures = self.tally.figures();
         Moment {
             running: figures.running,
@@ -103,8 +103,8 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn pages_follow_the_state() {
+    #[test]
+    fn pages_follow_the_state() {
         let directory = tempfile::tempdir().unwrap();
         let (health_writer, health) = watch::channel(Health::Unknown);
         let (link_writer, link) = watch::channel(Link::not_tried());
@@ -118,10 +118,10 @@ mod tests {
             preparation: Preparation::load(directory.path(), "g").0,
             assume_prepared: false,
         };
-        let ready = pages.answer(&Method::GET, "/readyz").await;
+        let ready = pages.answer(&Method::GET, "/readyz");
         assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(ready.body(), "connecting to the broker; asking CouchDB\n");
-        let before = pages.answer(&Method::GET, "/metrics").await;
+        let before = pages.answer(&Method::GET, "/metrics");
         assert!(before.body().contains("trove_couchdb_agent_broker_up 0\n"), "{}", before.body());
         assert!(!before.body().contains("heartbeat_age"), "{}", before.body());
 
@@ -132,13 +132,13 @@ mod tests {
             sent_at: 5.0,
             at: Instant::now(),
         }));
-        assert_eq!(pages.answer(&Method::GET, "/readyz").await.status(), StatusCode::OK);
-        let after = pages.answer(&Method::GET, "/metrics").await;
+        assert_eq!(pages.answer(&Method::GET, "/readyz").status(), StatusCode::OK);
+        let after = pages.answer(&Method::GET, "/metrics");
         for line in ["trove_couchdb_agent_couchdb_up 1", "trove_couchdb_agent_heartbeat_age_seconds 0."] {
             assert!(after.body().lines().any(|have| have.starts_with(line)), "{line}: {}", after.body());
         }
         link_writer.send_replace(Link::Absent);
-        let local = pages.answer(&Method::GET, "/metrics").await;
+        let local = pages.answer(&Method::GET, "/metrics");
         assert!(!local.body().contains("broker_up"), "{}", local.body());
     }
 }

@@ -2,15 +2,16 @@
 
 use std::{fmt, io, net::SocketAddr, path::Path};
 
-use tokio::{
-    net::{TcpListener, TcpStream, UnixStream},
-    task,
-};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use crate::{
     config::Listen,
-    system::{self, ListeningSocket, SocketError},
+    system::{self, ListeningSocket, Purpose, SocketError},
 };
+
+/// Nobody looks at who connects, so without a group the kernel must let nobody else in.
+const PURPOSE: Purpose =
+    Purpose { socket_key: "metrics.listen", group_key: "metrics.group", mode_without_group: 0o600 };
 
 /// Why there is no place to listen at.
 #[derive(Debug, thiserror::Error)]
@@ -59,13 +60,13 @@ impl Place {
 async fn unix(path: &Path, group: Option<&str>) -> Result<ListeningSocket, PlaceError> {
     let group = match group.map(str::to_owned) {
         // Names may come from a slow network.
-        Some(name) => match task::spawn_blocking(move || system::group_id(&name)).await {
+        Some(name) => match system::blocking(move || system::group_id(&name)).await {
             Ok(found) => Some(found.map_err(PlaceError::Group)?),
             Err(stopped) => return Err(PlaceError::Group(stopped.into())),
         },
         None => None,
     };
-    Ok(ListeningSocket::bind(path, group)?)
+    Ok(ListeningSocket::bind(path, group, PURPOSE)?)
 }
 
 impl fmt::Display for Place {

@@ -22,14 +22,16 @@ use std::{
     io,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::{
     sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, mpsc},
-    task,
+    time,
 };
 use tracing::{error, info, warn};
 
+use crate::system;
 use file::{Found, StageFile};
 
 /// How far this guest is.
@@ -100,6 +102,19 @@ impl Preparation {
         (Self { file: Arc::new(file), known, change: Arc::default(), changes }, receiver)
     }
 
+    /// The stage as it was last known, without a look at the file.
+    pub fn last_known(&self) -> Stage {
+        self.known().stage.clone()
+    }
+
+    /// Looks at the file so often, for ever.
+    pub async fn look_every(self, interval: Duration) {
+        loop {
+            time::sleep(interval).await;
+            self.current().await;
+        }
+    }
+
     /// The stage, with a look at the file unless the guest is prepared: an operator may have written it meanwhile.
     pub async fn current(&self) -> Stage {
         let turn = self.change.lock().await;
@@ -112,7 +127,7 @@ impl Preparation {
             return stage;
         }
         let file = Arc::clone(&self.file);
-        let read = task::spawn_blocking(move || file.read().inspect(|found| file.sign(found)));
+        let read = system::blocking(move || file.read().inspect(|found| file.sign(found)));
         let Ok(Ok(found)) = read.await else { return stage };
         let written = found.stage();
         // What the disk did not take is known better here, unless somebody says that nothing more is to be done.
@@ -210,7 +225,7 @@ impl Preparation {
     /// Tells of what need not be remembered even if the disk doesn't take it.
     async fn enter(&self, _turn: &AsyncMutexGuard<'_, ()>, stage: Stage) -> io::Result<()> {
         let (file, next) = (Arc::clone(&self.file), stage.clone());
-        let stored = task::spawn_blocking(move || file.write(&next)).await;
+        let stored = system::blocking(move || file.write(&next)).await;
         let stored = stored.unwrap_or_else(|gone| Err(io::Error::other(gone)));
         if stored.is_ok() || matches!(stage, Stage::Failed { .. } | Stage::Prepared) {
             self.tell(stage);

@@ -8,17 +8,17 @@ use std::{path::PathBuf, time::Duration};
 use rand::RngExt;
 use tokio::{
     sync::{mpsc, watch},
-    task,
     time::{self, Instant},
 };
 use tracing::{debug, info, warn};
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
 
-use super::{Link, Told, sent::Sent, voice::Voice};
+use super::{Link, sent::Sent, voice::Voice};
 use crate::{
     config::{HeartbeatSettings, Settings},
     couch::Health,
     preparation::{Preparation, Stage},
+    system,
 };
 
 /// The heartbeat's task.
@@ -36,8 +36,6 @@ pub struct Heartbeat {
     pub link: watch::Receiver<Link>,
     /// To the transport.
     pub outbox: mpsc::Sender<ConductorCast>,
-    /// The last one that was sent, for whoever asks.
-    pub told: watch::Sender<Option<Told>>,
 }
 
 /// What the heartbeat goes by.
@@ -69,7 +67,7 @@ impl Heartbeat {
     /// Beats until the transport is gone.
     pub async fn run(mut self) {
         let state_dir = self.terms.state_dir.clone();
-        let Ok(mut sent) = task::spawn_blocking(move || Sent::load(&state_dir)).await else {
+        let Ok(mut sent) = system::blocking(move || Sent::load(&state_dir)).await else {
             return;
         };
         let mut voice = Voice::new(self.terms.settings.assume_prepared, self.terms.settling);
@@ -133,7 +131,7 @@ impl Heartbeat {
     }
 
     async fn beat(&self, mut sent: Sent, status: ServiceStatus) -> Option<Sent> {
-        let next = task::spawn_blocking(move || {
+        let next = system::blocking(move || {
             let (value, stored) = sent.next(std::time::SystemTime::now());
             (sent, value, stored)
         });
@@ -143,9 +141,7 @@ impl Heartbeat {
         }
         let cast = ConductorCast::Heartbeat { sent: value, status: Some(status) };
         match self.outbox.try_send(cast) {
-            Ok(()) => {
-                self.told.send_replace(Some(Told { status, sent_at: value, at: std::time::Instant::now() }));
-            }
+            Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => debug!("The broker is slow; a heartbeat is left out."),
             Err(mpsc::error::TrySendError::Closed(_)) => return None,
         }

@@ -10,6 +10,7 @@
 mod heartbeat;
 mod link;
 mod notify;
+mod outbox;
 mod probe;
 mod report;
 mod sent;
@@ -19,6 +20,7 @@ mod voice;
 pub use heartbeat::{Heartbeat, HeartbeatTerms};
 pub use link::Link;
 pub use notify::{Notify, condition};
+pub use outbox::{Outbox, Told};
 pub use probe::probe_for_ever;
-pub use report::{Report, Told};
+pub use report::Report;
 pub use tally::{Figures, LastError, Passage, Tally};

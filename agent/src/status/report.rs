@@ -7,21 +7,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use trove_couchdb_protocol::trove::ServiceStatus;
 
-use super::{Figures, LastError, Link, Tally};
+use super::{Figures, LastError, Link, Tally, Told};
 use crate::{couch::Health, preparation::Preparation};
-
-/// The last heartbeat that was handed to the broker.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Told {
-    /// What the conductor was told.
-    pub status: ServiceStatus,
-    /// The heartbeat's `sent`, in Unix seconds.
-    pub sent_at: f64,
-    /// When that was, by a clock that nobody sets.
-    pub at: Instant,
-}
 
 /// Where the figures of a report come from.
 #[derive(Debug, Clone)]
@@ -111,6 +99,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use trove_couchdb_protocol::{Failure, FailureClass};
+
+    use trove_couchdb_protocol::trove::ServiceStatus;
 
     use super::*;
 

@@ -24,7 +24,7 @@ use rustix::{
 use tokio::net::{UnixListener, UnixSocket};
 
 /// Owner and group may connect, which takes the right to write.
-const MODE: u32 = 0o660;
+const MODE_WITH_GROUP: u32 = 0o660;
 
 /// A directory of our own making: the group must be able to pass through it.
 const DIRECTORY_MODE: u32 = 0o750;
@@ -32,25 +32,40 @@ const DIRECTORY_MODE: u32 = 0o750;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 64;
 
+/// What a socket is for, as far as that differs.
+#[derive(Debug, Clone, Copy)]
+pub struct Purpose {
+    /// The key of the configuration that says where it is.
+    pub socket_key: &'static str,
+    /// The key that names its group.
+    pub group_key: &'static str,
+    /// Its mode while no group is named: 0660 if who connects is looked at, too, and 0600 otherwise, as the group is
+    /// then whatever the process or the directory has.
+    pub mode_without_group: u32,
+}
+
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// Its owner lives.
-    #[error("another process serves {}; stop it, or give this agent another local.socket", .0.display())]
-    InUse(PathBuf),
+    #[error("another process serves {}; stop it, or give this agent another {}", .0.display(), .1.socket_key)]
+    InUse(PathBuf, Purpose),
     /// Not ours to remove.
     #[error("{} is there and is no socket; move it away", .0.display())]
     NotASocket(PathBuf),
     /// Only root may give a file to a group that it doesn't belong to itself.
     #[error(
         "{} can't be given to group {group}: the agent's account is no member of it. Run the agent in that group \
-         (Group= in the systemd unit), or set local.group to a group of the account", path.display()
+         (Group= in the systemd unit), put the socket into a directory of that group with the setgid bit, or set {} to \
+         a group of the account", path.display(), purpose.group_key
     )]
     NotAMember {
         /// The file.
         path: PathBuf,
         /// Its number.
         group: u32,
+        /// Of which socket.
+        purpose: Purpose,
     },
     /// The system refused something.
     #[error("{} can't be {what}: {source}", path.display())]
@@ -72,31 +87,35 @@ pub struct ListeningSocket {
     /// The device and inode of the socket that we made.
     made: (u64, u64),
     group: Option<u32>,
+    mode: u32,
     _lock: File,
 }
 
 impl ListeningSocket {
     /// Binds and listens at `path`, for members of `group` if one is given. Must be called within a runtime.
-    pub fn bind(path: &Path, group: Option<u32>) -> Result<Self, SocketError> {
+    pub fn bind(path: &Path, group: Option<u32>, purpose: Purpose) -> Result<Self, SocketError> {
         let failed = |what| {
             let path = path.to_owned();
             move |source| SocketError::System { path, what, source }
         };
         make_directory(path, group).map_err(failed("given a directory"))?;
-        let lock = lock(path)?;
-        remove_left_over(path)?;
+        let lock = lock(path, purpose)?;
+        remove_left_over(path, purpose)?;
         let socket = UnixSocket::new_stream().map_err(failed("made"))?;
         socket.bind(path).map_err(failed("bound"))?;
         if let Some(group) = group {
             give(path, group).map_err(|error| match error.kind() {
-                io::ErrorKind::PermissionDenied => SocketError::NotAMember { path: path.to_owned(), group },
+                io::ErrorKind::PermissionDenied => {
+                    SocketError::NotAMember { path: path.to_owned(), group, purpose }
+                }
                 _ => failed("given to its group")(error),
             })?;
         }
-        fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(failed("protected"))?;
-        let made = place(path).map_err(failed("looked at"))?;
+        let mode = group.map_or(purpose.mode_without_group, |_| MODE_WITH_GROUP);
+        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed("protected"))?;
+        let bound = place(path).map_err(failed("looked at"))?;
         let listener = socket.listen(BACKLOG).map_err(failed("listened on"))?;
-        Ok(Self { listener, path: path.to_owned(), made, group, _lock: lock })
+        Ok(Self { listener, path: path.to_owned(), made: bound, group, mode, _lock: lock })
     }
 
     /// The listening end.
@@ -114,7 +133,7 @@ impl ListeningSocket {
     pub fn is_guarded(&self) -> bool {
         fs::symlink_metadata(&self.path).is_ok_and(|metadata| {
             (metadata.dev(), metadata.ino()) == self.made
-                && metadata.mode() & 0o777 == MODE
+                && metadata.mode() & 0o777 == self.mode
                 && metadata.uid() == geteuid().as_raw()
                 && self.group.is_none_or(|group| metadata.gid() == group)
         })
@@ -127,7 +146,7 @@ impl Drop for ListeningSocket {
         if place(&self.path).is_ok_and(|there| there == self.made)
             && let Err(error) = fs::remove_file(&self.path)
         {
-            tracing::warn!(%error, path = %self.path.display(), "The local socket can't be removed.");
+            tracing::warn!(%error, path = %self.path.display(), "A socket can't be removed.");
         }
     }
 }
@@ -154,7 +173,7 @@ fn make_directory(path: &Path, group: Option<u32>) -> io::Result<()> {
 }
 
 /// Never removed: who waits for a removed file's lock and who makes a new one would both have it.
-fn lock(path: &Path) -> Result<File, SocketError> {
+fn lock(path: &Path, purpose: Purpose) -> Result<File, SocketError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let name = PathBuf::from(name);
@@ -171,13 +190,13 @@ fn lock(path: &Path) -> Result<File, SocketError> {
         .map_err(failed("opened"))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
-        Err(Errno::WOULDBLOCK) => Err(SocketError::InUse(path.to_owned())),
+        Err(Errno::WOULDBLOCK) => Err(SocketError::InUse(path.to_owned(), purpose)),
         Err(error) => Err(failed("locked")(error.into())),
     }
 }
 
 /// A socket that nobody answers on, of an agent that was killed.
-fn remove_left_over(path: &Path) -> Result<(), SocketError> {
+fn remove_left_over(path: &Path, purpose: Purpose) -> Result<(), SocketError> {
     let failed = |what| {
         let path = path.to_owned();
         move |source| SocketError::System { path, what, source }
@@ -195,7 +214,7 @@ fn remove_left_over(path: &Path) -> Result<(), SocketError> {
         Err(Errno::CONNREFUSED) => {}
         Err(Errno::NOENT) => return Ok(()),
         // It listens and is too busy.
-        Ok(()) | Err(Errno::AGAIN) => return Err(SocketError::InUse(path.to_owned())),
+        Ok(()) | Err(Errno::AGAIN) => return Err(SocketError::InUse(path.to_owned(), purpose)),
         Err(error) => return Err(failed("probed")(error.into())),
     }
     match fs::remove_file(path) {
@@ -222,6 +241,9 @@ mod tests {
 
     use super::*;
 
+    const PURPOSE: Purpose =
+        Purpose { socket_key: "local.socket", group_key: "local.group", mode_without_group: 0o660 };
+
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
@@ -231,7 +253,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("run/agent.sock");
         let group = fs::metadata(directory.path()).unwrap().gid();
-        let socket = ListeningSocket::bind(&path, Some(group)).unwrap();
+        let socket = ListeningSocket::bind(&path, Some(group), PURPOSE).unwrap();
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o660, 0o750));
         assert!(socket.is_guarded());
         UnixStream::connect(&path).unwrap();
@@ -245,17 +267,17 @@ mod tests {
     async fn a_live_socket_is_never_taken_and_a_dead_one_always() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("agent.sock");
-        let alive = ListeningSocket::bind(&path, None).unwrap();
-        assert!(matches!(ListeningSocket::bind(&path, None), Err(SocketError::InUse(_))));
+        let alive = ListeningSocket::bind(&path, None, PURPOSE).unwrap();
+        assert!(matches!(ListeningSocket::bind(&path, None, PURPOSE), Err(SocketError::InUse(..))));
         UnixStream::connect(&path).unwrap();
         drop(alive);
         // Of a process that was killed: the file is there, nobody listens, nobody holds the lock.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        ListeningSocket::bind(&path, None).unwrap();
+        ListeningSocket::bind(&path, None, PURPOSE).unwrap();
         // Of a process that knows no lock.
         let stranger = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        assert!(matches!(ListeningSocket::bind(&path, None), Err(SocketError::InUse(_))));
+        assert!(matches!(ListeningSocket::bind(&path, None, PURPOSE), Err(SocketError::InUse(..))));
         drop(stranger);
     }
 
@@ -264,7 +286,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("agent.sock");
         fs::write(&path, "precious").unwrap();
-        let error = ListeningSocket::bind(&path, None).unwrap_err().to_string();
+        let error = ListeningSocket::bind(&path, None, PURPOSE).unwrap_err().to_string();
         assert!(error.ends_with("agent.sock is there and is no socket; move it away"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
@@ -273,11 +295,21 @@ mod tests {
     async fn what_somebody_put_in_its_place_is_not_removed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("agent.sock");
-        let socket = ListeningSocket::bind(&path, None).unwrap();
+        let socket = ListeningSocket::bind(&path, None, PURPOSE).unwrap();
         fs::remove_file(&path).unwrap();
         fs::write(&path, "theirs").unwrap();
         assert!(!socket.is_guarded());
         drop(socket);
         assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
+    }
+
+    #[tokio::test]
+    async fn without_a_group_the_mode_is_that_of_its_purpose() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metrics.sock");
+        let socket =
+            ListeningSocket::bind(&path, None, Purpose { mode_without_group: 0o600, ..PURPOSE }).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        assert!(socket.is_guarded());
     }
 }

@@ -2,12 +2,14 @@
 
 mod account;
 mod atomic_file;
+mod blocking;
 mod group;
 mod listening_socket;
 mod statvfs;
 
 pub use account::{ACCOUNT, environment_of_account, forbid_core_dumps};
 pub use atomic_file::{Owner, create, replace, replace_as};
+pub use blocking::blocking;
 pub use group::group_id;
-pub use listening_socket::{ListeningSocket, SocketError};
+pub use listening_socket::{ListeningSocket, Purpose, SocketError};
 pub use statvfs::{Usage, usage_of};

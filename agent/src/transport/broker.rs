@@ -11,12 +11,12 @@
 use std::sync::Arc;
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     time::{self, Instant},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use trove_couchdb_protocol::{Cipher, transport_url::Host, trove::ConductorCast};
+use trove_couchdb_protocol::{Cipher, transport_url::Host};
 
 use super::{
     answer::Pen,
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     config::{BrokerSettings, GuestSettings},
-    status::Link,
+    status::{Link, Outbox},
 };
 
 /// The agent's side of the bus.
@@ -42,7 +42,7 @@ pub(super) struct Broker {
     names: Arc<Names>,
     bus: Arc<Bus>,
     publisher: watch::Sender<Option<Publisher>>,
-    outbox: mpsc::Receiver<ConductorCast>,
+    outbox: Outbox,
     link: watch::Sender<Link>,
     stopping: CancellationToken,
 }
@@ -53,7 +53,7 @@ impl Broker {
         settings: BrokerSettings,
         guest: &GuestSettings,
         intake: &Intake,
-        outbox: mpsc::Receiver<ConductorCast>,
+        outbox: Outbox,
         link: watch::Sender<Link>,
         stopping: CancellationToken,
     ) -> Self {

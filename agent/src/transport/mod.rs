@@ -29,16 +29,15 @@ mod topology;
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use trove_couchdb_protocol::trove::ConductorCast;
 
 use crate::{
     audit::Audit,
     config::Settings,
     dispatch::Dispatcher,
     metrics::Metrics,
-    status::{Link, Tally},
+    status::{Link, Outbox, Tally},
 };
 use broker::Broker;
 use consume::Intake;
@@ -63,7 +62,7 @@ pub struct Surroundings {
     /// Where they are counted for Prometheus.
     pub metrics: Metrics,
     /// What goes to the conductor while there is a broker.
-    pub outbox: mpsc::Receiver<ConductorCast>,
+    pub outbox: Outbox,
     /// Is told whether there is one.
     pub link: watch::Sender<Link>,
     /// Cancelled when the agent stops.

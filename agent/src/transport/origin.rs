@@ -173,7 +173,9 @@ impl Origin {
     /// Delivers a sign of life, if that is possible just now.
     pub(super) async fn mention(&self, publication: &Publication) {
         match self {
-            Self::Bus { bus, .. } => bus.outlet.mention(publication).await,
+            Self::Bus { bus, .. } => {
+                let _taken = bus.outlet.mention(publication).await;
+            }
             Self::Local(request) => request.beat(&publication.body),
         }
     }

@@ -130,13 +130,16 @@ impl Outlet {
         }
     }
 
-    /// Publishes once, if there is a connection, and doesn't care what becomes of it.
-    pub(super) async fn mention(&self, publication: &Publication) {
+    /// Publishes once, if there is a connection; whether the broker has taken it.
+    pub(super) async fn mention(&self, publication: &Publication) -> bool {
         let publisher = self.publisher.borrow().clone();
-        if let Some(publisher) = publisher
-            && let Err(error) = publisher.publish(publication, false).await
-        {
-            debug!(%error, "A message did not get through.");
+        let Some(publisher) = publisher else { return false };
+        match publisher.publish(publication, false).await {
+            Ok(handed) => matches!(handed, Handed::Taken),
+            Err(error) => {
+                debug!(%error, "A message did not get through.");
+                false
+            }
         }
     }
 

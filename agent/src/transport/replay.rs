@@ -25,7 +25,6 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use tokio::task;
 use tracing::warn;
 use trove_couchdb_protocol::{Request, Seal};
 
@@ -169,7 +168,7 @@ impl UnderWay {
             return;
         }
         let receipts = self.receipts.clone();
-        let written = task::spawn_blocking(move || {
+        let written = system::blocking(move || {
             let keep = lock(&receipts.memory).keep;
             let mut store = receipts.file.lock().unwrap_or_else(PoisonError::into_inner);
             // The first write makes the directory too.

@@ -13,13 +13,10 @@ use lapin::{
     options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
-use tokio::{
-    sync::mpsc,
-    time::{self, Instant},
-};
+use tokio::time::{self, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
-use trove_couchdb_protocol::{Context, new_id, transport_url::Host, trove::ConductorCast};
+use trove_couchdb_protocol::{Context, new_id, transport_url::Host};
 
 use super::{
     connect::{self, ConnectError, Socket},
@@ -28,7 +25,7 @@ use super::{
     publish::Publisher,
     topology::{self, Names},
 };
-use crate::config::BrokerSettings;
+use crate::{config::BrokerSettings, status::Outbox};
 
 /// How long a broker that is still there takes to answer the last words of a connection.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -103,14 +100,16 @@ impl Session {
         &mut self,
         intake: &Intake,
         bus: &Arc<Bus>,
-        outbox: &mut mpsc::Receiver<ConductorCast>,
+        outbox: &mut Outbox,
         stopping: &CancellationToken,
     ) -> End {
         let publisher = self.publisher.clone();
         // Beside the deliveries and not among them: a broker that holds a heartbeat up holds no command up.
         let heartbeats = async {
-            while let Some(cast) = outbox.recv().await {
-                bus.outlet.mention(&bus.pen.conductor_cast(&cast, &guest_context())).await;
+            while let Some(cast) = outbox.next().await {
+                if bus.outlet.mention(&bus.pen.conductor_cast(&cast, &guest_context())).await {
+                    outbox.has_gone_out(&cast);
+                }
             }
             std::future::pending().await
         };

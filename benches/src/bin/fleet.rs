@@ -13,10 +13,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Parser;
 use serde_json::json;
-use tokio::{
-    sync::{mpsc, watch},
-    time::sleep,
-};
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 use trove_couchdb_agent::{
     audit::Audit,
@@ -28,7 +25,7 @@ use trove_couchdb_agent::{
     log,
     metrics::Metrics,
     preparation::Preparation,
-    status::{Heartbeat, Link, Report, Tally},
+    status::{Heartbeat, Link, Outbox, Report, Tally},
     transport::{Surroundings, Transport},
 };
 
@@ -92,8 +89,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
     let (_, admin) = watch::channel(AdminLogin::Pending("not in a fleet".to_owned()));
     let (health_writer, health) = watch::channel(Health::Healthy);
     let (link_writer, link) = watch::channel(Link::not_tried());
-    let (told_writer, told) = watch::channel(None);
-    let (outbox, posted) = mpsc::channel(16);
+    let (post, outbox, told) = Outbox::new();
     let tally = Tally::default();
     let (preparation, stages) = Preparation::load(&settings.guest.state_dir, &settings.guest.id);
     let heartbeat = Heartbeat {
@@ -102,8 +98,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         stages,
         health: health.clone(),
         link: link.clone(),
-        outbox,
-        told: told_writer,
+        outbox: post,
     };
     let report = Report {
         guest_id: settings.guest.id.clone(),
@@ -144,7 +139,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         audit: Audit::new(&settings.audit),
         tally,
         metrics: Metrics::off(),
-        outbox: posted,
+        outbox,
         link: link_writer,
         stopping,
     };

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use in_memory_couchdb::Options;
+use lapin::options::{BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use serde_json::json;
+use trove_couchdb_protocol::new_id;
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
 use trove_couchdb_tests::stage::{Plan, Stage};
 
@@ -54,5 +58,43 @@ async fn a_guest_that_is_not_prepared_is_silent_until_it_is() -> Result<()> {
     assert!(stage.conductor.received().is_empty());
     std::fs::write(stage.agent.directory().join("state/prepared.json"), r#"{"prepared": true}"#)?;
     next(&stage, ServiceStatus::Healthy).await?;
+    Ok(())
+}
+
+/// Sent, and refused by the broker (`basic.nack`): here by a second queue for the same messages, which is full. Whoever
+/// asks how old the last heartbeat is must not hear of one that nobody has.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_the_broker_did_not_take_is_not_told_of() -> Result<()> {
+    let mut stage = Plan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
+    let sent_at = async |stage: &Stage| {
+        let status = stage.call("get_agent_status", json!({})).await?;
+        status["heartbeat"]["sent_at"].as_f64().context("no heartbeat was told of")
+    };
+    next(&stage, ServiceStatus::Healthy).await?;
+    next(&stage, ServiceStatus::Healthy).await?;
+    sent_at(&stage).await?;
+
+    let (channel, queue) = (stage.bus.channel().await?, format!("full-{}", new_id()));
+    let mut full = FieldTable::default();
+    full.insert("x-max-length".into(), AMQPValue::LongInt(1));
+    full.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::default(), full).await?;
+    let properties = trove_couchdb_agent::transport::properties();
+    let options = BasicPublishOptions::default();
+    drop(channel.basic_publish("".into(), queue.as_str().into(), options, b"full", properties).await?);
+    let (exchange, key) = (stage.exchange().to_owned(), stage.agent.options().conductor_queue.clone());
+    let bind = QueueBindOptions::default();
+    let (queue, exchange, key) = (queue.as_str().into(), exchange.as_str().into(), key.as_str().into());
+    channel.queue_bind(queue, exchange, key, bind, FieldTable::default()).await?;
+
+    // What was on its way when the queue was bound may have been taken.
+    next(&stage, ServiceStatus::Healthy).await?;
+    next(&stage, ServiceStatus::Healthy).await?;
+    let before = sent_at(&stage).await?;
+    next(&stage, ServiceStatus::Healthy).await?;
+    let refused = next(&stage, ServiceStatus::Healthy).await?;
+    let after = sent_at(&stage).await?;
+    assert!((after - before).abs() < 1e-6, "{after} was told of, {before} is the last that was taken");
+    assert!(refused > before);
     Ok(())
 }

@@ -111,7 +111,8 @@ fn assert_peak(stage: &Stage, limit_mib: u64, after: &str) -> Result<()> {
     Ok(())
 }
 
-/// Mutations: without the budget of values in `protocol/src/request.rs` the small messages took 144 MiB (49 with it); with
+/// Mutation: values-without-number (docs/promises.md).
+/// Without the budget of values in `protocol/src/request.rs` the small messages took 144 MiB (49 with it); with
 /// serde's untagged enum in `protocol/src/address.rs` the large ones took 301 MiB (73 without it).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_costly_messages_fits_into_memory() -> Result<()> {

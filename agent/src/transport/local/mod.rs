@@ -17,7 +17,7 @@ use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     net::UnixStream,
     sync::{OwnedSemaphorePermit, Semaphore},
-    task, time,
+    time,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -26,7 +26,7 @@ use trove_couchdb_protocol::{Failure, FailureClass};
 use super::{answer::Pen, consume::Intake};
 use crate::{
     config::LocalSettings,
-    system::{self, ListeningSocket, SocketError},
+    system::{self, ListeningSocket, Purpose, SocketError},
 };
 use peer::{Guard, Peer};
 pub(super) use request::Request;
@@ -39,6 +39,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Processes that are being told why they can't be served; more are hung up on without a word.
 const FAREWELLS: usize = 16;
+
+/// Who connects is looked at, too (`guard.rs`).
+const PURPOSE: Purpose =
+    Purpose { socket_key: "local.socket", group_key: "local.group", mode_without_group: 0o660 };
 
 /// Why there is no local socket.
 #[derive(Debug, thiserror::Error)]
@@ -80,13 +84,13 @@ impl LocalServer {
     pub async fn open(&mut self) -> Result<(), LocalError> {
         let group = match self.group.clone() {
             // Names may come from a slow network.
-            Some(name) => match task::spawn_blocking(move || system::group_id(&name)).await {
+            Some(name) => match system::blocking(move || system::group_id(&name)).await {
                 Ok(found) => Some(found.map_err(LocalError::Group)?),
                 Err(stopped) => return Err(LocalError::Group(stopped.into())),
             },
             None => None,
         };
-        let socket = ListeningSocket::bind(&self.path, group)?;
+        let socket = ListeningSocket::bind(&self.path, group, PURPOSE)?;
         info!(path = %self.path.display(), group = self.group, "Serving on the local socket.");
         self.open = Some(Open { socket, guard: Guard::new(group) });
         Ok(())
