@@ -10,7 +10,8 @@
 # make dashboard          runs the dashboard's queries against a real Prometheus, and draws docs/pictures/dashboard.svg; 3 min
 # make fuzz               the fuzzer, SECONDS=1800 for each target, or for TARGETS="names request"; docs/fuzzing.md
 # make mutants            takes out what keeps each promise and expects its test to fail: all, or ONLY="NAME …"
-# make deb                the Debian package, in target/debian; make test-deb: installed, upgraded, purged in a chroot
+# make deb                the Debian package, in target/debian, of an agent with FEATURES="otlp" if you like;
+#                         make test-deb: installed, upgraded, purged in a chroot
 # make walk               a bare Debian 12, booted, in which the commands of docs/quick-start.md are run; as root
 # make rpm-source         what packaging/rpm/*.spec builds from, in target/rpm; make test-rpm: the spec, rpmlint
 # make static             programs without any shared library (musl), in target/packaging/x86_64-unknown-linux-musl
@@ -86,7 +87,7 @@ venv:
 	@tests/scripts/venv.sh
 
 packages:
-	@packaging/build.sh
+	@FEATURES="$(FEATURES)" packaging/build.sh
 
 deb: packages
 	@packaging/deb.sh target/debian
@@ -105,7 +106,7 @@ test-rpm: packages
 	@packaging/tests/rpm.sh
 
 static:
-	@packaging/static.sh
+	@FEATURES="$(FEATURES)" packaging/static.sh
 
 test-element:
 	@packaging/tests/element.sh

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds the two programs and what is made from them for packages: manual pages, completions, the licences of the
-# crates inside. Who calls: `make deb`, `make rpm`, `make static`, with a target triple for the latter.
+# crates inside. Who calls: `make deb`, `make rpm`, `make static`, with a target triple for the latter. FEATURES: the agent's
+# features that are not built in by default (agent/Cargo.toml), such as "otlp".
 #
 # The same source and compiler give the same bytes, wherever the checkout is: nothing of the paths of this machine gets into
 # the programs. A target directory of its own, as other flags would make `make bench` build everything again.
@@ -14,9 +15,8 @@ export CARGO_INCREMENTAL=0 CARGO_TARGET_DIR="$out"
 export RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$root=/source"
 cargo=${CARGO:-cargo}
 # One by one: together, cargo would give each the features that only the other needs.
-for program in trove-couchdb-agent trove-couchdb-cli; do
-    "$cargo" build --release --locked -p "$program" ${triple:+--target "$triple"}
-done
+"$cargo" build --release --locked -p trove-couchdb-agent ${FEATURES:+--features "$FEATURES"} ${triple:+--target "$triple"}
+"$cargo" build --release --locked -p trove-couchdb-cli ${triple:+--target "$triple"}
 built=$out${triple:+/$triple}/release
 # As dh_strip does; cargo's strip leaves these two.
 strip --remove-section=.comment --remove-section=.note "$built/trove-couchdb-agent" "$built/trove-couchdb"

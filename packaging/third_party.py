@@ -2,7 +2,7 @@
 """Prints the licences of the crates that are linked into the programs, for packages: most of them ask for that.
 
 Reads `cargo metadata` and the licence files in the crates' own sources. The same lock file gives the same text. Who calls:
-packaging/build.sh.
+packaging/build.sh. FEATURES in the environment, as there: the agent's features that bring crates of their own.
 """
 
 import json
@@ -41,6 +41,9 @@ def texts(directory: pathlib.Path) -> dict:
 def main() -> int:
     """Groups crates by the very text of their licence, so that the Apache licence does not stand there 200 times."""
     command = [os.environ.get("CARGO", "cargo"), "metadata", "--format-version=1", "--locked", "--filter-platform", TARGET]
+    features = os.environ.get("FEATURES", "").replace(",", " ").split()
+    if features:
+        command += ["--features", ",".join(f"trove-couchdb-agent/{feature}" for feature in features)]
     metadata = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     wanted = linked(metadata)
     packages = sorted((p for p in metadata["packages"] if p["id"] in wanted and p["source"]), key=lambda p: p["id"])

@@ -43,6 +43,17 @@ cp "$work/first/$package" "$root/this.deb"
 cp "$work"/next/*.deb "$root/next.deb"
 
 in_root() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 "$@"; }
+# A command of dpkg as on a machine that runs; what the package asks of systemd comes into $work/asked.
+asked() {
+    install -d "$root/run/systemd/system" "$root/recorder"
+    printf '%s\n' '#!/bin/sh' 'echo "$*" >>/recorder/asked' >"$root/recorder/deb-systemd-invoke"
+    chmod 755 "$root/recorder/deb-systemd-invoke"
+    : >"$root/recorder/asked"
+    in_root env PATH=/recorder:/usr/sbin:/usr/bin:/sbin:/bin "$@" >"$work/said" 2>&1 || fail "$(cat "$work/said")"
+    sed 's/ trove-couchdb-agent.service$//' "$root/recorder/asked" | xargs >"$work/asked"
+    rm -r "$root/run/systemd" "$root/recorder"
+}
+man_names() { zcat "$1" | sed -n 's/\\//g; s|.*: /\(usr/share/doc[^ ]*\)$|\1|p'; } # the document that a manual page names
 there() { for path; do [ -e "$root/$path" ] || [ -L "$root/$path" ] || fail "$path is missing"; done; }
 gone() { for path; do { [ ! -e "$root/$path" ] && [ ! -L "$root/$path" ]; } || fail "$path is still there"; done; }
 is() { [ "$1" = "$2" ] || fail "$3: $1, not $2"; }
@@ -53,12 +64,17 @@ programs="usr/bin/trove-couchdb-agent usr/bin/trove-couchdb"
 wanted=etc/systemd/system/multi-user.target.wants/trove-couchdb-agent.service
 
 step "install"
-in_root dpkg -i /this.deb >"$work/said" || fail "$(cat "$work/said")"
+asked dpkg -i /this.deb
+is "$(cat "$work/asked")" "" "asked of systemd, without a configuration"
 grep -q "not started: its configuration is not complete" "$work/said" || fail "not a word that it waits for a configuration"
 # shellcheck disable=SC2086 # two words
 there $programs $config $wanted usr/share/man/man8/trove-couchdb-agent.8.gz usr/share/man/man1/trove-couchdb.1.gz \
     usr/share/bash-completion/completions/trove-couchdb usr/share/zsh/vendor-completions/_trove-couchdb \
     usr/share/fish/vendor_completions.d/trove-couchdb.fish etc/logrotate.d/trove-couchdb-agent
+# What the manual page names, and what documentation names in turn.
+documentation=usr/share/doc/trove-couchdb-agent
+there "$(man_names "$root/usr/share/man/man8/trove-couchdb-agent.8.gz")" $documentation/CHANGELOG.md \
+    $documentation/docs/adr/README.md $documentation/docs/pictures/command.svg
 is "$(in_root stat -c '%a %U %G' /$config)" "640 root trove-couchdb" "mode of $config"
 is "$(in_root stat -c '%a %U %G' /etc/trove-couchdb-agent)" "750 root trove-couchdb" "mode of its directory"
 is "$(in_root getent passwd trove-couchdb | cut -d: -f6,7)" "/$state:/usr/sbin/nologin" "the account"
@@ -81,8 +97,9 @@ echo line >"$root/var/log/trove-couchdb-agent/audit.log"
 in_root chown -R trove-couchdb: /$state /var/log/trove-couchdb-agent
 in_root touch -d @1 /$state/.os_couchdb_admin_creds.json
 
-step "upgrade"
-in_root dpkg -i /next.deb >"$work/said" 2>&1 || fail "$(cat "$work/said")"
+step "upgrade: what runs is restarted, and nothing is started"
+asked dpkg -i /next.deb
+is "$(cat "$work/asked")" try-restart "asked of systemd"
 ! grep -q "not started" "$work/said" || fail "a complete configuration is not recognised"
 # shellcheck disable=SC2016 # dpkg-query expands it
 is "$(in_root dpkg-query -W -f '${Version}' trove-couchdb-agent)" 99.0.0-1 "the version"
@@ -98,13 +115,16 @@ gone $wanted
 in_root systemctl enable --quiet trove-couchdb-agent
 
 step "remove"
-in_root dpkg -r trove-couchdb-agent >/dev/null 2>&1
+asked dpkg -r trove-couchdb-agent
+is "$(cat "$work/asked")" stop "asked of systemd"
 # shellcheck disable=SC2086
 gone $programs usr/lib/systemd/system/trove-couchdb-agent.service
 there $config $state/.os_couchdb_admin_creds.json var/log/trove-couchdb-agent/audit.log
 
-step "install again: all is as it was"
-in_root dpkg -i /this.deb >/dev/null 2>&1
+step "install again: all is as it was, and it is started"
+asked dpkg -i /this.deb
+is "$(cat "$work/asked")" "try-restart start" "asked of systemd"
+gone run/trove-couchdb-agent.installed
 grep -q 'changed by an operator' "$root/$config" || fail "the configuration was lost"
 there $state/.os_couchdb_admin_creds.json $wanted
 

@@ -80,7 +80,34 @@ def check_variables() -> None:
     assert used <= explained, used - explained
 
 
+def check_exports() -> None:
+    """The variables that the README tells to export are the element's own or known to diskimage-builder."""
+    readme = (ELEMENT / "README.rst").read_text()
+    exported = re.findall(r"^ +\$ export (\w+)=", readme, re.M)
+    own = set(re.findall(r"^(DIB_TROVE\w+)$", readme, re.M))
+    package = BUILT_IN.parent
+    sources = [path for part in ("elements", "lib") for path in (package / part).rglob("*") if path.is_file()]
+    known = set()
+    for path in sources:
+        known |= set(re.findall(r"\b(?:DIB_\w+|ELEMENTS_PATH)\b", path.read_text(errors="replace")))
+    assert exported and set(exported) <= own | known, set(exported) - own - known
+
+
+def check_rights() -> None:
+    """What the units of the image start has no more rights than the unit's account ('+', '!' and '!!' of systemd.service(5))."""
+    started = []
+    for unit in ELEMENT.glob("static/etc/systemd/system/**/*"):
+        if unit.is_file():
+            started += re.findall(r"^\s*Exec\w+\s*=\s*(.*)$", unit.read_text(), re.M)
+    assert started, "no unit of the element starts anything"
+    for command in started:
+        prefixes = re.match(r"[-@:+!|]*", command)[0]
+        assert not set(prefixes) & set("+!"), f"with root's rights: {command}"
+
+
 if __name__ == "__main__":
     check_packages(check_dependencies(elements_of_the_readme()))
     check_hooks()
     check_variables()
+    check_exports()
+    check_rights()

@@ -19,9 +19,11 @@ fail() {
 }
 step() { echo "== $*"; }
 
-step "diskimage-builder understands the element"
+step "diskimage-builder understands the element, and the sample for cloud-init does what it should"
 python=$(tests/scripts/venv.sh "$root/packaging/tests/requirements.txt" "$root/target/dib-venv")
 "$python" packaging/tests/element.py
+mkdir "$work/cloud-init"
+"$python" packaging/tests/cloud_init.py "$work/cloud-init"
 PATH=$(dirname "$python"):$PATH
 export PATH
 ELEMENTS_DIR=packaging/dib LIB_DIR=packaging/dib dib-lint >"$work/lint" || fail "dib-lint: $(cat "$work/lint")"
@@ -32,12 +34,31 @@ shellcheck -s bash $element/*.d/*
 shellcheck -x $element/static/usr/local/sbin/* packaging/*.sh packaging/*/*.sh packaging/tests/walk/couchdb packaging/debian/p*
 
 step "the cookie of an instance is its own, and stays"
-printf '%s\n' '-name couchdb@127.0.0.1' >"$work/vm.args"
-sh $element/static/usr/local/sbin/couchdb-cookie "$work/vm.args"
-cp "$work/vm.args" "$work/first"
-sh $element/static/usr/local/sbin/couchdb-cookie "$work/vm.args"
-cmp -s "$work/vm.args" "$work/first" || fail "the cookie changes with each start"
-[ "$(grep -cxE -e '-setcookie [0-9a-f]{64}' "$work/vm.args")" = 1 ] || fail "no cookie: $(cat "$work/vm.args")"
+cookie=$element/static/usr/local/sbin/couchdb-cookie
+mkdir "$work/etc"
+args=$work/etc/vm.args
+# The last line has no end.
+printf '%s' '-name couchdb@127.0.0.1' >"$args"
+ln "$args" "$work/linked"
+sh $cookie "$args"
+[ "$(head -1 "$args")" = '-name couchdb@127.0.0.1' ] || fail "the cookie is in the line of another: $(cat "$args")"
+[ "$(grep -cxE -e '-setcookie [0-9a-f]{64}' "$args")" = 1 ] || fail "no cookie: $(cat "$args")"
+[ "$(stat -c %a "$args")" = 640 ] || fail "the cookie can be read: $(stat -c %a "$args")"
+! grep -q setcookie "$work/linked" || fail "what a link leads to is written"
+cp "$args" "$work/first"
+sh $cookie "$args"
+cmp -s "$args" "$work/first" || fail "the cookie changes with each start"
+[ "$(ls "$work/etc")" = vm.args ] || fail "left beside it: $(ls "$work/etc")"
+
+step "no cookie without randomness, and the file stays as it was"
+mkdir "$work/bin"
+printf '#!/bin/sh\necho " 00 11"\n' >"$work/bin/od"
+chmod 755 "$work/bin/od"
+printf '%s\n' '-name couchdb@127.0.0.1' >"$args"
+! PATH=$work/bin:$PATH sh $cookie "$args" 2>"$work/said" || fail "a short cookie is taken"
+grep -q /dev/urandom "$work/said" || fail "not a word of the reason: $(cat "$work/said")"
+[ "$(cat "$args")" = '-name couchdb@127.0.0.1' ] || fail "it was written all the same: $(cat "$args")"
+[ "$(ls "$work/etc")" = vm.args ] || fail "left beside it: $(ls "$work/etc")"
 
 [ -n "${BUILD:-}" ] || exit 0
 
@@ -48,6 +69,7 @@ done
 cp -a packaging/tests/stand-in "$work/stand-in"
 packaging/tests/repository.sh "$work" "$work/stand-in"
 fingerprint=$(cat "$work/fingerprint")
+: >"$work/server"
 python3 -u -m http.server --bind 127.0.0.1 --directory "$work/repository" 0 >"$work/server" 2>/dev/null &
 server=$!
 for _ in $(seq 50); do
@@ -82,6 +104,9 @@ for path in usr/bin/trove-couchdb-agent usr/bin/trove-couchdb usr/share/keyrings
 done
 grep -q '^local_ini_dir = "/opt/couchdb/etc/local.d"' "$work/root/etc/trove-couchdb-agent/agent.toml" || fail "no local_ini_dir"
 ! grep -q '^-setcookie' "$work/root/opt/couchdb/etc/vm.args" || fail "a cookie is in the image"
+chroot --userspec=couchdb:couchdb "$work/root" /usr/local/sbin/couchdb-cookie || fail "CouchDB's account can't make its cookie"
+mode=$(chroot "$work/root" stat -c '%a %U:%G' /opt/couchdb/etc/vm.args)
+[ "$mode" = "640 couchdb:couchdb" ] || fail "the file with the cookie is $mode"
 [ ! -e "$work/root/var/lib/trove-couchdb-agent" ] || fail "state is in the image"
 mode=$(chroot "$work/root" stat -c '%a %G' /opt/couchdb/etc/local.d)
 [ "$mode" = "2770 couchdb" ] || fail "the agent can't write its ini file: local.d is $mode"

@@ -53,6 +53,8 @@ has /etc/trove-couchdb-agent 40750 root trove-couchdb
 has /etc/trove-couchdb-agent/agent.toml 100640 root trove-couchdb cn
 has /usr/lib/systemd/system/trove-couchdb-agent.service 100644 root root
 has /usr/share/man/man8/trove-couchdb-agent.8.gz 100644 root root d
+has /usr/share/doc/trove-couchdb-agent/docs/configuration.md 100644 root root d
+has /usr/share/doc/trove-couchdb-agent/docs/adr/README.md 100644 root root d
 # All that the Debian package has, where an RPM has it.
 sed -n 's|^ *\["[^"]*/\([^"/]*\)", "\(etc[^"]*[^/"]\)", "[0-9]*"\],|/\2|p; s|^ *\["[^"]*/\([^"/*]*\)", "\(usr/lib[^"]*/\)", .*|/\2\1|p' \
     agent/Cargo.toml | while read -r path; do

@@ -141,6 +141,14 @@ is "$(inside dpkg-query -W -f '${Version}' trove-couchdb-agent)" 99.0.0-1 "the v
 is "$(facts)" "$before" "state and configuration"
 sound "after the upgrade"
 
+step "an upgrade does not start what an operator has stopped"
+inside systemctl stop trove-couchdb-agent
+inside sh -c 'dpkg -i /root/trove-couchdb-agent_*.deb' >"$work/said" 2>&1 || fail "$(cat "$work/said")"
+is "$(inside systemctl is-active trove-couchdb-agent || true)" inactive "the agent after it was stopped and upgraded"
+inside systemctl start trove-couchdb-agent
+soon inside sh -c 'systemctl show -P StatusText trove-couchdb-agent | grep "CouchDB is healthy"'
+sound "after it was started again"
+
 step "the rest of docs/operations.md"
 walk "docs/operations.md#Watch it"
 walk "docs/operations.md#The log"
@@ -167,7 +175,7 @@ walk "docs/operations.md#Remove"
 is "$(inside systemctl is-active trove-couchdb-agent || true)" inactive "the agent after the removal"
 is "$(facts)" "$before" "state and configuration"
 al_reads >/dev/null
-walk packaging/README.md
+walk "packaging/README.md#What is in a package"
 left=$(inside find /etc /var /usr -name '*trove-couchdb*' ! -path '/var/cache/*' ! -path '/etc/prometheus/*')
 is "$left" "" "what a purge leaves"
 

@@ -26,11 +26,12 @@ def trove() -> Parser:
 
 
 def openstack() -> Parser:
-    """The `openstack` shell with what python-troveclient adds to it."""
+    """The `openstack` shell with its commands for images, and what python-troveclient adds to it."""
     from openstackclient.shell import OpenStackShell
 
     shell = OpenStackShell()
-    shell.command_manager.add_command_group("openstack.database.v1")
+    for group in ("openstack.image.v2", "openstack.database.v1"):
+        shell.command_manager.add_command_group(group)
 
     def parse(words: Sequence[str]) -> object:
         command, name, rest = shell.command_manager.find_command(list(words))

@@ -16,12 +16,14 @@ from couch import ROOT
 from documented import PARSERS
 
 BLOCK = re.compile(r"^( *)```sh\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+# reStructuredText: what stands behind a prompt, with the lines that it goes on in.
+PROMPT = re.compile(r"^( +)\$ ((?:.*\\\n)*.*)$", re.MULTILINE)
 
 
 def documented() -> list[tuple[str, list[str]]]:
     """Every command of the repository's pages for one of the programs: where it stands, and its words."""
     pages = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md", "*.rst"],
         cwd=ROOT,
         check=True,
         capture_output=True,
@@ -29,7 +31,8 @@ def documented() -> list[tuple[str, list[str]]]:
     ).stdout.splitlines()
     found = []
     for page in pages:
-        for block in BLOCK.finditer((ROOT / page).read_text(encoding="utf-8")):
+        kind = PROMPT if page.endswith(".rst") else BLOCK
+        for block in kind.finditer((ROOT / page).read_text(encoding="utf-8")):
             for line in block[2].replace("\\\n", " ").splitlines():
                 words = shlex.split(line, comments=True)
                 if words and words[0] in PARSERS:

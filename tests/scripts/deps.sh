@@ -37,6 +37,8 @@ missing=
 # Debian keeps ensurepip, without which `python3 -m venv` fails, in a package of its own.
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 python3-venv"
 command -v openssl >/dev/null || missing="$missing openssl"
+# Reads the packages' scripts (`make test-element`).
+command -v shellcheck >/dev/null || missing="$missing shellcheck"
 command -v cc >/dev/null || missing="$missing gcc libc6-dev"
 command -v flock >/dev/null && command -v setpriv >/dev/null || missing="$missing util-linux"
 # What systemd makes of our unit; systemd itself need not run. libseccomp puts its filter to the test.

@@ -1,4 +1,5 @@
-//! The commands of the documentation: what stands in the ```` ```sh ```` blocks of the repository's Markdown files.
+//! The commands of the documentation: what stands in the ```` ```sh ```` blocks of the repository's Markdown files, and behind a
+//! prompt in the `console` blocks of its reStructuredText.
 //!
 //! Who calls: `tests/doc_commands.rs`, which finds somebody who runs each of them, and `tests/cli/documented.rs`, which runs
 //! those of the two programs.
@@ -49,6 +50,8 @@ pub enum Runner {
     Make,
     /// `tests/doc_commands.rs`, as far as the names of packages and tests.
     Cargo,
+    /// `packaging/tests/element.py`, as far as the names of elements and variables; `element.sh` beside it builds an image.
+    Element,
 }
 
 /// Who runs this command, if anybody does.
@@ -65,8 +68,13 @@ pub fn runner(command: &Documented) -> Result<Option<Runner>> {
         ("install", Runner::Install),
         ("make", Runner::Make),
         ("cargo", Runner::Cargo),
+        ("disk-image-create", Runner::Element),
     ];
     let named = programs.iter().find(|(program, _)| *program == command.program()).map(|(_, runner)| *runner);
+    // What diskimage-builder reads.
+    let for_an_image = command.program() == "export"
+        && ["ELEMENTS_PATH=", "DIB_"].iter().any(|name| command.text.starts_with(&format!("export {name}")));
+    let named = named.or(for_an_image.then_some(Runner::Element));
     let uses_the_tool = command.text.contains("$(trove-couchdb ") || command.text.contains("metrics.sock");
     Ok(named.or(uses_the_tool.then_some(Runner::Tool)))
 }
@@ -89,10 +97,10 @@ pub fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).components().collect::<PathBuf>().join("..")
 }
 
-/// Every Markdown file of the repository, from its top.
+/// Every page of the repository, Markdown and reStructuredText, from its top.
 pub fn pages() -> Result<Vec<String>> {
     let output = Command::new("git")
-        .args(["ls-files", "--cached", "--others", "--exclude-standard", "*.md"])
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "*.md", "*.rst"])
         .current_dir(top())
         .output()
         .context("no git")?;
@@ -108,6 +116,9 @@ pub fn read(page: &str) -> Result<String> {
 /// The commands of a page, in order.
 pub fn commands(page: &str) -> Result<Vec<Documented>> {
     let text = read(page)?;
+    if Path::new(page).extension().is_some_and(|its| its == "rst") {
+        return Ok(at_prompts(page, &text));
+    }
     let mut found = Vec::new();
     let mut block: Option<(usize, bool)> = None;
     let mut section = "";
@@ -155,6 +166,42 @@ pub fn commands(page: &str) -> Result<Vec<Documented>> {
     Ok(found)
 }
 
+/// The commands of a page of reStructuredText, in order: what stands behind `$ ` in a `console` block, with the lines behind it
+/// as long as each ends in a backslash.
+fn at_prompts(page: &str, text: &str) -> Vec<Documented> {
+    let mut found: Vec<Documented> = Vec::new();
+    let (mut section, mut before, mut in_block) = ("", "", false);
+    for (number, line) in text.lines().enumerate() {
+        let indented = line.starts_with(' ') || line.is_empty();
+        if line.starts_with(".. code-block:: console") {
+            in_block = true;
+        } else if !indented {
+            in_block = false;
+            let underline = line.len() >= before.len() && line.chars().all(|letter| "=-~^".contains(letter));
+            if underline && !before.is_empty() {
+                section = before;
+            }
+        }
+        before = line;
+        if !in_block {
+            continue;
+        }
+        let line = line.trim();
+        if let Some(command) = line.strip_prefix("$ ") {
+            found.push(Documented {
+                page: page.to_owned(),
+                section: section.to_owned(),
+                line: number + 1,
+                text: command.to_owned(),
+            });
+        } else if let Some(last) = found.last_mut().filter(|last| last.text.ends_with('\\')) {
+            last.text.push('\n');
+            last.text.push_str(line);
+        }
+    }
+    found
+}
+
 /// The word that ends the text behind `<<`.
 fn heredoc(line: &str) -> Option<String> {
     let word = line.split_once("<<")?.1.split_whitespace().next()?;
@@ -179,6 +226,15 @@ pub fn inline(page: &str) -> Result<Vec<(usize, String)>> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+
+    #[test]
+    fn a_command_at_a_prompt_has_its_section_and_its_continuation() {
+        let text = "Image\n=====\n\nBuild\n-----\n\n.. code-block:: console\n\n   $ make deb   # now\n   built\n\n   $ a \\\n       b\n\n\
+                    Other\n-----\n\n   $ not a block\n";
+        let found = at_prompts("x.rst", text);
+        let found: Vec<_> = found.iter().map(|it| (it.section.as_str(), it.line, it.bare())).collect();
+        assert_eq!(found, [("Build", 9, "make deb".to_owned()), ("Build", 12, "a b".to_owned())]);
+    }
 
     #[test]
     fn a_heredoc_and_a_continued_line_are_one_command_each() {

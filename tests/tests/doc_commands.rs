@@ -1,8 +1,10 @@
-//! Every command of the documentation is run by somebody, or stands below with the reason why not.
+//! Every command of the documentation is run or, where that takes a cloud or hours, given to its parser; or it stands below
+//! with the reason why not.
 //!
-//! A command is a line of a ```` ```sh ```` block of any Markdown file of the repository. Who runs it: `make walk` whole pages, in
-//! a Debian of their own; `tests/cli/documented.rs` those of the two programs, and requests to the metrics; `tests/control_plane`
-//! gives those of OpenStack's programs to their parsers; `make` and `cargo` are asked here whether they would.
+//! A command is a line of a ```` ```sh ```` block of any Markdown file of the repository, or stands behind a prompt in the image
+//! element's README.rst. Who runs it: `make walk` whole pages, in a Debian of their own; `tests/cli/documented.rs` those of the
+//! two programs, and requests to the metrics. Who parses it: `packaging/tests/element.py` those of diskimage-builder, and
+//! `tests/control_plane`, with the parsers of OpenStack's programs; `make` and `cargo` are asked here whether they would.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -74,8 +76,15 @@ fn somebody_runs_each_command() {
         let there = all.iter().any(|command| command.page == *page && command.bare() == *text);
         assert!(there, "NOT_RUN has what {page} has not: {text}");
     }
-    let everybody =
-        [Runner::Walk, Runner::Tool, Runner::ControlPlane, Runner::Install, Runner::Make, Runner::Cargo];
+    let everybody = [
+        Runner::Walk,
+        Runner::Tool,
+        Runner::ControlPlane,
+        Runner::Install,
+        Runner::Make,
+        Runner::Cargo,
+        Runner::Element,
+    ];
     for runner in everybody {
         assert!(!run_by(runner).is_empty(), "{runner:?} has nothing to do");
     }

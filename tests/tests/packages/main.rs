@@ -4,8 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod documentation;
+
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use trove_couchdb_tests::agent::binary;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -43,8 +48,11 @@ fn the_debian_package_names_files_that_are_there() {
             // `make packages` builds it.
             continue;
         }
-        let path = root().join("agent").join(source.replace("*.md", "architecture.md"));
-        assert!(path.exists(), "{source}");
+        let files = documentation::expanded(source.strip_prefix("../").unwrap());
+        assert!(
+            !files.is_empty() && files.iter().all(|file| root().join(file).is_file()),
+            "{source}: {files:?}"
+        );
     }
 }
 
@@ -70,16 +78,71 @@ fn both_packages_bring_what_goes_to_the_system() {
     }
 }
 
-#[test]
-fn diskimage_builder_understands_the_element() {
-    let virtual_environment = root().join("tests/scripts/venv.sh");
-    let made = Command::new(virtual_environment)
+/// The Python that has diskimage-builder and `PyYAML`.
+fn python() -> String {
+    let made = Command::new(root().join("tests/scripts/venv.sh"))
         .arg(root().join("packaging/tests/requirements.txt"))
         .arg(root().join("target/dib-venv"))
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let python = String::from_utf8(made.stdout).unwrap();
-    let judged = Command::new(python.trim()).arg(root().join("packaging/tests/element.py")).output().unwrap();
-    assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stderr));
+    String::from_utf8(made.stdout).unwrap().trim().to_owned()
+}
+
+fn passes(command: &mut Command) -> String {
+    let ended = command.output().unwrap();
+    assert!(ended.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ended.stderr));
+    String::from_utf8(ended.stdout).unwrap()
+}
+
+#[test]
+fn diskimage_builder_understands_the_element() {
+    passes(Command::new(python()).arg(root().join("packaging/tests/element.py")));
+}
+
+#[test]
+fn the_sample_for_cloud_init_makes_a_configuration_that_the_agent_takes() {
+    let directory = tempfile::tempdir().unwrap();
+    passes(Command::new(python()).arg(root().join("packaging/tests/cloud_init.py")).arg(directory.path()));
+    let nothing_of_trove = tempfile::tempdir().unwrap();
+    let effective = passes(
+        Command::new(binary().unwrap())
+            .args(["--check-config", "--config"])
+            .arg(directory.path().join("etc/trove-couchdb-agent/agent.toml"))
+            .arg("--config-dir")
+            .arg(nothing_of_trove.path()),
+    );
+    for line in ["transport_url = \"local:\"", "local_ini_dir = \"/opt/couchdb/etc/local.d\""] {
+        assert!(effective.contains(line), "no {line} in:\n{effective}");
+    }
+}
+
+/// With a cargo that writes down what it is told and ends at the second program.
+#[test]
+fn features_are_built_into_the_agent_and_not_into_the_tool() {
+    let directory = tempfile::tempdir().unwrap();
+    let (cargo, told) = (directory.path().join("cargo"), directory.path().join("told"));
+    let script =
+        format!("#!/bin/sh\necho \"$*\" >>'{}'\ncase \"$*\" in *-cli*) exit 1 ;; esac\n", told.display());
+    std::fs::write(&cargo, script).unwrap();
+    std::fs::set_permissions(&cargo, PermissionsExt::from_mode(0o755)).unwrap();
+    for (features, agent) in
+        [("", "-p trove-couchdb-agent"), ("otlp", "-p trove-couchdb-agent --features otlp")]
+    {
+        // As `make deb FEATURES=…` does.
+        let make = ["--no-print-directory", "packages", &format!("FEATURES={features}")].map(str::to_owned);
+        let ended = Command::new("make")
+            .args(make)
+            .env_remove("MAKEFLAGS")
+            .env("CARGO", &cargo)
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(!ended.status.success());
+        let lines = std::fs::read_to_string(&told).unwrap();
+        let wanted =
+            format!("build --release --locked {agent}\nbuild --release --locked -p trove-couchdb-cli\n");
+        assert_eq!(lines, wanted);
+        std::fs::remove_file(&told).unwrap();
+    }
 }
