@@ -23,6 +23,7 @@ pub use rotation::{RotationError, RotationRequests, Rotator};
 use crate::{
     config::CouchSettings,
     couch::{AdminLogin, Client, CouchError, Hasher, Login},
+    system,
 };
 use observe::Life;
 use rotation::Holds;
@@ -297,4 +298,8 @@ fn wait_after(error: &BootstrapError) -> Option<Duration> {
             Some(SERVER_WAIT)
         }
     }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, BootstrapError> {
+    system::blocking(work).await.map_err(|_| BootstrapError::Stopping)
 }

@@ -8,17 +8,14 @@ use tracing::warn;
 use trove_couchdb_protocol::Secret;
 
 use super::{
-    Bootstrap, BootstrapError,
+    Bootstrap, BootstrapError, blocking,
     credentials::{self, Credentials},
     ini::AdminIni,
     state::{BootstrapAdmin, File, Ini, LoginTried, Seen, Server},
 };
-use crate::{
-    couch::{
-        ConfigRoot, CouchError, Login, Method, PasswordHash, Prf, Resource, ServerAdmin, ServerVersion,
-        SystemDatabase, config_root,
-    },
-    system,
+use crate::couch::{
+    ConfigRoot, CouchError, Login, Method, PasswordHash, Prf, Resource, ServerAdmin, ServerVersion,
+    SystemDatabase, config_root,
 };
 
 /// CouchDB needs up to five seconds to guard a new `_users`.
@@ -344,10 +341,4 @@ impl Bootstrap {
 pub(super) fn ini_error(path: &Path) -> impl FnOnce(std::io::Error) -> BootstrapError {
     let path = path.display().to_string();
     move |source| BootstrapError::Ini { path, source }
-}
-
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, BootstrapError> {
-    system::blocking(work).await.map_err(|_| BootstrapError::Stopping)
 }

@@ -18,10 +18,10 @@ use tracing::{info, warn};
 use trove_couchdb_protocol::Secret;
 
 use super::{
-    Bootstrap, BootstrapError,
+    Bootstrap, BootstrapError, blocking,
     credentials::{self, Credentials},
     ini::AdminIni,
-    observe::{OS_ADMIN_SHA1_ITERATIONS, blocking, ini_error},
+    observe::{OS_ADMIN_SHA1_ITERATIONS, ini_error},
 };
 use crate::couch::{AdminLogin, CouchError, Login};
 
