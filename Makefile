@@ -6,7 +6,7 @@
 # make chaos              the fault campaign: COMMANDS=10000 among FAULTS=200, by SEED; TRANSIENT=1: oslo's default queues
 # make soak               an even load among faults for MINUTES=60; writes what the agents used to docs/reliability.md
 # make bench              measures the agent beside the Python one and writes docs/performance.md; ONLY="rpc start" for
-#                         parts, CHECK=1 compares with the committed figures, QUICK=1 tries the harness out. 40 min, idle machine
+#                         parts, CHECK=1 compares with the committed figures, QUICK=1 tries the harness out. 25 min, idle machine
 # make dashboard          runs the dashboard's queries against a real Prometheus, and draws docs/pictures/dashboard.svg; 3 min
 # make fuzz               the fuzzer, SECONDS=1800 for each target, or for TARGETS="names request"; docs/fuzzing.md
 # make mutants            takes out what keeps each promise and expects its test to fail: all, or ONLY="NAME …"
