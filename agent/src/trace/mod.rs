@@ -32,6 +32,9 @@ pub use without::Export;
 /// The target of these spans, and of nothing else.
 pub const TARGET: &str = "trove_couchdb_agent::span";
 
+/// An id of a request is a text of somebody else's; Trove's have 40 characters.
+const LONGEST_ID: usize = 80;
+
 /// One command; its method must be one of the guest API's. Ends with [`end`].
 pub fn command(method: &'static str, request_id: Option<&str>, redelivered: bool) -> Span {
     info_span!(
@@ -85,9 +88,6 @@ pub fn couch_request(method: &str, class: &'static str) -> Span {
         outcome = Empty,
     )
 }
-
-/// An id of a request is a text of somebody else's; Trove's have 40 characters.
-const LONGEST_ID: usize = 80;
 
 /// An id in a length that does no harm to a log or a collector.
 pub fn short_id(id: &str) -> String {
