@@ -12,15 +12,16 @@
 # make mutants            takes out what keeps each promise and expects its test to fail: all, or ONLY="NAME …"
 # make deb                the Debian package, in target/debian, of an agent with FEATURES="otlp" if you like;
 #                         make test-deb: installed, upgraded, purged in a chroot
-# make walk               a bare Debian 12, booted, in which the commands of docs/quick-start.md are run; as root
+# make walk               a bare Debian 12, booted, in which the commands of docs/quick-start.md are run; as root. It, test-deb
+#                         and test-rpm take PROFILE=dev: the programs of `make build`, as building those of a release takes 4 min
 # make rpm-source         what packaging/rpm/*.spec builds from, in target/rpm; make test-rpm: the spec, rpmlint
 # make static             programs without any shared library (musl), in target/packaging/x86_64-unknown-linux-musl
 # make docs               the documentation site, in target/site; every link and anchor must resolve
 # make test-element       the image element: parsed by diskimage-builder; with BUILD=1 an image is built
 
 CARGO ?= cargo
-.PHONY: run test test-rust test-otlp test-control-plane lint fmt chaos soak bench dashboard fuzz mutants deps build venv \
-	deb test-deb walk rpm-source test-rpm static test-element packages docs
+.PHONY: run test test-rust test-otlp test-control-plane lint fmt chaos soak bench dashboard fuzz mutants deps deps-packages build \
+	venv deb test-deb walk rpm-source test-rpm static test-element packages docs
 .NOTPARALLEL:
 
 run: $(if $(filter rabbit,$(BROKER)),deps) build
@@ -80,6 +81,9 @@ mutants: deps venv
 deps:
 	@tests/scripts/deps.sh
 
+deps-packages:
+	@tests/scripts/deps.sh packages
+
 build:
 	$(CARGO) build -p trove-couchdb-agent -p trove-couchdb-cli -p in-memory-couchdb
 
@@ -87,7 +91,7 @@ venv:
 	@tests/scripts/venv.sh
 
 packages:
-	@FEATURES="$(FEATURES)" packaging/build.sh
+	@FEATURES="$(FEATURES)" PROFILE="$(PROFILE)" packaging/build.sh
 
 deb: packages
 	@packaging/deb.sh target/debian
@@ -95,8 +99,7 @@ deb: packages
 test-deb: packages
 	@packaging/tests/deb.sh
 
-walk: deb
-	$(CARGO) build -p in-memory-couchdb
+walk: packages build
 	@packaging/tests/walk.sh
 
 rpm-source:

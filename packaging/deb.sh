@@ -13,7 +13,8 @@ version=3.8.0
 
 tools=$root/target/tools
 if ! "$tools/bin/cargo-deb" --version 2>/dev/null | grep -qx "$version"; then
-    "${CARGO:-cargo}" install --locked --quiet --root "$tools" cargo-deb --version "$version"
+    # --debug: built in 20 seconds rather than three minutes, and its work takes the same.
+    CARGO_INCREMENTAL=0 "${CARGO:-cargo}" install --debug --locked --quiet --root "$tools" cargo-deb --version "$version"
 fi
 if [ -z "${SOURCE_DATE_EPOCH:-}" ]; then
     SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null) || SOURCE_DATE_EPOCH=$(
@@ -23,5 +24,5 @@ fi
 export SOURCE_DATE_EPOCH
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
-CARGO_TARGET_DIR=$root/target/packaging "$tools/bin/cargo-deb" deb --quiet --no-build --locked -p trove-couchdb-agent \
+"$tools/bin/cargo-deb" deb --quiet --no-build --locked -p trove-couchdb-agent \
     --output "$out/" "$@"

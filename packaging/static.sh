@@ -23,7 +23,7 @@ command -v musl-gcc >/dev/null || {
 export "CC_${arch}_unknown_linux_musl=musl-gcc"
 packaging/build.sh "$triple"
 for program in trove-couchdb-agent trove-couchdb; do
-    built=target/packaging/$triple/release/$program
+    built=target/packaging/$triple/programs/$program
     if readelf -ld "$built" | grep -E '\(NEEDED\)|INTERP'; then
         echo "$built wants a shared library" >&2
         exit 1

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Puts the Debian package to the test: reproducible, clean for lintian, and installed, upgraded, removed and purged in a
-# Debian 12 of its own. Who calls: `make test-deb`, as root (of a chroot), after `make deb` has built the programs.
+# Debian 12 of its own. Who calls: `make test-deb`, as root (of a chroot), after packaging/build.sh has built the programs.
 #
 # The chroot is made once (bookworm.sh beside this, a minute) and kept.
 set -eu

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Puts the RPM spec to the test on a Debian: the source package, a binary one from the programs that `make deb` has built,
+# Puts the RPM spec to the test on a Debian: the source package, a binary one from the programs that packaging/build.sh has built,
 # rpmlint's opinion of both, and that the package has what the Debian one has. Who calls: `make test-rpm`.
 set -eu
 cd "$(dirname "$0")/../.."

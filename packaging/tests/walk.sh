@@ -1,7 +1,7 @@
 #!/bin/sh
 # A new user's walk: a bare Debian 12 is booted with systemd as its process 1, and the commands of docs/quick-start.md are run
 # in it, in order and as they stand there. Then what the pages promise: what systemd says of the agent, metrics in Prometheus,
-# an upgrade, a reboot, a removal and a purge. Who calls: `make walk`, as root, after `make deb` and `make build`.
+# an upgrade, a reboot, a removal and a purge. Who calls: `make walk`, as root, after packaging/build.sh and `make build`.
 #
 # What is not Debian's, Apache's repository with CouchDB, is a repository made here, at the true addresses (walk/stand-ins.toml
 # lists all that is replaced). CouchDB is the in-memory one in a package of the layout of Apache's.
@@ -27,8 +27,9 @@ is() { [ "$1" = "$2" ] || fail "$3: $1, not $2"; }
 for tool in mmdebstrap openssl nsenter python3; do
     command -v "$tool" >/dev/null || fail "$tool is missing: apt-get install mmdebstrap openssl util-linux python3"
 done
-package=$(ls target/debian/trove-couchdb-agent_*.deb) || fail "no package: make deb"
-[ "$(echo "$package" | wc -l)" = 1 ] || fail "which of them? $package"
+
+step "the package"
+packaging/deb.sh "$work/package" >/dev/null
 
 step "a bare Debian 12"
 mkdir "$machine"
@@ -52,7 +53,7 @@ step "Debian's packages, before the network is closed"
 mv "$machine/etc/resolv.conf" "$work/" 2>/dev/null || true
 cp -L /etc/resolv.conf /etc/hosts "$machine/etc/"
 in_root apt-get update -qq
-cp "$work"/www/artifactory/couchdb-deb/*.deb "$package" "$machine/root/"
+cp "$work"/www/artifactory/couchdb-deb/*.deb "$work"/package/*.deb "$machine/root/"
 python3 packaging/tests/walk/page.py --packages docs/quick-start.md | while read -r packages; do
     # couchdb is not Debian's.
     echo " $packages " | sed 's/ couchdb / /' |
@@ -183,7 +184,7 @@ step "README.md: installed by hand, in an instance of Trove"
 source=$machine/root/source
 mkdir -p "$source/target/release" "$machine/etc/trove/conf.d"
 git ls-files -z etc packaging/systemd packaging/sysusers.d packaging/tmpfiles.d | xargs -0 cp --parents -t "$source"
-cp target/packaging/release/trove-couchdb-agent target/packaging/release/trove-couchdb "$source/target/release/"
+cp target/packaging/programs/trove-couchdb-agent target/packaging/programs/trove-couchdb "$source/target/release/"
 printf '%s\n' '[DEFAULT]' 'guest_id = 6ee49ee8-5aa5-4f71-a54a-c0f2fdbeed79' >"$machine/etc/trove/conf.d/guest_info.conf"
 printf '%s\n' '[DEFAULT]' 'transport_url = rabbit://guestagent:secret@127.0.0.1:5672/' \
     >"$machine/etc/trove/conf.d/trove-guestagent.conf"

@@ -1,11 +1,16 @@
 #!/bin/sh
-# Installs from Debian what the tests and the tour need and this machine lacks. Who calls: the Makefile.
+# Installs from Debian what the tests and the tour need and this machine lacks; with `packages`, what the tests of the packages
+# need. Who calls: the Makefile.
 # Never touches Rust, and never lets the packages start their services: we run a RabbitMQ node of our own, and the
 # system-wide one would only take memory and a port.
 set -eu
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+need() { # a program, and Debian's packages with it
+    command -v "$1" >/dev/null || missing="$missing $2"
 }
 
 if ! command -v cargo >/dev/null; then
@@ -33,13 +38,21 @@ if [ ! -x "$tools/prometheus" ] && ! command -v prometheus >/dev/null; then
 fi
 
 missing=
+if [ "${1:-}" = packages ]; then
+    need dpkg-shlibdeps dpkg-dev
+    need lintian lintian
+    need mmdebstrap mmdebstrap
+    need gpg gnupg
+    need rpmbuild rpm
+    need rpmlint rpmlint
+fi
 [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing="$missing rabbitmq-server"
 # Debian keeps ensurepip, without which `python3 -m venv` fails, in a package of its own.
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 python3-venv"
-command -v openssl >/dev/null || missing="$missing openssl"
+need openssl openssl
 # Reads the packages' scripts (`make test-element`).
-command -v shellcheck >/dev/null || missing="$missing shellcheck"
-command -v cc >/dev/null || missing="$missing gcc libc6-dev"
+need shellcheck shellcheck
+need cc "gcc libc6-dev"
 command -v flock >/dev/null && command -v setpriv >/dev/null || missing="$missing util-linux"
 # What systemd makes of our unit; systemd itself need not run. libseccomp puts its filter to the test.
 command -v systemd-analyze >/dev/null && command -v systemd-sysusers >/dev/null || missing="$missing systemd"
