@@ -17,11 +17,12 @@
 # make rpm-source         what packaging/rpm/*.spec builds from, in target/rpm; make test-rpm: the spec, rpmlint
 # make static             programs without any shared library (musl), in target/packaging/x86_64-unknown-linux-musl
 # make docs               the documentation site, in target/site; every link and anchor must resolve
+# make links              every address outside that the documents name must answer; needs the network
 # make test-element       the image element: parsed by diskimage-builder; with BUILD=1 an image is built
 
 CARGO ?= cargo
 .PHONY: run test test-rust test-otlp test-control-plane lint fmt chaos soak bench dashboard fuzz mutants deps deps-packages build \
-	venv deb test-deb walk rpm-source test-rpm static test-element packages docs
+	venv deb test-deb walk rpm-source test-rpm static test-element packages docs links
 .NOTPARALLEL:
 
 run: $(if $(filter rabbit,$(BROKER)),deps) build
@@ -110,6 +111,9 @@ test-rpm: packages
 
 static:
 	@FEATURES="$(FEATURES)" packaging/static.sh
+
+links:
+	$(CARGO) test -p trove-couchdb-tests --test documentation -- --ignored
 
 test-element:
 	@packaging/tests/element.sh

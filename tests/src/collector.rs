@@ -41,6 +41,7 @@ pub struct Collector {
 struct Taken {
     spans: Vec<CollectedSpan>,
     bodies: Vec<Vec<u8>>,
+    heads: Vec<String>,
 }
 
 impl Collector {
@@ -68,9 +69,19 @@ impl Collector {
         &self.url
     }
 
+    /// The same without the scheme: `HOST:PORT`.
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
     /// What has come.
     pub fn spans(&self) -> Vec<CollectedSpan> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).spans.clone()
+    }
+
+    /// The request line and the headers that each batch came with, in small letters.
+    pub fn heads(&self) -> Vec<String> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).heads.clone()
     }
 
     /// The same as bytes.
@@ -105,6 +116,7 @@ async fn serve(connection: TcpStream, keep: &Mutex<Taken>) -> Result<()> {
             let mut taken = keep.lock().unwrap_or_else(PoisonError::into_inner);
             taken.spans.extend(spans);
             taken.bodies.push(body);
+            taken.heads.push(head);
         }
         connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await?;
     }

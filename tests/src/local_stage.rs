@@ -20,6 +20,7 @@ pub struct LocalPlan {
     in_memory: Option<Options>,
     settings: Vec<(String, toml::Value)>,
     user: Option<u32>,
+    environment: Vec<(String, String)>,
 }
 
 impl LocalPlan {
@@ -34,6 +35,13 @@ impl LocalPlan {
     #[must_use]
     pub fn set(mut self, name: &str, value: impl Into<toml::Value>) -> Self {
         self.settings.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// A variable of the agent's environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -53,6 +61,7 @@ impl LocalPlan {
         let mut options = AgentOptions::without_broker(&couch.url());
         options.settings.extend(self.settings);
         options.user = self.user;
+        options.environment.extend(self.environment);
         let agent = AgentProcess::start_ready(with_way_in(options, &couch).await?).await?;
         let local = LocalClient::connect(&agent.socket()).await?;
         let client = couch.client()?;

@@ -2,11 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use in_memory_couchdb::Options;
 use serde_json::json;
+use trove_couchdb_tests::certificates::{Authority, Wanted};
 use trove_couchdb_tests::collector::{CollectedSpan, Collector};
 use trove_couchdb_tests::local_stage::{LocalPlan, LocalStage};
+use trove_couchdb_tests::tls_front::TlsFront;
+
+/// Generous: the machine may be busy.
+const SOON: Duration = Duration::from_secs(60);
 
 async fn stage(collector: &Collector) -> Result<LocalStage> {
     LocalPlan::default().in_memory(Options::default()).set("trace.otlp_endpoint", collector.url()).up().await
@@ -31,6 +38,7 @@ async fn a_command_is_a_trace_with_its_requests_and_holds_no_name_or_password() 
     let credentials = stage.user(&user, &[&db]).await?;
     let missing = json!({"username": stage.name("nobody"), "hostname": "%"});
     stage.call("list_access", missing).await.expect_err("there is no such user");
+    stage.call("delete_user", json!({"user": 7})).await.expect_err("no user is a number");
     assert!(stage.agent.terminate().await?.success());
 
     let spans = collector.spans();
@@ -54,8 +62,13 @@ async fn a_command_is_a_trace_with_its_requests_and_holds_no_name_or_password() 
     assert!(written.is_some(), "{requests:#?}");
 
     let refused = named(&spans, "list_access");
-    assert!(refused.failed && refused.attributes["outcome"] != "ok", "{refused:#?}");
+    assert!(refused.failed && refused.attributes["outcome"] == "failed", "{refused:#?}");
     assert_ne!(refused.trace, create.trace);
+    // Never run: its arguments are none.
+    let refused = named(&spans, "delete_user");
+    assert!(refused.failed && refused.attributes["outcome"] == "refused", "{refused:#?}");
+    let parts: Vec<&str> = children(&spans, refused).iter().map(|span| span.name.as_str()).collect();
+    assert_eq!(parts, ["answer"]);
 
     let bodies = collector.bodies().concat();
     for planted in [db.as_str(), user.as_str(), credentials.password.as_str()] {
@@ -77,5 +90,39 @@ async fn a_collector_that_is_away_disturbs_nobody() -> Result<()> {
     assert!(stage.agent.terminate().await?.success());
     let said = stage.agent.logs();
     assert!(said.contains("Spans are lost: the collector can't be reached."), "{said}");
+    Ok(())
+}
+
+/// The header is a secret: collectors that want one take a token in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_https_with_a_token_in_a_header_and_only_to_whom_the_machine_trusts() -> Result<()> {
+    const TOKEN: &str = "planted-token-9f31";
+    let collector = Collector::start().await?;
+    let (authority, _directory, trusted) = Authority::in_directory("the collector's")?;
+    let (stranger, _, _) = Authority::in_directory("nobody's")?;
+    let wanted = Wanted::server(&["localhost", "127.0.0.1"]);
+    let front = TlsFront::start(collector.address(), &stranger.sign(&wanted)?, None).await?;
+    let plan = LocalPlan::default()
+        .in_memory(Options::default())
+        .set("trace.otlp_endpoint", format!("https://127.0.0.1:{}", front.port()))
+        .set("log.filter", "trace")
+        .variable("SSL_CERT_FILE", trusted.to_str().context("no UTF-8")?)
+        .variable("OTEL_EXPORTER_OTLP_HEADERS", &format!("x-token={TOKEN}"))
+        .variable("OTEL_BSP_SCHEDULE_DELAY", "50");
+    let mut stage = plan.up().await?;
+    let name = stage.name("first");
+    stage.databases(&[&name]).await?;
+    stage.agent.wait_log("Spans are lost: the collector can't be reached.", SOON).await?;
+    assert!(collector.heads().is_empty(), "sent to a stranger");
+
+    front.present(&authority.sign(&wanted)?, None)?;
+    let name = stage.name("second");
+    stage.databases(&[&name]).await?;
+    assert!(stage.agent.terminate().await?.success());
+    named(&collector.spans(), "create_database");
+    let heads = collector.heads();
+    assert!(heads.iter().all(|head| head.contains(&format!("\r\nx-token: {TOKEN}\r\n"))), "{heads:#?}");
+    let said = stage.agent.logs();
+    assert!(!said.contains(TOKEN), "{said}");
     Ok(())
 }

@@ -14,6 +14,11 @@ const STATUSES: [u16; 23] = [
     504, 507,
 ];
 
+/// The word for a method; `None` is a message that names none of the guest API's.
+pub fn method_word(method: Option<Method>) -> &'static str {
+    method.map_or(UNKNOWN, Method::name)
+}
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ending {
@@ -88,7 +93,7 @@ pub(super) struct EndedLabels {
 
 impl EndedLabels {
     pub(super) fn new(method: Option<Method>, outcome: Ending) -> Self {
-        Self { method: method.map_or(UNKNOWN, Method::name), outcome }
+        Self { method: method_word(method), outcome }
     }
 }
 
@@ -99,7 +104,7 @@ pub(super) struct MethodLabels {
 
 impl MethodLabels {
     pub(super) fn new(method: Option<Method>) -> Self {
-        Self { method: method.map_or(UNKNOWN, Method::name) }
+        Self { method: method_word(method) }
     }
 }
 

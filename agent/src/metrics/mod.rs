@@ -32,7 +32,7 @@ use prometheus_client::{
 };
 use trove_couchdb_protocol::trove::Method;
 
-pub use labels::{CouchStatus, Ending};
+pub use labels::{CouchStatus, Ending, method_word};
 use labels::{EndedLabels, EndpointLabels, MethodLabels, RequestLabels};
 pub use moment::Moment;
 

@@ -1,7 +1,7 @@
 //! Spans: what a command took its time for, to be looked at in a collector of OpenTelemetry.
 //!
 //! ```text
-//! command                    from its arrival to its acknowledgement
+//! command                    from its arrival to its acknowledgement; one that is refused has only an answer
 //! +- turn                    waits for earlier commands on the same user or database
 //! +- attempt                 one run; several if CouchDB is away
 //! |  +- couchdb              one request
@@ -35,7 +35,7 @@ pub const TARGET: &str = "trove_couchdb_agent::span";
 /// An id of a request is a text of somebody else's; Trove's have 40 characters.
 const LONGEST_ID: usize = 80;
 
-/// One command; its method must be one of the guest API's. Ends with [`end`].
+/// One command, which is run or refused; its method is a word of a fixed set. Ends with [`end`].
 pub fn command(method: &'static str, request_id: Option<&str>, redelivered: bool) -> Span {
     info_span!(
         target: TARGET,

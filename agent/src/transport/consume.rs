@@ -94,7 +94,7 @@ impl Intake {
                     Some(id) => Responder::to(id, reply, context.clone()),
                     None => Responder::new(reply, context.clone()),
                 };
-                let entry = Entry::unread(&origin, &context, unique_id, method);
+                let entry = Entry::unread(&origin, &context, unique_id, method, redelivered);
                 self.refuse(None, responder, Failure::from(&error), origin, entry);
                 return;
             }
@@ -102,8 +102,8 @@ impl Intake {
         let _about = log::command_span(request.context.request_id()).entered();
         // Without an id nothing can be told apart; oslo.messaging always sends one.
         let id = request.unique_id.clone().unwrap_or_else(new_id);
-        let mut entry =
-            Entry::unread(&origin, &request.context, Some(id.clone()), Method::from_name(&request.method));
+        let method = Method::from_name(&request.method);
+        let mut entry = Entry::unread(&origin, &request.context, Some(id.clone()), method, redelivered);
         // The context is as long as the rest of a request: it is moved, as nobody else needs it.
         let responder = Responder::to(&id, request.reply.clone(), std::mem::take(&mut request.context));
         // The kernel vouches for who is on the socket; on the bus anybody may send what he has seen there.
@@ -143,8 +143,7 @@ impl Intake {
                 self.spawn(origin.clone(), self.clone().repeated(repeat, responder, turn, origin));
             }
             (Sighting::First(ticket), Ok((accepted, turn))) => {
-                let job = &accepted.job;
-                let span = trace::command(job.command.name(), entry.request_id(), redelivered);
+                let span = entry.span();
                 let command = Running { accepted, turn, ticket, under_way };
                 let run = self.clone().run(command, responder, origin.clone(), entry).instrument(span);
                 self.spawn(origin, run);
@@ -173,17 +172,19 @@ impl Intake {
         };
         let lost_prepare = entry.prepare_id().filter(|_| credible);
         let this = self.clone();
-        self.spawn(origin.clone(), async move {
+        let (span, refused) = (entry.span(), origin.clone());
+        let refuse = async move {
             if let Some(id) = lost_prepare {
                 this.dispatcher.prepare_is_lost(&id, &failure.message).await;
             }
             this.ledger.close(entry, Verdict::Refused(failure)).await;
             if credible {
-                this.deliver(answer, &origin, None).await;
+                this.deliver(answer, &refused, None).instrument(trace::answer()).await;
             } else {
-                origin.dismiss(answer.lock().await.as_deref().unwrap_or_default()).await;
+                refused.dismiss(answer.lock().await.as_deref().unwrap_or_default()).await;
             }
-        });
+        };
+        self.spawn(origin, refuse.instrument(span));
     }
 
     /// Nothing that a message brings about may leave it unacknowledged for ever, a panic included: it would take

@@ -9,7 +9,7 @@ use super::origin::Origin;
 use crate::{
     audit::{Audit, Record, Source, Target, Verdict},
     dispatch::Changes,
-    metrics::{Ending, Metrics},
+    metrics::{Ending, Metrics, method_word},
     status::Tally,
     trace,
 };
@@ -34,6 +34,7 @@ pub(super) struct Entry {
     method: Option<Method>,
     /// `None` for one that changes nothing.
     target: Option<Target>,
+    redelivered: bool,
     arrived: Instant,
 }
 
@@ -44,6 +45,7 @@ impl Entry {
         context: &Context,
         id: Option<String>,
         method: Option<Method>,
+        redelivered: bool,
     ) -> Self {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         Self {
@@ -54,13 +56,14 @@ impl Entry {
             project: owned(context.project_id()),
             method,
             target: method.filter(|method| !method.only_reads()).map(|_| Target::default()),
+            redelivered,
             arrived: Instant::now(),
         }
     }
 
-    /// The id of the API's request that it belongs to.
-    pub(super) fn request_id(&self) -> Option<&str> {
-        self.request_id.as_deref()
+    /// What a collector is told of it: to be entered by what closes it.
+    pub(super) fn span(&self) -> Span {
+        trace::command(method_word(self.method), self.request_id.as_deref(), self.redelivered)
     }
 
     /// The request's id, or another if that can't be read; `None` unless it is a `prepare`.
@@ -82,7 +85,7 @@ impl Ledger {
 
     /// Counts a command, and writes it down if it changes something; returns when it is written.
     pub(super) async fn close(&self, entry: Entry, verdict: Verdict) {
-        let Entry { source, request_id, id, user, project, method, target, arrived } = entry;
+        let Entry { source, request_id, id, user, project, method, target, arrived, .. } = entry;
         let name = method.map(Method::name).unwrap_or_default();
         match &verdict {
             // What asks for the figures is not among them.

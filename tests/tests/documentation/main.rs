@@ -5,6 +5,7 @@
 
 mod errors;
 mod links;
+mod outside;
 mod sources;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,84 @@
+//! What the documents have from elsewhere is still there: links, and addresses in commands.
+//!
+//! Needs the network, and other people's servers to be well: `make links`, and .github/workflows/outside.yml once a week.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use in_memory_couchdb::{InMemoryCouch, Options};
+
+use super::links::HOSTS;
+use super::{files, read};
+
+/// What stands in commands and settings only.
+const OF_COMMANDS: [&str; 1] = ["apache.jfrog.io"];
+
+/// Every address at one of the hosts that we send a reader to.
+fn addresses(text: &str) -> BTreeSet<String> {
+    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ')' | '>' | '<' | ']');
+    let rests = text.split("https://").skip(1).map(|rest| rest.split(ends).next().unwrap());
+    rests
+        .map(|rest| rest.trim_end_matches(['.', ',', ':', ';']))
+        .filter(|rest| {
+            let host = rest.split('/').next().unwrap();
+            HOSTS.contains(&host) || OF_COMMANDS.contains(&host)
+        })
+        .map(|rest| format!("https://{rest}"))
+        .collect()
+}
+
+fn client() -> reqwest::Client {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::builder()
+        .user_agent("trove-couchdb-agent: are our links alive?")
+        .timeout(Duration::from_secs(60))
+        .build()
+        .unwrap()
+}
+
+/// What is wrong with an address, if anything.
+async fn problem(client: &reqwest::Client, address: &str) -> Option<String> {
+    match client.get(address).send().await {
+        Ok(answer) if answer.status().is_success() => None,
+        Ok(answer) => Some(format!("{address}: {}", answer.status())),
+        Err(error) => Some(format!("{address}: {error}")),
+    }
+}
+
+#[tokio::test]
+#[ignore = "goes to other people's servers: make links"]
+async fn every_address_outside_answers() {
+    let documents: Vec<String> =
+        ["md", "rst"].iter().flat_map(|extension| files("", extension)).map(|file| read(&file)).collect();
+    let addresses: BTreeSet<String> = documents.iter().flat_map(|text| addresses(text)).collect();
+    let client = client();
+    let mut problems = Vec::new();
+    for address in &addresses {
+        problems.extend(problem(&client, address).await);
+    }
+    assert!(problems.is_empty(), "of {} addresses:\n{}", addresses.len(), problems.join("\n"));
+}
+
+#[test]
+fn addresses_of_links_and_of_commands_are_found() {
+    let text = "[a](https://semver.org/x.html), `https://apache.jfrog.io/y/`. curl \"https://couchdb.apache.org/z\" https://HOST/";
+    let wanted = ["https://apache.jfrog.io/y/", "https://couchdb.apache.org/z", "https://semver.org/x.html"];
+    assert_eq!(addresses(text).into_iter().collect::<Vec<_>>(), wanted);
+    // The quick start's, without which nobody gets a CouchDB.
+    let page = read("docs/quick-start.md");
+    assert!(addresses(&page).len() >= 2, "{:?}", addresses(&page));
+}
+
+#[tokio::test]
+async fn an_address_that_is_gone_is_told() {
+    let admin = Some(("admin".to_owned(), "pw".to_owned()));
+    let server =
+        InMemoryCouch::start(Options { admin, iterations: Some(10), ..Options::default() }).await.unwrap();
+    let client = client();
+    assert_eq!(problem(&client, &format!("{}/", server.url())).await, None);
+    let gone = problem(&client, &format!("{}/nothing", server.url())).await.unwrap();
+    assert!(gone.contains("404") || gone.contains("401"), "{gone}");
+    let url = server.url();
+    drop(server);
+    assert!(problem(&client, &url).await.is_some());
+}
