@@ -13,16 +13,21 @@
 # make deb                the Debian package, in target/debian, of an agent with FEATURES="otlp" if you like;
 #                         make test-deb: installed, upgraded, purged in a chroot
 # make walk               a bare Debian 12, booted, in which the commands of docs/quick-start.md are run; as root. It, test-deb
-#                         and test-rpm take PROFILE=dev: the programs of `make build`, as building those of a release takes 4 min
-# make rpm-source         what packaging/rpm/*.spec builds from, in target/rpm; make test-rpm: the spec, rpmlint
-# make static             programs without any shared library (musl), in target/packaging/x86_64-unknown-linux-musl
+#                         and test-rpm take PROFILE=dev: the programs of `make build`, as building those of a release takes 4 min;
+#                         with BUILD=1 walk also builds the package, as the page says, in another bare Debian 12
+# make reproducible       the Debian package, built twice from nothing, in other places: the same bytes
+# make rpm-source         what packaging/rpm/*.spec builds from, in target/rpm; make test-rpm: the spec, rpmlint; with BUILD=1 it
+#                         builds the programs from those archives, as a distribution does
+# make static             programs without any shared library (musl), in target/packaging/x86_64-unknown-linux-musl/programs
 # make docs               the documentation site, in target/site; every link and anchor must resolve
 # make links              every address outside that the documents name must answer; needs the network
 # make test-element       the image element: parsed by diskimage-builder; with BUILD=1 an image is built
 
 CARGO ?= cargo
+# Of the programs in a package under test; packaging/build.sh.
+export PROFILE
 .PHONY: run test test-rust test-otlp test-control-plane lint fmt chaos soak bench dashboard fuzz mutants deps deps-packages build \
-	venv deb test-deb walk rpm-source test-rpm static test-element packages docs links
+	venv deb test-deb reproducible walk rpm-source test-rpm static test-element packages docs links
 .NOTPARALLEL:
 
 run: $(if $(filter rabbit,$(BROKER)),deps) build
@@ -92,7 +97,7 @@ venv:
 	@tests/scripts/venv.sh
 
 packages:
-	@FEATURES="$(FEATURES)" PROFILE="$(PROFILE)" packaging/build.sh
+	@FEATURES="$(FEATURES)" packaging/build.sh
 
 deb: packages
 	@packaging/deb.sh target/debian
@@ -100,13 +105,16 @@ deb: packages
 test-deb: packages
 	@packaging/tests/deb.sh
 
-walk: packages build
+reproducible:
+	@FEATURES="$(FEATURES)" packaging/tests/reproducible.sh
+
+walk: $(if $(BUILD),,packages) build
 	@packaging/tests/walk.sh
 
 rpm-source:
 	@packaging/rpm/source.sh target/rpm
 
-test-rpm: packages
+test-rpm: $(if $(BUILD),,packages)
 	@packaging/tests/rpm.sh
 
 static:

@@ -60,7 +60,7 @@ pub struct Args {
     #[arg(long, value_name = "FILTER")]
     pub log_level: Option<String>,
 
-    /// How to log (`log.format`): text or json
+    /// How to log (`log.format`): text, json or journal
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, error::ErrorKind};
 use trove_couchdb_agent::{app, args::Args, config, exit, log, system, trace};
 
 /// How long a blocking call (a hung mount, a slow disk) may hold up the end.
@@ -13,7 +13,15 @@ const LEFTOVERS: Duration = Duration::from_secs(1);
 const BLOCKING_THREADS: Duration = Duration::from_secs(90);
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let helped = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            // Only a closed standard output can keep it from being shown.
+            drop(error.print());
+            return if helped { ExitCode::SUCCESS } else { exit::USAGE.into() };
+        }
+    };
     if args.check_config {
         return match config::check(&args, system::environment_of_account()) {
             Ok(description) => {

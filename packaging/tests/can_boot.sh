@@ -1,6 +1,6 @@
 #!/bin/sh
-# Whether this machine can have others in it, in a chroot (deb.sh beside this) and booted (walk.sh): if not, says why not and
-# exits 1. Who calls: .ci/run, which may be run by somebody who is not root or in a container that may not do this.
+# Whether this machine can boot another one in it (walk.sh beside this): if not, says why not and exits 1. Who calls: .ci/run, which
+# may be run by somebody who is not root or in a container that may not do this.
 set -eu
 
 no() {
@@ -16,7 +16,6 @@ found=
 for hierarchy in /sys/fs/cgroup/unified /sys/fs/cgroup/systemd /sys/fs/cgroup; do
     [ -e "$hierarchy/cgroup.procs" ] || continue
     found=$hierarchy/trove-couchdb-trial-$$
-    mkdir "$found" 2>/dev/null || no "no control groups can be made in $hierarchy"
-    rmdir "$found"
+    { mkdir "$found" && rmdir "$found"; } 2>/dev/null || no "no control groups can be made in $hierarchy"
 done
 [ -n "$found" ] || no "there are no control groups below /sys/fs/cgroup"

@@ -25,6 +25,7 @@ touch packaging/debian/postrm etc/trove-couchdb-agent/agent.toml docs/cli.md
 (umask 077 && packaging/deb.sh "$work/second")
 package=$(cd "$work/first" && ls ./*.deb)
 cmp "$work/first/$package" "$work/second/$package" || fail "the package is not reproducible"
+dpkg-deb -f "$work/first/$package" Depends | grep -q 'libc6 (>= ' || fail "the libraries that the programs need are not in Depends"
 
 step "lintian"
 # Suppressed: bytes of machine code that look like a misspelt word, another one with each build.
@@ -38,7 +39,7 @@ mkdir "$root"
 tar -C "$root" -xf "$archive"
 # systemd-tmpfiles wants it.
 mount -t proc proc "$root/proc"
-packaging/deb.sh "$work/next" --deb-version 99.0.0-1 >/dev/null
+packaging/tests/next.sh "$work/next"
 cp "$work/first/$package" "$root/this.deb"
 cp "$work"/next/*.deb "$root/next.deb"
 
@@ -82,6 +83,7 @@ in_root id -Gn trove-couchdb | grep -qw couchdb || fail "the account is not in C
 version=$(in_root trove-couchdb-agent --version)
 is "$(in_root trove-couchdb --version | cut -d' ' -f2)" "${version#* }" "the tool's version"
 in_root dpkg --verify trove-couchdb-agent || fail "files differ from the package"
+in_root debconf-show trove-couchdb-agent | grep -q remove_state || fail "debconf does not know the question of a purge"
 
 step "an operator configures it, and it has run"
 echo '# changed by an operator' >>"$root/$config"
@@ -98,7 +100,7 @@ in_root chown -R trove-couchdb: /$state /var/log/trove-couchdb-agent
 in_root touch -d @1 /$state/.os_couchdb_admin_creds.json
 
 step "upgrade: what runs is restarted, and nothing is started"
-asked dpkg -i /next.deb
+asked dpkg -i --force-confold /next.deb # as docs/operations.md has it
 is "$(cat "$work/asked")" try-restart "asked of systemd"
 ! grep -q "not started" "$work/said" || fail "a complete configuration is not recognised"
 # shellcheck disable=SC2016 # dpkg-query expands it
@@ -110,7 +112,7 @@ there $wanted
 
 step "a unit that an operator disabled stays disabled"
 in_root systemctl disable --quiet trove-couchdb-agent
-in_root dpkg -i /next.deb >/dev/null 2>&1
+in_root dpkg -i --force-confold /next.deb >/dev/null 2>&1
 gone $wanted
 in_root systemctl enable --quiet trove-couchdb-agent
 
@@ -122,7 +124,7 @@ gone $programs usr/lib/systemd/system/trove-couchdb-agent.service
 there $config $state/.os_couchdb_admin_creds.json var/log/trove-couchdb-agent/audit.log
 
 step "install again: all is as it was, and it is started"
-asked dpkg -i /this.deb
+asked dpkg -i --force-confold /this.deb
 is "$(cat "$work/asked")" "try-restart start" "asked of systemd"
 gone run/trove-couchdb-agent.installed
 grep -q 'changed by an operator' "$root/$config" || fail "the configuration was lost"
@@ -136,9 +138,24 @@ is "$(in_root stat -c %U /$state)" trove-couchdb "owner of what stays"
 gone etc/trove-couchdb-agent etc/logrotate.d/trove-couchdb-agent var/log/trove-couchdb-agent $wanted
 ! in_root sh -c 'debconf-show trove-couchdb-agent' | grep -q . || fail "debconf remembers the question"
 
-step "purge with yes: nothing stays"
-in_root dpkg -i /this.deb >/dev/null 2>&1
+# The package is gone for a while before it is purged: what asks must be in debconf's own memory.
+purge_at_a_terminal() { # the answer
+    in_root dpkg -i /this.deb >/dev/null 2>&1
+    in_root dpkg -r trove-couchdb-agent >/dev/null 2>&1
+    packaging/tests/answer.py "Remove the agent's state" "$1" -- chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+        DEBIAN_FRONTEND=readline TERM=vt100 LC_ALL=C.UTF-8 dpkg -P trove-couchdb-agent >"$work/said" || fail "$(cat "$work/said")"
+}
+step "purge at a terminal: it asks; with no, the state stays"
+purge_at_a_terminal no
 there $state/.os_couchdb_admin_creds.json
+
+step "with yes: nothing stays"
+purge_at_a_terminal yes
+gone $state etc/trove-couchdb-agent var/log/trove-couchdb-agent
+
+step "purge by a script that has answered before: nothing stays"
+in_root dpkg -i /this.deb >/dev/null 2>&1
+install -d -m 700 "$root/$state"
 echo 'trove-couchdb-agent trove-couchdb-agent/remove_state boolean true' | in_root debconf-set-selections
 in_root dpkg -P trove-couchdb-agent >/dev/null 2>&1
 gone $state etc/trove-couchdb-agent var/log/trove-couchdb-agent

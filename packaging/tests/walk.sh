@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
 machine=$work/machine
 server=''
-trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; demolish; rm -rf --one-file-system "$work"' EXIT
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; demolish; unmount_builder; rm -rf --one-file-system "$work"' EXIT
 # A shell that a signal ends would leave the machine running.
 trap 'exit 130' INT TERM HUP
 
@@ -19,6 +19,7 @@ fail() {
     exit 1
 }
 step() { echo "== $*"; }
+unmount_builder() { :; } # see builder.sh
 is() { [ "$1" = "$2" ] || fail "$3: $1, not $2"; }
 # shellcheck source=packaging/tests/machine.sh
 . packaging/tests/machine.sh
@@ -28,12 +29,20 @@ for tool in mmdebstrap openssl nsenter python3; do
     command -v "$tool" >/dev/null || fail "$tool is missing: apt-get install mmdebstrap openssl util-linux python3"
 done
 
-step "the package"
-packaging/deb.sh "$work/package" >/dev/null
-
 step "a bare Debian 12"
 mkdir "$machine"
-tar -C "$machine" -xf "$(packaging/tests/bookworm.sh)"
+archive=$(packaging/tests/bookworm.sh)
+tar -C "$machine" -xf "$archive"
+
+if [ -n "${BUILD:-}" ]; then
+    step "the package is built by docs/quick-start.md, in another one"
+    # shellcheck source=packaging/tests/builder.sh
+    . packaging/tests/builder.sh
+else
+    step "the package"
+    packaging/deb.sh "$work/package" >/dev/null
+fi
+old=$(dpkg-deb -f "$work"/package/*.deb Version)
 
 step "what stands for Apache's repository"
 cp -a packaging/tests/stand-in "$work/stand-in"
@@ -54,7 +63,7 @@ mv "$machine/etc/resolv.conf" "$work/" 2>/dev/null || true
 cp -L /etc/resolv.conf /etc/hosts "$machine/etc/"
 in_root apt-get update -qq
 cp "$work"/www/artifactory/couchdb-deb/*.deb "$work"/package/*.deb "$machine/root/"
-python3 packaging/tests/walk/page.py --packages docs/quick-start.md | while read -r packages; do
+python3 packaging/tests/walk/page.py --packages docs/quick-start.md packaging/tests/walk/stand-ins.toml | while read -r packages; do
     # couchdb is not Debian's.
     echo " $packages " | sed 's/ couchdb / /' |
         xargs chroot "$machine" env PATH=/usr/sbin:/usr/bin:/sbin:/bin apt-get install -y -qq --download-only >/dev/null
@@ -73,7 +82,7 @@ server=$!
 
 walk() { # a page, or PAGE#HEADING, and the directory in which its reader is
     python3 packaging/tests/walk/page.py "$1" packaging/tests/walk/stand-ins.toml \
-        "fingerprint=$(cat "$work/fingerprint")" built=true -- "$work/inside" env --chdir="${2:-/root}" bash -c
+        "fingerprint=$(cat "$work/fingerprint")" built=true "new=_99.0.0-1_" "old=_${old}_" -- "$work/inside" env --chdir="${2:-/root}" bash -c
 }
 step "docs/quick-start.md, command after command"
 walk docs/quick-start.md
@@ -125,6 +134,21 @@ sed -n 's/^ *- alert: //p' packaging/grafana/alerts.yml | while read -r alert; d
     grep -q "\"name\":\"$alert\"" "$work/rules" || fail "Prometheus lacks the alert $alert"
 done
 
+step "metrics over a Unix socket, docs/metrics.md, which Prometheus' account may use and others may not"
+inside cp -a /etc/trove-couchdb-agent/agent.toml /root/agent.toml
+inside sed -i 's|^listen = .*|listen = "/run/trove-couchdb-metrics/agent.sock"\ngroup = "prometheus"|' /etc/trove-couchdb-agent/agent.toml
+walk "docs/metrics.md#A Unix socket"
+over_the_socket() { # as whom
+    inside setpriv --reuid="$1" --regid="$1" --clear-groups \
+        curl -fsS --unix-socket /run/trove-couchdb-metrics/agent.sock http://agent/metrics
+}
+over_the_socket prometheus | grep -q '^trove_couchdb_agent_couchdb_up 1' || fail "Prometheus can't read the metrics"
+! over_the_socket nobody >/dev/null 2>&1 || fail "nobody reads the metrics"
+inside mv /root/agent.toml /etc/trove-couchdb-agent/agent.toml
+inside rm -r /etc/tmpfiles.d/trove-couchdb-metrics.conf /etc/systemd/system/trove-couchdb-agent.service.d
+inside systemctl daemon-reload
+inside systemctl restart trove-couchdb-agent
+
 facts() { inside sha256sum /var/lib/trove-couchdb-agent/.os_couchdb_admin_creds.json /etc/trove-couchdb-agent/agent.toml; }
 main_pid() { inside systemctl show -P MainPID trove-couchdb-agent; }
 
@@ -132,19 +156,27 @@ step "an upgrade, by docs/operations.md, keeps it all and restarts the agent"
 walk "docs/operations.md#Operations"
 before=$(facts)
 pid=$(main_pid)
-packaging/deb.sh "$work/next" --deb-version 99.0.0-1 >/dev/null
-rm "$machine"/root/trove-couchdb-agent_*.deb
+packaging/tests/next.sh "$work/next"
 cp "$work"/next/*.deb "$machine/root/"
 walk "docs/operations.md#Upgrade"
 # shellcheck disable=SC2016 # dpkg-query expands it
 is "$(inside dpkg-query -W -f '${Version}' trove-couchdb-agent)" 99.0.0-1 "the version"
 [ "$(main_pid)" != "$pid" ] || fail "the old agent still runs"
 is "$(facts)" "$before" "state and configuration"
+inside grep -q "A new key" /etc/trove-couchdb-agent/agent.toml.dpkg-dist || fail "the new sample is not beside the configuration"
 sound "after the upgrade"
+
+step "the way back"
+walk "docs/operations.md#Go back"
+# shellcheck disable=SC2016
+is "$(inside dpkg-query -W -f '${Version}' trove-couchdb-agent)" "$old" "the version"
+is "$(facts)" "$before" "state and configuration"
+sound "after the way back"
+walk "docs/operations.md#Upgrade"
 
 step "an upgrade does not start what an operator has stopped"
 inside systemctl stop trove-couchdb-agent
-inside sh -c 'dpkg -i /root/trove-couchdb-agent_*.deb' >"$work/said" 2>&1 || fail "$(cat "$work/said")"
+inside dpkg -i --force-confold /root/trove-couchdb-agent_99.0.0-1_amd64.deb >"$work/said" 2>&1 || fail "$(cat "$work/said")"
 is "$(inside systemctl is-active trove-couchdb-agent || true)" inactive "the agent after it was stopped and upgraded"
 inside systemctl start trove-couchdb-agent
 soon inside sh -c 'systemctl show -P StatusText trove-couchdb-agent | grep "CouchDB is healthy"'
@@ -156,7 +188,10 @@ walk "docs/operations.md#The log"
 walk "docs/operations.md#Rotate os_admin"
 [ "$(facts)" != "$before" ] || fail "os_admin has the same password"
 inside rm /var/lib/trove-couchdb-agent/.os_couchdb_admin_creds.json
+inside trove-couchdb root-enable --output json >"$work/root"
 walk "docs/operations.md#Recover lost credentials"
+password=$(python3 -c 'import json, sys; print(json.load(sys.stdin)["password"])' <"$work/root")
+echo "user = root:$password" | inside curl -fsS -K - http://127.0.0.1:5984/_all_dbs | grep -q shop || fail "root was lost with os_admin"
 sound "after all three ways to recover the credentials"
 walk "docs/operations.md#Back up and restore"
 walk "docs/operations.md#Move to a new broker"

@@ -10,7 +10,7 @@ use crate::{
     couch::Health,
     metrics::{self, Metrics, Moment},
     preparation::Preparation,
-    status::{Link, Tally, Told, condition},
+    status::{Link, Tally, Told, outline},
 };
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -49,7 +49,7 @@ impl Pages {
             // The loop that serves commands also wrote this.
             "/healthz" => page(StatusCode::OK, TEXT, "alive\n".to_owned()),
             "/readyz" => {
-                let (serving, words) = condition(&self.health.borrow(), &self.link.borrow());
+                let (serving, words) = outline(&self.health.borrow(), &self.link.borrow());
                 let status = if serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 page(status, TEXT, words + "\n")
             }
@@ -120,7 +120,7 @@ mod tests {
         };
         let ready = pages.answer(&Method::GET, "/readyz");
         assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(ready.body(), "connecting to the broker; asking CouchDB\n");
+        assert_eq!(ready.body(), "the broker is not connected; CouchDB is being asked\n");
         let before = pages.answer(&Method::GET, "/metrics");
         assert!(before.body().contains("trove_couchdb_agent_broker_up 0\n"), "{}", before.body());
         assert!(!before.body().contains("heartbeat_age"), "{}", before.body());

@@ -7,6 +7,7 @@
 //!                                                       +-> report -> the answer to get_agent_status
 //! ```
 
+mod condition;
 mod heartbeat;
 mod link;
 mod notify;
@@ -17,9 +18,10 @@ mod sent;
 mod tally;
 mod voice;
 
+pub use condition::{condition, outline};
 pub use heartbeat::{Heartbeat, HeartbeatTerms};
 pub use link::Link;
-pub use notify::{Notify, condition};
+pub use notify::Notify;
 pub use outbox::{Outbox, Told};
 pub use probe::probe_for_ever;
 pub use report::Report;

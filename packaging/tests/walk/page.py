@@ -5,8 +5,8 @@ script (../walk.sh: `bash -c` in its machine). The blocks are those of one shell
 exit status must be 0. A ```text block is the output of the ```sh block before it: its lines must be there in this order, each
 within a line of the output; `…` stands for anything, and a line of it alone for any lines.
 
-STAND-INS (stand-ins.toml) says, with the reason, what can't be had here. `page.py --packages PAGE` prints the arguments of its
-`apt-get install` commands, a command a line, for whoever closes the network afterwards.
+STAND-INS (stand-ins.toml) says, with the reason, what can't be had here. `page.py --packages PAGE STAND-INS` prints the arguments of
+the `apt-get install` commands that are run, a command a line, for whoever closes the network afterwards.
 """
 
 import fnmatch
@@ -63,17 +63,23 @@ class StandIns:
         self.blocks = [each for each in everything["block"] if each["page"] == page]
         self.statuses = [each for each in everything["status"] if page in each["pages"]]
         self.values = values
+        # Seconds that a block may take.
+        self.patience = everything.get("patience", 300)
         everywhere = "\n".join(block for _, kind, block in blocks(page) if kind == "sh")
         idle = [each["is"] for each in self.text + self.blocks + self.statuses if each["is"] not in everywhere]
         if idle:
             sys.exit(f"FAILED: stand-ins for {page} that it doesn't need: {idle}")
+
+    def replaced(self, block):
+        """What stands in the place of a whole block: itself, mostly."""
+        return next((each["instead"] for each in self.blocks if each["is"] == block), block)
 
     def apply(self, block):
         """What is run in the place of a block, and the exit statuses that are in order."""
         for each in self.blocks:
             if each["is"] == block:
                 print(f"   stand-in: {each['because']}")
-                block = each["instead"]
+        block = self.replaced(block)
         for each in self.text:
             if each["is"] in block:
                 block = block.replace(each["is"], self.values[each["instead"]])
@@ -83,7 +89,7 @@ class StandIns:
         return block, {0}
 
 
-def run(shell, block):
+def run(shell, block, patience):
     """Runs a block after those before it: its exit status and all that it said."""
     script = f"""set -e
 touch {ENVIRONMENT}; . {ENVIRONMENT}
@@ -97,7 +103,7 @@ set -o pipefail
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=300,
+        timeout=patience,
         check=False,
     )
     return ended.returncode, ended.stdout
@@ -112,7 +118,7 @@ def walk(page, stand_ins, shell):
             count += 1
             print(f"-- {page}:{line}: {block.splitlines()[0]}", flush=True)
             command, good = stand_ins.apply(block)
-            status, output = run(shell, command)
+            status, output = run(shell, command, stand_ins.patience)
             if status not in good:
                 sys.exit(f"FAILED: {page}:{line}: exit status {status}:\n{block}\n--- it said:\n{output}")
         elif kind == "text":
@@ -125,10 +131,11 @@ def walk(page, stand_ins, shell):
     print(f"-- {page}: {count} blocks")
 
 
-def packages(page):
+def packages(page, stand_ins):
     """Prints the arguments of the page's `apt-get install`, without paths."""
     for _, kind, block in blocks(page):
-        for match in re.finditer(r"apt-get install (.*)", block) if kind == "sh" else ():
+        command = stand_ins.replaced(block) if kind == "sh" else ""
+        for match in re.finditer(r"apt-get install (.*)", command):
             words = [word for word in match[1].split() if "/" not in word]
             if any(not word.startswith("-") for word in words):
                 print(*words)
@@ -136,7 +143,7 @@ def packages(page):
 
 if __name__ == "__main__":
     if sys.argv[1] == "--packages":
-        packages(sys.argv[2])
+        packages(sys.argv[2], StandIns(sys.argv[3], sys.argv[2], {}))
     else:
         split = sys.argv.index("--")
         page, stand_ins, *values = sys.argv[1:split]

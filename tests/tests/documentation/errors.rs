@@ -125,9 +125,12 @@ fn every_check_of_the_doctor_is_explained() {
 #[test]
 fn every_word_of_the_status_is_explained() {
     let notify = read("agent/src/status/notify.rs");
-    let mut words = Texts::new();
-    let condition = notify.split_once("pub fn condition(").unwrap().1.split_once("\n}\n").unwrap().0;
-    words.extend(calls(&format!("(({condition})"), "(").into_iter().next().unwrap());
+    let condition = read("agent/src/status/condition.rs");
+    let literals_of = |function: &str| {
+        let body = condition.split_once(function).unwrap().1.split_once("\n}\n").unwrap().0;
+        calls(&format!("(({body})"), "(").into_iter().next().unwrap()
+    };
+    let mut words: Texts = literals_of("pub fn condition(").into_iter().collect();
     for literals in calls(notify.split("#[cfg(test)]").next().unwrap(), "NotifyState::Status(") {
         words.extend(literals);
     }
@@ -136,6 +139,11 @@ fn every_word_of_the_status_is_explained() {
     let tables = tables();
     let table = tables.iter().find(|table| table.header == ["status", "what it means"]).unwrap();
     compare("words of the status", &words, &table.rows.iter().map(|row| row[0].clone()).collect());
+
+    let mut words: Texts = literals_of("pub fn outline(").into_iter().collect();
+    words.remove("…; …");
+    let table = tables.iter().find(|table| table.header == ["/readyz", "what it means"]).unwrap();
+    compare("words of /readyz", &words, &table.rows.iter().map(|row| row[0].clone()).collect());
 }
 
 #[test]

@@ -139,16 +139,25 @@ async fn a_full_file_is_begun_anew_and_no_line_is_lost() -> Result<()> {
     Ok(())
 }
 
+/// It is found by the words that docs/configuration.md tells to look for.
 #[tokio::test(flavor = "multi_thread")]
-async fn in_the_journal_it_is_there_at_any_filter() -> Result<()> {
-    let plan = LocalPlan::default().in_memory(Options::default()).set("log.filter", "error");
-    let stage = plan.up().await?;
-    stage.databases(&[&stage.name("db")]).await?;
-    let logs = stage.agent.logs();
-    let line = logs.lines().find(|line| line.contains(" audit: ")).expect("an audit line");
-    let json: Value = serde_json::from_str(line.split_once(" audit: ").unwrap().1)?;
-    assert_eq!((&json["method"], &json["outcome"]), (&json!("create_database"), &json!("ok")));
-    assert!(!logs.contains("Serving on the local socket"), "the filter counts for the rest");
+async fn in_the_log_it_is_there_at_any_filter() -> Result<()> {
+    for (format, words) in [("text", " audit: "), ("json", "\"target\":\"audit\"")] {
+        let plan = LocalPlan::default().in_memory(Options::default());
+        let stage = plan.set("log.filter", "error").set("log.format", format).up().await?;
+        stage.databases(&[&stage.name("db")]).await?;
+        let logs = stage.agent.logs();
+        let line = logs.lines().find(|line| line.contains(words)).expect("an audit line");
+        let record: Value = match format {
+            "text" => serde_json::from_str(line.split_once(words).unwrap().1)?,
+            _ => {
+                let line: Value = serde_json::from_str(line)?;
+                serde_json::from_str(line["fields"]["message"].as_str().expect("a message"))?
+            }
+        };
+        assert_eq!((&record["method"], &record["outcome"]), (&json!("create_database"), &json!("ok")));
+        assert!(!logs.contains("Serving on the local socket"), "the filter counts for the rest");
+    }
     Ok(())
 }
 
