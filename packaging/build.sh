@@ -25,7 +25,7 @@ case ${PROFILE:-release} in
     dev)
         [ -z "$triple${FEATURES:-}" ] || { echo "PROFILE=dev is for tests: without a target triple or FEATURES" >&2; exit 2; }
         make --no-print-directory build
-        built=$root/target/debug
+        built=${CARGO_TARGET_DIR:-$root/target}/debug
         ;;
     *)
         echo "PROFILE is release or dev, not $PROFILE" >&2

@@ -47,7 +47,7 @@ old=$(dpkg-deb -f "$work"/package/*.deb Version)
 step "what stands for Apache's repository"
 cp -a packaging/tests/stand-in "$work/stand-in"
 install -m 755 packaging/tests/walk/couchdb "$work/stand-in/opt/couchdb/bin/couchdb"
-strip -o "$work/stand-in/opt/couchdb/bin/in-memory-couchdb" target/debug/in-memory-couchdb
+strip -o "$work/stand-in/opt/couchdb/bin/in-memory-couchdb" "${CARGO_TARGET_DIR:-target}/debug/in-memory-couchdb"
 packaging/tests/repository.sh "$work" "$work/stand-in"
 mkdir -p "$work/www/repo" "$work/www/artifactory"
 mv "$work/keys.asc" "$work/www/repo/"
