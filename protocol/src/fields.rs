@@ -94,10 +94,10 @@ impl<'a> Field<'a> {
         self.value.as_u64().ok_or_else(|| self.wrong("a whole number of seconds"))
     }
 
-    /// A whole number above 0.
+    /// A whole number, not below 0.
     pub(crate) fn count(&self) -> Result<usize, DecodeError> {
         let number = self.value.as_u64().and_then(|number| usize::try_from(number).ok());
-        number.filter(|number| *number > 0).ok_or_else(|| self.wrong("a whole number above 0"))
+        number.ok_or_else(|| self.wrong("a whole number"))
     }
 
     pub(crate) fn map(&self) -> Result<&'a Map<String, Value>, DecodeError> {
@@ -185,11 +185,11 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_whole_and_above_zero() {
-        for bad in [json!(0), json!(-1), json!(1.5), json!("1"), json!(true), json!([1])] {
+    fn counts_are_whole_and_not_below_zero() {
+        for bad in [json!(-1), json!(1.5), json!("1"), json!(true), json!([1])] {
             let value = json!({ "limit": bad });
             let read = |fields: &Fields<'_>| fields.required("limit")?.count().map(drop);
-            assert_eq!(message(&value, read), "`limit` must be a whole number above 0");
+            assert_eq!(message(&value, read), "`limit` must be a whole number");
         }
     }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use reqwest::Method;
 use serde_json::Value;
 use tracing::warn;
 
@@ -16,6 +17,7 @@ use super::{
     CommandError, Couch, CouchError, ListedDatabase, Resource, TenantDatabase, TenantUser,
     error::absent_is_none,
     security::{self, Malformed},
+    security_object::SecurityObject,
 };
 
 /// How often an edit is written again when what is read back lacks it.
@@ -31,8 +33,8 @@ pub(super) enum Scope {
     All,
     /// What callers may see.
     Tenants,
-    /// Where a name that is left behind would give its next owner access: those of `ignore_dbs` too. CouchDB's
-    /// own databases are not among them; their `_security` can't be written (403 since 3.0).
+    /// Where a name that is left behind would give its next owner access: those of `ignore_dbs` and CouchDB's own, too.
+    /// Only that of `_users` can't be written (403 since 3.0), and there it is closed to everybody.
     Inheritable,
 }
 
@@ -186,15 +188,16 @@ impl Couch {
         let resource = Resource::Security(database);
         let _alone = self.security_locks.lock(database).await;
         for _ in 0..=WRITES {
-            let mut object = self.get(&resource).await?;
-            let changed = edit(&mut object).map_err(|source| CommandError::Security {
+            let object = SecurityObject::read(&self.send_text(Method::GET, &resource, None).await?)?;
+            let mut edited = object.sketch().clone();
+            let changed = edit(&mut edited).map_err(|source| CommandError::Security {
                 database: database.as_str().to_owned(),
                 source,
             })?;
             if !changed {
                 return Ok(());
             }
-            self.put(&resource, &object).await?;
+            self.send_text(Method::PUT, &resource, Some(object.with(&edited))).await?;
         }
         Err(CommandError::Overwritten(format!("_security of database {:?}", database.as_str())))
     }
@@ -211,14 +214,15 @@ impl Couch {
         let databases = self.all_databases().await?.into_iter().filter(|database| match scope {
             Scope::All => true,
             Scope::Tenants => !self.policy.hides_database(database.as_str()),
-            Scope::Inheritable => !database.is_system(),
+            Scope::Inheritable => !database.is_users(),
         });
         let pick = &pick;
         let unopenable = &AtomicUsize::new(0);
         let mut found: Vec<(ListedDatabase, T)> = stream::iter(databases)
             .map(|database| {
                 async move {
-                    let object = match self.get(&Resource::Security(&database)).await {
+                    let security = Resource::Security(&database);
+                    let text = match self.send_text(Method::GET, &security, None).await {
                         Err(error) if error.is_unopenable() => {
                             unopenable.fetch_add(1, Ordering::Relaxed);
                             return Ok(None);
@@ -226,7 +230,8 @@ impl Couch {
                         // A database may go while the pass is on its way.
                         answer => absent_is_none(answer)?,
                     };
-                    Ok(object.as_ref().and_then(pick).map(|kept| (database, kept)))
+                    let object = text.map(|text| SecurityObject::read(&text)).transpose()?;
+                    Ok(object.and_then(|object| pick(object.sketch())).map(|kept| (database, kept)))
                 }
                 .boxed()
             })

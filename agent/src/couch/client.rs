@@ -11,7 +11,7 @@ use std::{
 
 use reqwest::{
     Method, Response, StatusCode,
-    header::{AUTHORIZATION, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
@@ -23,6 +23,8 @@ use crate::{
     metrics::{CouchStatus, Metrics},
     tls, trace,
 };
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// How long to wait for CouchDB, and how much to ask of it at once.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +90,17 @@ impl Client {
         resource: &Resource<'_>,
         body: Option<&Value>,
     ) -> Result<Value, CouchError> {
+        read_answer(&self.send_text(login, method, resource, body.map(Value::to_string)).await?)
+    }
+
+    /// The same with bodies as they are on the wire.
+    pub(super) async fn send_text(
+        &self,
+        login: Option<&Login>,
+        method: Method,
+        resource: &Resource<'_>,
+        body: Option<String>,
+    ) -> Result<Vec<u8>, CouchError> {
         let result = match login {
             None => self.exchange(None, method, resource, body).await,
             Some(login) => {
@@ -116,8 +129,8 @@ impl Client {
         authorization: Option<&HeaderValue>,
         method: Method,
         resource: &Resource<'_>,
-        body: Option<&Value>,
-    ) -> Result<Value, CouchError> {
+        body: Option<String>,
+    ) -> Result<Vec<u8>, CouchError> {
         // Never closed: without a permit there would still be the request's own limits.
         let _slot = self.slots.acquire().await.ok();
         let (begun, mut status) = (Instant::now(), None);
@@ -140,16 +153,16 @@ impl Client {
         authorization: Option<&HeaderValue>,
         method: Method,
         resource: &Resource<'_>,
-        body: Option<&Value>,
+        body: Option<String>,
         known: &mut Option<StatusCode>,
-    ) -> Result<Value, CouchError> {
+    ) -> Result<Vec<u8>, CouchError> {
         let http = self.connector.http().await.map_err(|reason| self.insecure(reason))?;
         let mut request = http.request(method, format!("{}{}", self.origin, resource.path()));
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
         if let Some(body) = body {
-            request = request.json(body);
+            request = request.header(CONTENT_TYPE, JSON).body(body);
         }
         let response = match request.send().await {
             Ok(response) => response,
@@ -162,11 +175,10 @@ impl Client {
             return Err(CouchError::Unauthorized);
         }
         let body = self.body(response).await?;
-        match (status.is_success(), answer::parse(&body)) {
-            (true, Ok(answer)) => Ok(answer),
-            (true, Err(problem)) => Err(CouchError::Unexpected { what: "a request", problem }),
-            (false, answer) => Err(CouchError::from_status(status, &answer.unwrap_or_default())),
+        if status.is_success() {
+            return Ok(body);
         }
+        Err(CouchError::from_status(status, &answer::parse(&body).unwrap_or_default()))
     }
 
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, CouchError> {
@@ -192,6 +204,9 @@ impl Client {
             CouchError::Unreachable { origin, reason: innermost(error) }
         } else if error.is_timeout() {
             CouchError::Timeout { origin, limit: self.limits.request }
+        } else if error.is_builder() {
+            // Nothing was sent: that says nothing of the server.
+            CouchError::BadRequest(format!("it can't be sent ({})", innermost(error)))
         } else {
             CouchError::BrokenOff { origin, reason: self.connector.why_broken_off(error).await }
         }
@@ -205,6 +220,11 @@ impl Client {
             CouchError::BrokenOff { origin, reason: innermost(error) }
         }
     }
+}
+
+/// What a good answer's body holds.
+pub(super) fn read_answer(body: &[u8]) -> Result<Value, CouchError> {
+    answer::parse(body).map_err(|problem| CouchError::Unexpected { what: "a request", problem })
 }
 
 /// The last cause in the chain: "connection refused" says more than "error sending request", and reqwest's own

@@ -54,6 +54,17 @@ pub enum CommandError {
         /// CouchDB's own words.
         reason: String,
     },
+    /// The agent knows no way to take them along. Nothing was changed.
+    #[error(
+        "the document of user {:?} has attachments, which would be lost; remove them, or create another user", .0.as_str()
+    )]
+    HasAttachments(UserName),
+    /// `couch_peruser` would see a deletion. Nothing was changed.
+    #[error(
+        "CouchDB would delete the database that it made for user {:?} (couch_peruser), with all documents; set delete_dbs \
+         of [couch_peruser] to false first", .0.as_str()
+    )]
+    HasOwnDatabase(UserName),
     /// The write was answered and then not there.
     #[error("the change to {0} was overwritten by somebody else again and again")]
     Overwritten(String),
@@ -91,7 +102,9 @@ impl CommandError {
             }
             Self::LastAdmin => FailureClass::LastAdmin,
             Self::Security { .. } => FailureClass::MalformedSecurity,
-            Self::UserRejected { .. } => FailureClass::UserRejected,
+            Self::UserRejected { .. } | Self::HasAttachments(_) | Self::HasOwnDatabase(_) => {
+                FailureClass::UserRejected
+            }
             Self::Overwritten(_) => FailureClass::Overwritten,
             Self::Stopping => FailureClass::Stopping,
             Self::Filesystem { .. } => FailureClass::FilesystemError,

@@ -2,16 +2,21 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value, json};
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use trove_couchdb_protocol::UserName;
 
-use super::{CommandError, Couch, CouchError, Resource, TenantUser, error::absent_is_none};
+use super::{
+    CommandError, Couch, CouchError, Resource, TenantUser, client::read_answer, error::absent_is_none,
+    exact::Exact,
+};
 
 /// What `_users` holds under a name.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum UserDocument {
     /// The document as it stands.
-    Present(Map<String, Value>),
+    Present(Exact),
     /// It was there and has been deleted.
     Deleted,
     /// It was never there.
@@ -33,7 +38,7 @@ const CREATED_BY: &str = "trove_created_by";
 const RENAMED_FROM: &str = "trove_renamed_from";
 
 impl UserDocument {
-    pub(super) fn present(self) -> Option<Map<String, Value>> {
+    pub(super) fn present(self) -> Option<Exact> {
         match self {
             Self::Present(document) => Some(document),
             Self::Deleted | Self::Missing => None,
@@ -41,47 +46,77 @@ impl UserDocument {
     }
 
     /// Whether it was made of this very `source`, and not of an earlier user of that name.
-    pub(super) fn was_renamed_from(&self, source: &Map<String, Value>) -> bool {
-        let mark = mark_of(source);
-        matches!(self, Self::Present(document) if mark.is_some() && document.get(RENAMED_FROM) == mark)
+    pub(super) fn was_renamed_from(&self, source: &Exact) -> bool {
+        let mark = source.text(CREATED_BY);
+        matches!(self, Self::Present(document) if mark.is_some() && document.text(RENAMED_FROM) == mark)
     }
 
     /// Whether this very command created it.
     pub(super) fn was_created_by(&self, command_id: &str) -> bool {
-        matches!(self, Self::Present(document) if document.get(CREATED_BY).is_some_and(|id| id == command_id))
+        matches!(self, Self::Present(document) if document.text(CREATED_BY).as_deref() == Some(command_id))
     }
 }
 
-/// Whose work a document is; `None` for one that another tool made.
-fn mark_of(document: &Map<String, Value>) -> Option<&Value> {
-    document.get(CREATED_BY).filter(|mark| mark.is_string())
-}
-
 /// A new user document without a password.
-pub(super) fn new_document(name: &UserName, command_id: &str) -> Map<String, Value> {
-    let mut document = Map::new();
-    document.insert("type".into(), "user".into());
-    document.insert("roles".into(), json!([]));
+pub(super) fn new_document(name: &UserName, command_id: &str) -> Exact {
+    let mut document = Exact::default();
+    document.set("type", "user");
+    document.set("roles", json!([]));
     rename_document(&mut document, name, command_id);
     document
 }
 
 /// Gives a document another name, as a new document that this command created.
-pub(super) fn rename_document(document: &mut Map<String, Value>, name: &UserName, command_id: &str) {
+pub(super) fn rename_document(document: &mut Exact, name: &UserName, command_id: &str) {
     document.remove("_rev");
-    // Stubs, which CouchDB refuses in a document that has no such attachment yet.
-    document.remove("_attachments");
-    document.insert("_id".into(), name.document_id().into());
-    document.insert("name".into(), name.as_str().into());
+    document.set("_id", name.document_id());
+    document.set("name", name.as_str());
     document.remove(RENAMED_FROM);
-    if let Some(before) = document.insert(CREATED_BY.into(), command_id.into()) {
-        document.insert(RENAMED_FROM.into(), before);
-    }
+    document.rename(CREATED_BY, RENAMED_FROM);
+    document.set(CREATED_BY, command_id);
+}
+
+/// Whether something hangs on it that a copy under another name would not have.
+pub(super) fn has_attachments(document: &Exact) -> bool {
+    document.object("_attachments").is_some_and(|attachments| attachments != Exact::default())
+}
+
+/// What `_all_docs` says of the documents that were asked for.
+#[derive(Deserialize)]
+struct Rows {
+    rows: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    doc: Option<Exact>,
+    value: Option<RowValue>,
+}
+
+#[derive(Deserialize)]
+struct RowValue {
+    #[serde(default)]
+    deleted: bool,
+}
+
+/// The body of `_bulk_docs`.
+#[derive(Serialize)]
+struct Docs<'a> {
+    docs: Vec<&'a Exact>,
+}
+
+/// What became of documents that were written together.
+#[derive(Debug, Default)]
+pub(super) struct Written<'a> {
+    /// Not written: somebody else changed it meanwhile.
+    pub(super) conflicts: Vec<&'a TenantUser>,
+    /// Not written: CouchDB does not take it, in its own words.
+    pub(super) rejected: Vec<(&'a TenantUser, String)>,
 }
 
 impl Couch {
     /// Nothing, or that the user isn't there.
-    pub(super) async fn require_user(&self, user: &TenantUser) -> Result<(), CommandError> {
+    pub async fn require_user(&self, user: &TenantUser) -> Result<(), CommandError> {
         match self.user_document(user).await? {
             UserDocument::Present(_) => Ok(()),
             UserDocument::Deleted | UserDocument::Missing => Err(CommandError::NoSuchUser((**user).clone())),
@@ -90,9 +125,11 @@ impl Couch {
 
     /// One user's document.
     pub(super) async fn user_document(&self, user: &UserName) -> Result<UserDocument, CouchError> {
-        match self.get(&Resource::User(user)).await {
-            Ok(Value::Object(document)) => Ok(UserDocument::Present(document)),
-            Ok(_) => Err(CouchError::Unexpected { what: "GET a user", problem: "not an object".into() }),
+        match self.send_text(Method::GET, &Resource::User(user), None).await {
+            Ok(text) => match Exact::read(&text) {
+                Some(document) => Ok(UserDocument::Present(document)),
+                None => Err(CouchError::Unexpected { what: "GET a user", problem: "not an object".into() }),
+            },
             Err(CouchError::NotFound(reason)) if reason == "deleted" => Ok(UserDocument::Deleted),
             Err(CouchError::NotFound(_)) => Ok(UserDocument::Missing),
             Err(error) => Err(error),
@@ -106,26 +143,42 @@ impl Couch {
     ) -> Result<HashMap<TenantUser, UserDocument>, CouchError> {
         let odd = |problem: &str| CouchError::Unexpected { what: "POST _all_docs", problem: problem.into() };
         let keys: Vec<String> = users.iter().map(|user| user.document_id()).collect();
-        let answer = self.post(&Resource::UsersByKey, &json!({ "keys": keys })).await?;
-        let rows = answer["rows"].as_array().ok_or_else(|| odd("no rows"))?;
+        let keys = json!({ "keys": keys }).to_string();
+        let answer = self.send_text(Method::POST, &Resource::UsersByKey, Some(keys)).await?;
+        let Rows { rows } = serde_json::from_slice(&answer).map_err(|_| odd("no rows"))?;
         if rows.len() != users.len() {
             return Err(odd("not one row for each key"));
         }
-        let documents = rows.iter().map(|row| match (&row["doc"], &row["value"]["deleted"]) {
-            (Value::Object(document), _) => UserDocument::Present(document.clone()),
-            (_, Value::Bool(true)) => UserDocument::Deleted,
+        let documents = rows.into_iter().map(|row| match (row.doc, row.value) {
+            (Some(document), _) => UserDocument::Present(document),
+            (None, Some(RowValue { deleted: true })) => UserDocument::Deleted,
             _ => UserDocument::Missing,
         });
         Ok(users.iter().map(|user| (*user).clone()).zip(documents).collect())
     }
 
-    /// Writes documents with one request; answers the users whose document somebody else changed meanwhile.
+    /// Writes documents that are there already with one request; answers the users whose document somebody else changed
+    /// meanwhile.
     pub(super) async fn write_documents<'a>(
         &self,
-        documents: &[(&'a TenantUser, Map<String, Value>)],
+        documents: &[(&'a TenantUser, Exact)],
     ) -> Result<Vec<&'a TenantUser>, CommandError> {
-        let docs: Vec<&Map<String, Value>> = documents.iter().map(|(_, document)| document).collect();
-        let answer = self.post(&Resource::UsersBulk, &json!({ "docs": docs })).await?;
+        let written = self.try_documents(documents).await?;
+        match written.rejected.into_iter().next() {
+            Some((user, reason)) => Err(CommandError::UserRejected { user: (**user).clone(), reason }),
+            None => Ok(written.conflicts),
+        }
+    }
+
+    /// Writes documents with one request, each for itself.
+    pub(super) async fn try_documents<'a>(
+        &self,
+        documents: &[(&'a TenantUser, Exact)],
+    ) -> Result<Written<'a>, CouchError> {
+        let odd = |_| CouchError::Unexpected { what: "POST _bulk_docs", problem: "no body for it".into() };
+        let docs = Docs { docs: documents.iter().map(|(_, document)| document).collect() };
+        let body = serde_json::to_string(&docs).map_err(odd)?;
+        let answer = read_answer(&self.send_text(Method::POST, &Resource::UsersBulk, Some(body)).await?)?;
         let results =
             answer.as_array().filter(|results| results.len() == documents.len()).ok_or_else(|| {
                 CouchError::Unexpected {
@@ -133,18 +186,50 @@ impl Couch {
                     problem: "not one result for each document".into(),
                 }
             })?;
-        let mut conflicts = Vec::new();
+        let mut written = Written::default();
         for ((user, _), result) in documents.iter().zip(results) {
             match result["error"].as_str() {
                 None => {}
-                Some("conflict") => conflicts.push(*user),
+                Some("conflict") => written.conflicts.push(*user),
                 Some(error) => {
-                    let reason = result["reason"].as_str().unwrap_or(error).to_owned();
-                    return Err(CommandError::UserRejected { user: (***user).clone(), reason });
+                    written.rejected.push((*user, result["reason"].as_str().unwrap_or(error).to_owned()));
                 }
             }
         }
-        Ok(conflicts)
+        Ok(written)
+    }
+
+    /// The first of these users whose document this command did not write.
+    ///
+    /// A conflict need not be somebody else's work: a write that got no answer in time may be done after the next run has
+    /// looked, and before that one writes.
+    pub(super) async fn first_of_others<'a>(
+        &self,
+        users: &[&'a TenantUser],
+        command_id: &str,
+    ) -> Result<Option<&'a TenantUser>, CouchError> {
+        if users.is_empty() {
+            return Ok(None);
+        }
+        let known = self.user_documents(users).await?;
+        let ours =
+            |user: &TenantUser| known.get(user).is_some_and(|document| document.was_created_by(command_id));
+        Ok(users.iter().copied().find(|user| !ours(user)))
+    }
+
+    /// Takes back what this command has just created.
+    pub(super) async fn take_back(
+        &self,
+        users: &[&TenantUser],
+        command_id: &str,
+    ) -> Result<(), CommandError> {
+        let known = self.user_documents(users).await?;
+        for user in users {
+            if known.get(user).is_some_and(|document| document.was_created_by(command_id)) {
+                self.delete_document(user).await.map_err(CommandError::after_a_part)?;
+            }
+        }
+        Ok(())
     }
 
     /// The document of a user with a mark, which one that another tool made is given first.
@@ -154,15 +239,15 @@ impl Couch {
     pub(super) async fn marked(
         &self,
         user: &TenantUser,
-        mut document: Map<String, Value>,
+        mut document: Exact,
         command_id: &str,
-    ) -> Result<Map<String, Value>, CommandError> {
+    ) -> Result<Exact, CommandError> {
         for _ in 0..MARKS {
-            if mark_of(&document).is_some() {
+            if document.text(CREATED_BY).is_some() {
                 return Ok(document);
             }
             // Not the id alone, which says that the command created it.
-            document.insert(CREATED_BY.into(), format!("before {command_id}").into());
+            document.set(CREATED_BY, format!("before {command_id}"));
             if self.write_documents(&[(user, document.clone())]).await?.is_empty() {
                 return Ok(document);
             }
@@ -195,10 +280,10 @@ impl Couch {
         let Some(document) = self.user_document(user).await?.present() else {
             return Ok(Deletion::Nothing);
         };
-        let Some(rev) = document.get("_rev").and_then(Value::as_str) else {
+        let Some(rev) = document.text("_rev") else {
             return Err(CouchError::Unexpected { what: "GET a user", problem: "no `_rev`".into() });
         };
-        absent_is_none(self.delete(&Resource::UserRevision(user, rev)).await)?;
+        absent_is_none(self.delete(&Resource::UserRevision(user, &rev)).await)?;
         Ok(Deletion::Done)
     }
 }

@@ -23,6 +23,7 @@ mod connector;
 mod databases;
 mod documents;
 mod error;
+mod exact;
 mod exposure;
 mod hash;
 mod health;
@@ -32,6 +33,7 @@ mod policy;
 mod rename;
 mod resource;
 pub mod security;
+mod security_object;
 mod sweeps;
 mod users;
 mod version;
@@ -57,6 +59,7 @@ pub use resource::{ConfigRoot, ListedDatabase, NodeName, Resource, ServerAdmin, 
 pub use users::NewAccount;
 pub use version::{ServerVersion, config_root};
 
+use client::read_answer;
 use locks::KeyedLocks;
 use sweeps::Sweeps;
 
@@ -134,11 +137,21 @@ impl Couch {
         resource: &Resource<'_>,
         body: Option<&Value>,
     ) -> Result<Value, CouchError> {
+        read_answer(&self.send_text(method, resource, body.map(Value::to_string)).await?)
+    }
+
+    /// The same with bodies as they are on the wire.
+    async fn send_text(
+        &self,
+        method: Method,
+        resource: &Resource<'_>,
+        body: Option<String>,
+    ) -> Result<Vec<u8>, CouchError> {
         let mut result = loop {
             let login = self.login()?;
             // Without a lease it has just been replaced: take the other one.
             if let Some(_lease) = login.lease().await {
-                break self.client.send(Some(&login), method, resource, body).await;
+                break self.client.send_text(Some(&login), method, resource, body).await;
             }
         };
         if resource.is_in_users() && result.as_ref().is_err_and(CouchError::is_missing_database) {
@@ -162,10 +175,6 @@ impl Couch {
 
     async fn put(&self, resource: &Resource<'_>, body: &Value) -> Result<Value, CouchError> {
         self.send(Method::PUT, resource, Some(body)).await
-    }
-
-    async fn post(&self, resource: &Resource<'_>, body: &Value) -> Result<Value, CouchError> {
-        self.send(Method::POST, resource, Some(body)).await
     }
 
     async fn delete(&self, resource: &Resource<'_>) -> Result<Value, CouchError> {

@@ -13,8 +13,9 @@
 use trove_couchdb_protocol::Secret;
 
 use super::{
-    CommandError, Couch, TenantUser,
-    documents::{UserDocument, rename_document},
+    CommandError, Couch, Resource, TenantUser,
+    documents::{UserDocument, has_attachments, rename_document},
+    error::absent_is_none,
 };
 
 impl Couch {
@@ -45,6 +46,12 @@ impl Couch {
             if let UserDocument::Present(_) = target {
                 return Err(CommandError::UserExists((**new).clone()));
             }
+            if has_attachments(&document) {
+                return Err(CommandError::HasAttachments((**old).clone()));
+            }
+            if self.users_own_databases_go_with_them().await? {
+                return Err(CommandError::HasOwnDatabase((**old).clone()));
+            }
             if target == UserDocument::Deleted {
                 self.forget_everywhere(&[new]).await?;
             }
@@ -55,11 +62,24 @@ impl Couch {
             {
                 hash.write_to(&mut document);
             }
-            if !self.write_documents(&[(new, document)]).await?.is_empty() {
+            let conflicts = self.write_documents(&[(new, document)]).await?;
+            if self.first_of_others(&conflicts, command_id).await?.is_some() {
                 return Err(CommandError::UserExists((**new).clone()));
             }
         }
         self.rename_everywhere(old, new).await?;
         self.delete_document(old).await
+    }
+
+    /// To CouchDB a rename is a user that is deleted and another one that is new.
+    async fn users_own_databases_go_with_them(&self) -> Result<bool, CommandError> {
+        let server = self.server().await?;
+        for key in ["delete_dbs", "enable"] {
+            let set = absent_is_none(self.get(&Resource::PerUser(&server.config, key)).await)?;
+            if set.is_none_or(|value| value != "true") {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

@@ -32,9 +32,9 @@ impl ListedDatabase {
         &self.0
     }
 
-    /// Whether it is one of CouchDB's own.
-    pub(super) fn is_system(&self) -> bool {
-        self.0.starts_with('_')
+    /// Whether it is the one with the accounts.
+    pub(super) fn is_users(&self) -> bool {
+        self.0 == SystemDatabase::Users.as_str()
     }
 }
 
@@ -161,6 +161,8 @@ pub enum Resource<'a> {
     Admin(&'a ConfigRoot, ServerAdmin),
     /// The same, to be written as it is: CouchDB 1.x would hash a hash again.
     AdminHash(&'a ConfigRoot, ServerAdmin),
+    /// Whether CouchDB makes each user a database (`enable`), or deletes it with the user (`delete_dbs`).
+    PerUser(&'a ConfigRoot, &'static str),
     /// `require_valid_user` in the section where the server's version looks for it.
     RequireValidUser(&'a ConfigRoot, &'static str),
 }
@@ -194,7 +196,7 @@ impl Resource<'_> {
             Self::UsersBulk => "users_bulk_docs",
             Self::UsersAuthDesign => "users_design",
             Self::Admins(_) | Self::Admin(..) | Self::AdminHash(..) => "config_admins",
-            Self::RequireValidUser(..) => "config",
+            Self::PerUser(..) | Self::RequireValidUser(..) => "config",
         }
     }
 
@@ -221,6 +223,7 @@ impl Resource<'_> {
             Self::Admins(root) => format!("{}/admins", root.path()),
             Self::Admin(root, admin) => format!("{}/admins/{}", root.path(), admin.as_str()),
             Self::AdminHash(root, admin) => format!("{}/admins/{}?raw=true", root.path(), admin.as_str()),
+            Self::PerUser(root, key) => format!("{}/couch_peruser/{key}", root.path()),
             Self::RequireValidUser(root, section) => format!("{}/{section}/require_valid_user", root.path()),
         }
     }

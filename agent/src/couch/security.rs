@@ -9,6 +9,9 @@
 
 use serde_json::{Map, Value, json};
 
+/// Everything of the object that says who may do what. `readers`: see [`member_key`].
+pub const GROUPS: [&str; 3] = ["admins", "members", "readers"];
+
 /// The role that only server administrators have, and CouchDB 3.x's own default in both lists.
 const ADMIN_ROLE: &str = "_admin";
 
@@ -42,7 +45,7 @@ pub fn is_well_formed(security: &Value) -> bool {
     let group = |group: &Value| {
         group.is_null() || (group.is_object() && texts(&group["names"]) && texts(&group["roles"]))
     };
-    security.is_object() && ["admins", "members", "readers"].into_iter().all(|key| group(&security[key]))
+    security.is_object() && GROUPS.into_iter().all(|key| group(&security[key]))
 }
 
 /// Makes every name of `users` a member. True if that changed anything.

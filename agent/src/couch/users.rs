@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, future::try_join_all, stream};
 use percent_encoding::percent_decode_str;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use trove_couchdb_protocol::{
     Secret, UserName,
     trove::{Page, UserModel},
@@ -14,6 +14,7 @@ use super::{
     CommandError, Couch, CouchError, PasswordHash, Resource, TenantDatabase, TenantUser,
     databases::cut_page,
     documents::{UserDocument, new_document},
+    exact::Exact,
     resource::USER_ID_PREFIX,
 };
 
@@ -78,10 +79,8 @@ impl Couch {
                 (user, document)
             })
             .collect();
-        if !documents.is_empty()
-            && let Some(user) = self.write_documents(&documents).await?.first()
-        {
-            return Err(CommandError::UserExists((***user).clone()));
+        if !documents.is_empty() {
+            self.write_new(&documents, command_id).await?;
         }
         // Members by database, so that each `_security` is written once.
         let mut members: BTreeMap<TenantDatabase, Vec<&TenantUser>> = BTreeMap::new();
@@ -95,6 +94,26 @@ impl Couch {
             .map(|(database, users)| async move { self.add_members(&users, &database).await }.boxed())
             .collect();
         stream::iter(grants).buffer_unordered(self.client.limits().connections).try_collect().await
+    }
+
+    /// Writes the documents of new users: all or, if a name was taken meanwhile or CouchDB does not take a document, none.
+    async fn write_new(
+        &self,
+        documents: &[(&TenantUser, Exact)],
+        command_id: &str,
+    ) -> Result<(), CommandError> {
+        let written = self.try_documents(documents).await?;
+        let refusal =
+            match (self.first_of_others(&written.conflicts, command_id).await?, written.rejected.first()) {
+                (Some(user), _) => CommandError::UserExists((**user).clone()),
+                (None, Some((user, reason))) => {
+                    CommandError::UserRejected { user: (***user).clone(), reason: reason.clone() }
+                }
+                (None, None) => return Ok(()),
+            };
+        let all: Vec<&TenantUser> = documents.iter().map(|(user, _)| *user).collect();
+        self.take_back(&all, command_id).await?;
+        Err(refusal)
     }
 
     /// Deletes a user, after taking it out of every `_security`.
@@ -205,6 +224,7 @@ impl Couch {
         }
         let users: Vec<&TenantUser> = last.keys().copied().collect();
         self.present_documents(&users).await?;
+        self.refuse_admin_names(&users).await?;
         let hashes = self.hash_all(last.into_iter().collect()).await?;
         let mut waiting: Vec<&TenantUser> = users;
         for _ in 0..WRITES {
@@ -227,7 +247,7 @@ impl Couch {
     async fn present_documents<'a>(
         &self,
         users: &[&'a TenantUser],
-    ) -> Result<Vec<(&'a TenantUser, Map<String, Value>)>, CommandError> {
+    ) -> Result<Vec<(&'a TenantUser, Exact)>, CommandError> {
         let mut known = self.user_documents(users).await?;
         users
             .iter()

@@ -71,7 +71,8 @@ pub(super) async fn update_attributes(
             couch.rename_user(&current, &policy.user(name.clone())?, password, run.id).await?;
         }
         (None, Some(password)) => couch.change_passwords(&[(current, password.clone())]).await?,
-        (None, None) => {}
+        // Nothing to change is no error, and nobody to change is one.
+        (None, None) => couch.require_user(&current).await?,
     }
     Ok(Value::Null)
 }

@@ -157,6 +157,10 @@ pub enum Command {
     Unsupported(Method),
 }
 
+/// The longest marker, in bytes. A name of 238 bytes that trove-api has quoted twice has 1,190 characters; CouchDB takes no
+/// request line of 16 KiB, and quoting makes three characters of a byte.
+const LONGEST_MARKER: usize = 2_048;
+
 /// Which part of a list is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Page {
@@ -171,8 +175,10 @@ pub struct Page {
 impl Page {
     fn decode(args: &Fields<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
-            limit: args.optional_as("limit", Field::count)?,
-            marker: args.optional_as("marker", Field::string)?,
+            // As trove/guestagent/common/pagination.py has it.
+            limit: args.optional_as("limit", Field::count)?.filter(|limit| *limit > 0),
+            marker: args
+                .optional_as("marker", |field| field.short::<LONGEST_MARKER>("text of a name's length"))?,
             include_marker: args.optional_as("include_marker", Field::flag)?.unwrap_or(false),
         })
     }

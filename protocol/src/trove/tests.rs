@@ -76,7 +76,7 @@ fn attributes_that_are_null_or_absent_stay() {
 }
 
 #[test]
-fn pages_have_a_limit_above_zero_or_none() {
+fn pages_have_a_limit_or_none_and_a_marker_that_a_url_can_hold() {
     let page = |args: Value| match decode("list_users", args) {
         Command::ListUsers(page) => page,
         other => panic!("{other:?}"),
@@ -85,13 +85,15 @@ fn pages_have_a_limit_above_zero_or_none() {
     assert_eq!(page(json!({"limit": null, "marker": null, "include_marker": null})), Page::default());
     let expected = Page { limit: Some(1), marker: Some("alice@%".into()), include_marker: true };
     assert_eq!(page(json!({"limit": 1, "marker": "alice@%", "include_marker": true})), expected);
-    for limit in [json!(0), json!(-1), json!(true), json!("20"), json!(1.0)] {
-        assert_eq!(
-            refusal("list_databases", json!({"limit": limit})),
-            "`limit` must be a whole number above 0"
-        );
+    assert_eq!(page(json!({"limit": 0})), Page::default(), "as the Python guest reads it");
+    for limit in [json!(-1), json!(true), json!("20"), json!(1.0)] {
+        assert_eq!(refusal("list_databases", json!({"limit": limit})), "`limit` must be a whole number");
     }
     assert_eq!(refusal("list_users", json!({"marker": 5})), "`marker` must be text");
+    let quoted_twice = format!("{}%2540%2525", "%25C3%25A4".repeat(119));
+    assert_eq!(page(json!({"marker": quoted_twice})).marker, Some(quoted_twice));
+    let refused = refusal("list_users", json!({"marker": "a".repeat(70_000)}));
+    assert_eq!(refused, "`marker` must be text of a name's length");
     assert_eq!(refusal("list_users", json!({"include_marker": 1})), "`include_marker` must be true or false");
 }
 

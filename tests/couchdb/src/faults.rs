@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::node::lock;
+use crate::request::Request;
 
 /// What happens to a request that a rule fits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub enum Fault {
     },
     /// Closes the connection without a byte of an answer.
     Cut,
+    /// The same, and the request is carried out just before the next one of the same method and path: a write that was
+    /// still on its way when the client lost patience.
+    CutLate,
     /// Sends the head and half of the body of the real answer, then closes the connection.
     CutMidBody,
     /// Never answers until the rules are cleared; then answers normally.
@@ -83,12 +87,13 @@ impl Rule {
 #[derive(Debug)]
 pub struct Faults {
     rules: Mutex<Vec<(Rule, usize)>>,
+    late: Mutex<Vec<(String, String, Request)>>,
     cleared: watch::Sender<u64>,
 }
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { rules: Mutex::default(), cleared: watch::Sender::new(0) }
+        Self { rules: Mutex::default(), late: Mutex::default(), cleared: watch::Sender::new(0) }
     }
 }
 
@@ -107,6 +112,20 @@ impl Faults {
     /// How many requests the standing rules have hit.
     pub fn hits(&self) -> usize {
         lock(&self.rules).iter().map(|(_, hits)| hits).sum()
+    }
+
+    /// Keeps a request for later, see [`Fault::CutLate`].
+    pub(crate) fn put_off(&self, method: &str, target: &str, request: Request) {
+        lock(&self.late).push((method.to_owned(), target.to_owned(), request));
+    }
+
+    /// What was put off until a request like this one comes.
+    pub(crate) fn take_late(&self, method: &str, target: &str) -> Vec<Request> {
+        let mut late = lock(&self.late);
+        let all = std::mem::take(&mut *late);
+        let (due, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|(m, t, _)| m == method && t == target);
+        *late = rest;
+        due.into_iter().map(|(_, _, request)| request).collect()
     }
 
     /// The first rule that fits; counts it as used.
@@ -133,7 +152,7 @@ impl Faults {
                 // The sender lives in `self`, so the only way out is a clear.
                 drop(self.cleared.subscribe().changed().await);
             }
-            Fault::Answer { .. } | Fault::Cut | Fault::CutMidBody => {}
+            Fault::Answer { .. } | Fault::Cut | Fault::CutLate | Fault::CutMidBody => {}
         }
     }
 }

@@ -79,12 +79,19 @@ async fn handle(
     }
     let skipped = rule.as_ref().is_some_and(|rule| !rule.takes_effect && replaces_answer(&rule.fault));
     let reply = match request {
+        Ok(request) if skipped && rule.as_ref().is_some_and(|rule| rule.fault == Fault::CutLate) => {
+            node.faults.put_off(&entry.method, &entry.target, request);
+            Reply::empty(500)
+        }
         _ if skipped => Reply::empty(500),
         Err(refusal) => refusal,
         Ok(_) if size > node.state().config.number("chttpd", "max_http_request_size", MAX_REQUEST) => {
             Reply::error(413, "too_large", "the request entity is too large")
         }
         Ok(request) => {
+            for late in node.faults.take_late(&entry.method, &entry.target) {
+                drop(routes::answer(&node, &late).await);
+            }
             let (reply, user) = routes::answer(&node, &request).await;
             entry.user = user;
             match changes(&entry.method).then(|| keep::keep(&node)) {
@@ -108,7 +115,7 @@ fn changes(method: &str) -> bool {
 
 /// Whether the real answer is never seen, so that the request need not be carried out.
 fn replaces_answer(fault: &Fault) -> bool {
-    matches!(fault, Fault::Answer { .. } | Fault::Cut)
+    matches!(fault, Fault::Answer { .. } | Fault::Cut | Fault::CutLate)
 }
 
 async fn send(
@@ -120,7 +127,7 @@ async fn send(
     rule: Option<Rule>,
 ) -> Response<Body> {
     match rule.map(|rule| rule.fault) {
-        Some(Fault::Cut) => {
+        Some(Fault::Cut | Fault::CutLate) => {
             node.log.push(entry);
             cut(connection).await
         }

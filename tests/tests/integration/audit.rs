@@ -148,12 +148,11 @@ async fn in_the_log_it_is_there_at_any_filter() -> Result<()> {
         stage.databases(&[&stage.name("db")]).await?;
         let logs = stage.agent.logs();
         let line = logs.lines().find(|line| line.contains(words)).expect("an audit line");
-        let record: Value = match format {
-            "text" => serde_json::from_str(line.split_once(words).unwrap().1)?,
-            _ => {
-                let line: Value = serde_json::from_str(line)?;
-                serde_json::from_str(line["fields"]["message"].as_str().expect("a message"))?
-            }
+        let record: Value = if format == "text" {
+            serde_json::from_str(line.split_once(words).unwrap().1)?
+        } else {
+            let line: Value = serde_json::from_str(line)?;
+            serde_json::from_str(line["fields"]["message"].as_str().expect("a message"))?
         };
         assert_eq!((&record["method"], &record["outcome"]), (&json!("create_database"), &json!("ok")));
         assert!(!logs.contains("Serving on the local socket"), "the filter counts for the rest");

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use in_memory_couchdb::{Fault, InMemoryCouch, Options, Rule};
-use serde_json::json;
+use serde_json::{Value, json};
 use trove_couchdb_protocol::trove::ConductorCast;
 use trove_couchdb_tests::bus::{Request, notification};
+use trove_couchdb_tests::couch::Credentials;
 use trove_couchdb_tests::stage::{Plan, Stage};
 
 async fn stage() -> Result<Stage> {
@@ -49,6 +50,30 @@ async fn a_call_bears_with_a_restart_and_else_says_why() -> Result<()> {
 }
 
 /// Errors, broken connections and half answers in the middle of a command: it is done all the same, and once.
+/// CouchDB takes its time, the agent loses patience, and its own first write is done between its second look and its second
+/// write: that conflict is no user of somebody else's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_comes_late_is_known_as_its_own() -> Result<()> {
+    let stage = stage().await?;
+    let (db, al, zoe) = (stage.name("db"), stage.name("al"), stage.name("zoe"));
+    stage.databases(&[&db]).await?;
+    let faults = stage.memory()?.faults();
+    let late = Rule::new("POST", "/_users/_bulk_docs", Fault::CutLate).times(1);
+    faults.add(late.clone());
+    let user = stage.user(&al, &[&db]).await?;
+    assert_eq!(faults.hits(), 1);
+    assert!(stage.client.reads(&db, Some(&user)).await?);
+
+    faults.add(late);
+    stage
+        .must_cast("update_attributes", json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}}))
+        .await?;
+    assert_eq!(faults.hits(), 2);
+    assert!(stage.client.reads(&db, Some(&Credentials::new(&zoe, &user.password))).await?);
+    assert_eq!(stage.call("get_user", json!({"username": al, "hostname": "%"})).await?, Value::Null);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_in_the_middle_of_a_command_are_survived() -> Result<()> {
     let stage = stage().await?;

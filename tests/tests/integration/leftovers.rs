@@ -40,6 +40,71 @@ async fn a_new_user_inherits_nothing_from_a_deleted_one_of_the_same_name() -> Re
     Ok(())
 }
 
+/// CouchDB's own databases can have members, too: one of `_replicator` may start replications.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_membership_in_a_database_of_couchdb_goes_with_the_user() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let (al, zoe) = (stage.name("al"), stage.name("zoe"));
+    stage.user(&al, &[]).await?;
+    let members = json!({"admins": {"roles": ["_admin"]}, "members": {"names": [al], "roles": ["_admin"]}});
+    let path = "/_replicator/_security";
+    assert!(stage.client.put(path, Some(stage.couch.admin()), &members).await?.0.is_success());
+    let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}});
+    stage.must_cast("update_attributes", rename).await?;
+    let named = stage.client.get(path, Some(stage.couch.admin())).await?.1;
+    assert_eq!(named["members"]["names"], json!([zoe]));
+    stage.must_cast("delete_user", json!({"user": {"_name": zoe}})).await?;
+    let left = stage.client.get(path, Some(stage.couch.admin())).await?.1;
+    assert_eq!(left["members"], json!({"names": [], "roles": ["_admin"]}));
+    Ok(())
+}
+
+/// What an application keeps in a `_security` may be deeper and longer than most JSON libraries read.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_odd_security_object_stops_nobody() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let (db, odd, al) = (stage.name("db"), stage.name("odd"), stage.name("al"));
+    stage.databases(&[&db, &odd]).await?;
+    stage.user(&al, &[&db]).await?;
+    let (deep, digits) = (format!("{}{}", "[".repeat(300), "]".repeat(300)), "9".repeat(400));
+    let body =
+        format!(r#"{{"app":{deep},"n":{digits},"members":{{"names":["{al}"],"roles":[],"x":{digits}}}}}"#);
+    let path = format!("/{odd}/_security");
+    stage.memory()?.faults().add(Rule::new("GET", &path, Fault::Answer { status: 200, body }));
+    let found = stage.call("get_user", json!({"username": al, "hostname": "%"})).await?;
+    assert_eq!(Stage::databases_of(&found), [db.as_str(), odd.as_str()]);
+
+    // A list that is none: the one command that would have to edit it says so and where.
+    stage.memory()?.faults().clear();
+    let body = format!(r#"{{"admins":{{"names":["{al}"]}},"members":{{"names":{digits}}}}}"#);
+    stage.memory()?.faults().add(Rule::new("GET", &path, Fault::Answer { status: 200, body }));
+    assert_eq!(
+        Stage::databases_of(&stage.call("get_user", json!({"username": al, "hostname": "%"})).await?),
+        [db]
+    );
+    let grant = json!({"username": al, "hostname": "%", "databases": [odd]});
+    let error = stage.cast("grant_access", grant).await?.unwrap_err();
+    assert!(error.contains(&odd) && error.contains("members.names"), "{error}");
+    Ok(())
+}
+
+/// A part of the users of one command was written, and CouchDB does not take the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn users_that_are_refused_take_the_others_of_their_command_back() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let (al, bo) = (stage.name("al"), stage.name("bo"));
+    let body = r#"[{"ok":true,"id":"1","rev":"1-1"},{"id":"2","error":"forbidden","reason":"no bo here"}]"#
+        .to_owned();
+    let refusal = Rule::new("POST", "/_users/_bulk_docs", Fault::Answer { status: 201, body });
+    stage.memory()?.faults().add(refusal.times(1).after_effect());
+    let users = json!({"users": [user_object(&al, &[]), user_object(&bo, &[])]});
+    let error = stage.cast("create_user", users.clone()).await?.unwrap_err();
+    assert!(error.contains("no bo here"), "{error}");
+    assert!(stage.user_document(&al).await?.is_none());
+    stage.must_cast("create_user", users).await?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_opened_stops_nobody() -> Result<()> {
     let stage = Plan::default().in_memory(Options::default()).up().await?;
@@ -67,6 +132,21 @@ async fn the_name_of_a_server_administrator_is_taken() -> Result<()> {
         assert!(error.contains("is the name of a server administrator"), "{method}: {error}");
     }
     assert!(stage.user_document(&admin).await?.is_none() && stage.user_document(&al).await?.is_some());
+
+    // One that became an administrator's later: the administrator's password counts, whatever the user is given.
+    let path = format!("/_node/_local/_config/admins/{al}");
+    assert!(
+        stage
+            .client
+            .put(&path, Some(stage.couch.admin()), &json!("of the administrator"))
+            .await?
+            .0
+            .is_success()
+    );
+    let change = json!({"users": [{"name": al, "password": "new"}]});
+    let error = stage.cast("change_passwords", change).await?.unwrap_err();
+    let (status, _) = stage.client.request(Method::DELETE, &path, Some(stage.couch.admin()), None).await?;
+    assert!(status.is_success() && error.contains("is the name of a server administrator"), "{error}");
     Ok(())
 }
 
