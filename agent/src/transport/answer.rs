@@ -11,11 +11,33 @@ use trove_couchdb_protocol::{
 /// and the command would be answered in the same way for ever.
 const LARGEST_REPLY: usize = 8 * 1024 * 1024;
 
+/// A broker may be set to take less, which is known when it refuses something. No broker that takes Trove's own
+/// messages refuses a smaller answer than this.
+const NEVER_TOO_LARGE: usize = 64 * 1024;
+
 /// A message to be published.
 #[derive(Debug, Clone)]
 pub(super) struct Publication {
     pub(super) to: Destination,
     pub(super) body: Vec<u8>,
+    /// What is said to a broker that takes no body of this size.
+    pub(super) otherwise: Option<Vec<u8>>,
+}
+
+impl Publication {
+    fn new(to: Destination, body: Vec<u8>) -> Self {
+        Self { to, body, otherwise: None }
+    }
+
+    /// The same message, said shorter.
+    pub(super) fn smaller(&self) -> Option<Self> {
+        self.otherwise.clone().map(|body| Self::new(self.to.clone(), body))
+    }
+
+    /// Whether it is this one that came back.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.to == other.to && self.body == other.body
+    }
 }
 
 /// Where a message goes.
@@ -42,7 +64,7 @@ impl Pen {
 
     fn conductor_cast_as(&self, id: &str, cast: &ConductorCast, context: &Context) -> Publication {
         let body = cast.encode_as(id, &self.guest_id, context, self.cipher.as_ref());
-        Publication { to: Destination::Conductor, body }
+        Publication::new(Destination::Conductor, body)
     }
 
     /// The Python guest names itself too, whatever the notification said (trove/conductor/api.py,
@@ -86,24 +108,30 @@ impl Responder {
     pub(super) fn beat(&self) -> Option<Publication> {
         let reply = self.reply.as_ref()?;
         let body = encode_call_monitor_beat(reply, &new_id());
-        Some(Publication { to: Destination::Reply(reply.reply_queue.clone()), body })
+        Some(Publication::new(Destination::Reply(reply.reply_queue.clone()), body))
     }
 
     /// All that is to be published, in order. Publishing it twice is harmless: the `_unique_id` stays.
     pub(super) fn answer(self, outcome: &Outcome, pen: &Pen) -> Vec<Publication> {
         if let Some(reply) = self.reply {
             let cipher = pen.cipher.as_ref();
-            let mut body = encode_reply(&reply, &self.id, outcome, cipher);
-            if body.len() > LARGEST_REPLY {
+            let body = encode_reply(&reply, &self.id, outcome, cipher);
+            let bytes = body.len();
+            let refused = |limit: &str| {
                 let text = format!(
-                    "the answer has {} bytes, more than the {LARGEST_REPLY} that are sent at once; ask for it in \
-                     pages, with a limit",
-                    body.len()
+                    "the answer has {bytes} bytes, more than {limit}; ask for it in pages, with a limit"
                 );
                 let refusal = Outcome::Failure(Failure::new(FailureClass::AnswerTooLarge, text));
-                body = encode_reply(&reply, &self.id, &refusal, cipher);
-            }
-            return vec![Publication { to: Destination::Reply(reply.reply_queue), body }];
+                encode_reply(&reply, &self.id, &refusal, cipher)
+            };
+            let (body, otherwise) = if bytes > LARGEST_REPLY {
+                (refused(&format!("the {LARGEST_REPLY} that are sent at once")), None)
+            } else if bytes > NEVER_TOO_LARGE {
+                (body, Some(refused("the broker takes at once (its max_message_size)")))
+            } else {
+                (body, None)
+            };
+            return vec![Publication { to: Destination::Reply(reply.reply_queue), body, otherwise }];
         }
         // After a call the API ends the notification itself (trove/common/notification.py, `EndNotification`).
         let Some(notification) = self.context.notification().cloned() else { return Vec::new() };

@@ -113,7 +113,8 @@ impl Broker {
         intake.ledger.metrics.connected();
         self.publisher.send_replace(Some(session.publisher()));
         self.link.send_replace(Link::Up { address: address.to_owned() });
-        let end = session.serve(intake, &self.bus, &mut self.outbox, &self.stopping).await;
+        let outbox = &mut self.outbox;
+        let end = session.serve(intake, &self.bus, outbox, &self.publisher, &self.stopping).await;
         if matches!(end, End::Stopping) {
             // Nothing new is taken; what runs comes to its end; closing makes the broker requeue the rest.
             tokio::join!(session.cancel_consumers(), intake.finish_tasks());

@@ -224,6 +224,8 @@ impl Intake {
         self.ledger.close(entry, verdict).await;
         let summary = Summary::of(&outcome);
         let answer = ticket.finish(responder.answer(&outcome, origin.pen()), origin.way(), summary);
+        // It takes several times the memory of the answer, which may wait for the broker.
+        drop(outcome);
         let delivering = self.deliver(answer, &origin, under_way.as_ref()).instrument(trace::answer());
         tokio::pin!(delivering);
         // Only when it is acknowledged may the next command on the same thing run: see dispatch/order.rs. Once its

@@ -22,10 +22,13 @@ mod local;
 mod origin;
 mod outlet;
 mod publish;
+mod refusal;
 mod replay;
+mod returned;
 mod secure;
 mod session;
 mod topology;
+mod waiting;
 
 use std::sync::Arc;
 

@@ -49,6 +49,10 @@ pub(super) struct Waits {
 /// turn for ever.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(30);
 
+/// The same for what is handed back, which the end of the connection does as well. The agent is about to end, and must
+/// not spend its grace period on it.
+const HANDED_BACK_WITHIN: Duration = Duration::from_secs(2);
+
 /// Of a call that may have waited in the broker nobody can tell how long: messages bear no time. It was alive when the
 /// broker handed it out, which drops what has expired, so it may begin if it can do so about now.
 const OLD_CALLS_BEGIN_WITHIN: Duration = Duration::from_secs(1);
@@ -211,8 +215,13 @@ impl Origin {
     pub(super) async fn hand_back(&self, responder: Responder) {
         match self {
             Self::Bus { acker, .. } => {
-                if let Err(error) = acker.nack(BasicNackOptions { requeue: true, multiple: false }).await {
-                    debug!(%error, "A command could not be handed back; the broker requeues it by itself.");
+                let handing_back = acker.nack(BasicNackOptions { requeue: true, multiple: false });
+                match time::timeout(HANDED_BACK_WITHIN, handing_back).await {
+                    Ok(Ok(_sent)) => {}
+                    Ok(Err(error)) => {
+                        debug!(%error, "A command could not be handed back; the broker requeues it by itself.");
+                    }
+                    Err(_) => debug!("Handing a command back is stuck; the broker requeues it by itself."),
                 }
             }
             Self::Local(request) => {

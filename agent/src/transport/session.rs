@@ -13,7 +13,10 @@ use lapin::{
     options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
-use tokio::time::{self, Instant};
+use tokio::{
+    sync::watch,
+    time::{self, Instant},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use trove_couchdb_protocol::{Context, new_id, transport_url::Host};
@@ -22,13 +25,16 @@ use super::{
     connect::{self, ConnectError, Socket},
     consume::Intake,
     origin::{Arrival, Bus, HandedOut},
-    publish::Publisher,
+    publish::{Broken, Publisher},
     topology::{self, Names},
 };
 use crate::{config::BrokerSettings, status::Outbox};
 
 /// How long a broker that is still there takes to answer the last words of a connection.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// To have another channel for answers.
+const CHANNEL_LIMIT: Duration = Duration::from_secs(10);
 
 /// How often a connection is looked at. Consumers are told that it is lost; but should one ever not be, it would wait for
 /// deliveries for ever, and the agent look healthy.
@@ -95,15 +101,16 @@ impl Session {
         self.publisher.clone()
     }
 
-    /// Takes deliveries until the agent stops or the connection is lost.
+    /// Takes deliveries until the agent stops or the connection is lost. `newest` hears of each publisher.
     pub(super) async fn serve(
         &mut self,
         intake: &Intake,
         bus: &Arc<Bus>,
         outbox: &mut Outbox,
+        newest: &watch::Sender<Option<Publisher>>,
         stopping: &CancellationToken,
     ) -> End {
-        let publisher = self.publisher.clone();
+        let publishers = publishers(&self.connection, self.publisher.clone(), newest);
         // Beside the deliveries and not among them: a broker that holds a heartbeat up holds no command up.
         let heartbeats = async {
             while let Some(cast) = outbox.next().await {
@@ -152,7 +159,7 @@ impl Session {
         tokio::select! {
             biased;
             () = stopping.cancelled() => End::Stopping,
-            () = publisher.broken() => End::Lost("the channel for replies is closed".to_owned()),
+            end = publishers => end,
             end = deliveries => end,
             () = disconnected => End::Lost("the connection is closed".to_owned()),
             never = heartbeats => never,
@@ -204,6 +211,24 @@ async fn prepare(
         tags.push(tag);
     }
     Ok((channel, tags, deliveries, publisher))
+}
+
+/// Publishes on one channel after the other: that the broker closed one because of a single message is no reason to
+/// give up the consumers, and all commands that they have brought.
+async fn publishers(
+    connection: &Connection,
+    mut publisher: Publisher,
+    newest: &watch::Sender<Option<Publisher>>,
+) -> End {
+    while publisher.broken().await == Broken::ByMessage {
+        let Ok(Ok(channel)) = time::timeout(CHANNEL_LIMIT, topology::confirming_channel(connection)).await
+        else {
+            break;
+        };
+        publisher = publisher.on(channel);
+        newest.send_replace(Some(publisher.clone()));
+    }
+    End::Lost("the channel for replies is closed".to_owned())
 }
 
 /// Closes politely, but doesn't wait for a broker that is gone.

@@ -243,7 +243,7 @@ pub fn is_mismatch(error: &lapin::Error) -> bool {
 }
 
 /// 403 `ACCESS_REFUSED`: the account may not.
-fn is_refused(error: &lapin::Error) -> bool {
+pub(super) fn is_refused(error: &lapin::Error) -> bool {
     is_soft(error, &AMQPSoftError::ACCESSREFUSED)
 }
 
