@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod access;
+mod answers;
 mod audit;
 mod bootstrap;
 mod bootstrap_recovery;

@@ -1,0 +1,182 @@
+//! Answers that can't go out as they are: to queues that come late while others are confirmed, in numbers, too large for
+//! the broker, or not allowed by it.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use in_memory_couchdb::Options;
+use lapin::Channel;
+use lapin::options::{BasicGetOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use serde_json::{Map, Value, json};
+use tokio::process::Command;
+use tokio::time::Instant;
+use trove_couchdb_protocol::trove::ConductorCast;
+use trove_couchdb_protocol::{Cipher, Context, NewRequest, ReplyAddress, Secret, decode_reply, new_id};
+use trove_couchdb_tests::bus::{CallError, Request, notification};
+use trove_couchdb_tests::couch::Method;
+use trove_couchdb_tests::rabbitmq::RabbitNode;
+use trove_couchdb_tests::stage::{Plan, Stage};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// A call that is answered to this queue.
+fn call(method: &str, queue: &str, cipher: Option<&Cipher>) -> Vec<u8> {
+    let mut request = NewRequest::new(method, Map::new(), Context::default());
+    request.call = Some(ReplyAddress { msg_id: new_id(), reply_queue: queue.to_owned() });
+    request.encode(cipher)
+}
+
+/// So many users with long names, none of whom can log in.
+async fn users(stage: &Stage, number: usize) -> Result<()> {
+    let user = |number: usize| {
+        let name = format!("{number:08}{}", "x".repeat(240));
+        json!({
+            "_id": format!("org.couchdb.user:{name}"), "name": name, "type": "user", "roles": [],
+            "password_scheme": "pbkdf2", "iterations": 10, "salt": "00", "derived_key": "00",
+        })
+    };
+    let path = "/_users/_bulk_docs";
+    for from in (0..number).step_by(1000) {
+        let docs: Vec<Value> = (from..number.min(from + 1000)).map(user).collect();
+        let body = json!({"docs": docs});
+        let (status, body) =
+            stage.client.request(Method::POST, path, Some(stage.couch.admin()), Some(&body)).await?;
+        ensure!(status.is_success(), "{status} {body}");
+    }
+    Ok(())
+}
+
+async fn declare(channel: &Channel, queue: &str) -> Result<()> {
+    channel.queue_declare(queue.into(), QueueDeclareOptions::default(), FieldTable::default()).await?;
+    Ok(())
+}
+
+/// The ids of the calls whose answers are in a queue, when as many are there as are wanted, or `SOON` is over.
+async fn answered(channel: &Channel, queue: &str, wanted: usize, cipher: Option<&Cipher>) -> Result<usize> {
+    let (mut found, deadline) = (HashSet::new(), Instant::now() + SOON);
+    while found.len() < wanted && Instant::now() < deadline {
+        match channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await? {
+            Some(got) => {
+                if let Ok(reply) = decode_reply(&got.delivery.data, cipher) {
+                    found.insert(reply.msg_id);
+                }
+            }
+            None => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+    Ok(found.len())
+}
+
+/// lapin hands a returned message to whichever confirmation comes next: here of answers to junk, which nobody waits for,
+/// and of signs of life.
+///
+/// Mutation: with what a mention's confirmation brings back dropped (`transport/outlet.rs`, `offer`) several are lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_is_lost_in_the_confirmation_of_another_message() -> Result<()> {
+    const CALLS: usize = 200;
+    let stage =
+        Plan::default().in_memory(Options::default()).encrypted().set("heartbeat.interval", 1).up().await?;
+    let cipher = Cipher::new(&Secret::new(stage.key.as_deref().context("encrypted")?));
+    let late = format!("reply_{}", new_id());
+    for _ in 0..CALLS {
+        stage.bus.publish_raw(&call("rpc_ping", &late, Some(&cipher))).await?;
+        // In clear, to somebody who listens.
+        stage.bus.publish_raw(&call("rpc_ping", stage.bus.reply_queue(), None)).await?;
+    }
+    stage.call("rpc_ping", json!({})).await?;
+    let channel = stage.bus.channel().await?;
+    declare(&channel, &late).await?;
+    assert_eq!(answered(&channel, &late, CALLS, Some(&cipher)).await?, CALLS);
+    Ok(())
+}
+
+/// Each is over 2 MB, which is far too much to keep as many as came.
+///
+/// Mutation: with a room for messages of any size (`transport/waiting.rs`, `take`) it takes over 512 MiB, which the
+/// unit's `MemoryMax` ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_answers_that_nobody_fetches_fit_into_memory() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    users(&stage, 8_000).await?;
+    for _ in 0..200 {
+        stage.bus.publish_raw(&call("list_users", &format!("reply_{}", new_id()), None)).await?;
+    }
+    stage.agent.wait_log("too many others wait for theirs", 4 * SOON).await?;
+    let last = Request::new("list_users", json!({"limit": 1})).timeout(4 * SOON);
+    while stage.bus.request(&last).await.is_err() {}
+    let peak = stage.agent.peak_rss_kib()? / 1024;
+    println!("{peak} MiB");
+    assert!(peak < 400, "{peak} MiB");
+    Ok(())
+}
+
+fn sessions(stage: &Stage) -> usize {
+    stage.agent.logs().matches("Consuming.").count()
+}
+
+/// Mutation: without `otherwise` (`transport/answer.rs`) its caller hears nothing; with each closed channel taken for a
+/// lost connection (`transport/publish.rs`, `closed`) the agent connects for ever and serves nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_broker_finds_too_large_is_said_shorter_or_dropped() -> Result<()> {
+    let node = RabbitNode::start_with(|usual| format!("{usual}max_message_size = 80000\n")).await?;
+    let stage = Plan::default().in_memory(Options::default()).up_on(&node).await?;
+    users(&stage, 400).await?;
+    match stage.call("list_users", json!({})).await {
+        Err(CallError::Failure(failure)) => {
+            assert_eq!(failure.class, "AnswerTooLarge", "{}", failure.message);
+            assert!(failure.message.contains("max_message_size"), "{}", failure.message);
+        }
+        other => panic!("{other:?}"),
+    }
+    stage.call("list_users", json!({"limit": 20})).await?;
+
+    // The end of a cast has its notification twice.
+    let mut end = notification(&stage.id, "create_database");
+    end["padding"] = "x".repeat(45_000).into();
+    let (large, small) = (stage.name("large"), stage.name("small"));
+    let create = |name: &str| Request::new("create_database", json!({"databases": [{"_name": name}]}));
+    stage.bus.cast(&create(&large).notified(end)).await?;
+    stage.agent.wait_log("no message as large as this; it is dropped", SOON).await?;
+    let end = notification(&stage.id, "create_database");
+    stage.bus.cast(&create(&small).notified(end.clone())).await?;
+    let is_the_end = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyEnd { notification } if notification["request_id"] == end["request_id"]);
+    stage.conductor.next(SOON, is_the_end).await?;
+    let listed = stage.call("list_databases", json!({})).await?.to_string();
+    assert!(listed.contains(&large) && listed.contains(&small), "{listed}");
+    assert_eq!(sessions(&stage), 1, "{}", stage.agent.logs());
+    Ok(())
+}
+
+/// An account that may write to Trove's exchange and not to reply queues: what the conductor is told gets through, the
+/// consumers stay, and an answer comes as soon as the account is repaired.
+///
+/// Mutation: with each closed channel taken for a lost connection (`transport/publish.rs`, `closed`) the agent connects
+/// for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_may_not_answer_serves_all_the_same() -> Result<()> {
+    let node = RabbitNode::start().await?;
+    let stage = Plan::default().in_memory(Options::default()).up_on(&node).await?;
+    let rabbitmqctl = node.rabbitmqctl()?.join("rabbitmqctl");
+    let may_write_to = async |pattern: &str| {
+        let permissions = ["set_permissions", "trove", ".*", pattern, ".*"];
+        let output = Command::new(&rabbitmqctl).args(permissions).output().await?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        anyhow::Ok(())
+    };
+    may_write_to(r"^(?!amq\.default$)").await?;
+    let ping = stage.bus.encode_call(&Request::new("rpc_ping", json!({})));
+    let answer = stage.bus.expect_reply(&ping);
+    stage.bus.send(&ping).await?;
+    stage.agent.wait_log("The broker does not let this account write", SOON).await?;
+    let (db, end) = (stage.name("db"), notification(&stage.id, "create_database"));
+    let create = Request::new("create_database", json!({"databases": [{"_name": db}]}));
+    stage.bus.cast(&create.notified(end.clone())).await?;
+    let is_the_end = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyEnd { notification } if notification["request_id"] == end["request_id"]);
+    stage.conductor.next(SOON, is_the_end).await?;
+    may_write_to(".*").await?;
+    assert_eq!(answer.within(SOON).await?, true);
+    assert_eq!(sessions(&stage), 1, "{}", stage.agent.logs());
+    Ok(())
+}
