@@ -7,8 +7,7 @@ use trove_couchdb_protocol::{
     new_id, trove::ConductorCast,
 };
 
-/// The largest reply that is sent, in bytes: RabbitMQ 4 closes the channel of a publisher of more than 16 MiB,
-/// and the command would be answered in the same way for ever.
+/// The largest reply that is sent, in bytes: RabbitMQ 4 closes the channel of a publisher of more than 16 MiB.
 const LARGEST_REPLY: usize = 8 * 1024 * 1024;
 
 /// A broker may be set to take less, which is known when it refuses something. No broker that takes Trove's own

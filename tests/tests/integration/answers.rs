@@ -75,7 +75,7 @@ async fn answered(channel: &Channel, queue: &str, wanted: usize, cipher: Option<
 /// Mutation: with what a mention's confirmation brings back dropped (`transport/outlet.rs`, `offer`) several are lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answer_is_lost_in_the_confirmation_of_another_message() -> Result<()> {
-    const CALLS: usize = 200;
+    const CALLS: usize = 240;
     let stage =
         Plan::default().in_memory(Options::default()).encrypted().set("heartbeat.interval", 1).up().await?;
     let cipher = Cipher::new(&Secret::new(stage.key.as_deref().context("encrypted")?));
@@ -83,7 +83,9 @@ async fn no_answer_is_lost_in_the_confirmation_of_another_message() -> Result<()
     for _ in 0..CALLS {
         stage.bus.publish_raw(&call("rpc_ping", &late, Some(&cipher))).await?;
         // In clear, to somebody who listens.
-        stage.bus.publish_raw(&call("rpc_ping", stage.bus.reply_queue(), None)).await?;
+        for _ in 0..3 {
+            stage.bus.publish_raw(&call("rpc_ping", stage.bus.reply_queue(), None)).await?;
+        }
     }
     stage.call("rpc_ping", json!({})).await?;
     let channel = stage.bus.channel().await?;
@@ -117,7 +119,7 @@ fn sessions(stage: &Stage) -> usize {
 }
 
 /// Mutation: without `otherwise` (`transport/answer.rs`) its caller hears nothing; with each closed channel taken for a
-/// lost connection (`transport/publish.rs`, `closed`) the agent connects for ever and serves nobody.
+/// lost connection (`transport/publish.rs`, `closed`) the consumers go with it, again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_finds_too_large_is_said_shorter_or_dropped() -> Result<()> {
     let node = RabbitNode::start_with(|usual| format!("{usual}max_message_size = 80000\n")).await?;
@@ -152,8 +154,8 @@ async fn what_the_broker_finds_too_large_is_said_shorter_or_dropped() -> Result<
 /// An account that may write to Trove's exchange and not to reply queues: what the conductor is told gets through, the
 /// consumers stay, and an answer comes as soon as the account is repaired.
 ///
-/// Mutation: with each closed channel taken for a lost connection (`transport/publish.rs`, `closed`) the agent connects
-/// for ever.
+/// Mutation: with each closed channel taken for a lost connection (`transport/publish.rs`, `closed`) the consumers go
+/// with it, again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_may_not_answer_serves_all_the_same() -> Result<()> {
     let node = RabbitNode::start().await?;
