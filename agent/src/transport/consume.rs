@@ -87,7 +87,8 @@ impl Intake {
             Ok(request) => request,
             Err(undecodable) => {
                 let Undecodable { reply, unique_id, method, context, error } = *undecodable;
-                let context = context.unwrap_or_default();
+                // With a key, a context that fits may be a recorded one beside somebody's junk: nothing is told in its name.
+                let context = context.filter(|_| origin.pen().cipher.is_none()).unwrap_or_default();
                 let _about = log::command_span(context.request_id()).entered();
                 warn!(kind = error.kind(), reason = %error, "A message is not a request that can be read.");
                 let responder = match &unique_id {
@@ -95,7 +96,7 @@ impl Intake {
                     None => Responder::new(reply, context.clone()),
                 };
                 let entry = Entry::unread(&origin, &context, unique_id, method, redelivered);
-                self.refuse(None, responder, Failure::from(&error), origin, entry);
+                self.refuse(None, None, responder, Failure::from(&error), origin, entry);
                 return;
             }
         };
@@ -119,7 +120,8 @@ impl Intake {
                 }
                 Judgement::Forged => {
                     warn!(id, method = request.method, "A message has parts of another one; it is not run.");
-                    self.refuse(None, Responder::new(None, Context::default()), replayed(), origin, entry);
+                    let nobody = Responder::new(None, Context::default());
+                    self.refuse(None, None, nobody, replayed(), origin, entry);
                     return;
                 }
             }
@@ -129,12 +131,14 @@ impl Intake {
         let planned = accepted.map(|accepted| {
             let command = &accepted.job.command;
             let changes = Changes::of(command);
-            // Reading twice does no harm, and an answer is encrypted for who has the key.
-            under_way = under_way.take().filter(|_| changes.is_some());
+            if changes.is_some() {
+                under_way = under_way.take().map(UnderWay::lasting);
+            }
             entry.names(changes);
             let turn = self.dispatcher.enqueue(command);
             (accepted, turn)
         });
+        let under_way = under_way.filter(UnderWay::matters);
         match (self.seen.sight(&id), planned) {
             (Sighting::Repeated(repeat), planned) => {
                 debug!(id, "A message came again.");
@@ -149,7 +153,7 @@ impl Intake {
                 self.spawn(origin, run);
             }
             (Sighting::First(ticket), Err(failure)) => {
-                self.refuse(Some(ticket), responder, failure, origin, entry);
+                self.refuse(Some(ticket), under_way, responder, failure, origin, entry);
             }
         }
     }
@@ -157,6 +161,7 @@ impl Intake {
     fn refuse(
         &self,
         ticket: Option<Ticket>,
+        under_way: Option<UnderWay>,
         responder: Responder,
         failure: Failure,
         origin: Origin,
@@ -179,7 +184,7 @@ impl Intake {
             }
             this.ledger.close(entry, Verdict::Refused(failure)).await;
             if credible {
-                this.deliver(answer, &refused, None).instrument(trace::answer()).await;
+                this.deliver(answer, &refused, under_way.as_ref()).instrument(trace::answer()).await;
             } else {
                 refused.dismiss(answer.lock().await.as_deref().unwrap_or_default()).await;
             }
