@@ -19,7 +19,7 @@ use futures_util::FutureExt;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, debug, error, warn};
 use trove_couchdb_protocol::{
-    Context, DecodeError, Failure, FailureClass, Outcome, Request, Undecodable, new_id, trove::Method,
+    Context, DecodeError, Failure, FailureClass, Outcome, Undecodable, new_id, trove::Method,
 };
 
 use super::{
@@ -94,7 +94,7 @@ impl Intake {
                         error!(reason = %error, "A message is compressed as the agent reads none; correct kombu_compression.");
                     }
                     _ => {
-                        warn!(kind = error.kind(), reason = %error, "A message is not a request that can be read.")
+                        warn!(kind = error.kind(), reason = %error, "A message is not a request that can be read.");
                     }
                 }
                 let responder = match &unique_id {
