@@ -19,13 +19,13 @@ use futures_util::FutureExt;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, debug, error, warn};
 use trove_couchdb_protocol::{
-    Context, Failure, FailureClass, Outcome, Request, Undecodable, new_id, trove::Method,
+    Context, DecodeError, Failure, FailureClass, Outcome, Undecodable, new_id, trove::Method,
 };
-use zeroize::Zeroizing;
 
 use super::{
     accept::{Accepted, accept, with_beats},
     answer::Responder,
+    compression,
     dedupe::{Answer, Repeat, Seen, Sighting, Summary, Ticket, undelivered},
     ledger::{Entry, Ledger},
     origin::{Arrival, Origin, Way, stopping},
@@ -77,20 +77,27 @@ impl Intake {
     }
 
     fn sort(&self, arrival: Arrival) {
-        let Arrival { body, redelivered, caller_waits, origin } = arrival;
-        let body = Zeroizing::new(body);
+        let Arrival { body, compression, redelivered, caller_waits, origin } = arrival;
         if redelivered {
             self.ledger.metrics.redelivered();
         }
         let cipher = origin.pen().cipher.as_ref();
-        let mut request = match Request::decode(&body, cipher, self.limits.max_message_bytes) {
+        let max_bytes = self.limits.max_message_bytes;
+        let mut request = match compression::decode(body, compression.as_ref(), cipher, max_bytes) {
             Ok(request) => request,
             Err(undecodable) => {
                 let Undecodable { reply, unique_id, method, context, error } = *undecodable;
                 // With a key, a context that fits may be a recorded one beside somebody's junk: nothing is told in its name.
                 let context = context.filter(|_| origin.pen().cipher.is_none()).unwrap_or_default();
                 let _about = log::command_span(context.request_id()).entered();
-                warn!(kind = error.kind(), reason = %error, "A message is not a request that can be read.");
+                match &error {
+                    DecodeError::Compression(_) => {
+                        error!(reason = %error, "A message is compressed as the agent reads none; correct kombu_compression.");
+                    }
+                    _ => {
+                        warn!(kind = error.kind(), reason = %error, "A message is not a request that can be read.");
+                    }
+                }
                 let responder = match &unique_id {
                     Some(id) => Responder::to(id, reply, context.clone()),
                     None => Responder::new(reply, context.clone()),
