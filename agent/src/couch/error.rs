@@ -8,7 +8,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::Value;
 
-/// What helps where `min_iterations` keeps os_admin out (`couch_passwords.erl`, `verify_iterations`).
+/// What helps where `min_iterations` keeps `os_admin` out (`couch_passwords.erl`, `verify_iterations`).
 const TOO_FEW_ROUNDS: &str = "os_admin's hash in CouchDB's ini file has 10 rounds, as its password has 256 random bits: set \
                               min_iterations of [chttpd_auth] to 10 or less";
 
