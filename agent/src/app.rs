@@ -73,7 +73,17 @@ pub async fn run(settings: Settings, logging: Logging) -> Result<(), StartError>
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
     let stopping = CancellationToken::new();
-    let (transport, mut background) = build(&settings, &logging.control, &stopping).await?;
+    // Names of groups may come from a network that hangs.
+    let built = tokio::select! {
+        biased;
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        built = build(&settings, &logging.control, &stopping) => Some(built?),
+    };
+    let Some((transport, mut background)) = built else {
+        info!("Stopped before anything had begun.");
+        return Ok(());
+    };
     background.spawn(reread_on_hangup(hangup, logging.control, logging.reread));
     let all_traced = CancellationToken::new();
     let exporting = logging.export.map(|export| tokio::spawn(export.run(all_traced.clone())));

@@ -40,9 +40,17 @@ pub(crate) const INSTANCE: &str = "csz-instance-id";
 ///
 /// In CBC it depends on the key, on the random initialisation vector and on every block before it, so no two values
 /// that were encrypted have the same. Who changes anything but the last block (the vector included, which the mark does
-/// not contain) leaves it as it is; who changes the last one makes its plain text garbage.
+/// not contain) leaves it as it is; who changes the last one makes its plain text garbage. Who puts another block of a recorded
+/// message in its place, the plain text of which he knows, does not: SECURITY.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Seal(pub [u8; BLOCK]);
+
+/// What ends the plain text of a value that a guest has encrypted, and no other: Python's `json.dumps` writes no white space
+/// there, and whoever reads JSON passes over it.
+///
+/// A guest and the control plane have one key for both directions. Without this mark, whoever recorded an answer or a
+/// heartbeat could send parts of it back to the guest as an argument or a context.
+const OWN: u8 = b' ';
 
 /// Why an encrypted value cannot be read.
 ///
@@ -93,7 +101,17 @@ impl Cipher {
 
     /// Encrypts a value under a given initialisation vector; only tests have a reason to choose one.
     pub fn encrypt_with_iv(&self, value: &Value, iv: [u8; BLOCK]) -> String {
-        let plain = Zeroizing::new(value.to_string());
+        self.seal(&Zeroizing::new(value.to_string()), iv)
+    }
+
+    /// Encrypts a value that goes from a guest to the control plane, so that it is of no use in the other direction.
+    pub(crate) fn encrypt_own(&self, value: &Value) -> String {
+        let mut plain = Zeroizing::new(value.to_string());
+        plain.push(char::from(OWN));
+        self.seal(&plain, rand::random())
+    }
+
+    fn seal(&self, plain: &str, iv: [u8; BLOCK]) -> String {
         let encryptor = cbc::Encryptor::<Aes256>::new((&*self.key).into(), (&iv).into());
         let mut sealed = iv.to_vec();
         sealed.extend(encryptor.encrypt_padded_vec::<Pkcs7>(plain.as_bytes()));
@@ -102,10 +120,15 @@ impl Cipher {
 
     /// Decrypts what [`Cipher::encrypt`] or Trove made.
     pub fn decrypt(&self, text: &str) -> Result<Value, CipherError> {
-        self.read(text, &mut Budget::unlimited())
+        self.read(text, &mut Budget::unlimited(), |_| true)
     }
 
-    fn read(&self, text: &str, budget: &mut Budget) -> Result<Value, CipherError> {
+    fn read(
+        &self,
+        text: &str,
+        budget: &mut Budget,
+        is_wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Value, CipherError> {
         let sealed = STANDARD.decode(text).map_err(|_| CipherError::Malformed)?;
         let (iv, blocks) = sealed.split_first_chunk::<BLOCK>().ok_or(CipherError::Malformed)?;
         if blocks.is_empty() || blocks.len() % BLOCK != 0 {
@@ -113,7 +136,11 @@ impl Cipher {
         }
         let decryptor = cbc::Decryptor::<Aes256>::new((&*self.key).into(), iv.into());
         let plain = decryptor.decrypt_padded_vec::<Pkcs7>(blocks).map_err(|_| CipherError::Undecipherable)?;
-        json::parse(&Zeroizing::new(plain), budget).map_err(|fault| match fault {
+        let plain = Zeroizing::new(plain);
+        if !is_wanted(&plain) {
+            return Err(CipherError::Undecipherable);
+        }
+        json::parse(&plain, budget).map_err(|fault| match fault {
             Fault::TooManyValues => CipherError::TooManyValues,
             Fault::Syntax(_) | Fault::RepeatedKey(_) => CipherError::Undecipherable,
         })
@@ -131,14 +158,16 @@ impl Cipher {
         self.decrypt(value.as_str().ok_or(CipherError::NotEncrypted)?)
     }
 
-    /// The same, with a limit on how many values may be in it.
+    /// The same for a value that came to a guest, with a limit on how many values may be in it: what a guest has encrypted
+    /// is refused.
     pub(crate) fn decrypt_within(&self, value: &Value, budget: &mut Budget) -> Result<Value, CipherError> {
-        self.read(value.as_str().ok_or(CipherError::NotEncrypted)?, budget)
+        let of_a_guest = |plain: &[u8]| plain.last() == Some(&OWN);
+        self.read(value.as_str().ok_or(CipherError::NotEncrypted)?, budget, |plain| !of_a_guest(plain))
     }
 
     /// Encrypts an argument for the conductor, marked with the id of the guest whose key this is.
     pub(crate) fn wrap(&self, value: &Value, instance_id: &str) -> Value {
-        json!({ ENTITY: self.encrypt(value), INSTANCE: instance_id }).to_string().into()
+        json!({ ENTITY: self.encrypt_own(value), INSTANCE: instance_id }).to_string().into()
     }
 
     /// Takes an argument for the conductor out of its wrapping again.

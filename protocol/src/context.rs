@@ -138,7 +138,7 @@ impl Context {
 
     /// Adds the context to a message for the conductor: encrypted, and with the id of the guest whose key it was.
     pub(crate) fn encode_sealed(&self, message: &mut Map<String, Value>, cipher: &Cipher, instance_id: &str) {
-        self.encode_for_guest(message, Some(cipher));
+        message.insert(SEALED.to_owned(), cipher.encrypt_own(&Value::Object(self.0.clone())).into());
         message.insert(format!("{PREFIX}{}", crate::cipher::INSTANCE), instance_id.into());
     }
 
@@ -228,6 +228,8 @@ mod tests {
         let mut sealed = Map::new();
         Context::for_guest("req-1").encode_sealed(&mut sealed, &cipher, "id");
         assert_eq!(sealed["_context_csz-instance-id"], "id");
+        assert!(decoded(&sealed, Some(&cipher)).is_err(), "a guest's own, recorded and sent back to it");
+        Context::for_guest("req-1").encode_for_guest(&mut sealed, Some(&cipher));
         assert_eq!(decoded(&sealed, Some(&cipher)).unwrap(), Context::for_guest("req-1"));
 
         let refused = |message: &Map<String, Value>, cipher: Option<&Cipher>| {

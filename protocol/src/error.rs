@@ -83,6 +83,21 @@ pub enum DecodeError {
         /// Bytes.
         limit: usize,
     },
+    /// A compressed body that would become larger than the limit; it was not unpacked any further.
+    #[error("the message has more than {limit} bytes when it is decompressed; no more are accepted")]
+    TooLargeInflated {
+        /// Bytes.
+        limit: usize,
+    },
+    /// A body that is not what the header of its message says.
+    #[error("the message is said to be compressed with zlib (application/x-gzip), and can't be decompressed")]
+    NotInflated,
+    /// A body in a compression that is not read, by the name that the message gives it.
+    #[error(
+        "the message is compressed ({}), and only application/x-gzip is read; set kombu_compression of \
+         [oslo_messaging_rabbit] to gzip on the control plane, or take it out", printable(.0)
+    )]
+    Compression(String),
     /// A method that no version of Trove's guest API has.
     #[error("the guest API has no method {}", printable(.0))]
     UnknownMethod(String),
@@ -104,7 +119,9 @@ impl DecodeError {
             Self::WrongType { .. } => "wrong_type",
             Self::Name { .. } => "name",
             Self::Cipher { .. } => "cipher",
-            Self::TooLarge { .. } => "too_large",
+            Self::TooLarge { .. } | Self::TooLargeInflated { .. } => "too_large",
+            Self::NotInflated => "not_inflated",
+            Self::Compression(_) => "compression",
             Self::UnknownMethod(_) => "unknown_method",
             Self::UnsupportedVersion(_) => "unsupported_version",
         }

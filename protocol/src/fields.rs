@@ -4,6 +4,8 @@
 //! Python's `None` is sent for whatever a caller left out. Keys that nobody asks for are never looked at, so extra ones
 //! are harmless.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use crate::{
@@ -89,9 +91,16 @@ impl<'a> Field<'a> {
         self.value.as_f64().ok_or_else(|| self.wrong("a number"))
     }
 
-    /// A whole number of seconds, 0 included.
-    pub(crate) fn seconds(&self) -> Result<u64, DecodeError> {
-        self.value.as_u64().ok_or_else(|| self.wrong("a whole number of seconds"))
+    /// Seconds as Python's `int()` makes them of a number or of text; `None` for anything that is no length of time.
+    pub(crate) fn whole_seconds(&self) -> Option<u64> {
+        match self.value {
+            Value::Number(number) => number.as_u64().or_else(|| {
+                let seconds = number.as_f64()?.trunc();
+                Duration::try_from_secs_f64(seconds).ok().map(|time| time.as_secs())
+            }),
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        }
     }
 
     /// A whole number, not below 0.
@@ -182,6 +191,38 @@ mod tests {
         assert!(fields.optional("a").is_none() && fields.optional("b").is_none());
         assert_eq!(fields.required("a").unwrap_err(), DecodeError::missing("a"));
         assert!(fields.host("a").unwrap().is_any());
+    }
+
+    #[test]
+    fn seconds_are_what_python_makes_of_them_or_nothing() {
+        let read = |seconds: &Value| Field { path: "t".to_owned(), value: seconds }.whole_seconds();
+        for (good, seconds) in [
+            (json!(4), 4),
+            (json!(0), 0),
+            (json!(2.5), 2),
+            (json!(2.999), 2),
+            (json!(-0.5), 0),
+            (json!("4"), 4),
+            (json!(" +4\n"), 4),
+            (json!(u64::MAX), u64::MAX),
+        ] {
+            assert_eq!(read(&good), Some(seconds), "{good}");
+        }
+        for bad in [
+            json!(-1),
+            json!(-1.0),
+            json!(1e30),
+            json!(""),
+            json!("-4"),
+            json!("2.5"),
+            json!("soon"),
+            json!("99999999999999999999"),
+            json!(true),
+            json!([4]),
+            json!({"s": 4}),
+        ] {
+            assert_eq!(read(&bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -127,7 +127,7 @@ pub fn encode_reply(
 ) -> Vec<u8> {
     let (result, failure) = match (outcome, cipher) {
         (Outcome::Success(result), None) => (result.clone(), Value::Null),
-        (Outcome::Success(result), Some(cipher)) => (cipher.encrypt(result).into(), Value::Null),
+        (Outcome::Success(result), Some(cipher)) => (cipher.encrypt_own(result).into(), Value::Null),
         (Outcome::Failure(failure), _) => (Value::Null, failure.encode().into()),
     };
     encode(to, unique_id, &result, &failure, true)

@@ -16,6 +16,10 @@ use trove_couchdb_tests::doc_commands::{Documented, Runner, commands, inline, pa
 
 const RUN_PY: &str = "tests/control_plane/run.py, of `make test`, does the same for each version of Trove";
 
+/// Why the element's preparations are not run as they stand.
+const ELEMENT_SH: &str =
+    "packaging/tests/element.sh makes such an environment, and says which of these tools is missing";
+
 /// Commands that nothing here runs as they stand: page, the command without its comment, why.
 const NOT_RUN: &[(&str, &str, &str)] = &[
     (
@@ -23,6 +27,13 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
         "trove-couchdb --config-file /etc/trove/trove.conf --instance 6ee49ee8-… broker-user | sh",
         "tests/tests/cli/broker_user.rs gives what broker-user shows to a shell, on a node of its own",
     ),
+    (
+        "packaging/dib/trove-couchdb-agent/README.rst",
+        "sudo apt-get install -y curl debootstrap dosfstools gdisk gnupg kpartx python3-venv qemu-utils",
+        ELEMENT_SH,
+    ),
+    ("packaging/dib/trove-couchdb-agent/README.rst", "python3 -m venv dib && . dib/bin/activate", ELEMENT_SH),
+    ("packaging/dib/trove-couchdb-agent/README.rst", "pip install diskimage-builder", ELEMENT_SH),
     (
         "control-plane/README.md",
         "PIP=/opt/trove/bin/pip",

@@ -8,6 +8,10 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::Value;
 
+/// What helps where `min_iterations` keeps `os_admin` out (`couch_passwords.erl`, `verify_iterations`).
+const TOO_FEW_ROUNDS: &str = "os_admin's hash in CouchDB's ini file has 10 rounds, as its password has 256 random bits: set \
+                              min_iterations of [chttpd_auth] to 10 or less";
+
 /// Why a request to CouchDB did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CouchError {
@@ -107,6 +111,9 @@ impl CouchError {
             400 => Self::BadRequest(reason),
             401 => Self::Unauthorized,
             403 if reason.contains("temporarily locked") => Self::LockedOut,
+            403 if reason.starts_with("Iteration count") => {
+                Self::Forbidden(format!("{reason}; {TOO_FEW_ROUNDS}"))
+            }
             403 => Self::Forbidden(reason),
             404 => Self::NotFound(reason),
             409 => Self::Conflict,

@@ -19,13 +19,13 @@ use futures_util::FutureExt;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, debug, error, warn};
 use trove_couchdb_protocol::{
-    Context, Failure, FailureClass, Outcome, Request, Undecodable, new_id, trove::Method,
+    Context, DecodeError, Failure, FailureClass, Outcome, Undecodable, new_id, trove::Method,
 };
-use zeroize::Zeroizing;
 
 use super::{
     accept::{Accepted, accept, with_beats},
     answer::Responder,
+    compression,
     dedupe::{Answer, Repeat, Seen, Sighting, Summary, Ticket, undelivered},
     ledger::{Entry, Ledger},
     origin::{Arrival, Origin, Way, stopping},
@@ -77,25 +77,33 @@ impl Intake {
     }
 
     fn sort(&self, arrival: Arrival) {
-        let Arrival { body, redelivered, caller_waits, origin } = arrival;
-        let body = Zeroizing::new(body);
+        let Arrival { body, compression, redelivered, caller_waits, origin } = arrival;
         if redelivered {
             self.ledger.metrics.redelivered();
         }
         let cipher = origin.pen().cipher.as_ref();
-        let mut request = match Request::decode(&body, cipher, self.limits.max_message_bytes) {
+        let max_bytes = self.limits.max_message_bytes;
+        let mut request = match compression::decode(body, compression.as_ref(), cipher, max_bytes) {
             Ok(request) => request,
             Err(undecodable) => {
                 let Undecodable { reply, unique_id, method, context, error } = *undecodable;
-                let context = context.unwrap_or_default();
+                // With a key, a context that fits may be a recorded one beside somebody's junk: nothing is told in its name.
+                let context = context.filter(|_| origin.pen().cipher.is_none()).unwrap_or_default();
                 let _about = log::command_span(context.request_id()).entered();
-                warn!(kind = error.kind(), reason = %error, "A message is not a request that can be read.");
+                match &error {
+                    DecodeError::Compression(_) => {
+                        error!(reason = %error, "A message is compressed as the agent reads none; correct kombu_compression.");
+                    }
+                    _ => {
+                        warn!(kind = error.kind(), reason = %error, "A message is not a request that can be read.");
+                    }
+                }
                 let responder = match &unique_id {
                     Some(id) => Responder::to(id, reply, context.clone()),
                     None => Responder::new(reply, context.clone()),
                 };
                 let entry = Entry::unread(&origin, &context, unique_id, method, redelivered);
-                self.refuse(None, responder, Failure::from(&error), origin, entry);
+                self.refuse(None, None, responder, Failure::from(&error), origin, entry);
                 return;
             }
         };
@@ -119,7 +127,8 @@ impl Intake {
                 }
                 Judgement::Forged => {
                     warn!(id, method = request.method, "A message has parts of another one; it is not run.");
-                    self.refuse(None, Responder::new(None, Context::default()), replayed(), origin, entry);
+                    let nobody = Responder::new(None, Context::default());
+                    self.refuse(None, None, nobody, replayed(), origin, entry);
                     return;
                 }
             }
@@ -129,12 +138,14 @@ impl Intake {
         let planned = accepted.map(|accepted| {
             let command = &accepted.job.command;
             let changes = Changes::of(command);
-            // Reading twice does no harm, and an answer is encrypted for who has the key.
-            under_way = under_way.take().filter(|_| changes.is_some());
+            if changes.is_some() {
+                under_way = under_way.take().map(UnderWay::lasting);
+            }
             entry.names(changes);
             let turn = self.dispatcher.enqueue(command);
             (accepted, turn)
         });
+        let under_way = under_way.filter(UnderWay::matters);
         match (self.seen.sight(&id), planned) {
             (Sighting::Repeated(repeat), planned) => {
                 debug!(id, "A message came again.");
@@ -149,7 +160,7 @@ impl Intake {
                 self.spawn(origin, run);
             }
             (Sighting::First(ticket), Err(failure)) => {
-                self.refuse(Some(ticket), responder, failure, origin, entry);
+                self.refuse(Some(ticket), under_way, responder, failure, origin, entry);
             }
         }
     }
@@ -157,6 +168,7 @@ impl Intake {
     fn refuse(
         &self,
         ticket: Option<Ticket>,
+        under_way: Option<UnderWay>,
         responder: Responder,
         failure: Failure,
         origin: Origin,
@@ -179,7 +191,7 @@ impl Intake {
             }
             this.ledger.close(entry, Verdict::Refused(failure)).await;
             if credible {
-                this.deliver(answer, &refused, None).instrument(trace::answer()).await;
+                this.deliver(answer, &refused, under_way.as_ref()).instrument(trace::answer()).await;
             } else {
                 refused.dismiss(answer.lock().await.as_deref().unwrap_or_default()).await;
             }

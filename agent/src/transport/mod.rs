@@ -14,6 +14,7 @@ mod accept;
 mod answer;
 mod backoff;
 mod broker;
+mod compression;
 mod connect;
 mod consume;
 mod dedupe;

@@ -21,6 +21,7 @@ use trove_couchdb_protocol::{Failure, FailureClass, Outcome};
 
 use super::{
     answer::{Destination, Pen, Publication, Responder},
+    compression::Compression,
     local,
     outlet::{Outlet, Undeliverable},
 };
@@ -30,6 +31,8 @@ use crate::audit::Source;
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) body: Vec<u8>,
+    /// How the body is compressed, if it is.
+    pub(super) compression: Option<Compression>,
     /// An earlier agent may have done a part of it.
     pub(super) redelivered: bool,
     /// How long its caller waits for the answer, if that is known.
@@ -120,6 +123,7 @@ impl Arrival {
         let expiration = properties.expiration().as_ref().map(lapin::types::ShortString::as_str);
         Self {
             body: data,
+            compression: Compression::of(&properties),
             redelivered,
             caller_waits: expiration
                 .and_then(time_to_live)

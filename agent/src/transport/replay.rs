@@ -13,8 +13,12 @@
 //!                  -> Forged  parts of another one: refuse
 //! ```
 //!
-//! Recorded between the answer and the acknowledgement, and only for commands that change something: one that is
-//! interrupted before comes again from the broker, and runs again (see the table in docs/architecture.md).
+//! Recorded between the answer and the acknowledgement: one that is interrupted before comes again from the broker, and runs
+//! again (see the table in docs/architecture.md). Commands that change something are on the disk before they are
+//! acknowledged. Of those that only read, and of refused ones, the encrypted parts are good for a change all the same: they
+//! are known from then on, and reach the disk with the next command that changes something.
+//!
+//! What the agent itself encrypts needs no marks: it can't be sent back to it (`protocol/src/cipher.rs`).
 
 use std::{
     collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
@@ -39,12 +43,20 @@ const MODE: u32 = 0o600;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Marks(Vec<Seal>);
 
+/// So many marks wait for the disk at most.
+const WAITING: usize = 1_024;
+
 impl Marks {
     pub(super) fn of(request: &Request, id: &str) -> Self {
         let digest = Sha256::digest(id.as_bytes());
         let mut own = [0; 16];
         own.copy_from_slice(&digest[..16]);
         Self(std::iter::once(Seal(own)).chain(request.seals.iter().copied()).collect())
+    }
+
+    /// Whether a part of the message was encrypted.
+    fn have_parts(&self) -> bool {
+        self.0.len() > 1
     }
 
     fn id(&self) -> Option<Seal> {
@@ -68,6 +80,8 @@ pub(super) enum Judgement {
 pub(super) struct UnderWay {
     receipts: Receipts,
     marks: Marks,
+    /// Whether the disk has to know before the message is acknowledged.
+    lasts: bool,
 }
 
 /// What was carried out.
@@ -83,6 +97,8 @@ struct Memory {
     order: VecDeque<Seal>,
     /// To whose id a mark belongs, and how many deliveries of that message there are.
     under_way: HashMap<Seal, (Seal, usize)>,
+    /// Not in the file yet.
+    waiting: Vec<Seal>,
     keep: usize,
 }
 
@@ -91,7 +107,7 @@ struct Store {
     path: PathBuf,
     /// `None` until it is needed, and after a failure.
     open: Option<File>,
-    /// Marks in the file.
+    /// Marks in the file; `usize::MAX` if nobody knows what is in it.
     length: usize,
 }
 
@@ -112,8 +128,13 @@ impl Receipts {
         let length = if torn.is_empty() { marks.len() } else { usize::MAX };
         let order: VecDeque<Seal> =
             marks.iter().skip(marks.len().saturating_sub(keep)).copied().map(Seal).collect();
-        let memory =
-            Memory { known: order.iter().copied().collect(), order, under_way: HashMap::new(), keep };
+        let memory = Memory {
+            known: order.iter().copied().collect(),
+            order,
+            under_way: HashMap::new(),
+            waiting: Vec::new(),
+            keep,
+        };
         let store = Store { path, open: None, length };
         Self { memory: Arc::new(Mutex::new(memory)), file: Arc::new(Mutex::new(store)) }
     }
@@ -138,10 +159,11 @@ impl Receipts {
             }
         }
         drop(memory);
-        Judgement::Fresh(UnderWay { receipts: self.clone(), marks })
+        Judgement::Fresh(UnderWay { receipts: self.clone(), marks, lasts: false })
     }
 
-    fn remember(&self, marks: &Marks) -> Vec<Seal> {
+    /// True if they must be written now.
+    fn remember(&self, marks: &Marks, lasts: bool) -> bool {
         let mut memory = lock(&self.memory);
         let new: Vec<Seal> = marks.0.iter().copied().filter(|seal| memory.known.insert(*seal)).collect();
         memory.order.extend(&new);
@@ -150,7 +172,12 @@ impl Receipts {
                 memory.known.remove(&oldest);
             }
         }
-        new
+        memory.waiting.extend(&new);
+        !new.is_empty() && (lasts || memory.waiting.len() >= WAITING)
+    }
+
+    fn file(&self) -> MutexGuard<'_, Store> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all(&self) -> Vec<Seal> {
@@ -159,24 +186,47 @@ impl Receipts {
 }
 
 impl UnderWay {
-    /// The command was carried out and answered; returns when the disk knows.
+    /// It changes something: a second run must be kept off for good.
+    #[must_use]
+    pub(super) fn lasting(mut self) -> Self {
+        self.lasts = true;
+        self
+    }
+
+    /// Whether there is a reason to keep its marks.
+    pub(super) fn matters(&self) -> bool {
+        self.lasts || self.marks.have_parts()
+    }
+
+    /// The command was carried out and answered; returns when the disk knows, if it has to.
     ///
     /// Without the disk this agent still knows, and goes on: a guest that does nothing any more would be worse.
     pub(super) async fn record(&self) {
-        let new = self.receipts.remember(&self.marks);
-        if new.is_empty() {
+        if !self.receipts.remember(&self.marks, self.lasts) {
             return;
         }
         let receipts = self.receipts.clone();
         let written = system::blocking(move || {
-            let keep = lock(&receipts.memory).keep;
-            let mut store = receipts.file.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut store = receipts.file();
+            let (keep, new) = {
+                let mut memory = lock(&receipts.memory);
+                // None, if another one's write took them along.
+                (memory.keep, std::mem::take(&mut memory.waiting))
+            };
             // The first write makes the directory too.
-            if store.length == 0 || store.length.saturating_add(new.len()) > keep.saturating_mul(2) {
-                store.replace(&receipts.all())
-            } else {
-                store.append(&new)
+            let written =
+                if store.length == 0 || store.length.saturating_add(new.len()) > keep.saturating_mul(2) {
+                    store.replace(&receipts.all())
+                } else if new.is_empty() {
+                    Ok(())
+                } else {
+                    store.append(&new)
+                };
+            if written.is_err() {
+                // A part of them may be there, or nothing: the next write begins anew, with all that is known.
+                (store.open, store.length) = (None, usize::MAX);
             }
+            written
         });
         if let Ok(Err(error)) = written.await {
             warn!(%error, "What was carried out can't be written down: after a restart it could be replayed.");
@@ -228,79 +278,5 @@ fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
-
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    fn marks(numbers: &[u8]) -> Marks {
-        Marks(numbers.iter().map(|number| Seal([*number; 16])).collect())
-    }
-
-    fn fresh(receipts: &Receipts, numbers: &[u8]) -> UnderWay {
-        match receipts.judge(marks(numbers)) {
-            Judgement::Fresh(under_way) => under_way,
-            other => panic!("{numbers:?}: {other:?}"),
-        }
-    }
-
-    #[tokio::test]
-    async fn what_was_carried_out_is_known_to_the_next_agent_and_so_are_its_parts() {
-        let directory = tempfile::tempdir().unwrap();
-        let receipts = Receipts::load(directory.path(), 100);
-        fresh(&receipts, &[1, 11, 12]).record().await;
-        drop(fresh(&receipts, &[2, 21]));
-        for receipts in [receipts, Receipts::load(directory.path(), 100)] {
-            assert!(matches!(receipts.judge(marks(&[1, 11, 12])), Judgement::Known));
-            assert!(matches!(receipts.judge(marks(&[3, 11, 12])), Judgement::Forged), "under another id");
-            assert!(matches!(receipts.judge(marks(&[3, 31, 12])), Judgement::Forged), "one part of it");
-            drop(fresh(&receipts, &[2, 21]));
-        }
-    }
-
-    #[test]
-    fn parts_of_what_is_under_way_belong_to_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let receipts = Receipts::load(directory.path(), 100);
-        let under_way = fresh(&receipts, &[1, 11]);
-        assert!(matches!(receipts.judge(marks(&[2, 11])), Judgement::Forged));
-        let again = fresh(&receipts, &[1, 11]);
-        drop(under_way);
-        assert!(
-            matches!(receipts.judge(marks(&[2, 11])), Judgement::Forged),
-            "delivered twice, and once left"
-        );
-        drop(again);
-        fresh(&receipts, &[2, 11]);
-    }
-
-    #[tokio::test]
-    async fn the_file_stays_small_and_a_torn_end_is_repaired() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join(FILE_NAME);
-        let receipts = Receipts::load(directory.path(), 4);
-        for number in 1..50 {
-            fresh(&receipts, &[number]).record().await;
-            assert!(std::fs::metadata(&path).unwrap().len() <= 8 * 16);
-        }
-        let mut torn = std::fs::read(&path).unwrap();
-        torn.extend([7; 5]);
-        std::fs::write(&path, torn).unwrap();
-        let receipts = Receipts::load(directory.path(), 4);
-        fresh(&receipts, &[100]).record().await;
-        let receipts = Receipts::load(directory.path(), 4);
-        assert!(matches!(receipts.judge(marks(&[100])), Judgement::Known));
-        assert!(matches!(receipts.judge(marks(&[49])), Judgement::Known));
-        drop(fresh(&receipts, &[1]));
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
-    }
-
-    #[tokio::test]
-    async fn without_a_disk_this_agent_still_knows() {
-        let receipts = Receipts::load(Path::new("/proc/nowhere"), 4);
-        fresh(&receipts, &[1]).record().await;
-        assert!(matches!(receipts.judge(marks(&[1])), Judgement::Known));
-    }
-}
+#[path = "replay/tests.rs"]
+mod tests;

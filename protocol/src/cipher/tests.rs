@@ -67,6 +67,20 @@ fn the_conductors_wrapping_names_the_instance() {
 }
 
 #[test]
+fn what_a_guest_encrypts_is_read_by_others_and_not_by_a_guest() {
+    let read = |text: String| cipher().decrypt_within(&text.into(), &mut Budget::unlimited());
+    for value in [json!(null), json!([{"_name": "al"}]), json!(" ")] {
+        assert_eq!(cipher().decrypt(&cipher().encrypt_own(&value)), Ok(value.clone()));
+        assert_eq!(read(cipher().encrypt_own(&value)), Err(CipherError::Undecipherable));
+        assert_eq!(read(cipher().encrypt(&value)), Ok(value));
+    }
+    let mut wrapped: Map<String, Value> =
+        serde_json::from_str(cipher().wrap(&json!("id"), "id").as_str().unwrap()).unwrap();
+    let entity = wrapped.remove("entity").unwrap();
+    assert_eq!(read(entity.as_str().unwrap().to_owned()), Err(CipherError::Undecipherable));
+}
+
+#[test]
 fn the_key_is_not_shown() {
     assert_eq!(format!("{:?}", cipher()), "Cipher(REDACTED)");
 }

@@ -60,8 +60,6 @@ fn every_wrong_type_is_named_and_still_answered() {
         ("version", json!(1.0), "`version` must be text"),
         ("version", json!("x"), "RPC version x is not supported, this guest serves 1.0 to 1.3"),
         ("namespace", json!({}), "`namespace` must be text"),
-        ("_timeout", json!("4"), "`_timeout` must be a whole number of seconds"),
-        ("_timeout", json!(-1), "`_timeout` must be a whole number of seconds"),
     ];
     for (key, value, message) in wrong {
         let refused = refusal(json!({ key: value }));
@@ -184,9 +182,22 @@ fn numbers_beyond_all_bounds_are_refused() {
     let refused = Request::decode(body.as_bytes(), None, LIMIT).unwrap_err();
     assert!(refused.to_string().contains("number out of range"), "{refused}");
     assert_eq!(refused.reply, Some(address()));
-    let refused = refusal(json!({"_timeout": 1e30}));
-    assert_eq!(refused.to_string(), "`_timeout` must be a whole number of seconds");
     assert_eq!(decode(json!({"_timeout": u64::MAX})).timeout, Some(u64::MAX));
+}
+
+#[test]
+fn a_timeout_that_is_none_does_not_cost_the_call() {
+    for (timeout, read) in [
+        (json!(2.5), Some(2)),
+        (json!("4"), Some(4)),
+        (json!(-1), None),
+        (json!(1e30), None),
+        (json!("soon"), None),
+        (json!({"s": 4}), None),
+    ] {
+        let request = decode(json!({ "_timeout": timeout }));
+        assert_eq!((request.timeout, request.reply), (read, Some(address())), "{timeout}");
+    }
 }
 
 proptest! {

@@ -1,10 +1,17 @@
 //! Malformed, oversized, unencrypted, outdated and hostile messages: answered where possible, never run, and the
 //! agent goes on.
 
+use std::{io::Write, time::Duration};
+
 use anyhow::Result;
+use flate2::{Compression, write::ZlibEncoder};
+use in_memory_couchdb::Options;
+use lapin::{
+    BasicProperties,
+    types::{AMQPValue, FieldTable},
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
-use std::time::Duration;
 use trove_couchdb_protocol::{envelope, new_id};
 use trove_couchdb_tests::bus::{Bus, CallError, Request};
 use trove_couchdb_tests::stage::{Plan, Stage};
@@ -177,6 +184,42 @@ async fn with_a_key_nothing_unencrypted_runs() -> Result<()> {
     }
     let listed = stage.call("list_databases", json!({})).await?.to_string();
     assert!(!listed.contains(&db), "{listed}");
+    Ok(())
+}
+
+fn compressed(name: &str) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    headers.insert("compression".into(), AMQPValue::LongString(name.into()));
+    BasicProperties::default().with_headers(headers)
+}
+
+fn zlib(clear: &[u8]) -> Result<Vec<u8>> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(clear)?;
+    Ok(encoder.finish()?)
+}
+
+/// Bombs, broken streams and what can't be unpacked take neither memory nor places of the prefetch.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_decompress_is_dropped_and_forgotten() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let bomb = zlib(&vec![b'['; 64 * 1024 * 1024])?;
+    let cut_off = zlib(&envelope::encode(&json!({"method": "rpc_ping"})))?;
+    for _ in 0..70 {
+        stage.bus.publish(&bomb, compressed("application/x-gzip")).await?;
+        stage.bus.publish(&cut_off[..20], compressed("application/x-gzip")).await?;
+        stage.bus.publish(b"BZh9", compressed("application/x-bz2")).await?;
+    }
+    let ping = stage.bus.encode_call(&Request::new("rpc_ping", json!({})));
+    let answered = stage.bus.expect_reply(&ping);
+    stage.bus.publish(&zlib(&ping.body)?, compressed("application/x-gzip")).await?;
+    assert_eq!(answered.within(Duration::from_secs(30)).await?, true);
+    let logs = stage.agent.logs();
+    for reason in ["bytes when it is decompressed", "can't be decompressed", "correct kombu_compression."] {
+        assert_eq!(logs.matches(reason).count(), 70, "{reason}");
+    }
+    let peak = stage.agent.peak_rss_kib()? / 1024;
+    assert!(peak < 60, "{peak} MiB");
     Ok(())
 }
 

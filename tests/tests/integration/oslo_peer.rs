@@ -220,6 +220,34 @@ async fn everything_on_transient_quorum_queues() -> Result<()> {
         .await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_compressed_in_clear() -> Result<()> {
+    scene(None, &["kombu_compression = gzip"]).await?.everything().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_compressed_and_encrypted() -> Result<()> {
+    let key = Some("oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU");
+    scene(key, &["kombu_compression = gzip"]).await?.everything().await
+}
+
+/// kombu's names; with oslo's `bz2` it can't send at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compression_that_is_not_read_is_named_in_the_log() -> Result<()> {
+    for (alias, name) in [("bzip2", "application/x-bz2"), ("lzma", "application/x-lzma")] {
+        let mut scene = scene(None, &[&format!("kombu_compression = {alias}")]).await?;
+        assert!(scene.agent.logs().contains("and the agent reads gzip only"), "at its start");
+        let call = json!({"op": "call", "method": "rpc_ping", "args": {}, "timeout": 2});
+        let unheard = scene.peer.request(call).await?.unwrap_err();
+        assert_eq!(unheard.class, "MessagingTimeout", "{unheard:?}");
+        scene.agent.wait_log("correct kombu_compression.", SOON).await?;
+        let logs = scene.agent.logs();
+        assert!(logs.contains(&format!("the message is compressed ({name})")), "{logs}");
+        assert!(scene.agent.terminate().await?.success());
+    }
+    Ok(())
+}
+
 /// The guest's own options differ from the control plane's: it takes what exists, and the taskmanager still can.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mismatch_of_flags_is_survived_on_both_sides() -> Result<()> {
@@ -240,10 +268,12 @@ async fn a_caller_that_asks_for_signs_of_life_gets_them() -> Result<()> {
 
     let scene = scene_on(CouchServer::in_memory(Options::default()).await?, None, &[]).await?;
     let faults = scene.couch.memory().context("in memory")?.faults();
-    faults.add(Rule::new("GET", "/_all_dbs*", Fault::DelayMs(6000)).times(1));
-    // Without a beat every second the call would end after two.
-    let request = json!({"op": "call", "method": "list_databases", "args": {}, "timeout": 20, "call_monitor_timeout": 2});
-    let listed = scene.peer.request(request).await?;
-    assert_eq!(listed.map_err(|error| anyhow::anyhow!("{error:?}"))?, json!([[], null]));
+    // Without a beat every second the call would end after two; a fraction is cut off.
+    for timeout in [json!(2), json!(2.5)] {
+        faults.add(Rule::new("GET", "/_all_dbs*", Fault::DelayMs(6000)).times(1));
+        let request = json!({"op": "call", "method": "list_databases", "args": {}, "timeout": 20, "call_monitor_timeout": timeout});
+        let listed = scene.peer.request(request).await?;
+        assert_eq!(listed.map_err(|error| anyhow::anyhow!("{error:?}"))?, json!([[], null]), "{timeout}");
+    }
     Ok(())
 }

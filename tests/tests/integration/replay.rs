@@ -5,7 +5,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
-use trove_couchdb_protocol::{envelope, new_id};
+use trove_couchdb_protocol::{
+    Cipher, Context as GuestContext, Outcome, ReplyAddress, Secret, encode_reply, envelope, new_id,
+    trove::{ConductorCast, ServiceStatus},
+};
 use trove_couchdb_tests::bus::{Message, Request, notification};
 use trove_couchdb_tests::stage::{Plan, Stage, login};
 
@@ -137,5 +140,54 @@ async fn the_same_call_after_a_restart_is_neither_run_nor_answered_again() -> Re
     let listed = stage.call("list_databases", json!({})).await?.to_string();
     assert!(listed.contains(&db), "{listed}");
     assert!(stage.bus.unexpected_replies().is_empty());
+    Ok(())
+}
+
+/// What was recorded of traffic that changes nothing: reads, refused commands, the agent's own answers and heartbeats. A command
+/// without arguments needs only a context from there.
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_reads_and_of_the_agents_own_messages_make_no_command() -> Result<()> {
+    let mut stage = Plan::default().encrypted().up().await?;
+    let al = stage.name("al");
+    stage.user(&al, &[]).await?;
+    let cipher = Cipher::new(&Secret::new(stage.key.as_deref().context("no key")?));
+    let read = recorded(&stage, "get_user", json!({"username": al, "hostname": "%"}));
+    let refused = recorded(&stage, "create_user", json!({"users": [{"_name": "root", "_password": "x"}]}));
+    for message in [&read, &refused] {
+        stage.bus.send(message).await?;
+    }
+    all_is_over(&stage).await?;
+    let heartbeat = ConductorCast::Heartbeat { sent: 1.0, status: Some(ServiceStatus::Healthy) };
+    let heartbeat = heartbeat.encode(&stage.id, &GuestContext::for_guest("req-1"), Some(&cipher));
+    let own = Value::Object(envelope::decode(&heartbeat, usize::MAX)?);
+    let address = ReplyAddress { msg_id: new_id(), reply_queue: "q".into() };
+    let answer = encode_reply(&address, &new_id(), &Outcome::Success(json!({"_name": al})), Some(&cipher));
+    let answer = Value::Object(envelope::decode(&answer, usize::MAX)?);
+
+    let forged = |method: &str, context: &Value, args: Value| {
+        let message = json!({
+            "method": method, "args": args, "version": "1.0", "_unique_id": new_id(), "_context_context": context
+        });
+        message.as_object().cloned().unwrap_or_default()
+    };
+    let contexts = [
+        inner(&read)?["_context_context"].clone(),
+        inner(&refused)?["_context_context"].clone(),
+        own["_context_context"].clone(),
+    ];
+    for round in 0..2 {
+        for context in &contexts {
+            stage.bus.publish_raw(&body(forged("enable_root", context, json!({})))).await?;
+        }
+        let context = cipher.encrypt(&json!({}));
+        let user = json!({"user": answer["result"]});
+        stage.bus.publish_raw(&body(forged("delete_user", &context.into(), user))).await?;
+        all_is_over(&stage).await?;
+        assert_eq!(stage.call("is_root_enabled", json!({})).await?, json!(false), "round {round}");
+        assert!(stage.user_document(&al).await?.is_some(), "round {round}");
+        // What only reads left behind reaches the disk with the next change.
+        stage.user(&stage.name("bo"), &[]).await.ok();
+        restart(&mut stage).await?;
+    }
     Ok(())
 }

@@ -1,14 +1,16 @@
 //! SIGTERM finishes or hands back what is in flight, and exits 0 within the grace period.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
+use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
 use trove_couchdb_tests::bus::Request;
 use trove_couchdb_tests::process::Signal;
 use trove_couchdb_tests::stage::{Plan, Stage};
-use trove_couchdb_tests::until::until_hit;
+use trove_couchdb_tests::until::{until, until_hit};
 
 /// Mutation: sigterm-does-not-wait (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -62,12 +64,47 @@ async fn a_hanging_couchdb_does_not_hold_up_the_end() -> Result<()> {
     Ok(())
 }
 
+/// A library that the agent loads before all others: no group is ever found, and a file tells that one is looked for.
+const NO_GROUPS: &str = r#"
+#include <fcntl.h>
+#include <grp.h>
+#include <stdlib.h>
+#include <unistd.h>
+int getgrnam_r(const char *name, struct group *group, char *buffer, size_t length, struct group **found) {
+    close(open(getenv("LOOKED_FOR"), O_CREAT | O_WRONLY, 0600));
+    for (;;) pause();
+}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_of_groups_that_hangs_does_not_hold_up_the_end() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let [source, library, looked_for] =
+        ["no_groups.c", "no_groups.so", "looked_for"].map(|name| directory.path().join(name));
+    std::fs::write(&source, NO_GROUPS)?;
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status()?;
+    assert!(compiled.success(), "{compiled}");
+    let mut options = AgentOptions::without_broker("http://127.0.0.1:1").set("local.group", "operators");
+    for (name, path) in [("LD_PRELOAD", &library), ("LOOKED_FOR", &looked_for)] {
+        options.environment.push((name.to_owned(), path.display().to_string()));
+    }
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut agent = AgentProcess::start(options.clone())?;
+        until("a group is looked for", async || Ok(looked_for.exists())).await?;
+        agent.signal(signal)?;
+        assert!(agent.exit_within(Duration::from_secs(20)).await?.success());
+        assert!(agent.logs().contains("Stopped before anything had begun."));
+        std::fs::remove_file(&looked_for)?;
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sigint_ends_it_too_and_without_a_broker() -> Result<()> {
     let mut stage = Stage::up().await?;
     let mut options = stage.agent.options().clone();
     options.transport_url = "rabbit://nobody:x@127.0.0.1:1//".to_owned();
-    let mut lonely = trove_couchdb_tests::agent::AgentProcess::start(options)?;
+    let mut lonely = AgentProcess::start(options)?;
     lonely.wait_log("No connection to the broker", Duration::from_secs(20)).await?;
     lonely.signal(Signal::INT)?;
     assert!(lonely.exit_within(Duration::from_secs(10)).await?.success());

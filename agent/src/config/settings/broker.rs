@@ -20,6 +20,9 @@ use crate::tls::Files;
 /// The transport URL of an agent without a broker.
 const NO_BROKER: &str = "local:";
 
+/// One and the same to kombu (`kombu/compression.py`).
+const READ_COMPRESSIONS: [&str; 3] = ["gzip", "zlib", "application/x-gzip"];
+
 /// AMQP 0-9-1 writes exchange and queue names as short strings.
 const MAX_NAME: usize = 255;
 
@@ -118,6 +121,13 @@ pub(in crate::config) const KEYS: &[Key] = &[
     .default("64")
     .oslo(&[(RABBIT, "rabbit_qos_prefetch_count")])
     .oslo_blank("0"),
+    Key::new(
+        "broker.compression",
+        Kind::Text,
+        "What the control plane compresses its messages with. The agent reads gzip and what is not compressed, whatever \
+         is set here, and warns of anything else. Its own messages are not compressed.",
+    )
+    .oslo(&[(RABBIT, "kombu_compression")]),
     Key::new("broker.login_method", Kind::Text, "The SASL mechanism: AMQPLAIN or PLAIN.")
         .default("AMQPLAIN")
         .oslo(&[(RABBIT, "rabbit_login_method"), ("DEFAULT", "rabbit_login_method")]),
@@ -279,6 +289,18 @@ impl BrokerSettings {
         }
         Ok(())
     }
+}
+
+/// What the control plane sends may not be readable.
+pub(super) fn warning(input: Section<'_>) -> Result<Option<String>, ConfigError> {
+    let unread = input.text("compression")?.filter(|name| !READ_COMPRESSIONS.contains(&name.as_str()));
+    Ok(unread.map(|name| {
+        format!(
+            "{}: broker.compression (kombu_compression) is {name:?}, and the agent reads gzip only: commands that are \
+             compressed otherwise are lost. Set it to gzip on the control plane and here, or take it out",
+            input.origin("compression")
+        )
+    }))
 }
 
 fn transport_url(input: Section<'_>) -> Result<TransportUrl, ConfigError> {

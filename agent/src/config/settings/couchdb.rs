@@ -99,7 +99,8 @@ pub(in crate::config) const KEYS: &[Key] = &[
     Key::new(
         "couchdb.sha256_iterations",
         Kind::Count,
-        "PBKDF2 rounds of the passwords of users, root and os_admin on CouchDB 3.4 and later; its own default.",
+        "PBKDF2 rounds of the passwords of users, root and os_admin on CouchDB 3.4 and later; its own default. Between \
+         min_iterations and max_iterations of CouchDB's [chttpd_auth], or it refuses the logins.",
     )
     .default("600000"),
     Key::new(

@@ -88,6 +88,7 @@ impl Settings {
         let broker = BrokerSettings::from_input(inputs.section("broker"))?;
         let broker_tls = broker.as_ref().and_then(|broker| broker.tls.as_ref());
         warnings.extend(broker_tls.and_then(|files| tls::warning("broker", files)));
+        warnings.extend(broker::warning(inputs.section("broker"))?);
         let local = LocalSettings::from_input(inputs.section("local"))?;
         if broker.is_none() {
             local.must_be_on(inputs.section("local"))?;

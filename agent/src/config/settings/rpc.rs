@@ -29,7 +29,7 @@ pub(in crate::config) const KEYS: &[Key] = &[
     Key::new(
         "rpc.replay_window",
         Kind::Count,
-        "How many marks of messages that were carried out are kept in the state directory, so that a recorded message \
+        "How many marks of messages that were answered are kept in the state directory, so that a recorded message \
          that somebody sends again does nothing, also after a restart. A message has one, and with encryption one \
          more for each argument and for its context.",
     )

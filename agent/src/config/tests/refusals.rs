@@ -112,6 +112,25 @@ fn a_filter_by_target_is_fine() {
 }
 
 #[test]
+fn a_compression_that_is_not_read_is_worth_a_warning() {
+    let warnings = |value: &str| {
+        let conf = format!("{REQUIRED}[oslo_messaging_rabbit]\nkombu_compression = {value}\n");
+        Layers { conf: &[("a.conf", &conf)], ..Layers::default() }.settings().unwrap().warnings
+    };
+    for unread in ["bz2", "lzma", "brotli", "zstd", "GZIP"] {
+        let [warning] = &warnings(unread)[..] else { panic!("{unread}") };
+        assert!(warning.contains("[oslo_messaging_rabbit] kombu_compression: ") && warning.contains(unread));
+        assert!(warning.contains("Set it to gzip"), "{warning}");
+    }
+    for fine in ["gzip", "zlib", ""] {
+        assert!(warnings(fine).is_empty(), "{fine}");
+    }
+    let in_the_url = [("broker.transport_url", "rabbit://u:p@h/?kombu_compression=bz2")];
+    let layers = Layers { conf: &[("a.conf", REQUIRED)], command_line: &in_the_url, ..Layers::default() };
+    assert_eq!(layers.settings().unwrap().warnings.len(), 1);
+}
+
+#[test]
 fn a_couchdb_elsewhere_without_tls_is_worth_a_warning() {
     let warnings = |url: &str| {
         let layers = Layers {

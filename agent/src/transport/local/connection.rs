@@ -121,7 +121,13 @@ async fn read(input: &mut OwnedReadHalf, way_back: &Arc<WayBack>, intake: &Intak
         };
         let request = Request::new(Arc::clone(way_back), place);
         // A stream delivers nothing twice, and does not tell how long somebody waits.
-        intake.take(Arrival { body, redelivered: false, caller_waits: None, origin: Origin::Local(request) });
+        intake.take(Arrival {
+            body,
+            compression: None,
+            redelivered: false,
+            caller_waits: None,
+            origin: Origin::Local(request),
+        });
     }
 }
 
