@@ -1,7 +1,7 @@
 //! Users: created, shown, listed, changed and deleted.
 
 use anyhow::Result;
-use in_memory_couchdb::{InMemoryCouch, Options};
+use in_memory_couchdb::{Fault, InMemoryCouch, Options, Rule};
 use serde_json::{Value, json};
 use trove_couchdb_tests::couch::Credentials;
 use trove_couchdb_tests::stage::{Plan, Stage, login, user_object};
@@ -249,6 +249,22 @@ async fn a_rename_that_would_delete_a_users_own_database_is_refused() -> Result<
     set("delete_dbs", "false").await?;
     stage.must_cast("update_attributes", rename).await?;
     assert!(stage.client.logs_in(&Credentials::new(&zoe, &user.password)).await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_that_would_lose_attachments_is_refused() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let (al, zoe) = (stage.name("al"), stage.name("zoe"));
+    stage.user(&al, &[]).await?;
+    let mut document = stage.user_document(&al).await?.expect("a user");
+    document["_attachments"] = json!({"photo.png": {"stub": true, "revpos": 1, "length": 9}});
+    let answer = Fault::Answer { status: 200, body: document.to_string() };
+    stage.memory()?.faults().add(Rule::new("GET", &format!("/_users/*{al}"), answer));
+    let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}});
+    let error = stage.cast("update_attributes", rename).await?.unwrap_err();
+    assert!(error.contains("has attachments"), "{error}");
+    assert!(stage.user_document(&zoe).await?.is_none(), "nothing changed");
     Ok(())
 }
 
