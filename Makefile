@@ -1,8 +1,12 @@
 # make run                try it: a CouchDB and the agent on this machine, no broker, no root; Ctrl-C ends both
 # make run BROKER=rabbit  with a private RabbitMQ, every command of Trove sent once; then Ctrl-C ends it
 # make run ONCE=1         either of them checks everything once and exits: 0 if every step passed
-# make test               everything, over a real RabbitMQ and with Python's oslo.messaging and Trove
+# make test               everything, over a real RabbitMQ and with Python's oslo.messaging and Trove. CouchDB is an in-memory one;
+#                         COUCHDB_HOME=DIRECTORY is a release of CouchDB, of which private nodes and clusters are started, and
+#                         COUCHDB_URL=http://ADMIN:PASSWORD@HOST:PORT a server that the tests may spoil
+# make skipped            which tests the last `make test` skipped, and which did not touch a real CouchDB although there was one
 # make test-control-plane only what needs a real Trove: 26.0.0 and 24.1.0, or TROVE="VERSION …"
+# make test-control-plane-readme  control-plane/README.md followed to the letter on Trove 22.0.1, 13.0.1 and 12.0.0, or TROVE="VERSION …"
 # make chaos              the fault campaign: COMMANDS=10000 among FAULTS=200, by SEED; TRANSIENT=1: oslo's default queues
 # make soak               an even load among faults for MINUTES=60; writes what the agents used to docs/reliability.md
 # make bench              measures the agent beside the Python one and writes docs/performance.md; ONLY="rpc start" for
@@ -26,7 +30,11 @@
 CARGO ?= cargo
 # Of the programs in a package under test; packaging/build.sh.
 export PROFILE
-.PHONY: run test test-rust test-otlp test-control-plane lint fmt chaos soak bench dashboard fuzz mutants deps deps-packages build \
+# Test programs note here what they skip; tests/src/ledger.rs.
+export COUCHDB_TESTS_LEDGER := $(CURDIR)/target/tests-ledger
+# The tests of one program wait more than they compute.
+export RUST_TEST_THREADS ?= 4
+.PHONY: run test skipped test-rust test-otlp test-control-plane test-control-plane-readme lint fmt chaos soak bench dashboard fuzz mutants deps deps-packages build \
 	venv deb test-deb reproducible walk rpm-source test-rpm static test-element packages docs links
 .NOTPARALLEL:
 
@@ -36,6 +44,7 @@ run: $(if $(filter rabbit,$(BROKER)),deps) build
 
 # `cargo test`, not nextest: the tests of one binary share a RabbitMQ node (tests/src/rabbitmq.rs).
 test-rust: deps venv build
+	@rm -f "$(COUCHDB_TESTS_LEDGER)"
 	$(CARGO) test --workspace --no-fail-fast
 	$(MAKE) test-otlp
 
@@ -47,7 +56,15 @@ test-otlp:
 test-control-plane: deps build
 	@python3 tests/control_plane/run.py $(TROVE)
 
+skipped:
+	@$(CARGO) run --quiet -p trove-couchdb-tests --bin skipped -- "$(COUCHDB_TESTS_LEDGER)"
+
+# Not in `make test`: old Troves want Python 3.7 and 3.8, and 26.0.0 is followed by test-control-plane.
+test-control-plane-readme: deps build
+	@python3 tests/control_plane/follow.py $(TROVE)
+
 test: test-rust test-control-plane
+	@$(MAKE) --no-print-directory skipped
 	@echo "make test: everything passed"
 
 chaos: deps build

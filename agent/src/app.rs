@@ -1,6 +1,7 @@
 //! Builds the agent from its settings and runs it until a signal comes. Nothing else constructs.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,11 +18,11 @@ use tracing::{error, info, warn};
 
 use crate::{
     audit::Audit,
-    bootstrap::{Bootstrap, Rotator},
+    bootstrap::{Bootstrap, RotationDue, Rotator},
+    commands::{Guest, ImageBrings, RotateOsAdmin},
     config::{ConfigError, CouchSettings, LogSettings, Settings},
-    couch::{AdminLogin, Client, Couch, Hasher, Health, Iterations, Limits, Policy},
+    couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy},
     dispatch::Dispatcher,
-    handlers::{Handlers, ImageBrings},
     log,
     metrics::Metrics,
     monitor::{Monitor, Pages},
@@ -122,6 +123,7 @@ async fn build(
 ) -> Result<(Transport, JoinSet<()>), StartError> {
     // First of all, so that whoever hears that the agent is ready finds it.
     let local = open_local(settings).await?;
+    remove_leftovers(settings).await;
     let mut background = JoinSet::new();
     let (admin_writer, admin) = watch::channel(AdminLogin::Pending("not asked yet".to_owned()));
     let (health_writer, health) = watch::channel(Health::Unknown);
@@ -134,19 +136,23 @@ async fn build(
     let couchdb = &settings.couchdb;
     let client = Client::new(&couchdb.url, limits(couchdb), couchdb.tls.clone()).counted(metrics.clone());
     let hasher = Hasher::new(Iterations { sha256: couchdb.sha256_iterations, sha1: couchdb.sha1_iterations });
-    let (rotator, rotations) = Rotator::new();
+    let (rotator, rotations, rotation_due) = Rotator::new(admin.clone());
     let bootstrap = Bootstrap::new(
         couchdb.clone(),
+        settings.guest.state_dir.clone(),
         client.clone(),
         hasher.clone(),
         admin_writer,
-        rotations,
         stopping.clone(),
     );
-    background.spawn(bootstrap.run());
+    background.spawn(bootstrap.run(rotations));
 
     let policy = Policy::new(&couchdb.ignore_users, &couchdb.ignore_dbs);
-    let couch = Arc::new(Couch::new(client, admin.clone(), hasher, policy));
+    let pending = PendingEdits::load(&settings.guest.state_dir);
+    let disk = Disk::new(&couchdb.data_dir, couchdb.min_free_mib, couchdb.is_local());
+    let couch = Arc::new(Couch::new(client, admin.clone(), hasher, policy, pending, disk));
+    let finishing = Arc::clone(&couch);
+    background.spawn(async move { finishing.finish_pending_for_ever().await });
     let every = (settings.heartbeat.interval / PROBES_PER_INTERVAL).max(Duration::from_millis(100));
     background.spawn(status::probe_for_ever(Arc::clone(&couch), admin, every, health_writer));
     let (preparation, stages) = Preparation::load(&settings.guest.state_dir, &settings.guest.id);
@@ -190,11 +196,12 @@ async fn build(
     };
     let image_brings =
         ImageBrings { packages: settings.prepare.ignore_packages, volume: settings.prepare.ignore_volume };
-    let data_dir = couchdb.data_dir.clone();
-    let handlers = Handlers { couch, data_dir, preparation, image_brings, report, rotator, log: log.clone() };
-    let dispatcher = Dispatcher::new(handlers, settings.rpc.max_concurrent, tally.clone(), stopping.clone());
+    let guest = Guest { couch, preparation, image_brings, report, rotator, log: log.clone() };
+    let dispatcher = Dispatcher::new(guest, settings.rpc.max_concurrent, tally.clone(), stopping.clone());
+    let dispatcher = Arc::new(dispatcher);
+    background.spawn(rotate_when_due(rotation_due, Arc::clone(&dispatcher)));
     let surroundings = Surroundings {
-        dispatcher: Arc::new(dispatcher),
+        dispatcher,
         audit: Audit::new(&settings.audit),
         tally,
         metrics,
@@ -203,6 +210,38 @@ async fn build(
         stopping: stopping.clone(),
     };
     Ok((Transport::new(settings, local, surroundings), background))
+}
+
+/// Has `os_admin`'s password changed by schedule, in the order of all commands.
+async fn rotate_when_due(mut due: RotationDue, dispatcher: Arc<Dispatcher>) {
+    while due.next().await.is_some() {
+        dispatcher.run_own(Box::new(RotateOsAdmin)).await;
+    }
+    // The end of this task would be taken for that of a part of the agent.
+    std::future::pending::<()>().await;
+}
+
+/// What an agent left that was killed while it wrote a file: it may hold `os_admin`'s password.
+async fn remove_leftovers(settings: &Settings) {
+    let (state, couchdb) = (settings.guest.state_dir.clone(), &settings.couchdb);
+    let credentials = couchdb.credentials_file.parent().map(Path::to_owned);
+    let shared = credentials.into_iter().chain(couchdb.local_ini_dir.clone());
+    let places: Vec<_> = std::iter::once((state, true)).chain(shared.map(|place| (place, false))).collect();
+    let removed = system::blocking(move || {
+        for (directory, private) in places {
+            let directory_shown = directory.display();
+            match system::remove_leftovers(&directory, private) {
+                Ok(files) if files.is_empty() => {}
+                Ok(files) => info!(?files, "Removed what a killed agent had left."),
+                Err(error) => {
+                    warn!(directory = %directory_shown, %error, "What a killed agent left may not be removed.");
+                }
+            }
+        }
+    });
+    if let Err(error) = removed.await {
+        error!(%error, "Looking for what a killed agent left ended in a panic.");
+    }
 }
 
 /// `log.filter` counts anew at every SIGHUP; everything else takes a restart.
@@ -238,6 +277,14 @@ async fn open_local(settings: &Settings) -> Result<Option<LocalServer>, StartErr
         Err(error) => return Err(StartError::NoWayIn(error)),
     }
     Ok(Some(local))
+}
+
+/// What would keep [`run`] from starting, as far as that shows without starting: an agent that runs on the same socket is
+/// no obstacle here.
+pub fn check(settings: &Settings) -> Result<(), StartError> {
+    let needed = settings.broker.is_none();
+    let local = LocalServer::new(&settings.local, &settings.guest.id).filter(|_| needed);
+    local.map_or(Ok(()), |local| local.check()).map_err(StartError::NoWayIn)
 }
 
 fn limits(settings: &CouchSettings) -> Limits {

@@ -32,9 +32,14 @@ pub struct Args {
     pub config_dir: Vec<PathBuf>,
 
     /// Print the effective configuration, secrets masked, with the origin of each value, and exit;
-    /// exit status 64 if the configuration is refused
+    /// exit status 64 if the configuration is refused, 1 if the agent could not start with it on this machine
     #[arg(long)]
     pub check_config: bool,
+
+    /// Exit with 1 if no instance, no broker and no `local:` is configured yet, with 0 otherwise, also if the
+    /// configuration has a mistake; the systemd unit asks this before each start
+    #[arg(long, conflicts_with = "check_config")]
+    pub is_configured: bool,
 
     /// The instance's id (`guest.id`); Trove writes it to `guest_info.conf`
     #[arg(long, value_name = "ID")]

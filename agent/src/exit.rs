@@ -11,12 +11,46 @@ pub const FAILURE: u8 = 1;
 
 /// Prints an error with its causes to standard error.
 pub fn with_error(code: u8, error: &dyn std::error::Error) -> ExitCode {
-    eprint!("trove-couchdb-agent: {error}");
+    eprintln!("trove-couchdb-agent: {}", explained(error));
+    ExitCode::from(code)
+}
+
+/// An error and those of its causes that its text does not have already.
+fn explained(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(deeper) = cause {
-        eprint!(": {deeper}");
+        let reason = deeper.to_string();
+        if !text.contains(&reason) {
+            text = format!("{text}: {reason}");
+        }
         cause = deeper.source();
     }
-    eprintln!();
-    ExitCode::from(code)
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Outer {
+        #[error("no way in")]
+        Silent(#[source] Inner),
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the socket: {source}; move it")]
+    struct Inner {
+        source: io::Error,
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let inner = Inner { source: io::Error::from_raw_os_error(2) };
+        let text = explained(&Outer::Silent(inner));
+        assert_eq!(text, "no way in: the socket: No such file or directory (os error 2); move it");
+    }
 }

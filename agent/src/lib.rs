@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! RabbitMQ ------+
-//!                +-> transport (decode, dedupe) -> dispatch (order) -> handlers -> couch -> CouchDB
+//!                +-> transport (decode, dedupe) -> dispatch (order) -> commands -> couch -> CouchDB
 //! local socket --+       ^                                                |
 //!                        +--- write down, answer, acknowledge <-----------+
 //!
@@ -22,9 +22,9 @@
 //! | `couch` | `protocol`, `metrics`, `system`, `tls`, `trace` | `reqwest` (beside `trace`, for its collector) |
 //! | `bootstrap` | `config`, `couch`, `system` | |
 //! | `status` | `config`, `couch`, `preparation`, `system` | `sd-notify` |
-//! | `handlers` | `bootstrap::Rotator`, `couch`, `log`, `preparation`, `status::Report`, `system` | |
-//! | `dispatch` | `handlers`, `status::Tally`, `trace` | |
-//! | `transport` | `audit`, `config`, `dispatch`, `log`, `metrics`, `status`, `system`, `tls`, `trace` | `lapin` |
+//! | `commands` | `bootstrap::Rotator`, `couch`, `log`, `preparation`, `status::Report`, `system` | |
+//! | `dispatch` | `commands`, `status::Tally`, `system`, `trace` | |
+//! | `transport` | `audit`, `commands`, `config`, `dispatch`, `log`, `metrics`, `status`, `system`, `tls`, `trace` | `lapin` |
 //! | `monitor` | `config`, `couch`, `metrics`, `preparation`, `status`, `system` | `hyper` |
 //! | `app` | everything | |
 //!
@@ -34,11 +34,11 @@ pub mod app;
 pub mod args;
 pub mod audit;
 pub mod bootstrap;
+pub mod commands;
 pub mod config;
 pub mod couch;
 pub mod dispatch;
 pub mod exit;
-pub mod handlers;
 pub mod log;
 pub mod metrics;
 pub mod monitor;

@@ -80,6 +80,14 @@ impl Control {
     }
 }
 
+/// Whether [`init`] would find what it writes to.
+pub fn check(settings: &LogSettings) -> Result<(), LogError> {
+    match settings.format {
+        LogFormat::Json | LogFormat::Text => Ok(()),
+        LogFormat::Journal => tracing_journald::layer().map(drop).map_err(LogError::Journal),
+    }
+}
+
 /// Installs the logger, what takes spans beside it if anything does, and the panic hook. Once per process.
 pub fn init(settings: &LogSettings, export: Option<&trace::Export>) -> Result<Control, LogError> {
     let (filter, handle) = reload::Layer::new(targets(&settings.filter));

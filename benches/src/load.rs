@@ -26,7 +26,9 @@ use lapin::{
 use serde_json::{Map, Value, json};
 use tokio::{sync::oneshot, time::timeout};
 use trove_couchdb_agent::transport;
-use trove_couchdb_protocol::{Context, NewRequest, Outcome, Reply, ReplyAddress, decode_reply, new_id};
+use trove_couchdb_protocol::{
+    Context, NewRequest, Outcome, Reply, ReplyAddress, ReplyQueue, decode_reply, new_id,
+};
 
 use crate::stats::quantile;
 
@@ -41,7 +43,7 @@ type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Reply>>>>;
 pub struct Caller {
     channel: Channel,
     exchange: String,
-    reply_queue: String,
+    reply_queue: ReplyQueue,
     waiting: Waiting,
     _connection: Arc<Connection>,
 }
@@ -91,7 +93,7 @@ impl Caller {
         channel
             .exchange_declare(exchange.into(), ExchangeKind::Topic, options, FieldTable::default())
             .await?;
-        let reply_queue = format!("reply_{}", new_id());
+        let reply_queue = ReplyQueue::unique();
         let mut arguments = FieldTable::default();
         arguments.insert("x-expires".into(), AMQPValue::LongInt(REPLY_QUEUE_TTL_MS));
         channel.queue_declare(reply_queue.as_str().into(), QueueDeclareOptions::default(), arguments).await?;

@@ -6,7 +6,7 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use rand::RngExt;
-use trove_couchdb_protocol::Secret;
+use trove_couchdb_protocol::{Secret, text};
 use zeroize::Zeroizing;
 
 use crate::exit::{CliError, Code};
@@ -41,7 +41,7 @@ fn prompt(question: &str) -> Result<Secret, CliError> {
     }
     let text = rpassword::prompt_password(question)
         .map_err(|error| CliError::usage(format!("the password can't be asked for: {error}")))?;
-    not_empty(Secret::new(text))
+    not_empty(Secret::new(text::secret_line(&Zeroizing::new(text))))
 }
 
 /// Reads the first line of standard input.
@@ -50,10 +50,15 @@ pub fn password_from_stdin() -> Result<Secret, CliError> {
 }
 
 fn first_line(input: impl BufRead) -> Result<Secret, CliError> {
-    let mut line = Zeroizing::new(String::new());
-    let read = input.take(LONGEST).read_line(&mut line);
-    read.map_err(|error| CliError::usage(format!("standard input can't be read: {error}")))?;
-    not_empty(Secret::new(line.trim_end_matches(['\r', '\n'])))
+    let unread =
+        |reason: &dyn std::fmt::Display| CliError::usage(format!("standard input can't be read: {reason}"));
+    let mut line = Vec::new();
+    input.take(LONGEST).read_until(b'\n', &mut line).map_err(|error| unread(&error))?;
+    if line.len() as u64 == LONGEST {
+        return Err(unread(&format!("its first line has more than {LONGEST} bytes")));
+    }
+    let line = Zeroizing::new(text::decode(line).map_err(|problem| unread(&problem))?);
+    not_empty(Secret::new(text::secret_line(&line)))
 }
 
 fn not_empty(password: Secret) -> Result<Secret, CliError> {
@@ -119,6 +124,11 @@ mod tests {
             assert_eq!(first_line(empty).unwrap_err().code, Code::Usage);
         }
         assert!(first_line(&b"\xff\n"[..]).is_err());
+        assert_eq!(first_line("\u{feff}pw\r\n".as_bytes()).unwrap(), Secret::new("pw"));
+        let utf16: Vec<u8> = "\u{feff}pw\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(first_line(&utf16[..]).unwrap_err().message.contains("UTF-16"));
+        let long = vec![b'x'; 70_000];
+        assert!(first_line(&long[..]).unwrap_err().message.contains("65536 bytes"), "no password is cut");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use trove_couchdb_agent::{
-    couch::{Client, CouchError, Limits, Login, Method, Resource},
+    couch::{Client, CouchError, Limits, Login, Method, Resource, Session},
     tls::Files,
 };
 use trove_couchdb_protocol::Secret;
@@ -29,7 +29,9 @@ pub async fn must_log_in(
 ) -> Result<(), CliError> {
     let login = Login::new(name, password);
     let asked = client(server, limit, files).send(Some(&login), Method::GET, &Resource::Session, None).await;
-    asked.map(drop).map_err(|error| match error {
+    let seen = asked.and_then(Session::from_answer);
+    let proven = seen.and_then(|session| Ok(session.must_be_seen(name)?));
+    proven.map_err(|error| match error {
         CouchError::LoginRefused => {
             CliError::new(Code::Failed, format!("CouchDB refuses this password for {name:?}")).advise(
                 "mind that CouchDB 3.4 and later lock an account after five wrong passwords, for 5 minutes",

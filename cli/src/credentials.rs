@@ -14,9 +14,11 @@ use url::Url;
 
 use crate::{
     args::{CredentialsArgs, Global},
-    ask, couch,
+    ask,
+    client::ListedUser,
+    couch,
     exit::{CliError, Code},
-    output::Report,
+    output::{Report, printable, write_out},
     verbs::Session,
     way,
 };
@@ -33,14 +35,12 @@ const ROOT: &str = "root";
 struct Account {
     name: String,
     databases: Vec<String>,
+    is_admin: bool,
 }
 
-/// Shows the URLs of one account, or of all users.
-pub async fn show(
-    session: &Session<'_>,
-    global: &Global,
-    args: &CredentialsArgs,
-) -> Result<Report, CliError> {
+/// Shows the URLs of one account, or of all users. People get each URL on a line of its own, never broken, however narrow
+/// the terminal is: it will be copied.
+pub async fn show(session: &Session<'_>, global: &Global, args: &CredentialsArgs) -> Result<(), CliError> {
     let accounts = accounts(session, args.name.as_ref()).await?;
     let server = server(&own_url(session, global, args).await?, args)?;
     let password = match &args.name {
@@ -48,6 +48,7 @@ pub async fn show(
         _ => None,
     };
     let mut rows = Vec::new();
+    let mut lines = String::new();
     for account in accounts {
         let databases = match account.databases.as_slice() {
             [] => vec![None],
@@ -55,22 +56,32 @@ pub async fn show(
         };
         for database in databases {
             let url = |scheme: &str| url(scheme, &account.name, password.as_ref(), &server, database);
+            let (couchdb, http) = (url("couchdb"), url(server.scheme()));
+            if !session.output.is_quiet() {
+                let none = if account.is_admin { "the whole server" } else { "no database" };
+                let what = database.map_or(none.to_owned(), |name| format!("database {name:?}"));
+                lines += &format!("user {:?}, {what}:\n", account.name);
+            }
+            lines += &format!("{couchdb}\n{http}\n");
             rows.push(vec![
                 account.name.as_str().into(),
                 database.map_or(Value::Null, Value::from),
-                url("couchdb").into(),
-                url(server.scheme()).into(),
+                couchdb.into(),
+                http.into(),
             ]);
         }
     }
-    Ok(Report::List { columns: &["user", "database", "couchdb_url", "http_url"], rows })
+    if session.output.is_table() {
+        return write_out(&printable(&lines));
+    }
+    session.output.show(&Report::List { columns: &["user", "database", "couchdb_url", "http_url"], rows })
 }
 
 async fn accounts(session: &Session<'_>, name: Option<&UserName>) -> Result<Vec<Account>, CliError> {
     let Some(name) = name else {
         let (users, _) = session.agent.users(None, None).await?;
         let account =
-            |user: crate::client::ListedUser| Account { name: user.name, databases: user.databases };
+            |user: ListedUser| Account { name: user.name, databases: user.databases, is_admin: false };
         return Ok(users.into_iter().map(account).collect());
     };
     let databases = match name.as_str() {
@@ -82,7 +93,8 @@ async fn accounts(session: &Session<'_>, name: Option<&UserName>) -> Result<Vec<
         }
         _ => session.existing_user(name).await?.databases,
     };
-    Ok(vec![Account { name: name.as_str().to_owned(), databases }])
+    let is_admin = [OS_ADMIN, ROOT].contains(&name.as_str());
+    Ok(vec![Account { name: name.as_str().to_owned(), databases, is_admin }])
 }
 
 /// Where the agent reaches CouchDB. For `os_admin` its configuration says so, also while the agent is down.
@@ -112,7 +124,11 @@ fn server(own: &Url, args: &CredentialsArgs) -> Result<Url, CliError> {
     };
     let url = Url::parse(&format!("{scheme}://{address}/")).ok();
     url.filter(|url| url.path() == "/" && url.username().is_empty() && url.query().is_none())
-        .ok_or_else(|| CliError::usage(format!("{address:?} is no HOST or HOST:PORT")))
+        // An `@` would follow a password.
+        .ok_or_else(|| {
+            let shown = address.rsplit('@').next().unwrap_or_default();
+            CliError::usage(format!("{shown:?} is no HOST or HOST:PORT"))
+        })
 }
 
 /// Whether a host has a port behind it; a bare IPv6 address only looks so.

@@ -10,12 +10,13 @@ use crate::client::CallError;
 pub const HELP: &str = "Exit codes:
   0   done
   1   the command failed, or `doctor` found a fault
+  2   called without a command
   3   the user, database or access does not exist
   4   the agent or the broker can't be reached
   5   no answer within --timeout; what was asked for may have happened
   6   not done, because nobody said yes
   7   it exists already
-  8   `doctor` found nothing worse than warnings; `apply --dry-run --exit-code` found something to do
+  8   `doctor`: warnings only; `apply --dry-run --exit-code`: something to do, or not described by the file
   64  wrong usage, or a configuration that can't be read";
 
 /// Why the program ends with something else than 0.
@@ -26,6 +27,8 @@ pub enum Code {
     Done = 0,
     /// The command was carried out and failed.
     Failed = 1,
+    /// Called without a command, as shells have it for their own.
+    NoCommand = 2,
     /// What was named is not there.
     NotFound = 3,
     /// Nobody to ask.
@@ -44,9 +47,10 @@ pub enum Code {
 
 impl Code {
     /// All of them; docs/errors.md and `--help` explain each.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Done,
         Self::Failed,
+        Self::NoCommand,
         Self::NotFound,
         Self::Unreachable,
         Self::Timeout,

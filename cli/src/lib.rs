@@ -9,6 +9,7 @@
 //! - [`verbs`] are Trove's commands, [`apply`] a file of them, [`credentials`] what their users need.
 //! - [`doctor`] looks at each link by itself, with the agent's own code, also while the agent is down.
 //! - [`broker_user`] writes the commands for a RabbitMQ account of one instance, and runs none.
+//! - [`progress`] is what is seen on a terminal while something takes long.
 //! - [`ask`] is the only one that asks the operator, [`output`] the only one that shows results.
 
 // Texts of a few lines, built once for a person to read: one expression says more than a fold of writes.
@@ -27,12 +28,12 @@ pub mod doctor;
 pub mod exit;
 pub mod output;
 mod pages;
+mod progress;
 pub mod verbs;
 pub mod way;
 
 use args::{Cli, DoctorArgs, Global, Verb};
 use ask::Consent;
-use client::Connection;
 use exit::{CliError, Code};
 use output::Output;
 use verbs::Session;
@@ -76,9 +77,7 @@ async fn ask_the_agent(global: &Global, verb: &Verb, output: Output) -> Result<C
     let agent = way::connect(global).await?;
     let session = Session { agent: &agent, output, consent: Consent { given: global.yes } };
     let result = carry_out(&session, global, verb).await;
-    if let Connection::Bus(bus) = &agent {
-        bus.close().await;
-    }
+    agent.close().await;
     result
 }
 
@@ -86,7 +85,10 @@ async fn carry_out(session: &Session<'_>, global: &Global, verb: &Verb) -> Resul
     let report = match verb {
         Verb::Apply(args) => return apply::apply(session, args).await,
         Verb::Export => Some(apply::export(session).await?),
-        Verb::Credentials(args) => Some(credentials::show(session, global, args).await?),
+        Verb::Credentials(args) => {
+            credentials::show(session, global, args).await?;
+            None
+        }
         verb => verbs::run(session, verb).await?,
     };
     if let Some(report) = report {

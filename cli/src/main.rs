@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, error::ErrorKind};
+use clap::{CommandFactory, Parser, error::ErrorKind};
 use trove_couchdb_agent::system;
 use trove_couchdb_cli::{
     args::Cli,
@@ -16,6 +16,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let helped = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            if error.kind() == ErrorKind::MissingSubcommand {
+                eprintln!("{}\n\n`trove-couchdb --help` lists the commands.", Cli::command().render_usage());
+                return Code::NoCommand.into();
+            }
             // Only a closed standard output can keep it from being shown.
             drop(error.print());
             return if helped { Code::Done.into() } else { Code::Usage.into() };

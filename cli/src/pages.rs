@@ -4,6 +4,7 @@
 use std::{fs, path::Path};
 
 use clap::CommandFactory;
+use clap_complete::Shell;
 use trove_couchdb_agent::args::Args as Agent;
 
 use crate::{
@@ -51,8 +52,15 @@ pub fn completions(args: &CompletionsArgs) -> Report {
     let mut command = if args.agent { Agent::command() } else { Cli::command() };
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command, name, &mut script);
-    Report::Text(String::from_utf8_lossy(&script).into_owned())
+    clap_complete::generate(args.shell, &mut command, name.clone(), &mut script);
+    let script = String::from_utf8_lossy(&script).into_owned();
+    Report::Text(if args.shell == Shell::Bash { with_one_name(&script, &name) } else { script })
+}
+
+/// `clap_complete` 4.6 gives each verb a name in its script for bash, and looks it up under another one where the program's
+/// own name has a dash: then nothing is completed behind a verb.
+fn with_one_name(script: &str, program: &str) -> String {
+    script.replace(&program.replace('-', "__subcmd__"), &program.replace('-', "__"))
 }
 
 /// The main page, or all pages into a directory.

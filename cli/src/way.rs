@@ -9,7 +9,7 @@ use trove_couchdb_agent::{
     config::{Override, Settings, Sources},
     system::environment_of_account,
 };
-use trove_couchdb_protocol::Secret;
+use trove_couchdb_protocol::{Secret, text};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -20,8 +20,9 @@ use crate::{
 
 /// Reaches for the agent that the command line names.
 pub async fn connect(global: &Global) -> Result<Connection, CliError> {
+    let quiet = global.output.quiet;
     if !global.way.is_bus() {
-        return Ok(Connection::Local(LocalClient::new(&global.way.socket, global.timeout)));
+        return Ok(Connection::local(LocalClient::new(&global.way.socket, global.timeout)).telling(!quiet));
     }
     let (settings, key) = bus_settings(&global.way, &global.sources)?;
     let broker = settings.broker.as_ref().ok_or_else(|| {
@@ -29,7 +30,7 @@ pub async fn connect(global: &Global) -> Result<Connection, CliError> {
             .advise("name one with --transport-url-file, or leave --instance out to use the agent's socket")
     })?;
     let client = BusClient::connect(broker, &settings.guest.id, key.as_ref(), global.timeout).await?;
-    Ok(Connection::Bus(Box::new(client)))
+    Ok(Connection::bus(client).telling(!quiet))
 }
 
 /// Where the agent's configuration is.
@@ -76,12 +77,13 @@ pub fn bus_settings(way: &WayArgs, args: &SourceArgs) -> Result<(Settings, Optio
 
 /// A secret's file: its first line.
 fn content(path: &Path) -> Result<String, CliError> {
-    let text = Zeroizing::new(
-        fs::read_to_string(path)
-            .map_err(|error| CliError::usage(format!("{} can't be read: {error}", path.display())))?,
-    );
-    match text.lines().next().map(str::trim) {
-        Some(line) if !line.is_empty() => Ok(line.to_owned()),
-        _ => Err(CliError::usage(format!("{} is empty", path.display()))),
+    let unreadable = |reason: &dyn std::fmt::Display| {
+        CliError::usage(format!("{} can't be read: {reason}", path.display()))
+    };
+    let bytes = fs::read(path).map_err(|error| unreadable(&error))?;
+    let text = Zeroizing::new(text::decode(bytes).map_err(|problem| unreadable(&problem))?);
+    match text::secret_line(&text).trim() {
+        "" => Err(CliError::usage(format!("{} is empty", path.display()))),
+        line => Ok(line.to_owned()),
     }
 }

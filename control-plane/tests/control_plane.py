@@ -157,6 +157,7 @@ class Trove:
 
         path = self.directory / f"{uuid.uuid4()}.ini"
         path.write_text(PASTE.format(pipeline=pipeline, options=options))
+        self.paste = path
         return Api(deploy.loadapp(f"config:{path}", name="trove"), self.instances)
 
 

@@ -1,6 +1,5 @@
 """What an operator puts in place, read by what will read it."""
 
-import inspect
 import json
 import re
 import subprocess
@@ -65,6 +64,8 @@ def test_the_control_planes_configuration_is_read(trove):
     assert conf.couchdb.ignore_dbs == ["_users", "_replicator", "_global_changes"]
     assert conf.couchdb.ignore_users == ["os_admin", "root"]
     assert conf.couchdb.tcp_ports
+    # With Trove's default it asks for an ephemeral disk, which the agent would have to mount.
+    assert (conf.couchdb.volume_support, conf.couchdb.device_path) == (False, "")
     assert conf.control_exchange is None, "appended to a trove.conf, it must not outrank its own"
 
 
@@ -90,14 +91,14 @@ def test_the_template_renders_to_nothing(trove):
     assert template.render(flavor={"ram": 2048}, datastore={}, server_id=1) == ""
 
 
-# The README says to leave them out before 22.
-REST_OF_22 = {"--registry-ext", "--repl-strategy", "none"}
-
-
-def commands_of_the_readme():
-    """The trove-manage commands, as the README has them, without continuation lines."""
-    text = README.replace("\\\n", " ")
-    return [line.split() for line in re.findall(r"^trove-manage (.*)$", text, re.M)]
+def commands_of_the_readme(major):
+    """The trove-manage commands for this version of Trove, as the README has them, without continuation lines."""
+    found = []
+    for before, block in re.findall(r"([^\n]*)\n\n```sh\n(trove-manage .*?)```", README, re.S):
+        versions = re.fullmatch(r"Trove (\d+) to (\d+):", before)
+        if not versions or int(versions[1]) <= major <= int(versions[2]):
+            found += [line.split()[1:] for line in block.replace("\\\n", " ").splitlines()]
+    return found
 
 
 def test_the_readmes_commands_register_the_datastore(trove):
@@ -110,7 +111,7 @@ def test_the_readmes_commands_register_the_datastore(trove):
         "IMAGE_ID": image,
         "/etc/trove/templates/couchdb/validation-rules.json": str(RULES),
     }
-    commands = commands_of_the_readme()
+    commands = commands_of_the_readme(int(version("trove").split(".")[0]))
     assert [command[0] for command in commands[:4]] == [
         "datastore_update",
         "datastore_version_update",
@@ -118,10 +119,7 @@ def test_the_readmes_commands_register_the_datastore(trove):
         "db_load_datastore_config_parameters",
     ]
     for command in commands:
-        words = [given.get(word, word) for word in command]
-        if "registry_ext" not in inspect.signature(models.update_datastore_version).parameters:
-            words = [word for word in words if word not in REST_OF_22]
-        trove.manage(*words)
+        trove.manage(*(given.get(word, word) for word in command))
     made = models.DatastoreVersion.load(models.Datastore.load("couchdb"), "3.5.0")
     assert (made.manager, made.image_id, bool(made.active)) == ("couchdb", image, True)
     loaded = DatastoreConfigurationParameters.load_parameters(made.id)

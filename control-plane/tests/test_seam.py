@@ -5,7 +5,7 @@ import sys
 import types
 
 import pytest
-from control_plane import WITHOUT
+from control_plane import BEFORE
 
 import trove_couchdb
 from trove_couchdb import seam as the_seam
@@ -90,26 +90,30 @@ UNKNOWN = [renamed, one_more, another_default, "not a function", None]
 
 
 @pytest.mark.parametrize("function", UNKNOWN)
-def test_an_unknown_form_is_left_as_it_is_and_logged(modules, caplog, function):
+def test_an_unknown_form_is_left_as_it_is_and_logged(modules, caplog, monkeypatch, function):
+    from trove_couchdb import defaults, middleware
+
+    monkeypatch.setattr(middleware, "factory", lambda *_: lambda app: ("checked", app))
+    monkeypatch.setattr(defaults, "readable", lambda _: None)
     models, importer = modules(function)
     app = object()
-    assert trove_couchdb.filter_factory({})(app) is app
+    assert trove_couchdb.filter_factory({})(app) == ("checked", app)
     assert getattr(models, "load_and_verify", None) is function
     assert getattr(importer, "load_and_verify", None) is function
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert "trove-couchdb is not active, trove-api works as without it" in record.getMessage()
+    assert "names are checked, but user, database and root calls are not let through" in record.getMessage()
     assert not record.exc_info
 
 
 def test_without_trove_the_factory_still_answers(monkeypatch, caplog):
-    monkeypatch.setitem(sys.modules, MODULE, None)
+    monkeypatch.setitem(sys.modules, "trove.common", None)
     app = object()
     assert trove_couchdb.filter_factory({})(app) is app
-    assert f"{MODULE} can't be imported" in caplog.text
+    assert "is not active" in caplog.text
 
 
-def test_a_real_trove_that_is_unknown_works_as_before(trove, guest, seam, monkeypatch, caplog):
+def test_a_real_trove_that_is_unknown_checks_names_and_lets_nothing_through(trove, guest, seam, caplog):
     """The whole of trove-api, of a version whose function takes another argument."""
     import trove.extensions.common.models as models
 
@@ -123,9 +127,11 @@ def test_a_real_trove_that_is_unknown_works_as_before(trove, guest, seam, monkey
     assert "a form never seen" in caplog.text
     assert api("GET", "mysql", "users").status_int == 200
     assert api("GET", "couchdb", "users").status_int == 422
-    bad = {"databases": [{"name": "_users"}]}
-    answer, expected = (a("POST", "couchdb", "databases", bad) for a in (api, trove.api(WITHOUT)))
-    assert (answer.status, answer.body) == (expected.status, expected.body)
+    for instance in ("couchdb", "disguised"):
+        bad = api("POST", instance, "databases", {"databases": [{"name": "_users"}]})
+        assert bad.status_int == 400 and "belong to CouchDB's system databases" in bad.text
+    # CouchDB under a manager that this Trove lets through by itself.
+    assert api("POST", "disguised", "databases", {"databases": [{"name": "good"}]}).status_int in (202, 422)
 
 
 def test_a_failing_look_up_does_not_stop_trove(api, guest, monkeypatch, caplog):
@@ -143,6 +149,67 @@ def test_a_filter_in_the_wrong_place_says_so(trove, guest, seam, caplog):
     api = trove.api("faultwrapper auth authorization couchdb contextwrapper extensions troveapp")
     assert api("POST", "couchdb", "databases", {"databases": [{"name": "UPPER"}]}).status_int == 202
     assert "must stand after contextwrapper" in caplog.text
+    assert "stands before contextwrapper, so names are not checked: move `couchdb`" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", ["extensions couchdb troveapp", "extensions couchdb faultwrapper troveapp"])
+def test_a_filter_after_extensions_says_which_line_to_change(trove, guest, seam, caplog, wrong):
+    api = trove.api(f"{BEFORE} {wrong}")
+    assert api("POST", "couchdb", "databases", {"databases": [{"name": "UPPER"}]}).status_int == 202
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    said = record.getMessage()
+    path = trove.paste
+    number = path.read_text().splitlines().index(f"pipeline = {BEFORE} {wrong}") + 1
+    assert "the filter stands after extensions, so names are not checked" in said
+    assert f"move `couchdb` right before `extensions` in line {number} of {path}" in said
+
+
+@pytest.mark.parametrize("right", ["couchdb extensions troveapp", "couchdb faultwrapper extensions troveapp"])
+def test_a_filter_in_its_place_says_nothing(trove, guest, seam, caplog, right):
+    trove.api(f"{BEFORE} {right}")
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING], caplog.text
+
+
+@pytest.mark.parametrize("option", ["managers", "datastores"])
+def test_an_empty_list_is_named_and_the_default_holds(trove, guest, seam, caplog, option):
+    api = trove.api(options=f"{option} =")
+    assert f"{option} in [filter:couchdb] is empty; taking the default, couchdb" in caplog.text
+    assert api("GET", "couchdb", "users").status_int == 200
+    assert api("POST", "couchdb", "databases", {"databases": [{"name": "_users"}]}).status_int == 400
+
+
+def test_a_missing_section_is_named_and_trove_api_starts(trove, guest, seam, monkeypatch, caplog):
+    from oslo_config import cfg as oslo
+    from trove.common import cfg
+
+    class Without:
+        """Trove's configuration, of a version that has forgotten CouchDB."""
+
+        def __getattr__(self, name):
+            if name == "couchdb":
+                raise oslo.NoSuchOptError("couchdb")
+            return getattr(CONF, name)
+
+    CONF = cfg.CONF
+    monkeypatch.setattr(cfg, "CONF", Without())
+    api = trove.api()
+    assert "this Trove has no options in a section [couchdb] of trove.conf" in caplog.text
+    assert api("POST", "couchdb", "databases", {"databases": [{"name": "_users"}]}).status_int == 400
+    assert api("DELETE", "couchdb", "users/os_admin").status_int == 400
+
+
+def test_the_default_configuration_is_shown(api, trove, monkeypatch):
+    """As an object: without it, the dashboard's tab fails."""
+    answer = api("GET", "couchdb", "configuration")
+    assert (answer.status_int, answer.json) == (200, {"instance": {"configuration": {}}})
+
+
+def test_a_template_is_read_as_trove_names_its_options():
+    from trove_couchdb.defaults import Parser
+
+    assert Parser("# nothing\n").parse() == []
+    template = "[log]\nlevel = info\n[admins]\nAnna = x%y\n"
+    assert Parser(template).parse() == [("log.level", "info"), ("admins.Anna", "x%y")]
 
 
 def test_unknown_options_are_named(trove, guest, seam, caplog):

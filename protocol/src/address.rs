@@ -11,13 +11,56 @@ use serde::{
     de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use crate::trove::Method;
+use crate::{error::DecodeError, reply::new_id, trove::Method};
 
 /// How far beyond the limit a body may go and still be searched for its sender.
 const SEARCHED: usize = 16;
 
 /// AMQP's limit on the name of a queue, in bytes.
-pub(crate) const MAX_QUEUE: usize = 255;
+const MAX_QUEUE: usize = 255;
+
+/// What the names of a broker's own queues begin with, in AMQP 0-9-1. No caller can declare one, and publishing to some
+/// does more than to queue: a made-up `amq.rabbitmq.reply-to.…` crashes RabbitMQ's side of the connection.
+const OF_THE_BROKER: &str = "amq.";
+
+/// What a reply queue must be, in words.
+pub(crate) const REPLY_QUEUE: &str =
+    "the name of a queue, at most 255 bytes long, and none that begins with `amq.`";
+
+/// The name of a queue that answers may be published to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ReplyQueue(String);
+
+impl ReplyQueue {
+    /// `None` for a name that no caller's queue can have.
+    pub fn new(name: &str) -> Option<Self> {
+        let possible = !name.is_empty() && name.len() <= MAX_QUEUE && !name.starts_with(OF_THE_BROKER);
+        possible.then(|| Self(name.to_owned()))
+    }
+
+    /// A new one, in oslo.messaging's form.
+    pub fn unique() -> Self {
+        Self(format!("reply_{}", new_id()))
+    }
+
+    /// Where there is no queue: on the local socket, where an answer goes to whoever asked.
+    pub fn local() -> Self {
+        Self("local".to_owned())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<&str> for ReplyQueue {
+    type Error = DecodeError;
+
+    fn try_from(name: &str) -> Result<Self, DecodeError> {
+        Self::new(name).ok_or_else(|| DecodeError::wrong_type("_reply_q", REPLY_QUEUE))
+    }
+}
 
 /// The caller of a request: a call has one, a cast has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,14 +68,14 @@ pub struct ReplyAddress {
     /// By which the caller knows the reply (`_msg_id`).
     pub msg_id: String,
     /// The queue on the default exchange that it listens on (`_reply_q`).
-    pub reply_queue: String,
+    pub reply_queue: ReplyQueue,
 }
 
 impl ReplyAddress {
     /// oslo answers nothing without an id (`amqpdriver.py`, `AMQPIncomingMessage.reply`), and neither can we.
     fn new(msg_id: Option<String>, reply_queue: Option<String>) -> Option<Self> {
-        let given = |text: &String| !text.is_empty() && text.len() <= MAX_QUEUE;
-        Some(Self { msg_id: msg_id.filter(given)?, reply_queue: reply_queue.filter(given)? })
+        let msg_id = msg_id.filter(|id| !id.is_empty() && id.len() <= MAX_QUEUE)?;
+        Some(Self { msg_id, reply_queue: ReplyQueue::new(&reply_queue?)? })
     }
 }
 
@@ -199,7 +242,7 @@ mod tests {
     }
 
     fn found() -> Sender {
-        let reply = ReplyAddress { msg_id: "m".into(), reply_queue: "q".into() };
+        let reply = ReplyAddress { msg_id: "m".into(), reply_queue: "q".try_into().unwrap() };
         Sender { reply: Some(reply), unique_id: Some("u".into()), method: None }
     }
 
@@ -225,9 +268,22 @@ mod tests {
             r#"{"_msg_id": 5, "_reply_q": "q"}"#,
             r#"{"_msg_id": "m"}"#,
             r#"{"_msg_id": "", "_reply_q": "q"}"#,
+            r#"{"_msg_id": "m", "_reply_q": "amq.rabbitmq.reply-to.AAAA.BBBB"}"#,
         ] {
             assert_eq!(probe(message).reply, None, "{message}");
         }
+    }
+
+    /// Mutation: reply-to-the-brokers-own (docs/promises.md).
+    #[test]
+    fn no_answer_goes_to_a_queue_of_the_brokers_own() {
+        for name in ["", "amq.", "amq.rabbitmq.reply-to.AAAA.BBBB", "amq.gen-x", &"x".repeat(256)] {
+            assert_eq!(ReplyQueue::new(name), None, "{name}");
+        }
+        for name in ["q", "AMQ.x", "reply_1", "amqp", &"x".repeat(255)] {
+            assert_eq!(ReplyQueue::new(name).unwrap().as_str(), name);
+        }
+        assert_ne!(ReplyQueue::unique(), ReplyQueue::unique());
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! be a password. [`DecodeError::kind`] is the label under which such errors are counted.
 
 use crate::{
-    cipher::CipherError, json::Fault, names::NameError, quote::printable, request::MAX_VALUES, version,
+    cipher::CipherError, fields::MAX_NAMES, json::Fault, names::NameError, quote::printable,
+    request::MAX_VALUES, version,
 };
 
 /// Everything that can be wrong with a message, from its envelope to its arguments.
@@ -41,6 +42,14 @@ pub enum DecodeError {
     TooManyValues {
         /// What was being read.
         part: &'static str,
+    },
+    /// More users and databases than one command may name.
+    #[error(
+        "the command names {named} users and databases, and at most {MAX_NAMES} are accepted; send several commands"
+    )]
+    TooManyNames {
+        /// How many.
+        named: usize,
     },
     /// An envelope of another version than 2.0.
     #[error("the envelope's version {} is not supported, only 2.0 is", printable(.0))]
@@ -114,6 +123,7 @@ impl DecodeError {
             Self::NoEnvelope => "no_envelope",
             Self::RepeatedKey { .. } => "repeated_key",
             Self::TooManyValues { .. } => "too_many_values",
+            Self::TooManyNames { .. } => "too_many_names",
             Self::EnvelopeVersion(_) => "envelope_version",
             Self::Missing { .. } => "missing_field",
             Self::WrongType { .. } => "wrong_type",

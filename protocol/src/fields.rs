@@ -1,6 +1,6 @@
 //! Reading typed values out of a JSON object, with errors that name the path: `users[0]._name`.
 //!
-//! Used by everything in this crate that takes a message apart. Absent and null are the same thing on this wire:
+//! Used by everything in this crate that takes a message apart, and by the agent for the arguments of its commands. Absent and null are the same thing on this wire:
 //! Python's `None` is sent for whatever a caller left out. Keys that nobody asks for are never looked at, so extra ones
 //! are harmless.
 
@@ -11,35 +11,51 @@ use serde_json::{Map, Value};
 use crate::{
     error::DecodeError,
     names::{DatabaseName, HostPattern, UserName},
+    quote::{Disclosure, Quoted},
     secret::Secret,
 };
 
+/// How many users and databases one command may name, each as often as it is named. Trove's API takes no such request, and
+/// every name costs CouchDB a request or a password hash.
+pub const MAX_NAMES: usize = 10_000;
+
+/// Nothing, or that a command names too many users and databases.
+pub fn at_most_max_names(named: usize) -> Result<(), DecodeError> {
+    if named > MAX_NAMES { Err(DecodeError::TooManyNames { named }) } else { Ok(()) }
+}
+
 /// A JSON object and where it stands in the message.
 #[derive(Debug)]
-pub(crate) struct Fields<'a> {
+pub struct Fields<'a> {
     map: &'a Map<String, Value>,
     path: String,
+    disclosure: Disclosure,
 }
 
 impl<'a> Fields<'a> {
     /// The object that holds everything else; its own name does not appear in paths.
-    pub(crate) fn root(map: &'a Map<String, Value>) -> Self {
-        Self { map, path: String::new() }
+    pub fn root(map: &'a Map<String, Value>) -> Self {
+        Self::of(map, Disclosure::Open)
+    }
+
+    /// The same for an object whose values arrived so.
+    pub fn of(map: &'a Map<String, Value>, disclosure: Disclosure) -> Self {
+        Self { map, path: String::new(), disclosure }
     }
 
     /// The value of a key that must be there and not be null.
-    pub(crate) fn required(&self, key: &str) -> Result<Field<'a>, DecodeError> {
+    pub fn required(&self, key: &str) -> Result<Field<'a>, DecodeError> {
         self.optional(key).ok_or_else(|| DecodeError::missing(&self.path_of(key)))
     }
 
     /// The value of a key that may be absent or null.
-    pub(crate) fn optional(&self, key: &str) -> Option<Field<'a>> {
+    pub fn optional(&self, key: &str) -> Option<Field<'a>> {
         let value = self.map.get(key).filter(|value| !value.is_null())?;
-        Some(Field { path: self.path_of(key), value })
+        Some(Field { path: self.path_of(key), value, disclosure: self.disclosure })
     }
 
     /// Like [`Self::optional`], with the value read by one of the methods of [`Field`].
-    pub(crate) fn optional_as<T>(
+    pub fn optional_as<T>(
         &self,
         key: &str,
         read: impl FnOnce(&Field<'a>) -> Result<T, DecodeError>,
@@ -48,7 +64,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The host of a user; absent means any.
-    pub(crate) fn host(&self, key: &str) -> Result<HostPattern, DecodeError> {
+    pub fn host(&self, key: &str) -> Result<HostPattern, DecodeError> {
         Ok(self.optional_as(key, Field::host)?.unwrap_or_default())
     }
 
@@ -59,40 +75,51 @@ impl<'a> Fields<'a> {
 
 /// A JSON value that is not null, and where it stands in the message.
 #[derive(Debug)]
-pub(crate) struct Field<'a> {
+pub struct Field<'a> {
     path: String,
     value: &'a Value,
+    disclosure: Disclosure,
 }
 
 impl<'a> Field<'a> {
-    pub(crate) fn text(&self) -> Result<&'a str, DecodeError> {
+    /// Text.
+    pub fn text(&self) -> Result<&'a str, DecodeError> {
         self.value.as_str().ok_or_else(|| self.wrong("text"))
     }
 
-    pub(crate) fn string(&self) -> Result<String, DecodeError> {
+    /// Text, owned.
+    pub fn string(&self) -> Result<String, DecodeError> {
         self.text().map(str::to_owned)
     }
 
+    /// Text in the form in which an error may repeat it.
+    pub fn quoted(&self, text: &str) -> Quoted {
+        Quoted::new(text, self.disclosure)
+    }
+
     /// Text that is kept, logged or echoed: a sender must not be able to fill memory or logs with it.
-    pub(crate) fn short<const MAX: usize>(&self, expected: &'static str) -> Result<String, DecodeError> {
+    pub fn short<const MAX: usize>(&self, expected: &'static str) -> Result<String, DecodeError> {
         let text = self.string()?;
         if text.len() > MAX { Err(self.wrong(expected)) } else { Ok(text) }
     }
 
-    pub(crate) fn secret(&self) -> Result<Secret, DecodeError> {
+    /// Text that is kept out of logs and errors.
+    pub fn secret(&self) -> Result<Secret, DecodeError> {
         self.text().map(Secret::new)
     }
 
-    pub(crate) fn flag(&self) -> Result<bool, DecodeError> {
+    /// True or false.
+    pub fn flag(&self) -> Result<bool, DecodeError> {
         self.value.as_bool().ok_or_else(|| self.wrong("true or false"))
     }
 
-    pub(crate) fn number(&self) -> Result<f64, DecodeError> {
+    /// Any number.
+    pub fn number(&self) -> Result<f64, DecodeError> {
         self.value.as_f64().ok_or_else(|| self.wrong("a number"))
     }
 
     /// Seconds as Python's `int()` makes them of a number or of text; `None` for anything that is no length of time.
-    pub(crate) fn whole_seconds(&self) -> Option<u64> {
+    pub fn whole_seconds(&self) -> Option<u64> {
         match self.value {
             Value::Number(number) => number.as_u64().or_else(|| {
                 let seconds = number.as_f64()?.trunc();
@@ -104,55 +131,60 @@ impl<'a> Field<'a> {
     }
 
     /// A whole number, not below 0.
-    pub(crate) fn count(&self) -> Result<usize, DecodeError> {
+    pub fn count(&self) -> Result<usize, DecodeError> {
         let number = self.value.as_u64().and_then(|number| usize::try_from(number).ok());
         number.ok_or_else(|| self.wrong("a whole number"))
     }
 
-    pub(crate) fn map(&self) -> Result<&'a Map<String, Value>, DecodeError> {
+    /// An object as it is.
+    pub fn map(&self) -> Result<&'a Map<String, Value>, DecodeError> {
         self.value.as_object().ok_or_else(|| self.wrong("an object"))
     }
 
-    pub(crate) fn object(&self) -> Result<Fields<'a>, DecodeError> {
-        Ok(Fields { map: self.map()?, path: self.path.clone() })
+    /// An object whose fields are read by name.
+    pub fn object(&self) -> Result<Fields<'a>, DecodeError> {
+        Ok(Fields { map: self.map()?, path: self.path.clone(), disclosure: self.disclosure })
     }
 
     /// Every item of a list, read by one of the methods of this type.
-    pub(crate) fn list_of<T>(
+    pub fn list_of<T>(
         &self,
         read: impl Fn(&Field<'a>) -> Result<T, DecodeError>,
     ) -> Result<Vec<T>, DecodeError> {
         let items = self.value.as_array().ok_or_else(|| self.wrong("a list"))?;
-        let item = |(index, value)| read(&Field { path: format!("{}[{index}]", self.path), value });
+        let disclosure = self.disclosure;
+        let item =
+            |(index, value)| read(&Field { path: format!("{}[{index}]", self.path), value, disclosure });
         items.iter().enumerate().map(item).collect()
     }
 
-    pub(crate) fn user_name(&self) -> Result<UserName, DecodeError> {
-        UserName::try_from(self.text()?).map_err(|source| DecodeError::name(&self.path, source))
+    /// A user name that CouchDB and Trove accept.
+    pub fn user_name(&self) -> Result<UserName, DecodeError> {
+        UserName::read(self.text()?, self.disclosure).map_err(|source| DecodeError::name(&self.path, source))
     }
 
     /// A database as Trove serializes it, `{"_name": …}`, or as bare text: `grant_access` sends the latter.
-    pub(crate) fn database_name(&self) -> Result<DatabaseName, DecodeError> {
+    pub fn database_name(&self) -> Result<DatabaseName, DecodeError> {
         match self.value {
             Value::Object(_) => self.object()?.required("_name")?.database_name(),
-            Value::String(name) => {
-                DatabaseName::try_from(name.as_str()).map_err(|source| DecodeError::name(&self.path, source))
-            }
+            Value::String(name) => DatabaseName::read(name, self.disclosure)
+                .map_err(|source| DecodeError::name(&self.path, source)),
             _ => Err(self.wrong("a database: its name, or an object with `_name`")),
         }
     }
 
     /// The value itself, for a caller that only asks whether there is something.
-    pub(crate) fn value(&self) -> &'a Value {
+    pub fn value(&self) -> &'a Value {
         self.value
     }
 
-    pub(crate) fn host(&self) -> Result<HostPattern, DecodeError> {
+    /// The host of a user.
+    pub fn host(&self) -> Result<HostPattern, DecodeError> {
         self.text().map(HostPattern::new)
     }
 
     /// The error for a value that is not what it must be.
-    pub(crate) fn wrong(&self, expected: &'static str) -> DecodeError {
+    pub fn wrong(&self, expected: &'static str) -> DecodeError {
         DecodeError::wrong_type(&self.path, expected)
     }
 }
@@ -195,7 +227,9 @@ mod tests {
 
     #[test]
     fn seconds_are_what_python_makes_of_them_or_nothing() {
-        let read = |seconds: &Value| Field { path: "t".to_owned(), value: seconds }.whole_seconds();
+        let disclosure = Disclosure::Open;
+        let read =
+            |seconds: &Value| Field { path: "t".to_owned(), value: seconds, disclosure }.whole_seconds();
         for (good, seconds) in [
             (json!(4), 4),
             (json!(0), 0),

@@ -3,8 +3,8 @@
 //! A tour, from the outside in. A message's body is an [`envelope`]; in it stands the text of one of three things:
 //!
 //! ```text
-//!                  Request::decode            Command::decode
-//! trove-api   ---> {method, args, version, ---> CreateUser {users} …      what the guest is to do
+//!                  Request::decode            Request::arguments
+//! trove-api   ---> {method, args, version, ---> Fields, Field             read by the agent's commands
 //! taskmanager       context, reply address}
 //!                  encode_reply
 //! the caller  <--- {result | failure, ending}  <--- Outcome               what became of it, if it was a call
@@ -16,8 +16,9 @@
 //! - [`request`], [`reply`], [`address`], [`context`], [`version`]: what oslo.messaging defines, for any service.
 //! - [`frame`]: how messages stand on the agent's local socket.
 //! - [`cipher`]: Trove's encryption of arguments, context and results, for guests that were given a key.
-//! - [`trove`]: the guest API's methods with their arguments, the objects in answers, the conductor's API.
-//! - [`names`], [`secret`], [`transport_url`]: text from outside, checked or hidden from its first byte on.
+//! - [`fields`]: typed values out of a message's JSON, with errors that name the path.
+//! - [`trove`]: the guest API's methods, the objects in answers, the conductor's API.
+//! - [`names`], [`secret`], [`text`], [`transport_url`]: text from outside, checked or hidden from its first byte on.
 //! - [`error`]: why a message was refused, in words fit for the user who caused it.
 //!
 //! Nothing here reads a file, a socket or a clock, and nothing panics on any input. Comments that say "PROTOCOL" mean
@@ -29,7 +30,7 @@ pub mod cipher;
 pub mod context;
 pub mod envelope;
 pub mod error;
-mod fields;
+pub mod fields;
 pub mod frame;
 mod json;
 pub mod names;
@@ -37,16 +38,19 @@ mod quote;
 pub mod reply;
 pub mod request;
 pub mod secret;
+pub mod text;
 pub mod transport_url;
 pub mod trove;
 pub mod version;
 
-pub use address::ReplyAddress;
+pub use address::{ReplyAddress, ReplyQueue};
 pub use cipher::{Cipher, CipherError, Seal};
 pub use context::Context;
 pub use error::DecodeError;
+pub use fields::{Field, Fields};
 pub use frame::{FrameDecoder, FrameError};
 pub use names::{DatabaseName, HostPattern, NameError, NameRule, UserName};
+pub use quote::{Disclosure, Quoted};
 pub use reply::{
     Failure, FailureClass, Outcome, Reply, decode_reply, encode_call_monitor_beat, encode_reply, new_id,
 };

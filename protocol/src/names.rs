@@ -5,11 +5,11 @@
 //! a path. These types know the *form* of a name; which names are reserved (`root`, `os_admin`, `ignore_dbs`) is the
 //! agent's policy and not decided here.
 
-use std::{fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, hash, str::FromStr};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::quote::quote;
+use crate::quote::{Disclosure, quote};
 
 /// Everything but RFC 3986's unreserved characters is encoded, `/` included.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -33,8 +33,8 @@ pub struct NameError {
 }
 
 impl NameError {
-    fn new(subject: &'static str, name: &str, rule: NameRule) -> Self {
-        Self { subject, quoted: quote(name), rule }
+    fn new(subject: &'static str, name: &str, rule: NameRule, disclosure: Disclosure) -> Self {
+        Self { subject, quoted: quote(name, disclosure), rule }
     }
 
     /// The rule that the name breaks.
@@ -82,12 +82,37 @@ pub enum NameRule {
 }
 
 /// The parts that both kinds of names share.
+///
+/// Two names with the same text are equal, however they arrived.
 macro_rules! name_type {
     ($type:ident, $subject:literal, $check:ident) => {
         impl $type {
-            /// The name as its user wrote it.
+            /// Checks a name from a message; `disclosure` says how the message came by it.
+            pub fn read(name: &str, disclosure: Disclosure) -> Result<Self, NameError> {
+                match $check(name) {
+                    Ok(()) => Ok(Self { text: name.to_owned(), disclosure }),
+                    Err(rule) => Err(NameError::new($subject, name, rule, disclosure)),
+                }
+            }
+
+            /// The exact name, for CouchDB and for results. A text for people shows the name by `{}` or `{:?}`, which
+            /// keep back what was decrypted and is not known to exist.
             pub fn as_str(&self) -> &str {
-                &self.0
+                &self.text
+            }
+
+            /// The same name, after it turned out to be that of something that exists: it may be shown.
+            #[must_use]
+            pub fn known(&self) -> Self {
+                Self { text: self.text.clone(), disclosure: Disclosure::Open }
+            }
+
+            /// Somebody else's text about this name, without more of the name than may be shown.
+            pub fn kept_back_in(&self, text: &str) -> String {
+                match self.disclosure {
+                    Disclosure::Open => text.to_owned(),
+                    Disclosure::Sealed => text.replace(&self.text, &self.to_string()),
+                }
             }
         }
 
@@ -95,10 +120,7 @@ macro_rules! name_type {
             type Error = NameError;
 
             fn try_from(name: String) -> Result<Self, NameError> {
-                match $check(&name) {
-                    Ok(()) => Ok(Self(name)),
-                    Err(rule) => Err(NameError::new($subject, &name, rule)),
-                }
+                Self::read(&name, Disclosure::Open)
             }
         }
 
@@ -106,7 +128,7 @@ macro_rules! name_type {
             type Error = NameError;
 
             fn try_from(name: &str) -> Result<Self, NameError> {
-                Self::try_from(name.to_owned())
+                Self::read(name, Disclosure::Open)
             }
         }
 
@@ -114,34 +136,77 @@ macro_rules! name_type {
             type Err = NameError;
 
             fn from_str(name: &str) -> Result<Self, NameError> {
-                Self::try_from(name)
+                Self::read(name, Disclosure::Open)
             }
         }
 
+        /// As far as it may be shown.
         impl fmt::Display for $type {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str(&self.0)
+                match self.disclosure {
+                    Disclosure::Open => formatter.write_str(&self.text),
+                    Disclosure::Sealed => formatter.write_str(&quote(&self.text, self.disclosure)),
+                }
+            }
+        }
+
+        /// In quotes, as far as it may be shown.
+        impl fmt::Debug for $type {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self.disclosure {
+                    Disclosure::Open => write!(formatter, "{:?}", self.text),
+                    Disclosure::Sealed => formatter.write_str(&quote(&self.text, self.disclosure)),
+                }
+            }
+        }
+
+        impl PartialEq for $type {
+            fn eq(&self, other: &Self) -> bool {
+                self.text == other.text
+            }
+        }
+
+        impl Eq for $type {}
+
+        impl PartialOrd for $type {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl Ord for $type {
+            fn cmp(&self, other: &Self) -> Ordering {
+                self.text.cmp(&other.text)
+            }
+        }
+
+        impl hash::Hash for $type {
+            fn hash<H: hash::Hasher>(&self, state: &mut H) {
+                self.text.hash(state);
             }
         }
 
         impl AsRef<str> for $type {
             fn as_ref(&self) -> &str {
-                &self.0
+                &self.text
             }
         }
     };
 }
 
 /// A user's name: any text without control characters, colon or leading `_`, at most [`MAX_USER_NAME`] bytes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserName(String);
+#[derive(Clone)]
+pub struct UserName {
+    text: String,
+    disclosure: Disclosure,
+}
 
 name_type!(UserName, "user", check_user);
 
 impl UserName {
     /// The id of the user's document in `_users`.
     pub fn document_id(&self) -> String {
-        format!("{USER_PREFIX}{}", self.0)
+        format!("{USER_PREFIX}{}", self.text)
     }
 
     /// The id of the user's document as one segment of a URL.
@@ -170,8 +235,11 @@ fn check_user(name: &str) -> Result<(), NameRule> {
 }
 
 /// A database's name: `CouchDB`'s own rule, less the names that are legal but break servers.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DatabaseName(String);
+#[derive(Clone)]
+pub struct DatabaseName {
+    text: String,
+    disclosure: Disclosure,
+}
 
 name_type!(DatabaseName, "database", check_database);
 
@@ -179,7 +247,7 @@ impl DatabaseName {
     /// The name as one segment of a URL: all but RFC 3986's unreserved characters percent-encoded. A user's name has
     /// no such form: one user may be called `..`.
     pub fn percent_encoded(&self) -> String {
-        utf8_percent_encode(&self.0, RESERVED).to_string()
+        utf8_percent_encode(&self.text, RESERVED).to_string()
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod class;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -36,7 +37,7 @@ pub enum Outcome {
 }
 
 /// An error as oslo.messaging carries it.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error, Serialize, Deserialize)]
 #[error("{class}: {message}")]
 pub struct Failure {
     /// The name of the exception's class; users see it only for oslo's own.

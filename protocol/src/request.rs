@@ -7,7 +7,7 @@
 //! ```
 //!
 //! [`Request::decode`] checks and decrypts everything that all methods share; what the arguments mean is left to
-//! [`crate::trove::Command::decode`]. `Debug` shows neither arguments nor context: both may hold passwords.
+//! whoever reads [`Request::arguments`]. `Debug` shows neither arguments nor context: both may hold passwords.
 
 mod encode;
 
@@ -18,13 +18,14 @@ use serde_json::{Map, Value};
 pub use encode::NewRequest;
 
 use crate::{
-    address::{MAX_QUEUE, ReplyAddress, Sender},
+    address::{self, ReplyAddress, ReplyQueue, Sender},
     cipher::{Cipher, Seal},
     context::Context,
     envelope,
     error::DecodeError,
     fields::{Field, Fields},
     json::Budget,
+    quote::Disclosure,
     secret::SecretMap,
     trove::Method,
     version::RpcVersion,
@@ -51,6 +52,8 @@ pub struct Request {
     pub context: Context,
     /// The marks of all that came encrypted: no two messages share one, so a known mark tells of a replay.
     pub seals: Vec<Seal>,
+    /// How the arguments arrived, and so how much of them a failure may repeat.
+    pub disclosure: Disclosure,
 }
 
 /// A message that is no request, with what is needed to tell its sender so.
@@ -131,7 +134,14 @@ impl Request {
             timeout: fields.optional("_timeout").and_then(|field| field.whole_seconds()),
             context,
             seals,
+            disclosure: if cipher.is_some() { Disclosure::Sealed } else { Disclosure::Open },
         })
+    }
+
+    /// The arguments, to be read by name. No error, and no name that an error quotes, shows more of an encrypted value
+    /// than its beginning and its length.
+    pub fn arguments(&self) -> Fields<'_> {
+        Fields::of(&self.args, self.disclosure)
     }
 }
 
@@ -148,7 +158,7 @@ impl fmt::Debug for Request {
             .field("timeout", &self.timeout)
             .field("context", &self.context)
             .field("seals", &self.seals.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -170,8 +180,9 @@ fn reply_address(fields: &Fields<'_>) -> Result<Option<ReplyAddress>, DecodeErro
     let Some(msg_id) = msg_id.filter(|id| !id.is_empty()) else {
         return Ok(None);
     };
+    let reply_queue = fields.required("_reply_q")?;
     let reply_queue =
-        fields.required("_reply_q")?.short::<MAX_QUEUE>("the name of a queue, at most 255 bytes long")?;
+        ReplyQueue::new(reply_queue.text()?).ok_or_else(|| reply_queue.wrong(address::REPLY_QUEUE))?;
     Ok(Some(ReplyAddress { msg_id, reply_queue }))
 }
 

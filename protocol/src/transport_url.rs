@@ -6,14 +6,17 @@
 //!
 //! Mirrors `TransportURL.parse` of `oslo_messaging/transport.py`: hosts are split at commas first, each has credentials of
 //! its own (none are carried over), and everything is percent-decoded afterwards. Stricter where oslo would go on with
-//! nonsense: an unknown scheme, no host, a port out of range. `Display` and `Debug` show no password, and no error
+//! nonsense: an unknown scheme, no host, a host that is none, a port out of range. `Display` and `Debug` show no password, and no error
 //! repeats anything of the URL but its scheme.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::Ipv6Addr, str::FromStr};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::{quote::quote, secret::Secret};
+use crate::{
+    quote::{Disclosure, quote},
+    secret::Secret,
+};
 
 /// The port of a host that names none, with and without TLS alike (`impl_rabbit.py`, `_transform_transport_url`).
 pub const DEFAULT_PORT: u16 = 5672;
@@ -25,7 +28,7 @@ pub enum TransportUrlError {
     #[error("it must begin with `rabbit://`")]
     NoScheme,
     /// Not a scheme for RabbitMQ.
-    #[error("the scheme {} is not supported, only rabbit, rabbits, amqp and amqps are", quote(.0))]
+    #[error("the scheme {} is not supported, only rabbit, rabbits, amqp and amqps are", quote(.0, Disclosure::Open))]
     Scheme(String),
     /// AMQP carries it in a short string.
     #[error("the virtual host is over 255 bytes long")]
@@ -33,9 +36,10 @@ pub enum TransportUrlError {
     /// No host between `://` and the next slash.
     #[error("it names no host")]
     NoHosts,
-    /// One of the hosts is empty, or its brackets are not in pairs.
+    /// One of the hosts is neither a name nor an address; perhaps it is a password, as an `@` is missing.
     #[error(
-        "host number {0} is empty or malformed; write `/`, `?`, `#`, `@`, `,` and `:` in credentials as %2F, …"
+        "host number {0} is neither a name (letters, digits, `.`, `_`, `-`) nor an IPv6 address in brackets; write \
+         USER:PASSWORD@HOST:PORT, and `/`, `?`, `#`, `@`, `,` and `:` in credentials as %2F, …"
     )]
     Host(usize),
     /// One of the ports is not a port.
@@ -165,9 +169,6 @@ fn parse_host(number: usize, text: &str) -> Result<Host, TransportUrlError> {
     // A colon with nothing behind it and no colon are the same to oslo's driver: an empty password.
     let password = password.filter(|password| !password.is_empty()).map(Secret::new);
     let (host, port) = parse_address(address).ok_or(TransportUrlError::Host(number))?;
-    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || "[]@/".contains(c)) {
-        return Err(TransportUrlError::Host(number));
-    }
     let port = match port {
         None => DEFAULT_PORT,
         Some(port) => {
@@ -179,19 +180,32 @@ fn parse_host(number: usize, text: &str) -> Result<Host, TransportUrlError> {
     Ok(Host { host: host.to_owned(), port, user, password })
 }
 
-/// `oslo_utils.netutils.parse_host_port`: a bare IPv6 address has several colons and then no port.
+/// A host and its port. A host is shown in logs and looked up in DNS, so it is one beyond doubt: of text with several
+/// colons, oslo's bare IPv6 address (`oslo_utils.netutils.parse_host_port`), one part may be a password.
 fn parse_address(text: &str) -> Option<(&str, Option<&str>)> {
     if let Some(text) = text.strip_prefix('[') {
-        let (host, rest) = text.split_once(']')?;
+        let (host, rest) = text.split_once(']').filter(|(host, _)| is_ipv6(host))?;
         return match rest.strip_prefix(':') {
             Some(port) => Some((host, Some(port))),
             None => rest.is_empty().then_some((host, None)),
         };
     }
-    match text.split_once(':') {
-        Some((host, port)) if !port.contains(':') => Some((host, Some(port))),
-        _ => Some((text, None)),
-    }
+    let (host, port) = match text.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (text, None),
+    };
+    let several = port.is_some_and(|port| port.contains(':'));
+    (is_name(host) && !several).then_some((host, port))
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+}
+
+/// An address, perhaps with a zone (`fe80::1%eth0`).
+fn is_ipv6(text: &str) -> bool {
+    let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
+    address.parse::<Ipv6Addr>().is_ok() && is_name(zone)
 }
 
 /// As Python's `parse_qs`: `+` is a space, and a key without a value does not count.

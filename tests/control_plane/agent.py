@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
 from couch import ROOT, CouchServer
 from processes import Process
 
@@ -24,10 +26,18 @@ def binary(name: str, variable: str) -> Path:
     return path
 
 
-def injected_files(user_data: str) -> dict[str, str]:
-    """The files that cloud-init would write from Nova's user data, by their paths."""
-    files = yaml.safe_load(user_data)["write_files"]
-    return {file["path"]: base64.b64decode(file["content"]).decode() for file in files}
+def injected_files_of(server: dict[str, Any], python: str | Path = sys.executable) -> dict[str, str]:
+    """The files that an instance gets, by their paths: from Nova's user data as cloud-init would, and from `files`.
+
+    The user data is YAML, which the Python of a Trove can read and Python by itself can't.
+    """
+    injected = dict(server.get("files") or {})
+    code = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin) or {}, sys.stdout)"
+    user_data = server.get("userdata") or "{}"
+    read = subprocess.run([python, "-c", code], input=user_data, capture_output=True, text=True, check=True)
+    for file in json.loads(read.stdout).get("write_files", []):
+        injected[file["path"]] = base64.b64decode(file["content"]).decode()
+    return injected
 
 
 class Agent:

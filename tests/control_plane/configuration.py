@@ -1,23 +1,22 @@
-"""What an operator would write: trove.conf, api-paste.ini and the files that Trove injects into instances.
+"""What an operator has before CouchDB: trove.conf, and the api-paste.ini that Trove's own wheel brings.
 
-All that `control-plane/README.md` tells the operator to put in place is taken from there, and api-paste.ini is the one
-that Trove's own wheel brings, with the filter added. Keystone's middleware is the real one.
+All that CouchDB needs comes from the commands of `control-plane/README.md`, which `lay_out` runs: nothing of it is written
+here, so that a page that lacks something fails. Keystone's middleware is the real one.
 """
 
 from __future__ import annotations
 
-import re
-import sys
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+import readme
+from programs import bin_directory
 
 PAGE_SIZE = 3
 """`users_page_size` and `databases_page_size`: small, so that a handful of names fills several pages."""
 
 CONTROL_EXCHANGE = "trove"
-FILTER = "[filter:couchdb]\npaste.filter_factory = trove_couchdb:filter_factory\n"
-OPERATORS_FILES = Path(__file__).resolve().parents[2] / "control-plane/etc/trove"
-"""The files of this project that an operator puts below /etc/trove."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ SERVICES = (ENCRYPTED, CLEAR, STOCK)
 
 
 def trove_conf(directory: Path, transport_url: str, auth_url: str) -> str:
-    """What all services of the control plane share."""
+    """What all services of the control plane share; the directory stands for the machine's root."""
     clients = "\n".join(
         f"remote_{service}_client = fake_cloud.{service}_client"
         for service in ("nova", "cinder", "neutron", "glance", "swift")
@@ -49,20 +48,25 @@ transport_url = {transport_url}
 control_exchange = {CONTROL_EXCHANGE}
 bind_host = 127.0.0.1
 trove_api_workers = 1
+# Trove 12 and 13 have no default for it; later ones have this.
+taskmanager_manager = trove.taskmanager.manager.Manager
 trove_conductor_workers = 1
 use_stderr = True
 log_file =
 # Trove's own default is off; a log line for each message is what one wants when a test fails.
 debug = True
 default_log_levels = amqp=WARN,oslo.messaging=INFO,oslo_messaging=INFO,sqlalchemy=WARN,keystonemiddleware=WARN,routes.middleware=WARN,stevedore=WARN,eventlet.wsgi.server=WARN,urllib3=WARN,oslo.service=WARN,oslo_service=WARN,keystoneauth=WARN,dogpile=WARN,oslo_policy=WARN
-guest_config = {directory}/trove-guestagent.conf
-cloudinit_location = {directory}/cloudinit
-template_path = {directory}/templates
+guest_config = {directory}/etc/trove/trove-guestagent.conf
+cloudinit_location = {directory}/etc/trove/cloudinit
+template_path = {directory}/etc/trove/templates
 trove_volume_support = True
 trove_security_groups_support = False
 users_page_size = {PAGE_SIZE}
 databases_page_size = {PAGE_SIZE}
 usage_sleep_time = 1
+resize_time_out = 60
+swift_url = http://127.0.0.1:1/v1/AUTH_
+reboot_time_out = 60
 http_get_rate = 1000000
 http_post_rate = 1000000
 http_put_rate = 1000000
@@ -93,22 +97,16 @@ user_domain_name = Default
 project_domain_name = Default
 region_name = {ENCRYPTED.name}
 
-# The image keeps CouchDB's data on its own disk: nothing to attach.
-[couchdb]
-volume_support = False
-device_path =
-
-# Way A: CouchDB in disguise, with a volume, as Trove's defaults want it.
-[postgresql]
-tcp_ports = 5984
-mount_point = /var/lib/couchdb
-replication_strategy =
-
-# Another disguise, for what only an option of the group asks for.
+# A disguise for what only an option of the group asks for.
 [mariadb]
 volume_support = False
 device_path =
 root_on_create = True
+
+# Another one, with Trove's defaults: a volume.
+[percona]
+tcp_ports = 5984
+replication_strategy =
 
 [mysql]
 ignore_dbs = _users,_replicator,_global_changes
@@ -119,28 +117,25 @@ def service_conf(service: Service, directory: Path, port: int) -> str:
     """What one trove-api and its taskmanager are told beside `trove_conf`."""
     return f"""[DEFAULT]
 bind_port = {port}
-api_paste_config = {directory}/api-paste-{service.name}.ini
+api_paste_config = {directory}/etc/trove/{'api-paste.ini' if service.filtered else 'api-paste-stock.ini'}
 enable_secure_rpc_messaging = {service.secure}
 taskmanager_queue = {service.taskmanager_queue}
 """
 
 
-def api_paste(service: Service) -> str:
-    """The wheel's api-paste.ini, with the filter if the service has it."""
-    text = (Path(sys.prefix) / "etc/trove/api-paste.ini").read_text()
-    if not service.filtered:
-        return text
-    changed, times = re.subn(r"(?m)^(pipeline = .*) extensions troveapp$", r"\1 couchdb extensions troveapp", text)
-    if times != 1:
-        raise RuntimeError(f"Trove's api-paste.ini has {times} pipelines that end in `extensions troveapp`, not one")
-    return f"{changed}\n{FILTER}"
-
-
-def guestagent_conf(transport_url: str) -> str:
-    """What the taskmanager injects into every instance: our sample, with the broker's address filled in."""
-    text = (OPERATORS_FILES / "trove-guestagent.conf").read_text()
-    for option, value in {"transport_url": transport_url, "control_exchange": CONTROL_EXCHANGE}.items():
-        text, times = re.subn(rf"(?m)^{option} = .*$", f"{option} = {value}", text)
-        if times != 1:
-            raise RuntimeError(f"the sample trove-guestagent.conf sets {option} {times} times, not once")
-    return f"{text}\n# The image mounts the volume by itself.\n[couchdb]\nignore_volume = true\n"
+def lay_out(directory: Path, transport_url: str, auth_url: str) -> None:
+    """Writes what an operator has, then follows the README's installation."""
+    etc = directory / "etc/trove"
+    etc.mkdir(parents=True)
+    (etc / "trove.conf").write_text(trove_conf(directory, transport_url, auth_url))
+    shipped = bin_directory().parent / "etc/trove/api-paste.ini"
+    shutil.copy(shipped, etc / "api-paste.ini")
+    shutil.copy(shipped, etc / "api-paste-stock.ini")
+    # The package is installed by who made the environment (`run.py`), or by `follow.py`.
+    values = readme.installation(transport_url, CONTROL_EXCHANGE, "true")
+    follower = readme.Follower(directory, values, "/usr/bin:/bin")
+    for script in readme.scripts(readme.INSTALL, 26):
+        follower.run(script)
+    follower.check()
+    with (etc / "trove.conf").open("a") as conf:
+        conf.write(readme.way_a())

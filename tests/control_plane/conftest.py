@@ -21,7 +21,7 @@ from guest import FIRST_DATABASES, FIRST_USERS, WAYS, Guest, Way
 from ports import Ports
 from programs import Program, clean_environment
 from results import Results
-from shell import Shell
+from shell import TENANT, Shell
 from stack import ControlPlane
 
 LIFE = [
@@ -38,6 +38,7 @@ LIFE = [
     "test_stock_api",
     "test_faults",
     "test_prepare",
+    "test_lifecycle",
     "test_status",
     "test_delete",
 ]
@@ -153,9 +154,9 @@ class Guests:
         self._made.append(guest)
         return guest
 
-    def shell(self, program: str, service: Service) -> Shell:
+    def shell(self, program: str, service: Service, user: str = TENANT) -> Shell:
         """A shell that talks to this trove-api."""
-        return Shell(self._programs[program], self._stack.identity.url, service.name, self._results.heard)
+        return Shell(self._programs[program], self._stack.identity.url, service.name, self._results.heard, user)
 
     def stop(self) -> None:
         for guest in self._made:

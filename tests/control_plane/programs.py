@@ -49,8 +49,9 @@ class Outcome:
 
 
 def bin_directory() -> Path:
-    """Where pip put the scripts of the venv that runs this suite."""
-    return Path(sys.executable).parent
+    """Where pip put the scripts of the venv under test: the one that runs this suite, or the one that is named."""
+    named = os.environ.get("TROVE_E2E_VENV")
+    return Path(named) / "bin" if named else Path(sys.executable).parent
 
 
 class Program:

@@ -41,6 +41,11 @@ TARGET = ROOT / "target"
 RESULTS = TARGET / "control-plane-results"
 DOCUMENT = ROOT / "docs/control-plane.md"
 VERSIONS = ["26.0.0", "24.1.0"]
+#: On which control-plane/README.md is followed as well; on older ones it is with `follow.py`.
+FOLLOWED = "26.0.0"
+
+#: Of the versions that ours is too new for.
+PYTHONS = {"12": "3.7", "13": "3.8"}
 
 ENDS_US = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -58,17 +63,24 @@ class Suites:
 
     def pytest(self, version: str, directory: Path, arguments: list[str], log: Path) -> bool:
         """Runs one suite to its end; True if it passed."""
-        python = environment_of(version) / "bin/python"
-        variables = {"PYTHONDONTWRITEBYTECODE": "1", "TROVE_E2E_RESULTS": str(RESULTS / f"{version}.json")}
+        command = [environment_of(version) / "bin/python", "-m", "pytest", "-q", *arguments]
+        return self._passes(command, directory, {"TROVE_E2E_RESULTS": str(RESULTS / f"{version}.json")}, log)
+
+    def follow(self, version: str, log: Path) -> bool:
+        """Follows the README; True if it led to a user who logs in."""
+        command = [sys.executable, HERE / "follow.py", "--here", version]
+        return self._passes(command, HERE, {"TROVE_E2E_VENV": str(environment_of(version))}, log)
+
+    def _passes(self, command: list[str | Path], directory: Path, variables: dict[str, str], log: Path) -> bool:
         with log.open("ab") as output:
             with self._lock:
                 if self._stopped:
                     return False
                 # A session of its own: Ctrl-C reaches it through us only, and it hears it once.
                 process = subprocess.Popen(
-                    [python, "-m", "pytest", "-q", *arguments],
+                    command,
                     cwd=directory,
-                    env=os.environ | variables,
+                    env=os.environ | variables | {"PYTHONDONTWRITEBYTECODE": "1"},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -97,20 +109,46 @@ def environment_of(version: str) -> Path:
     return TARGET / f"trove-{version}"
 
 
-def prepare(version: str) -> None:
+def python_for(version: str) -> str:
+    """The Python that this Trove was made for: ours, unless it is too new."""
+    wanted = PYTHONS.get(version.split(".")[0])
+    if not wanted:
+        return sys.executable
+    candidates = [f"python{wanted}", *map(str, sorted((Path.home() / ".pyenv/versions").glob(f"{wanted}.*/bin/python")))]
+    found = next(filter(works, candidates), None)
+    if not found:
+        raise SystemExit(f"Trove {version} needs Python {wanted}: put python{wanted} into PATH, or install it with pyenv.")
+    return found
+
+
+def works(python: str) -> bool:
+    """Whether it can be run at all (a shim of pyenv's may not), and has what Trove needs."""
+    with contextlib.suppress(OSError):
+        command = [python, "-c", "import ensurepip, sqlite3, ssl"]
+        return not subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode
+    return False
+
+
+def prepare(version: str, with_package: bool = True) -> None:
     """Makes the virtual environment if it is missing or not as wanted, and installs our package into it."""
     requirements = PACKAGE / f"requirements-test-{version}.txt"
     if not requirements.exists():
         raise SystemExit(f"There is no {requirements.relative_to(ROOT)}: write one, or name another version of Trove.")
-    wanted = f"# Python {sys.version}\n{requirements.read_text()}".encode()
+    python = python_for(version)
+    wanted = f"# Python {python} {sys.version}\n{requirements.read_text()}".encode()
     environment = environment_of(version)
     stamp = environment / "made-from.txt"
     if not stamp.exists() or stamp.read_bytes() != wanted:
         print(f"Making {environment} (once, about a minute)", flush=True)
         shutil.rmtree(environment, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+        subprocess.run([python, "-m", "venv", environment], check=True)
+        if version.split(".")[0] in PYTHONS:
+            # For what has no wheel, and was written for the tools of its time.
+            install(environment, "setuptools<60", "wheel", "pip<24")
         install(environment, "--no-deps", "-r", requirements)
         stamp.write_bytes(wanted)
+    if not with_package:
+        return
     # Of a copy: pip would leave its build directory in the source tree.
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory) / "control-plane"
@@ -128,6 +166,9 @@ def install(environment: Path, *arguments: str | Path) -> None:
 
 def run(version: str, suites: Suites, passed: dict[str, bool]) -> None:
     log = RESULTS / f"{version}.log"
+    if version == FOLLOWED and not suites.follow(version, log):
+        passed[version] = False
+        return
     package = suites.pytest(version, PACKAGE, ["-p", "no:cacheprovider", "tests"], log)
     whole = suites.pytest(version, HERE, [], log)
     passed[version] = package and whole

@@ -22,24 +22,34 @@ OPENSTACK_NAMES = {
     "create": "instance create",
     "show": "instance show",
     "list": "instance list",
-    "delete": "instance delete",
+    **{verb: f"instance {verb}" for verb in ("delete", "restart", "reboot", "rebuild", "upgrade")},
+    "resize-flavor": "instance resize flavor",
+    "resize-volume": "instance resize volume",
+    "reset-status": "instance reset status",
     "database-create": "db create",
     "database-list": "db list",
     "database-delete": "db delete",
 }
-LISTS = ("list", "user-list", "database-list", "user-show-access")
+LISTS = ("list", "user-list", "database-list", "user-show-access", "backup-list")
 """Commands that answer with a table of things; the others show one thing or nothing."""
-SHOWS = ("create", "show", "user-show", "root-enable", "root-show")
+SHOWS = ("create", "show", "user-show", "root-enable", "root-show", "backup-create", "backup-show", "configuration-create")
 
 
 class Shell:
     """One of the shells, for one region (a trove-api of the suite)."""
 
-    def __init__(self, program: Program, auth_url: str, region: str, listener: Callable[[str, Outcome], None]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        auth_url: str,
+        region: str,
+        listener: Callable[[str, Outcome], None],
+        user: str = TENANT,
+    ) -> None:
         self._program, self._listener = program, listener
         self._environment = {
             "OS_AUTH_URL": auth_url,
-            "OS_USERNAME": TENANT,
+            "OS_USERNAME": user,
             "OS_PASSWORD": "any",
             "OS_PROJECT_NAME": PROJECT,
             "OS_USER_DOMAIN_NAME": "Default",

@@ -6,13 +6,15 @@ All services are the unmodified programs of the venv that runs this suite; the c
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sqlite3
 import urllib.request
 from pathlib import Path
 
 import configuration
-from configuration import CLEAR, ENCRYPTED, OPERATORS_FILES, SERVICES, Service
+import readme
+from configuration import CLEAR, ENCRYPTED, SERVICES, Service
 from identity import PROJECT, Identity
 from ports import Ports
 from processes import Process, stop_all, wait_for
@@ -20,19 +22,21 @@ from programs import HERE, Outcome, Program, bin_directory, clean_environment
 from rabbit import Rabbit
 
 DATASTORE = "couchdb"
-VERSION = "3.5"
+VERSION = "3.5.0"
+"""That of the README."""
 VERSION_WAY_A = "3.5-a"
 VERSION_WITH_PACKAGES = "3.5-packages"
 VERSION_WITH_ROOT = "3.5-root"
-VERSIONS = {
-    VERSION: ("couchdb", ""),
+VERSION_WITH_VOLUME = "3.5-volume"
+OTHER_VERSIONS = {
     VERSION_WAY_A: ("postgresql", ""),
     VERSION_WITH_PACKAGES: ("couchdb", "couchdb"),
     VERSION_WITH_ROOT: ("mariadb", ""),
+    VERSION_WITH_VOLUME: ("percona", ""),
 }
-"""The manager and the packages of each version."""
+"""The manager and the packages of each version that the README doesn't register."""
 IMAGE = "0a7c1d3e-0000-4000-8000-00000000c0db"
-START_LIMIT = 120.0
+START_LIMIT = 300.0
 """Trove's services import much: 4 s on an idle core, and all start at once."""
 
 
@@ -83,7 +87,7 @@ class ControlPlane:
 
     def manage(self, *arguments: str) -> Outcome:
         """Runs trove-manage as an operator does."""
-        return self.manage_program.run("--config-file", str(self.directory / "trove.conf"), *arguments).check()
+        return self.manage_program.run("--config-file", str(self.directory / "etc/trove/trove.conf"), *arguments).check()
 
     def stop(self) -> None:
         """Ends everything."""
@@ -96,36 +100,34 @@ class ControlPlane:
 
     def _write_files(self) -> None:
         directory = self.directory
-        files = {
-            "trove.conf": configuration.trove_conf(directory, self.rabbit.transport_url, self.identity.url),
-            "trove-guestagent.conf": configuration.guestagent_conf(self.rabbit.transport_url),
-        }
+        configuration.lay_out(directory, self.rabbit.transport_url, self.identity.url)
         for service in SERVICES:
-            files[f"{service.name}.conf"] = configuration.service_conf(service, directory, self._api_ports[service])
-            files[f"api-paste-{service.name}.ini"] = configuration.api_paste(service)
-        for name, text in files.items():
-            (directory / name).write_text(text)
-        shutil.copytree(OPERATORS_FILES / "templates", directory / "templates")
-        shutil.copytree(OPERATORS_FILES / "cloudinit", directory / "cloudinit")
-        for manager in {manager for manager, _ in VERSIONS.values()} - {"couchdb"}:
-            shutil.copy(directory / "cloudinit/couchdb.cloudinit", directory / f"cloudinit/{manager}.cloudinit")
+            text = configuration.service_conf(service, directory, self._api_ports[service])
+            (directory / f"{service.name}.conf").write_text(text)
+        cloudinit = directory / "etc/trove/cloudinit"
+        for manager in {manager for manager, _ in OTHER_VERSIONS.values()} - {"couchdb"}:
+            shutil.copy(cloudinit / "couchdb.cloudinit", cloudinit / f"{manager}.cloudinit")
 
     def _start(self, name: str, program: str, service: Service) -> Process:
-        files = [OPERATORS_FILES / "trove.conf.snippet", *(self.directory / f"{n}.conf" for n in ("trove", service.name))]
+        files = [self.directory / "etc/trove/trove.conf", self.directory / f"{service.name}.conf"]
         command = [bin_directory() / program, *(word for file in files for word in ("--config-file", file))]
         process = Process(name, command, self.logs / f"{name}.log", self._environment, self.directory)
         self._processes.append(process)
         return process
 
     def _register_datastore(self) -> None:
-        """As `control-plane/README.md` tells; no version is an update, the default comes last."""
-        self.manage("datastore_update", DATASTORE, "")
+        """With the commands of `control-plane/README.md`, and in the same way what only this suite needs."""
+        # No version is an update, the default comes last.
+        follower = readme.Follower(self.directory, {"IMAGE_ID": IMAGE}, "")
+        for script in readme.scripts(readme.REGISTER, 26):
+            for line in follower.adapted(script).replace("\\\n", " ").splitlines():
+                program, *arguments = shlex.split(line)
+                assert program == "trove-manage", line
+                self.manage(*arguments)
+        follower.check()
         extra = ["--registry-ext", "none", "--repl-strategy", "none"]
-        for version, (manager, packages) in VERSIONS.items():
+        for version, (manager, packages) in OTHER_VERSIONS.items():
             self.manage("datastore_version_update", *extra, DATASTORE, version, manager, IMAGE, packages, "1")
-        self.manage("datastore_update", DATASTORE, VERSION)
-        rules = self.directory / "templates/couchdb/validation-rules.json"
-        self.manage("db_load_datastore_config_parameters", DATASTORE, VERSION, str(rules))
 
     def _answers(self, service: Service) -> bool:
         try:

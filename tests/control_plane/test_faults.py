@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from couch import User
-from guest import Guest
+from guest import Guest, quoted
 from results import Results
 from shell import Shell
 from steps import assert_member, fresh, make_database
@@ -14,7 +14,8 @@ from steps import assert_member, fresh, make_database
 def test_a_user_for_a_missing_database(guest: Guest, shell: Shell, results: Results) -> None:
     name, database = fresh("late"), fresh("missing")
     shell.do("user-create", guest.id, name, "pw", "--databases", database)
-    fault = guest.wait_fault("the database is missing", f'database "{database}" does not exist; create it first')
+    shown = quoted(database, encrypted=guest.way.secure)
+    fault = guest.wait_fault("the database is missing", f"database {shown} does not exist; create it first")
     results.saw("user-create", "no such database", guest.way.name, f"accepted; then the fault: {fault}")
     assert guest.couch.account(name) is None
     assert not guest.couch.client.exists(database, guest.couch.admin)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from guest import Guest
+from guest import Guest, Way, quoted
 from results import Results
 from shell import Shell
 
@@ -30,8 +30,16 @@ class Case:
     is_fault: bool = False
     """In way A the command is accepted, and the text is the instance's fault."""
 
-    def seen(self, filtered: bool) -> str:
-        return self.filtered if filtered or self.way_a is None else self.way_a
+    name: str | None = None
+    """What the agent names in place of `QUOTED`."""
+
+    def seen(self, way: Way) -> str:
+        filtered = way.service.filtered or self.way_a is None
+        text = self.filtered if filtered else self.way_a
+        return text.replace(QUOTED, quoted(self.name or "", encrypted=way.secure))
+
+
+QUOTED = "<a name as the agent quotes it>"
 
 
 def missing(kind: str, name: str) -> str:
@@ -49,9 +57,9 @@ def reserved_user(what: str, command: str, name: str, trove: str, *more: str) ->
 
 
 def bad(what: str, command: str, arguments: tuple[str, ...], kind: str, name: str, rule: str, *, cast: bool) -> Case:
-    shown = name if len(name) < 40 else f"{name[:40]}…"
-    text = f'the {kind} name "{shown}" is not allowed: {rule}'
-    return Case(what, command, arguments, f"{text} (HTTP 400)", text, is_fault=cast)
+    by_filter = f"the {kind} name {quoted(name, encrypted=False)} is not allowed: {rule} (HTTP 400)"
+    by_agent = f"the {kind} name {QUOTED} is not allowed: {rule}"
+    return Case(what, command, arguments, by_filter, by_agent, is_fault=cast, name=name)
 
 
 def bad_database(name: str, rule: str, what: str | None = None) -> Case:
@@ -69,7 +77,7 @@ SLASH = "it must not end with `/` nor hold `//`"
 RESERVED_DBS = "is on the reserved list: ['_users', '_replicator', '_global_changes']. (HTTP 400)"
 SCHEMA = "does not match '^.*[0-9a-zA-Z]+.*$'"
 NO_GUEST = "An error occurred communicating with the guest: "
-MISSING_DATABASE = f'{NO_GUEST}database "missing" does not exist; create it first. (HTTP 400)'
+MISSING_DATABASE = f"{NO_GUEST}database {QUOTED} does not exist; create it first. (HTTP 400)"
 
 
 def system_database(command: str, name: str) -> Case:
@@ -95,7 +103,7 @@ CASES = [
     reserved_user("`root`", "user-show", "root", "User show"),
     bad("`_x`", "user-show", ("_x",), "user", "_x", UNDERSCORE, cast=False),
     Case("no such user", "user-grant-access", ("nobody", DATABASE), missing("User", "nobody")),
-    Case("no such database", "user-grant-access", (USER, "missing"), MISSING_DATABASE),
+    Case("no such database", "user-grant-access", (USER, "missing"), MISSING_DATABASE, name="missing"),
     bad("`_users`", "user-grant-access", (USER, "_users"), "database", "_users", SYSTEM, cast=False),
     bad("`Bad`", "user-grant-access", (USER, "Bad"), "database", "Bad", LETTER, cast=False),
     reserved_user("to `root`", "user-grant-access", "root", "load", DATABASE),
@@ -159,9 +167,8 @@ def everything(guest: Guest) -> dict[str, Any]:
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.command}: {case.what}" for case in CASES])
 def test_a_refusal(guest: Guest, shell: Shell, case: Case, results: Results) -> None:
     before = everything(guest)
-    filtered = guest.way.service.filtered
-    expected = case.seen(filtered)
-    if case.is_fault and not filtered:
+    expected = case.seen(guest.way)
+    if case.is_fault and not guest.way.service.filtered:
         shell.do(case.command, guest.id, *case.arguments)
         shown = guest.wait_fault(case.what, expected)
         results.saw(case.command, case.what, guest.way.name, f"accepted; then the fault: {shown}")

@@ -16,7 +16,6 @@ export TROVE_COUCHDB_VENV="${TROVE_COUCHDB_VENV:-$root/target/python-venv}"
 export GIT_CEILING_DIRECTORIES="$root/target/mutants"
 export RUST_BACKTRACE=0
 
-cargo="cargo --config profile.dev.package.trove-couchdb-agent.opt-level=1"
 field() { sed -n "s/^$1: //p" "$2"; }
 
 rm -rf "$copy"
@@ -27,6 +26,16 @@ cd "$copy"
 if [ $# -eq 0 ]; then
     set -- $(cd "$here" && ls ./*.patch | sed 's|^\./||; s|\.patch$||')
 fi
+# The newest program of a test, which cargo names by a hash.
+program() {
+    find "$CARGO_TARGET_DIR/debug/deps" -name "$1-*" -perm -u+x -type f -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2
+}
+
+cargo build --quiet -p trove-couchdb-agent -p trove-couchdb-cli -p in-memory-couchdb
+cargo test --quiet -p trove-couchdb-tests --test integration --test cli --no-run
+integration=$(program integration)
+cli=$(program cli)
+
 wrong=0
 for name; do
     patch=$here/$name.patch
@@ -38,19 +47,26 @@ for name; do
     git apply "$patch"
     result=
     case $target in
-        *integration*) programs="-p trove-couchdb-agent" ;;
-        *cli*) programs="-p trove-couchdb-agent -p trove-couchdb-cli" ;;
-        *) programs= ;;
+        # They run the programs, so they need not be built again.
+        *integration*) built=$integration; programs="-p trove-couchdb-agent" ;;
+        *cli*) built=$cli; programs="-p trove-couchdb-agent -p trove-couchdb-cli" ;;
+        *) built=; programs= ;;
     esac
-    if [ -n "$programs" ]; then
+    if [ -n "$built" ]; then
         # shellcheck disable=SC2086 # several words
-        $cargo build --quiet $programs || result="does not compile"
-    fi
-    # shellcheck disable=SC2086
-    $cargo test --quiet -p "$package" $target --no-run 2>"$copy/output" || result="does not compile"
-    if [ -z "$result" ]; then
+        cargo build --quiet $programs || result="does not compile"
+    else
         # shellcheck disable=SC2086
-        if $cargo test --quiet -p "$package" $target -- "$filter" >"$copy/output" 2>&1; then
+        cargo test --quiet -p "$package" $target --no-run 2>"$copy/output" || result="does not compile"
+    fi
+    if [ -z "$result" ]; then
+        if [ -n "$built" ]; then
+            (cd tests && "$built" "$filter") >"$copy/output" 2>&1 && ended=0 || ended=$?
+        else
+            # shellcheck disable=SC2086
+            cargo test --quiet -p "$package" $target -- "$filter" >"$copy/output" 2>&1 && ended=0 || ended=$?
+        fi
+        if [ "$ended" = 0 ]; then
             result="SURVIVED"
         elif grep -q '^test result: FAILED' "$copy/output"; then
             result="killed"

@@ -50,6 +50,8 @@ fi
 # Debian keeps ensurepip, without which `python3 -m venv` fails, in a package of its own.
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 python3-venv"
 need openssl openssl
+# Shows what the agent syncs, and when.
+need strace strace
 # Reads the packages' scripts (`make test-element`).
 need shellcheck shellcheck
 need cc "gcc libc6-dev"

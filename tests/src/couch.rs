@@ -1,21 +1,25 @@
 //! The CouchDB that a test or the tour runs against, and a small client to look at it from outside.
 //!
 //! Who calls: integration tests and the tour. With `COUCHDB_URL=http://ADMIN:PASSWORD@HOST:PORT` in the environment
-//! it is that real server, else an in-memory CouchDB of this process. The client is deliberately not the agent's: it
-//! judges what the agent did.
+//! it is that real server, else with `COUCHDB_HOME` a node of that release ([`crate::real_couch`]), else an in-memory
+//! CouchDB of this process. The client is deliberately not the agent's: it judges what the agent did.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use in_memory_couchdb::{InMemoryCouch, Options};
+use in_memory_couchdb::{InMemoryCouch, Options, Version};
 pub use reqwest::Method;
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
+use crate::ledger;
+use crate::real_couch::{self, RealNode, RealPlan};
+
 /// Names a real server, with the credentials of one of its admins.
-const URL_VARIABLE: &str = "COUCHDB_URL";
-const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const URL_VARIABLE: &str = "COUCHDB_URL";
+/// Only ends a hung test.
+const REQUEST_LIMIT: Duration = crate::until::HUNG;
 /// A real server sees a changed or deleted user up to 10 ms late when somebody logs in; more under load.
 const LATE: Duration = Duration::from_millis(150);
 
@@ -23,7 +27,18 @@ const LATE: Duration = Duration::from_millis(150);
 pub struct CouchServer {
     url: Url,
     admin: Credentials,
-    in_memory: Option<InMemoryCouch>,
+    kind: Kind,
+    /// Ends with the server.
+    _node: Option<Box<RealNode>>,
+}
+
+/// What a server is.
+enum Kind {
+    InMemory(InMemoryCouch),
+    /// A real one that all tests share.
+    Shared,
+    /// A real one of this test alone.
+    Private,
 }
 
 /// A name and a password of this test run; neither is a secret of anybody.
@@ -43,23 +58,62 @@ impl Credentials {
 }
 
 impl CouchServer {
-    /// The server of `COUCHDB_URL`, or an in-memory one of the newest version with one admin.
+    /// The server of `COUCHDB_URL`, or one of `COUCHDB_HOME`, or an in-memory one of the newest version with one admin.
     pub async fn start() -> Result<Self> {
-        match std::env::var(URL_VARIABLE) {
-            Ok(text) if !text.is_empty() => Self::real(&text),
-            _ => Self::in_memory(Options::default()).await,
+        if let Ok(text) = std::env::var(URL_VARIABLE)
+            && !text.is_empty()
+        {
+            ledger::used(ledger::What::Real);
+            return Self::real(&text);
         }
+        match real_couch::shared().await? {
+            Some(node) => {
+                ledger::used(ledger::What::Real);
+                Ok(Self { kind: Kind::Shared, ..node.server() })
+            }
+            None => Self::in_memory(Options::default()).await,
+        }
+    }
+
+    /// A server of this test alone: a node of `COUCHDB_HOME`, or an in-memory one.
+    pub async fn alone() -> Result<Self> {
+        if !real_couch::has_releases() {
+            return Self::in_memory_because(
+                Options::default(),
+                "it needs a server of its own: name a release in COUCHDB_HOME",
+            )
+            .await;
+        }
+        let node = RealPlan::default().up().await?.context("no release")?;
+        let server = node.server();
+        Ok(Self { _node: Some(Box::new(node)), ..server })
     }
 
     /// An in-memory server; one with `options.admin` unset gets an admin.
     pub async fn in_memory(options: Options) -> Result<Self> {
+        let version = match options.version {
+            Version::V1 => "it needs a CouchDB 1.x",
+            Version::V2 => "it needs a CouchDB 2.x",
+            Version::V3_3 | Version::V3_4 => "it needs another CouchDB 3.x than the newest",
+            Version::V3_5 => ledger::NO_REASON,
+        };
+        Self::in_memory_because(options, version).await
+    }
+
+    async fn in_memory_because(options: Options, why: &str) -> Result<Self> {
+        ledger::used(ledger::What::InMemory(why.to_owned()));
         let admin = match &options.admin {
             Some((name, password)) => Credentials::new(name, password),
             None => Credentials::new("first_admin", &hex::encode(rand::random::<[u8; 8]>())),
         };
         let server = InMemoryCouch::start(options.admin(&admin.name, &admin.password)).await?;
         let url = Url::parse(&server.url()).context("the in-memory CouchDB has a strange URL")?;
-        Ok(Self { url, admin, in_memory: Some(server) })
+        Ok(Self { url, admin, kind: Kind::InMemory(server), _node: None })
+    }
+
+    /// A real server of one test alone.
+    pub(crate) fn private(url: Url, admin: Credentials) -> Self {
+        Self { url, admin, kind: Kind::Private, _node: None }
     }
 
     fn real(text: &str) -> Result<Self> {
@@ -76,7 +130,7 @@ impl CouchServer {
         );
         let cleared = url.set_username("").and_then(|()| url.set_password(None));
         anyhow::ensure!(cleared.is_ok(), "{URL_VARIABLE} must be an http:// URL");
-        Ok(Self { url, admin, in_memory: None })
+        Ok(Self { url, admin, kind: Kind::Shared, _node: None })
     }
 
     /// The address without credentials and without a trailing slash.
@@ -91,12 +145,33 @@ impl CouchServer {
 
     /// The in-memory server behind this, for injecting faults; `None` when it is a real one.
     pub fn memory(&self) -> Option<&InMemoryCouch> {
-        self.in_memory.as_ref()
+        self.explain();
+        match &self.kind {
+            Kind::InMemory(server) => Some(server),
+            Kind::Shared | Kind::Private => None,
+        }
     }
 
     /// The same, for stopping and starting it.
     pub fn memory_mut(&mut self) -> Option<&mut InMemoryCouch> {
-        self.in_memory.as_mut()
+        self.explain();
+        match &mut self.kind {
+            Kind::InMemory(server) => Some(server),
+            Kind::Shared | Kind::Private => None,
+        }
+    }
+
+    /// A test that reaches for the in-memory server itself has a reason to use it.
+    fn explain(&self) {
+        if let Kind::InMemory(_) = &self.kind {
+            let reason = "it injects faults, counts requests or stops the server";
+            ledger::used(ledger::What::InMemory(reason.to_owned()));
+        }
+    }
+
+    /// Whether other tests use this server at the same time.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.kind, Kind::Shared)
     }
 
     /// A client for looking at the server.

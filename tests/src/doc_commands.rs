@@ -44,6 +44,8 @@ pub enum Runner {
     Tool,
     /// `tests/control_plane/test_documentation.py`, as far as the parsers of the programs.
     ControlPlane,
+    /// `tests/control_plane/follow.py`, with a directory in place of the machine's root.
+    Followed,
     /// `tests/doc_commands.rs`, into another directory than `/`.
     Install,
     /// `tests/doc_commands.rs`, as far as `make -n`.
@@ -76,8 +78,12 @@ pub fn runner(command: &Documented) -> Result<Option<Runner>> {
         && ["ELEMENTS_PATH=", "DIB_"].iter().any(|name| command.text.starts_with(&format!("export {name}")));
     let named = named.or(for_an_image.then_some(Runner::Element));
     let uses_the_tool = command.text.contains("$(trove-couchdb ") || command.text.contains("metrics.sock");
-    Ok(named.or(uses_the_tool.then_some(Runner::Tool)))
+    let followed = command.page == "control-plane/README.md" && FOLLOWED.contains(&command.section.as_str());
+    Ok(named.or(uses_the_tool.then_some(Runner::Tool)).or(followed.then_some(Runner::Followed)))
 }
+
+/// The sections of `control-plane/README.md` that are followed to the letter.
+const FOLLOWED: [&str; 3] = ["Install it", "Make CouchDB known to Trove", "See that it works"];
 
 /// Whether `make walk` runs the page, or the section of it, that the command stands on.
 fn walked(command: &Documented) -> Result<bool> {

@@ -2,7 +2,7 @@
 //! CouchDB (which can be real, too).
 //!
 //! ```text
-//!  bus ─────────┐                    ┌──► couch        in-memory CouchDB, or the one of COUCHDB_URL
+//!  bus ─────────┐                    ┌──► couch        in-memory CouchDB, or a real one (COUCHDB_URL, COUCHDB_HOME)
 //!  python ──────┤  rabbitmq (node)   │
 //!  conductor ◄──┴──────► agent ──────┘
 //!  local ──────(socket)────┘
@@ -12,8 +12,11 @@
 //!   ([`process`]) and on ports of its own ([`ports`]);
 //! - [`bus`] sends commands from Rust, [`python`] from the real oslo.messaging, [`conductor`] takes the reports; [`local`]
 //!   sends commands over the agent's own socket;
-//! - [`stage`] and [`local_stage`] put these together for one test; [`shared_server`] lets all tests use one real server;
+//! - [`stage`] and [`local_stage`] put these together for one test; [`shared_server`] lets all tests use one real server,
+//!   [`real_couch`] starts real nodes and clusters for tests that need their own; [`ledger`] counts what was skipped;
+//! - [`amqp_proxy`] stands in for brokers that refuse what Debian's takes;
 //! - [`certificates`] makes certificates, [`tls_front`] puts TLS before a CouchDB;
+//! - [`odd_proxy`] stands before CouchDB and strips, decodes, packs or answers by itself;
 //! - [`until`](mod@until) waits for what can only be looked for;
 //! - [`collector`] takes spans as a collector of OpenTelemetry does ([`protobuf`]);
 //! - [`faults`] runs campaigns of random commands and faults over these;
@@ -23,6 +26,7 @@
 //! Nothing here knows the agent's insides: it is driven and judged through the wire, the files and CouchDB.
 
 pub mod agent;
+pub mod amqp_proxy;
 pub mod bus;
 pub mod certificates;
 pub mod collector;
@@ -30,14 +34,17 @@ pub mod conductor;
 pub mod couch;
 pub mod doc_commands;
 pub mod faults;
+pub mod ledger;
 pub mod local;
 pub mod local_stage;
+pub mod odd_proxy;
 pub mod ports;
 pub mod process;
 pub mod promtool;
 pub mod protobuf;
 pub mod python;
 pub mod rabbitmq;
+pub mod real_couch;
 pub mod shared_server;
 pub mod stage;
 pub mod tls_front;

@@ -11,6 +11,7 @@ use crate::agent::{AgentOptions, AgentProcess};
 use crate::bus::CallError;
 use crate::couch::{CouchClient, CouchServer, Credentials};
 use crate::local::LocalClient;
+use crate::real_couch::RealNode;
 use crate::shared_server::{own_name, with_way_in};
 use crate::stage::{login, user_object};
 
@@ -18,16 +19,32 @@ use crate::stage::{login, user_object};
 #[derive(Debug, Default)]
 pub struct LocalPlan {
     in_memory: Option<Options>,
+    real: Option<CouchServer>,
+    alone: bool,
     settings: Vec<(String, toml::Value)>,
     user: Option<u32>,
     environment: Vec<(String, String)>,
 }
 
 impl LocalPlan {
-    /// An in-memory server with these options, also when `COUCHDB_URL` is set.
+    /// An in-memory server with these options, also when there is a real one.
     #[must_use]
     pub fn in_memory(mut self, options: Options) -> Self {
         self.in_memory = Some(options);
+        self
+    }
+
+    /// A server that no other test uses: a real one with `COUCHDB_HOME`.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    /// A node of the test's own, which must outlive what is started here.
+    #[must_use]
+    pub fn on(mut self, node: &RealNode) -> Self {
+        self.real = Some(node.server());
         self
     }
 
@@ -54,9 +71,11 @@ impl LocalPlan {
 
     /// Starts everything and waits until the agent serves.
     pub async fn up(self) -> Result<LocalStage> {
-        let couch = match self.in_memory {
-            Some(options) => CouchServer::in_memory(options).await?,
-            None => CouchServer::start().await?,
+        let couch = match (self.real, self.in_memory) {
+            (Some(server), _) => server,
+            (None, Some(options)) => CouchServer::in_memory(options).await?,
+            (None, None) if self.alone => CouchServer::alone().await?,
+            (None, None) => CouchServer::start().await?,
         };
         let mut options = AgentOptions::without_broker(&couch.url());
         options.settings.extend(self.settings);

@@ -145,6 +145,7 @@ impl Guard {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+    use crate::until::HUNG;
 
     fn sleeper() -> Command {
         let mut command = Command::new("sleep");
@@ -159,7 +160,7 @@ mod tests {
     #[tokio::test]
     async fn an_exit_is_seen_and_a_late_one_is_an_error() {
         let mut quick = Process::spawn(Command::new("sh").args(["-c", "exit 7"]), None).unwrap();
-        assert_eq!(quick.exit_within(Duration::from_secs(5)).await.unwrap().code(), Some(7));
+        assert_eq!(quick.exit_within(HUNG).await.unwrap().code(), Some(7));
         let mut slow = Process::spawn(&mut sleeper(), None).unwrap();
         let error = slow.exit_within(Duration::from_millis(50)).await.unwrap_err().to_string();
         assert!(error.contains("still runs"), "{error}");
@@ -169,7 +170,7 @@ mod tests {
     async fn signals_arrive_and_a_dead_process_takes_none() {
         let mut process = Process::spawn(&mut sleeper(), None).unwrap();
         process.signal(Signal::TERM).unwrap();
-        process.exit_within(Duration::from_secs(5)).await.unwrap();
+        process.exit_within(HUNG).await.unwrap();
         assert!(process.signal(Signal::TERM).is_err());
         assert!(process.kill9().is_ok());
     }
@@ -189,7 +190,7 @@ mod tests {
         let mut process = Process::spawn(&mut sleeper(), Some(scratch.path())).unwrap();
         let mut guard = process.guard.take().unwrap();
         drop(guard.shell.stdin.take());
-        process.exit_within(Duration::from_secs(5)).await.unwrap();
+        process.exit_within(HUNG).await.unwrap();
         guard.shell.wait().unwrap();
         assert!(!scratch.path().exists());
     }

@@ -1,4 +1,4 @@
-//! How tests share one real server (`COUCHDB_URL`): the agents' way in, and the end of what earlier runs left there.
+//! How tests share one real server (`COUCHDB_URL`, `COUCHDB_HOME`): the agents' way in, and the end of what earlier runs left there.
 //!
 //! Who calls: the stage, the oslo.messaging tests and the tour, before they start an agent. An in-memory server belongs
 //! to its test, and each agent makes its own `os_admin` there. On a real one the first agent of the process does, and
@@ -21,7 +21,7 @@ const ROOT: &str = "root";
 /// Port 1 refuses connections: bootstrap needs no broker.
 const NO_BROKER: &str = "rabbit://nobody:nothing@127.0.0.1:1//";
 /// A fresh server takes 5 s to guard its `_users`.
-const BOOTSTRAP_LIMIT: Duration = Duration::from_secs(60);
+const BOOTSTRAP_LIMIT: Duration = crate::until::HUNG;
 
 /// A name that no other test uses, legal for users and databases; `id` is that of the test's guest.
 pub fn own_name(base: &str, id: &str) -> String {
@@ -32,7 +32,7 @@ pub fn own_name(base: &str, id: &str) -> String {
 pub async fn with_way_in(options: AgentOptions, couch: &CouchServer) -> Result<AgentOptions> {
     // Kept for the life of the process, a failure too: each test would wait for the same one.
     static FIRST: OnceCell<Result<AgentProcess, String>> = OnceCell::const_new();
-    if couch.memory().is_some() {
+    if !couch.is_shared() {
         return Ok(options.bootstrap_admin(&couch.admin().name, &couch.admin().password));
     }
     let first =
@@ -42,19 +42,21 @@ pub async fn with_way_in(options: AgentOptions, couch: &CouchServer) -> Result<A
             let file = first.credentials_file().to_string_lossy().into_owned();
             Ok(options.set("couchdb.credentials_file", file))
         }
-        Err(reason) => Err(anyhow!("the tests have no os_admin on the server of COUCHDB_URL: {reason}")),
+        Err(reason) => {
+            Err(anyhow!("the tests have no os_admin on the real CouchDB that they share: {reason}"))
+        }
     }
 }
 
 /// Held by a test that switches `root` on or off, of which a real server has one for all tests.
 pub async fn root_alone(couch: &CouchServer) -> Option<MutexGuard<'static, ()>> {
     static TURN: Mutex<()> = Mutex::const_new(());
-    if couch.memory().is_some() { None } else { Some(TURN.lock().await) }
+    if couch.is_shared() { Some(TURN.lock().await) } else { None }
 }
 
-/// Deletes the databases and users of earlier runs whose names `is_ours` accepts, and `root`; only on a real server.
+/// Deletes the databases and users of earlier runs whose names `is_ours` accepts, and `root`; only on a shared server.
 pub async fn sweep(couch: &CouchServer, is_ours: impl Fn(&str) -> bool) -> Result<()> {
-    if couch.memory().is_some() {
+    if !couch.is_shared() {
         return Ok(());
     }
     let (client, admin) = (couch.client()?, couch.admin());

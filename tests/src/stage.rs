@@ -18,15 +18,18 @@ use crate::conductor::Conductor;
 use crate::couch::{CouchClient, CouchServer, Credentials, escape};
 use crate::local::LocalClient;
 use crate::rabbitmq::{self, RabbitNode};
+use crate::real_couch::RealNode;
 use crate::shared_server::{own_name, with_way_in};
 
 /// A cast is reported as ended within this, or counts as lost.
-const CAST_LIMIT: Duration = Duration::from_secs(30);
+const CAST_LIMIT: Duration = crate::until::HUNG;
 
 /// What a test wants to stand on.
 #[derive(Debug, Default)]
 pub struct Plan {
     in_memory: Option<Options>,
+    real: Option<CouchServer>,
+    alone: bool,
     key: Option<String>,
     settings: Vec<(String, toml::Value)>,
     oslo: Vec<String>,
@@ -34,10 +37,24 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// An in-memory server with these options, also when `COUCHDB_URL` is set.
+    /// An in-memory server with these options, also when there is a real one.
     #[must_use]
     pub fn in_memory(mut self, options: Options) -> Self {
         self.in_memory = Some(options);
+        self
+    }
+
+    /// A server that no other test uses: a real one with `COUCHDB_HOME`.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    /// A node of the test's own, which must outlive what is started here.
+    #[must_use]
+    pub fn on(mut self, node: &RealNode) -> Self {
+        self.real = Some(node.server());
         self
     }
 
@@ -76,9 +93,11 @@ impl Plan {
 
     /// Starts everything on a broker of the test's own.
     pub async fn up_on(self, broker: &RabbitNode) -> Result<Stage> {
-        let couch = match self.in_memory {
-            Some(options) => CouchServer::in_memory(options).await?,
-            None => CouchServer::start().await?,
+        let couch = match (self.real, self.in_memory) {
+            (Some(server), _) => server,
+            (None, Some(options)) => CouchServer::in_memory(options).await?,
+            (None, None) if self.alone => CouchServer::alone().await?,
+            (None, None) => CouchServer::start().await?,
         };
         let id = new_id();
         let url = self.transport_url.unwrap_or_else(|| broker.transport_url());

@@ -19,7 +19,7 @@ pub struct Page {
     pub body: String,
 }
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = crate::until::HUNG;
 
 /// Asks for a page on a Unix socket.
 pub async fn get_unix(socket: &Path, path: &str) -> Result<Page> {

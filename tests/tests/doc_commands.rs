@@ -34,16 +34,6 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
     ),
     ("packaging/dib/trove-couchdb-agent/README.rst", "python3 -m venv dib && . dib/bin/activate", ELEMENT_SH),
     ("packaging/dib/trove-couchdb-agent/README.rst", "pip install diskimage-builder", ELEMENT_SH),
-    (
-        "control-plane/README.md",
-        "PIP=/opt/trove/bin/pip",
-        "a path of the reader's; tests/control_plane/run.py installs the package into its own environments",
-    ),
-    (
-        "control-plane/README.md",
-        "$PIP install ./control-plane",
-        "tests/control_plane/run.py does it in both of its environments",
-    ),
     ("control-plane/README.md", "python3.11 -m venv venv", RUN_PY),
     ("control-plane/README.md", "venv/bin/pip install -r control-plane/requirements-test-26.0.0.txt", RUN_PY),
     ("control-plane/README.md", "venv/bin/pip install -e control-plane", RUN_PY),
@@ -91,6 +81,7 @@ fn somebody_runs_each_command() {
         Runner::Walk,
         Runner::Tool,
         Runner::ControlPlane,
+        Runner::Followed,
         Runner::Install,
         Runner::Make,
         Runner::Cargo,
@@ -122,8 +113,8 @@ fn variables() -> BTreeSet<String> {
         let inside = rest.split([')', ',']).next().unwrap();
         inside.rsplit(' ').next().unwrap().to_owned()
     });
-    // COUCHDB_URL goes through to the programs.
-    names.chain(["BUILD".to_owned(), "COUCHDB_URL".to_owned()]).collect()
+    // The server and the release go through to the programs.
+    names.chain(["BUILD", "COUCHDB_URL", "COUCHDB_HOME"].map(str::to_owned)).collect()
 }
 
 /// What `make -n` has against a command line, which may begin with variables of the environment.

@@ -11,9 +11,10 @@ use trove_couchdb_tests::conductor::Conductor;
 use trove_couchdb_tests::couch::CouchServer;
 use trove_couchdb_tests::python::{PeerOptions, PythonPeer};
 use trove_couchdb_tests::rabbitmq::{self, RabbitNode};
+use trove_couchdb_tests::real_couch::RealPlan;
 
 const KEY: &str = "oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU";
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
 async fn peer(guest_id: &str, key: Option<&str>, oslo: &[&str]) -> PythonPeer {
     let options = PeerOptions {
@@ -135,4 +136,52 @@ async fn a_durable_exchange_is_taken_as_it_is() {
     Conductor::listen(&uri, "exchange-durable", "conductor-durable", None).await.unwrap();
     assert!(bus.channel().await.is_ok(), "no declaration may have closed the connection");
     assert!(declare_exchange(&uri, "exchange-durable", false).await.is_err(), "the broker keeps the flag");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_node_keeps_its_data_and_may_become_a_newer_release() {
+    let plan = RealPlan::default().version("3.3").ini("[couchdb]\nmax_document_size = 4711");
+    let Some(mut node) = plan.up().await.unwrap() else { return };
+    assert!(node.version().starts_with("3.3."));
+    node.admin_request(Method::PUT, "/kept", None).await.unwrap();
+    let path = "/_node/_local/_config/couchdb/max_document_size";
+    assert_eq!(node.admin_request(Method::GET, path, None).await.unwrap(), "4711");
+    node.kill9().unwrap();
+    assert!(node.client().unwrap().get("/", None).await.is_err());
+    if node.start_again_as("3.5").await.unwrap() {
+        let greeting = node.admin_request(Method::GET, "/", None).await.unwrap();
+        assert_eq!(greeting["version"], node.version());
+        node.admin_request(Method::GET, "/kept", None).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_node_without_an_admin_ends_until_there_is_one() {
+    let Some(mut node) = RealPlan::default().without_admin().start().unwrap() else { return };
+    assert!(!node.exits().await.unwrap().success());
+    let admins = format!("[admins]\n{} = {}\n", node.admin().name, node.admin().password);
+    std::fs::write(node.local_d().join("30-admin.ini"), admins).unwrap();
+    node.start_again().await.unwrap();
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_cluster_has_no_majority_without_two_of_its_nodes() {
+    let Some(mut cluster) = RealPlan::default().cluster().await.unwrap() else { return };
+    cluster.nodes[0].admin_request(Method::PUT, "/d", None).await.unwrap();
+    cluster.nodes[2].admin_request(Method::GET, "/d", None).await.unwrap();
+    for index in [1, 2] {
+        cluster.nodes[index].kill9().unwrap();
+    }
+    cluster.wait_members(&[0], 1).await.unwrap();
+    let (client, admin) = (cluster.nodes[0].client().unwrap(), cluster.nodes[0].admin());
+    let answer =
+        client.put("/d/_security", Some(admin), &json!({"members": {"names": ["al"]}})).await.unwrap();
+    assert_eq!((answer.0.as_u16(), &answer.1["reason"]), (500, &json!("no_majority")));
+    for index in [1, 2] {
+        cluster.nodes[index].start_again().await.unwrap();
+    }
+    cluster.wait_members(&[0, 1, 2], 3).await.unwrap();
+    let answer = cluster.nodes[0].admin_request(Method::PUT, "/d/_security", Some(&json!({}))).await.unwrap();
+    assert_eq!(answer, json!({"ok": true}));
 }

@@ -20,19 +20,22 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("bootstrap", &["config", "couch", "system"]),
     ("status", &["config", "couch", "preparation", "system"]),
     ("audit", &["config"]),
-    ("handlers", &["bootstrap", "couch", "log", "preparation", "status", "system"]),
-    ("dispatch", &["handlers", "status", "trace"]),
-    ("transport", &["audit", "config", "dispatch", "log", "metrics", "status", "system", "tls", "trace"]),
+    ("commands", &["bootstrap", "couch", "log", "preparation", "status", "system"]),
+    ("dispatch", &["commands", "status", "system", "trace"]),
+    (
+        "transport",
+        &["audit", "commands", "config", "dispatch", "log", "metrics", "status", "system", "tls", "trace"],
+    ),
     ("monitor", &["config", "couch", "metrics", "preparation", "status", "system"]),
     (
         "app",
         &[
             "audit",
             "bootstrap",
+            "commands",
             "config",
             "couch",
             "dispatch",
-            "handlers",
             "log",
             "metrics",
             "monitor",
@@ -189,6 +192,18 @@ fn the_protocol_knows_no_io() {
         for forbidden in ["std::fs", "std::net", "std::env", "tokio", "lapin", "reqwest"] {
             assert!(!code.contains(forbidden), "{} names {forbidden}", file.display());
         }
+    }
+}
+
+/// What is particular to Trove is done in `commands`: `couch` could administer a CouchDB for anybody.
+#[test]
+fn the_administration_of_couchdb_knows_no_trove() {
+    for file in rust_files(&workspace().join("agent/src/couch")) {
+        let code = code(&file);
+        for forbidden in ["FailureClass", "UserModel", "DatabaseModel", "percent_decode"] {
+            assert!(!code.contains(forbidden), "{} names {forbidden}", file.display());
+        }
+        assert!(!names_crate(&code, "trove"), "{} names protocol's `trove`", file.display());
     }
 }
 

@@ -4,14 +4,21 @@
 //! `~/.os_couchdb_admin_creds.json` is the one that the Trove specification implies. While the password is being changed
 //! the file holds `next_password` too: whichever of the two the server knows, it is in the file.
 
+mod links;
+
 use std::{
     fs, io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
     time::{Duration, SystemTime},
 };
 
 use rand::RngExt;
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+    process::geteuid,
+};
 use serde::Deserialize;
 use serde_json::json;
 use trove_couchdb_protocol::Secret;
@@ -52,6 +59,35 @@ pub enum CredentialsError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Whoever owns it may know the password, or put in another.
+    #[error(
+        "the credentials file {path} belongs to {owner}, and the agent runs as {agent}: the owner may know os_admin's \
+         password or put in another. Find out how that came about, run `chown {uid} {path}`, and then \
+         `trove-couchdb rotate-os-admin`"
+    )]
+    Foreign {
+        /// The file.
+        path: String,
+        /// Whose it is.
+        owner: String,
+        /// Who the agent is.
+        agent: String,
+        /// The agent's number.
+        uid: u32,
+    },
+    /// Whoever made the link may lead it elsewhere.
+    #[error(
+        "the credentials file {path} is reached through {link}, a symbolic link of {owner}, which the agent does not \
+         follow: put the file itself there, or name its real place in couchdb.credentials_file"
+    )]
+    Link {
+        /// The file.
+        path: String,
+        /// The link, which may be a directory above it.
+        link: String,
+        /// Whose it is.
+        owner: String,
+    },
     /// Not the JSON that it should be.
     #[error(
         "the credentials file {path} is not {{\"username\": \"os_admin\", \"password\": \"…\"}} ({problem}): \
@@ -88,21 +124,35 @@ pub struct Credentials {
 /// Reads the file; `None` if there is none.
 ///
 /// # Errors
-/// [`CredentialsError::TooOpen`] for one that is not for its owner alone, whoever that is.
+/// [`CredentialsError::TooOpen`] for one that is not for its owner alone, [`CredentialsError::Foreign`] for one of another
+/// owner than the agent, [`CredentialsError::Link`] for one that is elsewhere.
 pub fn load(path: &Path) -> Result<Option<Credentials>, CredentialsError> {
     let shown = || path.display().to_string();
     let failed = |source| CredentialsError::Io { path: shown(), action: "read", source };
-    let metadata = match fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
+    let agent = geteuid().as_raw();
+    if let Some((link, owner)) = links::on_the_way_to(path, agent) {
+        let (link, owner) = (link.display().to_string(), system::account_of(owner));
+        return Err(CredentialsError::Link { path: shown(), link, owner });
+    }
+    // What is opened is looked at, and not what the name stood for a moment before.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => fs::File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(failed(error.into())),
     };
+    let metadata = file.metadata().map_err(failed)?;
+    if metadata.uid() != agent {
+        let (owner, agent_is) = (system::account_of(metadata.uid()), system::account_of(agent));
+        return Err(CredentialsError::Foreign { path: shown(), owner, agent: agent_is, uid: agent });
+    }
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
         // Closing it would not make the password secret again, and nobody would be told that it must be changed.
         return Err(CredentialsError::TooOpen { path: shown(), mode });
     }
-    let text = Zeroizing::new(fs::read_to_string(path).map_err(failed)?);
+    let mut text = Zeroizing::new(String::new());
+    io::Read::read_to_string(&mut file, &mut text).map_err(failed)?;
     let malformed = |problem| CredentialsError::Malformed { path: shown(), problem };
     // serde's own message could quote the password.
     let content: Content =
@@ -202,97 +252,5 @@ fn random_password() -> Secret {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn a_generated_password_is_read_back() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("creds.json");
-        assert!(load(&path).unwrap().is_none());
-        let password = generate(&path).unwrap().password;
-        assert_eq!(load(&path).unwrap().unwrap().password, password);
-        assert_eq!(password.expose().len(), PASSWORD_LENGTH);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
-        assert_eq!(generate(&path).unwrap().password, password, "a file that is there is never replaced");
-        fs::remove_file(&path).unwrap();
-        assert_ne!(generate(&path).unwrap().password, password);
-    }
-
-    #[test]
-    fn while_it_changes_the_file_holds_both_passwords() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("creds.json");
-        let old = generate(&path).unwrap();
-        let both = old.with_next();
-        store(&path, &both).unwrap();
-        let read = load(&path).unwrap().unwrap();
-        assert_eq!((&read.password, &read.next), (&old.password, &both.next));
-        assert_ne!(both.next.as_ref(), Some(&old.password));
-        let turned = both.clone().turned();
-        assert_eq!((Some(&turned.password), turned.next.as_ref()), (both.next.as_ref(), Some(&old.password)));
-        store(&path, &read.clone().promoted()).unwrap();
-        let promoted = load(&path).unwrap().unwrap();
-        assert_eq!((Some(&promoted.password), &promoted.next), (both.next.as_ref(), &None));
-        assert_eq!(read.settled().next, None);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
-    }
-
-    #[test]
-    fn a_file_that_does_not_say_is_as_old_as_its_last_change() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("creds.json");
-        system::replace(&path, br#"{"username": "os_admin", "password": "x"}"#, MODE).unwrap();
-        let modified = fs::metadata(&path).unwrap().modified().unwrap();
-        assert_eq!(load(&path).unwrap().unwrap().since, modified);
-        system::replace(&path, br#"{"username": "os_admin", "password": "x", "since": 9}"#, MODE).unwrap();
-        assert_eq!(load(&path).unwrap().unwrap().since, SystemTime::UNIX_EPOCH + Duration::from_secs(9));
-    }
-
-    #[test]
-    fn a_bad_file_is_named_and_never_quoted() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("creds.json");
-        for content in [
-            r#"{"username": "os_admin", "password": 90210}"#,
-            r#"{"username": "hunter2", "password": "hunter2"}"#,
-            r#"{"username": "os_admin", "password": ""}"#,
-            r#"{"username": "os_admin", "password": "hunter2", "next_password": ""}"#,
-            r#"{"username": "os_admin", "password": "hunter2""#,
-            "hunter2",
-            "",
-        ] {
-            system::replace(&path, content.as_bytes(), MODE).unwrap();
-            let error = load(&path).unwrap_err();
-            assert!(matches!(error, CredentialsError::Malformed { .. }), "{content}");
-            let shown = format!("{error} {error:?}");
-            assert!(!shown.contains("hunter2") && !shown.contains("90210"), "{shown}");
-        }
-    }
-
-    /// Mutation: open-credentials-are-used (docs/promises.md).
-    #[test]
-    fn a_file_that_others_can_read_is_refused_until_it_is_closed() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("creds.json");
-        let content = r#"{"username": "os_admin", "password": "hunter2"}"#;
-        for mode in [0o644, 0o640, 0o620, 0o604, 0o601] {
-            system::replace(&path, content.as_bytes(), mode).unwrap();
-            let told = load(&path).unwrap_err().to_string();
-            assert!(told.contains("chmod 600") && told.contains("rotate-os-admin"), "{told}");
-            assert!(told.contains(&format!("{mode:04o}")) && !told.contains("hunter2"), "{told}");
-            assert_eq!(
-                fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-                mode,
-                "it is left as it is"
-            );
-            assert!(generate(&path).is_err(), "and no other one is made");
-            fs::set_permissions(&path, fs::Permissions::from_mode(MODE)).unwrap();
-            assert!(load(&path).unwrap().is_some());
-        }
-        system::replace(&path, content.as_bytes(), 0o400).unwrap();
-        assert!(load(&path).unwrap().is_some());
-    }
-}
+#[path = "credentials/tests.rs"]
+mod tests;

@@ -5,88 +5,50 @@
 //! login it watches whether CouchDB still takes it, and looks again when CouchDB was away: another data directory
 //! may stand behind the same address, without `_users`.
 
+mod circumstances;
 mod credentials;
+mod error;
 mod ini;
+mod login;
 mod observe;
+mod refusals;
 mod rotation;
 pub mod state;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+pub use circumstances::RefusedLogins;
 pub use credentials::CredentialsError;
-pub use rotation::{RotationError, RotationRequests, Rotator};
+pub use error::BootstrapError;
+pub use rotation::{RotationDue, RotationError, RotationRequests, Rotator};
 
 use crate::{
     config::CouchSettings,
-    couch::{AdminLogin, Client, CouchError, Hasher, Login},
+    couch::{AdminLogin, Client, Hasher, Login, ServerAdmin},
     system,
 };
+use error::{SERVER_WAIT, WATCH};
 use observe::Life;
+use refusals::WINDOW;
 use rotation::Holds;
-use state::Step;
-
-/// How often an absent server is looked for.
-const SERVER_WAIT: Duration = Duration::from_millis(500);
-
-/// How long a verdict stands before everything is looked at anew, unless the operator changes something before.
-/// With the command that met the refusal first and one try for each look there are three wrong logins in the
-/// five minutes in which CouchDB allows five.
-const VERDICT_WAIT: Duration = Duration::from_secs(200);
-
-/// How long a locked account is left alone: the answer to it tells nothing of the password.
-const LOCKED_WAIT: Duration = Duration::from_secs(60);
-
-/// How often a standing verdict is checked for a change on the disk.
-const WATCH: Duration = Duration::from_secs(2);
+use state::{File, Step};
 
 /// How long after a refusal the one more try is made.
 const REPAIR: Duration = Duration::from_secs(1);
-
-/// Why a step did not succeed.
-#[derive(Debug, thiserror::Error)]
-pub enum BootstrapError {
-    /// The credentials file.
-    #[error(transparent)]
-    Credentials(#[from] CredentialsError),
-    /// The ini file.
-    #[error("the ini file {path} can't be read or written: {source}")]
-    Ini {
-        /// The file.
-        path: String,
-        /// The system's own words.
-        source: std::io::Error,
-    },
-    /// CouchDB.
-    #[error(transparent)]
-    Couch(#[from] CouchError),
-    /// CouchDB refused the configured bootstrap administrator.
-    #[error("CouchDB refuses the configured bootstrap_admin {0:?}; correct its name or password")]
-    BootstrapAdminRefused(String),
-    /// `_users` stays unguarded.
-    #[error(
-        "CouchDB made no _design/_auth in _users; until it does, anybody could store what they like there"
-    )]
-    NoAuthDesign,
-    /// The runtime is shutting down.
-    #[error("the agent is stopping")]
-    Stopping,
-    /// A state that only the operator can leave.
-    #[error("{0}")]
-    Stuck(&'static str),
-}
 
 /// The task.
 #[derive(Debug)]
 pub struct Bootstrap {
     settings: CouchSettings,
+    /// Where refused passwords are noted.
+    state_dir: PathBuf,
     client: Client,
     hasher: Hasher,
     admin: watch::Sender<AdminLogin>,
-    rotations: RotationRequests,
     stopping: CancellationToken,
 }
 
@@ -94,71 +56,90 @@ impl Bootstrap {
     /// A bootstrap that has looked at nothing yet.
     pub fn new(
         settings: CouchSettings,
+        state_dir: PathBuf,
         client: Client,
         hasher: Hasher,
         admin: watch::Sender<AdminLogin>,
-        rotations: RotationRequests,
         stopping: CancellationToken,
     ) -> Self {
-        Self { settings, client, hasher, admin, rotations, stopping }
+        Self { settings, state_dir, client, hasher, admin, stopping }
     }
 
     /// Gets a login, watches it, and gets it again, until the agent stops.
-    pub async fn run(self) {
+    pub async fn run(self, rotations: RotationRequests) {
         let stopping = self.stopping.clone();
         tokio::select! {
             () = stopping.cancelled() => {}
-            () = self.for_ever() => {}
+            () = self.for_ever(rotations) => {}
         }
     }
 
-    async fn for_ever(mut self) {
+    async fn for_ever(self, mut rotations: RotationRequests) {
         let mut life = Life::default();
         let mut shown = String::new();
         let mut outages = self.client.outages();
         loop {
             outages.mark_unchanged();
-            let result = self.step(&mut life).await;
+            let result = tokio::select! {
+                result = self.step(&mut life) => result,
+                never = rotations.refuse_all() => match never {},
+            };
             let wait = match result {
                 Ok(Some(login)) => {
                     info!("CouchDB is bootstrapped; the agent works as os_admin.");
                     shown.clear();
                     self.admin.send_replace(AdminLogin::Ready(Arc::clone(&login)));
-                    self.serve(login, &mut life, &mut outages).await;
+                    self.serve(login, &mut life, &mut outages, &mut rotations).await;
                     continue;
                 }
                 Ok(None) => continue,
                 Err(failed) => {
                     let text = failed.to_string();
-                    let wait = wait_after(&failed);
                     if text != shown {
                         warn!(reason = text, "No os_admin login on CouchDB yet.");
                         shown.clone_from(&text);
-                        self.admin.send_replace(match wait {
-                            Some(_) => AdminLogin::Pending(text),
-                            None => AdminLogin::Stuck(text),
+                        self.admin.send_replace(if failed.needs_operator() {
+                            AdminLogin::Stuck(text)
+                        } else {
+                            AdminLogin::Pending(text)
                         });
                     }
-                    wait
+                    failed.wait()
                 }
             };
-            self.rotations.refuse_all();
-            match wait {
-                Some(wait) => time::sleep(wait).await,
-                None => self.until_changed(&mut life).await,
+            tokio::select! {
+                () = self.pause(wait, &mut life) => {}
+                never = rotations.refuse_all() => match never {},
             }
+        }
+    }
+
+    async fn pause(&self, wait: Option<Duration>, life: &mut Life) {
+        match wait {
+            Some(wait) => time::sleep(wait).await,
+            None => self.until_changed(life).await,
         }
     }
 
     /// Watches a login, and changes its password when that is asked for or due, until everything is to be looked at
     /// anew.
-    async fn serve(&mut self, mut login: Arc<Login>, life: &mut Life, outages: &mut watch::Receiver<u64>) {
+    async fn serve(
+        &self,
+        mut login: Arc<Login>,
+        life: &mut Life,
+        outages: &mut watch::Receiver<u64>,
+        rotations: &mut RotationRequests,
+    ) {
         let mut not_before = time::Instant::now();
         loop {
             let due = self.rotation_due(life, not_before);
             let asked = tokio::select! {
                 () = Self::until_refused(&login) => {
                     error!("CouchDB refuses os_admin's password, which it took before.");
+                    // Counted, and yet no bar to the one more try.
+                    if let Err(error) = self.was_refused(ServerAdmin::OsAdmin.as_str(), None).await {
+                        warn!(%error, "A refusal was not noted.");
+                    }
                     // One more try: a refusal may have come from somebody in between, or been repaired.
                     *life = Life::default();
                     return;
@@ -169,12 +150,18 @@ impl Bootstrap {
                     time::sleep(SERVER_WAIT).await;
                     return;
                 }
-                answer = self.rotations.next() => Some(answer),
-                () = due => None,
+                asked = rotations.next() => asked,
+                () = due => {
+                    rotations.are_due();
+                    not_before = time::Instant::now() + rotation::TRY_AGAIN;
+                    continue;
+                }
             };
             let rotated = match life.credentials() {
                 Some(credentials) => self.rotate(&login, credentials).await,
-                None => Err((RotationError::NoLogin, Holds::Unknown)),
+                None => {
+                    Err((RotationError::no_login("its credentials are not known any more"), Holds::Unknown))
+                }
             };
             let (result, holds) = match rotated {
                 Ok((new, credentials)) => {
@@ -188,9 +175,7 @@ impl Bootstrap {
                     (Err(error), Some(holds))
                 }
             };
-            if let Some(asked) = asked {
-                let _gone = asked.send(result);
-            }
+            let _gone = asked.send(result);
             if holds == Some(Holds::Unknown) {
                 *life = Life::default();
                 return;
@@ -217,7 +202,7 @@ impl Bootstrap {
     async fn step(&self, life: &mut Life) -> Result<Option<Arc<Login>>, BootstrapError> {
         let seen = self.look(life).await?;
         let step = state::next(seen);
-        if step != Step::AwaitServer {
+        if life.is_new(step) {
             info!(?step, "Bootstrap.");
         }
         match step {
@@ -225,6 +210,7 @@ impl Bootstrap {
             Step::InstallIni => self.install_ini(life).await?,
             Step::AwaitServer => {
                 life.server_is_down(seen.ini);
+                self.server_forgets().await?;
                 return Err(BootstrapError::Couch(life.why_down()));
             }
             Step::EndParty => self.end_party(life).await?,
@@ -248,11 +234,25 @@ impl Bootstrap {
                      stop CouchDB, and start it when the agent's ini file is there",
                 ));
             }
+            Step::Misfit if seen.file == File::Missing => {
+                return Err(BootstrapError::Stuck(
+                    "CouchDB has an os_admin, and there is no credentials file with its password: restore the file, or \
+                     remove os_admin from CouchDB's [admins] and from [admins] in its ini files",
+                ));
+            }
             Step::Misfit => {
                 return Err(BootstrapError::Stuck(
                     "CouchDB has an os_admin whose password is not the credentials file's: restore the file, or set \
-                     os_admin's password in CouchDB to the file's, or remove os_admin from CouchDB's [admins] and \
-                     from [admins] in its ini files",
+                     os_admin's password in CouchDB to the file's and `touch` the file, or remove os_admin from CouchDB's \
+                     [admins] and from [admins] in its ini files",
+                ));
+            }
+            Step::Refused => {
+                return Err(BootstrapError::Stuck(
+                    "CouchDB refuses the name or the password of the credentials file (401), and does not say which: \
+                     os_admin has another password, or CouchDB has no os_admin any more. Either restore the file, or give \
+                     CouchDB an os_admin with the file's password and `touch` the file, or restart CouchDB if its ini files \
+                     are right: the password is tried again when one of these happens, and every 5 minutes",
                 ));
             }
             Step::Overridden => {
@@ -271,32 +271,17 @@ impl Bootstrap {
         time::sleep(REPAIR).await;
     }
 
-    /// Waits until the operator did something, CouchDB went away, or a good while has passed.
+    /// Waits until the operator did something, CouchDB went away or was started again, or a good while has passed.
     async fn until_changed(&self, life: &mut Life) {
-        let before = self.fingerprint().await;
-        let deadline = time::Instant::now() + VERDICT_WAIT;
-        loop {
+        let deadline = time::Instant::now() + life.again().unwrap_or(WINDOW);
+        let before = self.fingerprint().await.ok();
+        while time::Instant::now() < deadline {
             time::sleep(WATCH).await;
-            let now = self.fingerprint().await;
-            if now != before || time::Instant::now() > deadline {
-                *life = Life::default();
-                return;
+            if self.fingerprint().await.ok() != before {
+                break;
             }
         }
-    }
-}
-
-/// How long to wait, or `None` to wait for a change.
-fn wait_after(error: &BootstrapError) -> Option<Duration> {
-    match error {
-        BootstrapError::Couch(CouchError::LockedOut) => Some(LOCKED_WAIT),
-        BootstrapError::Couch(CouchError::LoginRefused)
-        | BootstrapError::BootstrapAdminRefused(_)
-        | BootstrapError::Stuck(_) => None,
-        BootstrapError::Credentials(_) | BootstrapError::Ini { .. } => Some(WATCH),
-        BootstrapError::Couch(_) | BootstrapError::NoAuthDesign | BootstrapError::Stopping => {
-            Some(SERVER_WAIT)
-        }
+        *life = Life::default();
     }
 }
 

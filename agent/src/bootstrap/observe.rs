@@ -11,11 +11,11 @@ use super::{
     Bootstrap, BootstrapError, blocking,
     credentials::{self, Credentials},
     ini::AdminIni,
-    state::{BootstrapAdmin, File, Ini, LoginTried, Seen, Server},
+    state::{BootstrapAdmin, File, Ini, LoginTried, Seen, Server, Step},
 };
 use crate::couch::{
-    ConfigRoot, CouchError, Login, Method, PasswordHash, Prf, Resource, ServerAdmin, ServerVersion,
-    SystemDatabase, config_root,
+    ConfigRoot, CouchError, Login, Method, PasswordHash, Prf, Resource, Rounds, ServerAdmin, ServerVersion,
+    Session, SystemDatabase, close_system_databases, config_root,
 };
 
 /// CouchDB needs up to five seconds to guard a new `_users`.
@@ -31,6 +31,8 @@ pub(super) struct Life {
     credentials: Option<Credentials>,
     login: Option<Arc<Login>>,
     tried: Option<bool>,
+    again: Option<Duration>,
+    last_step: Option<Step>,
     bootstrap_admin: Option<BootstrapAdmin>,
     down: Option<CouchError>,
     /// The credentials file was written, and no server has shown that it knows the password.
@@ -40,6 +42,28 @@ pub(super) struct Life {
 }
 
 impl Life {
+    /// What CouchDB said to the password of the file; the agent waits so long until it asks again.
+    pub(super) fn tried(&mut self, login: Option<Arc<Login>>, again: Option<Duration>) {
+        self.tried = Some(login.is_some());
+        self.file_is_new &= login.is_none();
+        (self.login, self.again) = (login, again);
+    }
+
+    /// Whether the step differs from the last one, and so is worth a line.
+    pub(super) fn is_new(&mut self, step: Step) -> bool {
+        step != Step::AwaitServer && self.last_step.replace(step) != Some(step)
+    }
+
+    /// How long CouchDB shall not be asked again.
+    pub(super) fn again(&self) -> Option<Duration> {
+        self.again
+    }
+
+    /// Which passwords the file holds, after the agent changed it.
+    pub(super) fn hold(&mut self, credentials: Credentials) {
+        self.credentials = Some(credentials);
+    }
+
     /// The login that was accepted.
     pub(super) fn login(&self) -> Option<Arc<Login>> {
         self.login.clone()
@@ -76,14 +100,6 @@ impl Life {
     }
 }
 
-/// Changes when the operator touches the credentials or the ini file, or when CouchDB goes away.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fingerprint {
-    credentials: Option<std::time::SystemTime>,
-    ini: Option<std::time::SystemTime>,
-    server_is_up: bool,
-}
-
 impl Bootstrap {
     /// Looks at everything that decides.
     pub(super) async fn look(&self, life: &mut Life) -> Result<Seen, BootstrapError> {
@@ -113,8 +129,7 @@ impl Bootstrap {
     async fn look_at_server(&self, life: &mut Life) -> Result<Server, BootstrapError> {
         match self.client.send(None, Method::GET, &Resource::Session, None).await {
             Ok(session) => {
-                let roles = session["userCtx"]["roles"].as_array();
-                let party = roles.is_some_and(|roles| roles.iter().any(|role| role == "_admin"));
+                let party = Session::from_answer(session)?.is_admin();
                 Ok(if party { Server::Party } else { Server::Closed })
             }
             // require_valid_user: nobody gets in without a password.
@@ -136,21 +151,6 @@ impl Bootstrap {
         let found = blocking(move || ini.look(password.as_ref())).await?.map_err(ini_error(&path))?;
         let in_vain = found == Ini::Installed && life.started_with_ini && life.tried == Some(false);
         Ok(if in_vain { Ini::Overridden } else { found })
-    }
-
-    /// What a waiting operator may change.
-    pub(super) async fn fingerprint(&self) -> Fingerprint {
-        let modified = |path: &Path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-        let welcome = self.client.send(None, Method::GET, &Resource::Session, None).await;
-        Fingerprint {
-            credentials: modified(&self.settings.credentials_file),
-            ini: self
-                .settings
-                .local_ini_dir
-                .as_deref()
-                .and_then(|directory| modified(AdminIni::in_directory(directory).path())),
-            server_is_up: !matches!(welcome, Err(CouchError::Unreachable { .. })),
-        }
     }
 
     pub(super) async fn write_credentials(&self, life: &mut Life) -> Result<(), BootstrapError> {
@@ -177,12 +177,10 @@ impl Bootstrap {
     }
 
     pub(super) async fn ask_bootstrap_admin(&self, life: &mut Life) -> Result<(), BootstrapError> {
-        let Some(login) = self.bootstrap_login() else {
-            return Ok(());
-        };
-        life.bootstrap_admin = Some(match self.as_bootstrap_admin(self.has_os_admin(&login).await) {
-            Ok(true) => BootstrapAdmin::SeesOsAdmin,
-            Ok(false) => BootstrapAdmin::SeesNoOsAdmin,
+        life.bootstrap_admin = Some(match self.does_bootstrap_admin_see_os_admin().await {
+            Ok(Some(true)) => BootstrapAdmin::SeesOsAdmin,
+            Ok(Some(false)) => BootstrapAdmin::SeesNoOsAdmin,
+            Ok(None) => BootstrapAdmin::None,
             // There may be another way: os_admin may be there already, or in the ini file.
             Err(refused @ BootstrapError::BootstrapAdminRefused(_)) if life.credentials.is_some() => {
                 warn!(%refused, "Going on without it.");
@@ -193,21 +191,22 @@ impl Bootstrap {
         Ok(())
     }
 
-    async fn has_os_admin(&self, login: &Login) -> Result<bool, BootstrapError> {
-        let (_, config) = self.server(Some(login)).await?;
+    async fn does_bootstrap_admin_see_os_admin(&self) -> Result<Option<bool>, BootstrapError> {
+        let Some(login) = self.bootstrap_login().await? else { return Ok(None) };
+        let (_, config) = self.server(Some(&login)).await?;
         let resource = Resource::Admin(&config, ServerAdmin::OsAdmin);
-        match self.client.send(Some(login), Method::GET, &resource, None).await {
-            Ok(_) => Ok(true),
-            Err(CouchError::NotFound(_)) => Ok(false),
+        match self.client.send(Some(&login), Method::GET, &resource, None).await {
+            Ok(_) => Ok(Some(true)),
+            Err(CouchError::NotFound(_)) => Ok(Some(false)),
             Err(error) => Err(error.into()),
         }
     }
 
     pub(super) async fn create_os_admin(&self, life: &mut Life) -> Result<(), BootstrapError> {
-        let Some(login) = self.bootstrap_login() else {
+        let Some(login) = self.bootstrap_login().await? else {
             return Ok(());
         };
-        let (version, config) = self.as_bootstrap_admin(self.server(Some(&login)).await)?;
+        let (version, config) = self.server(Some(&login)).await?;
         self.set_os_admin(Some(&login), version, &config, life).await?;
         life.bootstrap_admin = Some(BootstrapAdmin::SeesOsAdmin);
         life.tried = None;
@@ -224,10 +223,12 @@ impl Bootstrap {
         config: &ConfigRoot,
         life: &Life,
     ) -> Result<(), BootstrapError> {
-        match life.password() {
-            Some(password) => self.put_os_admin(login, version, config, password).await,
-            None => Ok(()),
+        if let Some(password) = life.password() {
+            self.put_os_admin(login, version, config, password).await?;
+            // It may have been refused before, when CouchDB had no os_admin, or another one.
+            self.server_forgets().await?;
         }
+        Ok(())
     }
 
     pub(super) async fn put_os_admin(
@@ -238,7 +239,8 @@ impl Bootstrap {
         password: &Secret,
     ) -> Result<(), BootstrapError> {
         let hash = if version.takes_sha256() {
-            self.hasher.hash(password, version).await.ok_or(BootstrapError::Stopping)?
+            let rounds = self.rounds(login, config).await?;
+            self.hasher.hash(password, version, rounds).await.ok_or(BootstrapError::Stopping)?
         } else {
             PasswordHash::with_fresh_salt(password, Prf::Sha1, OS_ADMIN_SHA1_ITERATIONS)
         };
@@ -246,45 +248,6 @@ impl Bootstrap {
         let value = Value::from(hash.admin_value());
         self.client.send(login, Method::PUT, &resource, Some(&value)).await?;
         Ok(())
-    }
-
-    /// Tries the file's password, once; and if it was being changed when the agent died, the coming one, once.
-    pub(super) async fn log_in(&self, life: &mut Life) -> Result<(), BootstrapError> {
-        let Some(credentials) = life.credentials.clone() else {
-            return Ok(());
-        };
-        let mut accepted = self.try_password(&credentials.password).await?;
-        let mut settled = credentials.clone().settled();
-        if let (None, Some(next)) = (&accepted, &credentials.next) {
-            // Killed here over and over, the agent must not have the old one refused each time: five lock the account.
-            let turned = credentials.clone().turned();
-            self.store(&turned).await?;
-            life.credentials = Some(turned.clone());
-            accepted = self.try_password(next).await?;
-            settled = turned.settled();
-        }
-        if accepted.is_some() && credentials.next.is_some() {
-            self.store(&settled).await?;
-            life.credentials = Some(settled);
-        }
-        life.tried = Some(accepted.is_some());
-        life.file_is_new &= accepted.is_none();
-        life.login = accepted;
-        Ok(())
-    }
-
-    /// A login that CouchDB takes for a server administrator's; `None` if it refuses the password.
-    pub(super) async fn try_password(&self, password: &Secret) -> Result<Option<Arc<Login>>, BootstrapError> {
-        let login = Login::new(ServerAdmin::OsAdmin.as_str(), password);
-        match self.client.send(Some(&login), Method::GET, &Resource::Session, None).await {
-            Ok(session) => {
-                let roles = session["userCtx"]["roles"].as_array();
-                let is_admin = roles.is_some_and(|roles| roles.iter().any(|role| role == "_admin"));
-                Ok(is_admin.then(|| Arc::new(login)))
-            }
-            Err(CouchError::LoginRefused) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// A fresh node has neither database, and an unguarded `_users` lets an admin's slip become a server admin.
@@ -295,6 +258,7 @@ impl Bootstrap {
                 Err(error) => return Err(error.into()),
             }
         }
+        close_system_databases(&self.client, login).await?;
         let deadline = time::Instant::now() + AUTH_DESIGN_WAIT;
         loop {
             match self.client.send(Some(login), Method::GET, &Resource::UsersAuthDesign, None).await {
@@ -314,6 +278,25 @@ impl Bootstrap {
         Ok(())
     }
 
+    /// Which hashes this server lets log in; what is not in the first section counts in the second.
+    async fn rounds(&self, login: Option<&Login>, config: &ConfigRoot) -> Result<Rounds, BootstrapError> {
+        let mut limits = [None, None];
+        for (limit, key) in limits.iter_mut().zip(["min_iterations", "max_iterations"]) {
+            for section in ["chttpd_auth", "couch_httpd_auth"] {
+                let setting = Resource::Setting(config, section, key);
+                match self.client.send(login, Method::GET, &setting, None).await {
+                    Ok(value) if limit.is_none() => {
+                        *limit = value.as_str().and_then(|text| text.trim().parse().ok());
+                    }
+                    Ok(_) | Err(CouchError::NotFound(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        let [min, max] = limits;
+        Ok(Rounds { min, max })
+    }
+
     pub(super) async fn server(
         &self,
         login: Option<&Login>,
@@ -321,20 +304,6 @@ impl Bootstrap {
         let welcome = self.client.send(login, Method::GET, &Resource::Welcome, None).await?;
         let version = ServerVersion::from_welcome(welcome)?;
         Ok((version, config_root(&self.client, login, version).await?))
-    }
-
-    fn bootstrap_login(&self) -> Option<Login> {
-        let (name, password) = self.settings.bootstrap_admin.as_ref()?;
-        Some(Login::new(name, password))
-    }
-
-    fn as_bootstrap_admin<T>(&self, result: Result<T, BootstrapError>) -> Result<T, BootstrapError> {
-        result.map_err(|error| match (error, &self.settings.bootstrap_admin) {
-            (BootstrapError::Couch(CouchError::LoginRefused), Some((name, _))) => {
-                BootstrapError::BootstrapAdminRefused(name.clone())
-            }
-            (error, _) => error,
-        })
     }
 }
 

@@ -9,11 +9,12 @@
 //! while the password changes.
 
 use std::{
+    convert::Infallible,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 use trove_couchdb_protocol::Secret;
 
@@ -39,8 +40,8 @@ const QUEUE: usize = 1;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RotationError {
     /// There is no login to change the password with.
-    #[error("os_admin has no login at the moment; `status` says why")]
-    NoLogin,
+    #[error("os_admin keeps its password, as the agent has no login to change it with: {0}")]
+    NoLogin(String),
     /// One is under way.
     #[error("os_admin's password is being changed already")]
     UnderWay,
@@ -52,6 +53,16 @@ pub enum RotationError {
     Failed(String),
 }
 
+impl RotationError {
+    pub(super) fn no_login(why: &str) -> Self {
+        Self::NoLogin(why.to_owned())
+    }
+
+    fn stopping() -> Self {
+        Self::no_login("the agent is stopping")
+    }
+}
+
 /// What becomes of a request.
 type Answer = oneshot::Sender<Result<(), RotationError>>;
 
@@ -59,26 +70,45 @@ type Answer = oneshot::Sender<Result<(), RotationError>>;
 #[derive(Debug, Clone)]
 pub struct Rotator {
     requests: mpsc::Sender<Answer>,
+    admin: watch::Receiver<AdminLogin>,
 }
 
 /// Bootstrap's end.
 #[derive(Debug)]
-pub struct RotationRequests(mpsc::Receiver<Answer>);
+pub struct RotationRequests {
+    requests: mpsc::Receiver<Answer>,
+    due: mpsc::Sender<()>,
+}
+
+/// Tells when the password is old enough to be changed. Whoever hears it asks a [`Rotator`], in the order of all commands.
+#[derive(Debug)]
+pub struct RotationDue(mpsc::Receiver<()>);
+
+impl RotationDue {
+    /// Returns when the password is to be changed; `None` when bootstrap is gone.
+    pub async fn next(&mut self) -> Option<()> {
+        self.0.recv().await
+    }
+}
 
 impl Rotator {
-    /// A rotator and what it asks.
-    pub fn new() -> (Self, RotationRequests) {
+    /// A rotator, what it asks, and when to ask by schedule; `admin` says whether there is a login to rotate.
+    pub fn new(admin: watch::Receiver<AdminLogin>) -> (Self, RotationRequests, RotationDue) {
         let (requests, receiver) = mpsc::channel(QUEUE);
-        (Self { requests }, RotationRequests(receiver))
+        let (due, is_due) = mpsc::channel(QUEUE);
+        (Self { requests, admin }, RotationRequests { requests: receiver, due }, RotationDue(is_due))
     }
 
-    /// Gives `os_admin` another password; returns when it holds.
+    /// Gives `os_admin` another password; returns when it holds, and at once when there is nothing to change it with.
     pub async fn rotate(&self) -> Result<(), RotationError> {
+        if let AdminLogin::Pending(why) | AdminLogin::Stuck(why) = &*self.admin.borrow() {
+            return Err(RotationError::no_login(why));
+        }
         let (answer, answered) = oneshot::channel();
         match self.requests.try_send(answer) {
-            Ok(()) => answered.await.unwrap_or(Err(RotationError::NoLogin)),
+            Ok(()) => answered.await.unwrap_or_else(|_| Err(RotationError::stopping())),
             Err(mpsc::error::TrySendError::Full(_)) => Err(RotationError::UnderWay),
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(RotationError::NoLogin),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(RotationError::stopping()),
         }
     }
 }
@@ -86,17 +116,23 @@ impl Rotator {
 impl RotationRequests {
     /// The next request; never returns when nobody can ask any more.
     pub(super) async fn next(&mut self) -> Answer {
-        match self.0.recv().await {
+        match self.requests.recv().await {
             Some(answer) => answer,
             None => std::future::pending().await,
         }
     }
 
-    /// Without a login nothing can be changed: nobody shall wait for it.
-    pub(super) fn refuse_all(&mut self) {
-        while let Ok(answer) = self.0.try_recv() {
-            let _gone = answer.send(Err(RotationError::NoLogin));
+    /// While bootstrap looks for a login nothing can be changed: nobody shall wait for it.
+    pub(super) async fn refuse_all(&mut self) -> Infallible {
+        loop {
+            let refused = RotationError::no_login("CouchDB was away, and is being looked at; try again");
+            let _gone = self.next().await.send(Err(refused));
         }
+    }
+
+    /// The password is old enough. One that was told and not acted on yet says the same.
+    pub(super) fn are_due(&self) {
+        let _told_before = self.due.try_send(());
     }
 }
 
@@ -118,7 +154,7 @@ impl Bootstrap {
         let (version, config) = self.server(Some(old)).await.map_err(still)?;
         let both = credentials.with_next();
         let Some(next) = both.next.clone() else {
-            return Err((RotationError::NoLogin, Holds::Old));
+            return Err((RotationError::stopping(), Holds::Old));
         };
         self.store(&both).await.map_err(still)?;
 
@@ -194,16 +230,24 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_waits_in_vain() {
-        let (rotator, mut requests) = Rotator::new();
+        let login = Login::new("os_admin", &Secret::new("pw"));
+        let (writer, admin) = watch::channel(AdminLogin::Ready(Arc::new(login)));
+        let (rotator, mut requests, _due) = Rotator::new(admin);
         let first = tokio::spawn({
             let rotator = rotator.clone();
             async move { rotator.rotate().await }
         });
         tokio::task::yield_now().await;
         assert_eq!(rotator.rotate().await, Err(RotationError::UnderWay));
-        requests.refuse_all();
-        assert_eq!(first.await.ok(), Some(Err(RotationError::NoLogin)));
+        tokio::select! {
+            never = requests.refuse_all() => match never {},
+            first = first => assert!(matches!(first, Ok(Err(RotationError::NoLogin(_)))), "{first:?}"),
+        }
+        // Without a login it is not even asked.
+        writer.send_replace(AdminLogin::Stuck("restore the file".to_owned()));
+        assert_eq!(rotator.rotate().await, Err(RotationError::no_login("restore the file")));
+        writer.send_replace(AdminLogin::Ready(Arc::new(Login::new("os_admin", &Secret::new("pw")))));
         drop(requests);
-        assert_eq!(rotator.rotate().await, Err(RotationError::NoLogin));
+        assert_eq!(rotator.rotate().await, Err(RotationError::stopping()));
     }
 }

@@ -125,8 +125,10 @@ pub enum Step {
     AwaitRestart,
     /// No way to become an administrator.
     Blocked,
-    /// The file's password is not the server's.
+    /// The file's password, if there is a file, is not that of the `os_admin` whom somebody has seen.
     Misfit,
+    /// CouchDB refuses the file's password, and nobody can look whether it has an `os_admin` at all.
+    Refused,
     /// The hash is installed, and something stronger says otherwise.
     Overridden,
 }
@@ -191,7 +193,8 @@ fn after_refusal(seen: Seen) -> Step {
             Ini::Absent => Step::InstallIni,
             Ini::Installed => Step::AwaitRestart,
             Ini::Overridden => Step::Overridden,
-            Ini::NoDirectory | Ini::Foreign => Step::Misfit,
+            Ini::Foreign => Step::Misfit,
+            Ini::NoDirectory => Step::Refused,
         },
     }
 }

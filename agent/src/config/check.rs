@@ -13,7 +13,8 @@ use super::inputs::Inputs;
 use super::keys::{self, Key, Kind};
 use super::load::{self, Sources};
 use super::settings::Settings;
-use super::settings::broker::{is_no_broker, parse_url};
+use super::settings::broker::parse_url;
+use super::settings::no_broker::is_no_broker;
 
 /// What stands in the place of a secret, as in `Secret`'s own `Debug`.
 const MASK: &str = "REDACTED";
@@ -23,8 +24,8 @@ pub fn check(
     sources: impl Into<Sources>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<String, ConfigError> {
-    let inputs = load::read(&sources.into(), &environment.into_iter().collect::<Vec<_>>())?;
-    let settings = Settings::from_inputs(&inputs)?;
+    let mut inputs = load::read(&sources.into(), &environment.into_iter().collect::<Vec<_>>())?;
+    let settings = Settings::from_inputs(&mut inputs)?;
     Ok(describe(&inputs, &settings.warnings))
 }
 

@@ -6,15 +6,15 @@
 use std::ffi::OsString;
 
 use super::error::ConfigError;
-use super::fragment::Fragment;
+use super::fragment::Layer;
 use super::keys::{self, ENVIRONMENT_PREFIX, Key};
 
 /// Variables of `trove-couchdb`, in the same shell perhaps, and no misspelt keys (`cli/src/args/mod.rs`).
 const OF_THE_TOOL: [&str; 2] = ["TROVE_COUCHDB_SOCKET", "TROVE_COUCHDB_TRANSPORT_URL"];
 
 /// Reads every variable that starts with [`ENVIRONMENT_PREFIX`]; other variables are not ours to judge.
-pub(super) fn read(variables: &[(OsString, OsString)]) -> Result<Fragment, ConfigError> {
-    let mut fragment = Fragment::default();
+pub(super) fn read(variables: &[(OsString, OsString)]) -> Layer {
+    let Layer { mut fragment, mut mistakes } = Layer::default();
     for (name, value) in variables {
         let Some((name, rest)) =
             name.to_str().and_then(|name| Some((name, name.strip_prefix(ENVIRONMENT_PREFIX)?)))
@@ -28,21 +28,24 @@ pub(super) fn read(variables: &[(OsString, OsString)]) -> Result<Fragment, Confi
         let dotted = rest.replacen("__", ".", 1).to_lowercase();
         let Some(key) = keys::find(&dotted) else {
             let nearest = keys::nearest(&dotted).map(Key::environment_variable);
-            return Err(ConfigError::UnknownKey { origin, key: dotted, nearest });
+            let advice = nearest.map_or_else(
+                || "docs/configuration.md lists them all".to_owned(),
+                |name| format!("did you mean {name:?}?"),
+            );
+            mistakes.push(ConfigError::UnknownKey { origin, key: dotted, advice });
+            continue;
         };
-        let text = value.to_str().ok_or_else(|| {
-            ConfigError::invalid(
-                key,
-                &origin,
-                "is not UTF-8",
-                "write it in UTF-8, or set it in the TOML file",
-            )
-        })?;
-        if !text.is_empty() {
-            fragment.read(key, &origin, text)?;
-        }
+        let read = match value.to_str() {
+            Some("") => Ok(()),
+            Some(text) => fragment.read(key, &origin, text),
+            None => {
+                let advice = "write it in UTF-8, or set it in the TOML file";
+                Err(ConfigError::invalid(key, &origin, "is not UTF-8", advice))
+            }
+        };
+        mistakes.extend(read.err());
     }
-    Ok(fragment)
+    Layer { fragment, mistakes }
 }
 
 #[cfg(test)]
@@ -53,9 +56,10 @@ mod tests {
     use ::config::{Source, ValueKind};
 
     use super::*;
+    use crate::config::fragment::Fragment;
 
     fn read_one(name: &str, value: &str) -> Result<Fragment, ConfigError> {
-        read(&[(name.into(), value.into())])
+        read(&[(name.into(), value.into())]).whole()
     }
 
     #[test]
@@ -91,7 +95,8 @@ mod tests {
     #[test]
     fn a_value_that_is_not_utf8_is_refused_without_being_shown() {
         let value = OsString::from_vec(b"pl\xffanted".to_vec());
-        let error = read(&[("TROVE_COUCHDB_GUEST__ENCRYPTION_KEY".into(), value)]).unwrap_err().to_string();
+        let read = read(&[("TROVE_COUCHDB_GUEST__ENCRYPTION_KEY".into(), value)]);
+        let error = read.whole().unwrap_err().to_string();
         assert!(error.contains("not UTF-8") && !error.contains("anted"), "{error}");
     }
 }

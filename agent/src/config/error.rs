@@ -7,6 +7,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use trove_couchdb_protocol::text::NotText;
+
 use super::keys::Key;
 
 /// A configuration the agent refuses to start with.
@@ -14,14 +16,23 @@ use super::keys::Key;
 pub enum ConfigError {
     /// A file or directory that should be read cannot be.
     #[error(
-        "cannot read {}: {source}; correct the path, or let the agent's user read it",
+        "cannot read {}: {cause}; correct the path, or let the agent's user read it",
         path.display()
     )]
     Unreadable {
         /// The file or directory.
         path: PathBuf,
         /// What the operating system said.
-        source: io::Error,
+        cause: io::Error,
+    },
+
+    /// A file in another encoding.
+    #[error("{} is no text: {problem}", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// Which, and where that shows.
+        problem: NotText,
     },
 
     /// A file does not follow its format's syntax.
@@ -36,14 +47,14 @@ pub enum ConfigError {
     },
 
     /// A key of our own file or environment that the agent does not know.
-    #[error("{origin}: there is no key {key:?}; {}", suggestion(nearest.as_deref()))]
+    #[error("{origin}: there is no key {key:?}; {advice}")]
     UnknownKey {
-        /// The file or environment variable that holds it.
+        /// The file and line, or the environment variable, that holds it.
         origin: String,
         /// The key as it was written.
         key: String,
-        /// The known key that looks most like it.
-        nearest: Option<String>,
+        /// The section that it belongs in, or the known key that looks most like it.
+        advice: String,
     },
 
     /// A value of the wrong type, out of range, or at odds with another.
@@ -64,9 +75,15 @@ pub enum ConfigError {
     Missing {
         /// The key, as `section.name`.
         key: String,
-        /// Where it usually comes from.
+        /// Where it usually comes from, or where it stands in vain.
         advice: String,
+        /// Somebody set it where it is not read.
+        misplaced: bool,
     },
+
+    /// More than one mistake, each with its own place.
+    #[error("{} mistakes in the configuration:{}", .0.len(), listed(.0))]
+    Several(Vec<ConfigError>),
 
     /// The layers could not be put together.
     #[error("the configuration layers do not merge: {problem}")]
@@ -86,14 +103,48 @@ impl ConfigError {
         Self::Invalid { origin: origin.into(), key: key.name, problem: problem.into(), advice: advice.into() }
     }
 
-    pub(super) fn unreadable(path: impl Into<PathBuf>, source: io::Error) -> Self {
-        Self::Unreadable { path: path.into(), source }
+    pub(super) fn unreadable(path: impl Into<PathBuf>, cause: io::Error) -> Self {
+        Self::Unreadable { path: path.into(), cause }
+    }
+
+    /// All mistakes as one error; `None` if there are none.
+    pub(super) fn all(mistakes: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut all = Vec::new();
+        for mistake in mistakes {
+            match mistake {
+                Self::Several(several) => all.extend(several),
+                one => all.push(one),
+            }
+        }
+        if all.len() > 1 { Some(Self::Several(all)) } else { all.pop() }
+    }
+
+    /// Whether a file could not be read to its end, so that nothing is known of the keys it sets.
+    pub(super) fn hides_keys(&self) -> bool {
+        match self {
+            Self::Unreadable { .. } | Self::NotText { .. } | Self::Syntax { .. } | Self::Layers { .. } => {
+                true
+            }
+            Self::Several(all) => all.iter().any(Self::hides_keys),
+            Self::UnknownKey { .. } | Self::Invalid { .. } | Self::Missing { .. } => false,
+        }
+    }
+
+    /// Whether nothing is wrong but that nobody has configured the agent yet: Trove has not written its files, and no
+    /// operator has named an instance, a broker or `local:`.
+    pub fn is_unconfigured(&self) -> bool {
+        match self {
+            Self::Missing { key, misplaced, .. } => !misplaced && UNCONFIGURED.contains(&key.as_str()),
+            Self::Several(all) => all.iter().all(Self::is_unconfigured),
+            _ => false,
+        }
     }
 }
 
-fn suggestion(nearest: Option<&str>) -> String {
-    match nearest {
-        Some(name) => format!("did you mean {name:?}?"),
-        None => "docs/configuration.md lists them all".to_owned(),
-    }
+/// What an image can't know.
+const UNCONFIGURED: [&str; 2] = ["guest.id", "broker.transport_url"];
+
+fn listed(mistakes: &[ConfigError]) -> String {
+    let lines: Vec<String> = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
+    lines.concat()
 }

@@ -11,6 +11,7 @@ use ::config::{Map, Source, Value, ValueKind};
 
 use super::error::ConfigError;
 use super::keys::{self, Key, Kind};
+use super::settings::no_broker::holds_a_password;
 
 /// The origin of values that no layer set.
 pub(super) const DEFAULT_ORIGIN: &str = "default";
@@ -19,6 +20,25 @@ pub(super) const DEFAULT_ORIGIN: &str = "default";
 #[derive(Clone, Default)]
 pub(super) struct Fragment {
     values: BTreeMap<&'static str, Value>,
+}
+
+/// What was read of one layer, and every mistake in it.
+#[derive(Debug, Default)]
+pub(super) struct Layer {
+    pub(super) fragment: Fragment,
+    pub(super) mistakes: Vec<ConfigError>,
+}
+
+impl Layer {
+    /// A layer that can't be read at all.
+    pub(super) fn unreadable(error: ConfigError) -> Self {
+        Self { fragment: Fragment::default(), mistakes: vec![error] }
+    }
+
+    /// The fragment, if there is no mistake.
+    pub(super) fn whole(self) -> Result<Fragment, ConfigError> {
+        ConfigError::all(self.mistakes).map_or(Ok(self.fragment), Err)
+    }
 }
 
 impl Fragment {
@@ -51,9 +71,14 @@ impl Fragment {
         self.values.insert(key.name, Value::new(Some(&origin.to_owned()), kind));
     }
 
-    /// Whether a key of kind [`Kind::Secret`] is set.
+    /// Whether a key of kind [`Kind::Secret`] is set to something that is worth hiding.
     pub(super) fn holds_a_secret(&self) -> bool {
-        keys::all().any(|key| key.kind == Kind::Secret && self.values.contains_key(key.name))
+        let mut set = keys::all().filter(|key| key.kind == Kind::Secret);
+        set.any(|key| match self.values.get(key.name).map(|value| &value.kind) {
+            Some(ValueKind::String(text)) if key.name == "broker.transport_url" => holds_a_password(text),
+            Some(_) => true,
+            None => false,
+        })
     }
 }
 

@@ -33,5 +33,5 @@ pub fn assignments(text: &str) -> Result<Vec<Assignment>, ConfigError> {
 
 /// All of it: syntax, references, merging with the defaults, checks.
 pub fn settings(text: &str) -> Result<Settings, ConfigError> {
-    Settings::from_inputs(&load::read_oslo_text(Path::new(PATH), text)?)
+    Settings::from_inputs(&mut load::read_oslo_text(Path::new(PATH), text)?)
 }

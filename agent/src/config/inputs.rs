@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ::config::{Map, Value, ValueKind};
-use trove_couchdb_protocol::secret::Secret;
+use trove_couchdb_protocol::{secret::Secret, text};
 
 use super::error::ConfigError;
 use super::fragment::DEFAULT_ORIGIN;
@@ -22,7 +22,15 @@ pub(super) struct Inputs {
     values: Map<String, Value>,
     home: PathBuf,
     pub(super) warnings: Vec<String>,
+    /// Options that stand where nobody reads them, and what to do about each.
+    pub(super) misplaced: Vec<(&'static Key, String)>,
+    /// What is wrong with the layers themselves.
+    pub(super) mistakes: Vec<ConfigError>,
 }
+
+/// In the place of what is missing, so that the rest can be looked at.
+const STAND_INS: [(&str, &str); 2] =
+    [("guest.id", "stand-in"), ("broker.transport_url", "rabbit://stand-in")];
 
 impl Inputs {
     /// Takes the table of sections that the merge produced.
@@ -33,7 +41,44 @@ impl Inputs {
                 values.extend(table.into_iter().map(|(leaf, value)| (format!("{section}.{leaf}"), value)));
             }
         }
-        Self { values, home: home.unwrap_or_else(|| ROOT_HOME.into()), warnings: Vec::new() }
+        Self {
+            values,
+            home: home.unwrap_or_else(|| ROOT_HOME.into()),
+            warnings: Vec::new(),
+            misplaced: Vec::new(),
+            mistakes: Vec::new(),
+        }
+    }
+
+    /// Puts something sound in the place of what an error is about, so that what else is wrong comes to light; false if
+    /// that can't be done.
+    pub(super) fn make_sound(&mut self, error: &ConfigError) -> bool {
+        match error {
+            ConfigError::Invalid { key, .. } => {
+                let before = self.values.remove(*key);
+                let was_default = before
+                    .as_ref()
+                    .is_none_or(|value| value.origin().unwrap_or(DEFAULT_ORIGIN) == DEFAULT_ORIGIN);
+                let key = keys::find(key);
+                let default = key.and_then(|key| key.kind.read(key.default?).ok().flatten());
+                if let (Some(key), Some(kind)) = (key, default) {
+                    self.values.insert(key.name.to_owned(), Value::new(None, kind));
+                }
+                self.stand_in_for(key.map_or("", |key| key.name));
+                !was_default
+            }
+            ConfigError::Missing { key, .. } => self.stand_in_for(key),
+            _ => false,
+        }
+    }
+
+    /// The id is judged before the URL, so with a stand-in for that one it is no further mistake.
+    fn stand_in_for(&mut self, key: &str) -> bool {
+        let Some(last) = STAND_INS.iter().position(|(name, _)| *name == key) else { return false };
+        for (name, text) in STAND_INS.iter().take(last + 1) {
+            self.values.entry((*name).to_owned()).or_insert_with(|| Value::new(None, *text));
+        }
+        true
     }
 
     pub(super) fn section(&self, name: &'static str) -> Section<'_> {
@@ -64,6 +109,7 @@ impl Section<'_> {
         keys::find(&name).ok_or_else(|| ConfigError::Missing {
             key: name,
             advice: "and no such key exists; this is a defect of the agent".to_owned(),
+            misplaced: false,
         })
     }
 
@@ -93,7 +139,10 @@ impl Section<'_> {
 
     /// The error for a key that has no default and that no layer sets.
     pub(super) fn missing(&self, leaf: &str, advice: &str) -> ConfigError {
-        ConfigError::Missing { key: format!("{}.{leaf}", self.name), advice: advice.to_owned() }
+        let key = format!("{}.{leaf}", self.name);
+        let elsewhere = self.inputs.misplaced.iter().find(|(misplaced, _)| misplaced.name == key);
+        let advice = elsewhere.map_or(advice, |(_, text)| text);
+        ConfigError::Missing { key, advice: advice.to_owned(), misplaced: elsewhere.is_some() }
     }
 
     fn required<T>(&self, leaf: &str, value: Option<T>) -> Result<T, ConfigError> {
@@ -169,7 +218,9 @@ impl Section<'_> {
     }
 
     pub(super) fn secret(&self, leaf: &str) -> Result<Option<Secret>, ConfigError> {
-        Ok(self.text(leaf)?.map(Secret::new))
+        let text = self.text(leaf)?;
+        let secret = text.as_deref().map(text::secret).filter(|secret| !secret.is_empty());
+        Ok(secret.map(Secret::new))
     }
 
     /// An absolute path, or one below the home directory written as `~/…`.

@@ -190,6 +190,30 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
     all().find(|key| key.name == name)
 }
 
+/// What to write in the place of a key that does not exist; `name` is as it was written, with its section if it has one.
+pub(super) fn advice(name: &str) -> String {
+    let leaf = name.rsplit('.').next().unwrap_or(name);
+    let sections: Vec<String> =
+        all().filter(|key| key.leaf() == leaf).map(|key| format!("[{}]", key.section())).collect();
+    match (sections.as_slice(), nearest(name)) {
+        ([], None) => "docs/configuration.md lists them all".to_owned(),
+        ([], Some(key)) => format!("did you mean {:?}?", key.name),
+        // The section is misspelt, if the key is in any.
+        (_, Some(key)) if name.contains('.') && key.leaf() == leaf && is_alike(key.section(), name) => {
+            format!("did you mean {:?}?", key.name)
+        }
+        (some, _) => format!("{leaf} belongs in the section {}", some.join(" or ")),
+    }
+}
+
+fn is_alike(section: &str, name: &str) -> bool {
+    let written = name.split('.').next().unwrap_or(name);
+    !has_section(written) && strsim::normalized_damerau_levenshtein(section, written) >= ALIKE
+}
+
+/// Below this share of equal letters a suggestion is more confusing than none.
+const ALIKE: f64 = 0.6;
+
 /// Whether a section of this name exists.
 pub(super) fn has_section(name: &str) -> bool {
     all().any(|key| key.section() == name)
@@ -197,8 +221,6 @@ pub(super) fn has_section(name: &str) -> bool {
 
 /// The known key that looks most like `name`, if any does: a misspelling, or a key put in the wrong section.
 pub(super) fn nearest(name: &str) -> Option<&'static Key> {
-    /// Below this share of equal letters a suggestion is more confusing than none.
-    const ALIKE: f64 = 0.6;
     let leaf = name.rsplit('.').next().unwrap_or(name);
     all()
         .map(|key| {

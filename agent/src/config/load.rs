@@ -11,10 +11,10 @@ use ::config::{Config, Source};
 
 use super::environment;
 use super::error::ConfigError;
-use super::fragment::Fragment;
+use super::fragment::{Fragment, Layer};
 use super::inputs::Inputs;
-use super::keys;
-use super::oslo_files::{self, RABBIT_GROUP};
+use super::keys::{self, Key};
+use super::oslo_files::{self, OsloLayer, RABBIT_GROUP};
 use super::settings::broker::parse_url;
 use super::toml_file;
 
@@ -48,56 +48,75 @@ pub struct Override {
     pub text: String,
 }
 
-/// Reads and merges all layers.
+/// Reads and merges all layers; mistakes in them are in the result, so that all are named at once.
 pub(super) fn read(sources: &Sources, environment: &[(OsString, OsString)]) -> Result<Inputs, ConfigError> {
-    let (mut layers, warnings) = layers(sources, environment)?;
-    if let Some(query) = transport_url_query(&merge(&layers, environment)?)? {
-        layers.push(query);
+    let layers = Layers::read(sources, environment)?;
+    let mut mistakes = layers.mistakes;
+    let mut fragments = layers.fragments;
+    match transport_url_query(&merge(&fragments, environment)?) {
+        Ok(query) => fragments.extend(query),
+        Err(error) => mistakes.push(error),
     }
-    let mut inputs = merge(&layers, environment)?;
-    inputs.warnings = warnings;
+    let mut inputs = merge(&fragments, environment)?;
+    inputs.warnings = layers.warning.into_iter().collect();
+    inputs.misplaced = layers.misplaced;
+    inputs.mistakes = mistakes;
     Ok(inputs)
 }
 
 /// Reads one oslo.config file, given as its text, over the defaults.
 pub(super) fn read_oslo_text(path: &Path, text: &str) -> Result<Inputs, ConfigError> {
-    let mut layers = vec![Fragment::defaults()?, oslo_files::parse(path.to_owned(), text)?];
+    let OsloLayer { layer, misplaced } = oslo_files::parse(path.to_owned(), text);
+    let mut layers = vec![Fragment::defaults()?, layer.whole()?];
     layers.extend(transport_url_query(&merge(&layers, &[])?)?);
-    merge(&layers, &[])
+    let mut inputs = merge(&layers, &[])?;
+    inputs.misplaced = misplaced;
+    Ok(inputs)
 }
 
-/// The layers from lowest to highest precedence, and what the operator should hear about them.
-fn layers(
-    sources: &Sources,
-    environment: &[(OsString, OsString)],
-) -> Result<(Vec<Fragment>, Vec<String>), ConfigError> {
-    let own = sources.config_file.as_deref();
-    let own = toml_file::read(own.unwrap_or(Path::new(DEFAULT_CONFIG_FILE)), own.is_some())?;
-    let default_dir = PathBuf::from(DEFAULT_OSLO_DIR);
-    let oslo_dirs = match sources.oslo_dirs.as_slice() {
-        [] if default_dir.exists() => std::slice::from_ref(&default_dir),
-        named => named,
-    };
-    let layers = vec![
-        Fragment::defaults()?,
-        own.fragment,
-        oslo_files::read(&sources.oslo_files, oslo_dirs)?,
-        environment::read(environment)?,
-        command_line(&sources.overrides)?,
-    ];
-    Ok((layers, own.warning.into_iter().collect()))
+/// What was read of every layer.
+struct Layers {
+    /// From lowest to highest precedence.
+    fragments: Vec<Fragment>,
+    mistakes: Vec<ConfigError>,
+    misplaced: Vec<(&'static Key, String)>,
+    warning: Option<String>,
 }
 
-fn command_line(overrides: &[Override]) -> Result<Fragment, ConfigError> {
-    let mut fragment = Fragment::default();
+impl Layers {
+    fn read(sources: &Sources, environment: &[(OsString, OsString)]) -> Result<Self, ConfigError> {
+        let own = sources.config_file.as_deref();
+        let own = toml_file::read(own.unwrap_or(Path::new(DEFAULT_CONFIG_FILE)), own.is_some());
+        let default_dir = PathBuf::from(DEFAULT_OSLO_DIR);
+        let oslo_dirs = match sources.oslo_dirs.as_slice() {
+            [] if default_dir.exists() => std::slice::from_ref(&default_dir),
+            named => named,
+        };
+        let oslo = oslo_files::read(&sources.oslo_files, oslo_dirs);
+        let mut fragments = vec![Fragment::defaults()?];
+        let mut mistakes = Vec::new();
+        let read = [own.layer, oslo.layer, environment::read(environment), command_line(&sources.overrides)];
+        for layer in read {
+            fragments.push(layer.fragment);
+            mistakes.extend(layer.mistakes);
+        }
+        Ok(Self { fragments, mistakes, misplaced: oslo.misplaced, warning: own.warning })
+    }
+}
+
+fn command_line(overrides: &[Override]) -> Layer {
+    let Layer { mut fragment, mut mistakes } = Layer::default();
     for Override { key: name, option, text } in overrides {
         let origin = format!("command line option {option}");
-        let Some(key) = keys::find(name) else {
-            return Err(ConfigError::UnknownKey { origin, key: (*name).to_owned(), nearest: None });
+        let read = match keys::find(name) {
+            Some(key) => fragment.read(key, &origin, text),
+            None => {
+                Err(ConfigError::UnknownKey { origin, key: (*name).to_owned(), advice: keys::advice(name) })
+            }
         };
-        fragment.read(key, &origin, text)?;
+        mistakes.extend(read.err());
     }
-    Ok(fragment)
+    Layer { fragment, mistakes }
 }
 
 fn merge(layers: &[Fragment], environment: &[(OsString, OsString)]) -> Result<Inputs, ConfigError> {

@@ -7,8 +7,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use trove_couchdb_protocol::text;
+
 use super::error::ConfigError;
-use super::fragment::Fragment;
+use super::fragment::{Fragment, Layer};
 use super::keys::{self, Key};
 use super::oslo_ini::{self, Assignment};
 use super::oslo_template;
@@ -16,19 +18,40 @@ use super::oslo_template;
 /// The group whose options may also stand in the query of a `transport_url`.
 pub(super) const RABBIT_GROUP: &str = "oslo_messaging_rabbit";
 
+/// What the files say.
+#[derive(Default)]
+pub(super) struct OsloLayer {
+    pub(super) layer: Layer,
+    /// Known options in sections where nobody reads them: the key, and a sentence.
+    pub(super) misplaced: Vec<(&'static Key, String)>,
+}
+
 /// Reads `files`, then the `*.conf` of each of `directories` in order of their names.
-pub(super) fn read(files: &[PathBuf], directories: &[PathBuf]) -> Result<Fragment, ConfigError> {
+pub(super) fn read(files: &[PathBuf], directories: &[PathBuf]) -> OsloLayer {
     let mut paths = files.to_vec();
+    let mut mistakes = Vec::new();
     for directory in directories {
-        paths.extend(conf_files(directory)?);
+        match conf_files(directory) {
+            Ok(found) => paths.extend(found),
+            Err(error) => mistakes.push(error),
+        }
     }
-    let files = paths.into_iter().map(OsloFile::read).collect::<Result<_, _>>()?;
-    OsloFiles { files }.fragment()
+    let mut files = Vec::new();
+    for path in paths {
+        match OsloFile::read(path) {
+            Ok(file) => files.push(file),
+            Err(error) => mistakes.push(error),
+        }
+    }
+    OsloFiles { files }.read(mistakes)
 }
 
 /// What one file with this text says.
-pub(super) fn parse(path: PathBuf, text: &str) -> Result<Fragment, ConfigError> {
-    OsloFiles { files: vec![OsloFile::parse(path, text)?] }.fragment()
+pub(super) fn parse(path: PathBuf, text: &str) -> OsloLayer {
+    match OsloFile::parse(path, text) {
+        Ok(file) => OsloFiles { files: vec![file] }.read(Vec::new()),
+        Err(error) => OsloLayer { layer: Layer::unreadable(error), misplaced: Vec::new() },
+    }
 }
 
 /// What `glob("DIR/*.conf")` finds, sorted; like it, names that begin with a dot are left out.
@@ -53,8 +76,11 @@ struct OsloFile {
 
 impl OsloFile {
     fn read(path: PathBuf) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(&path).map_err(|error| ConfigError::unreadable(&path, error))?;
-        Self::parse(path, &text)
+        let bytes = fs::read(&path).map_err(|error| ConfigError::unreadable(&path, error))?;
+        match text::decode(bytes) {
+            Ok(text) => Self::parse(path, &text),
+            Err(problem) => Err(ConfigError::NotText { path, problem }),
+        }
     }
 
     fn parse(path: PathBuf, text: &str) -> Result<Self, ConfigError> {
@@ -68,7 +94,7 @@ struct OsloFiles {
 }
 
 impl OsloFiles {
-    fn fragment(&self) -> Result<Fragment, ConfigError> {
+    fn read(&self, mut mistakes: Vec<ConfigError>) -> OsloLayer {
         let mut fragment = Fragment::default();
         for key in keys::all() {
             let Some((file, found)) = self.last(key.oslo) else {
@@ -77,15 +103,41 @@ impl OsloFiles {
             let origin =
                 format!("{} line {}, [{}] {}", file.path.display(), found.line, found.section, found.option);
             let lookup = |group: &str, name: &str| self.referent(group, name);
-            let text = oslo_template::substitute(&found.value, &found.section, &lookup).map_err(|error| {
-                let advice = "define that option, or write $$ for a dollar sign";
-                ConfigError::invalid(key, &origin, error.to_string(), advice)
-            })?;
-            if key.oslo_blank != Some(text.trim()) {
-                fragment.read(key, &origin, &text)?;
+            let read = match oslo_template::substitute(&found.value, &found.section, &lookup) {
+                Ok(text) if key.oslo_blank == Some(text.trim()) => Ok(()),
+                Ok(text) => fragment.read(key, &origin, &text),
+                Err(error) => {
+                    let advice = "define that option, or write $$ for a dollar sign";
+                    Err(ConfigError::invalid(key, &origin, error.to_string(), advice))
+                }
+            };
+            mistakes.extend(read.err());
+        }
+        OsloLayer { layer: Layer { fragment, mistakes }, misplaced: self.misplaced() }
+    }
+
+    /// Options that stand where neither the agent nor oslo reads them.
+    fn misplaced(&self) -> Vec<(&'static Key, String)> {
+        let all = self.files.iter().flat_map(|file| file.assignments.iter().map(move |found| (file, found)));
+        let mut misplaced = Vec::new();
+        for (file, found) in all {
+            let is_it = |key: &&Key| key.oslo.iter().any(|(_, option)| *option == found.option);
+            let Some(key) = keys::all().find(is_it) else { continue };
+            let Some((group, _)) = key.oslo.iter().find(|(_, option)| *option == found.option) else {
+                continue;
+            };
+            let is_read =
+                keys::all().any(|key| key.oslo.contains(&(found.section.as_str(), found.option.as_str())));
+            if !is_read && is_nobody_elses(found, group) {
+                let place = format!("{} line {}", file.path.display(), found.line);
+                let text = format!(
+                    "{place}: {} stands in the section [{}], where it is not read; move it to [{group}]",
+                    found.option, found.section
+                );
+                misplaced.push((key, text));
             }
         }
-        Ok(fragment)
+        misplaced
     }
 
     /// The assignment that counts for an option known by any of `names`.
@@ -116,6 +168,16 @@ impl OsloFiles {
             }
         })
     }
+}
+
+/// Whether an option that belongs in `group` can be no other program's where it stands. One file may serve many programs,
+/// and other sections have options of the same name: `transport_url` is also one of `[oslo_messaging_notifications]`.
+fn is_nobody_elses(found: &Assignment, group: &str) -> bool {
+    /// Where one of ours is looked for in vain, and no other service has options of these names.
+    const OURS: [&str; 3] = ["DEFAULT", "default", RABBIT_GROUP];
+    let only_rabbits = ["rabbit_", "amqp_", "kombu_"].iter().any(|prefix| found.option.starts_with(prefix));
+    let is_ours = OURS.contains(&found.section.as_str()) || found.section.is_empty();
+    (group == "DEFAULT" && is_ours) || (group == RABBIT_GROUP && (is_ours || only_rabbits))
 }
 
 /// An option that nobody set stands for its default, or for nothing.

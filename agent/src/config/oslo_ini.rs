@@ -8,6 +8,8 @@
 
 use std::path::Path;
 
+use trove_couchdb_protocol::text::BYTE_ORDER_MARK;
+
 use super::error::ConfigError;
 
 /// `option = value` in a section.
@@ -24,13 +26,22 @@ pub(super) struct Assignment {
 
 /// Reads the text of a file; `path` is for error messages, which never quote a line: it may hold a password.
 pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Assignment>, ConfigError> {
-    let mut parser = Parser { path, section: None, open: false, done: Vec::new() };
-    // Python opens the file with universal newlines.
-    let text = text.replace("\r\n", "\n").replace('\r', "\n");
-    for (index, line) in text.split('\n').enumerate() {
-        parser.line(index + 1, line.trim_end())?;
+    let mut parser = Parser { path, section: None, open: false, spoilt: false, done: Vec::new() };
+    let mut mistakes = Vec::new();
+    // oslo.config takes it for the first character of a name.
+    if text.starts_with(BYTE_ORDER_MARK) {
+        mistakes.push(
+            parser.malformed(1, "the file begins with a byte order mark; save it as UTF-8 without one"),
+        );
     }
-    Ok(parser.done)
+    // Python opens the file with universal newlines.
+    let text = text.trim_start_matches(BYTE_ORDER_MARK).replace("\r\n", "\n").replace('\r', "\n");
+    for (index, line) in text.split('\n').enumerate() {
+        let read = parser.line(index + 1, line.trim_end());
+        parser.spoilt |= read.is_err();
+        mistakes.extend(read.err());
+    }
+    ConfigError::all(mistakes).map_or(Ok(parser.done), Err)
 }
 
 struct Parser<'a> {
@@ -38,6 +49,8 @@ struct Parser<'a> {
     section: Option<String>,
     /// Whether the last assignment may still be continued.
     open: bool,
+    /// Whether the last line that began something is malformed, so that its continuations are no further mistakes.
+    spoilt: bool,
     done: Vec<Assignment>,
 }
 
@@ -49,8 +62,12 @@ impl Parser<'_> {
             self.continuation(number, line.trim_start())?;
         } else {
             self.open = false;
+            self.spoilt = false;
             if line.starts_with('[') {
-                self.section = Some(self.section_name(number, line)?);
+                let name = self.section_name(number, line);
+                // What follows a malformed line stands in some section all the same.
+                self.section = Some(name.as_deref().unwrap_or_default().to_owned());
+                name?;
             } else if !line.starts_with(['#', ';']) {
                 self.assignment(number, line)?;
             }
@@ -65,6 +82,7 @@ impl Parser<'_> {
                 last.value.push_str(rest);
                 Ok(())
             }
+            None if self.spoilt => Ok(()),
             None => Err(self.malformed(
                 number,
                 "a line that starts with a blank continues the value before it, and there is none; \
@@ -195,6 +213,19 @@ mod tests {
             let error = parsed(text).map(|_| ()).unwrap_err().to_string();
             assert!(error.starts_with(&format!("f.conf is malformed at line {line}: ")), "{text:?}: {error}");
         }
+    }
+
+    #[test]
+    fn every_mistake_of_a_file_is_named_and_none_that_follows_from_another() {
+        let text = "\u{feff}[DEFAULT\na=1\nnovalue\n  more\n\n= x\n[g]\nb=2\n";
+        let error = parsed(text).map(|_| ()).unwrap_err().to_string();
+        let places: Vec<&str> = error
+            .lines()
+            .skip(1)
+            .map(|line| line.split(": ").next().unwrap().rsplit(' ').next().unwrap())
+            .collect();
+        assert_eq!(places, ["1", "1", "3", "6"], "{error}");
+        assert!(error.contains("byte order mark"), "{error}");
     }
 
     #[test]

@@ -20,8 +20,11 @@ impl Couch {
         if password.expose().is_empty() {
             return Err(CommandError::RootPasswordEmpty);
         }
+        let settings = self.auth_settings().await?;
+        self.ask_rules_for_root(password, &settings).await?;
         let server = self.server().await?;
-        let hash = self.hasher.hash(password, server.version).await.ok_or(CommandError::Stopping)?;
+        let hash = self.hasher.hash(password, server.version, settings.rounds);
+        let hash = hash.await.ok_or(CommandError::Stopping)?;
         let resource = Resource::AdminHash(&server.config, ServerAdmin::Root);
         self.put(&resource, &Value::from(hash.admin_value())).await?;
 

@@ -14,17 +14,26 @@ use reqwest::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
 use serde_json::Value;
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time,
+};
 use tracing::Instrument;
 use url::Url;
 
-use super::{answer, connector::Connector, error::CouchError, login::Login, resource::Resource};
+use super::{
+    answer, connector::Connector, error::CouchError, line::Line, login::Login, resource::Resource, stranger,
+    version::ServerVersion,
+};
 use crate::{
     metrics::{CouchStatus, Metrics},
     tls, trace,
 };
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// How long the body of a 401 is waited for, which says what it is about. Meanwhile nobody else tries the same password.
+const REFUSAL: Duration = Duration::from_secs(1);
 
 /// How long to wait for CouchDB, and how much to ask of it at once.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +56,7 @@ pub struct Client {
     slots: Arc<Semaphore>,
     /// How many requests found no server, or lost it.
     outages: watch::Sender<u64>,
+    line: Arc<Line>,
     metrics: Metrics,
 }
 
@@ -59,6 +69,7 @@ impl Client {
             limits,
             slots: Arc::new(Semaphore::new(limits.connections)),
             outages: watch::Sender::default(),
+            line: Arc::default(),
             metrics: Metrics::off(),
         }
     }
@@ -69,6 +80,11 @@ impl Client {
         Self { metrics, ..self }
     }
 
+    /// The same client for a request that must not wait until others are answered.
+    pub(super) fn urgent(&self) -> Self {
+        Self { slots: Arc::new(Semaphore::new(1)), ..self.clone() }
+    }
+
     /// How long to wait, and how much to ask at once.
     pub fn limits(&self) -> Limits {
         self.limits
@@ -77,6 +93,16 @@ impl Client {
     /// Changes whenever a request finds no server or loses it: what comes back may be another one.
     pub fn outages(&self) -> watch::Receiver<u64> {
         self.outages.subscribe()
+    }
+
+    /// The version that CouchDB named in the head of its last answer; `None` if none did.
+    pub(super) fn seen_version(&self) -> Option<ServerVersion> {
+        self.line.version()
+    }
+
+    /// For how long requests have been sent and none was answered.
+    pub(super) fn silent_for(&self) -> Duration {
+        self.line.silent_for()
     }
 
     /// Sends one request and returns the answer's JSON (`null` for none).
@@ -108,7 +134,6 @@ impl Client {
                 let late = CouchError::Timeout { origin: self.origin.clone(), limit };
                 let _canary = login.admit(limit).await.ok_or(late)??;
                 let answer = self.exchange(Some(login.header()), method, resource, body).await;
-                let answer = answer.map_err(CouchError::of_a_login);
                 login.learn(&answer);
                 answer
             }
@@ -156,6 +181,7 @@ impl Client {
         body: Option<String>,
         known: &mut Option<StatusCode>,
     ) -> Result<Vec<u8>, CouchError> {
+        self.line.may_send(&self.origin, Instant::now().into())?;
         let http = self.connector.http().await.map_err(|reason| self.insecure(reason))?;
         let mut request = http.request(method, format!("{}{}", self.origin, resource.path()));
         if let Some(authorization) = authorization {
@@ -168,17 +194,34 @@ impl Client {
             Ok(response) => response,
             Err(error) => return Err(self.explain(&error).await),
         };
-        let status = response.status();
+        let (status, headers) = (response.status(), response.headers().clone());
         *known = Some(status);
-        if status == StatusCode::UNAUTHORIZED {
-            // Known at once, whatever becomes of the body: the next request must not try the same password.
-            return Err(CouchError::Unauthorized);
+        self.line.note(status, &headers);
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            let none = CouchError::TooManyRequests { origin: self.origin.clone(), retry_after: None };
+            return Err(self.line.may_send(&self.origin, Instant::now().into()).err().unwrap_or(none));
         }
-        let body = self.body(response).await?;
+        let body = if status == StatusCode::UNAUTHORIZED {
+            // Whatever becomes of the body, it is a refusal.
+            time::timeout(REFUSAL, self.body(response)).await.ok().and_then(Result::ok).unwrap_or_default()
+        } else {
+            self.body(response).await?
+        };
+        if let Some(seen) = stranger::seen(status, &headers, &body) {
+            return Err(CouchError::NotCouchDb {
+                origin: self.origin.clone(),
+                status: status.as_u16(),
+                seen,
+            });
+        }
         if status.is_success() {
             return Ok(body);
         }
-        Err(CouchError::from_status(status, &answer::parse(&body).unwrap_or_default()))
+        let error = answer::parse(&body).unwrap_or_default();
+        Err(match (status, authorization) {
+            (StatusCode::UNAUTHORIZED, Some(_)) => CouchError::of_a_login(&error),
+            _ => CouchError::from_status(status, &error, |reason| resource.kept_back_in(reason)),
+        })
     }
 
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, CouchError> {

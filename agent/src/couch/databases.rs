@@ -1,36 +1,71 @@
 //! Databases: made closed, deleted, listed page by page.
 
-use percent_encoding::percent_decode_str;
+use std::collections::BTreeSet;
+
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::warn;
-use trove_couchdb_protocol::trove::Page;
 
 use super::{
-    CommandError, Couch, CouchError, ListedDatabase, Resource, TenantDatabase, error::absent_is_none,
-    security,
+    CommandError, Couch, CouchError, ListedDatabase, Range, Resource, TenantDatabase, error::absent_is_none,
+    pending::Edit, security, security_edit::unrecorded,
 };
 
 /// Databases are listed in pages of at most this many, whatever the caller asked for.
 const BATCH: usize = 1_000;
 
-/// Databases to be created, and whether an earlier run of the same command may have made some of them.
+/// Databases to be created.
 #[derive(Debug)]
-pub struct CreateDatabases {
+pub struct CreateDatabases<'a> {
     /// What to create.
     pub databases: Vec<TenantDatabase>,
-    /// The command was delivered before and may have been cut short.
-    pub rerun: bool,
+    /// The command's id, under which it is written down what it begins to create.
+    pub command: &'a str,
+}
+
+/// What a command knows of a database before it asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// It was not there.
+    Absent,
+    /// A command began to create it, and it is not known to be closed.
+    Begun,
+    /// It was there, and stays as it is.
+    There,
 }
 
 impl Couch {
     /// Creates databases that only server administrators can use until somebody is granted access.
     ///
-    /// One that is there already stays as it is (like `CREATE DATABASE IF NOT EXISTS` of Trove's own guests).
-    pub async fn create_databases(&self, command: &CreateDatabases) -> Result<(), CommandError> {
+    /// One that is there already stays as it is (like `CREATE DATABASE IF NOT EXISTS` of Trove's own guests), unless it was
+    /// absent before a command began to create it: on CouchDB 1.x and 2.x that one may still be open to everybody.
+    pub async fn create_databases(&self, command: &CreateDatabases<'_>) -> Result<(), CommandError> {
+        // In the order of their names, so that two commands never wait for each other.
+        let databases: BTreeSet<TenantDatabase> = command.databases.iter().cloned().collect();
+        let mut locks = Vec::with_capacity(databases.len());
+        for database in &databases {
+            locks.push(self.security_locks.lock(&ListedDatabase::from(&**database)).await);
+        }
+        let plan: Vec<(TenantDatabase, Before)> = stream::iter(databases)
+            .map(|database| {
+                async move {
+                    let before = self.before(&database).await?;
+                    Ok::<_, CouchError>((database, before))
+                }
+                .boxed()
+            })
+            .buffered(self.client.limits().connections)
+            .try_collect()
+            .await?;
+        let absent = plan.iter().filter(|(_, before)| *before == Before::Absent);
+        let absent: Vec<_> = absent.map(|(database, _)| ListedDatabase::from(&**database)).collect();
+        self.pending.begin(&absent, command.command).await.map_err(|error| unrecorded(&error))?;
+        // Known before there is something to close.
+        let closed_at_birth = self.server().await?.version.makes_closed_databases();
         let mut made_any = false;
-        for database in &command.databases {
-            match self.create_database(database, command.rerun).await {
+        for (database, before) in plan.into_iter().filter(|(_, before)| *before != Before::There) {
+            match self.create_database(&database, before, closed_at_birth).await {
                 Ok(made) => made_any |= made,
                 Err(error) if made_any => return Err(error.after_a_part()),
                 Err(error) => return Err(error),
@@ -39,23 +74,49 @@ impl Couch {
         Ok(())
     }
 
+    async fn before(&self, database: &TenantDatabase) -> Result<Before, CouchError> {
+        let begun = |edit: &Edit| matches!(edit, Edit::Close(_));
+        if self.pending.of(&ListedDatabase::from(&**database)).iter().any(begun) {
+            return Ok(Before::Begun);
+        }
+        match self.get(&Resource::Database(database)).await {
+            Err(CouchError::NotFound(_)) => Ok(Before::Absent),
+            Ok(_) => Ok(Before::There),
+            // No other failure tells whether it is there.
+            Err(error) if error.is_unopenable() => Ok(Before::There),
+            Err(error) => Err(error),
+        }
+    }
+
     /// True if the database was not there before.
-    async fn create_database(&self, database: &TenantDatabase, rerun: bool) -> Result<bool, CommandError> {
+    async fn create_database(
+        &self,
+        database: &TenantDatabase,
+        before: Before,
+        closed_at_birth: bool,
+    ) -> Result<bool, CommandError> {
+        let listed = ListedDatabase::from(&**database);
         match self.send(Method::PUT, &Resource::Database(database), None).await {
             Ok(_) => {}
-            // Perhaps made by the earlier run, and still open. One with content was in use before, as it was.
-            Err(CouchError::Exists) if rerun && self.is_untouched(database).await? => {
-                self.close_new(database).await?;
+            Err(CouchError::Exists) => {
+                if before == Before::Begun {
+                    self.edit_locked(&listed, |_| Ok(false)).await?;
+                } else {
+                    // Whoever made it a moment ago has it as he wants it.
+                    self.pending.gone(&listed).await.map_err(|error| unrecorded(&error))?;
+                }
                 return Ok(false);
             }
-            Err(CouchError::Exists) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
-        if let Err(error) = self.close_new(database).await {
+        if let Err(error) = self.close_new(&listed, closed_at_birth).await {
             // Rather no database than one that is open to everybody, should nobody try again.
-            if let Err(also) = self.delete(&Resource::Database(database)).await {
-                let database = database.as_str();
-                warn!(database, %also, "A new database could be neither closed nor taken back.");
+            match self.delete(&Resource::Database(database)).await {
+                Ok(_) => self.pending.gone(&listed).await.map_err(|error| unrecorded(&error))?,
+                Err(also) => {
+                    let database = database.as_str();
+                    warn!(database, %also, "A new database could be neither closed nor taken back; it is closed later.");
+                }
             }
             return Err(error.after_a_part());
         }
@@ -63,14 +124,17 @@ impl Couch {
     }
 
     /// A fresh database is public on CouchDB 1.x and 2.x, and on 3.x with `default_security = everyone`.
-    async fn close_new(&self, database: &TenantDatabase) -> Result<(), CommandError> {
-        self.edit_security(&ListedDatabase::from(&**database), security::close).await
-    }
-
-    /// Whether there never was a document in it.
-    async fn is_untouched(&self, database: &TenantDatabase) -> Result<bool, CouchError> {
-        let info = self.get(&Resource::Database(database)).await?;
-        Ok(["doc_count", "doc_del_count"].iter().all(|count| info[*count] == 0))
+    async fn close_new(&self, database: &ListedDatabase, closed_at_birth: bool) -> Result<(), CommandError> {
+        if !closed_at_birth {
+            // At once, on the connection that is open: until then anybody can write. What is there is known.
+            let mut object = json!({});
+            security::close(&mut object).map_err(|source| CommandError::Security {
+                database: database.as_str().to_owned(),
+                source,
+            })?;
+            self.write_security(&self.client.urgent(), database, object.to_string()).await?;
+        }
+        self.edit_locked(database, security::close).await
     }
 
     /// Deletes a database with all that is in it.
@@ -78,26 +142,35 @@ impl Couch {
     /// # Errors
     /// [`CommandError::NoSuchDatabase`], unless an earlier run of the same command may have deleted it.
     pub async fn delete_database(&self, database: &TenantDatabase, rerun: bool) -> Result<(), CommandError> {
+        let listed = ListedDatabase::from(&**database);
         // An edit of its `_security` that is under way would put what it read into a new database of the same name.
         // Commands on a user edit any database, and don't wait for commands on it.
-        let _alone = self.security_locks.lock(&ListedDatabase::from(&**database)).await;
-        match absent_is_none(self.delete(&Resource::Database(database)).await)? {
-            Some(_) => Ok(()),
-            None if rerun => Ok(()),
-            None => Err(CommandError::NoSuchDatabase((**database).clone())),
+        let _alone = self.security_locks.lock(&listed).await;
+        let resource = Resource::Database(database);
+        let deleted = match self.delete(&resource).await {
+            // On a full disk its files are gone all the same; it comes back empty, on 2.x open to everybody, and the second
+            // request ends that. It was there, whoever ended it meanwhile.
+            Err(CouchError::Server { status: 500, .. }) => {
+                absent_is_none(self.delete(&resource).await)?;
+                true
+            }
+            answer => absent_is_none(answer)?.is_some(),
+        };
+        if let Err(error) = self.pending.gone(&listed).await {
+            // It is tried in vain after a restart.
+            warn!(%error, "The state directory can't be written.");
         }
+        if deleted || rerun { Ok(()) } else { Err(CommandError::NoSuchDatabase((**database).clone())) }
     }
 
-    /// One page of database names, and the marker of the next one.
-    pub async fn list_databases(&self, page: &Page) -> Result<(Vec<String>, Option<String>), CommandError> {
-        let wanted = page.limit.map(|limit| limit.saturating_add(1));
+    /// A range of database names, and where the next one begins.
+    pub async fn list_databases(&self, range: &Range) -> Result<(Vec<String>, Option<String>), CommandError> {
+        let wanted = range.limit.map(|limit| limit.saturating_add(1));
         let mut names: Vec<String> = Vec::new();
-        // trove-api quotes the marker of its `next` links twice; no database has a `%` in its name.
-        let unquoted = |marker: &str| percent_decode_str(marker).decode_utf8_lossy().into_owned();
-        let mut start = page.marker.as_deref().map(unquoted);
-        let mut with_start = page.include_marker;
+        let mut start = range.start.clone();
+        let mut with_start = range.include_start;
         loop {
-            // The first name of a page may be the marker itself, which does not count.
+            // The first name may be the start itself, which does not count.
             let missing = wanted.map_or(BATCH, |wanted| wanted - names.len());
             let limit = missing.saturating_add(1).min(BATCH);
             let (batch, is_last) = self.database_names(start.as_deref(), limit).await?;
@@ -115,7 +188,7 @@ impl Couch {
             }
             (start, with_start) = (last, false);
         }
-        Ok(cut_page(names, page.limit, Clone::clone))
+        Ok(range.cut(names))
     }
 
     /// Every database there is.
@@ -141,26 +214,10 @@ impl Couch {
     }
 }
 
-fn listed_names(answer: &Value) -> Result<Vec<String>, CouchError> {
+pub(super) fn listed_names(answer: &Value) -> Result<Vec<String>, CouchError> {
     let odd = || CouchError::Unexpected { what: "GET /_all_dbs", problem: "not a list of names".into() };
     let names = answer.as_array().ok_or_else(odd)?;
     names.iter().map(|name| name.as_str().map(str::to_owned).ok_or_else(odd)).collect()
-}
-
-/// Cuts a list that may hold one item more than the page, and makes the marker from the page's last item.
-pub(super) fn cut_page<T>(
-    mut items: Vec<T>,
-    limit: Option<usize>,
-    marker: impl Fn(&T) -> String,
-) -> (Vec<T>, Option<String>) {
-    match limit {
-        Some(limit) if items.len() > limit => {
-            items.truncate(limit);
-            let next = items.last().map(marker);
-            (items, next)
-        }
-        _ => (items, None),
-    }
 }
 
 #[cfg(test)]
@@ -168,14 +225,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn a_page_has_a_marker_only_if_something_follows() {
-        let cut = |count: usize, limit| cut_page((0..count).collect(), limit, ToString::to_string);
-        assert_eq!(cut(2, Some(2)), (vec![0, 1], None));
-        assert_eq!(cut(3, Some(2)), (vec![0, 1], Some("1".to_owned())));
-        assert_eq!(cut(3, None), (vec![0, 1, 2], None));
-    }
 
     #[test]
     fn an_error_object_is_no_list_of_databases() {

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use reqwest::Method;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 use trove_couchdb_protocol::UserName;
 
 use super::{
-    CommandError, Couch, CouchError, Resource, TenantUser, client::read_answer, error::absent_is_none,
-    exact::Exact,
+    CommandError, Couch, CouchError, Resource, TenantUser, error::absent_is_none, exact::Exact,
+    half_done::Unfinished,
 };
 
 /// What `_users` holds under a name.
@@ -76,6 +76,11 @@ pub(super) fn rename_document(document: &mut Exact, name: &UserName, command_id:
     document.set(CREATED_BY, command_id);
 }
 
+/// Makes a document this command's that an earlier one of the same names began.
+pub(super) fn adopt_document(document: &mut Exact, command_id: &str) {
+    document.set(CREATED_BY, command_id);
+}
+
 /// Whether something hangs on it that a copy under another name would not have.
 pub(super) fn has_attachments(document: &Exact) -> bool {
     document.object("_attachments").is_some_and(|attachments| attachments != Exact::default())
@@ -99,21 +104,6 @@ struct RowValue {
     deleted: bool,
 }
 
-/// The body of `_bulk_docs`.
-#[derive(Serialize)]
-struct Docs<'a> {
-    docs: Vec<&'a Exact>,
-}
-
-/// What became of documents that were written together.
-#[derive(Debug, Default)]
-pub(super) struct Written<'a> {
-    /// Not written: somebody else changed it meanwhile.
-    pub(super) conflicts: Vec<&'a TenantUser>,
-    /// Not written: CouchDB does not take it, in its own words.
-    pub(super) rejected: Vec<(&'a TenantUser, String)>,
-}
-
 impl Couch {
     /// Nothing, or that the user isn't there.
     pub async fn require_user(&self, user: &TenantUser) -> Result<(), CommandError> {
@@ -123,9 +113,14 @@ impl Couch {
         }
     }
 
+    /// Whether there is such a user.
+    pub async fn user_exists(&self, user: &UserName) -> Result<bool, CouchError> {
+        Ok(self.user_document(user).await?.present().is_some())
+    }
+
     /// One user's document.
     pub(super) async fn user_document(&self, user: &UserName) -> Result<UserDocument, CouchError> {
-        match self.send_text(Method::GET, &Resource::User(user), None).await {
+        match self.send_text(Method::GET, &Resource::UserWithConflicts(user), None).await {
             Ok(text) => match Exact::read(&text) {
                 Some(document) => Ok(UserDocument::Present(document)),
                 None => Err(CouchError::Unexpected { what: "GET a user", problem: "not an object".into() }),
@@ -155,48 +150,6 @@ impl Couch {
             _ => UserDocument::Missing,
         });
         Ok(users.iter().map(|user| (*user).clone()).zip(documents).collect())
-    }
-
-    /// Writes documents that are there already with one request; answers the users whose document somebody else changed
-    /// meanwhile.
-    pub(super) async fn write_documents<'a>(
-        &self,
-        documents: &[(&'a TenantUser, Exact)],
-    ) -> Result<Vec<&'a TenantUser>, CommandError> {
-        let written = self.try_documents(documents).await?;
-        match written.rejected.into_iter().next() {
-            Some((user, reason)) => Err(CommandError::UserRejected { user: (**user).clone(), reason }),
-            None => Ok(written.conflicts),
-        }
-    }
-
-    /// Writes documents with one request, each for itself.
-    pub(super) async fn try_documents<'a>(
-        &self,
-        documents: &[(&'a TenantUser, Exact)],
-    ) -> Result<Written<'a>, CouchError> {
-        let odd = |_| CouchError::Unexpected { what: "POST _bulk_docs", problem: "no body for it".into() };
-        let docs = Docs { docs: documents.iter().map(|(_, document)| document).collect() };
-        let body = serde_json::to_string(&docs).map_err(odd)?;
-        let answer = read_answer(&self.send_text(Method::POST, &Resource::UsersBulk, Some(body)).await?)?;
-        let results =
-            answer.as_array().filter(|results| results.len() == documents.len()).ok_or_else(|| {
-                CouchError::Unexpected {
-                    what: "POST _bulk_docs",
-                    problem: "not one result for each document".into(),
-                }
-            })?;
-        let mut written = Written::default();
-        for ((user, _), result) in documents.iter().zip(results) {
-            match result["error"].as_str() {
-                None => {}
-                Some("conflict") => written.conflicts.push(*user),
-                Some(error) => {
-                    written.rejected.push((*user, result["reason"].as_str().unwrap_or(error).to_owned()));
-                }
-            }
-        }
-        Ok(written)
     }
 
     /// The first of these users whose document this command did not write.
@@ -232,7 +185,7 @@ impl Couch {
         Ok(())
     }
 
-    /// The document of a user with a mark, which one that another tool made is given first.
+    /// The document of a user with the mark of who made it and that of a rename, which it is given first.
     ///
     /// Nothing else in a document tells it from a later one of the same name: revision and hash change when the user
     /// logs in or takes another password.
@@ -240,17 +193,21 @@ impl Couch {
         &self,
         user: &TenantUser,
         mut document: Exact,
+        to: &TenantUser,
         command_id: &str,
     ) -> Result<Exact, CommandError> {
+        let mark = Unfinished::RenameTo { to: to.as_str().to_owned() };
         for _ in 0..MARKS {
-            if document.text(CREATED_BY).is_some() {
+            if document.text(CREATED_BY).is_some() && Unfinished::of(&document).as_ref() == Some(&mark) {
                 return Ok(document);
             }
-            // Not the id alone, which says that the command created it.
-            document.set(CREATED_BY, format!("before {command_id}"));
-            if self.write_documents(&[(user, document.clone())]).await?.is_empty() {
-                return Ok(document);
+            if document.text(CREATED_BY).is_none() {
+                // Not the id alone, which says that the command created it.
+                document.set(CREATED_BY, format!("before {command_id}"));
             }
+            mark.write_to(&mut document);
+            self.write_documents(&[(user, document)]).await?;
+            // Written, it has another revision; or somebody else changed it.
             let again = self.user_document(user).await?.present();
             document = again.ok_or_else(|| CommandError::NoSuchUser((**user).clone()))?;
         }

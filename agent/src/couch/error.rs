@@ -8,9 +8,14 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::Value;
 
-/// What helps where `min_iterations` keeps `os_admin` out (`couch_passwords.erl`, `verify_iterations`).
-const TOO_FEW_ROUNDS: &str = "os_admin's hash in CouchDB's ini file has 10 rounds, as its password has 256 random bits: set \
-                              min_iterations of [chttpd_auth] to 10 or less";
+use super::{
+    reason::{CAUSES, NO_MAJORITY, UNOPENABLE, advice, one_line, with_help},
+    session::LoginProblem,
+};
+
+/// 401 because nobody logged in, or nobody who may do this: the password was not looked at, or was right
+/// (`chttpd_auth.erl`, `chttpd_auth_request.erl`).
+const NOT_ABOUT_THE_PASSWORD: [&str; 2] = ["Authentication required.", "You are not a"];
 
 /// Why a request to CouchDB did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,12 +61,15 @@ pub enum CouchError {
     /// 401 to a request without a login.
     #[error("CouchDB wants a login for this (401)")]
     Unauthorized,
-    /// 401 to a login: wrong name or password, or not an administrator.
+    /// 401 to a login: name or password is wrong.
     #[error(
-        "CouchDB refused the agent's login (401); the credentials file no longer fits the server: \
-         restore the file or set os_admin's password to the file's"
+        "CouchDB refuses the agent's name or password (401): os_admin's password was changed in CouchDB, or os_admin was \
+         removed from it; restore the file with the credentials or set os_admin's password to the file's"
     )]
     LoginRefused,
+    /// The login is not an administrator's to CouchDB, for another reason than its password.
+    #[error(transparent)]
+    LoginUnusable(#[from] LoginProblem),
     /// 403 "temporarily locked": CouchDB 3.4+ after five wrong passwords.
     #[error("CouchDB has locked the account after wrong passwords; it opens again within 5 minutes")]
     LockedOut,
@@ -80,12 +88,64 @@ pub enum CouchError {
     /// 412, a database of that name is there.
     #[error("CouchDB has it already")]
     Exists,
+    /// `[couchdb] maintenance_mode` is on.
+    #[error(
+        "CouchDB is in maintenance mode and serves no data: set maintenance_mode of [couchdb] to false when the \
+         maintenance is over"
+    )]
+    Maintenance,
+    /// 412 "nodedown".
+    #[error(
+        "a node of CouchDB does not serve its data ({0}): check maintenance_mode of [couchdb] there, and /_membership"
+    )]
+    NodeDown(String),
+    /// 429, or the pause that one asked for is not over.
+    #[error("CouchDB, or a proxy in front of it, takes no more requests at {origin} for now (429{})", shown(.retry_after.as_ref()))]
+    TooManyRequests {
+        /// Scheme, host and port.
+        origin: String,
+        /// How long nothing shall be sent.
+        retry_after: Option<Duration>,
+    },
+    /// An answer that CouchDB does not give.
+    #[error(
+        "what answers at {origin} is not CouchDB itself: {seen}; look at the proxy between the agent and CouchDB, or \
+         correct couchdb.url"
+    )]
+    NotCouchDb {
+        /// Scheme, host and port.
+        origin: String,
+        /// The HTTP status.
+        status: u16,
+        /// What came, without its content.
+        seen: String,
+    },
+    /// `%2F` in a path arrives as `/`: the request would be for something else.
+    #[error(
+        "a proxy between the agent and CouchDB decodes %2F in paths, so a name with a slash would reach something else; \
+         nothing was sent. Make the proxy pass paths on as they are, or let couchdb.url name CouchDB itself"
+    )]
+    PathsRewritten,
     /// 5xx.
-    #[error("CouchDB failed ({status}: {reason})")]
+    #[error("CouchDB failed ({status}: {reason}){}", advice(.reason))]
     Server {
         /// The HTTP status.
         status: u16,
         /// The server's own words.
+        reason: String,
+    },
+    /// Too many databases could not be opened for an answer about all of them.
+    #[error(
+        "CouchDB could not open {unknown} of {count} databases, {example:?} among them ({reason}); look at {CAUSES}"
+    )]
+    Unopenable {
+        /// How many could not be opened.
+        unknown: usize,
+        /// How many were asked.
+        count: usize,
+        /// One of them.
+        example: String,
+        /// What CouchDB said of it.
         reason: String,
     },
     /// An answer that CouchDB doesn't give.
@@ -99,34 +159,65 @@ pub enum CouchError {
 }
 
 impl CouchError {
-    /// The error for a status that is not a success; `body` is what came with it.
-    pub(super) fn from_status(status: StatusCode, body: &Value) -> Self {
+    /// The error for a status that is not a success; `body` is what came with it. `shown` makes of the server's words
+    /// what may be repeated of them.
+    pub(super) fn from_status(status: StatusCode, body: &Value, shown: impl Fn(&str) -> String) -> Self {
+        // `_bulk_docs` answers with one for each document.
+        let body = body.get(0).unwrap_or(body);
         let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
         let reason = match (text("reason"), text("error")) {
             ("", "") => format!("HTTP status {}", status.as_u16()),
-            ("", error) => error.to_owned(),
-            (reason, _) => reason.to_owned(),
+            ("", error) => one_line(error),
+            // Before it is cut: half a name would not be found.
+            (reason, _) => one_line(&shown(reason)),
         };
         match status.as_u16() {
             400 => Self::BadRequest(reason),
             401 => Self::Unauthorized,
             403 if reason.contains("temporarily locked") => Self::LockedOut,
-            403 if reason.starts_with("Iteration count") => {
-                Self::Forbidden(format!("{reason}; {TOO_FEW_ROUNDS}"))
-            }
-            403 => Self::Forbidden(reason),
+            403 => Self::Forbidden(with_help(reason)),
+            404 if text("status") == "maintenance_mode" => Self::Maintenance,
             404 => Self::NotFound(reason),
             409 => Self::Conflict,
-            // The other 412 is a node of the cluster that can't be reached.
+            412 if text("error") == "nodedown" => Self::NodeDown(reason),
+            500 if reason.starts_with("{maintenance_mode") => Self::Maintenance,
             412 if text("error") == "file_exists" => Self::Exists,
             code if code >= 500 => Self::Server { status: code, reason },
             code => Self::Unexpected { what: "a request", problem: format!("HTTP status {code}: {reason}") },
         }
     }
 
-    /// The same error for a request that carried a login.
-    pub(super) fn of_a_login(self) -> Self {
-        if self == Self::Unauthorized { Self::LoginRefused } else { self }
+    /// The error for a 401 to a request that carried a login. What can't be told counts as a refusal: each further try
+    /// may count towards CouchDB's lockout.
+    pub(super) fn of_a_login(body: &Value) -> Self {
+        let reason = body.get("reason").and_then(Value::as_str).unwrap_or_default();
+        if NOT_ABOUT_THE_PASSWORD.iter().any(|other| reason.starts_with(other)) {
+            return LoginProblem::Unseen(reason.to_owned()).into();
+        }
+        Self::LoginRefused
+    }
+
+    /// Whether CouchDB may have counted a wrong password.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::LoginRefused | Self::NotCouchDb { status: 401, .. })
+    }
+
+    /// Whether CouchDB has looked at the password of a request and taken it.
+    pub(super) fn shows_that_it_was_taken(&self) -> bool {
+        matches!(
+            self,
+            Self::BadRequest(_)
+                | Self::NotFound(_)
+                | Self::Conflict
+                | Self::Exists
+                | Self::Server { .. }
+                | Self::Unexpected { .. }
+        )
+    }
+
+    /// Whether a proxy says that it does not reach CouchDB.
+    fn is_from_a_gateway(&self) -> bool {
+        matches!(self, Self::NotCouchDb { status: 502..=504, .. })
     }
 
     /// A short constant label, for logs and metrics.
@@ -140,13 +231,20 @@ impl CouchError {
             Self::Timeout { .. } => "timeout",
             Self::Unauthorized => "unauthorized",
             Self::LoginRefused => "login_refused",
+            Self::LoginUnusable(_) => "login_unusable",
             Self::LockedOut => "locked_out",
             Self::Forbidden(_) => "forbidden",
             Self::BadRequest(_) => "bad_request",
             Self::NotFound(_) => "not_found",
             Self::Conflict => "conflict",
             Self::Exists => "exists",
+            Self::Maintenance => "maintenance",
+            Self::NodeDown(_) => "node_down",
+            Self::TooManyRequests { .. } => "too_many_requests",
+            Self::NotCouchDb { .. } => "not_couchdb",
+            Self::PathsRewritten => "paths_rewritten",
             Self::Server { .. } => "server_error",
+            Self::Unopenable { .. } => "unopenable",
             Self::Unexpected { .. } => "unexpected",
         }
     }
@@ -155,16 +253,17 @@ impl CouchError {
     ///
     /// A refused login is not among them: every further try counts towards CouchDB's lockout.
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::NotBootstrapped(_)
-                | Self::Unreachable { .. }
-                | Self::Insecure { .. }
-                | Self::BrokenOff { .. }
-                | Self::Timeout { .. }
-                | Self::Conflict
-                | Self::Server { .. }
-        )
+        self.is_outage()
+            || matches!(
+                self,
+                Self::Conflict
+                    | Self::Maintenance
+                    | Self::NodeDown(_)
+                    | Self::TooManyRequests { .. }
+                    | Self::NotCouchDb { status: 500.., .. }
+                    | Self::Server { .. }
+                    | Self::Unopenable { .. }
+            )
     }
 
     /// Whether CouchDB may have done what was asked although it did not say so.
@@ -172,21 +271,30 @@ impl CouchError {
     /// False where nothing was sent, and where the answer is that nothing was done.
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
-            Self::BrokenOff { .. } | Self::Timeout { .. } | Self::Server { .. } | Self::Unexpected { .. } => {
-                true
-            }
+            Self::BrokenOff { .. }
+            | Self::Timeout { .. }
+            | Self::NodeDown(_)
+            | Self::Server { .. }
+            | Self::Unexpected { .. } => true,
+            // A proxy may have passed the request on and lost, replaced or packed the answer.
+            Self::NotCouchDb { status, .. } => *status < 300 || *status >= 500,
             Self::NotBootstrapped(_)
             | Self::NoLogin(_)
             | Self::Unreachable { .. }
             | Self::Insecure { .. }
             | Self::Unauthorized
             | Self::LoginRefused
+            | Self::LoginUnusable(_)
+            | Self::TooManyRequests { .. }
+            | Self::PathsRewritten
             | Self::LockedOut
             | Self::Forbidden(_)
             | Self::BadRequest(_)
             | Self::NotFound(_)
             | Self::Conflict
-            | Self::Exists => false,
+            | Self::Exists
+            | Self::Maintenance
+            | Self::Unopenable { .. } => false,
         }
     }
 
@@ -195,23 +303,37 @@ impl CouchError {
         matches!(self, Self::NotFound(reason) if reason.starts_with("Database") || reason == "no_db_file")
     }
 
-    /// Whether the database is listed and its files are not to be had: CouchDB creates `a.couch` when asked to, and
-    /// then answers this for it.
+    /// Whether the database is listed and its files can't be opened.
     pub(super) fn is_unopenable(&self) -> bool {
-        matches!(self, Self::Server { status: 500, reason } if reason.contains("No DB shards could be opened"))
+        matches!(self, Self::Server { status: 500, reason } if reason.contains(UNOPENABLE))
+    }
+
+    /// Whether a `_security` was written on too few nodes, or on none.
+    pub(super) fn is_no_majority(&self) -> bool {
+        matches!(self, Self::Server { status: 500, reason } if reason == NO_MAJORITY)
+    }
+
+    /// Whether a CouchDB in maintenance mode answers so, which does not say so.
+    pub(super) fn may_be_maintenance(&self) -> bool {
+        matches!(self, Self::NodeDown(_) | Self::Unopenable { .. }) || self.is_unopenable()
     }
 
     /// Whether the server, its software or its data may be another one when it is back.
     pub fn is_outage(&self) -> bool {
-        matches!(
-            self,
-            Self::NotBootstrapped(_)
-                | Self::Unreachable { .. }
-                | Self::Insecure { .. }
-                | Self::BrokenOff { .. }
-                | Self::Timeout { .. }
-        )
+        self.is_from_a_gateway()
+            || matches!(
+                self,
+                Self::NotBootstrapped(_)
+                    | Self::Unreachable { .. }
+                    | Self::Insecure { .. }
+                    | Self::BrokenOff { .. }
+                    | Self::Timeout { .. }
+            )
     }
+}
+
+fn shown(retry_after: Option<&Duration>) -> String {
+    retry_after.map(|pause| format!("; the next one in {} s", pause.as_secs_f32().ceil())).unwrap_or_default()
 }
 
 /// `Ok(None)` for a 404.
@@ -224,40 +346,5 @@ pub(super) fn absent_is_none<T>(result: Result<T, CouchError>) -> Result<Option<
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn statuses_become_kinds() {
-        let cases = [
-            (400, json!({"error": "bad_request", "reason": "why"}), "bad_request"),
-            (
-                401,
-                json!({"error": "unauthorized", "reason": "Name or password is incorrect."}),
-                "unauthorized",
-            ),
-            (403, json!({"error": "forbidden", "reason": "Account is temporarily locked."}), "locked_out"),
-            (403, json!({"error": "forbidden", "reason": "_security"}), "forbidden"),
-            (404, json!({"error": "not_found", "reason": "missing"}), "not_found"),
-            (409, json!({}), "conflict"),
-            (412, json!({"error": "file_exists"}), "exists"),
-            (412, json!({"error": "error", "reason": "no such node"}), "unexpected"),
-            (500, json!({"error": "error", "reason": "no_majority"}), "server_error"),
-            (503, Value::Null, "server_error"),
-            (302, Value::Null, "unexpected"),
-        ];
-        for (status, body, kind) in cases {
-            let status = StatusCode::from_u16(status).unwrap_or_default();
-            assert_eq!(CouchError::from_status(status, &body).kind(), kind, "{status}");
-        }
-    }
-
-    #[test]
-    fn a_refused_login_is_never_tried_again() {
-        assert!(!CouchError::LoginRefused.is_transient());
-        assert!(!CouchError::LockedOut.is_transient());
-        assert!(CouchError::Server { status: 503, reason: String::new() }.is_transient());
-    }
-}
+#[path = "error/tests.rs"]
+mod tests;

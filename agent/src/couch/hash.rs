@@ -3,12 +3,11 @@
 //! PBKDF2 takes about 60 ms of a core for one sha256 hash of 600,000 rounds: it runs on tokio's blocking
 //! threads, at most one per core.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use pbkdf2::pbkdf2_hmac;
 use rand::Rng;
-use sha1::Sha1;
-use sha2::Sha256;
+use ring::pbkdf2;
 use tokio::sync::Semaphore;
 use trove_couchdb_protocol::Secret;
 use zeroize::Zeroize;
@@ -39,6 +38,23 @@ pub struct Iterations {
     pub sha1: u32,
 }
 
+/// The rounds that a server lets log in (`min_iterations`, `max_iterations`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rounds {
+    /// At least.
+    pub min: Option<u32>,
+    /// At most.
+    pub max: Option<u32>,
+}
+
+impl Rounds {
+    /// As many as wanted, or as near to it as the server allows.
+    fn nearest(self, wanted: u32) -> u32 {
+        let enough = wanted.max(self.min.unwrap_or(0));
+        enough.min(self.max.filter(|max| *max > 0).unwrap_or(u32::MAX))
+    }
+}
+
 /// A password after PBKDF2.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PasswordHash {
@@ -52,19 +68,14 @@ pub struct PasswordHash {
 impl PasswordHash {
     /// Hashes on the calling thread.
     pub fn derive(password: &Secret, prf: Prf, iterations: u32, salt: &str) -> Self {
-        let password = password.expose().as_bytes();
-        let derived_key = match prf {
-            Prf::Sha1 => {
-                let mut key = [0; 20];
-                pbkdf2_hmac::<Sha1>(password, salt.as_bytes(), iterations, &mut key);
-                hex::encode(key)
-            }
-            Prf::Sha256 => {
-                let mut key = [0; 32];
-                pbkdf2_hmac::<Sha256>(password, salt.as_bytes(), iterations, &mut key);
-                hex::encode(key)
-            }
+        let (algorithm, mut key) = match prf {
+            Prf::Sha1 => (pbkdf2::PBKDF2_HMAC_SHA1, vec![0; ring::digest::SHA1_OUTPUT_LEN]),
+            Prf::Sha256 => (pbkdf2::PBKDF2_HMAC_SHA256, vec![0; ring::digest::SHA256_OUTPUT_LEN]),
         };
+        // No server accepts a hash of no rounds, whatever its key.
+        let rounds = NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN);
+        pbkdf2::derive(algorithm, rounds, salt.as_bytes(), password.expose().as_bytes(), &mut key);
+        let derived_key = hex::encode(key);
         Self { prf, iterations, salt: salt.to_owned(), derived_key }
     }
 
@@ -138,8 +149,14 @@ impl Hasher {
     }
 
     /// Hashes one password with a fresh salt, as `server` wants it; `None` if the runtime is shutting down.
-    pub async fn hash(&self, password: &Secret, server: ServerVersion) -> Option<PasswordHash> {
+    pub async fn hash(
+        &self,
+        password: &Secret,
+        server: ServerVersion,
+        rounds: Rounds,
+    ) -> Option<PasswordHash> {
         let (prf, iterations) = self.scheme_for(server);
+        let iterations = rounds.nearest(iterations);
         let permit = Arc::clone(&self.cores).acquire_owned().await.ok()?;
         let password = password.clone();
         let work = system::blocking(move || {
@@ -216,10 +233,29 @@ mod tests {
     #[tokio::test]
     async fn the_server_decides_the_function() {
         let hasher = Hasher::new(Iterations { sha256: 2, sha1: 3 });
-        let old = hasher.hash(&Secret::new("pw"), ServerVersion { major: 3, minor: 3 }).await;
+        let any = Rounds::default();
+        let old = hasher.hash(&Secret::new("pw"), ServerVersion { major: 3, minor: 3 }, any).await;
         assert_eq!(old.as_ref().map(|hash| (hash.prf, hash.iterations)), Some((Prf::Sha1, 3)));
-        let new = hasher.hash(&Secret::new("pw"), ServerVersion { major: 3, minor: 4 }).await;
+        let new = hasher.hash(&Secret::new("pw"), ServerVersion { major: 3, minor: 4 }, any).await;
         assert_eq!(new.as_ref().map(|hash| (hash.prf, hash.iterations)), Some((Prf::Sha256, 2)));
         assert_ne!(old.map(|hash| hash.salt), new.map(|hash| hash.salt));
+    }
+
+    #[test]
+    fn a_servers_limits_for_rounds_are_kept() {
+        let rounds = |min, max| Rounds { min, max }.nearest(600_000);
+        assert_eq!(rounds(None, None), 600_000);
+        assert_eq!(rounds(None, Some(100_000)), 100_000);
+        assert_eq!(rounds(Some(700_000), None), 700_000);
+        assert_eq!(rounds(Some(1), Some(1_000_000_000)), 600_000);
+    }
+
+    #[tokio::test]
+    async fn a_hash_has_no_more_rounds_than_the_server_lets_log_in() {
+        let hasher = Hasher::new(Iterations { sha256: 600_000, sha1: 3 });
+        let server = ServerVersion { major: 3, minor: 5 };
+        let few = Rounds { min: None, max: Some(9) };
+        let hash = hasher.hash(&Secret::new("pw"), server, few).await;
+        assert_eq!(hash.map(|hash| hash.iterations), Some(9));
     }
 }

@@ -20,9 +20,7 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use hmac::{Hmac, KeyInit, Mac};
 use reqwest::header::HeaderValue;
-use sha2::Sha256;
 use tokio::{
     sync::{Mutex as AsyncMutex, MutexGuard, Notify, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{self, Instant},
@@ -77,6 +75,12 @@ impl Login {
         (!*retired).then_some(Lease { _in_use: retired })
     }
 
+    /// The same without waiting: `None` while it is about to be replaced, too.
+    pub(super) fn lease_now(&self) -> Option<Lease<'_>> {
+        let retired = self.retired.try_read().ok()?;
+        (!*retired).then_some(Lease { _in_use: retired })
+    }
+
     /// Waits until no request is under way that carries this login, and keeps new ones waiting meanwhile; `None` if
     /// one takes longer than `patience`.
     pub async fn retire(&self, patience: Duration) -> Option<Retirement<'_>> {
@@ -128,28 +132,14 @@ impl Login {
     /// Draws the conclusion from an answer.
     pub(super) fn learn<T>(&self, answer: &Result<T, CouchError>) {
         match answer {
-            Err(CouchError::LoginRefused) => {
+            Err(error) if error.is_refusal() => {
                 self.refused.store(true, Ordering::Release);
                 self.refusal.notify_one();
             }
-            // A locked account's password was not looked at, and no answer tells nothing.
-            Err(error) if *error == CouchError::LockedOut || error.is_outage() => {}
+            // A locked account's password was not looked at, a proxy's answer tells nothing of it, and neither does none.
+            Err(error) if !error.shows_that_it_was_taken() => {}
             _ => *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now()),
         }
-    }
-
-    /// 32 hexadecimal characters (128 bits) of HMAC-SHA256 over `id`, keyed with these credentials.
-    pub(super) fn derive_password(&self, id: &str) -> Secret {
-        let key = self.header.as_bytes();
-        // HMAC takes a key of any length.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
-            return Secret::new("");
-        };
-        mac.update(b"trove-couchdb-agent root password\0");
-        mac.update(id.as_bytes());
-        let mut text = Zeroizing::new(hex::encode(mac.finalize().into_bytes()));
-        text.truncate(32);
-        Secret::new(text.as_str())
     }
 }
 
@@ -190,16 +180,6 @@ mod tests {
         let shown = format!("{login:?}");
         assert!(!shown.contains("hunter2") && !shown.contains(&BASE64_STANDARD.encode("os_admin:hunter2")));
         assert!(shown.contains("Sensitive"), "{shown}");
-    }
-
-    #[test]
-    fn a_derived_password_is_repeatable_and_its_own() {
-        let login = Login::new("os_admin", &Secret::new("hunter2"));
-        let password = |login: &Login, id| login.derive_password(id).expose().to_owned();
-        assert_eq!(password(&login, "a"), password(&login, "a"));
-        assert_eq!(password(&login, "a").len(), 32);
-        assert_ne!(password(&login, "a"), password(&login, "b"));
-        assert_ne!(password(&login, "a"), password(&Login::new("os_admin", &Secret::new("other")), "a"));
     }
 
     #[tokio::test]

@@ -1,12 +1,12 @@
 //! CouchDB as this agent administers it: users, databases, access, root, and its health.
 //!
-//! [`Couch`] is what handlers call. It takes names that passed [`Policy`], asks CouchDB over HTTP as
+//! [`Couch`] is what commands call. It takes names that passed [`Policy`], asks CouchDB over HTTP as
 //! `os_admin`, and answers with values or a [`CommandError`]. Every function that changes something may be
 //! run again after it was cut short at any point, and ends in the same state; that is what makes a redelivered
 //! command harmless.
 //!
 //! ```text
-//! handlers -> Couch -> Client -> CouchDB
+//! commands -> Couch -> Client -> CouchDB
 //!               |         ^
 //!               |         +-- bootstrap (before there is an os_admin login)
 //!               +-- Policy, Hasher, security (pure edits)
@@ -20,43 +20,72 @@ mod answer;
 mod client;
 mod command_error;
 mod connector;
+mod database_access;
 mod databases;
+mod disk;
 mod documents;
+mod drafts;
 mod error;
 mod exact;
+mod explain;
 mod exposure;
+mod half_done;
 mod hash;
 mod health;
+mod inspection;
+mod line;
 mod locks;
 mod login;
+mod passwords;
+mod pending;
 mod policy;
+mod proof;
+mod range;
+mod reason;
 mod rename;
 mod resource;
 pub mod security;
+mod security_edit;
 mod security_object;
+mod security_scan;
+mod segment;
+mod session;
+mod stranger;
 mod sweeps;
+mod user_details;
 mod users;
 mod version;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use serde_json::Value;
 use tokio::sync::watch;
-use trove_couchdb_protocol::Secret;
 
 pub use access::UserAccess;
 pub use client::{Client, Limits};
 pub use command_error::CommandError;
+pub use database_access::{AccessPage, DatabaseAccess, Group};
 pub use databases::CreateDatabases;
+pub use disk::{Disk, LowDisk};
 pub use error::CouchError;
-pub use exposure::Exposure;
-pub use hash::{Hasher, Iterations, PasswordHash, Prf};
+pub use exposure::{Exposure, close_system_databases};
+pub use half_done::Progress;
+pub use hash::{Hasher, Iterations, PasswordHash, Prf, Rounds};
 pub use health::Health;
+pub use inspection::ServerSettings;
 pub use login::Login;
+pub use pending::PendingEdits;
 pub use policy::{Policy, TenantDatabase, TenantUser};
+pub use range::Range;
 pub use reqwest::Method;
-pub use resource::{ConfigRoot, ListedDatabase, NodeName, Resource, ServerAdmin, SystemDatabase};
-pub use users::NewAccount;
+pub use resource::Resource;
+pub use segment::{ConfigRoot, ListedDatabase, NodeName, ServerAdmin, SystemDatabase};
+pub use session::{LoginProblem, Session};
+pub use user_details::{OwnDatabase, UserDetails};
+pub use users::{ListedUser, NewAccount};
 pub use version::{ServerVersion, config_root};
 
 use client::read_answer;
@@ -88,10 +117,15 @@ pub struct Server {
 pub struct Couch {
     client: Client,
     admin: watch::Receiver<AdminLogin>,
-    /// Found out at the first use and forgotten at an outage: an upgrade restarts the server.
+    /// Found out at the first use, and again when an answer names another version.
     server: RwLock<Option<Server>>,
+    /// Whether `%2F` in a path is known to reach the server as it is.
+    paths_pass: AtomicBool,
     /// `_security` has no revision: within the agent one writer at a time edits it.
     security_locks: KeyedLocks<ListedDatabase>,
+    /// What is still to be done to them.
+    pending: PendingEdits,
+    disk: Disk,
     /// Reading everybody's access takes a request for each database: one pass at a time, for all who ask.
     sweeps: Sweeps<UserAccess>,
     hasher: Hasher,
@@ -100,12 +134,22 @@ pub struct Couch {
 
 impl Couch {
     /// Puts the parts together; asks nothing yet.
-    pub fn new(client: Client, admin: watch::Receiver<AdminLogin>, hasher: Hasher, policy: Policy) -> Self {
+    pub fn new(
+        client: Client,
+        admin: watch::Receiver<AdminLogin>,
+        hasher: Hasher,
+        policy: Policy,
+        pending: PendingEdits,
+        disk: Disk,
+    ) -> Self {
         Self {
             client,
             admin,
             server: RwLock::new(None),
+            paths_pass: AtomicBool::new(false),
             security_locks: KeyedLocks::default(),
+            pending,
+            disk,
             sweeps: Sweeps::default(),
             hasher,
             policy,
@@ -115,12 +159,6 @@ impl Couch {
     /// Which names callers may use.
     pub fn policy(&self) -> &Policy {
         &self.policy
-    }
-
-    /// A strong password that is the same whenever it is asked for with the same id, as long as `os_admin` keeps
-    /// its own. It tells nothing of that one.
-    pub fn password_for(&self, id: &str) -> Result<Secret, CouchError> {
-        Ok(self.login()?.derive_password(id))
     }
 
     fn login(&self) -> Result<Arc<Login>, CouchError> {
@@ -147,11 +185,24 @@ impl Couch {
         resource: &Resource<'_>,
         body: Option<String>,
     ) -> Result<Vec<u8>, CouchError> {
+        self.send_text_by(&self.client, method, resource, body).await
+    }
+
+    async fn send_text_by(
+        &self,
+        client: &Client,
+        method: Method,
+        resource: &Resource<'_>,
+        body: Option<String>,
+    ) -> Result<Vec<u8>, CouchError> {
         let mut result = loop {
             let login = self.login()?;
             // Without a lease it has just been replaced: take the other one.
             if let Some(_lease) = login.lease().await {
-                break self.client.send_text(Some(&login), method, resource, body).await;
+                if resource.has_a_slash_in_a_name() {
+                    self.paths_must_pass(&login).await?;
+                }
+                break client.send_text(Some(&login), method, resource, body).await;
             }
         };
         if resource.is_in_users() && result.as_ref().is_err_and(CouchError::is_missing_database) {
@@ -165,8 +216,32 @@ impl Couch {
         result
     }
 
+    /// A proxy that decodes `%2F` would make a document of a database, and an attachment of a user: nothing with a slash
+    /// in its name is sent before it is known that there is none.
+    async fn paths_must_pass(&self, login: &Login) -> Result<(), CouchError> {
+        if self.paths_pass.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        match self.client.send(Some(login), Method::GET, &Resource::DecodedPath, None).await {
+            Ok(_) => Err(CouchError::PathsRewritten),
+            Err(CouchError::NotFound(_) | CouchError::BadRequest(_)) => {
+                self.paths_pass.store(true, Ordering::Release);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn forget_server(&self) {
+        self.disk.forget();
+        self.paths_pass.store(false, Ordering::Release);
         *self.server.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// What is known, unless an answer has named another version since: an upgrade need not be noticed otherwise.
+    fn known_server(&self) -> Option<Server> {
+        let known = self.server.read().unwrap_or_else(PoisonError::into_inner).clone();
+        known.filter(|known| self.client.seen_version().is_none_or(|seen| seen == known.version))
     }
 
     async fn get(&self, resource: &Resource<'_>) -> Result<Value, CouchError> {
@@ -183,17 +258,25 @@ impl Couch {
 
     /// The server's version as it was last seen, without asking for it.
     pub fn known_version(&self) -> Option<ServerVersion> {
-        self.server.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|server| server.version)
+        self.known_server().map(|server| server.version)
     }
 
     /// The server's version and the place of its configuration.
     pub async fn server(&self) -> Result<Server, CouchError> {
-        if let Some(known) = self.server.read().unwrap_or_else(PoisonError::into_inner).clone() {
-            return Ok(known);
+        match self.known_server() {
+            Some(known) => Ok(known),
+            None => self.server_now().await,
         }
+    }
+
+    /// The same, asked for now: for a password's hash, which another version, or a new limit, may not let log in.
+    pub(crate) async fn server_now(&self) -> Result<Server, CouchError> {
         let version = ServerVersion::from_welcome(self.get(&Resource::Welcome).await?)?;
         let login = self.login()?;
-        let config = config_root(&self.client, Some(&login), version).await?;
+        let config = match self.known_server().filter(|known| known.version == version) {
+            Some(known) => known.config,
+            None => config_root(&self.client, Some(&login), version).await?,
+        };
         let server = Server { version, config };
         *self.server.write().unwrap_or_else(PoisonError::into_inner) = Some(server.clone());
         Ok(server)

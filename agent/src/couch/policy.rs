@@ -8,7 +8,7 @@ use std::{collections::HashSet, ops::Deref};
 
 use trove_couchdb_protocol::{DatabaseName, UserName};
 
-use super::{command_error::CommandError, resource::ServerAdmin};
+use super::{command_error::CommandError, segment::ServerAdmin};
 
 /// What is hidden from callers.
 #[derive(Debug, Clone)]

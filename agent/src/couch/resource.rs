@@ -4,117 +4,14 @@
 //! variant can't be requested: no caller of the agent can steer a request to another path than the one its
 //! command names.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use trove_couchdb_protocol::{DatabaseName, UserName};
 
-/// Everything but RFC 3986's unreserved characters.
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+use super::segment::{ConfigRoot, ListedDatabase, ServerAdmin, SystemDatabase, encode};
 
 /// The first id after all user documents: `;` follows `:` in CouchDB's order of `_all_docs` (raw bytes).
 const USERS_END: &str = "org.couchdb.user;";
 
 pub(crate) const USER_ID_PREFIX: &str = "org.couchdb.user:";
-
-/// A database as the server itself lists it.
-///
-/// Such a name need not follow our rules for new databases (`DatabaseName`): somebody else may have made it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ListedDatabase(String);
-
-impl ListedDatabase {
-    /// None for a name that no URL can hold; CouchDB has no such database, whatever it lists.
-    pub fn new(name: String) -> Option<Self> {
-        is_segment(&name).then_some(Self(name))
-    }
-
-    /// The name as CouchDB spells it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether it is the one with the accounts.
-    pub(super) fn is_users(&self) -> bool {
-        self.0 == SystemDatabase::Users.as_str()
-    }
-}
-
-impl From<&DatabaseName> for ListedDatabase {
-    fn from(name: &DatabaseName) -> Self {
-        Self(name.as_str().to_owned())
-    }
-}
-
-/// The two databases that CouchDB itself needs and doesn't create.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SystemDatabase {
-    /// `_users`, the authentication database.
-    Users,
-    /// `_replicator`, the replication documents.
-    Replicator,
-}
-
-impl SystemDatabase {
-    /// The name as CouchDB spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Users => "_users",
-            Self::Replicator => "_replicator",
-        }
-    }
-}
-
-/// The server administrators that the agent manages. No other account of `[admins]` can be named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ServerAdmin {
-    /// The agent's own account.
-    OsAdmin,
-    /// The account that Trove's root commands switch on and off.
-    Root,
-}
-
-impl ServerAdmin {
-    /// The account's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OsAdmin => "os_admin",
-            Self::Root => "root",
-        }
-    }
-}
-
-/// A node of a CouchDB 2.x or later, as its server names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeName(String);
-
-impl NodeName {
-    /// None for a name that no URL can hold.
-    pub fn new(name: &str) -> Option<Self> {
-        is_segment(name).then(|| Self(name.to_owned()))
-    }
-
-    /// The alias for the node that is asked.
-    pub fn local() -> Self {
-        Self("_local".to_owned())
-    }
-}
-
-/// Where a server keeps its configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ConfigRoot {
-    /// CouchDB 1.x: `/_config`.
-    Global,
-    /// CouchDB 2.x and later: `/_node/NAME/_config`, mostly with the alias `_local`.
-    Node(NodeName),
-}
-
-impl ConfigRoot {
-    fn path(&self) -> String {
-        match self {
-            Self::Global => "/_config".to_owned(),
-            Self::Node(name) => format!("/_node/{}/_config", encode(&name.0)),
-        }
-    }
-}
 
 /// What a request asks for.
 #[derive(Debug, Clone)]
@@ -140,7 +37,7 @@ pub enum Resource<'a> {
     Security(&'a ListedDatabase),
     /// A user's document.
     User(&'a UserName),
-    /// A certain revision of a user's document, to be deleted.
+    /// A certain revision of a user's document.
     UserRevision(&'a UserName, &'a str),
     /// The user documents' identifiers from a name on.
     UserIds {
@@ -149,12 +46,23 @@ pub enum Resource<'a> {
         /// At most so many.
         limit: usize,
     },
+    /// The user documents themselves from a name on, with the revisions that conflict.
+    UsersWithConflicts {
+        /// The first name.
+        start: &'a str,
+        /// At most so many.
+        limit: usize,
+    },
     /// The user documents that the body's `keys` name, with their content.
     UsersByKey,
+    /// A user's document, with the revisions that conflict with it.
+    UserWithConflicts(&'a UserName),
     /// Several user documents written at once.
     UsersBulk,
     /// The validation of user documents; there once `_users` is safe to use.
     UsersAuthDesign,
+    /// Is there only for a proxy that decodes `%2F` in paths: intact it names a database that can't be.
+    DecodedPath,
     /// All server administrators.
     Admins(&'a ConfigRoot),
     /// One server administrator's stored hash.
@@ -163,8 +71,14 @@ pub enum Resource<'a> {
     AdminHash(&'a ConfigRoot, ServerAdmin),
     /// Whether CouchDB makes each user a database (`enable`), or deletes it with the user (`delete_dbs`).
     PerUser(&'a ConfigRoot, &'static str),
+    /// Where the server keeps its databases.
+    DatabaseDirectory(&'a ConfigRoot),
+    /// Whether the node serves; not there on 1.x.
+    Up,
     /// `require_valid_user` in the section where the server's version looks for it.
     RequireValidUser(&'a ConfigRoot, &'static str),
+    /// A setting, by section and key, that is only looked at.
+    Setting(&'a ConfigRoot, &'static str, &'static str),
 }
 
 impl Resource<'_> {
@@ -174,7 +88,9 @@ impl Resource<'_> {
             self,
             Self::User(_)
                 | Self::UserRevision(..)
+                | Self::UserWithConflicts(_)
                 | Self::UserIds { .. }
+                | Self::UsersWithConflicts { .. }
                 | Self::UsersByKey
                 | Self::UsersBulk
                 | Self::UsersAuthDesign
@@ -188,16 +104,34 @@ impl Resource<'_> {
             Self::Session => "session",
             Self::Membership => "membership",
             Self::AllDatabases { .. } => "all_dbs",
-            Self::Database(_) => "database",
+            Self::Database(_) | Self::DecodedPath => "database",
             Self::System(_) => "system_database",
             Self::Security(_) => "security",
-            Self::User(_) | Self::UserRevision(..) => "user",
-            Self::UserIds { .. } | Self::UsersByKey => "users_all_docs",
+            Self::User(_) | Self::UserRevision(..) | Self::UserWithConflicts(_) => "user",
+            Self::UserIds { .. } | Self::UsersWithConflicts { .. } | Self::UsersByKey => "users_all_docs",
             Self::UsersBulk => "users_bulk_docs",
             Self::UsersAuthDesign => "users_design",
             Self::Admins(_) | Self::Admin(..) | Self::AdminHash(..) => "config_admins",
-            Self::PerUser(..) | Self::RequireValidUser(..) => "config",
+            Self::PerUser(..)
+            | Self::DatabaseDirectory(_)
+            | Self::RequireValidUser(..)
+            | Self::Setting(..) => "config",
+            Self::Up => "up",
         }
+    }
+
+    /// What the server says about it, without more of its name than may be shown.
+    pub(super) fn kept_back_in(&self, reason: &str) -> String {
+        match self {
+            Self::Database(name) => name.kept_back_in(reason),
+            Self::User(name) | Self::UserRevision(name, _) => name.kept_back_in(reason),
+            _ => reason.to_owned(),
+        }
+    }
+
+    /// Whether a proxy that decodes paths would make something else of it.
+    pub(super) fn has_a_slash_in_a_name(&self) -> bool {
+        self.path().split('?').next().is_some_and(|path| path.contains("%2F"))
     }
 
     /// The path and query, percent-encoded, beginning with `/`.
@@ -212,21 +146,33 @@ impl Resource<'_> {
             Self::Security(name) => format!("/{}/_security", encode(name.as_str())),
             Self::User(name) => format!("/_users/{}", name.document_path()),
             Self::UserRevision(name, rev) => format!("/_users/{}?rev={}", name.document_path(), encode(rev)),
-            Self::UserIds { start, limit } => format!(
-                "/_users/_all_docs?startkey={}&endkey={}&inclusive_end=false&limit={limit}",
-                json_key(&format!("{USER_ID_PREFIX}{start}")),
-                json_key(USERS_END),
-            ),
-            Self::UsersByKey => "/_users/_all_docs?include_docs=true".to_owned(),
+            Self::UserIds { start, limit } => users_from(start, *limit),
+            Self::UsersWithConflicts { start, limit } => {
+                format!("{}&include_docs=true&conflicts=true", users_from(start, *limit))
+            }
+            Self::UserWithConflicts(name) => format!("/_users/{}?conflicts=true", name.document_path()),
+            Self::UsersByKey => "/_users/_all_docs?include_docs=true&conflicts=true".to_owned(),
             Self::UsersBulk => "/_users/_bulk_docs".to_owned(),
             Self::UsersAuthDesign => "/_users/_design/_auth".to_owned(),
+            Self::DecodedPath => "/_users%2F_design%2F_auth".to_owned(),
             Self::Admins(root) => format!("{}/admins", root.path()),
             Self::Admin(root, admin) => format!("{}/admins/{}", root.path(), admin.as_str()),
             Self::AdminHash(root, admin) => format!("{}/admins/{}?raw=true", root.path(), admin.as_str()),
             Self::PerUser(root, key) => format!("{}/couch_peruser/{key}", root.path()),
+            Self::DatabaseDirectory(root) => format!("{}/couchdb/database_dir", root.path()),
+            Self::Up => "/_up".to_owned(),
             Self::RequireValidUser(root, section) => format!("{}/{section}/require_valid_user", root.path()),
+            Self::Setting(root, section, key) => format!("{}/{section}/{key}", root.path()),
         }
     }
+}
+
+fn users_from(start: &str, limit: usize) -> String {
+    format!(
+        "/_users/_all_docs?startkey={}&endkey={}&inclusive_end=false&limit={limit}",
+        json_key(&format!("{USER_ID_PREFIX}{start}")),
+        json_key(USERS_END),
+    )
 }
 
 fn all_databases(start: Option<&str>, limit: Option<usize>) -> String {
@@ -234,16 +180,6 @@ fn all_databases(start: Option<&str>, limit: Option<usize>) -> String {
     let limit = limit.map(|count| format!("limit={count}"));
     let query: Vec<String> = start.into_iter().chain(limit).collect();
     if query.is_empty() { "/_all_dbs".to_owned() } else { format!("/_all_dbs?{}", query.join("&")) }
-}
-
-/// Whether a text can be one segment of a URL's path. To every URL parser `.` and `..` are steps to another path, also
-/// when their dots are percent-encoded (WHATWG URL, "double-dot URL path segment").
-fn is_segment(text: &str) -> bool {
-    !matches!(text, "" | "." | "..")
-}
-
-fn encode(text: &str) -> String {
-    utf8_percent_encode(text, COMPONENT).to_string()
 }
 
 /// A key of a view query: JSON, then percent-encoded.
@@ -255,7 +191,7 @@ fn json_key(text: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
+    use super::{super::NodeName, *};
 
     #[test]
     fn a_name_stays_one_segment() {
@@ -271,16 +207,11 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_names_cannot_lead_to_another_path() {
-        for name in ["", ".", ".."] {
-            assert_eq!(ListedDatabase::new(name.into()), None, "{name:?}");
-            assert_eq!(NodeName::new(name), None, "{name:?}");
-        }
-        let encoded_already = NodeName::new("%2e%2e").unwrap();
-        assert_eq!(
-            Resource::Admins(&ConfigRoot::Node(encoded_already)).path(),
-            "/_node/%252e%252e/_config/admins"
-        );
+    fn a_slash_in_a_name_is_seen_and_one_in_a_query_does_not_matter() {
+        let (plain, odd): (DatabaseName, DatabaseName) = ("ab".parse().unwrap(), "a/b".parse().unwrap());
+        assert!(!Resource::Database(&plain).has_a_slash_in_a_name());
+        assert!(Resource::Database(&odd).has_a_slash_in_a_name());
+        assert!(!Resource::UserIds { start: "a/b", limit: 1 }.has_a_slash_in_a_name());
     }
 
     #[test]

@@ -7,13 +7,15 @@
 //! `{}`, empty member lists, or only `admins` make a database readable and writable by anybody, so a member
 //! list that becomes empty gets the role `_admin`, which only server administrators have.
 
+use std::collections::{BTreeSet, HashSet};
+
 use serde_json::{Map, Value, json};
 
 /// Everything of the object that says who may do what. `readers`: see [`member_key`].
 pub const GROUPS: [&str; 3] = ["admins", "members", "readers"];
 
 /// The role that only server administrators have, and CouchDB 3.x's own default in both lists.
-const ADMIN_ROLE: &str = "_admin";
+pub(super) const ADMIN_ROLE: &str = "_admin";
 
 /// A `_security` object, or a part of it, has a shape that CouchDB doesn't document. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,9 +27,14 @@ pub fn members(security: &Value) -> impl Iterator<Item = &str> {
     names(security, member_key(security))
 }
 
-/// Whether a name stands in `members.names` or `admins.names`.
-pub fn mentions(security: &Value, user: &str) -> bool {
-    members(security).chain(names(security, "admins")).any(|name| name == user)
+/// Whether one of these names is in `members.names` or `admins.names`.
+pub fn mentions(security: &Value, users: &BTreeSet<&str>) -> bool {
+    members(security).chain(names(security, "admins")).any(|name| users.contains(name))
+}
+
+/// The members and the admins, as they are written.
+pub(super) fn groups(security: &Value) -> (&Value, &Value) {
+    (&security[member_key(security)], &security["admins"])
 }
 
 /// Whether everybody, logged in or not, may read and write.
@@ -52,39 +59,44 @@ pub fn is_well_formed(security: &Value) -> bool {
 pub fn grant(security: &mut Value, users: &[&str]) -> Result<bool, Malformed> {
     all_or_nothing(security, |security| {
         let names = list(section(security, member_key(security))?, "members", "names")?;
-        let before = names.len();
-        for user in users {
-            if !names.iter().any(|name| name == user) {
-                names.push(Value::from(*user));
-            }
-        }
-        Ok(names.len() != before)
+        let mut known: HashSet<&str> = names.iter().filter_map(Value::as_str).collect();
+        let missing: Vec<&str> = users.iter().copied().filter(|user| known.insert(user)).collect();
+        names.extend(missing.iter().copied().map(Value::from));
+        Ok(!missing.is_empty())
     })
 }
 
 /// Takes a name out of the members. True if that changed anything.
 pub fn revoke(security: &mut Value, user: &str) -> Result<bool, Malformed> {
-    if !members(security).any(|name| name == user) {
+    revoke_all(security, &BTreeSet::from([user]))
+}
+
+fn revoke_all(security: &mut Value, users: &BTreeSet<&str>) -> Result<bool, Malformed> {
+    if !members(security).any(|name| users.contains(name)) {
         return Ok(false);
     }
     all_or_nothing(security, |security| {
         let key = member_key(security);
-        list(section(security, key)?, key, "names")?.retain(|name| name != user);
+        take_out(list(section(security, key)?, key, "names")?, users);
         close(security)?;
         Ok(true)
     })
 }
 
-/// Takes a name out of the members and out of the database's admins. True if that changed anything.
-pub fn forget(security: &mut Value, user: &str) -> Result<bool, Malformed> {
+/// Takes names out of the members and out of the database's admins. True if that changed anything.
+pub fn forget(security: &mut Value, users: &BTreeSet<&str>) -> Result<bool, Malformed> {
     all_or_nothing(security, |security| {
-        let was_member = revoke(security, user)?;
-        let was_admin = names(security, "admins").any(|name| name == user);
-        if was_admin {
-            list(section(security, "admins")?, "admins", "names")?.retain(|name| name != user);
+        let were_members = revoke_all(security, users)?;
+        let were_admins = names(security, "admins").any(|name| users.contains(name));
+        if were_admins {
+            take_out(list(section(security, "admins")?, "admins", "names")?, users);
         }
-        Ok(was_member || was_admin)
+        Ok(were_members || were_admins)
     })
+}
+
+fn take_out(names: &mut Vec<Value>, users: &BTreeSet<&str>) {
+    names.retain(|name| !name.as_str().is_some_and(|name| users.contains(name)));
 }
 
 /// Puts the name `new` wherever `old` stands. True if that changed anything.

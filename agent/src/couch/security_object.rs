@@ -72,6 +72,8 @@ fn sketch_of(whole: &Exact, key: &str) -> Value {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::collections::BTreeSet;
+
     use serde_json::json;
 
     use super::*;
@@ -96,7 +98,7 @@ mod tests {
         let mut sketch = object.sketch().clone();
         assert_eq!(security::grant(&mut sketch, &["bo"]), Ok(true));
         assert_eq!(object.with(&sketch), text().replace(r#"["al"]"#, r#"["al","bo"]"#));
-        assert_eq!(security::forget(&mut sketch, "dba"), Ok(true));
+        assert_eq!(security::forget(&mut sketch, &BTreeSet::from(["dba"])), Ok(true));
         let both = text().replace(r#"["al"]"#, r#"["al","bo"]"#).replace(r#"["dba"]"#, "[]");
         assert_eq!(object.with(&sketch), both);
         assert_eq!(object.with(object.sketch()), text());

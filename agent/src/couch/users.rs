@@ -1,20 +1,20 @@
 //! Users: created, deleted, shown, listed, and given another password.
 
-use std::collections::{BTreeMap, HashSet};
-
-use futures_util::{FutureExt, StreamExt, TryStreamExt, future::try_join_all, stream};
-use percent_encoding::percent_decode_str;
-use serde_json::Value;
-use trove_couchdb_protocol::{
-    Secret, UserName,
-    trove::{Page, UserModel},
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use serde_json::Value;
+use trove_couchdb_protocol::Secret;
+
 use super::{
-    CommandError, Couch, CouchError, PasswordHash, Resource, TenantDatabase, TenantUser,
-    databases::cut_page,
-    documents::{UserDocument, new_document},
+    CommandError, Couch, CouchError, Progress, Range, Resource, TenantDatabase, TenantUser,
+    documents::{UserDocument, adopt_document, new_document},
+    drafts::Draft,
     exact::Exact,
+    half_done::Unfinished,
     resource::USER_ID_PREFIX,
 };
 
@@ -35,10 +35,20 @@ pub struct NewAccount {
     pub databases: Vec<TenantDatabase>,
 }
 
+/// A user that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedUser {
+    /// Who.
+    pub name: String,
+    /// What the user is a member of.
+    pub databases: Vec<String>,
+}
+
 impl Couch {
-    /// Creates users and grants each its databases: all or, if a name is taken or a database missing, none.
+    /// Creates users and grants each its databases: all or, if a name is taken, a database missing or a password refused, none.
     ///
-    /// `command_id` tells a second run of the same command from another command that wants the same name.
+    /// `command_id` tells a second run of the same command from another command that wants the same name. A user whom a command
+    /// of the same names began and never finished is this one's, too.
     pub async fn create_users(&self, accounts: &[NewAccount], command_id: &str) -> Result<(), CommandError> {
         let mut seen = HashSet::new();
         for account in accounts {
@@ -49,39 +59,81 @@ impl Couch {
                 return Err(CommandError::PasswordMissing((*account.user).clone()));
             }
         }
+        if accounts.is_empty() {
+            return Ok(());
+        }
+        let settings = self.auth_settings().await?;
         let databases: HashSet<&TenantDatabase> =
             accounts.iter().flat_map(|account| &account.databases).collect();
         let databases: Vec<TenantDatabase> = databases.into_iter().cloned().collect();
-        self.require_databases(&databases).await?;
+        self.require_grantable(&databases).await?;
 
         let users: Vec<&TenantUser> = accounts.iter().map(|account| &account.user).collect();
         self.refuse_admin_names(&users).await?;
-        let known = self.user_documents(&users).await?;
-        let mut missing = Vec::new();
+        let mut known = self.user_documents(&users).await?;
+        let mut to_write = Vec::new();
+        let mut tombstones = Vec::new();
         for account in accounts {
-            match known.get(&account.user) {
-                Some(document @ UserDocument::Present(_)) if !document.was_created_by(command_id) => {
-                    return Err(CommandError::UserExists((*account.user).clone()));
+            let user = &account.user;
+            let mark = Unfinished::creation(&account.databases);
+            let mut document = match known.remove(user) {
+                Some(ours @ UserDocument::Present(_)) if ours.was_created_by(command_id) => continue,
+                Some(UserDocument::Present(document))
+                    if Unfinished::of(&document).as_ref() == Some(&mark) =>
+                {
+                    let mut document = self.without_conflicts(user, document).await?;
+                    adopt_document(&mut document, command_id);
+                    document
                 }
-                Some(UserDocument::Present(_)) => {}
-                _ => missing.push(account),
+                Some(UserDocument::Present(document)) => return Err(self.why_taken(user, &document).await?),
+                Some(UserDocument::Deleted) => {
+                    tombstones.push(user);
+                    new_document(user, command_id)
+                }
+                Some(UserDocument::Missing) | None => new_document(user, command_id),
+            };
+            mark.write_to(&mut document);
+            to_write.push((account, document));
+        }
+        self.forget_everywhere(&tombstones).await?;
+        for (account, _) in to_write.iter().filter(|(_, document)| !document.has("_rev")) {
+            self.nothing_is_left_of(account.user.as_str()).await?;
+        }
+        let passwords = to_write.iter().map(|(account, _)| (&account.user, &account.password)).collect();
+        let passwords = self.new_passwords(passwords, &settings).await?;
+        let drafts: Vec<Draft<'_>> = to_write
+            .into_iter()
+            .map(|(account, document)| Draft::new(&account.user, document).with(passwords.get(&account.user)))
+            .collect();
+        self.write_new(&drafts, command_id).await?;
+        // One whom an earlier run has made may be about to get another password.
+        let written = accounts.iter().find(|account| drafts.iter().any(|draft| *draft.user == account.user));
+        let proved = match written {
+            Some(account) => self.prove_user(&account.user, &account.password).await,
+            None => Ok(()),
+        };
+        match proved {
+            Err(refused @ CommandError::LoginRefused { .. }) => {
+                // Nobody has been granted anything yet, except users that an earlier command began: those stay.
+                let new: Vec<_> = drafts.iter().filter(|draft| !draft.document.has("_rev")).collect();
+                let new: Vec<_> = new.iter().map(|draft| draft.user).collect();
+                self.take_back(&new, command_id).await?;
+                return Err(refused);
+            }
+            proved => {
+                proved.map_err(|error| error.half_done(Progress::of_creation(&users, 0, databases.len())))?;
             }
         }
-        let tombstones = users.into_iter().filter(|user| known.get(user) == Some(&UserDocument::Deleted));
-        self.forget_everywhere(&tombstones.collect::<Vec<_>>()).await?;
-        let passwords = missing.iter().map(|account| (&account.user, &account.password));
-        let hashes = self.hash_all(passwords.collect()).await?;
-        let documents: Vec<_> = hashes
-            .into_iter()
-            .map(|(user, hash)| {
-                let mut document = new_document(user, command_id);
-                hash.write_to(&mut document);
-                (user, document)
-            })
-            .collect();
-        if !documents.is_empty() {
-            self.write_new(&documents, command_id).await?;
-        }
+        let done = AtomicUsize::new(0);
+        self.grant_all(accounts, &done).await.map_err(|error| {
+            error.half_done(Progress::of_creation(&users, done.load(Ordering::Relaxed), databases.len()))
+        })?;
+        self.clear_unfinished(&users)
+            .await
+            .map_err(|error| error.half_done(Progress::of_creation(&users, databases.len(), databases.len())))
+    }
+
+    async fn grant_all(&self, accounts: &[NewAccount], done: &AtomicUsize) -> Result<(), CommandError> {
         // Members by database, so that each `_security` is written once.
         let mut members: BTreeMap<TenantDatabase, Vec<&TenantUser>> = BTreeMap::new();
         for account in accounts {
@@ -91,18 +143,24 @@ impl Couch {
         }
         let grants: Vec<_> = members
             .into_iter()
-            .map(|(database, users)| async move { self.add_members(&users, &database).await }.boxed())
+            .map(|(database, users)| {
+                async move {
+                    self.add_members(&users, &database).await?;
+                    done.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                }
+                .boxed()
+            })
             .collect();
         stream::iter(grants).buffer_unordered(self.client.limits().connections).try_collect().await
     }
 
     /// Writes the documents of new users: all or, if a name was taken meanwhile or CouchDB does not take a document, none.
-    async fn write_new(
-        &self,
-        documents: &[(&TenantUser, Exact)],
-        command_id: &str,
-    ) -> Result<(), CommandError> {
-        let written = self.try_documents(documents).await?;
+    async fn write_new(&self, drafts: &[Draft<'_>], command_id: &str) -> Result<(), CommandError> {
+        if drafts.is_empty() {
+            return Ok(());
+        }
+        let written = self.try_drafts(drafts).await?;
         let refusal =
             match (self.first_of_others(&written.conflicts, command_id).await?, written.rejected.first()) {
                 (Some(user), _) => CommandError::UserExists((**user).clone()),
@@ -111,7 +169,7 @@ impl Couch {
                 }
                 (None, None) => return Ok(()),
             };
-        let all: Vec<&TenantUser> = documents.iter().map(|(user, _)| *user).collect();
+        let all: Vec<&TenantUser> = drafts.iter().map(|draft| draft.user).collect();
         self.take_back(&all, command_id).await?;
         Err(refusal)
     }
@@ -124,6 +182,9 @@ impl Couch {
     /// [`CommandError::NoSuchUser`], unless an earlier run of the same command (`rerun`) may have deleted it.
     pub async fn delete_user(&self, user: &TenantUser, rerun: bool) -> Result<(), CommandError> {
         let document = self.user_document(user).await?;
+        if let UserDocument::Present(document) = &document {
+            self.refuse_half_renamed(user, document).await?;
+        }
         if document != UserDocument::Missing {
             self.forget_everywhere(&[user]).await?;
         }
@@ -135,52 +196,29 @@ impl Couch {
     }
 
     /// A user with its databases, if there is one.
-    pub async fn get_user(&self, user: &TenantUser) -> Result<Option<UserModel>, CommandError> {
+    pub async fn get_user(&self, user: &TenantUser) -> Result<Option<ListedUser>, CommandError> {
         if self.user_document(user).await?.present().is_none() {
             return Ok(None);
         }
         let access = self.access_of(&[user.as_str()]).await?;
         let databases = access.get(user.as_str()).cloned().unwrap_or_default();
-        Ok(Some(UserModel { name: user.as_str().to_owned(), databases }))
+        Ok(Some(ListedUser { name: user.as_str().to_owned(), databases }))
     }
 
-    /// One page of users with their databases, and the marker of the next one (`name@%`).
-    pub async fn list_users(&self, page: &Page) -> Result<(Vec<UserModel>, Option<String>), CommandError> {
-        let start = match &page.marker {
-            Some(marker) => self.name_in_marker(marker).await?,
-            None => String::new(),
-        };
-        let names = self.user_names(&start, page.include_marker, page.limit).await?;
-        let (names, next) = cut_page(names, page.limit, |name| format!("{name}@%"));
+    /// A range of users with their databases, and where the next one begins.
+    pub async fn list_users(&self, range: &Range) -> Result<(Vec<ListedUser>, Option<String>), CommandError> {
+        let start = range.start.as_deref().unwrap_or_default();
+        let names = self.user_names(start, range.include_start, range.limit).await?;
+        let (names, next) = range.cut(names);
         let access = self.access_of(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
         let users = names
             .into_iter()
-            .map(|name| UserModel { databases: access.get(&name).cloned().unwrap_or_default(), name })
+            .map(|name| ListedUser { databases: access.get(&name).cloned().unwrap_or_default(), name })
             .collect();
         Ok((users, next))
     }
 
-    /// The user name that a marker means: Trove's API sends `name@host`, and names may hold an `@` themselves.
-    async fn name_in_marker(&self, marker: &str) -> Result<String, CouchError> {
-        // trove-api quotes the marker of its `next` links twice: a client that follows one literally brings our own
-        // `name@%` back quoted once. No marker of the API itself ends so.
-        let unquoted = marker.ends_with("%40%25").then(|| percent_decode_str(marker).decode_utf8_lossy());
-        let marker = unquoted.as_deref().unwrap_or(marker);
-        let Some((name, host)) = marker.rsplit_once('@') else {
-            return Ok(marker.to_owned());
-        };
-        if host == "%" {
-            return Ok(name.to_owned());
-        }
-        let whole = UserName::try_from(marker).ok();
-        let is_a_name = match whole {
-            Some(whole) => self.user_document(&whole).await?.present().is_some(),
-            None => false,
-        };
-        Ok(if is_a_name { marker } else { name }.to_owned())
-    }
-
-    /// One name more than the page holds, if there is one, in CouchDB's order (raw bytes).
+    /// One name more than the range holds, if there is one, in CouchDB's order (raw bytes).
     async fn user_names(
         &self,
         start: &str,
@@ -191,7 +229,7 @@ impl Couch {
         let mut names: Vec<String> = Vec::new();
         let (mut start, mut include_start) = (start.to_owned(), include_start);
         loop {
-            // The first row may be the marker itself, which does not count.
+            // The first row may be the start itself, which does not count.
             let missing = wanted.map_or(BATCH, |wanted| wanted - names.len());
             let limit = missing.saturating_add(1).min(BATCH);
             let batch = user_ids(&self.get(&Resource::UserIds { start: &start, limit }).await?)?;
@@ -223,21 +261,27 @@ impl Couch {
             }
         }
         let users: Vec<&TenantUser> = last.keys().copied().collect();
-        self.present_documents(&users).await?;
+        let Some((first, password)) = last.first_key_value().map(|(user, password)| (*user, *password))
+        else {
+            return Ok(());
+        };
+        let settings = self.auth_settings().await?;
+        for (user, document) in self.present_documents(&users).await? {
+            self.refuse_half_renamed(user, &document).await?;
+        }
         self.refuse_admin_names(&users).await?;
-        let hashes = self.hash_all(last.into_iter().collect()).await?;
+        let passwords = self.new_passwords(last.into_iter().collect(), &settings).await?;
         let mut waiting: Vec<&TenantUser> = users;
         for _ in 0..WRITES {
             // Read again just before the write: every other field is carried over, whoever changed it.
-            let mut documents = self.present_documents(&waiting).await?;
-            for (user, document) in &mut documents {
-                if let Some(hash) = hashes.get(user) {
-                    hash.write_to(document);
-                }
+            let mut drafts = Vec::new();
+            for (user, document) in self.present_documents(&waiting).await? {
+                let document = self.without_conflicts(user, document).await?;
+                drafts.push(Draft::new(user, document).with(passwords.get(user)));
             }
-            waiting = self.write_documents(&documents).await?;
+            waiting = self.write_drafts(&drafts).await?;
             if waiting.is_empty() {
-                return Ok(());
+                return self.prove_user(first, password).await;
             }
         }
         let names: Vec<&str> = waiting.iter().map(|user| user.as_str()).collect();
@@ -256,20 +300,6 @@ impl Couch {
                 None => Err(CommandError::NoSuchUser((***user).clone())),
             })
             .collect()
-    }
-
-    /// Hashes passwords side by side, as the server wants them.
-    pub(super) async fn hash_all<'a>(
-        &self,
-        passwords: Vec<(&'a TenantUser, &Secret)>,
-    ) -> Result<BTreeMap<&'a TenantUser, PasswordHash>, CommandError> {
-        let server = self.server().await?.version;
-        // The hasher itself keeps to one per core.
-        let hashes = try_join_all(passwords.into_iter().map(|(user, password)| async move {
-            let hash = self.hasher.hash(password, server).await.ok_or(CommandError::Stopping)?;
-            Ok::<_, CommandError>((user, hash))
-        }));
-        Ok(hashes.await?.into_iter().collect())
     }
 }
 

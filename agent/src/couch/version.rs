@@ -7,7 +7,8 @@ use super::{
     client::Client,
     error::{CouchError, absent_is_none},
     login::Login,
-    resource::{ConfigRoot, NodeName, Resource},
+    resource::Resource,
+    segment::{ConfigRoot, NodeName},
 };
 
 /// A server's version, from `GET /`.
@@ -39,17 +40,23 @@ impl ServerVersion {
             return Err(odd("what answers there is not CouchDB".into()));
         }
         let text = welcome.version.unwrap_or_default();
-        let mut numbers = text.split('.').map(leading_number);
-        match (numbers.next().flatten(), numbers.next().flatten()) {
-            (Some(major), Some(minor)) => {
-                let version = Self { major, minor };
-                if version < Self::OLDEST {
-                    return Err(odd(format!("CouchDB {text} is too old; 1.6 or later is needed")));
-                }
-                Ok(version)
+        match Self::from_number(&text) {
+            Some(version) if version < Self::OLDEST => {
+                Err(odd(format!("CouchDB {text} is too old; 1.6 or later is needed")))
             }
-            _ => Err(odd(format!("the version {text:?} is not one"))),
+            Some(version) => Ok(version),
+            None => Err(odd(format!("the version {text:?} is not one"))),
         }
+    }
+
+    /// Reads the header `Server` of any answer, such as `CouchDB/3.5.0 (Erlang OTP/25)`; `None` if it is not CouchDB's.
+    pub(super) fn from_header(text: &str) -> Option<Self> {
+        Self::from_number(text.strip_prefix("CouchDB/")?)
+    }
+
+    fn from_number(text: &str) -> Option<Self> {
+        let mut numbers = text.split('.').map(leading_number);
+        Some(Self { major: numbers.next()??, minor: numbers.next()?? })
     }
 
     /// 3.4 brought `pbkdf2_prf`; a 3.3 server stores a sha256 hash and then refuses the login, or takes the
@@ -61,6 +68,11 @@ impl ServerVersion {
     /// 2.0 moved the configuration from `/_config` to `/_node/NAME/_config`.
     pub fn has_nodes(self) -> bool {
         self.major >= 2
+    }
+
+    /// 3.0 leaves a new database to its administrators, unless `default_security` says otherwise.
+    pub fn makes_closed_databases(self) -> bool {
+        self.major >= 3
     }
 
     /// The section where `require_valid_user` takes effect (`chttpd` answers the clustered port of 2.x and 3.x).
@@ -132,6 +144,16 @@ mod tests {
         assert!(version("").is_err());
         assert!(ServerVersion::from_welcome(json!({"express-pouchdb": "Welcome!"})).is_err());
         assert!(ServerVersion::from_welcome(json!([])).is_err());
+    }
+
+    #[test]
+    fn an_answers_header_names_the_version() {
+        let of = ServerVersion::from_header;
+        assert_eq!(of("CouchDB/3.5.2 (Erlang OTP/25)"), Some(ServerVersion { major: 3, minor: 5 }));
+        assert_eq!(of("CouchDB/1.6.1 (Erlang OTP/17)"), Some(ServerVersion { major: 1, minor: 6 }));
+        for other in ["nginx/1.22.1", "CouchDB", "CouchDB/", "CouchDB/x.y", ""] {
+            assert_eq!(of(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -5,9 +5,9 @@
 //! the agent is killed in between, the broker delivers the command again, and then no later command on the
 //! same thing may have been acknowledged already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::footprint::Footprint;
+use crate::commands::Scopes;
 
 /// A command's place, in order of arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,7 +15,7 @@ pub(super) struct Place(u64);
 
 #[derive(Debug)]
 struct Entry {
-    footprint: Footprint,
+    scopes: Scopes,
     /// Earlier commands that it waits for.
     waits_for: usize,
     /// Later commands that wait for it.
@@ -31,17 +31,17 @@ pub(super) struct Order {
 
 impl Order {
     /// Enters a command; true if it may run at once.
-    pub(super) fn enter(&mut self, footprint: Footprint) -> (Place, bool) {
+    pub(super) fn enter(&mut self, scopes: Scopes) -> (Place, bool) {
         let place = Place(self.next);
         self.next += 1;
         let mut waits_for = 0;
         for earlier in self.entries.values_mut() {
-            if earlier.footprint.conflicts_with(&footprint) {
+            if earlier.scopes.conflicts_with(&scopes) {
                 earlier.awaited_by.push(place);
                 waits_for += 1;
             }
         }
-        self.entries.insert(place, Entry { footprint, waits_for, awaited_by: Vec::new() });
+        self.entries.insert(place, Entry { scopes, waits_for, awaited_by: Vec::new() });
         (place, waits_for == 0)
     }
 
@@ -63,6 +63,17 @@ impl Order {
         free
     }
 
+    /// All later commands that can't run before this one has left, directly or because one of them has to run first.
+    pub(super) fn all_behind(&self, place: Place) -> BTreeSet<Place> {
+        let mut behind = BTreeSet::new();
+        let mut next = vec![place];
+        while let Some(place) = next.pop() {
+            let Some(entry) = self.entries.get(&place) else { continue };
+            next.extend(entry.awaited_by.iter().copied().filter(|later| behind.insert(*later)));
+        }
+        behind
+    }
+
     #[cfg(test)]
     fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -73,15 +84,13 @@ impl Order {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::collections::BTreeSet;
-
     use proptest::prelude::*;
-    use serde_json::{Value, json};
-    use trove_couchdb_protocol::trove::Command;
+    use serde_json::json;
 
     use super::*;
+    use crate::commands::tests::decoded;
 
-    fn any_footprint() -> impl Strategy<Value = Footprint> {
+    fn any_scopes() -> impl Strategy<Value = Scopes> {
         let user = "[ab]";
         let database = "[xy]";
         prop_oneof![
@@ -96,10 +105,7 @@ mod tests {
             Just(("disable_root", json!({}))),
             Just(("rpc_ping", json!({}))),
         ]
-        .prop_map(|(method, args)| {
-            let Value::Object(args) = args else { unreachable!() };
-            Footprint::of(&Command::decode(method, &args).unwrap())
-        })
+        .prop_map(|(method, args)| decoded(method, &args).scopes())
     }
 
     proptest! {
@@ -107,26 +113,26 @@ mod tests {
         /// command gets to run, and one that conflicts with nothing never waits.
         #[test]
         fn conflicting_commands_keep_their_order(
-            footprints in prop::collection::vec(any_footprint(), 1..25),
+            all in prop::collection::vec(any_scopes(), 1..25),
             finish in prop::collection::vec(any::<prop::sample::Index>(), 60),
         ) {
             let mut order = Order::default();
             let mut running = BTreeSet::new();
             let mut started = Vec::new();
             let mut places = Vec::new();
-            for footprint in &footprints {
-                let (place, free) = order.enter(footprint.clone());
+            for scopes in &all {
+                let (place, free) = order.enter(scopes.clone());
                 let conflicts = places
                     .iter()
-                    .any(|(_, earlier): &(Place, &Footprint)| earlier.conflicts_with(footprint));
+                    .any(|(_, earlier): &(Place, &Scopes)| earlier.conflicts_with(scopes));
                 prop_assert_eq!(free, !conflicts);
-                places.push((place, footprint));
+                places.push((place, scopes));
                 if free {
                     running.insert(place);
                     started.push(place);
                 }
             }
-            let footprint_of = |place: Place| places.iter().find(|(known, _)| *known == place).unwrap().1;
+            let scopes_of = |place: Place| places.iter().find(|(known, _)| *known == place).unwrap().1;
             let mut finish = finish.into_iter().cycle();
             while !running.is_empty() {
                 let index = finish.next().unwrap().index(running.len());
@@ -134,18 +140,18 @@ mod tests {
                 running.remove(&done);
                 for free in order.leave(done) {
                     for other in &running {
-                        prop_assert!(!footprint_of(free).conflicts_with(footprint_of(*other)));
+                        prop_assert!(!scopes_of(free).conflicts_with(scopes_of(*other)));
                     }
                     running.insert(free);
                     started.push(free);
                 }
             }
             prop_assert!(order.is_empty());
-            prop_assert_eq!(started.len(), footprints.len());
+            prop_assert_eq!(started.len(), all.len());
             for (index, later) in started.iter().enumerate() {
                 for earlier in &started[index + 1..] {
                     prop_assert!(
-                        later < earlier || !footprint_of(*later).conflicts_with(footprint_of(*earlier)),
+                        later < earlier || !scopes_of(*later).conflicts_with(scopes_of(*earlier)),
                         "a later command ran first"
                     );
                 }
@@ -155,10 +161,7 @@ mod tests {
 
     #[test]
     fn one_that_gives_up_holds_nobody_back() {
-        let write = || {
-            let Value::Object(args) = json!({"user": {"_name": "al"}}) else { unreachable!() };
-            Footprint::of(&Command::decode("delete_user", &args).unwrap())
-        };
+        let write = || decoded("delete_user", &json!({"user": {"_name": "al"}})).scopes();
         let mut order = Order::default();
         let (first, free) = order.enter(write());
         let (second, waits) = order.enter(write());

@@ -66,6 +66,8 @@ struct Counts {
     redeliveries: Counter,
     connections: AtomicU64,
     reconnects: Counter,
+    broker_alarms: Counter,
+    answers_dropped: Counter,
     requests: Family<RequestLabels, Counter>,
     request_seconds: Histograms<EndpointLabels>,
     started: SystemTime,
@@ -118,6 +120,20 @@ impl Metrics {
         }
     }
 
+    /// The broker takes no messages for the time being (`connection.blocked`).
+    pub fn broker_alarm(&self) {
+        if let Some(counts) = &self.counts {
+            counts.broker_alarms.inc();
+        }
+    }
+
+    /// The broker ends the connection rather than take an answer.
+    pub fn answer_dropped(&self) {
+        if let Some(counts) = &self.counts {
+            counts.answers_dropped.inc();
+        }
+    }
+
     /// CouchDB has answered a request, or has not.
     pub fn couch_request(&self, endpoint: &'static str, status: CouchStatus, took: Duration) {
         let Some(counts) = &self.counts else { return };
@@ -149,6 +165,7 @@ impl Counts {
         let command_seconds: Histograms<MethodLabels> =
             Family::new_with_constructor(|| Histogram::new(COMMAND_SECONDS));
         let (redeliveries, reconnects) = (Counter::default(), Counter::default());
+        let (broker_alarms, answers_dropped) = (Counter::default(), Counter::default());
         let requests = Family::default();
         let request_seconds: Histograms<EndpointLabels> =
             Family::new_with_constructor(|| Histogram::new(REQUEST_SECONDS));
@@ -172,6 +189,16 @@ impl Counts {
             reconnects.clone(),
         );
         registry.register(
+            "broker_alarms",
+            "Times the broker stopped taking messages, as it was short of memory or disk",
+            broker_alarms.clone(),
+        );
+        registry.register(
+            "answers_dropped",
+            "Messages that were dropped, as the broker closed the connection over each",
+            answers_dropped.clone(),
+        );
+        registry.register(
             "couchdb_requests",
             "Requests to CouchDB, by endpoint and by status or failure",
             requests.clone(),
@@ -189,6 +216,8 @@ impl Counts {
             redeliveries,
             connections: AtomicU64::new(0),
             reconnects,
+            broker_alarms,
+            answers_dropped,
             requests,
             request_seconds,
             started: SystemTime::now(),
@@ -218,6 +247,8 @@ mod tests {
         metrics.redelivered();
         metrics.connected();
         metrics.connected();
+        metrics.broker_alarm();
+        metrics.answer_dropped();
         metrics.couch_request("all_dbs", CouchStatus::of_code(200), TOOK);
         metrics.couch_request("user", CouchStatus::of_code(299), TOOK);
         metrics.couch_request("user", CouchStatus::of_failure("timeout"), TOOK);
@@ -228,6 +259,8 @@ mod tests {
             r#"trove_couchdb_agent_command_duration_seconds_bucket{method="create_user",le="0.005"} 1"#,
             "trove_couchdb_agent_redeliveries_total 1",
             "trove_couchdb_agent_broker_reconnects_total 1",
+            "trove_couchdb_agent_broker_alarms_total 1",
+            "trove_couchdb_agent_answers_dropped_total 1",
             r#"trove_couchdb_agent_couchdb_requests_total{endpoint="all_dbs",status="200"} 1"#,
             r#"trove_couchdb_agent_couchdb_requests_total{endpoint="user",status="other"} 1"#,
             r#"trove_couchdb_agent_couchdb_requests_total{endpoint="user",status="timeout"} 1"#,

@@ -60,6 +60,9 @@ struct Content {
     failed: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     guest_id: Option<String>,
+    /// The control plane is a Trove 12 or 13.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    old_control_plane: bool,
 }
 
 impl StageFile {
@@ -83,11 +86,20 @@ impl StageFile {
         })
     }
 
+    /// Whether the control plane was a Trove 12 or 13 when the file was written.
+    pub(super) fn has_old_control_plane(&self) -> bool {
+        let content = std::fs::read(&self.path).ok();
+        let content = content.and_then(|text| serde_json::from_slice::<Content>(&text).ok());
+        content.is_some_and(|content| {
+            content.old_control_plane && content.guest_id.as_ref() == Some(&self.guest_id)
+        })
+    }
+
     /// Puts the guest's id into an operator's file that is believed, before an image is made of it.
     pub(super) fn sign(&self, found: &Found) {
         if let Found::Unsigned(stage) = found
             && stage.is_prepared()
-            && let Err(error) = self.write(stage)
+            && let Err(error) = self.write(stage, false)
         {
             let path = self.path.display();
             warn!(%error, %path, "Can't be written: an image made of this guest would count as prepared.");
@@ -98,8 +110,9 @@ impl StageFile {
     ///
     /// # Errors
     /// The state directory can't be written.
-    pub(super) fn write(&self, stage: &Stage) -> io::Result<()> {
-        let content = Content { guest_id: Some(self.guest_id.clone()), ..Content::of(stage) };
+    pub(super) fn write(&self, stage: &Stage, old_control_plane: bool) -> io::Result<()> {
+        let guest_id = Some(self.guest_id.clone());
+        let content = Content { guest_id, old_control_plane, ..Content::of(stage) };
         system::replace(&self.path, &serde_json::to_vec(&content)?, 0o644)
     }
 }
@@ -117,6 +130,7 @@ impl Content {
             id,
             failed,
             guest_id: None,
+            old_control_plane: false,
         }
     }
 
@@ -150,7 +164,7 @@ mod tests {
             Stage::Settling,
             Stage::Prepared,
         ] {
-            file.write(&stage).unwrap();
+            file.write(&stage, false).unwrap();
             assert_eq!(file.read().unwrap(), Found::Own(stage));
         }
     }
@@ -172,12 +186,13 @@ mod tests {
     #[test]
     fn another_guests_file_says_nothing_of_this_one() {
         let directory = tempfile::tempdir().unwrap();
-        StageFile::new(directory.path(), "g1").write(&Stage::Prepared).unwrap();
+        StageFile::new(directory.path(), "g1").write(&Stage::Prepared, true).unwrap();
         let file = StageFile::new(directory.path(), "g2");
         let found = file.read().unwrap();
         assert_eq!(found, Found::Another("g1".to_owned()));
         assert_eq!(found.stage(), Stage::Awaited);
-        file.write(&Stage::Settling).unwrap();
+        assert!(!file.has_old_control_plane());
+        file.write(&Stage::Settling, false).unwrap();
         assert_eq!(file.read().unwrap(), Found::Own(Stage::Settling));
     }
 }

@@ -14,7 +14,7 @@
 //! `usage_timeout`. The stage outlives the agent in a [`file`]; the Python guest keeps one for the same purpose
 //! (trove/guestagent/datastore/service.py, `begin_install` and `end_install`).
 //!
-//! `handlers` writes it, `status` speaks of it.
+//! `commands` write it, `status` speaks of it.
 
 mod file;
 
@@ -80,6 +80,8 @@ struct Known {
     stage: Stage,
     /// The stage was found at the start, and no `prepare` has come since.
     found: bool,
+    /// The control plane is a Trove 12 or 13.
+    old_control_plane: bool,
 }
 
 impl Preparation {
@@ -98,13 +100,40 @@ impl Preparation {
         let stage = found.stage();
         let (changes, receiver) = mpsc::unbounded_channel();
         let _listening = changes.send(stage.clone());
-        let known = Arc::new(Mutex::new(Known { stage, found: true }));
+        let old_control_plane = file.has_old_control_plane();
+        let known = Arc::new(Mutex::new(Known { stage, found: true, old_control_plane }));
         (Self { file: Arc::new(file), known, change: Arc::default(), changes }, receiver)
     }
 
     /// The stage as it was last known, without a look at the file.
     pub fn last_known(&self) -> Stage {
         self.known().stage.clone()
+    }
+
+    /// Whether the control plane is a Trove 12 or 13, of which 12 does not know the status `healthy`.
+    pub fn has_old_control_plane(&self) -> bool {
+        self.known().old_control_plane
+    }
+
+    /// Takes note of the form of a message that differs between Trove 13 and 14; kept with the stage.
+    pub async fn note_control_plane(&self, old: bool) {
+        let turn = self.change.lock().await;
+        let stage = {
+            let mut known = self.known();
+            if known.old_control_plane == old {
+                return;
+            }
+            known.old_control_plane = old;
+            known.stage.clone()
+        };
+        if old {
+            info!("The control plane is a Trove 12 or 13; a healthy CouchDB is reported as `running`.");
+        }
+        if stage != Stage::Awaited
+            && let Err(error) = self.write(&turn, &stage).await
+        {
+            warn!(%error, path = %self.file.path.display(), "Can't be written: a restarted agent will not know the age of the control plane.");
+        }
     }
 
     /// Looks at the file so often, for ever.
@@ -223,14 +252,18 @@ impl Preparation {
     }
 
     /// Tells of what need not be remembered even if the disk doesn't take it.
-    async fn enter(&self, _turn: &AsyncMutexGuard<'_, ()>, stage: Stage) -> io::Result<()> {
-        let (file, next) = (Arc::clone(&self.file), stage.clone());
-        let stored = system::blocking(move || file.write(&next)).await;
-        let stored = stored.unwrap_or_else(|gone| Err(io::Error::other(gone)));
+    async fn enter(&self, turn: &AsyncMutexGuard<'_, ()>, stage: Stage) -> io::Result<()> {
+        let stored = self.write(turn, &stage).await;
         if stored.is_ok() || matches!(stage, Stage::Failed { .. } | Stage::Prepared) {
             self.tell(stage);
         }
         stored
+    }
+
+    async fn write(&self, _turn: &AsyncMutexGuard<'_, ()>, stage: &Stage) -> io::Result<()> {
+        let (file, stage, old) = (Arc::clone(&self.file), stage.clone(), self.has_old_control_plane());
+        let stored = system::blocking(move || file.write(&stage, old)).await;
+        stored.unwrap_or_else(|gone| Err(io::Error::other(gone)))
     }
 
     fn tell(&self, stage: Stage) {

@@ -150,3 +150,20 @@ async fn without_a_disk_nothing_begins_but_a_failure_is_told() {
     assert_eq!(told(&mut changes), [failed("one", "no disk")]);
     assert_eq!(preparation.current().await, failed("one", "no disk"));
 }
+
+#[tokio::test]
+async fn the_age_of_the_control_plane_is_kept_with_the_stage() {
+    let directory = tempfile::tempdir().unwrap();
+    let (preparation, _changes) = load(directory.path());
+    assert!(!preparation.has_old_control_plane());
+    preparation.note_control_plane(true).await;
+    preparation.begin("one").await.unwrap();
+    preparation.complete().await.unwrap();
+    assert!(load(directory.path()).0.has_old_control_plane());
+    // It is upgraded.
+    preparation.note_control_plane(false).await;
+    assert!(!preparation.has_old_control_plane());
+    let restarted = load(directory.path()).0;
+    assert!(!restarted.has_old_control_plane());
+    assert_eq!(restarted.current().await, Stage::Settling);
+}

@@ -8,13 +8,20 @@ pub fn condition(health: &Health, link: &Link) -> (bool, String) {
     let broker = match link {
         Link::Absent => "no broker configured (local only)".to_owned(),
         Link::Up { .. } => "serving".to_owned(),
+        Link::Blocked { address, reason } => {
+            format!("answers wait: the broker takes no messages ({address}: {reason})")
+        }
         Link::Down { address: None, .. } => "connecting to the broker".to_owned(),
         Link::Down { address: Some(address), reason } => format!("no broker ({address}: {reason})"),
     };
     let couchdb = match health {
         Health::Healthy => "CouchDB is healthy".to_owned(),
         Health::Unknown => "asking CouchDB".to_owned(),
-        Health::NoLogin(reason) | Health::Down(reason) | Health::Failing(reason) => reason.clone(),
+        Health::Slow(reason)
+        | Health::NoLogin(reason)
+        | Health::Down(reason)
+        | Health::Degraded(reason)
+        | Health::Failing(reason) => reason.clone(),
     };
     (is_serving(health, link), format!("{broker}; {couchdb}"))
 }
@@ -25,20 +32,23 @@ pub fn outline(health: &Health, link: &Link) -> (bool, String) {
     let broker = match link {
         Link::Absent => "no broker configured",
         Link::Up { .. } => "the broker is connected",
+        Link::Blocked { .. } => "the broker takes no messages",
         Link::Down { .. } => "the broker is not connected",
     };
     let couchdb = match health {
         Health::Healthy => "CouchDB is healthy",
         Health::Unknown => "CouchDB is being asked",
+        Health::Slow(_) => "CouchDB is slow",
         Health::NoLogin(_) => "CouchDB has no login for the agent",
         Health::Down(_) => "CouchDB is down",
+        Health::Degraded(_) => "CouchDB can't do all of its work",
         Health::Failing(_) => "CouchDB fails",
     };
     (is_serving(health, link), format!("{broker}; {couchdb}"))
 }
 
 fn is_serving(health: &Health, link: &Link) -> bool {
-    (link.is_up() || *link == Link::Absent) && *health == Health::Healthy
+    matches!(link, Link::Up { .. } | Link::Absent) && matches!(health, Health::Healthy | Health::Slow(_))
 }
 
 #[cfg(test)]
@@ -54,6 +64,12 @@ mod tests {
         assert!(!serving);
         assert_eq!(status, "no broker (10.0.0.1:5672: refused); CouchDB is healthy");
         assert!(!condition(&Health::NoLogin("no file".into()), &up).0);
+        let blocked = Link::Blocked { address: "10.0.0.1:5672".into(), reason: "low on memory".into() };
+        let (serving, status) = condition(&Health::Healthy, &blocked);
+        assert!(!serving && blocked.is_up(), "commands arrive, and answers wait");
+        let words =
+            "answers wait: the broker takes no messages (10.0.0.1:5672: low on memory); CouchDB is healthy";
+        assert_eq!(status, words);
     }
 
     #[test]
@@ -73,8 +89,10 @@ mod tests {
         let healths = [
             Health::Healthy,
             Health::Unknown,
+            Health::Slow(said.clone()),
             Health::NoLogin(said.clone()),
             Health::Down(said.clone()),
+            Health::Degraded(said.clone()),
             Health::Failing(said),
         ];
         for health in &healths {

@@ -12,6 +12,14 @@ pub enum Link {
         /// Why there is none; empty before the first try.
         reason: String,
     },
+    /// Consuming, and the broker takes no messages for the time being (`connection.blocked`): it is short of memory or disk.
+    /// Commands arrive; their answers wait.
+    Blocked {
+        /// The broker, `HOST:PORT`.
+        address: String,
+        /// The broker's own words.
+        reason: String,
+    },
     /// Consuming.
     Up {
         /// The broker, `HOST:PORT`.
@@ -27,6 +35,6 @@ impl Link {
 
     /// Whether commands can arrive over the bus.
     pub fn is_up(&self) -> bool {
-        matches!(self, Self::Up { .. })
+        matches!(self, Self::Up { .. } | Self::Blocked { .. })
     }
 }

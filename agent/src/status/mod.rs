@@ -25,4 +25,4 @@ pub use notify::Notify;
 pub use outbox::{Outbox, Told};
 pub use probe::probe_for_ever;
 pub use report::Report;
-pub use tally::{Figures, LastError, Passage, Tally};
+pub use tally::{Figures, LastError, Passage, Retrying, Tally};

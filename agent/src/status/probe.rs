@@ -7,6 +7,9 @@ use tracing::{debug, info, warn};
 
 use crate::couch::{AdminLogin, Couch, Health};
 
+/// How soon a slow CouchDB is asked again: one that hangs shall not pass for slow until the next regular look.
+const SOON: Duration = Duration::from_secs(5);
+
 /// Publishes CouchDB's health at every change, looking at least every `interval` and whenever the login changes.
 pub async fn probe_for_ever(
     couch: Arc<Couch>,
@@ -19,7 +22,8 @@ pub async fn probe_for_ever(
         return;
     }
     loop {
-        let now = couch.health().await;
+        let before = health.borrow().clone();
+        let now = couch.health(&before).await;
         let changed = health.send_if_modified(|before| {
             let changed = *before != now;
             *before = now.clone();
@@ -29,18 +33,24 @@ pub async fn probe_for_ever(
             match &now {
                 Health::Unknown => {}
                 Health::Healthy => info!("CouchDB is healthy."),
-                Health::NoLogin(reason) | Health::Down(reason) | Health::Failing(reason) => {
+                Health::Slow(reason) => warn!(reason, "CouchDB is slow."),
+                Health::NoLogin(reason)
+                | Health::Down(reason)
+                | Health::Degraded(reason)
+                | Health::Failing(reason) => {
                     warn!(reason, "CouchDB is not healthy.");
                 }
             }
         }
+        // Not known yet, or an answer named another one.
         if now == Health::Healthy
             && let Err(error) = couch.server().await
         {
             debug!(%error, "CouchDB did not tell its version.");
         }
+        let again = if matches!(now, Health::Slow(_)) { interval.min(SOON) } else { interval };
         tokio::select! {
-            () = time::sleep(interval) => {}
+            () = time::sleep(again) => {}
             changed = admin.changed() => {
                 if changed.is_err() {
                     return;

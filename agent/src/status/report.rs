@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{Figures, LastError, Link, Tally, Told};
+use super::{Figures, LastError, Link, Retrying, Tally, Told};
 use crate::{couch::Health, preparation::Preparation};
 
 /// Where the figures of a report come from.
@@ -60,8 +60,10 @@ fn health(health: &Health) -> (&'static str, Option<String>) {
     match health {
         Health::Unknown => ("unknown", None),
         Health::Healthy => ("healthy", None),
+        Health::Slow(reason) => ("slow", Some(reason.clone())),
         Health::NoLogin(reason) => ("no_login", Some(reason.clone())),
         Health::Down(reason) => ("down", Some(reason.clone())),
+        Health::Degraded(reason) => ("degraded", Some(reason.clone())),
         Health::Failing(reason) => ("failing", Some(reason.clone())),
     }
 }
@@ -70,6 +72,10 @@ fn broker(link: &Link) -> Value {
     match link {
         Link::Absent => json!({"state": "none", "address": null, "reason": null}),
         Link::Up { address } => json!({"state": "up", "address": address, "reason": null}),
+        Link::Blocked { address, reason } => {
+            let reason = format!("the broker takes no messages ({reason}); answers wait");
+            json!({"state": "blocked", "address": address, "reason": reason})
+        }
         Link::Down { address, reason } => {
             let reason = if reason.is_empty() { "not connected yet" } else { reason };
             json!({"state": "down", "address": address, "reason": reason})
@@ -78,8 +84,14 @@ fn broker(link: &Link) -> Value {
 }
 
 fn commands(figures: &Figures) -> Value {
-    let Figures { running, waiting, done, failed, duplicates, .. } = figures;
-    json!({"running": running, "waiting": waiting, "done": done, "failed": failed, "duplicates": duplicates})
+    let Figures { running, waiting, done, failed, duplicates, retrying, .. } = figures;
+    let retrying = retrying.as_ref().map(|Retrying { method, reason, retry_timeout }| {
+        json!({"method": method, "reason": reason, "retry_timeout_s": retry_timeout.as_secs_f64()})
+    });
+    json!({
+        "running": running, "waiting": waiting, "done": done, "failed": failed, "duplicates": duplicates,
+        "retrying": retrying,
+    })
 }
 
 fn heartbeat(told: Option<Told>) -> Value {
@@ -132,7 +144,7 @@ mod tests {
                 "guest_id": "g", "prepared": false,
                 "broker": {"state": "none", "address": null, "reason": null},
                 "couchdb": {"state": "unknown", "reason": null, "url": "http://h:1", "version": null},
-                "commands": {"running": 0, "waiting": 0, "done": 0, "failed": 0, "duplicates": 0},
+                "commands": {"running": 0, "waiting": 0, "done": 0, "failed": 0, "duplicates": 0, "retrying": null},
                 "heartbeat": {"status": null, "sent_at": null},
                 "last_error": null,
             })
@@ -156,6 +168,10 @@ mod tests {
             (&later["last_error"]["method"], &later["last_error"]["message"]),
             (&json!("create_user"), &json!("why"))
         );
+        link_writer.send_replace(Link::Blocked { address: "h:5672".into(), reason: "low on memory".into() });
+        let blocked = report.now(None).await["broker"].clone();
+        let reason = "the broker takes no messages (low on memory); answers wait";
+        assert_eq!(blocked, json!({"state": "blocked", "address": "h:5672", "reason": reason}));
         link_writer.send_replace(Link::not_tried());
         let down = report.now(None).await["broker"].clone();
         assert_eq!(down, json!({"state": "down", "address": null, "reason": "not connected yet"}));

@@ -10,12 +10,19 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use tracing::warn;
+
 use crate::system;
 
 const FILE_NAME: &str = "last_sent";
 
 /// The least step, in seconds: far above what a double resolves at today's times.
 const LEAST_STEP: f64 = 0.001;
+
+/// So far ahead of the clock, in seconds, a stored value may be: clocks are set back by hours and days. What is further
+/// ahead was never told to the conductor by a clock that anybody trusts. A large number would even swallow
+/// [`LEAST_STEP`], and no heartbeat count any more.
+const FURTHEST_AHEAD: f64 = 7.0 * 86_400.0;
 
 /// The last value sent.
 #[derive(Debug)]
@@ -25,21 +32,35 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    /// Goes on from what the state directory holds. A file that can't be read counts as none.
-    pub(super) fn load(state_dir: &Path) -> Self {
+    /// Goes on from what the state directory holds. A file that can't be read counts as none, and so does a time that
+    /// can't be.
+    pub(super) fn load(state_dir: &Path, now: SystemTime) -> Self {
         let path = state_dir.join(FILE_NAME);
         let stored = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<f64>().ok());
-        Self { path, last: stored.filter(|value| value.is_finite()).unwrap_or(0.0) }
+        let mut last = stored.filter(|value| value.is_finite()).unwrap_or(0.0);
+        if last > clock(now) + FURTHEST_AHEAD {
+            warn!(
+                path = %path.display(),
+                stored = format!("{last:.0}"),
+                "The time of the last heartbeat is in the future; the clock's is taken. Should the instance not become \
+                 healthy, the conductor was told that time and ignores earlier ones: rebuild the instance."
+            );
+            last = 0.0;
+        }
+        Self { path, last }
     }
 
     /// The next value, in Unix seconds, and whether the disk has it. Without the disk the value still holds for
     /// this life of the agent.
     pub(super) fn next(&mut self, now: SystemTime) -> (f64, io::Result<()>) {
-        let clock = now.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
-        self.last = clock.max(self.last + LEAST_STEP);
+        self.last = clock(now).max(self.last + LEAST_STEP);
         let text = format!("{:.6}\n", self.last);
         (self.last, system::replace(&self.path, text.as_bytes(), 0o644))
     }
+}
+
+fn clock(now: SystemTime) -> f64 {
+    now.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 #[cfg(test)]
@@ -54,30 +75,31 @@ mod tests {
     fn neither_the_clock_nor_a_restart_takes_it_back() {
         let directory = tempfile::tempdir().unwrap();
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        let mut sent = Sent::load(directory.path());
+        let mut sent = Sent::load(directory.path(), at(1_800_000_000));
         let (first, stored) = sent.next(at(1_800_000_000));
         stored.unwrap();
         let (second, _) = sent.next(at(1_000_000_000));
-        let mut restarted = Sent::load(directory.path());
-        let (third, _) = restarted.next(at(1_500_000_000));
+        let mut restarted = Sent::load(directory.path(), at(1_799_900_000));
+        let (third, _) = restarted.next(at(1_799_900_000));
         let (fourth, _) = restarted.next(at(1_800_000_009));
         assert!(first < second && second < third && third < fourth, "{first} {second} {third} {fourth}");
         assert!((fourth - 1_800_000_009.0).abs() < 1e-6, "the clock is followed again");
     }
 
     #[test]
-    fn an_unreadable_file_is_as_none() {
+    fn a_file_that_says_nothing_or_what_cannot_be_is_as_none() {
         let directory = tempfile::tempdir().unwrap();
-        for content in ["", "NaN", "inf", "soon"] {
+        let now = UNIX_EPOCH + Duration::from_secs(5);
+        for content in ["", "NaN", "inf", "soon", "1e300", "-1e300", "604806"] {
             std::fs::write(directory.path().join(FILE_NAME), content).unwrap();
-            let (value, _) = Sent::load(directory.path()).next(UNIX_EPOCH + Duration::from_secs(5));
+            let (value, _) = Sent::load(directory.path(), now).next(now);
             assert!((value - 5.0).abs() < 1e-9, "{content:?}");
         }
     }
 
     #[test]
     fn a_missing_disk_is_reported_and_survived() {
-        let mut sent = Sent::load(Path::new("/proc/nowhere"));
+        let mut sent = Sent::load(Path::new("/proc/nowhere"), UNIX_EPOCH);
         let (first, stored) = sent.next(UNIX_EPOCH);
         assert!(stored.is_err());
         assert!(sent.next(UNIX_EPOCH).0 > first);

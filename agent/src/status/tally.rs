@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use trove_couchdb_protocol::Failure;
@@ -22,6 +22,19 @@ pub struct Figures {
     pub duplicates: u64,
     /// The last failure.
     pub last_error: Option<LastError>,
+    /// The command that last met a CouchDB that is unreachable or fails, while it is tried again.
+    pub retrying: Option<Retrying>,
+}
+
+/// A command that is tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retrying {
+    /// Its method.
+    pub method: &'static str,
+    /// Why it did not succeed yet.
+    pub reason: String,
+    /// How long it is tried again, from its arrival on.
+    pub retry_timeout: Duration,
 }
 
 /// A command that failed.
@@ -46,6 +59,7 @@ pub struct Tally {
 pub struct Passage {
     tally: Tally,
     running: bool,
+    retrying: bool,
 }
 
 impl Tally {
@@ -57,7 +71,7 @@ impl Tally {
     /// Counts a command that begins to wait for its turn.
     pub fn enter(&self) -> Passage {
         self.lock().waiting += 1;
-        Passage { tally: self.clone(), running: false }
+        Passage { tally: self.clone(), running: false, retrying: false }
     }
 
     /// Counts a success.
@@ -97,9 +111,20 @@ impl Passage {
     }
 }
 
+impl Passage {
+    /// It did not succeed and is tried again.
+    pub fn set_retrying(&mut self, retrying: Retrying) {
+        self.retrying = true;
+        self.tally.lock().retrying = Some(retrying);
+    }
+}
+
 impl Drop for Passage {
     fn drop(&mut self) {
         let mut figures = self.tally.lock();
+        if self.retrying {
+            figures.retrying = None;
+        }
         let count = if self.running { &mut figures.running } else { &mut figures.waiting };
         *count = count.saturating_sub(1);
     }
@@ -127,6 +152,21 @@ mod tests {
         assert_eq!(at(&tally), (0, 1));
         drop(first);
         assert_eq!(at(&tally), (0, 0));
+    }
+
+    #[test]
+    fn what_is_tried_again_is_told_while_it_is() {
+        let tally = Tally::default();
+        let mut passage = tally.enter();
+        let retrying = Retrying {
+            method: "create_user",
+            reason: "down".to_owned(),
+            retry_timeout: Duration::from_secs(9),
+        };
+        passage.set_retrying(retrying.clone());
+        assert_eq!(tally.figures().retrying, Some(retrying));
+        drop(passage);
+        assert_eq!(tally.figures().retrying, None);
     }
 
     #[test]

@@ -68,7 +68,8 @@ fn status_of(health: &Health) -> Option<ServiceStatus> {
     match health {
         Health::Unknown => None,
         Health::Healthy => Some(ServiceStatus::Healthy),
-        Health::NoLogin(_) => Some(ServiceStatus::Running),
+        // Trove refuses every command on a guest that is neither running nor healthy, also those that make room.
+        Health::Slow(_) | Health::NoLogin(_) | Health::Degraded(_) => Some(ServiceStatus::Running),
         Health::Down(_) => Some(ServiceStatus::Shutdown),
         Health::Failing(_) => Some(ServiceStatus::Crashed),
     }

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, io};
 
-use nix::unistd::User;
+use nix::unistd::{Uid, User};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, geteuid, set_dumpable_behavior, setrlimit};
 
 /// The account of the systemd unit (`packaging/sysusers.d`).
@@ -27,6 +27,16 @@ pub fn environment_of_account() -> impl Iterator<Item = (OsString, OsString)> {
     with_home(std::env::vars_os(), home)
 }
 
+/// An account in words: its number, and its name if this machine knows it.
+///
+/// Blocks: names may come from a network.
+pub fn account_of(uid: u32) -> String {
+    match User::from_uid(Uid::from_raw(uid)) {
+        Ok(Some(user)) => format!("uid {uid} ({})", user.name),
+        _ => format!("uid {uid}"),
+    }
+}
+
 fn home_of_account() -> Option<OsString> {
     User::from_name(ACCOUNT).ok().flatten().map(|account| account.dir.into_os_string())
 }
@@ -43,6 +53,12 @@ fn with_home(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_account_is_named_if_it_has_a_name() {
+        assert_eq!(account_of(0), "uid 0 (root)");
+        assert_eq!(account_of(3_999_999_999), "uid 3999999999");
+    }
 
     #[test]
     fn only_home_is_replaced_and_only_by_a_home() {

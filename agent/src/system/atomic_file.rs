@@ -13,6 +13,8 @@ use rustix::{
 };
 use tempfile::NamedTempFile;
 
+use super::leftovers;
+
 /// Whom a file shall belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
@@ -65,7 +67,9 @@ fn beside(path: &Path, content: &[u8], mode: u32, owner: Option<Owner>) -> io::R
         fs::set_permissions(directory, Permissions::from_mode(0o700))?;
     }
     // tempfile creates it with mode 0600.
-    let mut file = NamedTempFile::new_in(directory)?;
+    let created =
+        tempfile::Builder::new().prefix(leftovers::PREFIX).suffix(leftovers::SUFFIX).tempfile_in(directory);
+    let mut file = created.map_err(|error| in_directory(directory, &error))?;
     file.write_all(content)?;
     if let Some(owner) = owner {
         give(file.as_file(), owner)?;
@@ -73,6 +77,14 @@ fn beside(path: &Path, content: &[u8], mode: u32, owner: Option<Owner>) -> io::R
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
     Ok(file)
+}
+
+/// The same error without the name that would have been the file's: it is another one each time, and nobody knows it.
+fn in_directory(directory: &Path, error: &io::Error) -> io::Error {
+    let text = error.to_string();
+    // tempfile puts the path behind the system's words.
+    let cause = text.split(" at path ").next().unwrap_or_default();
+    io::Error::new(error.kind(), format!("no file can be made in {}: {cause}", directory.display()))
 }
 
 fn give(file: &File, owner: Owner) -> io::Result<()> {
@@ -137,6 +149,17 @@ mod tests {
         assert!(replace(&path, b"x", 0o600).is_err());
         assert!(path.is_dir());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_directory_that_takes_no_file_is_named_in_the_same_words_each_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let nowhere = directory.path().join("file");
+        fs::write(&nowhere, "").unwrap();
+        let told = || replace(&nowhere.join("x.json"), b"x", 0o600).unwrap_err().to_string();
+        assert_eq!(told(), told());
+        let expected = format!("no file can be made in {}: Not a directory (os error 20)", nowhere.display());
+        assert_eq!(told(), expected);
     }
 
     #[test]

@@ -16,10 +16,10 @@ use std::{
 };
 
 use rustix::{
-    fs::{FlockOperation, flock},
+    fs::{Access, FlockOperation, access, flock},
     io::Errno,
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
-    process::geteuid,
+    process::{getegid, geteuid, getgroups},
 };
 use tokio::net::{UnixListener, UnixSocket};
 
@@ -28,6 +28,9 @@ const MODE_WITH_GROUP: u32 = 0o660;
 
 /// A directory of our own making: the group must be able to pass through it.
 const DIRECTORY_MODE: u32 = 0o750;
+
+/// `RuntimeDirectory=` of the unit: systemd makes it for the agent's account at each start.
+const RUNTIME_DIRECTORY: &str = "/run/trove-couchdb-agent";
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 64;
@@ -118,6 +121,29 @@ impl ListeningSocket {
         Ok(Self { listener, path: path.to_owned(), made: bound, group, mode, _lock: lock })
     }
 
+    /// Whether [`ListeningSocket::bind`] may succeed for this process's account, without making anything.
+    pub fn check(path: &Path, group: Option<u32>, purpose: Purpose) -> Result<(), SocketError> {
+        let failed = |source| SocketError::System { path: path.to_owned(), what: "made", source };
+        if fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.file_type().is_socket()) {
+            return Err(SocketError::NotASocket(path.to_owned()));
+        }
+        // Directories that are not there are made, by `bind` or, before it, by systemd.
+        let found = path.ancestors().skip(1).find_map(|above| Some((above, fs::metadata(above).ok()?)));
+        let Some((above, metadata)) = found else { return Ok(()) };
+        if !metadata.is_dir() {
+            return Err(failed(io::ErrorKind::NotADirectory.into()));
+        }
+        if !path.starts_with(RUNTIME_DIRECTORY) || above.starts_with(RUNTIME_DIRECTORY) {
+            access(above, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| failed(error.into()))?;
+        }
+        match group {
+            Some(group) if !may_give(group, metadata.gid()) => {
+                Err(SocketError::NotAMember { path: path.to_owned(), group, purpose })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The listening end.
     pub fn listener(&self) -> &UnixListener {
         &self.listener
@@ -154,6 +180,13 @@ impl Drop for ListeningSocket {
 /// The sandbox of the unit lets nobody call `chown`, so it is not called where the kernel has done it already.
 fn give(path: &Path, group: u32) -> io::Result<()> {
     if fs::symlink_metadata(path)?.gid() == group { Ok(()) } else { chown(path, None, Some(group)) }
+}
+
+/// Whether [`give`] would succeed below a directory of the group `of_directory`.
+fn may_give(group: u32, of_directory: u32) -> bool {
+    let groups = getgroups().unwrap_or_default();
+    let is_ours = getegid().as_raw() == group || groups.iter().any(|ours| ours.as_raw() == group);
+    geteuid().is_root() || is_ours || of_directory == group
 }
 
 fn make_directory(path: &Path, group: Option<u32>) -> io::Result<()> {

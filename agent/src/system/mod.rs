@@ -3,13 +3,19 @@
 mod account;
 mod atomic_file;
 mod blocking;
+mod boot_clock;
 mod group;
+mod leftovers;
+mod listeners;
 mod listening_socket;
 mod statvfs;
 
-pub use account::{ACCOUNT, environment_of_account, forbid_core_dumps};
+pub use account::{ACCOUNT, account_of, environment_of_account, forbid_core_dumps};
 pub use atomic_file::{Owner, create, replace, replace_as};
 pub use blocking::blocking;
+pub use boot_clock::BootInstant;
 pub use group::group_id;
+pub use leftovers::remove_leftovers;
+pub use listeners::listeners;
 pub use listening_socket::{ListeningSocket, Purpose, SocketError};
 pub use statvfs::{Usage, usage_of};

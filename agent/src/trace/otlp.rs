@@ -138,7 +138,7 @@ async fn send(client: &reqwest::Client, request: Request<Bytes>) -> Result<Respo
     let mut answer = client.execute(request).await.map_err(reqwest::Error::without_url)?;
     let status = answer.status();
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
+    while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
         if body.len() + chunk.len() > LONGEST_ANSWER {
             return Err("the collector's answer has no end".into());
         }

@@ -1,19 +1,21 @@
 //! Whether a request can run, and for how long; and the signs of life that its caller may want meanwhile.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::time;
 use tracing::warn;
-use trove_couchdb_protocol::{Failure, FailureClass, Request, trove::Command, version};
+use trove_couchdb_protocol::{Failure, FailureClass, Request, trove::UserAction, version};
 
 use super::{
     answer::Responder,
-    origin::{Origin, Waits, Way},
+    origin::{Origin, Way},
 };
 use crate::{
+    commands::{self, Seed},
     config::RpcSettings,
     dispatch::{Done, Job},
+    system::BootInstant,
 };
 
 /// A caller that wants signs of life less often than this is as good as one that wants none.
@@ -28,39 +30,42 @@ pub(super) struct Accepted {
 
 /// Understands what is wanted, or says why that can't be had.
 pub(super) fn accept(
-    request: Request,
+    request: &Request,
     id: String,
+    action: UserAction,
     way: Way,
     redelivered: bool,
-    caller_waits: Option<Waits>,
+    caller_waits: Option<Duration>,
     limits: &RpcSettings,
 ) -> Result<Accepted, Failure> {
     let is_call = request.reply.is_some();
-    let method = request.method;
+    let method = &request.method;
     if !version::SERVED.accepts(&request.version) || request.namespace.is_some() {
-        return Err(Failure::unsupported_version(&request.version.to_string(), &method));
+        return Err(Failure::unsupported_version(&request.version.to_string(), method));
     }
-    let command = match Command::decode(&method, &request.args) {
+    let command = match commands::of_request(request, action) {
         Ok(command) => command,
         Err(error) => {
             warn!(method, id, kind = error.kind(), reason = %error, "A request is refused.");
             return Err(Failure::from(&error));
         }
     };
-    if way == Way::Bus && command.method().is_local_only() {
+    if way == Way::Bus && command.is_local_only() {
         warn!(method, id, "A method for operators of this machine came over the bus; it is refused.");
         let text = format!("{method} is not for the bus: send it over the agent's socket, on its machine");
         return Err(Failure::new(FailureClass::Forbidden, text));
     }
     let caller_waits = caller_waits.filter(|_| is_call);
-    let begin_within = caller_waits.map(Waits::begin_within);
+    // A little before nobody waits any more, so that the caller still hears why.
+    let begin_within = caller_waits.map(|time| time.mul_f64(0.9));
     let patience = match (is_call, caller_waits) {
-        (true, Some(waits)) => limits.call_patience.min(waits.time / 2),
+        (true, Some(time)) => limits.call_patience.min(time / 2),
         (true, None) => limits.call_patience,
-        (false, _) if matches!(command, Command::Prepare(_)) => limits.prepare_patience,
+        (false, _) if command.duration() == commands::Duration::Long => limits.prepare_patience,
         (false, _) => limits.cast_patience,
     };
-    let job = Job { command, id, redelivered, arrived: Instant::now(), patience, begin_within };
+    let arrived = BootInstant::now();
+    let job = Job { command, id, redelivered, arrived, patience, begin_within, seed: Seed::random() };
     // oslo.messaging beats twice in the time after which the caller gives up (`rpc/server.py`,
     // `_process_incoming`).
     let timeout = request.timeout.filter(|seconds| is_call && *seconds >= 2);

@@ -3,9 +3,12 @@
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use trove_couchdb_protocol::{
-    Cipher, Context, Failure, FailureClass, Outcome, ReplyAddress, encode_call_monitor_beat, encode_reply,
-    new_id, trove::ConductorCast,
+    Cipher, Context, Failure, FailureClass, Outcome, ReplyAddress, ReplyQueue, Request,
+    encode_call_monitor_beat, encode_reply, new_id,
+    trove::{ConductorCast, Method},
 };
+
+use super::{reminder, reports::Reports};
 
 /// The largest reply that is sent, in bytes: RabbitMQ 4 closes the channel of a publisher of more than 16 MiB.
 const LARGEST_REPLY: usize = 8 * 1024 * 1024;
@@ -21,11 +24,13 @@ pub(super) struct Publication {
     pub(super) body: Vec<u8>,
     /// What is said to a broker that takes no body of this size.
     pub(super) otherwise: Option<Vec<u8>>,
+    /// What is published after it, at the times of [`reminder::AFTER`].
+    pub(super) later: Vec<Self>,
 }
 
 impl Publication {
-    fn new(to: Destination, body: Vec<u8>) -> Self {
-        Self { to, body, otherwise: None }
+    pub(super) fn new(to: Destination, body: Vec<u8>) -> Self {
+        Self { to, body, otherwise: None, later: Vec::new() }
     }
 
     /// The same message, said shorter.
@@ -43,7 +48,7 @@ impl Publication {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Destination {
     /// A caller's reply queue, through the default exchange.
-    Reply(String),
+    Reply(ReplyQueue),
     /// `trove-conductor`, through the control exchange.
     Conductor,
 }
@@ -81,26 +86,44 @@ pub(super) struct Responder {
     /// `None` for a cast, which must never be answered.
     reply: Option<ReplyAddress>,
     context: Context,
-    /// The `_unique_id` of the answer.
-    id: String,
+    /// What the `_unique_id` of each message is made of.
+    request_id: String,
+    reports: Reports,
 }
 
 impl Responder {
     /// For a request that has no id, or is answered although it was not read.
     pub(super) fn new(reply: Option<ReplyAddress>, context: Context) -> Self {
-        Self { reply, context, id: new_id() }
+        Self::to(&new_id(), reply, context)
     }
 
     /// For the request with this `_unique_id`.
+    pub(super) fn to(request_id: &str, reply: Option<ReplyAddress>, context: Context) -> Self {
+        Self { reply, context, request_id: request_id.to_owned(), reports: Reports::default() }
+    }
+
+    /// The same for a request that could be read; takes the context out of it.
+    pub(super) fn to_request(request_id: &str, request: &mut Request) -> Self {
+        let reports = Reports::of(request);
+        let context = reports.context(std::mem::take(&mut request.context));
+        Self { reports, ..Self::to(request_id, request.reply.clone(), context) }
+    }
+
+    /// The request was one of this method, although it could not be read.
+    pub(super) fn about(self, method: Option<Method>) -> Self {
+        Self { reports: Reports::of_method(method), ..self }
+    }
+
+    /// The id of one of the messages.
     ///
-    /// The answer's own id follows from it: an agent that was killed after it answered and before it acknowledged
+    /// It follows from the request's: an agent that was killed after it answered and before it acknowledged
     /// answers again, and oslo.messaging drops a message whose `_unique_id` it has just seen
     /// (`_drivers/amqp.py`, `_MsgIdCache`). So neither caller nor conductor hears it twice.
-    pub(super) fn to(request_id: &str, reply: Option<ReplyAddress>, context: Context) -> Self {
-        let digest = Sha256::digest(format!("answer to {request_id}").as_bytes());
+    fn id(&self, message: &str) -> String {
+        let digest = Sha256::digest(format!("{message} to {}", self.request_id).as_bytes());
         let mut half = [0; 16];
         half.copy_from_slice(&digest[..16]);
-        Self { reply, context, id: format!("{:032x}", u128::from_be_bytes(half)) }
+        format!("{:032x}", u128::from_be_bytes(half))
     }
 
     /// A sign of life for a caller that asked for them.
@@ -112,33 +135,60 @@ impl Responder {
 
     /// All that is to be published, in order. Publishing it twice is harmless: the `_unique_id` stays.
     pub(super) fn answer(self, outcome: &Outcome, pen: &Pen) -> Vec<Publication> {
-        if let Some(reply) = self.reply {
-            let cipher = pen.cipher.as_ref();
-            let body = encode_reply(&reply, &self.id, outcome, cipher);
-            let bytes = body.len();
-            let refused = |limit: &str| {
-                let text = format!(
-                    "the answer has {bytes} bytes, more than {limit}; ask for it in pages, with a limit"
-                );
-                let refusal = Outcome::Failure(Failure::new(FailureClass::AnswerTooLarge, text));
-                encode_reply(&reply, &self.id, &refusal, cipher)
-            };
-            let (body, otherwise) = if bytes > LARGEST_REPLY {
-                (refused(&format!("the {LARGEST_REPLY} that are sent at once")), None)
-            } else if bytes > NEVER_TOO_LARGE {
-                (body, Some(refused("the broker takes at once (its max_message_size)")))
-            } else {
-                (body, None)
-            };
-            return vec![Publication { to: Destination::Reply(reply.reply_queue), body, otherwise }];
-        }
-        // After a call the API ends the notification itself (trove/common/notification.py, `EndNotification`).
-        let Some(notification) = self.context.notification().cloned() else { return Vec::new() };
-        let cast = match outcome {
-            Outcome::Success(_) => ConductorCast::NotifyEnd { notification },
-            Outcome::Failure(failure) => pen.failed(notification, &failure.message),
+        let mut publications = Vec::new();
+        let failure = match outcome {
+            Outcome::Failure(failure) => Some(failure),
+            Outcome::Success(_) => None,
         };
-        vec![pen.conductor_cast_as(&self.id, &cast, &self.context)]
+        if let Some(cast) = failure.and_then(|_| self.reports.failed_backup()) {
+            publications.push(pen.conductor_cast_as(&self.id("state of the backup"), &cast, &self.context));
+        }
+        let Some(reply) = &self.reply else {
+            publications.extend(self.notification(failure, &self.id("answer"), pen));
+            return publications;
+        };
+        // After other calls the API ends the notification itself (trove/common/notification.py, `EndNotification`).
+        if failure.is_some() && self.reports.tells_of_calls() {
+            publications.extend(self.notification(failure, &self.id("fault"), pen));
+        }
+        publications.push(self.reply(reply, outcome, pen));
+        publications
+    }
+
+    /// Ends a user's action, if this is one.
+    fn notification(&self, failure: Option<&Failure>, id: &str, pen: &Pen) -> Option<Publication> {
+        let notification = self.context.notification()?.clone();
+        let cast = match failure {
+            None => ConductorCast::NotifyEnd { notification },
+            Some(failure) => pen.failed(notification, &failure.message),
+        };
+        let mut publication = pen.conductor_cast_as(id, &cast, &self.context);
+        if failure.is_some() && self.reports.tells_again() {
+            let again =
+                |number| pen.conductor_cast_as(&self.id(&format!("answer {number}")), &cast, &self.context);
+            publication.later = (0..reminder::AFTER.len()).map(again).collect();
+        }
+        Some(publication)
+    }
+
+    fn reply(&self, reply: &ReplyAddress, outcome: &Outcome, pen: &Pen) -> Publication {
+        let (id, cipher) = (self.id("answer"), pen.cipher.as_ref());
+        let body = encode_reply(reply, &id, outcome, cipher);
+        let bytes = body.len();
+        let refused = |limit: &str| {
+            let text =
+                format!("the answer has {bytes} bytes, more than {limit}; ask for it in pages, with a limit");
+            let refusal = Outcome::Failure(Failure::new(FailureClass::AnswerTooLarge, text));
+            encode_reply(reply, &id, &refusal, cipher)
+        };
+        let (body, otherwise) = if bytes > LARGEST_REPLY {
+            (refused(&format!("the {LARGEST_REPLY} that are sent at once")), None)
+        } else if bytes > NEVER_TOO_LARGE {
+            (body, Some(refused("the broker takes at once (its max_message_size)")))
+        } else {
+            (body, None)
+        };
+        Publication { otherwise, ..Publication::new(Destination::Reply(reply.reply_queue.clone()), body) }
     }
 }
 
@@ -184,7 +234,7 @@ mod tests {
         };
         let failed = Outcome::Failure(Failure::new(FailureClass::UserRejected, "why"));
         let done = Outcome::Success(Value::Null);
-        let address = || Some(ReplyAddress { msg_id: "m".into(), reply_queue: "q".into() });
+        let address = || Some(ReplyAddress { msg_id: "m".into(), reply_queue: ReplyQueue::local() });
         for reply in [address, || None] {
             assert_eq!(id("r", reply(), &done), id("r", reply(), &failed));
             assert_ne!(id("r", reply(), &done), id("s", reply(), &done));
@@ -194,17 +244,17 @@ mod tests {
 
     #[test]
     fn a_call_is_answered_and_never_notified_and_a_cast_the_other_way_round() {
-        let address = ReplyAddress { msg_id: "m".into(), reply_queue: "q".into() };
+        let address = ReplyAddress { msg_id: "m".into(), reply_queue: ReplyQueue::local() };
         let sent = Responder::new(Some(address), context()).answer(&Outcome::Success(Value::Null), &pen());
         assert_eq!(sent.len(), 1);
-        assert_eq!(sent[0].to, Destination::Reply("q".into()));
+        assert_eq!(sent[0].to, Destination::Reply(ReplyQueue::local()));
         let silent = Responder::new(None, Context::default()).answer(&Outcome::Success(Value::Null), &pen());
         assert!(silent.is_empty());
     }
 
     #[test]
     fn an_answer_that_the_broker_would_not_carry_becomes_a_failure() {
-        let address = ReplyAddress { msg_id: "m".into(), reply_queue: "q".into() };
+        let address = ReplyAddress { msg_id: "m".into(), reply_queue: ReplyQueue::local() };
         let huge = Outcome::Success(Value::from("x".repeat(LARGEST_REPLY)));
         let sent = Responder::new(Some(address), Context::default()).answer(&huge, &pen());
         let reply = decode_reply(&sent[0].body, None).unwrap();

@@ -23,11 +23,11 @@ use super::{
     backoff::Backoff,
     connect::{ConnectError, Hosts},
     consume::Intake,
+    names::Names,
     origin::Bus,
     outlet::Outlet,
     publish::Publisher,
     session::{End, Session},
-    topology::Names,
 };
 use crate::{
     config::{BrokerSettings, GuestSettings},
@@ -60,7 +60,8 @@ impl Broker {
         let (publisher, newest) = watch::channel(None);
         let missing_consumer = settings.missing_consumer_retry_timeout;
         let pen = Pen { guest_id: guest.id.clone(), cipher: guest.encryption_key.as_ref().map(Cipher::new) };
-        let outlet = Outlet::new(newest, missing_consumer, intake.tasks.clone(), stopping.clone());
+        let metrics = intake.ledger.metrics.clone();
+        let outlet = Outlet::new(newest, missing_consumer, metrics, intake.tasks.clone(), stopping.clone());
         let bus = Arc::new(Bus { pen, outlet });
         let names = Arc::new(Names::new(&guest.id, &settings));
         Self { settings, guest_id: guest.id.clone(), names, bus, publisher, outbox, link, stopping }
@@ -114,7 +115,19 @@ impl Broker {
         self.publisher.send_replace(Some(session.publisher()));
         self.link.send_replace(Link::Up { address: address.to_owned() });
         let outbox = &mut self.outbox;
-        let end = session.serve(intake, &self.bus, outbox, &self.publisher, &self.stopping).await;
+        let alarm = |reason: Option<String>| {
+            let address = address.to_owned();
+            let state = if let Some(reason) = reason.map(|reason| one_line(&reason)) {
+                intake.ledger.metrics.broker_alarm();
+                warn!(reason, "The broker takes no messages for the time being; answers wait until it does.");
+                Link::Blocked { address, reason }
+            } else {
+                info!("The broker takes messages again.");
+                Link::Up { address }
+            };
+            self.link.send_replace(state);
+        };
+        let end = session.serve(intake, &self.bus, outbox, &self.publisher, alarm, &self.stopping).await;
         if matches!(end, End::Stopping) {
             // Nothing new is taken; what runs comes to its end; closing makes the broker requeue the rest.
             tokio::join!(session.cancel_consumers(), intake.finish_tasks());
@@ -127,5 +140,5 @@ impl Broker {
 
 /// A broker's words may hold anything, and go to the log and to systemd's status.
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(600).collect()
 }

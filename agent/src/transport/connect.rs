@@ -17,7 +17,7 @@ use tokio::{net::TcpStream, time};
 use tracing::debug;
 use trove_couchdb_protocol::{TransportUrl, transport_url::Host};
 
-use super::secure::Security;
+use super::{names::TopologyError, secure::Security};
 use crate::{
     config::{BrokerSettings, LoginMethod},
     tls::FilesError,
@@ -41,6 +41,9 @@ pub enum ConnectError {
         /// What TLS, or its absence, led to.
         reason: String,
     },
+    /// The broker lets the agent have no queue.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
     /// The broker's own words.
     #[error(transparent)]
     Broker(#[from] lapin::Error),

@@ -88,8 +88,13 @@ pub(super) struct Seen {
 struct Inner {
     by_id: HashMap<String, watch::Receiver<State>>,
     finished: VecDeque<String>,
+    /// Left in the broker before they had begun, and not handed out before that.
+    left: VecDeque<String>,
     keep: usize,
 }
+
+/// So many ids of messages are remembered that were left in the broker.
+const LEFT: usize = 1_024;
 
 /// What to do with a message.
 #[derive(Debug)]
@@ -117,7 +122,7 @@ pub(super) struct Repeat {
 impl Seen {
     /// Remembers the last `keep` finished ids.
     pub(super) fn new(keep: usize) -> Self {
-        let inner = Inner { by_id: HashMap::new(), finished: VecDeque::new(), keep };
+        let inner = Inner { by_id: HashMap::new(), finished: VecDeque::new(), left: VecDeque::new(), keep };
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -130,6 +135,22 @@ impl Seen {
         let (state, receiver) = watch::channel(State::Running);
         inner.by_id.insert(id.to_owned(), receiver);
         Sighting::First(Ticket { seen: self.clone(), id: id.to_owned(), state })
+    }
+
+    /// A message goes back to the broker that no agent has begun: it is as new when it comes again.
+    pub(super) fn is_left(&self, id: &str) {
+        let mut inner = self.lock();
+        inner.left.push_back(id.to_owned());
+        while inner.left.len() > LEFT {
+            inner.left.pop_front();
+        }
+    }
+
+    /// Whether a message that comes again had only been left in the broker.
+    pub(super) fn was_left(&self, id: &str) -> bool {
+        let mut inner = self.lock();
+        let place = inner.left.iter().position(|left| left == id);
+        place.and_then(|place| inner.left.remove(place)).is_some()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -227,6 +248,15 @@ mod tests {
         drop(ticket);
         assert!(repeat.finished().await.is_none());
         first(&seen, "a");
+    }
+
+    #[test]
+    fn what_was_left_in_the_broker_is_new_once() {
+        let seen = Seen::new(10);
+        assert!(!seen.was_left("a"));
+        seen.is_left("a");
+        seen.is_left("b");
+        assert!(seen.was_left("a") && !seen.was_left("a") && seen.was_left("b"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use trove_couchdb_protocol::{Context, new_id, trove::Method};
 use super::origin::Origin;
 use crate::{
     audit::{Audit, Record, Source, Target, Verdict},
-    dispatch::Changes,
+    commands::{Changes, Command},
     metrics::{Ending, Metrics, method_word},
     status::Tally,
     trace,
@@ -33,8 +33,12 @@ pub(super) struct Entry {
     /// `None` for a message that names no method of the guest API.
     method: Option<Method>,
     /// `None` for one that changes nothing.
-    target: Option<Target>,
+    changes: Option<Changes>,
+    /// The same with names as far as a failure may show them.
+    shown: Option<Changes>,
     redelivered: bool,
+    /// Whether its success is among the figures of the agent's status.
+    is_counted: bool,
     arrived: Instant,
 }
 
@@ -55,8 +59,10 @@ impl Entry {
             user: owned(context.user()),
             project: owned(context.project_id()),
             method,
-            target: method.filter(|method| !method.only_reads()).map(|_| Target::default()),
+            changes: method.filter(|method| !method.only_reads()).map(|_| Changes::default()),
+            shown: None,
             redelivered,
+            is_counted: true,
             arrived: Instant::now(),
         }
     }
@@ -71,9 +77,10 @@ impl Entry {
         (self.method == Some(Method::Prepare)).then(|| self.id.clone().unwrap_or_else(new_id))
     }
 
-    /// What it would change is known now.
-    pub(super) fn names(&mut self, changes: Option<Changes>) {
-        self.target = changes.map(|Changes { users, databases }| Target { users, databases });
+    /// Its command is known now, and so what it would change.
+    pub(super) fn is_for(&mut self, command: &dyn Command, changes: Option<Changes>) {
+        (self.changes, self.shown) = (changes, Changes::as_shown(command));
+        self.is_counted = command.is_counted();
     }
 }
 
@@ -85,11 +92,12 @@ impl Ledger {
 
     /// Counts a command, and writes it down if it changes something; returns when it is written.
     pub(super) async fn close(&self, entry: Entry, verdict: Verdict) {
-        let Entry { source, request_id, id, user, project, method, target, arrived, .. } = entry;
+        let Entry {
+            source, request_id, id, user, project, method, changes, shown, is_counted, arrived, ..
+        } = entry;
         let name = method.map(Method::name).unwrap_or_default();
         match &verdict {
-            // What asks for the figures is not among them.
-            Verdict::Ok if method == Some(Method::GetAgentStatus) => {}
+            Verdict::Ok if !is_counted => {}
             Verdict::Ok => self.tally.succeeded(),
             Verdict::Failed(failure) | Verdict::Refused(failure) => self.tally.failed(name, failure),
         }
@@ -100,7 +108,10 @@ impl Ledger {
         };
         trace::end(&Span::current(), ending, ending == Ending::Ok);
         self.metrics.command_ended(method, ending, arrived.elapsed());
-        if let (Some(method), Some(target)) = (method, target) {
+        if let (Some(method), Some(changes)) = (method, changes) {
+            // Names that may be no names are kept back, as in the failure itself.
+            let named = if verdict == Verdict::Ok { changes } else { shown.unwrap_or_default() };
+            let target = Target { users: named.users, databases: named.databases };
             let (method, duration) = (method.name(), arrived.elapsed());
             let record = Record { request_id, id, source, user, project, method, target, verdict, duration };
             self.audit.write(&record).await;

@@ -17,18 +17,25 @@ mod broker;
 mod compression;
 mod connect;
 mod consume;
+mod consumer;
 mod dedupe;
+mod events;
 mod ledger;
 mod local;
+mod names;
 mod origin;
+mod outcomes;
 mod outlet;
 mod publish;
 mod refusal;
+mod reminder;
 mod replay;
+mod reports;
 mod returned;
 mod secure;
 mod session;
 mod topology;
+mod trial;
 mod waiting;
 
 use std::sync::Arc;
@@ -94,6 +101,11 @@ impl Transport {
             limits: settings.rpc.clone(),
             tasks: TaskTracker::new(),
         };
+        if settings.broker.is_some() {
+            for (mark, changes) in intake.receipts.interrupted() {
+                intake.dispatcher.is_interrupted(mark, &changes);
+            }
+        }
         let broker = settings
             .broker
             .clone()
@@ -104,6 +116,7 @@ impl Transport {
     /// Serves until told to stop; returns when nothing is under way any more.
     pub async fn run(self) {
         let Self { intake, broker, local, stopping } = self;
+        let receipts = intake.receipts.clone();
         let over_the_bus = async {
             if let Some(broker) = broker {
                 return broker.run(&intake).await;
@@ -117,5 +130,6 @@ impl Transport {
             }
         };
         tokio::join!(over_the_bus, over_the_socket);
+        receipts.finish().await;
     }
 }

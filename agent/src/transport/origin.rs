@@ -2,20 +2,14 @@
 //!
 //! Everything else is the same for all commands, and is in `consume`.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use lapin::{
-    Acker,
+    Acker, BasicProperties,
     message::Delivery,
     options::{BasicAckOptions, BasicNackOptions},
 };
-use tokio::time;
+use tokio::{sync::watch, time};
 use tracing::{debug, warn};
 use trove_couchdb_protocol::{Failure, FailureClass, Outcome};
 
@@ -36,16 +30,20 @@ pub(super) struct Arrival {
     /// An earlier agent may have done a part of it.
     pub(super) redelivered: bool,
     /// How long its caller waits for the answer, if that is known.
-    pub(super) caller_waits: Option<Waits>,
+    pub(super) caller_waits: Option<Duration>,
+    /// It has waited in the broker for a time that its message doesn't tell. Only the broker knows whether its caller still
+    /// waits: it is taken if it can begin at once, and else left there.
+    pub(super) at_once_or_not: bool,
     pub(super) origin: Origin,
 }
 
-/// How long a caller waits for its answer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Waits {
-    pub(super) time: Duration,
-    /// A part of it may be over.
-    pub(super) may_be_old: bool,
+/// Whether a message may have waited in the broker before it was handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    /// It was handed out as it came.
+    New,
+    /// Nobody can tell.
+    Unknown,
 }
 
 /// To be handed to the socket, which a dead connection may never do. A task that waited for it for ever would hold its
@@ -55,18 +53,6 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(30);
 /// The same for what is handed back, which the end of the connection does as well. The agent is about to end, and must
 /// not spend its grace period on it.
 const HANDED_BACK_WITHIN: Duration = Duration::from_secs(2);
-
-/// Of a call that may have waited in the broker nobody can tell how long: messages bear no time. It was alive when the
-/// broker handed it out, which drops what has expired, so it may begin if it can do so about now.
-const OLD_CALLS_BEGIN_WITHIN: Duration = Duration::from_secs(1);
-
-impl Waits {
-    /// When it is too late to begin: a little before nobody waits any more, so that the caller still hears why.
-    pub(super) fn begin_within(self) -> Duration {
-        let fresh = self.time.mul_f64(0.9);
-        if self.may_be_old { fresh.min(OLD_CALLS_BEGIN_WITHIN) } else { fresh }
-    }
-}
 
 /// Who brought a message.
 #[derive(Debug, Clone)]
@@ -86,26 +72,33 @@ pub(super) enum Way {
 
 /// One of the messages that a connection has handed out and not seen acknowledged.
 #[derive(Debug)]
-pub(super) struct Place(Arc<AtomicUsize>);
+pub(super) struct Place(watch::Sender<usize>);
 
 /// How many those are.
 #[derive(Debug, Default)]
-pub(super) struct HandedOut(Arc<AtomicUsize>);
+pub(super) struct HandedOut(watch::Sender<usize>);
 
 impl HandedOut {
     pub(super) fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        *self.0.borrow()
+    }
+
+    /// Returns when there are fewer than `most`.
+    pub(super) async fn fewer_than(&self, most: usize) {
+        let mut count = self.0.subscribe();
+        // The sender is here.
+        let _fewer = count.wait_for(|count| *count < most).await;
     }
 
     fn take(&self) -> Arc<Place> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Place(Arc::clone(&self.0)))
+        self.0.send_modify(|count| *count += 1);
+        Arc::new(Place(self.0.clone()))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 
@@ -117,26 +110,25 @@ pub(super) struct Bus {
 }
 
 impl Arrival {
-    /// A message from the broker, which had others waiting if it is `behind`.
-    pub(super) fn from_bus(delivery: Delivery, bus: &Arc<Bus>, handed_out: &HandedOut, behind: bool) -> Self {
+    /// A message from the broker.
+    pub(super) fn from_bus(delivery: Delivery, bus: &Arc<Bus>, handed_out: &HandedOut, age: Age) -> Self {
         let Delivery { data, redelivered, properties, acker, .. } = delivery;
-        let expiration = properties.expiration().as_ref().map(lapin::types::ShortString::as_str);
+        let caller_waits = caller_waits(&properties);
         Self {
             body: data,
             compression: Compression::of(&properties),
             redelivered,
-            caller_waits: expiration
-                .and_then(time_to_live)
-                .map(|time| Waits { time, may_be_old: redelivered || behind }),
+            caller_waits,
+            at_once_or_not: age == Age::Unknown && caller_waits.is_some(),
             origin: Origin::Bus { bus: Arc::clone(bus), acker, _place: handed_out.take() },
         }
     }
 }
 
 /// How long a caller waits stands in its message's time to live (ms). Nobody waits longer than a day.
-fn time_to_live(milliseconds: &str) -> Option<Duration> {
+pub(super) fn caller_waits(properties: &BasicProperties) -> Option<Duration> {
     const DAY: u64 = 24 * 60 * 60 * 1000;
-    let milliseconds: u64 = milliseconds.parse().ok()?;
+    let milliseconds: u64 = properties.expiration().as_ref()?.as_str().parse().ok()?;
     Some(Duration::from_millis(milliseconds.min(DAY)))
 }
 
@@ -167,7 +159,11 @@ impl Origin {
     /// Delivers a part of an answer; returns when it is where it cannot be lost any more, or has nobody to go to.
     pub(super) async fn publish(&self, publication: &Publication) -> Result<(), Undeliverable> {
         match self {
-            Self::Bus { bus, .. } => bus.outlet.publish(publication).await,
+            Self::Bus { bus, .. } => {
+                bus.outlet.publish(publication).await?;
+                bus.outlet.publish_later(publication);
+                Ok(())
+            }
             Self::Local(request) => {
                 // The conductor did not hear of a command that did not come from Trove.
                 if publication.to != Destination::Conductor {
@@ -188,31 +184,37 @@ impl Origin {
         }
     }
 
-    /// Answers somebody who may not be who they say: once, without a wait for the queue that they name.
-    pub(super) async fn dismiss(&self, answer: &[Publication]) {
-        for publication in answer {
-            self.mention(publication).await;
-        }
+    /// Answers what can't be run, and somebody who may not be who they say (not `credible`) only once, without a wait for
+    /// the queue that they name.
+    ///
+    /// Acknowledged first: should the broker end the connection over the answer, the message must not come again.
+    pub(super) async fn dismiss(&self, answer: &[Publication], credible: bool) {
         self.acknowledge().await;
+        for publication in answer {
+            if !credible {
+                self.mention(publication).await;
+            } else if let Err(error) = self.publish(publication).await {
+                debug!(%error, "A refusal reaches nobody.");
+            }
+        }
     }
 
-    /// The command is done for good.
-    pub(super) async fn acknowledge(&self) {
-        match self {
-            Self::Bus { acker, .. } => {
-                let acknowledged = acker.ack(BasicAckOptions::default());
-                match time::timeout(ACKNOWLEDGED_WITHIN, acknowledged).await {
-                    Ok(Ok(_sent)) => {}
-                    Ok(Err(error)) => {
-                        debug!(%error, "A command could not be acknowledged; it will come again and be known.");
-                    }
-                    Err(_) => {
-                        warn!("A command's acknowledgement is stuck; if it was lost, the command is known.");
-                    }
-                }
+    /// The command is done for good. Whether its sender could be told so.
+    pub(super) async fn acknowledge(&self) -> bool {
+        let Self::Bus { acker, bus, .. } = self else { return true };
+        let acknowledged = time::timeout(ACKNOWLEDGED_WITHIN, acker.ack(BasicAckOptions::default()));
+        let acknowledged = tokio::select! {
+            acknowledged = acknowledged => acknowledged,
+            () = bus.outlet.stopping_while_blocked() => return false,
+        };
+        match acknowledged {
+            Ok(Ok(_sent)) => return true,
+            Ok(Err(error)) => {
+                debug!(%error, "A command could not be acknowledged; it will come again and be known.");
             }
-            Self::Local(_) => {}
+            Err(_) => warn!("A command's acknowledgement is stuck; if it was lost, the command is known."),
         }
+        false
     }
 
     /// The command was not run. The broker keeps it for the next agent; a process of this machine is told.
@@ -241,14 +243,6 @@ impl Origin {
         self.acknowledge().await;
         if let Self::Local(request) = self {
             request.hang_up();
-        }
-    }
-
-    /// Returns when the broker can't be told any more that the command is done; never for a local one.
-    pub(super) async fn is_lost(&self) {
-        match self {
-            Self::Bus { bus, .. } => bus.outlet.lost().await,
-            Self::Local(_) => std::future::pending().await,
         }
     }
 }

@@ -4,10 +4,13 @@
 //! deliver it again, but its caller re-declares the same reply queue and still waits, and a user still wants to
 //! hear of a failed cast.
 
+mod later;
+
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
+use futures_util::future::Either;
 use tokio::{
-    sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Mutex, OwnedSemaphorePermit, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, watch},
     time::{self, Instant},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -16,15 +19,15 @@ use tracing::{Instrument, Span, debug, warn};
 use super::{
     answer::{Destination, Publication},
     publish::{Handed, Offer, PublishError, Publisher},
+    reminder,
     returned::{Returned, Since},
-    waiting::{RETURNED_RETRY, Room, pause},
+    trial::Trial,
+    waiting::{RETURNED_RETRY, Room},
 };
+use crate::metrics::Metrics;
 
 /// The broker has no room for a message just now.
 const REFUSED_RETRY: Duration = Duration::from_secs(1);
-
-/// The broker does not let the account write. Each attempt costs a channel, and one message tries for all.
-const FORBIDDEN_RETRY: Duration = Duration::from_secs(1);
 
 /// For so long a command is kept whose end the conductor can't be told yet, or whose answer the broker has refused: an
 /// agent that ends meanwhile is given it again. A conductor declares its queue as soon as it has found the restarted
@@ -62,10 +65,13 @@ pub(super) struct Outlet {
     ends: Room,
     /// In KiB.
     large: Arc<Semaphore>,
+    /// Shared by messages on their way to the broker; a suspect has it alone.
+    way: Arc<RwLock<()>>,
     /// Held by the one message that finds out whether the account may write again: each attempt costs the channel.
     forbidden: Arc<Mutex<()>>,
     /// How long a caller's queue may be missing.
     missing_consumer: Duration,
+    metrics: Metrics,
     tasks: TaskTracker,
     stopping: CancellationToken,
 }
@@ -97,6 +103,7 @@ impl Outlet {
     pub(super) fn new(
         publisher: watch::Receiver<Option<Publisher>>,
         missing_consumer: Duration,
+        metrics: Metrics,
         tasks: TaskTracker,
         stopping: CancellationToken,
     ) -> Self {
@@ -104,8 +111,20 @@ impl Outlet {
             [REPLIES_AT_ONCE, ENDS_AT_ONCE].map(|(bytes, messages)| Room::new(bytes, messages));
         let [kept, large] =
             [KEPT_AT_ONCE, LARGE_AT_ONCE / 1024].map(|places| Arc::new(Semaphore::new(places)));
-        let forbidden = Arc::default();
-        Self { publisher, kept, replies, ends, large, forbidden, missing_consumer, tasks, stopping }
+        let (way, forbidden) = (Arc::default(), Arc::default());
+        Self {
+            publisher,
+            kept,
+            replies,
+            ends,
+            large,
+            way,
+            forbidden,
+            missing_consumer,
+            metrics,
+            tasks,
+            stopping,
+        }
     }
 
     /// Returns when a broker has confirmed the message, on this connection or on a later one. What is returned or refused
@@ -113,9 +132,17 @@ impl Outlet {
     pub(super) async fn publish(&self, publication: &Publication) -> Result<(), Undeliverable> {
         let mut kept = None;
         let mut publication = Cow::Borrowed(publication);
+        let mut trial = Trial::default();
         loop {
-            let publisher = self.usable().await?;
-            match self.offer(&publisher, &publication, Offer::Mandatory).await {
+            let offered = {
+                let _way = self.way(&trial).await;
+                let publisher = self.usable().await?;
+                tokio::select! {
+                    offered = self.offer(&publisher, &publication, Offer::Mandatory) => offered,
+                    () = self.stopping_while_blocked() => return Err(Undeliverable::Stopping),
+                }
+            };
+            match offered {
                 Ok(Handed::Taken) => return Ok(()),
                 Ok(Handed::Returned) => {
                     if publication.to != Destination::Conductor || !self.is_kept(&mut kept) {
@@ -142,9 +169,60 @@ impl Outlet {
                     self.try_later(publication.into_owned(), Since::now(), Why::Forbidden);
                     return Ok(());
                 }
+                Err(error) if trial.finds_guilty(&error) => {
+                    self.dropped(&publication, &error);
+                    return Ok(());
+                }
                 Err(error) => debug!(%error, "An answer waits for the next connection."),
             }
         }
+    }
+
+    /// Publishes what comes after a message, in the background and at its times.
+    pub(super) fn publish_later(&self, publication: &Publication) {
+        if publication.later.is_empty() {
+            return;
+        }
+        let outlet = self.clone();
+        let publish = move |message: Publication| {
+            let outlet = outlet.clone();
+            async move {
+                debug!("Telling it again: Trove may have written its own words over the reason.");
+                if let Err(reason) = outlet.publish(&message).await {
+                    debug!(%reason, "A failure could not be told again.");
+                }
+            }
+        };
+        let (messages, stopping) = (publication.later.clone(), self.stopping.clone());
+        let reminding = reminder::remind(messages, &reminder::AFTER, stopping, publish);
+        self.tasks.spawn(reminding.instrument(Span::current()));
+    }
+
+    /// Held while a message is on its way to the broker; a suspect's excludes all others.
+    async fn way(&self, trial: &Trial) -> Either<RwLockWriteGuard<'_, ()>, RwLockReadGuard<'_, ()>> {
+        if trial.is_suspect() {
+            Either::Left(self.way.write().await)
+        } else {
+            Either::Right(self.way.read().await)
+        }
+    }
+
+    /// Returns when the agent stops although the broker takes nothing: what waits for it comes again.
+    pub(super) async fn stopping_while_blocked(&self) {
+        self.stopping.cancelled().await;
+        loop {
+            time::sleep(FAREWELL).await;
+            if self.publisher.borrow().as_ref().is_some_and(Publisher::is_blocked) {
+                return;
+            }
+        }
+    }
+
+    /// The broker ends the connection rather than take this message.
+    fn dropped(&self, publication: &Publication, error: &PublishError) {
+        self.metrics.answer_dropped();
+        let to = &publication.to;
+        warn!(?to, %error, "The connection ended over a message, and again when it went out alone; it is dropped.");
     }
 
     /// Publishes one message once. Another one that came back meanwhile is tried again later.
@@ -192,6 +270,7 @@ impl Outlet {
     pub(super) async fn mention(&self, publication: &Publication) -> bool {
         let (outlet, publication) = (self.clone(), publication.clone());
         let mention = async move {
+            let _way = outlet.way(&Trial::default()).await;
             let publisher = outlet.publisher.borrow().clone();
             let Some(publisher) = publisher else { return false };
             let last_wait = async {
@@ -212,14 +291,6 @@ impl Outlet {
         self.tasks.spawn(mention.instrument(Span::current())).await.unwrap_or(false)
     }
 
-    /// Returns when there is no connection; an outlet without a transport has none either.
-    pub(super) async fn lost(&self) {
-        let mut publisher = self.publisher.clone();
-        if publisher.wait_for(Option::is_none).await.is_err() {
-            debug!("The transport is gone.");
-        }
-    }
-
     async fn usable(&self) -> Result<Publisher, Undeliverable> {
         let mut publisher = self.publisher.clone();
         let usable = |publisher: &Option<Publisher>| publisher.as_ref().is_some_and(Publisher::is_usable);
@@ -229,71 +300,6 @@ impl Outlet {
             () = self.stopping.cancelled() => None,
         };
         found.ok_or(Undeliverable::Stopping)
-    }
-
-    /// Takes care of a message whose queue isn't there, in the background: the command has run and may be
-    /// acknowledged, and its caller, or the conductor after a broker's restart, may only be about to come back.
-    fn try_later(&self, message: Publication, since: Since, why: Why) {
-        let room = match message.to {
-            Destination::Reply(_) => &self.replies,
-            Destination::Conductor => &self.ends,
-        };
-        let Some(place) = room.take(message.body.len()) else {
-            warn!("A message has no queue, and too many others wait for theirs; it is dropped.");
-            return;
-        };
-        let outlet = self.clone();
-        let trying = async move {
-            let _place = place;
-            outlet.until_taken(message, since, why).await;
-        };
-        self.tasks.spawn(trying.instrument(Span::current()));
-    }
-
-    async fn until_taken(&self, mut message: Publication, since: Since, mut why: Why) {
-        let mut last_try = false;
-        while !last_try && since.elapsed() < self.missing_consumer {
-            let left = self.missing_consumer.saturating_sub(since.elapsed());
-            last_try = self.pause(pause(message.body.len(), since.elapsed()).min(left)).await.is_err();
-            let turn = match why {
-                Why::NotTaken => None,
-                Why::Forbidden => match self.turn_to_write(left).await {
-                    Some(turn) => Some(turn),
-                    None => break,
-                },
-            };
-            let publisher = self.publisher.borrow().clone();
-            let Some(publisher) = publisher.filter(Publisher::is_usable) else { continue };
-            match self.offer(&publisher, &message, Offer::Again(since)).await {
-                Ok(Handed::Taken) => return,
-                Ok(Handed::Returned | Handed::Refused) => why = Why::NotTaken,
-                Err(PublishError::TooLarge { limit }) => match too_large(&message, limit) {
-                    Some(smaller) => message = smaller,
-                    None => return,
-                },
-                Err(PublishError::Forbidden(_)) => {
-                    why = Why::Forbidden;
-                    if turn.is_some() {
-                        last_try |= self.pause(FORBIDDEN_RETRY).await.is_err();
-                    }
-                }
-                Err(error) => debug!(%error, "A message still waits."),
-            }
-        }
-        match why {
-            Why::NotTaken => warn!(to = ?message.to, "A queue is gone for good; a message to it is dropped."),
-            Why::Forbidden => {
-                warn!(to = ?message.to, "The broker still lets this account not write; a message is dropped.");
-            }
-        }
-    }
-
-    async fn turn_to_write(&self, limit: Duration) -> Option<MutexGuard<'_, ()>> {
-        tokio::select! {
-            turn = self.forbidden.lock() => Some(turn),
-            () = time::sleep(limit) => None,
-            () = self.stopping.cancelled() => None,
-        }
     }
 }
 

@@ -9,33 +9,43 @@ use std::{
 };
 
 use lapin::{
-    BasicProperties, Channel, Confirmation, ErrorKind, options::BasicPublishOptions, types::FieldTable,
+    BasicProperties, Channel, Confirmation, ConnectionStatus, ErrorKind, options::BasicPublishOptions,
+    types::FieldTable,
 };
-use tokio::time;
+use tokio::{sync::watch, time};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     answer::{Destination, Publication},
+    names::Names,
     refusal::Refusal,
     returned::{Returned, Since},
-    topology::{self, Names},
+    topology,
+    trial::Closure,
 };
 
-/// A confirmation that takes longer won't come: a queue without its majority, a broker that blocks publishers.
+/// A confirmation that takes longer won't come: a queue without its majority. A broker that has blocked the connection is
+/// waited for without a limit.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(30);
 
+/// How often a wait for a confirmation looks whether the connection is blocked.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Between the end of a channel and the word to the message that it ended for.
-const REASON_LIMIT: Duration = Duration::from_secs(1);
+const REASON_LIMIT: Duration = Duration::from_secs(5);
 
 /// The publishing side of one connection.
 #[derive(Debug, Clone)]
 pub(super) struct Publisher {
     channel: Channel,
     names: Arc<Names>,
+    connection: ConnectionStatus,
     /// Cancelled when the channel is of no use any more.
     broken: CancellationToken,
     /// It was closed because of one message.
     by_message: Arc<AtomicBool>,
+    /// How the connection ended, as soon as that is known.
+    ended: watch::Receiver<Option<Closure>>,
 }
 
 /// Why nothing can be published any more.
@@ -82,8 +92,12 @@ pub(super) struct Confirmed {
 /// Why a message did not reach the broker.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PublishError {
-    #[error("the channel for replies is closed: {0}")]
-    Closed(lapin::Error),
+    #[error("the channel for replies is closed: {error}")]
+    Closed {
+        error: lapin::Error,
+        /// How it ended, if that may be because of this message.
+        under_way: Option<Closure>,
+    },
     #[error("the broker did not confirm within {} s", CONFIRM_LIMIT.as_secs())]
     Unconfirmed,
     #[error("the name of the queue is over 255 bytes long")]
@@ -94,20 +108,43 @@ pub(super) enum PublishError {
     Forbidden(lapin::Error),
 }
 
+impl PublishError {
+    /// How the connection or the channel ended while the message was under way, if that may be its fault.
+    pub(super) fn closure(&self) -> Option<Closure> {
+        match self {
+            Self::Closed { under_way, .. } => *under_way,
+            // Its connection is given up.
+            Self::Unconfirmed => Some(Closure::Outage),
+            Self::QueueName | Self::TooLarge { .. } | Self::Forbidden(_) => None,
+        }
+    }
+}
+
 impl Publisher {
     /// Publishes on `channel`, which must be in confirm mode.
-    pub(super) fn new(channel: Channel, names: Arc<Names>) -> Self {
-        Self { channel, names, broken: CancellationToken::new(), by_message: Arc::default() }
+    pub(super) fn new(
+        channel: Channel,
+        names: Arc<Names>,
+        connection: ConnectionStatus,
+        ended: watch::Receiver<Option<Closure>>,
+    ) -> Self {
+        let (broken, by_message) = (CancellationToken::new(), Arc::default());
+        Self { channel, names, connection, broken, by_message, ended }
     }
 
     /// The same on another channel.
     pub(super) fn on(&self, channel: Channel) -> Self {
-        Self::new(channel, Arc::clone(&self.names))
+        Self::new(channel, Arc::clone(&self.names), self.connection.clone(), self.ended.clone())
     }
 
     /// Whether something may still be published.
     pub(super) fn is_usable(&self) -> bool {
         !self.broken.is_cancelled()
+    }
+
+    /// Whether the broker takes nothing on this connection just now (`connection.blocked`).
+    pub(super) fn is_blocked(&self) -> bool {
+        self.connection.blocked()
     }
 
     /// Returns when nothing can be published any more.
@@ -136,21 +173,27 @@ impl Publisher {
             Offer::Again(since) => since.noted_in(properties()),
         };
         let body = &publication.body;
+        // lapin may report a message as not sent that is on the wire: one begun on an open channel is a suspect.
+        let may_be_sent = self.channel.status().connected();
         let confirmed = async { self.channel.basic_publish(to, key, options, body, properties).await?.await };
-        let confirmation = match time::timeout(CONFIRM_LIMIT, confirmed).await {
-            Ok(Ok(confirmation)) => confirmation,
-            Ok(Err(error)) => return Err(self.closed(error, exchange, body.len()).await),
-            Err(_) => {
+        let confirmation = tokio::select! {
+            biased;
+            confirmed = confirmed => confirmed,
+            () = self.takes_too_long() => {
                 self.broken.cancel();
                 return Err(PublishError::Unconfirmed);
             }
+        };
+        let confirmation = match confirmation {
+            Ok(confirmation) => confirmation,
+            Err(error) => return Err(self.closed(error, exchange, body.len(), may_be_sent).await),
         };
         let (handed, returned) = match confirmation {
             Confirmation::Ack(returned) => (Handed::Taken, returned),
             Confirmation::Nack(returned) => (Handed::Refused, returned),
             Confirmation::NotRequested => (Handed::Taken, None),
         };
-        let returned = returned.map(Returned::from);
+        let returned = returned.and_then(Returned::read);
         Ok(match returned {
             Some(returned) if mandatory && returned.message.is(publication) => {
                 Confirmed { handed: Handed::Returned, another: None }
@@ -159,8 +202,34 @@ impl Publisher {
         })
     }
 
-    /// What the end of the channel means for a message that was under way on it.
-    async fn closed(&self, error: lapin::Error, exchange: &str, bytes: usize) -> PublishError {
+    /// Returns when a confirmation won't come any more. While the connection is blocked no time passes.
+    async fn takes_too_long(&self) {
+        let mut waited = Duration::ZERO;
+        while waited < CONFIRM_LIMIT {
+            time::sleep(LOOK).await;
+            waited = if self.is_blocked() { Duration::ZERO } else { waited + LOOK };
+        }
+    }
+
+    /// How the connection ended. lapin's error of a message mostly says no more than that it did.
+    async fn closure(&self, error: &lapin::Error) -> Closure {
+        let of_channel = Closure::of(error);
+        if of_channel != Closure::Outage {
+            return of_channel;
+        }
+        let mut ended = self.ended.clone();
+        let known = time::timeout(REASON_LIMIT, ended.wait_for(Option::is_some)).await;
+        known.ok().and_then(Result::ok).and_then(|closure| *closure).unwrap_or(Closure::Outage)
+    }
+
+    /// What the end of the channel means for a message that was to go out on it.
+    async fn closed(
+        &self,
+        error: lapin::Error,
+        exchange: &str,
+        bytes: usize,
+        may_be_sent: bool,
+    ) -> PublishError {
         let refusal = Refusal::of(&error);
         if refusal.is_some() {
             self.by_message.store(true, Ordering::Release);
@@ -172,7 +241,12 @@ impl Publisher {
         match refusal.filter(|refusal| refusal.concerns(exchange, bytes)) {
             Some(Refusal::TooLarge { limit }) => PublishError::TooLarge { limit },
             Some(Refusal::Forbidden { .. }) => PublishError::Forbidden(error),
-            None => PublishError::Closed(error),
+            None => {
+                // Of a refusal it is known whose it is.
+                let suspect = may_be_sent && !self.by_message.load(Ordering::Acquire);
+                let under_way = if suspect { Some(self.closure(&error).await) } else { None };
+                PublishError::Closed { error, under_way }
+            }
         }
     }
 }

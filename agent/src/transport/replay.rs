@@ -8,50 +8,69 @@
 //! Without encryption there is only the id, and nothing that would keep a stranger from sending commands of his own.
 //!
 //! ```text
-//! arrival -> judge -> Fresh   run, answer, record, acknowledge
-//!                  -> Known   the same message: it was answered, and its receipt was lost; acknowledge
+//! arrival -> judge -> Fresh   run, record, answer, acknowledge
+//!                  -> Known   the same message: answer as recorded, unless that is done; acknowledge
 //!                  -> Forged  parts of another one: refuse
 //! ```
 //!
-//! Recorded between the answer and the acknowledgement: one that is interrupted before comes again from the broker, and runs
-//! again (see the table in docs/architecture.md). Commands that change something are on the disk before they are
-//! acknowledged. Of those that only read, and of refused ones, the encrypted parts are good for a change all the same: they
-//! are known from then on, and reach the disk with the next command that changes something.
+//! A command that changes something is on the disk, with its outcome (`outcomes.rs`), before it is answered: one that is
+//! interrupted before that comes again from the broker and runs again (see the table in docs/architecture.md). Once its
+//! message is acknowledged the outcome is forgotten, and its marks stay. Of commands that only read, and of refused ones, the
+//! encrypted parts are good for a change all the same: they are known from the answer on, and reach the disk with the next
+//! command that changes something.
 //!
 //! What the agent itself encrypts needs no marks: it can't be sent back to it (`protocol/src/cipher.rs`).
 
+mod memory;
+mod store;
+mod under_way;
+
 use std::{
-    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
-    fs::File,
-    io::{self, Write},
-    path::{Path, PathBuf},
+    io,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use sha2::{Digest, Sha256};
-use tracing::warn;
+use tokio::sync::Notify;
+use tracing::{error, warn};
 use trove_couchdb_protocol::{Request, Seal};
 
-use crate::system;
-
-/// In the state directory: marks of 16 bytes, the oldest first.
-const FILE_NAME: &str = "carried_out";
-
-const MODE: u32 = 0o600;
+use super::outcomes::{OutcomeFile, RecordedOutcome, Stored};
+use crate::{
+    commands::{Changes, Seed},
+    system,
+};
+use memory::{Memory, Unacknowledged};
+use store::Store;
+pub(super) use under_way::UnderWay;
 
 /// All marks of one message: that of its id first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Marks(Vec<Seal>);
 
-/// So many marks wait for the disk at most.
-const WAITING: usize = 1_024;
+/// With so many lines the file of outcomes is written anew, without those that are done with.
+const OUTCOME_LINES: usize = 1_024;
 
 impl Marks {
     pub(super) fn of(request: &Request, id: &str) -> Self {
+        Self(std::iter::once(Self::of_id(id)).chain(request.seals.iter().copied()).collect())
+    }
+
+    /// That of a message's id.
+    pub(super) fn of_id(id: &str) -> Seal {
         let digest = Sha256::digest(id.as_bytes());
         let mut own = [0; 16];
         own.copy_from_slice(&digest[..16]);
-        Self(std::iter::once(Seal(own)).chain(request.seals.iter().copied()).collect())
+        Seal(own)
+    }
+
+    pub(super) fn from_seals(seals: Vec<Seal>) -> Self {
+        Self(seals)
+    }
+
+    pub(super) fn seals(&self) -> impl Iterator<Item = Seal> {
+        self.0.iter().copied()
     }
 
     /// Whether a part of the message was encrypted.
@@ -59,7 +78,7 @@ impl Marks {
         self.0.len() > 1
     }
 
-    fn id(&self) -> Option<Seal> {
+    pub(super) fn id(&self) -> Option<Seal> {
         self.0.first().copied()
     }
 }
@@ -69,74 +88,81 @@ impl Marks {
 pub(super) enum Judgement {
     /// To be run; its marks are kept from others while this lives.
     Fresh(UnderWay),
-    /// The same message was carried out and answered.
-    Known,
+    /// The same message was carried out. `None` if it was answered, or is not wholly the same.
+    Known(Option<(RecordedOutcome, Option<Seed>)>),
     /// It has another id than the message that a part of it was in.
     Forged,
-}
-
-/// The marks of a message that is being carried out.
-#[derive(Debug)]
-pub(super) struct UnderWay {
-    receipts: Receipts,
-    marks: Marks,
-    /// Whether the disk has to know before the message is acknowledged.
-    lasts: bool,
 }
 
 /// What was carried out.
 #[derive(Debug, Clone)]
 pub(super) struct Receipts {
     memory: Arc<Mutex<Memory>>,
-    file: Arc<Mutex<Store>>,
+    files: Arc<Mutex<Files>>,
+    /// An acknowledgement has come.
+    acknowledged: Arc<Notify>,
 }
 
+/// Locked before the memory, never after it.
 #[derive(Debug)]
-struct Memory {
-    known: HashSet<Seal>,
-    order: VecDeque<Seal>,
-    /// To whose id a mark belongs, and how many deliveries of that message there are.
-    under_way: HashMap<Seal, (Seal, usize)>,
-    /// Not in the file yet.
-    waiting: Vec<Seal>,
-    keep: usize,
-}
-
-#[derive(Debug)]
-struct Store {
-    path: PathBuf,
-    /// `None` until it is needed, and after a failure.
-    open: Option<File>,
-    /// Marks in the file; `usize::MAX` if nobody knows what is in it.
-    length: usize,
+struct Files {
+    marks: Store,
+    outcomes: OutcomeFile,
 }
 
 impl Receipts {
-    /// Remembers the last `keep` marks, those of earlier agents included. Blocks for the length of one small file.
+    /// Remembers the last `keep` marks, those of earlier agents included, and every outcome whose message was not
+    /// acknowledged. Blocks for the length of two small files.
     pub(super) fn load(state_dir: &Path, keep: usize) -> Self {
-        let path = state_dir.join(FILE_NAME);
-        let stored = match std::fs::read(&path) {
-            Ok(stored) => stored,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => {
-                warn!(%error, path = %path.display(), "Can't be read: messages of before could be replayed.");
-                Vec::new()
+        let (marks, order) = Store::load(state_dir);
+        let (outcomes, read) = OutcomeFile::load(state_dir);
+        let stored = read.map(|(stored, unreadable)| {
+            if unreadable > 0 {
+                warn!(
+                    lines = unreadable,
+                    "The file of outcomes has lines that can't be read; they are left out."
+                );
             }
-        };
-        // A write that was cut short leaves a part of a mark, behind which others would be out of step.
-        let (marks, torn) = stored.as_chunks::<16>();
-        let length = if torn.is_empty() { marks.len() } else { usize::MAX };
-        let order: VecDeque<Seal> =
-            marks.iter().skip(marks.len().saturating_sub(keep)).copied().map(Seal).collect();
-        let memory = Memory {
-            known: order.iter().copied().collect(),
-            order,
-            under_way: HashMap::new(),
-            waiting: Vec::new(),
-            keep,
-        };
-        let store = Store { path, open: None, length };
-        Self { memory: Arc::new(Mutex::new(memory)), file: Arc::new(Mutex::new(store)) }
+            stored
+        });
+        let stored = stored.unwrap_or_else(|error| {
+            warn!(%error, "The file of outcomes can't be read: commands that come again may run again.");
+            Stored::default()
+        });
+        let skip = order.len().saturating_sub(keep);
+        let mut memory = Memory { keep, ..Memory::default() };
+        memory.remember(order.into_iter().skip(skip));
+        memory.waiting.clear();
+        for (marks, record) in stored.unacknowledged {
+            let Some(id) = marks.id() else { continue };
+            if record.outcome().is_some() {
+                memory.known.extend(marks.seals());
+            }
+            memory.unacknowledged.insert(id, Unacknowledged { marks, record, written: true });
+        }
+        for marks in stored.acknowledged {
+            memory.remember(marks.seals());
+        }
+        Self {
+            memory: Arc::new(Mutex::new(memory)),
+            files: Arc::new(Mutex::new(Files { marks, outcomes })),
+            acknowledged: Arc::default(),
+        }
+    }
+
+    /// Commands that an earlier agent had begun and not ended.
+    pub(super) fn interrupted(&self) -> Vec<(Seal, Changes)> {
+        let memory = lock(&self.memory);
+        let interrupted =
+            memory.unacknowledged.iter().map(|(id, one)| (*id, one.record.interrupted().cloned()));
+        interrupted.filter_map(|(id, changes)| Some((id, changes?))).collect()
+    }
+
+    /// They don't come again, unless they have and are under way.
+    pub(super) fn forget_interrupted(&self) {
+        let mut memory = lock(&self.memory);
+        let Memory { unacknowledged, under_way, .. } = &mut *memory;
+        unacknowledged.retain(|id, one| one.record.interrupted().is_none() || under_way.contains_key(id));
     }
 
     /// Looks at a message that has arrived.
@@ -144,7 +170,9 @@ impl Receipts {
         let mut memory = lock(&self.memory);
         let id = marks.id();
         if id.is_some_and(|id| memory.known.contains(&id)) {
-            return Judgement::Known;
+            let recorded = id.and_then(|id| memory.unacknowledged.get(&id)).filter(|one| one.marks == marks);
+            let outcome = recorded.and_then(|one| Some((one.record.outcome()?.clone(), one.record.seed())));
+            return Judgement::Known(outcome);
         }
         let foreign = |seal: &Seal| {
             memory.known.contains(seal)
@@ -162,115 +190,102 @@ impl Receipts {
         Judgement::Fresh(UnderWay { receipts: self.clone(), marks, lasts: false })
     }
 
-    /// True if they must be written now.
-    fn remember(&self, marks: &Marks, lasts: bool) -> bool {
-        let mut memory = lock(&self.memory);
-        let new: Vec<Seal> = marks.0.iter().copied().filter(|seal| memory.known.insert(*seal)).collect();
-        memory.order.extend(&new);
-        while memory.order.len() > memory.keep {
-            if let Some(oldest) = memory.order.pop_front() {
-                memory.known.remove(&oldest);
+    /// A message is acknowledged, or is the broker's again before it was begun: its outcome need not be known any more, and
+    /// a seed must not.
+    pub(super) async fn acknowledged(&self, id: Seal) {
+        let Some(gone) = lock(&self.memory).acknowledge(id) else { return };
+        self.acknowledged.notify_waiters();
+        let this = self.clone();
+        let noted = system::blocking(move || {
+            let mut files = this.files();
+            let noted = files.outcomes.note_acknowledged(id);
+            if gone.record.seed().is_some() || noted.is_err() || files.outcomes.lines() > OUTCOME_LINES {
+                this.tidy(&mut files)?;
             }
+            Ok::<_, io::Error>(())
+        });
+        tell(noted.await);
+    }
+
+    /// The agent ends, and all messages that could be acknowledged are.
+    pub(super) async fn finish(&self) {
+        let this = self.clone();
+        let tidied = system::blocking(move || {
+            let mut files = this.files();
+            if files.outcomes.lines() > 0 { this.tidy(&mut files) } else { Ok(()) }
+        });
+        tell(tidied.await);
+    }
+
+    /// Moves the marks of what is done with into the file of marks, and the rest of it out of the file of outcomes.
+    fn tidy(&self, files: &mut Files) -> io::Result<()> {
+        self.write_marks(files)?;
+        let (ids, records) = lock(&self.memory).records(|_| true);
+        files.outcomes.replace(&records)?;
+        lock(&self.memory).are_written(&ids);
+        Ok(())
+    }
+
+    fn write_marks(&self, files: &mut Files) -> io::Result<()> {
+        let (keep, new) = {
+            let mut memory = lock(&self.memory);
+            // None, if another one's write took them along.
+            (memory.keep, std::mem::take(&mut memory.waiting))
+        };
+        files.marks.add(&new, keep, || lock(&self.memory).order.iter().copied().collect())
+    }
+
+    /// Writes down what the file of outcomes does not have yet, this command's among it.
+    fn write_outcome(&self, id: Seal) -> io::Result<()> {
+        let mut files = self.files();
+        let (ids, new) = {
+            let memory = lock(&self.memory);
+            // Another one's write took it along, or its message was acknowledged meanwhile.
+            if memory.unacknowledged.get(&id).is_none_or(|one| one.written) {
+                return Ok(());
+            }
+            memory.records(|one| !one.written)
+        };
+        files.outcomes.add(&new, true, || lock(&self.memory).records(|_| true).1)?;
+        lock(&self.memory).are_written(&ids);
+        Ok(())
+    }
+
+    /// The same for a command that begins, without a wait for the disk.
+    async fn note_beginning(&self, id: Seal) -> io::Result<()> {
+        let this = self.clone();
+        let noted = system::blocking(move || {
+            let mut files = this.files();
+            let Some(one) = lock(&this.memory).unacknowledged.get(&id).map(|one| one.record.clone()) else {
+                return Ok(());
+            };
+            files.outcomes.add(&[one], false, || lock(&this.memory).records(|_| true).1)
+        });
+        noted.await?
+    }
+
+    async fn save(&self, id: Seal) -> io::Result<()> {
+        let this = self.clone();
+        match system::blocking(move || this.write_outcome(id)).await {
+            Ok(written) => written,
+            Err(stopped) => Err(stopped.into()),
         }
-        memory.waiting.extend(&new);
-        !new.is_empty() && (lasts || memory.waiting.len() >= WAITING)
     }
 
-    fn file(&self) -> MutexGuard<'_, Store> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn all(&self) -> Vec<Seal> {
-        lock(&self.memory).order.iter().copied().collect()
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl UnderWay {
-    /// It changes something: a second run must be kept off for good.
-    #[must_use]
-    pub(super) fn lasting(mut self) -> Self {
-        self.lasts = true;
-        self
-    }
-
-    /// Whether there is a reason to keep its marks.
-    pub(super) fn matters(&self) -> bool {
-        self.lasts || self.marks.have_parts()
-    }
-
-    /// The command was carried out and answered; returns when the disk knows, if it has to.
-    ///
-    /// Without the disk this agent still knows, and goes on: a guest that does nothing any more would be worse.
-    pub(super) async fn record(&self) {
-        if !self.receipts.remember(&self.marks, self.lasts) {
-            return;
-        }
-        let receipts = self.receipts.clone();
-        let written = system::blocking(move || {
-            let mut store = receipts.file();
-            let (keep, new) = {
-                let mut memory = lock(&receipts.memory);
-                // None, if another one's write took them along.
-                (memory.keep, std::mem::take(&mut memory.waiting))
-            };
-            // The first write makes the directory too.
-            let written =
-                if store.length == 0 || store.length.saturating_add(new.len()) > keep.saturating_mul(2) {
-                    store.replace(&receipts.all())
-                } else if new.is_empty() {
-                    Ok(())
-                } else {
-                    store.append(&new)
-                };
-            if written.is_err() {
-                // A part of them may be there, or nothing: the next write begins anew, with all that is known.
-                (store.open, store.length) = (None, usize::MAX);
-            }
-            written
-        });
-        if let Ok(Err(error)) = written.await {
+/// Without the disk this agent still knows, and goes on: a guest that does nothing any more would be worse.
+fn tell(written: Result<io::Result<()>, tokio::task::JoinError>) {
+    match written {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
             warn!(%error, "What was carried out can't be written down: after a restart it could be replayed.");
         }
+        Err(error) => error!(%error, "What was carried out was not written down."),
     }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        let mut memory = lock(&self.receipts.memory);
-        for seal in &self.marks.0 {
-            if let Entry::Occupied(mut entry) = memory.under_way.entry(*seal) {
-                entry.get_mut().1 -= 1;
-                if entry.get().1 == 0 {
-                    entry.remove();
-                }
-            }
-        }
-    }
-}
-
-impl Store {
-    fn append(&mut self, marks: &[Seal]) -> io::Result<()> {
-        let mut file = match self.open.take() {
-            Some(file) => file,
-            None => File::options().append(true).open(&self.path)?,
-        };
-        file.write_all(&bytes(marks))?;
-        file.sync_data()?;
-        self.open = Some(file);
-        self.length += marks.len();
-        Ok(())
-    }
-
-    fn replace(&mut self, marks: &[Seal]) -> io::Result<()> {
-        self.open = None;
-        system::replace(&self.path, &bytes(marks), MODE)?;
-        self.length = marks.len();
-        Ok(())
-    }
-}
-
-fn bytes(marks: &[Seal]) -> Vec<u8> {
-    marks.iter().flat_map(|seal| seal.0).collect()
 }
 
 fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {

@@ -11,6 +11,8 @@ use std::{
 
 use lapin::{BasicProperties, message::BasicReturnMessage};
 
+use trove_couchdb_protocol::ReplyQueue;
+
 use super::answer::{Destination, Publication};
 
 /// Where this process counts its milliseconds from.
@@ -49,13 +51,14 @@ pub(super) struct Returned {
     pub(super) since: Since,
 }
 
-impl From<BasicReturnMessage> for Returned {
-    fn from(returned: BasicReturnMessage) -> Self {
+impl Returned {
+    /// `None` for one that this agent has not published.
+    pub(super) fn read(returned: BasicReturnMessage) -> Option<Self> {
         let to = match returned.exchange.as_str() {
-            "" => Destination::Reply(returned.routing_key.as_str().to_owned()),
+            "" => Destination::Reply(ReplyQueue::new(returned.routing_key.as_str())?),
             _ => Destination::Conductor,
         };
         let since = Since::read_from(&returned.delivery.properties).unwrap_or_else(Since::now);
-        Self { message: Publication { to, body: returned.delivery.data, otherwise: None }, since }
+        Some(Self { message: Publication::new(to, returned.delivery.data), since })
     }
 }

@@ -2,20 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{
-    FutureExt, StreamExt,
-    future::join_all,
-    stream::{self, BoxStream, SelectAll},
-};
-use lapin::{
-    Channel, Connection,
-    message::Delivery,
-    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
-    types::FieldTable,
-};
+use lapin::Connection;
 use tokio::{
-    sync::watch,
-    time::{self, Instant},
+    sync::{mpsc, watch},
+    time,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -24,9 +14,13 @@ use trove_couchdb_protocol::{Context, new_id, transport_url::Host};
 use super::{
     connect::{self, ConnectError, Socket},
     consume::Intake,
-    origin::{Arrival, Bus, HandedOut},
+    consumer::Consumer,
+    events::Events,
+    names::Names,
+    origin::Bus,
     publish::{Broken, Publisher},
-    topology::{self, Names},
+    topology,
+    trial::Closure,
 };
 use crate::{config::BrokerSettings, status::Outbox};
 
@@ -39,18 +33,6 @@ const CHANNEL_LIMIT: Duration = Duration::from_secs(10);
 /// How often a connection is looked at. Consumers are told that it is lost; but should one ever not be, it would wait for
 /// deliveries for ever, and the agent look healthy.
 const LOOK: Duration = Duration::from_secs(15);
-
-/// A broker that hands nothing out for so long has nothing, unless it has handed out as much as it may.
-const QUIET: Duration = Duration::from_millis(100);
-
-/// What had gathered in the broker before the connection has come after so long, unless the broker may not hand it out.
-const GATHERED: Duration = Duration::from_secs(5);
-
-/// As long as this after the broker could hand nothing more out, what comes may have waited there.
-const CATCHING_UP: Duration = Duration::from_secs(1);
-
-/// A delivery, an error of the channel, or the end of one consumer.
-type Item = Option<Result<Delivery, lapin::Error>>;
 
 /// How serving on one connection ended.
 #[derive(Debug)]
@@ -65,16 +47,30 @@ pub(super) enum End {
 pub(super) struct Session {
     connection: Connection,
     socket: Socket,
-    channel: Channel,
-    tags: Vec<String>,
-    deliveries: SelectAll<BoxStream<'static, Item>>,
     publisher: Publisher,
-    prefetch: usize,
+    consumer: Consumer,
+    alarms: mpsc::UnboundedReceiver<Option<String>>,
 }
 
 impl Session {
-    /// Connects, declares and consumes. Whatever goes wrong, no half of a connection is left behind.
+    /// Connects, declares and consumes; without the fanout queue if the broker refuses just that.
     pub(super) async fn open(
+        broker: &BrokerSettings,
+        guest_id: &str,
+        names: &Arc<Names>,
+        host: &Host,
+    ) -> Result<Self, ConnectError> {
+        match Self::try_open(broker, guest_id, names, host).await {
+            Err(ConnectError::Topology(refused)) if names.goes_without_fanout(&refused) => {
+                warn!(reason = %refused, "The broker refuses the fanout queue; the agent goes on without it, as Trove does not use it.");
+                Self::try_open(broker, guest_id, names, host).await
+            }
+            opened => opened,
+        }
+    }
+
+    /// Whatever goes wrong, no half of a connection is left behind.
+    async fn try_open(
         broker: &BrokerSettings,
         guest_id: &str,
         names: &Arc<Names>,
@@ -83,12 +79,10 @@ impl Session {
         let (connection, socket) =
             connect::connect(broker, host, format!("trove-couchdb-agent:{guest_id}")).await?;
         let limit = broker.connect_timeout;
-        let preparing = prepare(&connection, names, broker);
+        let Events { ended, alarms } = Events::listen(&connection);
+        let preparing = prepare(&connection, names, broker, ended);
         match time::timeout(limit, preparing).await.unwrap_or(Err(ConnectError::Timeout(limit))) {
-            Ok((channel, tags, deliveries, publisher)) => {
-                let prefetch = usize::from(broker.prefetch);
-                Ok(Self { connection, socket, channel, tags, deliveries, publisher, prefetch })
-            }
+            Ok((consumer, publisher)) => Ok(Self { connection, socket, publisher, consumer, alarms }),
             Err(error) => {
                 close(&connection, &socket).await;
                 Err(error)
@@ -101,15 +95,23 @@ impl Session {
         self.publisher.clone()
     }
 
-    /// Takes deliveries until the agent stops or the connection is lost. `newest` hears of each publisher.
+    /// Takes deliveries until the agent stops or the connection is lost. `newest` hears of each publisher, and `alarm` when
+    /// the broker stops taking messages (with its reason), and when it takes them again.
     pub(super) async fn serve(
         &mut self,
         intake: &Intake,
         bus: &Arc<Bus>,
         outbox: &mut Outbox,
         newest: &watch::Sender<Option<Publisher>>,
+        alarm: impl Fn(Option<String>),
         stopping: &CancellationToken,
     ) -> End {
+        let events = &mut self.alarms;
+        let alarms = async {
+            while let Some(reason) = events.recv().await {
+                alarm(reason);
+            }
+        };
         let publishers = publishers(&self.connection, self.publisher.clone(), newest);
         // Beside the deliveries and not among them: a broker that holds a heartbeat up holds no command up.
         let heartbeats = async {
@@ -120,42 +122,13 @@ impl Session {
             }
             std::future::pending().await
         };
-        let status = (self.connection.status(), self.channel.status());
+        let (connection, channel_is_open) = (self.connection.status(), self.consumer.is_open());
         let disconnected = async {
-            while status.0.connected() && status.1.connected() {
+            while connection.connected() && channel_is_open() {
                 time::sleep(LOOK).await;
             }
         };
-        let deliveries = async {
-            let handed_out = HandedOut::default();
-            // Until then what comes may have waited in the broker.
-            let mut behind_until = Instant::now() + GATHERED;
-            loop {
-                let next = self.deliveries.next();
-                let behind = Instant::now() < behind_until;
-                let next = if behind { time::timeout(QUIET, next).await } else { Ok(next.await) };
-                let all_handed_out = handed_out.count() >= self.prefetch;
-                if all_handed_out {
-                    behind_until = behind_until.max(Instant::now() + CATCHING_UP);
-                }
-                let Ok(item) = next else {
-                    if !all_handed_out {
-                        behind_until = Instant::now();
-                    }
-                    continue;
-                };
-                match item {
-                    Some(Some(Ok(delivery))) => {
-                        let behind = Instant::now() < behind_until;
-                        intake.take(Arrival::from_bus(delivery, bus, &handed_out, behind));
-                    }
-                    Some(Some(Err(error))) => return End::Lost(error.to_string()),
-                    // Also when only one queue was deleted, or moved to another node of the cluster: to go on
-                    // without it would be to be deaf and look healthy.
-                    Some(None) | None => return End::Lost("the broker cancelled a consumer".to_owned()),
-                }
-            }
-        };
+        let deliveries = async { End::Lost(self.consumer.run(intake, bus).await) };
         tokio::select! {
             biased;
             () = stopping.cancelled() => End::Stopping,
@@ -163,20 +136,13 @@ impl Session {
             end = deliveries => end,
             () = disconnected => End::Lost("the connection is closed".to_owned()),
             never = heartbeats => never,
+            () = alarms => End::Lost("the connection is closed".to_owned()),
         }
     }
 
     /// Asks the broker for no more deliveries.
     pub(super) async fn cancel_consumers(&mut self) {
-        let cancels = self.tags.iter().filter_map(|tag| topology::short(tag).ok()).map(|tag| {
-            let cancelling = self.channel.basic_cancel(tag, BasicCancelOptions::default());
-            time::timeout(FAREWELL, cancelling)
-        });
-        for cancelled in join_all(cancels).await {
-            if !matches!(cancelled, Ok(Ok(()))) {
-                warn!("A consumer could not be cancelled; closing the connection does it.");
-            }
-        }
+        self.consumer.cancel().await;
     }
 
     /// Closes the connection; the broker requeues what is not acknowledged.
@@ -185,32 +151,18 @@ impl Session {
     }
 }
 
-type Prepared = (Channel, Vec<String>, SelectAll<BoxStream<'static, Item>>, Publisher);
-
 async fn prepare(
     connection: &Connection,
     names: &Arc<Names>,
     broker: &BrokerSettings,
-) -> Result<Prepared, ConnectError> {
+    ended: watch::Receiver<Option<Closure>>,
+) -> Result<(Consumer, Publisher), ConnectError> {
     topology::declare(connection, names, broker).await?;
     let replies = topology::confirming_channel(connection).await?;
-    let publisher = Publisher::new(replies, Arc::clone(names));
+    let publisher = Publisher::new(replies, Arc::clone(names), connection.status().clone(), ended);
     let channel = connection.create_channel().await?;
-    // For each consumer by itself; quorum queues refuse a limit for the whole channel.
-    channel.basic_qos(broker.prefetch, BasicQosOptions::default()).await?;
-    let mut deliveries = SelectAll::new();
-    let mut tags = Vec::new();
-    for (number, queue) in names.queues(broker).into_iter().enumerate() {
-        let tag = (number + 1).to_string();
-        let (name, tag_name) = (topology::short(queue)?, topology::short(&tag)?);
-        let options = BasicConsumeOptions::default();
-        let consumer = channel.basic_consume(name, tag_name, options, FieldTable::default()).await?;
-        // SelectAll would drop a stream that ends without a word.
-        let with_end = consumer.map(Some).chain(stream::once(async { None }.boxed()));
-        deliveries.push(with_end.boxed());
-        tags.push(tag);
-    }
-    Ok((channel, tags, deliveries, publisher))
+    let consumer = Consumer::new(channel, names.queues(broker.prefetch));
+    Ok((consumer, publisher))
 }
 
 /// Publishes on one channel after the other: that the broker closed one because of a single message is no reason to

@@ -25,46 +25,15 @@ use lapin::{
 };
 use tracing::{debug, warn};
 
+use super::names::{Names, TopologyError};
 use crate::config::BrokerSettings;
-
-/// The names of a guest's exchanges and queues.
-#[derive(Debug, Clone)]
-pub(super) struct Names {
-    pub(super) exchange: String,
-    pub(super) conductor: String,
-    topic: String,
-    server: String,
-    fanout: String,
-    fanout_queue: String,
-}
-
-impl Names {
-    /// The names for a guest; the fanout queue's is new for each process.
-    pub(super) fn new(guest_id: &str, settings: &BrokerSettings) -> Self {
-        let topic = format!("guestagent.{guest_id}");
-        Self {
-            exchange: settings.control_exchange.clone(),
-            conductor: settings.conductor_queue.clone(),
-            server: format!("{topic}.{guest_id}"),
-            fanout: format!("{topic}_fanout"),
-            fanout_queue: format!("{topic}_fanout_{}", trove_couchdb_protocol::new_id()),
-            topic,
-        }
-    }
-
-    /// The queues to consume.
-    pub(super) fn queues(&self, settings: &BrokerSettings) -> Vec<&str> {
-        let fanout = (!settings.stream_fanout).then_some(self.fanout_queue.as_str());
-        [self.topic.as_str(), self.server.as_str()].into_iter().chain(fanout).collect()
-    }
-}
 
 /// Declares everything on `connection`.
 pub(super) async fn declare(
     connection: &Connection,
     names: &Names,
     settings: &BrokerSettings,
-) -> Result<(), lapin::Error> {
+) -> Result<(), TopologyError> {
     let durable = settings.durable_queues || settings.quorum_queue;
     let exchange = ExchangeDeclareOptions {
         durable,
@@ -79,20 +48,22 @@ pub(super) async fn declare(
     };
     let (fanout_queue, fanout_arguments) = transient_queue(settings);
 
-    let mut declarer = Declarer { connection, channel: connection.create_channel().await? };
+    let channel =
+        connection.create_channel().await.map_err(TopologyError::at("declare the queue", &names.topic))?;
+    let mut declarer = Declarer { connection, channel };
     declarer.exchange(&names.exchange, &ExchangeKind::Topic, exchange).await?;
     for name in [&names.topic, &names.server] {
         declarer.queue(name, queue, arguments.clone()).await?;
         declarer.bind(name, &names.exchange, name).await?;
     }
     // With streams there is one shared queue, which no version of Trove addresses for a guest.
-    if settings.stream_fanout {
-        return declarer.channel.close(200, "declared".into()).await;
+    if names.has_fanout() {
+        declarer.exchange(&names.fanout, &ExchangeKind::Fanout, fanout_exchange).await?;
+        declarer.queue(&names.fanout_queue, fanout_queue, fanout_arguments).await?;
+        declarer.bind(&names.fanout_queue, &names.fanout, &names.topic).await?;
     }
-    declarer.exchange(&names.fanout, &ExchangeKind::Fanout, fanout_exchange).await?;
-    declarer.queue(&names.fanout_queue, fanout_queue, fanout_arguments).await?;
-    declarer.bind(&names.fanout_queue, &names.fanout, &names.topic).await?;
-    declarer.channel.close(200, "declared".into()).await
+    let closed = declarer.channel.close(200, "declared".into()).await;
+    closed.map_err(TopologyError::at("declare the queue", &names.topic))
 }
 
 /// A channel on which the broker confirms what it was handed.
@@ -178,6 +149,16 @@ impl Declarer<'_> {
         name: &str,
         wanted: QueueDeclareOptions,
         arguments: FieldTable,
+    ) -> Result<(), TopologyError> {
+        let declared = self.try_queue(name, wanted, arguments).await;
+        declared.map_err(TopologyError::at("declare the queue", name))
+    }
+
+    async fn try_queue(
+        &mut self,
+        name: &str,
+        wanted: QueueDeclareOptions,
+        arguments: FieldTable,
     ) -> Result<(), lapin::Error> {
         let flipped = QueueDeclareOptions { durable: !wanted.durable, ..wanted };
         let passive = QueueDeclareOptions { passive: true, ..wanted };
@@ -192,6 +173,16 @@ impl Declarer<'_> {
     }
 
     async fn exchange(
+        &mut self,
+        name: &str,
+        kind: &ExchangeKind,
+        wanted: ExchangeDeclareOptions,
+    ) -> Result<(), TopologyError> {
+        let declared = self.try_exchange(name, kind, wanted).await;
+        declared.map_err(TopologyError::at("declare the exchange", name))
+    }
+
+    async fn try_exchange(
         &mut self,
         name: &str,
         kind: &ExchangeKind,
@@ -218,12 +209,14 @@ impl Declarer<'_> {
         self.channel.exchange_declare(short(name)?, kind.clone(), passive, FieldTable::default()).await
     }
 
-    async fn bind(&self, queue: &str, exchange: &str, routing_key: &str) -> Result<(), lapin::Error> {
+    async fn bind(&self, queue: &str, exchange: &str, routing_key: &str) -> Result<(), TopologyError> {
         let options = QueueBindOptions::default();
         let arguments = FieldTable::default();
-        self.channel
-            .queue_bind(short(queue)?, short(exchange)?, short(routing_key)?, options, arguments)
-            .await
+        let bound = async {
+            let (name, exchange, routing_key) = (short(queue)?, short(exchange)?, short(routing_key)?);
+            self.channel.queue_bind(name, exchange, routing_key, options, arguments).await
+        };
+        bound.await.map_err(TopologyError::at("bind the queue", queue))
     }
 
     async fn after_mismatch(&mut self, name: &str) -> Result<(), lapin::Error> {

@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 use trove_couchdb_agent::{
     audit::Audit,
     bootstrap::Rotator,
+    commands::{Guest, ImageBrings},
     config::{Settings, Sources},
-    couch::{AdminLogin, Client, Couch, Hasher, Health, Iterations, Limits, Policy},
+    couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy},
     dispatch::Dispatcher,
-    handlers::{Handlers, ImageBrings},
     log,
     metrics::Metrics,
     preparation::Preparation,
@@ -119,19 +119,25 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
     };
     let hasher = Hasher::new(Iterations { sha256: couchdb.sha256_iterations, sha1: couchdb.sha1_iterations });
     let client = Client::new(&couchdb.url, limits, couchdb.tls.clone());
-    let couch = Arc::new(Couch::new(client, admin, hasher, Policy::new(&[], &[])));
-    let handlers = Handlers {
+    let couch = Arc::new(Couch::new(
+        client,
+        admin.clone(),
+        hasher,
+        Policy::new(&[], &[]),
+        PendingEdits::default(),
+        Disk::new(Path::new("/"), 0, false),
+    ));
+    let guest = Guest {
         couch,
-        data_dir: couchdb.data_dir.clone(),
         preparation,
         image_brings: ImageBrings { packages: true, volume: true },
         report,
-        rotator: Rotator::new().0,
+        rotator: Rotator::new(admin).0,
         log: log::Control::without_a_log(settings.log.filter.clone()),
     };
     let surroundings = Surroundings {
         dispatcher: Arc::new(Dispatcher::new(
-            handlers,
+            guest,
             settings.rpc.max_concurrent,
             tally.clone(),
             stopping.clone(),

@@ -7,7 +7,7 @@ use std::{process::Command, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::join_all;
-use trove_couchdb_agent::couch::{Hasher, Iterations, ServerVersion};
+use trove_couchdb_agent::couch::{Hasher, Iterations, Rounds, ServerVersion};
 use trove_couchdb_protocol::Secret;
 
 use crate::{
@@ -86,7 +86,7 @@ async fn agent_alone(count: usize) -> Result<f64> {
     let (hasher, password) = (hasher(), Secret::new("a password"));
     let began = Instant::now();
     for _ in 0..count {
-        hasher.hash(&password, SERVER).await.context("the runtime stops")?;
+        hasher.hash(&password, SERVER, Rounds::default()).await.context("the runtime stops")?;
     }
     Ok(per_second(count, began.elapsed().as_secs_f64()))
 }
@@ -95,7 +95,7 @@ async fn agent_alone(count: usize) -> Result<f64> {
 async fn agent_together(count: usize) -> Result<f64> {
     let (hasher, password) = (hasher(), Secret::new("a password"));
     let began = Instant::now();
-    let made = join_all((0..count).map(|_| hasher.hash(&password, SERVER))).await;
+    let made = join_all((0..count).map(|_| hasher.hash(&password, SERVER, Rounds::default()))).await;
     ensure!(made.iter().all(Option::is_some), "the runtime stops");
     Ok(per_second(count, began.elapsed().as_secs_f64()))
 }

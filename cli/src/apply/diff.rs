@@ -17,12 +17,20 @@ pub(super) fn of(plan: &Plan, output: Output) -> String {
         let (sign, style) = sign(step);
         text += &format!("{}\n", output.paint(style, &format!("{sign} {}", printable(&describe(step)))));
     }
+    for contradiction in &plan.contradictions {
+        text += &format!("{}\n", output.paint(REMOVED, &format!("! {}", printable(contradiction))));
+    }
     if plan.steps.is_empty() && !output.is_quiet() {
-        text += "Nothing to do: everything is as the file describes it.\n";
+        let described = if plan.is_as_described() { ": everything is as the file describes it" } else { "" };
+        text += &format!("Nothing to do{described}.\n");
     }
     if !plan.kept.is_empty() && !output.is_quiet() {
         text += "Not in the file, and kept (--prune removes what it can):\n";
         text.extend(plan.kept.iter().map(|kept| format!("    {}\n", printable(kept))));
+    }
+    if !plan.undescribed.is_empty() && !output.is_quiet() {
+        text += "Access that a file can't describe, and that stays:\n";
+        text.extend(plan.undescribed.iter().map(|access| format!("    {}\n", printable(access))));
     }
     text
 }
@@ -55,7 +63,7 @@ fn sign(step: &Step) -> (char, Style) {
     match step {
         Step::CreateDatabase(_) | Step::CreateUser(..) => ('+', ADDED),
         Step::SetPassword(_) | Step::Grant(..) | Step::Revoke(..) => ('~', CHANGED),
-        Step::DeleteUser(_) | Step::DeleteDatabase(_) => ('-', REMOVED),
+        Step::DeleteUser(..) | Step::DeleteDatabase(_) => ('-', REMOVED),
     }
 }
 
@@ -70,7 +78,12 @@ pub(super) fn describe(step: &Step) -> String {
         Step::Revoke(name, database) => {
             format!("user {:?}: access to {:?} removed", name.as_str(), database.as_str())
         }
-        Step::DeleteUser(name) => format!("user {:?}", name.as_str()),
+        Step::DeleteUser(name, None) => format!("user {:?}", name.as_str()),
+        Step::DeleteUser(name, Some(own)) => format!(
+            "user {:?} and its {}, which CouchDB deletes with it (couch_peruser)",
+            name.as_str(),
+            own.describe()
+        ),
     }
 }
 

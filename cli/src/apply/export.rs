@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use trove_couchdb_protocol::DatabaseName;
 
 use super::plan::{Access, Present};
-use crate::output::Report;
+use crate::output::{Report, printable};
 
 /// TOML, in a fixed order so that two exports can be compared.
 pub(super) fn text(present: &Present) -> String {
@@ -13,6 +13,10 @@ pub(super) fn text(present: &Present) -> String {
         .to_owned();
     for name in &present.odd {
         text += &format!("# {} can't be managed: no command takes such a name.\n", json!(name));
+    }
+    for access in beyond(present) {
+        text +=
+            &format!("# Not described here, and kept by apply: {}.\n", printable(&access).replace('\n', " "));
     }
     text += &format!("\ndatabases = {}\n", lines(&present.databases));
     for (name, access) in &present.users {
@@ -28,7 +32,16 @@ pub(super) fn record(present: &Present) -> Report {
     let users: serde_json::Map<String, Value> = users
         .map(|(name, access)| (name.as_str().to_owned(), json!({ "databases": names(access) })))
         .collect();
-    Report::Record(vec![("databases", names(&present.databases)), ("users", Value::Object(users))])
+    Report::Record(vec![
+        ("databases", names(&present.databases)),
+        ("users", Value::Object(users)),
+        ("undescribed", json!(beyond(present))),
+    ])
+}
+
+/// Access that the file has no place for.
+fn beyond(present: &Present) -> Vec<String> {
+    present.access.beyond(|name| present.users.keys().any(|user| user.as_str() == name), |_| false)
 }
 
 /// One a line: a version control system shows which database came or went.
@@ -53,6 +66,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::client::AccessReport;
 
     #[test]
     fn an_export_reads_as_what_was_there() {
@@ -63,8 +77,13 @@ mod tests {
             (odd_name.parse().unwrap(), databases.clone()),
             ("al".parse().unwrap(), BTreeSet::new()),
         ]);
-        let present =
-            Present { databases: databases.clone(), users, odd: BTreeSet::from(["x\n[y]".to_owned()]) };
+        let present = Present {
+            databases: databases.clone(),
+            users,
+            odd: BTreeSet::from(["x\n[y]".to_owned()]),
+            access: AccessReport { unknown: vec!["a\n[z]".to_owned()], ..AccessReport::default() },
+            ..Present::default()
+        };
         let table: toml::Table = text(&present).parse().unwrap();
         assert_eq!(table["databases"].as_array().unwrap().len(), 2);
         let users = table["users"].as_table().unwrap();

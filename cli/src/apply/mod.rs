@@ -14,6 +14,7 @@ mod export;
 mod file;
 mod plan;
 mod present;
+mod reader;
 mod run;
 
 use serde_json::{Value, json};
@@ -34,21 +35,33 @@ pub async fn apply(session: &Session<'_>, args: &ApplyArgs) -> Result<Code, CliE
     if !args.dry_run {
         session.consent.possible("applying a file")?;
     }
-    let present = present::observe(session.agent).await?;
-    let plan = plan(&present, &file.wanted, args.prune);
+    let wanted = &file.wanted;
+    if args.prune && !args.allow_empty && wanted.databases.is_empty() && wanted.users.is_empty() {
+        return Err(empty("the file has neither databases nor users, so --prune would delete everything"));
+    }
+    let present = present::observe(session.agent, args.prune.then_some(wanted)).await?;
+    let plan = plan(&present, wanted, args.prune);
+    if !args.allow_empty {
+        refuse_to_empty(&plan, wanted)?;
+    }
     let passwords = run::passwords(&plan, &file)?;
+    let document =
+        |steps: Vec<Value>| json!({ "steps": steps, "kept": plan.kept, "undescribed": plan.undescribed });
     if plan.steps.is_empty() {
-        session.output.show_as(
-            &json!({ "steps": [], "kept": plan.kept }),
-            &diff::of(&plan, session.output),
-            "",
-        )?;
-        return Ok(Code::Done);
+        session.output.show_as(&document(Vec::new()), &diff::of(&plan, session.output), "")?;
+        // Without --prune a file says what must be there, and not what else may be.
+        let as_described = plan.undescribed.is_empty() && (!args.prune || plan.kept.is_empty());
+        return Ok(if args.exit_code && !as_described { Code::Attention } else { Code::Done });
     }
     if args.dry_run {
-        let document = json!({ "steps": documents(&plan, "pending"), "kept": plan.kept });
+        let document = document(documents(&plan, "pending"));
         session.output.show_as(&document, &diff::of(&plan, session.output), &diff::bare(&plan))?;
         return Ok(if args.exit_code { Code::Attention } else { Code::Done });
+    }
+    if let Some(contradiction) = plan.contradictions.first() {
+        return Err(CliError::new(Code::Failed, format!("{contradiction}; nothing was done")).advise(
+            "set delete_dbs of [couch_peruser] to false in CouchDB, or take the database out of the file",
+        ));
     }
     if session.output.is_table() {
         crate::output::write_out(&diff::of(&plan, session.output))?;
@@ -58,9 +71,27 @@ pub async fn apply(session: &Session<'_>, args: &ApplyArgs) -> Result<Code, CliE
     Ok(Code::Done)
 }
 
+/// A list that somebody forgot, or that a broken generator left out, must not delete all that there is.
+fn refuse_to_empty(plan: &Plan, wanted: &Wanted) -> Result<(), CliError> {
+    let count = |is_it: fn(&Step) -> bool| plan.steps.iter().filter(|step| is_it(step)).count();
+    let databases = count(|step| matches!(step, Step::DeleteDatabase(_)));
+    let users = count(|step| matches!(step, Step::DeleteUser(..)));
+    if wanted.databases.is_empty() && databases > 0 {
+        return Err(empty(&format!("the file has no databases, so --prune would delete all {databases}")));
+    }
+    if wanted.users.is_empty() && users > 0 {
+        return Err(empty(&format!("the file has no users, so --prune would delete all {users}")));
+    }
+    Ok(())
+}
+
+fn empty(what: &str) -> CliError {
+    CliError::usage(format!("{what}; nothing was done")).advise("--allow-empty, if that is what you want")
+}
+
 /// The present state as a file for [`apply`].
 pub async fn export(session: &Session<'_>) -> Result<Report, CliError> {
-    let present = present::observe(session.agent).await?;
+    let present = present::observe(session.agent, None).await?;
     if session.output.is_table() {
         Ok(Report::Text(export::text(&present)))
     } else {

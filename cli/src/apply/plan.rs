@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use trove_couchdb_protocol::{DatabaseName, Secret, UserName};
 
 use super::file::Wanted;
+use crate::client::{AccessReport, OwnDatabase};
 
 /// Which databases a user has access to.
 pub type Access = BTreeSet<DatabaseName>;
@@ -22,6 +23,10 @@ pub struct Present {
     pub users: BTreeMap<UserName, Access>,
     /// Users and databases whose names no command can hold: somebody else made them, past the agent.
     pub odd: BTreeSet<String>,
+    /// Who has access to which database.
+    pub access: AccessReport,
+    /// What CouchDB deletes with a user, for those users that may be deleted.
+    pub own: BTreeMap<UserName, OwnDatabase>,
 }
 
 /// One command.
@@ -37,8 +42,8 @@ pub enum Step {
     Grant(UserName, Access),
     /// Takes a user's access away.
     Revoke(UserName, DatabaseName),
-    /// Deletes a user.
-    DeleteUser(UserName),
+    /// Deletes a user, and with it the database that CouchDB keeps for it, if it does.
+    DeleteUser(UserName, Option<OwnDatabase>),
     /// Deletes a database.
     DeleteDatabase(DatabaseName),
 }
@@ -50,6 +55,10 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// In words: users, databases and access that only `--prune` removes, and what can't be managed at all.
     pub kept: Vec<String>,
+    /// In words: access that no file can describe, which stays.
+    pub undescribed: Vec<String>,
+    /// In words: what the file keeps and a step would destroy nevertheless.
+    pub contradictions: Vec<String>,
 }
 
 /// Compares what is there with what is wanted. Without `prune` nothing is ever taken away.
@@ -64,7 +73,8 @@ pub fn plan(present: &Present, wanted: &Wanted, prune: bool) -> Plan {
                 if user.rotate_password {
                     plan.steps.push(Step::SetPassword(name.clone()));
                 }
-                let more: Access = user.databases.difference(access).cloned().collect();
+                let known = |name: &&DatabaseName| !present.is_unknown(name);
+                let more: Access = user.databases.difference(access).filter(known).cloned().collect();
                 if !more.is_empty() {
                     plan.steps.push(Step::Grant(name.clone(), more));
                 }
@@ -79,7 +89,37 @@ pub fn plan(present: &Present, wanted: &Wanted, prune: bool) -> Plan {
         }
     }
     plan.kept.extend(present.odd.iter().map(|name| format!("{name:?} (its name can't be managed)")));
+    let is_user = |name: &str| present.users.keys().any(|user| user.as_str() == name);
+    let deleted: BTreeSet<&str> = plan.steps.iter().filter_map(Step::deletes).collect();
+    plan.undescribed = present.access.beyond(is_user, |database| deleted.contains(database));
+    let kept = |step: &Step| match step {
+        Step::DeleteUser(user, Some(own))
+            if wanted.databases.iter().any(|name| name.as_str() == own.database) =>
+        {
+            Some(format!(
+                "the file keeps {}, and CouchDB deletes it with user {:?}",
+                own.describe(),
+                user.as_str()
+            ))
+        }
+        _ => None,
+    };
+    plan.contradictions = plan.steps.iter().filter_map(kept).collect();
     plan
+}
+
+impl Present {
+    /// Whether nobody can tell who has access to it.
+    fn is_unknown(&self, database: &DatabaseName) -> bool {
+        self.access.unknown.iter().any(|name| name == database.as_str())
+    }
+}
+
+impl Plan {
+    /// Whether what is there is what the file describes, and nothing else.
+    pub fn is_as_described(&self) -> bool {
+        self.steps.is_empty() && self.kept.is_empty() && self.undescribed.is_empty()
+    }
 }
 
 /// What is there and not wanted, as the steps that remove it. Access goes with its user or its database.
@@ -92,9 +132,14 @@ fn surplus(present: &Present, wanted: &Wanted) -> Vec<Step> {
         steps.extend(remaining.map(|database| Step::Revoke(name.clone(), database.clone())));
     }
     let users = present.users.keys().filter(|name| !wanted.users.contains_key(*name));
-    steps.extend(users.cloned().map(Step::DeleteUser));
+    let with_its_own = |name: &UserName| Step::DeleteUser(name.clone(), present.own.get(name).cloned());
+    steps.extend(users.map(with_its_own));
+    let gone: BTreeSet<&str> = steps.iter().filter_map(Step::deletes).collect();
     let databases = present.databases.difference(&wanted.databases);
-    steps.extend(databases.cloned().map(Step::DeleteDatabase));
+    // Those go with their users, or are left alone as nobody knows what is in them.
+    let databases: Vec<&DatabaseName> =
+        databases.filter(|name| !gone.contains(name.as_str()) && !present.is_unknown(name)).collect();
+    steps.extend(databases.into_iter().cloned().map(Step::DeleteDatabase));
     steps
 }
 
@@ -103,7 +148,7 @@ fn kept(step: &Step) -> String {
         Step::Revoke(user, database) => {
             format!("access of user {:?} to {:?}", user.as_str(), database.as_str())
         }
-        Step::DeleteUser(user) => format!("user {:?}", user.as_str()),
+        Step::DeleteUser(user, _) => format!("user {:?}", user.as_str()),
         Step::DeleteDatabase(database) => format!("database {:?}", database.as_str()),
         other => format!("{other:?}"),
     }
@@ -116,7 +161,16 @@ fn names(access: &Access) -> Vec<&str> {
 impl Step {
     /// Whether something is lost that can't be brought back.
     pub fn is_destructive(&self) -> bool {
-        matches!(self, Self::DeleteUser(_) | Self::DeleteDatabase(_))
+        matches!(self, Self::DeleteUser(..) | Self::DeleteDatabase(_))
+    }
+
+    /// The databases that are gone when it is done.
+    fn deletes(&self) -> Option<&str> {
+        match self {
+            Self::DeleteDatabase(name) => Some(name.as_str()),
+            Self::DeleteUser(_, own) => own.as_ref().map(|own| own.database.as_str()),
+            _ => None,
+        }
     }
 
     /// The step for programs, with what became of it and the password that nobody else knows.
@@ -135,7 +189,10 @@ impl Step {
             Self::Revoke(user, database) => {
                 json!({ "action": "revoke_access", "user": user.as_str(), "database": database.as_str() })
             }
-            Self::DeleteUser(user) => json!({ "action": "delete_user", "user": user.as_str() }),
+            Self::DeleteUser(user, None) => json!({ "action": "delete_user", "user": user.as_str() }),
+            Self::DeleteUser(user, Some(own)) => {
+                json!({ "action": "delete_user", "user": user.as_str(), "deleted_with_it": own.document() })
+            }
             Self::DeleteDatabase(database) => {
                 json!({ "action": "delete_database", "database": database.as_str() })
             }

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use trove_couchdb_protocol::{DatabaseName, UserName};
 
-use super::plan::Present;
+use super::{file::Wanted, plan::Present};
 use crate::client::{CallError, Connection};
 
 /// Asks for all databases and users.
 ///
 /// Users are asked for first: access to a database that was created between the two questions is then in neither.
-pub(super) async fn observe(agent: &Connection) -> Result<Present, CallError> {
+/// With a file that shall be all there is, also what goes with the users that it does not have.
+pub(super) async fn observe(agent: &Connection, all: Option<&Wanted>) -> Result<Present, CallError> {
     let (users, _) = agent.users(None, None).await?;
     let (databases, _) = agent.databases(None, None).await?;
     let mut present = Present::default();
@@ -28,6 +29,17 @@ pub(super) async fn observe(agent: &Connection) -> Result<Present, CallError> {
         let valid = user.databases.iter().filter_map(|name| DatabaseName::try_from(name.as_str()).ok());
         let access: BTreeSet<_> = valid.filter(|name| present.databases.contains(name)).collect();
         present.users.insert(name, access);
+    }
+    present.access = agent.database_access().await?;
+    if let Some(wanted) = all {
+        let surplus: Vec<&UserName> =
+            present.users.keys().filter(|name| !wanted.users.contains_key(*name)).collect();
+        let names: Vec<&str> = surplus.iter().map(|name| name.as_str()).collect();
+        let details = agent.user_details(&names).await?.unwrap_or_default();
+        for name in surplus {
+            let own = details.get(name.as_str()).and_then(|details| details.deleted_with_it.clone());
+            present.own.extend(own.map(|own| (name.clone(), own)));
+        }
     }
     Ok(present)
 }

@@ -7,13 +7,14 @@ use trove_couchdb_protocol::{Secret, UserName};
 
 use super::{
     diff,
-    file::File,
+    file::{File, together},
     plan::{Plan, Step},
 };
 use crate::{
     client::{CallError, Connection},
     exit::CliError,
     output::{Report, write_out},
+    progress::Bar,
     verbs::Session,
 };
 
@@ -23,12 +24,20 @@ pub(super) type Passwords = BTreeMap<UserName, (Secret, bool)>;
 /// Gets all passwords of a plan together, so that none is found missing halfway.
 pub(super) fn passwords(plan: &Plan, file: &File) -> Result<Passwords, CliError> {
     let mut passwords = Passwords::new();
+    let mut missing = Vec::new();
     for step in &plan.steps {
-        if let Step::CreateUser(name, _) | Step::SetPassword(name) = step {
-            passwords.insert(name.clone(), file.password(name)?);
+        if let Step::CreateUser(name, ..) | Step::SetPassword(name) = step {
+            match file.password(name) {
+                Ok(password) => drop(passwords.insert(name.clone(), password)),
+                Err(error) => missing.push(error),
+            }
         }
     }
-    Ok(passwords)
+    if missing.len() > 1 {
+        let texts: Vec<String> = missing.into_iter().map(|error| error.message).collect();
+        return Err(CliError::usage(together(&texts)));
+    }
+    missing.pop().map_or(Ok(passwords), Err)
 }
 
 /// Carries the steps out until one fails.
@@ -36,10 +45,15 @@ pub(super) async fn run(session: &Session<'_>, plan: &Plan, passwords: &Password
     let mut done = Vec::new();
     let mut bare = String::new();
     let mut failure = None;
+    let bar = Bar::new(plan.steps.len(), session.output.is_table() && !session.output.is_quiet());
     for step in &plan.steps {
         let password = password_of(step, passwords);
         let new = password.filter(|(_, new)| *new).map(|(secret, _)| secret);
-        announce(session, step, new)?;
+        if new.is_some() {
+            bar.clear();
+            announce(session, step, new)?;
+        }
+        bar.at(done.len(), &diff::describe(step));
         let result = carry_out(session.agent, step, password.map(|(secret, _)| secret)).await;
         let outcome = if result.is_ok() { "done" } else { "failed" };
         done.push(step.document(outcome, new));
@@ -49,9 +63,14 @@ pub(super) async fn run(session: &Session<'_>, plan: &Plan, passwords: &Password
             break;
         }
     }
+    drop(bar);
     let (count, all) = (done.len() - usize::from(failure.is_some()), plan.steps.len());
     if !session.output.is_table() {
-        session.output.show_as(&json!({ "steps": done, "kept": plan.kept }), "", &bare)?;
+        session.output.show_as(
+            &json!({ "steps": done, "kept": plan.kept, "undescribed": plan.undescribed }),
+            "",
+            &bare,
+        )?;
     }
     let Some((step, error)) = failure else {
         let message =
@@ -103,7 +122,7 @@ async fn carry_out(agent: &Connection, step: &Step, password: Option<&Secret>) -
         Step::SetPassword(name) => agent.update_user(name, None, password).await,
         Step::Grant(name, access) => agent.grant(name, &access.iter().cloned().collect::<Vec<_>>()).await,
         Step::Revoke(name, database) => agent.revoke(name, database).await,
-        Step::DeleteUser(name) => agent.delete_user(name).await,
+        Step::DeleteUser(name, _) => agent.delete_user(name).await,
         Step::DeleteDatabase(name) => agent.delete_database(name).await,
     }
 }

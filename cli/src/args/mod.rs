@@ -32,7 +32,7 @@ pub const DEFAULT_SOCKET: &str = "/run/trove-couchdb-agent/agent.sock";
     version,
     max_term_width = 100,
     subcommand_required = true,
-    arg_required_else_help = true,
+    arg_required_else_help = false,
     after_help = exit::HELP,
     infer_subcommands = false
 )]

@@ -115,8 +115,8 @@ pub struct NewUser {
     /// The user's name
     pub name: UserName,
 
-    /// Databases the user gets access to; they must exist
-    #[arg(long, value_name = "DATABASE", num_args = 1..)]
+    /// Databases the user gets access to, with commas between them; may be repeated. They must exist
+    #[arg(long, value_name = "DATABASE,…", value_delimiter = ',')]
     pub databases: Vec<DatabaseName>,
 
     /// Its password.
@@ -260,6 +260,8 @@ pub struct BrokerUserArgs {
 }
 
 /// What to apply, and how far.
+// Each is an option of its own.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Args)]
 pub struct ApplyArgs {
     /// The file; `-` is standard input
@@ -270,13 +272,17 @@ pub struct ApplyArgs {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Exit with 8 if --dry-run finds something to do
+    /// Exit with 8 if --dry-run finds something to do, or access that a file can't describe
     #[arg(long, requires = "dry_run")]
     pub exit_code: bool,
 
     /// Remove the users, databases and access that are not in the file
     #[arg(long)]
     pub prune: bool,
+
+    /// Let --prune remove all users, or all databases, because the file has none
+    #[arg(long, requires = "prune")]
+    pub allow_empty: bool,
 }
 
 /// For which shell and program.

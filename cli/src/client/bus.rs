@@ -22,7 +22,7 @@ use trove_couchdb_agent::{
     config::BrokerSettings,
     transport::{self, ConnectError, Hosts, Socket, properties},
 };
-use trove_couchdb_protocol::{Cipher, NewRequest, ReplyAddress, Secret, decode_reply, new_id};
+use trove_couchdb_protocol::{Cipher, NewRequest, ReplyAddress, ReplyQueue, Secret, decode_reply, new_id};
 
 use super::{CallError, operator, outcome};
 
@@ -32,7 +32,7 @@ pub struct BusClient {
     instance: String,
     queue: String,
     exchange: String,
-    reply_queue: String,
+    reply_queue: ReplyQueue,
     cipher: Option<Cipher>,
     timeout: Duration,
     /// Where the broker is, for errors; without credentials.
@@ -57,8 +57,8 @@ impl BusClient {
             |error: lapin::Error| CallError::BrokenOff { place: place.clone(), reason: error.to_string() };
         let channel = connection.create_channel().await.map_err(failed)?;
         channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(failed)?;
-        let reply_queue = format!("reply_{}", new_id());
-        let replies = consume_replies(&channel, &reply_queue, settings).await.map_err(failed)?;
+        let reply_queue = ReplyQueue::unique();
+        let replies = consume_replies(&channel, reply_queue.as_str(), settings).await.map_err(failed)?;
         Ok(Self {
             instance: instance.to_owned(),
             queue: format!("guestagent.{instance}"),
@@ -97,7 +97,9 @@ impl BusClient {
     pub async fn close(&self) {
         let patience = Duration::from_secs(2);
         let good_bye = async {
-            self.channel.queue_delete(short(&self.reply_queue)?, QueueDeleteOptions::default()).await?;
+            self.channel
+                .queue_delete(short(self.reply_queue.as_str())?, QueueDeleteOptions::default())
+                .await?;
             self.connection.close(200, "done".into()).await
         };
         drop(time::timeout(patience, good_bye).await);
@@ -206,7 +208,9 @@ async fn consume_replies(
     queue: &str,
     settings: &BrokerSettings,
 ) -> Result<Consumer, lapin::Error> {
-    let (options, arguments) = transport::transient_queue(settings);
+    let (mut options, arguments) = transport::transient_queue(settings);
+    // Nobody else reads it, and RabbitMQ 4.3 takes no transient queue that others could.
+    options.exclusive = !options.durable;
     channel.queue_declare(short(queue)?, options, arguments).await?;
     let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
     channel.basic_consume(short(queue)?, "".into(), options, FieldTable::default()).await

@@ -52,6 +52,17 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// Whether what was asked for may have been done, or a part of it.
+    pub fn may_have_taken_effect(&self) -> bool {
+        let nothing_done =
+            [FailureClass::UserNotFound, FailureClass::DatabaseNotFound, FailureClass::UserAlreadyExists];
+        match self {
+            Self::Unreachable { .. } | Self::NoAgent { .. } => false,
+            Self::Failure(failure) => !nothing_done.iter().any(|class| failure.is(*class)),
+            Self::BrokenOff { .. } | Self::Timeout { .. } | Self::Undecodable(_) => true,
+        }
+    }
+
     /// What to try about it.
     pub fn advice(&self) -> Option<String> {
         let text = match self {

@@ -17,15 +17,12 @@ use tokio::{
     time,
 };
 use trove_couchdb_protocol::{
-    NewRequest, ReplyAddress, decode_reply,
+    NewRequest, ReplyAddress, ReplyQueue, decode_reply,
     frame::{self, FrameDecoder},
     new_id,
 };
 
 use super::{CallError, operator, outcome};
-
-/// The decoder of requests wants a reply queue; here the answer comes back the same way.
-const REPLY_QUEUE: &str = "local";
 
 /// No answer of the agent comes near this; what claims to be longer is no answer.
 const MAX_REPLY: usize = 64 * 1024 * 1024;
@@ -49,6 +46,10 @@ impl LocalClient {
     /// A client that connects when it is first needed.
     pub fn new(path: &Path, timeout: Duration) -> Self {
         Self { path: path.to_owned(), timeout, stream: Mutex::new(None) }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -83,7 +84,7 @@ impl LocalClient {
                 decoder: FrameDecoder::new(MAX_REPLY),
             },
         };
-        let to = ReplyAddress { msg_id: new_id(), reply_queue: REPLY_QUEUE.to_owned() };
+        let to = ReplyAddress { msg_id: new_id(), reply_queue: ReplyQueue::local() };
         let request = NewRequest::new(method, args, operator::context()).answered_to(to.clone());
         let sent = stream.send(&request.encode(None)).await;
         loop {

@@ -3,9 +3,11 @@
 //! Every verb sends *calls*, also what Trove only casts (`create_user`, …), so that the outcome is known. The envelope is
 //! the same on both ways; on RabbitMQ it is exactly what an oslo.messaging caller sends.
 
+mod access;
 mod bus;
 mod error;
 mod local;
+mod notice;
 mod operator;
 mod trove;
 
@@ -14,15 +16,23 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use trove_couchdb_protocol::{Outcome, Reply};
 
+pub use access::{AccessReport, DatabaseAccess, Group, OwnDatabase, UserDetails};
 pub use bus::BusClient;
 pub use error::CallError;
 pub use local::LocalClient;
+use notice::Notice;
 pub use operator::login_name;
 pub use trove::{ListedUser, Page};
 
 /// The way to one agent.
 #[derive(Debug)]
-pub enum Connection {
+pub struct Connection {
+    client: Client,
+    notice: Option<Notice>,
+}
+
+#[derive(Debug)]
+enum Client {
     /// Its socket on this machine.
     Local(LocalClient),
     /// Its queue on RabbitMQ.
@@ -30,23 +40,63 @@ pub enum Connection {
 }
 
 impl Connection {
+    /// To the agent's socket on this machine.
+    pub fn local(client: LocalClient) -> Self {
+        Self { client: Client::Local(client), notice: None }
+    }
+
+    /// To the agent's queue on RabbitMQ.
+    pub fn bus(client: BusClient) -> Self {
+        Self { client: Client::Bus(Box::new(client)), notice: None }
+    }
+
+    /// The same, which tells people what it waits for.
+    #[must_use]
+    pub fn telling(mut self, wanted: bool) -> Self {
+        let socket = match &self.client {
+            Client::Local(client) => Some(client.path()),
+            Client::Bus(_) => None,
+        };
+        self.notice = wanted.then(|| Notice::new(socket, self.timeout()));
+        self
+    }
+
     /// Calls a method, with a JSON object of arguments, and waits for its end.
     pub async fn call(&self, method: &str, args: Value) -> Result<Value, CallError> {
         let args = match args {
             Value::Object(args) => args,
             _ => Map::new(),
         };
-        match self {
-            Self::Local(client) => client.call(method, args).await,
-            Self::Bus(client) => client.call(method, args).await,
+        let answer = async {
+            match &self.client {
+                Client::Local(client) => client.call(method, args).await,
+                Client::Bus(client) => client.call(method, args).await,
+            }
+        };
+        match &self.notice {
+            None => answer.await,
+            Some(notice) => {
+                tokio::select! {
+                    biased;
+                    answer = answer => answer,
+                    never = notice.tell(method) => match never {},
+                }
+            }
         }
     }
 
     /// How long a call waits for its answer.
     pub fn timeout(&self) -> Duration {
-        match self {
-            Self::Local(client) => client.timeout(),
-            Self::Bus(client) => client.timeout(),
+        match &self.client {
+            Client::Local(client) => client.timeout(),
+            Client::Bus(client) => client.timeout(),
+        }
+    }
+
+    /// Says good-bye to a broker.
+    pub async fn close(&self) {
+        if let Client::Bus(client) = &self.client {
+            client.close().await;
         }
     }
 }

@@ -28,13 +28,23 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// So many intervals without a heartbeat are no delay any more.
 const OVERDUE: u32 = 3;
 
-/// The socket of the command line, else that of the configuration.
+/// For what is answered at once, if ever.
 pub(super) fn connection(global: &Global, settings: Option<&Settings>) -> Connection {
+    connection_within(PATIENCE.min(global.timeout), global, settings)
+}
+
+/// For what asks CouchDB a lot.
+pub(super) fn patient_connection(global: &Global, settings: Option<&Settings>) -> Connection {
+    connection_within(global.timeout, global, settings)
+}
+
+/// The socket of the command line, else that of the configuration.
+fn connection_within(limit: Duration, global: &Global, settings: Option<&Settings>) -> Connection {
     let named = global.way.socket.as_path();
     let configured = settings.and_then(|settings| settings.local.socket.as_deref());
     let path =
         if named == std::path::Path::new(DEFAULT_SOCKET) { configured.unwrap_or(named) } else { named };
-    Connection::Local(LocalClient::new(path, PATIENCE.min(global.timeout)))
+    Connection::local(LocalClient::new(path, limit))
 }
 
 pub(super) async fn look(
@@ -99,7 +109,7 @@ fn prepared(settings: &Settings) -> Finding {
             "wait if the instance is being created; for a guest made by hand set heartbeat.assume_prepared",
         ),
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            PREPARED.skipped(format!("{} can't be read: {error}; run the doctor as root", file.display()))
+            PREPARED.not_run(format!("{} can't be read: {error}", file.display()))
         }
         Err(error) => PREPARED.failed(
             format!("{} can't be read: {error}", file.display()),
@@ -112,6 +122,10 @@ fn broker(broker: &Value) -> Finding {
     let reason = broker["reason"].as_str().unwrap_or("no reason given");
     match broker["state"].as_str() {
         Some("up") => BROKER.ok(broker["address"].as_str().unwrap_or("connected")),
+        Some("blocked") => BROKER.failed(
+            reason,
+            "free memory or disk on the broker (`rabbitmq-diagnostics alarms` there says which); answers go out by themselves then",
+        ),
         Some("none") => BROKER.ok("none is configured (transport_url is local:)"),
         _ => BROKER.failed(
             reason,
@@ -124,7 +138,9 @@ fn couchdb(couchdb: &Value) -> Finding {
     let reason = couchdb["reason"].as_str().unwrap_or("no reason given");
     match couchdb["state"].as_str() {
         Some("healthy") => COUCHDB.ok("healthy"),
-        Some("unknown") => COUCHDB.skipped("the agent has not asked it yet"),
+        Some("unknown") => COUCHDB.not_run("the agent has not asked it yet"),
+        Some("slow") => COUCHDB
+            .warning(reason, "look at the load of the machine and at CouchDB's log; commands are served"),
         _ => COUCHDB.failed(reason, "see the checks of CouchDB below"),
     }
 }

@@ -18,10 +18,11 @@ use super::{Check, Finding};
 static REACHABLE: Check = Check::new("broker.reachable", "Every broker of the transport URL can be reached");
 static LOGIN: Check = Check::new("broker.login", "The broker takes the account and the virtual host");
 static QUEUE: Check = Check::new("broker.queue", "The guest's queue is there, and the agent reads it");
+static CONSUMERS: Check = Check::new("broker.consumers", "No second agent reads the guest's queue");
 static FLAGS: Check =
     Check::new("broker.queue_flags", "The queue is declared with the flags of the configuration");
 
-pub(super) const CHECKS: &[&Check] = &[&REACHABLE, &LOGIN, &QUEUE, &FLAGS];
+pub(super) const CHECKS: &[&Check] = &[&REACHABLE, &LOGIN, &QUEUE, &CONSUMERS, &FLAGS];
 
 /// For a connection to stand, and for each answer on it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,7 +38,9 @@ pub(super) async fn look(settings: &Settings, status: Option<&Value>, findings: 
     let (reached, finding) = reach(broker).await;
     findings.push(finding);
     if !reached {
-        findings.extend([&LOGIN, &QUEUE, &FLAGS].map(|check| check.skipped("no broker can be reached")));
+        findings.extend(
+            [&LOGIN, &QUEUE, &CONSUMERS, &FLAGS].map(|check| check.skipped("no broker can be reached")),
+        );
         return;
     }
     match log_in(broker).await {
@@ -48,7 +51,7 @@ pub(super) async fn look(settings: &Settings, status: Option<&Value>, findings: 
         }
         Err((reason, is_tls)) => {
             findings.push(refused(&reason, is_tls));
-            findings.extend([&QUEUE, &FLAGS].map(|check| check.skipped("without a login")));
+            findings.extend([&QUEUE, &CONSUMERS, &FLAGS].map(|check| check.skipped("without a login")));
         }
     }
 }
@@ -111,7 +114,7 @@ async fn queue(
     settings: &Settings,
     broker: &BrokerSettings,
     agent_runs: bool,
-) -> [Finding; 2] {
+) -> [Finding; 3] {
     let name = format!("guestagent.{}", settings.guest.id);
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let found = declare(connection, &name, passive, FieldTable::default()).await;
@@ -121,7 +124,9 @@ async fn queue(
             let advice =
                 "start the agent, which declares it; if it runs, check the virtual host and guest.id";
             let detail = format!("the broker has no queue {name}: {}", problem.text);
-            return [QUEUE.failed(detail, advice), FLAGS.skipped("there is no queue to look at")];
+            let [consumers, flags] =
+                [&CONSUMERS, &FLAGS].map(|check| check.skipped("there is no queue to look at"));
+            return [QUEUE.failed(detail, advice), consumers, flags];
         }
     };
     let (readers, waiting) = (queue.consumer_count(), queue.message_count());
@@ -149,9 +154,22 @@ async fn queue(
              like in [oslo_messaging_rabbit] of trove-guestagent.conf as in the control plane's file, then delete \
              the queue while no command waits and restart the agent",
         ),
-        Err(problem) => FLAGS.skipped(problem.text),
+        Err(problem) => FLAGS.not_run(problem.text),
     };
-    [there, flags]
+    [there, alone(&name, readers), flags]
+}
+
+/// A cloned machine has the same id, and takes every other command.
+fn alone(name: &str, readers: u32) -> Finding {
+    match readers {
+        0 | 1 => CONSUMERS.ok(format!("{readers} reads {name}")),
+        more => CONSUMERS.failed(
+            format!("{more} consumers read {name}, so each carries out only a part of the commands, on its own CouchDB"),
+            "a copy of this machine runs with the same guest_id: `rabbitmqctl list_consumers` and `rabbitmqctl \
+             list_connections name peer_host client_properties` name the other address. Stop the copy's agent, or give \
+             it a guest_id of its own. After a lost connection the old consumer may be listed for two minutes more",
+        ),
+    }
 }
 
 /// Why a declaration was refused.

@@ -3,12 +3,17 @@
 //! `os_admin`'s password is sent at most once, and not at all if the agent has been refused already: five wrong ones lock
 //! the account for everybody on this machine.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
+use tokio::sync::watch;
 use trove_couchdb_agent::{
-    config::Settings,
-    couch::{Client, CouchError, Login, Method, Resource, ServerVersion},
+    bootstrap::RefusedLogins,
+    config::{CouchSettings, Settings},
+    couch::{
+        AdminLogin, Client, Couch, CouchError, Disk, Hasher, Iterations, Login, LoginProblem, Method,
+        PendingEdits, Policy, Resource, ServerVersion, Session,
+    },
 };
 
 use super::{Check, Finding};
@@ -23,13 +28,23 @@ static LOGIN: Check =
 
 pub(super) const CHECKS: &[&Check] = &[&REACHABLE, &VERSION, &PARTY, &LOCKOUT, &LOGIN];
 
+const OS_ADMIN: &str = "os_admin";
+
+const REPAIR: &str = "os_admin has another password, or CouchDB has no os_admin any more. Restore the credentials file, or \
+                      give CouchDB an os_admin with the file's password and `touch` the file; then the agent goes on by \
+                      itself";
+
 /// A CouchDB of the same machine that needs longer is no help to anybody.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a later check needs of a CouchDB that takes `os_admin`'s password.
-pub(super) struct Access {
-    pub(super) client: Client,
-    pub(super) login: Login,
+/// A CouchDB that takes `os_admin`'s password, for what asks it more: the agent's own library, which writes nothing here.
+fn administered(client: Client, login: Login, settings: &CouchSettings) -> Couch {
+    // What is sent stays, also when nobody can send any more.
+    let (_, admin) = watch::channel(AdminLogin::Ready(Arc::new(login)));
+    let rounds = Iterations { sha256: settings.sha256_iterations, sha1: settings.sha1_iterations };
+    let policy = Policy::new(&settings.ignore_users, &settings.ignore_dbs);
+    let disk = Disk::new(&settings.data_dir, settings.min_free_mib, settings.is_local());
+    Couch::new(client, admin, Hasher::new(rounds), policy, PendingEdits::default(), disk)
 }
 
 pub(super) async fn look(
@@ -37,7 +52,7 @@ pub(super) async fn look(
     credentials: Option<&Credentials>,
     status: Option<&Value>,
     findings: &mut Vec<Finding>,
-) -> Option<Access> {
+) -> Option<Couch> {
     let url = &settings.couchdb.url;
     let limit = settings.couchdb.request_timeout.min(PATIENCE);
     let client = couch::client(url, limit, settings.couchdb.tls.clone());
@@ -54,7 +69,8 @@ pub(super) async fn look(
     findings.push(REACHABLE.ok(url.origin().ascii_serialization()));
     let party = admin_party(&client).await;
     let is_party = party.verdict == super::Verdict::Failed;
-    let (session, login) = log_in(&client, credentials, status).await;
+    let refusals = RefusedLogins::look(&settings.couchdb, &settings.guest.state_dir);
+    let (session, login) = log_in(&client, credentials, status, &refusals).await;
     let welcome = match (welcome, &login) {
         // With require_valid_user even the welcome wants a password.
         (Err(_), Some(login)) => client.send(Some(login), Method::GET, &Resource::Welcome, None).await,
@@ -63,7 +79,7 @@ pub(super) async fn look(
     findings.push(version(welcome));
     findings.push(party);
     findings.extend(session.map(|finding| if is_party { in_a_party(finding) } else { finding }));
-    login.map(|login| Access { client, login })
+    login.map(|login| administered(client, login, &settings.couchdb))
 }
 
 fn unreachable(url: &str, error: &CouchError) -> Finding {
@@ -76,6 +92,12 @@ fn unreachable(url: &str, error: &CouchError) -> Finding {
         }
         CouchError::Timeout { .. } => {
             "CouchDB hangs or is overloaded: look at its log, and at the machine's load"
+        }
+        CouchError::NotCouchDb { .. } => {
+            "`curl -i` with couchdb.url shows the same; correct the proxy in between, or couchdb.url"
+        }
+        CouchError::TooManyRequests { .. } => {
+            "raise the limit for the agent's address, or look for who uses it up"
         }
         CouchError::Unexpected { .. } => {
             "something else than CouchDB may listen there: `ss -ltnp` tells what"
@@ -90,7 +112,7 @@ fn version(welcome: Result<Value, CouchError>) -> Finding {
         Err(CouchError::Unauthorized) => {
             VERSION.skipped("CouchDB tells it only after a login (require_valid_user)")
         }
-        Err(error) => VERSION.skipped(error.to_string()),
+        Err(error) => VERSION.not_run(error),
         Ok(welcome) => {
             let text = welcome["version"].as_str().unwrap_or("unknown").to_owned();
             match ServerVersion::from_welcome(welcome) {
@@ -102,19 +124,19 @@ fn version(welcome: Result<Value, CouchError>) -> Finding {
 }
 
 async fn admin_party(client: &Client) -> Finding {
-    match client.send(None, Method::GET, &Resource::Session, None).await {
-        Ok(session) if is_admin(&session) => PARTY.failed(
+    match session(client, None).await {
+        Ok(session) if session.is_admin() => PARTY.failed(
             "everybody who reaches CouchDB is an administrator: it has no server administrator",
             "start the agent, which makes os_admin; if its credentials file is there, restore os_admin in CouchDB's \
              [admins] section",
         ),
         Ok(_) | Err(CouchError::Unauthorized) => PARTY.ok("closed"),
-        Err(error) => PARTY.skipped(error.to_string()),
+        Err(error) => PARTY.not_run(error),
     }
 }
 
-fn is_admin(session: &Value) -> bool {
-    session["userCtx"]["roles"].as_array().is_some_and(|roles| roles.iter().any(|role| role == "_admin"))
+async fn session(client: &Client, login: Option<&Login>) -> Result<Session, CouchError> {
+    Session::from_answer(client.send(login, Method::GET, &Resource::Session, None).await?)
 }
 
 /// In an admin party every password "works".
@@ -130,6 +152,7 @@ async fn log_in(
     client: &Client,
     credentials: Option<&Credentials>,
     status: Option<&Value>,
+    refusals: &RefusedLogins,
 ) -> ([Finding; 2], Option<Login>) {
     // What the agent was told already need not be asked again.
     let refused = status.filter(|status| status["couchdb"]["state"] == "no_login");
@@ -144,15 +167,20 @@ async fn log_in(
     let Some(credentials) = credentials else {
         return ([&LOCKOUT, &LOGIN].map(|check| check.skipped("without os_admin's password")), None);
     };
-    let login = Login::new("os_admin", &credentials.password);
-    match client.send(Some(&login), Method::GET, &Resource::Session, None).await {
-        Ok(session) if is_admin(&session) => {
-            ([LOCKOUT.ok("not locked"), LOGIN.ok("os_admin is a server administrator")], Some(login))
-        }
-        Ok(_) => {
-            let advice = "add os_admin to CouchDB's [admins] section, or remove the user document of that name and \
-                          the credentials file and restart the agent";
-            ([LOCKOUT.ok("not locked"), LOGIN.failed("os_admin is no server administrator", advice)], None)
+    if let Some(wait) = refusals.barred(OS_ADMIN, &credentials.password) {
+        let detail = "CouchDB refused os_admin's password a short while ago, and it was not tried once more";
+        let advice =
+            format!("{REPAIR}. Unless a file changes, it is tried again in {} s", wait.as_secs().max(1));
+        return ([LOCKOUT.not_run("nothing was sent"), LOGIN.failed(detail, advice)], None);
+    }
+    let login = Login::new(OS_ADMIN, &credentials.password);
+    let asked = session(client, Some(&login)).await;
+    match asked.and_then(|session| Ok(session.must_be_admin(login.name())?)) {
+        Ok(()) => ([LOCKOUT.ok("not locked"), LOGIN.ok("os_admin is a server administrator")], Some(login)),
+        Err(CouchError::LoginUnusable(problem)) => ([LOCKOUT.ok("not locked"), unusable(&problem)], None),
+        Err(CouchError::Forbidden(reason)) => {
+            let advice = "CouchDB's reason says what to change; the agent goes on by itself within seconds";
+            ([LOCKOUT.ok("not locked"), LOGIN.failed(reason, advice)], None)
         }
         Err(CouchError::LockedOut) => {
             ([locked(), LOGIN.skipped("a locked account's password is not looked at")], None)
@@ -164,14 +192,36 @@ async fn log_in(
             ([LOCKOUT.ok("not locked"), LOGIN.warning(detail, advice)], None)
         }
         Err(CouchError::LoginRefused) => {
-            let advice = "restore the credentials file, or set os_admin's password in CouchDB to the file's; then \
-                          the agent goes on by itself. Don't try passwords: CouchDB 3.4 and later lock an account \
-                          after five wrong ones";
-            let detail = "CouchDB refuses the password of the credentials file (it was tried once)";
+            let noted = refusals.note(OS_ADMIN, &credentials.password);
+            let unnoted = noted
+                .err()
+                .map(|error| format!("; the agent could not be told: {error}"))
+                .unwrap_or_default();
+            let detail = format!(
+                "CouchDB refuses the name or the password of the credentials file (it was tried once, 401{unnoted})"
+            );
+            let advice = format!(
+                "{REPAIR}. Don't try passwords: CouchDB 3.4 and later lock an account after five wrong ones"
+            );
             ([LOCKOUT.ok("not locked"), LOGIN.failed(detail, advice)], None)
         }
-        Err(error) => ([&LOCKOUT, &LOGIN].map(|check| check.skipped(error.to_string())), None),
+        Err(error) => ([&LOCKOUT, &LOGIN].map(|check| check.not_run(&error)), None),
     }
+}
+
+fn unusable(problem: &LoginProblem) -> Finding {
+    let advice = match problem {
+        LoginProblem::BasicOff(_) => "set it in an ini file of CouchDB and restart CouchDB",
+        LoginProblem::Stripped | LoginProblem::SomebodyElse(_) => "correct the proxy, or couchdb.url",
+        LoginProblem::NotAdministrator(_) => {
+            "add os_admin to CouchDB's [admins] section, or remove the user document of that name and the credentials \
+             file and restart the agent"
+        }
+        LoginProblem::Unseen(_) => {
+            "`curl -i` with -u and couchdb.url plus /_session, once past the proxy and once through it, tells which"
+        }
+    };
+    LOGIN.failed(problem.to_string(), format!("{advice}; the agent goes on by itself within seconds"))
 }
 
 fn locked() -> Finding {

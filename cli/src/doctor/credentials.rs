@@ -26,14 +26,22 @@ pub(super) fn look(
 ) -> Option<Credentials> {
     let path = &settings.couchdb.credentials_file;
     let shown = path.display();
-    let metadata = match fs::metadata(path) {
+    let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) => {
-            findings.push(absent(path, &error, status.is_some()));
+            findings.push(absent(path, &error, status));
             findings.extend([&MODE, &OWNER].map(|check| check.skipped("there is no file to look at")));
             return None;
         }
     };
+    if metadata.is_symlink() {
+        findings.push(FILE.failed(
+            format!("{shown} is a symbolic link, which the agent does not follow"),
+            "put the file itself there, or name its real place in couchdb.credentials_file",
+        ));
+        findings.extend([&MODE, &OWNER].map(|check| check.skipped("the file is elsewhere")));
+        return None;
+    }
     let (credentials, finding) = content(path, status.is_some());
     findings.push(finding);
     let mode = metadata.permissions().mode() & 0o7777;
@@ -53,10 +61,17 @@ pub(super) fn look(
     credentials
 }
 
-fn absent(path: &Path, error: &io::Error, agent_runs: bool) -> Finding {
+fn absent(path: &Path, error: &io::Error, status: Option<&Value>) -> Finding {
     let shown = path.display();
+    // Without a login there is nothing to change the password with.
+    let has_login = status.is_some_and(|status| status["couchdb"]["state"] == "healthy");
     match error.kind() {
-        io::ErrorKind::NotFound if agent_runs => FILE.failed(
+        io::ErrorKind::NotFound if status.is_some() && !has_login => FILE.failed(
+            format!("{shown} is not there, and the agent has no login on CouchDB"),
+            "restore the file from a backup. Without one, remove os_admin from CouchDB's [admins] and from [admins] in \
+             its ini files and restart CouchDB: the agent makes both again",
+        ),
+        io::ErrorKind::NotFound if has_login => FILE.failed(
             format!("{shown} is not there, so nobody but the running agent may know os_admin's password"),
             "restart neither the agent nor CouchDB: `trove-couchdb rotate-os-admin` writes the file anew, with another \
              password",
@@ -67,7 +82,7 @@ fn absent(path: &Path, error: &io::Error, agent_runs: bool) -> Finding {
              already, restore the file from a backup, or remove os_admin from CouchDB's [admins]",
         ),
         io::ErrorKind::PermissionDenied => {
-            FILE.skipped(format!("{shown} can't be looked at: {error}; run the doctor as root"))
+            FILE.not_run(format!("{shown} can't be looked at: {error}"))
         }
         _ => FILE.failed(format!("{shown} can't be looked at: {error}"), "repair the file system, or the path"),
     }
@@ -78,7 +93,7 @@ fn content(path: &Path, agent_runs: bool) -> (Option<Credentials>, Finding) {
     let text = match fs::read_to_string(path) {
         Ok(text) => Zeroizing::new(text),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return (None, FILE.skipped(format!("{shown} can't be read: {error}; run the doctor as root")));
+            return (None, FILE.not_run(format!("{shown} can't be read: {error}")));
         }
         Err(error) => {
             return (

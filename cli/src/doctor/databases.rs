@@ -1,20 +1,19 @@
 //! The databases: does one stand open to everybody? The agent closes what it makes; what others made or changed, drifts.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use trove_couchdb_agent::{
-    config::Settings,
-    couch::{AdminLogin, Couch, Hasher, Iterations, Policy},
-};
+use trove_couchdb_agent::couch::Couch;
 
-use super::{Asked, Check, Finding, couchdb::Access};
+use super::{Asked, Check, Finding};
 
 static PUBLIC: Check = Check::new("databases.public", "No database can be read by everybody");
 static MALFORMED: Check = Check::new("databases.malformed", "Every database's _security has a known shape");
 
-pub(super) const CHECKS: &[&Check] = &[&PUBLIC, &MALFORMED];
+static OPENED: Check = Check::new("databases.opened", "CouchDB can open every database");
+
+pub(super) const CHECKS: &[&Check] = &[&PUBLIC, &MALFORMED, &OPENED];
+
+/// The database with the accounts.
+const USERS: &str = "_users";
 
 /// So many names fit into a line; the rest is counted.
 const NAMED: usize = 10;
@@ -24,26 +23,29 @@ struct Exposure {
     checked: u64,
     public: Vec<String>,
     malformed: Vec<String>,
+    unknown: Vec<String>,
 }
 
-pub(super) async fn look(
-    agent: Asked<'_>,
-    access: Option<Access>,
-    settings: &Settings,
-    findings: &mut Vec<Finding>,
-) {
-    let exposure = match (agent, access) {
+pub(super) async fn look(agent: Asked<'_>, couch: Option<&Couch>, findings: &mut Vec<Finding>) {
+    let exposure = match (agent, couch) {
         (Some(agent), _) => agent
             .call("check_databases", json!({}))
             .await
             .map(|answer| told(&answer))
             .map_err(|e| e.to_string()),
-        (None, Some(access)) => seen(access, settings).await,
-        (None, None) => Err("neither the agent nor CouchDB as os_admin can be asked".to_owned()),
+        (None, Some(couch)) => seen(couch).await,
+        (None, None) => {
+            let why = "neither the agent nor CouchDB as os_admin can be asked";
+            findings.extend(CHECKS.iter().map(|check| check.skipped(why)));
+            return;
+        }
     };
     match exposure {
         Ok(exposure) => findings.extend(judged(&exposure)),
-        Err(reason) => findings.extend([&PUBLIC, &MALFORMED].map(|check| check.skipped(reason.clone()))),
+        Err(reason) => findings.extend(CHECKS.iter().map(|check| {
+            let advice = "run the doctor again, with a longer --timeout if the machine is busy";
+            check.warning(format!("not checked: {reason}"), advice)
+        })),
     }
 }
 
@@ -56,30 +58,23 @@ fn told(answer: &Value) -> Exposure {
         checked: answer["checked"].as_u64().unwrap_or_default(),
         public: names("public"),
         malformed: names("malformed"),
+        unknown: names("unknown"),
     }
 }
 
 /// While the agent is down: the same function of the same library, here.
-async fn seen(access: Access, settings: &Settings) -> Result<Exposure, String> {
-    let (_writer, admin) = watch::channel(AdminLogin::Ready(Arc::new(access.login)));
-    let couchdb = &settings.couchdb;
-    let hasher = Hasher::new(Iterations { sha256: couchdb.sha256_iterations, sha1: couchdb.sha1_iterations });
-    let policy = Policy::new(&couchdb.ignore_users, &couchdb.ignore_dbs);
-    let couch = Couch::new(access.client, admin, hasher, policy);
-    let exposure = couch.check_databases().await.map_err(|error| error.to_string())?;
-    let checked = u64::try_from(exposure.checked).unwrap_or(u64::MAX);
-    Ok(Exposure { checked, public: exposure.public, malformed: exposure.malformed })
+async fn seen(couch: &Couch) -> Result<Exposure, String> {
+    let found = couch.check_databases().await.map_err(|error| error.to_string())?;
+    let checked = u64::try_from(found.checked).unwrap_or(u64::MAX);
+    Ok(Exposure { checked, public: found.public, malformed: found.malformed, unknown: found.unknown })
 }
 
-fn judged(exposure: &Exposure) -> [Finding; 2] {
-    let Exposure { checked, public, malformed } = exposure;
-    let open = match public.as_slice() {
-        [] => PUBLIC.ok(format!("none of {checked}")),
-        some => PUBLIC.failed(
-            format!("everybody may read and write {}", named(some)),
-            "give each an owner, which closes it (`trove-couchdb user-grant-access USER DATABASE`), or put \
-             {\"members\": {\"roles\": [\"_admin\"]}} into its _security; then find out who opened it",
-        ),
+fn judged(exposure: &Exposure) -> [Finding; 3] {
+    let Exposure { checked, public, malformed, unknown } = exposure;
+    let open = if public.is_empty() {
+        PUBLIC.ok(format!("none of {checked}"))
+    } else {
+        PUBLIC.failed(format!("everybody may read and write {}", named(public)), close(public))
     };
     let odd = match malformed.as_slice() {
         [] => MALFORMED.ok(format!("all {checked}")),
@@ -89,10 +84,43 @@ fn judged(exposure: &Exposure) -> [Finding; 2] {
              {\"names\": [], \"roles\": [\"_admin\"]}}",
         ),
     };
-    [open, odd]
+    let closed = match unknown.as_slice() {
+        [] => OPENED.ok(format!("all {checked}")),
+        some => OPENED.failed(
+            format!("nobody can tell who has access to {}", named(some)),
+            "look at CouchDB's log for the cause. Restore the files of these databases, or delete the databases: until then \
+             a user that was deleted from them can't be created again",
+        ),
+    };
+    [open, odd, closed]
 }
 
-fn named(names: &[String]) -> String {
+/// What closes them: CouchDB's own belong to nobody, and `_users` has a lock of its own.
+fn close(public: &[String]) -> String {
+    let is_users = |name: &&String| *name == USERS;
+    let own = |name: &&String| name.starts_with('_') && !is_users(name);
+    let mut advice = Vec::new();
+    if public.iter().any(|name| !name.starts_with('_')) {
+        advice.push(
+            "give each an owner, which closes it (`trove-couchdb user-grant-access USER DATABASE`), or put \
+             {\"members\": {\"roles\": [\"_admin\"]}} into its _security",
+        );
+    }
+    if public.iter().any(|name| own(&name)) {
+        advice.push("restart the agent, which closes CouchDB's own databases but _users");
+    }
+    if public.iter().any(|name| is_users(&name)) {
+        advice.push(
+            "_users lets everybody make accounts, and CouchDB refuses to change its _security (403): set \
+             users_db_security_editable = true in [couchdb], put {\"members\": {\"roles\": [\"_admin\"]}, \"admins\": \
+             {\"roles\": [\"_admin\"]}} into its _security, and take the setting back",
+        );
+    }
+    advice.push("set default_security = admin_only in [couchdb], and find out who opened what was closed");
+    advice.join("; ")
+}
+
+pub(super) fn named(names: &[String]) -> String {
     let shown: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
     let more = names.len() - shown.len();
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -102,6 +130,20 @@ fn named(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_advice_is_what_works_for_each_kind_of_database() {
+        let advice = |names: &[&str]| close(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        let tenants = advice(&["films"]);
+        assert!(tenants.contains("user-grant-access") && !tenants.contains("_users"), "{tenants}");
+        let users = advice(&["_users"]);
+        assert!(
+            users.contains("users_db_security_editable") && !users.contains("user-grant-access"),
+            "{users}"
+        );
+        let replicator = advice(&["_replicator"]);
+        assert!(replicator.contains("restart the agent") && !replicator.contains("editable"), "{replicator}");
+    }
 
     #[test]
     fn many_names_are_counted() {

@@ -5,21 +5,23 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{process::Command, time};
-use trove_couchdb_agent::{config::Settings, system};
+use trove_couchdb_agent::{config::Settings, couch::Couch, system};
 
 use super::{Check, Finding};
 
 static CLOCK: Check = Check::new("host.clock", "The clock is set and kept");
 static HEARTBEAT_TIME: Check = Check::new("host.last_sent", "The last heartbeat is not in the future");
+static DATA_DIR: Check = Check::new("host.data_dir", "couchdb.data_dir is where CouchDB keeps its databases");
 static DATA: Check = Check::new("host.disk_data", "CouchDB's file system has room");
 static STATE: Check = Check::new("host.disk_state", "The agent's state directory has room");
 
-pub(super) const CHECKS: &[&Check] = &[&CLOCK, &HEARTBEAT_TIME, &DATA, &STATE];
+pub(super) const CHECKS: &[&Check] = &[&CLOCK, &HEARTBEAT_TIME, &DATA_DIR, &DATA, &STATE];
 
 /// 2025-01-01: a clock before this program was written is not set.
 const WRITTEN: u64 = 1_735_689_600;
@@ -34,12 +36,48 @@ const VERY_LOW: u64 = 5;
 /// So many bytes are room enough, however large the rest of the file system is.
 const ENOUGH: u64 = 20 * 1024 * 1024 * 1024;
 
-pub(super) async fn look(settings: &Settings, findings: &mut Vec<Finding>) {
+pub(super) async fn look(settings: &Settings, couch: Option<&Couch>, findings: &mut Vec<Finding>) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     findings.push(clock(now, synchronized().await));
     findings.push(last_sent(&settings.guest.state_dir, now.as_secs_f64()));
-    findings.push(room(&DATA, &settings.couchdb.data_dir));
+    findings.extend(data(settings, couch).await);
     findings.push(room(&STATE, &settings.guest.state_dir));
+}
+
+/// CouchDB is asked where its databases are: `couchdb.data_dir` has a default, which need not be the place.
+async fn data(settings: &Settings, couch: Option<&Couch>) -> [Finding; 2] {
+    let configured = &settings.couchdb.data_dir;
+    let Some(couch) = couch else {
+        return [DATA_DIR.skipped("CouchDB can't be asked as os_admin"), room(&DATA, configured)];
+    };
+    let Some(told) = couch.database_dir().await else {
+        let detail = "CouchDB does not say where its databases are (database_dir of its [couchdb])";
+        return [DATA_DIR.not_run(detail), room(&DATA, configured)];
+    };
+    let place = if is_on(&told, configured) {
+        DATA_DIR.ok(told.display().to_string())
+    } else {
+        DATA_DIR.warning(
+            format!(
+                "CouchDB keeps its databases in {}, couchdb.data_dir is {}",
+                told.display(),
+                configured.display()
+            ),
+            format!("set couchdb.data_dir to the directory that holds {} on this machine", told.display()),
+        )
+    };
+    if let Some(seen) = couch.seen_data_dir().await {
+        return [place, room(&DATA, &seen)];
+    }
+    let detail = format!("{} with CouchDB's databases is not seen on this machine", told.display());
+    [place, DATA.not_run(detail)]
+}
+
+/// A directory on the volume that is mounted there will do, also through a link.
+fn is_on(directory: &Path, mounted: &Path) -> bool {
+    let whole = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let device = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.dev());
+    whole(directory).starts_with(whole(mounted)) && device(directory) == device(mounted)
 }
 
 /// Whether systemd knows the clock to be kept by NTP; `None` where it can't be asked.
@@ -72,7 +110,7 @@ fn last_sent(state_dir: &Path, now: f64) -> Finding {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return HEARTBEAT_TIME.ok("no heartbeat was sent yet");
         }
-        Err(error) => return HEARTBEAT_TIME.skipped(format!("{} can't be read: {error}", path.display())),
+        Err(error) => return HEARTBEAT_TIME.not_run(format!("{} can't be read: {error}", path.display())),
     };
     match text.trim().parse::<f64>() {
         Ok(at) if at > now + TOLERANCE => HEARTBEAT_TIME.failed(
@@ -94,7 +132,7 @@ fn last_sent(state_dir: &Path, now: f64) -> Finding {
 fn room(check: &'static Check, path: &Path) -> Finding {
     let usage = match system::usage_of(path) {
         Ok(usage) => usage,
-        Err(error) => return check.skipped(format!("{}: {error}", path.display())),
+        Err(error) => return check.not_run(format!("{}: {error}", path.display())),
     };
     let free = usage.available_blocks.saturating_mul(usage.block_size);
     let percent = usage.available_blocks.saturating_mul(100) / usage.total_blocks.max(1);

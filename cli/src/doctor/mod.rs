@@ -1,8 +1,9 @@
 //! `doctor`: each link of the chain, from the configuration to CouchDB, looked at in turn.
 //!
 //! Each family of checks has a file with the table of its checks and the code that makes findings of them. A check never
-//! changes anything, and never fails the doctor: what can't be looked at is skipped, with the reason. Only links that
-//! earlier ones made possible are tried: without a configuration there is no broker to look for.
+//! changes anything, and never fails the doctor. Only links that earlier ones made possible are tried: without a
+//! configuration there is no broker to look for, so those checks are skipped. What could not be looked at for a reason of
+//! its own is a warning: a check that did not run must not look like one that found nothing.
 
 mod agent;
 mod broker;
@@ -12,8 +13,12 @@ mod couchdb;
 mod credentials;
 mod databases;
 mod host;
+mod ini_files;
+mod local_ini;
+mod process;
 mod redact;
 mod report;
+mod server;
 
 use std::iter;
 
@@ -37,7 +42,7 @@ pub struct Check {
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// It could not be looked at.
+    /// It does not apply, or depends on a link that failed.
     Skipped,
     /// As it should be.
     Ok,
@@ -81,8 +86,14 @@ impl Check {
         Finding { check: self, verdict: Verdict::Ok, detail: detail.into(), advice: None }
     }
 
+    /// It does not apply here, or another finding says why nobody can look.
     fn skipped(&'static self, why: impl Into<String>) -> Finding {
         Finding { check: self, verdict: Verdict::Skipped, detail: why.into(), advice: None }
+    }
+
+    /// It applies and could not be looked at: nobody knows, which is no "ok", and counts.
+    fn not_run(&'static self, why: impl std::fmt::Display) -> Finding {
+        self.warning(format!("not checked: {why}"), "run the doctor again, as root, when that is repaired")
     }
 
     fn warning(&'static self, detail: impl Into<String>, advice: impl Into<String>) -> Finding {
@@ -97,11 +108,15 @@ impl Check {
 }
 
 /// The tables of all families, in the order in which they are looked at and shown.
-const FAMILIES: [&[&Check]; 7] = [
+const FAMILIES: [&[&Check]; 11] = [
     configuration::CHECKS,
     agent::CHECKS,
     credentials::CHECKS,
     couchdb::CHECKS,
+    local_ini::CHECKS,
+    server::CHECKS,
+    process::CHECKS,
+    ini_files::CHECKS,
     databases::CHECKS,
     broker::CHECKS,
     host::CHECKS,
@@ -148,11 +163,16 @@ pub async fn examine(global: &Global) -> Examination {
             redactor.learn(password);
             redactor.learn_login("os_admin", password);
         }
-        let couchdb = couchdb::look(settings, credentials.as_ref(), status.as_ref(), &mut findings).await;
-        let asked = status.as_ref().map(|_| &connection);
-        databases::look(asked, couchdb, settings, &mut findings).await;
+        let couch = couchdb::look(settings, credentials.as_ref(), status.as_ref(), &mut findings).await;
+        findings.push(local_ini::look(settings, status.as_ref()));
+        server::look(settings, couch.as_ref(), &mut findings).await;
+        let process = process::look(settings, &mut findings);
+        ini_files::look(settings, process.as_ref(), &mut findings);
+        // Reading every `_security` of thousands of databases on a busy machine takes its time.
+        let patient = agent::patient_connection(global, Some(settings));
+        databases::look(status.as_ref().map(|_| &patient), couch.as_ref(), &mut findings).await;
         broker::look(settings, status.as_ref(), &mut findings).await;
-        host::look(settings, &mut findings).await;
+        host::look(settings, couch.as_ref(), &mut findings).await;
     } else {
         skip_the_rest(&mut findings);
     }

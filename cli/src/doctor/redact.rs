@@ -120,6 +120,8 @@ fn masked_host(host: &str) -> String {
             Some((user, _)) => format!("{user}:{MASK}@{address}"),
             None => host.to_owned(),
         },
+        // The `@` may be missing: of several parts only an IPv6 address in brackets is surely no password.
+        None if host.split(':').count() > 2 && !host.starts_with('[') => MASK.to_owned(),
         None => host.to_owned(),
     }
 }
@@ -171,6 +173,7 @@ mod tests {
             ("at rabbit://u:pw@h:1,v:p:w@i:2/x end", "at rabbit://u:REDACTED@h:1,v:REDACTED@i:2/x end"),
             ("http://h:1/a@b http://u@h/", "http://h:1/a@b http://u@h/"),
             ("\"couchdb://a:b@h\"", "\"couchdb://a:REDACTED@h\""),
+            ("rabbit://u:pw:h:5672/ rabbit://[::1]:5,h:1/", "rabbit://REDACTED/ rabbit://[::1]:5,h:1/"),
             ("Authorization: Basic dXNlcjpwdw==\n", "Authorization: Basic REDACTED\n"),
             ("Basic credentials are fine", "Basic credentials are fine"),
             ("://", "://"),

@@ -33,9 +33,14 @@ pub(super) async fn revoke(session: &Session<'_>, args: &UserAndDatabase) -> Res
     Ok(Report::done(message, record))
 }
 
-pub(super) async fn show(session: &Session<'_>, name: &UserName) -> Result<Report, CliError> {
+/// The list is Trove's: what the user is a member of by its name. Every other way is shown beside it.
+pub(super) async fn show(session: &Session<'_>, name: &UserName) -> Result<(), CliError> {
     session.existing_user(name).await?;
     let databases = session.agent.access(name).await?;
     let rows = databases.into_iter().map(|database| vec![database.into()]).collect();
-    Ok(Report::List { columns: &["name"], rows })
+    let list = Report::List { columns: &["name"], rows };
+    let details = session.agent.user_details(&[name.as_str()]).await?;
+    let roles = details.and_then(|mut all| all.remove(name.as_str())).unwrap_or_default().roles;
+    let other = session.agent.database_access().await?.other_ways(name.as_str(), &roles);
+    session.show_beside(&list, "Other access of this user:", &other)
 }

@@ -62,7 +62,12 @@ pub fn status_report(status: &Value) -> Report {
     let (broker, couchdb) = (&status["broker"], &status["couchdb"]);
     let commands = &status["commands"];
     let count = |key: &str| commands[key].as_u64().unwrap_or_default();
-    let prepared = if status["prepared"] == true { "yes" } else { "no: Trove has not sent `prepare` yet" };
+    let prepared = match (&status["prepared"], broker["state"].as_str()) {
+        (Value::Bool(true), _) => "yes",
+        // Trove reaches an agent over its broker only.
+        (_, Some("none")) => "not by Trove: there is no broker",
+        _ => "no: Trove has not sent `prepare` yet",
+    };
     Report::Record(vec![
         ("agent", format!("{}, pid {}", text(&status["version"]), status["pid"]).into()),
         ("instance", status["guest_id"].clone()),
@@ -172,6 +177,7 @@ mod tests {
         assert_eq!(of("couchdb"), Some("no_login (http://h:1): refused".into()));
         assert_eq!(of("last heartbeat"), Some("none sent yet".into()));
         assert_eq!(of("last error"), Some("none".into()));
+        assert_eq!(of("prepared"), Some("not by Trove: there is no broker".into()));
         assert_eq!(of("up for"), Some("3 s".into()));
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     ask::Consent,
     client::{Connection, ListedUser},
     exit::CliError,
-    output::{Output, Report},
+    output::{Output, Report, printable, write_out},
 };
 
 pub use agent::status_report;
@@ -33,17 +33,18 @@ pub struct Session<'a> {
     pub consent: Consent,
 }
 
-/// Runs one of the verbs that need nothing but an agent; `None` for the others.
+/// Runs one of the verbs that need nothing but an agent; `None` for the others, and where all is shown
+/// already.
 pub async fn run(session: &Session<'_>, verb: &Verb) -> Result<Option<Report>, CliError> {
     let report = match verb {
         Verb::UserCreate(new) => users::create(session, new).await?,
-        Verb::UserList(page) => users::list(session, page).await?,
+        Verb::UserList(page) => return users::list(session, page).await.map(|()| None),
         Verb::UserShow(user) => users::show(session, &user.name).await?,
         Verb::UserDelete(user) => users::delete(session, &user.name).await?,
         Verb::UserUpdateAttributes(update) => users::update(session, update).await?,
         Verb::UserGrantAccess(args) => access::grant(session, args).await?,
         Verb::UserRevokeAccess(args) => access::revoke(session, args).await?,
-        Verb::UserShowAccess(user) => access::show(session, &user.name).await?,
+        Verb::UserShowAccess(user) => return access::show(session, &user.name).await.map(|()| None),
         Verb::DatabaseCreate(new) => databases::create(session, &new.name).await?,
         Verb::DatabaseList(page) => databases::list(session, page).await?,
         Verb::DatabaseDelete(database) => databases::delete(session, &database.name).await?,
@@ -66,6 +67,21 @@ impl Session<'_> {
         found.ok_or_else(|| {
             CliError::not_found(&format!("user {:?}", name.as_str())).advise("`user-list` shows all users")
         })
+    }
+
+    /// Shows what a result has no place for: below a table, else as a note.
+    fn show_beside(&self, report: &Report, head: &str, texts: &[String]) -> Result<(), CliError> {
+        self.output.show(report)?;
+        if texts.is_empty() {
+            return Ok(());
+        }
+        let text =
+            format!("{head}\n{}", texts.iter().map(|text| format!("    {text}\n")).collect::<String>());
+        if self.output.is_table() {
+            return write_out(&printable(&text));
+        }
+        self.output.note(printable(&text).trim_end());
+        Ok(())
     }
 
     /// Tells where a list goes on.

@@ -1,5 +1,7 @@
 //! `user-create`, `user-list`, `user-show`, `user-delete`, `user-update-attributes`.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use trove_couchdb_protocol::{Secret, UserName};
 
@@ -7,56 +9,117 @@ use super::Session;
 use crate::{
     args::{NewUser, PageArgs, PasswordArgs, UpdateArgs},
     ask,
-    client::ListedUser,
+    client::{CallError, ListedUser},
     exit::CliError,
-    output::Report,
+    output::{Report, write_out},
 };
 
 pub(super) async fn create(session: &Session<'_>, new: &NewUser) -> Result<Report, CliError> {
     let NewUser { name, databases, password } = new;
-    let (password, generated) = password_for(name, password)?;
-    session.agent.create_user(name, &password, databases).await?;
-    let databases: Vec<&str> = databases.iter().map(trove_couchdb_protocol::DatabaseName::as_str).collect();
-    let message = match databases.as_slice() {
-        [] => format!("User {:?} is created; it has no access yet.", name.as_str()),
-        some => format!("User {:?} is created, with access to {}.", name.as_str(), some.join(", ")),
+    let chosen = Chosen::from_args(name, password)?;
+    let asked: Vec<&str> = databases.iter().map(trove_couchdb_protocol::DatabaseName::as_str).collect();
+    let record = |databases: &[String]| vec![("name", name.as_str().into()), ("databases", json!(databases))];
+    let names: Vec<String> = asked.iter().map(ToString::to_string).collect();
+    let creation = session.agent.create_user(name, &chosen.password, databases);
+    chosen.set(session, &record(&names), creation).await?;
+    // A name may be in a `_security` before there is such a user.
+    let (message, databases) = if let Ok(Some(user)) = session.agent.user(name).await {
+        (created(name, &asked, &user.databases), user.databases)
+    } else {
+        let message = format!(
+            "User {:?} is created. The agent did not answer which databases it can use: see `user-show`.",
+            name.as_str()
+        );
+        (message, names)
     };
-    let record = vec![("name", name.as_str().into()), ("databases", json!(databases))];
-    Ok(with_password(message, record, &password, generated))
+    Ok(Report::done(message, chosen.in_record(record(&databases))))
 }
 
-pub(super) async fn list(session: &Session<'_>, page: &PageArgs) -> Result<Report, CliError> {
+/// What a new user can use: what was asked for, and where its name was waiting.
+fn created(name: &UserName, asked: &[&str], access: &[String]) -> String {
+    let waiting: Vec<&str> =
+        access.iter().map(String::as_str).filter(|database| !asked.contains(database)).collect();
+    let granted = match asked {
+        [] => String::new(),
+        some => format!(", with access to {}", some.join(", ")),
+    };
+    let name = name.as_str();
+    match (asked, waiting.as_slice()) {
+        ([], []) => format!("User {name:?} is created; it has no access yet."),
+        (_, []) => format!("User {name:?} is created{granted}."),
+        (_, waiting) => format!(
+            "User {name:?} is created{granted}. It can use {} at once, as its name was already in _security there; \
+             `user-revoke-access` takes that away.",
+            waiting.join(", ")
+        ),
+    }
+}
+
+/// The list is Trove's; access that is not a user's by its name is shown beside it.
+pub(super) async fn list(session: &Session<'_>, page: &PageArgs) -> Result<(), CliError> {
     let (users, next) = session.agent.users(page.limit, page.marker.as_deref()).await?;
+    // A part of a list does not tell whose name is nobody's.
+    let whole = page.limit.is_none() && page.marker.is_none();
+    let names: BTreeSet<String> = users.iter().map(|user| user.name.clone()).collect();
+    let report = session.agent.database_access().await?;
+    let other = report.beyond(|name| !whole || names.contains(name), |_| false);
     session.note_marker(page, next.as_deref());
     let row = |user: ListedUser| vec![user.name.into(), user.host.into(), json!(user.databases)];
-    Ok(Report::List { columns: &["name", "host", "databases"], rows: users.into_iter().map(row).collect() })
+    let rows = users.into_iter().map(row).collect();
+    let list = Report::List { columns: &["name", "host", "databases"], rows };
+    session.show_beside(&list, "Other access:", &other)
 }
 
 pub(super) async fn show(session: &Session<'_>, name: &UserName) -> Result<Report, CliError> {
     let user = session.existing_user(name).await?;
+    let details = session.agent.user_details(&[name.as_str()]).await?;
+    let roles = details.and_then(|mut all| all.remove(name.as_str())).map(|details| details.roles);
     Ok(Report::Record(vec![
         ("name", user.name.into()),
         ("host", user.host.into()),
         ("databases", json!(user.databases)),
+        // Null from an agent that is too old to tell.
+        ("roles", json!(roles)),
     ]))
 }
 
 pub(super) async fn delete(session: &Session<'_>, name: &UserName) -> Result<Report, CliError> {
     session.consent.possible(&format!("deleting user {:?}", name.as_str()))?;
     session.existing_user(name).await?;
-    session.consent.ask(&format!("Delete user {:?} and all its access?", name.as_str()))?;
+    let details = session.agent.user_details(&[name.as_str()]).await?;
+    let own =
+        details.and_then(|mut all| all.remove(name.as_str())).and_then(|details| details.deleted_with_it);
+    let question = match &own {
+        None => format!("Delete user {:?} and all its access?", name.as_str()),
+        Some(own) => format!(
+            "Delete user {:?}, all its access, and its {}, which CouchDB deletes with it (couch_peruser, delete_dbs)?",
+            name.as_str(),
+            own.describe()
+        ),
+    };
+    session.consent.ask(&question)?;
     session.agent.delete_user(name).await?;
-    let message = format!("User {:?} is deleted.", name.as_str());
-    Ok(Report::done(message, vec![("name", name.as_str().into())]))
+    let mut message = format!("User {:?} is deleted.", name.as_str());
+    let mut record = vec![("name", name.as_str().into())];
+    if let Some(own) = own {
+        message += &format!(" CouchDB deletes its {} with it.", own.describe());
+        record.push(("deleted_with_it", own.document()));
+    }
+    Ok(Report::done(message, record))
 }
 
 pub(super) async fn update(session: &Session<'_>, update: &UpdateArgs) -> Result<Report, CliError> {
     let UpdateArgs { name, new_name, new_password, password } = update;
     session.existing_user(name).await?;
     let wanted = *new_password || password.password_stdin || password.generate;
-    let chosen = if wanted { Some(password_for(name, password)?) } else { None };
-    let secret = chosen.as_ref().map(|(secret, _)| secret);
-    session.agent.update_user(name, new_name.as_ref(), secret).await?;
+    let chosen = if wanted { Some(Chosen::from_args(name, password)?) } else { None };
+    let secret = chosen.as_ref().map(|chosen| &chosen.password);
+    let record = vec![("name", new_name.as_ref().unwrap_or(name).as_str().into())];
+    let request = session.agent.update_user(name, new_name.as_ref(), secret);
+    match &chosen {
+        Some(chosen) => chosen.set(session, &record, request).await?,
+        None => request.await?,
+    }
     let renamed = new_name.as_ref().map(|new| format!(" It is now called {:?}.", new.as_str()));
     let changed = chosen.as_ref().map(|_| " It has a new password.");
     let message = format!(
@@ -65,32 +128,79 @@ pub(super) async fn update(session: &Session<'_>, update: &UpdateArgs) -> Result
         renamed.unwrap_or_default(),
         changed.unwrap_or_default()
     );
-    let record = vec![("name", new_name.as_ref().unwrap_or(name).as_str().into())];
-    Ok(match chosen {
-        Some((secret, generated)) => with_password(message, record, &secret, generated),
-        None => Report::done(message, record),
-    })
+    Ok(Report::done(message, chosen.map_or(record.clone(), |chosen| chosen.in_record(record))))
 }
 
-/// The password for a user, and whether nobody knows it yet.
-fn password_for(name: &UserName, args: &PasswordArgs) -> Result<(Secret, bool), CliError> {
-    if args.generate {
-        return Ok((ask::generated_password(), true));
-    }
-    let password =
-        if args.password_stdin { ask::password_from_stdin()? } else { ask::new_password(name.as_str())? };
-    Ok((password, false))
-}
+type Record = Vec<(&'static str, Value)>;
 
-fn with_password(
-    message: String,
-    mut record: Vec<(&'static str, Value)>,
-    password: &Secret,
+/// The password for a user.
+struct Chosen {
+    password: Secret,
+    /// Nobody knows it yet.
     generated: bool,
-) -> Report {
-    if !generated {
-        return Report::done(message, record);
+}
+
+impl Chosen {
+    fn from_args(name: &UserName, args: &PasswordArgs) -> Result<Self, CliError> {
+        if args.generate {
+            return Ok(Self { password: ask::generated_password(), generated: true });
+        }
+        let password =
+            if args.password_stdin { ask::password_from_stdin()? } else { ask::new_password(name.as_str())? };
+        Ok(Self { password, generated: false })
     }
-    record.push(("password", password.expose().into()));
-    Report::Done { message, record, shown: &["password"] }
+
+    /// Makes a request that sets it. People see a password that nobody knows before it is sent, programs when nobody can
+    /// tell whether it was set: whatever becomes of the request, it is not lost.
+    async fn set(
+        &self,
+        session: &Session<'_>,
+        record: &Record,
+        request: impl Future<Output = Result<(), CallError>>,
+    ) -> Result<(), CliError> {
+        if self.generated && session.output.is_table() {
+            let label = if session.output.is_quiet() { "" } else { "password: " };
+            write_out(&format!("{label}{}\n", self.password.expose()))?;
+        }
+        let answer = request.await;
+        if let Err(error) = &answer
+            && self.generated
+            && !session.output.is_table()
+            && error.may_have_taken_effect()
+        {
+            let mut record = self.in_record(record.clone());
+            record.push(("outcome", "unknown".into()));
+            session.output.show(&Report::Record(record))?;
+        }
+        Ok(answer?)
+    }
+
+    fn in_record(&self, mut record: Record) -> Record {
+        if self.generated {
+            record.push(("password", self.password.expose().into()));
+        }
+        record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_new_user_is_told_of_every_database_that_it_can_use() {
+        let name: UserName = "svc@idp".parse().unwrap();
+        let said = |asked: &[&str], access: &[&str]| {
+            created(&name, asked, &access.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(said(&[], &[]), "User \"svc@idp\" is created; it has no access yet.");
+        assert_eq!(said(&["a"], &["a"]), "User \"svc@idp\" is created, with access to a.");
+        assert_eq!(
+            said(&["a"], &["a", "jw"]),
+            "User \"svc@idp\" is created, with access to a. It can use jw at once, as its name was already in _security \
+             there; `user-revoke-access` takes that away."
+        );
+    }
 }

@@ -34,11 +34,25 @@ WsgiApp = Callable[[Dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 def factory(managers: FrozenSet[str], datastores: FrozenSet[str]) -> Callable[[WsgiApp], WsgiApp]:
     """Makes what paste wraps an application with."""
+    names = policy.Policy(*_ignored())
+    return lambda app: Middleware(app, names, Datastores(managers, datastores))
+
+
+def _ignored() -> "tuple[list[str], list[str]]":
+    """``ignore_users`` and ``ignore_dbs`` of Trove's ``[couchdb]``, if this Trove has such a section."""
+    from oslo_config import cfg as oslo
     from trove.common import cfg
 
-    options = cfg.CONF.couchdb
-    names = policy.Policy(options.ignore_users, options.ignore_dbs)
-    return lambda app: Middleware(app, names, Datastores(managers, datastores))
+    try:
+        options = cfg.CONF.couchdb
+        return options.ignore_users, options.ignore_dbs
+    except oslo.NoSuchOptError as error:
+        LOG.warning(
+            "trove-couchdb: this Trove has no options in a section [couchdb] of trove.conf (%s); only os_admin, "
+            "root and names that begin with `_` are reserved",
+            error,
+        )
+        return [], []
 
 
 class Middleware:

@@ -44,14 +44,6 @@ def let_through(managers: FrozenSet[str]) -> None:
 
     :raises UnknownTrove: and changes nothing, if the function is not there or looks different.
     """
-    planned(managers)()
-
-
-def planned(managers: FrozenSet[str]) -> Callable[[], None]:
-    """What `let_through` will do, after a look at Trove and before anything is changed.
-
-    :raises UnknownTrove: if the function is not there or looks different.
-    """
     try:
         models = importlib.import_module(MODULE)
     except ImportError as error:
@@ -61,20 +53,16 @@ def planned(managers: FrozenSet[str]) -> Callable[[], None]:
         raise UnknownTrove(f"{MODULE} has no {FUNCTION}")
     added = getattr(original, MARK, None)
     if added is not None:
-        return lambda: added.update(managers)
+        added.update(managers)
+        return
     if not _has_list(original):
-        return lambda: LOG.info(
-            "trove-couchdb: this Trove has no list of managers, all are let through already"
-        )
-
-    def change() -> None:
-        _replace(original, _wrapper(original, managers))
-        LOG.info(
-            "trove-couchdb: user, database and root calls are let through for manager %s",
-            ", ".join(sorted(managers)),
-        )
-
-    return change
+        LOG.info("trove-couchdb: this Trove has no list of managers, all are let through already")
+        return
+    _replace(original, _wrapper(original, managers))
+    LOG.info(
+        "trove-couchdb: user, database and root calls are let through for manager %s",
+        ", ".join(sorted(managers)),
+    )
 
 
 def _has_list(function: Callable[..., Any]) -> bool:

@@ -7,7 +7,7 @@ use super::*;
 use crate::secret::Secret;
 
 fn caller() -> ReplyAddress {
-    ReplyAddress { msg_id: "m".into(), reply_queue: "reply_1".into() }
+    ReplyAddress { msg_id: "m".into(), reply_queue: "reply_1".try_into().unwrap() }
 }
 
 fn message(body: &[u8]) -> Value {

@@ -102,7 +102,7 @@ mod tests {
     }
 
     fn call() -> NewRequest {
-        request().answered_to(ReplyAddress { msg_id: "m".into(), reply_queue: "q".into() })
+        request().answered_to(ReplyAddress { msg_id: "m".into(), reply_queue: crate::ReplyQueue::local() })
     }
 
     #[test]

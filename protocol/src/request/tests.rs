@@ -29,7 +29,7 @@ fn refusal(changes: Value) -> Box<Undecodable> {
 }
 
 fn address() -> ReplyAddress {
-    ReplyAddress { msg_id: "m".into(), reply_queue: "reply_1".into() }
+    ReplyAddress { msg_id: "m".into(), reply_queue: "reply_1".try_into().unwrap() }
 }
 
 #[test]

@@ -42,13 +42,13 @@ fn exposed_it_is_the_same_url_again() {
 
 #[test]
 fn each_host_has_its_own_credentials() {
-    let url = parse("rabbit://a:1@h1:1111,h2,,b:2@[2001:db8::1]:2222,[::1],2001:db8::2/");
+    let url = parse("rabbit://a:1@h1:1111,h2,,b:2@[2001:db8::1]:2222,[::1],[fe80::1%eth0]/");
     let expected = [
         host("h1", 1111, Some(("a", "1"))),
         host("h2", 5672, None),
         host("2001:db8::1", 2222, Some(("b", "2"))),
         host("::1", 5672, None),
-        host("2001:db8::2", 5672, None),
+        host("fe80::1%eth0", 5672, None),
     ];
     assert_eq!(url.hosts, expected);
 }
@@ -105,6 +105,15 @@ fn nonsense_is_refused_without_repeating_it() {
         ("rabbit://h,u:hunter2@[::1/", TransportUrlError::Host(2)),
         ("rabbit://u:hunter2@[::1]x:5/", TransportUrlError::Host(1)),
         ("rabbit://u:hunter2@h h/", TransportUrlError::Host(1)),
+        // An `@` is missing, or brackets: what is taken for a host would be shown and looked up.
+        ("rabbit://u:hunter2:h:5672/", TransportUrlError::Host(1)),
+        ("rabbit://h,u:hunter2:h/", TransportUrlError::Host(2)),
+        ("rabbit://u:p@2001:db8::2/", TransportUrlError::Host(1)),
+        ("rabbit://[u:hunter2]/", TransportUrlError::Host(1)),
+        ("rabbit://[::1%hunter2!]/", TransportUrlError::Host(1)),
+        ("rabbit://hunter2!/", TransportUrlError::Host(1)),
+        ("rabbit://hunter2%40h/", TransportUrlError::Host(1)),
+        ("rabbit://u:p@hunter2;h/", TransportUrlError::Host(1)),
         ("rabbit://u:hunter2/x@h/", TransportUrlError::Port(1)),
         ("rabbit://u:hunter2@h:0/", TransportUrlError::Port(1)),
         ("rabbit://u:hunter2@h:65536/", TransportUrlError::Port(1)),

@@ -2,22 +2,10 @@
 
 use std::str::FromStr;
 
-use super::Command;
-use crate::{
-    error::DecodeError,
-    fields::{Field, Fields},
-};
-
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// The longest filter: more than anybody writes by hand.
 const MAX_BYTES: usize = 1000;
-
-/// What `set_log_filter` wants, in words.
-const EXPECTED: &str = "a level (off, error, warn, info, debug, trace), or several as target=level with commas between, none for audit";
-
-/// The target of the audit log's lines.
-const AUDIT: &str = "audit";
 
 /// What is logged: a level, or `target=level`, several with commas between. In the syntax of
 /// `tracing_subscriber::filter::Targets`, and known to be well-formed.
@@ -43,7 +31,7 @@ impl LogFilter {
     }
 
     /// Whether it says something of this target itself.
-    fn names(&self, target: &str) -> bool {
+    pub fn names(&self, target: &str) -> bool {
         self.0.split(',').any(|part| part.split_once('=').is_some_and(|(named, _)| named == target))
     }
 }
@@ -73,28 +61,11 @@ impl FromStr for LogFilter {
     }
 }
 
-/// Whoever silences the audit log would take the line with it that says so: only the configuration may.
-pub(super) fn set(args: &Fields<'_>) -> Result<Command, DecodeError> {
-    let text = args.optional_as("filter", Field::string)?;
-    let filter = text.map(|text| text.parse::<LogFilter>().ok().filter(|filter| !filter.names(AUDIT)));
-    match filter {
-        Some(None) => Err(DecodeError::WrongType { field: "filter".to_owned(), expected: EXPECTED }),
-        Some(filter @ Some(_)) => Ok(Command::SetLogFilter { filter }),
-        None => Ok(Command::SetLogFilter { filter: None }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use serde_json::{Value, json};
-
     use super::*;
-
-    fn decode(args: &Value) -> Result<Command, DecodeError> {
-        Command::decode("set_log_filter", args.as_object().unwrap())
-    }
 
     #[test]
     fn levels_and_targets_are_filters() {
@@ -106,21 +77,5 @@ mod tests {
             assert!(bad.parse::<LogFilter>().is_err(), "{bad:?}");
         }
         assert!("a=info,".repeat(1000).parse::<LogFilter>().is_err());
-    }
-
-    #[test]
-    fn none_is_the_configured_one_and_nonsense_is_refused() {
-        assert_eq!(decode(&json!({})), Ok(Command::SetLogFilter { filter: None }));
-        assert_eq!(decode(&json!({"filter": null})), Ok(Command::SetLogFilter { filter: None }));
-        let debug = "debug".parse().unwrap();
-        assert_eq!(decode(&json!({"filter": "debug"})), Ok(Command::SetLogFilter { filter: Some(debug) }));
-        for bad in [
-            json!({"filter": "loud"}),
-            json!({"filter": "info,audit=off"}),
-            json!({"filter": 3}),
-            json!({"filter": ["info"]}),
-        ] {
-            assert!(decode(&bad).is_err(), "{bad}");
-        }
     }
 }

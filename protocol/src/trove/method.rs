@@ -1,9 +1,9 @@
-//! Every method of Trove's guest API, with the names of its arguments: one table, from which all else is made. Four
+//! Every method of Trove's guest API, with the names of its arguments: one table, from which all else is made. Six
 //! methods are the agent's own, for its operators.
 //!
 //! The table is PROTOCOL, section 8 (`trove/guestagent/api.py` of 26.0.0), with the arguments that only 12.0.0 to 22.0.1
 //! send in addition (section 14). A method that is not here exists in none of these versions. Which methods the agent
-//! can carry out is not said here but by [`super::Command`].
+//! serves is not said here but by its `commands`.
 
 /// Makes the enum and its two tables from one list.
 macro_rules! methods {
@@ -76,11 +76,13 @@ methods! {
     GetRootPassword = "get_root_password" ();
     GetTxnCount = "get_txn_count" ();
     GetUser = "get_user" ("username", "hostname");
+    GetUserDetails = "get_user_details" ("users");
     GrantAccess = "grant_access" ("username", "hostname", "databases");
     GuestLogAction = "guest_log_action" ("log_name", "enable", "disable", "publish", "discard");
     GuestLogList = "guest_log_list" ();
     IsRootEnabled = "is_root_enabled" ();
     ListAccess = "list_access" ("username", "hostname");
+    ListDatabaseAccess = "list_database_access" ("limit", "marker", "include_marker");
     ListDatabases = "list_databases" ("limit", "marker", "include_marker");
     ListUsers = "list_users" ("limit", "marker", "include_marker");
     MakeReadOnly = "make_read_only" ("read_only");
@@ -120,13 +122,15 @@ methods! {
 impl Method {
     /// Whether it is the agent's own and no version of Trove has it.
     pub fn is_own(self) -> bool {
-        matches!(self, Self::CheckDatabases | Self::GetAgentStatus | Self::RotateOsAdmin | Self::SetLogFilter)
-    }
-
-    /// Whether it is for operators of the machine, and refused when it comes over the bus: nobody who only has a broker's
-    /// account may silence a guest's log.
-    pub fn is_local_only(self) -> bool {
-        self == Self::SetLogFilter
+        matches!(
+            self,
+            Self::CheckDatabases
+                | Self::GetAgentStatus
+                | Self::GetUserDetails
+                | Self::ListDatabaseAccess
+                | Self::RotateOsAdmin
+                | Self::SetLogFilter
+        )
     }
 
     /// Whether it changes nothing, however it is called. What is not known to be so counts as a change.
@@ -145,9 +149,11 @@ impl Method {
                 | Self::GetRootPassword
                 | Self::GetTxnCount
                 | Self::GetUser
+                | Self::GetUserDetails
                 | Self::GuestLogList
                 | Self::IsRootEnabled
                 | Self::ListAccess
+                | Self::ListDatabaseAccess
                 | Self::ListDatabases
                 | Self::ListUsers
                 | Self::ModuleList

@@ -48,7 +48,10 @@ fn every_reply_is_written_again_as_it_was() {
     for capture in captures::to(Recipient::Caller) {
         let reply = reply(&capture);
         let unique_id = reply.unique_id.as_deref().unwrap();
-        let to = ReplyAddress { msg_id: reply.msg_id.clone(), reply_queue: capture.routing_key.clone() };
+        let to = ReplyAddress {
+            msg_id: reply.msg_id.clone(),
+            reply_queue: capture.routing_key.as_str().try_into().unwrap(),
+        };
         let body = if reply.ending {
             encode_reply(&to, unique_id, &reply.outcome, capture.cipher.as_ref())
         } else {

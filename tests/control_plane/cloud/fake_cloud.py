@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,12 @@ from typing import Any
 NETWORK = "5f7e0b8c-7c5b-4f0e-9a56-6d1f3f0a0001"
 SUBNET = "5f7e0b8c-7c5b-4f0e-9a56-6d1f3f0a0002"
 ADDRESS = "10.0.0.9"
-FLAVORS = {"1": ("couch.small", 2048, 1), "2": ("couch.large", 4096, 2)}
+FLAVORS = {
+    "1": ("couch.small", 2048, 1, 0),
+    "2": ("couch.large", 4096, 2, 0),
+    "3": ("couch.ephemeral", 4096, 2, 10),
+}
+"""Each flavor's name, its RAM in MB, its CPUs, and the size in GB of its ephemeral disk."""
 
 
 class Resource(SimpleNamespace):
@@ -53,14 +59,19 @@ class Shelf:
 
 
 class Servers:
-    """Nova's servers: active as soon as they are asked for."""
+    """Nova's servers: active as soon as they are asked for, and done with what they are asked to do at once.
+
+    None of it touches the guest: its agent and its CouchDB go on as they were, unless a test does otherwise.
+    """
 
     def __init__(self) -> None:
         self._shelf = Shelf("servers")
 
     def create(self, name: str, image: Any, flavor: Any, **rest: Any) -> Resource:
         key = str(uuid.uuid4())
-        self._shelf.put(key, {"name": name, "image": str(image), "flavor": str(flavor), **rest})
+        files = rest.pop("files", None) or {}
+        texts = {path: text.decode() if isinstance(text, bytes) else text for path, text in files.items()}
+        self._shelf.put(key, {"name": name, "image": str(image), "flavor": str(flavor), "files": texts, **rest})
         return self.get(key)
 
     def get(self, key: str) -> Resource:
@@ -69,10 +80,11 @@ class Servers:
         document = self._shelf.get(key)
         if document is None:
             raise NotFound(404, f"no server {key}")
+        change = partial(self._change, key)
         return Resource(
             id=key,
             name=document["name"],
-            status="ACTIVE",
+            status=document.get("status", "ACTIVE"),
             flavor={"id": document["flavor"]},
             image={"id": document["image"]},
             addresses={},
@@ -83,7 +95,16 @@ class Servers:
             tenant_id="service",
             created="2026-01-01T00:00:00Z",
             delete=lambda: self._shelf.remove(key),
+            reboot=lambda *_: change(rebooted=True),
+            resize=lambda flavor: change(status="VERIFY_RESIZE", flavor=str(flavor), before=document["flavor"]),
+            migrate=lambda **_: change(status="VERIFY_RESIZE"),
+            confirm_resize=lambda: change(status="ACTIVE"),
+            revert_resize=lambda: change(status="ACTIVE", flavor=document.get("before", document["flavor"])),
+            rebuild=lambda image, **more: change(image=str(image), **more),
         )
+
+    def _change(self, key: str, **changes: Any) -> None:
+        self._shelf.put(key, {**(self._shelf.get(key) or {}), **changes})
 
     def list(self, *_: Any, **__: Any) -> list[Resource]:
         return [self.get(key) for key in self._shelf.keys()]
@@ -97,8 +118,10 @@ class Flavors:
 
         if str(key) not in FLAVORS:
             raise NotFound(404, f"no flavor {key}")
-        name, ram, vcpus = FLAVORS[str(key)]
-        return Resource(id=str(key), name=name, ram=ram, vcpus=vcpus, disk=10, ephemeral=0, links=[], is_public=True)
+        name, ram, vcpus, ephemeral = FLAVORS[str(key)]
+        return Resource(
+            id=str(key), name=name, ram=ram, vcpus=vcpus, disk=10, ephemeral=ephemeral, links=[], is_public=True
+        )
 
     def list(self, *_: Any, **__: Any) -> list[Resource]:
         return [self.get(key) for key in FLAVORS]
@@ -130,6 +153,9 @@ class Volumes:
             volume_type="lvm",
             delete=lambda: self._shelf.remove(key),
         )
+
+    def extend(self, key: str, size: int) -> None:
+        self._shelf.put(key, {"size": size})
 
     def list(self, *_: Any, **__: Any) -> list[Resource]:
         return []
@@ -166,6 +192,9 @@ class Network:
 
     def show_subnet(self, key: str) -> dict[str, Any]:
         return {"subnet": {"id": key, "network_id": NETWORK, "cidr": "10.0.0.0/24", "gateway_ip": "10.0.0.1"}}
+
+    def list_subnets(self, **_: Any) -> dict[str, Any]:
+        return {"subnets": [self.show_subnet(SUBNET)["subnet"]]}
 
     def list_floatingips(self, **_: Any) -> dict[str, Any]:
         return {"floatingips": []}

@@ -48,7 +48,8 @@ pub(crate) async fn identify(node: &Arc<Node>, request: &Request) -> Result<Call
     if let Some(caller) = by_cookie(node, request)? {
         return Ok(caller);
     }
-    if let Some((name, password)) = basic_credentials(request)? {
+    let basic = handlers(node).contains(&"default".to_owned());
+    if let Some((name, password)) = basic_credentials(request)?.filter(|_| basic) {
         let login = log_in(node, &name, &password, &peer_of(request), false).await?;
         return Ok(Caller { name: Some(name), roles: login.roles, authenticated: Some("default") });
     }
@@ -65,6 +66,21 @@ pub(crate) async fn identify(node: &Arc<Node>, request: &Request) -> Result<Call
         return Ok(Caller { name: None, roles: vec!["_admin".into()], authenticated: Some("default") });
     }
     Ok(Caller::default())
+}
+
+/// The names of the authentication handlers, as `GET /_session` lists them: what `[chttpd] authentication_handlers` says,
+/// or the version's own.
+pub(crate) fn handlers(node: &Node) -> Vec<String> {
+    let known = [("cookie_", "cookie"), ("proxy_", "proxy"), ("jwt_", "jwt"), ("default_", "default")];
+    let own: &[&str] =
+        if node.version == Version::V1 { &["oauth", "cookie", "default"] } else { &["cookie", "default"] };
+    let state = node.state();
+    let Some(set) = state.config.get("chttpd", "authentication_handlers") else {
+        return own.iter().map(|name| (*name).to_owned()).collect();
+    };
+    let named = set.split('{').filter_map(|part| part.split_once(',')?.1.trim().split('}').next());
+    let listed = named.filter_map(|handler| known.iter().find(|(begin, _)| handler.starts_with(begin)));
+    listed.map(|(_, name)| (*name).to_owned()).collect()
 }
 
 /// The address that the lockout counts; a proxy in front tells the client's.
@@ -129,7 +145,13 @@ pub(crate) async fn log_in(
         (None, _) => false,
         // A hash that is proved once tells right from wrong without being derived again.
         (Some(stored), Some((proved, expected))) if *stored == proved => digest == expected,
-        (Some(stored), _) => derive_and_compare(stored.clone(), password.to_owned()).await?,
+        (Some(stored), _) => {
+            // Only where a hash is derived: one that is known to be right is not looked at again.
+            if let Some(rounds) = stored.rounds() {
+                verify_rounds(node, rounds)?;
+            }
+            derive_and_compare(stored.clone(), password.to_owned()).await?
+        }
     };
     if let (true, Some(account), Some(stored)) = (right, account, stored) {
         if account.from_document && node.version.upgrades_hashes() && !stored.is_current(node.hashing) {
@@ -144,6 +166,21 @@ pub(crate) async fn log_in(
     Err(Reply::wrong_password())
 }
 
+/// `verify_iterations` of `couch_httpd_auth.erl`: not a wrong password, and not counted as one.
+fn verify_rounds(node: &Node, rounds: u32) -> Result<(), Refusal> {
+    let state = node.state();
+    let limit = |key: &str, default: u64| {
+        state.auth_setting(key).and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    if u64::from(rounds) < limit("min_iterations", 1) {
+        return Err(Reply::forbidden("Iteration count is too low for this server"));
+    }
+    if u64::from(rounds) > limit("max_iterations", 1_000_000_000) {
+        return Err(Reply::forbidden("Iteration count is too high for this server"));
+    }
+    Ok(())
+}
+
 async fn derive_and_compare(stored: Stored, password: String) -> Result<bool, Refusal> {
     let compared = tokio::task::spawn_blocking(move || stored.matches(&password)).await;
     compared.map_err(|_| Reply::crash("unknown_error", "the hashing thread is gone"))
@@ -153,13 +190,20 @@ async fn derive_and_compare(stored: Stored, password: String) -> Result<bool, Re
 fn account(state: &mut State, version: Version, name: &str) -> Result<Option<Account>, Refusal> {
     let admin = state.config.get("admins", name).map(|value| Stored::of_admin(version, value)).transpose();
     let admin = admin.map_err(|malformed| Reply::crash("badmatch", &malformed.0))?.flatten();
-    let document = if let Some(cached) = state.auth_cache.get(name) {
+    let id = format!("org.couchdb.user:{name}");
+    let users = state.users_database(version).to_owned();
+    if admin.is_none() && state.databases.get(&users).is_some_and(|users| users.has_conflicts(&id)) {
+        let reason = "User document conflicts must be resolved before the document is used for authentication purposes.";
+        return Err(Reply::unauthorized(reason));
+    }
+    let document = if let Some(cached) = state.auth_cache.get(name).filter(|_| users == "_users") {
         Some(cached.clone())
     } else {
-        let id = format!("org.couchdb.user:{name}");
-        let document = state.databases.get("_users").and_then(|users| users.get(&id));
+        let document = state.databases.get(&users).and_then(|users| users.get(&id));
         let body = document.filter(|document| !document.deleted).map(|document| document.body.clone());
-        if let Some(body) = &body {
+        if let Some(body) = &body
+            && users == "_users"
+        {
             state.auth_cache.insert(name.to_owned(), body.clone());
         }
         body

@@ -8,8 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use ring::hmac;
 
 /// As lenient as upstream's decoder, which takes padding or none and ignores left-over bits.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -61,12 +60,8 @@ fn now() -> u64 {
 }
 
 fn mac(secret: &str, salt: &str, name: &str, time: u64) -> Vec<u8> {
-    let key = format!("{secret}{salt}");
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.as_bytes()) else {
-        return Vec::new();
-    };
-    mac.update(format!("{name}:{time:X}").as_bytes());
-    mac.finalize().into_bytes().to_vec()
+    let key = hmac::Key::new(hmac::HMAC_SHA256, format!("{secret}{salt}").as_bytes());
+    hmac::sign(&key, format!("{name}:{time:X}").as_bytes()).as_ref().to_vec()
 }
 
 #[cfg(test)]

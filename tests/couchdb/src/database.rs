@@ -1,7 +1,7 @@
 //! One database: documents with revisions and tombstones, `_local` documents, `_security`.
 //!
-//! Why only the winning revision is kept: nothing here replicates, so there are no conflicts to store. Used under the
-//! node's lock; every method is quick. Never checks who asks: that is `access` and `users`.
+//! Revisions that conflict, as a replication brings them, are kept beside the winner; the history of a document is not. Used
+//! under the node's lock; every method is quick. Never checks who asks: that is `access` and `users`.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -52,10 +52,16 @@ pub(crate) struct Layout {
 pub(crate) struct Database {
     /// Documents and tombstones by id, in the byte order in which `_all_docs` lists them.
     docs: BTreeMap<String, Document>,
+    /// Revisions that lost against the document of the same id, and are not deleted.
+    #[serde(default)]
+    losers: BTreeMap<String, Vec<Document>>,
     /// `_local` documents: edit count and body.
     local: BTreeMap<String, (u64, Value)>,
     /// As last set; `None` is the version's default.
     pub(crate) security: Option<Value>,
+    /// What a minority of the nodes has instead, this one among them.
+    #[serde(skip)]
+    pub(crate) minority_security: Option<Value>,
     layout: Layout,
     updates: u64,
     deleted: usize,
@@ -67,12 +73,75 @@ impl Database {
     pub(crate) fn new(layout: Layout) -> Self {
         let born = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (docs, local) = (BTreeMap::new(), BTreeMap::new());
-        Self { docs, local, security: None, layout, updates: 0, deleted: 0, born }
+        Self {
+            docs,
+            losers: BTreeMap::new(),
+            local,
+            security: None,
+            minority_security: None,
+            layout,
+            updates: 0,
+            deleted: 0,
+            born,
+        }
+    }
+
+    /// How it is laid out.
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
     }
 
     /// The document or tombstone of this id.
     pub(crate) fn get(&self, id: &str) -> Option<&Document> {
         self.docs.get(id)
+    }
+
+    /// The document as it is in a certain revision, if that is kept.
+    pub(crate) fn get_revision(&self, id: &str, revision: &Revision) -> Option<&Document> {
+        let all = self.docs.get(id).into_iter().chain(self.losers.get(id).into_iter().flatten());
+        all.into_iter().find(|document| document.revision == *revision)
+    }
+
+    /// Whether other revisions of the document conflict with it.
+    pub(crate) fn has_conflicts(&self, id: &str) -> bool {
+        self.losers.contains_key(id)
+    }
+
+    /// The document as a client reads it that asked for conflicts, too.
+    pub(crate) fn with_conflicts(&self, id: &str, document: &Document) -> Value {
+        let mut whole = document.to_json(id);
+        if let (Some(losers), Some(members)) = (self.losers.get(id), whole.as_object_mut()) {
+            let losers: Vec<Value> = losers.iter().map(|loser| loser.revision.to_string().into()).collect();
+            members.insert("_conflicts".into(), losers.into());
+        }
+        whole
+    }
+
+    /// Takes what a replication brings: another revision of a document that is there conflicts with it.
+    pub(crate) fn replicate(&mut self, id: &str, document: Document) {
+        match self.docs.get(id) {
+            Some(current) if current.revision == document.revision => {}
+            Some(current) if !current.deleted && !document.deleted => {
+                let wins = document.revision > current.revision;
+                let (winner, loser) =
+                    if wins { (document, current.clone()) } else { (current.clone(), document) };
+                self.losers.entry(id.to_owned()).or_default().push(loser);
+                self.store(id, winner);
+            }
+            _ => self.store(id, document),
+        }
+    }
+
+    /// Takes a losing revision out; whether there was one.
+    fn remove_loser(&mut self, id: &str, revision: &Revision) -> bool {
+        let Some(losers) = self.losers.get_mut(id) else { return false };
+        let before = losers.len();
+        losers.retain(|loser| loser.revision != *revision);
+        let found = losers.len() < before;
+        if losers.is_empty() {
+            self.losers.remove(id);
+        }
+        found
     }
 
     /// The documents that are not deleted, in order.
@@ -90,7 +159,7 @@ impl Database {
     pub(crate) fn parent(&self, id: &str, base: Option<&Revision>) -> Result<Option<Revision>, Conflict> {
         match (self.docs.get(id), base) {
             (None, None) => Ok(None),
-            (Some(current), Some(base)) if current.revision == *base => Ok(Some(base.clone())),
+            (Some(_), Some(base)) if self.get_revision(id, base).is_some() => Ok(Some(base.clone())),
             (Some(current), None) if current.deleted => Ok(Some(current.revision.clone())),
             _ => Err(Conflict),
         }
@@ -106,7 +175,24 @@ impl Database {
     ) -> Result<Revision, Conflict> {
         let parent = self.parent(id, base)?;
         let revision = Revision::after(parent.as_ref(), deleted, &body);
-        self.store(id, Document { revision: revision.clone(), deleted, body });
+        let document = Document { revision: revision.clone(), deleted, body };
+        if parent.is_some_and(|parent| self.remove_loser(id, &parent)) {
+            if !deleted {
+                self.replicate(id, document);
+            }
+            return Ok(revision);
+        }
+        self.store(id, document);
+        if deleted && let Some(mut losers) = self.losers.remove(id) {
+            losers.sort_by(|left, right| left.revision.cmp(&right.revision));
+            // The best of them comes up, and the tombstone is out of sight.
+            if let Some(winner) = losers.pop() {
+                self.store(id, winner);
+            }
+            if !losers.is_empty() {
+                self.losers.insert(id.to_owned(), losers);
+            }
+        }
         Ok(revision)
     }
 
@@ -193,6 +279,23 @@ mod tests {
         let second = db.put("d", Some(&first), false, Map::new()).unwrap();
         assert_eq!(db.put("d", Some(&first), false, Map::new()), Err(Conflict));
         assert_eq!(db.put("new", Some(&second), false, Map::new()), Err(Conflict));
+    }
+
+    #[test]
+    fn revisions_that_conflict_are_kept_until_they_are_deleted() {
+        let mut db = database();
+        let ours = db.put("d", None, false, Map::new()).unwrap();
+        let theirs = Revision::parse("1-ffffffffffffffffffffffffffffffff").unwrap();
+        db.replicate("d", Document { revision: theirs.clone(), deleted: false, body: Map::new() });
+        assert_eq!(db.get("d").unwrap().revision, theirs, "the higher hash wins");
+        let shown = db.with_conflicts("d", db.get("d").unwrap());
+        assert_eq!(shown["_conflicts"], json!([ours.to_string()]));
+        db.put("d", Some(&theirs), true, Map::new()).unwrap();
+        assert_eq!(db.get("d").unwrap().revision, ours, "the other one comes up");
+        assert!(!db.has_conflicts("d") && db.live_count() == 1);
+        db.replicate("d", Document { revision: theirs.clone(), deleted: false, body: Map::new() });
+        db.put("d", Some(&ours), true, Map::new()).unwrap();
+        assert_eq!((&db.get("d").unwrap().revision, db.has_conflicts("d")), (&theirs, false));
     }
 
     #[test]

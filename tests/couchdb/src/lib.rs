@@ -24,6 +24,7 @@ mod lockout;
 mod log;
 mod node;
 mod options;
+mod password_rules;
 mod passwords;
 mod personality;
 mod reply;
@@ -31,6 +32,7 @@ mod request;
 mod revision;
 mod routes;
 mod server;
+mod trouble;
 mod users;
 mod window;
 mod wire;
@@ -45,6 +47,7 @@ pub use faults::{Fault, Faults, Rule};
 pub use log::{LogEntry, RequestLog};
 pub use options::{Options, StartError};
 pub use personality::{UnknownVersion, Version};
+pub use trouble::Trouble;
 
 use crate::node::Node;
 
@@ -114,6 +117,11 @@ impl InMemoryCouch {
     /// The fault injector.
     pub fn faults(&self) -> &Faults {
         &self.node.faults
+    }
+
+    /// What is wrong with the server from now on; the default is nothing.
+    pub fn trouble(&self, trouble: Trouble) {
+        self.node.state().set_trouble(trouble);
     }
 
     /// Every request since the first start.

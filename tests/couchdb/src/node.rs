@@ -20,6 +20,7 @@ use crate::options::{Options, StartError};
 use crate::passwords::{Hashing, Stored};
 use crate::personality::Version;
 use crate::reply::{Refusal, Reply};
+use crate::trouble::Trouble;
 
 /// Locks, also after a panic elsewhere: the state is plain data and a test that panicked has failed anyway.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -38,9 +39,21 @@ pub(crate) struct State {
     pub(crate) settled: bool,
     /// Passwords that were derived and proved right: by account, the hash and a digest of the password.
     pub(crate) verified: HashMap<String, (Stored, [u8; 32])>,
+    pub(crate) trouble: Trouble,
 }
 
 impl State {
+    /// A setting of the authentication, which may be in its section of before 3.2.
+    pub(crate) fn auth_setting(&self, key: &str) -> Option<&str> {
+        self.config.get("chttpd_auth", key).or_else(|| self.config.get("couch_httpd_auth", key))
+    }
+
+    /// Where users are looked for.
+    pub(crate) fn users_database(&self, version: Version) -> &str {
+        let section = if version == Version::V1 { "couch_httpd_auth" } else { "chttpd_auth" };
+        self.config.get(section, "authentication_db").unwrap_or("_users")
+    }
+
     /// A database, or the 404 of a missing one.
     pub(crate) fn database(&self, name: &str) -> Result<&Database, Refusal> {
         self.databases.get(name).ok_or_else(Reply::no_database)
@@ -150,6 +163,9 @@ impl Node {
         let ini = self.read_ini()?;
         let mut state = self.state();
         state.config.reload(&ini);
+        // Upstream keeps both in memory (`couch_passwords_cache`, `couch_auth_lockout`).
+        state.verified.clear();
+        state.lockout = Lockout::default();
         if !self.version.starts_as_admin_party() && state.config.section("admins").next().is_none() {
             return Err(StartError::NoAdmin);
         }
@@ -167,9 +183,8 @@ impl Node {
     pub(crate) fn security(&self, state: &State, name: &str) -> Result<Value, Refusal> {
         let database = state.database(name)?;
         let everyone = state.config.get("couchdb", "default_security") == Some("everyone");
-        let system = name.rsplit('/').next().is_some_and(|last| last.starts_with('_'));
-        let default = || self.version.default_security(everyone && !system);
-        Ok(database.security.clone().unwrap_or_else(default))
+        let default = || self.version.default_security(everyone);
+        Ok(database.minority_security.clone().or_else(|| database.security.clone()).unwrap_or_else(default))
     }
 
     /// Starts the clock after which a `_users` made on a running node gets its `_design/_auth`.
@@ -178,7 +193,11 @@ impl Node {
         let after = if self.version == Version::V1 { Duration::ZERO } else { self.options.settle_after };
         tokio::spawn(async move {
             tokio::time::sleep(after).await;
-            node.state().settle();
+            let mut state = node.state();
+            // A restart in between may have done it.
+            if !state.settled {
+                state.settle();
+            }
         });
     }
 }

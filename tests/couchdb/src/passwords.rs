@@ -4,10 +4,10 @@
 //! faked here. Called from `auth` (logins), `users` (passwords in documents) and `admins` (plain admin passwords); the
 //! callers keep the derivation off the async threads. Never stores anything.
 
-use pbkdf2::pbkdf2_hmac;
+use std::num::NonZeroU32;
+
+use ring::{digest, pbkdf2};
 use serde_json::{Map, Value};
-use sha1::{Digest, Sha1};
-use sha2::Sha256;
 
 use crate::personality::Version;
 
@@ -110,7 +110,10 @@ impl Stored {
     /// Derives and compares; slow by design, so never on an async thread.
     pub(crate) fn matches(&self, password: &str) -> bool {
         let derived = match self.scheme {
-            Scheme::Simple => hex::encode(Sha1::digest(format!("{password}{}", self.salt))),
+            Scheme::Simple => {
+                let salted = format!("{password}{}", self.salt);
+                hex::encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, salted.as_bytes()))
+            }
             Scheme::Pbkdf2(Hashing { iterations: 0, .. }) => return false,
             Scheme::Pbkdf2(hashing) => derive(hashing, password, &self.salt),
         };
@@ -120,6 +123,14 @@ impl Stored {
     /// Whether the server would make this hash the same way today, the salt aside.
     pub(crate) fn is_current(&self, hashing: Hashing) -> bool {
         self.scheme == Scheme::Pbkdf2(hashing)
+    }
+
+    /// How many rounds it takes, if it takes rounds.
+    pub(crate) fn rounds(&self) -> Option<u32> {
+        match self.scheme {
+            Scheme::Simple => None,
+            Scheme::Pbkdf2(hashing) => Some(hashing.iterations),
+        }
     }
 
     /// The salt, which also goes into session cookies and the lockout's key.
@@ -133,18 +144,13 @@ fn fields<const N: usize>(text: &str) -> Option<[&str; N]> {
 }
 
 fn derive(hashing: Hashing, password: &str, salt: &str) -> String {
-    match hashing.prf {
-        Prf::Sha1 => {
-            let mut key = [0_u8; 20];
-            pbkdf2_hmac::<Sha1>(password.as_bytes(), salt.as_bytes(), hashing.iterations, &mut key);
-            hex::encode(key)
-        }
-        Prf::Sha256 => {
-            let mut key = [0_u8; 32];
-            pbkdf2_hmac::<Sha256>(password.as_bytes(), salt.as_bytes(), hashing.iterations, &mut key);
-            hex::encode(key)
-        }
-    }
+    let (algorithm, mut key) = match hashing.prf {
+        Prf::Sha1 => (pbkdf2::PBKDF2_HMAC_SHA1, vec![0; digest::SHA1_OUTPUT_LEN]),
+        Prf::Sha256 => (pbkdf2::PBKDF2_HMAC_SHA256, vec![0; digest::SHA256_OUTPUT_LEN]),
+    };
+    let rounds = NonZeroU32::new(hashing.iterations).unwrap_or(NonZeroU32::MIN);
+    pbkdf2::derive(algorithm, rounds, salt.as_bytes(), password.as_bytes(), &mut key);
+    hex::encode(key)
 }
 
 /// Thirty-two hex digits; CouchDB uses the text itself, not the bytes, as the salt.

@@ -171,7 +171,7 @@ fn broken_body(part: Bytes, cut: CancellationToken) -> Body {
     }))
 }
 
-/// `/_fault`: `POST` a rule, `DELETE` all; `/_fault/log`: `GET` or `DELETE` the request log.
+/// `/_fault`: `POST` a rule, `DELETE` all; `/_fault/trouble`: `PUT` what is wrong; `/_fault/log`: `GET` or `DELETE` the request log.
 fn fault_route(node: &Node, method: &str, target: &str, body: &[u8]) -> Reply {
     match (method, target) {
         ("POST", "/_fault") => match serde_json::from_slice(body) {
@@ -185,11 +185,20 @@ fn fault_route(node: &Node, method: &str, target: &str, body: &[u8]) -> Reply {
             node.faults.clear();
             Reply::done(200)
         }
+        ("PUT", "/_fault/trouble") => match serde_json::from_slice(body) {
+            Ok(trouble) => {
+                node.state().set_trouble(trouble);
+                Reply::done(200)
+            }
+            Err(error) => Reply::bad_request(&format!("no such trouble: {error}")),
+        },
         ("GET", "/_fault/log") => Reply::ok(&json!(node.log.entries())),
         ("DELETE", "/_fault/log") => {
             node.log.clear();
             Reply::done(200)
         }
-        _ => Reply::not_found("there are POST and DELETE /_fault, GET and DELETE /_fault/log"),
+        _ => Reply::not_found(
+            "there are POST and DELETE /_fault, PUT /_fault/trouble, GET and DELETE /_fault/log",
+        ),
     }
 }

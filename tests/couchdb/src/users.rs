@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::access::Caller;
 use crate::database::Document;
 use crate::node::Node;
+use crate::password_rules;
 use crate::passwords::{hash_into_user, new_salt};
 use crate::reply::{Refusal, Reply};
 
@@ -48,6 +49,8 @@ pub(crate) fn before_write(
         None | Some(Value::Null) => {}
         Some(Value::String(password)) => {
             let password = password.clone();
+            let rules = node.state().auth_setting("password_regexp").unwrap_or_default().to_owned();
+            password_rules::check(&rules, &password)?;
             draft.body = hash_into_user(node.hashing, &draft.body, &password, &new_salt());
         }
         Some(other) => {

@@ -1,6 +1,6 @@
 //! A reply reads back as it was meant, in clear and encrypted; anything else is refused in readable words.
 
-use trove_couchdb_protocol::{Outcome, ReplyAddress, decode_reply, encode_reply};
+use trove_couchdb_protocol::{Outcome, ReplyAddress, ReplyQueue, decode_reply, encode_reply};
 
 use crate::{assert_readable, cipher_of_captures, has_fraction};
 
@@ -22,7 +22,7 @@ pub fn holds(data: &[u8]) {
         if with_fraction {
             continue;
         }
-        let to = ReplyAddress { msg_id: reply.msg_id.clone(), reply_queue: "q".to_owned() };
+        let to = ReplyAddress { msg_id: reply.msg_id.clone(), reply_queue: ReplyQueue::local() };
         for key in [None, Some(&cipher)] {
             let again = decode_reply(&encode_reply(&to, "u", &reply.outcome, key), key);
             let again = again.map(|again| (again.msg_id, again.unique_id, again.outcome, again.ending));

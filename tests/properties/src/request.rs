@@ -2,9 +2,10 @@
 //! one nothing that is encrypted; what a caller would be told goes to the queue it named and no other.
 
 use serde_json::{Map, Value};
+use trove_couchdb_agent::commands;
 use trove_couchdb_protocol::{
-    Cipher, Failure, Outcome, Request, Undecodable, decode_reply, encode_reply, envelope,
-    trove::{Command, Method},
+    Cipher, Disclosure, Failure, Outcome, Request, Undecodable, decode_reply, encode_reply, envelope,
+    trove::{Method, UserAction},
 };
 
 use crate::{LIMIT, assert_readable, cipher_of_captures, has_fraction};
@@ -47,7 +48,8 @@ fn read(body: &[u8], cipher: Option<&Cipher>) -> Option<Request> {
             assert_readable(&Failure::from(&error).message);
             if let Some(address) = reply {
                 assert!(!address.msg_id.is_empty() && address.msg_id.len() <= MAX_QUEUE);
-                assert!(!address.reply_queue.is_empty() && address.reply_queue.len() <= MAX_QUEUE);
+                let queue = address.reply_queue.as_str();
+                assert!(!queue.is_empty() && queue.len() <= MAX_QUEUE && !queue.starts_with("amq."));
                 let body = encode_reply(&address, "u", &Outcome::Failure(Failure::from(&error)), cipher);
                 assert_eq!(decode_reply(&body, cipher).map(|reply| reply.msg_id), Ok(address.msg_id));
             }
@@ -76,7 +78,7 @@ fn assert_no_values(request: &Request) {
 }
 
 fn understand(request: &Request) {
-    match Command::decode(&request.method, &request.args) {
+    match commands::of_request(request, UserAction::of(&request.context)) {
         Ok(command) => assert_eq!(Method::from_name(&request.method), Some(command.method())),
         Err(error) => {
             assert_readable(&error.to_string());
@@ -109,7 +111,9 @@ fn seal(message: Map<String, Value>, cipher: &Cipher, clear: Option<&Request>) {
     {
         let seals = read.as_ref().map(|read| read.seals.len());
         assert_eq!(seals, Some(clear.args.len() + 1), "each argument and the context leaves its mark");
-        let unmarked = read.map(|read| Request { seals: Vec::new(), ..read });
-        assert_eq!(unmarked.as_ref(), Some(clear), "it says something else when it is encrypted");
+        assert!(read.as_ref().is_none_or(|read| read.disclosure == Disclosure::Sealed));
+        let as_in_clear =
+            read.map(|read| Request { seals: Vec::new(), disclosure: clear.disclosure, ..read });
+        assert_eq!(as_in_clear.as_ref(), Some(clear), "it says something else when it is encrypted");
     }
 }

@@ -1,6 +1,8 @@
 //! An edit of any `_security` object touches the name that it is about and nothing else, never opens a closed database,
 //! does nothing the second time, and leaves an object that it does not understand as it was.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use trove_couchdb_agent::couch::security::{
     Malformed, close, forget, grant, is_public, members, mentions, rename, revoke,
@@ -15,7 +17,7 @@ type Edit = (&'static str, fn(&mut Value) -> Result<bool, Malformed>);
 const EDITS: [Edit; 5] = [
     ("grant", |object| grant(object, &[USER])),
     ("revoke", |object| revoke(object, USER)),
-    ("forget", |object| forget(object, USER)),
+    ("forget", |object| forget(object, &BTreeSet::from([USER]))),
     ("rename", |object| rename(object, USER, NEW)),
     ("close", close),
 ];
@@ -43,10 +45,13 @@ fn assert_touched(name: &str, before: &Value, after: &Value) {
     match name {
         "grant" => assert!(is_member, "not granted: {before}"),
         "revoke" => assert!(!is_member, "still a member: {before}"),
-        "forget" => assert!(!mentions(after, USER), "still there: {before}"),
+        "forget" => assert!(!mentions(after, &BTreeSet::from([USER])), "still there: {before}"),
         "rename" => {
-            assert!(!mentions(after, USER), "still there: {before}");
-            assert_eq!(mentions(after, NEW), mentions(before, USER) || mentions(before, NEW));
+            assert!(!mentions(after, &BTreeSet::from([USER])), "still there: {before}");
+            assert_eq!(
+                mentions(after, &BTreeSet::from([NEW])),
+                mentions(before, &BTreeSet::from([USER])) || mentions(before, &BTreeSet::from([NEW]))
+            );
         }
         _ => assert!(!is_public(after), "still public: {before}"),
     }

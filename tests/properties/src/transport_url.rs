@@ -22,7 +22,10 @@ fn read(text: &str) {
     assert!(["rabbit", "rabbits"].contains(&url.scheme.as_str()));
     for host in &url.hosts {
         assert!(host.port != 0 && !host.host.is_empty(), "{host:?}");
-        assert!(!host.host.contains(|c: char| c.is_control() || c.is_whitespace() || c == '@'), "{host:?}");
+        // Whatever may be a password in the wrong place is no host: hosts are shown and looked up.
+        let is_name = host.host.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        let address = host.host.split('%').next().unwrap_or_default();
+        assert!(is_name || address.parse::<std::net::Ipv6Addr>().is_ok(), "{host:?}");
     }
     assert_eq!(masked(&url).to_string(), url.to_string(), "a password or the value of an option is shown");
     assert_eq!(format!("{url:?}"), format!("TransportUrl({url})"));

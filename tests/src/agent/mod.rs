@@ -21,14 +21,15 @@ use tokio::time::{Instant, sleep};
 pub use notify::NotifySocket;
 pub use options::{AgentOptions, write_private};
 
+use crate::ledger;
 use crate::process::{Process, Signal};
 
 const CREDENTIALS: &str = "os_couchdb_admin_creds.json";
 const SOCKET: &str = "agent.sock";
 /// Covers a bootstrap with 600,000 rounds in a debug build on a loaded machine.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+const READY_LIMIT: Duration = crate::until::HUNG;
 /// Above the agent's own grace of 25 s.
-const STOP_LIMIT: Duration = Duration::from_secs(40);
+const STOP_LIMIT: Duration = crate::until::HUNG;
 const POLL: Duration = Duration::from_millis(20);
 
 /// A started agent; dropping it kills it and removes its files.
@@ -45,6 +46,7 @@ pub struct AgentProcess {
 impl AgentProcess {
     /// Starts the agent; [`AgentProcess::wait_ready`] tells when it serves.
     pub fn start(options: AgentOptions) -> Result<Self> {
+        ledger::used(ledger::What::InMemory(ledger::OWN.to_owned()));
         let directory =
             tempfile::Builder::new().prefix("trove-agent-").tempdir().context("no temporary directory")?;
         std::fs::create_dir(directory.path().join("state")).context("cannot create the state directory")?;

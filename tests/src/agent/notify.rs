@@ -71,6 +71,7 @@ impl Drop for NotifySocket {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+    use crate::until::HUNG;
 
     #[tokio::test]
     async fn one_datagram_may_carry_several_assignments() {
@@ -78,7 +79,7 @@ mod tests {
         let socket = NotifySocket::bind(directory.path().join("notify.sock")).unwrap();
         let sender = UnixDatagram::unbound().unwrap();
         sender.send_to(b"STATUS=serving\nREADY=1\n", socket.path()).await.unwrap();
-        let line = socket.wait_for(Duration::from_secs(5), |line| line == "READY=1").await.unwrap();
+        let line = socket.wait_for(HUNG, |line| line == "READY=1").await.unwrap();
         assert_eq!(line, "READY=1");
         assert_eq!(socket.received(), ["STATUS=serving", "READY=1"]);
         assert!(socket.wait_for(Duration::from_millis(20), |line| line == "STOPPING=1").await.is_err());

@@ -6,12 +6,15 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use trove_couchdb_protocol::{Cipher, Context, NewRequest, ReplyAddress, new_id};
+use trove_couchdb_protocol::{Cipher, Context, NewRequest, ReplyAddress, ReplyQueue, new_id};
+
+use crate::until::HUNG;
 
 /// `agent_call_low_timeout` of Trove.
 pub const LOW_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A request before it is encoded; the defaults are those of a call of Trove 26.
+/// A request before it is encoded; the defaults are those of a call of Trove 26, but for the time-out, which ends only a hung
+/// test: on a busy machine that of Trove would make the agent refuse what it would else do.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// RPC method.
@@ -40,7 +43,7 @@ impl Request {
             args,
             version: "1.0".to_owned(),
             context: user_context(),
-            timeout: LOW_TIMEOUT,
+            timeout: HUNG,
             call_monitor: None,
         }
     }
@@ -74,8 +77,9 @@ impl Request {
         request.version.clone_from(&self.version);
         request.timeout = self.call_monitor;
         request.call = reply_queue
-            .zip(msg_id.as_ref())
-            .map(|(queue, msg_id)| ReplyAddress { msg_id: msg_id.clone(), reply_queue: queue.to_owned() });
+            .and_then(ReplyQueue::new)
+            .zip(msg_id.clone())
+            .map(|(reply_queue, msg_id)| ReplyAddress { msg_id, reply_queue });
         let expiration = msg_id.as_ref().map(|_| self.timeout.as_millis().to_string());
         Message { body: request.encode(cipher), unique_id: request.unique_id, msg_id, expiration }
     }

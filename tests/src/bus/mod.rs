@@ -82,7 +82,7 @@ impl Bus {
         Ok(Self { channel, exchange, topic, reply_queue, cipher, waiting, unexpected, reader, connection })
     }
 
-    /// Calls a method with version 1.0 and a time-out of 15 s.
+    /// Calls a method with version 1.0 and a time-out that ends only a hung test.
     pub async fn call(&self, method: &str, args: Value) -> Result<Value, CallError> {
         self.request(&Request::new(method, args)).await
     }

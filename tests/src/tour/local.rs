@@ -33,7 +33,7 @@ impl LocalTour {
         // Of a tour that was interrupted on the same server.
         sweep(&stage.couch, |name| NAMES.contains(&name)).await?;
         let transcript = Transcript::default();
-        let kind = if stage.couch.memory().is_some() { "in-memory" } else { "of COUCHDB_URL" };
+        let kind = if stage.couch.memory().is_some() { "in-memory" } else { "real" };
         transcript.note("CouchDB", format!("{} ({kind})", stage.couch.url()));
         transcript.note("agent", format!("pid {}, ready", stage.agent.pid()));
         transcript.note("socket", stage.agent.socket().display());

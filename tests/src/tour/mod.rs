@@ -28,7 +28,7 @@ pub use transcript::Transcript;
 /// The guest's id; the exchange is named after it.
 const GUEST: &str = "tour";
 /// A cast is reported as ended within this, or counts as failed.
-const CAST_LIMIT: Duration = Duration::from_secs(20);
+const CAST_LIMIT: Duration = crate::until::HUNG;
 
 /// Everything that the tour needs, running.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ impl Tour {
     fn describe(&self) {
         self.transcript
             .note("RabbitMQ", format!("127.0.0.1:{}, queue {}", self.broker.port(), self.bus.topic()));
-        let kind = if self.couch.memory().is_some() { "in-memory" } else { "of COUCHDB_URL" };
+        let kind = if self.couch.memory().is_some() { "in-memory" } else { "real" };
         self.transcript.note("CouchDB", format!("{} ({kind})", self.couch.url()));
         self.transcript.note("agent", format!("pid {}, ready, commands encrypted", self.agent.pid()));
     }
@@ -118,7 +118,8 @@ impl Tour {
         self.transcript.outcome(outcome)
     }
 
-    /// Calls a method that the agent must refuse with a message that contains `reason`.
+    /// Calls a method that the agent must refuse with a message that contains `reason`. Of a name it tells the beginning and
+    /// the length: the tour's commands are encrypted.
     async fn refused(&mut self, method: &str, args: Value, reason: &str) {
         self.transcript.command("call", method, &args);
         match self.bus.call(method, args).await {

@@ -87,7 +87,7 @@ async fn interrupted_anywhere_the_next_run_reaches_the_same_state() -> Result<()
     std::fs::write(&empty, "")?;
     let mut reached = Vec::new();
     for cut in 0..5_u32 {
-        cli.must(&["apply", &empty.to_string_lossy(), "--prune", "--yes"]).await?;
+        cli.must(&["apply", &empty.to_string_lossy(), "--prune", "--allow-empty", "--yes"]).await?;
         // The agent is cut off from CouchDB after some requests that write; the program gives up, as when killed.
         let faults = stage.memory()?.faults();
         let refused = in_memory_couchdb::Fault::Answer { status: 400, body: "{\"error\":\"cut\"}".into() };

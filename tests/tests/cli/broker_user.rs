@@ -22,8 +22,8 @@ use crate::doctor_host::Found;
 use crate::tool::{Tool, private};
 
 /// Four runs of `rabbitmqctl`, each of which starts an Erlang.
-const SCRIPT_LIMIT: Duration = Duration::from_secs(180);
-const LIMIT: Duration = Duration::from_secs(30);
+const SCRIPT_LIMIT: Duration = trove_couchdb_tests::until::HUNG;
+const LIMIT: Duration = trove_couchdb_tests::until::HUNG;
 
 /// Runs what `broker-user` showed, as an operator does who pipes it into a shell.
 async fn run_script(broker: &RabbitNode, script: &str) -> Result<()> {

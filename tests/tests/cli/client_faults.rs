@@ -1,7 +1,6 @@
 //! Agents and brokers that misbehave: each fault has its own words and its own exit code.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
@@ -13,6 +12,7 @@ use trove_couchdb_protocol::{
 };
 use trove_couchdb_tests::rabbitmq;
 use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::until::HUNG;
 
 use crate::tool::{Tool, private};
 
@@ -79,7 +79,7 @@ async fn beats_and_other_calls_answers_are_passed_over() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_of_an_agent_has_its_code() -> Result<()> {
     let (_a, silent) = agent(|_, stream| async move {
-        tokio::time::sleep(Duration::from_secs(30)).await;
+        std::future::pending::<()>().await;
         drop(stream);
     })?;
     let error = silent.refused(5, &["ping"]).await?;
@@ -149,7 +149,7 @@ async fn a_dead_agents_queue_and_a_wrong_key_are_named() -> Result<()> {
     let error = cli.refused(1, &["ping", "--key-file", &key.to_string_lossy()]).await?;
     assert!(error.contains("does not decrypt") && error.contains("--key-file"), "{error}");
     stage.agent.kill9()?;
-    stage.agent.exit_within(Duration::from_secs(10)).await?;
+    stage.agent.exit_within(HUNG).await?;
     let error = cli.refused(4, &["ping", "--timeout", "2"]).await?;
     assert!(error.contains("nobody who reads"), "{error}");
     Ok(())

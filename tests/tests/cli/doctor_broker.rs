@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use trove_couchdb_tests::rabbitmq::RabbitNode;
+use trove_couchdb_tests::rabbitmq::{self, RabbitNode};
 use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::until::HUNG;
 
 use crate::doctor_host::Found;
 use crate::tool::Tool;
@@ -12,7 +13,7 @@ use crate::tool::Tool;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sound_set_up() -> Result<()> {
     let stage = Plan::default().encrypted().set("heartbeat.interval", 1).up().await?;
-    stage.conductor.next(Duration::from_secs(30), |_| true).await?;
+    stage.conductor.next(HUNG, |_| true).await?;
     let cli = Tool::configured(&stage.agent);
     let found = Found::by(&cli).await?;
     for id in [
@@ -34,7 +35,7 @@ async fn a_broker_that_is_down() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
     let stage = Plan::default().up_on(&broker).await?;
     broker.kill9()?;
-    stage.agent.wait_log("No connection to the broker", Duration::from_secs(60)).await?;
+    stage.agent.wait_log("No connection to the broker", HUNG).await?;
     let found = Found::by(&Tool::configured(&stage.agent)).await?;
     assert!(found.failed().contains(&"broker.reachable"), "{found:#?}");
     assert!(found.failed().contains(&"agent.broker"), "{found:#?}");
@@ -82,15 +83,35 @@ async fn a_queue_with_other_flags_than_configured() -> Result<()> {
     Ok(())
 }
 
+/// A cloned machine: its agent has the same id, and takes every other command.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_the_machine_reads_the_same_queue() -> Result<()> {
+    let stage = Stage::up().await?;
+    let cli = Tool::configured(&stage.agent);
+    let found = Found::by(&cli).await?;
+    assert_eq!(found.status("broker.consumers"), "ok", "{found:#?}");
+    let uri = format!("{}?frame_max=131072&heartbeat=60", rabbitmq::shared().await?.amqp_uri());
+    let copy = lapin::Connection::connect(&uri, lapin::ConnectionProperties::default()).await?;
+    let queue = format!("guestagent.{}", stage.id);
+    let channel = copy.create_channel().await?;
+    let options = lapin::options::BasicConsumeOptions::default();
+    let table = lapin::types::FieldTable::default();
+    let _reads = channel.basic_consume(queue.into(), "".into(), options, table).await?;
+    let found = Found::by(&cli).await?;
+    found.must_have_failed(&["broker.consumers"]);
+    assert!(found.detail("broker.consumers").starts_with("2 consumers read guestagent."), "{found:#?}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_is_not_there_and_one_that_nobody_reads() -> Result<()> {
     let mut stage = Stage::up().await?;
     stage.agent.kill9()?;
-    stage.agent.exit_within(Duration::from_secs(10)).await?;
+    stage.agent.exit_within(HUNG).await?;
     let cli = Tool::configured(&stage.agent);
     let mut status = String::new();
     // The broker may notice the lost connection a little later.
-    for _ in 0..100 {
+    for _ in 0..3_000 {
         Found::by(&cli).await?.status("broker.queue").clone_into(&mut status);
         if status == "warning" {
             break;

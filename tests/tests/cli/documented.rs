@@ -16,7 +16,7 @@ use trove_couchdb_tests::stage::{Plan, Stage};
 
 use crate::tool::{Tool, private};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = trove_couchdb_tests::until::HUNG;
 
 /// What a reader puts in, too: an instance's id.
 const ID: &str = "6ee49ee8-…";

@@ -3,19 +3,18 @@
 use anyhow::Result;
 use in_memory_couchdb::Options;
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::local_stage::LocalPlan;
+use trove_couchdb_tests::local_stage::{LocalPlan, LocalStage};
 
 use super::tool::Tool;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_and_objects_in_every_form() -> Result<()> {
-    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
+    let stage = LocalPlan::default().alone().up().await?;
     let tool = Tool::local(&stage.agent);
     for database in ["films", "music"] {
         tool.must(&["database-create", database]).await?;
     }
-    tool.must_with(&["user-create", "alice", "--databases", "films", "music", "--password-stdin"], "pw")
-        .await?;
+    tool.must_with(&["user-create", "alice", "--databases", "films,music", "--password-stdin"], "pw").await?;
     tool.must_with(&["user-create", "bob@b.c", "--password-stdin"], "pw").await?;
     for verb in
         [&["user-list"][..], &["user-show", "alice"], &["user-show-access", "alice"], &["database-list"]]
@@ -32,7 +31,7 @@ async fn lists_and_objects_in_every_form() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_say_what_failed_and_what_to_try() -> Result<()> {
-    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
+    let stage = LocalPlan::default().alone().up().await?;
     let tool = Tool::local(&stage.agent);
     tool.must_with(&["user-create", "alice", "--password-stdin"], "pw").await?;
     let mut shown = String::new();
@@ -55,13 +54,26 @@ async fn errors_say_what_failed_and_what_to_try() -> Result<()> {
 /// What a shell and `man` get: for every verb, without an agent.
 #[tokio::test(flavor = "multi_thread")]
 async fn completions_and_manual_pages() -> Result<()> {
-    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
+    let stage = LocalPlan::default().alone().up().await?;
     let tool = Tool::local(&stage.agent);
     for shell in ["bash", "zsh", "fish"] {
         let script = tool.must(&["completions", shell]).await?;
         assert!(script.contains("user-grant-access") && script.contains("apply"), "{shell}");
         let agents = tool.must(&["completions", shell, "--agent"]).await?;
         assert!(agents.contains("check-config") && !agents.contains("user-grant-access"), "{shell}");
+    }
+    for (line, words) in [
+        ("user-d", &["user-delete"][..]),
+        ("user-delete --y", &["--yes"]),
+        ("apply --", &["--prune", "--allow-empty", "--dry-run", "--yes"]),
+        ("--yes user-create --", &["--databases", "--generate"]),
+        ("database-list --output ", &["json", "value"]),
+        ("log-level --", &["--configured"]),
+    ] {
+        let completed = completed(&tool, line).await?;
+        for word in words {
+            assert!(completed.iter().any(|found| found == word), "{line}: {word} is not in {completed:?}");
+        }
     }
     let directory = tempfile::tempdir()?;
     tool.must(&["man", "--dir", &directory.path().display().to_string()]).await?;
@@ -74,6 +86,77 @@ async fn completions_and_manual_pages() -> Result<()> {
         assert!(agents.contains(text), "{text}: {agents}");
     }
     assert!(tool.must(&["man"]).await?.contains(".TH"));
+    Ok(())
+}
+
+/// What a real bash makes of the last word of a command line.
+async fn completed(tool: &Tool, line: &str) -> Result<Vec<String>> {
+    let script = tool.must(&["completions", "bash"]).await?;
+    let ask = r#"
+        read -ra words <<<"trove-couchdb $1"
+        [[ $1 == *' ' ]] && words+=('')
+        COMP_WORDS=("${words[@]}") COMP_CWORD=$((${#words[@]} - 1)) COMP_LINE="trove-couchdb $1" COMP_POINT=${#COMP_LINE}
+        function_name=$(complete -p trove-couchdb | sed 's/.*-F \([^ ]*\).*/\1/')
+        "$function_name" trove-couchdb "${words[-1]}" "${words[-2]}"
+        printf '%s\n' "${COMPREPLY[@]}"
+    "#;
+    let arguments = ["-c", &format!("{script}\n{ask}"), "bash", line];
+    let output = tokio::process::Command::new("bash").args(arguments).output().await?;
+    anyhow::ensure!(output.status.success(), "{output:?}");
+    Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn urls_are_never_broken_and_a_list_of_databases_ends_where_it_ends() -> Result<()> {
+    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
+    let tool = Tool::local(&stage.agent);
+    let long = "a-database-whose-name-is-rather-long-and-makes-an-url-of-more-than-eighty-characters";
+    for database in ["films", long] {
+        tool.must(&["database-create", database]).await?;
+    }
+    let databases = format!("films,{long}");
+    tool.must_with(&["user-create", "--databases", &databases, "--password-stdin", "al"], "pw").await?;
+    tool.must_with(
+        &["user-create", "--databases", "films", "--databases", long, "bo", "--password-stdin"],
+        "pw",
+    )
+    .await?;
+    let shown = in_a_narrow_terminal(&tool, &stage, "credentials al").await?;
+    let urls: Vec<&str> = shown.lines().filter(|line| line.contains("://")).collect();
+    assert_eq!(urls.len(), 4, "{shown}");
+    for (start, url) in ["couchdb://al@", "http://al@", "couchdb://al@", "http://al@"].iter().zip(&urls) {
+        assert!(url.starts_with(start) && !url.contains(['|', ' ']), "{shown}");
+    }
+    assert!(urls.iter().any(|url| url.ends_with(long)), "{shown}");
+    Ok(())
+}
+
+/// What the program writes on a terminal of 80 columns.
+async fn in_a_narrow_terminal(_tool: &Tool, stage: &LocalStage, words: &str) -> Result<String> {
+    let program = trove_couchdb_tests::agent::binary()?.with_file_name("trove-couchdb");
+    let line = format!(
+        "stty cols 80; exec '{}' --socket '{}' {words}",
+        program.display(),
+        stage.agent.socket().display()
+    );
+    let arguments = ["-qec", &line, "/dev/null"];
+    let output = tokio::process::Command::new("script").args(arguments).output().await?;
+    anyhow::ensure!(output.status.success(), "{output:?}");
+    Ok(String::from_utf8(output.stdout)?.replace('\r', ""))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_shows_how_far_a_file_is_applied() -> Result<()> {
+    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
+    let tool = Tool::local(&stage.agent);
+    let file = stage.agent.directory().join("state.toml");
+    std::fs::write(&file, "databases = [\"a\", \"b\", \"c\"]\n")?;
+    let words = format!("apply '{}' --yes", file.display());
+    let shown = in_a_narrow_terminal(&tool, &stage, &words).await?;
+    assert!(shown.contains("[######..............] 1/3 database \"b\""), "{shown:?}");
+    assert!(shown.contains("\u{1b}[KAll 3 changes are made."), "the bar is gone then: {shown:?}");
+    let shown = tool.run(&["apply", &file.display().to_string(), "--yes"]).await?;
+    assert!(!shown.errors.contains("/3"), "no bar away from a terminal: {shown:?}");
     Ok(())
 }
 
@@ -114,10 +197,18 @@ async fn wrong_usage_ends_with_64() -> Result<()> {
         &["ping", "--timeout", "soon"],
         &["ping", "--transport-url", "x", "--transport-url-file", "y"],
         &["doctor", "--instance", "x"],
-        &[],
+        &["apply", "x.toml", "--allow-empty"],
     ] {
         tool.refused(64, wrong).await?;
     }
     assert!(tool.must(&["--version"]).await?.starts_with("trove-couchdb "));
+    for bare in [&[][..], &["--yes"]] {
+        let ended = tool.run(bare).await?;
+        assert_eq!((ended.code, ended.output.as_str()), (Some(2), ""), "{ended:?}");
+        assert!(
+            ended.errors.starts_with("Usage: trove-couchdb") && ended.errors.lines().count() < 5,
+            "{ended:?}"
+        );
+    }
     Ok(())
 }

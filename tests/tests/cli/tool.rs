@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use trove_couchdb_tests::agent::{AgentProcess, binary};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = trove_couchdb_tests::until::HUNG;
 
 /// The program, told how to reach an agent.
 #[derive(Debug, Clone, Default)]

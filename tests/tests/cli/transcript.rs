@@ -6,14 +6,13 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use in_memory_couchdb::Options;
 use trove_couchdb_tests::doc_commands::read;
 use trove_couchdb_tests::local_stage::LocalPlan;
 
 use crate::documented::programs;
 use crate::tool::private;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = trove_couchdb_tests::until::HUNG;
 
 /// A command with the lines that it printed.
 type Step = (String, Vec<String>);
@@ -49,7 +48,8 @@ fn like(shown: &str, printed: &str) -> bool {
 
 /// The first line of the transcript that was not printed in its place; or a printed one that is too much.
 fn differs(shown: &[String], printed: &str) -> Option<String> {
-    let mut printed = printed.lines();
+    // What is waited for is said on a machine that is slow.
+    let mut printed = printed.lines().filter(|line| !line.starts_with("Waiting for the agent"));
     let mut any = false;
     for line in shown {
         if line == "…" {
@@ -77,7 +77,7 @@ fn a_transcript_that_is_not_so_is_seen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_transcript_of_the_readme_is_what_is_printed() -> Result<()> {
-    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
+    let stage = LocalPlan::default().alone().up().await?;
     let directory = tempfile::tempdir()?;
     programs(&stage.agent, directory.path())?;
     let steps = steps(&read("README.md")?)?;

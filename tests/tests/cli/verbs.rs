@@ -110,7 +110,7 @@ async fn every_name_that_is_legal_comes_through_and_bad_ones_do_not() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn os_admin_gets_another_password_over_both_ways() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).encrypted().up().await?;
+    let stage = Plan::default().alone().encrypted().up().await?;
     let file = || -> Result<String> {
         let content: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(stage.agent.credentials_file())?)?;
@@ -151,7 +151,7 @@ async fn a_rotation_that_fails_says_why_and_leaves_the_old_password() -> Result<
 /// The way in when the message bus is down, or was never there.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_broker_everything_works() -> Result<()> {
-    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
+    let stage = LocalPlan::default().alone().up().await?;
     let tool = Tool::local(&stage.agent);
     tool.must(&["database-create", "films"]).await?;
     let created = tool.json(&["user-create", "al", "--databases", "films", "--generate"]).await?;
@@ -178,7 +178,7 @@ async fn nobody_there_is_said_so_and_has_its_own_code() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_and_formats() -> Result<()> {
-    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
+    let stage = LocalPlan::default().alone().up().await?;
     let tool = Tool::local(&stage.agent);
     for name in ["a", "b", "c"] {
         tool.must(&["database-create", name]).await?;
@@ -242,7 +242,7 @@ async fn status_is_told_to_people_too_and_the_agent_knows_who_asks() -> Result<(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_logged_is_changed_over_the_socket_only() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).set("log.filter", "info").up().await?;
+    let stage = Plan::default().alone().set("log.filter", "info").up().await?;
     let local = Tool::local(&stage.agent);
     let said = local.json(&["log-level", "debug,trove_couchdb_agent::couch=trace"]).await?;
     assert_eq!(said["filter"], "debug,trove_couchdb_agent::couch=trace");
@@ -254,5 +254,21 @@ async fn what_is_logged_is_changed_over_the_socket_only() -> Result<()> {
     local.refused(64, &["log-level"]).await?;
     let said = Tool::bus(&stage.agent, &stage.id).refused(1, &["log-level", "off"]).await?;
     assert!(said.contains("socket"), "{said}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_user_is_told_where_its_name_was_waiting() -> Result<()> {
+    let stage = Plan::default().up().await?;
+    let tool = Tool::local(&stage.agent);
+    let (db, waiting, al) = (stage.name("db"), stage.name("waiting"), stage.name("al"));
+    stage.databases(&[&db, &waiting]).await?;
+    let named =
+        json!({"admins": {"names": [], "roles": ["_admin"]}, "members": {"names": [al], "roles": []}});
+    stage.set_security(&waiting, &named).await?;
+    let said =
+        tool.must_with(&["user-create", &al, "--databases", &db, "--password-stdin"], "pw-1\n").await?;
+    assert!(said.contains(&format!("with access to {db}. It can use {waiting} at once")), "{said}");
+    assert!(stage.client.reads(&waiting, Some(&Credentials::new(&al, "pw-1"))).await?, "and so it can");
     Ok(())
 }

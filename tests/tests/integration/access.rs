@@ -8,6 +8,7 @@ use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::{Value, json};
 use trove_couchdb_tests::bus::Request;
 use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::until::{HUNG, until_hit};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn granted_listed_and_revoked() -> Result<()> {
@@ -33,7 +34,7 @@ async fn granted_listed_and_revoked() -> Result<()> {
 /// Mutations: last-member-opens, grant-drops-unknown-keys.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_name_changes_and_nothing_else() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let stage = Plan::default().up().await?;
     let (db, al) = (stage.name("db"), stage.name("al"));
     stage.databases(&[&db]).await?;
     stage.user(&al, &[]).await?;
@@ -148,7 +149,7 @@ async fn a_write_that_is_lost_is_written_again() -> Result<()> {
 
 /// Commands on the same user keep their order; a read sees what came before it; others don't wait.
 ///
-/// Mutation: turn-given-up-early (docs/promises.md).
+/// Mutations: turn-given-up-early, grant-without-its-database, grant-without-its-user (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn order_is_kept_where_it_matters() -> Result<()> {
     let stage = Plan::default().in_memory(Options::default()).up().await?;
@@ -156,23 +157,33 @@ async fn order_is_kept_where_it_matters() -> Result<()> {
     stage.databases(&[&slow, &quick]).await?;
     stage.user(&al, &[]).await?;
     stage.user(&bo, &[]).await?;
-    let delay = Duration::from_millis(700);
     let path = format!("/{slow}/_security");
-    stage.memory()?.faults().add(Rule::new("PUT", &path, Fault::DelayMs(700)).times(1));
+    stage.memory()?.faults().add(Rule::new("PUT", &path, Fault::Hang).times(1));
+    let send = async |method: &str, args: Value| -> Result<_> {
+        let call = stage.bus.encode_call(&Request::new(method, args));
+        let reply = stage.bus.expect_reply(&call);
+        stage.bus.send(&call).await?;
+        Ok(reply)
+    };
+    let granted = send("grant_access", json!({"username": al, "hostname": "%", "databases": [slow]})).await?;
+    until_hit(stage.memory()?).await?;
+    stage.grant(&bo, &[&quick]).await?; // An unrelated command does not wait.
 
-    let started = std::time::Instant::now();
-    let granted = stage.bus.encode_call(&Request::new(
-        "grant_access",
-        json!({"username": al, "hostname": "%", "databases": [slow]}),
-    ));
-    let reply = stage.bus.expect_reply(&granted);
-    stage.bus.send(&granted).await?;
-    stage.grant(&bo, &[&quick]).await?;
-    assert!(started.elapsed() < delay, "an unrelated command does not wait");
-    let listed = stage.call("list_access", json!({"username": al, "hostname": "%"})).await?;
-    assert_eq!(listed.as_array().unwrap().len(), 1, "the read saw the grant that came before it");
-    assert!(started.elapsed() >= delay);
-    reply.within(Duration::from_secs(5)).await?;
+    // The grant holds its user and its database: the first of these waits for the one, the second for the other.
+    let changed = send("change_passwords", json!({"users": [{"name": al, "password": "new"}]})).await?;
+    let listed = send("list_databases", json!({})).await?;
+    let access = send("list_access", json!({"username": al, "hostname": "%"})).await?;
+    // They have arrived when a later one has been answered.
+    stage.call("rpc_ping", json!({})).await?;
+    let status = stage.call("get_agent_status", json!({})).await?;
+    let commands = &status["commands"];
+    assert_eq!((&commands["running"], &commands["waiting"]), (&json!(1), &json!(3)), "{status}");
+    stage.memory()?.faults().clear();
+    for reply in [granted, changed, listed] {
+        reply.within(HUNG).await?;
+    }
+    let access = access.within(HUNG).await?;
+    assert_eq!(access.as_array().unwrap().len(), 1, "the read saw the grant that came before it");
     Ok(())
 }
 
@@ -196,7 +207,7 @@ async fn a_call_is_not_run_after_its_caller_has_given_up() -> Result<()> {
     let late =
         stage.bus.request(&grant(&other).timeout(Duration::from_secs(2))).await.unwrap_err().to_string();
     assert!(late.contains("Busy") && late.contains("try again"), "told why, before its own time-out: {late}");
-    granted.within(Duration::from_secs(10)).await?;
+    granted.within(HUNG).await?;
     let access = stage.call("list_access", json!({"username": al, "hostname": "%"})).await?;
     assert_eq!(access.as_array().unwrap().len(), 1, "only the first: {access}");
     Ok(())

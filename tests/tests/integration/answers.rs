@@ -19,12 +19,12 @@ use trove_couchdb_tests::couch::Method;
 use trove_couchdb_tests::rabbitmq::RabbitNode;
 use trove_couchdb_tests::stage::{Plan, Stage};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
 /// A call that is answered to this queue.
 fn call(method: &str, queue: &str, cipher: Option<&Cipher>) -> Vec<u8> {
     let mut request = NewRequest::new(method, Map::new(), Context::default());
-    request.call = Some(ReplyAddress { msg_id: new_id(), reply_queue: queue.to_owned() });
+    request.call = Some(ReplyAddress { msg_id: new_id(), reply_queue: queue.try_into().unwrap() });
     request.encode(cipher)
 }
 
@@ -76,8 +76,7 @@ async fn answered(channel: &Channel, queue: &str, wanted: usize, cipher: Option<
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answer_is_lost_in_the_confirmation_of_another_message() -> Result<()> {
     const CALLS: usize = 240;
-    let stage =
-        Plan::default().in_memory(Options::default()).encrypted().set("heartbeat.interval", 1).up().await?;
+    let stage = Plan::default().encrypted().set("heartbeat.interval", 1).up().await?;
     let cipher = Cipher::new(&Secret::new(stage.key.as_deref().context("encrypted")?));
     let late = format!("reply_{}", new_id());
     for _ in 0..CALLS {
@@ -123,7 +122,7 @@ fn sessions(stage: &Stage) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_finds_too_large_is_said_shorter_or_dropped() -> Result<()> {
     let node = RabbitNode::start_with(|usual| format!("{usual}max_message_size = 80000\n")).await?;
-    let stage = Plan::default().in_memory(Options::default()).up_on(&node).await?;
+    let stage = Plan::default().up_on(&node).await?;
     users(&stage, 400).await?;
     match stage.call("list_users", json!({})).await {
         Err(CallError::Failure(failure)) => {
@@ -159,7 +158,7 @@ async fn what_the_broker_finds_too_large_is_said_shorter_or_dropped() -> Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_may_not_answer_serves_all_the_same() -> Result<()> {
     let node = RabbitNode::start().await?;
-    let stage = Plan::default().in_memory(Options::default()).up_on(&node).await?;
+    let stage = Plan::default().up_on(&node).await?;
     let rabbitmqctl = node.rabbitmqctl()?.join("rabbitmqctl");
     let may_write_to = async |pattern: &str| {
         let permissions = ["set_permissions", "trove", ".*", pattern, ".*"];

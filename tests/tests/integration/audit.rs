@@ -4,7 +4,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::Result;
-use in_memory_couchdb::Options;
 use serde_json::{Value, json};
 use trove_couchdb_protocol::envelope;
 use trove_couchdb_tests::local_stage::LocalPlan;
@@ -26,7 +25,7 @@ fn is_time(text: &Value) -> bool {
 async fn every_change_has_its_line_and_a_read_has_none() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("audit.log");
-    let plan = Plan::default().in_memory(Options::default());
+    let plan = Plan::default();
     let stage = plan.set("audit.file", file.to_str().unwrap()).up().await?;
     let (db, al, zoe) = (stage.name("db"), stage.name("al"), stage.name("zoe"));
     let secret = |number: u32| format!("Planted{number}Secret{}", stage.id);
@@ -122,7 +121,7 @@ async fn every_change_has_its_line_and_a_read_has_none() -> Result<()> {
 async fn a_full_file_is_begun_anew_and_no_line_is_lost() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("audit.log");
-    let plan = LocalPlan::default().in_memory(Options::default()).set("audit.max_bytes", 16_384);
+    let plan = LocalPlan::default().set("audit.max_bytes", 16_384);
     let stage = plan.set("audit.file", file.to_str().unwrap()).set("audit.keep", 2).up().await?;
     for _ in 0..100 {
         failure(stage.call("delete_database", json!({"database": {"_name": stage.name("none")}})).await);
@@ -143,7 +142,7 @@ async fn a_full_file_is_begun_anew_and_no_line_is_lost() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_log_it_is_there_at_any_filter() -> Result<()> {
     for (format, words) in [("text", " audit: "), ("json", "\"target\":\"audit\"")] {
-        let plan = LocalPlan::default().in_memory(Options::default());
+        let plan = LocalPlan::default();
         let stage = plan.set("log.filter", "error").set("log.format", format).up().await?;
         stage.databases(&[&stage.name("db")]).await?;
         let logs = stage.agent.logs();
@@ -164,7 +163,7 @@ async fn in_the_log_it_is_there_at_any_filter() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_cannot_be_written_fails_no_command() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let plan = LocalPlan::default().in_memory(Options::default());
+    let plan = LocalPlan::default();
     let stage = plan.set("audit.file", directory.path().to_str().unwrap()).up().await?;
     stage.databases(&[&stage.name("db")]).await?;
     assert!(stage.agent.logs().contains("A line of the audit file is lost"), "{}", stage.agent.logs());

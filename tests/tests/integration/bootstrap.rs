@@ -11,6 +11,7 @@ use trove_couchdb_tests::agent::{AgentOptions, AgentProcess, write_private};
 use trove_couchdb_tests::couch::{CouchClient, Credentials};
 use trove_couchdb_tests::rabbitmq;
 use trove_couchdb_tests::stage::Stage;
+use trove_couchdb_tests::until::HUNG;
 
 const ADMIN: (&str, &str) = ("first", "first-password");
 
@@ -158,7 +159,7 @@ async fn wait_until_hung_or_ready(
     agent: &mut AgentProcess,
     step: usize,
 ) -> Result<bool> {
-    for _ in 0..600 {
+    for _ in 0..6_000 {
         if agent.logs().contains("CouchDB is bootstrapped") {
             return Ok(false);
         }
@@ -174,7 +175,7 @@ async fn wait_until_hung_or_ready(
 async fn a_file_that_does_not_fit_is_reported_with_the_way_out_and_kept() -> Result<()> {
     let couch = InMemoryCouch::start(Options::default().admin("os_admin", "the-servers")).await?;
     let mut agent = agent_on(&couch, |options| options.set("couchdb.request_timeout", 5)).await?;
-    agent.wait_log("No os_admin login", Duration::from_secs(20)).await?;
+    agent.wait_log("No os_admin login", HUNG).await?;
     assert!(credentials(&agent).is_none(), "no file that fits nothing");
     agent.kill9()?;
 
@@ -182,7 +183,7 @@ async fn a_file_that_does_not_fit_is_reported_with_the_way_out_and_kept() -> Res
     write_private(&agent.credentials_file(), &content)?;
     couch.log().clear();
     agent.start_again()?;
-    agent.wait_log("restore the file", Duration::from_secs(20)).await?;
+    agent.wait_log("restore the file", HUNG).await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
     let refused = couch.log().entries().iter().filter(|entry| entry.status == Some(401)).count();
     assert_eq!(refused, 1, "one try, far from the lockout");
@@ -199,10 +200,10 @@ async fn a_file_that_does_not_fit_is_reported_with_the_way_out_and_kept() -> Res
 async fn a_closed_server_and_a_wrong_bootstrap_admin_are_explained() -> Result<()> {
     let couch = InMemoryCouch::start(Options::default().admin(ADMIN.0, ADMIN.1)).await?;
     let agent = agent_on(&couch, |options| options).await?;
-    agent.wait_log("bootstrap_admin", Duration::from_secs(20)).await?;
+    agent.wait_log("bootstrap_admin", HUNG).await?;
     assert!(credentials(&agent).is_none());
     let wrong = agent_on(&couch, |options| options.bootstrap_admin(ADMIN.0, "wrong-password")).await?;
-    wrong.wait_log("refuses the configured bootstrap_admin", Duration::from_secs(20)).await?;
+    wrong.wait_log("refuses the configured bootstrap_admin", HUNG).await?;
     tokio::time::sleep(Duration::from_secs(4)).await;
     let refused = couch.log().entries().iter().filter(|entry| entry.status == Some(401)).count();
     assert!(refused <= 1, "{refused} tries");

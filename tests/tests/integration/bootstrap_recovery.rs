@@ -15,7 +15,7 @@ use trove_couchdb_tests::rabbitmq;
 use trove_couchdb_tests::stage::{Plan, Stage};
 use trove_couchdb_tests::until::until;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = trove_couchdb_tests::until::HUNG;
 const OUR_INI: &str = "zz-trove-os-admin.ini";
 
 /// A 3.x that has no administrator but from its `local.d`.
@@ -34,7 +34,7 @@ async fn agent_with_ini(port: u16, local_d: &Path, interval_s: i64) -> Result<Ag
 }
 
 async fn start_couchdb(port: u16, local_d: &Path) -> Result<InMemoryCouch> {
-    for _ in 0..200 {
+    for _ in 0..6_000 {
         if let Ok(couch) = InMemoryCouch::start(by_ini(port, local_d)).await {
             return Ok(couch);
         }

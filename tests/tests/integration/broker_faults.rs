@@ -13,14 +13,14 @@ use trove_couchdb_tests::bus::{Request, notification};
 use trove_couchdb_tests::conductor::Conductor;
 use trove_couchdb_tests::rabbitmq::RabbitNode;
 use trove_couchdb_tests::stage::{Plan, Stage};
-use trove_couchdb_tests::until::until_hit;
+use trove_couchdb_tests::until::{HUNG, until, until_hit};
 
 use crate::broker_loss::consumes_again;
 
 /// One consumer of three is cancelled: the agent must not go on deaf.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_queue_is_declared_and_consumed_again() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let stage = Plan::default().up().await?;
     let channel = stage.bus.channel().await?;
     channel.queue_delete(stage.bus.topic().into(), QueueDeleteOptions::default()).await?;
     consumes_again(&stage).await?;
@@ -30,7 +30,7 @@ async fn a_deleted_queue_is_declared_and_consumed_again() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_host_is_tried_when_one_is_dead() -> Result<()> {
-    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
+    let mut stage = Plan::default().up().await?;
     let options = stage.agent.options();
     options.transport_url = options.transport_url.replace("rabbit://", "rabbit://x:y@127.0.0.1:1,");
     stage.agent.terminate().await?;
@@ -43,7 +43,7 @@ async fn the_next_host_is_tried_when_one_is_dead() -> Result<()> {
 /// A paused broker, or a load balancer without one behind it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_never_answers_costs_no_threads_and_no_sockets() -> Result<()> {
-    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
+    let mut stage = Plan::default().up().await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let accepting = tokio::spawn(async move {
@@ -96,19 +96,17 @@ async fn the_end_of_a_command_is_told_to_the_next_broker() -> Result<()> {
     let queue = format!("conductor-{}", stage.id);
     let conductor = Conductor::listen(&broker.amqp_uri(), stage.exchange(), &queue, None).await?;
     let is_the_end = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyEnd { notification } if notification["request_id"] == end["request_id"]);
-    conductor.next(Duration::from_secs(60), is_the_end).await?;
+    conductor.next(HUNG, is_the_end).await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_watchdog_is_fed_by_the_living() -> Result<()> {
-    let mut stage: Stage = Plan::default().in_memory(Options::default()).up().await?;
+    let mut stage: Stage = Plan::default().up().await?;
     stage.agent.terminate().await?;
     stage.agent.options().environment.push(("WATCHDOG_USEC".to_owned(), "1000000".to_owned()));
     stage.agent.start_again()?;
     stage.agent.wait_ready().await?;
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let fed = stage.agent.notifications().iter().filter(|line| *line == "WATCHDOG=1").count();
-    assert!(fed >= 4, "fed {fed} times in 3 s");
-    Ok(())
+    let fed = |stage: &Stage| stage.agent.notifications().iter().filter(|line| *line == "WATCHDOG=1").count();
+    until("a watchdog that is fed again and again", async || Ok(fed(&stage) >= 4)).await
 }

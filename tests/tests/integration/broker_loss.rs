@@ -8,7 +8,7 @@ use serde_json::json;
 use trove_couchdb_tests::bus::{Bus, Request};
 use trove_couchdb_tests::rabbitmq::RabbitNode;
 use trove_couchdb_tests::stage::{Plan, Stage};
-use trove_couchdb_tests::until::until_hit;
+use trove_couchdb_tests::until::{HUNG, until_hit};
 
 /// With durable queues (as the control plane then has them) a command that waits in a broker that is killed, and one
 /// that runs meanwhile, both take effect.
@@ -30,8 +30,7 @@ async fn commands_survive_a_killed_broker() -> Result<()> {
 
     let bus = Bus::connect(&broker.amqp_uri(), stage.exchange(), &stage.id, None).await?;
     consumes_again(&stage).await?;
-    let listed =
-        bus.request(&Request::new("list_databases", json!({})).timeout(Duration::from_secs(40))).await?;
+    let listed = bus.request(&Request::new("list_databases", json!({})).timeout(HUNG)).await?;
     let listed = listed.to_string();
     assert!(listed.contains(&running) && listed.contains(&waiting), "{listed}");
     let puts = stage.memory()?.log().count("PUT", &format!("/{running}"));
@@ -46,7 +45,7 @@ async fn queues_are_declared_again_after_a_restart() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
     let stage = Plan::default().up_on(&broker).await?;
     broker.stop().await?;
-    stage.agent.wait_notification(Duration::from_secs(20), |line| line.contains("no broker")).await?;
+    stage.agent.wait_notification(HUNG, |line| line.contains("no broker")).await?;
     broker.start_again().await?;
     consumes_again(&stage).await?;
     let bus = Bus::connect(&broker.amqp_uri(), stage.exchange(), &stage.id, None).await?;
@@ -55,7 +54,7 @@ async fn queues_are_declared_again_after_a_restart() -> Result<()> {
 }
 
 pub(crate) async fn consumes_again(stage: &Stage) -> Result<()> {
-    for _ in 0..600 {
+    for _ in 0..3_000 {
         if stage.agent.logs().matches("Consuming.").count() >= 2 {
             return Ok(());
         }

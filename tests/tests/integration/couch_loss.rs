@@ -9,6 +9,7 @@ use trove_couchdb_protocol::trove::ConductorCast;
 use trove_couchdb_tests::bus::{Request, notification};
 use trove_couchdb_tests::couch::Credentials;
 use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::until::HUNG;
 
 async fn stage() -> Result<Stage> {
     Plan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await
@@ -25,10 +26,7 @@ async fn a_cast_waits_for_couchdb_and_is_done_once() -> Result<()> {
     stage.bus.cast(&create).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     restartable(&mut stage)?.start_again().await?;
-    stage
-        .conductor
-        .next(Duration::from_secs(30), |cast| matches!(cast, ConductorCast::NotifyEnd { .. }))
-        .await?;
+    stage.conductor.next(HUNG, |cast| matches!(cast, ConductorCast::NotifyEnd { .. })).await?;
     assert!(!stage.anonymous_writes(&db).await?);
     Ok(())
 }
@@ -45,7 +43,7 @@ async fn a_call_bears_with_a_restart_and_else_says_why() -> Result<()> {
     stage.bus.send(&call).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     restartable(&mut stage)?.start_again().await?;
-    reply.within(Duration::from_secs(15)).await?;
+    reply.within(HUNG).await?;
     Ok(())
 }
 
@@ -74,6 +72,7 @@ async fn a_write_that_comes_late_is_known_as_its_own() -> Result<()> {
     Ok(())
 }
 
+/// Mutation: unasked-is-there (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_in_the_middle_of_a_command_are_survived() -> Result<()> {
     let stage = stage().await?;

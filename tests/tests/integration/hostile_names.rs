@@ -27,9 +27,18 @@ const OWN: &[&str] = &[
     "/_session",
     "/_up",
     "/_all_dbs",
-    "/_users/_all_docs?include_docs=true",
+    "/_users/_all_docs?include_docs=true&conflicts=true",
     "/_users/_bulk_docs",
+    // Whether a proxy decodes paths.
+    "/_users%2F_design%2F_auth",
     "/_node/_local/_config/admins",
+    "/_node/_local/_config/chttpd_auth/authentication_db",
+    "/_node/_local/_config/chttpd_auth/max_iterations",
+    "/_node/_local/_config/chttpd_auth/min_iterations",
+    "/_node/_local/_config/chttpd_auth/password_regexp",
+    "/_node/_local/_config/couch_httpd_auth/max_iterations",
+    "/_node/_local/_config/couch_httpd_auth/min_iterations",
+    "/_node/_local/_config/couch_httpd_auth/password_regexp",
 ];
 
 /// What a request line asks for.
@@ -60,7 +69,9 @@ impl Asked {
             (["_users", "_all_docs"], query) => {
                 key(query, "startkey", "org.couchdb.user:").map_or(Self::Other, Self::UsersFrom)
             }
-            (["_users", id], query) if query.is_empty() || query.starts_with("rev=") => {
+            (["_users", id], query)
+                if query.is_empty() || query == "conflicts=true" || query.starts_with("rev=") =>
+            {
                 id.strip_prefix("org.couchdb.user:").map_or(Self::Other, |name| Self::User(name.to_owned()))
             }
             // Looked at for memberships that a deleted or renamed user would leave behind.

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use in_memory_couchdb::Options;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use serde_json::json;
 use trove_couchdb_protocol::{new_id, trove::ConductorCast};
 use trove_couchdb_tests::stage::{Plan, Stage};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
 /// More than the broker hands out at once (`broker.prefetch`).
 const MANY: usize = 200;
@@ -54,7 +53,7 @@ async fn serves(stage: &Stage) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_is_full_makes_nobody_deaf() -> Result<()> {
     for encrypted in [true, false] {
-        let mut plan = Plan::default().in_memory(Options::default()).set("heartbeat.interval", 1);
+        let mut plan = Plan::default().set("heartbeat.interval", 1);
         if encrypted {
             plan = plan.encrypted();
         }
@@ -72,7 +71,7 @@ async fn a_queue_that_is_full_makes_nobody_deaf() -> Result<()> {
 /// Mutation: with the refusals of strangers delivered like others (`transport/consume.rs`, `refuse`) the end is dropped.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_to_strangers_take_no_place() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).encrypted().up().await?;
+    let stage = Plan::default().encrypted().up().await?;
     for _ in 0..2 {
         calls_answered_to(&stage, &format!("reply_{}", new_id())).await?;
     }

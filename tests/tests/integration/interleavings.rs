@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use trove_couchdb_tests::bus::{Bus, Request, notification};
 use trove_couchdb_tests::rabbitmq::RabbitNode;
 use trove_couchdb_tests::stage::{Plan, Stage, user_object};
-use trove_couchdb_tests::until::{until, until_hit};
+use trove_couchdb_tests::until::{HUNG, until, until_hit};
 
 /// A user is taken out of a database that is deleted and made anew at the same time: the old members, which the agent
 /// has read and is about to write back, must not become members of the new one.
@@ -68,14 +68,15 @@ async fn a_rename_that_runs_again_leaves_a_new_user_of_the_old_name_alone() -> R
     both_start_again(&mut broker, &mut stage).await?;
     // A read that waits for both; it may be told that it had to wait too long.
     let bus = Bus::connect(&broker.amqp_uri(), stage.exchange(), &stage.id, None).await?;
-    let read = Request::new("list_users", json!({})).timeout(Duration::from_secs(40));
+    let read = Request::new("list_users", json!({})).timeout(HUNG);
     until("the read", async || Ok(bus.request(&read.clone()).await.is_ok())).await?;
     assert_eq!(members(&stage).await?, json!([al]));
     assert!(stage.user_document(&al).await?.is_some() && stage.user_document(&zoe).await?.is_some());
     Ok(())
 }
 
-/// The same where both users of the old name were made by another tool, and bear no mark of the agent's.
+/// The same where both users of the old name were made by another tool, and bear no mark of the agent's; the agent dies
+/// before the outcome of the rename is on the disk, so the rename is run again.
 ///
 /// Fails when `was_renamed_from` takes two users without a mark for the same one.
 #[tokio::test(flavor = "multi_thread")]
@@ -86,13 +87,24 @@ async fn a_rename_that_runs_again_leaves_a_new_user_of_another_tool_alone() -> R
     let (db, al, zoe) = (stage.name("db"), stage.name("al"), stage.name("zoe"));
     stage.databases(&[&db]).await?;
     made_elsewhere(&stage, &al).await?;
+    // A directory in the place of the file: no outcome can be written.
+    let outcomes = stage.agent.directory().join("state/outcomes");
+    stage.agent.terminate().await?;
+    std::fs::remove_file(&outcomes)?;
+    std::fs::create_dir(&outcomes)?;
+    stage.agent.start_again()?;
+    stage.agent.wait_ready().await?;
     rename_up_to_its_last_step(&stage, &al, &zoe).await?;
     lose_the_broker(&mut broker, &stage).await?;
     let runs = |stage: &Stage| stage.agent.logs().matches("Done. method=\"update_attributes\"").count();
     until("the end of the rename", async || Ok(runs(&stage) == 1)).await?;
     made_elsewhere(&stage, &al).await?;
     stage.set_security(&db, &json!({"members": {"names": [al], "roles": []}})).await?;
-    both_start_again(&mut broker, &mut stage).await?;
+    stage.agent.kill9()?;
+    std::fs::remove_dir(&outcomes)?;
+    broker.start_again().await?;
+    stage.agent.start_again()?;
+    stage.agent.wait_ready().await?;
     until("the run that comes again", async || Ok(runs(&stage) == 2)).await?;
     assert_eq!(stage.security(&db).await?["members"]["names"], json!([al]));
     assert!(stage.user_document(&al).await?.is_some() && stage.user_document(&zoe).await?.is_some());
@@ -137,7 +149,7 @@ async fn rename_up_to_its_last_step(stage: &Stage, old: &str, new: &str) -> Resu
 /// The broker dies, and what hung goes on.
 async fn lose_the_broker(broker: &mut RabbitNode, stage: &Stage) -> Result<()> {
     broker.kill9()?;
-    stage.agent.wait_log("No connection to the broker", Duration::from_secs(20)).await?;
+    stage.agent.wait_log("No connection to the broker", HUNG).await?;
     stage.memory()?.faults().clear();
     Ok(())
 }

@@ -20,7 +20,7 @@ use trove_couchdb_tests::conductor::Conductor;
 use trove_couchdb_tests::local::LocalClient;
 use trove_couchdb_tests::rabbitmq;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = trove_couchdb_tests::until::HUNG;
 /// Accounts and a group that no machine has.
 const AGENT: u32 = 61_001;
 const COUCHDB: u32 = 61_002;

@@ -16,7 +16,7 @@ use trove_couchdb_tests::until::until_hit;
 use super::broker_loss::consumes_again;
 use super::local_socket::failure;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = trove_couchdb_tests::until::HUNG;
 
 fn create(name: &str) -> Request {
     Request::new("create_database", json!({"databases": [{"_name": name}]}))
@@ -181,7 +181,7 @@ async fn at_the_end_what_runs_is_answered_and_what_waits_is_told() -> Result<()>
 /// A failed cast of an operator is nothing that Trove's API has to end.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_conductor_does_not_hear_of_local_commands() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let stage = Plan::default().up().await?;
     let local = stage.local().await?;
     let notification = trove_couchdb_tests::bus::notification(&stage.id, "x");
     let cast = LocalClient::encode_cast(&create(&stage.name("db")).notified(notification));
@@ -197,7 +197,7 @@ async fn the_conductor_does_not_hear_of_local_commands() -> Result<()> {
 /// A request that is encrypted for the bus is not taken over the socket, and the other way round.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_key_protects_the_bus_only() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).encrypted().up().await?;
+    let stage = Plan::default().encrypted().up().await?;
     let local = stage.local().await?;
     assert_eq!(local.call("rpc_ping", json!({})).await?, true);
     let sealed = over_the_socket(&stage.bus.encode_call(&Request::new("rpc_ping", json!({}))));

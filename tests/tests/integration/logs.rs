@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use in_memory_couchdb::Options;
 use serde_json::{Value, json};
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
 use trove_couchdb_tests::process::Signal;
@@ -11,7 +10,7 @@ use trove_couchdb_tests::stage::Plan;
 
 use super::local_socket::failure;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
 /// The lines of a log in JSON that say this.
 fn lines(logs: &str, message: &str) -> Vec<Value> {
@@ -27,7 +26,7 @@ fn of_spans<'a>(line: &'a Value, field: &str) -> Option<&'a str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_line_has_its_instance_and_those_of_a_command_its_request() -> Result<()> {
     // Spans are no matter of the filter.
-    let plan = Plan::default().in_memory(Options::default()).set("log.filter", "info");
+    let plan = Plan::default().set("log.filter", "info");
     let stage = plan.set("log.format", "json").up().await?;
     stage.databases(&[&stage.name("db")]).await?;
     stage.call("list_users", json!({})).await?;
@@ -54,7 +53,7 @@ const READ_DONE: &str = "method=\"list_databases\"";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_filter_changes_over_the_socket_and_at_sighup() -> Result<()> {
-    let plan = Plan::default().in_memory(Options::default()).set("log.filter", "info");
+    let plan = Plan::default().set("log.filter", "info");
     let mut stage = plan.up().await?;
     let local = stage.local().await?;
     let read = async || stage.call("list_databases", json!({})).await;

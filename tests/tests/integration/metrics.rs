@@ -20,7 +20,7 @@ use trove_couchdb_tests::web;
 
 use super::local_socket::failure;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
 async fn metrics(address: &str) -> Result<String> {
     let page = web::get_tcp(address, "/metrics").await?;
@@ -178,7 +178,7 @@ async fn a_unix_socket_is_for_the_group_that_its_directory_gives_it() -> Result<
     const AGENT: u32 = 64_251;
     const GROUP: u32 = 64_252;
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can give a directory away");
+        trove_couchdb_tests::ledger::skipped("only root can give a directory away");
         return Ok(());
     }
     let above = tempfile::tempdir()?;
@@ -201,7 +201,7 @@ async fn a_unix_socket_is_for_the_group_that_its_directory_gives_it() -> Result<
 async fn requests_are_bounded_and_change_nothing() -> Result<()> {
     let ports = PortBlock::reserve()?;
     let address = format!("127.0.0.1:{}", ports.port(0));
-    let plan = LocalPlan::default().in_memory(Options::default());
+    let plan = LocalPlan::default();
     let stage = plan.set("metrics.listen", address.as_str()).set("metrics.max_connections", 2).up().await?;
     let post = web::send_tcp(&address, &web::request("POST", "/metrics")).await?;
     assert!(post.status == 405 && post.head.to_lowercase().contains("allow: get, head"), "{post:?}");
@@ -243,7 +243,7 @@ async fn an_address_that_others_reach_needs_consent() -> Result<()> {
     }
     let ports = PortBlock::reserve()?;
     let listen = format!("0.0.0.0:{}", ports.port(0));
-    let plan = LocalPlan::default().in_memory(Options::default()).set("metrics.allow_remote", true);
+    let plan = LocalPlan::default().set("metrics.allow_remote", true);
     let _stage = plan.set("metrics.listen", listen).up().await?;
     assert_eq!(web::get_tcp(&format!("127.0.0.1:{}", ports.port(0)), "/healthz").await?.status, 200);
     Ok(())

@@ -7,6 +7,7 @@ use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
 use trove_couchdb_tests::bus::{CallError, Request, notification};
 use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::until::HUNG;
 
 /// More commands hang than may run at once (`rpc.max_concurrent`, 16); what needs no CouchDB is answered all the same.
 /// Then one database hangs, and commands on another go on.
@@ -31,7 +32,7 @@ async fn a_couchdb_that_hangs_holds_up_only_who_needs_it() -> Result<()> {
     let status = stage.local().await?.call("get_agent_status", json!({})).await?;
     assert!(status["commands"].is_object(), "{status}");
     faults.clear();
-    let listed = Request::new("list_databases", json!({})).timeout(Duration::from_secs(120));
+    let listed = Request::new("list_databases", json!({})).timeout(HUNG);
     let listed = stage.bus.request(&listed).await?.to_string();
     assert!((0..30).all(|number| listed.contains(&stage.name(&format!("hung{number}")))), "{listed}");
 
@@ -55,7 +56,7 @@ fn grant(stage: &Stage, database: &str) -> Request {
 /// While the agent is away a call expires in the broker, and a cast doesn't.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_expired_in_the_broker_is_never_run() -> Result<()> {
-    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
+    let mut stage = Plan::default().up().await?;
     let (expired, waited, al) = (stage.name("expired"), stage.name("waited"), stage.name("al"));
     stage.databases(&[&expired, &waited]).await?;
     stage.user(&al, &[]).await?;
@@ -72,7 +73,7 @@ async fn a_call_that_expired_in_the_broker_is_never_run() -> Result<()> {
 }
 
 /// A call that has waited in the broker for half of its time finds its database taken for almost as long again. Its
-/// time to live counts from its sending, and a message does not tell when that was.
+/// time to live counts from its sending, and a message does not tell when that was: it is left in the broker, and expires.
 ///
 /// Mutation: old-calls-begin (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -91,14 +92,12 @@ async fn a_call_that_has_waited_in_the_broker_begins_at_once_or_never() -> Resul
     tokio::time::sleep(Duration::from_secs(4)).await;
     stage.agent.start_again()?;
     stage.agent.wait_ready().await?;
-    // It expires in the broker if the start takes very long; then it is not answered at all.
     match answer.within(Duration::from_secs(20)).await {
-        Err(CallError::Failure(failure)) => assert_eq!(failure.class, "Busy", "{}", failure.message),
         Err(CallError::Timeout(_)) => {}
         other => panic!("{other:?}"),
     }
     let list = Request::new("list_access", json!({"username": al, "hostname": "%"}));
-    let access = stage.bus.request(&list.timeout(Duration::from_secs(60))).await?;
+    let access = stage.bus.request(&list).await?;
     assert_eq!(Stage::databases_of(&json!({"_databases": access})), [slow]);
     Ok(())
 }

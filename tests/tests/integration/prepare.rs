@@ -14,7 +14,7 @@ use trove_couchdb_tests::shared_server::root_alone;
 use trove_couchdb_tests::stage::{Plan, Stage, login, user_object};
 use trove_couchdb_tests::until::until_hit;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
 fn new_guest() -> Plan {
     Plan::default().set("heartbeat.assume_prepared", false).set("heartbeat.interval", 1)
@@ -243,7 +243,7 @@ async fn it_waits_for_couchdb_as_long_as_it_may_and_then_says_why() -> Result<()
     told(&stage, ServiceStatus::FailedToSpawn).await?;
 
     stage.agent.terminate().await?;
-    stage.agent.options().settings.push(("rpc.prepare_patience".to_owned(), 60.into()));
+    stage.agent.options().settings.push(("rpc.prepare_patience".to_owned(), 1_500.into()));
     stage.agent.start_again()?;
     stage.bus.cast(&request(&stage, json!({}))).await?;
     told(&stage, ServiceStatus::Building).await?;

@@ -1,16 +1,17 @@
 //! A recorded message that somebody sends again does nothing: at once, after a restart, under another id, in parts.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 use trove_couchdb_protocol::{
-    Cipher, Context as GuestContext, Outcome, ReplyAddress, Secret, encode_reply, envelope, new_id,
+    Cipher, Context as GuestContext, Outcome, ReplyAddress, ReplyQueue, Secret, encode_reply, envelope,
+    new_id,
     trove::{ConductorCast, ServiceStatus},
 };
 use trove_couchdb_tests::bus::{Message, Request, notification};
+use trove_couchdb_tests::shared_server::root_alone;
 use trove_couchdb_tests::stage::{Plan, Stage, login};
+use trove_couchdb_tests::until::HUNG;
 
 fn inner(message: &Message) -> Result<Map<String, Value>> {
     Ok(envelope::decode(&message.body, usize::MAX)?)
@@ -132,7 +133,7 @@ async fn the_same_call_after_a_restart_is_neither_run_nor_answered_again() -> Re
     let call = stage.bus.encode_call(&Request::new("delete_database", json!({"database": {"_name": db}})));
     let reply = stage.bus.expect_reply(&call);
     stage.bus.send(&call).await?;
-    reply.within(Duration::from_secs(10)).await?;
+    reply.within(HUNG).await?;
     restart(&mut stage).await?;
     stage.databases(&[&db]).await?;
     stage.bus.send(&call).await?;
@@ -145,9 +146,12 @@ async fn the_same_call_after_a_restart_is_neither_run_nor_answered_again() -> Re
 
 /// What was recorded of traffic that changes nothing: reads, refused commands, the agent's own answers and heartbeats. A command
 /// without arguments needs only a context from there.
+///
+/// Mutation: reads-leave-no-marks (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_of_reads_and_of_the_agents_own_messages_make_no_command() -> Result<()> {
     let mut stage = Plan::default().encrypted().up().await?;
+    let _alone = root_alone(&stage.couch).await;
     let al = stage.name("al");
     stage.user(&al, &[]).await?;
     let cipher = Cipher::new(&Secret::new(stage.key.as_deref().context("no key")?));
@@ -160,7 +164,7 @@ async fn parts_of_reads_and_of_the_agents_own_messages_make_no_command() -> Resu
     let heartbeat = ConductorCast::Heartbeat { sent: 1.0, status: Some(ServiceStatus::Healthy) };
     let heartbeat = heartbeat.encode(&stage.id, &GuestContext::for_guest("req-1"), Some(&cipher));
     let own = Value::Object(envelope::decode(&heartbeat, usize::MAX)?);
-    let address = ReplyAddress { msg_id: new_id(), reply_queue: "q".into() };
+    let address = ReplyAddress { msg_id: new_id(), reply_queue: ReplyQueue::local() };
     let answer = encode_reply(&address, &new_id(), &Outcome::Success(json!({"_name": al})), Some(&cipher));
     let answer = Value::Object(envelope::decode(&answer, usize::MAX)?);
 

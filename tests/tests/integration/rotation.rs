@@ -119,6 +119,11 @@ async fn begin(stage: &LocalStage) -> Result<()> {
 }
 
 fn quick() -> LocalPlan {
+    LocalPlan::default().alone().set("couchdb.sha256_iterations", 1000)
+}
+
+/// On a server whose requests can be held up.
+fn quick_in_memory() -> LocalPlan {
     LocalPlan::default().in_memory(Options::default()).set("couchdb.sha256_iterations", 1000)
 }
 
@@ -165,7 +170,7 @@ async fn a_credentials_file_that_is_gone_is_written_anew() -> Result<()> {
 async fn killed_at_any_request_it_has_a_login_again() -> Result<()> {
     for after_effect in [false, true] {
         for step in 0_u32.. {
-            let mut stage = quick().up().await?;
+            let mut stage = quick_in_memory().up().await?;
             let old = passwords(&stage)?;
             let faults = stage.memory()?.faults();
             if step > 0 {
@@ -203,7 +208,7 @@ async fn killed_at_any_request_it_has_a_login_again() -> Result<()> {
 /// Mutation: refused-password-tried-again (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_again_and_again_it_does_not_lock_itself_out() -> Result<()> {
-    let mut stage = quick().up().await?;
+    let mut stage = quick_in_memory().up().await?;
     let old = passwords(&stage)?;
     stage
         .memory()?

@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Result;
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -11,8 +10,10 @@ use serde_json::{Value, json};
 use trove_couchdb_protocol::trove::ConductorCast;
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
 use trove_couchdb_tests::bus::{Request, notification};
+use trove_couchdb_tests::local_stage::LocalPlan;
 use trove_couchdb_tests::shared_server::root_alone;
 use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::until::HUNG;
 use trove_couchdb_tests::web;
 
 /// The socket with the metrics, in a directory of the test's.
@@ -180,7 +181,7 @@ async fn a_prepare_shows_no_password() -> Result<()> {
         stage.bus.cast(&request.notified(notification)).await?;
         stage
             .conductor
-            .next(Duration::from_secs(60), |cast| {
+            .next(HUNG, |cast| {
                 matches!(cast, ConductorCast::NotifyEnd { .. } | ConductorCast::NotifyExcInfo { .. })
             })
             .await?;
@@ -212,10 +213,37 @@ async fn a_configuration_that_is_refused_shows_no_secret() -> Result<()> {
         broker("rabbit://h//").set("couchdb.bootstrap_admin_password", SECRET),
     ] {
         let mut agent = AgentProcess::start(options)?;
-        let status = agent.exit_within(Duration::from_secs(30)).await?;
+        let status = agent.exit_within(HUNG).await?;
         let said = agent.logs();
         assert_eq!(status.code(), Some(64), "{said}");
         assert!(!said.is_empty() && !said.contains(SECRET), "{said}");
     }
+    Ok(())
+}
+
+/// The environment of a service may name a proxy for its way out of the machine: `os_admin`'s password is not for it.
+///
+/// Mutation: proxy-of-the-environment (docs/promises.md).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_of_the_environment_is_sent_nothing() -> Result<()> {
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0")?;
+    proxy.set_nonblocking(true)?;
+    let url = format!("http://{}", proxy.local_addr()?);
+    let names = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+    let plan = names.iter().fold(LocalPlan::default(), |plan, name| plan.variable(name, &url));
+    let asked = async {
+        while proxy.accept().is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let stage = tokio::select! {
+        stage = plan.up() => stage?,
+        () = asked => anyhow::bail!("the proxy was asked"),
+    };
+    let (db, al) = (stage.name("db"), stage.name("al"));
+    stage.databases(&[&db]).await?;
+    let user = stage.user(&al, &[&db]).await?;
+    assert!(stage.client.reads(&db, Some(&user)).await?);
+    assert!(proxy.accept().is_err(), "the proxy was asked");
     Ok(())
 }

@@ -15,7 +15,7 @@ use trove_couchdb_tests::rabbitmq::RabbitNode;
 use trove_couchdb_tests::stage::Plan;
 
 /// Between two tries of the agent lie at most some seconds, and a busy machine.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
 /// A broker on which only a client with a certificate is served, by the name `localhost`.
 struct Secured {

@@ -15,7 +15,7 @@ use trove_couchdb_tests::couch::CouchServer;
 use trove_couchdb_tests::local::LocalClient;
 use trove_couchdb_tests::tls_front::TlsFront;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
 /// A CouchDB that is reached by `https://localhost`.
 struct Secured {

@@ -88,7 +88,8 @@ async fn several_users_are_hashed_here_and_written_at_once() -> Result<()> {
     log.inspect(|log| log.clear());
     stage.must_cast("create_user", json!({ "users": users })).await?;
     if let Some(log) = log {
-        assert_eq!(log.count("POST", "/_users/_bulk_docs"), 1);
+        // The documents, and then without the mark of a command that is not finished.
+        assert_eq!(log.count("POST", "/_users/_bulk_docs"), 2);
         assert_eq!(log.count("PUT", "/_users/*"), 0);
         assert!(log.entries().iter().all(|entry| !entry.carried_password), "no password goes over HTTP");
     }
@@ -227,6 +228,8 @@ async fn passwords_change_and_everything_else_stays() -> Result<()> {
 }
 
 /// With `couch_peruser` CouchDB deletes the database of a user who is deleted, as the old name of a rename is.
+///
+/// Mutation: own-database-goes-with-a-rename (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_that_would_delete_a_users_own_database_is_refused() -> Result<()> {
     let stage = Plan::default().in_memory(Options::default()).up().await?;
@@ -252,6 +255,7 @@ async fn a_rename_that_would_delete_a_users_own_database_is_refused() -> Result<
     Ok(())
 }
 
+/// Mutation: attachments-lost (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_that_would_lose_attachments_is_refused() -> Result<()> {
     let stage = Plan::default().in_memory(Options::default()).up().await?;

@@ -8,17 +8,15 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use trove_couchdb_protocol::transport_url::TransportUrl;
+use trove_couchdb_protocol::{text, transport_url::TransportUrl};
 
 use crate::config::error::ConfigError;
 use crate::config::inputs::Section;
 use crate::config::keys::{Key, Kind};
 use crate::config::oslo_files::RABBIT_GROUP as RABBIT;
+use crate::config::settings::no_broker::{is_local, is_nearly_local};
 use crate::config::settings::tls;
 use crate::tls::Files;
-
-/// The transport URL of an agent without a broker.
-const NO_BROKER: &str = "local:";
 
 /// One and the same to kombu (`kombu/compression.py`).
 const READ_COMPRESSIONS: [&str; 3] = ["gzip", "zlib", "application/x-gzip"];
@@ -115,8 +113,9 @@ pub(in crate::config) const KEYS: &[Key] = &[
     Key::new(
         "broker.prefetch",
         Kind::Count,
-        "How many unacknowledged commands the broker hands out. 0, oslo's \"unlimited\", would let a backlog fill \
-         the memory: it is refused here and passed over in Trove's files.",
+        "How many unacknowledged commands the broker hands out, over all queues of the guest; nearly all of them from the one \
+         that Trove sends to, at least one from each. 64 of the largest that can be sent take 150 MiB. 0, oslo's \
+         \"unlimited\", would let a backlog fill the memory: it is refused here and passed over in Trove's files.",
     )
     .default("64")
     .oslo(&[(RABBIT, "rabbit_qos_prefetch_count")])
@@ -205,7 +204,7 @@ pub struct BrokerSettings {
     pub stream_fanout: bool,
     /// Queues carry `x-ha-policy=all`.
     pub ha_queues: bool,
-    /// The most unacknowledged deliveries; at least 1.
+    /// The most unacknowledged deliveries of all queues; at least 1.
     pub prefetch: u16,
     /// The SASL mechanism.
     pub login_method: LoginMethod,
@@ -312,25 +311,19 @@ fn transport_url(input: Section<'_>) -> Result<TransportUrl, ConfigError> {
              agent without a broker write local:",
         ));
     };
+    if is_nearly_local(&url) {
+        let advice = "write \"local:\", with the colon and nothing behind it, for an agent without a broker";
+        return Err(input.invalid("transport_url", format!("cannot be {:?}", url.trim()), advice));
+    }
     parse_url(&url).map_err(|error| {
         let advice = "write rabbit://USER:PASSWORD@HOST:PORT/VHOST, special characters percent-encoded";
         input.invalid("transport_url", format!("is no transport URL: {error}"), advice)
     })
 }
 
-/// Whether the transport URL says that there is no broker.
-pub(super) fn is_local(input: Section<'_>) -> Result<bool, ConfigError> {
-    Ok(input.text("transport_url")?.is_some_and(|text| is_no_broker(&text)))
-}
-
-/// Whether a transport URL means "no broker"; it holds no secret then.
-pub(in crate::config) fn is_no_broker(text: &str) -> bool {
-    text.trim() == NO_BROKER
-}
-
 /// Reads a transport URL; `urllib` drops line breaks from URLs, so oslo's files may hold it on several lines.
 pub(in crate::config) fn parse_url(text: &str) -> Result<TransportUrl, <TransportUrl as FromStr>::Err> {
-    text.replace(['\r', '\n'], "").parse()
+    text::secret(text).replace(['\r', '\n'], "").parse()
 }
 
 fn name(input: Section<'_>, leaf: &'static str) -> Result<String, ConfigError> {

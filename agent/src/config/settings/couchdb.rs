@@ -4,8 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use trove_couchdb_protocol::secret::Secret;
+use trove_couchdb_protocol::{secret::Secret, text};
 use url::{Host, Url};
+use zeroize::Zeroizing;
 
 use crate::config::error::ConfigError;
 use crate::config::inputs::Section;
@@ -56,7 +57,8 @@ pub(in crate::config) const KEYS: &[Key] = &[
     Key::new(
         "couchdb.bootstrap_admin_password_file",
         Kind::Path,
-        "A file that holds it instead, so that it is in no configuration; a line feed at the end is dropped.",
+        "A file that holds it instead, so that it is in no configuration; line breaks at the end and a byte order mark are \
+         no part of it.",
     ),
     Key::new(
         "couchdb.local_ini_dir",
@@ -99,8 +101,8 @@ pub(in crate::config) const KEYS: &[Key] = &[
     Key::new(
         "couchdb.sha256_iterations",
         Kind::Count,
-        "PBKDF2 rounds of the passwords of users, root and os_admin on CouchDB 3.4 and later; its own default. Between \
-         min_iterations and max_iterations of CouchDB's [chttpd_auth], or it refuses the logins.",
+        "PBKDF2 rounds of the passwords of users, root and os_admin on CouchDB 3.4 and later; its own default. No more than \
+         max_iterations of CouchDB's [chttpd_auth], and no fewer than min_iterations, are used.",
     )
     .default("600000"),
     Key::new(
@@ -113,10 +115,18 @@ pub(in crate::config) const KEYS: &[Key] = &[
     Key::new(
         "couchdb.data_dir",
         Kind::Path,
-        "The file system whose size and usage Trove shows; where the data volume is mounted.",
+        "Where the data volume is mounted: the file system whose size and usage Trove shows, unless CouchDB says \
+         (database_dir of its [couchdb]) that its databases are in another directory of this machine.",
     )
     .default("/var/lib/couchdb")
     .oslo(&[(COUCHDB, "mount_point")]),
+    Key::new(
+        "couchdb.min_free_mib",
+        Kind::Count,
+        "The instance is not healthy while the file system of CouchDB's databases has fewer MiB free; 0 never looks. It \
+         is looked at where CouchDB says that they are, if that is on this machine.",
+    )
+    .default("64"),
 ];
 
 /// The CouchDB server beside the agent.
@@ -150,8 +160,10 @@ pub struct CouchSettings {
     pub sha256_iterations: u32,
     /// PBKDF2-SHA1 rounds of users and root, for older servers.
     pub sha1_iterations: u32,
-    /// The file system that is measured.
+    /// The file system that is measured if CouchDB doesn't say where its databases are.
     pub data_dir: PathBuf,
+    /// With less room than this, in MiB, the instance is not healthy.
+    pub min_free_mib: u64,
 }
 
 impl CouchSettings {
@@ -173,18 +185,28 @@ impl CouchSettings {
             sha256_iterations: input.count("sha256_iterations", 1000..=10_000_000)?,
             sha1_iterations: input.count("sha1_iterations", 10..=10_000_000)?,
             data_dir: input.required_path("data_dir")?,
+            min_free_mib: input.count("min_free_mib", 0..=1_048_576)?,
         })
     }
 
-    /// Passwords cross the network in clear when a server elsewhere is reached without TLS.
-    pub(super) fn warning(&self) -> Option<String> {
-        let local = match self.url.host() {
+    /// The port of a server on this machine; `None` for one elsewhere.
+    pub fn local_port(&self) -> Option<u16> {
+        self.url.port_or_known_default().filter(|_| self.is_local())
+    }
+
+    /// Whether CouchDB runs on this machine for certain.
+    pub fn is_local(&self) -> bool {
+        match self.url.host() {
             Some(Host::Domain(name)) => name == "localhost",
             Some(Host::Ipv4(address)) => address.is_loopback(),
             Some(Host::Ipv6(address)) => address.is_loopback(),
             None => false,
-        };
-        (self.url.scheme() == "http" && !local).then(|| {
+        }
+    }
+
+    /// Passwords cross the network in clear when a server elsewhere is reached without TLS.
+    pub(super) fn warning(&self) -> Option<String> {
+        (self.url.scheme() == "http" && !self.is_local()).then(|| {
             format!(
                 "couchdb.url is {}, so passwords cross the network in clear; use https, or a loopback address",
                 self.url
@@ -239,8 +261,12 @@ fn bootstrap_admin(input: Section<'_>) -> Result<Option<(String, Secret)>, Confi
         }
         (Some(password), None) => Some(password),
         (None, Some(file)) => {
-            let text = fs::read_to_string(&file).map_err(|error| ConfigError::unreadable(&file, error))?;
-            let text = text.trim_end_matches(['\r', '\n']);
+            let bytes = fs::read(&file).map_err(|error| ConfigError::unreadable(&file, error))?;
+            let text = Zeroizing::new(
+                text::decode(bytes)
+                    .map_err(|problem| ConfigError::NotText { path: file.clone(), problem })?,
+            );
+            let text = text::secret(&text);
             if text.is_empty() {
                 return Err(input.invalid(
                     PASSWORD_FILE,

@@ -61,10 +61,20 @@ impl GuestSettings {
     pub(super) fn from_input(input: Section<'_>, is_local: bool) -> Result<Self, ConfigError> {
         Ok(Self {
             id: if is_local && input.text("id")?.is_none() { WITHOUT_BROKER.to_owned() } else { id(input)? },
-            encryption_key: input.secret("encryption_key")?,
+            encryption_key: input.secret("encryption_key")?.map(without_bytes_mark),
             datastore_manager: input.text("datastore_manager")?,
             state_dir: input.required_path("state_dir")?,
         })
+    }
+}
+
+/// Trove 12 on Python 3 writes the key as Python shows bytes, `b'…'`. No key of Trove's has a quotation mark in it.
+fn without_bytes_mark(key: Secret) -> Secret {
+    let text = key.expose();
+    let quoted = |mark: char| text.strip_prefix('b')?.strip_prefix(mark)?.strip_suffix(mark);
+    match quoted('\'').or_else(|| quoted('"')) {
+        Some(inner) => Secret::new(inner),
+        None => key,
     }
 }
 

@@ -11,6 +11,7 @@ pub(super) mod heartbeat;
 pub(super) mod local;
 pub(super) mod log;
 pub(super) mod metrics;
+pub(super) mod no_broker;
 pub(super) mod prepare;
 pub(super) mod rpc;
 mod tls;
@@ -71,19 +72,44 @@ impl Settings {
         sources: impl Into<Sources>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        let inputs = load::read(&sources.into(), &environment.into_iter().collect::<Vec<_>>())?;
-        Self::from_inputs(&inputs)
+        let mut inputs = load::read(&sources.into(), &environment.into_iter().collect::<Vec<_>>())?;
+        Self::from_inputs(&mut inputs)
     }
 
-    pub(super) fn from_inputs(inputs: &Inputs) -> Result<Self, ConfigError> {
+    /// The settings, or everything that is wrong: after each mistake the rest is looked at without it. What succeeds
+    /// leaves the inputs as they were.
+    pub(super) fn from_inputs(inputs: &mut Inputs) -> Result<Self, ConfigError> {
+        let mut mistakes = std::mem::take(&mut inputs.mistakes);
+        // What such a file sets would be missing only for that reason.
+        if !mistakes.iter().any(ConfigError::hides_keys) {
+            loop {
+                match Self::judged(inputs) {
+                    Ok(settings) if mistakes.is_empty() => return Ok(settings),
+                    Ok(_) => break,
+                    Err(error) => {
+                        let goes_on = inputs.make_sound(&error);
+                        mistakes.push(error);
+                        if !goes_on {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        let none = || ConfigError::Layers { problem: "no mistake is left".to_owned() };
+        Err(ConfigError::all(mistakes).unwrap_or_else(none))
+    }
+
+    fn judged(inputs: &Inputs) -> Result<Self, ConfigError> {
         let couchdb = CouchSettings::from_input(inputs.section("couchdb"))?;
         let mut warnings = inputs.warnings.clone();
+        warnings.extend(inputs.misplaced.iter().map(|(_, text)| text.clone()));
         warnings.extend(couchdb.warning());
         warnings.extend(tls::warning("couchdb", &couchdb.tls));
         let trace = TraceSettings::from_input(inputs.section("trace"))?;
         warnings.extend(trace.warning());
         // Who the guest is comes first: it is the first thing that a new image lacks.
-        let is_local = broker::is_local(inputs.section("broker"))?;
+        let is_local = no_broker::is_meant_local(inputs.section("broker"))?;
         let guest = GuestSettings::from_input(inputs.section("guest"), is_local)?;
         let broker = BrokerSettings::from_input(inputs.section("broker"))?;
         let broker_tls = broker.as_ref().and_then(|broker| broker.tls.as_ref());

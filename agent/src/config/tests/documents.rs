@@ -34,7 +34,7 @@ fn the_sample_lists_every_key_with_its_default() {
     let path = directory.path().join("agent.toml");
     fs::write(&path, uncommented(&fs::read_to_string(SAMPLE).unwrap())).unwrap();
     let values: BTreeMap<_, _> =
-        toml_file::read(&path, true).unwrap().fragment.collect().unwrap().into_iter().collect();
+        toml_file::read(&path, true).layer.whole().unwrap().collect().unwrap().into_iter().collect();
     let listed: BTreeSet<_> = values.keys().map(String::as_str).collect();
     let known: BTreeSet<_> = keys::all().map(|key| key.name).collect();
     assert_eq!(listed, known);
@@ -47,8 +47,8 @@ fn the_sample_lists_every_key_with_its_default() {
 
 #[test]
 fn the_sample_as_shipped_sets_nothing() {
-    let sample = toml_file::read(SAMPLE.as_ref(), true).unwrap();
-    assert!(sample.fragment.collect().unwrap().is_empty());
+    let sample = toml_file::read(SAMPLE.as_ref(), true).layer.whole().unwrap();
+    assert!(sample.collect().unwrap().is_empty());
 }
 
 #[test]

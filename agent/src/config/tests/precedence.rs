@@ -60,7 +60,7 @@ fn each_value_is_shown_with_the_layer_it_came_from() {
     };
     let shown = layers.check().unwrap();
     for expected in [
-        "agent.toml\nformat = \"json\"\n",
+        "agent.toml line 2\nformat = \"json\"\n",
         "conf.d/a.conf line 2, [DEFAULT] guest_id\nid = \"g-1\"\n",
         "# environment variable TROVE_COUCHDB_RPC__MAX_CONCURRENT\nmax_concurrent = 3\n",
         "# command line option --test\nstate_dir = \"/s\"\n",

@@ -5,10 +5,12 @@ use super::{Layers, REQUIRED};
 #[test]
 fn what_is_missing_is_named_with_the_place_it_usually_comes_from() {
     let message = Layers::default().refusal();
+    let lines: Vec<&str> = message.lines().map(str::trim).collect();
     assert!(
-        message.starts_with("guest.id is not set; Trove writes it as guest_id to /etc/trove/conf.d/"),
+        lines[1].starts_with("guest.id is not set; Trove writes it as guest_id to /etc/trove/conf.d/"),
         "{message}"
     );
+    assert!(lines[2].starts_with("broker.transport_url is not set; Trove copies it from"), "{message}");
     let message = Layers { conf: &[("a.conf", "[DEFAULT]\nguest_id = g\n")], ..Layers::default() }.refusal();
     assert!(message.starts_with("broker.transport_url is not set; Trove copies it from"), "{message}");
 }
@@ -69,7 +71,7 @@ fn values_that_cannot_be_used_are_named_with_a_remedy() {
     for (toml, expected) in MISTAKES {
         let message = Layers { toml, conf: &[("a.conf", REQUIRED)], ..Layers::default() }.refusal();
         assert!(message.contains(expected), "{expected:?} is not in {message:?}");
-        assert!(message.contains("agent.toml: ") || message.contains("is not set"), "{message}");
+        assert!(message.contains("agent.toml line ") || message.contains("is not set"), "{message}");
     }
 }
 
@@ -144,4 +146,85 @@ fn a_couchdb_elsewhere_without_tls_is_worth_a_warning() {
     for fine in ["https://10.0.0.1", "http://127.0.0.9:1", "http://[::1]:5984", "http://localhost:5984/"] {
         assert!(warnings(fine).is_empty(), "{fine}");
     }
+}
+
+#[test]
+fn every_mistake_is_named_at_once_whatever_kind_and_file() {
+    let toml =
+        "[rpc]\nmax_concurrent = 0\nshutdown_grace = -1\n[broker]\nheartbeet = 5\n[log]\nfilter = \"inof\"\n";
+    let conf = "[DEFAULT]\ntransport_url = rabbit://u:p@h:x/\n[oslo_messaging_rabbit]\nrabbit_quorum_queue = maybe\n";
+    let message = Layers { toml, conf: &[("a.conf", conf)], ..Layers::default() }.refusal();
+    for mistake in [
+        "7 mistakes",
+        "agent.toml line 5: there is no key \"broker.heartbeet\"; did you mean \"broker.heartbeat\"?",
+        "a.conf line 4, [oslo_messaging_rabbit] rabbit_quorum_queue: broker.quorum_queue cannot be",
+        "guest.id is not set",
+        "a.conf line 2, [DEFAULT] transport_url: broker.transport_url is no transport URL",
+        "agent.toml line 2: rpc.max_concurrent cannot be 0",
+        "agent.toml line 3: rpc.shutdown_grace cannot be -1",
+        "agent.toml line 7: log.filter has the part",
+    ] {
+        assert!(message.contains(mistake), "{mistake:?} is not in {message}");
+    }
+}
+
+#[test]
+fn an_option_in_the_wrong_section_is_named_with_the_right_one() {
+    let conf = "[oslo_messaging_rabbit]\ntransport_url = rabbit://u:p@h/\nrabbit_host = h\n";
+    let refusal =
+        Layers { conf: &[("a.conf", conf), ("b.conf", "[DEFAULT]\nguest_id=g\n")], ..Layers::default() }
+            .refusal();
+    assert!(
+        refusal.starts_with("broker.transport_url is not set; ") && !refusal.contains("u:p"),
+        "{refusal}"
+    );
+    assert!(
+        refusal.ends_with(
+            "a.conf line 2: transport_url stands in the section [oslo_messaging_rabbit], where it is not read; move it to \
+             [DEFAULT]"
+        ),
+        "{refusal}"
+    );
+    // What does not keep the agent from starting is worth a warning.
+    let conf = "[DEFAULT]\nrabbit_quorum_queue = true\n[oslo_messaging_notifications]\ntransport_url = rabbit://h/\n\
+                [mysql]\nignore_users = x\n[default]\ncontrol_exchange = trove\n[other]\nssl = true\n";
+    let layers = Layers { conf: &[("a.conf", REQUIRED), ("b.conf", conf)], ..Layers::default() };
+    let warnings = layers.settings().unwrap().warnings;
+    let places: Vec<&str> = warnings.iter().map(|text| text.rsplit("b.conf ").next().unwrap()).collect();
+    assert_eq!(
+        places,
+        [
+            "line 2: rabbit_quorum_queue stands in the section [DEFAULT], where it is not read; move it to \
+             [oslo_messaging_rabbit]",
+            "line 8: control_exchange stands in the section [default], where it is not read; move it to [DEFAULT]",
+        ]
+    );
+}
+
+#[test]
+fn a_misspelt_local_is_named_as_what_it_is() {
+    for nearly in ["local", "LOCAL:", "local://", " local ", "Local"] {
+        let toml = format!("[broker]\ntransport_url = \"{nearly}\"\n");
+        let message = Layers { toml: &toml, ..Layers::default() }.refusal();
+        assert!(
+            message.contains("agent.toml line 2: broker.transport_url cannot be"),
+            "{nearly:?}: {message}"
+        );
+        assert!(message.ends_with(
+            "write \"local:\", with the colon and nothing behind it, for an agent without a broker"
+        ));
+    }
+    let bare = Layers { toml: "transport_url = \"local:\"\n", ..Layers::default() }.refusal();
+    assert!(bare.contains("transport_url belongs in the section [broker]"), "{bare}");
+}
+
+#[test]
+fn what_an_image_cannot_know_is_no_mistake_and_everything_else_is() {
+    let unconfigured = |layers: Layers<'_>| layers.settings().unwrap_err().is_unconfigured();
+    assert!(unconfigured(Layers::default()));
+    assert!(unconfigured(Layers { conf: &[("a.conf", "[DEFAULT]\nguest_id = g\n")], ..Layers::default() }));
+    assert!(!unconfigured(Layers { toml: "[rpc]\nmax_concurrent = 0\n", ..Layers::default() }));
+    assert!(!unconfigured(Layers { toml: "transport_url = \"local:\"\n", ..Layers::default() }));
+    let misplaced = "[oslo_messaging_rabbit]\ntransport_url = rabbit://h/\n";
+    assert!(!unconfigured(Layers { conf: &[("a.conf", misplaced)], ..Layers::default() }));
 }

@@ -70,8 +70,32 @@ fn the_password_of_the_bootstrap_admin_may_come_from_a_file() {
     fs::write(&file, " pl4nted \n").unwrap();
     let (name, password) = layers.settings().unwrap().couchdb.bootstrap_admin.unwrap();
     assert_eq!((name.as_str(), password.expose()), ("admin", " pl4nted "), "only the line feed is dropped");
+    fs::write(&file, "\u{feff}pl4nted\r\n").unwrap();
+    let (_, password) = layers.settings().unwrap().couchdb.bootstrap_admin.unwrap();
+    assert_eq!(password.expose(), PLANTED);
+    fs::write(&file, "\u{feff}pl4nted".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>())
+        .unwrap();
+    let refusal = layers.refusal();
+    assert!(refusal.contains("is no text: it is UTF-16") && !refusal.contains(PLANTED), "{refusal}");
+    fs::write(&file, "pl4nted").unwrap();
     assert!(!layers.check().unwrap().contains(PLANTED));
 
     let both = "[couchdb]\nbootstrap_admin_password = \"x\"\n";
     assert!(Layers { toml: both, ..layers }.refusal().contains("are both set; keep one of them"));
+}
+
+#[test]
+fn a_line_break_or_a_mark_is_no_part_of_a_secret() {
+    for (variable, value) in
+        [("GUEST__ENCRYPTION_KEY", "pl4nted\n"), ("GUEST__ENCRYPTION_KEY", "\u{feff}pl4nted\r\n")]
+    {
+        let name = format!("TROVE_COUCHDB_{variable}");
+        let layers =
+            Layers { conf: &[("a.conf", REQUIRED)], environment: &[(&name, value)], ..Layers::default() };
+        assert_eq!(layers.settings().unwrap().guest.encryption_key.unwrap().expose(), PLANTED, "{value:?}");
+    }
+    let url = ("TROVE_COUCHDB_BROKER__TRANSPORT_URL", "\u{feff}rabbit://u:pl4nted@h/v\n");
+    let layers = Layers { conf: &[("a.conf", REQUIRED)], environment: &[url], ..Layers::default() };
+    let url = layers.settings().unwrap().broker.unwrap().transport_url;
+    assert_eq!((url.vhost.as_str(), url.hosts[0].password.as_ref().unwrap().expose()), ("v", PLANTED));
 }

@@ -19,6 +19,23 @@ network_isolation=True
 instance_rpc_encr_key=oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU
 ";
 
+/// As Trove 12.0.0 on Python 3 writes the key.
+#[test]
+fn a_key_that_was_shown_as_pythons_bytes_is_understood() {
+    let key = "oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU";
+    for shown in [format!("b'{key}'"), format!("b\"{key}\"")] {
+        let info = GUEST_INFO.replace(key, &shown);
+        let layers = Layers {
+            conf: &[("guest_info.conf", &info), ("trove-guestagent.conf", GUESTAGENT)],
+            ..Layers::default()
+        };
+        assert_eq!(layers.settings().unwrap().guest.encryption_key.unwrap().expose(), key, "{shown}");
+    }
+    let odd = GUEST_INFO.replace(key, "b'half");
+    let layers = Layers { conf: &[("a.conf", &odd), ("b.conf", GUESTAGENT)], ..Layers::default() };
+    assert_eq!(layers.settings().unwrap().guest.encryption_key.unwrap().expose(), "b'half");
+}
+
 const GUESTAGENT: &str = "# copied from the control plane
 [DEFAULT]
 log_dir = /var/log/trove

@@ -14,7 +14,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use trove_couchdb_protocol::{
-    Failure, FailureClass, FrameDecoder, FrameError, Outcome, ReplyAddress, encode_reply, frame, new_id,
+    Failure, FailureClass, FrameDecoder, FrameError, Outcome, ReplyAddress, ReplyQueue, encode_reply, frame,
+    new_id,
 };
 
 use super::{
@@ -126,6 +127,7 @@ async fn read(input: &mut OwnedReadHalf, way_back: &Arc<WayBack>, intake: &Intak
             compression: None,
             redelivered: false,
             caller_waits: None,
+            at_once_or_not: false,
             origin: Origin::Local(request),
         });
     }
@@ -173,6 +175,6 @@ fn not_understood(error: FrameError) -> Failure {
 
 /// A reply to no request in particular: the connection ends.
 fn last_word(failure: &Failure) -> Vec<u8> {
-    let nobody = ReplyAddress { msg_id: String::new(), reply_queue: String::new() };
+    let nobody = ReplyAddress { msg_id: String::new(), reply_queue: ReplyQueue::local() };
     encode_reply(&nobody, &new_id(), &Outcome::Failure(failure.clone()), None)
 }

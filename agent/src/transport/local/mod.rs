@@ -80,6 +80,12 @@ impl LocalServer {
         Some(Self { path: socket?, group, max_connections, pen, open: None })
     }
 
+    /// Whether [`LocalServer::open`] may succeed; nothing is made or locked for it.
+    pub fn check(&self) -> Result<(), LocalError> {
+        let group = self.group.as_deref().map(system::group_id).transpose().map_err(LocalError::Group)?;
+        Ok(ListeningSocket::check(&self.path, group, PURPOSE)?)
+    }
+
     /// Begins to listen. After an error, [`LocalServer::run`] tries again.
     pub async fn open(&mut self) -> Result<(), LocalError> {
         let group = match self.group.clone() {

@@ -5,7 +5,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::apply::WantedUser;
+use crate::{
+    apply::WantedUser,
+    client::{AccessReport, DatabaseAccess},
+};
 
 fn database(name: &str) -> DatabaseName {
     name.parse().unwrap()
@@ -33,7 +36,7 @@ fn carry_out(present: &mut Present, step: &Step) {
             present.users.get_mut(name).unwrap().extend(more.iter().cloned());
         }
         Step::Revoke(name, database) => assert!(present.users.get_mut(name).unwrap().remove(database)),
-        Step::DeleteUser(name) => assert!(present.users.remove(name).is_some()),
+        Step::DeleteUser(name, _) => assert!(present.users.remove(name).is_some()),
         Step::DeleteDatabase(name) => {
             assert!(present.databases.remove(name));
             for access in present.users.values_mut() {
@@ -71,6 +74,7 @@ fn a_plan_in_full() {
             (user("gone"), access(&["shop"])),
         ]),
         odd: BTreeSet::from(["a.couch".to_owned()]),
+        ..Present::default()
     };
     let wants = |databases: &[&str], rotate_password| WantedUser {
         databases: access(databases),
@@ -95,7 +99,7 @@ fn a_plan_in_full() {
             Step::Grant(user("bo"), access(&["shop"])),
             Step::CreateUser(user("new"), access(&["log", "shop"])),
             Step::Revoke(user("al"), database("shop")),
-            Step::DeleteUser(user("gone")),
+            Step::DeleteUser(user("gone"), None),
             Step::DeleteDatabase(database("old")),
         ]
     );
@@ -112,6 +116,58 @@ fn a_plan_in_full() {
     );
 }
 
+/// Mutation: own-database-unsaid (docs/promises.md).
+#[test]
+fn a_database_that_goes_with_its_user_is_named_once_and_never_against_the_file() {
+    let own = |name: &str| OwnDatabase { database: name.to_owned(), documents: 3, bytes: 2048 };
+    let present = Present {
+        databases: access(&["userdb-616c", "userdb-626f"]),
+        users: BTreeMap::from([(user("al"), access(&[])), (user("bo"), access(&[]))]),
+        own: BTreeMap::from([(user("al"), own("userdb-616c")), (user("bo"), own("userdb-626f"))]),
+        ..Present::default()
+    };
+    let wanted = Wanted { databases: access(&["userdb-626f"]), ..Wanted::default() };
+    let planned = plan(&present, &wanted, true);
+    assert_eq!(
+        planned.steps,
+        [
+            Step::DeleteUser(user("al"), Some(own("userdb-616c"))),
+            Step::DeleteUser(user("bo"), Some(own("userdb-626f"))),
+        ]
+    );
+    assert_eq!(
+        planned.contradictions,
+        [
+            r#"the file keeps database "userdb-626f" (3 documents, 2.0 KiB), and CouchDB deletes it with user "bo""#
+        ]
+    );
+}
+
+#[test]
+fn access_that_no_file_describes_is_told_and_what_nobody_knows_is_left_alone() {
+    let public = DatabaseAccess { database: "open".to_owned(), public: true, ..DatabaseAccess::default() };
+    let gone = DatabaseAccess { database: "gone".to_owned(), public: true, ..DatabaseAccess::default() };
+    let present = Present {
+        databases: access(&["broken", "gone", "odd", "open"]),
+        users: BTreeMap::from([(user("al"), access(&[]))]),
+        access: AccessReport {
+            databases: vec![public, gone],
+            unknown: vec!["broken".into(), "odd".into()],
+            ..AccessReport::default()
+        },
+        ..Present::default()
+    };
+    let al = WantedUser { databases: access(&["broken", "open"]), ..WantedUser::default() };
+    let wanted = Wanted { databases: access(&["broken", "open"]), users: BTreeMap::from([(user("al"), al)]) };
+    let planned = plan(&present, &wanted, true);
+    assert_eq!(
+        planned.steps,
+        [Step::Grant(user("al"), access(&["open"])), Step::DeleteDatabase(database("gone"))]
+    );
+    assert_eq!(planned.undescribed.len(), 3, "{:?}", planned.undescribed);
+    assert!(!planned.is_as_described());
+}
+
 fn some_databases() -> impl Strategy<Value = Access> {
     proptest::collection::btree_set("[a-e]", 0..5)
         .prop_map(|names| names.iter().map(|name| database(name)).collect())
@@ -126,7 +182,7 @@ prop_compose! {
     fn some_present()(databases in some_databases(), users in some_users()) -> Present {
         let users = users.into_iter();
         let users = users.map(|(name, access)| (user(&name), access.intersection(&databases).cloned().collect()));
-        Present { users: users.collect(), databases, odd: BTreeSet::new() }
+        Present { users: users.collect(), databases, ..Present::default() }
     }
 }
 
@@ -165,7 +221,7 @@ proptest! {
 
     #[test]
     fn without_prune_nothing_is_taken_away(present in some_present(), wanted in some_wanted()) {
-        let takes = |step: &Step| matches!(step, Step::Revoke(..) | Step::DeleteUser(_) | Step::DeleteDatabase(_));
+        let takes = |step: &Step| matches!(step, Step::Revoke(..) | Step::DeleteUser(..) | Step::DeleteDatabase(_));
         let steps = plan(&present, &wanted, false).steps;
         prop_assert!(!steps.iter().any(takes));
     }

@@ -23,7 +23,8 @@ pub(super) fn all_docs(node: &Node, request: &Request, caller: &Caller, db: &str
         let of_body = || body.get(name).map(Value::to_string);
         request.param(name).map(str::to_owned).or_else(of_body)
     };
-    let include_docs = param("include_docs").as_deref() == Some("true");
+    let is_on = |name: &str| param(name).as_deref() == Some("true");
+    let include_docs = is_on("include_docs").then(|| is_on("conflicts"));
     let window = Window::parse(param)?;
     let keys = param("keys").map(|text| serde_json::from_str::<Vec<Value>>(&text)).transpose();
     let keys = keys.map_err(|_| Reply::bad_request("`keys` member must be an array."))?;
@@ -40,11 +41,13 @@ pub(super) fn all_docs(node: &Node, request: &Request, caller: &Caller, db: &str
     }
     let live: Vec<(&str, &Document)> = database.live().collect();
     let (offset, rows) = window.select(&live, |(id, _)| id);
-    let rows: Vec<Value> = rows.into_iter().map(|(id, document)| row(id, document, include_docs)).collect();
+    let rows: Vec<Value> =
+        rows.into_iter().map(|(id, document)| row(database, id, document, include_docs)).collect();
     Ok(Reply::ok(&json!({ "total_rows": total, "offset": offset, "rows": rows })))
 }
 
-fn row(id: &str, document: &Document, include_docs: bool) -> Value {
+/// `include_docs`: whether the documents are wanted, and if so, whether with their conflicts.
+fn row(database: &Database, id: &str, document: &Document, include_docs: Option<bool>) -> Value {
     let mut row = Map::new();
     row.insert("id".into(), id.into());
     row.insert("key".into(), id.into());
@@ -53,16 +56,20 @@ fn row(id: &str, document: &Document, include_docs: bool) -> Value {
         value = json!({ "rev": document.revision.to_string(), "deleted": true });
     }
     row.insert("value".into(), value);
-    if include_docs {
-        let doc = if document.deleted { Value::Null } else { document.to_json(id) };
+    if let Some(conflicts) = include_docs {
+        let doc = match (document.deleted, conflicts) {
+            (true, _) => Value::Null,
+            (false, true) => database.with_conflicts(id, document),
+            (false, false) => document.to_json(id),
+        };
         row.insert("doc".into(), doc);
     }
     Value::Object(row)
 }
 
-fn keyed_row(database: &Database, key: &Value, include_docs: bool) -> Value {
+fn keyed_row(database: &Database, key: &Value, include_docs: Option<bool>) -> Value {
     match key.as_str().and_then(|id| database.get(id).map(|document| (id, document))) {
-        Some((id, document)) => row(id, document, include_docs),
+        Some((id, document)) => row(database, id, document, include_docs),
         None => json!({ "key": key, "error": "not_found" }),
     }
 }

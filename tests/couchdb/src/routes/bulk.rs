@@ -82,7 +82,7 @@ fn replicate(
             return Err(Reply::bad_request("Document must have a _rev"));
         };
         let (id, Draft { deleted, body, .. }) = (draft.id.clone(), draft);
-        state.database_mut(db)?.store(&id, Document { revision, deleted, body });
+        state.database_mut(db)?.replicate(&id, Document { revision, deleted, body });
         state.user_changed(&id);
     }
     Ok(Reply::json(201, &json!([])))

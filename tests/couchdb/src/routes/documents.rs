@@ -64,11 +64,11 @@ fn get(node: &Node, request: &Request, caller: &Caller, db: &str, id: &str) -> O
     if is_users(db) {
         users::check_read(caller, &security, id)?;
     }
-    let document = state.database(db)?.get(id).ok_or_else(|| Reply::not_found("missing"))?;
+    let database = state.database(db)?;
+    let mut document = database.get(id).ok_or_else(|| Reply::not_found("missing"))?;
     if let Some(rev) = request.param("rev") {
-        if parse_revision(rev)? != document.revision {
-            return Err(Reply::not_found("missing"));
-        }
+        let found = database.get_revision(id, &parse_revision(rev)?);
+        document = found.ok_or_else(|| Reply::not_found("missing"))?;
     } else if document.deleted {
         return Err(Reply::not_found("deleted"));
     }
@@ -76,7 +76,9 @@ fn get(node: &Node, request: &Request, caller: &Caller, db: &str, id: &str) -> O
     if request.header("if-none-match") == Some(&etag) {
         return Ok(Reply::empty(304).with(header::ETAG, etag));
     }
-    Ok(Reply::ok(&document.to_json(id)).with(header::ETAG, etag))
+    let asked = request.param("conflicts") == Some("true");
+    let whole = if asked { database.with_conflicts(id, document) } else { document.to_json(id) };
+    Ok(Reply::ok(&whole).with(header::ETAG, etag))
 }
 
 async fn save(

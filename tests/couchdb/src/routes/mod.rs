@@ -23,6 +23,7 @@ use crate::node::Node;
 use crate::personality::Version;
 use crate::reply::{Outcome, Refusal, Reply};
 use crate::request::Request;
+use crate::trouble;
 
 /// What CouchDB escapes in the names that it puts into headers.
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.').remove(b'~');
@@ -69,6 +70,8 @@ pub(crate) async fn answer(node: &Arc<Node>, request: &Request) -> (Reply, Optio
         Ok(caller) => (route(node, request, &caller).await, caller.name),
     };
     let reply = match outcome {
+        // Without the other nodes it is accepted, and not yet there.
+        Ok(reply) if reply.status() == 201 && node.state().trouble.peers_down => reply.under_status(202),
         Ok(reply) => reply,
         Err(refusal) => finish(node, request, refusal),
     };
@@ -109,7 +112,13 @@ fn location(request: &Request, path: &[&str]) -> String {
 async fn route(node: &Arc<Node>, request: &Request, caller: &Caller) -> Outcome {
     authorize(node, request, caller)?;
     let path = request.path();
+    if node.version.is_clustered() && node.state().config.is_on("couchdb", "maintenance_mode") {
+        refuse_in_maintenance(node, request.verb(), &path)?;
+    }
     let clustered = node.version.is_clustered();
+    if let Some(refusal) = trouble::refusal(node, request.verb(), &path) {
+        return Err(refusal);
+    }
     match path.as_slice() {
         [] => root::welcome(node, request),
         ["_up"] if clustered => root::up(node, request),
@@ -137,6 +146,22 @@ async fn route(node: &Arc<Node>, request: &Request, caller: &Caller) -> Outcome 
         }
         [db, id] => documents::document(node, request, caller, db, id).await,
         [db, id, ..] => documents::attachment(node, request, caller, db, id),
+    }
+}
+
+/// What a node in maintenance mode does not serve, as 3.5.2 answers: its shards take no part, and what needs none of them works.
+fn refuse_in_maintenance(node: &Node, verb: &str, path: &[&str]) -> Result<(), Refusal> {
+    let node_down = || Err(Reply::error(412, "nodedown", &node.name()));
+    match path {
+        ["_all_dbs" | "_dbs_info"] | [_, "_all_docs"] => node_down(),
+        [] | ["_up" | "_session" | "_node" | "_membership" | "_uuids" | "_utils" | "favicon.ico", ..] => {
+            Ok(())
+        }
+        [_] if verb == "PUT" || verb == "DELETE" => Ok(()),
+        [_, "_bulk_docs"] => {
+            Err(Reply::error(500, "error", &format!("{{maintenance_mode,'{}'}}", node.name())))
+        }
+        _ => Err(Reply::crash("internal_server_error", "No DB shards could be opened.")),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::node::Node;
 use crate::personality::Version;
 use crate::reply::{Outcome, Refusal, Reply};
 use crate::request::Request;
+use crate::trouble::PEERS;
 
 /// `GET /`: who the server says it is.
 pub(super) fn welcome(node: &Node, request: &Request) -> Outcome {
@@ -20,6 +21,11 @@ pub(super) fn welcome(node: &Node, request: &Request) -> Outcome {
 /// `GET /_up`.
 pub(super) fn up(node: &Node, request: &Request) -> Outcome {
     only_get(request)?;
+    match node.state().config.get("couchdb", "maintenance_mode") {
+        Some("true") => return Ok(Reply::json(404, &json!({ "status": "maintenance_mode" }))),
+        Some("nolb") => return Ok(Reply::json(404, &json!({ "status": "nolb" }))),
+        _ => {}
+    }
     let seeded = node.version >= Version::V3_3;
     Ok(Reply::ok(&if seeded { json!({ "status": "ok", "seeds": {} }) } else { json!({ "status": "ok" }) }))
 }
@@ -40,11 +46,15 @@ pub(super) fn new_uuid() -> String {
     hex::encode(rand::random::<[u8; 16]>())
 }
 
-/// `GET /_membership`: a cluster of one.
+/// `GET /_membership`: a cluster of one, or of three of which two are down.
 pub(super) fn membership(node: &Node, request: &Request) -> Outcome {
     only_get(request)?;
-    let nodes = [node.name()];
-    Ok(Reply::ok(&json!({ "all_nodes": nodes, "cluster_nodes": nodes })))
+    let up = vec![node.name()];
+    let mut all = up.clone();
+    if node.state().trouble.peers_down {
+        all.extend(PEERS.map(str::to_owned));
+    }
+    Ok(Reply::ok(&json!({ "all_nodes": up, "cluster_nodes": all })))
 }
 
 /// `/_utils` and `/favicon.ico`, of a server that has no Fauxton installed.

@@ -31,6 +31,11 @@ fn replace(node: &Node, caller: &Caller, db: &str, security: Value) -> Outcome {
     if !caller.is_db_admin(&current) || !is_valid_security(&security) {
         return Err(refused(node.version, caller, &current));
     }
+    if state.trouble.peers_down {
+        // Written here, and lost when the others are back.
+        state.database_mut(db)?.minority_security = Some(security);
+        return Err(Reply::error(500, "error", "no_majority"));
+    }
     state.database_mut(db)?.set_security(security);
     Ok(Reply::done(200))
 }

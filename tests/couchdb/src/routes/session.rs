@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::location;
 use crate::access::Caller;
-use crate::auth::{log_in, peer_of};
+use crate::auth::{handlers, log_in, peer_of};
 use crate::cookie;
 use crate::node::Node;
 use crate::personality::Version;
@@ -31,12 +31,11 @@ fn who(node: &Node, request: &Request, caller: &Caller) -> Outcome {
         return Err(Reply::unauthorized("Please login."));
     }
     let mut info = Map::new();
-    if node.version < Version::V3_3 {
-        info.insert("authentication_db".into(), "_users".into());
+    let users = node.state().users_database(node.version).to_owned();
+    if node.version < Version::V3_3 || users != "_users" {
+        info.insert("authentication_db".into(), users.into());
     }
-    let handlers: &[&str] =
-        if node.version == Version::V1 { &["oauth", "cookie", "default"] } else { &["cookie", "default"] };
-    info.insert("authentication_handlers".into(), json!(handlers));
+    info.insert("authentication_handlers".into(), json!(handlers(node)));
     if let Some(handler) = caller.authenticated {
         info.insert("authenticated".into(), handler.into());
     }

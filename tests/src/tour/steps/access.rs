@@ -16,7 +16,7 @@ pub(super) async fn run(tour: &mut Tour, people: &People) -> Result<()> {
     tour.transcript.check("bob reads both databases", both);
     let kept = tour.client.reads(FILMS, Some(&people.alice)).await?;
     tour.transcript.check("alice still reads hers", kept);
-    tour.refused("grant_access", grant("tour_nobody"), "tour_nobody").await;
+    tour.refused("grant_access", grant("tour_nobody"), "(11 characters) does not exist").await;
 
     let listed = tour.call("list_access", json!({"username": BOB, "hostname": "%"})).await;
     tour.transcript.check("lists both", names(&listed) == [FILMS, MUSIC]);

@@ -25,6 +25,6 @@ pub(super) async fn run(tour: &mut Tour) -> Result<()> {
     let rest = names(&rest[0]);
     tour.transcript.check("the next page goes on behind it", rest.contains(&MUSIC) && !rest.contains(&FILMS));
     tour.transcript.check("system databases are not listed", !rest.iter().any(|name| name.starts_with('_')));
-    tour.refused("delete_database", json!({"database": database("_users")}), "_users").await;
+    tour.refused("delete_database", json!({"database": database("_users")}), "(6 characters)").await;
     Ok(())
 }

@@ -8,7 +8,7 @@ use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
 use super::super::Tour;
 
 /// The first report is sent at start.
-const HEARTBEAT_LIMIT: Duration = Duration::from_secs(10);
+const HEARTBEAT_LIMIT: Duration = crate::until::HUNG;
 
 /// `rpc_ping` and the heartbeat.
 pub(super) async fn alive(tour: &mut Tour) {

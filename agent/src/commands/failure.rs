@@ -1,0 +1,161 @@
+//! Why a command has no result, and which failure Trove gets for it.
+
+use trove_couchdb_protocol::{Failure, FailureClass, trove::Method};
+
+use super::{prepare::PrepareError, unsupported};
+use crate::{
+    bootstrap::RotationError,
+    couch::{CommandError, Couch, CouchError, Progress},
+};
+
+/// Why a command has no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunError {
+    /// Trove has the method, this agent doesn't serve it.
+    Unsupported(Method),
+    /// The guest could not be prepared.
+    Prepare(PrepareError),
+    /// `os_admin` keeps its password.
+    Rotation(RotationError),
+    /// The command could not be carried out.
+    Command(CommandError),
+}
+
+impl RunError {
+    /// The same, with what can be found out about CouchDB's part in it.
+    pub(super) async fn explained_by(self, couch: &Couch) -> Self {
+        match self {
+            Self::Command(error) => Self::Command(couch.explain(error).await),
+            Self::Prepare(error) => Self::Prepare(error.explained_by(couch).await),
+            other => other,
+        }
+    }
+
+    /// Whether the agent refused the command as it stands, before it asked anything of CouchDB.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Unsupported(_) => true,
+            Self::Prepare(error) => error.is_refusal(),
+            Self::Rotation(_) => false,
+            Self::Command(error) => error.is_refusal(),
+        }
+    }
+
+    /// Whether the same command may succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        self.command().is_some_and(CommandError::is_transient)
+    }
+
+    /// Whether the command, or a part of it, may stand although it failed.
+    pub fn may_have_taken_effect(&self) -> bool {
+        match self {
+            Self::Prepare(error) => error.may_have_taken_effect(),
+            _ => self.command().is_some_and(CommandError::may_have_taken_effect),
+        }
+    }
+
+    /// Whether CouchDB is away, or not ready for the agent yet, rather than there and failing.
+    pub fn is_outage(&self) -> bool {
+        self.command().is_some_and(CommandError::is_outage)
+    }
+
+    /// What stands of the command, where that is known.
+    pub fn progress(&self) -> Option<&Progress> {
+        self.command().and_then(CommandError::progress)
+    }
+
+    /// The same failure of a command of which so much stood before, if it does not say so itself.
+    #[must_use]
+    pub fn after(self, progress: Option<Progress>) -> Self {
+        match (self, progress) {
+            (Self::Command(error), Some(progress)) => Self::Command(error.half_done(progress)),
+            (other, _) => other,
+        }
+    }
+
+    /// Whether the command stopped only because the agent does.
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.command(), Some(CommandError::Stopping))
+    }
+
+    fn command(&self) -> Option<&CommandError> {
+        match self {
+            Self::Command(error) => Some(error),
+            Self::Prepare(error) => error.command(),
+            Self::Unsupported(_) | Self::Rotation(_) => None,
+        }
+    }
+}
+
+impl From<CommandError> for RunError {
+    fn from(error: CommandError) -> Self {
+        Self::Command(error)
+    }
+}
+
+impl From<CouchError> for RunError {
+    fn from(error: CouchError) -> Self {
+        Self::Command(error.into())
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Unsupported(method) => {
+                Self::new(FailureClass::NotSupported, unsupported::refusal(method))
+            }
+            RunError::Prepare(error) => Self::new(FailureClass::PrepareFailed, error.to_string()),
+            RunError::Rotation(error) => Self::new(FailureClass::RotationFailed, error.to_string()),
+            RunError::Command(error) => Self::new(class_of(&error), error.to_string()),
+        }
+    }
+}
+
+/// What kind of failure the caller gets.
+fn class_of(error: &CommandError) -> FailureClass {
+    match error {
+        CommandError::ReservedUser(_) | CommandError::ReservedDatabase(_) | CommandError::AdminName(_) => {
+            FailureClass::ReservedName
+        }
+        CommandError::NoSuchUser(_) => FailureClass::UserNotFound,
+        CommandError::NoSuchDatabase(_) => FailureClass::DatabaseNotFound,
+        CommandError::UserExists(_) | CommandError::HalfMade { .. } | CommandError::HalfRenamed { .. } => {
+            FailureClass::UserAlreadyExists
+        }
+        CommandError::UserTwice(_) | CommandError::PasswordMissing(_) | CommandError::RootPasswordEmpty => {
+            FailureClass::BadRequest
+        }
+        CommandError::LastAdmin => FailureClass::LastAdmin,
+        CommandError::Security { .. } => FailureClass::MalformedSecurity,
+        CommandError::UserRejected { .. }
+        | CommandError::RootPasswordRejected(_)
+        | CommandError::LoginRefused { .. }
+        | CommandError::UserConflicts { .. }
+        | CommandError::HasAttachments(_)
+        | CommandError::HasOwnDatabase(_) => FailureClass::UserRejected,
+        CommandError::Overwritten(_) => FailureClass::Overwritten,
+        CommandError::Stopping => FailureClass::Stopping,
+        CommandError::Filesystem { .. } | CommandError::Unrecorded(_) => FailureClass::FilesystemError,
+        CommandError::Couch(_)
+        | CommandError::DiskFull { .. }
+        | CommandError::NoMajority { .. }
+        | CommandError::LeftBehind { .. }
+        | CommandError::UsersElsewhere { .. } => FailureClass::CouchDbError,
+        CommandError::Unfinished(error) => class_of(error),
+        CommandError::HalfDone { cause, .. } => class_of(cause),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_halfway_has_the_class_of_its_cause() {
+        let error = CommandError::from(CouchError::Exists);
+        assert_eq!(class_of(&CommandError::Unfinished(Box::new(error))), FailureClass::CouchDbError);
+        let last = CommandError::Unfinished(Box::new(CommandError::LastAdmin));
+        assert_eq!(class_of(&last), FailureClass::LastAdmin);
+    }
+}

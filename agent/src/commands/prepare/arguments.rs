@@ -1,0 +1,184 @@
+//! The arguments of `prepare`, the first command that Trove sends to a new guest.
+//!
+//! What goes beyond a CouchDB with databases, users and a root password is
+//! kept as a list of [`Demand`]s: whether they can be met is for the agent to decide, and to say.
+
+use std::fmt;
+
+use serde_json::Value;
+use trove_couchdb_protocol::{DatabaseName, DecodeError, Field, Quoted, Secret, fields::at_most_max_names};
+
+use crate::commands::{
+    Arguments,
+    users::{self, NewUser},
+};
+
+/// What a new guest is to become.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Prepare {
+    /// The databases to create.
+    pub(super) databases: Vec<DatabaseName>,
+    /// The users to create, with their access.
+    pub(super) users: Vec<NewUser>,
+    /// The password of `root`, if it is to be enabled from the beginning (`root_on_create`).
+    pub(super) root_password: Option<Secret>,
+    /// What is asked for beyond that, in the order of Trove's arguments.
+    pub(super) demands: Vec<Demand>,
+    /// Sent as Trove 12 and 13 do, without the version of the datastore. 12 does not know the status `healthy`.
+    pub(super) old_form: bool,
+}
+
+/// Something that `prepare` asks for beside databases, users and root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// Packages to install: `packages` of the datastore version.
+    Packages(Vec<Quoted>),
+    /// A data volume to format and to mount; the text is `device_path`, such as `/dev/vdb`.
+    Volume(Quoted),
+    /// A backup to restore.
+    Backup,
+    /// A configuration file, from the datastore's template.
+    ConfigFile,
+    /// The options of a configuration group.
+    ConfigurationGroup,
+    /// A place in a cluster.
+    Cluster,
+    /// To be a replica of another instance.
+    Replica,
+    /// Modules to apply.
+    Modules,
+}
+
+impl fmt::Display for Demand {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Packages(names) => write!(formatter, "the packages {names:?}"),
+            Self::Volume(device) => write!(formatter, "the data volume {device}"),
+            Self::Backup => formatter.write_str("a backup to restore"),
+            Self::ConfigFile => formatter.write_str("a configuration file (config.template)"),
+            Self::ConfigurationGroup => formatter.write_str("a configuration group"),
+            Self::Cluster => formatter.write_str("a cluster"),
+            Self::Replica => formatter.write_str("a replica"),
+            Self::Modules => formatter.write_str("modules"),
+        }
+    }
+}
+
+pub(super) fn read(args: &Arguments<'_>) -> Result<Prepare, DecodeError> {
+    let databases = args.optional_as("databases", |list| list.list_of(Field::database_name))?;
+    let users = args.optional_as("users", |list| list.list_of(NewUser::read))?;
+    let named = databases.as_ref().map_or(0, Vec::len) + users.as_deref().map_or(0, users::names_in);
+    at_most_max_names(named)?;
+    let root_password = args.optional_as("root_password", Field::secret)?;
+    let packages = args.optional_as("packages", packages)?.unwrap_or_default();
+    let device = args.optional_as("device_path", |device| {
+        let path = device.text()?;
+        Ok((!path.is_empty()).then(|| device.quoted(path)))
+    })?;
+
+    let mut demands = Vec::new();
+    if !packages.is_empty() {
+        demands.push(Demand::Packages(packages));
+    }
+    demands.extend(device.flatten().map(Demand::Volume));
+    let others = [
+        ("backup_info", Demand::Backup),
+        ("config_contents", Demand::ConfigFile),
+        ("overrides", Demand::ConfigurationGroup),
+        ("cluster_config", Demand::Cluster),
+        ("snapshot", Demand::Replica),
+        ("modules", Demand::Modules),
+    ];
+    let wanted = |name: &str| args.optional(name).is_some_and(|field| !says_nothing(field.value()));
+    demands.extend(others.into_iter().filter(|(name, _)| wanted(name)).map(|(_, demand)| demand));
+    Ok(Prepare {
+        databases: databases.unwrap_or_default(),
+        users: users.unwrap_or_default(),
+        root_password,
+        demands,
+        old_form: args.optional("memory_mb").is_some() && args.optional("ds_version").is_none(),
+    })
+}
+
+/// A list, or one text with the names between commas or spaces; Trove sends what the operator wrote, mostly "".
+fn packages(field: &Field<'_>) -> Result<Vec<Quoted>, DecodeError> {
+    let names = match field.text() {
+        Ok(text) => vec![text.to_owned()],
+        Err(_) => field.list_of(Field::string)?,
+    };
+    let separate = |c: char| c == ',' || c.is_whitespace();
+    let words = names.iter().flat_map(|text| text.split(separate));
+    Ok(words.filter(|word| !word.is_empty()).map(|word| field.quoted(word)).collect())
+}
+
+/// Python's falsy values; and a configuration file of which only comments are left says nothing either.
+pub(in crate::commands) fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(flag) => !flag,
+        Value::String(text) => {
+            text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with(['#', ';']))
+        }
+        Value::Array(items) => items.is_empty(),
+        Value::Object(entries) => entries.is_empty(),
+        Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+    use crate::commands::tests::arguments;
+
+    fn decode(args: &Value) -> Result<Prepare, DecodeError> {
+        read(&arguments(args))
+    }
+
+    fn demands(args: &Value) -> Vec<Demand> {
+        decode(args).unwrap().demands
+    }
+
+    #[test]
+    fn every_argument_may_be_missing_and_says_nothing_when_it_is_empty() {
+        assert_eq!(decode(&Value::Object(Map::new())), Ok(Prepare::default()));
+        let empty = json!({
+            "packages": "", "databases": [], "memory_mb": 512, "users": [], "device_path": null,
+            "mount_point": "/var/lib/couchdb", "backup_info": null, "config_contents": "# nothing\n; here\n\n",
+            "root_password": null, "overrides": {}, "cluster_config": null, "snapshot": null, "modules": [],
+            "ds_version": "3.5.0",
+        });
+        assert_eq!(decode(&empty), Ok(Prepare::default()));
+    }
+
+    #[test]
+    fn what_goes_beyond_is_named() {
+        assert_eq!(
+            demands(
+                &json!({"packages": "couchdb=3.5, curl", "device_path": "/dev/vdb", "overrides": {"a": 1}})
+            ),
+            [
+                Demand::Packages(vec!["couchdb=3.5".into(), "curl".into()]),
+                Demand::Volume("/dev/vdb".into()),
+                Demand::ConfigurationGroup,
+            ]
+        );
+        assert_eq!(demands(&json!({"packages": ["couchdb"]})), [Demand::Packages(vec!["couchdb".into()])]);
+        assert_eq!(
+            demands(&json!({
+                "backup_info": {"id": "b"}, "config_contents": "[log]\nlevel = info", "cluster_config": {"id": "c"},
+                "snapshot": {"master": {}}, "modules": [{"module": {}}],
+            })),
+            [Demand::Backup, Demand::ConfigFile, Demand::Cluster, Demand::Replica, Demand::Modules]
+        );
+    }
+
+    #[test]
+    fn only_trove_12_and_13_leave_the_version_of_the_datastore_out() {
+        let old = |args: Value| decode(&args).unwrap().old_form;
+        assert!(old(json!({"packages": "", "memory_mb": 512})));
+        assert!(!old(json!({"packages": "", "memory_mb": 512, "ds_version": "3.5.0"})));
+    }
+}

@@ -1,0 +1,305 @@
+//! `prepare`: from an empty CouchDB to the database that somebody ordered.
+//!
+//! ```text
+//! check -> secure -> databases -> users -> root -> prepared
+//! ```
+//!
+//! `check` refuses before anything is touched. `secure` waits for bootstrap: without an `os_admin` nothing else could be
+//! done, and without one CouchDB would be open to everybody. Each further step may be run again after it was cut short,
+//! so the whole may; how far it came need not be remembered, only which request began it.
+//!
+//! The Python guest logs a database or user that it can't create, and calls the instance healthy
+//! (trove/guestagent/datastore/manager.py, `_prepare`). Here it fails: who orders a user wants one.
+
+mod arguments;
+
+use std::fmt;
+
+use futures_util::{FutureExt, future, future::BoxFuture};
+use serde_json::Value;
+use trove_couchdb_protocol::{DecodeError, HostPattern, trove::Method};
+
+use super::{
+    Arguments, Command, Decoded, Duration, Entry, Guest, Needs, Run, RunError, Running, Scope, Scopes, users,
+};
+use crate::couch::{CommandError, Couch, CreateDatabases, NewAccount, TenantDatabase};
+
+pub(super) use arguments::says_nothing;
+use arguments::{Demand, Prepare};
+
+pub(super) const COMMANDS: &[Entry] = &[Entry { method: Method::Prepare, decode }];
+
+/// Never fails: a `prepare` that nobody can carry out must still end the building of its instance, with a reason.
+#[allow(clippy::unnecessary_wraps)] // the type of every decoder in the table
+fn decode(args: &Arguments<'_>) -> Decoded {
+    match arguments::read(args) {
+        Ok(prepare) => Ok(Box::new(prepare)),
+        Err(error) => Ok(Box::new(MalformedPrepare(error))),
+    }
+}
+
+/// All that is in the guest.
+fn everything() -> Scopes {
+    Scopes::writing([Scope::AllUsers, Scope::AllDatabases, Scope::Root])
+}
+
+impl Command for Prepare {
+    fn method(&self) -> Method {
+        Method::Prepare
+    }
+
+    fn scopes(&self) -> Scopes {
+        everything()
+    }
+
+    /// CouchDB may only be about to start.
+    fn duration(&self) -> Duration {
+        Duration::Long
+    }
+
+    fn run<'a>(&'a self, guest: &'a Guest, run: Run<'a>) -> Running<'a> {
+        async move { carry_out(guest, self, run).await.map_err(RunError::Prepare) }.boxed()
+    }
+
+    fn hosts(&self) -> Vec<&HostPattern> {
+        self.users.iter().map(|user| &user.host).collect()
+    }
+
+    fn on_arrival(&self, guest: &Guest) {
+        guest.preparation.has_come();
+    }
+
+    fn on_failure<'a>(&'a self, guest: &'a Guest, id: &'a str, reason: &'a str) -> BoxFuture<'a, ()> {
+        report_failure(guest, id, reason)
+    }
+}
+
+/// A guest that could not be prepared says so to Trove, which would wait for it until its own time limit.
+fn report_failure<'a>(guest: &'a Guest, id: &'a str, reason: &'a str) -> BoxFuture<'a, ()> {
+    guest.preparation.fail(id, reason).boxed()
+}
+
+/// `prepare` with arguments that break a rule: to be refused, but not before the instance is told to have failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct MalformedPrepare(DecodeError);
+
+impl Command for MalformedPrepare {
+    fn method(&self) -> Method {
+        Method::Prepare
+    }
+
+    fn scopes(&self) -> Scopes {
+        everything()
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::Nothing
+    }
+
+    fn run<'a>(&'a self, _: &'a Guest, _: Run<'a>) -> Running<'a> {
+        let error = PrepareError { step: Step::Check, problem: self.0.clone().into() };
+        future::ready(Err(RunError::Prepare(error))).boxed()
+    }
+
+    fn on_failure<'a>(&'a self, guest: &'a Guest, id: &'a str, reason: &'a str) -> BoxFuture<'a, ()> {
+        report_failure(guest, id, reason)
+    }
+}
+
+/// Demands that are passed over, because the image has met them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ImageBrings {
+    /// Packages are installed.
+    pub packages: bool,
+    /// The data volume is formatted and mounted.
+    pub volume: bool,
+}
+
+/// Why a guest could not be prepared: at which step, and what happened there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("prepare failed at stage \"{step}\": {problem}")]
+pub struct PrepareError {
+    step: Step,
+    problem: Problem,
+}
+
+/// The steps in their order; the name is what the user reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Check,
+    Secure,
+    Databases,
+    Users,
+    Root,
+    Record,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Problem {
+    #[error(transparent)]
+    Malformed(#[from] DecodeError),
+    #[error("{}", unmet(.0))]
+    Demands(Vec<Demand>),
+    #[error("the agent's state directory can't be written ({0}); check guest.state_dir")]
+    State(String),
+    #[error(transparent)]
+    Command(#[from] CommandError),
+}
+
+/// All names let through by the policy.
+struct Checked {
+    databases: Vec<TenantDatabase>,
+    accounts: Vec<NewAccount>,
+}
+
+impl PrepareError {
+    fn at<P: Into<Problem>>(step: Step) -> impl FnOnce(P) -> Self {
+        move |problem| Self { step, problem: problem.into() }
+    }
+
+    /// CouchDB's part in it, if it had one.
+    pub(super) fn command(&self) -> Option<&CommandError> {
+        match &self.problem {
+            Problem::Command(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The same, with what was found out about CouchDB's part in it.
+    pub(super) async fn explained_by(self, couch: &Couch) -> Self {
+        match self.problem {
+            Problem::Command(error) => {
+                Self { step: self.step, problem: Problem::Command(couch.explain(error).await) }
+            }
+            problem => Self { step: self.step, problem },
+        }
+    }
+
+    /// Whether nothing was asked of CouchDB.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.step == Step::Check
+    }
+
+    /// Whether a part of the command may stand.
+    pub(super) fn may_have_taken_effect(&self) -> bool {
+        !matches!(self.step, Step::Check | Step::Secure)
+    }
+}
+
+/// Carries the command out; on a guest that is prepared already it does nothing.
+async fn carry_out(guest: &Guest, prepare: &Prepare, run: Run<'_>) -> Result<Value, PrepareError> {
+    let (couch, preparation) = (&*guest.couch, &guest.preparation);
+    preparation.note_control_plane(prepare.old_form).await;
+    if preparation.current().await.is_prepared() {
+        return Ok(Value::Null);
+    }
+    let record = |error: std::io::Error| PrepareError::at(Step::Record)(Problem::State(error.to_string()));
+    let first = preparation.begin(run.id).await.map_err(record)?;
+    let Checked { databases, accounts } = check(couch, prepare, guest.image_brings)?;
+
+    // A request of its own: an order without databases and users would else be carried out by nobody.
+    couch.prove_login().await.map_err(CommandError::from).map_err(PrepareError::at(Step::Secure))?;
+
+    let create = CreateDatabases { databases, command: &first };
+    couch.create_databases(&create).await.map_err(PrepareError::at(Step::Databases))?;
+
+    create_users(couch, accounts, &first, run.id).await.map_err(PrepareError::at(Step::Users))?;
+
+    if let Some(password) = prepare.root_password.as_ref().filter(|password| !password.expose().is_empty()) {
+        couch.enable_root(password).await.map_err(PrepareError::at(Step::Root))?;
+    }
+    preparation.complete().await.map_err(record)?;
+    Ok(Value::Null)
+}
+
+fn check(couch: &Couch, prepare: &Prepare, image_brings: ImageBrings) -> Result<Checked, PrepareError> {
+    let met = |demand: &&Demand| match demand {
+        Demand::Packages(_) => image_brings.packages,
+        Demand::Volume(_) => image_brings.volume,
+        _ => false,
+    };
+    let unmet: Vec<Demand> = prepare.demands.iter().filter(|demand| !met(demand)).cloned().collect();
+    if !unmet.is_empty() {
+        return Err(PrepareError { step: Step::Check, problem: Problem::Demands(unmet) });
+    }
+    let databases =
+        couch.policy().databases(prepare.databases.clone()).map_err(PrepareError::at(Step::Check))?;
+    let accounts = users::accounts(couch, &prepare.users).map_err(PrepareError::at(Step::Check))?;
+    Ok(Checked { databases, accounts })
+}
+
+/// Users that an earlier `prepare` made are this one's; if that was another request, its passwords give way to ours.
+async fn create_users(
+    couch: &Couch,
+    accounts: Vec<NewAccount>,
+    first: &str,
+    id: &str,
+) -> Result<(), CommandError> {
+    if accounts.is_empty() {
+        return Ok(());
+    }
+    couch.create_users(&accounts, first).await?;
+    if first == id {
+        return Ok(());
+    }
+    let passwords: Vec<_> = accounts.into_iter().map(|account| (account.user, account.password)).collect();
+    couch.change_passwords(&passwords).await
+}
+
+fn unmet(demands: &[Demand]) -> String {
+    let each = demands.iter().map(|demand| {
+        let advice = match demand {
+            Demand::Packages(_) => "use an image that has them, and set prepare.ignore_packages",
+            Demand::Volume(_) => "use an image that mounts it, and set prepare.ignore_volume",
+            _ => "create the instance without",
+        };
+        format!("{demand} can't be had from this agent: {advice}")
+    });
+    each.collect::<Vec<_>>().join("; ")
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Check => "check",
+            Self::Secure => "secure",
+            Self::Databases => "databases",
+            Self::Users => "users",
+            Self::Root => "root",
+            Self::Record => "record",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::commands::tests::{arguments, decoded};
+
+    #[test]
+    fn one_that_is_malformed_is_still_a_prepare() {
+        let args = json!({"databases": [{"_name": "_users"}]});
+        let error = arguments::read(&arguments(&args)).unwrap_err();
+        assert!(error.to_string().contains("_users"), "{error}");
+        let command = decoded("prepare", &args);
+        assert_eq!(command.method(), Method::Prepare);
+        assert!(format!("{command:?}").starts_with("MalformedPrepare"), "{command:?}");
+    }
+
+    #[test]
+    fn a_demand_that_is_not_met_says_what_to_do() {
+        let demands = vec![Demand::Volume("/dev/vdb".into()), Demand::Backup];
+        let error = PrepareError { step: Step::Check, problem: Problem::Demands(demands) };
+        assert_eq!(
+            error.to_string(),
+            "prepare failed at stage \"check\": the data volume \"/dev/vdb\" can't be had from this agent: use an image \
+             that mounts it, and set prepare.ignore_volume; a backup to restore can't be had from this agent: create \
+             the instance without"
+        );
+        assert!(error.command().is_none() && !error.may_have_taken_effect());
+    }
+}

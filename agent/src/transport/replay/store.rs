@@ -1,0 +1,90 @@
+//! The file `carried_out`: marks of 16 bytes, the oldest first.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use tracing::warn;
+use trove_couchdb_protocol::Seal;
+
+use crate::system;
+
+/// In the state directory.
+pub(super) const FILE_NAME: &str = "carried_out";
+
+pub(super) const MODE: u32 = 0o600;
+
+#[derive(Debug)]
+pub(super) struct Store {
+    path: PathBuf,
+    /// `None` until it is needed, and after a failure.
+    pub(super) open: Option<File>,
+    /// Marks in the file; `usize::MAX` if nobody knows what is in it.
+    length: usize,
+}
+
+impl Store {
+    /// The file, and the marks in it. Blocks.
+    pub(super) fn load(state_dir: &Path) -> (Self, Vec<Seal>) {
+        let path = state_dir.join(FILE_NAME);
+        let stored = match std::fs::read(&path) {
+            Ok(stored) => stored,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                warn!(%error, path = %path.display(), "Can't be read: messages of before could be replayed.");
+                Vec::new()
+            }
+        };
+        // A write that was cut short leaves a part of a mark, behind which others would be out of step.
+        let (marks, torn) = stored.as_chunks::<16>();
+        let length = if torn.is_empty() { marks.len() } else { usize::MAX };
+        (Self { path, open: None, length }, marks.iter().copied().map(Seal).collect())
+    }
+
+    /// Adds marks; returns when the disk has them. A file of more than twice `keep` is written whole, with `all`.
+    pub(super) fn add(
+        &mut self,
+        new: &[Seal],
+        keep: usize,
+        all: impl FnOnce() -> Vec<Seal>,
+    ) -> io::Result<()> {
+        // The first write makes the directory too.
+        let written = if self.length == 0 || self.length.saturating_add(new.len()) > keep.saturating_mul(2) {
+            self.replace(&all())
+        } else if new.is_empty() {
+            Ok(())
+        } else {
+            self.append(new)
+        };
+        if written.is_err() {
+            // A part of them may be there, or nothing: the next write begins anew, with all that is known.
+            (self.open, self.length) = (None, usize::MAX);
+        }
+        written
+    }
+
+    fn append(&mut self, marks: &[Seal]) -> io::Result<()> {
+        let mut file = match self.open.take() {
+            Some(file) => file,
+            None => File::options().append(true).open(&self.path)?,
+        };
+        file.write_all(&bytes(marks))?;
+        file.sync_data()?;
+        self.open = Some(file);
+        self.length += marks.len();
+        Ok(())
+    }
+
+    fn replace(&mut self, marks: &[Seal]) -> io::Result<()> {
+        self.open = None;
+        system::replace(&self.path, &bytes(marks), MODE)?;
+        self.length = marks.len();
+        Ok(())
+    }
+}
+
+fn bytes(marks: &[Seal]) -> Vec<u8> {
+    marks.iter().flat_map(|seal| seal.0).collect()
+}

@@ -1,0 +1,88 @@
+//! What the conductor is told of a failure that Trove itself would not show, or would leave an instance waiting for.
+//!
+//! | method | what Trove does when it fails | what is told |
+//! |---|---|---|
+//! | `create_backup` | nothing: the backup stays NEW and its instance BACKUP | the backup has failed, before anything else |
+//! | `restart`, `pre_upgrade` | logs it, and shows no reason | the instance's fault, although these are calls |
+//! | `rebuild` | nothing, and its context has no notification | the instance's fault, in the words of an upgrade |
+//! | `prepare` | writes "Service not active" over the fault | the fault again, a few times |
+//!
+//! The facts are Trove's (`trove/taskmanager/models.py`, `trove/instance/models.py` of 12 to 26).
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Map, Value, json};
+use trove_couchdb_protocol::{
+    Context, Request,
+    trove::{ConductorCast, Method},
+};
+
+/// What is known of a request that its answer depends on.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    method: Option<Method>,
+    /// The backup that is to be made.
+    backup_id: Option<String>,
+}
+
+impl Reports {
+    /// Of a request of this method, whose arguments could not be read.
+    pub(super) fn of_method(method: Option<Method>) -> Self {
+        Self { method, backup_id: None }
+    }
+
+    /// Of a request that could be read.
+    pub(super) fn of(request: &Request) -> Self {
+        let method = Method::from_name(&request.method);
+        // Another value of the message in its place, a password perhaps, is not passed on.
+        let id = || {
+            request.args.get("backup_info")?.get("id")?.as_str().filter(|id| is_uuid(id)).map(str::to_owned)
+        };
+        let backup_id = if method == Some(Method::CreateBackup) { id() } else { None };
+        Self { method, backup_id }
+    }
+
+    /// That the backup has failed: until then its instance refuses every action.
+    pub(super) fn failed_backup(&self) -> Option<ConductorCast> {
+        let backup_id = self.backup_id.clone()?;
+        let sent = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        let changes = Map::from_iter([("state".to_owned(), "FAILED".into())]);
+        Some(ConductorCast::UpdateBackup { backup_id, sent, changes })
+    }
+
+    /// Whether the user hears of a failed call only from us.
+    pub(super) fn tells_of_calls(&self) -> bool {
+        matches!(self.method, Some(Method::Restart | Method::PreUpgrade))
+    }
+
+    /// Whether Trove may write something else over the fault.
+    pub(super) fn tells_again(&self) -> bool {
+        self.method == Some(Method::Prepare)
+    }
+
+    /// The context that a failure is reported in. Trove's own needs nothing, but for `rebuild`, which has no
+    /// notification: without one no fault can be stored. An upgrade is the nearest of those that all versions have.
+    pub(super) fn context(&self, context: Context) -> Context {
+        if self.method != Some(Method::Rebuild) || context.notification().is_some() {
+            return context;
+        }
+        let notification = json!({
+            "notification_classname": "trove.common.notification.DBaaSInstanceUpgrade",
+            "request_id": context.request_id(),
+            "tenant_id": context.project_id(),
+            "client_ip": "",
+            "server_ip": "",
+            "server_type": "guest",
+        });
+        let mut entries: Map<String, Value> = context.entries().clone();
+        entries.insert("trove_notification".to_owned(), notification);
+        Context::new(entries)
+    }
+}
+/// The form of the ids that Trove gives its backups (trove/common/utils.py, `generate_uuid`).
+fn is_uuid(text: &str) -> bool {
+    let of_hex =
+        |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let parts: Vec<&str> = text.split('-').collect();
+    parts.len() == 5 && parts.iter().zip([8, 4, 4, 4, 12]).all(|(part, length)| of_hex(part, length))
+}

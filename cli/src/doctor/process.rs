@@ -1,0 +1,201 @@
+//! The process behind `couchdb.url`: is it of this machine, or of a container, whose files are not the ones that the agent
+//! is told of?
+//!
+//! As the kernel tells it: a socket that listens has an inode (proc(5), `/proc/net/tcp`), and a process has it open.
+
+use std::{fs, net::IpAddr, path::PathBuf};
+
+use trove_couchdb_agent::config::Settings;
+use url::{Host, Url};
+
+use super::{Check, Finding};
+
+static CONTAINER: Check =
+    Check::new("couchdb.container", "CouchDB runs on this machine, and not in a container");
+
+pub(super) const CHECKS: &[&Check] = &[&CONTAINER];
+
+/// What publishes a port of a container.
+const PROXIES: [&str; 6] = ["docker-proxy", "rootlessport", "rootlesskit", "slirp4netns", "pasta", "conmon"];
+
+/// Words in a control group's path, which container engines put there.
+const ENGINES: [&str; 7] = ["docker", "libpod", "kubepods", "crio", "containerd", "lxc", "machine.slice"];
+
+/// `TCP_LISTEN` (`linux/include/net/tcp_states.h`).
+const LISTEN: &str = "0A";
+
+/// A process that listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Process {
+    /// Its number here.
+    pub(super) pid: u32,
+    /// The name of its program.
+    pub(super) name: String,
+    /// Why it is taken for one of a container.
+    container: Option<String>,
+    /// Its command line.
+    pub(super) arguments: Vec<String>,
+}
+
+impl Process {
+    /// Whether it is the virtual machine that runs CouchDB, with the files of this machine.
+    pub(super) fn is_local_erlang(&self) -> bool {
+        self.name.starts_with("beam") && self.container.is_none()
+    }
+}
+
+/// What is known of who listens on a port.
+#[derive(Debug, PartialEq, Eq)]
+enum Listener {
+    Nobody,
+    /// The kernel does not show whose it is.
+    Hidden,
+    Process(Process),
+}
+
+pub(super) fn look(settings: &Settings, findings: &mut Vec<Finding>) -> Option<Process> {
+    let url = &settings.couchdb.url;
+    let reached = findings
+        .iter()
+        .any(|finding| finding.check.id == "couchdb.reachable" && finding.verdict == super::Verdict::Ok);
+    if !is_loopback(url) {
+        findings.push(CONTAINER.skipped("couchdb.url is not an address of this machine's loopback"));
+        return None;
+    }
+    if !reached {
+        findings.push(CONTAINER.skipped("CouchDB does not answer"));
+        return None;
+    }
+    let listener = listener(url.port_or_known_default().unwrap_or(5984));
+    findings.push(judged(&listener));
+    match listener {
+        Listener::Process(process) => Some(process),
+        Listener::Nobody | Listener::Hidden => None,
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
+        None => false,
+    }
+}
+
+fn judged(listener: &Listener) -> Finding {
+    let advice = "the agent's couchdb.data_dir and couchdb.local_ini_dir, and the doctor's checks of disks and ini files, are \
+                  about this machine's files: mount those directories of the container here and name them in agent.toml, \
+                  or run the agent in the container. Without local_ini_dir name an administrator with \
+                  couchdb.bootstrap_admin";
+    match listener {
+        Listener::Nobody => CONTAINER.warning(
+            "CouchDB answers, and no process of this machine listens there: it runs in a container, or behind a tunnel",
+            advice,
+        ),
+        Listener::Hidden => CONTAINER.not_run("the process that listens there is not shown to this account"),
+        Listener::Process(Process { pid, name, container: Some(why), .. }) => {
+            CONTAINER.warning(format!("{name}, pid {pid}, which listens there, {why}"), advice)
+        }
+        Listener::Process(Process { pid, name, .. }) => CONTAINER.ok(format!("{name}, pid {pid}")),
+    }
+}
+
+fn listener(port: u16) -> Listener {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
+    let sockets: Vec<String> = tables.iter().flat_map(|table| listening(table, port)).collect();
+    if sockets.is_empty() {
+        return Listener::Nobody;
+    }
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let owner = pids.into_iter().find(|pid| has_open(*pid, &sockets));
+    owner.map_or(Listener::Hidden, |pid| Listener::Process(process(pid)))
+}
+
+/// The sockets of a table that listen on a port, as a file descriptor's link names them.
+fn listening(table: &str, port: u16) -> Vec<String> {
+    let local = format!(":{port:04X}");
+    let socket = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let listens = fields.get(1)?.ends_with(&local) && *fields.get(3)? == LISTEN;
+        listens.then(|| fields.get(9).map(|inode| format!("socket:[{inode}]")))?
+    };
+    table.lines().filter_map(socket).collect()
+}
+
+fn has_open(pid: u32, sockets: &[String]) -> bool {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let mut links = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
+    links.any(|link| link.to_str().is_some_and(|link| sockets.iter().any(|socket| socket == link)))
+}
+
+fn process(pid: u32) -> Process {
+    let of =
+        |name: &str| fs::read_to_string(PathBuf::from(format!("/proc/{pid}")).join(name)).unwrap_or_default();
+    let name = of("comm").trim().to_owned();
+    let own_groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let container = container(&name, &of("status"), &of("cgroup"), &own_groups);
+    let arguments = of("cmdline").split('\0').map(str::to_owned).collect();
+    Process { pid, name, container, arguments }
+}
+
+/// Why a process is one of a container, if it is; compared with who asks, who may be in the same one.
+fn container(name: &str, status: &str, groups: &str, own_groups: &str) -> Option<String> {
+    let engine = |groups: &str| ENGINES.into_iter().find(|engine| groups.contains(engine));
+    let namespaces = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    if PROXIES.contains(&name) {
+        Some("passes connections on to a container".to_owned())
+    } else if namespaces.is_some_and(|pids| pids.split_whitespace().count() > 1) {
+        let engine = engine(groups).map(|engine| format!(" ({engine})")).unwrap_or_default();
+        Some(format!("is in a container{engine}: it has process ids of its own"))
+    } else {
+        let found = engine(groups).filter(|_| engine(own_groups).is_none())?;
+        Some(format!("is in a container ({found})"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{super::Verdict, *};
+
+    /// Of a Linux 6.1, shortened.
+    const TABLE: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
+                         0: 0100007F:1760 00000000:0000 0A 00000000:00000000 00:00000000 00000000   104        0 77 1 0\n   \
+                         1: 0100007F:1760 0100007F:9999 01 00000000:00000000 00:00000000 00000000   104        0 78 1 0\n";
+
+    #[test]
+    fn the_socket_that_listens_is_found() {
+        assert_eq!(listening(TABLE, 5984), ["socket:[77]"]);
+        assert_eq!(listening(TABLE, 5985), [""; 0]);
+    }
+
+    #[test]
+    fn this_process_is_of_this_machine() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let Listener::Process(found) = listener(socket.local_addr().unwrap().port()) else {
+            unreachable!("hidden")
+        };
+        assert_eq!((found.pid, found.container.clone()), (std::process::id(), None));
+        assert_eq!(judged(&Listener::Process(found)).verdict, Verdict::Ok);
+        let port = socket.local_addr().unwrap().port();
+        drop(socket);
+        assert_eq!(listener(port), Listener::Nobody);
+        assert_eq!(judged(&Listener::Nobody).verdict, Verdict::Warning);
+        assert_eq!(judged(&Listener::Hidden).verdict, Verdict::Warning);
+    }
+
+    #[test]
+    fn a_container_is_recognised() {
+        let alone = "NSpid:\t4711\n";
+        assert_eq!(container("beam.smp", alone, "0::/system.slice/couchdb.service\n", "0::/"), None);
+        assert!(container("docker-proxy", alone, "", "").is_some());
+        let nested =
+            container("beam.smp", "NSpid:\t4711\t7\n", "0::/system.slice/docker-ab.scope\n", "0::/").unwrap();
+        assert!(nested.contains("(docker)"), "{nested}");
+        assert!(container("beam.smp", alone, "0::/machine.slice/libpod-ab.scope\n", "0::/").is_some());
+        let same = "0::/kubepods/pod1\n";
+        assert_eq!(container("beam.smp", alone, same, same), None, "the doctor is in it, too");
+    }
+}

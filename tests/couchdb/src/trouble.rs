@@ -1,0 +1,79 @@
+//! A server that is up and can't do its work: databases that don't open, a full disk, a cluster without its majority.
+//!
+//! The answers are those of a real 3.5: a full tmpfs under its data directory, a directory in the place of a shard's file,
+//! and three nodes of which two were killed. Set by tests ([`crate::InMemoryCouch::trouble`]) or by other processes
+//! (`PUT /_fault/trouble`); asked by the router and by the routes that behave differently then.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::database::Database;
+use crate::node::{Node, State};
+use crate::reply::{Refusal, Reply};
+
+/// What is wrong with the server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Trouble {
+    /// Databases that are listed and whose files can't be opened.
+    pub unopenable: BTreeSet<String>,
+    /// Nothing can be written.
+    pub disk_full: bool,
+    /// The two other nodes of a cluster of three are down. What is written to a `_security` is lost when they are back.
+    pub peers_down: bool,
+    /// Databases whose files went with a DELETE that failed.
+    #[serde(skip)]
+    pub emptied: BTreeSet<String>,
+}
+
+/// The nodes that are down when the peers are.
+pub(crate) const PEERS: [&str; 2] = ["couchdb@peer2", "couchdb@peer3"];
+
+impl State {
+    /// From now on this is wrong, and nothing else.
+    pub(crate) fn set_trouble(&mut self, trouble: Trouble) {
+        if !trouble.peers_down {
+            for database in self.databases.values_mut() {
+                // The majority's copies win.
+                database.minority_security = None;
+            }
+        }
+        self.trouble = trouble;
+    }
+}
+
+/// What a request comes to that the server can't serve, if it can't.
+pub(crate) fn refusal(node: &Node, verb: &str, path: &[&str]) -> Option<Refusal> {
+    let mut state = node.state();
+    let (database, rest) = path.split_first()?;
+    let is_database = !database.starts_with('_') || ["_users", "_replicator"].contains(database);
+    let is_whole = rest.is_empty() && verb != "POST" && verb != "GET";
+    if state.trouble.unopenable.contains(*database) && !is_whole {
+        return Some(Reply::crash("internal_server_error", "No DB shards could be opened."));
+    }
+    if !state.trouble.disk_full || !is_database || verb == "GET" {
+        return None;
+    }
+    let failed = || Some(Reply::error(500, "error", "internal_server_error"));
+    match (verb, rest) {
+        ("PUT", []) if state.databases.contains_key(*database) => None,
+        ("DELETE", []) => empty(&mut state, database).then(failed).flatten(),
+        ("PUT", ["_security"]) => Some(Reply::error(500, "error", "no_majority")),
+        ("POST", ["_all_docs" | "_compact"]) => None,
+        _ => failed(),
+    }
+}
+
+/// The files go, the entry in `_dbs` can't: it is listed, empty and new.
+fn empty(state: &mut State, name: &str) -> bool {
+    let State { databases, trouble, .. } = state;
+    let Some(database) = databases.get_mut(name) else { return false };
+    let is_first = trouble.emptied.insert(name.to_owned());
+    if is_first {
+        *database = Database::new(database.layout());
+    } else {
+        trouble.emptied.remove(name);
+    }
+    is_first
+}

@@ -1,0 +1,39 @@
+//! The end of `make test`: which tests were skipped, and which did not touch a real CouchDB.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use trove_couchdb_tests::ledger::Summary;
+use trove_couchdb_tests::real_couch;
+
+/// Prints the tests of a ledger that count as skipped, by reason, and how many they are.
+#[derive(Debug, Parser)]
+#[command(name = "skipped", max_term_width = 100)]
+struct Args {
+    /// The file that `COUCHDB_TESTS_LEDGER` named
+    ledger: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match summary(&Args::parse()) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn summary(args: &Args) -> Result<String> {
+    let text = match std::fs::read_to_string(&args.ledger) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        other => other.with_context(|| format!("cannot read {}", args.ledger.display()))?,
+    };
+    let summary = Summary::read(&text).with_context(|| format!("{} is no ledger", args.ledger.display()))?;
+    Ok(summary.text(real_couch::configured()))
+}

@@ -1,0 +1,131 @@
+//! Databases that are public when CouchDB makes them (1.x, 2.x, `default_security = everyone`): none that a command created
+//! stays so, wherever the command was cut, and one that was public on purpose does.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use in_memory_couchdb::{Fault, Options, Rule, Version};
+use reqwest::Method;
+use serde_json::json;
+use trove_couchdb_tests::bus::Request;
+use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::until::{until, until_hit};
+
+async fn up(version: Version) -> Result<Stage> {
+    let options = Options::new(version).set("couchdb", "default_security", "everyone");
+    Plan::default().in_memory(options).set("couchdb.sha1_iterations", 10).up().await
+}
+
+async fn make_public(stage: &Stage, database: &str) -> Result<()> {
+    let path = format!("/{database}");
+    let (status, _) = stage.client.request(Method::PUT, &path, Some(stage.couch.admin()), None).await?;
+    anyhow::ensure!(status.is_success(), "{status}");
+    stage.set_security(database, &json!({})).await
+}
+
+async fn is_closed(stage: &Stage, database: &str) -> Result<bool> {
+    Ok(!stage.client.reads(database, None).await?)
+}
+
+/// Mutation: creation-not-written-down (docs/promises.md).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_was_killed_closes_what_it_began_and_nothing_else() -> Result<()> {
+    for version in [Version::V1, Version::V2, Version::V3_5] {
+        let mut stage = up(version).await?;
+        let (new, public) = (stage.name("new"), stage.name("public"));
+        make_public(&stage, &public).await?;
+        let path = format!("/{new}/_security");
+        stage.memory()?.faults().add(Rule::new("PUT", &path, Fault::Hang).times(1));
+        let create = json!({"databases": [{"_name": new}, {"_name": public}]});
+        stage.bus.cast(&Request::new("create_database", create)).await?;
+        until_hit(stage.memory()?).await?;
+        assert!(stage.anonymous_writes(&new).await?, "{version:?}: the window");
+        stage.agent.kill9()?;
+        stage.memory()?.faults().clear();
+        assert!(!is_closed(&stage, &new).await?);
+        stage.agent.start_again()?;
+        stage.agent.wait_ready().await?;
+        until("it is closed", async || is_closed(&stage, &new).await).await?;
+        // Behind the command that the broker delivered again.
+        stage.must_cast("create_database", json!({"databases": [{"_name": new}, {"_name": public}]})).await?;
+        assert!(!is_closed(&stage, &public).await?, "{version:?}: it is public on purpose");
+        let (status, _) =
+            stage.client.get(&format!("/{new}/written-by-anybody"), Some(stage.couch.admin())).await?;
+        assert!(status.is_success(), "{version:?}: nothing is destroyed");
+    }
+    Ok(())
+}
+
+/// The broker has nothing to deliver again then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_local_command_that_was_killed_leaves_no_public_database() -> Result<()> {
+    let mut stage = up(Version::V2).await?;
+    let new = stage.name("new");
+    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{new}/_security"), Fault::Hang));
+    let local = stage.local().await?;
+    let create = json!({"databases": [{"_name": new}]});
+    let asking = tokio::spawn(async move { local.call("create_database", create).await });
+    until_hit(stage.memory()?).await?;
+    stage.agent.kill9()?;
+    assert!(asking.await?.is_err());
+    stage.memory()?.faults().clear();
+    assert!(!is_closed(&stage, &new).await?);
+    stage.agent.start_again()?;
+    until("it is closed", async || is_closed(&stage, &new).await).await
+}
+
+/// Both requests take effect or are lost without an answer, and somebody has written meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_requests_that_are_cut_leave_no_public_database() -> Result<()> {
+    let stage = up(Version::V2).await?;
+    let new = stage.name("new");
+    let faults = stage.memory()?.faults();
+    faults.add(Rule::new("PUT", &format!("/{new}"), Fault::Cut).times(1).after_effect());
+    faults.add(Rule::new("GET", &format!("/{new}/_security"), Fault::DelayMs(300)).times(1));
+    faults.add(Rule::new("PUT", &format!("/{new}/_security"), Fault::Cut).times(2));
+    faults.add(Rule::new("DELETE", &format!("/{new}"), Fault::Cut).times(2));
+    let writing = async { until("the poller gets in", async || stage.anonymous_writes(&new).await).await };
+    let names = [new.as_str()];
+    let (created, written) = tokio::join!(stage.databases(&names), writing);
+    created?;
+    written?;
+    assert!(is_closed(&stage, &new).await?);
+    Ok(())
+}
+
+/// Nothing else is asked between the two requests.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_database_is_closed_by_the_next_request() -> Result<()> {
+    for version in [Version::V1, Version::V2] {
+        let stage = up(version).await?;
+        let new = stage.name("new");
+        stage.memory()?.log().clear();
+        stage.databases(&[&new]).await?;
+        let asked: Vec<String> = stage
+            .memory()?
+            .log()
+            .entries()
+            .into_iter()
+            .filter(|entry| entry.target.contains(&new))
+            .map(|entry| format!("{} {}", entry.method, entry.target))
+            .collect();
+        let put = asked.iter().position(|line| *line == format!("PUT /{new}")).unwrap();
+        assert_eq!(asked[put + 1], format!("PUT /{new}/_security"), "{version:?}: {asked:?}");
+    }
+    Ok(())
+}
+
+/// An agent that is stopped in between is one more way to be cut.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_closed_is_no_longer_written_down() -> Result<()> {
+    let stage = up(Version::V2).await?;
+    let new = stage.name("new");
+    stage.databases(&[&new]).await?;
+    stage.set_security(&new, &json!({})).await?;
+    stage.databases(&[&new]).await?;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!is_closed(&stage, &new).await?, "opened on purpose, after the command that made it");
+    let file = stage.agent.directory().join("state/pending_security.json");
+    assert_eq!(std::fs::read_to_string(file)?, "{}");
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! A full disk: named, not healthy, and databases can be deleted on it.
+//!
+//! The disk is a tmpfs of this test's own, which only root can have; CouchDB is the in-memory one, which answers as a real one
+//! on such a disk does.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use in_memory_couchdb::{Options, Trouble, Version};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
+use trove_couchdb_tests::stage::{Plan, Stage, user_object};
+use trove_couchdb_tests::until::until;
+
+/// A small file system, unmounted when dropped.
+struct Disk {
+    directory: TempDir,
+}
+
+impl Disk {
+    /// `None` for who may not mount.
+    fn of_mib(size: u32) -> Result<Option<Self>> {
+        let directory = tempfile::tempdir()?;
+        let size = format!("size={size}m");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(directory.path())
+            .output()
+            .context("mount")?;
+        if !mounted.status.success() {
+            eprintln!("SKIPPED: a tmpfs can't be mounted: {}", String::from_utf8_lossy(&mounted.stderr));
+            return Ok(None);
+        }
+        std::fs::create_dir(directory.path().join("shards"))?;
+        Ok(Some(Self { directory }))
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn filling(&self) -> PathBuf {
+        self.path().join("filling")
+    }
+
+    /// Leaves one block or less.
+    fn fill(&self) {
+        // Fails when there is no room left, as it should.
+        drop(
+            Command::new("dd")
+                .args(["if=/dev/zero", "bs=4k"])
+                .arg(format!("of={}", self.filling().display()))
+                .output(),
+        );
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(self.path()).output());
+    }
+}
+
+fn full() -> Trouble {
+    Trouble { disk_full: true, ..Trouble::default() }
+}
+
+async fn couchdb_state(stage: &Stage) -> Result<Value> {
+    Ok(stage.call("get_agent_status", json!({})).await?["couchdb"].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_named_and_not_healthy() -> Result<()> {
+    let Some(disk) = Disk::of_mib(8)? else { return Ok(()) };
+    let options = Options::default().set("couchdb", "database_dir", &disk.path().display().to_string());
+    let plan = Plan::default().in_memory(options).set("heartbeat.interval", 1).set("couchdb.min_free_mib", 4);
+    let stage = plan.set("rpc.call_patience", 1).set("rpc.cast_patience", 1).up().await?;
+    let (db, al) = (stage.name("db"), stage.name("al"));
+    stage.databases(&[&db]).await?;
+    stage.user(&al, &[]).await?;
+    assert_eq!(couchdb_state(&stage).await?["state"], "healthy");
+    let stats = stage.call("get_filesystem_stats", json!({"fs_path": "/"})).await?;
+    assert_eq!(stats["total_blocks"].as_u64().unwrap() * stats["block_size"].as_u64().unwrap(), 8 << 20);
+
+    disk.fill();
+    stage.memory()?.trouble(full());
+    let place = disk.path().display().to_string();
+    until("it is not healthy", async || {
+        let couchdb = couchdb_state(&stage).await?;
+        let reason = couchdb["reason"].as_str().unwrap_or_default();
+        Ok(couchdb["state"] == "degraded" && reason.contains(&place) && reason.contains("0 MiB free"))
+    })
+    .await?;
+    // Not `crashed`: Trove would refuse the deletion that makes room.
+    until("the conductor hears of it", async || {
+        Ok(stage.conductor.received().iter().rev().find_map(|cast| match cast {
+            ConductorCast::Heartbeat { status, .. } => Some(*status == Some(ServiceStatus::Running)),
+            _ => None,
+        }) == Some(true))
+    })
+    .await?;
+    let create = json!({"databases": [{"_name": stage.name("new")}]});
+    let users = json!({"users": [user_object(&stage.name("bo"), &[])]});
+    let grant = json!({"username": al, "hostname": "%", "databases": [db]});
+    for (method, args) in [("create_database", create), ("create_user", users), ("grant_access", grant)] {
+        let error = stage.cast(method, args).await?.unwrap_err();
+        assert!(error.contains("500") && error.contains(&place), "{method}: {error}");
+        assert!(error.contains("0 MiB free") && error.contains("delete databases"), "{method}: {error}");
+    }
+    stage.must_cast("delete_database", json!({"database": {"_name": db}})).await?;
+
+    std::fs::remove_file(disk.filling())?;
+    stage.memory()?.trouble(Trouble::default());
+    until("it is healthy again", async || Ok(couchdb_state(&stage).await?["state"] == "healthy")).await
+}
+
+/// A directory of that name may be another one here: CouchDB runs in a container, perhaps.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_without_databases_says_nothing_of_couchdbs_disk() -> Result<()> {
+    let Some(disk) = Disk::of_mib(8)? else { return Ok(()) };
+    std::fs::remove_dir(disk.path().join("shards"))?;
+    let options = Options::default().set("couchdb", "database_dir", &disk.path().display().to_string());
+    let plan = Plan::default().in_memory(options).set("heartbeat.interval", 1);
+    let stage = plan.set("rpc.call_patience", 1).set("rpc.cast_patience", 1).up().await?;
+    disk.fill();
+    stage.memory()?.trouble(full());
+    let create = json!({"databases": [{"_name": stage.name("new")}]});
+    let error = stage.cast("create_database", create).await?.unwrap_err();
+    assert!(error.contains("500: internal_server_error") && !error.contains("free"), "{error}");
+    assert_eq!(couchdb_state(&stage).await?["state"], "healthy");
+    Ok(())
+}
+
+/// The first DELETE fails and leaves an empty database, on 2.x a public one; the second one ends that at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_is_deleted_on_a_full_disk() -> Result<()> {
+    for version in [Version::V2, Version::V3_5] {
+        let plan = Plan::default().in_memory(Options::new(version)).set("couchdb.sha1_iterations", 10);
+        let stage = plan.up().await?;
+        let db = stage.name("db");
+        stage.databases(&[&db]).await?;
+        stage.memory()?.trouble(full());
+        stage.memory()?.log().clear();
+        let local = stage.local().await?;
+        local.call("delete_database", json!({"database": {"_name": db}})).await?;
+        let (status, _) = stage.client.get(&format!("/{db}"), Some(stage.couch.admin())).await?;
+        assert_eq!(status.as_u16(), 404, "{version:?}");
+        let mut asked = stage.memory()?.log().entries();
+        asked.retain(|entry| entry.target == format!("/{db}"));
+        let first = asked.iter().position(|entry| entry.method == "DELETE").unwrap();
+        assert_eq!(
+            (asked[first + 1].method.as_str(), asked[first + 1].status),
+            ("DELETE", Some(200)),
+            "{version:?}"
+        );
+    }
+    Ok(())
+}

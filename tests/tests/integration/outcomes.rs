@@ -1,0 +1,280 @@
+//! A command keeps its turn until its outcome is on the disk; from then on it is answered again, and never run again.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use in_memory_couchdb::{Fault, Options, Rule};
+use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions, QueuePurgeOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use serde_json::{Value, json};
+use trove_couchdb_protocol::{Outcome, decode_reply, envelope, new_id};
+use trove_couchdb_tests::bus::{Request, notification};
+use trove_couchdb_tests::couch::Credentials;
+use trove_couchdb_tests::rabbitmq::RabbitNode;
+use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::until::{until, until_hit};
+
+use super::local_socket::failure;
+
+/// Only ends a hung test.
+const LIMIT: Duration = Duration::from_secs(300);
+
+fn database(method: &str, name: &str) -> Request {
+    let args = match method {
+        "create_database" => json!({"databases": [{"_name": name}]}),
+        _ => json!({"database": {"_name": name}}),
+    };
+    Request::new(method, args)
+}
+
+async fn send(stage: &Stage, request: Request) -> Result<()> {
+    let notification = notification(&stage.id, "x");
+    stage.bus.cast(&request.notified(notification)).await
+}
+
+/// Everything that was sent is with the agent.
+async fn all_is_delivered(stage: &Stage) -> Result<()> {
+    let channel = stage.bus.channel().await?;
+    until("the delivery", async || {
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let queue = channel.queue_declare(stage.bus.topic().into(), passive, FieldTable::default()).await?;
+        Ok(queue.message_count() == 0)
+    })
+    .await
+}
+
+fn durable() -> Plan {
+    Plan::default().in_memory(Options::default()).oslo("amqp_durable_queues = true")
+}
+
+async fn put_document(stage: &Stage, db: &str) -> Result<()> {
+    let (status, body) =
+        stage.client.put(&format!("/{db}/kept"), Some(stage.couch.admin()), &json!({"a": 1})).await?;
+    anyhow::ensure!(status.is_success(), "{status} {body}");
+    Ok(())
+}
+
+async fn document_is_there(stage: &Stage, db: &str) -> Result<bool> {
+    Ok(stage.client.get(&format!("/{db}/kept"), Some(stage.couch.admin())).await?.0.is_success())
+}
+
+/// The broker dies while a database is deleted; behind it waits the creation of a new one of the same name. Both are carried
+/// out, a tenant writes into the new one, the agent dies, and the broker delivers both again.
+///
+/// Mutation: outcome-not-recorded (docs/promises.md).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_made_after_a_deletion_survives_its_second_delivery() -> Result<()> {
+    let mut broker = RabbitNode::start().await?;
+    let mut stage = durable().up_on(&broker).await?;
+    let db = stage.name("db");
+    stage.databases(&[&db]).await?;
+    stage.memory()?.faults().add(Rule::new("DELETE", &format!("/{db}"), Fault::Hang).times(1));
+    send(&stage, database("delete_database", &db)).await?;
+    until_hit(stage.memory()?).await?;
+    send(&stage, database("create_database", &db)).await?;
+    all_is_delivered(&stage).await?;
+    broker.kill9()?;
+    stage.agent.wait_log("No connection to the broker", LIMIT).await?;
+    let done = |stage: &Stage| stage.agent.logs().matches("Done. method=\"create_database\"").count();
+    stage.memory()?.faults().clear();
+    until("the new database", async || Ok(done(&stage) == 2)).await?;
+    put_document(&stage, &db).await?;
+    // Its outcome is on the disk a moment after its end.
+    let outcomes = stage.agent.directory().join("state/outcomes");
+    let recorded = || std::fs::read_to_string(&outcomes).map_or(0, |text| text.matches("\"done\"").count());
+    until("the outcomes", async || Ok(recorded() >= 3)).await?;
+    stage.agent.kill9()?;
+    broker.start_again().await?;
+    stage.agent.start_again()?;
+    stage.agent.wait_ready().await?;
+    let bus =
+        trove_couchdb_tests::bus::Bus::connect(&broker.amqp_uri(), stage.exchange(), &stage.id, None).await?;
+    let read = Request::new("list_databases", json!({})).timeout(LIMIT);
+    assert!(bus.request(&read).await?.to_string().contains(&db));
+    assert!(document_is_there(&stage, &db).await?, "a second run of the deletion has destroyed it");
+    Ok(())
+}
+
+/// While the first command has not ended, one of the local socket waits for it, although the connection is lost by which the
+/// first could be acknowledged; afterwards it need not wait for the broker.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_local_command_waits_for_the_end_of_an_earlier_one_and_not_for_the_broker() -> Result<()> {
+    let mut broker = RabbitNode::start().await?;
+    let mut stage = durable().up_on(&broker).await?;
+    let db = stage.name("db");
+    stage.databases(&[&db]).await?;
+    stage.memory()?.faults().add(Rule::new("DELETE", &format!("/{db}"), Fault::Hang).times(1));
+    send(&stage, database("delete_database", &db)).await?;
+    until_hit(stage.memory()?).await?;
+    broker.kill9()?;
+    stage.agent.wait_log("No connection to the broker", LIMIT).await?;
+    let local = stage.local().await?;
+    let create = trove_couchdb_tests::local::LocalClient::encode_call(&database("create_database", &db));
+    let mut created = local.expect_answer(&create);
+    local.send(&create).await?;
+    assert_eq!(local.call("rpc_ping", json!({})).await?, true);
+    assert!(!created.is_settled());
+    stage.memory()?.faults().clear();
+    created.within(LIMIT).await?;
+    put_document(&stage, &db).await?;
+    stage.agent.kill9()?;
+    broker.start_again().await?;
+    stage.agent.start_again()?;
+    stage.agent.wait_ready().await?;
+    let local = stage.local().await?;
+    assert!(local.call("list_databases", json!({})).await?.to_string().contains(&db));
+    // The deletion has come again and was known.
+    until("the redelivery", async || {
+        Ok(local.call("get_agent_status", json!({})).await?["commands"]["duplicates"] != json!(0))
+    })
+    .await?;
+    assert!(document_is_there(&stage, &db).await?);
+    Ok(())
+}
+
+/// The disk does not take an outcome, and the broker can't take an acknowledgement: what comes after it is not run before one
+/// of them does. Who could do something about it is told.
+///
+/// Fails when the turn is given up as soon as the command has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_disk_a_command_keeps_its_turn_and_local_ones_are_told_why() -> Result<()> {
+    let mut broker = RabbitNode::start().await?;
+    let mut stage = durable().up_on(&broker).await?;
+    let (db, other) = (stage.name("db"), stage.name("other"));
+    stage.databases(&[&db]).await?;
+    // A directory in the place of the file: neither appended to nor replaced.
+    let file = stage.agent.directory().join("state/outcomes");
+    stage.agent.terminate().await?;
+    std::fs::remove_file(&file).context("no outcomes")?;
+    std::fs::create_dir(&file)?;
+    stage.agent.start_again()?;
+    stage.agent.wait_ready().await?;
+    stage.memory()?.faults().add(Rule::new("DELETE", &format!("/{db}"), Fault::Hang).times(1));
+    send(&stage, database("delete_database", &db)).await?;
+    until_hit(stage.memory()?).await?;
+    send(&stage, database("create_database", &db)).await?;
+    all_is_delivered(&stage).await?;
+    broker.kill9()?;
+    stage.agent.wait_log("No connection to the broker", LIMIT).await?;
+    stage.memory()?.faults().clear();
+    stage.agent.wait_log("can't be written down", LIMIT).await?;
+    let local = stage.local().await?;
+    let told = failure(local.call("create_database", json!({"databases": [{"_name": db}]})).await);
+    assert!(told.message.contains("can't be written to the agent's state directory"), "{told}");
+    assert_eq!(told.class, "Busy");
+    local.call("create_database", json!({"databases": [{"_name": other}]})).await?;
+    let (status, _) = stage.client.get(&format!("/{db}"), Some(stage.couch.admin())).await?;
+    assert_eq!(status.as_u16(), 404, "the command behind it has run");
+    std::fs::remove_dir(&file)?;
+    until("the new database", async || {
+        Ok(stage.client.get(&format!("/{db}"), Some(stage.couch.admin())).await?.0.is_success())
+    })
+    .await?;
+    let again = local.call("create_database", json!({"databases": [{"_name": db}]})).await;
+    assert!(again.is_ok(), "{again:?}");
+    Ok(())
+}
+
+/// The agent dies in the middle of a deletion, and its successor finds no broker: a local command must not make the database
+/// anew, which the second run of the deletion would destroy.
+///
+/// Fails when it is not noted that a command begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_interrupted_comes_again_before_a_local_command() -> Result<()> {
+    let mut broker = RabbitNode::start().await?;
+    let mut stage = durable().up_on(&broker).await?;
+    let (db, other) = (stage.name("db"), stage.name("other"));
+    stage.databases(&[&db]).await?;
+    stage.memory()?.faults().add(Rule::new("DELETE", &format!("/{db}"), Fault::Hang).times(1));
+    send(&stage, database("delete_database", &db)).await?;
+    until_hit(stage.memory()?).await?;
+    broker.kill9()?;
+    stage.agent.kill9()?;
+    stage.memory()?.faults().clear();
+    stage.agent.start_again()?;
+    let local = async || -> Result<_> {
+        until("the socket", async || Ok(stage.local().await.is_ok())).await?;
+        stage.local().await
+    };
+    let local = local().await?;
+    let create = json!({"databases": [{"_name": db}]});
+    // The first may be told that there is no login yet.
+    until("the refusal", async || {
+        let told = local.call("create_database", create.clone()).await;
+        Ok(told.is_err_and(|error| error.to_string().contains("was interrupted and may be half done")))
+    })
+    .await?;
+    local.call("create_database", json!({"databases": [{"_name": other}]})).await?;
+    broker.start_again().await?;
+    until("the second run", async || Ok(local.call("create_database", create.clone()).await.is_ok())).await?;
+    put_document(&stage, &db).await?;
+    assert_eq!(stage.agent.logs().matches("Done. method=\"delete_database\"").count(), 1);
+    assert!(document_is_there(&stage, &db).await?);
+    Ok(())
+}
+
+/// The next message of a queue that is an answer.
+async fn answer_in(stage: &Stage, queue: &str) -> Result<Value> {
+    let channel = stage.bus.channel().await?;
+    let mut answer = None;
+    until("the answer", async || {
+        let got = channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await?;
+        answer = got.and_then(|got| decode_reply(&got.delivery.data, None).ok());
+        Ok(answer.is_some())
+    })
+    .await?;
+    match answer.context("no answer")?.outcome {
+        Outcome::Success(value) => Ok(value),
+        Outcome::Failure(failure) => bail!("{failure}"),
+    }
+}
+
+/// A generated password was set and its answer could not go out; the agent dies, and its successor first changes
+/// `os_admin`'s own password, as that is due. The password in the answer is the one that holds.
+///
+/// Mutation: root-password-of-chance (docs/promises.md).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generated_root_password_that_was_answered_late_holds() -> Result<()> {
+    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
+    let queue = format!("reply_{}", new_id());
+    let channel = stage.bus.channel().await?;
+    let mut full = FieldTable::default();
+    full.insert("x-max-length".into(), AMQPValue::LongInt(1));
+    full.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::default(), full).await?;
+    let properties = trove_couchdb_agent::transport::properties();
+    let options = BasicPublishOptions::default();
+    drop(channel.basic_publish("".into(), queue.as_str().into(), options, b"full", properties).await?);
+    let call = envelope::encode(&json!({
+        "method": "enable_root", "args": {}, "version": "1.0", "_msg_id": new_id(), "_reply_q": queue,
+        "_timeout": null, "_unique_id": new_id(),
+    }));
+    stage.bus.publish_raw(&call).await?;
+    stage.agent.wait_log("The broker could not take a message", LIMIT).await?;
+    stage.agent.kill9()?;
+    let file = stage.agent.credentials_file();
+    let mut credentials: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
+    credentials["since"] = json!(9);
+    std::fs::write(&file, credentials.to_string())?;
+    stage.agent.options().settings.push(("couchdb.rotate_os_admin_after".to_owned(), 3600.into()));
+    stage.memory()?.log().clear();
+    channel.queue_purge(queue.as_str().into(), QueuePurgeOptions::default()).await?;
+    stage.agent.start_again()?;
+    stage.agent.wait_ready().await?;
+    let answer = answer_in(&stage, &queue).await?;
+    until("another password of os_admin", async || {
+        let now: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
+        Ok(now["password"] != credentials["password"] && now["next_password"].is_null())
+    })
+    .await?;
+    let root = Credentials::new("root", answer["_password"].as_str().context("no password")?);
+    assert!(
+        stage.client.get("/_session", Some(&root)).await?.0.is_success(),
+        "the shown password does not hold"
+    );
+    assert_eq!(stage.memory()?.log().count("PUT", "*/admins/root"), 0, "it was answered, not run");
+    let outcomes = stage.agent.directory().join("state/outcomes");
+    until("the end of the seed", async || Ok(!std::fs::read_to_string(&outcomes)?.contains("\"answered\"")))
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! An attacker who may write to the broker puts a recorded, encrypted value in the place of a name. Failures travel in
+//! clear: none may decrypt the value for him.
+
+use anyhow::{Context, Result};
+use in_memory_couchdb::Options;
+use serde_json::{Value, json};
+use trove_couchdb_protocol::trove::{ConductorCast, Method};
+use trove_couchdb_tests::bus::CallError;
+use trove_couchdb_tests::stage::{Plan, Stage};
+
+/// No more than the first three characters of a value may be seen.
+const RECORDED: &str = "Q7xZsecretOfRoot";
+const TOO_MUCH: &str = "Q7xZ";
+/// The same as a name that databases can have.
+const RECORDED_LOWER: &str = "q7xzsecretofroot";
+const TOO_MUCH_LOWER: &str = "q7xz";
+
+/// The shapes in which an argument may come; without a password, so that no user is made of it.
+fn shapes(value: &str) -> Vec<Value> {
+    let object = json!({"_name": value, "name": value, "host": value, "_host": value, "id": value});
+    let database_of = json!({"_name": "somebody", "_databases": [{"_name": value}], "name": "somebody"});
+    vec![json!(value), json!([value]), json!([object]), object, json!([database_of])]
+}
+
+/// What an argument holds while another one is tried.
+fn harmless(stage: &Stage, argument: &str) -> Value {
+    match argument {
+        "username" => json!(stage.name("nobody")),
+        "hostname" => json!("%"),
+        "users" => json!([{"_name": stage.name("nobody"), "name": stage.name("nobody")}]),
+        "user" => json!({"_name": stage.name("nobody")}),
+        "user_attrs" => json!({"name": stage.name("other")}),
+        "databases" => json!([stage.name("db")]),
+        "database" => json!(stage.name("db")),
+        _ => Value::Null,
+    }
+}
+
+fn requests(stage: &Stage, method: Method) -> Vec<Value> {
+    let mut requests = Vec::new();
+    for tried in method.arguments() {
+        for value in [RECORDED, RECORDED_LOWER] {
+            for shape in shapes(value) {
+                let of = |argument: &&'static str| {
+                    let value = if argument == tried { shape.clone() } else { harmless(stage, argument) };
+                    ((*argument).to_owned(), value)
+                };
+                requests.push(Value::Object(method.arguments().iter().map(of).collect()));
+            }
+        }
+    }
+    requests
+}
+
+/// Mutation: failures-decrypt (docs/promises.md).
+#[tokio::test(flavor = "multi_thread")]
+async fn no_failure_shows_more_of_an_encrypted_value_than_its_beginning() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let audit = directory.path().join("audit.log");
+    let plan = Plan::default().in_memory(Options::default()).encrypted().set("log.filter", "trace");
+    let stage = plan.set("audit.file", audit.to_str().context("a path")?).up().await?;
+    let mut failures = Vec::new();
+    for method in Method::ALL.iter().filter(|method| **method != Method::SetLogFilter) {
+        for args in requests(&stage, *method) {
+            // A database of that name would be made, and then its name may be shown.
+            if *method == Method::CreateDatabase && args.to_string().contains(RECORDED_LOWER) {
+                continue;
+            }
+            match stage.call(method.name(), args).await {
+                Ok(_) => {}
+                Err(CallError::Failure(failure)) => failures.push(failure.message),
+                Err(other) => anyhow::bail!("{}: {other}", method.name()),
+            }
+        }
+    }
+    // The ends of casts go to the conductor in a notification, which the control plane shows to users.
+    for args in requests(&stage, Method::DeleteUser).into_iter().take(4) {
+        failures.extend(stage.cast("delete_user", args).await?.err());
+    }
+    assert!(failures.len() > 100, "{}", failures.len());
+    for expected in [
+        "user \"Q7x…\" (16 characters) does not exist; create it first",
+        "database \"q7x…\" (16 characters) does not exist; create it first",
+        "user \"Q7x…\" (16 characters) needs a password that is not empty",
+        "`databases[0]`: the database name \"Q7x…\" (16 characters) is not allowed: it must begin with a lower-case letter",
+        "the data volume \"Q7x…\" (16 characters) can't be had",
+        "the packages [\"Q7x…\" (16 characters)] can't be had",
+    ] {
+        assert!(failures.iter().any(|text| text.contains(expected)), "{expected} is not among {failures:#?}");
+    }
+    // Encrypted like all casts, an answer to create_backup names the backup; the ends of commands are shown to users.
+    let is_end = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyExcInfo { .. });
+    let ends: Vec<_> = stage.conductor.received().into_iter().filter(is_end).collect();
+    let places = [
+        ("failures", failures.join("\n")),
+        ("log", stage.agent.logs()),
+        ("audit log", std::fs::read_to_string(&audit)?),
+        ("conductor", format!("{ends:?}")),
+        ("status", stage.local().await?.call("get_agent_status", json!({})).await?.to_string()),
+        ("systemd", stage.agent.notifications().join("\n")),
+    ];
+    for (place, text) in places {
+        for found in [TOO_MUCH, TOO_MUCH_LOWER] {
+            let around =
+                text.find(found).map(|at| text.get(at.saturating_sub(300)..(at + 40).min(text.len())));
+            assert!(around.is_none(), "{found} is in the {place}: {around:?}");
+        }
+    }
+    Ok(())
+}
+
+/// What the kernel vouches for is not encrypted, and an operator reads the whole name.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_the_socket_names_are_shown_in_full_and_so_is_on_the_broker_what_exists() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).encrypted().up().await?;
+    let nobody = stage.name("nobody");
+    let missing = json!({"username": nobody, "hostname": "%"});
+    let Err(failure) = stage.local().await?.call("list_access", missing).await else {
+        anyhow::bail!("there is no such user");
+    };
+    assert!(failure.to_string().contains(&format!("user {nobody:?} does not exist")), "{failure}");
+    let al = stage.name("al");
+    stage.user(&al, &[]).await?;
+    let again = stage.cast("create_user", json!({"users": [{"_name": al, "_password": "x"}]})).await?;
+    let text = again.err().context("the user is there")?;
+    assert!(text.contains(&format!("user {al:?} already exists")), "{text}");
+    Ok(())
+}
