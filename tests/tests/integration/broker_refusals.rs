@@ -109,8 +109,7 @@ async fn a_reply_queue_of_the_brokers_own_ends_no_connection() -> Result<()> {
 /// Mutation: closures-loop (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_ends_each_connection_is_dropped_and_all_others_arrive() -> Result<()> {
-    // Once with others, then alone; where nobody said why the connection ended, as often as after an outage.
-    for (end, most) in [(End::Close(505, "UNEXPECTED_FRAME - made up"), 2), (End::Cut, 4)] {
+    for end in [End::Close(505, "UNEXPECTED_FRAME - made up"), End::Cut] {
         let directory = tempfile::tempdir()?;
         let proxy = AmqpProxy::start(rabbitmq::shared().await?.port(), poisoned(end)).await?;
         let stage = behind(&proxy, Plan::default(), directory.path()).await?;
@@ -127,8 +126,10 @@ async fn an_answer_that_ends_each_connection_is_dropped_and_all_others_arrive() 
             until_all_is_acknowledged(&stage).await?;
         }
         assert!(stage.agent.logs().contains("and again when it went out alone; it is dropped"));
-        let ended = proxy.ended();
-        assert!(ended <= 2 * most, "{ended} connections for two answers");
+        // Once with others, then alone; as often as after an outage where nobody said why the connection ended, or where a
+        // busy machine's lapin reports the end of the stream before its reason. transport::trial's tests count exactly.
+        let (ended, most) = (proxy.ended(), 4);
+        assert!(ended <= 2 * most, "{ended} connections for two answers\n{}", stage.agent.logs());
         assert_eq!(metric(directory.path(), "trove_couchdb_agent_answers_dropped_total").await?, 2);
     }
     Ok(())
