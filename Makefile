@@ -45,7 +45,7 @@ run: $(if $(filter rabbit,$(BROKER)),deps) build
 # `cargo test`, not nextest: the tests of one binary share a RabbitMQ node (tests/src/rabbitmq.rs).
 test-rust: deps venv build
 	@rm -f "$(COUCHDB_TESTS_LEDGER)"
-	$(CARGO) test --workspace --no-fail-fast
+	@tests/scripts/workspace.sh
 	$(MAKE) test-otlp
 
 # An agent with what is not built in by default.
@@ -65,7 +65,7 @@ test-control-plane-readme: deps build
 
 test: test-rust test-control-plane
 	@$(MAKE) --no-print-directory skipped
-	@echo "make test: everything passed"
+	@echo "make test: everything passed$$(sed 's/^/; only when run once more: /' target/tests-run-again)"
 
 chaos: deps build
 	$(CARGO) run -p trove-couchdb-tests --bin chaos -- \
