@@ -25,8 +25,7 @@ use super::{
     consume::Intake,
     names::Names,
     origin::Bus,
-    outlet::Outlet,
-    publish::Publisher,
+    publisher::{ConfirmChannel, ReplyPublisher},
     session::{End, Session},
 };
 use crate::{
@@ -41,7 +40,7 @@ pub(super) struct Broker {
     guest_id: String,
     names: Arc<Names>,
     bus: Arc<Bus>,
-    publisher: watch::Sender<Option<Publisher>>,
+    channel: watch::Sender<Option<ConfirmChannel>>,
     outbox: Outbox,
     link: watch::Sender<Link>,
     stopping: CancellationToken,
@@ -57,14 +56,15 @@ impl Broker {
         link: watch::Sender<Link>,
         stopping: CancellationToken,
     ) -> Self {
-        let (publisher, newest) = watch::channel(None);
+        let (channel, newest) = watch::channel(None);
         let missing_consumer = settings.missing_consumer_retry_timeout;
         let pen = Pen { guest_id: guest.id.clone(), cipher: guest.encryption_key.as_ref().map(Cipher::new) };
         let metrics = intake.ledger.metrics.clone();
-        let outlet = Outlet::new(newest, missing_consumer, metrics, intake.tasks.clone(), stopping.clone());
-        let bus = Arc::new(Bus { pen, outlet });
+        let (tasks, stop) = (intake.tasks.clone(), stopping.clone());
+        let publisher = ReplyPublisher::start(newest, missing_consumer, metrics, tasks, stop);
+        let bus = Arc::new(Bus { pen, publisher });
         let names = Arc::new(Names::new(&guest.id, &settings));
-        Self { settings, guest_id: guest.id.clone(), names, bus, publisher, outbox, link, stopping }
+        Self { settings, guest_id: guest.id.clone(), names, bus, channel, outbox, link, stopping }
     }
 
     /// Serves until told to stop; returns when nothing is under way any more.
@@ -112,7 +112,7 @@ impl Broker {
 
     async fn serve(&mut self, mut session: Session, intake: &Intake, address: &str) -> End {
         intake.ledger.metrics.connected();
-        self.publisher.send_replace(Some(session.publisher()));
+        self.channel.send_replace(Some(session.channel()));
         self.link.send_replace(Link::Up { address: address.to_owned() });
         let outbox = &mut self.outbox;
         let alarm = |reason: Option<String>| {
@@ -127,12 +127,12 @@ impl Broker {
             };
             self.link.send_replace(state);
         };
-        let end = session.serve(intake, &self.bus, outbox, &self.publisher, alarm, &self.stopping).await;
+        let end = session.serve(intake, &self.bus, outbox, &self.channel, alarm, &self.stopping).await;
         if matches!(end, End::Stopping) {
             // Nothing new is taken; what runs comes to its end; closing makes the broker requeue the rest.
             tokio::join!(session.cancel_consumers(), intake.finish_tasks());
         }
-        self.publisher.send_replace(None);
+        self.channel.send_replace(None);
         session.close().await;
         end
     }

@@ -25,18 +25,13 @@ mod local;
 mod names;
 mod origin;
 mod outcomes;
-mod outlet;
-mod publish;
-mod refusal;
+mod publisher;
 mod reminder;
 mod replay;
 mod reports;
-mod returned;
 mod secure;
 mod session;
 mod topology;
-mod trial;
-mod waiting;
 
 use std::sync::Arc;
 
@@ -57,7 +52,7 @@ use ledger::Ledger;
 
 pub use connect::{ConnectError, Hosts, Socket, connect};
 pub use local::{LocalError, LocalServer};
-pub use publish::properties;
+pub use publisher::properties;
 use replay::Receipts;
 pub use topology::{guest_queue, is_mismatch, short, transient_queue};
 

@@ -49,7 +49,7 @@ async fn serves(stage: &Stage) -> Result<()> {
     Ok(tokio::time::timeout(SOON, served).await?)
 }
 
-/// Mutation: with refused answers offered again for ever (`transport/outlet.rs`) the agent is deaf from then on.
+/// Mutation: with refused answers offered again for ever (`publisher/queue.rs`) the agent is deaf from then on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_is_full_makes_nobody_deaf() -> Result<()> {
     for encrypted in [true, false] {

@@ -16,7 +16,7 @@ use crate::{
         ledger::Entry,
         origin::{Origin, Way, stopping},
         outcomes::RecordedOutcome,
-        outlet::Undeliverable,
+        publisher::Undeliverable,
         replay::{Marks, UnderWay},
     },
 };

@@ -1,27 +1,20 @@
 //! One channel in confirm mode: what was handed to the broker is known to be there.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use lapin::{
-    BasicProperties, Channel, Confirmation, ConnectionStatus, ErrorKind, options::BasicPublishOptions,
-    types::FieldTable,
+    BasicProperties, Channel, Confirmation, ConnectionStatus, options::BasicPublishOptions, types::FieldTable,
 };
 use tokio::{sync::watch, time};
-use tokio_util::sync::CancellationToken;
 
 use super::{
-    answer::{Destination, Publication},
-    names::Names,
-    refusal::Refusal,
+    super::{
+        answer::{Destination, Publication},
+        names::Names,
+        topology,
+    },
+    closure::Closure,
     returned::{Returned, Since},
-    topology,
-    trial::Closure,
 };
 
 /// A confirmation that takes longer won't come: a queue without its majority. A broker that has blocked the connection is
@@ -34,35 +27,24 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Between the end of a channel and the word to the message that it ended for.
 const REASON_LIMIT: Duration = Duration::from_secs(5);
 
-/// The publishing side of one connection.
+/// The channel of one connection that answers are published on.
 #[derive(Debug, Clone)]
-pub(super) struct Publisher {
+pub(in super::super) struct ConfirmChannel {
     channel: Channel,
     names: Arc<Names>,
     connection: ConnectionStatus,
-    /// Cancelled when the channel is of no use any more.
-    broken: CancellationToken,
-    /// It was closed because of one message.
-    by_message: Arc<AtomicBool>,
+    /// How the channel ended: nothing can be published any more.
+    closed: watch::Sender<Option<Closure>>,
     /// How the connection ended, as soon as that is known.
-    ended: watch::Receiver<Option<Closure>>,
+    connection_ended: watch::Receiver<Option<Closure>>,
 }
 
-/// Why nothing can be published any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Broken {
-    /// The broker did not want one of the messages, and closed their channel: another one will do.
-    ByMessage,
-    /// The session is to be given up.
-    Lost,
-}
-
-/// What becomes of a message.
+/// What becomes of a message that has no queue.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Offer {
-    /// The broker drops it if it has no queue.
+    /// The broker drops it.
     Once,
-    /// The broker returns it if it has no queue.
+    /// The broker returns it.
     Mandatory,
     /// The same, for one that has been waiting since then.
     Again(Since),
@@ -92,7 +74,7 @@ pub(super) struct Confirmed {
 /// Why a message did not reach the broker.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PublishError {
-    #[error("the channel for replies is closed: {error}")]
+    #[error("the channel for answers is closed: {error}")]
     Closed {
         error: lapin::Error,
         /// How it ended, if that may be because of this message.
@@ -102,44 +84,27 @@ pub(super) enum PublishError {
     Unconfirmed,
     #[error("the name of the queue is over 255 bytes long")]
     QueueName,
-    #[error("the broker takes at most {limit} bytes (its max_message_size)")]
-    TooLarge { limit: usize },
-    #[error("the broker does not let this account write there: {0}")]
-    Forbidden(lapin::Error),
 }
 
-impl PublishError {
-    /// How the connection or the channel ended while the message was under way, if that may be its fault.
-    pub(super) fn closure(&self) -> Option<Closure> {
-        match self {
-            Self::Closed { under_way, .. } => *under_way,
-            // Its connection is given up.
-            Self::Unconfirmed => Some(Closure::Outage),
-            Self::QueueName | Self::TooLarge { .. } | Self::Forbidden(_) => None,
-        }
-    }
-}
-
-impl Publisher {
+impl ConfirmChannel {
     /// Publishes on `channel`, which must be in confirm mode.
-    pub(super) fn new(
+    pub(in super::super) fn new(
         channel: Channel,
         names: Arc<Names>,
         connection: ConnectionStatus,
-        ended: watch::Receiver<Option<Closure>>,
+        connection_ended: watch::Receiver<Option<Closure>>,
     ) -> Self {
-        let (broken, by_message) = (CancellationToken::new(), Arc::default());
-        Self { channel, names, connection, broken, by_message, ended }
+        Self { channel, names, connection, closed: watch::Sender::new(None), connection_ended }
     }
 
-    /// The same on another channel.
-    pub(super) fn on(&self, channel: Channel) -> Self {
-        Self::new(channel, Arc::clone(&self.names), self.connection.clone(), self.ended.clone())
+    /// The same on another channel of the same connection.
+    pub(in super::super) fn on(&self, channel: Channel) -> Self {
+        Self::new(channel, Arc::clone(&self.names), self.connection.clone(), self.connection_ended.clone())
     }
 
     /// Whether something may still be published.
     pub(super) fn is_usable(&self) -> bool {
-        !self.broken.is_cancelled()
+        self.closed.borrow().is_none()
     }
 
     /// Whether the broker takes nothing on this connection just now (`connection.blocked`).
@@ -147,14 +112,16 @@ impl Publisher {
         self.connection.blocked()
     }
 
-    /// Returns when nothing can be published any more.
-    pub(super) async fn broken(&self) -> Broken {
-        self.broken.cancelled().await;
-        if self.by_message.load(Ordering::Acquire) { Broken::ByMessage } else { Broken::Lost }
+    /// Returns when nothing can be published any more: whether another channel of the same connection may do.
+    pub(in super::super) async fn ends(&self) -> bool {
+        let mut closed = self.closed.subscribe();
+        // The sender is here.
+        let closed = closed.wait_for(Option::is_some).await;
+        closed.is_ok_and(|closed| closed.is_some_and(Closure::leaves_the_connection))
     }
 
     /// Hands a message to the broker and waits for its confirmation. Not to be dropped before it returns: the
-    /// confirmation may bear what another task waits for.
+    /// confirmation may bear what is to be known of another message.
     pub(super) async fn publish(
         &self,
         publication: &Publication,
@@ -165,7 +132,7 @@ impl Publisher {
             Destination::Conductor => (self.names.exchange.as_str(), self.names.conductor.as_str()),
         };
         let key = topology::short(key).map_err(|_| PublishError::QueueName)?;
-        let to = topology::short(exchange).map_err(|_| PublishError::QueueName)?;
+        let exchange = topology::short(exchange).map_err(|_| PublishError::QueueName)?;
         let mandatory = !matches!(offer, Offer::Once);
         let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
         let properties = match offer {
@@ -175,26 +142,29 @@ impl Publisher {
         let body = &publication.body;
         // lapin may report a message as not sent that is on the wire: one begun on an open channel is a suspect.
         let may_be_sent = self.channel.status().connected();
-        let confirmed = async { self.channel.basic_publish(to, key, options, body, properties).await?.await };
+        let confirmed =
+            async { self.channel.basic_publish(exchange, key, options, body, properties).await?.await };
         let confirmation = tokio::select! {
             biased;
             confirmed = confirmed => confirmed,
             () = self.takes_too_long() => {
-                self.broken.cancel();
+                self.note_closed(Closure::Outage);
                 return Err(PublishError::Unconfirmed);
             }
         };
         let confirmation = match confirmation {
             Ok(confirmation) => confirmation,
-            Err(error) => return Err(self.closed(error, exchange, body.len(), may_be_sent).await),
+            Err(error) => {
+                let closure = self.closure(&error).await;
+                return Err(PublishError::Closed { error, under_way: may_be_sent.then_some(closure) });
+            }
         };
         let (handed, returned) = match confirmation {
             Confirmation::Ack(returned) => (Handed::Taken, returned),
             Confirmation::Nack(returned) => (Handed::Refused, returned),
             Confirmation::NotRequested => (Handed::Taken, None),
         };
-        let returned = returned.and_then(Returned::read);
-        Ok(match returned {
+        Ok(match returned.and_then(Returned::read) {
             Some(returned) if mandatory && returned.message.is(publication) => {
                 Confirmed { handed: Handed::Returned, another: None }
             }
@@ -211,43 +181,25 @@ impl Publisher {
         }
     }
 
-    /// How the connection ended. lapin's error of a message mostly says no more than that it did.
+    /// How the channel ended. Few of the messages under way hear the reason; they tell the others.
     async fn closure(&self, error: &lapin::Error) -> Closure {
-        let of_channel = Closure::of(error);
-        if of_channel != Closure::Outage {
-            return of_channel;
+        let told = Closure::of(error);
+        if told != Closure::Outage {
+            return self.note_closed(told);
         }
-        let mut ended = self.ended.clone();
-        let known = time::timeout(REASON_LIMIT, ended.wait_for(Option::is_some)).await;
-        known.ok().and_then(Result::ok).and_then(|closure| *closure).unwrap_or(Closure::Outage)
+        let (mut closed, mut ended) = (self.closed.subscribe(), self.connection_ended.clone());
+        let known = tokio::select! {
+            Ok(closure) = closed.wait_for(Option::is_some) => *closure,
+            Ok(closure) = ended.wait_for(Option::is_some) => *closure,
+            () = time::sleep(REASON_LIMIT) => None,
+        };
+        self.note_closed(known.unwrap_or(Closure::Outage))
     }
 
-    /// What the end of the channel means for a message that was to go out on it.
-    async fn closed(
-        &self,
-        error: lapin::Error,
-        exchange: &str,
-        bytes: usize,
-        may_be_sent: bool,
-    ) -> PublishError {
-        let refusal = Refusal::of(&error);
-        if refusal.is_some() {
-            self.by_message.store(true, Ordering::Release);
-        } else if matches!(error.kind(), ErrorKind::InvalidChannelState(..)) {
-            // It came too late to hear the reason; those that hear it say what is to become of the session.
-            let _known = time::timeout(REASON_LIMIT, self.broken.cancelled()).await;
-        }
-        self.broken.cancel();
-        match refusal.filter(|refusal| refusal.concerns(exchange, bytes)) {
-            Some(Refusal::TooLarge { limit }) => PublishError::TooLarge { limit },
-            Some(Refusal::Forbidden { .. }) => PublishError::Forbidden(error),
-            None => {
-                // Of a refusal it is known whose it is.
-                let suspect = may_be_sent && !self.by_message.load(Ordering::Acquire);
-                let under_way = if suspect { Some(self.closure(&error).await) } else { None };
-                PublishError::Closed { error, under_way }
-            }
-        }
+    /// The first reason holds.
+    fn note_closed(&self, closure: Closure) -> Closure {
+        self.closed.send_if_modified(|closed| closed.is_none() && closed.replace(closure).is_none());
+        self.closed.borrow().unwrap_or(closure)
     }
 }
 

@@ -13,7 +13,7 @@ use lapin::{BasicProperties, message::BasicReturnMessage};
 
 use trove_couchdb_protocol::ReplyQueue;
 
-use super::answer::{Destination, Publication};
+use super::super::answer::{Destination, Publication};
 
 /// Where this process counts its milliseconds from.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);

@@ -1,4 +1,4 @@
-//! Room for messages that wait for their queue, and how often they are offered meanwhile.
+//! A budget for messages that wait for their queue, and how often they are offered meanwhile.
 //!
 //! Anybody on the bus may ask for large answers to a queue that doesn't exist. What they cost is bounded: the memory,
 //! and what is sent again and again.
@@ -6,6 +6,9 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What a message holds of its budget, as long as it waits.
+pub(super) type Places = OwnedSemaphorePermit;
 
 /// oslo.messaging tries again at this interval to reach a caller's queue that isn't there
 /// (`_drivers/amqpdriver.py`, `_send_reply`).
@@ -33,19 +36,19 @@ pub(super) fn pause(bytes: usize, waited: Duration) -> Duration {
 /// When none is left the newest message is dropped, not the oldest: those that wait already were let in for a minute,
 /// and whoever floods the bus must not push them out. A small one often finds a place where a large one does not.
 #[derive(Debug, Clone)]
-pub(super) struct Room {
+pub(super) struct Budget {
     places: Arc<Semaphore>,
     bytes_each: usize,
 }
 
-impl Room {
+impl Budget {
     /// For so many bytes in all, in so many messages at most.
     pub(super) fn new(bytes: usize, messages: usize) -> Self {
         Self { places: Arc::new(Semaphore::new(messages)), bytes_each: bytes / messages }
     }
 
     /// Held as long as the message is.
-    pub(super) fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    pub(super) fn take(&self, bytes: usize) -> Option<Places> {
         let places = u32::try_from(bytes.div_ceil(self.bytes_each).max(1)).ok()?;
         Arc::clone(&self.places).try_acquire_many_owned(places).ok()
     }
@@ -59,19 +62,19 @@ mod tests {
 
     /// Fails when messages are counted and their bytes are not, or the other way round.
     #[test]
-    fn a_room_is_full_by_bytes_and_by_number() {
-        let room = Room::new(32 * MIB, 256);
-        let mut held: Vec<_> = (0..4).map(|_| room.take(8 * MIB)).collect();
+    fn a_budget_is_spent_by_bytes_and_by_number() {
+        let budget = Budget::new(32 * MIB, 256);
+        let mut held: Vec<_> = (0..4).map(|_| budget.take(8 * MIB)).collect();
         assert!(held.iter().all(Option::is_some));
-        assert!(room.take(0).is_none(), "32 MiB wait");
+        assert!(budget.take(0).is_none(), "32 MiB wait");
         held.pop();
-        assert!(room.take(8 * MIB + 1).is_none());
-        let small: Vec<_> = (0..64).map(|_| room.take(10)).collect();
+        assert!(budget.take(8 * MIB + 1).is_none());
+        let small: Vec<_> = (0..64).map(|_| budget.take(10)).collect();
         assert!(small.iter().all(Option::is_some));
-        assert!(room.take(10).is_none(), "a small one has a whole place");
+        assert!(budget.take(10).is_none(), "a small one has a whole place");
         drop((held, small));
-        let small: Vec<_> = (0..256).map(|_| room.take(10)).collect();
-        assert!(small.iter().all(Option::is_some) && room.take(10).is_none());
+        let small: Vec<_> = (0..256).map(|_| budget.take(10)).collect();
+        assert!(small.iter().all(Option::is_some) && budget.take(10).is_none());
     }
 
     #[test]
