@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::{address::ReplyAddress, cipher::Cipher, context::Context, envelope, reply::new_id};
+use crate::{address::ReplyAddress, cipher::Cipher, context::Context, envelope, oslo::id::new_id};
 
 /// A request that is yet to be sent.
 #[derive(Clone, PartialEq)]

@@ -11,7 +11,8 @@ use serde::{
     de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use crate::{error::DecodeError, reply::new_id, trove::Method};
+use super::id::new_id;
+use crate::{error::DecodeError, trove::Method};
 
 /// How far beyond the limit a body may go and still be searched for its sender.
 const SEARCHED: usize = 16;

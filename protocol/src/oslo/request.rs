@@ -15,6 +15,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+pub use crate::limits::MAX_VALUES;
 pub use encode::NewRequest;
 
 use crate::{
@@ -72,10 +73,6 @@ pub struct Undecodable {
     #[source]
     pub error: DecodeError,
 }
-
-/// How many JSON values a request may consist of, those inside encrypted arguments included. A `prepare` with a thousand
-/// users of three databases each has 18,000; the 50,000 of a hostile one take 20 MB.
-pub const MAX_VALUES: usize = 50_000;
 
 /// oslo's ids are 32 bytes long, and its longest method name 32.
 const MAX_ID: usize = 128;

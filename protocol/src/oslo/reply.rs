@@ -10,6 +10,7 @@ mod class;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+pub use super::id::new_id;
 use crate::{
     address::ReplyAddress,
     cipher::Cipher,
@@ -112,11 +113,6 @@ impl From<&DecodeError> for Failure {
             _ => Self::new(FailureClass::InvalidRequest, error.to_string()),
         }
     }
-}
-
-/// A fresh id as oslo makes them: 32 hexadecimal digits.
-pub fn new_id() -> String {
-    format!("{:032x}", rand::random::<u128>())
 }
 
 /// The answer to a call. Publish it to the default exchange, routed to [`ReplyAddress::reply_queue`].

@@ -5,10 +5,10 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::error::DecodeError;
+use crate::{error::DecodeError, limits};
 
-/// What this guest serves: all of Trove 26.0.0 (PROTOCOL, section 8: `ssl_show` is the newest with 1.3).
-pub const SERVED: RpcVersion = RpcVersion { major: 1, minor: 3 };
+/// What this guest serves.
+pub const SERVED: RpcVersion = RpcVersion { major: limits::SERVED.0, minor: limits::SERVED.1 };
 
 /// `MAJOR.MINOR` of a request, of a served API or of an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
