@@ -28,7 +28,7 @@
 //! | `app` | everything | |
 //!
 //! Anybody may import `trove_couchdb_protocol` and `trove_couchdb_config`, which know nothing of this crate.
-//! `tests/tests/layering.rs` holds the code to this table.
+//! `tests/tests/layering` holds the code to this table.
 
 pub mod app;
 pub mod args;
