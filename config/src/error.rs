@@ -94,10 +94,6 @@ impl ConfigError {
         Self::Invalid { origin: origin.into(), key, problem: problem.into(), advice: advice.into() }
     }
 
-    pub(crate) fn unreadable(path: impl Into<PathBuf>, cause: io::Error) -> Self {
-        Self::Unreadable { path: path.into(), cause }
-    }
-
     /// All mistakes as one error.
     pub(crate) fn all(mistakes: Vec<Self>) -> Self {
         let several = mistakes.into_iter().flat_map(|mistake| match mistake {

@@ -108,6 +108,11 @@ impl Inputs {
         value.ok_or_else(|| self.missing(key, "set it in the TOML file; docs/configuration.md describes it"))
     }
 
+    /// A value of a type that has no limits.
+    pub(crate) fn get<T: Setting<Range = ()>>(&self, key: &'static str) -> Result<T, ConfigError> {
+        T::read(self, key, ())
+    }
+
     /// A text; an empty one counts as not set.
     pub(crate) fn text(&self, key: &str) -> Option<&str> {
         self.value(key).and_then(Value::as_str).filter(|text| !text.is_empty())

@@ -24,29 +24,10 @@ pub(crate) struct Key {
     /// The text by which oslo says "no opinion", where the agent has a better default.
     pub(crate) oslo_blank: Option<&'static str>,
     /// The lines of its description, each with the blank that a doc comment begins with.
-    doc: &'static str,
+    pub(crate) doc: &'static str,
 }
 
 impl Key {
-    pub(crate) const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
-        Self { name, kind, default: None, oslo: &[], oslo_blank: None, doc }
-    }
-
-    pub(crate) const fn default(mut self, text: &'static str) -> Self {
-        self.default = Some(text);
-        self
-    }
-
-    pub(crate) const fn oslo(mut self, options: &'static [OsloOption]) -> Self {
-        self.oslo = options;
-        self
-    }
-
-    pub(crate) const fn blank(mut self, text: &'static str) -> Self {
-        self.oslo_blank = Some(text);
-        self
-    }
-
     pub(crate) fn section(&self) -> &'static str {
         self.name.split_once('.').map_or(self.name, |(section, _)| section)
     }

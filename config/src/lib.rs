@@ -32,6 +32,7 @@ mod layers;
 mod load;
 mod section;
 mod settings;
+mod text_file;
 
 #[cfg(test)]
 mod tests;

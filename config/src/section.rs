@@ -32,16 +32,22 @@ macro_rules! section {
     ) => {
         /// The keys of the section.
         pub(crate) const KEYS: &[$crate::key::Key] = &[
-            $($crate::key::Key::new(
-                concat!($section, ".", stringify!($name)),
-                $crate::section::section!(@kind [$type] [$($kind)?]),
-                concat!($($about),+),
-            )$(.default($default))?$(.oslo(&$oslo))?$(.blank($blank))?,)*
-            $($($crate::key::Key::new(
-                concat!($section, ".", stringify!($key_name)),
-                $crate::section::section!(@kind [$key_type] []),
-                concat!($($key_about),+),
-            )$(.default($key_default))?$(.oslo(&$key_oslo))?,)*)?
+            $($crate::key::Key {
+                name: concat!($section, ".", stringify!($name)),
+                kind: $crate::section::section!(@kind [$type] [$($kind)?]),
+                default: $crate::section::section!(@option [$($default)?]),
+                oslo: $crate::section::section!(@list [$($oslo)?]),
+                oslo_blank: $crate::section::section!(@option [$($blank)?]),
+                doc: concat!($($about),+),
+            },)*
+            $($($crate::key::Key {
+                name: concat!($section, ".", stringify!($key_name)),
+                kind: $crate::section::section!(@kind [$key_type] []),
+                default: $crate::section::section!(@option [$($key_default)?]),
+                oslo: $crate::section::section!(@list [$($key_oslo)?]),
+                oslo_blank: None,
+                doc: concat!($($key_about),+),
+            },)*)?
         ];
 
         $(#[$attribute])*
@@ -63,6 +69,10 @@ macro_rules! section {
             }
         }
     };
+    (@option []) => { None };
+    (@option [$text:literal]) => { Some($text) };
+    (@list []) => { &[] };
+    (@list [$list:expr]) => { &$list };
     (@kind [$type:ty] []) => { <$type as $crate::inputs::Setting>::KIND };
     (@kind [$type:ty] [$kind:ident]) => { $crate::key::Kind::$kind };
     (@read $inputs:ident, $key:expr, $type:ty, [] []) => {

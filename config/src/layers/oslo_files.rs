@@ -4,10 +4,8 @@
 //! names an option wins; within a file the current name of an option beats its deprecated ones, and the last of
 //! repeated assignments counts. Options of other services are passed over in silence: one file may serve many.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-
-use trove_couchdb_protocol::text;
+use std::{fs, io};
 
 use crate::error::ConfigError;
 use crate::key::{Key, RABBIT_GROUP};
@@ -15,25 +13,22 @@ use crate::keys;
 use crate::layer::Layer;
 use crate::layers::oslo_ini::{self, Assignment};
 use crate::layers::oslo_template;
+use crate::text_file;
 
 /// Reads `files`, then the `*.conf` of each of `directories` in order of their names.
 pub(crate) fn read(files: &[PathBuf], directories: &[PathBuf]) -> Layer {
-    let mut paths = files.to_vec();
     let mut mistakes = Vec::new();
-    for directory in directories {
-        match conf_files(directory) {
-            Ok(found) => paths.extend(found),
-            Err(error) => mistakes.push(error),
-        }
-    }
-    let mut files = Vec::new();
-    for path in paths {
-        match OsloFile::read(path) {
-            Ok(file) => files.push(file),
-            Err(error) => mistakes.push(error),
-        }
-    }
+    let found = directories.iter().filter_map(|directory| {
+        conf_files(directory).map_err(|cause| mistakes.push(unreadable(directory, cause))).ok()
+    });
+    let paths: Vec<PathBuf> = files.iter().cloned().chain(found.flatten()).collect();
+    let read = |path: PathBuf| OsloFile::read(path).map_err(|error| mistakes.push(error)).ok();
+    let files = paths.into_iter().filter_map(read).collect();
     OsloFiles { files }.layer(mistakes)
+}
+
+fn unreadable(directory: &Path, cause: io::Error) -> ConfigError {
+    ConfigError::Unreadable { path: directory.to_owned(), cause }
 }
 
 /// What one file with this text says.
@@ -47,16 +42,12 @@ pub(crate) fn parse(path: &Path, text: &str) -> Layer {
 }
 
 /// What `glob("DIR/*.conf")` finds, sorted; like it, names that begin with a dot are left out.
-fn conf_files(directory: &Path) -> Result<Vec<PathBuf>, ConfigError> {
-    let unreadable = |error| ConfigError::unreadable(directory, error);
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(directory).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && path.extension().is_some_and(|extension| extension == "conf") {
-            paths.push(path);
-        }
-    }
+fn conf_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths =
+        fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    let is_hidden =
+        |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    paths.retain(|path| !is_hidden(path) && path.extension().is_some_and(|extension| extension == "conf"));
     paths.sort();
     Ok(paths)
 }
@@ -68,9 +59,7 @@ struct OsloFile {
 
 impl OsloFile {
     fn read(path: PathBuf) -> Result<Self, ConfigError> {
-        let bytes = fs::read(&path).map_err(|error| ConfigError::unreadable(&path, error))?;
-        let text =
-            text::decode(bytes).map_err(|problem| ConfigError::NotText { path: path.clone(), problem })?;
+        let text = text_file::read(&path)?;
         Ok(Self { assignments: oslo_ini::parse(&path, &text)?, path })
     }
 }

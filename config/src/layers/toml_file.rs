@@ -5,9 +5,7 @@
 //! that line may hold a password.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::io::ErrorKind::NotFound;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -15,37 +13,30 @@ use toml::{
     Spanned, Value,
     de::{DeTable, DeValue, ValueDeserializer},
 };
-use trove_couchdb_protocol::text;
+use trove_couchdb_protocol::text::BYTE_ORDER_MARK;
 
 use crate::error::ConfigError;
 use crate::keys;
 use crate::layer::Layer;
+use crate::text_file;
 
 /// Reads `path`; a file that does not exist is empty unless it was `asked_for` on the command line.
 pub(crate) fn read(path: &Path, asked_for: bool) -> Layer {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !asked_for => return Layer::default(),
-        Err(error) => return Layer::unreadable(ConfigError::unreadable(path, error)),
-    };
-    let text = match text::decode(bytes) {
+    let text = match text_file::read(path) {
         Ok(text) => text,
-        Err(problem) => return Layer::unreadable(ConfigError::NotText { path: path.to_owned(), problem }),
+        Err(ConfigError::Unreadable { cause, .. }) if cause.kind() == NotFound && !asked_for => {
+            return Layer::default();
+        }
+        Err(error) => return Layer::unreadable(error),
     };
-    let mut layer = parse(path, text.trim_start_matches(text::BYTE_ORDER_MARK));
-    if keys::hold_a_secret(&layer.values) {
-        layer.warnings.extend(exposure(path));
+    let mut layer = parse(path, text.trim_start_matches(BYTE_ORDER_MARK));
+    if keys::hold_a_secret(&layer.values) && text_file::is_open_to_everybody(path) {
+        layer.warnings.push(format!(
+            "{0} holds a secret and every local user can read it; run: chmod o-rwx {0}",
+            path.display()
+        ));
     }
     layer
-}
-
-/// The mode may be asked for as the file was just read.
-fn exposure(path: &Path) -> Option<String> {
-    const READABLE_BY_OTHERS: u32 = 0o004;
-    let mode = fs::metadata(path).ok()?.permissions().mode();
-    (mode & READABLE_BY_OTHERS != 0).then(|| {
-        format!("{0} holds a secret and every local user can read it; run: chmod o-rwx {0}", path.display())
-    })
 }
 
 fn parse(path: &Path, text: &str) -> Layer {
@@ -124,6 +115,9 @@ fn malformed(path: &Path, (line, column): (usize, usize), problem: &str) -> Conf
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn refusal(text: &str) -> String {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::ConfigError;
-use crate::inputs::{Inputs, Setting};
+use crate::inputs::Inputs;
 use crate::section::section;
 
 section! {
@@ -47,13 +47,11 @@ impl AuditSettings {
         match file.as_deref() {
             None | Some("off") => Ok(Self::Off),
             Some("journal") => Ok(Self::Journal),
-            Some(text) => match PathBuf::read(inputs, FILE, ()) {
-                Ok(path) => Ok(Self::File { path, max_bytes, keep }),
-                Err(_) => {
-                    let advice = "write journal, off, or a path that begins with / or ~/";
-                    Err(inputs.invalid(FILE, format!("cannot be {text:?}"), advice))
-                }
-            },
+            Some(text) => {
+                let advice = "write journal, off, or a path that begins with / or ~/";
+                let refused = |_| inputs.invalid(FILE, format!("cannot be {text:?}"), advice);
+                Ok(Self::File { path: inputs.get(FILE).map_err(refused)?, max_bytes, keep })
+            }
         }
     }
 }

@@ -26,7 +26,6 @@ const MAX_NAME: usize = 255;
 section! {
     /// The message broker and how its queues are declared.
     #[derive(Debug, Clone)]
-    #[expect(clippy::struct_excessive_bools, reason = "each is a flag of oslo.messaging with a meaning of its own")]
     pub struct BrokerSettings = "broker" {
         /// Where RabbitMQ is: rabbit://USER:PASSWORD@HOST:PORT[,USER:PASSWORD@HOST2:PORT2]/VHOST. Required; the
         /// control plane's trove-guestagent.conf has it. Options in its query outrank the keys they name. "local:"
@@ -171,7 +170,7 @@ fn transport_url(inputs: &Inputs, key: &'static str) -> Result<TransportUrl, Con
 fn tls(inputs: &Inputs) -> Result<Option<TlsFiles>, ConfigError> {
     let files = tls::files(inputs, ["broker.tls_ca_file", "broker.tls_cert_file", "broker.tls_key_file"])?;
     let by_its_url = transport_url(inputs, broker_url::KEY)?.is_tls();
-    Ok((bool::read(inputs, "broker.tls", ())? || by_its_url).then_some(files))
+    Ok((inputs.get::<bool>("broker.tls")? || by_its_url).then_some(files))
 }
 
 fn name(inputs: &Inputs, key: &'static str) -> Result<String, ConfigError> {

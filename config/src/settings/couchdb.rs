@@ -1,6 +1,5 @@
 //! `[couchdb]`: the server beside the agent, and the account the agent uses there.
 
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use crate::inputs::{Inputs, Setting};
 use crate::section::section;
 use crate::settings::tls::{self, TlsFiles};
 use crate::settings::trace::is_own_machine;
+use crate::text_file;
 
 /// Trove's option group for CouchDB (`trove/common/cfg.py`, `couchdb_opts`).
 const COUCHDB: &str = "couchdb";
@@ -150,31 +150,21 @@ fn bootstrap_admin(inputs: &Inputs) -> Result<Option<(String, Secret)>, ConfigEr
     const NAME: &str = "couchdb.bootstrap_admin";
     const PASSWORD: &str = "couchdb.bootstrap_admin_password";
     const PASSWORD_FILE: &str = "couchdb.bootstrap_admin_password_file";
-    let file = Option::<PathBuf>::read(inputs, PASSWORD_FILE, ())?;
-    let password = match (Option::<Secret>::read(inputs, PASSWORD, ())?, file) {
-        (Some(_), Some(_)) => {
-            let problem = "and couchdb.bootstrap_admin_password_file are both set";
-            return Err(inputs.invalid(PASSWORD, problem, "keep one of them"));
-        }
-        (Some(password), None) => Some(password),
-        (None, Some(file)) => {
-            let bytes = fs::read(&file).map_err(|error| ConfigError::unreadable(&file, error))?;
-            let text = Zeroizing::new(
-                text::decode(bytes)
-                    .map_err(|problem| ConfigError::NotText { path: file.clone(), problem })?,
-            );
-            let text = text::secret(&text);
-            if text.is_empty() {
-                return Err(inputs.invalid(
-                    PASSWORD_FILE,
-                    "names an empty file",
-                    "write the password into it",
-                ));
+    let password =
+        match (inputs.get::<Option<Secret>>(PASSWORD)?, inputs.get::<Option<PathBuf>>(PASSWORD_FILE)?) {
+            (Some(_), Some(_)) => {
+                let problem = "and couchdb.bootstrap_admin_password_file are both set";
+                return Err(inputs.invalid(PASSWORD, problem, "keep one of them"));
             }
-            Some(Secret::new(text))
-        }
-        (None, None) => None,
-    };
+            (None, Some(file)) => {
+                let text = Zeroizing::new(text_file::read(&file)?);
+                let password = Some(text::secret(&text)).filter(|password| !password.is_empty());
+                let empty =
+                    || inputs.invalid(PASSWORD_FILE, "names an empty file", "write the password into it");
+                Some(Secret::new(password.ok_or_else(empty)?))
+            }
+            (password, None) => password,
+        };
     match (inputs.text(NAME), password) {
         (Some(name), Some(password)) => Ok(Some((name.to_owned(), password))),
         (None, None) => Ok(None),

@@ -6,7 +6,7 @@ use trove_couchdb_protocol::secret::Secret;
 
 use crate::broker_url;
 use crate::error::ConfigError;
-use crate::inputs::{Inputs, Setting};
+use crate::inputs::Inputs;
 use crate::section::section;
 
 /// Who a guest is that no Trove has named and no queue is named after.
@@ -59,7 +59,7 @@ fn id(inputs: &Inputs, key: &'static str) -> Result<String, ConfigError> {
 
 /// Trove 12 on Python 3 writes the key as Python shows bytes, `b'…'`. No key of Trove's has a quotation mark in it.
 fn encryption_key(inputs: &Inputs, key: &'static str) -> Result<Option<Secret>, ConfigError> {
-    let Some(secret) = Option::<Secret>::read(inputs, key, ())? else { return Ok(None) };
+    let Some(secret) = inputs.get::<Option<Secret>>(key)? else { return Ok(None) };
     let text = secret.expose();
     let quoted = |mark: char| text.strip_prefix('b')?.strip_prefix(mark)?.strip_suffix(mark);
     let inner = quoted('\'').or_else(|| quoted('"')).map(Secret::new);

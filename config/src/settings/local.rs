@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::ConfigError;
-use crate::inputs::{Inputs, Setting};
+use crate::inputs::Inputs;
 use crate::section::section;
 
 /// What a socket's path may be long, in bytes (`sockaddr_un`, unix(7)).
@@ -38,7 +38,7 @@ impl LocalSettings {
 }
 
 fn socket(inputs: &Inputs, key: &'static str) -> Result<Option<PathBuf>, ConfigError> {
-    Option::<PathBuf>::read(inputs, key, ())?.map(|path| of_a_socket(inputs, key, path)).transpose()
+    inputs.get::<Option<PathBuf>>(key)?.map(|path| of_a_socket(inputs, key, path)).transpose()
 }
 
 /// The path, if the kernel takes it for a socket.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::error::ConfigError;
-use crate::inputs::{Inputs, Setting};
+use crate::inputs::Inputs;
 use crate::section::section;
 use crate::settings::local::of_a_socket;
 
@@ -46,7 +46,7 @@ fn listen(inputs: &Inputs, key: &'static str) -> Result<Option<Listen>, ConfigEr
         let advice = "write ADDRESS:PORT, such as 127.0.0.1:9985, or a path that begins with /";
         return Err(inputs.invalid(key, format!("cannot be {text:?}"), advice));
     };
-    if address.ip().is_loopback() || bool::read(inputs, "metrics.allow_remote", ())? {
+    if address.ip().is_loopback() || inputs.get::<bool>("metrics.allow_remote")? {
         return Ok(Some(Listen::Tcp(address)));
     }
     let problem = format!("cannot be {address}, which other machines may reach");

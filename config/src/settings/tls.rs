@@ -2,12 +2,11 @@
 //!
 //! Only names: the files are read for each connection, so that a renewed certificate counts without a restart.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::error::ConfigError;
-use crate::inputs::{Inputs, Setting};
+use crate::inputs::Inputs;
+use crate::text_file;
 
 /// Certificates and a key as PEM files, and where the operator has named them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,7 +28,7 @@ pub struct TlsIdentity {
 
 /// The files that the keys of one section name.
 pub(crate) fn files(inputs: &Inputs, [ca, cert, key]: [&'static str; 3]) -> Result<TlsFiles, ConfigError> {
-    let path = |name| Option::<PathBuf>::read(inputs, name, ());
+    let path = |name| inputs.get::<Option<PathBuf>>(name);
     let half = |given: &'static str, absent: &str| {
         let advice = format!("set {absent} as well, or neither");
         Err(inputs.invalid(given, "is only half of a certificate and its key", advice))
@@ -46,8 +45,7 @@ pub(crate) fn files(inputs: &Inputs, [ca, cert, key]: [&'static str; 3]) -> Resu
 /// A key is worth as much as a password. It may be renewed at any time, so this is said at the start and no more.
 pub(crate) fn warning(section: &str, files: &TlsFiles) -> Option<String> {
     let key = &files.identity.as_ref()?.key;
-    let mode = fs::metadata(key).ok()?.permissions().mode();
-    (mode & 0o004 != 0).then(|| {
+    text_file::is_open_to_everybody(key).then(|| {
         format!(
             "everybody on this machine can read {}, the key of {section}.tls_cert_file; chmod o-r it, and renew it if \
              anybody else works here",
@@ -59,6 +57,9 @@ pub(crate) fn warning(section: &str, files: &TlsFiles) -> Option<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
