@@ -20,7 +20,7 @@ use crate::settings::Settings;
 pub const DEFAULT_CONFIG_FILE: &str = "/etc/trove-couchdb-agent/agent.toml";
 
 /// Where Trove injects its files (`injected_config_location`), read if it exists and no other is named.
-pub const DEFAULT_OSLO_DIR: &str = "/etc/trove/conf.d";
+const DEFAULT_OSLO_DIR: &str = "/etc/trove/conf.d";
 
 /// Where to read the configuration from, as the command line says.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +29,7 @@ pub struct Sources {
     pub config_file: Option<PathBuf>,
     /// oslo.config files, in order; must exist.
     pub oslo_files: Vec<PathBuf>,
-    /// Directories of oslo.config files, read after `oslo_files`; must exist. None: [`DEFAULT_OSLO_DIR`].
+    /// Directories of oslo.config files, read after `oslo_files`; must exist. None: `/etc/trove/conf.d`.
     pub oslo_dirs: Vec<PathBuf>,
     /// The values of the command line itself.
     pub overrides: Vec<Override>,

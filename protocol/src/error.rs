@@ -7,7 +7,7 @@
 use crate::{
     cipher::CipherError,
     json::Fault,
-    limits::{MAX_NAMES, MAX_VALUES, SERVED},
+    limits::{self, MAX_NAMES, MAX_VALUES},
     names::NameError,
     quote::printable,
 };
@@ -114,7 +114,7 @@ pub enum DecodeError {
     #[error("the guest API has no method {}", printable(.0))]
     UnknownMethod(String),
     /// An RPC version that is not of the form `1.3`.
-    #[error("RPC version {} is not supported, this guest serves 1.0 to {}.{}", printable(.0), SERVED.0, SERVED.1)]
+    #[error("RPC version {} is not supported, this guest serves 1.0 to {}", printable(.0), limits::served())]
     UnsupportedVersion(String),
 }
 

@@ -4,6 +4,11 @@
 /// with 1.3).
 pub(crate) const SERVED: (u32, u32) = (1, 3);
 
+/// The same as it is written.
+pub(crate) fn served() -> String {
+    format!("{}.{}", SERVED.0, SERVED.1)
+}
+
 /// How many JSON values a request may consist of, those inside encrypted arguments included. A `prepare` with a thousand
 /// users of three databases each has 18,000; the 50,000 of a hostile one take 20 MB.
 pub const MAX_VALUES: usize = 50_000;

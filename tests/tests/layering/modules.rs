@@ -147,24 +147,26 @@ fn without_tests(code: &str) -> (String, Vec<String>) {
 }
 
 fn without_imports(code: &str) -> (String, Vec<Import>) {
-    let (mut kept, mut imports, mut rest) = (String::new(), Vec::new(), code);
-    while let Some(at) = find_word(rest, "use") {
-        let before = &rest[..at];
-        let end = rest[at..].find(';').map_or(rest.len(), |end| at + end);
-        let line = before.rsplit('\n').next().unwrap_or_default().trim();
-        if line.is_empty() || line.starts_with("pub") {
-            let tree = rest[at + "use".len()..end].split_whitespace().collect::<Vec<_>>().join(" ");
-            for path in expanded(&tree) {
-                imports.push(import(&path, line.starts_with("pub")));
+    let (mut kept, mut imports) = (Vec::new(), Vec::new());
+    let mut lines = code.lines();
+    while let Some(line) = lines.next() {
+        let (visibility, tree) = match line.trim_start().split_once("use ") {
+            Some((visibility, tree)) if visibility.is_empty() || visibility.starts_with("pub") => {
+                (visibility, tree)
             }
-            kept.push_str(before);
-            rest = &rest[end..];
-        } else {
-            kept.push_str(&rest[..at + "use".len()]);
-            rest = &rest[at + "use".len()..];
+            _ => {
+                kept.push(line);
+                continue;
+            }
+        };
+        let mut tree = tree.to_owned();
+        while !tree.contains(';') {
+            tree += lines.next().expect("an import ends with a semicolon").trim();
         }
+        let paths = expanded(tree.trim_end_matches(';'));
+        imports.extend(paths.iter().map(|path| import(path, !visibility.is_empty())));
     }
-    (kept + rest, imports)
+    (kept.join("\n"), imports)
 }
 
 fn import(path: &str, is_public: bool) -> Import {
@@ -193,14 +195,4 @@ fn paths(code: &str) -> Vec<Vec<String>> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let words = code.split(|c: char| !is_part(c)).filter(|word| word.contains("::"));
     words.map(|word| word.split("::").map(str::to_owned).collect()).collect()
-}
-
-/// Where a word stands by itself.
-fn find_word(text: &str, word: &str) -> Option<usize> {
-    let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    text.match_indices(word).map(|(at, _)| at).find(|&at| {
-        let before = text[..at].chars().next_back();
-        let after = text[at + word.len()..].chars().next();
-        !before.is_some_and(is_word) && after == Some(' ')
-    })
 }
