@@ -147,6 +147,11 @@ impl Inputs {
     }
 }
 
+/// What a section of the configuration is read as.
+pub(crate) trait Section: Sized {
+    fn read(inputs: &Inputs) -> Result<Self, ConfigError>;
+}
+
 /// What the value of a key is read as.
 pub(crate) trait Setting: Sized {
     /// How a layer's text is read.
@@ -180,7 +185,7 @@ setting! {
         Ok(items.iter().filter_map(Value::as_str).map(str::to_owned).collect())
     };
     PathBuf: Path, (), |inputs, key, ()| {
-        let path = Option::read(inputs, key, ())?;
+        let path = inputs.get::<Option<Self>>(key)?;
         inputs.required(key, path)
     };
     // Absolute, or below the home directory and written as `~/…`.
@@ -281,6 +286,6 @@ mod tests {
     fn without_home_the_agent_is_taken_for_a_service_of_root() {
         let key = "couchdb.credentials_file";
         let inputs = Inputs::new(layer(key, "~/c"), Values::new(), None);
-        assert_eq!(Option::read(&inputs, key, ()).unwrap(), Some(PathBuf::from("/root/c")));
+        assert_eq!(inputs.get::<Option<PathBuf>>(key).unwrap(), Some("/root/c".into()));
     }
 }

@@ -6,25 +6,11 @@ use crate::broker_url;
 use crate::error::ConfigError;
 use crate::key::{Key, Kind};
 use crate::layer::{DEFAULT_ORIGIN, Layer, Values};
-use crate::settings::{audit, broker, couchdb, guest, heartbeat, local, log, metrics, prepare, rpc, trace};
+use crate::settings::KEYS;
 
 /// Every key, section by section, in the order of the documentation.
 pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
-    [
-        guest::KEYS,
-        broker::KEYS,
-        local::KEYS,
-        couchdb::KEYS,
-        prepare::KEYS,
-        rpc::KEYS,
-        heartbeat::KEYS,
-        audit::KEYS,
-        log::KEYS,
-        metrics::KEYS,
-        trace::KEYS,
-    ]
-    .into_iter()
-    .flatten()
+    KEYS.iter().copied().flatten()
 }
 
 /// The key called `section.name`.

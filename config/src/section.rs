@@ -58,8 +58,8 @@ macro_rules! section {
             $($($(#[doc = $made_about])+ pub $made_name: $made_type,)*)?
         }
 
-        impl $struct {
-            pub(crate) fn read(inputs: &$crate::inputs::Inputs) -> Result<Self, $crate::error::ConfigError> {
+        impl $crate::inputs::Section for $struct {
+            fn read(inputs: &$crate::inputs::Inputs) -> Result<Self, $crate::error::ConfigError> {
                 Ok(Self {
                     $($name: $crate::section::section!(
                         @read inputs, concat!($section, ".", stringify!($name)), $type, [$($range)?] [$($parser)?]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::ConfigError;
-use crate::inputs::Inputs;
+use crate::inputs::{Inputs, Section};
 use crate::section::section;
 
 section! {
@@ -40,8 +40,8 @@ pub enum AuditSettings {
     },
 }
 
-impl AuditSettings {
-    pub(crate) fn read(inputs: &Inputs) -> Result<Self, ConfigError> {
+impl Section for AuditSettings {
+    fn read(inputs: &Inputs) -> Result<Self, ConfigError> {
         const FILE: &str = "audit.file";
         let AuditKeys { file, max_bytes, keep } = AuditKeys::read(inputs)?;
         match file.as_deref() {

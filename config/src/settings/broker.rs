@@ -12,7 +12,7 @@ use trove_couchdb_protocol::transport_url::TransportUrl;
 
 use crate::broker_url;
 use crate::error::ConfigError;
-use crate::inputs::{Inputs, Setting};
+use crate::inputs::{Inputs, Section, Setting};
 use crate::key::RABBIT_GROUP as RABBIT;
 use crate::section::section;
 use crate::settings::tls::{self, TlsFiles};
@@ -110,17 +110,19 @@ pub enum LoginMethod {
     Plain,
 }
 
-impl BrokerSettings {
-    /// `None` for an agent without a broker.
-    pub(crate) fn read_if_any(inputs: &Inputs) -> Result<Option<Self>, ConfigError> {
+/// `None` for an agent without a broker.
+impl Section for Option<BrokerSettings> {
+    fn read(inputs: &Inputs) -> Result<Self, ConfigError> {
         if inputs.text(broker_url::KEY).is_some_and(broker_url::is_no_broker) {
             return Ok(None);
         }
-        let settings = Self::read(inputs)?;
+        let settings = BrokerSettings::read(inputs)?;
         settings.agree(inputs)?;
         Ok(Some(settings))
     }
+}
 
+impl BrokerSettings {
     /// What no single value can be blamed for.
     fn agree(&self, inputs: &Inputs) -> Result<(), ConfigError> {
         if self.ha_queues && self.quorum_queue {

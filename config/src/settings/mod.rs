@@ -3,18 +3,18 @@
 //! Each section's file holds its rows, of which its part of the key table and its struct are made, and the checks that
 //! are no matter of type and range. Whoever holds a `Settings` need not check anything again.
 
-pub(crate) mod audit;
-pub(crate) mod broker;
-pub(crate) mod couchdb;
-pub(crate) mod guest;
-pub(crate) mod heartbeat;
-pub(crate) mod local;
-pub(crate) mod log;
-pub(crate) mod metrics;
-pub(crate) mod prepare;
-pub(crate) mod rpc;
+mod audit;
+mod broker;
+mod couchdb;
+mod guest;
+mod heartbeat;
+mod local;
+mod log;
+mod metrics;
+mod prepare;
+mod rpc;
 mod tls;
-pub(crate) mod trace;
+mod trace;
 
 pub use audit::AuditSettings;
 pub use broker::{BrokerSettings, LoginMethod};
@@ -30,35 +30,54 @@ pub use tls::{TlsFiles, TlsIdentity};
 pub use trace::TraceSettings;
 
 use crate::error::ConfigError;
-use crate::inputs::Inputs;
+use crate::inputs::{Inputs, Section};
+use crate::key::Key;
 
-/// Everything the agent can be told; secrets inside print as `REDACTED`.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Which guest this is.
-    pub guest: GuestSettings,
+/// Declares the sections: the fields of [`Settings`], how they are read, and the table of all keys.
+macro_rules! sections {
+    ($($(#[$about:meta])+ $name:ident: $type:ty,)+) => {
+        /// Every key, section by section, in the order of the documentation.
+        pub(crate) const KEYS: &[&[Key]] = &[$($name::KEYS),+];
+
+        /// Everything the agent can be told; secrets inside print as `REDACTED`.
+        #[derive(Debug, Clone)]
+        pub struct Settings {
+            $($(#[$about])+ pub $name: $type,)+
+            /// What the operator should hear about the configuration, as whole sentences.
+            pub warnings: Vec<String>,
+        }
+
+        impl Settings {
+            fn read(inputs: &Inputs) -> Result<Self, ConfigError> {
+                Ok(Self { $($name: Section::read(inputs)?,)+ warnings: inputs.warnings() })
+            }
+        }
+    };
+}
+
+sections! {
+    /// Which guest this is. It comes first, as it is the first thing that a new image lacks.
+    guest: GuestSettings,
     /// The message broker and how its queues are declared; `None` for an agent without one (`local:`).
-    pub broker: Option<BrokerSettings>,
+    broker: Option<BrokerSettings>,
     /// The Unix socket for operators.
-    pub local: LocalSettings,
+    local: LocalSettings,
     /// The CouchDB server beside the agent.
-    pub couchdb: CouchSettings,
+    couchdb: CouchSettings,
     /// What a new instance may ask for.
-    pub prepare: PrepareSettings,
+    prepare: PrepareSettings,
     /// Limits on commands.
-    pub rpc: RpcSettings,
+    rpc: RpcSettings,
     /// Status reports to the conductor.
-    pub heartbeat: HeartbeatSettings,
+    heartbeat: HeartbeatSettings,
     /// Where commands that change something are written down.
-    pub audit: AuditSettings,
+    audit: AuditSettings,
     /// What is logged, and how.
-    pub log: LogSettings,
+    log: LogSettings,
     /// Where metrics are to be had.
-    pub metrics: MetricsSettings,
+    metrics: MetricsSettings,
     /// Where spans of commands go.
-    pub trace: TraceSettings,
-    /// What the operator should hear about the configuration, as whole sentences.
-    pub warnings: Vec<String>,
+    trace: TraceSettings,
 }
 
 impl Settings {
@@ -69,7 +88,7 @@ impl Settings {
         // What such a file sets would be missing only for that reason.
         let mut goes_on = !mistakes.iter().any(ConfigError::hides_keys);
         while goes_on {
-            match Self::judged(inputs) {
+            match Self::read(inputs).and_then(|settings| settings.judged(inputs)) {
                 Ok(settings) if mistakes.is_empty() => return Ok(settings),
                 Ok(_) => break,
                 Err(error) => {
@@ -81,36 +100,20 @@ impl Settings {
         Err(ConfigError::all(mistakes))
     }
 
-    fn judged(inputs: &Inputs) -> Result<Self, ConfigError> {
-        let couchdb = CouchSettings::read(inputs)?;
-        let trace = TraceSettings::read(inputs)?;
-        // Who the guest is comes before the broker: it is the first thing that a new image lacks.
-        let guest = GuestSettings::read(inputs)?;
-        let broker = BrokerSettings::read_if_any(inputs)?;
-        let broker_tls = broker.as_ref().and_then(|broker| broker.tls.as_ref());
-        let local = LocalSettings::read(inputs)?;
-        if broker.is_none() {
-            local.must_be_on(inputs)?;
+    /// What no single section can be blamed for, and what is worth a warning.
+    fn judged(mut self, inputs: &Inputs) -> Result<Self, ConfigError> {
+        if self.broker.is_none() {
+            self.local.must_be_on(inputs)?;
         }
-        let mut warnings = inputs.warnings();
-        warnings.extend(couchdb.warning());
-        warnings.extend(tls::warning("couchdb", &couchdb.tls));
-        warnings.extend(trace.warning());
-        warnings.extend(broker_tls.and_then(|files| tls::warning("broker", files)));
-        warnings.extend(broker::warning(inputs));
-        Ok(Self {
-            guest,
-            broker,
-            local,
-            couchdb,
-            prepare: PrepareSettings::read(inputs)?,
-            rpc: RpcSettings::read(inputs)?,
-            heartbeat: HeartbeatSettings::read(inputs)?,
-            audit: AuditSettings::read(inputs)?,
-            log: LogSettings::read(inputs)?,
-            metrics: MetricsSettings::read(inputs)?,
-            trace,
-            warnings,
-        })
+        let broker_tls = self.broker.as_ref().and_then(|broker| broker.tls.as_ref());
+        let warnings = [
+            self.couchdb.warning(),
+            tls::warning("couchdb", &self.couchdb.tls),
+            self.trace.warning(),
+            broker_tls.and_then(|files| tls::warning("broker", files)),
+            broker::warning(inputs),
+        ];
+        self.warnings.extend(warnings.into_iter().flatten());
+        Ok(self)
     }
 }
