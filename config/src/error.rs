@@ -11,32 +11,34 @@ use trove_couchdb_protocol::text::NotText;
 
 /// A configuration the agent refuses to start with.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+#[error(transparent)]
+pub struct ConfigError(#[from] Mistake);
+
+impl ConfigError {
+    /// Whether nothing is wrong but that nobody has configured the agent yet: Trove has not written its files, and no
+    /// operator has named an instance, a broker or `local:`.
+    pub fn is_unconfigured(&self) -> bool {
+        self.0.is_unconfigured()
+    }
+}
+
+/// What is wrong with it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Mistake {
     /// A file or directory that should be read cannot be.
     #[error(
         "cannot read {}: {cause}; correct the path, or let the agent's user read it",
         path.display()
     )]
-    Unreadable {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the operating system said.
-        cause: io::Error,
-    },
+    Unreadable { path: PathBuf, cause: io::Error },
 
     /// A file in another encoding.
     #[error("{} is no text: {problem}", path.display())]
-    NotText {
-        /// The file.
-        path: PathBuf,
-        /// Which, and where that shows.
-        problem: NotText,
-    },
+    NotText { path: PathBuf, problem: NotText },
 
     /// A file does not follow its format's syntax.
     #[error("{} is malformed at {place}: {problem}", file.display())]
     Syntax {
-        /// The file.
         file: PathBuf,
         /// Line, and column where known, both counted from 1.
         place: String,
@@ -49,7 +51,6 @@ pub enum ConfigError {
     UnknownKey {
         /// The file and line, or the environment variable, that holds it.
         origin: String,
-        /// The key as it was written.
         key: String,
         /// The section that it belongs in, or the known key that looks most like it.
         advice: String,
@@ -60,18 +61,15 @@ pub enum ConfigError {
     Invalid {
         /// The file, environment variable or option that holds it.
         origin: String,
-        /// The key, as `section.name`.
         key: &'static str,
         /// What is wrong with the value; never the value of a secret.
         problem: String,
-        /// What to write instead.
         advice: String,
     },
 
     /// A key without a default that no layer sets.
     #[error("{key} is not set; {advice}")]
     Missing {
-        /// The key, as `section.name`.
         key: &'static str,
         /// Where it usually comes from, or where it stands in vain.
         advice: String,
@@ -81,10 +79,10 @@ pub enum ConfigError {
 
     /// More than one mistake, each with its own place.
     #[error("{} mistakes in the configuration:{}", .0.len(), listed(.0))]
-    Several(Vec<ConfigError>),
+    Several(Vec<Mistake>),
 }
 
-impl ConfigError {
+impl Mistake {
     pub(crate) fn invalid(
         key: &'static str,
         origin: impl Into<String>,
@@ -116,9 +114,7 @@ impl ConfigError {
         }
     }
 
-    /// Whether nothing is wrong but that nobody has configured the agent yet: Trove has not written its files, and no
-    /// operator has named an instance, a broker or `local:`.
-    pub fn is_unconfigured(&self) -> bool {
+    fn is_unconfigured(&self) -> bool {
         match self {
             Self::Missing { key, misplaced, .. } => !misplaced && UNCONFIGURED.contains(key),
             Self::Several(all) => all.iter().all(Self::is_unconfigured),
@@ -130,7 +126,7 @@ impl ConfigError {
 /// What an image can't know.
 const UNCONFIGURED: [&str; 2] = ["guest.id", "broker.transport_url"];
 
-fn listed(mistakes: &[ConfigError]) -> String {
+fn listed(mistakes: &[Mistake]) -> String {
     let lines: Vec<String> = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
     lines.concat()
 }

@@ -16,10 +16,10 @@ pub const PATH: &str = "fuzzed.conf";
 
 /// The syntax alone.
 pub fn assignments(text: &str) -> Result<Vec<Assignment>, ConfigError> {
-    oslo_ini::parse(Path::new(PATH), text)
+    Ok(oslo_ini::parse(Path::new(PATH), text)?)
 }
 
 /// All of it: syntax, references, merging with the defaults, checks.
 pub fn settings(text: &str) -> Result<Settings, ConfigError> {
-    Settings::from_inputs(&mut load::read_oslo_text(Path::new(PATH), text))
+    Ok(Settings::from_inputs(&mut load::read_oslo_text(Path::new(PATH), text))?)
 }

@@ -11,7 +11,7 @@ use toml::Value;
 use trove_couchdb_protocol::{secret::Secret, text};
 
 use crate::broker_url;
-use crate::error::ConfigError;
+use crate::error::Mistake;
 use crate::key::Kind;
 use crate::layer::{DEFAULT_ORIGIN, Found, Layer, Values};
 
@@ -35,7 +35,7 @@ impl Inputs {
     }
 
     /// What is wrong with the layers themselves; the next time there is nothing.
-    pub(crate) fn take_mistakes(&mut self) -> Vec<ConfigError> {
+    pub(crate) fn take_mistakes(&mut self) -> Vec<Mistake> {
         std::mem::take(&mut self.merged.mistakes)
     }
 
@@ -47,9 +47,9 @@ impl Inputs {
 
     /// Puts something sound in the place of what an error is about, so that what else is wrong comes to light; false if
     /// that can't be done.
-    pub(crate) fn make_sound(&mut self, error: &ConfigError) -> bool {
+    pub(crate) fn make_sound(&mut self, error: &Mistake) -> bool {
         match error {
-            ConfigError::Invalid { key, .. } => {
+            Mistake::Invalid { key, .. } => {
                 let was_default = self.origin(key) == DEFAULT_ORIGIN;
                 match self.defaults.get(key) {
                     Some(default) => self.merged.values.insert(key, default.clone()),
@@ -58,7 +58,7 @@ impl Inputs {
                 self.stand_in_for(key);
                 !was_default
             }
-            ConfigError::Missing { key, .. } => self.stand_in_for(key),
+            Mistake::Missing { key, .. } => self.stand_in_for(key),
             _ => false,
         }
     }
@@ -93,23 +93,23 @@ impl Inputs {
         key: &'static str,
         problem: impl Into<String>,
         advice: impl Into<String>,
-    ) -> ConfigError {
-        ConfigError::invalid(key, self.origin(key), problem, advice)
+    ) -> Mistake {
+        Mistake::invalid(key, self.origin(key), problem, advice)
     }
 
     /// The error for a key that has no default and that no layer sets.
-    pub(crate) fn missing(&self, key: &'static str, advice: &str) -> ConfigError {
+    pub(crate) fn missing(&self, key: &'static str, advice: &str) -> Mistake {
         let elsewhere = self.merged.misplaced.iter().find(|(misplaced, _)| *misplaced == key);
         let advice = elsewhere.map_or(advice, |(_, text)| text);
-        ConfigError::Missing { key, advice: advice.to_owned(), misplaced: elsewhere.is_some() }
+        Mistake::Missing { key, advice: advice.to_owned(), misplaced: elsewhere.is_some() }
     }
 
-    fn required<T>(&self, key: &'static str, value: Option<T>) -> Result<T, ConfigError> {
+    fn required<T>(&self, key: &'static str, value: Option<T>) -> Result<T, Mistake> {
         value.ok_or_else(|| self.missing(key, "set it in the TOML file; docs/configuration.md describes it"))
     }
 
     /// A value of a type that has no limits.
-    pub(crate) fn get<T: Setting<Range = ()>>(&self, key: &'static str) -> Result<T, ConfigError> {
+    pub(crate) fn get<T: Setting<Range = ()>>(&self, key: &'static str) -> Result<T, Mistake> {
         T::read(self, key, ())
     }
 
@@ -119,12 +119,12 @@ impl Inputs {
     }
 
     /// A text that must be set.
-    pub(crate) fn required_text(&self, key: &'static str) -> Result<&str, ConfigError> {
+    pub(crate) fn required_text(&self, key: &'static str) -> Result<&str, Mistake> {
         self.required(key, self.text(key))
     }
 
     /// One of a few words, in either case.
-    pub(crate) fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Result<T, ConfigError> {
+    pub(crate) fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Result<T, Mistake> {
         let text = self.required_text(key)?;
         let chosen = choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
         chosen.map(|(_, value)| *value).ok_or_else(|| {
@@ -133,7 +133,7 @@ impl Inputs {
         })
     }
 
-    fn number(&self, key: &'static str, range: &RangeInclusive<f64>, what: &str) -> Result<f64, ConfigError> {
+    fn number(&self, key: &'static str, range: &RangeInclusive<f64>, what: &str) -> Result<f64, Mistake> {
         // Every range in use ends far below the 2^53 from which the conversion rounds.
         #[expect(clippy::cast_precision_loss)]
         let whole = |value: &Value| value.as_integer().map(|whole| whole as f64);
@@ -149,7 +149,7 @@ impl Inputs {
 
 /// What a section of the configuration is read as.
 pub(crate) trait Section: Sized {
-    fn read(inputs: &Inputs) -> Result<Self, ConfigError>;
+    fn read(inputs: &Inputs) -> Result<Self, Mistake>;
 }
 
 /// What the value of a key is read as.
@@ -158,7 +158,7 @@ pub(crate) trait Setting: Sized {
     const KIND: Kind;
     /// What limits it; `()` if nothing does.
     type Range;
-    fn read(inputs: &Inputs, key: &'static str, range: Self::Range) -> Result<Self, ConfigError>;
+    fn read(inputs: &Inputs, key: &'static str, range: Self::Range) -> Result<Self, Mistake>;
 }
 
 macro_rules! setting {
@@ -166,7 +166,7 @@ macro_rules! setting {
         impl Setting for $type {
             const KIND: Kind = Kind::$kind;
             type Range = $range;
-            fn read($inputs: &Inputs, $key: &'static str, $limits: $range) -> Result<Self, ConfigError> {
+            fn read($inputs: &Inputs, $key: &'static str, $limits: $range) -> Result<Self, Mistake> {
                 $read
             }
         }
@@ -224,7 +224,7 @@ fn narrowed<T: TryFrom<i64>>(
     inputs: &Inputs,
     key: &'static str,
     range: RangeInclusive<i64>,
-) -> Result<T, ConfigError> {
+) -> Result<T, Mistake> {
     let value = i64::read(inputs, key, range)?;
     T::try_from(value)
         .map_err(|_| inputs.invalid(key, format!("cannot be {value}"), "write a smaller number"))

@@ -3,7 +3,7 @@
 //! Every layer goes through [`find`], so a key that is not in the table cannot be set.
 
 use crate::broker_url;
-use crate::error::ConfigError;
+use crate::error::Mistake;
 use crate::key::{Key, Kind};
 use crate::layer::{DEFAULT_ORIGIN, Layer, Values};
 use crate::settings::KEYS;
@@ -36,8 +36,8 @@ pub(crate) fn hold_a_secret(values: &Values) -> bool {
 }
 
 /// The error for a key that does not exist; `name` is as it was written, with its section if it has one.
-pub(crate) fn unknown(origin: String, name: &str) -> ConfigError {
-    ConfigError::UnknownKey { origin, key: name.to_owned(), advice: advice(name) }
+pub(crate) fn unknown(origin: String, name: &str) -> Mistake {
+    Mistake::UnknownKey { origin, key: name.to_owned(), advice: advice(name) }
 }
 
 /// What to write in its place.

@@ -8,7 +8,7 @@ use std::fmt;
 
 use toml::Value;
 
-use crate::error::ConfigError;
+use crate::error::Mistake;
 use crate::key::Key;
 
 /// The origin of values that no layer set.
@@ -28,7 +28,7 @@ pub(crate) type Values = BTreeMap<&'static str, Found>;
 #[derive(Default)]
 pub(crate) struct Layer {
     pub(crate) values: Values,
-    pub(crate) mistakes: Vec<ConfigError>,
+    pub(crate) mistakes: Vec<Mistake>,
     /// What the operator should hear about it.
     pub(crate) warnings: Vec<String>,
     /// Known options in sections where nobody reads them: the key, and a sentence.
@@ -37,7 +37,7 @@ pub(crate) struct Layer {
 
 impl Layer {
     /// A layer that can't be read at all.
-    pub(crate) fn unreadable(error: ConfigError) -> Self {
+    pub(crate) fn unreadable(error: Mistake) -> Self {
         Self { mistakes: vec![error], ..Self::default() }
     }
 
@@ -49,7 +49,7 @@ impl Layer {
             Err(advice) => {
                 // Enough to recognise it. Only kinds that have a syntax fail to be read, so it is no secret.
                 let shown: String = text.chars().take(40).collect();
-                self.mistakes.push(ConfigError::invalid(
+                self.mistakes.push(Mistake::invalid(
                     key.name,
                     origin,
                     format!("cannot be {shown:?}"),
@@ -74,8 +74,8 @@ impl Layer {
 
     /// The values, if there is no mistake.
     #[cfg(test)]
-    pub(crate) fn whole(self) -> Result<Values, ConfigError> {
-        if self.mistakes.is_empty() { Ok(self.values) } else { Err(ConfigError::all(self.mistakes)) }
+    pub(crate) fn whole(self) -> Result<Values, Mistake> {
+        if self.mistakes.is_empty() { Ok(self.values) } else { Err(Mistake::all(self.mistakes)) }
     }
 }
 

@@ -54,7 +54,7 @@ impl Settings {
         sources: impl Into<Sources>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        Self::from_inputs(&mut read(&sources.into(), &environment.into_iter().collect::<Vec<_>>()))
+        Ok(Self::from_inputs(&mut read(&sources.into(), &environment.into_iter().collect::<Vec<_>>()))?)
     }
 }
 

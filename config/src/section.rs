@@ -59,7 +59,7 @@ macro_rules! section {
         }
 
         impl $crate::inputs::Section for $struct {
-            fn read(inputs: &$crate::inputs::Inputs) -> Result<Self, $crate::error::ConfigError> {
+            fn read(inputs: &$crate::inputs::Inputs) -> Result<Self, $crate::error::Mistake> {
                 Ok(Self {
                     $($name: $crate::section::section!(
                         @read inputs, concat!($section, ".", stringify!($name)), $type, [$($range)?] [$($parser)?]

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use trove_couchdb_protocol::text;
 
-use crate::error::ConfigError;
+use crate::error::Mistake;
 
 /// The text of a file, with its byte order mark if it has one.
-pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
-    let bytes = fs::read(path).map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
-    text::decode(bytes).map_err(|problem| ConfigError::NotText { path: path.to_owned(), problem })
+pub(crate) fn read(path: &Path) -> Result<String, Mistake> {
+    let bytes = fs::read(path).map_err(|cause| Mistake::Unreadable { path: path.to_owned(), cause })?;
+    text::decode(bytes).map_err(|problem| Mistake::NotText { path: path.to_owned(), problem })
 }
 
 /// Whether every local user can read it; a file that isn't there, nobody.

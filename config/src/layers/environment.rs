@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 
-use crate::error::ConfigError;
+use crate::error::Mistake;
 use crate::key::{ENVIRONMENT_PREFIX, Key};
 use crate::keys;
 use crate::layer::Layer;
@@ -26,7 +26,7 @@ pub(crate) fn read(variables: &[(OsString, OsString)]) -> Layer {
             (Some(key), Some(text)) => layer.read(key, &origin, text),
             (Some(key), None) => {
                 let advice = "write it in UTF-8, or set it in the TOML file";
-                layer.mistakes.push(ConfigError::invalid(key.name, origin, "is not UTF-8", advice));
+                layer.mistakes.push(Mistake::invalid(key.name, origin, "is not UTF-8", advice));
             }
             (None, _) => {
                 let nearest = keys::nearest(&dotted).map(Key::environment_variable);
@@ -34,7 +34,7 @@ pub(crate) fn read(variables: &[(OsString, OsString)]) -> Layer {
                     || "docs/configuration.md lists them all".to_owned(),
                     |name| format!("did you mean {name:?}?"),
                 );
-                layer.mistakes.push(ConfigError::UnknownKey { origin, key: dotted, advice });
+                layer.mistakes.push(Mistake::UnknownKey { origin, key: dotted, advice });
             }
         }
     }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
     use crate::layer::Values;
 
-    fn read_one(name: &str, value: &str) -> Result<Values, ConfigError> {
+    fn read_one(name: &str, value: &str) -> Result<Values, Mistake> {
         read(&[(name.into(), value.into())]).whole()
     }
 

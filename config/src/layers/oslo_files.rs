@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use crate::error::ConfigError;
+use crate::error::Mistake;
 use crate::key::{Key, RABBIT_GROUP};
 use crate::keys;
 use crate::layer::Layer;
@@ -27,8 +27,8 @@ pub(crate) fn read(files: &[PathBuf], directories: &[PathBuf]) -> Layer {
     OsloFiles { files }.layer(mistakes)
 }
 
-fn unreadable(directory: &Path, cause: io::Error) -> ConfigError {
-    ConfigError::Unreadable { path: directory.to_owned(), cause }
+fn unreadable(directory: &Path, cause: io::Error) -> Mistake {
+    Mistake::Unreadable { path: directory.to_owned(), cause }
 }
 
 /// What one file with this text says.
@@ -58,7 +58,7 @@ struct OsloFile {
 }
 
 impl OsloFile {
-    fn read(path: PathBuf) -> Result<Self, ConfigError> {
+    fn read(path: PathBuf) -> Result<Self, Mistake> {
         let text = text_file::read(&path)?;
         Ok(Self { assignments: oslo_ini::parse(&path, &text)?, path })
     }
@@ -69,7 +69,7 @@ struct OsloFiles {
 }
 
 impl OsloFiles {
-    fn layer(&self, mistakes: Vec<ConfigError>) -> Layer {
+    fn layer(&self, mistakes: Vec<Mistake>) -> Layer {
         let mut layer = Layer { mistakes, misplaced: self.misplaced(), ..Layer::default() };
         for key in keys::all() {
             let Some((file, found)) = self.last(key.oslo) else {
@@ -83,7 +83,7 @@ impl OsloFiles {
                 Ok(text) => layer.read(key, &origin, &text),
                 Err(error) => {
                     let advice = "define that option, or write $$ for a dollar sign";
-                    layer.mistakes.push(ConfigError::invalid(key.name, origin, error.to_string(), advice));
+                    layer.mistakes.push(Mistake::invalid(key.name, origin, error.to_string(), advice));
                 }
             }
         }

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use trove_couchdb_protocol::text::BYTE_ORDER_MARK;
 
-use crate::error::ConfigError;
+use crate::error::Mistake;
 
 /// `option = value` in a section.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,13 +34,13 @@ impl fmt::Debug for Assignment {
 }
 
 /// Reads the text of a file; `path` is for error messages, which never quote a line: it may hold a password.
-pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Assignment>, ConfigError> {
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Assignment>, Mistake> {
     let mut parser = Parser::default();
     let mut mistakes = Vec::new();
     let mut malformed = |line: usize, problem: &str| {
         let place = format!("line {line}");
         let file = path.to_owned();
-        mistakes.push(ConfigError::Syntax { file, place, problem: problem.to_owned() });
+        mistakes.push(Mistake::Syntax { file, place, problem: problem.to_owned() });
     };
     // oslo.config takes it for the first character of a name.
     if text.starts_with(BYTE_ORDER_MARK) {
@@ -54,7 +54,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Assignment>, ConfigEr
             malformed(index + 1, problem);
         }
     }
-    if mistakes.is_empty() { Ok(parser.done) } else { Err(ConfigError::all(mistakes)) }
+    if mistakes.is_empty() { Ok(parser.done) } else { Err(Mistake::all(mistakes)) }
 }
 
 #[derive(Default)]
@@ -145,7 +145,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn parsed(text: &str) -> Result<Vec<Assignment>, ConfigError> {
+    fn parsed(text: &str) -> Result<Vec<Assignment>, Mistake> {
         parse(Path::new("f.conf"), text)
     }
 

@@ -15,7 +15,7 @@ use toml::{
 };
 use trove_couchdb_protocol::text::BYTE_ORDER_MARK;
 
-use crate::error::ConfigError;
+use crate::error::Mistake;
 use crate::keys;
 use crate::layer::Layer;
 use crate::text_file;
@@ -24,7 +24,7 @@ use crate::text_file;
 pub(crate) fn read(path: &Path, asked_for: bool) -> Layer {
     let text = match text_file::read(path) {
         Ok(text) => text,
-        Err(ConfigError::Unreadable { cause, .. }) if cause.kind() == NotFound && !asked_for => {
+        Err(Mistake::Unreadable { cause, .. }) if cause.kind() == NotFound && !asked_for => {
             return Layer::default();
         }
         Err(error) => return Layer::unreadable(error),
@@ -57,7 +57,7 @@ fn parse(path: &Path, text: &str) -> Layer {
                 Ok(()) => layer.set(key, &origin, value),
                 Err(advice) => {
                     let problem = format!("must be: {}", key.kind.describe());
-                    layer.mistakes.push(ConfigError::invalid(key.name, origin, problem, advice));
+                    layer.mistakes.push(Mistake::invalid(key.name, origin, problem, advice));
                 }
             },
             // TOML that is sound and holds a number that no 64 bits hold.
@@ -98,7 +98,7 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
 }
 
 /// The parser's own messages and positions, one for each line, without the excerpts of the file that it would print.
-fn syntax(path: &Path, text: &str, errors: &[toml::de::Error]) -> Vec<ConfigError> {
+fn syntax(path: &Path, text: &str, errors: &[toml::de::Error]) -> Vec<Mistake> {
     let mut lines = BTreeMap::new();
     for error in errors {
         let position = position(text, error.span().unwrap_or_default().start);
@@ -107,9 +107,9 @@ fn syntax(path: &Path, text: &str, errors: &[toml::de::Error]) -> Vec<ConfigErro
     lines.into_values().collect()
 }
 
-fn malformed(path: &Path, (line, column): (usize, usize), problem: &str) -> ConfigError {
+fn malformed(path: &Path, (line, column): (usize, usize), problem: &str) -> Mistake {
     let place = format!("line {line}, column {column}");
-    ConfigError::Syntax { file: path.to_owned(), place, problem: problem.to_owned() }
+    Mistake::Syntax { file: path.to_owned(), place, problem: problem.to_owned() }
 }
 
 #[cfg(test)]
@@ -153,7 +153,7 @@ mod tests {
         let text = "[rpc]\nmax_concurent = 1\n\n[broker]\ntls = \"yes\"\nprefetch = 7\n[zzz]\n";
         let layer = parse(Path::new("/f"), text);
         assert_eq!(layer.values.len(), 1, "what is right is read all the same");
-        let message = ConfigError::all(layer.mistakes).to_string();
+        let message = Mistake::all(layer.mistakes).to_string();
         let lines: Vec<&str> = message.lines().map(str::trim).collect();
         assert_eq!(lines[0], "3 mistakes in the configuration:");
         assert!(lines[1].starts_with("/f line 5: broker.tls must be"), "{message}");

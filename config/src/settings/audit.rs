@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::ConfigError;
+use crate::error::Mistake;
 use crate::inputs::{Inputs, Section};
 use crate::section::section;
 
@@ -41,7 +41,7 @@ pub enum AuditSettings {
 }
 
 impl Section for AuditSettings {
-    fn read(inputs: &Inputs) -> Result<Self, ConfigError> {
+    fn read(inputs: &Inputs) -> Result<Self, Mistake> {
         const FILE: &str = "audit.file";
         let AuditKeys { file, max_bytes, keep } = AuditKeys::read(inputs)?;
         match file.as_deref() {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use trove_couchdb_protocol::transport_url::TransportUrl;
 
 use crate::broker_url;
-use crate::error::ConfigError;
+use crate::error::Mistake;
 use crate::inputs::{Inputs, Section, Setting};
 use crate::key::RABBIT_GROUP as RABBIT;
 use crate::section::section;
@@ -112,7 +112,7 @@ pub enum LoginMethod {
 
 /// `None` for an agent without a broker.
 impl Section for Option<BrokerSettings> {
-    fn read(inputs: &Inputs) -> Result<Self, ConfigError> {
+    fn read(inputs: &Inputs) -> Result<Self, Mistake> {
         if inputs.text(broker_url::KEY).is_some_and(broker_url::is_no_broker) {
             return Ok(None);
         }
@@ -124,7 +124,7 @@ impl Section for Option<BrokerSettings> {
 
 impl BrokerSettings {
     /// What no single value can be blamed for.
-    fn agree(&self, inputs: &Inputs) -> Result<(), ConfigError> {
+    fn agree(&self, inputs: &Inputs) -> Result<(), Mistake> {
         if self.ha_queues && self.quorum_queue {
             let advice =
                 "keep the one that the control plane uses (oslo.messaging refuses both together, too)";
@@ -150,7 +150,7 @@ pub(crate) fn warning(inputs: &Inputs) -> Option<String> {
     ))
 }
 
-fn transport_url(inputs: &Inputs, key: &'static str) -> Result<TransportUrl, ConfigError> {
+fn transport_url(inputs: &Inputs, key: &'static str) -> Result<TransportUrl, Mistake> {
     let Some(url) = inputs.text(key) else {
         return Err(inputs.missing(
             key,
@@ -169,13 +169,13 @@ fn transport_url(inputs: &Inputs, key: &'static str) -> Result<TransportUrl, Con
     })
 }
 
-fn tls(inputs: &Inputs) -> Result<Option<TlsFiles>, ConfigError> {
+fn tls(inputs: &Inputs) -> Result<Option<TlsFiles>, Mistake> {
     let files = tls::files(inputs, ["broker.tls_ca_file", "broker.tls_cert_file", "broker.tls_key_file"])?;
     let by_its_url = transport_url(inputs, broker_url::KEY)?.is_tls();
     Ok((inputs.get::<bool>("broker.tls")? || by_its_url).then_some(files))
 }
 
-fn name(inputs: &Inputs, key: &'static str) -> Result<String, ConfigError> {
+fn name(inputs: &Inputs, key: &'static str) -> Result<String, Mistake> {
     let name = inputs.required_text(key)?;
     if name.len() <= MAX_NAME && !name.chars().any(char::is_control) {
         return Ok(name.to_owned());
@@ -184,11 +184,11 @@ fn name(inputs: &Inputs, key: &'static str) -> Result<String, ConfigError> {
     Err(inputs.invalid(key, "is no AMQP name", advice))
 }
 
-fn login_method(inputs: &Inputs, key: &'static str) -> Result<LoginMethod, ConfigError> {
+fn login_method(inputs: &Inputs, key: &'static str) -> Result<LoginMethod, Mistake> {
     inputs.choice(key, &[("AMQPLAIN", LoginMethod::Amqplain), ("PLAIN", LoginMethod::Plain)])
 }
 
 /// Whole seconds, as the protocol has them.
-fn heartbeat(inputs: &Inputs, key: &'static str) -> Result<Duration, ConfigError> {
+fn heartbeat(inputs: &Inputs, key: &'static str) -> Result<Duration, Mistake> {
     Ok(Duration::from_secs(u64::read(inputs, key, 0..=i64::from(u16::MAX))?))
 }

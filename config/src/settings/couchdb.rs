@@ -7,7 +7,7 @@ use trove_couchdb_protocol::{secret::Secret, text};
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::error::ConfigError;
+use crate::error::Mistake;
 use crate::inputs::{Inputs, Setting};
 use crate::section::section;
 use crate::settings::tls::{self, TlsFiles};
@@ -109,7 +109,7 @@ impl CouchSettings {
     }
 }
 
-fn url(inputs: &Inputs, key: &'static str) -> Result<Url, ConfigError> {
+fn url(inputs: &Inputs, key: &'static str) -> Result<Url, Mistake> {
     // Not shown in errors: somebody may have put a password into it.
     let advice = "write only scheme, host and port, such as http://127.0.0.1:5984";
     let refused = |problem: &str| inputs.invalid(key, problem, advice);
@@ -127,12 +127,12 @@ fn url(inputs: &Inputs, key: &'static str) -> Result<Url, ConfigError> {
     Ok(url)
 }
 
-fn tls(inputs: &Inputs) -> Result<TlsFiles, ConfigError> {
+fn tls(inputs: &Inputs) -> Result<TlsFiles, Mistake> {
     tls::files(inputs, ["couchdb.tls_ca_file", "couchdb.tls_cert_file", "couchdb.tls_key_file"])
 }
 
 /// Every rotation costs a hash and a moment in which commands wait: more often than once an hour is a slip of the pen.
-fn rotate_os_admin_after(inputs: &Inputs, key: &'static str) -> Result<Option<Duration>, ConfigError> {
+fn rotate_os_admin_after(inputs: &Inputs, key: &'static str) -> Result<Option<Duration>, Mistake> {
     const HOUR: f64 = 3600.0;
     const TEN_YEARS: f64 = 315_360_000.0;
     let after = Duration::read(inputs, key, 0.0..=TEN_YEARS)?;
@@ -146,7 +146,7 @@ fn rotate_os_admin_after(inputs: &Inputs, key: &'static str) -> Result<Option<Du
     }
 }
 
-fn bootstrap_admin(inputs: &Inputs) -> Result<Option<(String, Secret)>, ConfigError> {
+fn bootstrap_admin(inputs: &Inputs) -> Result<Option<(String, Secret)>, Mistake> {
     const NAME: &str = "couchdb.bootstrap_admin";
     const PASSWORD: &str = "couchdb.bootstrap_admin_password";
     const PASSWORD_FILE: &str = "couchdb.bootstrap_admin_password_file";

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use trove_couchdb_protocol::secret::Secret;
 
 use crate::broker_url;
-use crate::error::ConfigError;
+use crate::error::Mistake;
 use crate::inputs::Inputs;
 use crate::section::section;
 
@@ -33,7 +33,7 @@ section! {
     }
 }
 
-fn id(inputs: &Inputs, key: &'static str) -> Result<String, ConfigError> {
+fn id(inputs: &Inputs, key: &'static str) -> Result<String, Mistake> {
     let no_broker = |text: &str| broker_url::is_no_broker(text) || broker_url::is_nearly_local(text);
     let Some(id) = inputs.text(key) else {
         // Also where the word is misspelt: then the guest needs no id of Trove's either.
@@ -58,7 +58,7 @@ fn id(inputs: &Inputs, key: &'static str) -> Result<String, ConfigError> {
 }
 
 /// Trove 12 on Python 3 writes the key as Python shows bytes, `b'…'`. No key of Trove's has a quotation mark in it.
-fn encryption_key(inputs: &Inputs, key: &'static str) -> Result<Option<Secret>, ConfigError> {
+fn encryption_key(inputs: &Inputs, key: &'static str) -> Result<Option<Secret>, Mistake> {
     let Some(secret) = inputs.get::<Option<Secret>>(key)? else { return Ok(None) };
     let text = secret.expose();
     let quoted = |mark: char| text.strip_prefix('b')?.strip_prefix(mark)?.strip_suffix(mark);

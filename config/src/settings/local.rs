@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::ConfigError;
+use crate::error::Mistake;
 use crate::inputs::Inputs;
 use crate::section::section;
 
@@ -28,7 +28,7 @@ section! {
 
 impl LocalSettings {
     /// Without a broker the socket is the only way in.
-    pub(crate) fn must_be_on(&self, inputs: &Inputs) -> Result<(), ConfigError> {
+    pub(crate) fn must_be_on(&self, inputs: &Inputs) -> Result<(), Mistake> {
         if self.socket.is_some() {
             return Ok(());
         }
@@ -37,12 +37,12 @@ impl LocalSettings {
     }
 }
 
-fn socket(inputs: &Inputs, key: &'static str) -> Result<Option<PathBuf>, ConfigError> {
+fn socket(inputs: &Inputs, key: &'static str) -> Result<Option<PathBuf>, Mistake> {
     inputs.get::<Option<PathBuf>>(key)?.map(|path| of_a_socket(inputs, key, path)).transpose()
 }
 
 /// The path, if the kernel takes it for a socket.
-pub(crate) fn of_a_socket(inputs: &Inputs, key: &'static str, path: PathBuf) -> Result<PathBuf, ConfigError> {
+pub(crate) fn of_a_socket(inputs: &Inputs, key: &'static str, path: PathBuf) -> Result<PathBuf, Mistake> {
     let bytes = path.as_os_str().len();
     if bytes <= MAX_PATH {
         return Ok(path);

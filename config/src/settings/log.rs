@@ -2,7 +2,7 @@
 
 use trove_couchdb_protocol::trove::{LogFilter, LogFilterError};
 
-use crate::error::ConfigError;
+use crate::error::Mistake;
 use crate::inputs::Inputs;
 use crate::section::section;
 
@@ -31,12 +31,12 @@ pub enum LogFormat {
     Journal,
 }
 
-fn filter(inputs: &Inputs, key: &'static str) -> Result<LogFilter, ConfigError> {
+fn filter(inputs: &Inputs, key: &'static str) -> Result<LogFilter, Mistake> {
     let refused = |error: LogFilterError| inputs.invalid(key, error.to_string(), LogFilterError::advice());
     inputs.required_text(key)?.parse().map_err(refused)
 }
 
-fn format(inputs: &Inputs, key: &'static str) -> Result<LogFormat, ConfigError> {
+fn format(inputs: &Inputs, key: &'static str) -> Result<LogFormat, Mistake> {
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json), ("journal", LogFormat::Journal)];
     inputs.choice(key, &formats)
 }

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::error::ConfigError;
+use crate::error::Mistake;
 use crate::inputs::Inputs;
 use crate::section::section;
 use crate::settings::local::of_a_socket;
@@ -37,7 +37,7 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
-fn listen(inputs: &Inputs, key: &'static str) -> Result<Option<Listen>, ConfigError> {
+fn listen(inputs: &Inputs, key: &'static str) -> Result<Option<Listen>, Mistake> {
     let Some(text) = inputs.text(key) else { return Ok(None) };
     if text.starts_with('/') {
         return Ok(Some(Listen::Unix(of_a_socket(inputs, key, text.into())?)));

@@ -29,7 +29,7 @@ pub use rpc::RpcSettings;
 pub use tls::{TlsFiles, TlsIdentity};
 pub use trace::TraceSettings;
 
-use crate::error::ConfigError;
+use crate::error::Mistake;
 use crate::inputs::{Inputs, Section};
 use crate::key::Key;
 
@@ -48,7 +48,7 @@ macro_rules! sections {
         }
 
         impl Settings {
-            fn read(inputs: &Inputs) -> Result<Self, ConfigError> {
+            fn read(inputs: &Inputs) -> Result<Self, Mistake> {
                 Ok(Self { $($name: Section::read(inputs)?,)+ warnings: inputs.warnings() })
             }
         }
@@ -83,10 +83,10 @@ sections! {
 impl Settings {
     /// The settings, or everything that is wrong: after each mistake the rest is looked at without it. What succeeds
     /// leaves the inputs as they were.
-    pub(crate) fn from_inputs(inputs: &mut Inputs) -> Result<Self, ConfigError> {
+    pub(crate) fn from_inputs(inputs: &mut Inputs) -> Result<Self, Mistake> {
         let mut mistakes = inputs.take_mistakes();
         // What such a file sets would be missing only for that reason.
-        let mut goes_on = !mistakes.iter().any(ConfigError::hides_keys);
+        let mut goes_on = !mistakes.iter().any(Mistake::hides_keys);
         while goes_on {
             match Self::read(inputs).and_then(|settings| settings.judged(inputs)) {
                 Ok(settings) if mistakes.is_empty() => return Ok(settings),
@@ -97,11 +97,11 @@ impl Settings {
                 }
             }
         }
-        Err(ConfigError::all(mistakes))
+        Err(Mistake::all(mistakes))
     }
 
     /// What no single section can be blamed for, and what is worth a warning.
-    fn judged(mut self, inputs: &Inputs) -> Result<Self, ConfigError> {
+    fn judged(mut self, inputs: &Inputs) -> Result<Self, Mistake> {
         if self.broker.is_none() {
             self.local.must_be_on(inputs)?;
         }

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::ConfigError;
+use crate::error::Mistake;
 use crate::inputs::Inputs;
 use crate::text_file;
 
@@ -27,7 +27,7 @@ pub struct TlsIdentity {
 }
 
 /// The files that the keys of one section name.
-pub(crate) fn files(inputs: &Inputs, [ca, cert, key]: [&'static str; 3]) -> Result<TlsFiles, ConfigError> {
+pub(crate) fn files(inputs: &Inputs, [ca, cert, key]: [&'static str; 3]) -> Result<TlsFiles, Mistake> {
     let path = |name| inputs.get::<Option<PathBuf>>(name);
     let half = |given: &'static str, absent: &str| {
         let advice = format!("set {absent} as well, or neither");

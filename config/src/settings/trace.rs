@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-use crate::error::ConfigError;
+use crate::error::Mistake;
 use crate::inputs::Inputs;
 use crate::section::section;
 
@@ -32,7 +32,7 @@ impl TraceSettings {
 }
 
 /// The collector's URL for traces.
-fn otlp_endpoint(inputs: &Inputs, key: &'static str) -> Result<Option<Url>, ConfigError> {
+fn otlp_endpoint(inputs: &Inputs, key: &'static str) -> Result<Option<Url>, Mistake> {
     let Some(text) = inputs.text(key) else { return Ok(None) };
     let advice = "write http://127.0.0.1:4318 or https://HOST:4318, of a collector that takes OTLP over HTTP";
     let Some(mut url) = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https")) else {
