@@ -15,12 +15,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
+use trove_couchdb_config::{ConfigError, CouchSettings, LogSettings, Settings};
 
 use crate::{
     audit::Audit,
     bootstrap::{Bootstrap, RotationDue, Rotator},
     commands::{Guest, ImageBrings, RotateOsAdmin},
-    config::{ConfigError, CouchSettings, LogSettings, Settings},
     couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy},
     dispatch::Dispatcher,
     log,

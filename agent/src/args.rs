@@ -1,13 +1,13 @@
 //! The command line: where the configuration is, and the few keys one changes for a trial.
 //!
 //! Secrets are not among them: `ps` shows the arguments of every process to every user. `main` parses this and
-//! hands it to `config`, where these values outrank all other layers.
+//! hands it to `trove_couchdb_config`, where these values outrank all other layers.
 
 use std::path::PathBuf;
 
 use clap::Parser;
 
-use crate::config::{Override, Sources};
+use trove_couchdb_config::{Override, Sources};
 
 /// Guest agent of OpenStack Trove for Apache CouchDB: takes Trove's commands from RabbitMQ and carries them out
 /// on the CouchDB server of the same machine.

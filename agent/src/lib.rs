@@ -11,31 +11,30 @@
 //!
 //! | module | may import | the only user of |
 //! |---|---|---|
-//! | `config` | `protocol`, `tls` | the `config` crate |
 //! | `system` | | `rustix` and `nix` (beside file owners in `bootstrap` and `transport::local`) |
 //! | `tls` | | `rustls` (beside `main`, which installs it) |
 //! | `preparation` | `system` | |
-//! | `audit` | `config` | |
-//! | `trace` | `config` | `opentelemetry` and its relatives |
-//! | `log` | `config`, `trace` | `tracing-journald` |
+//! | `audit` | | |
+//! | `trace` | | `opentelemetry` and its relatives |
+//! | `log` | `trace` | `tracing-journald` |
 //! | `metrics` | | `prometheus-client` |
 //! | `couch` | `protocol`, `metrics`, `system`, `tls`, `trace` | `reqwest` (beside `trace`, for its collector) |
-//! | `bootstrap` | `config`, `couch`, `system` | |
-//! | `status` | `config`, `couch`, `preparation`, `system` | `sd-notify` |
+//! | `bootstrap` | `couch`, `system` | |
+//! | `status` | `couch`, `preparation`, `system` | `sd-notify` |
 //! | `commands` | `bootstrap::Rotator`, `couch`, `log`, `preparation`, `status::Report`, `system` | |
 //! | `dispatch` | `commands`, `status::Tally`, `system`, `trace` | |
-//! | `transport` | `audit`, `commands`, `config`, `dispatch`, `log`, `metrics`, `status`, `system`, `tls`, `trace` | `lapin` |
-//! | `monitor` | `config`, `couch`, `metrics`, `preparation`, `status`, `system` | `hyper` |
+//! | `transport` | `audit`, `commands`, `dispatch`, `log`, `metrics`, `status`, `system`, `tls`, `trace` | `lapin` |
+//! | `monitor` | `couch`, `metrics`, `preparation`, `status`, `system` | `hyper` |
 //! | `app` | everything | |
 //!
-//! `tests/tests/layering.rs` holds the code to this table.
+//! Anybody may import `trove_couchdb_protocol` and `trove_couchdb_config`, which know nothing of this crate.
+//! `tests/tests/layering` holds the code to this table.
 
 pub mod app;
 pub mod args;
 pub mod audit;
 pub mod bootstrap;
 pub mod commands;
-pub mod config;
 pub mod couch;
 pub mod dispatch;
 pub mod exit;

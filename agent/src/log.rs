@@ -20,12 +20,10 @@ use tracing_subscriber::{
     reload,
     util::{SubscriberInitExt, TryInitError},
 };
+use trove_couchdb_config::{LogFormat, LogSettings};
 use trove_couchdb_protocol::trove::LogFilter;
 
-use crate::{
-    config::{LogFormat, LogSettings},
-    trace,
-};
+use crate::trace;
 
 /// Our own crates, whose lines hold no secrets, and the audit log.
 const OURS: [&str; 3] = ["trove_couchdb_agent", "trove_couchdb_protocol", AUDIT];

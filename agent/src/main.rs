@@ -3,7 +3,8 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, error::ErrorKind};
-use trove_couchdb_agent::{app, args::Args, config, exit, log, system, trace};
+use trove_couchdb_agent::{app, args::Args, exit, log, system, trace};
+use trove_couchdb_config::Settings;
 
 /// How long a blocking call (a hung mount, a slow disk) may hold up the end.
 const LEFTOVERS: Duration = Duration::from_secs(1);
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     }
     // Before there is any secret in memory.
     let core_dumps = system::forbid_core_dumps();
-    let settings = match config::Settings::load(&args, std::env::vars_os()) {
+    let settings = match Settings::load(&args, std::env::vars_os()) {
         Ok(settings) => settings,
         Err(error) => return exit::with_error(exit::USAGE, &error),
     };
@@ -58,7 +59,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return exit::with_error(exit::FAILURE, &error),
     };
-    let reread = move || config::Settings::load(&args, std::env::vars_os()).map(|settings| settings.log);
+    let reread = move || Settings::load(&args, std::env::vars_os()).map(|settings| settings.log);
     let logging = app::Logging { control, reread: Box::new(reread), export };
     let ended = runtime.block_on(app::run(settings, logging));
     runtime.shutdown_timeout(LEFTOVERS);
@@ -71,12 +72,12 @@ fn main() -> ExitCode {
 /// For `ExecCondition=` of the unit: a package that nobody has configured is no failure. A configuration with a mistake is
 /// one, and is left to the start.
 fn is_configured(args: &Args) -> ExitCode {
-    match config::Settings::load(args, system::environment_of_account()) {
+    match Settings::load(args, system::environment_of_account()) {
         Err(error) if error.is_unconfigured() => {
             eprintln!(
                 "trove-couchdb-agent is not configured yet, so it is not started: {error}\nTrove writes its files to an \
                  instance by itself. Otherwise edit {}, then: systemctl start trove-couchdb-agent",
-                config::DEFAULT_CONFIG_FILE
+                trove_couchdb_config::DEFAULT_CONFIG_FILE
             );
             exit::FAILURE.into()
         }
@@ -86,11 +87,11 @@ fn is_configured(args: &Args) -> ExitCode {
 
 /// Says what the configuration is, and what of this machine would still keep the agent from starting with it.
 fn check_config(args: &Args) -> ExitCode {
-    let settings = match config::Settings::load(args, system::environment_of_account()) {
+    let settings = match Settings::load(args, system::environment_of_account()) {
         Ok(settings) => settings,
         Err(error) => return exit::with_error(exit::USAGE, &error),
     };
-    match config::check(args, system::environment_of_account()) {
+    match trove_couchdb_config::check(args, system::environment_of_account()) {
         Ok(description) => print!("{description}"),
         Err(error) => return exit::with_error(exit::USAGE, &error),
     }

@@ -6,7 +6,7 @@
 use std::panic::catch_unwind;
 use std::process::Command;
 
-use trove_couchdb_agent::config::{LogFormat, LogSettings};
+use trove_couchdb_config::{LogFormat, LogSettings};
 
 /// Tells the copy of this program that it is to panic.
 const PANICS: &str = "TROVE_COUCHDB_TEST_PANICS";

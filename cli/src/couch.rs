@@ -5,17 +5,15 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use trove_couchdb_agent::{
-    couch::{Client, CouchError, Limits, Login, Method, Resource, Session},
-    tls::Files,
-};
+use trove_couchdb_agent::couch::{Client, CouchError, Limits, Login, Method, Resource, Session};
+use trove_couchdb_config::TlsFiles;
 use trove_couchdb_protocol::Secret;
 use url::Url;
 
 use crate::exit::{CliError, Code};
 
 /// A client for one server with a limit for each request.
-pub fn client(url: &Url, limit: Duration, files: Files) -> Client {
+pub fn client(url: &Url, limit: Duration, files: TlsFiles) -> Client {
     Client::new(url, Limits { connect: limit, request: limit, connections: 4 }, files)
 }
 
@@ -25,7 +23,7 @@ pub async fn must_log_in(
     name: &str,
     password: &Secret,
     limit: Duration,
-    files: Files,
+    files: TlsFiles,
 ) -> Result<(), CliError> {
     let login = Login::new(name, password);
     let asked = client(server, limit, files).send(Some(&login), Method::GET, &Resource::Session, None).await;

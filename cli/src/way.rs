@@ -5,10 +5,8 @@
 
 use std::{fs, path::Path};
 
-use trove_couchdb_agent::{
-    config::{Override, Settings, Sources},
-    system::environment_of_account,
-};
+use trove_couchdb_agent::system::environment_of_account;
+use trove_couchdb_config::{Override, Settings, Sources};
 use trove_couchdb_protocol::{Secret, text};
 use zeroize::Zeroizing;
 

@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     json::{self, Budget, Fault},
-    request::MAX_VALUES,
+    limits::MAX_VALUES,
     secret::Secret,
 };
 

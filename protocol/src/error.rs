@@ -5,8 +5,11 @@
 //! be a password. [`DecodeError::kind`] is the label under which such errors are counted.
 
 use crate::{
-    cipher::CipherError, fields::MAX_NAMES, json::Fault, names::NameError, quote::printable,
-    request::MAX_VALUES, version,
+    cipher::CipherError,
+    json::Fault,
+    limits::{self, MAX_NAMES, MAX_VALUES},
+    names::NameError,
+    quote::printable,
 };
 
 /// Everything that can be wrong with a message, from its envelope to its arguments.
@@ -111,7 +114,7 @@ pub enum DecodeError {
     #[error("the guest API has no method {}", printable(.0))]
     UnknownMethod(String),
     /// An RPC version that is not of the form `1.3`.
-    #[error("RPC version {} is not supported, this guest serves 1.0 to {}", printable(.0), version::SERVED)]
+    #[error("RPC version {} is not supported, this guest serves 1.0 to {}", printable(.0), limits::served())]
     UnsupportedVersion(String),
 }
 

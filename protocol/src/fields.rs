@@ -8,16 +8,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+pub use crate::limits::MAX_NAMES;
 use crate::{
     error::DecodeError,
     names::{DatabaseName, HostPattern, UserName},
     quote::{Disclosure, Quoted},
     secret::Secret,
 };
-
-/// How many users and databases one command may name, each as often as it is named. Trove's API takes no such request, and
-/// every name costs CouchDB a request or a password hash.
-pub const MAX_NAMES: usize = 10_000;
 
 /// Nothing, or that a command names too many users and databases.
 pub fn at_most_max_names(named: usize) -> Result<(), DecodeError> {

@@ -25,23 +25,21 @@
 //! the project's notes on Trove 26.0.0's wire; the captures they rest on are in `protocol/fixtures`, all of which are
 //! decoded by `tests/wire`.
 
-pub mod address;
 pub mod cipher;
-pub mod context;
-pub mod envelope;
 pub mod error;
 pub mod fields;
 pub mod frame;
 mod json;
+mod limits;
 pub mod names;
+mod oslo;
 mod quote;
-pub mod reply;
-pub mod request;
 pub mod secret;
 pub mod text;
 pub mod transport_url;
 pub mod trove;
-pub mod version;
+
+pub use oslo::{address, context, envelope, reply, request, version};
 
 pub use address::{ReplyAddress, ReplyQueue};
 pub use cipher::{Cipher, CipherError, Seal};

@@ -20,9 +20,9 @@ use tokio::{
 };
 use tracing::{Span, error, info, warn};
 
-use crate::config::AuditSettings;
 use file::RotatedFile;
 pub use record::{Record, Source, Target, Verdict};
+use trove_couchdb_config::AuditSettings;
 
 /// Lines that may wait for a slow disk; more are lost.
 const QUEUE: usize = 1024;

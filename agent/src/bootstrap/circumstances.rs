@@ -9,6 +9,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 use tracing::{debug, warn};
+use trove_couchdb_config::CouchSettings;
 use trove_couchdb_protocol::Secret;
 
 use super::{
@@ -17,7 +18,6 @@ use super::{
     refusals::{self, Circumstances},
 };
 use crate::{
-    config::CouchSettings,
     couch::{CouchError, Method, Resource},
     system,
 };

@@ -25,9 +25,9 @@ pub use circumstances::RefusedLogins;
 pub use credentials::CredentialsError;
 pub use error::BootstrapError;
 pub use rotation::{RotationDue, RotationError, RotationRequests, Rotator};
+use trove_couchdb_config::CouchSettings;
 
 use crate::{
-    config::CouchSettings,
     couch::{AdminLogin, Client, Hasher, Login, ServerAdmin},
     system,
 };
@@ -186,7 +186,7 @@ impl Bootstrap {
     /// Returns when the password has stood for as long as the configuration lets it.
     fn rotation_due(&self, life: &Life, not_before: time::Instant) -> impl Future<Output = ()> + use<> {
         let credentials = life.credentials();
-        let due = self.settings.rotate_after.zip(credentials).map(|(after, credentials)| {
+        let due = self.settings.rotate_os_admin_after.zip(credentials).map(|(after, credentials)| {
             let due = rotation::due_in(credentials.since, after, std::time::SystemTime::now());
             (time::Instant::now() + due).max(not_before)
         });

@@ -24,9 +24,9 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use crate::config::MetricsSettings;
 pub use pages::Pages;
 use place::{Place, Stream};
+use trove_couchdb_config::MetricsSettings;
 
 /// How long a client may take to send its request.
 const REQUEST_WITHIN: Duration = Duration::from_secs(5);

@@ -3,11 +3,9 @@
 use std::{fmt, io, net::SocketAddr, path::Path};
 
 use tokio::net::{TcpListener, TcpStream, UnixStream};
+use trove_couchdb_config::Listen;
 
-use crate::{
-    config::Listen,
-    system::{self, ListeningSocket, Purpose, SocketError},
-};
+use crate::system::{self, ListeningSocket, Purpose, SocketError};
 
 /// Nobody looks at who connects, so without a group the kernel must let nobody else in.
 const PURPOSE: Purpose =

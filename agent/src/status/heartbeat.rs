@@ -11,11 +11,11 @@ use tokio::{
     time::{self, Instant},
 };
 use tracing::{debug, info, warn};
+use trove_couchdb_config::{HeartbeatSettings, Settings};
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
 
 use super::{Link, sent::Sent, voice::Voice};
 use crate::{
-    config::{HeartbeatSettings, Settings},
     couch::Health,
     preparation::{Preparation, Stage},
     system,

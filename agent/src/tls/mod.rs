@@ -24,24 +24,7 @@ use zeroize::Zeroizing;
 pub use complaint::complaint;
 pub use explain::{Peer, cause, explain, refuses_us};
 pub use rustls::ClientConfig;
-
-/// Certificates and a key as PEM files, and where the operator has named them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Files {
-    /// The authorities to trust, and no others; none for those of the system.
-    pub ca: Option<PathBuf>,
-    /// Our own certificate and its key.
-    pub identity: Option<Identity>,
-}
-
-/// Whom we say we are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// Our certificate, and those between it and the authority.
-    pub cert: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
-}
+pub use trove_couchdb_config::{TlsFiles as Files, TlsIdentity as Identity};
 
 /// Why there is nothing to make a connection with. Never holds what is in a file.
 #[derive(Debug, thiserror::Error)]

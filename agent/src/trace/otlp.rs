@@ -19,9 +19,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{Subscriber, debug, warn};
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
+use trove_couchdb_config::TraceSettings;
 
 use super::TARGET;
-use crate::config::TraceSettings;
 
 /// How long a collector may take for one batch.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ struct Posted {
 impl Export {
     /// None if spans are not exported.
     pub fn new(settings: &TraceSettings, guest_id: &str) -> Option<Self> {
-        let url = settings.otlp.as_ref()?;
+        let url = settings.otlp_endpoint.as_ref()?;
         // One batch at a time.
         let (post, posted) = mpsc::channel(1);
         let exporter = SpanExporter::builder()

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, layer::Identity};
 
-use crate::config::TraceSettings;
+use trove_couchdb_config::TraceSettings;
 
 /// Never made.
 #[derive(Debug)]

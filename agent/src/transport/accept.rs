@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::time;
 use tracing::warn;
+use trove_couchdb_config::RpcSettings;
 use trove_couchdb_protocol::{Failure, FailureClass, Request, trove::UserAction, version};
 
 use super::{
@@ -13,7 +14,6 @@ use super::{
 };
 use crate::{
     commands::{self, Seed},
-    config::RpcSettings,
     dispatch::{Done, Job},
     system::BootInstant,
 };

@@ -16,6 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use trove_couchdb_config::{BrokerSettings, GuestSettings};
 use trove_couchdb_protocol::{Cipher, transport_url::Host};
 
 use super::{
@@ -28,10 +29,7 @@ use super::{
     publisher::{ConfirmChannel, ReplyPublisher},
     session::{End, Session},
 };
-use crate::{
-    config::{BrokerSettings, GuestSettings},
-    status::{Link, Outbox},
-};
+use crate::status::{Link, Outbox};
 
 /// The agent's side of the bus.
 #[derive(Debug)]

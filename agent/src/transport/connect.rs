@@ -15,13 +15,11 @@ use lapin::{
 use rand::seq::SliceRandom;
 use tokio::{net::TcpStream, time};
 use tracing::debug;
+use trove_couchdb_config::{BrokerSettings, LoginMethod};
 use trove_couchdb_protocol::{TransportUrl, transport_url::Host};
 
 use super::{names::TopologyError, secure::Security};
-use crate::{
-    config::{BrokerSettings, LoginMethod},
-    tls::FilesError,
-};
+use crate::tls::FilesError;
 
 /// lapin 4.12 aborts the process when the broker leaves the frame size open; this is RabbitMQ's own default.
 const FRAME_MAX: u32 = 131_072;

@@ -24,6 +24,7 @@ use futures_util::FutureExt;
 use tokio::time;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, debug, error, warn};
+use trove_couchdb_config::RpcSettings;
 use trove_couchdb_protocol::{
     Context, DecodeError, Failure, FailureClass, Outcome, Request, Seal, Undecodable, new_id,
     trove::{Method, UserAction},
@@ -42,7 +43,6 @@ use super::{
 use crate::{
     audit::Verdict,
     commands::{self, Changes, Command, Seed},
-    config::RpcSettings,
     dispatch::{BehindHeld, Dispatcher, Turn},
     log, trace,
 };

@@ -37,10 +37,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use trove_couchdb_config::Settings;
 
 use crate::{
     audit::Audit,
-    config::Settings,
     dispatch::Dispatcher,
     metrics::Metrics,
     status::{Link, Outbox, Tally},

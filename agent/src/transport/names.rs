@@ -8,7 +8,7 @@ use std::sync::{
 
 use lapin::ErrorKind;
 
-use crate::config::BrokerSettings;
+use trove_couchdb_config::BrokerSettings;
 
 /// Queues beside that of the guest may hand out one part in so many of the prefetch, each.
 const PART_OF_THE_OTHERS: u16 = 16;

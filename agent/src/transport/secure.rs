@@ -17,12 +17,10 @@ use tokio::{
     net::TcpStream,
     time,
 };
+use trove_couchdb_config::BrokerSettings;
 use trove_couchdb_protocol::transport_url::Host;
 
-use crate::{
-    config::BrokerSettings,
-    tls::{self, Files, FilesError, Peer},
-};
+use crate::tls::{self, Files, FilesError, Peer};
 
 /// What an AMQP client says first (AMQP 0-9-1, section 4.2.2).
 const AMQP_HEADER: [u8; 8] = *b"AMQP\x00\x00\x09\x01";

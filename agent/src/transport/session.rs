@@ -9,6 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+use trove_couchdb_config::BrokerSettings;
 use trove_couchdb_protocol::{Context, new_id, transport_url::Host};
 
 use super::{
@@ -21,7 +22,7 @@ use super::{
     publisher::{Closure, ConfirmChannel},
     topology,
 };
-use crate::{config::BrokerSettings, status::Outbox};
+use crate::status::Outbox;
 
 /// How long a broker that is still there takes to answer the last words of a connection.
 const FAREWELL: Duration = Duration::from_secs(2);

@@ -24,9 +24,9 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 use tracing::{debug, warn};
+use trove_couchdb_config::BrokerSettings;
 
 use super::names::{Names, TopologyError};
-use crate::config::BrokerSettings;
 
 /// Declares everything on `connection`.
 pub(super) async fn declare(

@@ -19,7 +19,6 @@ use trove_couchdb_agent::{
     audit::Audit,
     bootstrap::Rotator,
     commands::{Guest, ImageBrings},
-    config::{Settings, Sources},
     couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy},
     dispatch::Dispatcher,
     log,
@@ -28,6 +27,7 @@ use trove_couchdb_agent::{
     status::{Heartbeat, Link, Outbox, Report, Tally},
     transport::{Surroundings, Transport},
 };
+use trove_couchdb_config::{Settings, Sources};
 
 /// Many agents.
 #[derive(Debug, Parser)]

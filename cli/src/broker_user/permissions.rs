@@ -14,7 +14,7 @@
 //! `rabbit_channel.erl` (`binding_action`, `check_write_permitted_on_topic`). What the agent declares:
 //! `agent/src/transport/topology.rs`.
 
-use trove_couchdb_agent::config::BrokerSettings;
+use trove_couchdb_config::BrokerSettings;
 
 /// RabbitMQ's name for the default exchange in permissions.
 const DEFAULT_EXCHANGE: &str = "amq.default";
@@ -68,7 +68,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use trove_couchdb_agent::config::{Override, Settings, Sources};
+    use trove_couchdb_config::{Override, Settings, Sources};
 
     use super::*;
 

@@ -18,10 +18,8 @@ use lapin::{
 };
 use serde_json::{Map, Value};
 use tokio::{sync::Mutex, time};
-use trove_couchdb_agent::{
-    config::BrokerSettings,
-    transport::{self, ConnectError, Hosts, Socket, properties},
-};
+use trove_couchdb_agent::transport::{self, ConnectError, Hosts, Socket, properties};
+use trove_couchdb_config::BrokerSettings;
 use trove_couchdb_protocol::{Cipher, NewRequest, ReplyAddress, ReplyQueue, Secret, decode_reply, new_id};
 
 use super::{CallError, operator, outcome};

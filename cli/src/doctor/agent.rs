@@ -3,10 +3,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use trove_couchdb_agent::{
-    config::Settings,
-    preparation::{self, Stage},
-};
+use trove_couchdb_agent::preparation::{self, Stage};
+use trove_couchdb_config::Settings;
 
 use super::{Check, Finding};
 use crate::{

@@ -8,10 +8,8 @@ use std::time::Duration;
 use lapin::{Connection, options::QueueDeclareOptions, types::FieldTable};
 use serde_json::Value;
 use tokio::{net::TcpStream, time};
-use trove_couchdb_agent::{
-    config::{BrokerSettings, Settings},
-    transport::{self, ConnectError, Hosts},
-};
+use trove_couchdb_agent::transport::{self, ConnectError, Hosts};
+use trove_couchdb_config::{BrokerSettings, Settings};
 
 use super::{Check, Finding};
 

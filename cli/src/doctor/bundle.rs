@@ -7,10 +7,8 @@ use std::{fs, io, path::Path, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
 use tokio::{process::Command, time};
-use trove_couchdb_agent::{
-    config::{self, AuditSettings, Settings},
-    system,
-};
+use trove_couchdb_agent::system;
+use trove_couchdb_config::{AuditSettings, Settings};
 
 use super::{Examination, report};
 use crate::{
@@ -80,7 +78,7 @@ fn status(examination: &Examination) -> String {
 }
 
 fn configuration(global: &Global) -> String {
-    match config::check(way::sources(&global.sources), system::environment_of_account()) {
+    match trove_couchdb_config::check(way::sources(&global.sources), system::environment_of_account()) {
         Ok(text) => text,
         Err(error) => format!("# The configuration does not load: {error}\n"),
     }

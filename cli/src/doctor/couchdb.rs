@@ -9,12 +9,12 @@ use serde_json::Value;
 use tokio::sync::watch;
 use trove_couchdb_agent::{
     bootstrap::RefusedLogins,
-    config::{CouchSettings, Settings},
     couch::{
         AdminLogin, Client, Couch, CouchError, Disk, Hasher, Iterations, Login, LoginProblem, Method,
         PendingEdits, Policy, Resource, ServerVersion, Session,
     },
 };
+use trove_couchdb_config::{CouchSettings, Settings};
 
 use super::{Check, Finding};
 use crate::couch::{self, Credentials};

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
-use trove_couchdb_agent::config::Settings;
+use trove_couchdb_config::Settings;
 use zeroize::Zeroizing;
 
 use super::{Check, Finding};

@@ -11,7 +11,8 @@ use std::{
 };
 
 use tokio::{process::Command, time};
-use trove_couchdb_agent::{config::Settings, couch::Couch, system};
+use trove_couchdb_agent::{couch::Couch, system};
+use trove_couchdb_config::Settings;
 
 use super::{Check, Finding};
 

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use trove_couchdb_agent::config::Settings;
+use trove_couchdb_config::Settings;
 
 use super::{Check, Finding, process::Process};
 

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::fs::{Access, access};
 use serde_json::Value;
-use trove_couchdb_agent::config::Settings;
+use trove_couchdb_config::Settings;
 
 use super::{Check, Finding};
 

@@ -22,7 +22,7 @@ mod server;
 
 use std::iter;
 
-use trove_couchdb_agent::config::Settings;
+use trove_couchdb_config::Settings;
 
 use crate::{args::Global, client::Connection};
 

@@ -5,7 +5,7 @@
 
 use std::{fs, net::IpAddr, path::PathBuf};
 
-use trove_couchdb_agent::config::Settings;
+use trove_couchdb_config::Settings;
 use url::{Host, Url};
 
 use super::{Check, Finding};

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use trove_couchdb_agent::config::Settings;
+use trove_couchdb_config::Settings;
 use trove_couchdb_protocol::Secret;
 
 /// What stands in the place of a secret.

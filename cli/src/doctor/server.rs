@@ -1,9 +1,7 @@
 //! How CouchDB is set up: what keeps its users or the agent out although it answers, and what makes one user two.
 
-use trove_couchdb_agent::{
-    config::Settings,
-    couch::{Couch, CouchError, ServerSettings},
-};
+use trove_couchdb_agent::couch::{Couch, CouchError, ServerSettings};
+use trove_couchdb_config::Settings;
 
 use super::{Check, Finding, databases::named};
 

@@ -1,7 +1,7 @@
 //! Trove's files: every assignment stands in the text where it is said to, no error quotes a line, and the whole way to
 //! settings ends, in settings or in readable words, in bounded time and without showing a secret.
 
-use trove_couchdb_agent::config::fuzzing::{assignments, settings};
+use trove_couchdb_config::fuzzing::{assignments, settings};
 
 /// Panics when the promise at the top of this file is broken.
 pub fn holds(data: &[u8]) {

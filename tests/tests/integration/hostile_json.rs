@@ -29,7 +29,7 @@ async fn answer_to(stage: &Stage, message: &Message) -> Result<Value, CallError>
     reply.within(LIMIT).await
 }
 
-/// Mutation: with `serde_json::from_str` in place of `json::parse` in `protocol/src/envelope.rs`, the repeated keys pass
+/// Mutation: with `serde_json::from_str` in place of `json::parse` in `protocol/src/oslo/envelope.rs`, the repeated keys pass
 /// and the last of them counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn json_that_hurts_is_refused_with_a_clear_failure() -> Result<()> {
@@ -123,8 +123,8 @@ fn assert_peak(stage: &Stage, limit_mib: u64, after: &str) -> Result<()> {
 }
 
 /// Mutation: values-without-number (docs/promises.md).
-/// Without the budget of values in `protocol/src/request.rs` the small messages took 144 MiB (49 with it); with
-/// serde's untagged enum in `protocol/src/address.rs` the large ones took 301 MiB (73 without it).
+/// Without the budget of values in `protocol/src/oslo/request.rs` the small messages took 144 MiB (49 with it); with
+/// serde's untagged enum in `protocol/src/oslo/address.rs` the large ones took 301 MiB (73 without it).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_costly_messages_fits_into_memory() -> Result<()> {
     let stage = Plan::default().in_memory(Options::default()).set("log.filter", "warn").up().await?;
@@ -161,7 +161,7 @@ async fn a_flood_of_costly_messages_fits_into_memory() -> Result<()> {
 /// A backlog of commands that wait for a CouchDB that hangs, each with as much context as is accepted, and of others
 /// with far more, which must not wait with them.
 ///
-/// Mutation: without `MAX_VALUES` in `protocol/src/context.rs` this took 583 MiB (150 with it).
+/// Mutation: without `MAX_VALUES` in `protocol/src/oslo/context.rs` this took 583 MiB (150 with it).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backlog_of_fat_commands_fits_into_memory() -> Result<()> {
     let stage = Plan::default().in_memory(Options::default()).set("log.filter", "warn").up().await?;

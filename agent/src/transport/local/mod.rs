@@ -21,13 +21,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
+use trove_couchdb_config::LocalSettings;
 use trove_couchdb_protocol::{Failure, FailureClass};
 
 use super::{answer::Pen, consume::Intake};
-use crate::{
-    config::LocalSettings,
-    system::{self, ListeningSocket, Purpose, SocketError},
-};
+use crate::system::{self, ListeningSocket, Purpose, SocketError};
 use peer::{Guard, Peer};
 pub(super) use request::Request;
 

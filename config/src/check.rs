@@ -1,0 +1,58 @@
+//! `--check-config`: the effective configuration as TOML, each value with the place it came from.
+//!
+//! The output is itself a valid `agent.toml`, except that secrets are masked. It is only made from settings
+//! that passed validation, so an operator who sees it knows that the agent would start with it.
+
+use std::ffi::OsString;
+
+use toml::Value;
+
+use crate::broker_url;
+use crate::error::ConfigError;
+use crate::inputs::Inputs;
+use crate::key::{Key, Kind};
+use crate::keys;
+use crate::load::{self, Sources};
+use crate::settings::Settings;
+
+/// What stands in the place of a secret, as in `Secret`'s own `Debug`.
+const MASK: &str = "REDACTED";
+
+/// Validates the configuration and describes it as TOML with secrets masked; errors as [`Settings::load`].
+pub fn check(
+    sources: impl Into<Sources>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<String, ConfigError> {
+    let mut inputs = load::read(&sources.into(), &environment.into_iter().collect::<Vec<_>>());
+    let settings = Settings::from_inputs(&mut inputs)?;
+    Ok(describe(&inputs, &settings.warnings))
+}
+
+fn describe(inputs: &Inputs, warnings: &[String]) -> String {
+    let mut lines =
+        vec!["# The effective configuration of trove-couchdb-agent. Secrets are masked.".to_owned()];
+    lines.extend(warnings.iter().map(|warning| format!("# WARNING: {warning}")));
+    let mut section = "";
+    for key in keys::all() {
+        if key.section() != section {
+            section = key.section();
+            lines.push(format!("\n[{section}]"));
+        }
+        lines.push(match inputs.found(key.name) {
+            Some(found) => format!("# {}\n{} = {}", found.origin, key.leaf(), shown(key, &found.value)),
+            None => format!("# {} is not set. {}", key.leaf(), key.about()),
+        });
+    }
+    lines.join("\n") + "\n"
+}
+
+fn shown(key: &Key, value: &Value) -> Value {
+    match value.as_str() {
+        // Hosts and virtual host of the broker are what one looks for here; the URL's `Display` masks the password.
+        Some(text) if key.name == broker_url::KEY && !broker_url::is_no_broker(text) => {
+            broker_url::parse(text).map_or(MASK.to_owned(), |url| url.to_string()).into()
+        }
+        Some(_) if key.name != broker_url::KEY && key.kind == Kind::Secret => MASK.into(),
+        _ => value.clone(),
+    }
+}

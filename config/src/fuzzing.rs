@@ -1,0 +1,25 @@
+//! The way of the text of one oslo.config file into the agent, without a file: for the fuzzer and nobody else.
+//!
+//! Always compiled, not behind a feature: a feature that only the tests switch on would have the whole agent built
+//! twice in each run of CI, and the tests would try another build than the one that is shipped.
+
+use std::path::Path;
+
+use crate::error::ConfigError;
+use crate::layers::oslo_ini;
+pub use crate::layers::oslo_ini::Assignment;
+use crate::load;
+use crate::settings::Settings;
+
+/// What errors call the file.
+pub const PATH: &str = "fuzzed.conf";
+
+/// The syntax alone.
+pub fn assignments(text: &str) -> Result<Vec<Assignment>, ConfigError> {
+    Ok(oslo_ini::parse(Path::new(PATH), text)?)
+}
+
+/// All of it: syntax, references, merging with the defaults, checks.
+pub fn settings(text: &str) -> Result<Settings, ConfigError> {
+    Ok(Settings::from_inputs(&mut load::read_oslo_text(Path::new(PATH), text))?)
+}

@@ -1,0 +1,169 @@
+//! What a configuration key is, and how a layer's text becomes a value of its kind.
+
+use toml::Value;
+
+/// The start of every environment variable that sets a key.
+pub(crate) const ENVIRONMENT_PREFIX: &str = "TROVE_COUCHDB_";
+
+/// The group of RabbitMQ's options in oslo's files; they may also stand in the query of a `transport_url`.
+pub(crate) const RABBIT_GROUP: &str = "oslo_messaging_rabbit";
+
+/// An option of an oslo.config file: its group and its name.
+pub(crate) type OsloOption = (&'static str, &'static str);
+
+/// One configuration key; `section!` makes it of a row.
+#[derive(Debug)]
+pub(crate) struct Key {
+    /// `section.name`, as in the TOML file.
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    /// In the text form of the environment; `None` leaves the key unset.
+    pub(crate) default: Option<&'static str>,
+    /// Where the injected files say it: the current name, then the deprecated ones in oslo's order.
+    pub(crate) oslo: &'static [OsloOption],
+    /// The text by which oslo says "no opinion", where the agent has a better default.
+    pub(crate) oslo_blank: Option<&'static str>,
+    /// The lines of its description, each with the blank that a doc comment begins with.
+    pub(crate) doc: &'static str,
+}
+
+impl Key {
+    pub(crate) fn section(&self) -> &'static str {
+        self.name.split_once('.').map_or(self.name, |(section, _)| section)
+    }
+
+    pub(crate) fn leaf(&self) -> &'static str {
+        self.name.split_once('.').map_or(self.name, |(_, leaf)| leaf)
+    }
+
+    /// What the key does and why one would change it; the documentation shows it.
+    pub(crate) fn about(&self) -> &'static str {
+        self.doc.trim_start()
+    }
+
+    pub(crate) fn environment_variable(&self) -> String {
+        format!("{ENVIRONMENT_PREFIX}{}", self.name.replace('.', "__").to_uppercase())
+    }
+}
+
+/// The type of a key's value, which decides how a layer's text is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    /// Text that is never shown.
+    Secret,
+    /// A file name; `~/` stands for the home directory.
+    Path,
+    Flag,
+    Count,
+    /// A length of time; fractions are allowed.
+    Seconds,
+    /// A share between 0 and 1.
+    Fraction,
+    /// Texts; comma separated outside TOML, as oslo writes lists.
+    List,
+}
+
+impl Kind {
+    /// The kind in words, for documentation and error messages.
+    pub(crate) fn describe(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Secret => "text (secret)",
+            Self::Path => "path",
+            Self::Flag => "true or false",
+            Self::Count => "whole number",
+            Self::Seconds => "seconds",
+            Self::Fraction => "fraction",
+            Self::List => "list of texts",
+        }
+    }
+
+    /// Reads the text form used by oslo files, the environment and the command line.
+    ///
+    /// `Ok(None)` means "not set": oslo.config takes an empty number so (`types.Number`), and an empty text
+    /// means the same for every text of ours. The booleans are those of `types.Boolean`.
+    pub(crate) fn read(self, text: &str) -> Result<Option<Value>, &'static str> {
+        let trimmed = text.trim();
+        if trimmed.is_empty() && !matches!(self, Self::Flag | Self::List) {
+            return Ok(None);
+        }
+        let whole = || number(trimmed).map(Value::Integer);
+        let fraction = || number(trimmed).map(Value::Float);
+        let value = match self {
+            Self::Text | Self::Secret | Self::Path => text.into(),
+            Self::Flag => match trimmed.to_lowercase().as_str() {
+                "true" | "1" | "on" | "yes" => true.into(),
+                "false" | "0" | "off" | "no" => false.into(),
+                _ => return Err("write true or false (1/0, yes/no and on/off do as well)"),
+            },
+            Self::Count => whole().ok_or("write a whole number, such as 16")?,
+            Self::Seconds => {
+                whole().or_else(fraction).ok_or("write a number of seconds, such as 30 or 0.5")?
+            }
+            Self::Fraction => fraction().ok_or("write a fraction, such as 0.1")?,
+            // oslo keeps an empty item between two commas; no list of ours could use one.
+            Self::List => {
+                let items = trimmed.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Value::Array(items.map(Value::from).collect())
+            }
+        };
+        Ok(Some(value))
+    }
+
+    /// Whether a TOML value has this kind; the error says what to write.
+    pub(crate) fn accepts(self, value: &Value) -> Result<(), &'static str> {
+        let (fits, advice) = match self {
+            Self::Text | Self::Secret | Self::Path => (value.is_str(), "write a text in double quotes"),
+            Self::Flag => (value.is_bool(), "write true or false, without quotes"),
+            Self::Count => (value.is_integer(), "write a whole number, without quotes"),
+            Self::Seconds => {
+                (value.is_integer() || value.is_float(), "write a number of seconds, without quotes")
+            }
+            Self::Fraction => (value.is_integer() || value.is_float(), "write a fraction, such as 0.1"),
+            Self::List => match value.as_array() {
+                Some(items) => {
+                    (items.iter().all(Value::is_str), "every item must be a text in double quotes")
+                }
+                None => (false, "write a list, such as [\"a\", \"b\"]"),
+            },
+        };
+        if fits { Ok(()) } else { Err(advice) }
+    }
+}
+
+/// Python's `int` and `float` allow underscores between digits, so oslo's files may hold them.
+fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
+    text.replace('_', "").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_read_as_oslo_config_reads_them() {
+        // Expected values checked against oslo.config 10.7.0.
+        let read = |kind: Kind, text: &str| kind.read(text);
+        for yes in ["true", "TRUE", "1", "on", "Yes"] {
+            assert_eq!(read(Kind::Flag, yes), Ok(Some(true.into())), "{yes}");
+        }
+        for no in ["no", "0", "off", "False"] {
+            assert_eq!(read(Kind::Flag, no), Ok(Some(false.into())), "{no}");
+        }
+        for neither in ["", "y", "t", "2"] {
+            assert!(read(Kind::Flag, neither).is_err(), "{neither}");
+        }
+        assert_eq!(read(Kind::Count, ""), Ok(None));
+        assert_eq!(read(Kind::Count, "1_000"), Ok(Some(1000.into())));
+        assert_eq!(read(Kind::Count, "+7"), Ok(Some(7.into())));
+        for bad in ["x", "0x10", "1.5"] {
+            assert!(read(Kind::Count, bad).is_err(), "{bad}");
+        }
+        assert_eq!(read(Kind::Seconds, "1e1"), Ok(Some(10.0.into())));
+        let list = |items: &[&str]| Ok(Some(items.to_vec().into()));
+        assert_eq!(read(Kind::List, ""), list(&[]));
+        assert_eq!(read(Kind::List, "a,\nb,\nc"), list(&["a", "b", "c"]));
+        assert_eq!(read(Kind::List, "a, b , c,"), list(&["a", "b", "c"]));
+    }
+}

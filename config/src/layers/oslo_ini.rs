@@ -1,0 +1,244 @@
+//! The syntax of one oslo.config file, as `oslo_config/iniparser.py` (10.7.0) reads it.
+//!
+//! It looks like INI and differs where it hurts: a line that starts with a blank continues the value before it
+//! (so an indented comment does too, and a blank line ends the value); `#` and `;` are comments at the start of
+//! a line only; the first `=` or `:` separates; one pair of quotes round the first line of a value is dropped;
+//! a repeated key adds a value. INI readers in the registry get several
+//! of these wrong. `oslo_files` calls this; `$references` are resolved there, once all files are read.
+
+use std::fmt;
+use std::path::Path;
+
+use trove_couchdb_protocol::text::BYTE_ORDER_MARK;
+
+use crate::error::Mistake;
+
+/// `option = value` in a section.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// Lower case, except for `DEFAULT` (`cfg._normalize_group_name`).
+    pub section: String,
+    /// As it is written.
+    pub option: String,
+    /// The lines of the value, joined by line feeds.
+    pub value: String,
+    /// Where the assignment starts, counted from 1.
+    pub line: usize,
+}
+
+impl fmt::Debug for Assignment {
+    /// Without the value, which may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}] {} in line {}", self.section, self.option, self.line)
+    }
+}
+
+/// Reads the text of a file; `path` is for error messages, which never quote a line: it may hold a password.
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Assignment>, Mistake> {
+    let mut parser = Parser::default();
+    let mut mistakes = Vec::new();
+    let mut malformed = |line: usize, problem: &str| {
+        let place = format!("line {line}");
+        let file = path.to_owned();
+        mistakes.push(Mistake::Syntax { file, place, problem: problem.to_owned() });
+    };
+    // oslo.config takes it for the first character of a name.
+    if text.starts_with(BYTE_ORDER_MARK) {
+        malformed(1, "the file begins with a byte order mark; save it as UTF-8 without one");
+    }
+    // Python opens the file with universal newlines.
+    let text = text.trim_start_matches(BYTE_ORDER_MARK).replace("\r\n", "\n").replace('\r', "\n");
+    for (index, line) in text.split('\n').enumerate() {
+        if let Err(problem) = parser.line(index + 1, line.trim_end()) {
+            parser.spoilt = true;
+            malformed(index + 1, problem);
+        }
+    }
+    if mistakes.is_empty() { Ok(parser.done) } else { Err(Mistake::all(mistakes)) }
+}
+
+#[derive(Default)]
+struct Parser {
+    section: Option<String>,
+    /// Whether the last assignment may still be continued.
+    open: bool,
+    /// Whether the last line that began something is malformed, so that its continuations are no further mistakes.
+    spoilt: bool,
+    done: Vec<Assignment>,
+}
+
+/// What is wrong with a line.
+type Problem = &'static str;
+
+impl Parser {
+    fn line(&mut self, number: usize, line: &str) -> Result<(), Problem> {
+        if line.is_empty() {
+            self.open = false;
+            return Ok(());
+        }
+        if line.starts_with([' ', '\t']) {
+            return self.continuation(line.trim_start());
+        }
+        self.open = false;
+        self.spoilt = false;
+        match line.chars().next() {
+            Some('#' | ';') => Ok(()),
+            Some('[') => {
+                let name = section_name(line);
+                // What follows a malformed line stands in some section all the same.
+                self.section = Some(name.as_deref().unwrap_or_default().to_owned());
+                name.map(drop)
+            }
+            _ => self.assignment(number, line),
+        }
+    }
+
+    fn continuation(&mut self, rest: &str) -> Result<(), Problem> {
+        match self.done.last_mut().filter(|_| self.open) {
+            Some(last) => {
+                last.value.push('\n');
+                last.value.push_str(rest);
+                Ok(())
+            }
+            None if self.spoilt => Ok(()),
+            None => Err("a line that starts with a blank continues the value before it, and there is none; \
+                 remove the blank"),
+        }
+    }
+
+    fn assignment(&mut self, line: usize, text: &str) -> Result<(), Problem> {
+        let (option, value) =
+            text.split_once(['=', ':']).ok_or("neither a [section] nor an `option = value`")?;
+        let option = option.trim().to_owned();
+        if option.is_empty() {
+            return Err("there is no option name before the `=`");
+        }
+        let section =
+            self.section.clone().ok_or("an option must stand in a section; begin with [DEFAULT]")?;
+        self.done.push(Assignment { section, option, value: unquoted(value.trim()).to_owned(), line });
+        self.open = true;
+        Ok(())
+    }
+}
+
+fn section_name(line: &str) -> Result<String, Problem> {
+    match line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        None => Err("a [section] must end with ] and stand alone on its line"),
+        Some("") => Err("the [section] has no name"),
+        Some("DEFAULT") => Ok("DEFAULT".to_owned()),
+        Some(name) => Ok(name.to_lowercase()),
+    }
+}
+
+/// Drops one pair of equal quotes; a lone quote is a pair with itself, as in Python's `value[1:-1]`.
+fn unquoted(value: &str) -> &str {
+    for quote in ['"', '\''] {
+        if let Some(rest) = value.strip_prefix(quote) {
+            return if rest.is_empty() { "" } else { rest.strip_suffix(quote).unwrap_or(value) };
+        }
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Vec<Assignment>, Mistake> {
+        parse(Path::new("f.conf"), text)
+    }
+
+    /// `section.option=value` of each assignment.
+    fn read(text: &str) -> Vec<String> {
+        let show = |a: &Assignment| format!("{}.{}={}", a.section, a.option, a.value);
+        parsed(text).unwrap().iter().map(show).collect()
+    }
+
+    #[test]
+    fn values_are_those_that_oslo_config_reads() {
+        // Every expectation was checked against oslo.config 10.7.0.
+        let cases: &[(&str, &[&str])] = &[
+            // Comments only at the start of a line; the first of `=` and `:` separates.
+            ("a = x # not\n# c\n; c\nb: y=z", &["DEFAULT.a=x # not", "DEFAULT.b=y=z"]),
+            // Repeated keys add up; the last one wins when one value is wanted (see `oslo_files`).
+            ("a=1\na=2", &["DEFAULT.a=1", "DEFAULT.a=2"]),
+            // Continuations, also over a value that is empty, also of what looks like a comment.
+            ("a = one\n  two\n\tthree\nb=2", &["DEFAULT.a=one\ntwo\nthree", "DEFAULT.b=2"]),
+            ("a=\n  x", &["DEFAULT.a=\nx"]),
+            ("a=x   \n   # no comment", &["DEFAULT.a=x\n# no comment"]),
+            // One pair of quotes, on the first line, when both ends agree.
+            ("a = \"q\"\nb = 'q'", &["DEFAULT.a=q", "DEFAULT.b=q"]),
+            ("a = \"q'\nb = \"", &["DEFAULT.a=\"q'", "DEFAULT.b="]),
+            ("a = ' q '\nb = \"x\" y", &["DEFAULT.a= q ", "DEFAULT.b=\"x\" y"]),
+            ("a = \"one\"\n  \"two\"", &["DEFAULT.a=one\n\"two\""]),
+            ("a=  'x\n  y'", &["DEFAULT.a='x\ny'"]),
+            ("a=''", &["DEFAULT.a="]),
+            ("l = 'a','b'", &["DEFAULT.l=a','b"]),
+            // Section names in any case but for DEFAULT; a section may come again.
+            ("a=1\n[Gr]\nx=1\n[DEFAULT]\nb=2", &["DEFAULT.a=1", "gr.x=1", "DEFAULT.b=2"]),
+            ("[default]\na=1", &["default.a=1"]),
+            ("[ g ]\nx=1", &[" g .x=1"]),
+            // Names are taken as they are written.
+            ("A=1\nguest-id=2", &["DEFAULT.A=1", "DEFAULT.guest-id=2"]),
+            ("a=1\r\nb = 2 \r\n", &["DEFAULT.a=1", "DEFAULT.b=2"]),
+            // Only a blank or a tab continues; other white space is trimmed.
+            ("a\u{a0}= x\n\u{a0}b=1", &["DEFAULT.a=x", "DEFAULT.b=1"]),
+            ("", &[]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(read(&format!("[DEFAULT]\n{text}\n")), *expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn files_that_oslo_config_refuses_are_refused_at_the_same_line() {
+        // Every line number was checked against oslo.config 10.7.0.
+        let cases = [
+            ("[DEFAULT]\na = one\n\n  two", 4),
+            ("[DEFAULT]\na = one\n# c\n  two", 4),
+            ("[DEFAULT]\na=1\n  \t \n  b", 4),
+            ("[DEFAULT]\na=1\n[g]\n   b", 4),
+            ("  a=1", 1),
+            ("a=1", 1),
+            ("[DEFAULT\na=1", 1),
+            ("[DEFAULT] # c\na=1", 1),
+            ("[]\na=1", 1),
+            ("[DEFAULT]\nnovalue", 2),
+            ("[DEFAULT]\n= x", 2),
+            ("\u{feff}[DEFAULT]\na=1", 1),
+        ];
+        for (text, line) in cases {
+            let error = parsed(text).map(|_| ()).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("f.conf is malformed at line {line}: ")), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_mistake_of_a_file_is_named_and_none_that_follows_from_another() {
+        let text = "\u{feff}[DEFAULT\na=1\nnovalue\n  more\n\n= x\n[g]\nb=2\n";
+        let error = parsed(text).map(|_| ()).unwrap_err().to_string();
+        let places: Vec<&str> = error
+            .lines()
+            .skip(1)
+            .map(|line| line.split(": ").next().unwrap().rsplit(' ').next().unwrap())
+            .collect();
+        assert_eq!(places, ["1", "1", "3", "6"], "{error}");
+        assert!(error.contains("byte order mark"), "{error}");
+    }
+
+    #[test]
+    fn errors_do_not_quote_the_line() {
+        for text in ["[DEFAULT]\nplanted", "[DEFAULT]\n= planted", "[planted", "a = planted", "  planted"] {
+            let error = parsed(text).map(|_| ()).unwrap_err().to_string();
+            assert!(!error.contains("planted"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_assignment_knows_its_line() {
+        let lines: Vec<_> =
+            parsed("[DEFAULT]\n# c\na=1\n  2\nb=3\n").unwrap().iter().map(|a| a.line).collect();
+        assert_eq!(lines, [3, 5]);
+    }
+}

@@ -1,0 +1,241 @@
+//! The TOML layer: our own file, `agent.toml`.
+//!
+//! Since nobody else reads this file, anything in it that is not a known key is a mistake worth stopping for.
+//! Parsing is the `toml` crate's; the error text is ours, because the parser's quotes the line at fault and
+//! that line may hold a password.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind::NotFound;
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::{
+    Spanned, Value,
+    de::{DeTable, DeValue, ValueDeserializer},
+};
+use trove_couchdb_protocol::text::BYTE_ORDER_MARK;
+
+use crate::error::Mistake;
+use crate::keys;
+use crate::layer::Layer;
+use crate::text_file;
+
+/// Reads `path`; a file that does not exist is empty unless it was `asked_for` on the command line.
+pub(crate) fn read(path: &Path, asked_for: bool) -> Layer {
+    let text = match text_file::read(path) {
+        Ok(text) => text,
+        Err(Mistake::Unreadable { cause, .. }) if cause.kind() == NotFound && !asked_for => {
+            return Layer::default();
+        }
+        Err(error) => return Layer::unreadable(error),
+    };
+    let mut layer = parse(path, text.trim_start_matches(BYTE_ORDER_MARK));
+    if keys::hold_a_secret(&layer.values) && text_file::is_open_to_everybody(path) {
+        layer.warnings.push(format!(
+            "{0} holds a secret and every local user can read it; run: chmod o-rwx {0}",
+            path.display()
+        ));
+    }
+    layer
+}
+
+fn parse(path: &Path, text: &str) -> Layer {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        return Layer { mistakes: syntax(path, text, &errors), ..Layer::default() };
+    }
+    let mut layer = Layer::default();
+    for (name, start, value) in flatten(document.into_inner()) {
+        let origin = format!("{} line {}", path.display(), position(text, start).0);
+        let Some(key) = keys::find(&name) else {
+            layer.mistakes.push(keys::unknown(origin, &name));
+            continue;
+        };
+        let span = value.span();
+        match Value::deserialize(ValueDeserializer::from(value)) {
+            Ok(value) => match key.kind.accepts(&value) {
+                Ok(()) => layer.set(key, &origin, value),
+                Err(advice) => {
+                    let problem = format!("must be: {}", key.kind.describe());
+                    layer.mistakes.push(Mistake::invalid(key.name, origin, problem, advice));
+                }
+            },
+            // TOML that is sound and holds a number that no 64 bits hold.
+            Err(_) => {
+                layer.mistakes.push(malformed(path, position(text, span.start), "a number is too large"));
+            }
+        }
+    }
+    layer
+}
+
+/// `section.name`, where it begins, and its value; sorted so that the first of several mistakes is the same one on every
+/// run.
+///
+/// A section nobody knows stays whole if it is empty: it has no key that could be reported in its place.
+fn flatten(document: DeTable<'_>) -> Vec<(String, usize, Spanned<DeValue<'_>>)> {
+    let mut flat = Vec::new();
+    for (section, value) in document {
+        let (start, span) = (section.span().start, value.span());
+        let section = section.into_inner();
+        match value.into_inner() {
+            DeValue::Table(table) if keys::has_section(&section) || !table.is_empty() => {
+                flat.extend(table.into_iter().map(|(leaf, value)| {
+                    (format!("{section}.{}", leaf.get_ref()), leaf.span().start, value)
+                }));
+            }
+            other => flat.push((section.into_owned(), start, Spanned::new(span, other))),
+        }
+    }
+    flat.sort_by(|(left, ..), (right, ..)| left.cmp(right));
+    flat
+}
+
+/// Line and column, counted from 1.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or_default();
+    (before.matches('\n').count() + 1, before.chars().rev().take_while(|&c| c != '\n').count() + 1)
+}
+
+/// The parser's own messages and positions, one for each line, without the excerpts of the file that it would print.
+fn syntax(path: &Path, text: &str, errors: &[toml::de::Error]) -> Vec<Mistake> {
+    let mut lines = BTreeMap::new();
+    for error in errors {
+        let position = position(text, error.span().unwrap_or_default().start);
+        lines.entry(position.0).or_insert_with(|| malformed(path, position, error.message()));
+    }
+    lines.into_values().collect()
+}
+
+fn malformed(path: &Path, (line, column): (usize, usize), problem: &str) -> Mistake {
+    let place = format!("line {line}, column {column}");
+    Mistake::Syntax { file: path.to_owned(), place, problem: problem.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        parse(Path::new("/etc/agent.toml"), text).whole().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn unknown_keys_and_sections_name_the_file_and_the_nearest_key() {
+        let cases = [
+            (
+                "[broker]\ndurable_queue = true",
+                "no key \"broker.durable_queue\"; did you mean \"broker.durable_queues\"?",
+            ),
+            ("[brokr]\nheartbeat = 60", "no key \"brokr.heartbeat\"; did you mean \"broker.heartbeat\"?"),
+            (
+                "transport_url = \"x\"",
+                "no key \"transport_url\"; transport_url belongs in the section [broker]",
+            ),
+            ("[rpc]\ntls = true", "no key \"rpc.tls\"; tls belongs in the section [broker]"),
+            ("[zzz]", "no key \"zzz\"; docs/configuration.md lists them all"),
+            ("[guest.id]\nx = 1", "guest.id must be: text; write a text in double quotes"),
+        ];
+        for (text, expected) in cases {
+            let message = refusal(text);
+            let line = if text.contains('\n') && !text.starts_with("[guest") { 2 } else { 1 };
+            let place = format!("/etc/agent.toml line {line}: ");
+            assert!(message.starts_with(&place) && message.ends_with(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_named_at_once_with_its_line() {
+        let text = "[rpc]\nmax_concurent = 1\n\n[broker]\ntls = \"yes\"\nprefetch = 7\n[zzz]\n";
+        let layer = parse(Path::new("/f"), text);
+        assert_eq!(layer.values.len(), 1, "what is right is read all the same");
+        let message = Mistake::all(layer.mistakes).to_string();
+        let lines: Vec<&str> = message.lines().map(str::trim).collect();
+        assert_eq!(lines[0], "3 mistakes in the configuration:");
+        assert!(lines[1].starts_with("/f line 5: broker.tls must be"), "{message}");
+        assert!(lines[2].starts_with("/f line 2: there is no key \"rpc.max_concurent\""), "{message}");
+        assert!(lines[3].starts_with("/f line 7: there is no key \"zzz\""), "{message}");
+    }
+
+    #[test]
+    fn another_encoding_is_named_and_a_mark_at_the_start_does_no_harm() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.toml");
+        let refusal = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            read(&path, true).whole().err().map(|error| error.to_string())
+        };
+        assert_eq!(refusal("\u{feff}[rpc]\nmax_concurrent = 3\n".as_bytes()), None);
+        let utf16: Vec<u8> = "\u{feff}[rpc]\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(refusal(&utf16).unwrap().contains("is no text: it is UTF-16"));
+        assert!(refusal(b"[rpc]\n# \xf6\n").unwrap().contains("line 2 has a character that is not UTF-8"));
+    }
+
+    #[test]
+    fn an_empty_section_that_exists_is_fine() {
+        let values = parse(Path::new("x"), "[broker]\n[log]\n").whole().unwrap();
+        assert!(values.is_empty());
+    }
+
+    #[test]
+    fn values_of_the_wrong_kind_say_what_to_write() {
+        let cases = [
+            ("[rpc]\nmax_concurrent = \"16\"", "write a whole number, without quotes"),
+            ("[broker]\ntls = \"yes\"", "write true or false, without quotes"),
+            ("[broker]\nconnect_timeout = \"60\"", "write a number of seconds, without quotes"),
+            ("[couchdb]\nignore_dbs = \"a,b\"", "write a list, such as [\"a\", \"b\"]"),
+            ("[couchdb]\nignore_dbs = [1]", "every item must be a text in double quotes"),
+        ];
+        for (text, expected) in cases {
+            assert!(refusal(text).ends_with(expected), "{}", refusal(text));
+        }
+    }
+
+    #[test]
+    fn syntax_errors_give_the_position_and_never_the_line() {
+        let cases = [
+            "[broker]\ntransport_url = rabbit://trove:planted@host/",
+            "[broker]\ntransport_url = \"rabbit://trove:planted@host/",
+            "[broker]\nrabbit://trove:planted@host/",
+            "[guest]\nencryption_key = 'planted' planted",
+            "[guest]\nencryption_key = \"\\qplanted\"",
+        ];
+        for text in cases {
+            let message = refusal(text);
+            assert!(message.starts_with("/etc/agent.toml is malformed at line 2, column "), "{message}");
+            assert!(!message.contains("planted"), "{message}");
+        }
+        assert!(refusal("[rpc]\nmax_concurrent = 99999999999999999999").contains("too large"));
+    }
+
+    #[test]
+    fn only_a_file_that_was_asked_for_must_exist() {
+        let missing = Path::new("/nonexistent/agent.toml");
+        assert!(read(missing, false).whole().unwrap().is_empty());
+        let error = read(missing, true).whole().unwrap_err().to_string();
+        assert!(error.starts_with("cannot read /nonexistent/agent.toml: "), "{error}");
+    }
+
+    #[test]
+    fn a_secret_in_a_world_readable_file_is_worth_a_warning() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.toml");
+        let warned = |text: &str, mode: u32| {
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            !read(&path, true).warnings.is_empty()
+        };
+        let secret = "[guest]\nencryption_key = \"k\"";
+        assert!(warned(secret, 0o644));
+        assert!(!warned(secret, 0o640));
+        assert!(!warned("[guest]\nid = \"g\"", 0o644));
+        for no_secret in ["local:", "rabbit://h:5672/v", "rabbit://u@h/"] {
+            assert!(!warned(&format!("[broker]\ntransport_url = \"{no_secret}\""), 0o644), "{no_secret}");
+        }
+        assert!(warned("[broker]\ntransport_url = \"rabbit://u:p@h/\"", 0o644));
+    }
+}

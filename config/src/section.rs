@@ -1,0 +1,87 @@
+//! `section!`: one row for each key, of which the table's entry, the field and its parser are made.
+
+/// Declares a section of the configuration: a struct, its part of the key table (`KEYS`), and `read`, which makes the one
+/// from the other.
+///
+/// A row is `/// what it does`, `name: Type`, and then, in this order and each only where it applies:
+///
+/// - `= "text"`: the default, in the text form of the environment;
+/// - `in RANGE`: what limits the value;
+/// - `by Kind function`: read by `function(inputs, key)`, where the type alone doesn't say how ([`Setting`]);
+/// - `oslo [(group, option), …]`: where Trove's files say it, the current name first;
+/// - `blank "text"`: the text by which oslo says "no opinion".
+///
+/// `keys` are rows that are no field by themselves; `made` are fields of such keys, each with its function of the inputs.
+///
+/// [`Setting`]: crate::inputs::Setting
+macro_rules! section {
+    (
+        $(#[$attribute:meta])*
+        $visibility:vis struct $struct:ident = $section:literal {
+            $($(#[doc = $about:literal])+ $name:ident: $type:ty
+                $(= $default:literal)? $(, in $range:expr)? $(, by $kind:ident $parser:path)?
+                $(, oslo $oslo:expr)? $(, blank $blank:literal)?;)*
+        }
+        $(keys {
+            $($(#[doc = $key_about:literal])+ $key_name:ident: $key_type:ty
+                $(= $key_default:literal)? $(, oslo $key_oslo:expr)?;)*
+        })?
+        $(made {
+            $($(#[doc = $made_about:literal])+ $made_name:ident: $made_type:ty = $maker:path;)*
+        })?
+    ) => {
+        /// The keys of the section.
+        pub(crate) const KEYS: &[$crate::key::Key] = &[
+            $($crate::key::Key {
+                name: concat!($section, ".", stringify!($name)),
+                kind: $crate::section::section!(@kind [$type] [$($kind)?]),
+                default: $crate::section::section!(@option [$($default)?]),
+                oslo: $crate::section::section!(@list [$($oslo)?]),
+                oslo_blank: $crate::section::section!(@option [$($blank)?]),
+                doc: concat!($($about),+),
+            },)*
+            $($($crate::key::Key {
+                name: concat!($section, ".", stringify!($key_name)),
+                kind: $crate::section::section!(@kind [$key_type] []),
+                default: $crate::section::section!(@option [$($key_default)?]),
+                oslo: $crate::section::section!(@list [$($key_oslo)?]),
+                oslo_blank: None,
+                doc: concat!($($key_about),+),
+            },)*)?
+        ];
+
+        $(#[$attribute])*
+        // The descriptions are those of the documentation, whose readers see no Rust.
+        #[allow(clippy::doc_markdown, rustdoc::bare_urls, rustdoc::broken_intra_doc_links)]
+        $visibility struct $struct {
+            $($(#[doc = $about])+ pub $name: $type,)*
+            $($($(#[doc = $made_about])+ pub $made_name: $made_type,)*)?
+        }
+
+        impl $crate::inputs::Section for $struct {
+            fn read(inputs: &$crate::inputs::Inputs) -> Result<Self, $crate::error::Mistake> {
+                Ok(Self {
+                    $($name: $crate::section::section!(
+                        @read inputs, concat!($section, ".", stringify!($name)), $type, [$($range)?] [$($parser)?]
+                    ),)*
+                    $($($made_name: $maker(inputs)?,)*)?
+                })
+            }
+        }
+    };
+    (@option []) => { None };
+    (@option [$text:literal]) => { Some($text) };
+    (@list []) => { &[] };
+    (@list [$list:expr]) => { &$list };
+    (@kind [$type:ty] []) => { <$type as $crate::inputs::Setting>::KIND };
+    (@kind [$type:ty] [$kind:ident]) => { $crate::key::Kind::$kind };
+    (@read $inputs:ident, $key:expr, $type:ty, [] []) => {
+        <$type as $crate::inputs::Setting>::read($inputs, $key, ())?
+    };
+    (@read $inputs:ident, $key:expr, $type:ty, [$range:expr] []) => {
+        <$type as $crate::inputs::Setting>::read($inputs, $key, $range)?
+    };
+    (@read $inputs:ident, $key:expr, $type:ty, [] [$parser:path]) => { $parser($inputs, $key)? };
+}
+
+pub(crate) use section;

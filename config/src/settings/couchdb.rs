@@ -1,0 +1,177 @@
+//! `[couchdb]`: the server beside the agent, and the account the agent uses there.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use trove_couchdb_protocol::{secret::Secret, text};
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::error::Mistake;
+use crate::inputs::{Inputs, Setting};
+use crate::section::section;
+use crate::settings::tls::{self, TlsFiles};
+use crate::settings::trace::is_own_machine;
+use crate::text_file;
+
+/// Trove's option group for CouchDB (`trove/common/cfg.py`, `couchdb_opts`).
+const COUCHDB: &str = "couchdb";
+
+section! {
+    /// The CouchDB server beside the agent.
+    #[derive(Debug, Clone)]
+    pub struct CouchSettings = "couchdb" {
+        /// Where CouchDB answers: scheme, host and port only. Credentials belong in the credentials file.
+        url: Url = "http://127.0.0.1:5984", by Text url;
+        /// The agent's own account, os_admin: made on first start, read ever after. Must be kept with the data:
+        /// without it the agent is locked out.
+        credentials_file: PathBuf = "~/.os_couchdb_admin_creds.json";
+        /// CouchDB's local.d directory, such as /opt/couchdb/etc/local.d. CouchDB 3 does not start without an
+        /// administrator; with this the agent installs os_admin, hashed, as zz-trove-os-admin.ini there.
+        local_ini_dir: Option<PathBuf>;
+        /// Make CouchDB refuse every request without a login, once os_admin exists.
+        require_valid_user: bool = "false";
+        /// The age at which os_admin's password is replaced by another one; 0 leaves it for ever. It can be
+        /// replaced at any time by command as well.
+        rotate_os_admin_after: Option<Duration> = "0", by Seconds rotate_os_admin_after;
+        /// How long connecting to CouchDB may take.
+        connect_timeout: Duration = "5", in 0.1..=600.0;
+        /// How long one request to CouchDB may take.
+        request_timeout: Duration = "30", in 0.1..=3600.0;
+        /// How many requests to CouchDB run at once, such as reading the members of every database.
+        max_connections: usize = "32", in 1..=1024;
+        /// Users that Trove must neither see nor touch.
+        ignore_users: Vec<String> = "os_admin,root",
+            oslo [(COUCHDB, "ignore_users"), ("DEFAULT", "ignore_users")];
+        /// Databases that Trove must neither see nor touch. Names that begin with _ are refused in any case. A user
+        /// that is deleted or renamed is taken out of, or renamed in, the members of these too.
+        ignore_dbs: Vec<String> = "_users,_replicator,_global_changes",
+            oslo [(COUCHDB, "ignore_dbs"), ("DEFAULT", "ignore_dbs")];
+        /// PBKDF2 rounds of the passwords of users, root and os_admin on CouchDB 3.4 and later; its own default. No
+        /// more than max_iterations of CouchDB's [chttpd_auth], and no fewer than min_iterations, are used.
+        // Ten million rounds take seconds; CouchDB repeats them on every login that misses its cache.
+        sha256_iterations: u32 = "600000", in 1000..=10_000_000;
+        /// PBKDF2 rounds of the passwords of users and root on older servers, which know SHA-1 only and hash again
+        /// at every request: more rounds make each one slower. os_admin has 10 there, and a password of 256 random
+        /// bits.
+        sha1_iterations: u32 = "1000", in 10..=10_000_000;
+        /// Where the data volume is mounted: the file system whose size and usage Trove shows, unless CouchDB says
+        /// (database_dir of its [couchdb]) that its databases are in another directory of this machine.
+        data_dir: PathBuf = "/var/lib/couchdb", oslo [(COUCHDB, "mount_point")];
+        /// The instance is not healthy while the file system of CouchDB's databases has fewer MiB free; 0 never
+        /// looks. It is looked at where CouchDB says that they are, if that is on this machine.
+        min_free_mib: u64 = "64", in 0..=1_048_576;
+    }
+    keys {
+        /// PEM file of the authorities to trust, and no others, when couchdb.url begins with https; without it
+        /// those of the system.
+        tls_ca_file: Option<PathBuf>;
+        /// PEM file of the agent's own certificate, for a CouchDB that asks for one (verify_ssl_certificates).
+        tls_cert_file: Option<PathBuf>;
+        /// PEM file of the key that belongs to tls_cert_file, without a pass phrase.
+        tls_key_file: Option<PathBuf>;
+        /// An administrator that exists already and may create os_admin, for an image whose CouchDB was set up with
+        /// one.
+        bootstrap_admin: Option<String>;
+        /// The password of bootstrap_admin.
+        bootstrap_admin_password: Option<Secret>;
+        /// A file that holds it instead, so that it is in no configuration; line breaks at the end and a byte order
+        /// mark are no part of it.
+        bootstrap_admin_password_file: Option<PathBuf>;
+    }
+    made {
+        /// Whom to trust and who we are when the scheme is https.
+        tls: TlsFiles = tls;
+        /// Name and password of an administrator who may create os_admin.
+        bootstrap_admin: Option<(String, Secret)> = bootstrap_admin;
+    }
+}
+
+impl CouchSettings {
+    /// The port of a server on this machine; `None` for one elsewhere.
+    pub fn local_port(&self) -> Option<u16> {
+        self.url.port_or_known_default().filter(|_| self.is_local())
+    }
+
+    /// Whether CouchDB runs on this machine for certain.
+    pub fn is_local(&self) -> bool {
+        is_own_machine(&self.url)
+    }
+
+    /// Passwords cross the network in clear when a server elsewhere is reached without TLS.
+    pub(crate) fn warning(&self) -> Option<String> {
+        (self.url.scheme() == "http" && !self.is_local()).then(|| {
+            format!(
+                "couchdb.url is {}, so passwords cross the network in clear; use https, or a loopback address",
+                self.url
+            )
+        })
+    }
+}
+
+fn url(inputs: &Inputs, key: &'static str) -> Result<Url, Mistake> {
+    // Not shown in errors: somebody may have put a password into it.
+    let advice = "write only scheme, host and port, such as http://127.0.0.1:5984";
+    let refused = |problem: &str| inputs.invalid(key, problem, advice);
+    let url =
+        Url::parse(inputs.required_text(key)?).map_err(|error| refused(&format!("is no URL: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(refused("is neither http nor https"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refused("holds credentials, which belong in couchdb.credentials_file"));
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err(refused("has a path, query or fragment"));
+    }
+    Ok(url)
+}
+
+fn tls(inputs: &Inputs) -> Result<TlsFiles, Mistake> {
+    tls::files(inputs, ["couchdb.tls_ca_file", "couchdb.tls_cert_file", "couchdb.tls_key_file"])
+}
+
+/// Every rotation costs a hash and a moment in which commands wait: more often than once an hour is a slip of the pen.
+fn rotate_os_admin_after(inputs: &Inputs, key: &'static str) -> Result<Option<Duration>, Mistake> {
+    const HOUR: f64 = 3600.0;
+    const TEN_YEARS: f64 = 315_360_000.0;
+    let after = Duration::read(inputs, key, 0.0..=TEN_YEARS)?;
+    match after.as_secs_f64() {
+        0.0 => Ok(None),
+        HOUR.. => Ok(Some(after)),
+        seconds => {
+            let advice = "write 0 for never, or at least 3600 seconds";
+            Err(inputs.invalid(key, format!("cannot be {seconds}"), advice))
+        }
+    }
+}
+
+fn bootstrap_admin(inputs: &Inputs) -> Result<Option<(String, Secret)>, Mistake> {
+    const NAME: &str = "couchdb.bootstrap_admin";
+    const PASSWORD: &str = "couchdb.bootstrap_admin_password";
+    const PASSWORD_FILE: &str = "couchdb.bootstrap_admin_password_file";
+    let password =
+        match (inputs.get::<Option<Secret>>(PASSWORD)?, inputs.get::<Option<PathBuf>>(PASSWORD_FILE)?) {
+            (Some(_), Some(_)) => {
+                let problem = "and couchdb.bootstrap_admin_password_file are both set";
+                return Err(inputs.invalid(PASSWORD, problem, "keep one of them"));
+            }
+            (None, Some(file)) => {
+                let text = Zeroizing::new(text_file::read(&file)?);
+                let password = Some(text::secret(&text)).filter(|password| !password.is_empty());
+                let empty =
+                    || inputs.invalid(PASSWORD_FILE, "names an empty file", "write the password into it");
+                Some(Secret::new(password.ok_or_else(empty)?))
+            }
+            (password, None) => password,
+        };
+    match (inputs.text(NAME), password) {
+        (Some(name), Some(password)) => Ok(Some((name.to_owned(), password))),
+        (None, None) => Ok(None),
+        (Some(_), None) => {
+            let advice = "set couchdb.bootstrap_admin_password_file or couchdb.bootstrap_admin_password";
+            Err(inputs.invalid(NAME, "has no password", advice))
+        }
+        (None, Some(_)) => Err(inputs.missing(NAME, "its password is; name the administrator it belongs to")),
+    }
+}

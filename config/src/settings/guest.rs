@@ -1,0 +1,67 @@
+//! `[guest]`: which instance this is. Trove says so in `guest_info.conf`, an image never can.
+
+use std::path::PathBuf;
+
+use trove_couchdb_protocol::secret::Secret;
+
+use crate::broker_url;
+use crate::error::Mistake;
+use crate::inputs::Inputs;
+use crate::section::section;
+
+/// Who a guest is that no Trove has named and no queue is named after.
+const WITHOUT_BROKER: &str = "local";
+
+/// The longest guest id. Trove's are 36 characters; queue names, at most 255 bytes, are made from it.
+const MAX_ID: usize = 200;
+
+section! {
+    /// Which guest this is.
+    #[derive(Debug, Clone)]
+    pub struct GuestSettings = "guest" {
+        /// The instance's id, which names the agent's queues. Required; Trove writes it to guest_info.conf. Without
+        /// a broker it is "local" if not set.
+        id: String, by Text id, oslo [("DEFAULT", "guest_id")];
+        /// The key that payloads are encrypted with. Trove writes it to guest_info.conf if the instance has one;
+        /// without it messages are clear text.
+        encryption_key: Option<Secret>, by Secret encryption_key, oslo [("DEFAULT", "instance_rpc_encr_key")];
+        /// The manager that the datastore version is registered with. Shown in logs only: CouchDB may be registered
+        /// under another manager's name, so nothing is decided by it.
+        datastore_manager: Option<String>, oslo [("DEFAULT", "datastore_manager")];
+        /// Where the agent keeps what must outlive a restart. Only the agent may write there.
+        state_dir: PathBuf = "/var/lib/trove-couchdb-agent";
+    }
+}
+
+fn id(inputs: &Inputs, key: &'static str) -> Result<String, Mistake> {
+    let no_broker = |text: &str| broker_url::is_no_broker(text) || broker_url::is_nearly_local(text);
+    let Some(id) = inputs.text(key) else {
+        // Also where the word is misspelt: then the guest needs no id of Trove's either.
+        if inputs.text(broker_url::KEY).is_some_and(no_broker) {
+            return Ok(WITHOUT_BROKER.to_owned());
+        }
+        return Err(inputs.missing(
+            key,
+            "Trove writes it as guest_id to /etc/trove/conf.d/guest_info.conf; for a guest made by hand set it \
+             there or with --guest-id",
+        ));
+    };
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if id.chars().all(legal) && id.len() <= MAX_ID {
+        return Ok(id.to_owned());
+    }
+    let shown: String = id.chars().take(MAX_ID).collect();
+    let advice = format!(
+        "write the id of the instance: at most {MAX_ID} letters, digits, dots, dashes or underscores"
+    );
+    Err(inputs.invalid(key, format!("cannot be {shown:?}"), advice))
+}
+
+/// Trove 12 on Python 3 writes the key as Python shows bytes, `b'…'`. No key of Trove's has a quotation mark in it.
+fn encryption_key(inputs: &Inputs, key: &'static str) -> Result<Option<Secret>, Mistake> {
+    let Some(secret) = inputs.get::<Option<Secret>>(key)? else { return Ok(None) };
+    let text = secret.expose();
+    let quoted = |mark: char| text.strip_prefix('b')?.strip_prefix(mark)?.strip_suffix(mark);
+    let inner = quoted('\'').or_else(|| quoted('"')).map(Secret::new);
+    Ok(Some(inner.unwrap_or(secret)))
+}

@@ -1,0 +1,119 @@
+//! The validated configuration, one struct per section of the file.
+//!
+//! Each section's file holds its rows, of which its part of the key table and its struct are made, and the checks that
+//! are no matter of type and range. Whoever holds a `Settings` need not check anything again.
+
+mod audit;
+mod broker;
+mod couchdb;
+mod guest;
+mod heartbeat;
+mod local;
+mod log;
+mod metrics;
+mod prepare;
+mod rpc;
+mod tls;
+mod trace;
+
+pub use audit::AuditSettings;
+pub use broker::{BrokerSettings, LoginMethod};
+pub use couchdb::CouchSettings;
+pub use guest::GuestSettings;
+pub use heartbeat::HeartbeatSettings;
+pub use local::LocalSettings;
+pub use log::{LogFormat, LogSettings};
+pub use metrics::{Listen, MetricsSettings};
+pub use prepare::PrepareSettings;
+pub use rpc::RpcSettings;
+pub use tls::{TlsFiles, TlsIdentity};
+pub use trace::TraceSettings;
+
+use crate::error::Mistake;
+use crate::inputs::{Inputs, Section};
+use crate::key::Key;
+
+/// Declares the sections: the fields of [`Settings`], how they are read, and the table of all keys.
+macro_rules! sections {
+    ($($(#[$about:meta])+ $name:ident: $type:ty,)+) => {
+        /// Every key, section by section, in the order of the documentation.
+        pub(crate) const KEYS: &[&[Key]] = &[$($name::KEYS),+];
+
+        /// Everything the agent can be told; secrets inside print as `REDACTED`.
+        #[derive(Debug, Clone)]
+        pub struct Settings {
+            $($(#[$about])+ pub $name: $type,)+
+            /// What the operator should hear about the configuration, as whole sentences.
+            pub warnings: Vec<String>,
+        }
+
+        impl Settings {
+            fn read(inputs: &Inputs) -> Result<Self, Mistake> {
+                Ok(Self { $($name: Section::read(inputs)?,)+ warnings: inputs.warnings() })
+            }
+        }
+    };
+}
+
+sections! {
+    /// Which guest this is. It comes first, as it is the first thing that a new image lacks.
+    guest: GuestSettings,
+    /// The message broker and how its queues are declared; `None` for an agent without one (`local:`).
+    broker: Option<BrokerSettings>,
+    /// The Unix socket for operators.
+    local: LocalSettings,
+    /// The CouchDB server beside the agent.
+    couchdb: CouchSettings,
+    /// What a new instance may ask for.
+    prepare: PrepareSettings,
+    /// Limits on commands.
+    rpc: RpcSettings,
+    /// Status reports to the conductor.
+    heartbeat: HeartbeatSettings,
+    /// Where commands that change something are written down.
+    audit: AuditSettings,
+    /// What is logged, and how.
+    log: LogSettings,
+    /// Where metrics are to be had.
+    metrics: MetricsSettings,
+    /// Where spans of commands go.
+    trace: TraceSettings,
+}
+
+impl Settings {
+    /// The settings, or everything that is wrong: after each mistake the rest is looked at without it. What succeeds
+    /// leaves the inputs as they were.
+    pub(crate) fn from_inputs(inputs: &mut Inputs) -> Result<Self, Mistake> {
+        let mut mistakes = inputs.take_mistakes();
+        // What such a file sets would be missing only for that reason.
+        let mut goes_on = !mistakes.iter().any(Mistake::hides_keys);
+        while goes_on {
+            match Self::read(inputs).and_then(|settings| settings.judged(inputs)) {
+                Ok(settings) if mistakes.is_empty() => return Ok(settings),
+                Ok(_) => break,
+                Err(error) => {
+                    goes_on = inputs.make_sound(&error);
+                    mistakes.push(error);
+                }
+            }
+        }
+        Err(Mistake::all(mistakes))
+    }
+
+    /// What no single section can be blamed for, and what is worth a warning.
+    fn judged(mut self, inputs: &Inputs) -> Result<Self, Mistake> {
+        if self.broker.is_none() {
+            self.local.must_be_on(inputs)?;
+        }
+        let broker_tls = self.broker.as_ref().and_then(|broker| broker.tls.as_ref());
+        let warnings = [
+            self.couchdb.warning(),
+            tls::warning("couchdb", &self.couchdb.tls),
+            self.trace.warning(),
+            broker_tls.and_then(|files| tls::warning("broker", files)),
+            broker::warning(inputs),
+        ];
+        self.warnings.extend(warnings.into_iter().flatten());
+        Ok(self)
+    }
+}

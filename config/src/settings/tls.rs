@@ -1,0 +1,80 @@
+//! `tls_ca_file`, `tls_cert_file` and `tls_key_file`, which `[broker]` and `[couchdb]` have both.
+//!
+//! Only names: the files are read for each connection, so that a renewed certificate counts without a restart.
+
+use std::path::PathBuf;
+
+use crate::error::Mistake;
+use crate::inputs::Inputs;
+use crate::text_file;
+
+/// Certificates and a key as PEM files, and where the operator has named them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The authorities to trust, and no others; none for those of the system.
+    pub ca: Option<PathBuf>,
+    /// Our own certificate and its key.
+    pub identity: Option<TlsIdentity>,
+}
+
+/// Whom we say we are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsIdentity {
+    /// Our certificate, and those between it and the authority.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// The files that the keys of one section name.
+pub(crate) fn files(inputs: &Inputs, [ca, cert, key]: [&'static str; 3]) -> Result<TlsFiles, Mistake> {
+    let path = |name| inputs.get::<Option<PathBuf>>(name);
+    let half = |given: &'static str, absent: &str| {
+        let advice = format!("set {absent} as well, or neither");
+        Err(inputs.invalid(given, "is only half of a certificate and its key", advice))
+    };
+    let identity = match (path(cert)?, path(key)?) {
+        (Some(cert), Some(key)) => Some(TlsIdentity { cert, key }),
+        (None, None) => None,
+        (Some(_), None) => return half(cert, key),
+        (None, Some(_)) => return half(key, cert),
+    };
+    Ok(TlsFiles { ca: path(ca)?, identity })
+}
+
+/// A key is worth as much as a password. It may be renewed at any time, so this is said at the start and no more.
+pub(crate) fn warning(section: &str, files: &TlsFiles) -> Option<String> {
+    let key = &files.identity.as_ref()?.key;
+    text_file::is_open_to_everybody(key).then(|| {
+        format!(
+            "everybody on this machine can read {}, the key of {section}.tls_cert_file; chmod o-r it, and renew it if \
+             anybody else works here",
+            key.display()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_key_that_everybody_can_read_is_worth_a_warning() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = directory.path().join("key");
+        fs::write(&key, "").unwrap();
+        let identity = Some(TlsIdentity { cert: "/cert".into(), key: key.clone() });
+        let files = TlsFiles { ca: None, identity };
+        let warned = |mode| {
+            fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+            warning("broker", &files).is_some()
+        };
+        assert!(warned(0o644) && !warned(0o640));
+        fs::remove_file(&key).unwrap();
+        assert_eq!(warning("broker", &files), None);
+    }
+}

@@ -1,0 +1,120 @@
+//! The sample file and the documentation say what the key table says.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+
+use super::Layers;
+use crate::key::{Key, Kind};
+use crate::keys;
+use crate::layers::toml_file;
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../etc/trove-couchdb-agent/agent.toml");
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+
+/// The default in TOML, or nothing for a key that has none.
+fn default_of(key: &Key) -> Option<toml::Value> {
+    key.default.map(|text| key.kind.read(text).unwrap().unwrap())
+}
+
+/// The sample with every key in force: a `#` that is followed by a name hides a key, by a blank a remark.
+fn uncommented(sample: &str) -> String {
+    let line = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => format!("{rest}\n"),
+        _ => format!("{line}\n"),
+    };
+    sample.lines().map(line).collect()
+}
+
+#[test]
+fn the_sample_lists_every_key_with_its_default() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("agent.toml");
+    fs::write(&path, uncommented(&fs::read_to_string(SAMPLE).unwrap())).unwrap();
+    let values = toml_file::read(&path, true).whole().unwrap();
+    let listed: BTreeSet<_> = values.keys().copied().collect();
+    let known: BTreeSet<_> = keys::all().map(|key| key.name).collect();
+    assert_eq!(listed, known);
+    for key in keys::all() {
+        if let Some(default) = default_of(key) {
+            assert_eq!(values[key.name].value, default, "{}", key.name);
+        }
+    }
+}
+
+#[test]
+fn the_sample_as_shipped_sets_nothing() {
+    assert!(toml_file::read(SAMPLE.as_ref(), true).whole().unwrap().is_empty());
+}
+
+#[test]
+fn the_table_of_the_documentation_is_the_key_table() {
+    let mut table =
+        String::from("| Key | Value | Default | Trove's option | What it does |\n|---|---|---|---|---|\n");
+    for key in keys::all() {
+        let default = default_of(key).map_or("none".to_owned(), |value| format!("`{value}`"));
+        let oslo = key.oslo.iter().map(|(group, option)| format!("`[{group}] {option}`")).collect::<Vec<_>>();
+        let oslo = if oslo.is_empty() { "none".to_owned() } else { oslo.join(", ") };
+        writeln!(
+            table,
+            "| `{}` | {} | {default} | {oslo} | {} |",
+            key.name,
+            key.kind.describe(),
+            key.about()
+        )
+        .unwrap();
+    }
+    let document = fs::read_to_string(DOCUMENT).unwrap();
+    assert!(document.contains(&table), "{DOCUMENT} is out of date; its table must be:\n\n{table}");
+}
+
+#[test]
+fn no_key_is_ignored() {
+    let directory = tempfile::tempdir().unwrap();
+    let password_file = directory.path().join("password");
+    fs::write(&password_file, "from a file").unwrap();
+    let base = "[guest]\nid = \"g\"\n[broker]\ntransport_url = \"rabbit://u:p@h/\"\ntls = true\n\
+                tls_cert_file = \"/c\"\ntls_key_file = \"/k\"\n[audit]\nfile = \"/a\"\n[couchdb]\nbootstrap_admin = \"a\"\n\
+                tls_cert_file = \"/c\"\ntls_key_file = \"/k\"\n";
+    for key in keys::all() {
+        // A password that differs shows nowhere, so for these two being there is the difference.
+        let (with_password, other) = match (key.name, key.kind) {
+            ("couchdb.bootstrap_admin_password", _) => (false, "other"),
+            ("couchdb.bootstrap_admin_password_file", _) => (false, password_file.to_str().unwrap()),
+            ("couchdb.url", _) => (true, "http://127.0.0.1:1"),
+            ("broker.transport_url", _) => (true, "rabbit://u:p@elsewhere/"),
+            ("broker.login_method", _) => (true, "PLAIN"),
+            ("log.format", _) => (true, "json"),
+            ("log.filter", _) => (true, "warn"),
+            ("metrics.listen", _) => (true, "127.0.0.1:9985"),
+            ("trace.otlp_endpoint", _) => (true, "http://127.0.0.1:4318"),
+            ("audit.file", _) | (_, Kind::Path) => (true, "/other"),
+            (_, Kind::Text | Kind::Secret) => (true, "other"),
+            (_, Kind::Flag) => (
+                true,
+                if key.default == Some("false") && key.name != "broker.tls" { "true" } else { "false" },
+            ),
+            (
+                "rpc.max_message_bytes"
+                | "rpc.replay_window"
+                | "couchdb.sha256_iterations"
+                | "audit.max_bytes",
+                _,
+            ) => (true, "20000"),
+            (_, Kind::Count) => (true, "17"),
+            ("couchdb.rotate_os_admin_after", _) => (true, "86400"),
+            (_, Kind::Seconds) => (true, "29"),
+            (_, Kind::Fraction) => (true, "0.25"),
+            (_, Kind::List) => (true, "other"),
+        };
+        let variable = key.environment_variable();
+        let password = ("TROVE_COUCHDB_COUCHDB__BOOTSTRAP_ADMIN_PASSWORD", "p");
+        let before: Vec<_> = with_password.then_some(password).into_iter().collect();
+        let after: Vec<_> = before.iter().copied().chain([(variable.as_str(), other)]).collect();
+        let show = |environment: &[(&str, &str)]| {
+            format!("{:?}", Layers { toml: base, environment, ..Layers::default() }.settings())
+        };
+        assert_ne!(show(&before), show(&after), "{}", key.name);
+        assert!(show(&after).starts_with("Ok("), "{}: {}", key.name, show(&after));
+    }
+}

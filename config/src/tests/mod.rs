@@ -1,0 +1,69 @@
+//! Tests of the configuration as a whole: real files on disk, all layers, the documents that describe them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod documents;
+mod local;
+mod precedence;
+mod refusals;
+mod secrets;
+mod trove_files;
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+
+use crate::{ConfigError, Override, Settings, Sources, check};
+
+/// What an instance cannot start without.
+const REQUIRED: &str = "[DEFAULT]\nguest_id = g-1\ntransport_url = rabbit://u:p@broker:5672/\n";
+
+/// The layers of one test. The files are always named, so nothing of the machine's own `/etc` is read.
+#[derive(Default)]
+struct Layers<'a> {
+    toml: &'a str,
+    /// Name and text of files in the directory of injected files.
+    conf: &'a [(&'a str, &'a str)],
+    environment: &'a [(&'a str, &'a str)],
+    command_line: &'a [(&'static str, &'a str)],
+}
+
+impl Layers<'_> {
+    fn settings(&self) -> Result<Settings, ConfigError> {
+        self.with_sources(Settings::load)
+    }
+
+    fn check(&self) -> Result<String, ConfigError> {
+        self.with_sources(check)
+    }
+
+    /// The text of the refusal, without the path of the temporary directory.
+    fn refusal(&self) -> String {
+        self.settings().expect_err("the configuration should be refused").to_string()
+    }
+
+    fn with_sources<T>(&self, act: impl FnOnce(Sources, Vec<(OsString, OsString)>) -> T) -> T {
+        let directory = tempfile::tempdir().unwrap();
+        let own = directory.path().join("agent.toml");
+        fs::write(&own, self.toml).unwrap();
+        let injected: PathBuf = directory.path().join("conf.d");
+        fs::create_dir(&injected).unwrap();
+        for (name, text) in self.conf {
+            fs::write(injected.join(name), text).unwrap();
+        }
+        let overrides = self.command_line.iter().map(|(key, text)| Override {
+            key,
+            option: "--test",
+            text: (*text).to_owned(),
+        });
+        let sources = Sources {
+            config_file: Some(own),
+            oslo_files: Vec::new(),
+            oslo_dirs: vec![injected],
+            overrides: overrides.collect(),
+        };
+        let home = [("HOME".into(), "/home/agent".into())];
+        let variables = self.environment.iter().map(|(name, value)| (name.into(), value.into()));
+        act(sources, home.into_iter().chain(variables).collect())
+    }
+}

@@ -1,0 +1,222 @@
+//! The house's direction of imports (the table in `agent/src/lib.rs`), and the structure of every crate (`structure`).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod modules;
+mod structure;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Which modules of the agent a module may import.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("args", &[]),
+    ("log", &["trace"]),
+    ("trace", &[]),
+    ("exit", &[]),
+    ("system", &[]),
+    ("preparation", &["system"]),
+    ("tls", &[]),
+    ("metrics", &[]),
+    ("couch", &["metrics", "system", "tls", "trace"]),
+    ("bootstrap", &["couch", "system"]),
+    ("status", &["couch", "preparation", "system"]),
+    ("audit", &[]),
+    ("commands", &["bootstrap", "couch", "log", "preparation", "status", "system"]),
+    ("dispatch", &["commands", "status", "system", "trace"]),
+    ("transport", &["audit", "commands", "dispatch", "log", "metrics", "status", "system", "tls", "trace"]),
+    ("monitor", &["couch", "metrics", "preparation", "status", "system"]),
+    (
+        "app",
+        &[
+            "audit",
+            "bootstrap",
+            "commands",
+            "couch",
+            "dispatch",
+            "log",
+            "metrics",
+            "monitor",
+            "preparation",
+            "status",
+            "system",
+            "trace",
+            "transport",
+        ],
+    ),
+];
+
+/// Crates that only one module may name.
+const ONLY_IN: &[(&str, &[&str])] = &[
+    ("lapin", &["transport"]),
+    ("reqwest", &["couch", "trace"]),
+    ("sd_notify", &["status"]),
+    ("hyper", &["monitor"]),
+    ("prometheus_client", &["metrics"]),
+    ("tracing_journald", &["log"]),
+    ("opentelemetry", &["trace"]),
+    ("nix", &["system"]),
+    ("rustls", &["tls", "main"]),
+    ("clap", &["args", "main"]),
+];
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn rust_files(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() && !path.ends_with("target") {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+fn module_of(file: &Path, source: &Path) -> String {
+    let first = file.strip_prefix(source).unwrap().components().next().unwrap();
+    first.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
+}
+
+/// The names after `crate::` in code, also those of `use crate::{a, b::c}`.
+fn imported(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for rest in code.split("crate::").skip(1) {
+        let names = match rest.strip_prefix('{') {
+            Some(list) => top_level(list),
+            None => vec![rest.to_owned()],
+        };
+        let name = |text: &String| {
+            text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+        };
+        found.extend(names.iter().map(name));
+    }
+    found
+}
+
+fn top_level(list: &str) -> Vec<String> {
+    let (mut depth, mut items) = (0, vec![String::new()]);
+    for character in list.chars() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => items.push(String::new()),
+            other if depth == 0 => items.last_mut().unwrap().push(other),
+            _ => {}
+        }
+    }
+    items.retain(|item| !item.trim().is_empty());
+    items
+}
+
+fn code(file: &Path) -> String {
+    let text = std::fs::read_to_string(file).unwrap();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn imports_point_one_way() {
+    let source = workspace().join("agent/src");
+    let allowed: BTreeMap<&str, &[&str]> = MAY_IMPORT.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for file in rust_files(&source) {
+        let module = module_of(&file, &source);
+        if ["lib", "main"].contains(&module.as_str()) {
+            continue;
+        }
+        let may = allowed.get(module.as_str()).unwrap_or_else(|| panic!("{module} is not in the table"));
+        let names = imported(&code(&file));
+        wrong.extend(
+            names
+                .into_iter()
+                .filter(|name| *name != module && !may.contains(&name.as_str()))
+                .map(|name| format!("{}: {module} -> {name}", file.display())),
+        );
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn outside_crates_have_one_door() {
+    let source = workspace().join("agent/src");
+    for file in rust_files(&source) {
+        let module = module_of(&file, &source);
+        for (name, may) in ONLY_IN {
+            // A log target such as "lapin::channel" is a text, no use of the crate.
+            let code = code(&file).replace(&format!("\"{name}::"), "");
+            let named = names_crate(&code, name);
+            assert!(!named || may.contains(&module.as_str()), "{} names {name}", file.display());
+        }
+    }
+}
+
+/// `name::` as a word of its own: `std::os::unix::fs` does not name `nix`.
+fn names_crate(code: &str, name: &str) -> bool {
+    let path = format!("{name}::");
+    code.match_indices(&path).any(|(at, _)| {
+        let before = code.get(..at).and_then(|text| text.chars().next_back());
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+    })
+}
+
+#[test]
+fn the_operators_tool_speaks_amqp_in_two_places_and_asks_in_one() {
+    let source = workspace().join("cli/src");
+    for (name, may) in [
+        ("lapin::", &["client/bus.rs", "doctor/broker.rs"][..]),
+        ("rpassword::", &["ask.rs"]),
+        ("comfy_table::", &["output/table.rs"]),
+    ] {
+        for file in rust_files(&source) {
+            let named = code(&file).contains(name);
+            assert!(!named || may.iter().any(|door| file.ends_with(door)), "{} names {name}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_protocol_knows_no_io() {
+    for file in rust_files(&workspace().join("protocol/src")) {
+        if file.ends_with("tests.rs") {
+            continue;
+        }
+        let code = code(&file);
+        let code = code.split("mod tests").next().unwrap();
+        for forbidden in ["std::fs", "std::net", "std::env", "tokio", "lapin", "reqwest"] {
+            assert!(!code.contains(forbidden), "{} names {forbidden}", file.display());
+        }
+    }
+}
+
+/// What is particular to Trove is done in `commands`: `couch` could administer a CouchDB for anybody.
+#[test]
+fn the_administration_of_couchdb_knows_no_trove() {
+    for file in rust_files(&workspace().join("agent/src/couch")) {
+        let code = code(&file);
+        for forbidden in ["FailureClass", "UserModel", "DatabaseModel", "percent_decode"] {
+            assert!(!code.contains(forbidden), "{} names {forbidden}", file.display());
+        }
+        assert!(!names_crate(&code, "trove"), "{} names protocol's `trove`", file.display());
+    }
+}
+
+/// Of the tests; `structure` has the limits for the rest.
+#[test]
+fn a_file_of_tests_holds_one_concern() {
+    let root = workspace();
+    for file in ["cli/tests", "tests/tests"].iter().flat_map(|folder| rust_files(&root.join(folder))) {
+        let lines = std::fs::read_to_string(&file).unwrap().lines().count();
+        assert!(lines <= 400, "{} has {lines} lines: split it", file.display());
+    }
+}
+
+#[test]
+fn the_test_itself_sees_nested_imports() {
+    assert!(names_crate("use nix::unistd;", "nix") && !names_crate("use std::os::unix::fs;", "nix"));
+    assert_eq!(imported("use crate::{a, b::{c, d}, e::f};\ncrate::g::h()"), ["a", "b", "e", "g"]);
+}
