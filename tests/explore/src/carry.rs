@@ -1,0 +1,391 @@
+//! What a step does to the world.
+
+use trove_couchdb_delivery::{
+    Action, Answer, Core, Delivered, DeliveryId, Event, Kept, Request, Source, Work,
+};
+
+use crate::{
+    monitor::{FAILED, Violation},
+    scenario::Bits,
+    step::{Step, Way},
+    world::{Flight, State, Task, World},
+};
+
+/// The answer to whoever asks how an old command ended, when that is not known.
+const CARRIED_OUT: u8 = 250;
+/// The answer of an agent that ends.
+const STOPPING: u8 = 251;
+const REFUSED: u8 = FAILED + 50;
+
+impl World {
+    /// The world after a step.
+    pub(crate) fn after(&self, step: Step) -> Result<Self, Violation> {
+        let mut next = self.clone();
+        if step.is_fault() {
+            next.state.faults -= 1;
+        }
+        next.step(step)?;
+        next.state.tasks.sort();
+        Ok(next)
+    }
+
+    fn step(&mut self, step: Step) -> Result<(), Violation> {
+        let expired = self.state.monitor.expired;
+        match step {
+            Step::Start => {
+                self.state.core = Some(Core::new(self.limits(), self.state.disk.resumed()));
+                Ok(())
+            }
+            Step::Connect => {
+                self.state.broker.connect();
+                self.state.caught_up = false;
+                Ok(())
+            }
+            Step::Carry(number, way) => self.carry(number, way),
+            Step::Acknowledged => {
+                self.state.broker.take_ack();
+                Ok(())
+            }
+            Step::Deliver => self.deliver(),
+            Step::CaughtUp => {
+                self.state.caught_up = true;
+                self.tell(Event::CaughtUp)
+            }
+            Step::Publish => {
+                if let Some(message) = self.next_to_publish() {
+                    self.state.published = message + 1;
+                    self.state.broker.publish(message);
+                }
+                Ok(())
+            }
+            Step::Send(number) => self.send(number),
+            Step::Exit => {
+                let marks = std::mem::take(&mut self.state.marks);
+                self.state.disk.remember(marks);
+                while self.state.broker.take_ack().is_some() {}
+                self.process_ends();
+                Ok(())
+            }
+            Step::GiveUp(number) => self.give_up(number),
+            Step::Kill => {
+                self.process_ends();
+                Ok(())
+            }
+            Step::Lose => {
+                self.state.broker.disconnect(expired);
+                self.connection_ended()
+            }
+            Step::CloseChannel => {
+                self.republish();
+                Ok(())
+            }
+            Step::Terminate => {
+                self.state.is_stopping = true;
+                self.tell(Event::Terminate)
+            }
+            Step::PublishAgain(number) => {
+                self.state.published_again |= 1 << number;
+                self.state.broker.publish(number);
+                Ok(())
+            }
+            Step::LoseQueue => {
+                self.state.monitor.gone |= self.state.broker.lose_queue();
+                self.state.broker.disconnect(expired);
+                self.connection_ended()
+            }
+        }
+    }
+
+    fn process_ends(&mut self) {
+        let State {
+            core,
+            tasks,
+            flights,
+            left,
+            is_stopping,
+            last_came,
+            marks,
+            records,
+            broker,
+            monitor,
+            sent,
+            ..
+        } = &mut self.state;
+        *core = None;
+        tasks.clear();
+        flights.clear();
+        (*left, *is_stopping, *last_came) = (None, false, false);
+        marks.clear();
+        records.clear();
+        broker.disconnect(monitor.expired);
+        monitor.process_ended(&self.scenario, *sent);
+    }
+
+    /// Answers that were not confirmed are published again.
+    fn republish(&mut self) {
+        for task in &mut self.state.tasks {
+            task.published = false;
+        }
+    }
+
+    fn connection_ended(&mut self) -> Result<(), Violation> {
+        self.republish();
+        match self.state.left.take() {
+            Some(left) => self.tell(Event::Abandoned(left)),
+            None => Ok(()),
+        }
+    }
+
+    fn give_up(&mut self, number: u8) -> Result<(), Violation> {
+        self.state.monitor.expired |= 1 << number;
+        self.state.broker.expire(number);
+        let of_message = |(_, flight): &(&DeliveryId, &Flight)| flight.message == number && !flight.has_begun;
+        let flights = self.state.flights.iter().filter(of_message);
+        let mut told: Vec<DeliveryId> = flights.map(|(delivery, _)| *delivery).collect();
+        for delivery in &told {
+            if let Some(flight) = self.state.flights.get_mut(delivery) {
+                flight.told_expired = true;
+            }
+        }
+        told.extend(self.state.left);
+        told.into_iter().try_for_each(|delivery| self.tell(Event::Expired(delivery)))
+    }
+
+    fn new_flight(&mut self, message: u8, connection: Option<u8>) -> DeliveryId {
+        let delivery = DeliveryId(self.state.next_delivery);
+        self.state.next_delivery += 1;
+        let flight = Flight {
+            message,
+            connection,
+            outcome: None,
+            has_begun: false,
+            has_failed: false,
+            told_expired: false,
+        };
+        self.state.flights.insert(delivery, flight);
+        delivery
+    }
+
+    fn deliver(&mut self) -> Result<(), Violation> {
+        let Some(queued) = self.state.broker.hand_out(DeliveryId(self.state.next_delivery)) else {
+            return Ok(());
+        };
+        self.state.last_came = self.state.is_stopping;
+        let delivery = self.new_flight(queued.message, self.state.broker.connection());
+        self.arrive(delivery, queued.message, queued.redelivered)
+    }
+
+    fn send(&mut self, number: u8) -> Result<(), Violation> {
+        self.state.sent |= 1 << number;
+        let delivery = self.new_flight(number, None);
+        self.arrive(delivery, number, false)
+    }
+
+    fn arrive(&mut self, delivery: DeliveryId, number: u8, redelivered: bool) -> Result<(), Violation> {
+        let message = self.message(number);
+        let request = if message.is_unacceptable {
+            Request::Refuse
+        } else {
+            Request::Run(Work {
+                scopes: message.scopes,
+                changes: message.changes(),
+                needs_place: true,
+                at_once: message.has_deadline && !self.state.caught_up,
+            })
+        };
+        let (source, id, parts) = (message.source, message.mark(), message.parts());
+        self.tell(Event::Delivered(Delivered { delivery, source, id, parts, redelivered, request }))
+    }
+
+    /// Tells the core, and begins to carry out what it asks for.
+    fn tell(&mut self, event: Event<Bits, u8>) -> Result<(), Violation> {
+        let actions = self.state.core.as_mut().map(|core| core.handle(event)).unwrap_or_default();
+        for action in actions {
+            match action {
+                Action::Known(_) => {}
+                Action::Accept(delivery) => {
+                    if let Some(flight) = self.state.flights.get(&delivery) {
+                        self.state.monitor.accepted(delivery, flight.message);
+                    }
+                }
+                Action::Remember(marks) => self.state.marks.extend(marks),
+                Action::Fetch(_) => self.state.left = None,
+                Action::Leave(delivery) => {
+                    self.state.left = Some(delivery);
+                    self.requeue(delivery)?;
+                }
+                Action::Requeue(delivery) => self.requeue(delivery)?,
+                // Its requests go out at once.
+                Action::Run { delivery, again } => {
+                    self.begin(delivery)?;
+                    self.add(Action::Run { delivery, again });
+                }
+                later => self.add(later),
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, action: Action<u8>) {
+        self.state.tasks.push(Task { action, published: false });
+    }
+
+    fn begin(&mut self, delivery: DeliveryId) -> Result<(), Violation> {
+        let Some(flight) = self.state.flights.get_mut(&delivery) else { return Ok(()) };
+        let told_expired = flight.told_expired && !flight.has_begun;
+        flight.has_begun = true;
+        self.state.monitor.runs(&self.scenario, delivery, flight.message, told_expired)
+    }
+
+    fn requeue(&mut self, delivery: DeliveryId) -> Result<(), Violation> {
+        self.state.monitor.is_over(delivery);
+        let Some(flight) = self.state.flights.remove(&delivery) else { return Ok(()) };
+        if flight.connection.is_some() {
+            self.state.broker.requeue(delivery, self.state.monitor.expired);
+            return Ok(());
+        }
+        let scenario = self.scenario.clone();
+        let message = &scenario.messages[usize::from(flight.message)];
+        self.state.monitor.answered(message, flight.message, STOPPING)
+    }
+
+    fn carry(&mut self, number: u8, way: Way) -> Result<(), Violation> {
+        let Task { action, published } = self.state.tasks.remove(usize::from(number));
+        let well = way == Way::Well;
+        match action {
+            Action::NoteBeginning(delivery) => {
+                let message = self.message_of(delivery).clone();
+                if well {
+                    self.state.disk.begin(&message);
+                }
+                self.tell(Event::Noted { delivery, ready: well || !message.has_secret })
+            }
+            Action::Run { delivery, .. } if way == Way::FailsForNow => {
+                self.state.monitor.has_paused(delivery);
+                if let Some(flight) = self.state.flights.get_mut(&delivery) {
+                    flight.has_failed = true;
+                }
+                self.tell(Event::Failed { delivery, effect: true })
+            }
+            Action::Run { delivery, .. } => {
+                let id = self.message_of(delivery).id;
+                self.finish(delivery, if well { id } else { FAILED + id }, well)
+            }
+            Action::Rest(delivery) => self.tell(Event::Rested(delivery)),
+            Action::Refuse { delivery, .. } => {
+                let id = self.message_of(delivery).id;
+                self.finish(delivery, REFUSED + id, false)
+            }
+            Action::Write { delivery, id, kept } => self.write(delivery, id.0[0], kept, well),
+            Action::Reply { delivery, answer } => self.reply(delivery, answer, published, way),
+            Action::Acknowledge(delivery) => self.acknowledge(delivery),
+            Action::Reject { delivery, .. } => {
+                self.state.flights.remove(&delivery);
+                if self.state.broker.is_connected {
+                    self.state.broker.send_ack(delivery);
+                }
+                Ok(())
+            }
+            Action::Forget(id) => {
+                self.state.records.remove(&id.0[0]);
+                self.state.disk.forget(id);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn message_of(&self, delivery: DeliveryId) -> &crate::scenario::Message {
+        self.message(self.state.flights.get(&delivery).map_or(0, |flight| flight.message))
+    }
+
+    fn finish(&mut self, delivery: DeliveryId, outcome: u8, succeeded: bool) -> Result<(), Violation> {
+        if let Some(flight) = self.state.flights.get_mut(&delivery) {
+            flight.outcome = Some(outcome);
+        }
+        self.state.monitor.is_over(delivery);
+        let has_begun = self.state.flights.get(&delivery).is_some_and(|flight| flight.has_begun);
+        let message = self.message_of(delivery);
+        if message.source == Source::Socket && has_begun && !succeeded {
+            let id = message.id;
+            self.state.monitor.failed_locally(id);
+        }
+        self.tell(Event::Finished { delivery, outcome, succeeded })
+    }
+
+    fn write(&mut self, delivery: DeliveryId, id: u8, kept: Kept, well: bool) -> Result<(), Violation> {
+        let State { disk, monitor, records, flights, .. } = &mut self.state;
+        let messages = &self.scenario.messages;
+        let message = messages.iter().find(|one| one.id == id && one.source == Source::Broker);
+        if kept == Kept::Mark {
+            if well {
+                disk.remember([crate::scenario::mark_of(id)]);
+                monitor.mark_written(id);
+            } else {
+                monitor.outcome_refused(id);
+            }
+        } else if let Some(message) = message {
+            if kept == Kept::Outcome
+                && let Some(outcome) = flights.get(&delivery).and_then(|flight| flight.outcome)
+            {
+                records.insert(id, outcome);
+            }
+            if !well {
+                monitor.outcome_refused(id);
+            } else if let Some(outcome) = records.remove(&id) {
+                disk.end(message, outcome);
+                monitor.outcome_written(id);
+            }
+        }
+        self.tell(Event::Written { delivery, stored: well })
+    }
+
+    fn reply(
+        &mut self,
+        delivery: DeliveryId,
+        answer: Answer<u8>,
+        published: bool,
+        way: Way,
+    ) -> Result<(), Violation> {
+        let Some(flight) = self.state.flights.get(&delivery).cloned() else { return Ok(()) };
+        if flight.connection.is_some() && (!self.state.broker.is_connected || way == Way::Blocked) {
+            self.state.flights.remove(&delivery);
+            return self.tell(Event::Replied { delivery, sent: false });
+        }
+        let scenario = self.scenario.clone();
+        let message = &scenario.messages[usize::from(flight.message)];
+        if !published && message.source != Source::Own {
+            let content = match &answer {
+                Answer::Own => flight.outcome.unwrap_or_default(),
+                Answer::Like(outcome) | Answer::Recorded(outcome) => *outcome,
+                Answer::CarriedOut => CARRIED_OUT,
+            };
+            self.state.monitor.answered(message, flight.message, content)?;
+            // Between the two, only a fault makes a difference.
+            if flight.connection.is_some() && self.state.faults > 0 {
+                self.state.tasks.push(Task { action: Action::Reply { delivery, answer }, published: true });
+                return Ok(());
+            }
+        }
+        self.tell(Event::Replied { delivery, sent: true })
+    }
+
+    fn acknowledge(&mut self, delivery: DeliveryId) -> Result<(), Violation> {
+        let Some(flight) = self.state.flights.remove(&delivery) else { return Ok(()) };
+        let Some(connection) = flight.connection else {
+            return self.tell(Event::Acknowledged { delivery, sent: true });
+        };
+        if self.state.broker.connection() != Some(connection) {
+            return self.tell(Event::Acknowledged { delivery, sent: false });
+        }
+        let scenario = self.scenario.clone();
+        let message = &scenario.messages[usize::from(flight.message)];
+        let is_on_disk = self.state.disk.knows(message.mark());
+        self.state.monitor.acknowledged(message, flight.message, is_on_disk)?;
+        self.state.broker.send_ack(delivery);
+        if self.state.faults == 0 {
+            self.state.broker.take_ack();
+        }
+        self.tell(Event::Acknowledged { delivery, sent: true })
+    }
+}

@@ -1,0 +1,246 @@
+//! The guarantees: what is noted of each run, answer and acknowledgement, and what must never happen.
+
+use std::collections::BTreeMap;
+
+use trove_couchdb_delivery::{DeliveryId, Scopes, Source};
+
+use crate::scenario::{Message, Scenario, THINGS};
+
+/// From here on an outcome is a failure.
+pub(crate) const FAILED: u8 = 100;
+
+/// A guarantee that does not hold.
+pub(crate) type Violation = String;
+
+/// A set of ids or of messages, one bit for each.
+pub(crate) type Set = u8;
+
+fn has(set: Set, number: u8) -> bool {
+    set & 1 << number != 0
+}
+
+/// What is noted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Monitor {
+    /// Ids of commands that have begun to change something.
+    ran: Set,
+    /// Those of them after which a conflicting command has begun.
+    overtaken: Set,
+    /// Ids whose failure was answered over the broker.
+    failed: Set,
+    /// Ids that ran for a process of the machine, and whose mark the disk need not have.
+    ran_locally: Set,
+    /// Ids whose outcome the disk has refused.
+    unwritten: Set,
+    /// Those that the disk has the mark of: whoever sends the same id over the broker is not answered after a restart.
+    marked: Set,
+    /// Ids about whose order nothing is promised any more: their outcome is not on the disk although their message was
+    /// acknowledged, or they failed for a process of the machine.
+    loose: Set,
+    /// The last answer to each message.
+    contents: BTreeMap<u8, u8>,
+    /// Accepted and not ended, in the order of acceptance.
+    waiting: BTreeMap<DeliveryId, u8>,
+    running: BTreeMap<DeliveryId, u8>,
+    /// Ids in the order of their first run.
+    first_runs: Vec<u8>,
+    couch: [u8; THINGS],
+    /// Messages that are not answered any more: their callers are gone, or the broker lost them.
+    pub(crate) gone: Set,
+    /// Messages whose callers have given up.
+    pub(crate) expired: Set,
+}
+
+impl Monitor {
+    pub(crate) fn accepted(&mut self, delivery: DeliveryId, message: u8) {
+        self.waiting.insert(delivery, message);
+    }
+
+    /// It has ended, or goes back, and nothing waits for it.
+    pub(crate) fn is_over(&mut self, delivery: DeliveryId) {
+        self.waiting.remove(&delivery);
+        self.running.remove(&delivery);
+    }
+
+    pub(crate) fn has_paused(&mut self, delivery: DeliveryId) {
+        self.running.remove(&delivery);
+    }
+
+    /// A command sends its requests to CouchDB. `first`: it had not begun in this life of the agent.
+    pub(crate) fn runs(
+        &mut self,
+        scenario: &Scenario,
+        delivery: DeliveryId,
+        number: u8,
+        told_expired: bool,
+    ) -> Result<(), Violation> {
+        let message = &scenario.messages[usize::from(number)];
+        let (name, id) = (message.name, message.id);
+        let conflicts = |other: &u8| {
+            let other = &scenario.messages[usize::from(*other)];
+            other.scopes.conflicts_with(&message.scopes)
+        };
+        if self.is_replay(scenario, message) {
+            return Err(format!("{name} is forged, and runs"));
+        }
+        if told_expired {
+            return Err(format!("{name} begins although its caller has given up"));
+        }
+        if let Some(other) = self.running.values().find(|other| conflicts(other)) {
+            let other = scenario.messages[usize::from(*other)].name;
+            return Err(format!("{name} runs beside {other}"));
+        }
+        if self.waiting.range(..delivery).any(|(_, other)| conflicts(other)) {
+            return Err(format!("{name} runs before a command that was accepted earlier"));
+        }
+        if message.changes() {
+            if has(self.overtaken, id) && !has(self.loose, id) {
+                return Err(format!("{name} runs again although a conflicting command has begun since"));
+            }
+            if has(self.failed, id) && !has(self.unwritten | self.loose, id) {
+                return Err(format!("{name} runs although its failure was answered"));
+            }
+        }
+        self.must_read_what_was_written(scenario, message)?;
+        self.waiting.insert(delivery, number);
+        self.running.insert(delivery, number);
+        // A read between the two runs of a command changes nothing.
+        for other in scenario.messages.iter().filter(|other| other.id != id && message.changes()) {
+            if has(self.ran, other.id) && other.scopes.conflicts_with(&message.scopes) {
+                self.overtaken |= 1 << other.id;
+            }
+        }
+        if message.changes() {
+            if !has(self.ran, id) {
+                self.ran |= 1 << id;
+                self.first_runs.push(id);
+            }
+            if message.source != Source::Broker {
+                self.ran_locally |= 1 << id;
+            }
+            for thing in 0..THINGS {
+                if has(message.scopes.writes, u8::try_from(thing).unwrap_or_default()) {
+                    self.couch[thing] = id;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Its parts were in a message that is under way or has been answered. Of one that never came, nobody can know.
+    fn is_replay(&self, scenario: &Scenario, message: &Message) -> bool {
+        let is_original = |number: u8| {
+            let original = &scenario.messages[usize::from(number)];
+            message.is_forged() && !original.is_forged() && Some(original.id) == message.parts_of
+        };
+        let answered = self.contents.keys().any(|number| is_original(*number));
+        answered || self.waiting.values().any(|number| is_original(*number))
+    }
+
+    fn must_read_what_was_written(&self, scenario: &Scenario, message: &Message) -> Result<(), Violation> {
+        for (thing, value) in self.couch.iter().enumerate() {
+            let bit = u8::try_from(thing).unwrap_or_default();
+            if has(message.scopes.reads, bit) && self.last_writer(scenario, bit) != *value && self.loose == 0
+            {
+                return Err(format!("{} does not read what was written last", message.name));
+            }
+        }
+        Ok(())
+    }
+
+    fn last_writer(&self, scenario: &Scenario, thing: u8) -> u8 {
+        let writes =
+            |id: &&u8| scenario.messages.iter().any(|one| one.id == **id && has(one.scopes.writes, thing));
+        self.first_runs.iter().rev().find(writes).copied().unwrap_or_default()
+    }
+
+    /// An answer is out.
+    pub(crate) fn answered(&mut self, message: &Message, number: u8, content: u8) -> Result<(), Violation> {
+        let before = self.contents.insert(number, content);
+        let exempt = !message.changes() || has(self.unwritten | self.loose, message.id);
+        if let Some(before) = before.filter(|before| *before != content && !exempt) {
+            return Err(format!("{} was answered {before} and is now answered {content}", message.name));
+        }
+        if content >= FAILED && message.source == Source::Broker {
+            self.failed |= 1 << message.id;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_answered(&self, number: u8) -> bool {
+        self.contents.contains_key(&number)
+    }
+
+    /// A command failed for a process of the machine. The broker's message with the same id is another acceptance.
+    pub(crate) fn failed_locally(&mut self, id: u8) {
+        self.ran &= !(1 << id);
+        self.overtaken &= !(1 << id);
+        self.loose |= 1 << id;
+    }
+
+    pub(crate) fn outcome_refused(&mut self, id: u8) {
+        self.unwritten |= 1 << id;
+    }
+
+    pub(crate) fn outcome_written(&mut self, id: u8) {
+        self.unwritten &= !(1 << id);
+    }
+
+    /// The disk has the mark of a command of this machine.
+    pub(crate) fn mark_written(&mut self, id: u8) {
+        self.ran_locally &= !(1 << id);
+        self.marked |= 1 << id;
+    }
+
+    /// A message of the broker is acknowledged.
+    pub(crate) fn acknowledged(
+        &mut self,
+        message: &Message,
+        number: u8,
+        is_on_disk: bool,
+    ) -> Result<(), Violation> {
+        if message.changes() && !is_on_disk && !has(self.unwritten, message.id) {
+            return Err(format!("{} is acknowledged before its outcome is on the disk", message.name));
+        }
+        if !self.is_answered(number) && !has(self.marked, message.id) {
+            return Err(format!("{} is acknowledged before it is answered", message.name));
+        }
+        if has(self.unwritten, message.id) {
+            self.loose |= 1 << message.id;
+        }
+        Ok(())
+    }
+
+    /// The process is gone. What it ran for processes of the machine, and did not write down, is as new: nobody was
+    /// promised anything.
+    pub(crate) fn process_ended(&mut self, scenario: &Scenario, sent: Set) {
+        (self.waiting, self.running) = (BTreeMap::new(), BTreeMap::new());
+        let forgotten = std::mem::take(&mut self.ran_locally);
+        self.ran &= !forgotten;
+        self.overtaken &= !forgotten;
+        self.failed &= !forgotten;
+        for (number, message) in (0..).zip(&scenario.messages) {
+            let waits = message.source == Source::Broker || !has(sent, number);
+            if !waits && !self.is_answered(number) {
+                self.gone |= 1 << number;
+            }
+        }
+    }
+
+    /// Nothing is left to happen.
+    pub(crate) fn is_satisfied(&self, scenario: &Scenario) -> Result<(), Violation> {
+        for (number, message) in (0..).zip(&scenario.messages) {
+            let nobody_waits =
+                has(self.gone | self.expired, number) || message.is_forged() || has(self.marked, message.id);
+            if !nobody_waits && message.source != Source::Own && !self.is_answered(number) {
+                return Err(format!("{} is never answered", message.name));
+            }
+        }
+        for (thing, value) in (0..).zip(self.couch) {
+            if self.loose == 0 && self.last_writer(scenario, thing) != value {
+                return Err(format!("thing {thing} is as command {value} left it, which was not the last"));
+            }
+        }
+        Ok(())
+    }
+}
