@@ -14,19 +14,21 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         if redelivered {
             self.left.remove(&id);
         }
-        if self.is_repeated(delivery, source, id) {
+        let twin = self.twin(source, id);
+        if twin.is_none() && self.is_repeated(delivery, source, id) {
             return;
         }
         match self.marks.judge(id, &parts) {
-            Judgement::Known(recorded) => self.carried_out(delivery, source, id, parts, recorded),
+            Judgement::Known(recorded) if twin.is_none() => self.carried_out(delivery, source, id, parts, recorded),
             Judgement::Forged => self.act(Action::Reject { delivery, forged: true }),
-            Judgement::Fresh => match request {
+            // The mark of its twin is known before that one is over.
+            Judgement::Fresh | Judgement::Known(_) => match request {
                 Request::Refuse => {
                     self.keep(delivery, Command::new(source, id, parts, Stage::Refusing));
                     self.act(Action::Refuse { delivery, why: Refusal::Unacceptable });
                 }
                 Request::Run(work) => {
-                    let command = Command { again, ..Command::new(source, id, parts, Stage::Waiting) };
+                    let command = Command { again, twin, ..Command::new(source, id, parts, Stage::Waiting) };
                     self.enter(delivery, command, work);
                 }
             },
@@ -47,6 +49,15 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
     }
 
+    /// The broker's message has the id of a change that a process of this machine has sent and that is under way. It takes
+    /// its own turn: should the other one fail, this one has to run, and must not have lost its place in the order.
+    fn twin(&self, source: Source, id: Mark) -> Option<DeliveryId> {
+        let first = *self.by_id.get(&id)?;
+        let command = self.commands.get(&first)?;
+        let is_local = source == Source::Broker && command.source == Source::Socket && command.changes;
+        is_local.then_some(first)
+    }
+
     /// Another delivery of a message that is under way, or over within this agent's memory.
     fn is_repeated(&mut self, delivery: DeliveryId, source: Source, id: Mark) -> bool {
         let (first_source, outcome) =
@@ -57,9 +68,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
                     Stage::Answering => !repeat.is_same_message(),
                     _ => false,
                 };
-                // What failed for a process of the machine runs for the broker, once the other one is over.
-                let is_to_run = command.failed_locally() && source == Source::Broker;
-                if is_to_run || !is_answered {
+                if !is_answered {
                     command.repeats.push(delivery);
                     self.repeats.insert(delivery, repeat);
                     self.act(Action::Known(delivery));

@@ -70,16 +70,12 @@ impl<S: Scopes, V: Clone> Core<S, V> {
     fn answer(&mut self, delivery: DeliveryId) {
         let Some(command) = self.commands.get_mut(&delivery) else { return };
         command.stage = Stage::Answering;
-        let (outcome, failed_locally) = (command.outcome.clone(), command.failed_locally());
+        let outcome = command.outcome.clone();
         let others: Vec<DeliveryId> = {
             let repeats = &self.repeats;
-            let waits_on = |one: &DeliveryId| {
-                repeats.get(one).is_some_and(|repeat| {
-                    repeat.is_same_message() || (failed_locally && repeat.source == Source::Broker)
-                })
-            };
-            let (waiting, others) = std::mem::take(&mut command.repeats).into_iter().partition(waits_on);
-            command.repeats = waiting;
+            let is_same = |one: &DeliveryId| repeats.get(one).is_some_and(|repeat| repeat.is_same_message());
+            let (same, others) = std::mem::take(&mut command.repeats).into_iter().partition(is_same);
+            command.repeats = same;
             others
         };
         self.act(Action::Reply { delivery, answer: Answer::Own });
@@ -112,8 +108,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
         let Some(command) = self.commands.get_mut(&delivery) else { return };
         command.stage = Stage::Acknowledging;
-        let repeats =
-            if command.failed_locally() { Vec::new() } else { std::mem::take(&mut command.repeats) };
+        let repeats = std::mem::take(&mut command.repeats);
         // The parts of a read, or of what was refused, are good for a change in another message.
         if command.is_fresh && !command.lasts() && !command.parts.is_empty() {
             let all = std::iter::once(command.id).chain(command.parts.iter().copied());

@@ -3,7 +3,7 @@
 use crate::{
     command::{Command, Stage},
     core::Core,
-    event::{Action, DeliveryId, Refusal, Scopes, Source, WaitsFor},
+    event::{Action, Answer, DeliveryId, Refusal, Scopes, Source, WaitsFor},
 };
 
 impl<S: Scopes, V: Clone> Core<S, V> {
@@ -37,6 +37,9 @@ impl<S: Scopes, V: Clone> Core<S, V> {
     }
 
     fn place_comes(&mut self, delivery: DeliveryId) {
+        if self.twin_succeeded(delivery) {
+            return;
+        }
         match self.commands.get(&delivery) {
             Some(Command { stage: Stage::Left, .. }) => self.fetch(delivery),
             // What a crash may leave half done is noted before its first request.
@@ -47,6 +50,26 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             Some(_) => self.run(delivery),
             None => {}
         }
+    }
+
+    /// The same command has succeeded for a process of this machine: this one is answered, and does not run.
+    fn twin_succeeded(&mut self, delivery: DeliveryId) -> bool {
+        let Some((id, twin)) = self.commands.get(&delivery).and_then(|one| Some((one.id, one.twin?))) else {
+            return false;
+        };
+        let under_way =
+            self.commands.get(&twin).filter(|twin| twin.succeeded).map(|twin| twin.outcome.clone());
+        let over = || self.ended.get(&id).filter(|ending| !ending.failed_locally);
+        let Some(Some(outcome)) = under_way.or_else(|| over().map(|ending| ending.outcome.clone())) else {
+            return false;
+        };
+        self.free_place(delivery);
+        self.release_turn(delivery);
+        if let Some(command) = self.commands.get_mut(&delivery) {
+            (command.stage, command.outcome) = (Stage::Answering, Some(outcome.clone()));
+            self.act(Action::Reply { delivery, answer: Answer::Like(outcome) });
+        }
+        true
     }
 
     fn run(&mut self, delivery: DeliveryId) {

@@ -49,6 +49,9 @@ pub(crate) struct Command<V> {
     /// An earlier agent has begun it.
     pub(crate) was_interrupted: bool,
     pub(crate) stage: Stage,
+    /// The same command, sent by a process of this machine, and accepted earlier. If that one succeeds, this one is answered
+    /// and does not run.
+    pub(crate) twin: Option<DeliveryId>,
     /// It keeps later commands waiting.
     pub(crate) has_turn: bool,
     pub(crate) outcome: Option<V>,
@@ -73,6 +76,7 @@ impl<V> Command<V> {
             has_begun: false,
             was_interrupted: false,
             stage,
+            twin: None,
             has_turn: false,
             outcome: None,
             succeeded: true,

@@ -113,12 +113,6 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         std::mem::take(&mut self.actions)
     }
 
-    /// Whether a message is under way or over: what it asks for need not be understood.
-    pub fn is_known(&self, id: &Mark) -> bool {
-        let has_ended = self.ended.get(id).is_some_and(|ending| !ending.failed_locally);
-        self.by_id.contains_key(id) || has_ended || self.marks.is_known(id)
-    }
-
     /// Whether an earlier run may have done a part of it. What this agent has only left with the broker is as new.
     pub fn is_again(&self, id: &Mark, redelivered: bool) -> bool {
         redelivered && !self.left.contains(id)
@@ -156,7 +150,6 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             let failed_locally = command.failed_locally();
             let ending = Ending { source: command.source, outcome: command.outcome, failed_locally };
             self.ended.add(command.id, ending);
-            self.requeue_repeats(command.repeats);
         }
     }
 

@@ -100,10 +100,6 @@ impl<V: Clone> Marks<V> {
         new
     }
 
-    pub(crate) fn is_known(&self, id: &Mark) -> bool {
-        self.known.contains(id)
-    }
-
     pub(crate) fn none_is_under_way(&self) -> bool {
         self.under_way.is_empty()
     }

@@ -220,7 +220,13 @@ impl World {
                     self.begin(delivery)?;
                     self.add(Action::Run { delivery, again });
                 }
-                later => self.add(later),
+                later => {
+                    // It has run under another delivery.
+                    if let Action::Reply { delivery, answer: Answer::Like(_) } = &later {
+                        self.state.monitor.is_over(*delivery);
+                    }
+                    self.add(later);
+                }
             }
         }
         Ok(())
@@ -257,6 +263,8 @@ impl World {
                 let message = self.message_of(delivery).clone();
                 if well {
                     self.state.disk.begin(&message);
+                } else {
+                    self.state.monitor.beginning_not_noted(message.id);
                 }
                 self.tell(Event::Noted { delivery, ready: well || !message.has_secret })
             }
@@ -287,7 +295,13 @@ impl World {
                 Ok(())
             }
             Action::Forget(id) => {
-                self.state.records.remove(&id.0[0]);
+                // The tasks know how it ended even if the disk does not.
+                if self.state.records.remove(&id.0[0]).is_some() {
+                    let of_id = |one: &&crate::scenario::Message| one.mark() == id;
+                    for message in self.scenario.messages.iter().filter(of_id) {
+                        self.state.marks.extend(std::iter::once(id).chain(message.parts()));
+                    }
+                }
                 self.state.disk.forget(id);
                 Ok(())
             }

@@ -34,9 +34,15 @@ pub(crate) struct Monitor {
     unwritten: Set,
     /// Those that the disk has the mark of: whoever sends the same id over the broker is not answered after a restart.
     marked: Set,
-    /// Ids about whose order nothing is promised any more: their outcome is not on the disk although their message was
-    /// acknowledged, or they failed for a process of the machine.
+    /// Ids about whose order nothing is promised any more: their outcome was not on the disk when their message was
+    /// acknowledged, or they conflict with such a one that ran again.
     loose: Set,
+    /// Ids whose outcome the disk has refused once.
+    refused_once: Set,
+    /// Ids whose beginning the disk has refused: commands of this machine are not kept off them after a crash.
+    unnoted: Set,
+    /// A command failed for a process of the machine: what CouchDB holds of it is left open.
+    is_half_done: bool,
     /// The last answer to each message.
     contents: BTreeMap<u8, u8>,
     /// Accepted and not ended, in the order of acceptance.
@@ -97,7 +103,7 @@ impl Monitor {
             if has(self.overtaken, id) && !has(self.loose, id) {
                 return Err(format!("{name} runs again although a conflicting command has begun since"));
             }
-            if has(self.failed, id) && !has(self.unwritten | self.loose, id) {
+            if has(self.failed, id) && !has(self.refused_once | self.loose, id) {
                 return Err(format!("{name} runs although its failure was answered"));
             }
         }
@@ -106,8 +112,10 @@ impl Monitor {
         self.running.insert(delivery, number);
         // A read between the two runs of a command changes nothing.
         for other in scenario.messages.iter().filter(|other| other.id != id && message.changes()) {
-            if has(self.ran, other.id) && other.scopes.conflicts_with(&message.scopes) {
+            let local = message.source != Source::Broker && has(self.unnoted, other.id);
+            if has(self.ran, other.id) && other.scopes.conflicts_with(&message.scopes) && !local {
                 self.overtaken |= 1 << other.id;
+                self.loose |= u8::from(has(self.loose, id)) << other.id;
             }
         }
         if message.changes() {
@@ -131,7 +139,10 @@ impl Monitor {
     fn is_replay(&self, scenario: &Scenario, message: &Message) -> bool {
         let is_original = |number: u8| {
             let original = &scenario.messages[usize::from(number)];
-            message.is_forged() && !original.is_forged() && Some(original.id) == message.parts_of
+            message.is_forged()
+                && !has(self.refused_once, original.id)
+                && !original.is_forged()
+                && Some(original.id) == message.parts_of
         };
         let answered = self.contents.keys().any(|number| is_original(*number));
         answered || self.waiting.values().any(|number| is_original(*number))
@@ -148,6 +159,11 @@ impl Monitor {
         Ok(())
     }
 
+    /// What CouchDB must hold is known exactly.
+    fn is_exact(&self) -> bool {
+        self.loose == 0 && self.unnoted == 0 && !self.is_half_done
+    }
+
     fn last_writer(&self, scenario: &Scenario, thing: u8) -> u8 {
         let writes =
             |id: &&u8| scenario.messages.iter().any(|one| one.id == **id && has(one.scopes.writes, thing));
@@ -157,7 +173,7 @@ impl Monitor {
     /// An answer is out.
     pub(crate) fn answered(&mut self, message: &Message, number: u8, content: u8) -> Result<(), Violation> {
         let before = self.contents.insert(number, content);
-        let exempt = !message.changes() || has(self.unwritten | self.loose, message.id);
+        let exempt = !message.changes() || has(self.refused_once | self.loose, message.id);
         if let Some(before) = before.filter(|before| *before != content && !exempt) {
             return Err(format!("{} was answered {before} and is now answered {content}", message.name));
         }
@@ -175,11 +191,18 @@ impl Monitor {
     pub(crate) fn failed_locally(&mut self, id: u8) {
         self.ran &= !(1 << id);
         self.overtaken &= !(1 << id);
-        self.loose |= 1 << id;
+        self.first_runs.retain(|one| *one != id);
+        self.is_half_done = true;
+    }
+
+    /// The disk does not know that it begins.
+    pub(crate) fn beginning_not_noted(&mut self, id: u8) {
+        self.unnoted |= 1 << id;
     }
 
     pub(crate) fn outcome_refused(&mut self, id: u8) {
         self.unwritten |= 1 << id;
+        self.refused_once |= 1 << id;
     }
 
     pub(crate) fn outcome_written(&mut self, id: u8) {
@@ -237,7 +260,7 @@ impl Monitor {
             }
         }
         for (thing, value) in (0..).zip(self.couch) {
-            if self.loose == 0 && self.last_writer(scenario, thing) != value {
+            if self.is_exact() && self.last_writer(scenario, thing) != value {
                 return Err(format!("thing {thing} is as command {value} left it, which was not the last"));
             }
         }
