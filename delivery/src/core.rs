@@ -159,6 +159,9 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         let command = self.commands.remove(&delivery)?;
         if self.by_id.get(&command.id) == Some(&delivery) {
             self.by_id.remove(&command.id);
+            if let Some(twin) = command.twin.filter(|twin| self.commands.contains_key(twin)) {
+                self.by_id.insert(command.id, twin);
+            }
         }
         if command.is_fresh {
             self.marks.release(command.id, &command.parts);
