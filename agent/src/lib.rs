@@ -37,7 +37,6 @@ pub mod bootstrap;
 pub mod commands;
 pub mod config;
 pub mod couch;
-pub mod dispatch;
 pub mod exit;
 pub mod log;
 pub mod metrics;

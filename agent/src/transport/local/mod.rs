@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use trove_couchdb_protocol::{Failure, FailureClass};
 
-use super::{answer::Pen, consume::Intake};
+use super::{answer::Pen, pipeline::RequestPipeline};
 use crate::{
     config::LocalSettings,
     system::{self, ListeningSocket, Purpose, SocketError},
@@ -102,8 +102,8 @@ impl LocalServer {
         Ok(())
     }
 
-    /// Serves until told to stop, then removes the socket. What is under way is in the intake's tasks.
-    pub(super) async fn run(mut self, intake: &Intake, stopping: &CancellationToken) {
+    /// Serves until told to stop, then removes the socket. What is under way is in the pipeline's tasks.
+    pub(super) async fn run(mut self, pipeline: &RequestPipeline, stopping: &CancellationToken) {
         let open = tokio::select! {
             biased;
             () = stopping.cancelled() => return,
@@ -112,7 +112,7 @@ impl LocalServer {
         tokio::select! {
             biased;
             () = stopping.cancelled() => {}
-            never = self.accept_all(&open, intake, stopping) => match never {},
+            never = self.accept_all(&open, pipeline, stopping) => match never {},
         }
     }
 
@@ -133,7 +133,12 @@ impl LocalServer {
         }
     }
 
-    async fn accept_all(&self, open: &Open, intake: &Intake, stopping: &CancellationToken) -> Infallible {
+    async fn accept_all(
+        &self,
+        open: &Open,
+        pipeline: &RequestPipeline,
+        stopping: &CancellationToken,
+    ) -> Infallible {
         let connections = Arc::new(Semaphore::new(self.max_connections));
         let farewells = Arc::new(Semaphore::new(FAREWELLS));
         loop {
@@ -149,8 +154,8 @@ impl LocalServer {
                 Ok((peer, place)) => {
                     debug!(%peer, "A process connected to the local socket.");
                     let pen = Arc::clone(&self.pen);
-                    let serving = connection::serve(stream, peer, pen, intake.clone(), stopping.clone());
-                    intake.tasks.spawn(async move {
+                    let serving = connection::serve(stream, peer, pen, pipeline.clone(), stopping.clone());
+                    pipeline.tasks().spawn(async move {
                         serving.await;
                         drop(place);
                     });
@@ -159,7 +164,7 @@ impl LocalServer {
                 Err(failure) => failure,
             };
             if let Ok(place) = Arc::clone(&farewells).try_acquire_owned() {
-                intake.tasks.spawn(async move {
+                pipeline.tasks().spawn(async move {
                     connection::refuse(stream, &refusal).await;
                     drop(place);
                 });
