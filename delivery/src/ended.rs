@@ -46,9 +46,9 @@ impl<V> Ended<V> {
 /// The ids of messages that this agent has left with the broker before they had begun.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Left {
-    ids: BTreeMap<Mark, u64>,
-    by_age: BTreeMap<u64, Mark>,
-    next: u64,
+    ids: BTreeMap<Mark, usize>,
+    by_age: BTreeMap<usize, Mark>,
+    next: usize,
 }
 
 /// So many are remembered.

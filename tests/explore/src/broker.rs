@@ -22,7 +22,6 @@ pub(crate) struct Broker {
     /// Acknowledgements on their way.
     acks: Vec<DeliveryId>,
     places: u8,
-    connections: u8,
     pub(crate) is_connected: bool,
 }
 
@@ -34,12 +33,6 @@ impl Broker {
 
     pub(crate) fn connect(&mut self) {
         self.is_connected = true;
-        self.connections += 1;
-    }
-
-    /// The number of the connection that there is.
-    pub(crate) fn connection(&self) -> Option<u8> {
-        self.is_connected.then_some(self.connections)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -130,6 +130,9 @@ impl World {
 
     fn connection_ended(&mut self) -> Result<(), Violation> {
         self.republish();
+        for flight in self.state.flights.values_mut() {
+            flight.connection = flight.connection.and(Some(false));
+        }
         match self.state.left.take() {
             Some(left) => self.tell(Event::Abandoned(left)),
             None => Ok(()),
@@ -151,7 +154,7 @@ impl World {
         told.into_iter().try_for_each(|delivery| self.tell(Event::Expired(delivery)))
     }
 
-    fn new_flight(&mut self, message: u8, connection: Option<u8>) -> DeliveryId {
+    fn new_flight(&mut self, message: u8, connection: Option<bool>) -> DeliveryId {
         let delivery = DeliveryId(self.state.next_delivery);
         self.state.next_delivery += 1;
         let flight = Flight {
@@ -171,7 +174,7 @@ impl World {
             return Ok(());
         };
         self.state.last_came = self.state.is_stopping;
-        let delivery = self.new_flight(queued.message, self.state.broker.connection());
+        let delivery = self.new_flight(queued.message, Some(true));
         self.arrive(delivery, queued.message, queued.redelivered)
     }
 
@@ -389,7 +392,7 @@ impl World {
         let Some(connection) = flight.connection else {
             return self.tell(Event::Acknowledged { delivery, sent: true });
         };
-        if self.state.broker.connection() != Some(connection) {
+        if !connection {
             return self.tell(Event::Acknowledged { delivery, sent: false });
         }
         let scenario = self.scenario.clone();

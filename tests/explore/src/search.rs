@@ -49,25 +49,46 @@ struct Origin {
 
 type Fast = BuildHasherDefault<Own>;
 
-/// States are told apart by 64 bits. Among 100 million, two are taken for one with a probability of 1 in 4,000.
+/// Collects the numbers of deliveries in a state: nothing else in it is hashed as a `u64`.
 #[derive(Default)]
-struct Mix(u64);
+struct Deliveries(Vec<u64>);
+
+impl Hasher for Deliveries {
+    fn finish(&self) -> u64 {
+        0
+    }
+
+    fn write(&mut self, _bytes: &[u8]) {}
+
+    fn write_u64(&mut self, delivery: u64) {
+        self.0.push(delivery);
+    }
+}
+
+/// States are told apart by 64 bits. Among 100 million, two are taken for one with a probability of 1 in 4,000.
+///
+/// Of deliveries only the order matters, so two states that differ in nothing but their numbers are one.
+#[derive(Default)]
+struct Mix {
+    state: u64,
+    deliveries: Vec<u64>,
+}
 
 impl Mix {
     fn mix(&mut self, value: u64) {
-        let product = u128::from(self.0 ^ value ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
+        let product = u128::from(self.state ^ value ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
         #[allow(clippy::cast_possible_truncation, reason = "both halves are used")]
         {
-            self.0 = (product as u64) ^ ((product >> 64) as u64);
+            self.state = (product as u64) ^ ((product >> 64) as u64);
         }
     }
 }
 
 impl Hasher for Mix {
     fn finish(&self) -> u64 {
-        let mut last = Self(self.0);
+        let mut last = Self { state: self.state, deliveries: Vec::new() };
         last.mix(0x1234_5678_9abc_def1);
-        last.0
+        last.state
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -82,8 +103,8 @@ impl Hasher for Mix {
         self.mix(u64::from(value));
     }
 
-    fn write_u64(&mut self, value: u64) {
-        self.mix(value);
+    fn write_u64(&mut self, delivery: u64) {
+        self.mix(self.deliveries.partition_point(|one| *one < delivery) as u64);
     }
 
     fn write_usize(&mut self, value: usize) {
@@ -112,7 +133,12 @@ impl Hasher for Own {
 }
 
 fn key(world: &World) -> u64 {
-    let mut hasher = Mix::default();
+    let mut deliveries = Deliveries::default();
+    world.state.hash(&mut deliveries);
+    let Deliveries(mut deliveries) = deliveries;
+    deliveries.sort_unstable();
+    deliveries.dedup();
+    let mut hasher = Mix { state: 0, deliveries };
     world.state.hash(&mut hasher);
     hasher.finish()
 }

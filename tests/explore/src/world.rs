@@ -16,8 +16,8 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Flight {
     pub(crate) message: u8,
-    /// `None` for what did not come from the broker.
-    pub(crate) connection: Option<u8>,
+    /// `None` for what did not come from the broker. Otherwise whether its connection is the one that there is.
+    pub(crate) connection: Option<bool>,
     pub(crate) outcome: Option<u8>,
     pub(crate) has_begun: bool,
     pub(crate) has_failed: bool,
