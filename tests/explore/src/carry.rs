@@ -5,7 +5,7 @@ use trove_couchdb_delivery::{
 };
 
 use crate::{
-    monitor::{FAILED, Violation},
+    monitor::{Attempt, FAILED, Violation},
     scenario::Bits,
     step::{Step, Way},
     world::{Flight, State, Task, World},
@@ -220,7 +220,7 @@ impl World {
                 Action::Requeue(delivery) => self.requeue(delivery)?,
                 // Its requests go out at once.
                 Action::Run { delivery, again } => {
-                    self.begin(delivery)?;
+                    self.begin(delivery, again)?;
                     self.add(Action::Run { delivery, again });
                 }
                 later => {
@@ -239,11 +239,15 @@ impl World {
         self.state.tasks.push(Task { action, published: false });
     }
 
-    fn begin(&mut self, delivery: DeliveryId) -> Result<(), Violation> {
+    fn begin(&mut self, delivery: DeliveryId, again: bool) -> Result<(), Violation> {
         let Some(flight) = self.state.flights.get_mut(&delivery) else { return Ok(()) };
         let told_expired = flight.told_expired && !flight.has_begun;
         flight.has_begun = true;
-        self.state.monitor.runs(&self.scenario, delivery, flight.message, told_expired)
+        let message = &self.scenario.messages[usize::from(flight.message)];
+        let doubtful = self.state.published_again | self.state.monitor.gone;
+        let may_be_a_copy = message.source != Source::Broker || doubtful & 1 << flight.message != 0;
+        let attempt = Attempt { told_expired, again, may_be_a_copy };
+        self.state.monitor.runs(&self.scenario, delivery, flight.message, attempt)
     }
 
     fn requeue(&mut self, delivery: DeliveryId) -> Result<(), Violation> {
@@ -327,6 +331,8 @@ impl World {
             let id = message.id;
             self.state.monitor.failed_locally(id);
         }
+        let message = self.message_of(delivery).clone();
+        self.state.monitor.has_ended(&message, succeeded);
         self.tell(Event::Finished { delivery, outcome, succeeded })
     }
 

@@ -19,6 +19,17 @@ fn has(set: Set, number: u8) -> bool {
     set & 1 << number != 0
 }
 
+/// What is known when a command begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt {
+    /// The core knew that its caller had given up.
+    pub(crate) told_expired: bool,
+    /// The command is told that an earlier run may have done a part of it.
+    pub(crate) again: bool,
+    /// Nobody could know of an earlier run: the message was published twice, or the queue was lost.
+    pub(crate) may_be_a_copy: bool,
+}
+
 /// What is noted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Monitor {
@@ -37,6 +48,12 @@ pub(crate) struct Monitor {
     /// Ids about whose order nothing is promised any more: their outcome was not on the disk when their message was
     /// acknowledged, or they conflict with such a one that ran again.
     loose: Set,
+    /// Ids whose success was answered.
+    succeeded: Set,
+    /// Ids that have ended in this life of the agent, so that it knows how.
+    ended_here: Set,
+    /// Messages that were answered in this life of the agent.
+    answered_here: Set,
     /// Ids whose outcome the disk has refused once.
     refused_once: Set,
     /// Ids whose beginning the disk has refused: commands of this machine are not kept off them after a crash.
@@ -68,17 +85,24 @@ impl Monitor {
         self.running.remove(&delivery);
     }
 
+    /// It has ended, and the agent knows how.
+    pub(crate) fn has_ended(&mut self, message: &Message, succeeded: bool) {
+        if message.changes() && (succeeded || message.source == Source::Broker) {
+            self.ended_here |= 1 << message.id;
+        }
+    }
+
     pub(crate) fn has_paused(&mut self, delivery: DeliveryId) {
         self.running.remove(&delivery);
     }
 
-    /// A command sends its requests to CouchDB. `first`: it had not begun in this life of the agent.
+    /// A command sends its requests to CouchDB.
     pub(crate) fn runs(
         &mut self,
         scenario: &Scenario,
         delivery: DeliveryId,
         number: u8,
-        told_expired: bool,
+        attempt: Attempt,
     ) -> Result<(), Violation> {
         let message = &scenario.messages[usize::from(number)];
         let (name, id) = (message.name, message.id);
@@ -89,7 +113,7 @@ impl Monitor {
         if self.is_replay(scenario, message) {
             return Err(format!("{name} is forged, and runs"));
         }
-        if told_expired {
+        if attempt.told_expired {
             return Err(format!("{name} begins although its caller has given up"));
         }
         if let Some(other) = self.running.values().find(|other| conflicts(other)) {
@@ -102,6 +126,15 @@ impl Monitor {
         if message.changes() {
             if has(self.overtaken, id) && !has(self.loose, id) {
                 return Err(format!("{name} runs again although a conflicting command has begun since"));
+            }
+            if has(self.succeeded, id) && !has(self.refused_once | self.loose, id) {
+                return Err(format!("{name} runs although its success was answered"));
+            }
+            if has(self.ended_here, id) {
+                return Err(format!("{name} runs although the agent knows how it ended"));
+            }
+            if has(self.ran, id) && !attempt.again && !attempt.may_be_a_copy {
+                return Err(format!("{name} runs again as if it were new"));
             }
             if has(self.failed, id) && !has(self.refused_once | self.loose, id) {
                 return Err(format!("{name} runs although its failure was answered"));
@@ -144,7 +177,11 @@ impl Monitor {
                 && !original.is_forged()
                 && Some(original.id) == message.parts_of
         };
-        let answered = self.contents.keys().any(|number| is_original(*number));
+        // Marks of a read reach the disk later.
+        let is_known = |number: u8| {
+            scenario.messages[usize::from(number)].changes() || has(self.answered_here, number)
+        };
+        let answered = self.contents.keys().any(|number| is_original(*number) && is_known(*number));
         answered || self.waiting.values().any(|number| is_original(*number))
     }
 
@@ -176,6 +213,10 @@ impl Monitor {
         let exempt = !message.changes() || has(self.refused_once | self.loose, message.id);
         if let Some(before) = before.filter(|before| *before != content && !exempt) {
             return Err(format!("{} was answered {before} and is now answered {content}", message.name));
+        }
+        self.answered_here |= 1 << number;
+        if content < FAILED && message.changes() {
+            self.succeeded |= 1 << message.id;
         }
         if content >= FAILED && message.source == Source::Broker {
             self.failed |= 1 << message.id;
@@ -238,6 +279,7 @@ impl Monitor {
     /// promised anything.
     pub(crate) fn process_ended(&mut self, scenario: &Scenario, sent: Set) {
         (self.waiting, self.running) = (BTreeMap::new(), BTreeMap::new());
+        (self.ended_here, self.answered_here) = (0, 0);
         let forgotten = std::mem::take(&mut self.ran_locally);
         self.ran &= !forgotten;
         self.overtaken &= !forgotten;

@@ -194,6 +194,14 @@ pub fn all() -> Vec<Scenario> {
             ],
         ),
         Scenario::new(
+            "forged-read",
+            "the parts of a read under another id",
+            vec![
+                Message::read("get_user al", 1, USER).encrypted(),
+                Message { parts_of: Some(1), ..Message::cast("delete_user al (forged)", 2, USER) },
+            ],
+        ),
+        Scenario::new(
             "secret",
             "a password that is made up, and an unknown method",
             vec![
