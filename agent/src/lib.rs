@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! RabbitMQ ------+
-//!                +-> transport (decode, dedupe) -> dispatch (order) -> commands -> couch -> CouchDB
-//! local socket --+       ^                                                |
-//!                        +--- write down, answer, acknowledge <-----------+
+//!                +-> transport (decode, carry out) -> commands -> couch -> CouchDB
+//! local socket --+       |  ^                            |
+//!                        v  |                            |
+//!                  delivery core (a crate of its own) <--+ outcome
+//!                  decides: order, duplicates, write down, answer, acknowledge
 //!
 //! bootstrap: how there comes to be an os_admin login        status: heartbeat, systemd
 //! ```
@@ -23,8 +25,7 @@
 //! | `bootstrap` | `config`, `couch`, `system` | |
 //! | `status` | `config`, `couch`, `preparation`, `system` | `sd-notify` |
 //! | `commands` | `bootstrap::Rotator`, `couch`, `log`, `preparation`, `status::Report`, `system` | |
-//! | `dispatch` | `commands`, `status::Tally`, `system`, `trace` | |
-//! | `transport` | `audit`, `commands`, `config`, `dispatch`, `log`, `metrics`, `status`, `system`, `tls`, `trace` | `lapin` |
+//! | `transport` | `audit`, `commands`, `config`, `log`, `metrics`, `status`, `system`, `tls`, `trace` | `lapin`, `trove_couchdb_delivery` |
 //! | `monitor` | `config`, `couch`, `metrics`, `preparation`, `status`, `system` | `hyper` |
 //! | `app` | everything | |
 //!

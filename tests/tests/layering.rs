@@ -21,11 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("status", &["config", "couch", "preparation", "system"]),
     ("audit", &["config"]),
     ("commands", &["bootstrap", "couch", "log", "preparation", "status", "system"]),
-    ("dispatch", &["commands", "status", "system", "trace"]),
-    (
-        "transport",
-        &["audit", "commands", "config", "dispatch", "log", "metrics", "status", "system", "tls", "trace"],
-    ),
+    ("transport", &["audit", "commands", "config", "log", "metrics", "status", "system", "tls", "trace"]),
     ("monitor", &["config", "couch", "metrics", "preparation", "status", "system"]),
     (
         "app",
@@ -35,7 +31,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "commands",
             "config",
             "couch",
-            "dispatch",
             "log",
             "metrics",
             "monitor",
@@ -51,6 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Crates that only one module may name.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("lapin", &["transport"]),
+    ("trove_couchdb_delivery", &["transport"]),
     ("reqwest", &["couch", "trace"]),
     ("sd_notify", &["status"]),
     ("hyper", &["monitor"]),
@@ -195,6 +191,32 @@ fn the_protocol_knows_no_io() {
     }
 }
 
+/// The search drives the same code as the agent only if it decides from its events alone.
+#[test]
+fn the_delivery_core_knows_no_io_no_clock_and_no_chance() {
+    for file in rust_files(&workspace().join("delivery/src")) {
+        let code = code(&file);
+        let code = code.split("mod tests").next().unwrap();
+        for forbidden in [
+            "std::fs",
+            "std::net",
+            "std::env",
+            "std::time",
+            "std::thread",
+            "std::sync",
+            "tokio",
+            "rand",
+            "HashMap",
+            "HashSet",
+            "async ",
+            "await",
+            "trove_couchdb_protocol",
+        ] {
+            assert!(!code.contains(forbidden), "{} names {forbidden}", file.display());
+        }
+    }
+}
+
 /// What is particular to Trove is done in `commands`: `couch` could administer a CouchDB for anybody.
 #[test]
 fn the_administration_of_couchdb_knows_no_trove() {
@@ -218,6 +240,8 @@ fn a_file_holds_one_concern() {
         "tests/src",
         "tests/tests",
         "tests/couchdb/src",
+        "tests/explore/src",
+        "delivery/src",
         "benches/src",
     ];
     for file in folders.iter().flat_map(|folder| rust_files(&root.join(folder))) {

@@ -12,6 +12,7 @@
 mod broker;
 mod carry;
 mod disk;
+mod happen;
 mod monitor;
 mod scenario;
 mod search;

@@ -178,9 +178,8 @@ impl Monitor {
                 && Some(original.id) == message.parts_of
         };
         // Marks of a read reach the disk later.
-        let is_known = |number: u8| {
-            scenario.messages[usize::from(number)].changes() || has(self.answered_here, number)
-        };
+        let is_known =
+            |number: u8| scenario.messages[usize::from(number)].changes() || has(self.answered_here, number);
         let answered = self.contents.keys().any(|number| is_original(*number) && is_known(*number));
         answered || self.waiting.values().any(|number| is_original(*number))
     }

@@ -8,6 +8,13 @@ use trove_couchdb_explore::{all, search};
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// Fails when the core decides wrongly anywhere: the schedule is printed.
+///
+/// Mutations: core-answer-after-acknowledgement, core-begins-at-the-end, core-begins-too-late,
+/// core-begins-too-late-for-a-place, core-begins-too-late-once-noted, core-duplicate-is-new,
+/// core-forged-runs, core-interrupted-is-forgotten, core-left-is-never-fetched, core-local-mark-unwritten,
+/// core-no-order, core-outcome-unwritten, core-place-is-kept, core-reads-leave-no-marks,
+/// core-record-is-not-read, core-redelivery-is-new, core-refused-write-is-enough, core-repeats-wait-for-ever,
+/// core-rest-gives-up-the-turn, core-second-run-is-new, core-turn-before-outcome, core-twin-runs (docs/promises.md).
 #[test]
 fn every_guarantee_holds_in_every_schedule_with_one_fault() {
     let mut report = String::new();
