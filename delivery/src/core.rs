@@ -146,8 +146,14 @@ impl<S: Scopes, V: Clone> Core<S, V> {
 
     /// The command is over, and how it ended is remembered.
     pub(crate) fn end(&mut self, delivery: DeliveryId) {
-        if let Some(command) = self.close(delivery) {
-            let failed_locally = command.failed_locally();
+        let Some(command) = self.close(delivery) else { return };
+        let failed_locally = command.failed_locally();
+        // The broker's message with the same id has run since, and is the one that may come again.
+        let has_run_since = failed_locally && self.ended.get(&command.id).is_some();
+        if command.twin.is_some() {
+            self.by_id.remove(&command.id);
+        }
+        if !has_run_since {
             let ending = Ending { source: command.source, outcome: command.outcome, failed_locally };
             self.ended.add(command.id, ending);
         }

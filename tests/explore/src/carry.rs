@@ -62,7 +62,8 @@ impl World {
         let message = &self.scenario.messages[usize::from(flight.message)];
         let doubtful = self.state.published_again | self.state.monitor.gone;
         let may_be_a_copy = message.source != Source::Broker || doubtful & 1 << flight.message != 0;
-        let attempt = Attempt { told_expired, again, may_be_a_copy };
+        let at_the_end = self.state.is_stopping;
+        let attempt = Attempt { told_expired, at_the_end, again, may_be_a_copy };
         self.state.monitor.runs(&self.scenario, delivery, flight.message, attempt)
     }
 
@@ -161,7 +162,7 @@ impl World {
                 disk.remember([crate::scenario::mark_of(id)]);
                 monitor.mark_written(id);
             } else {
-                monitor.outcome_refused(id);
+                monitor.mark_refused(id);
             }
         } else if let Some(message) = message {
             if kept == Kept::Outcome

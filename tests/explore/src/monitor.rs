@@ -24,6 +24,8 @@ fn has(set: Set, number: u8) -> bool {
 pub(crate) struct Attempt {
     /// The core knew that its caller had given up.
     pub(crate) told_expired: bool,
+    /// The agent was told to end.
+    pub(crate) at_the_end: bool,
     /// The command is told that an earlier run may have done a part of it.
     pub(crate) again: bool,
     /// Nobody could know of an earlier run: the message was published twice, or the queue was lost.
@@ -112,6 +114,9 @@ impl Monitor {
         };
         if self.is_replay(scenario, message) {
             return Err(format!("{name} is forged, and runs"));
+        }
+        if attempt.at_the_end {
+            return Err(format!("{name} begins although the agent was told to end"));
         }
         if attempt.told_expired {
             return Err(format!("{name} begins although its caller has given up"));
@@ -247,6 +252,12 @@ impl Monitor {
 
     pub(crate) fn outcome_written(&mut self, id: u8) {
         self.unwritten &= !(1 << id);
+    }
+
+    /// The disk has refused the mark of a command of this machine, and knows nothing of it after a crash.
+    pub(crate) fn mark_refused(&mut self, id: u8) {
+        self.outcome_refused(id);
+        self.loose |= 1 << id;
     }
 
     /// The disk has the mark of a command of this machine.
