@@ -67,6 +67,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         self.release_turn(delivery);
         if let Some(command) = self.commands.get_mut(&delivery) {
             (command.stage, command.outcome) = (Stage::Answering, Some(outcome.clone()));
+            self.act(Action::Known(delivery));
             self.act(Action::Reply { delivery, answer: Answer::Like(outcome) });
         }
         true
