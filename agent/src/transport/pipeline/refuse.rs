@@ -5,10 +5,7 @@ use trove_couchdb_delivery::{Refusal, WaitsFor};
 use trove_couchdb_protocol::{Context, Failure, FailureClass, Outcome, trove::Method};
 
 use super::{InFlight, RequestPipeline, carry::replayed, is_credible, job::Ending};
-use crate::{
-    audit::Verdict,
-    transport::{answer::Responder, origin::Way},
-};
+use crate::{audit::Verdict, transport::answer::Responder};
 
 /// Why a local command is not run while an interrupted one is on its way.
 const INTERRUPTED: &str = "an earlier command on the same user or database, which came from the broker, was interrupted and may \
@@ -91,8 +88,11 @@ impl RequestPipeline {
 
     fn log_unacceptable(&self, flight: &InFlight, failure: &Failure) {
         let (method, id, reason) = (flight.method.as_str(), flight.id.as_str(), failure.message.as_str());
-        let is_bus = flight.origin.as_ref().is_some_and(|origin| origin.way() == Way::Bus);
-        warn!(method, id, reason, is_bus, "A request is refused.");
+        if failure.is(FailureClass::Forbidden) {
+            warn!(method, id, "A method for operators of this machine came over the bus; it is refused.");
+        } else {
+            warn!(method, id, reason, "A request is refused.");
+        }
     }
 
     fn held_up(&self, flight: &InFlight, reason: String) -> Ending {
