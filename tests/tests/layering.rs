@@ -209,7 +209,6 @@ fn the_delivery_core_knows_no_io_no_clock_and_no_chance() {
             "HashMap",
             "HashSet",
             "async ",
-            "await",
             "trove_couchdb_protocol",
         ] {
             assert!(!code.contains(forbidden), "{} names {forbidden}", file.display());

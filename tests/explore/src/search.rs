@@ -12,6 +12,9 @@ use crate::{monitor::Violation, scenario::Scenario, step::Step, world::World};
 /// A drain that takes longer goes round in circles.
 const LONGEST_DRAIN: usize = 1_000;
 
+/// Of such a drain, so much is printed.
+const LONGEST_SHOWN: usize = 40;
+
 /// How far a search went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reach {
@@ -159,9 +162,8 @@ pub fn search(scenario: &Scenario, faults: u8, limit: Duration) -> Found {
                 return search.found(deepest, false, None);
             }
             let progress = world.progress();
-            let checked = if progress.is_empty() { world.is_at_rest() } else { search.drains(at, &world) };
-            if let Err(violation) = checked {
-                return search.found(deepest, false, Some((violation, at, None)));
+            if let Err((violation, last)) = search.drains(at, &world) {
+                return search.found(deepest, false, Some((violation, at, last)));
             }
             for step in progress.into_iter().chain(world.disturbances()) {
                 match world.after(step) {
@@ -172,7 +174,7 @@ pub fn search(scenario: &Scenario, faults: u8, limit: Duration) -> Found {
                         }
                     }
                     Err(violation) => {
-                        return search.found(deepest, false, Some((violation, at, Some(step))));
+                        return search.found(deepest, false, Some((violation, at, vec![step])));
                     }
                 }
             }
@@ -202,11 +204,11 @@ impl Search {
     }
 
     /// Once faults stop, everything that is under way must come to its end.
-    fn drains(&mut self, at: u64, world: &World) -> Result<(), Violation> {
+    fn drains(&mut self, at: u64, world: &World) -> Result<(), (Violation, Vec<Step>)> {
         if self.drained.contains(&at) {
             return Ok(());
         }
-        let (mut world, mut way) = (world.clone(), Vec::new());
+        let (mut world, mut way, mut steps) = (world.clone(), Vec::new(), Vec::new());
         for _ in 0..LONGEST_DRAIN {
             let state = key(&world);
             if self.drained.contains(&state) {
@@ -215,24 +217,29 @@ impl Search {
             }
             way.push(state);
             let Some(step) = world.progress().first().copied() else {
-                world.is_at_rest()?;
+                world.is_at_rest().map_err(|violation| (violation, steps))?;
                 self.drained.extend(way);
                 return Ok(());
             };
-            world = world.after(step)?;
+            steps.push(step);
+            world = match world.after(step) {
+                Ok(after) => after,
+                Err(violation) => return Err((violation, steps)),
+            };
         }
-        Err("without any further fault, the agent does not come to rest".to_owned())
+        steps.truncate(LONGEST_SHOWN);
+        Err(("without any further fault, the agent does not come to rest".to_owned(), steps))
     }
 
     fn found(
         &self,
         deepest: usize,
         is_complete: bool,
-        violation: Option<(Violation, u64, Option<Step>)>,
+        violation: Option<(Violation, u64, Vec<Step>)>,
     ) -> Found {
         let reach = Reach { states: self.origins.len(), deepest, is_complete };
         let counterexample = violation.map(|(violation, state, last)| {
-            let mut steps: Vec<Step> = last.into_iter().collect();
+            let mut steps: Vec<Step> = last.into_iter().rev().collect();
             let mut state = state;
             while state != self.root
                 && let Some(origin) = self.origins.get(&state)
