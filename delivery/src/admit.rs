@@ -20,7 +20,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
         match self.marks.judge(id, &parts) {
             Judgement::Known(recorded) if twin.is_none() => {
-                self.carried_out(delivery, source, id, parts, recorded)
+                self.carried_out(delivery, source, id, parts, recorded);
             }
             Judgement::Forged => self.act(Action::Reject { delivery, forged: true }),
             // The mark of its twin is known before that one is over.

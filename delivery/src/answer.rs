@@ -1,7 +1,7 @@
 //! When an outcome is written, when it is answered, and when its message is acknowledged.
 
 use crate::{
-    command::Stage,
+    command::{Repeat, Stage},
     core::Core,
     event::{Action, Answer, DeliveryId, Kept, Mark, Scopes, Source},
 };
@@ -73,7 +73,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         let outcome = command.outcome.clone();
         let others: Vec<DeliveryId> = {
             let repeats = &self.repeats;
-            let is_same = |one: &DeliveryId| repeats.get(one).is_some_and(|repeat| repeat.is_same_message());
+            let is_same = |one: &DeliveryId| repeats.get(one).is_some_and(Repeat::is_same_message);
             let (same, others) = std::mem::take(&mut command.repeats).into_iter().partition(is_same);
             command.repeats = same;
             others

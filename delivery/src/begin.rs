@@ -198,10 +198,10 @@ impl<S: Scopes, V: Clone> Core<S, V> {
     pub(crate) fn call_off(&mut self) {
         for held in self.held.clone() {
             for behind in self.order.all_behind(held) {
-                let is_local = |command: &&Command<V>| {
+                let is_local = |command: &Command<V>| {
                     command.source == Source::Socket && command.stage == Stage::Waiting
                 };
-                if self.commands.get(&behind).filter(is_local).is_some() {
+                if self.commands.get(&behind).is_some_and(is_local) {
                     self.refuse(behind, Refusal::Held(held));
                 }
             }

@@ -33,6 +33,7 @@ pub(crate) enum Stage {
 }
 
 /// A command between its arrival and its end.
+#[allow(clippy::struct_excessive_bools, reason = "independent facts; how far it is, is the stage")]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Command<V> {
     pub(crate) source: Source,

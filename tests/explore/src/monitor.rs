@@ -20,6 +20,7 @@ fn has(set: Set, number: u8) -> bool {
 }
 
 /// What is known when a command begins.
+#[allow(clippy::struct_excessive_bools, reason = "independent facts")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attempt {
     /// The core knew that its caller had given up.

@@ -118,6 +118,7 @@ impl Scenario {
 }
 
 /// All scenarios.
+#[allow(clippy::too_many_lines, reason = "a list")]
 pub fn all() -> Vec<Scenario> {
     const USER: u8 = 1;
     const DATABASE: u8 = 2;

@@ -13,7 +13,7 @@ use crate::{
     commands::Changes,
     trace,
     transport::{
-        answer::Publication,
+        answer::{Publication, Responder},
         origin::{Origin, stopping},
         outcomes::{RecordedOutcome, carried_out},
         outlet::Undeliverable,
@@ -156,32 +156,8 @@ impl RequestPipeline {
             });
         }
         if let Some(every) = beat {
-            self.beat(flight, every);
+            keep_beating(flight, every);
         }
-    }
-
-    /// Tells a caller now and then that its command is on its way.
-    fn beat(&self, flight: &Arc<InFlight>, every: Duration) {
-        let over = flight.until(|state| &mut state.beats);
-        let of = Arc::downgrade(flight);
-        let beats = async move {
-            let mut ticks = time::interval_at(time::Instant::now() + every, every);
-            loop {
-                ticks.tick().await;
-                let Some(flight) = of.upgrade() else { return };
-                let beat = flight.state().responder.as_ref().and_then(|responder| responder.beat());
-                if let (Some(beat), Some(origin)) = (beat, &flight.origin) {
-                    origin.mention(&beat).await;
-                }
-            }
-        };
-        let beats = async move {
-            tokio::select! {
-                () = over.cancelled() => {}
-                () = beats => {}
-            }
-        };
-        tokio::spawn(beats.instrument(flight.about.clone()));
     }
 
     async fn note_beginning(&self, flight: &InFlight) {
@@ -284,14 +260,13 @@ impl RequestPipeline {
     ) -> Vec<Publication> {
         let outcome = match answer {
             Answer::Own => flight.state().outcome.take(),
-            Answer::Like(outcome) => Some(outcome.into()),
             Answer::CarriedOut => Some(carried_out()),
             Answer::Recorded(RecordedOutcome::Answered) => {
                 let seed = flight.seal().and_then(|id| self.0.records.seed_of(id));
                 let result = flight.job().and_then(|job| job.command.result_again(seed.as_ref()));
                 Some(result.map_or_else(carried_out, Outcome::Success))
             }
-            Answer::Recorded(outcome) => Some(outcome.into()),
+            Answer::Recorded(outcome) | Answer::Like(outcome) => Some(outcome.into()),
         };
         let responder = flight.state().responder.take();
         match (outcome, responder) {
@@ -318,6 +293,30 @@ impl RequestPipeline {
     pub(super) fn disk_error(&self) -> std::sync::MutexGuard<'_, String> {
         self.0.disk_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// Tells a caller now and then that its command is on its way.
+fn keep_beating(flight: &Arc<InFlight>, every: Duration) {
+    let over = flight.until(|state| &mut state.beats);
+    let of = Arc::downgrade(flight);
+    let beats = async move {
+        let mut ticks = time::interval_at(time::Instant::now() + every, every);
+        loop {
+            ticks.tick().await;
+            let Some(flight) = of.upgrade() else { return };
+            let beat = flight.state().responder.as_ref().and_then(Responder::beat);
+            if let (Some(beat), Some(origin)) = (beat, &flight.origin) {
+                origin.mention(&beat).await;
+            }
+        }
+    };
+    let beats = async move {
+        tokio::select! {
+            () = over.cancelled() => {}
+            () = beats => {}
+        }
+    };
+    tokio::spawn(beats.instrument(flight.about.clone()));
 }
 
 /// What is said about a message whose parts were in another one.

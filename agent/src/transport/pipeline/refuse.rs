@@ -30,14 +30,14 @@ impl RequestPipeline {
                 );
                 job.too_late(waits_for, self.0.limits.max_concurrent)
             }
-            (Refusal::Held(_), _) => self.held_up(flight, held(&self.disk_error())),
-            (Refusal::Interrupted, _) => self.held_up(flight, INTERRUPTED.to_owned()),
+            (Refusal::Held(_), _) => held_up(flight, held(&self.disk_error())),
+            (Refusal::Interrupted, _) => held_up(flight, INTERRUPTED.to_owned()),
             _ => Ending::refused(refusal.unwrap_or_else(not_run)),
         };
         if why == Refusal::Unacceptable
             && let Outcome::Failure(failure) = &ending.outcome
         {
-            self.log_unacceptable(flight, failure);
+            log_unacceptable(flight, failure);
             self.prepare_is_lost(flight, failure).await;
         }
         if let (Refusal::Expired(WaitsFor::Place), Some(job), Outcome::Failure(failure)) =
@@ -85,21 +85,21 @@ impl RequestPipeline {
         let reason = format!("prepare was refused: {}", failure.message);
         self.0.guest.preparation.refuse(&id, &reason).await;
     }
+}
 
-    fn log_unacceptable(&self, flight: &InFlight, failure: &Failure) {
-        let (method, id, reason) = (flight.method.as_str(), flight.id.as_str(), failure.message.as_str());
-        if failure.is(FailureClass::Forbidden) {
-            warn!(method, id, "A method for operators of this machine came over the bus; it is refused.");
-        } else {
-            warn!(method, id, reason, "A request is refused.");
-        }
+fn log_unacceptable(flight: &InFlight, failure: &Failure) {
+    let (method, id, reason) = (flight.method.as_str(), flight.id.as_str(), failure.message.as_str());
+    if failure.is(FailureClass::Forbidden) {
+        warn!(method, id, "A method for operators of this machine came over the bus; it is refused.");
+    } else {
+        warn!(method, id, reason, "A request is refused.");
     }
+}
 
-    fn held_up(&self, flight: &InFlight, reason: String) -> Ending {
-        let (method, id) = (flight.method.as_str(), flight.id.as_str());
-        warn!(method, id, reason, "An earlier command holds it up; it is not run.");
-        Ending::refused(Failure::new(FailureClass::Busy, reason))
-    }
+fn held_up(flight: &InFlight, reason: String) -> Ending {
+    let (method, id) = (flight.method.as_str(), flight.id.as_str());
+    warn!(method, id, reason, "An earlier command holds it up; it is not run.");
+    Ending::refused(Failure::new(FailureClass::Busy, reason))
 }
 
 fn held(reason: &str) -> String {
