@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! RabbitMQ ------+
-//!                +-> transport (decode, dedupe) -> dispatch (order) -> commands -> couch -> CouchDB
-//! local socket --+       ^                                                |
-//!                        +--- write down, answer, acknowledge <-----------+
+//!                +-> transport (decode, carry out) -> commands -> couch -> CouchDB
+//! local socket --+       |  ^                            |
+//!                        v  |                            |
+//!                  delivery core (a crate of its own) <--+ outcome
+//!                  decides: order, duplicates, write down, answer, acknowledge
 //!
 //! bootstrap: how there comes to be an os_admin login        status: heartbeat, systemd
 //! ```
@@ -22,8 +24,7 @@
 //! | `bootstrap` | `couch`, `system` | |
 //! | `status` | `couch`, `preparation`, `system` | `sd-notify` |
 //! | `commands` | `bootstrap::Rotator`, `couch`, `log`, `preparation`, `status::Report`, `system` | |
-//! | `dispatch` | `commands`, `status::Tally`, `system`, `trace` | |
-//! | `transport` | `audit`, `commands`, `dispatch`, `log`, `metrics`, `status`, `system`, `tls`, `trace` | `lapin` |
+//! | `transport` | `audit`, `commands`, `log`, `metrics`, `status`, `system`, `tls`, `trace` | `lapin`, `trove_couchdb_delivery` |
 //! | `monitor` | `couch`, `metrics`, `preparation`, `status`, `system` | `hyper` |
 //! | `app` | everything | |
 //!
@@ -36,7 +37,6 @@ pub mod audit;
 pub mod bootstrap;
 pub mod commands;
 pub mod couch;
-pub mod dispatch;
 pub mod exit;
 pub mod log;
 pub mod metrics;

@@ -5,8 +5,10 @@ use trove_couchdb_protocol::{Failure, FailureClass, trove::Method};
 use super::{prepare::PrepareError, unsupported};
 use crate::{
     bootstrap::RotationError,
-    couch::{CommandError, Couch, CouchError, Progress},
+    couch::{CommandError, Couch, CouchError},
 };
+
+pub use crate::couch::Progress;
 
 /// Why a command has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,15 +1,15 @@
 //! The commands of Trove's guest API and the agent's own: for each one everything that is particular to it, in one place.
 //!
 //! ```text
-//! method, arguments --decode--> Box<dyn Command> --scopes--> dispatch (order) --run--> Couch, Preparation, … --> value
+//! method, arguments --decode--> Box<dyn Command> --scopes--> delivery core --run--> Couch, Preparation, … --> value
 //! ```
 //!
 //! One module holds one family of commands. A command is a struct whose fields are its arguments, read by [`Decode`];
 //! [`Command`] has what the rest of the agent asks it. To add one, write both and name it in its family's `COMMANDS`.
 //! A method that no family names is [`unsupported`]: it is answered at once, and not with silence.
 //!
-//! `methods.md` beside this file lists the methods of Trove 26.0.0, and which of them are served. Called by `dispatch`,
-//! which takes care of order and retries, and by `transport`. Knows nothing of RabbitMQ or HTTP. The shapes of results are
+//! `methods.md` beside this file lists the methods of Trove 26.0.0, and which of them are served. Called by `transport`,
+//! which takes care of order and retries. Knows nothing of RabbitMQ or HTTP. The shapes of results are
 //! those that trove-api reads (trove/extensions/mysql/models.py).
 
 mod access;
@@ -40,7 +40,7 @@ use trove_couchdb_protocol::{
 use crate::{bootstrap::Rotator, couch::Couch, log, preparation::Preparation, status::Report};
 pub use agent::RotateOsAdmin;
 pub use changes::Changes;
-pub use failure::RunError;
+pub use failure::{Progress, RunError};
 pub use prepare::{ImageBrings, PrepareError};
 pub use scopes::{Scope, Scopes};
 pub use seed::Seed;

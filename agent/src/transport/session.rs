@@ -14,11 +14,11 @@ use trove_couchdb_protocol::{Context, new_id, transport_url::Host};
 
 use super::{
     connect::{self, ConnectError, Socket},
-    consume::Intake,
     consumer::Consumer,
     events::Events,
     names::Names,
     origin::Bus,
+    pipeline::RequestPipeline,
     publisher::{Closure, ConfirmChannel},
     topology,
 };
@@ -99,7 +99,7 @@ impl Session {
     /// the broker stops taking messages (with its reason), and when it takes them again.
     pub(super) async fn serve(
         &mut self,
-        intake: &Intake,
+        pipeline: &RequestPipeline,
         bus: &Arc<Bus>,
         outbox: &mut Outbox,
         newest: &watch::Sender<Option<ConfirmChannel>>,
@@ -128,7 +128,7 @@ impl Session {
                 time::sleep(LOOK).await;
             }
         };
-        let deliveries = async { End::Lost(self.consumer.run(intake, bus).await) };
+        let deliveries = async { End::Lost(self.consumer.run(pipeline, bus).await) };
         tokio::select! {
             biased;
             () = stopping.cancelled() => End::Stopping,

@@ -1,4 +1,4 @@
-//! Many agents in one process: each with the agent's own transport, dispatcher and heartbeat, on a connection of its own.
+//! Many agents in one process: each with the agent's own transport and heartbeat, on a connection of its own.
 //!
 //! Who calls: the section `fleet`. CouchDB is left out, and so is what needs it: each agent takes it for healthy, reports
 //! so, and answers `rpc_ping`. Commands on standard input, one a line: `report` prints when which agent was connected.
@@ -20,7 +20,6 @@ use trove_couchdb_agent::{
     bootstrap::Rotator,
     commands::{Guest, ImageBrings},
     couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy},
-    dispatch::Dispatcher,
     log,
     metrics::Metrics,
     preparation::Preparation,
@@ -136,12 +135,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         log: log::Control::without_a_log(settings.log.filter.clone()),
     };
     let surroundings = Surroundings {
-        dispatcher: Arc::new(Dispatcher::new(
-            guest,
-            settings.rpc.max_concurrent,
-            tally.clone(),
-            stopping.clone(),
-        )),
+        guest,
         audit: Audit::new(&settings.audit),
         tally,
         metrics: Metrics::off(),

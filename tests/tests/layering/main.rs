@@ -23,8 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("status", &["couch", "preparation", "system"]),
     ("audit", &[]),
     ("commands", &["bootstrap", "couch", "log", "preparation", "status", "system"]),
-    ("dispatch", &["commands", "status", "system", "trace"]),
-    ("transport", &["audit", "commands", "dispatch", "log", "metrics", "status", "system", "tls", "trace"]),
+    ("transport", &["audit", "commands", "log", "metrics", "status", "system", "tls", "trace"]),
     ("monitor", &["couch", "metrics", "preparation", "status", "system"]),
     (
         "app",
@@ -33,7 +32,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "bootstrap",
             "commands",
             "couch",
-            "dispatch",
             "log",
             "metrics",
             "monitor",
@@ -49,6 +47,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Crates that only one module may name.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("lapin", &["transport"]),
+    ("trove_couchdb_delivery", &["transport"]),
     ("reqwest", &["couch", "trace"]),
     ("sd_notify", &["status"]),
     ("hyper", &["monitor"]),
@@ -188,6 +187,31 @@ fn the_protocol_knows_no_io() {
         let code = code(&file);
         let code = code.split("mod tests").next().unwrap();
         for forbidden in ["std::fs", "std::net", "std::env", "tokio", "lapin", "reqwest"] {
+            assert!(!code.contains(forbidden), "{} names {forbidden}", file.display());
+        }
+    }
+}
+
+/// The search drives the same code as the agent only if it decides from its events alone.
+#[test]
+fn the_delivery_core_knows_no_io_no_clock_and_no_chance() {
+    for file in rust_files(&workspace().join("delivery/src")) {
+        let code = code(&file);
+        let code = code.split("mod tests").next().unwrap();
+        for forbidden in [
+            "std::fs",
+            "std::net",
+            "std::env",
+            "std::time",
+            "std::thread",
+            "std::sync",
+            "tokio",
+            "rand",
+            "HashMap",
+            "HashSet",
+            "async ",
+            "trove_couchdb_protocol",
+        ] {
             assert!(!code.contains(forbidden), "{} names {forbidden}", file.display());
         }
     }

@@ -1,0 +1,117 @@
+//! One thing that happens.
+
+use trove_couchdb_delivery::Action;
+
+use crate::world::World;
+
+/// How a task comes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Way {
+    Well,
+    /// The disk takes nothing.
+    DiskFails,
+    /// CouchDB fails in the middle, and is asked again.
+    FailsForNow,
+    /// CouchDB fails for good.
+    Fails,
+    /// The broker takes nothing, and the agent ends.
+    Blocked,
+}
+
+/// One thing that happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Step {
+    Start,
+    Connect,
+    /// The task of this number is carried out.
+    Carry(u8, Way),
+    /// The broker has read an acknowledgement.
+    Acknowledged,
+    Deliver,
+    CaughtUp,
+    Publish,
+    /// A process of the machine, or the agent's own schedule, sends a message.
+    Send(u8),
+    Exit,
+    GiveUp(u8),
+    Kill,
+    Lose,
+    /// The broker closes the channel that answers are published on.
+    CloseChannel,
+    Terminate,
+    PublishAgain(u8),
+    LoseQueue,
+}
+
+impl Step {
+    /// Whether it counts as a fault.
+    pub(crate) fn is_fault(self) -> bool {
+        match self {
+            Self::Carry(_, way) => way != Way::Well,
+            Self::Kill
+            | Self::Lose
+            | Self::CloseChannel
+            | Self::Terminate
+            | Self::PublishAgain(_)
+            | Self::LoseQueue => true,
+            _ => false,
+        }
+    }
+
+    /// What happens, in words.
+    pub(crate) fn describe(self, world: &World) -> String {
+        let name = |message: u8| world.message(message).name;
+        match self {
+            Self::Start => "the agent starts".to_owned(),
+            Self::Connect => "the agent connects to the broker".to_owned(),
+            Self::Carry(task, way) => describe_task(world, task, way),
+            Self::Acknowledged => "the broker reads an acknowledgement".to_owned(),
+            Self::Deliver => {
+                let next = world.next_message().map(name).unwrap_or_default();
+                format!("the broker delivers {next} as delivery {}", world.next_delivery())
+            }
+            Self::CaughtUp => "the queue is empty: the agent has caught up".to_owned(),
+            Self::Publish => {
+                format!("the control plane sends {}", world.next_to_publish().map(name).unwrap_or_default())
+            }
+            Self::Send(message) => format!("{} is sent as delivery {}", name(message), world.next_delivery()),
+            Self::Exit => "the agent exits".to_owned(),
+            Self::GiveUp(message) => format!("the caller of {} gives up", name(message)),
+            Self::Kill => "KILL -9".to_owned(),
+            Self::Lose => "THE CONNECTION IS LOST".to_owned(),
+            Self::CloseChannel => "THE BROKER CLOSES THE CHANNEL OF ANSWERS".to_owned(),
+            Self::Terminate => "SIGTERM".to_owned(),
+            Self::PublishAgain(message) => format!("{} IS PUBLISHED AGAIN", name(message)),
+            Self::LoseQueue => "THE QUEUE IS LOST, WITH THE CONNECTION".to_owned(),
+        }
+    }
+}
+
+fn describe_task(world: &World, task: u8, way: Way) -> String {
+    let Some((action, published)) = world.task(task) else { return String::new() };
+    let of = |delivery| format!("{} (delivery {})", world.name_of(delivery), delivery.0);
+    let what = match action {
+        Action::NoteBeginning(delivery) => format!("the disk notes that {} begins", of(*delivery)),
+        Action::Run { delivery, again } => {
+            format!("{} has run{}", of(*delivery), if *again { " (again)" } else { "" })
+        }
+        Action::Rest(delivery) => format!("{} has rested", of(*delivery)),
+        Action::Refuse { delivery, why } => format!("{} is refused: {why:?}", of(*delivery)),
+        Action::Write { delivery, kept, .. } => format!("the disk has the {kept:?} of {}", of(*delivery)),
+        Action::Reply { delivery, .. } if published => {
+            format!("the answer of {} is confirmed", of(*delivery))
+        }
+        Action::Reply { delivery, answer } => format!("{} is answered: {answer:?}", of(*delivery)),
+        Action::Acknowledge(delivery) => format!("{} is acknowledged", of(*delivery)),
+        Action::Reject { delivery, .. } => format!("{} is rejected", of(*delivery)),
+        Action::Forget(id) => format!("the record of id {} is dropped", id.0[0]),
+        other => format!("{other:?}"),
+    };
+    match way {
+        Way::Well => what,
+        Way::DiskFails => format!("THE DISK FAILS: {what}"),
+        Way::FailsForNow => format!("COUCHDB FAILS IN THE MIDDLE, to be asked again: {what}"),
+        Way::Fails => format!("COUCHDB FAILS FOR GOOD: {what}"),
+        Way::Blocked => format!("THE BROKER TAKES NOTHING AND THE AGENT ENDS: {what}"),
+    }
+}
