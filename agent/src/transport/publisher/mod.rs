@@ -14,8 +14,6 @@ mod message;
 mod queue;
 mod returned;
 mod task;
-#[cfg(test)]
-mod tests;
 
 use std::time::Duration;
 
@@ -125,3 +123,6 @@ impl ReplyPublisher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
