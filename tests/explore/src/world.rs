@@ -213,8 +213,9 @@ impl World {
             }
         }
         for (number, message) in self.numbered() {
-            let may_come_again =
-                self.state.published > number && self.state.published_again & 1 << number == 0;
+            // A publisher tries again at once, and not after its caller has given up.
+            let over = self.state.published_again | self.state.monitor.expired;
+            let may_come_again = self.state.published > number && over & 1 << number == 0;
             if message.source == Source::Broker && may_come_again {
                 steps.push(Step::PublishAgain(number));
             }
