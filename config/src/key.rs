@@ -65,18 +65,23 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The kind in words, for documentation and error messages.
-    pub(crate) fn describe(self) -> &'static str {
+    /// The kind in words, for documentation and error messages, and how it is written in TOML.
+    fn words(self) -> [&'static str; 2] {
         match self {
-            Self::Text => "text",
-            Self::Secret => "text (secret)",
-            Self::Path => "path",
-            Self::Flag => "true or false",
-            Self::Count => "whole number",
-            Self::Seconds => "seconds",
-            Self::Fraction => "fraction",
-            Self::List => "list of texts",
+            Self::Text => ["text", "write a text in double quotes"],
+            Self::Secret => ["text (secret)", "write a text in double quotes"],
+            Self::Path => ["path", "write a text in double quotes"],
+            Self::Flag => ["true or false", "write true or false, without quotes"],
+            Self::Count => ["whole number", "write a whole number, without quotes"],
+            Self::Seconds => ["seconds", "write a number of seconds, without quotes"],
+            Self::Fraction => ["fraction", "write a fraction, such as 0.1"],
+            Self::List => ["list of texts", "write a list, such as [\"a\", \"b\"]"],
         }
+    }
+
+    pub(crate) fn describe(self) -> &'static str {
+        let [name, _] = self.words();
+        name
     }
 
     /// Reads the text form used by oslo files, the environment and the command line.
@@ -120,13 +125,8 @@ impl Kind {
             | (Self::Count | Self::Seconds | Self::Fraction, ValueKind::I64(_))
             | (Self::Seconds | Self::Fraction, ValueKind::Float(_)) => Ok(()),
             (Self::List, ValueKind::Array(items)) if items.iter().all(is_text) => Ok(()),
-            (Self::Text | Self::Secret | Self::Path, _) => Err("write a text in double quotes"),
-            (Self::Flag, _) => Err("write true or false, without quotes"),
-            (Self::Count, _) => Err("write a whole number, without quotes"),
-            (Self::Seconds, _) => Err("write a number of seconds, without quotes"),
-            (Self::Fraction, _) => Err("write a fraction, such as 0.1"),
             (Self::List, ValueKind::Array(_)) => Err("every item must be a text in double quotes"),
-            (Self::List, _) => Err("write a list, such as [\"a\", \"b\"]"),
+            _ => Err(self.words()[1]),
         }
     }
 }

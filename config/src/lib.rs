@@ -43,8 +43,4 @@ mod tests;
 pub use check::check;
 pub use error::ConfigError;
 pub use load::{DEFAULT_CONFIG_FILE, Override, Sources};
-pub use settings::{
-    AuditSettings, BrokerSettings, CouchSettings, GuestSettings, HeartbeatSettings, Listen, LocalSettings,
-    LogFormat, LogSettings, LoginMethod, MetricsSettings, PrepareSettings, RpcSettings, Settings, TlsFiles,
-    TlsIdentity, TraceSettings,
-};
+pub use settings::*;
