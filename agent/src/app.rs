@@ -23,6 +23,7 @@ use crate::{
     config::{ConfigError, CouchSettings, LogSettings, Settings},
     couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy},
     dispatch::Dispatcher,
+    host::Host,
     log,
     metrics::Metrics,
     monitor::{Monitor, Pages},
@@ -196,7 +197,8 @@ async fn build(
     };
     let image_brings =
         ImageBrings { packages: settings.prepare.ignore_packages, volume: settings.prepare.ignore_volume };
-    let guest = Guest { couch, preparation, image_brings, report, rotator, log: log.clone() };
+    let host = Host::new(&settings.host);
+    let guest = Guest { couch, preparation, image_brings, report, rotator, log: log.clone(), host };
     let dispatcher = Dispatcher::new(guest, settings.rpc.max_concurrent, tally.clone(), stopping.clone());
     let dispatcher = Arc::new(dispatcher);
     background.spawn(rotate_when_due(rotation_due, Arc::clone(&dispatcher)));

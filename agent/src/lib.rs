@@ -21,8 +21,9 @@
 //! | `metrics` | | `prometheus-client` |
 //! | `couch` | `protocol`, `metrics`, `system`, `tls`, `trace` | `reqwest` (beside `trace`, for its collector) |
 //! | `bootstrap` | `config`, `couch`, `system` | |
+//! | `host` | `config` | |
 //! | `status` | `config`, `couch`, `preparation`, `system` | `sd-notify` |
-//! | `commands` | `bootstrap::Rotator`, `couch`, `log`, `preparation`, `status::Report`, `system` | |
+//! | `commands` | `bootstrap::Rotator`, `couch`, `host`, `log`, `preparation`, `status::Report`, `system` | |
 //! | `dispatch` | `commands`, `status::Tally`, `system`, `trace` | |
 //! | `transport` | `audit`, `commands`, `config`, `dispatch`, `log`, `metrics`, `status`, `system`, `tls`, `trace` | `lapin` |
 //! | `monitor` | `config`, `couch`, `metrics`, `preparation`, `status`, `system` | `hyper` |
@@ -39,6 +40,7 @@ pub mod config;
 pub mod couch;
 pub mod dispatch;
 pub mod exit;
+pub mod host;
 pub mod log;
 pub mod metrics;
 pub mod monitor;

@@ -85,6 +85,11 @@ impl fmt::Display for ServiceName {
 pub struct RequestId(String);
 
 impl RequestId {
+    /// For a request that has no id of its own.
+    pub fn unnamed() -> Self {
+        Self("unnamed".to_owned())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

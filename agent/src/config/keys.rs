@@ -6,7 +6,7 @@
 
 use ::config::{Value, ValueKind};
 
-use super::settings::{audit, broker, couchdb, guest, heartbeat, local, log, metrics, prepare, rpc, trace};
+use super::settings::{audit, broker, couchdb, guest, heartbeat, host, local, log, metrics, prepare, rpc, trace};
 
 /// The start of every environment variable that sets a key.
 pub(super) const ENVIRONMENT_PREFIX: &str = "TROVE_COUCHDB_";
@@ -173,6 +173,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         broker::KEYS,
         local::KEYS,
         couchdb::KEYS,
+        host::KEYS,
         prepare::KEYS,
         rpc::KEYS,
         heartbeat::KEYS,

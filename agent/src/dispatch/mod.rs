@@ -214,7 +214,11 @@ impl Dispatcher {
             let failure = Failure::from(error);
             if last_failure.is_none() {
                 let reason = failure.message.as_str();
-                warn!(method = job.command.name(), id = job.id, reason, "A command waits for CouchDB.");
+                let (method, id) = (job.command.name(), job.id.as_str());
+                match job.command.needs() {
+                    Needs::Hostd => warn!(method, id, reason, "A command waits for trove-couchdb-hostd."),
+                    _ => warn!(method, id, reason, "A command waits for CouchDB."),
+                }
                 if let Some(passage) = passage {
                     let (method, retry_timeout) = (job.command.name(), job.patience);
                     let reason = reason.to_owned();

@@ -8,6 +8,7 @@ pub(super) mod broker;
 pub(super) mod couchdb;
 pub(super) mod guest;
 pub(super) mod heartbeat;
+pub(super) mod host;
 pub(super) mod local;
 pub(super) mod log;
 pub(super) mod metrics;
@@ -24,6 +25,7 @@ pub use broker::{BrokerSettings, LoginMethod};
 pub use couchdb::CouchSettings;
 pub use guest::GuestSettings;
 pub use heartbeat::HeartbeatSettings;
+pub use host::HostSettings;
 pub use local::LocalSettings;
 pub use log::{LogFormat, LogSettings};
 pub use metrics::{Listen, MetricsSettings};
@@ -46,6 +48,8 @@ pub struct Settings {
     pub local: LocalSettings,
     /// The CouchDB server beside the agent.
     pub couchdb: CouchSettings,
+    /// The helper that does what needs root.
+    pub host: HostSettings,
     /// What a new instance may ask for.
     pub prepare: PrepareSettings,
     /// Limits on commands.
@@ -124,6 +128,7 @@ impl Settings {
             broker,
             local,
             couchdb,
+            host: HostSettings::from_input(inputs.section("host"))?,
             prepare: PrepareSettings::from_input(inputs.section("prepare"))?,
             rpc: RpcSettings::from_input(inputs.section("rpc"))?,
             heartbeat: HeartbeatSettings::from_input(inputs.section("heartbeat"))?,

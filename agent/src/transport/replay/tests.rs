@@ -119,7 +119,7 @@ async fn a_seed_is_kept_from_before_the_run_to_the_acknowledgement() {
 async fn what_was_begun_and_not_ended_is_known_to_the_next_agent_until_it_does_not_come_again() {
     let directory = tempfile::tempdir().unwrap();
     let receipts = Receipts::load(directory.path(), 100);
-    let changes = |name: &str| Changes { users: Vec::new(), databases: vec![name.to_owned()] };
+    let changes = |name: &str| Changes { databases: vec![name.to_owned()], ..Changes::default() };
     let (ended, cut_short) = (fresh(&receipts, &[1]).lasting(), fresh(&receipts, &[2]).lasting());
     ended.begin(changes("a")).await;
     cut_short.begin(changes("b")).await;
