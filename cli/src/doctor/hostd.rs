@@ -69,7 +69,7 @@ fn file(path: &Path) -> Finding {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let advice = "copy the sample from /usr/share/doc/trove-couchdb-agent/host.toml and edit it";
+            let advice = "docs/hostd.md shows how to write it; the package brings a sample";
             return FILE.failed(format!("{} does not exist", path.display()), advice);
         }
         Err(error) => return FILE.not_run(format!("{} can't be seen: {error}", path.display())),

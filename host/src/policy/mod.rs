@@ -32,7 +32,7 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// There is no file, or it can't be read.
-    #[error("{} can't be read: {source}; copy the sample from /usr/share/doc/trove-couchdb-agent/host.toml", path.display())]
+    #[error("{} can't be read: {source}; docs/hostd.md shows how to write it", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,

@@ -174,7 +174,7 @@ fn what_is_no_file_is_no_policy() {
     let directory = tempfile::tempdir().unwrap();
     assert!(matches!(Policy::load(directory.path()), Err(PolicyError::Unsafe { .. })));
     let missing = Policy::load(&directory.path().join("host.toml")).unwrap_err().to_string();
-    assert!(missing.contains("copy the sample"), "{missing}");
+    assert!(missing.contains("docs/hostd.md"), "{missing}");
     let (_directory, path) = file(&format!("{SYSTEMD}#{}", "x".repeat(70_000)), 0o600);
     let long = Policy::load(&path).unwrap_err().to_string();
     assert!(long.ends_with("it has more than 65536 bytes"), "{long}");
