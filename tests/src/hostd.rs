@@ -103,6 +103,5 @@ fn launch(directory: &Path) -> Result<Process> {
         .stdin(Stdio::null())
         .stdout(append("audit.log")?)
         .stderr(append("error.log")?);
-    Process::spawn(&mut command, None)
-        .context("run `cargo build -p trove-couchdb-hostd` (`make test` does)")
+    Process::spawn(&mut command, None).context("run `cargo build -p trove-couchdb-hostd` (`make test` does)")
 }

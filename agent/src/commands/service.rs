@@ -13,9 +13,7 @@ use trove_couchdb_protocol::{
     trove::Method,
 };
 
-use super::{
-    Arguments, Command, Decode, Entry, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry,
-};
+use super::{Arguments, Command, Decode, Entry, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry};
 
 pub(super) const COMMANDS: &[Entry] = &[
     entry::<Ask<Status>>(Method::ServiceStatus),
@@ -94,7 +92,8 @@ struct Ask<K> {
 
 impl<K: Kind> Decode for Ask<K> {
     fn decode(args: &Arguments<'_>) -> Result<Self, DecodeError> {
-        let service = |field: &Field<'_>| ServiceName::try_from(field.string()?).map_err(|_| field.wrong(SERVICE));
+        let service =
+            |field: &Field<'_>| ServiceName::try_from(field.string()?).map_err(|_| field.wrong(SERVICE));
         let within = |field: &Field<'_>| {
             let seconds = field.whole_seconds().ok_or_else(|| field.wrong(SECONDS))?;
             Within::try_from(seconds).map_err(|_| field.wrong(SECONDS))
@@ -148,7 +147,8 @@ mod tests {
 
     #[test]
     fn a_service_a_time_and_a_state_may_be_named() {
-        let all = typed::<Ask<Wait>>(&json!({"service": "couchdb", "within": 5, "state": "stopped"})).unwrap();
+        let all =
+            typed::<Ask<Wait>>(&json!({"service": "couchdb", "within": 5, "state": "stopped"})).unwrap();
         assert_eq!(all.verb, Verb::ServiceWait(Wanted::Stopped));
         assert_eq!((all.service.unwrap().as_str(), u64::from(all.within.unwrap())), ("couchdb", 5));
         let none = typed::<Ask<Restart>>(&json!({"service": null})).unwrap();

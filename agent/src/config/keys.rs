@@ -6,7 +6,9 @@
 
 use ::config::{Value, ValueKind};
 
-use super::settings::{audit, broker, couchdb, guest, heartbeat, host, local, log, metrics, prepare, rpc, trace};
+use super::settings::{
+    audit, broker, couchdb, guest, heartbeat, host, local, log, metrics, prepare, rpc, trace,
+};
 
 /// The start of every environment variable that sets a key.
 pub(super) const ENVIRONMENT_PREFIX: &str = "TROVE_COUCHDB_";

@@ -38,6 +38,7 @@ pub use check::check;
 pub use error::ConfigError;
 pub use load::{DEFAULT_CONFIG_FILE, DEFAULT_OSLO_DIR, Override, Sources};
 pub use settings::{
-    AuditSettings, BrokerSettings, CouchSettings, GuestSettings, HeartbeatSettings, HostSettings, Listen, LocalSettings,
-    LogFormat, LogSettings, LoginMethod, MetricsSettings, RpcSettings, Settings, TraceSettings,
+    AuditSettings, BrokerSettings, CouchSettings, GuestSettings, HeartbeatSettings, HostSettings, Listen,
+    LocalSettings, LogFormat, LogSettings, LoginMethod, MetricsSettings, RpcSettings, Settings,
+    TraceSettings,
 };

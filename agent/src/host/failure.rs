@@ -11,7 +11,9 @@ use trove_couchdb_protocol::host::HostError;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostFailure {
     /// The configuration says that there is none.
-    #[error("this needs trove-couchdb-hostd, and host.socket is empty; set it to use the helper, and restart the agent")]
+    #[error(
+        "this needs trove-couchdb-hostd, and host.socket is empty; set it to use the helper, and restart the agent"
+    )]
     Off,
     /// No socket.
     #[error(
@@ -54,7 +56,9 @@ pub enum HostFailure {
         seconds: u64,
     },
     /// Its answer makes no sense.
-    #[error("the answer of trove-couchdb-hostd can't be read ({reason}); install the same version of both programs")]
+    #[error(
+        "the answer of trove-couchdb-hostd can't be read ({reason}); install the same version of both programs"
+    )]
     Undecodable {
         /// What is wrong with it.
         reason: String,
@@ -79,13 +83,17 @@ impl HostFailure {
         match self {
             Self::Off | Self::NotInstalled { .. } | Self::Denied { .. } => true,
             Self::Refused(error) => !matches!(error, HostError::Backend { .. } | HostError::Late { .. }),
-            Self::Unreachable { .. } | Self::BrokenOff { .. } | Self::Silent { .. } | Self::Undecodable { .. } => false,
+            Self::Unreachable { .. }
+            | Self::BrokenOff { .. }
+            | Self::Silent { .. }
+            | Self::Undecodable { .. } => false,
         }
     }
 
     /// Whether the same request may succeed a little later.
     pub fn is_transient(&self) -> bool {
-        self.is_outage() || matches!(self, Self::Refused(HostError::Busy { .. } | HostError::Overloaded { .. }))
+        self.is_outage()
+            || matches!(self, Self::Refused(HostError::Busy { .. } | HostError::Overloaded { .. }))
     }
 
     /// Whether the helper is gone, rather than there and failing: systemd starts it again for the next connection.

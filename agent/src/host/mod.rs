@@ -73,13 +73,13 @@ impl Host {
 async fn exchange(path: &std::path::Path, request: &Request) -> Result<Answer, HostFailure> {
     let stream = UnixStream::connect(path).await.map_err(|error| HostFailure::of_connect(path, error))?;
     let mut frames = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_framed(stream);
-    let text = serde_json::to_vec(request).map_err(|error| HostFailure::Undecodable { reason: error.to_string() })?;
+    let text = serde_json::to_vec(request)
+        .map_err(|error| HostFailure::Undecodable { reason: error.to_string() })?;
     // One that refuses a stranger answers before it has read anything, and may have hung up: its answer counts.
     let sent = frames.send(Bytes::from(text)).await;
     match frames.next().await {
-        Some(Ok(answer)) => {
-            serde_json::from_slice(&answer).map_err(|error| HostFailure::Undecodable { reason: error.to_string() })
-        }
+        Some(Ok(answer)) => serde_json::from_slice(&answer)
+            .map_err(|error| HostFailure::Undecodable { reason: error.to_string() }),
         Some(Err(error)) => Err(HostFailure::BrokenOff { reason: error.to_string() }),
         None => {
             let reason = sent.err().map_or_else(|| "it hung up".to_owned(), |error| error.to_string());

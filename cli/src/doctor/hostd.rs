@@ -14,7 +14,8 @@ use trove_couchdb_protocol::host::{HostError, POLICY_FILE, Report, Verb};
 use super::{Check, Finding};
 
 static SOCKET: Check = Check::new("hostd.socket", "trove-couchdb-hostd answers on its socket");
-static POLICY: Check = Check::new("hostd.policy", "Its policy, host.toml, is valid and CouchDB's service is found");
+static POLICY: Check =
+    Check::new("hostd.policy", "Its policy, host.toml, is valid and CouchDB's service is found");
 static FILE: Check = Check::new("hostd.policy_file", "Only root can write to host.toml");
 
 pub(super) const CHECKS: &[&Check] = &[&SOCKET, &POLICY, &FILE];
@@ -48,7 +49,10 @@ fn judge(answer: Result<Report, HostFailure>) -> [Finding; 2] {
         }
         Err(HostFailure::Refused(error @ HostError::Forbidden { .. })) => {
             let advice = "run the doctor as root or as the agent's user; correct hostd.account of host.toml if it is neither";
-            [SOCKET.failed(error.to_string(), advice), POLICY.skipped("trove-couchdb-hostd does not talk to this account")]
+            [
+                SOCKET.failed(error.to_string(), advice),
+                POLICY.skipped("trove-couchdb-hostd does not talk to this account"),
+            ]
         }
         Err(HostFailure::Refused(error @ HostError::Policy { .. })) => {
             let advice = "correct host.toml as the reason says; check it with: trove-couchdb-hostd --check";
@@ -60,7 +64,10 @@ fn judge(answer: Result<Report, HostFailure>) -> [Finding; 2] {
         }
         Err(failure) => {
             let advice = "look at `systemctl status trove-couchdb-hostd.socket` and `journalctl -u trove-couchdb-hostd`";
-            [SOCKET.failed(failure.to_string(), advice), POLICY.skipped("trove-couchdb-hostd does not answer")]
+            [
+                SOCKET.failed(failure.to_string(), advice),
+                POLICY.skipped("trove-couchdb-hostd does not answer"),
+            ]
         }
     }
 }
@@ -95,7 +102,8 @@ mod tests {
     #[test]
     fn what_the_helper_says_is_judged() {
         let text = || "x".to_owned();
-        let verdicts = |error: HostError| judge(Err(HostFailure::Refused(error))).map(|finding| finding.verdict);
+        let verdicts =
+            |error: HostError| judge(Err(HostFailure::Refused(error))).map(|finding| finding.verdict);
         assert_eq!(verdicts(HostError::NotAllowed { what: text(), advice: text() }), [Fine, Fine]);
         assert_eq!(verdicts(HostError::Policy { reason: text() }), [Fine, Failed]);
         assert_eq!(verdicts(HostError::Backend { backend: text(), reason: text() }), [Fine, Failed]);

@@ -30,7 +30,8 @@ impl Change {
 
     fn sentence(self, answer: &Value) -> String {
         let service = text(&answer["service"]);
-        let pid = answer["main_pid"].as_u64().map(|pid| format!("; its main process is {pid}")).unwrap_or_default();
+        let pid =
+            answer["main_pid"].as_u64().map(|pid| format!("; its main process is {pid}")).unwrap_or_default();
         match (self, answer["changed"] == true) {
             (Self::Start, true) => format!("Started service {service}{pid}."),
             (Self::Start, false) => format!("Service {service} was already running{pid}."),

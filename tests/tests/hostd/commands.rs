@@ -40,13 +40,15 @@ async fn an_agent_starts_stops_and_restarts_its_couchdb() -> Result<()> {
     assert!(!service.answers().await);
     let waiting = client.call("service_wait", json!({"state": "stopped"})).await?;
     assert_eq!(waiting["changed"], false);
-    let (class, message) = failure(client.call("service_wait", json!({"state": "running", "within": 1})).await);
+    let (class, message) =
+        failure(client.call("service_wait", json!({"state": "running", "within": 1})).await);
     assert_eq!(class, "HostdFailed");
     assert!(message.starts_with("service couchdb is not running after 1 s"), "{message}");
 
     client.call("service_start", json!({})).await?;
     until("CouchDB answers after the start", async || Ok(service.answers().await)).await?;
-    let verbs: Vec<_> = hostd.audit()?.iter().map(|line| (line["verb"].clone(), line["outcome"].clone())).collect();
+    let verbs: Vec<_> =
+        hostd.audit()?.iter().map(|line| (line["verb"].clone(), line["outcome"].clone())).collect();
     let expected = [
         ("service-start", "done"),
         ("service-status", "done"),
@@ -70,7 +72,10 @@ async fn a_request_outside_the_policy_is_refused_and_audited() -> Result<()> {
 
     let (class, message) = failure(client.call("service_restart", json!({"service": "ssh"})).await);
     assert_eq!(class, "Forbidden");
-    assert_eq!(message, "service-restart of service ssh is not allowed by host.toml: its [service] is couchdb");
+    assert_eq!(
+        message,
+        "service-restart of service ssh is not allowed by host.toml: its [service] is couchdb"
+    );
     let line = last(&hostd)?;
     assert_eq!((&line["service"], &line["outcome"]), (&json!("ssh"), &json!("not-allowed")));
 

@@ -14,7 +14,7 @@ use trove_couchdb_tests::process::{Process, Signal};
 use trove_couchdb_tests::until::until;
 use trove_couchdb_tests::{ledger, ports::PortBlock};
 
-use super::service::{couchdb, last};
+use super::service::{answers, couchdb, last};
 
 /// Debian's docker.io; a different program may be first in `PATH`.
 const ENGINE: &str = "/usr/sbin/dockerd";
@@ -101,7 +101,6 @@ impl Engine {
         self.docker(&["import", archive.to_str().context("a path that is no text")?, image])?;
         Ok(())
     }
-
 }
 
 /// Asked to stop, the engine ends its containers and its own helper programs; killed it would leave them.
@@ -136,18 +135,15 @@ fn ask(verb: Value) -> Value {
     json!({"id": "docker", "verb": verb})
 }
 
-async fn answers(port: u16) -> bool {
-    reqwest::get(format!("http://127.0.0.1:{port}")).await.is_ok_and(|answer| answer.status().is_success())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_is_started_stopped_and_restarted() -> Result<()> {
     let Some(engine) = Engine::start().await? else { return Ok(()) };
     engine.import("example/couchdb:3.5.0")?;
     let ports = PortBlock::reserve()?;
     let port = ports.port(0);
-    let number = port.to_string();
-    let create = ["create", "--network=host", "--name=couchdb", "example/couchdb:3.5.0", "/couchdb", "--admin", "a:b"];
+    let (number, url) = (port.to_string(), format!("http://127.0.0.1:{port}"));
+    let create =
+        ["create", "--network=host", "--name=couchdb", "example/couchdb:3.5.0", "/couchdb", "--admin", "a:b"];
     engine.docker(&[&create[..], &["--iterations", "10", "--port", &number]].concat())?;
     let hostd = HostdProcess::start(&policy(&engine, "couchdb", "3.5.0")).await?;
 
@@ -155,7 +151,7 @@ async fn a_container_is_started_stopped_and_restarted() -> Result<()> {
     assert_eq!(made["done"]["state"], "stopped", "{made}");
     let started = hostd.ask(&ask(json!("service-start"))).await?;
     assert_eq!((&started["done"]["state"], &started["done"]["changed"]), (&json!("running"), &json!(true)));
-    until("CouchDB answers in its container", async || Ok(answers(port).await)).await?;
+    until("CouchDB answers in its container", async || Ok(answers(&url).await)).await?;
     let again = hostd.ask(&ask(json!("service-start"))).await?;
     assert_eq!(again["done"]["changed"], false);
 
@@ -163,18 +159,22 @@ async fn a_container_is_started_stopped_and_restarted() -> Result<()> {
     assert_eq!(restarted["done"]["state"], "running", "{restarted}");
     assert_ne!(restarted["done"]["instance"], started["done"]["instance"]);
     assert_ne!(restarted["done"]["main_pid"], started["done"]["main_pid"]);
-    until("CouchDB answers after the restart", async || Ok(answers(port).await)).await?;
+    until("CouchDB answers after the restart", async || Ok(answers(&url).await)).await?;
 
     let stopped = hostd.ask(&ask(json!("service-stop"))).await?;
     assert_eq!((&stopped["done"]["state"], &stopped["done"]["changed"]), (&json!("stopped"), &json!(true)));
-    assert!(!answers(port).await);
+    assert!(!answers(&url).await);
     assert_eq!(engine.docker(&["inspect", "--format={{.State.Running}}", "couchdb"])?, "false");
     assert_eq!(hostd.audit()?.len(), 5);
     drop(hostd);
 
     // A container of this name that was made from a different image is not touched, nor is one that nobody made.
     for (container, tag, reason) in [
-        ("couchdb", "3.4.0", "was made from example/couchdb:3.5.0, and host.toml allows example/couchdb:3.4.0"),
+        (
+            "couchdb",
+            "3.4.0",
+            "was made from example/couchdb:3.5.0, and host.toml allows example/couchdb:3.4.0",
+        ),
         ("other", "3.5.0", "create it from example/couchdb:3.5.0"),
     ] {
         let hostd = HostdProcess::start(&policy(&engine, container, tag)).await?;

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::Value;
 use trove_couchdb_tests::agent::{self, AgentOptions, AgentProcess};
+use trove_couchdb_tests::couch::CouchClient;
 use trove_couchdb_tests::hostd::HostdProcess;
 use trove_couchdb_tests::local::LocalClient;
 use trove_couchdb_tests::{ledger, ports::PortBlock};
@@ -75,7 +76,7 @@ impl Service {
 
     /// Whether CouchDB answers.
     pub async fn answers(&self) -> bool {
-        reqwest::get(self.url()).await.is_ok_and(|answer| answer.status().is_success())
+        answers(&self.url()).await
     }
 
     /// A `host.toml` for this service and an account.
@@ -98,7 +99,11 @@ impl Service {
     }
 
     /// An agent on this CouchDB, as the account `user`, and a client of its socket.
-    pub async fn agent(&self, hostd: &HostdProcess, user: Option<u32>) -> Result<(AgentProcess, LocalClient)> {
+    pub async fn agent(
+        &self,
+        hostd: &HostdProcess,
+        user: Option<u32>,
+    ) -> Result<(AgentProcess, LocalClient)> {
         let mut options = AgentOptions::without_broker(&self.url())
             .bootstrap_admin(ADMIN.0, ADMIN.1)
             .set("rpc.call_patience", 60)
@@ -119,6 +124,12 @@ impl Drop for Service {
             eprintln!("the CouchDB of a test still runs: {error}");
         }
     }
+}
+
+/// Whether a CouchDB answers there.
+pub async fn answers(url: &str) -> bool {
+    let Ok(client) = CouchClient::new(url) else { return false };
+    client.get("/", None).await.is_ok_and(|(status, _)| status.is_success())
 }
 
 /// The in-memory CouchDB as a program.
