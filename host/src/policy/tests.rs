@@ -53,6 +53,15 @@ fn the_sample_is_valid_and_has_every_key() {
     }
 }
 
+#[test]
+fn the_document_has_every_key_and_no_other() {
+    let page = include_str!("../../../docs/hostd.md");
+    let table = page.split_once("\n## host.toml\n").unwrap().1.split_once("\n## ").unwrap().0;
+    let listed: Vec<&str> =
+        table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(listed, KEYS);
+}
+
 /// With what is commented out as well, one manager at a time.
 #[test]
 fn what_the_sample_has_commented_out_is_valid() {

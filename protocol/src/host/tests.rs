@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use serde_json::{Value, from_value, json, to_value};
 
@@ -25,7 +27,7 @@ fn a_request_names_a_verb_and_at_most_a_service_and_a_time() {
         id: id(),
         verb: Verb::ServiceWait(Wanted::Stopped),
         service: Some(ServiceName::try_from("couchdb".to_owned()).unwrap()),
-        within: Some(Within(5)),
+        within: Some(Within::try_from(5).unwrap()),
     };
     assert_eq!(all.unwrap(), expected);
     let short = Request { id: id(), verb: Verb::ServiceRestart, service: None, within: None };
