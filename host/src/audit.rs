@@ -12,7 +12,7 @@ use std::{
 
 use serde::Serialize;
 use tokio::net::unix::UCred;
-use trove_couchdb_protocol::host::{HostError, Report, Request, Verb};
+use trove_couchdb_protocol::host::{HostError, Report, Request, ServiceName, Verb};
 
 /// A process at the other end of the socket, as the kernel vouches for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -83,7 +83,7 @@ impl Audit {
             peer,
             id: request.map(|request| request.id.as_str()),
             verb: request.map(|request| request.verb).map(Verb::name),
-            service: asked.or(done.map(|report| &report.service)).map(|name| name.as_str()),
+            service: asked.or(done.map(|report| &report.service)).map(ServiceName::as_str),
             outcome: failed.map_or("done", HostError::kind),
             changed: done.map(|report| report.changed),
             state: done.map(|report| report.seen.state.word()),

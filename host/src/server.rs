@@ -111,7 +111,7 @@ impl Server {
                 // Off this loop: a process that does not read its refusal must not hold up the others. Audited and counted
                 // like any connection.
                 connections.spawn(async move {
-                    connection::refuse_stream(stream, peer, &shared.audit, error).await
+                    connection::refuse_stream(stream, peer, &shared.audit, error).await;
                 });
             }
             None => {

@@ -84,13 +84,11 @@ impl Services {
 
     fn begin(&self, verb: Verb) -> Result<Change<'_>, HostError> {
         let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        match *changing {
-            Some(verb) => Err(HostError::Busy { verb: verb.to_owned() }),
-            None => {
-                *changing = Some(verb.name());
-                Ok(Change(self))
-            }
+        if let Some(verb) = *changing {
+            return Err(HostError::Busy { verb: verb.to_owned() });
         }
+        *changing = Some(verb.name());
+        Ok(Change(self))
     }
 }
 

@@ -215,9 +215,10 @@ impl Dispatcher {
             if last_failure.is_none() {
                 let reason = failure.message.as_str();
                 let (method, id) = (job.command.name(), job.id.as_str());
-                match job.command.needs() {
-                    Needs::Hostd => warn!(method, id, reason, "A command waits for trove-couchdb-hostd."),
-                    _ => warn!(method, id, reason, "A command waits for CouchDB."),
+                if job.command.needs() == Needs::Hostd {
+                    warn!(method, id, reason, "A command waits for trove-couchdb-hostd.");
+                } else {
+                    warn!(method, id, reason, "A command waits for CouchDB.");
                 }
                 if let Some(passage) = passage {
                     let (method, retry_timeout) = (job.command.name(), job.patience);

@@ -69,7 +69,7 @@ pub enum HostFailure {
 }
 
 impl HostFailure {
-    pub(super) fn of_connect(path: &Path, error: io::Error) -> Self {
+    pub(super) fn of_connect(path: &Path, error: &io::Error) -> Self {
         let path = path.to_owned();
         match error.kind() {
             io::ErrorKind::NotFound => Self::NotInstalled { path },

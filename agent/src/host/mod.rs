@@ -71,7 +71,7 @@ impl Host {
 }
 
 async fn exchange(path: &std::path::Path, request: &Request) -> Result<Answer, HostFailure> {
-    let stream = UnixStream::connect(path).await.map_err(|error| HostFailure::of_connect(path, error))?;
+    let stream = UnixStream::connect(path).await.map_err(|error| HostFailure::of_connect(path, &error))?;
     let mut frames = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_framed(stream);
     let text = serde_json::to_vec(request)
         .map_err(|error| HostFailure::Undecodable { reason: error.to_string() })?;

@@ -26,7 +26,7 @@ const SEARCH_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long the output of a program that has exited is waited for: what it started may hold it open for ever.
 const AFTERWARDS: Duration = Duration::from_millis(200);
 
-/// What `status` may say about the main process, as in sd_notify(3).
+/// What `status` may say about the main process, as in `sd_notify(3)`.
 const MAIN_PID: &str = "MAINPID=";
 
 /// Limits of one run.

@@ -122,6 +122,7 @@ struct Packages {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[allow(clippy::struct_field_names)] // the names of the keys
 struct CouchDb {
     configuration_dir: Option<AbsolutePath>,
     data_dir: Option<AbsolutePath>,
@@ -229,7 +230,12 @@ fn seconds(key: &str, value: u64, least: u64, most: u64) -> Result<Duration, Str
     within(key, value, least, most).map(Duration::from_secs)
 }
 
-fn within<T: PartialOrd + std::fmt::Display>(key: &str, value: T, least: T, most: T) -> Result<T, String> {
+fn within<T: Copy + PartialOrd + std::fmt::Display>(
+    key: &str,
+    value: T,
+    least: T,
+    most: T,
+) -> Result<T, String> {
     if value >= least && value <= most {
         Ok(value)
     } else {

@@ -131,7 +131,7 @@ fn policy(engine: &Engine, container: &str, tag: &str) -> String {
     )
 }
 
-fn ask(verb: Value) -> Value {
+fn ask(verb: &str) -> Value {
     json!({"id": "docker", "verb": verb})
 }
 
@@ -147,21 +147,21 @@ async fn a_container_is_started_stopped_and_restarted() -> Result<()> {
     engine.docker(&[&create[..], &["--iterations", "10", "--port", &number]].concat())?;
     let hostd = HostdProcess::start(&policy(&engine, "couchdb", "3.5.0")).await?;
 
-    let made = hostd.ask(&ask(json!("service-status"))).await?;
+    let made = hostd.ask(&ask("service-status")).await?;
     assert_eq!(made["done"]["state"], "stopped", "{made}");
-    let started = hostd.ask(&ask(json!("service-start"))).await?;
+    let started = hostd.ask(&ask("service-start")).await?;
     assert_eq!((&started["done"]["state"], &started["done"]["changed"]), (&json!("running"), &json!(true)));
     until("CouchDB answers in its container", async || Ok(answers(&url).await)).await?;
-    let again = hostd.ask(&ask(json!("service-start"))).await?;
+    let again = hostd.ask(&ask("service-start")).await?;
     assert_eq!(again["done"]["changed"], false);
 
-    let restarted = hostd.ask(&ask(json!("service-restart"))).await?;
+    let restarted = hostd.ask(&ask("service-restart")).await?;
     assert_eq!(restarted["done"]["state"], "running", "{restarted}");
     assert_ne!(restarted["done"]["instance"], started["done"]["instance"]);
     assert_ne!(restarted["done"]["main_pid"], started["done"]["main_pid"]);
     until("CouchDB answers after the restart", async || Ok(answers(&url).await)).await?;
 
-    let stopped = hostd.ask(&ask(json!("service-stop"))).await?;
+    let stopped = hostd.ask(&ask("service-stop")).await?;
     assert_eq!((&stopped["done"]["state"], &stopped["done"]["changed"]), (&json!("stopped"), &json!(true)));
     assert!(!answers(&url).await);
     assert_eq!(engine.docker(&["inspect", "--format={{.State.Running}}", "couchdb"])?, "false");
@@ -178,7 +178,7 @@ async fn a_container_is_started_stopped_and_restarted() -> Result<()> {
         ("other", "3.5.0", "create it from example/couchdb:3.5.0"),
     ] {
         let hostd = HostdProcess::start(&policy(&engine, container, tag)).await?;
-        let told = hostd.ask(&ask(json!("service-start"))).await?;
+        let told = hostd.ask(&ask("service-start")).await?;
         assert_eq!(told["failed"]["kind"], "backend");
         assert!(told["failed"]["reason"].as_str().unwrap().contains(reason), "{told}");
         assert_eq!(last(&hostd)?["outcome"], "backend");
@@ -189,7 +189,7 @@ async fn a_container_is_started_stopped_and_restarted() -> Result<()> {
     let policy = policy(&engine, "couchdb", "3.5.0");
     drop(engine);
     let hostd = HostdProcess::start(&policy).await?;
-    let told = hostd.ask(&ask(json!("service-status"))).await?;
+    let told = hostd.ask(&ask("service-status")).await?;
     let reason = told["failed"]["reason"].as_str().unwrap();
     assert!(reason.starts_with(&format!("the engine at {} does not answer", socket.display())), "{told}");
     Ok(())
