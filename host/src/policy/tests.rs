@@ -6,10 +6,11 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use super::*;
 
-pub(crate) const SYSTEMD: &str =
-    "[service]\nname = \"couchdb\"\n[service.systemd]\nunit = \"couchdb.service\"\n";
+pub(crate) const SYSTEMD: &str = "[service]\nname = \"couchdb\"\nallow = [\"service-status\", \"service-start\", \
+                                  \"service-stop\", \"service-restart\", \"service-wait\"]\n[service.systemd]\nunit = \
+                                  \"couchdb.service\"\n";
 
-const COMMANDS: &str = "[service]\nname = \"couchdb\"\n[service.commands]\nstart = [\"/bin/true\"]\nstop = [\"/bin/true\"]\n\
+const COMMANDS: &str = "[service]\nname = \"couchdb\"\nallow = []\n[service.commands]\nstart = [\"/bin/true\"]\nstop = [\"/bin/true\"]\n\
                         status = [\"/bin/true\"]\n";
 
 fn policy(text: &str) -> Policy {
@@ -87,7 +88,7 @@ fn what_the_sample_has_commented_out_is_valid() {
 
 #[test]
 fn there_is_exactly_one_manager() {
-    let none = refusal("[service]\nname = \"couchdb\"\n");
+    let none = refusal("[service]\nname = \"couchdb\"\nallow = []\n");
     assert!(none.starts_with("exactly one of [service.systemd], [service.docker] and"), "{none}");
     let two = format!("{COMMANDS}[service.systemd]\nunit = \"couchdb.service\"\n");
     assert_eq!(refusal(&two), none);
@@ -114,6 +115,7 @@ fn what_nobody_knows_or_nothing_can_use_is_refused_with_its_place() {
     }
     for (text, part) in [
         ("name = \"couchdb\"", "line 1"),
+        ("[service]\nname = \"x\"\n[service.systemd]\nunit = \"a.service\"", "missing field `allow`"),
         ("[service]\nname = \"../x\"\n[service.systemd]\nunit = \"a.service\"", "a service's name has"),
         ("[service]\nname = \"x\"\n[service.systemd]\nunit = \"ssh.socket\"", "full name of a service unit"),
         ("[service]\nname = \"x\"\n[service.systemd]\nunit = \"/x.service\"", "full name of a service unit"),
@@ -121,8 +123,14 @@ fn what_nobody_knows_or_nothing_can_use_is_refused_with_its_place() {
             "[service]\nname = \"x\"\nallow = [\"reboot\"]\n[service.systemd]\nunit = \"a.service\"",
             "\"reboot\"",
         ),
-        ("[service]\nname = \"x\"\nsettle = -1\n[service.systemd]\nunit = \"a.service\"", "service.settle"),
-        ("[service]\nname = \"x\"\ntimeout = 0\n[service.systemd]\nunit = \"a.service\"", "service.timeout"),
+        (
+            "[service]\nname = \"x\"\nallow = []\nsettle = -1\n[service.systemd]\nunit = \"a.service\"",
+            "service.settle",
+        ),
+        (
+            "[service]\nname = \"x\"\nallow = []\ntimeout = 0\n[service.systemd]\nunit = \"a.service\"",
+            "service.timeout",
+        ),
     ] {
         let reason = refusal(text);
         assert!(reason.contains(part), "{reason}");

@@ -14,7 +14,7 @@ use trove_couchdb_tests::process::{Process, Signal};
 use trove_couchdb_tests::until::until;
 use trove_couchdb_tests::{ledger, ports::PortBlock};
 
-use super::service::{answers, couchdb, last};
+use super::service::{EVERY_VERB, answers, couchdb, last};
 
 /// Debian's docker.io; a different program may be first in `PATH`.
 const ENGINE: &str = "/usr/sbin/dockerd";
@@ -125,7 +125,7 @@ impl Drop for Engine {
 fn policy(engine: &Engine, container: &str, tag: &str) -> String {
     let ours = rustix::process::geteuid().as_raw();
     format!(
-        "[hostd]\naccount = \"{ours}\"\n[service]\nname = \"couchdb\"\nsettle = 0.5\n[service.docker]\nsocket = \"{}\"\n\
+        "[hostd]\naccount = \"{ours}\"\n[service]\nname = \"couchdb\"\nsettle = 0.5\n{EVERY_VERB}\n[service.docker]\nsocket = \"{}\"\n\
          container = \"{container}\"\nimage = \"example/couchdb\"\ntag = \"{tag}\"\n",
         engine.path("sock").display()
     )

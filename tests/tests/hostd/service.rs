@@ -18,6 +18,10 @@ const DAEMON: &str = "/usr/sbin/start-stop-daemon";
 /// An administrator with which the agent makes its own.
 const ADMIN: (&str, &str) = ("admin", "secret");
 
+/// What a policy says that allows all.
+pub const EVERY_VERB: &str = "allow = [\"service-status\", \"service-start\", \"service-stop\", \"service-restart\", \
+                              \"service-wait\"]";
+
 /// The service: its files, and its port.
 pub struct Service {
     directory: tempfile::TempDir,
@@ -84,8 +88,9 @@ impl Service {
         let pid = self.pid_file();
         let pid = pid.display();
         let start = self.path("start");
+        let all = if more.contains("allow") { "" } else { EVERY_VERB };
         format!(
-            "[hostd]\naccount = \"{account}\"\n[service]\nname = \"couchdb\"\nsettle = 0.3\n{more}\n\
+            "[hostd]\naccount = \"{account}\"\n[service]\nname = \"couchdb\"\nsettle = 0.3\n{all}\n{more}\n\
              [service.commands]\nstart = [\"{}\"]\n\
              stop = [\"{DAEMON}\", \"--stop\", \"--oknodo\", \"--pidfile\", \"{pid}\", \"--retry\", \"5\"]\n\
              status = [\"{DAEMON}\", \"--status\", \"--pidfile\", \"{pid}\"]\n",
