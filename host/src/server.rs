@@ -78,7 +78,10 @@ impl Server {
             self.shared.begun.reopen();
             connections.reopen();
             match accepted {
-                Ok((stream, _)) => self.admit(stream, &connections).await,
+                Ok((stream, _)) => {
+                    let others = connections.len();
+                    connections.spawn(admit(stream, others, Arc::clone(&self.shared)));
+                }
                 Err(error) => {
                     eprintln!("trove-couchdb-hostd: no connection can be accepted: {error}");
                     time::sleep(AFTER_ERROR).await;
@@ -92,32 +95,22 @@ impl Server {
         connections.close();
         connections.wait().await;
     }
+}
 
-    async fn admit(&self, stream: UnixStream, connections: &TaskTracker) {
-        let Ok(peer) = stream.peer_cred().map(Peer::from) else { return };
-        let policy = Policy::load(&self.shared.policy);
-        let limit = policy.as_ref().map_or(WITHOUT_POLICY.0, |policy| policy.hostd.max_connections);
-        let account = policy.map_or_else(|_| DEFAULT_ACCOUNT.to_owned(), |policy| policy.hostd.account);
-        let refusal = if !may_ask(peer.uid, uid_of(account).await) {
-            Some(HostError::Forbidden { uid: peer.uid })
-        } else if connections.len() >= limit {
-            Some(HostError::Overloaded { limit })
-        } else {
-            None
-        };
-        let shared = Arc::clone(&self.shared);
-        match refusal {
-            Some(error) => {
-                // Off this loop: a process that does not read its refusal must not hold up the others. Audited and counted
-                // like any connection.
-                connections.spawn(async move {
-                    connection::refuse_stream(stream, peer, &shared.audit, error).await;
-                });
-            }
-            None => {
-                connections.spawn(connection::serve(stream, peer, shared));
-            }
-        }
+/// Serves a process, or refuses it, audited either way. In a task of its own: neither a name that is looked up in a network nor
+/// a process that does not read its refusal holds up the others.
+async fn admit(stream: UnixStream, others: usize, shared: Arc<Shared>) {
+    let Ok(peer) = stream.peer_cred().map(Peer::from) else { return };
+    let policy = Policy::load(&shared.policy);
+    let limit = policy.as_ref().map_or(WITHOUT_POLICY.0, |policy| policy.hostd.max_connections);
+    let account = policy.map_or_else(|_| DEFAULT_ACCOUNT.to_owned(), |policy| policy.hostd.account);
+    if !may_ask(peer.uid, uid_of(account).await) {
+        let error = HostError::Forbidden { uid: peer.uid };
+        connection::refuse_stream(stream, peer, &shared.audit, error).await;
+    } else if others >= limit {
+        connection::refuse_stream(stream, peer, &shared.audit, HostError::Overloaded { limit }).await;
+    } else {
+        connection::serve(stream, peer, shared).await;
     }
 }
 
