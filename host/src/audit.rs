@@ -67,7 +67,7 @@ impl Audit {
         Self(Mutex::new(Box::new(output)))
     }
 
-    /// One request, and what came of it; without a request a process that was refused, or not understood.
+    /// One request and its outcome; without a request, a process that was refused or not understood.
     pub fn write(
         &self,
         peer: Peer,

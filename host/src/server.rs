@@ -54,7 +54,7 @@ impl Server {
         Self { listener, shared: Arc::new(shared), exits_when_idle }
     }
 
-    /// Until `stop` ends or nobody has been connected for `hostd.idle_exit`. What has begun is finished first.
+    /// Until `stop` ends or there has been no connection for `hostd.idle_exit`. What has begun is finished first.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let connections = TaskTracker::new();
@@ -114,7 +114,7 @@ async fn admit(stream: UnixStream, others: usize, shared: Arc<Shared>) {
     }
 }
 
-/// Root, and the agent's account; nobody else, whatever the mode of the socket.
+/// Only root and the agent's account may, whatever the mode of the socket.
 fn may_ask(uid: u32, account: Option<u32>) -> bool {
     uid == 0 || Some(uid) == account
 }
@@ -150,7 +150,7 @@ pub fn listen(path: &Path, policy: &Path) -> Result<UnixListener, String> {
         Ok(_) => fs::remove_file(path).map_err(|error| failed("removed", error))?,
         Err(_) => {}
     }
-    // Until its mode is set nobody but root can connect.
+    // Until its mode is set, only root can connect.
     let listener = with_umask(|| UnixListener::bind(path)).map_err(|error| failed("bound", error))?;
     let account =
         Policy::load(policy).map_or_else(|_| DEFAULT_ACCOUNT.to_owned(), |policy| policy.hostd.account);

@@ -6,7 +6,7 @@
 //!
 //! One connection carries any number of requests; each is answered before the next one is read. A request names no path,
 //! no unit and no program: those are in root's `host.toml`. What it does name is a newtype that only validation builds,
-//! and a field that nobody knows is refused. Types only, no I/O: the agent, the helper and `doctor` share them.
+//! and an unknown field is refused. Types only, no I/O: the agent, the helper and `doctor` share them.
 
 mod answer;
 mod words;

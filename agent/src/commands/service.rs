@@ -130,7 +130,7 @@ impl<K: Kind> Command for Ask<K> {
         .boxed()
     }
 
-    /// A guest's server is started and stopped by whoever is on the machine, not by whoever has a broker's account.
+    /// Operators of the machine start and stop its server. A broker account is not enough for that.
     fn is_local_only(&self) -> bool {
         true
     }

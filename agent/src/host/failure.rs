@@ -32,7 +32,7 @@ pub enum HostFailure {
         /// The socket.
         path: PathBuf,
     },
-    /// Nobody listens.
+    /// No process listens.
     #[error("trove-couchdb-hostd does not answer on {}: {reason}; see: systemctl status trove-couchdb-hostd.socket", path.display())]
     Unreachable {
         /// The socket.

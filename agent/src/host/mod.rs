@@ -1,6 +1,6 @@
 //! The client of `trove-couchdb-hostd`, the small program that does with root's rights what this one may not.
 //!
-//! A connection for each request: the helper exits when nobody is connected, and systemd starts it for the next connection.
+//! A connection for each request: the helper exits when it has no connection, and systemd starts it for the next connection.
 //! Nothing is decided here. The helper checks each request against root's own `host.toml`; this module only carries it there,
 //! and says what is missing when there is no helper.
 

@@ -1,6 +1,6 @@
 //! `trove-couchdb-hostd`, the privileged helper: is it there, does it answer, and is its policy root's own?
 //!
-//! An agent without the helper works; it only can't start and stop CouchDB. So a helper that nobody has switched on is no
+//! An agent without the helper works; it only can't start and stop CouchDB. So a helper that is not switched on is no
 //! fault.
 
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path, time::Duration};

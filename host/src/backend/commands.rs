@@ -185,7 +185,7 @@ async fn run(command: &Arguments, limits: Limits) -> Result<Ended, BackendError>
     Err(failed(command, format!("it was killed after {seconds} s (service.commands.timeout)")))
 }
 
-/// Keeps the first bytes and reads the rest too: a program whose output nobody reads hangs.
+/// Keeps the first bytes and reads the rest too: a program whose output is not read hangs.
 async fn keep(stream: Option<impl AsyncRead + Unpin>, limit: usize, kept: &mut Vec<u8>) {
     let Some(mut stream) = stream else { return };
     let mut chunk = [0; 4096];

@@ -1,6 +1,6 @@
 //! A container of Docker or podman, over the Engine API.
 //!
-//! The container is root's: it was made by whoever installed CouchDB, and is started and stopped here. One that was made from
+//! The container is root's: root creates it, and it is started and stopped here. One that was made from
 //! a different image than `host.toml` names is not touched, so that the name alone opens no door.
 
 use std::time::Duration;

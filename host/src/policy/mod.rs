@@ -1,7 +1,7 @@
 //! What root allows: `/etc/trove-couchdb-agent/host.toml`, checked and validated.
 //!
 //! The file is read again for every connection and every request, so a change counts at once. A file that others than
-//! root could have written is worth nothing and is refused, as is one with a key that nobody knows: a misspelt limit would
+//! root could have written is worth nothing and is refused, as is one with an unknown key: a misspelt limit would
 //! otherwise be none. `docs/hostd.md` describes each key, and a test compares.
 
 mod file;
@@ -39,7 +39,7 @@ pub enum PolicyError {
         /// What the system said.
         source: io::Error,
     },
-    /// Somebody else than root could have written it.
+    /// An account other than root could have written it.
     #[error("{} {problem}; run: chown root {0} && chmod go-w {0}", path.display())]
     Unsafe {
         /// The file.
@@ -81,9 +81,9 @@ pub struct Policy {
 /// `[hostd]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostdPolicy {
-    /// The agent's account, by name or number: the only one beside root that is listened to.
+    /// The agent's account, by name or number: besides root the only one that is served.
     pub account: String,
-    /// How long nobody is connected before the program exits; systemd starts it again for the next connection.
+    /// How long the program has no connection before it exits; systemd starts it again for the next connection.
     pub idle_exit: Duration,
     /// The most connections at once.
     pub max_connections: usize,
@@ -172,7 +172,7 @@ impl Policy {
         if let Some(problem) = written_by_others(&metadata) {
             return Err(not_safe(problem));
         }
-        // Whoever may write to the directory may put an older file of root's in its place.
+        // An account that can write to the directory can put an older file of root's in place of this one.
         let directory = path.parent().unwrap_or(path);
         let around = fs::metadata(directory).map_err(unreadable)?;
         if let Some(problem) = written_by_others(&around) {

@@ -90,7 +90,7 @@ word! {
 }
 
 word! {
-    /// A pattern of block devices below /dev; `*` stands for any characters but `/`.
+    /// A pattern of block devices below /dev; `*` matches any characters except `/`.
     DevicePattern,
     |text| {
         let below = text.strip_prefix("/dev/");

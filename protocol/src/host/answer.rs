@@ -62,7 +62,7 @@ impl fmt::Display for Seen {
     }
 }
 
-/// What came of a request that was carried out.
+/// The result of a request that was carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Which service.
@@ -169,12 +169,12 @@ pub struct Answer {
     /// Which request; none if the helper could not read it, or would not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<RequestId>,
-    /// What came of it.
+    /// The outcome.
     #[serde(flatten)]
     pub outcome: Outcome,
 }
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
