@@ -114,7 +114,7 @@ deps-packages:
 	@tests/scripts/deps.sh packages
 
 build:
-	$(CARGO) build -p trove-couchdb-agent -p trove-couchdb-cli -p in-memory-couchdb
+	$(CARGO) build -p trove-couchdb-agent -p trove-couchdb-cli -p trove-couchdb-hostd -p in-memory-couchdb
 
 venv:
 	@tests/scripts/venv.sh

@@ -22,6 +22,7 @@ use crate::{
     bootstrap::{Bootstrap, RotationDue, Rotator},
     commands::{Guest, ImageBrings, RotateOsAdmin},
     couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy},
+    host::Host,
     log,
     metrics::Metrics,
     monitor::{Monitor, Pages},
@@ -195,7 +196,8 @@ async fn build(
     };
     let image_brings =
         ImageBrings { packages: settings.prepare.ignore_packages, volume: settings.prepare.ignore_volume };
-    let guest = Guest { couch, preparation, image_brings, report, rotator, log: log.clone() };
+    let host = Host::new(&settings.host);
+    let guest = Guest { couch, preparation, image_brings, report, rotator, log: log.clone(), host };
     let surroundings = Surroundings {
         guest,
         audit: Audit::new(&settings.audit),

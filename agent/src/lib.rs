@@ -22,8 +22,9 @@
 //! | `metrics` | | `prometheus-client` |
 //! | `couch` | `protocol`, `metrics`, `system`, `tls`, `trace` | `reqwest` (beside `trace`, for its collector) |
 //! | `bootstrap` | `couch`, `system` | |
+//! | `host` | | |
 //! | `status` | `couch`, `preparation`, `system` | `sd-notify` |
-//! | `commands` | `bootstrap::Rotator`, `couch`, `log`, `preparation`, `status::Report`, `system` | |
+//! | `commands` | `bootstrap::Rotator`, `couch`, `host`, `log`, `preparation`, `status::Report`, `system` | |
 //! | `transport` | `audit`, `commands`, `log`, `metrics`, `status`, `system`, `tls`, `trace` | `lapin`, `trove_couchdb_delivery` |
 //! | `monitor` | `couch`, `metrics`, `preparation`, `status`, `system` | `hyper` |
 //! | `app` | everything | |
@@ -38,6 +39,7 @@ pub mod bootstrap;
 pub mod commands;
 pub mod couch;
 pub mod exit;
+pub mod host;
 pub mod log;
 pub mod metrics;
 pub mod monitor;

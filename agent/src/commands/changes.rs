@@ -1,5 +1,7 @@
 //! What a command changes, by name: for whoever writes it down.
 
+use std::ops::Not;
+
 use serde::{Deserialize, Serialize};
 use trove_couchdb_protocol::{DatabaseName, UserName};
 
@@ -21,6 +23,9 @@ pub struct Changes {
     pub users: Vec<String>,
     /// Names of databases; `*` for all.
     pub databases: Vec<String>,
+    /// Whether CouchDB's process is started or stopped.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub server: bool,
 }
 
 impl Changes {
@@ -49,6 +54,7 @@ impl Changes {
                 Scope::OsAdmin => changes.users.push(OS_ADMIN.to_owned()),
                 Scope::Database(name) => changes.databases.push(database(name)),
                 Scope::AllDatabases => changes.databases.push(ALL.to_owned()),
+                Scope::Server => changes.server = true,
             }
         }
         // A method that this agent refuses has no scopes and would still be a change.
@@ -65,7 +71,8 @@ impl Changes {
             name => UserName::try_from(name).map_or(Scope::AllUsers, Scope::User),
         });
         let databases = self.databases.iter().map(|name| DatabaseName::try_from(name.as_str()));
-        Scopes::writing(users.chain(databases.map(|name| name.map_or(Scope::AllDatabases, Scope::Database))))
+        let databases = databases.map(|name| name.map_or(Scope::AllDatabases, Scope::Database));
+        Scopes::writing(users.chain(databases).chain(self.server.then_some(Scope::Server)))
     }
 }
 
@@ -85,7 +92,7 @@ mod tests {
 
     fn of(users: &[&str], databases: &[&str]) -> Changes {
         let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect();
-        Changes { users: owned(users), databases: owned(databases) }
+        Changes { users: owned(users), databases: owned(databases), server: false }
     }
 
     #[test]
@@ -102,6 +109,7 @@ mod tests {
         );
         assert_eq!(changes("delete_database", &json!({"database": {"_name": "a"}})), Some(of(&[], &["a"])));
         assert_eq!(changes("reset_configuration", &json!({})), Some(of(&[], &[])));
+        assert_eq!(changes("service_stop", &json!({})), Some(Changes { server: true, ..of(&[], &[]) }));
         assert_eq!(changes("list_users", &json!({})), None);
         assert_eq!(changes("get_diagnostics", &json!({})), None);
     }
@@ -118,6 +126,7 @@ mod tests {
             ("grant_access", json!({"username": "al", "hostname": "%", "databases": ["a", "b"]})),
             ("enable_root", json!({})),
             ("prepare", json!({})),
+            ("service_restart", json!({})),
         ] {
             let (kept, command) = written(method, args);
             assert_eq!(kept, command, "{method}");
@@ -130,6 +139,7 @@ mod tests {
         let args = json!({
             "users": [{"_name": "a", "name": "a", "_password": "p", "password": "p"}], "databases": [{"_name": "d"}],
             "database": "d", "user": {"_name": "a"}, "username": "a", "hostname": "%", "user_attrs": {"name": "b"},
+            "state": "running",
         });
         // The one method that takes the bare names of users.
         let names = json!({"users": ["a"]});

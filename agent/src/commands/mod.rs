@@ -24,6 +24,7 @@ mod prepare;
 mod root;
 mod scopes;
 mod seed;
+mod service;
 mod unsupported;
 mod users;
 
@@ -37,7 +38,7 @@ use trove_couchdb_protocol::{
     trove::{Method, UserAction},
 };
 
-use crate::{bootstrap::Rotator, couch::Couch, log, preparation::Preparation, status::Report};
+use crate::{bootstrap::Rotator, couch::Couch, host::Host, log, preparation::Preparation, status::Report};
 pub use agent::RotateOsAdmin;
 pub use changes::Changes;
 pub use failure::{Progress, RunError};
@@ -112,13 +113,15 @@ impl dyn Command + '_ {
     }
 }
 
-/// What must be there for a command to run. A helper with more privileges than the agent will be one more.
+/// What must be there for a command to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
     /// Nothing but the agent: it answers while CouchDB hangs.
     Nothing,
     /// CouchDB, to which only so many commands talk at a time.
     CouchDb,
+    /// `trove-couchdb-hostd`, the helper with root's rights.
+    Hostd,
 }
 
 /// How long a command may take, and so which retry timeout it has as a cast.
@@ -145,6 +148,8 @@ pub struct Guest {
     pub rotator: Rotator,
     /// Changes what is logged.
     pub log: log::Control,
+    /// What needs root.
+    pub host: Host,
 }
 
 impl Guest {
@@ -152,6 +157,11 @@ impl Guest {
     pub async fn run(&self, command: &dyn Command, run: Run<'_>) -> Result<Value, RunError> {
         if command.hosts().iter().any(|host| !host.is_any()) {
             warn!("CouchDB can't restrict a user to a host; the host of the command is ignored.");
+        }
+        if command.needs() == Needs::Hostd
+            && let Some(absence) = self.host.absence()
+        {
+            return Err(RunError::Host(absence));
         }
         match command.run(self, run).await {
             Err(error) => Err(error.explained_by(&self.couch).await),
@@ -220,6 +230,7 @@ const FAMILIES: &[&[Entry]] = &[
     lifecycle::COMMANDS,
     prepare::COMMANDS,
     root::COMMANDS,
+    service::COMMANDS,
     users::COMMANDS,
 ];
 

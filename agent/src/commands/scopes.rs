@@ -22,6 +22,8 @@ pub enum Scope {
     Root,
     /// The agent's own account.
     OsAdmin,
+    /// CouchDB's process.
+    Server,
 }
 
 impl Scope {
@@ -42,6 +44,7 @@ impl Scope {
             Self::AllDatabases => (3, ""),
             Self::Root => (4, ""),
             Self::OsAdmin => (5, ""),
+            Self::Server => (6, ""),
         }
     }
 }

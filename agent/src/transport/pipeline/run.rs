@@ -15,7 +15,7 @@ use trove_couchdb_protocol::{Failure, FailureClass, Outcome};
 use super::{InFlight, Job, RequestPipeline, job::Ending};
 use crate::{
     audit::Verdict,
-    commands::{Run, RunError, Seed},
+    commands::{Needs, Run, RunError, Seed},
     status::Retrying,
     trace,
     transport::outcomes::RecordedOutcome,
@@ -102,7 +102,12 @@ impl RequestPipeline {
             let is_first = !state.retry.has_rested;
             if is_first {
                 let reason = failure.message.as_str();
-                warn!(method = job.command.name(), id = job.id, reason, "A command waits for CouchDB.");
+                let (method, id) = (job.command.name(), job.id.as_str());
+                if job.command.needs() == Needs::Hostd {
+                    warn!(method, id, reason, "A command waits for trove-couchdb-hostd.");
+                } else {
+                    warn!(method, id, reason, "A command waits for CouchDB.");
+                }
                 if let Some(passage) = &mut state.passage {
                     let (method, retry_timeout) = (job.command.name(), job.patience);
                     let reason = reason.to_owned();

@@ -51,7 +51,7 @@ fn outcomes(directory: &Path) -> String {
 }
 
 fn changes(name: &str) -> Changes {
-    Changes { users: Vec::new(), databases: vec![name.to_owned()] }
+    Changes { databases: vec![name.to_owned()], ..Changes::default() }
 }
 
 #[tokio::test]
