@@ -1,7 +1,7 @@
 //! What one layer says: values for some keys, each with the place it was read from, and every mistake in it.
 //!
-//! Every reader (`layers`, the command line in `load`) ends in a layer. Its values are a source of the `config` crate's, which
-//! merges them in `inputs`. A layer only holds known keys with values of the right kind.
+//! Every reader (`layers`, the command line in `load`) ends in a layer. Its values are a source of the `config` crate,
+//! which merges them in `inputs`. A layer only holds known keys with values of the right kind.
 
 use std::fmt;
 

@@ -86,7 +86,8 @@ impl OsloFiles {
             let is_read = options().any(|(_, known)| *known == (section.as_str(), option.as_str()));
             let path = path.display();
             let text = format!(
-                "{path} line {line}: {option} stands in the section [{section}], where it is not read; move it to [{group}]"
+                "{path} line {line}: {option} stands in the section [{section}], where it is not read; move it to \
+                 [{group}]"
             );
             (!is_read && is_nobody_elses(found, group)).then_some((Some(key), text))
         };

@@ -68,8 +68,8 @@ fn parse(path: &Path, text: &str) -> Layer {
     layer
 }
 
-/// `section.name`, where it begins, and its value. The tables are sorted, so that the first of several mistakes is the same one
-/// on every run.
+/// `section.name`, where it begins, and its value. The tables are sorted, so that the first of several mistakes is the
+/// same one on every run.
 ///
 /// A section nobody knows stays whole if it is empty: it has no key that could be reported in its place.
 fn flatten(document: DeTable<'_>) -> Vec<(String, usize, Spanned<DeValue<'_>>)> {
