@@ -20,6 +20,7 @@ use trove_couchdb_agent::{
     bootstrap::Rotator,
     commands::{Guest, ImageBrings},
     couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy},
+    host::Host,
     log,
     metrics::Metrics,
     preparation::Preparation,
@@ -133,6 +134,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         report,
         rotator: Rotator::new(admin).0,
         log: log::Control::without_a_log(settings.log.filter.clone()),
+        host: Host::new(&settings.host),
     };
     let surroundings = Surroundings {
         guest,
