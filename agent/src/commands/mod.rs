@@ -14,7 +14,6 @@
 
 mod access;
 mod agent;
-mod changes;
 mod databases;
 mod failure;
 mod host;
@@ -40,10 +39,9 @@ use trove_couchdb_protocol::{
 
 use crate::{bootstrap::Rotator, couch::Couch, host::Host, log, preparation::Preparation, status::Report};
 pub use agent::RotateOsAdmin;
-pub use changes::Changes;
 pub use failure::{Progress, RunError};
 pub use prepare::{ImageBrings, PrepareError};
-pub use scopes::{Scope, Scopes};
+pub use scopes::{Changes, Scope, Scopes};
 pub use seed::Seed;
 
 /// What becomes of one run.

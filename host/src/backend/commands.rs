@@ -17,7 +17,7 @@ use tokio::{
 };
 use trove_couchdb_protocol::host::{Seen, State};
 
-use super::{Answered, Backend, BackendError, one_line};
+use super::manager::{Answered, Backend, BackendError, one_line};
 use crate::policy::Arguments;
 
 /// What programs find in their environment.

@@ -16,7 +16,7 @@ use bollard::{
 use futures_util::FutureExt;
 use trove_couchdb_protocol::host::{Seen, State};
 
-use super::{Answered, Backend, BackendError, one_line};
+use super::manager::{Answered, Backend, BackendError, one_line};
 use crate::policy::{AbsolutePath, ContainerName};
 
 /// What the engine waits for the container's process after SIGTERM, before SIGKILL. CouchDB stops in a second or two.

@@ -5,7 +5,7 @@ use trove_couchdb_protocol::host::{Seen, State};
 use zbus::{Connection, zvariant::OwnedObjectPath};
 use zbus_systemd::systemd1::{ManagerProxy, ServiceProxy, UnitProxy};
 
-use super::{Answered, Backend, BackendError, one_line};
+use super::manager::{Answered, Backend, BackendError, one_line};
 use crate::policy::UnitName;
 
 /// A later job on the unit takes the place of an earlier one, as with systemctl.

@@ -11,6 +11,7 @@
 
 mod broker;
 mod carry;
+mod describe;
 mod disk;
 mod happen;
 mod monitor;

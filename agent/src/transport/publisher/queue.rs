@@ -206,7 +206,7 @@ impl Queue {
             }
             Outcome::Abandoned => self.tell(message.waiter, Err(Undeliverable::Stopping)),
             Outcome::Failed(PublishError::QueueName) => {
-                self.tell(message.waiter, Err(Undeliverable::QueueName))
+                self.tell(message.waiter, Err(Undeliverable::QueueName));
             }
             _ if once => {
                 debug!(?outcome, "A message did not get through.");

@@ -3,9 +3,13 @@
 //! A command may name thousands of users and databases, and each arriving command is compared with all that wait, on an
 //! async thread: scopes are kept in ordered sets, which are compared in one pass over both.
 
+mod changes;
+
 use std::{cmp::Ordering, collections::BTreeSet};
 
 use trove_couchdb_protocol::{DatabaseName, UserName};
+
+pub use changes::Changes;
 
 /// Something that a command reads or writes.
 #[derive(Debug, Clone)]

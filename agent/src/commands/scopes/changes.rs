@@ -5,7 +5,7 @@ use std::ops::Not;
 use serde::{Deserialize, Serialize};
 use trove_couchdb_protocol::{DatabaseName, UserName};
 
-use super::{Command, Scope, Scopes};
+use super::{super::Command, Scope, Scopes};
 
 /// Stands for all of a kind.
 const ALL: &str = "*";
