@@ -42,8 +42,12 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
         match self.commands.get(&delivery) {
             Some(Command { stage: Stage::Left, .. }) => self.fetch(delivery),
-            // What a crash may leave half done is noted before its first request.
-            Some(command) if command.lasts() && !command.has_begun => {
+            Some(command) if command.long => {
+                self.set_stage(delivery, Stage::HandingOver);
+                self.act(Action::HandOver(delivery));
+            }
+            // What a crash may leave half done is noted before its first request. The disk has an operation already.
+            Some(command) if command.lasts() && !command.has_begun && command.source != Source::Disk => {
                 self.set_stage(delivery, Stage::Noting { refused: None });
                 self.act(Action::NoteBeginning(delivery));
             }
@@ -53,7 +57,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
     }
 
     /// The same command has succeeded for a process of this machine: this one is answered, and does not run.
-    fn twin_succeeded(&mut self, delivery: DeliveryId) -> bool {
+    pub(crate) fn twin_succeeded(&mut self, delivery: DeliveryId) -> bool {
         let Some((id, twin)) = self.commands.get(&delivery).and_then(|one| Some((one.id, one.twin?))) else {
             return false;
         };
@@ -171,7 +175,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
     }
 
-    fn fetch(&mut self, delivery: DeliveryId) {
+    pub(crate) fn fetch(&mut self, delivery: DeliveryId) {
         self.close(delivery);
         self.act(Action::Fetch(delivery));
     }

@@ -1,6 +1,6 @@
 //! Tells the core of events, and carries its actions out.
 
-use trove_couchdb_delivery::{Action, Answer, DeliveryId, Event, Kept, Source};
+use trove_couchdb_delivery::{Action, Answer, DeliveryId, Event, HandedOver, Kept, Source};
 
 use crate::{
     monitor::{Attempt, FAILED, Violation},
@@ -39,6 +39,11 @@ impl World {
                     self.begin(delivery, again)?;
                     self.add(Action::Run { delivery, again });
                 }
+                // It will not run, so nothing runs out of turn before its refusal is worded.
+                Action::Refuse { delivery, why } => {
+                    self.state.monitor.is_over(delivery);
+                    self.add(Action::Refuse { delivery, why });
+                }
                 later => {
                     // It has run under another delivery.
                     if let Action::Reply { delivery, answer: Answer::Like(_) } = &later {
@@ -76,6 +81,10 @@ impl World {
         }
         let scenario = self.scenario.clone();
         let message = &scenario.messages[usize::from(flight.message)];
+        if message.source == Source::Disk {
+            // Which has it, and delivers it to the next agent.
+            return Ok(());
+        }
         self.state.monitor.answered(message, flight.message, STOPPING)
     }
 
@@ -92,6 +101,7 @@ impl World {
                 }
                 self.tell(Event::Noted { delivery, ready: well || !message.has_secret })
             }
+            Action::HandOver(delivery) => self.hand_over(delivery, well),
             Action::Run { delivery, .. } if way == Way::FailsForNow => {
                 self.state.monitor.has_paused(delivery);
                 if let Some(flight) = self.state.flights.get_mut(&delivery) {
@@ -133,6 +143,24 @@ impl World {
         }
     }
 
+    fn hand_over(&mut self, delivery: DeliveryId, well: bool) -> Result<(), Violation> {
+        let message = self.message_of(delivery).clone();
+        let Some(number) = message.operation.filter(|_| well) else {
+            return self.tell(Event::HandedOver { delivery, operation: None });
+        };
+        let outcome = message.id;
+        self.state.disk.hand_over(&message, number, outcome);
+        if let Some(flight) = self.state.flights.get_mut(&delivery) {
+            flight.outcome = Some(outcome);
+        }
+        self.state.monitor.is_over(delivery);
+        self.state.monitor.has_ended(&message, true);
+        let operation = self.new_flight(number, None);
+        self.state.monitor.accepted(operation, number);
+        let id = self.message(number).mark();
+        self.tell(Event::HandedOver { delivery, operation: Some(HandedOver { operation, id, outcome }) })
+    }
+
     fn message_of(&self, delivery: DeliveryId) -> &crate::scenario::Message {
         self.message(self.state.flights.get(&delivery).map_or(0, |flight| flight.message))
     }
@@ -156,7 +184,8 @@ impl World {
     fn write(&mut self, delivery: DeliveryId, id: u8, kept: Kept, well: bool) -> Result<(), Violation> {
         let State { disk, monitor, records, flights, .. } = &mut self.state;
         let messages = &self.scenario.messages;
-        let message = messages.iter().find(|one| one.id == id && one.source == Source::Broker);
+        let lasts = |source| matches!(source, Source::Broker | Source::Disk);
+        let message = messages.iter().find(|one| one.id == id && lasts(one.source));
         if kept == Kept::Mark {
             if well {
                 disk.remember([crate::scenario::mark_of(id)]);
@@ -173,7 +202,11 @@ impl World {
             if !well {
                 monitor.outcome_refused(id);
             } else if let Some(outcome) = records.remove(&id) {
-                disk.end(message, outcome);
+                let number = messages.iter().position(|one| one.id == id).unwrap_or_default();
+                match message.source {
+                    Source::Disk => disk.end_operation(u8::try_from(number).unwrap_or_default(), outcome),
+                    _ => disk.end(message, outcome),
+                }
                 monitor.outcome_written(id);
             }
         }
@@ -188,7 +221,8 @@ impl World {
         way: Way,
     ) -> Result<(), Violation> {
         let Some(flight) = self.state.flights.get(&delivery).cloned() else { return Ok(()) };
-        if flight.connection.is_some() && (!self.state.broker.is_connected || way == Way::Blocked) {
+        let is_bus = self.answers_over_bus(&flight);
+        if is_bus && (!self.state.broker.is_connected || way == Way::Blocked) {
             self.state.flights.remove(&delivery);
             return self.tell(Event::Replied { delivery, sent: false });
         }
@@ -202,7 +236,7 @@ impl World {
             };
             self.state.monitor.answered(message, flight.message, content)?;
             // Between the two, only a fault makes a difference.
-            if flight.connection.is_some() && self.state.faults > 0 {
+            if is_bus && self.state.faults > 0 {
                 self.state.tasks.push(Task { action: Action::Reply { delivery, answer }, published: true });
                 return Ok(());
             }
@@ -212,6 +246,9 @@ impl World {
 
     fn acknowledge(&mut self, delivery: DeliveryId) -> Result<(), Violation> {
         let Some(flight) = self.state.flights.remove(&delivery) else { return Ok(()) };
+        if self.message(flight.message).source == Source::Disk {
+            self.state.disk.operation_is_told(flight.message);
+        }
         let Some(connection) = flight.connection else {
             return self.tell(Event::Acknowledged { delivery, sent: true });
         };

@@ -42,6 +42,7 @@ fn describe_task(world: &World, task: u8, way: Way) -> String {
     let of = |delivery| format!("{} (delivery {})", world.name_of(delivery), delivery.0);
     let what = match action {
         Action::NoteBeginning(delivery) => format!("the disk notes that {} begins", of(*delivery)),
+        Action::HandOver(delivery) => format!("the disk takes {} over", of(*delivery)),
         Action::Run { delivery, again } => {
             format!("{} has run{}", of(*delivery), if *again { " (again)" } else { "" })
         }

@@ -1,6 +1,6 @@
 //! What a step does to the world.
 
-use trove_couchdb_delivery::{Core, Delivered, DeliveryId, Event, Request, Work};
+use trove_couchdb_delivery::{Core, Delivered, DeliveryId, Event, Request, Source, Work};
 
 use crate::{
     monitor::Violation,
@@ -24,7 +24,12 @@ impl World {
         let expired = self.state.monitor.expired;
         match step {
             Step::Start => {
-                self.state.core = Some(Core::new(self.limits(), self.state.disk.resumed()));
+                let resumed = self.state.disk.resumed(&self.scenario.messages);
+                self.state.core = Some(Core::new(self.limits(), resumed));
+                for operation in self.state.disk.unfinished() {
+                    let delivery = self.new_flight(operation, None);
+                    self.arrive(delivery, operation, true)?;
+                }
                 Ok(())
             }
             Step::Connect => {
@@ -145,7 +150,7 @@ impl World {
         told.into_iter().try_for_each(|delivery| self.tell(Event::Expired(delivery)))
     }
 
-    fn new_flight(&mut self, message: u8, connection: Option<bool>) -> DeliveryId {
+    pub(crate) fn new_flight(&mut self, message: u8, connection: Option<bool>) -> DeliveryId {
         let delivery = DeliveryId(self.state.next_delivery);
         self.state.next_delivery += 1;
         let flight = Flight {
@@ -185,6 +190,7 @@ impl World {
                 changes: message.changes(),
                 needs_place: true,
                 at_once: message.has_deadline && !self.state.caught_up,
+                long: message.operation.is_some() || message.source == Source::Disk,
             })
         };
         let (source, id, parts) = (message.source, message.mark(), message.parts());

@@ -90,7 +90,8 @@ impl Monitor {
 
     /// It has ended, and the agent knows how.
     pub(crate) fn has_ended(&mut self, message: &Message, succeeded: bool) {
-        if message.changes() && (succeeded || message.source == Source::Broker) {
+        let lasts = matches!(message.source, Source::Broker | Source::Disk);
+        if message.changes() && (succeeded || lasts) {
             self.ended_here |= 1 << message.id;
         }
     }
@@ -151,7 +152,7 @@ impl Monitor {
         self.running.insert(delivery, number);
         // A read between the two runs of a command changes nothing.
         for other in scenario.messages.iter().filter(|other| other.id != id && message.changes()) {
-            let local = message.source != Source::Broker && has(self.unnoted, other.id);
+            let local = matches!(message.source, Source::Socket | Source::Own) && has(self.unnoted, other.id);
             if has(self.ran, other.id) && other.scopes.conflicts_with(&message.scopes) && !local {
                 self.overtaken |= 1 << other.id;
                 self.loose |= u8::from(has(self.loose, id)) << other.id;
@@ -162,7 +163,7 @@ impl Monitor {
                 self.ran |= 1 << id;
                 self.first_runs.push(id);
             }
-            if message.source != Source::Broker {
+            if matches!(message.source, Source::Socket | Source::Own) {
                 self.ran_locally |= 1 << id;
             }
             for thing in 0..THINGS {
@@ -223,7 +224,7 @@ impl Monitor {
         if content < FAILED && message.changes() {
             self.succeeded |= 1 << message.id;
         }
-        if content >= FAILED && message.source == Source::Broker {
+        if content >= FAILED && matches!(message.source, Source::Broker | Source::Disk) {
             self.failed |= 1 << message.id;
         }
         Ok(())
@@ -308,7 +309,8 @@ impl Monitor {
         for (number, message) in (0..).zip(&scenario.messages) {
             let nobody_waits =
                 has(self.gone | self.expired, number) || message.is_forged() || has(self.marked, message.id);
-            if !nobody_waits && message.source != Source::Own && !self.is_answered(number) {
+            let is_sent = matches!(message.source, Source::Broker | Source::Socket);
+            if !nobody_waits && is_sent && !self.is_answered(number) {
                 return Err(format!("{} is never answered", message.name));
             }
         }

@@ -38,6 +38,8 @@ pub(crate) struct Message {
     pub(crate) parts_of: Option<u8>,
     /// It can't be run: an unknown method.
     pub(crate) is_unacceptable: bool,
+    /// It is handed over to the disk, as the operation of this number.
+    pub(crate) operation: Option<u8>,
 }
 
 impl Message {
@@ -51,6 +53,7 @@ impl Message {
             has_secret: false,
             parts_of: None,
             is_unacceptable: false,
+            operation: None,
         }
     }
 
@@ -68,6 +71,14 @@ impl Message {
 
     const fn socket(name: &'static str, id: u8, writes: u8) -> Self {
         Self::new(name, id, Source::Socket, 0, writes)
+    }
+
+    const fn operation(name: &'static str, id: u8, writes: u8) -> Self {
+        Self::new(name, id, Source::Disk, 0, writes)
+    }
+
+    const fn becomes(self, operation: u8) -> Self {
+        Self { operation: Some(operation), ..self }
     }
 
     const fn encrypted(self) -> Self {
@@ -218,6 +229,37 @@ pub fn all() -> Vec<Scenario> {
                 Message::cast("rotate_os_admin", 1, USER),
                 Message::new("scheduled rotation", 2, Source::Own, 0, USER),
                 Message::socket("rotate (socket)", 3, USER),
+            ],
+        ),
+        Scenario {
+            sends_late: true,
+            ..Scenario::new(
+                "operation",
+                "a long command, and one that meets it",
+                vec![
+                    Message::cast("prepare", 1, USER | DATABASE).becomes(2),
+                    Message::cast("create_user al", 2, USER),
+                    Message::operation("preparation", 3, USER | DATABASE),
+                ],
+            )
+        },
+        Scenario::new(
+            "operation-both-ways",
+            "the same long command over the broker and the socket",
+            vec![
+                Message::cast("prepare", 1, USER).becomes(2),
+                Message::socket("prepare (socket)", 1, USER).becomes(2),
+                Message::operation("preparation", 3, USER),
+            ],
+        ),
+        Scenario::new(
+            "operation-waits",
+            "a long command behind a short one, and a call behind it",
+            vec![
+                Message::cast("create_user al", 1, USER),
+                Message::cast("prepare", 2, USER | DATABASE).becomes(3),
+                Message::call("delete_user al (call)", 3, USER),
+                Message::operation("preparation", 4, USER | DATABASE),
             ],
         ),
         Scenario {

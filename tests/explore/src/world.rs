@@ -166,7 +166,8 @@ impl World {
         }
         for (number, message) in self.numbered() {
             let is_new = self.state.sent & 1 << number == 0;
-            if message.source != Source::Broker && is_new && !self.state.is_stopping {
+            let can_be_sent = matches!(message.source, Source::Socket | Source::Own);
+            if can_be_sent && is_new && !self.state.is_stopping {
                 steps.push(Step::Send(number));
             }
         }
@@ -176,10 +177,15 @@ impl World {
         steps
     }
 
+    /// The end of an operation goes there too.
+    pub(crate) fn answers_over_bus(&self, flight: &Flight) -> bool {
+        flight.connection.is_some() || self.message(flight.message).source == Source::Disk
+    }
+
     /// An answer over the broker needs a connection; an agent that ends doesn't wait for one.
     fn can_carry(&self, action: &Action<u8>) -> bool {
         let Action::Reply { delivery, .. } = action else { return true };
-        let is_bus = self.state.flights.get(delivery).is_some_and(|flight| flight.connection.is_some());
+        let is_bus = self.state.flights.get(delivery).is_some_and(|flight| self.answers_over_bus(flight));
         !is_bus || self.state.broker.is_connected || self.state.is_stopping
     }
 
@@ -191,7 +197,7 @@ impl World {
             return steps;
         }
         for (number, message) in self.numbered() {
-            let is_sent = self.state.published > number;
+            let is_sent = self.state.published > number && message.source == Source::Broker;
             if message.has_deadline && is_sent && self.state.monitor.expired & 1 << number == 0 {
                 steps.push(Step::GiveUp(number));
             }
@@ -222,14 +228,14 @@ impl World {
         }
         for (number, task) in (0..).zip(tasks) {
             let ways: &[Way] = match &task.action {
-                Action::NoteBeginning(_) | Action::Write { .. } => &[Way::DiskFails],
+                Action::NoteBeginning(_) | Action::HandOver(_) | Action::Write { .. } => &[Way::DiskFails],
                 Action::Run { delivery, .. } => {
                     let failed = self.state.flights.get(delivery).is_some_and(|flight| flight.has_failed);
                     if failed { &[Way::Fails] } else { &[Way::FailsForNow, Way::Fails] }
                 }
                 Action::Reply { delivery, .. } if self.state.is_stopping && broker.is_connected => {
                     let flight = self.state.flights.get(delivery);
-                    let is_bus = flight.is_some_and(|flight| flight.connection.is_some());
+                    let is_bus = flight.is_some_and(|flight| self.answers_over_bus(flight));
                     if is_bus { &[Way::Blocked] } else { &[] }
                 }
                 _ => &[],
@@ -251,6 +257,9 @@ impl World {
         }
         if !flights.is_empty() {
             return Err("the tasks keep a delivery for ever".to_owned());
+        }
+        if let Some(operation) = self.state.disk.unfinished().first() {
+            return Err(format!("the end of {} is never told", self.message(*operation).name));
         }
         self.state.monitor.is_satisfied(&self.scenario)
     }
