@@ -26,6 +26,7 @@ use crate::{
     log,
     metrics::Metrics,
     monitor::{Monitor, Pages},
+    operations::Operations,
     preparation::Preparation,
     status::{self, Heartbeat, Link, Notify, Outbox, Report, Tally},
     system, trace,
@@ -197,7 +198,9 @@ async fn build(
     let image_brings =
         ImageBrings { packages: settings.prepare.ignore_packages, volume: settings.prepare.ignore_volume };
     let host = Host::new(&settings.host);
-    let guest = Guest { couch, preparation, image_brings, report, rotator, log: log.clone(), host };
+    let operations = Operations::load(&settings.guest.state_dir, settings.operations);
+    let guest =
+        Guest { couch, preparation, image_brings, report, rotator, log: log.clone(), host, operations };
     let surroundings = Surroundings {
         guest,
         audit: Audit::new(&settings.audit),

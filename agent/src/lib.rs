@@ -17,6 +17,7 @@
 //! | `tls` | | `rustls` (beside `main`, which installs it) |
 //! | `preparation` | `system` | |
 //! | `audit` | | |
+//! | `operations` | `audit`, `system` | |
 //! | `trace` | | `opentelemetry` and its relatives |
 //! | `log` | `trace` | `tracing-journald` |
 //! | `metrics` | | `prometheus-client` |
@@ -24,9 +25,9 @@
 //! | `bootstrap` | `couch`, `system` | |
 //! | `host` | | |
 //! | `status` | `couch`, `preparation`, `system` | `sd-notify` |
-//! | `commands` | `bootstrap::Rotator`, `couch`, `host`, `log`, `preparation`, `status::Report`, `system` | |
-//! | `transport` | `audit`, `commands`, `log`, `metrics`, `status`, `system`, `tls`, `trace` | `lapin`, `trove_couchdb_delivery` |
-//! | `monitor` | `couch`, `metrics`, `preparation`, `status`, `system` | `hyper` |
+//! | `commands` | `bootstrap::Rotator`, `couch`, `host`, `log`, `operations`, `preparation`, `status::Report`, `system` | |
+//! | `transport` | `audit`, `commands`, `log`, `metrics`, `operations`, `status`, `system`, `tls`, `trace` | `lapin`, `trove_couchdb_delivery` |
+//! | `monitor` | `couch`, `metrics`, `operations`, `preparation`, `status`, `system` | `hyper` |
 //! | `app` | everything | |
 //!
 //! Anybody may import `trove_couchdb_protocol` and `trove_couchdb_config`, which know nothing of this crate.
@@ -43,6 +44,7 @@ pub mod host;
 pub mod log;
 pub mod metrics;
 pub mod monitor;
+pub mod operations;
 pub mod preparation;
 pub mod status;
 pub mod system;

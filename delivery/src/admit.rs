@@ -26,7 +26,10 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             // The mark of its twin is known before that one is over.
             Judgement::Fresh | Judgement::Known(_) => match request {
                 Request::Refuse => {
-                    self.keep(delivery, Command::new(source, id, parts, Stage::Refusing));
+                    // An operation that can't go on has an end that must be written down.
+                    let changes = source == Source::Disk;
+                    let command = Command::new(source, id, parts, Stage::Refusing);
+                    self.keep(delivery, Command { changes, ..command });
                     self.act(Action::Refuse { delivery, why: Refusal::Unacceptable });
                 }
                 Request::Run(work) => {

@@ -2,7 +2,7 @@
 
 use trove_couchdb_protocol::{Failure, FailureClass, host::HostError, trove::Method};
 
-use super::{prepare::PrepareError, unsupported};
+use super::{operations::OperationError, prepare::PrepareError, unsupported};
 use crate::{
     bootstrap::RotationError,
     couch::{CommandError, Couch, CouchError},
@@ -22,6 +22,8 @@ pub enum RunError {
     Rotation(RotationError),
     /// The privileged helper is missing, refused, or failed.
     Host(HostFailure),
+    /// There is no such operation, or it is over.
+    Operation(OperationError),
     /// The command could not be carried out.
     Command(CommandError),
 }
@@ -42,6 +44,7 @@ impl RunError {
             Self::Unsupported(_) => true,
             Self::Prepare(error) => error.is_refusal(),
             Self::Rotation(_) => false,
+            Self::Operation(error) => !matches!(error, OperationError::NotWritten { .. }),
             Self::Host(failure) => failure.is_refusal(),
             Self::Command(error) => error.is_refusal(),
         }
@@ -86,6 +89,11 @@ impl RunError {
         }
     }
 
+    /// That of a command which stops only because the agent does.
+    pub fn stopping() -> Self {
+        Self::Command(CommandError::Stopping)
+    }
+
     /// Whether the command stopped only because the agent does.
     pub fn is_stopping(&self) -> bool {
         matches!(self.command(), Some(CommandError::Stopping))
@@ -95,7 +103,7 @@ impl RunError {
         match self {
             Self::Command(error) => Some(error),
             Self::Prepare(error) => error.command(),
-            Self::Unsupported(_) | Self::Rotation(_) | Self::Host(_) => None,
+            Self::Unsupported(_) | Self::Rotation(_) | Self::Host(_) | Self::Operation(_) => None,
         }
     }
 }
@@ -103,6 +111,12 @@ impl RunError {
 impl From<CommandError> for RunError {
     fn from(error: CommandError) -> Self {
         Self::Command(error)
+    }
+}
+
+impl From<OperationError> for RunError {
+    fn from(error: OperationError) -> Self {
+        Self::Operation(error)
     }
 }
 
@@ -120,6 +134,10 @@ impl From<RunError> for Failure {
             }
             RunError::Prepare(error) => Self::new(FailureClass::PrepareFailed, error.to_string()),
             RunError::Rotation(error) => Self::new(FailureClass::RotationFailed, error.to_string()),
+            RunError::Operation(error @ OperationError::NotWritten { .. }) => {
+                Self::new(FailureClass::FilesystemError, error.to_string())
+            }
+            RunError::Operation(error) => Self::new(FailureClass::OperationNotFound, error.to_string()),
             RunError::Host(failure) => Self::new(class_of_host(&failure), failure.to_string()),
             RunError::Command(error) => Self::new(class_of(&error), error.to_string()),
         }

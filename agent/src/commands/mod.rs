@@ -18,6 +18,7 @@ mod databases;
 mod failure;
 mod host;
 mod lifecycle;
+mod operations;
 mod paging;
 mod prepare;
 mod root;
@@ -37,7 +38,16 @@ use trove_couchdb_protocol::{
     trove::{Method, UserAction},
 };
 
-use crate::{bootstrap::Rotator, couch::Couch, host::Host, log, preparation::Preparation, status::Report};
+pub use self::operations::OperationError;
+use crate::{
+    bootstrap::Rotator,
+    couch::Couch,
+    host::Host,
+    log,
+    operations::{Operation, Operations},
+    preparation::Preparation,
+    status::Report,
+};
 pub use agent::RotateOsAdmin;
 pub use failure::{Progress, RunError};
 pub use prepare::{ImageBrings, PrepareError};
@@ -65,6 +75,11 @@ pub trait Command: fmt::Debug + Send + Sync {
     /// Whether it takes seconds or may take hours.
     fn duration(&self) -> Duration {
         Duration::Short
+    }
+
+    /// What a long one is about, for who asks what is under way. No secret is in it.
+    fn about(&self) -> Value {
+        Value::Null
     }
 
     /// Carries it out. It may be run again after it was cut short at any point, and then ends in the same state.
@@ -122,12 +137,12 @@ pub enum Needs {
     Hostd,
 }
 
-/// How long a command may take, and so which retry timeout it has as a cast.
+/// How long a command may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Duration {
-    /// Seconds.
+    /// Seconds: its message waits for its end.
     Short,
-    /// As long as the server takes to come up, or longer.
+    /// It may outlast the broker's patience, or the agent: it becomes an operation.
     Long,
 }
 
@@ -148,6 +163,8 @@ pub struct Guest {
     pub log: log::Control,
     /// What needs root.
     pub host: Host,
+    /// Commands that take hours.
+    pub operations: Operations,
 }
 
 impl Guest {
@@ -177,6 +194,24 @@ pub struct Run<'a> {
     pub again: bool,
     /// What a secret in its answer is made of; the same in every run.
     pub seed: &'a Seed,
+    /// What is kept of a long one.
+    pub operation: Option<&'a Operation>,
+}
+
+impl Run<'_> {
+    /// A step of a long command begins.
+    async fn enter(&self, step: &'static str) {
+        if let Some(operation) = self.operation {
+            operation.enter(step).await;
+        }
+    }
+
+    /// So much of the step is done.
+    async fn progress(&self, progress: crate::operations::Progress) {
+        if let Some(operation) = self.operation {
+            operation.progress(progress).await;
+        }
+    }
 }
 
 /// The arguments of a request, and what the user asked Trove for.
@@ -226,6 +261,7 @@ const FAMILIES: &[&[Entry]] = &[
     databases::COMMANDS,
     host::COMMANDS,
     lifecycle::COMMANDS,
+    operations::COMMANDS,
     prepare::COMMANDS,
     root::COMMANDS,
     service::COMMANDS,

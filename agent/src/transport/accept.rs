@@ -44,9 +44,10 @@ pub(super) fn accept(
     // A little before nobody waits any more, so that the caller still hears why.
     let begin_within = caller_waits.map(|time| time.mul_f64(0.9));
     let patience = match (is_call, caller_waits) {
+        // Its caller does not wait for its end.
+        _ if command.duration() == commands::Duration::Long => limits.prepare_patience,
         (true, Some(time)) => limits.call_patience.min(time / 2),
         (true, None) => limits.call_patience,
-        (false, _) if command.duration() == commands::Duration::Long => limits.prepare_patience,
         (false, _) => limits.cast_patience,
     };
     let arrived = BootInstant::now();

@@ -10,6 +10,7 @@ use trove_couchdb_protocol::{
 };
 
 use super::{reminder, reports::Reports};
+use crate::operations::OperationRecord;
 
 /// The largest reply that is sent, in bytes: RabbitMQ 4 closes the channel of a publisher of more than 16 MiB.
 const LARGEST_REPLY: usize = 8 * 1024 * 1024;
@@ -90,6 +91,8 @@ pub(super) struct Responder {
     /// What the `_unique_id` of each message is made of.
     request_id: String,
     reports: Reports,
+    /// Nobody waits to hear of a success.
+    only_faults: bool,
 }
 
 impl Responder {
@@ -100,7 +103,31 @@ impl Responder {
 
     /// For the request with this `_unique_id`.
     pub(super) fn to(request_id: &str, reply: Option<ReplyAddress>, context: Context) -> Self {
-        Self { reply, context, request_id: request_id.to_owned(), reports: Reports::default() }
+        let (request_id, reports) = (request_id.to_owned(), Reports::default());
+        Self { reply, context, request_id, reports, only_faults: false }
+    }
+
+    /// For the end of an operation: whoever sent its command is told as if it had ended then.
+    pub(super) fn to_operation(record: &OperationRecord) -> Self {
+        let reports = Reports::of_method(Method::from_name(&record.kind));
+        let context = Context::new(record.context.clone());
+        Self { reports, only_faults: !record.tells_end, ..Self::to(&record.command_id, None, context) }
+    }
+
+    /// Whether nobody waits for the answer.
+    pub(super) fn is_to_cast(&self) -> bool {
+        self.reply.is_none()
+    }
+
+    /// What may be written down of the request's context: no token, and no catalog, which is long.
+    pub(super) fn context_to_keep(&self) -> Map<String, Value> {
+        let mut entries = self.context.entries().clone();
+        for name in ["auth_token", "service_catalog"] {
+            if let Some(entry) = entries.get_mut(name) {
+                *entry = Value::Null;
+            }
+        }
+        entries
     }
 
     /// The same for a request that could be read; takes the context out of it.
@@ -145,6 +172,9 @@ impl Responder {
             publications.push(pen.conductor_cast_as(&self.id("state of the backup"), &cast, &self.context));
         }
         let Some(reply) = &self.reply else {
+            if self.only_faults && failure.is_none() {
+                return publications;
+            }
             publications.extend(self.notification(failure, &self.id("answer"), pen));
             return publications;
         };

@@ -61,6 +61,7 @@ impl Broker {
         let (tasks, stop) = (pipeline.tasks().clone(), stopping.clone());
         let publisher = ReplyPublisher::start(newest, missing_consumer, metrics, tasks, stop);
         let bus = Arc::new(Bus { pen, publisher });
+        pipeline.tells_over(&bus);
         let names = Arc::new(Names::new(&guest.id, &settings));
         Self { settings, guest_id: guest.id.clone(), names, bus, channel, outbox, link, stopping }
     }

@@ -10,6 +10,7 @@ use crate::{
     audit::{Audit, Record, Source, Target, Verdict},
     commands::{Changes, Command},
     metrics::{Ending, Metrics, method_word},
+    operations::{Giver, OperationRecord},
     status::Tally,
     trace,
 };
@@ -70,6 +71,35 @@ impl Entry {
     /// What a collector is told of it: to be entered by what closes it.
     pub(super) fn span(&self) -> Span {
         trace::command(method_word(self.method), self.request_id.as_deref(), self.redelivered)
+    }
+
+    /// The command of an operation that an earlier agent has begun.
+    pub(super) fn of_operation(record: &OperationRecord, method: Option<Method>) -> Self {
+        let Giver { source, request_id, user, project } = record.giver.clone();
+        Self {
+            source,
+            request_id,
+            id: Some(record.command_id.clone()),
+            user,
+            project,
+            method,
+            changes: Some(Changes::default()),
+            shown: None,
+            redelivered: true,
+            is_counted: true,
+            arrived: Instant::now(),
+        }
+    }
+
+    /// Who gave the command, to be written down.
+    pub(super) fn giver(&self) -> Giver {
+        let Self { source, request_id, user, project, .. } = self;
+        Giver {
+            source: *source,
+            request_id: request_id.clone(),
+            user: user.clone(),
+            project: project.clone(),
+        }
     }
 
     /// An earlier run may have done a part of it.

@@ -90,6 +90,7 @@ impl Transport {
             // Nobody delivers them again.
             from_disk.interrupted.clear();
         }
+        replay::add_operations(&mut from_disk, &guest.operations);
         let ledger = Ledger { audit, tally, metrics };
         let limits = settings.rpc.clone();
         let pipeline = RequestPipeline::new(guest, records, from_disk, ledger, limits, stopping.clone());
@@ -97,6 +98,7 @@ impl Transport {
             .broker
             .clone()
             .map(|broker| Broker::new(broker, &settings.guest, &pipeline, outbox, link, stopping.clone()));
+        pipeline.resume_operations();
         Self { pipeline, broker, local, stopping }
     }
 

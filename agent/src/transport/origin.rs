@@ -19,7 +19,7 @@ use super::{
     local,
     publisher::{ReplyPublisher, Undeliverable},
 };
-use crate::audit::Source;
+use crate::{audit::Source, operations::Operation};
 
 /// A message that has arrived.
 #[derive(Debug)]
@@ -61,6 +61,8 @@ pub(super) enum Origin {
     Bus { bus: Arc<Bus>, acker: Acker, _place: Arc<Place> },
     /// A process of this machine.
     Local(Arc<local::Request>),
+    /// The disk, which has an operation. The bus is for the word of its end.
+    Disk { operation: Operation, bus: Option<Arc<Bus>>, source: Source },
 }
 
 /// The kind of an origin.
@@ -68,7 +70,11 @@ pub(super) enum Origin {
 pub(super) enum Way {
     Bus,
     Local,
+    Disk,
 }
+
+/// Nobody's: without a broker nobody is told.
+static NO_PEN: Pen = Pen { guest_id: String::new(), cipher: None };
 
 /// One of the messages that a connection has handed out and not seen acknowledged.
 #[derive(Debug)]
@@ -137,6 +143,7 @@ impl Origin {
         match self {
             Self::Bus { .. } => Way::Bus,
             Self::Local(_) => Way::Local,
+            Self::Disk { .. } => Way::Disk,
         }
     }
 
@@ -145,6 +152,7 @@ impl Origin {
         match self {
             Self::Bus { bus, .. } => &bus.pen,
             Self::Local(request) => request.pen(),
+            Self::Disk { bus, .. } => bus.as_ref().map_or(&NO_PEN, |bus| &bus.pen),
         }
     }
 
@@ -153,17 +161,19 @@ impl Origin {
         match self {
             Self::Bus { .. } => Source::Bus,
             Self::Local(request) => request.peer().source(),
+            Self::Disk { source, .. } => *source,
         }
     }
 
     /// Delivers a part of an answer; returns when it is where it cannot be lost any more, or has nobody to go to.
     pub(super) async fn publish(&self, publication: &Publication) -> Result<(), Undeliverable> {
         match self {
-            Self::Bus { bus, .. } => {
+            Self::Bus { bus, .. } | Self::Disk { bus: Some(bus), .. } => {
                 bus.publisher.publish(publication).await?;
                 bus.publisher.publish_later(publication);
                 Ok(())
             }
+            Self::Disk { bus: None, .. } => Ok(()),
             Self::Local(request) => {
                 // The conductor did not hear of a command that did not come from Trove.
                 if publication.to != Destination::Conductor {
@@ -181,6 +191,7 @@ impl Origin {
                 let _taken = bus.publisher.try_publish(publication).await;
             }
             Self::Local(request) => request.beat(&publication.body),
+            Self::Disk { .. } => {}
         }
     }
 
@@ -201,7 +212,11 @@ impl Origin {
 
     /// The command is done for good. Whether its sender could be told so.
     pub(super) async fn acknowledge(&self) -> bool {
-        let Self::Bus { acker, bus, .. } = self else { return true };
+        let (acker, bus) = match self {
+            Self::Bus { acker, bus, .. } => (acker, bus),
+            Self::Local(_) => return true,
+            Self::Disk { operation, .. } => return is_noted(operation).await,
+        };
         let acknowledged = time::timeout(ACKNOWLEDGED_WITHIN, acker.ack(BasicAckOptions::default()));
         let acknowledged = tokio::select! {
             acknowledged = acknowledged => acknowledged,
@@ -235,6 +250,9 @@ impl Origin {
                     request.answer(&publication.body);
                 }
             }
+            Self::Disk { operation, .. } => {
+                debug!(operation = operation.id().as_str(), "An operation waits for the next agent.");
+            }
         }
     }
 
@@ -245,6 +263,15 @@ impl Origin {
             request.hang_up();
         }
     }
+}
+
+/// The end of an operation was told. Should the disk not take that, the next agent tells it again, in the same words.
+async fn is_noted(operation: &Operation) -> bool {
+    let noted = operation.told().await;
+    if let Err(error) = &noted {
+        warn!(%error, operation = operation.id().as_str(), "That the end of an operation was told can't be written down.");
+    }
+    noted.is_ok()
 }
 
 /// What the sender of a command that was not begun is told.

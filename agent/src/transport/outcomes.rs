@@ -30,6 +30,7 @@ use trove_couchdb_protocol::{Failure, FailureClass, Outcome, Seal, Secret};
 use super::replay::Marks;
 use crate::{
     commands::{Changes, Seed},
+    operations::{End, OperationId},
     system,
 };
 
@@ -51,6 +52,8 @@ pub(super) enum RecordedOutcome {
     Answered,
     /// It failed.
     Failed(Failure),
+    /// It became the operation of this id, which goes on by itself.
+    HandedOver(OperationId),
 }
 
 impl RecordedOutcome {
@@ -63,6 +66,15 @@ impl RecordedOutcome {
     }
 }
 
+impl From<End> for RecordedOutcome {
+    fn from(end: End) -> Self {
+        match end {
+            End::Succeeded => Self::Done,
+            End::Failed(failure) | End::Cancelled(failure) => Self::Failed(failure),
+        }
+    }
+}
+
 /// For whoever sends the command once more over another way: answers are not kept for that, as they can be large, and hold
 /// passwords.
 impl From<RecordedOutcome> for Outcome {
@@ -71,6 +83,7 @@ impl From<RecordedOutcome> for Outcome {
             RecordedOutcome::Done => Self::Success(serde_json::Value::Null),
             RecordedOutcome::Failed(failure) => Self::Failure(failure),
             RecordedOutcome::Answered => carried_out(),
+            RecordedOutcome::HandedOver(id) => Self::Success(id.as_str().into()),
         }
     }
 }
@@ -279,7 +292,7 @@ fn line(line: &Line) -> io::Result<String> {
     Ok(serde_json::to_string(line)? + "\n")
 }
 
-fn seal(text: &str) -> Option<Seal> {
+pub(super) fn seal(text: &str) -> Option<Seal> {
     let mut bytes = [0; 16];
     hex::decode_to_slice(text, &mut bytes).ok()?;
     Some(Seal(bytes))

@@ -17,7 +17,7 @@
 mod store;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -28,9 +28,10 @@ use tracing::{error, warn};
 use trove_couchdb_delivery::{Mark, Resumed};
 use trove_couchdb_protocol::{Request, Seal};
 
-use super::outcomes::{CommandRecord, OutcomeFile, RecordedOutcome, Stored};
+use super::outcomes::{self, CommandRecord, OutcomeFile, RecordedOutcome, Stored};
 use crate::{
     commands::{Changes, Scopes, Seed},
+    operations::Operations,
     system,
 };
 use store::Store;
@@ -319,6 +320,24 @@ pub(super) fn tell(written: Result<io::Result<()>, tokio::task::JoinError>) {
             warn!(%error, "What was carried out can't be written down: after a restart it could be replayed.");
         }
         Err(error) => error!(%error, "What was carried out was not written down."),
+    }
+}
+
+/// Adds what is known of operations: that their messages are handed over, and how those ended whose end is not told.
+pub(super) fn add_operations(known: &mut FromDisk, operations: &Operations) {
+    let settled: HashSet<Mark> = known.marks.iter().copied().collect();
+    for record in operations.all() {
+        let seals = record.marks.iter().map(|text| outcomes::seal(text)).collect::<Option<Vec<_>>>();
+        if let Some(marks) = seals.map(|seals| Marks(seals).for_the_core())
+            && let Some(id) = marks.first().copied().filter(|id| !settled.contains(id))
+        {
+            known.interrupted.retain(|(interrupted, _)| *interrupted != id);
+            known.ended.push((marks, RecordedOutcome::HandedOver(record.id.clone())));
+        }
+        if let Some(end) = record.end.filter(|_| !record.is_told) {
+            let mark = Mark(Marks::of_id(record.id.as_str()).0);
+            known.ended.push((vec![mark], end.into()));
+        }
     }
 }
 

@@ -16,7 +16,7 @@ mod arguments;
 use std::fmt;
 
 use futures_util::{FutureExt, future, future::BoxFuture};
-use serde_json::Value;
+use serde_json::{Value, json};
 use trove_couchdb_protocol::{DecodeError, HostPattern, trove::Method};
 
 use super::{
@@ -55,6 +55,12 @@ impl Command for Prepare {
     /// CouchDB may only be about to start.
     fn duration(&self) -> Duration {
         Duration::Long
+    }
+
+    fn about(&self) -> Value {
+        let databases: Vec<_> = self.databases.iter().map(ToString::to_string).collect();
+        let users: Vec<_> = self.users.iter().map(|user| user.name.to_string()).collect();
+        json!({"databases": databases, "users": users, "root": self.root_password.is_some()})
     }
 
     fn run<'a>(&'a self, guest: &'a Guest, run: Run<'a>) -> Running<'a> {
@@ -195,19 +201,25 @@ async fn carry_out(guest: &Guest, prepare: &Prepare, run: Run<'_>) -> Result<Val
     }
     let record = |error: std::io::Error| PrepareError::at(Step::Record)(Problem::State(error.to_string()));
     let first = preparation.begin(run.id).await.map_err(record)?;
+    run.enter(Step::Check.name()).await;
     let Checked { databases, accounts } = check(couch, prepare, guest.image_brings)?;
 
+    run.enter(Step::Secure.name()).await;
     // A request of its own: an order without databases and users would else be carried out by nobody.
     couch.prove_login().await.map_err(CommandError::from).map_err(PrepareError::at(Step::Secure))?;
 
+    run.enter(Step::Databases.name()).await;
     let create = CreateDatabases { databases, command: &first };
     couch.create_databases(&create).await.map_err(PrepareError::at(Step::Databases))?;
 
+    run.enter(Step::Users.name()).await;
     create_users(couch, accounts, &first, run.id).await.map_err(PrepareError::at(Step::Users))?;
 
+    run.enter(Step::Root.name()).await;
     if let Some(password) = prepare.root_password.as_ref().filter(|password| !password.expose().is_empty()) {
         couch.enable_root(password).await.map_err(PrepareError::at(Step::Root))?;
     }
+    run.enter(Step::Record.name()).await;
     preparation.complete().await.map_err(record)?;
     Ok(Value::Null)
 }
@@ -258,24 +270,28 @@ fn unmet(demands: &[Demand]) -> String {
     each.collect::<Vec<_>>().join("; ")
 }
 
-impl fmt::Display for Step {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+impl Step {
+    const fn name(self) -> &'static str {
+        match self {
             Self::Check => "check",
             Self::Secure => "secure",
             Self::Databases => "databases",
             Self::Users => "users",
             Self::Root => "root",
             Self::Record => "record",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-
-    use serde_json::json;
 
     use super::*;
     use crate::commands::tests::{arguments, decoded};

@@ -3,19 +3,20 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Duration,
+    time::Duration as Time,
 };
 
 use tokio::{sync::oneshot, time};
 use tracing::{debug, error, warn};
 use trove_couchdb_delivery::{Action, DeliveryId, Event, Request};
 use trove_couchdb_protocol::{
-    Context, DecodeError, Failure, Undecodable, new_id,
+    Context, DecodeError, Failure, SecretMap, Undecodable, new_id,
     trove::{Method, UserAction},
 };
 
 use super::{InFlight, RequestPipeline, delivered, is_credible, mark_of, work_of};
 use crate::{
+    commands::Duration,
     log,
     transport::{
         accept::{Accepted, accept},
@@ -43,7 +44,7 @@ pub(in crate::transport) struct NotNow {
     flight: Arc<InFlight>,
     can_begin: oneshot::Receiver<()>,
     /// Until then it has expired.
-    caller_waits: Duration,
+    caller_waits: Time,
 }
 
 impl NotNow {
@@ -75,6 +76,8 @@ struct Understood {
     marks: Marks,
     entry: Entry,
     responder: Responder,
+    /// Of a long command, to be written down.
+    arguments: Option<SecretMap>,
     accepted: Result<Accepted, Failure>,
 }
 
@@ -126,7 +129,10 @@ impl RequestPipeline {
         let entry = Entry::unread(&origin, &request.context, Some(id.clone()), known_method, false);
         // The context is as long as the rest of a request: it is moved, as nobody else needs it.
         let responder = Responder::to_request(&id, &mut request);
-        let understood = Understood { id, method: request.method, marks, entry, responder, accepted };
+        let is_long = |accepted: &Accepted| accepted.job.command.duration() == Duration::Long;
+        let arguments = accepted.as_ref().is_ok_and(is_long).then_some(request.args);
+        let understood =
+            Understood { id, method: request.method, marks, entry, responder, arguments, accepted };
         self.admit(understood, origin, redelivered, caller_waits)
     }
 
@@ -136,9 +142,9 @@ impl RequestPipeline {
         understood: Understood,
         origin: Origin,
         redelivered: bool,
-        caller_waits: Option<Duration>,
+        caller_waits: Option<Time>,
     ) -> Taken {
-        let Understood { id, method, marks, mut entry, responder, accepted } = understood;
+        let Understood { id, method, marks, mut entry, responder, arguments, accepted } = understood;
         let mut shared = self.shared();
         let delivery = shared.next();
         let again = marks.id().is_some_and(|id| shared.core.is_again(&mark_of(id), redelivered));
@@ -149,7 +155,7 @@ impl RequestPipeline {
         let flight = InFlight::new(delivery, Some(origin), id, method, marks.clone());
         let request = {
             let mut state = flight.state();
-            (state.entry, state.responder) = (Some(entry), Some(responder));
+            (state.entry, state.responder, state.arguments) = (Some(entry), Some(responder), arguments);
             match accepted {
                 Ok(Accepted { mut job, beat }) => {
                     job.redelivered = again;

@@ -7,7 +7,7 @@ use tracing::{Instrument, debug, warn};
 use trove_couchdb_delivery::{Action, Answer, DeliveryId, Event, Kept, Mark};
 use trove_couchdb_protocol::{FailureClass, Outcome};
 
-use super::{InFlight, RequestPipeline, in_flight::seal_of};
+use super::{InFlight, RequestPipeline, hand_over::end_of, in_flight::seal_of};
 use crate::{
     audit::Verdict,
     commands::Changes,
@@ -41,6 +41,9 @@ impl RequestPipeline {
             }),
             Action::NoteBeginning(delivery) => {
                 self.spawn_for(delivery, async move |flight| this.note_beginning(&flight).await);
+            }
+            Action::HandOver(delivery) => {
+                self.spawn_for(delivery, async move |flight| this.hand_over(&flight).await);
             }
             Action::Run { delivery, again } => {
                 self.spawn_for(delivery, async move |flight| this.run(&flight, again).await);
@@ -191,10 +194,11 @@ impl RequestPipeline {
             let records = &this.0.records;
             let written = match (kept, &flight) {
                 (Kept::Outcome, Some(flight)) => {
-                    let recorded = flight.state().outcome.as_ref().map(RecordedOutcome::of);
-                    match recorded {
-                        Some(recorded) => records.end(&flight.marks, recorded).await,
-                        None => Ok(()),
+                    let (outcome, recorded) = (flight.state().outcome.clone(), flight.recorded());
+                    match (flight.operation(), recorded) {
+                        (Some(operation), _) => operation.end(end_of(outcome)).await,
+                        (None, Some(recorded)) => records.end(&flight.marks, recorded).await,
+                        (None, None) => Ok(()),
                     }
                 }
                 (Kept::Outcome | Kept::OutcomeAgain, _) => {
@@ -203,7 +207,10 @@ impl RequestPipeline {
                         // The next agent is delivered the message again.
                         () = this.0.stopping.cancelled() => return,
                     }
-                    records.save(seal_of(id)).await
+                    match this.operation_of(id) {
+                        Some(operation) => operation.save().await,
+                        None => records.save(seal_of(id)).await,
+                    }
                 }
                 (Kept::Mark, _) => {
                     records.remember([seal_of(id)]);
@@ -258,6 +265,11 @@ impl RequestPipeline {
         origin: &Origin,
         answer: Answer<RecordedOutcome>,
     ) -> Vec<Publication> {
+        // Whoever only sent it hears of its end, from the operation.
+        let is_handed_over = matches!(
+            answer,
+            Answer::Recorded(RecordedOutcome::HandedOver(_)) | Answer::Like(RecordedOutcome::HandedOver(_))
+        );
         let outcome = match answer {
             Answer::Own => flight.state().outcome.take(),
             Answer::CarriedOut => Some(carried_out()),
@@ -269,6 +281,9 @@ impl RequestPipeline {
             Answer::Recorded(outcome) | Answer::Like(outcome) => Some(outcome.into()),
         };
         let responder = flight.state().responder.take();
+        if is_handed_over && responder.as_ref().is_some_and(Responder::is_to_cast) {
+            return Vec::new();
+        }
         match (outcome, responder) {
             (Some(outcome), Some(responder)) => responder.answer(&outcome, origin.pen()),
             _ => Vec::new(),

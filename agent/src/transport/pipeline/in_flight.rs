@@ -9,17 +9,19 @@ use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Span;
 use trove_couchdb_delivery::{DeliveryId, Mark, Source};
-use trove_couchdb_protocol::{Failure, Outcome, Seal};
+use trove_couchdb_protocol::{Failure, Outcome, Seal, SecretMap};
 
 use super::Job;
 use crate::{
     commands::{Progress, Seed},
+    operations::{Operation, OperationId},
     status::Passage,
     trace,
     transport::{
         answer::Responder,
         ledger::Entry,
         origin::{Origin, Way},
+        outcomes::RecordedOutcome,
         replay::Marks,
     },
 };
@@ -68,6 +70,10 @@ pub(super) struct State {
     pub(super) retry: Retry,
     /// Told when a command that nobody has sent is over.
     pub(super) over: Option<oneshot::Sender<()>>,
+    /// The arguments of a long one, which are written down; dropped with the job.
+    pub(super) arguments: Option<SecretMap>,
+    /// What it became.
+    pub(super) handed_over: Option<OperationId>,
 }
 
 /// What is known of failed attempts.
@@ -79,6 +85,13 @@ pub(super) struct Retry {
     pub(super) last_failure: Option<Failure>,
     pub(super) errors_since: Option<Instant>,
     pub(super) progress: Option<Progress>,
+}
+
+impl Retry {
+    /// Whether nothing has failed yet.
+    pub(super) fn is_first(&self) -> bool {
+        !self.has_rested
+    }
 }
 
 impl InFlight {
@@ -111,6 +124,8 @@ impl InFlight {
             beat: None,
             retry,
             over: None,
+            arguments: None,
+            handed_over: None,
         };
         let about = Span::current();
         Self { delivery, origin, id, method, marks, about, span: OnceLock::new(), state: Mutex::new(state) }
@@ -134,6 +149,28 @@ impl InFlight {
         self.state().job.clone()
     }
 
+    /// What is kept of it, if it is an operation.
+    pub(super) fn operation(&self) -> Option<&Operation> {
+        match &self.origin {
+            Some(Origin::Disk { operation, .. }) => Some(operation),
+            _ => None,
+        }
+    }
+
+    /// What is written down of how it ended.
+    pub(super) fn recorded(&self) -> Option<RecordedOutcome> {
+        let state = self.state();
+        match &state.handed_over {
+            Some(operation) => Some(RecordedOutcome::HandedOver(operation.clone())),
+            None => state.outcome.as_ref().map(RecordedOutcome::of),
+        }
+    }
+
+    /// A collector sees the operation as what it is: the rest of the command.
+    pub(super) fn goes_on_in(&self, operation: &Self) {
+        operation.span.get_or_init(|| self.span());
+    }
+
     pub(super) fn seal(&self) -> Option<Seal> {
         self.marks.id()
     }
@@ -142,6 +179,7 @@ impl InFlight {
         match self.origin.as_ref().map(Origin::way) {
             Some(Way::Bus) => Source::Broker,
             Some(Way::Local) => Source::Socket,
+            Some(Way::Disk) => Source::Disk,
             None => Source::Own,
         }
     }
@@ -172,8 +210,9 @@ impl InFlight {
         let mut state = self.state();
         let gone = (state.job.take(), state.seed.take(), state.passage.take(), state.turn.take());
         let tasks = (state.deadline.take(), state.beats.take());
+        let arguments = state.arguments.take();
         drop(state);
-        drop((gone, tasks));
+        drop((gone, tasks, arguments));
     }
 }
 

@@ -12,11 +12,12 @@
 //! call, and acknowledged: it would not get better.
 //!
 //! All of this is decided by the delivery core (`delivery/`), which is told what happened and answers what to do. `arrive`
-//! tells it of messages, `carry` carries its actions out, one task each, `run` runs commands, `in_flight` holds what
-//! the tasks need of a delivery. None of them decides anything about order, duplicates or acknowledgements.
+//! tells it of messages, `carry` carries its actions out, one task each, `run` runs commands, `hand_over` makes operations
+//! of long ones, and `in_flight` holds what the tasks need of a delivery. None of them decides anything about order, duplicates or acknowledgements.
 
 mod arrive;
 mod carry;
+mod hand_over;
 mod in_flight;
 mod job;
 mod refuse;
@@ -25,7 +26,7 @@ mod run;
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use futures_util::FutureExt;
@@ -38,12 +39,12 @@ use trove_couchdb_protocol::new_id;
 
 use super::{
     ledger::Ledger,
-    origin::Origin,
+    origin::{Bus, Origin},
     outcomes::RecordedOutcome,
     replay::{FromDisk, Marks, Records},
 };
 use crate::{
-    commands::{Command, Guest, Scopes},
+    commands::{Command, Duration, Guest, Scopes},
     metrics::Metrics,
     system::BootInstant,
 };
@@ -67,6 +68,8 @@ struct Inner {
     stopping: CancellationToken,
     /// Why the disk did not take an outcome the last time.
     disk_error: Mutex<String>,
+    /// The way that the ends of operations go out. Empty without a broker.
+    bus: OnceLock<Arc<Bus>>,
 }
 
 /// The core, and what the tasks keep of its deliveries.
@@ -125,7 +128,13 @@ impl RequestPipeline {
             tasks: TaskTracker::new(),
             stopping,
             disk_error: Mutex::default(),
+            bus: OnceLock::new(),
         }))
+    }
+
+    /// The ends of operations are told over this bus.
+    pub(super) fn tells_over(&self, bus: &Arc<Bus>) {
+        self.0.bus.get_or_init(|| Arc::clone(bus));
     }
 
     pub(super) fn tasks(&self) -> &TaskTracker {
@@ -268,7 +277,8 @@ impl OwnCommands {
 /// What the core has to know of a command.
 fn work_of(job: &Job, at_once: bool) -> Work<Scopes> {
     let changes = crate::commands::Changes::of(&*job.command).is_some();
-    Work { scopes: job.command.scopes(), changes, needs_place: job.needs_place(), at_once }
+    let long = job.command.duration() == Duration::Long;
+    Work { scopes: job.command.scopes(), changes, needs_place: job.needs_place(), at_once, long }
 }
 
 /// What the core has to know of a message.

@@ -32,6 +32,13 @@ impl RequestPipeline {
             }
             (Refusal::Held(_), _) => held_up(flight, held(&self.disk_error())),
             (Refusal::Interrupted, _) => held_up(flight, INTERRUPTED.to_owned()),
+            (Refusal::Operation(operation), _) => {
+                let failure = self.in_the_way(operation);
+                let (method, id, reason) =
+                    (flight.method.as_str(), flight.id.as_str(), failure.message.as_str());
+                warn!(method, id, reason, "An operation is in its way; it is not run.");
+                Ending::refused(failure)
+            }
             _ => Ending::refused(refusal.unwrap_or_else(not_run)),
         };
         if why == Refusal::Unacceptable
@@ -40,8 +47,11 @@ impl RequestPipeline {
             log_unacceptable(flight, failure);
             self.prepare_is_lost(flight, failure).await;
         }
-        if let (Refusal::Expired(WaitsFor::Place), Some(job), Outcome::Failure(failure)) =
-            (why, &job, &ending.outcome)
+        if let (
+            Refusal::Expired(WaitsFor::Place) | Refusal::NotStored,
+            Some(job),
+            Outcome::Failure(failure),
+        ) = (why, &job, &ending.outcome)
         {
             job.command.on_failure(&self.0.guest, &job.id, &failure.message).await;
         }
@@ -110,7 +120,7 @@ fn held(reason: &str) -> String {
     )
 }
 
-fn not_run() -> Failure {
+pub(super) fn not_run() -> Failure {
     Failure::new(FailureClass::InternalError, "the command was not run; see the guest agent's log")
 }
 

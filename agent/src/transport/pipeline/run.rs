@@ -2,17 +2,19 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    thread,
     time::{Duration, Instant},
 };
 
 use futures_util::FutureExt;
 use rand::RngExt;
+use serde_json::Value;
 use tokio::time;
 use tracing::{Instrument, debug, error, info, warn};
 use trove_couchdb_delivery::{Event, WaitsFor};
 use trove_couchdb_protocol::{Failure, FailureClass, Outcome};
 
-use super::{InFlight, Job, RequestPipeline, job::Ending};
+use super::{InFlight, Job, RequestPipeline, hand_over::cancelled, job::Ending};
 use crate::{
     audit::Verdict,
     commands::{Needs, Run, RunError, Seed},
@@ -51,6 +53,9 @@ impl RequestPipeline {
                 return self.fail(flight, &job, Ending::failed(failure)).await;
             }
             _ => {}
+        }
+        if let Some(operation) = flight.operation().filter(|_| again && flight.state().retry.is_first()) {
+            operation.resume().await;
         }
         set_running(flight, true);
         let result = self.run_once(flight, &job, again).instrument(trace::attempt()).await;
@@ -123,8 +128,15 @@ impl RequestPipeline {
 
     pub(super) async fn rest(&self, flight: &InFlight) {
         let pause = flight.state().retry.pause;
+        let cancelled = async {
+            match flight.operation() {
+                Some(operation) => operation.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = self.0.stopping.cancelled() => {}
+            () = cancelled => {}
             () = time::sleep(pause) => {}
         }
         self.tell(Event::Rested(flight.delivery));
@@ -132,15 +144,16 @@ impl RequestPipeline {
 
     async fn run_once(&self, flight: &InFlight, job: &Job, again: bool) -> Result<Outcome, RunError> {
         let seed = flight.state().seed.get_or_insert_with(Seed::random).clone();
-        let run = self.0.guest.run(&*job.command, Run { id: &job.id, again, seed: &seed }).boxed();
-        match AssertUnwindSafe(run).catch_unwind().await {
-            Ok(result) => result.map(Outcome::Success),
-            // The panic's text may quote anything; the hook has logged where it was.
-            Err(_panic) => {
-                error!(method = job.command.name(), id = job.id, "A command ended in a panic.");
-                let text = format!("the guest agent failed on {}; see its log", job.command.name());
-                Ok(Outcome::Failure(Failure::new(FailureClass::InternalError, text)))
-            }
+        let operation = flight.operation();
+        let run = Run { id: &job.id, again, seed: &seed, operation };
+        let run = AssertUnwindSafe(self.0.guest.run(&*job.command, run).boxed()).catch_unwind();
+        let Some(operation) = operation else { return ended(job, run.await) };
+        tokio::select! {
+            biased;
+            () = operation.cancelled() => Ok(Outcome::Failure(cancelled(operation))),
+            // The next agent goes on with it: it may take hours.
+            () = self.0.stopping.cancelled() => Err(RunError::stopping()),
+            result = run => ended(job, result),
         }
     }
 
@@ -164,6 +177,19 @@ impl RequestPipeline {
         let recorded = RecordedOutcome::of(&outcome);
         flight.state().outcome = Some(outcome);
         self.tell(Event::Finished { delivery: flight.delivery, outcome: recorded, succeeded });
+    }
+}
+
+/// The result of one run, also of one that panicked.
+fn ended(job: &Job, result: thread::Result<Result<Value, RunError>>) -> Result<Outcome, RunError> {
+    match result {
+        Ok(result) => result.map(Outcome::Success),
+        // The panic's text may quote anything; the hook has logged where it was.
+        Err(_panic) => {
+            error!(method = job.command.name(), id = job.id, "A command ended in a panic.");
+            let text = format!("the guest agent failed on {}; see its log", job.command.name());
+            Ok(Outcome::Failure(Failure::new(FailureClass::InternalError, text)))
+        }
     }
 }
 
