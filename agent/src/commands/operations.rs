@@ -5,10 +5,10 @@ use std::time::Duration as Time;
 use futures_util::{FutureExt, future};
 use serde_json::{Value, json};
 use tokio::time;
-use trove_couchdb_protocol::{DecodeError, Field, trove::Method};
+use trove_couchdb_protocol::{DecodeError, Field, OperationId, trove::Method};
 
 use super::{Arguments, Command, Decode, Duration, Entry, Guest, Needs, Run, Running, entry};
-use crate::operations::{NotCancelled, OperationId, OperationRecord, Progress};
+use crate::operations::{NotCancelled, OperationRecord, Progress};
 
 pub(super) const COMMANDS: &[Entry] = &[
     entry::<OperationCancel>(Method::OperationCancel),

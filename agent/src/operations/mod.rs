@@ -29,10 +29,10 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use trove_couchdb_config::OperationSettings;
-use trove_couchdb_protocol::SecretMap;
+use trove_couchdb_protocol::{OperationId, SecretMap};
 
 use crate::system;
-pub use id::{NoOperationId, OperationId};
+pub use id::of_command;
 pub use record::{End, Giver, NewOperation, OperationRecord, Progress};
 use store::Store;
 

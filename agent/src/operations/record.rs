@@ -1,12 +1,11 @@
 //! What is written down of one operation.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use trove_couchdb_protocol::{Failure, SecretMap};
+use trove_couchdb_protocol::{Failure, OperationId, SecretMap};
 
-use super::id::OperationId;
 use crate::audit::Source;
 
 /// So many lines of an operation's log are kept: the newest.
@@ -198,7 +197,8 @@ impl OperationRecord {
         };
         json!({
             "id": self.id, "kind": self.kind, "state": self.state(), "step": self.step, "progress": self.progress,
-            "started": self.started, "updated": self.updated, "ended": self.ended, "reason": reason,
+            "started": shown(self.started), "updated": shown(self.updated), "ended": self.ended.map(shown),
+            "reason": reason,
         })
     }
 
@@ -213,10 +213,16 @@ impl OperationRecord {
             entries.insert("project".to_owned(), self.giver.project.clone().into());
             entries.insert("resumed".to_owned(), self.resumed.into());
             entries.insert("told".to_owned(), self.is_told.into());
-            entries.insert("log".to_owned(), json!(self.log));
+            let line = |line: &Line| json!({"at": shown(line.at), "text": line.text});
+            entries.insert("log".to_owned(), self.log.iter().map(line).collect());
         }
         details
     }
+}
+
+/// A time as people read it: `2026-11-29T22:10:00Z`.
+fn shown(seconds: u64) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }
 
 pub(super) fn now() -> u64 {

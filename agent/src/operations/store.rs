@@ -14,9 +14,9 @@ use std::{
 
 use serde_json::{Map, Value};
 use tracing::warn;
-use trove_couchdb_protocol::SecretMap;
+use trove_couchdb_protocol::{OperationId, SecretMap};
 
-use super::{id::OperationId, record::OperationRecord};
+use super::record::OperationRecord;
 use crate::system;
 
 const DIRECTORY: &str = "operations";

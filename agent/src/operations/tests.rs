@@ -18,7 +18,7 @@ fn new(command: &str) -> NewOperation {
         unreachable!()
     };
     NewOperation {
-        id: OperationId::of_command(command),
+        id: of_command(command),
         kind: "prepare",
         command_id: command.to_owned(),
         marks: vec!["00".repeat(16)],
@@ -100,11 +100,11 @@ async fn arguments_without_an_operation_are_removed_and_nothing_else_is() {
     let directory = tempfile::tempdir().unwrap();
     let operations = Operations::load(directory.path(), settings(10));
     let operation = operations.take_over(new("one")).await.unwrap();
-    let stray = OperationId::of_command("two");
+    let stray = of_command("two");
     let place = directory.path().join("operations");
     fs::write(place.join(format!("{stray}.request")), "{}").unwrap();
     // Torn: perhaps only this agent can't read it.
-    let torn = OperationId::of_command("three");
+    let torn = of_command("three");
     fs::write(place.join(format!("{torn}.json")), "{").unwrap();
     fs::write(place.join(format!("{torn}.request")), "{}").unwrap();
     // A copy under another name.
@@ -131,7 +131,7 @@ async fn the_wish_to_end_survives_the_agent_and_can_be_had_once() {
     assert!(resumed.is_cancelled());
     resumed.end(End::Cancelled(Failure::new(FailureClass::OperationCancelled, "why"))).await.unwrap();
     assert_eq!(next.cancel(&id).await.unwrap_err(), NotCancelled::Over);
-    assert_eq!(next.cancel(&OperationId::of_command("two")).await.unwrap_err(), NotCancelled::Unknown);
+    assert_eq!(next.cancel(&of_command("two")).await.unwrap_err(), NotCancelled::Unknown);
 }
 
 /// What is under way, or not told, is never forgotten.

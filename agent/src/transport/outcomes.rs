@@ -25,12 +25,12 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, Serializer};
-use trove_couchdb_protocol::{Failure, FailureClass, Outcome, Seal, Secret};
+use trove_couchdb_protocol::{Failure, FailureClass, OperationId, Outcome, Seal, Secret};
 
 use super::replay::Marks;
 use crate::{
     commands::{Changes, Seed},
-    operations::{End, OperationId},
+    operations::End,
     system,
 };
 

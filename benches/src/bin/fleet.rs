@@ -23,6 +23,7 @@ use trove_couchdb_agent::{
     host::Host,
     log,
     metrics::Metrics,
+    operations::Operations,
     preparation::Preparation,
     status::{Heartbeat, Link, Outbox, Report, Tally},
     transport::{Surroundings, Transport},
@@ -135,6 +136,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         rotator: Rotator::new(admin).0,
         log: log::Control::without_a_log(settings.log.filter.clone()),
         host: Host::new(&settings.host),
+        operations: Operations::load(&settings.guest.state_dir, settings.operations),
     };
     let surroundings = Surroundings {
         guest,

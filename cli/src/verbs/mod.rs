@@ -6,6 +6,7 @@
 mod access;
 mod agent;
 mod databases;
+mod operation;
 mod root;
 mod service;
 mod users;
@@ -62,6 +63,12 @@ pub async fn run(session: &Session<'_>, verb: &Verb) -> Result<Option<Report>, C
         Verb::ServiceStop(args) => service::change(session, Change::Stop, args).await?,
         Verb::ServiceRestart(args) => service::change(session, Change::Restart, args).await?,
         Verb::ServiceWait(args) => service::wait(session, args).await?,
+        Verb::OperationList => operation::list(session).await?,
+        Verb::OperationShow(args) => operation::show(session, &args.id).await?,
+        Verb::OperationLogs(args) => operation::logs(session, &args.id).await?,
+        Verb::OperationWait(args) => operation::wait(session, args).await?,
+        Verb::OperationCancel(args) => operation::cancel(session, &args.id).await?,
+        Verb::OperationRehearse(args) => operation::rehearse(session, args).await?,
         _ => return Ok(None),
     };
     Ok(Some(report))

@@ -194,7 +194,8 @@ impl RequestPipeline {
             let records = &this.0.records;
             let written = match (kept, &flight) {
                 (Kept::Outcome, Some(flight)) => {
-                    let (outcome, recorded) = (flight.state().outcome.clone(), flight.recorded());
+                    let outcome = flight.state().outcome.clone();
+                    let recorded = flight.recorded();
                     match (flight.operation(), recorded) {
                         (Some(operation), _) => operation.end(end_of(outcome)).await,
                         (None, Some(recorded)) => records.end(&flight.marks, recorded).await,

@@ -12,7 +12,7 @@ use trove_couchdb_protocol::{
 use super::{InFlight, Job, RequestPipeline, delivered, in_flight::mark_of, work_of};
 use crate::{
     commands::{self, Arguments, Command, Scopes},
-    operations::{End, NewOperation, Operation, OperationId, OperationRecord},
+    operations::{End, NewOperation, Operation, OperationRecord, of_command},
     system::BootInstant,
     transport::{answer::Responder, ledger::Entry, origin::Origin, outcomes::RecordedOutcome, replay::Marks},
 };
@@ -56,7 +56,7 @@ impl RequestPipeline {
                 return Err(super::refuse::not_run());
             };
             NewOperation {
-                id: OperationId::of_command(&job.id),
+                id: of_command(&job.id),
                 kind: job.command.name(),
                 command_id: job.id.clone(),
                 marks: flight.marks.seals().map(|seal| hex::encode(seal.0)).collect(),

@@ -9,12 +9,12 @@ use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Span;
 use trove_couchdb_delivery::{DeliveryId, Mark, Source};
-use trove_couchdb_protocol::{Failure, Outcome, Seal, SecretMap};
+use trove_couchdb_protocol::{Failure, OperationId, Outcome, Seal, SecretMap};
 
 use super::Job;
 use crate::{
     commands::{Progress, Seed},
-    operations::{Operation, OperationId},
+    operations::Operation,
     status::Passage,
     trace,
     transport::{
