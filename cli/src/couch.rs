@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use trove_couchdb_agent::couch::{Client, CouchError, Limits, Login, Method, Resource, Session};
+use trove_couchdb_client::{Client, CouchError, Limits, Login, Method, Resource, Session};
 use trove_couchdb_config::TlsFiles;
 use trove_couchdb_protocol::Secret;
 use url::Url;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::CredentialsError;
+use trove_couchdb_guest::credentials::CredentialsError;
+
 use crate::couch::CouchError;
 
 /// How often an absent server is looked for.

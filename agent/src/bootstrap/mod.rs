@@ -6,12 +6,9 @@
 //! may stand behind the same address, without `_users`.
 
 mod circumstances;
-mod credentials;
 mod error;
-mod ini;
 mod login;
 mod observe;
-mod refusals;
 mod rotation;
 pub mod state;
 
@@ -21,11 +18,10 @@ use tokio::{sync::watch, time};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-pub use circumstances::RefusedLogins;
-pub use credentials::CredentialsError;
 pub use error::BootstrapError;
 pub use rotation::{RotationDue, RotationError, RotationRequests, Rotator};
 use trove_couchdb_config::CouchSettings;
+use trove_couchdb_guest::refusals::WINDOW;
 
 use crate::{
     couch::{AdminLogin, Client, Hasher, Login, ServerAdmin},
@@ -33,7 +29,6 @@ use crate::{
 };
 use error::{SERVER_WAIT, WATCH};
 use observe::Life;
-use refusals::WINDOW;
 use rotation::Holds;
 use state::{File, Step};
 

@@ -5,12 +5,14 @@ use std::{path::Path, sync::Arc, time::Duration};
 use serde_json::Value;
 use tokio::time;
 use tracing::warn;
+use trove_couchdb_guest::{
+    credentials::{self, Credentials},
+    ini::AdminIni,
+};
 use trove_couchdb_protocol::Secret;
 
 use super::{
     Bootstrap, BootstrapError, blocking,
-    credentials::{self, Credentials},
-    ini::AdminIni,
     state::{BootstrapAdmin, File, Ini, LoginTried, Seen, Server, Step},
 };
 use crate::couch::{

@@ -16,12 +16,14 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
+use trove_couchdb_guest::{
+    credentials::{self, Credentials},
+    ini::AdminIni,
+};
 use trove_couchdb_protocol::Secret;
 
 use super::{
     Bootstrap, BootstrapError, blocking,
-    credentials::{self, Credentials},
-    ini::AdminIni,
     observe::{OS_ADMIN_SHA1_ITERATIONS, ini_error},
 };
 use crate::couch::{AdminLogin, CouchError, Login};

@@ -7,8 +7,8 @@ use std::{fs, io, path::Path, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
 use tokio::{process::Command, time};
-use trove_couchdb_agent::system;
 use trove_couchdb_config::{AuditSettings, Settings};
+use trove_couchdb_system as system;
 
 use super::{Examination, report};
 use crate::{

@@ -2,7 +2,7 @@
 //! name, and nothing of it becomes another path, a query, a host or a line of a header.
 
 use percent_encoding::percent_decode_str;
-use trove_couchdb_agent::couch::{ConfigRoot, ListedDatabase, NodeName, Policy, Resource};
+use trove_couchdb_client::{ConfigRoot, ListedDatabase, NodeName, Policy, Resource};
 use trove_couchdb_protocol::{DatabaseName, UserName};
 use url::Url;
 

@@ -83,8 +83,7 @@ async fn an_answer_that_the_broker_refuses_is_offered_again() -> Result<()> {
         ("x-overflow", AMQPValue::LongString("reject-publish".into())),
     ]);
     channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::default(), full).await?;
-    let (options, properties) =
-        (BasicPublishOptions::default(), trove_couchdb_agent::transport::properties());
+    let (options, properties) = (BasicPublishOptions::default(), trove_couchdb_guest::broker::properties());
     drop(channel.basic_publish("".into(), queue.as_str().into(), options, b"full", properties).await?);
     stage.bus.publish_raw(&ping_answered_to(&queue)).await?;
     stage.agent.wait_log("The broker could not take a message", SOON).await?;

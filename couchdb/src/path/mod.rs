@@ -1,0 +1,4 @@
+//! What can be asked for.
+
+pub(crate) mod resource;
+pub(crate) mod segment;

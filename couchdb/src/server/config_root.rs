@@ -1,0 +1,40 @@
+//! Where a server keeps its configuration.
+
+use reqwest::Method;
+
+use crate::{
+    Client, CouchError, Login, ServerVersion,
+    path::{
+        resource::Resource,
+        segment::{ConfigRoot, NodeName},
+    },
+    reply::error::absent_is_none,
+};
+
+/// Finds where the server keeps its configuration.
+///
+/// 2.0 and 2.1 don't know the alias `_local`: there the node's own name stands in `/_membership`.
+pub async fn config_root(
+    client: &Client,
+    login: Option<&Login>,
+    version: ServerVersion,
+) -> Result<ConfigRoot, CouchError> {
+    if !version.has_nodes() {
+        return Ok(ConfigRoot::Global);
+    }
+    let local = ConfigRoot::Node(NodeName::local());
+    if absent_is_none(client.send(login, Method::GET, &Resource::Admins(&local), None).await)?.is_some() {
+        return Ok(local);
+    }
+    // A 404 is also the answer where no `[admins]` section exists; then `_membership` names the same node.
+    let membership = client.send(login, Method::GET, &Resource::Membership, None).await?;
+    match membership["all_nodes"]
+        .as_array()
+        .and_then(|nodes| nodes.first())
+        .and_then(|node| node.as_str())
+        .and_then(NodeName::new)
+    {
+        Some(name) => Ok(ConfigRoot::Node(name)),
+        None => Err(CouchError::Unexpected { what: "GET /_membership", problem: "it names no node".into() }),
+    }
+}
