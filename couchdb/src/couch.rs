@@ -1,17 +1,24 @@
 //! [`Couch`]: one CouchDB, and all that is known of it between two requests.
 
-use std::sync::{
-    Arc, PoisonError, RwLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    pin::pin,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use reqwest::Method;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::{sync::watch, time};
 
 use crate::{
     accounts::hash::Hasher,
-    http::{client::Client, login::Login},
+    http::{
+        client::Client,
+        login::{Lease, Login},
+        stream::{Download, Upload},
+    },
     locks::KeyedLocks,
     path::{
         resource::Resource,
@@ -129,25 +136,62 @@ impl Couch {
         resource: &Resource<'_>,
         body: Option<String>,
     ) -> Result<Vec<u8>, CouchError> {
-        let mut result = loop {
+        let (login, _lease) = self.leased(resource).await?;
+        self.learn(resource, client.send_text(Some(&login), method, resource, body).await)
+    }
+
+    /// Opens an answer of at most `longest` bytes. `os_admin` may have another password before its end.
+    pub async fn download(&self, resource: &Resource<'_>, longest: u64) -> Result<Download, CouchError> {
+        let (login, _until_it_begins) = self.leased(resource).await?;
+        self.learn(resource, self.client.download(&login, resource, longest).await)
+    }
+
+    /// Sends a body in pieces. `os_admin` may have another password before its end.
+    pub async fn upload(
+        &self,
+        method: Method,
+        resource: &Resource<'_>,
+        body: Upload,
+    ) -> Result<Value, CouchError> {
+        let (login, lease) = self.leased(resource).await?;
+        let mut uploading = pin!(self.client.upload(&login, method, resource, body));
+        // Nothing tells when CouchDB has looked at the login, but what has not looked by then does not answer in time, either.
+        let answer = match time::timeout(self.client.limits().request, &mut uploading).await {
+            Ok(answer) => answer,
+            Err(_going_on) => {
+                drop(lease);
+                uploading.await
+            }
+        };
+        self.learn(resource, answer)
+    }
+
+    /// A login to begin a request with.
+    async fn leased(&self, resource: &Resource<'_>) -> Result<(Arc<Login>, Lease), CouchError> {
+        loop {
             let login = self.login()?;
             // Without a lease it has just been replaced: take the other one.
-            if let Some(_lease) = login.lease().await {
+            if let Some(lease) = login.lease().await {
                 if resource.has_a_slash_in_a_name() {
                     self.paths_must_pass(&login).await?;
                 }
-                break client.send_text(Some(&login), method, resource, body).await;
+                return Ok((login, lease));
             }
-        };
-        if resource.is_in_users() && result.as_ref().is_err_and(CouchError::is_missing_database) {
+        }
+    }
+
+    /// Draws the conclusions from an answer.
+    fn learn<T>(&self, resource: &Resource<'_>, answer: Result<T, CouchError>) -> Result<T, CouchError> {
+        let mut answer = answer;
+        if resource.is_in_users() && answer.as_ref().is_err_and(CouchError::is_missing_database) {
             // It was there at bootstrap, which makes it again; no request need have failed while CouchDB was away.
             self.client.tell_outage();
-            result = Err(CouchError::NotBootstrapped("there is no _users database (any more)".to_owned()));
+            answer = Err(CouchError::NotBootstrapped("there is no _users database (any more)".to_owned()));
         }
-        if result.as_ref().is_err_and(CouchError::is_outage) {
+        if answer.as_ref().is_err_and(CouchError::is_outage) {
             self.forget_server();
         }
-        result
+        answer
     }
 
     /// A proxy that decodes `%2F` would make a document of a database, and an attachment of a user: nothing with a slash

@@ -41,10 +41,12 @@ pub use http::{
     connector::Limits,
     login::Login,
     observer::{Exchange, Observer},
+    stream::{Download, Upload},
 };
 pub use path::{
+    node::Node,
     resource::Resource,
-    segment::{ConfigRoot, ListedDatabase, NodeName, ServerAdmin, SystemDatabase},
+    segment::{ConfigRoot, ListedDatabase, ServerAdmin, SystemDatabase},
 };
 pub use permissions::{
     database_access::{AccessPage, DatabaseAccess, Group},
@@ -62,4 +64,5 @@ pub use server::{
     disk::{Disk, LowDisk},
     health::Health,
     inspection::ServerSettings,
+    nodes::Membership,
 };

@@ -1,5 +1,7 @@
 //! The server administrators: `root`, which Trove's root commands switch on and off, and the names that are taken.
 
+use std::collections::BTreeSet;
+
 use reqwest::Method;
 use serde_json::Value;
 use tracing::warn;
@@ -57,23 +59,25 @@ impl Couch {
 
     /// Refuses names of server administrators: such a user document would be there and never log anybody in.
     pub(crate) async fn refuse_admin_names(&self, users: &[&TenantUser]) -> Result<(), CommandError> {
-        let server = self.server().await?;
-        let admins = absent_is_none(self.get(&Resource::Admins(&server.config)).await)?.unwrap_or_default();
-        match users.iter().find(|user| admins.get(user.as_str()).is_some()) {
+        let admins = self.admins_at(&self.server().await?.config).await?;
+        match users.iter().find(|user| admins.contains(user.as_str())) {
             Some(user) => Err(CommandError::AdminName((***user).clone())),
             None => Ok(()),
         }
     }
 
+    /// The names of the server administrators of a node: each node of a cluster has its own.
+    pub async fn admins_at(&self, config: &ConfigRoot) -> Result<BTreeSet<String>, CouchError> {
+        let admins = absent_is_none(self.get(&Resource::Admins(config)).await)?;
+        let names = admins.as_ref().and_then(Value::as_object).map(|admins| admins.keys().cloned().collect());
+        Ok(names.unwrap_or_default())
+    }
+
     /// Takes `root` away. Not being there is no error.
     pub async fn disable_root(&self) -> Result<(), CommandError> {
         let server = self.server().await?;
-        let admins = absent_is_none(self.get(&Resource::Admins(&server.config)).await)?;
-        let others = admins
-            .as_ref()
-            .and_then(Value::as_object)
-            .is_some_and(|admins| admins.keys().any(|name| name != ServerAdmin::Root.as_str()));
-        if !others {
+        let admins = self.admins_at(&server.config).await?;
+        if admins.iter().all(|name| name == ServerAdmin::Root.as_str()) {
             return Err(CommandError::LastAdmin);
         }
         absent_is_none(self.delete(&Resource::Admin(&server.config, ServerAdmin::Root)).await)?;

@@ -4,57 +4,39 @@
 //! one. Never follows a redirect and never uses a proxy: the `os_admin` password goes to the configured server
 //! or nowhere.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use reqwest::{
-    Method, Response, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
-};
+use reqwest::{Body, Method};
 use serde_json::Value;
-use tokio::{
-    sync::{Semaphore, watch},
-    time,
-};
-use tracing::{Instrument, Span};
+use tokio::sync::{Semaphore, watch};
 use trove_couchdb_system::tls;
 use url::Url;
 
 use crate::{
     http::{
-        connector::{Connector, Limits, innermost},
+        connector::{Connector, Limits},
         line::Line,
         login::Login,
-        observer::{Exchange, Observer},
+        observer::Observer,
+        request::Request,
+        stream::{Download, Upload},
     },
     path::resource::Resource,
-    reply::{
-        answer::{self, read_answer},
-        error::CouchError,
-        stranger,
-        version::ServerVersion,
-    },
+    reply::{answer::read_answer, error::CouchError, version::ServerVersion},
 };
-
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
-/// How long the body of a 401 is waited for, which says what it is about. Meanwhile nobody else tries the same password.
-const REFUSAL: Duration = Duration::from_secs(1);
 
 /// The connection pool to one CouchDB.
 #[derive(Debug, Clone)]
 pub struct Client {
-    connector: Arc<Connector>,
+    pub(super) connector: Arc<Connector>,
     /// Scheme, host and port, without a trailing `/`.
-    origin: String,
-    limits: Limits,
-    slots: Arc<Semaphore>,
+    pub(super) origin: String,
+    pub(super) limits: Limits,
+    pub(super) slots: Arc<Semaphore>,
     /// How many requests found no server, or lost it.
     outages: watch::Sender<u64>,
-    line: Arc<Line>,
-    observer: Option<Arc<dyn Observer>>,
+    pub(super) line: Arc<Line>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
 }
 
 impl Client {
@@ -124,144 +106,68 @@ impl Client {
         resource: &Resource<'_>,
         body: Option<String>,
     ) -> Result<Vec<u8>, CouchError> {
+        let request = Request { login, method, resource, body: body.map(Body::from) };
         let result = match login {
-            None => self.exchange(None, method, resource, body).await,
+            None => self.exchange(request).await,
             Some(login) => {
-                let limit = self.limits.request;
-                let late = CouchError::Timeout { origin: self.origin.clone(), limit };
-                let _canary = login.admit(limit).await.ok_or(late)??;
-                let answer = self.exchange(Some(login.header()), method, resource, body).await;
+                let _canary = login.admit(self.limits.request).await.ok_or_else(|| self.late())??;
+                let answer = self.exchange(request).await;
                 login.learn(&answer);
                 answer
             }
         };
-        if result.as_ref().is_err_and(CouchError::is_outage) {
+        self.tell(&result);
+        result
+    }
+
+    /// Opens an answer of at most `longest` bytes; returns when CouchDB has begun it.
+    ///
+    /// # Errors
+    /// As with [`Client::send`].
+    pub async fn download(
+        &self,
+        login: &Login,
+        resource: &Resource<'_>,
+        longest: u64,
+    ) -> Result<Download, CouchError> {
+        let _canary = login.admit(self.limits.request).await.ok_or_else(|| self.late())??;
+        let request = Request { login: Some(login), method: Method::GET, resource, body: None };
+        let answer = self.open(request, longest).await;
+        login.learn(&answer);
+        self.tell(&answer);
+        answer
+    }
+
+    /// Sends a body in pieces; returns when CouchDB has answered.
+    ///
+    /// # Errors
+    /// As with [`Client::send`]. A body is not sent a second time.
+    pub async fn upload(
+        &self,
+        login: &Login,
+        method: Method,
+        resource: &Resource<'_>,
+        body: Upload,
+    ) -> Result<Value, CouchError> {
+        // Nobody who has the same login waits for the end of the body to learn whether it is good.
+        self.send(Some(login), Method::GET, &Resource::Session, None).await?;
+        let (body, progress) = body.begin();
+        let request = Request { login: Some(login), method, resource, body: Some(body) };
+        let answer = self.exchange_in_pieces(request, progress).await;
+        login.learn(&answer);
+        self.tell(&answer);
+        read_answer(&answer?)
+    }
+
+    fn tell<T>(&self, answer: &Result<T, CouchError>) {
+        if answer.as_ref().is_err_and(CouchError::is_outage) {
             self.tell_outage();
         }
-        result
     }
 
     /// Counts an outage that shows in an answer: it is that of another server, or of another data directory.
     pub(crate) fn tell_outage(&self) {
         self.outages.send_modify(|count| *count = count.wrapping_add(1));
-    }
-
-    async fn exchange(
-        &self,
-        authorization: Option<&HeaderValue>,
-        method: Method,
-        resource: &Resource<'_>,
-        body: Option<String>,
-    ) -> Result<Vec<u8>, CouchError> {
-        // Never closed: without a permit there would still be the request's own limits.
-        let _slot = self.slots.acquire().await.ok();
-        let (begun, mut status) = (Instant::now(), None);
-        let (observer, class) = (self.observer.as_deref(), resource.class());
-        let span = observer.map_or_else(Span::none, |observer| observer.begins(method.as_str(), class));
-        let asking = self.ask(authorization, method, resource, body, &mut status);
-        let answer = asking.instrument(span.clone()).await;
-        if let Some(observer) = observer {
-            let status = match &answer {
-                // Also when an answer began and did not end.
-                Err(error) if status.is_none() || error.is_outage() => Err(error.kind()),
-                _ => Ok(status.map_or(0, |status| status.as_u16())),
-            };
-            let exchange = Exchange { class, status, went_well: answer.is_ok(), took: begun.elapsed() };
-            observer.ends(&span, &exchange);
-        }
-        answer
-    }
-
-    /// Asks, and notes the status as soon as it is known.
-    async fn ask(
-        &self,
-        authorization: Option<&HeaderValue>,
-        method: Method,
-        resource: &Resource<'_>,
-        body: Option<String>,
-        known: &mut Option<StatusCode>,
-    ) -> Result<Vec<u8>, CouchError> {
-        self.line.may_send(&self.origin, Instant::now().into())?;
-        let http = self.connector.http().await.map_err(|reason| self.insecure(reason))?;
-        let mut request = http.request(method, format!("{}{}", self.origin, resource.path()));
-        if let Some(authorization) = authorization {
-            request = request.header(AUTHORIZATION, authorization);
-        }
-        if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, JSON).body(body);
-        }
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) => return Err(self.explain(&error).await),
-        };
-        let (status, headers) = (response.status(), response.headers().clone());
-        *known = Some(status);
-        self.line.note(status, &headers);
-        if status == StatusCode::TOO_MANY_REQUESTS {
-            let none = CouchError::TooManyRequests { origin: self.origin.clone(), retry_after: None };
-            return Err(self.line.may_send(&self.origin, Instant::now().into()).err().unwrap_or(none));
-        }
-        let body = if status == StatusCode::UNAUTHORIZED {
-            // Whatever becomes of the body, it is a refusal.
-            time::timeout(REFUSAL, self.body(response)).await.ok().and_then(Result::ok).unwrap_or_default()
-        } else {
-            self.body(response).await?
-        };
-        if let Some(seen) = stranger::seen(status, &headers, &body) {
-            return Err(CouchError::NotCouchDb {
-                origin: self.origin.clone(),
-                status: status.as_u16(),
-                seen,
-            });
-        }
-        if status.is_success() {
-            return Ok(body);
-        }
-        let error = answer::parse(&body).unwrap_or_default();
-        Err(match (status, authorization) {
-            (StatusCode::UNAUTHORIZED, Some(_)) => CouchError::of_a_login(&error),
-            _ => CouchError::from_status(status, &error, |reason| resource.kept_back_in(reason)),
-        })
-    }
-
-    async fn body(&self, mut response: Response) -> Result<Vec<u8>, CouchError> {
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.explain_break(&error))? {
-            if body.len() + chunk.len() > answer::LONGEST {
-                return Err(CouchError::Unexpected { what: "a request", problem: answer::TOO_LONG.into() });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
-    }
-
-    fn insecure(&self, reason: String) -> CouchError {
-        CouchError::Insecure { origin: self.origin.clone(), reason }
-    }
-
-    async fn explain(&self, error: &reqwest::Error) -> CouchError {
-        let origin = self.origin.clone();
-        if let Some(reason) = self.connector.why_insecure(error) {
-            self.insecure(reason)
-        } else if error.is_connect() {
-            CouchError::Unreachable { origin, reason: innermost(error) }
-        } else if error.is_timeout() {
-            CouchError::Timeout { origin, limit: self.limits.request }
-        } else if error.is_builder() {
-            // Nothing was sent: that says nothing of the server.
-            CouchError::BadRequest(format!("it can't be sent ({})", innermost(error)))
-        } else {
-            CouchError::BrokenOff { origin, reason: self.connector.why_broken_off(error).await }
-        }
-    }
-
-    fn explain_break(&self, error: &reqwest::Error) -> CouchError {
-        let origin = self.origin.clone();
-        if error.is_timeout() {
-            CouchError::Timeout { origin, limit: self.limits.request }
-        } else {
-            CouchError::BrokenOff { origin, reason: innermost(error) }
-        }
     }
 }
 

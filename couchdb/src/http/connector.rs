@@ -18,7 +18,7 @@ use url::Url;
 pub struct Limits {
     /// For a connection to stand.
     pub connect: Duration,
-    /// For a whole exchange.
+    /// For a whole exchange, or for each piece of a stream.
     pub request: Duration,
     /// Requests under way at once, all commands together.
     pub connections: usize,
@@ -104,7 +104,6 @@ fn build(limits: Limits, config: ClientConfig) -> Result<reqwest::Client, reqwes
         .http1_only()
         .redirect(redirect::Policy::none())
         .connect_timeout(limits.connect)
-        .timeout(limits.request)
         .pool_max_idle_per_host(limits.connections)
         .tcp_nodelay(true)
         .tls_backend_preconfigured(config)

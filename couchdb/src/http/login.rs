@@ -6,14 +6,14 @@
 //! again, and after a quiet second one request goes ahead alone, like a canary into a mine; the others follow
 //! when CouchDB took it.
 //!
-//! A password that is about to be changed is a different matter: requests that carry the old one are let finish, and
-//! the others wait for the new one ([`Login::retire`]).
+//! A password that is about to be changed is a different matter: requests that carry the old one are let finish (long ones
+//! are let begin), and the others wait for the new one ([`Login::retire`]).
 //!
 //! Used by `client`; never sends anything itself.
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -22,7 +22,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::header::HeaderValue;
 use tokio::{
-    sync::{Mutex as AsyncMutex, MutexGuard, Notify, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Mutex as AsyncMutex, MutexGuard, Notify, OwnedRwLockReadGuard, RwLock, RwLockWriteGuard},
     time::{self, Instant},
 };
 use trove_couchdb_protocol::Secret;
@@ -45,8 +45,8 @@ pub struct Login {
     /// When CouchDB last took it.
     taken: Mutex<Option<Instant>>,
     canary: AsyncMutex<()>,
-    /// Whether another login has taken its place; read-locked by every request under way.
-    retired: RwLock<bool>,
+    /// Whether another login has taken its place; read-locked by every request that CouchDB may not have looked at yet.
+    retired: Arc<RwLock<bool>>,
 }
 
 impl Login {
@@ -65,24 +65,24 @@ impl Login {
             refusal: Notify::new(),
             taken: Mutex::default(),
             canary: AsyncMutex::default(),
-            retired: RwLock::new(false),
+            retired: Arc::new(RwLock::new(false)),
         }
     }
 
-    /// The right to use this login for one request; `None` once another one has taken its place.
-    pub(crate) async fn lease(&self) -> Option<Lease<'_>> {
-        let retired = self.retired.read().await;
+    /// The right to begin one request with this login; `None` once another one has taken its place.
+    pub(crate) async fn lease(&self) -> Option<Lease> {
+        let retired = Arc::clone(&self.retired).read_owned().await;
         (!*retired).then_some(Lease { _in_use: retired })
     }
 
     /// The same without waiting: `None` while it is about to be replaced, too.
-    pub(crate) fn lease_now(&self) -> Option<Lease<'_>> {
-        let retired = self.retired.try_read().ok()?;
+    pub(crate) fn lease_now(&self) -> Option<Lease> {
+        let retired = Arc::clone(&self.retired).try_read_owned().ok()?;
         (!*retired).then_some(Lease { _in_use: retired })
     }
 
-    /// Waits until no request is under way that carries this login, and keeps new ones waiting meanwhile; `None` if
-    /// one takes longer than `patience`.
+    /// Waits until CouchDB has looked at this login in every request that carries it, and keeps new ones waiting meanwhile;
+    /// `None` if one takes longer than `patience`.
     pub async fn retire(&self, patience: Duration) -> Option<Retirement<'_>> {
         let retired = time::timeout(patience, self.retired.write()).await.ok()?;
         Some(Retirement { retired })
@@ -143,10 +143,11 @@ impl Login {
     }
 }
 
-/// A request under way.
+/// A request whose login CouchDB may not have looked at yet. It does so once, when it has the head of the request; what it sends
+/// or takes after that, perhaps for hours, needs no lease.
 #[derive(Debug)]
-pub(crate) struct Lease<'a> {
-    _in_use: RwLockReadGuard<'a, bool>,
+pub(crate) struct Lease {
+    _in_use: OwnedRwLockReadGuard<bool>,
 }
 
 /// A login that nobody uses at the moment. Dropped, it is used again as before.

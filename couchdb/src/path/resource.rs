@@ -6,7 +6,10 @@
 
 use trove_couchdb_protocol::{DatabaseName, UserName};
 
-use crate::path::segment::{ConfigRoot, ListedDatabase, ServerAdmin, SystemDatabase, encode};
+use crate::path::{
+    encode::encode,
+    segment::{ConfigRoot, ListedDatabase, ServerAdmin, SystemDatabase},
+};
 
 /// The first id after all user documents: `;` follows `:` in CouchDB's order of `_all_docs` (raw bytes).
 const USERS_END: &str = "org.couchdb.user;";
@@ -192,7 +195,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::NodeName;
+    use crate::Node;
 
     #[test]
     fn a_name_stays_one_segment() {
@@ -232,7 +235,7 @@ mod tests {
 
     #[test]
     fn configuration_paths_follow_the_server() {
-        let node = ConfigRoot::Node(NodeName::new("couchdb@localhost").unwrap());
+        let node = ConfigRoot::Node(Node::new("couchdb@localhost").unwrap());
         assert_eq!(
             Resource::Admin(&node, ServerAdmin::Root).path(),
             "/_node/couchdb%40localhost/_config/admins/root"

@@ -1,11 +1,9 @@
 //! The parts of a path that don't come from a caller: what the server lists, CouchDB's own databases, nodes, and the
 //! accounts that the agent manages. Each can only be what one segment of a path can hold.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use trove_couchdb_protocol::DatabaseName;
 
-/// Everything but RFC 3986's unreserved characters.
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+use crate::path::{encode::is_segment, node::Node};
 
 /// A database as the server itself lists it.
 ///
@@ -74,49 +72,22 @@ impl ServerAdmin {
     }
 }
 
-/// A node of a CouchDB 2.x or later, as its server names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeName(String);
-
-impl NodeName {
-    /// None for a name that no URL can hold.
-    pub fn new(name: &str) -> Option<Self> {
-        is_segment(name).then(|| Self(name.to_owned()))
-    }
-
-    /// The alias for the node that is asked.
-    pub fn local() -> Self {
-        Self("_local".to_owned())
-    }
-}
-
 /// Where a server keeps its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConfigRoot {
     /// CouchDB 1.x: `/_config`.
     Global,
     /// CouchDB 2.x and later: `/_node/NAME/_config`, mostly with the alias `_local`.
-    Node(NodeName),
+    Node(Node),
 }
 
 impl ConfigRoot {
     pub(crate) fn path(&self) -> String {
         match self {
             Self::Global => "/_config".to_owned(),
-            Self::Node(name) => format!("/_node/{}/_config", encode(&name.0)),
+            Self::Node(node) => format!("{}/_config", node.path()),
         }
     }
-}
-
-/// Whether a text can be one segment of a URL's path. To every URL parser `.` and `..` are steps to another path, also
-/// when their dots are percent-encoded (WHATWG URL, "double-dot URL path segment").
-fn is_segment(text: &str) -> bool {
-    !matches!(text, "" | "." | "..")
-}
-
-/// One segment of a path, or one value of a query.
-pub(crate) fn encode(text: &str) -> String {
-    utf8_percent_encode(text, COMPONENT).to_string()
 }
 
 #[cfg(test)]
@@ -129,9 +100,9 @@ mod tests {
     fn what_a_server_names_cannot_lead_to_another_path() {
         for name in ["", ".", ".."] {
             assert_eq!(ListedDatabase::new(name.into()), None, "{name:?}");
-            assert_eq!(NodeName::new(name), None, "{name:?}");
+            assert_eq!(Node::new(name), None, "{name:?}");
         }
-        let encoded_already = NodeName::new("%2e%2e").unwrap();
+        let encoded_already = Node::new("%2e%2e").unwrap();
         assert_eq!(ConfigRoot::Node(encoded_already).path(), "/_node/%252e%252e/_config");
     }
 }

@@ -4,11 +4,9 @@ use reqwest::Method;
 
 use crate::{
     Client, CouchError, Login, ServerVersion,
-    path::{
-        resource::Resource,
-        segment::{ConfigRoot, NodeName},
-    },
+    path::{node::Node, resource::Resource, segment::ConfigRoot},
     reply::error::absent_is_none,
+    server::nodes::Membership,
 };
 
 /// Finds where the server keeps its configuration.
@@ -22,19 +20,14 @@ pub async fn config_root(
     if !version.has_nodes() {
         return Ok(ConfigRoot::Global);
     }
-    let local = ConfigRoot::Node(NodeName::local());
+    let local = ConfigRoot::Node(Node::local());
     if absent_is_none(client.send(login, Method::GET, &Resource::Admins(&local), None).await)?.is_some() {
         return Ok(local);
     }
     // A 404 is also the answer where no `[admins]` section exists; then `_membership` names the same node.
     let membership = client.send(login, Method::GET, &Resource::Membership, None).await?;
-    match membership["all_nodes"]
-        .as_array()
-        .and_then(|nodes| nodes.first())
-        .and_then(|node| node.as_str())
-        .and_then(NodeName::new)
-    {
-        Some(name) => Ok(ConfigRoot::Node(name)),
+    match Membership::from_answer(&membership).connected.into_iter().next() {
+        Some(node) => Ok(ConfigRoot::Node(node)),
         None => Err(CouchError::Unexpected { what: "GET /_membership", problem: "it names no node".into() }),
     }
 }

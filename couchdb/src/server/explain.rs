@@ -2,7 +2,7 @@
 //!
 //! Asked only after a failure, and once for each try of a command. Nothing is asserted that was not looked at.
 
-use crate::{CommandError, Couch, CouchError, Resource, Session};
+use crate::{CommandError, Couch, CouchError, Node, Resource, Session};
 
 impl Couch {
     /// The same error with what was found out about it.
@@ -37,7 +37,8 @@ impl Couch {
         if let Some(disk) = self.full_disk().await {
             return disk.to_string();
         }
-        let down = self.nodes_that_are_down().await;
+        let membership = self.membership().await.unwrap_or_default();
+        let down: Vec<&str> = membership.missing().map(Node::as_str).collect();
         if !down.is_empty() {
             return format!(
                 "the cluster's nodes {} are not connected to this one. Where it was written it is lost when they return: \
@@ -49,15 +50,5 @@ impl Couch {
             Ok(session) if !session.is_admin() => "os_admin is not a server administrator".to_owned(),
             _ => "look at CouchDB's log, its disk, and the nodes in /_membership".to_owned(),
         }
-    }
-
-    async fn nodes_that_are_down(&self) -> Vec<String> {
-        let Ok(membership) = self.get(&Resource::Membership).await else { return Vec::new() };
-        let nodes = |key: &str| {
-            let nodes = membership[key].as_array().cloned().unwrap_or_default();
-            nodes.iter().filter_map(|node| node.as_str().map(str::to_owned)).collect::<Vec<_>>()
-        };
-        let up = nodes("all_nodes");
-        nodes("cluster_nodes").into_iter().filter(|node| !up.contains(node)).collect()
     }
 }

@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Couch, CouchError, Resource, path::resource::USER_ID_PREFIX, reply::error::absent_is_none};
+use crate::{
+    ConfigRoot, Couch, CouchError, Resource, path::resource::USER_ID_PREFIX, reply::error::absent_is_none,
+};
 
 /// The section of CouchDB 3.2 and later for logins, and that of older ones, which is read where the other has nothing.
 const LOGIN_SECTIONS: [&str; 2] = ["chttpd_auth", "couch_httpd_auth"];
@@ -44,27 +46,40 @@ struct Document {
 impl Couch {
     /// Reads them from the configuration of the node that is asked.
     pub async fn server_settings(&self) -> Result<ServerSettings, CouchError> {
+        self.server_settings_at(&self.server().await?.config).await
+    }
+
+    /// The same of another node.
+    pub async fn server_settings_at(&self, config: &ConfigRoot) -> Result<ServerSettings, CouchError> {
         let number = |text: Option<String>| text.and_then(|text| text.trim().parse().ok());
         Ok(ServerSettings {
-            maintenance_mode: self.setting("couchdb", "maintenance_mode").await?,
-            password_regexp: self.login_setting("password_regexp").await?,
-            min_iterations: number(self.login_setting("min_iterations").await?),
-            max_iterations: number(self.login_setting("max_iterations").await?),
+            maintenance_mode: self.setting(config, "couchdb", "maintenance_mode").await?,
+            password_regexp: self.login_setting(config, "password_regexp").await?,
+            min_iterations: number(self.login_setting(config, "min_iterations").await?),
+            max_iterations: number(self.login_setting(config, "max_iterations").await?),
         })
     }
 
-    async fn login_setting(&self, key: &'static str) -> Result<Option<String>, CouchError> {
+    async fn login_setting(
+        &self,
+        config: &ConfigRoot,
+        key: &'static str,
+    ) -> Result<Option<String>, CouchError> {
         for section in LOGIN_SECTIONS {
-            if let Some(set) = self.setting(section, key).await? {
+            if let Some(set) = self.setting(config, section, key).await? {
                 return Ok(Some(set));
             }
         }
         Ok(None)
     }
 
-    async fn setting(&self, section: &'static str, key: &'static str) -> Result<Option<String>, CouchError> {
-        let server = self.server().await?;
-        let set = absent_is_none(self.get(&Resource::Setting(&server.config, section, key)).await)?;
+    async fn setting(
+        &self,
+        config: &ConfigRoot,
+        section: &'static str,
+        key: &'static str,
+    ) -> Result<Option<String>, CouchError> {
+        let set = absent_is_none(self.get(&Resource::Setting(config, section, key)).await)?;
         Ok(set.as_ref().and_then(Value::as_str).map(str::to_owned))
     }
 

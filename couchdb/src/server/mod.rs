@@ -6,3 +6,4 @@ pub(crate) mod disk;
 pub(crate) mod explain;
 pub(crate) mod health;
 pub(crate) mod inspection;
+pub(crate) mod nodes;

@@ -123,5 +123,8 @@ async fn an_answer_without_end_is_given_up() {
     let error = client.send(None, Method::GET, &Resource::Session, None).await.unwrap_err();
     assert!(error.to_string().contains("longer than 64 MiB"), "{error}");
     assert!(matches!(error, CouchError::Unexpected { .. }) && !error.is_transient(), "{error:?}");
-    assert!(sent.await.unwrap() >= answer::LONGEST - (1 << 16), "what is no longer than that is read");
+    assert!(
+        sent.await.unwrap() >= crate::reply::answer::LONGEST - (1 << 16),
+        "what is no longer than that is read"
+    );
 }
