@@ -45,7 +45,7 @@ pub async fn must_log_in(
     })
 }
 
-/// What the agent's credentials file holds (`agent/src/bootstrap/credentials.rs`).
+/// What the agent's credentials file holds (`guest/src/credentials.rs`).
 #[derive(Debug, Deserialize)]
 pub struct Credentials {
     username: String,
