@@ -6,7 +6,7 @@ use tracing::{debug, warn};
 use trove_couchdb_guest::refusals::{self, Circumstances};
 use trove_couchdb_protocol::Secret;
 
-use super::{Bootstrap, BootstrapError, blocking};
+use super::{Bootstrap, BootstrapError, error::blocking};
 use crate::couch::{CouchError, Method, Resource};
 
 /// Changes when the operator touches the credentials or the ini files, or when CouchDB goes away or comes back.

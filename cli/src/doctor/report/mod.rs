@@ -3,6 +3,9 @@
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
+pub(super) mod bundle;
+pub(super) mod redact;
+
 use super::{Examination, Finding, Verdict, checks};
 use crate::{
     exit::{CliError, Code},

@@ -10,7 +10,7 @@ use tokio::{process::Command, time};
 use trove_couchdb_config::{AuditSettings, Settings};
 use trove_couchdb_system as system;
 
-use super::{Examination, report};
+use super::super::{Examination, report};
 use crate::{
     args::Global,
     exit::{CliError, Code},
