@@ -1,4 +1,5 @@
-//! CouchDB as this agent administers it: users, databases, access, root, and its health.
+//! The administration of a CouchDB 1.6, 2.x or 3.x over HTTP: users, databases, access, server administrators, configuration,
+//! nodes, and its health.
 //!
 //! [`Couch`] is what commands call. It takes names that passed [`Policy`], asks CouchDB over HTTP as
 //! `os_admin`, and answers with values or a [`CommandError`]. Every function that changes something may be
@@ -12,7 +13,17 @@
 //!               +-- Policy, Hasher, security (pure edits)
 //! ```
 //!
-//! Nothing else in the agent names `reqwest`.
+//! It knows neither Trove, nor how commands arrive, nor who counts its requests: whoever wants to hear of them is an
+//! [`Observer`].
+//!
+//! | directory | what is in it |
+//! |---|---|
+//! | `http` | how CouchDB is asked; [`Download`] and [`Upload`] for what is longer than a command's |
+//! | `path` | what can be asked for; a [`Node`] for what each node of a cluster has by itself |
+//! | `reply` | what came back, and which of it is not CouchDB's |
+//! | `permissions` | `_security` |
+//! | `accounts` | users and server administrators |
+//! | `server` | health, configuration, nodes, disk |
 
 mod accounts;
 mod command_error;
@@ -53,7 +64,6 @@ pub use permissions::{
     exposure::{Exposure, close_system_databases},
     pending::PendingEdits,
     security,
-    sweeps::UserAccess,
 };
 pub use policy::{Policy, TenantDatabase, TenantUser};
 pub use range::Range;

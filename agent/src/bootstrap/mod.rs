@@ -12,9 +12,9 @@ mod login;
 mod observe;
 mod rotate;
 mod rotation;
-pub mod state;
+mod state;
 mod task;
 
-pub use error::BootstrapError;
+use error::BootstrapError;
 pub use rotation::{RotationDue, RotationError, RotationRequests, Rotator};
 pub use task::Bootstrap;

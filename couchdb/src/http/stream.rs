@@ -105,8 +105,8 @@ impl Upload {
 
     pub(super) fn begin(self) -> (Body, Progress) {
         let (taken, progress) = watch::channel(());
-        let pieces = Mutex::new(self.pieces);
-        (Body::wrap(Pieces { pieces, length: self.length, taken }), Progress(progress))
+        let stream = Mutex::new(self.pieces);
+        (Body::wrap(Pieces { stream, length: self.length, taken }), Progress(progress))
     }
 }
 
@@ -134,7 +134,7 @@ impl Progress {
 
 /// The body as the HTTP library takes it. The lock is never waited for: it stands for the `Sync` that a stream lacks.
 struct Pieces {
-    pieces: Mutex<BoxStream<'static, io::Result<Bytes>>>,
+    stream: Mutex<BoxStream<'static, io::Result<Bytes>>>,
     length: Option<u64>,
     taken: watch::Sender<()>,
 }
@@ -145,8 +145,8 @@ impl http_body::Body for Pieces {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = self.get_mut();
-        let pieces = this.pieces.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let piece = ready!(pieces.poll_next_unpin(context));
+        let stream = this.stream.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let piece = ready!(stream.poll_next_unpin(context));
         this.taken.send_replace(());
         Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
     }

@@ -12,9 +12,7 @@ use lapin::{BasicProperties, types::FieldTable};
 
 pub use connect::{ConnectError, Hosts, Socket, connect};
 pub use names::{Names, TopologyError};
-pub use topology::{
-    confirming_channel, declare, guest_queue, is_mismatch, is_refused, short, transient_queue,
-};
+pub use topology::{confirming_channel, declare, guest_queue, is_mismatch, short, transient_queue};
 
 /// The properties that kombu sets: persistent, JSON, UTF-8 (kombu/messaging.py, `Producer.publish`).
 pub fn properties() -> BasicProperties {

@@ -236,7 +236,7 @@ pub fn is_mismatch(error: &lapin::Error) -> bool {
 }
 
 /// 403 `ACCESS_REFUSED`: the account may not.
-pub fn is_refused(error: &lapin::Error) -> bool {
+fn is_refused(error: &lapin::Error) -> bool {
     is_soft(error, &AMQPSoftError::ACCESSREFUSED)
 }
 

@@ -1,6 +1,6 @@
 //! TLS as a client, to RabbitMQ and to CouchDB: whom to trust, who we are, and in words why it failed.
 //!
-//! Who calls: `transport` for each connection to a broker, `couch` for each HTTP client it makes. The files are read each
+//! Who calls: `guest` for each connection to a broker, the client of CouchDB for each HTTP client it makes. The files are read each
 //! time, so a certificate that is renewed or repaired counts without a restart. Never: a connection whose certificate or
 //! host name was not verified; there is no switch for that.
 
