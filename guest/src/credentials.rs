@@ -102,13 +102,47 @@ pub enum CredentialsError {
     },
 }
 
-#[derive(Deserialize)]
-struct Content {
+/// What the file holds.
+#[derive(Debug, Deserialize)]
+pub struct Content {
     username: String,
-    password: Secret,
-    next_password: Option<Secret>,
+    /// As in [`Credentials`].
+    pub password: Secret,
+    /// As in [`Credentials`].
+    #[serde(rename = "next_password")]
+    pub next: Option<Secret>,
     /// Unix seconds; files of before there was rotation have none.
     since: Option<u64>,
+}
+
+/// Why a text is not what the file should hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// Not an object with two texts.
+    NoCredentials,
+    /// Those of another account than `os_admin`.
+    AnotherAccount,
+    /// Nobody logs in with an empty password.
+    EmptyPassword,
+}
+
+impl Content {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Without anything of the text: serde's own message could quote the password.
+    pub fn parse(text: &str) -> Result<Self, Flaw> {
+        let content: Self = serde_json::from_str(text).map_err(|_| Flaw::NoCredentials)?;
+        if content.username != ServerAdmin::OsAdmin.as_str() {
+            return Err(Flaw::AnotherAccount);
+        }
+        let mut passwords = std::iter::once(&content.password).chain(&content.next);
+        if passwords.any(|password| password.expose().is_empty()) {
+            Err(Flaw::EmptyPassword)
+        } else {
+            Ok(content)
+        }
+    }
 }
 
 /// The passwords of `os_admin`.
@@ -154,23 +188,17 @@ pub fn load(path: &Path) -> Result<Option<Credentials>, CredentialsError> {
     }
     let mut text = Zeroizing::new(String::new());
     io::Read::read_to_string(&mut file, &mut text).map_err(failed)?;
-    let malformed = |problem| CredentialsError::Malformed { path: shown(), problem };
-    // serde's own message could quote the password.
-    let content: Content =
-        serde_json::from_str(&text).map_err(|_| malformed("not an object with two texts"))?;
-    if content.username != ServerAdmin::OsAdmin.as_str() {
-        return Err(malformed("another username"));
-    }
-    if [Some(&content.password), content.next_password.as_ref()]
-        .into_iter()
-        .flatten()
-        .any(|password| password.expose().is_empty())
-    {
-        return Err(malformed("an empty password"));
-    }
+    let content = Content::parse(&text).map_err(|flaw| {
+        let problem = match flaw {
+            Flaw::NoCredentials => "not an object with two texts",
+            Flaw::AnotherAccount => "another username",
+            Flaw::EmptyPassword => "an empty password",
+        };
+        CredentialsError::Malformed { path: shown(), problem }
+    })?;
     let since = content.since.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
     let since = since.or_else(|| metadata.modified().ok()).unwrap_or(SystemTime::UNIX_EPOCH);
-    Ok(Some(Credentials { password: content.password, next: content.next_password, since }))
+    Ok(Some(Credentials { password: content.password, next: content.next, since }))
 }
 
 impl Credentials {
