@@ -28,6 +28,7 @@ use crate::{
     monitor::{Monitor, Pages},
     operations::Operations,
     preparation::Preparation,
+    requests::Requests,
     status::{self, Heartbeat, Link, Notify, Outbox, Report, Tally},
     system, trace,
     transport::{LocalError, LocalServer, OwnCommands, Surroundings, Transport},
@@ -135,7 +136,8 @@ async fn build(
     let (post, outbox, told) = Outbox::new();
 
     let couchdb = &settings.couchdb;
-    let client = Client::new(&couchdb.url, limits(couchdb), couchdb.tls.clone()).counted(metrics.clone());
+    let client = Client::new(&couchdb.url, limits(couchdb), couchdb.tls.clone())
+        .observed(Arc::new(Requests(metrics.clone())));
     let hasher = Hasher::new(Iterations { sha256: couchdb.sha256_iterations, sha1: couchdb.sha1_iterations });
     let (rotator, rotations, rotation_due) = Rotator::new(admin.clone());
     let bootstrap = Bootstrap::new(

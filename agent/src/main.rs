@@ -3,8 +3,10 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, error::ErrorKind};
-use trove_couchdb_agent::{app, args::Args, exit, log, system, trace};
+use trove_couchdb_agent::{app, exit, log, trace};
 use trove_couchdb_config::Settings;
+use trove_couchdb_guest::args::Args;
+use trove_couchdb_system as system;
 
 /// How long a blocking call (a hung mount, a slow disk) may hold up the end.
 const LEFTOVERS: Duration = Duration::from_secs(1);

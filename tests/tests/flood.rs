@@ -46,7 +46,7 @@ async fn flood(stage: &Stage, messages: usize) -> Result<()> {
     for number in 0..messages {
         let body = flooding(stage, number, &mut last);
         let (exchange, topic) = (stage.exchange().into(), stage.bus.topic().into());
-        let properties = trove_couchdb_agent::transport::properties();
+        let properties = trove_couchdb_guest::broker::properties();
         drop(
             channel.basic_publish(exchange, topic, BasicPublishOptions::default(), &body, properties).await?,
         );

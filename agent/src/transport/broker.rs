@@ -17,13 +17,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use trove_couchdb_config::{BrokerSettings, GuestSettings};
+use trove_couchdb_guest::broker::{ConnectError, Hosts, Names};
 use trove_couchdb_protocol::{Cipher, transport_url::Host};
 
 use super::{
     answer::Pen,
     backoff::Backoff,
-    connect::{ConnectError, Hosts},
-    names::Names,
     origin::Bus,
     pipeline::RequestPipeline,
     publisher::{ConfirmChannel, ReplyPublisher},

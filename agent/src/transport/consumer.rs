@@ -29,12 +29,11 @@ use lapin::{
 };
 use tokio::time;
 use tracing::{debug, info, warn};
+use trove_couchdb_guest::broker::{self, TopologyError};
 
 use super::{
-    names::TopologyError,
     origin::{Age, Arrival, Bus, HandedOut, caller_waits},
     pipeline::{RequestPipeline, Taken},
-    topology,
 };
 use crate::system::BootInstant;
 
@@ -111,7 +110,7 @@ impl Consumer {
         loop {
             let before = taken;
             for (queue, _) in &self.queues {
-                let name = topology::short(queue)?;
+                let name = broker::short(queue)?;
                 loop {
                     self.handed_out.fewer_than(self.prefetch).await;
                     let got = self.channel.basic_get(name.clone(), BasicGetOptions::default()).await?;
@@ -135,7 +134,7 @@ impl Consumer {
         for (number, (queue, share)) in self.queues.iter().enumerate() {
             let tag = (number + 1).to_string();
             let consumer = async {
-                let (name, tag_name) = (topology::short(queue)?, topology::short(&tag)?);
+                let (name, tag_name) = (broker::short(queue)?, broker::short(&tag)?);
                 // Counts for the consumers that are made after it, each by itself.
                 self.channel.basic_qos(*share, BasicQosOptions::default()).await?;
                 let options = BasicConsumeOptions::default();
@@ -210,7 +209,7 @@ impl Consumer {
     /// Asks the broker for no more deliveries.
     pub(super) async fn cancel(&mut self) {
         let tags = std::mem::take(&mut self.tags);
-        let cancels = tags.iter().filter_map(|tag| topology::short(tag).ok()).map(|tag| {
+        let cancels = tags.iter().filter_map(|tag| broker::short(tag).ok()).map(|tag| {
             let cancelling = self.channel.basic_cancel(tag, BasicCancelOptions::default());
             time::timeout(CANCEL_LIMIT, cancelling)
         });

@@ -6,7 +6,8 @@
 //! local socket - local: who is it? frames -----------+                  (one task per action)
 //! ```
 //!
-//! The only user of lapin in the agent; the operator's tool connects and declares with the same functions. Tasks
+//! The only user of lapin in the agent; the operator's tool connects and declares with the same functions
+//! (`trove_couchdb_guest::broker`). Tasks
 //! outlive the connection that brought their command: the broker then delivers the command again on the next one, and
 //! the core joins the two.
 
@@ -15,12 +16,10 @@ mod answer;
 mod backoff;
 mod broker;
 mod compression;
-mod connect;
 mod consumer;
 mod events;
 mod ledger;
 mod local;
-mod names;
 mod origin;
 mod outcomes;
 mod pipeline;
@@ -28,9 +27,7 @@ mod publisher;
 mod reminder;
 mod replay;
 mod reports;
-mod secure;
 mod session;
-mod topology;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -47,11 +44,8 @@ use ledger::Ledger;
 use pipeline::RequestPipeline;
 use replay::Records;
 
-pub use connect::{ConnectError, Hosts, Socket, connect};
 pub use local::{LocalError, LocalServer};
 pub use pipeline::OwnCommands;
-pub use publisher::properties;
-pub use topology::{guest_queue, is_mismatch, short, transient_queue};
 
 /// What the transport needs of the rest of the agent.
 #[derive(Debug)]

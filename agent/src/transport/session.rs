@@ -10,17 +10,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use trove_couchdb_config::BrokerSettings;
+use trove_couchdb_guest::broker::{self, ConnectError, Names, Socket};
 use trove_couchdb_protocol::{Context, new_id, transport_url::Host};
 
 use super::{
-    connect::{self, ConnectError, Socket},
     consumer::Consumer,
     events::Events,
-    names::Names,
     origin::Bus,
     pipeline::RequestPipeline,
     publisher::{Closure, ConfirmChannel},
-    topology,
 };
 use crate::status::Outbox;
 
@@ -77,7 +75,7 @@ impl Session {
         host: &Host,
     ) -> Result<Self, ConnectError> {
         let (connection, socket) =
-            connect::connect(broker, host, format!("trove-couchdb-agent:{guest_id}")).await?;
+            broker::connect(broker, host, format!("trove-couchdb-agent:{guest_id}")).await?;
         let limit = broker.connect_timeout;
         let Events { ended, alarms } = Events::listen(&connection);
         let preparing = prepare(&connection, names, broker, ended);
@@ -157,8 +155,8 @@ async fn prepare(
     broker: &BrokerSettings,
     ended: watch::Receiver<Option<Closure>>,
 ) -> Result<(Consumer, ConfirmChannel), ConnectError> {
-    topology::declare(connection, names, broker).await?;
-    let replies = topology::confirming_channel(connection).await?;
+    broker::declare(connection, names, broker).await?;
+    let replies = broker::confirming_channel(connection).await?;
     let answers = ConfirmChannel::new(replies, Arc::clone(names), connection.status().clone(), ended);
     let channel = connection.create_channel().await?;
     let consumer = Consumer::new(channel, names.queues(broker.prefetch));
@@ -173,7 +171,7 @@ async fn channels(
     newest: &watch::Sender<Option<ConfirmChannel>>,
 ) -> End {
     while channel.ends().await {
-        let Ok(Ok(another)) = time::timeout(CHANNEL_LIMIT, topology::confirming_channel(connection)).await
+        let Ok(Ok(another)) = time::timeout(CHANNEL_LIMIT, broker::confirming_channel(connection)).await
         else {
             break;
         };

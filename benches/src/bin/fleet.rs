@@ -19,8 +19,6 @@ use trove_couchdb_agent::{
     audit::Audit,
     bootstrap::Rotator,
     commands::{Guest, ImageBrings},
-    couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy},
-    host::Host,
     log,
     metrics::Metrics,
     operations::Operations,
@@ -28,7 +26,11 @@ use trove_couchdb_agent::{
     status::{Heartbeat, Link, Outbox, Report, Tally},
     transport::{Surroundings, Transport},
 };
+use trove_couchdb_client::{
+    AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy,
+};
 use trove_couchdb_config::{Settings, Sources};
+use trove_couchdb_guest::host::Host;
 
 /// Many agents.
 #[derive(Debug, Parser)]

@@ -9,7 +9,7 @@ use in_memory_couchdb::Options;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use serde_json::{Value, json};
-use trove_couchdb_agent::transport::properties;
+use trove_couchdb_guest::broker::properties;
 use trove_couchdb_protocol::envelope;
 use trove_couchdb_tests::amqp_proxy::{AmqpProxy, ClientMethod, End};
 use trove_couchdb_tests::bus::Request;

@@ -22,8 +22,7 @@ async fn full_queue(stage: &Stage) -> Result<String> {
     arguments.insert(ShortString::from("x-max-length"), AMQPValue::LongInt(1));
     arguments.insert(ShortString::from("x-overflow"), AMQPValue::LongString("reject-publish".into()));
     channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::default(), arguments).await?;
-    let (options, properties) =
-        (BasicPublishOptions::default(), trove_couchdb_agent::transport::properties());
+    let (options, properties) = (BasicPublishOptions::default(), trove_couchdb_guest::broker::properties());
     drop(channel.basic_publish("".into(), queue.as_str().into(), options, b"full", properties).await?);
     Ok(queue)
 }

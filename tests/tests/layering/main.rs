@@ -10,21 +10,17 @@ use std::path::{Path, PathBuf};
 
 /// Which modules of the agent a module may import.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("args", &[]),
     ("log", &["trace"]),
     ("trace", &[]),
     ("exit", &[]),
-    ("system", &[]),
     ("preparation", &["system"]),
-    ("tls", &[]),
     ("metrics", &[]),
-    ("couch", &["metrics", "system", "tls", "trace"]),
+    ("requests", &["couch", "metrics", "trace"]),
     ("bootstrap", &["couch", "system"]),
-    ("host", &[]),
     ("status", &["couch", "preparation", "system"]),
     ("audit", &[]),
     ("commands", &["bootstrap", "couch", "host", "log", "preparation", "status", "system"]),
-    ("transport", &["audit", "commands", "log", "metrics", "status", "system", "tls", "trace"]),
+    ("transport", &["audit", "commands", "log", "metrics", "status", "system", "trace"]),
     ("monitor", &["couch", "metrics", "preparation", "status", "system"]),
     (
         "app",
@@ -38,12 +34,26 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "metrics",
             "monitor",
             "preparation",
+            "requests",
             "status",
             "system",
             "trace",
             "transport",
         ],
     ),
+];
+
+/// Which crates of ours a crate may depend on, by the folders that they are in.
+const MAY_DEPEND: &[(&str, &[&str])] = &[
+    ("protocol", &[]),
+    ("system", &[]),
+    ("delivery", &[]),
+    ("config", &["protocol", "system"]),
+    ("couchdb", &["protocol", "system"]),
+    ("guest", &["config", "couchdb", "protocol", "system"]),
+    ("host", &["protocol"]),
+    ("agent", &["config", "couchdb", "delivery", "guest", "protocol", "system"]),
+    ("cli", &["config", "couchdb", "guest", "protocol", "system"]),
 ];
 
 /// The same of the privileged helper (the table in `host/src/lib.rs`).
@@ -61,15 +71,15 @@ const HOSTD_MAY_IMPORT: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("lapin", &["transport"]),
     ("trove_couchdb_delivery", &["transport"]),
-    ("reqwest", &["couch", "trace"]),
+    ("reqwest", &["trace"]),
     ("sd_notify", &["status"]),
     ("hyper", &["monitor"]),
     ("prometheus_client", &["metrics"]),
     ("tracing_journald", &["log"]),
     ("opentelemetry", &["trace"]),
-    ("nix", &["system"]),
-    ("rustls", &["tls", "main"]),
-    ("clap", &["args", "main"]),
+    ("nix", &[]),
+    ("rustls", &["main"]),
+    ("clap", &["main"]),
 ];
 
 fn workspace() -> PathBuf {
@@ -256,10 +266,41 @@ fn the_delivery_core_knows_no_io_no_clock_and_no_chance() {
     }
 }
 
-/// What is particular to Trove is done in `commands`: `couch` could administer a CouchDB for anybody.
+/// Above all the operator's tool does not depend on the daemon.
+#[test]
+fn crates_depend_one_way() {
+    let manifest = |folder: &str| -> toml::Table {
+        std::fs::read_to_string(workspace().join(folder).join("Cargo.toml")).unwrap().parse().unwrap()
+    };
+    let workspace = manifest("");
+    let folder = |name: &String| workspace["workspace"]["dependencies"][name].get("path")?.as_str();
+    for (krate, may) in MAY_DEPEND {
+        let manifest = manifest(krate);
+        let ours: Vec<&str> = manifest
+            .get("dependencies")
+            .and_then(toml::Value::as_table)
+            .map(|table| table.keys().filter_map(folder).collect())
+            .unwrap_or_default();
+        assert!(ours.iter().all(|name| may.contains(name)), "{krate} depends on {ours:?}");
+    }
+}
+
+/// Asking a CouchDB knows nothing of what it is asked for.
+#[test]
+fn the_http_client_knows_nothing_of_administration() {
+    let below = ["http", "path", "reply"];
+    for file in below.iter().flat_map(|folder| rust_files(&workspace().join("couchdb/src").join(folder))) {
+        let code = code(&file);
+        let names = imported(code.split("mod tests").next().unwrap());
+        let others: Vec<_> = names.iter().filter(|name| !below.contains(&name.as_str())).collect();
+        assert!(others.is_empty() || file.ends_with("tests.rs"), "{} names {others:?}", file.display());
+    }
+}
+
+/// What is particular to Trove is done in `commands`: the client could administer a CouchDB for anybody.
 #[test]
 fn the_administration_of_couchdb_knows_no_trove() {
-    for file in rust_files(&workspace().join("agent/src/couch")) {
+    for file in rust_files(&workspace().join("couchdb/src")) {
         let code = code(&file);
         for forbidden in ["FailureClass", "UserModel", "DatabaseModel", "percent_decode"] {
             assert!(!code.contains(forbidden), "{} names {forbidden}", file.display());

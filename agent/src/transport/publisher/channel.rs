@@ -2,17 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lapin::{
-    BasicProperties, Channel, Confirmation, ConnectionStatus, options::BasicPublishOptions, types::FieldTable,
-};
+use lapin::{Channel, Confirmation, ConnectionStatus, options::BasicPublishOptions};
 use tokio::{sync::watch, time};
+use trove_couchdb_guest::broker::{self, Names, properties};
 
 use super::{
-    super::{
-        answer::{Destination, Publication},
-        names::Names,
-        topology,
-    },
+    super::answer::{Destination, Publication},
     closure::Closure,
     returned::{Returned, Since},
 };
@@ -131,8 +126,8 @@ impl ConfirmChannel {
             Destination::Reply(queue) => ("", queue.as_str()),
             Destination::Conductor => (self.names.exchange.as_str(), self.names.conductor.as_str()),
         };
-        let key = topology::short(key).map_err(|_| PublishError::QueueName)?;
-        let exchange = topology::short(exchange).map_err(|_| PublishError::QueueName)?;
+        let key = broker::short(key).map_err(|_| PublishError::QueueName)?;
+        let exchange = broker::short(exchange).map_err(|_| PublishError::QueueName)?;
         let mandatory = !matches!(offer, Offer::Once);
         let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
         let properties = match offer {
@@ -201,14 +196,4 @@ impl ConfirmChannel {
         self.closed.send_if_modified(|closed| closed.is_none() && closed.replace(closure).is_none());
         self.closed.borrow().unwrap_or(closure)
     }
-}
-
-/// The properties that kombu sets: persistent, JSON, UTF-8 (kombu/messaging.py, `Producer.publish`).
-pub fn properties() -> BasicProperties {
-    BasicProperties::default()
-        .with_content_type("application/json".into())
-        .with_content_encoding("utf-8".into())
-        .with_delivery_mode(2)
-        .with_priority(0)
-        .with_headers(FieldTable::default())
 }

@@ -27,7 +27,6 @@ use tracing::{Instrument, Span, debug};
 use super::{answer::Publication, reminder};
 use crate::metrics::Metrics;
 pub(super) use channel::ConfirmChannel;
-pub use channel::properties;
 pub(super) use closure::Closure;
 use message::Waiter;
 use task::{Publisher, Submission};
