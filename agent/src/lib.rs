@@ -21,7 +21,7 @@
 //! | `metrics` | | `prometheus-client` |
 //! | `requests` | `couch`, `metrics`, `trace` | |
 //! | `bootstrap` | `couch`, `system` | |
-//! | `status` | `couch`, `preparation`, `system` | `sd-notify` |
+//! | `status` | `couch`, `operations`, `preparation`, `system` | `sd-notify` |
 //! | `commands` | `bootstrap::Rotator`, `couch`, `host`, `log`, `operations`, `preparation`, `status::Report`, `system` | |
 //! | `transport` | `audit`, `commands`, `log`, `metrics`, `operations`, `status`, `system`, `trace` | `lapin`, `trove_couchdb_delivery` |
 //! | `monitor` | `couch`, `metrics`, `operations`, `preparation`, `status`, `system` | `hyper` |

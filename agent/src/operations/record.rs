@@ -22,6 +22,15 @@ pub struct Progress {
     pub unit: String,
 }
 
+impl Progress {
+    /// The part that is done, if it is known of how much.
+    #[allow(clippy::cast_precision_loss, reason = "a part needs no more digits")]
+    pub fn ratio(&self) -> Option<f64> {
+        let total = self.total.filter(|total| *total > 0)?;
+        Some((self.done as f64 / total as f64).min(1.0))
+    }
+}
+
 /// How an operation ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -177,6 +186,11 @@ impl OperationRecord {
             Some(End::Failed(_)) => "failed",
             Some(End::Cancelled(_)) => "cancelled",
         }
+    }
+
+    /// Since it began.
+    pub fn age(&self) -> Duration {
+        Duration::from_secs(now().saturating_sub(self.started))
     }
 
     /// How far it is, in words: for who finds it in the way.

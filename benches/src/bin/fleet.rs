@@ -103,6 +103,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         link: link.clone(),
         outbox: post,
     };
+    let operations = Operations::load(&settings.guest.state_dir, settings.operations);
     let report = Report {
         guest_id: settings.guest.id.clone(),
         couchdb_url: String::new(),
@@ -113,6 +114,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         link: link.clone(),
         told,
         tally: tally.clone(),
+        operations: operations.clone(),
     };
     let couchdb = &settings.couchdb;
     let limits = Limits {
@@ -138,7 +140,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         rotator: Rotator::new(admin).0,
         log: log::Control::without_a_log(settings.log.filter.clone()),
         host: Host::new(&settings.host),
-        operations: Operations::load(&settings.guest.state_dir, settings.operations),
+        operations,
     };
     let surroundings = Surroundings {
         guest,

@@ -94,7 +94,7 @@ fn prepared(settings: &Settings) -> Finding {
         }
         Ok(Stage::Building { .. }) => PREPARED.warning(
             "`prepare` is being carried out, or was when the agent ended",
-            "wait; it is delivered again after a crash, and given up after prepare.lost_after if it is not",
+            "wait; an agent that starts goes on with it: `trove-couchdb operation-list` shows how far it is",
         ),
         Ok(Stage::Awaited) if settings.heartbeat.assume_prepared => {
             PREPARED.ok("not by Trove; heartbeat.assume_prepared stands in for it")

@@ -141,7 +141,7 @@ fn progress(details: &Value) -> Value {
     }
 }
 
-fn stand(details: &Value) -> String {
+pub(super) fn stand(details: &Value) -> String {
     let step = details["step"].as_str().map_or_else(|| "not begun".to_owned(), |step| format!("step {step}"));
     match progress(details).as_str() {
         Some(progress) => format!("{step}, {progress}"),

@@ -18,7 +18,7 @@ const QUIET: Duration = Duration::from_secs(4);
 
 /// A guest whose agent died in the middle of `prepare`.
 async fn killed_while_building() -> Result<Stage> {
-    let mut stage = new_guest().in_memory(Options::default()).set("prepare.lost_after", 3).up().await?;
+    let mut stage = new_guest().in_memory(Options::default()).up().await?;
     let db = stage.name("db");
     stage.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::Hang).times(1));
     stage.bus.cast(&request(&stage, json!({"databases": [{"_name": db}]}))).await?;
