@@ -169,12 +169,19 @@ impl Operations {
     /// # Errors
     /// The disk does not take it.
     pub async fn save(&self, id: &OperationId) -> io::Result<()> {
+        self.save_as(id, |_| {}).await
+    }
+
+    /// Writes a record with a change that nobody sees before the disk has it.
+    async fn save_as(&self, id: &OperationId, change: fn(&mut OperationRecord)) -> io::Result<()> {
         let (this, id) = (self.clone(), id.clone());
         let saved = system::blocking(move || {
             let store = this.store();
-            let Some(record) = this.get(&id) else { return Ok(()) };
+            let Some(mut record) = this.get(&id) else { return Ok(()) };
+            change(&mut record);
             store.write(&record)?;
             if let Some(known) = this.known().get_mut(&id) {
+                change(&mut known.record);
                 known.saved = Instant::now();
             }
             drop(store);
@@ -312,8 +319,7 @@ impl Operation {
     /// # Errors
     /// The disk does not take it, and the next agent tells it again.
     pub async fn told(&self) -> io::Result<()> {
-        self.change(|record| record.is_told = true);
-        self.all.save(&self.id).await
+        self.all.save_as(&self.id, |record| record.is_told = true).await
     }
 
     fn change(&self, change: impl FnOnce(&mut OperationRecord)) {

@@ -77,6 +77,8 @@ pub struct NewOperation {
     pub about: Value,
     /// The arguments, with secrets.
     pub arguments: SecretMap,
+    /// The message was encrypted: no failure shows more of a name in it than its beginning.
+    pub is_sealed: bool,
 }
 
 /// One line of an operation's log.
@@ -105,6 +107,8 @@ pub struct OperationRecord {
     pub tells_end: bool,
     /// What it is about, without secrets.
     pub about: Value,
+    /// The message was encrypted: no failure shows more of a name in it than its beginning.
+    pub is_sealed: bool,
     /// The step it is in.
     pub step: Option<String>,
     /// How far that one is.
@@ -129,7 +133,8 @@ pub struct OperationRecord {
 impl OperationRecord {
     /// One that begins now.
     pub(super) fn new(new: NewOperation) -> Self {
-        let NewOperation { id, kind, command_id, marks, giver, context, tells_end, about, .. } = new;
+        let NewOperation { id, kind, command_id, marks, giver, context, tells_end, about, is_sealed, .. } =
+            new;
         let started = now();
         let log = vec![Line { at: started, text: "accepted".to_owned() }];
         Self {
@@ -141,6 +146,7 @@ impl OperationRecord {
             context,
             tells_end,
             about,
+            is_sealed,
             step: None,
             progress: None,
             started,

@@ -27,6 +27,7 @@ fn new(command: &str) -> NewOperation {
         tells_end: true,
         about: json!({"users": ["al"]}),
         arguments: arguments.into(),
+        is_sealed: false,
     }
 }
 

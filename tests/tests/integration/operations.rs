@@ -222,6 +222,25 @@ async fn without_its_arguments_it_ends_as_failed_and_says_so() -> Result<()> {
     Ok(())
 }
 
+/// A message that was encrypted is as discreet after a restart as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resumed_operation_shows_no_more_of_an_encrypted_name() -> Result<()> {
+    let mut stage = new_guest().encrypted().up().await?;
+    let (db, absent) = (stage.name("db"), stage.name("an-absent-database"));
+    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::Hang).times(1));
+    let args = json!({"databases": [{"_name": db}], "users": [user_object(&stage.name("al"), &[&absent])]});
+    let request = Request::new("prepare", args).version("1.1");
+    stage.bus.cast(&request.notified(notification(&stage.id, "instance_create"))).await?;
+    until_hit(stage.memory()?).await?;
+    stage.agent.kill9()?;
+    stage.agent.start_again()?;
+    told(&stage, ServiceStatus::FailedToSpawn).await?;
+    until("the word of its end", async || Ok(!ends(&stage).is_empty())).await?;
+    let Some(Err(message)) = ends(&stage).pop() else { panic!("it must fail: {:?}", ends(&stage)) };
+    assert!(message.contains("\"an-…\"") && !message.contains(&absent), "{message}");
+    Ok(())
+}
+
 /// It may take hours, so the agent's end doesn't wait for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_leaves_it_for_the_next_agent() -> Result<()> {

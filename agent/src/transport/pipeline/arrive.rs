@@ -10,11 +10,11 @@ use tokio::{sync::oneshot, time};
 use tracing::{debug, error, warn};
 use trove_couchdb_delivery::{Action, DeliveryId, Event, Request};
 use trove_couchdb_protocol::{
-    Context, DecodeError, Failure, SecretMap, Undecodable, new_id,
+    Context, DecodeError, Disclosure, Failure, Undecodable, new_id,
     trove::{Method, UserAction},
 };
 
-use super::{InFlight, RequestPipeline, delivered, is_credible, mark_of, work_of};
+use super::{InFlight, RequestPipeline, delivered, in_flight::Arguments, is_credible, mark_of, work_of};
 use crate::{
     commands::Duration,
     log,
@@ -77,7 +77,7 @@ struct Understood {
     entry: Entry,
     responder: Responder,
     /// Of a long command, to be written down.
-    arguments: Option<SecretMap>,
+    arguments: Option<Arguments>,
     accepted: Result<Accepted, Failure>,
 }
 
@@ -130,7 +130,9 @@ impl RequestPipeline {
         // The context is as long as the rest of a request: it is moved, as nobody else needs it.
         let responder = Responder::to_request(&id, &mut request);
         let is_long = |accepted: &Accepted| accepted.job.command.duration() == Duration::Long;
-        let arguments = accepted.as_ref().is_ok_and(is_long).then_some(request.args);
+        let is_sealed = request.disclosure == Disclosure::Sealed;
+        let arguments =
+            accepted.as_ref().is_ok_and(is_long).then_some(Arguments { all: request.args, is_sealed });
         let understood =
             Understood { id, method: request.method, marks, entry, responder, arguments, accepted };
         self.admit(understood, origin, redelivered, caller_waits)

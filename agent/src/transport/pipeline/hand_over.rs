@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use tracing::{info, warn};
 use trove_couchdb_delivery::{DeliveryId, Event, HandedOver, Mark, Request, WaitsFor, Work};
 use trove_couchdb_protocol::{
-    Context, Failure, FailureClass, Fields, Outcome,
+    Context, Disclosure, Failure, FailureClass, Fields, Outcome,
     trove::{Method, UserAction},
 };
 
@@ -64,7 +64,8 @@ impl RequestPipeline {
                 context: responder.context_to_keep(),
                 tells_end: responder.is_to_cast(),
                 about: job.command.about(),
-                arguments,
+                arguments: arguments.all,
+                is_sealed: arguments.is_sealed,
             }
         };
         let operations = &self.0.guest.operations;
@@ -172,7 +173,9 @@ impl RequestPipeline {
             Failure::new(FailureClass::FilesystemError, text)
         })?;
         let context = Context::new(record.context.clone());
-        let arguments = Arguments::new(Fields::root(&arguments), UserAction::of(&context));
+        let disclosure = if record.is_sealed { Disclosure::Sealed } else { Disclosure::Open };
+        let fields = Fields::of(&arguments, disclosure);
+        let arguments = Arguments::new(fields, UserAction::of(&context));
         commands::decode(&record.kind, &arguments).map_err(|error| Failure::from(&error))
     }
 

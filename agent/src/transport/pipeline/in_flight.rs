@@ -71,9 +71,17 @@ pub(super) struct State {
     /// Told when a command that nobody has sent is over.
     pub(super) over: Option<oneshot::Sender<()>>,
     /// The arguments of a long one, which are written down; dropped with the job.
-    pub(super) arguments: Option<SecretMap>,
+    pub(super) arguments: Option<Arguments>,
     /// What it became.
     pub(super) handed_over: Option<OperationId>,
+}
+
+/// The arguments of a long command, as they came.
+#[derive(Debug)]
+pub(super) struct Arguments {
+    pub(super) all: SecretMap,
+    /// They were encrypted.
+    pub(super) is_sealed: bool,
 }
 
 /// What is known of failed attempts.
