@@ -130,11 +130,7 @@ impl Moment {
             Unit::Seconds,
             age,
         );
-        registry.register_with_unit(
-            "operation_progress",
-            "The part of its step that is done, of the operation that is least far",
-            Unit::Ratios,
-            done,
-        );
+        let help = "The part of its step that is done, of the operation that is least far";
+        registry.register("operation_progress_ratio", help, done);
     }
 }
