@@ -1,13 +1,12 @@
 //! The two ways in, RabbitMQ and the local socket, and the one path that commands take from there.
 //!
 //! ```text
-//! RabbitMQ ----- broker: connect, declare, consume --+
-//!                                                    +--> RequestPipeline: decode, tell the delivery core, carry out
-//! local socket - local: who is it? frames -----------+                  (one task per action)
+//! RabbitMQ ----- amqp: connect, declare, consume ---+
+//!                                                   +--> rpc: decode, tell the delivery core, carry out
+//! local socket - local: who is it? frames ----------+         (one task per action)
 //! ```
 //!
-//! The only user of lapin in the agent; the operator's tool connects and declares with the same functions
-//! (`trove_couchdb_guest::broker`). Tasks
+//! `rpc` knows neither of the other two: both implement its trait `RequestSource`. Here the three are put together. Tasks
 //! outlive the connection that brought their command: the broker then delivers the command again on the next one, and
 //! the core joins the two.
 

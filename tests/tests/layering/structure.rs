@@ -152,6 +152,12 @@ fn the_test_itself_follows_paths() {
         ("a/t.rs", "use super::C;"),
     ];
     assert_eq!(found(&files(&parent)), [["a", "a::b"]]);
+    let visibility = [
+        ("lib.rs", "mod a;"),
+        ("a/mod.rs", "mod b;\nfn f() { b::g() }"),
+        ("a/b.rs", "pub(in crate::a) fn g() {}"),
+    ];
+    assert!(found(&files(&visibility)).is_empty());
     let visibility =
         [("lib.rs", "mod a;\nfn f() { a::g() }"), ("a.rs", "pub(in crate) fn g() { crate::a::h() }")];
     assert!(found(&files(&visibility)).is_empty());

@@ -1,4 +1,4 @@
-//! The way over RabbitMQ: an oslo.messaging RPC server, on one connection after the other.
+//! An oslo.messaging RPC server, on one connection after the other.
 //!
 //! ```text
 //!           +-------------------- lost, or refused: back-off with jitter, next host --------------------+
