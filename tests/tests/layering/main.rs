@@ -221,7 +221,7 @@ fn the_parts_of_transport_point_one_way() {
     let uses = modules.uses();
     for (part, may) in PARTS_OF_TRANSPORT {
         let within = |name: &&modules::Name| name.starts_with(&["transport".to_owned(), (*part).to_owned()]);
-        assert!(uses.keys().any(|name| within(name)), "there is no {part}");
+        assert!(uses.keys().any(within), "there is no {part}");
         for (from, used) in uses.iter().filter(|(name, _)| within(name)) {
             for to in used.iter().filter(|to| to.first().is_some_and(|first| first == "transport")) {
                 let other = to.get(1).map_or("itself", String::as_str);

@@ -44,7 +44,7 @@ struct BusMessage {
 
 /// One of the messages that a connection has handed out and not seen acknowledged.
 #[derive(Debug)]
-pub(super) struct Place(watch::Sender<usize>);
+struct Place(watch::Sender<usize>);
 
 /// How many those are.
 #[derive(Debug, Default)]
@@ -156,7 +156,7 @@ impl RequestSource for BusMessage {
                     debug!(%error, "A command could not be acknowledged; it will come again and be known.");
                 }
                 Err(_) => {
-                    warn!("A command's acknowledgement is stuck; if it was lost, the command is known.")
+                    warn!("A command's acknowledgement is stuck; if it was lost, the command is known.");
                 }
             }
             false
