@@ -23,7 +23,10 @@
 //! | `bootstrap` | `couch`, `system` | |
 //! | `status` | `couch`, `operations`, `preparation`, `system` | `sd-notify` |
 //! | `commands` | `bootstrap::Rotator`, `couch`, `host`, `log`, `operations`, `preparation`, `status::Report`, `system` | |
-//! | `transport` | `audit`, `commands`, `log`, `metrics`, `operations`, `status`, `system`, `trace` | `lapin`, `trove_couchdb_delivery` |
+//! | `transport` | `audit`, `commands`, `metrics`, `status`; its parts | |
+//! | `transport::amqp` | `audit`, `metrics`, `status`, `system`; `rpc` | `lapin` |
+//! | `transport::local` | `audit`, `system`; `rpc` | |
+//! | `transport::rpc` | `audit`, `commands`, `log`, `metrics`, `operations`, `status`, `system`, `trace` | `trove_couchdb_delivery` |
 //! | `monitor` | `couch`, `metrics`, `operations`, `preparation`, `status`, `system` | `hyper` |
 //! | `app` | everything | |
 //!

@@ -80,7 +80,7 @@ async fn heartbeats(stage: &Stage, over: &AtomicBool) -> (Duration, usize) {
 /// What waits, waits in the broker. Trove takes a guest for dead after a minute without a heartbeat
 /// (`agent_heartbeat_expiry`); here one comes every second.
 ///
-/// Mutation: without the branch of the heartbeats in `Session::serve` (`transport/session.rs`) none comes.
+/// Mutation: without the branch of the heartbeats in `Session::serve` (`transport/amqp/session.rs`) none comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_fits_into_memory_and_the_heart_beats() -> Result<()> {
     let plan = Plan::default().in_memory(Options::default());

@@ -1,8 +1,8 @@
 //! Why a command has no result, and which failure Trove gets for it.
 
-use trove_couchdb_protocol::{Failure, FailureClass, host::HostError, trove::Method};
+use trove_couchdb_protocol::{Failure, FailureClass, OperationId, host::HostError, trove::Method};
 
-use super::{operations::OperationError, prepare::PrepareError, unsupported};
+use super::prepare::PrepareError;
 use crate::{
     bootstrap::RotationError,
     couch::{CommandError, Couch, CouchError},
@@ -26,6 +26,28 @@ pub enum RunError {
     Operation(OperationError),
     /// The command could not be carried out.
     Command(CommandError),
+}
+
+/// Why nothing can be said or done about an operation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OperationError {
+    /// There is none of this id.
+    #[error("there is no operation {0}; operation-list has those that are known")]
+    Unknown(OperationId),
+    /// It can't be ended any more.
+    #[error("operation {0} is over; see operation-show {0}")]
+    Over(OperationId),
+    /// The wish must survive the agent.
+    #[error(
+        "operation {id} is told to end, but that can't be written to the agent's state directory ({problem}): if the \
+         agent is restarted before it has ended, cancel it again"
+    )]
+    NotWritten {
+        /// Which one.
+        id: OperationId,
+        /// What the system says.
+        problem: String,
+    },
 }
 
 impl RunError {
@@ -129,9 +151,7 @@ impl From<CouchError> for RunError {
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         match error {
-            RunError::Unsupported(method) => {
-                Self::new(FailureClass::NotSupported, unsupported::refusal(method))
-            }
+            RunError::Unsupported(method) => Self::new(FailureClass::NotSupported, refusal(method)),
             RunError::Prepare(error) => Self::new(FailureClass::PrepareFailed, error.to_string()),
             RunError::Rotation(error) => Self::new(FailureClass::RotationFailed, error.to_string()),
             RunError::Operation(error @ OperationError::NotWritten { .. }) => {
@@ -142,6 +162,32 @@ impl From<RunError> for Failure {
             RunError::Command(error) => Self::new(class_of(&error), error.to_string()),
         }
     }
+}
+
+/// Why a method is refused, and what its user can do. Trove shows 255 characters.
+fn refusal(method: Method) -> String {
+    let advice = match method {
+        Method::CreateBackup | Method::PreCreateBackup => {
+            "no backup was made; replicate the databases to another CouchDB instead"
+        }
+        Method::PreUpgrade => {
+            "CouchDB was not upgraded and goes on as before; reset the instance's status, and create a new instance of the \
+             new version instead"
+        }
+        Method::Rebuild => {
+            "nothing was restored; if the server's disk was replaced, what was on it is gone: look before you use the \
+             instance"
+        }
+        Method::ResizeFs => "the file system has its old size; grow it on the instance",
+        Method::Restart => {
+            "nothing was done and CouchDB goes on; reboot the instance, or restart couchdb.service on it"
+        }
+        Method::StartDbWithConfChanges => "it applies no configuration; remove what is in config.template",
+        Method::StopDb => "CouchDB was not stopped; systemd stops it when the server goes down",
+        Method::UpdateOverrides | Method::ApplyOverrides => "it applies no configuration; detach the group",
+        _ => return format!("{} is not supported by the CouchDB guest agent", method.name()),
+    };
+    format!("{} is not supported by the CouchDB guest agent: {advice}", method.name())
 }
 
 /// What kind of failure the caller gets when the helper is to blame.
@@ -199,5 +245,16 @@ mod tests {
         assert_eq!(class_of(&CommandError::Unfinished(Box::new(error))), FailureClass::CouchDbError);
         let last = CommandError::Unfinished(Box::new(CommandError::LastAdmin));
         assert_eq!(class_of(&last), FailureClass::LastAdmin);
+    }
+
+    /// Trove's limit for the message of a fault (`trove/instance/models.py`, `save_instance_fault`).
+    const SHOWN: usize = 255;
+
+    #[test]
+    fn a_refusal_is_shown_whole_and_says_what_became_of_it() {
+        for method in Method::ALL {
+            let text = refusal(*method);
+            assert!(text.len() <= SHOWN && text.starts_with(method.name()), "{text}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time;
 use trove_couchdb_protocol::{DecodeError, Field, OperationId, trove::Method};
 
-use super::{Arguments, Command, Decode, Duration, Entry, Guest, Needs, Run, Running, entry};
+use super::{Arguments, Command, Decode, Duration, Entry, Guest, Needs, OperationError, Run, Running, entry};
 use crate::operations::{NotCancelled, OperationRecord, Progress};
 
 pub(super) const COMMANDS: &[Entry] = &[
@@ -16,28 +16,6 @@ pub(super) const COMMANDS: &[Entry] = &[
     entry::<OperationRehearse>(Method::OperationRehearse),
     entry::<OperationShow>(Method::OperationShow),
 ];
-
-/// Why nothing can be said or done about an operation.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OperationError {
-    /// There is none of this id.
-    #[error("there is no operation {0}; operation-list has those that are known")]
-    Unknown(OperationId),
-    /// It can't be ended any more.
-    #[error("operation {0} is over; see operation-show {0}")]
-    Over(OperationId),
-    /// The wish must survive the agent.
-    #[error(
-        "operation {id} is told to end, but that can't be written to the agent's state directory ({problem}): if the \
-         agent is restarted before it has ended, cancel it again"
-    )]
-    NotWritten {
-        /// Which one.
-        id: OperationId,
-        /// What the system says.
-        problem: String,
-    },
-}
 
 fn id_of(args: &Arguments<'_>) -> Result<OperationId, DecodeError> {
     let field = args.required("operation")?;

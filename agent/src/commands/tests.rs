@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use trove_couchdb_protocol::{DatabaseName, Secret, UserName, fields::MAX_NAMES};
+use trove_couchdb_protocol::{DatabaseName, Fields, HostPattern, Secret, UserName, fields::MAX_NAMES};
 
 use super::{
     databases::DeleteDatabase,
