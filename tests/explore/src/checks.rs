@@ -63,6 +63,9 @@ impl World {
         if flight.has_begun {
             return Err(format!("{} is refused although it has begun", message.name));
         }
+        if why == Refusal::NotStored && message.source == Source::Disk {
+            return Err(format!("{} is refused for the want of a disk that has it", message.name));
+        }
         let is_local = matches!(message.source, Source::Socket | Source::Own);
         if why == Refusal::Interrupted && !(is_local && message.changes()) {
             return Err(format!("{} is refused because of what was interrupted", message.name));
