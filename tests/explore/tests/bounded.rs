@@ -8,7 +8,7 @@ use trove_couchdb_explore::{all, search};
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// Small enough for two faults.
-const SMALL: [&str; 3] = ["chain", "socket", "forged-read"];
+const SMALL: [&str; 4] = ["chain", "socket", "forged-read", "call-both-ways"];
 
 /// Fails when the core decides wrongly anywhere: the schedule is printed.
 ///
