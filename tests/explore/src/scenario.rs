@@ -23,6 +23,7 @@ impl Scopes for Bits {
 }
 
 /// One message.
+#[allow(clippy::struct_excessive_bools, reason = "independent facts")]
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
     pub(crate) name: &'static str,

@@ -13,6 +13,7 @@ use crate::{
 };
 
 /// What the tasks keep of a delivery.
+#[allow(clippy::struct_excessive_bools, reason = "independent facts")]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Flight {
     pub(crate) message: u8,
