@@ -149,7 +149,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         let meets_interrupted = !command.source.comes_again()
             && !scopes.only_reads()
             && self.interrupted.values().any(|interrupted| interrupted.conflicts_with(&scopes));
-        let in_the_way = self.operation_in_the_way(&scopes).filter(|_| command.twin.is_none());
+        let in_the_way = self.operation_in_the_way(&scopes);
         let is_free = self.order.enter(delivery, scopes);
         if at_once && in_the_way.is_none() && !(is_free && self.has_place(needs_place)) {
             if !command.again {
@@ -178,7 +178,11 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
         self.keep(delivery, command);
         if let Some(operation) = in_the_way {
-            return self.refuse(delivery, Refusal::Operation(operation));
+            // The same command, sent another way, is answered like it.
+            if !self.twin_succeeded(delivery) {
+                self.refuse(delivery, Refusal::Operation(operation));
+            }
+            return;
         }
         if is_free {
             self.turn_comes(delivery);

@@ -37,11 +37,13 @@ impl<S: Scopes, V: Clone> Core<S, V> {
     }
 
     fn place_comes(&mut self, delivery: DeliveryId) {
+        if self.stage(delivery) == Some(Stage::Left) {
+            return self.fetch(delivery);
+        }
         if self.twin_succeeded(delivery) {
             return;
         }
         match self.commands.get(&delivery) {
-            Some(Command { stage: Stage::Left, .. }) => self.fetch(delivery),
             Some(command) if command.long => {
                 self.set_stage(delivery, Stage::HandingOver);
                 self.act(Action::HandOver(delivery));
@@ -67,7 +69,9 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         let Some(Some(outcome)) = under_way.or_else(|| over().map(|ending| ending.outcome.clone())) else {
             return false;
         };
-        self.free_place(delivery);
+        if self.stage(delivery) == Some(Stage::Ready) {
+            self.free_place(delivery);
+        }
         self.release_turn(delivery);
         if let Some(command) = self.commands.get_mut(&delivery) {
             (command.stage, command.outcome) = (Stage::Answering, Some(outcome.clone()));

@@ -30,7 +30,8 @@ impl World {
                 Action::Remember(marks) => self.state.marks.extend(marks),
                 Action::Fetch(_) => self.state.left = None,
                 Action::Leave(delivery) => {
-                    self.state.left = Some(delivery);
+                    let message = self.state.flights.get(&delivery).map(|flight| flight.message);
+                    self.state.left = message.map(|message| (delivery, message));
                     self.requeue(delivery)?;
                 }
                 Action::Requeue(delivery) => self.requeue(delivery)?,
@@ -41,6 +42,7 @@ impl World {
                 }
                 // It will not run, so nothing runs out of turn before its refusal is worded.
                 Action::Refuse { delivery, why } => {
+                    self.may_be_refused(delivery, why)?;
                     self.state.monitor.is_over(delivery);
                     self.add(Action::Refuse { delivery, why });
                 }
@@ -65,6 +67,9 @@ impl World {
         let told_expired = flight.told_expired && !flight.has_begun;
         flight.has_begun = true;
         let message = &self.scenario.messages[usize::from(flight.message)];
+        if message.has_secret && !self.state.disk.has_record(message.mark()) {
+            return Err(format!("{} begins without its secret on the disk", message.name));
+        }
         let doubtful = self.state.published_again | self.state.monitor.gone;
         let may_be_a_copy = message.source != Source::Broker || doubtful & 1 << flight.message != 0;
         let at_the_end = self.state.is_stopping;
@@ -109,6 +114,8 @@ impl World {
                 }
                 self.tell(Event::Failed { delivery, effect: true })
             }
+            Action::Run { delivery, .. } if way == Way::CutShort => self.tell(Event::CutShort(delivery)),
+            Action::Run { delivery, .. } if way == Way::Panics => self.panics(delivery),
             Action::Run { delivery, .. } => {
                 let id = self.message_of(delivery).id;
                 self.finish(delivery, if well { id } else { FAILED + id }, well)
@@ -141,6 +148,20 @@ impl World {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Nobody knows what has become of it, and nothing is promised of it any more.
+    fn panics(&mut self, delivery: DeliveryId) -> Result<(), Violation> {
+        self.state.monitor.is_over(delivery);
+        if let Some(flight) = self.state.flights.remove(&delivery) {
+            let id = self.message(flight.message).id;
+            self.state.monitor.is_given_up(id, flight.message);
+            self.state.records.remove(&id);
+            if flight.connection == Some(true) {
+                self.state.broker.send_ack(delivery);
+            }
+        }
+        self.tell(Event::Panicked(delivery))
     }
 
     fn hand_over(&mut self, delivery: DeliveryId, well: bool) -> Result<(), Violation> {
@@ -187,6 +208,13 @@ impl World {
         let lasts = |source| matches!(source, Source::Broker | Source::Disk);
         let message = messages.iter().find(|one| one.id == id && lasts(one.source));
         if kept == Kept::Mark {
+            if flights
+                .get(&delivery)
+                .and_then(|flight| flight.outcome)
+                .is_some_and(|outcome| outcome >= FAILED)
+            {
+                return Err(format!("command {id} leaves a mark although it failed"));
+            }
             if well {
                 disk.remember([crate::scenario::mark_of(id)]);
                 monitor.mark_written(id);
@@ -234,6 +262,7 @@ impl World {
                 Answer::Like(outcome) | Answer::Recorded(outcome) => *outcome,
                 Answer::CarriedOut => CARRIED_OUT,
             };
+            self.is_not_answered_again(delivery, flight.message)?;
             self.state.monitor.answered(message, flight.message, content)?;
             // Between the two, only a fault makes a difference.
             if is_bus && self.state.faults > 0 {
@@ -247,6 +276,7 @@ impl World {
     fn acknowledge(&mut self, delivery: DeliveryId) -> Result<(), Violation> {
         let Some(flight) = self.state.flights.remove(&delivery) else { return Ok(()) };
         if self.message(flight.message).source == Source::Disk {
+            self.end_is_on_the_disk(flight.message)?;
             self.state.disk.operation_is_told(flight.message);
         }
         let Some(connection) = flight.connection else {

@@ -68,6 +68,21 @@ impl Disk {
         untold.map(|(number, _)| *number).collect()
     }
 
+    /// Whether the end of an operation is written down.
+    pub(crate) fn has_end(&self, operation: u8) -> bool {
+        self.operations.get(&operation).is_some_and(|operation| operation.outcome.is_some())
+    }
+
+    /// Whether a command was begun and has not ended.
+    pub(crate) fn is_open(&self, id: Mark) -> bool {
+        self.records.get(&id).is_some_and(|record| record.outcome.is_none())
+    }
+
+    /// Whether there is a record of a command.
+    pub(crate) fn has_record(&self, id: Mark) -> bool {
+        self.records.contains_key(&id)
+    }
+
     fn record(&mut self, message: &Message) -> &mut Record {
         let marks = std::iter::once(message.mark()).chain(message.parts()).collect();
         let new = Record { marks, scopes: message.scopes, outcome: None };

@@ -15,7 +15,7 @@ pub(crate) type Violation = String;
 /// A set of ids or of messages, one bit for each.
 pub(crate) type Set = u8;
 
-fn has(set: Set, number: u8) -> bool {
+pub(crate) fn has(set: Set, number: u8) -> bool {
     set & 1 << number != 0
 }
 
@@ -50,13 +50,13 @@ pub(crate) struct Monitor {
     marked: Set,
     /// Ids about whose order nothing is promised any more: their outcome was not on the disk when their message was
     /// acknowledged, or they conflict with such a one that ran again.
-    loose: Set,
+    pub(crate) loose: Set,
     /// Ids whose success was answered.
     succeeded: Set,
     /// Ids that have ended in this life of the agent, so that it knows how.
-    ended_here: Set,
+    pub(crate) ended_here: Set,
     /// Messages that were answered in this life of the agent.
-    answered_here: Set,
+    pub(crate) answered_here: Set,
     /// Ids whose outcome the disk has refused once.
     refused_once: Set,
     /// Ids whose beginning the disk has refused: commands of this machine are not kept off them after a crash.
@@ -242,6 +242,29 @@ impl Monitor {
         self.is_half_done = true;
     }
 
+    /// Its task panicked.
+    pub(crate) fn is_given_up(&mut self, id: u8, number: u8) {
+        self.gone |= 1 << number;
+        self.loose |= 1 << id;
+    }
+
+    /// Accepted and not begun.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = u8> {
+        self.waiting
+            .iter()
+            .filter(|(delivery, _)| !self.running.contains_key(delivery))
+            .map(|(_, number)| *number)
+    }
+
+    /// Accepted and not ended.
+    pub(crate) fn under_way(&self) -> impl Iterator<Item = u8> {
+        self.waiting.values().copied()
+    }
+
+    pub(crate) fn waits(&self, delivery: DeliveryId) -> bool {
+        self.waiting.contains_key(&delivery)
+    }
+
     /// The disk does not know that it begins.
     pub(crate) fn beginning_not_noted(&mut self, id: u8) {
         self.unnoted |= 1 << id;
@@ -309,6 +332,7 @@ impl Monitor {
         for (number, message) in (0..).zip(&scenario.messages) {
             let nobody_waits =
                 has(self.gone | self.expired, number) || message.is_forged() || has(self.marked, message.id);
+            let nobody_waits = nobody_waits || message.is_unreadable;
             let is_sent = matches!(message.source, Source::Broker | Source::Socket);
             if !nobody_waits && is_sent && !self.is_answered(number) {
                 return Err(format!("{} is never answered", message.name));

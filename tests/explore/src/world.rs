@@ -13,6 +13,7 @@ use crate::{
 };
 
 /// What the tasks keep of a delivery.
+#[allow(clippy::struct_excessive_bools, reason = "independent facts")]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Flight {
     pub(crate) message: u8,
@@ -22,6 +23,7 @@ pub(crate) struct Flight {
     pub(crate) has_begun: bool,
     pub(crate) has_failed: bool,
     pub(crate) told_expired: bool,
+    pub(crate) is_answered: bool,
 }
 
 /// An action that is being carried out.
@@ -47,8 +49,8 @@ pub(crate) struct State {
     pub(crate) tasks: Vec<Task>,
     pub(crate) flights: BTreeMap<DeliveryId, Flight>,
     pub(crate) next_delivery: u64,
-    /// No message is fetched before this one could begin.
-    pub(crate) left: Option<DeliveryId>,
+    /// No message is fetched before this one could begin. With its number.
+    pub(crate) left: Option<(DeliveryId, u8)>,
     pub(crate) caught_up: bool,
     pub(crate) is_stopping: bool,
     /// The one message that the broker still hands out to an agent that ends.
@@ -217,6 +219,10 @@ impl World {
             if tasks.iter().any(|task| task.published) {
                 steps.push(Step::CloseChannel);
             }
+            let is_call = self.next_message().is_some_and(|next| self.message(next).has_deadline);
+            if is_call && self.state.left.is_none() && !self.state.caught_up && !self.state.is_stopping {
+                steps.push(Step::PutBack);
+            }
         }
         for (number, message) in self.numbered() {
             // A publisher tries again at once, and not after its caller has given up.
@@ -231,7 +237,13 @@ impl World {
                 Action::NoteBeginning(_) | Action::HandOver(_) | Action::Write { .. } => &[Way::DiskFails],
                 Action::Run { delivery, .. } => {
                     let failed = self.state.flights.get(delivery).is_some_and(|flight| flight.has_failed);
-                    if failed { &[Way::Fails] } else { &[Way::FailsForNow, Way::Fails] }
+                    let is_bus = self.state.flights.get(delivery).is_some_and(|one| one.connection.is_some());
+                    match (self.state.is_stopping, failed, is_bus) {
+                        (true, _, _) => &[Way::FailsForNow, Way::Fails, Way::CutShort],
+                        (false, true, _) => &[Way::Fails],
+                        (false, false, true) => &[Way::FailsForNow, Way::Fails, Way::Panics],
+                        (false, false, false) => &[Way::FailsForNow, Way::Fails],
+                    }
                 }
                 Action::Reply { delivery, .. } if self.state.is_stopping && broker.is_connected => {
                     let flight = self.state.flights.get(delivery);
@@ -261,6 +273,7 @@ impl World {
         if let Some(operation) = self.state.disk.unfinished().first() {
             return Err(format!("the end of {} is never told", self.message(*operation).name));
         }
+        self.no_record_stays()?;
         self.state.monitor.is_satisfied(&self.scenario)
     }
 }
