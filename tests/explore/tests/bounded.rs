@@ -23,15 +23,17 @@ const SMALL: [&str; 4] = ["chain", "socket", "forged-read", "call-both-ways"];
 /// core-left-takes-a-place, core-left-twin-is-answered, core-local-mark-unwritten, core-long-takes-a-place,
 /// core-marks-are-not-read, core-no-order, core-not-stored-is-no-refusal, core-noted-again,
 /// core-operation-begins-at-the-end, core-operation-does-not-come-again, core-operation-is-handed-over-again,
-/// core-operation-of-the-disk-is-waited-for, core-outcome-unwritten, core-parts-are-not-recorded,
-/// core-parts-under-way-are-free, core-place-is-kept, core-process-is-not-answered, core-put-back-is-new,
+/// core-operation-of-the-disk-is-waited-for, core-outcome-unwritten, core-panic-is-interrupted,
+/// core-panic-keeps-its-place, core-parts-are-not-recorded, core-parts-under-way-are-free, core-place-is-kept,
+/// core-process-is-not-answered, core-process-waits-for-the-disk, core-put-back-is-new,
 /// core-reads-leave-no-marks, core-record-is-not-read, core-recorded-is-not-answered, core-records-stay,
 /// core-redelivery-is-new, core-refused-write-is-enough, core-refused-write-is-not-repeated,
-/// core-repeat-comes-too-late, core-repeat-is-answered-again, core-repeats-wait-for-ever,
-/// core-rest-gives-up-the-turn, core-rests-at-the-end, core-second-run-is-new, core-secret-is-not-stored,
-/// core-turn-before-outcome, core-twin-behind-an-operation-is-refused, core-twin-of-a-failure, core-twin-runs,
-/// core-twin-takes-a-failure, core-unreadable-is-kept, core-unreadable-operation-has-no-end,
-/// core-unsent-answer-is-acknowledged, core-waits-behind-an-operation (docs/promises.md).
+/// core-repeat-comes-too-late, core-repeat-is-answered-again, core-repeats-do-not-go-back,
+/// core-repeats-wait-for-ever, core-rest-gives-up-the-turn, core-rests-at-the-end, core-second-run-is-new,
+/// core-secret-is-not-stored, core-turn-before-outcome, core-twin-behind-an-operation-is-refused,
+/// core-twin-of-a-failure, core-twin-runs, core-twin-takes-a-failure, core-unreadable-is-kept,
+/// core-unreadable-operation-has-no-end, core-unsent-answer-is-acknowledged, core-waits-at-the-end,
+/// core-waits-behind-an-operation (docs/promises.md).
 #[test]
 fn every_guarantee_holds_in_every_schedule() {
     let mut report = String::new();
