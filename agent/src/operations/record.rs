@@ -89,6 +89,7 @@ struct Line {
 }
 
 /// An operation, as its file has it. Holds no secret.
+#[allow(clippy::struct_excessive_bools, reason = "independent facts about one operation")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OperationRecord {
     /// Its own id.
