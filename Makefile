@@ -8,6 +8,8 @@
 # make test-control-plane only what needs a real Trove: 26.0.0 and 24.1.0, or TROVE="VERSION …"
 # make test-control-plane-readme  control-plane/README.md followed to the letter on Trove 22.0.1, 13.0.1 and 12.0.0, or TROVE="VERSION …"
 # make chaos              the fault campaign: COMMANDS=10000 among FAULTS=200, by SEED; TRANSIENT=1: oslo's default queues
+# make explore           every order of events around the delivery core, up to FAULTS=2 (3 take hours), SECONDS=600 for each
+#                         scenario, ONLY="chain grant" for some; prints a counterexample as a list of events
 # make soak               an even load among faults for MINUTES=60; writes what the agents used to docs/reliability.md
 # make bench              measures the agent beside the Python one and writes docs/performance.md; ONLY="rpc start" for
 #                         parts, CHECK=1 compares with the committed figures, QUICK=1 tries the harness out. 25 min, idle machine
@@ -34,7 +36,7 @@ export PROFILE
 export COUCHDB_TESTS_LEDGER := $(CURDIR)/target/tests-ledger
 # The tests of one program wait more than they compute.
 export RUST_TEST_THREADS ?= 4
-.PHONY: run test skipped test-rust test-otlp test-control-plane test-control-plane-readme lint fmt chaos soak bench dashboard fuzz mutants deps deps-packages build \
+.PHONY: run test skipped test-rust test-otlp test-control-plane test-control-plane-readme lint fmt chaos explore soak bench dashboard fuzz mutants deps deps-packages build \
 	venv deb test-deb reproducible walk rpm-source test-rpm static test-element packages docs links
 .NOTPARALLEL:
 
@@ -76,6 +78,10 @@ soak: deps build
 	$(CARGO) run -p trove-couchdb-tests --bin chaos -- \
 		--soak $(or $(MINUTES),60) --write docs/reliability.md $(if $(SEED),--seed $(SEED))
 
+explore:
+	$(CARGO) run --quiet --release -p trove-couchdb-explore -- --faults $(or $(FAULTS),2) \
+		--seconds $(or $(SECONDS),600) $(ONLY)
+
 # Built one by one: together, cargo would give the agent the features that only the harness needs.
 bench: deps venv
 	@command -v curl >/dev/null || { echo "curl is missing: upstream's code calls it" >&2; exit 1; }
@@ -108,7 +114,7 @@ deps-packages:
 	@tests/scripts/deps.sh packages
 
 build:
-	$(CARGO) build -p trove-couchdb-agent -p trove-couchdb-cli -p in-memory-couchdb
+	$(CARGO) build -p trove-couchdb-agent -p trove-couchdb-cli -p trove-couchdb-hostd -p in-memory-couchdb
 
 venv:
 	@tests/scripts/venv.sh

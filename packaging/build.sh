@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the two programs and what is made from them for packages: manual pages, completions, the licences of the
+# Builds the three programs and what is made from them for packages: manual pages, completions, the licences of the
 # crates inside. The programs come to target/packaging/programs. Who calls: `make deb`, `make rpm`, `make static`, with a target
 # triple for the latter. FEATURES: the agent's features that are not built in by default (agent/Cargo.toml), such as "otlp".
 # PROFILE=dev: not the programs of a release, but those that `make build` has at hand, for a test of the packages.
@@ -20,6 +20,7 @@ case ${PROFILE:-release} in
         # One by one: together, cargo would give each the features that only the other needs.
         "$cargo" build --release --locked -p trove-couchdb-agent ${FEATURES:+--features "$FEATURES"} ${triple:+--target "$triple"}
         "$cargo" build --release --locked -p trove-couchdb-cli ${triple:+--target "$triple"}
+        "$cargo" build --release --locked -p trove-couchdb-hostd ${triple:+--target "$triple"}
         built=$out${triple:+/$triple}/release
         ;;
     dev)
@@ -34,7 +35,7 @@ case ${PROFILE:-release} in
 esac
 programs=$out${triple:+/$triple}/programs
 mkdir -p "$programs"
-for program in trove-couchdb-agent trove-couchdb; do
+for program in trove-couchdb-agent trove-couchdb trove-couchdb-hostd; do
     # As dh_strip does; cargo's strip leaves the two sections.
     strip --strip-unneeded --remove-section=.comment --remove-section=.note -o "$programs/$program" "$built/$program"
 done
@@ -43,6 +44,8 @@ done
 rm -rf "$out/man" "$out/completions"
 mkdir -p "$out/man" "$out/completions"
 "$programs/trove-couchdb" --quiet man --dir "$out/man"
+# The other two's are made from their options; the tool would have to link the whole helper for this one.
+cp packaging/man/trove-couchdb-hostd.8 "$out/man/"
 for shell in bash zsh fish; do
     "$programs/trove-couchdb" completions "$shell" >"$out/completions/trove-couchdb.$shell"
     "$programs/trove-couchdb" completions "$shell" --agent >"$out/completions/trove-couchdb-agent.$shell"

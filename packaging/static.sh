@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the two programs without any shared library, against musl: one file for every Linux of the architecture. Who
+# Builds the three programs without any shared library, against musl: one file for every Linux of the architecture. Who
 # calls: `make static`. Needs the target (`rustup target add`, or the distribution's package) and musl's gcc, with which ring
 # compiles its C.
 #
@@ -22,7 +22,7 @@ command -v musl-gcc >/dev/null || {
 }
 export "CC_${arch}_unknown_linux_musl=musl-gcc"
 packaging/build.sh "$triple"
-for program in trove-couchdb-agent trove-couchdb; do
+for program in trove-couchdb-agent trove-couchdb trove-couchdb-hostd; do
     built=target/packaging/$triple/programs/$program
     if readelf -ld "$built" | grep -E '\(NEEDED\)|INTERP'; then
         echo "$built wants a shared library" >&2

@@ -22,14 +22,14 @@ use crate::{
     bootstrap::{Bootstrap, RotationDue, Rotator},
     commands::{Guest, ImageBrings, RotateOsAdmin},
     couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy},
-    dispatch::Dispatcher,
+    host::Host,
     log,
     metrics::Metrics,
     monitor::{Monitor, Pages},
     preparation::Preparation,
     status::{self, Heartbeat, Link, Notify, Outbox, Report, Tally},
     system, trace,
-    transport::{LocalError, LocalServer, Surroundings, Transport},
+    transport::{LocalError, LocalServer, OwnCommands, Surroundings, Transport},
 };
 
 /// CouchDB is looked at so many times in one interval of the heartbeat, so that a change is told soon.
@@ -196,12 +196,10 @@ async fn build(
     };
     let image_brings =
         ImageBrings { packages: settings.prepare.ignore_packages, volume: settings.prepare.ignore_volume };
-    let guest = Guest { couch, preparation, image_brings, report, rotator, log: log.clone() };
-    let dispatcher = Dispatcher::new(guest, settings.rpc.max_concurrent, tally.clone(), stopping.clone());
-    let dispatcher = Arc::new(dispatcher);
-    background.spawn(rotate_when_due(rotation_due, Arc::clone(&dispatcher)));
+    let host = Host::new(&settings.host);
+    let guest = Guest { couch, preparation, image_brings, report, rotator, log: log.clone(), host };
     let surroundings = Surroundings {
-        dispatcher,
+        guest,
         audit: Audit::new(&settings.audit),
         tally,
         metrics,
@@ -209,13 +207,15 @@ async fn build(
         link: link_writer,
         stopping: stopping.clone(),
     };
-    Ok((Transport::new(settings, local, surroundings), background))
+    let transport = Transport::new(settings, local, surroundings);
+    background.spawn(rotate_when_due(rotation_due, transport.own_commands()));
+    Ok((transport, background))
 }
 
 /// Has `os_admin`'s password changed by schedule, in the order of all commands.
-async fn rotate_when_due(mut due: RotationDue, dispatcher: Arc<Dispatcher>) {
+async fn rotate_when_due(mut due: RotationDue, own: OwnCommands) {
     while due.next().await.is_some() {
-        dispatcher.run_own(Box::new(RotateOsAdmin)).await;
+        own.run(Box::new(RotateOsAdmin)).await;
     }
     // The end of this task would be taken for that of a part of the agent.
     std::future::pending::<()>().await;

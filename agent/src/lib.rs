@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! RabbitMQ ------+
-//!                +-> transport (decode, dedupe) -> dispatch (order) -> commands -> couch -> CouchDB
-//! local socket --+       ^                                                |
-//!                        +--- write down, answer, acknowledge <-----------+
+//!                +-> transport (decode, carry out) -> commands -> couch -> CouchDB
+//! local socket --+       |  ^                            |
+//!                        v  |                            |
+//!                  delivery core (a crate of its own) <--+ outcome
+//!                  decides: order, duplicates, write down, answer, acknowledge
 //!
 //! bootstrap: how there comes to be an os_admin login        status: heartbeat, systemd
 //! ```
@@ -20,10 +22,10 @@
 //! | `metrics` | | `prometheus-client` |
 //! | `couch` | `protocol`, `metrics`, `system`, `tls`, `trace` | `reqwest` (beside `trace`, for its collector) |
 //! | `bootstrap` | `couch`, `system` | |
+//! | `host` | | |
 //! | `status` | `couch`, `preparation`, `system` | `sd-notify` |
-//! | `commands` | `bootstrap::Rotator`, `couch`, `log`, `preparation`, `status::Report`, `system` | |
-//! | `dispatch` | `commands`, `status::Tally`, `system`, `trace` | |
-//! | `transport` | `audit`, `commands`, `dispatch`, `log`, `metrics`, `status`, `system`, `tls`, `trace` | `lapin` |
+//! | `commands` | `bootstrap::Rotator`, `couch`, `host`, `log`, `preparation`, `status::Report`, `system` | |
+//! | `transport` | `audit`, `commands`, `log`, `metrics`, `status`, `system`, `tls`, `trace` | `lapin`, `trove_couchdb_delivery` |
 //! | `monitor` | `couch`, `metrics`, `preparation`, `status`, `system` | `hyper` |
 //! | `app` | everything | |
 //!
@@ -36,8 +38,8 @@ pub mod audit;
 pub mod bootstrap;
 pub mod commands;
 pub mod couch;
-pub mod dispatch;
 pub mod exit;
+pub mod host;
 pub mod log;
 pub mod metrics;
 pub mod monitor;

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 
-use toml::Value;
+use config::{Value, ValueKind};
 
 use crate::broker_url;
 use crate::error::ConfigError;
@@ -39,20 +39,20 @@ fn describe(inputs: &Inputs, warnings: &[String]) -> String {
             lines.push(format!("\n[{section}]"));
         }
         lines.push(match inputs.found(key.name) {
-            Some(found) => format!("# {}\n{} = {}", found.origin, key.leaf(), shown(key, &found.value)),
+            Some(found) => format!("# {}\n{} = {}", inputs.origin(key.name), key.leaf(), shown(key, found)),
             None => format!("# {} is not set. {}", key.leaf(), key.about()),
         });
     }
     lines.join("\n") + "\n"
 }
 
-fn shown(key: &Key, value: &Value) -> Value {
-    match value.as_str() {
+fn shown(key: &Key, found: &Value) -> toml::Value {
+    match &found.kind {
         // Hosts and virtual host of the broker are what one looks for here; the URL's `Display` masks the password.
-        Some(text) if key.name == broker_url::KEY && !broker_url::is_no_broker(text) => {
+        ValueKind::String(text) if key.name == broker_url::KEY && !broker_url::is_no_broker(text) => {
             broker_url::parse(text).map_or(MASK.to_owned(), |url| url.to_string()).into()
         }
-        Some(_) if key.name != broker_url::KEY && key.kind == Kind::Secret => MASK.into(),
-        _ => value.clone(),
+        _ if key.name != broker_url::KEY && key.kind == Kind::Secret => MASK.into(),
+        _ => found.clone().try_deserialize().unwrap_or_else(|_| MASK.into()),
     }
 }

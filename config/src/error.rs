@@ -77,6 +77,10 @@ pub(crate) enum Mistake {
         misplaced: bool,
     },
 
+    /// It cannot happen: no two layers disagree on what is a section.
+    #[error("the configuration layers do not merge: {0}")]
+    Layers(#[from] config::ConfigError),
+
     /// More than one mistake, each with its own place.
     #[error("{} mistakes in the configuration:{}", .0.len(), listed(.0))]
     Several(Vec<Mistake>),
@@ -108,7 +112,7 @@ impl Mistake {
     /// Whether a file could not be read to its end, so that nothing is known of the keys it sets.
     pub(crate) fn hides_keys(&self) -> bool {
         match self {
-            Self::Unreadable { .. } | Self::NotText { .. } | Self::Syntax { .. } => true,
+            Self::Unreadable { .. } | Self::NotText { .. } | Self::Syntax { .. } | Self::Layers(_) => true,
             Self::Several(all) => all.iter().any(Self::hides_keys),
             Self::UnknownKey { .. } | Self::Invalid { .. } | Self::Missing { .. } => false,
         }

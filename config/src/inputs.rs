@@ -3,17 +3,19 @@
 //! The type of a setting says how its key is read ([`Setting`]), the row of the key which range it must lie in. The
 //! readers make the errors, so every refusal names its origin in the same words.
 
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use toml::Value;
+use config::{Config, Map, Value, ValueKind};
+use serde::de::DeserializeOwned;
 use trove_couchdb_protocol::{secret::Secret, text};
 
 use crate::broker_url;
 use crate::error::Mistake;
 use crate::key::Kind;
-use crate::layer::{DEFAULT_ORIGIN, Found, Layer, Values};
+use crate::layer::{DEFAULT_ORIGIN, Layer, Values, Warning};
 
 /// The home directory when `HOME` is not set: systemd sets it for every service but those of root.
 const ROOT_HOME: &str = "/root";
@@ -23,26 +25,44 @@ const STAND_INS: [(&str, &str); 2] = [("guest.id", "stand-in"), (broker_url::KEY
 
 /// All values, before they are judged.
 pub(crate) struct Inputs {
-    merged: Layer,
-    defaults: Values,
+    /// From lowest to highest precedence.
+    layers: Vec<Layer>,
+    merged: Config,
     home: PathBuf,
 }
 
 impl Inputs {
-    /// The layers as they were merged, over `defaults`.
-    pub(crate) fn new(merged: Layer, defaults: Values, home: Option<PathBuf>) -> Self {
-        Self { merged, defaults, home: home.unwrap_or_else(|| ROOT_HOME.into()) }
+    /// The layers from lowest to highest precedence; the lowest are the defaults.
+    pub(crate) fn new(layers: Vec<Layer>, home: Option<PathBuf>) -> Self {
+        let home = home.unwrap_or_else(|| ROOT_HOME.into());
+        let mut inputs = Self { layers: Vec::new(), merged: Config::default(), home };
+        for layer in layers {
+            inputs.add(layer);
+        }
+        inputs
+    }
+
+    /// Puts a layer of higher precedence over what there is.
+    pub(crate) fn add(&mut self, mut layer: Layer) {
+        match Config::builder().add_source(self.merged.clone()).add_source(layer.values.clone()).build() {
+            Ok(merged) => self.merged = merged,
+            Err(error) => layer.mistakes.push(error.into()),
+        }
+        self.layers.push(layer);
     }
 
     /// What is wrong with the layers themselves; the next time there is nothing.
     pub(crate) fn take_mistakes(&mut self) -> Vec<Mistake> {
-        std::mem::take(&mut self.merged.mistakes)
+        self.layers.iter_mut().flat_map(|layer| std::mem::take(&mut layer.mistakes)).collect()
     }
 
     /// What the operator should hear about the layers.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        let misplaced = self.merged.misplaced.iter().map(|(_, text)| text);
-        self.merged.warnings.iter().chain(misplaced).cloned().collect()
+        self.said().map(|(_, text)| text.clone()).collect()
+    }
+
+    fn said(&self) -> impl Iterator<Item = &Warning> {
+        self.layers.iter().flat_map(|layer| &layer.warnings)
     }
 
     /// Puts something sound in the place of what an error is about, so that what else is wrong comes to light; false if
@@ -51,10 +71,9 @@ impl Inputs {
         match error {
             Mistake::Invalid { key, .. } => {
                 let was_default = self.origin(key) == DEFAULT_ORIGIN;
-                match self.defaults.get(key) {
-                    Some(default) => self.merged.values.insert(key, default.clone()),
-                    None => self.merged.values.remove(key),
-                };
+                let default = self.layers.first().and_then(|defaults| defaults.values.0.get(*key));
+                // Without a default, a value that is none: the key is not set.
+                self.put(key, default.cloned().unwrap_or_default());
                 self.stand_in_for(key);
                 !was_default
             }
@@ -63,28 +82,33 @@ impl Inputs {
         }
     }
 
+    fn put(&mut self, key: &str, value: Value) {
+        self.add(Layer { values: Values(Map::from([(key.to_owned(), value)])), ..Layer::default() });
+    }
+
     /// The id is judged before the URL, so with a stand-in for that one it is no further mistake.
     fn stand_in_for(&mut self, key: &str) -> bool {
         let Some(last) = STAND_INS.iter().position(|(name, _)| *name == key) else { return false };
         for (name, text) in STAND_INS.iter().take(last + 1) {
-            let stand_in = || Found { value: (*text).into(), origin: DEFAULT_ORIGIN.to_owned() };
-            self.merged.values.entry(name).or_insert_with(stand_in);
+            if self.found(name).is_none() {
+                self.put(name, (*text).into());
+            }
         }
         true
     }
 
     /// The value of a key with its origin, if any layer sets it.
-    pub(crate) fn found(&self, key: &str) -> Option<&Found> {
-        self.merged.values.get(key)
-    }
-
-    fn value(&self, key: &str) -> Option<&Value> {
-        self.found(key).map(|found| &found.value)
+    pub(crate) fn found(&self, key: &str) -> Option<&Value> {
+        let found = key.split('.').try_fold(&self.merged.cache, |value, name| match &value.kind {
+            ValueKind::Table(table) => table.get(name),
+            _ => None,
+        });
+        found.filter(|found| found.kind != ValueKind::Nil)
     }
 
     /// Where the value of a key came from.
     pub(crate) fn origin(&self, key: &str) -> &str {
-        self.found(key).map_or(DEFAULT_ORIGIN, |found| &found.origin)
+        self.found(key).and_then(Value::origin).unwrap_or(DEFAULT_ORIGIN)
     }
 
     /// The error for a value that has the right type and still will not do; never put a secret into `problem`.
@@ -99,13 +123,18 @@ impl Inputs {
 
     /// The error for a key that has no default and that no layer sets.
     pub(crate) fn missing(&self, key: &'static str, advice: &str) -> Mistake {
-        let elsewhere = self.merged.misplaced.iter().find(|(misplaced, _)| *misplaced == key);
+        let elsewhere = self.said().find(|(misplaced, _)| *misplaced == Some(key));
         let advice = elsewhere.map_or(advice, |(_, text)| text);
         Mistake::Missing { key, advice: advice.to_owned(), misplaced: elsewhere.is_some() }
     }
 
     fn required<T>(&self, key: &'static str, value: Option<T>) -> Result<T, Mistake> {
         value.ok_or_else(|| self.missing(key, "set it in the TOML file; docs/configuration.md describes it"))
+    }
+
+    /// A value that must be set, as `config` reads it; a layer has seen to it that it has the right type.
+    fn typed<T: DeserializeOwned>(&self, key: &'static str) -> Result<T, Mistake> {
+        self.required(key, self.merged.get(key).ok())
     }
 
     /// A value of a type that has no limits.
@@ -115,7 +144,10 @@ impl Inputs {
 
     /// A text; an empty one counts as not set.
     pub(crate) fn text(&self, key: &str) -> Option<&str> {
-        self.value(key).and_then(Value::as_str).filter(|text| !text.is_empty())
+        match &self.found(key)?.kind {
+            ValueKind::String(text) => Some(text.as_str()).filter(|text| !text.is_empty()),
+            _ => None,
+        }
     }
 
     /// A text that must be set.
@@ -133,17 +165,24 @@ impl Inputs {
         })
     }
 
-    fn number(&self, key: &'static str, range: &RangeInclusive<f64>, what: &str) -> Result<f64, Mistake> {
-        // Every range in use ends far below the 2^53 from which the conversion rounds.
-        #[expect(clippy::cast_precision_loss)]
-        let whole = |value: &Value| value.as_integer().map(|whole| whole as f64);
-        let value = self.value(key).and_then(|value| whole(value).or(value.as_float()));
-        let value = self.required(key, value)?;
+    /// A number within `range`; `what` it is.
+    fn number<T>(&self, key: &'static str, range: &RangeInclusive<T>, what: &str) -> Result<T, Mistake>
+    where
+        T: DeserializeOwned + PartialOrd + Display,
+    {
+        let value = self.typed(key)?;
         if range.contains(&value) {
             return Ok(value);
         }
         let advice = format!("write a {what} from {} to {}", range.start(), range.end());
         Err(self.invalid(key, format!("cannot be {value}"), advice))
+    }
+
+    /// A whole number of a type that the range may go beyond.
+    fn count<T: TryFrom<i64>>(&self, key: &'static str, range: &RangeInclusive<i64>) -> Result<T, Mistake> {
+        let value = self.number(key, range, "whole number")?;
+        T::try_from(value)
+            .map_err(|_| self.invalid(key, format!("cannot be {value}"), "write a smaller number"))
     }
 }
 
@@ -174,16 +213,13 @@ macro_rules! setting {
 }
 
 setting! {
-    bool: Flag, (), |inputs, key, ()| inputs.required(key, inputs.value(key).and_then(Value::as_bool));
+    bool: Flag, (), |inputs, key, ()| inputs.typed(key);
     String: Text, (), |inputs, key, ()| inputs.required_text(key).map(str::to_owned);
     Option<String>: Text, (), |inputs, key, ()| Ok(inputs.text(key).map(str::to_owned));
     Option<Secret>: Secret, (), |inputs, key, ()| {
         Ok(inputs.text(key).map(text::secret).filter(|secret| !secret.is_empty()).map(Secret::new))
     };
-    Vec<String>: List, (), |inputs, key, ()| {
-        let items = inputs.required(key, inputs.value(key).and_then(Value::as_array))?;
-        Ok(items.iter().filter_map(Value::as_str).map(str::to_owned).collect())
-    };
+    Vec<String>: List, (), |inputs, key, ()| inputs.typed(key);
     PathBuf: Path, (), |inputs, key, ()| {
         let path = inputs.get::<Option<Self>>(key)?;
         inputs.required(key, path)
@@ -205,29 +241,10 @@ setting! {
         };
         Self::try_from_secs_f64(seconds).map_err(refused)
     };
-    i64: Count, RangeInclusive<i64>, |inputs, key, range| {
-        let value = inputs.required(key, inputs.value(key).and_then(Value::as_integer))?;
-        if range.contains(&value) {
-            return Ok(value);
-        }
-        let advice = format!("write a whole number from {} to {}", range.start(), range.end());
-        Err(inputs.invalid(key, format!("cannot be {value}"), advice))
-    };
-    u16: Count, RangeInclusive<i64>, |inputs, key, range| narrowed(inputs, key, range);
-    u32: Count, RangeInclusive<i64>, |inputs, key, range| narrowed(inputs, key, range);
-    u64: Count, RangeInclusive<i64>, |inputs, key, range| narrowed(inputs, key, range);
-    usize: Count, RangeInclusive<i64>, |inputs, key, range| narrowed(inputs, key, range);
-}
-
-/// A whole number of a type that the range may go beyond.
-fn narrowed<T: TryFrom<i64>>(
-    inputs: &Inputs,
-    key: &'static str,
-    range: RangeInclusive<i64>,
-) -> Result<T, Mistake> {
-    let value = i64::read(inputs, key, range)?;
-    T::try_from(value)
-        .map_err(|_| inputs.invalid(key, format!("cannot be {value}"), "write a smaller number"))
+    u16: Count, RangeInclusive<i64>, |inputs, key, range| inputs.count(key, &range);
+    u32: Count, RangeInclusive<i64>, |inputs, key, range| inputs.count(key, &range);
+    u64: Count, RangeInclusive<i64>, |inputs, key, range| inputs.count(key, &range);
+    usize: Count, RangeInclusive<i64>, |inputs, key, range| inputs.count(key, &range);
 }
 
 #[cfg(test)]
@@ -236,13 +253,13 @@ mod tests {
     use super::*;
 
     /// Inputs with one key set, as if by a file called `f`.
-    fn with(key: &'static str, value: impl Into<Value>) -> Inputs {
-        Inputs::new(layer(key, value), Values::new(), Some("/home/agent".into()))
+    fn with(key: &str, value: impl Into<ValueKind>) -> Inputs {
+        Inputs::new(vec![layer(key, value)], Some("/home/agent".into()))
     }
 
-    fn layer(key: &'static str, value: impl Into<Value>) -> Layer {
-        let found = Found { value: value.into(), origin: "f".to_owned() };
-        Layer { values: Values::from([(key, found)]), ..Layer::default() }
+    fn layer(key: &str, value: impl Into<ValueKind>) -> Layer {
+        let found = Value::new(Some(&"f".to_owned()), value);
+        Layer { values: Values(Map::from([(key.to_owned(), found)])), ..Layer::default() }
     }
 
     #[test]
@@ -285,7 +302,7 @@ mod tests {
     #[test]
     fn without_home_the_agent_is_taken_for_a_service_of_root() {
         let key = "couchdb.credentials_file";
-        let inputs = Inputs::new(layer(key, "~/c"), Values::new(), None);
+        let inputs = Inputs::new(vec![layer(key, "~/c")], None);
         assert_eq!(inputs.get::<Option<PathBuf>>(key).unwrap(), Some("/root/c".into()));
     }
 }

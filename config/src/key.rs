@@ -1,6 +1,6 @@
 //! What a configuration key is, and how a layer's text becomes a value of its kind.
 
-use toml::Value;
+use config::{Value, ValueKind};
 
 /// The start of every environment variable that sets a key.
 pub(crate) const ENVIRONMENT_PREFIX: &str = "TROVE_COUCHDB_";
@@ -65,31 +65,36 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The kind in words, for documentation and error messages.
-    pub(crate) fn describe(self) -> &'static str {
+    /// The kind in words, for documentation and error messages, and how it is written in TOML.
+    fn words(self) -> [&'static str; 2] {
         match self {
-            Self::Text => "text",
-            Self::Secret => "text (secret)",
-            Self::Path => "path",
-            Self::Flag => "true or false",
-            Self::Count => "whole number",
-            Self::Seconds => "seconds",
-            Self::Fraction => "fraction",
-            Self::List => "list of texts",
+            Self::Text => ["text", "write a text in double quotes"],
+            Self::Secret => ["text (secret)", "write a text in double quotes"],
+            Self::Path => ["path", "write a text in double quotes"],
+            Self::Flag => ["true or false", "write true or false, without quotes"],
+            Self::Count => ["whole number", "write a whole number, without quotes"],
+            Self::Seconds => ["seconds", "write a number of seconds, without quotes"],
+            Self::Fraction => ["fraction", "write a fraction, such as 0.1"],
+            Self::List => ["list of texts", "write a list, such as [\"a\", \"b\"]"],
         }
+    }
+
+    pub(crate) fn describe(self) -> &'static str {
+        let [name, _] = self.words();
+        name
     }
 
     /// Reads the text form used by oslo files, the environment and the command line.
     ///
     /// `Ok(None)` means "not set": oslo.config takes an empty number so (`types.Number`), and an empty text
     /// means the same for every text of ours. The booleans are those of `types.Boolean`.
-    pub(crate) fn read(self, text: &str) -> Result<Option<Value>, &'static str> {
+    pub(crate) fn read(self, text: &str) -> Result<Option<ValueKind>, &'static str> {
         let trimmed = text.trim();
         if trimmed.is_empty() && !matches!(self, Self::Flag | Self::List) {
             return Ok(None);
         }
-        let whole = || number(trimmed).map(Value::Integer);
-        let fraction = || number(trimmed).map(Value::Float);
+        let whole = || number(trimmed).map(ValueKind::I64);
+        let fraction = || number(trimmed).map(ValueKind::Float);
         let value = match self {
             Self::Text | Self::Secret | Self::Path => text.into(),
             Self::Flag => match trimmed.to_lowercase().as_str() {
@@ -105,30 +110,24 @@ impl Kind {
             // oslo keeps an empty item between two commas; no list of ours could use one.
             Self::List => {
                 let items = trimmed.split(',').map(str::trim).filter(|item| !item.is_empty());
-                Value::Array(items.map(Value::from).collect())
+                items.collect::<Vec<_>>().into()
             }
         };
         Ok(Some(value))
     }
 
     /// Whether a TOML value has this kind; the error says what to write.
-    pub(crate) fn accepts(self, value: &Value) -> Result<(), &'static str> {
-        let (fits, advice) = match self {
-            Self::Text | Self::Secret | Self::Path => (value.is_str(), "write a text in double quotes"),
-            Self::Flag => (value.is_bool(), "write true or false, without quotes"),
-            Self::Count => (value.is_integer(), "write a whole number, without quotes"),
-            Self::Seconds => {
-                (value.is_integer() || value.is_float(), "write a number of seconds, without quotes")
-            }
-            Self::Fraction => (value.is_integer() || value.is_float(), "write a fraction, such as 0.1"),
-            Self::List => match value.as_array() {
-                Some(items) => {
-                    (items.iter().all(Value::is_str), "every item must be a text in double quotes")
-                }
-                None => (false, "write a list, such as [\"a\", \"b\"]"),
-            },
-        };
-        if fits { Ok(()) } else { Err(advice) }
+    pub(crate) fn accepts(self, value: &ValueKind) -> Result<(), &'static str> {
+        let is_text = |item: &Value| matches!(item.kind, ValueKind::String(_));
+        match (self, value) {
+            (Self::Text | Self::Secret | Self::Path, ValueKind::String(_))
+            | (Self::Flag, ValueKind::Boolean(_))
+            | (Self::Count | Self::Seconds | Self::Fraction, ValueKind::I64(_))
+            | (Self::Seconds | Self::Fraction, ValueKind::Float(_)) => Ok(()),
+            (Self::List, ValueKind::Array(items)) if items.iter().all(is_text) => Ok(()),
+            (Self::List, ValueKind::Array(_)) => Err("every item must be a text in double quotes"),
+            _ => Err(self.words()[1]),
+        }
     }
 }
 

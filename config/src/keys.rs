@@ -2,6 +2,8 @@
 //!
 //! Every layer goes through [`find`], so a key that is not in the table cannot be set.
 
+use config::ValueKind;
+
 use crate::broker_url;
 use crate::error::Mistake;
 use crate::key::{Key, Kind};
@@ -29,9 +31,10 @@ pub(crate) fn defaults() -> Layer {
 
 /// Whether a key of kind [`Kind::Secret`] is set to something that is worth hiding.
 pub(crate) fn hold_a_secret(values: &Values) -> bool {
-    let set = all().filter(|key| key.kind == Kind::Secret).filter_map(|key| values.get_key_value(key.name));
-    set.into_iter().any(|(name, found)| {
-        *name != broker_url::KEY || found.value.as_str().is_some_and(broker_url::holds_a_password)
+    let mut secrets = all().filter(|key| key.kind == Kind::Secret);
+    secrets.any(|key| match values.0.get(key.name).map(|found| &found.kind) {
+        Some(ValueKind::String(text)) if key.name == broker_url::KEY => broker_url::holds_a_password(text),
+        found => found.is_some(),
     })
 }
 

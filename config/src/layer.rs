@@ -1,12 +1,11 @@
 //! What one layer says: values for some keys, each with the place it was read from, and every mistake in it.
 //!
-//! Every reader (`layers`, the command line in `load`) ends in a layer, and `load` merges them in order of precedence.
-//! A layer only holds known keys with values of the right kind. It never shows its values: some are secrets.
+//! Every reader (`layers`, the command line in `load`) ends in a layer. Its values are a source of the `config` crate,
+//! which merges them in `inputs`. A layer only holds known keys with values of the right kind.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use toml::Value;
+use config::{Map, Source, Value, ValueKind};
 
 use crate::error::Mistake;
 use crate::key::Key;
@@ -14,25 +13,19 @@ use crate::key::Key;
 /// The origin of values that no layer set.
 pub(crate) const DEFAULT_ORIGIN: &str = "default";
 
-/// A value and where it stands.
-#[derive(Clone)]
-pub(crate) struct Found {
-    pub(crate) value: Value,
-    pub(crate) origin: String,
-}
+/// By `section.name`, each with where it stands. It never shows them: some are secrets.
+#[derive(Clone, Default)]
+pub(crate) struct Values(pub(crate) Map<String, Value>);
 
-/// By `section.name`.
-pub(crate) type Values = BTreeMap<&'static str, Found>;
+/// What the operator should hear about a layer, and the key that it sets where nobody reads it, if it is about one.
+pub(crate) type Warning = (Option<&'static str>, String);
 
-/// What was read of one layer, or of several that were merged.
-#[derive(Default)]
+/// What was read of one layer.
+#[derive(Debug, Default)]
 pub(crate) struct Layer {
     pub(crate) values: Values,
     pub(crate) mistakes: Vec<Mistake>,
-    /// What the operator should hear about it.
-    pub(crate) warnings: Vec<String>,
-    /// Known options in sections where nobody reads them: the key, and a sentence.
-    pub(crate) misplaced: Vec<(&'static str, String)>,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 impl Layer {
@@ -60,16 +53,8 @@ impl Layer {
     }
 
     /// Sets `key` to a value of its kind.
-    pub(crate) fn set(&mut self, key: &Key, origin: &str, value: Value) {
-        self.values.insert(key.name, Found { value, origin: origin.to_owned() });
-    }
-
-    /// Puts a layer of higher precedence over this one.
-    pub(crate) fn extend(&mut self, higher: Self) {
-        self.values.extend(higher.values);
-        self.mistakes.extend(higher.mistakes);
-        self.warnings.extend(higher.warnings);
-        self.misplaced.extend(higher.misplaced);
+    pub(crate) fn set(&mut self, key: &Key, origin: &str, value: ValueKind) {
+        self.values.0.insert(key.name.to_owned(), Value::new(Some(&origin.to_owned()), value));
     }
 
     /// The values, if there is no mistake.
@@ -79,15 +64,19 @@ impl Layer {
     }
 }
 
-impl fmt::Debug for Found {
+impl fmt::Debug for Values {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.origin)
+        f.debug_set().entries(self.0.keys()).finish()
     }
 }
 
-impl fmt::Debug for Layer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.values.keys()).finish()
+impl Source for Values {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
+        Ok(self.0.clone())
     }
 }
 
@@ -102,9 +91,9 @@ mod tests {
         let mut layer = Layer::default();
         let key = keys::find("guest.encryption_key").unwrap();
         layer.read(key, "a test", "planted-secret");
-        assert_eq!(format!("{layer:?}"), r#"{"guest.encryption_key"}"#);
+        assert_eq!(format!("{:?}", layer.values), r#"{"guest.encryption_key"}"#);
         assert!(keys::hold_a_secret(&layer.values));
-        assert!(!format!("{:?}", layer.values).contains("planted"));
+        assert!(!format!("{layer:?}").contains("planted"));
     }
 
     #[test]
@@ -121,7 +110,7 @@ mod tests {
     fn every_default_has_the_kind_of_its_key() {
         let defaults = keys::defaults().whole().unwrap();
         for key in keys::all().filter(|key| key.default.is_some()) {
-            assert!(defaults.contains_key(key.name), "{}", key.name);
+            assert!(defaults.0.contains_key(key.name), "{}", key.name);
         }
     }
 }

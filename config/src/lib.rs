@@ -15,8 +15,8 @@
 //! range, its default, its oslo names and what it does make the field, the parser and the documentation. The sample file
 //! and `docs/configuration.md` are tested against these rows.
 //!
-//! Merging is `extend` of a map in the order of precedence. The `config` crate did it before: the origins with their lines
-//! had to be made here all the same, and its INI reader could not be used.
+//! The `config` crate merges the layers and keeps each value with its origin. It reads none of the files: its formats know
+//! no line numbers, and its INI reader is not oslo's.
 //!
 //! The agent calls [`Settings::load`] once, or [`check`] for `--check-config`; the operator's tool reads the same
 //! settings. Nothing here reads the process environment, logs, or touches the network.
@@ -43,8 +43,4 @@ mod tests;
 pub use check::check;
 pub use error::ConfigError;
 pub use load::{DEFAULT_CONFIG_FILE, Override, Sources};
-pub use settings::{
-    AuditSettings, BrokerSettings, CouchSettings, GuestSettings, HeartbeatSettings, Listen, LocalSettings,
-    LogFormat, LogSettings, LoginMethod, MetricsSettings, PrepareSettings, RpcSettings, Settings, TlsFiles,
-    TlsIdentity, TraceSettings,
-};
+pub use settings::*;

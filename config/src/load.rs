@@ -66,7 +66,8 @@ pub(crate) fn read(sources: &Sources, environment: &[(OsString, OsString)]) -> I
         [] if default_dir.exists() => std::slice::from_ref(&default_dir),
         named => named,
     };
-    let layers = [
+    let layers = vec![
+        keys::defaults(),
         toml_file::read(own.unwrap_or(Path::new(DEFAULT_CONFIG_FILE)), own.is_some()),
         oslo_files::read(&sources.oslo_files, oslo_dirs),
         environment::read(environment),
@@ -78,19 +79,13 @@ pub(crate) fn read(sources: &Sources, environment: &[(OsString, OsString)]) -> I
 
 /// Reads one oslo.config file, given as its text, over the defaults.
 pub(crate) fn read_oslo_text(path: &Path, text: &str) -> Inputs {
-    merge([oslo_files::parse(path, text)], None)
+    merge(vec![keys::defaults(), oslo_files::parse(path, text)], None)
 }
 
-/// The layers over the defaults, from lowest to highest precedence.
-fn merge(layers: impl IntoIterator<Item = Layer>, home: Option<PathBuf>) -> Inputs {
-    let mut merged = keys::defaults();
-    let defaults = merged.values.clone();
-    for layer in layers {
-        merged.extend(layer);
-    }
-    let query = transport_url_query(&merged);
-    merged.extend(query);
-    Inputs::new(merged, defaults, home)
+fn merge(layers: Vec<Layer>, home: Option<PathBuf>) -> Inputs {
+    let mut inputs = Inputs::new(layers, home);
+    inputs.add(transport_url_query(&inputs));
+    inputs
 }
 
 fn command_line(overrides: &[Override]) -> Layer {
@@ -106,14 +101,14 @@ fn command_line(overrides: &[Override]) -> Layer {
 }
 
 /// The options that the query of the transport URL sets. Names we do not read are somebody else's.
-fn transport_url_query(merged: &Layer) -> Layer {
+fn transport_url_query(inputs: &Inputs) -> Layer {
     let mut layer = Layer::default();
-    let Some(found) = merged.values.get(broker_url::KEY) else { return layer };
     // Whether the URL is any good is for the broker's settings to say.
-    let Some(url) = found.value.as_str().and_then(|text| broker_url::parse(text).ok()) else { return layer };
+    let Some(Ok(url)) = inputs.text(broker_url::KEY).map(broker_url::parse) else { return layer };
     for (name, text) in &url.query {
         if let Some(key) = keys::all().find(|key| key.oslo.contains(&(RABBIT_GROUP, name.as_str()))) {
-            let origin = format!("query option {name} of the transport URL from {}", found.origin);
+            let origin =
+                format!("query option {name} of the transport URL from {}", inputs.origin(broker_url::KEY));
             layer.read(key, &origin, text);
         }
     }

@@ -32,22 +32,12 @@ macro_rules! section {
     ) => {
         /// The keys of the section.
         pub(crate) const KEYS: &[$crate::key::Key] = &[
-            $($crate::key::Key {
-                name: concat!($section, ".", stringify!($name)),
-                kind: $crate::section::section!(@kind [$type] [$($kind)?]),
-                default: $crate::section::section!(@option [$($default)?]),
-                oslo: $crate::section::section!(@list [$($oslo)?]),
-                oslo_blank: $crate::section::section!(@option [$($blank)?]),
-                doc: concat!($($about),+),
-            },)*
-            $($($crate::key::Key {
-                name: concat!($section, ".", stringify!($key_name)),
-                kind: $crate::section::section!(@kind [$key_type] []),
-                default: $crate::section::section!(@option [$($key_default)?]),
-                oslo: $crate::section::section!(@list [$($key_oslo)?]),
-                oslo_blank: None,
-                doc: concat!($($key_about),+),
-            },)*)?
+            $($crate::section::section!(
+                @key [$section $name: $type] [$($default)?] [$($kind)?] [$($oslo)?] [$($blank)?] [$($about)+]
+            ),)*
+            $($($crate::section::section!(
+                @key [$section $key_name: $key_type] [$($key_default)?] [] [$($key_oslo)?] [] [$($key_about)+]
+            ),)*)?
         ];
 
         $(#[$attribute])*
@@ -67,6 +57,16 @@ macro_rules! section {
                     $($($made_name: $maker(inputs)?,)*)?
                 })
             }
+        }
+    };
+    (@key [$section:literal $name:ident: $type:ty] $default:tt $kind:tt $oslo:tt $blank:tt [$($about:literal)+]) => {
+        $crate::key::Key {
+            name: concat!($section, ".", stringify!($name)),
+            kind: $crate::section::section!(@kind [$type] $kind),
+            default: $crate::section::section!(@option $default),
+            oslo: $crate::section::section!(@list $oslo),
+            oslo_blank: $crate::section::section!(@option $blank),
+            doc: concat!($($about),+),
         }
     };
     (@option []) => { None };

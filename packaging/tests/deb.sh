@@ -61,7 +61,7 @@ is() { [ "$1" = "$2" ] || fail "$3: $1, not $2"; }
 
 state=var/lib/trove-couchdb-agent
 config=etc/trove-couchdb-agent/agent.toml
-programs="usr/bin/trove-couchdb-agent usr/bin/trove-couchdb"
+programs="usr/bin/trove-couchdb-agent usr/bin/trove-couchdb usr/bin/trove-couchdb-hostd"
 wanted=etc/systemd/system/multi-user.target.wants/trove-couchdb-agent.service
 
 step "install"
@@ -77,6 +77,8 @@ documentation=usr/share/doc/trove-couchdb-agent
 there "$(man_names "$root/usr/share/man/man8/trove-couchdb-agent.8.gz")" $documentation/CHANGELOG.md \
     $documentation/docs/adr/README.md $documentation/docs/pictures/command.svg
 is "$(in_root stat -c '%a %U %G' /$config)" "640 root trove-couchdb" "mode of $config"
+is "$(in_root stat -c '%a %U %G' /etc/trove-couchdb-agent/host.toml)" "600 root root" "mode of host.toml"
+gone etc/systemd/system/sockets.target.wants/trove-couchdb-hostd.socket
 is "$(in_root stat -c '%a %U %G' /etc/trove-couchdb-agent)" "750 root trove-couchdb" "mode of its directory"
 is "$(in_root getent passwd trove-couchdb | cut -d: -f6,7)" "/$state:/usr/sbin/nologin" "the account"
 in_root id -Gn trove-couchdb | grep -qw couchdb || fail "the account is not in CouchDB's group"

@@ -64,6 +64,10 @@ has /usr/bin/trove-couchdb-agent 100755 root root
 has /usr/bin/trove-couchdb 100755 root root
 has /etc/trove-couchdb-agent 40750 root trove-couchdb
 has /etc/trove-couchdb-agent/agent.toml 100640 root trove-couchdb cn
+has /usr/bin/trove-couchdb-hostd 100755 root root
+has /etc/trove-couchdb-agent/host.toml 100600 root root cn
+has /usr/lib/systemd/system/trove-couchdb-hostd.socket 100644 root root
+has /usr/share/man/man8/trove-couchdb-hostd.8.gz 100644 root root d
 has /usr/lib/systemd/system/trove-couchdb-agent.service 100644 root root
 has /usr/share/man/man8/trove-couchdb-agent.8.gz 100644 root root d
 has /usr/share/doc/trove-couchdb-agent/docs/configuration.md 100644 root root d

@@ -124,6 +124,58 @@ inside systemd-analyze security --no-pager --threshold="$exposure" trove-couchdb
     fail "more exposed than tests/tests/packaging.rs allows: $(cat "$work/said")"
 is "$(inside stat -c '%U %a' /var/lib/trove-couchdb-agent/.os_couchdb_admin_creds.json)" "trove-couchdb 600" "os_admin's file"
 
+step "the agent restarts couchdb.service through its privileged helper, docs/hostd.md"
+refused=0
+inside trove-couchdb service-status >"$work/said" 2>&1 || refused=$?
+is "$refused" 1 "the status of service-status without the helper"
+grep -q 'systemctl enable --now trove-couchdb-hostd.socket' "$work/said" || fail "it is not said how to get the helper: $(cat "$work/said")"
+walk "docs/hostd.md#Switch it on"
+couchdb_pid() { inside systemctl show -P MainPID couchdb; }
+audited() { # a line of the helper's audit log that has all of these
+    inside journalctl -u trove-couchdb-hostd -o cat >"$work/audit"
+    lines=$(grep '^{' "$work/audit") || fail "the helper's audit log is empty"
+    for part; do lines=$(echo "$lines" | grep -F -- "$part") || fail "not audited: $*: $(cat "$work/audit")"; done
+}
+pid=$(couchdb_pid)
+inside trove-couchdb service-restart >"$work/said" || fail "$(cat "$work/said")"
+[ "$(couchdb_pid)" != "$pid" ] || fail "couchdb.service was not restarted"
+grep -q "Restarted service couchdb; its main process is $(couchdb_pid)" "$work/said" || fail "$(cat "$work/said")"
+uid=$(inside id -u trove-couchdb)
+audited '"verb":"service-restart"' '"outcome":"done"' "\"uid\":$uid,"
+inside trove-couchdb service-stop
+is "$(inside systemctl is-active couchdb || true)" inactive "couchdb.service after service-stop"
+inside trove-couchdb service-wait stopped
+inside trove-couchdb service-start
+is "$(inside systemctl is-active couchdb)" active "couchdb.service after service-start"
+exposure=$(sed -n 's/^const HOSTD_EXPOSURE: f64 = \(.*\);/\1/p' tests/tests/packaging.rs | tr -d .)
+inside systemd-analyze security --no-pager --threshold="$exposure" trove-couchdb-hostd >"$work/said" ||
+    fail "more exposed than tests/tests/packaging.rs allows: $(cat "$work/said")"
+
+step "what host.toml does not allow, and other accounts, are refused and audited"
+pid=$(couchdb_pid)
+refused=0
+inside trove-couchdb service-restart --service ssh >"$work/said" 2>&1 || refused=$?
+is "$refused" 1 "the status of a request outside host.toml"
+grep -q 'is not allowed by host.toml' "$work/said" || fail "$(cat "$work/said")"
+audited '"service":"ssh"' '"outcome":"not-allowed"'
+# A member of the agent's group: the kernel lets it connect, the helper refuses its account.
+inside setpriv --reuid=nobody --regid=trove-couchdb --clear-groups \
+    curl -sS --max-time 5 --unix-socket /run/trove-couchdb-hostd/hostd.sock http://hostd/ >"$work/said" 2>&1 || true
+audited '"outcome":"forbidden"' "\"uid\":$(inside id -u nobody),"
+! inside setpriv --reuid=nobody --regid=nogroup --clear-groups \
+    curl -sS --max-time 5 --unix-socket /run/trove-couchdb-hostd/hostd.sock http://hostd/ >"$work/said" 2>&1 || fail "nobody may connect"
+is "$(couchdb_pid)" "$pid" "couchdb.service's main process after requests that were refused"
+inside cp -a /etc/trove-couchdb-agent/host.toml /root/host.toml
+inside sed -i 's/^# idle_exit = .*/idle_exit = 1/' /etc/trove-couchdb-agent/host.toml
+inside trove-couchdb service-status >/dev/null
+soon inside sh -c '! systemctl is-active --quiet trove-couchdb-hostd.service'
+inside trove-couchdb service-status >/dev/null
+inside chmod 666 /etc/trove-couchdb-agent/host.toml
+! inside trove-couchdb service-status >"$work/said" 2>&1 || fail "a host.toml that everybody may write to counts"
+grep -q 'others than its owner may write to it' "$work/said" || fail "$(cat "$work/said")"
+inside mv /root/host.toml /etc/trove-couchdb-agent/host.toml
+sound "after the helper was used"
+
 step "the journal and the levels of the log, docs/configuration.md"
 walk "docs/configuration.md#The log"
 

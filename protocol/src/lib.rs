@@ -15,6 +15,7 @@
 //!
 //! - [`request`], [`reply`], [`address`], [`context`], [`version`]: what oslo.messaging defines, for any service.
 //! - [`frame`]: how messages stand on the agent's local socket.
+//! - [`host`]: what the agent asks of its privileged helper, and the answers.
 //! - [`cipher`]: Trove's encryption of arguments, context and results, for guests that were given a key.
 //! - [`fields`]: typed values out of a message's JSON, with errors that name the path.
 //! - [`trove`]: the guest API's methods, the objects in answers, the conductor's API.
@@ -29,6 +30,7 @@ pub mod cipher;
 pub mod error;
 pub mod fields;
 pub mod frame;
+pub mod host;
 mod json;
 mod limits;
 pub mod names;

@@ -12,6 +12,7 @@
 //!   ([`process`]) and on ports of its own ([`ports`]);
 //! - [`bus`] sends commands from Rust, [`python`] from the real oslo.messaging, [`conductor`] takes the reports; [`local`]
 //!   sends commands over the agent's own socket;
+//! - [`hostd`] starts the privileged helper;
 //! - [`stage`] and [`local_stage`] put these together for one test; [`shared_server`] lets all tests use one real server,
 //!   [`real_couch`] starts real nodes and clusters for tests that need their own; [`ledger`] counts what was skipped;
 //! - [`amqp_proxy`] stands in for brokers that refuse what Debian's takes;
@@ -34,6 +35,7 @@ pub mod conductor;
 pub mod couch;
 pub mod doc_commands;
 pub mod faults;
+pub mod hostd;
 pub mod ledger;
 pub mod local;
 pub mod local_stage;

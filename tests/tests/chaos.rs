@@ -23,7 +23,7 @@ async fn campaign(durable: bool, faults: usize, seed: u64) -> Result<()> {
 
 /// Nothing is lost or done twice with durable queues.
 ///
-/// Mutation: with an acknowledgement before the run, as oslo.messaging does it (`transport/consume.rs`, `run`), three
+/// Mutation: with an acknowledgement before the run, as oslo.messaging does it (`transport/pipeline/run.rs`, `run`), three
 /// commands are lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_campaign() -> Result<()> {

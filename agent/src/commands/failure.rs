@@ -1,12 +1,15 @@
 //! Why a command has no result, and which failure Trove gets for it.
 
-use trove_couchdb_protocol::{Failure, FailureClass, trove::Method};
+use trove_couchdb_protocol::{Failure, FailureClass, host::HostError, trove::Method};
 
 use super::{prepare::PrepareError, unsupported};
 use crate::{
     bootstrap::RotationError,
-    couch::{CommandError, Couch, CouchError, Progress},
+    couch::{CommandError, Couch, CouchError},
+    host::HostFailure,
 };
+
+pub use crate::couch::Progress;
 
 /// Why a command has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub enum RunError {
     Prepare(PrepareError),
     /// `os_admin` keeps its password.
     Rotation(RotationError),
+    /// The privileged helper is missing, refused, or failed.
+    Host(HostFailure),
     /// The command could not be carried out.
     Command(CommandError),
 }
@@ -37,26 +42,34 @@ impl RunError {
             Self::Unsupported(_) => true,
             Self::Prepare(error) => error.is_refusal(),
             Self::Rotation(_) => false,
+            Self::Host(failure) => failure.is_refusal(),
             Self::Command(error) => error.is_refusal(),
         }
     }
 
     /// Whether the same command may succeed a little later.
     pub fn is_transient(&self) -> bool {
-        self.command().is_some_and(CommandError::is_transient)
+        match self {
+            Self::Host(failure) => failure.is_transient(),
+            _ => self.command().is_some_and(CommandError::is_transient),
+        }
     }
 
     /// Whether the command, or a part of it, may stand although it failed.
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
             Self::Prepare(error) => error.may_have_taken_effect(),
+            Self::Host(failure) => failure.may_have_taken_effect(),
             _ => self.command().is_some_and(CommandError::may_have_taken_effect),
         }
     }
 
-    /// Whether CouchDB is away, or not ready for the agent yet, rather than there and failing.
+    /// Whether CouchDB, or the helper, is away or not ready for the agent yet, rather than there and failing.
     pub fn is_outage(&self) -> bool {
-        self.command().is_some_and(CommandError::is_outage)
+        match self {
+            Self::Host(failure) => failure.is_outage(),
+            _ => self.command().is_some_and(CommandError::is_outage),
+        }
     }
 
     /// What stands of the command, where that is known.
@@ -82,7 +95,7 @@ impl RunError {
         match self {
             Self::Command(error) => Some(error),
             Self::Prepare(error) => error.command(),
-            Self::Unsupported(_) | Self::Rotation(_) => None,
+            Self::Unsupported(_) | Self::Rotation(_) | Self::Host(_) => None,
         }
     }
 }
@@ -107,8 +120,19 @@ impl From<RunError> for Failure {
             }
             RunError::Prepare(error) => Self::new(FailureClass::PrepareFailed, error.to_string()),
             RunError::Rotation(error) => Self::new(FailureClass::RotationFailed, error.to_string()),
+            RunError::Host(failure) => Self::new(class_of_host(&failure), failure.to_string()),
             RunError::Command(error) => Self::new(class_of(&error), error.to_string()),
         }
+    }
+}
+
+/// What kind of failure the caller gets when the helper is to blame.
+fn class_of_host(failure: &HostFailure) -> FailureClass {
+    match failure {
+        HostFailure::Off | HostFailure::NotInstalled { .. } => FailureClass::NotSupported,
+        HostFailure::Refused(HostError::NotAllowed { .. }) => FailureClass::Forbidden,
+        HostFailure::Refused(HostError::Busy { .. } | HostError::Overloaded { .. }) => FailureClass::Busy,
+        _ => FailureClass::HostdFailed,
     }
 }
 

@@ -1,20 +1,19 @@
 //! The commands of Trove's guest API and the agent's own: for each one everything that is particular to it, in one place.
 //!
 //! ```text
-//! method, arguments --decode--> Box<dyn Command> --scopes--> dispatch (order) --run--> Couch, Preparation, … --> value
+//! method, arguments --decode--> Box<dyn Command> --scopes--> delivery core --run--> Couch, Preparation, … --> value
 //! ```
 //!
 //! One module holds one family of commands. A command is a struct whose fields are its arguments, read by [`Decode`];
 //! [`Command`] has what the rest of the agent asks it. To add one, write both and name it in its family's `COMMANDS`.
 //! A method that no family names is [`unsupported`]: it is answered at once, and not with silence.
 //!
-//! `methods.md` beside this file lists the methods of Trove 26.0.0, and which of them are served. Called by `dispatch`,
-//! which takes care of order and retries, and by `transport`. Knows nothing of RabbitMQ or HTTP. The shapes of results are
+//! `methods.md` beside this file lists the methods of Trove 26.0.0, and which of them are served. Called by `transport`,
+//! which takes care of order and retries. Knows nothing of RabbitMQ or HTTP. The shapes of results are
 //! those that trove-api reads (trove/extensions/mysql/models.py).
 
 mod access;
 mod agent;
-mod changes;
 mod databases;
 mod failure;
 mod host;
@@ -24,6 +23,7 @@ mod prepare;
 mod root;
 mod scopes;
 mod seed;
+mod service;
 mod unsupported;
 mod users;
 
@@ -37,12 +37,11 @@ use trove_couchdb_protocol::{
     trove::{Method, UserAction},
 };
 
-use crate::{bootstrap::Rotator, couch::Couch, log, preparation::Preparation, status::Report};
+use crate::{bootstrap::Rotator, couch::Couch, host::Host, log, preparation::Preparation, status::Report};
 pub use agent::RotateOsAdmin;
-pub use changes::Changes;
-pub use failure::RunError;
+pub use failure::{Progress, RunError};
 pub use prepare::{ImageBrings, PrepareError};
-pub use scopes::{Scope, Scopes};
+pub use scopes::{Changes, Scope, Scopes};
 pub use seed::Seed;
 
 /// What becomes of one run.
@@ -112,13 +111,15 @@ impl dyn Command + '_ {
     }
 }
 
-/// What must be there for a command to run. A helper with more privileges than the agent will be one more.
+/// What must be there for a command to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
     /// Nothing but the agent: it answers while CouchDB hangs.
     Nothing,
     /// CouchDB, to which only so many commands talk at a time.
     CouchDb,
+    /// `trove-couchdb-hostd`, the helper with root's rights.
+    Hostd,
 }
 
 /// How long a command may take, and so which retry timeout it has as a cast.
@@ -145,6 +146,8 @@ pub struct Guest {
     pub rotator: Rotator,
     /// Changes what is logged.
     pub log: log::Control,
+    /// What needs root.
+    pub host: Host,
 }
 
 impl Guest {
@@ -152,6 +155,11 @@ impl Guest {
     pub async fn run(&self, command: &dyn Command, run: Run<'_>) -> Result<Value, RunError> {
         if command.hosts().iter().any(|host| !host.is_any()) {
             warn!("CouchDB can't restrict a user to a host; the host of the command is ignored.");
+        }
+        if command.needs() == Needs::Hostd
+            && let Some(absence) = self.host.absence()
+        {
+            return Err(RunError::Host(absence));
         }
         match command.run(self, run).await {
             Err(error) => Err(error.explained_by(&self.couch).await),
@@ -220,6 +228,7 @@ const FAMILIES: &[&[Entry]] = &[
     lifecycle::COMMANDS,
     prepare::COMMANDS,
     root::COMMANDS,
+    service::COMMANDS,
     users::COMMANDS,
 ];
 

@@ -168,6 +168,7 @@ fn databases_come_as_objects_or_as_names() {
 fn every_method_of_the_guest_api_is_a_command_and_nothing_else_is() {
     let args = json!({
         "users": [], "databases": [], "database": "d", "user": {"_name": "a"}, "username": "a", "user_attrs": {},
+        "state": "running",
     });
     for method in Method::ALL {
         let args = if *method == Method::GetUserDetails { json!({"users": ["a"]}) } else { args.clone() };

@@ -1,22 +1,12 @@
-//! Whether a request can run, and for how long; and the signs of life that its caller may want meanwhile.
+//! Whether a request can run, and for how long.
 
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use tokio::time;
-use tracing::warn;
 use trove_couchdb_config::RpcSettings;
 use trove_couchdb_protocol::{Failure, FailureClass, Request, trove::UserAction, version};
 
-use super::{
-    answer::Responder,
-    origin::{Origin, Way},
-};
-use crate::{
-    commands::{self, Seed},
-    dispatch::{Done, Job},
-    system::BootInstant,
-};
+use super::{origin::Way, pipeline::Job};
+use crate::{commands, system::BootInstant};
 
 /// A caller that wants signs of life less often than this is as good as one that wants none.
 const LONGEST_BEAT: u64 = 3600;
@@ -34,7 +24,6 @@ pub(super) fn accept(
     id: String,
     action: UserAction,
     way: Way,
-    redelivered: bool,
     caller_waits: Option<Duration>,
     limits: &RpcSettings,
 ) -> Result<Accepted, Failure> {
@@ -45,13 +34,9 @@ pub(super) fn accept(
     }
     let command = match commands::of_request(request, action) {
         Ok(command) => command,
-        Err(error) => {
-            warn!(method, id, kind = error.kind(), reason = %error, "A request is refused.");
-            return Err(Failure::from(&error));
-        }
+        Err(error) => return Err(Failure::from(&error)),
     };
     if way == Way::Bus && command.is_local_only() {
-        warn!(method, id, "A method for operators of this machine came over the bus; it is refused.");
         let text = format!("{method} is not for the bus: send it over the agent's socket, on its machine");
         return Err(Failure::new(FailureClass::Forbidden, text));
     }
@@ -65,34 +50,10 @@ pub(super) fn accept(
         (false, _) => limits.cast_patience,
     };
     let arrived = BootInstant::now();
-    let job = Job { command, id, redelivered, arrived, patience, begin_within, seed: Seed::random() };
+    let job = Job { command, id, redelivered: false, arrived, patience, begin_within };
     // oslo.messaging beats twice in the time after which the caller gives up (`rpc/server.py`,
     // `_process_incoming`).
     let timeout = request.timeout.filter(|seconds| is_call && *seconds >= 2);
     let beat = timeout.map(|seconds| Duration::from_secs(seconds.min(LONGEST_BEAT)) / 2);
     Ok(Accepted { job, beat })
-}
-
-/// Lets a command run, and tells its caller now and then that it does.
-pub(super) async fn with_beats(
-    run: BoxFuture<'_, Done>,
-    every: Duration,
-    responder: &Responder,
-    origin: &Origin,
-) -> Done {
-    let beats = async {
-        let mut ticks = time::interval_at(time::Instant::now() + every, every);
-        loop {
-            ticks.tick().await;
-            if let Some(beat) = responder.beat() {
-                origin.mention(&beat).await;
-            }
-        }
-    };
-    // Both go on side by side: a broker that holds a beat up must not hold the command up.
-    tokio::select! {
-        biased;
-        done = run => done,
-        never = beats => never,
-    }
 }

@@ -1,5 +1,6 @@
 //! What goes back for a command: the reply to a call, and the notification that ends a user's action.
 
+use bytes::Bytes;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use trove_couchdb_protocol::{
@@ -21,16 +22,16 @@ const NEVER_TOO_LARGE: usize = 64 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Publication {
     pub(super) to: Destination,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Bytes,
     /// What is said to a broker that takes no body of this size.
-    pub(super) otherwise: Option<Vec<u8>>,
+    pub(super) otherwise: Option<Bytes>,
     /// What is published after it, at the times of [`reminder::AFTER`].
     pub(super) later: Vec<Self>,
 }
 
 impl Publication {
-    pub(super) fn new(to: Destination, body: Vec<u8>) -> Self {
-        Self { to, body, otherwise: None, later: Vec::new() }
+    pub(super) fn new(to: Destination, body: impl Into<Bytes>) -> Self {
+        Self { to, body: body.into(), otherwise: None, later: Vec::new() }
     }
 
     /// The same message, said shorter.
@@ -184,7 +185,7 @@ impl Responder {
         let (body, otherwise) = if bytes > LARGEST_REPLY {
             (refused(&format!("the {LARGEST_REPLY} that are sent at once")), None)
         } else if bytes > NEVER_TOO_LARGE {
-            (body, Some(refused("the broker takes at once (its max_message_size)")))
+            (body, Some(refused("the broker takes at once (its max_message_size)").into()))
         } else {
             (body, None)
         };

@@ -3,7 +3,7 @@
 //! ```text
 //!           +-------------------- lost, or refused: back-off with jitter, next host --------------------+
 //!           v                                                                                            |
-//! connect -> declare -> consume ==> Intake (one task per command) ==> Publisher (replies, conductor) ----+
+//! connect -> declare -> consume ==> RequestPipeline (one task per action) ==> Publisher (replies, conductor) ----+
 //!                          |
 //!                          +-- stopping: cancel consumers -> what runs ends -> close
 //! ```
@@ -23,11 +23,10 @@ use super::{
     answer::Pen,
     backoff::Backoff,
     connect::{ConnectError, Hosts},
-    consume::Intake,
     names::Names,
     origin::Bus,
-    outlet::Outlet,
-    publish::Publisher,
+    pipeline::RequestPipeline,
+    publisher::{ConfirmChannel, ReplyPublisher},
     session::{End, Session},
 };
 use crate::status::{Link, Outbox};
@@ -39,7 +38,7 @@ pub(super) struct Broker {
     guest_id: String,
     names: Arc<Names>,
     bus: Arc<Bus>,
-    publisher: watch::Sender<Option<Publisher>>,
+    channel: watch::Sender<Option<ConfirmChannel>>,
     outbox: Outbox,
     link: watch::Sender<Link>,
     stopping: CancellationToken,
@@ -50,23 +49,24 @@ impl Broker {
     pub(super) fn new(
         settings: BrokerSettings,
         guest: &GuestSettings,
-        intake: &Intake,
+        pipeline: &RequestPipeline,
         outbox: Outbox,
         link: watch::Sender<Link>,
         stopping: CancellationToken,
     ) -> Self {
-        let (publisher, newest) = watch::channel(None);
+        let (channel, newest) = watch::channel(None);
         let missing_consumer = settings.missing_consumer_retry_timeout;
         let pen = Pen { guest_id: guest.id.clone(), cipher: guest.encryption_key.as_ref().map(Cipher::new) };
-        let metrics = intake.ledger.metrics.clone();
-        let outlet = Outlet::new(newest, missing_consumer, metrics, intake.tasks.clone(), stopping.clone());
-        let bus = Arc::new(Bus { pen, outlet });
+        let metrics = pipeline.metrics().clone();
+        let (tasks, stop) = (pipeline.tasks().clone(), stopping.clone());
+        let publisher = ReplyPublisher::start(newest, missing_consumer, metrics, tasks, stop);
+        let bus = Arc::new(Bus { pen, publisher });
         let names = Arc::new(Names::new(&guest.id, &settings));
-        Self { settings, guest_id: guest.id.clone(), names, bus, publisher, outbox, link, stopping }
+        Self { settings, guest_id: guest.id.clone(), names, bus, channel, outbox, link, stopping }
     }
 
     /// Serves until told to stop; returns when nothing is under way any more.
-    pub(super) async fn run(mut self, intake: &Intake) {
+    pub(super) async fn run(mut self, pipeline: &RequestPipeline) {
         let mut hosts = Hosts::shuffled(&self.settings.transport_url);
         let mut backoff = Backoff::new(self.settings.reconnect_min, self.settings.reconnect_max);
         let mut failed_before = false;
@@ -87,7 +87,7 @@ impl Broker {
                 Ok(session) => {
                     info!(broker = address, "Consuming.");
                     let since = Instant::now();
-                    match self.serve(session, intake, &address).await {
+                    match self.serve(session, pipeline, &address).await {
                         End::Stopping => return,
                         End::Lost(reason) => {
                             backoff.stood(since.elapsed());
@@ -101,22 +101,22 @@ impl Broker {
             warn!(broker = address, reason, "No connection to the broker.");
             self.link.send_replace(Link::Down { address: Some(address), reason });
         }
-        intake.finish_tasks().await;
+        pipeline.finish_tasks().await;
     }
 
     async fn open(&self, host: &Host) -> Result<Session, ConnectError> {
         Session::open(&self.settings, &self.guest_id, &self.names, host).await
     }
 
-    async fn serve(&mut self, mut session: Session, intake: &Intake, address: &str) -> End {
-        intake.ledger.metrics.connected();
-        self.publisher.send_replace(Some(session.publisher()));
+    async fn serve(&mut self, mut session: Session, pipeline: &RequestPipeline, address: &str) -> End {
+        pipeline.metrics().connected();
+        self.channel.send_replace(Some(session.channel()));
         self.link.send_replace(Link::Up { address: address.to_owned() });
         let outbox = &mut self.outbox;
         let alarm = |reason: Option<String>| {
             let address = address.to_owned();
             let state = if let Some(reason) = reason.map(|reason| one_line(&reason)) {
-                intake.ledger.metrics.broker_alarm();
+                pipeline.metrics().broker_alarm();
                 warn!(reason, "The broker takes no messages for the time being; answers wait until it does.");
                 Link::Blocked { address, reason }
             } else {
@@ -125,12 +125,12 @@ impl Broker {
             };
             self.link.send_replace(state);
         };
-        let end = session.serve(intake, &self.bus, outbox, &self.publisher, alarm, &self.stopping).await;
+        let end = session.serve(pipeline, &self.bus, outbox, &self.channel, alarm, &self.stopping).await;
         if matches!(end, End::Stopping) {
             // Nothing new is taken; what runs comes to its end; closing makes the broker requeue the rest.
-            tokio::join!(session.cancel_consumers(), intake.finish_tasks());
+            tokio::join!(session.cancel_consumers(), pipeline.finish_tasks());
         }
-        self.publisher.send_replace(None);
+        self.channel.send_replace(None);
         session.close().await;
         end
     }

@@ -31,9 +31,9 @@ use tokio::time;
 use tracing::{debug, info, warn};
 
 use super::{
-    consume::{Intake, Taken},
     names::TopologyError,
     origin::{Age, Arrival, Bus, HandedOut, caller_waits},
+    pipeline::{RequestPipeline, Taken},
     topology,
 };
 use crate::system::BootInstant;
@@ -88,13 +88,13 @@ impl Consumer {
     }
 
     /// Takes messages until that is not possible any more; answers why.
-    pub(super) async fn run(&mut self, intake: &Intake, bus: &Arc<Bus>) -> String {
+    pub(super) async fn run(&mut self, pipeline: &RequestPipeline, bus: &Arc<Bus>) -> String {
         loop {
             let round = async {
-                self.catch_up(intake, bus).await.map_err(|error| error.to_string())?;
-                intake.nothing_comes_again();
+                self.catch_up(pipeline, bus).await.map_err(|error| error.to_string())?;
+                pipeline.caught_up();
                 self.consume().await.map_err(|error| error.to_string())?;
-                self.take_all(intake, bus).await.map_err(|error| error.to_string())
+                self.take_all(pipeline, bus).await.map_err(|error| error.to_string())
             };
             match round.await {
                 Ok(Ok(backlog)) => {
@@ -106,7 +106,7 @@ impl Consumer {
     }
 
     /// Takes what is in the queues, until there is nothing left.
-    async fn catch_up(&mut self, intake: &Intake, bus: &Arc<Bus>) -> Result<(), lapin::Error> {
+    async fn catch_up(&mut self, pipeline: &RequestPipeline, bus: &Arc<Bus>) -> Result<(), lapin::Error> {
         let mut taken = 0_u64;
         loop {
             let before = taken;
@@ -118,8 +118,8 @@ impl Consumer {
                     let Some(got) = got else { break };
                     taken += 1;
                     let arrival = Arrival::from_bus(got.delivery, bus, &self.handed_out, Age::Unknown);
-                    if let Taken::NotNow(not_now) = intake.take(arrival) {
-                        not_now.leave(&intake.dispatcher).await;
+                    if let Taken::NotNow(not_now) = pipeline.take(arrival) {
+                        not_now.leave().await;
                     }
                 }
             }
@@ -154,7 +154,7 @@ impl Consumer {
     /// waited here. The inner error is the reason why no more can come.
     async fn take_all(
         &mut self,
-        intake: &Intake,
+        pipeline: &RequestPipeline,
         bus: &Arc<Bus>,
     ) -> Result<Result<Backlog, String>, lapin::Error> {
         let mut ticks = time::interval(TICK);
@@ -173,10 +173,10 @@ impl Consumer {
                 Some(Some(None) | None) => return Ok(Err("the broker cancelled a consumer".to_owned())),
                 Some(Some(Some(Err(error)))) => return Err(error),
                 Some(Some(Some(Ok(delivery)))) if stopped => {
-                    take_or_leave(delivery, intake, bus, &self.handed_out).await;
+                    take_or_leave(delivery, pipeline, bus, &self.handed_out).await;
                 }
                 Some(Some(Some(Ok(delivery)))) => {
-                    intake.take(Arrival::from_bus(delivery, bus, &self.handed_out, Age::New));
+                    pipeline.take(Arrival::from_bus(delivery, bus, &self.handed_out, Age::New));
                 }
                 None => {}
             }
@@ -195,10 +195,10 @@ impl Consumer {
         while !self.deliveries.is_empty() {
             match self.deliveries.next().await {
                 Some(Some(Ok(delivery))) if backlog == Backlog::Stopped => {
-                    take_or_leave(delivery, intake, bus, &self.handed_out).await;
+                    take_or_leave(delivery, pipeline, bus, &self.handed_out).await;
                 }
                 Some(Some(Ok(delivery))) => {
-                    intake.take(Arrival::from_bus(delivery, bus, &self.handed_out, Age::New));
+                    pipeline.take(Arrival::from_bus(delivery, bus, &self.handed_out, Age::New));
                 }
                 Some(Some(Err(error))) => return Err(error),
                 Some(None) | None => {}
@@ -224,12 +224,17 @@ impl Consumer {
 
 /// A message that has waited here: whether a call's caller still waits is left to the broker's clock. Casts are taken, as
 /// nobody waits for them, and keep their order.
-async fn take_or_leave(delivery: Delivery, intake: &Intake, bus: &Arc<Bus>, handed_out: &HandedOut) {
+async fn take_or_leave(
+    delivery: Delivery,
+    pipeline: &RequestPipeline,
+    bus: &Arc<Bus>,
+    handed_out: &HandedOut,
+) {
     let is_call = caller_waits(&delivery.properties).is_some();
     let arrival = Arrival::from_bus(delivery, bus, handed_out, Age::Unknown);
     if is_call {
-        intake.leave(arrival).await;
+        pipeline.leave(arrival).await;
     } else {
-        intake.take(arrival);
+        pipeline.take(arrival);
     }
 }

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use lapin::{Connection, ErrorKind, Event, protocol::AMQPErrorKind};
 use tokio::sync::{mpsc, watch};
 
-use super::trial::Closure;
+use super::publisher::Closure;
 
 /// What one connection's events come to.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use tracing::Span;
-use trove_couchdb_protocol::{Context, new_id, trove::Method};
+use trove_couchdb_protocol::{Context, trove::Method};
 
 use super::origin::Origin;
 use crate::{
@@ -72,9 +72,9 @@ impl Entry {
         trace::command(method_word(self.method), self.request_id.as_deref(), self.redelivered)
     }
 
-    /// The request's id, or another if that can't be read; `None` unless it is a `prepare`.
-    pub(super) fn prepare_id(&self) -> Option<String> {
-        (self.method == Some(Method::Prepare)).then(|| self.id.clone().unwrap_or_else(new_id))
+    /// An earlier run may have done a part of it.
+    pub(super) fn set_redelivered(&mut self, redelivered: bool) {
+        self.redelivered = redelivered;
     }
 
     /// Its command is known now, and so what it would change.

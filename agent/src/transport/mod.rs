@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! RabbitMQ ----- broker: connect, declare, consume --+
-//!                                                    +--> Intake: decode, dedupe, turn, run, answer, acknowledge
-//! local socket - local: who is it? frames -----------+                (one task per command)
+//!                                                    +--> RequestPipeline: decode, tell the delivery core, carry out
+//! local socket - local: who is it? frames -----------+                  (one task per action)
 //! ```
 //!
 //! The only user of lapin in the agent; the operator's tool connects and declares with the same functions. Tasks
 //! outlive the connection that brought their command: the broker then delivers the command again on the next one, and
-//! `dedupe` joins the two.
+//! the core joins the two.
 
 mod accept;
 mod answer;
@@ -16,56 +16,48 @@ mod backoff;
 mod broker;
 mod compression;
 mod connect;
-mod consume;
 mod consumer;
-mod dedupe;
 mod events;
 mod ledger;
 mod local;
 mod names;
 mod origin;
 mod outcomes;
-mod outlet;
-mod publish;
-mod refusal;
+mod pipeline;
+mod publisher;
 mod reminder;
 mod replay;
 mod reports;
-mod returned;
 mod secure;
 mod session;
 mod topology;
-mod trial;
-mod waiting;
-
-use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use trove_couchdb_config::Settings;
 
 use crate::{
     audit::Audit,
-    dispatch::Dispatcher,
+    commands::Guest,
     metrics::Metrics,
     status::{Link, Outbox, Tally},
 };
 use broker::Broker;
-use consume::Intake;
-use dedupe::Seen;
 use ledger::Ledger;
+use pipeline::RequestPipeline;
+use replay::Records;
 
 pub use connect::{ConnectError, Hosts, Socket, connect};
 pub use local::{LocalError, LocalServer};
-pub use publish::properties;
-use replay::Receipts;
+pub use pipeline::OwnCommands;
+pub use publisher::properties;
 pub use topology::{guest_queue, is_mismatch, short, transient_queue};
 
 /// What the transport needs of the rest of the agent.
 #[derive(Debug)]
 pub struct Surroundings {
-    /// Where commands are run.
-    pub dispatcher: Arc<Dispatcher>,
+    /// What commands work on.
+    pub guest: Guest,
     /// Where they are written down.
     pub audit: Audit,
     /// Where they are counted.
@@ -83,7 +75,7 @@ pub struct Surroundings {
 /// Everything that brings commands.
 #[derive(Debug)]
 pub struct Transport {
-    intake: Intake,
+    pipeline: RequestPipeline,
     broker: Option<Broker>,
     local: Option<LocalServer>,
     stopping: CancellationToken,
@@ -92,44 +84,43 @@ pub struct Transport {
 impl Transport {
     /// Not connected to a broker yet.
     pub fn new(settings: &Settings, local: Option<LocalServer>, surroundings: Surroundings) -> Self {
-        let Surroundings { dispatcher, audit, tally, metrics, outbox, link, stopping } = surroundings;
-        let intake = Intake {
-            dispatcher,
-            seen: Seen::new(settings.rpc.duplicate_window),
-            receipts: Receipts::load(&settings.guest.state_dir, settings.rpc.replay_window),
-            ledger: Ledger { audit, tally, metrics },
-            limits: settings.rpc.clone(),
-            tasks: TaskTracker::new(),
-        };
-        if settings.broker.is_some() {
-            for (mark, changes) in intake.receipts.interrupted() {
-                intake.dispatcher.is_interrupted(mark, &changes);
-            }
+        let Surroundings { guest, audit, tally, metrics, outbox, link, stopping } = surroundings;
+        let (records, mut from_disk) = Records::load(&settings.guest.state_dir, settings.rpc.replay_window);
+        if settings.broker.is_none() {
+            // Nobody delivers them again.
+            from_disk.interrupted.clear();
         }
+        let ledger = Ledger { audit, tally, metrics };
+        let limits = settings.rpc.clone();
+        let pipeline = RequestPipeline::new(guest, records, from_disk, ledger, limits, stopping.clone());
         let broker = settings
             .broker
             .clone()
-            .map(|broker| Broker::new(broker, &settings.guest, &intake, outbox, link, stopping.clone()));
-        Self { intake, broker, local, stopping }
+            .map(|broker| Broker::new(broker, &settings.guest, &pipeline, outbox, link, stopping.clone()));
+        Self { pipeline, broker, local, stopping }
+    }
+
+    /// For what the agent does by itself, in the order of all commands.
+    pub fn own_commands(&self) -> OwnCommands {
+        OwnCommands(self.pipeline.clone())
     }
 
     /// Serves until told to stop; returns when nothing is under way any more.
     pub async fn run(self) {
-        let Self { intake, broker, local, stopping } = self;
-        let receipts = intake.receipts.clone();
+        let Self { pipeline, broker, local, stopping } = self;
         let over_the_bus = async {
             if let Some(broker) = broker {
-                return broker.run(&intake).await;
+                return broker.run(&pipeline).await;
             }
             stopping.cancelled().await;
-            intake.finish_tasks().await;
+            pipeline.finish_tasks().await;
         };
         let over_the_socket = async {
             if let Some(local) = local {
-                local.run(&intake, &stopping).await;
+                local.run(&pipeline, &stopping).await;
             }
         };
-        tokio::join!(over_the_bus, over_the_socket);
-        receipts.finish().await;
+        tokio::join!(over_the_bus, over_the_socket, pipeline.terminate_when_told());
+        pipeline.finish_records().await;
     }
 }

@@ -17,7 +17,7 @@ use super::{
     answer::{Destination, Pen, Publication, Responder},
     compression::Compression,
     local,
-    outlet::{Outlet, Undeliverable},
+    publisher::{ReplyPublisher, Undeliverable},
 };
 use crate::audit::Source;
 
@@ -106,7 +106,7 @@ impl Drop for Place {
 #[derive(Debug)]
 pub(super) struct Bus {
     pub(super) pen: Pen,
-    pub(super) outlet: Outlet,
+    pub(super) publisher: ReplyPublisher,
 }
 
 impl Arrival {
@@ -160,8 +160,8 @@ impl Origin {
     pub(super) async fn publish(&self, publication: &Publication) -> Result<(), Undeliverable> {
         match self {
             Self::Bus { bus, .. } => {
-                bus.outlet.publish(publication).await?;
-                bus.outlet.publish_later(publication);
+                bus.publisher.publish(publication).await?;
+                bus.publisher.publish_later(publication);
                 Ok(())
             }
             Self::Local(request) => {
@@ -178,7 +178,7 @@ impl Origin {
     pub(super) async fn mention(&self, publication: &Publication) {
         match self {
             Self::Bus { bus, .. } => {
-                let _taken = bus.outlet.mention(publication).await;
+                let _taken = bus.publisher.try_publish(publication).await;
             }
             Self::Local(request) => request.beat(&publication.body),
         }
@@ -205,7 +205,7 @@ impl Origin {
         let acknowledged = time::timeout(ACKNOWLEDGED_WITHIN, acker.ack(BasicAckOptions::default()));
         let acknowledged = tokio::select! {
             acknowledged = acknowledged => acknowledged,
-            () = bus.outlet.stopping_while_blocked() => return false,
+            () = bus.publisher.stopping_while_blocked() => return false,
         };
         match acknowledged {
             Ok(Ok(_sent)) => return true,

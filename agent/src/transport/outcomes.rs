@@ -25,7 +25,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, Serializer};
-use trove_couchdb_protocol::{Failure, Outcome, Seal, Secret};
+use trove_couchdb_protocol::{Failure, FailureClass, Outcome, Seal, Secret};
 
 use super::replay::Marks;
 use crate::{
@@ -61,6 +61,25 @@ impl RecordedOutcome {
             Outcome::Failure(failure) => Self::Failed(failure.clone()),
         }
     }
+}
+
+/// For whoever sends the command once more over another way: answers are not kept for that, as they can be large, and hold
+/// passwords.
+impl From<RecordedOutcome> for Outcome {
+    fn from(recorded: RecordedOutcome) -> Self {
+        match recorded {
+            RecordedOutcome::Done => Self::Success(serde_json::Value::Null),
+            RecordedOutcome::Failed(failure) => Self::Failure(failure),
+            RecordedOutcome::Answered => carried_out(),
+        }
+    }
+}
+
+/// What is said when a command was carried out and its answer is not known here.
+pub(super) fn carried_out() -> Outcome {
+    let text = "a command with this id was carried out before, and its answer went to who sent it first; \
+                send it with a new id to have it done again";
+    Outcome::Failure(Failure::new(FailureClass::Duplicate, text))
 }
 
 /// What is known of one command.

@@ -1,56 +1,49 @@
-//! Messages that were carried out before, known again even after a restart: whoever recorded one and sends it later must
-//! not have it run a second time.
+//! What the disk knows of commands and messages: records of commands whose messages may come again, and marks of messages
+//! that were carried out.
 //!
 //! Trove's encryption has no authentication and no counter, and the `_unique_id` travels in clear: a recorded message can
 //! be sent under another id, its parts can be put together with those of another one, and whoever flips a bit of an
 //! initialisation vector flips it in the first block of the value. So besides the id every encrypted part leaves its
-//! mark ([`Seal`]: its last block, which depends on all before it). A message of which any mark is known is no new one.
+//! mark ([`Seal`]: its last block, which depends on all before it).
 //! Without encryption there is only the id, and nothing that would keep a stranger from sending commands of his own.
 //!
-//! ```text
-//! arrival -> judge -> Fresh   run, record, answer, acknowledge
-//!                  -> Known   the same message: answer as recorded, unless that is done; acknowledge
-//!                  -> Forged  parts of another one: refuse
-//! ```
-//!
-//! A command that changes something is on the disk, with its outcome (`outcomes.rs`), before it is answered: one that is
-//! interrupted before that comes again from the broker and runs again (see the table in docs/architecture.md). Once its
-//! message is acknowledged the outcome is forgotten, and its marks stay. Of commands that only read, and of refused ones, the
-//! encrypted parts are good for a change all the same: they are known from the answer on, and reach the disk with the next
-//! command that changes something.
+//! The delivery core decides what is known and what is to be written (`delivery/src/marks.rs`); this module reads and
+//! writes the two files. A command's outcome is on the disk before it is answered (`outcomes.rs`). Once its message is
+//! acknowledged the outcome is forgotten, and its marks stay. Marks of commands that only read, and of refused ones, reach
+//! the disk with the next command that changes something.
 //!
 //! What the agent itself encrypts needs no marks: it can't be sent back to it (`protocol/src/cipher.rs`).
 
-mod memory;
 mod store;
-mod under_way;
 
 use std::{
+    collections::HashMap,
     io,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use sha2::{Digest, Sha256};
-use tokio::sync::Notify;
 use tracing::{error, warn};
+use trove_couchdb_delivery::{Mark, Resumed};
 use trove_couchdb_protocol::{Request, Seal};
 
-use super::outcomes::{OutcomeFile, RecordedOutcome, Stored};
+use super::outcomes::{CommandRecord, OutcomeFile, RecordedOutcome, Stored};
 use crate::{
-    commands::{Changes, Seed},
+    commands::{Changes, Scopes, Seed},
     system,
 };
-use memory::{Memory, Unacknowledged};
 use store::Store;
-pub(super) use under_way::UnderWay;
 
 /// All marks of one message: that of its id first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Marks(Vec<Seal>);
 
-/// With so many lines the file of outcomes is written anew, without those that are done with.
+/// With so many lines the file of outcomes is written again, without those that are done with.
 const OUTCOME_LINES: usize = 1_024;
+
+/// So many marks of commands that only read wait for the disk at most.
+const WAITING: usize = 1_024;
 
 impl Marks {
     pub(super) fn of(request: &Request, id: &str) -> Self {
@@ -73,47 +66,81 @@ impl Marks {
         self.0.iter().copied()
     }
 
-    /// Whether a part of the message was encrypted.
-    fn have_parts(&self) -> bool {
-        self.0.len() > 1
-    }
-
     pub(super) fn id(&self) -> Option<Seal> {
         self.0.first().copied()
     }
+
+    fn for_the_core(&self) -> Vec<Mark> {
+        self.seals().map(|seal| Mark(seal.0)).collect()
+    }
 }
 
-/// What a message is.
-#[derive(Debug)]
-pub(super) enum Judgement {
-    /// To be run; its marks are kept from others while this lives.
-    Fresh(UnderWay),
-    /// The same message was carried out. `None` if it was answered, or is not wholly the same.
-    Known(Option<(RecordedOutcome, Option<Seed>)>),
-    /// It has another id than the message that a part of it was in.
-    Forged,
-}
+/// What an earlier agent wrote down, for the core.
+pub(super) type FromDisk = Resumed<Scopes, RecordedOutcome>;
 
-/// What was carried out.
+/// The two files.
 #[derive(Debug, Clone)]
-pub(super) struct Receipts {
+pub(super) struct Records {
     memory: Arc<Mutex<Memory>>,
     files: Arc<Mutex<Files>>,
-    /// An acknowledgement has come.
-    acknowledged: Arc<Notify>,
+}
+
+/// What the files have to hold.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Of commands whose messages are not acknowledged, by id.
+    records: HashMap<Seal, Kept>,
+    /// Marks that are not in the file yet.
+    waiting: Vec<Seal>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    record: CommandRecord,
+    /// The file has it as it is here.
+    written: bool,
+}
+
+impl Memory {
+    /// The record of a command, to be changed: what the file has of it is not the newest any more.
+    fn record(&mut self, marks: &Marks, id: Seal) -> &mut CommandRecord {
+        let new = || Kept { record: CommandRecord::new(marks), written: false };
+        let one = self.records.entry(id).or_insert_with(new);
+        one.written = false;
+        &mut one.record
+    }
+
+    fn chosen(&self, which: impl Fn(&Kept) -> bool) -> (Vec<Seal>, Vec<CommandRecord>) {
+        let chosen = self.records.iter().filter(|(_, one)| which(one));
+        chosen.map(|(id, one)| (*id, one.record.clone())).unzip()
+    }
+
+    fn all(&self) -> Vec<CommandRecord> {
+        self.chosen(|_| true).1
+    }
+
+    fn are_written(&mut self, ids: &[Seal]) {
+        for id in ids {
+            if let Some(one) = self.records.get_mut(id) {
+                one.written = true;
+            }
+        }
+    }
 }
 
 /// Locked before the memory, never after it.
 #[derive(Debug)]
 struct Files {
     marks: Store,
+    /// So many marks the file holds at least.
+    keep: usize,
     outcomes: OutcomeFile,
 }
 
-impl Receipts {
-    /// Remembers the last `keep` marks, those of earlier agents included, and every outcome whose message was not
-    /// acknowledged. Blocks for the length of two small files.
-    pub(super) fn load(state_dir: &Path, keep: usize) -> Self {
+impl Records {
+    /// Reads both files: the last `keep` marks, and every record whose message was not acknowledged. Blocks for the length
+    /// of two small files.
+    pub(super) fn load(state_dir: &Path, keep: usize) -> (Self, FromDisk) {
         let (marks, order) = Store::load(state_dir);
         let (outcomes, read) = OutcomeFile::load(state_dir);
         let stored = read.map(|(stored, unreadable)| {
@@ -130,71 +157,100 @@ impl Receipts {
             Stored::default()
         });
         let skip = order.len().saturating_sub(keep);
-        let mut memory = Memory { keep, ..Memory::default() };
-        memory.remember(order.into_iter().skip(skip));
-        memory.waiting.clear();
+        let mut known = FromDisk::default();
+        known.marks.extend(order.into_iter().skip(skip).map(|seal| Mark(seal.0)));
+        let mut memory = Memory::default();
         for (marks, record) in stored.unacknowledged {
             let Some(id) = marks.id() else { continue };
-            if record.outcome().is_some() {
-                memory.known.extend(marks.seals());
+            if let Some(outcome) = record.outcome() {
+                known.ended.push((marks.for_the_core(), outcome.clone()));
+            } else if let Some(changes) = record.interrupted() {
+                known.interrupted.push((Mark(id.0), changes.scopes()));
             }
-            memory.unacknowledged.insert(id, Unacknowledged { marks, record, written: true });
+            memory.records.insert(id, Kept { record, written: true });
         }
         for marks in stored.acknowledged {
-            memory.remember(marks.seals());
+            known.marks.extend(marks.for_the_core());
+            memory.waiting.extend(marks.seals());
         }
-        Self {
-            memory: Arc::new(Mutex::new(memory)),
-            files: Arc::new(Mutex::new(Files { marks, outcomes })),
-            acknowledged: Arc::default(),
-        }
+        let files = Files { marks, keep, outcomes };
+        (Self { memory: Arc::new(Mutex::new(memory)), files: Arc::new(Mutex::new(files)) }, known)
     }
 
-    /// Commands that an earlier agent had begun and not ended.
-    pub(super) fn interrupted(&self) -> Vec<(Seal, Changes)> {
-        let memory = lock(&self.memory);
-        let interrupted =
-            memory.unacknowledged.iter().map(|(id, one)| (*id, one.record.interrupted().cloned()));
-        interrupted.filter_map(|(id, changes)| Some((id, changes?))).collect()
+    /// A command begins to change this. Does not wait for the disk: it is for the next agent of the same machine.
+    pub(super) async fn begin(&self, marks: &Marks, changes: Changes) -> io::Result<()> {
+        let Some(id) = marks.id() else { return Ok(()) };
+        lock(&self.memory).record(marks, id).begin(changes);
+        let this = self.clone();
+        let noted = system::blocking(move || {
+            let mut files = this.files();
+            let Some(one) = lock(&this.memory).records.get(&id).map(|one| one.record.clone()) else {
+                return Ok(());
+            };
+            files.outcomes.add(&[one], false, || lock(&this.memory).all())
+        });
+        noted.await?
     }
 
-    /// They don't come again, unless they have and are under way.
-    pub(super) fn forget_interrupted(&self) {
-        let mut memory = lock(&self.memory);
-        let Memory { unacknowledged, under_way, .. } = &mut *memory;
-        unacknowledged.retain(|id, one| one.record.interrupted().is_none() || under_way.contains_key(id));
-    }
-
-    /// Looks at a message that has arrived.
-    pub(super) fn judge(&self, marks: Marks) -> Judgement {
-        let mut memory = lock(&self.memory);
-        let id = marks.id();
-        if id.is_some_and(|id| memory.known.contains(&id)) {
-            let recorded = id.and_then(|id| memory.unacknowledged.get(&id)).filter(|one| one.marks == marks);
-            let outcome = recorded.and_then(|one| Some((one.record.outcome()?.clone(), one.record.seed())));
-            return Judgement::Known(outcome);
-        }
-        let foreign = |seal: &Seal| {
-            memory.known.contains(seal)
-                || memory.under_way.get(seal).is_some_and(|(owner, _)| Some(*owner) != id)
+    /// The seed of a command's answer, the same whenever the command comes again; the disk has it.
+    pub(super) async fn seed(&self, marks: &Marks) -> io::Result<Seed> {
+        let Some(id) = marks.id() else { return Ok(Seed::random()) };
+        let seed = {
+            let mut memory = lock(&self.memory);
+            let record = memory.record(marks, id);
+            record.seed().unwrap_or_else(|| {
+                let seed = Seed::random();
+                record.plant(&seed);
+                seed
+            })
         };
-        if marks.0.iter().any(foreign) {
-            return Judgement::Forged;
-        }
-        if let Some(id) = id {
-            for seal in &marks.0 {
-                memory.under_way.entry(*seal).or_insert((id, 0)).1 += 1;
-            }
-        }
-        drop(memory);
-        Judgement::Fresh(UnderWay { receipts: self.clone(), marks, lasts: false })
+        self.save(id).await.map(|()| seed)
     }
 
-    /// A message is acknowledged, or is the broker's again before it was begun: its outcome need not be known any more, and
-    /// a seed must not.
-    pub(super) async fn acknowledged(&self, id: Seal) {
-        let Some(gone) = lock(&self.memory).acknowledge(id) else { return };
-        self.acknowledged.notify_waiters();
+    /// The seed of a command that has ended.
+    pub(super) fn seed_of(&self, id: Seal) -> Option<Seed> {
+        lock(&self.memory).records.get(&id)?.record.seed()
+    }
+
+    /// A command has ended; returns when the disk knows how.
+    pub(super) async fn end(&self, marks: &Marks, outcome: RecordedOutcome) -> io::Result<()> {
+        let Some(id) = marks.id() else { return Ok(()) };
+        lock(&self.memory).record(marks, id).end(outcome);
+        self.save(id).await
+    }
+
+    /// Writes down what the file of outcomes does not have yet, this command's record among it.
+    pub(super) async fn save(&self, id: Seal) -> io::Result<()> {
+        let this = self.clone();
+        let saved = system::blocking(move || {
+            let mut files = this.files();
+            let (ids, new) = {
+                let memory = lock(&this.memory);
+                // Another one's write took it along, or its message was acknowledged meanwhile.
+                if memory.records.get(&id).is_none_or(|one| one.written) {
+                    return Ok(());
+                }
+                memory.chosen(|one| !one.written)
+            };
+            files.outcomes.add(&new, true, || lock(&this.memory).all())?;
+            lock(&this.memory).are_written(&ids);
+            Ok(())
+        });
+        saved.await?
+    }
+
+    /// A record is needed no longer, and a seed must not be kept. The marks of a command that has ended stay.
+    pub(super) async fn forget(&self, id: Seal) {
+        let gone = {
+            let mut memory = lock(&self.memory);
+            let Some(gone) = memory.records.remove(&id) else { return };
+            if gone.record.outcome().is_some()
+                && let Some(marks) = gone.record.marks()
+            {
+                memory.waiting.extend(marks.seals());
+            }
+            gone
+        };
         let this = self.clone();
         let noted = system::blocking(move || {
             let mut files = this.files();
@@ -207,69 +263,47 @@ impl Receipts {
         tell(noted.await);
     }
 
+    /// Marks that can wait for a later write. True if so many wait that it is time for one.
+    pub(super) fn remember(&self, marks: impl IntoIterator<Item = Seal>) -> bool {
+        let mut memory = lock(&self.memory);
+        memory.waiting.extend(marks);
+        memory.waiting.len() >= WAITING
+    }
+
+    /// Returns when the disk has all marks.
+    pub(super) async fn write_marks(&self) -> io::Result<()> {
+        let this = self.clone();
+        system::blocking(move || this.add_marks(&mut this.files())).await?
+    }
+
     /// The agent ends, and all messages that could be acknowledged are.
     pub(super) async fn finish(&self) {
         let this = self.clone();
         let tidied = system::blocking(move || {
             let mut files = this.files();
-            if files.outcomes.lines() > 0 { this.tidy(&mut files) } else { Ok(()) }
+            let is_untidy = files.outcomes.lines() > 0 || !lock(&this.memory).waiting.is_empty();
+            if is_untidy { this.tidy(&mut files) } else { Ok(()) }
         });
         tell(tidied.await);
     }
 
     /// Moves the marks of what is done with into the file of marks, and the rest of it out of the file of outcomes.
     fn tidy(&self, files: &mut Files) -> io::Result<()> {
-        self.write_marks(files)?;
-        let (ids, records) = lock(&self.memory).records(|_| true);
+        self.add_marks(files)?;
+        let (ids, records) = lock(&self.memory).chosen(|_| true);
         files.outcomes.replace(&records)?;
         lock(&self.memory).are_written(&ids);
         Ok(())
     }
 
-    fn write_marks(&self, files: &mut Files) -> io::Result<()> {
-        let (keep, new) = {
-            let mut memory = lock(&self.memory);
-            // None, if another one's write took them along.
-            (memory.keep, std::mem::take(&mut memory.waiting))
-        };
-        files.marks.add(&new, keep, || lock(&self.memory).order.iter().copied().collect())
-    }
-
-    /// Writes down what the file of outcomes does not have yet, this command's among it.
-    fn write_outcome(&self, id: Seal) -> io::Result<()> {
-        let mut files = self.files();
-        let (ids, new) = {
-            let memory = lock(&self.memory);
-            // Another one's write took it along, or its message was acknowledged meanwhile.
-            if memory.unacknowledged.get(&id).is_none_or(|one| one.written) {
-                return Ok(());
-            }
-            memory.records(|one| !one.written)
-        };
-        files.outcomes.add(&new, true, || lock(&self.memory).records(|_| true).1)?;
-        lock(&self.memory).are_written(&ids);
-        Ok(())
-    }
-
-    /// The same for a command that begins, without a wait for the disk.
-    async fn note_beginning(&self, id: Seal) -> io::Result<()> {
-        let this = self.clone();
-        let noted = system::blocking(move || {
-            let mut files = this.files();
-            let Some(one) = lock(&this.memory).unacknowledged.get(&id).map(|one| one.record.clone()) else {
-                return Ok(());
-            };
-            files.outcomes.add(&[one], false, || lock(&this.memory).records(|_| true).1)
-        });
-        noted.await?
-    }
-
-    async fn save(&self, id: Seal) -> io::Result<()> {
-        let this = self.clone();
-        match system::blocking(move || this.write_outcome(id)).await {
-            Ok(written) => written,
-            Err(stopped) => Err(stopped.into()),
+    fn add_marks(&self, files: &mut Files) -> io::Result<()> {
+        // None, if another one's write took them along.
+        let new = std::mem::take(&mut lock(&self.memory).waiting);
+        let written = files.marks.add(&new, files.keep);
+        if written.is_err() {
+            lock(&self.memory).waiting.splice(0..0, new);
         }
+        written
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
@@ -278,7 +312,7 @@ impl Receipts {
 }
 
 /// Without the disk this agent still knows, and goes on: a guest that does nothing any more would be worse.
-fn tell(written: Result<io::Result<()>, tokio::task::JoinError>) {
+pub(super) fn tell(written: Result<io::Result<()>, tokio::task::JoinError>) {
     match written {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {

@@ -14,14 +14,13 @@ use trove_couchdb_protocol::{Context, new_id, transport_url::Host};
 
 use super::{
     connect::{self, ConnectError, Socket},
-    consume::Intake,
     consumer::Consumer,
     events::Events,
     names::Names,
     origin::Bus,
-    publish::{Broken, Publisher},
+    pipeline::RequestPipeline,
+    publisher::{Closure, ConfirmChannel},
     topology,
-    trial::Closure,
 };
 use crate::status::Outbox;
 
@@ -48,7 +47,7 @@ pub(super) enum End {
 pub(super) struct Session {
     connection: Connection,
     socket: Socket,
-    publisher: Publisher,
+    channel: ConfirmChannel,
     consumer: Consumer,
     alarms: mpsc::UnboundedReceiver<Option<String>>,
 }
@@ -83,7 +82,7 @@ impl Session {
         let Events { ended, alarms } = Events::listen(&connection);
         let preparing = prepare(&connection, names, broker, ended);
         match time::timeout(limit, preparing).await.unwrap_or(Err(ConnectError::Timeout(limit))) {
-            Ok((consumer, publisher)) => Ok(Self { connection, socket, publisher, consumer, alarms }),
+            Ok((consumer, channel)) => Ok(Self { connection, socket, channel, consumer, alarms }),
             Err(error) => {
                 close(&connection, &socket).await;
                 Err(error)
@@ -92,18 +91,18 @@ impl Session {
     }
 
     /// Where answers go.
-    pub(super) fn publisher(&self) -> Publisher {
-        self.publisher.clone()
+    pub(super) fn channel(&self) -> ConfirmChannel {
+        self.channel.clone()
     }
 
-    /// Takes deliveries until the agent stops or the connection is lost. `newest` hears of each publisher, and `alarm` when
+    /// Takes deliveries until the agent stops or the connection is lost. `newest` hears of each channel for answers, and `alarm` when
     /// the broker stops taking messages (with its reason), and when it takes them again.
     pub(super) async fn serve(
         &mut self,
-        intake: &Intake,
+        pipeline: &RequestPipeline,
         bus: &Arc<Bus>,
         outbox: &mut Outbox,
-        newest: &watch::Sender<Option<Publisher>>,
+        newest: &watch::Sender<Option<ConfirmChannel>>,
         alarm: impl Fn(Option<String>),
         stopping: &CancellationToken,
     ) -> End {
@@ -113,11 +112,11 @@ impl Session {
                 alarm(reason);
             }
         };
-        let publishers = publishers(&self.connection, self.publisher.clone(), newest);
+        let channels = channels(&self.connection, self.channel.clone(), newest);
         // Beside the deliveries and not among them: a broker that holds a heartbeat up holds no command up.
         let heartbeats = async {
             while let Some(cast) = outbox.next().await {
-                if bus.outlet.mention(&bus.pen.conductor_cast(&cast, &guest_context())).await {
+                if bus.publisher.try_publish(&bus.pen.conductor_cast(&cast, &guest_context())).await {
                     outbox.has_gone_out(&cast);
                 }
             }
@@ -129,11 +128,11 @@ impl Session {
                 time::sleep(LOOK).await;
             }
         };
-        let deliveries = async { End::Lost(self.consumer.run(intake, bus).await) };
+        let deliveries = async { End::Lost(self.consumer.run(pipeline, bus).await) };
         tokio::select! {
             biased;
             () = stopping.cancelled() => End::Stopping,
-            end = publishers => end,
+            end = channels => end,
             end = deliveries => end,
             () = disconnected => End::Lost("the connection is closed".to_owned()),
             never = heartbeats => never,
@@ -157,29 +156,29 @@ async fn prepare(
     names: &Arc<Names>,
     broker: &BrokerSettings,
     ended: watch::Receiver<Option<Closure>>,
-) -> Result<(Consumer, Publisher), ConnectError> {
+) -> Result<(Consumer, ConfirmChannel), ConnectError> {
     topology::declare(connection, names, broker).await?;
     let replies = topology::confirming_channel(connection).await?;
-    let publisher = Publisher::new(replies, Arc::clone(names), connection.status().clone(), ended);
+    let answers = ConfirmChannel::new(replies, Arc::clone(names), connection.status().clone(), ended);
     let channel = connection.create_channel().await?;
     let consumer = Consumer::new(channel, names.queues(broker.prefetch));
-    Ok((consumer, publisher))
+    Ok((consumer, answers))
 }
 
 /// Publishes on one channel after the other: that the broker closed one because of a single message is no reason to
 /// give up the consumers, and all commands that they have brought.
-async fn publishers(
+async fn channels(
     connection: &Connection,
-    mut publisher: Publisher,
-    newest: &watch::Sender<Option<Publisher>>,
+    mut channel: ConfirmChannel,
+    newest: &watch::Sender<Option<ConfirmChannel>>,
 ) -> End {
-    while publisher.broken().await == Broken::ByMessage {
-        let Ok(Ok(channel)) = time::timeout(CHANNEL_LIMIT, topology::confirming_channel(connection)).await
+    while channel.ends().await {
+        let Ok(Ok(another)) = time::timeout(CHANNEL_LIMIT, topology::confirming_channel(connection)).await
         else {
             break;
         };
-        publisher = publisher.on(channel);
-        newest.send_replace(Some(publisher.clone()));
+        channel = channel.on(another);
+        newest.send_replace(Some(channel.clone()));
     }
     End::Lost("the channel for replies is closed".to_owned())
 }

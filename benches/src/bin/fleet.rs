@@ -1,4 +1,4 @@
-//! Many agents in one process: each with the agent's own transport, dispatcher and heartbeat, on a connection of its own.
+//! Many agents in one process: each with the agent's own transport and heartbeat, on a connection of its own.
 //!
 //! Who calls: the section `fleet`. CouchDB is left out, and so is what needs it: each agent takes it for healthy, reports
 //! so, and answers `rpc_ping`. Commands on standard input, one a line: `report` prints when which agent was connected.
@@ -20,7 +20,7 @@ use trove_couchdb_agent::{
     bootstrap::Rotator,
     commands::{Guest, ImageBrings},
     couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy},
-    dispatch::Dispatcher,
+    host::Host,
     log,
     metrics::Metrics,
     preparation::Preparation,
@@ -134,14 +134,10 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         report,
         rotator: Rotator::new(admin).0,
         log: log::Control::without_a_log(settings.log.filter.clone()),
+        host: Host::new(&settings.host),
     };
     let surroundings = Surroundings {
-        dispatcher: Arc::new(Dispatcher::new(
-            guest,
-            settings.rpc.max_concurrent,
-            tally.clone(),
-            stopping.clone(),
-        )),
+        guest,
         audit: Audit::new(&settings.audit),
         tally,
         metrics: Metrics::off(),

@@ -3,12 +3,14 @@
 //! Nothing here does anything: `main` parses a [`Cli`] and hands it on. No password can be written on the command line,
 //! where `ps` shows it to every user; the one secret that can, `--transport-url`, says so and has two other ways in.
 
+mod service;
 mod verbs;
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, ValueEnum};
 
+pub use service::{ServiceArgs, ServiceState, ServiceStatusArgs, ServiceWaitArgs};
 pub use verbs::{
     ApplyArgs, BrokerUserArgs, CompletionsArgs, CredentialsArgs, DoctorArgs, LogLevelArgs, ManArgs,
     NewDatabase, NewUser, PageArgs, PasswordArgs, RootArgs, UpdateArgs, UserAndDatabase, UserAndDatabases,

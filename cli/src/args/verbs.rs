@@ -6,6 +6,8 @@ use clap::{Args, Subcommand, ValueHint};
 use clap_complete::Shell;
 use trove_couchdb_protocol::{DatabaseName, UserName, trove::LogFilter};
 
+use super::service::{ServiceArgs, ServiceStatusArgs, ServiceWaitArgs};
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -63,6 +65,26 @@ pub enum Verb {
     /// For example: trove-couchdb log-level info,trove_couchdb_agent::couch=debug. It counts until the agent starts again,
     /// or until SIGHUP makes it read log.filter again. Only over the agent's socket, not over RabbitMQ.
     LogLevel(LogLevelArgs),
+    /// Show the state of CouchDB's process
+    ///
+    /// The agent asks trove-couchdb-hostd, its privileged helper. Only over the agent's socket, not over RabbitMQ.
+    ServiceStatus(ServiceStatusArgs),
+    /// Start CouchDB and wait until it runs
+    ///
+    /// trove-couchdb-hostd does it, if root's host.toml allows it. Only over the agent's socket, not over RabbitMQ.
+    ServiceStart(ServiceArgs),
+    /// Stop CouchDB and wait until it is stopped
+    ///
+    /// trove-couchdb-hostd does it, if root's host.toml allows it. Only over the agent's socket, not over RabbitMQ.
+    ServiceStop(ServiceArgs),
+    /// Restart CouchDB and wait until a new process runs
+    ///
+    /// trove-couchdb-hostd does it, if root's host.toml allows it. Only over the agent's socket, not over RabbitMQ.
+    ServiceRestart(ServiceArgs),
+    /// Wait until CouchDB's process is running or stopped
+    ///
+    /// That CouchDB's process runs does not mean that CouchDB answers: `status` shows that.
+    ServiceWait(ServiceWaitArgs),
     /// Show the commands that make a RabbitMQ account for one instance, limited to what its agent needs
     ///
     /// Nothing is run and nobody is asked: read them, then run them where rabbitmqctl is. The instance is the one of

@@ -13,6 +13,7 @@ mod couchdb;
 mod credentials;
 mod databases;
 mod host;
+mod hostd;
 mod ini_files;
 mod local_ini;
 mod process;
@@ -108,7 +109,7 @@ impl Check {
 }
 
 /// The tables of all families, in the order in which they are looked at and shown.
-const FAMILIES: [&[&Check]; 11] = [
+const FAMILIES: [&[&Check]; 12] = [
     configuration::CHECKS,
     agent::CHECKS,
     credentials::CHECKS,
@@ -120,6 +121,7 @@ const FAMILIES: [&[&Check]; 11] = [
     databases::CHECKS,
     broker::CHECKS,
     host::CHECKS,
+    hostd::CHECKS,
 ];
 
 /// Every check.
@@ -173,6 +175,7 @@ pub async fn examine(global: &Global) -> Examination {
         databases::look(status.as_ref().map(|_| &patient), couch.as_ref(), &mut findings).await;
         broker::look(settings, status.as_ref(), &mut findings).await;
         host::look(settings, couch.as_ref(), &mut findings).await;
+        hostd::look(settings, &mut findings).await;
     } else {
         skip_the_rest(&mut findings);
     }

@@ -7,6 +7,7 @@ mod access;
 mod agent;
 mod databases;
 mod root;
+mod service;
 mod users;
 
 use serde_json::json;
@@ -21,6 +22,7 @@ use crate::{
 };
 
 pub use agent::status_report;
+use service::Change;
 
 /// What a verb works with.
 #[derive(Debug)]
@@ -55,6 +57,11 @@ pub async fn run(session: &Session<'_>, verb: &Verb) -> Result<Option<Report>, C
         Verb::Status => agent::status(session).await?,
         Verb::RotateOsAdmin => agent::rotate_os_admin(session).await?,
         Verb::LogLevel(args) => agent::log_level(session, args).await?,
+        Verb::ServiceStatus(args) => service::status(session, args).await?,
+        Verb::ServiceStart(args) => service::change(session, Change::Start, args).await?,
+        Verb::ServiceStop(args) => service::change(session, Change::Stop, args).await?,
+        Verb::ServiceRestart(args) => service::change(session, Change::Restart, args).await?,
+        Verb::ServiceWait(args) => service::wait(session, args).await?,
         _ => return Ok(None),
     };
     Ok(Some(report))

@@ -56,9 +56,9 @@ mod tests {
     #[test]
     fn a_variable_names_section_and_key() {
         let values = read_one("TROVE_COUCHDB_COUCHDB__IGNORE_DBS", "a, b").unwrap();
-        let found = &values["couchdb.ignore_dbs"];
-        assert_eq!(found.value, vec!["a", "b"].into());
-        assert_eq!(found.origin, "environment variable TROVE_COUCHDB_COUCHDB__IGNORE_DBS");
+        let found = &values.0["couchdb.ignore_dbs"];
+        assert_eq!(found.kind, vec!["a", "b"].into());
+        assert_eq!(found.origin(), Some("environment variable TROVE_COUCHDB_COUCHDB__IGNORE_DBS"));
     }
 
     #[test]
@@ -69,7 +69,7 @@ mod tests {
             ("TROVE_X", "1"),
             ("TROVE_COUCHDB_SOCKET", "/s"),
         ] {
-            assert!(read_one(name, value).unwrap().is_empty(), "{name}");
+            assert!(read_one(name, value).unwrap().0.is_empty(), "{name}");
         }
     }
 

@@ -8,35 +8,35 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use crate::error::Mistake;
-use crate::key::{Key, RABBIT_GROUP};
+use crate::key::RABBIT_GROUP;
 use crate::keys;
-use crate::layer::Layer;
+use crate::layer::{Layer, Warning};
 use crate::layers::oslo_ini::{self, Assignment};
 use crate::layers::oslo_template;
 use crate::text_file;
 
 /// Reads `files`, then the `*.conf` of each of `directories` in order of their names.
 pub(crate) fn read(files: &[PathBuf], directories: &[PathBuf]) -> Layer {
-    let mut mistakes = Vec::new();
-    let found = directories.iter().filter_map(|directory| {
-        conf_files(directory).map_err(|cause| mistakes.push(unreadable(directory, cause))).ok()
-    });
-    let paths: Vec<PathBuf> = files.iter().cloned().chain(found.flatten()).collect();
-    let read = |path: PathBuf| OsloFile::read(path).map_err(|error| mistakes.push(error)).ok();
-    let files = paths.into_iter().filter_map(read).collect();
-    OsloFiles { files }.layer(mistakes)
-}
-
-fn unreadable(directory: &Path, cause: io::Error) -> Mistake {
-    Mistake::Unreadable { path: directory.to_owned(), cause }
+    let (mut paths, mut read, mut mistakes) = (files.to_vec(), OsloFiles::default(), Vec::new());
+    for path in directories {
+        match conf_files(path) {
+            Ok(found) => paths.extend(found),
+            Err(cause) => mistakes.push(Mistake::Unreadable { path: path.clone(), cause }),
+        }
+    }
+    for path in paths {
+        match text_file::read(&path).and_then(|text| oslo_ini::parse(&path, &text)) {
+            Ok(assignments) => read.0.push((path, assignments)),
+            Err(mistake) => mistakes.push(mistake),
+        }
+    }
+    read.layer(mistakes)
 }
 
 /// What one file with this text says.
 pub(crate) fn parse(path: &Path, text: &str) -> Layer {
     match oslo_ini::parse(path, text) {
-        Ok(assignments) => {
-            OsloFiles { files: vec![OsloFile { path: path.to_owned(), assignments }] }.layer(Vec::new())
-        }
+        Ok(assignments) => OsloFiles(vec![(path.to_owned(), assignments)]).layer(Vec::new()),
         Err(error) => Layer::unreadable(error),
     }
 }
@@ -52,33 +52,18 @@ fn conf_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-struct OsloFile {
-    path: PathBuf,
-    assignments: Vec<Assignment>,
-}
-
-impl OsloFile {
-    fn read(path: PathBuf) -> Result<Self, Mistake> {
-        let text = text_file::read(&path)?;
-        Ok(Self { assignments: oslo_ini::parse(&path, &text)?, path })
-    }
-}
-
-struct OsloFiles {
-    files: Vec<OsloFile>,
-}
+/// What each file says, in the order in which they are read.
+#[derive(Default)]
+struct OsloFiles(Vec<(PathBuf, Vec<Assignment>)>);
 
 impl OsloFiles {
     fn layer(&self, mistakes: Vec<Mistake>) -> Layer {
-        let mut layer = Layer { mistakes, misplaced: self.misplaced(), ..Layer::default() };
+        let mut layer = Layer { mistakes, warnings: self.misplaced(), ..Layer::default() };
         for key in keys::all() {
-            let Some((file, found)) = self.last(key.oslo) else {
-                continue;
-            };
-            let origin =
-                format!("{} line {}, [{}] {}", file.path.display(), found.line, found.section, found.option);
-            let lookup = |group: &str, name: &str| self.referent(group, name);
-            match oslo_template::substitute(&found.value, &found.section, &lookup) {
+            let Some((path, found)) = self.last(key.oslo) else { continue };
+            let Assignment { section, option, value, line } = found;
+            let origin = format!("{} line {line}, [{section}] {option}", path.display());
+            match oslo_template::substitute(value, section, &|group, name| self.referent(group, name)) {
                 Ok(text) if key.oslo_blank == Some(text.trim()) => {}
                 Ok(text) => layer.read(key, &origin, &text),
                 Err(error) => {
@@ -91,33 +76,30 @@ impl OsloFiles {
     }
 
     /// Options that stand where neither the agent nor oslo reads them.
-    fn misplaced(&self) -> Vec<(&'static str, String)> {
-        let all = self.files.iter().flat_map(|file| file.assignments.iter().map(move |found| (file, found)));
-        let warning = |(file, found): (&OsloFile, &Assignment)| {
+    fn misplaced(&self) -> Vec<Warning> {
+        let all = self.0.iter().flat_map(|(path, found)| found.iter().map(move |found| (path, found)));
+        let warning = |(path, found): (&PathBuf, &Assignment)| {
             let Assignment { section, option, line, .. } = found;
-            let named = |key: &'static Key| {
-                key.oslo.iter().find(|(_, name)| name == option).map(|(group, _)| (key.name, *group))
-            };
-            let (key, group) = keys::all().find_map(named)?;
-            let is_read = keys::all().any(|key| key.oslo.contains(&(section.as_str(), option.as_str())));
-            if is_read || !is_nobody_elses(found, group) {
-                return None;
-            }
-            let place = format!("{} line {line}", file.path.display());
+            let options =
+                || keys::all().flat_map(|key| key.oslo.iter().map(move |option| (key.name, option)));
+            let (key, (group, _)) = options().find(|(_, (_, name))| name == option)?;
+            let is_read = options().any(|(_, known)| *known == (section.as_str(), option.as_str()));
+            let path = path.display();
             let text = format!(
-                "{place}: {option} stands in the section [{section}], where it is not read; move it to [{group}]"
+                "{path} line {line}: {option} stands in the section [{section}], where it is not read; move it to \
+                 [{group}]"
             );
-            Some((key, text))
+            (!is_read && is_nobody_elses(found, group)).then_some((Some(key), text))
         };
         all.filter_map(warning).collect()
     }
 
     /// The assignment that counts for an option known by any of `names`.
-    fn last(&self, names: &[(&str, &str)]) -> Option<(&OsloFile, &Assignment)> {
-        self.files.iter().rev().find_map(|file| {
+    fn last(&self, names: &[(&str, &str)]) -> Option<(&Path, &Assignment)> {
+        self.0.iter().rev().find_map(|(path, assignments)| {
             names.iter().find_map(|(group, option)| {
                 let is_it = |a: &&Assignment| a.section == *group && a.option == *option;
-                file.assignments.iter().rfind(is_it).map(|found| (file, found))
+                assignments.iter().rfind(is_it).map(|found| (path.as_path(), found))
             })
         })
     }
@@ -126,11 +108,8 @@ impl OsloFiles {
     ///
     /// oslo knows only options that its program registered; here any option that a file sets will do.
     fn referent(&self, group: &str, name: &str) -> Option<oslo_template::Referent> {
-        let (group, name) = match name.split_once('.') {
-            Some((group, name)) => (group.to_owned(), name),
-            None => (group.to_owned(), name),
-        };
-        [group.as_str(), "DEFAULT"].into_iter().find_map(|group| {
+        let (group, name) = name.split_once('.').unwrap_or((group, name));
+        [group, "DEFAULT"].into_iter().find_map(|group| {
             let known = keys::all().find(|key| key.oslo.first() == Some(&(group, name)));
             let as_written = [(group, name)];
             let names = known.map_or(&as_written[..], |key| key.oslo);

@@ -37,9 +37,8 @@ impl fmt::Debug for Assignment {
 pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Assignment>, Mistake> {
     let mut parser = Parser::default();
     let mut mistakes = Vec::new();
-    let mut malformed = |line: usize, problem: &str| {
-        let place = format!("line {line}");
-        let file = path.to_owned();
+    let mut malformed = |line: usize, problem: Problem| {
+        let (file, place) = (path.to_owned(), format!("line {line}"));
         mistakes.push(Mistake::Syntax { file, place, problem: problem.to_owned() });
     };
     // oslo.config takes it for the first character of a name.
@@ -48,10 +47,10 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Assignment>, Mistake>
     }
     // Python opens the file with universal newlines.
     let text = text.trim_start_matches(BYTE_ORDER_MARK).replace("\r\n", "\n").replace('\r', "\n");
-    for (index, line) in text.split('\n').enumerate() {
-        if let Err(problem) = parser.line(index + 1, line.trim_end()) {
+    for (number, line) in (1..).zip(text.split('\n')) {
+        if let Err(problem) = parser.line(number, line.trim_end()) {
             parser.spoilt = true;
-            malformed(index + 1, problem);
+            malformed(number, problem);
         }
     }
     if mistakes.is_empty() { Ok(parser.done) } else { Err(Mistake::all(mistakes)) }
@@ -72,50 +71,40 @@ type Problem = &'static str;
 
 impl Parser {
     fn line(&mut self, number: usize, line: &str) -> Result<(), Problem> {
-        if line.is_empty() {
-            self.open = false;
-            return Ok(());
-        }
         if line.starts_with([' ', '\t']) {
-            return self.continuation(line.trim_start());
+            return match self.done.last_mut() {
+                Some(last) if self.open => {
+                    last.value.extend(["\n", line.trim_start()]);
+                    Ok(())
+                }
+                _ if self.spoilt => Ok(()),
+                _ => {
+                    Err("a line that starts with a blank continues the value before it, and there is none; \
+                     remove the blank")
+                }
+            };
         }
         self.open = false;
-        self.spoilt = false;
-        match line.chars().next() {
-            Some('#' | ';') => Ok(()),
-            Some('[') => {
-                let name = section_name(line);
-                // What follows a malformed line stands in some section all the same.
-                self.section = Some(name.as_deref().unwrap_or_default().to_owned());
-                name.map(drop)
-            }
-            _ => self.assignment(number, line),
+        self.spoilt &= line.is_empty();
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            return Ok(());
         }
-    }
-
-    fn continuation(&mut self, rest: &str) -> Result<(), Problem> {
-        match self.done.last_mut().filter(|_| self.open) {
-            Some(last) => {
-                last.value.push('\n');
-                last.value.push_str(rest);
-                Ok(())
-            }
-            None if self.spoilt => Ok(()),
-            None => Err("a line that starts with a blank continues the value before it, and there is none; \
-                 remove the blank"),
+        if line.starts_with('[') {
+            // What follows a malformed line stands in some section all the same.
+            let section = self.section.insert(String::new());
+            *section = section_name(line)?;
+            return Ok(());
         }
-    }
-
-    fn assignment(&mut self, line: usize, text: &str) -> Result<(), Problem> {
         let (option, value) =
-            text.split_once(['=', ':']).ok_or("neither a [section] nor an `option = value`")?;
+            line.split_once(['=', ':']).ok_or("neither a [section] nor an `option = value`")?;
         let option = option.trim().to_owned();
         if option.is_empty() {
             return Err("there is no option name before the `=`");
         }
         let section =
             self.section.clone().ok_or("an option must stand in a section; begin with [DEFAULT]")?;
-        self.done.push(Assignment { section, option, value: unquoted(value.trim()).to_owned(), line });
+        let value = unquoted(value.trim()).to_owned();
+        self.done.push(Assignment { section, option, value, line: number });
         self.open = true;
         Ok(())
     }

@@ -27,20 +27,18 @@ pub(crate) enum TemplateError {
 /// What a reference stands for: the value before its own substitution, and the group it was found in.
 pub(crate) type Referent = (String, String);
 
-/// Replaces the references of a `value` that stands in `group`; `lookup(group, name)` finds what they refer to.
-pub(crate) fn substitute(
-    value: &str,
-    group: &str,
-    lookup: &dyn Fn(&str, &str) -> Option<Referent>,
-) -> Result<String, TemplateError> {
-    let mut left = MAX_TEXT;
-    expand(value, group, lookup, 0, &mut left)
+/// Finds what `name` refers to in `group`.
+type Lookup<'a> = &'a dyn Fn(&str, &str) -> Option<Referent>;
+
+/// Replaces the references of a `value` that stands in `group`.
+pub(crate) fn substitute(value: &str, group: &str, lookup: Lookup<'_>) -> Result<String, TemplateError> {
+    expand(value, group, lookup, 0, &mut { MAX_TEXT })
 }
 
 fn expand(
     value: &str,
     group: &str,
-    lookup: &dyn Fn(&str, &str) -> Option<Referent>,
+    lookup: Lookup<'_>,
     depth: usize,
     left: &mut usize,
 ) -> Result<String, TemplateError> {
@@ -52,10 +50,7 @@ fn expand(
     let mut rest = value.as_str();
     while let Some((before, after)) = rest.split_once('$') {
         out.push_str(before);
-        if let Some(after) = after.strip_prefix('$') {
-            out.push('$');
-            rest = after;
-        } else if let Some((name, after)) = reference(after) {
+        if let Some((name, after)) = reference(after) {
             let (text, group) = lookup(group, name).ok_or(TemplateError::Unknown)?;
             // An empty value costs something too: the work, not only the memory, must have an end.
             *left = left.checked_sub(text.len() + 1).ok_or(TemplateError::TooLong)?;
@@ -63,7 +58,7 @@ fn expand(
             rest = after;
         } else {
             out.push('$');
-            rest = after;
+            rest = after.strip_prefix('$').unwrap_or(after);
         }
     }
     out.push_str(rest);
@@ -72,11 +67,9 @@ fn expand(
 
 /// The name that follows a `$`, in braces or without, and what comes after it.
 fn reference(text: &str) -> Option<(&str, &str)> {
-    if let Some(braced) = text.strip_prefix('{') {
-        let (name, after) = identifier(braced)?;
-        return Some((name, after.strip_prefix('}')?));
-    }
-    identifier(text)
+    let Some(braced) = text.strip_prefix('{') else { return identifier(text) };
+    let (name, after) = identifier(braced)?;
+    Some((name, after.strip_prefix('}')?))
 }
 
 /// `[_a-z][._a-z0-9]*` in either case, which is `cfg.Template.idpattern` under `string.Template`'s flags.

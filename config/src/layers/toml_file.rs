@@ -9,10 +9,8 @@ use std::io::ErrorKind::NotFound;
 use std::path::Path;
 
 use serde::Deserialize;
-use toml::{
-    Spanned, Value,
-    de::{DeTable, DeValue, ValueDeserializer},
-};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
 use trove_couchdb_protocol::text::BYTE_ORDER_MARK;
 
 use crate::error::Mistake;
@@ -31,10 +29,9 @@ pub(crate) fn read(path: &Path, asked_for: bool) -> Layer {
     };
     let mut layer = parse(path, text.trim_start_matches(BYTE_ORDER_MARK));
     if keys::hold_a_secret(&layer.values) && text_file::is_open_to_everybody(path) {
-        layer.warnings.push(format!(
-            "{0} holds a secret and every local user can read it; run: chmod o-rwx {0}",
-            path.display()
-        ));
+        let path = path.display();
+        let text = format!("{path} holds a secret and every local user can read it; run: chmod o-rwx {path}");
+        layer.warnings.push((None, text));
     }
     layer
 }
@@ -52,9 +49,11 @@ fn parse(path: &Path, text: &str) -> Layer {
             continue;
         };
         let span = value.span();
-        match Value::deserialize(ValueDeserializer::from(value)) {
-            Ok(value) => match key.kind.accepts(&value) {
-                Ok(()) => layer.set(key, &origin, value),
+        // `toml`'s own value has no numbers of more than 64 bits, `config`'s has.
+        let value = toml::Value::deserialize(ValueDeserializer::from(value));
+        match value.and_then(config::Value::deserialize) {
+            Ok(value) => match key.kind.accepts(&value.kind) {
+                Ok(()) => layer.set(key, &origin, value.kind),
                 Err(advice) => {
                     let problem = format!("must be: {}", key.kind.describe());
                     layer.mistakes.push(Mistake::invalid(key.name, origin, problem, advice));
@@ -69,25 +68,26 @@ fn parse(path: &Path, text: &str) -> Layer {
     layer
 }
 
-/// `section.name`, where it begins, and its value; sorted so that the first of several mistakes is the same one on every
-/// run.
+/// `section.name`, where it begins, and its value. The tables are sorted, so that the first of several mistakes is the
+/// same one on every run.
 ///
 /// A section nobody knows stays whole if it is empty: it has no key that could be reported in its place.
 fn flatten(document: DeTable<'_>) -> Vec<(String, usize, Spanned<DeValue<'_>>)> {
     let mut flat = Vec::new();
-    for (section, value) in document {
-        let (start, span) = (section.span().start, value.span());
-        let section = section.into_inner();
-        match value.into_inner() {
-            DeValue::Table(table) if keys::has_section(&section) || !table.is_empty() => {
-                flat.extend(table.into_iter().map(|(leaf, value)| {
-                    (format!("{section}.{}", leaf.get_ref()), leaf.span().start, value)
-                }));
+    for (section, mut value) in document {
+        let name = section.get_ref();
+        match value.get_mut() {
+            DeValue::Table(table) if keys::has_section(name) || !table.is_empty() => {
+                let leaves = std::mem::take(table).into_iter();
+                flat.extend(
+                    leaves.map(|(leaf, value)| {
+                        (format!("{name}.{}", leaf.get_ref()), leaf.span().start, value)
+                    }),
+                );
             }
-            other => flat.push((section.into_owned(), start, Spanned::new(span, other))),
+            _ => flat.push((name.to_string(), section.span().start, value)),
         }
     }
-    flat.sort_by(|(left, ..), (right, ..)| left.cmp(right));
     flat
 }
 
@@ -152,7 +152,7 @@ mod tests {
     fn every_mistake_is_named_at_once_with_its_line() {
         let text = "[rpc]\nmax_concurent = 1\n\n[broker]\ntls = \"yes\"\nprefetch = 7\n[zzz]\n";
         let layer = parse(Path::new("/f"), text);
-        assert_eq!(layer.values.len(), 1, "what is right is read all the same");
+        assert_eq!(layer.values.0.len(), 1, "what is right is read all the same");
         let message = Mistake::all(layer.mistakes).to_string();
         let lines: Vec<&str> = message.lines().map(str::trim).collect();
         assert_eq!(lines[0], "3 mistakes in the configuration:");
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn an_empty_section_that_exists_is_fine() {
         let values = parse(Path::new("x"), "[broker]\n[log]\n").whole().unwrap();
-        assert!(values.is_empty());
+        assert!(values.0.is_empty());
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn only_a_file_that_was_asked_for_must_exist() {
         let missing = Path::new("/nonexistent/agent.toml");
-        assert!(read(missing, false).whole().unwrap().is_empty());
+        assert!(read(missing, false).whole().unwrap().0.is_empty());
         let error = read(missing, true).whole().unwrap_err().to_string();
         assert!(error.starts_with("cannot read /nonexistent/agent.toml: "), "{error}");
     }

@@ -37,7 +37,8 @@ impl LocalSettings {
     }
 }
 
-fn socket(inputs: &Inputs, key: &'static str) -> Result<Option<PathBuf>, Mistake> {
+/// The path of a socket, or none where it is switched off.
+pub(super) fn socket(inputs: &Inputs, key: &'static str) -> Result<Option<PathBuf>, Mistake> {
     inputs.get::<Option<PathBuf>>(key)?.map(|path| of_a_socket(inputs, key, path)).transpose()
 }
 

@@ -8,6 +8,7 @@ mod broker;
 mod couchdb;
 mod guest;
 mod heartbeat;
+mod host;
 mod local;
 mod log;
 mod metrics;
@@ -21,6 +22,7 @@ pub use broker::{BrokerSettings, LoginMethod};
 pub use couchdb::CouchSettings;
 pub use guest::GuestSettings;
 pub use heartbeat::HeartbeatSettings;
+pub use host::HostSettings;
 pub use local::LocalSettings;
 pub use log::{LogFormat, LogSettings};
 pub use metrics::{Listen, MetricsSettings};
@@ -64,6 +66,8 @@ sections! {
     local: LocalSettings,
     /// The CouchDB server beside the agent.
     couchdb: CouchSettings,
+    /// The helper that does what needs root.
+    host: HostSettings,
     /// What a new instance may ask for.
     prepare: PrepareSettings,
     /// Limits on commands.

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 
+use config::{Value, ValueKind};
+
 use super::Layers;
 use crate::key::{Key, Kind};
 use crate::keys;
@@ -12,8 +14,8 @@ use crate::layers::toml_file;
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../etc/trove-couchdb-agent/agent.toml");
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
 
-/// The default in TOML, or nothing for a key that has none.
-fn default_of(key: &Key) -> Option<toml::Value> {
+/// The default, or nothing for a key that has none.
+fn default_of(key: &Key) -> Option<ValueKind> {
     key.default.map(|text| key.kind.read(text).unwrap().unwrap())
 }
 
@@ -32,19 +34,19 @@ fn the_sample_lists_every_key_with_its_default() {
     let path = directory.path().join("agent.toml");
     fs::write(&path, uncommented(&fs::read_to_string(SAMPLE).unwrap())).unwrap();
     let values = toml_file::read(&path, true).whole().unwrap();
-    let listed: BTreeSet<_> = values.keys().copied().collect();
+    let listed: BTreeSet<_> = values.0.keys().map(String::as_str).collect();
     let known: BTreeSet<_> = keys::all().map(|key| key.name).collect();
     assert_eq!(listed, known);
     for key in keys::all() {
         if let Some(default) = default_of(key) {
-            assert_eq!(values[key.name].value, default, "{}", key.name);
+            assert_eq!(values.0[key.name].kind, default, "{}", key.name);
         }
     }
 }
 
 #[test]
 fn the_sample_as_shipped_sets_nothing() {
-    assert!(toml_file::read(SAMPLE.as_ref(), true).whole().unwrap().is_empty());
+    assert!(toml_file::read(SAMPLE.as_ref(), true).whole().unwrap().0.is_empty());
 }
 
 #[test]
@@ -52,7 +54,8 @@ fn the_table_of_the_documentation_is_the_key_table() {
     let mut table =
         String::from("| Key | Value | Default | Trove's option | What it does |\n|---|---|---|---|---|\n");
     for key in keys::all() {
-        let default = default_of(key).map_or("none".to_owned(), |value| format!("`{value}`"));
+        let in_toml = |kind| Value::new(None, kind).try_deserialize::<toml::Value>().unwrap();
+        let default = default_of(key).map_or("none".to_owned(), |kind| format!("`{}`", in_toml(kind)));
         let oslo = key.oslo.iter().map(|(group, option)| format!("`[{group}] {option}`")).collect::<Vec<_>>();
         let oslo = if oslo.is_empty() { "none".to_owned() } else { oslo.join(", ") };
         writeln!(

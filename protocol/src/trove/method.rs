@@ -1,4 +1,4 @@
-//! Every method of Trove's guest API, with the names of its arguments: one table, from which all else is made. Six
+//! Every method of Trove's guest API, with the names of its arguments: one table, from which all else is made. Eleven
 //! methods are the agent's own, for its operators.
 //!
 //! The table is PROTOCOL, section 8 (`trove/guestagent/api.py` of 26.0.0), with the arguments that only 12.0.0 to 22.0.1
@@ -105,6 +105,11 @@ methods! {
     RevokeAccess = "revoke_access" ("username", "hostname", "database");
     RotateOsAdmin = "rotate_os_admin" ();
     RpcPing = "rpc_ping" ();
+    ServiceRestart = "service_restart" ("service", "within");
+    ServiceStart = "service_start" ("service", "within");
+    ServiceStatus = "service_status" ("service", "within");
+    ServiceStop = "service_stop" ("service", "within");
+    ServiceWait = "service_wait" ("service", "state", "within");
     SetLogFilter = "set_log_filter" ("filter");
     SslAction = "ssl_action" ("mode", "container", "enable", "disable");
     SslRollback = "ssl_rollback" ();
@@ -129,6 +134,11 @@ impl Method {
                 | Self::GetUserDetails
                 | Self::ListDatabaseAccess
                 | Self::RotateOsAdmin
+                | Self::ServiceRestart
+                | Self::ServiceStart
+                | Self::ServiceStatus
+                | Self::ServiceStop
+                | Self::ServiceWait
                 | Self::SetLogFilter
         )
     }
@@ -158,6 +168,8 @@ impl Method {
                 | Self::ListUsers
                 | Self::ModuleList
                 | Self::RpcPing
+                | Self::ServiceStatus
+                | Self::ServiceWait
                 | Self::SslShow
                 | Self::WaitForTxn
         )

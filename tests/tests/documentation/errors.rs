@@ -57,7 +57,7 @@ fn compare(what: &str, code: &Texts, page: &Texts) {
 
 #[test]
 fn every_message_of_an_error_is_explained() {
-    let code = code_of(&["protocol", "config", "agent", "cli"]);
+    let code = code_of(&["protocol", "config", "agent", "host", "cli"]);
     let first = |opening: &'static str| {
         let calls = code.iter().flat_map(move |code| calls(code, opening));
         calls.filter_map(|literals| literals.into_iter().next())

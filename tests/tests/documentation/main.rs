@@ -6,6 +6,7 @@
 mod errors;
 mod links;
 mod outside;
+mod path;
 mod sources;
 
 use std::path::{Path, PathBuf};

@@ -72,7 +72,7 @@ async fn answered(channel: &Channel, queue: &str, wanted: usize, cipher: Option<
 /// lapin hands a returned message to whichever confirmation comes next: here of answers to junk, which nobody waits for,
 /// and of signs of life.
 ///
-/// Mutation: with what a mention's confirmation brings back dropped (`transport/outlet.rs`, `offer`) several are lost.
+/// Mutation: with what a mention's confirmation brings back dropped (`publisher/queue.rs`, `came_back`) several are lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answer_is_lost_in_the_confirmation_of_another_message() -> Result<()> {
     const CALLS: usize = 240;
@@ -118,7 +118,7 @@ fn sessions(stage: &Stage) -> usize {
 }
 
 /// Mutation: without `otherwise` (`transport/answer.rs`) its caller hears nothing; with each closed channel taken for a
-/// lost connection (`transport/publish.rs`, `closed`) the consumers go with it, again and again.
+/// lost connection (`publisher/closure.rs`, `leaves_the_connection`) the consumers go with it, again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_finds_too_large_is_said_shorter_or_dropped() -> Result<()> {
     let node = RabbitNode::start_with(|usual| format!("{usual}max_message_size = 80000\n")).await?;
@@ -139,7 +139,7 @@ async fn what_the_broker_finds_too_large_is_said_shorter_or_dropped() -> Result<
     let (large, small) = (stage.name("large"), stage.name("small"));
     let create = |name: &str| Request::new("create_database", json!({"databases": [{"_name": name}]}));
     stage.bus.cast(&create(&large).notified(end)).await?;
-    stage.agent.wait_log("no message as large as this; it is dropped", SOON).await?;
+    stage.agent.wait_log("refuses a message, also alone, as too large perhaps; it is dropped", SOON).await?;
     let end = notification(&stage.id, "create_database");
     stage.bus.cast(&create(&small).notified(end.clone())).await?;
     let is_the_end = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyEnd { notification } if notification["request_id"] == end["request_id"]);
@@ -153,7 +153,7 @@ async fn what_the_broker_finds_too_large_is_said_shorter_or_dropped() -> Result<
 /// An account that may write to Trove's exchange and not to reply queues: what the conductor is told gets through, the
 /// consumers stay, and an answer comes as soon as the account is repaired.
 ///
-/// Mutation: with each closed channel taken for a lost connection (`transport/publish.rs`, `closed`) the consumers go
+/// Mutation: with each closed channel taken for a lost connection (`publisher/closure.rs`, `leaves_the_connection`) the consumers go
 /// with it, again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_may_not_answer_serves_all_the_same() -> Result<()> {

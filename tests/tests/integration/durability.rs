@@ -53,7 +53,7 @@ async fn answer_in(channel: &Channel, queue: &str) -> Result<Value> {
 /// A caller that has lost its connection declares its reply queue again; meanwhile it is gone, and the broker returns
 /// the answer (oslo.messaging tries for a minute, every quarter of a second).
 ///
-/// Mutation: without `mandatory` (`transport/outlet.rs`) the broker drops the answer and confirms it.
+/// Mutation: without `mandatory` (`publisher/channel.rs`) the broker drops the answer and confirms it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_waits_for_a_queue_that_comes_late() -> Result<()> {
     let stage = Plan::default().up().await?;
@@ -181,7 +181,7 @@ async fn another_host_is_used_within_seconds() -> Result<()> {
 /// The conductor's queue was in the memory of a broker that was restarted; before the conductor has found the new one, a
 /// command is carried out, and the agent dies.
 ///
-/// Mutation: without `KEPT` (`transport/outlet.rs`) the command is acknowledged, and nobody hears of it.
+/// Mutation: without `HELD` (`publisher/queue.rs`) the command is acknowledged, and nobody hears of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_command_is_told_to_a_conductor_that_comes_late() -> Result<()> {
     let mut stage = Plan::default().up().await?;

@@ -49,7 +49,7 @@ async fn serves(stage: &Stage) -> Result<()> {
     Ok(tokio::time::timeout(SOON, served).await?)
 }
 
-/// Mutation: with refused answers offered again for ever (`transport/outlet.rs`) the agent is deaf from then on.
+/// Mutation: with refused answers offered again for ever (`publisher/queue.rs`) the agent is deaf from then on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_is_full_makes_nobody_deaf() -> Result<()> {
     for encrypted in [true, false] {
@@ -68,7 +68,7 @@ async fn a_queue_that_is_full_makes_nobody_deaf() -> Result<()> {
 
 /// With a key, the answers to strangers take no place of those that somebody waits for.
 ///
-/// Mutation: with the refusals of strangers delivered like others (`transport/consume.rs`, `refuse`) the end is dropped.
+/// Mutation: with the refusals of strangers delivered like others (`transport/pipeline/refuse.rs`, `reject`) the end is dropped.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_to_strangers_take_no_place() -> Result<()> {
     let stage = Plan::default().encrypted().up().await?;

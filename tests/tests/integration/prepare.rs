@@ -12,7 +12,7 @@ use trove_couchdb_tests::bus::{CallError, Request, notification};
 use trove_couchdb_tests::couch::Credentials;
 use trove_couchdb_tests::shared_server::root_alone;
 use trove_couchdb_tests::stage::{Plan, Stage, login, user_object};
-use trove_couchdb_tests::until::until_hit;
+use trove_couchdb_tests::until::{until, until_hit};
 
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
@@ -75,8 +75,12 @@ async fn a_guest_becomes_the_database_that_was_ordered() -> Result<()> {
     assert!(!stage.anonymous_writes(&db).await? && !stage.anonymous_writes(&open).await?);
     assert!(is_admin(&stage, &Credentials::new("root", "root-pw")).await?);
     assert!(stage.conductor.received().iter().any(|cast| matches!(cast, ConductorCast::NotifyEnd { .. })));
-    let file = std::fs::read_to_string(stage.agent.directory().join("state/prepared.json"))?;
-    assert_eq!(serde_json::from_str::<Value>(&file)?, json!({"prepared": true, "guest_id": stage.id}));
+    let settled = json!({"prepared": true, "guest_id": stage.id});
+    until("the file of a guest that has settled", async || {
+        let file = std::fs::read_to_string(stage.agent.directory().join("state/prepared.json"))?;
+        Ok(serde_json::from_str::<Value>(&file)? == settled)
+    })
+    .await?;
     stage.call("disable_root", json!({})).await?;
     Ok(())
 }

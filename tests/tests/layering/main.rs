@@ -20,11 +20,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("couch", &["metrics", "system", "tls", "trace"]),
     ("bootstrap", &["couch", "system"]),
+    ("host", &[]),
     ("status", &["couch", "preparation", "system"]),
     ("audit", &[]),
-    ("commands", &["bootstrap", "couch", "log", "preparation", "status", "system"]),
-    ("dispatch", &["commands", "status", "system", "trace"]),
-    ("transport", &["audit", "commands", "dispatch", "log", "metrics", "status", "system", "tls", "trace"]),
+    ("commands", &["bootstrap", "couch", "host", "log", "preparation", "status", "system"]),
+    ("transport", &["audit", "commands", "log", "metrics", "status", "system", "tls", "trace"]),
     ("monitor", &["couch", "metrics", "preparation", "status", "system"]),
     (
         "app",
@@ -33,7 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "bootstrap",
             "commands",
             "couch",
-            "dispatch",
+            "host",
             "log",
             "metrics",
             "monitor",
@@ -46,9 +46,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// The same of the privileged helper (the table in `host/src/lib.rs`).
+const HOSTD_MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("args", &[]),
+    ("audit", &[]),
+    ("policy", &[]),
+    ("backend", &["policy"]),
+    ("service", &["backend", "policy"]),
+    ("connection", &["audit", "policy", "service"]),
+    ("server", &["audit", "connection", "policy", "service"]),
+];
+
 /// Crates that only one module may name.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("lapin", &["transport"]),
+    ("trove_couchdb_delivery", &["transport"]),
     ("reqwest", &["couch", "trace"]),
     ("sd_notify", &["status"]),
     ("hyper", &["monitor"]),
@@ -121,16 +133,25 @@ fn code(file: &Path) -> String {
 
 #[test]
 fn imports_point_one_way() {
-    let source = workspace().join("agent/src");
-    let allowed: BTreeMap<&str, &[&str]> = MAY_IMPORT.iter().copied().collect();
     let mut wrong = Vec::new();
-    for file in rust_files(&source) {
-        let module = module_of(&file, &source);
-        if ["lib", "main"].contains(&module.as_str()) {
+    for (source, table) in [("agent/src", MAY_IMPORT), ("host/src", HOSTD_MAY_IMPORT)] {
+        wrong.extend(imports_not_in(&workspace().join(source), table));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+fn imports_not_in(source: &Path, table: &[(&str, &[&str])]) -> Vec<String> {
+    let allowed: BTreeMap<&str, &[&str]> = table.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for file in rust_files(source) {
+        let module = module_of(&file, source);
+        // A test may use what it likes.
+        if ["lib", "main"].contains(&module.as_str()) || file.ends_with("tests.rs") {
             continue;
         }
         let may = allowed.get(module.as_str()).unwrap_or_else(|| panic!("{module} is not in the table"));
-        let names = imported(&code(&file));
+        let code = code(&file);
+        let names = imported(code.split("mod tests").next().unwrap());
         wrong.extend(
             names
                 .into_iter()
@@ -138,7 +159,24 @@ fn imports_point_one_way() {
                 .map(|name| format!("{}: {module} -> {name}", file.display())),
         );
     }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    wrong
+}
+
+/// D-Bus and the Engine API are for the privileged helper only, and each is in one file of it.
+#[test]
+fn service_managers_are_asked_by_the_helper_only() {
+    for (name, may) in [
+        ("zbus", "backend/systemd.rs"),
+        ("bollard", "backend/docker.rs"),
+        ("zbus_systemd", "backend/systemd.rs"),
+    ] {
+        for source in ["agent/src", "cli/src", "host/src"] {
+            for file in rust_files(&workspace().join(source)) {
+                let door = source == "host/src" && file.ends_with(may);
+                assert!(door || !names_crate(&code(&file), name), "{} names {name}", file.display());
+            }
+        }
+    }
 }
 
 #[test]
@@ -188,6 +226,31 @@ fn the_protocol_knows_no_io() {
         let code = code(&file);
         let code = code.split("mod tests").next().unwrap();
         for forbidden in ["std::fs", "std::net", "std::env", "tokio", "lapin", "reqwest"] {
+            assert!(!code.contains(forbidden), "{} names {forbidden}", file.display());
+        }
+    }
+}
+
+/// The search drives the same code as the agent only if it decides from its events alone.
+#[test]
+fn the_delivery_core_knows_no_io_no_clock_and_no_chance() {
+    for file in rust_files(&workspace().join("delivery/src")) {
+        let code = code(&file);
+        let code = code.split("mod tests").next().unwrap();
+        for forbidden in [
+            "std::fs",
+            "std::net",
+            "std::env",
+            "std::time",
+            "std::thread",
+            "std::sync",
+            "tokio",
+            "rand",
+            "HashMap",
+            "HashSet",
+            "async ",
+            "trove_couchdb_protocol",
+        ] {
             assert!(!code.contains(forbidden), "{} names {forbidden}", file.display());
         }
     }

@@ -24,8 +24,8 @@ use super::{
 };
 use crate::transport::{
     answer::Pen,
-    consume::Intake,
     origin::{Arrival, Origin},
+    pipeline::RequestPipeline,
 };
 
 /// What is read at once.
@@ -54,7 +54,7 @@ pub(super) async fn serve(
     stream: UnixStream,
     peer: Peer,
     pen: Arc<Pen>,
-    intake: Intake,
+    pipeline: RequestPipeline,
     stopping: CancellationToken,
 ) {
     let (mut input, mut output) = stream.into_split();
@@ -65,7 +65,7 @@ pub(super) async fn serve(
             biased;
             () = gone.cancelled() => End::Quiet,
             () = stopping.cancelled() => End::Quiet,
-            end = read(&mut input, &way_back, &intake) => end,
+            end = read(&mut input, &way_back, &pipeline) => end,
         };
         // The queue ends with the last of these: the others are in the requests that are under way.
         drop(way_back);
@@ -90,8 +90,8 @@ pub(super) async fn refuse(stream: UnixStream, failure: &Failure) {
     tokio::join!(telling, listen_on(&mut input));
 }
 
-async fn read(input: &mut OwnedReadHalf, way_back: &Arc<WayBack>, intake: &Intake) -> End {
-    let mut decoder = FrameDecoder::new(intake.limits.max_message_bytes);
+async fn read(input: &mut OwnedReadHalf, way_back: &Arc<WayBack>, pipeline: &RequestPipeline) -> End {
+    let mut decoder = FrameDecoder::new(pipeline.max_message_bytes());
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut chunk = vec![0; CHUNK];
     loop {
@@ -122,7 +122,7 @@ async fn read(input: &mut OwnedReadHalf, way_back: &Arc<WayBack>, intake: &Intak
         };
         let request = Request::new(Arc::clone(way_back), place);
         // A stream delivers nothing twice, and does not tell how long somebody waits.
-        intake.take(Arrival {
+        pipeline.take(Arrival {
             body,
             compression: None,
             redelivered: false,

@@ -24,7 +24,7 @@ use tracing::{debug, info, warn};
 use trove_couchdb_config::LocalSettings;
 use trove_couchdb_protocol::{Failure, FailureClass};
 
-use super::{answer::Pen, consume::Intake};
+use super::{answer::Pen, pipeline::RequestPipeline};
 use crate::system::{self, ListeningSocket, Purpose, SocketError};
 use peer::{Guard, Peer};
 pub(super) use request::Request;
@@ -100,8 +100,8 @@ impl LocalServer {
         Ok(())
     }
 
-    /// Serves until told to stop, then removes the socket. What is under way is in the intake's tasks.
-    pub(super) async fn run(mut self, intake: &Intake, stopping: &CancellationToken) {
+    /// Serves until told to stop, then removes the socket. What is under way is in the pipeline's tasks.
+    pub(super) async fn run(mut self, pipeline: &RequestPipeline, stopping: &CancellationToken) {
         let open = tokio::select! {
             biased;
             () = stopping.cancelled() => return,
@@ -110,7 +110,7 @@ impl LocalServer {
         tokio::select! {
             biased;
             () = stopping.cancelled() => {}
-            never = self.accept_all(&open, intake, stopping) => match never {},
+            never = self.accept_all(&open, pipeline, stopping) => match never {},
         }
     }
 
@@ -131,7 +131,12 @@ impl LocalServer {
         }
     }
 
-    async fn accept_all(&self, open: &Open, intake: &Intake, stopping: &CancellationToken) -> Infallible {
+    async fn accept_all(
+        &self,
+        open: &Open,
+        pipeline: &RequestPipeline,
+        stopping: &CancellationToken,
+    ) -> Infallible {
         let connections = Arc::new(Semaphore::new(self.max_connections));
         let farewells = Arc::new(Semaphore::new(FAREWELLS));
         loop {
@@ -147,8 +152,8 @@ impl LocalServer {
                 Ok((peer, place)) => {
                     debug!(%peer, "A process connected to the local socket.");
                     let pen = Arc::clone(&self.pen);
-                    let serving = connection::serve(stream, peer, pen, intake.clone(), stopping.clone());
-                    intake.tasks.spawn(async move {
+                    let serving = connection::serve(stream, peer, pen, pipeline.clone(), stopping.clone());
+                    pipeline.tasks().spawn(async move {
                         serving.await;
                         drop(place);
                     });
@@ -157,7 +162,7 @@ impl LocalServer {
                 Err(failure) => failure,
             };
             if let Ok(place) = Arc::clone(&farewells).try_acquire_owned() {
-                intake.tasks.spawn(async move {
+                pipeline.tasks().spawn(async move {
                     connection::refuse(stream, &refusal).await;
                     drop(place);
                 });

@@ -43,26 +43,29 @@ impl Store {
         (Self { path, open: None, length }, marks.iter().copied().map(Seal).collect())
     }
 
-    /// Adds marks; returns when the disk has them. A file of more than twice `keep` is written whole, with `all`.
-    pub(super) fn add(
-        &mut self,
-        new: &[Seal],
-        keep: usize,
-        all: impl FnOnce() -> Vec<Seal>,
-    ) -> io::Result<()> {
+    /// Adds marks; returns when the disk has them. A file of more than twice `keep` is written whole, with the last `keep`.
+    pub(super) fn add(&mut self, new: &[Seal], keep: usize) -> io::Result<()> {
         // The first write makes the directory too.
         let written = if self.length == 0 || self.length.saturating_add(new.len()) > keep.saturating_mul(2) {
-            self.replace(&all())
+            self.replace(&self.last(new, keep))
         } else if new.is_empty() {
             Ok(())
         } else {
             self.append(new)
         };
         if written.is_err() {
-            // A part of them may be there, or nothing: the next write begins anew, with all that is known.
+            // A part of them may be there, or nothing: the next write writes the file whole.
             (self.open, self.length) = (None, usize::MAX);
         }
         written
+    }
+
+    /// The newest marks, those of the file before the new ones.
+    fn last(&self, new: &[Seal], keep: usize) -> Vec<Seal> {
+        let stored = std::fs::read(&self.path).unwrap_or_default();
+        let mut all: Vec<Seal> = stored.as_chunks::<16>().0.iter().copied().map(Seal).collect();
+        all.extend(new);
+        all.split_off(all.len().saturating_sub(keep))
     }
 
     fn append(&mut self, marks: &[Seal]) -> io::Result<()> {

@@ -22,6 +22,8 @@ pub enum FailureClass {
     FilesystemError,
     /// The sender may not.
     Forbidden,
+    /// `trove-couchdb-hostd`, the privileged helper, refused or failed.
+    HostdFailed,
     /// A panic.
     InternalError,
     /// The local socket carried something else than frames.
@@ -62,7 +64,7 @@ pub enum FailureClass {
 
 impl FailureClass {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::AnswerTooLarge,
         Self::BadRequest,
         Self::Busy,
@@ -71,6 +73,7 @@ impl FailureClass {
         Self::Duplicate,
         Self::FilesystemError,
         Self::Forbidden,
+        Self::HostdFailed,
         Self::InternalError,
         Self::InvalidFrame,
         Self::InvalidRequest,
@@ -102,6 +105,7 @@ impl FailureClass {
             Self::Duplicate => "Duplicate",
             Self::FilesystemError => "FilesystemError",
             Self::Forbidden => "Forbidden",
+            Self::HostdFailed => "HostdFailed",
             Self::InternalError => "InternalError",
             Self::InvalidFrame => "InvalidFrame",
             Self::InvalidRequest => "InvalidRequest",

@@ -1,0 +1,183 @@
+//! `service_status`, `service_start`, `service_stop`, `service_restart`, `service_wait`: CouchDB's process, through
+//! `trove-couchdb-hostd`.
+//!
+//! For operators of the machine only, over the local socket. What they may ask for is root's to say, in `host.toml`.
+
+use std::marker::PhantomData;
+
+use futures_util::FutureExt;
+use serde_json::json;
+use trove_couchdb_protocol::{
+    DecodeError, Field,
+    host::{ServiceName, Verb, Wanted, Within},
+    trove::Method,
+};
+
+use super::{Arguments, Command, Decode, Entry, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry};
+
+pub(super) const COMMANDS: &[Entry] = &[
+    entry::<Ask<Status>>(Method::ServiceStatus),
+    entry::<Ask<Start>>(Method::ServiceStart),
+    entry::<Ask<Stop>>(Method::ServiceStop),
+    entry::<Ask<Restart>>(Method::ServiceRestart),
+    entry::<Ask<Wait>>(Method::ServiceWait),
+];
+
+/// In words, for those who named something else.
+const SERVICE: &str = "a service's name: lower-case letters, digits, `.`, `_` and `-`";
+const SECONDS: &str = "a whole number of seconds from 1 to 3600";
+const STATE: &str = "running or stopped";
+
+/// What makes one of these methods.
+trait Kind: std::fmt::Debug + Send + Sync + 'static {
+    const METHOD: Method;
+
+    fn verb(args: &Arguments<'_>) -> Result<Verb, DecodeError>;
+}
+
+/// Declares the kinds whose verb needs no argument.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $method:ident;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug)]
+            struct $kind;
+
+            impl Kind for $kind {
+                const METHOD: Method = Method::$method;
+
+                fn verb(_: &Arguments<'_>) -> Result<Verb, DecodeError> {
+                    Ok(Verb::$method)
+                }
+            }
+        )*
+    };
+}
+
+kinds! {
+    /// `service_status`: what state CouchDB's process is in.
+    Status = ServiceStatus;
+    /// `service_start`
+    Start = ServiceStart;
+    /// `service_stop`
+    Stop = ServiceStop;
+    /// `service_restart`
+    Restart = ServiceRestart;
+}
+
+/// `service_wait`: until CouchDB's process is in a state.
+#[derive(Debug)]
+struct Wait;
+
+impl Kind for Wait {
+    const METHOD: Method = Method::ServiceWait;
+
+    fn verb(args: &Arguments<'_>) -> Result<Verb, DecodeError> {
+        let state = args.required("state")?;
+        let wanted = Wanted::from_word(state.text()?).ok_or_else(|| state.wrong(STATE))?;
+        Ok(Verb::ServiceWait(wanted))
+    }
+}
+
+/// One request to the helper.
+#[derive(Debug)]
+struct Ask<K> {
+    verb: Verb,
+    /// Without a name the service that `host.toml` has.
+    service: Option<ServiceName>,
+    /// No longer than `host.timeout`.
+    within: Option<Within>,
+    kind: PhantomData<K>,
+}
+
+impl<K: Kind> Decode for Ask<K> {
+    fn decode(args: &Arguments<'_>) -> Result<Self, DecodeError> {
+        let service =
+            |field: &Field<'_>| ServiceName::try_from(field.string()?).map_err(|_| field.wrong(SERVICE));
+        let within = |field: &Field<'_>| {
+            let seconds = field.whole_seconds().ok_or_else(|| field.wrong(SECONDS))?;
+            Within::try_from(seconds).map_err(|_| field.wrong(SECONDS))
+        };
+        Ok(Self {
+            verb: K::verb(args)?,
+            service: args.optional_as("service", service)?,
+            within: args.optional_as("within", within)?,
+            kind: PhantomData,
+        })
+    }
+}
+
+impl<K: Kind> Command for Ask<K> {
+    fn method(&self) -> Method {
+        K::METHOD
+    }
+
+    /// One change at a time. To look and to wait needs no turn: an operator wants to see what a restart does.
+    fn scopes(&self) -> Scopes {
+        if K::METHOD.only_reads() { Scopes::default() } else { Scopes::writing([Scope::Server]) }
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::Hostd
+    }
+
+    /// A restart that is run again after a crash restarts CouchDB once more, and ends in the same state.
+    fn run<'a>(&'a self, guest: &'a Guest, run: Run<'a>) -> Running<'a> {
+        async move {
+            let asked = guest.host.ask(run.id, self.verb, self.service.clone(), self.within).await;
+            asked.map(|report| json!(report)).map_err(RunError::Host)
+        }
+        .boxed()
+    }
+
+    /// Operators of the machine start and stop its server. A broker account is not enough for that.
+    fn is_local_only(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::commands::tests::{decoded, typed};
+
+    #[test]
+    fn a_service_a_time_and_a_state_may_be_named() {
+        let all =
+            typed::<Ask<Wait>>(&json!({"service": "couchdb", "within": 5, "state": "stopped"})).unwrap();
+        assert_eq!(all.verb, Verb::ServiceWait(Wanted::Stopped));
+        assert_eq!((all.service.unwrap().as_str(), u64::from(all.within.unwrap())), ("couchdb", 5));
+        let none = typed::<Ask<Restart>>(&json!({"service": null})).unwrap();
+        assert_eq!((none.verb, none.service, none.within), (Verb::ServiceRestart, None, None));
+    }
+
+    #[test]
+    fn nothing_else_may() {
+        let refusal = |args: Value| typed::<Ask<Wait>>(&args).unwrap_err().to_string();
+        for (args, field) in [
+            (json!({}), "`state`"),
+            (json!({"state": "failed"}), "`state` must be running or stopped"),
+            (json!({"state": "running", "service": "../ssh"}), "`service` must be a service's name"),
+            (json!({"state": "running", "service": ["ssh"]}), "`service`"),
+            (json!({"state": "running", "within": 0}), "`within` must be a whole number of seconds"),
+            (json!({"state": "running", "within": "x"}), "`within`"),
+        ] {
+            let text = refusal(args);
+            assert!(text.contains(field), "{text}");
+        }
+    }
+
+    #[test]
+    fn changes_keep_their_order_and_looks_do_not_wait() {
+        let [restart, stop] = ["service_restart", "service_stop"].map(|name| decoded(name, &json!({})));
+        assert!(restart.scopes().conflicts_with(&stop.scopes()));
+        let look = decoded("service_status", &json!({}));
+        assert!(!restart.scopes().conflicts_with(&look.scopes()));
+        assert!([&restart, &stop, &look].iter().all(|command| command.is_local_only()));
+        assert!([&restart, &stop, &look].iter().all(|command| command.needs() == Needs::Hostd));
+    }
+}

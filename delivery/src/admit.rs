@@ -1,0 +1,181 @@
+//! Whether a message is new, a duplicate, a replay or a forgery, and whether it may wait here.
+
+use crate::{
+    command::{Command, Repeat, Stage},
+    core::Core,
+    event::{Action, Answer, Delivered, DeliveryId, Mark, Refusal, Request, Scopes, Source, Work},
+    marks::Judgement,
+};
+
+impl<S: Scopes, V: Clone> Core<S, V> {
+    pub(crate) fn delivered(&mut self, delivered: Delivered<S>) {
+        let Delivered { delivery, source, id, parts, redelivered, request } = delivered;
+        let again = self.is_again(&id, redelivered);
+        if redelivered {
+            self.left.remove(&id);
+        }
+        let twin = self.twin(source, id);
+        if twin.is_none() && self.is_repeated(delivery, source, id) {
+            return;
+        }
+        match self.marks.judge(id, &parts) {
+            Judgement::Known(recorded) if twin.is_none() => {
+                self.carried_out(delivery, source, id, parts, recorded);
+            }
+            Judgement::Forged => self.act(Action::Reject { delivery, forged: true }),
+            // The mark of its twin is known before that one is over.
+            Judgement::Fresh | Judgement::Known(_) => match request {
+                Request::Refuse => {
+                    self.keep(delivery, Command::new(source, id, parts, Stage::Refusing));
+                    self.act(Action::Refuse { delivery, why: Refusal::Unacceptable });
+                }
+                Request::Run(work) => {
+                    let command = Command { again, twin, ..Command::new(source, id, parts, Stage::Waiting) };
+                    self.enter(delivery, command, work);
+                }
+            },
+        }
+    }
+
+    /// A call that has waited here for an unknown time goes back unread.
+    pub(crate) fn put_back(&mut self, id: Mark, redelivered: bool) {
+        if !self.is_again(&id, redelivered) {
+            self.left.add(id);
+        }
+    }
+
+    /// What an earlier agent began and the broker has not delivered again will not come.
+    pub(crate) fn caught_up(&mut self) {
+        for id in std::mem::take(&mut self.interrupted).into_keys() {
+            self.act(Action::Forget(id));
+        }
+    }
+
+    /// The broker's message has the id of a change that a process of this machine has sent and that is under way. It takes
+    /// its own turn: should the other one fail, this one has to run, and must not have lost its place in the order.
+    fn twin(&self, source: Source, id: Mark) -> Option<DeliveryId> {
+        let first = *self.by_id.get(&id)?;
+        let command = self.commands.get(&first)?;
+        let is_local = source == Source::Broker && command.source == Source::Socket && command.changes;
+        is_local.then_some(first)
+    }
+
+    /// Another delivery of a message that is under way, or over within this agent's memory.
+    fn is_repeated(&mut self, delivery: DeliveryId, source: Source, id: Mark) -> bool {
+        let (first_source, outcome) =
+            if let Some(command) = self.by_id.get(&id).and_then(|first| self.commands.get_mut(first)) {
+                let repeat = Repeat { id, source, first_source: command.source };
+                let is_answered = match command.stage {
+                    Stage::Acknowledging | Stage::Held => true,
+                    Stage::Answering => !repeat.is_same_message(),
+                    _ => false,
+                };
+                if !is_answered {
+                    command.repeats.push(delivery);
+                    self.repeats.insert(delivery, repeat);
+                    self.act(Action::Known(delivery));
+                    return true;
+                }
+                (command.source, command.outcome.clone())
+            } else if let Some(ending) = self.ended.get(&id)
+                && !(ending.failed_locally && source == Source::Broker)
+            {
+                (ending.source, ending.outcome.clone())
+            } else {
+                return false;
+            };
+        self.act(Action::Known(delivery));
+        self.answer_repeat(delivery, Repeat { id, source, first_source }, outcome);
+        true
+    }
+
+    fn answer_repeat(&mut self, delivery: DeliveryId, repeat: Repeat, outcome: Option<V>) {
+        if repeat.is_same_message() {
+            self.act(Action::Acknowledge(delivery));
+        } else {
+            let answer = outcome.map_or(Answer::CarriedOut, Answer::Like);
+            self.act(Action::Reply { delivery, answer });
+        }
+        self.repeats.insert(delivery, repeat);
+    }
+
+    /// A message whose command an earlier agent has carried out, or this one longer ago than it remembers. Nothing runs.
+    fn carried_out(
+        &mut self,
+        delivery: DeliveryId,
+        source: Source,
+        id: Mark,
+        parts: Vec<Mark>,
+        recorded: Option<V>,
+    ) {
+        self.act(Action::Known(delivery));
+        // The record is for the broker, which delivers its message again. Another process only asks.
+        if source != Source::Broker {
+            let repeat = Repeat { id, source, first_source: Source::Broker };
+            return self.answer_repeat(delivery, repeat, recorded);
+        }
+        let stage = if recorded.is_some() { Stage::Answering } else { Stage::Acknowledging };
+        self.act(match recorded.clone() {
+            Some(outcome) => Action::Reply { delivery, answer: Answer::Recorded(outcome) },
+            // It was answered, and only its acknowledgement was lost.
+            None => Action::Acknowledge(delivery),
+        });
+        let command = Command::new(source, id, parts, stage);
+        self.by_id.insert(id, delivery);
+        self.commands.insert(delivery, Command { is_fresh: false, outcome: recorded, ..command });
+    }
+
+    fn keep(&mut self, delivery: DeliveryId, command: Command<V>) {
+        self.by_id.insert(command.id, delivery);
+        self.marks.hold(command.id, &command.parts);
+        self.commands.insert(delivery, command);
+    }
+
+    /// A new command takes its turn.
+    fn enter(&mut self, delivery: DeliveryId, mut command: Command<V>, work: Work<S>) {
+        if self.is_stopping {
+            return self.act(Action::Requeue(delivery));
+        }
+        let Work { scopes, changes, needs_place, at_once } = work;
+        (command.changes, command.needs_place, command.has_turn) = (changes, needs_place, true);
+        let id = command.id;
+        // A read does no harm between the two runs of a command.
+        let meets_interrupted = command.source != Source::Broker
+            && !scopes.only_reads()
+            && self.interrupted.values().any(|interrupted| interrupted.conflicts_with(&scopes));
+        let is_free = self.order.enter(delivery, scopes);
+        if at_once && !(is_free && self.has_place(needs_place)) {
+            if !command.again {
+                self.left.add(id);
+            }
+            // Its marks and id are as new when it comes again; what was interrupted stays so until then.
+            (command.stage, command.is_fresh) = (Stage::Left, false);
+            self.commands.insert(delivery, command);
+            self.act(Action::Leave(delivery));
+            if is_free {
+                self.turn_comes(delivery);
+            }
+            return;
+        }
+        self.act(Action::Accept(delivery));
+        if meets_interrupted {
+            // Not known by its id: the broker's message may have the same one, and must run.
+            (command.stage, command.is_fresh) = (Stage::Refusing, false);
+            self.commands.insert(delivery, command);
+            return self.act(Action::Refuse { delivery, why: Refusal::Interrupted });
+        }
+        if command.source == Source::Broker {
+            command.was_interrupted = self.interrupted.remove(&id).is_some();
+        }
+        self.keep(delivery, command);
+        if is_free {
+            self.turn_comes(delivery);
+        } else {
+            self.call_off();
+        }
+    }
+
+    fn has_place(&self, needed: bool) -> bool {
+        !needed || (self.places > 0 && self.ready.is_empty())
+    }
+}

@@ -1,0 +1,214 @@
+//! The state machine: its state, and which module answers which event.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    command::{Command, Repeat, Stage},
+    ended::{Ended, Ending, Left},
+    event::{Action, DeliveryId, Event, Mark, Scopes},
+    marks::Marks,
+    order::Order,
+};
+
+/// How much the core allows and remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// Commands that run at the same time.
+    pub places: usize,
+    /// Endings of this agent's commands that are remembered.
+    pub endings: usize,
+    /// Marks of messages that are remembered.
+    pub marks: usize,
+}
+
+/// What an earlier agent wrote down.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Resumed<S, V> {
+    /// Marks of messages that are done with, the oldest first.
+    pub marks: Vec<Mark>,
+    /// Commands whose messages may come again: their marks, that of the id first, and how they ended.
+    pub ended: Vec<(Vec<Mark>, V)>,
+    /// Commands that were begun and did not end, by the mark of their id.
+    pub interrupted: Vec<(Mark, S)>,
+}
+
+impl<S, V> Default for Resumed<S, V> {
+    fn default() -> Self {
+        Self { marks: Vec::new(), ended: Vec::new(), interrupted: Vec::new() }
+    }
+}
+
+/// Decides about deliveries. `S` are a command's scopes, `V` is what a second answer to it needs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Core<S, V> {
+    pub(crate) commands: BTreeMap<DeliveryId, Command<V>>,
+    /// The first delivery of each message that is under way.
+    pub(crate) by_id: BTreeMap<Mark, DeliveryId>,
+    /// Other deliveries of these, and of messages that are over.
+    pub(crate) repeats: BTreeMap<DeliveryId, Repeat>,
+    pub(crate) order: Order<S>,
+    /// Their turn has come, and they wait for a place.
+    pub(crate) ready: BTreeSet<DeliveryId>,
+    /// Free ones.
+    pub(crate) places: usize,
+    /// Their outcome could not be written.
+    pub(crate) held: BTreeSet<DeliveryId>,
+    pub(crate) ended: Ended<V>,
+    pub(crate) left: Left,
+    pub(crate) marks: Marks<V>,
+    /// Begun by an earlier agent, and not delivered again yet.
+    pub(crate) interrupted: BTreeMap<Mark, S>,
+    pub(crate) is_stopping: bool,
+    pub(crate) actions: Vec<Action<V>>,
+}
+
+impl<S: Scopes, V: Clone> Core<S, V> {
+    /// A core that knows what an earlier agent wrote down.
+    pub fn new(limits: Limits, resumed: Resumed<S, V>) -> Self {
+        let mut marks = Marks::new(limits.marks);
+        marks.remember(resumed.marks);
+        for (all, outcome) in resumed.ended {
+            if let Some((id, parts)) = all.split_first() {
+                marks.record(*id, parts, outcome);
+            }
+        }
+        Self {
+            commands: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            repeats: BTreeMap::new(),
+            order: Order::default(),
+            ready: BTreeSet::new(),
+            places: limits.places.max(1),
+            held: BTreeSet::new(),
+            ended: Ended::new(limits.endings),
+            left: Left::default(),
+            marks,
+            interrupted: resumed.interrupted.into_iter().collect(),
+            is_stopping: false,
+            actions: Vec::new(),
+        }
+    }
+
+    /// What is to be done about an event. An event about a delivery that is over changes nothing.
+    pub fn handle(&mut self, event: Event<S, V>) -> Vec<Action<V>> {
+        match event {
+            Event::Delivered(delivered) => self.delivered(delivered),
+            Event::Unreadable(delivery) => self.act(Action::Reject { delivery, forged: false }),
+            Event::PutBack { id, redelivered } => self.put_back(id, redelivered),
+            Event::CaughtUp => self.caught_up(),
+            Event::Noted { delivery, ready } => self.noted(delivery, ready),
+            Event::Failed { delivery, effect } => self.failed(delivery, effect),
+            Event::Rested(delivery) => self.rested(delivery),
+            Event::CutShort(delivery) => self.cut_short(delivery),
+            Event::Expired(delivery) => self.expired(delivery),
+            Event::Abandoned(delivery) => self.abandoned(delivery),
+            Event::Terminate => self.terminate(),
+            Event::Finished { delivery, outcome, succeeded } => self.finished(delivery, outcome, succeeded),
+            Event::Written { delivery, stored } => self.written(delivery, stored),
+            Event::Replied { delivery, sent } => self.replied(delivery, sent),
+            Event::Acknowledged { delivery, sent } => self.acknowledged(delivery, sent),
+            Event::Panicked(delivery) => self.panicked(delivery),
+        }
+        self.fill_places();
+        std::mem::take(&mut self.actions)
+    }
+
+    /// Whether an earlier run may have done a part of it. What this agent has only left with the broker is as new.
+    pub fn is_again(&self, id: &Mark, redelivered: bool) -> bool {
+        redelivered && !self.left.contains(id)
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.commands.is_empty() && self.repeats.is_empty()
+    }
+
+    /// Whether every turn, place and mark that was taken is given back.
+    pub fn holds_nothing(&self, places: usize) -> bool {
+        let free = self.order.is_empty() && self.ready.is_empty() && self.held.is_empty();
+        free && self.by_id.is_empty() && self.marks.none_is_under_way() && self.places == places.max(1)
+    }
+
+    pub(crate) fn act(&mut self, action: Action<V>) {
+        self.actions.push(action);
+    }
+
+    /// The stage of a command; `None` if it is over.
+    pub(crate) fn stage(&self, delivery: DeliveryId) -> Option<Stage> {
+        self.commands.get(&delivery).map(|command| command.stage)
+    }
+
+    pub(crate) fn set_stage(&mut self, delivery: DeliveryId, stage: Stage) {
+        if let Some(command) = self.commands.get_mut(&delivery) {
+            command.stage = stage;
+        }
+    }
+
+    /// The command is over, and how it ended is remembered.
+    pub(crate) fn end(&mut self, delivery: DeliveryId) {
+        let Some(command) = self.close(delivery) else { return };
+        let failed_locally = command.failed_locally();
+        // The broker's message with the same id has run since, and is the one that may come again.
+        let has_run_since = failed_locally && self.ended.get(&command.id).is_some();
+        if command.twin.is_some() {
+            self.by_id.remove(&command.id);
+        }
+        if !has_run_since {
+            let ending = Ending { source: command.source, outcome: command.outcome, failed_locally };
+            self.ended.add(command.id, ending);
+        }
+    }
+
+    /// Takes a command out: nothing waits for it any more.
+    pub(crate) fn close(&mut self, delivery: DeliveryId) -> Option<Command<V>> {
+        self.release_turn(delivery);
+        let command = self.commands.remove(&delivery)?;
+        if self.by_id.get(&command.id) == Some(&delivery) {
+            self.by_id.remove(&command.id);
+            if let Some(twin) = command.twin.filter(|twin| self.commands.contains_key(twin)) {
+                self.by_id.insert(command.id, twin);
+            }
+        }
+        if command.is_fresh {
+            self.marks.release(command.id, &command.parts);
+        }
+        self.held.remove(&delivery);
+        self.ready.remove(&delivery);
+        Some(command)
+    }
+
+    /// Later commands on the same thing may begin.
+    pub(crate) fn release_turn(&mut self, delivery: DeliveryId) {
+        let Some(command) = self.commands.get_mut(&delivery).filter(|command| command.has_turn) else {
+            return;
+        };
+        command.has_turn = false;
+        for next in self.order.leave(delivery) {
+            self.turn_comes(next);
+        }
+    }
+
+    /// Whoever handles this delivery has panicked: nobody knows what has become of it.
+    fn panicked(&mut self, delivery: DeliveryId) {
+        self.repeats.remove(&delivery);
+        let Some(stage) = self.stage(delivery) else { return };
+        if matches!(stage, Stage::Running | Stage::Noting { .. }) {
+            self.free_place(delivery);
+        }
+        let Some(command) = self.close(delivery) else { return };
+        if command.lasts() {
+            self.marks.acknowledge(command.id);
+            self.act(Action::Forget(command.id));
+        }
+        self.requeue_repeats(command.repeats);
+    }
+
+    /// Messages that wait for one that did not come to its end.
+    pub(crate) fn requeue_repeats(&mut self, repeats: Vec<DeliveryId>) {
+        for delivery in repeats {
+            if self.repeats.remove(&delivery).is_some() {
+                self.act(Action::Requeue(delivery));
+            }
+        }
+    }
+}

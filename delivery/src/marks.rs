@@ -1,0 +1,151 @@
+//! Messages that were carried out, known again even after a restart.
+//!
+//! Trove's encryption has no authentication and no counter, and a message's id travels in clear: a recorded message can be
+//! sent under another id, and its parts can be put together with those of another one. So every encrypted part leaves
+//! its mark besides the id. A message of which any mark is known is no new one.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::event::Mark;
+
+/// What a message is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Judgement<V> {
+    /// To be run.
+    Fresh,
+    /// The same message was carried out. `None` if it was answered, or is not wholly the same.
+    Known(Option<V>),
+    /// It has another id than the message that a part of it was in.
+    Forged,
+}
+
+/// A command whose message may come again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Record<V> {
+    /// That of the id first.
+    marks: Vec<Mark>,
+    outcome: V,
+}
+
+/// What was carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Marks<V> {
+    keep: usize,
+    known: BTreeSet<Mark>,
+    /// Those of `known` that may be forgotten, the oldest first.
+    oldest_first: VecDeque<Mark>,
+    /// By mark: the id of the message that is under way with it.
+    under_way: BTreeMap<Mark, Mark>,
+    /// By id. Their marks are known, and may not be forgotten before the acknowledgement.
+    records: BTreeMap<Mark, Record<V>>,
+}
+
+impl<V: Clone> Marks<V> {
+    pub(crate) fn new(keep: usize) -> Self {
+        Self {
+            keep,
+            known: BTreeSet::new(),
+            oldest_first: VecDeque::new(),
+            under_way: BTreeMap::new(),
+            records: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn judge(&self, id: Mark, parts: &[Mark]) -> Judgement<V> {
+        if self.known.contains(&id) {
+            let whole = |record: &&Record<V>| record.marks.get(1..) == Some(parts);
+            return Judgement::Known(
+                self.records.get(&id).filter(whole).map(|record| record.outcome.clone()),
+            );
+        }
+        let foreign = |mark: &Mark| {
+            self.known.contains(mark) || self.under_way.get(mark).is_some_and(|owner| *owner != id)
+        };
+        if std::iter::once(&id).chain(parts).any(foreign) { Judgement::Forged } else { Judgement::Fresh }
+    }
+
+    /// Keeps the marks of a message from others while it is under way.
+    pub(crate) fn hold(&mut self, id: Mark, parts: &[Mark]) {
+        self.under_way.extend(std::iter::once(&id).chain(parts).map(|mark| (*mark, id)));
+    }
+
+    pub(crate) fn release(&mut self, id: Mark, parts: &[Mark]) {
+        for mark in std::iter::once(&id).chain(parts) {
+            if self.under_way.get(mark) == Some(&id) {
+                self.under_way.remove(mark);
+            }
+        }
+    }
+
+    /// A command has ended; its message may come again.
+    pub(crate) fn record(&mut self, id: Mark, parts: &[Mark], outcome: V) {
+        let marks: Vec<Mark> = std::iter::once(id).chain(parts.iter().copied()).collect();
+        self.known.extend(&marks);
+        self.records.insert(id, Record { marks, outcome });
+    }
+
+    /// Its message is acknowledged: whether there was a record.
+    pub(crate) fn acknowledge(&mut self, id: Mark) -> bool {
+        let Some(gone) = self.records.remove(&id) else { return false };
+        self.oldest_first.extend(&gone.marks);
+        self.forget();
+        true
+    }
+
+    /// Remembers marks without an outcome; answers which were new.
+    pub(crate) fn remember(&mut self, marks: impl IntoIterator<Item = Mark>) -> Vec<Mark> {
+        let new: Vec<Mark> = marks.into_iter().filter(|mark| self.known.insert(*mark)).collect();
+        self.oldest_first.extend(&new);
+        self.forget();
+        new
+    }
+
+    pub(crate) fn none_is_under_way(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    fn forget(&mut self) {
+        while self.oldest_first.len() > self.keep {
+            if let Some(oldest) = self.oldest_first.pop_front() {
+                self.known.remove(&oldest);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(number: u8) -> Mark {
+        Mark([number; 16])
+    }
+
+    #[test]
+    fn parts_belong_to_the_message_that_they_came_with() {
+        let mut marks: Marks<u8> = Marks::new(100);
+        marks.hold(mark(1), &[mark(11)]);
+        assert_eq!(marks.judge(mark(2), &[mark(11)]), Judgement::Forged, "under way");
+        assert_eq!(marks.judge(mark(1), &[mark(11)]), Judgement::Fresh, "delivered twice");
+        marks.record(mark(1), &[mark(11)], 7);
+        marks.release(mark(1), &[mark(11)]);
+        assert!(marks.none_is_under_way());
+        assert_eq!(marks.judge(mark(1), &[mark(11)]), Judgement::Known(Some(7)));
+        assert_eq!(marks.judge(mark(1), &[mark(12)]), Judgement::Known(None), "not wholly the same");
+        assert_eq!(marks.judge(mark(2), &[mark(11)]), Judgement::Forged, "carried out");
+        assert!(marks.acknowledge(mark(1)) && !marks.acknowledge(mark(1)));
+        assert_eq!(marks.judge(mark(1), &[mark(11)]), Judgement::Known(None));
+    }
+
+    #[test]
+    fn a_record_is_kept_until_its_acknowledgement_and_the_oldest_marks_are_forgotten() {
+        let mut marks = Marks::new(4);
+        marks.record(mark(200), &[], 7);
+        for number in 1..100 {
+            assert_eq!(marks.remember([mark(number), mark(number)]), [mark(number)]);
+        }
+        assert_eq!(marks.judge(mark(200), &[]), Judgement::Known(Some(7)));
+        assert_eq!(marks.judge(mark(1), &[]), Judgement::Fresh);
+        assert_eq!(marks.judge(mark(99), &[]), Judgement::Known(None));
+    }
+}

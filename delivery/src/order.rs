@@ -1,0 +1,153 @@
+//! The order of commands: who waits for whom.
+//!
+//! A command enters when it arrives and may run as soon as no earlier command that conflicts with it is left. It leaves when
+//! it can't run a second time any more: if the agent is killed before, the broker delivers the command again, and
+//! then no later command on the same thing may have run already.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::event::{DeliveryId, Scopes};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Entry<S> {
+    scopes: S,
+    /// Earlier commands that it waits for.
+    waits_for: usize,
+    /// Later commands that wait for it.
+    awaited_by: Vec<DeliveryId>,
+}
+
+/// The commands that have entered and not left. The broker's prefetch bounds their number.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Order<S> {
+    entries: BTreeMap<DeliveryId, Entry<S>>,
+}
+
+impl<S> Default for Order<S> {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new() }
+    }
+}
+
+impl<S: Scopes> Order<S> {
+    /// Enters a command; true if it may run at once.
+    pub(crate) fn enter(&mut self, delivery: DeliveryId, scopes: S) -> bool {
+        let mut waits_for = 0;
+        for earlier in self.entries.values_mut() {
+            if earlier.scopes.conflicts_with(&scopes) {
+                earlier.awaited_by.push(delivery);
+                waits_for += 1;
+            }
+        }
+        self.entries.insert(delivery, Entry { scopes, waits_for, awaited_by: Vec::new() });
+        waits_for == 0
+    }
+
+    /// Takes a command out, running or waiting, and answers which may run now.
+    pub(crate) fn leave(&mut self, delivery: DeliveryId) -> Vec<DeliveryId> {
+        let Some(gone) = self.entries.remove(&delivery) else {
+            return Vec::new();
+        };
+        let mut free = Vec::new();
+        for waiting in gone.awaited_by {
+            // One that gave up waiting has left already.
+            if let Some(entry) = self.entries.get_mut(&waiting) {
+                entry.waits_for -= 1;
+                if entry.waits_for == 0 {
+                    free.push(waiting);
+                }
+            }
+        }
+        free
+    }
+
+    /// All later commands that can't run before this one has left, directly or because one of them has to run first.
+    pub(crate) fn all_behind(&self, delivery: DeliveryId) -> BTreeSet<DeliveryId> {
+        let mut behind = BTreeSet::new();
+        let mut next = vec![delivery];
+        while let Some(one) = next.pop() {
+            let Some(entry) = self.entries.get(&one) else { continue };
+            next.extend(entry.awaited_by.iter().copied().filter(|later| behind.insert(*later)));
+        }
+        behind
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Reads and writes, one bit for each thing.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    struct Bits(u8, u8);
+
+    impl Scopes for Bits {
+        fn conflicts_with(&self, other: &Self) -> bool {
+            self.1 & (other.0 | other.1) != 0 || other.1 & self.0 != 0
+        }
+
+        fn only_reads(&self) -> bool {
+            self.1 == 0
+        }
+    }
+
+    proptest! {
+        /// Whatever finishes when: conflicting commands run in order of arrival and never side by side, every
+        /// command gets to run, and one that conflicts with nothing never waits.
+        #[test]
+        fn conflicting_commands_keep_their_order(
+            all in prop::collection::vec((0_u8..8, 0_u8..8).prop_map(|(reads, writes)| Bits(reads, writes)), 1..25),
+            finish in prop::collection::vec(any::<prop::sample::Index>(), 60),
+        ) {
+            let mut order = Order::default();
+            let mut running = BTreeSet::new();
+            let mut started = Vec::new();
+            for (index, scopes) in all.iter().enumerate() {
+                let free = order.enter(DeliveryId(index as u64), *scopes);
+                let conflicts = all[..index].iter().any(|earlier| earlier.conflicts_with(scopes));
+                prop_assert_eq!(free, !conflicts);
+                if free {
+                    running.insert(index);
+                    started.push(index);
+                }
+            }
+            let mut finish = finish.into_iter().cycle();
+            while !running.is_empty() {
+                let index = finish.next().map_or(0, |index| index.index(running.len()));
+                let Some(done) = running.iter().nth(index).copied() else { break };
+                running.remove(&done);
+                for free in order.leave(DeliveryId(done as u64)) {
+                    let free = usize::try_from(free.0).unwrap_or_default();
+                    prop_assert!(running.iter().all(|other| !all[free].conflicts_with(&all[*other])));
+                    running.insert(free);
+                    started.push(free);
+                }
+            }
+            prop_assert!(order.is_empty());
+            prop_assert_eq!(started.len(), all.len());
+            for (index, later) in started.iter().enumerate() {
+                for earlier in &started[index + 1..] {
+                    prop_assert!(later < earlier || !all[*later].conflicts_with(&all[*earlier]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_that_gives_up_holds_nobody_back() {
+        let write = Bits(0, 1);
+        let mut order = Order::default();
+        let [first, second, third] = [DeliveryId(0), DeliveryId(1), DeliveryId(2)];
+        assert!(order.enter(first, write) && !order.enter(second, write) && !order.enter(third, write));
+        assert_eq!(order.all_behind(first).len(), 2);
+        assert_eq!(order.leave(second), []);
+        assert_eq!(order.leave(first), [third]);
+        assert_eq!(order.leave(first), [], "leaving twice is nothing");
+    }
+}

@@ -1,0 +1,240 @@
+//! `host.toml` as it is written: every key, its default and its range.
+
+use std::{str::FromStr, time::Duration};
+
+use serde::Deserialize;
+use trove_couchdb_protocol::host::{DEFAULT_ACCOUNT, ServiceName, Verb};
+
+use super::{
+    AbsolutePath, Arguments, ContainerName, CouchDbPolicy, DevicePattern, HostdPolicy, ImageName, ImageTag,
+    Manager, PackageName, Policy, ServicePolicy, UnitName, VolumePolicy,
+};
+
+/// Every key, as `section.key`: documents are compared with it.
+pub const KEYS: &[&str] = &[
+    "hostd.account",
+    "hostd.idle_exit",
+    "hostd.max_connections",
+    "service.name",
+    "service.allow",
+    "service.timeout",
+    "service.settle",
+    "service.systemd.unit",
+    "service.docker.socket",
+    "service.docker.container",
+    "service.docker.image",
+    "service.docker.tag",
+    "service.commands.start",
+    "service.commands.stop",
+    "service.commands.status",
+    "service.commands.timeout",
+    "service.commands.output_limit",
+    "volume.devices",
+    "volume.mount_point",
+    "packages.names",
+    "couchdb.configuration_dir",
+    "couchdb.data_dir",
+    "couchdb.log_dir",
+];
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    hostd: Hostd,
+    service: Service,
+    #[serde(default)]
+    volume: Volume,
+    #[serde(default)]
+    packages: Packages,
+    #[serde(default)]
+    couchdb: CouchDb,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Hostd {
+    account: String,
+    idle_exit: u64,
+    max_connections: usize,
+}
+
+impl Default for Hostd {
+    fn default() -> Self {
+        Self { account: DEFAULT_ACCOUNT.to_owned(), idle_exit: 60, max_connections: 8 }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Service {
+    name: ServiceName,
+    /// No default: with one, a verb of a later version would be allowed without a word of root's.
+    allow: Vec<String>,
+    #[serde(default = "service_timeout")]
+    timeout: u64,
+    #[serde(default = "settle")]
+    settle: f64,
+    systemd: Option<Systemd>,
+    docker: Option<Docker>,
+    commands: Option<Commands>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Systemd {
+    unit: UnitName,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Docker {
+    socket: AbsolutePath,
+    container: ContainerName,
+    image: ImageName,
+    tag: ImageTag,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Commands {
+    start: Arguments,
+    stop: Arguments,
+    status: Arguments,
+    #[serde(default = "command_timeout")]
+    timeout: u64,
+    #[serde(default = "output_limit")]
+    output_limit: usize,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Volume {
+    devices: Vec<DevicePattern>,
+    mount_point: Option<AbsolutePath>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Packages {
+    names: Vec<PackageName>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(clippy::struct_field_names)] // the names of the keys
+struct CouchDb {
+    configuration_dir: Option<AbsolutePath>,
+    data_dir: Option<AbsolutePath>,
+    log_dir: Option<AbsolutePath>,
+}
+
+fn service_timeout() -> u64 {
+    90
+}
+
+fn settle() -> f64 {
+    1.0
+}
+
+fn command_timeout() -> u64 {
+    30
+}
+
+fn output_limit() -> usize {
+    16 * 1024
+}
+
+impl FromStr for Policy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let file: File = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        Ok(Self {
+            hostd: file.hostd.judged()?,
+            service: file.service.judged()?,
+            volume: VolumePolicy { devices: file.volume.devices, mount_point: file.volume.mount_point },
+            packages: file.packages.names,
+            couchdb: CouchDbPolicy {
+                configuration_dir: file.couchdb.configuration_dir,
+                data_dir: file.couchdb.data_dir,
+                log_dir: file.couchdb.log_dir,
+            },
+        })
+    }
+}
+
+impl Hostd {
+    fn judged(self) -> Result<HostdPolicy, String> {
+        if self.account.is_empty() {
+            return Err(
+                "hostd.account is empty; write the name or the number of the agent's account".to_owned()
+            );
+        }
+        Ok(HostdPolicy {
+            account: self.account,
+            idle_exit: seconds("hostd.idle_exit", self.idle_exit, 1, 86_400)?,
+            max_connections: within("hostd.max_connections", self.max_connections, 1, 64)?,
+        })
+    }
+}
+
+impl Service {
+    fn judged(self) -> Result<ServicePolicy, String> {
+        if let Some(unknown) = self.allow.iter().find(|verb| !Verb::NAMES.contains(&verb.as_str())) {
+            let known = Verb::NAMES.join(", ");
+            return Err(format!(
+                "service.allow names the verb {unknown:?}, which does not exist; there are {known}"
+            ));
+        }
+        let settle = Some(self.settle).filter(|settle| (0.0..=60.0).contains(settle));
+        let settle = settle.ok_or("service.settle must be a number of seconds from 0 to 60".to_owned())?;
+        let manager = match (self.systemd, self.docker, self.commands) {
+            (Some(systemd), None, None) => Manager::Systemd { unit: systemd.unit },
+            (None, Some(Docker { socket, container, image, tag }), None) => {
+                Manager::Docker { socket, container, image, tag }
+            }
+            (None, None, Some(commands)) => commands.judged()?,
+            _ => {
+                let which = "[service.systemd], [service.docker] and [service.commands]";
+                return Err(format!("exactly one of {which} must be there: it says who runs the service"));
+            }
+        };
+        Ok(ServicePolicy {
+            name: self.name,
+            allow: self.allow,
+            timeout: seconds("service.timeout", self.timeout, 1, 3600)?,
+            settle: Duration::from_secs_f64(settle),
+            manager,
+        })
+    }
+}
+
+impl Commands {
+    fn judged(self) -> Result<Manager, String> {
+        Ok(Manager::Commands {
+            start: self.start,
+            stop: self.stop,
+            status: self.status,
+            timeout: seconds("service.commands.timeout", self.timeout, 1, 3600)?,
+            output_limit: within("service.commands.output_limit", self.output_limit, 0, 1024 * 1024)?,
+        })
+    }
+}
+
+fn seconds(key: &str, value: u64, least: u64, most: u64) -> Result<Duration, String> {
+    within(key, value, least, most).map(Duration::from_secs)
+}
+
+fn within<T: Copy + PartialOrd + std::fmt::Display>(
+    key: &str,
+    value: T,
+    least: T,
+    most: T,
+) -> Result<T, String> {
+    if value >= least && value <= most {
+        Ok(value)
+    } else {
+        Err(format!("{key} can't be {value}; write a whole number from {least} to {most}"))
+    }
+}

@@ -1,0 +1,160 @@
+//! Words of `host.toml` that reach a service manager, a file system or a program: each is a newtype that only validation
+//! builds, so that none can become an option, a path out of its place, or two words.
+
+use std::{fmt, path::PathBuf};
+
+use serde::Deserialize;
+
+/// Declares a word: its rule in words, and the function that judges it.
+macro_rules! word {
+    ($(#[$doc:meta])* $name:ident, $judge:expr, $rule:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                let judge: fn(&str) -> bool = $judge;
+                if judge(&text) { Ok(Self(text)) } else { Err(format!("{text:?} can't be used: {}", $rule)) }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
+    };
+}
+
+/// The longest word: what a file name may have.
+const MAX_WORD: usize = 255;
+
+fn is_word(text: &str, also: &[u8]) -> bool {
+    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    first
+        && text.len() <= MAX_WORD
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || also.contains(&byte))
+}
+
+fn is_absolute(text: &str) -> bool {
+    text.starts_with('/')
+        && text.len() <= 4095
+        && !text.bytes().any(|byte| byte.is_ascii_control())
+        && text.split('/').all(|part| part != "." && part != "..")
+}
+
+word! {
+    /// A service unit of systemd.
+    UnitName,
+    |text| text.ends_with(".service") && text.len() > ".service".len() && is_word(text, b"._-@:\\"),
+    "write the full name of a service unit, such as couchdb.service"
+}
+
+word! {
+    /// A container's name.
+    ContainerName,
+    |text| is_word(text, b"_.-"),
+    "a container's name has letters, digits, `_`, `.` and `-`, and begins with a letter or digit"
+}
+
+word! {
+    /// An image's name without its tag, with its registry if it has one.
+    ImageName,
+    |text| is_word(text, b"_.-/:") && !text.rsplit('/').next().is_some_and(|last| last.contains(':')),
+    "write the image's name without a tag, such as apache/couchdb or registry.example:5000/couchdb"
+}
+
+word! {
+    /// An image's tag.
+    ImageTag,
+    |text| is_word(text, b"_.-") && text.len() <= 128,
+    "a tag has at most 128 letters, digits, `_`, `.` and `-`"
+}
+
+word! {
+    /// A package's name.
+    PackageName,
+    |text| is_word(text, b"+.-_"),
+    "a package's name has letters, digits and `+`, `.`, `-`, `_`, and no version"
+}
+
+word! {
+    /// A pattern of block devices below /dev; `*` matches any characters except `/`.
+    DevicePattern,
+    |text| {
+        let below = text.strip_prefix("/dev/");
+        is_absolute(text) && below.is_some_and(|name| !name.is_empty() && !name.starts_with('*') && !name.ends_with('/'))
+    },
+    "write a path below /dev/ that does not begin with `*`, such as /dev/vdb or /dev/disk/by-id/virtio-*"
+}
+
+/// An absolute path without `.` and `..`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct AbsolutePath(PathBuf);
+
+impl AbsolutePath {
+    /// The path.
+    pub fn as_path(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for AbsolutePath {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if is_absolute(&text) && text != "/" {
+            Ok(Self(text.into()))
+        } else {
+            Err(format!("{text:?} can't be used: write an absolute path below / without `.` and `..`"))
+        }
+    }
+}
+
+/// A program by its absolute path, with its arguments. No shell reads them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<String>")]
+pub struct Arguments {
+    program: PathBuf,
+    rest: Vec<String>,
+}
+
+impl Arguments {
+    /// The program.
+    pub fn program(&self) -> &std::path::Path {
+        &self.program
+    }
+
+    /// Its arguments.
+    pub fn rest(&self) -> &[String] {
+        &self.rest
+    }
+}
+
+impl TryFrom<Vec<String>> for Arguments {
+    type Error = String;
+
+    fn try_from(words: Vec<String>) -> Result<Self, String> {
+        let mut words = words.into_iter();
+        let program =
+            words.next().ok_or("an empty list is no command: write [\"/path/of/program\", \"argument\"]")?;
+        let rest: Vec<String> = words.collect();
+        if rest.iter().any(|word| word.contains('\0')) {
+            return Err("an argument can't hold a zero byte".to_owned());
+        }
+        let AbsolutePath(program) = AbsolutePath::try_from(program)?;
+        Ok(Self { program, rest })
+    }
+}

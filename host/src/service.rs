@@ -1,0 +1,212 @@
+//! What the verbs do: ask the service manager for a change, then wait for the state that was meant, with a deadline.
+//!
+//! ```text
+//! look -> change, unless there is nothing to do -> look until the state is there and stays -> report what was seen
+//! ```
+//!
+//! A service manager's "done" is not enough: systemd says so of a CouchDB that exits a moment later, and a container that
+//! was not restarted runs as well as one that was. So a start counts when the service still runs after `service.settle`,
+//! and a restart when moreover its instance is a new one. One change runs at a time.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::{self, Instant};
+use trove_couchdb_protocol::host::{HostError, Report, Seen, ServiceName, State, Verb, Wanted, Within};
+
+use crate::{
+    backend::{self, Answered, Backend, POLL},
+    policy::ServicePolicy,
+};
+
+/// How long a service may look failed before a start is given up: its pid file may be written late.
+const FAILED_FOR_GOOD: Duration = Duration::from_secs(2);
+
+/// The last look, when the time is over.
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
+/// Carries out verbs, one change at a time.
+#[derive(Debug, Default)]
+pub struct Services {
+    changing: Mutex<Option<&'static str>>,
+}
+
+/// The right to change the service, given back when this is dropped.
+struct Change<'a>(&'a Services);
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        *self.0.changing.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Services {
+    /// Carries out a verb that the policy permits.
+    pub async fn perform(
+        &self,
+        service: &ServicePolicy,
+        verb: Verb,
+        within: Option<Within>,
+    ) -> Result<Report, HostError> {
+        self.perform_on(&*backend::of(service), service, verb, within).await
+    }
+
+    async fn perform_on(
+        &self,
+        backend: &dyn Backend,
+        service: &ServicePolicy,
+        verb: Verb,
+        within: Option<Within>,
+    ) -> Result<Report, HostError> {
+        let limit = within.map_or(service.timeout, |within| within.duration().min(service.timeout));
+        let deadline = Deadline { backend, service, limit, at: Instant::now() + limit };
+        let (seen, changed) = match verb {
+            Verb::ServiceStatus => (deadline.look("known").await?, false),
+            Verb::ServiceWait(Wanted::Running) => (deadline.until_runs(None, false).await?, false),
+            Verb::ServiceWait(Wanted::Stopped) => (deadline.until_stopped().await?, false),
+            Verb::ServiceStart => {
+                let _change = self.begin(verb)?;
+                deadline.start().await?
+            }
+            Verb::ServiceStop => {
+                let _change = self.begin(verb)?;
+                deadline.stop().await?
+            }
+            Verb::ServiceRestart => {
+                let _change = self.begin(verb)?;
+                (deadline.restart().await?, true)
+            }
+        };
+        Ok(Report { service: service.name.clone(), seen, changed })
+    }
+
+    fn begin(&self, verb: Verb) -> Result<Change<'_>, HostError> {
+        let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(verb) = *changing {
+            return Err(HostError::Busy { verb: verb.to_owned() });
+        }
+        *changing = Some(verb.name());
+        Ok(Change(self))
+    }
+}
+
+/// A service, and until when it may take.
+struct Deadline<'a> {
+    backend: &'a dyn Backend,
+    service: &'a ServicePolicy,
+    limit: Duration,
+    at: Instant,
+}
+
+impl Deadline<'_> {
+    async fn start(&self) -> Result<(Seen, bool), HostError> {
+        let before = self.look("running").await?;
+        if before.state == State::Running {
+            return Ok((before, false));
+        }
+        self.carry_out(self.backend.start(), "running").await?;
+        Ok((self.until_runs(None, true).await?, true))
+    }
+
+    async fn stop(&self) -> Result<(Seen, bool), HostError> {
+        let before = self.look("stopped").await?;
+        if before.state.is(Wanted::Stopped) {
+            return Ok((before, false));
+        }
+        self.carry_out(self.backend.stop(), "stopped").await?;
+        Ok((self.until_stopped().await?, true))
+    }
+
+    async fn restart(&self) -> Result<Seen, HostError> {
+        let before = self.look("running").await?;
+        let Some(step) = self.backend.restart() else {
+            // That it was seen stopped shows that it was started again.
+            self.stop().await?;
+            self.carry_out(self.backend.start(), "running").await?;
+            return self.until_runs(None, true).await;
+        };
+        self.carry_out(step, "running").await?;
+        self.until_runs(before.instance.as_deref(), true).await
+    }
+
+    /// Until it runs, as a different instance than the old one, and goes on running. One that was started and has failed
+    /// is not waited for.
+    async fn until_runs(&self, old: Option<&str>, was_started: bool) -> Result<Seen, HostError> {
+        let mut failed_since = None;
+        loop {
+            let seen = self.look("running").await?;
+            let is_new = old.is_none_or(|old| seen.instance.as_deref() != Some(old));
+            match seen.state {
+                State::Running if is_new => {
+                    self.pause(self.service.settle, "running").await?;
+                    let later = self.look("running").await?;
+                    if later.state == State::Running && later.instance == seen.instance {
+                        return Ok(later);
+                    }
+                    failed_since = None;
+                }
+                State::Failed if was_started => {
+                    let since = *failed_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= FAILED_FOR_GOOD {
+                        return Err(late(&self.service.name, "running", self.taken(), Some(seen)));
+                    }
+                }
+                _ => failed_since = None,
+            }
+            self.pause(POLL, "running").await?;
+        }
+    }
+
+    async fn until_stopped(&self) -> Result<Seen, HostError> {
+        loop {
+            let seen = self.look("stopped").await?;
+            if seen.state.is(Wanted::Stopped) {
+                return Ok(seen);
+            }
+            self.pause(POLL, "stopped").await?;
+        }
+    }
+
+    async fn look(&self, wanted: &str) -> Result<Seen, HostError> {
+        match time::timeout_at(self.at, self.backend.look()).await {
+            Ok(seen) => Ok(seen?),
+            Err(_elapsed) => Err(late(&self.service.name, wanted, self.limit, None)),
+        }
+    }
+
+    async fn carry_out(&self, change: Answered<'_, ()>, wanted: &str) -> Result<(), HostError> {
+        match time::timeout_at(self.at, change).await {
+            Ok(done) => Ok(done?),
+            Err(_elapsed) => Err(self.is_over(wanted).await),
+        }
+    }
+
+    /// Waits so long, unless the deadline comes first.
+    async fn pause(&self, pause: Duration, wanted: &str) -> Result<(), HostError> {
+        if Instant::now() + pause < self.at {
+            time::sleep(pause).await;
+            return Ok(());
+        }
+        time::sleep_until(self.at).await;
+        Err(self.is_over(wanted).await)
+    }
+
+    async fn is_over(&self, wanted: &str) -> HostError {
+        let seen = time::timeout(LAST_LOOK, self.backend.look()).await;
+        late(&self.service.name, wanted, self.limit, seen.ok().and_then(Result::ok))
+    }
+
+    fn taken(&self) -> Duration {
+        self.limit.saturating_sub(self.at.saturating_duration_since(Instant::now()))
+    }
+}
+
+fn late(service: &ServiceName, wanted: &str, after: Duration, seen: Option<Seen>) -> HostError {
+    let (service, wanted) = (service.clone(), wanted.to_owned());
+    HostError::Late { service, wanted, seconds: after.as_secs(), seen }
+}
+
+#[cfg(test)]
+mod tests;

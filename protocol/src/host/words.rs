@@ -1,0 +1,130 @@
+//! What a request may name: each is a newtype that only validation builds.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// The longest name and the longest id.
+const MAX_WORD: usize = 64;
+
+/// A word from outside that was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WordError {
+    /// Not a service's name.
+    #[error(
+        "a service's name has 1 to 64 lower-case letters, digits and `.`, `_`, `-`, and begins with a letter or digit"
+    )]
+    Service,
+    /// Not an id.
+    #[error("a request's id has 1 to 64 letters, digits, `_` and `-`")]
+    Id,
+    /// Not a time limit.
+    #[error("a time limit is a whole number of seconds from 1 to 3600")]
+    Within,
+}
+
+/// The name by which `host.toml` knows a service: a label, not the name of a unit or of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ServiceName(String);
+
+impl ServiceName {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ServiceName {
+    type Error = WordError;
+
+    fn try_from(text: String) -> Result<Self, WordError> {
+        let letter = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let fits = text.len() <= MAX_WORD
+            && text.as_bytes().first().is_some_and(letter)
+            && text.bytes().all(|byte| letter(&byte) || b"._-".contains(&byte));
+        if fits { Ok(Self(text)) } else { Err(WordError::Service) }
+    }
+}
+
+impl From<ServiceName> for String {
+    fn from(name: ServiceName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// Which request it is, in both audit logs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RequestId(String);
+
+impl RequestId {
+    /// For a request that has no id of its own.
+    pub fn unnamed() -> Self {
+        Self("unnamed".to_owned())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for RequestId {
+    type Error = WordError;
+
+    fn try_from(text: String) -> Result<Self, WordError> {
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        let fits = (1..=MAX_WORD).contains(&text.len()) && text.bytes().all(letter);
+        if fits { Ok(Self(text)) } else { Err(WordError::Id) }
+    }
+}
+
+impl From<RequestId> for String {
+    fn from(id: RequestId) -> Self {
+        id.0
+    }
+}
+
+/// How long the helper may take, in whole seconds. `host.toml` may allow less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct Within(u16);
+
+impl Within {
+    /// The longest.
+    pub const MAX: Self = Self(3600);
+
+    /// As a length of time.
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(self.0.into())
+    }
+
+    /// A length of time, cut to what a request may ask for.
+    pub fn at_most(duration: Duration) -> Self {
+        let seconds = duration.as_secs().clamp(1, Self::MAX.0.into());
+        u16::try_from(seconds).map_or(Self::MAX, Self)
+    }
+}
+
+impl TryFrom<u64> for Within {
+    type Error = WordError;
+
+    fn try_from(seconds: u64) -> Result<Self, WordError> {
+        let whole =
+            u16::try_from(seconds).ok().map(Self).filter(|within| *within <= Self::MAX && within.0 > 0);
+        whole.ok_or(WordError::Within)
+    }
+}
+
+impl From<Within> for u64 {
+    fn from(within: Within) -> Self {
+        within.0.into()
+    }
+}

@@ -1,0 +1,193 @@
+//! What a step does to the world.
+
+use trove_couchdb_delivery::{Core, Delivered, DeliveryId, Event, Request, Work};
+
+use crate::{
+    monitor::Violation,
+    step::Step,
+    world::{Flight, State, World},
+};
+
+impl World {
+    /// The world after a step.
+    pub(crate) fn after(&self, step: Step) -> Result<Self, Violation> {
+        let mut next = self.clone();
+        if step.is_fault() {
+            next.state.faults -= 1;
+        }
+        next.step(step)?;
+        next.state.tasks.sort();
+        Ok(next)
+    }
+
+    fn step(&mut self, step: Step) -> Result<(), Violation> {
+        let expired = self.state.monitor.expired;
+        match step {
+            Step::Start => {
+                self.state.core = Some(Core::new(self.limits(), self.state.disk.resumed()));
+                Ok(())
+            }
+            Step::Connect => {
+                self.state.broker.connect();
+                self.state.caught_up = false;
+                Ok(())
+            }
+            Step::Carry(number, way) => self.carry(number, way),
+            Step::Acknowledged => {
+                self.state.broker.take_ack();
+                Ok(())
+            }
+            Step::Deliver => self.deliver(),
+            Step::CaughtUp => {
+                self.state.caught_up = true;
+                self.tell(Event::CaughtUp)
+            }
+            Step::Publish => {
+                if let Some(message) = self.next_to_publish() {
+                    self.state.published = message + 1;
+                    self.state.broker.publish(message);
+                }
+                Ok(())
+            }
+            Step::Send(number) => self.send(number),
+            Step::Exit => {
+                let marks = std::mem::take(&mut self.state.marks);
+                self.state.disk.remember(marks);
+                while self.state.broker.take_ack().is_some() {}
+                self.process_ends();
+                Ok(())
+            }
+            Step::GiveUp(number) => self.give_up(number),
+            Step::Kill => {
+                self.process_ends();
+                Ok(())
+            }
+            Step::Lose => {
+                self.state.broker.disconnect(expired);
+                self.connection_ended()
+            }
+            Step::CloseChannel => {
+                self.republish();
+                Ok(())
+            }
+            Step::Terminate => {
+                self.state.is_stopping = true;
+                self.tell(Event::Terminate)
+            }
+            Step::PublishAgain(number) => {
+                self.state.published_again |= 1 << number;
+                self.state.broker.publish(number);
+                Ok(())
+            }
+            Step::LoseQueue => {
+                self.state.monitor.gone |= self.state.broker.lose_queue();
+                self.state.broker.disconnect(expired);
+                self.connection_ended()
+            }
+        }
+    }
+
+    fn process_ends(&mut self) {
+        let State {
+            core,
+            tasks,
+            flights,
+            left,
+            is_stopping,
+            last_came,
+            marks,
+            records,
+            broker,
+            monitor,
+            sent,
+            ..
+        } = &mut self.state;
+        *core = None;
+        tasks.clear();
+        flights.clear();
+        (*left, *is_stopping, *last_came) = (None, false, false);
+        marks.clear();
+        records.clear();
+        broker.disconnect(monitor.expired);
+        monitor.process_ended(&self.scenario, *sent);
+    }
+
+    /// Answers that were not confirmed are published again.
+    fn republish(&mut self) {
+        for task in &mut self.state.tasks {
+            task.published = false;
+        }
+    }
+
+    fn connection_ended(&mut self) -> Result<(), Violation> {
+        self.republish();
+        for flight in self.state.flights.values_mut() {
+            flight.connection = flight.connection.and(Some(false));
+        }
+        match self.state.left.take() {
+            Some(left) => self.tell(Event::Abandoned(left)),
+            None => Ok(()),
+        }
+    }
+
+    fn give_up(&mut self, number: u8) -> Result<(), Violation> {
+        self.state.monitor.expired |= 1 << number;
+        self.state.broker.expire(number);
+        let of_message = |(_, flight): &(&DeliveryId, &Flight)| flight.message == number && !flight.has_begun;
+        let flights = self.state.flights.iter().filter(of_message);
+        let mut told: Vec<DeliveryId> = flights.map(|(delivery, _)| *delivery).collect();
+        for delivery in &told {
+            if let Some(flight) = self.state.flights.get_mut(delivery) {
+                flight.told_expired = true;
+            }
+        }
+        told.extend(self.state.left);
+        told.into_iter().try_for_each(|delivery| self.tell(Event::Expired(delivery)))
+    }
+
+    fn new_flight(&mut self, message: u8, connection: Option<bool>) -> DeliveryId {
+        let delivery = DeliveryId(self.state.next_delivery);
+        self.state.next_delivery += 1;
+        let flight = Flight {
+            message,
+            connection,
+            outcome: None,
+            has_begun: false,
+            has_failed: false,
+            told_expired: false,
+        };
+        self.state.flights.insert(delivery, flight);
+        delivery
+    }
+
+    fn deliver(&mut self) -> Result<(), Violation> {
+        let Some(queued) = self.state.broker.hand_out(DeliveryId(self.state.next_delivery)) else {
+            return Ok(());
+        };
+        self.state.last_came = self.state.is_stopping;
+        let delivery = self.new_flight(queued.message, Some(true));
+        self.arrive(delivery, queued.message, queued.redelivered)
+    }
+
+    fn send(&mut self, number: u8) -> Result<(), Violation> {
+        self.state.sent |= 1 << number;
+        let delivery = self.new_flight(number, None);
+        self.arrive(delivery, number, false)
+    }
+
+    fn arrive(&mut self, delivery: DeliveryId, number: u8, redelivered: bool) -> Result<(), Violation> {
+        let message = self.message(number);
+        let request = if message.is_unacceptable {
+            Request::Refuse
+        } else {
+            Request::Run(Work {
+                scopes: message.scopes,
+                changes: message.changes(),
+                needs_place: true,
+                at_once: message.has_deadline && !self.state.caught_up,
+            })
+        };
+        let (source, id, parts) = (message.source, message.mark(), message.parts());
+        self.tell(Event::Delivered(Delivered { delivery, source, id, parts, redelivered, request }))
+    }
+}

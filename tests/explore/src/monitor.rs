@@ -1,0 +1,322 @@
+//! The guarantees: what is noted of each run, answer and acknowledgement, and what must never happen.
+
+use std::collections::BTreeMap;
+
+use trove_couchdb_delivery::{DeliveryId, Scopes, Source};
+
+use crate::scenario::{Message, Scenario, THINGS};
+
+/// From here on an outcome is a failure.
+pub(crate) const FAILED: u8 = 100;
+
+/// A guarantee that does not hold.
+pub(crate) type Violation = String;
+
+/// A set of ids or of messages, one bit for each.
+pub(crate) type Set = u8;
+
+fn has(set: Set, number: u8) -> bool {
+    set & 1 << number != 0
+}
+
+/// What is known when a command begins.
+#[allow(clippy::struct_excessive_bools, reason = "independent facts")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt {
+    /// The core knew that its caller had given up.
+    pub(crate) told_expired: bool,
+    /// The agent was told to end.
+    pub(crate) at_the_end: bool,
+    /// The command is told that an earlier run may have done a part of it.
+    pub(crate) again: bool,
+    /// Nobody could know of an earlier run: the message was published twice, or the queue was lost.
+    pub(crate) may_be_a_copy: bool,
+}
+
+/// What is noted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Monitor {
+    /// Ids of commands that have begun to change something.
+    ran: Set,
+    /// Those of them after which a conflicting command has begun.
+    overtaken: Set,
+    /// Ids whose failure was answered over the broker.
+    failed: Set,
+    /// Ids that ran for a process of the machine, and whose mark the disk need not have.
+    ran_locally: Set,
+    /// Ids whose outcome the disk has refused.
+    unwritten: Set,
+    /// Those that the disk has the mark of: whoever sends the same id over the broker is not answered after a restart.
+    marked: Set,
+    /// Ids about whose order nothing is promised any more: their outcome was not on the disk when their message was
+    /// acknowledged, or they conflict with such a one that ran again.
+    loose: Set,
+    /// Ids whose success was answered.
+    succeeded: Set,
+    /// Ids that have ended in this life of the agent, so that it knows how.
+    ended_here: Set,
+    /// Messages that were answered in this life of the agent.
+    answered_here: Set,
+    /// Ids whose outcome the disk has refused once.
+    refused_once: Set,
+    /// Ids whose beginning the disk has refused: commands of this machine are not kept off them after a crash.
+    unnoted: Set,
+    /// A command failed for a process of the machine: what CouchDB holds of it is left open.
+    is_half_done: bool,
+    /// The last answer to each message.
+    contents: BTreeMap<u8, u8>,
+    /// Accepted and not ended, in the order of acceptance.
+    waiting: BTreeMap<DeliveryId, u8>,
+    running: BTreeMap<DeliveryId, u8>,
+    /// Ids in the order of their first run.
+    first_runs: Vec<u8>,
+    couch: [u8; THINGS],
+    /// Messages that are not answered any more: their callers are gone, or the broker lost them.
+    pub(crate) gone: Set,
+    /// Messages whose callers have given up.
+    pub(crate) expired: Set,
+}
+
+impl Monitor {
+    pub(crate) fn accepted(&mut self, delivery: DeliveryId, message: u8) {
+        self.waiting.insert(delivery, message);
+    }
+
+    /// It has ended, or goes back, and nothing waits for it.
+    pub(crate) fn is_over(&mut self, delivery: DeliveryId) {
+        self.waiting.remove(&delivery);
+        self.running.remove(&delivery);
+    }
+
+    /// It has ended, and the agent knows how.
+    pub(crate) fn has_ended(&mut self, message: &Message, succeeded: bool) {
+        if message.changes() && (succeeded || message.source == Source::Broker) {
+            self.ended_here |= 1 << message.id;
+        }
+    }
+
+    pub(crate) fn has_paused(&mut self, delivery: DeliveryId) {
+        self.running.remove(&delivery);
+    }
+
+    /// A command sends its requests to CouchDB.
+    pub(crate) fn runs(
+        &mut self,
+        scenario: &Scenario,
+        delivery: DeliveryId,
+        number: u8,
+        attempt: Attempt,
+    ) -> Result<(), Violation> {
+        let message = &scenario.messages[usize::from(number)];
+        let (name, id) = (message.name, message.id);
+        let conflicts = |other: &u8| {
+            let other = &scenario.messages[usize::from(*other)];
+            other.scopes.conflicts_with(&message.scopes)
+        };
+        if self.is_replay(scenario, message) {
+            return Err(format!("{name} is forged, and runs"));
+        }
+        if attempt.at_the_end {
+            return Err(format!("{name} begins although the agent was told to end"));
+        }
+        if attempt.told_expired {
+            return Err(format!("{name} begins although its caller has given up"));
+        }
+        if let Some(other) = self.running.values().find(|other| conflicts(other)) {
+            let other = scenario.messages[usize::from(*other)].name;
+            return Err(format!("{name} runs beside {other}"));
+        }
+        if self.waiting.range(..delivery).any(|(_, other)| conflicts(other)) {
+            return Err(format!("{name} runs before a command that was accepted earlier"));
+        }
+        if message.changes() {
+            if has(self.overtaken, id) && !has(self.loose, id) {
+                return Err(format!("{name} runs again although a conflicting command has begun since"));
+            }
+            if has(self.succeeded, id) && !has(self.refused_once | self.loose, id) {
+                return Err(format!("{name} runs although its success was answered"));
+            }
+            if has(self.ended_here, id) {
+                return Err(format!("{name} runs although the agent knows how it ended"));
+            }
+            if has(self.ran, id) && !attempt.again && !attempt.may_be_a_copy {
+                return Err(format!("{name} runs again as if it were new"));
+            }
+            if has(self.failed, id) && !has(self.refused_once | self.loose, id) {
+                return Err(format!("{name} runs although its failure was answered"));
+            }
+        }
+        self.must_read_what_was_written(scenario, message)?;
+        self.waiting.insert(delivery, number);
+        self.running.insert(delivery, number);
+        // A read between the two runs of a command changes nothing.
+        for other in scenario.messages.iter().filter(|other| other.id != id && message.changes()) {
+            let local = message.source != Source::Broker && has(self.unnoted, other.id);
+            if has(self.ran, other.id) && other.scopes.conflicts_with(&message.scopes) && !local {
+                self.overtaken |= 1 << other.id;
+                self.loose |= u8::from(has(self.loose, id)) << other.id;
+            }
+        }
+        if message.changes() {
+            if !has(self.ran, id) {
+                self.ran |= 1 << id;
+                self.first_runs.push(id);
+            }
+            if message.source != Source::Broker {
+                self.ran_locally |= 1 << id;
+            }
+            for thing in 0..THINGS {
+                if has(message.scopes.writes, u8::try_from(thing).unwrap_or_default()) {
+                    self.couch[thing] = id;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Its parts were in a message that is under way or has been answered. Of one that never came, nobody can know.
+    fn is_replay(&self, scenario: &Scenario, message: &Message) -> bool {
+        let is_original = |number: u8| {
+            let original = &scenario.messages[usize::from(number)];
+            message.is_forged()
+                && !has(self.refused_once, original.id)
+                && !original.is_forged()
+                && Some(original.id) == message.parts_of
+        };
+        // Marks of a read reach the disk later.
+        let is_known =
+            |number: u8| scenario.messages[usize::from(number)].changes() || has(self.answered_here, number);
+        let answered = self.contents.keys().any(|number| is_original(*number) && is_known(*number));
+        answered || self.waiting.values().any(|number| is_original(*number))
+    }
+
+    fn must_read_what_was_written(&self, scenario: &Scenario, message: &Message) -> Result<(), Violation> {
+        for (thing, value) in self.couch.iter().enumerate() {
+            let bit = u8::try_from(thing).unwrap_or_default();
+            if has(message.scopes.reads, bit) && self.last_writer(scenario, bit) != *value && self.loose == 0
+            {
+                return Err(format!("{} does not read what was written last", message.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// What CouchDB must hold is known exactly.
+    fn is_exact(&self) -> bool {
+        self.loose == 0 && self.unnoted == 0 && !self.is_half_done
+    }
+
+    fn last_writer(&self, scenario: &Scenario, thing: u8) -> u8 {
+        let writes =
+            |id: &&u8| scenario.messages.iter().any(|one| one.id == **id && has(one.scopes.writes, thing));
+        self.first_runs.iter().rev().find(writes).copied().unwrap_or_default()
+    }
+
+    /// An answer is out.
+    pub(crate) fn answered(&mut self, message: &Message, number: u8, content: u8) -> Result<(), Violation> {
+        let before = self.contents.insert(number, content);
+        let exempt = !message.changes() || has(self.refused_once | self.loose, message.id);
+        if let Some(before) = before.filter(|before| *before != content && !exempt) {
+            return Err(format!("{} was answered {before} and is now answered {content}", message.name));
+        }
+        self.answered_here |= 1 << number;
+        if content < FAILED && message.changes() {
+            self.succeeded |= 1 << message.id;
+        }
+        if content >= FAILED && message.source == Source::Broker {
+            self.failed |= 1 << message.id;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_answered(&self, number: u8) -> bool {
+        self.contents.contains_key(&number)
+    }
+
+    /// A command failed for a process of the machine. The broker's message with the same id is another acceptance.
+    pub(crate) fn failed_locally(&mut self, id: u8) {
+        self.ran &= !(1 << id);
+        self.overtaken &= !(1 << id);
+        self.first_runs.retain(|one| *one != id);
+        self.is_half_done = true;
+    }
+
+    /// The disk does not know that it begins.
+    pub(crate) fn beginning_not_noted(&mut self, id: u8) {
+        self.unnoted |= 1 << id;
+    }
+
+    pub(crate) fn outcome_refused(&mut self, id: u8) {
+        self.unwritten |= 1 << id;
+        self.refused_once |= 1 << id;
+    }
+
+    pub(crate) fn outcome_written(&mut self, id: u8) {
+        self.unwritten &= !(1 << id);
+    }
+
+    /// The disk has refused the mark of a command of this machine, and knows nothing of it after a crash.
+    pub(crate) fn mark_refused(&mut self, id: u8) {
+        self.outcome_refused(id);
+        self.loose |= 1 << id;
+    }
+
+    /// The disk has the mark of a command of this machine.
+    pub(crate) fn mark_written(&mut self, id: u8) {
+        self.ran_locally &= !(1 << id);
+        self.marked |= 1 << id;
+    }
+
+    /// A message of the broker is acknowledged.
+    pub(crate) fn acknowledged(
+        &mut self,
+        message: &Message,
+        number: u8,
+        is_on_disk: bool,
+    ) -> Result<(), Violation> {
+        if message.changes() && !is_on_disk && !has(self.unwritten, message.id) {
+            return Err(format!("{} is acknowledged before its outcome is on the disk", message.name));
+        }
+        if !self.is_answered(number) && !has(self.marked, message.id) {
+            return Err(format!("{} is acknowledged before it is answered", message.name));
+        }
+        if has(self.unwritten, message.id) {
+            self.loose |= 1 << message.id;
+        }
+        Ok(())
+    }
+
+    /// The process is gone. What it ran for processes of the machine, and did not write down, is as new: nobody was
+    /// promised anything.
+    pub(crate) fn process_ended(&mut self, scenario: &Scenario, sent: Set) {
+        (self.waiting, self.running) = (BTreeMap::new(), BTreeMap::new());
+        (self.ended_here, self.answered_here) = (0, 0);
+        let forgotten = std::mem::take(&mut self.ran_locally);
+        self.ran &= !forgotten;
+        self.overtaken &= !forgotten;
+        self.failed &= !forgotten;
+        for (number, message) in (0..).zip(&scenario.messages) {
+            let waits = message.source == Source::Broker || !has(sent, number);
+            if !waits && !self.is_answered(number) {
+                self.gone |= 1 << number;
+            }
+        }
+    }
+
+    /// Nothing is left to happen.
+    pub(crate) fn is_satisfied(&self, scenario: &Scenario) -> Result<(), Violation> {
+        for (number, message) in (0..).zip(&scenario.messages) {
+            let nobody_waits =
+                has(self.gone | self.expired, number) || message.is_forged() || has(self.marked, message.id);
+            if !nobody_waits && message.source != Source::Own && !self.is_answered(number) {
+                return Err(format!("{} is never answered", message.name));
+            }
+        }
+        for (thing, value) in (0..).zip(self.couch) {
+            if self.is_exact() && self.last_writer(scenario, thing) != value {
+                return Err(format!("thing {thing} is as command {value} left it, which was not the last"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,232 @@
+//! Which messages are sent, and what they read and write.
+
+use trove_couchdb_delivery::{Mark, Scopes, Source};
+
+/// So many things there are to read and write: two users or databases, and one more.
+pub(crate) const THINGS: usize = 3;
+
+/// What a command reads and writes, one bit for each thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Bits {
+    pub(crate) reads: u8,
+    pub(crate) writes: u8,
+}
+
+impl Scopes for Bits {
+    fn conflicts_with(&self, other: &Self) -> bool {
+        self.writes & (other.reads | other.writes) != 0 || other.writes & self.reads != 0
+    }
+
+    fn only_reads(&self) -> bool {
+        self.writes == 0
+    }
+}
+
+/// One message.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    pub(crate) name: &'static str,
+    /// Messages with the same number have the same id.
+    pub(crate) id: u8,
+    pub(crate) source: Source,
+    pub(crate) scopes: Bits,
+    /// Its caller gives up at some time.
+    pub(crate) has_deadline: bool,
+    /// It needs a seed on the disk before it begins.
+    pub(crate) has_secret: bool,
+    /// The message that its encrypted parts were in.
+    pub(crate) parts_of: Option<u8>,
+    /// It can't be run: an unknown method.
+    pub(crate) is_unacceptable: bool,
+}
+
+impl Message {
+    const fn new(name: &'static str, id: u8, source: Source, reads: u8, writes: u8) -> Self {
+        Self {
+            name,
+            id,
+            source,
+            scopes: Bits { reads, writes },
+            has_deadline: false,
+            has_secret: false,
+            parts_of: None,
+            is_unacceptable: false,
+        }
+    }
+
+    const fn cast(name: &'static str, id: u8, writes: u8) -> Self {
+        Self::new(name, id, Source::Broker, 0, writes)
+    }
+
+    const fn call(name: &'static str, id: u8, writes: u8) -> Self {
+        Self { has_deadline: true, ..Self::cast(name, id, writes) }
+    }
+
+    const fn read(name: &'static str, id: u8, reads: u8) -> Self {
+        Self::new(name, id, Source::Broker, reads, 0)
+    }
+
+    const fn socket(name: &'static str, id: u8, writes: u8) -> Self {
+        Self::new(name, id, Source::Socket, 0, writes)
+    }
+
+    const fn encrypted(self) -> Self {
+        Self { parts_of: Some(self.id), ..self }
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        mark_of(self.id)
+    }
+
+    pub(crate) fn parts(&self) -> Vec<Mark> {
+        self.parts_of.map(|id| Mark([0x80 | id; 16])).into_iter().collect()
+    }
+
+    /// Its parts were in another message.
+    pub(crate) fn is_forged(&self) -> bool {
+        self.parts_of.is_some_and(|id| id != self.id)
+    }
+
+    pub(crate) fn changes(&self) -> bool {
+        !self.scopes.only_reads() && !self.is_unacceptable
+    }
+}
+
+pub(crate) fn mark_of(id: u8) -> Mark {
+    Mark([id; 16])
+}
+
+/// Some messages, and what the agent allows.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// For `ONLY=`.
+    pub name: &'static str,
+    /// What it is for.
+    pub about: &'static str,
+    pub(crate) messages: Vec<Message>,
+    pub(crate) places: usize,
+    /// Endings that the agent remembers.
+    pub(crate) endings: usize,
+    /// The control plane sends its messages at any time, and not all of them before anything else happens.
+    pub(crate) sends_late: bool,
+}
+
+impl Scenario {
+    fn new(name: &'static str, about: &'static str, messages: Vec<Message>) -> Self {
+        Self { name, about, messages, places: 2, endings: 10, sends_late: false }
+    }
+}
+
+/// All scenarios.
+#[allow(clippy::too_many_lines, reason = "a list")]
+pub fn all() -> Vec<Scenario> {
+    const USER: u8 = 1;
+    const DATABASE: u8 = 2;
+    const OTHER: u8 = 4;
+    let delete = Message::cast("delete_database a", 1, DATABASE);
+    let create = Message::cast("create_database a", 2, DATABASE);
+    let grant = Message::cast("grant_access al a", 1, USER | DATABASE);
+    vec![
+        Scenario::new("chain", "delete and create the same database", vec![delete.clone(), create.clone()]),
+        Scenario::new(
+            "grant",
+            "grant, delete one of the two, and another user",
+            vec![
+                grant.clone(),
+                Message::cast("delete_database a", 2, DATABASE),
+                Message::cast("create_user bo", 3, OTHER),
+            ],
+        ),
+        Scenario::new(
+            "read",
+            "a read between two changes",
+            vec![
+                Message::cast("create_user al", 1, USER),
+                Message::read("get_user al", 2, USER).encrypted(),
+                Message::cast("delete_user al", 3, USER),
+            ],
+        ),
+        Scenario {
+            sends_late: true,
+            ..Scenario::new(
+                "socket",
+                "a process of the machine changes what the broker's command changes",
+                vec![grant.clone(), Message::socket("database-create a (socket)", 2, DATABASE)],
+            )
+        },
+        Scenario::new(
+            "both-ways",
+            "the same id over the broker and the socket, and a later change",
+            vec![
+                grant.clone(),
+                Message::socket("grant_access al a (socket)", 1, USER | DATABASE),
+                Message::cast("delete_database a", 2, DATABASE),
+            ],
+        ),
+        Scenario {
+            sends_late: true,
+            ..Scenario::new(
+                "deadline",
+                "a call whose caller gives up while it waits for its turn",
+                vec![
+                    Message::cast("create_user al", 1, USER),
+                    Message::call("change_password al (call)", 2, USER),
+                ],
+            )
+        },
+        Scenario {
+            places: 1,
+            sends_late: true,
+            ..Scenario::new(
+                "place",
+                "a call whose caller gives up while it waits for a place",
+                vec![
+                    Message::cast("create_user al", 1, USER),
+                    Message::call("create_database a (call)", 2, DATABASE),
+                ],
+            )
+        },
+        Scenario::new(
+            "forged",
+            "the parts of a message under another id",
+            vec![
+                grant.clone().encrypted(),
+                Message { parts_of: Some(1), ..Message::cast("delete_database a (forged)", 2, DATABASE) },
+            ],
+        ),
+        Scenario::new(
+            "forged-read",
+            "the parts of a read under another id",
+            vec![
+                Message::read("get_user al", 1, USER).encrypted(),
+                Message { parts_of: Some(1), ..Message::cast("delete_user al (forged)", 2, USER) },
+            ],
+        ),
+        Scenario::new(
+            "secret",
+            "a password that is made up, and an unknown method",
+            vec![
+                Message { has_secret: true, ..Message::call("enable_root (call)", 1, USER) },
+                Message { is_unacceptable: true, ..Message::cast("unknown", 2, 0) },
+                Message::cast("disable_root", 3, USER),
+            ],
+        ),
+        Scenario::new(
+            "rotation",
+            "a scheduled rotation among commands that change the same",
+            vec![
+                Message::cast("rotate_os_admin", 1, USER),
+                Message::new("scheduled rotation", 2, Source::Own, 0, USER),
+                Message::socket("rotate (socket)", 3, USER),
+            ],
+        ),
+        Scenario {
+            endings: 1,
+            ..Scenario::new(
+                "evicted",
+                "more endings than the agent remembers",
+                vec![delete, create, Message::cast("create_user al", 3, USER)],
+            )
+        },
+    ]
+}

@@ -1,0 +1,257 @@
+//! All that there is: the core, the tasks that carry its actions out, the broker, the disk, CouchDB and the callers.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use trove_couchdb_delivery::{Action, Core, DeliveryId, Limits, Source};
+
+use crate::{
+    broker::Broker,
+    disk::Disk,
+    monitor::{Monitor, Set, Violation},
+    scenario::{Bits, Message, Scenario},
+    step::{Step, Way},
+};
+
+/// What the tasks keep of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Flight {
+    pub(crate) message: u8,
+    /// `None` for what did not come from the broker. Otherwise whether its connection is the one that there is.
+    pub(crate) connection: Option<bool>,
+    pub(crate) outcome: Option<u8>,
+    pub(crate) has_begun: bool,
+    pub(crate) has_failed: bool,
+    pub(crate) told_expired: bool,
+}
+
+/// An action that is being carried out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Task {
+    pub(crate) action: Action<u8>,
+    /// An answer that the broker has, and has not confirmed.
+    pub(crate) published: bool,
+}
+
+/// Everything at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct World {
+    pub(crate) scenario: Arc<Scenario>,
+    pub(crate) state: State,
+}
+
+/// What makes two moments different.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct State {
+    /// `None` while there is no agent.
+    pub(crate) core: Option<Core<Bits, u8>>,
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) flights: BTreeMap<DeliveryId, Flight>,
+    pub(crate) next_delivery: u64,
+    /// No message is fetched before this one could begin.
+    pub(crate) left: Option<DeliveryId>,
+    pub(crate) caught_up: bool,
+    pub(crate) is_stopping: bool,
+    /// The one message that the broker still hands out to an agent that ends.
+    pub(crate) last_came: bool,
+    pub(crate) broker: Broker,
+    pub(crate) disk: Disk,
+    /// Marks that reach the disk with a later write.
+    pub(crate) marks: Vec<trove_couchdb_delivery::Mark>,
+    /// Records that the disk has refused.
+    pub(crate) records: BTreeMap<u8, u8>,
+    /// Messages of the control plane that were published.
+    pub(crate) published: u8,
+    /// Messages of this machine that were sent.
+    pub(crate) sent: Set,
+    pub(crate) published_again: Set,
+    pub(crate) monitor: Monitor,
+    pub(crate) faults: u8,
+}
+
+impl World {
+    /// Nothing has happened yet.
+    pub(crate) fn new(scenario: &Arc<Scenario>, faults: u8) -> Self {
+        let state = State {
+            core: None,
+            tasks: Vec::new(),
+            flights: BTreeMap::new(),
+            next_delivery: 1,
+            left: None,
+            caught_up: false,
+            is_stopping: false,
+            last_came: false,
+            broker: Broker::default(),
+            disk: Disk::default(),
+            marks: Vec::new(),
+            records: BTreeMap::new(),
+            published: 0,
+            sent: 0,
+            published_again: 0,
+            monitor: Monitor::default(),
+            faults,
+        };
+        Self { scenario: Arc::clone(scenario), state }
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { places: self.scenario.places, endings: self.scenario.endings, marks: 100 }
+    }
+
+    pub(crate) fn message(&self, number: u8) -> &Message {
+        &self.scenario.messages[usize::from(number)]
+    }
+
+    pub(crate) fn name_of(&self, delivery: DeliveryId) -> &'static str {
+        self.state.flights.get(&delivery).map_or("?", |flight| self.message(flight.message).name)
+    }
+
+    pub(crate) fn task(&self, number: u8) -> Option<(&Action<u8>, bool)> {
+        self.state.tasks.get(usize::from(number)).map(|task| (&task.action, task.published))
+    }
+
+    pub(crate) fn next_delivery(&self) -> u64 {
+        self.state.next_delivery
+    }
+
+    /// The message that the broker would hand out.
+    pub(crate) fn next_message(&self) -> Option<u8> {
+        let mut broker = self.state.broker.clone();
+        broker.hand_out(DeliveryId(0)).map(|queued| queued.message)
+    }
+
+    /// The message that the control plane would send.
+    pub(crate) fn next_to_publish(&self) -> Option<u8> {
+        let numbered = (0..).zip(&self.scenario.messages).skip(usize::from(self.state.published));
+        numbered.filter(|(_, message)| message.source == Source::Broker).map(|(number, _)| number).next()
+    }
+
+    fn numbered(&self) -> impl Iterator<Item = (u8, &Message)> {
+        (0..).zip(&self.scenario.messages)
+    }
+
+    /// What goes on by itself until everything is done. What is first here is what a fair agent does first.
+    pub(crate) fn progress(&self) -> Vec<Step> {
+        let State { core, broker, tasks, .. } = &self.state;
+        if core.is_none() {
+            return vec![Step::Start];
+        }
+        // Before it, nothing else is worth a state of its own.
+        if !self.scenario.sends_late && self.next_to_publish().is_some() {
+            return vec![Step::Publish];
+        }
+        let mut steps = Vec::new();
+        if self.state.faults == 0
+            && let Some(number) = tasks.iter().position(|task| matches!(task.action, Action::Forget(_)))
+        {
+            // Without a crash to come, it makes no difference when.
+            return vec![Step::Carry(u8::try_from(number).unwrap_or_default(), Way::Well)];
+        }
+        if !broker.is_connected && !self.state.is_stopping {
+            steps.push(Step::Connect);
+        }
+        let possible = (0..).zip(tasks).filter(|(_, task)| self.can_carry(&task.action));
+        steps.extend(possible.map(|(number, _)| Step::Carry(number, Way::Well)));
+        if broker.has_acks() {
+            steps.push(Step::Acknowledged);
+        }
+        let takes = !self.state.is_stopping || !self.state.last_came;
+        if broker.is_connected && !broker.is_empty() && self.state.left.is_none() && takes {
+            steps.push(Step::Deliver);
+        }
+        if broker.is_connected && broker.is_empty() && !self.state.caught_up && !self.state.is_stopping {
+            steps.push(Step::CaughtUp);
+        }
+        if self.next_to_publish().is_some() {
+            steps.push(Step::Publish);
+        }
+        for (number, message) in self.numbered() {
+            let is_new = self.state.sent & 1 << number == 0;
+            if message.source != Source::Broker && is_new && !self.state.is_stopping {
+                steps.push(Step::Send(number));
+            }
+        }
+        if self.state.is_stopping && tasks.is_empty() {
+            steps.push(Step::Exit);
+        }
+        steps
+    }
+
+    /// An answer over the broker needs a connection; an agent that ends doesn't wait for one.
+    fn can_carry(&self, action: &Action<u8>) -> bool {
+        let Action::Reply { delivery, .. } = action else { return true };
+        let is_bus = self.state.flights.get(delivery).is_some_and(|flight| flight.connection.is_some());
+        !is_bus || self.state.broker.is_connected || self.state.is_stopping
+    }
+
+    /// What may happen besides.
+    pub(crate) fn disturbances(&self) -> Vec<Step> {
+        let State { core, broker, tasks, faults, .. } = &self.state;
+        let mut steps = Vec::new();
+        if core.is_none() || (!self.scenario.sends_late && self.next_to_publish().is_some()) {
+            return steps;
+        }
+        for (number, message) in self.numbered() {
+            let is_sent = self.state.published > number;
+            if message.has_deadline && is_sent && self.state.monitor.expired & 1 << number == 0 {
+                steps.push(Step::GiveUp(number));
+            }
+        }
+        if *faults == 0 {
+            return steps;
+        }
+        steps.push(Step::Kill);
+        if !self.state.is_stopping {
+            steps.push(Step::Terminate);
+        }
+        if broker.is_connected {
+            steps.push(Step::Lose);
+            if !broker.is_done() {
+                steps.push(Step::LoseQueue);
+            }
+            if tasks.iter().any(|task| task.published) {
+                steps.push(Step::CloseChannel);
+            }
+        }
+        for (number, message) in self.numbered() {
+            // A publisher tries again at once, and not after its caller has given up.
+            let over = self.state.published_again | self.state.monitor.expired;
+            let may_come_again = self.state.published > number && over & 1 << number == 0;
+            if message.source == Source::Broker && may_come_again {
+                steps.push(Step::PublishAgain(number));
+            }
+        }
+        for (number, task) in (0..).zip(tasks) {
+            let ways: &[Way] = match &task.action {
+                Action::NoteBeginning(_) | Action::Write { .. } => &[Way::DiskFails],
+                Action::Run { delivery, .. } => {
+                    let failed = self.state.flights.get(delivery).is_some_and(|flight| flight.has_failed);
+                    if failed { &[Way::Fails] } else { &[Way::FailsForNow, Way::Fails] }
+                }
+                Action::Reply { delivery, .. } if self.state.is_stopping && broker.is_connected => {
+                    let flight = self.state.flights.get(delivery);
+                    let is_bus = flight.is_some_and(|flight| flight.connection.is_some());
+                    if is_bus { &[Way::Blocked] } else { &[] }
+                }
+                _ => &[],
+            };
+            steps.extend(ways.iter().map(|way| Step::Carry(number, *way)));
+        }
+        steps
+    }
+
+    /// Nothing goes on by itself any more.
+    pub(crate) fn is_at_rest(&self) -> Result<(), Violation> {
+        let State { core, broker, flights, .. } = &self.state;
+        let Some(core) = core else { return Err("there is no agent".to_owned()) };
+        if !core.is_idle() || !core.holds_nothing(self.scenario.places) {
+            return Err("a command, a turn, a place or a mark is held for ever".to_owned());
+        }
+        if !broker.is_done() {
+            return Err("a message is never acknowledged".to_owned());
+        }
+        if !flights.is_empty() {
+            return Err("the tasks keep a delivery for ever".to_owned());
+        }
+        self.state.monitor.is_satisfied(&self.scenario)
+    }
+}

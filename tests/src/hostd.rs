@@ -1,0 +1,107 @@
+//! `trove-couchdb-hostd` under test: the real binary with a policy of the test's own, listening by itself.
+//!
+//! Who calls: tests/tests/hostd. Its standard output, the audit log, goes to a file, as does its standard error.
+
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use crate::process::{Process, Signal};
+use crate::until::{HUNG, until};
+
+/// A started helper; dropping it kills it.
+#[derive(Debug)]
+pub struct HostdProcess {
+    // Fields drop in this order.
+    process: Process,
+    directory: tempfile::TempDir,
+}
+
+impl HostdProcess {
+    /// Starts it with this `host.toml` and waits until it listens.
+    pub async fn start(policy: &str) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("trove-hostd-").tempdir()?;
+        // A different account must be able to reach the socket.
+        std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755))?;
+        let path = directory.path().join("host.toml");
+        std::fs::write(&path, policy)?;
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        let hostd = Self { process: launch(directory.path())?, directory };
+        hostd.until_listening().await?;
+        Ok(hostd)
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("hostd.sock")
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill9(&mut self) -> Result<()> {
+        self.process.kill9()
+    }
+
+    /// Starts it again, as systemd does for the next connection.
+    pub async fn start_again(&mut self) -> Result<()> {
+        self.process = launch(self.directory.path())?;
+        self.until_listening().await
+    }
+
+    /// Asks it to stop and waits for its end.
+    pub async fn terminate(&mut self) -> Result<()> {
+        self.process.signal(Signal::TERM)?;
+        let status = self.process.exit_within(HUNG).await?;
+        if !status.success() {
+            bail!("trove-couchdb-hostd ended with {status}");
+        }
+        Ok(())
+    }
+
+    /// The lines of its audit log so far.
+    pub fn audit(&self) -> Result<Vec<Value>> {
+        let text = std::fs::read_to_string(self.directory.path().join("audit.log"))?;
+        text.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+    }
+
+    /// Asks without an agent, as this process.
+    pub async fn ask(&self, request: &Value) -> Result<Value> {
+        let mut stream = UnixStream::connect(self.socket()).await?;
+        let text = request.to_string();
+        stream.write_u32(u32::try_from(text.len())?).await?;
+        stream.write_all(text.as_bytes()).await?;
+        let mut answer = vec![0; usize::try_from(stream.read_u32().await?)?];
+        stream.read_exact(&mut answer).await?;
+        Ok(serde_json::from_slice(&answer)?)
+    }
+
+    async fn until_listening(&self) -> Result<()> {
+        let socket = self.socket();
+        until("trove-couchdb-hostd listens", async || Ok(UnixStream::connect(&socket).await.is_ok())).await?;
+        // That connection is over when the next one is served.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Ok(())
+    }
+}
+
+fn launch(directory: &Path) -> Result<Process> {
+    let append = |name: &str| File::options().create(true).append(true).open(directory.join(name));
+    let mut command = Command::new(crate::agent::binary()?.with_file_name("trove-couchdb-hostd"));
+    command
+        .arg("--policy")
+        .arg(directory.join("host.toml"))
+        .arg("--listen")
+        .arg(directory.join("hostd.sock"))
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(append("audit.log")?)
+        .stderr(append("error.log")?);
+    Process::spawn(&mut command, None).context("run `cargo build -p trove-couchdb-hostd` (`make test` does)")
+}

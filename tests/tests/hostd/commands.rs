@@ -1,0 +1,141 @@
+//! The agent starts, stops and restarts a CouchDB through the helper, and survives the helper's crash.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use trove_couchdb_tests::bus::CallError;
+use trove_couchdb_tests::until::until;
+
+use super::service::{Service, last};
+
+fn failure(result: Result<Value, CallError>) -> (String, String) {
+    match result {
+        Err(CallError::Failure(failure)) => (failure.class, failure.message),
+        other => panic!("no failure: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_starts_stops_and_restarts_its_couchdb() -> Result<()> {
+    let Some(service) = Service::new()? else { return Ok(()) };
+    let hostd = service.helper("").await?;
+    let started = hostd.ask(&json!({"id": "first", "verb": "service-start"})).await?;
+    assert_eq!((&started["done"]["state"], &started["done"]["changed"]), (&json!("running"), &json!(true)));
+    let (_agent, client) = service.agent(&hostd, None).await?;
+
+    let status = client.call("service_status", json!({})).await?;
+    assert_eq!((&status["service"], &status["state"]), (&json!("couchdb"), &json!("running")));
+    let again = client.call("service_start", json!({"service": "couchdb"})).await?;
+    assert_eq!(again["changed"], false, "it runs already");
+
+    let before = service.pid().context("it does not run")?;
+    let restarted = client.call("service_restart", json!({})).await?;
+    assert_eq!((&restarted["state"], &restarted["changed"]), (&json!("running"), &json!(true)));
+    let after = service.pid().context("it does not run")?;
+    assert_ne!(before, after);
+    until("CouchDB answers after the restart", async || Ok(service.answers().await)).await?;
+
+    let stopped = client.call("service_stop", json!({})).await?;
+    assert_ne!(stopped["state"], "running");
+    assert_eq!((stopped["changed"].as_bool(), service.pid()), (Some(true), None));
+    assert!(!service.answers().await);
+    let waiting = client.call("service_wait", json!({"state": "stopped"})).await?;
+    assert_eq!(waiting["changed"], false);
+    let (class, message) =
+        failure(client.call("service_wait", json!({"state": "running", "within": 1})).await);
+    assert_eq!(class, "HostdFailed");
+    assert!(message.starts_with("service couchdb is not running after 1 s"), "{message}");
+
+    client.call("service_start", json!({})).await?;
+    until("CouchDB answers after the start", async || Ok(service.answers().await)).await?;
+    let verbs: Vec<_> =
+        hostd.audit()?.iter().map(|line| (line["verb"].clone(), line["outcome"].clone())).collect();
+    let expected = [
+        ("service-start", "done"),
+        ("service-status", "done"),
+        ("service-start", "done"),
+        ("service-restart", "done"),
+        ("service-stop", "done"),
+        ("service-wait", "done"),
+        ("service-wait", "late"),
+        ("service-start", "done"),
+    ];
+    assert_eq!(verbs, expected.map(|(verb, outcome)| (json!(verb), json!(outcome))));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_outside_the_policy_is_refused_and_audited() -> Result<()> {
+    let Some(service) = Service::new()? else { return Ok(()) };
+    let hostd = service.helper("allow = [\"service-status\", \"service-start\"]").await?;
+    hostd.ask(&json!({"id": "first", "verb": "service-start"})).await?;
+    let (_agent, client) = service.agent(&hostd, None).await?;
+
+    let (class, message) = failure(client.call("service_restart", json!({"service": "ssh"})).await);
+    assert_eq!(class, "Forbidden");
+    assert_eq!(
+        message,
+        "service-restart of service ssh is not allowed by host.toml: its [service] is couchdb"
+    );
+    let line = last(&hostd)?;
+    assert_eq!((&line["service"], &line["outcome"]), (&json!("ssh"), &json!("not-allowed")));
+
+    let before = service.pid();
+    let (class, message) = failure(client.call("service_stop", json!({})).await);
+    assert_eq!(class, "Forbidden");
+    assert!(message.ends_with("add \"service-stop\" to service.allow"), "{message}");
+    assert_eq!(last(&hostd)?["outcome"], "not-allowed");
+    assert_eq!(service.pid(), before, "it runs on");
+
+    // A name that could be a path never reaches the helper.
+    let (class, _) = failure(client.call("service_status", json!({"service": "../ssh"})).await);
+    assert_eq!(class, "InvalidRequest");
+    assert_eq!(hostd.audit()?.len(), 3);
+    Ok(())
+}
+
+/// Killed between stop and start: CouchDB is down, the agent tries again, and the next helper finishes the restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_helper_that_is_killed_in_the_middle_of_a_restart_leaves_no_half() -> Result<()> {
+    let Some(service) = Service::new()? else { return Ok(()) };
+    let mut hostd = service.helper("").await?;
+    hostd.ask(&json!({"id": "first", "verb": "service-start"})).await?;
+    let (agent, client) = service.agent(&hostd, None).await?;
+    let before = service.pid().context("it does not run")?;
+
+    std::fs::write(service.hold(), "")?;
+    let restarting = tokio::spawn(async move { client.call("service_restart", json!({})).await });
+    until("CouchDB is stopped", async || Ok(service.pid().is_none())).await?;
+    hostd.kill9()?;
+    agent.wait_log("A command waits for trove-couchdb-hostd", trove_couchdb_tests::until::HUNG).await?;
+    assert_eq!(service.pid(), None, "nobody starts it meanwhile");
+    std::fs::remove_file(service.hold())?;
+    hostd.start_again().await?;
+
+    let restarted = restarting.await??;
+    assert_eq!(restarted["state"], "running");
+    let after = service.pid().context("it does not run")?;
+    assert_ne!(before, after);
+    until("CouchDB answers", async || Ok(service.answers().await)).await?;
+    let line = last(&hostd)?;
+    assert_eq!((&line["verb"], &line["outcome"]), (&json!("service-restart"), &json!("done")));
+    hostd.terminate().await?;
+    assert!(service.answers().await, "CouchDB outlives the helper");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_without_a_helper_works_and_says_what_is_missing() -> Result<()> {
+    use trove_couchdb_tests::local_stage::LocalPlan;
+
+    let stage = LocalPlan::default().set("host.socket", "/nonexistent/hostd.sock").up().await?;
+    let (class, message) = failure(stage.call("service_restart", json!({})).await);
+    assert_eq!(class, "NotSupported");
+    assert!(message.ends_with("systemctl enable --now trove-couchdb-hostd.socket"), "{message}");
+    stage.databases(&[&stage.name("db")]).await?;
+
+    let stage = LocalPlan::default().set("host.socket", "").up().await?;
+    let (class, message) = failure(stage.call("service_status", json!({})).await);
+    assert_eq!(class, "NotSupported");
+    assert!(message.contains("host.socket is empty"), "{message}");
+    Ok(())
+}

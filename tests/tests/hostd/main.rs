@@ -1,0 +1,9 @@
+//! Agent, privileged helper and CouchDB together: the real programs, with the in-memory CouchDB as the service that is
+//! started and stopped.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod accounts;
+mod commands;
+mod docker;
+mod service;
