@@ -29,6 +29,7 @@
 //! | `transport::rpc` | `audit`, `commands`, `log`, `metrics`, `operations`, `status`, `system`, `trace` | `trove_couchdb_delivery` |
 //! | `monitor` | `couch`, `metrics`, `operations`, `preparation`, `status`, `system` | `hyper` |
 //! | `app` | everything | |
+//! | `checks` | `app`, `exit`, `log`, `system` | |
 //!
 //! `couch`, `host` and `system` are crates of their own, or parts of one, under the names that they have here. Anybody may
 //! import `trove_couchdb_protocol`, `trove_couchdb_config` and `trove_couchdb_guest`, which know nothing of this crate.
@@ -37,6 +38,7 @@
 pub mod app;
 pub mod audit;
 pub mod bootstrap;
+pub mod checks;
 pub mod commands;
 pub mod exit;
 pub mod log;

@@ -26,7 +26,7 @@ const DOCUMENTS: usize = 40;
 const PADDING: usize = 1 << 20;
 
 /// A stream may take longer; and an upload keeps its login so long.
-const LIMIT: Duration = Duration::from_secs(3);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// A client with the agent's own bootstrap, in this process.
 struct Administered {

@@ -26,6 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("transport/local", &["audit", "system"]),
     ("transport/rpc", &["audit", "commands", "log", "metrics", "operations", "status", "system", "trace"]),
     ("monitor", &["couch", "metrics", "operations", "preparation", "status", "system"]),
+    ("checks", &["app", "exit", "log", "system"]),
     (
         "app",
         &[
