@@ -7,7 +7,8 @@
 # make skipped            which tests the last `make test` skipped, and which did not touch a real CouchDB although there was one
 # make test-control-plane only what needs a real Trove: 26.0.0 and 24.1.0, or TROVE="VERSION …"
 # make test-control-plane-readme  control-plane/README.md followed to the letter on Trove 22.0.1, 13.0.1 and 12.0.0, or TROVE="VERSION …"
-# make chaos              the fault campaign: COMMANDS=10000 among FAULTS=200, by SEED; TRANSIENT=1: oslo's default queues
+# make chaos              the fault campaign: COMMANDS=10000 among FAULTS=200, by SEED; TRANSIENT=1: oslo's default queues;
+#                         SCHEDULE=FILE: a schedule that `explore --write FILE` wrote, replayed (tests/explore/schedules)
 # make explore           every order of events around the delivery core, up to FAULTS=2 (3 take hours), SECONDS=600 for each
 #                         scenario, ONLY="chain grant" for some; prints a counterexample as a list of events
 # make soak               an even load among faults for MINUTES=60; writes what the agents used to docs/reliability.md
@@ -72,7 +73,7 @@ test: test-rust test-control-plane
 chaos: deps build
 	$(CARGO) run -p trove-couchdb-tests --bin chaos -- \
 		--commands $(or $(COMMANDS),10000) --faults $(or $(FAULTS),200) $(if $(SEED),--seed $(SEED)) \
-		$(if $(filter-out 0,$(TRANSIENT)),--transient)
+		$(if $(filter-out 0,$(TRANSIENT)),--transient) $(if $(SCHEDULE),--schedule $(SCHEDULE))
 
 soak: deps build
 	$(CARGO) run -p trove-couchdb-tests --bin chaos -- \

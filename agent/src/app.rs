@@ -16,6 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use trove_couchdb_config::{ConfigError, CouchSettings, LogSettings, Settings};
+use trove_couchdb_protocol::trove::Method;
 
 use crate::{
     audit::Audit,
@@ -26,7 +27,9 @@ use crate::{
     log,
     metrics::Metrics,
     monitor::{Monitor, Pages},
+    operations::Operations,
     preparation::Preparation,
+    requests::Requests,
     status::{self, Heartbeat, Link, Notify, Outbox, Report, Tally},
     system, trace,
     transport::{LocalError, LocalServer, OwnCommands, Surroundings, Transport},
@@ -34,6 +37,10 @@ use crate::{
 
 /// CouchDB is looked at so many times in one interval of the heartbeat, so that a change is told soon.
 const PROBES_PER_INTERVAL: u32 = 3;
+
+/// Why a guest that was being prepared is not any more.
+const NO_OPERATION: &str = "prepare was interrupted, and the agent's state directory has no operation that goes on with it: make \
+                            the instance anew";
 
 /// Why the agent could not start.
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +141,8 @@ async fn build(
     let (post, outbox, told) = Outbox::new();
 
     let couchdb = &settings.couchdb;
-    let client = Client::new(&couchdb.url, limits(couchdb), couchdb.tls.clone()).counted(metrics.clone());
+    let client = Client::new(&couchdb.url, limits(couchdb), couchdb.tls.clone())
+        .observed(Arc::new(Requests(metrics.clone())));
     let hasher = Hasher::new(Iterations { sha256: couchdb.sha256_iterations, sha1: couchdb.sha1_iterations });
     let (rotator, rotations, rotation_due) = Rotator::new(admin.clone());
     let bootstrap = Bootstrap::new(
@@ -155,7 +163,13 @@ async fn build(
     background.spawn(async move { finishing.finish_pending_for_ever().await });
     let every = (settings.heartbeat.interval / PROBES_PER_INTERVAL).max(Duration::from_millis(100));
     background.spawn(status::probe_for_ever(Arc::clone(&couch), admin, every, health_writer));
+    let operations = Operations::load(&settings.guest.state_dir, settings.operations);
     let (preparation, stages) = Preparation::load(&settings.guest.state_dir, &settings.guest.id);
+    let is_under_way =
+        |kind: Method| operations.all().iter().any(|one| one.end.is_none() && one.kind == kind.name());
+    if !is_under_way(Method::Prepare) {
+        preparation.fail_if_interrupted(NO_OPERATION).await;
+    }
     if settings.broker.is_some() {
         let heartbeat = Heartbeat {
             terms: settings.into(),
@@ -180,6 +194,7 @@ async fn build(
             told: told.clone(),
             preparation: preparation.clone(),
             assume_prepared: settings.heartbeat.assume_prepared,
+            operations: operations.clone(),
         };
         background.spawn(Monitor::new(settings.metrics.clone(), pages).run());
     }
@@ -193,11 +208,13 @@ async fn build(
         link,
         told,
         tally: tally.clone(),
+        operations: operations.clone(),
     };
     let image_brings =
         ImageBrings { packages: settings.prepare.ignore_packages, volume: settings.prepare.ignore_volume };
     let host = Host::new(&settings.host);
-    let guest = Guest { couch, preparation, image_brings, report, rotator, log: log.clone(), host };
+    let guest =
+        Guest { couch, preparation, image_brings, report, rotator, log: log.clone(), host, operations };
     let surroundings = Surroundings {
         guest,
         audit: Audit::new(&settings.audit),

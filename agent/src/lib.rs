@@ -13,39 +13,44 @@
 //!
 //! | module | may import | the only user of |
 //! |---|---|---|
-//! | `system` | | `rustix` and `nix` (beside file owners in `bootstrap` and `transport::local`) |
-//! | `tls` | | `rustls` (beside `main`, which installs it) |
 //! | `preparation` | `system` | |
 //! | `audit` | | |
+//! | `operations` | `audit`, `system` | |
 //! | `trace` | | `opentelemetry` and its relatives |
 //! | `log` | `trace` | `tracing-journald` |
 //! | `metrics` | | `prometheus-client` |
-//! | `couch` | `protocol`, `metrics`, `system`, `tls`, `trace` | `reqwest` (beside `trace`, for its collector) |
+//! | `requests` | `couch`, `metrics`, `trace` | |
 //! | `bootstrap` | `couch`, `system` | |
-//! | `host` | | |
-//! | `status` | `couch`, `preparation`, `system` | `sd-notify` |
-//! | `commands` | `bootstrap::Rotator`, `couch`, `host`, `log`, `preparation`, `status::Report`, `system` | |
-//! | `transport` | `audit`, `commands`, `log`, `metrics`, `status`, `system`, `tls`, `trace` | `lapin`, `trove_couchdb_delivery` |
-//! | `monitor` | `couch`, `metrics`, `preparation`, `status`, `system` | `hyper` |
+//! | `status` | `couch`, `operations`, `preparation`, `system` | `sd-notify` |
+//! | `commands` | `bootstrap::Rotator`, `couch`, `host`, `log`, `operations`, `preparation`, `status::Report`, `system` | |
+//! | `transport` | `audit`, `commands`, `metrics`, `status`; its parts | |
+//! | `transport::amqp` | `audit`, `metrics`, `status`, `system`; `rpc` | `lapin` |
+//! | `transport::local` | `audit`, `system`; `rpc` | |
+//! | `transport::rpc` | `audit`, `commands`, `log`, `metrics`, `operations`, `status`, `system`, `trace` | `trove_couchdb_delivery` |
+//! | `monitor` | `couch`, `metrics`, `operations`, `preparation`, `status`, `system` | `hyper` |
 //! | `app` | everything | |
+//! | `checks` | `app`, `exit`, `log`, `system` | |
 //!
-//! Anybody may import `trove_couchdb_protocol` and `trove_couchdb_config`, which know nothing of this crate.
+//! `couch`, `host` and `system` are crates of their own, or parts of one, under the names that they have here. Anybody may
+//! import `trove_couchdb_protocol`, `trove_couchdb_config` and `trove_couchdb_guest`, which know nothing of this crate.
 //! `tests/tests/layering` holds the code to this table.
 
 pub mod app;
-pub mod args;
 pub mod audit;
 pub mod bootstrap;
+pub mod checks;
 pub mod commands;
-pub mod couch;
 pub mod exit;
-pub mod host;
 pub mod log;
 pub mod metrics;
-pub mod monitor;
+mod monitor;
+pub mod operations;
 pub mod preparation;
+mod requests;
 pub mod status;
-pub mod system;
-pub mod tls;
 pub mod trace;
 pub mod transport;
+
+use trove_couchdb_client as couch;
+use trove_couchdb_guest::host;
+use trove_couchdb_system as system;

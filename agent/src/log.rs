@@ -26,7 +26,21 @@ use trove_couchdb_protocol::trove::LogFilter;
 use crate::trace;
 
 /// Our own crates, whose lines hold no secrets, and the audit log.
-const OURS: [&str; 3] = ["trove_couchdb_agent", "trove_couchdb_protocol", AUDIT];
+const OURS: [&str; 6] = [
+    "trove_couchdb_agent",
+    "trove_couchdb_client",
+    "trove_couchdb_guest",
+    "trove_couchdb_protocol",
+    "trove_couchdb_system",
+    AUDIT,
+];
+
+/// Crates that a filter may also name as parts of the agent: to operators they are, and that is how they are documented.
+const PARTS: [(&str, &str); 3] = [
+    ("trove_couchdb_agent::couch", "trove_couchdb_client"),
+    ("trove_couchdb_agent::transport", "trove_couchdb_guest"),
+    ("trove_couchdb_agent::system", "trove_couchdb_system"),
+];
 
 /// The target of audit lines (`audit::TARGET`). They are no matter of taste: a filter that keeps the log short lets them
 /// through, unless it names them.
@@ -122,9 +136,26 @@ pub fn command_span(request_id: Option<&str>) -> Span {
 fn targets(filter: &LogFilter) -> Targets {
     let filter = filter.as_str().parse();
     let targets: Targets = filter.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let targets = with_parts(targets);
     let names_audit = targets.iter().any(|(target, _)| target == AUDIT);
     let targets = if names_audit { targets } else { targets.with_target(AUDIT, LevelFilter::INFO) };
     targets.with_target(CONTEXT, LevelFilter::ERROR).with_target(trace::TARGET, LevelFilter::OFF)
+}
+
+/// What a filter says of the agent, or of a part of it, holds for the crate of that part, unless the filter names the crate.
+fn with_parts(targets: Targets) -> Targets {
+    let named: Vec<(String, LevelFilter)> =
+        targets.iter().map(|(target, level)| (target.to_owned(), level)).collect();
+    PARTS.iter().fold(targets, |targets, (part, krate)| {
+        let naming = named.iter().filter(|(target, _)| part.starts_with(target.as_str()));
+        let level = naming.max_by_key(|(target, _)| target.len());
+        match level {
+            Some((_, level)) if !named.iter().any(|(target, _)| target == krate) => {
+                targets.with_target(*krate, *level)
+            }
+            _ => targets,
+        }
+    })
 }
 
 fn discretion() -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
@@ -167,6 +198,17 @@ mod tests {
         for filter in ["trace", "trove_couchdb_agent=trace", "trove_couchdb_agent::span=trace"] {
             assert!(!targets_of(filter).would_enable(trace::TARGET, &Level::INFO), "{filter}");
         }
+    }
+
+    #[test]
+    fn a_crate_is_named_as_the_part_of_the_agent_that_it_is() {
+        let client_says =
+            |filter: &str, level| targets_of(filter).would_enable("trove_couchdb_client::http", &level);
+        assert!(client_says("info,trove_couchdb_agent::couch=debug", Level::DEBUG));
+        assert!(client_says("warn,trove_couchdb_agent=debug", Level::DEBUG));
+        assert!(!client_says("debug,trove_couchdb_agent=debug,trove_couchdb_agent::couch=warn", Level::INFO));
+        assert!(!client_says("trove_couchdb_agent=debug,trove_couchdb_client=warn", Level::INFO));
+        assert!(!client_says("warn,trove_couchdb_agent::transport=debug", Level::INFO));
     }
 
     #[test]

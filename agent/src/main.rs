@@ -3,8 +3,10 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, error::ErrorKind};
-use trove_couchdb_agent::{app, args::Args, exit, log, system, trace};
+use trove_couchdb_agent::{app, checks, exit, log, trace};
 use trove_couchdb_config::Settings;
+use trove_couchdb_guest::args::Args;
+use trove_couchdb_system as system;
 
 /// How long a blocking call (a hung mount, a slow disk) may hold up the end.
 const LEFTOVERS: Duration = Duration::from_secs(1);
@@ -24,10 +26,10 @@ fn main() -> ExitCode {
         }
     };
     if args.is_configured {
-        return is_configured(&args);
+        return checks::is_configured(&args);
     }
     if args.check_config {
-        return check_config(&args);
+        return checks::check_config(&args);
     }
     // Before there is any secret in memory.
     let core_dumps = system::forbid_core_dumps();
@@ -64,41 +66,6 @@ fn main() -> ExitCode {
     let ended = runtime.block_on(app::run(settings, logging));
     runtime.shutdown_timeout(LEFTOVERS);
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit::with_error(exit::FAILURE, &error),
-    }
-}
-
-/// For `ExecCondition=` of the unit: a package that nobody has configured is no failure. A configuration with a mistake is
-/// one, and is left to the start.
-fn is_configured(args: &Args) -> ExitCode {
-    match Settings::load(args, system::environment_of_account()) {
-        Err(error) if error.is_unconfigured() => {
-            eprintln!(
-                "trove-couchdb-agent is not configured yet, so it is not started: {error}\nTrove writes its files to an \
-                 instance by itself. Otherwise edit {}, then: systemctl start trove-couchdb-agent",
-                trove_couchdb_config::DEFAULT_CONFIG_FILE
-            );
-            exit::FAILURE.into()
-        }
-        _ => ExitCode::SUCCESS,
-    }
-}
-
-/// Says what the configuration is, and what of this machine would still keep the agent from starting with it.
-fn check_config(args: &Args) -> ExitCode {
-    let settings = match Settings::load(args, system::environment_of_account()) {
-        Ok(settings) => settings,
-        Err(error) => return exit::with_error(exit::USAGE, &error),
-    };
-    match trove_couchdb_config::check(args, system::environment_of_account()) {
-        Ok(description) => print!("{description}"),
-        Err(error) => return exit::with_error(exit::USAGE, &error),
-    }
-    if let Err(error) = log::check(&settings.log) {
-        return exit::with_error(exit::FAILURE, &error);
-    }
-    match app::check(&settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::with_error(exit::FAILURE, &error),
     }

@@ -25,7 +25,7 @@ use lapin::{
 };
 use serde_json::{Map, Value, json};
 use tokio::{sync::oneshot, time::timeout};
-use trove_couchdb_agent::transport;
+use trove_couchdb_guest::broker;
 use trove_couchdb_protocol::{
     Context, NewRequest, Outcome, Reply, ReplyAddress, ReplyQueue, decode_reply, new_id,
 };
@@ -146,7 +146,7 @@ impl Caller {
         let (exchange, topic) = (self.exchange.as_str().into(), format!("guestagent.{guest_id}").into());
         let options = BasicPublishOptions::default();
         // Dropped: without confirmations there is nothing to wait for.
-        let properties = transport::properties().with_expiration("60000".into());
+        let properties = broker::properties().with_expiration("60000".into());
         drop(self.channel.basic_publish(exchange, topic, options, &body, properties).await?);
         let reply = timeout(PATIENCE, receiver)
             .await

@@ -4,11 +4,13 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-use trove_couchdb_agent::couch::{Client, CouchError, Limits, Login, Method, Resource, Session};
+use trove_couchdb_client::{Client, CouchError, Limits, Login, Method, Resource, Session};
 use trove_couchdb_config::TlsFiles;
+use trove_couchdb_guest::credentials::Flaw;
 use trove_couchdb_protocol::Secret;
 use url::Url;
+
+pub use trove_couchdb_guest::credentials::Content as Credentials;
 
 use crate::exit::{CliError, Code};
 
@@ -45,24 +47,11 @@ pub async fn must_log_in(
     })
 }
 
-/// What the agent's credentials file holds (`agent/src/bootstrap/credentials.rs`).
-#[derive(Debug, Deserialize)]
-pub struct Credentials {
-    username: String,
-    /// The password of `os_admin`.
-    pub password: Secret,
-    /// While the password is being changed: the other one that the server may know already.
-    #[serde(rename = "next_password")]
-    pub next: Option<Secret>,
-}
-
 /// Reads the agent's credentials file; the error holds nothing of it.
 pub fn parse_credentials(text: &str) -> Result<Credentials, &'static str> {
-    let content: Credentials = serde_json::from_str(text)
-        .map_err(|_| "it is not {\"username\": \"os_admin\", \"password\": \"…\"}")?;
-    match (content.username.as_str(), content.password.expose()) {
-        ("os_admin", "") => Err("its password is empty"),
-        ("os_admin", _) => Ok(content),
-        _ => Err("it is of another account than os_admin"),
-    }
+    Credentials::parse(text).map_err(|flaw| match flaw {
+        Flaw::NoCredentials => "it is not {\"username\": \"os_admin\", \"password\": \"…\"}",
+        Flaw::AnotherAccount => "it is of another account than os_admin",
+        Flaw::EmptyPassword => "its password is empty",
+    })
 }

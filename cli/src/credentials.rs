@@ -8,9 +8,9 @@ use std::fs;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use trove_couchdb_agent::system::environment_of_account;
 use trove_couchdb_config::Settings;
 use trove_couchdb_protocol::{Secret, UserName};
+use trove_couchdb_system::environment_of_account;
 use url::Url;
 
 use crate::{

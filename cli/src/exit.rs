@@ -11,7 +11,7 @@ pub const HELP: &str = "Exit codes:
   0   done
   1   the command failed, or `doctor` found a fault
   2   called without a command
-  3   the user, database or access does not exist
+  3   the user, database, access or operation does not exist
   4   the agent or the broker can't be reached
   5   no answer within --timeout; what was asked for may have happened
   6   not done, because nobody said yes
@@ -130,7 +130,9 @@ impl From<CallError> for CliError {
 }
 
 fn code_of(failure: &Failure) -> Code {
-    if failure.is(FailureClass::UserNotFound) || failure.is(FailureClass::DatabaseNotFound) {
+    let not_found =
+        [FailureClass::UserNotFound, FailureClass::DatabaseNotFound, FailureClass::OperationNotFound];
+    if not_found.into_iter().any(|class| failure.is(class)) {
         Code::NotFound
     } else if failure.is(FailureClass::UserAlreadyExists) {
         Code::Exists

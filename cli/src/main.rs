@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
-use trove_couchdb_agent::system;
 use trove_couchdb_cli::{
     args::Cli,
     exit::{CliError, Code},
 };
+use trove_couchdb_system as system;
 
 fn main() -> ExitCode {
     // A crash then writes no password to the disk. Refused only where the system forbids it for all.

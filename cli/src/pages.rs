@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use clap::CommandFactory;
 use clap_complete::Shell;
-use trove_couchdb_agent::args::Args as Agent;
+use trove_couchdb_guest::args::Args as Agent;
 
 use crate::{
     args::{Cli, CompletionsArgs, ManArgs},

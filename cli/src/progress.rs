@@ -2,18 +2,14 @@
 //!
 //! All of it goes to standard error, and the bar only to a terminal: a file or a pipe gets results alone.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::printable;
 
 /// Back to the start of the line, and nothing behind it.
 const CLEAR: &str = "\r\x1b[K";
-
-/// The width of the bar itself.
-const CELLS: usize = 20;
-
-/// How wide a terminal is that does not say so.
-const USUAL_WIDTH: usize = 80;
 
 /// A sentence, above the bar if there is one.
 pub fn say(text: &str) {
@@ -23,64 +19,77 @@ pub fn say(text: &str) {
 
 /// How far a run of several steps is; taken off the screen when dropped.
 #[derive(Debug)]
-pub struct Bar {
-    steps: usize,
-    shown: bool,
-}
+pub struct Bar(ProgressBar);
 
 impl Bar {
     /// For so many steps; shown if somebody looks and it is wanted.
     pub fn new(steps: usize, wanted: bool) -> Self {
-        Self { steps, shown: wanted && io::stderr().is_terminal() }
+        Self(bar(wanted, Some(steps as u64)))
     }
 
     /// So many steps are done, and the next one is this.
     pub fn at(&self, done: usize, next: &str) {
-        if self.shown {
-            let width = terminal_size::terminal_size_of(io::stderr());
-            let width = width.map_or(USUAL_WIDTH, |(width, _)| usize::from(width.0));
-            Self::write(&line(done, self.steps, next, width));
-        }
+        self.0.set_position(done as u64);
+        self.0.set_message(printable(next));
+        self.0.tick();
     }
 
     /// Takes it off the screen, for what is written next.
     pub fn clear(&self) {
-        if self.shown {
-            Self::write("");
-        }
-    }
-
-    fn write(text: &str) {
-        let mut out = io::stderr().lock();
-        // A terminal that is gone is no failure of the command.
-        drop(write!(out, "{CLEAR}{text}").and_then(|()| out.flush()));
+        self.0.suspend(|| {});
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.clear();
+        self.0.finish_and_clear();
     }
 }
 
-/// The bar, not longer than a terminal is wide: a line that wraps could not be taken off again.
-fn line(done: usize, steps: usize, next: &str, width: usize) -> String {
-    let full = (done * CELLS).checked_div(steps).unwrap_or(CELLS).min(CELLS);
-    let text =
-        format!("[{}{}] {done}/{steps} {}", "#".repeat(full), ".".repeat(CELLS - full), printable(next));
-    text.chars().take(width.saturating_sub(1)).collect()
+/// How far an operation is; where nobody looks at a terminal, a line for each change.
+#[derive(Debug)]
+pub struct OperationBar {
+    bar: ProgressBar,
+    wanted: bool,
+    said: String,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bar_shows_how_far_it_is_and_fits() {
-        assert_eq!(line(0, 4, "user \"al\"", 80), "[....................] 0/4 user \"al\"");
-        assert_eq!(line(2, 4, "x", 80), "[##########..........] 2/4 x");
-        assert_eq!(line(4, 4, "", 80), "[####################] 4/4 ");
-        assert_eq!(line(1, 4, &"long".repeat(50), 40).chars().count(), 39);
-        assert_eq!(line(0, 0, "", 10).chars().count(), 9);
+impl OperationBar {
+    /// Shown if it is wanted.
+    pub fn new(wanted: bool) -> Self {
+        Self { bar: bar(wanted, None), wanted, said: String::new() }
     }
+
+    /// So much of so much is done, if that is known; in words it stands like this.
+    pub fn at(&mut self, progress: Option<(u64, u64)>, stand: &str) {
+        if self.wanted && self.bar.is_hidden() && self.said != stand {
+            stand.clone_into(&mut self.said);
+            say(stand);
+        }
+        match progress {
+            Some((done, total)) => {
+                self.bar.set_length(total);
+                self.bar.set_position(done);
+            }
+            None => self.bar.set_position(0),
+        }
+        self.bar.set_message(printable(stand));
+        self.bar.tick();
+    }
+}
+
+impl Drop for OperationBar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Hidden where standard error is no terminal.
+fn bar(wanted: bool, steps: Option<u64>) -> ProgressBar {
+    let target = if wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(steps, target);
+    // The template is ours: one that is wrong shows indicatif's own.
+    let style = ProgressStyle::with_template("[{bar:20}] {pos}/{len} {wide_msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("#.."));
+    bar
 }

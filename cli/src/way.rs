@@ -5,9 +5,9 @@
 
 use std::{fs, path::Path};
 
-use trove_couchdb_agent::system::environment_of_account;
 use trove_couchdb_config::{Override, Settings, Sources};
 use trove_couchdb_protocol::{Secret, text};
+use trove_couchdb_system::environment_of_account;
 use zeroize::Zeroizing;
 
 use crate::{

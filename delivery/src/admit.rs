@@ -26,7 +26,10 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             // The mark of its twin is known before that one is over.
             Judgement::Fresh | Judgement::Known(_) => match request {
                 Request::Refuse => {
-                    self.keep(delivery, Command::new(source, id, parts, Stage::Refusing));
+                    // An operation that can't go on has an end that must be written down.
+                    let changes = source == Source::Disk;
+                    let command = Command::new(source, id, parts, Stage::Refusing);
+                    self.keep(delivery, Command { changes, ..command });
                     self.act(Action::Refuse { delivery, why: Refusal::Unacceptable });
                 }
                 Request::Run(work) => {
@@ -109,8 +112,8 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         recorded: Option<V>,
     ) {
         self.act(Action::Known(delivery));
-        // The record is for the broker, which delivers its message again. Another process only asks.
-        if source != Source::Broker {
+        // The record is for who delivers the message again. Another process only asks.
+        if !source.comes_again() {
             let repeat = Repeat { id, source, first_source: Source::Broker };
             return self.answer_repeat(delivery, repeat, recorded);
         }
@@ -136,15 +139,19 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         if self.is_stopping {
             return self.act(Action::Requeue(delivery));
         }
-        let Work { scopes, changes, needs_place, at_once } = work;
+        let Work { scopes, changes, needs_place, at_once, long } = work;
+        // What takes hours must not keep a place from others.
+        let needs_place = needs_place && !long;
         (command.changes, command.needs_place, command.has_turn) = (changes, needs_place, true);
+        command.long = long && command.source != Source::Disk;
         let id = command.id;
         // A read does no harm between the two runs of a command.
-        let meets_interrupted = command.source != Source::Broker
+        let meets_interrupted = !command.source.comes_again()
             && !scopes.only_reads()
             && self.interrupted.values().any(|interrupted| interrupted.conflicts_with(&scopes));
+        let in_the_way = self.operation_in_the_way(&scopes);
         let is_free = self.order.enter(delivery, scopes);
-        if at_once && !(is_free && self.has_place(needs_place)) {
+        if at_once && in_the_way.is_none() && !(is_free && self.has_place(needs_place)) {
             if !command.again {
                 self.left.add(id);
             }
@@ -164,10 +171,19 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             self.commands.insert(delivery, command);
             return self.act(Action::Refuse { delivery, why: Refusal::Interrupted });
         }
-        if command.source == Source::Broker {
-            command.was_interrupted = self.interrupted.remove(&id).is_some();
+        match command.source {
+            Source::Broker => command.was_interrupted = self.interrupted.remove(&id).is_some(),
+            Source::Disk => drop(self.operations.insert(delivery)),
+            Source::Socket | Source::Own => {}
         }
         self.keep(delivery, command);
+        if let Some(operation) = in_the_way {
+            // The same command, sent another way, is answered like it.
+            if !self.twin_succeeded(delivery) {
+                self.refuse(delivery, Refusal::Operation(operation));
+            }
+            return;
+        }
         if is_free {
             self.turn_comes(delivery);
         } else {

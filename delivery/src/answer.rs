@@ -14,14 +14,21 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             Some(Stage::Refusing) => {}
             _ => return,
         }
+        if let Some(command) = self.commands.get_mut(&delivery) {
+            (command.outcome, command.succeeded) = (Some(outcome.clone()), succeeded);
+        }
+        self.has_ended(delivery, outcome);
+    }
+
+    /// It has an outcome, which is written down if it must last.
+    pub(crate) fn has_ended(&mut self, delivery: DeliveryId, outcome: V) {
         let Some(command) = self.commands.get_mut(&delivery) else { return };
-        (command.outcome, command.succeeded) = (Some(outcome.clone()), succeeded);
         let id = command.id;
         if command.lasts() {
             command.stage = Stage::Writing;
             self.marks.record(id, &command.parts, outcome);
             self.act(Action::Write { delivery, id, kept: Kept::Outcome });
-        } else if command.source == Source::Socket && command.changes && succeeded {
+        } else if command.source == Source::Socket && command.changes && command.succeeded {
             command.stage = Stage::Writing;
             self.marks.remember([id]);
             self.act(Action::Write { delivery, id, kept: Kept::Mark });
@@ -134,7 +141,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
         let (id, source) = (command.id, command.source);
         command.stage = Stage::Held;
-        if sent && source == Source::Broker {
+        if sent && source.comes_again() {
             self.is_settled(id);
         }
         if self.commands.get(&delivery).is_some_and(|command| !command.is_unwritten) {

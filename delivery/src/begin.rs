@@ -37,13 +37,19 @@ impl<S: Scopes, V: Clone> Core<S, V> {
     }
 
     fn place_comes(&mut self, delivery: DeliveryId) {
+        if self.stage(delivery) == Some(Stage::Left) {
+            return self.fetch(delivery);
+        }
         if self.twin_succeeded(delivery) {
             return;
         }
         match self.commands.get(&delivery) {
-            Some(Command { stage: Stage::Left, .. }) => self.fetch(delivery),
-            // What a crash may leave half done is noted before its first request.
-            Some(command) if command.lasts() && !command.has_begun => {
+            Some(command) if command.long => {
+                self.set_stage(delivery, Stage::HandingOver);
+                self.act(Action::HandOver(delivery));
+            }
+            // What a crash may leave half done is noted before its first request. The disk has an operation already.
+            Some(command) if command.lasts() && !command.has_begun && command.source != Source::Disk => {
                 self.set_stage(delivery, Stage::Noting { refused: None });
                 self.act(Action::NoteBeginning(delivery));
             }
@@ -53,7 +59,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
     }
 
     /// The same command has succeeded for a process of this machine: this one is answered, and does not run.
-    fn twin_succeeded(&mut self, delivery: DeliveryId) -> bool {
+    pub(crate) fn twin_succeeded(&mut self, delivery: DeliveryId) -> bool {
         let Some((id, twin)) = self.commands.get(&delivery).and_then(|one| Some((one.id, one.twin?))) else {
             return false;
         };
@@ -63,7 +69,9 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         let Some(Some(outcome)) = under_way.or_else(|| over().map(|ending| ending.outcome.clone())) else {
             return false;
         };
-        self.free_place(delivery);
+        if self.stage(delivery) == Some(Stage::Ready) {
+            self.free_place(delivery);
+        }
         self.release_turn(delivery);
         if let Some(command) = self.commands.get_mut(&delivery) {
             (command.stage, command.outcome) = (Stage::Answering, Some(outcome.clone()));
@@ -171,7 +179,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
     }
 
-    fn fetch(&mut self, delivery: DeliveryId) {
+    pub(crate) fn fetch(&mut self, delivery: DeliveryId) {
         self.close(delivery);
         self.act(Action::Fetch(delivery));
     }

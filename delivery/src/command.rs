@@ -11,6 +11,8 @@ pub(crate) enum Stage {
     Waiting,
     /// Waits for one of the places.
     Ready,
+    /// The disk is taking it over.
+    HandingOver,
     /// Its beginning is being noted.
     Noting {
         /// Why it will not run after all.
@@ -43,6 +45,8 @@ pub(crate) struct Command<V> {
     pub(crate) is_fresh: bool,
     pub(crate) changes: bool,
     pub(crate) needs_place: bool,
+    /// It is handed over to the disk when its turn has come.
+    pub(crate) long: bool,
     /// An earlier run may have done a part of it.
     pub(crate) again: bool,
     /// It ran in this agent.
@@ -73,6 +77,7 @@ impl<V> Command<V> {
             is_fresh: true,
             changes: false,
             needs_place: false,
+            long: false,
             again: false,
             has_begun: false,
             was_interrupted: false,
@@ -88,7 +93,7 @@ impl<V> Command<V> {
 
     /// Whether the disk must have its outcome before the next command begins.
     pub(crate) fn lasts(&self) -> bool {
-        self.changes && self.source == Source::Broker
+        self.changes && self.source.comes_again()
     }
 
     /// Whether the broker's message with the same id is to run all the same: a failure for a process of the machine is

@@ -47,6 +47,8 @@ pub struct Core<S, V> {
     /// Other deliveries of these, and of messages that are over.
     pub(crate) repeats: BTreeMap<DeliveryId, Repeat>,
     pub(crate) order: Order<S>,
+    /// Those that work for as long as it takes: nothing waits for them.
+    pub(crate) operations: BTreeSet<DeliveryId>,
     /// Their turn has come, and they wait for a place.
     pub(crate) ready: BTreeSet<DeliveryId>,
     /// Free ones.
@@ -77,6 +79,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             by_id: BTreeMap::new(),
             repeats: BTreeMap::new(),
             order: Order::default(),
+            operations: BTreeSet::new(),
             ready: BTreeSet::new(),
             places: limits.places.max(1),
             held: BTreeSet::new(),
@@ -97,6 +100,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             Event::PutBack { id, redelivered } => self.put_back(id, redelivered),
             Event::CaughtUp => self.caught_up(),
             Event::Noted { delivery, ready } => self.noted(delivery, ready),
+            Event::HandedOver { delivery, operation } => self.handed_over(delivery, operation),
             Event::Failed { delivery, effect } => self.failed(delivery, effect),
             Event::Rested(delivery) => self.rested(delivery),
             Event::CutShort(delivery) => self.cut_short(delivery),
@@ -125,7 +129,10 @@ impl<S: Scopes, V: Clone> Core<S, V> {
 
     /// Whether every turn, place and mark that was taken is given back.
     pub fn holds_nothing(&self, places: usize) -> bool {
-        let free = self.order.is_empty() && self.ready.is_empty() && self.held.is_empty();
+        let free = self.order.is_empty()
+            && self.operations.is_empty()
+            && self.ready.is_empty()
+            && self.held.is_empty();
         free && self.by_id.is_empty() && self.marks.none_is_under_way() && self.places == places.max(1)
     }
 
@@ -183,6 +190,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             return;
         };
         command.has_turn = false;
+        self.operations.remove(&delivery);
         for next in self.order.leave(delivery) {
             self.turn_comes(next);
         }

@@ -34,6 +34,15 @@ pub enum Source {
     Socket,
     /// The agent itself: a scheduled rotation. Nobody waits for the answer.
     Own,
+    /// The disk, which keeps an operation until its end is told: a long command whose message is acknowledged already.
+    Disk,
+}
+
+impl Source {
+    /// Whether the message comes again as long as its end is not acknowledged.
+    pub(crate) fn comes_again(self) -> bool {
+        matches!(self, Self::Broker | Self::Disk)
+    }
 }
 
 /// A message that was understood well enough to have an id.
@@ -63,6 +72,7 @@ pub enum Request<S> {
 }
 
 /// A command that can run.
+#[allow(clippy::struct_excessive_bools, reason = "independent facts about one command")]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Work<S> {
     /// What it reads and writes.
@@ -73,6 +83,8 @@ pub struct Work<S> {
     pub needs_place: bool,
     /// Its caller may have given up, which only the broker knows: it runs at once or stays with the broker.
     pub at_once: bool,
+    /// It may outlast the broker's patience: when its turn has come it is handed over to the disk, as an operation.
+    pub long: bool,
 }
 
 /// What happened.
@@ -95,6 +107,13 @@ pub enum Event<S, V> {
         delivery: DeliveryId,
         /// It can begin.
         ready: bool,
+    },
+    /// The disk has a long command as an operation, or not.
+    HandedOver {
+        /// Which one.
+        delivery: DeliveryId,
+        /// `None` if the disk did not take it.
+        operation: Option<HandedOver<V>>,
     },
     /// A command has ended, or its refusal is worded.
     Finished {
@@ -149,6 +168,17 @@ pub enum Event<S, V> {
     Terminate,
 }
 
+/// A long command that the disk keeps from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HandedOver<V> {
+    /// The operation, as another delivery.
+    pub operation: DeliveryId,
+    /// The mark of the operation's id.
+    pub id: Mark,
+    /// What whoever sent the command is told.
+    pub outcome: V,
+}
+
 /// What is to be done. The core is told when it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action<V> {
@@ -165,6 +195,8 @@ pub enum Action<V> {
         /// An earlier run may have done a part of it.
         again: bool,
     },
+    /// Write a long command down as an operation. Answered by [`Event::HandedOver`].
+    HandOver(DeliveryId),
     /// Rest, then report [`Event::Rested`].
     Rest(DeliveryId),
     /// Word a refusal. Answered by [`Event::Finished`].
@@ -248,6 +280,8 @@ pub enum Refusal {
     Held(DeliveryId),
     /// An earlier agent left a command half done, and the broker has not delivered it again yet.
     Interrupted,
+    /// An operation that may take hours works on the same thing.
+    Operation(DeliveryId),
 }
 
 /// What a command waits for that has not begun.

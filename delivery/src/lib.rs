@@ -16,6 +16,7 @@
 //! | `admit` | whether a message is new, a duplicate, a replay or a forgery, and whether it may wait here |
 //! | `begin` | when a command runs: its turn, its place, its deadline, the agent's end |
 //! | `answer` | when an outcome is written, when it is answered, when its message is acknowledged |
+//! | `operation` | what becomes of a command that takes hours: it goes on without its message |
 //! | `order` | which commands wait for which |
 //! | `marks` | which messages were carried out before, also by earlier agents |
 //! | `ended` | how the last commands of this agent ended |
@@ -30,10 +31,11 @@ mod core;
 mod ended;
 mod event;
 mod marks;
+mod operation;
 mod order;
 
 pub use core::{Core, Limits, Resumed};
 pub use event::{
-    Action, Answer, Delivered, DeliveryId, Event, Kept, Mark, Refusal, Request, Scopes, Source, WaitsFor,
-    Work,
+    Action, Answer, Delivered, DeliveryId, Event, HandedOver, Kept, Mark, Refusal, Request, Scopes, Source,
+    WaitsFor, Work,
 };

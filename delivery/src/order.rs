@@ -61,6 +61,19 @@ impl<S: Scopes> Order<S> {
         free
     }
 
+    /// Another one has what this one had: who waits for it waits for the other. Answers who does.
+    pub(crate) fn pass_on(&mut self, from: DeliveryId, to: DeliveryId) -> Vec<DeliveryId> {
+        let Some(entry) = self.entries.remove(&from) else { return Vec::new() };
+        let behind = entry.awaited_by.clone();
+        self.entries.insert(to, entry);
+        behind
+    }
+
+    /// Whether a command conflicts with one that has entered.
+    pub(crate) fn conflicts(&self, entered: DeliveryId, scopes: &S) -> bool {
+        self.entries.get(&entered).is_some_and(|entry| entry.scopes.conflicts_with(scopes))
+    }
+
     /// All later commands that can't run before this one has left, directly or because one of them has to run first.
     pub(crate) fn all_behind(&self, delivery: DeliveryId) -> BTreeSet<DeliveryId> {
         let mut behind = BTreeSet::new();

@@ -49,7 +49,7 @@ impl Fixture {
     ) -> (DeliveryId, Vec<Action<u8>>) {
         self.next += 1;
         let delivery = DeliveryId(self.next);
-        let work = Work { scopes, changes: scopes.1 != 0, needs_place: true, at_once };
+        let work = Work { scopes, changes: scopes.1 != 0, needs_place: true, at_once, long: false };
         let request = Request::Run(work);
         let message =
             Delivered { delivery, source, id: mark(id), parts: Vec::new(), redelivered: false, request };

@@ -34,6 +34,7 @@ pub mod host;
 mod json;
 mod limits;
 pub mod names;
+mod operation;
 mod oslo;
 mod quote;
 pub mod secret;
@@ -50,6 +51,7 @@ pub use error::DecodeError;
 pub use fields::{Field, Fields};
 pub use frame::{FrameDecoder, FrameError};
 pub use names::{DatabaseName, HostPattern, NameError, NameRule, UserName};
+pub use operation::{NoOperationId, OperationId};
 pub use quote::{Disclosure, Quoted};
 pub use reply::{
     Failure, FailureClass, Outcome, Reply, decode_reply, encode_call_monitor_beat, encode_reply, new_id,

@@ -4,9 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::path::Path;
+
 use anyhow::Result;
 use trove_couchdb_tests::faults::campaign::Campaign;
 use trove_couchdb_tests::faults::plan::Size;
+use trove_couchdb_tests::faults::replay::replay;
+use trove_couchdb_tests::faults::schedule::parse;
 
 async fn campaign(durable: bool, faults: usize, seed: u64) -> Result<()> {
     // A directory that stays: it holds the logs of what went wrong.
@@ -23,9 +27,25 @@ async fn campaign(durable: bool, faults: usize, seed: u64) -> Result<()> {
 
 /// Nothing is lost or done twice with durable queues.
 ///
-/// Mutation: with an acknowledgement before the run, as oslo.messaging does it (`transport/pipeline/run.rs`, `run`), three
+/// Mutation: with an acknowledgement before the run, as oslo.messaging does it (`transport/rpc/pipeline/run.rs`, `run`), three
 /// commands are lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_campaign() -> Result<()> {
     campaign(true, 15, 5).await
+}
+
+/// The schedule by which a command ran twice, played to the agent as it is: what breaks the order does not happen.
+///
+/// Fails with the mutation core-refused-write-is-enough in the agent.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schedule_of_the_double_execution() -> Result<()> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("explore/schedules/double-execution.schedule");
+    let replayed = replay(&parse(&std::fs::read_to_string(file)?)?).await?;
+    println!("{replayed}");
+    assert_eq!(replayed.wrong, [""; 0], "{replayed}");
+    let waits = |(text, what): &(String, &str)| {
+        text.contains("create_database a (delivery 2) begins") && *what == "did not happen"
+    };
+    assert!(replayed.steps.iter().any(waits), "the creation did not wait: {replayed}");
+    Ok(())
 }

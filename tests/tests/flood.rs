@@ -46,7 +46,7 @@ async fn flood(stage: &Stage, messages: usize) -> Result<()> {
     for number in 0..messages {
         let body = flooding(stage, number, &mut last);
         let (exchange, topic) = (stage.exchange().into(), stage.bus.topic().into());
-        let properties = trove_couchdb_agent::transport::properties();
+        let properties = trove_couchdb_guest::broker::properties();
         drop(
             channel.basic_publish(exchange, topic, BasicPublishOptions::default(), &body, properties).await?,
         );
@@ -80,7 +80,7 @@ async fn heartbeats(stage: &Stage, over: &AtomicBool) -> (Duration, usize) {
 /// What waits, waits in the broker. Trove takes a guest for dead after a minute without a heartbeat
 /// (`agent_heartbeat_expiry`); here one comes every second.
 ///
-/// Mutation: without the branch of the heartbeats in `Session::serve` (`transport/session.rs`) none comes.
+/// Mutation: without the branch of the heartbeats in `Session::serve` (`transport/amqp/session.rs`) none comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_fits_into_memory_and_the_heart_beats() -> Result<()> {
     let plan = Plan::default().in_memory(Options::default());

@@ -86,7 +86,7 @@ fn the_helper_has_no_capability_no_network_and_a_guarded_socket() {
     for line in ["CapabilityBoundingSet=", "PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX"] {
         assert!(service.lines().any(|have| have == line), "{line}");
     }
-    let group = format!("SocketGroup={}", trove_couchdb_agent::system::ACCOUNT);
+    let group = format!("SocketGroup={}", trove_couchdb_system::ACCOUNT);
     let path = format!("ListenStream={}", trove_couchdb_protocol::host::DEFAULT_SOCKET);
     for line in ["SocketUser=root", &group, "SocketMode=0660", &path] {
         assert!(socket.lines().any(|have| have == line), "{line}");
@@ -215,7 +215,7 @@ fn account_and_modes_come_out_as_promised() {
 /// The account's name stands in four places.
 #[test]
 fn the_unit_the_account_and_the_agent_name_the_same_account() {
-    let account = trove_couchdb_agent::system::ACCOUNT;
+    let account = trove_couchdb_system::ACCOUNT;
     let unit = unit();
     for line in [
         format!("User={account}"),

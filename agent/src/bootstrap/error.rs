@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::CredentialsError;
-use crate::couch::CouchError;
+use trove_couchdb_guest::credentials::CredentialsError;
+
+use crate::{couch::CouchError, system};
 
 /// How often an absent server is looked for.
 pub(super) const SERVER_WAIT: Duration = Duration::from_millis(500);
@@ -71,6 +72,13 @@ impl BootstrapError {
     pub(super) fn needs_operator(&self) -> bool {
         self.wait().is_none() || matches!(self, Self::Couch(CouchError::LoginUnusable(_)))
     }
+}
+
+/// Work that would hold up the loop.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, BootstrapError> {
+    system::blocking(work).await.map_err(|_| BootstrapError::Stopping)
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use trove_couchdb_guest::refusals::WINDOW;
 use trove_couchdb_protocol::Secret;
 
-use super::{Bootstrap, BootstrapError, observe::Life, refusals::WINDOW};
+use super::{Bootstrap, BootstrapError, life::Life};
 use crate::couch::{CouchError, Login, Method, Resource, ServerAdmin, Session};
 
 const OS_ADMIN: &str = ServerAdmin::OsAdmin.as_str();

@@ -1,17 +1,18 @@
 //! Bootstrap's eyes and hands: what [`super::state`] decides on, and the steps that it names.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use serde_json::Value;
 use tokio::time;
 use tracing::warn;
+use trove_couchdb_guest::{credentials, ini::AdminIni};
 use trove_couchdb_protocol::Secret;
 
 use super::{
-    Bootstrap, BootstrapError, blocking,
-    credentials::{self, Credentials},
-    ini::AdminIni,
-    state::{BootstrapAdmin, File, Ini, LoginTried, Seen, Server, Step},
+    Bootstrap, BootstrapError,
+    error::blocking,
+    life::Life,
+    state::{BootstrapAdmin, File, Ini, LoginTried, Seen, Server},
 };
 use crate::couch::{
     ConfigRoot, CouchError, Login, Method, PasswordHash, Prf, Resource, Rounds, ServerAdmin, ServerVersion,
@@ -24,81 +25,6 @@ const AUTH_DESIGN_POLL: Duration = Duration::from_millis(250);
 
 /// Rounds for the one password that has 256 random bits.
 pub(super) const OS_ADMIN_SHA1_ITERATIONS: u32 = 10;
-
-/// What one life of the agent, or of the server, has learned.
-#[derive(Debug, Default)]
-pub(super) struct Life {
-    credentials: Option<Credentials>,
-    login: Option<Arc<Login>>,
-    tried: Option<bool>,
-    again: Option<Duration>,
-    last_step: Option<Step>,
-    bootstrap_admin: Option<BootstrapAdmin>,
-    down: Option<CouchError>,
-    /// The credentials file was written, and no server has shown that it knows the password.
-    file_is_new: bool,
-    /// CouchDB was down while the ini file held the password's hash.
-    started_with_ini: bool,
-}
-
-impl Life {
-    /// What CouchDB said to the password of the file; the agent waits so long until it asks again.
-    pub(super) fn tried(&mut self, login: Option<Arc<Login>>, again: Option<Duration>) {
-        self.tried = Some(login.is_some());
-        self.file_is_new &= login.is_none();
-        (self.login, self.again) = (login, again);
-    }
-
-    /// Whether the step differs from the last one, and so is worth a line.
-    pub(super) fn is_new(&mut self, step: Step) -> bool {
-        step != Step::AwaitServer && self.last_step.replace(step) != Some(step)
-    }
-
-    /// How long CouchDB shall not be asked again.
-    pub(super) fn again(&self) -> Option<Duration> {
-        self.again
-    }
-
-    /// Which passwords the file holds, after the agent changed it.
-    pub(super) fn hold(&mut self, credentials: Credentials) {
-        self.credentials = Some(credentials);
-    }
-
-    /// The login that was accepted.
-    pub(super) fn login(&self) -> Option<Arc<Login>> {
-        self.login.clone()
-    }
-
-    /// A server that comes back may have another configuration.
-    pub(super) fn server_was_away(&mut self) {
-        (self.tried, self.login, self.bootstrap_admin) = (None, None, None);
-    }
-
-    /// When the server comes back it has read the ini file.
-    pub(super) fn server_is_down(&mut self, ini: Ini) {
-        self.server_was_away();
-        self.started_with_ini = ini == Ini::Installed;
-    }
-
-    /// Another password was set, and logs in.
-    pub(super) fn rotated(&mut self, credentials: Credentials, login: Arc<Login>) {
-        (self.credentials, self.login) = (Some(credentials), Some(login));
-    }
-
-    /// What the credentials file holds.
-    pub(super) fn credentials(&self) -> Option<&Credentials> {
-        self.credentials.as_ref()
-    }
-
-    fn password(&self) -> Option<&Secret> {
-        self.credentials.as_ref().map(|credentials| &credentials.password)
-    }
-
-    /// Why the server did not answer.
-    pub(super) fn why_down(&self) -> CouchError {
-        self.down.clone().unwrap_or(CouchError::NotBootstrapped("CouchDB is down".to_owned()))
-    }
-}
 
 impl Bootstrap {
     /// Looks at everything that decides.

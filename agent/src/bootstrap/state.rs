@@ -23,6 +23,8 @@
 //! before any server learns of it, and never replaced by another one; nor is that of an `os_admin` who was there
 //! before.
 
+pub use trove_couchdb_guest::ini::Ini;
+
 /// What the credentials file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum File {
@@ -69,22 +71,6 @@ pub enum BootstrapAdmin {
     SeesNoOsAdmin,
     /// CouchDB refuses it: an operator deleted it or changed its password since.
     Refused,
-}
-
-/// What CouchDB's ini files say of `os_admin`. One of them is ours, for a server that won't start without an
-/// administrator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ini {
-    /// No directory is configured.
-    NoDirectory,
-    /// No file names it.
-    Absent,
-    /// They give it another password than the credentials file, or there is no credentials file.
-    Foreign,
-    /// They give it the file's password.
-    Installed,
-    /// Ours does, and another file overrides it; or CouchDB read ours at its start and still refuses the password.
-    Overridden,
 }
 
 /// All that decides.

@@ -8,9 +8,7 @@ use trove_couchdb_protocol::{
     trove::{DatabaseModel, Method},
 };
 
-use super::{
-    Arguments, Command, Decode, Entry, Guest, Run, Running, Scope, Scopes, entry, users::user_and_host,
-};
+use super::{Arguments, Command, Decode, Entry, Guest, Run, Running, Scope, Scopes, entry};
 
 pub(super) const COMMANDS: &[Entry] = &[
     entry::<GrantAccess>(Method::GrantAccess),
@@ -31,7 +29,7 @@ struct GrantAccess {
 
 impl Decode for GrantAccess {
     fn decode(args: &Arguments<'_>) -> Result<Self, DecodeError> {
-        let (user, host) = user_and_host(args)?;
+        let (user, host) = args.user_and_host()?;
         let databases = args.required("databases")?.list_of(Field::database_name)?;
         at_most_max_names(1 + databases.len())?;
         Ok(Self { user, host, databases })
@@ -78,7 +76,7 @@ struct RevokeAccess {
 
 impl Decode for RevokeAccess {
     fn decode(args: &Arguments<'_>) -> Result<Self, DecodeError> {
-        let (user, host) = user_and_host(args)?;
+        let (user, host) = args.user_and_host()?;
         let database = args.required("database")?.database_name()?;
         Ok(Self { user, host, database })
     }
@@ -119,7 +117,7 @@ struct ListAccess {
 
 impl Decode for ListAccess {
     fn decode(args: &Arguments<'_>) -> Result<Self, DecodeError> {
-        let (user, host) = user_and_host(args)?;
+        let (user, host) = args.user_and_host()?;
         Ok(Self { user, host })
     }
 }

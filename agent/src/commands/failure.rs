@@ -1,8 +1,8 @@
 //! Why a command has no result, and which failure Trove gets for it.
 
-use trove_couchdb_protocol::{Failure, FailureClass, host::HostError, trove::Method};
+use trove_couchdb_protocol::{Failure, FailureClass, OperationId, host::HostError, trove::Method};
 
-use super::{prepare::PrepareError, unsupported};
+use super::prepare::PrepareError;
 use crate::{
     bootstrap::RotationError,
     couch::{CommandError, Couch, CouchError},
@@ -22,8 +22,32 @@ pub enum RunError {
     Rotation(RotationError),
     /// The privileged helper is missing, refused, or failed.
     Host(HostFailure),
+    /// There is no such operation, or it is over.
+    Operation(OperationError),
     /// The command could not be carried out.
     Command(CommandError),
+}
+
+/// Why nothing can be said or done about an operation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OperationError {
+    /// There is none of this id.
+    #[error("there is no operation {0}; operation-list has those that are known")]
+    Unknown(OperationId),
+    /// It can't be ended any more.
+    #[error("operation {0} is over; see operation-show {0}")]
+    Over(OperationId),
+    /// The wish must survive the agent.
+    #[error(
+        "operation {id} is told to end, but that can't be written to the agent's state directory ({problem}): if the \
+         agent is restarted before it has ended, cancel it again"
+    )]
+    NotWritten {
+        /// Which one.
+        id: OperationId,
+        /// What the system says.
+        problem: String,
+    },
 }
 
 impl RunError {
@@ -42,6 +66,7 @@ impl RunError {
             Self::Unsupported(_) => true,
             Self::Prepare(error) => error.is_refusal(),
             Self::Rotation(_) => false,
+            Self::Operation(error) => !matches!(error, OperationError::NotWritten { .. }),
             Self::Host(failure) => failure.is_refusal(),
             Self::Command(error) => error.is_refusal(),
         }
@@ -86,6 +111,11 @@ impl RunError {
         }
     }
 
+    /// That of a command which stops only because the agent does.
+    pub fn stopping() -> Self {
+        Self::Command(CommandError::Stopping)
+    }
+
     /// Whether the command stopped only because the agent does.
     pub fn is_stopping(&self) -> bool {
         matches!(self.command(), Some(CommandError::Stopping))
@@ -95,7 +125,7 @@ impl RunError {
         match self {
             Self::Command(error) => Some(error),
             Self::Prepare(error) => error.command(),
-            Self::Unsupported(_) | Self::Rotation(_) | Self::Host(_) => None,
+            Self::Unsupported(_) | Self::Rotation(_) | Self::Host(_) | Self::Operation(_) => None,
         }
     }
 }
@@ -103,6 +133,12 @@ impl RunError {
 impl From<CommandError> for RunError {
     fn from(error: CommandError) -> Self {
         Self::Command(error)
+    }
+}
+
+impl From<OperationError> for RunError {
+    fn from(error: OperationError) -> Self {
+        Self::Operation(error)
     }
 }
 
@@ -115,15 +151,43 @@ impl From<CouchError> for RunError {
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         match error {
-            RunError::Unsupported(method) => {
-                Self::new(FailureClass::NotSupported, unsupported::refusal(method))
-            }
+            RunError::Unsupported(method) => Self::new(FailureClass::NotSupported, refusal(method)),
             RunError::Prepare(error) => Self::new(FailureClass::PrepareFailed, error.to_string()),
             RunError::Rotation(error) => Self::new(FailureClass::RotationFailed, error.to_string()),
+            RunError::Operation(error @ OperationError::NotWritten { .. }) => {
+                Self::new(FailureClass::FilesystemError, error.to_string())
+            }
+            RunError::Operation(error) => Self::new(FailureClass::OperationNotFound, error.to_string()),
             RunError::Host(failure) => Self::new(class_of_host(&failure), failure.to_string()),
             RunError::Command(error) => Self::new(class_of(&error), error.to_string()),
         }
     }
+}
+
+/// Why a method is refused, and what its user can do. Trove shows 255 characters.
+fn refusal(method: Method) -> String {
+    let advice = match method {
+        Method::CreateBackup | Method::PreCreateBackup => {
+            "no backup was made; replicate the databases to another CouchDB instead"
+        }
+        Method::PreUpgrade => {
+            "CouchDB was not upgraded and goes on as before; reset the instance's status, and create a new instance of the \
+             new version instead"
+        }
+        Method::Rebuild => {
+            "nothing was restored; if the server's disk was replaced, what was on it is gone: look before you use the \
+             instance"
+        }
+        Method::ResizeFs => "the file system has its old size; grow it on the instance",
+        Method::Restart => {
+            "nothing was done and CouchDB goes on; reboot the instance, or restart couchdb.service on it"
+        }
+        Method::StartDbWithConfChanges => "it applies no configuration; remove what is in config.template",
+        Method::StopDb => "CouchDB was not stopped; systemd stops it when the server goes down",
+        Method::UpdateOverrides | Method::ApplyOverrides => "it applies no configuration; detach the group",
+        _ => return format!("{} is not supported by the CouchDB guest agent", method.name()),
+    };
+    format!("{} is not supported by the CouchDB guest agent: {advice}", method.name())
 }
 
 /// What kind of failure the caller gets when the helper is to blame.
@@ -181,5 +245,16 @@ mod tests {
         assert_eq!(class_of(&CommandError::Unfinished(Box::new(error))), FailureClass::CouchDbError);
         let last = CommandError::Unfinished(Box::new(CommandError::LastAdmin));
         assert_eq!(class_of(&last), FailureClass::LastAdmin);
+    }
+
+    /// Trove's limit for the message of a fault (`trove/instance/models.py`, `save_instance_fault`).
+    const SHOWN: usize = 255;
+
+    #[test]
+    fn a_refusal_is_shown_whole_and_says_what_became_of_it() {
+        for method in Method::ALL {
+            let text = refusal(*method);
+            assert!(text.len() <= SHOWN && text.starts_with(method.name()), "{text}");
+        }
     }
 }

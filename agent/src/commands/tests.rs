@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use trove_couchdb_protocol::{DatabaseName, Secret, UserName, fields::MAX_NAMES};
+use trove_couchdb_protocol::{DatabaseName, Fields, HostPattern, Secret, UserName, fields::MAX_NAMES};
 
 use super::{
     databases::DeleteDatabase,
@@ -168,7 +168,7 @@ fn databases_come_as_objects_or_as_names() {
 fn every_method_of_the_guest_api_is_a_command_and_nothing_else_is() {
     let args = json!({
         "users": [], "databases": [], "database": "d", "user": {"_name": "a"}, "username": "a", "user_attrs": {},
-        "state": "running",
+        "state": "running", "operation": "00000000-0000-8000-8000-000000000000",
     });
     for method in Method::ALL {
         let args = if *method == Method::GetUserDetails { json!({"users": ["a"]}) } else { args.clone() };

@@ -34,7 +34,7 @@ use trove_couchdb_protocol::trove::Method;
 
 pub use labels::{CouchStatus, Ending, method_word};
 use labels::{EndedLabels, EndpointLabels, MethodLabels, RequestLabels};
-pub use moment::Moment;
+pub use moment::{Moment, UnderWay};
 
 /// The media type of what [`Metrics::text`] returns.
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;

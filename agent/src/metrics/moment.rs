@@ -29,6 +29,24 @@ pub struct Moment {
     pub prepared: bool,
     /// Since the broker took the last heartbeat.
     pub heartbeat_age: Option<Duration>,
+    /// Operations that are under way.
+    pub operations: Vec<UnderWay>,
+}
+
+/// An operation that is under way.
+#[derive(Debug, Clone)]
+pub struct UnderWay {
+    /// The method that asked for it, from the fixed set.
+    pub kind: &'static str,
+    /// Since it began.
+    pub age: Duration,
+    /// The part of its step that is done, if that is known.
+    pub done: Option<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -77,9 +95,42 @@ impl Moment {
         if let Some(age) = self.heartbeat_age {
             seconds("heartbeat_age", "Time since the broker took the last heartbeat", age);
         }
+        self.register_operations(&mut registry);
+        let mut seconds = |name: &str, help: &str, value: Duration| {
+            let gauge = Seconds::default();
+            gauge.set(value.as_secs_f64());
+            registry.register_with_unit(name, help, Unit::Seconds, gauge);
+        };
         if let Some(at) = last_success {
             seconds("last_success_timestamp", "When a command last ended well, in Unix time", at);
         }
         registry
+    }
+
+    /// Of several of a kind the oldest counts, and the one that is least done.
+    fn register_operations(&self, registry: &mut Registry) {
+        let running = Family::<Kind, Gauge>::default();
+        let age = Family::<Kind, Seconds>::default();
+        let done = Family::<Kind, Gauge<f64, AtomicU64>>::default();
+        for operation in &self.operations {
+            let kind = Kind { kind: operation.kind };
+            running.get_or_create(&kind).inc();
+            let seconds = operation.age.as_secs_f64();
+            let oldest = age.get_or_create(&kind).get().max(seconds);
+            age.get_or_create(&kind).set(oldest);
+            if let Some(part) = operation.done {
+                let known = done.get(&kind).map_or(part, |least| least.get().min(part));
+                done.get_or_create(&kind).set(known);
+            }
+        }
+        registry.register("operations_running", "Operations that are under way", running);
+        registry.register_with_unit(
+            "operation_age",
+            "Time since the oldest operation of the kind began",
+            Unit::Seconds,
+            age,
+        );
+        let help = "The part of its step that is done, of the operation that is least far";
+        registry.register("operation_progress_ratio", help, done);
     }
 }

@@ -5,10 +5,12 @@ use hyper::{
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
 };
 use tokio::sync::watch;
+use trove_couchdb_protocol::trove::Method as Command;
 
 use crate::{
     couch::Health,
-    metrics::{self, Metrics, Moment},
+    metrics::{self, Metrics, Moment, UnderWay},
+    operations::{OperationRecord, Operations, Progress},
     preparation::Preparation,
     status::{Link, Tally, Told, outline},
 };
@@ -35,6 +37,8 @@ pub struct Pages {
     pub preparation: Preparation,
     /// The guest counts as prepared whatever Trove did.
     pub assume_prepared: bool,
+    /// Commands that take hours.
+    pub operations: Operations,
 }
 
 impl Pages {
@@ -81,8 +85,15 @@ impl Pages {
             couchdb_up: *self.health.borrow() == Health::Healthy,
             prepared,
             heartbeat_age: self.told.borrow().map(|told| told.at.elapsed()),
+            operations: self.operations.all().iter().filter_map(under_way).collect(),
         }
     }
+}
+
+fn under_way(record: &OperationRecord) -> Option<UnderWay> {
+    let kind = Command::from_name(&record.kind).filter(|_| record.end.is_none())?.name();
+    let done = record.progress.as_ref().and_then(Progress::ratio);
+    Some(UnderWay { kind, age: record.age(), done })
 }
 
 fn page(status: StatusCode, kind: &'static str, text: String) -> Response<String> {
@@ -97,8 +108,9 @@ fn page(status: StatusCode, kind: &'static str, text: String) -> Response<String
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
+    use trove_couchdb_config::OperationSettings;
     use trove_couchdb_protocol::trove::ServiceStatus;
 
     use super::*;
@@ -117,6 +129,10 @@ mod tests {
             told,
             preparation: Preparation::load(directory.path(), "g").0,
             assume_prepared: false,
+            operations: Operations::load(
+                directory.path(),
+                OperationSettings { keep: 1, keep_for: Duration::from_secs(60) },
+            ),
         };
         let ready = pages.answer(&Method::GET, "/readyz");
         assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);

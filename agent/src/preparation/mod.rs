@@ -11,12 +11,10 @@
 //!
 //! Before `prepare` a guest must be silent: the taskmanager would take a `shutdown` for a failed creation. While it
 //! runs the guest says `building`, and if it fails `failed to spawn`, which ends the creation at once instead of after
-//! `usage_timeout`. The stage outlives the agent in a [`file`]; the Python guest keeps one for the same purpose
+//! `usage_timeout`. The stage outlives the agent in a [file](StageFile); the Python guest keeps one for the same purpose
 //! (trove/guestagent/datastore/service.py, `begin_install` and `end_install`).
 //!
 //! `commands` write it, `status` speaks of it.
-
-mod file;
 
 use std::{
     io,
@@ -32,37 +30,8 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::system;
-use file::{Found, StageFile};
-
-/// How far this guest is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stage {
-    /// `prepare` has not come.
-    Awaited,
-    /// It is being carried out, or was when the last agent died.
-    Building {
-        /// The `_unique_id` of the request that began it: a later one finds by it what that one made.
-        id: String,
-    },
-    /// It could not be carried out.
-    Failed {
-        /// As in [`Stage::Building`].
-        id: String,
-        /// Why, in the words that the user was given.
-        reason: String,
-    },
-    /// The guest is a database, and nobody has seen it healthy since.
-    Settling,
-    /// The guest is a database.
-    Prepared,
-}
-
-impl Stage {
-    /// Whether `prepare` has nothing left to do.
-    pub fn is_prepared(&self) -> bool {
-        matches!(self, Self::Settling | Self::Prepared)
-    }
-}
+pub use trove_couchdb_guest::stage::Stage;
+use trove_couchdb_guest::stage::{Found, StageFile};
 
 /// The stage, kept on the disk and told to whoever [listens](Preparation::load).
 #[derive(Debug, Clone)]
@@ -275,14 +244,6 @@ impl Preparation {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The stage that the state directory holds of this guest, for who looks from outside the agent.
-///
-/// # Errors
-/// The file can't be read, or holds something else.
-pub fn stage_in(state_dir: &Path, guest_id: &str) -> io::Result<Stage> {
-    StageFile::new(state_dir, guest_id).read().map(Found::stage)
 }
 
 #[cfg(test)]

@@ -43,9 +43,6 @@ pub struct Heartbeat {
 pub struct HeartbeatTerms {
     /// How often, and whether to take the guest for prepared.
     settings: HeartbeatSettings,
-    /// A broker delivers an interrupted `prepare` again as soon as it is reached. One that has not come after this
-    /// time went with a queue that was not durable.
-    prepare_lost_after: Duration,
     /// How long CouchDB may take to be seen healthy after `prepare`: as long as `prepare` bears with it.
     settling: Duration,
     /// Where the last `sent` is.
@@ -56,7 +53,6 @@ impl From<&Settings> for HeartbeatTerms {
     fn from(settings: &Settings) -> Self {
         Self {
             settings: settings.heartbeat.clone(),
-            prepare_lost_after: settings.prepare.lost_after,
             settling: settings.rpc.prepare_patience,
             state_dir: settings.guest.state_dir.clone(),
         }
@@ -77,14 +73,13 @@ impl Heartbeat {
             voice.hear(stage, Instant::now().into());
         }
         let mut told = None;
-        let mut up_since = None;
+        let mut was_up = false;
         loop {
             let up = self.link.borrow_and_update().is_up();
-            if up && up_since.is_none() {
+            if up && !was_up {
                 voice.is_heard_again(Instant::now().into());
             }
-            up_since = up.then(|| up_since.unwrap_or_else(Instant::now));
-            self.look_for_interrupted(&voice, up_since).await;
+            was_up = up;
             let health = self.health.borrow_and_update().clone();
             let now = Instant::now().into();
             let status = voice.status(&health, now).map(|status| self.in_known_words(status));
@@ -101,10 +96,7 @@ impl Heartbeat {
                     self.preparation.settle().await;
                 }
             }
-            let mut interval = jittered(self.terms.settings.interval, self.terms.settings.jitter);
-            if voice.is_building() {
-                interval = interval.min(self.terms.prepare_lost_after);
-            }
+            let interval = jittered(self.terms.settings.interval, self.terms.settings.jitter);
             let heard = tokio::select! {
                 biased;
                 // First, and one by one: each stage is told, however short it was.
@@ -128,15 +120,6 @@ impl Heartbeat {
         match status {
             ServiceStatus::Healthy if self.preparation.has_old_control_plane() => ServiceStatus::Running,
             other => other,
-        }
-    }
-
-    async fn look_for_interrupted(&self, voice: &Voice, up_since: Option<Instant>) {
-        let overdue = up_since.is_some_and(|since| since.elapsed() >= self.terms.prepare_lost_after);
-        if overdue && voice.is_building() {
-            let reason = "prepare was interrupted, and the broker did not deliver it again: make the instance anew, and \
-                          see amqp_durable_queues";
-            self.preparation.fail_if_interrupted(reason).await;
         }
     }
 

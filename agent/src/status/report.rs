@@ -9,7 +9,11 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{Figures, LastError, Link, Retrying, Tally, Told};
-use crate::{couch::Health, preparation::Preparation};
+use crate::{
+    couch::Health,
+    operations::{OperationRecord, Operations},
+    preparation::Preparation,
+};
 
 /// Where the figures of a report come from.
 #[derive(Debug, Clone)]
@@ -32,6 +36,8 @@ pub struct Report {
     pub told: watch::Receiver<Option<Told>>,
     /// The commands.
     pub tally: Tally,
+    /// Those of them that take hours.
+    pub operations: Operations,
 }
 
 impl Report {
@@ -50,6 +56,7 @@ impl Report {
                 "state": couchdb, "reason": reason, "url": self.couchdb_url, "version": couchdb_version,
             },
             "commands": commands(&self.tally.figures()),
+            "operations": operations(&self.operations),
             "heartbeat": heartbeat(*self.told.borrow()),
             "last_error": self.tally.figures().last_error.as_ref().map(last_error),
         })
@@ -94,6 +101,12 @@ fn commands(figures: &Figures) -> Value {
     })
 }
 
+/// Those that are under way.
+fn operations(operations: &Operations) -> Value {
+    let all = operations.all();
+    all.iter().filter(|record| record.end.is_none()).map(OperationRecord::summary).collect()
+}
+
 fn heartbeat(told: Option<Told>) -> Value {
     json!({"status": told.map(|told| told.status.as_str()), "sent_at": told.map(|told| told.sent_at)})
 }
@@ -110,9 +123,10 @@ fn unix(time: SystemTime) -> f64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use trove_couchdb_protocol::{Failure, FailureClass};
+    use std::time::Duration;
 
-    use trove_couchdb_protocol::trove::ServiceStatus;
+    use trove_couchdb_config::OperationSettings;
+    use trove_couchdb_protocol::{Failure, FailureClass, trove::ServiceStatus};
 
     use super::*;
 
@@ -132,6 +146,10 @@ mod tests {
             link,
             told,
             tally: Tally::default(),
+            operations: Operations::load(
+                directory.path(),
+                OperationSettings { keep: 1, keep_for: Duration::from_secs(60) },
+            ),
         };
         let mut first = report.now(None).await;
         assert!(first["pid"].is_u64() && first["uptime_s"].is_f64());
@@ -145,6 +163,7 @@ mod tests {
                 "broker": {"state": "none", "address": null, "reason": null},
                 "couchdb": {"state": "unknown", "reason": null, "url": "http://h:1", "version": null},
                 "commands": {"running": 0, "waiting": 0, "done": 0, "failed": 0, "duplicates": 0, "retrying": null},
+                "operations": [],
                 "heartbeat": {"status": null, "sent_at": null},
                 "last_error": null,
             })

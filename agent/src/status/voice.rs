@@ -54,11 +54,6 @@ impl Voice {
         self.stage == Stage::Settling && (*health == Health::Healthy || self.lasted(now) >= self.settling)
     }
 
-    /// Whether the guest is being built, by whichever agent.
-    pub(super) fn is_building(&self) -> bool {
-        matches!(self.stage, Stage::Building { .. })
-    }
-
     fn lasted(&self, now: Instant) -> Duration {
         self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }

@@ -1,36 +1,18 @@
 //! The two ways in, RabbitMQ and the local socket, and the one path that commands take from there.
 //!
 //! ```text
-//! RabbitMQ ----- broker: connect, declare, consume --+
-//!                                                    +--> RequestPipeline: decode, tell the delivery core, carry out
-//! local socket - local: who is it? frames -----------+                  (one task per action)
+//! RabbitMQ ----- amqp: connect, declare, consume ---+
+//!                                                   +--> rpc: decode, tell the delivery core, carry out
+//! local socket - local: who is it? frames ----------+         (one task per action)
 //! ```
 //!
-//! The only user of lapin in the agent; the operator's tool connects and declares with the same functions. Tasks
+//! `rpc` knows neither of the other two: both implement its trait `RequestSource`. Here the three are put together. Tasks
 //! outlive the connection that brought their command: the broker then delivers the command again on the next one, and
 //! the core joins the two.
 
-mod accept;
-mod answer;
-mod backoff;
-mod broker;
-mod compression;
-mod connect;
-mod consumer;
-mod events;
-mod ledger;
+mod amqp;
 mod local;
-mod names;
-mod origin;
-mod outcomes;
-mod pipeline;
-mod publisher;
-mod reminder;
-mod replay;
-mod reports;
-mod secure;
-mod session;
-mod topology;
+mod rpc;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -42,16 +24,11 @@ use crate::{
     metrics::Metrics,
     status::{Link, Outbox, Tally},
 };
-use broker::Broker;
-use ledger::Ledger;
-use pipeline::RequestPipeline;
-use replay::Records;
+use amqp::Broker;
+use rpc::{Ledger, Records, RequestPipeline};
 
-pub use connect::{ConnectError, Hosts, Socket, connect};
 pub use local::{LocalError, LocalServer};
-pub use pipeline::OwnCommands;
-pub use publisher::properties;
-pub use topology::{guest_queue, is_mismatch, short, transient_queue};
+pub use rpc::OwnCommands;
 
 /// What the transport needs of the rest of the agent.
 #[derive(Debug)]
@@ -90,6 +67,7 @@ impl Transport {
             // Nobody delivers them again.
             from_disk.interrupted.clear();
         }
+        rpc::add_operations(&mut from_disk, &guest.operations);
         let ledger = Ledger { audit, tally, metrics };
         let limits = settings.rpc.clone();
         let pipeline = RequestPipeline::new(guest, records, from_disk, ledger, limits, stopping.clone());
@@ -97,6 +75,7 @@ impl Transport {
             .broker
             .clone()
             .map(|broker| Broker::new(broker, &settings.guest, &pipeline, outbox, link, stopping.clone()));
+        pipeline.resume_operations();
         Self { pipeline, broker, local, stopping }
     }
 

@@ -19,15 +19,18 @@ use trove_couchdb_agent::{
     audit::Audit,
     bootstrap::Rotator,
     commands::{Guest, ImageBrings},
-    couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy},
-    host::Host,
     log,
     metrics::Metrics,
+    operations::Operations,
     preparation::Preparation,
     status::{Heartbeat, Link, Outbox, Report, Tally},
     transport::{Surroundings, Transport},
 };
+use trove_couchdb_client::{
+    AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy,
+};
 use trove_couchdb_config::{Settings, Sources};
+use trove_couchdb_guest::host::Host;
 
 /// Many agents.
 #[derive(Debug, Parser)]
@@ -100,6 +103,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         link: link.clone(),
         outbox: post,
     };
+    let operations = Operations::load(&settings.guest.state_dir, settings.operations);
     let report = Report {
         guest_id: settings.guest.id.clone(),
         couchdb_url: String::new(),
@@ -110,6 +114,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         link: link.clone(),
         told,
         tally: tally.clone(),
+        operations: operations.clone(),
     };
     let couchdb = &settings.couchdb;
     let limits = Limits {
@@ -135,6 +140,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         rotator: Rotator::new(admin).0,
         log: log::Control::without_a_log(settings.log.filter.clone()),
         host: Host::new(&settings.host),
+        operations,
     };
     let surroundings = Surroundings {
         guest,

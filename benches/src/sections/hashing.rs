@@ -7,7 +7,7 @@ use std::{process::Command, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::join_all;
-use trove_couchdb_agent::couch::{Hasher, Iterations, Rounds, ServerVersion};
+use trove_couchdb_client::{Hasher, Iterations, Rounds, ServerVersion};
 use trove_couchdb_protocol::Secret;
 
 use crate::{

@@ -3,7 +3,10 @@
 use anstyle::{AnsiColor, Style};
 use trove_couchdb_protocol::{DatabaseName, Secret};
 
-use super::plan::{Access, Plan, Step};
+use super::{
+    plan::{Plan, Step},
+    wanted::Access,
+};
 use crate::output::{Output, printable};
 
 const ADDED: Style = AnsiColor::Green.on_default();

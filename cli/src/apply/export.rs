@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use trove_couchdb_protocol::DatabaseName;
 
-use super::plan::{Access, Present};
+use super::{plan::Present, wanted::Access};
 use crate::output::{Report, printable};
 
 /// TOML, in a fixed order so that two exports can be compared.

@@ -12,49 +12,20 @@
 //! the file doesn't have is an error before anything is done, and all such mistakes are named at once.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     env,
     fmt::Display,
     io::Read,
     path::{Path, PathBuf},
 };
 
-use trove_couchdb_protocol::{DatabaseName, Secret, UserName, text};
+use trove_couchdb_protocol::{Secret, UserName, text};
 use zeroize::Zeroizing;
 
-use super::{plan::Access, reader};
+use super::{
+    reader,
+    wanted::{PasswordSource, Wanted},
+};
 use crate::{ask, exit::CliError};
-
-/// The state that a file describes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// The databases.
-    pub databases: BTreeSet<DatabaseName>,
-    /// The users.
-    pub users: BTreeMap<UserName, WantedUser>,
-}
-
-/// A user that a file describes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct WantedUser {
-    /// Its access.
-    pub databases: Access,
-    /// Where its password comes from when one is set.
-    pub password: Option<PasswordSource>,
-    /// Whether it gets that password also if it is there already.
-    pub rotate_password: bool,
-}
-
-/// Where a password comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PasswordSource {
-    /// The first line of a file.
-    File(PathBuf),
-    /// A variable of the environment.
-    Environment(String),
-    /// Generated and shown once.
-    Generated,
-}
 
 /// A file that was read.
 #[derive(Debug)]

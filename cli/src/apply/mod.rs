@@ -16,6 +16,7 @@ mod plan;
 mod present;
 mod reader;
 mod run;
+mod wanted;
 
 use serde_json::{Value, json};
 
@@ -26,8 +27,8 @@ use crate::{
     verbs::Session,
 };
 
-pub use file::{Wanted, WantedUser};
 pub use plan::{Plan, Present, Step, plan};
+pub use wanted::{Wanted, WantedUser};
 
 /// Brings the agent's CouchDB to the state that the file describes.
 pub async fn apply(session: &Session<'_>, args: &ApplyArgs) -> Result<Code, CliError> {

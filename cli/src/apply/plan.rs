@@ -8,11 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use trove_couchdb_protocol::{DatabaseName, Secret, UserName};
 
-use super::file::Wanted;
+use super::wanted::{Access, Wanted};
 use crate::client::{AccessReport, OwnDatabase};
-
-/// Which databases a user has access to.
-pub type Access = BTreeSet<DatabaseName>;
 
 /// What is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use trove_couchdb_protocol::{DatabaseName, UserName};
 
-use super::{file::Wanted, plan::Present};
+use super::{plan::Present, wanted::Wanted};
 use crate::client::{CallError, Connection};
 
 /// Asks for all databases and users.

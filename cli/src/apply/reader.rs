@@ -12,7 +12,7 @@ use toml::{
 };
 use trove_couchdb_protocol::{DatabaseName, UserName};
 
-use super::file::{PasswordSource, Wanted, WantedUser};
+use super::wanted::{PasswordSource, Wanted, WantedUser};
 
 type Value<'a> = Spanned<DeValue<'a>>;
 

@@ -3,6 +3,7 @@
 //! Nothing here does anything: `main` parses a [`Cli`] and hands it on. No password can be written on the command line,
 //! where `ps` shows it to every user; the one secret that can, `--transport-url`, says so and has two other ways in.
 
+mod operation;
 mod service;
 mod verbs;
 
@@ -10,6 +11,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, ValueEnum};
 
+pub use operation::{OperationArgs, OperationRehearseArgs, OperationWaitArgs};
 pub use service::{ServiceArgs, ServiceState, ServiceStatusArgs, ServiceWaitArgs};
 pub use verbs::{
     ApplyArgs, BrokerUserArgs, CompletionsArgs, CredentialsArgs, DoctorArgs, LogLevelArgs, ManArgs,

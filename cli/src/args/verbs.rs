@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueHint};
 use clap_complete::Shell;
 use trove_couchdb_protocol::{DatabaseName, UserName, trove::LogFilter};
 
+use super::operation::{OperationArgs, OperationRehearseArgs, OperationWaitArgs};
 use super::service::{ServiceArgs, ServiceStatusArgs, ServiceWaitArgs};
 
 /// What to do.
@@ -85,6 +86,25 @@ pub enum Verb {
     ///
     /// That CouchDB's process runs does not mean that CouchDB answers: `status` shows that.
     ServiceWait(ServiceWaitArgs),
+    /// List the operations that are under way, and those that ended lately
+    ///
+    /// An operation is a command that may take hours, such as the preparation of an instance. It goes on without its message,
+    /// over restarts of the agent.
+    OperationList,
+    /// Show an operation: its step, its progress, how it ended
+    OperationShow(OperationArgs),
+    /// Show what happened in an operation, step by step
+    OperationLogs(OperationArgs),
+    /// Wait for the end of an operation; fails if it failed
+    OperationWait(OperationWaitArgs),
+    /// End an operation; asks first
+    ///
+    /// A part of it may stand. Only over the agent's socket, not over RabbitMQ.
+    OperationCancel(OperationArgs),
+    /// Begin an operation that touches nothing, to see that progress, metrics and alarms work
+    ///
+    /// Only over the agent's socket, not over RabbitMQ.
+    OperationRehearse(OperationRehearseArgs),
     /// Show the commands that make a RabbitMQ account for one instance, limited to what its agent needs
     ///
     /// Nothing is run and nobody is asked: read them, then run them where rabbitmqctl is. The instance is the one of

@@ -12,7 +12,7 @@
 //! Without the topic permissions who may bind could listen to every other guest, and who may report could command them.
 //! The control exchange is not declared: who may declare it may delete it. Source: RabbitMQ's Access Control guide, and
 //! `rabbit_channel.erl` (`binding_action`, `check_write_permitted_on_topic`). What the agent declares:
-//! `agent/src/transport/topology.rs`.
+//! `guest/src/broker/topology.rs`.
 
 use trove_couchdb_config::BrokerSettings;
 

@@ -18,8 +18,8 @@ use lapin::{
 };
 use serde_json::{Map, Value};
 use tokio::{sync::Mutex, time};
-use trove_couchdb_agent::transport::{self, ConnectError, Hosts, Socket, properties};
 use trove_couchdb_config::BrokerSettings;
+use trove_couchdb_guest::broker::{self, ConnectError, Hosts, Socket, properties, short};
 use trove_couchdb_protocol::{Cipher, NewRequest, ReplyAddress, ReplyQueue, Secret, decode_reply, new_id};
 
 use super::{CallError, operator, outcome};
@@ -176,7 +176,7 @@ async fn first_broker(
     for _ in 0..settings.transport_url.hosts.len() {
         let Some((host, _)) = hosts.next() else { break };
         let place = format!("RabbitMQ at {}:{}", host.host, host.port);
-        match transport::connect(&settings, &host, name.clone()).await {
+        match broker::connect(&settings, &host, name.clone()).await {
             Ok((connection, socket)) => return Ok((connection, socket, place)),
             Err(error) => {
                 let advice = advice_of(&error).to_owned();
@@ -206,14 +206,10 @@ async fn consume_replies(
     queue: &str,
     settings: &BrokerSettings,
 ) -> Result<Consumer, lapin::Error> {
-    let (mut options, arguments) = transport::transient_queue(settings);
+    let (mut options, arguments) = broker::transient_queue(settings);
     // Nobody else reads it, and RabbitMQ 4.3 takes no transient queue that others could.
     options.exclusive = !options.durable;
     channel.queue_declare(short(queue)?, options, arguments).await?;
     let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
     channel.basic_consume(short(queue)?, "".into(), options, FieldTable::default()).await
-}
-
-fn short(name: &str) -> Result<lapin::types::ShortString, lapin::Error> {
-    transport::short(name)
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use trove_couchdb_protocol::{DecodeError, Failure, FailureClass};
+use serde_json::Value;
+use trove_couchdb_protocol::{DecodeError, Failure, FailureClass, Outcome, Reply};
 
 /// Why a call brought no value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -99,4 +100,12 @@ fn of_a_failure(failure: &Failure) -> Option<String> {
         return None;
     };
     Some(text.to_owned())
+}
+
+/// The value of a final reply.
+pub(super) fn outcome(reply: Reply) -> Result<Value, CallError> {
+    match reply.outcome {
+        Outcome::Success(value) => Ok(value),
+        Outcome::Failure(failure) => Err(CallError::Failure(failure)),
+    }
 }

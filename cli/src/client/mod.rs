@@ -14,11 +14,11 @@ mod trove;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use trove_couchdb_protocol::{Outcome, Reply};
 
 pub use access::{AccessReport, DatabaseAccess, Group, OwnDatabase, UserDetails};
 pub use bus::BusClient;
 pub use error::CallError;
+use error::outcome;
 pub use local::LocalClient;
 use notice::Notice;
 pub use operator::login_name;
@@ -98,13 +98,5 @@ impl Connection {
         if let Client::Bus(client) = &self.client {
             client.close().await;
         }
-    }
-}
-
-/// The value of a final reply.
-fn outcome(reply: Reply) -> Result<Value, CallError> {
-    match reply.outcome {
-        Outcome::Success(value) => Ok(value),
-        Outcome::Failure(failure) => Err(CallError::Failure(failure)),
     }
 }

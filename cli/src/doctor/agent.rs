@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use trove_couchdb_agent::preparation::{self, Stage};
 use trove_couchdb_config::Settings;
+use trove_couchdb_guest::stage::{self, Stage};
 
 use super::{Check, Finding};
 use crate::{
@@ -86,7 +86,7 @@ fn silent(error: &CallError) -> Finding {
 
 fn prepared(settings: &Settings) -> Finding {
     let file = settings.guest.state_dir.join("prepared.json");
-    match preparation::stage_in(&settings.guest.state_dir, &settings.guest.id) {
+    match stage::stage_in(&settings.guest.state_dir, &settings.guest.id) {
         Ok(Stage::Prepared) => PREPARED.ok("prepared.json says so"),
         Ok(Stage::Settling) => PREPARED.ok("a moment ago, and not seen healthy since"),
         Ok(Stage::Failed { reason, .. }) => {
@@ -94,7 +94,7 @@ fn prepared(settings: &Settings) -> Finding {
         }
         Ok(Stage::Building { .. }) => PREPARED.warning(
             "`prepare` is being carried out, or was when the agent ended",
-            "wait; it is delivered again after a crash, and given up after prepare.lost_after if it is not",
+            "wait; an agent that starts goes on with it: `trove-couchdb operation-list` shows how far it is",
         ),
         Ok(Stage::Awaited) if settings.heartbeat.assume_prepared => {
             PREPARED.ok("not by Trove; heartbeat.assume_prepared stands in for it")

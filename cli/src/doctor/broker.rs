@@ -8,8 +8,8 @@ use std::time::Duration;
 use lapin::{Connection, options::QueueDeclareOptions, types::FieldTable};
 use serde_json::Value;
 use tokio::{net::TcpStream, time};
-use trove_couchdb_agent::transport::{self, ConnectError, Hosts};
 use trove_couchdb_config::{BrokerSettings, Settings};
+use trove_couchdb_guest::broker::{self, ConnectError, Hosts, Socket};
 
 use super::{Check, Finding};
 
@@ -74,13 +74,13 @@ async fn reach(broker: &BrokerSettings) -> (bool, Finding) {
 }
 
 /// The error is the last reason, and whether TLS is to blame for it.
-async fn log_in(broker: &BrokerSettings) -> Result<(Connection, transport::Socket), (String, bool)> {
+async fn log_in(broker: &BrokerSettings) -> Result<(Connection, Socket), (String, bool)> {
     let settings = BrokerSettings { connect_timeout: PATIENCE, ..broker.clone() };
     let mut hosts = Hosts::shuffled(&settings.transport_url);
     let mut reason = ("the transport URL names no host".to_owned(), false);
     for _ in 0..settings.transport_url.hosts.len() {
         let Some((host, _)) = hosts.next() else { break };
-        match transport::connect(&settings, &host, "trove-couchdb doctor".to_owned()).await {
+        match broker::connect(&settings, &host, "trove-couchdb doctor".to_owned()).await {
             Ok(connected) => return Ok(connected),
             Err(error) => {
                 let is_tls = matches!(error, ConnectError::Insecure { .. } | ConnectError::Files(_));
@@ -143,7 +143,7 @@ async fn queue(
         ),
         _ => QUEUE.ok(format!("{name}, {waiting} waiting")),
     };
-    let (options, arguments) = transport::guest_queue(broker);
+    let (options, arguments) = broker::guest_queue(broker);
     let flags = match declare(connection, &name, options, arguments).await {
         Ok(_) => FLAGS.ok("as configured"),
         Err(problem) if problem.is_mismatch => FLAGS.failed(
@@ -185,13 +185,11 @@ async fn declare(
 ) -> Result<lapin::Queue, Refusal> {
     let declared = async {
         let channel = connection.create_channel().await?;
-        channel.queue_declare(transport::short(name)?, options, arguments).await
+        channel.queue_declare(broker::short(name)?, options, arguments).await
     };
     match time::timeout(PATIENCE, declared).await {
         Ok(Ok(queue)) => Ok(queue),
-        Ok(Err(error)) => {
-            Err(Refusal { is_mismatch: transport::is_mismatch(&error), text: error.to_string() })
-        }
+        Ok(Err(error)) => Err(Refusal { is_mismatch: broker::is_mismatch(&error), text: error.to_string() }),
         Err(_) => Err(Refusal { text: "the broker does not answer".to_owned(), is_mismatch: false }),
     }
 }

@@ -1,7 +1,7 @@
 //! The configuration: does the agent start with it?
 
-use trove_couchdb_agent::system::environment_of_account;
 use trove_couchdb_config::Settings;
+use trove_couchdb_system::environment_of_account;
 
 use super::{Check, Finding};
 use crate::{args::Global, way};

@@ -7,14 +7,12 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tokio::sync::watch;
-use trove_couchdb_agent::{
-    bootstrap::RefusedLogins,
-    couch::{
-        AdminLogin, Client, Couch, CouchError, Disk, Hasher, Iterations, Login, LoginProblem, Method,
-        PendingEdits, Policy, Resource, ServerVersion, Session,
-    },
+use trove_couchdb_client::{
+    AdminLogin, Client, Couch, CouchError, Disk, Hasher, Iterations, Login, LoginProblem, Method,
+    PendingEdits, Policy, Resource, ServerVersion, Session,
 };
 use trove_couchdb_config::{CouchSettings, Settings};
+use trove_couchdb_guest::RefusedLogins;
 
 use super::{Check, Finding};
 use crate::couch::{self, Credentials};

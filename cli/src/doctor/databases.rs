@@ -1,7 +1,7 @@
 //! The databases: does one stand open to everybody? The agent closes what it makes; what others made or changed, drifts.
 
 use serde_json::{Value, json};
-use trove_couchdb_agent::couch::Couch;
+use trove_couchdb_client::Couch;
 
 use super::{Asked, Check, Finding};
 

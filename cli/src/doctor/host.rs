@@ -11,8 +11,9 @@ use std::{
 };
 
 use tokio::{process::Command, time};
-use trove_couchdb_agent::{couch::Couch, system};
+use trove_couchdb_client::Couch;
 use trove_couchdb_config::Settings;
+use trove_couchdb_system as system;
 
 use super::{Check, Finding};
 

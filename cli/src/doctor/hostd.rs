@@ -5,8 +5,8 @@
 
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
-use trove_couchdb_agent::host::{Host, HostFailure};
 use trove_couchdb_config::{HostSettings, Settings};
+use trove_couchdb_guest::host::{Host, HostFailure};
 use trove_couchdb_protocol::host::{HostError, POLICY_FILE, Report, Verb};
 
 use super::{Check, Finding};

@@ -7,7 +7,7 @@
 
 mod agent;
 mod broker;
-mod bundle;
+mod check;
 mod configuration;
 mod couchdb;
 mod credentials;
@@ -17,7 +17,6 @@ mod hostd;
 mod ini_files;
 mod local_ini;
 mod process;
-mod redact;
 mod report;
 mod server;
 
@@ -25,88 +24,11 @@ use std::iter;
 
 use trove_couchdb_config::Settings;
 
-use crate::{args::Global, client::Connection};
+use crate::args::Global;
 
-pub use bundle::write as write_bundle;
-pub use redact::Redactor;
-pub use report::{list, show};
-
-/// Something that is looked at.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Check {
-    /// Its name: `family.what`.
-    pub id: &'static str,
-    /// What it looks at.
-    pub about: &'static str,
-}
-
-/// How a check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
-    /// It does not apply, or depends on a link that failed.
-    Skipped,
-    /// As it should be.
-    Ok,
-    /// It works, and somebody should look at it.
-    Warning,
-    /// It does not work, or is dangerous.
-    Failed,
-}
-
-/// What a check found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// The check.
-    pub check: &'static Check,
-    /// How it ended.
-    pub verdict: Verdict,
-    /// What was seen. Never holds a secret.
-    pub detail: String,
-    /// What to do about it.
-    pub advice: Option<String>,
-}
-
-impl Verdict {
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Skipped => "skipped",
-            Self::Ok => "ok",
-            Self::Warning => "warning",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-impl Check {
-    const fn new(id: &'static str, about: &'static str) -> Self {
-        Self { id, about }
-    }
-
-    fn ok(&'static self, detail: impl Into<String>) -> Finding {
-        Finding { check: self, verdict: Verdict::Ok, detail: detail.into(), advice: None }
-    }
-
-    /// It does not apply here, or another finding says why nobody can look.
-    fn skipped(&'static self, why: impl Into<String>) -> Finding {
-        Finding { check: self, verdict: Verdict::Skipped, detail: why.into(), advice: None }
-    }
-
-    /// It applies and could not be looked at: nobody knows, which is no "ok", and counts.
-    fn not_run(&'static self, why: impl std::fmt::Display) -> Finding {
-        self.warning(format!("not checked: {why}"), "run the doctor again, as root, when that is repaired")
-    }
-
-    fn warning(&'static self, detail: impl Into<String>, advice: impl Into<String>) -> Finding {
-        let advice = Some(advice.into());
-        Finding { check: self, verdict: Verdict::Warning, detail: detail.into(), advice }
-    }
-
-    fn failed(&'static self, detail: impl Into<String>, advice: impl Into<String>) -> Finding {
-        let advice = Some(advice.into());
-        Finding { check: self, verdict: Verdict::Failed, detail: detail.into(), advice }
-    }
-}
+use check::Asked;
+pub use check::{Check, Finding, Verdict};
+pub use report::{bundle::write as write_bundle, list, redact::Redactor, show};
 
 /// The tables of all families, in the order in which they are looked at and shown.
 const FAMILIES: [&[&Check]; 12] = [
@@ -189,9 +111,6 @@ fn skip_the_rest(findings: &mut Vec<Finding>) {
         checks().filter(|check| findings.iter().all(|finding| finding.check.id != check.id)).collect();
     findings.extend(missing.into_iter().map(|check| check.skipped("without a configuration")));
 }
-
-/// The agent, if it answers; for those checks that ask it.
-type Asked<'a> = Option<&'a Connection>;
 
 #[cfg(test)]
 mod tests {

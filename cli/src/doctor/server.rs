@@ -1,6 +1,6 @@
 //! How CouchDB is set up: what keeps its users or the agent out although it answers, and what makes one user two.
 
-use trove_couchdb_agent::couch::{Couch, CouchError, ServerSettings};
+use trove_couchdb_client::{Couch, CouchError, ServerSettings};
 use trove_couchdb_config::Settings;
 
 use super::{Check, Finding, databases::named};

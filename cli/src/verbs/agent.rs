@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use trove_couchdb_protocol::trove::LogFilter;
 
-use super::Session;
+use super::{Session, operation::stand};
 use crate::{args::LogLevelArgs, exit::CliError, output::Report};
 
 pub(super) async fn ping(session: &Session<'_>) -> Result<Report, CliError> {
@@ -40,7 +40,7 @@ pub(super) async fn status(session: &Session<'_>) -> Result<Report, CliError> {
 }
 
 /// The keys of the answer, in its own order and form.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "version",
     "guest_id",
     "pid",
@@ -50,6 +50,7 @@ const KEYS: [&str; 10] = [
     "couchdb",
     "commands",
     "heartbeat",
+    "operations",
     "last_error",
 ];
 
@@ -88,6 +89,7 @@ pub fn status_report(status: &Value) -> Report {
             )
             .into(),
         ),
+        ("operations", operations(&status["operations"]).into()),
         ("last heartbeat", heartbeat(&status["heartbeat"]).into()),
         ("last error", last_error(&status["last_error"]).into()),
     ])
@@ -102,6 +104,13 @@ fn state(part: &Value, place: Option<&str>) -> String {
         line += &format!(": {reason}");
     }
     line
+}
+
+/// An agent of before has none.
+fn operations(operations: &Value) -> String {
+    let all = operations.as_array().map(Vec::as_slice).unwrap_or_default();
+    let one = |one: &Value| format!("{} {} ({})", text(&one["kind"]), text(&one["id"]), stand(one));
+    if all.is_empty() { "none".to_owned() } else { all.iter().map(one).collect::<Vec<_>>().join("; ") }
 }
 
 fn heartbeat(heartbeat: &Value) -> String {

@@ -6,34 +6,17 @@
 mod access;
 mod agent;
 mod databases;
+mod operation;
 mod root;
 mod service;
+mod session;
 mod users;
 
-use serde_json::json;
-use trove_couchdb_protocol::UserName;
-
-use crate::{
-    args::{PageArgs, Verb},
-    ask::Consent,
-    client::{Connection, ListedUser},
-    exit::CliError,
-    output::{Output, Report, printable, write_out},
-};
+use crate::{args::Verb, exit::CliError, output::Report};
 
 pub use agent::status_report;
 use service::Change;
-
-/// What a verb works with.
-#[derive(Debug)]
-pub struct Session<'a> {
-    /// The agent.
-    pub agent: &'a Connection,
-    /// How results are shown.
-    pub output: Output,
-    /// Whether the operator has said yes.
-    pub consent: Consent,
-}
+pub use session::Session;
 
 /// Runs one of the verbs that need nothing but an agent; `None` for the others, and where all is shown
 /// already.
@@ -62,39 +45,13 @@ pub async fn run(session: &Session<'_>, verb: &Verb) -> Result<Option<Report>, C
         Verb::ServiceStop(args) => service::change(session, Change::Stop, args).await?,
         Verb::ServiceRestart(args) => service::change(session, Change::Restart, args).await?,
         Verb::ServiceWait(args) => service::wait(session, args).await?,
+        Verb::OperationList => operation::list(session).await?,
+        Verb::OperationShow(args) => operation::show(session, &args.id).await?,
+        Verb::OperationLogs(args) => operation::logs(session, &args.id).await?,
+        Verb::OperationWait(args) => operation::wait(session, args).await?,
+        Verb::OperationCancel(args) => operation::cancel(session, &args.id).await?,
+        Verb::OperationRehearse(args) => operation::rehearse(session, args).await?,
         _ => return Ok(None),
     };
     Ok(Some(report))
-}
-
-impl Session<'_> {
-    /// A user that must be there.
-    pub(crate) async fn existing_user(&self, name: &UserName) -> Result<ListedUser, CliError> {
-        let found = self.agent.user(name).await?;
-        found.ok_or_else(|| {
-            CliError::not_found(&format!("user {:?}", name.as_str())).advise("`user-list` shows all users")
-        })
-    }
-
-    /// Shows what a result has no place for: below a table, else as a note.
-    fn show_beside(&self, report: &Report, head: &str, texts: &[String]) -> Result<(), CliError> {
-        self.output.show(report)?;
-        if texts.is_empty() {
-            return Ok(());
-        }
-        let text =
-            format!("{head}\n{}", texts.iter().map(|text| format!("    {text}\n")).collect::<String>());
-        if self.output.is_table() {
-            return write_out(&printable(&text));
-        }
-        self.output.note(printable(&text).trim_end());
-        Ok(())
-    }
-
-    /// Tells where a list goes on.
-    fn note_marker(&self, page: &PageArgs, next: Option<&str>) {
-        if let (Some(_), Some(next)) = (page.limit, next) {
-            self.output.note(&format!("There are more: --marker {}", json!(next)));
-        }
-    }
 }

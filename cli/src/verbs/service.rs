@@ -1,7 +1,7 @@
 //! `service-status`, `service-start`, `service-stop`, `service-restart`, `service-wait`: CouchDB's process, through the agent
 //! and trove-couchdb-hostd.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use trove_couchdb_protocol::host::ServiceName;
 
 use super::Session;
@@ -87,7 +87,7 @@ fn readable(answer: Value) -> Result<Value, CliError> {
 
 fn record(answer: &Value) -> Vec<(&'static str, Value)> {
     let keys = ["service", "state", "detail", "main_pid", "instance", "changed"];
-    keys.into_iter().map(|key| (key, answer.get(key).cloned().unwrap_or_else(|| json!(null)))).collect()
+    keys.into_iter().map(|key| (key, answer.get(key).cloned().unwrap_or_default())).collect()
 }
 
 fn text(value: &Value) -> &str {
@@ -96,6 +96,8 @@ fn text(value: &Value) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

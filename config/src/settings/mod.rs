@@ -12,6 +12,7 @@ mod host;
 mod local;
 mod log;
 mod metrics;
+mod operations;
 mod prepare;
 mod rpc;
 mod tls;
@@ -26,6 +27,7 @@ pub use host::HostSettings;
 pub use local::LocalSettings;
 pub use log::{LogFormat, LogSettings};
 pub use metrics::{Listen, MetricsSettings};
+pub use operations::OperationSettings;
 pub use prepare::PrepareSettings;
 pub use rpc::RpcSettings;
 pub use tls::{TlsFiles, TlsIdentity};
@@ -70,6 +72,8 @@ sections! {
     host: HostSettings,
     /// What a new instance may ask for.
     prepare: PrepareSettings,
+    /// What is remembered of commands that take hours.
+    operations: OperationSettings,
     /// Limits on commands.
     rpc: RpcSettings,
     /// Status reports to the conductor.

@@ -4,27 +4,11 @@
 
 use std::path::PathBuf;
 
+pub use trove_couchdb_system::tls::{Files as TlsFiles, Identity as TlsIdentity};
+
 use crate::error::Mistake;
 use crate::inputs::Inputs;
 use crate::text_file;
-
-/// Certificates and a key as PEM files, and where the operator has named them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The authorities to trust, and no others; none for those of the system.
-    pub ca: Option<PathBuf>,
-    /// Our own certificate and its key.
-    pub identity: Option<TlsIdentity>,
-}
-
-/// Whom we say we are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsIdentity {
-    /// Our certificate, and those between it and the authority.
-    pub cert: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
-}
 
 /// The files that the keys of one section name.
 pub(crate) fn files(inputs: &Inputs, [ca, cert, key]: [&'static str; 3]) -> Result<TlsFiles, Mistake> {

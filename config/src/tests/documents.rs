@@ -106,6 +106,7 @@ fn no_key_is_ignored() {
             ) => (true, "20000"),
             (_, Kind::Count) => (true, "17"),
             ("couchdb.rotate_os_admin_after", _) => (true, "86400"),
+            ("operations.keep_for", _) => (true, "3600"),
             (_, Kind::Seconds) => (true, "29"),
             (_, Kind::Fraction) => (true, "0.25"),
             (_, Kind::List) => (true, "other"),

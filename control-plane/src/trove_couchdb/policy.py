@@ -1,7 +1,7 @@
 """Which names users of the API may use at all, and the words they are refused with.
 
 ``os_admin``, ``root`` and system databases are always reserved; what Trove's ``[couchdb]
-ignore_users`` and ``ignore_dbs`` name is reserved too, as in the agent (``couch/policy.rs``), which
+ignore_users`` and ``ignore_dbs`` name is reserved too, as in the agent (``couchdb/src/policy.rs``), which
 reads the same options.
 """
 

@@ -1,4 +1,4 @@
-//! Every method of Trove's guest API, with the names of its arguments: one table, from which all else is made. Eleven
+//! Every method of Trove's guest API, with the names of its arguments: one table, from which all else is made. Fifteen
 //! methods are the agent's own, for its operators.
 //!
 //! The table is PROTOCOL, section 8 (`trove/guestagent/api.py` of 26.0.0), with the arguments that only 12.0.0 to 22.0.1
@@ -90,6 +90,10 @@ methods! {
     ModuleList = "module_list" ("include_contents");
     ModuleRemove = "module_remove" ("module");
     MountVolume = "mount_volume" ("device_path", "mount_point");
+    OperationCancel = "operation_cancel" ("operation");
+    OperationList = "operation_list" ();
+    OperationRehearse = "operation_rehearse" ("seconds");
+    OperationShow = "operation_show" ("operation");
     PostCreateBackup = "post_create_backup" ();
     PostUpgrade = "post_upgrade" ("upgrade_info");
     PreCreateBackup = "pre_create_backup" ();
@@ -133,6 +137,10 @@ impl Method {
                 | Self::GetAgentStatus
                 | Self::GetUserDetails
                 | Self::ListDatabaseAccess
+                | Self::OperationCancel
+                | Self::OperationList
+                | Self::OperationRehearse
+                | Self::OperationShow
                 | Self::RotateOsAdmin
                 | Self::ServiceRestart
                 | Self::ServiceStart
@@ -167,6 +175,8 @@ impl Method {
                 | Self::ListDatabases
                 | Self::ListUsers
                 | Self::ModuleList
+                | Self::OperationList
+                | Self::OperationShow
                 | Self::RpcPing
                 | Self::ServiceStatus
                 | Self::ServiceWait

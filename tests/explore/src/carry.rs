@@ -1,6 +1,6 @@
 //! Tells the core of events, and carries its actions out.
 
-use trove_couchdb_delivery::{Action, Answer, DeliveryId, Event, Kept, Source};
+use trove_couchdb_delivery::{Action, Answer, DeliveryId, Event, HandedOver, Kept, Source};
 
 use crate::{
     monitor::{Attempt, FAILED, Violation},
@@ -30,7 +30,8 @@ impl World {
                 Action::Remember(marks) => self.state.marks.extend(marks),
                 Action::Fetch(_) => self.state.left = None,
                 Action::Leave(delivery) => {
-                    self.state.left = Some(delivery);
+                    let message = self.state.flights.get(&delivery).map(|flight| flight.message);
+                    self.state.left = message.map(|message| (delivery, message));
                     self.requeue(delivery)?;
                 }
                 Action::Requeue(delivery) => self.requeue(delivery)?,
@@ -38,6 +39,12 @@ impl World {
                 Action::Run { delivery, again } => {
                     self.begin(delivery, again)?;
                     self.add(Action::Run { delivery, again });
+                }
+                // It will not run, so nothing runs out of turn before its refusal is worded.
+                Action::Refuse { delivery, why } => {
+                    self.may_be_refused(delivery, why)?;
+                    self.state.monitor.is_over(delivery);
+                    self.add(Action::Refuse { delivery, why });
                 }
                 later => {
                     // It has run under another delivery.
@@ -60,6 +67,9 @@ impl World {
         let told_expired = flight.told_expired && !flight.has_begun;
         flight.has_begun = true;
         let message = &self.scenario.messages[usize::from(flight.message)];
+        if message.has_secret && !self.state.disk.has_record(message.mark()) {
+            return Err(format!("{} begins without its secret on the disk", message.name));
+        }
         let doubtful = self.state.published_again | self.state.monitor.gone;
         let may_be_a_copy = message.source != Source::Broker || doubtful & 1 << flight.message != 0;
         let at_the_end = self.state.is_stopping;
@@ -76,6 +86,10 @@ impl World {
         }
         let scenario = self.scenario.clone();
         let message = &scenario.messages[usize::from(flight.message)];
+        if message.source == Source::Disk {
+            // Which has it, and delivers it to the next agent.
+            return Ok(());
+        }
         self.state.monitor.answered(message, flight.message, STOPPING)
     }
 
@@ -92,6 +106,7 @@ impl World {
                 }
                 self.tell(Event::Noted { delivery, ready: well || !message.has_secret })
             }
+            Action::HandOver(delivery) => self.hand_over(delivery, well),
             Action::Run { delivery, .. } if way == Way::FailsForNow => {
                 self.state.monitor.has_paused(delivery);
                 if let Some(flight) = self.state.flights.get_mut(&delivery) {
@@ -99,6 +114,8 @@ impl World {
                 }
                 self.tell(Event::Failed { delivery, effect: true })
             }
+            Action::Run { delivery, .. } if way == Way::CutShort => self.tell(Event::CutShort(delivery)),
+            Action::Run { delivery, .. } if way == Way::Panics => self.panics(delivery),
             Action::Run { delivery, .. } => {
                 let id = self.message_of(delivery).id;
                 self.finish(delivery, if well { id } else { FAILED + id }, well)
@@ -133,6 +150,38 @@ impl World {
         }
     }
 
+    /// Nobody knows what has become of it, and nothing is promised of it any more.
+    fn panics(&mut self, delivery: DeliveryId) -> Result<(), Violation> {
+        self.state.monitor.is_over(delivery);
+        if let Some(flight) = self.state.flights.remove(&delivery) {
+            let id = self.message(flight.message).id;
+            self.state.monitor.is_given_up(id, flight.message);
+            self.state.records.remove(&id);
+            if flight.connection == Some(true) {
+                self.state.broker.send_ack(delivery);
+            }
+        }
+        self.tell(Event::Panicked(delivery))
+    }
+
+    fn hand_over(&mut self, delivery: DeliveryId, well: bool) -> Result<(), Violation> {
+        let message = self.message_of(delivery).clone();
+        let Some(number) = message.operation.filter(|_| well) else {
+            return self.tell(Event::HandedOver { delivery, operation: None });
+        };
+        let outcome = message.id;
+        self.state.disk.hand_over(&message, number, outcome);
+        if let Some(flight) = self.state.flights.get_mut(&delivery) {
+            flight.outcome = Some(outcome);
+        }
+        self.state.monitor.is_over(delivery);
+        self.state.monitor.has_ended(&message, true);
+        let operation = self.new_flight(number, None);
+        self.state.monitor.accepted(operation, number);
+        let id = self.message(number).mark();
+        self.tell(Event::HandedOver { delivery, operation: Some(HandedOver { operation, id, outcome }) })
+    }
+
     fn message_of(&self, delivery: DeliveryId) -> &crate::scenario::Message {
         self.message(self.state.flights.get(&delivery).map_or(0, |flight| flight.message))
     }
@@ -156,8 +205,16 @@ impl World {
     fn write(&mut self, delivery: DeliveryId, id: u8, kept: Kept, well: bool) -> Result<(), Violation> {
         let State { disk, monitor, records, flights, .. } = &mut self.state;
         let messages = &self.scenario.messages;
-        let message = messages.iter().find(|one| one.id == id && one.source == Source::Broker);
+        let lasts = |source| matches!(source, Source::Broker | Source::Disk);
+        let message = messages.iter().find(|one| one.id == id && lasts(one.source));
         if kept == Kept::Mark {
+            if flights
+                .get(&delivery)
+                .and_then(|flight| flight.outcome)
+                .is_some_and(|outcome| outcome >= FAILED)
+            {
+                return Err(format!("command {id} leaves a mark although it failed"));
+            }
             if well {
                 disk.remember([crate::scenario::mark_of(id)]);
                 monitor.mark_written(id);
@@ -173,7 +230,11 @@ impl World {
             if !well {
                 monitor.outcome_refused(id);
             } else if let Some(outcome) = records.remove(&id) {
-                disk.end(message, outcome);
+                let number = messages.iter().position(|one| one.id == id).unwrap_or_default();
+                match message.source {
+                    Source::Disk => disk.end_operation(u8::try_from(number).unwrap_or_default(), outcome),
+                    _ => disk.end(message, outcome),
+                }
                 monitor.outcome_written(id);
             }
         }
@@ -188,7 +249,8 @@ impl World {
         way: Way,
     ) -> Result<(), Violation> {
         let Some(flight) = self.state.flights.get(&delivery).cloned() else { return Ok(()) };
-        if flight.connection.is_some() && (!self.state.broker.is_connected || way == Way::Blocked) {
+        let is_bus = self.answers_over_bus(&flight);
+        if is_bus && (!self.state.broker.is_connected || way == Way::Blocked) {
             self.state.flights.remove(&delivery);
             return self.tell(Event::Replied { delivery, sent: false });
         }
@@ -200,9 +262,10 @@ impl World {
                 Answer::Like(outcome) | Answer::Recorded(outcome) => *outcome,
                 Answer::CarriedOut => CARRIED_OUT,
             };
+            self.is_not_answered_again(delivery, flight.message)?;
             self.state.monitor.answered(message, flight.message, content)?;
             // Between the two, only a fault makes a difference.
-            if flight.connection.is_some() && self.state.faults > 0 {
+            if is_bus && self.state.faults > 0 {
                 self.state.tasks.push(Task { action: Action::Reply { delivery, answer }, published: true });
                 return Ok(());
             }
@@ -212,6 +275,10 @@ impl World {
 
     fn acknowledge(&mut self, delivery: DeliveryId) -> Result<(), Violation> {
         let Some(flight) = self.state.flights.remove(&delivery) else { return Ok(()) };
+        if self.message(flight.message).source == Source::Disk {
+            self.end_is_on_the_disk(flight.message)?;
+            self.state.disk.operation_is_told(flight.message);
+        }
         let Some(connection) = flight.connection else {
             return self.tell(Event::Acknowledged { delivery, sent: true });
         };

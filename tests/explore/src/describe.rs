@@ -20,6 +20,10 @@ impl Step {
                 let next = world.next_message().map(name).unwrap_or_default();
                 format!("the broker delivers {next} as delivery {}", world.next_delivery())
             }
+            Self::PutBack => {
+                let next = world.next_message().map(name).unwrap_or_default();
+                format!("{next} IS PUT BACK UNREAD")
+            }
             Self::CaughtUp => "the queue is empty: the agent has caught up".to_owned(),
             Self::Publish => {
                 format!("the control plane sends {}", world.next_to_publish().map(name).unwrap_or_default())
@@ -42,6 +46,7 @@ fn describe_task(world: &World, task: u8, way: Way) -> String {
     let of = |delivery| format!("{} (delivery {})", world.name_of(delivery), delivery.0);
     let what = match action {
         Action::NoteBeginning(delivery) => format!("the disk notes that {} begins", of(*delivery)),
+        Action::HandOver(delivery) => format!("the disk takes {} over", of(*delivery)),
         Action::Run { delivery, again } => {
             format!("{} has run{}", of(*delivery), if *again { " (again)" } else { "" })
         }
@@ -62,6 +67,8 @@ fn describe_task(world: &World, task: u8, way: Way) -> String {
         Way::DiskFails => format!("THE DISK FAILS: {what}"),
         Way::FailsForNow => format!("COUCHDB FAILS IN THE MIDDLE, to be asked again: {what}"),
         Way::Fails => format!("COUCHDB FAILS FOR GOOD: {what}"),
+        Way::CutShort => format!("CUT SHORT AT THE AGENT'S END: {what}"),
+        Way::Panics => format!("A PANIC: {what}"),
         Way::Blocked => format!("THE BROKER TAKES NOTHING AND THE AGENT ENDS: {what}"),
     }
 }

@@ -14,9 +14,22 @@ struct Record {
     outcome: Option<u8>,
 }
 
+/// A long command that goes on without its message.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Operation {
+    /// Of the message.
+    marks: Vec<Mark>,
+    /// What its sender is told.
+    handed_over: u8,
+    outcome: Option<u8>,
+    is_told: bool,
+}
+
 /// The state directory. Lives longer than the agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Disk {
+    /// By the number of the operation.
+    operations: BTreeMap<u8, Operation>,
     records: BTreeMap<Mark, Record>,
     marks: BTreeSet<Mark>,
 }
@@ -28,6 +41,46 @@ impl Disk {
 
     pub(crate) fn end(&mut self, message: &Message, outcome: u8) {
         self.record(message).outcome = Some(outcome);
+    }
+
+    /// The operation of a long command. One that is there already is the same.
+    pub(crate) fn hand_over(&mut self, message: &Message, operation: u8, handed_over: u8) {
+        let marks = std::iter::once(message.mark()).chain(message.parts()).collect();
+        let new = Operation { marks, handed_over, outcome: None, is_told: false };
+        self.operations.entry(operation).or_insert(new);
+    }
+
+    pub(crate) fn end_operation(&mut self, operation: u8, outcome: u8) {
+        if let Some(operation) = self.operations.get_mut(&operation) {
+            operation.outcome = Some(outcome);
+        }
+    }
+
+    pub(crate) fn operation_is_told(&mut self, operation: u8) {
+        if let Some(operation) = self.operations.get_mut(&operation) {
+            operation.is_told = true;
+        }
+    }
+
+    /// Operations whose end is not told.
+    pub(crate) fn unfinished(&self) -> Vec<u8> {
+        let untold = self.operations.iter().filter(|(_, operation)| !operation.is_told);
+        untold.map(|(number, _)| *number).collect()
+    }
+
+    /// Whether the end of an operation is written down.
+    pub(crate) fn has_end(&self, operation: u8) -> bool {
+        self.operations.get(&operation).is_some_and(|operation| operation.outcome.is_some())
+    }
+
+    /// Whether a command was begun and has not ended.
+    pub(crate) fn is_open(&self, id: Mark) -> bool {
+        self.records.get(&id).is_some_and(|record| record.outcome.is_none())
+    }
+
+    /// Whether there is a record of a command.
+    pub(crate) fn has_record(&self, id: Mark) -> bool {
+        self.records.contains_key(&id)
     }
 
     fn record(&mut self, message: &Message) -> &mut Record {
@@ -51,15 +104,29 @@ impl Disk {
 
     /// Whether a message with this id is known to have ended.
     pub(crate) fn knows(&self, id: Mark) -> bool {
-        self.marks.contains(&id) || self.records.get(&id).is_some_and(|record| record.outcome.is_some())
+        let is_handed_over =
+            || self.operations.values().any(|operation| operation.marks.first() == Some(&id));
+        let has_ended = || self.records.get(&id).is_some_and(|record| record.outcome.is_some());
+        self.marks.contains(&id) || has_ended() || is_handed_over()
     }
 
-    pub(crate) fn resumed(&self) -> Resumed<Bits, u8> {
+    pub(crate) fn resumed(&self, messages: &[Message]) -> Resumed<Bits, u8> {
         let mut resumed = Resumed { marks: self.marks.iter().copied().collect(), ..Resumed::default() };
         for (id, record) in &self.records {
             match record.outcome {
                 Some(outcome) => resumed.ended.push((record.marks.clone(), outcome)),
                 None => resumed.interrupted.push((*id, record.scopes)),
+            }
+        }
+        for (number, operation) in &self.operations {
+            // Before the record of its message, which may not have an outcome yet.
+            resumed.interrupted.retain(|(id, _)| operation.marks.first() != Some(id));
+            if operation.marks.first().is_some_and(|id| !self.marks.contains(id)) {
+                resumed.ended.push((operation.marks.clone(), operation.handed_over));
+            }
+            if let Some(outcome) = operation.outcome {
+                let message = &messages[usize::from(*number)];
+                resumed.ended.push((vec![message.mark()], outcome));
             }
         }
         resumed

@@ -1,6 +1,6 @@
 //! What a step does to the world.
 
-use trove_couchdb_delivery::{Core, Delivered, DeliveryId, Event, Request, Work};
+use trove_couchdb_delivery::{Core, Delivered, DeliveryId, Event, Request, Source, Work};
 
 use crate::{
     monitor::Violation,
@@ -16,6 +16,7 @@ impl World {
             next.state.faults -= 1;
         }
         next.step(step)?;
+        next.nobody_waits_in_vain()?;
         next.state.tasks.sort();
         Ok(next)
     }
@@ -24,7 +25,12 @@ impl World {
         let expired = self.state.monitor.expired;
         match step {
             Step::Start => {
-                self.state.core = Some(Core::new(self.limits(), self.state.disk.resumed()));
+                let resumed = self.state.disk.resumed(&self.scenario.messages);
+                self.state.core = Some(Core::new(self.limits(), resumed));
+                for operation in self.state.disk.unfinished() {
+                    let delivery = self.new_flight(operation, None);
+                    self.arrive(delivery, operation, true)?;
+                }
                 Ok(())
             }
             Step::Connect => {
@@ -38,6 +44,7 @@ impl World {
                 Ok(())
             }
             Step::Deliver => self.deliver(),
+            Step::PutBack => self.put_back(),
             Step::CaughtUp => {
                 self.state.caught_up = true;
                 self.tell(Event::CaughtUp)
@@ -51,6 +58,7 @@ impl World {
             }
             Step::Send(number) => self.send(number),
             Step::Exit => {
+                self.has_given_all_back()?;
                 let marks = std::mem::take(&mut self.state.marks);
                 self.state.disk.remember(marks);
                 while self.state.broker.take_ack().is_some() {}
@@ -125,7 +133,7 @@ impl World {
             flight.connection = flight.connection.and(Some(false));
         }
         match self.state.left.take() {
-            Some(left) => self.tell(Event::Abandoned(left)),
+            Some((left, _)) => self.tell(Event::Abandoned(left)),
             None => Ok(()),
         }
     }
@@ -141,11 +149,11 @@ impl World {
                 flight.told_expired = true;
             }
         }
-        told.extend(self.state.left);
+        told.extend(self.state.left.map(|(left, _)| left));
         told.into_iter().try_for_each(|delivery| self.tell(Event::Expired(delivery)))
     }
 
-    fn new_flight(&mut self, message: u8, connection: Option<bool>) -> DeliveryId {
+    pub(crate) fn new_flight(&mut self, message: u8, connection: Option<bool>) -> DeliveryId {
         let delivery = DeliveryId(self.state.next_delivery);
         self.state.next_delivery += 1;
         let flight = Flight {
@@ -155,6 +163,7 @@ impl World {
             has_begun: false,
             has_failed: false,
             told_expired: false,
+            is_answered: false,
         };
         self.state.flights.insert(delivery, flight);
         delivery
@@ -169,6 +178,15 @@ impl World {
         self.arrive(delivery, queued.message, queued.redelivered)
     }
 
+    fn put_back(&mut self) -> Result<(), Violation> {
+        let delivery = DeliveryId(self.state.next_delivery);
+        let Some(queued) = self.state.broker.hand_out(delivery) else { return Ok(()) };
+        let id = self.message(queued.message).mark();
+        self.tell(Event::PutBack { id, redelivered: queued.redelivered })?;
+        self.state.broker.requeue(delivery, self.state.monitor.expired);
+        Ok(())
+    }
+
     fn send(&mut self, number: u8) -> Result<(), Violation> {
         self.state.sent |= 1 << number;
         let delivery = self.new_flight(number, None);
@@ -177,6 +195,10 @@ impl World {
 
     fn arrive(&mut self, delivery: DeliveryId, number: u8, redelivered: bool) -> Result<(), Violation> {
         let message = self.message(number);
+        if message.is_unreadable {
+            return self.tell(Event::Unreadable(delivery));
+        }
+        let at_once = message.has_deadline && !self.state.caught_up;
         let request = if message.is_unacceptable {
             Request::Refuse
         } else {
@@ -184,10 +206,12 @@ impl World {
                 scopes: message.scopes,
                 changes: message.changes(),
                 needs_place: true,
-                at_once: message.has_deadline && !self.state.caught_up,
+                at_once,
+                long: message.operation.is_some() || message.source == Source::Disk,
             })
         };
         let (source, id, parts) = (message.source, message.mark(), message.parts());
-        self.tell(Event::Delivered(Delivered { delivery, source, id, parts, redelivered, request }))
+        self.tell(Event::Delivered(Delivered { delivery, source, id, parts, redelivered, request }))?;
+        if at_once { self.begins_at_once(delivery) } else { Ok(()) }
     }
 }

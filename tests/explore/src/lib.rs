@@ -11,6 +11,7 @@
 
 mod broker;
 mod carry;
+mod checks;
 mod describe;
 mod disk;
 mod happen;

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -13,13 +14,15 @@ struct Wanted {
     faults: u8,
     /// For each scenario.
     limit: Duration,
+    /// Where a counterexample goes, for `make chaos SCHEDULE=`.
+    write: Option<PathBuf>,
     /// All, if empty.
     only: Vec<String>,
 }
 
 fn main() -> ExitCode {
     let Some(wanted) = wanted(std::env::args().skip(1)) else {
-        eprintln!("usage: explore [--faults N] [--seconds N] [SCENARIO ...]");
+        eprintln!("usage: explore [--faults N] [--seconds N] [--write FILE] [SCENARIO ...]");
         return ExitCode::from(64);
     };
     match explore(&wanted, &mut io::stdout().lock()) {
@@ -33,11 +36,12 @@ fn main() -> ExitCode {
 }
 
 fn wanted(mut args: impl Iterator<Item = String>) -> Option<Wanted> {
-    let mut wanted = Wanted { faults: 2, limit: Duration::from_secs(600), only: Vec::new() };
+    let mut wanted = Wanted { faults: 2, limit: Duration::from_secs(600), write: None, only: Vec::new() };
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--faults" => wanted.faults = args.next()?.parse().ok().filter(|faults| *faults <= 3)?,
             "--seconds" => wanted.limit = Duration::from_secs(args.next()?.parse().ok()?),
+            "--write" => wanted.write = Some(args.next()?.into()),
             name if all().iter().any(|scenario| scenario.name == name) => wanted.only.push(arg),
             _ => return None,
         }
@@ -72,6 +76,10 @@ fn explore(wanted: &Wanted, out: &mut impl Write) -> io::Result<bool> {
         )?;
         if let Some(counterexample) = found.counterexample {
             all_held = false;
+            if let Some(file) = &wanted.write {
+                let schedule = counterexample.schedule.join("\n");
+                std::fs::write(file, format!("# {}\n{schedule}\n", counterexample.violation))?;
+            }
             writeln!(out, "\n{}:", counterexample.violation)?;
             for (number, event) in (1..).zip(&counterexample.schedule) {
                 writeln!(out, "{number:4}  {event}")?;

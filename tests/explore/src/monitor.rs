@@ -15,7 +15,7 @@ pub(crate) type Violation = String;
 /// A set of ids or of messages, one bit for each.
 pub(crate) type Set = u8;
 
-fn has(set: Set, number: u8) -> bool {
+pub(crate) fn has(set: Set, number: u8) -> bool {
     set & 1 << number != 0
 }
 
@@ -50,13 +50,13 @@ pub(crate) struct Monitor {
     marked: Set,
     /// Ids about whose order nothing is promised any more: their outcome was not on the disk when their message was
     /// acknowledged, or they conflict with such a one that ran again.
-    loose: Set,
+    pub(crate) loose: Set,
     /// Ids whose success was answered.
     succeeded: Set,
     /// Ids that have ended in this life of the agent, so that it knows how.
-    ended_here: Set,
+    pub(crate) ended_here: Set,
     /// Messages that were answered in this life of the agent.
-    answered_here: Set,
+    pub(crate) answered_here: Set,
     /// Ids whose outcome the disk has refused once.
     refused_once: Set,
     /// Ids whose beginning the disk has refused: commands of this machine are not kept off them after a crash.
@@ -90,7 +90,8 @@ impl Monitor {
 
     /// It has ended, and the agent knows how.
     pub(crate) fn has_ended(&mut self, message: &Message, succeeded: bool) {
-        if message.changes() && (succeeded || message.source == Source::Broker) {
+        let lasts = matches!(message.source, Source::Broker | Source::Disk);
+        if message.changes() && (succeeded || lasts) {
             self.ended_here |= 1 << message.id;
         }
     }
@@ -151,7 +152,7 @@ impl Monitor {
         self.running.insert(delivery, number);
         // A read between the two runs of a command changes nothing.
         for other in scenario.messages.iter().filter(|other| other.id != id && message.changes()) {
-            let local = message.source != Source::Broker && has(self.unnoted, other.id);
+            let local = matches!(message.source, Source::Socket | Source::Own) && has(self.unnoted, other.id);
             if has(self.ran, other.id) && other.scopes.conflicts_with(&message.scopes) && !local {
                 self.overtaken |= 1 << other.id;
                 self.loose |= u8::from(has(self.loose, id)) << other.id;
@@ -162,7 +163,7 @@ impl Monitor {
                 self.ran |= 1 << id;
                 self.first_runs.push(id);
             }
-            if message.source != Source::Broker {
+            if matches!(message.source, Source::Socket | Source::Own) {
                 self.ran_locally |= 1 << id;
             }
             for thing in 0..THINGS {
@@ -223,7 +224,7 @@ impl Monitor {
         if content < FAILED && message.changes() {
             self.succeeded |= 1 << message.id;
         }
-        if content >= FAILED && message.source == Source::Broker {
+        if content >= FAILED && matches!(message.source, Source::Broker | Source::Disk) {
             self.failed |= 1 << message.id;
         }
         Ok(())
@@ -239,6 +240,29 @@ impl Monitor {
         self.overtaken &= !(1 << id);
         self.first_runs.retain(|one| *one != id);
         self.is_half_done = true;
+    }
+
+    /// Its task panicked.
+    pub(crate) fn is_given_up(&mut self, id: u8, number: u8) {
+        self.gone |= 1 << number;
+        self.loose |= 1 << id;
+    }
+
+    /// Accepted and not begun.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = u8> {
+        self.waiting
+            .iter()
+            .filter(|(delivery, _)| !self.running.contains_key(delivery))
+            .map(|(_, number)| *number)
+    }
+
+    /// Accepted and not ended.
+    pub(crate) fn under_way(&self) -> impl Iterator<Item = u8> {
+        self.waiting.values().copied()
+    }
+
+    pub(crate) fn waits(&self, delivery: DeliveryId) -> bool {
+        self.waiting.contains_key(&delivery)
     }
 
     /// The disk does not know that it begins.
@@ -308,7 +332,9 @@ impl Monitor {
         for (number, message) in (0..).zip(&scenario.messages) {
             let nobody_waits =
                 has(self.gone | self.expired, number) || message.is_forged() || has(self.marked, message.id);
-            if !nobody_waits && message.source != Source::Own && !self.is_answered(number) {
+            let nobody_waits = nobody_waits || message.is_unreadable;
+            let is_sent = matches!(message.source, Source::Broker | Source::Socket);
+            if !nobody_waits && is_sent && !self.is_answered(number) {
                 return Err(format!("{} is never answered", message.name));
             }
         }

@@ -23,6 +23,7 @@ impl Scopes for Bits {
 }
 
 /// One message.
+#[allow(clippy::struct_excessive_bools, reason = "independent facts")]
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
     pub(crate) name: &'static str,
@@ -36,8 +37,12 @@ pub(crate) struct Message {
     pub(crate) has_secret: bool,
     /// The message that its encrypted parts were in.
     pub(crate) parts_of: Option<u8>,
-    /// It can't be run: an unknown method.
+    /// It can't be run: an unknown method. An operation: an agent that finds it on the disk can't read it.
     pub(crate) is_unacceptable: bool,
+    /// It is no request.
+    pub(crate) is_unreadable: bool,
+    /// It is handed over to the disk, as the operation of this number.
+    pub(crate) operation: Option<u8>,
 }
 
 impl Message {
@@ -51,6 +56,8 @@ impl Message {
             has_secret: false,
             parts_of: None,
             is_unacceptable: false,
+            is_unreadable: false,
+            operation: None,
         }
     }
 
@@ -68,6 +75,14 @@ impl Message {
 
     const fn socket(name: &'static str, id: u8, writes: u8) -> Self {
         Self::new(name, id, Source::Socket, 0, writes)
+    }
+
+    const fn operation(name: &'static str, id: u8, writes: u8) -> Self {
+        Self::new(name, id, Source::Disk, 0, writes)
+    }
+
+    const fn becomes(self, operation: u8) -> Self {
+        Self { operation: Some(operation), ..self }
     }
 
     const fn encrypted(self) -> Self {
@@ -88,7 +103,7 @@ impl Message {
     }
 
     pub(crate) fn changes(&self) -> bool {
-        !self.scopes.only_reads() && !self.is_unacceptable
+        !self.scopes.only_reads() && (!self.is_unacceptable || self.source == Source::Disk)
     }
 }
 
@@ -154,6 +169,22 @@ pub fn all() -> Vec<Scenario> {
                 vec![grant.clone(), Message::socket("database-create a (socket)", 2, DATABASE)],
             )
         },
+        Scenario {
+            sends_late: true,
+            ..Scenario::new(
+                "socket-read",
+                "a process of the machine reads what the broker's command changes",
+                vec![grant.clone(), Message::new("get_user al (socket)", 2, Source::Socket, USER, 0)],
+            )
+        },
+        Scenario::new(
+            "unreadable",
+            "a message that is no request, and a command",
+            vec![
+                Message { is_unreadable: true, ..Message::cast("rubbish", 1, 0) },
+                Message::cast("create_user al", 2, USER),
+            ],
+        ),
         Scenario::new(
             "both-ways",
             "the same id over the broker and the socket, and a later change",
@@ -161,6 +192,14 @@ pub fn all() -> Vec<Scenario> {
                 grant.clone(),
                 Message::socket("grant_access al a (socket)", 1, USER | DATABASE),
                 Message::cast("delete_database a", 2, DATABASE),
+            ],
+        ),
+        Scenario::new(
+            "call-both-ways",
+            "the same call over the broker and the socket",
+            vec![
+                Message::call("create_user al (call)", 1, USER),
+                Message::socket("create_user al (socket)", 1, USER),
             ],
         ),
         Scenario {
@@ -218,6 +257,45 @@ pub fn all() -> Vec<Scenario> {
                 Message::cast("rotate_os_admin", 1, USER),
                 Message::new("scheduled rotation", 2, Source::Own, 0, USER),
                 Message::socket("rotate (socket)", 3, USER),
+            ],
+        ),
+        Scenario {
+            sends_late: true,
+            ..Scenario::new(
+                "operation",
+                "a long command, and one that meets it",
+                vec![
+                    Message::cast("prepare", 1, USER | DATABASE).becomes(2),
+                    Message::cast("create_user al", 2, USER),
+                    Message::operation("preparation", 3, USER | DATABASE),
+                ],
+            )
+        },
+        Scenario::new(
+            "operation-unreadable",
+            "a long command that a later agent can't read",
+            vec![
+                Message::cast("prepare", 1, USER).becomes(1),
+                Message { is_unacceptable: true, ..Message::operation("preparation", 2, USER) },
+            ],
+        ),
+        Scenario::new(
+            "operation-both-ways",
+            "the same long command over the broker and the socket",
+            vec![
+                Message::cast("prepare", 1, USER).becomes(2),
+                Message::socket("prepare (socket)", 1, USER).becomes(2),
+                Message::operation("preparation", 3, USER),
+            ],
+        ),
+        Scenario::new(
+            "operation-waits",
+            "a long command behind a short one, and a call behind it",
+            vec![
+                Message::cast("create_user al", 1, USER),
+                Message::cast("prepare", 2, USER | DATABASE).becomes(3),
+                Message::call("delete_user al (call)", 3, USER),
+                Message::operation("preparation", 4, USER | DATABASE),
             ],
         ),
         Scenario {

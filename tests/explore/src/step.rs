@@ -12,6 +12,10 @@ pub(crate) enum Way {
     Fails,
     /// The broker takes nothing, and the agent ends.
     Blocked,
+    /// The agent ends and does not wait for it.
+    CutShort,
+    /// Its task panics.
+    Panics,
 }
 
 /// One thing that happens.
@@ -24,6 +28,8 @@ pub(crate) enum Step {
     /// The broker has read an acknowledgement.
     Acknowledged,
     Deliver,
+    /// A call comes that has waited here for an unknown time, and is put back unread.
+    PutBack,
     CaughtUp,
     Publish,
     /// A process of the machine, or the agent's own schedule, sends a message.
@@ -49,6 +55,7 @@ impl Step {
             | Self::CloseChannel
             | Self::Terminate
             | Self::PublishAgain(_)
+            | Self::PutBack
             | Self::LoseQueue => true,
             _ => false,
         }

@@ -13,6 +13,7 @@ use crate::{
 };
 
 /// What the tasks keep of a delivery.
+#[allow(clippy::struct_excessive_bools, reason = "independent facts")]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Flight {
     pub(crate) message: u8,
@@ -22,6 +23,7 @@ pub(crate) struct Flight {
     pub(crate) has_begun: bool,
     pub(crate) has_failed: bool,
     pub(crate) told_expired: bool,
+    pub(crate) is_answered: bool,
 }
 
 /// An action that is being carried out.
@@ -47,8 +49,8 @@ pub(crate) struct State {
     pub(crate) tasks: Vec<Task>,
     pub(crate) flights: BTreeMap<DeliveryId, Flight>,
     pub(crate) next_delivery: u64,
-    /// No message is fetched before this one could begin.
-    pub(crate) left: Option<DeliveryId>,
+    /// No message is fetched before this one could begin. With its number.
+    pub(crate) left: Option<(DeliveryId, u8)>,
     pub(crate) caught_up: bool,
     pub(crate) is_stopping: bool,
     /// The one message that the broker still hands out to an agent that ends.
@@ -166,7 +168,8 @@ impl World {
         }
         for (number, message) in self.numbered() {
             let is_new = self.state.sent & 1 << number == 0;
-            if message.source != Source::Broker && is_new && !self.state.is_stopping {
+            let can_be_sent = matches!(message.source, Source::Socket | Source::Own);
+            if can_be_sent && is_new && !self.state.is_stopping {
                 steps.push(Step::Send(number));
             }
         }
@@ -176,10 +179,15 @@ impl World {
         steps
     }
 
+    /// The end of an operation goes there too.
+    pub(crate) fn answers_over_bus(&self, flight: &Flight) -> bool {
+        flight.connection.is_some() || self.message(flight.message).source == Source::Disk
+    }
+
     /// An answer over the broker needs a connection; an agent that ends doesn't wait for one.
     fn can_carry(&self, action: &Action<u8>) -> bool {
         let Action::Reply { delivery, .. } = action else { return true };
-        let is_bus = self.state.flights.get(delivery).is_some_and(|flight| flight.connection.is_some());
+        let is_bus = self.state.flights.get(delivery).is_some_and(|flight| self.answers_over_bus(flight));
         !is_bus || self.state.broker.is_connected || self.state.is_stopping
     }
 
@@ -191,7 +199,7 @@ impl World {
             return steps;
         }
         for (number, message) in self.numbered() {
-            let is_sent = self.state.published > number;
+            let is_sent = self.state.published > number && message.source == Source::Broker;
             if message.has_deadline && is_sent && self.state.monitor.expired & 1 << number == 0 {
                 steps.push(Step::GiveUp(number));
             }
@@ -211,6 +219,10 @@ impl World {
             if tasks.iter().any(|task| task.published) {
                 steps.push(Step::CloseChannel);
             }
+            let is_call = self.next_message().is_some_and(|next| self.message(next).has_deadline);
+            if is_call && self.state.left.is_none() && !self.state.caught_up && !self.state.is_stopping {
+                steps.push(Step::PutBack);
+            }
         }
         for (number, message) in self.numbered() {
             // A publisher tries again at once, and not after its caller has given up.
@@ -222,14 +234,20 @@ impl World {
         }
         for (number, task) in (0..).zip(tasks) {
             let ways: &[Way] = match &task.action {
-                Action::NoteBeginning(_) | Action::Write { .. } => &[Way::DiskFails],
+                Action::NoteBeginning(_) | Action::HandOver(_) | Action::Write { .. } => &[Way::DiskFails],
                 Action::Run { delivery, .. } => {
                     let failed = self.state.flights.get(delivery).is_some_and(|flight| flight.has_failed);
-                    if failed { &[Way::Fails] } else { &[Way::FailsForNow, Way::Fails] }
+                    let is_bus = self.state.flights.get(delivery).is_some_and(|one| one.connection.is_some());
+                    match (self.state.is_stopping, failed, is_bus) {
+                        (true, _, _) => &[Way::FailsForNow, Way::Fails, Way::CutShort],
+                        (false, true, _) => &[Way::Fails],
+                        (false, false, true) => &[Way::FailsForNow, Way::Fails, Way::Panics],
+                        (false, false, false) => &[Way::FailsForNow, Way::Fails],
+                    }
                 }
                 Action::Reply { delivery, .. } if self.state.is_stopping && broker.is_connected => {
                     let flight = self.state.flights.get(delivery);
-                    let is_bus = flight.is_some_and(|flight| flight.connection.is_some());
+                    let is_bus = flight.is_some_and(|flight| self.answers_over_bus(flight));
                     if is_bus { &[Way::Blocked] } else { &[] }
                 }
                 _ => &[],
@@ -252,6 +270,10 @@ impl World {
         if !flights.is_empty() {
             return Err("the tasks keep a delivery for ever".to_owned());
         }
+        if let Some(operation) = self.state.disk.unfinished().first() {
+            return Err(format!("the end of {} is never told", self.message(*operation).name));
+        }
+        self.no_record_stays()?;
         self.state.monitor.is_satisfied(&self.scenario)
     }
 }

@@ -2,7 +2,7 @@
 //! name, and nothing of it becomes another path, a query, a host or a line of a header.
 
 use percent_encoding::percent_decode_str;
-use trove_couchdb_agent::couch::{ConfigRoot, ListedDatabase, NodeName, Policy, Resource};
+use trove_couchdb_client::{ConfigRoot, ListedDatabase, Node, Policy, Resource};
 use trove_couchdb_protocol::{DatabaseName, UserName};
 use url::Url;
 
@@ -53,7 +53,7 @@ fn server_side(text: &str) {
     if let Some(listed) = ListedDatabase::new(text.to_owned()) {
         assert_path(&Resource::Security(&listed), &[text, "_security"], "");
     }
-    if let Some(node) = NodeName::new(text) {
+    if let Some(node) = Node::new(text) {
         let config = ConfigRoot::Node(node);
         assert_path(&Resource::Admins(&config), &["_node", text, "_config", "admins"], "");
     }

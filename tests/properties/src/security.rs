@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use trove_couchdb_agent::couch::security::{
+use trove_couchdb_client::security::{
     Malformed, close, forget, grant, is_public, members, mentions, rename, revoke,
 };
 

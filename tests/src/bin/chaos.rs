@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 use tokio::runtime::Runtime;
 use trove_couchdb_tests::faults::campaign::Campaign;
 use trove_couchdb_tests::faults::plan::Size;
+use trove_couchdb_tests::faults::replay::replay;
+use trove_couchdb_tests::faults::schedule::parse;
 use trove_couchdb_tests::faults::soak::{table, write_table};
 
 /// Sends random commands to agents while broker, `CouchDB`, connections and agents fail; exits with 1 if anything is lost,
@@ -40,6 +42,9 @@ struct Args {
     /// Put the soak's table into this document
     #[arg(long, value_name = "FILE", requires = "soak")]
     write: Option<PathBuf>,
+    /// Replay a schedule that `make explore` printed instead
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["soak", "seed"])]
+    schedule: Option<PathBuf>,
     /// Where report and logs go
     #[arg(long, default_value = "target/chaos")]
     directory: PathBuf,
@@ -65,6 +70,12 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<bool> {
+    if let Some(file) = &args.schedule {
+        let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+        let replayed = replay(&parse(&text).with_context(|| file.display().to_string())?).await?;
+        println!("{replayed}");
+        return Ok(replayed.wrong.is_empty());
+    }
     let seed = args.seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
     println!("seed {seed}");
     let size = match args.soak {

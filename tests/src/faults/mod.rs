@@ -39,7 +39,9 @@ pub mod line;
 pub mod plan;
 pub mod possible;
 pub mod proxy;
+pub mod replay;
 pub mod report;
+pub mod schedule;
 pub mod soak;
 pub mod world;
 

@@ -16,6 +16,7 @@ mod doctor_host;
 mod doctor_server;
 mod doctor_tls;
 mod documented;
+mod operations;
 mod other_access;
 mod output;
 mod patience;

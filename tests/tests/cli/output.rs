@@ -154,7 +154,7 @@ async fn a_terminal_shows_how_far_a_file_is_applied() -> Result<()> {
     let words = format!("apply '{}' --yes", file.display());
     let shown = in_a_narrow_terminal(&tool, &stage, &words).await?;
     assert!(shown.contains("[######..............] 1/3 database \"b\""), "{shown:?}");
-    assert!(shown.contains("\u{1b}[KAll 3 changes are made."), "the bar is gone then: {shown:?}");
+    assert!(shown.contains("\u{1b}[2KAll 3 changes are made."), "the bar is gone then: {shown:?}");
     let shown = tool.run(&["apply", &file.display().to_string(), "--yes"]).await?;
     assert!(!shown.errors.contains("/3"), "no bar away from a terminal: {shown:?}");
     Ok(())

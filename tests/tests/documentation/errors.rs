@@ -57,7 +57,7 @@ fn compare(what: &str, code: &Texts, page: &Texts) {
 
 #[test]
 fn every_message_of_an_error_is_explained() {
-    let code = code_of(&["protocol", "config", "agent", "host", "cli"]);
+    let code = code_of(&["protocol", "system", "config", "couchdb", "guest", "agent", "host", "cli"]);
     let first = |opening: &'static str| {
         let calls = code.iter().flat_map(move |code| calls(code, opening));
         calls.filter_map(|literals| literals.into_iter().next())
@@ -81,7 +81,7 @@ fn every_message_of_an_error_is_explained() {
 #[test]
 fn every_line_of_the_log_is_explained() {
     let mut lines = Texts::new();
-    for code in code_of(&["agent"]) {
+    for code in code_of(&["system", "couchdb", "guest", "agent"]) {
         for opening in ["warn!(", "error!("] {
             lines.extend(calls(&code, opening).into_iter().filter_map(|mut literals| literals.pop()));
         }
@@ -99,7 +99,7 @@ fn every_class_of_failure_is_explained() {
 #[test]
 fn every_kind_is_explained() {
     let mut kinds = Texts::new();
-    for file in ["protocol/src/error.rs", "agent/src/couch/error.rs"] {
+    for file in ["protocol/src/error.rs", "couchdb/src/reply/error.rs"] {
         let code = read(file);
         let body = code.split_once("fn kind(&self)").unwrap().1.split_once("\n    }\n").unwrap().0;
         kinds.extend(

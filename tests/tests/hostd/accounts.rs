@@ -16,7 +16,8 @@ const STRANGER: u32 = 4711;
 
 /// A request from a process with these ids; `None` where the kernel did not let it connect.
 fn ask_as(hostd: &HostdProcess, uid: u32, gid: u32) -> Result<Option<Value>> {
-    const CLIENT: &str = "use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => shift) or exit 2; \
+    // The helper may have refused it, and hung up, before all is written.
+    const CLIENT: &str = "use IO::Socket::UNIX; $SIG{PIPE} = 'IGNORE'; my $s = IO::Socket::UNIX->new(Peer => shift) or exit 2; \
                           undef $/; print $s <STDIN>; $s->flush; $s->shutdown(1); print <$s>;";
     let text = json!({"id": "stranger", "verb": "service-stop"}).to_string();
     let mut child = Command::new("setpriv")

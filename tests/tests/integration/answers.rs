@@ -95,7 +95,7 @@ async fn no_answer_is_lost_in_the_confirmation_of_another_message() -> Result<()
 
 /// Each is over 2 MB, which is far too much to keep as many as came.
 ///
-/// Mutation: with a room for messages of any size (`transport/waiting.rs`, `take`) it takes over 512 MiB, which the
+/// Mutation: with a room for messages of any size (`transport/amqp/publisher/budget.rs`, `take`) it takes over 512 MiB, which the
 /// unit's `MemoryMax` ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn large_answers_that_nobody_fetches_fit_into_memory() -> Result<()> {
@@ -117,7 +117,7 @@ fn sessions(stage: &Stage) -> usize {
     stage.agent.logs().matches("Consuming.").count()
 }
 
-/// Mutation: without `otherwise` (`transport/answer.rs`) its caller hears nothing; with each closed channel taken for a
+/// Mutation: without `otherwise` (`transport/rpc/answer.rs`) its caller hears nothing; with each closed channel taken for a
 /// lost connection (`publisher/closure.rs`, `leaves_the_connection`) the consumers go with it, again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_finds_too_large_is_said_shorter_or_dropped() -> Result<()> {

@@ -9,7 +9,7 @@ use in_memory_couchdb::Options;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use serde_json::{Value, json};
-use trove_couchdb_agent::transport::properties;
+use trove_couchdb_guest::broker::properties;
 use trove_couchdb_protocol::envelope;
 use trove_couchdb_tests::amqp_proxy::{AmqpProxy, ClientMethod, End};
 use trove_couchdb_tests::bus::Request;
@@ -127,7 +127,7 @@ async fn an_answer_that_ends_each_connection_is_dropped_and_all_others_arrive() 
         }
         assert!(stage.agent.logs().contains("and again when it went out alone; it is dropped"));
         // Once with others, then alone; as often as after an outage where nobody said why the connection ended, or where a
-        // busy lapin may see the end of the stream before its reason. transport::publisher's tests count exactly.
+        // busy lapin may see the end of the stream before its reason. transport::amqp::publisher's tests count exactly.
         let (ended, most) = (proxy.ended(), 4);
         assert!(ended <= 2 * most, "{ended} connections for two answers\n{}", stage.agent.logs());
         assert_eq!(metric(directory.path(), "trove_couchdb_agent_answers_dropped_total").await?, 2);

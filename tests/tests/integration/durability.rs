@@ -71,7 +71,7 @@ async fn an_answer_waits_for_a_queue_that_comes_late() -> Result<()> {
 
 /// The broker says no (`basic.nack`): here to a queue that is full, elsewhere to one without its majority.
 ///
-/// Mutation: without `confirm_select` (`transport/topology.rs`), or with a refusal taken for a success, the answer is
+/// Mutation: without `confirm_select` (`guest/src/broker/topology.rs`), or with a refusal taken for a success, the answer is
 /// lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_the_broker_refuses_is_offered_again() -> Result<()> {
@@ -83,8 +83,7 @@ async fn an_answer_that_the_broker_refuses_is_offered_again() -> Result<()> {
         ("x-overflow", AMQPValue::LongString("reject-publish".into())),
     ]);
     channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::default(), full).await?;
-    let (options, properties) =
-        (BasicPublishOptions::default(), trove_couchdb_agent::transport::properties());
+    let (options, properties) = (BasicPublishOptions::default(), trove_couchdb_guest::broker::properties());
     drop(channel.basic_publish("".into(), queue.as_str().into(), options, b"full", properties).await?);
     stage.bus.publish_raw(&ping_answered_to(&queue)).await?;
     stage.agent.wait_log("The broker could not take a message", SOON).await?;
@@ -96,7 +95,7 @@ async fn an_answer_that_the_broker_refuses_is_offered_again() -> Result<()> {
 /// Queues of another type or with other flags, which no declaration of ours fits: they are used as they stand, for to
 /// delete them would break the control plane's declarations.
 ///
-/// Mutation: without the passive declaration (`transport/topology.rs`, `Declarer::queue`) the agent never serves.
+/// Mutation: without the passive declaration (`guest/src/broker/topology.rs`, `Declarer::queue`) the agent never serves.
 #[tokio::test(flavor = "multi_thread")]
 async fn queues_that_fit_no_declaration_are_used_as_they_are() -> Result<()> {
     let mut stage = Plan::default().up().await?;
@@ -138,7 +137,7 @@ async fn consumes_from(stage: &Stage, port: u16, times: usize) -> Result<()> {
 /// Two brokers: the one that the agent is on is killed, then the other hangs. Typical on an idle machine: 0.1 s, and
 /// twice the heartbeat.
 ///
-/// Mutation: with the first host only (`transport/connect.rs`, `Hosts::next`) the agent waits for it for ever.
+/// Mutation: with the first host only (`guest/src/broker/connect.rs`, `Hosts::next`) the agent waits for it for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_host_is_used_within_seconds() -> Result<()> {
     let (first, second) = tokio::try_join!(RabbitNode::start(), RabbitNode::start())?;

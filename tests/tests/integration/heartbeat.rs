@@ -97,7 +97,7 @@ async fn one_that_the_broker_did_not_take_is_not_told_of() -> Result<()> {
     full.insert("x-max-length".into(), AMQPValue::LongInt(1));
     full.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
     channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::default(), full).await?;
-    let properties = trove_couchdb_agent::transport::properties();
+    let properties = trove_couchdb_guest::broker::properties();
     let options = BasicPublishOptions::default();
     drop(channel.basic_publish("".into(), queue.as_str().into(), options, b"full", properties).await?);
     let (exchange, key) = (stage.exchange().to_owned(), stage.agent.options().conductor_queue.clone());

@@ -195,7 +195,7 @@ async fn hostile_names_in_markers_and_in_every_command_stay_themselves() -> Resu
             Asked::UsersFrom(text) | Asked::DatabasesFrom(text) | Asked::User(text) => text,
             other => panic!("{method} {other:?}"),
         };
-        // A marker ends in `@host`, and may have been quoted twice (`couch/users.rs`, `name_in_marker`).
+        // A marker ends in `@host`, and may have been quoted twice (`couchdb/src/accounts/users.rs`, `name_in_marker`).
         let is_ours = |name: &String| {
             name == text || name.starts_with(&format!("{text}@")) || decoded_lossy(name) == *text
         };

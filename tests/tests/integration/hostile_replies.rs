@@ -22,8 +22,7 @@ async fn full_queue(stage: &Stage) -> Result<String> {
     arguments.insert(ShortString::from("x-max-length"), AMQPValue::LongInt(1));
     arguments.insert(ShortString::from("x-overflow"), AMQPValue::LongString("reject-publish".into()));
     channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::default(), arguments).await?;
-    let (options, properties) =
-        (BasicPublishOptions::default(), trove_couchdb_agent::transport::properties());
+    let (options, properties) = (BasicPublishOptions::default(), trove_couchdb_guest::broker::properties());
     drop(channel.basic_publish("".into(), queue.as_str().into(), options, b"full", properties).await?);
     Ok(queue)
 }
@@ -68,7 +67,7 @@ async fn a_queue_that_is_full_makes_nobody_deaf() -> Result<()> {
 
 /// With a key, the answers to strangers take no place of those that somebody waits for.
 ///
-/// Mutation: with the refusals of strangers delivered like others (`transport/pipeline/refuse.rs`, `reject`) the end is dropped.
+/// Mutation: with the refusals of strangers delivered like others (`transport/rpc/pipeline/refuse.rs`, `reject`) the end is dropped.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_to_strangers_take_no_place() -> Result<()> {
     let stage = Plan::default().encrypted().up().await?;

@@ -38,6 +38,7 @@ mod logs;
 mod metrics;
 mod no_majority;
 mod odd_proxy;
+mod operations;
 mod oslo_peer;
 mod outcomes;
 mod overload;

@@ -118,6 +118,12 @@ async fn what_happens_is_counted_and_prometheus_finds_no_fault() -> Result<()> {
     let success = value(&text, "trove_couchdb_agent_last_success_timestamp_seconds").context("no success")?;
     assert!(success > 1_700_000_000.0, "{success}");
 
+    stage.local().await?.call("operation_rehearse", json!({"seconds": 600})).await?;
+    let progress = r#"trove_couchdb_agent_operation_progress_ratio{kind="operation_rehearse"}"#;
+    let text = until(&address, "an operation", |text| value(text, progress).is_some()).await?;
+    let running = r#"trove_couchdb_agent_operations_running{kind="operation_rehearse"}"#;
+    assert_eq!(value(&text, running), Some(1.0), "{text}");
+
     let said = promtool(Path::new("/"), &["check", "metrics"], &text)?;
     assert_eq!(said, "", "promtool remarks on\n{text}");
     assert_eq!(types(&text), documented(), "what is exposed, and docs/metrics.md");

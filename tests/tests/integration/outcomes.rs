@@ -242,7 +242,7 @@ async fn a_generated_root_password_that_was_answered_late_holds() -> Result<()> 
     full.insert("x-max-length".into(), AMQPValue::LongInt(1));
     full.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
     channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::default(), full).await?;
-    let properties = trove_couchdb_agent::transport::properties();
+    let properties = trove_couchdb_guest::broker::properties();
     let options = BasicPublishOptions::default();
     drop(channel.basic_publish("".into(), queue.as_str().into(), options, b"full", properties).await?);
     let call = envelope::encode(&json!({

@@ -12,7 +12,7 @@ use trove_couchdb_tests::until::HUNG;
 /// More commands hang than may run at once (`rpc.max_concurrent`, 16); what needs no CouchDB is answered all the same.
 /// Then one database hangs, and commands on another go on.
 ///
-/// Mutation: with a permit for every command (`transport/pipeline/job.rs`, `needs_place`) the ping times out.
+/// Mutation: with a permit for every command (`transport/rpc/pipeline/job.rs`, `needs_place`) the ping times out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_that_hangs_holds_up_only_who_needs_it() -> Result<()> {
     let stage = Plan::default().in_memory(Options::default()).up().await?;

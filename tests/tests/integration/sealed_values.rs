@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use trove_couchdb_protocol::trove::{ConductorCast, Method};
 use trove_couchdb_tests::bus::CallError;
 use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::until::until;
 
 /// No more than the first three characters of a value may be seen.
 const RECORDED: &str = "Q7xZsecretOfRoot";
@@ -52,6 +53,18 @@ fn requests(stage: &Stage, method: Method) -> Vec<Value> {
     requests
 }
 
+/// Why an operation has failed, once it has.
+async fn reason_of(stage: &Stage, id: &str) -> Result<String> {
+    let local = stage.local().await?;
+    let mut over = Value::Null;
+    until("the end of an operation", async || {
+        over = local.call("operation_show", json!({"operation": id})).await?;
+        Ok(!over["ended"].is_null())
+    })
+    .await?;
+    Ok(over["reason"].as_str().unwrap_or_default().to_owned())
+}
+
 /// Mutation: failures-decrypt (docs/promises.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn no_failure_shows_more_of_an_encrypted_value_than_its_beginning() -> Result<()> {
@@ -67,6 +80,10 @@ async fn no_failure_shows_more_of_an_encrypted_value_than_its_beginning() -> Res
                 continue;
             }
             match stage.call(method.name(), args).await {
+                // It fails later, as an operation.
+                Ok(Value::String(id)) if *method == Method::Prepare => {
+                    failures.push(reason_of(&stage, &id).await?);
+                }
                 Ok(_) => {}
                 Err(CallError::Failure(failure)) => failures.push(failure.message),
                 Err(other) => anyhow::bail!("{}: {other}", method.name()),
@@ -98,6 +115,7 @@ async fn no_failure_shows_more_of_an_encrypted_value_than_its_beginning() -> Res
         ("conductor", format!("{ends:?}")),
         ("status", stage.local().await?.call("get_agent_status", json!({})).await?.to_string()),
         ("systemd", stage.agent.notifications().join("\n")),
+        ("operations", stage.local().await?.call("operation_list", json!({})).await?.to_string()),
     ];
     for (place, text) in places {
         for found in [TOO_MUCH, TOO_MUCH_LOWER] {

@@ -192,6 +192,10 @@ fn expanded(tree: &str) -> Vec<String> {
 
 /// Every `a::b` of the code.
 fn paths(code: &str) -> Vec<Vec<String>> {
+    // A visibility is no use of what it names.
+    let mut parts = code.split("pub(in ");
+    let mut code = parts.next().unwrap_or_default().to_owned();
+    code.extend(parts.filter_map(|part| part.split_once(')')).map(|(_, rest)| rest));
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let words = code.split(|c: char| !is_part(c)).filter(|word| word.contains("::"));
     words.map(|word| word.split("::").map(str::to_owned).collect()).collect()

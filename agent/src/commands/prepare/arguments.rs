@@ -3,11 +3,10 @@
 //! What goes beyond a CouchDB with databases, users and a root password is
 //! kept as a list of [`Demand`]s: whether they can be met is for the agent to decide, and to say.
 
-use std::fmt;
-
 use serde_json::Value;
 use trove_couchdb_protocol::{DatabaseName, DecodeError, Field, Quoted, Secret, fields::at_most_max_names};
 
+use super::demands::Demand;
 use crate::commands::{
     Arguments,
     users::{self, NewUser},
@@ -26,42 +25,6 @@ pub(super) struct Prepare {
     pub(super) demands: Vec<Demand>,
     /// Sent as Trove 12 and 13 do, without the version of the datastore. 12 does not know the status `healthy`.
     pub(super) old_form: bool,
-}
-
-/// Something that `prepare` asks for beside databases, users and root.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Demand {
-    /// Packages to install: `packages` of the datastore version.
-    Packages(Vec<Quoted>),
-    /// A data volume to format and to mount; the text is `device_path`, such as `/dev/vdb`.
-    Volume(Quoted),
-    /// A backup to restore.
-    Backup,
-    /// A configuration file, from the datastore's template.
-    ConfigFile,
-    /// The options of a configuration group.
-    ConfigurationGroup,
-    /// A place in a cluster.
-    Cluster,
-    /// To be a replica of another instance.
-    Replica,
-    /// Modules to apply.
-    Modules,
-}
-
-impl fmt::Display for Demand {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Packages(names) => write!(formatter, "the packages {names:?}"),
-            Self::Volume(device) => write!(formatter, "the data volume {device}"),
-            Self::Backup => formatter.write_str("a backup to restore"),
-            Self::ConfigFile => formatter.write_str("a configuration file (config.template)"),
-            Self::ConfigurationGroup => formatter.write_str("a configuration group"),
-            Self::Cluster => formatter.write_str("a cluster"),
-            Self::Replica => formatter.write_str("a replica"),
-            Self::Modules => formatter.write_str("modules"),
-        }
-    }
 }
 
 pub(super) fn read(args: &Arguments<'_>) -> Result<Prepare, DecodeError> {

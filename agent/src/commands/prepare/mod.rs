@@ -12,11 +12,11 @@
 //! (trove/guestagent/datastore/manager.py, `_prepare`). Here it fails: who orders a user wants one.
 
 mod arguments;
-
-use std::fmt;
+mod demands;
+mod failure;
 
 use futures_util::{FutureExt, future, future::BoxFuture};
-use serde_json::Value;
+use serde_json::{Value, json};
 use trove_couchdb_protocol::{DecodeError, HostPattern, trove::Method};
 
 use super::{
@@ -24,8 +24,12 @@ use super::{
 };
 use crate::couch::{CommandError, Couch, CreateDatabases, NewAccount, TenantDatabase};
 
+use arguments::Prepare;
 pub(super) use arguments::says_nothing;
-use arguments::{Demand, Prepare};
+use demands::Demand;
+pub use demands::ImageBrings;
+pub use failure::PrepareError;
+use failure::{Problem, Step};
 
 pub(super) const COMMANDS: &[Entry] = &[Entry { method: Method::Prepare, decode }];
 
@@ -55,6 +59,12 @@ impl Command for Prepare {
     /// CouchDB may only be about to start.
     fn duration(&self) -> Duration {
         Duration::Long
+    }
+
+    fn about(&self) -> Value {
+        let databases: Vec<_> = self.databases.iter().map(ToString::to_string).collect();
+        let users: Vec<_> = self.users.iter().map(|user| user.name.to_string()).collect();
+        json!({"databases": databases, "users": users, "root": self.root_password.is_some()})
     }
 
     fn run<'a>(&'a self, guest: &'a Guest, run: Run<'a>) -> Running<'a> {
@@ -106,84 +116,10 @@ impl Command for MalformedPrepare {
     }
 }
 
-/// Demands that are passed over, because the image has met them.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ImageBrings {
-    /// Packages are installed.
-    pub packages: bool,
-    /// The data volume is formatted and mounted.
-    pub volume: bool,
-}
-
-/// Why a guest could not be prepared: at which step, and what happened there.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("prepare failed at stage \"{step}\": {problem}")]
-pub struct PrepareError {
-    step: Step,
-    problem: Problem,
-}
-
-/// The steps in their order; the name is what the user reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Check,
-    Secure,
-    Databases,
-    Users,
-    Root,
-    Record,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum Problem {
-    #[error(transparent)]
-    Malformed(#[from] DecodeError),
-    #[error("{}", unmet(.0))]
-    Demands(Vec<Demand>),
-    #[error("the agent's state directory can't be written ({0}); check guest.state_dir")]
-    State(String),
-    #[error(transparent)]
-    Command(#[from] CommandError),
-}
-
 /// All names let through by the policy.
 struct Checked {
     databases: Vec<TenantDatabase>,
     accounts: Vec<NewAccount>,
-}
-
-impl PrepareError {
-    fn at<P: Into<Problem>>(step: Step) -> impl FnOnce(P) -> Self {
-        move |problem| Self { step, problem: problem.into() }
-    }
-
-    /// CouchDB's part in it, if it had one.
-    pub(super) fn command(&self) -> Option<&CommandError> {
-        match &self.problem {
-            Problem::Command(error) => Some(error),
-            _ => None,
-        }
-    }
-
-    /// The same, with what was found out about CouchDB's part in it.
-    pub(super) async fn explained_by(self, couch: &Couch) -> Self {
-        match self.problem {
-            Problem::Command(error) => {
-                Self { step: self.step, problem: Problem::Command(couch.explain(error).await) }
-            }
-            problem => Self { step: self.step, problem },
-        }
-    }
-
-    /// Whether nothing was asked of CouchDB.
-    pub(super) fn is_refusal(&self) -> bool {
-        self.step == Step::Check
-    }
-
-    /// Whether a part of the command may stand.
-    pub(super) fn may_have_taken_effect(&self) -> bool {
-        !matches!(self.step, Step::Check | Step::Secure)
-    }
 }
 
 /// Carries the command out; on a guest that is prepared already it does nothing.
@@ -195,19 +131,25 @@ async fn carry_out(guest: &Guest, prepare: &Prepare, run: Run<'_>) -> Result<Val
     }
     let record = |error: std::io::Error| PrepareError::at(Step::Record)(Problem::State(error.to_string()));
     let first = preparation.begin(run.id).await.map_err(record)?;
+    run.enter(Step::Check.name()).await;
     let Checked { databases, accounts } = check(couch, prepare, guest.image_brings)?;
 
+    run.enter(Step::Secure.name()).await;
     // A request of its own: an order without databases and users would else be carried out by nobody.
     couch.prove_login().await.map_err(CommandError::from).map_err(PrepareError::at(Step::Secure))?;
 
+    run.enter(Step::Databases.name()).await;
     let create = CreateDatabases { databases, command: &first };
     couch.create_databases(&create).await.map_err(PrepareError::at(Step::Databases))?;
 
+    run.enter(Step::Users.name()).await;
     create_users(couch, accounts, &first, run.id).await.map_err(PrepareError::at(Step::Users))?;
 
+    run.enter(Step::Root.name()).await;
     if let Some(password) = prepare.root_password.as_ref().filter(|password| !password.expose().is_empty()) {
         couch.enable_root(password).await.map_err(PrepareError::at(Step::Root))?;
     }
+    run.enter(Step::Record.name()).await;
     preparation.complete().await.map_err(record)?;
     Ok(Value::Null)
 }
@@ -246,36 +188,9 @@ async fn create_users(
     couch.change_passwords(&passwords).await
 }
 
-fn unmet(demands: &[Demand]) -> String {
-    let each = demands.iter().map(|demand| {
-        let advice = match demand {
-            Demand::Packages(_) => "use an image that has them, and set prepare.ignore_packages",
-            Demand::Volume(_) => "use an image that mounts it, and set prepare.ignore_volume",
-            _ => "create the instance without",
-        };
-        format!("{demand} can't be had from this agent: {advice}")
-    });
-    each.collect::<Vec<_>>().join("; ")
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Check => "check",
-            Self::Secure => "secure",
-            Self::Databases => "databases",
-            Self::Users => "users",
-            Self::Root => "root",
-            Self::Record => "record",
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-
-    use serde_json::json;
 
     use super::*;
     use crate::commands::tests::{arguments, decoded};
@@ -288,18 +203,5 @@ mod tests {
         let command = decoded("prepare", &args);
         assert_eq!(command.method(), Method::Prepare);
         assert!(format!("{command:?}").starts_with("MalformedPrepare"), "{command:?}");
-    }
-
-    #[test]
-    fn a_demand_that_is_not_met_says_what_to_do() {
-        let demands = vec![Demand::Volume("/dev/vdb".into()), Demand::Backup];
-        let error = PrepareError { step: Step::Check, problem: Problem::Demands(demands) };
-        assert_eq!(
-            error.to_string(),
-            "prepare failed at stage \"check\": the data volume \"/dev/vdb\" can't be had from this agent: use an image \
-             that mounts it, and set prepare.ignore_volume; a backup to restore can't be had from this agent: create \
-             the instance without"
-        );
-        assert!(error.command().is_none() && !error.may_have_taken_effect());
     }
 }

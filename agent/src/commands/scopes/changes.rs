@@ -139,7 +139,7 @@ mod tests {
         let args = json!({
             "users": [{"_name": "a", "name": "a", "_password": "p", "password": "p"}], "databases": [{"_name": "d"}],
             "database": "d", "user": {"_name": "a"}, "username": "a", "hostname": "%", "user_attrs": {"name": "b"},
-            "state": "running",
+            "state": "running", "operation": "00000000-0000-8000-8000-000000000000",
         });
         // The one method that takes the bare names of users.
         let names = json!({"users": ["a"]});

@@ -6,7 +6,6 @@ use trove_couchdb_protocol::{
     DecodeError, Field, HostPattern, Secret, UserName, fields::at_most_max_names, trove::Method,
 };
 
-use super::user_and_host;
 use crate::commands::{Arguments, Command, Decode, Guest, Run, Running, Scope, Scopes};
 
 /// A user's new password.
@@ -86,7 +85,7 @@ pub(in crate::commands) struct UpdateAttributes {
 
 impl Decode for UpdateAttributes {
     fn decode(args: &Arguments<'_>) -> Result<Self, DecodeError> {
-        let (user, host) = user_and_host(args)?;
+        let (user, host) = args.user_and_host()?;
         let wanted = args.required("user_attrs")?.object()?;
         Ok(Self {
             user,

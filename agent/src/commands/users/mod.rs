@@ -61,11 +61,6 @@ pub(super) fn names_in(users: &[NewUser]) -> usize {
     users.iter().map(|user| 1 + user.databases.len()).sum()
 }
 
-/// The pair by which most methods name a user.
-pub(super) fn user_and_host(args: &Arguments<'_>) -> Result<(UserName, HostPattern), DecodeError> {
-    Ok((args.required("username")?.user_name()?, args.host("hostname")?))
-}
-
 /// The users of a command, if every name in it may be used and every password is given.
 pub(super) fn accounts(couch: &Couch, users: &[NewUser]) -> Result<Vec<NewAccount>, CommandError> {
     let policy = couch.policy();
@@ -171,7 +166,7 @@ struct GetUser {
 
 impl Decode for GetUser {
     fn decode(args: &Arguments<'_>) -> Result<Self, DecodeError> {
-        let (user, host) = user_and_host(args)?;
+        let (user, host) = args.user_and_host()?;
         Ok(Self { user, host })
     }
 }

@@ -22,11 +22,7 @@ use super::{
     Peer,
     request::{AT_ONCE, Queue, Request, WayBack},
 };
-use crate::transport::{
-    answer::Pen,
-    origin::{Arrival, Origin},
-    pipeline::RequestPipeline,
-};
+use crate::transport::rpc::{Arrival, Pen, RequestPipeline};
 
 /// What is read at once.
 const CHUNK: usize = 16 * 1024;
@@ -128,7 +124,7 @@ async fn read(input: &mut OwnedReadHalf, way_back: &Arc<WayBack>, pipeline: &Req
             redelivered: false,
             caller_waits: None,
             at_once_or_not: false,
-            origin: Origin::Local(request),
+            origin: Arc::new(request),
         });
     }
 }

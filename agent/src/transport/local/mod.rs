@@ -1,7 +1,7 @@
 //! The way over the local socket: for operators of this machine, whether there is a broker or not.
 //!
 //! ```text
-//! accept -> who is it? (SO_PEERCRED) -> frames -> Intake ... answers, in any order -> frames
+//! accept -> who is it? (SO_PEERCRED) -> frames -> RequestPipeline ... answers, in any order -> frames
 //! ```
 //!
 //! The bodies are those of the bus, in clear: the key protects the bus, and here the kernel vouches for the peer. What
@@ -24,10 +24,11 @@ use tracing::{debug, info, warn};
 use trove_couchdb_config::LocalSettings;
 use trove_couchdb_protocol::{Failure, FailureClass};
 
-use super::{answer::Pen, pipeline::RequestPipeline};
-use crate::system::{self, ListeningSocket, Purpose, SocketError};
+use crate::{
+    system::{self, ListeningSocket, Purpose, SocketError},
+    transport::rpc::{Pen, RequestPipeline},
+};
 use peer::{Guard, Peer};
-pub(super) use request::Request;
 
 /// How soon a socket that could not be had is tried again: another agent may be on its way out.
 const RETRY: Duration = Duration::from_secs(5);

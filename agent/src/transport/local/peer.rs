@@ -16,7 +16,7 @@ use crate::audit::Source;
 
 /// A process on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::transport) struct Peer {
+pub(super) struct Peer {
     uid: u32,
     gid: u32,
     pid: Option<i32>,
@@ -30,7 +30,7 @@ impl From<UCred> for Peer {
 
 impl Peer {
     /// For the audit log.
-    pub(in crate::transport) fn source(&self) -> Source {
+    pub(super) fn source(&self) -> Source {
         let Self { uid, gid, pid } = *self;
         Source::Local { uid, gid, pid }
     }

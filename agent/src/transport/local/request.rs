@@ -5,13 +5,19 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use futures_util::{FutureExt, future, future::BoxFuture};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
-use trove_couchdb_protocol::frame;
+use trove_couchdb_protocol::{Outcome, frame};
 
 use super::Peer;
-use crate::transport::answer::Pen;
+use crate::{
+    audit::Source,
+    transport::rpc::{
+        Destination, Pen, Publication, Replies, RequestSource, Responder, Undeliverable, Way, stopping,
+    },
+};
 
 /// Commands of one connection that may be under way; the next ones are left in its socket.
 pub(super) const AT_ONCE: usize = 16;
@@ -101,7 +107,7 @@ impl WayBack {
 
 /// A request that is under way. It takes up one place of its connection until its answer is written.
 #[derive(Debug)]
-pub(in crate::transport) struct Request {
+pub(super) struct Request {
     way_back: Arc<WayBack>,
     _place: OwnedSemaphorePermit,
 }
@@ -111,29 +117,62 @@ impl Request {
         Arc::new(Self { way_back, _place: place })
     }
 
-    pub(in crate::transport) fn pen(&self) -> &Pen {
-        &self.way_back.pen
-    }
-
-    pub(in crate::transport) fn peer(&self) -> &Peer {
-        &self.way_back.peer
-    }
-
     /// Queues the answer.
-    pub(in crate::transport) fn answer(self: &Arc<Self>, body: &[u8]) {
+    fn answer(self: &Arc<Self>, body: &[u8]) {
         self.way_back.send(body, Some(Arc::clone(self)));
     }
 
     /// Queues a sign of life, unless so many wait that one more would tell nothing.
-    pub(in crate::transport) fn beat(&self, body: &[u8]) {
+    fn beat(&self, body: &[u8]) {
         if self.way_back.frames.capacity() > AT_ONCE + 1 {
             self.way_back.send(body, None);
         }
     }
+}
+
+impl Replies for Arc<Request> {
+    fn pen(&self) -> &Pen {
+        &self.way_back.pen
+    }
+
+    fn publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, Result<(), Undeliverable>> {
+        // The conductor did not hear of a command that did not come from Trove.
+        if publication.to != Destination::Conductor {
+            self.answer(&publication.body);
+        }
+        future::ready(Ok(())).boxed()
+    }
+}
+
+impl RequestSource for Arc<Request> {
+    fn way(&self) -> Way {
+        Way::Local
+    }
+
+    fn source(&self) -> Source {
+        self.way_back.peer.source()
+    }
+
+    fn try_publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, ()> {
+        self.beat(&publication.body);
+        future::ready(()).boxed()
+    }
+
+    fn acknowledge(&self) -> BoxFuture<'_, bool> {
+        future::ready(true).boxed()
+    }
+
+    fn requeue(&self, responder: Responder) -> BoxFuture<'_, ()> {
+        for publication in responder.answer(&Outcome::Failure(stopping()), self.pen()) {
+            self.answer(&publication.body);
+        }
+        future::ready(()).boxed()
+    }
 
     /// Ends the connection.
-    pub(in crate::transport) fn hang_up(&self) {
+    fn give_up(&self) -> BoxFuture<'_, ()> {
         self.way_back.gone.cancel();
+        future::ready(()).boxed()
     }
 }
 

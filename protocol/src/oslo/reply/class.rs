@@ -38,6 +38,10 @@ pub enum FailureClass {
     NoSuchMethod,
     /// Trove has the method, this agent does not.
     NotSupported,
+    /// An operator ended the operation.
+    OperationCancelled,
+    /// There is no operation of this id, or it is over.
+    OperationNotFound,
     /// Somebody else wrote over it, again and again.
     Overwritten,
     /// The guest could not be prepared.
@@ -64,7 +68,7 @@ pub enum FailureClass {
 
 impl FailureClass {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::AnswerTooLarge,
         Self::BadRequest,
         Self::Busy,
@@ -81,6 +85,8 @@ impl FailureClass {
         Self::MalformedSecurity,
         Self::NoSuchMethod,
         Self::NotSupported,
+        Self::OperationCancelled,
+        Self::OperationNotFound,
         Self::Overwritten,
         Self::PrepareFailed,
         Self::Replayed,
@@ -113,6 +119,8 @@ impl FailureClass {
             Self::MalformedSecurity => "MalformedSecurity",
             Self::NoSuchMethod => "NoSuchMethod",
             Self::NotSupported => "NotSupported",
+            Self::OperationCancelled => "OperationCancelled",
+            Self::OperationNotFound => "OperationNotFound",
             Self::Overwritten => "Overwritten",
             Self::PrepareFailed => "PrepareFailed",
             Self::Replayed => "Replayed",

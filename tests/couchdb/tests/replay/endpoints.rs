@@ -25,7 +25,7 @@ pub(crate) fn endpoint(method: &str, target: &str) -> String {
     format!("{method} {shape}")
 }
 
-/// Whether the agent calls it (the client in `agent/src/couch`).
+/// Whether the agent calls it (the client in `couchdb/src`).
 pub(crate) fn agent_calls(endpoint: &str) -> bool {
     const CALLS: [&str; 27] = [
         "GET /",

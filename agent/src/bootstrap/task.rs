@@ -1,0 +1,266 @@
+//! The task: step by step to a login, and then a watch over it.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, time};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use trove_couchdb_config::CouchSettings;
+use trove_couchdb_guest::refusals::WINDOW;
+
+use super::{
+    BootstrapError, RotationError, RotationRequests,
+    error::{SERVER_WAIT, WATCH},
+    life::{Holds, Life},
+    rotation,
+    state::{self, File, Step},
+};
+use crate::couch::{AdminLogin, Client, Hasher, Login, ServerAdmin};
+
+/// How long after a refusal the one more try is made.
+const REPAIR: Duration = Duration::from_secs(1);
+
+/// The task.
+#[derive(Debug)]
+pub struct Bootstrap {
+    pub(super) settings: CouchSettings,
+    /// Where refused passwords are noted.
+    pub(super) state_dir: PathBuf,
+    pub(super) client: Client,
+    pub(super) hasher: Hasher,
+    pub(super) admin: watch::Sender<AdminLogin>,
+    stopping: CancellationToken,
+}
+
+impl Bootstrap {
+    /// A bootstrap that has looked at nothing yet.
+    pub fn new(
+        settings: CouchSettings,
+        state_dir: PathBuf,
+        client: Client,
+        hasher: Hasher,
+        admin: watch::Sender<AdminLogin>,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { settings, state_dir, client, hasher, admin, stopping }
+    }
+
+    /// Gets a login, watches it, and gets it again, until the agent stops.
+    pub async fn run(self, rotations: RotationRequests) {
+        let stopping = self.stopping.clone();
+        tokio::select! {
+            () = stopping.cancelled() => {}
+            () = self.for_ever(rotations) => {}
+        }
+    }
+
+    async fn for_ever(self, mut rotations: RotationRequests) {
+        let mut life = Life::default();
+        let mut shown = String::new();
+        let mut outages = self.client.outages();
+        loop {
+            outages.mark_unchanged();
+            let result = tokio::select! {
+                result = self.step(&mut life) => result,
+                never = rotations.refuse_all() => match never {},
+            };
+            let wait = match result {
+                Ok(Some(login)) => {
+                    info!("CouchDB is bootstrapped; the agent works as os_admin.");
+                    shown.clear();
+                    self.admin.send_replace(AdminLogin::Ready(Arc::clone(&login)));
+                    self.serve(login, &mut life, &mut outages, &mut rotations).await;
+                    continue;
+                }
+                Ok(None) => continue,
+                Err(failed) => {
+                    let text = failed.to_string();
+                    if text != shown {
+                        warn!(reason = text, "No os_admin login on CouchDB yet.");
+                        shown.clone_from(&text);
+                        self.admin.send_replace(if failed.needs_operator() {
+                            AdminLogin::Stuck(text)
+                        } else {
+                            AdminLogin::Pending(text)
+                        });
+                    }
+                    failed.wait()
+                }
+            };
+            tokio::select! {
+                () = self.pause(wait, &mut life) => {}
+                never = rotations.refuse_all() => match never {},
+            }
+        }
+    }
+
+    async fn pause(&self, wait: Option<Duration>, life: &mut Life) {
+        match wait {
+            Some(wait) => time::sleep(wait).await,
+            None => self.until_changed(life).await,
+        }
+    }
+
+    /// Watches a login, and changes its password when that is asked for or due, until everything is to be looked at
+    /// anew.
+    async fn serve(
+        &self,
+        mut login: Arc<Login>,
+        life: &mut Life,
+        outages: &mut watch::Receiver<u64>,
+        rotations: &mut RotationRequests,
+    ) {
+        let mut not_before = time::Instant::now();
+        loop {
+            let due = self.rotation_due(life, not_before);
+            let asked = tokio::select! {
+                () = Self::until_refused(&login) => {
+                    error!("CouchDB refuses os_admin's password, which it took before.");
+                    // Counted, and yet no bar to the one more try.
+                    if let Err(error) = self.was_refused(ServerAdmin::OsAdmin.as_str(), None).await {
+                        warn!(%error, "A refusal was not noted.");
+                    }
+                    // One more try: a refusal may have come from somebody in between, or been repaired.
+                    *life = Life::default();
+                    return;
+                }
+                // The sender lives in our own client.
+                _ = outages.changed() => {
+                    life.server_was_away();
+                    time::sleep(SERVER_WAIT).await;
+                    return;
+                }
+                asked = rotations.next() => asked,
+                () = due => {
+                    rotations.are_due();
+                    not_before = time::Instant::now() + rotation::TRY_AGAIN;
+                    continue;
+                }
+            };
+            let rotated = match life.credentials() {
+                Some(credentials) => self.rotate(&login, credentials).await,
+                None => {
+                    Err((RotationError::no_login("its credentials are not known any more"), Holds::Unknown))
+                }
+            };
+            let (result, holds) = match rotated {
+                Ok((new, credentials)) => {
+                    login = Arc::clone(&new);
+                    life.rotated(credentials, new);
+                    (Ok(()), None)
+                }
+                Err((error, holds)) => {
+                    warn!(%error, "os_admin's password was not changed.");
+                    not_before = time::Instant::now() + rotation::TRY_AGAIN;
+                    (Err(error), Some(holds))
+                }
+            };
+            let _gone = asked.send(result);
+            if holds == Some(Holds::Unknown) {
+                *life = Life::default();
+                return;
+            }
+        }
+    }
+
+    /// Returns when the password has stood for as long as the configuration lets it.
+    fn rotation_due(&self, life: &Life, not_before: time::Instant) -> impl Future<Output = ()> + use<> {
+        let credentials = life.credentials();
+        let due = self.settings.rotate_os_admin_after.zip(credentials).map(|(after, credentials)| {
+            let due = rotation::due_in(credentials.since, after, std::time::SystemTime::now());
+            (time::Instant::now() + due).max(not_before)
+        });
+        async move {
+            match due {
+                Some(due) => time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// One step; a login when there is nothing left to do.
+    async fn step(&self, life: &mut Life) -> Result<Option<Arc<Login>>, BootstrapError> {
+        let seen = self.look(life).await?;
+        let step = state::next(seen);
+        if life.is_new(step) {
+            info!(?step, "Bootstrap.");
+        }
+        match step {
+            Step::WriteCredentials => self.write_credentials(life).await?,
+            Step::InstallIni => self.install_ini(life).await?,
+            Step::AwaitServer => {
+                life.server_is_down(seen.ini);
+                self.server_forgets().await?;
+                return Err(BootstrapError::Couch(life.why_down()));
+            }
+            Step::EndParty => self.end_party(life).await?,
+            Step::AskBootstrapAdmin => self.ask_bootstrap_admin(life).await?,
+            Step::CreateOsAdmin => self.create_os_admin(life).await?,
+            Step::Login => self.log_in(life).await?,
+            Step::EnsureDatabases => {
+                let login = life.login().ok_or(BootstrapError::Stopping)?;
+                self.ensure_databases(&login).await?;
+                return Ok(Some(login));
+            }
+            Step::AwaitRestart => {
+                return Err(BootstrapError::Stuck(
+                    "os_admin's hash is in CouchDB's local.d, but the running server doesn't have it: restart CouchDB",
+                ));
+            }
+            Step::Blocked => {
+                return Err(BootstrapError::Stuck(
+                    "CouchDB has an administrator already and the agent has no way to become one: configure \
+                     couchdb.bootstrap_admin, or restore the credentials file; or configure couchdb.local_ini_dir, \
+                     stop CouchDB, and start it when the agent's ini file is there",
+                ));
+            }
+            Step::Misfit if seen.file == File::Missing => {
+                return Err(BootstrapError::Stuck(
+                    "CouchDB has an os_admin, and there is no credentials file with its password: restore the file, or \
+                     remove os_admin from CouchDB's [admins] and from [admins] in its ini files",
+                ));
+            }
+            Step::Misfit => {
+                return Err(BootstrapError::Stuck(
+                    "CouchDB has an os_admin whose password is not the credentials file's: restore the file, or set \
+                     os_admin's password in CouchDB to the file's and `touch` the file, or remove os_admin from CouchDB's \
+                     [admins] and from [admins] in its ini files",
+                ));
+            }
+            Step::Refused => {
+                return Err(BootstrapError::Stuck(
+                    "CouchDB refuses the name or the password of the credentials file (401), and does not say which: \
+                     os_admin has another password, or CouchDB has no os_admin any more. Either restore the file, or give \
+                     CouchDB an os_admin with the file's password and `touch` the file, or restart CouchDB if its ini files \
+                     are right: the password is tried again when one of these happens, and every 5 minutes",
+                ));
+            }
+            Step::Overridden => {
+                return Err(BootstrapError::Stuck(
+                    "os_admin's hash is in the agent's ini file in CouchDB's local.d and CouchDB refuses the password: \
+                     another ini file overrides os_admin; remove it there and restart CouchDB",
+                ));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn until_refused(login: &Login) {
+        login.until_refused().await;
+        // Whoever changed the password in CouchDB may be about to change the file, too.
+        time::sleep(REPAIR).await;
+    }
+
+    /// Waits until the operator did something, CouchDB went away or was started again, or a good while has passed.
+    async fn until_changed(&self, life: &mut Life) {
+        let deadline = time::Instant::now() + life.again().unwrap_or(WINDOW);
+        let before = self.fingerprint().await.ok();
+        while time::Instant::now() < deadline {
+            time::sleep(WATCH).await;
+            if self.fingerprint().await.ok() != before {
+                break;
+            }
+        }
+        *life = Life::default();
+    }
+}

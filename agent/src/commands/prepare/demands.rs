@@ -1,0 +1,50 @@
+//! What `prepare` asks for beside databases, users and root.
+
+use std::fmt;
+
+use trove_couchdb_protocol::Quoted;
+
+/// Something that `prepare` asks for beside databases, users and root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// Packages to install: `packages` of the datastore version.
+    Packages(Vec<Quoted>),
+    /// A data volume to format and to mount; the text is `device_path`, such as `/dev/vdb`.
+    Volume(Quoted),
+    /// A backup to restore.
+    Backup,
+    /// A configuration file, from the datastore's template.
+    ConfigFile,
+    /// The options of a configuration group.
+    ConfigurationGroup,
+    /// A place in a cluster.
+    Cluster,
+    /// To be a replica of another instance.
+    Replica,
+    /// Modules to apply.
+    Modules,
+}
+
+impl fmt::Display for Demand {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Packages(names) => write!(formatter, "the packages {names:?}"),
+            Self::Volume(device) => write!(formatter, "the data volume {device}"),
+            Self::Backup => formatter.write_str("a backup to restore"),
+            Self::ConfigFile => formatter.write_str("a configuration file (config.template)"),
+            Self::ConfigurationGroup => formatter.write_str("a configuration group"),
+            Self::Cluster => formatter.write_str("a cluster"),
+            Self::Replica => formatter.write_str("a replica"),
+            Self::Modules => formatter.write_str("modules"),
+        }
+    }
+}
+
+/// Demands that are passed over, because the image has met them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ImageBrings {
+    /// Packages are installed.
+    pub packages: bool,
+    /// The data volume is formatted and mounted.
+    pub volume: bool,
+}

@@ -1,0 +1,122 @@
+//! Why a guest could not be prepared.
+
+use std::fmt;
+
+use trove_couchdb_protocol::DecodeError;
+
+use super::demands::Demand;
+use crate::couch::{CommandError, Couch};
+
+/// Why a guest could not be prepared: at which step, and what happened there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("prepare failed at stage \"{step}\": {problem}")]
+pub struct PrepareError {
+    pub(super) step: Step,
+    pub(super) problem: Problem,
+}
+
+/// The steps in their order; the name is what the user reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Check,
+    Secure,
+    Databases,
+    Users,
+    Root,
+    Record,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Problem {
+    #[error(transparent)]
+    Malformed(#[from] DecodeError),
+    #[error("{}", unmet(.0))]
+    Demands(Vec<Demand>),
+    #[error("the agent's state directory can't be written ({0}); check guest.state_dir")]
+    State(String),
+    #[error(transparent)]
+    Command(#[from] CommandError),
+}
+
+impl PrepareError {
+    pub(super) fn at<P: Into<Problem>>(step: Step) -> impl FnOnce(P) -> Self {
+        move |problem| Self { step, problem: problem.into() }
+    }
+
+    /// CouchDB's part in it, if it had one.
+    pub(in crate::commands) fn command(&self) -> Option<&CommandError> {
+        match &self.problem {
+            Problem::Command(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The same, with what was found out about CouchDB's part in it.
+    pub(in crate::commands) async fn explained_by(self, couch: &Couch) -> Self {
+        match self.problem {
+            Problem::Command(error) => {
+                Self { step: self.step, problem: Problem::Command(couch.explain(error).await) }
+            }
+            problem => Self { step: self.step, problem },
+        }
+    }
+
+    /// Whether nothing was asked of CouchDB.
+    pub(in crate::commands) fn is_refusal(&self) -> bool {
+        self.step == Step::Check
+    }
+
+    /// Whether a part of the command may stand.
+    pub(in crate::commands) fn may_have_taken_effect(&self) -> bool {
+        !matches!(self.step, Step::Check | Step::Secure)
+    }
+}
+
+fn unmet(demands: &[Demand]) -> String {
+    let each = demands.iter().map(|demand| {
+        let advice = match demand {
+            Demand::Packages(_) => "use an image that has them, and set prepare.ignore_packages",
+            Demand::Volume(_) => "use an image that mounts it, and set prepare.ignore_volume",
+            _ => "create the instance without",
+        };
+        format!("{demand} can't be had from this agent: {advice}")
+    });
+    each.collect::<Vec<_>>().join("; ")
+}
+
+impl Step {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Check => "check",
+            Self::Secure => "secure",
+            Self::Databases => "databases",
+            Self::Users => "users",
+            Self::Root => "root",
+            Self::Record => "record",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_demand_that_is_not_met_says_what_to_do() {
+        let demands = vec![Demand::Volume("/dev/vdb".into()), Demand::Backup];
+        let error = PrepareError { step: Step::Check, problem: Problem::Demands(demands) };
+        assert_eq!(
+            error.to_string(),
+            "prepare failed at stage \"check\": the data volume \"/dev/vdb\" can't be had from this agent: use an image \
+             that mounts it, and set prepare.ignore_volume; a backup to restore can't be had from this agent: create \
+             the instance without"
+        );
+        assert!(error.command().is_none() && !error.may_have_taken_effect());
+    }
+}

@@ -1,0 +1,337 @@
+//! Operations: commands that may take hours, and go on without their message.
+//!
+//! ```text
+//! its turn comes ──► take_over: request and record on the disk ──► the message is answered and acknowledged
+//!                                    │
+//!                                    ▼
+//!                    Operation: enter(step), progress, … ──► end ──► told
+//!                                    ▲
+//!            a new agent: load ──────┘ every record whose end was not told
+//! ```
+//!
+//! The delivery core (`delivery/src/operation.rs`) decides when one is handed over, runs, ends and is told of; this
+//! module keeps what must survive the agent. A command says of itself that it is long, and reports its steps over
+//! [`Operation`]. Cancelled or stopped, it is cut short wherever it is: it may be run again from the start at any time, as
+//! every command may.
+
+mod id;
+mod record;
+mod store;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use trove_couchdb_config::OperationSettings;
+use trove_couchdb_protocol::{OperationId, SecretMap};
+
+use crate::system;
+pub use id::of_command;
+pub use record::{End, Giver, NewOperation, OperationRecord, Progress};
+use store::Store;
+
+/// Progress reaches the disk so often; steps do at once.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// All operations that are known: those under way, and the last that ended.
+#[derive(Debug, Clone)]
+pub struct Operations(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Locked before `known`, never after it.
+    store: Mutex<Store>,
+    known: Mutex<BTreeMap<OperationId, Known>>,
+    settings: OperationSettings,
+}
+
+#[derive(Debug)]
+struct Known {
+    record: OperationRecord,
+    cancelled: CancellationToken,
+    saved: Instant,
+}
+
+/// Why an operation can't be cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotCancelled {
+    /// There is none of this id.
+    Unknown,
+    /// It has ended.
+    Over,
+}
+
+impl Operations {
+    /// Reads what an earlier agent wrote down. Blocks for the length of some small files.
+    pub fn load(state_dir: &Path, settings: OperationSettings) -> Self {
+        let store = Store::new(state_dir);
+        let known = |record: OperationRecord| {
+            let cancelled = CancellationToken::new();
+            if record.is_cancelled {
+                cancelled.cancel();
+            }
+            (record.id.clone(), Known { record, cancelled, saved: Instant::now() })
+        };
+        let known = store.load().into_iter().map(known).collect();
+        let this = Self(Arc::new(Inner { store: Mutex::new(store), known: Mutex::new(known), settings }));
+        this.prune();
+        this
+    }
+
+    /// All of them, the oldest first.
+    pub fn all(&self) -> Vec<OperationRecord> {
+        let mut all: Vec<_> = self.known().values().map(|known| known.record.clone()).collect();
+        all.sort_by(|one, other| (one.started, &one.id).cmp(&(other.started, &other.id)));
+        all
+    }
+
+    /// One of them.
+    pub fn get(&self, id: &OperationId) -> Option<OperationRecord> {
+        self.known().get(id).map(|known| known.record.clone())
+    }
+
+    /// One of them, to work on it.
+    pub fn operation(&self, id: &OperationId) -> Option<Operation> {
+        self.known().contains_key(id).then(|| Operation { all: self.clone(), id: id.clone() })
+    }
+
+    /// The arguments of one that was begun by an earlier agent. Blocks for the length of a small file.
+    ///
+    /// # Errors
+    /// They are not there any more, or can't be read.
+    pub fn arguments(&self, id: &OperationId) -> io::Result<SecretMap> {
+        self.store().read_request(id)
+    }
+
+    /// Takes a command over; returns when the disk has it. One that it has already is the same.
+    ///
+    /// # Errors
+    /// The state directory can't be written; nothing of it is left there then.
+    pub async fn take_over(&self, new: NewOperation) -> io::Result<Operation> {
+        let this = self.clone();
+        let id = new.id.clone();
+        if let Some(operation) = self.operation(&id) {
+            return Ok(operation);
+        }
+        let written = system::blocking(move || {
+            let store = this.store();
+            let id = new.id.clone();
+            let requested = store.write_request(&id, &new.arguments);
+            let record = OperationRecord::new(new);
+            let written = requested.and_then(|()| store.write(&record));
+            if let Err(error) = written {
+                // A record that did reach the disk would be resumed although its caller hears that it was refused.
+                return Err(match store.remove(&id) {
+                    Ok(()) => error,
+                    Err(left) => {
+                        io::Error::other(format!("{error}; and what is left can't be removed: {left}"))
+                    }
+                });
+            }
+            let known = Known { record, cancelled: CancellationToken::new(), saved: Instant::now() };
+            this.known().insert(id, known);
+            Ok(())
+        });
+        written.await??;
+        Ok(Operation { all: self.clone(), id })
+    }
+
+    /// Has one end; returns when the disk knows that it is to.
+    ///
+    /// # Errors
+    /// There is none of this id, or it is over; or, inside, the disk does not take it.
+    pub async fn cancel(&self, id: &OperationId) -> Result<io::Result<OperationRecord>, NotCancelled> {
+        let cancelled = {
+            let mut known = self.known();
+            let Some(known) = known.get_mut(id) else { return Err(NotCancelled::Unknown) };
+            if known.record.end.is_some() {
+                return Err(NotCancelled::Over);
+            }
+            if !known.record.is_cancelled {
+                known.record.is_cancelled = true;
+                known.record.say("an operator wants it to end");
+            }
+            known.cancelled.clone()
+        };
+        let saved = self.save(id).await;
+        cancelled.cancel();
+        Ok(saved.and_then(|()| self.get(id).ok_or_else(|| io::Error::other("it is over and forgotten"))))
+    }
+
+    /// Writes a record as it is now; returns when the disk has it.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub async fn save(&self, id: &OperationId) -> io::Result<()> {
+        self.save_as(id, |_| {}).await
+    }
+
+    /// Writes a record with a change that nobody sees before the disk has it.
+    async fn save_as(&self, id: &OperationId, change: fn(&mut OperationRecord)) -> io::Result<()> {
+        let (this, id) = (self.clone(), id.clone());
+        let saved = system::blocking(move || {
+            let store = this.store();
+            let Some(mut record) = this.get(&id) else { return Ok(()) };
+            change(&mut record);
+            store.write(&record)?;
+            if let Some(known) = this.known().get_mut(&id) {
+                change(&mut known.record);
+                known.saved = Instant::now();
+            }
+            drop(store);
+            if record.is_told {
+                this.prune();
+            }
+            Ok(())
+        });
+        saved.await?
+    }
+
+    /// Forgets those that are over, if they are too old or too many.
+    fn prune(&self) {
+        let OperationSettings { keep, keep_for } = self.0.settings;
+        let store = self.store();
+        let oldest = record::now().saturating_sub(keep_for.as_secs());
+        let mut over: Vec<(u64, OperationId)> = {
+            let known = self.known();
+            let told = known.values().map(|known| &known.record).filter(|record| record.is_told);
+            told.map(|record| (record.ended.unwrap_or_default(), record.id.clone())).collect()
+        };
+        over.sort();
+        let too_many = over.len().saturating_sub(keep);
+        let gone = over.iter().enumerate().filter(|(place, (ended, _))| *place < too_many || *ended < oldest);
+        for (_, (_, id)) in gone {
+            match store.remove(id) {
+                Ok(()) => drop(self.known().remove(id)),
+                Err(error) => {
+                    warn!(%error, path = %store.directory().display(), "An old record of an operation can't be removed.");
+                }
+            }
+        }
+    }
+
+    fn change(&self, id: &OperationId, change: impl FnOnce(&mut OperationRecord)) {
+        if let Some(known) = self.known().get_mut(id) {
+            change(&mut known.record);
+        }
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.0.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<OperationId, Known>> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One operation, for who carries it out.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    all: Operations,
+    id: OperationId,
+}
+
+impl Operation {
+    /// Its id.
+    pub fn id(&self) -> &OperationId {
+        &self.id
+    }
+
+    /// What is known of it. `None` if it is over and forgotten.
+    pub fn record(&self) -> Option<OperationRecord> {
+        self.all.get(&self.id)
+    }
+
+    /// Another agent had begun it.
+    pub async fn resume(&self) {
+        self.change(|record| {
+            record.resumed += 1;
+            record.say("resumed by another agent");
+        });
+        self.note().await;
+    }
+
+    /// A step begins: noted on the disk. It goes on without, as it can be run again from the start.
+    pub async fn enter(&self, step: &'static str) {
+        info!(operation = self.id.as_str(), step, "A step of an operation begins.");
+        self.change(|record| record.enter(step));
+        self.note().await;
+    }
+
+    /// So much of the step is done.
+    pub async fn progress(&self, progress: Progress) {
+        let is_due = {
+            let mut known = self.all.known();
+            let Some(known) = known.get_mut(&self.id) else { return };
+            (known.record.progress, known.record.updated) = (Some(progress), record::now());
+            known.saved.elapsed() >= PROGRESS_EVERY
+        };
+        if is_due {
+            self.note().await;
+        }
+    }
+
+    /// Adds a line to its log, which reaches the disk with the next step.
+    pub fn say(&self, text: &str) {
+        self.change(|record| record.say(text));
+    }
+
+    /// Returns when an operator wants it to end.
+    pub async fn cancelled(&self) {
+        let cancelled = self.all.known().get(&self.id).map(|known| known.cancelled.clone());
+        match cancelled {
+            Some(cancelled) => cancelled.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether an operator wants it to end.
+    pub fn is_cancelled(&self) -> bool {
+        self.all.known().get(&self.id).is_some_and(|known| known.cancelled.is_cancelled())
+    }
+
+    /// It has ended; returns when the disk knows how.
+    ///
+    /// # Errors
+    /// The disk does not take it: until it does, [`Operations::save`] is to be tried again.
+    pub async fn end(&self, end: End) -> io::Result<()> {
+        self.change(|record| record.finish(end));
+        self.all.save(&self.id).await
+    }
+
+    /// Writes it down as it is now, after the disk has refused it.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub async fn save(&self) -> io::Result<()> {
+        self.all.save(&self.id).await
+    }
+
+    /// Its end was told; returns when the disk knows.
+    ///
+    /// # Errors
+    /// The disk does not take it, and the next agent tells it again.
+    pub async fn told(&self) -> io::Result<()> {
+        self.all.save_as(&self.id, |record| record.is_told = true).await
+    }
+
+    fn change(&self, change: impl FnOnce(&mut OperationRecord)) {
+        self.all.change(&self.id, change);
+    }
+
+    async fn note(&self) {
+        if let Err(error) = self.all.save(&self.id).await {
+            warn!(%error, operation = self.id.as_str(), "How far an operation is can't be written down; it goes on.");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

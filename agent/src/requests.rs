@@ -1,0 +1,25 @@
+//! What is told of requests to CouchDB: each is counted, and is a span of the command that it is made for.
+
+use tracing::Span;
+
+use crate::{
+    couch::{Exchange, Observer},
+    metrics::{CouchStatus, Metrics},
+    trace,
+};
+
+/// Counts and traces.
+#[derive(Debug)]
+pub struct Requests(pub Metrics);
+
+impl Observer for Requests {
+    fn begins(&self, method: &str, class: &'static str) -> Span {
+        trace::couch_request(method, class)
+    }
+
+    fn ends(&self, span: &Span, exchange: &Exchange) {
+        let status = exchange.status.map_or_else(CouchStatus::of_failure, CouchStatus::of_code);
+        trace::end(span, status, exchange.went_well);
+        self.0.couch_request(exchange.class, status, exchange.took);
+    }
+}

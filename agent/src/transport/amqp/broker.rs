@@ -1,0 +1,143 @@
+//! An oslo.messaging RPC server, on one connection after the other.
+//!
+//! ```text
+//!           +-------------------- lost, or refused: back-off with jitter, next host --------------------+
+//!           v                                                                                            |
+//! connect -> declare -> consume ==> RequestPipeline (one task per action) ==> Publisher (replies, conductor) ----+
+//!                          |
+//!                          +-- stopping: cancel consumers -> what runs ends -> close
+//! ```
+
+use std::sync::Arc;
+
+use tokio::{
+    sync::watch,
+    time::{self, Instant},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use trove_couchdb_config::{BrokerSettings, GuestSettings};
+use trove_couchdb_guest::broker::{ConnectError, Hosts, Names};
+use trove_couchdb_protocol::{Cipher, transport_url::Host};
+
+use super::{
+    backoff::Backoff,
+    origin::Bus,
+    publisher::{ConfirmChannel, ReplyPublisher},
+    session::{End, Session},
+};
+use crate::{
+    status::{Link, Outbox},
+    transport::rpc::{Pen, RequestPipeline},
+};
+
+/// The agent's side of the bus.
+#[derive(Debug)]
+pub(in crate::transport) struct Broker {
+    settings: BrokerSettings,
+    guest_id: String,
+    names: Arc<Names>,
+    bus: Arc<Bus>,
+    channel: watch::Sender<Option<ConfirmChannel>>,
+    outbox: Outbox,
+    link: watch::Sender<Link>,
+    stopping: CancellationToken,
+}
+
+impl Broker {
+    /// Not connected yet.
+    pub(in crate::transport) fn new(
+        settings: BrokerSettings,
+        guest: &GuestSettings,
+        pipeline: &RequestPipeline,
+        outbox: Outbox,
+        link: watch::Sender<Link>,
+        stopping: CancellationToken,
+    ) -> Self {
+        let (channel, newest) = watch::channel(None);
+        let missing_consumer = settings.missing_consumer_retry_timeout;
+        let pen = Pen { guest_id: guest.id.clone(), cipher: guest.encryption_key.as_ref().map(Cipher::new) };
+        let metrics = pipeline.metrics().clone();
+        let (tasks, stop) = (pipeline.tasks().clone(), stopping.clone());
+        let publisher = ReplyPublisher::start(newest, missing_consumer, metrics, tasks, stop);
+        let bus = Arc::new(Bus { pen, publisher });
+        pipeline.tells_over(Arc::<Bus>::clone(&bus));
+        let names = Arc::new(Names::new(&guest.id, &settings));
+        Self { settings, guest_id: guest.id.clone(), names, bus, channel, outbox, link, stopping }
+    }
+
+    /// Serves until told to stop; returns when nothing is under way any more.
+    pub(in crate::transport) async fn run(mut self, pipeline: &RequestPipeline) {
+        let mut hosts = Hosts::shuffled(&self.settings.transport_url);
+        let mut backoff = Backoff::new(self.settings.reconnect_min, self.settings.reconnect_max);
+        let mut failed_before = false;
+        while let Some((host, new_round)) = hosts.next() {
+            if new_round && failed_before {
+                tokio::select! {
+                    () = self.stopping.cancelled() => break,
+                    () = time::sleep(backoff.wait()) => {}
+                }
+            }
+            failed_before = true;
+            let address = format!("{}:{}", host.host, host.port);
+            let opened = tokio::select! {
+                () = self.stopping.cancelled() => break,
+                opened = self.open(&host) => opened,
+            };
+            let reason = match opened {
+                Ok(session) => {
+                    info!(broker = address, "Consuming.");
+                    let since = Instant::now();
+                    match self.serve(session, pipeline, &address).await {
+                        End::Stopping => return,
+                        End::Lost(reason) => {
+                            backoff.stood(since.elapsed());
+                            reason
+                        }
+                    }
+                }
+                Err(error) => error.to_string(),
+            };
+            let reason = one_line(&reason);
+            warn!(broker = address, reason, "No connection to the broker.");
+            self.link.send_replace(Link::Down { address: Some(address), reason });
+        }
+        pipeline.finish_tasks().await;
+    }
+
+    async fn open(&self, host: &Host) -> Result<Session, ConnectError> {
+        Session::open(&self.settings, &self.guest_id, &self.names, host).await
+    }
+
+    async fn serve(&mut self, mut session: Session, pipeline: &RequestPipeline, address: &str) -> End {
+        pipeline.metrics().connected();
+        self.channel.send_replace(Some(session.channel()));
+        self.link.send_replace(Link::Up { address: address.to_owned() });
+        let outbox = &mut self.outbox;
+        let alarm = |reason: Option<String>| {
+            let address = address.to_owned();
+            let state = if let Some(reason) = reason.map(|reason| one_line(&reason)) {
+                pipeline.metrics().broker_alarm();
+                warn!(reason, "The broker takes no messages for the time being; answers wait until it does.");
+                Link::Blocked { address, reason }
+            } else {
+                info!("The broker takes messages again.");
+                Link::Up { address }
+            };
+            self.link.send_replace(state);
+        };
+        let end = session.serve(pipeline, &self.bus, outbox, &self.channel, alarm, &self.stopping).await;
+        if matches!(end, End::Stopping) {
+            // Nothing new is taken; what runs comes to its end; closing makes the broker requeue the rest.
+            tokio::join!(session.cancel_consumers(), pipeline.finish_tasks());
+        }
+        self.channel.send_replace(None);
+        session.close().await;
+        end
+    }
+}
+
+/// A broker's words may hold anything, and go to the log and to systemd's status.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(600).collect()
+}

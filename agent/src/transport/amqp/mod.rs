@@ -1,0 +1,13 @@
+//! The way over RabbitMQ. The only user of lapin in the agent; the operator's tool connects and declares with the same
+//! functions (`trove_couchdb_guest::broker`).
+
+mod backoff;
+mod broker;
+mod compression;
+mod consumer;
+mod events;
+mod origin;
+mod publisher;
+mod session;
+
+pub(super) use broker::Broker;

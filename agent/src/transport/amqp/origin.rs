@@ -1,0 +1,181 @@
+//! The broker as the origin of a message: how its answer goes out and its receipt goes back.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use lapin::{
+    Acker, BasicProperties,
+    message::Delivery,
+    options::{BasicAckOptions, BasicNackOptions},
+};
+use tokio::{sync::watch, time};
+use tracing::{debug, warn};
+
+use super::{compression, publisher::ReplyPublisher};
+use crate::{
+    audit::Source,
+    transport::rpc::{Arrival, Pen, Publication, Replies, RequestSource, Responder, Undeliverable, Way},
+};
+
+/// Whether a message may have waited in the broker before it was handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    /// It was handed out as it came.
+    New,
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// To be handed to the socket, which a dead connection may never do. A task that waited for it for ever would hold its
+/// turn for ever.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(30);
+
+/// The same for what is handed back, which the end of the connection does as well. The agent is about to end, and must
+/// not spend its grace period on it.
+const HANDED_BACK_WITHIN: Duration = Duration::from_secs(2);
+
+/// A message that the broker has handed out. It wants to know when it may forget it.
+#[derive(Debug)]
+struct BusMessage {
+    bus: Arc<Bus>,
+    acker: Acker,
+    _place: Place,
+}
+
+/// One of the messages that a connection has handed out and not seen acknowledged.
+#[derive(Debug)]
+struct Place(watch::Sender<usize>);
+
+/// How many those are.
+#[derive(Debug, Default)]
+pub(super) struct HandedOut(watch::Sender<usize>);
+
+impl HandedOut {
+    pub(super) fn count(&self) -> usize {
+        *self.0.borrow()
+    }
+
+    /// Returns when there are fewer than `most`.
+    pub(super) async fn fewer_than(&self, most: usize) {
+        let mut count = self.0.subscribe();
+        // The sender is here.
+        let _fewer = count.wait_for(|count| *count < most).await;
+    }
+
+    fn take(&self) -> Place {
+        self.0.send_modify(|count| *count += 1);
+        Place(self.0.clone())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+/// What answers over the bus need.
+#[derive(Debug)]
+pub(super) struct Bus {
+    pub(super) pen: Pen,
+    pub(super) publisher: ReplyPublisher,
+}
+
+/// A message from the broker.
+pub(super) fn arrival(delivery: Delivery, bus: &Arc<Bus>, handed_out: &HandedOut, age: Age) -> Arrival {
+    let Delivery { data, redelivered, properties, acker, .. } = delivery;
+    let caller_waits = caller_waits(&properties);
+    Arrival {
+        body: data,
+        compression: compression::of(&properties),
+        redelivered,
+        caller_waits,
+        at_once_or_not: age == Age::Unknown && caller_waits.is_some(),
+        origin: Arc::new(BusMessage { bus: Arc::clone(bus), acker, _place: handed_out.take() }),
+    }
+}
+
+/// How long a caller waits stands in its message's time to live (ms). Nobody waits longer than a day.
+pub(super) fn caller_waits(properties: &BasicProperties) -> Option<Duration> {
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    let milliseconds: u64 = properties.expiration().as_ref()?.as_str().parse().ok()?;
+    Some(Duration::from_millis(milliseconds.min(DAY)))
+}
+
+impl Replies for Bus {
+    fn pen(&self) -> &Pen {
+        &self.pen
+    }
+
+    fn publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, Result<(), Undeliverable>> {
+        async {
+            self.publisher.publish(publication).await?;
+            self.publisher.publish_later(publication);
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl Replies for BusMessage {
+    fn pen(&self) -> &Pen {
+        self.bus.pen()
+    }
+
+    fn publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, Result<(), Undeliverable>> {
+        self.bus.publish(publication)
+    }
+}
+
+impl RequestSource for BusMessage {
+    fn way(&self) -> Way {
+        Way::Bus
+    }
+
+    fn source(&self) -> Source {
+        Source::Bus
+    }
+
+    fn try_publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, ()> {
+        async {
+            let _taken = self.bus.publisher.try_publish(publication).await;
+        }
+        .boxed()
+    }
+
+    fn acknowledge(&self) -> BoxFuture<'_, bool> {
+        let acknowledging = async {
+            let acknowledged = time::timeout(ACKNOWLEDGED_WITHIN, self.acker.ack(BasicAckOptions::default()));
+            let acknowledged = tokio::select! {
+                acknowledged = acknowledged => acknowledged,
+                () = self.bus.publisher.stopping_while_blocked() => return false,
+            };
+            match acknowledged {
+                Ok(Ok(_sent)) => return true,
+                Ok(Err(error)) => {
+                    debug!(%error, "A command could not be acknowledged; it will come again and be known.");
+                }
+                Err(_) => {
+                    warn!("A command's acknowledgement is stuck; if it was lost, the command is known.");
+                }
+            }
+            false
+        };
+        acknowledging.boxed()
+    }
+
+    /// The broker keeps it for the next agent.
+    fn requeue(&self, _: Responder) -> BoxFuture<'_, ()> {
+        let requeuing = async {
+            let handing_back = self.acker.nack(BasicNackOptions { requeue: true, multiple: false });
+            match time::timeout(HANDED_BACK_WITHIN, handing_back).await {
+                Ok(Ok(_sent)) => {}
+                Ok(Err(error)) => {
+                    debug!(%error, "A command could not be handed back; the broker requeues it by itself.");
+                }
+                Err(_) => debug!("Handing a command back is stuck; the broker requeues it by itself."),
+            }
+        };
+        requeuing.boxed()
+    }
+}

@@ -1,0 +1,60 @@
+//! Whether a request can run, and for how long.
+
+use std::time::Duration;
+
+use trove_couchdb_config::RpcSettings;
+use trove_couchdb_protocol::{Failure, FailureClass, Request, trove::UserAction, version};
+
+use super::{pipeline::Job, source::Way};
+use crate::{commands, system::BootInstant};
+
+/// A caller that wants signs of life less often than this is as good as one that wants none.
+const LONGEST_BEAT: u64 = 3600;
+
+/// A request that can run.
+pub(super) struct Accepted {
+    pub(super) job: Job,
+    /// How often the caller wants a sign of life.
+    pub(super) beat: Option<Duration>,
+}
+
+/// Understands what is wanted, or says why that can't be had.
+pub(super) fn accept(
+    request: &Request,
+    id: String,
+    action: UserAction,
+    way: Way,
+    caller_waits: Option<Duration>,
+    limits: &RpcSettings,
+) -> Result<Accepted, Failure> {
+    let is_call = request.reply.is_some();
+    let method = &request.method;
+    if !version::SERVED.accepts(&request.version) || request.namespace.is_some() {
+        return Err(Failure::unsupported_version(&request.version.to_string(), method));
+    }
+    let command = match commands::of_request(request, action) {
+        Ok(command) => command,
+        Err(error) => return Err(Failure::from(&error)),
+    };
+    if way == Way::Bus && command.is_local_only() {
+        let text = format!("{method} is not for the bus: send it over the agent's socket, on its machine");
+        return Err(Failure::new(FailureClass::Forbidden, text));
+    }
+    let caller_waits = caller_waits.filter(|_| is_call);
+    // A little before nobody waits any more, so that the caller still hears why.
+    let begin_within = caller_waits.map(|time| time.mul_f64(0.9));
+    let patience = match (is_call, caller_waits) {
+        // Its caller does not wait for its end.
+        _ if command.duration() == commands::Duration::Long => limits.prepare_patience,
+        (true, Some(time)) => limits.call_patience.min(time / 2),
+        (true, None) => limits.call_patience,
+        (false, _) => limits.cast_patience,
+    };
+    let arrived = BootInstant::now();
+    let job = Job { command, id, redelivered: false, arrived, patience, begin_within };
+    // oslo.messaging beats twice in the time after which the caller gives up (`rpc/server.py`,
+    // `_process_incoming`).
+    let timeout = request.timeout.filter(|seconds| is_call && *seconds >= 2);
+    let beat = timeout.map(|seconds| Duration::from_secs(seconds.min(LONGEST_BEAT)) / 2);
+    Ok(Accepted { job, beat })
+}

@@ -1,0 +1,230 @@
+//! A message arrives: it is decoded, and the core is told of it.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration as Time,
+};
+
+use tokio::{sync::oneshot, time};
+use tracing::{debug, error, warn};
+use trove_couchdb_delivery::{Action, DeliveryId, Event, Request};
+use trove_couchdb_protocol::{
+    Context, DecodeError, Disclosure, Failure, Undecodable, new_id,
+    trove::{Method, UserAction},
+};
+
+use super::{InFlight, RequestPipeline, delivered, in_flight::Arguments, is_credible, mark_of, work_of};
+use crate::{
+    commands::Duration,
+    log,
+    transport::rpc::{
+        accept::{Accepted, accept},
+        answer::Responder,
+        compression,
+        ledger::Entry,
+        replay::Marks,
+        source::{Arrival, Origin, Way},
+    },
+};
+
+/// What became of a message that has arrived.
+#[derive(Debug)]
+pub(in crate::transport) enum Taken {
+    /// It is taken care of.
+    Yes,
+    /// It can't begin at once, and is to be left where it came from.
+    NotNow(Box<NotNow>),
+}
+
+/// A message that can't begin at once. The core keeps its place among the others until it is dropped.
+#[derive(Debug)]
+pub(in crate::transport) struct NotNow {
+    pipeline: RequestPipeline,
+    flight: Arc<InFlight>,
+    can_begin: oneshot::Receiver<()>,
+    /// Until then it has expired.
+    caller_waits: Time,
+}
+
+impl NotNow {
+    /// Leaves it in the broker; returns when it could begin, or is not there any more.
+    pub(in crate::transport) async fn leave(mut self) {
+        let responder = self.flight.state().responder.take();
+        if let (Some(origin), Some(responder)) = (&self.flight.origin, responder) {
+            origin.requeue(responder).await;
+        }
+        if time::timeout(self.caller_waits, &mut self.can_begin).await.is_err() {
+            let method = self.flight.method.as_str();
+            debug!(method, "A call has expired in the broker before it could begin.");
+        }
+    }
+}
+
+impl Drop for NotNow {
+    fn drop(&mut self) {
+        let delivery = self.flight.delivery;
+        self.pipeline.shared().left.remove(&delivery);
+        self.pipeline.tell(Event::Abandoned(delivery));
+    }
+}
+
+/// A request that was understood as far as it could be.
+struct Understood {
+    id: String,
+    method: String,
+    marks: Marks,
+    entry: Entry,
+    responder: Responder,
+    /// Of a long command, to be written down.
+    arguments: Option<Arguments>,
+    accepted: Result<Accepted, Failure>,
+}
+
+impl RequestPipeline {
+    /// Takes one message. Call it in the order of arrival; returns before anything is awaited.
+    pub(in crate::transport) fn take(&self, arrival: Arrival) -> Taken {
+        let origin = arrival.origin.clone();
+        catch_unwind(AssertUnwindSafe(|| self.sort(arrival))).unwrap_or_else(|_| {
+            error!("A message brought about a panic when it was read; it is dropped.");
+            self.0.tasks.spawn(async move { origin.give_up().await });
+            Taken::Yes
+        })
+    }
+
+    /// Leaves a message in the broker that nobody has begun: how long it has waited is not known here, and there its time to
+    /// live goes on.
+    pub(in crate::transport) async fn leave(&self, arrival: Arrival) {
+        let Arrival { body, compression, redelivered, origin, .. } = arrival;
+        let cipher = origin.pen().cipher.as_ref();
+        let request = compression::decode(body, compression.as_ref(), cipher, self.max_message_bytes());
+        if let Some(id) = request.ok().and_then(|request| request.unique_id) {
+            let id = mark_of(Marks::of_id(&id));
+            self.tell(Event::PutBack { id, redelivered });
+        }
+        origin.requeue(Responder::new(None, Context::default())).await;
+    }
+
+    fn sort(&self, arrival: Arrival) -> Taken {
+        let Arrival { body, compression, redelivered, caller_waits, at_once_or_not, origin } = arrival;
+        let cipher = origin.pen().cipher.as_ref();
+        let mut request =
+            match compression::decode(body, compression.as_ref(), cipher, self.max_message_bytes()) {
+                Ok(request) => request,
+                Err(undecodable) => {
+                    self.refuse_unread(*undecodable, origin, redelivered);
+                    return Taken::Yes;
+                }
+            };
+        let _about = log::command_span(request.context.request_id()).entered();
+        // Without an id nothing can be told apart; oslo.messaging always sends one. A call is known by its own, too.
+        let id = request.unique_id.clone().or_else(|| request.reply.as_ref().map(|call| call.msg_id.clone()));
+        let id = id.unwrap_or_else(new_id);
+        let marks = Marks::of(&request, &id);
+        let action = UserAction::of(&request.context);
+        let accepted = accept(&request, id.clone(), action, origin.way(), caller_waits, &self.0.limits);
+        let is_call = request.reply.is_some() || origin.way() == Way::Local;
+        let caller_waits = caller_waits.filter(|_| at_once_or_not && is_call);
+        let known_method = Method::from_name(&request.method);
+        let entry = Entry::unread(&origin, &request.context, Some(id.clone()), known_method, false);
+        // The context is as long as the rest of a request: it is moved, as nobody else needs it.
+        let responder = Responder::to_request(&id, &mut request);
+        let is_long = |accepted: &Accepted| accepted.job.command.duration() == Duration::Long;
+        let is_sealed = request.disclosure == Disclosure::Sealed;
+        let arguments =
+            accepted.as_ref().is_ok_and(is_long).then_some(Arguments { all: request.args, is_sealed });
+        let understood =
+            Understood { id, method: request.method, marks, entry, responder, arguments, accepted };
+        self.admit(understood, origin, redelivered, caller_waits)
+    }
+
+    /// Tells the core of a message.
+    fn admit(
+        &self,
+        understood: Understood,
+        origin: Origin,
+        redelivered: bool,
+        caller_waits: Option<Time>,
+    ) -> Taken {
+        let Understood { id, method, marks, mut entry, responder, arguments, accepted } = understood;
+        let mut shared = self.shared();
+        let delivery = shared.next();
+        let again = marks.id().is_some_and(|id| shared.core.is_again(&mark_of(id), redelivered));
+        if again {
+            self.metrics().redelivered();
+        }
+        entry.set_redelivered(again);
+        let flight = InFlight::new(delivery, Some(origin), id, method, marks.clone());
+        let request = {
+            let mut state = flight.state();
+            (state.entry, state.responder, state.arguments) = (Some(entry), Some(responder), arguments);
+            match accepted {
+                Ok(Accepted { mut job, beat }) => {
+                    job.redelivered = again;
+                    state.beat = beat;
+                    let request = Request::Run(work_of(&job, caller_waits.is_some()));
+                    state.job = Some(Arc::new(job));
+                    request
+                }
+                Err(failure) => {
+                    state.refusal = Some(failure);
+                    Request::Refuse
+                }
+            }
+        };
+        let delivered = delivered(&flight, &marks, redelivered, request);
+        let flight = Arc::new(flight);
+        shared.in_flight.insert(delivery, Arc::clone(&flight));
+        let actions = self.handle(&mut shared, Event::Delivered(delivered));
+        let is_left = actions.contains(&Action::Leave(delivery));
+        let can_begin = is_left.then(|| {
+            let (could, can_begin) = oneshot::channel();
+            shared.left.insert(delivery, could);
+            can_begin
+        });
+        drop(shared);
+        self.carry_all(actions);
+        match (can_begin, caller_waits) {
+            (Some(can_begin), Some(caller_waits)) => {
+                let pipeline = self.clone();
+                Taken::NotNow(Box::new(NotNow { pipeline, flight, can_begin, caller_waits }))
+            }
+            _ => Taken::Yes,
+        }
+    }
+
+    fn refuse_unread(&self, undecodable: Undecodable, origin: Origin, redelivered: bool) {
+        let Undecodable { reply, unique_id, method, context, error } = undecodable;
+        // With a key, a context that fits may be a recorded one beside somebody's junk: nothing is told in its name.
+        let context = context.filter(|_| is_credible(&origin)).unwrap_or_default();
+        let _about = log::command_span(context.request_id()).entered();
+        match &error {
+            DecodeError::Compression(_) => {
+                error!(reason = %error, "A message is compressed as the agent reads none; correct kombu_compression.");
+            }
+            _ => {
+                warn!(kind = error.kind(), reason = %error, "A message is not a request that can be read.");
+            }
+        }
+        if redelivered {
+            self.metrics().redelivered();
+        }
+        let responder = match &unique_id {
+            Some(id) => Responder::to(id, reply, context.clone()),
+            None => Responder::new(reply, context.clone()),
+        };
+        let entry = Entry::unread(&origin, &context, unique_id.clone(), method, redelivered);
+        let delivery: DeliveryId = self.shared().next();
+        let id = unique_id.unwrap_or_default();
+        let name = method.map(Method::name).unwrap_or_default().to_owned();
+        let flight = InFlight::new(delivery, Some(origin), id, name, Marks::from_seals(Vec::new()));
+        {
+            let mut state = flight.state();
+            state.entry = Some(entry);
+            state.responder = Some(responder.about(method));
+            state.refusal = Some(Failure::from(&error));
+        }
+        self.shared().in_flight.insert(delivery, Arc::new(flight));
+        self.tell(Event::Unreadable(delivery));
+    }
+}

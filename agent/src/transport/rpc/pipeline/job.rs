@@ -1,0 +1,90 @@
+//! A command on its way, and what can become of it.
+
+use std::time::Duration;
+
+use trove_couchdb_delivery::WaitsFor;
+use trove_couchdb_protocol::{Failure, FailureClass, Outcome};
+
+use crate::{
+    audit::Verdict,
+    commands::{Command, Needs},
+    system::BootInstant,
+};
+
+/// A command on its way.
+#[derive(Debug)]
+pub(in crate::transport::rpc) struct Job {
+    /// What to do.
+    pub(in crate::transport::rpc) command: Box<dyn Command>,
+    /// The request's `_unique_id`, or one of our own if it had none.
+    pub(in crate::transport::rpc) id: String,
+    /// An earlier agent, or this one on an earlier connection, may have done a part of it.
+    pub(in crate::transport::rpc) redelivered: bool,
+    /// When it came. Its caller's clock goes on while this process is stopped.
+    pub(in crate::transport::rpc) arrived: BootInstant,
+    /// How long, from its arrival on, to retry while CouchDB is down before the command fails.
+    pub(in crate::transport::rpc) patience: Duration,
+    /// How long after its arrival it may begin. One that could only begin later is not run: its caller has been told
+    /// that it failed.
+    pub(in crate::transport::rpc) begin_within: Option<Duration>,
+}
+
+impl Job {
+    /// Whether its caller has given up, or is about to.
+    pub(super) fn is_too_late(&self) -> bool {
+        self.begin_within.is_some_and(|within| self.arrived.elapsed() >= within)
+    }
+
+    /// Whether it takes one of the `rpc.max_concurrent` places.
+    pub(super) fn needs_place(&self) -> bool {
+        self.command.needs() == Needs::CouchDb
+    }
+
+    /// What a caller hears that has given up.
+    pub(super) fn too_late(&self, waited_for: WaitsFor, max_concurrent: usize) -> Ending {
+        let method = self.command.name();
+        let text = match waited_for {
+            WaitsFor::Turn => {
+                format!(
+                    "{method} waited too long for earlier commands on the same user or database; try again"
+                )
+            }
+            WaitsFor::Place => format!(
+                "{method} waited too long for CouchDB, which {max_concurrent} other commands are waiting for \
+                 (rpc.max_concurrent); try again"
+            ),
+        };
+        if self.redelivered {
+            let text = format!("{text} (a part of it may stand: the agent was restarted while it ran)");
+            return Ending::failed(Failure::new(FailureClass::Busy, text));
+        }
+        Ending::refused(Failure::new(FailureClass::Busy, text))
+    }
+}
+
+/// How a command ended: for its caller, and for the audit log.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) outcome: Outcome,
+    pub(super) verdict: Verdict,
+}
+
+impl Ending {
+    /// It ran; this is the answer.
+    pub(super) fn ran(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Success(_) => Self { outcome, verdict: Verdict::Ok },
+            Outcome::Failure(failure) => Self::failed(failure),
+        }
+    }
+
+    /// It ran, and failed.
+    pub(super) fn failed(failure: Failure) -> Self {
+        Self { outcome: Outcome::Failure(failure.clone()), verdict: Verdict::Failed(failure) }
+    }
+
+    /// It was not begun.
+    pub(super) fn refused(failure: Failure) -> Self {
+        Self { outcome: Outcome::Failure(failure.clone()), verdict: Verdict::Refused(failure) }
+    }
+}

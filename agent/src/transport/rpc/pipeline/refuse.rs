@@ -1,0 +1,159 @@
+//! Messages that are not run: why, in words for their callers.
+
+use tracing::{debug, warn};
+use trove_couchdb_delivery::{Refusal, WaitsFor};
+use trove_couchdb_protocol::{Context, Failure, FailureClass, Outcome, trove::Method};
+
+use super::{InFlight, RequestPipeline, is_credible, job::Ending};
+use crate::{
+    audit::Verdict,
+    transport::rpc::{
+        answer::{Publication, Responder},
+        source::Origin,
+    },
+};
+
+/// Why a local command is not run while an interrupted one is on its way.
+const INTERRUPTED: &str = "an earlier command on the same user or database, which came from the broker, was interrupted and may \
+                           be half done; the broker delivers it again as soon as it can be reached, and nothing else is \
+                           changed there before: see `trove-couchdb status`, and try again";
+
+impl RequestPipeline {
+    /// Words a refusal.
+    pub(super) async fn refuse(&self, flight: &InFlight, why: Refusal) {
+        flight.waits_no_more();
+        let (job, refusal) = {
+            let mut state = flight.state();
+            (state.job.clone(), state.refusal.take())
+        };
+        let ending = match (why, &job) {
+            (Refusal::Expired(waits_for), Some(job)) => {
+                warn!(
+                    method = flight.method,
+                    id = flight.id,
+                    ?waits_for,
+                    "Its caller has given up before it could begin; it is not run."
+                );
+                job.too_late(waits_for, self.0.limits.max_concurrent)
+            }
+            (Refusal::Held(_), _) => held_up(flight, held(&self.disk_error())),
+            (Refusal::Interrupted, _) => held_up(flight, INTERRUPTED.to_owned()),
+            (Refusal::Operation(operation), _) => {
+                let failure = self.in_the_way(operation);
+                let (method, id, reason) =
+                    (flight.method.as_str(), flight.id.as_str(), failure.message.as_str());
+                warn!(method, id, reason, "An operation is in its way; it is not run.");
+                Ending::refused(failure)
+            }
+            _ => Ending::refused(refusal.unwrap_or_else(not_run)),
+        };
+        if why == Refusal::Unacceptable
+            && let Outcome::Failure(failure) = &ending.outcome
+        {
+            log_unacceptable(flight, failure);
+            self.prepare_is_lost(flight, failure).await;
+        }
+        if let (
+            Refusal::Expired(WaitsFor::Place) | Refusal::NotStored,
+            Some(job),
+            Outcome::Failure(failure),
+        ) = (why, &job, &ending.outcome)
+        {
+            job.command.on_failure(&self.0.guest, &job.id, &failure.message).await;
+        }
+        self.finish(flight, ending).await;
+    }
+
+    /// A message that is no request, or has parts of another one: acknowledged first, and answered at most once.
+    pub(super) async fn reject(&self, flight: &InFlight, forged: bool) {
+        let Some(origin) = &flight.origin else { return };
+        let (refusal, responder, entry) = {
+            let mut state = flight.state();
+            (state.refusal.take(), state.responder.take(), state.entry.take())
+        };
+        let (failure, responder) = if forged {
+            let (id, method) = (flight.id.as_str(), flight.method.as_str());
+            warn!(id, method, "A message has parts of another one; it is not run.");
+            (replayed(), Some(Responder::new(None, Context::default())))
+        } else {
+            (refusal.unwrap_or_else(not_run), responder)
+        };
+        let publications = responder
+            .map(|responder| responder.answer(&Outcome::Failure(failure.clone()), origin.pen()))
+            .unwrap_or_default();
+        // With a key, whoever can't encrypt a whole message can't end the creation of an instance either.
+        let credible = is_credible(origin);
+        if credible {
+            self.prepare_is_lost(flight, &failure).await;
+        }
+        if let Some(entry) = entry {
+            self.0.ledger.close(entry, Verdict::Refused(failure)).await;
+        }
+        dismiss(origin, &publications, credible).await;
+    }
+
+    /// A `prepare` was refused before it could become a command.
+    async fn prepare_is_lost(&self, flight: &InFlight, failure: &Failure) {
+        if Method::from_name(&flight.method) != Some(Method::Prepare) {
+            return;
+        }
+        let id = if flight.id.is_empty() { trove_couchdb_protocol::new_id() } else { flight.id.clone() };
+        let reason = format!("prepare was refused: {}", failure.message);
+        self.0.guest.preparation.refuse(&id, &reason).await;
+    }
+}
+
+/// Answers what can't be run, and somebody who may not be who they say (not `credible`) only once, without a wait for
+/// the queue that they name.
+///
+/// Acknowledged first: should the broker end the connection over the answer, the message must not come again.
+async fn dismiss(origin: &Origin, answer: &[Publication], credible: bool) {
+    origin.acknowledge().await;
+    for publication in answer {
+        if !credible {
+            origin.try_publish(publication).await;
+        } else if let Err(error) = origin.publish(publication).await {
+            debug!(%error, "A refusal reaches nobody.");
+        }
+    }
+}
+
+fn log_unacceptable(flight: &InFlight, failure: &Failure) {
+    let (method, id, reason) = (flight.method.as_str(), flight.id.as_str(), failure.message.as_str());
+    if failure.is(FailureClass::Forbidden) {
+        warn!(method, id, "A method for operators of this machine came over the bus; it is refused.");
+    } else {
+        warn!(method, id, reason, "A request is refused.");
+    }
+}
+
+fn held_up(flight: &InFlight, reason: String) -> Ending {
+    let (method, id) = (flight.method.as_str(), flight.id.as_str());
+    warn!(method, id, reason, "An earlier command holds it up; it is not run.");
+    Ending::refused(Failure::new(FailureClass::Busy, reason))
+}
+
+fn held(reason: &str) -> String {
+    format!(
+        "an earlier command on the same user or database, which came from the broker, has ended, and its outcome can't be \
+         written to the agent's state directory ({reason}); until it can, or the broker has heard of it, nothing else is \
+         done there: repair the directory and try again"
+    )
+}
+
+pub(super) fn not_run() -> Failure {
+    Failure::new(FailureClass::InternalError, "the command was not run; see the guest agent's log")
+}
+
+pub(super) fn no_seed(error: &std::io::Error) -> Failure {
+    let text = format!(
+        "a password can't be made up: its seed must be in the agent's state directory before it is shown, and that can't be \
+         written ({error}); repair the directory, or give a password"
+    );
+    Failure::new(FailureClass::FilesystemError, text)
+}
+
+/// What is said about a message whose parts were in another one.
+fn replayed() -> Failure {
+    Failure::new(FailureClass::Replayed, "parts of this message were in another one before; it is not run")
+}

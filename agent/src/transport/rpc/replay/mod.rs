@@ -1,0 +1,316 @@
+//! What the disk knows of commands and messages: records of commands whose messages may come again, and marks of messages
+//! that were carried out.
+//!
+//! Trove's encryption has no authentication and no counter, and the `_unique_id` travels in clear: a recorded message can
+//! be sent under another id, its parts can be put together with those of another one, and whoever flips a bit of an
+//! initialisation vector flips it in the first block of the value. So besides the id every encrypted part leaves its
+//! mark ([`Seal`]: its last block, which depends on all before it).
+//! Without encryption there is only the id, and nothing that would keep a stranger from sending commands of his own.
+//!
+//! The delivery core decides what is known and what is to be written (`delivery/src/marks.rs`); this module reads and
+//! writes the two files. A command's outcome is on the disk before it is answered (`outcomes.rs`). Once its message is
+//! acknowledged the outcome is forgotten, and its marks stay. Marks of commands that only read, and of refused ones, reach
+//! the disk with the next command that changes something.
+//!
+//! What the agent itself encrypts needs no marks: it can't be sent back to it (`protocol/src/cipher.rs`).
+
+mod marks;
+mod store;
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tracing::{error, warn};
+use trove_couchdb_delivery::{Mark, Resumed};
+use trove_couchdb_protocol::Seal;
+
+use super::outcomes::{self, CommandRecord, OutcomeFile, RecordedOutcome, Stored};
+use crate::{
+    commands::{Changes, Scopes, Seed},
+    operations::Operations,
+    system,
+};
+pub(super) use marks::Marks;
+use store::Store;
+
+/// With so many lines the file of outcomes is written again, without those that are done with.
+const OUTCOME_LINES: usize = 1_024;
+
+/// So many marks of commands that only read wait for the disk at most.
+const WAITING: usize = 1_024;
+
+/// What an earlier agent wrote down, for the core.
+pub(in crate::transport) type FromDisk = Resumed<Scopes, RecordedOutcome>;
+
+/// The two files.
+#[derive(Debug, Clone)]
+pub(in crate::transport) struct Records {
+    memory: Arc<Mutex<Memory>>,
+    files: Arc<Mutex<Files>>,
+}
+
+/// What the files have to hold.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Of commands whose messages are not acknowledged, by id.
+    records: HashMap<Seal, Kept>,
+    /// Marks that are not in the file yet.
+    waiting: Vec<Seal>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    record: CommandRecord,
+    /// The file has it as it is here.
+    written: bool,
+}
+
+impl Memory {
+    /// The record of a command, to be changed: what the file has of it is not the newest any more.
+    fn record(&mut self, marks: &Marks, id: Seal) -> &mut CommandRecord {
+        let new = || Kept { record: CommandRecord::new(marks), written: false };
+        let one = self.records.entry(id).or_insert_with(new);
+        one.written = false;
+        &mut one.record
+    }
+
+    fn chosen(&self, which: impl Fn(&Kept) -> bool) -> (Vec<Seal>, Vec<CommandRecord>) {
+        let chosen = self.records.iter().filter(|(_, one)| which(one));
+        chosen.map(|(id, one)| (*id, one.record.clone())).unzip()
+    }
+
+    fn all(&self) -> Vec<CommandRecord> {
+        self.chosen(|_| true).1
+    }
+
+    fn are_written(&mut self, ids: &[Seal]) {
+        for id in ids {
+            if let Some(one) = self.records.get_mut(id) {
+                one.written = true;
+            }
+        }
+    }
+}
+
+/// Locked before the memory, never after it.
+#[derive(Debug)]
+struct Files {
+    marks: Store,
+    /// So many marks the file holds at least.
+    keep: usize,
+    outcomes: OutcomeFile,
+}
+
+impl Records {
+    /// Reads both files: the last `keep` marks, and every record whose message was not acknowledged. Blocks for the length
+    /// of two small files.
+    pub(in crate::transport) fn load(state_dir: &Path, keep: usize) -> (Self, FromDisk) {
+        let (marks, order) = Store::load(state_dir);
+        let (outcomes, read) = OutcomeFile::load(state_dir);
+        let stored = read.map(|(stored, unreadable)| {
+            if unreadable > 0 {
+                warn!(
+                    lines = unreadable,
+                    "The file of outcomes has lines that can't be read; they are left out."
+                );
+            }
+            stored
+        });
+        let stored = stored.unwrap_or_else(|error| {
+            warn!(%error, "The file of outcomes can't be read: commands that come again may run again.");
+            Stored::default()
+        });
+        let skip = order.len().saturating_sub(keep);
+        let mut known = FromDisk::default();
+        known.marks.extend(order.into_iter().skip(skip).map(|seal| Mark(seal.0)));
+        let mut memory = Memory::default();
+        for (marks, record) in stored.unacknowledged {
+            let Some(id) = marks.id() else { continue };
+            if let Some(outcome) = record.outcome() {
+                known.ended.push((marks.for_the_core(), outcome.clone()));
+            } else if let Some(changes) = record.interrupted() {
+                known.interrupted.push((Mark(id.0), changes.scopes()));
+            }
+            memory.records.insert(id, Kept { record, written: true });
+        }
+        for marks in stored.acknowledged {
+            known.marks.extend(marks.for_the_core());
+            memory.waiting.extend(marks.seals());
+        }
+        let files = Files { marks, keep, outcomes };
+        (Self { memory: Arc::new(Mutex::new(memory)), files: Arc::new(Mutex::new(files)) }, known)
+    }
+
+    /// A command begins to change this. Does not wait for the disk: it is for the next agent of the same machine.
+    pub(super) async fn begin(&self, marks: &Marks, changes: Changes) -> io::Result<()> {
+        let Some(id) = marks.id() else { return Ok(()) };
+        lock(&self.memory).record(marks, id).begin(changes);
+        let this = self.clone();
+        let noted = system::blocking(move || {
+            let mut files = this.files();
+            let Some(one) = lock(&this.memory).records.get(&id).map(|one| one.record.clone()) else {
+                return Ok(());
+            };
+            files.outcomes.add(&[one], false, || lock(&this.memory).all())
+        });
+        noted.await?
+    }
+
+    /// The seed of a command's answer, the same whenever the command comes again; the disk has it.
+    pub(super) async fn seed(&self, marks: &Marks) -> io::Result<Seed> {
+        let Some(id) = marks.id() else { return Ok(Seed::random()) };
+        let seed = {
+            let mut memory = lock(&self.memory);
+            let record = memory.record(marks, id);
+            record.seed().unwrap_or_else(|| {
+                let seed = Seed::random();
+                record.plant(&seed);
+                seed
+            })
+        };
+        self.save(id).await.map(|()| seed)
+    }
+
+    /// The seed of a command that has ended.
+    pub(super) fn seed_of(&self, id: Seal) -> Option<Seed> {
+        lock(&self.memory).records.get(&id)?.record.seed()
+    }
+
+    /// A command has ended; returns when the disk knows how.
+    pub(super) async fn end(&self, marks: &Marks, outcome: RecordedOutcome) -> io::Result<()> {
+        let Some(id) = marks.id() else { return Ok(()) };
+        lock(&self.memory).record(marks, id).end(outcome);
+        self.save(id).await
+    }
+
+    /// Writes down what the file of outcomes does not have yet, this command's record among it.
+    pub(super) async fn save(&self, id: Seal) -> io::Result<()> {
+        let this = self.clone();
+        let saved = system::blocking(move || {
+            let mut files = this.files();
+            let (ids, new) = {
+                let memory = lock(&this.memory);
+                // Another one's write took it along, or its message was acknowledged meanwhile.
+                if memory.records.get(&id).is_none_or(|one| one.written) {
+                    return Ok(());
+                }
+                memory.chosen(|one| !one.written)
+            };
+            files.outcomes.add(&new, true, || lock(&this.memory).all())?;
+            lock(&this.memory).are_written(&ids);
+            Ok(())
+        });
+        saved.await?
+    }
+
+    /// A record is needed no longer, and a seed must not be kept. The marks of a command that has ended stay.
+    pub(super) async fn forget(&self, id: Seal) {
+        let gone = {
+            let mut memory = lock(&self.memory);
+            let Some(gone) = memory.records.remove(&id) else { return };
+            if gone.record.outcome().is_some()
+                && let Some(marks) = gone.record.marks()
+            {
+                memory.waiting.extend(marks.seals());
+            }
+            gone
+        };
+        let this = self.clone();
+        let noted = system::blocking(move || {
+            let mut files = this.files();
+            let noted = files.outcomes.note_acknowledged(id);
+            if gone.record.seed().is_some() || noted.is_err() || files.outcomes.lines() > OUTCOME_LINES {
+                this.tidy(&mut files)?;
+            }
+            Ok::<_, io::Error>(())
+        });
+        tell(noted.await);
+    }
+
+    /// Marks that can wait for a later write. True if so many wait that it is time for one.
+    pub(super) fn remember(&self, marks: impl IntoIterator<Item = Seal>) -> bool {
+        let mut memory = lock(&self.memory);
+        memory.waiting.extend(marks);
+        memory.waiting.len() >= WAITING
+    }
+
+    /// Returns when the disk has all marks.
+    pub(super) async fn write_marks(&self) -> io::Result<()> {
+        let this = self.clone();
+        system::blocking(move || this.add_marks(&mut this.files())).await?
+    }
+
+    /// The agent ends, and all messages that could be acknowledged are.
+    pub(super) async fn finish(&self) {
+        let this = self.clone();
+        let tidied = system::blocking(move || {
+            let mut files = this.files();
+            let is_untidy = files.outcomes.lines() > 0 || !lock(&this.memory).waiting.is_empty();
+            if is_untidy { this.tidy(&mut files) } else { Ok(()) }
+        });
+        tell(tidied.await);
+    }
+
+    /// Moves the marks of what is done with into the file of marks, and the rest of it out of the file of outcomes.
+    fn tidy(&self, files: &mut Files) -> io::Result<()> {
+        self.add_marks(files)?;
+        let (ids, records) = lock(&self.memory).chosen(|_| true);
+        files.outcomes.replace(&records)?;
+        lock(&self.memory).are_written(&ids);
+        Ok(())
+    }
+
+    fn add_marks(&self, files: &mut Files) -> io::Result<()> {
+        // None, if another one's write took them along.
+        let new = std::mem::take(&mut lock(&self.memory).waiting);
+        let written = files.marks.add(&new, files.keep);
+        if written.is_err() {
+            lock(&self.memory).waiting.splice(0..0, new);
+        }
+        written
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Without the disk this agent still knows, and goes on: a guest that does nothing any more would be worse.
+pub(super) fn tell(written: Result<io::Result<()>, tokio::task::JoinError>) {
+    match written {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            warn!(%error, "What was carried out can't be written down: after a restart it could be replayed.");
+        }
+        Err(error) => error!(%error, "What was carried out was not written down."),
+    }
+}
+
+/// Adds what is known of operations: that their messages are handed over, and how those ended whose end is not told.
+pub(in crate::transport) fn add_operations(known: &mut FromDisk, operations: &Operations) {
+    let settled: HashSet<Mark> = known.marks.iter().copied().collect();
+    for record in operations.all() {
+        let seals = record.marks.iter().map(|text| outcomes::seal(text)).collect::<Option<Vec<_>>>();
+        if let Some(marks) = seals.map(|seals| Marks::from_seals(seals).for_the_core())
+            && let Some(id) = marks.first().copied().filter(|id| !settled.contains(id))
+        {
+            known.interrupted.retain(|(interrupted, _)| *interrupted != id);
+            known.ended.push((marks, RecordedOutcome::HandedOver(record.id.clone())));
+        }
+        if let Some(end) = record.end.filter(|_| !record.is_told) {
+            let mark = Mark(Marks::of_id(record.id.as_str()).0);
+            known.ended.push((vec![mark], end.into()));
+        }
+    }
+}
+
+fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

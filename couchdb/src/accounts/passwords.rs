@@ -1,0 +1,127 @@
+//! Passwords as this server wants them: who hashes them, with how many rounds, and whether its own rules are asked.
+//!
+//! The agent hashes passwords itself, except where the server has rules for them (`password_regexp`): those are Erlang's
+//! regular expressions, which only the server can apply, and it applies them to plain passwords only. There it gets the
+//! password of a user and hashes it. The rules are read for every command, so that a change of them is noticed.
+//!
+//! CouchDB does not ask its rules for server administrators. So that `root` is no way around them, its password is put to them
+//! with a write to `_users` that can't succeed: CouchDB looks at the password first.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+use reqwest::Method;
+use serde_json::json;
+use trove_couchdb_protocol::{Secret, UserName};
+
+use crate::{
+    CommandError, Couch, CouchError, Resource, ServerAdmin, SystemDatabase, TenantUser,
+    accounts::{
+        drafts::{NewPassword, without},
+        hash::Rounds,
+    },
+    reply::error::absent_is_none,
+};
+
+/// `[chttpd_auth]`, and where its settings were before 3.2; what is not in the first counts in the second
+/// (`chttpd_util.erl`, `get_chttpd_auth_config`).
+const SECTIONS: [&str; 2] = ["chttpd_auth", "couch_httpd_auth"];
+
+/// A revision that no document ever has.
+const NO_REVISION: &str = "1-00000000000000000000000000000000";
+
+/// What the server's configuration says of users and their passwords.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AuthSettings {
+    /// The server checks plain passwords.
+    has_rules: bool,
+    pub(crate) rounds: Rounds,
+}
+
+impl Couch {
+    /// Reads what the server's configuration says now.
+    ///
+    /// # Errors
+    /// [`CommandError::UsersElsewhere`]: CouchDB does not look for users where the agent keeps them.
+    pub(crate) async fn auth_settings(&self) -> Result<AuthSettings, CommandError> {
+        // Asked now: another version, or a new limit, may not let the hash log in.
+        let server = self.server_now().await?;
+        let home = if server.version.has_nodes() { SECTIONS[0] } else { SECTIONS[1] };
+        let wanted = [
+            (home, "authentication_db"),
+            (SECTIONS[0], "password_regexp"),
+            (SECTIONS[1], "password_regexp"),
+            (SECTIONS[0], "min_iterations"),
+            (SECTIONS[1], "min_iterations"),
+            (SECTIONS[0], "max_iterations"),
+            (SECTIONS[1], "max_iterations"),
+        ];
+        let config = &server.config;
+        let values = try_join_all(wanted.map(|(section, key)| async move {
+            let setting = Resource::Setting(config, section, key);
+            let value = absent_is_none(self.get(&setting).await)?;
+            Ok::<_, CouchError>(value.and_then(|value| value.as_str().map(|text| text.trim().to_owned())))
+        }));
+        let values = values.await?;
+        let [users, settings @ ..] = values.as_slice() else {
+            return Ok(AuthSettings { has_rules: false, rounds: Rounds::default() });
+        };
+        if let Some(database) = users.as_deref().filter(|name| *name != SystemDatabase::Users.as_str()) {
+            return Err(CommandError::UsersElsewhere { database: database.to_owned(), section: home });
+        }
+        // The first of two that is set.
+        let setting = |index: usize| settings.iter().skip(2 * index).take(2).flatten().next();
+        let number = |index| setting(index).and_then(|text| text.parse().ok());
+        Ok(AuthSettings {
+            has_rules: setting(0).is_some_and(|rules| !rules.is_empty() && rules != "[]"),
+            rounds: Rounds { min: number(1), max: number(2) },
+        })
+    }
+
+    /// Makes passwords ready to be written, side by side, as the server wants them.
+    pub(crate) async fn new_passwords<'a>(
+        &self,
+        passwords: Vec<(&'a TenantUser, &Secret)>,
+        settings: &AuthSettings,
+    ) -> Result<BTreeMap<&'a TenantUser, NewPassword>, CommandError> {
+        if settings.has_rules {
+            let plain =
+                |(user, secret): (&'a TenantUser, &Secret)| (user, NewPassword::Plain(secret.clone()));
+            return Ok(passwords.into_iter().map(plain).collect());
+        }
+        let server = self.server().await?.version;
+        // The hasher itself keeps to one per core.
+        let hashes = try_join_all(passwords.into_iter().map(|(user, password)| async move {
+            let hash =
+                self.hasher.hash(password, server, settings.rounds).await.ok_or(CommandError::Stopping)?;
+            Ok::<_, CommandError>((user, NewPassword::Hash(hash)))
+        }));
+        Ok(hashes.await?.into_iter().collect())
+    }
+
+    /// Puts a password of `root` to the rules for users' passwords, if there are any.
+    pub(crate) async fn ask_rules_for_root(
+        &self,
+        password: &Secret,
+        settings: &AuthSettings,
+    ) -> Result<(), CommandError> {
+        if !settings.has_rules {
+            return Ok(());
+        }
+        let root = ServerAdmin::Root.as_str();
+        // Neither the revision nor the missing type could be stored; the password is looked at before either.
+        let Ok(name) = UserName::try_from(root) else { return Ok(()) };
+        let body = json!({"_rev": NO_REVISION, "name": root, "roles": [], "password": password.expose()});
+        match self.send(Method::PUT, &Resource::User(&name), Some(&body)).await {
+            Err(CouchError::Conflict) => Ok(()),
+            Err(CouchError::BadRequest(reason) | CouchError::Forbidden(reason)) => {
+                Err(CommandError::RootPasswordRejected(without(password, reason)))
+            }
+            Err(error) => Err(error.into()),
+            Ok(_) => {
+                let problem = "a write that names a revision that is not there succeeded".into();
+                Err(CouchError::Unexpected { what: "PUT of a user", problem }.into())
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Databases: made closed, deleted, listed page by page.
+
+use std::collections::BTreeSet;
+
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tracing::warn;
+
+use crate::{
+    CommandError, Couch, CouchError, ListedDatabase, Range, Resource, TenantDatabase,
+    permissions::{pending::Edit, security, security_edit::unrecorded},
+    reply::error::absent_is_none,
+};
+
+/// Databases are listed in pages of at most this many, whatever the caller asked for.
+const BATCH: usize = 1_000;
+
+/// Databases to be created.
+#[derive(Debug)]
+pub struct CreateDatabases<'a> {
+    /// What to create.
+    pub databases: Vec<TenantDatabase>,
+    /// The command's id, under which it is written down what it begins to create.
+    pub command: &'a str,
+}
+
+/// What a command knows of a database before it asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// It was not there.
+    Absent,
+    /// A command began to create it, and it is not known to be closed.
+    Begun,
+    /// It was there, and stays as it is.
+    There,
+}
+
+impl Couch {
+    /// Creates databases that only server administrators can use until somebody is granted access.
+    ///
+    /// One that is there already stays as it is (like `CREATE DATABASE IF NOT EXISTS` of Trove's own guests), unless it was
+    /// absent before a command began to create it: on CouchDB 1.x and 2.x that one may still be open to everybody.
+    pub async fn create_databases(&self, command: &CreateDatabases<'_>) -> Result<(), CommandError> {
+        // In the order of their names, so that two commands never wait for each other.
+        let databases: BTreeSet<TenantDatabase> = command.databases.iter().cloned().collect();
+        let mut locks = Vec::with_capacity(databases.len());
+        for database in &databases {
+            locks.push(self.security_locks.lock(&ListedDatabase::from(&**database)).await);
+        }
+        let plan: Vec<(TenantDatabase, Before)> = stream::iter(databases)
+            .map(|database| {
+                async move {
+                    let before = self.before(&database).await?;
+                    Ok::<_, CouchError>((database, before))
+                }
+                .boxed()
+            })
+            .buffered(self.client.limits().connections)
+            .try_collect()
+            .await?;
+        let absent = plan.iter().filter(|(_, before)| *before == Before::Absent);
+        let absent: Vec<_> = absent.map(|(database, _)| ListedDatabase::from(&**database)).collect();
+        self.pending.begin(&absent, command.command).await.map_err(|error| unrecorded(&error))?;
+        // Known before there is something to close.
+        let closed_at_birth = self.server().await?.version.makes_closed_databases();
+        let mut made_any = false;
+        for (database, before) in plan.into_iter().filter(|(_, before)| *before != Before::There) {
+            match self.create_database(&database, before, closed_at_birth).await {
+                Ok(made) => made_any |= made,
+                Err(error) if made_any => return Err(error.after_a_part()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn before(&self, database: &TenantDatabase) -> Result<Before, CouchError> {
+        let begun = |edit: &Edit| matches!(edit, Edit::Close(_));
+        if self.pending.of(&ListedDatabase::from(&**database)).iter().any(begun) {
+            return Ok(Before::Begun);
+        }
+        match self.get(&Resource::Database(database)).await {
+            Err(CouchError::NotFound(_)) => Ok(Before::Absent),
+            Ok(_) => Ok(Before::There),
+            // No other failure tells whether it is there.
+            Err(error) if error.is_unopenable() => Ok(Before::There),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// True if the database was not there before.
+    async fn create_database(
+        &self,
+        database: &TenantDatabase,
+        before: Before,
+        closed_at_birth: bool,
+    ) -> Result<bool, CommandError> {
+        let listed = ListedDatabase::from(&**database);
+        match self.send(Method::PUT, &Resource::Database(database), None).await {
+            Ok(_) => {}
+            Err(CouchError::Exists) => {
+                if before == Before::Begun {
+                    self.edit_locked(&listed, |_| Ok(false)).await?;
+                } else {
+                    // Whoever made it a moment ago has it as he wants it.
+                    self.pending.gone(&listed).await.map_err(|error| unrecorded(&error))?;
+                }
+                return Ok(false);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if let Err(error) = self.close_new(&listed, closed_at_birth).await {
+            // Rather no database than one that is open to everybody, should nobody try again.
+            match self.delete(&Resource::Database(database)).await {
+                Ok(_) => self.pending.gone(&listed).await.map_err(|error| unrecorded(&error))?,
+                Err(also) => {
+                    let database = database.as_str();
+                    warn!(database, %also, "A new database could be neither closed nor taken back; it is closed later.");
+                }
+            }
+            return Err(error.after_a_part());
+        }
+        Ok(true)
+    }
+
+    /// A fresh database is public on CouchDB 1.x and 2.x, and on 3.x with `default_security = everyone`.
+    async fn close_new(&self, database: &ListedDatabase, closed_at_birth: bool) -> Result<(), CommandError> {
+        if !closed_at_birth {
+            // At once, on the connection that is open: until then anybody can write. What is there is known.
+            let mut object = json!({});
+            security::close(&mut object).map_err(|source| CommandError::Security {
+                database: database.as_str().to_owned(),
+                source,
+            })?;
+            self.write_security(&self.client.urgent(), database, object.to_string()).await?;
+        }
+        self.edit_locked(database, security::close).await
+    }
+
+    /// Deletes a database with all that is in it.
+    ///
+    /// # Errors
+    /// [`CommandError::NoSuchDatabase`], unless an earlier run of the same command may have deleted it.
+    pub async fn delete_database(&self, database: &TenantDatabase, rerun: bool) -> Result<(), CommandError> {
+        let listed = ListedDatabase::from(&**database);
+        // An edit of its `_security` that is under way would put what it read into a new database of the same name.
+        // Commands on a user edit any database, and don't wait for commands on it.
+        let _alone = self.security_locks.lock(&listed).await;
+        let resource = Resource::Database(database);
+        let deleted = match self.delete(&resource).await {
+            // On a full disk its files are gone all the same; it comes back empty, on 2.x open to everybody, and the second
+            // request ends that. It was there, whoever ended it meanwhile.
+            Err(CouchError::Server { status: 500, .. }) => {
+                absent_is_none(self.delete(&resource).await)?;
+                true
+            }
+            answer => absent_is_none(answer)?.is_some(),
+        };
+        if let Err(error) = self.pending.gone(&listed).await {
+            // It is tried in vain after a restart.
+            warn!(%error, "The state directory can't be written.");
+        }
+        if deleted || rerun { Ok(()) } else { Err(CommandError::NoSuchDatabase((**database).clone())) }
+    }
+
+    /// A range of database names, and where the next one begins.
+    pub async fn list_databases(&self, range: &Range) -> Result<(Vec<String>, Option<String>), CommandError> {
+        let wanted = range.limit.map(|limit| limit.saturating_add(1));
+        let mut names: Vec<String> = Vec::new();
+        let mut start = range.start.clone();
+        let mut with_start = range.include_start;
+        loop {
+            // The first name may be the start itself, which does not count.
+            let missing = wanted.map_or(BATCH, |wanted| wanted - names.len());
+            let limit = missing.saturating_add(1).min(BATCH);
+            let (batch, is_last) = self.database_names(start.as_deref(), limit).await?;
+            let last = batch.last().cloned();
+            names.extend(batch.into_iter().filter(|name| {
+                !self.policy.hides_database(name)
+                    && start
+                        .as_deref()
+                        .is_none_or(|start| name.as_str() > start || (with_start && name.as_str() == start))
+            }));
+            // A server that ignores both parameters would answer the same for ever.
+            let stuck = start.is_some() && last <= start;
+            if is_last || stuck || wanted.is_some_and(|wanted| names.len() >= wanted) {
+                break;
+            }
+            (start, with_start) = (last, false);
+        }
+        Ok(range.cut(names))
+    }
+
+    /// Every database there is.
+    pub(crate) async fn all_databases(&self) -> Result<Vec<ListedDatabase>, CouchError> {
+        let answer = self.get(&Resource::AllDatabases { start: None, limit: None }).await?;
+        Ok(listed_names(&answer)?.into_iter().filter_map(ListedDatabase::new).collect())
+    }
+
+    /// At most `limit` names from `start` on, sorted, and whether nothing comes after them.
+    ///
+    /// 1.x knows neither parameter and answers with everything, in the order of its file system.
+    async fn database_names(
+        &self,
+        start: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<String>, bool), CouchError> {
+        let answer = self.get(&Resource::AllDatabases { start, limit: Some(limit) }).await?;
+        let mut names = listed_names(&answer)?;
+        let pages = self.server().await?.version.has_nodes();
+        let is_last = !pages || names.len() != limit;
+        names.sort_unstable();
+        Ok((names, is_last))
+    }
+}
+
+pub(crate) fn listed_names(answer: &Value) -> Result<Vec<String>, CouchError> {
+    let odd = || CouchError::Unexpected { what: "GET /_all_dbs", problem: "not a list of names".into() };
+    let names = answer.as_array().ok_or_else(odd)?;
+    names.iter().map(|name| name.as_str().map(str::to_owned).ok_or_else(odd)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_error_object_is_no_list_of_databases() {
+        assert!(listed_names(&json!({"error": "unauthorized", "reason": "x"})).is_err());
+        assert!(listed_names(&json!(["a", 1])).is_err());
+    }
+}

@@ -1,0 +1,100 @@
+//! Which databases are open to everybody: drift that somebody else caused, as the agent closes what it makes.
+
+use reqwest::Method;
+use tracing::{info, warn};
+
+use crate::{
+    Client, Couch, CouchError, ListedDatabase, Login, Resource,
+    databases::listed_names,
+    permissions::{security, security_object::SecurityObject, security_scan::Scope},
+};
+
+/// More than CouchDB has databases of its own.
+const OWN_DATABASES: usize = 100;
+
+/// What a look at every database found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Exposure {
+    /// How many `_security` objects were read, CouchDB's own databases among them.
+    pub checked: usize,
+    /// Databases that everybody may read and write, in the order of their names.
+    pub public: Vec<String>,
+    /// Databases whose `_security` has a shape that CouchDB doesn't document, so that nobody can tell.
+    pub malformed: Vec<String>,
+    /// Databases that CouchDB lists and can't open: nobody can tell either.
+    pub unknown: Vec<String>,
+}
+
+/// What one `_security` says.
+enum Finding {
+    Closed,
+    Public,
+    Malformed,
+}
+
+impl Couch {
+    /// Reads every `_security` once, with bounded concurrency.
+    pub async fn check_databases(&self) -> Result<Exposure, CouchError> {
+        let scan = self
+            .scan_security(Scope::All, |object| {
+                Some(match (security::is_well_formed(object), security::is_public(object)) {
+                    (false, _) => Finding::Malformed,
+                    (true, true) => Finding::Public,
+                    (true, false) => Finding::Closed,
+                })
+            })
+            .await?;
+        let unknown = scan.unknown.iter().map(ListedDatabase::as_str).map(str::to_owned).collect();
+        let mut exposure = Exposure { checked: scan.found.len(), unknown, ..Exposure::default() };
+        for (database, finding) in scan.found {
+            let list = match finding {
+                Finding::Closed => continue,
+                Finding::Public => &mut exposure.public,
+                Finding::Malformed => &mut exposure.malformed,
+            };
+            list.push(database.as_str().to_owned());
+        }
+        Ok(exposure)
+    }
+}
+
+/// Closes those of CouchDB's own databases that everybody may write into, as they are made on 1.x, on 2.x and with
+/// `default_security = everyone`: a document in `_replicator` makes the server copy databases to and from anywhere.
+///
+/// `_users` can't be closed this way, and is guarded by its design document. One that has members is left as it is.
+pub async fn close_system_databases(client: &Client, login: &Login) -> Result<(), CouchError> {
+    let first = Resource::AllDatabases { start: Some("_"), limit: Some(OWN_DATABASES) };
+    let listed = client.send(Some(login), Method::GET, &first, None).await?;
+    let own = listed_names(&listed)?.into_iter().filter(|name| name.starts_with('_'));
+    for database in own.filter_map(ListedDatabase::new).filter(|database| !database.is_users()) {
+        match close(client, login, &database).await {
+            Ok(false) => {}
+            Ok(true) => info!(
+                database = database.as_str(),
+                "Closed one of CouchDB's own databases, into which everybody could write."
+            ),
+            Err(error) if error.is_outage() => return Err(error),
+            Err(error) => warn!(
+                database = database.as_str(),
+                %error,
+                "One of CouchDB's own databases is open to everybody and can't be closed."
+            ),
+        }
+    }
+    Ok(())
+}
+
+async fn close(client: &Client, login: &Login, database: &ListedDatabase) -> Result<bool, CouchError> {
+    let resource = Resource::Security(database);
+    let object = SecurityObject::read(&client.send_text(Some(login), Method::GET, &resource, None).await?)?;
+    let mut edited = object.sketch().clone();
+    let odd = |problem: security::Malformed| CouchError::Unexpected {
+        what: "GET _security",
+        problem: problem.to_string(),
+    };
+    if !security::close(&mut edited).map_err(odd)? {
+        return Ok(false);
+    }
+    client.send_text(Some(login), Method::PUT, &resource, Some(object.with(&edited))).await?;
+    Ok(true)
+}

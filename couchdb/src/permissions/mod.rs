@@ -1,0 +1,11 @@
+//! Who may use which database: `_security`, read for many databases at once and edited for one.
+
+pub(crate) mod access;
+pub(crate) mod database_access;
+pub(crate) mod exposure;
+pub(crate) mod pending;
+pub mod security;
+pub(crate) mod security_edit;
+pub(crate) mod security_object;
+pub(crate) mod security_scan;
+pub(crate) mod sweeps;

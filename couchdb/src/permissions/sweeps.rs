@@ -1,0 +1,163 @@
+//! One pass over every `_security` for all who ask at the same time.
+//!
+//! A pass asks as much of CouchDB as there are databases, and several at once would only share its time. So one runs,
+//! and whoever asks meanwhile waits for the next one, together with everybody else who does: never for the one under
+//! way, which may have read a database before a command that the asker has seen finished.
+//!
+//! ```text
+//! ask  ask ask ask      ask
+//!  |-- pass --|-- pass --|-- pass --|
+//! ```
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+
+use crate::CouchError;
+
+/// The databases of each user, in the order of their names.
+pub type UserAccess = BTreeMap<String, Vec<String>>;
+
+/// The passes to come; holds what each one is asked for.
+#[derive(Debug)]
+pub(crate) struct Sweeps<T> {
+    /// The pass that has not begun.
+    next: Mutex<Option<Arc<Pass<T>>>>,
+    /// Held by the pass that runs.
+    running: AsyncMutex<()>,
+}
+
+#[derive(Debug)]
+struct Pass<T> {
+    wanted: Mutex<HashSet<String>>,
+    found: OnceCell<Result<Arc<T>, CouchError>>,
+}
+
+impl<T> Default for Sweeps<T> {
+    fn default() -> Self {
+        Self { next: Mutex::default(), running: AsyncMutex::default() }
+    }
+}
+
+impl<T> Sweeps<T> {
+    /// What a pass finds that begins after this call and looks for `names`, and perhaps for others' names too.
+    pub(crate) async fn find(
+        &self,
+        names: &[&str],
+        sweep: impl AsyncFnOnce(HashSet<String>) -> Result<T, CouchError>,
+    ) -> Result<Arc<T>, CouchError> {
+        let pass = self.join(names);
+        let _alone = self.running.lock().await;
+        if let Some(found) = pass.found.get() {
+            return found.clone();
+        }
+        self.begin(&pass);
+        let wanted = lock(&pass.wanted).clone();
+        // Dropped on the way, this leaves nothing behind: the next one who waits sweeps for all of them.
+        let found = sweep(wanted).await.map(Arc::new);
+        // Only who holds the lock writes, and nobody has.
+        let _first = pass.found.set(found.clone());
+        found
+    }
+
+    fn join(&self, names: &[&str]) -> Arc<Pass<T>> {
+        let mut next = lock(&self.next);
+        let pass =
+            next.get_or_insert_with(|| Arc::new(Pass { wanted: Mutex::default(), found: OnceCell::new() }));
+        lock(&pass.wanted).extend(names.iter().map(|name| (*name).to_owned()));
+        Arc::clone(pass)
+    }
+
+    /// From here on others wait for a later pass.
+    fn begin(&self, pass: &Arc<Pass<T>>) {
+        let mut next = lock(&self.next);
+        if next.as_ref().is_some_and(|next| Arc::ptr_eq(next, pass)) {
+            *next = None;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use futures_util::future::join_all;
+    use tokio::{sync::Notify, time::timeout};
+
+    use super::*;
+
+    /// Counts the passes, and what each was asked for; each waits to be let go.
+    #[derive(Default)]
+    struct Ground {
+        sweeps: Sweeps<usize>,
+        passes: AtomicUsize,
+        at_once: AtomicUsize,
+        asked: Mutex<Vec<HashSet<String>>>,
+        go: Notify,
+    }
+
+    impl Ground {
+        async fn find(&self, name: &str) -> Result<usize, CouchError> {
+            let sweep = async |wanted: HashSet<String>| {
+                assert_eq!(self.at_once.fetch_add(1, Ordering::SeqCst), 0, "two at once");
+                lock(&self.asked).push(wanted);
+                self.go.notified().await;
+                self.at_once.fetch_sub(1, Ordering::SeqCst);
+                Ok(self.passes.fetch_add(1, Ordering::SeqCst))
+            };
+            self.sweeps.find(&[name], sweep).await.map(|found| *found)
+        }
+    }
+
+    #[tokio::test]
+    async fn who_asks_during_a_pass_waits_for_the_next_with_all_others() {
+        let ground = Arc::new(Ground::default());
+        let ask = |name: &'static str| {
+            let ground = Arc::clone(&ground);
+            tokio::spawn(async move { ground.find(name).await })
+        };
+        let first = ask("a");
+        tokio::task::yield_now().await;
+        let others = ["b", "c", "d"].map(ask);
+        tokio::task::yield_now().await;
+        ground.go.notify_one();
+        assert_eq!(first.await.unwrap(), Ok(0), "only the first");
+        tokio::task::yield_now().await;
+        ground.go.notify_one();
+        for other in join_all(others).await {
+            assert_eq!(other.unwrap(), Ok(1), "one pass for all of them");
+        }
+        let asked = lock(&ground.asked).clone();
+        assert_eq!(asked, [HashSet::from(["a".to_owned()]), ["b", "c", "d"].map(str::to_owned).into()]);
+    }
+
+    #[tokio::test]
+    async fn a_caller_who_gives_up_leaves_the_pass_to_the_next() {
+        let ground = Arc::new(Ground::default());
+        let gone = timeout(Duration::from_millis(1), ground.find("a")).await;
+        assert!(gone.is_err());
+        ground.at_once.store(0, Ordering::SeqCst);
+        ground.go.notify_one();
+        assert_eq!(timeout(Duration::from_secs(1), ground.find("b")).await.unwrap(), Ok(0));
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_everybodys_and_the_next_pass_is_a_new_one() {
+        let sweeps = Sweeps::<()>::default();
+        let failing = async |_| Err(CouchError::NotFound("x".to_owned()));
+        assert!(sweeps.find(&["a"], failing).await.is_err());
+        assert!(sweeps.find(&["a"], async |_| Ok(())).await.is_ok());
+    }
+}

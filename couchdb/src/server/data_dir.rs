@@ -1,0 +1,62 @@
+//! Where CouchDB keeps its databases, and whether they have room there.
+
+use std::{path::PathBuf, sync::PoisonError};
+
+use trove_couchdb_system as system;
+
+use crate::{
+    Couch,
+    path::resource::Resource,
+    reply::error::absent_is_none,
+    server::disk::{FULL, LowDisk, is_couchdbs},
+};
+
+impl Couch {
+    /// Where CouchDB keeps its databases if that is seen from here, else `couchdb.data_dir`.
+    pub async fn data_dir(&self) -> PathBuf {
+        self.seen_data_dir().await.unwrap_or_else(|| self.disk.configured.clone())
+    }
+
+    /// Whether CouchDB's databases have less room than `couchdb.min_free_mib`; `None` also where nobody can tell.
+    pub(crate) async fn low_disk(&self) -> Option<LowDisk> {
+        self.less_free_than(self.disk.least_free).await
+    }
+
+    /// The same after a failure of CouchDB, where `couchdb.min_free_mib` may be 0.
+    pub(crate) async fn full_disk(&self) -> Option<LowDisk> {
+        self.less_free_than(self.disk.least_free.max(FULL)).await
+    }
+
+    async fn less_free_than(&self, wanted: u64) -> Option<LowDisk> {
+        if wanted == 0 {
+            return None;
+        }
+        let path = self.seen_data_dir().await?;
+        let usage = system::blocking(move || system::usage_of(&path).map(|usage| (path, usage)));
+        let (path, usage) = usage.await.ok()?.ok()?;
+        let free = usage.available_blocks.saturating_mul(usage.block_size);
+        (free < wanted).then_some(LowDisk { path, free, wanted })
+    }
+
+    /// The directory of CouchDB's databases, if it is seen from here.
+    pub async fn seen_data_dir(&self) -> Option<PathBuf> {
+        let path = self.database_dir().await.unwrap_or_else(|| self.disk.configured.clone());
+        let couchdb_is_local = self.disk.couchdb_is_local;
+        let seen = system::blocking(move || is_couchdbs(&path).unwrap_or(couchdb_is_local).then_some(path));
+        seen.await.ok()?
+    }
+
+    /// What CouchDB says, asked once until it goes away.
+    pub async fn database_dir(&self) -> Option<PathBuf> {
+        if let Some(told) = self.disk.told.read().unwrap_or_else(PoisonError::into_inner).clone() {
+            return told;
+        }
+        let server = self.server().await.ok()?;
+        let answer = absent_is_none(self.get(&Resource::DatabaseDirectory(&server.config)).await).ok()?;
+        // One below CouchDB's own working directory can't be found from here.
+        let path = answer.and_then(|path| path.as_str().map(PathBuf::from));
+        let told = path.filter(|path| path.is_absolute());
+        *self.disk.told.write().unwrap_or_else(PoisonError::into_inner) = Some(told.clone());
+        told
+    }
+}

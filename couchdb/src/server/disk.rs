@@ -1,0 +1,118 @@
+//! How much room CouchDB's databases have, where CouchDB says that they are, if that is on this machine.
+//!
+//! CouchDB says nothing of a full disk: `_up`, `_session` and every GET are answered as ever, and writes fail with a 500 of
+//! one word. The agent may have another view of the file system than CouchDB (a container, another host): a directory
+//! counts only if CouchDB's files are seen in it, or if they can't be looked for and CouchDB is on this machine.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{PoisonError, RwLock},
+};
+
+const MIB: u64 = 1024 * 1024;
+
+/// Less than this is full, whatever the configuration wants to be told.
+pub(crate) const FULL: u64 = MIB;
+
+/// What the agent is told of CouchDB's disk.
+#[derive(Debug)]
+pub struct Disk {
+    pub(crate) configured: PathBuf,
+    pub(crate) least_free: u64,
+    pub(crate) couchdb_is_local: bool,
+    /// `database_dir`, once CouchDB was asked; it says nothing of what is not configured.
+    #[allow(clippy::option_option, reason = "not asked yet, or asked and not told")]
+    pub(crate) told: RwLock<Option<Option<PathBuf>>>,
+}
+
+/// The file system of CouchDB's databases has less room than it should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LowDisk {
+    pub(crate) path: PathBuf,
+    pub(crate) free: u64,
+    pub(crate) wanted: u64,
+}
+
+impl Disk {
+    /// `couchdb.data_dir`, for a CouchDB that does not say where its databases are; `couchdb.min_free_mib`; and whether
+    /// `couchdb.url` is an address of this machine.
+    pub fn new(configured: &Path, min_free_mib: u64, couchdb_is_local: bool) -> Self {
+        let least_free = min_free_mib.saturating_mul(MIB);
+        Self { configured: configured.to_owned(), least_free, couchdb_is_local, told: RwLock::default() }
+    }
+
+    /// What CouchDB says of itself does not hold for the one that answers after an outage.
+    pub(crate) fn forget(&self) {
+        *self.told.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl LowDisk {
+    /// Nothing more fits, and to wait for room is in vain.
+    pub(crate) fn is_full(&self) -> bool {
+        self.free < FULL
+    }
+}
+
+/// Whether CouchDB's files are in it; `None` if that can't be looked at.
+pub(crate) fn is_couchdbs(directory: &Path) -> Option<bool> {
+    match std::fs::read_dir(directory) {
+        Ok(entries) => Some(entries.filter_map(Result::ok).any(|entry| {
+            let name = PathBuf::from(entry.file_name());
+            name.as_os_str() == "shards" || name.extension().is_some_and(|extension| extension == "couch")
+        })),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+        Err(_) => Some(false),
+    }
+}
+
+impl fmt::Display for LowDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, free, wanted } = self;
+        write!(
+            f,
+            "the file system of CouchDB's databases ({}) has {} MiB free, and should have {}: delete databases, or enlarge \
+             the volume",
+            path.display(),
+            free / MIB,
+            wanted / MIB
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::{CommandError, CouchError};
+
+    #[test]
+    fn only_a_directory_with_couchdbs_files_is_believed() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(is_couchdbs(directory.path()), Some(false));
+        assert_eq!(is_couchdbs(&directory.path().join("elsewhere")), Some(false));
+        std::fs::create_dir(directory.path().join("shards")).unwrap();
+        assert_eq!(is_couchdbs(directory.path()), Some(true));
+        let old = tempfile::tempdir().unwrap();
+        std::fs::write(old.path().join("_users.couch"), "").unwrap();
+        assert_eq!(is_couchdbs(old.path()), Some(true));
+    }
+
+    #[test]
+    fn what_is_low_is_told_in_numbers() {
+        let low = LowDisk { path: "/d".into(), free: 5 * MIB + 7, wanted: 64 * MIB };
+        assert!(low.to_string().contains("(/d) has 5 MiB free, and should have 64:"), "{low}");
+    }
+
+    #[test]
+    fn room_is_waited_for_while_there_is_some() {
+        let failed = |free| CommandError::DiskFull {
+            error: CouchError::Server { status: 500, reason: "internal_server_error".into() },
+            disk: LowDisk { path: "/d".into(), free, wanted: 64 * MIB },
+        };
+        assert!(failed(FULL).is_transient());
+        assert!(!failed(FULL - 1).is_transient(), "what it would be tried again for does not come by itself");
+    }
+}

@@ -1,0 +1,198 @@
+//! Whether CouchDB serves: found out with a real request as `os_admin`.
+//!
+//! Slow is not down: a probe that is not answered in time says that CouchDB fails only if nothing else was answered either.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time;
+
+use crate::{Couch, CouchError, Method, Resource, ServerAdmin, Session};
+
+/// Who doesn't say in this time who we are does not serve, however long a request may take otherwise.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A CouchDB that has answered nothing at all for so long is not slow any more: it hangs.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// How CouchDB does, as far as a request can tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// Nobody has asked yet.
+    Unknown,
+    /// It answered `os_admin`, as a server administrator.
+    Healthy,
+    /// It lives: it answered a short while ago, but not this time, or it asks for fewer requests.
+    Slow(String),
+    /// It answers, but there is no login for the agent, or the login is refused.
+    NoLogin(String),
+    /// Nothing listens.
+    Down(String),
+    /// It answers `os_admin`, and can't do all of its work.
+    Degraded(String),
+    /// It has not answered for a good while, or answers with errors.
+    Failing(String),
+}
+
+/// What a probe found.
+enum Probed {
+    Now(Health),
+    /// `os_admin`'s password is being changed, and CouchDB answers: what was known of it holds.
+    AsBefore,
+}
+
+impl Couch {
+    /// Asks CouchDB who we are, and looks at its disk; takes at most 10 s. `before` is what the last look found.
+    pub async fn health(&self, before: &Health) -> Health {
+        let patience = PATIENCE.min(self.client.limits().request);
+        match time::timeout(patience, self.probe()).await {
+            Ok(Probed::AsBefore) => before.clone(),
+            Ok(Probed::Now(Health::Healthy)) => self.health_of_disk(patience).await,
+            Ok(Probed::Now(health)) => health,
+            Err(_late) => self.late(patience),
+        }
+    }
+
+    /// A file system that doesn't answer is looked at again at the next time.
+    async fn health_of_disk(&self, patience: Duration) -> Health {
+        match time::timeout(patience, self.low_disk()).await {
+            Ok(Some(low)) => Health::Degraded(low.to_string()),
+            Ok(None) | Err(_) => Health::Healthy,
+        }
+    }
+
+    /// Asks CouchDB, now and for real, whether `os_admin` is a server administrator.
+    pub async fn prove_login(&self) -> Result<(), CouchError> {
+        must_be_os_admin(&Session::from_answer(self.get(&Resource::Session).await?)?)
+    }
+
+    /// Nothing, or that the node is in maintenance mode.
+    pub(crate) async fn refuse_maintenance(&self) -> Result<(), CouchError> {
+        maintenance(self.get(&Resource::Up).await)
+    }
+
+    async fn probe(&self) -> Probed {
+        let asked = match self.login() {
+            Ok(login) => {
+                // Requests under way hold up a change of the password, and that holds up new ones: none of it is
+                // CouchDB's fault, which can be asked without a login.
+                let Some(_lease) = login.lease_now() else {
+                    return match self.client.send(None, Method::GET, &Resource::Session, None).await {
+                        Ok(_) | Err(CouchError::Unauthorized) => Probed::AsBefore,
+                        Err(error) => Probed::Now(self.health_after(&error)),
+                    };
+                };
+                let asked = self.client.send(Some(&login), Method::GET, &Resource::Session, None).await;
+                match asked.and_then(|body| must_be_os_admin(&Session::from_answer(body)?)) {
+                    // `_session` is answered as ever by a node that serves nothing else.
+                    Ok(()) => {
+                        maintenance(self.client.send(Some(&login), Method::GET, &Resource::Up, None).await)
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            // Without a login there is still the question whether anything answers.
+            Err(no_login) => match self.client.send(None, Method::GET, &Resource::Session, None).await {
+                Ok(_) | Err(CouchError::Unauthorized) => Err(no_login),
+                Err(error @ CouchError::Unreachable { .. }) => return Probed::Now(down(&error, &no_login)),
+                Err(error) => Err(error),
+            },
+        };
+        Probed::Now(asked.map_or_else(|error| self.health_after(&error), |()| Health::Healthy))
+    }
+
+    fn health_after(&self, error: &CouchError) -> Health {
+        if error.is_outage() {
+            self.forget_server();
+        }
+        match error {
+            CouchError::Timeout { limit, .. } => self.late(*limit),
+            error => Health::from_error(error),
+        }
+    }
+
+    fn late(&self, patience: Duration) -> Health {
+        Health::of_silence(patience, self.client.silent_for())
+    }
+}
+
+/// A CouchDB that does not start may wait for what the agent can't do: then that is the reason.
+fn down(error: &CouchError, no_login: &CouchError) -> Health {
+    match no_login {
+        CouchError::NotBootstrapped(why) | CouchError::NoLogin(why) if *why != error.to_string() => {
+            Health::Down(format!("{error}; {why}"))
+        }
+        _ => Health::Down(error.to_string()),
+    }
+}
+
+/// What has no `_up` (1.x) has no such mode either.
+fn maintenance(up: Result<Value, CouchError>) -> Result<(), CouchError> {
+    match up {
+        Err(error @ (CouchError::Maintenance | CouchError::LoginRefused | CouchError::LockedOut)) => {
+            Err(error)
+        }
+        Err(error) if error.is_outage() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn must_be_os_admin(session: &Session) -> Result<(), CouchError> {
+    Ok(session.must_be_admin(ServerAdmin::OsAdmin.as_str())?)
+}
+
+impl Health {
+    /// After a probe that was not answered in time: by how long nothing else was.
+    fn of_silence(patience: Duration, silent_for: Duration) -> Self {
+        let late = format!("CouchDB did not answer within {} s", patience.as_secs_f32());
+        if silent_for < SILENCE {
+            return Self::Slow(format!("{late}, but it lives: it is slow"));
+        }
+        Self::Failing(format!("{late}, nor anything else for {} s", SILENCE.as_secs()))
+    }
+
+    /// What an error tells about the server.
+    fn from_error(error: &CouchError) -> Self {
+        let text = error.to_string();
+        match error {
+            CouchError::Unreachable { .. } | CouchError::NotCouchDb { status: 502 | 503, .. } => {
+                Self::Down(text)
+            }
+            CouchError::TooManyRequests { .. } | CouchError::NotCouchDb { status: 504, .. } => {
+                Self::Slow(text)
+            }
+            CouchError::NotBootstrapped(_)
+            | CouchError::NoLogin(_)
+            | CouchError::Unauthorized
+            | CouchError::LoginRefused
+            | CouchError::LoginUnusable(_)
+            | CouchError::LockedOut => Self::NoLogin(text),
+            _ => Self::Failing(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Mutation: slow-is-crashed (docs/promises.md).
+    #[test]
+    fn a_server_that_answered_a_short_while_ago_is_slow_and_a_silent_one_fails() {
+        let of = |silent_for: u64| Health::of_silence(PATIENCE, Duration::from_secs(silent_for));
+        assert!(matches!(of(0), Health::Slow(_)) && matches!(of(29), Health::Slow(_)));
+        assert!(matches!(of(30), Health::Failing(_)) && matches!(of(300), Health::Failing(_)));
+    }
+
+    #[test]
+    fn what_answers_and_asks_for_a_pause_lives() {
+        let origin = String::new();
+        let pause = CouchError::TooManyRequests { origin: origin.clone(), retry_after: None };
+        assert!(matches!(Health::from_error(&pause), Health::Slow(_)));
+        let seen = "a web page".to_owned();
+        let gateway = |status| CouchError::NotCouchDb { origin: origin.clone(), status, seen: seen.clone() };
+        assert!(matches!(Health::from_error(&gateway(502)), Health::Down(_)));
+        assert!(matches!(Health::from_error(&gateway(504)), Health::Slow(_)));
+        assert!(matches!(Health::from_error(&gateway(200)), Health::Failing(_)));
+    }
+}

@@ -1,0 +1,9 @@
+//! The server itself: its health, its configuration, its disk, and why it failed.
+
+pub(crate) mod config_root;
+pub(crate) mod data_dir;
+pub(crate) mod disk;
+pub(crate) mod explain;
+pub(crate) mod health;
+pub(crate) mod inspection;
+pub(crate) mod nodes;

@@ -1,0 +1,210 @@
+//! `prepared.json` in the state directory: the stage, and whose it is.
+//!
+//! ```json
+//! {"prepared": true, "settling": true, "guest_id": "6f3d…"}
+//! ```
+//!
+//! An image made from a guest holds that guest's file. A new instance that believed it would pass over its `prepare`, and
+//! Trove would call a database ready that has none of what was ordered; so a file with another guest's id counts as none.
+//! One without an id is an operator's, who writes `{"prepared": true}` for a guest made by hand.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::Stage;
+use trove_couchdb_system as system;
+
+const FILE_NAME: &str = "prepared.json";
+
+/// The file of one guest.
+#[derive(Debug)]
+pub struct StageFile {
+    /// Where it is.
+    pub path: PathBuf,
+    guest_id: String,
+}
+
+/// What there is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No file.
+    Nothing,
+    /// The file of this guest.
+    Own(Stage),
+    /// An operator's, with nobody's id.
+    Unsigned(Stage),
+    /// The file of the guest with this id.
+    Another(String),
+}
+
+impl Found {
+    /// No file, or another guest's, means that nothing has happened yet.
+    pub fn stage(self) -> Stage {
+        match self {
+            Self::Own(stage) | Self::Unsigned(stage) => stage,
+            Self::Nothing | Self::Another(_) => Stage::Awaited,
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Content {
+    prepared: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    settling: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failed: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    guest_id: Option<String>,
+    /// The control plane is a Trove 12 or 13.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    old_control_plane: bool,
+}
+
+impl StageFile {
+    /// The file of this guest in this state directory; reads nothing yet.
+    pub fn new(state_dir: &Path, guest_id: &str) -> Self {
+        Self { path: state_dir.join(FILE_NAME), guest_id: guest_id.to_owned() }
+    }
+
+    /// # Errors
+    /// The file can't be read, or holds something else.
+    pub fn read(&self) -> io::Result<Found> {
+        let text = match std::fs::read_to_string(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(error) => return Err(error),
+        };
+        let mut content: Content = serde_json::from_str(&text)?;
+        Ok(match content.guest_id.take() {
+            Some(id) if id == self.guest_id => Found::Own(content.into_stage()),
+            Some(other) => Found::Another(other),
+            None => Found::Unsigned(content.into_stage()),
+        })
+    }
+
+    /// Whether the control plane was a Trove 12 or 13 when the file was written.
+    pub fn has_old_control_plane(&self) -> bool {
+        let content = std::fs::read(&self.path).ok();
+        let content = content.and_then(|text| serde_json::from_slice::<Content>(&text).ok());
+        content.is_some_and(|content| {
+            content.old_control_plane && content.guest_id.as_ref() == Some(&self.guest_id)
+        })
+    }
+
+    /// Puts the guest's id into an operator's file that is believed, before an image is made of it.
+    pub fn sign(&self, found: &Found) {
+        if let Found::Unsigned(stage) = found
+            && stage.is_prepared()
+            && let Err(error) = self.write(stage, false)
+        {
+            let path = self.path.display();
+            warn!(%error, %path, "Can't be written: an image made of this guest would count as prepared.");
+        }
+    }
+
+    /// Whole or not at all.
+    ///
+    /// # Errors
+    /// The state directory can't be written.
+    pub fn write(&self, stage: &Stage, old_control_plane: bool) -> io::Result<()> {
+        let guest_id = Some(self.guest_id.clone());
+        let content = Content { guest_id, old_control_plane, ..Content::of(stage) };
+        system::replace(&self.path, &serde_json::to_vec(&content)?, 0o644)
+    }
+}
+
+impl Content {
+    fn of(stage: &Stage) -> Self {
+        let (id, failed) = match stage {
+            Stage::Building { id } => (Some(id.clone()), None),
+            Stage::Failed { id, reason } => (Some(id.clone()), Some(reason.clone())),
+            Stage::Awaited | Stage::Settling | Stage::Prepared => (None, None),
+        };
+        Self {
+            prepared: stage.is_prepared(),
+            settling: *stage == Stage::Settling,
+            id,
+            failed,
+            guest_id: None,
+            old_control_plane: false,
+        }
+    }
+
+    fn into_stage(self) -> Stage {
+        match self {
+            Self { prepared: true, settling: true, .. } => Stage::Settling,
+            Self { prepared: true, .. } => Stage::Prepared,
+            Self { id: Some(id), failed: Some(reason), .. } => Stage::Failed { id, reason },
+            Self { id: Some(id), failed: None, .. } => Stage::Building { id },
+            Self { id: None, .. } => Stage::Awaited,
+        }
+    }
+}
+
+/// The stage that the state directory holds of this guest, for who looks from outside the agent.
+///
+/// # Errors
+/// The file can't be read, or holds something else.
+pub fn stage_in(state_dir: &Path, guest_id: &str) -> io::Result<Stage> {
+    StageFile::new(state_dir, guest_id).read().map(Found::stage)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn every_stage_is_read_as_it_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = StageFile::new(directory.path(), "g1");
+        assert_eq!(file.read().unwrap(), Found::Nothing);
+        let id = || "one".to_owned();
+        for stage in [
+            Stage::Awaited,
+            Stage::Building { id: id() },
+            Stage::Failed { id: id(), reason: "no disk".to_owned() },
+            Stage::Settling,
+            Stage::Prepared,
+        ] {
+            file.write(&stage, false).unwrap();
+            assert_eq!(file.read().unwrap(), Found::Own(stage));
+        }
+    }
+
+    #[test]
+    fn an_operators_file_becomes_the_guests_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = StageFile::new(directory.path(), "g1");
+        for (content, signed) in [
+            (r#"{"prepared": false}"#, Found::Unsigned(Stage::Awaited)),
+            (r#"{"prepared": true}"#, Found::Own(Stage::Prepared)),
+        ] {
+            std::fs::write(&file.path, content).unwrap();
+            file.sign(&file.read().unwrap());
+            assert_eq!(file.read().unwrap(), signed);
+        }
+    }
+
+    #[test]
+    fn another_guests_file_says_nothing_of_this_one() {
+        let directory = tempfile::tempdir().unwrap();
+        StageFile::new(directory.path(), "g1").write(&Stage::Prepared, true).unwrap();
+        let file = StageFile::new(directory.path(), "g2");
+        let found = file.read().unwrap();
+        assert_eq!(found, Found::Another("g1".to_owned()));
+        assert_eq!(found.stage(), Stage::Awaited);
+        assert!(!file.has_old_control_plane());
+        file.write(&Stage::Settling, false).unwrap();
+        assert_eq!(file.read().unwrap(), Found::Own(Stage::Settling));
+    }
+}
