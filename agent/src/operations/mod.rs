@@ -292,11 +292,6 @@ impl Operation {
         }
     }
 
-    /// Whether an operator wants it to end.
-    pub fn is_cancelled(&self) -> bool {
-        self.all.known().get(&self.id).is_some_and(|known| known.cancelled.is_cancelled())
-    }
-
     /// It has ended; returns when the disk knows how.
     ///
     /// # Errors

@@ -123,13 +123,13 @@ async fn the_wish_to_end_survives_the_agent_and_can_be_had_once() {
     let operations = Operations::load(directory.path(), settings(10));
     let operation = operations.take_over(new("one")).await.unwrap();
     let id = operation.id().clone();
-    assert!(!operation.is_cancelled());
+    assert!(!operation.record().unwrap().is_cancelled);
     let record = operations.cancel(&id).await.unwrap().unwrap();
     assert_eq!(record.state(), "cancelling");
     operation.cancelled().await;
     let next = Operations::load(directory.path(), settings(10));
     let resumed = next.operation(&id).unwrap();
-    assert!(resumed.is_cancelled());
+    resumed.cancelled().await;
     resumed.end(End::Cancelled(Failure::new(FailureClass::OperationCancelled, "why"))).await.unwrap();
     assert_eq!(next.cancel(&id).await.unwrap_err(), NotCancelled::Over);
     assert_eq!(next.cancel(&of_command("two")).await.unwrap_err(), NotCancelled::Unknown);

@@ -4,92 +4,12 @@
 
 mod modules;
 mod structure;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Which modules of the agent a module, or one below it, may import.
-const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("log", &["trace"]),
-    ("trace", &[]),
-    ("exit", &[]),
-    ("preparation", &["system"]),
-    ("metrics", &[]),
-    ("requests", &["couch", "metrics", "trace"]),
-    ("bootstrap", &["couch", "system"]),
-    ("status", &["couch", "operations", "preparation", "system"]),
-    ("audit", &[]),
-    ("operations", &["audit", "system"]),
-    ("commands", &["bootstrap", "couch", "host", "log", "operations", "preparation", "status", "system"]),
-    ("transport", &["audit", "commands", "metrics", "status"]),
-    ("transport/amqp", &["audit", "metrics", "status", "system"]),
-    ("transport/local", &["audit", "system"]),
-    ("transport/rpc", &["audit", "commands", "log", "metrics", "operations", "status", "system", "trace"]),
-    ("monitor", &["couch", "metrics", "operations", "preparation", "status", "system"]),
-    ("checks", &["app", "exit", "log", "system"]),
-    (
-        "app",
-        &[
-            "audit",
-            "bootstrap",
-            "commands",
-            "couch",
-            "host",
-            "log",
-            "metrics",
-            "monitor",
-            "operations",
-            "preparation",
-            "requests",
-            "status",
-            "system",
-            "trace",
-            "transport",
-        ],
-    ),
-];
-
-/// Which crates of ours a crate may depend on, by the folders that they are in.
-const MAY_DEPEND: &[(&str, &[&str])] = &[
-    ("protocol", &[]),
-    ("system", &[]),
-    ("delivery", &[]),
-    ("config", &["protocol", "system"]),
-    ("couchdb", &["protocol", "system"]),
-    ("guest", &["config", "couchdb", "protocol", "system"]),
-    ("host", &["protocol"]),
-    ("agent", &["config", "couchdb", "delivery", "guest", "protocol", "system"]),
-    ("cli", &["config", "couchdb", "guest", "protocol", "system"]),
-];
-
-/// The same of the privileged helper (the table in `host/src/lib.rs`).
-const HOSTD_MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("args", &[]),
-    ("audit", &[]),
-    ("policy", &[]),
-    ("backend", &["policy"]),
-    ("service", &["backend", "policy"]),
-    ("connection", &["audit", "policy", "service"]),
-    ("server", &["audit", "connection", "policy", "service"]),
-];
-
-/// Which parts of `transport` a part of it may use.
-const PARTS_OF_TRANSPORT: &[(&str, &[&str])] = &[("rpc", &[]), ("amqp", &["rpc"]), ("local", &["rpc"])];
-
-/// Crates that only one module may name.
-const ONLY_IN: &[(&str, &[&str])] = &[
-    ("lapin", &["transport/amqp"]),
-    ("trove_couchdb_delivery", &["transport/rpc"]),
-    ("reqwest", &["trace"]),
-    ("sd_notify", &["status"]),
-    ("hyper", &["monitor"]),
-    ("prometheus_client", &["metrics"]),
-    ("tracing_journald", &["log"]),
-    ("opentelemetry", &["trace"]),
-    ("nix", &[]),
-    ("rustls", &["main"]),
-    ("clap", &["main"]),
-];
+use tables::{HOSTD_MAY_IMPORT, MAY_DEPEND, MAY_IMPORT, ONLY_IN, PARTS_OF_TRANSPORT};
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

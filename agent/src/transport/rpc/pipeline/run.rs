@@ -107,6 +107,9 @@ impl RequestPipeline {
             let is_first = !state.retry.has_rested;
             if is_first {
                 let reason = failure.message.as_str();
+                if let Some(operation) = flight.operation() {
+                    operation.say(&format!("waits: {reason}"));
+                }
                 let (method, id) = (job.command.name(), job.id.as_str());
                 if job.command.needs() == Needs::Hostd {
                     warn!(method, id, reason, "A command waits for trove-couchdb-hostd.");

@@ -1,0 +1,85 @@
+//! Who may import whom, and which crates have one user.
+
+/// Which modules of the agent a module, or one below it, may import.
+pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("log", &["trace"]),
+    ("trace", &[]),
+    ("exit", &[]),
+    ("preparation", &["system"]),
+    ("metrics", &[]),
+    ("requests", &["couch", "metrics", "trace"]),
+    ("bootstrap", &["couch", "system"]),
+    ("status", &["couch", "operations", "preparation", "system"]),
+    ("audit", &[]),
+    ("operations", &["audit", "system"]),
+    ("commands", &["bootstrap", "couch", "host", "log", "operations", "preparation", "status", "system"]),
+    ("transport", &["audit", "commands", "metrics", "status"]),
+    ("transport/amqp", &["audit", "metrics", "status", "system"]),
+    ("transport/local", &["audit", "system"]),
+    ("transport/rpc", &["audit", "commands", "log", "metrics", "operations", "status", "system", "trace"]),
+    ("monitor", &["couch", "metrics", "operations", "preparation", "status", "system"]),
+    ("checks", &["app", "exit", "log", "system"]),
+    (
+        "app",
+        &[
+            "audit",
+            "bootstrap",
+            "commands",
+            "couch",
+            "host",
+            "log",
+            "metrics",
+            "monitor",
+            "operations",
+            "preparation",
+            "requests",
+            "status",
+            "system",
+            "trace",
+            "transport",
+        ],
+    ),
+];
+
+/// Which crates of ours a crate may depend on, by the folders that they are in.
+pub(super) const MAY_DEPEND: &[(&str, &[&str])] = &[
+    ("protocol", &[]),
+    ("system", &[]),
+    ("delivery", &[]),
+    ("config", &["protocol", "system"]),
+    ("couchdb", &["protocol", "system"]),
+    ("guest", &["config", "couchdb", "protocol", "system"]),
+    ("host", &["protocol"]),
+    ("agent", &["config", "couchdb", "delivery", "guest", "protocol", "system"]),
+    ("cli", &["config", "couchdb", "guest", "protocol", "system"]),
+];
+
+/// The same of the privileged helper (the table in `host/src/lib.rs`).
+pub(super) const HOSTD_MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("args", &[]),
+    ("audit", &[]),
+    ("policy", &[]),
+    ("backend", &["policy"]),
+    ("service", &["backend", "policy"]),
+    ("connection", &["audit", "policy", "service"]),
+    ("server", &["audit", "connection", "policy", "service"]),
+];
+
+/// Which parts of `transport` a part of it may use.
+pub(super) const PARTS_OF_TRANSPORT: &[(&str, &[&str])] =
+    &[("rpc", &[]), ("amqp", &["rpc"]), ("local", &["rpc"])];
+
+/// Crates that only one module may name.
+pub(super) const ONLY_IN: &[(&str, &[&str])] = &[
+    ("lapin", &["transport/amqp"]),
+    ("trove_couchdb_delivery", &["transport/rpc"]),
+    ("reqwest", &["trace"]),
+    ("sd_notify", &["status"]),
+    ("hyper", &["monitor"]),
+    ("prometheus_client", &["metrics"]),
+    ("tracing_journald", &["log"]),
+    ("opentelemetry", &["trace"]),
+    ("nix", &[]),
+    ("rustls", &["main"]),
+    ("clap", &["main"]),
+];
