@@ -23,12 +23,12 @@ use crate::{
     bootstrap::{Bootstrap, RotationDue, Rotator},
     commands::{Guest, ImageBrings, RotateOsAdmin},
     couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy},
+    guest::Lifecycle,
     host::Host,
     log,
     metrics::Metrics,
     monitor::{Monitor, Pages},
     operations::Operations,
-    preparation::Preparation,
     requests::Requests,
     status::{self, Heartbeat, Link, Notify, Outbox, Report, Tally},
     system, trace,
@@ -164,26 +164,26 @@ async fn build(
     let every = (settings.heartbeat.interval / PROBES_PER_INTERVAL).max(Duration::from_millis(100));
     background.spawn(status::probe_for_ever(Arc::clone(&couch), admin, every, health_writer));
     let operations = Operations::load(&settings.guest.state_dir, settings.operations);
-    let (preparation, stages) = Preparation::load(&settings.guest.state_dir, &settings.guest.id);
+    let (lifecycle, owner, states) = Lifecycle::load(&settings.guest.state_dir, &settings.guest.id);
+    background.spawn(owner.run(health.clone(), settings.heartbeat.interval));
     let is_under_way =
         |kind: Method| operations.all().iter().any(|one| one.end.is_none() && one.kind == kind.name());
     if !is_under_way(Method::Prepare) {
-        preparation.fail_if_interrupted(NO_OPERATION).await;
+        lifecycle.interrupt_prepare(NO_OPERATION).await;
     }
     if settings.broker.is_some() {
         let heartbeat = Heartbeat {
             terms: settings.into(),
-            preparation: preparation.clone(),
-            stages,
+            lifecycle: lifecycle.clone(),
+            states,
             health: health.clone(),
             link: link.clone(),
             outbox: post,
         };
         background.spawn(heartbeat.run());
-    } else {
-        background.spawn(preparation.clone().look_every(settings.heartbeat.interval));
     }
-    background.spawn(Notify { health: health.clone(), link: link.clone() }.run());
+    background
+        .spawn(Notify { lifecycle: lifecycle.clone(), health: health.clone(), link: link.clone() }.run());
 
     if settings.metrics.listen.is_some() {
         let pages = Pages {
@@ -192,7 +192,7 @@ async fn build(
             health: health.clone(),
             link: link.clone(),
             told: told.clone(),
-            preparation: preparation.clone(),
+            lifecycle: lifecycle.clone(),
             assume_prepared: settings.heartbeat.assume_prepared,
             operations: operations.clone(),
         };
@@ -202,7 +202,7 @@ async fn build(
         guest_id: settings.guest.id.clone(),
         couchdb_url: couchdb.url.as_str().trim_end_matches('/').to_owned(),
         started: Instant::now(),
-        preparation: preparation.clone(),
+        lifecycle: lifecycle.clone(),
         assume_prepared: settings.heartbeat.assume_prepared,
         health,
         link,
@@ -213,8 +213,7 @@ async fn build(
     let image_brings =
         ImageBrings { packages: settings.prepare.ignore_packages, volume: settings.prepare.ignore_volume };
     let host = Host::new(&settings.host);
-    let guest =
-        Guest { couch, preparation, image_brings, report, rotator, log: log.clone(), host, operations };
+    let guest = Guest { couch, lifecycle, image_brings, report, rotator, log: log.clone(), host, operations };
     let surroundings = Surroundings {
         guest,
         audit: Audit::new(&settings.audit),

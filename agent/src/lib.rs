@@ -13,7 +13,7 @@
 //!
 //! | module | may import | the only user of |
 //! |---|---|---|
-//! | `preparation` | `system` | |
+//! | `guest` | `couch`, `system` | |
 //! | `audit` | | |
 //! | `operations` | `audit`, `system` | |
 //! | `trace` | | `opentelemetry` and its relatives |
@@ -21,13 +21,13 @@
 //! | `metrics` | | `prometheus-client` |
 //! | `requests` | `couch`, `metrics`, `trace` | |
 //! | `bootstrap` | `couch`, `system` | |
-//! | `status` | `couch`, `operations`, `preparation`, `system` | `sd-notify` |
-//! | `commands` | `bootstrap::Rotator`, `couch`, `host`, `log`, `operations`, `preparation`, `status::Report`, `system` | |
+//! | `status` | `couch`, `guest`, `operations`, `system` | `sd-notify` |
+//! | `commands` | `bootstrap::Rotator`, `couch`, `guest`, `host`, `log`, `operations`, `status::Report`, `system` | |
 //! | `transport` | `audit`, `commands`, `metrics`, `status`; its parts | |
 //! | `transport::amqp` | `audit`, `metrics`, `status`, `system`; `rpc` | `lapin` |
 //! | `transport::local` | `audit`, `system`; `rpc` | |
 //! | `transport::rpc` | `audit`, `commands`, `log`, `metrics`, `operations`, `status`, `system`, `trace` | `trove_couchdb_delivery` |
-//! | `monitor` | `couch`, `metrics`, `operations`, `preparation`, `status`, `system` | `hyper` |
+//! | `monitor` | `couch`, `guest`, `metrics`, `operations`, `status`, `system` | `hyper` |
 //! | `app` | everything | |
 //! | `checks` | `app`, `exit`, `log`, `system` | |
 //!
@@ -41,11 +41,11 @@ pub mod bootstrap;
 pub mod checks;
 pub mod commands;
 pub mod exit;
+pub mod guest;
 pub mod log;
 pub mod metrics;
 mod monitor;
 pub mod operations;
-pub mod preparation;
 mod requests;
 pub mod status;
 pub mod trace;

@@ -13,7 +13,7 @@
 //! | [`ini`] | `os_admin` in CouchDB's ini files |
 //! | [`host`] | the client of `trove-couchdb-hostd` |
 //! | [`refusals`], [`circumstances`] | which passwords CouchDB refused, and what may have repaired that |
-//! | [`stage`] | how far this guest is on its way to being a database |
+//! | [`state`] | how far this guest is on its way to being a database, and whether CouchDB was stopped on purpose |
 
 pub mod args;
 pub mod broker;
@@ -22,6 +22,6 @@ pub mod credentials;
 pub mod host;
 pub mod ini;
 pub mod refusals;
-pub mod stage;
+pub mod state;
 
 pub use circumstances::RefusedLogins;

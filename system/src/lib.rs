@@ -6,6 +6,7 @@ mod account;
 mod atomic_file;
 mod blocking;
 mod boot_clock;
+mod boot_id;
 mod group;
 mod leftovers;
 mod listeners;
@@ -17,6 +18,7 @@ pub use account::{ACCOUNT, account_of, environment_of_account, forbid_core_dumps
 pub use atomic_file::{Owner, create, replace, replace_as};
 pub use blocking::blocking;
 pub use boot_clock::BootInstant;
+pub use boot_id::boot_id;
 pub use group::group_id;
 pub use leftovers::remove_leftovers;
 pub use listeners::listeners;

@@ -14,10 +14,10 @@ use super::{ImageBrings, RunError, Scopes, Seed};
 use crate::{
     bootstrap::Rotator,
     couch::Couch,
+    guest::{Lifecycle, Server},
     host::Host,
     log,
     operations::{Operation, Operations, Progress},
-    preparation::Preparation,
     status::Report,
 };
 
@@ -77,9 +77,6 @@ pub trait Command: fmt::Debug + Send + Sync {
         true
     }
 
-    /// It has arrived, and waits for its turn.
-    fn on_arrival(&self, _guest: &Guest) {}
-
     /// It has failed for good, for this reason.
     fn on_failure<'a>(&'a self, _guest: &'a Guest, _id: &'a str, _reason: &'a str) -> BoxFuture<'a, ()> {
         future::ready(()).boxed()
@@ -118,8 +115,8 @@ pub enum Duration {
 pub struct Guest {
     /// The database.
     pub couch: Arc<Couch>,
-    /// How far `prepare` is.
-    pub preparation: Preparation,
+    /// The guest's state.
+    pub lifecycle: Lifecycle,
     /// What `prepare` need not do.
     pub image_brings: ImageBrings,
     /// What the agent knows of itself.
@@ -146,6 +143,12 @@ impl Guest {
             return Err(RunError::Host(absence));
         }
         match command.run(self, run).await {
+            // Asked for real, as somebody may just have started it.
+            Err(RunError::Command(error))
+                if error.is_outage() && matches!(self.lifecycle.last_known().server, Server::Stopped(_)) =>
+            {
+                Err(RunError::Stopped(error))
+            }
             Err(error) => Err(error.explained_by(&self.couch).await),
             result => result,
         }

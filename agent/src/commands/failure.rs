@@ -20,6 +20,10 @@ pub enum RunError {
     Prepare(PrepareError),
     /// `os_admin` keeps its password.
     Rotation(RotationError),
+    /// CouchDB can't be reached because it was stopped on purpose: to wait for it would be in vain.
+    Stopped(CommandError),
+    /// CouchDB is just being stopped or started.
+    Changing(String),
     /// The privileged helper is missing, refused, or failed.
     Host(HostFailure),
     /// There is no such operation, or it is over.
@@ -66,9 +70,10 @@ impl RunError {
             Self::Unsupported(_) => true,
             Self::Prepare(error) => error.is_refusal(),
             Self::Rotation(_) => false,
+            Self::Changing(_) => true,
             Self::Operation(error) => !matches!(error, OperationError::NotWritten { .. }),
             Self::Host(failure) => failure.is_refusal(),
-            Self::Command(error) => error.is_refusal(),
+            Self::Command(error) | Self::Stopped(error) => error.is_refusal(),
         }
     }
 
@@ -76,6 +81,7 @@ impl RunError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Host(failure) => failure.is_transient(),
+            Self::Stopped(_) => false,
             _ => self.command().is_some_and(CommandError::is_transient),
         }
     }
@@ -93,6 +99,7 @@ impl RunError {
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Host(failure) => failure.is_outage(),
+            Self::Stopped(_) => false,
             _ => self.command().is_some_and(CommandError::is_outage),
         }
     }
@@ -107,6 +114,7 @@ impl RunError {
     pub fn after(self, progress: Option<Progress>) -> Self {
         match (self, progress) {
             (Self::Command(error), Some(progress)) => Self::Command(error.half_done(progress)),
+            (Self::Stopped(error), Some(progress)) => Self::Stopped(error.half_done(progress)),
             (other, _) => other,
         }
     }
@@ -123,9 +131,13 @@ impl RunError {
 
     fn command(&self) -> Option<&CommandError> {
         match self {
-            Self::Command(error) => Some(error),
+            Self::Command(error) | Self::Stopped(error) => Some(error),
             Self::Prepare(error) => error.command(),
-            Self::Unsupported(_) | Self::Rotation(_) | Self::Host(_) | Self::Operation(_) => None,
+            Self::Unsupported(_)
+            | Self::Rotation(_)
+            | Self::Host(_)
+            | Self::Operation(_)
+            | Self::Changing(_) => None,
         }
     }
 }
@@ -158,6 +170,11 @@ impl From<RunError> for Failure {
                 Self::new(FailureClass::FilesystemError, error.to_string())
             }
             RunError::Operation(error) => Self::new(FailureClass::OperationNotFound, error.to_string()),
+            RunError::Stopped(error) => {
+                let advice = "CouchDB was stopped on purpose: start it (`trove-couchdb service-start`), and give the command again";
+                Self::new(class_of(&error), format!("{advice}; {error}"))
+            }
+            RunError::Changing(error) => Self::new(FailureClass::Busy, error),
             RunError::Host(failure) => Self::new(class_of_host(&failure), failure.to_string()),
             RunError::Command(error) => Self::new(class_of(&error), error.to_string()),
         }

@@ -5,7 +5,7 @@
 //! instance is left in a transient state; docs/control-plane.md has the table, and `tests/control_plane/test_lifecycle.py`
 //! runs it against a real taskmanager.
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future, future::BoxFuture};
 use serde_json::Value;
 use tracing::info;
 use trove_couchdb_protocol::{
@@ -72,7 +72,7 @@ impl Command for StopDb {
 
     fn run<'a>(&'a self, guest: &'a Guest, _: Run<'a>) -> Running<'a> {
         async move {
-            guest.preparation.note_control_plane(self.old_form).await;
+            guest.lifecycle.note_control_plane(self.old_form).await;
             self.answer()
         }
         .boxed()
@@ -106,9 +106,17 @@ impl Command for Restart {
             if !self.action.restarts_the_server() {
                 return Err(RunError::Unsupported(self.method()));
             }
-            is_running(guest).await
+            let running = is_running(guest).await;
+            guest.lifecycle.tell_again();
+            running
         }
         .boxed()
+    }
+
+    /// Trove wrote `restarting` when it was asked, and serves nothing until the next heartbeat.
+    fn on_failure<'a>(&'a self, guest: &'a Guest, _: &'a str, _: &'a str) -> BoxFuture<'a, ()> {
+        guest.lifecycle.tell_again();
+        future::ready(()).boxed()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The commands of Trove's guest API and the agent's own: for each one everything that is particular to it, in one place.
 //!
 //! ```text
-//! method, arguments --decode--> Box<dyn Command> --scopes--> delivery core --run--> Couch, Preparation, … --> value
+//! method, arguments --decode--> Box<dyn Command> --scopes--> delivery core --run--> Couch, Lifecycle, … --> value
 //! ```
 //!
 //! One module holds one family of commands. A command is a struct whose fields are its arguments, read by [`Decode`];

@@ -14,6 +14,7 @@ use trove_couchdb_protocol::{
 };
 
 use super::{Arguments, Command, Decode, Entry, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry};
+use crate::guest::TransitionError;
 
 pub(super) const COMMANDS: &[Entry] = &[
     entry::<Ask<Status>>(Method::ServiceStatus),
@@ -124,7 +125,18 @@ impl<K: Kind> Command for Ask<K> {
     /// A restart that is run again after a crash restarts CouchDB once more, and ends in the same state.
     fn run<'a>(&'a self, guest: &'a Guest, run: Run<'a>) -> Running<'a> {
         async move {
+            let changing = |error: TransitionError| RunError::Changing(error.to_string());
+            let change = match self.verb {
+                Verb::ServiceStop => Some(guest.lifecycle.begin_stop(false).await.map_err(changing)?),
+                Verb::ServiceStart | Verb::ServiceRestart => {
+                    Some(guest.lifecycle.begin_start().await.map_err(changing)?)
+                }
+                Verb::ServiceStatus | Verb::ServiceWait(_) => None,
+            };
             let asked = guest.host.ask(run.id, self.verb, self.service.clone(), self.within).await;
+            if let Some(change) = change {
+                change.ended(asked.is_ok()).await;
+            }
             asked.map(|report| json!(report)).map_err(RunError::Host)
         }
         .boxed()

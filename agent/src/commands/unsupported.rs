@@ -22,10 +22,15 @@ impl Command for Unsupported {
         future::ready(Err(RunError::Unsupported(self.0))).boxed()
     }
 
-    /// A guest that was rebuilt on an empty disk says so to Trove, which would wait for it until its own time limit.
+    /// A guest that was rebuilt on an empty disk says so to Trove, which would wait for it until its own time limit. Before
+    /// an upgrade Trove writes a status of its own, which is to be over at once.
     fn on_failure<'a>(&'a self, guest: &'a Guest, id: &'a str, reason: &'a str) -> BoxFuture<'a, ()> {
         match self.0 {
-            Method::Rebuild => guest.preparation.refuse(id, reason).boxed(),
+            Method::Rebuild => guest.lifecycle.refuse_prepare(id, reason).boxed(),
+            Method::PreUpgrade => {
+                guest.lifecycle.tell_again();
+                future::ready(()).boxed()
+            }
             _ => future::ready(()).boxed(),
         }
     }

@@ -9,9 +9,9 @@ use trove_couchdb_protocol::trove::Method as Command;
 
 use crate::{
     couch::Health,
+    guest::Lifecycle,
     metrics::{self, Metrics, Moment, UnderWay},
     operations::{OperationRecord, Operations, Progress},
-    preparation::Preparation,
     status::{Link, Tally, Told, outline},
 };
 
@@ -33,8 +33,8 @@ pub struct Pages {
     pub link: watch::Receiver<Link>,
     /// The heartbeat.
     pub told: watch::Receiver<Option<Told>>,
-    /// Whether Trove has prepared this guest.
-    pub preparation: Preparation,
+    /// The guest's state.
+    pub lifecycle: Lifecycle,
     /// The guest counts as prepared whatever Trove did.
     pub assume_prepared: bool,
     /// Commands that take hours.
@@ -53,7 +53,8 @@ impl Pages {
             // The loop that serves commands also wrote this.
             "/healthz" => page(StatusCode::OK, TEXT, "alive\n".to_owned()),
             "/readyz" => {
-                let (serving, words) = outline(&self.health.borrow(), &self.link.borrow());
+                let (serving, words) =
+                    outline(&self.lifecycle.last_known().server, &self.health.borrow(), &self.link.borrow());
                 let status = if serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 page(status, TEXT, words + "\n")
             }
@@ -72,7 +73,7 @@ impl Pages {
     }
 
     fn moment(&self) -> Moment {
-        let prepared = self.assume_prepared || self.preparation.last_known().is_prepared();
+        let prepared = self.assume_prepared || self.lifecycle.last_known().stage.is_prepared();
         let figures = self.tally.figures();
         Moment {
             running: figures.running,
@@ -127,7 +128,7 @@ mod tests {
             health,
             link,
             told,
-            preparation: Preparation::load(directory.path(), "g").0,
+            lifecycle: Lifecycle::load(directory.path(), "g").0,
             assume_prepared: false,
             operations: Operations::load(
                 directory.path(),

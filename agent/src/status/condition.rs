@@ -1,10 +1,13 @@
 //! Whether commands are served, and what is waited for: in words for this machine, and in fewer for others.
 
 use super::Link;
-use crate::couch::Health;
+use crate::{
+    couch::Health,
+    guest::{GuestState, Server},
+};
 
 /// Whether commands are served, and in words what the agent has and what it waits for.
-pub fn condition(health: &Health, link: &Link) -> (bool, String) {
+pub fn condition(state: &GuestState, health: &Health, link: &Link) -> (bool, String) {
     let broker = match link {
         Link::Absent => "no broker configured (local only)".to_owned(),
         Link::Up { .. } => "serving".to_owned(),
@@ -14,46 +17,70 @@ pub fn condition(health: &Health, link: &Link) -> (bool, String) {
         Link::Down { address: None, .. } => "connecting to the broker".to_owned(),
         Link::Down { address: Some(address), reason } => format!("no broker ({address}: {reason})"),
     };
-    let couchdb = match health {
-        Health::Healthy => "CouchDB is healthy".to_owned(),
-        Health::Unknown => "asking CouchDB".to_owned(),
-        Health::Slow(reason)
-        | Health::NoLogin(reason)
-        | Health::Down(reason)
-        | Health::Degraded(reason)
-        | Health::Failing(reason) => reason.clone(),
+    let couchdb = match (&state.server, health) {
+        (Server::Stopped(_), _) => {
+            "CouchDB was stopped on purpose; `trove-couchdb service-start` starts it".to_owned()
+        }
+        (Server::Restarting { .. }, _) => "CouchDB is being started".to_owned(),
+        (_, Health::Healthy) => "CouchDB is healthy".to_owned(),
+        (_, Health::Unknown) => "asking CouchDB".to_owned(),
+        (
+            _,
+            Health::Slow(reason)
+            | Health::NoLogin(reason)
+            | Health::Down(reason)
+            | Health::Degraded(reason)
+            | Health::Maintenance(reason)
+            | Health::Failing(reason),
+        ) => reason.clone(),
     };
-    (is_serving(health, link), format!("{broker}; {couchdb}"))
+    let restart = state.restart_required.as_ref();
+    let restart = restart.map_or_else(String::new, |reason| format!("; it must be restarted ({reason})"));
+    (is_serving(&state.server, health, link), format!("{broker}; {couchdb}{restart}"))
 }
 
 /// The same in words of a fixed set. What brokers and servers say of themselves names hosts, accounts and instances: that is
 /// for who is on this machine, and a page of the monitor may be read from elsewhere.
-pub fn outline(health: &Health, link: &Link) -> (bool, String) {
+pub fn outline(server: &Server, health: &Health, link: &Link) -> (bool, String) {
     let broker = match link {
         Link::Absent => "no broker configured",
         Link::Up { .. } => "the broker is connected",
         Link::Blocked { .. } => "the broker takes no messages",
         Link::Down { .. } => "the broker is not connected",
     };
-    let couchdb = match health {
-        Health::Healthy => "CouchDB is healthy",
-        Health::Unknown => "CouchDB is being asked",
-        Health::Slow(_) => "CouchDB is slow",
-        Health::NoLogin(_) => "CouchDB has no login for the agent",
-        Health::Down(_) => "CouchDB is down",
-        Health::Degraded(_) => "CouchDB can't do all of its work",
-        Health::Failing(_) => "CouchDB fails",
+    let couchdb = match (server, health) {
+        (Server::Stopped(_), _) => "CouchDB was stopped on purpose",
+        (Server::Restarting { .. }, _) => "CouchDB is being started",
+        (_, Health::Healthy) => "CouchDB is healthy",
+        (_, Health::Unknown) => "CouchDB is being asked",
+        (_, Health::Slow(_)) => "CouchDB is slow",
+        (_, Health::NoLogin(_)) => "CouchDB has no login for the agent",
+        (_, Health::Down(_)) => "CouchDB is down",
+        (_, Health::Degraded(_)) => "CouchDB can't do all of its work",
+        (_, Health::Maintenance(_)) => "CouchDB is in maintenance mode",
+        (_, Health::Failing(_)) => "CouchDB fails",
     };
-    (is_serving(health, link), format!("{broker}; {couchdb}"))
+    (is_serving(server, health, link), format!("{broker}; {couchdb}"))
 }
 
-fn is_serving(health: &Health, link: &Link) -> bool {
-    matches!(link, Link::Up { .. } | Link::Absent) && matches!(health, Health::Healthy | Health::Slow(_))
+fn is_serving(server: &Server, health: &Health, link: &Link) -> bool {
+    matches!(server, Server::Running | Server::Stopping(_) | Server::Maintenance)
+        && matches!(link, Link::Up { .. } | Link::Absent)
+        && matches!(health, Health::Healthy | Health::Slow(_))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guest::{Stage, Stop};
+
+    fn condition(health: &Health, link: &Link) -> (bool, String) {
+        super::condition(&Stage::Ready.into(), health, link)
+    }
+
+    fn stopped() -> Server {
+        Server::Stopped(Stop { boot_id: None, across_reboots: false })
+    }
 
     #[test]
     fn serving_needs_both_sides() {
@@ -93,14 +120,34 @@ mod tests {
             Health::NoLogin(said.clone()),
             Health::Down(said.clone()),
             Health::Degraded(said.clone()),
-            Health::Failing(said),
+            Health::Maintenance(said.clone()),
+            Health::Failing(said.clone()),
         ];
         for health in &healths {
             for link in [&Link::Absent, &up, &down, &Link::not_tried()] {
-                let (serving, words) = outline(health, link);
-                assert_eq!(serving, condition(health, link).0);
-                assert!(!words.contains("10.0.0.1") && !words.contains("guestagent"), "{words}");
+                for server in
+                    [Server::Running, Server::Maintenance, stopped(), Server::Restarting { before: None }]
+                {
+                    let state =
+                        GuestState { server, restart_required: Some(said.clone()), ..Stage::Ready.into() };
+                    let (serving, words) = outline(&state.server, health, link);
+                    assert_eq!(serving, super::condition(&state, health, link).0);
+                    assert!(!words.contains("10.0.0.1") && !words.contains("guestagent"), "{words}");
+                }
             }
         }
+    }
+
+    #[test]
+    fn a_stop_on_purpose_is_said_whatever_a_probe_finds() {
+        let state = GuestState { server: stopped(), ..GuestState::default() };
+        for health in [Health::Healthy, Health::Down("refused".into()), Health::Failing("500".into())] {
+            let (serving, words) = super::condition(&state, &health, &Link::Absent);
+            assert!(!serving && words.contains("stopped on purpose"), "{words}");
+        }
+        let state = GuestState { restart_required: Some("bind_address".into()), ..GuestState::default() };
+        let (serving, words) = super::condition(&state, &Health::Healthy, &Link::Absent);
+        assert!(serving, "it goes on with the old configuration");
+        assert!(words.ends_with("CouchDB is healthy; it must be restarted (bind_address)"), "{words}");
     }
 }

@@ -1,7 +1,7 @@
 //! The service status, told to `trove-conductor`.
 //!
-//! From `prepare` on: when the broker is reached, at every change, and at the configured interval with jitter. Without a broker nothing is kept: an old status is worth nothing, and a fresh one goes out when the
-//! broker is back.
+//! From `prepare` on: when the broker is reached, at every change, and at the configured interval with jitter. Without a
+//! broker nothing is kept: an old status is worth nothing, and a fresh one goes out when the broker is back.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -14,10 +14,10 @@ use tracing::{debug, info, warn};
 use trove_couchdb_config::{HeartbeatSettings, Settings};
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
 
-use super::{Link, sent::Sent, voice::Voice};
+use super::{Link, policy::StatusPolicy, sent::Sent};
 use crate::{
     couch::Health,
-    preparation::{Preparation, Stage},
+    guest::{GuestState, Lifecycle, service_status},
     system,
 };
 
@@ -26,10 +26,10 @@ use crate::{
 pub struct Heartbeat {
     /// What it is told to do.
     pub terms: HeartbeatTerms,
-    /// Whether there is anything to tell, and every change of it.
-    pub preparation: Preparation,
-    /// From [`Preparation::load`].
-    pub stages: mpsc::UnboundedReceiver<Stage>,
+    /// Whether there is anything to tell.
+    pub lifecycle: Lifecycle,
+    /// Every change of it, from [`Lifecycle::load`].
+    pub states: mpsc::UnboundedReceiver<GuestState>,
     /// What to tell.
     pub health: watch::Receiver<Health>,
     /// Whether it can be told.
@@ -68,46 +68,46 @@ impl Heartbeat {
         else {
             return;
         };
-        let mut voice = Voice::new(self.terms.settings.assume_prepared, self.terms.settling);
-        if let Ok(stage) = self.stages.try_recv() {
-            voice.hear(stage, Instant::now().into());
+        let mut policy = StatusPolicy::new(self.terms.settings.assume_prepared, self.terms.settling);
+        if let Ok(state) = self.states.try_recv() {
+            policy.hear(state, Instant::now().into());
         }
         let mut told = None;
         let mut was_up = false;
         loop {
             let up = self.link.borrow_and_update().is_up();
             if up && !was_up {
-                voice.is_heard_again(Instant::now().into());
+                policy.is_heard_again(Instant::now().into());
             }
             was_up = up;
             let health = self.health.borrow_and_update().clone();
             let now = Instant::now().into();
-            let status = voice.status(&health, now).map(|status| self.in_known_words(status));
+            let status = match policy.heartbeat(&health, now) {
+                service_status::Heartbeat::Silent => None,
+                service_status::Heartbeat::Alive => Some(None),
+                service_status::Heartbeat::Status(status) => Some(Some(self.in_known_words(status))),
+            };
             if let Some(status) = status.filter(|_| up) {
-                if told != Some(status) {
+                if let Some(status) = status.filter(|_| told != status) {
                     info!(status = status.as_str(), "Telling the conductor.");
                 }
-                told = Some(status);
+                told = status.or(told);
                 sent = match self.beat(sent, status).await {
                     Some(sent) => sent,
                     None => return,
                 };
-                if voice.has_settled(&health, now) {
-                    self.preparation.settle().await;
+                if policy.has_settled(&health, now) {
+                    self.lifecycle.settle().await;
                 }
             }
             let interval = jittered(self.terms.settings.interval, self.terms.settings.jitter);
             let heard = tokio::select! {
                 biased;
-                // First, and one by one: each stage is told, however short it was.
-                stage = self.stages.recv() => stage.map(|stage| voice.hear(stage, Instant::now().into())),
+                // First, and one by one: each state is told, however short it was.
+                state = self.states.recv() => state.map(|state| policy.hear(state, Instant::now().into())),
                 changed = self.health.changed() => changed.ok(),
                 changed = self.link.changed() => changed.ok(),
-                () = time::sleep(interval) => {
-                    // An operator may have written the file.
-                    self.preparation.current().await;
-                    Some(())
-                }
+                () = time::sleep(interval) => Some(()),
             };
             if heard.is_none() {
                 return;
@@ -118,12 +118,12 @@ impl Heartbeat {
     /// Trove 12 drops a heartbeat with a status that it does not know; 13 takes `running` for as good as `healthy`.
     fn in_known_words(&self, status: ServiceStatus) -> ServiceStatus {
         match status {
-            ServiceStatus::Healthy if self.preparation.has_old_control_plane() => ServiceStatus::Running,
+            ServiceStatus::Healthy if self.lifecycle.has_old_control_plane() => ServiceStatus::Running,
             other => other,
         }
     }
 
-    async fn beat(&self, mut sent: Sent, status: ServiceStatus) -> Option<Sent> {
+    async fn beat(&self, mut sent: Sent, status: Option<ServiceStatus>) -> Option<Sent> {
         let next = system::blocking(move || {
             let (value, stored) = sent.next(std::time::SystemTime::now());
             (sent, value, stored)
@@ -132,7 +132,7 @@ impl Heartbeat {
         if let Err(error) = stored {
             warn!(%error, "The time of the heartbeat can't be kept in the state directory.");
         }
-        let cast = ConductorCast::Heartbeat { sent: value, status: Some(status) };
+        let cast = ConductorCast::Heartbeat { sent: value, status };
         match self.outbox.try_send(cast) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => debug!("The broker is slow; a heartbeat is left out."),

@@ -1,7 +1,7 @@
 //! How the guest does, told to whoever should know: the conductor by heartbeats, systemd by `sd_notify`.
 //!
 //! ```text
-//! preparation (every stage) -----------> voice ----------+
+//! guest (every change of its state) ----> policy --------+
 //! probe (a real request as os_admin) -> watch<Health> --+-> heartbeat -> outbox -> transport -> trove-conductor
 //! transport -> watch<Link> -----------------------------+-> notify -> systemd
 //!                                                       +-> report -> the answer to get_agent_status
@@ -12,11 +12,11 @@ mod heartbeat;
 mod link;
 mod notify;
 mod outbox;
+mod policy;
 mod probe;
 mod report;
 mod sent;
 mod tally;
-mod voice;
 
 pub use condition::{condition, outline};
 pub use heartbeat::{Heartbeat, HeartbeatTerms};

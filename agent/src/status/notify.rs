@@ -7,7 +7,7 @@ use tokio::{sync::watch, time};
 use tracing::debug;
 
 use super::{Link, condition};
-use crate::couch::Health;
+use crate::{couch::Health, guest::Lifecycle};
 
 /// READY is not held back longer than this by a broker or a CouchDB that is away: the agent is up and waits for
 /// them, and systemd starting it anew would not help.
@@ -16,6 +16,8 @@ const READY_AT_LATEST: Duration = Duration::from_secs(20);
 /// The task that talks to systemd. Without `NOTIFY_SOCKET` it says nothing.
 #[derive(Debug)]
 pub struct Notify {
+    /// The guest's state.
+    pub lifecycle: Lifecycle,
     /// CouchDB.
     pub health: watch::Receiver<Health>,
     /// The broker.
@@ -31,8 +33,11 @@ impl Notify {
         // Half of the watchdog's time, as sd_watchdog_enabled(3) advises.
         let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 2);
         loop {
-            let (serving, status) =
-                condition(&self.health.borrow_and_update(), &self.link.borrow_and_update());
+            let (serving, status) = condition(
+                &self.lifecycle.last_known(),
+                &self.health.borrow_and_update(),
+                &self.link.borrow_and_update(),
+            );
             if !ready && (serving || started.elapsed() >= READY_AT_LATEST) {
                 ready = true;
                 tell(&[NotifyState::Ready]);
@@ -48,6 +53,7 @@ impl Notify {
             let wait = until_ready.into_iter().chain(watchdog).min();
             tokio::select! {
                 () = sleep_if(wait) => {}
+                () = self.lifecycle.changed() => {}
                 Ok(()) = self.health.changed() => {}
                 Ok(()) = self.link.changed() => {}
                 else => return,

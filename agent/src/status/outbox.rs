@@ -11,7 +11,7 @@ const PLACES: usize = 16;
 /// The last heartbeat that the broker has taken.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Told {
-    /// What the conductor was told.
+    /// What the conductor was told last.
     pub status: ServiceStatus,
     /// The heartbeat's `sent`, in Unix seconds.
     pub sent_at: f64,
@@ -41,9 +41,11 @@ impl Outbox {
 
     /// The broker has taken this one.
     pub fn has_gone_out(&self, cast: &ConductorCast) {
-        if let ConductorCast::Heartbeat { sent, status: Some(status) } = cast {
-            let told = Told { status: *status, sent_at: *sent, at: Instant::now() };
-            self.told.send_replace(Some(told));
+        if let ConductorCast::Heartbeat { sent, status } = cast {
+            self.told.send_modify(|told| {
+                let status = status.or(told.map(|before| before.status));
+                *told = status.map(|status| Told { status, sent_at: *sent, at: Instant::now() });
+            });
         }
     }
 }

@@ -37,6 +37,7 @@ pub async fn probe_for_ever(
                 Health::NoLogin(reason)
                 | Health::Down(reason)
                 | Health::Degraded(reason)
+                | Health::Maintenance(reason)
                 | Health::Failing(reason) => {
                     warn!(reason, "CouchDB is not healthy.");
                 }

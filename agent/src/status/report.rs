@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use super::{Figures, LastError, Link, Retrying, Tally, Told};
 use crate::{
     couch::Health,
+    guest::{self, Lifecycle},
     operations::{OperationRecord, Operations},
-    preparation::Preparation,
 };
 
 /// Where the figures of a report come from.
@@ -24,8 +24,8 @@ pub struct Report {
     pub couchdb_url: String,
     /// When the agent started.
     pub started: Instant,
-    /// Whether Trove has prepared this guest.
-    pub preparation: Preparation,
+    /// The guest's state.
+    pub lifecycle: Lifecycle,
     /// The guest counts as prepared whatever Trove did.
     pub assume_prepared: bool,
     /// CouchDB.
@@ -43,7 +43,8 @@ pub struct Report {
 impl Report {
     /// The report at this moment; CouchDB's version is known only after it was asked for.
     pub async fn now(&self, couchdb_version: Option<String>) -> Value {
-        let prepared = self.assume_prepared || self.preparation.current().await.is_prepared();
+        let state = self.lifecycle.current().await;
+        let prepared = self.assume_prepared || state.stage.is_prepared();
         let (couchdb, reason) = health(&self.health.borrow());
         json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -51,6 +52,11 @@ impl Report {
             "pid": std::process::id(),
             "uptime_s": self.started.elapsed().as_secs_f64(),
             "prepared": prepared,
+            "guest": {
+                "stage": guest::stage_word(&state.stage),
+                "server": guest::server_word(&state.server),
+                "restart_required": state.restart_required,
+            },
             "broker": broker(&self.link.borrow()),
             "couchdb": {
                 "state": couchdb, "reason": reason, "url": self.couchdb_url, "version": couchdb_version,
@@ -71,6 +77,7 @@ fn health(health: &Health) -> (&'static str, Option<String>) {
         Health::NoLogin(reason) => ("no_login", Some(reason.clone())),
         Health::Down(reason) => ("down", Some(reason.clone())),
         Health::Degraded(reason) => ("degraded", Some(reason.clone())),
+        Health::Maintenance(reason) => ("maintenance", Some(reason.clone())),
         Health::Failing(reason) => ("failing", Some(reason.clone())),
     }
 }
@@ -140,7 +147,7 @@ mod tests {
             guest_id: "g".into(),
             couchdb_url: "http://h:1".into(),
             started: Instant::now(),
-            preparation: Preparation::load(directory.path(), "g").0,
+            lifecycle: Lifecycle::load(directory.path(), "g").0,
             assume_prepared: false,
             health,
             link,
@@ -160,6 +167,7 @@ mod tests {
             first,
             json!({
                 "guest_id": "g", "prepared": false,
+                "guest": {"stage": "new", "server": "running", "restart_required": null},
                 "broker": {"state": "none", "address": null, "reason": null},
                 "couchdb": {"state": "unknown", "reason": null, "url": "http://h:1", "version": null},
                 "commands": {"running": 0, "waiting": 0, "done": 0, "failed": 0, "duplicates": 0, "retrying": null},

@@ -19,10 +19,10 @@ use trove_couchdb_agent::{
     audit::Audit,
     bootstrap::Rotator,
     commands::{Guest, ImageBrings},
+    guest::Lifecycle,
     log,
     metrics::Metrics,
     operations::Operations,
-    preparation::Preparation,
     status::{Heartbeat, Link, Outbox, Report, Tally},
     transport::{Surroundings, Transport},
 };
@@ -94,11 +94,12 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
     let (link_writer, link) = watch::channel(Link::not_tried());
     let (post, outbox, told) = Outbox::new();
     let tally = Tally::default();
-    let (preparation, stages) = Preparation::load(&settings.guest.state_dir, &settings.guest.id);
+    let (lifecycle, owner, states) = Lifecycle::load(&settings.guest.state_dir, &settings.guest.id);
+    let owning = owner.run(health.clone(), settings.heartbeat.interval);
     let heartbeat = Heartbeat {
         terms: (&settings).into(),
-        preparation: preparation.clone(),
-        stages,
+        lifecycle: lifecycle.clone(),
+        states,
         health: health.clone(),
         link: link.clone(),
         outbox: post,
@@ -108,7 +109,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         guest_id: settings.guest.id.clone(),
         couchdb_url: String::new(),
         started: Instant::now(),
-        preparation: preparation.clone(),
+        lifecycle: lifecycle.clone(),
         assume_prepared: true,
         health,
         link: link.clone(),
@@ -134,7 +135,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
     ));
     let guest = Guest {
         couch,
-        preparation,
+        lifecycle,
         image_brings: ImageBrings { packages: true, volume: true },
         report,
         rotator: Rotator::new(admin).0,
@@ -152,6 +153,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         stopping,
     };
     let transport = Transport::new(&settings, None, surroundings);
+    tokio::spawn(owning);
     tokio::spawn(heartbeat.run());
     tokio::spawn(note(number, link, Arc::clone(connected)));
     tokio::spawn(async move {

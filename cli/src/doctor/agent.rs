@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use trove_couchdb_config::Settings;
-use trove_couchdb_guest::stage::{self, Stage};
+use trove_couchdb_guest::state::{self, Stage};
 
 use super::{Check, Finding};
 use crate::{
@@ -86,8 +86,8 @@ fn silent(error: &CallError) -> Finding {
 
 fn prepared(settings: &Settings) -> Finding {
     let file = settings.guest.state_dir.join("prepared.json");
-    match stage::stage_in(&settings.guest.state_dir, &settings.guest.id) {
-        Ok(Stage::Prepared) => PREPARED.ok("prepared.json says so"),
+    match state::state_in(&settings.guest.state_dir, &settings.guest.id).map(|state| state.stage) {
+        Ok(Stage::Ready) => PREPARED.ok("prepared.json says so"),
         Ok(Stage::Settling) => PREPARED.ok("a moment ago, and not seen healthy since"),
         Ok(Stage::Failed { reason, .. }) => {
             PREPARED.failed(reason, "make the instance anew, or send `prepare` again without what failed")
@@ -96,13 +96,13 @@ fn prepared(settings: &Settings) -> Finding {
             "`prepare` is being carried out, or was when the agent ended",
             "wait; an agent that starts goes on with it: `trove-couchdb operation-list` shows how far it is",
         ),
-        Ok(Stage::Awaited) if settings.heartbeat.assume_prepared => {
+        Ok(Stage::New) if settings.heartbeat.assume_prepared => {
             PREPARED.ok("not by Trove; heartbeat.assume_prepared stands in for it")
         }
-        Ok(Stage::Awaited) if settings.broker.is_none() => {
+        Ok(Stage::New) if settings.broker.is_none() => {
             PREPARED.skipped("there is no broker, so no Trove either")
         }
-        Ok(Stage::Awaited) => PREPARED.warning(
+        Ok(Stage::New) => PREPARED.warning(
             "Trove has not sent `prepare`, so no heartbeats go out",
             "wait if the instance is being created; for a guest made by hand set heartbeat.assume_prepared",
         ),

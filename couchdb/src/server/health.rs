@@ -30,6 +30,8 @@ pub enum Health {
     Down(String),
     /// It answers `os_admin`, and can't do all of its work.
     Degraded(String),
+    /// It answers, and serves no database: `[couchdb] maintenance_mode` is on.
+    Maintenance(String),
     /// It has not answered for a good while, or answers with errors.
     Failing(String),
 }
@@ -158,6 +160,7 @@ impl Health {
             CouchError::Unreachable { .. } | CouchError::NotCouchDb { status: 502 | 503, .. } => {
                 Self::Down(text)
             }
+            CouchError::Maintenance => Self::Maintenance(text),
             CouchError::TooManyRequests { .. } | CouchError::NotCouchDb { status: 504, .. } => {
                 Self::Slow(text)
             }
@@ -190,6 +193,7 @@ mod tests {
         let pause = CouchError::TooManyRequests { origin: origin.clone(), retry_after: None };
         assert!(matches!(Health::from_error(&pause), Health::Slow(_)));
         let seen = "a web page".to_owned();
+        assert!(matches!(Health::from_error(&CouchError::Maintenance), Health::Maintenance(_)));
         let gateway = |status| CouchError::NotCouchDb { origin: origin.clone(), status, seen: seen.clone() };
         assert!(matches!(Health::from_error(&gateway(502)), Health::Down(_)));
         assert!(matches!(Health::from_error(&gateway(504)), Health::Slow(_)));

@@ -22,7 +22,10 @@ use trove_couchdb_protocol::{DecodeError, HostPattern, trove::Method};
 use super::{
     Arguments, Command, Decoded, Duration, Entry, Guest, Needs, Run, RunError, Running, Scope, Scopes, users,
 };
-use crate::couch::{CommandError, Couch, CreateDatabases, NewAccount, TenantDatabase};
+use crate::{
+    couch::{CommandError, Couch, CreateDatabases, NewAccount, TenantDatabase},
+    guest::TransitionError,
+};
 
 use arguments::Prepare;
 pub(super) use arguments::says_nothing;
@@ -75,10 +78,6 @@ impl Command for Prepare {
         self.users.iter().map(|user| &user.host).collect()
     }
 
-    fn on_arrival(&self, guest: &Guest) {
-        guest.preparation.has_come();
-    }
-
     fn on_failure<'a>(&'a self, guest: &'a Guest, id: &'a str, reason: &'a str) -> BoxFuture<'a, ()> {
         report_failure(guest, id, reason)
     }
@@ -86,7 +85,7 @@ impl Command for Prepare {
 
 /// A guest that could not be prepared says so to Trove, which would wait for it until its own time limit.
 fn report_failure<'a>(guest: &'a Guest, id: &'a str, reason: &'a str) -> BoxFuture<'a, ()> {
-    guest.preparation.fail(id, reason).boxed()
+    guest.lifecycle.fail_prepare(id, reason).boxed()
 }
 
 /// `prepare` with arguments that break a rule: to be refused, but not before the instance is told to have failed.
@@ -124,13 +123,13 @@ struct Checked {
 
 /// Carries the command out; on a guest that is prepared already it does nothing.
 async fn carry_out(guest: &Guest, prepare: &Prepare, run: Run<'_>) -> Result<Value, PrepareError> {
-    let (couch, preparation) = (&*guest.couch, &guest.preparation);
-    preparation.note_control_plane(prepare.old_form).await;
-    if preparation.current().await.is_prepared() {
+    let (couch, lifecycle) = (&*guest.couch, &guest.lifecycle);
+    lifecycle.note_control_plane(prepare.old_form).await;
+    if lifecycle.current().await.stage.is_prepared() {
         return Ok(Value::Null);
     }
-    let record = |error: std::io::Error| PrepareError::at(Step::Record)(Problem::State(error.to_string()));
-    let first = preparation.begin(run.id).await.map_err(record)?;
+    let record = |error: TransitionError| PrepareError::at(Step::Record)(Problem::State(error.to_string()));
+    let first = lifecycle.begin_prepare(run.id).await.map_err(record)?;
     run.enter(Step::Check.name()).await;
     let Checked { databases, accounts } = check(couch, prepare, guest.image_brings)?;
 
@@ -150,7 +149,7 @@ async fn carry_out(guest: &Guest, prepare: &Prepare, run: Run<'_>) -> Result<Val
         couch.enable_root(password).await.map_err(PrepareError::at(Step::Root))?;
     }
     run.enter(Step::Record.name()).await;
-    preparation.complete().await.map_err(record)?;
+    lifecycle.end_prepare().await.map_err(record)?;
     Ok(Value::Null)
 }
 

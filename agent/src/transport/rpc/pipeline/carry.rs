@@ -133,7 +133,6 @@ impl RequestPipeline {
     fn is_accepted(&self, flight: &Arc<InFlight>) {
         let Some(job) = flight.job() else { return };
         flight.is_new();
-        job.command.on_arrival(&self.0.guest);
         flight.waits();
         let passage = job.command.is_counted().then(|| self.0.ledger.tally.enter());
         let beat = {

@@ -99,7 +99,7 @@ impl RequestPipeline {
         }
         let id = if flight.id.is_empty() { trove_couchdb_protocol::new_id() } else { flight.id.clone() };
         let reason = format!("prepare was refused: {}", failure.message);
-        self.0.guest.preparation.refuse(&id, &reason).await;
+        self.0.guest.lifecycle.refuse_prepare(&id, &reason).await;
     }
 }
 

@@ -1,7 +1,7 @@
-//! `prepared.json` in the state directory: the stage, and whose it is.
+//! `prepared.json` in the state directory: the guest's state, and whose it is.
 //!
 //! ```json
-//! {"prepared": true, "settling": true, "guest_id": "6f3d…"}
+//! {"prepared": true, "settling": true, "guest_id": "6f3d…", "stopped": {"boot_id": "0b5c…"}, "restart_required": "bind_address"}
 //! ```
 //!
 //! An image made from a guest holds that guest's file. A new instance that believed it would pass over its `prepare`, and
@@ -16,14 +16,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::Stage;
+use super::{GuestState, Server, Stage, Stop};
 use trove_couchdb_system as system;
 
 const FILE_NAME: &str = "prepared.json";
 
 /// The file of one guest.
 #[derive(Debug)]
-pub struct StageFile {
+pub struct StateFile {
     /// Where it is.
     pub path: PathBuf,
     guest_id: String,
@@ -35,19 +35,19 @@ pub enum Found {
     /// No file.
     Nothing,
     /// The file of this guest.
-    Own(Stage),
+    Own(GuestState),
     /// An operator's, with nobody's id.
-    Unsigned(Stage),
+    Unsigned(GuestState),
     /// The file of the guest with this id.
     Another(String),
 }
 
 impl Found {
     /// No file, or another guest's, means that nothing has happened yet.
-    pub fn stage(self) -> Stage {
+    pub fn state(self) -> GuestState {
         match self {
-            Self::Own(stage) | Self::Unsigned(stage) => stage,
-            Self::Nothing | Self::Another(_) => Stage::Awaited,
+            Self::Own(state) | Self::Unsigned(state) => state,
+            Self::Nothing | Self::Another(_) => GuestState::default(),
         }
     }
 }
@@ -66,9 +66,22 @@ struct Content {
     /// The control plane is a Trove 12 or 13.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     old_control_plane: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stopped: Option<Stopped>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    restart_required: Option<String>,
 }
 
-impl StageFile {
+/// [`Stop`]
+#[derive(Debug, Serialize, Deserialize)]
+struct Stopped {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot_id: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    across_reboots: bool,
+}
+
+impl StateFile {
     /// The file of this guest in this state directory; reads nothing yet.
     pub fn new(state_dir: &Path, guest_id: &str) -> Self {
         Self { path: state_dir.join(FILE_NAME), guest_id: guest_id.to_owned() }
@@ -84,9 +97,9 @@ impl StageFile {
         };
         let mut content: Content = serde_json::from_str(&text)?;
         Ok(match content.guest_id.take() {
-            Some(id) if id == self.guest_id => Found::Own(content.into_stage()),
+            Some(id) if id == self.guest_id => Found::Own(content.into_state()),
             Some(other) => Found::Another(other),
-            None => Found::Unsigned(content.into_stage()),
+            None => Found::Unsigned(content.into_state()),
         })
     }
 
@@ -101,9 +114,9 @@ impl StageFile {
 
     /// Puts the guest's id into an operator's file that is believed, before an image is made of it.
     pub fn sign(&self, found: &Found) {
-        if let Found::Unsigned(stage) = found
-            && stage.is_prepared()
-            && let Err(error) = self.write(stage, false)
+        if let Found::Unsigned(state) = found
+            && state.stage.is_prepared()
+            && let Err(error) = self.write(state, false)
         {
             let path = self.path.display();
             warn!(%error, %path, "Can't be written: an image made of this guest would count as prepared.");
@@ -114,47 +127,61 @@ impl StageFile {
     ///
     /// # Errors
     /// The state directory can't be written.
-    pub fn write(&self, stage: &Stage, old_control_plane: bool) -> io::Result<()> {
+    pub fn write(&self, state: &GuestState, old_control_plane: bool) -> io::Result<()> {
         let guest_id = Some(self.guest_id.clone());
-        let content = Content { guest_id, old_control_plane, ..Content::of(stage) };
+        let content = Content { guest_id, old_control_plane, ..Content::of(state) };
         system::replace(&self.path, &serde_json::to_vec(&content)?, 0o644)
     }
 }
 
 impl Content {
-    fn of(stage: &Stage) -> Self {
-        let (id, failed) = match stage {
+    fn of(state: &GuestState) -> Self {
+        let (id, failed) = match &state.stage {
             Stage::Building { id } => (Some(id.clone()), None),
             Stage::Failed { id, reason } => (Some(id.clone()), Some(reason.clone())),
-            Stage::Awaited | Stage::Settling | Stage::Prepared => (None, None),
+            Stage::New | Stage::Settling | Stage::Ready => (None, None),
         };
         Self {
-            prepared: stage.is_prepared(),
-            settling: *stage == Stage::Settling,
+            prepared: state.stage.is_prepared(),
+            settling: state.stage == Stage::Settling,
             id,
             failed,
             guest_id: None,
             old_control_plane: false,
+            stopped: state
+                .server
+                .stop()
+                .cloned()
+                .map(|Stop { boot_id, across_reboots }| Stopped { boot_id, across_reboots }),
+            restart_required: state.restart_required.clone(),
         }
+    }
+
+    fn into_state(mut self) -> GuestState {
+        let restart_required = self.restart_required.take();
+        let stop =
+            self.stopped.take().map(|Stopped { boot_id, across_reboots }| Stop { boot_id, across_reboots });
+        let server = stop.map_or(Server::Running, Server::Stopped);
+        GuestState { stage: self.into_stage(), server, restart_required }
     }
 
     fn into_stage(self) -> Stage {
         match self {
             Self { prepared: true, settling: true, .. } => Stage::Settling,
-            Self { prepared: true, .. } => Stage::Prepared,
+            Self { prepared: true, .. } => Stage::Ready,
             Self { id: Some(id), failed: Some(reason), .. } => Stage::Failed { id, reason },
             Self { id: Some(id), failed: None, .. } => Stage::Building { id },
-            Self { id: None, .. } => Stage::Awaited,
+            Self { id: None, .. } => Stage::New,
         }
     }
 }
 
-/// The stage that the state directory holds of this guest, for who looks from outside the agent.
+/// What the state directory holds of this guest, for a program that looks from outside the agent.
 ///
 /// # Errors
 /// The file can't be read, or holds something else.
-pub fn stage_in(state_dir: &Path, guest_id: &str) -> io::Result<Stage> {
-    StageFile::new(state_dir, guest_id).read().map(Found::stage)
+pub fn state_in(state_dir: &Path, guest_id: &str) -> io::Result<GuestState> {
+    StateFile::new(state_dir, guest_id).read().map(Found::state)
 }
 
 #[cfg(test)]
@@ -163,31 +190,57 @@ mod tests {
 
     use super::*;
 
+    fn stopped(across_reboots: bool) -> Server {
+        Server::Stopped(Stop { boot_id: Some("b1".to_owned()), across_reboots })
+    }
+
     #[test]
-    fn every_stage_is_read_as_it_was_written() {
+    fn every_state_is_read_as_it_was_written() {
         let directory = tempfile::tempdir().unwrap();
-        let file = StageFile::new(directory.path(), "g1");
+        let file = StateFile::new(directory.path(), "g1");
         assert_eq!(file.read().unwrap(), Found::Nothing);
         let id = || "one".to_owned();
         for stage in [
-            Stage::Awaited,
+            Stage::New,
             Stage::Building { id: id() },
             Stage::Failed { id: id(), reason: "no disk".to_owned() },
             Stage::Settling,
-            Stage::Prepared,
+            Stage::Ready,
         ] {
-            file.write(&stage, false).unwrap();
-            assert_eq!(file.read().unwrap(), Found::Own(stage));
+            for server in [Server::Running, stopped(false), stopped(true)] {
+                for restart_required in [None, Some("bind_address".to_owned())] {
+                    let (stage, server) = (stage.clone(), server.clone());
+                    let state = GuestState { stage, server, restart_required };
+                    file.write(&state, false).unwrap();
+                    assert_eq!(file.read().unwrap(), Found::Own(state));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_others_know_better_is_not_remembered() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = StateFile::new(directory.path(), "g1");
+        let Server::Stopped(stop) = stopped(false) else { unreachable!() };
+        for (server, read) in [
+            (Server::Maintenance, Server::Running),
+            (Server::Stopping(stop.clone()), stopped(false)),
+            (Server::Restarting { before: None }, Server::Running),
+            (Server::Restarting { before: Some(stop) }, stopped(false)),
+        ] {
+            file.write(&GuestState { server, ..GuestState::default() }, false).unwrap();
+            assert_eq!(file.read().unwrap().state().server, read);
         }
     }
 
     #[test]
     fn an_operators_file_becomes_the_guests_own() {
         let directory = tempfile::tempdir().unwrap();
-        let file = StageFile::new(directory.path(), "g1");
+        let file = StateFile::new(directory.path(), "g1");
         for (content, signed) in [
-            (r#"{"prepared": false}"#, Found::Unsigned(Stage::Awaited)),
-            (r#"{"prepared": true}"#, Found::Own(Stage::Prepared)),
+            (r#"{"prepared": false}"#, Found::Unsigned(Stage::New.into())),
+            (r#"{"prepared": true}"#, Found::Own(Stage::Ready.into())),
         ] {
             std::fs::write(&file.path, content).unwrap();
             file.sign(&file.read().unwrap());
@@ -198,13 +251,21 @@ mod tests {
     #[test]
     fn another_guests_file_says_nothing_of_this_one() {
         let directory = tempfile::tempdir().unwrap();
-        StageFile::new(directory.path(), "g1").write(&Stage::Prepared, true).unwrap();
-        let file = StageFile::new(directory.path(), "g2");
+        StateFile::new(directory.path(), "g1").write(&Stage::Ready.into(), true).unwrap();
+        let file = StateFile::new(directory.path(), "g2");
         let found = file.read().unwrap();
         assert_eq!(found, Found::Another("g1".to_owned()));
-        assert_eq!(found.stage(), Stage::Awaited);
+        assert_eq!(found.state(), GuestState::default());
         assert!(!file.has_old_control_plane());
-        file.write(&Stage::Settling, false).unwrap();
-        assert_eq!(file.read().unwrap(), Found::Own(Stage::Settling));
+        file.write(&Stage::Settling.into(), false).unwrap();
+        assert_eq!(file.read().unwrap(), Found::Own(Stage::Settling.into()));
+    }
+
+    #[test]
+    fn a_stop_ends_with_a_reboot_unless_it_was_meant_to_last() {
+        let stop = |across_reboots| Stop { boot_id: Some("b1".to_owned()), across_reboots };
+        assert!(stop(false).holds_in(Some("b1")));
+        assert!(!stop(false).holds_in(Some("b2")) && !stop(false).holds_in(None));
+        assert!(stop(true).holds_in(Some("b2")));
     }
 }
