@@ -49,6 +49,7 @@ pub mod rabbitmq;
 pub mod real_couch;
 pub mod shared_server;
 pub mod stage;
+pub mod strace;
 pub mod tls_front;
 pub mod tour;
 pub mod until;

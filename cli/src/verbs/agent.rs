@@ -40,12 +40,13 @@ pub(super) async fn status(session: &Session<'_>) -> Result<Report, CliError> {
 }
 
 /// The keys of the answer, in its own order and form.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "version",
     "guest_id",
     "pid",
     "uptime_s",
     "prepared",
+    "guest",
     "broker",
     "couchdb",
     "commands",
@@ -75,7 +76,7 @@ pub fn status_report(status: &Value) -> Report {
         ("up for", duration(status["uptime_s"].as_f64().unwrap_or_default()).into()),
         ("prepared", prepared.into()),
         ("broker", state(broker, broker["address"].as_str()).into()),
-        ("couchdb", state(couchdb, couchdb["url"].as_str()).into()),
+        ("couchdb", decided(&status["guest"], state(couchdb, couchdb["url"].as_str())).into()),
         ("couchdb version", couchdb["version"].clone()),
         (
             "commands",
@@ -104,6 +105,20 @@ fn state(part: &Value, place: Option<&str>) -> String {
         line += &format!(": {reason}");
     }
     line
+}
+
+/// What was decided about CouchDB's process comes first: it explains what is seen of it. An agent of before says nothing.
+fn decided(guest: &Value, seen: String) -> String {
+    let decided = match guest["server"].as_str() {
+        Some("stopping") => format!("being stopped on purpose; {seen}"),
+        Some("stopped") => format!("stopped on purpose, see service-start; {seen}"),
+        Some("restarting") => format!("being started; {seen}"),
+        _ => seen,
+    };
+    match guest["restart_required"].as_str() {
+        Some(reason) => format!("{decided}; to be restarted, see service-restart ({reason})"),
+        None => decided,
+    }
 }
 
 /// An agent of before has none.
@@ -169,6 +184,16 @@ mod tests {
         assert_eq!(duration(90_061.0), "1 d 1 h");
         assert_eq!(duration(-5.0), "0 s");
         assert_eq!(duration(f64::NAN), "0 s");
+    }
+
+    #[test]
+    fn what_was_decided_about_couchdb_is_said_before_what_is_seen_of_it() {
+        let shown = |guest: Value| decided(&guest, "down: refused".to_owned());
+        assert_eq!(shown(json!(null)), "down: refused");
+        let stopped = json!({"server": "stopped", "restart_required": null});
+        assert_eq!(shown(stopped), "stopped on purpose, see service-start; down: refused");
+        let waiting = json!({"server": "running", "restart_required": "chttpd.port"});
+        assert_eq!(shown(waiting), "down: refused; to be restarted, see service-restart (chttpd.port)");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use trove_couchdb_tests::bus::CallError;
 use trove_couchdb_tests::until::until;
+use trove_couchdb_tests::{bus::CallError, local::LocalClient};
 
 use super::service::{Service, last};
 
@@ -61,6 +61,49 @@ async fn an_agent_starts_stops_and_restarts_its_couchdb() -> Result<()> {
     ];
     assert_eq!(verbs, expected.map(|(verb, outcome)| (json!(verb), json!(outcome))));
     Ok(())
+}
+
+/// A stop on purpose is no outage: commands do not wait for its end, and it outlives the agent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_couchdb_that_was_stopped_on_purpose_is_not_waited_for() -> Result<()> {
+    let Some(service) = Service::new()? else { return Ok(()) };
+    let hostd = service.helper("").await?;
+    hostd.ask(&json!({"id": "first", "verb": "service-start"})).await?;
+    let (mut agent, client) = service.agent(&hostd, None).await?;
+    let databases = json!({"databases": [{"_name": "orders", "_character_set": "", "_collate": ""}]});
+    client.call("service_stop", json!({})).await?;
+
+    for again in [false, true] {
+        let client = LocalClient::connect(&agent.socket()).await?;
+        assert_eq!(server(&client).await?, "stopped");
+        // The retry timeout is a minute.
+        let (class, message) = failure(client.call("create_database", databases.clone()).await);
+        assert_eq!(class, "CouchDBError");
+        assert!(message.starts_with("CouchDB was stopped on purpose: start it ("), "{message}");
+        if !again {
+            agent.kill9()?;
+            agent.start_again()?;
+            agent.wait_ready().await?;
+        }
+    }
+    assert_eq!(service.pid(), None, "nobody has started it");
+
+    let client = LocalClient::connect(&agent.socket()).await?;
+    client.call("service_start", json!({})).await?;
+    assert_eq!(server(&client).await?, "running");
+    client.call("create_database", databases).await?;
+
+    // Somebody else starts it.
+    client.call("service_stop", json!({})).await?;
+    hostd.ask(&json!({"id": "last", "verb": "service-start"})).await?;
+    until("the agent has seen it", async || Ok(server(&client).await? == "running")).await?;
+    Ok(())
+}
+
+/// What the agent says of the decisions about CouchDB's process.
+async fn server(client: &LocalClient) -> Result<String> {
+    let status = client.call("get_agent_status", json!({})).await?;
+    Ok(status["guest"]["server"].as_str().context("no server")?.to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,13 +15,13 @@ use trove_couchdb_tests::stage::{Plan, Stage, user_object};
 use trove_couchdb_tests::until::until;
 
 /// A small file system, unmounted when dropped.
-struct Disk {
+pub struct Disk {
     directory: TempDir,
 }
 
 impl Disk {
     /// `None` for who may not mount.
-    fn of_mib(size: u32) -> Result<Option<Self>> {
+    pub fn of_mib(size: u32) -> Result<Option<Self>> {
         let directory = tempfile::tempdir()?;
         let size = format!("size={size}m");
         let mounted = Command::new("mount")
@@ -30,23 +30,26 @@ impl Disk {
             .output()
             .context("mount")?;
         if !mounted.status.success() {
-            eprintln!("SKIPPED: a tmpfs can't be mounted: {}", String::from_utf8_lossy(&mounted.stderr));
+            trove_couchdb_tests::ledger::skipped(&format!(
+                "a tmpfs can't be mounted: {}",
+                String::from_utf8_lossy(&mounted.stderr)
+            ));
             return Ok(None);
         }
         std::fs::create_dir(directory.path().join("shards"))?;
         Ok(Some(Self { directory }))
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    fn filling(&self) -> PathBuf {
+    pub fn filling(&self) -> PathBuf {
         self.path().join("filling")
     }
 
     /// Leaves one block or less.
-    fn fill(&self) {
+    pub fn fill(&self) {
         // Fails when there is no room left, as it should.
         drop(
             Command::new("dd")

@@ -1,5 +1,8 @@
 //! Commands that take hours: they go on without their message, over every end of the agent, and end once.
 
+mod killed;
+mod starved;
+
 use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};

@@ -3,14 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use serde_json::json;
 use trove_couchdb_tests::agent::AgentProcess;
-use trove_couchdb_tests::ledger;
-use trove_couchdb_tests::process::Process;
 use trove_couchdb_tests::stage::Stage;
+use trove_couchdb_tests::strace::Strace;
 use trove_couchdb_tests::until::until;
 
 const CALLS: &str = "trace=fsync,fdatasync,write,writev,sendto,sendmsg";
@@ -19,7 +17,7 @@ const ACKNOWLEDGEMENT: &str = r"\x00\x3c\x00\x50";
 
 /// The system calls of a running agent, as `strace` writes them.
 struct Calls {
-    strace: Process,
+    strace: Strace,
     output: PathBuf,
 }
 
@@ -27,24 +25,9 @@ impl Calls {
     /// `None`, said loudly, where a process may not be traced.
     async fn of(agent: &AgentProcess) -> Result<Option<Self>> {
         let output = agent.directory().join("strace");
-        let errors = agent.directory().join("strace.errors");
-        let mut command = Command::new("strace");
-        command.args(["-f", "-y", "-xx", "-s", "4096", "-e", CALLS, "-o"]).arg(&output);
-        command.args(["-p", &agent.pid().to_string()]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(std::fs::File::create(&errors)?);
-        let mut strace = Process::spawn(&mut command, None)?;
-        let mut ended = false;
-        until("strace on the agent", async || {
-            ended = strace.status()?.is_some();
-            Ok(ended || std::fs::read_to_string(&errors)?.contains(" attached"))
-        })
-        .await?;
-        if ended {
-            let why = std::fs::read_to_string(&errors)?;
-            ledger::skipped(&format!("the agent can't be traced: {}", why.trim()));
-            return Ok(None);
-        }
-        Ok(Some(Self { strace, output }))
+        let file = output.to_str().context("a path that is UTF-8")?;
+        let strace = Strace::attach(agent, &["-y", "-xx", "-s", "4096", "-e", CALLS, "-o", file]).await?;
+        Ok(strace.map(|strace| Self { strace, output }))
     }
 
     fn lines(&self) -> Result<Vec<String>> {
@@ -56,7 +39,7 @@ impl Calls {
         let effect = as_shown(effect);
         let mut found = Vec::new();
         until("the acknowledgement", async || {
-            anyhow::ensure!(self.strace.status()?.is_none(), "strace has ended");
+            self.strace.must_be_attached()?;
             let lines = self.lines()?;
             let Some(begin) = lines.iter().position(|line| line.contains(&effect)) else { return Ok(false) };
             let Some(length) = lines[begin..].iter().position(|line| line.contains(ACKNOWLEDGEMENT)) else {

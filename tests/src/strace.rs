@@ -1,0 +1,47 @@
+//! `strace` on a running agent: to see its system calls, or to make some of them slow.
+
+use std::process::{Command, Stdio};
+
+use anyhow::Result;
+
+use crate::{agent::AgentProcess, ledger, process::Process, until::until};
+
+/// strace, attached to all threads of an agent until it is dropped or the agent ends.
+pub struct Strace(Process);
+
+impl Strace {
+    /// `None`, said loudly, where a process may not be traced.
+    pub async fn attach(agent: &AgentProcess, arguments: &[&str]) -> Result<Option<Self>> {
+        let errors = agent.directory().join("strace.errors");
+        let mut command = Command::new("strace");
+        command.arg("-f").args(arguments).args(["-p", &agent.pid().to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(std::fs::File::create(&errors)?);
+        let mut strace = Process::spawn(&mut command, None)?;
+        let mut ended = false;
+        until("strace on the agent", async || {
+            ended = strace.status()?.is_some();
+            Ok(ended || std::fs::read_to_string(&errors)?.contains(" attached"))
+        })
+        .await?;
+        if ended {
+            let why = std::fs::read_to_string(&errors)?;
+            ledger::skipped(&format!("the agent can't be traced: {}", why.trim()));
+            return Ok(None);
+        }
+        Ok(Some(Self(strace)))
+    }
+
+    /// Makes every replacement of a file take so long that who sees the new file acts before the agent goes on.
+    pub async fn slow_renames(agent: &AgentProcess) -> Result<Option<Self>> {
+        const CALLS: &str = "rename,renameat,renameat2";
+        let slow = format!("inject={CALLS}:delay_exit=400ms");
+        Self::attach(agent, &["-o", "/dev/null", "-e", &format!("trace={CALLS}"), "-e", &slow]).await
+    }
+
+    /// # Errors
+    /// It has ended.
+    pub fn must_be_attached(&mut self) -> Result<()> {
+        anyhow::ensure!(self.0.status()?.is_none(), "strace has ended");
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! The agent is killed in each step of each kind of operation.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use trove_couchdb_protocol::trove::ServiceStatus;
+use trove_couchdb_tests::stage::Stage;
+use trove_couchdb_tests::strace::Strace;
+use trove_couchdb_tests::until::until;
+
+use super::{files, new_guest, operation, order, requests, told, until_state};
+
+/// The steps that an operation has gone through, as its log has them: a step that is added is killed in, too.
+fn steps(over: &Value) -> Vec<String> {
+    let lines = over["log"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let text = lines.iter().filter_map(|line| line["text"].as_str());
+    text.filter_map(|text| text.strip_prefix("step ").map(str::to_owned)).collect()
+}
+
+/// Whether the disk says that an operation which is not over is in this step.
+fn is_in(stage: &Stage, step: &str) -> bool {
+    let records = files(stage).into_iter().filter_map(|path| std::fs::read_to_string(path).ok());
+    let mut records = records.filter_map(|text| serde_json::from_str::<Value>(&text).ok());
+    records.any(|record| record["step"] == step && record["ended"].is_null())
+}
+
+async fn begin(stage: &Stage, kind: &str) -> Result<()> {
+    match kind {
+        "prepare" => stage.bus.cast(&order(stage)).await.context("the order"),
+        _ => {
+            let local = stage.local().await?;
+            local.call("operation_rehearse", json!({"seconds": 2})).await?;
+            Ok(())
+        }
+    }
+}
+
+async fn kill_in_each_step(kind: &str, expected: &[&str]) -> Result<()> {
+    let whole = new_guest().up().await?;
+    begin(&whole, kind).await?;
+    let steps = steps(&until_state(&whole, "succeeded").await?);
+    assert_eq!(steps, expected);
+    drop(whole);
+
+    let mut stage = new_guest().up().await?;
+    for (kills, step) in steps.iter().enumerate() {
+        if kills > 0 {
+            stage.agent.start_again()?;
+        }
+        // A disk on which each new record takes a while: the agent is still in the step when its record is seen.
+        let Some(_slow) = Strace::slow_renames(&stage.agent).await? else { return Ok(()) };
+        if kills == 0 {
+            begin(&stage, kind).await?;
+        }
+        until(&format!("step {step} on the disk"), async || Ok(is_in(&stage, step))).await?;
+        stage.agent.kill9()?;
+        assert!(is_in(&stage, step), "killed too late for {step}");
+        assert_eq!(requests(&stage).len(), 1, "{step}");
+    }
+    stage.agent.start_again()?;
+    let over = until_state(&stage, "succeeded").await?;
+    assert_eq!(over["resumed"], json!(steps.len()), "{over}");
+    assert!(requests(&stage).is_empty(), "the arguments are gone");
+    if kind == "prepare" {
+        told(&stage, ServiceStatus::Healthy).await?;
+        assert!(stage.user_document(&stage.name("al")).await?.is_some());
+    }
+    assert_eq!(operation(&stage).await?["kind"], kind);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prepare_is_killed_in_each_step() -> Result<()> {
+    kill_in_each_step("prepare", &["check", "secure", "databases", "users", "root", "record"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rehearsal_is_killed_in_each_step() -> Result<()> {
+    kill_in_each_step("operation_rehearse", &["begin", "work", "finish"]).await
+}
