@@ -200,7 +200,7 @@ async fn a_couchdb_in_maintenance_mode_is_not_healthy_and_commands_say_so() -> R
     let stage = stage_with(&[]).await?;
     let al = stage.user(&stage.name("al"), &[]).await?;
     configure(&stage, "couchdb/maintenance_mode", "true").await?;
-    until("it is seen", async || Ok(state(&stage).await?.0 == "failing")).await?;
+    until("it is seen", async || Ok(state(&stage).await?.0 == "maintenance")).await?;
     assert!(state(&stage).await?.1.contains("in maintenance mode"), "{:?}", state(&stage).await?);
     for (method, args) in [
         ("list_databases", json!({})),
