@@ -21,7 +21,7 @@ async fn next(stage: &Stage, wanted: ServiceStatus) -> Result<f64> {
     }
 }
 
-/// Mutation: heartbeat-goes-back (docs/promises.md).
+/// Mutation: heartbeat-goes-back (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn it_follows_couchdb_and_its_time_never_goes_back() -> Result<()> {
     let mut stage =
