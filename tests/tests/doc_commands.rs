@@ -34,10 +34,6 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
     ),
     ("packaging/dib/trove-couchdb-agent/README.rst", "python3 -m venv dib && . dib/bin/activate", ELEMENT_SH),
     ("packaging/dib/trove-couchdb-agent/README.rst", "pip install diskimage-builder", ELEMENT_SH),
-    ("control-plane/README.md", "python3.11 -m venv venv", RUN_PY),
-    ("control-plane/README.md", "venv/bin/pip install -r control-plane/requirements-test-26.0.0.txt", RUN_PY),
-    ("control-plane/README.md", "venv/bin/pip install -e control-plane", RUN_PY),
-    ("control-plane/README.md", "venv/bin/pytest control-plane", RUN_PY),
     ("tests/control_plane/README.md", "cd tests/control_plane", RUN_PY),
     (
         "tests/control_plane/README.md",
