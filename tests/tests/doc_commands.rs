@@ -21,8 +21,7 @@ const ELEMENT_SH: &str =
     "packaging/tests/element.sh makes such an environment, and says which of these tools is missing";
 
 /// Why the first steps of an adoption are not run as they stand.
-const ADOPTED: &str =
-    "tests/tests/integration/bootstrap.rs starts an agent on a server that has an administrator, by these keys";
+const ADOPTED: &str = "tests/tests/integration/bootstrap.rs adopts a server that has an administrator";
 
 /// Commands that nothing here runs as they stand: page, the command without its comment, why.
 const NOT_RUN: &[(&str, &str, &str)] = &[
