@@ -8,11 +8,11 @@ use crate::broker_url;
 use crate::error::Mistake;
 use crate::key::{Key, Kind};
 use crate::layer::{DEFAULT_ORIGIN, Layer, Values};
-use crate::settings::KEYS;
+use crate::settings::SECTIONS;
 
 /// Every key, section by section, in the order of the documentation.
 pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().copied().flatten()
+    SECTIONS.iter().flat_map(|(_, _, keys)| keys.iter())
 }
 
 /// The key called `section.name`.

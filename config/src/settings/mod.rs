@@ -39,14 +39,15 @@ use crate::key::Key;
 
 /// Declares the sections: the fields of [`Settings`], how they are read, and the table of all keys.
 macro_rules! sections {
-    ($($(#[$about:meta])+ $name:ident: $type:ty,)+) => {
-        /// Every key, section by section, in the order of the documentation.
-        pub(crate) const KEYS: &[&[Key]] = &[$($name::KEYS),+];
+    ($($(#[doc = $about:literal])+ $name:ident: $type:ty,)+) => {
+        /// Every section with what it is about and its keys, in the order of the documentation.
+        pub(crate) const SECTIONS: &[(&str, &str, &[Key])] =
+            &[$((stringify!($name), concat!($($about),+), $name::KEYS)),+];
 
         /// Everything the agent can be told; secrets inside print as `REDACTED`.
         #[derive(Debug, Clone)]
         pub struct Settings {
-            $($(#[$about])+ pub $name: $type,)+
+            $($(#[doc = $about])+ pub $name: $type,)+
             /// What the operator should hear about the configuration, as whole sentences.
             pub warnings: Vec<String>,
         }
@@ -60,31 +61,33 @@ macro_rules! sections {
 }
 
 sections! {
-    /// Which guest this is. It comes first, as it is the first thing that a new image lacks.
+    /// Which guest this is.
     guest: GuestSettings,
-    /// The message broker and how its queues are declared; `None` for an agent without one (`local:`).
+    /// The connection to RabbitMQ and how the guest's queues are declared. The flags must equal those of
+    /// `[oslo_messaging_rabbit]` on the control plane, or the broker refuses the queues; Trove injects that file.
+    /// `transport_url = "local:"` means no broker at all.
     broker: Option<BrokerSettings>,
-    /// The Unix socket for operators.
+    /// The Unix socket for operators of this machine.
     local: LocalSettings,
-    /// The CouchDB server beside the agent.
+    /// The CouchDB server that the agent manages.
     couchdb: CouchSettings,
-    /// The helper that does what needs root.
+    /// The privileged helper, `trove-couchdb-hostd`.
     host: HostSettings,
     /// What a new instance may ask for.
     prepare: PrepareSettings,
-    /// What is remembered of commands that take hours.
+    /// Which finished operations are kept.
     operations: OperationSettings,
-    /// Limits on commands.
+    /// Limits on commands and retry timeouts.
     rpc: RpcSettings,
     /// Status reports to the conductor.
     heartbeat: HeartbeatSettings,
-    /// Where commands that change something are written down.
+    /// The audit log: one line for each command that changes something.
     audit: AuditSettings,
     /// What is logged, and how.
     log: LogSettings,
-    /// Where metrics are to be had.
+    /// Where metrics and health checks are served.
     metrics: MetricsSettings,
-    /// Where spans of commands go.
+    /// Where traces of commands are sent.
     trace: TraceSettings,
 }
 

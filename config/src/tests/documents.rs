@@ -1,23 +1,15 @@
-//! The sample file and the documentation say what the key table says.
+//! The sample file says what the key table says.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::fs;
 
-use config::{Value, ValueKind};
-
 use super::Layers;
-use crate::key::{Key, Kind};
+use crate::key::Kind;
 use crate::keys;
 use crate::layers::toml_file;
+use crate::reference::default_of;
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../etc/trove-couchdb-agent/agent.toml");
-const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
-
-/// The default, or nothing for a key that has none.
-fn default_of(key: &Key) -> Option<ValueKind> {
-    key.default.map(|text| key.kind.read(text).unwrap().unwrap())
-}
 
 /// The sample with every key in force: a `#` that is followed by a name hides a key, by a blank a remark.
 fn uncommented(sample: &str) -> String {
@@ -47,28 +39,6 @@ fn the_sample_lists_every_key_with_its_default() {
 #[test]
 fn the_sample_as_shipped_sets_nothing() {
     assert!(toml_file::read(SAMPLE.as_ref(), true).whole().unwrap().0.is_empty());
-}
-
-#[test]
-fn the_table_of_the_documentation_is_the_key_table() {
-    let mut table =
-        String::from("| Key | Value | Default | Trove's option | What it does |\n|---|---|---|---|---|\n");
-    for key in keys::all() {
-        let in_toml = |kind| Value::new(None, kind).try_deserialize::<toml::Value>().unwrap();
-        let default = default_of(key).map_or("none".to_owned(), |kind| format!("`{}`", in_toml(kind)));
-        let oslo = key.oslo.iter().map(|(group, option)| format!("`[{group}] {option}`")).collect::<Vec<_>>();
-        let oslo = if oslo.is_empty() { "none".to_owned() } else { oslo.join(", ") };
-        writeln!(
-            table,
-            "| `{}` | {} | {default} | {oslo} | {} |",
-            key.name,
-            key.kind.describe(),
-            key.about()
-        )
-        .unwrap();
-    }
-    let document = fs::read_to_string(DOCUMENT).unwrap();
-    assert!(document.contains(&table), "{DOCUMENT} is out of date; its table must be:\n\n{table}");
 }
 
 #[test]
