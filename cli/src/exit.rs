@@ -46,7 +46,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// All of them; docs/errors.md and `--help` explain each.
+    /// All of them; `--help` explains each.
     pub const ALL: [Self; 10] = [
         Self::Done,
         Self::Failed,

@@ -1,0 +1,23 @@
+//! Every key of the configuration: a heading for each, so that each has an anchor.
+
+use std::fmt::Write as _;
+
+use trove_couchdb_config::reference;
+
+pub fn keys() -> String {
+    let mut text = String::new();
+    for section in reference::sections() {
+        writeln!(text, "## `[{}]`\n\n{}\n", section.name, section.about).unwrap();
+        for key in section.keys {
+            let default = key.default.map_or("none".to_owned(), |default| format!("`{default}`"));
+            writeln!(text, "### `{}`\n\n{}\n", key.name, key.about).unwrap();
+            writeln!(text, "- Value: {}; default: {default}", key.kind).unwrap();
+            if !key.options.is_empty() {
+                let options: Vec<_> = key.options.iter().map(|option| format!("`{option}`")).collect();
+                writeln!(text, "- Trove's option: {}", options.join(", ")).unwrap();
+            }
+            writeln!(text, "- Environment: `{}`\n", key.variable).unwrap();
+        }
+    }
+    text
+}
