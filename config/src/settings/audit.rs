@@ -10,11 +10,11 @@ section! {
     /// The section as it is written.
     #[derive(Debug)]
     struct AuditKeys = "audit" {
-        /// Where one JSON line goes for each command that changes something: who, what, how it ended; never a
-        /// password. "journal" writes it to the log as target audit, at any log.filter; "off" nowhere; a path to a
-        /// file of its own, which only its owner may read.
+        /// Where the agent writes one JSON line for each command that changes something: who, what, the outcome;
+        /// never a password. "journal" writes it to the log as target audit, at any log.filter; "off" disables it;
+        /// a path is a file of its own, which only its owner can read.
         file: Option<String> = "journal";
-        /// The size at which a new audit file is begun.
+        /// The size at which the agent starts a new audit file.
         // A smaller file could not hold a few lines.
         max_bytes: u64 = "10485760", in 16_384..=i64::MAX;
         /// How many older audit files are kept, as NAME.1, NAME.2 and so on.
@@ -33,7 +33,7 @@ pub enum AuditSettings {
     File {
         /// Its path.
         path: PathBuf,
-        /// The size at which a new one is begun.
+        /// The size at which the agent starts a new audit file.
         max_bytes: u64,
         /// How many older ones are kept.
         keep: usize,

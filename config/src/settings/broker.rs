@@ -27,9 +27,9 @@ section! {
     /// The message broker and how its queues are declared.
     #[derive(Debug, Clone)]
     pub struct BrokerSettings = "broker" {
-        /// Where RabbitMQ is: rabbit://USER:PASSWORD@HOST:PORT[,USER:PASSWORD@HOST2:PORT2]/VHOST. Required; the
-        /// control plane's trove-guestagent.conf has it. Options in its query outrank the keys they name. "local:"
-        /// means no broker at all: commands come over local.socket only.
+        /// The address of RabbitMQ: rabbit://USER:PASSWORD@HOST:PORT[,USER:PASSWORD@HOST2:PORT2]/VHOST. Required;
+        /// the control plane's trove-guestagent.conf has it. Options in its query override the keys that they name.
+        /// "local:" means no broker: commands come over local.socket only.
         transport_url: TransportUrl, by Secret transport_url, oslo [("DEFAULT", "transport_url")];
         /// The topic exchange that commands come through; must equal the control plane's (devstack: trove).
         control_exchange: String = "openstack", by Text name, oslo [("DEFAULT", "control_exchange")];
@@ -56,43 +56,43 @@ section! {
         // RabbitMQ takes x-expires as milliseconds in 32 bits.
         transient_queues_ttl: Duration = "1800", in 0.0..=4_294_967.0,
             oslo [(RABBIT, "rabbit_transient_queues_ttl")];
-        /// The control plane declares fanout queues as streams. Trove sends no fanout messages, so the agent then
-        /// leaves them alone.
+        /// The control plane declares fanout queues as streams. The agent then leaves them alone, because Trove
+        /// sends no fanout messages.
         stream_fanout: bool = "false", oslo [(RABBIT, "rabbit_stream_fanout")];
         /// Declare queues with x-ha-policy=all, for RabbitMQ before 3.0; must equal the control plane's.
         ha_queues: bool = "false", oslo [(RABBIT, "rabbit_ha_queues"), ("DEFAULT", "rabbit_ha_queues")];
-        /// How many unacknowledged commands the broker hands out, over all queues of the guest; nearly all of them
-        /// from the one that Trove sends to, at least one from each. 64 of the largest that can be sent take 150
-        /// MiB. 0, oslo's "unlimited", would let a backlog fill the memory: it is refused here and passed over in
-        /// Trove's files.
+        /// How many unacknowledged commands the broker hands out over all queues of the guest: at least one from
+        /// each queue, and nearly all from the queue that Trove sends to. 64 of the largest possible commands take
+        /// 150 MiB. 0, which oslo reads as unlimited, would let a backlog fill the memory: it is an error here and
+        /// ignored in Trove's files.
         prefetch: u16 = "64", in 1..=i64::from(u16::MAX),
             oslo [(RABBIT, "rabbit_qos_prefetch_count")], blank "0";
-        /// What the control plane compresses its messages with. The agent reads gzip and what is not compressed,
-        /// whatever is set here, and warns of anything else. Its own messages are not compressed.
+        /// The compression that the control plane uses. The agent always reads gzip and uncompressed messages, and
+        /// warns about any other value. It does not compress its own messages.
         compression: Option<String>, oslo [(RABBIT, "kombu_compression")];
         /// The SASL mechanism: AMQPLAIN or PLAIN.
         login_method: LoginMethod = "AMQPLAIN", by Text login_method,
             oslo [(RABBIT, "rabbit_login_method"), ("DEFAULT", "rabbit_login_method")];
-        /// The connection counts as dead when nothing came for so many seconds; 0 turns AMQP heartbeats off.
+        /// The connection counts as dead after this many seconds without data; 0 turns AMQP heartbeats off.
         heartbeat: Duration = "60", by Count heartbeat, oslo [(RABBIT, "heartbeat_timeout_threshold")];
-        /// How long one attempt to connect to one host may take.
+        /// The time limit for one attempt to connect to one host.
         connect_timeout: Duration = "10", in 0.1..=600.0;
-        /// The first pause between attempts to connect; it doubles.
+        /// The first pause between attempts to connect; it doubles each time.
         reconnect_min: Duration = "0.5", in 0.01..=3600.0, oslo [(RABBIT, "rabbit_retry_interval")];
         /// The longest pause between attempts to connect.
         reconnect_max: Duration = "30", in 0.01..=3600.0, oslo [(RABBIT, "rabbit_interval_max")];
-        /// How long a reply is offered again when the caller's reply queue does not exist.
+        /// How long the agent keeps sending a reply while the caller's reply queue does not exist.
         missing_consumer_retry_timeout: Duration = "60", in 0.0..=3600.0,
             oslo [(RABBIT, "kombu_missing_consumer_retry_timeout"), (RABBIT, "kombu_reconnect_timeout")];
     }
     keys {
-        /// Connect with TLS. The server's certificate is always verified, also where oslo would not.
+        /// Connect with TLS. The agent always verifies the server's certificate, also where oslo would not.
         tls: bool = "false", oslo [(RABBIT, "ssl"), (RABBIT, "rabbit_use_ssl")];
-        /// PEM file of the authorities to trust, and no others; without it those of the system.
+        /// PEM file of the only authorities to trust; without it the agent trusts those of the system.
         tls_ca_file: Option<PathBuf>, oslo [(RABBIT, "ssl_ca_file"), (RABBIT, "kombu_ssl_ca_certs")];
         /// PEM file of the client's certificate, if the broker asks for one.
         tls_cert_file: Option<PathBuf>, oslo [(RABBIT, "ssl_cert_file"), (RABBIT, "kombu_ssl_certfile")];
-        /// PEM file of the key that belongs to tls_cert_file, without a pass phrase.
+        /// PEM file of the key for tls_cert_file, without a pass phrase.
         tls_key_file: Option<PathBuf>, oslo [(RABBIT, "ssl_key_file"), (RABBIT, "kombu_ssl_keyfile")];
     }
     made {

@@ -20,15 +20,15 @@ section! {
     #[derive(Debug, Clone)]
     pub struct GuestSettings = "guest" {
         /// The instance's id, which names the agent's queues. Required; Trove writes it to guest_info.conf. Without
-        /// a broker it is "local" if not set.
+        /// a broker the default is "local".
         id: String, by Text id, oslo [("DEFAULT", "guest_id")];
-        /// The key that payloads are encrypted with. Trove writes it to guest_info.conf if the instance has one;
-        /// without it messages are clear text.
+        /// The key that encrypts payloads. Trove writes it to guest_info.conf if the instance has a key; without a
+        /// key messages are unencrypted.
         encryption_key: Option<Secret>, by Secret encryption_key, oslo [("DEFAULT", "instance_rpc_encr_key")];
-        /// The manager that the datastore version is registered with. Shown in logs only: CouchDB may be registered
-        /// under another manager's name, so nothing is decided by it.
+        /// The manager that the datastore version is registered with. It only appears in logs: CouchDB may be
+        /// registered under the name of a different manager.
         datastore_manager: Option<String>, oslo [("DEFAULT", "datastore_manager")];
-        /// Where the agent keeps what must outlive a restart. Only the agent may write there.
+        /// Where the agent keeps state that must survive a restart. Only the agent may write there.
         state_dir: PathBuf = "/var/lib/trove-couchdb-agent";
     }
 }

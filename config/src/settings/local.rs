@@ -15,13 +15,13 @@ section! {
     /// The Unix socket for operators.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct LocalSettings = "local" {
-        /// The Unix socket for operators of this machine; they need no key, as the kernel vouches for them. An
-        /// empty text in agent.toml switches it off.
+        /// The Unix socket for operators of this machine. They need no key, because the kernel identifies them. An
+        /// empty string in agent.toml disables it.
         socket: Option<PathBuf> = "/run/trove-couchdb-agent/agent.sock", by Path socket;
         /// The group, by name or number, whose members may use the socket. Without it only root and the agent's own
         /// user may.
         group: Option<String>;
-        /// How many may be connected to the socket at once; one more is told so.
+        /// Maximum number of simultaneous connections to the socket; further clients get an error.
         max_connections: usize = "32", in 1..=1024;
     }
 }

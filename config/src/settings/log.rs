@@ -10,12 +10,12 @@ section! {
     /// What is logged, and how.
     #[derive(Debug, Clone)]
     pub struct LogSettings = "log" {
-        /// A level (off, error, warn, info, debug, trace), or several as target=level with commas between:
-        /// "info,trove_couchdb_agent::couch=debug". Read again on SIGHUP; `trove-couchdb log-level` changes it
-        /// until then.
+        /// A level (off, error, warn, info, debug, trace), or several as target=level, separated by commas:
+        /// "info,trove_couchdb_agent::couch=debug". The agent reads it again on SIGHUP; until then `trove-couchdb
+        /// log-level` can override it.
         filter: LogFilter = "info", by Text filter;
         /// "text" for people or "json" for a log collector, both to standard error; "journal" for systemd's
-        /// journal, each field as one of its own.
+        /// journal, with each field as a field of its own.
         format: LogFormat = "text", by Text format;
     }
 }

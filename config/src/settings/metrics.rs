@@ -14,16 +14,16 @@ section! {
     /// Where metrics are to be had.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct MetricsSettings = "metrics" {
-        /// Where /metrics, /healthz and /readyz answer: ADDRESS:PORT, such as 127.0.0.1:9985 or [::1]:9985, or the
-        /// absolute path of a Unix socket. Not set: nowhere.
+        /// Where /metrics, /healthz and /readyz are served: ADDRESS:PORT, such as 127.0.0.1:9985 or [::1]:9985, or
+        /// the absolute path of a Unix socket. If unset there is no listener.
         listen: Option<Listen>, by Text listen;
-        /// Let metrics.listen name an address that other machines reach. There is no login and no TLS: whoever
-        /// reaches it can read it.
+        /// Let metrics.listen name an address that other machines can reach. There is no login and no TLS: anyone
+        /// who can reach it can read it.
         allow_remote: bool = "false";
         /// The group, by name or number, whose members may use the Unix socket. Without it only root and the
         /// agent's own user may.
         group: Option<String>;
-        /// How many are served at once; the others wait until one is done.
+        /// How many connections are served at once; others wait.
         max_connections: usize = "8", in 1..=256;
     }
 }

@@ -10,11 +10,12 @@ section! {
     /// What a new instance may ask for although the agent doesn't do it.
     #[derive(Debug, Clone, Copy)]
     pub struct PrepareSettings = "prepare" {
-        /// Pass over the packages of the datastore version, for an image that has CouchDB. Otherwise an instance
+        /// Ignore the packages of the datastore version, for an image that includes CouchDB. Otherwise an instance
         /// that asks for packages fails, with the reason in `openstack database instance show`.
         ignore_packages: bool = "false", oslo [(COUCHDB, "ignore_packages")];
-        /// Pass over the data volume, for an image that formats and mounts it, or keeps the data elsewhere.
-        /// Otherwise an instance with a volume fails: its data would not be where its owner pays for it.
+        /// Ignore the data volume, for an image that formats and mounts it itself or stores the data elsewhere.
+        /// Otherwise an instance with a volume fails, because its data would not be on the volume that its owner
+        /// pays for.
         ignore_volume: bool = "false", oslo [(COUCHDB, "ignore_volume")];
     }
 }

@@ -8,28 +8,29 @@ section! {
     /// Limits on commands.
     #[derive(Debug, Clone)]
     pub struct RpcSettings = "rpc" {
-        /// The largest message the agent decodes; a larger call is answered with an error. The largest that Trove
-        /// sends are a few KiB, modules aside.
+        /// The largest message that the agent decodes; a larger call gets an error. Trove's largest messages are a
+        /// few KiB, except modules.
         // RabbitMQ 3 refuses messages above 128 MiB; Trove's own reach 9 KiB (an encrypted `prepare`).
         max_message_bytes: usize = "1048576", in 16_384..=134_217_728;
-        /// How many commands on different users and databases run side by side.
+        /// How many commands on different users and databases run in parallel.
         max_concurrent: usize = "16", in 1..=1024;
-        /// How many message ids are remembered to recognise a message delivered twice. oslo remembers 16, too few
-        /// after a broker that comes back hands out a backlog.
+        /// How many message ids the agent remembers to recognise duplicates. oslo remembers 16, too few for the
+        /// backlog after an outage of the broker.
         duplicate_window: usize = "4096", in 16..=1_048_576;
-        /// How many marks of messages that were answered are kept in the state directory, so that a recorded
-        /// message that somebody sends again does nothing, also after a restart. A message has one, and with
-        /// encryption one more for each argument and for its context.
+        /// How many marks of answered messages are kept in the state directory, so that a recorded message has no
+        /// effect when it is sent again, also after a restart. A message has one mark; an encrypted message has one
+        /// more for each argument and for its context.
         replay_window: usize = "32768", in 1024..=16_777_216;
-        /// How long a call bears with a CouchDB that is away, and never longer than half of what its caller waits:
-        /// long enough for a restart, short enough that the caller learns the reason.
+        /// How long a call keeps retrying while CouchDB is unreachable, and never more than half of the caller's
+        /// timeout: long enough for a restart, short enough that the caller learns the reason.
         call_patience: Duration = "10", in 0.0..=3600.0;
-        /// How long a cast does; nobody waits for it. Keep it well below consumer_timeout of RabbitMQ (30 min).
+        /// How long a cast, whose caller does not wait, keeps retrying. Keep it well below consumer_timeout of
+        /// RabbitMQ (30 min).
         cast_patience: Duration = "300", in 0.0..=1500.0;
-        /// How long `prepare` does, before the instance is told to have failed: long enough for the first start of
-        /// CouchDB, and shorter than usage_timeout of Trove (30 min) and consumer_timeout of RabbitMQ.
+        /// How long `prepare` keeps retrying before the instance fails: long enough for the first start of CouchDB,
+        /// and shorter than usage_timeout of Trove (30 min) and consumer_timeout of RabbitMQ.
         prepare_patience: Duration = "600", in 0.0..=1500.0;
-        /// How long commands may still run after SIGTERM. Keep it below TimeoutStopSec of the systemd unit.
+        /// How long running commands may continue after SIGTERM. Keep it below TimeoutStopSec of the systemd unit.
         shutdown_grace: Duration = "25", in 0.0..=3600.0;
     }
 }

@@ -12,9 +12,9 @@ section! {
     /// Where spans of commands go.
     #[derive(Debug, Clone, Default, PartialEq, Eq)]
     pub struct TraceSettings = "trace" {
-        /// The URL of an OpenTelemetry collector that takes OTLP over HTTP, such as http://127.0.0.1:4318: each
-        /// command is sent to it as a span, with one for each request to CouchDB, and /v1/traces is put behind the
-        /// URL. In clear on this machine only; elsewhere https. Only in an agent built with --features otlp.
+        /// The URL of an OpenTelemetry collector that accepts OTLP over HTTP, such as http://127.0.0.1:4318. Each
+        /// command is sent as a span, with one for each request to CouchDB; the agent appends /v1/traces to the
+        /// URL. Unencrypted only on this machine; otherwise use https. Only in an agent built with --features otlp.
         otlp_endpoint: Option<Url>, by Text otlp_endpoint;
     }
 }

@@ -42,6 +42,27 @@ fn the_sample_as_shipped_sets_nothing() {
 }
 
 #[test]
+fn the_sample_describes_every_key_as_the_reference_does() {
+    let sample = fs::read_to_string(SAMPLE).unwrap();
+    let mut described = BTreeSet::new();
+    let (mut section, mut remark) = (String::new(), Vec::new());
+    for line in sample.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            name.clone_into(&mut section);
+        } else if let Some(text) = line.strip_prefix("# ") {
+            remark.push(text);
+            continue;
+        } else if let Some((name, _)) = line.strip_prefix('#').and_then(|line| line.split_once(" = ")) {
+            remark.retain(|text| *text != "No default; an example:");
+            described.insert((format!("{section}.{name}"), remark.join(" ")));
+        }
+        remark.clear();
+    }
+    let known: BTreeSet<_> = keys::all().map(|key| (key.name.to_owned(), key.about().to_owned())).collect();
+    assert_eq!(described, known);
+}
+
+#[test]
 fn no_key_is_ignored() {
     let directory = tempfile::tempdir().unwrap();
     let password_file = directory.path().join("password");

@@ -21,62 +21,62 @@ section! {
     /// The CouchDB server beside the agent.
     #[derive(Debug, Clone)]
     pub struct CouchSettings = "couchdb" {
-        /// Where CouchDB answers: scheme, host and port only. Credentials belong in the credentials file.
+        /// The address of CouchDB: scheme, host and port only. Credentials belong in the credentials file.
         url: Url = "http://127.0.0.1:5984", by Text url;
-        /// The agent's own account, os_admin: made on first start, read ever after. Must be kept with the data:
-        /// without it the agent is locked out.
+        /// Credentials of the agent's own account, os_admin; created on first start and read from then on. Keep the
+        /// file with the data: without it the agent is locked out.
         credentials_file: PathBuf = "~/.os_couchdb_admin_creds.json";
         /// CouchDB's local.d directory, such as /opt/couchdb/etc/local.d. CouchDB 3 does not start without an
-        /// administrator; with this the agent installs os_admin, hashed, as zz-trove-os-admin.ini there.
+        /// administrator; if this is set, the agent installs os_admin there, hashed, in zz-trove-os-admin.ini.
         local_ini_dir: Option<PathBuf>;
-        /// Make CouchDB refuse every request without a login, once os_admin exists.
+        /// Make CouchDB reject every request without a login once os_admin exists.
         require_valid_user: bool = "false";
-        /// The age at which os_admin's password is replaced by another one; 0 leaves it for ever. It can be
-        /// replaced at any time by command as well.
+        /// The age at which the agent replaces os_admin's password; 0 never does. `trove-couchdb rotate-os-admin`
+        /// replaces it at any time.
         rotate_os_admin_after: Option<Duration> = "0", by Seconds rotate_os_admin_after;
-        /// How long connecting to CouchDB may take.
+        /// The time limit for connecting to CouchDB.
         connect_timeout: Duration = "5", in 0.1..=600.0;
-        /// How long one request to CouchDB may take.
+        /// The time limit for one request to CouchDB.
         request_timeout: Duration = "30", in 0.1..=3600.0;
-        /// How many requests to CouchDB run at once, such as reading the members of every database.
+        /// How many requests to CouchDB run at once, for example to read the members of every database.
         max_connections: usize = "32", in 1..=1024;
-        /// Users that Trove must neither see nor touch.
+        /// Users that Trove must neither see nor change.
         ignore_users: Vec<String> = "os_admin,root",
             oslo [(COUCHDB, "ignore_users"), ("DEFAULT", "ignore_users")];
-        /// Databases that Trove must neither see nor touch. Names that begin with _ are refused in any case. A user
-        /// that is deleted or renamed is taken out of, or renamed in, the members of these too.
+        /// Databases that Trove must neither see nor change. Names that begin with _ are always rejected. A user
+        /// that is deleted or renamed is also removed or renamed in the members of these databases.
         ignore_dbs: Vec<String> = "_users,_replicator,_global_changes",
             oslo [(COUCHDB, "ignore_dbs"), ("DEFAULT", "ignore_dbs")];
-        /// PBKDF2 rounds of the passwords of users, root and os_admin on CouchDB 3.4 and later; its own default. No
-        /// more than max_iterations of CouchDB's [chttpd_auth], and no fewer than min_iterations, are used.
+        /// PBKDF2 rounds for the passwords of users, root and os_admin on CouchDB 3.4 and later, which has the same
+        /// default. max_iterations and min_iterations of CouchDB's [chttpd_auth] limit the value.
         // Ten million rounds take seconds; CouchDB repeats them on every login that misses its cache.
         sha256_iterations: u32 = "600000", in 1000..=10_000_000;
-        /// PBKDF2 rounds of the passwords of users and root on older servers, which know SHA-1 only and hash again
-        /// at every request: more rounds make each one slower. os_admin has 10 there, and a password of 256 random
-        /// bits.
+        /// PBKDF2 rounds for the passwords of users and root on older servers. These know only SHA-1 and hash again
+        /// at every request, so more rounds make every request slower. os_admin has 10 rounds there, and a password
+        /// of 256 random bits.
         sha1_iterations: u32 = "1000", in 10..=10_000_000;
-        /// Where the data volume is mounted: the file system whose size and usage Trove shows, unless CouchDB says
-        /// (database_dir of its [couchdb]) that its databases are in another directory of this machine.
+        /// The mount point of the data volume. Trove shows the size and usage of this file system, unless CouchDB
+        /// reports (database_dir of its [couchdb]) that its databases are in a different directory of this machine.
         data_dir: PathBuf = "/var/lib/couchdb", oslo [(COUCHDB, "mount_point")];
-        /// The instance is not healthy while the file system of CouchDB's databases has fewer MiB free; 0 never
-        /// looks. It is looked at where CouchDB says that they are, if that is on this machine.
+        /// The instance is not healthy while the file system of CouchDB's databases has fewer MiB free; 0 disables
+        /// the check. The agent checks where CouchDB reports its databases, if that is on this machine.
         min_free_mib: u64 = "64", in 0..=1_048_576;
     }
     keys {
-        /// PEM file of the authorities to trust, and no others, when couchdb.url begins with https; without it
-        /// those of the system.
+        /// PEM file of the only authorities to trust when couchdb.url begins with https; without it the agent
+        /// trusts those of the system.
         tls_ca_file: Option<PathBuf>;
-        /// PEM file of the agent's own certificate, for a CouchDB that asks for one (verify_ssl_certificates).
+        /// PEM file of the agent's own certificate, for a CouchDB that verifies its clients
+        /// (verify_ssl_certificates).
         tls_cert_file: Option<PathBuf>;
-        /// PEM file of the key that belongs to tls_cert_file, without a pass phrase.
+        /// PEM file of the key for tls_cert_file, without a pass phrase.
         tls_key_file: Option<PathBuf>;
-        /// An administrator that exists already and may create os_admin, for an image whose CouchDB was set up with
-        /// one.
+        /// An existing administrator that may create os_admin, for an image whose CouchDB was set up with one.
         bootstrap_admin: Option<String>;
         /// The password of bootstrap_admin.
         bootstrap_admin_password: Option<Secret>;
-        /// A file that holds it instead, so that it is in no configuration; line breaks at the end and a byte order
-        /// mark are no part of it.
+        /// A file with the password of bootstrap_admin, which keeps the password out of the configuration. Line
+        /// breaks at the end and a byte order mark are ignored.
         bootstrap_admin_password_file: Option<PathBuf>;
     }
     made {
