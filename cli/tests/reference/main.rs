@@ -4,7 +4,13 @@
 //! hand. The texts come from the code, what to do about them from docs/advice.toml. `make reference` writes the parts (it
 //! sets `WRITE_REFERENCE`); without it the test says which page is out of date.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::format_push_string,
+    clippy::format_collect
+)]
 
 mod advice;
 mod command_line;

@@ -37,13 +37,14 @@ pub struct Call<'a> {
 pub fn calls<'a>(code: &'a str, opening: &str) -> Vec<Call<'a>> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices(opening) {
-        let before = &code[..at];
+        let (before, rest) = code.split_at(at);
         if before.ends_with(|c: char| c.is_alphanumeric() || c == '_') {
             continue;
         }
-        let rest = &code[at + opening.len()..];
+        let (_, rest) = rest.split_at(opening.len());
         let (length, literals) = arguments(rest);
-        found.push(Call { before, inside: &rest[..length], after: &rest[length + 1..], literals });
+        let (inside, after) = rest.split_at(length);
+        found.push(Call { before, inside, after: after.strip_prefix(')').unwrap(), literals });
     }
     found
 }
@@ -87,7 +88,7 @@ pub fn literals(code: &str) -> Vec<String> {
 pub fn body<'a>(code: &'a str, function: &str) -> Option<&'a str> {
     let (before, after) = code.split_once(function)?;
     let line = before.rsplit('\n').next()?;
-    let indent = &line[..line.len() - line.trim_start().len()];
+    let indent = " ".repeat(line.len() - line.trim_start().len());
     let (_, body) = after.split_once(" {\n")?;
     Some(body.split_once(&format!("\n{indent}}}\n"))?.0)
 }
