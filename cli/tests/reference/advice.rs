@@ -4,7 +4,7 @@ use super::read;
 
 pub const FILE: &str = "docs/advice.toml";
 
-/// What is left of it.
+/// The entries that no part has shown yet.
 pub struct Advice(toml::Table);
 
 impl Advice {
@@ -12,12 +12,12 @@ impl Advice {
         Self(read(FILE).parse().unwrap_or_else(|error| panic!("{FILE}: {error}")))
     }
 
-    /// One entry, once.
+    /// Takes out an entry.
     pub fn take(&mut self, group: &str, key: &str) -> Option<toml::Value> {
         self.0.get_mut(group)?.as_table_mut()?.remove(key)
     }
 
-    /// What nobody asked for.
+    /// The entries that are left.
     pub fn unused(&self) -> impl Iterator<Item = String> {
         self.0.iter().flat_map(|(group, entries)| {
             let entries = entries.as_table().unwrap_or_else(|| panic!("{FILE}: {group}"));

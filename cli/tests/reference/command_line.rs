@@ -13,7 +13,7 @@ fn program() -> Command {
     program
 }
 
-/// The verbs that no part has shown yet.
+/// The verbs that no part has shown yet, by name.
 pub struct Verbs(BTreeMap<String, Command>);
 
 impl Verbs {
@@ -23,7 +23,7 @@ impl Verbs {
         Self(verbs.map(|verb| (verb.get_name().to_owned(), verb.clone())).collect())
     }
 
-    /// A verb below a heading of the page's own.
+    /// A verb without a heading.
     pub fn one(&mut self, name: &str) -> String {
         let mut verb = self.0.remove(name).unwrap_or_else(|| panic!("no verb {name}, or shown twice"));
         let mut text = String::new();
@@ -42,7 +42,7 @@ impl Verbs {
         text
     }
 
-    /// Each below a heading of its own.
+    /// Several verbs, each with a heading.
     pub fn several(&mut self, names: &[&str]) -> String {
         names.iter().map(|name| format!("### {name}\n\n{}\n\n", self.one(name).trim())).collect()
     }
@@ -87,7 +87,7 @@ fn written(argument: &Arg) -> String {
     format!("{short}{long}{values}").trim_end().to_owned()
 }
 
-/// What applies to every verb, under the headings of `--help`.
+/// The options of every verb, by the headings of `--help`.
 pub fn options() -> String {
     let program = program();
     let mut headings: Vec<(&str, String)> = Vec::new();

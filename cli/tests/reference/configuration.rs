@@ -1,4 +1,4 @@
-//! Every key of the configuration: a heading for each, so that each has an anchor.
+//! Every key of the configuration, each with a heading and so with an anchor.
 
 use std::fmt::Write as _;
 

@@ -10,16 +10,16 @@ use trove_couchdb_protocol::FailureClass;
 use super::sources::{body, calls, code_of, literals, says_something};
 use super::{Reference, advice, command_line, read};
 
-/// What somebody reads.
+/// A text that the programs print or log.
 struct Message {
-    /// In docs/advice.toml: the variant, or the text itself where there is none.
+    /// The key in docs/advice.toml: the variant, or the text itself if there is no variant.
     key: String,
     text: String,
-    /// Its kind, whether it is tried again, its exit code.
+    /// Its kind, whether the agent retries, its exit code.
     note: String,
 }
 
-/// The messages that no part has shown yet, by the type of the error, or what makes them.
+/// The messages that no part has shown yet, by the type of the error.
 pub struct Errors {
     groups: BTreeMap<String, Vec<Message>>,
     pub kinds: BTreeSet<String>,
@@ -27,7 +27,7 @@ pub struct Errors {
 
 const CRATES: [&str; 8] = ["protocol", "system", "config", "couchdb", "guest", "agent", "host", "cli"];
 
-/// Errors that are texts, and not variants: what makes them, and the group they belong to.
+/// Calls that make an error of a text, and the group of such errors.
 const TEXTS: [(&str, &str); 3] = [
     ("BootstrapError::Stuck(", "BootstrapError::Stuck"),
     ("CliError::new(", "CliError"),
@@ -46,7 +46,7 @@ impl Errors {
                 errors.add_texts(&code, opening, group);
             }
         }
-        // `CliError::not_found` puts it together.
+        // `CliError::not_found` builds this text.
         let note = exit_code(Code::NotFound);
         let text = "… does not exist".to_owned();
         errors.add("CliError", text.clone(), text, note);
@@ -150,7 +150,7 @@ fn kinds(code: &str) -> Vec<(&str, &str)> {
     .collect()
 }
 
-/// What an attribute is about: the line below it that is no attribute and no comment.
+/// The item that an attribute belongs to: the next line that is neither an attribute nor a comment.
 fn below(code: &str) -> &str {
     let mut lines = code.lines().skip(1).map(str::trim);
     let line =

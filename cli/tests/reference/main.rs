@@ -1,8 +1,8 @@
-//! The reference pages: what in docs/errors.md, log.md, configuration.md and cli.md is generated.
+//! Generates parts of docs/errors.md, log.md, configuration.md and cli.md, and checks that they are up to date.
 //!
-//! A generated part stands between `<!-- reference: PART … -->` and `<!-- /reference -->`; the rest of a page is written by
-//! hand. The texts come from the code, what to do about them from docs/advice.toml. `make reference` writes the parts (it
-//! sets `WRITE_REFERENCE`); without it the test says which page is out of date.
+//! A generated part is between `<!-- reference: PART … -->` and `<!-- /reference -->`; the rest of a page is written by hand.
+//! The texts come from the code, and the advice from docs/advice.toml. `make reference` sets `WRITE_REFERENCE`, which makes
+//! the test write the parts. Without it the test reports each page that is out of date.
 
 #![allow(
     clippy::unwrap_used,
@@ -37,7 +37,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// What the parts are made of. What a part has shown is taken out, so that what nothing shows is left.
+/// The sources of all parts. Each part takes out what it shows, so that at the end only what no part shows is left.
 struct Reference {
     errors: Errors,
     advice: Advice,
@@ -62,7 +62,7 @@ impl Reference {
         }
     }
 
-    /// A page with its parts as they should be.
+    /// A page with newly generated parts.
     fn page(&mut self, page: &str) -> String {
         let text = read(page);
         let mut filled = String::new();

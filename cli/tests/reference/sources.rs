@@ -1,10 +1,10 @@
-//! What the sources say: the texts of errors and log lines, read from the code itself.
+//! Reads the texts of errors and log lines from the source code.
 
 use std::path::Path;
 
 use super::{read, root};
 
-/// The sources of some crates with their names, without their tests.
+/// The source files of some crates, without tests.
 pub fn code_of(crates: &[&str]) -> Vec<String> {
     let mut files = Vec::new();
     let mut directories: Vec<_> = crates.iter().map(|name| root().join(name).join("src")).collect();
@@ -29,7 +29,7 @@ pub struct Call<'a> {
     pub before: &'a str,
     pub inside: &'a str,
     pub after: &'a str,
-    /// The literals in it, as a page has them.
+    /// The literals in it, as a page shows them.
     pub literals: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ pub fn calls<'a>(code: &'a str, opening: &str) -> Vec<Call<'a>> {
     found
 }
 
-/// How far the parenthesis is that closes, and the literals up to it.
+/// The position of the closing parenthesis, and the literals before it.
 fn arguments(code: &str) -> (usize, Vec<String>) {
     let mut literals = Vec::new();
     let mut depth = 1;
@@ -84,7 +84,7 @@ pub fn literals(code: &str) -> Vec<String> {
     arguments(&format!("{code})")).1
 }
 
-/// What is between the braces of a function.
+/// The body of a function.
 pub fn body<'a>(code: &'a str, function: &str) -> Option<&'a str> {
     let (before, after) = code.split_once(function)?;
     let line = before.rsplit('\n').next()?;
@@ -93,14 +93,14 @@ pub fn body<'a>(code: &'a str, function: &str) -> Option<&'a str> {
     Some(body.split_once(&format!("\n{indent}}}\n"))?.0)
 }
 
-/// A literal of the code as the page has it: `…` for what is put in, and without the marks of code.
+/// A literal as a page shows it: with `…` for each placeholder, and without backticks.
 fn shown(literal: &str) -> String {
     let mut text = String::new();
     let mut characters = literal.chars().peekable();
     let mut placeholder = false;
     while let Some(character) = characters.next() {
         match character {
-            // The end of a line that goes on.
+            // A line continuation.
             '\\' if characters.peek() == Some(&'\n') => {
                 while characters.next_if(|next| next.is_whitespace()).is_some() {}
             }
@@ -120,13 +120,13 @@ fn shown(literal: &str) -> String {
     text
 }
 
-/// Whether a text says anything by itself, without what is put into it.
+/// Whether a text has words of its own, apart from its placeholders.
 pub fn says_something(text: &str) -> bool {
     text.chars().filter(|character| character.is_alphabetic()).count() >= 4
 }
 
 #[test]
-fn calls_are_read_as_they_stand() {
+fn calls_and_their_literals_are_found() {
     let code = r#"warn!(a = f(x), '"', "one \"two\" {x:?} {{y}} \
                   three"); other_warn!("no"); warn!("four (`five`)") x"#;
     let calls = calls(code, "warn!(");
