@@ -8,11 +8,11 @@ use crate::broker_url;
 use crate::error::Mistake;
 use crate::key::{Key, Kind};
 use crate::layer::{DEFAULT_ORIGIN, Layer, Values};
-use crate::settings::SECTIONS;
+use crate::settings::KEYS;
 
 /// Every key, section by section, in the order of the documentation.
 pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
-    SECTIONS.iter().flat_map(|(_, _, keys)| keys.iter())
+    KEYS.iter().copied().flatten()
 }
 
 /// The key called `section.name`.

@@ -3,24 +3,15 @@
 use config::{Value, ValueKind};
 
 use crate::key::Key;
-use crate::settings::SECTIONS;
+use crate::keys;
 
-/// A section of the configuration.
-#[derive(Debug)]
-pub struct Section {
-    /// Its name in the TOML file.
-    pub name: &'static str,
-    /// What it is about.
-    pub about: &'static str,
-    /// Its keys, in the order of the sample file.
-    pub keys: Vec<Entry>,
-}
-
-/// A key.
+/// A key of the configuration.
 #[derive(Debug)]
 pub struct Entry {
     /// `section.name`.
     pub name: &'static str,
+    /// The section of the TOML file.
+    pub section: &'static str,
     /// The kind of its value.
     pub kind: &'static str,
     /// Its default as TOML writes it; `None` leaves the key unset.
@@ -33,28 +24,20 @@ pub struct Entry {
     pub about: &'static str,
 }
 
-/// The whole table.
-pub fn sections() -> Vec<Section> {
-    let section = |&(name, about, keys): &(&'static str, &'static str, &'static [Key])| Section {
-        name,
-        about: about.trim_start(),
-        keys: keys.iter().map(Entry::of).collect(),
-    };
-    SECTIONS.iter().map(section).collect()
-}
-
-impl Entry {
-    fn of(key: &'static Key) -> Self {
+/// Every key, section by section.
+pub fn entries() -> impl Iterator<Item = Entry> {
+    keys::all().map(|key| {
         let options = key.oslo.iter().map(|(group, option)| format!("[{group}] {option}"));
-        Self {
+        Entry {
             name: key.name,
+            section: key.section(),
             kind: key.kind.describe(),
             default: default_of(key).and_then(in_toml),
             variable: key.environment_variable(),
             options: options.collect(),
             about: key.about(),
         }
-    }
+    })
 }
 
 /// The default, or nothing for a key that has none.

@@ -181,7 +181,7 @@ impl Reference {
         found
     }
 
-    fn text(&mut self, group: &str, key: &str) -> String {
+    pub fn text(&mut self, group: &str, key: &str) -> String {
         let found = self.advice(group, key).unwrap_or_else(|| String::new().into());
         found.as_str().unwrap_or_else(|| panic!("{}: [{group}] {key}", advice::FILE)).trim().to_owned()
     }

@@ -53,7 +53,7 @@ impl Reference {
             "classes" => errors::classes(self),
             "exit-statuses" => errors::exit_statuses(self),
             "checks" => errors::checks(self),
-            "keys" => configuration::keys(),
+            "keys" => configuration::keys(self),
             "exit-codes" => command_line::exit_codes(),
             "options" => command_line::options(),
             "verb" => self.verbs.one(arguments[0]),

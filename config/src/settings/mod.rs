@@ -39,15 +39,14 @@ use crate::key::Key;
 
 /// Declares the sections: the fields of [`Settings`], how they are read, and the table of all keys.
 macro_rules! sections {
-    ($($(#[doc = $about:literal])+ $name:ident: $type:ty,)+) => {
-        /// Every section with what it is about and its keys, in the order of the documentation.
-        pub(crate) const SECTIONS: &[(&str, &str, &[Key])] =
-            &[$((stringify!($name), concat!($($about),+), $name::KEYS)),+];
+    ($($(#[$about:meta])+ $name:ident: $type:ty,)+) => {
+        /// Every key, section by section, in the order of the documentation.
+        pub(crate) const KEYS: &[&[Key]] = &[$($name::KEYS),+];
 
         /// Everything the agent can be told; secrets inside print as `REDACTED`.
         #[derive(Debug, Clone)]
         pub struct Settings {
-            $($(#[doc = $about])+ pub $name: $type,)+
+            $($(#[$about])+ pub $name: $type,)+
             /// What the operator should hear about the configuration, as whole sentences.
             pub warnings: Vec<String>,
         }
@@ -61,33 +60,31 @@ macro_rules! sections {
 }
 
 sections! {
-    /// Which guest this is.
+    /// Which guest this is. It comes first, as it is the first thing that a new image lacks.
     guest: GuestSettings,
-    /// The connection to RabbitMQ and how the guest's queues are declared. The flags must equal those of
-    /// `[oslo_messaging_rabbit]` on the control plane, or the broker refuses the queues; Trove injects that file.
-    /// `transport_url = "local:"` means no broker at all.
+    /// The message broker and how its queues are declared; `None` for an agent without one (`local:`).
     broker: Option<BrokerSettings>,
-    /// The Unix socket for operators of this machine.
+    /// The Unix socket for operators.
     local: LocalSettings,
-    /// The CouchDB server that the agent manages.
+    /// The CouchDB server beside the agent.
     couchdb: CouchSettings,
-    /// The privileged helper, `trove-couchdb-hostd`.
+    /// The helper that does what needs root.
     host: HostSettings,
     /// What a new instance may ask for.
     prepare: PrepareSettings,
-    /// Which finished operations are kept.
+    /// What is remembered of commands that take hours.
     operations: OperationSettings,
-    /// Limits on commands and retry timeouts.
+    /// Limits on commands.
     rpc: RpcSettings,
     /// Status reports to the conductor.
     heartbeat: HeartbeatSettings,
-    /// The audit log: one line for each command that changes something.
+    /// Where commands that change something are written down.
     audit: AuditSettings,
     /// What is logged, and how.
     log: LogSettings,
-    /// Where metrics and health checks are served.
+    /// Where metrics are to be had.
     metrics: MetricsSettings,
-    /// Where traces of commands are sent.
+    /// Where spans of commands go.
     trace: TraceSettings,
 }
 
