@@ -133,7 +133,7 @@ async fn build(
     remove_leftovers(settings).await;
     let mut background = JoinSet::new();
     let (admin_writer, admin) = watch::channel(AdminLogin::Pending("not asked yet".to_owned()));
-    let (health_writer, health) = watch::channel(Health::Unknown);
+    let (health_writer, health) = watch::channel(status::ProbeResult::from(Health::Unknown));
     let no_link = if settings.broker.is_some() { Link::not_tried() } else { Link::Absent };
     let (link_writer, link) = watch::channel(no_link);
     let tally = Tally::default();
@@ -161,11 +161,17 @@ async fn build(
     let couch = Arc::new(Couch::new(client, admin.clone(), hasher, policy, pending, disk));
     let finishing = Arc::clone(&couch);
     background.spawn(async move { finishing.finish_pending_for_ever().await });
-    let every = (settings.heartbeat.interval / PROBES_PER_INTERVAL).max(Duration::from_millis(100));
-    background.spawn(status::probe_for_ever(Arc::clone(&couch), admin, every, health_writer));
     let operations = Operations::load(&settings.guest.state_dir, settings.operations);
     let (lifecycle, owner, states) = Lifecycle::load(&settings.guest.state_dir, &settings.guest.id);
-    background.spawn(owner.run(health.clone(), settings.heartbeat.interval));
+    background.spawn(owner.run(settings.heartbeat.interval));
+    let every = (settings.heartbeat.interval / PROBES_PER_INTERVAL).max(Duration::from_millis(100));
+    background.spawn(status::probe_for_ever(
+        Arc::clone(&couch),
+        admin,
+        every,
+        lifecycle.clone(),
+        health_writer,
+    ));
     let is_under_way =
         |kind: Method| operations.all().iter().any(|one| one.end.is_none() && one.kind == kind.name());
     if !is_under_way(Method::Prepare) {

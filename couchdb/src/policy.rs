@@ -88,7 +88,7 @@ mod tests {
 
     use super::*;
 
-    /// Mutation: own-accounts-not-reserved (docs/promises.md).
+    /// Mutation: own-accounts-not-reserved (docs/guarantees.md).
     #[test]
     fn the_agents_own_accounts_are_reserved_whatever_is_configured() {
         let policy = Policy::new(&["backup".into()], &["internal".into()]);

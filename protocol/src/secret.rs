@@ -120,7 +120,7 @@ fn wipe(value: &mut Value) {
 mod tests {
     use super::*;
 
-    /// Mutation: secret-is-shown (docs/promises.md).
+    /// Mutation: secret-is-shown (docs/guarantees.md).
     #[test]
     fn neither_debug_nor_display_shows_the_text() {
         #[derive(Debug)]

@@ -1,8 +1,12 @@
 //! Which boot of the machine this is.
 
-/// Linux's `boot_id`: another one after each boot (random(4)). `None` where `/proc` does not have it.
+/// Where the unit of the agent puts systemd's `%b`: its sandbox hides `/proc/sys` (`ProcSubset=pid`).
+const VARIABLE: &str = "BOOT_ID";
+
+/// Linux's `boot_id`: a different one after each boot (random(4)). `None` if neither the environment nor `/proc` has it.
 pub fn boot_id() -> Option<String> {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let given = std::env::var(VARIABLE).ok();
+    let text = given.or_else(|| std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok())?;
     let id = text.trim();
     (!id.is_empty()).then(|| id.to_owned())
 }

@@ -68,7 +68,7 @@ mod tests {
         names
     }
 
-    /// Mutation: leftovers-stay (docs/promises.md).
+    /// Mutation: leftovers-stay (docs/guarantees.md).
     #[test]
     fn what_a_killed_agent_left_goes_and_nothing_else_does() {
         let directory = tempfile::tempdir().unwrap();

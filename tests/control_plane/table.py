@@ -1,14 +1,15 @@
 """The table of commands and results, from what each version's run has written (`results.py`).
 
 `table.py [--write] FILE RESULTS.json…` prints it; with --write it also replaces what stands between the two markers in
-that Markdown file. Whatever is missing fails as what did not pass does, and is never written: a cell that one version has and
-another has not, a command without a success, a line of the file that nothing was run for.
+that Markdown file, in a shorter form. Whatever is missing fails as what did not pass does, and is never written: a cell that one
+version has and another has not, a command without a success, a line of the file that nothing was run for.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -69,14 +70,41 @@ def markdown(runs: list[dict]) -> str:
     return _lines(lines)
 
 
+def short(runs: list[dict]) -> str:
+    """The table for readers, as lists: what passed with every version in the same ways."""
+    by_ways: dict[str, list[str]] = {}
+    for (command, what), results in cells_of(runs).items():
+        ways = [way for way in WAYS if any(results.get((run["version"], way)) == "passed" for run in runs)]
+        by_ways.setdefault(", ".join(ways), []).append(f"- `{command}`: {_cell(what)}")
+    versions = " and ".join(run["version"] for run in runs)
+    return "\n\n".join(f"Passed with Trove {versions}, {ways}:\n\n" + "\n".join(lines) for ways, lines in by_ways.items())
+
+
 def seen(runs: list[dict]) -> str:
-    """What the user reads when something is refused, as the newest version shows it."""
+    """What the user reads when something is refused, as the newest version shows it; `…` is the name that the case gives."""
     texts: dict[tuple[str, str], str] = {}
     for run in reversed(runs):
         for command, case, ways in run["seen"]:
             texts[command, case] = next(iter(ways.values()))
-    lines = [["command", "case", "what the user reads"], ["---"] * 3]
-    return _lines(lines + [[f"`{command}`", case, text] for (command, case), text in texts.items()])
+    by_text: dict[str, dict[str, list[str]]] = {}
+    for (command, case), text in texts.items():
+        by_text.setdefault(_without_name(case, text), {}).setdefault(case, []).append(f"`{command}`")
+    lines = [["what the user reads", "when"], ["---"] * 2]
+    for text, cases in by_text.items():
+        by_commands: dict[str, list[str]] = {}
+        for case, commands in cases.items():
+            by_commands.setdefault(", ".join(commands), []).append(case)
+        when = [f"{commands}: {', '.join(of_them)}".rstrip(": ") for commands, of_them in by_commands.items()]
+        lines.append([text, "; ".join(when)])
+    return _lines(lines)
+
+
+def _without_name(case: str, text: str) -> str:
+    """The text with `…` in place of the name that the case gives, in backticks or as one of its words."""
+    for name in [case.partition("`")[2].partition("`")[0], *re.split(r"[\s:`]+", case)]:
+        if name:
+            text = text.replace(f'"{name}"', '"…"').replace(f"User {name} ", "User … ")
+    return text
 
 
 def _lines(lines: list[list[str]]) -> str:
@@ -94,9 +122,9 @@ def newest_first(path: Path) -> list[int]:
 
 def documented(document: Path) -> set[tuple[str, str]]:
     """Command and what is looked at, of the lines that stand in the file."""
-    text = document.read_text().partition(BEGIN)[2].partition("| command | case |")[0]
-    lines = [[cell.strip() for cell in line.split(" | ")] for line in text.splitlines() if line.startswith("| `")]
-    return {(line[0].strip("|` "), line[1]) for line in lines}
+    text = document.read_text().partition(BEGIN)[2].partition("| what the user reads |")[0]
+    lines = [line.removeprefix("- `").partition("`: ") for line in text.splitlines() if line.startswith("- `")]
+    return {(command, what) for command, _, what in lines}
 
 
 def show(results: list[Path], document: Path, write: bool) -> bool:
@@ -117,7 +145,7 @@ def show(results: list[Path], document: Path, write: bool) -> bool:
         text = document.read_text()
         before, rest = text.split(BEGIN)
         after = rest.split(END)[1]
-        document.write_text(f"{before}{BEGIN}\n\n{table}\n\n{seen(runs)}\n\n{END}{after}")
+        document.write_text(f"{before}{BEGIN}\n\n{short(runs)}\n\n{seen(runs)}\n\n{END}{after}")
     return not found
 
 

@@ -61,3 +61,24 @@ def test_what_is_documented_must_be_run(tmp_path: Path) -> None:
     whole["rows"].pop()
     results.write_text(json.dumps(whole))
     assert not table.show([results], document, write=False)
+
+
+def test_the_written_lists_name_the_ways_and_share_lines() -> None:
+    first = run("26.0.0")
+    first["rows"] = [["user-show", "all", dict.fromkeys(table.WAYS, "passed")], ["log list", "400", {"clear": "passed"}]]
+    assert table.short([first]).split("\n\n") == [
+        "Passed with Trove 26.0.0, encrypted, clear, way A:",
+        "- `user-show`: all",
+        "Passed with Trove 26.0.0, clear:",
+        "- `log list`: 400",
+    ]
+    first["seen"] = [
+        ["user-create", "`root`", {"clear": 'user "root" is reserved'}],
+        ["user-show", "`root`", {"clear": 'user "root" is reserved'}],
+        ["user-create", "`os_admin`", {"clear": 'user "os_admin" is reserved'}],
+        ["log list", "", {"clear": "no | logs"}],
+    ]
+    assert table.seen([first]).splitlines()[2:] == [
+        '| user "…" is reserved | `user-create`, `user-show`: `root`; `user-create`: `os_admin` |',
+        "| no \\| logs | `log list` |",
+    ]

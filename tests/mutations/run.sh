@@ -5,7 +5,7 @@
 #   tests/mutations/run.sh NAME...   some of them
 #
 # Works on a copy below target/mutants, so the tree may be edited meanwhile. Exits with 0 if every test failed as it
-# should. docs/promises.md says which promise each belongs to; tests/tests/promises.rs holds the two together.
+# should. docs/guarantees.md says which promise each belongs to; tests/tests/promises.rs holds the two together.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)

@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::{agent::AgentProcess, ledger, process::Process, until::until};
 
 /// strace, attached to all threads of an agent until it is dropped or the agent ends.
+#[derive(Debug)]
 pub struct Strace(Process);
 
 impl Strace {

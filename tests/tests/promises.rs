@@ -1,4 +1,4 @@
-//! `docs/promises.md`, the mutations of `tests/mutations` and the tests hold together: each promise names tests that
+//! `docs/guarantees.md`, the mutations of `tests/mutations` and the tests hold together: each promise names tests that
 //! exist, each mutation applies to the code as it is and names a test, and that test names the mutation.
 //!
 //! That each mutation makes its test fail is tried by `make mutants`, which takes an hour.
@@ -95,7 +95,7 @@ fn every_mutation_and_its_test_name_each_other() {
 
 #[test]
 fn the_document_has_every_promise_every_mutation_and_no_test_that_is_not_there() {
-    let document = std::fs::read_to_string(root().join("docs/promises.md")).unwrap();
+    let document = std::fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
     let promises: Vec<&str> = document.split("\n## ").skip(1).collect();
     let promises = promises.iter().filter(|text| text.starts_with(|c: char| c.is_ascii_digit()));
     let promises: Vec<&&str> = promises.collect();

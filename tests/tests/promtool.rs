@@ -51,6 +51,20 @@ fn each_alert_fires_at_its_fault_and_none_at_a_healthy_guest() {
     }
 }
 
+/// The links are those of the documentation site, where docs/runbooks.md is runbooks.html.
+#[test]
+fn each_alert_links_to_its_runbook() {
+    let runbooks = std::fs::read_to_string(grafana().join("../../docs/runbooks.md")).unwrap();
+    let rules = text("alerts.yml");
+    let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert_eq!(alerts, runbooks.lines().filter_map(|line| line.strip_prefix("## ")).collect::<Vec<_>>());
+    let links: Vec<&str> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("runbook_url: ")).collect();
+    let expected: Vec<String> =
+        alerts.iter().map(|alert| format!("\"runbooks.html#{}\"", alert.to_lowercase())).collect();
+    assert_eq!(links, expected);
+}
+
 #[test]
 fn rules_and_dashboard_name_metrics_that_exist() {
     let documented = documented();

@@ -16,15 +16,25 @@ use super::{
     observe::{OS_ADMIN_SHA1_ITERATIONS, ini_error},
     rotation::DRAIN,
 };
-use crate::couch::{AdminLogin, CouchError, Login};
+use crate::couch::{AdminLogin, ConfigRoot, CouchError, Login, ServerVersion};
+
+/// The password was changed.
+pub(super) struct Rotated {
+    /// With the new one.
+    pub(super) login: Arc<Login>,
+    /// What the file holds now.
+    pub(super) credentials: Credentials,
+    /// Whether an ini file that names `os_admin` has the new one too.
+    pub(super) followed: Result<(), RotationError>,
+}
 
 impl Bootstrap {
-    /// Changes the password. Answers with the new login and what the file holds now.
+    /// Changes the password.
     pub(super) async fn rotate(
         &self,
         old: &Arc<Login>,
         credentials: &Credentials,
-    ) -> Result<(Arc<Login>, Credentials), (RotationError, Holds)> {
+    ) -> Result<Rotated, (RotationError, Holds)> {
         let still = |error: BootstrapError| (RotationError::Failed(error.to_string()), Holds::Old);
         let (version, config) = self.server(Some(old)).await.map_err(still)?;
         let both = credentials.with_next();
@@ -45,6 +55,7 @@ impl Bootstrap {
         let login = match proven.await {
             Ok(login) => login,
             Err(error) => {
+                let error = self.put_back(error, version, &config, &both, credentials).await;
                 // The old one must not be used either: five refusals lock the account.
                 let why = "os_admin's password was being changed; which one CouchDB took is found out";
                 self.admin.send_replace(AdminLogin::Pending(why.to_owned()));
@@ -55,15 +66,47 @@ impl Bootstrap {
         self.admin.send_replace(AdminLogin::Ready(Arc::clone(&login)));
         retirement.complete();
 
-        // The change has happened; what is left is made good by the next start at the latest.
+        // The file holds both passwords until it follows, at the next start at the latest.
         let promoted = both.promoted();
-        for leftover in [self.store(&promoted).await, self.ini_follows(&next).await] {
-            if let Err(error) = leftover {
-                warn!(%error, "os_admin's password was changed, and not everything on the disk follows yet.");
-            }
+        if let Err(error) = self.store(&promoted).await {
+            warn!(%error, "os_admin's password was changed, and not everything on the disk follows yet.");
         }
+        let followed = self.ini_follows(&next).await;
         info!("os_admin has another password.");
-        Ok((login, promoted))
+        Ok(Rotated { login, credentials: promoted, followed: followed.map_err(RotationError::ini_is_behind) })
+    }
+
+    /// A CouchDB that can't write its configuration takes the new password in memory, and would have the old one again after
+    /// a restart: it gets the old one back at once, and the file forgets the new one.
+    async fn put_back(
+        &self,
+        error: BootstrapError,
+        version: ServerVersion,
+        config: &ConfigRoot,
+        both: &Credentials,
+        credentials: &Credentials,
+    ) -> BootstrapError {
+        let BootstrapError::Couch(CouchError::ConfigNotWritten(why)) = error else { return error };
+        let put_back = async {
+            let next = both.next.as_ref().ok_or(BootstrapError::Stopping)?;
+            // Refused if CouchDB has not taken it: then the old one holds.
+            let login = self.try_password(next).await?;
+            if let Some(login) = &login {
+                match self.put_os_admin(Some(login), version, config, &credentials.password).await {
+                    Ok(()) | Err(BootstrapError::Couch(CouchError::ConfigNotWritten(_))) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            self.try_password(&credentials.password).await?.ok_or(BootstrapError::Stopping)?;
+            self.store(credentials).await
+        };
+        let stands = match put_back.await {
+            Ok(()) => "os_admin keeps its password",
+            Err(_) => {
+                "the credentials file holds both passwords: CouchDB has the old one after its next restart"
+            }
+        };
+        CouchError::ConfigNotWritten(format!("{why}; {stands}")).into()
     }
 
     pub(super) async fn store(&self, credentials: &Credentials) -> Result<(), BootstrapError> {

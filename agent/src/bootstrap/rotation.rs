@@ -15,6 +15,7 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::BootstrapError;
 use crate::couch::AdminLogin;
 
 /// How long requests that are under way may take until the password changes. Longer than that, CouchDB has other
@@ -39,6 +40,12 @@ pub enum RotationError {
     /// Requests went on for too long.
     #[error("CouchDB did not finish what it was asked before within {} s; try again", DRAIN.as_secs())]
     Busy,
+    /// The new password holds only until CouchDB restarts.
+    #[error(
+        "os_admin has another password, and CouchDB will read the old one when it restarts: {0}; make that file writable, then \
+         rotate again"
+    )]
+    IniIsBehind(String),
     /// Something did not answer as it should; the text holds no secret.
     #[error("{0}")]
     Failed(String),
@@ -47,6 +54,11 @@ pub enum RotationError {
 impl RotationError {
     pub(super) fn no_login(why: &str) -> Self {
         Self::NoLogin(why.to_owned())
+    }
+
+    #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+    pub(super) fn ini_is_behind(error: BootstrapError) -> Self {
+        Self::IniIsBehind(error.to_string())
     }
 
     pub(super) fn stopping() -> Self {

@@ -12,6 +12,7 @@ use super::{
     BootstrapError, RotationError, RotationRequests,
     error::{SERVER_WAIT, WATCH},
     life::{Holds, Life},
+    rotate::Rotated,
     rotation,
     state::{self, File, Step},
 };
@@ -144,10 +145,14 @@ impl Bootstrap {
                 }
             };
             let (result, holds) = match rotated {
-                Ok((new, credentials)) => {
+                Ok(Rotated { login: new, credentials, followed }) => {
                     login = Arc::clone(&new);
                     life.rotated(credentials, new);
-                    (Ok(()), None)
+                    if let Err(error) = &followed {
+                        warn!(%error, "os_admin's password was changed, and the ini file has the old one.");
+                        not_before = time::Instant::now() + rotation::TRY_AGAIN;
+                    }
+                    (followed, None)
                 }
                 Err((error, holds)) => {
                     warn!(%error, "os_admin's password was not changed.");

@@ -171,8 +171,9 @@ impl From<RunError> for Failure {
             }
             RunError::Operation(error) => Self::new(FailureClass::OperationNotFound, error.to_string()),
             RunError::Stopped(error) => {
-                let advice = "CouchDB was stopped on purpose: start it (`trove-couchdb service-start`), and give the command again";
-                Self::new(class_of(&error), format!("{advice}; {error}"))
+                let advice =
+                    "an operator starts it with `trove-couchdb service-start`, then give the command again";
+                Self::new(class_of(&error), format!("CouchDB was stopped on purpose: {advice}; {error}"))
             }
             RunError::Changing(error) => Self::new(FailureClass::Busy, error),
             RunError::Host(failure) => Self::new(class_of_host(&failure), failure.to_string()),
@@ -196,9 +197,7 @@ fn refusal(method: Method) -> String {
              instance"
         }
         Method::ResizeFs => "the file system has its old size; grow it on the instance",
-        Method::Restart => {
-            "nothing was done and CouchDB goes on; reboot the instance, or restart couchdb.service on it"
-        }
+        Method::Restart => "nothing was done; reboot the instance, or restart couchdb.service on it",
         Method::StartDbWithConfChanges => "it applies no configuration; remove what is in config.template",
         Method::StopDb => "CouchDB was not stopped; systemd stops it when the server goes down",
         Method::UpdateOverrides | Method::ApplyOverrides => "it applies no configuration; detach the group",

@@ -106,9 +106,9 @@ impl Command for Restart {
             if !self.action.restarts_the_server() {
                 return Err(RunError::Unsupported(self.method()));
             }
-            let running = is_running(guest).await;
+            let running = is_running(guest).await?;
             guest.lifecycle.tell_again();
-            running
+            Ok(running)
         }
         .boxed()
     }

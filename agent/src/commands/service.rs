@@ -9,12 +9,15 @@ use futures_util::FutureExt;
 use serde_json::json;
 use trove_couchdb_protocol::{
     DecodeError, Field,
-    host::{ServiceName, Verb, Wanted, Within},
+    host::{Report, ServiceName, Verb, Wanted, Within},
     trove::Method,
 };
 
 use super::{Arguments, Command, Decode, Entry, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry};
-use crate::guest::TransitionError;
+use crate::{
+    guest::{Ended, TransitionError},
+    host::HostFailure,
+};
 
 pub(super) const COMMANDS: &[Entry] = &[
     entry::<Ask<Status>>(Method::ServiceStatus),
@@ -135,7 +138,7 @@ impl<K: Kind> Command for Ask<K> {
             };
             let asked = guest.host.ask(run.id, self.verb, self.service.clone(), self.within).await;
             if let Some(change) = change {
-                change.ended(asked.is_ok()).await;
+                change.ended(end_of(&asked)).await;
             }
             asked.map(|report| json!(report)).map_err(RunError::Host)
         }
@@ -145,6 +148,14 @@ impl<K: Kind> Command for Ask<K> {
     /// Operators of the machine start and stop its server. A broker account is not enough for that.
     fn is_local_only(&self) -> bool {
         true
+    }
+}
+
+fn end_of(asked: &Result<Report, HostFailure>) -> Ended {
+    match asked {
+        Ok(report) => Ended::Done { changed: report.changed },
+        Err(failure) if failure.may_have_taken_effect() => Ended::Unknown,
+        Err(_) => Ended::Refused,
     }
 }
 

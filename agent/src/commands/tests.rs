@@ -292,7 +292,7 @@ proptest! {
     }
 }
 
-/// Mutation: names-without-number (docs/promises.md).
+/// Mutation: names-without-number (docs/guarantees.md).
 #[test]
 fn a_command_names_ten_thousand_things_at_most() {
     fn many(count: usize, item: Value) -> Value {

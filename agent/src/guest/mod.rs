@@ -10,50 +10,45 @@
 //! server          stop begins              stop ended                start begins                start ended
 //!         running -------------> stopping ------------> stopped ------------------> restarting -----------> running
 //!            ^                      |                      |                            |
-//!            | it failed            |                      |         it failed: stopped or running, as before
+//!            | refused: as before   |                      |         refused or unknown: as before
 //!            +----------------------+                      |
-//!            +---------------------------------------------+ somebody started it, or the machine was booted
+//!            +---------------------------------------------+ seen running, or the machine was booted
 //!
 //!         running <-> maintenance: what CouchDB says of itself; start and stop begin in either
 //!
-//! restart required: from a change of CouchDB's configuration until a start that succeeded
+//! restart required: from a change of CouchDB's configuration until a start that succeeded, or a reboot
 //! ```
 //!
 //! One task, the [`Owner`], changes the state; [`next`] is what may follow what, and an event that can't happen in a state is
-//! a value, [`Illegal`]. Everybody else reads the state: `watch` has the newest, and the heartbeat gets every change, since
-//! Trove must hear `building` even if it lasts a few milliseconds. [`service_status`] says what Trove is told of each state.
+//! a value, [`Illegal`]. All others read the newest state from a `watch`; the heartbeat gets every change, since Trove must hear
+//! `building` even if it lasts a few milliseconds. [`service_status`] says what Trove is told of each state.
 //! The state outlives the agent in a [file](StateFile); the Python guest keeps one for the same purpose
 //! (trove/guestagent/datastore/service.py, `begin_install` and `end_install`).
 
+mod ask;
 mod owner;
 pub mod service_status;
 mod transition;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, warn};
 use trove_couchdb_guest::state::{Found, StateFile};
 
-use crate::system;
-use owner::Ask;
-pub use owner::{Owner, TransitionError};
-pub use transition::{Event, Illegal, next, server_word, stage_word};
-pub use trove_couchdb_guest::state::{GuestState, Server, Stage, Stop};
+use crate::{couch::Health, system};
+use ask::Ask;
+pub use ask::{ServerChange, TransitionError};
+use owner::Known;
+pub use owner::Owner;
+pub use transition::{Ended, Event, Illegal, next, server_word, stage_word};
+pub use trove_couchdb_guest::state::{GuestState, RestartRequired, Server, Stage, Stop};
 
 /// The way to the [`Owner`] of the state. Clones ask the same one.
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
     ask: mpsc::UnboundedSender<Ask>,
     known: watch::Receiver<Known>,
-}
-
-/// What the owner publishes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Known {
-    state: GuestState,
-    /// The control plane is a Trove 12 or 13.
-    old_control_plane: bool,
 }
 
 impl Lifecycle {
@@ -70,14 +65,21 @@ impl Lifecycle {
         }
         file.sign(&found);
         let found = found.state();
-        let booted = Event::Booted { boot_id: system::boot_id() };
-        let state = next(&found, booted).unwrap_or(found);
+        let starts = Event::AgentStarts { boot_id: system::boot_id() };
+        let state = next(&found, starts).unwrap_or_else(|_| found.clone());
         let (changes, receiver) = mpsc::unbounded_channel();
         let _listening = changes.send(state.clone());
         let old_control_plane = file.has_old_control_plane();
-        let (known_writer, known) = watch::channel(Known { state, old_control_plane });
+        let (known_writer, known) = watch::channel(Known { state, old_control_plane, process_since: None });
         let (ask, asked) = mpsc::unbounded_channel();
-        let owner = Owner { file: Arc::new(file), asked, known: known_writer, changes };
+        let owner = Owner {
+            file: Arc::new(file),
+            asked,
+            ask: ask.downgrade(),
+            known: known_writer,
+            changes,
+            stored: Some(found),
+        };
         (Self { ask, known }, owner, receiver)
     }
 
@@ -91,6 +93,24 @@ impl Lifecycle {
         if self.known.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// When the last stop or start of CouchDB by the agent ended: what was seen of it before is out of date.
+    pub fn process_since(&self) -> Option<Instant> {
+        self.known.borrow().process_since
+    }
+
+    /// Returns when a stop or start of CouchDB by the agent has ended that had not when [`Lifecycle::process_since`] said this.
+    pub async fn process_changed(&mut self, since: Option<Instant>) {
+        if self.known.wait_for(|known| known.process_since != since).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// CouchDB was asked how it is; the question was put at this time.
+    pub fn saw(&self, health: Health, at: Instant) {
+        // Without an owner the agent is about to end.
+        let _stopping = self.ask.send(Ask::Saw(health, at));
     }
 
     /// Whether the control plane is a Trove 12 or 13, of which 12 does not know the status `healthy`.
@@ -170,7 +190,7 @@ impl Lifecycle {
     /// It is just being stopped or started.
     pub async fn begin_stop(&self, across_reboots: bool) -> Result<ServerChange, TransitionError> {
         let stop = Stop { boot_id: system::boot_id(), across_reboots };
-        self.begin(Event::StopBegins(stop), |succeeded| Event::StopEnded { succeeded }).await
+        self.begin(Event::StopBegins(stop), Event::StopEnded).await
     }
 
     /// CouchDB is about to be started, or restarted.
@@ -178,20 +198,22 @@ impl Lifecycle {
     /// # Errors
     /// It is just being stopped or started.
     pub async fn begin_start(&self) -> Result<ServerChange, TransitionError> {
-        self.begin(Event::StartBegins, |succeeded| Event::StartEnded { succeeded }).await
-    }
-
-    async fn begin(&self, event: Event, end: fn(bool) -> Event) -> Result<ServerChange, TransitionError> {
-        self.happened(event).await?;
-        Ok(ServerChange { lifecycle: self.clone(), end: Some(end) })
+        self.begin(Event::StartBegins, Event::StartEnded).await
     }
 
     /// A part of CouchDB's configuration is only in force after a restart.
     ///
     /// # Errors
-    /// The file can't be written.
+    /// The agent is stopping.
     pub async fn require_restart(&self, reason: &str) -> Result<(), TransitionError> {
-        self.happened(Event::RestartRequired { reason: reason.to_owned() }).await.map(drop)
+        let required = RestartRequired { reason: reason.to_owned(), boot_id: system::boot_id() };
+        self.happened(Event::RestartRequired(required)).await.map(drop)
+    }
+
+    async fn begin(&self, event: Event, end: fn(Ended) -> Event) -> Result<ServerChange, TransitionError> {
+        let (begun, has_begun) = oneshot::channel();
+        self.ask.send(Ask::Begin(event, end, begun)).map_err(|_| TransitionError::Stopping)?;
+        has_begun.await.unwrap_or(Err(TransitionError::Stopping))
     }
 
     async fn happened(&self, event: Event) -> Result<GuestState, TransitionError> {
@@ -204,33 +226,6 @@ impl Lifecycle {
         if let Err(error) = self.happened(event).await {
             let reason = error.to_string();
             debug!(reason, "The guest's state is kept.");
-        }
-    }
-}
-
-/// A stop or start of CouchDB that is being carried out. Dropped without an end it counts as failed.
-#[derive(Debug)]
-#[must_use]
-pub struct ServerChange {
-    lifecycle: Lifecycle,
-    end: Option<fn(bool) -> Event>,
-}
-
-impl ServerChange {
-    /// It is done, or it is not known that it is.
-    pub async fn ended(mut self, succeeded: bool) {
-        if let Some(end) = self.end.take() {
-            self.lifecycle.happened_if_it_can(end(succeeded)).await;
-        }
-    }
-}
-
-impl Drop for ServerChange {
-    fn drop(&mut self) {
-        if let Some(end) = self.end.take() {
-            let (done, _unheard) = oneshot::channel();
-            // Without an owner the agent is about to end.
-            let _stopping = self.lifecycle.ask.send(Ask::Happened(end(false), done));
         }
     }
 }

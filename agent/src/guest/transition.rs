@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{GuestState, Server, Stage, Stop};
+use trove_couchdb_guest::state::{GuestState, RestartRequired, Server, Stage, Stop};
+
 use crate::couch::Health;
 
 /// What may happen to a guest.
@@ -40,56 +41,61 @@ pub enum Event {
     WrittenByOperator(Stage),
     /// CouchDB is about to be stopped on purpose.
     StopBegins(Stop),
-    /// CouchDB was stopped, or it is not known that it was.
-    StopEnded {
-        /// It is down.
-        succeeded: bool,
-    },
+    /// That stop has ended.
+    StopEnded(Ended),
     /// CouchDB is about to be started, or restarted.
     StartBegins,
-    /// CouchDB was started, or could not be.
-    StartEnded {
-        /// It runs, and has read its configuration.
-        succeeded: bool,
-    },
+    /// That start has ended.
+    StartEnded(Ended),
     /// A part of CouchDB's configuration is only in force after a restart.
-    RestartRequired {
-        /// Which part.
-        reason: String,
-    },
-    /// CouchDB was asked how it is.
+    RestartRequired(RestartRequired),
+    /// CouchDB was asked how it is, after the last stop or start had ended.
     Seen(Health),
-    /// The machine was booted.
-    Booted {
+    /// An agent starts.
+    AgentStarts {
         /// Linux's `boot_id` now.
         boot_id: Option<String>,
     },
 }
 
+/// How a stop or start of CouchDB's process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It is done. `changed` says whether the process is another one now, or gone.
+    Done {
+        /// See above.
+        changed: bool,
+    },
+    /// It was refused: the process is as before.
+    Refused,
+    /// It may be done, or half done.
+    Unknown,
+}
+
 impl Event {
     fn name(&self) -> &'static str {
         match self {
-            Self::PrepareBegins { .. } => "prepare begins",
-            Self::PrepareDone => "prepare is done",
-            Self::PrepareFailed { .. } => "prepare failed",
-            Self::PrepareRefused { .. } => "prepare was refused",
-            Self::PrepareInterrupted { .. } => "prepare was interrupted",
-            Self::Settled => "the guest has settled",
-            Self::WrittenByOperator(_) => "an operator wrote the stage",
-            Self::StopBegins(_) => "CouchDB is stopped",
-            Self::StopEnded { .. } => "the stop has ended",
-            Self::StartBegins => "CouchDB is started",
-            Self::StartEnded { .. } => "the start has ended",
-            Self::RestartRequired { .. } => "a restart is required",
-            Self::Seen(_) => "CouchDB was asked",
-            Self::Booted { .. } => "the machine was booted",
+            Self::PrepareBegins { .. } => "prepare",
+            Self::PrepareDone => "the end of prepare",
+            Self::PrepareFailed { .. } => "the failure of prepare",
+            Self::PrepareRefused { .. } => "the refusal of prepare",
+            Self::PrepareInterrupted { .. } => "the interruption of prepare",
+            Self::Settled => "the end of settling",
+            Self::WrittenByOperator(_) => "a stage written by an operator",
+            Self::StopBegins(_) => "a stop of CouchDB",
+            Self::StopEnded(_) => "the end of a stop",
+            Self::StartBegins => "a start of CouchDB",
+            Self::StartEnded(_) => "the end of a start",
+            Self::RestartRequired(_) => "a restart being required",
+            Self::Seen(_) => "a look at CouchDB",
+            Self::AgentStarts { .. } => "the start of an agent",
         }
     }
 }
 
 /// What can't happen in this state. The state stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} can't happen now: {state}", event.name())]
+#[error("{state}, which excludes {}; try again when that has ended", event.name())]
 pub struct Illegal {
     event: Event,
     state: Shown,
@@ -101,7 +107,7 @@ struct Shown(GuestState);
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the guest is {}, CouchDB is {}", stage_word(&self.0.stage), server_word(&self.0.server))
+        write!(f, "the guest is {} and CouchDB is {}", stage_word(&self.0.stage), server_word(&self.0.server))
     }
 }
 
@@ -120,7 +126,7 @@ pub fn stage_word(stage: &Stage) -> &'static str {
 pub fn server_word(server: &Server) -> &'static str {
     match server {
         Server::Running => "running",
-        Server::Stopping(_) => "stopping",
+        Server::Stopping { .. } => "stopping",
         Server::Stopped(_) => "stopped",
         Server::Restarting { .. } => "restarting",
         Server::Maintenance => "maintenance",
@@ -132,7 +138,6 @@ pub fn server_word(server: &Server) -> &'static str {
 /// # Errors
 /// The event can't happen in this state.
 pub fn next(state: &GuestState, event: Event) -> Result<GuestState, Illegal> {
-    let illegal = |event| Err(Illegal { event, state: Shown(state.clone()) });
     let in_stage = |stage| Ok(GuestState { stage, ..state.clone() });
     let with_server = |server| Ok(GuestState { server, ..state.clone() });
     match (&state.stage, &state.server, event) {
@@ -142,6 +147,8 @@ pub fn next(state: &GuestState, event: Event) -> Result<GuestState, Illegal> {
             in_stage(Stage::Building { id: id.clone() })
         }
         (Stage::Building { .. }, _, Event::PrepareDone) => in_stage(Stage::Settling),
+        // An operator has written meanwhile that nothing more is to be done.
+        (Stage::Settling | Stage::Ready, _, Event::PrepareDone) => Ok(state.clone()),
         (Stage::New, _, Event::PrepareFailed { id, reason } | Event::PrepareRefused { id, reason }) => {
             in_stage(Stage::Failed { id, reason })
         }
@@ -156,53 +163,78 @@ pub fn next(state: &GuestState, event: Event) -> Result<GuestState, Illegal> {
             in_stage(Stage::Failed { id: id.clone(), reason })
         }
         (Stage::Settling, _, Event::Settled) => in_stage(Stage::Ready),
-        // What the disk did not take is known better here, unless somebody says that nothing more is to be done.
+        // What the disk did not take is known better here, unless the operator says that nothing more is to be done.
         (now, _, Event::WrittenByOperator(stage)) => {
             let counts = !now.is_prepared() && (*now == Stage::New || stage.is_prepared());
             if counts { in_stage(stage) } else { Ok(state.clone()) }
         }
 
         (_, Server::Running | Server::Maintenance | Server::Stopped(_), Event::StopBegins(stop)) => {
-            with_server(Server::Stopping(stop))
+            with_server(Server::Stopping { stop, before: state.server.stop().cloned() })
         }
-        (_, Server::Stopping(stop), Event::StopEnded { succeeded: true }) => {
+        // If it is not known whether CouchDB is down, the decision holds: a look that finds it running ends it.
+        (_, Server::Stopping { stop, .. }, Event::StopEnded(Ended::Done { .. } | Ended::Unknown)) => {
             with_server(Server::Stopped(stop.clone()))
         }
-        // A look will say what has become of it.
-        (_, Server::Stopping(_), Event::StopEnded { succeeded: false }) => with_server(Server::Running),
         (_, Server::Running | Server::Maintenance | Server::Stopped(_), Event::StartBegins) => {
-            with_server(Server::Restarting { before: state.server.stop().cloned() })
+            let (before, ends) = (state.server.stop().cloned(), state.restart_required.clone());
+            with_server(Server::Restarting { before, ends })
         }
-        (_, Server::Restarting { .. }, Event::StartEnded { succeeded: true }) => {
-            Ok(GuestState { server: Server::Running, restart_required: None, ..state.clone() })
+        (_, Server::Restarting { ends, .. }, Event::StartEnded(Ended::Done { changed })) => {
+            // What was found while the new process read its configuration may need another restart.
+            let is_over = changed && *ends == state.restart_required;
+            let restart_required = state.restart_required.clone().filter(|_| !is_over);
+            Ok(GuestState { server: Server::Running, restart_required, ..state.clone() })
         }
-        (_, Server::Restarting { before }, Event::StartEnded { succeeded: false }) => {
+        (_, Server::Stopping { before, .. }, Event::StopEnded(Ended::Refused))
+        | (_, Server::Restarting { before, .. }, Event::StartEnded(Ended::Refused | Ended::Unknown)) => {
             with_server(before.clone().map_or(Server::Running, Server::Stopped))
         }
-        // Both reasons count until the restart.
-        (_, _, Event::RestartRequired { reason }) => {
-            let reason = match &state.restart_required {
-                Some(before) if *before != reason => format!("{before}, {reason}"),
-                _ => reason,
-            };
-            Ok(GuestState { restart_required: Some(reason), ..state.clone() })
-        }
+        (_, _, Event::RestartRequired(required)) => Ok(GuestState {
+            restart_required: Some(both(state.restart_required.as_ref(), required)),
+            ..state.clone()
+        }),
         (_, server, Event::Seen(health)) => with_server(seen(server, &health)),
-        (_, Server::Stopped(stop), Event::Booted { boot_id }) if !stop.holds_in(boot_id.as_deref()) => {
-            with_server(Server::Running)
+        (_, server, Event::AgentStarts { boot_id }) => {
+            let boot_id = boot_id.as_deref();
+            let holds = server.stop().filter(|stop| stop.holds_in(boot_id)).cloned();
+            let required = state.restart_required.clone().filter(|required| required.holds_in(boot_id));
+            let server = holds.map_or(Server::Running, Server::Stopped);
+            Ok(GuestState { server, restart_required: required, ..state.clone() })
         }
-        (_, _, Event::Booted { .. }) => Ok(state.clone()),
-        (_, _, event) => illegal(event),
+        // Named one by one, so that a new event has to be thought of here.
+        (
+            _,
+            _,
+            event @ (Event::PrepareBegins { .. }
+            | Event::PrepareDone
+            | Event::PrepareFailed { .. }
+            | Event::PrepareRefused { .. }
+            | Event::PrepareInterrupted { .. }
+            | Event::Settled
+            | Event::StopBegins(_)
+            | Event::StopEnded(_)
+            | Event::StartBegins
+            | Event::StartEnded(_)),
+        ) => Err(Illegal { event, state: Shown(state.clone()) }),
     }
+}
+
+/// Both reasons count until the restart.
+fn both(before: Option<&RestartRequired>, required: RestartRequired) -> RestartRequired {
+    let known = before.map(|before| before.reason.as_str()).unwrap_or_default();
+    if known.is_empty() || known == required.reason {
+        return required;
+    }
+    RestartRequired { reason: format!("{known}, {}", required.reason), ..required }
 }
 
 /// What a look at CouchDB says of its process.
 fn seen(server: &Server, health: &Health) -> Server {
     match (server, health) {
-        // It may be the process that is being ended.
-        (Server::Stopping(_) | Server::Restarting { .. }, _) => server.clone(),
+        (Server::Stopping { .. } | Server::Restarting { .. }, _) => server.clone(),
         (_, Health::Maintenance(_)) => Server::Maintenance,
-        // Somebody else has started it.
+        // It answers: it was started without the agent.
         (
             Server::Stopped(_) | Server::Maintenance,
             Health::Healthy | Health::Degraded(_) | Health::NoLogin(_),
@@ -211,3 +243,6 @@ fn seen(server: &Server, health: &Health) -> Server {
         (server, _) => server.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

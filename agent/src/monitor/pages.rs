@@ -12,7 +12,7 @@ use crate::{
     guest::Lifecycle,
     metrics::{self, Metrics, Moment, UnderWay},
     operations::{OperationRecord, Operations, Progress},
-    status::{Link, Tally, Told, outline},
+    status::{Link, ProbeResult, Tally, Told, outline},
 };
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -28,7 +28,7 @@ pub struct Pages {
     /// The commands.
     pub tally: Tally,
     /// CouchDB.
-    pub health: watch::Receiver<Health>,
+    pub health: watch::Receiver<ProbeResult>,
     /// The broker.
     pub link: watch::Receiver<Link>,
     /// The heartbeat.
@@ -53,8 +53,11 @@ impl Pages {
             // The loop that serves commands also wrote this.
             "/healthz" => page(StatusCode::OK, TEXT, "alive\n".to_owned()),
             "/readyz" => {
-                let (serving, words) =
-                    outline(&self.lifecycle.last_known().server, &self.health.borrow(), &self.link.borrow());
+                let (serving, words) = outline(
+                    &self.lifecycle.last_known().server,
+                    &self.health.borrow().health,
+                    &self.link.borrow(),
+                );
                 let status = if serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 page(status, TEXT, words + "\n")
             }
@@ -83,7 +86,7 @@ impl Pages {
                 Link::Absent => None,
                 link => Some(link.is_up()),
             },
-            couchdb_up: *self.health.borrow() == Health::Healthy,
+            couchdb_up: self.health.borrow().health == Health::Healthy,
             prepared,
             heartbeat_age: self.told.borrow().map(|told| told.at.elapsed()),
             operations: self.operations.all().iter().filter_map(under_way).collect(),
@@ -119,7 +122,7 @@ mod tests {
     #[test]
     fn pages_follow_the_state() {
         let directory = tempfile::tempdir().unwrap();
-        let (health_writer, health) = watch::channel(Health::Unknown);
+        let (health_writer, health) = watch::channel(ProbeResult::from(Health::Unknown));
         let (link_writer, link) = watch::channel(Link::not_tried());
         let (told_writer, told) = watch::channel(None);
         let pages = Pages {
@@ -142,7 +145,7 @@ mod tests {
         assert!(before.body().contains("trove_couchdb_agent_broker_up 0\n"), "{}", before.body());
         assert!(!before.body().contains("heartbeat_age"), "{}", before.body());
 
-        health_writer.send_replace(Health::Healthy);
+        health_writer.send_replace(Health::Healthy.into());
         link_writer.send_replace(Link::Up { address: "h:5672".into() });
         told_writer.send_replace(Some(Told {
             status: ServiceStatus::Healthy,

@@ -21,6 +21,7 @@ pub fn condition(state: &GuestState, health: &Health, link: &Link) -> (bool, Str
         (Server::Stopped(_), _) => {
             "CouchDB was stopped on purpose; `trove-couchdb service-start` starts it".to_owned()
         }
+        (Server::Stopping { .. }, _) => "CouchDB is being stopped".to_owned(),
         (Server::Restarting { .. }, _) => "CouchDB is being started".to_owned(),
         (_, Health::Healthy) => "CouchDB is healthy".to_owned(),
         (_, Health::Unknown) => "asking CouchDB".to_owned(),
@@ -35,7 +36,8 @@ pub fn condition(state: &GuestState, health: &Health, link: &Link) -> (bool, Str
         ) => reason.clone(),
     };
     let restart = state.restart_required.as_ref();
-    let restart = restart.map_or_else(String::new, |reason| format!("; it must be restarted ({reason})"));
+    let restart =
+        restart.map_or_else(String::new, |required| format!("; it must be restarted ({})", required.reason));
     (is_serving(&state.server, health, link), format!("{broker}; {couchdb}{restart}"))
 }
 
@@ -50,6 +52,7 @@ pub fn outline(server: &Server, health: &Health, link: &Link) -> (bool, String) 
     };
     let couchdb = match (server, health) {
         (Server::Stopped(_), _) => "CouchDB was stopped on purpose",
+        (Server::Stopping { .. }, _) => "CouchDB is being stopped",
         (Server::Restarting { .. }, _) => "CouchDB is being started",
         (_, Health::Healthy) => "CouchDB is healthy",
         (_, Health::Unknown) => "CouchDB is being asked",
@@ -64,7 +67,7 @@ pub fn outline(server: &Server, health: &Health, link: &Link) -> (bool, String) 
 }
 
 fn is_serving(server: &Server, health: &Health, link: &Link) -> bool {
-    matches!(server, Server::Running | Server::Stopping(_) | Server::Maintenance)
+    matches!(server, Server::Running | Server::Maintenance)
         && matches!(link, Link::Up { .. } | Link::Absent)
         && matches!(health, Health::Healthy | Health::Slow(_))
 }
@@ -72,10 +75,14 @@ fn is_serving(server: &Server, health: &Health, link: &Link) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guest::{Stage, Stop};
+    use crate::guest::{RestartRequired, Stage, Stop};
 
     fn condition(health: &Health, link: &Link) -> (bool, String) {
         super::condition(&Stage::Ready.into(), health, link)
+    }
+
+    fn required(reason: &str) -> RestartRequired {
+        RestartRequired { reason: reason.to_owned(), boot_id: None }
     }
 
     fn stopped() -> Server {
@@ -125,11 +132,14 @@ mod tests {
         ];
         for health in &healths {
             for link in [&Link::Absent, &up, &down, &Link::not_tried()] {
-                for server in
-                    [Server::Running, Server::Maintenance, stopped(), Server::Restarting { before: None }]
-                {
+                for server in [
+                    Server::Running,
+                    Server::Maintenance,
+                    stopped(),
+                    Server::Restarting { before: None, ends: None },
+                ] {
                     let state =
-                        GuestState { server, restart_required: Some(said.clone()), ..Stage::Ready.into() };
+                        GuestState { server, restart_required: Some(required(&said)), ..Stage::Ready.into() };
                     let (serving, words) = outline(&state.server, health, link);
                     assert_eq!(serving, super::condition(&state, health, link).0);
                     assert!(!words.contains("10.0.0.1") && !words.contains("guestagent"), "{words}");
@@ -145,7 +155,7 @@ mod tests {
             let (serving, words) = super::condition(&state, &health, &Link::Absent);
             assert!(!serving && words.contains("stopped on purpose"), "{words}");
         }
-        let state = GuestState { restart_required: Some("bind_address".into()), ..GuestState::default() };
+        let state = GuestState { restart_required: Some(required("bind_address")), ..GuestState::default() };
         let (serving, words) = super::condition(&state, &Health::Healthy, &Link::Absent);
         assert!(serving, "it goes on with the old configuration");
         assert!(words.ends_with("CouchDB is healthy; it must be restarted (bind_address)"), "{words}");

@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 use trove_couchdb_config::{HeartbeatSettings, Settings};
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
 
-use super::{Link, policy::StatusPolicy, sent::Sent};
+use super::{Link, ProbeResult, policy::StatusPolicy, sent::Sent};
 use crate::{
     couch::Health,
     guest::{GuestState, Lifecycle, service_status},
@@ -31,7 +31,7 @@ pub struct Heartbeat {
     /// Every change of it, from [`Lifecycle::load`].
     pub states: mpsc::UnboundedReceiver<GuestState>,
     /// What to tell.
-    pub health: watch::Receiver<Health>,
+    pub health: watch::Receiver<ProbeResult>,
     /// Whether it can be told.
     pub link: watch::Receiver<Link>,
     /// To the transport.
@@ -80,7 +80,7 @@ impl Heartbeat {
                 policy.is_heard_again(Instant::now().into());
             }
             was_up = up;
-            let health = self.health.borrow_and_update().clone();
+            let health = self.current_health();
             let now = Instant::now().into();
             let status = match policy.heartbeat(&health, now) {
                 service_status::Heartbeat::Silent => None,
@@ -113,6 +113,13 @@ impl Heartbeat {
                 return;
             }
         }
+    }
+
+    /// What was seen of a process that has been stopped or replaced since says nothing.
+    fn current_health(&mut self) -> Health {
+        let ProbeResult { health, asked_at } = self.health.borrow_and_update().clone();
+        let is_current = self.lifecycle.process_since().is_none_or(|since| asked_at >= since);
+        if is_current { health } else { Health::Unknown }
     }
 
     /// Trove 12 drops a heartbeat with a status that it does not know; 13 takes `running` for as good as `healthy`.

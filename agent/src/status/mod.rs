@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! guest (every change of its state) ----> policy --------+
-//! probe (a real request as os_admin) -> watch<Health> --+-> heartbeat -> outbox -> transport -> trove-conductor
+//! probe (a request as os_admin) -> watch<ProbeResult> ---+-> heartbeat -> outbox -> transport -> trove-conductor
 //! transport -> watch<Link> -----------------------------+-> notify -> systemd
 //!                                                       +-> report -> the answer to get_agent_status
 //! ```
@@ -23,6 +23,6 @@ pub use heartbeat::{Heartbeat, HeartbeatTerms};
 pub use link::Link;
 pub use notify::Notify;
 pub use outbox::{Outbox, Told};
-pub use probe::probe_for_ever;
+pub use probe::{ProbeResult, probe_for_ever};
 pub use report::Report;
 pub use tally::{Figures, LastError, Passage, Retrying, Tally};

@@ -6,8 +6,8 @@ use sd_notify::NotifyState;
 use tokio::{sync::watch, time};
 use tracing::debug;
 
-use super::{Link, condition};
-use crate::{couch::Health, guest::Lifecycle};
+use super::{Link, ProbeResult, condition};
+use crate::guest::Lifecycle;
 
 /// READY is not held back longer than this by a broker or a CouchDB that is away: the agent is up and waits for
 /// them, and systemd starting it anew would not help.
@@ -19,7 +19,7 @@ pub struct Notify {
     /// The guest's state.
     pub lifecycle: Lifecycle,
     /// CouchDB.
-    pub health: watch::Receiver<Health>,
+    pub health: watch::Receiver<ProbeResult>,
     /// The broker.
     pub link: watch::Receiver<Link>,
 }
@@ -35,7 +35,7 @@ impl Notify {
         loop {
             let (serving, status) = condition(
                 &self.lifecycle.last_known(),
-                &self.health.borrow_and_update(),
+                &self.health.borrow_and_update().health,
                 &self.link.borrow_and_update(),
             );
             if !ready && (serving || started.elapsed() >= READY_AT_LATEST) {

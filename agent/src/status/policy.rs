@@ -139,7 +139,7 @@ mod tests {
             };
             let stopped = Server::Stopped(Stop { boot_id: None, across_reboots: false });
             assert_eq!(with(stopped), [SHUTDOWN; 2]);
-            assert_eq!(with(Server::Restarting { before: None }), [Heartbeat::Alive; 2]);
+            assert_eq!(with(Server::Restarting { before: None, ends: None }), [Heartbeat::Alive; 2]);
             assert_eq!(with(Server::Running), [HEALTHY, Heartbeat::Status(ServiceStatus::Crashed)]);
         }
     }

@@ -1,62 +1,121 @@
 //! Asks CouchDB how it does, again and again.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{sync::watch, time};
 use tracing::{debug, info, warn};
 
-use crate::couch::{AdminLogin, Couch, Health};
+use crate::{
+    couch::{AdminLogin, Couch, Health},
+    guest::Lifecycle,
+};
 
 /// How soon a slow CouchDB is asked again: one that hangs shall not pass for slow until the next regular look.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Publishes CouchDB's health at every change, looking at least every `interval` and whenever the login changes.
+/// How CouchDB is, and when it was asked.
+#[derive(Debug, Clone)]
+pub struct ProbeResult {
+    /// What it answered, if it did.
+    pub health: Health,
+    /// What happened to its process later does not show in this.
+    pub asked_at: Instant,
+}
+
+impl From<Health> for ProbeResult {
+    /// Asked just now.
+    fn from(health: Health) -> Self {
+        Self { health, asked_at: Instant::now() }
+    }
+}
+
+/// Publishes how CouchDB is at every change of it, and after each stop or start by the agent. Asks at least every `interval`,
+/// whenever the login changes, and as soon as a stop or start has ended.
 pub async fn probe_for_ever(
     couch: Arc<Couch>,
     mut admin: watch::Receiver<AdminLogin>,
     interval: Duration,
-    health: watch::Sender<Health>,
+    mut lifecycle: Lifecycle,
+    results: watch::Sender<ProbeResult>,
 ) {
     // Bootstrap's first verdict is worth waiting for: before it there is never a login.
     if let Ok(Err(_)) = time::timeout(interval, admin.changed()).await {
         return;
     }
     loop {
-        let before = health.borrow().clone();
-        let now = couch.health(&before).await;
-        let changed = health.send_if_modified(|before| {
-            let changed = *before != now;
-            *before = now.clone();
-            changed
-        });
-        if changed {
-            match &now {
-                Health::Unknown => {}
-                Health::Healthy => info!("CouchDB is healthy."),
-                Health::Slow(reason) => warn!(reason, "CouchDB is slow."),
-                Health::NoLogin(reason)
-                | Health::Down(reason)
-                | Health::Degraded(reason)
-                | Health::Maintenance(reason)
-                | Health::Failing(reason) => {
-                    warn!(reason, "CouchDB is not healthy.");
-                }
-            }
+        let before = results.borrow().health.clone();
+        let (process_since, asked_at) = (lifecycle.process_since(), Instant::now());
+        let health = couch.health(&before).await;
+        lifecycle.saw(health.clone(), asked_at);
+        let has_changed = publish(&results, ProbeResult { health: health.clone(), asked_at }, process_since);
+        if has_changed {
+            log(&health);
         }
         // Not known yet, or an answer named another one.
-        if now == Health::Healthy
+        if health == Health::Healthy
             && let Err(error) = couch.server().await
         {
             debug!(%error, "CouchDB did not tell its version.");
         }
-        let again = if matches!(now, Health::Slow(_)) { interval.min(SOON) } else { interval };
+        let again = if matches!(health, Health::Slow(_)) { interval.min(SOON) } else { interval };
         tokio::select! {
             () = time::sleep(again) => {}
+            () = lifecycle.process_changed(process_since) => {}
             changed = admin.changed() => {
                 if changed.is_err() {
                     return;
                 }
             }
         }
+    }
+}
+
+/// Whether the health is another one than before. It is also told if the last result was of an earlier process.
+fn publish(results: &watch::Sender<ProbeResult>, now: ProbeResult, process_since: Option<Instant>) -> bool {
+    let mut has_changed = false;
+    results.send_if_modified(|before| {
+        has_changed = before.health != now.health;
+        let is_outdated = process_since.is_some_and(|since| before.asked_at < since);
+        *before = now;
+        has_changed || is_outdated
+    });
+    has_changed
+}
+
+fn log(health: &Health) {
+    match health {
+        Health::Unknown => {}
+        Health::Healthy => info!("CouchDB is healthy."),
+        Health::Slow(reason) => warn!(reason, "CouchDB is slow."),
+        Health::NoLogin(reason)
+        | Health::Down(reason)
+        | Health::Degraded(reason)
+        | Health::Maintenance(reason)
+        | Health::Failing(reason) => warn!(reason, "CouchDB is not healthy."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_same_health_is_told_again_for_a_new_process() {
+        let (results, mut told) = watch::channel(ProbeResult::from(Health::Healthy));
+        assert!(!publish(&results, Health::Healthy.into(), None));
+        assert!(!told.has_changed().unwrap());
+        let since = Some(Instant::now());
+        assert!(!publish(&results, Health::Healthy.into(), since), "it is no other health");
+        assert!(told.has_changed().unwrap());
+        told.mark_unchanged();
+        assert!(!publish(&results, Health::Healthy.into(), since));
+        assert!(!told.has_changed().unwrap());
+        assert!(publish(&results, Health::Slow("late".into()).into(), since));
+        assert!(told.has_changed().unwrap());
     }
 }

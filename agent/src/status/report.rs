@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{Figures, LastError, Link, Retrying, Tally, Told};
+use super::{Figures, LastError, Link, ProbeResult, Retrying, Tally, Told};
 use crate::{
     couch::Health,
     guest::{self, Lifecycle},
@@ -29,7 +29,7 @@ pub struct Report {
     /// The guest counts as prepared whatever Trove did.
     pub assume_prepared: bool,
     /// CouchDB.
-    pub health: watch::Receiver<Health>,
+    pub health: watch::Receiver<ProbeResult>,
     /// The broker.
     pub link: watch::Receiver<Link>,
     /// The heartbeat.
@@ -42,10 +42,10 @@ pub struct Report {
 
 impl Report {
     /// The report at this moment; CouchDB's version is known only after it was asked for.
-    pub async fn now(&self, couchdb_version: Option<String>) -> Value {
-        let state = self.lifecycle.current().await;
+    pub fn now(&self, couchdb_version: Option<String>) -> Value {
+        let state = self.lifecycle.last_known();
         let prepared = self.assume_prepared || state.stage.is_prepared();
-        let (couchdb, reason) = health(&self.health.borrow());
+        let (couchdb, reason) = health(&self.health.borrow().health);
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "guest_id": self.guest_id,
@@ -55,7 +55,7 @@ impl Report {
             "guest": {
                 "stage": guest::stage_word(&state.stage),
                 "server": guest::server_word(&state.server),
-                "restart_required": state.restart_required,
+                "restart_required": state.restart_required.as_ref().map(|required| &required.reason),
             },
             "broker": broker(&self.link.borrow()),
             "couchdb": {
@@ -137,10 +137,10 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn every_key_is_there_in_every_state() {
+    #[test]
+    fn every_key_is_there_in_every_state() {
         let directory = tempfile::tempdir().unwrap();
-        let (health_writer, health) = watch::channel(Health::Unknown);
+        let (health_writer, health) = watch::channel(ProbeResult::from(Health::Unknown));
         let (link_writer, link) = watch::channel(Link::Absent);
         let (told_writer, told) = watch::channel(None);
         let report = Report {
@@ -158,7 +158,7 @@ mod tests {
                 OperationSettings { keep: 1, keep_for: Duration::from_secs(60) },
             ),
         };
-        let mut first = report.now(None).await;
+        let mut first = report.now(None);
         assert!(first["pid"].is_u64() && first["uptime_s"].is_f64());
         for key in ["pid", "uptime_s", "version"] {
             first.as_object_mut().unwrap().remove(key);
@@ -176,7 +176,7 @@ mod tests {
                 "last_error": null,
             })
         );
-        health_writer.send_replace(Health::Down("refused".into()));
+        health_writer.send_replace(Health::Down("refused".into()).into());
         link_writer.send_replace(Link::Up { address: "h:5672".into() });
         told_writer.send_replace(Some(Told {
             status: ServiceStatus::Shutdown,
@@ -185,7 +185,7 @@ mod tests {
         }));
         report.tally.failed("create_user", &Failure::new(FailureClass::UserRejected, "why"));
         let report = Report { assume_prepared: true, ..report };
-        let later = report.now(Some("3.4".into())).await;
+        let later = report.now(Some("3.4".into()));
         assert_eq!(later["prepared"], true);
         assert_eq!(later["broker"], json!({"state": "up", "address": "h:5672", "reason": null}));
         assert_eq!(later["couchdb"]["state"], "down");
@@ -196,11 +196,11 @@ mod tests {
             (&json!("create_user"), &json!("why"))
         );
         link_writer.send_replace(Link::Blocked { address: "h:5672".into(), reason: "low on memory".into() });
-        let blocked = report.now(None).await["broker"].clone();
+        let blocked = report.now(None)["broker"].clone();
         let reason = "the broker takes no messages (low on memory); answers wait";
         assert_eq!(blocked, json!({"state": "blocked", "address": "h:5672", "reason": reason}));
         link_writer.send_replace(Link::not_tried());
-        let down = report.now(None).await["broker"].clone();
+        let down = report.now(None)["broker"].clone();
         assert_eq!(down, json!({"state": "down", "address": null, "reason": "not connected yet"}));
     }
 }

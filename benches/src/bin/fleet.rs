@@ -23,7 +23,7 @@ use trove_couchdb_agent::{
     log,
     metrics::Metrics,
     operations::Operations,
-    status::{Heartbeat, Link, Outbox, Report, Tally},
+    status::{Heartbeat, Link, Outbox, ProbeResult, Report, Tally},
     transport::{Surroundings, Transport},
 };
 use trove_couchdb_client::{
@@ -90,12 +90,12 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
     std::fs::create_dir(&settings.guest.state_dir).context("no directory for an agent's state")?;
     let stopping = CancellationToken::new();
     let (_, admin) = watch::channel(AdminLogin::Pending("not in a fleet".to_owned()));
-    let (health_writer, health) = watch::channel(Health::Healthy);
+    let (health_writer, health) = watch::channel(ProbeResult::from(Health::Healthy));
     let (link_writer, link) = watch::channel(Link::not_tried());
     let (post, outbox, told) = Outbox::new();
     let tally = Tally::default();
     let (lifecycle, owner, states) = Lifecycle::load(&settings.guest.state_dir, &settings.guest.id);
-    let owning = owner.run(health.clone(), settings.heartbeat.interval);
+    let owning = owner.run(settings.heartbeat.interval);
     let heartbeat = Heartbeat {
         terms: (&settings).into(),
         lifecycle: lifecycle.clone(),

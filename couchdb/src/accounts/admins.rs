@@ -28,7 +28,13 @@ impl Couch {
         let hash = self.hasher.hash(password, server.version, settings.rounds);
         let hash = hash.await.ok_or(CommandError::Stopping)?;
         let resource = Resource::AdminHash(&server.config, ServerAdmin::Root);
-        self.put(&resource, &Value::from(hash.admin_value())).await?;
+        let before = self.stored_root(&server.config).await?;
+        match self.put(&resource, &Value::from(hash.admin_value())).await {
+            Err(CouchError::ConfigNotWritten(why)) => {
+                return Err(self.undo_root(&server.config, before, &why).await.into());
+            }
+            put => put?,
+        };
 
         let login = Login::new(ServerAdmin::Root.as_str(), password);
         let session = self.client.send(Some(&login), Method::GET, &Resource::Session, None).await;
@@ -46,6 +52,26 @@ impl Couch {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn stored_root(&self, config: &ConfigRoot) -> Result<Option<Value>, CouchError> {
+        absent_is_none(self.get(&Resource::Admin(config, ServerAdmin::Root)).await)
+    }
+
+    /// CouchDB could not write the change down, and made it all the same: an error must not leave an administrator with a
+    /// password that was refused.
+    async fn undo_root(&self, config: &ConfigRoot, before: Option<Value>, why: &str) -> CouchError {
+        let undone = match &before {
+            Some(hash) => self.put(&Resource::AdminHash(config, ServerAdmin::Root), hash).await.map(drop),
+            None => self.delete(&Resource::Admin(config, ServerAdmin::Root)).await.map(drop),
+        };
+        // It is not written down either, so what counts is what is in force now.
+        drop(undone);
+        let stands = match self.stored_root(config).await {
+            Ok(now) if now == before => "root is as before",
+            _ => "root may have the new password until CouchDB restarts",
+        };
+        CouchError::ConfigNotWritten(format!("{why}; {stands}"))
     }
 
     /// What was sent was not understood as a hash: then its text is the password, and the server is not the one
@@ -80,14 +106,18 @@ impl Couch {
         if admins.iter().all(|name| name == ServerAdmin::Root.as_str()) {
             return Err(CommandError::LastAdmin);
         }
-        absent_is_none(self.delete(&Resource::Admin(&server.config, ServerAdmin::Root)).await)?;
-        Ok(())
+        match self.delete(&Resource::Admin(&server.config, ServerAdmin::Root)).await {
+            Err(CouchError::ConfigNotWritten(why)) => {
+                let stands = "root is disabled, and enabled again when CouchDB restarts";
+                Err(CouchError::ConfigNotWritten(format!("{why}; {stands}")).into())
+            }
+            deleted => Ok(absent_is_none(deleted).map(drop)?),
+        }
     }
 
     /// Whether `root` is a server administrator.
     pub async fn is_root_enabled(&self) -> Result<bool, CommandError> {
         let server = self.server().await?;
-        let stored = absent_is_none(self.get(&Resource::Admin(&server.config, ServerAdmin::Root)).await)?;
-        Ok(stored.is_some())
+        Ok(self.stored_root(&server.config).await?.is_some())
     }
 }

@@ -79,6 +79,12 @@ pub enum CouchError {
     /// 400.
     #[error("CouchDB can't take the request: {0}")]
     BadRequest(String),
+    /// 400 with the name of a file system's error. The change is in force until CouchDB restarts: seen with 3.3.3 and 3.5.0.
+    #[error(
+        "CouchDB can't write its configuration ({0}): check owner, mode and free space of its configuration directory, and \
+         whether it is mounted read-only"
+    )]
+    ConfigNotWritten(String),
     /// 404.
     #[error("CouchDB does not have it: {0}")]
     NotFound(String),
@@ -158,6 +164,12 @@ pub enum CouchError {
     },
 }
 
+/// What Erlang says of a file that can't be written (file(3erl), "POSIX Error Codes").
+const NOT_WRITTEN: [&str; 12] = [
+    "eacces", "edquot", "eio", "eisdir", "emfile", "enfile", "enoent", "enospc", "enotdir", "eperm", "erofs",
+    "etxtbsy",
+];
+
 impl CouchError {
     /// The error for a status that is not a success; `body` is what came with it. `shown` makes of the server's words
     /// what may be repeated of them.
@@ -172,6 +184,7 @@ impl CouchError {
             (reason, _) => one_line(&shown(reason)),
         };
         match status.as_u16() {
+            400 if NOT_WRITTEN.contains(&reason.as_str()) => Self::ConfigNotWritten(reason),
             400 => Self::BadRequest(reason),
             401 => Self::Unauthorized,
             403 if reason.contains("temporarily locked") => Self::LockedOut,
@@ -207,6 +220,7 @@ impl CouchError {
         matches!(
             self,
             Self::BadRequest(_)
+                | Self::ConfigNotWritten(_)
                 | Self::NotFound(_)
                 | Self::Conflict
                 | Self::Exists
@@ -235,6 +249,7 @@ impl CouchError {
             Self::LockedOut => "locked_out",
             Self::Forbidden(_) => "forbidden",
             Self::BadRequest(_) => "bad_request",
+            Self::ConfigNotWritten(_) => "config_not_written",
             Self::NotFound(_) => "not_found",
             Self::Conflict => "conflict",
             Self::Exists => "exists",
@@ -274,6 +289,7 @@ impl CouchError {
             Self::BrokenOff { .. }
             | Self::Timeout { .. }
             | Self::NodeDown(_)
+            | Self::ConfigNotWritten(_)
             | Self::Server { .. }
             | Self::Unexpected { .. } => true,
             // A proxy may have passed the request on and lost, replaced or packed the answer.

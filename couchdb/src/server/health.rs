@@ -179,7 +179,7 @@ impl Health {
 mod tests {
     use super::*;
 
-    /// Mutation: slow-is-crashed (docs/promises.md).
+    /// Mutation: slow-is-crashed (docs/guarantees.md).
     #[test]
     fn a_server_that_answered_a_short_while_ago_is_slow_and_a_silent_one_fails() {
         let of = |silent_for: u64| Health::of_silence(PATIENCE, Duration::from_secs(silent_for));

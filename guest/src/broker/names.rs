@@ -117,7 +117,7 @@ mod tests {
         }
     }
 
-    /// Mutation: prefetch-of-each-queue (docs/promises.md).
+    /// Mutation: prefetch-of-each-queue (docs/guarantees.md).
     #[test]
     fn the_prefetch_is_one_limit_for_all_queues() {
         assert_eq!(names(true).queues(64), [("t", 56), ("s", 4), ("q", 4)]);

@@ -46,7 +46,7 @@ fn a_file_that_does_not_say_is_as_old_as_its_last_change() {
     assert_eq!(load(&path).unwrap().unwrap().since, SystemTime::UNIX_EPOCH + Duration::from_secs(9));
 }
 
-/// Mutation: foreign-credentials-are-used (docs/promises.md).
+/// Mutation: foreign-credentials-are-used (docs/guarantees.md).
 #[test]
 fn a_file_of_another_account_is_refused_with_its_name() {
     if !geteuid().is_root() {
@@ -96,7 +96,7 @@ fn a_bad_file_is_named_and_never_quoted() {
     }
 }
 
-/// Mutation: open-credentials-are-used (docs/promises.md).
+/// Mutation: open-credentials-are-used (docs/guarantees.md).
 #[test]
 fn a_file_that_others_can_read_is_refused_until_it_is_closed() {
     let directory = tempfile::tempdir().unwrap();

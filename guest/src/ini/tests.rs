@@ -54,7 +54,7 @@ fn a_file_that_couchdb_cannot_read_is_written_again() {
     assert_eq!(ini.look(Some(&password)).unwrap(), Ini::Installed);
 }
 
-/// Mutation: own-ini-through-a-link (docs/promises.md).
+/// Mutation: own-ini-through-a-link (docs/guarantees.md).
 #[test]
 fn a_link_in_its_place_has_nothing_copied() {
     let etc = tempfile::tempdir().unwrap();

@@ -20,7 +20,7 @@ fn wait(record: &Record, now: &Circumstances, second: u64, password: &str) -> Op
     wait.map(|wait| wait.as_secs())
 }
 
-/// Mutation: refusal-forgotten-at-restart (docs/promises.md).
+/// Mutation: refusal-forgotten-at-restart (docs/guarantees.md).
 #[test]
 fn a_refused_password_waits_for_five_minutes_or_for_a_change() {
     let record = refused("as it was", &[(1_000, "wrong")]);

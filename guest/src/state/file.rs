@@ -1,7 +1,7 @@
 //! `prepared.json` in the state directory: the guest's state, and whose it is.
 //!
 //! ```json
-//! {"prepared": true, "settling": true, "guest_id": "6f3d…", "stopped": {"boot_id": "0b5c…"}, "restart_required": "bind_address"}
+//! {"prepared": true, "settling": true, "guest_id": "6f3d…", "stopped": {"boot_id": "0b5c…"}}
 //! ```
 //!
 //! An image made from a guest holds that guest's file. A new instance that believed it would pass over its `prepare`, and
@@ -16,7 +16,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::{GuestState, Server, Stage, Stop};
+use super::{GuestState, RestartRequired, Server, Stage, Stop};
 use trove_couchdb_system as system;
 
 const FILE_NAME: &str = "prepared.json";
@@ -69,7 +69,15 @@ struct Content {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stopped: Option<Stopped>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    restart_required: Option<String>,
+    restart_required: Option<Required>,
+}
+
+/// [`RestartRequired`]
+#[derive(Debug, Serialize, Deserialize)]
+struct Required {
+    reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot_id: Option<String>,
 }
 
 /// [`Stop`]
@@ -153,12 +161,17 @@ impl Content {
                 .stop()
                 .cloned()
                 .map(|Stop { boot_id, across_reboots }| Stopped { boot_id, across_reboots }),
-            restart_required: state.restart_required.clone(),
+            restart_required: state
+                .restart_required
+                .clone()
+                .map(|RestartRequired { reason, boot_id }| Required { reason, boot_id }),
         }
     }
 
     fn into_state(mut self) -> GuestState {
-        let restart_required = self.restart_required.take();
+        let required = self.restart_required.take();
+        let restart_required =
+            required.map(|Required { reason, boot_id }| RestartRequired { reason, boot_id });
         let stop =
             self.stopped.take().map(|Stopped { boot_id, across_reboots }| Stop { boot_id, across_reboots });
         let server = stop.map_or(Server::Running, Server::Stopped);
@@ -194,6 +207,10 @@ mod tests {
         Server::Stopped(Stop { boot_id: Some("b1".to_owned()), across_reboots })
     }
 
+    fn required() -> RestartRequired {
+        RestartRequired { reason: "chttpd.port".to_owned(), boot_id: Some("b1".to_owned()) }
+    }
+
     #[test]
     fn every_state_is_read_as_it_was_written() {
         let directory = tempfile::tempdir().unwrap();
@@ -208,7 +225,7 @@ mod tests {
             Stage::Ready,
         ] {
             for server in [Server::Running, stopped(false), stopped(true)] {
-                for restart_required in [None, Some("bind_address".to_owned())] {
+                for restart_required in [None, Some(required())] {
                     let (stage, server) = (stage.clone(), server.clone());
                     let state = GuestState { stage, server, restart_required };
                     file.write(&state, false).unwrap();
@@ -225,9 +242,9 @@ mod tests {
         let Server::Stopped(stop) = stopped(false) else { unreachable!() };
         for (server, read) in [
             (Server::Maintenance, Server::Running),
-            (Server::Stopping(stop.clone()), stopped(false)),
-            (Server::Restarting { before: None }, Server::Running),
-            (Server::Restarting { before: Some(stop) }, stopped(false)),
+            (Server::Stopping { stop: stop.clone(), before: None }, stopped(false)),
+            (Server::Restarting { before: None, ends: Some(required()) }, Server::Running),
+            (Server::Restarting { before: Some(stop), ends: None }, stopped(false)),
         ] {
             file.write(&GuestState { server, ..GuestState::default() }, false).unwrap();
             assert_eq!(file.read().unwrap().state().server, read);
@@ -266,6 +283,10 @@ mod tests {
         let stop = |across_reboots| Stop { boot_id: Some("b1".to_owned()), across_reboots };
         assert!(stop(false).holds_in(Some("b1")));
         assert!(!stop(false).holds_in(Some("b2")) && !stop(false).holds_in(None));
+        let nowhere = Stop { boot_id: None, across_reboots: false };
+        assert!(!nowhere.holds_in(None), "boots can't be told apart");
+        assert!(required().holds_in(Some("b1")) && required().holds_in(None));
+        assert!(!required().holds_in(Some("b2")), "a reboot was a restart");
         assert!(stop(true).holds_in(Some("b2")));
     }
 }

@@ -15,8 +15,17 @@ pub struct GuestState {
     pub stage: Stage,
     /// What was decided about CouchDB's process.
     pub server: Server,
-    /// Why CouchDB has to be restarted before all of its configuration is in force; `None` if it need not be.
-    pub restart_required: Option<String>,
+    /// CouchDB has to be restarted before all of its configuration is in force.
+    pub restart_required: Option<RestartRequired>,
+}
+
+/// Why CouchDB has to be restarted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestartRequired {
+    /// The parts of its configuration that wait for it.
+    pub reason: String,
+    /// Linux's `boot_id` when that was found: a reboot is a restart, too. `None` if it could not be read.
+    pub boot_id: Option<String>,
 }
 
 /// How far this guest is on its way to being a database.
@@ -50,13 +59,20 @@ pub enum Server {
     #[default]
     Running,
     /// It is being stopped on purpose.
-    Stopping(Stop),
+    Stopping {
+        /// What will hold.
+        stop: Stop,
+        /// What held before; it holds again if CouchDB is not stopped.
+        before: Option<Stop>,
+    },
     /// It was stopped on purpose.
     Stopped(Stop),
-    /// It is being started, or restarted. Not remembered: whoever restarts it goes on without the agent.
+    /// It is being started, or restarted. Not remembered: what restarts it goes on without the agent.
     Restarting {
-        /// What the decision was before; it holds again if the start fails.
+        /// What held before; it holds again if CouchDB is not started.
         before: Option<Stop>,
+        /// What this restart makes unnecessary.
+        ends: Option<RestartRequired>,
     },
     /// It runs in CouchDB's maintenance mode. Not remembered: CouchDB says so itself.
     Maintenance,
@@ -88,16 +104,30 @@ impl Server {
     /// The stop on purpose that an agent which starts now has to heed.
     pub fn stop(&self) -> Option<&Stop> {
         match self {
-            Self::Stopping(stop) | Self::Stopped(stop) => Some(stop),
-            Self::Restarting { before } => before.as_ref(),
+            Self::Stopping { stop, .. } | Self::Stopped(stop) => Some(stop),
+            Self::Restarting { before, .. } => before.as_ref(),
             Self::Running | Self::Maintenance => None,
         }
     }
 }
 
 impl Stop {
-    /// Whether it still holds on a machine that was booted so.
+    /// Whether it still holds for an agent that starts in this boot of the machine. Where boots can't be told apart, it does
+    /// not: a CouchDB that was started by a reboot must not be taken for stopped.
     pub fn holds_in(&self, boot_id: Option<&str>) -> bool {
-        self.across_reboots || self.boot_id.as_deref() == boot_id
+        self.across_reboots || is_same_boot(self.boot_id.as_deref(), boot_id) == Some(true)
     }
+}
+
+impl RestartRequired {
+    /// Whether it is still to be done for an agent that starts in this boot of the machine. Where boots can't be told apart, it
+    /// is: one restart too many does no harm.
+    pub fn holds_in(&self, boot_id: Option<&str>) -> bool {
+        is_same_boot(self.boot_id.as_deref(), boot_id) != Some(false)
+    }
+}
+
+/// `None` if that can't be told.
+fn is_same_boot(one: Option<&str>, other: Option<&str>) -> Option<bool> {
+    Some(one? == other?)
 }

@@ -275,7 +275,7 @@ mod tests {
         }
     }
 
-    /// Mutation: reply-to-the-brokers-own (docs/promises.md).
+    /// Mutation: reply-to-the-brokers-own (docs/guarantees.md).
     #[test]
     fn no_answer_goes_to_a_queue_of_the_brokers_own() {
         for name in ["", "amq.", "amq.rabbitmq.reply-to.AAAA.BBBB", "amq.gen-x", &"x".repeat(256)] {

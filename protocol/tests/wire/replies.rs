@@ -42,7 +42,7 @@ fn every_reply_holds_what_its_capture_says() {
 
 /// The same reply, made by us, has the same keys and values; encrypted results differ only in their random vector.
 ///
-/// Mutation: reply-does-not-end (docs/promises.md).
+/// Mutation: reply-does-not-end (docs/guarantees.md).
 #[test]
 fn every_reply_is_written_again_as_it_was() {
     for capture in captures::to(Recipient::Caller) {

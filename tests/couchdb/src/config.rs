@@ -2,7 +2,8 @@
 //!
 //! Only explicitly set keys are visible, as on a real server. Values set over HTTP are "the last ini file of the chain":
 //! they win over the files, survive a restart (unless sent with `X-Couch-Persist: false`), and deleting one uncovers
-//! what an earlier file says at the next start. Called by everything that asks for a setting; knows nothing of HTTP.
+//! what an earlier file says at the next start. A server that can't write its files makes the change all the same, and answers
+//! with an error: the change is gone after a restart (3.3 and 3.5 do so). Called by everything that asks for a setting; knows nothing of HTTP.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,12 @@ struct Entry {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Config {
     sections: BTreeMap<String, BTreeMap<String, Entry>>,
+    /// The files can't be written.
+    #[serde(skip)]
+    pub(crate) is_read_only: bool,
+    /// What the files say of keys that were changed meanwhile.
+    #[serde(skip)]
+    unwritten: BTreeMap<(String, String), Option<Entry>>,
 }
 
 impl Config {
@@ -55,21 +62,37 @@ impl Config {
     /// Sets a value and returns the old one; a value that is not persistent is gone after a restart.
     pub(crate) fn set(&mut self, section: &str, key: &str, value: &str, persistent: bool) -> Option<String> {
         let entry = Entry { value: value.to_owned(), from_file: false, persistent };
-        self.sections
-            .entry(section.to_owned())
-            .or_default()
-            .insert(key.to_owned(), entry)
-            .map(|old| old.value)
+        let old = self.sections.entry(section.to_owned()).or_default().insert(key.to_owned(), entry);
+        self.changed(section, key, old.clone());
+        old.map(|old| old.value)
     }
 
     /// Removes a value and returns it.
     pub(crate) fn remove(&mut self, section: &str, key: &str) -> Option<String> {
-        self.sections.get_mut(section)?.remove(key).map(|old| old.value)
+        let old = self.sections.get_mut(section)?.remove(key);
+        self.changed(section, key, old.clone());
+        old.map(|old| old.value)
+    }
+
+    fn changed(&mut self, section: &str, key: &str, old: Option<Entry>) {
+        let name = (section.to_owned(), key.to_owned());
+        if self.is_read_only {
+            self.unwritten.entry(name).or_insert(old);
+        } else {
+            self.unwritten.remove(&name);
+        }
     }
 
     /// Reads the configuration again, as a restart and `_config/_reload` do: `ini` is what the files say now.
     pub(crate) fn reload(&mut self, ini: &[(String, String, String)]) {
-        let mut fresh = Self::default();
+        for ((section, key), written) in std::mem::take(&mut self.unwritten) {
+            let keys = self.sections.entry(section).or_default();
+            match written {
+                Some(entry) => drop(keys.insert(key, entry)),
+                None => drop(keys.remove(&key)),
+            }
+        }
+        let mut fresh = Self { is_read_only: self.is_read_only, ..Self::default() };
         for (section, key, value) in ini {
             let entry = Entry { value: value.clone(), from_file: true, persistent: true };
             fresh.sections.entry(section.clone()).or_default().insert(key.clone(), entry);
@@ -117,6 +140,24 @@ mod tests {
         assert_eq!(config.get("admins", "boss"), None);
         config.reload(&ini);
         assert_eq!(config.get("admins", "boss"), Some("plain"));
+    }
+
+    #[test]
+    fn what_the_files_did_not_take_is_gone_after_a_restart() {
+        let mut config = Config::default();
+        config.set("s", "kept", "old", true);
+        config.is_read_only = true;
+        config.set("s", "kept", "new", true);
+        config.set("s", "kept", "newer", true);
+        config.set("s", "made", "v", true);
+        assert_eq!(config.section("s").collect::<Vec<_>>(), [("kept", "newer"), ("made", "v")]);
+        config.reload(&[]);
+        assert_eq!(config.section("s").collect::<Vec<_>>(), [("kept", "old")]);
+        config.remove("s", "kept");
+        config.is_read_only = false;
+        config.set("s", "kept", "written", true);
+        config.reload(&[]);
+        assert_eq!(config.section("s").collect::<Vec<_>>(), [("kept", "written")]);
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Trouble {
     pub unopenable: BTreeSet<String>,
     /// Nothing can be written.
     pub disk_full: bool,
+    /// The directory of the ini files is read-only.
+    pub config_read_only: bool,
     /// The two other nodes of a cluster of three are down. What is written to a `_security` is lost when they are back.
     pub peers_down: bool,
     /// Databases whose files went with a DELETE that failed.
@@ -39,6 +41,7 @@ impl State {
                 database.minority_security = None;
             }
         }
+        self.config.is_read_only = trouble.config_read_only;
         self.trouble = trouble;
     }
 }

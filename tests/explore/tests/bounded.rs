@@ -33,7 +33,7 @@ const SMALL: [&str; 4] = ["chain", "socket", "forged-read", "call-both-ways"];
 /// core-secret-is-not-stored, core-turn-before-outcome, core-twin-behind-an-operation-is-refused,
 /// core-twin-of-a-failure, core-twin-runs, core-twin-takes-a-failure, core-unreadable-is-kept,
 /// core-unreadable-operation-has-no-end, core-unsent-answer-is-acknowledged, core-waits-at-the-end,
-/// core-waits-behind-an-operation (docs/promises.md).
+/// core-waits-behind-an-operation (docs/guarantees.md).
 #[test]
 fn every_guarantee_holds_in_every_schedule() {
     let mut report = String::new();

@@ -167,7 +167,7 @@ async fn a_file_that_keeps_what_goes_with_a_user_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// Mutation: empty-file-deletes-all (docs/promises.md).
+/// Mutation: empty-file-deletes-all (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_file_deletes_nothing_unless_it_may() -> Result<()> {
     let (stage, cli) = stage().await?;

@@ -77,7 +77,7 @@ async fn missing_users_and_databases_are_named_and_nothing_changes() -> Result<(
     Ok(())
 }
 
-/// Mutation: system-databases-can-be-named (docs/promises.md).
+/// Mutation: system-databases-can-be-named (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn system_databases_and_accounts_can_not_be_granted() -> Result<()> {
     let stage = Stage::up().await?;
@@ -97,7 +97,7 @@ async fn system_databases_and_accounts_can_not_be_granted() -> Result<()> {
     Ok(())
 }
 
-/// Mutation: grant-replaces-members (docs/promises.md).
+/// Mutation: grant-replaces-members (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn simultaneous_grants_all_stand() -> Result<()> {
     let stage = Stage::up().await?;
@@ -128,7 +128,7 @@ async fn simultaneous_grants_all_stand() -> Result<()> {
 
 /// Somebody else's write between ours and the reading back is noticed and repaired.
 ///
-/// Mutation: security-not-read-back (docs/promises.md).
+/// Mutation: security-not-read-back (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_is_lost_is_written_again() -> Result<()> {
     let stage = Plan::default().in_memory(Options::default()).up().await?;
@@ -149,7 +149,7 @@ async fn a_write_that_is_lost_is_written_again() -> Result<()> {
 
 /// Commands on the same user keep their order; a read sees what came before it; others don't wait.
 ///
-/// Mutations: turn-given-up-early, grant-without-its-database, grant-without-its-user (docs/promises.md).
+/// Mutations: turn-given-up-early, grant-without-its-database, grant-without-its-user (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn order_is_kept_where_it_matters() -> Result<()> {
     let stage = Plan::default().in_memory(Options::default()).up().await?;

@@ -48,7 +48,7 @@ async fn metric(directory: &Path, name: &str) -> Result<u64> {
     value.with_context(|| format!("{name} is not in\n{text}"))
 }
 
-/// Mutation: alarm-ends-connections (docs/promises.md).
+/// Mutation: alarm-ends-connections (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_wait_for_a_broker_in_alarm_and_no_connection_ends() -> Result<()> {
     let directory = tempfile::tempdir()?;

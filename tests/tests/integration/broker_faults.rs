@@ -90,7 +90,7 @@ fn entries(agent: &AgentProcess, of: &str) -> Result<usize> {
 /// With oslo's non-durable queues a restarted broker has forgotten the command that ran meanwhile; what became of it
 /// is told all the same.
 ///
-/// Mutation: answer-dies-with-its-connection (docs/promises.md).
+/// Mutation: answer-dies-with-its-connection (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_command_is_told_to_the_next_broker() -> Result<()> {
     let mut broker = RabbitNode::start().await?;

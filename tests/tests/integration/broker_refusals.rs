@@ -86,7 +86,7 @@ async fn until_all_is_acknowledged(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// Mutation: reply-to-the-brokers-own (docs/promises.md).
+/// Mutation: reply-to-the-brokers-own (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_queue_of_the_brokers_own_ends_no_connection() -> Result<()> {
     for plan in [Plan::default(), Plan::default().encrypted()] {
@@ -106,7 +106,7 @@ async fn a_reply_queue_of_the_brokers_own_ends_no_connection() -> Result<()> {
     Ok(())
 }
 
-/// Mutation: closures-loop (docs/promises.md).
+/// Mutation: closures-loop (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_ends_each_connection_is_dropped_and_all_others_arrive() -> Result<()> {
     for end in [End::Close(505, "UNEXPECTED_FRAME - made up"), End::Cut] {
@@ -200,7 +200,7 @@ async fn ready(stage: &Stage, queue: &str) -> Result<u32> {
 /// RabbitMQ counts for each consumer by itself. The agent is stopped meanwhile, as one that runs takes what it is handed
 /// out and asks for no more.
 ///
-/// Mutation: prefetch-of-each-queue (docs/promises.md).
+/// Mutation: prefetch-of-each-queue (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn the_prefetch_is_divided_among_the_queues() -> Result<()> {
     let mut stage = Plan::default().in_memory(Options::default()).set("broker.prefetch", 16).up().await?;

@@ -15,7 +15,7 @@ async fn stage() -> Result<Stage> {
     Plan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await
 }
 
-/// Mutation: no-patience-with-couchdb (docs/promises.md).
+/// Mutation: no-patience-with-couchdb (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cast_waits_for_couchdb_and_is_done_once() -> Result<()> {
     let mut stage = stage().await?;
@@ -72,7 +72,7 @@ async fn a_write_that_comes_late_is_known_as_its_own() -> Result<()> {
     Ok(())
 }
 
-/// Mutation: unasked-is-there (docs/promises.md).
+/// Mutation: unasked-is-there (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_in_the_middle_of_a_command_are_survived() -> Result<()> {
     let stage = stage().await?;

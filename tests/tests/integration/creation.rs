@@ -27,7 +27,7 @@ async fn is_closed(stage: &Stage, database: &str) -> Result<bool> {
     Ok(!stage.client.reads(database, None).await?)
 }
 
-/// Mutation: creation-not-written-down (docs/promises.md).
+/// Mutation: creation-not-written-down (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_was_killed_closes_what_it_began_and_nothing_else() -> Result<()> {
     for version in [Version::V1, Version::V2, Version::V3_5] {

@@ -23,7 +23,7 @@ async fn a_new_database_is_closed_and_an_old_one_stays_as_it_is() -> Result<()> 
     Ok(())
 }
 
-/// Mutation: new-database-open (docs/promises.md).
+/// Mutation: new-database-open (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn no_version_and_no_default_makes_a_public_database() -> Result<()> {
     let everyone = |version| Options::new(version).set("couchdb", "default_security", "everyone");

@@ -8,7 +8,7 @@ use trove_couchdb_tests::shared_server::root_alone;
 use trove_couchdb_tests::stage::{Plan, Stage};
 use trove_couchdb_tests::until::{HUNG, until_hit};
 
-/// Mutation: duplicates-run (docs/promises.md).
+/// Mutation: duplicates-run (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_message_twice_runs_and_is_answered_once() -> Result<()> {
     let stage = Stage::up().await?;
@@ -41,7 +41,7 @@ async fn a_cast_is_never_answered() -> Result<()> {
 
 /// A command that was interrupted by `kill -9` is delivered again and done, once.
 ///
-/// Mutation: acknowledged-first (docs/promises.md).
+/// Mutation: acknowledged-first (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_agent_finishes_after_its_restart() -> Result<()> {
     use in_memory_couchdb::{Fault, Rule};

@@ -61,7 +61,7 @@ async fn reads_all(stage: &LocalStage, databases: &[String], login: &Credentials
     Ok(true)
 }
 
-/// Mutation: half-made-users-are-not-marked (docs/promises.md).
+/// Mutation: half-made-users-are-not-marked (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_creation_that_was_cut_short_is_finished_by_the_same_command_and_by_no_other() -> Result<()> {
     let (stage, databases) = stage().await?;
@@ -109,7 +109,7 @@ async fn a_half_made_user_can_be_deleted() -> Result<()> {
     Ok(())
 }
 
-/// Mutation: half-renamed-users-are-deleted (docs/promises.md).
+/// Mutation: half-renamed-users-are-deleted (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_that_was_cut_short_is_finished_by_the_same_command_and_loses_nothing_before() -> Result<()>
 {

@@ -21,7 +21,7 @@ async fn next(stage: &Stage, wanted: ServiceStatus) -> Result<f64> {
     }
 }
 
-/// Mutation: heartbeat-goes-back (docs/promises.md).
+/// Mutation: heartbeat-goes-back (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn it_follows_couchdb_and_its_time_never_goes_back() -> Result<()> {
     let mut stage =
@@ -64,6 +64,32 @@ async fn a_stored_time_that_cannot_be_is_replaced() -> Result<()> {
         let sent = [next(&stage, ServiceStatus::Healthy).await?, next(&stage, ServiceStatus::Healthy).await?];
         assert!(sent[1] > before && sent[1] < before + 86_400.0, "{sent:?} after {before}");
         assert!(stage.agent.logs().contains("The time of the last heartbeat is in the future"), "{stored}");
+    }
+    Ok(())
+}
+
+/// Trove writes `upgrading` or `restarting` over the service status when a user asks, and serves nothing until the next
+/// heartbeat: it comes with the refusal, and not when it is due.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_action_is_followed_by_a_heartbeat() -> Result<()> {
+    let stage = Plan::default().set("heartbeat.interval", 600).up().await?;
+    next(&stage, ServiceStatus::Healthy).await?;
+    stage.call("pre_upgrade", json!({})).await.expect_err("it is not served");
+    next(&stage, ServiceStatus::Healthy).await?;
+    stage.call("restart", json!({})).await.expect_err("it is not served");
+    next(&stage, ServiceStatus::Healthy).await?;
+    Ok(())
+}
+
+/// It is up, and can't do its work.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_couchdb_in_maintenance_mode_is_running_and_not_healthy() -> Result<()> {
+    let stage = Plan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
+    next(&stage, ServiceStatus::Healthy).await?;
+    let path = "/_node/_local/_config/couchdb/maintenance_mode";
+    for (mode, status) in [("true", ServiceStatus::Running), ("false", ServiceStatus::Healthy)] {
+        stage.client.put(path, Some(stage.couch.admin()), &json!(mode)).await?;
+        next(&stage, status).await?;
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ fn failure(result: Result<Value, CallError>) -> trove_couchdb_protocol::Failure 
     }
 }
 
-/// Mutation: unreadable-not-acknowledged (docs/promises.md).
+/// Mutation: unreadable-not-acknowledged (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_does_not_stop_the_agent() -> Result<()> {
     let stage = Stage::up().await?;
@@ -155,7 +155,7 @@ async fn every_other_method_of_the_guest_api_is_refused_at_once() -> Result<()> 
     Ok(())
 }
 
-/// Mutation: any-size (docs/promises.md).
+/// Mutation: any-size (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn an_oversized_message_is_refused_and_answered() -> Result<()> {
     let stage = Plan::default().set("rpc.max_message_bytes", 65_536).up().await?;
@@ -169,7 +169,7 @@ async fn an_oversized_message_is_refused_and_answered() -> Result<()> {
 
 /// Trove's own serializer takes clear text although a key is set, and doesn't notice a wrong key.
 ///
-/// Mutation: clear-runs-in-spite-of-a-key (docs/promises.md).
+/// Mutation: clear-runs-in-spite-of-a-key (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_key_nothing_unencrypted_runs() -> Result<()> {
     let stage = Plan::default().encrypted().up().await?;

@@ -122,7 +122,7 @@ fn assert_peak(stage: &Stage, limit_mib: u64, after: &str) -> Result<()> {
     Ok(())
 }
 
-/// Mutation: values-without-number (docs/promises.md).
+/// Mutation: values-without-number (docs/guarantees.md).
 /// Without the budget of values in `protocol/src/oslo/request.rs` the small messages took 144 MiB (49 with it); with
 /// serde's untagged enum in `protocol/src/oslo/address.rs` the large ones took 301 MiB (73 without it).
 #[tokio::test(flavor = "multi_thread")]

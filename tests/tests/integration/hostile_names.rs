@@ -141,7 +141,7 @@ async fn quiet_stage() -> Result<Stage> {
 /// `document_path`, requests for other paths appear; without a rule of `check_user` or `check_database`, requests for
 /// names that none must have.
 ///
-/// Mutation: slash-in-a-path (docs/promises.md).
+/// Mutation: slash-in-a-path (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_names_reach_their_own_path_and_no_other() -> Result<()> {
     let stage = quiet_stage().await?;

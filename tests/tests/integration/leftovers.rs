@@ -118,7 +118,7 @@ async fn a_database_that_cannot_be_opened_stops_nobody() -> Result<()> {
     stage.must_cast("delete_user", json!({"user": {"_name": al}})).await
 }
 
-/// Mutation: admin-names-not-refused (docs/promises.md).
+/// Mutation: admin-names-not-refused (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn the_name_of_a_server_administrator_is_taken() -> Result<()> {
     let stage = Stage::up().await?;

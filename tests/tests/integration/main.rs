@@ -43,6 +43,7 @@ mod oslo_peer;
 mod outcomes;
 mod overload;
 mod prepare;
+mod read_only_config;
 mod refused_login;
 mod replay;
 mod root;

@@ -19,7 +19,7 @@ fn members(security: &Value) -> &Value {
     &security["members"]["names"]
 }
 
-/// Mutation: minority-is-enough (docs/promises.md).
+/// Mutation: minority-is-enough (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grant_and_a_revoke_need_a_majority() -> Result<()> {
     let mut stage = up(1).await?;

@@ -183,7 +183,7 @@ async fn a_limit_of_rounds_is_kept_and_named() -> Result<()> {
 
 /// `DELETE /a%2Fb` would delete the document `b` of the database `a`.
 ///
-/// Mutation: decoded-paths-are-used (docs/promises.md).
+/// Mutation: decoded-paths-are-used (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_decodes_slashes_gets_no_name_with_one() -> Result<()> {
     let ground = Ground::up().await?;

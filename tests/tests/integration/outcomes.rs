@@ -61,7 +61,7 @@ async fn document_is_there(stage: &Stage, db: &str) -> Result<bool> {
 /// The broker dies while a database is deleted; behind it waits the creation of a new one of the same name. Both are carried
 /// out, a tenant writes into the new one, the agent dies, and the broker delivers both again.
 ///
-/// Mutation: outcome-not-recorded (docs/promises.md).
+/// Mutation: outcome-not-recorded (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_was_made_after_a_deletion_survives_its_second_delivery() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
@@ -232,7 +232,7 @@ async fn answer_in(stage: &Stage, queue: &str) -> Result<Value> {
 /// A generated password was set and its answer could not go out; the agent dies, and its successor first changes
 /// `os_admin`'s own password, as that is due. The password in the answer is the one that holds.
 ///
-/// Mutation: root-password-of-chance (docs/promises.md).
+/// Mutation: root-password-of-chance (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generated_root_password_that_was_answered_late_holds() -> Result<()> {
     let mut stage = Plan::default().in_memory(Options::default()).up().await?;

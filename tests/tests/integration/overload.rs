@@ -75,7 +75,7 @@ async fn a_call_that_expired_in_the_broker_is_never_run() -> Result<()> {
 /// A call that has waited in the broker for half of its time finds its database taken for almost as long again. Its
 /// time to live counts from its sending, and a message does not tell when that was: it is left in the broker, and expires.
 ///
-/// Mutation: old-calls-begin (docs/promises.md).
+/// Mutation: old-calls-begin (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_has_waited_in_the_broker_begins_at_once_or_never() -> Result<()> {
     let mut stage = Plan::default().in_memory(Options::default()).up().await?;

@@ -51,7 +51,7 @@ async fn start_refused(agent: &mut AgentProcess, said_before: usize) -> Result<(
 
 /// CouchDB 3.4 and later would lock `os_admin` for every client of the address.
 ///
-/// Mutation: refusal-forgotten-at-restart (docs/promises.md).
+/// Mutation: refusal-forgotten-at-restart (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn many_starts_with_a_wrong_password_are_one_wrong_login() -> Result<()> {
     let mut stage = alone().await?;

@@ -64,7 +64,7 @@ async fn an_old_password_does_not_come_back() -> Result<()> {
 
 /// With encryption a message is known by what is in it: another id, a stranger's context or a changed vector don't help.
 ///
-/// Mutation: parts-replayed (docs/promises.md).
+/// Mutation: parts-replayed (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_of_a_recorded_message_are_known() -> Result<()> {
     let mut stage = Plan::default().encrypted().up().await?;
@@ -124,7 +124,7 @@ async fn parts_of_a_recorded_message_are_known() -> Result<()> {
 
 /// The broker's own redelivery of what was not acknowledged is no replay; of what was, it is, and is not answered twice.
 ///
-/// Mutation: receipts-not-written (docs/promises.md).
+/// Mutation: receipts-not-written (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_call_after_a_restart_is_neither_run_nor_answered_again() -> Result<()> {
     let mut stage = Plan::default().encrypted().up().await?;
@@ -147,7 +147,7 @@ async fn the_same_call_after_a_restart_is_neither_run_nor_answered_again() -> Re
 /// What was recorded of traffic that changes nothing: reads, refused commands, the agent's own answers and heartbeats. A command
 /// without arguments needs only a context from there.
 ///
-/// Mutation: reads-leave-no-marks (docs/promises.md).
+/// Mutation: reads-leave-no-marks (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_of_reads_and_of_the_agents_own_messages_make_no_command() -> Result<()> {
     let mut stage = Plan::default().encrypted().up().await?;

@@ -12,7 +12,7 @@ fn root(password: &str) -> Credentials {
 
 /// The harness takes no answer in clear where there is a key. Trove's own serializer would.
 ///
-/// Mutation: peer-in-clear-only (docs/promises.md).
+/// Mutation: peer-in-clear-only (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_given_password_holds_and_another_replaces_it() -> Result<()> {
     let stage = Plan::default().encrypted().up().await?;

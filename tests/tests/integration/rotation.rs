@@ -205,7 +205,7 @@ async fn killed_at_any_request_it_has_a_login_again() -> Result<()> {
 
 /// Killed over and over while it finds out which password holds: CouchDB locks an account after five wrong ones.
 ///
-/// Mutation: refused-password-tried-again (docs/promises.md).
+/// Mutation: refused-password-tried-again (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_again_and_again_it_does_not_lock_itself_out() -> Result<()> {
     let mut stage = quick_in_memory().up().await?;

@@ -65,7 +65,7 @@ async fn reason_of(stage: &Stage, id: &str) -> Result<String> {
     Ok(over["reason"].as_str().unwrap_or_default().to_owned())
 }
 
-/// Mutation: failures-decrypt (docs/promises.md).
+/// Mutation: failures-decrypt (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn no_failure_shows_more_of_an_encrypted_value_than_its_beginning() -> Result<()> {
     let directory = tempfile::tempdir()?;

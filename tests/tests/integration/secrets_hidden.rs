@@ -135,7 +135,7 @@ fn talkative(directory: &Path) -> Plan {
         .set("metrics.listen", directory.join(METRICS).to_string_lossy().into_owned())
 }
 
-/// Mutations: credentials-for-everybody, other-crates-speak (docs/promises.md).
+/// Mutations: credentials-for-everybody, other-crates-speak (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn no_password_is_shown_at_trace_level() -> Result<()> {
     let directory = tempfile::tempdir()?;
@@ -223,7 +223,7 @@ async fn a_configuration_that_is_refused_shows_no_secret() -> Result<()> {
 
 /// The environment of a service may name a proxy for its way out of the machine: `os_admin`'s password is not for it.
 ///
-/// Mutation: proxy-of-the-environment (docs/promises.md).
+/// Mutation: proxy-of-the-environment (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_of_the_environment_is_sent_nothing() -> Result<()> {
     let proxy = std::net::TcpListener::bind("127.0.0.1:0")?;

@@ -65,7 +65,7 @@ async fn document(stage: &LocalStage, name: &str) -> Result<Option<Value>> {
     Ok(status.is_success().then_some(body))
 }
 
-/// Mutation: password-rules-not-asked (docs/promises.md).
+/// Mutation: password-rules-not-asked (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn the_servers_own_rules_decide_on_every_password() -> Result<()> {
     let stage = stage_with(&[("chttpd_auth", "password_regexp", RULE)]).await?;
@@ -132,7 +132,7 @@ async fn hashes_keep_to_the_servers_limits_for_rounds() -> Result<()> {
     Ok(())
 }
 
-/// Mutation: users-elsewhere-are-not-noticed (docs/promises.md).
+/// Mutation: users-elsewhere-are-not-noticed (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn users_that_couchdb_looks_for_elsewhere_are_not_made() -> Result<()> {
     let stage = stage_with(&[]).await?;
@@ -169,7 +169,7 @@ async fn plant_conflict(stage: &LocalStage, name: &str, edit: impl Fn(&mut Value
 
 /// CouchDB lets nobody log in whose document has conflicts, whatever the password.
 ///
-/// Mutation: conflicts-of-users-stay (docs/promises.md).
+/// Mutation: conflicts-of-users-stay (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_password_resolves_conflicts_in_which_nothing_is_lost_and_names_others() -> Result<()> {
     let stage = stage_with(&[]).await?;
@@ -194,7 +194,7 @@ async fn a_new_password_resolves_conflicts_in_which_nothing_is_lost_and_names_ot
     Ok(())
 }
 
-/// Mutation: maintenance-is-healthy (docs/promises.md).
+/// Mutation: maintenance-is-healthy (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_in_maintenance_mode_is_not_healthy_and_commands_say_so() -> Result<()> {
     let stage = stage_with(&[]).await?;

@@ -11,7 +11,7 @@ use trove_couchdb_tests::process::Signal;
 use trove_couchdb_tests::stage::{Plan, Stage};
 use trove_couchdb_tests::until::{HUNG, until, until_hit};
 
-/// Mutation: sigterm-does-not-wait (docs/promises.md).
+/// Mutation: sigterm-does-not-wait (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn what_runs_is_finished_and_what_waits_is_handed_back() -> Result<()> {
     let mut stage = Plan::default().in_memory(Options::default()).up().await?;
@@ -44,7 +44,7 @@ async fn what_runs_is_finished_and_what_waits_is_handed_back() -> Result<()> {
     Ok(())
 }
 
-/// Mutation: sigterm-waits-for-ever (docs/promises.md).
+/// Mutation: sigterm-waits-for-ever (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_couchdb_does_not_hold_up_the_end() -> Result<()> {
     let mut stage = Plan::default().in_memory(Options::default()).set("rpc.shutdown_grace", 2).up().await?;

@@ -27,7 +27,7 @@ async fn databases(stage: &Stage) -> Result<String> {
 /// The process is stopped, as by a live migration, for longer than four callers wait. It has been handed out their messages
 /// meanwhile, as the kernel went on. A fifth caller waits for long enough, and a cast has no caller that waits.
 ///
-/// Mutation: a-pause-is-no-time (docs/promises.md).
+/// Mutation: a-pause-is-no-time (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_whose_callers_gave_up_while_the_process_stood_still_are_not_run() -> Result<()> {
     let mut stage = Plan::default().in_memory(Options::default()).up().await?;

@@ -75,7 +75,7 @@ fn synced(lines: &[String], directory: &str) -> bool {
     })
 }
 
-/// Mutation: outcomes-not-synced (docs/promises.md).
+/// Mutation: outcomes-not-synced (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_done_is_on_the_disk_before_it_is_acknowledged() -> Result<()> {
     let stage = Stage::up().await?;

@@ -62,7 +62,7 @@ async fn a_database_that_fails_once_is_asked_once_more() -> Result<()> {
     Ok(())
 }
 
-/// Mutation: unopened-left-out (docs/promises.md).
+/// Mutation: unopened-left-out (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn many_that_do_not_open_are_an_error() -> Result<()> {
     let stage = up().await?;
@@ -85,7 +85,7 @@ async fn many_that_do_not_open_are_an_error() -> Result<()> {
 
 /// The deletion while a database is damaged, the creation before it is repaired, and the repair.
 ///
-/// Mutation: inherits-after-repair (docs/promises.md).
+/// Mutation: inherits-after-repair (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_inherits_what_a_deletion_left_in_a_damaged_database() -> Result<()> {
     let mut stage = up().await?;

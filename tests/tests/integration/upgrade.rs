@@ -36,7 +36,7 @@ async fn started(options: Options) -> Result<InMemoryCouch> {
 
 /// Between two looks of the agent: no request of its own has failed, and none has shown the new version.
 ///
-/// Mutation: upgrade-unnoticed (docs/promises.md).
+/// Mutation: upgrade-unnoticed (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_password_after_an_upgrade_or_downgrade_is_hashed_for_the_new_version() -> Result<()> {
     let directory = tempfile::tempdir()?;
@@ -73,7 +73,7 @@ async fn the_first_password_after_an_upgrade_or_downgrade_is_hashed_for_the_new_
 
 /// With `default_security = everyone` anybody could make the server copy databases.
 ///
-/// Mutation: replicator-stays-open (docs/promises.md).
+/// Mutation: replicator-stays-open (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn couchdbs_own_databases_are_closed_and_members_stay() -> Result<()> {
     let document = json!({"source": "http://127.0.0.1:1/a", "target": "http://127.0.0.1:1/b"});

@@ -120,7 +120,7 @@ async fn a_missing_database_or_a_taken_name_creates_nobody() -> Result<()> {
     Ok(())
 }
 
-/// Mutation: orphan-memberships (docs/promises.md).
+/// Mutation: orphan-memberships (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_user_leaves_no_membership_behind() -> Result<()> {
     let stage = Stage::up().await?;
@@ -229,7 +229,7 @@ async fn passwords_change_and_everything_else_stays() -> Result<()> {
 
 /// With `couch_peruser` CouchDB deletes the database of a user who is deleted, as the old name of a rename is.
 ///
-/// Mutation: own-database-goes-with-a-rename (docs/promises.md).
+/// Mutation: own-database-goes-with-a-rename (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_that_would_delete_a_users_own_database_is_refused() -> Result<()> {
     let stage = Plan::default().in_memory(Options::default()).up().await?;
@@ -255,7 +255,7 @@ async fn a_rename_that_would_delete_a_users_own_database_is_refused() -> Result<
     Ok(())
 }
 
-/// Mutation: attachments-lost (docs/promises.md).
+/// Mutation: attachments-lost (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_that_would_lose_attachments_is_refused() -> Result<()> {
     let stage = Plan::default().in_memory(Options::default()).up().await?;

@@ -32,8 +32,10 @@ pub(super) enum Problem {
     Malformed(#[from] DecodeError),
     #[error("{}", unmet(.0))]
     Demands(Vec<Demand>),
-    #[error("the agent's state directory can't be written ({0}); check guest.state_dir")]
-    State(String),
+    #[error("{0}; check guest.state_dir")]
+    NotWritten(String),
+    #[error("{0}")]
+    Transition(String),
     #[error(transparent)]
     Command(#[from] CommandError),
 }

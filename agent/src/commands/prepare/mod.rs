@@ -128,7 +128,15 @@ async fn carry_out(guest: &Guest, prepare: &Prepare, run: Run<'_>) -> Result<Val
     if lifecycle.current().await.stage.is_prepared() {
         return Ok(Value::Null);
     }
-    let record = |error: TransitionError| PrepareError::at(Step::Record)(Problem::State(error.to_string()));
+    let record = |error: TransitionError| {
+        let text = error.to_string();
+        let is_disk = matches!(error, TransitionError::NotWritten(_));
+        PrepareError::at(Step::Record)(if is_disk {
+            Problem::NotWritten(text)
+        } else {
+            Problem::Transition(text)
+        })
+    };
     let first = lifecycle.begin_prepare(run.id).await.map_err(record)?;
     run.enter(Step::Check.name()).await;
     let Checked { databases, accounts } = check(couch, prepare, guest.image_brings)?;

@@ -199,7 +199,7 @@ mod tests {
         }
     }
 
-    /// Mutation: each-scope-with-each (docs/promises.md).
+    /// Mutation: each-scope-with-each (docs/guarantees.md).
     #[test]
     fn large_commands_are_compared_in_one_pass() {
         const NAMES: usize = 10_000;

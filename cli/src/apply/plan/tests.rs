@@ -116,7 +116,7 @@ fn a_plan_in_full() {
     );
 }
 
-/// Mutation: own-database-unsaid (docs/promises.md).
+/// Mutation: own-database-unsaid (docs/guarantees.md).
 #[test]
 fn a_database_that_goes_with_its_user_is_named_once_and_never_against_the_file() {
     let own = |name: &str| OwnDatabase { database: name.to_owned(), documents: 3, bytes: 2048 };

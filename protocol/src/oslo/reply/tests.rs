@@ -21,7 +21,7 @@ fn a_result_has_five_keys() {
     assert_eq!(message(&body), expected);
 }
 
-/// Mutation: failure-with-a-traceback (docs/promises.md).
+/// Mutation: failure-with-a-traceback (docs/guarantees.md).
 #[test]
 fn a_failure_is_text_that_trove_shows_as_it_is() {
     let failure = Failure::new(FailureClass::UserNotFound, "there is no user \"alice\"");

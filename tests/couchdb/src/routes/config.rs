@@ -61,7 +61,9 @@ pub(super) fn config(node: &Arc<Node>, request: &Request, path: &[&str]) -> Outc
             "PUT" => set(node, request, section, key),
             "DELETE" => {
                 allow_change(section)?;
-                value(node.state().config.remove(section, key))
+                let removed = node.state().config.remove(section, key);
+                must_be_written(node)?;
+                value(removed)
             }
             _ => Err(Reply::method_not_allowed("GET,PUT,DELETE")),
         },
@@ -110,13 +112,23 @@ fn set(node: &Arc<Node>, request: &Request, section: &str, key: &str) -> Outcome
         // 1.x hashes whatever it is given before it answers, ready hashes included, unless told not to.
         let hash = hash_for_admin(node.hashing, text);
         let old = node.state().config.set(section, key, &hash, persistent);
+        must_be_written(node)?;
         return Ok(Reply::ok(&old.unwrap_or_default().into()));
     }
     let old = node.state().config.set(section, key, text, persistent);
+    must_be_written(node)?;
     if section == "admins" && is_plain(node, text) {
         hash_later(node, key, text);
     }
     Ok(Reply::ok(&old.unwrap_or_default().into()))
+}
+
+/// The change is in force, and its answer an error.
+fn must_be_written(node: &Arc<Node>) -> Result<(), Refusal> {
+    if node.state().config.is_read_only {
+        return Err(Reply::bad_request("erofs"));
+    }
+    Ok(())
 }
 
 fn reload(node: &Arc<Node>) -> Outcome {

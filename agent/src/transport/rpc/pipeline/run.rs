@@ -45,7 +45,7 @@ impl RequestPipeline {
                     "Its caller has given up before it could begin; it is not run."
                 );
                 let ending = job.too_late(WaitsFor::Turn, self.0.limits.max_concurrent);
-                return self.finish(flight, ending).await;
+                return self.fail(flight, &job, ending).await;
             }
             // The pause before this run may have been longer than it was meant to be.
             Some(failure) if job.arrived.elapsed() > job.patience => {
