@@ -23,9 +23,9 @@ pub fn check(
     sources: impl Into<Sources>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<String, ConfigError> {
-    let mut inputs = load::read(&sources.into(), &environment.into_iter().collect::<Vec<_>>());
-    let settings = Settings::from_inputs(&mut inputs)?;
-    Ok(describe(&inputs, &settings.warnings))
+    let mut validation = load::read(&sources.into(), &environment.into_iter().collect::<Vec<_>>());
+    let settings = Settings::of(&mut validation)?;
+    Ok(describe(&validation.inputs, &settings.warnings))
 }
 
 fn describe(inputs: &Inputs, warnings: &[String]) -> String {

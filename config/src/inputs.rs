@@ -4,106 +4,54 @@
 //! readers make the errors, so every refusal names its origin in the same words.
 
 use std::fmt::Display;
+use std::mem::take;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use config::{Config, Map, Value, ValueKind};
+use config::builder::DefaultState;
+use config::{Config, ConfigBuilder, Value, ValueKind};
 use serde::de::DeserializeOwned;
 use trove_couchdb_protocol::{secret::Secret, text};
 
-use crate::broker_url;
 use crate::error::Mistake;
 use crate::key::Kind;
-use crate::layer::{DEFAULT_ORIGIN, Layer, Values, Warning};
+use crate::layer::{DEFAULT_ORIGIN, Layers, Warning};
 
 /// The home directory when `HOME` is not set: systemd sets it for every service but those of root.
 const ROOT_HOME: &str = "/root";
 
-/// In the place of what is missing, so that the rest can be looked at.
-const STAND_INS: [(&str, &str); 2] = [("guest.id", "stand-in"), (broker_url::KEY, "rabbit://stand-in")];
-
 /// All values, before they are judged.
 pub(crate) struct Inputs {
-    /// From lowest to highest precedence.
-    layers: Vec<Layer>,
     merged: Config,
+    warnings: Vec<Warning>,
     home: PathBuf,
 }
 
 impl Inputs {
-    /// The layers from lowest to highest precedence; the lowest are the defaults.
-    pub(crate) fn new(layers: Vec<Layer>, home: Option<PathBuf>) -> Self {
+    /// Merges the layers. That this fails is one more of their mistakes.
+    pub(crate) fn new(layers: &mut Layers, home: Option<PathBuf>) -> Self {
+        let set = |values: ConfigBuilder<DefaultState>, (key, value)| values.set_override(key, value);
+        let merged = take(&mut layers.values).into_iter().try_fold(Config::builder(), set);
+        let merged = merged.and_then(ConfigBuilder::<DefaultState>::build).unwrap_or_else(|error| {
+            layers.mistakes.push(error.into());
+            Config::default()
+        });
         let home = home.unwrap_or_else(|| ROOT_HOME.into());
-        let mut inputs = Self { layers: Vec::new(), merged: Config::default(), home };
-        for layer in layers {
-            inputs.add(layer);
-        }
-        inputs
-    }
-
-    /// Puts a layer of higher precedence over what there is.
-    pub(crate) fn add(&mut self, mut layer: Layer) {
-        match Config::builder().add_source(self.merged.clone()).add_source(layer.values.clone()).build() {
-            Ok(merged) => self.merged = merged,
-            Err(error) => layer.mistakes.push(error.into()),
-        }
-        self.layers.push(layer);
-    }
-
-    /// What is wrong with the layers themselves; the next time there is nothing.
-    pub(crate) fn take_mistakes(&mut self) -> Vec<Mistake> {
-        self.layers.iter_mut().flat_map(|layer| std::mem::take(&mut layer.mistakes)).collect()
+        Self { merged, warnings: take(&mut layers.warnings), home }
     }
 
     /// What the operator should hear about the layers.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        self.said().map(|(_, text)| text.clone()).collect()
-    }
-
-    fn said(&self) -> impl Iterator<Item = &Warning> {
-        self.layers.iter().flat_map(|layer| &layer.warnings)
-    }
-
-    /// Puts something sound in the place of what an error is about, so that what else is wrong comes to light; false if
-    /// that can't be done.
-    pub(crate) fn make_sound(&mut self, error: &Mistake) -> bool {
-        match error {
-            Mistake::Invalid { key, .. } => {
-                let was_default = self.origin(key) == DEFAULT_ORIGIN;
-                let default = self.layers.first().and_then(|defaults| defaults.values.0.get(*key));
-                // Without a default, a value that is none: the key is not set.
-                self.put(key, default.cloned().unwrap_or_default());
-                self.stand_in_for(key);
-                !was_default
-            }
-            Mistake::Missing { key, .. } => self.stand_in_for(key),
-            _ => false,
-        }
-    }
-
-    fn put(&mut self, key: &str, value: Value) {
-        self.add(Layer { values: Values(Map::from([(key.to_owned(), value)])), ..Layer::default() });
-    }
-
-    /// The id is judged before the URL, so with a stand-in for that one it is no further mistake.
-    fn stand_in_for(&mut self, key: &str) -> bool {
-        let Some(last) = STAND_INS.iter().position(|(name, _)| *name == key) else { return false };
-        for (name, text) in STAND_INS.iter().take(last + 1) {
-            if self.found(name).is_none() {
-                self.put(name, (*text).into());
-            }
-        }
-        true
+        self.warnings.iter().map(|(_, text)| text.clone()).collect()
     }
 
     /// The value of a key with its origin, if any layer sets it.
     pub(crate) fn found(&self, key: &str) -> Option<&Value> {
-        let found = key.split('.').try_fold(&self.merged.cache, |value, name| match &value.kind {
+        key.split('.').try_fold(&self.merged.cache, |value, name| match &value.kind {
             ValueKind::Table(table) => table.get(name),
             _ => None,
-        });
-        found.filter(|found| found.kind != ValueKind::Nil)
+        })
     }
 
     /// Where the value of a key came from.
@@ -118,12 +66,13 @@ impl Inputs {
         problem: impl Into<String>,
         advice: impl Into<String>,
     ) -> Mistake {
-        Mistake::invalid(key, self.origin(key), problem, advice)
+        let origin = self.origin(key).to_owned();
+        Mistake::Invalid { origin, key, problem: problem.into(), advice: advice.into() }
     }
 
     /// The error for a key that has no default and that no layer sets.
     pub(crate) fn missing(&self, key: &'static str, advice: &str) -> Mistake {
-        let elsewhere = self.said().find(|(misplaced, _)| *misplaced == Some(key));
+        let elsewhere = self.warnings.iter().find(|(misplaced, _)| *misplaced == Some(key));
         let advice = elsewhere.map_or(advice, |(_, text)| text);
         Mistake::Missing { key, advice: advice.to_owned(), misplaced: elsewhere.is_some() }
     }
@@ -184,11 +133,6 @@ impl Inputs {
         T::try_from(value)
             .map_err(|_| self.invalid(key, format!("cannot be {value}"), "write a smaller number"))
     }
-}
-
-/// What a section of the configuration is read as.
-pub(crate) trait Section: Sized {
-    fn read(inputs: &Inputs) -> Result<Self, Mistake>;
 }
 
 /// What the value of a key is read as.
@@ -253,13 +197,13 @@ mod tests {
     use super::*;
 
     /// Inputs with one key set, as if by a file called `f`.
-    fn with(key: &str, value: impl Into<ValueKind>) -> Inputs {
-        Inputs::new(vec![layer(key, value)], Some("/home/agent".into()))
+    fn with(key: &'static str, value: impl Into<ValueKind>) -> Inputs {
+        of(key, value, Some("/home/agent".into()))
     }
 
-    fn layer(key: &str, value: impl Into<ValueKind>) -> Layer {
+    fn of(key: &'static str, value: impl Into<ValueKind>, home: Option<PathBuf>) -> Inputs {
         let found = Value::new(Some(&"f".to_owned()), value);
-        Layer { values: Values(Map::from([(key.to_owned(), found)])), ..Layer::default() }
+        Inputs::new(&mut Layers { values: vec![(key, found)], ..Layers::default() }, home)
     }
 
     #[test]
@@ -302,7 +246,7 @@ mod tests {
     #[test]
     fn without_home_the_agent_is_taken_for_a_service_of_root() {
         let key = "couchdb.credentials_file";
-        let inputs = Inputs::new(vec![layer(key, "~/c")], None);
+        let inputs = of(key, "~/c", None);
         assert_eq!(inputs.get::<Option<PathBuf>>(key).unwrap(), Some("/root/c".into()));
     }
 }

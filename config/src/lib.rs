@@ -5,7 +5,7 @@
 //!     |          |             |               |              |
 //!     +----------+------+------+---------------+--------------+
 //!                       v
-//!   layer (what one of them says) -> inputs (merged, each value with its origin) -> settings (validated)
+//!   layers (what each of them says) -> inputs (merged, each value with its origin) -> settings (validated)
 //! ```
 //!
 //! The oslo INI files are the ones Trove injects into the guest (`/etc/trove/conf.d/*.conf`); they outrank our
@@ -36,6 +36,7 @@ mod load;
 mod section;
 mod settings;
 mod text_file;
+mod validation;
 
 #[cfg(test)]
 mod tests;

@@ -48,14 +48,16 @@ macro_rules! section {
             $($($(#[doc = $made_about])+ pub $made_name: $made_type,)*)?
         }
 
-        impl $crate::inputs::Section for $struct {
-            fn read(inputs: &$crate::inputs::Inputs) -> Result<Self, $crate::error::Mistake> {
-                Ok(Self {
-                    $($name: $crate::section::section!(
-                        @read inputs, concat!($section, ".", stringify!($name)), $type, [$($range)?] [$($parser)?]
-                    ),)*
-                    $($($made_name: $maker(inputs)?,)*)?
-                })
+        impl $crate::validation::Section for $struct {
+            fn read(validation: &mut $crate::validation::Validation) -> Option<Self> {
+                $(let $name = validation.read(|inputs| $crate::section::section!(
+                    @read inputs, concat!($section, ".", stringify!($name)), $type, [$($range)?] [$($parser)?]
+                ))?;)*
+                $($(validation.read(|inputs| $crate::section::section!(
+                    @read inputs, concat!($section, ".", stringify!($key_name)), $key_type, [] []
+                ))?;)*)?
+                $($(let $made_name = validation.read($maker)?;)*)?
+                Some(Self { $($name,)* $($($made_name,)*)? })
             }
         }
     };
@@ -76,12 +78,12 @@ macro_rules! section {
     (@kind [$type:ty] []) => { <$type as $crate::inputs::Setting>::KIND };
     (@kind [$type:ty] [$kind:ident]) => { $crate::key::Kind::$kind };
     (@read $inputs:ident, $key:expr, $type:ty, [] []) => {
-        <$type as $crate::inputs::Setting>::read($inputs, $key, ())?
+        <$type as $crate::inputs::Setting>::read($inputs, $key, ())
     };
     (@read $inputs:ident, $key:expr, $type:ty, [$range:expr] []) => {
-        <$type as $crate::inputs::Setting>::read($inputs, $key, $range)?
+        <$type as $crate::inputs::Setting>::read($inputs, $key, $range)
     };
-    (@read $inputs:ident, $key:expr, $type:ty, [] [$parser:path]) => { $parser($inputs, $key)? };
+    (@read $inputs:ident, $key:expr, $type:ty, [] [$parser:path]) => { $parser($inputs, $key) };
 }
 
 pub(crate) use section;

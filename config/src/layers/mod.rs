@@ -1,4 +1,4 @@
-//! The readers, one for each kind of place; each ends in a [`Layer`](crate::layer::Layer).
+//! The readers, one for each kind of place; each adds what it finds to the [`Layers`](crate::layer::Layers).
 
 pub(crate) mod environment;
 pub(crate) mod oslo_files;

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::error::Mistake;
-use crate::inputs::{Inputs, Section};
 use crate::section::section;
+use crate::validation::{Section, Validation};
 
 section! {
     /// The section as it is written.
@@ -41,16 +40,20 @@ pub enum AuditSettings {
 }
 
 impl Section for AuditSettings {
-    fn read(inputs: &Inputs) -> Result<Self, Mistake> {
+    fn read(validation: &mut Validation) -> Option<Self> {
         const FILE: &str = "audit.file";
-        let AuditKeys { file, max_bytes, keep } = AuditKeys::read(inputs)?;
+        let AuditKeys { file, max_bytes, keep } = AuditKeys::read(validation)?;
         match file.as_deref() {
-            None | Some("off") => Ok(Self::Off),
-            Some("journal") => Ok(Self::Journal),
+            None | Some("off") => Some(Self::Off),
+            Some("journal") => Some(Self::Journal),
             Some(text) => {
                 let advice = "write journal, off, or a path that begins with / or ~/";
-                let refused = |_| inputs.invalid(FILE, format!("cannot be {text:?}"), advice);
-                Ok(Self::File { path: inputs.get(FILE).map_err(refused)?, max_bytes, keep })
+                let path = validation.read(|inputs| {
+                    let refused = |_| inputs.invalid(FILE, format!("cannot be {text:?}"), advice);
+                    inputs.get::<PathBuf>(FILE).map_err(refused)
+                });
+                // After the mistake no path is used.
+                Some(Self::File { path: path.unwrap_or_default(), max_bytes, keep })
             }
         }
     }

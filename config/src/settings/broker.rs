@@ -12,10 +12,11 @@ use trove_couchdb_protocol::transport_url::TransportUrl;
 
 use crate::broker_url;
 use crate::error::Mistake;
-use crate::inputs::{Inputs, Section, Setting};
+use crate::inputs::{Inputs, Setting};
 use crate::key::RABBIT_GROUP as RABBIT;
 use crate::section::section;
 use crate::settings::tls::{self, TlsFiles};
+use crate::validation::{Section, Validation};
 
 /// One and the same to kombu (`kombu/compression.py`).
 const READ_COMPRESSIONS: [&str; 3] = ["gzip", "zlib", "application/x-gzip"];
@@ -112,13 +113,13 @@ pub enum LoginMethod {
 
 /// `None` for an agent without a broker.
 impl Section for Option<BrokerSettings> {
-    fn read(inputs: &Inputs) -> Result<Self, Mistake> {
-        if inputs.text(broker_url::KEY).is_some_and(broker_url::is_no_broker) {
-            return Ok(None);
+    fn read(validation: &mut Validation) -> Option<Self> {
+        if validation.inputs.text(broker_url::KEY).is_some_and(broker_url::is_no_broker) {
+            return Some(None);
         }
-        let settings = BrokerSettings::read(inputs)?;
-        settings.agree(inputs)?;
-        Ok(Some(settings))
+        let settings = BrokerSettings::read(validation)?;
+        validation.check(|inputs| settings.agree(inputs));
+        Some(Some(settings))
     }
 }
 

@@ -33,9 +33,9 @@ pub use rpc::RpcSettings;
 pub use tls::{TlsFiles, TlsIdentity};
 pub use trace::TraceSettings;
 
-use crate::error::Mistake;
-use crate::inputs::{Inputs, Section};
+use crate::error::ConfigError;
 use crate::key::Key;
+use crate::validation::{Section, Validation};
 
 /// Declares the sections: the fields of [`Settings`], how they are read, and the table of all keys.
 macro_rules! sections {
@@ -52,8 +52,9 @@ macro_rules! sections {
         }
 
         impl Settings {
-            fn read(inputs: &Inputs) -> Result<Self, Mistake> {
-                Ok(Self { $($name: Section::read(inputs)?,)+ warnings: inputs.warnings() })
+            fn read(validation: &mut Validation) -> Option<Self> {
+                $(let $name = Section::read(validation)?;)+
+                Some(Self { $($name,)+ warnings: validation.inputs.warnings() })
             }
         }
     };
@@ -89,29 +90,15 @@ sections! {
 }
 
 impl Settings {
-    /// The settings, or everything that is wrong: after each mistake the rest is looked at without it. What succeeds
-    /// leaves the inputs as they were.
-    pub(crate) fn from_inputs(inputs: &mut Inputs) -> Result<Self, Mistake> {
-        let mut mistakes = inputs.take_mistakes();
-        // What such a file sets would be missing only for that reason.
-        let mut goes_on = !mistakes.iter().any(Mistake::hides_keys);
-        while goes_on {
-            match Self::read(inputs).and_then(|settings| settings.judged(inputs)) {
-                Ok(settings) if mistakes.is_empty() => return Ok(settings),
-                Ok(_) => break,
-                Err(error) => {
-                    goes_on = inputs.make_sound(&error);
-                    mistakes.push(error);
-                }
-            }
-        }
-        Err(Mistake::all(mistakes))
+    /// The settings, or everything that is wrong.
+    pub(crate) fn of(validation: &mut Validation) -> Result<Self, ConfigError> {
+        validation.result(|validation| Some(Self::read(validation)?.judged(validation)))
     }
 
     /// What no single section can be blamed for, and what is worth a warning.
-    fn judged(mut self, inputs: &Inputs) -> Result<Self, Mistake> {
+    fn judged(mut self, validation: &mut Validation) -> Self {
         if self.broker.is_none() {
-            self.local.must_be_on(inputs)?;
+            validation.check(|inputs| self.local.must_be_on(inputs));
         }
         let broker_tls = self.broker.as_ref().and_then(|broker| broker.tls.as_ref());
         let warnings = [
@@ -119,9 +106,9 @@ impl Settings {
             tls::warning("couchdb", &self.couchdb.tls),
             self.trace.warning(),
             broker_tls.and_then(|files| tls::warning("broker", files)),
-            broker::warning(inputs),
+            broker::warning(&validation.inputs),
         ];
         self.warnings.extend(warnings.into_iter().flatten());
-        Ok(self)
+        self
     }
 }
