@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::mem::take;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, TryFromFloatSecsError};
 
 use config::builder::DefaultState;
 use config::{Config, ConfigBuilder, Value, ValueKind};
@@ -70,6 +70,17 @@ impl Inputs {
         Mistake::Invalid { origin, key, problem: problem.into(), advice: advice.into() }
     }
 
+    /// The same error unless the value `holds` what is asked of it.
+    pub(crate) fn ensure(
+        &self,
+        holds: bool,
+        key: &'static str,
+        problem: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Result<(), Mistake> {
+        if holds { Ok(()) } else { Err(self.invalid(key, problem, advice)) }
+    }
+
     /// The error for a key that has no default and that no layer sets.
     pub(crate) fn missing(&self, key: &'static str, advice: &str) -> Mistake {
         let elsewhere = self.warnings.iter().find(|(misplaced, _)| *misplaced == Some(key));
@@ -89,6 +100,11 @@ impl Inputs {
     /// A value of a type that has no limits.
     pub(crate) fn get<T: Setting<Range = ()>>(&self, key: &'static str) -> Result<T, Mistake> {
         T::read(self, key, ())
+    }
+
+    /// A value within a range.
+    pub(crate) fn get_in<T: Setting>(&self, key: &'static str, range: T::Range) -> Result<T, Mistake> {
+        T::read(self, key, range)
     }
 
     /// A text; an empty one counts as not set.
@@ -114,24 +130,16 @@ impl Inputs {
         })
     }
 
-    /// A number within `range`; `what` it is.
-    fn number<T>(&self, key: &'static str, range: &RangeInclusive<T>, what: &str) -> Result<T, Mistake>
+    /// A number within `range`, which layers write as an `N`; `what` it is.
+    fn number<N, T>(&self, key: &'static str, range: &RangeInclusive<T>, what: &str) -> Result<T, Mistake>
     where
-        T: DeserializeOwned + PartialOrd + Display,
+        N: DeserializeOwned + Display + Copy,
+        T: TryFrom<N> + PartialOrd + Display,
     {
-        let value = self.typed(key)?;
-        if range.contains(&value) {
-            return Ok(value);
-        }
-        let advice = format!("write a {what} from {} to {}", range.start(), range.end());
-        Err(self.invalid(key, format!("cannot be {value}"), advice))
-    }
-
-    /// A whole number of a type that the range may go beyond.
-    fn count<T: TryFrom<i64>>(&self, key: &'static str, range: &RangeInclusive<i64>) -> Result<T, Mistake> {
-        let value = self.number(key, range, "whole number")?;
-        T::try_from(value)
-            .map_err(|_| self.invalid(key, format!("cannot be {value}"), "write a smaller number"))
+        let value: N = self.typed(key)?;
+        let within = T::try_from(value).ok().filter(|value| range.contains(value));
+        let advice = || format!("write a {what} from {} to {}", range.start(), range.end());
+        within.ok_or_else(|| self.invalid(key, format!("cannot be {value}"), advice()))
     }
 }
 
@@ -159,36 +167,39 @@ macro_rules! setting {
 setting! {
     bool: Flag, (), |inputs, key, ()| inputs.typed(key);
     String: Text, (), |inputs, key, ()| inputs.required_text(key).map(str::to_owned);
-    Option<String>: Text, (), |inputs, key, ()| Ok(inputs.text(key).map(str::to_owned));
     Option<Secret>: Secret, (), |inputs, key, ()| {
         Ok(inputs.text(key).map(text::secret).filter(|secret| !secret.is_empty()).map(Secret::new))
     };
     Vec<String>: List, (), |inputs, key, ()| inputs.typed(key);
-    PathBuf: Path, (), |inputs, key, ()| {
-        let path = inputs.get::<Option<Self>>(key)?;
-        inputs.required(key, path)
-    };
     // Absolute, or below the home directory and written as `~/…`.
-    Option<PathBuf>: Path, (), |inputs, key, ()| {
-        let Some(text) = inputs.text(key) else { return Ok(None) };
-        let path = text.strip_prefix("~/").map_or_else(|| PathBuf::from(text), |below| inputs.home.join(below));
-        if path.is_absolute() {
-            return Ok(Some(path));
-        }
-        Err(inputs.invalid(key, format!("cannot be {text:?}"), "write a path that begins with / or ~/"))
+    PathBuf: Path, (), |inputs, key, ()| {
+        let text = inputs.required_text(key)?;
+        let path = text.strip_prefix("~/").map_or_else(|| Self::from(text), |below| inputs.home.join(below));
+        let advice = "write a path that begins with / or ~/";
+        inputs.ensure(path.is_absolute(), key, format!("cannot be {text:?}"), advice)?;
+        Ok(path)
     };
-    f64: Fraction, RangeInclusive<f64>, |inputs, key, range| inputs.number(key, &range, "fraction");
+    f64: Fraction, RangeInclusive<Self>, |inputs, key, range| inputs.number::<Self, _>(key, &range, "fraction");
     Duration: Seconds, RangeInclusive<f64>, |inputs, key, range| {
-        let seconds = inputs.number(key, &range, "number of seconds")?;
-        let refused = |error: std::time::TryFromFloatSecsError| {
+        let seconds = inputs.number::<f64, _>(key, &range, "number of seconds")?;
+        let refused = |error: TryFromFloatSecsError| {
             inputs.invalid(key, error.to_string(), "write a number of seconds")
         };
         Self::try_from_secs_f64(seconds).map_err(refused)
     };
-    u16: Count, RangeInclusive<i64>, |inputs, key, range| inputs.count(key, &range);
-    u32: Count, RangeInclusive<i64>, |inputs, key, range| inputs.count(key, &range);
-    u64: Count, RangeInclusive<i64>, |inputs, key, range| inputs.count(key, &range);
-    usize: Count, RangeInclusive<i64>, |inputs, key, range| inputs.count(key, &range);
+    u16: Count, RangeInclusive<Self>, |inputs, key, range| inputs.number::<i64, _>(key, &range, "whole number");
+    u32: Count, RangeInclusive<Self>, |inputs, key, range| inputs.number::<i64, _>(key, &range, "whole number");
+    u64: Count, RangeInclusive<Self>, |inputs, key, range| inputs.number::<i64, _>(key, &range, "whole number");
+    usize: Count, RangeInclusive<Self>, |inputs, key, range| inputs.number::<i64, _>(key, &range, "whole number");
+}
+
+/// What need not be set.
+impl<T: Setting<Range = ()>> Setting for Option<T> {
+    const KIND: Kind = T::KIND;
+    type Range = ();
+    fn read(inputs: &Inputs, key: &'static str, (): ()) -> Result<Self, Mistake> {
+        inputs.text(key).map(|_| inputs.get(key)).transpose()
+    }
 }
 
 #[cfg(test)]

@@ -30,16 +30,6 @@ macro_rules! section {
             $($(#[doc = $made_about:literal])+ $made_name:ident: $made_type:ty = $maker:path;)*
         })?
     ) => {
-        /// The keys of the section.
-        pub(crate) const KEYS: &[$crate::key::Key] = &[
-            $($crate::section::section!(
-                @key [$section $name: $type] [$($default)?] [$($kind)?] [$($oslo)?] [$($blank)?] [$($about)+]
-            ),)*
-            $($($crate::section::section!(
-                @key [$section $key_name: $key_type] [$($key_default)?] [] [$($key_oslo)?] [] [$($key_about)+]
-            ),)*)?
-        ];
-
         $(#[$attribute])*
         // The descriptions are those of the documentation, whose readers see no Rust.
         #[allow(clippy::doc_markdown, rustdoc::bare_urls, rustdoc::broken_intra_doc_links)]
@@ -49,41 +39,41 @@ macro_rules! section {
         }
 
         impl $crate::validation::Section for $struct {
+            const KEYS: &'static [$crate::key::Key] = &[
+                $($crate::key::Key {
+                    name: concat!($section, ".", stringify!($name)),
+                    doc: concat!($($about),+),
+                    $(default: Some($default),)?
+                    $(oslo: &$oslo,)?
+                    $(oslo_blank: Some($blank),)?
+                    ..$crate::key::Key::of($crate::section::section!(@kind $type $(, $kind)?))
+                },)*
+                $($($crate::key::Key {
+                    name: concat!($section, ".", stringify!($key_name)),
+                    doc: concat!($($key_about),+),
+                    $(default: Some($key_default),)?
+                    $(oslo: &$key_oslo,)?
+                    ..$crate::key::Key::of($crate::section::section!(@kind $key_type))
+                },)*)?
+            ];
+
             fn read(validation: &mut $crate::validation::Validation) -> Option<Self> {
                 $(let $name = validation.read(|inputs| $crate::section::section!(
-                    @read inputs, concat!($section, ".", stringify!($name)), $type, [$($range)?] [$($parser)?]
+                    @read inputs, concat!($section, ".", stringify!($name)) $(, in $range)? $(, by $parser)?
                 ))?;)*
-                $($(validation.read(|inputs| $crate::section::section!(
-                    @read inputs, concat!($section, ".", stringify!($key_name)), $key_type, [] []
-                ))?;)*)?
+                $($(validation.read(|inputs| {
+                    inputs.get::<$key_type>(concat!($section, ".", stringify!($key_name)))
+                })?;)*)?
                 $($(let $made_name = validation.read($maker)?;)*)?
                 Some(Self { $($name,)* $($($made_name,)*)? })
             }
         }
     };
-    (@key [$section:literal $name:ident: $type:ty] $default:tt $kind:tt $oslo:tt $blank:tt [$($about:literal)+]) => {
-        $crate::key::Key {
-            name: concat!($section, ".", stringify!($name)),
-            kind: $crate::section::section!(@kind [$type] $kind),
-            default: $crate::section::section!(@option $default),
-            oslo: $crate::section::section!(@list $oslo),
-            oslo_blank: $crate::section::section!(@option $blank),
-            doc: concat!($($about),+),
-        }
-    };
-    (@option []) => { None };
-    (@option [$text:literal]) => { Some($text) };
-    (@list []) => { &[] };
-    (@list [$list:expr]) => { &$list };
-    (@kind [$type:ty] []) => { <$type as $crate::inputs::Setting>::KIND };
-    (@kind [$type:ty] [$kind:ident]) => { $crate::key::Kind::$kind };
-    (@read $inputs:ident, $key:expr, $type:ty, [] []) => {
-        <$type as $crate::inputs::Setting>::read($inputs, $key, ())
-    };
-    (@read $inputs:ident, $key:expr, $type:ty, [$range:expr] []) => {
-        <$type as $crate::inputs::Setting>::read($inputs, $key, $range)
-    };
-    (@read $inputs:ident, $key:expr, $type:ty, [] [$parser:path]) => { $parser($inputs, $key) };
+    (@kind $type:ty) => { <$type as $crate::inputs::Setting>::KIND };
+    (@kind $type:ty, $kind:ident) => { $crate::key::Kind::$kind };
+    (@read $inputs:ident, $key:expr) => { $inputs.get($key) };
+    (@read $inputs:ident, $key:expr, in $range:expr) => { $inputs.get_in($key, $range) };
+    (@read $inputs:ident, $key:expr, by $parser:path) => { $parser($inputs, $key) };
 }
 
 pub(crate) use section;

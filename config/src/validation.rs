@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use crate::error::{ConfigError, Mistake};
 use crate::inputs::Inputs;
+use crate::key::Key;
 use crate::layer::Layers;
 
 /// What a section of the configuration is read as; `None` after a mistake that nothing could stand in for.
 pub(crate) trait Section: Sized {
+    /// Its keys, in the order of the documentation.
+    const KEYS: &'static [Key];
     fn read(validation: &mut Validation) -> Option<Self>;
 }
 

@@ -12,8 +12,8 @@ use trove_couchdb_protocol::transport_url::TransportUrl;
 
 use crate::broker_url;
 use crate::error::Mistake;
-use crate::inputs::{Inputs, Setting};
-use crate::key::RABBIT_GROUP as RABBIT;
+use crate::inputs::Inputs;
+use crate::key::{Key, RABBIT_GROUP as RABBIT};
 use crate::section::section;
 use crate::settings::tls::{self, TlsFiles};
 use crate::validation::{Section, Validation};
@@ -23,6 +23,9 @@ const READ_COMPRESSIONS: [&str; 3] = ["gzip", "zlib", "application/x-gzip"];
 
 /// AMQP 0-9-1 writes exchange and queue names as short strings.
 const MAX_NAME: usize = 255;
+
+/// RabbitMQ's numbers have a sign and 64 bits.
+const MAX_NUMBER: u64 = i64::MAX.unsigned_abs();
 
 section! {
     /// The message broker and how its queues are declared.
@@ -43,13 +46,13 @@ section! {
         /// Declare the guest's queues as quorum queues (durable by nature); must equal the control plane's.
         quorum_queue: bool = "false", oslo [(RABBIT, "rabbit_quorum_queue")];
         /// x-delivery-limit of quorum queues; 0 declares none.
-        quorum_delivery_limit: u32 = "0", in 0..=i64::from(u32::MAX),
+        quorum_delivery_limit: u32 = "0", in 0..=u32::MAX,
             oslo [(RABBIT, "rabbit_quorum_delivery_limit")];
         /// x-max-in-memory-length of quorum queues, in messages; 0 declares none.
-        quorum_max_memory_length: u64 = "0", in 0..=i64::MAX,
+        quorum_max_memory_length: u64 = "0", in 0..=MAX_NUMBER,
             oslo [(RABBIT, "rabbit_quorum_max_memory_length"), (RABBIT, "rabbit_quroum_max_memory_length")];
         /// x-max-in-memory-bytes of quorum queues; 0 declares none.
-        quorum_max_memory_bytes: u64 = "0", in 0..=i64::MAX,
+        quorum_max_memory_bytes: u64 = "0", in 0..=MAX_NUMBER,
             oslo [(RABBIT, "rabbit_quorum_max_memory_bytes"), (RABBIT, "rabbit_quroum_max_memory_bytes")];
         /// Declare the fanout exchange durable and its queue as a quorum queue; must equal the control plane's.
         transient_quorum_queue: bool = "false", oslo [(RABBIT, "rabbit_transient_quorum_queue")];
@@ -66,7 +69,7 @@ section! {
         /// from the one that Trove sends to, at least one from each. 64 of the largest that can be sent take 150
         /// MiB. 0, oslo's "unlimited", would let a backlog fill the memory: it is refused here and passed over in
         /// Trove's files.
-        prefetch: u16 = "64", in 1..=i64::from(u16::MAX),
+        prefetch: u16 = "64", in 1..=u16::MAX,
             oslo [(RABBIT, "rabbit_qos_prefetch_count")], blank "0";
         /// What the control plane compresses its messages with. The agent reads gzip and what is not compressed,
         /// whatever is set here, and warns of anything else. Its own messages are not compressed.
@@ -113,6 +116,8 @@ pub enum LoginMethod {
 
 /// `None` for an agent without a broker.
 impl Section for Option<BrokerSettings> {
+    const KEYS: &'static [Key] = BrokerSettings::KEYS;
+
     fn read(validation: &mut Validation) -> Option<Self> {
         if validation.inputs.text(broker_url::KEY).is_some_and(broker_url::is_no_broker) {
             return Some(None);
@@ -126,17 +131,12 @@ impl Section for Option<BrokerSettings> {
 impl BrokerSettings {
     /// What no single value can be blamed for.
     fn agree(&self, inputs: &Inputs) -> Result<(), Mistake> {
-        if self.ha_queues && self.quorum_queue {
-            let advice =
-                "keep the one that the control plane uses (oslo.messaging refuses both together, too)";
-            return Err(inputs.invalid("broker.ha_queues", "and broker.quorum_queue are both on", advice));
-        }
-        if self.reconnect_min > self.reconnect_max {
-            let [min, max] = [self.reconnect_min, self.reconnect_max].map(|pause| pause.as_secs_f64());
-            let problem = format!("({min} s) is above broker.reconnect_max ({max} s)");
-            return Err(inputs.invalid("broker.reconnect_min", problem, "lower the one or raise the other"));
-        }
-        Ok(())
+        let advice = "keep the one that the control plane uses (oslo.messaging refuses both together, too)";
+        let both = self.ha_queues && self.quorum_queue;
+        inputs.ensure(!both, "broker.ha_queues", "and broker.quorum_queue are both on", advice)?;
+        let [min, max] = [self.reconnect_min, self.reconnect_max].map(|pause| pause.as_secs_f64());
+        let problem = format!("({min} s) is above broker.reconnect_max ({max} s)");
+        inputs.ensure(min <= max, "broker.reconnect_min", problem, "lower the one or raise the other")
     }
 }
 
@@ -152,37 +152,31 @@ pub(crate) fn warning(inputs: &Inputs) -> Option<String> {
 }
 
 fn transport_url(inputs: &Inputs, key: &'static str) -> Result<TransportUrl, Mistake> {
-    let Some(url) = inputs.text(key) else {
-        return Err(inputs.missing(
-            key,
-            "Trove copies it from the control plane's trove-guestagent.conf (option guest_config) to \
-             /etc/trove/conf.d; put it there, into agent.toml or into TROVE_COUCHDB_BROKER__TRANSPORT_URL; for an \
-             agent without a broker write local:",
-        ));
-    };
+    let advice = "Trove copies it from the control plane's trove-guestagent.conf (option guest_config) to \
+                  /etc/trove/conf.d; put it there, into agent.toml or into TROVE_COUCHDB_BROKER__TRANSPORT_URL; for an \
+                  agent without a broker write local:";
+    let url = inputs.text(key).ok_or_else(|| inputs.missing(key, advice))?;
     if broker_url::is_nearly_local(url) {
         let advice = "write \"local:\", with the colon and nothing behind it, for an agent without a broker";
         return Err(inputs.invalid(key, format!("cannot be {:?}", url.trim()), advice));
     }
-    broker_url::parse(url).map_err(|error| {
-        let advice = "write rabbit://USER:PASSWORD@HOST:PORT/VHOST, special characters percent-encoded";
-        inputs.invalid(key, format!("is no transport URL: {error}"), advice)
-    })
+    let advice = "write rabbit://USER:PASSWORD@HOST:PORT/VHOST, special characters percent-encoded";
+    let refused = |error| inputs.invalid(key, format!("is no transport URL: {error}"), advice);
+    broker_url::parse(url).map_err(refused)
 }
 
 fn tls(inputs: &Inputs) -> Result<Option<TlsFiles>, Mistake> {
     let files = tls::files(inputs, ["broker.tls_ca_file", "broker.tls_cert_file", "broker.tls_key_file"])?;
     let by_its_url = transport_url(inputs, broker_url::KEY)?.is_tls();
-    Ok((inputs.get::<bool>("broker.tls")? || by_its_url).then_some(files))
+    Ok((inputs.get("broker.tls")? || by_its_url).then_some(files))
 }
 
 fn name(inputs: &Inputs, key: &'static str) -> Result<String, Mistake> {
     let name = inputs.required_text(key)?;
-    if name.len() <= MAX_NAME && !name.chars().any(char::is_control) {
-        return Ok(name.to_owned());
-    }
     let advice = format!("write at most {MAX_NAME} bytes without control characters");
-    Err(inputs.invalid(key, "is no AMQP name", advice))
+    let is_name = name.len() <= MAX_NAME && !name.chars().any(char::is_control);
+    inputs.ensure(is_name, key, "is no AMQP name", advice)?;
+    Ok(name.to_owned())
 }
 
 fn login_method(inputs: &Inputs, key: &'static str) -> Result<LoginMethod, Mistake> {
@@ -191,5 +185,5 @@ fn login_method(inputs: &Inputs, key: &'static str) -> Result<LoginMethod, Mista
 
 /// Whole seconds, as the protocol has them.
 fn heartbeat(inputs: &Inputs, key: &'static str) -> Result<Duration, Mistake> {
-    Ok(Duration::from_secs(u64::read(inputs, key, 0..=i64::from(u16::MAX))?))
+    inputs.get_in::<u16>(key, 0..=u16::MAX).map(|seconds| Duration::from_secs(seconds.into()))
 }

@@ -1,4 +1,6 @@
-//! `[guest]`: which instance this is. Trove says so in `guest_info.conf`, an image never can.
+//! `[guest]` and `[prepare]`: which instance this is, and what a new one may ask for although the agent doesn't do it.
+//!
+//! Trove says which instance it is in `guest_info.conf`, an image never can.
 
 use std::path::PathBuf;
 
@@ -14,6 +16,10 @@ const WITHOUT_BROKER: &str = "local";
 
 /// The longest guest id. Trove's are 36 characters; queue names, at most 255 bytes, are made from it.
 const MAX_ID: usize = 200;
+
+/// The group of Trove's options for CouchDB. Those of `prepare` are our own; the file is injected whole, so they may stand
+/// in the control plane's copy of it.
+const COUCHDB: &str = "couchdb";
 
 section! {
     /// Which guest this is.
@@ -33,28 +39,36 @@ section! {
     }
 }
 
+section! {
+    /// What a new instance may ask for although the agent doesn't do it.
+    #[derive(Debug, Clone, Copy)]
+    pub struct PrepareSettings = "prepare" {
+        /// Pass over the packages of the datastore version, for an image that has CouchDB. Otherwise an instance
+        /// that asks for packages fails, with the reason in `openstack database instance show`.
+        ignore_packages: bool = "false", oslo [(COUCHDB, "ignore_packages")];
+        /// Pass over the data volume, for an image that formats and mounts it, or keeps the data elsewhere.
+        /// Otherwise an instance with a volume fails: its data would not be where its owner pays for it.
+        ignore_volume: bool = "false", oslo [(COUCHDB, "ignore_volume")];
+    }
+}
+
 fn id(inputs: &Inputs, key: &'static str) -> Result<String, Mistake> {
     let no_broker = |text: &str| broker_url::is_no_broker(text) || broker_url::is_nearly_local(text);
     let Some(id) = inputs.text(key) else {
         // Also where the word is misspelt: then the guest needs no id of Trove's either.
-        if inputs.text(broker_url::KEY).is_some_and(no_broker) {
-            return Ok(WITHOUT_BROKER.to_owned());
-        }
-        return Err(inputs.missing(
-            key,
-            "Trove writes it as guest_id to /etc/trove/conf.d/guest_info.conf; for a guest made by hand set it \
-             there or with --guest-id",
-        ));
+        let has_broker = !inputs.text(broker_url::KEY).is_some_and(no_broker);
+        let advice = "Trove writes it as guest_id to /etc/trove/conf.d/guest_info.conf; for a guest made by hand set it \
+                      there or with --guest-id";
+        return if has_broker { Err(inputs.missing(key, advice)) } else { Ok(WITHOUT_BROKER.to_owned()) };
     };
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if id.chars().all(legal) && id.len() <= MAX_ID {
-        return Ok(id.to_owned());
-    }
     let shown: String = id.chars().take(MAX_ID).collect();
     let advice = format!(
         "write the id of the instance: at most {MAX_ID} letters, digits, dots, dashes or underscores"
     );
-    Err(inputs.invalid(key, format!("cannot be {shown:?}"), advice))
+    let is_legal = id.chars().all(legal) && id.len() <= MAX_ID;
+    inputs.ensure(is_legal, key, format!("cannot be {shown:?}"), advice)?;
+    Ok(id.to_owned())
 }
 
 /// Trove 12 on Python 3 writes the key as Python shows bytes, `b'…'`. No key of Trove's has a quotation mark in it.
