@@ -49,8 +49,8 @@ impl Validation {
     }
 
     /// Notes what is wrong with several values together.
-    pub(crate) fn check(&mut self, check: impl FnOnce(&Inputs) -> Result<(), Mistake>) {
-        if let Err(mistake) = check(&self.inputs) {
+    pub(crate) fn check<const N: usize>(&mut self, check: impl FnOnce(&Inputs) -> [Result<(), Mistake>; N]) {
+        for mistake in check(&self.inputs).into_iter().filter_map(Result::err) {
             self.note(mistake);
         }
     }

@@ -130,13 +130,15 @@ impl Section for Option<BrokerSettings> {
 
 impl BrokerSettings {
     /// What no single value can be blamed for.
-    fn agree(&self, inputs: &Inputs) -> Result<(), Mistake> {
-        let advice = "keep the one that the control plane uses (oslo.messaging refuses both together, too)";
+    fn agree(&self, inputs: &Inputs) -> [Result<(), Mistake>; 2] {
         let both = self.ha_queues && self.quorum_queue;
-        inputs.ensure(!both, "broker.ha_queues", "and broker.quorum_queue are both on", advice)?;
         let [min, max] = [self.reconnect_min, self.reconnect_max].map(|pause| pause.as_secs_f64());
         let problem = format!("({min} s) is above broker.reconnect_max ({max} s)");
-        inputs.ensure(min <= max, "broker.reconnect_min", problem, "lower the one or raise the other")
+        let advice = "keep the one that the control plane uses (oslo.messaging refuses both together, too)";
+        [
+            inputs.ensure(!both, "broker.ha_queues", "and broker.quorum_queue are both on", advice),
+            inputs.ensure(min <= max, "broker.reconnect_min", problem, "lower the one or raise the other"),
+        ]
     }
 }
 

@@ -67,11 +67,11 @@ pub enum Listen {
 }
 
 /// Without a broker the socket is the only way in.
-pub(crate) fn must_be_reachable(inputs: &Inputs) -> Result<(), Mistake> {
+pub(crate) fn must_be_reachable(inputs: &Inputs) -> [Result<(), Mistake>; 1] {
     const SOCKET: &str = "local.socket";
     let advice = "set it, or a broker: with neither nobody could give the agent a command";
     let problem = "is switched off, and broker.transport_url is local:";
-    inputs.ensure(inputs.text(SOCKET).is_some(), SOCKET, problem, advice)
+    [inputs.ensure(inputs.text(SOCKET).is_some(), SOCKET, problem, advice)]
 }
 
 /// The path of a socket, or none where it is switched off.

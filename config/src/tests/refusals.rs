@@ -31,6 +31,10 @@ const MISTAKES: &[(&str, &str)] = &[
         "[broker]\nha_queues = true\nquorum_queue = true",
         "broker.ha_queues and broker.quorum_queue are both on",
     ),
+    (
+        "[broker]\nha_queues = true\nquorum_queue = true\nreconnect_min = 31",
+        "broker.reconnect_min (31 s) is above broker.reconnect_max (30 s)",
+    ),
     ("[broker]\nreconnect_min = 31", "broker.reconnect_min (31 s) is above broker.reconnect_max (30 s)"),
     (
         "[broker]\ntls_key_file = \"/k\"",
