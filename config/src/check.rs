@@ -38,8 +38,9 @@ fn describe(inputs: &Inputs, warnings: &[String]) -> String {
             section = key.section();
             lines.push(format!("\n[{section}]"));
         }
-        lines.push(match inputs.found(key.name) {
-            Some(found) => format!("# {}\n{} = {}", inputs.origin(key.name), key.leaf(), shown(key, found)),
+        let entry = inputs.entry(key.name);
+        lines.push(match entry.found() {
+            Some(found) => format!("# {}\n{} = {}", entry.origin(), key.leaf(), shown(key, found)),
             None => format!("# {} is not set. {}", key.leaf(), key.about()),
         });
     }

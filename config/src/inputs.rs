@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::mem::take;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::time::{Duration, TryFromFloatSecsError};
+use std::time::Duration;
 
 use config::builder::DefaultState;
 use config::{Config, ConfigBuilder, Value, ValueKind};
@@ -46,100 +46,103 @@ impl Inputs {
         self.warnings.iter().map(|(_, text)| text.clone()).collect()
     }
 
-    /// The value of a key with its origin, if any layer sets it.
-    pub(crate) fn found(&self, key: &str) -> Option<&Value> {
-        key.split('.').try_fold(&self.merged.cache, |value, name| match &value.kind {
+    /// One key and what the layers say of it.
+    pub(crate) fn entry(&self, key: &'static str) -> Entry<'_> {
+        Entry { inputs: self, key }
+    }
+}
+
+/// A key among the inputs.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    pub(crate) inputs: &'a Inputs,
+    key: &'static str,
+}
+
+impl<'a> Entry<'a> {
+    /// The value with its origin, if any layer sets it.
+    pub(crate) fn found(self) -> Option<&'a Value> {
+        self.key.split('.').try_fold(&self.inputs.merged.cache, |value, name| match &value.kind {
             ValueKind::Table(table) => table.get(name),
             _ => None,
         })
     }
 
-    /// Where the value of a key came from.
-    pub(crate) fn origin(&self, key: &str) -> &str {
-        self.found(key).and_then(Value::origin).unwrap_or(DEFAULT_ORIGIN)
+    /// Where the value came from.
+    pub(crate) fn origin(self) -> &'a str {
+        self.found().and_then(Value::origin).unwrap_or(DEFAULT_ORIGIN)
     }
 
     /// The error for a value that has the right type and still will not do; never put a secret into `problem`.
-    pub(crate) fn invalid(
-        &self,
-        key: &'static str,
-        problem: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Mistake {
-        let origin = self.origin(key).to_owned();
-        Mistake::Invalid { origin, key, problem: problem.into(), advice: advice.into() }
+    pub(crate) fn invalid(self, problem: impl Into<String>, advice: impl Into<String>) -> Mistake {
+        let (origin, problem, advice) = (self.origin().to_owned(), problem.into(), advice.into());
+        Mistake::Invalid { origin, key: self.key, problem, advice }
     }
 
     /// The same error unless the value `holds` what is asked of it.
-    pub(crate) fn ensure(
-        &self,
-        holds: bool,
-        key: &'static str,
-        problem: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Result<(), Mistake> {
-        if holds { Ok(()) } else { Err(self.invalid(key, problem, advice)) }
+    pub(crate) fn ensure(self, holds: bool, problem: &str, advice: &str) -> Result<(), Mistake> {
+        if holds { Ok(()) } else { Err(self.invalid(problem, advice)) }
     }
 
     /// The error for a key that has no default and that no layer sets.
-    pub(crate) fn missing(&self, key: &'static str, advice: &str) -> Mistake {
-        let elsewhere = self.warnings.iter().find(|(misplaced, _)| *misplaced == Some(key));
+    pub(crate) fn missing(self, advice: &str) -> Mistake {
+        let elsewhere = self.inputs.warnings.iter().find(|(misplaced, _)| *misplaced == Some(self.key));
         let advice = elsewhere.map_or(advice, |(_, text)| text);
-        Mistake::Missing { key, advice: advice.to_owned(), misplaced: elsewhere.is_some() }
+        Mistake::Missing { key: self.key, advice: advice.to_owned(), misplaced: elsewhere.is_some() }
     }
 
-    fn required<T>(&self, key: &'static str, value: Option<T>) -> Result<T, Mistake> {
-        value.ok_or_else(|| self.missing(key, "set it in the TOML file; docs/configuration.md describes it"))
+    fn required<T>(self, value: Option<T>) -> Result<T, Mistake> {
+        value.ok_or_else(|| self.missing("set it in the TOML file; docs/configuration.md describes it"))
     }
 
     /// A value that must be set, as `config` reads it; a layer has seen to it that it has the right type.
-    fn typed<T: DeserializeOwned>(&self, key: &'static str) -> Result<T, Mistake> {
-        self.required(key, self.merged.get(key).ok())
+    fn typed<T: DeserializeOwned>(self) -> Result<T, Mistake> {
+        self.required(self.inputs.merged.get(self.key).ok())
     }
 
     /// A value of a type that has no limits.
-    pub(crate) fn get<T: Setting<Range = ()>>(&self, key: &'static str) -> Result<T, Mistake> {
-        T::read(self, key, ())
+    pub(crate) fn get<T: Setting<Range = ()>>(self) -> Result<T, Mistake> {
+        T::read(self, ())
     }
 
     /// A value within a range.
-    pub(crate) fn get_in<T: Setting>(&self, key: &'static str, range: T::Range) -> Result<T, Mistake> {
-        T::read(self, key, range)
+    pub(crate) fn get_in<T: Setting>(self, range: T::Range) -> Result<T, Mistake> {
+        T::read(self, range)
     }
 
     /// A text; an empty one counts as not set.
-    pub(crate) fn text(&self, key: &str) -> Option<&str> {
-        match &self.found(key)?.kind {
+    pub(crate) fn text(self) -> Option<&'a str> {
+        match &self.found()?.kind {
             ValueKind::String(text) => Some(text.as_str()).filter(|text| !text.is_empty()),
             _ => None,
         }
     }
 
     /// A text that must be set.
-    pub(crate) fn required_text(&self, key: &'static str) -> Result<&str, Mistake> {
-        self.required(key, self.text(key))
+    pub(crate) fn required_text(self) -> Result<&'a str, Mistake> {
+        self.required(self.text())
     }
 
     /// One of a few words, in either case.
-    pub(crate) fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Result<T, Mistake> {
-        let text = self.required_text(key)?;
+    pub(crate) fn choice<T: Copy>(self, choices: &[(&str, T)]) -> Result<T, Mistake> {
+        let text = self.required_text()?;
         let chosen = choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
         chosen.map(|(_, value)| *value).ok_or_else(|| {
             let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-            self.invalid(key, format!("cannot be {text:?}"), format!("write {}", words.join(" or ")))
+            self.invalid(format!("cannot be {text:?}"), format!("write {}", words.join(" or ")))
         })
     }
 
     /// A number within `range`, which layers write as an `N`; `what` it is.
-    fn number<N, T>(&self, key: &'static str, range: &RangeInclusive<T>, what: &str) -> Result<T, Mistake>
+    fn number<N, T>(self, range: &RangeInclusive<T>, what: &str) -> Result<T, Mistake>
     where
         N: DeserializeOwned + Display + Copy,
         T: TryFrom<N> + PartialOrd + Display,
     {
-        let value: N = self.typed(key)?;
+        let value: N = self.typed()?;
         let within = T::try_from(value).ok().filter(|value| range.contains(value));
         let advice = || format!("write a {what} from {} to {}", range.start(), range.end());
-        within.ok_or_else(|| self.invalid(key, format!("cannot be {value}"), advice()))
+        within.ok_or_else(|| self.invalid(format!("cannot be {value}"), advice()))
     }
 }
 
@@ -149,15 +152,15 @@ pub(crate) trait Setting: Sized {
     const KIND: Kind;
     /// What limits it; `()` if nothing does.
     type Range;
-    fn read(inputs: &Inputs, key: &'static str, range: Self::Range) -> Result<Self, Mistake>;
+    fn read(entry: Entry<'_>, range: Self::Range) -> Result<Self, Mistake>;
 }
 
 macro_rules! setting {
-    ($($type:ty: $kind:ident, $range:ty, |$inputs:ident, $key:ident, $limits:pat_param| $read:expr;)+) => {$(
+    ($($type:ty: $kind:ident, $range:ty, |$entry:ident, $limits:pat_param| $read:expr;)+) => {$(
         impl Setting for $type {
             const KIND: Kind = Kind::$kind;
             type Range = $range;
-            fn read($inputs: &Inputs, $key: &'static str, $limits: $range) -> Result<Self, Mistake> {
+            fn read($entry: Entry<'_>, $limits: $range) -> Result<Self, Mistake> {
                 $read
             }
         }
@@ -165,40 +168,39 @@ macro_rules! setting {
 }
 
 setting! {
-    bool: Flag, (), |inputs, key, ()| inputs.typed(key);
-    String: Text, (), |inputs, key, ()| inputs.required_text(key).map(str::to_owned);
-    Option<Secret>: Secret, (), |inputs, key, ()| {
-        Ok(inputs.text(key).map(text::secret).filter(|secret| !secret.is_empty()).map(Secret::new))
+    bool: Flag, (), |entry, ()| entry.typed();
+    String: Text, (), |entry, ()| entry.required_text().map(str::to_owned);
+    Option<Secret>: Secret, (), |entry, ()| {
+        Ok(entry.text().map(text::secret).filter(|secret| !secret.is_empty()).map(Secret::new))
     };
-    Vec<String>: List, (), |inputs, key, ()| inputs.typed(key);
+    Vec<String>: List, (), |entry, ()| entry.typed();
     // Absolute, or below the home directory and written as `~/…`.
-    PathBuf: Path, (), |inputs, key, ()| {
-        let text = inputs.required_text(key)?;
-        let path = text.strip_prefix("~/").map_or_else(|| Self::from(text), |below| inputs.home.join(below));
-        let advice = "write a path that begins with / or ~/";
-        inputs.ensure(path.is_absolute(), key, format!("cannot be {text:?}"), advice)?;
+    PathBuf: Path, (), |entry, ()| {
+        let text = entry.required_text()?;
+        let below = text.strip_prefix("~/").map(|below| entry.inputs.home.join(below));
+        let path = below.unwrap_or_else(|| text.into());
+        let problem = format!("cannot be {text:?}");
+        entry.ensure(path.is_absolute(), &problem, "write a path that begins with / or ~/")?;
         Ok(path)
     };
-    f64: Fraction, RangeInclusive<Self>, |inputs, key, range| inputs.number::<Self, _>(key, &range, "fraction");
-    Duration: Seconds, RangeInclusive<f64>, |inputs, key, range| {
-        let seconds = inputs.number::<f64, _>(key, &range, "number of seconds")?;
-        let refused = |error: TryFromFloatSecsError| {
-            inputs.invalid(key, error.to_string(), "write a number of seconds")
-        };
-        Self::try_from_secs_f64(seconds).map_err(refused)
+    f64: Fraction, RangeInclusive<Self>, |entry, range| entry.number::<Self, _>(&range, "fraction");
+    Duration: Seconds, RangeInclusive<f64>, |entry, range| {
+        let seconds = entry.number::<f64, _>(&range, "number of seconds")?;
+        Self::try_from_secs_f64(seconds)
+            .map_err(|error| entry.invalid(error.to_string(), "write a number of seconds"))
     };
-    u16: Count, RangeInclusive<Self>, |inputs, key, range| inputs.number::<i64, _>(key, &range, "whole number");
-    u32: Count, RangeInclusive<Self>, |inputs, key, range| inputs.number::<i64, _>(key, &range, "whole number");
-    u64: Count, RangeInclusive<Self>, |inputs, key, range| inputs.number::<i64, _>(key, &range, "whole number");
-    usize: Count, RangeInclusive<Self>, |inputs, key, range| inputs.number::<i64, _>(key, &range, "whole number");
+    u16: Count, RangeInclusive<Self>, |entry, range| entry.number::<i64, _>(&range, "whole number");
+    u32: Count, RangeInclusive<Self>, |entry, range| entry.number::<i64, _>(&range, "whole number");
+    u64: Count, RangeInclusive<Self>, |entry, range| entry.number::<i64, _>(&range, "whole number");
+    usize: Count, RangeInclusive<Self>, |entry, range| entry.number::<i64, _>(&range, "whole number");
 }
 
 /// What need not be set.
 impl<T: Setting<Range = ()>> Setting for Option<T> {
     const KIND: Kind = T::KIND;
     type Range = ();
-    fn read(inputs: &Inputs, key: &'static str, (): ()) -> Result<Self, Mistake> {
-        inputs.text(key).map(|_| inputs.get(key)).transpose()
+    fn read(entry: Entry<'_>, (): ()) -> Result<Self, Mistake> {
+        entry.text().map(|_| entry.get()).transpose()
     }
 }
 
@@ -220,7 +222,7 @@ mod tests {
     #[test]
     fn a_count_outside_its_range_says_what_the_range_is() {
         let inputs = with("broker.prefetch", 0);
-        let error = u16::read(&inputs, "broker.prefetch", 1..=65535).unwrap_err();
+        let error = inputs.entry("broker.prefetch").get_in::<u16>(1..=65535).unwrap_err();
         assert_eq!(error.to_string(), "f: broker.prefetch cannot be 0; write a whole number from 1 to 65535");
     }
 
@@ -228,7 +230,7 @@ mod tests {
     fn seconds_may_have_a_fraction_and_no_nonsense() {
         let seconds = |number: f64| {
             let key = "rpc.shutdown_grace";
-            Duration::read(&with(key, number), key, 0.0..=60.0)
+            with(key, number).entry(key).get_in::<Duration>(0.0..=60.0)
         };
         assert_eq!(seconds(0.25).unwrap(), Duration::from_millis(250));
         for bad in [-1.0, 61.0, f64::NAN, f64::INFINITY] {
@@ -239,7 +241,7 @@ mod tests {
     #[test]
     fn paths_are_absolute_or_below_the_home_directory() {
         let key = "guest.state_dir";
-        let path = |text: &str| Option::<PathBuf>::read(&with(key, text), key, ());
+        let path = |text: &str| with(key, text).entry(key).get::<Option<PathBuf>>();
         assert_eq!(path("~/x").unwrap(), Some("/home/agent/x".into()));
         assert_eq!(path("/x").unwrap(), Some("/x".into()));
         assert_eq!(path("").unwrap(), None);
@@ -249,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_choice_lists_its_words() {
-        let choose = |text: &str| with("log.format", text).choice("log.format", &[("a", 1), ("b", 2)]);
+        let choose = |text: &str| with("log.format", text).entry("log.format").choice(&[("a", 1), ("b", 2)]);
         assert_eq!(choose("B").unwrap(), 2);
         assert_eq!(choose("c").unwrap_err().to_string(), "f: log.format cannot be \"c\"; write a or b");
     }
@@ -258,6 +260,6 @@ mod tests {
     fn without_home_the_agent_is_taken_for_a_service_of_root() {
         let key = "couchdb.credentials_file";
         let inputs = of(key, "~/c", None);
-        assert_eq!(inputs.get::<Option<PathBuf>>(key).unwrap(), Some("/root/c".into()));
+        assert_eq!(inputs.entry(key).get::<Option<PathBuf>>().unwrap(), Some("/root/c".into()));
     }
 }

@@ -7,7 +7,7 @@
 ///
 /// - `= "text"`: the default, in the text form of the environment;
 /// - `in RANGE`: what limits the value;
-/// - `by Kind function`: read by `function(inputs, key)`, where the type alone doesn't say how ([`Setting`]);
+/// - `by Kind function`: read by `function(entry)`, where the type alone doesn't say how ([`Setting`]);
 /// - `oslo [(group, option), …]`: where Trove's files say it, the current name first;
 /// - `blank "text"`: the text by which oslo says "no opinion".
 ///
@@ -59,10 +59,10 @@ macro_rules! section {
 
             fn read(validation: &mut $crate::validation::Validation) -> Option<Self> {
                 $(let $name = validation.read(|inputs| $crate::section::section!(
-                    @read inputs, concat!($section, ".", stringify!($name)) $(, in $range)? $(, by $parser)?
+                    @read inputs.entry(concat!($section, ".", stringify!($name))) $(, in $range)? $(, by $parser)?
                 ))?;)*
                 $($(validation.read(|inputs| {
-                    inputs.get::<$key_type>(concat!($section, ".", stringify!($key_name)))
+                    inputs.entry(concat!($section, ".", stringify!($key_name))).get::<$key_type>()
                 })?;)*)?
                 $($(let $made_name = validation.read($maker)?;)*)?
                 Some(Self { $($name,)* $($($made_name,)*)? })
@@ -71,9 +71,9 @@ macro_rules! section {
     };
     (@kind $type:ty) => { <$type as $crate::inputs::Setting>::KIND };
     (@kind $type:ty, $kind:ident) => { $crate::key::Kind::$kind };
-    (@read $inputs:ident, $key:expr) => { $inputs.get($key) };
-    (@read $inputs:ident, $key:expr, in $range:expr) => { $inputs.get_in($key, $range) };
-    (@read $inputs:ident, $key:expr, by $parser:path) => { $parser($inputs, $key) };
+    (@read $entry:expr) => { $entry.get() };
+    (@read $entry:expr, in $range:expr) => { $entry.get_in($range) };
+    (@read $entry:expr, by $parser:path) => { $parser($entry) };
 }
 
 pub(crate) use section;

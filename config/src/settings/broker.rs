@@ -12,7 +12,7 @@ use trove_couchdb_protocol::transport_url::TransportUrl;
 
 use crate::broker_url;
 use crate::error::Mistake;
-use crate::inputs::Inputs;
+use crate::inputs::{Entry, Inputs};
 use crate::key::{Key, RABBIT_GROUP as RABBIT};
 use crate::section::section;
 use crate::settings::tls::{self, TlsFiles};
@@ -119,7 +119,7 @@ impl Section for Option<BrokerSettings> {
     const KEYS: &'static [Key] = BrokerSettings::KEYS;
 
     fn read(validation: &mut Validation) -> Option<Self> {
-        if validation.inputs.text(broker_url::KEY).is_some_and(broker_url::is_no_broker) {
+        if validation.inputs.entry(broker_url::KEY).text().is_some_and(broker_url::is_no_broker) {
             return Some(None);
         }
         let settings = BrokerSettings::read(validation)?;
@@ -135,57 +135,59 @@ impl BrokerSettings {
         let [min, max] = [self.reconnect_min, self.reconnect_max].map(|pause| pause.as_secs_f64());
         let problem = format!("({min} s) is above broker.reconnect_max ({max} s)");
         let advice = "keep the one that the control plane uses (oslo.messaging refuses both together, too)";
+        let [ha_queues, reconnect_min] =
+            ["broker.ha_queues", "broker.reconnect_min"].map(|key| inputs.entry(key));
         [
-            inputs.ensure(!both, "broker.ha_queues", "and broker.quorum_queue are both on", advice),
-            inputs.ensure(min <= max, "broker.reconnect_min", problem, "lower the one or raise the other"),
+            ha_queues.ensure(!both, "and broker.quorum_queue are both on", advice),
+            reconnect_min.ensure(min <= max, &problem, "lower the one or raise the other"),
         ]
     }
 }
 
 /// What the control plane sends may not be readable.
 pub(crate) fn warning(inputs: &Inputs) -> Option<String> {
-    const KEY: &str = "broker.compression";
-    let name = inputs.text(KEY).filter(|name| !READ_COMPRESSIONS.contains(name))?;
+    let entry = inputs.entry("broker.compression");
+    let name = entry.text().filter(|name| !READ_COMPRESSIONS.contains(name))?;
     Some(format!(
         "{}: broker.compression (kombu_compression) is {name:?}, and the agent reads gzip only: commands that are \
          compressed otherwise are lost. Set it to gzip on the control plane and here, or take it out",
-        inputs.origin(KEY)
+        entry.origin()
     ))
 }
 
-fn transport_url(inputs: &Inputs, key: &'static str) -> Result<TransportUrl, Mistake> {
+fn transport_url(entry: Entry<'_>) -> Result<TransportUrl, Mistake> {
     let advice = "Trove copies it from the control plane's trove-guestagent.conf (option guest_config) to \
                   /etc/trove/conf.d; put it there, into agent.toml or into TROVE_COUCHDB_BROKER__TRANSPORT_URL; for an \
                   agent without a broker write local:";
-    let url = inputs.text(key).ok_or_else(|| inputs.missing(key, advice))?;
+    let url = entry.text().ok_or_else(|| entry.missing(advice))?;
     if broker_url::is_nearly_local(url) {
         let advice = "write \"local:\", with the colon and nothing behind it, for an agent without a broker";
-        return Err(inputs.invalid(key, format!("cannot be {:?}", url.trim()), advice));
+        return Err(entry.invalid(format!("cannot be {:?}", url.trim()), advice));
     }
     let advice = "write rabbit://USER:PASSWORD@HOST:PORT/VHOST, special characters percent-encoded";
-    let refused = |error| inputs.invalid(key, format!("is no transport URL: {error}"), advice);
+    let refused = |error| entry.invalid(format!("is no transport URL: {error}"), advice);
     broker_url::parse(url).map_err(refused)
 }
 
 fn tls(inputs: &Inputs) -> Result<Option<TlsFiles>, Mistake> {
     let files = tls::files(inputs, ["broker.tls_ca_file", "broker.tls_cert_file", "broker.tls_key_file"])?;
-    let by_its_url = transport_url(inputs, broker_url::KEY)?.is_tls();
-    Ok((inputs.get("broker.tls")? || by_its_url).then_some(files))
+    let by_its_url = transport_url(inputs.entry(broker_url::KEY))?.is_tls();
+    Ok((inputs.entry("broker.tls").get()? || by_its_url).then_some(files))
 }
 
-fn name(inputs: &Inputs, key: &'static str) -> Result<String, Mistake> {
-    let name = inputs.required_text(key)?;
+fn name(entry: Entry<'_>) -> Result<String, Mistake> {
+    let name = entry.required_text()?;
     let advice = format!("write at most {MAX_NAME} bytes without control characters");
     let is_name = name.len() <= MAX_NAME && !name.chars().any(char::is_control);
-    inputs.ensure(is_name, key, "is no AMQP name", advice)?;
+    entry.ensure(is_name, "is no AMQP name", &advice)?;
     Ok(name.to_owned())
 }
 
-fn login_method(inputs: &Inputs, key: &'static str) -> Result<LoginMethod, Mistake> {
-    inputs.choice(key, &[("AMQPLAIN", LoginMethod::Amqplain), ("PLAIN", LoginMethod::Plain)])
+fn login_method(entry: Entry<'_>) -> Result<LoginMethod, Mistake> {
+    entry.choice(&[("AMQPLAIN", LoginMethod::Amqplain), ("PLAIN", LoginMethod::Plain)])
 }
 
 /// Whole seconds, as the protocol has them.
-fn heartbeat(inputs: &Inputs, key: &'static str) -> Result<Duration, Mistake> {
-    inputs.get_in::<u16>(key, 0..=u16::MAX).map(|seconds| Duration::from_secs(seconds.into()))
+fn heartbeat(entry: Entry<'_>) -> Result<Duration, Mistake> {
+    entry.get_in::<u16>(0..=u16::MAX).map(|seconds| Duration::from_secs(seconds.into()))
 }

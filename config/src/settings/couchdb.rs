@@ -8,7 +8,7 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use crate::error::Mistake;
-use crate::inputs::Inputs;
+use crate::inputs::{Entry, Inputs};
 use crate::section::section;
 use crate::settings::tls::{self, TlsFiles};
 use crate::text_file;
@@ -118,12 +118,12 @@ pub(crate) fn is_own_machine(url: &Url) -> bool {
     }
 }
 
-fn url(inputs: &Inputs, key: &'static str) -> Result<Url, Mistake> {
+fn url(entry: Entry<'_>) -> Result<Url, Mistake> {
     // Not shown in errors: somebody may have put a password into it.
     let advice = "write only scheme, host and port, such as http://127.0.0.1:5984";
-    let ensure = |holds, problem: &str| inputs.ensure(holds, key, problem, advice);
-    let refused = |error| inputs.invalid(key, format!("is no URL: {error}"), advice);
-    let url = Url::parse(inputs.required_text(key)?).map_err(refused)?;
+    let ensure = |holds, problem: &str| entry.ensure(holds, problem, advice);
+    let refused = |error| entry.invalid(format!("is no URL: {error}"), advice);
+    let url = Url::parse(entry.required_text()?).map_err(refused)?;
     ensure(matches!(url.scheme(), "http" | "https"), "is neither http nor https")?;
     let has_login = !url.username().is_empty() || url.password().is_some();
     ensure(!has_login, "holds credentials, which belong in couchdb.credentials_file")?;
@@ -137,41 +137,39 @@ fn tls(inputs: &Inputs) -> Result<TlsFiles, Mistake> {
 }
 
 /// Every rotation costs a hash and a moment in which commands wait: more often than once an hour is a slip of the pen.
-fn rotate_os_admin_after(inputs: &Inputs, key: &'static str) -> Result<Option<Duration>, Mistake> {
+fn rotate_os_admin_after(entry: Entry<'_>) -> Result<Option<Duration>, Mistake> {
     const HOUR: Duration = Duration::from_secs(3600);
     const TEN_YEARS: f64 = 315_360_000.0;
-    let after: Duration = inputs.get_in(key, 0.0..=TEN_YEARS)?;
+    let after: Duration = entry.get_in(0.0..=TEN_YEARS)?;
     let problem = format!("cannot be {}", after.as_secs_f64());
     let is_sound = after.is_zero() || after >= HOUR;
-    inputs.ensure(is_sound, key, problem, "write 0 for never, or at least 3600 seconds")?;
+    entry.ensure(is_sound, &problem, "write 0 for never, or at least 3600 seconds")?;
     Ok(Some(after).filter(|after| !after.is_zero()))
 }
 
 fn bootstrap_admin(inputs: &Inputs) -> Result<Option<(String, Secret)>, Mistake> {
-    const NAME: &str = "couchdb.bootstrap_admin";
-    const PASSWORD: &str = "couchdb.bootstrap_admin_password";
-    const PASSWORD_FILE: &str = "couchdb.bootstrap_admin_password_file";
-    let file = inputs.get::<Option<PathBuf>>(PASSWORD_FILE)?;
-    let password = match (inputs.get(PASSWORD)?, file) {
+    let name = inputs.entry("couchdb.bootstrap_admin");
+    let password = inputs.entry("couchdb.bootstrap_admin_password");
+    let file = inputs.entry("couchdb.bootstrap_admin_password_file");
+    let secret = match (password.get()?, file.get::<Option<PathBuf>>()?) {
         (Some(_), Some(_)) => {
             let problem = "and couchdb.bootstrap_admin_password_file are both set";
-            return Err(inputs.invalid(PASSWORD, problem, "keep one of them"));
+            return Err(password.invalid(problem, "keep one of them"));
         }
-        (None, Some(file)) => {
-            let text = Zeroizing::new(text_file::read(&file)?);
-            let password = text::secret(&text);
-            let problem = "names an empty file";
-            inputs.ensure(!password.is_empty(), PASSWORD_FILE, problem, "write the password into it")?;
-            Some(Secret::new(password))
+        (None, Some(path)) => {
+            let text = Zeroizing::new(text_file::read(&path)?);
+            let secret = text::secret(&text);
+            file.ensure(!secret.is_empty(), "names an empty file", "write the password into it")?;
+            Some(Secret::new(secret))
         }
-        (password, None) => password,
+        (secret, None) => secret,
     };
-    let name: Option<String> = inputs.get(NAME)?;
-    let has_password = name.is_none() || password.is_some();
-    let advice = "set couchdb.bootstrap_admin_password_file or couchdb.bootstrap_admin_password";
-    inputs.ensure(has_password, NAME, "has no password", advice)?;
-    if name.is_none() && password.is_some() {
-        return Err(inputs.missing(NAME, "its password is; name the administrator it belongs to"));
+    match (name.get()?, secret) {
+        (Some(_), None) => {
+            let advice = "set couchdb.bootstrap_admin_password_file or couchdb.bootstrap_admin_password";
+            Err(name.invalid("has no password", advice))
+        }
+        (None, Some(_)) => Err(name.missing("its password is; name the administrator it belongs to")),
+        (name, secret) => Ok(name.zip(secret)),
     }
-    Ok(name.zip(password))
 }

@@ -8,7 +8,7 @@ use trove_couchdb_protocol::secret::Secret;
 
 use crate::broker_url;
 use crate::error::Mistake;
-use crate::inputs::Inputs;
+use crate::inputs::Entry;
 use crate::section::section;
 
 /// Who a guest is that no Trove has named and no queue is named after.
@@ -52,14 +52,14 @@ section! {
     }
 }
 
-fn id(inputs: &Inputs, key: &'static str) -> Result<String, Mistake> {
+fn id(entry: Entry<'_>) -> Result<String, Mistake> {
     let no_broker = |text: &str| broker_url::is_no_broker(text) || broker_url::is_nearly_local(text);
-    let Some(id) = inputs.text(key) else {
+    let Some(id) = entry.text() else {
         // Also where the word is misspelt: then the guest needs no id of Trove's either.
-        let has_broker = !inputs.text(broker_url::KEY).is_some_and(no_broker);
+        let has_broker = !entry.inputs.entry(broker_url::KEY).text().is_some_and(no_broker);
         let advice = "Trove writes it as guest_id to /etc/trove/conf.d/guest_info.conf; for a guest made by hand set it \
                       there or with --guest-id";
-        return if has_broker { Err(inputs.missing(key, advice)) } else { Ok(WITHOUT_BROKER.to_owned()) };
+        return if has_broker { Err(entry.missing(advice)) } else { Ok(WITHOUT_BROKER.to_owned()) };
     };
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let shown: String = id.chars().take(MAX_ID).collect();
@@ -67,13 +67,13 @@ fn id(inputs: &Inputs, key: &'static str) -> Result<String, Mistake> {
         "write the id of the instance: at most {MAX_ID} letters, digits, dots, dashes or underscores"
     );
     let is_legal = id.chars().all(legal) && id.len() <= MAX_ID;
-    inputs.ensure(is_legal, key, format!("cannot be {shown:?}"), advice)?;
+    entry.ensure(is_legal, &format!("cannot be {shown:?}"), &advice)?;
     Ok(id.to_owned())
 }
 
 /// Trove 12 on Python 3 writes the key as Python shows bytes, `b'…'`. No key of Trove's has a quotation mark in it.
-fn encryption_key(inputs: &Inputs, key: &'static str) -> Result<Option<Secret>, Mistake> {
-    let Some(secret) = inputs.get::<Option<Secret>>(key)? else { return Ok(None) };
+fn encryption_key(entry: Entry<'_>) -> Result<Option<Secret>, Mistake> {
+    let Some(secret) = entry.get::<Option<Secret>>()? else { return Ok(None) };
     let text = secret.expose();
     let quoted = |mark: char| text.strip_prefix('b')?.strip_prefix(mark)?.strip_suffix(mark);
     let inner = quoted('\'').or_else(|| quoted('"')).map(Secret::new);

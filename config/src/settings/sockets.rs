@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Mistake;
-use crate::inputs::Inputs;
+use crate::inputs::{Entry, Inputs};
 use crate::section::section;
 
 /// What a socket's path may be long, in bytes (`sockaddr_un`, unix(7)).
@@ -68,34 +68,34 @@ pub enum Listen {
 
 /// Without a broker the socket is the only way in.
 pub(crate) fn must_be_reachable(inputs: &Inputs) -> [Result<(), Mistake>; 1] {
-    const SOCKET: &str = "local.socket";
-    let advice = "set it, or a broker: with neither nobody could give the agent a command";
+    let socket = inputs.entry("local.socket");
     let problem = "is switched off, and broker.transport_url is local:";
-    [inputs.ensure(inputs.text(SOCKET).is_some(), SOCKET, problem, advice)]
+    let advice = "set it, or a broker: with neither nobody could give the agent a command";
+    [socket.ensure(socket.text().is_some(), problem, advice)]
 }
 
 /// The path of a socket, or none where it is switched off.
-fn socket(inputs: &Inputs, key: &'static str) -> Result<Option<PathBuf>, Mistake> {
-    let path = inputs.get::<Option<PathBuf>>(key)?;
+fn socket(entry: Entry<'_>) -> Result<Option<PathBuf>, Mistake> {
+    let path = entry.get::<Option<PathBuf>>()?;
     let bytes = path.as_ref().map_or(0, |path| path.as_os_str().len());
     let advice = format!("write a path of at most {MAX_PATH} bytes, the most that a socket can have");
-    inputs.ensure(bytes <= MAX_PATH, key, format!("has {bytes} bytes"), advice)?;
+    entry.ensure(bytes <= MAX_PATH, &format!("has {bytes} bytes"), &advice)?;
     Ok(path)
 }
 
 /// Where metrics are to be had. Off unless it is asked for: a guest whose metrics nobody reads has no listener for them.
-fn listen(inputs: &Inputs, key: &'static str) -> Result<Option<Listen>, Mistake> {
-    let Some(text) = inputs.text(key) else { return Ok(None) };
+fn listen(entry: Entry<'_>) -> Result<Option<Listen>, Mistake> {
+    let Some(text) = entry.text() else { return Ok(None) };
     if text.starts_with('/') {
-        return Ok(socket(inputs, key)?.map(Listen::Unix));
+        return Ok(socket(entry)?.map(Listen::Unix));
     }
     let Some(address) = text.parse::<SocketAddr>().ok().filter(|address| address.port() != 0) else {
         let advice = "write ADDRESS:PORT, such as 127.0.0.1:9985, or a path that begins with /";
-        return Err(inputs.invalid(key, format!("cannot be {text:?}"), advice));
+        return Err(entry.invalid(format!("cannot be {text:?}"), advice));
     };
-    let is_allowed = address.ip().is_loopback() || inputs.get("metrics.allow_remote")?;
+    let is_allowed = address.ip().is_loopback() || entry.inputs.entry("metrics.allow_remote").get()?;
     let problem = format!("cannot be {address}, which other machines may reach");
     let advice = "write 127.0.0.1:PORT or a path, or set metrics.allow_remote = true";
-    inputs.ensure(is_allowed, key, problem, advice)?;
+    entry.ensure(is_allowed, &problem, advice)?;
     Ok(Some(Listen::Tcp(address)))
 }

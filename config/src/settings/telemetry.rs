@@ -8,7 +8,7 @@ use trove_couchdb_protocol::trove::{LogFilter, LogFilterError};
 use url::Url;
 
 use crate::error::Mistake;
-use crate::inputs::Inputs;
+use crate::inputs::Entry;
 use crate::key::Key;
 use crate::section::section;
 use crate::settings::couchdb::is_own_machine;
@@ -21,7 +21,7 @@ section! {
         /// Where one JSON line goes for each command that changes something: who, what, how it ended; never a
         /// password. "journal" writes it to the log as target audit, at any log.filter; "off" nowhere; a path to a
         /// file of its own, which only its owner may read.
-        file: Option<String> = "journal";
+        file: AuditFile = "journal", by Text audit_file;
         /// The size at which a new audit file is begun.
         // A smaller file could not hold a few lines.
         max_bytes: u64 = "10485760", in 16_384..=i64::MAX.unsigned_abs();
@@ -55,6 +55,14 @@ section! {
     }
 }
 
+/// `audit.file` by itself.
+#[derive(Debug)]
+enum AuditFile {
+    Off,
+    Journal,
+    At(PathBuf),
+}
+
 /// Where commands that change something are written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuditSettings {
@@ -77,20 +85,23 @@ impl Section for AuditSettings {
     const KEYS: &'static [Key] = AuditKeys::KEYS;
 
     fn read(validation: &mut Validation) -> Option<Self> {
-        const FILE: &str = "audit.file";
         let AuditKeys { file, max_bytes, keep } = AuditKeys::read(validation)?;
-        match file.as_deref() {
-            None | Some("off") => Some(Self::Off),
-            Some("journal") => Some(Self::Journal),
-            Some(text) => {
-                let advice = "write journal, off, or a path that begins with / or ~/";
-                let path = validation.read(|inputs| {
-                    let refused = |_| inputs.invalid(FILE, format!("cannot be {text:?}"), advice);
-                    inputs.get::<PathBuf>(FILE).map_err(refused)
-                });
-                // After the mistake no path is used.
-                Some(Self::File { path: path.unwrap_or_default(), max_bytes, keep })
-            }
+        Some(match file {
+            AuditFile::Off => Self::Off,
+            AuditFile::Journal => Self::Journal,
+            AuditFile::At(path) => Self::File { path, max_bytes, keep },
+        })
+    }
+}
+
+fn audit_file(entry: Entry<'_>) -> Result<AuditFile, Mistake> {
+    match entry.text() {
+        None | Some("off") => Ok(AuditFile::Off),
+        Some("journal") => Ok(AuditFile::Journal),
+        Some(text) => {
+            let advice = "write journal, off, or a path that begins with / or ~/";
+            let refused = |_| entry.invalid(format!("cannot be {text:?}"), advice);
+            entry.get().map(AuditFile::At).map_err(refused)
         }
     }
 }
@@ -106,14 +117,14 @@ pub enum LogFormat {
     Journal,
 }
 
-fn filter(inputs: &Inputs, key: &'static str) -> Result<LogFilter, Mistake> {
-    let refused = |error: LogFilterError| inputs.invalid(key, error.to_string(), LogFilterError::advice());
-    inputs.required_text(key)?.parse().map_err(refused)
+fn filter(entry: Entry<'_>) -> Result<LogFilter, Mistake> {
+    let refused = |error: LogFilterError| entry.invalid(error.to_string(), LogFilterError::advice());
+    entry.required_text()?.parse().map_err(refused)
 }
 
-fn format(inputs: &Inputs, key: &'static str) -> Result<LogFormat, Mistake> {
+fn format(entry: Entry<'_>) -> Result<LogFormat, Mistake> {
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json), ("journal", LogFormat::Journal)];
-    inputs.choice(key, &formats)
+    entry.choice(&formats)
 }
 
 impl TraceSettings {
@@ -129,22 +140,17 @@ impl TraceSettings {
 }
 
 /// The collector's URL for traces.
-fn otlp_endpoint(inputs: &Inputs, key: &'static str) -> Result<Option<Url>, Mistake> {
-    let Some(text) = inputs.text(key) else { return Ok(None) };
+fn otlp_endpoint(entry: Entry<'_>) -> Result<Option<Url>, Mistake> {
+    let Some(text) = entry.text() else { return Ok(None) };
     let advice = "write http://127.0.0.1:4318 or https://HOST:4318, of a collector that takes OTLP over HTTP";
     let Some(mut url) = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https")) else {
-        return Err(inputs.invalid(key, "is no URL of http or https", advice));
+        return Err(entry.invalid("is no URL of http or https", advice));
     };
     let has_login = url.password().is_some() || !url.username().is_empty();
     let problem = "has a login, which would stand in this file and in no other place";
-    inputs.ensure(
-        !has_login,
-        key,
-        problem,
-        "give it to a collector on this machine, which passes spans on",
-    )?;
+    entry.ensure(!has_login, problem, "give it to a collector on this machine, which passes spans on")?;
     let is_private = url.scheme() == "https" || is_own_machine(&url);
-    inputs.ensure(is_private, key, "would send spans over the network in clear", advice)?;
+    entry.ensure(is_private, "would send spans over the network in clear", advice)?;
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty().extend(["v1", "traces"]);
     }
