@@ -16,7 +16,7 @@ use trove_couchdb_protocol::{secret::Secret, text};
 
 use crate::error::Mistake;
 use crate::key::Kind;
-use crate::layer::{DEFAULT_ORIGIN, Layers, Warning};
+use crate::layers::{DEFAULT_ORIGIN, Layers, Warning};
 
 /// The home directory when `HOME` is not set: systemd sets it for every service but those of root.
 const ROOT_HOME: &str = "/root";

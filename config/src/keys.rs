@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use crate::broker_url;
 use crate::error::Mistake;
 use crate::key::Key;
-use crate::layer::{DEFAULT_ORIGIN, Layers};
+use crate::layers::{DEFAULT_ORIGIN, Layers};
 use crate::settings::KEYS;
 
 /// Every key, section by section, in the order of the documentation.

@@ -30,13 +30,11 @@ pub mod fuzzing;
 mod inputs;
 mod key;
 mod keys;
-mod layer;
 mod layers;
 mod load;
 mod section;
 mod settings;
 mod text_file;
-mod validation;
 
 #[cfg(test)]
 mod tests;

@@ -11,10 +11,10 @@ use crate::broker_url;
 use crate::error::ConfigError;
 use crate::key::RABBIT_GROUP;
 use crate::keys;
-use crate::layer::Layers;
+use crate::layers::Layers;
 use crate::layers::{environment, oslo_files, toml_file};
+use crate::section::Validation;
 use crate::settings::Settings;
-use crate::validation::Validation;
 
 /// Our own configuration file, read if it exists and no other is named.
 pub const DEFAULT_CONFIG_FILE: &str = "/etc/trove-couchdb-agent/agent.toml";

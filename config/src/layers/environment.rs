@@ -7,7 +7,7 @@ use std::ffi::OsString;
 
 use crate::key::{ENVIRONMENT_PREFIX, Key};
 use crate::keys;
-use crate::layer::Layers;
+use crate::layers::Layers;
 
 /// Variables of `trove-couchdb`, in the same shell perhaps, and no misspelt keys (`cli/src/args/mod.rs`).
 const OF_THE_TOOL: [&str; 2] = ["TROVE_COUCHDB_SOCKET", "TROVE_COUCHDB_TRANSPORT_URL"];

@@ -10,9 +10,9 @@ use std::{fs, io};
 use crate::error::Mistake;
 use crate::key::RABBIT_GROUP;
 use crate::keys;
-use crate::layer::{Layers, Warning};
 use crate::layers::oslo_ini::{self, Assignment};
 use crate::layers::oslo_template;
+use crate::layers::{Layers, Warning};
 use crate::text_file;
 
 /// Reads `files`, then the `*.conf` of each of `directories` in order of their names.

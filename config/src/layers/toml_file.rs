@@ -18,7 +18,7 @@ use crate::broker_url;
 use crate::error::Mistake;
 use crate::key::Kind;
 use crate::keys;
-use crate::layer::Layers;
+use crate::layers::Layers;
 use crate::text_file;
 
 /// Reads `path`; a file that does not exist is empty unless it was `asked_for` on the command line.

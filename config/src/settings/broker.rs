@@ -14,9 +14,8 @@ use crate::broker_url;
 use crate::error::Mistake;
 use crate::inputs::{Entry, Inputs};
 use crate::key::{Key, RABBIT_GROUP as RABBIT};
-use crate::section::section;
+use crate::section::{Section, Validation, section};
 use crate::settings::tls::{self, TlsFiles};
-use crate::validation::{Section, Validation};
 
 /// One and the same to kombu (`kombu/compression.py`).
 const READ_COMPRESSIONS: [&str; 3] = ["gzip", "zlib", "application/x-gzip"];

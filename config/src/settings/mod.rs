@@ -21,7 +21,7 @@ pub use tls::{TlsFiles, TlsIdentity};
 
 use crate::error::ConfigError;
 use crate::key::Key;
-use crate::validation::{Section, Validation};
+use crate::section::{Section, Validation};
 
 /// Declares the sections: the fields of [`Settings`], how they are read, and the table of all keys.
 macro_rules! sections {

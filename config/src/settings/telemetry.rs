@@ -10,9 +10,8 @@ use url::Url;
 use crate::error::Mistake;
 use crate::inputs::Entry;
 use crate::key::Key;
-use crate::section::section;
+use crate::section::{Section, Validation, section};
 use crate::settings::couchdb::is_own_machine;
-use crate::validation::{Section, Validation};
 
 section! {
     /// The section as it is written.

@@ -10,7 +10,7 @@ use config::{Value, ValueKind};
 use super::Layers as Given;
 use crate::key::{Key, Kind};
 use crate::keys;
-use crate::layer::Layers;
+use crate::layers::Layers;
 use crate::layers::toml_file;
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../etc/trove-couchdb-agent/agent.toml");
