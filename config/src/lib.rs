@@ -5,7 +5,7 @@
 //!     |          |             |               |              |
 //!     +----------+------+------+---------------+--------------+
 //!                       v
-//!   layer (what one of them says) -> inputs (merged, each value with its origin) -> settings (validated)
+//!   layers (what each of them says) -> inputs (merged, each value with its origin) -> settings (validated)
 //! ```
 //!
 //! The oslo INI files are the ones Trove injects into the guest (`/etc/trove/conf.d/*.conf`); they outrank our
@@ -30,7 +30,6 @@ pub mod fuzzing;
 mod inputs;
 mod key;
 mod keys;
-mod layer;
 mod layers;
 mod load;
 pub mod reference;

@@ -12,9 +12,9 @@ use trove_couchdb_protocol::transport_url::TransportUrl;
 
 use crate::broker_url;
 use crate::error::Mistake;
-use crate::inputs::{Inputs, Section, Setting};
-use crate::key::RABBIT_GROUP as RABBIT;
-use crate::section::section;
+use crate::inputs::{Entry, Inputs};
+use crate::key::{Key, RABBIT_GROUP as RABBIT};
+use crate::section::{Section, Validation, section};
 use crate::settings::tls::{self, TlsFiles};
 
 /// One and the same to kombu (`kombu/compression.py`).
@@ -22,6 +22,9 @@ const READ_COMPRESSIONS: [&str; 3] = ["gzip", "zlib", "application/x-gzip"];
 
 /// AMQP 0-9-1 writes exchange and queue names as short strings.
 const MAX_NAME: usize = 255;
+
+/// RabbitMQ's numbers have a sign and 64 bits.
+const MAX_NUMBER: u64 = i64::MAX.unsigned_abs();
 
 section! {
     /// The message broker and how its queues are declared.
@@ -42,13 +45,13 @@ section! {
         /// Declare the guest's queues as quorum queues (durable by nature); must equal the control plane's.
         quorum_queue: bool = "false", oslo [(RABBIT, "rabbit_quorum_queue")];
         /// x-delivery-limit of quorum queues; 0 declares none.
-        quorum_delivery_limit: u32 = "0", in 0..=i64::from(u32::MAX),
+        quorum_delivery_limit: u32 = "0", in 0..=u32::MAX,
             oslo [(RABBIT, "rabbit_quorum_delivery_limit")];
         /// x-max-in-memory-length of quorum queues, in messages; 0 declares none.
-        quorum_max_memory_length: u64 = "0", in 0..=i64::MAX,
+        quorum_max_memory_length: u64 = "0", in 0..=MAX_NUMBER,
             oslo [(RABBIT, "rabbit_quorum_max_memory_length"), (RABBIT, "rabbit_quroum_max_memory_length")];
         /// x-max-in-memory-bytes of quorum queues; 0 declares none.
-        quorum_max_memory_bytes: u64 = "0", in 0..=i64::MAX,
+        quorum_max_memory_bytes: u64 = "0", in 0..=MAX_NUMBER,
             oslo [(RABBIT, "rabbit_quorum_max_memory_bytes"), (RABBIT, "rabbit_quroum_max_memory_bytes")];
         /// Declare the fanout exchange durable and its queue as a quorum queue; must equal the control plane's.
         transient_quorum_queue: bool = "false", oslo [(RABBIT, "rabbit_transient_quorum_queue")];
@@ -65,7 +68,7 @@ section! {
         /// each queue, and nearly all from the queue that Trove sends to. 64 of the largest possible commands take
         /// 150 MiB. 0, which oslo reads as unlimited, would let a backlog fill the memory: it is an error here and
         /// ignored in Trove's files.
-        prefetch: u16 = "64", in 1..=i64::from(u16::MAX),
+        prefetch: u16 = "64", in 1..=u16::MAX,
             oslo [(RABBIT, "rabbit_qos_prefetch_count")], blank "0";
         /// The compression that the control plane uses. The agent always reads gzip and uncompressed messages, and
         /// warns about any other value. It does not compress its own messages.
@@ -112,83 +115,78 @@ pub enum LoginMethod {
 
 /// `None` for an agent without a broker.
 impl Section for Option<BrokerSettings> {
-    fn read(inputs: &Inputs) -> Result<Self, Mistake> {
-        if inputs.text(broker_url::KEY).is_some_and(broker_url::is_no_broker) {
-            return Ok(None);
+    const KEYS: &'static [Key] = BrokerSettings::KEYS;
+
+    fn read(validation: &mut Validation) -> Option<Self> {
+        if validation.inputs.entry(broker_url::KEY).text().is_some_and(broker_url::is_no_broker) {
+            return Some(None);
         }
-        let settings = BrokerSettings::read(inputs)?;
-        settings.agree(inputs)?;
-        Ok(Some(settings))
+        let settings = BrokerSettings::read(validation)?;
+        validation.check(|inputs| settings.agree(inputs));
+        Some(Some(settings))
     }
 }
 
 impl BrokerSettings {
     /// What no single value can be blamed for.
-    fn agree(&self, inputs: &Inputs) -> Result<(), Mistake> {
-        if self.ha_queues && self.quorum_queue {
-            let advice =
-                "keep the one that the control plane uses (oslo.messaging refuses both together, too)";
-            return Err(inputs.invalid("broker.ha_queues", "and broker.quorum_queue are both on", advice));
-        }
-        if self.reconnect_min > self.reconnect_max {
-            let [min, max] = [self.reconnect_min, self.reconnect_max].map(|pause| pause.as_secs_f64());
-            let problem = format!("({min} s) is above broker.reconnect_max ({max} s)");
-            return Err(inputs.invalid("broker.reconnect_min", problem, "lower the one or raise the other"));
-        }
-        Ok(())
+    fn agree(&self, inputs: &Inputs) -> [Result<(), Mistake>; 2] {
+        let both = self.ha_queues && self.quorum_queue;
+        let [min, max] = [self.reconnect_min, self.reconnect_max].map(|pause| pause.as_secs_f64());
+        let problem = format!("({min} s) is above broker.reconnect_max ({max} s)");
+        let advice = "keep the one that the control plane uses (oslo.messaging refuses both together, too)";
+        let [ha_queues, reconnect_min] =
+            ["broker.ha_queues", "broker.reconnect_min"].map(|key| inputs.entry(key));
+        [
+            ha_queues.ensure(!both, "and broker.quorum_queue are both on", advice),
+            reconnect_min.ensure(min <= max, &problem, "lower the one or raise the other"),
+        ]
     }
 }
 
 /// What the control plane sends may not be readable.
 pub(crate) fn warning(inputs: &Inputs) -> Option<String> {
-    const KEY: &str = "broker.compression";
-    let name = inputs.text(KEY).filter(|name| !READ_COMPRESSIONS.contains(name))?;
+    let entry = inputs.entry("broker.compression");
+    let name = entry.text().filter(|name| !READ_COMPRESSIONS.contains(name))?;
     Some(format!(
         "{}: broker.compression (kombu_compression) is {name:?}, and the agent reads gzip only: commands that are \
          compressed otherwise are lost. Set it to gzip on the control plane and here, or take it out",
-        inputs.origin(KEY)
+        entry.origin()
     ))
 }
 
-fn transport_url(inputs: &Inputs, key: &'static str) -> Result<TransportUrl, Mistake> {
-    let Some(url) = inputs.text(key) else {
-        return Err(inputs.missing(
-            key,
-            "Trove copies it from the control plane's trove-guestagent.conf (option guest_config) to \
-             /etc/trove/conf.d; put it there, into agent.toml or into TROVE_COUCHDB_BROKER__TRANSPORT_URL; for an \
-             agent without a broker write local:",
-        ));
-    };
+fn transport_url(entry: Entry<'_>) -> Result<TransportUrl, Mistake> {
+    let advice = "Trove copies it from the control plane's trove-guestagent.conf (option guest_config) to \
+                  /etc/trove/conf.d; put it there, into agent.toml or into TROVE_COUCHDB_BROKER__TRANSPORT_URL; for an \
+                  agent without a broker write local:";
+    let url = entry.text().ok_or_else(|| entry.missing(advice))?;
     if broker_url::is_nearly_local(url) {
         let advice = "write \"local:\", with the colon and nothing behind it, for an agent without a broker";
-        return Err(inputs.invalid(key, format!("cannot be {:?}", url.trim()), advice));
+        return Err(entry.invalid(format!("cannot be {:?}", url.trim()), advice));
     }
-    broker_url::parse(url).map_err(|error| {
-        let advice = "write rabbit://USER:PASSWORD@HOST:PORT/VHOST, special characters percent-encoded";
-        inputs.invalid(key, format!("is no transport URL: {error}"), advice)
-    })
+    let advice = "write rabbit://USER:PASSWORD@HOST:PORT/VHOST, special characters percent-encoded";
+    let refused = |error| entry.invalid(format!("is no transport URL: {error}"), advice);
+    broker_url::parse(url).map_err(refused)
 }
 
 fn tls(inputs: &Inputs) -> Result<Option<TlsFiles>, Mistake> {
     let files = tls::files(inputs, ["broker.tls_ca_file", "broker.tls_cert_file", "broker.tls_key_file"])?;
-    let by_its_url = transport_url(inputs, broker_url::KEY)?.is_tls();
-    Ok((inputs.get::<bool>("broker.tls")? || by_its_url).then_some(files))
+    let by_its_url = transport_url(inputs.entry(broker_url::KEY))?.is_tls();
+    Ok((inputs.entry("broker.tls").get()? || by_its_url).then_some(files))
 }
 
-fn name(inputs: &Inputs, key: &'static str) -> Result<String, Mistake> {
-    let name = inputs.required_text(key)?;
-    if name.len() <= MAX_NAME && !name.chars().any(char::is_control) {
-        return Ok(name.to_owned());
-    }
+fn name(entry: Entry<'_>) -> Result<String, Mistake> {
+    let name = entry.required_text()?;
     let advice = format!("write at most {MAX_NAME} bytes without control characters");
-    Err(inputs.invalid(key, "is no AMQP name", advice))
+    let is_name = name.len() <= MAX_NAME && !name.chars().any(char::is_control);
+    entry.ensure(is_name, "is no AMQP name", &advice)?;
+    Ok(name.to_owned())
 }
 
-fn login_method(inputs: &Inputs, key: &'static str) -> Result<LoginMethod, Mistake> {
-    inputs.choice(key, &[("AMQPLAIN", LoginMethod::Amqplain), ("PLAIN", LoginMethod::Plain)])
+fn login_method(entry: Entry<'_>) -> Result<LoginMethod, Mistake> {
+    entry.choice(&[("AMQPLAIN", LoginMethod::Amqplain), ("PLAIN", LoginMethod::Plain)])
 }
 
 /// Whole seconds, as the protocol has them.
-fn heartbeat(inputs: &Inputs, key: &'static str) -> Result<Duration, Mistake> {
-    Ok(Duration::from_secs(u64::read(inputs, key, 0..=i64::from(u16::MAX))?))
+fn heartbeat(entry: Entry<'_>) -> Result<Duration, Mistake> {
+    entry.get_in::<u16>(0..=u16::MAX).map(|seconds| Duration::from_secs(seconds.into()))
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
-use super::Layers;
+use super::Layers as Given;
 use crate::key::Kind;
 use crate::keys;
+use crate::layers::Layers;
 use crate::layers::toml_file;
 use crate::reference::default_of;
 
@@ -20,25 +22,32 @@ fn uncommented(sample: &str) -> String {
     sample.lines().map(line).collect()
 }
 
+fn read(path: &Path) -> Layers {
+    let mut layers = Layers::default();
+    toml_file::read(&mut layers, path, true);
+    assert!(layers.mistakes.is_empty(), "{:?}", layers.mistakes);
+    layers
+}
+
 #[test]
 fn the_sample_lists_every_key_with_its_default() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("agent.toml");
     fs::write(&path, uncommented(&fs::read_to_string(SAMPLE).unwrap())).unwrap();
-    let values = toml_file::read(&path, true).whole().unwrap();
-    let listed: BTreeSet<_> = values.0.keys().map(String::as_str).collect();
+    let layers = read(&path);
+    let listed: BTreeSet<_> = layers.values.iter().map(|(name, _)| *name).collect();
     let known: BTreeSet<_> = keys::all().map(|key| key.name).collect();
     assert_eq!(listed, known);
     for key in keys::all() {
         if let Some(default) = default_of(key) {
-            assert_eq!(values.0[key.name].kind, default, "{}", key.name);
+            assert_eq!(layers.last(key.name).unwrap().kind, default, "{}", key.name);
         }
     }
 }
 
 #[test]
 fn the_sample_as_shipped_sets_nothing() {
-    assert!(toml_file::read(SAMPLE.as_ref(), true).whole().unwrap().0.is_empty());
+    assert!(read(SAMPLE.as_ref()).values.is_empty());
 }
 
 #[test]
@@ -107,7 +116,7 @@ fn no_key_is_ignored() {
         let before: Vec<_> = with_password.then_some(password).into_iter().collect();
         let after: Vec<_> = before.iter().copied().chain([(variable.as_str(), other)]).collect();
         let show = |environment: &[(&str, &str)]| {
-            format!("{:?}", Layers { toml: base, environment, ..Layers::default() }.settings())
+            format!("{:?}", Given { toml: base, environment, ..Given::default() }.settings())
         };
         assert_ne!(show(&before), show(&after), "{}", key.name);
         assert!(show(&after).starts_with("Ok("), "{}: {}", key.name, show(&after));

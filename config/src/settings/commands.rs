@@ -1,4 +1,5 @@
-//! `[rpc]`: limits that keep one caller, or one bad message, from taking the agent down.
+//! `[rpc]`, `[operations]` and `[heartbeat]`: limits that keep one caller, or one bad message, from taking the agent down,
+//! what is remembered of commands that take hours, and how often the conductor hears from this guest.
 
 use std::time::Duration;
 
@@ -32,5 +33,33 @@ section! {
         prepare_patience: Duration = "600", in 0.0..=1500.0;
         /// How long running commands may continue after SIGTERM. Keep it below TimeoutStopSec of the systemd unit.
         shutdown_grace: Duration = "25", in 0.0..=3600.0;
+    }
+}
+
+section! {
+    /// What is remembered of operations that are over.
+    #[derive(Debug, Clone, Copy)]
+    pub struct OperationSettings = "operations" {
+        /// How many finished operations are kept for operation-list and operation-show. The oldest are removed
+        /// first.
+        keep: usize = "50", in 1..=10_000;
+        /// How long a finished operation is kept.
+        keep_for: Duration = "2592000", in 60.0..=315_360_000.0;
+    }
+}
+
+section! {
+    /// Status reports to the conductor.
+    #[derive(Debug, Clone)]
+    pub struct HeartbeatSettings = "heartbeat" {
+        /// Time between two status reports. Trove shows an instance as failed when it gets no report for
+        /// agent_heartbeat_expiry (90 s).
+        interval: Duration = "30", in 1.0..=3600.0, oslo [("DEFAULT", "report_interval")];
+        /// The share of the interval by which each report may be early or late, so that the guests of one cloud do
+        /// not report at the same moment.
+        jitter: f64 = "0.1", in 0.0..=0.5;
+        /// Report the status although Trove never sent `prepare`: for a guest that was created by hand. For other
+        /// guests an early report makes Trove take the instance for ready.
+        assume_prepared: bool = "false";
     }
 }

@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use trove_couchdb_protocol::{secret::Secret, text};
-use url::Url;
+use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use crate::error::Mistake;
-use crate::inputs::{Inputs, Setting};
+use crate::inputs::{Entry, Inputs};
 use crate::section::section;
 use crate::settings::tls::{self, TlsFiles};
-use crate::settings::trace::is_own_machine;
 use crate::text_file;
 
 /// Trove's option group for CouchDB (`trove/common/cfg.py`, `couchdb_opts`).
@@ -109,21 +108,27 @@ impl CouchSettings {
     }
 }
 
-fn url(inputs: &Inputs, key: &'static str) -> Result<Url, Mistake> {
+/// Whether a URL leads to this machine for certain.
+pub(crate) fn is_own_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+fn url(entry: Entry<'_>) -> Result<Url, Mistake> {
     // Not shown in errors: somebody may have put a password into it.
     let advice = "write only scheme, host and port, such as http://127.0.0.1:5984";
-    let refused = |problem: &str| inputs.invalid(key, problem, advice);
-    let url =
-        Url::parse(inputs.required_text(key)?).map_err(|error| refused(&format!("is no URL: {error}")))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(refused("is neither http nor https"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(refused("holds credentials, which belong in couchdb.credentials_file"));
-    }
-    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        return Err(refused("has a path, query or fragment"));
-    }
+    let ensure = |holds, problem: &str| entry.ensure(holds, problem, advice);
+    let refused = |error| entry.invalid(format!("is no URL: {error}"), advice);
+    let url = Url::parse(entry.required_text()?).map_err(refused)?;
+    ensure(matches!(url.scheme(), "http" | "https"), "is neither http nor https")?;
+    let has_login = !url.username().is_empty() || url.password().is_some();
+    ensure(!has_login, "holds credentials, which belong in couchdb.credentials_file")?;
+    let has_more = url.path() != "/" || url.query().is_some() || url.fragment().is_some();
+    ensure(!has_more, "has a path, query or fragment")?;
     Ok(url)
 }
 
@@ -132,46 +137,39 @@ fn tls(inputs: &Inputs) -> Result<TlsFiles, Mistake> {
 }
 
 /// Every rotation costs a hash and a moment in which commands wait: more often than once an hour is a slip of the pen.
-fn rotate_os_admin_after(inputs: &Inputs, key: &'static str) -> Result<Option<Duration>, Mistake> {
-    const HOUR: f64 = 3600.0;
+fn rotate_os_admin_after(entry: Entry<'_>) -> Result<Option<Duration>, Mistake> {
+    const HOUR: Duration = Duration::from_secs(3600);
     const TEN_YEARS: f64 = 315_360_000.0;
-    let after = Duration::read(inputs, key, 0.0..=TEN_YEARS)?;
-    match after.as_secs_f64() {
-        0.0 => Ok(None),
-        HOUR.. => Ok(Some(after)),
-        seconds => {
-            let advice = "write 0 for never, or at least 3600 seconds";
-            Err(inputs.invalid(key, format!("cannot be {seconds}"), advice))
-        }
-    }
+    let after: Duration = entry.get_in(0.0..=TEN_YEARS)?;
+    let problem = format!("cannot be {}", after.as_secs_f64());
+    let is_sound = after.is_zero() || after >= HOUR;
+    entry.ensure(is_sound, &problem, "write 0 for never, or at least 3600 seconds")?;
+    Ok(Some(after).filter(|after| !after.is_zero()))
 }
 
 fn bootstrap_admin(inputs: &Inputs) -> Result<Option<(String, Secret)>, Mistake> {
-    const NAME: &str = "couchdb.bootstrap_admin";
-    const PASSWORD: &str = "couchdb.bootstrap_admin_password";
-    const PASSWORD_FILE: &str = "couchdb.bootstrap_admin_password_file";
-    let password =
-        match (inputs.get::<Option<Secret>>(PASSWORD)?, inputs.get::<Option<PathBuf>>(PASSWORD_FILE)?) {
-            (Some(_), Some(_)) => {
-                let problem = "and couchdb.bootstrap_admin_password_file are both set";
-                return Err(inputs.invalid(PASSWORD, problem, "keep one of them"));
-            }
-            (None, Some(file)) => {
-                let text = Zeroizing::new(text_file::read(&file)?);
-                let password = Some(text::secret(&text)).filter(|password| !password.is_empty());
-                let empty =
-                    || inputs.invalid(PASSWORD_FILE, "names an empty file", "write the password into it");
-                Some(Secret::new(password.ok_or_else(empty)?))
-            }
-            (password, None) => password,
-        };
-    match (inputs.text(NAME), password) {
-        (Some(name), Some(password)) => Ok(Some((name.to_owned(), password))),
-        (None, None) => Ok(None),
+    let name = inputs.entry("couchdb.bootstrap_admin");
+    let password = inputs.entry("couchdb.bootstrap_admin_password");
+    let file = inputs.entry("couchdb.bootstrap_admin_password_file");
+    let secret = match (password.get()?, file.get::<Option<PathBuf>>()?) {
+        (Some(_), Some(_)) => {
+            let problem = "and couchdb.bootstrap_admin_password_file are both set";
+            return Err(password.invalid(problem, "keep one of them"));
+        }
+        (None, Some(path)) => {
+            let text = Zeroizing::new(text_file::read(&path)?);
+            let secret = text::secret(&text);
+            file.ensure(!secret.is_empty(), "names an empty file", "write the password into it")?;
+            Some(Secret::new(secret))
+        }
+        (secret, None) => secret,
+    };
+    match (name.get()?, secret) {
         (Some(_), None) => {
             let advice = "set couchdb.bootstrap_admin_password_file or couchdb.bootstrap_admin_password";
-            Err(inputs.invalid(NAME, "has no password", advice))
+            Err(name.invalid("has no password", advice))
         }
-        (None, Some(_)) => Err(inputs.missing(NAME, "its password is; name the administrator it belongs to")),
+        (None, Some(_)) => Err(name.missing("its password is; name the administrator it belongs to")),
+        (name, secret) => Ok(name.zip(secret)),
     }
 }
