@@ -27,6 +27,8 @@
 #                         builds the programs from those archives, as a distribution does
 # make static             programs without any shared library (musl), in target/packaging/x86_64-unknown-linux-musl/programs
 # make docs               the documentation site, in target/site; every link and anchor must resolve
+# make reference          writes what in docs/errors.md, log.md, configuration.md and cli.md comes from the code and from
+#                         docs/advice.toml; cargo test says when they are out of date
 # make links              every address outside that the documents name must answer; needs the network
 # make test-element       the image element: parsed by diskimage-builder; with BUILD=1 an image is built
 
@@ -38,7 +40,7 @@ export COUCHDB_TESTS_LEDGER := $(CURDIR)/target/tests-ledger
 # The tests of one program wait more than they compute.
 export RUST_TEST_THREADS ?= 4
 .PHONY: run test skipped test-rust test-otlp test-control-plane test-control-plane-readme lint fmt chaos explore soak bench dashboard fuzz mutants deps deps-packages build \
-	venv deb test-deb reproducible walk rpm-source test-rpm static test-element packages docs links
+	venv deb test-deb reproducible walk rpm-source test-rpm static test-element packages docs reference links
 .NOTPARALLEL:
 
 run: $(if $(filter rabbit,$(BROKER)),deps) build
@@ -143,6 +145,9 @@ test-rpm: $(if $(BUILD),,packages)
 
 static:
 	@FEATURES="$(FEATURES)" packaging/static.sh
+
+reference:
+	WRITE_REFERENCE=1 $(CARGO) test --quiet -p trove-couchdb-cli --test reference the_reference
 
 links:
 	$(CARGO) test -p trove-couchdb-tests --test documentation -- --ignored

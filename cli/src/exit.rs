@@ -9,15 +9,15 @@ use crate::client::CallError;
 /// The exit codes as `--help` shows them.
 pub const HELP: &str = "Exit codes:
   0   done
-  1   the command failed, or `doctor` found a fault
+  1   the command failed, or `doctor` found a failure
   2   called without a command
   3   the user, database, access or operation does not exist
   4   the agent or the broker can't be reached
-  5   no answer within --timeout; what was asked for may have happened
-  6   not done, because nobody said yes
+  5   no answer within --timeout; the command may have taken effect
+  6   not confirmed; nothing was changed
   7   it exists already
-  8   `doctor`: warnings only; `apply --dry-run --exit-code`: something to do, or not described by the file
-  64  wrong usage, or a configuration that can't be read";
+  8   `doctor`: warnings only; `apply --dry-run --exit-code`: changes pending, or access that the file can't describe
+  64  wrong usage, or a configuration or file that can't be read";
 
 /// Why the program ends with something else than 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// All of them; docs/errors.md and `--help` explain each.
+    /// All of them; `--help` explains each.
     pub const ALL: [Self; 10] = [
         Self::Done,
         Self::Failed,

@@ -23,9 +23,9 @@ pub fn check(
     sources: impl Into<Sources>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<String, ConfigError> {
-    let mut inputs = load::read(&sources.into(), &environment.into_iter().collect::<Vec<_>>());
-    let settings = Settings::from_inputs(&mut inputs)?;
-    Ok(describe(&inputs, &settings.warnings))
+    let mut validation = load::read(&sources.into(), &environment.into_iter().collect::<Vec<_>>());
+    let settings = Settings::of(&mut validation)?;
+    Ok(describe(&validation.inputs, &settings.warnings))
 }
 
 fn describe(inputs: &Inputs, warnings: &[String]) -> String {
@@ -38,8 +38,9 @@ fn describe(inputs: &Inputs, warnings: &[String]) -> String {
             section = key.section();
             lines.push(format!("\n[{section}]"));
         }
-        lines.push(match inputs.found(key.name) {
-            Some(found) => format!("# {}\n{} = {}", inputs.origin(key.name), key.leaf(), shown(key, found)),
+        let entry = inputs.entry(key.name);
+        lines.push(match entry.found() {
+            Some(found) => format!("# {}\n{} = {}", entry.origin(), key.leaf(), shown(key, found)),
             None => format!("# {} is not set. {}", key.leaf(), key.about()),
         });
     }

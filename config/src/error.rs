@@ -12,13 +12,23 @@ use trove_couchdb_protocol::text::NotText;
 /// A configuration the agent refuses to start with.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub struct ConfigError(#[from] Mistake);
+pub struct ConfigError(Mistake);
 
 impl ConfigError {
     /// Whether nothing is wrong but that nobody has configured the agent yet: Trove has not written its files, and no
     /// operator has named an instance, a broker or `local:`.
     pub fn is_unconfigured(&self) -> bool {
-        self.0.is_unconfigured()
+        match &self.0 {
+            Mistake::Several(all) => all.iter().all(Mistake::is_unconfigured),
+            only => only.is_unconfigured(),
+        }
+    }
+}
+
+impl From<Vec<Mistake>> for ConfigError {
+    fn from(mut mistakes: Vec<Mistake>) -> Self {
+        let only = if mistakes.len() == 1 { mistakes.pop() } else { None };
+        Self(only.unwrap_or(Mistake::Several(mistakes)))
     }
 }
 
@@ -77,7 +87,7 @@ pub(crate) enum Mistake {
         misplaced: bool,
     },
 
-    /// It cannot happen: no two layers disagree on what is a section.
+    /// It cannot happen: every key is a path that `config` understands.
     #[error("the configuration layers do not merge: {0}")]
     Layers(#[from] config::ConfigError),
 
@@ -87,48 +97,16 @@ pub(crate) enum Mistake {
 }
 
 impl Mistake {
-    pub(crate) fn invalid(
-        key: &'static str,
-        origin: impl Into<String>,
-        problem: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Self {
-        Self::Invalid { origin: origin.into(), key, problem: problem.into(), advice: advice.into() }
-    }
-
-    /// All mistakes as one error.
-    pub(crate) fn all(mistakes: Vec<Self>) -> Self {
-        let several = mistakes.into_iter().flat_map(|mistake| match mistake {
-            Self::Several(several) => several,
-            one => vec![one],
-        });
-        let mut all: Vec<Self> = several.collect();
-        match all.pop() {
-            Some(only) if all.is_empty() => only,
-            last => Self::Several(all.into_iter().chain(last).collect()),
-        }
-    }
-
     /// Whether a file could not be read to its end, so that nothing is known of the keys it sets.
     pub(crate) fn hides_keys(&self) -> bool {
-        match self {
-            Self::Unreadable { .. } | Self::NotText { .. } | Self::Syntax { .. } | Self::Layers(_) => true,
-            Self::Several(all) => all.iter().any(Self::hides_keys),
-            Self::UnknownKey { .. } | Self::Invalid { .. } | Self::Missing { .. } => false,
-        }
+        !matches!(self, Self::UnknownKey { .. } | Self::Invalid { .. } | Self::Missing { .. })
     }
 
+    /// Whether it is only what an image can't know.
     fn is_unconfigured(&self) -> bool {
-        match self {
-            Self::Missing { key, misplaced, .. } => !misplaced && UNCONFIGURED.contains(key),
-            Self::Several(all) => all.iter().all(Self::is_unconfigured),
-            _ => false,
-        }
+        matches!(self, Self::Missing { key: "guest.id" | "broker.transport_url", misplaced: false, .. })
     }
 }
-
-/// What an image can't know.
-const UNCONFIGURED: [&str; 2] = ["guest.id", "broker.transport_url"];
 
 fn listed(mistakes: &[Mistake]) -> String {
     let lines: Vec<String> = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();

@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use crate::error::ConfigError;
-use crate::layers::oslo_ini;
 pub use crate::layers::oslo_ini::Assignment;
+use crate::layers::{oslo_files, oslo_ini};
 use crate::load;
 use crate::settings::Settings;
 
@@ -21,5 +21,6 @@ pub fn assignments(text: &str) -> Result<Vec<Assignment>, ConfigError> {
 
 /// All of it: syntax, references, merging with the defaults, checks.
 pub fn settings(text: &str) -> Result<Settings, ConfigError> {
-    Ok(Settings::from_inputs(&mut load::read_oslo_text(Path::new(PATH), text))?)
+    let texts = vec![(PATH.into(), text.to_owned())];
+    Settings::of(&mut load::over_the_defaults(None, |layers| oslo_files::parse(layers, texts)))
 }

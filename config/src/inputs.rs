@@ -4,191 +4,146 @@
 //! readers make the errors, so every refusal names its origin in the same words.
 
 use std::fmt::Display;
+use std::mem::take;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use config::{Config, Map, Value, ValueKind};
+use config::builder::DefaultState;
+use config::{Config, ConfigBuilder, Value, ValueKind};
 use serde::de::DeserializeOwned;
 use trove_couchdb_protocol::{secret::Secret, text};
 
-use crate::broker_url;
 use crate::error::Mistake;
 use crate::key::Kind;
-use crate::layer::{DEFAULT_ORIGIN, Layer, Values, Warning};
+use crate::layers::{DEFAULT_ORIGIN, Layers, Warning};
 
 /// The home directory when `HOME` is not set: systemd sets it for every service but those of root.
 const ROOT_HOME: &str = "/root";
 
-/// In the place of what is missing, so that the rest can be looked at.
-const STAND_INS: [(&str, &str); 2] = [("guest.id", "stand-in"), (broker_url::KEY, "rabbit://stand-in")];
-
 /// All values, before they are judged.
 pub(crate) struct Inputs {
-    /// From lowest to highest precedence.
-    layers: Vec<Layer>,
     merged: Config,
+    warnings: Vec<Warning>,
     home: PathBuf,
 }
 
 impl Inputs {
-    /// The layers from lowest to highest precedence; the lowest are the defaults.
-    pub(crate) fn new(layers: Vec<Layer>, home: Option<PathBuf>) -> Self {
+    /// Merges the layers. That this fails is one more of their mistakes.
+    pub(crate) fn new(layers: &mut Layers, home: Option<PathBuf>) -> Self {
+        let set = |values: ConfigBuilder<DefaultState>, (key, value)| values.set_override(key, value);
+        let merged = take(&mut layers.values).into_iter().try_fold(Config::builder(), set);
+        let merged = merged.and_then(ConfigBuilder::<DefaultState>::build).unwrap_or_else(|error| {
+            layers.mistakes.push(error.into());
+            Config::default()
+        });
         let home = home.unwrap_or_else(|| ROOT_HOME.into());
-        let mut inputs = Self { layers: Vec::new(), merged: Config::default(), home };
-        for layer in layers {
-            inputs.add(layer);
-        }
-        inputs
-    }
-
-    /// Puts a layer of higher precedence over what there is.
-    pub(crate) fn add(&mut self, mut layer: Layer) {
-        match Config::builder().add_source(self.merged.clone()).add_source(layer.values.clone()).build() {
-            Ok(merged) => self.merged = merged,
-            Err(error) => layer.mistakes.push(error.into()),
-        }
-        self.layers.push(layer);
-    }
-
-    /// What is wrong with the layers themselves; the next time there is nothing.
-    pub(crate) fn take_mistakes(&mut self) -> Vec<Mistake> {
-        self.layers.iter_mut().flat_map(|layer| std::mem::take(&mut layer.mistakes)).collect()
+        Self { merged, warnings: take(&mut layers.warnings), home }
     }
 
     /// What the operator should hear about the layers.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        self.said().map(|(_, text)| text.clone()).collect()
+        self.warnings.iter().map(|(_, text)| text.clone()).collect()
     }
 
-    fn said(&self) -> impl Iterator<Item = &Warning> {
-        self.layers.iter().flat_map(|layer| &layer.warnings)
+    /// One key and what the layers say of it.
+    pub(crate) fn entry(&self, key: &'static str) -> Entry<'_> {
+        Entry { inputs: self, key }
     }
+}
 
-    /// Puts something sound in the place of what an error is about, so that what else is wrong comes to light; false if
-    /// that can't be done.
-    pub(crate) fn make_sound(&mut self, error: &Mistake) -> bool {
-        match error {
-            Mistake::Invalid { key, .. } => {
-                let was_default = self.origin(key) == DEFAULT_ORIGIN;
-                let default = self.layers.first().and_then(|defaults| defaults.values.0.get(*key));
-                // Without a default, a value that is none: the key is not set.
-                self.put(key, default.cloned().unwrap_or_default());
-                self.stand_in_for(key);
-                !was_default
-            }
-            Mistake::Missing { key, .. } => self.stand_in_for(key),
-            _ => false,
-        }
-    }
+/// A key among the inputs.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    pub(crate) inputs: &'a Inputs,
+    key: &'static str,
+}
 
-    fn put(&mut self, key: &str, value: Value) {
-        self.add(Layer { values: Values(Map::from([(key.to_owned(), value)])), ..Layer::default() });
-    }
-
-    /// The id is judged before the URL, so with a stand-in for that one it is no further mistake.
-    fn stand_in_for(&mut self, key: &str) -> bool {
-        let Some(last) = STAND_INS.iter().position(|(name, _)| *name == key) else { return false };
-        for (name, text) in STAND_INS.iter().take(last + 1) {
-            if self.found(name).is_none() {
-                self.put(name, (*text).into());
-            }
-        }
-        true
-    }
-
-    /// The value of a key with its origin, if any layer sets it.
-    pub(crate) fn found(&self, key: &str) -> Option<&Value> {
-        let found = key.split('.').try_fold(&self.merged.cache, |value, name| match &value.kind {
+impl<'a> Entry<'a> {
+    /// The value with its origin, if any layer sets it.
+    pub(crate) fn found(self) -> Option<&'a Value> {
+        self.key.split('.').try_fold(&self.inputs.merged.cache, |value, name| match &value.kind {
             ValueKind::Table(table) => table.get(name),
             _ => None,
-        });
-        found.filter(|found| found.kind != ValueKind::Nil)
+        })
     }
 
-    /// Where the value of a key came from.
-    pub(crate) fn origin(&self, key: &str) -> &str {
-        self.found(key).and_then(Value::origin).unwrap_or(DEFAULT_ORIGIN)
+    /// Where the value came from.
+    pub(crate) fn origin(self) -> &'a str {
+        self.found().and_then(Value::origin).unwrap_or(DEFAULT_ORIGIN)
     }
 
     /// The error for a value that has the right type and still will not do; never put a secret into `problem`.
-    pub(crate) fn invalid(
-        &self,
-        key: &'static str,
-        problem: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Mistake {
-        Mistake::invalid(key, self.origin(key), problem, advice)
+    pub(crate) fn invalid(self, problem: impl Into<String>, advice: impl Into<String>) -> Mistake {
+        let (origin, problem, advice) = (self.origin().to_owned(), problem.into(), advice.into());
+        Mistake::Invalid { origin, key: self.key, problem, advice }
+    }
+
+    /// The same error unless the value `holds` what is asked of it.
+    pub(crate) fn ensure(self, holds: bool, problem: &str, advice: &str) -> Result<(), Mistake> {
+        if holds { Ok(()) } else { Err(self.invalid(problem, advice)) }
     }
 
     /// The error for a key that has no default and that no layer sets.
-    pub(crate) fn missing(&self, key: &'static str, advice: &str) -> Mistake {
-        let elsewhere = self.said().find(|(misplaced, _)| *misplaced == Some(key));
+    pub(crate) fn missing(self, advice: &str) -> Mistake {
+        let elsewhere = self.inputs.warnings.iter().find(|(misplaced, _)| *misplaced == Some(self.key));
         let advice = elsewhere.map_or(advice, |(_, text)| text);
-        Mistake::Missing { key, advice: advice.to_owned(), misplaced: elsewhere.is_some() }
+        Mistake::Missing { key: self.key, advice: advice.to_owned(), misplaced: elsewhere.is_some() }
     }
 
-    fn required<T>(&self, key: &'static str, value: Option<T>) -> Result<T, Mistake> {
-        value.ok_or_else(|| self.missing(key, "set it in the TOML file; docs/configuration.md describes it"))
+    fn required<T>(self, value: Option<T>) -> Result<T, Mistake> {
+        value.ok_or_else(|| self.missing("set it in the TOML file; docs/configuration.md describes it"))
     }
 
     /// A value that must be set, as `config` reads it; a layer has seen to it that it has the right type.
-    fn typed<T: DeserializeOwned>(&self, key: &'static str) -> Result<T, Mistake> {
-        self.required(key, self.merged.get(key).ok())
+    fn typed<T: DeserializeOwned>(self) -> Result<T, Mistake> {
+        self.required(self.inputs.merged.get(self.key).ok())
     }
 
     /// A value of a type that has no limits.
-    pub(crate) fn get<T: Setting<Range = ()>>(&self, key: &'static str) -> Result<T, Mistake> {
-        T::read(self, key, ())
+    pub(crate) fn get<T: Setting<Range = ()>>(self) -> Result<T, Mistake> {
+        T::read(self, ())
+    }
+
+    /// A value within a range.
+    pub(crate) fn get_in<T: Setting>(self, range: T::Range) -> Result<T, Mistake> {
+        T::read(self, range)
     }
 
     /// A text; an empty one counts as not set.
-    pub(crate) fn text(&self, key: &str) -> Option<&str> {
-        match &self.found(key)?.kind {
+    pub(crate) fn text(self) -> Option<&'a str> {
+        match &self.found()?.kind {
             ValueKind::String(text) => Some(text.as_str()).filter(|text| !text.is_empty()),
             _ => None,
         }
     }
 
     /// A text that must be set.
-    pub(crate) fn required_text(&self, key: &'static str) -> Result<&str, Mistake> {
-        self.required(key, self.text(key))
+    pub(crate) fn required_text(self) -> Result<&'a str, Mistake> {
+        self.required(self.text())
     }
 
     /// One of a few words, in either case.
-    pub(crate) fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Result<T, Mistake> {
-        let text = self.required_text(key)?;
+    pub(crate) fn choice<T: Copy>(self, choices: &[(&str, T)]) -> Result<T, Mistake> {
+        let text = self.required_text()?;
         let chosen = choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
         chosen.map(|(_, value)| *value).ok_or_else(|| {
             let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-            self.invalid(key, format!("cannot be {text:?}"), format!("write {}", words.join(" or ")))
+            self.invalid(format!("cannot be {text:?}"), format!("write {}", words.join(" or ")))
         })
     }
 
-    /// A number within `range`; `what` it is.
-    fn number<T>(&self, key: &'static str, range: &RangeInclusive<T>, what: &str) -> Result<T, Mistake>
+    /// A number within `range`, which layers write as an `N`; `what` it is.
+    fn number<N, T>(self, range: &RangeInclusive<T>, what: &str) -> Result<T, Mistake>
     where
-        T: DeserializeOwned + PartialOrd + Display,
+        N: DeserializeOwned + Display + Copy,
+        T: TryFrom<N> + PartialOrd + Display,
     {
-        let value = self.typed(key)?;
-        if range.contains(&value) {
-            return Ok(value);
-        }
-        let advice = format!("write a {what} from {} to {}", range.start(), range.end());
-        Err(self.invalid(key, format!("cannot be {value}"), advice))
+        let value: N = self.typed()?;
+        let within = T::try_from(value).ok().filter(|value| range.contains(value));
+        let advice = || format!("write a {what} from {} to {}", range.start(), range.end());
+        within.ok_or_else(|| self.invalid(format!("cannot be {value}"), advice()))
     }
-
-    /// A whole number of a type that the range may go beyond.
-    fn count<T: TryFrom<i64>>(&self, key: &'static str, range: &RangeInclusive<i64>) -> Result<T, Mistake> {
-        let value = self.number(key, range, "whole number")?;
-        T::try_from(value)
-            .map_err(|_| self.invalid(key, format!("cannot be {value}"), "write a smaller number"))
-    }
-}
-
-/// What a section of the configuration is read as.
-pub(crate) trait Section: Sized {
-    fn read(inputs: &Inputs) -> Result<Self, Mistake>;
 }
 
 /// What the value of a key is read as.
@@ -197,15 +152,15 @@ pub(crate) trait Setting: Sized {
     const KIND: Kind;
     /// What limits it; `()` if nothing does.
     type Range;
-    fn read(inputs: &Inputs, key: &'static str, range: Self::Range) -> Result<Self, Mistake>;
+    fn read(entry: Entry<'_>, range: Self::Range) -> Result<Self, Mistake>;
 }
 
 macro_rules! setting {
-    ($($type:ty: $kind:ident, $range:ty, |$inputs:ident, $key:ident, $limits:pat_param| $read:expr;)+) => {$(
+    ($($type:ty: $kind:ident, $range:ty, |$entry:ident, $limits:pat_param| $read:expr;)+) => {$(
         impl Setting for $type {
             const KIND: Kind = Kind::$kind;
             type Range = $range;
-            fn read($inputs: &Inputs, $key: &'static str, $limits: $range) -> Result<Self, Mistake> {
+            fn read($entry: Entry<'_>, $limits: $range) -> Result<Self, Mistake> {
                 $read
             }
         }
@@ -213,38 +168,40 @@ macro_rules! setting {
 }
 
 setting! {
-    bool: Flag, (), |inputs, key, ()| inputs.typed(key);
-    String: Text, (), |inputs, key, ()| inputs.required_text(key).map(str::to_owned);
-    Option<String>: Text, (), |inputs, key, ()| Ok(inputs.text(key).map(str::to_owned));
-    Option<Secret>: Secret, (), |inputs, key, ()| {
-        Ok(inputs.text(key).map(text::secret).filter(|secret| !secret.is_empty()).map(Secret::new))
+    bool: Flag, (), |entry, ()| entry.typed();
+    String: Text, (), |entry, ()| entry.required_text().map(str::to_owned);
+    Option<Secret>: Secret, (), |entry, ()| {
+        Ok(entry.text().map(text::secret).filter(|secret| !secret.is_empty()).map(Secret::new))
     };
-    Vec<String>: List, (), |inputs, key, ()| inputs.typed(key);
-    PathBuf: Path, (), |inputs, key, ()| {
-        let path = inputs.get::<Option<Self>>(key)?;
-        inputs.required(key, path)
-    };
+    Vec<String>: List, (), |entry, ()| entry.typed();
     // Absolute, or below the home directory and written as `~/…`.
-    Option<PathBuf>: Path, (), |inputs, key, ()| {
-        let Some(text) = inputs.text(key) else { return Ok(None) };
-        let path = text.strip_prefix("~/").map_or_else(|| PathBuf::from(text), |below| inputs.home.join(below));
-        if path.is_absolute() {
-            return Ok(Some(path));
-        }
-        Err(inputs.invalid(key, format!("cannot be {text:?}"), "write a path that begins with / or ~/"))
+    PathBuf: Path, (), |entry, ()| {
+        let text = entry.required_text()?;
+        let below = text.strip_prefix("~/").map(|below| entry.inputs.home.join(below));
+        let path = below.unwrap_or_else(|| text.into());
+        let problem = format!("cannot be {text:?}");
+        entry.ensure(path.is_absolute(), &problem, "write a path that begins with / or ~/")?;
+        Ok(path)
     };
-    f64: Fraction, RangeInclusive<f64>, |inputs, key, range| inputs.number(key, &range, "fraction");
-    Duration: Seconds, RangeInclusive<f64>, |inputs, key, range| {
-        let seconds = inputs.number(key, &range, "number of seconds")?;
-        let refused = |error: std::time::TryFromFloatSecsError| {
-            inputs.invalid(key, error.to_string(), "write a number of seconds")
-        };
-        Self::try_from_secs_f64(seconds).map_err(refused)
+    f64: Fraction, RangeInclusive<Self>, |entry, range| entry.number::<Self, _>(&range, "fraction");
+    Duration: Seconds, RangeInclusive<f64>, |entry, range| {
+        let seconds = entry.number::<f64, _>(&range, "number of seconds")?;
+        Self::try_from_secs_f64(seconds)
+            .map_err(|error| entry.invalid(error.to_string(), "write a number of seconds"))
     };
-    u16: Count, RangeInclusive<i64>, |inputs, key, range| inputs.count(key, &range);
-    u32: Count, RangeInclusive<i64>, |inputs, key, range| inputs.count(key, &range);
-    u64: Count, RangeInclusive<i64>, |inputs, key, range| inputs.count(key, &range);
-    usize: Count, RangeInclusive<i64>, |inputs, key, range| inputs.count(key, &range);
+    u16: Count, RangeInclusive<Self>, |entry, range| entry.number::<i64, _>(&range, "whole number");
+    u32: Count, RangeInclusive<Self>, |entry, range| entry.number::<i64, _>(&range, "whole number");
+    u64: Count, RangeInclusive<Self>, |entry, range| entry.number::<i64, _>(&range, "whole number");
+    usize: Count, RangeInclusive<Self>, |entry, range| entry.number::<i64, _>(&range, "whole number");
+}
+
+/// What need not be set.
+impl<T: Setting<Range = ()>> Setting for Option<T> {
+    const KIND: Kind = T::KIND;
+    type Range = ();
+    fn read(entry: Entry<'_>, (): ()) -> Result<Self, Mistake> {
+        entry.text().map(|_| entry.get()).transpose()
+    }
 }
 
 #[cfg(test)]
@@ -253,19 +210,19 @@ mod tests {
     use super::*;
 
     /// Inputs with one key set, as if by a file called `f`.
-    fn with(key: &str, value: impl Into<ValueKind>) -> Inputs {
-        Inputs::new(vec![layer(key, value)], Some("/home/agent".into()))
+    fn with(key: &'static str, value: impl Into<ValueKind>) -> Inputs {
+        of(key, value, Some("/home/agent".into()))
     }
 
-    fn layer(key: &str, value: impl Into<ValueKind>) -> Layer {
+    fn of(key: &'static str, value: impl Into<ValueKind>, home: Option<PathBuf>) -> Inputs {
         let found = Value::new(Some(&"f".to_owned()), value);
-        Layer { values: Values(Map::from([(key.to_owned(), found)])), ..Layer::default() }
+        Inputs::new(&mut Layers { values: vec![(key, found)], ..Layers::default() }, home)
     }
 
     #[test]
     fn a_count_outside_its_range_says_what_the_range_is() {
         let inputs = with("broker.prefetch", 0);
-        let error = u16::read(&inputs, "broker.prefetch", 1..=65535).unwrap_err();
+        let error = inputs.entry("broker.prefetch").get_in::<u16>(1..=65535).unwrap_err();
         assert_eq!(error.to_string(), "f: broker.prefetch cannot be 0; write a whole number from 1 to 65535");
     }
 
@@ -273,7 +230,7 @@ mod tests {
     fn seconds_may_have_a_fraction_and_no_nonsense() {
         let seconds = |number: f64| {
             let key = "rpc.shutdown_grace";
-            Duration::read(&with(key, number), key, 0.0..=60.0)
+            with(key, number).entry(key).get_in::<Duration>(0.0..=60.0)
         };
         assert_eq!(seconds(0.25).unwrap(), Duration::from_millis(250));
         for bad in [-1.0, 61.0, f64::NAN, f64::INFINITY] {
@@ -284,7 +241,7 @@ mod tests {
     #[test]
     fn paths_are_absolute_or_below_the_home_directory() {
         let key = "guest.state_dir";
-        let path = |text: &str| Option::<PathBuf>::read(&with(key, text), key, ());
+        let path = |text: &str| with(key, text).entry(key).get::<Option<PathBuf>>();
         assert_eq!(path("~/x").unwrap(), Some("/home/agent/x".into()));
         assert_eq!(path("/x").unwrap(), Some("/x".into()));
         assert_eq!(path("").unwrap(), None);
@@ -294,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_choice_lists_its_words() {
-        let choose = |text: &str| with("log.format", text).choice("log.format", &[("a", 1), ("b", 2)]);
+        let choose = |text: &str| with("log.format", text).entry("log.format").choice(&[("a", 1), ("b", 2)]);
         assert_eq!(choose("B").unwrap(), 2);
         assert_eq!(choose("c").unwrap_err().to_string(), "f: log.format cannot be \"c\"; write a or b");
     }
@@ -302,7 +259,7 @@ mod tests {
     #[test]
     fn without_home_the_agent_is_taken_for_a_service_of_root() {
         let key = "couchdb.credentials_file";
-        let inputs = Inputs::new(vec![layer(key, "~/c")], None);
-        assert_eq!(inputs.get::<Option<PathBuf>>(key).unwrap(), Some("/root/c".into()));
+        let inputs = of(key, "~/c", None);
+        assert_eq!(inputs.entry(key).get::<Option<PathBuf>>().unwrap(), Some("/root/c".into()));
     }
 }

@@ -28,6 +28,11 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    /// A key of a kind, of which nothing else is known.
+    pub(crate) const fn of(kind: Kind) -> Self {
+        Self { name: "", kind, default: None, oslo: &[], oslo_blank: None, doc: "" }
+    }
+
     pub(crate) fn section(&self) -> &'static str {
         self.name.split_once('.').map_or(self.name, |(section, _)| section)
     }

@@ -2,12 +2,12 @@
 //!
 //! Every layer goes through [`find`], so a key that is not in the table cannot be set.
 
-use config::ValueKind;
+use std::fmt::Debug;
 
 use crate::broker_url;
 use crate::error::Mistake;
-use crate::key::{Key, Kind};
-use crate::layer::{DEFAULT_ORIGIN, Layer, Values};
+use crate::key::Key;
+use crate::layers::{DEFAULT_ORIGIN, Layers};
 use crate::settings::KEYS;
 
 /// Every key, section by section, in the order of the documentation.
@@ -21,42 +21,43 @@ pub(crate) fn find(name: &str) -> Option<&'static Key> {
 }
 
 /// The lowest layer.
-pub(crate) fn defaults() -> Layer {
-    let mut layer = Layer::default();
+pub(crate) fn defaults() -> Layers {
+    let mut layers = Layers::default();
     for (key, text) in all().filter_map(|key| Some((key, key.default?))) {
-        layer.read(key, DEFAULT_ORIGIN, text);
+        layers.read(key, DEFAULT_ORIGIN, text);
     }
-    layer
+    layers
 }
 
-/// Whether a key of kind [`Kind::Secret`] is set to something that is worth hiding.
-pub(crate) fn hold_a_secret(values: &Values) -> bool {
-    let mut secrets = all().filter(|key| key.kind == Kind::Secret);
-    secrets.any(|key| match values.0.get(key.name).map(|found| &found.kind) {
-        Some(ValueKind::String(text)) if key.name == broker_url::KEY => broker_url::holds_a_password(text),
-        found => found.is_some(),
-    })
+/// The defaults, and something sound for what has none and must be set.
+pub(crate) fn stand_ins() -> Layers {
+    let mut layers = defaults();
+    for (name, text) in [("guest.id", "stand-in"), (broker_url::KEY, "rabbit://stand-in")] {
+        layers.values.push((name, text.into()));
+    }
+    layers
 }
 
 /// The error for a key that does not exist; `name` is as it was written, with its section if it has one.
 pub(crate) fn unknown(origin: String, name: &str) -> Mistake {
-    Mistake::UnknownKey { origin, key: name.to_owned(), advice: advice(name) }
-}
-
-/// What to write in its place.
-fn advice(name: &str) -> String {
     let leaf = name.rsplit('.').next().unwrap_or(name);
     let sections: Vec<String> =
         all().filter(|key| key.leaf() == leaf).map(|key| format!("[{}]", key.section())).collect();
-    match (sections.as_slice(), nearest(name)) {
-        ([], None) => "docs/configuration.md lists them all".to_owned(),
-        ([], Some(key)) => format!("did you mean {:?}?", key.name),
-        // The section is misspelt, if the key is in any.
-        (_, Some(key)) if name.contains('.') && key.leaf() == leaf && is_alike(key.section(), name) => {
-            format!("did you mean {:?}?", key.name)
-        }
-        (some, _) => format!("{leaf} belongs in the section {}", some.join(" or ")),
+    let nearest = nearest(name);
+    // The section is misspelt, if the key is in any.
+    let is_misspelt = |key: &&Key| name.contains('.') && key.leaf() == leaf && is_alike(key.section(), name);
+    if sections.is_empty() || nearest.as_ref().is_some_and(is_misspelt) {
+        return unknown_but_near(origin, name, nearest.map(|key| key.name));
     }
+    let advice = format!("{leaf} belongs in the section {}", sections.join(" or "));
+    Mistake::UnknownKey { origin, key: name.to_owned(), advice }
+}
+
+/// The same, where only a key that is alike could be meant.
+pub(crate) fn unknown_but_near(origin: String, name: &str, nearest: Option<impl Debug>) -> Mistake {
+    let listed = || "docs/configuration.md lists them all".to_owned();
+    let advice = nearest.map_or_else(listed, |nearest| format!("did you mean {nearest:?}?"));
+    Mistake::UnknownKey { origin, key: name.to_owned(), advice }
 }
 
 fn is_alike(section: &str, name: &str) -> bool {

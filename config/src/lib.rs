@@ -5,15 +5,15 @@
 //!     |          |             |               |              |
 //!     +----------+------+------+---------------+--------------+
 //!                       v
-//!   layer (what one of them says) -> inputs (merged, each value with its origin) -> settings (validated)
+//!   layers (what each of them says) -> inputs (merged, each value with its origin) -> settings (validated)
 //! ```
 //!
 //! The oslo INI files are the ones Trove injects into the guest (`/etc/trove/conf.d/*.conf`); they outrank our
 //! own file because they say which instance this is and how the control plane talks, which no image can know.
 //!
 //! A key is declared once, as a row of the table of its section (`settings/*.rs`, `section!`): its name, its type and
-//! range, its default, its oslo names and what it does make the field, the parser and the documentation. The sample file
-//! and `docs/configuration.md` are tested against these rows.
+//! range, its default, its oslo names and what it does make the field, the parser and the reference of all keys in
+//! `docs/configuration.md` ([`reference`]). The sample file is tested against these rows.
 //!
 //! The `config` crate merges the layers and keeps each value with its origin. It reads none of the files: its formats know
 //! no line numbers, and its INI reader is not oslo's.
@@ -30,9 +30,9 @@ pub mod fuzzing;
 mod inputs;
 mod key;
 mod keys;
-mod layer;
 mod layers;
 mod load;
+pub mod reference;
 mod section;
 mod settings;
 mod text_file;

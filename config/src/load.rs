@@ -1,6 +1,6 @@
 //! Puts the layers together: which files are read, and who outranks whom.
 //!
-//! Precedence is the order in which [`read`] lists the layers. One thing comes on top: options in the query of the
+//! Precedence is the order in which [`read`] reads the layers. One thing comes on top: options in the query of the
 //! `transport_url` outrank the option they name, because oslo.messaging has it so (`_drivers/common.py`,
 //! `ConfigOptsProxy`) and the control plane uses the same URL.
 
@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use crate::broker_url;
 use crate::error::ConfigError;
-use crate::inputs::Inputs;
 use crate::key::RABBIT_GROUP;
 use crate::keys;
-use crate::layer::Layer;
+use crate::layers::Layers;
 use crate::layers::{environment, oslo_files, toml_file};
+use crate::section::Validation;
 use crate::settings::Settings;
 
 /// Our own configuration file, read if it exists and no other is named.
@@ -54,63 +54,54 @@ impl Settings {
         sources: impl Into<Sources>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        Ok(Self::from_inputs(&mut read(&sources.into(), &environment.into_iter().collect::<Vec<_>>()))?)
+        Self::of(&mut read(&sources.into(), &environment.into_iter().collect::<Vec<_>>()))
     }
 }
 
-/// Reads and merges all layers; mistakes in them are in the result, so that all are named at once.
-pub(crate) fn read(sources: &Sources, environment: &[(OsString, OsString)]) -> Inputs {
+/// Reads all layers; mistakes in them are in the result, so that all are named at once.
+pub(crate) fn read(sources: &Sources, environment: &[(OsString, OsString)]) -> Validation {
     let own = sources.config_file.as_deref();
     let default_dir = PathBuf::from(DEFAULT_OSLO_DIR);
     let oslo_dirs = match sources.oslo_dirs.as_slice() {
         [] if default_dir.exists() => std::slice::from_ref(&default_dir),
         named => named,
     };
-    let layers = vec![
-        keys::defaults(),
-        toml_file::read(own.unwrap_or(Path::new(DEFAULT_CONFIG_FILE)), own.is_some()),
-        oslo_files::read(&sources.oslo_files, oslo_dirs),
-        environment::read(environment),
-        command_line(&sources.overrides),
-    ];
-    let home = environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| PathBuf::from(home));
-    merge(layers, home)
+    let home = environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| home.into());
+    over_the_defaults(home, |layers| {
+        toml_file::read(layers, own.unwrap_or(Path::new(DEFAULT_CONFIG_FILE)), own.is_some());
+        oslo_files::read(layers, &sources.oslo_files, oslo_dirs);
+        environment::read(layers, environment);
+        command_line(layers, &sources.overrides);
+    })
 }
 
-/// Reads one oslo.config file, given as its text, over the defaults.
-pub(crate) fn read_oslo_text(path: &Path, text: &str) -> Inputs {
-    merge(vec![keys::defaults(), oslo_files::parse(path, text)], None)
+/// What `read` adds to the defaults, with the query of the transport URL on top.
+pub(crate) fn over_the_defaults(home: Option<PathBuf>, read: impl FnOnce(&mut Layers)) -> Validation {
+    let mut layers = keys::defaults();
+    read(&mut layers);
+    transport_url_query(&mut layers);
+    Validation::new(layers, keys::stand_ins(), home)
 }
 
-fn merge(layers: Vec<Layer>, home: Option<PathBuf>) -> Inputs {
-    let mut inputs = Inputs::new(layers, home);
-    inputs.add(transport_url_query(&inputs));
-    inputs
-}
-
-fn command_line(overrides: &[Override]) -> Layer {
-    let mut layer = Layer::default();
+fn command_line(layers: &mut Layers, overrides: &[Override]) {
     for Override { key: name, option, text } in overrides {
         let origin = format!("command line option {option}");
         match keys::find(name) {
-            Some(key) => layer.read(key, &origin, text),
-            None => layer.mistakes.push(keys::unknown(origin, name)),
+            Some(key) => layers.read(key, &origin, text),
+            None => layers.mistakes.push(keys::unknown(origin, name)),
         }
     }
-    layer
 }
 
 /// The options that the query of the transport URL sets. Names we do not read are somebody else's.
-fn transport_url_query(inputs: &Inputs) -> Layer {
-    let mut layer = Layer::default();
+fn transport_url_query(layers: &mut Layers) {
+    let Some(set) = layers.last(broker_url::KEY) else { return };
+    let origin = set.origin().unwrap_or_default().to_owned();
     // Whether the URL is any good is for the broker's settings to say.
-    let Some(Ok(url)) = inputs.text(broker_url::KEY).map(broker_url::parse) else { return layer };
+    let Ok(url) = broker_url::parse(&set.to_string()) else { return };
     for (name, text) in &url.query {
         if let Some(key) = keys::all().find(|key| key.oslo.contains(&(RABBIT_GROUP, name.as_str()))) {
-            let origin =
-                format!("query option {name} of the transport URL from {}", inputs.origin(broker_url::KEY));
-            layer.read(key, &origin, text);
+            layers.read(key, &format!("query option {name} of the transport URL from {origin}"), text);
         }
     }
-    layer
 }

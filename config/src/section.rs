@@ -1,4 +1,14 @@
-//! `section!`: one row for each key, of which the table's entry, the field and its parser are made.
+//! Sections of the configuration: how they are declared, and how they are read.
+//!
+//! `section!` has one row for each key, of which the table's entry, the field and its parser are made. Reading notes every
+//! mistake on the way, so that all of them are named at once.
+
+use std::path::PathBuf;
+
+use crate::error::{ConfigError, Mistake};
+use crate::inputs::Inputs;
+use crate::key::Key;
+use crate::layers::Layers;
 
 /// Declares a section of the configuration: a struct, its part of the key table (`KEYS`), and `read`, which makes the one
 /// from the other.
@@ -7,7 +17,7 @@
 ///
 /// - `= "text"`: the default, in the text form of the environment;
 /// - `in RANGE`: what limits the value;
-/// - `by Kind function`: read by `function(inputs, key)`, where the type alone doesn't say how ([`Setting`]);
+/// - `by Kind function`: read by `function(entry)`, where the type alone doesn't say how ([`Setting`]);
 /// - `oslo [(group, option), …]`: where Trove's files say it, the current name first;
 /// - `blank "text"`: the text by which oslo says "no opinion".
 ///
@@ -30,16 +40,6 @@ macro_rules! section {
             $($(#[doc = $made_about:literal])+ $made_name:ident: $made_type:ty = $maker:path;)*
         })?
     ) => {
-        /// The keys of the section.
-        pub(crate) const KEYS: &[$crate::key::Key] = &[
-            $($crate::section::section!(
-                @key [$section $name: $type] [$($default)?] [$($kind)?] [$($oslo)?] [$($blank)?] [$($about)+]
-            ),)*
-            $($($crate::section::section!(
-                @key [$section $key_name: $key_type] [$($key_default)?] [] [$($key_oslo)?] [] [$($key_about)+]
-            ),)*)?
-        ];
-
         $(#[$attribute])*
         // The descriptions are those of the documentation, whose readers see no Rust.
         #[allow(clippy::doc_markdown, rustdoc::bare_urls, rustdoc::broken_intra_doc_links)]
@@ -48,40 +48,100 @@ macro_rules! section {
             $($($(#[doc = $made_about])+ pub $made_name: $made_type,)*)?
         }
 
-        impl $crate::inputs::Section for $struct {
-            fn read(inputs: &$crate::inputs::Inputs) -> Result<Self, $crate::error::Mistake> {
-                Ok(Self {
-                    $($name: $crate::section::section!(
-                        @read inputs, concat!($section, ".", stringify!($name)), $type, [$($range)?] [$($parser)?]
-                    ),)*
-                    $($($made_name: $maker(inputs)?,)*)?
-                })
+        impl $crate::section::Section for $struct {
+            const KEYS: &'static [$crate::key::Key] = &[
+                $($crate::key::Key {
+                    name: concat!($section, ".", stringify!($name)),
+                    doc: concat!($($about),+),
+                    $(default: Some($default),)?
+                    $(oslo: &$oslo,)?
+                    $(oslo_blank: Some($blank),)?
+                    ..$crate::key::Key::of($crate::section::section!(@kind $type $(, $kind)?))
+                },)*
+                $($($crate::key::Key {
+                    name: concat!($section, ".", stringify!($key_name)),
+                    doc: concat!($($key_about),+),
+                    $(default: Some($key_default),)?
+                    $(oslo: &$key_oslo,)?
+                    ..$crate::key::Key::of($crate::section::section!(@kind $key_type))
+                },)*)?
+            ];
+
+            fn read(validation: &mut $crate::section::Validation) -> Option<Self> {
+                $(let $name = validation.read(|inputs| $crate::section::section!(
+                    @read inputs.entry(concat!($section, ".", stringify!($name))) $(, in $range)? $(, by $parser)?
+                ))?;)*
+                $($(validation.read(|inputs| {
+                    inputs.entry(concat!($section, ".", stringify!($key_name))).get::<$key_type>()
+                })?;)*)?
+                $($(let $made_name = validation.read($maker)?;)*)?
+                Some(Self { $($name,)* $($($made_name,)*)? })
             }
         }
     };
-    (@key [$section:literal $name:ident: $type:ty] $default:tt $kind:tt $oslo:tt $blank:tt [$($about:literal)+]) => {
-        $crate::key::Key {
-            name: concat!($section, ".", stringify!($name)),
-            kind: $crate::section::section!(@kind [$type] $kind),
-            default: $crate::section::section!(@option $default),
-            oslo: $crate::section::section!(@list $oslo),
-            oslo_blank: $crate::section::section!(@option $blank),
-            doc: concat!($($about),+),
-        }
-    };
-    (@option []) => { None };
-    (@option [$text:literal]) => { Some($text) };
-    (@list []) => { &[] };
-    (@list [$list:expr]) => { &$list };
-    (@kind [$type:ty] []) => { <$type as $crate::inputs::Setting>::KIND };
-    (@kind [$type:ty] [$kind:ident]) => { $crate::key::Kind::$kind };
-    (@read $inputs:ident, $key:expr, $type:ty, [] []) => {
-        <$type as $crate::inputs::Setting>::read($inputs, $key, ())?
-    };
-    (@read $inputs:ident, $key:expr, $type:ty, [$range:expr] []) => {
-        <$type as $crate::inputs::Setting>::read($inputs, $key, $range)?
-    };
-    (@read $inputs:ident, $key:expr, $type:ty, [] [$parser:path]) => { $parser($inputs, $key)? };
+    (@kind $type:ty) => { <$type as $crate::inputs::Setting>::KIND };
+    (@kind $type:ty, $kind:ident) => { $crate::key::Kind::$kind };
+    (@read $entry:expr) => { $entry.get() };
+    (@read $entry:expr, in $range:expr) => { $entry.get_in($range) };
+    (@read $entry:expr, by $parser:path) => { $parser($entry) };
 }
 
 pub(crate) use section;
+
+/// What a section of the configuration is read as; `None` after a mistake that nothing could stand in for.
+pub(crate) trait Section: Sized {
+    /// Its keys, in the order of the documentation.
+    const KEYS: &'static [Key];
+    fn read(validation: &mut Validation) -> Option<Self>;
+}
+
+/// The inputs, and what is wrong with them.
+pub(crate) struct Validation {
+    pub(crate) inputs: Inputs,
+    /// As if no layer had set anything but what must be set.
+    stand_ins: Inputs,
+    mistakes: Vec<Mistake>,
+}
+
+impl Validation {
+    pub(crate) fn new(mut layers: Layers, mut stand_ins: Layers, home: Option<PathBuf>) -> Self {
+        let inputs = Inputs::new(&mut layers, home.clone());
+        Self { inputs, stand_ins: Inputs::new(&mut stand_ins, home), mistakes: layers.mistakes }
+    }
+
+    /// What `read` makes of the inputs. After a mistake it is what it makes of the defaults, so that the rest is
+    /// validated as well.
+    pub(crate) fn read<T>(&mut self, read: impl Fn(&Inputs) -> Result<T, Mistake>) -> Option<T> {
+        match read(&self.inputs) {
+            Ok(value) => Some(value),
+            Err(mistake) => {
+                self.note(mistake);
+                read(&self.stand_ins).ok()
+            }
+        }
+    }
+
+    /// Two settings that are made of one key fail for one reason.
+    fn note(&mut self, mistake: Mistake) {
+        let text = mistake.to_string();
+        if self.mistakes.iter().all(|known| known.to_string() != text) {
+            self.mistakes.push(mistake);
+        }
+    }
+
+    /// Notes what is wrong with several values together.
+    pub(crate) fn check<const N: usize>(&mut self, check: impl FnOnce(&Inputs) -> [Result<(), Mistake>; N]) {
+        for mistake in check(&self.inputs).into_iter().filter_map(Result::err) {
+            self.note(mistake);
+        }
+    }
+
+    /// What `read` makes of the inputs, or everything that is wrong with them.
+    pub(crate) fn result<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, ConfigError> {
+        // What an unreadable file sets would be missing only for that reason.
+        let is_complete = !self.mistakes.iter().any(Mistake::hides_keys);
+        let read = if is_complete { read(self) } else { None };
+        let mistakes = std::mem::take(&mut self.mistakes);
+        read.filter(|_| mistakes.is_empty()).ok_or_else(|| mistakes.into())
+    }
+}

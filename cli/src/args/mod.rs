@@ -24,12 +24,11 @@ use crate::exit;
 /// Where the agent listens unless its `local.socket` says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/trove-couchdb-agent/agent.sock";
 
-/// Asks the CouchDB guest agent of OpenStack Trove for something: Trove's own commands on users, databases, access and
-/// root, and a look at the agent itself.
+/// Manage users, databases and access on a CouchDB through its Trove guest agent, and inspect the agent.
 ///
-/// Without further options it talks to the agent on this machine, over its socket, which works while RabbitMQ is away.
-/// With --instance (and --transport-url-file, or a --config-file that has the URL) it talks to the agent of that
-/// instance over RabbitMQ, as Trove does.
+/// By default it talks to the agent on this machine over its socket, which works while RabbitMQ is unreachable. With
+/// --instance (and --transport-url-file, or a --config-file that has the URL) it talks to the agent of that instance
+/// over RabbitMQ, as Trove does.
 #[derive(Debug, Parser)]
 #[command(
     name = "trove-couchdb",
@@ -70,7 +69,7 @@ pub struct Global {
           help_heading = WAY)]
     pub timeout: Duration,
 
-    /// Don't ask before something is deleted or taken away
+    /// Don't ask for confirmation before something is deleted or revoked
     #[arg(long, short, global = true)]
     pub yes: bool,
 }
@@ -92,12 +91,12 @@ pub struct WayArgs {
     pub instance: Option<String>,
 
     /// Over RabbitMQ, at rabbit://USER:PASSWORD@HOST:PORT/VHOST. `ps` shows this to every user of the machine:
-    /// better use --transport-url-file, the environment, or a --config-file that has `transport_url`
+    /// prefer --transport-url-file, the environment, or a --config-file that has `transport_url`
     #[arg(long, global = true, value_name = "URL", env = "TROVE_COUCHDB_TRANSPORT_URL", hide_env_values = true,
           conflicts_with = "transport_url_file", help_heading = WAY)]
     pub transport_url: Option<String>,
 
-    /// Over RabbitMQ, at the URL that stands in this file
+    /// Over RabbitMQ, at the URL in this file
     #[arg(long, global = true, value_name = "FILE", help_heading = WAY)]
     pub transport_url_file: Option<PathBuf>,
 
@@ -129,7 +128,7 @@ pub struct SourceArgs {
     #[arg(long, global = true, value_name = "FILE", help_heading = SOURCES)]
     pub config_file: Vec<PathBuf>,
 
-    /// A directory whose *.conf are read after every --config-file; may be repeated
+    /// A directory whose *.conf files are read after every --config-file; may be repeated
     /// [default: /etc/trove/conf.d, if it exists]
     #[arg(long, global = true, value_name = "DIR", help_heading = SOURCES)]
     pub config_dir: Vec<PathBuf>,
@@ -142,11 +141,11 @@ pub struct OutputArgs {
     #[arg(long, short, global = true, value_name = "FORMAT", value_enum, default_value_t, help_heading = OUTPUT)]
     pub output: Format,
 
-    /// Say nothing of what went well; results that were asked for are shown all the same
+    /// Suppress success messages and table headers; requested results are still printed
     #[arg(long, short, global = true, help_heading = OUTPUT)]
     pub quiet: bool,
 
-    /// When to use colours; auto is: on a terminal, and not with NO_COLOR
+    /// When to use colours; auto means on a terminal and if NO_COLOR is unset
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t, help_heading = OUTPUT)]
     pub color: ColorWhen,
 }
@@ -168,7 +167,7 @@ pub enum Format {
 /// When to use colours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum ColorWhen {
-    /// On a terminal, and not with NO_COLOR
+    /// On a terminal and if NO_COLOR is unset
     #[default]
     Auto,
     /// Always

@@ -18,7 +18,7 @@ pub struct OperationWaitArgs {
     #[arg(value_name = "ID")]
     pub id: OperationId,
 
-    /// Give up after so many seconds; the operation goes on [default: wait for its end]
+    /// Stop waiting after this many seconds; the operation continues [default: wait until it finishes]
     #[arg(long, value_name = "SECONDS")]
     pub within: Option<u64>,
 }
@@ -26,7 +26,7 @@ pub struct OperationWaitArgs {
 /// How long a rehearsal takes.
 #[derive(Debug, Args)]
 pub struct OperationRehearseArgs {
-    /// How long it takes, in seconds
+    /// How long the operation takes, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=86_400))]
     pub seconds: u32,
 }

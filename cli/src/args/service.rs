@@ -38,9 +38,9 @@ pub struct ServiceWaitArgs {
 /// A state to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ServiceState {
-    /// CouchDB's process is up
+    /// CouchDB's process runs
     Running,
-    /// No process of CouchDB is left
+    /// CouchDB has no process
     Stopped,
 }
 

@@ -14,7 +14,7 @@ use super::service::{ServiceArgs, ServiceStatusArgs, ServiceWaitArgs};
 pub enum Verb {
     /// Create a user
     ///
-    /// The password is asked for, or read from standard input, or generated.
+    /// The program prompts for the password, reads it from standard input, or generates it.
     UserCreate(NewUser),
     /// List the users with their databases
     UserList(PageArgs),
@@ -26,102 +26,102 @@ pub enum Verb {
     UserUpdateAttributes(UpdateArgs),
     /// Give a user access to databases
     UserGrantAccess(UserAndDatabases),
-    /// Take a user's access to a database away
+    /// Revoke a user's access to a database
     UserRevokeAccess(UserAndDatabase),
     /// List the databases that a user has access to
     UserShowAccess(User),
-    /// Create a database; nobody but administrators has access to it yet
+    /// Create a database that only administrators can access
     DatabaseCreate(NewDatabase),
     /// List the databases
     DatabaseList(PageArgs),
-    /// Delete a database with all that is in it; asks first
+    /// Delete a database and all its documents; asks first
     DatabaseDelete(Database),
-    /// Enable root, or give it another password; shows the password
+    /// Enable root, or give it a new password; prints the password
     ///
-    /// The agent chooses the password unless one is given.
+    /// The agent generates the password unless you give one.
     RootEnable(RootArgs),
     /// Show whether root is enabled
     RootShow,
     /// Disable root; asks first
     RootDisable,
-    /// See whether the agent answers
+    /// Check whether the agent answers
     Ping,
 
-    /// Show how the agent does, with its broker and its CouchDB
+    /// Show the state of the agent, the broker and CouchDB
     Status,
-    /// Check each link from the configuration to CouchDB, and say what to do about each fault
+    /// Check each link from the configuration to CouchDB, and suggest a fix for each failure
     ///
-    /// Runs on the agent's machine, as root or as the agent's user, also while the agent is down. It changes nothing, and
-    /// tries os_admin's password at most once: CouchDB 3.4 and later lock an account after five wrong ones.
+    /// Run it on the agent's machine, as root or as the agent's user; it works while the agent is down. It changes nothing,
+    /// and sends os_admin's password at most once: CouchDB 3.4 and later lock an account after five wrong passwords.
     Doctor(DoctorArgs),
     /// Show the connection URLs of a user, of root or of os_admin
     Credentials(CredentialsArgs),
-    /// Give os_admin another password
+    /// Give os_admin a new password
     ///
-    /// The agent makes it and keeps it in its credentials file; nobody is refused meanwhile, and a crash at any moment
-    /// leaves a login. It is shown nowhere: `credentials os_admin --reveal` shows it.
+    /// The agent generates it and saves it in its credentials file. Commands continue meanwhile, and a crash at any moment
+    /// leaves a working login. To see the password, use `credentials os_admin --reveal`.
     RotateOsAdmin,
     /// Change what the agent logs, without a restart
     ///
-    /// For example: trove-couchdb log-level info,trove_couchdb_agent::couch=debug. It counts until the agent starts again,
-    /// or until SIGHUP makes it read log.filter again. Only over the agent's socket, not over RabbitMQ.
+    /// For example: trove-couchdb log-level info,trove_couchdb_agent::couch=debug. The change lasts until the
+    /// agent restarts or reads log.filter again on SIGHUP. Only over the agent's socket, not over RabbitMQ.
     LogLevel(LogLevelArgs),
     /// Show the state of CouchDB's process
     ///
-    /// The agent asks trove-couchdb-hostd, its privileged helper. Only over the agent's socket, not over RabbitMQ.
+    /// Needs trove-couchdb-hostd, the agent's privileged helper. Only over the agent's socket, not over RabbitMQ.
     ServiceStatus(ServiceStatusArgs),
     /// Start CouchDB and wait until it runs
     ///
-    /// trove-couchdb-hostd does it, if root's host.toml allows it. Only over the agent's socket, not over RabbitMQ.
+    /// Needs trove-couchdb-hostd, and root's host.toml must allow it. Only over the agent's socket, not over RabbitMQ.
     ServiceStart(ServiceArgs),
     /// Stop CouchDB and wait until it is stopped
     ///
-    /// trove-couchdb-hostd does it, if root's host.toml allows it. Only over the agent's socket, not over RabbitMQ.
+    /// Needs trove-couchdb-hostd, and root's host.toml must allow it. Only over the agent's socket, not over RabbitMQ.
     ServiceStop(ServiceArgs),
     /// Restart CouchDB and wait until a new process runs
     ///
-    /// trove-couchdb-hostd does it, if root's host.toml allows it. Only over the agent's socket, not over RabbitMQ.
+    /// Needs trove-couchdb-hostd, and root's host.toml must allow it. Only over the agent's socket, not over RabbitMQ.
     ServiceRestart(ServiceArgs),
     /// Wait until CouchDB's process is running or stopped
     ///
-    /// That CouchDB's process runs does not mean that CouchDB answers: `status` shows that.
+    /// A running process may not answer yet: `status` shows whether CouchDB answers.
     ServiceWait(ServiceWaitArgs),
-    /// List the operations that are under way, and those that ended lately
+    /// List the running operations, and those that finished recently
     ///
-    /// An operation is a command that may take hours, such as the preparation of an instance. It goes on without its message,
-    /// over restarts of the agent.
+    /// An operation is a command that may take hours, such as the preparation of an instance. It continues without its
+    /// message, across restarts of the agent.
     OperationList,
-    /// Show an operation: its step, its progress, how it ended
+    /// Show an operation: its step, its progress, its outcome
     OperationShow(OperationArgs),
     /// Show what happened in an operation, step by step
     OperationLogs(OperationArgs),
-    /// Wait for the end of an operation; fails if it failed
+    /// Wait until an operation finishes; fails if the operation failed
     OperationWait(OperationWaitArgs),
-    /// End an operation; asks first
+    /// Cancel an operation; asks first
     ///
-    /// A part of it may stand. Only over the agent's socket, not over RabbitMQ.
+    /// A part of it may already have taken effect. Only over the agent's socket, not over RabbitMQ.
     OperationCancel(OperationArgs),
-    /// Begin an operation that touches nothing, to see that progress, metrics and alarms work
+    /// Start an operation that changes nothing, to test progress, metrics and alarms
     ///
     /// Only over the agent's socket, not over RabbitMQ.
     OperationRehearse(OperationRehearseArgs),
-    /// Show the commands that make a RabbitMQ account for one instance, limited to what its agent needs
+    /// Show the commands that create a RabbitMQ account for one instance, limited to what its agent needs
     ///
-    /// Nothing is run and nobody is asked: read them, then run them where rabbitmqctl is. The instance is the one of
-    /// --instance, the rest comes from the control plane's --config-file. A new password is generated each time.
+    /// It runs nothing and contacts no server: read the commands, then run them where rabbitmqctl is. The instance comes
+    /// from --instance, the rest from the control plane's --config-file. A new password is generated on every call.
     BrokerUser(BrokerUserArgs),
     /// Bring users, databases and access to the state that a file describes
     ///
-    /// Shows what would change (+ added, ~ changed, - removed) and asks. Doing it again changes nothing, and what was
-    /// interrupted is finished by the next run. The format of the file is in docs/cli.md; `export` writes one.
+    /// Shows what would change (+ added, ~ changed, - removed) and asks. A second run changes nothing; if a run is
+    /// interrupted, the next one resumes where it stopped. The format of the file is in docs/cli.md; `export` writes one.
     Apply(ApplyArgs),
-    /// Write the present users, databases and access as a file for `apply`, without passwords
+    /// Print the current users, databases and access as a file for `apply`, without passwords
     Export,
-    /// Write the completions for a shell
+    /// Print the completions for a shell
     ///
     /// For example: trove-couchdb completions bash > /etc/bash_completion.d/trove-couchdb
     Completions(CompletionsArgs),
-    /// Write the manual page, or all of them into a directory
+    /// Print the manual page, or write all of them to a directory
     Man(ManArgs),
 }
 
@@ -142,11 +142,11 @@ pub struct Database {
 /// Where a password comes from.
 #[derive(Debug, Default, Args)]
 pub struct PasswordArgs {
-    /// Read the password from standard input (its first line) instead of asking for it
+    /// Read the password from standard input (its first line) instead of prompting for it
     #[arg(long, conflicts_with = "generate")]
     pub password_stdin: bool,
 
-    /// Generate a password and show it once
+    /// Generate a password and print it once
     #[arg(long)]
     pub generate: bool,
 }
@@ -157,7 +157,7 @@ pub struct NewUser {
     /// The user's name
     pub name: UserName,
 
-    /// Databases the user gets access to, with commas between them; may be repeated. They must exist
+    /// Databases that the user can access, separated by commas; may be repeated. They must exist
     #[arg(long, value_name = "DATABASE,…", value_delimiter = ',')]
     pub databases: Vec<DatabaseName>,
 
@@ -181,11 +181,11 @@ pub struct UpdateArgs {
     /// The user's name
     pub name: UserName,
 
-    /// Its new name; it keeps its password and its access
+    /// The user's new name; its password and access stay the same
     #[arg(long, alias = "new_name", value_name = "NAME")]
     pub new_name: Option<UserName>,
 
-    /// Ask for a new password
+    /// Prompt for a new password
     #[arg(long, alias = "new_password", conflicts_with_all = ["password_stdin", "generate"])]
     pub new_password: bool,
 
@@ -218,11 +218,11 @@ pub struct UserAndDatabase {
 /// Which part of a list is wanted.
 #[derive(Debug, Args)]
 pub struct PageArgs {
-    /// At most so many [default: all]
+    /// Maximum number of rows [default: all]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub limit: Option<u64>,
 
-    /// Begin behind this name, as the last call with --limit told it
+    /// Start after this name (printed by the previous call with --limit)
     #[arg(long, value_name = "NAME")]
     pub marker: Option<String>,
 }
@@ -230,7 +230,7 @@ pub struct PageArgs {
 /// Root's password.
 #[derive(Debug, Args)]
 pub struct RootArgs {
-    /// Ask for the password
+    /// Prompt for the password
     #[arg(long, alias = "root_password", conflicts_with = "password_stdin")]
     pub root_password: bool,
 
@@ -242,12 +242,12 @@ pub struct RootArgs {
 /// What `doctor` is to do with its findings.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Write the findings with status, configuration, versions and the last log lines into an archive for support,
-    /// with all secrets removed
+    /// Write the findings, status, configuration, versions and the last log lines to an archive for support, with all
+    /// secrets removed
     #[arg(long, value_name = "FILE.tar.gz", value_hint = ValueHint::FilePath)]
     pub bundle: Option<PathBuf>,
 
-    /// List the checks and what they look at
+    /// List the checks and what each one examines
     #[arg(long, conflicts_with = "bundle")]
     pub list: bool,
 }
@@ -259,8 +259,8 @@ pub struct CredentialsArgs {
     #[arg(value_name = "USER")]
     pub name: Option<UserName>,
 
-    /// Put the password in. os_admin's is in the agent's credentials file. Of others CouchDB keeps only hashes: the
-    /// password is asked for and tried once
+    /// Include the password. os_admin's comes from the agent's credentials file. For other users the program prompts for
+    /// the password and tries it once, because CouchDB stores only hashes
     #[arg(long, requires = "name")]
     pub reveal: bool,
 
@@ -268,11 +268,11 @@ pub struct CredentialsArgs {
     #[arg(long, requires = "reveal")]
     pub password_stdin: bool,
 
-    /// The address under which clients reach CouchDB [default: the agent's own]
+    /// The address that clients use for CouchDB [default: the agent's own]
     #[arg(long, value_name = "HOST[:PORT]")]
     pub host: Option<String>,
 
-    /// Whether clients reach it with http or https [default: as the agent does]
+    /// The scheme that clients use, http or https [default: the agent's own]
     #[arg(long, value_name = "SCHEME", value_parser = ["http", "https"])]
     pub scheme: Option<String>,
 }
@@ -281,10 +281,10 @@ pub struct CredentialsArgs {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("filter_or_configured").required(true).args(["filter", "configured"]))]
 pub struct LogLevelArgs {
-    /// off, error, warn, info, debug, trace, or target=level, with commas between
+    /// off, error, warn, info, debug, trace, or target=level, separated by commas
     pub filter: Option<LogFilter>,
 
-    /// What the configuration said when the agent last read it
+    /// Go back to the filter that the agent last read from its configuration
     #[arg(long)]
     pub configured: bool,
 }
@@ -334,7 +334,7 @@ pub struct CompletionsArgs {
     #[arg(value_enum)]
     pub shell: Shell,
 
-    /// Those of trove-couchdb-agent, the daemon, instead
+    /// Print those of trove-couchdb-agent, the daemon, instead
     #[arg(long)]
     pub agent: bool,
 }

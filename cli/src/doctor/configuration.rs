@@ -7,7 +7,7 @@ use super::{Check, Finding};
 use crate::{args::Global, way};
 
 static LOAD: Check = Check::new("config.load", "The agent's configuration loads");
-static WARNINGS: Check = Check::new("config.warnings", "Nothing in it wants a second look");
+static WARNINGS: Check = Check::new("config.warnings", "The configuration has no warnings");
 
 pub(super) const CHECKS: &[&Check] = &[&LOAD, &WARNINGS];
 

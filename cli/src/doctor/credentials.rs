@@ -14,7 +14,7 @@ use super::{Check, Finding};
 use crate::couch::{self, Credentials};
 
 static FILE: Check = Check::new("credentials.file", "The credentials file of os_admin is there and complete");
-static MODE: Check = Check::new("credentials.mode", "Nobody but its owner can read it");
+static MODE: Check = Check::new("credentials.mode", "Only its owner can read it");
 static OWNER: Check = Check::new("credentials.owner", "It belongs to the agent's user");
 
 pub(super) const CHECKS: &[&Check] = &[&FILE, &MODE, &OWNER];

@@ -17,7 +17,7 @@ use trove_couchdb_system as system;
 
 use super::{Check, Finding};
 
-static CLOCK: Check = Check::new("host.clock", "The clock is set and kept");
+static CLOCK: Check = Check::new("host.clock", "The clock is set and synchronised");
 static HEARTBEAT_TIME: Check = Check::new("host.last_sent", "The last heartbeat is not in the future");
 static DATA_DIR: Check = Check::new("host.data_dir", "couchdb.data_dir is where CouchDB keeps its databases");
 static DATA: Check = Check::new("host.disk_data", "CouchDB's file system has room");

@@ -10,35 +10,40 @@ use std::{fs, io};
 use crate::error::Mistake;
 use crate::key::RABBIT_GROUP;
 use crate::keys;
-use crate::layer::{Layer, Warning};
 use crate::layers::oslo_ini::{self, Assignment};
 use crate::layers::oslo_template;
+use crate::layers::{Layers, Warning};
 use crate::text_file;
 
 /// Reads `files`, then the `*.conf` of each of `directories` in order of their names.
-pub(crate) fn read(files: &[PathBuf], directories: &[PathBuf]) -> Layer {
-    let (mut paths, mut read, mut mistakes) = (files.to_vec(), OsloFiles::default(), Vec::new());
+pub(crate) fn read(layers: &mut Layers, files: &[PathBuf], directories: &[PathBuf]) {
+    let (mut paths, mut texts) = (files.to_vec(), Vec::new());
     for path in directories {
         match conf_files(path) {
             Ok(found) => paths.extend(found),
-            Err(cause) => mistakes.push(Mistake::Unreadable { path: path.clone(), cause }),
+            Err(cause) => layers.mistakes.push(Mistake::Unreadable { path: path.clone(), cause }),
         }
     }
     for path in paths {
-        match text_file::read(&path).and_then(|text| oslo_ini::parse(&path, &text)) {
-            Ok(assignments) => read.0.push((path, assignments)),
-            Err(mistake) => mistakes.push(mistake),
+        match text_file::read(&path) {
+            Ok(text) => texts.push((path, text)),
+            Err(mistake) => layers.mistakes.push(mistake),
         }
     }
-    read.layer(mistakes)
+    parse(layers, texts);
 }
 
-/// What one file with this text says.
-pub(crate) fn parse(path: &Path, text: &str) -> Layer {
-    match oslo_ini::parse(path, text) {
-        Ok(assignments) => OsloFiles(vec![(path.to_owned(), assignments)]).layer(Vec::new()),
-        Err(error) => Layer::unreadable(error),
+/// Reads the texts of files.
+pub(crate) fn parse(layers: &mut Layers, texts: Vec<(PathBuf, String)>) {
+    let mut read = OsloFiles::default();
+    for (path, text) in texts {
+        match oslo_ini::parse(&path, &text) {
+            Ok(assignments) => read.0.push((path, assignments)),
+            Err(mistakes) => layers.mistakes.extend(mistakes),
+        }
     }
+    read.set(layers);
+    layers.warnings.extend(read.misplaced());
 }
 
 /// What `glob("DIR/*.conf")` finds, sorted; like it, names that begin with a dot are left out.
@@ -57,22 +62,21 @@ fn conf_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
 struct OsloFiles(Vec<(PathBuf, Vec<Assignment>)>);
 
 impl OsloFiles {
-    fn layer(&self, mistakes: Vec<Mistake>) -> Layer {
-        let mut layer = Layer { mistakes, warnings: self.misplaced(), ..Layer::default() };
+    /// Sets every key that they name.
+    fn set(&self, layers: &mut Layers) {
         for key in keys::all() {
             let Some((path, found)) = self.last(key.oslo) else { continue };
             let Assignment { section, option, value, line } = found;
             let origin = format!("{} line {line}, [{section}] {option}", path.display());
             match oslo_template::substitute(value, section, &|group, name| self.referent(group, name)) {
                 Ok(text) if key.oslo_blank == Some(text.trim()) => {}
-                Ok(text) => layer.read(key, &origin, &text),
+                Ok(text) => layers.read(key, &origin, &text),
                 Err(error) => {
                     let advice = "define that option, or write $$ for a dollar sign";
-                    layer.mistakes.push(Mistake::invalid(key.name, origin, error.to_string(), advice));
+                    layers.refuse(key, &origin, error.to_string(), advice);
                 }
             }
         }
-        layer
     }
 
     /// Options that stand where neither the agent nor oslo reads them.

@@ -34,7 +34,7 @@ impl fmt::Debug for Assignment {
 }
 
 /// Reads the text of a file; `path` is for error messages, which never quote a line: it may hold a password.
-pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Assignment>, Mistake> {
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Assignment>, Vec<Mistake>> {
     let mut parser = Parser::default();
     let mut mistakes = Vec::new();
     let mut malformed = |line: usize, problem: Problem| {
@@ -53,7 +53,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Assignment>, Mistake>
             malformed(number, problem);
         }
     }
-    if mistakes.is_empty() { Ok(parser.done) } else { Err(Mistake::all(mistakes)) }
+    if mistakes.is_empty() { Ok(parser.done) } else { Err(mistakes) }
 }
 
 #[derive(Default)]
@@ -133,9 +133,10 @@ fn unquoted(value: &str) -> &str {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::error::ConfigError;
 
-    fn parsed(text: &str) -> Result<Vec<Assignment>, Mistake> {
-        parse(Path::new("f.conf"), text)
+    fn parsed(text: &str) -> Result<Vec<Assignment>, ConfigError> {
+        Ok(parse(Path::new("f.conf"), text)?)
     }
 
     /// `section.option=value` of each assignment.

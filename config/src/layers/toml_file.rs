@@ -8,64 +8,70 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind::NotFound;
 use std::path::Path;
 
+use config::{Value, ValueKind};
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 use trove_couchdb_protocol::text::BYTE_ORDER_MARK;
 
+use crate::broker_url;
 use crate::error::Mistake;
+use crate::key::Kind;
 use crate::keys;
-use crate::layer::Layer;
+use crate::layers::Layers;
 use crate::text_file;
 
 /// Reads `path`; a file that does not exist is empty unless it was `asked_for` on the command line.
-pub(crate) fn read(path: &Path, asked_for: bool) -> Layer {
+pub(crate) fn read(layers: &mut Layers, path: &Path, asked_for: bool) {
     let text = match text_file::read(path) {
         Ok(text) => text,
-        Err(Mistake::Unreadable { cause, .. }) if cause.kind() == NotFound && !asked_for => {
-            return Layer::default();
-        }
-        Err(error) => return Layer::unreadable(error),
+        Err(Mistake::Unreadable { cause, .. }) if cause.kind() == NotFound && !asked_for => return,
+        Err(mistake) => return layers.mistakes.push(mistake),
     };
-    let mut layer = parse(path, text.trim_start_matches(BYTE_ORDER_MARK));
-    if keys::hold_a_secret(&layer.values) && text_file::is_open_to_everybody(path) {
+    let others = layers.values.len();
+    parse(layers, path, text.trim_start_matches(BYTE_ORDER_MARK));
+    let holds_a_secret = layers.values.iter().skip(others).any(is_secret);
+    if holds_a_secret && text_file::is_open_to_everybody(path) {
         let path = path.display();
         let text = format!("{path} holds a secret and every local user can read it; run: chmod o-rwx {path}");
-        layer.warnings.push((None, text));
+        layers.warnings.push((None, text));
     }
-    layer
 }
 
-fn parse(path: &Path, text: &str) -> Layer {
+/// Whether a key of kind [`Kind::Secret`] is set to something that is worth hiding.
+fn is_secret((name, value): &(&str, Value)) -> bool {
+    match &value.kind {
+        ValueKind::String(text) if *name == broker_url::KEY => broker_url::holds_a_password(text),
+        _ => keys::find(name).is_some_and(|key| key.kind == Kind::Secret),
+    }
+}
+
+fn parse(layers: &mut Layers, path: &Path, text: &str) {
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        return Layer { mistakes: syntax(path, text, &errors), ..Layer::default() };
+        return layers.mistakes.extend(syntax(path, text, &errors));
     }
-    let mut layer = Layer::default();
     for (name, start, value) in flatten(document.into_inner()) {
         let origin = format!("{} line {}", path.display(), position(text, start).0);
         let Some(key) = keys::find(&name) else {
-            layer.mistakes.push(keys::unknown(origin, &name));
+            layers.mistakes.push(keys::unknown(origin, &name));
             continue;
         };
-        let span = value.span();
+        let position = position(text, value.span().start);
         // `toml`'s own value has no numbers of more than 64 bits, `config`'s has.
         let value = toml::Value::deserialize(ValueDeserializer::from(value));
-        match value.and_then(config::Value::deserialize) {
-            Ok(value) => match key.kind.accepts(&value.kind) {
-                Ok(()) => layer.set(key, &origin, value.kind),
-                Err(advice) => {
-                    let problem = format!("must be: {}", key.kind.describe());
-                    layer.mistakes.push(Mistake::invalid(key.name, origin, problem, advice));
-                }
-            },
+        let Ok(Value { kind: value, .. }) = value.and_then(Value::deserialize) else {
             // TOML that is sound and holds a number that no 64 bits hold.
-            Err(_) => {
-                layer.mistakes.push(malformed(path, position(text, span.start), "a number is too large"));
+            layers.mistakes.push(malformed(path, position, "a number is too large"));
+            continue;
+        };
+        match key.kind.accepts(&value) {
+            Ok(()) => layers.set(key, &origin, value),
+            Err(advice) => {
+                layers.refuse(key, &origin, format!("must be: {}", key.kind.describe()), advice);
             }
         }
     }
-    layer
 }
 
 /// `section.name`, where it begins, and its value. The tables are sorted, so that the first of several mistakes is the
@@ -119,9 +125,22 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::error::ConfigError;
+
+    fn parsed(text: &str) -> Layers {
+        let mut layers = Layers::default();
+        parse(&mut layers, Path::new("/etc/agent.toml"), text);
+        layers
+    }
 
     fn refusal(text: &str) -> String {
-        parse(Path::new("/etc/agent.toml"), text).whole().unwrap_err().to_string()
+        ConfigError::from(parsed(text).mistakes).to_string()
+    }
+
+    fn of_a_file(path: &Path, asked_for: bool) -> Layers {
+        let mut layers = Layers::default();
+        read(&mut layers, path, asked_for);
+        layers
     }
 
     #[test]
@@ -151,14 +170,16 @@ mod tests {
     #[test]
     fn every_mistake_is_named_at_once_with_its_line() {
         let text = "[rpc]\nmax_concurent = 1\n\n[broker]\ntls = \"yes\"\nprefetch = 7\n[zzz]\n";
-        let layer = parse(Path::new("/f"), text);
-        assert_eq!(layer.values.0.len(), 1, "what is right is read all the same");
-        let message = Mistake::all(layer.mistakes).to_string();
+        assert_eq!(parsed(text).values.len(), 1, "what is right is read all the same");
+        let message = refusal(text);
         let lines: Vec<&str> = message.lines().map(str::trim).collect();
         assert_eq!(lines[0], "3 mistakes in the configuration:");
-        assert!(lines[1].starts_with("/f line 5: broker.tls must be"), "{message}");
-        assert!(lines[2].starts_with("/f line 2: there is no key \"rpc.max_concurent\""), "{message}");
-        assert!(lines[3].starts_with("/f line 7: there is no key \"zzz\""), "{message}");
+        assert!(lines[1].starts_with("/etc/agent.toml line 5: broker.tls must be"), "{message}");
+        assert!(
+            lines[2].starts_with("/etc/agent.toml line 2: there is no key \"rpc.max_concurent\""),
+            "{message}"
+        );
+        assert!(lines[3].starts_with("/etc/agent.toml line 7: there is no key \"zzz\""), "{message}");
     }
 
     #[test]
@@ -167,7 +188,7 @@ mod tests {
         let path = directory.path().join("agent.toml");
         let refusal = |bytes: &[u8]| {
             fs::write(&path, bytes).unwrap();
-            read(&path, true).whole().err().map(|error| error.to_string())
+            of_a_file(&path, true).mistakes.first().map(ToString::to_string)
         };
         assert_eq!(refusal("\u{feff}[rpc]\nmax_concurrent = 3\n".as_bytes()), None);
         let utf16: Vec<u8> = "\u{feff}[rpc]\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -177,8 +198,8 @@ mod tests {
 
     #[test]
     fn an_empty_section_that_exists_is_fine() {
-        let values = parse(Path::new("x"), "[broker]\n[log]\n").whole().unwrap();
-        assert!(values.0.is_empty());
+        let layers = parsed("[broker]\n[log]\n");
+        assert!(layers.values.is_empty() && layers.mistakes.is_empty());
     }
 
     #[test]
@@ -215,8 +236,8 @@ mod tests {
     #[test]
     fn only_a_file_that_was_asked_for_must_exist() {
         let missing = Path::new("/nonexistent/agent.toml");
-        assert!(read(missing, false).whole().unwrap().0.is_empty());
-        let error = read(missing, true).whole().unwrap_err().to_string();
+        assert!(of_a_file(missing, false).mistakes.is_empty());
+        let error = of_a_file(missing, true).mistakes[0].to_string();
         assert!(error.starts_with("cannot read /nonexistent/agent.toml: "), "{error}");
     }
 
@@ -227,7 +248,7 @@ mod tests {
         let warned = |text: &str, mode: u32| {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            !read(&path, true).warnings.is_empty()
+            !of_a_file(&path, true).warnings.is_empty()
         };
         let secret = "[guest]\nencryption_key = \"k\"";
         assert!(warned(secret, 0o644));

@@ -12,9 +12,9 @@ use trove_couchdb_protocol::transport_url::TransportUrl;
 
 use crate::broker_url;
 use crate::error::Mistake;
-use crate::inputs::{Inputs, Section, Setting};
-use crate::key::RABBIT_GROUP as RABBIT;
-use crate::section::section;
+use crate::inputs::{Entry, Inputs};
+use crate::key::{Key, RABBIT_GROUP as RABBIT};
+use crate::section::{Section, Validation, section};
 use crate::settings::tls::{self, TlsFiles};
 
 /// One and the same to kombu (`kombu/compression.py`).
@@ -23,13 +23,16 @@ const READ_COMPRESSIONS: [&str; 3] = ["gzip", "zlib", "application/x-gzip"];
 /// AMQP 0-9-1 writes exchange and queue names as short strings.
 const MAX_NAME: usize = 255;
 
+/// RabbitMQ's numbers have a sign and 64 bits.
+const MAX_NUMBER: u64 = i64::MAX.unsigned_abs();
+
 section! {
     /// The message broker and how its queues are declared.
     #[derive(Debug, Clone)]
     pub struct BrokerSettings = "broker" {
-        /// Where RabbitMQ is: rabbit://USER:PASSWORD@HOST:PORT[,USER:PASSWORD@HOST2:PORT2]/VHOST. Required; the
-        /// control plane's trove-guestagent.conf has it. Options in its query outrank the keys they name. "local:"
-        /// means no broker at all: commands come over local.socket only.
+        /// The address of RabbitMQ: rabbit://USER:PASSWORD@HOST:PORT[,USER:PASSWORD@HOST2:PORT2]/VHOST. Required;
+        /// the control plane's trove-guestagent.conf has it. Options in its query override the keys that they name.
+        /// "local:" means no broker: commands come over local.socket only.
         transport_url: TransportUrl, by Secret transport_url, oslo [("DEFAULT", "transport_url")];
         /// The topic exchange that commands come through; must equal the control plane's (devstack: trove).
         control_exchange: String = "openstack", by Text name, oslo [("DEFAULT", "control_exchange")];
@@ -42,13 +45,13 @@ section! {
         /// Declare the guest's queues as quorum queues (durable by nature); must equal the control plane's.
         quorum_queue: bool = "false", oslo [(RABBIT, "rabbit_quorum_queue")];
         /// x-delivery-limit of quorum queues; 0 declares none.
-        quorum_delivery_limit: u32 = "0", in 0..=i64::from(u32::MAX),
+        quorum_delivery_limit: u32 = "0", in 0..=u32::MAX,
             oslo [(RABBIT, "rabbit_quorum_delivery_limit")];
         /// x-max-in-memory-length of quorum queues, in messages; 0 declares none.
-        quorum_max_memory_length: u64 = "0", in 0..=i64::MAX,
+        quorum_max_memory_length: u64 = "0", in 0..=MAX_NUMBER,
             oslo [(RABBIT, "rabbit_quorum_max_memory_length"), (RABBIT, "rabbit_quroum_max_memory_length")];
         /// x-max-in-memory-bytes of quorum queues; 0 declares none.
-        quorum_max_memory_bytes: u64 = "0", in 0..=i64::MAX,
+        quorum_max_memory_bytes: u64 = "0", in 0..=MAX_NUMBER,
             oslo [(RABBIT, "rabbit_quorum_max_memory_bytes"), (RABBIT, "rabbit_quroum_max_memory_bytes")];
         /// Declare the fanout exchange durable and its queue as a quorum queue; must equal the control plane's.
         transient_quorum_queue: bool = "false", oslo [(RABBIT, "rabbit_transient_quorum_queue")];
@@ -56,43 +59,43 @@ section! {
         // RabbitMQ takes x-expires as milliseconds in 32 bits.
         transient_queues_ttl: Duration = "1800", in 0.0..=4_294_967.0,
             oslo [(RABBIT, "rabbit_transient_queues_ttl")];
-        /// The control plane declares fanout queues as streams. Trove sends no fanout messages, so the agent then
-        /// leaves them alone.
+        /// The control plane declares fanout queues as streams. The agent then leaves them alone, because Trove
+        /// sends no fanout messages.
         stream_fanout: bool = "false", oslo [(RABBIT, "rabbit_stream_fanout")];
         /// Declare queues with x-ha-policy=all, for RabbitMQ before 3.0; must equal the control plane's.
         ha_queues: bool = "false", oslo [(RABBIT, "rabbit_ha_queues"), ("DEFAULT", "rabbit_ha_queues")];
-        /// How many unacknowledged commands the broker hands out, over all queues of the guest; nearly all of them
-        /// from the one that Trove sends to, at least one from each. 64 of the largest that can be sent take 150
-        /// MiB. 0, oslo's "unlimited", would let a backlog fill the memory: it is refused here and passed over in
-        /// Trove's files.
-        prefetch: u16 = "64", in 1..=i64::from(u16::MAX),
+        /// How many unacknowledged commands the broker hands out over all queues of the guest: at least one from
+        /// each queue, and nearly all from the queue that Trove sends to. 64 of the largest possible commands take
+        /// 150 MiB. 0, which oslo reads as unlimited, would let a backlog fill the memory: it is an error here and
+        /// ignored in Trove's files.
+        prefetch: u16 = "64", in 1..=u16::MAX,
             oslo [(RABBIT, "rabbit_qos_prefetch_count")], blank "0";
-        /// What the control plane compresses its messages with. The agent reads gzip and what is not compressed,
-        /// whatever is set here, and warns of anything else. Its own messages are not compressed.
+        /// The compression that the control plane uses. The agent always reads gzip and uncompressed messages, and
+        /// warns about any other value. It does not compress its own messages.
         compression: Option<String>, oslo [(RABBIT, "kombu_compression")];
         /// The SASL mechanism: AMQPLAIN or PLAIN.
         login_method: LoginMethod = "AMQPLAIN", by Text login_method,
             oslo [(RABBIT, "rabbit_login_method"), ("DEFAULT", "rabbit_login_method")];
-        /// The connection counts as dead when nothing came for so many seconds; 0 turns AMQP heartbeats off.
+        /// The connection counts as dead after this many seconds without data; 0 turns AMQP heartbeats off.
         heartbeat: Duration = "60", by Count heartbeat, oslo [(RABBIT, "heartbeat_timeout_threshold")];
-        /// How long one attempt to connect to one host may take.
+        /// The time limit for one attempt to connect to one host.
         connect_timeout: Duration = "10", in 0.1..=600.0;
-        /// The first pause between attempts to connect; it doubles.
+        /// The first pause between attempts to connect; it doubles each time.
         reconnect_min: Duration = "0.5", in 0.01..=3600.0, oslo [(RABBIT, "rabbit_retry_interval")];
         /// The longest pause between attempts to connect.
         reconnect_max: Duration = "30", in 0.01..=3600.0, oslo [(RABBIT, "rabbit_interval_max")];
-        /// How long a reply is offered again when the caller's reply queue does not exist.
+        /// How long the agent keeps sending a reply while the caller's reply queue does not exist.
         missing_consumer_retry_timeout: Duration = "60", in 0.0..=3600.0,
             oslo [(RABBIT, "kombu_missing_consumer_retry_timeout"), (RABBIT, "kombu_reconnect_timeout")];
     }
     keys {
-        /// Connect with TLS. The server's certificate is always verified, also where oslo would not.
+        /// Connect with TLS. The agent always verifies the server's certificate, also where oslo would not.
         tls: bool = "false", oslo [(RABBIT, "ssl"), (RABBIT, "rabbit_use_ssl")];
-        /// PEM file of the authorities to trust, and no others; without it those of the system.
+        /// PEM file of the only authorities to trust; without it the agent trusts those of the system.
         tls_ca_file: Option<PathBuf>, oslo [(RABBIT, "ssl_ca_file"), (RABBIT, "kombu_ssl_ca_certs")];
         /// PEM file of the client's certificate, if the broker asks for one.
         tls_cert_file: Option<PathBuf>, oslo [(RABBIT, "ssl_cert_file"), (RABBIT, "kombu_ssl_certfile")];
-        /// PEM file of the key that belongs to tls_cert_file, without a pass phrase.
+        /// PEM file of the key for tls_cert_file, without a pass phrase.
         tls_key_file: Option<PathBuf>, oslo [(RABBIT, "ssl_key_file"), (RABBIT, "kombu_ssl_keyfile")];
     }
     made {
@@ -112,83 +115,78 @@ pub enum LoginMethod {
 
 /// `None` for an agent without a broker.
 impl Section for Option<BrokerSettings> {
-    fn read(inputs: &Inputs) -> Result<Self, Mistake> {
-        if inputs.text(broker_url::KEY).is_some_and(broker_url::is_no_broker) {
-            return Ok(None);
+    const KEYS: &'static [Key] = BrokerSettings::KEYS;
+
+    fn read(validation: &mut Validation) -> Option<Self> {
+        if validation.inputs.entry(broker_url::KEY).text().is_some_and(broker_url::is_no_broker) {
+            return Some(None);
         }
-        let settings = BrokerSettings::read(inputs)?;
-        settings.agree(inputs)?;
-        Ok(Some(settings))
+        let settings = BrokerSettings::read(validation)?;
+        validation.check(|inputs| settings.agree(inputs));
+        Some(Some(settings))
     }
 }
 
 impl BrokerSettings {
     /// What no single value can be blamed for.
-    fn agree(&self, inputs: &Inputs) -> Result<(), Mistake> {
-        if self.ha_queues && self.quorum_queue {
-            let advice =
-                "keep the one that the control plane uses (oslo.messaging refuses both together, too)";
-            return Err(inputs.invalid("broker.ha_queues", "and broker.quorum_queue are both on", advice));
-        }
-        if self.reconnect_min > self.reconnect_max {
-            let [min, max] = [self.reconnect_min, self.reconnect_max].map(|pause| pause.as_secs_f64());
-            let problem = format!("({min} s) is above broker.reconnect_max ({max} s)");
-            return Err(inputs.invalid("broker.reconnect_min", problem, "lower the one or raise the other"));
-        }
-        Ok(())
+    fn agree(&self, inputs: &Inputs) -> [Result<(), Mistake>; 2] {
+        let both = self.ha_queues && self.quorum_queue;
+        let [min, max] = [self.reconnect_min, self.reconnect_max].map(|pause| pause.as_secs_f64());
+        let problem = format!("({min} s) is above broker.reconnect_max ({max} s)");
+        let advice = "keep the one that the control plane uses (oslo.messaging refuses both together, too)";
+        let [ha_queues, reconnect_min] =
+            ["broker.ha_queues", "broker.reconnect_min"].map(|key| inputs.entry(key));
+        [
+            ha_queues.ensure(!both, "and broker.quorum_queue are both on", advice),
+            reconnect_min.ensure(min <= max, &problem, "lower the one or raise the other"),
+        ]
     }
 }
 
 /// What the control plane sends may not be readable.
 pub(crate) fn warning(inputs: &Inputs) -> Option<String> {
-    const KEY: &str = "broker.compression";
-    let name = inputs.text(KEY).filter(|name| !READ_COMPRESSIONS.contains(name))?;
+    let entry = inputs.entry("broker.compression");
+    let name = entry.text().filter(|name| !READ_COMPRESSIONS.contains(name))?;
     Some(format!(
         "{}: broker.compression (kombu_compression) is {name:?}, and the agent reads gzip only: commands that are \
          compressed otherwise are lost. Set it to gzip on the control plane and here, or take it out",
-        inputs.origin(KEY)
+        entry.origin()
     ))
 }
 
-fn transport_url(inputs: &Inputs, key: &'static str) -> Result<TransportUrl, Mistake> {
-    let Some(url) = inputs.text(key) else {
-        return Err(inputs.missing(
-            key,
-            "Trove copies it from the control plane's trove-guestagent.conf (option guest_config) to \
-             /etc/trove/conf.d; put it there, into agent.toml or into TROVE_COUCHDB_BROKER__TRANSPORT_URL; for an \
-             agent without a broker write local:",
-        ));
-    };
+fn transport_url(entry: Entry<'_>) -> Result<TransportUrl, Mistake> {
+    let advice = "Trove copies it from the control plane's trove-guestagent.conf (option guest_config) to \
+                  /etc/trove/conf.d; put it there, into agent.toml or into TROVE_COUCHDB_BROKER__TRANSPORT_URL; for an \
+                  agent without a broker write local:";
+    let url = entry.text().ok_or_else(|| entry.missing(advice))?;
     if broker_url::is_nearly_local(url) {
         let advice = "write \"local:\", with the colon and nothing behind it, for an agent without a broker";
-        return Err(inputs.invalid(key, format!("cannot be {:?}", url.trim()), advice));
+        return Err(entry.invalid(format!("cannot be {:?}", url.trim()), advice));
     }
-    broker_url::parse(url).map_err(|error| {
-        let advice = "write rabbit://USER:PASSWORD@HOST:PORT/VHOST, special characters percent-encoded";
-        inputs.invalid(key, format!("is no transport URL: {error}"), advice)
-    })
+    let advice = "write rabbit://USER:PASSWORD@HOST:PORT/VHOST, special characters percent-encoded";
+    let refused = |error| entry.invalid(format!("is no transport URL: {error}"), advice);
+    broker_url::parse(url).map_err(refused)
 }
 
 fn tls(inputs: &Inputs) -> Result<Option<TlsFiles>, Mistake> {
     let files = tls::files(inputs, ["broker.tls_ca_file", "broker.tls_cert_file", "broker.tls_key_file"])?;
-    let by_its_url = transport_url(inputs, broker_url::KEY)?.is_tls();
-    Ok((inputs.get::<bool>("broker.tls")? || by_its_url).then_some(files))
+    let by_its_url = transport_url(inputs.entry(broker_url::KEY))?.is_tls();
+    Ok((inputs.entry("broker.tls").get()? || by_its_url).then_some(files))
 }
 
-fn name(inputs: &Inputs, key: &'static str) -> Result<String, Mistake> {
-    let name = inputs.required_text(key)?;
-    if name.len() <= MAX_NAME && !name.chars().any(char::is_control) {
-        return Ok(name.to_owned());
-    }
+fn name(entry: Entry<'_>) -> Result<String, Mistake> {
+    let name = entry.required_text()?;
     let advice = format!("write at most {MAX_NAME} bytes without control characters");
-    Err(inputs.invalid(key, "is no AMQP name", advice))
+    let is_name = name.len() <= MAX_NAME && !name.chars().any(char::is_control);
+    entry.ensure(is_name, "is no AMQP name", &advice)?;
+    Ok(name.to_owned())
 }
 
-fn login_method(inputs: &Inputs, key: &'static str) -> Result<LoginMethod, Mistake> {
-    inputs.choice(key, &[("AMQPLAIN", LoginMethod::Amqplain), ("PLAIN", LoginMethod::Plain)])
+fn login_method(entry: Entry<'_>) -> Result<LoginMethod, Mistake> {
+    entry.choice(&[("AMQPLAIN", LoginMethod::Amqplain), ("PLAIN", LoginMethod::Plain)])
 }
 
 /// Whole seconds, as the protocol has them.
-fn heartbeat(inputs: &Inputs, key: &'static str) -> Result<Duration, Mistake> {
-    Ok(Duration::from_secs(u64::read(inputs, key, 0..=i64::from(u16::MAX))?))
+fn heartbeat(entry: Entry<'_>) -> Result<Duration, Mistake> {
+    entry.get_in::<u16>(0..=u16::MAX).map(|seconds| Duration::from_secs(seconds.into()))
 }

@@ -1,4 +1,6 @@
-//! `[guest]`: which instance this is. Trove says so in `guest_info.conf`, an image never can.
+//! `[guest]` and `[prepare]`: which instance this is, and what a new one may ask for although the agent doesn't do it.
+//!
+//! Trove says which instance it is in `guest_info.conf`, an image never can.
 
 use std::path::PathBuf;
 
@@ -6,7 +8,7 @@ use trove_couchdb_protocol::secret::Secret;
 
 use crate::broker_url;
 use crate::error::Mistake;
-use crate::inputs::Inputs;
+use crate::inputs::Entry;
 use crate::section::section;
 
 /// Who a guest is that no Trove has named and no queue is named after.
@@ -15,51 +17,64 @@ const WITHOUT_BROKER: &str = "local";
 /// The longest guest id. Trove's are 36 characters; queue names, at most 255 bytes, are made from it.
 const MAX_ID: usize = 200;
 
+/// The group of Trove's options for CouchDB. Those of `prepare` are our own; the file is injected whole, so they may stand
+/// in the control plane's copy of it.
+const COUCHDB: &str = "couchdb";
+
 section! {
     /// Which guest this is.
     #[derive(Debug, Clone)]
     pub struct GuestSettings = "guest" {
         /// The instance's id, which names the agent's queues. Required; Trove writes it to guest_info.conf. Without
-        /// a broker it is "local" if not set.
+        /// a broker the default is "local".
         id: String, by Text id, oslo [("DEFAULT", "guest_id")];
-        /// The key that payloads are encrypted with. Trove writes it to guest_info.conf if the instance has one;
-        /// without it messages are clear text.
+        /// The key that encrypts payloads. Trove writes it to guest_info.conf if the instance has a key; without a
+        /// key messages are unencrypted.
         encryption_key: Option<Secret>, by Secret encryption_key, oslo [("DEFAULT", "instance_rpc_encr_key")];
-        /// The manager that the datastore version is registered with. Shown in logs only: CouchDB may be registered
-        /// under another manager's name, so nothing is decided by it.
+        /// The manager that the datastore version is registered with. It only appears in logs: CouchDB may be
+        /// registered under the name of a different manager.
         datastore_manager: Option<String>, oslo [("DEFAULT", "datastore_manager")];
-        /// Where the agent keeps what must outlive a restart. Only the agent may write there.
+        /// Where the agent keeps state that must survive a restart. Only the agent may write there.
         state_dir: PathBuf = "/var/lib/trove-couchdb-agent";
     }
 }
 
-fn id(inputs: &Inputs, key: &'static str) -> Result<String, Mistake> {
+section! {
+    /// What a new instance may ask for although the agent doesn't do it.
+    #[derive(Debug, Clone, Copy)]
+    pub struct PrepareSettings = "prepare" {
+        /// Ignore the packages of the datastore version, for an image that includes CouchDB. Otherwise an instance
+        /// that asks for packages fails, with the reason in `openstack database instance show`.
+        ignore_packages: bool = "false", oslo [(COUCHDB, "ignore_packages")];
+        /// Ignore the data volume, for an image that formats and mounts it itself or stores the data elsewhere.
+        /// Otherwise an instance with a volume fails, because its data would not be on the volume that its owner
+        /// pays for.
+        ignore_volume: bool = "false", oslo [(COUCHDB, "ignore_volume")];
+    }
+}
+
+fn id(entry: Entry<'_>) -> Result<String, Mistake> {
     let no_broker = |text: &str| broker_url::is_no_broker(text) || broker_url::is_nearly_local(text);
-    let Some(id) = inputs.text(key) else {
+    let Some(id) = entry.text() else {
         // Also where the word is misspelt: then the guest needs no id of Trove's either.
-        if inputs.text(broker_url::KEY).is_some_and(no_broker) {
-            return Ok(WITHOUT_BROKER.to_owned());
-        }
-        return Err(inputs.missing(
-            key,
-            "Trove writes it as guest_id to /etc/trove/conf.d/guest_info.conf; for a guest made by hand set it \
-             there or with --guest-id",
-        ));
+        let has_broker = !entry.inputs.entry(broker_url::KEY).text().is_some_and(no_broker);
+        let advice = "Trove writes it as guest_id to /etc/trove/conf.d/guest_info.conf; for a guest made by hand set it \
+                      there or with --guest-id";
+        return if has_broker { Err(entry.missing(advice)) } else { Ok(WITHOUT_BROKER.to_owned()) };
     };
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if id.chars().all(legal) && id.len() <= MAX_ID {
-        return Ok(id.to_owned());
-    }
     let shown: String = id.chars().take(MAX_ID).collect();
     let advice = format!(
         "write the id of the instance: at most {MAX_ID} letters, digits, dots, dashes or underscores"
     );
-    Err(inputs.invalid(key, format!("cannot be {shown:?}"), advice))
+    let is_legal = id.chars().all(legal) && id.len() <= MAX_ID;
+    entry.ensure(is_legal, &format!("cannot be {shown:?}"), &advice)?;
+    Ok(id.to_owned())
 }
 
 /// Trove 12 on Python 3 writes the key as Python shows bytes, `b'…'`. No key of Trove's has a quotation mark in it.
-fn encryption_key(inputs: &Inputs, key: &'static str) -> Result<Option<Secret>, Mistake> {
-    let Some(secret) = inputs.get::<Option<Secret>>(key)? else { return Ok(None) };
+fn encryption_key(entry: Entry<'_>) -> Result<Option<Secret>, Mistake> {
+    let Some(secret) = entry.get::<Option<Secret>>()? else { return Ok(None) };
     let text = secret.expose();
     let quoted = |mark: char| text.strip_prefix('b')?.strip_prefix(mark)?.strip_suffix(mark);
     let inner = quoted('\'').or_else(|| quoted('"')).map(Secret::new);

@@ -3,115 +3,81 @@
 //! Each section's file holds its rows, of which its part of the key table and its struct are made, and the checks that
 //! are no matter of type and range. Whoever holds a `Settings` need not check anything again.
 
-mod audit;
 mod broker;
+mod commands;
 mod couchdb;
 mod guest;
-mod heartbeat;
-mod host;
-mod local;
-mod log;
-mod metrics;
-mod operations;
-mod prepare;
-mod rpc;
+mod sockets;
+mod telemetry;
 mod tls;
-mod trace;
 
-pub use audit::AuditSettings;
 pub use broker::{BrokerSettings, LoginMethod};
+pub use commands::{HeartbeatSettings, OperationSettings, RpcSettings};
 pub use couchdb::CouchSettings;
-pub use guest::GuestSettings;
-pub use heartbeat::HeartbeatSettings;
-pub use host::HostSettings;
-pub use local::LocalSettings;
-pub use log::{LogFormat, LogSettings};
-pub use metrics::{Listen, MetricsSettings};
-pub use operations::OperationSettings;
-pub use prepare::PrepareSettings;
-pub use rpc::RpcSettings;
+pub use guest::{GuestSettings, PrepareSettings};
+pub use sockets::{HostSettings, Listen, LocalSettings, MetricsSettings};
+pub use telemetry::{AuditSettings, LogFormat, LogSettings, TraceSettings};
 pub use tls::{TlsFiles, TlsIdentity};
-pub use trace::TraceSettings;
 
-use crate::error::Mistake;
-use crate::inputs::{Inputs, Section};
+use crate::error::ConfigError;
 use crate::key::Key;
+use crate::section::{Section, Validation};
 
 /// Declares the sections: the fields of [`Settings`], how they are read, and the table of all keys.
 macro_rules! sections {
-    ($($(#[$about:meta])+ $name:ident: $type:ty,)+) => {
+    ($($(#[$about:meta])* $name:ident: $type:ty,)+) => {
         /// Every key, section by section, in the order of the documentation.
-        pub(crate) const KEYS: &[&[Key]] = &[$($name::KEYS),+];
+        pub(crate) const KEYS: &[&[Key]] = &[$(<$type as Section>::KEYS),+];
 
         /// Everything the agent can be told; secrets inside print as `REDACTED`.
         #[derive(Debug, Clone)]
         pub struct Settings {
-            $($(#[$about])+ pub $name: $type,)+
+            $(
+                #[doc = concat!("The section `[", stringify!($name), "]`.")]
+                $(#[$about])*
+                pub $name: $type,
+            )+
             /// What the operator should hear about the configuration, as whole sentences.
             pub warnings: Vec<String>,
         }
 
         impl Settings {
-            fn read(inputs: &Inputs) -> Result<Self, Mistake> {
-                Ok(Self { $($name: Section::read(inputs)?,)+ warnings: inputs.warnings() })
+            fn read(validation: &mut Validation) -> Option<Self> {
+                $(let $name = Section::read(validation)?;)+
+                Some(Self { $($name,)+ warnings: validation.inputs.warnings() })
             }
         }
     };
 }
 
 sections! {
-    /// Which guest this is. It comes first, as it is the first thing that a new image lacks.
+    // It comes first, as it is the first thing that a new image lacks.
     guest: GuestSettings,
-    /// The message broker and how its queues are declared; `None` for an agent without one (`local:`).
+    /// `None` for an agent without a broker (`local:`).
     broker: Option<BrokerSettings>,
-    /// The Unix socket for operators.
     local: LocalSettings,
-    /// The CouchDB server beside the agent.
     couchdb: CouchSettings,
-    /// The helper that does what needs root.
     host: HostSettings,
-    /// What a new instance may ask for.
     prepare: PrepareSettings,
-    /// What is remembered of commands that take hours.
     operations: OperationSettings,
-    /// Limits on commands.
     rpc: RpcSettings,
-    /// Status reports to the conductor.
     heartbeat: HeartbeatSettings,
-    /// Where commands that change something are written down.
     audit: AuditSettings,
-    /// What is logged, and how.
     log: LogSettings,
-    /// Where metrics are to be had.
     metrics: MetricsSettings,
-    /// Where spans of commands go.
     trace: TraceSettings,
 }
 
 impl Settings {
-    /// The settings, or everything that is wrong: after each mistake the rest is looked at without it. What succeeds
-    /// leaves the inputs as they were.
-    pub(crate) fn from_inputs(inputs: &mut Inputs) -> Result<Self, Mistake> {
-        let mut mistakes = inputs.take_mistakes();
-        // What such a file sets would be missing only for that reason.
-        let mut goes_on = !mistakes.iter().any(Mistake::hides_keys);
-        while goes_on {
-            match Self::read(inputs).and_then(|settings| settings.judged(inputs)) {
-                Ok(settings) if mistakes.is_empty() => return Ok(settings),
-                Ok(_) => break,
-                Err(error) => {
-                    goes_on = inputs.make_sound(&error);
-                    mistakes.push(error);
-                }
-            }
-        }
-        Err(Mistake::all(mistakes))
+    /// The settings, or everything that is wrong.
+    pub(crate) fn of(validation: &mut Validation) -> Result<Self, ConfigError> {
+        validation.result(|validation| Some(Self::read(validation)?.judged(validation)))
     }
 
     /// What no single section can be blamed for, and what is worth a warning.
-    fn judged(mut self, inputs: &Inputs) -> Result<Self, Mistake> {
+    fn judged(mut self, validation: &mut Validation) -> Self {
         if self.broker.is_none() {
-            self.local.must_be_on(inputs)?;
+            validation.check(sockets::must_be_reachable);
         }
         let broker_tls = self.broker.as_ref().and_then(|broker| broker.tls.as_ref());
         let warnings = [
@@ -119,9 +85,9 @@ impl Settings {
             tls::warning("couchdb", &self.couchdb.tls),
             self.trace.warning(),
             broker_tls.and_then(|files| tls::warning("broker", files)),
-            broker::warning(inputs),
+            broker::warning(&validation.inputs),
         ];
         self.warnings.extend(warnings.into_iter().flatten());
-        Ok(self)
+        self
     }
 }

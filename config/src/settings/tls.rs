@@ -12,10 +12,10 @@ use crate::text_file;
 
 /// The files that the keys of one section name.
 pub(crate) fn files(inputs: &Inputs, [ca, cert, key]: [&'static str; 3]) -> Result<TlsFiles, Mistake> {
-    let path = |name| inputs.get::<Option<PathBuf>>(name);
-    let half = |given: &'static str, absent: &str| {
+    let path = |name| inputs.entry(name).get::<Option<PathBuf>>();
+    let half = |given, absent| {
         let advice = format!("set {absent} as well, or neither");
-        Err(inputs.invalid(given, "is only half of a certificate and its key", advice))
+        Err(inputs.entry(given).invalid("is only half of a certificate and its key", advice))
     };
     let identity = match (path(cert)?, path(key)?) {
         (Some(cert), Some(key)) => Some(TlsIdentity { cert, key }),

@@ -1,23 +1,17 @@
-//! The sample file and the documentation say what the key table says.
+//! The sample file says what the key table says.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 
-use config::{Value, ValueKind};
-
-use super::Layers;
-use crate::key::{Key, Kind};
+use super::Layers as Given;
+use crate::key::Kind;
 use crate::keys;
+use crate::layers::Layers;
 use crate::layers::toml_file;
+use crate::reference::default_of;
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../etc/trove-couchdb-agent/agent.toml");
-const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
-
-/// The default, or nothing for a key that has none.
-fn default_of(key: &Key) -> Option<ValueKind> {
-    key.default.map(|text| key.kind.read(text).unwrap().unwrap())
-}
 
 /// The sample with every key in force: a `#` that is followed by a name hides a key, by a blank a remark.
 fn uncommented(sample: &str) -> String {
@@ -28,47 +22,53 @@ fn uncommented(sample: &str) -> String {
     sample.lines().map(line).collect()
 }
 
+fn read(path: &Path) -> Layers {
+    let mut layers = Layers::default();
+    toml_file::read(&mut layers, path, true);
+    assert!(layers.mistakes.is_empty(), "{:?}", layers.mistakes);
+    layers
+}
+
 #[test]
 fn the_sample_lists_every_key_with_its_default() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("agent.toml");
     fs::write(&path, uncommented(&fs::read_to_string(SAMPLE).unwrap())).unwrap();
-    let values = toml_file::read(&path, true).whole().unwrap();
-    let listed: BTreeSet<_> = values.0.keys().map(String::as_str).collect();
+    let layers = read(&path);
+    let listed: BTreeSet<_> = layers.values.iter().map(|(name, _)| *name).collect();
     let known: BTreeSet<_> = keys::all().map(|key| key.name).collect();
     assert_eq!(listed, known);
     for key in keys::all() {
         if let Some(default) = default_of(key) {
-            assert_eq!(values.0[key.name].kind, default, "{}", key.name);
+            assert_eq!(layers.last(key.name).unwrap().kind, default, "{}", key.name);
         }
     }
 }
 
 #[test]
 fn the_sample_as_shipped_sets_nothing() {
-    assert!(toml_file::read(SAMPLE.as_ref(), true).whole().unwrap().0.is_empty());
+    assert!(read(SAMPLE.as_ref()).values.is_empty());
 }
 
 #[test]
-fn the_table_of_the_documentation_is_the_key_table() {
-    let mut table =
-        String::from("| Key | Value | Default | Trove's option | What it does |\n|---|---|---|---|---|\n");
-    for key in keys::all() {
-        let in_toml = |kind| Value::new(None, kind).try_deserialize::<toml::Value>().unwrap();
-        let default = default_of(key).map_or("none".to_owned(), |kind| format!("`{}`", in_toml(kind)));
-        let oslo = key.oslo.iter().map(|(group, option)| format!("`[{group}] {option}`")).collect::<Vec<_>>();
-        let oslo = if oslo.is_empty() { "none".to_owned() } else { oslo.join(", ") };
-        writeln!(
-            table,
-            "| `{}` | {} | {default} | {oslo} | {} |",
-            key.name,
-            key.kind.describe(),
-            key.about()
-        )
-        .unwrap();
+fn the_sample_describes_every_key_as_the_reference_does() {
+    let sample = fs::read_to_string(SAMPLE).unwrap();
+    let mut described = BTreeSet::new();
+    let (mut section, mut remark) = (String::new(), Vec::new());
+    for line in sample.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            name.clone_into(&mut section);
+        } else if let Some(text) = line.strip_prefix("# ") {
+            remark.push(text);
+            continue;
+        } else if let Some((name, _)) = line.strip_prefix('#').and_then(|line| line.split_once(" = ")) {
+            remark.retain(|text| *text != "No default; an example:");
+            described.insert((format!("{section}.{name}"), remark.join(" ")));
+        }
+        remark.clear();
     }
-    let document = fs::read_to_string(DOCUMENT).unwrap();
-    assert!(document.contains(&table), "{DOCUMENT} is out of date; its table must be:\n\n{table}");
+    let known: BTreeSet<_> = keys::all().map(|key| (key.name.to_owned(), key.about().to_owned())).collect();
+    assert_eq!(described, known);
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn no_key_is_ignored() {
         let before: Vec<_> = with_password.then_some(password).into_iter().collect();
         let after: Vec<_> = before.iter().copied().chain([(variable.as_str(), other)]).collect();
         let show = |environment: &[(&str, &str)]| {
-            format!("{:?}", Layers { toml: base, environment, ..Layers::default() }.settings())
+            format!("{:?}", Given { toml: base, environment, ..Given::default() }.settings())
         };
         assert_ne!(show(&before), show(&after), "{}", key.name);
         assert!(show(&after).starts_with("Ok("), "{}: {}", key.name, show(&after));

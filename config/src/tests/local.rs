@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Layers, REQUIRED};
+use super::Layers;
 use crate::AuditSettings;
 
 const LOCAL: &str = "[broker]\ntransport_url = \"local:\"\n";
@@ -28,15 +28,14 @@ fn an_agent_that_nobody_could_reach_is_refused() {
         message.contains("local.socket is switched off, and broker.transport_url is local:"),
         "{message}"
     );
-    let with_broker =
-        Layers { toml: "[local]\nsocket = \"\"\n", conf: &[("a.conf", REQUIRED)], ..Layers::default() };
+    let with_broker = Layers::toml("[local]\nsocket = \"\"\n");
     assert_eq!(with_broker.settings().unwrap().local.socket, None);
 }
 
 #[test]
 fn a_socket_has_a_path_that_the_kernel_takes() {
     let toml = &format!("[local]\nsocket = \"/{}\"\n", "x".repeat(107));
-    let message = Layers { toml, conf: &[("a.conf", REQUIRED)], ..Layers::default() }.refusal();
+    let message = Layers::toml(toml).refusal();
     assert!(message.contains("local.socket has 108 bytes; write a path of at most 107"), "{message}");
 }
 
@@ -44,9 +43,7 @@ fn a_socket_has_a_path_that_the_kernel_takes() {
 fn the_audit_log_goes_to_the_journal_a_file_or_nowhere() {
     let audit = |file: &str| {
         let toml = &format!("[audit]\nfile = \"{file}\"\nmax_bytes = 20000\nkeep = 2\n");
-        Layers { toml, conf: &[("a.conf", REQUIRED)], ..Layers::default() }
-            .settings()
-            .map(|found| found.audit)
+        Layers::toml(toml).settings().map(|found| found.audit)
     };
     assert_eq!(audit("off").unwrap(), AuditSettings::Off);
     assert_eq!(audit("").unwrap(), AuditSettings::Off);

@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::{ConfigError, Override, Settings, Sources, check};
+use crate::{BrokerSettings, ConfigError, Override, Settings, Sources, check};
 
 /// What an instance cannot start without.
 const REQUIRED: &str = "[DEFAULT]\nguest_id = g-1\ntransport_url = rabbit://u:p@broker:5672/\n";
@@ -28,7 +28,35 @@ struct Layers<'a> {
     command_line: &'a [(&'static str, &'a str)],
 }
 
-impl Layers<'_> {
+impl<'a> Layers<'a> {
+    /// A complete configuration with this `agent.toml`.
+    fn toml(toml: &'a str) -> Self {
+        Self { toml, conf: &[("a.conf", REQUIRED)], ..Self::default() }
+    }
+
+    /// What Trove injects, and nothing else.
+    fn conf(conf: &'a [(&'a str, &'a str)]) -> Self {
+        Self { conf, ..Self::default() }
+    }
+
+    /// A complete configuration with these options of the command line.
+    fn options(command_line: &'a [(&'static str, &'a str)]) -> Self {
+        Self { command_line, ..Self::toml("") }
+    }
+
+    /// A complete configuration with these variables.
+    fn variables(environment: &'a [(&'a str, &'a str)]) -> Self {
+        Self { environment, ..Self::toml("") }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.settings().unwrap().warnings
+    }
+
+    fn broker(&self) -> BrokerSettings {
+        self.settings().unwrap().broker.unwrap()
+    }
+
     fn settings(&self) -> Result<Settings, ConfigError> {
         self.with_sources(Settings::load)
     }

@@ -40,7 +40,7 @@ fn the_query_of_the_transport_url_outranks_the_option_it_names() {
         environment: &[("TROVE_COUCHDB_BROKER__TRANSPORT_URL", url), ("TROVE_COUCHDB_GUEST__ID", "g")],
         ..Layers::default()
     };
-    let broker = layers.settings().unwrap().broker.unwrap();
+    let broker = layers.broker();
     assert!(broker.quorum_queue);
     assert_eq!(broker.heartbeat, Duration::from_secs(7));
     let shown = layers.check().unwrap();
@@ -74,11 +74,8 @@ fn each_value_is_shown_with_the_layer_it_came_from() {
 
 #[test]
 fn what_check_config_prints_is_a_configuration_that_loads_to_the_same() {
-    let layers = Layers {
-        toml: "[broker]\nprefetch = 5\nreconnect_min = 0.25\n[couchdb]\nignore_dbs = [\"x\"]\n",
-        conf: &[("a.conf", REQUIRED)],
-        ..Layers::default()
-    };
+    let layers =
+        Layers::toml("[broker]\nprefetch = 5\nreconnect_min = 0.25\n[couchdb]\nignore_dbs = [\"x\"]\n");
     let printed = layers.check().unwrap();
     let again = Layers { toml: &printed, ..Layers::default() }.settings().unwrap();
     assert_eq!(format!("{:?}", again.rpc), format!("{:?}", layers.settings().unwrap().rpc));

@@ -11,7 +11,7 @@ fn what_is_missing_is_named_with_the_place_it_usually_comes_from() {
         "{message}"
     );
     assert!(lines[2].starts_with("broker.transport_url is not set; Trove copies it from"), "{message}");
-    let message = Layers { conf: &[("a.conf", "[DEFAULT]\nguest_id = g\n")], ..Layers::default() }.refusal();
+    let message = Layers::conf(&[("a.conf", "[DEFAULT]\nguest_id = g\n")]).refusal();
     assert!(message.starts_with("broker.transport_url is not set; Trove copies it from"), "{message}");
 }
 
@@ -30,6 +30,10 @@ const MISTAKES: &[(&str, &str)] = &[
     (
         "[broker]\nha_queues = true\nquorum_queue = true",
         "broker.ha_queues and broker.quorum_queue are both on",
+    ),
+    (
+        "[broker]\nha_queues = true\nquorum_queue = true\nreconnect_min = 31",
+        "broker.reconnect_min (31 s) is above broker.reconnect_max (30 s)",
     ),
     ("[broker]\nreconnect_min = 31", "broker.reconnect_min (31 s) is above broker.reconnect_max (30 s)"),
     (
@@ -69,7 +73,7 @@ const MISTAKES: &[(&str, &str)] = &[
 #[test]
 fn values_that_cannot_be_used_are_named_with_a_remedy() {
     for (toml, expected) in MISTAKES {
-        let message = Layers { toml, conf: &[("a.conf", REQUIRED)], ..Layers::default() }.refusal();
+        let message = Layers::toml(toml).refusal();
         assert!(message.contains(expected), "{expected:?} is not in {message:?}");
         assert!(message.contains("agent.toml line ") || message.contains("is not set"), "{message}");
     }
@@ -77,11 +81,7 @@ fn values_that_cannot_be_used_are_named_with_a_remedy() {
 
 #[test]
 fn a_guest_id_that_cannot_name_a_queue_is_refused() {
-    let message = |id: &str| {
-        let layers =
-            Layers { conf: &[("a.conf", REQUIRED)], command_line: &[("guest.id", id)], ..Layers::default() };
-        layers.refusal()
-    };
+    let message = |id: &str| Layers::options(&[("guest.id", id)]).refusal();
     assert_eq!(
         message("a b"),
         "command line option --test: guest.id cannot be \"a b\"; write the id of the instance: at most 200 letters, \
@@ -93,7 +93,7 @@ fn a_guest_id_that_cannot_name_a_queue_is_refused() {
 #[test]
 fn a_value_in_an_injected_file_is_named_with_file_line_group_and_option() {
     let conf = "[DEFAULT]\n\n[oslo_messaging_rabbit]\nrabbit_quorum_queue = maybe\n";
-    let message = Layers { conf: &[("a.conf", REQUIRED), ("b.conf", conf)], ..Layers::default() }.refusal();
+    let message = Layers::conf(&[("a.conf", REQUIRED), ("b.conf", conf)]).refusal();
     assert!(
         message.ends_with(
             "conf.d/b.conf line 4, [oslo_messaging_rabbit] rabbit_quorum_queue: broker.quorum_queue cannot be \
@@ -105,19 +105,16 @@ fn a_value_in_an_injected_file_is_named_with_file_line_group_and_option() {
 
 #[test]
 fn a_filter_by_target_is_fine() {
-    let layers = Layers {
-        conf: &[("a.conf", REQUIRED)],
-        command_line: &[("log.filter", "warn,trove_couchdb_agent::couch=DEBUG")],
-        ..Layers::default()
-    };
-    assert_eq!(layers.settings().unwrap().log.filter.as_str(), "warn,trove_couchdb_agent::couch=DEBUG");
+    let filter = "warn,trove_couchdb_agent::couch=DEBUG";
+    let settings = Layers::options(&[("log.filter", filter)]).settings().unwrap();
+    assert_eq!(settings.log.filter.as_str(), filter);
 }
 
 #[test]
 fn a_compression_that_is_not_read_is_worth_a_warning() {
     let warnings = |value: &str| {
         let conf = format!("{REQUIRED}[oslo_messaging_rabbit]\nkombu_compression = {value}\n");
-        Layers { conf: &[("a.conf", &conf)], ..Layers::default() }.settings().unwrap().warnings
+        Layers::conf(&[("a.conf", &conf)]).warnings()
     };
     for unread in ["bz2", "lzma", "brotli", "zstd", "GZIP"] {
         let [warning] = &warnings(unread)[..] else { panic!("{unread}") };
@@ -128,20 +125,12 @@ fn a_compression_that_is_not_read_is_worth_a_warning() {
         assert!(warnings(fine).is_empty(), "{fine}");
     }
     let in_the_url = [("broker.transport_url", "rabbit://u:p@h/?kombu_compression=bz2")];
-    let layers = Layers { conf: &[("a.conf", REQUIRED)], command_line: &in_the_url, ..Layers::default() };
-    assert_eq!(layers.settings().unwrap().warnings.len(), 1);
+    assert_eq!(Layers::options(&in_the_url).warnings().len(), 1);
 }
 
 #[test]
 fn a_couchdb_elsewhere_without_tls_is_worth_a_warning() {
-    let warnings = |url: &str| {
-        let layers = Layers {
-            conf: &[("a.conf", REQUIRED)],
-            command_line: &[("couchdb.url", url)],
-            ..Layers::default()
-        };
-        layers.settings().unwrap().warnings
-    };
+    let warnings = |url: &str| Layers::options(&[("couchdb.url", url)]).warnings();
     assert_eq!(warnings("http://10.0.0.1:5984").len(), 1);
     for fine in ["https://10.0.0.1", "http://127.0.0.9:1", "http://[::1]:5984", "http://localhost:5984/"] {
         assert!(warnings(fine).is_empty(), "{fine}");
@@ -171,9 +160,7 @@ fn every_mistake_is_named_at_once_whatever_kind_and_file() {
 #[test]
 fn an_option_in_the_wrong_section_is_named_with_the_right_one() {
     let conf = "[oslo_messaging_rabbit]\ntransport_url = rabbit://u:p@h/\nrabbit_host = h\n";
-    let refusal =
-        Layers { conf: &[("a.conf", conf), ("b.conf", "[DEFAULT]\nguest_id=g\n")], ..Layers::default() }
-            .refusal();
+    let refusal = Layers::conf(&[("a.conf", conf), ("b.conf", "[DEFAULT]\nguest_id=g\n")]).refusal();
     assert!(
         refusal.starts_with("broker.transport_url is not set; ") && !refusal.contains("u:p"),
         "{refusal}"
@@ -188,8 +175,7 @@ fn an_option_in_the_wrong_section_is_named_with_the_right_one() {
     // What does not keep the agent from starting is worth a warning.
     let conf = "[DEFAULT]\nrabbit_quorum_queue = true\n[oslo_messaging_notifications]\ntransport_url = rabbit://h/\n\
                 [mysql]\nignore_users = x\n[default]\ncontrol_exchange = trove\n[other]\nssl = true\n";
-    let layers = Layers { conf: &[("a.conf", REQUIRED), ("b.conf", conf)], ..Layers::default() };
-    let warnings = layers.settings().unwrap().warnings;
+    let warnings = Layers::conf(&[("a.conf", REQUIRED), ("b.conf", conf)]).warnings();
     let places: Vec<&str> = warnings.iter().map(|text| text.rsplit("b.conf ").next().unwrap()).collect();
     assert_eq!(
         places,
@@ -222,9 +208,9 @@ fn a_misspelt_local_is_named_as_what_it_is() {
 fn what_an_image_cannot_know_is_no_mistake_and_everything_else_is() {
     let unconfigured = |layers: Layers<'_>| layers.settings().unwrap_err().is_unconfigured();
     assert!(unconfigured(Layers::default()));
-    assert!(unconfigured(Layers { conf: &[("a.conf", "[DEFAULT]\nguest_id = g\n")], ..Layers::default() }));
+    assert!(unconfigured(Layers::conf(&[("a.conf", "[DEFAULT]\nguest_id = g\n")])));
     assert!(!unconfigured(Layers { toml: "[rpc]\nmax_concurrent = 0\n", ..Layers::default() }));
     assert!(!unconfigured(Layers { toml: "transport_url = \"local:\"\n", ..Layers::default() }));
     let misplaced = "[oslo_messaging_rabbit]\ntransport_url = rabbit://h/\n";
-    assert!(!unconfigured(Layers { conf: &[("a.conf", misplaced)], ..Layers::default() }));
+    assert!(!unconfigured(Layers::conf(&[("a.conf", misplaced)])));
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Layers, REQUIRED};
+use super::Layers;
 
 const PLANTED: &str = "pl4nted";
 
@@ -39,8 +39,7 @@ fn secrets_show_in_no_refusal() {
     ];
     for conf in confs {
         let conf = format!("[DEFAULT]\n{base}\n{conf}");
-        let layers = Layers { conf: &[("a.conf", &conf)], ..Layers::default() };
-        let error = layers.settings().expect_err(&conf);
+        let error = Layers::conf(&[("a.conf", &conf)]).settings().expect_err(&conf);
         assert!(!format!("{error} {error:?}").contains(PLANTED), "{error:?}");
     }
     let tomls = [
@@ -50,8 +49,7 @@ fn secrets_show_in_no_refusal() {
         "[broker]\ntransport_url = [\"pl4nted\"]",
     ];
     for toml in tomls {
-        let layers = Layers { toml, conf: &[("a.conf", REQUIRED)], ..Layers::default() };
-        let error = layers.settings().expect_err(toml);
+        let error = Layers::toml(toml).settings().expect_err(toml);
         assert!(!format!("{error} {error:?}").contains(PLANTED), "{error:?}");
     }
 }
@@ -62,7 +60,8 @@ fn the_password_of_the_bootstrap_admin_may_come_from_a_file() {
     let file = directory.path().join("password");
     let name = ("TROVE_COUCHDB_COUCHDB__BOOTSTRAP_ADMIN", "admin");
     let path = ("TROVE_COUCHDB_COUCHDB__BOOTSTRAP_ADMIN_PASSWORD_FILE", file.to_str().unwrap());
-    let layers = Layers { conf: &[("a.conf", REQUIRED)], environment: &[name, path], ..Layers::default() };
+    let variables = [name, path];
+    let layers = Layers::variables(&variables);
 
     assert!(layers.refusal().starts_with("cannot read "));
     fs::write(&file, "\n").unwrap();
@@ -90,12 +89,10 @@ fn a_line_break_or_a_mark_is_no_part_of_a_secret() {
         [("GUEST__ENCRYPTION_KEY", "pl4nted\n"), ("GUEST__ENCRYPTION_KEY", "\u{feff}pl4nted\r\n")]
     {
         let name = format!("TROVE_COUCHDB_{variable}");
-        let layers =
-            Layers { conf: &[("a.conf", REQUIRED)], environment: &[(&name, value)], ..Layers::default() };
-        assert_eq!(layers.settings().unwrap().guest.encryption_key.unwrap().expose(), PLANTED, "{value:?}");
+        let settings = Layers::variables(&[(&name, value)]).settings().unwrap();
+        assert_eq!(settings.guest.encryption_key.unwrap().expose(), PLANTED, "{value:?}");
     }
     let url = ("TROVE_COUCHDB_BROKER__TRANSPORT_URL", "\u{feff}rabbit://u:pl4nted@h/v\n");
-    let layers = Layers { conf: &[("a.conf", REQUIRED)], environment: &[url], ..Layers::default() };
-    let url = layers.settings().unwrap().broker.unwrap().transport_url;
+    let url = Layers::variables(&[url]).broker().transport_url;
     assert_eq!((url.vhost.as_str(), url.hosts[0].password.as_ref().unwrap().expose()), ("v", PLANTED));
 }

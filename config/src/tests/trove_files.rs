@@ -23,17 +23,16 @@ instance_rpc_encr_key=oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU
 #[test]
 fn a_key_that_was_shown_as_pythons_bytes_is_understood() {
     let key = "oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU";
+    let read = |info: &str| {
+        let settings =
+            Layers::conf(&[("guest_info.conf", info), ("trove-guestagent.conf", GUESTAGENT)]).settings();
+        settings.unwrap().guest.encryption_key.unwrap()
+    };
     for shown in [format!("b'{key}'"), format!("b\"{key}\"")] {
         let info = GUEST_INFO.replace(key, &shown);
-        let layers = Layers {
-            conf: &[("guest_info.conf", &info), ("trove-guestagent.conf", GUESTAGENT)],
-            ..Layers::default()
-        };
-        assert_eq!(layers.settings().unwrap().guest.encryption_key.unwrap().expose(), key, "{shown}");
+        assert_eq!(read(&info).expose(), key, "{shown}");
     }
-    let odd = GUEST_INFO.replace(key, "b'half");
-    let layers = Layers { conf: &[("a.conf", &odd), ("b.conf", GUESTAGENT)], ..Layers::default() };
-    assert_eq!(layers.settings().unwrap().guest.encryption_key.unwrap().expose(), "b'half");
+    assert_eq!(read(&GUEST_INFO.replace(key, "b'half")).expose(), "b'half");
 }
 
 const GUESTAGENT: &str = "# copied from the control plane
@@ -57,25 +56,18 @@ auth_url = http://10.0.0.5/identity
 
 #[test]
 fn the_files_of_a_real_instance_are_understood() {
-    let layers = Layers {
-        conf: &[("guest_info.conf", GUEST_INFO), ("trove-guestagent.conf", GUESTAGENT)],
-        ..Layers::default()
-    };
-    let settings = layers.settings().unwrap();
+    let files = [("guest_info.conf", GUEST_INFO), ("trove-guestagent.conf", GUESTAGENT)];
+    let settings = Layers::conf(&files).settings().unwrap();
     assert_eq!(settings.guest.id, "6ee49ee8-5aa5-4f71-a54a-c0f2fdbeed79");
     assert_eq!(settings.guest.datastore_manager.as_deref(), Some("postgresql"));
     assert_eq!(settings.guest.encryption_key.unwrap().expose(), "oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU");
-    assert_eq!(settings.broker.as_ref().unwrap().control_exchange, "trove");
-    assert_eq!(
-        settings.broker.as_ref().unwrap().transport_url.hosts[0].password.as_ref().unwrap().expose(),
-        "s3cret"
-    );
-    assert_eq!(settings.broker.as_ref().unwrap().transport_url.hosts.len(), 2);
-    assert!(
-        settings.broker.as_ref().unwrap().durable_queues && !settings.broker.as_ref().unwrap().quorum_queue
-    );
-    assert_eq!(settings.broker.as_ref().unwrap().quorum_delivery_limit, 3);
-    assert_eq!(settings.broker.as_ref().unwrap().prefetch, 64, "oslo's 0 is no opinion");
+    let broker = settings.broker.unwrap();
+    assert_eq!(broker.control_exchange, "trove");
+    assert_eq!(broker.transport_url.hosts[0].password.as_ref().unwrap().expose(), "s3cret");
+    assert_eq!(broker.transport_url.hosts.len(), 2);
+    assert!(broker.durable_queues && !broker.quorum_queue);
+    assert_eq!(broker.quorum_delivery_limit, 3);
+    assert_eq!(broker.prefetch, 64, "oslo's 0 is no opinion");
     assert_eq!(settings.couchdb.ignore_users, ["os_admin", "root", "operator"]);
     assert_eq!(settings.couchdb.ignore_dbs, ["_users", "_replicator", "_global_changes"]);
     assert!(settings.warnings.is_empty(), "Trove's files are 0644 by design: {:?}", settings.warnings);
@@ -83,8 +75,7 @@ fn the_files_of_a_real_instance_are_understood() {
 
 #[test]
 fn unset_options_have_the_defaults_of_oslo_messaging() {
-    let broker =
-        Layers { conf: &[("a.conf", REQUIRED)], ..Layers::default() }.settings().unwrap().broker.unwrap();
+    let broker = Layers::toml("").broker();
     assert_eq!(
         (broker.control_exchange.as_str(), broker.conductor_queue.as_str()),
         ("openstack", "trove-conductor")
@@ -103,8 +94,7 @@ fn a_later_file_wins_and_within_a_file_the_current_name_and_the_last_assignment(
     let timeout = |conf: &[(&str, &str)]| {
         let mut files = vec![("0.conf", REQUIRED)];
         files.extend_from_slice(conf);
-        let settings = Layers { conf: &files, ..Layers::default() }.settings().unwrap();
-        settings.broker.as_ref().unwrap().missing_consumer_retry_timeout.as_secs()
+        Layers::conf(&files).broker().missing_consumer_retry_timeout.as_secs()
     };
     let old = "[oslo_messaging_rabbit]\nkombu_reconnect_timeout = 1\n";
     let new = "[oslo_messaging_rabbit]\nkombu_missing_consumer_retry_timeout = 2\n";
@@ -140,47 +130,24 @@ fn references_reach_other_files_groups_and_defaults() {
     conf[1].1 = &braced;
     let settings = Layers { conf: &conf, ..layers }.settings().unwrap();
     assert_eq!(settings.guest.id, "n-7");
-    assert_eq!(settings.broker.as_ref().unwrap().conductor_queue, "openstack.q");
-    assert_eq!(
-        settings.broker.as_ref().unwrap().transport_url.hosts[0].password.as_ref().unwrap().expose(),
-        "a$b"
-    );
+    let broker = settings.broker.unwrap();
+    assert_eq!(broker.conductor_queue, "openstack.q");
+    assert_eq!(broker.transport_url.hosts[0].password.as_ref().unwrap().expose(), "a$b");
 }
 
 #[test]
 fn tls_options_are_recognised_under_all_their_names() {
+    let tls = |conf: &str| Layers::conf(&[("a.conf", conf)]).broker().tls;
     for rabbit in [
         "ssl = true\nssl_ca_file = /ca\nssl_cert_file = /cert\nssl_key_file = /key\n",
         "rabbit_use_ssl = 1\nkombu_ssl_ca_certs = /ca\nkombu_ssl_certfile = /cert\nkombu_ssl_keyfile = /key\n",
     ] {
-        let conf = format!("{REQUIRED}[oslo_messaging_rabbit]\n{rabbit}");
-        let settings = Layers { conf: &[("a.conf", &conf)], ..Layers::default() }.settings().unwrap();
-        let tls = settings.broker.unwrap().tls.unwrap();
         let identity = TlsIdentity { cert: "/cert".into(), key: "/key".into() };
-        assert_eq!(tls, TlsFiles { ca: Some("/ca".into()), identity: Some(identity) });
+        let expected = TlsFiles { ca: Some("/ca".into()), identity: Some(identity) };
+        assert_eq!(tls(&format!("{REQUIRED}[oslo_messaging_rabbit]\n{rabbit}")), Some(expected));
     }
-    let scheme = REQUIRED.replace("rabbit://", "rabbits://");
-    assert!(
-        Layers { conf: &[("a.conf", &scheme)], ..Layers::default() }
-            .settings()
-            .unwrap()
-            .broker
-            .as_ref()
-            .unwrap()
-            .tls
-            .is_some()
-    );
-    let off = format!("{REQUIRED}[oslo_messaging_rabbit]\nssl_ca_file = /ca\n");
-    assert!(
-        Layers { conf: &[("a.conf", &off)], ..Layers::default() }
-            .settings()
-            .unwrap()
-            .broker
-            .as_ref()
-            .unwrap()
-            .tls
-            .is_none()
-    );
+    assert!(tls(&REQUIRED.replace("rabbit://", "rabbits://")).is_some());
+    assert!(tls(&format!("{REQUIRED}[oslo_messaging_rabbit]\nssl_ca_file = /ca\n")).is_none());
 }
 
 #[test]

@@ -1,13 +1,10 @@
-//! The documents: every link in any Markdown file of the repository leads somewhere, and docs/errors.md has every error of
-//! the code and no other.
+//! The documents: every link in any Markdown file of the repository leads somewhere.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod errors;
 mod links;
 mod outside;
 mod path;
-mod sources;
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
 //! The kinds of failure that this agent answers with, by the name that each has on the wire.
 //!
-//! Trove's own exceptions lend their names where there is a like one (trove/common/exception.py). docs/errors.md explains
-//! each, and a test compares.
+//! Trove's own exceptions lend their names where there is a like one (trove/common/exception.py). docs/advice.toml explains
+//! each.
 
 /// What kind of failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

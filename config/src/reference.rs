@@ -1,0 +1,50 @@
+//! Every key in words, for the reference in `docs/configuration.md` (`make reference`).
+
+use config::{Value, ValueKind};
+
+use crate::key::Key;
+use crate::keys;
+
+/// A key of the configuration.
+#[derive(Debug)]
+pub struct Entry {
+    /// `section.name`.
+    pub name: &'static str,
+    /// The section of the TOML file.
+    pub section: &'static str,
+    /// The kind of its value.
+    pub kind: &'static str,
+    /// Its default as TOML writes it; `None` leaves the key unset.
+    pub default: Option<String>,
+    /// The environment variable that sets it.
+    pub variable: String,
+    /// Trove's options that set it, the current name first.
+    pub options: Vec<String>,
+    /// What it does.
+    pub about: &'static str,
+}
+
+/// Every key, section by section.
+pub fn entries() -> impl Iterator<Item = Entry> {
+    keys::all().map(|key| {
+        let options = key.oslo.iter().map(|(group, option)| format!("[{group}] {option}"));
+        Entry {
+            name: key.name,
+            section: key.section(),
+            kind: key.kind.describe(),
+            default: default_of(key).and_then(in_toml),
+            variable: key.environment_variable(),
+            options: options.collect(),
+            about: key.about(),
+        }
+    })
+}
+
+/// The default, or nothing for a key that has none.
+pub(crate) fn default_of(key: &Key) -> Option<ValueKind> {
+    key.kind.read(key.default?).ok().flatten()
+}
+
+fn in_toml(kind: ValueKind) -> Option<String> {
+    Value::new(None, kind).try_deserialize::<toml::Value>().ok().map(|value| value.to_string())
+}

@@ -1,0 +1,157 @@
+//! `[audit]`, `[log]` and `[trace]`: what the agent writes down of its work, and where.
+//!
+//! The log goes to standard error, where the journal takes it, or to the journal itself.
+
+use std::path::PathBuf;
+
+use trove_couchdb_protocol::trove::{LogFilter, LogFilterError};
+use url::Url;
+
+use crate::error::Mistake;
+use crate::inputs::Entry;
+use crate::key::Key;
+use crate::section::{Section, Validation, section};
+use crate::settings::couchdb::is_own_machine;
+
+section! {
+    /// The section as it is written.
+    #[derive(Debug)]
+    struct AuditKeys = "audit" {
+        /// Where the agent writes one JSON line for each command that changes something: who, what, the outcome;
+        /// never a password. "journal" writes it to the log as target audit, at any log.filter; "off" disables it;
+        /// a path is a file of its own, which only its owner can read.
+        file: AuditFile = "journal", by Text audit_file;
+        /// The size at which the agent starts a new audit file.
+        // A smaller file could not hold a few lines.
+        max_bytes: u64 = "10485760", in 16_384..=i64::MAX.unsigned_abs();
+        /// How many older audit files are kept, as NAME.1, NAME.2 and so on.
+        keep: usize = "5", in 1..=1000;
+    }
+}
+
+section! {
+    /// What is logged, and how.
+    #[derive(Debug, Clone)]
+    pub struct LogSettings = "log" {
+        /// A level (off, error, warn, info, debug, trace), or several as target=level, separated by commas:
+        /// "info,trove_couchdb_agent::couch=debug". The agent reads it again on SIGHUP; until then `trove-couchdb
+        /// log-level` can override it.
+        filter: LogFilter = "info", by Text filter;
+        /// "text" for people or "json" for a log collector, both to standard error; "journal" for systemd's
+        /// journal, with each field as a field of its own.
+        format: LogFormat = "text", by Text format;
+    }
+}
+
+section! {
+    /// Where spans of commands go.
+    #[derive(Debug, Clone, Default, PartialEq, Eq)]
+    pub struct TraceSettings = "trace" {
+        /// The URL of an OpenTelemetry collector that accepts OTLP over HTTP, such as http://127.0.0.1:4318. Each
+        /// command is sent as a span, with one for each request to CouchDB; the agent appends /v1/traces to the
+        /// URL. Unencrypted only on this machine; otherwise use https. Only in an agent built with --features otlp.
+        otlp_endpoint: Option<Url>, by Text otlp_endpoint;
+    }
+}
+
+/// `audit.file` by itself.
+#[derive(Debug)]
+enum AuditFile {
+    Off,
+    Journal,
+    At(PathBuf),
+}
+
+/// Where commands that change something are written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditSettings {
+    /// Nowhere.
+    Off,
+    /// With the log.
+    Journal,
+    /// In a file of its own.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// The size at which a new one is begun.
+        max_bytes: u64,
+        /// How many older ones are kept.
+        keep: usize,
+    },
+}
+
+impl Section for AuditSettings {
+    const KEYS: &'static [Key] = AuditKeys::KEYS;
+
+    fn read(validation: &mut Validation) -> Option<Self> {
+        let AuditKeys { file, max_bytes, keep } = AuditKeys::read(validation)?;
+        Some(match file {
+            AuditFile::Off => Self::Off,
+            AuditFile::Journal => Self::Journal,
+            AuditFile::At(path) => Self::File { path, max_bytes, keep },
+        })
+    }
+}
+
+fn audit_file(entry: Entry<'_>) -> Result<AuditFile, Mistake> {
+    match entry.text() {
+        None | Some("off") => Ok(AuditFile::Off),
+        Some("journal") => Ok(AuditFile::Journal),
+        Some(text) => {
+            let advice = "write journal, off, or a path that begins with / or ~/";
+            let refused = |_| entry.invalid(format!("cannot be {text:?}"), advice);
+            entry.get().map(AuditFile::At).map_err(refused)
+        }
+    }
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// Straight to systemd's journal, with every field as one of the journal's.
+    Journal,
+}
+
+fn filter(entry: Entry<'_>) -> Result<LogFilter, Mistake> {
+    let refused = |error: LogFilterError| entry.invalid(error.to_string(), LogFilterError::advice());
+    entry.required_text()?.parse().map_err(refused)
+}
+
+fn format(entry: Entry<'_>) -> Result<LogFormat, Mistake> {
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json), ("journal", LogFormat::Journal)];
+    entry.choice(&formats)
+}
+
+impl TraceSettings {
+    /// Spans are a help and no duty: an agent that can't send them serves all the same.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let in_vain = self.otlp_endpoint.is_some() && !cfg!(feature = "otlp");
+        in_vain.then(|| {
+            "trace.otlp_endpoint is set, but this agent was built without it: no span is sent. Build it with --features \
+             otlp, or take the line out."
+                .to_owned()
+        })
+    }
+}
+
+/// The collector's URL for traces.
+fn otlp_endpoint(entry: Entry<'_>) -> Result<Option<Url>, Mistake> {
+    let Some(text) = entry.text() else { return Ok(None) };
+    let advice = "write http://127.0.0.1:4318 or https://HOST:4318, of a collector that takes OTLP over HTTP";
+    let Some(mut url) = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https")) else {
+        return Err(entry.invalid("is no URL of http or https", advice));
+    };
+    let has_login = url.password().is_some() || !url.username().is_empty();
+    let problem = "has a login, which would stand in this file and in no other place";
+    entry.ensure(!has_login, problem, "give it to a collector on this machine, which passes spans on")?;
+    let is_private = url.scheme() == "https" || is_own_machine(&url);
+    entry.ensure(is_private, "would send spans over the network in clear", advice)?;
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(["v1", "traces"]);
+    }
+    Ok(Some(url))
+}
