@@ -1,6 +1,8 @@
 //! What the agent refuses to start with, and what it says then.
 
 use super::{Layers, REQUIRED};
+use crate::section::Validation;
+use crate::{Settings, keys};
 
 #[test]
 fn what_is_missing_is_named_with_the_place_it_usually_comes_from() {
@@ -213,4 +215,11 @@ fn what_an_image_cannot_know_is_no_mistake_and_everything_else_is() {
     assert!(!unconfigured(Layers { toml: "transport_url = \"local:\"\n", ..Layers::default() }));
     let misplaced = "[oslo_messaging_rabbit]\ntransport_url = rabbit://h/\n";
     assert!(!unconfigured(Layers::conf(&[("a.conf", misplaced)])));
+}
+
+/// Otherwise a first mistake would hide those of all sections after it.
+#[test]
+fn what_stands_in_for_a_mistake_is_sound() {
+    let mut validation = Validation::new(keys::stand_ins(), keys::stand_ins(), None);
+    assert!(Settings::of(&mut validation).is_ok());
 }
