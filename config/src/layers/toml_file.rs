@@ -84,12 +84,9 @@ fn flatten(document: DeTable<'_>) -> Vec<(String, usize, Spanned<DeValue<'_>>)> 
         let name = section.get_ref();
         match value.get_mut() {
             DeValue::Table(table) if keys::has_section(name) || !table.is_empty() => {
-                let leaves = std::mem::take(table).into_iter();
-                flat.extend(
-                    leaves.map(|(leaf, value)| {
-                        (format!("{name}.{}", leaf.get_ref()), leaf.span().start, value)
-                    }),
-                );
+                for (leaf, value) in std::mem::take(table) {
+                    flat.push((format!("{name}.{}", leaf.get_ref()), leaf.span().start, value));
+                }
             }
             _ => flat.push((name.to_string(), section.span().start, value)),
         }
