@@ -9,7 +9,6 @@ use config::{Value, ValueKind};
 
 use crate::broker_url;
 use crate::error::ConfigError;
-use crate::inputs::Inputs;
 use crate::key::{Key, Kind};
 use crate::keys;
 use crate::load::{self, Sources};
@@ -24,27 +23,23 @@ pub fn check(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<String, ConfigError> {
     let mut validation = load::read(&sources.into(), &environment.into_iter().collect::<Vec<_>>());
-    let settings = Settings::of(&mut validation)?;
-    Ok(describe(&validation.inputs, &settings.warnings))
-}
-
-fn describe(inputs: &Inputs, warnings: &[String]) -> String {
+    let warnings = Settings::of(&mut validation)?.warnings.into_iter();
     let mut lines =
         vec!["# The effective configuration of trove-couchdb-agent. Secrets are masked.".to_owned()];
-    lines.extend(warnings.iter().map(|warning| format!("# WARNING: {warning}")));
+    lines.extend(warnings.map(|warning| format!("# WARNING: {warning}")));
     let mut section = "";
     for key in keys::all() {
         if key.section() != section {
             section = key.section();
             lines.push(format!("\n[{section}]"));
         }
-        let entry = inputs.entry(key.name);
+        let entry = validation.inputs.entry(key.name);
         lines.push(match entry.found() {
             Some(found) => format!("# {}\n{} = {}", entry.origin(), key.leaf(), shown(key, found)),
             None => format!("# {} is not set. {}", key.leaf(), key.about()),
         });
     }
-    lines.join("\n") + "\n"
+    Ok(lines.join("\n") + "\n")
 }
 
 fn shown(key: &Key, found: &Value) -> toml::Value {

@@ -156,7 +156,7 @@ pub(crate) trait Setting: Sized {
 }
 
 macro_rules! setting {
-    ($($type:ty: $kind:ident, $range:ty, |$entry:ident, $limits:pat_param| $read:expr;)+) => {$(
+    ($($($type:ty),+: $kind:ident, $range:ty, |$entry:ident, $limits:pat_param| $read:expr;)+) => {$($(
         impl Setting for $type {
             const KIND: Kind = Kind::$kind;
             type Range = $range;
@@ -164,7 +164,7 @@ macro_rules! setting {
                 $read
             }
         }
-    )+};
+    )+)+};
 }
 
 setting! {
@@ -189,10 +189,9 @@ setting! {
         Self::try_from_secs_f64(seconds)
             .map_err(|error| entry.invalid(error.to_string(), "write a number of seconds"))
     };
-    u16: Count, RangeInclusive<Self>, |entry, range| entry.number::<i64, _>(&range, "whole number");
-    u32: Count, RangeInclusive<Self>, |entry, range| entry.number::<i64, _>(&range, "whole number");
-    u64: Count, RangeInclusive<Self>, |entry, range| entry.number::<i64, _>(&range, "whole number");
-    usize: Count, RangeInclusive<Self>, |entry, range| entry.number::<i64, _>(&range, "whole number");
+    u16, u32, u64, usize: Count, RangeInclusive<Self>, |entry, range| {
+        entry.number::<i64, _>(&range, "whole number")
+    };
 }
 
 /// What need not be set.

@@ -68,9 +68,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_refused_without_being_shown() {
+    fn what_cannot_be_read_is_refused_and_no_secret_shown() {
         let not_utf8 = OsString::from_vec(b"pl\xffanted".to_vec());
         let cases = [
+            (
+                read_one("TROVE_COUCHDB_RPC__MAX_CONCURRENT", "many"),
+                "environment variable TROVE_COUCHDB_RPC__MAX_CONCURRENT: rpc.max_concurrent cannot be \"many\"; \
+                 write a whole number, such as 16",
+            ),
             (
                 read_one("TROVE_COUCHDB_GUEST__IDD", "planted"),
                 "environment variable TROVE_COUCHDB_GUEST__IDD: there is no key \"guest.idd\"; \

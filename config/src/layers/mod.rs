@@ -63,18 +63,7 @@ impl Layers {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::keys;
-
-    #[test]
-    fn a_value_of_the_wrong_kind_names_place_key_value_and_remedy() {
-        let mut layers = Layers::default();
-        layers.read(keys::find("rpc.max_concurrent").unwrap(), "somewhere", "many");
-        assert_eq!(
-            layers.mistakes[0].to_string(),
-            "somewhere: rpc.max_concurrent cannot be \"many\"; write a whole number, such as 16"
-        );
-    }
 
     #[test]
     fn every_default_has_the_kind_of_its_key() {

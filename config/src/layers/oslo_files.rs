@@ -81,21 +81,21 @@ impl OsloFiles {
 
     /// Options that stand where neither the agent nor oslo reads them.
     fn misplaced(&self) -> Vec<Warning> {
-        let all = self.0.iter().flat_map(|(path, found)| found.iter().map(move |found| (path, found)));
-        let warning = |(path, found): (&PathBuf, &Assignment)| {
+        let options = || keys::all().flat_map(|key| key.oslo.iter().map(move |option| (key.name, option)));
+        let warning = |path: &Path, found: &Assignment| {
             let Assignment { section, option, line, .. } = found;
-            let options =
-                || keys::all().flat_map(|key| key.oslo.iter().map(move |option| (key.name, option)));
             let (key, (group, _)) = options().find(|(_, (_, name))| name == option)?;
             let is_read = options().any(|(_, known)| *known == (section.as_str(), option.as_str()));
-            let path = path.display();
             let text = format!(
-                "{path} line {line}: {option} stands in the section [{section}], where it is not read; move it to \
-                 [{group}]"
+                "{} line {line}: {option} stands in the section [{section}], where it is not read; move it to [{group}]",
+                path.display()
             );
             (!is_read && is_nobody_elses(found, group)).then_some((Some(key), text))
         };
-        all.filter_map(warning).collect()
+        let of_a_file = |(path, found): &(PathBuf, Vec<Assignment>)| -> Vec<Warning> {
+            found.iter().filter_map(|found| warning(path, found)).collect()
+        };
+        self.0.iter().flat_map(of_a_file).collect()
     }
 
     /// The assignment that counts for an option known by any of `names`.

@@ -35,24 +35,22 @@ impl fmt::Debug for Assignment {
 
 /// Reads the text of a file; `path` is for error messages, which never quote a line: it may hold a password.
 pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Assignment>, Vec<Mistake>> {
-    let mut parser = Parser::default();
-    let mut mistakes = Vec::new();
-    let mut malformed = |line: usize, problem: Problem| {
-        let (file, place) = (path.to_owned(), format!("line {line}"));
-        mistakes.push(Mistake::Syntax { file, place, problem: problem.to_owned() });
-    };
     // oslo.config takes it for the first character of a name.
-    if text.starts_with(BYTE_ORDER_MARK) {
-        malformed(1, "the file begins with a byte order mark; save it as UTF-8 without one");
-    }
+    let mark = text.starts_with(BYTE_ORDER_MARK);
+    let mark = mark.then_some((1, "the file begins with a byte order mark; save it as UTF-8 without one"));
     // Python opens the file with universal newlines.
     let text = text.trim_start_matches(BYTE_ORDER_MARK).replace("\r\n", "\n").replace('\r', "\n");
-    for (number, line) in (1..).zip(text.split('\n')) {
-        if let Err(problem) = parser.line(number, line.trim_end()) {
-            parser.spoilt = true;
-            malformed(number, problem);
-        }
-    }
+    let mut parser = Parser::default();
+    let malformed = (1..).zip(text.split('\n')).filter_map(|(number, line)| {
+        let problem = parser.line(number, line.trim_end()).err()?;
+        parser.spoilt = true;
+        Some((number, problem))
+    });
+    let mistake = |(line, problem): (usize, Problem)| {
+        let (file, place) = (path.to_owned(), format!("line {line}"));
+        Mistake::Syntax { file, place, problem: problem.to_owned() }
+    };
+    let mistakes: Vec<_> = mark.into_iter().chain(malformed).map(mistake).collect();
     if mistakes.is_empty() { Ok(parser.done) } else { Err(mistakes) }
 }
 
@@ -72,17 +70,17 @@ type Problem = &'static str;
 impl Parser {
     fn line(&mut self, number: usize, line: &str) -> Result<(), Problem> {
         if line.starts_with([' ', '\t']) {
-            return match self.done.last_mut() {
-                Some(last) if self.open => {
-                    last.value.extend(["\n", line.trim_start()]);
-                    Ok(())
-                }
-                _ if self.spoilt => Ok(()),
+            match self.done.last_mut() {
+                Some(last) if self.open => last.value.extend(["\n", line.trim_start()]),
+                _ if self.spoilt => {}
                 _ => {
-                    Err("a line that starts with a blank continues the value before it, and there is none; \
-                     remove the blank")
+                    return Err(
+                        "a line that starts with a blank continues the value before it, and there is none; \
+                                remove the blank",
+                    );
                 }
-            };
+            }
+            return Ok(());
         }
         self.open = false;
         self.spoilt &= line.is_empty();
