@@ -14,19 +14,9 @@ use super::{
     error::blocking,
     life::Holds,
     observe::{OS_ADMIN_SHA1_ITERATIONS, ini_error},
-    rotation::DRAIN,
+    rotation::{DRAIN, Rotated},
 };
 use crate::couch::{AdminLogin, ConfigRoot, CouchError, Login, ServerVersion};
-
-/// The password was changed.
-pub(super) struct Rotated {
-    /// With the new one.
-    pub(super) login: Arc<Login>,
-    /// What the file holds now.
-    pub(super) credentials: Credentials,
-    /// Whether an ini file that names `os_admin` has the new one too.
-    pub(super) followed: Result<(), RotationError>,
-}
 
 impl Bootstrap {
     /// Changes the password.

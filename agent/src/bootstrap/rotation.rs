@@ -10,13 +10,16 @@
 
 use std::{
     convert::Infallible,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::BootstrapError;
-use crate::couch::AdminLogin;
+use trove_couchdb_guest::credentials::Credentials;
+
+use super::error::BootstrapError;
+use crate::couch::{AdminLogin, Login};
 
 /// How long requests that are under way may take until the password changes. Longer than that, CouchDB has other
 /// worries.
@@ -64,6 +67,16 @@ impl RotationError {
     pub(super) fn stopping() -> Self {
         Self::no_login("the agent is stopping")
     }
+}
+
+/// The password was changed.
+pub(super) struct Rotated {
+    /// With the new one.
+    pub(super) login: Arc<Login>,
+    /// What the file holds now.
+    pub(super) credentials: Credentials,
+    /// Whether an ini file that names `os_admin` has the new one too.
+    pub(super) followed: Result<(), RotationError>,
 }
 
 /// What becomes of a request.

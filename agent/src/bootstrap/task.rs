@@ -12,8 +12,7 @@ use super::{
     BootstrapError, RotationError, RotationRequests,
     error::{SERVER_WAIT, WATCH},
     life::{Holds, Life},
-    rotate::Rotated,
-    rotation,
+    rotation::{self, Rotated},
     state::{self, File, Step},
 };
 use crate::couch::{AdminLogin, Client, Hasher, Login, ServerAdmin};

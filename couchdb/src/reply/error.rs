@@ -3,6 +3,8 @@
 //! The one place that maps CouchDB's answers to errors of ours. No variant holds a request body, a header or a
 //! password; `reason` is the server's own text about a name or a document.
 
+mod effect;
+
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -10,7 +12,7 @@ use serde_json::Value;
 
 use crate::reply::{
     login_problem::LoginProblem,
-    reason::{CAUSES, NO_MAJORITY, UNOPENABLE, advice, one_line, with_help},
+    reason::{CAUSES, NO_MAJORITY, UNOPENABLE, advice, is_of_a_file, one_line, with_help},
 };
 
 /// 401 because nobody logged in, or nobody who may do this: the password was not looked at, or was right
@@ -164,12 +166,6 @@ pub enum CouchError {
     },
 }
 
-/// What Erlang says of a file that can't be written (file(3erl), "POSIX Error Codes").
-const NOT_WRITTEN: [&str; 12] = [
-    "eacces", "edquot", "eio", "eisdir", "emfile", "enfile", "enoent", "enospc", "enotdir", "eperm", "erofs",
-    "etxtbsy",
-];
-
 impl CouchError {
     /// The error for a status that is not a success; `body` is what came with it. `shown` makes of the server's words
     /// what may be repeated of them.
@@ -184,7 +180,7 @@ impl CouchError {
             (reason, _) => one_line(&shown(reason)),
         };
         match status.as_u16() {
-            400 if NOT_WRITTEN.contains(&reason.as_str()) => Self::ConfigNotWritten(reason),
+            400 if is_of_a_file(&reason) => Self::ConfigNotWritten(reason),
             400 => Self::BadRequest(reason),
             401 => Self::Unauthorized,
             403 if reason.contains("temporarily locked") => Self::LockedOut,
@@ -281,37 +277,17 @@ impl CouchError {
             )
     }
 
-    /// Whether CouchDB may have done what was asked although it did not say so.
-    ///
-    /// False where nothing was sent, and where the answer is that nothing was done.
-    pub fn may_have_taken_effect(&self) -> bool {
-        match self {
-            Self::BrokenOff { .. }
-            | Self::Timeout { .. }
-            | Self::NodeDown(_)
-            | Self::ConfigNotWritten(_)
-            | Self::Server { .. }
-            | Self::Unexpected { .. } => true,
-            // A proxy may have passed the request on and lost, replaced or packed the answer.
-            Self::NotCouchDb { status, .. } => *status < 300 || *status >= 500,
-            Self::NotBootstrapped(_)
-            | Self::NoLogin(_)
-            | Self::Unreachable { .. }
-            | Self::Insecure { .. }
-            | Self::Unauthorized
-            | Self::LoginRefused
-            | Self::LoginUnusable(_)
-            | Self::TooManyRequests { .. }
-            | Self::PathsRewritten
-            | Self::LockedOut
-            | Self::Forbidden(_)
-            | Self::BadRequest(_)
-            | Self::NotFound(_)
-            | Self::Conflict
-            | Self::Exists
-            | Self::Maintenance
-            | Self::Unopenable { .. } => false,
-        }
+    /// Whether the server, its software or its data may be another one when it is back.
+    pub fn is_outage(&self) -> bool {
+        self.is_from_a_gateway()
+            || matches!(
+                self,
+                Self::NotBootstrapped(_)
+                    | Self::Unreachable { .. }
+                    | Self::Insecure { .. }
+                    | Self::BrokenOff { .. }
+                    | Self::Timeout { .. }
+            )
     }
 
     /// Whether a document was asked for in a database that isn't there (`no_db_file` is 1.x's word for it).
@@ -332,19 +308,6 @@ impl CouchError {
     /// Whether a CouchDB in maintenance mode answers so, which does not say so.
     pub(crate) fn may_be_maintenance(&self) -> bool {
         matches!(self, Self::NodeDown(_) | Self::Unopenable { .. }) || self.is_unopenable()
-    }
-
-    /// Whether the server, its software or its data may be another one when it is back.
-    pub fn is_outage(&self) -> bool {
-        self.is_from_a_gateway()
-            || matches!(
-                self,
-                Self::NotBootstrapped(_)
-                    | Self::Unreachable { .. }
-                    | Self::Insecure { .. }
-                    | Self::BrokenOff { .. }
-                    | Self::Timeout { .. }
-            )
     }
 }
 

@@ -27,6 +27,15 @@ pub(crate) fn advice(reason: &str) -> Cow<'static, str> {
     }
 }
 
+/// Whether a reason is what Erlang says of a file that can't be written (file(3erl), "POSIX Error Codes").
+pub(crate) fn is_of_a_file(reason: &str) -> bool {
+    const CODES: [&str; 11] = [
+        "eacces", "edquot", "eio", "eisdir", "emfile", "enfile", "enoent", "enospc", "enotdir", "eperm",
+        "erofs",
+    ];
+    CODES.contains(&reason)
+}
+
 /// CouchDB lists the database and can't open its files.
 pub(crate) const UNOPENABLE: &str = "No DB shards could be opened";
 
