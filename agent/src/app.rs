@@ -172,11 +172,7 @@ async fn build(
         lifecycle.clone(),
         health_writer,
     ));
-    let is_under_way =
-        |kind: Method| operations.all().iter().any(|one| one.end.is_none() && one.kind == kind.name());
-    if !is_under_way(Method::Prepare) {
-        lifecycle.interrupt_prepare(NO_OPERATION).await;
-    }
+    end_an_interrupted_prepare(&lifecycle, &operations).await;
     if settings.broker.is_some() {
         let heartbeat = Heartbeat {
             terms: settings.into(),
@@ -232,6 +228,14 @@ async fn build(
     let transport = Transport::new(settings, local, surroundings);
     background.spawn(rotate_when_due(rotation_due, transport.own_commands()));
     Ok((transport, background))
+}
+
+/// A `prepare` that an earlier agent began goes on as an operation, or has failed.
+async fn end_an_interrupted_prepare(lifecycle: &Lifecycle, operations: &Operations) {
+    let is_prepare = |kind: &str| kind == Method::Prepare.name();
+    if !operations.all().iter().any(|one| one.end.is_none() && is_prepare(&one.kind)) {
+        lifecycle.interrupt_prepare(NO_OPERATION).await;
+    }
 }
 
 /// Has `os_admin`'s password changed by schedule, in the order of all commands.

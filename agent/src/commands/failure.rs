@@ -67,10 +67,9 @@ impl RunError {
     /// Whether the agent refused the command as it stands, before it asked anything of CouchDB.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Unsupported(_) => true,
+            Self::Unsupported(_) | Self::Changing(_) => true,
             Self::Prepare(error) => error.is_refusal(),
             Self::Rotation(_) => false,
-            Self::Changing(_) => true,
             Self::Operation(error) => !matches!(error, OperationError::NotWritten { .. }),
             Self::Host(failure) => failure.is_refusal(),
             Self::Command(error) | Self::Stopped(error) => error.is_refusal(),

@@ -213,7 +213,7 @@ fn log(before: &GuestState, after: &GuestState) {
         (_, Server::Stopped(_)) => info!("CouchDB is stopped on purpose."),
         (_, Server::Restarting { .. }) => info!("CouchDB is being started."),
         (Server::Stopped(_), Server::Running) => {
-            info!("CouchDB runs: it is not stopped on purpose any more.")
+            info!("CouchDB runs: it is not stopped on purpose any more.");
         }
         _ => {}
     }

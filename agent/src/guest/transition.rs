@@ -1,7 +1,5 @@
 //! What may happen to a guest, and what it is then. Pure: the [owner](super::owner) writes it down and tells it.
 
-use std::fmt;
-
 use trove_couchdb_guest::state::{GuestState, RestartRequired, Server, Stage, Stop};
 
 use crate::couch::Health;
@@ -95,20 +93,13 @@ impl Event {
 
 /// What can't happen in this state. The state stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{state}, which excludes {}; try again when that has ended", event.name())]
+#[error(
+    "the guest is {stage} and CouchDB is {server}, which excludes {event}; try again when that has ended"
+)]
 pub struct Illegal {
-    event: Event,
-    state: Shown,
-}
-
-/// A state in words, without the reasons in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Shown(GuestState);
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the guest is {} and CouchDB is {}", stage_word(&self.0.stage), server_word(&self.0.server))
-    }
+    event: &'static str,
+    stage: &'static str,
+    server: &'static str,
 }
 
 /// A stage in one word, for reports.
@@ -152,21 +143,19 @@ pub fn next(state: &GuestState, event: Event) -> Result<GuestState, Illegal> {
         (Stage::New, _, Event::PrepareFailed { id, reason } | Event::PrepareRefused { id, reason }) => {
             in_stage(Stage::Failed { id, reason })
         }
-        (Stage::Building { id } | Stage::Failed { id, .. }, _, Event::PrepareFailed { reason, .. }) => {
+        (Stage::Building { id } | Stage::Failed { id, .. }, _, Event::PrepareFailed { reason, .. })
+        | (Stage::Building { id }, _, Event::PrepareInterrupted { reason }) => {
             in_stage(Stage::Failed { id: id.clone(), reason })
         }
         // Another `prepare` that is under way goes on.
         (Stage::Building { id: first }, _, Event::PrepareRefused { id, reason }) if *first == id => {
             in_stage(Stage::Failed { id, reason })
         }
-        (Stage::Building { id }, _, Event::PrepareInterrupted { reason }) => {
-            in_stage(Stage::Failed { id: id.clone(), reason })
-        }
         (Stage::Settling, _, Event::Settled) => in_stage(Stage::Ready),
         // What the disk did not take is known better here, unless the operator says that nothing more is to be done.
-        (now, _, Event::WrittenByOperator(stage)) => {
-            let counts = !now.is_prepared() && (*now == Stage::New || stage.is_prepared());
-            if counts { in_stage(stage) } else { Ok(state.clone()) }
+        (now, _, Event::WrittenByOperator(written)) => {
+            let counts = !now.is_prepared() && (*now == Stage::New || written.is_prepared());
+            if counts { in_stage(written) } else { Ok(state.clone()) }
         }
 
         (_, Server::Running | Server::Maintenance | Server::Stopped(_), Event::StopBegins(stop)) => {
@@ -216,7 +205,11 @@ pub fn next(state: &GuestState, event: Event) -> Result<GuestState, Illegal> {
             | Event::StopEnded(_)
             | Event::StartBegins
             | Event::StartEnded(_)),
-        ) => Err(Illegal { event, state: Shown(state.clone()) }),
+        ) => Err(Illegal {
+            event: event.name(),
+            stage: stage_word(&state.stage),
+            server: server_word(&state.server),
+        }),
     }
 }
 

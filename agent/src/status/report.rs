@@ -42,7 +42,7 @@ pub struct Report {
 
 impl Report {
     /// The report at this moment; CouchDB's version is known only after it was asked for.
-    pub fn now(&self, couchdb_version: Option<String>) -> Value {
+    pub fn now(&self, couchdb_version: Option<&str>) -> Value {
         let state = self.lifecycle.last_known();
         let prepared = self.assume_prepared || state.stage.is_prepared();
         let (couchdb, reason) = health(&self.health.borrow().health);
@@ -185,7 +185,7 @@ mod tests {
         }));
         report.tally.failed("create_user", &Failure::new(FailureClass::UserRejected, "why"));
         let report = Report { assume_prepared: true, ..report };
-        let later = report.now(Some("3.4".into()));
+        let later = report.now(Some("3.4"));
         assert_eq!(later["prepared"], true);
         assert_eq!(later["broker"], json!({"state": "up", "address": "h:5672", "reason": null}));
         assert_eq!(later["couchdb"]["state"], "down");

@@ -24,14 +24,11 @@ fn is_in(stage: &Stage, step: &str) -> bool {
 }
 
 async fn begin(stage: &Stage, kind: &str) -> Result<()> {
-    match kind {
-        "prepare" => stage.bus.cast(&order(stage)).await.context("the order"),
-        _ => {
-            let local = stage.local().await?;
-            local.call("operation_rehearse", json!({"seconds": 2})).await?;
-            Ok(())
-        }
+    if kind == "prepare" {
+        return stage.bus.cast(&order(stage)).await.context("the order");
     }
+    stage.local().await?.call("operation_rehearse", json!({"seconds": 2})).await?;
+    Ok(())
 }
 
 /// Whether the guest has written that it is prepared, and its operation is not over.
