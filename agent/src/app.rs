@@ -30,9 +30,9 @@ use crate::{
     monitor::{Monitor, Pages},
     operations::Operations,
     requests::Requests,
-    status::{self, Heartbeat, Link, Notify, Outbox, Report, Tally},
+    status::{self, AgentStatus, CommandCounters, Heartbeat, Link, Notify, Outbox},
     system, trace,
-    transport::{LocalError, LocalServer, OwnCommands, Surroundings, Transport},
+    transport::{Dependencies, LocalError, LocalServer, OwnCommands, Transport},
 };
 
 /// CouchDB is looked at so many times in one interval of the heartbeat, so that a change is told soon.
@@ -136,9 +136,9 @@ async fn build(
     let (health_writer, health) = watch::channel(status::ProbeResult::from(Health::Unknown));
     let no_link = if settings.broker.is_some() { Link::not_tried() } else { Link::Absent };
     let (link_writer, link) = watch::channel(no_link);
-    let tally = Tally::default();
+    let counters = CommandCounters::default();
     let metrics = if settings.metrics.listen.is_some() { Metrics::on() } else { Metrics::off() };
-    let (post, outbox, told) = Outbox::new();
+    let (post, outbox, last_reported) = Outbox::new();
 
     let couchdb = &settings.couchdb;
     let client = Client::new(&couchdb.url, limits(couchdb), couchdb.tls.clone())
@@ -190,17 +190,17 @@ async fn build(
     if settings.metrics.listen.is_some() {
         let pages = Pages {
             metrics: metrics.clone(),
-            tally: tally.clone(),
+            counters: counters.clone(),
             health: health.clone(),
             link: link.clone(),
-            told: told.clone(),
+            last_reported: last_reported.clone(),
             lifecycle: lifecycle.clone(),
             assume_prepared: settings.heartbeat.assume_prepared,
             operations: operations.clone(),
         };
         background.spawn(Monitor::new(settings.metrics.clone(), pages).run());
     }
-    let report = Report {
+    let agent_status = AgentStatus {
         guest_id: settings.guest.id.clone(),
         couchdb_url: couchdb.url.as_str().trim_end_matches('/').to_owned(),
         started: Instant::now(),
@@ -208,24 +208,25 @@ async fn build(
         assume_prepared: settings.heartbeat.assume_prepared,
         health,
         link,
-        told,
-        tally: tally.clone(),
+        last_reported,
+        counters: counters.clone(),
         operations: operations.clone(),
     };
     let image_brings =
         ImageBrings { packages: settings.prepare.ignore_packages, volume: settings.prepare.ignore_volume };
     let host = Host::new(&settings.host);
-    let guest = Guest { couch, lifecycle, image_brings, report, rotator, log: log.clone(), host, operations };
-    let surroundings = Surroundings {
+    let guest =
+        Guest { couch, lifecycle, image_brings, agent_status, rotator, log: log.clone(), host, operations };
+    let dependencies = Dependencies {
         guest,
         audit: Audit::new(&settings.audit),
-        tally,
+        counters,
         metrics,
         outbox,
         link: link_writer,
         stopping: stopping.clone(),
     };
-    let transport = Transport::new(settings, local, surroundings);
+    let transport = Transport::new(settings, local, dependencies);
     background.spawn(rotate_when_due(rotation_due, transport.own_commands()));
     Ok((transport, background))
 }

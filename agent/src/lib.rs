@@ -22,7 +22,7 @@
 //! | `requests` | `couch`, `metrics`, `trace` | |
 //! | `bootstrap` | `couch`, `system` | |
 //! | `status` | `couch`, `guest`, `operations`, `system` | `sd-notify` |
-//! | `commands` | `bootstrap::Rotator`, `couch`, `guest`, `host`, `log`, `operations`, `status::Report`, `system` | |
+//! | `commands` | `bootstrap::Rotator`, `couch`, `guest`, `host`, `log`, `operations`, `status::AgentStatus`, `system` | |
 //! | `transport` | `audit`, `commands`, `metrics`, `status`; its parts | |
 //! | `transport::amqp` | `audit`, `metrics`, `status`, `system`; `rpc` | `lapin` |
 //! | `transport::local` | `audit`, `system`; `rpc` | |

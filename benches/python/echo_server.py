@@ -1,6 +1,6 @@
 """A bare oslo.messaging RPC server with the threading executor: what any Python guest agent stands on.
 
-Who calls: benches/src/ground.rs. It does less than Trove's guest (no encryption, no context, no manager), so it is the
+Who calls: benches/src/environment.rs. It does less than Trove's guest (no encryption, no context, no manager), so it is the
 best that a Python agent could be. Ends when its standard input does.
 """
 

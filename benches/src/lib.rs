@@ -11,8 +11,8 @@
 //! and ratios are made round by round, so that a machine whose speed drifts does not decide. Started by `make bench`.
 
 pub mod counting;
+pub mod environment;
 pub mod fleet;
-pub mod ground;
 pub mod load;
 pub mod raw;
 pub mod report;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use trove_couchdb_benches::{ground, report, results::Results, sections, sizes::Sizes};
+use trove_couchdb_benches::{environment, report, results::Results, sections, sizes::Sizes};
 
 /// Measures the agent beside the Python one that it replaces.
 #[derive(Debug, Parser)]
@@ -36,7 +36,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<bool> {
-    let files = report::Files::of(ground::directory());
+    let files = report::Files::of(environment::directory());
     let committed = Results::read(&files.results)?;
     if args.render {
         report::write(&committed, &files)?;

@@ -16,7 +16,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::ground::ADMIN;
+use crate::environment::ADMIN;
 
 /// GETs every target once, over so many connections, in the order given; returns how long that took.
 pub async fn sweep(port: u16, targets: Vec<String>, connections: usize) -> Result<Duration> {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use trove_couchdb_tests::process::Process;
 
-use crate::ground::{self, ADMIN, Couch};
+use crate::environment::{self, ADMIN, Couch};
 
 /// A driver that runs one operation after the other.
 #[derive(Debug)]
@@ -38,13 +38,13 @@ pub struct Took {
 impl Upstream {
     /// Starts the driver on a server.
     pub fn start(couch: &Couch) -> Result<Self> {
-        let python = ground::python(
-            &ground::directory().join("python/requirements-upstream.txt"),
+        let python = environment::python(
+            &environment::directory().join("python/requirements-upstream.txt"),
             "python-venv-upstream",
         )?;
         let home = tempfile::tempdir()?;
         let mut command = Command::new(python);
-        command.args(["-W", "ignore"]).arg(ground::directory().join("python/upstream.py"));
+        command.args(["-W", "ignore"]).arg(environment::directory().join("python/upstream.py"));
         command.args([&couch.port()?.to_string(), ADMIN.0, ADMIN.1]);
         command.env("HOME", home.path()).env("PYTHONDONTWRITEBYTECODE", "1");
         // curl's progress goes to standard error, and CouchDB's refusals don't matter to this code.

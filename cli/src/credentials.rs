@@ -15,13 +15,12 @@ use url::Url;
 
 use crate::{
     args::{CredentialsArgs, Global},
-    ask,
     client::ListedUser,
     couch,
     exit::{CliError, Code},
     output::{Report, printable, write_out},
+    prompt, transport,
     verbs::Session,
-    way,
 };
 
 /// All but RFC 3986's unreserved characters.
@@ -103,7 +102,7 @@ async fn own_url(session: &Session<'_>, global: &Global, args: &CredentialsArgs)
     let is_os_admin = args.name.as_ref().is_some_and(|name| name.as_str() == OS_ADMIN);
     if is_os_admin
         && !global.way.is_bus()
-        && let Ok(settings) = Settings::load(way::sources(&global.sources), environment_of_account())
+        && let Ok(settings) = Settings::load(transport::sources(&global.sources), environment_of_account())
     {
         return Ok(settings.couchdb.url);
     }
@@ -166,9 +165,10 @@ async fn password(
     if name == OS_ADMIN {
         return os_admin_password(global);
     }
-    let password = if args.password_stdin { ask::password_from_stdin()? } else { ask::known_password(name)? };
+    let password =
+        if args.password_stdin { prompt::password_from_stdin()? } else { prompt::known_password(name)? };
     // Without a configuration, as over RabbitMQ, the authorities of this system count.
-    let settings = Settings::load(way::sources(&global.sources), environment_of_account());
+    let settings = Settings::load(transport::sources(&global.sources), environment_of_account());
     let files = settings.map(|settings| settings.couchdb.tls).unwrap_or_default();
     couch::must_log_in(server, name, &password, global.timeout, files).await?;
     Ok(password)
@@ -179,7 +179,7 @@ fn os_admin_password(global: &Global) -> Result<Secret, CliError> {
         return Err(CliError::usage("os_admin's password never leaves the instance")
             .advise("run `trove-couchdb credentials os_admin --reveal` there, as root"));
     }
-    let settings = Settings::load(way::sources(&global.sources), environment_of_account())
+    let settings = Settings::load(transport::sources(&global.sources), environment_of_account())
         .map_err(|error| CliError::usage(error.to_string()).advise("name the agent's files with --config"))?;
     let path = &settings.couchdb.credentials_file;
     let unreadable = |reason: String| {

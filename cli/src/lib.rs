@@ -19,7 +19,6 @@ pub mod apply;
 // The comments there are the help's text, in which a backtick would be one.
 #[allow(clippy::doc_markdown)]
 pub mod args;
-pub mod ask;
 mod broker_user;
 pub mod client;
 mod couch;
@@ -27,15 +26,16 @@ mod credentials;
 pub mod doctor;
 pub mod exit;
 pub mod output;
-mod pages;
+mod paging;
 mod progress;
+pub mod prompt;
+pub mod transport;
 pub mod verbs;
-pub mod way;
 
 use args::{Cli, DoctorArgs, Global, Verb};
-use ask::Consent;
 use exit::{CliError, Code};
 use output::Output;
+use prompt::Consent;
 use verbs::Session;
 
 /// Does what the command line says.
@@ -43,8 +43,8 @@ pub async fn run(cli: &Cli) -> Result<Code, CliError> {
     let Cli { global, verb } = cli;
     let output = Output::new(&global.output);
     let report = match verb {
-        Verb::Completions(args) => pages::completions(args),
-        Verb::Man(args) => pages::man(args)?,
+        Verb::Completions(args) => paging::completions(args),
+        Verb::Man(args) => paging::man(args)?,
         Verb::Doctor(args) => return examine(global, args, output).await,
         Verb::BrokerUser(args) => {
             broker_user::show(global, args, output)?;
@@ -74,7 +74,7 @@ async fn examine(global: &Global, args: &DoctorArgs, output: Output) -> Result<C
 }
 
 async fn ask_the_agent(global: &Global, verb: &Verb, output: Output) -> Result<Code, CliError> {
-    let agent = way::connect(global).await?;
+    let agent = transport::connect(global).await?;
     let session = Session { agent: &agent, output, consent: Consent { given: global.yes } };
     let result = carry_out(&session, global, verb).await;
     agent.close().await;

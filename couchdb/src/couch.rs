@@ -16,7 +16,7 @@ use crate::{
     accounts::hash::Hasher,
     http::{
         client::Client,
-        login::{Lease, Login},
+        login::{ClientUse, Login},
         stream::{Download, Upload},
     },
     locks::KeyedLocks,
@@ -26,7 +26,7 @@ use crate::{
     },
     permissions::{
         pending::PendingEdits,
-        sweeps::{Sweeps, UserAccess},
+        shared_scans::{SharedScans, UserAccess},
     },
     policy::Policy,
     reply::{answer::read_answer, error::CouchError, version::ServerVersion},
@@ -68,7 +68,7 @@ pub struct Couch {
     pub(crate) pending: PendingEdits,
     pub(crate) disk: Disk,
     /// Reading everybody's access takes a request for each database: one pass at a time, for all who ask.
-    pub(crate) sweeps: Sweeps<UserAccess>,
+    pub(crate) shared_scans: SharedScans<UserAccess>,
     pub(crate) hasher: Hasher,
     pub(crate) policy: Policy,
 }
@@ -91,7 +91,7 @@ impl Couch {
             security_locks: KeyedLocks::default(),
             pending,
             disk,
-            sweeps: Sweeps::default(),
+            shared_scans: SharedScans::default(),
             hasher,
             policy,
         }
@@ -153,13 +153,13 @@ impl Couch {
         resource: &Resource<'_>,
         body: Upload,
     ) -> Result<Value, CouchError> {
-        let (login, lease) = self.leased(resource).await?;
+        let (login, client_use) = self.leased(resource).await?;
         let mut uploading = pin!(self.client.upload(&login, method, resource, body));
         // Nothing tells when CouchDB has looked at the login, but what has not looked by then does not answer in time, either.
         let answer = match time::timeout(self.client.limits().request, &mut uploading).await {
             Ok(answer) => answer,
             Err(_going_on) => {
-                drop(lease);
+                drop(client_use);
                 uploading.await
             }
         };
@@ -167,15 +167,15 @@ impl Couch {
     }
 
     /// A login to begin a request with.
-    async fn leased(&self, resource: &Resource<'_>) -> Result<(Arc<Login>, Lease), CouchError> {
+    async fn leased(&self, resource: &Resource<'_>) -> Result<(Arc<Login>, ClientUse), CouchError> {
         loop {
             let login = self.login()?;
             // Without a lease it has just been replaced: take the other one.
-            if let Some(lease) = login.lease().await {
+            if let Some(client_use) = login.client_use().await {
                 if resource.has_a_slash_in_a_name() {
                     self.paths_must_pass(&login).await?;
                 }
-                return Ok((login, lease));
+                return Ok((login, client_use));
             }
         }
     }

@@ -61,8 +61,8 @@ pub use path::{
 };
 pub use permissions::{
     database_access::{AccessPage, DatabaseAccess, Group},
-    exposure::{Exposure, close_system_databases},
     pending::PendingEdits,
+    public_databases::{PublicDatabases, close_system_databases},
     security,
 };
 pub use policy::{Policy, TenantDatabase, TenantUser};

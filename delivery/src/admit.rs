@@ -4,7 +4,7 @@ use crate::{
     command::{Command, Repeat, Stage},
     core::Core,
     event::{Action, Answer, Delivered, DeliveryId, Mark, Refusal, Request, Scopes, Source, Work},
-    marks::Judgement,
+    replay_tags::ReplayVerdict,
 };
 
 impl<S: Scopes, V: Clone> Core<S, V> {
@@ -18,13 +18,13 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         if twin.is_none() && self.is_repeated(delivery, source, id) {
             return;
         }
-        match self.marks.judge(id, &parts) {
-            Judgement::Known(recorded) if twin.is_none() => {
+        match self.marks.verdict_of(id, &parts) {
+            ReplayVerdict::Known(recorded) if twin.is_none() => {
                 self.carried_out(delivery, source, id, parts, recorded);
             }
-            Judgement::Forged => self.act(Action::Reject { delivery, forged: true }),
+            ReplayVerdict::Forged => self.act(Action::Reject { delivery, forged: true }),
             // The mark of its twin is known before that one is over.
-            Judgement::Fresh | Judgement::Known(_) => match request {
+            ReplayVerdict::Fresh | ReplayVerdict::Known(_) => match request {
                 Request::Refuse => {
                     // An operation that can't go on has an end that must be written down.
                     let changes = source == Source::Disk;

@@ -6,8 +6,8 @@ use crate::{
     command::{Command, Repeat, Stage},
     ended::{Ended, Ending, Left},
     event::{Action, DeliveryId, Event, Mark, Scopes},
-    marks::Marks,
     order::Order,
+    replay_tags::ReplayTags,
 };
 
 /// How much the core allows and remembers.
@@ -57,7 +57,7 @@ pub struct Core<S, V> {
     pub(crate) held: BTreeSet<DeliveryId>,
     pub(crate) ended: Ended<V>,
     pub(crate) left: Left,
-    pub(crate) marks: Marks<V>,
+    pub(crate) marks: ReplayTags<V>,
     /// Begun by an earlier agent, and not delivered again yet.
     pub(crate) interrupted: BTreeMap<Mark, S>,
     pub(crate) is_stopping: bool,
@@ -67,7 +67,7 @@ pub struct Core<S, V> {
 impl<S: Scopes, V: Clone> Core<S, V> {
     /// A core that knows what an earlier agent wrote down.
     pub fn new(limits: Limits, resumed: Resumed<S, V>) -> Self {
-        let mut marks = Marks::new(limits.marks);
+        let mut marks = ReplayTags::new(limits.marks);
         marks.remember(resumed.marks);
         for (all, outcome) in resumed.ended {
             if let Some((id, parts)) = all.split_first() {

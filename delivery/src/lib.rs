@@ -30,9 +30,9 @@ mod command;
 mod core;
 mod ended;
 mod event;
-mod marks;
 mod operation;
 mod order;
+mod replay_tags;
 
 pub use core::{Core, Limits, Resumed};
 pub use event::{

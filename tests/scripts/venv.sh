@@ -1,7 +1,7 @@
 #!/bin/sh
 # Prints the path of a Python that has exactly tests/python/requirements.txt; makes the virtual environment first if
 # it is missing or older than that file. Who calls: `make test` and tests/src/python.rs, possibly at the same time.
-# `venv.sh REQUIREMENTS DIRECTORY` does the same with another file and place; benches/src/ground.rs and `make docs` call it so.
+# `venv.sh REQUIREMENTS DIRECTORY` does the same with another file and place; benches/src/environment.rs and `make docs` call it so.
 set -eu
 tests=$(cd "$(dirname "$0")/.." && pwd)
 wanted=${1:-$tests/python/requirements.txt}

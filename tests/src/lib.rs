@@ -13,7 +13,7 @@
 //! - [`bus`] sends commands from Rust, [`python`] from the real oslo.messaging, [`conductor`] takes the reports; [`local`]
 //!   sends commands over the agent's own socket;
 //! - [`hostd`] starts the privileged helper;
-//! - [`stage`] and [`local_stage`] put these together for one test; [`shared_server`] lets all tests use one real server,
+//! - [`fixture`] and [`local_fixture`] put these together for one test; [`shared_server`] lets all tests use one real server,
 //!   [`real_couch`] starts real nodes and clusters for tests that need their own; [`ledger`] counts what was skipped;
 //! - [`amqp_proxy`] stands in for brokers that refuse what Debian's takes;
 //! - [`certificates`] makes certificates, [`tls_front`] puts TLS before a CouchDB;
@@ -35,10 +35,11 @@ pub mod conductor;
 pub mod couch;
 pub mod doc_commands;
 pub mod faults;
+pub mod fixture;
 pub mod hostd;
 pub mod ledger;
 pub mod local;
-pub mod local_stage;
+pub mod local_fixture;
 pub mod odd_proxy;
 pub mod ports;
 pub mod process;
@@ -48,7 +49,6 @@ pub mod python;
 pub mod rabbitmq;
 pub mod real_couch;
 pub mod shared_server;
-pub mod stage;
 pub mod strace;
 pub mod tls_front;
 pub mod tour;

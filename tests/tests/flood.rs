@@ -12,7 +12,7 @@ use lapin::types::FieldTable;
 use serde_json::{Value, json};
 use trove_couchdb_protocol::trove::ConductorCast;
 use trove_couchdb_tests::bus::{CallError, Message, Request};
-use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 
 /// Far more than the agent may hold (`rpc.prefetch`).
 const MESSAGES: usize = 20_000;
@@ -20,18 +20,18 @@ const MESSAGES: usize = 20_000;
 const BATCH: usize = 1_000;
 
 /// One of the flood: commands, reads, methods that nobody knows, garbage, and the same message again.
-fn flooding(stage: &Stage, number: usize, last: &mut Message) -> Vec<u8> {
-    let call = |method: &str, args: Value| stage.bus.encode_call(&Request::new(method, args));
-    let cast = |method: &str, args: Value| stage.bus.encode_cast(&Request::new(method, args));
+fn flooding(fixture: &Fixture, number: usize, last: &mut Message) -> Vec<u8> {
+    let call = |method: &str, args: Value| fixture.bus.encode_call(&Request::new(method, args));
+    let cast = |method: &str, args: Value| fixture.bus.encode_cast(&Request::new(method, args));
     let message = match number % 8 {
         0 => cast("rpc_ping", json!({})),
         1 => call("rpc_ping", json!({})),
         2 => cast("no_such_method", json!({"number": number})),
         3 => call("no_such_method", json!({"number": number})),
-        4 => call("get_user", json!({"username": stage.name("nobody"), "hostname": "%"})),
+        4 => call("get_user", json!({"username": fixture.name("nobody"), "hostname": "%"})),
         5 => cast(
             "create_database",
-            json!({"databases": [{"_name": stage.name(&format!("db{}", number % 5))}]}),
+            json!({"databases": [{"_name": fixture.name(&format!("db{}", number % 5))}]}),
         ),
         6 => return format!("{{\"oslo.version\": \"2.0\", \"oslo.message\": {number}").into_bytes(),
         _ => return last.body.clone(),
@@ -40,28 +40,28 @@ fn flooding(stage: &Stage, number: usize, last: &mut Message) -> Vec<u8> {
     last.body.clone()
 }
 
-async fn flood(stage: &Stage, messages: usize) -> Result<()> {
-    let channel = stage.bus.channel().await?;
-    let mut last = stage.bus.encode_cast(&Request::new("rpc_ping", json!({})));
+async fn flood(fixture: &Fixture, messages: usize) -> Result<()> {
+    let channel = fixture.bus.channel().await?;
+    let mut last = fixture.bus.encode_cast(&Request::new("rpc_ping", json!({})));
     for number in 0..messages {
-        let body = flooding(stage, number, &mut last);
-        let (exchange, topic) = (stage.exchange().into(), stage.bus.topic().into());
+        let body = flooding(fixture, number, &mut last);
+        let (exchange, topic) = (fixture.exchange().into(), fixture.bus.topic().into());
         let properties = trove_couchdb_guest::broker::properties();
         drop(
             channel.basic_publish(exchange, topic, BasicPublishOptions::default(), &body, properties).await?,
         );
         if number % BATCH == BATCH - 1 {
             let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            channel.queue_declare(stage.bus.topic().into(), passive, FieldTable::default()).await?;
+            channel.queue_declare(fixture.bus.topic().into(), passive, FieldTable::default()).await?;
         }
     }
     Ok(())
 }
 
 /// The longest time without a heartbeat, and how many there were, until the flood is over.
-async fn heartbeats(stage: &Stage, over: &AtomicBool) -> (Duration, usize) {
+async fn heartbeats(fixture: &Fixture, over: &AtomicBool) -> (Duration, usize) {
     let beats = || {
-        let received = stage.conductor.received();
+        let received = fixture.conductor.received();
         received.iter().filter(|cast| matches!(cast, ConductorCast::Heartbeat { .. })).count()
     };
     let (mut known, mut since, mut longest) = (beats(), Instant::now(), Duration::ZERO);
@@ -83,15 +83,15 @@ async fn heartbeats(stage: &Stage, over: &AtomicBool) -> (Duration, usize) {
 /// Mutation: without the branch of the heartbeats in `Session::serve` (`transport/amqp/session.rs`) none comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_fits_into_memory_and_the_heart_beats() -> Result<()> {
-    let plan = Plan::default().in_memory(Options::default());
-    let stage = plan.set("log.filter", "warn").set("heartbeat.interval", 1).up().await?;
+    let plan = FixturePlan::default().in_memory(Options::default());
+    let fixture = plan.set("log.filter", "warn").set("heartbeat.interval", 1).up().await?;
     let messages = std::env::var("FLOOD").map_or(Ok(MESSAGES), |count| count.parse())?;
     let began = Instant::now();
     let flooded = async {
-        flood(&stage, messages).await?;
+        flood(&fixture, messages).await?;
         // Behind everything else.
         let last = Request::new("no_such_method", json!({})).timeout(Duration::from_secs(1_800));
-        anyhow::Ok(stage.bus.request(&last).await)
+        anyhow::Ok(fixture.bus.request(&last).await)
     };
     let over = AtomicBool::new(false);
     let flooded = async {
@@ -99,15 +99,15 @@ async fn a_flood_fits_into_memory_and_the_heart_beats() -> Result<()> {
         over.store(true, Ordering::Relaxed);
         answer
     };
-    let (answer, (longest, beats)) = tokio::join!(flooded, heartbeats(&stage, &over));
+    let (answer, (longest, beats)) = tokio::join!(flooded, heartbeats(&fixture, &over));
     assert!(matches!(answer?, Err(CallError::Failure(_))), "the last of them is answered");
-    let (took, peak) = (began.elapsed(), stage.agent.peak_rss_kib()? / 1024);
+    let (took, peak) = (began.elapsed(), fixture.agent.peak_rss_kib()? / 1024);
     println!("{messages} messages in {took:.0?}: {peak} MiB, {beats} heartbeats, {longest:.1?} without one");
     assert!(peak < 100, "{peak} MiB");
     assert!(beats >= 3, "{beats} heartbeats");
-    let listed = stage.call("list_databases", json!({})).await?.to_string();
+    let listed = fixture.call("list_databases", json!({})).await?.to_string();
     for number in 0..5 {
-        assert!(listed.contains(&stage.name(&format!("db{number}"))), "{listed}");
+        assert!(listed.contains(&fixture.name(&format!("db{number}"))), "{listed}");
     }
     Ok(())
 }

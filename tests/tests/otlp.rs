@@ -9,15 +9,15 @@ use in_memory_couchdb::Options;
 use serde_json::json;
 use trove_couchdb_tests::certificates::{Authority, Wanted};
 use trove_couchdb_tests::collector::{CollectedSpan, Collector};
-use trove_couchdb_tests::local_stage::{LocalPlan, LocalStage};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
 use trove_couchdb_tests::tls_front::TlsFront;
 
 /// Generous: the machine may be busy.
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
-async fn stage(collector: &Collector) -> Result<LocalStage> {
+async fn fixture(collector: &Collector) -> Result<LocalFixture> {
     // Spans don't go to a proxy of the environment: nothing answers at this one.
-    let plan = LocalPlan::default().variable("HTTP_PROXY", "http://127.0.0.1:1");
+    let plan = LocalFixturePlan::default().variable("HTTP_PROXY", "http://127.0.0.1:1");
     plan.in_memory(Options::default()).set("trace.otlp_endpoint", collector.url()).up().await
 }
 
@@ -34,14 +34,14 @@ fn children<'a>(spans: &'a [CollectedSpan], parent: &CollectedSpan) -> Vec<&'a C
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_is_a_trace_with_its_requests_and_holds_no_name_or_password() -> Result<()> {
     let collector = Collector::start().await?;
-    let mut stage = stage(&collector).await?;
-    let (db, user) = (stage.name("planteddb"), stage.name("planteduser"));
-    stage.databases(&[&db]).await?;
-    let credentials = stage.user(&user, &[&db]).await?;
-    let missing = json!({"username": stage.name("nobody"), "hostname": "%"});
-    stage.call("list_access", missing).await.expect_err("there is no such user");
-    stage.call("delete_user", json!({"user": 7})).await.expect_err("no user is a number");
-    assert!(stage.agent.terminate().await?.success());
+    let mut fixture = fixture(&collector).await?;
+    let (db, user) = (fixture.name("planteddb"), fixture.name("planteduser"));
+    fixture.databases(&[&db]).await?;
+    let credentials = fixture.user(&user, &[&db]).await?;
+    let missing = json!({"username": fixture.name("nobody"), "hostname": "%"});
+    fixture.call("list_access", missing).await.expect_err("there is no such user");
+    fixture.call("delete_user", json!({"user": 7})).await.expect_err("no user is a number");
+    assert!(fixture.agent.terminate().await?.success());
 
     let spans = collector.spans();
     let create = named(&spans, "create_user");
@@ -84,13 +84,13 @@ async fn a_collector_that_is_away_disturbs_nobody() -> Result<()> {
     let collector = Collector::start().await?;
     let url = collector.url().to_owned();
     drop(collector);
-    let plan = LocalPlan::default().in_memory(Options::default());
-    let mut stage = plan.set("trace.otlp_endpoint", url).up().await?;
-    let db = stage.name("db");
-    stage.databases(&[&db]).await?;
-    stage.user(&stage.name("al"), &[&db]).await?;
-    assert!(stage.agent.terminate().await?.success());
-    let said = stage.agent.logs();
+    let plan = LocalFixturePlan::default().in_memory(Options::default());
+    let mut fixture = plan.set("trace.otlp_endpoint", url).up().await?;
+    let db = fixture.name("db");
+    fixture.databases(&[&db]).await?;
+    fixture.user(&fixture.name("al"), &[&db]).await?;
+    assert!(fixture.agent.terminate().await?.success());
+    let said = fixture.agent.logs();
     assert!(said.contains("Spans are lost: the collector can't be reached."), "{said}");
     Ok(())
 }
@@ -104,27 +104,27 @@ async fn over_https_with_a_token_in_a_header_and_only_to_whom_the_machine_trusts
     let (stranger, _, _) = Authority::in_directory("nobody's")?;
     let wanted = Wanted::server(&["localhost", "127.0.0.1"]);
     let front = TlsFront::start(collector.address(), &stranger.sign(&wanted)?, None).await?;
-    let plan = LocalPlan::default()
+    let plan = LocalFixturePlan::default()
         .in_memory(Options::default())
         .set("trace.otlp_endpoint", format!("https://127.0.0.1:{}", front.port()))
         .set("log.filter", "trace")
         .variable("SSL_CERT_FILE", trusted.to_str().context("no UTF-8")?)
         .variable("OTEL_EXPORTER_OTLP_HEADERS", &format!("x-token={TOKEN}"))
         .variable("OTEL_BSP_SCHEDULE_DELAY", "50");
-    let mut stage = plan.up().await?;
-    let name = stage.name("first");
-    stage.databases(&[&name]).await?;
-    stage.agent.wait_log("Spans are lost: the collector can't be reached.", SOON).await?;
+    let mut fixture = plan.up().await?;
+    let name = fixture.name("first");
+    fixture.databases(&[&name]).await?;
+    fixture.agent.wait_log("Spans are lost: the collector can't be reached.", SOON).await?;
     assert!(collector.heads().is_empty(), "sent to a stranger");
 
     front.present(&authority.sign(&wanted)?, None)?;
-    let name = stage.name("second");
-    stage.databases(&[&name]).await?;
-    assert!(stage.agent.terminate().await?.success());
+    let name = fixture.name("second");
+    fixture.databases(&[&name]).await?;
+    assert!(fixture.agent.terminate().await?.success());
     named(&collector.spans(), "create_database");
     let heads = collector.heads();
     assert!(heads.iter().all(|head| head.contains(&format!("\r\nx-token: {TOKEN}\r\n"))), "{heads:#?}");
-    let said = stage.agent.logs();
+    let said = fixture.agent.logs();
     assert!(!said.contains(TOKEN), "{said}");
     Ok(())
 }

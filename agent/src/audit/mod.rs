@@ -21,7 +21,7 @@ use tokio::{
 use tracing::{Span, error, info, warn};
 
 use file::RotatedFile;
-pub use record::{Record, Source, Target, Verdict};
+pub use record::{AuditOutcome, Record, Source, Target};
 use trove_couchdb_config::AuditSettings;
 
 /// Lines that may wait for a slow disk; more are lost.
@@ -121,7 +121,7 @@ mod tests {
             project: None,
             method: "create_user",
             target: Target::default(),
-            verdict: Verdict::Ok,
+            verdict: AuditOutcome::Ok,
             duration: Duration::ZERO,
         }
     }

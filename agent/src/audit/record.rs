@@ -33,7 +33,7 @@ pub struct Record {
     /// What it was about.
     pub target: Target,
     /// How it ended.
-    pub verdict: Verdict,
+    pub verdict: AuditOutcome,
     /// From its arrival to its end.
     pub duration: Duration,
 }
@@ -68,7 +68,7 @@ pub struct Target {
 
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
+pub enum AuditOutcome {
     /// It was carried out.
     Ok,
     /// It was begun and failed; a part of it may stand.
@@ -100,9 +100,9 @@ impl Record {
     /// The line, without a line feed. Its time is now, in the form that the log has, too.
     pub(super) fn to_line(&self) -> String {
         let (outcome, failure) = match &self.verdict {
-            Verdict::Ok => ("ok", None),
-            Verdict::Failed(failure) => ("failed", Some(failure)),
-            Verdict::Refused(failure) => ("refused", Some(failure)),
+            AuditOutcome::Ok => ("ok", None),
+            AuditOutcome::Failed(failure) => ("failed", Some(failure)),
+            AuditOutcome::Refused(failure) => ("refused", Some(failure)),
         };
         let short = |text: &Option<String>| text.as_deref().map(|text| cut(text, LONGEST));
         let line = Line {
@@ -158,7 +158,7 @@ mod tests {
             project: None,
             method: "grant_access",
             target: Target { users: vec!["al".into()], databases: vec!["a".into(), "b".into()] },
-            verdict: Verdict::Ok,
+            verdict: AuditOutcome::Ok,
             duration: Duration::from_millis(12),
         }
     }
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn a_failure_has_its_class_and_its_reason() {
         let failed = Record {
-            verdict: Verdict::Failed(Failure::new(FailureClass::UserRejected, "why")),
+            verdict: AuditOutcome::Failed(Failure::new(FailureClass::UserRejected, "why")),
             source: Source::Bus,
             ..record()
         };
@@ -197,7 +197,7 @@ mod tests {
             (&json!("failed"), &json!("UserRejected"), &json!("why"))
         );
         let refused =
-            Record { verdict: Verdict::Refused(Failure::new(FailureClass::Busy, "no")), ..record() };
+            Record { verdict: AuditOutcome::Refused(Failure::new(FailureClass::Busy, "no")), ..record() };
         assert_eq!(read(&refused)["outcome"], "refused");
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use trove_couchdb_guest::refusals::WINDOW;
 use trove_couchdb_protocol::Secret;
 
-use super::{Bootstrap, BootstrapError, life::Life};
+use super::{Bootstrap, BootstrapError, observations::Observations};
 use crate::couch::{CouchError, Login, Method, Resource, ServerAdmin, Session};
 
 const OS_ADMIN: &str = ServerAdmin::OsAdmin.as_str();
@@ -13,8 +13,8 @@ const OS_ADMIN: &str = ServerAdmin::OsAdmin.as_str();
 impl Bootstrap {
     /// Tries the file's password, once; and if it was being changed when the agent died, the coming one, once. One that
     /// was refused a short while ago, also in an earlier life, is not tried.
-    pub(super) async fn log_in(&self, life: &mut Life) -> Result<(), BootstrapError> {
-        let Some(credentials) = life.credentials().cloned() else {
+    pub(super) async fn log_in(&self, observations: &mut Observations) -> Result<(), BootstrapError> {
+        let Some(credentials) = observations.credentials().cloned() else {
             return Ok(());
         };
         let mut again = self.barred(OS_ADMIN, &credentials.password).await?;
@@ -29,7 +29,7 @@ impl Bootstrap {
                 // Killed here over and over, the agent must not have the old one refused each time: five lock the account.
                 let turned = credentials.clone().turned();
                 self.store(&turned).await?;
-                life.hold(turned.clone());
+                observations.hold(turned.clone());
                 accepted = self.try_password(next).await?;
                 settled = turned.settled();
             }
@@ -37,9 +37,9 @@ impl Bootstrap {
         }
         if accepted.is_some() && credentials.next.is_some() {
             self.store(&settled).await?;
-            life.hold(settled);
+            observations.hold(settled);
         }
-        life.tried(accepted, Some(again.unwrap_or(WINDOW)));
+        observations.tried(accepted, Some(again.unwrap_or(WINDOW)));
         Ok(())
     }
 

@@ -7,8 +7,8 @@
 
 mod circumstances;
 mod error;
-mod life;
 mod login;
+mod observations;
 mod observe;
 mod rotate;
 mod rotation;

@@ -11,7 +11,7 @@ use trove_couchdb_protocol::Secret;
 use super::{
     Bootstrap, BootstrapError,
     error::blocking,
-    life::Life,
+    observations::Observations,
     state::{BootstrapAdmin, File, Ini, LoginTried, Seen, Server},
 };
 use crate::couch::{
@@ -28,31 +28,31 @@ pub(super) const OS_ADMIN_SHA1_ITERATIONS: u32 = 10;
 
 impl Bootstrap {
     /// Looks at everything that decides.
-    pub(super) async fn look(&self, life: &mut Life) -> Result<Seen, BootstrapError> {
+    pub(super) async fn look(&self, observations: &mut Observations) -> Result<Seen, BootstrapError> {
         let path = self.settings.credentials_file.clone();
-        life.credentials = blocking(move || credentials::load(&path)).await??;
-        let server = self.look_at_server(life).await?;
+        observations.credentials = blocking(move || credentials::load(&path)).await??;
+        let server = self.look_at_server(observations).await?;
         Ok(Seen {
-            file: match (&life.credentials, life.file_is_new) {
+            file: match (&observations.credentials, observations.file_is_new) {
                 (None, _) => File::Missing,
                 (Some(_), true) => File::New,
                 (Some(_), false) => File::Kept,
             },
             server,
-            login: match life.tried {
+            login: match observations.tried {
                 None => LoginTried::No,
                 Some(true) => LoginTried::Accepted,
                 Some(false) => LoginTried::Refused,
             },
             bootstrap_admin: match &self.settings.bootstrap_admin {
                 None => BootstrapAdmin::None,
-                Some(_) => life.bootstrap_admin.unwrap_or(BootstrapAdmin::Unasked),
+                Some(_) => observations.bootstrap_admin.unwrap_or(BootstrapAdmin::Unasked),
             },
-            ini: self.look_at_ini(life).await?,
+            ini: self.look_at_ini(observations).await?,
         })
     }
 
-    async fn look_at_server(&self, life: &mut Life) -> Result<Server, BootstrapError> {
+    async fn look_at_server(&self, observations: &mut Observations) -> Result<Server, BootstrapError> {
         match self.client.send(None, Method::GET, &Resource::Session, None).await {
             Ok(session) => {
                 let party = Session::from_answer(session)?.is_admin();
@@ -61,33 +61,38 @@ impl Bootstrap {
             // require_valid_user: nobody gets in without a password.
             Err(CouchError::Unauthorized) => Ok(Server::Closed),
             Err(error @ CouchError::Unreachable { .. }) => {
-                life.down = Some(error);
+                observations.down = Some(error);
                 Ok(Server::Down)
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn look_at_ini(&self, life: &Life) -> Result<Ini, BootstrapError> {
+    async fn look_at_ini(&self, observations: &Observations) -> Result<Ini, BootstrapError> {
         let Some(directory) = &self.settings.local_ini_dir else {
             return Ok(Ini::NoDirectory);
         };
         let ini = AdminIni::in_directory(directory);
-        let (path, password) = (ini.path().to_owned(), life.password().cloned());
+        let (path, password) = (ini.path().to_owned(), observations.password().cloned());
         let found = blocking(move || ini.look(password.as_ref())).await?.map_err(ini_error(&path))?;
-        let in_vain = found == Ini::Installed && life.started_with_ini && life.tried == Some(false);
+        let in_vain =
+            found == Ini::Installed && observations.started_with_ini && observations.tried == Some(false);
         Ok(if in_vain { Ini::Overridden } else { found })
     }
 
-    pub(super) async fn write_credentials(&self, life: &mut Life) -> Result<(), BootstrapError> {
+    pub(super) async fn write_credentials(
+        &self,
+        observations: &mut Observations,
+    ) -> Result<(), BootstrapError> {
         let path = self.settings.credentials_file.clone();
-        life.credentials = Some(blocking(move || credentials::generate(&path)).await??);
-        life.file_is_new = true;
+        observations.credentials = Some(blocking(move || credentials::generate(&path)).await??);
+        observations.file_is_new = true;
         Ok(())
     }
 
-    pub(super) async fn install_ini(&self, life: &mut Life) -> Result<(), BootstrapError> {
-        let (Some(directory), Some(password)) = (&self.settings.local_ini_dir, life.password().cloned())
+    pub(super) async fn install_ini(&self, observations: &mut Observations) -> Result<(), BootstrapError> {
+        let (Some(directory), Some(password)) =
+            (&self.settings.local_ini_dir, observations.password().cloned())
         else {
             return Ok(());
         };
@@ -97,18 +102,21 @@ impl Bootstrap {
         installed.map_err(ini_error(&path))
     }
 
-    pub(super) async fn end_party(&self, life: &mut Life) -> Result<(), BootstrapError> {
+    pub(super) async fn end_party(&self, observations: &mut Observations) -> Result<(), BootstrapError> {
         let (version, config) = self.server(None).await?;
-        self.set_os_admin(None, version, &config, life).await
+        self.set_os_admin(None, version, &config, observations).await
     }
 
-    pub(super) async fn ask_bootstrap_admin(&self, life: &mut Life) -> Result<(), BootstrapError> {
-        life.bootstrap_admin = Some(match self.does_bootstrap_admin_see_os_admin().await {
+    pub(super) async fn ask_bootstrap_admin(
+        &self,
+        observations: &mut Observations,
+    ) -> Result<(), BootstrapError> {
+        observations.bootstrap_admin = Some(match self.does_bootstrap_admin_see_os_admin().await {
             Ok(Some(true)) => BootstrapAdmin::SeesOsAdmin,
             Ok(Some(false)) => BootstrapAdmin::SeesNoOsAdmin,
             Ok(None) => BootstrapAdmin::None,
             // There may be another way: os_admin may be there already, or in the ini file.
-            Err(refused @ BootstrapError::BootstrapAdminRefused(_)) if life.credentials.is_some() => {
+            Err(refused @ BootstrapError::BootstrapAdminRefused(_)) if observations.credentials.is_some() => {
                 warn!(%refused, "Going on without it.");
                 BootstrapAdmin::Refused
             }
@@ -128,14 +136,17 @@ impl Bootstrap {
         }
     }
 
-    pub(super) async fn create_os_admin(&self, life: &mut Life) -> Result<(), BootstrapError> {
+    pub(super) async fn create_os_admin(
+        &self,
+        observations: &mut Observations,
+    ) -> Result<(), BootstrapError> {
         let Some(login) = self.bootstrap_login().await? else {
             return Ok(());
         };
         let (version, config) = self.server(Some(&login)).await?;
-        self.set_os_admin(Some(&login), version, &config, life).await?;
-        life.bootstrap_admin = Some(BootstrapAdmin::SeesOsAdmin);
-        life.tried = None;
+        self.set_os_admin(Some(&login), version, &config, observations).await?;
+        observations.bootstrap_admin = Some(BootstrapAdmin::SeesOsAdmin);
+        observations.tried = None;
         Ok(())
     }
 
@@ -147,9 +158,9 @@ impl Bootstrap {
         login: Option<&Login>,
         version: ServerVersion,
         config: &ConfigRoot,
-        life: &Life,
+        observations: &Observations,
     ) -> Result<(), BootstrapError> {
-        if let Some(password) = life.password() {
+        if let Some(password) = observations.password() {
             self.put_os_admin(login, version, config, password).await?;
             // It may have been refused before, when CouchDB had no os_admin, or another one.
             self.server_forgets().await?;

@@ -12,7 +12,7 @@ use trove_couchdb_protocol::Secret;
 use super::{
     Bootstrap, BootstrapError, RotationError,
     error::blocking,
-    life::Holds,
+    observations::Holds,
     observe::{OS_ADMIN_SHA1_ITERATIONS, ini_error},
     rotation::{DRAIN, Rotated},
 };
@@ -33,7 +33,7 @@ impl Bootstrap {
         };
         self.store(&both).await.map_err(still)?;
 
-        let Some(retirement) = old.retire(DRAIN).await else {
+        let Some(drain) = old.retire(DRAIN).await else {
             self.store(credentials).await.map_err(still)?;
             return Err((RotationError::Busy, Holds::Old));
         };
@@ -49,12 +49,12 @@ impl Bootstrap {
                 // The old one must not be used either: five refusals lock the account.
                 let why = "os_admin's password was being changed; which one CouchDB took is found out";
                 self.admin.send_replace(AdminLogin::Pending(why.to_owned()));
-                retirement.complete();
+                drain.complete();
                 return Err((RotationError::Failed(error.to_string()), Holds::Unknown));
             }
         };
         self.admin.send_replace(AdminLogin::Ready(Arc::clone(&login)));
-        retirement.complete();
+        drain.complete();
 
         // The file holds both passwords until it follows, at the next start at the latest.
         let promoted = both.promoted();

@@ -90,7 +90,7 @@ pub struct Seen {
 
 /// One step. Each is harmless when it was done before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Step {
+pub enum BootstrapStep {
     /// Generate a password and write the credentials file.
     WriteCredentials,
     /// Write the hash of the file's password where CouchDB reads it at its next start.
@@ -112,7 +112,7 @@ pub enum Step {
     /// No way to become an administrator.
     Blocked,
     /// The file's password, if there is a file, is not that of the `os_admin` whom somebody has seen.
-    Misfit,
+    CredentialsMismatch,
     /// CouchDB refuses the file's password, and nobody can look whether it has an `os_admin` at all.
     Refused,
     /// The hash is installed, and something stronger says otherwise.
@@ -120,7 +120,7 @@ pub enum Step {
 }
 
 /// The next step.
-pub fn next(seen: Seen) -> Step {
+pub fn next(seen: Seen) -> BootstrapStep {
     match seen.file {
         File::Missing => before_credentials(seen),
         File::New | File::Kept => with_credentials(seen),
@@ -129,30 +129,30 @@ pub fn next(seen: Seen) -> Step {
 
 /// A password is generated only if there is a way to bring it to the server: a file that fits nothing would
 /// look like one that fitted once.
-fn before_credentials(seen: Seen) -> Step {
+fn before_credentials(seen: Seen) -> BootstrapStep {
     match (seen.server, seen.bootstrap_admin, seen.ini) {
         // An os_admin whose password nobody here knows.
         (_, BootstrapAdmin::SeesOsAdmin, _) | (_, _, Ini::Foreign | Ini::Installed | Ini::Overridden) => {
-            Step::Misfit
+            BootstrapStep::CredentialsMismatch
         }
         (Server::Party, ..)
         | (Server::Closed, BootstrapAdmin::SeesNoOsAdmin, _)
-        | (Server::Down, _, Ini::Absent) => Step::WriteCredentials,
-        (Server::Down, _, Ini::NoDirectory) => Step::AwaitServer,
-        (Server::Closed, BootstrapAdmin::Unasked, _) => Step::AskBootstrapAdmin,
+        | (Server::Down, _, Ini::Absent) => BootstrapStep::WriteCredentials,
+        (Server::Down, _, Ini::NoDirectory) => BootstrapStep::AwaitServer,
+        (Server::Closed, BootstrapAdmin::Unasked, _) => BootstrapStep::AskBootstrapAdmin,
         // A server that runs may have an os_admin of which its ini files say nothing.
-        (Server::Closed, BootstrapAdmin::None | BootstrapAdmin::Refused, _) => Step::Blocked,
+        (Server::Closed, BootstrapAdmin::None | BootstrapAdmin::Refused, _) => BootstrapStep::Blocked,
     }
 }
 
-fn with_credentials(seen: Seen) -> Step {
+fn with_credentials(seen: Seen) -> BootstrapStep {
     match (seen.server, seen.login, seen.ini) {
-        (Server::Down, _, Ini::Absent) => Step::InstallIni,
-        (Server::Down, ..) => Step::AwaitServer,
+        (Server::Down, _, Ini::Absent) => BootstrapStep::InstallIni,
+        (Server::Down, ..) => BootstrapStep::AwaitServer,
         // CouchDB would write the new administrator over the one in the ini file.
-        (Server::Party, _, Ini::Foreign) => Step::Misfit,
-        (Server::Party, ..) => Step::EndParty,
-        (Server::Closed, LoginTried::Accepted, _) => Step::EnsureDatabases,
+        (Server::Party, _, Ini::Foreign) => BootstrapStep::CredentialsMismatch,
+        (Server::Party, ..) => BootstrapStep::EndParty,
+        (Server::Closed, LoginTried::Accepted, _) => BootstrapStep::EnsureDatabases,
         (Server::Closed, LoginTried::Refused, _) => after_refusal(seen),
         (Server::Closed, LoginTried::No, _) => before_login(seen),
     }
@@ -161,26 +161,28 @@ fn with_credentials(seen: Seen) -> Step {
 /// A wrong login counts towards CouchDB's lockout, so a new file's password is not tried before somebody could
 /// have told it to the server. An old one's is: then the bootstrap administrator, who may be gone long since, is
 /// not needed.
-fn before_login(seen: Seen) -> Step {
+fn before_login(seen: Seen) -> BootstrapStep {
     match (seen.file, seen.bootstrap_admin) {
-        (File::New, BootstrapAdmin::Unasked) => Step::AskBootstrapAdmin,
-        (File::New, BootstrapAdmin::SeesNoOsAdmin) if seen.ini != Ini::Foreign => Step::CreateOsAdmin,
-        _ => Step::Login,
+        (File::New, BootstrapAdmin::Unasked) => BootstrapStep::AskBootstrapAdmin,
+        (File::New, BootstrapAdmin::SeesNoOsAdmin) if seen.ini != Ini::Foreign => {
+            BootstrapStep::CreateOsAdmin
+        }
+        _ => BootstrapStep::Login,
     }
 }
 
-fn after_refusal(seen: Seen) -> Step {
+fn after_refusal(seen: Seen) -> BootstrapStep {
     match (seen.bootstrap_admin, seen.ini) {
-        (BootstrapAdmin::Unasked, _) => Step::AskBootstrapAdmin,
+        (BootstrapAdmin::Unasked, _) => BootstrapStep::AskBootstrapAdmin,
         // The other os_admin was made by somebody who is there, or will be there at the next start.
-        (BootstrapAdmin::SeesOsAdmin, _) | (_, Ini::Foreign) => Step::Misfit,
-        (BootstrapAdmin::SeesNoOsAdmin, _) => Step::CreateOsAdmin,
+        (BootstrapAdmin::SeesOsAdmin, _) | (_, Ini::Foreign) => BootstrapStep::CredentialsMismatch,
+        (BootstrapAdmin::SeesNoOsAdmin, _) => BootstrapStep::CreateOsAdmin,
         (BootstrapAdmin::None | BootstrapAdmin::Refused, ini) => match ini {
-            Ini::Absent => Step::InstallIni,
-            Ini::Installed => Step::AwaitRestart,
-            Ini::Overridden => Step::Overridden,
-            Ini::Foreign => Step::Misfit,
-            Ini::NoDirectory => Step::Refused,
+            Ini::Absent => BootstrapStep::InstallIni,
+            Ini::Installed => BootstrapStep::AwaitRestart,
+            Ini::Overridden => BootstrapStep::Overridden,
+            Ini::Foreign => BootstrapStep::CredentialsMismatch,
+            Ini::NoDirectory => BootstrapStep::Refused,
         },
     }
 }

@@ -11,9 +11,9 @@ use trove_couchdb_guest::refusals::WINDOW;
 use super::{
     BootstrapError, RotationError, RotationRequests,
     error::{SERVER_WAIT, WATCH},
-    life::{Holds, Life},
+    observations::{Holds, Observations},
     rotation::{self, Rotated},
-    state::{self, File, Step},
+    state::{self, BootstrapStep, File},
 };
 use crate::couch::{AdminLogin, Client, Hasher, Login, ServerAdmin};
 
@@ -55,13 +55,13 @@ impl Bootstrap {
     }
 
     async fn for_ever(self, mut rotations: RotationRequests) {
-        let mut life = Life::default();
+        let mut observations = Observations::default();
         let mut shown = String::new();
         let mut outages = self.client.outages();
         loop {
             outages.mark_unchanged();
             let result = tokio::select! {
-                result = self.step(&mut life) => result,
+                result = self.step(&mut observations) => result,
                 never = rotations.refuse_all() => match never {},
             };
             let wait = match result {
@@ -69,7 +69,7 @@ impl Bootstrap {
                     info!("CouchDB is bootstrapped; the agent works as os_admin.");
                     shown.clear();
                     self.admin.send_replace(AdminLogin::Ready(Arc::clone(&login)));
-                    self.serve(login, &mut life, &mut outages, &mut rotations).await;
+                    self.serve(login, &mut observations, &mut outages, &mut rotations).await;
                     continue;
                 }
                 Ok(None) => continue,
@@ -88,16 +88,16 @@ impl Bootstrap {
                 }
             };
             tokio::select! {
-                () = self.pause(wait, &mut life) => {}
+                () = self.pause(wait, &mut observations) => {}
                 never = rotations.refuse_all() => match never {},
             }
         }
     }
 
-    async fn pause(&self, wait: Option<Duration>, life: &mut Life) {
+    async fn pause(&self, wait: Option<Duration>, observations: &mut Observations) {
         match wait {
             Some(wait) => time::sleep(wait).await,
-            None => self.until_changed(life).await,
+            None => self.until_changed(observations).await,
         }
     }
 
@@ -106,13 +106,13 @@ impl Bootstrap {
     async fn serve(
         &self,
         mut login: Arc<Login>,
-        life: &mut Life,
+        observations: &mut Observations,
         outages: &mut watch::Receiver<u64>,
         rotations: &mut RotationRequests,
     ) {
         let mut not_before = time::Instant::now();
         loop {
-            let due = self.rotation_due(life, not_before);
+            let due = self.rotation_due(observations, not_before);
             let asked = tokio::select! {
                 () = Self::until_refused(&login) => {
                     error!("CouchDB refuses os_admin's password, which it took before.");
@@ -121,12 +121,12 @@ impl Bootstrap {
                         warn!(%error, "A refusal was not noted.");
                     }
                     // One more try: a refusal may have come from somebody in between, or been repaired.
-                    *life = Life::default();
+                    *observations = Observations::default();
                     return;
                 }
                 // The sender lives in our own client.
                 _ = outages.changed() => {
-                    life.server_was_away();
+                    observations.server_was_away();
                     time::sleep(SERVER_WAIT).await;
                     return;
                 }
@@ -137,7 +137,7 @@ impl Bootstrap {
                     continue;
                 }
             };
-            let rotated = match life.credentials() {
+            let rotated = match observations.credentials() {
                 Some(credentials) => self.rotate(&login, credentials).await,
                 None => {
                     Err((RotationError::no_login("its credentials are not known any more"), Holds::Unknown))
@@ -146,7 +146,7 @@ impl Bootstrap {
             let (result, holds) = match rotated {
                 Ok(Rotated { login: new, credentials, followed }) => {
                     login = Arc::clone(&new);
-                    life.rotated(credentials, new);
+                    observations.rotated(credentials, new);
                     if let Err(error) = &followed {
                         warn!(%error, "os_admin's password was changed, and the ini file has the old one.");
                         not_before = time::Instant::now() + rotation::TRY_AGAIN;
@@ -161,15 +161,19 @@ impl Bootstrap {
             };
             let _gone = asked.send(result);
             if holds == Some(Holds::Unknown) {
-                *life = Life::default();
+                *observations = Observations::default();
                 return;
             }
         }
     }
 
     /// Returns when the password has stood for as long as the configuration lets it.
-    fn rotation_due(&self, life: &Life, not_before: time::Instant) -> impl Future<Output = ()> + use<> {
-        let credentials = life.credentials();
+    fn rotation_due(
+        &self,
+        observations: &Observations,
+        not_before: time::Instant,
+    ) -> impl Future<Output = ()> + use<> {
+        let credentials = observations.credentials();
         let due = self.settings.rotate_os_admin_after.zip(credentials).map(|(after, credentials)| {
             let due = rotation::due_in(credentials.since, after, std::time::SystemTime::now());
             (time::Instant::now() + due).max(not_before)
@@ -183,55 +187,55 @@ impl Bootstrap {
     }
 
     /// One step; a login when there is nothing left to do.
-    async fn step(&self, life: &mut Life) -> Result<Option<Arc<Login>>, BootstrapError> {
-        let seen = self.look(life).await?;
+    async fn step(&self, observations: &mut Observations) -> Result<Option<Arc<Login>>, BootstrapError> {
+        let seen = self.look(observations).await?;
         let step = state::next(seen);
-        if life.is_new(step) {
+        if observations.is_new(step) {
             info!(?step, "Bootstrap.");
         }
         match step {
-            Step::WriteCredentials => self.write_credentials(life).await?,
-            Step::InstallIni => self.install_ini(life).await?,
-            Step::AwaitServer => {
-                life.server_is_down(seen.ini);
+            BootstrapStep::WriteCredentials => self.write_credentials(observations).await?,
+            BootstrapStep::InstallIni => self.install_ini(observations).await?,
+            BootstrapStep::AwaitServer => {
+                observations.server_is_down(seen.ini);
                 self.server_forgets().await?;
-                return Err(BootstrapError::Couch(life.why_down()));
+                return Err(BootstrapError::Couch(observations.why_down()));
             }
-            Step::EndParty => self.end_party(life).await?,
-            Step::AskBootstrapAdmin => self.ask_bootstrap_admin(life).await?,
-            Step::CreateOsAdmin => self.create_os_admin(life).await?,
-            Step::Login => self.log_in(life).await?,
-            Step::EnsureDatabases => {
-                let login = life.login().ok_or(BootstrapError::Stopping)?;
+            BootstrapStep::EndParty => self.end_party(observations).await?,
+            BootstrapStep::AskBootstrapAdmin => self.ask_bootstrap_admin(observations).await?,
+            BootstrapStep::CreateOsAdmin => self.create_os_admin(observations).await?,
+            BootstrapStep::Login => self.log_in(observations).await?,
+            BootstrapStep::EnsureDatabases => {
+                let login = observations.login().ok_or(BootstrapError::Stopping)?;
                 self.ensure_databases(&login).await?;
                 return Ok(Some(login));
             }
-            Step::AwaitRestart => {
+            BootstrapStep::AwaitRestart => {
                 return Err(BootstrapError::Stuck(
                     "os_admin's hash is in CouchDB's local.d, but the running server doesn't have it: restart CouchDB",
                 ));
             }
-            Step::Blocked => {
+            BootstrapStep::Blocked => {
                 return Err(BootstrapError::Stuck(
                     "CouchDB has an administrator already and the agent has no way to become one: configure \
                      couchdb.bootstrap_admin, or restore the credentials file; or configure couchdb.local_ini_dir, \
                      stop CouchDB, and start it when the agent's ini file is there",
                 ));
             }
-            Step::Misfit if seen.file == File::Missing => {
+            BootstrapStep::CredentialsMismatch if seen.file == File::Missing => {
                 return Err(BootstrapError::Stuck(
                     "CouchDB has an os_admin, and there is no credentials file with its password: restore the file, or \
                      remove os_admin from CouchDB's [admins] and from [admins] in its ini files",
                 ));
             }
-            Step::Misfit => {
+            BootstrapStep::CredentialsMismatch => {
                 return Err(BootstrapError::Stuck(
                     "CouchDB has an os_admin whose password is not the credentials file's: restore the file, or set \
                      os_admin's password in CouchDB to the file's and `touch` the file, or remove os_admin from CouchDB's \
                      [admins] and from [admins] in its ini files",
                 ));
             }
-            Step::Refused => {
+            BootstrapStep::Refused => {
                 return Err(BootstrapError::Stuck(
                     "CouchDB refuses the name or the password of the credentials file (401), and does not say which: \
                      os_admin has another password, or CouchDB has no os_admin any more. Either restore the file, or give \
@@ -239,7 +243,7 @@ impl Bootstrap {
                      are right: the password is tried again when one of these happens, and every 5 minutes",
                 ));
             }
-            Step::Overridden => {
+            BootstrapStep::Overridden => {
                 return Err(BootstrapError::Stuck(
                     "os_admin's hash is in the agent's ini file in CouchDB's local.d and CouchDB refuses the password: \
                      another ini file overrides os_admin; remove it there and restart CouchDB",
@@ -256,8 +260,8 @@ impl Bootstrap {
     }
 
     /// Waits until the operator did something, CouchDB went away or was started again, or a good while has passed.
-    async fn until_changed(&self, life: &mut Life) {
-        let deadline = time::Instant::now() + life.again().unwrap_or(WINDOW);
+    async fn until_changed(&self, observations: &mut Observations) {
+        let deadline = time::Instant::now() + observations.again().unwrap_or(WINDOW);
         let before = self.fingerprint().await.ok();
         while time::Instant::now() < deadline {
             time::sleep(WATCH).await;
@@ -265,6 +269,6 @@ impl Bootstrap {
                 break;
             }
         }
-        *life = Life::default();
+        *observations = Observations::default();
     }
 }

@@ -47,7 +47,7 @@ impl Command for GetAgentStatus {
     fn run<'a>(&'a self, guest: &'a Guest, _: Run<'a>) -> Running<'a> {
         async move {
             let version = guest.couch.known_version().map(|version| version.to_string());
-            Ok(guest.report.now(version.as_deref()))
+            Ok(guest.agent_status.now(version.as_deref()))
         }
         .boxed()
     }

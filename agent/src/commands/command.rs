@@ -18,7 +18,7 @@ use crate::{
     host::Host,
     log,
     operations::{Operation, Operations, Progress},
-    status::Report,
+    status::AgentStatus,
 };
 
 /// What becomes of one run.
@@ -120,7 +120,7 @@ pub struct Guest {
     /// What `prepare` need not do.
     pub image_brings: ImageBrings,
     /// What the agent knows of itself.
-    pub report: Report,
+    pub agent_status: AgentStatus,
     /// Gives `os_admin` another password.
     pub rotator: Rotator,
     /// Changes what is logged.

@@ -121,7 +121,7 @@ struct OperationRehearse {
 
 /// Its steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum RehearsalStep {
     Begin,
     Work,
     Finish,
@@ -158,14 +158,14 @@ impl Command for OperationRehearse {
 
     fn run<'a>(&'a self, _: &'a Guest, run: Run<'a>) -> Running<'a> {
         async move {
-            run.enter(Step::Begin.name()).await;
-            run.enter(Step::Work.name()).await;
+            run.enter(RehearsalStep::Begin.name()).await;
+            run.enter(RehearsalStep::Work.name()).await;
             for done in 0..self.seconds {
                 let (done, total) = (u64::from(done), Some(u64::from(self.seconds)));
                 run.progress(Progress { done, total, unit: "seconds".to_owned() }).await;
                 time::sleep(Time::from_secs(1)).await;
             }
-            run.enter(Step::Finish.name()).await;
+            run.enter(RehearsalStep::Finish.name()).await;
             Ok(Value::Null)
         }
         .boxed()
@@ -181,7 +181,7 @@ impl Command for OperationRehearse {
     }
 }
 
-impl Step {
+impl RehearsalStep {
     const fn name(self) -> &'static str {
         match self {
             Self::Begin => "begin",

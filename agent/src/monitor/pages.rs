@@ -12,7 +12,7 @@ use crate::{
     guest::Lifecycle,
     metrics::{self, Metrics, Moment, UnderWay},
     operations::{OperationRecord, Operations, Progress},
-    status::{Link, ProbeResult, Tally, Told, outline},
+    status::{CommandCounters, LastReported, Link, ProbeResult, outline},
 };
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -26,13 +26,13 @@ pub struct Pages {
     /// What was counted.
     pub metrics: Metrics,
     /// The commands.
-    pub tally: Tally,
+    pub counters: CommandCounters,
     /// CouchDB.
     pub health: watch::Receiver<ProbeResult>,
     /// The broker.
     pub link: watch::Receiver<Link>,
     /// The heartbeat.
-    pub told: watch::Receiver<Option<Told>>,
+    pub last_reported: watch::Receiver<Option<LastReported>>,
     /// The guest's state.
     pub lifecycle: Lifecycle,
     /// The guest counts as prepared whatever Trove did.
@@ -77,7 +77,7 @@ impl Pages {
 
     fn moment(&self) -> Moment {
         let prepared = self.assume_prepared || self.lifecycle.last_known().stage.is_prepared();
-        let figures = self.tally.figures();
+        let figures = self.counters.figures();
         Moment {
             running: figures.running,
             waiting: figures.waiting,
@@ -88,7 +88,7 @@ impl Pages {
             },
             couchdb_up: self.health.borrow().health == Health::Healthy,
             prepared,
-            heartbeat_age: self.told.borrow().map(|told| told.at.elapsed()),
+            heartbeat_age: self.last_reported.borrow().map(|last_reported| last_reported.at.elapsed()),
             operations: self.operations.all().iter().filter_map(under_way).collect(),
         }
     }
@@ -124,13 +124,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (health_writer, health) = watch::channel(ProbeResult::from(Health::Unknown));
         let (link_writer, link) = watch::channel(Link::not_tried());
-        let (told_writer, told) = watch::channel(None);
+        let (told_writer, last_reported) = watch::channel(None);
         let pages = Pages {
             metrics: Metrics::on(),
-            tally: Tally::default(),
+            counters: CommandCounters::default(),
             health,
             link,
-            told,
+            last_reported,
             lifecycle: Lifecycle::load(directory.path(), "g").0,
             assume_prepared: false,
             operations: Operations::load(
@@ -147,7 +147,7 @@ mod tests {
 
         health_writer.send_replace(Health::Healthy.into());
         link_writer.send_replace(Link::Up { address: "h:5672".into() });
-        told_writer.send_replace(Some(Told {
+        told_writer.send_replace(Some(LastReported {
             status: ServiceStatus::Healthy,
             sent_at: 5.0,
             at: Instant::now(),

@@ -7,22 +7,22 @@
 //!                                                       +-> report -> the answer to get_agent_status
 //! ```
 
+mod agent_status;
 mod condition;
+mod counters;
 mod heartbeat;
 mod link;
 mod notify;
 mod outbox;
 mod policy;
 mod probe;
-mod report;
 mod sent;
-mod tally;
 
+pub use agent_status::AgentStatus;
 pub use condition::{condition, outline};
+pub use counters::{CommandCounters, Figures, InFlightGuard, LastError, Retrying};
 pub use heartbeat::{Heartbeat, HeartbeatTerms};
 pub use link::Link;
 pub use notify::Notify;
-pub use outbox::{Outbox, Told};
+pub use outbox::{LastReported, Outbox};
 pub use probe::{ProbeResult, probe_for_ever};
-pub use report::Report;
-pub use tally::{Figures, LastError, Passage, Retrying, Tally};

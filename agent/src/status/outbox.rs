@@ -10,7 +10,7 @@ const PLACES: usize = 16;
 
 /// The last heartbeat that the broker has taken.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Told {
+pub struct LastReported {
     /// What the conductor was told last.
     pub status: ServiceStatus,
     /// The heartbeat's `sent`, in Unix seconds.
@@ -23,15 +23,15 @@ pub struct Told {
 #[derive(Debug)]
 pub struct Outbox {
     posted: mpsc::Receiver<ConductorCast>,
-    told: watch::Sender<Option<Told>>,
+    last_reported: watch::Sender<Option<LastReported>>,
 }
 
 impl Outbox {
     /// With where to post, and where to look for what has gone out.
-    pub fn new() -> (mpsc::Sender<ConductorCast>, Self, watch::Receiver<Option<Told>>) {
+    pub fn new() -> (mpsc::Sender<ConductorCast>, Self, watch::Receiver<Option<LastReported>>) {
         let (post, posted) = mpsc::channel(PLACES);
-        let (told, gone_out) = watch::channel(None);
-        (post, Self { posted, told }, gone_out)
+        let (last_reported, gone_out) = watch::channel(None);
+        (post, Self { posted, last_reported }, gone_out)
     }
 
     /// The next one; `None` when nobody posts any more.
@@ -42,9 +42,10 @@ impl Outbox {
     /// The broker has taken this one.
     pub fn has_gone_out(&self, cast: &ConductorCast) {
         if let ConductorCast::Heartbeat { sent, status } = cast {
-            self.told.send_modify(|told| {
-                let status = status.or(told.map(|before| before.status));
-                *told = status.map(|status| Told { status, sent_at: *sent, at: Instant::now() });
+            self.last_reported.send_modify(|last_reported| {
+                let status = status.or(last_reported.map(|before| before.status));
+                *last_reported =
+                    status.map(|status| LastReported { status, sent_at: *sent, at: Instant::now() });
             });
         }
     }

@@ -22,23 +22,23 @@ use crate::{
     audit::Audit,
     commands::Guest,
     metrics::Metrics,
-    status::{Link, Outbox, Tally},
+    status::{CommandCounters, Link, Outbox},
 };
 use amqp::Broker;
-use rpc::{Ledger, Records, RequestPipeline};
+use rpc::{CommandLog, Records, RequestPipeline};
 
 pub use local::{LocalError, LocalServer};
 pub use rpc::OwnCommands;
 
 /// What the transport needs of the rest of the agent.
 #[derive(Debug)]
-pub struct Surroundings {
+pub struct Dependencies {
     /// What commands work on.
     pub guest: Guest,
     /// Where they are written down.
     pub audit: Audit,
     /// Where they are counted.
-    pub tally: Tally,
+    pub counters: CommandCounters,
     /// Where they are counted for Prometheus.
     pub metrics: Metrics,
     /// What goes to the conductor while there is a broker.
@@ -60,17 +60,17 @@ pub struct Transport {
 
 impl Transport {
     /// Not connected to a broker yet.
-    pub fn new(settings: &Settings, local: Option<LocalServer>, surroundings: Surroundings) -> Self {
-        let Surroundings { guest, audit, tally, metrics, outbox, link, stopping } = surroundings;
+    pub fn new(settings: &Settings, local: Option<LocalServer>, dependencies: Dependencies) -> Self {
+        let Dependencies { guest, audit, counters, metrics, outbox, link, stopping } = dependencies;
         let (records, mut from_disk) = Records::load(&settings.guest.state_dir, settings.rpc.replay_window);
         if settings.broker.is_none() {
             // Nobody delivers them again.
             from_disk.interrupted.clear();
         }
         rpc::add_operations(&mut from_disk, &guest.operations);
-        let ledger = Ledger { audit, tally, metrics };
+        let command_log = CommandLog { audit, counters, metrics };
         let limits = settings.rpc.clone();
-        let pipeline = RequestPipeline::new(guest, records, from_disk, ledger, limits, stopping.clone());
+        let pipeline = RequestPipeline::new(guest, records, from_disk, command_log, limits, stopping.clone());
         let broker = settings
             .broker
             .clone()

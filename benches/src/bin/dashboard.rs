@@ -17,16 +17,16 @@ use in_memory_couchdb::Options;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use trove_couchdb_benches::{
-    ground,
+    environment,
     report::svg,
     results::{Line, Plot},
 };
 use trove_couchdb_tests::{
+    fixture::{Fixture, FixturePlan, user_object},
     local::LocalClient,
     ports::PortBlock,
     process::Process,
     rabbitmq::RabbitNode,
-    stage::{Plan, Stage, user_object},
     web,
 };
 
@@ -52,21 +52,21 @@ const STAT: (f64, f64) = (252.0, 90.0);
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let root = ground::directory().parent().context("no workspace")?;
+    let root = environment::directory().parent().context("no workspace")?;
     let dashboard: Value =
         serde_json::from_str(&fs::read_to_string(root.join("packaging/grafana/dashboard.json"))?)?;
     let ports = PortBlock::reserve()?;
     let (agent_at, prometheus_at) =
         (format!("127.0.0.1:{}", ports.port(0)), format!("127.0.0.1:{}", ports.port(1)));
     let mut broker = RabbitNode::start().await?;
-    let plan = Plan::default().in_memory(Options::default()).set("metrics.listen", agent_at.as_str());
-    let mut stage = plan.set("heartbeat.interval", 10).up_on(&broker).await?;
+    let plan = FixturePlan::default().in_memory(Options::default()).set("metrics.listen", agent_at.as_str());
+    let mut fixture = plan.set("heartbeat.interval", 10).up_on(&broker).await?;
     let directory = tempfile::tempdir()?;
     let _prometheus = prometheus(root, directory.path(), &agent_at, &prometheus_at)?;
 
     println!("A run of {RUN} s");
     let begun = now()?;
-    live(&mut stage, &mut broker).await?;
+    live(&mut fixture, &mut broker).await?;
     let asked = Range { at: prometheus_at, from: begun, to: now()? };
     let document = draw(&dashboard, &asked).await?;
     let path = root.join("docs/pictures/dashboard.svg");
@@ -100,19 +100,19 @@ fn prometheus(root: &Path, directory: &Path, agent: &str, listen: &str) -> Resul
 }
 
 /// Load and faults, until the run is over.
-async fn live(stage: &mut Stage, broker: &mut RabbitNode) -> Result<()> {
+async fn live(fixture: &mut Fixture, broker: &mut RabbitNode) -> Result<()> {
     let begun = Instant::now();
     let until = begun + Duration::from_secs(RUN);
     let mut callers = Vec::new();
     for number in 0..CALLERS {
-        let client = LocalClient::connect(&stage.agent.socket()).await?;
-        callers.push(tokio::spawn(call(client, stage.name(&format!("c{number}")), until)));
+        let client = LocalClient::connect(&fixture.agent.socket()).await?;
+        callers.push(tokio::spawn(call(client, fixture.name(&format!("c{number}")), until)));
     }
     let at = |second| tokio::time::sleep_until(begun + Duration::from_secs(second));
     at(COUCHDB_GOES).await;
-    stage.couch.memory_mut().context("not in memory")?.stop().await;
+    fixture.couch.memory_mut().context("not in memory")?.stop().await;
     at(COUCHDB_IS_BACK).await;
-    stage.couch.memory_mut().context("not in memory")?.start_again().await?;
+    fixture.couch.memory_mut().context("not in memory")?.start_again().await?;
     at(BROKER_DIES).await;
     broker.kill9()?;
     broker.start_again().await?;

@@ -1,7 +1,7 @@
 //! Many agents in one process: each with the agent's own transport and heartbeat, on a connection of its own.
 //!
 //! Who calls: the section `fleet`. CouchDB is left out, and so is what needs it: each agent takes it for healthy, reports
-//! so, and answers `rpc_ping`. Commands on standard input, one a line: `report` prints when which agent was connected.
+//! so, and answers `rpc_ping`. Commands on standard input, one a line: `agent_status` prints when which agent was connected.
 
 use std::{
     io::Write as _,
@@ -23,8 +23,8 @@ use trove_couchdb_agent::{
     log,
     metrics::Metrics,
     operations::Operations,
-    status::{Heartbeat, Link, Outbox, ProbeResult, Report, Tally},
-    transport::{Surroundings, Transport},
+    status::{AgentStatus, CommandCounters, Heartbeat, Link, Outbox, ProbeResult},
+    transport::{Dependencies, Transport},
 };
 use trove_couchdb_client::{
     AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy,
@@ -75,8 +75,9 @@ async fn main() -> Result<()> {
 fn answer(connected: &Connected) -> Result<()> {
     for line in std::io::stdin().lines() {
         let line = line?;
-        let report = connected.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let answer = if line == "report" { json!({ "connected": report }) } else { json!({"error": line}) };
+        let agent_status = connected.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let answer =
+            if line == "report" { json!({ "connected": agent_status }) } else { json!({"error": line}) };
         println!("{answer}");
         std::io::stdout().flush()?;
     }
@@ -92,8 +93,8 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
     let (_, admin) = watch::channel(AdminLogin::Pending("not in a fleet".to_owned()));
     let (health_writer, health) = watch::channel(ProbeResult::from(Health::Healthy));
     let (link_writer, link) = watch::channel(Link::not_tried());
-    let (post, outbox, told) = Outbox::new();
-    let tally = Tally::default();
+    let (post, outbox, last_reported) = Outbox::new();
+    let counters = CommandCounters::default();
     let (lifecycle, owner, states) = Lifecycle::load(&settings.guest.state_dir, &settings.guest.id);
     let owning = owner.run(settings.heartbeat.interval);
     let heartbeat = Heartbeat {
@@ -105,7 +106,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         outbox: post,
     };
     let operations = Operations::load(&settings.guest.state_dir, settings.operations);
-    let report = Report {
+    let agent_status = AgentStatus {
         guest_id: settings.guest.id.clone(),
         couchdb_url: String::new(),
         started: Instant::now(),
@@ -113,8 +114,8 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         assume_prepared: true,
         health,
         link: link.clone(),
-        told,
-        tally: tally.clone(),
+        last_reported,
+        counters: counters.clone(),
         operations: operations.clone(),
     };
     let couchdb = &settings.couchdb;
@@ -137,22 +138,22 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         couch,
         lifecycle,
         image_brings: ImageBrings { packages: true, volume: true },
-        report,
+        agent_status,
         rotator: Rotator::new(admin).0,
         log: log::Control::without_a_log(settings.log.filter.clone()),
         host: Host::new(&settings.host),
         operations,
     };
-    let surroundings = Surroundings {
+    let dependencies = Dependencies {
         guest,
         audit: Audit::new(&settings.audit),
-        tally,
+        counters,
         metrics: Metrics::off(),
         outbox,
         link: link_writer,
         stopping,
     };
-    let transport = Transport::new(&settings, None, surroundings);
+    let transport = Transport::new(&settings, None, dependencies);
     tokio::spawn(owning);
     tokio::spawn(heartbeat.run());
     tokio::spawn(note(number, link, Arc::clone(connected)));

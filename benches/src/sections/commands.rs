@@ -19,7 +19,7 @@ use trove_couchdb_tests::{
 };
 
 use crate::{
-    ground::{self, ADMIN, Couch},
+    environment::{self, ADMIN, Couch},
     results::{Goal, Ratio, Section, Table, number, spread},
     sizes::Sizes,
     stats::{Spread, ratios},
@@ -223,9 +223,9 @@ fn came_back(operation: &Operation, who: &str, value: &Value) -> Result<()> {
 /// An agent that serves this CouchDB, and a way to command it.
 pub(super) async fn agent(broker: &RabbitNode, couch: &Couch) -> Result<(AgentProcess, Bus)> {
     let id = new_id();
-    let options = ground::agent_options(&id, &broker.transport_url(), couch);
+    let options = environment::agent_options(&id, &broker.transport_url(), couch);
     let exchange = options.control_exchange.clone();
-    let agent = ground::agent(options).await?;
+    let agent = environment::agent(options).await?;
     let bus = Bus::connect(&broker.amqp_uri(), &exchange, &id, None).await?;
     bus.call("rpc_ping", json!({})).await?;
     Ok((agent, bus))

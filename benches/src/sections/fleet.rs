@@ -12,8 +12,8 @@ use tokio::time::sleep;
 use trove_couchdb_tests::rabbitmq::RabbitNode;
 
 use crate::{
+    environment,
     fleet::Fleet,
-    ground,
     load::Caller,
     results::{Goal, Line, Plot, Ratio, Section, Table, number},
     sizes::Sizes,
@@ -84,7 +84,7 @@ async fn steady(sizes: &Sizes, section: &mut Section) -> Result<Vec<f64>> {
     let broker = RabbitNode::start().await?;
     let caller = Caller::connect(&broker.amqp_uri(), EXCHANGE).await?;
     let conductor = caller.count_messages(CONDUCTOR).await?;
-    ground::settle().await;
+    environment::settle().await;
     let empty = usage::memory_kib(broker.pid(), "VmRSS")?;
     let directory = tempfile::tempdir()?;
     let began = unix_time()?;
@@ -197,7 +197,7 @@ fn start(
         broker.transport_url()
     );
     trove_couchdb_tests::agent::write_private(&config, &text)?;
-    let mut command = Command::new(ground::sibling("fleet")?);
+    let mut command = Command::new(environment::sibling("fleet")?);
     command
         .args(["--agents", &agents.to_string(), "--pace-ms", &pace.as_millis().to_string()])
         .arg("--config")

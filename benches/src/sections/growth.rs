@@ -9,7 +9,7 @@ use trove_couchdb_tests::{agent::AgentProcess, bus::Bus, rabbitmq::RabbitNode};
 
 use super::commands::{agent, fill, request};
 use crate::{
-    ground::Couch,
+    environment::Couch,
     results::{Goal, Line, Plot, Ratio, Section, Table, number, spread},
     sizes::Sizes,
     stats::Spread,

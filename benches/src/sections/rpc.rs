@@ -9,7 +9,7 @@ use trove_couchdb_protocol::new_id;
 use trove_couchdb_tests::rabbitmq::RabbitNode;
 
 use crate::{
-    ground::{self, Child, Couch},
+    environment::{self, Child, Couch},
     load::Caller,
     results::{Goal, Line, Plot, Ratio, Section, Table, number, spread},
     sizes::Sizes,
@@ -46,12 +46,12 @@ pub async fn measure(sizes: &Sizes) -> Result<Section> {
     let couch = Couch::start("3.5")?;
     let ids = SERVERS.map(|_| new_id());
 
-    let mut options = ground::agent_options(&ids[0], &broker.transport_url(), &couch);
+    let mut options = environment::agent_options(&ids[0], &broker.transport_url(), &couch);
     exchange.clone_into(&mut options.control_exchange);
-    let agent = ground::agent(options).await?;
-    let python = Child::start(&mut ground::python_echo(&broker, exchange, &ids[1])?)?;
-    let echo = Child::start(&mut ground::lapin_echo(&broker, exchange, &ids[2], false)?)?;
-    let confirmed = Child::start(&mut ground::lapin_echo(&broker, exchange, &ids[3], true)?)?;
+    let agent = environment::agent(options).await?;
+    let python = Child::start(&mut environment::python_echo(&broker, exchange, &ids[1])?)?;
+    let echo = Child::start(&mut environment::lapin_echo(&broker, exchange, &ids[2], false)?)?;
+    let confirmed = Child::start(&mut environment::lapin_echo(&broker, exchange, &ids[3], true)?)?;
     let pids = [agent.pid(), python.pid(), echo.pid(), confirmed.pid()];
     let broker_pid = broker.pid();
 

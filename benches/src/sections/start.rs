@@ -9,7 +9,7 @@ use trove_couchdb_tests::{agent, rabbitmq::RabbitNode};
 
 use crate::{
     counting,
-    ground::{self, Child, Couch},
+    environment::{self, Child, Couch},
     load::Caller,
     results::{Goal, Ratio, Section, Table, number, spread},
     sizes::Sizes,
@@ -49,11 +49,11 @@ async fn starts(broker: &RabbitNode, couch: &Couch, sizes: &Sizes, section: &mut
     let exchange = "bench-start";
     let caller = Caller::connect(&broker.amqp_uri(), exchange).await?;
     let (agent_id, python_id) = (new_id(), new_id());
-    let mut options = ground::agent_options(&agent_id, &broker.transport_url(), couch);
+    let mut options = environment::agent_options(&agent_id, &broker.transport_url(), couch);
     exchange.clone_into(&mut options.control_exchange);
     // The first start makes os_admin and the queues; what is measured is every later one.
-    let mut agent = ground::agent(options).await?;
-    drop(Child::start(&mut ground::python_echo(broker, exchange, &python_id)?)?);
+    let mut agent = environment::agent(options).await?;
+    drop(Child::start(&mut environment::python_echo(broker, exchange, &python_id)?)?);
 
     let [mut consuming, mut answering, mut python] = [const { Vec::new() }; 3];
     for _ in 0..sizes.starts {
@@ -66,7 +66,7 @@ async fn starts(broker: &RabbitNode, couch: &Couch, sizes: &Sizes, section: &mut
         answering.push(answer.await??.duration_since(began).as_secs_f64() * 1e3);
         agent.wait_ready().await?;
 
-        let mut command = ground::python_echo(broker, exchange, &python_id)?;
+        let mut command = environment::python_echo(broker, exchange, &python_id)?;
         let answer = waiting_call(&caller, &python_id).await;
         let began = Instant::now();
         let server = Child::start(&mut command)?;
@@ -107,12 +107,12 @@ async fn idle(broker: &RabbitNode, couch: &Couch, sizes: &Sizes, section: &mut S
     let exchange = "bench-idle";
     let (agent_id, python_id) = (new_id(), new_id());
     let (port, agent_bytes) = counting::door_to(broker.port()).await?;
-    let mut options = ground::agent_options(&agent_id, &broker.transport_url_at(port), couch);
+    let mut options = environment::agent_options(&agent_id, &broker.transport_url_at(port), couch);
     exchange.clone_into(&mut options.control_exchange);
     let _caller = Caller::connect(&broker.amqp_uri(), exchange).await?;
-    let agent = ground::agent(options).await?;
+    let agent = environment::agent(options).await?;
     let (port, python_bytes) = counting::door_to(broker.port()).await?;
-    let mut command = ground::python_echo(broker, exchange, &python_id)?;
+    let mut command = environment::python_echo(broker, exchange, &python_id)?;
     let through_the_door = command.get_args().map(|argument| {
         let text = argument.to_string_lossy().into_owned();
         if text.starts_with("rabbit://") { broker.transport_url_at(port) } else { text }

@@ -9,7 +9,7 @@ use trove_couchdb_tests::{couch::Method, rabbitmq::RabbitNode};
 
 use super::commands::{agent, fill, request};
 use crate::{
-    ground::Couch,
+    environment::Couch,
     raw,
     results::{Goal, Ratio, Section, Table, spread},
     sizes::Sizes,

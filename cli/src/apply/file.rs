@@ -25,7 +25,7 @@ use super::{
     reader,
     wanted::{PasswordSource, Wanted},
 };
-use crate::{ask, exit::CliError};
+use crate::{exit::CliError, prompt};
 
 /// A file that was read.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl File {
                 return Err(CliError::usage(format!("{place} is to be created and has no password"))
                     .advise("write password_file, password_env or generate = true"));
             }
-            Some(PasswordSource::Generated) => return Ok((ask::generated_password(), true)),
+            Some(PasswordSource::Generated) => return Ok((prompt::generated_password(), true)),
             Some(PasswordSource::Environment(variable)) => {
                 let text = env::var(variable).map(Zeroizing::new).map_err(|_| {
                     CliError::usage(format!("{place}: the variable {variable} is not set, or no text"))

@@ -13,10 +13,9 @@ pub use permissions::Permissions;
 
 use crate::{
     args::{BrokerUserArgs, Global},
-    ask,
     exit::CliError,
     output::Output,
-    way,
+    prompt, transport,
 };
 
 /// The agent has one connection, and a second one for a moment when it connects anew; a doctor may look in.
@@ -27,14 +26,14 @@ const INSTANCE_FILE: &str = "/etc/trove/conf.d/zz-broker-user.conf";
 
 /// Shows the commands.
 pub fn show(global: &Global, args: &BrokerUserArgs, output: Output) -> Result<(), CliError> {
-    let (settings, _) = way::bus_settings(&global.way, &global.sources)?;
+    let (settings, _) = transport::bus_settings(&global.way, &global.sources)?;
     let broker = settings.broker.as_ref().ok_or_else(|| {
         CliError::usage("the configuration has no broker (transport_url is local:)")
             .advise("name the control plane's with --config-file /etc/trove/trove.conf")
     })?;
     let guest_id = &settings.guest.id;
     let user = args.user.clone().unwrap_or_else(|| format!("guestagent-{guest_id}"));
-    let password = ask::generated_password();
+    let password = prompt::generated_password();
     let account = Account {
         guest_id,
         permissions: Permissions::of_guest(guest_id, broker),

@@ -4,7 +4,7 @@ use trove_couchdb_config::Settings;
 use trove_couchdb_system::environment_of_account;
 
 use super::{Check, Finding};
-use crate::{args::Global, way};
+use crate::{args::Global, transport};
 
 static LOAD: Check = Check::new("config.load", "The agent's configuration loads");
 static WARNINGS: Check = Check::new("config.warnings", "The configuration has no warnings");
@@ -12,7 +12,7 @@ static WARNINGS: Check = Check::new("config.warnings", "The configuration has no
 pub(super) const CHECKS: &[&Check] = &[&LOAD, &WARNINGS];
 
 pub(super) fn look(global: &Global, findings: &mut Vec<Finding>) -> Option<Settings> {
-    match Settings::load(way::sources(&global.sources), environment_of_account()) {
+    match Settings::load(transport::sources(&global.sources), environment_of_account()) {
         Ok(settings) => {
             findings.push(LOAD.ok(format!("for instance {}", settings.guest.id)));
             findings.push(match settings.warnings.as_slice() {

@@ -19,7 +19,7 @@ const USERS: &str = "_users";
 const NAMED: usize = 10;
 
 /// What a look at every `_security` found.
-struct Exposure {
+struct PublicDatabases {
     checked: u64,
     public: Vec<String>,
     malformed: Vec<String>,
@@ -27,7 +27,7 @@ struct Exposure {
 }
 
 pub(super) async fn look(agent: Asked<'_>, couch: Option<&Couch>, findings: &mut Vec<Finding>) {
-    let exposure = match (agent, couch) {
+    let public_databases = match (agent, couch) {
         (Some(agent), _) => agent
             .call("check_databases", json!({}))
             .await
@@ -40,8 +40,8 @@ pub(super) async fn look(agent: Asked<'_>, couch: Option<&Couch>, findings: &mut
             return;
         }
     };
-    match exposure {
-        Ok(exposure) => findings.extend(judged(&exposure)),
+    match public_databases {
+        Ok(public_databases) => findings.extend(judged(&public_databases)),
         Err(reason) => findings.extend(CHECKS.iter().map(|check| {
             let advice = "run the doctor again, with a longer --timeout if the machine is busy";
             check.warning(format!("not checked: {reason}"), advice)
@@ -49,12 +49,12 @@ pub(super) async fn look(agent: Asked<'_>, couch: Option<&Couch>, findings: &mut
     }
 }
 
-fn told(answer: &Value) -> Exposure {
+fn told(answer: &Value) -> PublicDatabases {
     let names = |key: &str| {
         let names = answer[key].as_array().into_iter().flatten();
         names.filter_map(Value::as_str).map(str::to_owned).collect()
     };
-    Exposure {
+    PublicDatabases {
         checked: answer["checked"].as_u64().unwrap_or_default(),
         public: names("public"),
         malformed: names("malformed"),
@@ -63,14 +63,14 @@ fn told(answer: &Value) -> Exposure {
 }
 
 /// While the agent is down: the same function of the same library, here.
-async fn seen(couch: &Couch) -> Result<Exposure, String> {
+async fn seen(couch: &Couch) -> Result<PublicDatabases, String> {
     let found = couch.check_databases().await.map_err(|error| error.to_string())?;
     let checked = u64::try_from(found.checked).unwrap_or(u64::MAX);
-    Ok(Exposure { checked, public: found.public, malformed: found.malformed, unknown: found.unknown })
+    Ok(PublicDatabases { checked, public: found.public, malformed: found.malformed, unknown: found.unknown })
 }
 
-fn judged(exposure: &Exposure) -> [Finding; 3] {
-    let Exposure { checked, public, malformed, unknown } = exposure;
+fn judged(public_databases: &PublicDatabases) -> [Finding; 3] {
+    let PublicDatabases { checked, public, malformed, unknown } = public_databases;
     let open = if public.is_empty() {
         PUBLIC.ok(format!("none of {checked}"))
     } else {

@@ -3,15 +3,15 @@
 use super::Session;
 use crate::{
     args::RootArgs,
-    ask,
     exit::{CliError, Code},
     output::Report,
+    prompt,
 };
 
 pub(super) async fn enable(session: &Session<'_>, args: &RootArgs) -> Result<Report, CliError> {
     let given = match args {
-        RootArgs { password_stdin: true, .. } => Some(ask::password_from_stdin()?),
-        RootArgs { root_password: true, .. } => Some(ask::new_password("root")?),
+        RootArgs { password_stdin: true, .. } => Some(prompt::password_from_stdin()?),
+        RootArgs { root_password: true, .. } => Some(prompt::new_password("root")?),
         _ => None,
     };
     let password = session.agent.enable_root(given.as_ref()).await?;

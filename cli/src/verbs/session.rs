@@ -5,10 +5,10 @@ use trove_couchdb_protocol::UserName;
 
 use crate::{
     args::PageArgs,
-    ask::Consent,
     client::{Connection, ListedUser},
     exit::CliError,
     output::{Output, Report, printable, write_out},
+    prompt::Consent,
 };
 
 /// What a verb works with.

@@ -8,10 +8,10 @@ use trove_couchdb_protocol::{Secret, UserName};
 use super::Session;
 use crate::{
     args::{NewUser, PageArgs, PasswordArgs, UpdateArgs},
-    ask,
     client::{CallError, ListedUser},
     exit::CliError,
     output::{Report, write_out},
+    prompt,
 };
 
 pub(super) async fn create(session: &Session<'_>, new: &NewUser) -> Result<Report, CliError> {
@@ -143,10 +143,13 @@ struct Chosen {
 impl Chosen {
     fn from_args(name: &UserName, args: &PasswordArgs) -> Result<Self, CliError> {
         if args.generate {
-            return Ok(Self { password: ask::generated_password(), generated: true });
+            return Ok(Self { password: prompt::generated_password(), generated: true });
         }
-        let password =
-            if args.password_stdin { ask::password_from_stdin()? } else { ask::new_password(name.as_str())? };
+        let password = if args.password_stdin {
+            prompt::password_from_stdin()?
+        } else {
+            prompt::new_password(name.as_str())?
+        };
         Ok(Self { password, generated: false })
     }
 

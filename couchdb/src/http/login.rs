@@ -44,7 +44,7 @@ pub struct Login {
     refusal: Notify,
     /// When CouchDB last took it.
     taken: Mutex<Option<Instant>>,
-    canary: AsyncMutex<()>,
+    login_probe: AsyncMutex<()>,
     /// Whether another login has taken its place; read-locked by every request that CouchDB may not have looked at yet.
     retired: Arc<RwLock<bool>>,
 }
@@ -64,28 +64,28 @@ impl Login {
             refused: AtomicBool::new(false),
             refusal: Notify::new(),
             taken: Mutex::default(),
-            canary: AsyncMutex::default(),
+            login_probe: AsyncMutex::default(),
             retired: Arc::new(RwLock::new(false)),
         }
     }
 
     /// The right to begin one request with this login; `None` once another one has taken its place.
-    pub(crate) async fn lease(&self) -> Option<Lease> {
+    pub(crate) async fn client_use(&self) -> Option<ClientUse> {
         let retired = Arc::clone(&self.retired).read_owned().await;
-        (!*retired).then_some(Lease { _in_use: retired })
+        (!*retired).then_some(ClientUse { _in_use: retired })
     }
 
     /// The same without waiting: `None` while it is about to be replaced, too.
-    pub(crate) fn lease_now(&self) -> Option<Lease> {
+    pub(crate) fn client_use_now(&self) -> Option<ClientUse> {
         let retired = Arc::clone(&self.retired).try_read_owned().ok()?;
-        (!*retired).then_some(Lease { _in_use: retired })
+        (!*retired).then_some(ClientUse { _in_use: retired })
     }
 
     /// Waits until CouchDB has looked at this login in every request that carries it, and keeps new ones waiting meanwhile;
     /// `None` if one takes longer than `patience`.
-    pub async fn retire(&self, patience: Duration) -> Option<Retirement<'_>> {
+    pub async fn retire(&self, patience: Duration) -> Option<DrainGuard<'_>> {
         let retired = time::timeout(patience, self.retired.write()).await.ok()?;
-        Some(Retirement { retired })
+        Some(DrainGuard { retired })
     }
 
     /// The account's name.
@@ -112,21 +112,21 @@ impl Login {
 
     /// Waits until a request may carry this login; whoever gets the guard is the canary, and keeps it until
     /// [`Login::learn`] has heard the answer. `None` if the canary does not return within `patience`.
-    pub(crate) async fn admit(&self, patience: Duration) -> Option<Result<Canary<'_>, CouchError>> {
+    pub(crate) async fn admit(&self, patience: Duration) -> Option<Result<LoginProbe<'_>, CouchError>> {
         if let Some(known) = self.verdict() {
             return Some(known);
         }
-        let alone = time::timeout(patience, self.canary.lock()).await.ok()?;
+        let alone = time::timeout(patience, self.login_probe.lock()).await.ok()?;
         // Whoever held the lock has brought an answer meanwhile, or none at all.
-        Some(self.verdict().unwrap_or(Ok(Canary { _alone: Some(alone) })))
+        Some(self.verdict().unwrap_or(Ok(LoginProbe { _alone: Some(alone) })))
     }
 
-    fn verdict(&self) -> Option<Result<Canary<'_>, CouchError>> {
+    fn verdict(&self) -> Option<Result<LoginProbe<'_>, CouchError>> {
         if self.was_refused() {
             return Some(Err(CouchError::LoginRefused));
         }
         let taken = *self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.is_some_and(|taken| taken.elapsed() < PROOF).then_some(Ok(Canary { _alone: None }))
+        taken.is_some_and(|taken| taken.elapsed() < PROOF).then_some(Ok(LoginProbe { _alone: None }))
     }
 
     /// Draws the conclusion from an answer.
@@ -146,17 +146,17 @@ impl Login {
 /// A request whose login CouchDB may not have looked at yet. It does so once, when it has the head of the request; what it sends
 /// or takes after that, perhaps for hours, needs no lease.
 #[derive(Debug)]
-pub(crate) struct Lease {
+pub(crate) struct ClientUse {
     _in_use: OwnedRwLockReadGuard<bool>,
 }
 
 /// A login that nobody uses at the moment. Dropped, it is used again as before.
 #[derive(Debug)]
-pub struct Retirement<'a> {
+pub struct DrainGuard<'a> {
     retired: RwLockWriteGuard<'a, bool>,
 }
 
-impl Retirement<'_> {
+impl DrainGuard<'_> {
     /// Another login has been published in its place: whoever waited for this one takes that.
     pub fn complete(mut self) {
         *self.retired = true;
@@ -165,7 +165,7 @@ impl Retirement<'_> {
 
 /// The permission to send a login, with the others kept waiting or without.
 #[derive(Debug)]
-pub(crate) struct Canary<'a> {
+pub(crate) struct LoginProbe<'a> {
     _alone: Option<MutexGuard<'a, ()>>,
 }
 
@@ -187,27 +187,27 @@ mod tests {
     async fn a_login_retires_when_nobody_uses_it_and_only_if_another_came() {
         let login = Login::new("os_admin", &Secret::new("pw"));
         let patience = Duration::from_millis(20);
-        let lease = login.lease().await.unwrap();
+        let client_use = login.client_use().await.unwrap();
         assert!(login.retire(patience).await.is_none(), "a request is under way");
-        drop(lease);
+        drop(client_use);
         drop(login.retire(patience).await.unwrap());
-        assert!(login.lease().await.is_some(), "nothing came of it");
+        assert!(login.client_use().await.is_some(), "nothing came of it");
         login.retire(patience).await.unwrap().complete();
-        assert!(login.lease().await.is_none());
+        assert!(login.client_use().await.is_none());
     }
 
     #[tokio::test]
     async fn others_wait_for_the_canary_and_no_longer_than_they_can() {
         let login = Login::new("os_admin", &Secret::new("pw"));
         let patience = Duration::from_millis(20);
-        let canary = login.admit(patience).await.unwrap().unwrap();
+        let login_probe = login.admit(patience).await.unwrap().unwrap();
         assert!(login.admit(patience).await.is_none(), "no answer yet");
         login.learn(&Err::<(), _>(CouchError::LockedOut));
         assert!(login.admit(patience).await.is_none(), "a lock says nothing of the password");
         login.learn(&Ok(()));
         let _beside_it = login.admit(patience).await.unwrap().unwrap();
         login.learn(&Err::<(), _>(CouchError::LoginRefused));
-        drop(canary);
+        drop(login_probe);
         assert_eq!(login.admit(patience).await.unwrap().err(), Some(CouchError::LoginRefused));
     }
 }

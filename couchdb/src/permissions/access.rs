@@ -15,7 +15,7 @@ use crate::{
     CommandError, Couch, CouchError, ListedDatabase, Resource, TenantDatabase, TenantUser,
     permissions::{
         pending::Edit, security, security_edit::unrecorded, security_object::SecurityObject,
-        security_scan::Scope, sweeps::UserAccess,
+        security_scan::Scope, shared_scans::UserAccess,
     },
     reply::error::absent_is_none,
 };
@@ -72,7 +72,7 @@ impl Couch {
         if users.is_empty() {
             return Ok(Arc::default());
         }
-        self.sweeps.find(users, async |wanted| self.sweep(&wanted).await).await
+        self.shared_scans.find(users, async |wanted| self.sweep(&wanted).await).await
     }
 
     async fn sweep(&self, wanted: &HashSet<String>) -> Result<UserAccess, CouchError> {

@@ -2,10 +2,10 @@
 
 pub(crate) mod access;
 pub(crate) mod database_access;
-pub(crate) mod exposure;
 pub(crate) mod pending;
+pub(crate) mod public_databases;
 pub mod security;
 pub(crate) mod security_edit;
 pub(crate) mod security_object;
 pub(crate) mod security_scan;
-pub(crate) mod sweeps;
+pub(crate) mod shared_scans;

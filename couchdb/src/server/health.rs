@@ -78,7 +78,7 @@ impl Couch {
             Ok(login) => {
                 // Requests under way hold up a change of the password, and that holds up new ones: none of it is
                 // CouchDB's fault, which can be asked without a login.
-                let Some(_lease) = login.lease_now() else {
+                let Some(_lease) = login.client_use_now() else {
                     return match self.client.send(None, Method::GET, &Resource::Session, None).await {
                         Ok(_) | Err(CouchError::Unauthorized) => Probed::AsBefore,
                         Err(error) => Probed::Now(self.health_after(&error)),

@@ -1,7 +1,7 @@
 //! A caller on the control plane's side: sends commands, waits for replies or for the conductor to hear of the end.
 //!
 //! Like oslo.messaging it publishes until the broker confirms, the same message with the same `_unique_id`, and waits for
-//! a reply as long as the call's time-out. Who calls: [`super::actor`].
+//! a reply as long as the call's time-out. Who calls: [`super::client`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use trove_couchdb_protocol::{Cipher, Outcome, Secret, decode_reply, envelope, ne
 
 use super::answers::Answers;
 use super::line::{Handed, Line, Setup};
+use super::model::{Op, Refusal, Seen};
 use super::plan::Way;
-use super::world::{Op, Refusal, Seen};
 use crate::bus::{LOW_TIMEOUT, Message, Request, notification, oslo_properties};
 
 /// How a command ended for its sender.

@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use serde_json::json;
 
-use super::actor::{Namespace, follow};
-use super::ground::Ground;
+use super::checker::checker;
+use super::client::{Namespace, follow};
+use super::environment::Environment;
 use super::inject::{Played, play};
-use super::judge::judge;
 use super::plan::{Size, faults, scripts};
 use super::report::{Report, Times};
 use super::soak::{Developed, developed, sample};
@@ -49,31 +49,32 @@ impl Campaign {
             Vec::new()
         };
         let Size { guests, .. } = self.size;
-        let ground = Ground::start(guests, self.durable, self.directory.clone(), &settings, rest).await?;
-        let ground = Arc::new(ground);
+        let environment =
+            Environment::start(guests, self.durable, self.directory.clone(), &settings, rest).await?;
+        let environment = Arc::new(environment);
         let mut pids = Vec::new();
-        for guest in &ground.guests {
+        for guest in &environment.guests {
             guest.make_shared_database().await?;
             pids.push(guest.agent.lock().await.pid());
         }
         let started = Instant::now();
         let faulting = async {
-            let played = tokio::spawn(play(Arc::clone(&ground), faults(self.seed, &self.size)));
+            let played = tokio::spawn(play(Arc::clone(&environment), faults(self.seed, &self.size)));
             played.await.context("the faults panicked")?
         };
         let sampling = async {
             let Some(time) = self.soak else { return Ok(Vec::new()) };
             let samples = sample(pids, started + time, &self.directory.join("usage.csv")).await;
-            ground.over.send_replace(true);
+            environment.over.send_replace(true);
             samples
         };
         // An error of one ends all: the others would wait for what never comes.
-        let (played, namespaces, samples) = tokio::try_join!(faulting, self.follow(&ground), sampling)?;
-        for (guest, namespaces) in ground.guests.iter().zip(&namespaces) {
-            judge(&ground, guest, namespaces).await?;
+        let (played, namespaces, samples) = tokio::try_join!(faulting, self.follow(&environment), sampling)?;
+        for (guest, namespaces) in environment.guests.iter().zip(&namespaces) {
+            checker(&environment, guest, namespaces).await?;
         }
         let developed = developed(&samples)?;
-        let report = self.report(&ground, &played, started);
+        let report = self.report(&environment, &played, started);
         let json = serde_json::to_string_pretty(&json!({ "report": report, "agents": developed }))?;
         std::fs::write(self.directory.join("report.json"), json).context("cannot write report.json")?;
         let text = report.to_string();
@@ -81,18 +82,18 @@ impl Campaign {
         Ok((report, developed))
     }
 
-    async fn follow(&self, ground: &Arc<Ground>) -> Result<Vec<Vec<Namespace>>> {
+    async fn follow(&self, environment: &Arc<Environment>) -> Result<Vec<Vec<Namespace>>> {
         let replays = self.replays && self.durable;
         let following =
             scripts(self.seed, &self.size).into_iter().enumerate().map(|(guest, scripts)| async move {
                 let followed = scripts.into_iter().map(|script| {
-                    let task = tokio::spawn(follow(Arc::clone(ground), guest, script, replays));
+                    let task = tokio::spawn(follow(Arc::clone(environment), guest, script, replays));
                     async move { task.await.context("a caller panicked")? }
                 });
                 try_join_all(followed).await
             });
         let namespaces = try_join_all(following).await;
-        ground.over.send_if_modified(|over| {
+        environment.over.send_if_modified(|over| {
             // Faults of a soak that are still to come are not; a campaign's are all played.
             *over = self.soak.is_some();
             *over
@@ -100,13 +101,13 @@ impl Campaign {
         namespaces
     }
 
-    fn report(&self, ground: &Ground, played: &[Played], started: Instant) -> Report {
-        let times = Times::of(&ground.guests, played);
+    fn report(&self, environment: &Environment, played: &[Played], started: Instant) -> Report {
+        let times = Times::of(&environment.guests, played);
         let mut faults_by_kind = BTreeMap::new();
         for fault in played {
             *faults_by_kind.entry(fault.kind).or_default() += 1;
         }
-        let counts = super::locked(&ground.counts).clone();
+        let counts = super::locked(&environment.counts).clone();
         Report {
             seed: self.seed,
             durable: self.durable,
@@ -118,7 +119,7 @@ impl Campaign {
             recovery_p50_s: times.recovery_p50.as_secs_f64(),
             recovery_max_s: times.recovery_max.as_secs_f64(),
             duration_s: started.elapsed().as_secs_f64(),
-            findings: ground.findings(),
+            findings: environment.findings(),
         }
     }
 }

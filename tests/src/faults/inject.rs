@@ -13,7 +13,7 @@ use in_memory_couchdb::{Fault, Rule};
 use tokio::task::JoinError;
 use tokio::time::sleep;
 
-use super::ground::{Ground, Guest};
+use super::environment::{Environment, Guest};
 use super::kinds::{FaultKind, PlannedFault};
 use super::proxy::Direction;
 use crate::process::Signal;
@@ -37,11 +37,11 @@ pub struct Played {
 ///
 /// # Errors
 /// At once when a fault could not be undone: without its broker a campaign would wait for ever.
-pub async fn play(ground: Arc<Ground>, planned: Vec<PlannedFault>) -> Result<Vec<Played>> {
+pub async fn play(environment: Arc<Environment>, planned: Vec<PlannedFault>) -> Result<Vec<Played>> {
     let mut playing = FuturesUnordered::new();
     let mut played = Vec::new();
     let mut planned = planned.into_iter().peekable();
-    let (mut sent, mut over) = (ground.sent.subscribe(), ground.over.subscribe());
+    let (mut sent, mut over) = (environment.sent.subscribe(), environment.over.subscribe());
     loop {
         let due = planned.peek().map(|fault| fault.after_commands);
         let is_due = async {
@@ -58,7 +58,7 @@ pub async fn play(ground: Arc<Ground>, planned: Vec<PlannedFault>) -> Result<Vec
             _ = over.wait_for(|over| *over) => break,
             () = is_due => {
                 if let Some(fault) = planned.next() {
-                    playing.push(tokio::spawn(play_one(Arc::clone(&ground), fault)));
+                    playing.push(tokio::spawn(play_one(Arc::clone(&environment), fault)));
                 }
             }
         }
@@ -76,32 +76,32 @@ fn joined(done: Result<Result<Played>, JoinError>) -> Result<Played> {
     done.context("a fault panicked")?
 }
 
-async fn play_one(ground: Arc<Ground>, fault: PlannedFault) -> Result<Played> {
+async fn play_one(environment: Arc<Environment>, fault: PlannedFault) -> Result<Played> {
     let began = Instant::now();
     let hit: Vec<&Guest> = if fault.kind.hits_everybody() {
-        ground.guests.iter().collect()
+        environment.guests.iter().collect()
     } else {
-        vec![&ground.guests[fault.guest]]
+        vec![&environment.guests[fault.guest]]
     };
     for guest in &hit {
         guest.fault_begins();
     }
     let done = match fault.kind {
         FaultKind::BrokerKilled | FaultKind::BrokerStopped | FaultKind::BrokerPaused => {
-            on_broker(&ground, &fault).await
+            on_broker(&environment, &fault).await
         }
         FaultKind::AgentKilled | FaultKind::AgentRestarted | FaultKind::AgentPaused => {
-            on_agent(&ground, &ground.guests[fault.guest], &fault).await
+            on_agent(&environment, &environment.guests[fault.guest], &fault).await
         }
         FaultKind::BrokerLinkCut
         | FaultKind::BrokerLinkCutMidFrame
         | FaultKind::BrokerLinkSlow
         | FaultKind::BrokerLinkDead
         | FaultKind::CouchLinkCutMidFrame => {
-            on_link(&ground.guests[fault.guest], &fault).await;
+            on_link(&environment.guests[fault.guest], &fault).await;
             Ok(())
         }
-        _ => on_couch(&ground.guests[fault.guest], &fault).await,
+        _ => on_couch(&environment.guests[fault.guest], &fault).await,
     };
     for guest in &hit {
         guest.fault_ends();
@@ -111,8 +111,8 @@ async fn play_one(ground: Arc<Ground>, fault: PlannedFault) -> Result<Played> {
     Ok(Played { kind, guest, after_commands: fault.after_commands, began, ended: Instant::now() })
 }
 
-async fn on_broker(ground: &Ground, fault: &PlannedFault) -> Result<()> {
-    let mut broker = ground.broker.lock().await;
+async fn on_broker(environment: &Environment, fault: &PlannedFault) -> Result<()> {
+    let mut broker = environment.broker.lock().await;
     match fault.kind {
         FaultKind::BrokerPaused => {
             broker.signal(Signal::STOP)?;
@@ -122,16 +122,16 @@ async fn on_broker(ground: &Ground, fault: &PlannedFault) -> Result<()> {
         FaultKind::BrokerStopped => broker.stop().await?,
         _ => broker.kill9()?,
     }
-    ground.broker_deaths.send_modify(|deaths| *deaths += 1);
+    environment.broker_deaths.send_modify(|deaths| *deaths += 1);
     hold(fault).await;
     broker.start_again().await
 }
 
-async fn on_agent(ground: &Ground, guest: &Guest, fault: &PlannedFault) -> Result<()> {
+async fn on_agent(environment: &Environment, guest: &Guest, fault: &PlannedFault) -> Result<()> {
     let mut agent = guest.agent.lock().await;
     if let Ok(status) = agent.exit_within(Duration::ZERO).await {
         let what = format!("the agent ended by itself: {status}");
-        ground.disagree(guest, what, &[]);
+        environment.disagree(guest, what, &[]);
         return agent.start_again();
     }
     match fault.kind {
@@ -145,7 +145,7 @@ async fn on_agent(ground: &Ground, guest: &Guest, fault: &PlannedFault) -> Resul
             let ready = agent.notifications().iter().any(|line| line == "READY=1");
             let status = agent.terminate().await?;
             if ready && !status.success() {
-                ground.disagree(guest, format!("SIGTERM ended the agent with {status}"), &[]);
+                environment.disagree(guest, format!("SIGTERM ended the agent with {status}"), &[]);
             }
         }
         _ => agent.kill9()?,

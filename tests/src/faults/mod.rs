@@ -26,16 +26,17 @@
 //! A broker that dies takes the replies in transient reply queues with it: their callers time out, as with any guest. And
 //! a deletion that a fault made run twice may say "done" of something that an earlier command had deleted.
 
-pub mod actor;
 pub mod answers;
 pub mod caller;
 pub mod campaign;
-pub mod ground;
+pub mod checker;
+pub mod client;
+pub mod environment;
 pub mod growth;
 pub mod inject;
-pub mod judge;
 pub mod kinds;
 pub mod line;
+pub mod model;
 pub mod plan;
 pub mod possible;
 pub mod proxy;
@@ -43,7 +44,6 @@ pub mod replay;
 pub mod report;
 pub mod schedule;
 pub mod soak;
-pub mod world;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

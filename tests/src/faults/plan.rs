@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::kinds::{FaultKind, PlannedFault};
-use super::world::{Op, World};
+use super::model::{Model, Op};
 
 /// A database of each guest that every caller grants and revokes, and nobody deletes.
 pub const SHARED: &str = "shared";
@@ -145,7 +145,7 @@ struct Chooser<'a> {
     users: Vec<String>,
     databases: Vec<String>,
     /// As it would be if every command so far had worked.
-    world: World,
+    model: Model,
     passwords: u32,
 }
 
@@ -154,15 +154,15 @@ impl<'a> Chooser<'a> {
         let odd = ["al", "bo b", "ü", "s/l", "p+%41"];
         let users = odd.map(|name| format!("{prefix}{name}")).to_vec();
         let databases = ["a", "b/c", "d+e"].map(|name| format!("{prefix}{name}")).to_vec();
-        let world = World { databases: BTreeSet::from([SHARED.to_owned()]), ..World::default() };
-        Self { rng, prefix: prefix.to_owned(), users, databases, world, passwords: 0 }
+        let model = Model { databases: BTreeSet::from([SHARED.to_owned()]), ..Model::default() };
+        Self { rng, prefix: prefix.to_owned(), users, databases, model, passwords: 0 }
     }
 
     /// The next command. Only a caller that is alone may send twice, or what could end in parts when it times out.
     fn step(&mut self, alone: bool) -> Planned {
         let op = self.op();
-        if let Ok(next) = self.world.run(&op) {
-            self.world = next;
+        if let Ok(next) = self.model.run(&op) {
+            self.model = next;
         }
         // As Trove sends them; what has one step only may also be called, as `trove-couchdb` and others do.
         let way = match &op {
@@ -233,14 +233,14 @@ impl<'a> Chooser<'a> {
 
     /// Mostly one that is there.
     fn user(&mut self) -> String {
-        let there: Vec<String> = self.world.users.keys().cloned().collect();
+        let there: Vec<String> = self.model.users.keys().cloned().collect();
         if there.is_empty() || self.rng.random_ratio(1, 8) { self.pick_user() } else { self.pick(&there) }
     }
 
     /// Mostly one that isn't.
     fn free_user(&mut self) -> String {
         let free: Vec<String> =
-            self.users.iter().filter(|name| !self.world.users.contains_key(*name)).cloned().collect();
+            self.users.iter().filter(|name| !self.model.users.contains_key(*name)).cloned().collect();
         if free.is_empty() || self.rng.random_ratio(1, 8) { self.pick_user() } else { self.pick(&free) }
     }
 
@@ -256,7 +256,7 @@ impl<'a> Chooser<'a> {
 
     /// Mostly one that is there, [`SHARED`] among them.
     fn database(&mut self) -> String {
-        let there: Vec<String> = self.world.databases.iter().cloned().collect();
+        let there: Vec<String> = self.model.databases.iter().cloned().collect();
         if self.rng.random_ratio(1, 12) { self.any_database() } else { self.pick(&there) }
     }
 

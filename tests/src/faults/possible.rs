@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::world::{Op, Seen, World};
+use super::model::{Model, Op, Seen};
 
 /// One command and what was seen of it.
 #[derive(Debug, Clone)]
@@ -44,19 +44,19 @@ const OVER_AFTER: Duration = Duration::from_secs(60);
 /// All that a namespace may look like.
 #[derive(Debug, Clone)]
 pub struct Possible {
-    worlds: BTreeSet<World>,
+    worlds: BTreeSet<Model>,
     /// Calls that may still come to run, and when they were given up.
     late: Vec<(Op, Instant)>,
 }
 
 impl Possible {
     /// A namespace that looks like this.
-    pub fn sure(world: World) -> Self {
-        Self { worlds: BTreeSet::from([world]), late: Vec::new() }
+    pub fn sure(model: Model) -> Self {
+        Self { worlds: BTreeSet::from([model]), late: Vec::new() }
     }
 
     /// The worlds.
-    pub fn worlds(&self) -> &BTreeSet<World> {
+    pub fn worlds(&self) -> &BTreeSet<Model> {
         &self.worlds
     }
 
@@ -89,7 +89,7 @@ impl Possible {
             return Ok(());
         }
         let before =
-            self.worlds.iter().take(3).map(|world| format!("{world:?}")).collect::<Vec<_>>().join(" or ");
+            self.worlds.iter().take(3).map(|model| format!("{model:?}")).collect::<Vec<_>>().join(" or ");
         let unsure = |step: &Step| Step { seen: Seen::Unsure, ..step.clone() };
         let lanes: Vec<Vec<Step>> = lanes.iter().map(|lane| lane.iter().map(unsure).collect()).collect();
         self.worlds = interleaved(&self.worlds, &lanes);
@@ -97,7 +97,7 @@ impl Possible {
     }
 }
 
-fn interleaved(worlds: &BTreeSet<World>, lanes: &[Vec<Step>]) -> BTreeSet<World> {
+fn interleaved(worlds: &BTreeSet<Model>, lanes: &[Vec<Step>]) -> BTreeSet<Model> {
     let start = vec![0; lanes.len()];
     let end: Vec<usize> = lanes.iter().map(Vec::len).collect();
     // By how many commands of each caller are done; in this order every predecessor comes first.
@@ -110,7 +110,7 @@ fn interleaved(worlds: &BTreeSet<World>, lanes: &[Vec<Step>]) -> BTreeSet<World>
             let Some(step) = steps.get(done[lane]) else { continue };
             let mut next = done.clone();
             next[lane] += 1;
-            let after = worlds.iter().flat_map(|world| world.after(&step.op, &step.seen, step.disturbed));
+            let after = worlds.iter().flat_map(|model| model.after(&step.op, &step.seen, step.disturbed));
             reached.entry(next).or_default().extend(after);
         }
     }
@@ -122,7 +122,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use serde_json::{Value, json};
 
-    use super::super::world::Refusal;
+    use super::super::model::Refusal;
     use super::*;
 
     fn step(op: Op, seen: Seen) -> Step {
@@ -141,21 +141,21 @@ mod tests {
 
     #[test]
     fn of_two_creators_one_must_be_refused() {
-        let mut both = Possible::sure(World::default());
+        let mut both = Possible::sure(Model::default());
         assert!(both.observe_round(&[vec![step(create("1"), DONE)], vec![step(create("2"), DONE)]]).is_err());
-        let mut one = Possible::sure(World::default());
+        let mut one = Possible::sure(Model::default());
         let refused = Seen::Refused(Refusal::UserExists);
         one.observe_round(&[vec![step(create("1"), refused)], vec![step(create("2"), DONE)]]).unwrap();
-        assert_eq!(one.worlds().iter().map(|world| world.users["al"].clone()).collect::<Vec<_>>(), ["2"]);
+        assert_eq!(one.worlds().iter().map(|model| model.users["al"].clone()).collect::<Vec<_>>(), ["2"]);
     }
 
     #[test]
     fn the_last_of_two_passwords_is_either_but_each_caller_keeps_its_order() {
-        let mut possible = Possible::sure(World::default());
+        let mut possible = Possible::sure(Model::default());
         possible.observe(step(create("0"), DONE)).unwrap();
         let lanes = [vec![step(change("1"), DONE), step(change("2"), DONE)], vec![step(change("3"), DONE)]];
         possible.observe_round(&lanes).unwrap();
-        let last: Vec<_> = possible.worlds().iter().map(|world| world.users["al"].clone()).collect();
+        let last: Vec<_> = possible.worlds().iter().map(|model| model.users["al"].clone()).collect();
         assert_eq!(last, ["2", "3"]);
     }
 
@@ -165,12 +165,12 @@ mod tests {
         let get = || Op::GetUser { user: "al".into() };
         let nobody = || step(get(), DONE);
         let al = || step(get(), Seen::Done(json!({"_name": "al", "_databases": []})));
-        let mut possible = Possible::sure(World::default());
+        let mut possible = Possible::sure(Model::default());
         possible.observe(given_up("1")).unwrap();
         possible.observe(nobody()).unwrap();
         possible.observe(al()).unwrap();
         possible.observe(nobody()).unwrap_err();
-        let mut possible = Possible::sure(World::default());
+        let mut possible = Possible::sure(Model::default());
         possible.observe(step(create("1"), Seen::Unsure)).unwrap();
         possible.observe(nobody()).unwrap();
         possible.observe(al()).unwrap_err();
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_read_settles_what_was_unsure() {
-        let mut possible = Possible::sure(World::default());
+        let mut possible = Possible::sure(Model::default());
         possible.observe(step(create("1"), Seen::Unsure)).unwrap();
         assert_eq!(possible.worlds().len(), 2);
         let get = Op::GetUser { user: "al".into() };

@@ -19,8 +19,8 @@ use tokio::time::{sleep, timeout};
 use super::proxy::Proxy;
 use super::schedule::{Command, Event, Line, Run};
 use crate::bus::{Message, Request, notification};
+use crate::fixture::{Fixture, FixturePlan};
 use crate::rabbitmq::RabbitNode;
-use crate::stage::{Plan, Stage};
 use crate::until::until;
 
 /// What an agent that keeps its guarantees does not do is waited for so long.
@@ -50,7 +50,7 @@ impl fmt::Display for Replayed {
 }
 
 struct Replay {
-    stage: Stage,
+    fixture: Fixture,
     link: Proxy,
     sent: Vec<(Command, Message)>,
     runs_agent: bool,
@@ -79,36 +79,36 @@ pub async fn replay(lines: &[Line]) -> Result<Replayed> {
         let done = replay.step(&line.event, &life, length.is_some()).await;
         replayed.steps.push((line.text.clone(), done.with_context(|| line.text.clone())?));
     }
-    replayed.wrong = replay.judge().await?;
+    replayed.wrong = replay.checker().await?;
     Ok(replayed)
 }
 
 impl Replay {
     async fn start(broker: &RabbitNode, lines: &[Line]) -> Result<Self> {
         let link = Proxy::start(broker.port()).await?;
-        let plan = Plan::default()
+        let plan = FixturePlan::default()
             .in_memory(Options::default())
             .oslo("amqp_durable_queues = true")
             .set("broker.reconnect_min", 0.2)
             .set("broker.reconnect_max", 1)
             .set("rpc.shutdown_grace", 2)
             .transport_url(&broker.transport_url_at(link.port()));
-        let mut stage = plan.up_on(broker).await?;
+        let mut fixture = plan.up_on(broker).await?;
         let mut known = Vec::new();
         for line in lines {
             if let Event::Sent(command) = &line.event
                 && !known.contains(&&command.database)
             {
                 if command.method == "delete_database" {
-                    stage.databases(&[&stage.name(&command.database)]).await?;
+                    fixture.databases(&[&fixture.name(&command.database)]).await?;
                 }
                 known.push(&command.database);
             }
         }
-        stage.agent.terminate().await?;
-        stage.memory()?.log().clear();
+        fixture.agent.terminate().await?;
+        fixture.memory()?.log().clear();
         Ok(Self {
-            stage,
+            fixture,
             link,
             sent: Vec::new(),
             runs_agent: false,
@@ -125,21 +125,21 @@ impl Replay {
             Event::Connects if self.runs_agent => "by itself",
             Event::Connects => {
                 self.prepare(life, ends)?;
-                self.stage.agent.start_again()?;
-                self.stage.agent.wait_ready().await?;
+                self.fixture.agent.start_again()?;
+                self.fixture.agent.wait_ready().await?;
                 self.runs_agent = true;
                 "done"
             }
             Event::Sent(command) => {
-                let notification = notification(&self.stage.id, &command.method);
-                let message = self.stage.bus.encode_cast(&self.request(command).notified(notification));
-                self.stage.bus.send(&message).await?;
+                let notification = notification(&self.fixture.id, &command.method);
+                let message = self.fixture.bus.encode_cast(&self.request(command).notified(notification));
+                self.fixture.bus.send(&message).await?;
                 self.sent.push((command.clone(), message));
                 "done"
             }
             Event::SentAgain(command) => {
                 let sent = self.sent.iter().find(|(sent, _)| sent == command).context("it was not sent")?;
-                self.stage.bus.send(&sent.1).await?;
+                self.fixture.bus.send(&sent.1).await?;
                 "done"
             }
             Event::Delivered(_) => {
@@ -157,9 +157,9 @@ impl Replay {
                 if !acknowledged {
                     self.link.silence();
                 }
-                self.stage.memory()?.faults().clear();
+                self.fixture.memory()?.faults().clear();
                 self.held.clear();
-                let said = self.stage.agent.wait_log("can't be written down", IN_VAIN).await;
+                let said = self.fixture.agent.wait_log("can't be written down", IN_VAIN).await;
                 if said.is_ok() { "done" } else { "did not happen" }
             }
             Event::Recorded(_) | Event::Acknowledged(_) => {
@@ -167,11 +167,11 @@ impl Replay {
                 "by itself"
             }
             Event::Killed => {
-                self.stage.agent.kill9()?;
+                self.fixture.agent.kill9()?;
                 self.has_ended()?
             }
             Event::Told => {
-                self.stage.agent.terminate().await?;
+                self.fixture.agent.terminate().await?;
                 self.has_ended()?
             }
             Event::Cut => {
@@ -183,7 +183,7 @@ impl Replay {
 
     /// Before the agent starts: which answers of CouchDB are held back, and whether the disk takes outcomes.
     fn prepare(&mut self, life: &[&Event], ends: bool) -> Result<()> {
-        self.earlier = self.stage.memory()?.log().entries().len();
+        self.earlier = self.fixture.memory()?.log().entries().len();
         let refused = life.iter().any(|event| matches!(event, Event::Refused(_)));
         for event in life {
             let Event::Begins(run) = event else { continue };
@@ -192,7 +192,7 @@ impl Replay {
             // On a disk that fails, the outcome of a later command is no more written than that of the first.
             if is_refused || (ends && !is_recorded && !refused) {
                 let (method, path) = self.asks_for(&run.command);
-                self.stage
+                self.fixture
                     .memory()?
                     .faults()
                     .add(Rule::new(method, &path, Fault::Hang).after_effect().times(1));
@@ -210,7 +210,7 @@ impl Replay {
     }
 
     async fn has_run(&mut self, run: &Run) -> Result<&'static str> {
-        let memory = self.stage.memory()?;
+        let memory = self.fixture.memory()?;
         let (method, path) = self.asks_for(&run.command);
         let is_held = self.held.contains(run);
         let is_asked = || {
@@ -235,7 +235,7 @@ impl Replay {
     fn has_ended(&mut self) -> Result<&'static str> {
         self.runs_agent = false;
         self.link.end_silent();
-        self.stage.memory()?.faults().clear();
+        self.fixture.memory()?.faults().clear();
         self.held.clear();
         let file = self.outcomes();
         if file.is_dir() {
@@ -245,19 +245,19 @@ impl Replay {
     }
 
     /// After the schedule everything is given its time, and then judged.
-    async fn judge(&mut self) -> Result<Vec<String>> {
+    async fn checker(&mut self) -> Result<Vec<String>> {
         self.link.end_silent();
-        self.stage.memory()?.faults().clear();
+        self.fixture.memory()?.faults().clear();
         if !self.runs_agent {
-            self.stage.agent.start_again()?;
-            self.stage.agent.wait_ready().await?;
+            self.fixture.agent.start_again()?;
+            self.fixture.agent.wait_ready().await?;
         }
         // It waits for all that was sent before it.
-        drop(self.stage.bus.request(&Request::new("list_databases", json!({}))).await?);
+        drop(self.fixture.bus.request(&Request::new("list_databases", json!({}))).await?);
         let mut wrong = Vec::new();
         let Some((last, _)) = self.sent.last().cloned() else { return Ok(wrong) };
-        let path = format!("/{}", self.stage.name(&last.database));
-        let is_there = self.stage.client.get(&path, Some(self.stage.couch.admin())).await?.0.is_success();
+        let path = format!("/{}", self.fixture.name(&last.database));
+        let is_there = self.fixture.client.get(&path, Some(self.fixture.couch.admin())).await?.0.is_success();
         if is_there != (last.method == "create_database") {
             wrong.push(format!(
                 "database {} is not as {} left it, which was the last",
@@ -272,7 +272,7 @@ impl Replay {
 
     /// Commands that ran again although a later one on the same database has run since.
     fn overtaken(&self) -> Result<Vec<String>> {
-        let entries = self.stage.memory()?.log().entries();
+        let entries = self.fixture.memory()?.log().entries();
         let ran = |command: &Command| {
             let (method, path) = self.asks_for(command);
             let is_done = |status: Option<u16>| status.is_some_and(|status| status < 300);
@@ -298,18 +298,18 @@ impl Replay {
     /// Puts a document into the database of the last command, or looks whether it is there.
     async fn document(&self, put: bool) -> Result<bool> {
         let Some((last, _)) = self.sent.last() else { return Ok(false) };
-        let path = format!("/{}/kept", self.stage.name(&last.database));
-        let admin = Some(self.stage.couch.admin());
+        let path = format!("/{}/kept", self.fixture.name(&last.database));
+        let admin = Some(self.fixture.couch.admin());
         let (status, _) = if put {
-            self.stage.client.put(&path, admin, &json!({})).await?
+            self.fixture.client.put(&path, admin, &json!({})).await?
         } else {
-            self.stage.client.get(&path, admin).await?
+            self.fixture.client.get(&path, admin).await?
         };
         Ok(status.is_success())
     }
 
     fn request(&self, command: &Command) -> Request {
-        let name = self.stage.name(&command.database);
+        let name = self.fixture.name(&command.database);
         let args = match command.method.as_str() {
             "create_database" => json!({"databases": [{"_name": name}]}),
             _ => json!({"database": {"_name": name}}),
@@ -320,20 +320,20 @@ impl Replay {
     /// The request of CouchDB that a command is about.
     fn asks_for(&self, command: &Command) -> (&'static str, String) {
         let method = if command.method == "create_database" { "PUT" } else { "DELETE" };
-        (method, format!("/{}", self.stage.name(&command.database)))
+        (method, format!("/{}", self.fixture.name(&command.database)))
     }
 
     async fn all_is_delivered(&self) -> Result<()> {
-        let channel = self.stage.bus.channel().await?;
+        let channel = self.fixture.bus.channel().await?;
         until("the delivery", async || {
             let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            let topic = self.stage.bus.topic().into();
+            let topic = self.fixture.bus.topic().into();
             Ok(channel.queue_declare(topic, passive, FieldTable::default()).await?.message_count() == 0)
         })
         .await
     }
 
     fn outcomes(&self) -> PathBuf {
-        self.stage.agent.directory().join("state/outcomes")
+        self.fixture.agent.directory().join("state/outcomes")
     }
 }

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::ground::Guest;
+use super::environment::Guest;
 use super::inject::Played;
 use super::kinds::FaultKind;
+use super::model::Seen;
 use super::plan::Way;
-use super::world::Seen;
 
 /// What happened how often.
 #[derive(Debug, Clone, Default, Serialize)]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Transcript;
 use super::steps::{ALICE, FILMS, NAMES, database, names, new_password};
 use crate::couch::Credentials;
-use crate::local_stage::{LocalPlan, LocalStage};
+use crate::local_fixture::{LocalFixture, LocalFixturePlan};
 use crate::shared_server::sweep;
 
 /// The operator's tool, beside the running program.
@@ -22,22 +22,22 @@ const TOOL: &str = "trove-couchdb";
 #[derive(Debug)]
 pub struct LocalTour {
     transcript: Transcript,
-    stage: LocalStage,
+    fixture: LocalFixture,
 }
 
 impl LocalTour {
     /// Starts CouchDB and agent, and waits until the agent is ready.
     pub async fn start() -> Result<Self> {
         println!("Starting a CouchDB and the agent, without a broker");
-        let stage = LocalPlan::default().set("log.filter", "info").up().await?;
+        let fixture = LocalFixturePlan::default().set("log.filter", "info").up().await?;
         // Of a tour that was interrupted on the same server.
-        sweep(&stage.couch, |name| NAMES.contains(&name)).await?;
+        sweep(&fixture.couch, |name| NAMES.contains(&name)).await?;
         let transcript = Transcript::default();
-        let kind = if stage.couch.memory().is_some() { "in-memory" } else { "real" };
-        transcript.note("CouchDB", format!("{} ({kind})", stage.couch.url()));
-        transcript.note("agent", format!("pid {}, ready", stage.agent.pid()));
-        transcript.note("socket", stage.agent.socket().display());
-        Ok(Self { transcript, stage })
+        let kind = if fixture.couch.memory().is_some() { "in-memory" } else { "real" };
+        transcript.note("CouchDB", format!("{} ({kind})", fixture.couch.url()));
+        transcript.note("agent", format!("pid {}, ready", fixture.agent.pid()));
+        transcript.note("socket", fixture.agent.socket().display());
+        Ok(Self { transcript, fixture })
     }
 
     /// Sends commands of every family over the socket and looks at their effects; true when every check passed.
@@ -50,9 +50,9 @@ impl LocalTour {
         let alice = Credentials::new(ALICE, &new_password());
         let user = json!({"_name": ALICE, "_password": alice.password, "_databases": [database(FILMS)]});
         self.call("create_user", json!({"users": [user]})).await;
-        let reads = self.stage.client.reads(FILMS, Some(&alice)).await?;
+        let reads = self.fixture.client.reads(FILMS, Some(&alice)).await?;
         self.transcript.check("alice logs in to CouchDB and reads her database", reads);
-        let public = self.stage.client.reads(FILMS, None).await?;
+        let public = self.fixture.client.reads(FILMS, None).await?;
         self.transcript.check("the anonymous user does not", !public);
         let access = self.call("list_access", json!({"username": ALICE, "hostname": "%"})).await;
         self.transcript.check("her access is listed", names(&access) == [FILMS]);
@@ -60,7 +60,7 @@ impl LocalTour {
         let open = found["public"].as_array().is_some_and(|names| names.iter().any(|name| name == FILMS));
         self.transcript.check("her database is not open to everybody", found["public"].is_array() && !open);
         self.call("delete_user", json!({"user": {"_name": ALICE}})).await;
-        let gone = self.stage.client.refuses(&alice).await?;
+        let gone = self.fixture.client.refuses(&alice).await?;
         self.transcript.check("deleted, she no longer logs in", gone);
         self.call("delete_database", json!({"database": database(FILMS)})).await;
         let left = self.call("list_databases", json!({})).await;
@@ -71,7 +71,7 @@ impl LocalTour {
     /// Tells what one may type while everything still runs.
     pub fn invite(&self) -> Result<()> {
         let tool = tool()?;
-        let line = format!("{} --socket {}", tool.display(), self.stage.agent.socket().display());
+        let line = format!("{} --socket {}", tool.display(), self.fixture.agent.socket().display());
         println!(
             "\nThe agent runs until Ctrl-C. In another terminal, type:\n\n  \
              {line} status\n  \
@@ -79,16 +79,16 @@ impl LocalTour {
              {line} user-create alice --databases films\n  \
              curl -u alice {couch}/films\n\n\
              Its log: {log}",
-            couch = self.stage.couch.url(),
-            log = self.stage.agent.log_file().display(),
+            couch = self.fixture.couch.url(),
+            log = self.fixture.agent.log_file().display(),
         );
         Ok(())
     }
 
     /// Stops the agent as systemd would; true when it ended well and left no socket.
     pub async fn stop(mut self) -> Result<bool> {
-        let socket = self.stage.agent.socket();
-        let status = self.stage.agent.terminate().await?;
+        let socket = self.fixture.agent.socket();
+        let status = self.fixture.agent.terminate().await?;
         println!("agent ended: {status}");
         Ok(status.success() && !socket.exists())
     }
@@ -96,7 +96,7 @@ impl LocalTour {
     /// Calls a method and shows the answer; a failure is a failed check and `null`.
     async fn call(&mut self, method: &str, args: Value) -> Value {
         self.transcript.command("call", method, &args);
-        let outcome = self.stage.call(method, args).await;
+        let outcome = self.fixture.call(method, args).await;
         self.transcript.outcome(outcome)
     }
 }

@@ -6,19 +6,19 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::Value;
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::local_stage::{LocalPlan, LocalStage};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
 
 use crate::tool::Tool;
 
 /// An in-memory server of the test's own: a file describes the whole server, and a real one is everybody's.
-async fn stage() -> Result<(LocalStage, Tool)> {
-    let stage = LocalPlan::default().in_memory(in_memory_couchdb::Options::default()).up().await?;
-    let cli = Tool::local(&stage.agent);
-    Ok((stage, cli))
+async fn fixture() -> Result<(LocalFixture, Tool)> {
+    let fixture = LocalFixturePlan::default().in_memory(in_memory_couchdb::Options::default()).up().await?;
+    let cli = Tool::local(&fixture.agent);
+    Ok((fixture, cli))
 }
 
-fn file(stage: &LocalStage, text: &str) -> Result<String> {
-    let path: PathBuf = stage.agent.directory().join("state.toml");
+fn file(fixture: &LocalFixture, text: &str) -> Result<String> {
+    let path: PathBuf = fixture.agent.directory().join("state.toml");
     std::fs::write(&path, text)?;
     Ok(path.to_string_lossy().into_owned())
 }
@@ -29,10 +29,10 @@ const SHOP: &str = "databases = [\"log\", \"shop\"]\n[users.al]\ndatabases = [\"
 
 #[tokio::test(flavor = "multi_thread")]
 async fn applied_twice_it_changes_nothing_the_second_time() -> Result<()> {
-    let (stage, cli) = stage().await?;
+    let (fixture, cli) = fixture().await?;
     let cli = cli.env("BO_PW", "pw of bo");
-    let wanted = file(&stage, SHOP)?;
-    std::fs::write(stage.agent.directory().join("al.pw"), "pw of al\n")?;
+    let wanted = file(&fixture, SHOP)?;
+    std::fs::write(fixture.agent.directory().join("al.pw"), "pw of al\n")?;
     let planned = cli.must(&["apply", &wanted, "--dry-run"]).await?;
     insta::assert_snapshot!("dry_run", planned);
     assert_eq!(cli.run(&["apply", &wanted, "--dry-run", "--exit-code"]).await?.code, Some(8));
@@ -44,12 +44,12 @@ async fn applied_twice_it_changes_nothing_the_second_time() -> Result<()> {
         [("al", "pw of al", Some("shop")), ("b o", "pw of bo", Some("log")), ("cy", generated, None)]
     {
         let login = Credentials::new(name, password);
-        assert!(stage.client.logs_in(&login).await?, "{name}");
+        assert!(fixture.client.logs_in(&login).await?, "{name}");
         if let Some(database) = database {
-            assert!(stage.client.reads(database, Some(&login)).await?, "{name}");
+            assert!(fixture.client.reads(database, Some(&login)).await?, "{name}");
         }
     }
-    let log = stage.memory()?.log();
+    let log = fixture.memory()?.log();
     log.clear();
     for arguments in [&["apply", &wanted, "--yes"][..], &["apply", &wanted, "--yes", "--prune"]] {
         assert!(cli.must(arguments).await?.contains("Nothing to do"));
@@ -61,11 +61,11 @@ async fn applied_twice_it_changes_nothing_the_second_time() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_in_the_file_is_kept_until_prune() -> Result<()> {
-    let (stage, cli) = stage().await?;
-    stage.databases(&["old", "shop"]).await?;
-    stage.user("al", &["old", "shop"]).await?;
-    stage.user("gone", &["shop"]).await?;
-    let wanted = file(&stage, "databases = [\"shop\"]\n[users.al]\n")?;
+    let (fixture, cli) = fixture().await?;
+    fixture.databases(&["old", "shop"]).await?;
+    fixture.user("al", &["old", "shop"]).await?;
+    fixture.user("gone", &["shop"]).await?;
+    let wanted = file(&fixture, "databases = [\"shop\"]\n[users.al]\n")?;
     let kept = cli.must(&["apply", &wanted, "--yes"]).await?;
     insta::assert_snapshot!("kept", kept);
     let planned = cli.must(&["apply", &wanted, "--prune", "--dry-run"]).await?;
@@ -73,23 +73,23 @@ async fn what_is_not_in_the_file_is_kept_until_prune() -> Result<()> {
     cli.must(&["apply", &wanted, "--prune", "--yes"]).await?;
     assert_eq!(cli.must(&["user-list", "-o", "value"]).await?, "al\t%\t\n");
     assert_eq!(cli.must(&["database-list", "-o", "value"]).await?, "shop\n");
-    assert!(!stage.client.reads("shop", None).await?, "a database without members is closed");
+    assert!(!fixture.client.reads("shop", None).await?, "a database without members is closed");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn interrupted_anywhere_the_next_run_reaches_the_same_state() -> Result<()> {
-    let (stage, cli) = stage().await?;
+    let (fixture, cli) = fixture().await?;
     let cli = cli.env("BO_PW", "pw of bo").env("TROVE_COUCHDB_SOCKET", "/nowhere");
-    let wanted = file(&stage, SHOP)?;
-    std::fs::write(stage.agent.directory().join("al.pw"), "pw of al\n")?;
-    let empty = stage.agent.directory().join("empty.toml");
+    let wanted = file(&fixture, SHOP)?;
+    std::fs::write(fixture.agent.directory().join("al.pw"), "pw of al\n")?;
+    let empty = fixture.agent.directory().join("empty.toml");
     std::fs::write(&empty, "")?;
     let mut reached = Vec::new();
     for cut in 0..5_u32 {
         cli.must(&["apply", &empty.to_string_lossy(), "--prune", "--allow-empty", "--yes"]).await?;
         // The agent is cut off from CouchDB after some requests that write; the program gives up, as when killed.
-        let faults = stage.memory()?.faults();
+        let faults = fixture.memory()?.faults();
         let refused = in_memory_couchdb::Fault::Answer { status: 400, body: "{\"error\":\"cut\"}".into() };
         let passed = in_memory_couchdb::Fault::DelayMs(0);
         for (method, path) in [("PUT", "*"), ("POST", "/_users/_bulk_docs")] {
@@ -115,12 +115,12 @@ async fn interrupted_anywhere_the_next_run_reaches_the_same_state() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_anywhere_the_next_run_reaches_the_same_state() -> Result<()> {
-    let (stage, cli) = stage().await?;
+    let (fixture, cli) = fixture().await?;
     let cli = cli.env("BO_PW", "pw of bo");
-    let wanted = file(&stage, SHOP)?;
-    std::fs::write(stage.agent.directory().join("al.pw"), "pw of al\n")?;
+    let wanted = file(&fixture, SHOP)?;
+    std::fs::write(fixture.agent.directory().join("al.pw"), "pw of al\n")?;
     let slow = in_memory_couchdb::Fault::DelayMs(100);
-    stage.memory()?.faults().add(in_memory_couchdb::Rule::new("*", "*", slow));
+    fixture.memory()?.faults().add(in_memory_couchdb::Rule::new("*", "*", slow));
     let mut killed = 0;
     for milliseconds in [200, 500, 800, 1_100, 1_400] {
         let arguments = ["apply", &wanted, "--yes"];
@@ -137,13 +137,13 @@ async fn killed_anywhere_the_next_run_reaches_the_same_state() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_exported_is_applied_without_a_change() -> Result<()> {
-    let (stage, cli) = stage().await?;
-    stage.databases(&["a/b+c", "d$(e)-f"]).await?;
-    stage.user("ünï \"q\" \\ 🙂", &["a/b+c", "d$(e)-f"]).await?;
-    stage.user("plain", &[]).await?;
+    let (fixture, cli) = fixture().await?;
+    fixture.databases(&["a/b+c", "d$(e)-f"]).await?;
+    fixture.user("ünï \"q\" \\ 🙂", &["a/b+c", "d$(e)-f"]).await?;
+    fixture.user("plain", &[]).await?;
     // Somebody else's, of a name that no command takes.
-    let admin = stage.couch.admin();
-    assert!(stage.client.put("/a%2F%2Fb", Some(admin), &Value::Null).await?.0.is_success());
+    let admin = fixture.couch.admin();
+    assert!(fixture.client.put("/a%2F%2Fb", Some(admin), &Value::Null).await?.0.is_success());
     let exported = cli.must(&["export"]).await?;
     assert!(exported.contains("can't be managed") && !exported.contains("-pw"), "{exported}");
     let applied = cli.run_with(&["apply", "-", "--prune", "--yes"], &exported).await?;
@@ -156,25 +156,25 @@ async fn what_is_exported_is_applied_without_a_change() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_is_rotated_only_when_the_file_says_so() -> Result<()> {
-    let (stage, cli) = stage().await?;
-    let old = stage.user("al", &[]).await?;
-    let keeping = file(&stage, "[users.al]\npassword_env = \"AL\"\n")?;
+    let (fixture, cli) = fixture().await?;
+    let old = fixture.user("al", &[]).await?;
+    let keeping = file(&fixture, "[users.al]\npassword_env = \"AL\"\n")?;
     let cli = cli.env("AL", "rotated");
     assert!(cli.must(&["apply", &keeping, "--yes"]).await?.contains("Nothing to do"));
-    assert!(stage.client.logs_in(&old).await?);
-    let rotating = file(&stage, "[users.al]\npassword_env = \"AL\"\nrotate_password = true\n")?;
+    assert!(fixture.client.logs_in(&old).await?);
+    let rotating = file(&fixture, "[users.al]\npassword_env = \"AL\"\nrotate_password = true\n")?;
     let steps = cli.json(&["apply", &rotating, "--yes"]).await?;
     assert_eq!(
         steps["steps"],
         serde_json::json!([{"action": "set_password", "user": "al", "outcome": "done"}])
     );
-    assert!(stage.client.logs_in(&Credentials::new("al", "rotated")).await?);
+    assert!(fixture.client.logs_in(&Credentials::new("al", "rotated")).await?);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mistake_is_found_before_anything_is_done() -> Result<()> {
-    let (stage, cli) = stage().await?;
+    let (fixture, cli) = fixture().await?;
     for (text, says) in [
         ("databases = [\"new\"]\n[users.al]\n", "has no password"),
         ("databases = [\"new\"]\n[users.al]\npassword_file = \"missing.pw\"\n", "missing.pw"),
@@ -183,7 +183,7 @@ async fn a_mistake_is_found_before_anything_is_done() -> Result<()> {
         ("databses = []", "databses"),
         ("not toml", "state.toml"),
     ] {
-        let wanted = file(&stage, text)?;
+        let wanted = file(&fixture, text)?;
         let error = cli.refused(64, &["apply", &wanted, "--yes"]).await?;
         assert!(error.contains(says), "{text}: {error}");
     }

@@ -15,8 +15,8 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Exchange
 use serde_json::{Value, json};
 use trove_couchdb_protocol::new_id;
 use trove_couchdb_protocol::trove::ConductorCast;
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::rabbitmq::{self, RabbitNode};
-use trove_couchdb_tests::stage::{Plan, Stage};
 
 use crate::doctor_host::Found;
 use crate::tool::{Tool, private};
@@ -36,20 +36,20 @@ async fn run_script(broker: &RabbitNode, script: &str) -> Result<()> {
 }
 
 /// An agent that works as the account of its own instance, and that account's name and password.
-async fn on_its_own_account(broker: &RabbitNode) -> Result<(Stage, String, String)> {
-    let mut stage = Plan::default().encrypted().set("heartbeat.interval", 1).up_on(broker).await?;
-    let account = Tool::bus(&stage.agent, &stage.id);
+async fn on_its_own_account(broker: &RabbitNode) -> Result<(Fixture, String, String)> {
+    let mut fixture = FixturePlan::default().encrypted().set("heartbeat.interval", 1).up_on(broker).await?;
+    let account = Tool::bus(&fixture.agent, &fixture.id);
     let script = account.must(&["broker-user"]).await?;
     run_script(broker, &script).await?;
     let url = script.lines().find_map(|line| line.strip_prefix("# transport_url = ")).context("no URL")?;
-    let user = format!("guestagent-{}", stage.id);
+    let user = format!("guestagent-{}", fixture.id);
     let password = script.split('\'').nth(3).context("no password")?.to_owned();
     // As the script says: behind the files that Trove injected.
-    let file = stage.agent.directory().join("conf.d/zz-broker-user.conf");
+    let file = fixture.agent.directory().join("conf.d/zz-broker-user.conf");
     private(&file, &format!("[DEFAULT]\ntransport_url = {url}\n"))?;
-    stage.agent.terminate().await?;
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
+    fixture.agent.terminate().await?;
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
     // The node writes its log when it comes to it.
     let login = format!("user '{user}' authenticated and granted access");
     let seen = async {
@@ -59,22 +59,22 @@ async fn on_its_own_account(broker: &RabbitNode) -> Result<(Stage, String, Strin
     };
     tokio::time::timeout(LIMIT, seen)
         .await
-        .with_context(|| format!("not {user}:\n{}", stage.agent.logs()))?;
-    Ok((stage, user, password))
+        .with_context(|| format!("not {user}:\n{}", fixture.agent.logs()))?;
+    Ok((fixture, user, password))
 }
 
-async fn every_kind_of_command_works(stage: &Stage) -> Result<()> {
+async fn every_kind_of_command_works(fixture: &Fixture) -> Result<()> {
     let round = new_id();
-    let (db, al) = (stage.name(&format!("db-{round}")), stage.name(&format!("al-{round}")));
-    stage.databases(&[&db]).await?;
-    let login = stage.user(&al, &[&db]).await?;
-    assert!(stage.client.reads(&db, Some(&login)).await?);
-    assert!(stage.call("list_users", json!({})).await?.to_string().contains(&al));
-    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
+    let (db, al) = (fixture.name(&format!("db-{round}")), fixture.name(&format!("al-{round}")));
+    fixture.databases(&[&db]).await?;
+    let login = fixture.user(&al, &[&db]).await?;
+    assert!(fixture.client.reads(&db, Some(&login)).await?);
+    assert!(fixture.call("list_users", json!({})).await?.to_string().contains(&al));
+    assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
     // A failure of a call, and one of a cast that the conductor hears of.
-    assert!(stage.call("grant_access", json!({"username": al, "databases": ["nowhere"]})).await.is_err());
-    assert!(stage.cast("create_user", json!({"users": [{"_name": "_bad"}]})).await?.is_err());
-    stage.conductor.next(LIMIT, |cast| matches!(cast, ConductorCast::Heartbeat { .. })).await?;
+    assert!(fixture.call("grant_access", json!({"username": al, "databases": ["nowhere"]})).await.is_err());
+    assert!(fixture.cast("create_user", json!({"users": [{"_name": "_bad"}]})).await?.is_err());
+    fixture.conductor.next(LIMIT, |cast| matches!(cast, ConductorCast::Heartbeat { .. })).await?;
     Ok(())
 }
 
@@ -146,9 +146,9 @@ impl Tenant {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_works_on_its_own_account_and_a_tenant_reaches_nobody_else_with_it() -> Result<()> {
     let broker = rabbitmq::shared().await?;
-    let (mut stage, user, password) = on_its_own_account(broker).await?;
-    every_kind_of_command_works(&stage).await?;
-    let found = Found::by(&Tool::configured(&stage.agent)).await?;
+    let (mut fixture, user, password) = on_its_own_account(broker).await?;
+    every_kind_of_command_works(&fixture).await?;
+    let found = Found::by(&Tool::configured(&fixture.agent)).await?;
     assert_eq!(
         (found.status("broker.login"), found.status("broker.queue_flags")),
         ("ok", "ok"),
@@ -156,10 +156,10 @@ async fn an_agent_works_on_its_own_account_and_a_tenant_reaches_nobody_else_with
     );
 
     // Another guest of the same control plane, with a command that waits for it.
-    let (exchange, own) = (stage.exchange().to_owned(), format!("guestagent.{}", stage.id));
-    let conductor = stage.agent.options().conductor_queue.clone();
+    let (exchange, own) = (fixture.exchange().to_owned(), format!("guestagent.{}", fixture.id));
+    let conductor = fixture.agent.options().conductor_queue.clone();
     let (other, fanout) = (format!("guestagent.{}", new_id()), format!("guestagent.{}_fanout", new_id()));
-    let admin = stage.bus.channel().await?;
+    let admin = fixture.bus.channel().await?;
     admin.queue_declare(other.as_str().into(), QueueDeclareOptions::default(), FieldTable::default()).await?;
     let bind = QueueBindOptions::default();
     admin
@@ -183,7 +183,7 @@ async fn an_agent_works_on_its_own_account_and_a_tenant_reaches_nobody_else_with
     let uri = format!("{}?frame_max=131072", broker.amqp_uri_of(&user, &password));
     let tenant = Tenant { connection: Connection::connect(&uri, ConnectionProperties::default()).await? };
     let unknown = format!("reply_{}", new_id());
-    for queue in [other.as_str(), &conductor, stage.bus.reply_queue(), &unknown] {
+    for queue in [other.as_str(), &conductor, fixture.bus.reply_queue(), &unknown] {
         tenant.can_neither_read_nor_change_the_queue(queue).await?;
     }
 
@@ -223,12 +223,12 @@ async fn an_agent_works_on_its_own_account_and_a_tenant_reaches_nobody_else_with
     drop(more);
 
     // The control plane and the agent are as before, also after the agent began anew.
-    every_kind_of_command_works(&stage).await?;
+    every_kind_of_command_works(&fixture).await?;
     drop(tenant);
-    stage.agent.kill9()?;
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
-    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
+    fixture.agent.kill9()?;
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
+    assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
     Ok(())
 }
 

@@ -5,14 +5,14 @@ use std::os::unix::fs::PermissionsExt;
 
 use anyhow::Result;
 use trove_couchdb_tests::agent::write_private;
-use trove_couchdb_tests::stage::Plan;
+use trove_couchdb_tests::fixture::FixturePlan;
 
 use crate::tool::Tool;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_archive_tells_much_and_no_secret() -> Result<()> {
-    let stage = Plan::default().encrypted().up().await?;
-    let directory = stage.agent.directory();
+    let fixture = FixturePlan::default().encrypted().up().await?;
+    let directory = fixture.agent.directory();
     let config = directory.join("agent.toml");
     let audit = directory.join("audit.log");
     let mut settings: toml::Table = std::fs::read_to_string(&config)?.parse()?;
@@ -25,14 +25,14 @@ async fn the_archive_tells_much_and_no_secret() -> Result<()> {
     write_private(&config, &settings.to_string())?;
 
     let credentials: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(stage.agent.credentials_file())?)?;
+        serde_json::from_str(&std::fs::read_to_string(fixture.agent.credentials_file())?)?;
     let os_admin = credentials["password"].as_str().unwrap().to_owned();
-    let key = stage.key.clone().unwrap();
+    let key = fixture.key.clone().unwrap();
     let url = trove_couchdb_tests::rabbitmq::shared().await?.transport_url();
     let broker = url.split(':').nth(2).unwrap().split('@').next().unwrap().to_owned();
-    let admin = stage.couch.admin().password.clone();
+    let admin = fixture.couch.admin().password.clone();
     let mut secrets = vec![os_admin.clone(), key.clone(), broker.clone()];
-    if stage.couch.memory().is_some() {
+    if fixture.couch.memory().is_some() {
         secrets.push(admin);
     }
     // Planted where no secret belongs, to see that the net holds.
@@ -44,7 +44,7 @@ async fn the_archive_tells_much_and_no_secret() -> Result<()> {
 
     let archive = directory.join("bundle.tar.gz");
     let name = archive.to_string_lossy();
-    let cli = Tool::configured(&stage.agent);
+    let cli = Tool::configured(&fixture.agent);
     let ended = cli.run(&["doctor", "--bundle", &name]).await?;
     assert!([Some(0), Some(1), Some(8)].contains(&ended.code), "{ended:?}");
     assert!(ended.errors.contains("bundle.tar.gz"), "{ended:?}");
@@ -80,7 +80,7 @@ async fn the_archive_tells_much_and_no_secret() -> Result<()> {
     }
     assert!(files["audit.txt"].contains("last line") && files["audit.txt"].contains("REDACTED"));
     assert!(files["configuration.toml"].contains("control_exchange"));
-    assert!(files["status.json"].contains(&stage.id));
+    assert!(files["status.json"].contains(&fixture.id));
     assert!(files["doctor.txt"].contains("couchdb.login"));
 
     let again = cli.refused(1, &["doctor", "--bundle", &name]).await?;

@@ -10,8 +10,8 @@ use trove_couchdb_protocol::{
     Outcome, Request, encode_call_monitor_beat, encode_reply, frame, new_id,
     reply::{Failure, FailureClass},
 };
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::rabbitmq;
-use trove_couchdb_tests::stage::{Plan, Stage};
 use trove_couchdb_tests::until::HUNG;
 
 use crate::tool::{Tool, private};
@@ -37,18 +37,18 @@ where
 }
 
 /// Over RabbitMQ, with nothing but the options of the command line.
-async fn by_options(stage: &Stage) -> Result<Tool> {
-    let directory = stage.agent.directory();
+async fn by_options(fixture: &Fixture) -> Result<Tool> {
+    let directory = fixture.agent.directory();
     let file = |name: &str| directory.join(name).to_string_lossy().into_owned();
     private(&directory.join("url"), &format!("{}\n", rabbitmq::shared().await?.transport_url()))?;
     private(&directory.join("nothing.toml"), "")?;
     std::fs::create_dir_all(directory.join("nothing.d"))?;
     let (url, key, nothing, nothing_d) = (file("url"), file("key"), file("nothing.toml"), file("nothing.d"));
-    let mut options = vec!["--instance", &stage.id, "--transport-url-file", &url];
-    options.extend(["--control-exchange", stage.exchange()]);
+    let mut options = vec!["--instance", &fixture.id, "--transport-url-file", &url];
+    options.extend(["--control-exchange", fixture.exchange()]);
     // What is configured on the machine of the test must not count.
     options.extend(["--config", &nothing, "--config-dir", &nothing_d]);
-    if let Some(secret) = &stage.key {
+    if let Some(secret) = &fixture.key {
         private(&directory.join("key"), secret)?;
         options.extend(["--key-file", &key]);
     }
@@ -131,8 +131,8 @@ async fn an_answer_for_a_marker_that_stays_where_it_was_ends() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_listens_for_an_unknown_instance() -> Result<()> {
-    let stage = Stage::up().await?;
-    let cli = by_options(&stage).await?;
+    let fixture = Fixture::up().await?;
+    let cli = by_options(&fixture).await?;
     let error = cli.refused(4, &["ping", "--instance", "no-such-instance"]).await?;
     assert!(error.contains("no agent listens for instance no-such-instance"), "{error}");
     let error = cli.refused(4, &["ping", "--control-exchange", "no-such-exchange"]).await?;
@@ -142,14 +142,14 @@ async fn nobody_listens_for_an_unknown_instance() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_agents_queue_and_a_wrong_key_are_named() -> Result<()> {
-    let mut stage = Plan::default().encrypted().up().await?;
-    let cli = by_options(&stage).await?;
-    let key = stage.agent.directory().join("wrong");
+    let mut fixture = FixturePlan::default().encrypted().up().await?;
+    let cli = by_options(&fixture).await?;
+    let key = fixture.agent.directory().join("wrong");
     std::fs::write(&key, "wrong key")?;
     let error = cli.refused(1, &["ping", "--key-file", &key.to_string_lossy()]).await?;
     assert!(error.contains("does not decrypt") && error.contains("--key-file"), "{error}");
-    stage.agent.kill9()?;
-    stage.agent.exit_within(HUNG).await?;
+    fixture.agent.kill9()?;
+    fixture.agent.exit_within(HUNG).await?;
     let error = cli.refused(4, &["ping", "--timeout", "2"]).await?;
     assert!(error.contains("nobody who reads"), "{error}");
     Ok(())
@@ -157,17 +157,17 @@ async fn a_dead_agents_queue_and_a_wrong_key_are_named() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_transport_url_comes_from_four_places_and_shows_in_no_error() -> Result<()> {
-    let stage = Stage::up().await?;
+    let fixture = Fixture::up().await?;
     let url = rabbitmq::shared().await?.transport_url();
-    let conf_d = stage.agent.directory().join("conf.d");
+    let conf_d = fixture.agent.directory().join("conf.d");
     let file = conf_d.join("trove-guestagent.conf").to_string_lossy().into_owned();
-    let nothing = stage.agent.directory().join("nothing.d");
+    let nothing = fixture.agent.directory().join("nothing.d");
     std::fs::create_dir_all(&nothing)?;
     let base = Tool::plain(&[
         "--instance",
-        &stage.id,
+        &fixture.id,
         "--control-exchange",
-        stage.exchange(),
+        fixture.exchange(),
         "--config-dir",
         &nothing.to_string_lossy(),
     ]);
@@ -186,19 +186,19 @@ async fn the_transport_url_comes_from_four_places_and_shows_in_no_error() -> Res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_reply_queue_is_left_on_the_broker() -> Result<()> {
-    let stage = Stage::up().await?;
-    let cli = by_options(&stage).await?;
+    let fixture = Fixture::up().await?;
+    let cli = by_options(&fixture).await?;
     cli.must(&["ping"]).await?;
     cli.refused(3, &["user-show", "nobody-of-that-name"]).await?;
-    let reply_queues = stage
+    let reply_queues = fixture
         .agent
         .logs()
         .split("reply_")
         .skip(1)
         .filter_map(|rest| rest.get(..32).map(|id| format!("reply_{id}")))
         .collect::<std::collections::BTreeSet<_>>();
-    for queue in reply_queues.iter().filter(|queue| **queue != stage.bus.reply_queue()) {
-        let channel = stage.bus.channel().await?;
+    for queue in reply_queues.iter().filter(|queue| **queue != fixture.bus.reply_queue()) {
+        let channel = fixture.bus.channel().await?;
         let passive = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
         let found =
             channel.queue_declare(queue.as_str().into(), passive, lapin::types::FieldTable::default()).await;

@@ -2,18 +2,18 @@
 
 use anyhow::Result;
 use trove_couchdb_tests::agent::binary;
-use trove_couchdb_tests::local_stage::LocalPlan;
+use trove_couchdb_tests::local_fixture::LocalFixturePlan;
 
 use crate::tool::Tool;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_terminal_and_without_yes_nothing_is_deleted() -> Result<()> {
-    let stage = LocalPlan::default().up().await?;
-    let cli = Tool::local(&stage.agent);
-    let (db, al) = (stage.name("db"), stage.name("al"));
-    stage.databases(&[&db]).await?;
-    stage.user(&al, &[&db]).await?;
-    let file = stage.agent.directory().join("state.toml");
+    let fixture = LocalFixturePlan::default().up().await?;
+    let cli = Tool::local(&fixture.agent);
+    let (db, al) = (fixture.name("db"), fixture.name("al"));
+    fixture.databases(&[&db]).await?;
+    fixture.user(&al, &[&db]).await?;
+    let file = fixture.agent.directory().join("state.toml");
     std::fs::write(&file, "")?;
     let file = file.to_string_lossy();
     for verb in [
@@ -34,9 +34,9 @@ async fn without_a_terminal_and_without_yes_nothing_is_deleted() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_terminal_a_password_must_come_from_standard_input() -> Result<()> {
-    let stage = LocalPlan::default().up().await?;
-    let cli = Tool::local(&stage.agent);
-    let al = stage.name("al");
+    let fixture = LocalFixturePlan::default().up().await?;
+    let cli = Tool::local(&fixture.agent);
+    let al = fixture.name("al");
     let asked = cli.run_with(&["user-create", &al], "secret\n").await?;
     assert_eq!(asked.code, Some(64), "{asked:?}");
     assert!(asked.errors.contains("--password-stdin"), "{asked:?}");
@@ -50,10 +50,10 @@ async fn without_a_terminal_a_password_must_come_from_standard_input() -> Result
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_terminal_the_operator_is_asked() -> Result<()> {
-    let stage = LocalPlan::default().up().await?;
-    let al = stage.name("al");
-    stage.user(&al, &[]).await?;
-    let socket = stage.agent.socket();
+    let fixture = LocalFixturePlan::default().up().await?;
+    let al = fixture.name("al");
+    fixture.user(&al, &[]).await?;
+    let socket = fixture.agent.socket();
     // `script` of util-linux gives the program a terminal.
     let on_a_terminal = async |line: &str, answers: &str| -> Result<(String, Option<i32>)> {
         let command = format!(
@@ -74,14 +74,14 @@ async fn on_a_terminal_the_operator_is_asked() -> Result<()> {
     };
     let (shown, code) = on_a_terminal(&format!("user-delete '{al}'"), "n\n").await?;
     assert!(shown.contains("[y/N]") && code == Some(6), "{shown}");
-    assert!(stage.call("get_user", serde_json::json!({"username": al})).await?.is_object());
+    assert!(fixture.call("get_user", serde_json::json!({"username": al})).await?.is_object());
     let (shown, code) = on_a_terminal(&format!("user-delete '{al}'"), "yes\n").await?;
     assert!(shown.contains("is deleted") && code == Some(0), "{shown}");
-    let bo = stage.name("bo");
+    let bo = fixture.name("bo");
     let (shown, code) = on_a_terminal(&format!("user-create '{bo}'"), "typed pw\ntyped pw\n").await?;
     assert!(code == Some(0) && !shown.contains("typed pw"), "{shown}");
     let login = trove_couchdb_tests::couch::Credentials::new(&bo, "typed pw");
-    assert!(stage.client.logs_in(&login).await?);
+    assert!(fixture.client.logs_in(&login).await?);
     let (shown, code) = on_a_terminal(&format!("user-create '{al}'"), "one\nother\n").await?;
     assert!(shown.contains("differ") && code == Some(64), "{shown}");
     Ok(())

@@ -2,18 +2,18 @@
 
 use anyhow::Result;
 use serde_json::json;
-use trove_couchdb_tests::local_stage::LocalPlan;
+use trove_couchdb_tests::local_fixture::LocalFixturePlan;
 use trove_couchdb_tests::shared_server::root_alone;
 
 use crate::tool::Tool;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_users_urls_name_its_databases() -> Result<()> {
-    let stage = LocalPlan::default().up().await?;
-    let cli = Tool::local(&stage.agent);
-    let (one, two, al) = (stage.name("a/b"), stage.name("two"), stage.name("al@x"));
-    stage.databases(&[&one, &two]).await?;
-    stage.user(&al, &[&one, &two]).await?;
+    let fixture = LocalFixturePlan::default().up().await?;
+    let cli = Tool::local(&fixture.agent);
+    let (one, two, al) = (fixture.name("a/b"), fixture.name("two"), fixture.name("al@x"));
+    fixture.databases(&[&one, &two]).await?;
+    fixture.user(&al, &[&one, &two]).await?;
     let rows = cli.json(&["credentials", &al, "--host", "db.example.com", "--scheme", "https"]).await?;
     let url = |row: usize, key: &str| rows[row][key].as_str().unwrap().to_owned();
     let user = al.replace('@', "%40");
@@ -28,7 +28,7 @@ async fn a_users_urls_name_its_databases() -> Result<()> {
     for bad in ["a b", "h/p", "u@h", "h:99999"] {
         cli.refused(64, &["credentials", &al, "--host", bad]).await?;
     }
-    cli.refused(3, &["credentials", &stage.name("nobody")]).await?;
+    cli.refused(3, &["credentials", &fixture.name("nobody")]).await?;
     let all = cli.json(&["credentials"]).await?;
     assert!(all.as_array().unwrap().iter().any(|row| row["user"] == al.as_str()));
     Ok(())
@@ -36,10 +36,10 @@ async fn a_users_urls_name_its_databases() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_is_shown_only_if_it_fits() -> Result<()> {
-    let stage = LocalPlan::default().up().await?;
-    let cli = Tool::local(&stage.agent);
-    let al = stage.name("al");
-    let login = stage.user(&al, &[]).await?;
+    let fixture = LocalFixturePlan::default().up().await?;
+    let cli = Tool::local(&fixture.agent);
+    let al = fixture.name("al");
+    let login = fixture.user(&al, &[]).await?;
     let reveal = ["credentials", &al, "--reveal", "--password-stdin", "-o", "value"];
     let shown = cli.must_with(&reveal, &login.password).await?;
     assert!(shown.contains(&format!("http://{al}:{}@", login.password)), "{shown}");
@@ -56,9 +56,9 @@ async fn a_password_is_shown_only_if_it_fits() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn administrators_have_the_whole_server() -> Result<()> {
-    let mut stage = LocalPlan::default().up().await?;
-    let _alone = root_alone(&stage.couch).await;
-    let cli = Tool::local(&stage.agent);
+    let mut fixture = LocalFixturePlan::default().up().await?;
+    let _alone = root_alone(&fixture.couch).await;
+    let cli = Tool::local(&fixture.agent);
     let error = cli.refused(3, &["credentials", "root"]).await?;
     assert!(error.contains("root-enable"), "{error}");
     cli.must_with(&["root-enable", "--password-stdin"], "p@ss").await?;
@@ -69,12 +69,12 @@ async fn administrators_have_the_whole_server() -> Result<()> {
 
     let rows = cli.json(&["credentials", "os_admin", "--reveal"]).await?;
     let file: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(stage.agent.credentials_file())?)?;
+        serde_json::from_str(&std::fs::read_to_string(fixture.agent.credentials_file())?)?;
     let password = file["password"].as_str().unwrap();
     assert_eq!((&rows[0]["database"], &rows[0]["user"]), (&json!(null), &json!("os_admin")));
     assert!(rows[0]["http_url"].as_str().unwrap().contains(&format!("os_admin:{password}@")));
     assert!(!cli.must(&["credentials", "os_admin"]).await?.contains(password));
-    stage.agent.terminate().await?;
+    fixture.agent.terminate().await?;
     assert_eq!(
         cli.json(&["credentials", "os_admin", "--reveal"]).await?,
         rows,

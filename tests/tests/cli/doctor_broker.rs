@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::rabbitmq::{self, RabbitNode};
-use trove_couchdb_tests::stage::{Plan, Stage};
 use trove_couchdb_tests::until::HUNG;
 
 use crate::doctor_host::Found;
@@ -12,9 +12,9 @@ use crate::tool::Tool;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sound_set_up() -> Result<()> {
-    let stage = Plan::default().encrypted().set("heartbeat.interval", 1).up().await?;
-    stage.conductor.next(HUNG, |_| true).await?;
-    let cli = Tool::configured(&stage.agent);
+    let fixture = FixturePlan::default().encrypted().set("heartbeat.interval", 1).up().await?;
+    fixture.conductor.next(HUNG, |_| true).await?;
+    let cli = Tool::configured(&fixture.agent);
     let found = Found::by(&cli).await?;
     for id in [
         "broker.reachable",
@@ -33,10 +33,10 @@ async fn a_sound_set_up() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_down() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
-    let stage = Plan::default().up_on(&broker).await?;
+    let fixture = FixturePlan::default().up_on(&broker).await?;
     broker.kill9()?;
-    stage.agent.wait_log("No connection to the broker", HUNG).await?;
-    let found = Found::by(&Tool::configured(&stage.agent)).await?;
+    fixture.agent.wait_log("No connection to the broker", HUNG).await?;
+    let found = Found::by(&Tool::configured(&fixture.agent)).await?;
     assert!(found.failed().contains(&"broker.reachable"), "{found:#?}");
     assert!(found.failed().contains(&"agent.broker"), "{found:#?}");
     assert_eq!(found.status("broker.login"), "skipped");
@@ -46,12 +46,12 @@ async fn a_broker_that_is_down() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_or_a_virtual_host_that_the_broker_does_not_take() -> Result<()> {
-    let stage = Stage::up().await?;
-    let directory = stage.agent.directory();
+    let fixture = Fixture::up().await?;
+    let directory = fixture.agent.directory();
     let file = directory.join("conf.d/trove-guestagent.conf");
     let sound = std::fs::read_to_string(&file)?;
     std::fs::write(&file, sound.replacen("trove:", "trove:wrong", 1))?;
-    let cli = Tool::configured(&stage.agent);
+    let cli = Tool::configured(&fixture.agent);
     let found = Found::by(&cli).await?;
     found.must_have_failed(&["broker.login"]);
     assert!(found.detail("broker.login").to_uppercase().contains("REFUSED"), "{found:#?}");
@@ -71,28 +71,28 @@ async fn an_account_or_a_virtual_host_that_the_broker_does_not_take() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_with_other_flags_than_configured() -> Result<()> {
-    let stage = Stage::up().await?;
-    let file = stage.agent.directory().join("conf.d/trove-guestagent.conf");
+    let fixture = Fixture::up().await?;
+    let file = fixture.agent.directory().join("conf.d/trove-guestagent.conf");
     let sound = std::fs::read_to_string(&file)?;
     std::fs::write(&file, sound + "amqp_durable_queues = true\n")?;
-    let found = Found::by(&Tool::configured(&stage.agent)).await?;
+    let found = Found::by(&Tool::configured(&fixture.agent)).await?;
     found.must_have_failed(&["broker.queue_flags"]);
     assert!(found.detail("broker.queue_flags").contains("durable"), "{found:#?}");
     // Nothing was declared or lost: the agent still hears.
-    assert_eq!(stage.call("rpc_ping", serde_json::json!({})).await?, true);
+    assert_eq!(fixture.call("rpc_ping", serde_json::json!({})).await?, true);
     Ok(())
 }
 
 /// A cloned machine: its agent has the same id, and takes every other command.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_of_the_machine_reads_the_same_queue() -> Result<()> {
-    let stage = Stage::up().await?;
-    let cli = Tool::configured(&stage.agent);
+    let fixture = Fixture::up().await?;
+    let cli = Tool::configured(&fixture.agent);
     let found = Found::by(&cli).await?;
     assert_eq!(found.status("broker.consumers"), "ok", "{found:#?}");
     let uri = format!("{}?frame_max=131072&heartbeat=60", rabbitmq::shared().await?.amqp_uri());
     let copy = lapin::Connection::connect(&uri, lapin::ConnectionProperties::default()).await?;
-    let queue = format!("guestagent.{}", stage.id);
+    let queue = format!("guestagent.{}", fixture.id);
     let channel = copy.create_channel().await?;
     let options = lapin::options::BasicConsumeOptions::default();
     let table = lapin::types::FieldTable::default();
@@ -105,10 +105,10 @@ async fn a_copy_of_the_machine_reads_the_same_queue() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_is_not_there_and_one_that_nobody_reads() -> Result<()> {
-    let mut stage = Stage::up().await?;
-    stage.agent.kill9()?;
-    stage.agent.exit_within(HUNG).await?;
-    let cli = Tool::configured(&stage.agent);
+    let mut fixture = Fixture::up().await?;
+    fixture.agent.kill9()?;
+    fixture.agent.exit_within(HUNG).await?;
+    let cli = Tool::configured(&fixture.agent);
     let mut status = String::new();
     // The broker may notice the lost connection a little later.
     for _ in 0..3_000 {
@@ -120,8 +120,8 @@ async fn a_queue_that_is_not_there_and_one_that_nobody_reads() -> Result<()> {
     }
     assert_eq!(status, "warning");
 
-    let file = stage.agent.directory().join("conf.d/guest_info.conf");
-    let another = std::fs::read_to_string(&file)?.replace(&stage.id, "an-instance-of-nobody");
+    let file = fixture.agent.directory().join("conf.d/guest_info.conf");
+    let another = std::fs::read_to_string(&file)?.replace(&fixture.id, "an-instance-of-nobody");
     std::fs::write(&file, another)?;
     let found = Found::by(&cli).await?;
     assert!(found.failed().contains(&"broker.queue"), "{found:#?}");

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use in_memory_couchdb::Options;
 use serde_json::Value;
-use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 
 use super::tool::Tool;
 
@@ -19,16 +19,16 @@ async fn state(tool: &Tool, id: &str) -> Result<String> {
     Ok(verdict.map_or_else(|| format!("no {id} in {}", ended.output), str::to_owned))
 }
 
-async fn stage() -> Result<Stage> {
-    Plan::default().in_memory(Options::default()).up().await
+async fn fixture() -> Result<Fixture> {
+    FixturePlan::default().in_memory(Options::default()).up().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_of_the_configuration_are_named() -> Result<()> {
-    let stage = stage().await?;
+    let fixture = fixture().await?;
     let broken = |file: &str, from: &str, to: &str| {
         let directory = tempfile::tempdir()?;
-        let tool = Tool::local(&stage.agent).misconfigured(directory.path(), file, from, to)?;
+        let tool = Tool::local(&fixture.agent).misconfigured(directory.path(), file, from, to)?;
         anyhow::Ok((directory, tool))
     };
     let (_kept, tool) = broken("agent.toml", "[heartbeat]", "[hartbeat]")?;

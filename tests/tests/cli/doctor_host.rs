@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use trove_couchdb_tests::local_stage::{LocalPlan, LocalStage};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
 
 use crate::tool::Tool;
 
@@ -67,15 +67,15 @@ impl Found {
     }
 }
 
-async fn stage() -> Result<(LocalStage, Tool)> {
-    let stage = LocalPlan::default().in_memory(in_memory_couchdb::Options::default()).up().await?;
-    let cli = Tool::configured(&stage.agent);
-    Ok((stage, cli))
+async fn fixture() -> Result<(LocalFixture, Tool)> {
+    let fixture = LocalFixturePlan::default().in_memory(in_memory_couchdb::Options::default()).up().await?;
+    let cli = Tool::configured(&fixture.agent);
+    Ok((fixture, cli))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sound_set_up_without_a_broker() -> Result<()> {
-    let (_stage, cli) = stage().await?;
+    let (_stage, cli) = fixture().await?;
     let found = Found::by(&cli).await?;
     found.must_have_failed(&[]);
     for id in ["config.load", "agent.socket", "credentials.mode", "couchdb.login", "databases.public"] {
@@ -87,23 +87,23 @@ async fn a_sound_set_up_without_a_broker() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_misspelt_key() -> Result<()> {
-    let (stage, cli) = stage().await?;
-    let file = stage.agent.directory().join("agent.toml");
+    let (fixture, cli) = fixture().await?;
+    let file = fixture.agent.directory().join("agent.toml");
     let text = std::fs::read_to_string(&file)?.replace("credentials_file", "credentals_file");
     std::fs::write(&file, text)?;
     let found = Found::by(&cli).await?;
     assert!(found.failed().contains(&"config.load"), "{found:#?}");
     assert!(found.detail("config.load").contains("credentials_file"), "it names the key that was meant");
     // Told where the socket is, the doctor asks the agent all the same.
-    let told = Tool::local(&stage.agent);
+    let told = Tool::local(&fixture.agent);
     Found::by(&told).await?.must_have_failed(&["config.load"]);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_that_are_missing_open_broken_or_anothers() -> Result<()> {
-    let (stage, cli) = stage().await?;
-    let path = stage.agent.credentials_file();
+    let (fixture, cli) = fixture().await?;
+    let path = fixture.agent.credentials_file();
     let mode = |bits| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(bits));
     mode(0o644)?;
     let found = Found::by(&cli).await?;
@@ -140,13 +140,13 @@ fn rustix_is_root() -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_is_down_and_one_that_hangs() -> Result<()> {
-    let (mut stage, cli) = stage().await?;
-    stage.agent.signal(trove_couchdb_tests::process::Signal::STOP)?;
-    let cli_in_a_hurry = Tool::configured(&stage.agent);
+    let (mut fixture, cli) = fixture().await?;
+    fixture.agent.signal(trove_couchdb_tests::process::Signal::STOP)?;
+    let cli_in_a_hurry = Tool::configured(&fixture.agent);
     let ended = cli_in_a_hurry.run(&["doctor", "--timeout", "1", "-o", "value"]).await?;
     assert!(ended.output.contains("agent.socket\tfailed\tno answer"), "{ended:?}");
-    stage.agent.signal(trove_couchdb_tests::process::Signal::CONT)?;
-    stage.agent.terminate().await?;
+    fixture.agent.signal(trove_couchdb_tests::process::Signal::CONT)?;
+    fixture.agent.terminate().await?;
     let found = Found::by(&cli).await?;
     found.must_have_failed(&["agent.socket"]);
     assert_eq!(found.status("couchdb.login"), "ok", "what does not need the agent is looked at");
@@ -156,8 +156,8 @@ async fn an_agent_that_is_down_and_one_that_hangs() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_state_and_a_heartbeat_from_the_future() -> Result<()> {
-    let (stage, cli) = stage().await?;
-    let files = stage.agent.directory().join("state");
+    let (fixture, cli) = fixture().await?;
+    let files = fixture.agent.directory().join("state");
     std::fs::write(files.join("prepared.json"), "yes")?;
     let ahead = SystemTime::now().duration_since(UNIX_EPOCH)? + Duration::from_secs(7_200);
     std::fs::write(files.join("last_sent"), format!("{}.5\n", ahead.as_secs()))?;

@@ -3,27 +3,27 @@
 use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
-use trove_couchdb_tests::local_stage::{LocalPlan, LocalStage};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
 
 use crate::doctor_host::Found;
 use crate::tool::Tool;
 
-async fn stage() -> Result<(LocalStage, Tool)> {
-    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
-    let cli = Tool::configured(&stage.agent);
-    Ok((stage, cli))
+async fn fixture() -> Result<(LocalFixture, Tool)> {
+    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let cli = Tool::configured(&fixture.agent);
+    Ok((fixture, cli))
 }
 
-async fn set(stage: &LocalStage, key: &str, value: &str) -> Result<()> {
+async fn set(fixture: &LocalFixture, key: &str, value: &str) -> Result<()> {
     let path = format!("/_node/_local/_config/{key}");
-    let (status, answer) = stage.client.put(&path, Some(stage.couch.admin()), &json!(value)).await?;
+    let (status, answer) = fixture.client.put(&path, Some(fixture.couch.admin()), &json!(value)).await?;
     anyhow::ensure!(status.is_success(), "{path}: {status} {answer}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn how_couchdb_is_set_up_is_looked_at() -> Result<()> {
-    let (stage, cli) = stage().await?;
+    let (fixture, cli) = fixture().await?;
     let found = Found::by(&cli).await?;
     for id in
         ["couchdb.maintenance", "couchdb.password_rules", "couchdb.iterations", "couchdb.user_conflicts"]
@@ -31,16 +31,16 @@ async fn how_couchdb_is_set_up_is_looked_at() -> Result<()> {
         assert_eq!(found.status(id), "ok", "{found:#?}");
     }
     assert_eq!(found.status("couchdb.container"), "ok", "{found:#?}");
-    set(&stage, "couchdb/maintenance_mode", "true").await?;
-    set(&stage, "chttpd_auth/password_regexp", "[{\".{10,}\", \"Password min length is 10 chars.\"}]")
+    set(&fixture, "couchdb/maintenance_mode", "true").await?;
+    set(&fixture, "chttpd_auth/password_regexp", "[{\".{10,}\", \"Password min length is 10 chars.\"}]")
         .await?;
-    set(&stage, "chttpd_auth/max_iterations", "100000").await?;
+    set(&fixture, "chttpd_auth/max_iterations", "100000").await?;
     let rows = json!({"total_rows": 2, "offset": 0, "rows": [
         {"id": "org.couchdb.user:al", "key": "x", "value": {"rev": "1-a"}, "doc": {"_id": "x", "_conflicts": ["1-b"]}},
         {"id": "org.couchdb.user:bo", "key": "x", "value": {"rev": "1-a"}, "doc": {"_id": "x"}},
     ]});
     let conflicts = Fault::Answer { status: 200, body: rows.to_string() };
-    stage.memory()?.faults().add(Rule::new("GET", "/_users/_all_docs", conflicts));
+    fixture.memory()?.faults().add(Rule::new("GET", "/_users/_all_docs", conflicts));
     let found = Found::by(&cli).await?;
     found.must_have_failed(&["couchdb.iterations", "couchdb.maintenance", "couchdb.user_conflicts"]);
     assert!(found.detail("couchdb.password_rules").contains("{10,}"), "{found:#?}");
@@ -52,10 +52,10 @@ async fn how_couchdb_is_set_up_is_looked_at() -> Result<()> {
 /// did not run is no check that found nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_that_could_not_run_is_a_warning_and_counts() -> Result<()> {
-    let (stage, cli) = stage().await?;
-    stage.databases(&["shop"]).await?;
+    let (fixture, cli) = fixture().await?;
+    fixture.databases(&["shop"]).await?;
     let slow = Rule::new("GET", "/shop/_security", Fault::DelayMs(11_000));
-    stage.memory()?.faults().add(slow);
+    fixture.memory()?.faults().add(slow);
     let found = Found::by(&cli).await?;
     assert_eq!(found.status("databases.public"), "ok", "within --timeout: {found:#?}");
     let ended = cli.run(&["doctor", "--timeout", "5", "-o", "value"]).await?;
@@ -75,9 +75,9 @@ async fn ini_files_with_secrets_that_all_can_read() -> Result<()> {
     for path in [directory.path(), &etc, &local_d] {
         chmod(path, 0o755)?;
     }
-    let plan = LocalPlan::default().in_memory(Options::default());
-    let stage = plan.set("couchdb.local_ini_dir", local_d.to_string_lossy().into_owned()).up().await?;
-    let cli = Tool::configured(&stage.agent);
+    let plan = LocalFixturePlan::default().in_memory(Options::default());
+    let fixture = plan.set("couchdb.local_ini_dir", local_d.to_string_lossy().into_owned()).up().await?;
+    let cli = Tool::configured(&fixture.agent);
     let file = etc.join("local.ini");
     std::fs::write(&file, "[admins]\nboss = planted-password\n[chttpd_auth]\nsecret = planted-secret\n")?;
     chmod(&file, 0o644)?;

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use in_memory_couchdb::Options;
 use trove_couchdb_tests::certificates::{Authority, Wanted};
-use trove_couchdb_tests::local_stage::LocalPlan;
+use trove_couchdb_tests::fixture::FixturePlan;
+use trove_couchdb_tests::local_fixture::LocalFixturePlan;
 use trove_couchdb_tests::rabbitmq::RabbitNode;
-use trove_couchdb_tests::stage::Plan;
 use trove_couchdb_tests::tls_front::TlsFront;
 
 use crate::doctor_host::Found;
@@ -19,14 +19,14 @@ async fn a_broker_with_tls() -> Result<()> {
     let client = authority.sign(&Wanted::client("guest"))?.write(directory.path(), "client")?;
     let broker = RabbitNode::start_secured(&server, &ca).await?;
     let url = broker.transport_url_at(broker.tls_port()).replace("127.0.0.1", "localhost");
-    let stage = Plan::default()
+    let fixture = FixturePlan::default()
         .transport_url(&url.replace("rabbit:", "rabbits:"))
         .oslo(&format!("ssl_ca_file = {}", ca.display()))
         .oslo(&format!("ssl_cert_file = {}", client.cert.display()))
         .oslo(&format!("ssl_key_file = {}", client.key.display()))
         .up_on(&broker)
         .await?;
-    let cli = Tool::configured(&stage.agent);
+    let cli = Tool::configured(&fixture.agent);
     assert_eq!(Found::by(&cli).await?.status("broker.login"), "ok");
 
     std::fs::write(&ca, stranger.pem())?;
@@ -35,7 +35,7 @@ async fn a_broker_with_tls() -> Result<()> {
     assert!(found.detail("broker.login").contains("is not signed by an authority of"), "{found:#?}");
     std::fs::write(&ca, authority.pem())?;
 
-    let unsafe_url = stage.agent.directory().join("conf.d/trove-guestagent.conf");
+    let unsafe_url = fixture.agent.directory().join("conf.d/trove-guestagent.conf");
     let text = std::fs::read_to_string(&unsafe_url)?;
     std::fs::write(&unsafe_url, text.replace("rabbits:", "rabbit:"))?;
     let found = Found::by(&cli).await?;
@@ -48,17 +48,17 @@ async fn a_broker_with_tls() -> Result<()> {
 async fn a_couchdb_with_tls() -> Result<()> {
     let (authority, _directory, ca) = Authority::in_directory("the cloud's")?;
     let here = Wanted::server(&["localhost"]);
-    let mut stage = LocalPlan::default().in_memory(Options::default()).up().await?;
-    let target = stage.couch.url().trim_start_matches("http://").to_owned();
+    let mut fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let target = fixture.couch.url().trim_start_matches("http://").to_owned();
     let front = TlsFront::start(&target, &authority.sign(&here)?, None).await?;
 
-    stage.agent.terminate().await?;
-    let settings = &mut stage.agent.options().settings;
+    fixture.agent.terminate().await?;
+    let settings = &mut fixture.agent.options().settings;
     settings.push(("couchdb.url".into(), format!("https://localhost:{}", front.port()).into()));
     settings.push(("couchdb.tls_ca_file".into(), ca.to_string_lossy().into_owned().into()));
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
-    let cli = Tool::configured(&stage.agent);
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
+    let cli = Tool::configured(&fixture.agent);
     assert_eq!(Found::by(&cli).await?.status("couchdb.login"), "ok");
 
     front.present(&authority.sign(&here.expired())?, None)?;

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use in_memory_couchdb::Options;
 use trove_couchdb_tests::agent::{AgentProcess, binary};
 use trove_couchdb_tests::doc_commands::{Documented, Runner, commands, inline, pages, runner};
-use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 
 use crate::tool::{Tool, private};
 
@@ -50,22 +50,22 @@ pub fn programs(agent: &AgentProcess, directory: &Path) -> Result<()> {
 }
 
 /// What a reader has before him: the programs, and the files of the control plane.
-fn desk(stage: &Stage, directory: &Path) -> Result<()> {
-    programs(&stage.agent, directory)?;
-    let configuration = stage.agent.directory();
+fn desk(fixture: &Fixture, directory: &Path) -> Result<()> {
+    programs(&fixture.agent, directory)?;
+    let configuration = fixture.agent.directory();
     let injected = std::fs::read_to_string(configuration.join("conf.d/trove-guestagent.conf"))?;
     let url = injected.lines().find_map(|line| line.strip_prefix("transport_url = ")).context("no URL")?;
     private(&directory.join("trove.conf"), &injected)?;
     private(&directory.join("url"), url)?;
-    private(&directory.join("key"), stage.key.as_deref().context("not encrypted")?)
+    private(&directory.join("key"), fixture.key.as_deref().context("not encrypted")?)
 }
 
-async fn run(stage: &Stage, directory: &Path, command: &Documented) -> Result<()> {
+async fn run(fixture: &Fixture, directory: &Path, command: &Documented) -> Result<()> {
     let text = command
         .text
-        .replace(ID, &stage.id)
+        .replace(ID, &fixture.id)
         .replace("/etc/trove/trove.conf", "trove.conf")
-        .replace("--control-exchange trove", &format!("--control-exchange {}", stage.exchange()))
+        .replace("--control-exchange trove", &format!("--control-exchange {}", fixture.exchange()))
         .replace("/run/trove-couchdb-agent/metrics.sock", "metrics.sock")
         .replace("/root/", "./");
     let path = format!("{}:/usr/bin:/bin", directory.display());
@@ -74,7 +74,7 @@ async fn run(stage: &Stage, directory: &Path, command: &Documented) -> Result<()
     shell.env("PATH", path);
     // A variable of the tool's alone: the agent takes it for a misspelt one of its own.
     if command.program() != "trove-couchdb-agent" {
-        shell.env("TROVE_COUCHDB_SOCKET", stage.agent.socket());
+        shell.env("TROVE_COUCHDB_SOCKET", fixture.agent.socket());
     }
     shell.stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(LIMIT, shell.output()).await.context("it hangs")??;
@@ -114,11 +114,11 @@ async fn every_documented_command_of_the_programs_does_what_it_says() -> Result<
         }
         let directory = tempfile::tempdir()?;
         let socket = directory.path().join("metrics.sock");
-        let plan = Plan::default().in_memory(Options::default()).encrypted();
-        let stage = plan.set("metrics.listen", socket.display().to_string()).up().await?;
-        desk(&stage, directory.path())?;
+        let plan = FixturePlan::default().in_memory(Options::default()).encrypted();
+        let fixture = plan.set("metrics.listen", socket.display().to_string()).up().await?;
+        desk(&fixture, directory.path())?;
         for (command, _) in commands.iter().zip(ours).filter(|(_, ours)| *ours) {
-            run(&stage, directory.path(), command).await?;
+            run(&fixture, directory.path(), command).await?;
             done += 1;
         }
     }

@@ -5,43 +5,51 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::{Value, json};
 use trove_couchdb_tests::couch::Method;
-use trove_couchdb_tests::local_stage::{LocalPlan, LocalStage};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
 
 use crate::tool::Tool;
 
-async fn stage() -> Result<(LocalStage, Tool)> {
-    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
-    let cli = Tool::local(&stage.agent);
-    Ok((stage, cli))
+async fn fixture() -> Result<(LocalFixture, Tool)> {
+    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let cli = Tool::local(&fixture.agent);
+    Ok((fixture, cli))
 }
 
-async fn put(stage: &LocalStage, path: &str, body: Value) -> Result<()> {
-    let (status, answer) = stage.client.put(path, Some(stage.couch.admin()), &body).await?;
+async fn put(fixture: &LocalFixture, path: &str, body: Value) -> Result<()> {
+    let (status, answer) = fixture.client.put(path, Some(fixture.couch.admin()), &body).await?;
     anyhow::ensure!(status.is_success(), "{path}: {status} {answer}");
     Ok(())
 }
 
-async fn security(stage: &LocalStage, database: &str) -> Result<Value> {
-    Ok(stage.client.get(&format!("/{database}/_security"), Some(stage.couch.admin())).await?.1)
+async fn security(fixture: &LocalFixture, database: &str) -> Result<Value> {
+    Ok(fixture.client.get(&format!("/{database}/_security"), Some(fixture.couch.admin())).await?.1)
 }
 
 /// A database by role, one with an administrator, a public one, and one of somebody without an account.
-async fn odd_access(stage: &LocalStage) -> Result<()> {
-    stage.databases(&["byrole", "dbadmin", "public", "jw"]).await?;
-    stage.user("ed", &["dbadmin"]).await?;
-    stage.user("wr", &[]).await?;
+async fn odd_access(fixture: &LocalFixture) -> Result<()> {
+    fixture.databases(&["byrole", "dbadmin", "public", "jw"]).await?;
+    fixture.user("ed", &["dbadmin"]).await?;
+    fixture.user("wr", &[]).await?;
     let document = "/_users/org.couchdb.user:wr";
-    let mut wr = stage.client.get(document, Some(stage.couch.admin())).await?.1;
+    let mut wr = fixture.client.get(document, Some(fixture.couch.admin())).await?.1;
     wr["roles"] = json!(["editor"]);
-    put(stage, document, wr).await?;
+    put(fixture, document, wr).await?;
     let group = |names: &[&str], roles: &[&str]| json!({"names": names, "roles": roles});
-    put(stage, "/byrole/_security", json!({"admins": group(&[], &[]), "members": group(&[], &["editor"])}))
+    put(fixture, "/byrole/_security", json!({"admins": group(&[], &[]), "members": group(&[], &["editor"])}))
         .await?;
-    put(stage, "/dbadmin/_security", json!({"admins": group(&["wr"], &[]), "members": group(&["ed"], &[])}))
-        .await?;
-    put(stage, "/jw/_security", json!({"admins": group(&[], &["dba"]), "members": group(&["svc@idp"], &[])}))
-        .await?;
-    put(stage, "/public/_security", json!({})).await
+    put(
+        fixture,
+        "/dbadmin/_security",
+        json!({"admins": group(&["wr"], &[]), "members": group(&["ed"], &[])}),
+    )
+    .await?;
+    put(
+        fixture,
+        "/jw/_security",
+        json!({"admins": group(&[], &["dba"]), "members": group(&["svc@idp"], &[])}),
+    )
+    .await?;
+    put(fixture, "/public/_security", json!({})).await
 }
 
 const ALL: [&str; 5] = [
@@ -54,8 +62,8 @@ const ALL: [&str; 5] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_administrators_and_everybody_are_shown() -> Result<()> {
-    let (stage, cli) = stage().await?;
-    odd_access(&stage).await?;
+    let (fixture, cli) = fixture().await?;
+    odd_access(&fixture).await?;
     let listed = cli.must(&["user-list"]).await?;
     let exported = cli.must(&["export"]).await?;
     let document = cli.json(&["export"]).await?;
@@ -85,8 +93,8 @@ async fn roles_administrators_and_everybody_are_shown() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_file_does_not_describe_is_not_called_described() -> Result<()> {
-    let (stage, cli) = stage().await?;
-    odd_access(&stage).await?;
+    let (fixture, cli) = fixture().await?;
+    odd_access(&fixture).await?;
     let exported = cli.must(&["export"]).await?;
     let planned = cli.run_with(&["apply", "-", "--dry-run", "--prune", "--exit-code"], &exported).await?;
     assert_eq!(planned.code, Some(8), "{planned:?}");
@@ -95,13 +103,13 @@ async fn what_a_file_does_not_describe_is_not_called_described() -> Result<()> {
         "{planned:?}"
     );
     assert!(ALL.iter().all(|text| planned.output.contains(text)), "{planned:?}");
-    let before = security(&stage, "byrole").await?;
+    let before = security(&fixture, "byrole").await?;
     cli.must_with(&["apply", "-", "--prune", "--yes"], &exported).await?;
-    assert_eq!(security(&stage, "byrole").await?, before);
+    assert_eq!(security(&fixture, "byrole").await?, before);
     // A closed server is as described.
     for database in ["byrole", "dbadmin", "public", "jw"] {
         put(
-            &stage,
+            &fixture,
             &format!("/{database}/_security"),
             json!({"members": {"names": [], "roles": ["_admin"]}}),
         )
@@ -118,21 +126,21 @@ async fn what_a_file_does_not_describe_is_not_called_described() -> Result<()> {
 }
 
 /// `couch_peruser` with `delete_dbs`, and the databases that it made.
-async fn own_databases(stage: &LocalStage) -> Result<()> {
+async fn own_databases(fixture: &LocalFixture) -> Result<()> {
     for (key, value) in [("enable", "true"), ("delete_dbs", "true")] {
-        put(stage, &format!("/_node/_local/_config/couch_peruser/{key}"), json!(value)).await?;
+        put(fixture, &format!("/_node/_local/_config/couch_peruser/{key}"), json!(value)).await?;
     }
-    stage.databases(&["userdb-616c", "userdb-626f"]).await?;
-    put(stage, "/userdb-616c/a", json!({"a": 1})).await?;
-    stage.user("al", &["userdb-616c"]).await?;
-    stage.user("bo", &["userdb-626f"]).await?;
+    fixture.databases(&["userdb-616c", "userdb-626f"]).await?;
+    put(fixture, "/userdb-616c/a", json!({"a": 1})).await?;
+    fixture.user("al", &["userdb-616c"]).await?;
+    fixture.user("bo", &["userdb-626f"]).await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_goes_with_its_user_is_announced() -> Result<()> {
-    let (stage, cli) = stage().await?;
-    own_databases(&stage).await?;
+    let (fixture, cli) = fixture().await?;
+    own_databases(&fixture).await?;
     let file = "databases = [\"userdb-626f\"]\n[users.bo]\ndatabases = [\"userdb-626f\"]\n";
     let planned = cli.must_with(&["apply", "-", "--prune", "--dry-run"], file).await?;
     assert!(planned.contains("- user \"al\" and its database \"userdb-616c\" (1 document, "), "{planned}");
@@ -148,8 +156,8 @@ async fn a_database_that_goes_with_its_user_is_announced() -> Result<()> {
 /// `cases/apply/pu.toml` of the field: the file has the database, and not the user that it goes with.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_keeps_what_goes_with_a_user_is_refused() -> Result<()> {
-    let (stage, cli) = stage().await?;
-    own_databases(&stage).await?;
+    let (fixture, cli) = fixture().await?;
+    own_databases(&fixture).await?;
     let file = "databases = [\"userdb-616c\", \"userdb-626f\"]\n[users.al]\ndatabases = [\"userdb-616c\"]\n";
     let planned = cli.must_with(&["apply", "-", "--prune", "--dry-run"], file).await?;
     assert!(planned.contains("! the file keeps database \"userdb-626f\""), "{planned}");
@@ -161,7 +169,7 @@ async fn a_file_that_keeps_what_goes_with_a_user_is_refused() -> Result<()> {
     );
     assert!(cli.must(&["user-list", "-o", "value"]).await?.contains("bo\t"));
     let another = "/_node/_local/_config/couch_peruser/database_prefix";
-    put(&stage, another, json!("own-")).await?;
+    put(&fixture, another, json!("own-")).await?;
     let planned = cli.must_with(&["apply", "-", "--prune", "--dry-run"], file).await?;
     assert!(planned.contains("- user \"bo\"\n"), "the prefix is CouchDB's: {planned}");
     Ok(())
@@ -170,9 +178,9 @@ async fn a_file_that_keeps_what_goes_with_a_user_is_refused() -> Result<()> {
 /// Mutation: empty-file-deletes-all (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_file_deletes_nothing_unless_it_may() -> Result<()> {
-    let (stage, cli) = stage().await?;
-    stage.databases(&["shop"]).await?;
-    stage.user("al", &["shop"]).await?;
+    let (fixture, cli) = fixture().await?;
+    fixture.databases(&["shop"]).await?;
+    fixture.user("al", &["shop"]).await?;
     for file in ["", "[users.al]\n", "databases = [\"shop\"]\n"] {
         for more in ["--dry-run", "--yes"] {
             let refused = cli.run_with(&["apply", "-", "--prune", more], file).await?;
@@ -193,11 +201,15 @@ async fn an_empty_file_deletes_nothing_unless_it_may() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_opened_is_named_and_left_alone() -> Result<()> {
-    let (stage, cli) = stage().await?;
-    stage.databases(&["broken", "shop"]).await?;
-    stage.user("al", &["shop"]).await?;
+    let (fixture, cli) = fixture().await?;
+    fixture.databases(&["broken", "shop"]).await?;
+    fixture.user("al", &["shop"]).await?;
     let body = r#"{"error":"internal_server_error","reason":"No DB shards could be opened."}"#.to_owned();
-    stage.memory()?.faults().add(Rule::new("GET", "/broken/_security", Fault::Answer { status: 500, body }));
+    fixture.memory()?.faults().add(Rule::new(
+        "GET",
+        "/broken/_security",
+        Fault::Answer { status: 500, body },
+    ));
     let text = "database \"broken\": nobody can tell who has access, as CouchDB can't open it";
     for shown in [cli.must(&["user-list"]).await?, cli.must(&["export"]).await?] {
         assert!(shown.contains(text), "{shown}");
@@ -206,6 +218,6 @@ async fn a_database_that_cannot_be_opened_is_named_and_left_alone() -> Result<()
     let planned = cli.run_with(&["apply", "-", "--prune", "--dry-run", "--exit-code"], file).await?;
     assert_eq!(planned.code, Some(8), "{planned:?}");
     assert!(planned.output.contains(text) && !planned.output.contains("- database"), "{planned:?}");
-    drop(stage.client.request(Method::GET, "/", None, None).await?);
+    drop(fixture.client.request(Method::GET, "/", None, None).await?);
     Ok(())
 }

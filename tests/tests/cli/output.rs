@@ -3,14 +3,14 @@
 use anyhow::Result;
 use in_memory_couchdb::Options;
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::local_stage::{LocalPlan, LocalStage};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
 
 use super::tool::Tool;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_and_objects_in_every_form() -> Result<()> {
-    let stage = LocalPlan::default().alone().up().await?;
-    let tool = Tool::local(&stage.agent);
+    let fixture = LocalFixturePlan::default().alone().up().await?;
+    let tool = Tool::local(&fixture.agent);
     for database in ["films", "music"] {
         tool.must(&["database-create", database]).await?;
     }
@@ -31,8 +31,8 @@ async fn lists_and_objects_in_every_form() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_say_what_failed_and_what_to_try() -> Result<()> {
-    let stage = LocalPlan::default().alone().up().await?;
-    let tool = Tool::local(&stage.agent);
+    let fixture = LocalFixturePlan::default().alone().up().await?;
+    let tool = Tool::local(&fixture.agent);
     tool.must_with(&["user-create", "alice", "--password-stdin"], "pw").await?;
     let mut shown = String::new();
     for words in [
@@ -54,8 +54,8 @@ async fn errors_say_what_failed_and_what_to_try() -> Result<()> {
 /// What a shell and `man` get: for every verb, without an agent.
 #[tokio::test(flavor = "multi_thread")]
 async fn completions_and_manual_pages() -> Result<()> {
-    let stage = LocalPlan::default().alone().up().await?;
-    let tool = Tool::local(&stage.agent);
+    let fixture = LocalFixturePlan::default().alone().up().await?;
+    let tool = Tool::local(&fixture.agent);
     for shell in ["bash", "zsh", "fish"] {
         let script = tool.must(&["completions", shell]).await?;
         assert!(script.contains("user-grant-access") && script.contains("apply"), "{shell}");
@@ -108,8 +108,8 @@ async fn completed(tool: &Tool, line: &str) -> Result<Vec<String>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn urls_are_never_broken_and_a_list_of_databases_ends_where_it_ends() -> Result<()> {
-    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
-    let tool = Tool::local(&stage.agent);
+    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let tool = Tool::local(&fixture.agent);
     let long = "a-database-whose-name-is-rather-long-and-makes-an-url-of-more-than-eighty-characters";
     for database in ["films", long] {
         tool.must(&["database-create", database]).await?;
@@ -121,7 +121,7 @@ async fn urls_are_never_broken_and_a_list_of_databases_ends_where_it_ends() -> R
         "pw",
     )
     .await?;
-    let shown = in_a_narrow_terminal(&tool, &stage, "credentials al").await?;
+    let shown = in_a_narrow_terminal(&tool, &fixture, "credentials al").await?;
     let urls: Vec<&str> = shown.lines().filter(|line| line.contains("://")).collect();
     assert_eq!(urls.len(), 4, "{shown}");
     for (start, url) in ["couchdb://al@", "http://al@", "couchdb://al@", "http://al@"].iter().zip(&urls) {
@@ -132,12 +132,12 @@ async fn urls_are_never_broken_and_a_list_of_databases_ends_where_it_ends() -> R
 }
 
 /// What the program writes on a terminal of 80 columns.
-async fn in_a_narrow_terminal(_tool: &Tool, stage: &LocalStage, words: &str) -> Result<String> {
+async fn in_a_narrow_terminal(_tool: &Tool, fixture: &LocalFixture, words: &str) -> Result<String> {
     let program = trove_couchdb_tests::agent::binary()?.with_file_name("trove-couchdb");
     let line = format!(
         "stty cols 80; exec '{}' --socket '{}' {words}",
         program.display(),
-        stage.agent.socket().display()
+        fixture.agent.socket().display()
     );
     let arguments = ["-qec", &line, "/dev/null"];
     let output = tokio::process::Command::new("script").args(arguments).output().await?;
@@ -147,12 +147,12 @@ async fn in_a_narrow_terminal(_tool: &Tool, stage: &LocalStage, words: &str) -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_shows_how_far_a_file_is_applied() -> Result<()> {
-    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
-    let tool = Tool::local(&stage.agent);
-    let file = stage.agent.directory().join("state.toml");
+    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let tool = Tool::local(&fixture.agent);
+    let file = fixture.agent.directory().join("state.toml");
     std::fs::write(&file, "databases = [\"a\", \"b\", \"c\"]\n")?;
     let words = format!("apply '{}' --yes", file.display());
-    let shown = in_a_narrow_terminal(&tool, &stage, &words).await?;
+    let shown = in_a_narrow_terminal(&tool, &fixture, &words).await?;
     assert!(shown.contains("[######..............] 1/3 database \"b\""), "{shown:?}");
     assert!(shown.contains("\u{1b}[2KAll 3 changes are made."), "the bar is gone then: {shown:?}");
     let shown = tool.run(&["apply", &file.display().to_string(), "--yes"]).await?;
@@ -162,16 +162,16 @@ async fn a_terminal_shows_how_far_a_file_is_applied() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generated_password_is_all_that_a_script_reads() -> Result<()> {
-    let stage = LocalPlan::default().up().await?;
-    let tool = Tool::local(&stage.agent);
-    let (al, bo) = (stage.name("al"), stage.name("bo"));
+    let fixture = LocalFixturePlan::default().up().await?;
+    let tool = Tool::local(&fixture.agent);
+    let (al, bo) = (fixture.name("al"), fixture.name("bo"));
     let quiet = tool.must(&["user-create", &al, "--generate", "--quiet"]).await?;
-    assert!(stage.client.logs_in(&Credentials::new(&al, quiet.trim_end())).await?, "{quiet:?}");
+    assert!(fixture.client.logs_in(&Credentials::new(&al, quiet.trim_end())).await?, "{quiet:?}");
     let value = tool.must(&["user-create", &bo, "--generate", "--output", "value"]).await?;
     let fields: Vec<&str> = value.trim_end_matches('\n').split('\t').collect();
     assert_eq!((fields[0], fields[1]), (bo.as_str(), ""));
-    assert!(stage.client.logs_in(&Credentials::new(&bo, fields[2])).await?, "{value:?}");
-    assert_eq!(tool.must(&["database-create", &stage.name("db"), "--quiet"]).await?, "");
+    assert!(fixture.client.logs_in(&Credentials::new(&bo, fields[2])).await?, "{value:?}");
+    assert_eq!(tool.must(&["database-create", &fixture.name("db"), "--quiet"]).await?, "");
     Ok(())
 }
 

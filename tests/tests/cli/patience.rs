@@ -4,21 +4,21 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::Value;
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::local_stage::{LocalPlan, LocalStage};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
 
 use crate::tool::Tool;
 
-async fn stage() -> Result<(LocalStage, Tool)> {
-    let plan = LocalPlan::default().in_memory(Options::default()).set("rpc.call_patience", 4);
-    let stage = plan.up().await?;
-    let cli = Tool::local(&stage.agent);
-    Ok((stage, cli))
+async fn fixture() -> Result<(LocalFixture, Tool)> {
+    let plan = LocalFixturePlan::default().in_memory(Options::default()).set("rpc.call_patience", 4);
+    let fixture = plan.up().await?;
+    let cli = Tool::local(&fixture.agent);
+    Ok((fixture, cli))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_waited_for_is_said_and_for_how_long() -> Result<()> {
-    let (mut stage, cli) = stage().await?;
-    stage.couch.memory_mut().unwrap().stop().await;
+    let (mut fixture, cli) = fixture().await?;
+    fixture.couch.memory_mut().unwrap().stop().await;
     let ended = cli.run(&["database-list"]).await?;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.errors.contains("Waiting for CouchDB: "), "{ended:?}");
@@ -30,9 +30,9 @@ async fn what_is_waited_for_is_said_and_for_how_long() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generated_password_outlives_a_timeout() -> Result<()> {
-    let (stage, cli) = stage().await?;
+    let (fixture, cli) = fixture().await?;
     let slow = Rule::new("POST", "/_users/_bulk_docs", Fault::DelayMs(3_000));
-    stage.memory()?.faults().add(slow);
+    fixture.memory()?.faults().add(slow);
     let create = |name: &'static str| ["user-create", name, "--generate", "--timeout", "1"];
     let table = cli.run(&create("al")).await?;
     let json = cli.run(&[&create("bo")[..], &["-o", "json"]].concat()).await?;
@@ -41,14 +41,14 @@ async fn a_generated_password_outlives_a_timeout() -> Result<()> {
     let document: Value = serde_json::from_str(&json.output)?;
     assert_eq!(document["outcome"], "unknown", "{document}");
     let bo = document["password"].as_str().unwrap().to_owned();
-    stage.memory()?.faults().clear();
+    fixture.memory()?.faults().clear();
     for (name, password) in [("al", al), ("bo", bo)] {
         let login = Credentials::new(name, &password);
         trove_couchdb_tests::until::until("the user that was on its way is there", async || {
             Ok(cli.run(&["user-show", name]).await?.code == Some(0))
         })
         .await?;
-        assert!(stage.client.logs_in(&login).await?, "{name}");
+        assert!(fixture.client.logs_in(&login).await?, "{name}");
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use trove_couchdb_tests::doc_commands::read;
-use trove_couchdb_tests::local_stage::LocalPlan;
+use trove_couchdb_tests::local_fixture::LocalFixturePlan;
 
 use crate::documented::programs;
 use crate::tool::private;
@@ -77,9 +77,9 @@ fn a_transcript_that_is_not_so_is_seen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_transcript_of_the_readme_is_what_is_printed() -> Result<()> {
-    let stage = LocalPlan::default().alone().up().await?;
+    let fixture = LocalFixturePlan::default().alone().up().await?;
     let directory = tempfile::tempdir()?;
-    programs(&stage.agent, directory.path())?;
+    programs(&fixture.agent, directory.path())?;
     let steps = steps(&read("README.md")?)?;
     ensure!(steps.len() > 5, "only {} commands", steps.len());
     for (command, shown) in steps {
@@ -90,7 +90,7 @@ async fn the_transcript_of_the_readme_is_what_is_printed() -> Result<()> {
         let mut shell = tokio::process::Command::new("/bin/sh");
         shell.args(["-c", &format!("{command} 2>&1")]).current_dir(directory.path()).env_clear();
         shell.env("PATH", format!("{}:/usr/bin:/bin", directory.path().display()));
-        shell.env("TROVE_COUCHDB_SOCKET", stage.agent.socket()).stdin(Stdio::null()).kill_on_drop(true);
+        shell.env("TROVE_COUCHDB_SOCKET", fixture.agent.socket()).stdin(Stdio::null()).kill_on_drop(true);
         let output = tokio::time::timeout(LIMIT, shell.output()).await.context("it hangs")??;
         let printed = String::from_utf8(output.stdout)?;
         let differs = differs(&shown, &printed);

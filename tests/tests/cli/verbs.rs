@@ -4,26 +4,26 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::local_stage::LocalPlan;
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::local_fixture::LocalFixturePlan;
 use trove_couchdb_tests::shared_server::root_alone;
-use trove_couchdb_tests::stage::{Plan, Stage};
 
 use super::tool::Tool;
 
-fn tools(stage: &Stage) -> Vec<(&'static str, Tool)> {
-    vec![("socket", Tool::local(&stage.agent)), ("bus", Tool::bus(&stage.agent, &stage.id))]
+fn tools(fixture: &Fixture) -> Vec<(&'static str, Tool)> {
+    vec![("socket", Tool::local(&fixture.agent)), ("bus", Tool::bus(&fixture.agent, &fixture.id))]
 }
 
-async fn logs_in(stage: &Stage, name: &str, password: &str) -> Result<bool> {
-    Ok(stage.client.get("/_session", Some(&Credentials::new(name, password))).await?.0.is_success())
+async fn logs_in(fixture: &Fixture, name: &str, password: &str) -> Result<bool> {
+    Ok(fixture.client.get("/_session", Some(&Credentials::new(name, password))).await?.0.is_success())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn users_databases_and_access_over_both_ways() -> Result<()> {
-    for plan in [Plan::default(), Plan::default().encrypted()] {
-        let stage = plan.up().await?;
-        for (way, tool) in tools(&stage) {
-            let name = |base: &str| stage.name(&format!("{base}-{way}"));
+    for plan in [FixturePlan::default(), FixturePlan::default().encrypted()] {
+        let fixture = plan.up().await?;
+        for (way, tool) in tools(&fixture) {
+            let name = |base: &str| fixture.name(&format!("{base}-{way}"));
             let (db, more, al, zoe) = (name("db"), name("more"), name("al"), name("zoe"));
             tool.must(&["database-create", &db]).await?;
             tool.must(&["database-create", &more]).await?;
@@ -32,30 +32,30 @@ async fn users_databases_and_access_over_both_ways() -> Result<()> {
 
             tool.must_with(&["user-create", &al, "--databases", &db, "--password-stdin"], "pw-1\n").await?;
             let login = Credentials::new(&al, "pw-1");
-            assert!(stage.client.reads(&db, Some(&login)).await?, "{way}");
+            assert!(fixture.client.reads(&db, Some(&login)).await?, "{way}");
             tool.refused(7, &["user-create", &al, "--generate"]).await?;
             assert!(tool.must(&["user-list"]).await?.contains(&al));
             assert!(tool.json(&["user-show", &al]).await?.to_string().contains(&db));
             tool.refused(3, &["user-show", &name("nobody")]).await?;
 
             tool.must(&["user-grant-access", &al, &more]).await?;
-            assert!(stage.client.reads(&more, Some(&login)).await?);
+            assert!(fixture.client.reads(&more, Some(&login)).await?);
             assert!(tool.must(&["user-show-access", &al]).await?.contains(&more));
             tool.must(&["user-revoke-access", &al, &more, "--yes"]).await?;
-            assert!(!stage.client.reads(&more, Some(&login)).await?);
+            assert!(!fixture.client.reads(&more, Some(&login)).await?);
             tool.refused(3, &["user-revoke-access", &al, &more, "--yes"]).await?;
 
             tool.must_with(&["user-update-attributes", &al, "--password-stdin"], "pw-2\n").await?;
-            assert!(logs_in(&stage, &al, "pw-2").await? && !logs_in(&stage, &al, "pw-1").await?);
+            assert!(logs_in(&fixture, &al, "pw-2").await? && !logs_in(&fixture, &al, "pw-1").await?);
             tool.must(&["user-update-attributes", &al, "--new-name", &zoe]).await?;
-            assert!(stage.client.reads(&db, Some(&Credentials::new(&zoe, "pw-2"))).await?);
+            assert!(fixture.client.reads(&db, Some(&Credentials::new(&zoe, "pw-2"))).await?);
 
             // Nobody can be asked, and nobody said yes: nothing happens.
             tool.refused(6, &["user-delete", &zoe]).await?;
             tool.refused(6, &["database-delete", &db]).await?;
-            assert!(logs_in(&stage, &zoe, "pw-2").await?);
+            assert!(logs_in(&fixture, &zoe, "pw-2").await?);
             tool.must(&["user-delete", &zoe, "--yes"]).await?;
-            assert!(stage.user_document(&zoe).await?.is_none());
+            assert!(fixture.user_document(&zoe).await?.is_none());
             tool.refused(3, &["user-delete", &zoe, "--yes"]).await?;
             tool.must(&["database-delete", &db, "--yes"]).await?;
             tool.refused(3, &["database-delete", &db, "--yes"]).await?;
@@ -66,18 +66,18 @@ async fn users_databases_and_access_over_both_ways() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn root_ping_and_status_over_both_ways() -> Result<()> {
-    let stage = Stage::up().await?;
-    let _alone = root_alone(&stage.couch).await;
-    for (way, tool) in tools(&stage) {
+    let fixture = Fixture::up().await?;
+    let _alone = root_alone(&fixture.couch).await;
+    for (way, tool) in tools(&fixture) {
         tool.must(&["ping"]).await?;
         tool.must_with(&["root-enable", "--password-stdin"], "root-pw\n").await?;
-        assert!(logs_in(&stage, "root", "root-pw").await?, "{way}");
+        assert!(logs_in(&fixture, "root", "root-pw").await?, "{way}");
         assert!(tool.must(&["root-show", "--output", "json"]).await?.contains("true"));
         let generated = tool.json(&["root-enable"]).await?;
         let password = generated["password"].as_str().unwrap_or_default();
-        assert!(logs_in(&stage, "root", password).await?, "{way}: no password in the answer");
+        assert!(logs_in(&fixture, "root", password).await?, "{way}: no password in the answer");
         tool.must(&["root-disable", "--yes"]).await?;
-        assert!(!logs_in(&stage, "root", password).await?);
+        assert!(!logs_in(&fixture, "root", password).await?);
         let status = tool.json(&["status"]).await?;
         assert_eq!(status["couchdb"]["state"], "healthy", "{way}: {status}");
         assert_eq!(status["broker"]["state"], "up");
@@ -87,12 +87,12 @@ async fn root_ping_and_status_over_both_ways() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_name_that_is_legal_comes_through_and_bad_ones_do_not() -> Result<()> {
-    let stage = Stage::up().await?;
-    for (_, tool) in tools(&stage) {
+    let fixture = Fixture::up().await?;
+    for (_, tool) in tools(&fixture) {
         for base in ["a@b.c", "with space", "naïve", "a/b", "--help", "it's \"q\"", "%41"] {
-            let user = stage.name(base);
+            let user = fixture.name(base);
             tool.must(&["user-create", "--generate", "--", &user]).await?;
-            assert!(stage.user_document(&user).await?.is_some(), "{user}");
+            assert!(fixture.user_document(&user).await?.is_some(), "{user}");
             tool.must(&["user-delete", "--yes", "--", &user]).await?;
         }
         for bad in ["_x", "a:b", ""] {
@@ -110,18 +110,18 @@ async fn every_name_that_is_legal_comes_through_and_bad_ones_do_not() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn os_admin_gets_another_password_over_both_ways() -> Result<()> {
-    let stage = Plan::default().alone().encrypted().up().await?;
+    let fixture = FixturePlan::default().alone().encrypted().up().await?;
     let file = || -> Result<String> {
         let content: serde_json::Value =
-            serde_json::from_str(&std::fs::read_to_string(stage.agent.credentials_file())?)?;
+            serde_json::from_str(&std::fs::read_to_string(fixture.agent.credentials_file())?)?;
         Ok(content["password"].as_str().unwrap_or_default().to_owned())
     };
-    for (way, tool) in tools(&stage) {
+    for (way, tool) in tools(&fixture) {
         let old = file()?;
         let said = tool.must(&["rotate-os-admin"]).await?;
         let new = file()?;
         assert!(
-            logs_in(&stage, "os_admin", &new).await? && !logs_in(&stage, "os_admin", &old).await?,
+            logs_in(&fixture, "os_admin", &new).await? && !logs_in(&fixture, "os_admin", &old).await?,
             "{way}"
         );
         assert!(!said.contains(&new) && !said.contains(&old), "{said}");
@@ -133,30 +133,30 @@ async fn os_admin_gets_another_password_over_both_ways() -> Result<()> {
 /// CouchDB is away: the old password stands, and who asked is told.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_that_fails_says_why_and_leaves_the_old_password() -> Result<()> {
-    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
-    let before = std::fs::read_to_string(stage.agent.credentials_file())?;
+    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let before = std::fs::read_to_string(fixture.agent.credentials_file())?;
     let put =
         Rule::new("PUT", "*/_config/admins/os_admin", Fault::Answer { status: 500, body: "{}".to_owned() });
-    stage.memory()?.faults().add(put);
-    let error = Tool::local(&stage.agent).refused(1, &["rotate-os-admin"]).await?;
+    fixture.memory()?.faults().add(put);
+    let error = Tool::local(&fixture.agent).refused(1, &["rotate-os-admin"]).await?;
     assert!(error.contains("CouchDB failed (500"), "{error}");
-    stage.memory()?.faults().clear();
+    fixture.memory()?.faults().clear();
     let password = |text: &str| -> Result<serde_json::Value> {
         Ok(serde_json::from_str::<serde_json::Value>(text)?["password"].clone())
     };
-    assert_eq!(password(&std::fs::read_to_string(stage.agent.credentials_file())?)?, password(&before)?);
+    assert_eq!(password(&std::fs::read_to_string(fixture.agent.credentials_file())?)?, password(&before)?);
     Ok(())
 }
 
 /// The way in when the message bus is down, or was never there.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_broker_everything_works() -> Result<()> {
-    let stage = LocalPlan::default().alone().up().await?;
-    let tool = Tool::local(&stage.agent);
+    let fixture = LocalFixturePlan::default().alone().up().await?;
+    let tool = Tool::local(&fixture.agent);
     tool.must(&["database-create", "films"]).await?;
     let created = tool.json(&["user-create", "al", "--databases", "films", "--generate"]).await?;
     let password = created["password"].as_str().unwrap_or_default();
-    assert!(stage.client.reads("films", Some(&Credentials::new("al", password))).await?, "{created}");
+    assert!(fixture.client.reads("films", Some(&Credentials::new("al", password))).await?, "{created}");
     let urls = tool.must(&["credentials", "al"]).await?;
     assert!(urls.contains("al@") && urls.contains("films") && !urls.contains(password), "{urls}");
     let status = tool.json(&["status"]).await?;
@@ -168,18 +168,18 @@ async fn without_a_broker_everything_works() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_there_is_said_so_and_has_its_own_code() -> Result<()> {
-    let mut stage = Stage::up().await?;
-    stage.agent.terminate().await?;
-    let error = Tool::local(&stage.agent).refused(4, &["ping"]).await?;
+    let mut fixture = Fixture::up().await?;
+    fixture.agent.terminate().await?;
+    let error = Tool::local(&fixture.agent).refused(4, &["ping"]).await?;
     assert!(error.contains("agent.sock"), "{error}");
-    Tool::bus(&stage.agent, "no-such-instance").refused(4, &["ping"]).await?;
+    Tool::bus(&fixture.agent, "no-such-instance").refused(4, &["ping"]).await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_and_formats() -> Result<()> {
-    let stage = LocalPlan::default().alone().up().await?;
-    let tool = Tool::local(&stage.agent);
+    let fixture = LocalFixturePlan::default().alone().up().await?;
+    let tool = Tool::local(&fixture.agent);
     for name in ["a", "b", "c"] {
         tool.must(&["database-create", name]).await?;
     }
@@ -197,15 +197,15 @@ async fn pages_and_formats() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_and_urls_over_both_ways() -> Result<()> {
-    let stage = Plan::default().encrypted().up().await?;
-    for (way, tool) in tools(&stage) {
-        let (db, al) = (stage.name(&format!("db-{way}")), stage.name(&format!("al-{way}")));
+    let fixture = FixturePlan::default().encrypted().up().await?;
+    for (way, tool) in tools(&fixture) {
+        let (db, al) = (fixture.name(&format!("db-{way}")), fixture.name(&format!("al-{way}")));
         let file = format!("databases = [{db:?}]\n[users.{al:?}]\ndatabases = [{db:?}]\ngenerate = true\n");
         // A script reads the password that nobody else knows, whatever the format.
         let applied = tool.must_with(&["apply", "-", "--yes", "--output", "value"], &file).await?;
         let password =
             applied.lines().find_map(|line| line.split('\t').nth(3).filter(|text| !text.is_empty()));
-        assert!(stage.client.reads(&db, Some(&Credentials::new(&al, password.unwrap()))).await?, "{way}");
+        assert!(fixture.client.reads(&db, Some(&Credentials::new(&al, password.unwrap()))).await?, "{way}");
         let planned = tool.must_with(&["apply", "-", "--dry-run"], &file).await?;
         assert!(planned.contains("Nothing to do"), "{way}: {planned}");
         assert_eq!(tool.json(&["export"]).await?["users"][&al]["databases"], json!([db]));
@@ -213,28 +213,28 @@ async fn files_and_urls_over_both_ways() -> Result<()> {
         assert_eq!(urls, format!("{al}\t{db}\tcouchdb://{al}@db:5984/{db}\thttp://{al}@db:5984/{db}\n"));
     }
     let error =
-        Tool::bus(&stage.agent, &stage.id).refused(64, &["credentials", "os_admin", "--reveal"]).await?;
+        Tool::bus(&fixture.agent, &fixture.id).refused(64, &["credentials", "os_admin", "--reveal"]).await?;
     assert!(error.contains("never leaves the instance"), "{error}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn status_is_told_to_people_too_and_the_agent_knows_who_asks() -> Result<()> {
-    let stage = Stage::up().await?;
-    for (way, tool) in tools(&stage) {
+    let fixture = Fixture::up().await?;
+    for (way, tool) in tools(&fixture) {
         let status = tool.json(&["status"]).await?;
         assert_eq!(
             (&status["guest_id"], &status["pid"]),
-            (&json!(stage.id), &json!(stage.agent.pid())),
+            (&json!(fixture.id), &json!(fixture.agent.pid())),
             "{way}"
         );
         let table = tool.must(&["status"]).await?;
-        for line in ["healthy", "up for", "last heartbeat", &stage.id] {
+        for line in ["healthy", "up for", "last heartbeat", &fixture.id] {
             assert!(table.contains(line), "{line}: {table}");
         }
-        tool.must(&["database-create", &stage.name(&format!("who-{way}"))]).await?;
+        tool.must(&["database-create", &fixture.name(&format!("who-{way}"))]).await?;
     }
-    let logs = stage.agent.logs();
+    let logs = fixture.agent.logs();
     let told = logs.lines().filter(|line| line.contains("create_database") && line.contains("req-"));
     assert!(told.count() >= 2, "{logs}");
     Ok(())
@@ -242,8 +242,8 @@ async fn status_is_told_to_people_too_and_the_agent_knows_who_asks() -> Result<(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_logged_is_changed_over_the_socket_only() -> Result<()> {
-    let stage = Plan::default().alone().set("log.filter", "info").up().await?;
-    let local = Tool::local(&stage.agent);
+    let fixture = FixturePlan::default().alone().set("log.filter", "info").up().await?;
+    let local = Tool::local(&fixture.agent);
     let said = local.json(&["log-level", "debug,trove_couchdb_agent::couch=trace"]).await?;
     assert_eq!(said["filter"], "debug,trove_couchdb_agent::couch=trace");
     let said = local.must(&["log-level", "--configured"]).await?;
@@ -252,23 +252,23 @@ async fn what_is_logged_is_changed_over_the_socket_only() -> Result<()> {
     assert!(said.contains("audit"), "{said}");
     local.refused(64, &["log-level", "loud"]).await?;
     local.refused(64, &["log-level"]).await?;
-    let said = Tool::bus(&stage.agent, &stage.id).refused(1, &["log-level", "off"]).await?;
+    let said = Tool::bus(&fixture.agent, &fixture.id).refused(1, &["log-level", "off"]).await?;
     assert!(said.contains("socket"), "{said}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_user_is_told_where_its_name_was_waiting() -> Result<()> {
-    let stage = Plan::default().up().await?;
-    let tool = Tool::local(&stage.agent);
-    let (db, waiting, al) = (stage.name("db"), stage.name("waiting"), stage.name("al"));
-    stage.databases(&[&db, &waiting]).await?;
+    let fixture = FixturePlan::default().up().await?;
+    let tool = Tool::local(&fixture.agent);
+    let (db, waiting, al) = (fixture.name("db"), fixture.name("waiting"), fixture.name("al"));
+    fixture.databases(&[&db, &waiting]).await?;
     let named =
         json!({"admins": {"names": [], "roles": ["_admin"]}, "members": {"names": [al], "roles": []}});
-    stage.set_security(&waiting, &named).await?;
+    fixture.set_security(&waiting, &named).await?;
     let said =
         tool.must_with(&["user-create", &al, "--databases", &db, "--password-stdin"], "pw-1\n").await?;
     assert!(said.contains(&format!("with access to {db}. It can use {waiting} at once")), "{said}");
-    assert!(stage.client.reads(&waiting, Some(&Credentials::new(&al, "pw-1"))).await?, "and so it can");
+    assert!(fixture.client.reads(&waiting, Some(&Credentials::new(&al, "pw-1"))).await?, "and so it can");
     Ok(())
 }

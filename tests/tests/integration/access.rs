@@ -7,25 +7,25 @@ use futures_util::future::join_all;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::{Value, json};
 use trove_couchdb_tests::bus::Request;
-use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::until::{HUNG, until_hit};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn granted_listed_and_revoked() -> Result<()> {
-    let stage = Plan::default().encrypted().up().await?;
-    let (one, two, al) = (stage.name("one"), stage.name("two"), stage.name("al"));
-    stage.databases(&[&one, &two]).await?;
-    let user = stage.user(&al, &[]).await?;
-    assert_eq!(stage.grant(&al, &[&one, &two]).await?, Value::Null);
-    assert_eq!(stage.grant(&al, &[&one]).await?, Value::Null);
-    assert_eq!(stage.security(&one).await?["members"]["names"], json!([al]), "no duplicate");
-    let listed = stage.call("list_access", json!({"username": al, "hostname": "%"})).await?;
+    let fixture = FixturePlan::default().encrypted().up().await?;
+    let (one, two, al) = (fixture.name("one"), fixture.name("two"), fixture.name("al"));
+    fixture.databases(&[&one, &two]).await?;
+    let user = fixture.user(&al, &[]).await?;
+    assert_eq!(fixture.grant(&al, &[&one, &two]).await?, Value::Null);
+    assert_eq!(fixture.grant(&al, &[&one]).await?, Value::Null);
+    assert_eq!(fixture.security(&one).await?["members"]["names"], json!([al]), "no duplicate");
+    let listed = fixture.call("list_access", json!({"username": al, "hostname": "%"})).await?;
     let object = |name: &str| json!({"_name": name, "_collate": null, "_character_set": null});
     assert_eq!(listed, json!([object(&one), object(&two)]));
-    assert_eq!(stage.revoke(&al, &one).await?, Value::Null);
-    assert_eq!(stage.revoke(&al, &one).await?, Value::Null, "again is harmless");
-    assert!(!stage.client.reads(&one, Some(&user)).await?);
-    assert!(stage.client.reads(&two, Some(&user)).await?);
+    assert_eq!(fixture.revoke(&al, &one).await?, Value::Null);
+    assert_eq!(fixture.revoke(&al, &one).await?, Value::Null, "again is harmless");
+    assert!(!fixture.client.reads(&one, Some(&user)).await?);
+    assert!(fixture.client.reads(&two, Some(&user)).await?);
     Ok(())
 }
 
@@ -34,10 +34,10 @@ async fn granted_listed_and_revoked() -> Result<()> {
 /// Mutations: last-member-opens, grant-drops-unknown-keys.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_name_changes_and_nothing_else() -> Result<()> {
-    let stage = Plan::default().up().await?;
-    let (db, al) = (stage.name("db"), stage.name("al"));
-    stage.databases(&[&db]).await?;
-    stage.user(&al, &[]).await?;
+    let fixture = FixturePlan::default().up().await?;
+    let (db, al) = (fixture.name("db"), fixture.name("al"));
+    fixture.databases(&[&db]).await?;
+    fixture.user(&al, &[]).await?;
     let object = |names: Value| {
         json!({
             "members": {"names": names, "roles": ["staff"], "note": "by hand"},
@@ -45,75 +45,78 @@ async fn one_name_changes_and_nothing_else() -> Result<()> {
             "cloudant": {"nobody": ["_reader"]}, "couchdb_auth_only": true,
         })
     };
-    stage.set_security(&db, &object(json!(["bo", "cy"]))).await?;
-    stage.grant(&al, &[&db]).await?;
-    assert_eq!(stage.security(&db).await?, object(json!(["bo", "cy", al])));
-    stage.revoke(&al, &db).await?;
-    assert_eq!(stage.security(&db).await?, object(json!(["bo", "cy"])));
+    fixture.set_security(&db, &object(json!(["bo", "cy"]))).await?;
+    fixture.grant(&al, &[&db]).await?;
+    assert_eq!(fixture.security(&db).await?, object(json!(["bo", "cy", al])));
+    fixture.revoke(&al, &db).await?;
+    assert_eq!(fixture.security(&db).await?, object(json!(["bo", "cy"])));
 
-    stage.set_security(&db, &json!({"members": {"names": [al]}, "kept": 1})).await?;
-    stage.revoke(&al, &db).await?;
-    assert!(!stage.client.reads(&db, None).await? && !stage.anonymous_writes(&db).await?);
-    assert_eq!(stage.security(&db).await?["kept"], 1);
+    fixture.set_security(&db, &json!({"members": {"names": [al]}, "kept": 1})).await?;
+    fixture.revoke(&al, &db).await?;
+    assert!(!fixture.client.reads(&db, None).await? && !fixture.anonymous_writes(&db).await?);
+    assert_eq!(fixture.security(&db).await?["kept"], 1);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_users_and_databases_are_named_and_nothing_changes() -> Result<()> {
-    let stage = Stage::up().await?;
+    let fixture = Fixture::up().await?;
     let (db, nowhere, al, ghost) =
-        (stage.name("db"), stage.name("nowhere"), stage.name("al"), stage.name("ghost"));
-    stage.databases(&[&db]).await?;
-    stage.user(&al, &[]).await?;
-    let before = stage.security(&db).await?;
-    let error = stage.grant(&al, &[&db, &nowhere]).await.unwrap_err().to_string();
+        (fixture.name("db"), fixture.name("nowhere"), fixture.name("al"), fixture.name("ghost"));
+    fixture.databases(&[&db]).await?;
+    fixture.user(&al, &[]).await?;
+    let before = fixture.security(&db).await?;
+    let error = fixture.grant(&al, &[&db, &nowhere]).await.unwrap_err().to_string();
     assert!(error.contains("DatabaseNotFound") && error.contains(&nowhere), "{error}");
-    let error = stage.revoke(&al, &nowhere).await.unwrap_err().to_string();
+    let error = fixture.revoke(&al, &nowhere).await.unwrap_err().to_string();
     assert!(error.contains("DatabaseNotFound"), "{error}");
-    let error =
-        stage.call("list_access", json!({"username": ghost, "hostname": "%"})).await.unwrap_err().to_string();
+    let error = fixture
+        .call("list_access", json!({"username": ghost, "hostname": "%"}))
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("UserNotFound"), "{error}");
-    assert_eq!(stage.security(&db).await?, before);
+    assert_eq!(fixture.security(&db).await?, before);
     Ok(())
 }
 
 /// Mutation: system-databases-can-be-named (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn system_databases_and_accounts_can_not_be_granted() -> Result<()> {
-    let stage = Stage::up().await?;
-    let (db, al) = (stage.name("db"), stage.name("al"));
-    stage.databases(&[&db]).await?;
-    stage.user(&al, &[]).await?;
-    let users = stage.security("_users").await?;
+    let fixture = Fixture::up().await?;
+    let (db, al) = (fixture.name("db"), fixture.name("al"));
+    fixture.databases(&[&db]).await?;
+    fixture.user(&al, &[]).await?;
+    let users = fixture.security("_users").await?;
     for database in ["_users", "_replicator", "_global_changes", "_node/_local/_config", "_session"] {
-        assert!(stage.grant(&al, &[database]).await.is_err(), "{database}");
-        assert!(stage.revoke(&al, database).await.is_err(), "{database}");
+        assert!(fixture.grant(&al, &[database]).await.is_err(), "{database}");
+        assert!(fixture.revoke(&al, database).await.is_err(), "{database}");
     }
     for user in ["os_admin", "root"] {
-        let error = stage.grant(user, &[&db]).await.unwrap_err().to_string();
+        let error = fixture.grant(user, &[&db]).await.unwrap_err().to_string();
         assert!(error.contains("reserved"), "{error}");
     }
-    assert_eq!(stage.security("_users").await?, users);
+    assert_eq!(fixture.security("_users").await?, users);
     Ok(())
 }
 
 /// Mutation: grant-replaces-members (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn simultaneous_grants_all_stand() -> Result<()> {
-    let stage = Stage::up().await?;
-    let (db, other) = (stage.name("db"), stage.name("other"));
-    stage.databases(&[&db, &other]).await?;
-    let names: Vec<String> = (0..12).map(|number| stage.name(&format!("u{number:02}"))).collect();
+    let fixture = Fixture::up().await?;
+    let (db, other) = (fixture.name("db"), fixture.name("other"));
+    fixture.databases(&[&db, &other]).await?;
+    let names: Vec<String> = (0..12).map(|number| fixture.name(&format!("u{number:02}"))).collect();
     let users: Vec<Value> =
         names.iter().map(|name| json!({"_name": name, "_password": "pw", "_databases": []})).collect();
-    stage.must_cast("create_user", json!({ "users": users })).await?;
+    fixture.must_cast("create_user", json!({ "users": users })).await?;
     let databases = [db.as_str(), other.as_str()];
-    let grants = names.iter().map(|name| stage.grant(name, &databases));
+    let grants = names.iter().map(|name| fixture.grant(name, &databases));
     for granted in join_all(grants).await {
         granted?;
     }
     for database in databases {
-        let security = stage.security(database).await?;
+        let security = fixture.security(database).await?;
         let mut members: Vec<&str> = security["members"]["names"]
             .as_array()
             .unwrap()
@@ -131,19 +134,19 @@ async fn simultaneous_grants_all_stand() -> Result<()> {
 /// Mutation: security-not-read-back (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_is_lost_is_written_again() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
-    let (db, al) = (stage.name("db"), stage.name("al"));
-    stage.databases(&[&db]).await?;
-    stage.user(&al, &[]).await?;
-    let faults = stage.memory()?.faults();
+    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let (db, al) = (fixture.name("db"), fixture.name("al"));
+    fixture.databases(&[&db]).await?;
+    fixture.user(&al, &[]).await?;
+    let faults = fixture.memory()?.faults();
     // The first PUT is answered well and stores nothing.
     faults.add(
         Rule::new("PUT", "*/_security", Fault::Answer { status: 200, body: r#"{"ok":true}"#.to_owned() })
             .times(1),
     );
-    stage.grant(&al, &[&db]).await?;
+    fixture.grant(&al, &[&db]).await?;
     assert_eq!(faults.hits(), 1);
-    assert_eq!(stage.security(&db).await?["members"]["names"], json!([al]));
+    assert_eq!(fixture.security(&db).await?["members"]["names"], json!([al]));
     Ok(())
 }
 
@@ -152,33 +155,34 @@ async fn a_write_that_is_lost_is_written_again() -> Result<()> {
 /// Mutations: turn-given-up-early, grant-without-its-database, grant-without-its-user (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn order_is_kept_where_it_matters() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
-    let (slow, quick, al, bo) = (stage.name("slow"), stage.name("quick"), stage.name("al"), stage.name("bo"));
-    stage.databases(&[&slow, &quick]).await?;
-    stage.user(&al, &[]).await?;
-    stage.user(&bo, &[]).await?;
+    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let (slow, quick, al, bo) =
+        (fixture.name("slow"), fixture.name("quick"), fixture.name("al"), fixture.name("bo"));
+    fixture.databases(&[&slow, &quick]).await?;
+    fixture.user(&al, &[]).await?;
+    fixture.user(&bo, &[]).await?;
     let path = format!("/{slow}/_security");
-    stage.memory()?.faults().add(Rule::new("PUT", &path, Fault::Hang).times(1));
+    fixture.memory()?.faults().add(Rule::new("PUT", &path, Fault::Hang).times(1));
     let send = async |method: &str, args: Value| -> Result<_> {
-        let call = stage.bus.encode_call(&Request::new(method, args));
-        let reply = stage.bus.expect_reply(&call);
-        stage.bus.send(&call).await?;
+        let call = fixture.bus.encode_call(&Request::new(method, args));
+        let reply = fixture.bus.expect_reply(&call);
+        fixture.bus.send(&call).await?;
         Ok(reply)
     };
     let granted = send("grant_access", json!({"username": al, "hostname": "%", "databases": [slow]})).await?;
-    until_hit(stage.memory()?).await?;
-    stage.grant(&bo, &[&quick]).await?; // An unrelated command does not wait.
+    until_hit(fixture.memory()?).await?;
+    fixture.grant(&bo, &[&quick]).await?; // An unrelated command does not wait.
 
     // The grant holds its user and its database: the first of these waits for the one, the second for the other.
     let changed = send("change_passwords", json!({"users": [{"name": al, "password": "new"}]})).await?;
     let listed = send("list_databases", json!({})).await?;
     let access = send("list_access", json!({"username": al, "hostname": "%"})).await?;
     // They have arrived when a later one has been answered.
-    stage.call("rpc_ping", json!({})).await?;
-    let status = stage.call("get_agent_status", json!({})).await?;
+    fixture.call("rpc_ping", json!({})).await?;
+    let status = fixture.call("get_agent_status", json!({})).await?;
     let commands = &status["commands"];
     assert_eq!((&commands["running"], &commands["waiting"]), (&json!(1), &json!(3)), "{status}");
-    stage.memory()?.faults().clear();
+    fixture.memory()?.faults().clear();
     for reply in [granted, changed, listed] {
         reply.within(HUNG).await?;
     }
@@ -190,25 +194,25 @@ async fn order_is_kept_where_it_matters() -> Result<()> {
 /// It has been told that it failed, and may have done something else meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_not_run_after_its_caller_has_given_up() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
-    let (slow, other, al) = (stage.name("slow"), stage.name("other"), stage.name("al"));
-    stage.databases(&[&slow, &other]).await?;
-    stage.user(&al, &[]).await?;
-    stage
+    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let (slow, other, al) = (fixture.name("slow"), fixture.name("other"), fixture.name("al"));
+    fixture.databases(&[&slow, &other]).await?;
+    fixture.user(&al, &[]).await?;
+    fixture
         .memory()?
         .faults()
         .add(Rule::new("PUT", &format!("/{slow}/_security"), Fault::DelayMs(3000)).times(1));
     let grant = |database: &str| {
         Request::new("grant_access", json!({"username": al, "hostname": "%", "databases": [database]}))
     };
-    let first = stage.bus.encode_call(&grant(&slow));
-    let granted = stage.bus.expect_reply(&first);
-    stage.bus.send(&first).await?;
+    let first = fixture.bus.encode_call(&grant(&slow));
+    let granted = fixture.bus.expect_reply(&first);
+    fixture.bus.send(&first).await?;
     let late =
-        stage.bus.request(&grant(&other).timeout(Duration::from_secs(2))).await.unwrap_err().to_string();
+        fixture.bus.request(&grant(&other).timeout(Duration::from_secs(2))).await.unwrap_err().to_string();
     assert!(late.contains("Busy") && late.contains("try again"), "told why, before its own time-out: {late}");
     granted.within(HUNG).await?;
-    let access = stage.call("list_access", json!({"username": al, "hostname": "%"})).await?;
+    let access = fixture.call("list_access", json!({"username": al, "hostname": "%"})).await?;
     assert_eq!(access.as_array().unwrap().len(), 1, "only the first: {access}");
     Ok(())
 }

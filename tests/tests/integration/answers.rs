@@ -16,8 +16,8 @@ use trove_couchdb_protocol::trove::ConductorCast;
 use trove_couchdb_protocol::{Cipher, Context, NewRequest, ReplyAddress, Secret, decode_reply, new_id};
 use trove_couchdb_tests::bus::{CallError, Request, notification};
 use trove_couchdb_tests::couch::Method;
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::rabbitmq::RabbitNode;
-use trove_couchdb_tests::stage::{Plan, Stage};
 
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
@@ -29,7 +29,7 @@ fn call(method: &str, queue: &str, cipher: Option<&Cipher>) -> Vec<u8> {
 }
 
 /// So many users with long names, none of whom can log in.
-async fn users(stage: &Stage, number: usize) -> Result<()> {
+async fn users(fixture: &Fixture, number: usize) -> Result<()> {
     let user = |number: usize| {
         let name = format!("{number:08}{}", "x".repeat(240));
         json!({
@@ -42,7 +42,7 @@ async fn users(stage: &Stage, number: usize) -> Result<()> {
         let docs: Vec<Value> = (from..number.min(from + 1000)).map(user).collect();
         let body = json!({"docs": docs});
         let (status, body) =
-            stage.client.request(Method::POST, path, Some(stage.couch.admin()), Some(&body)).await?;
+            fixture.client.request(Method::POST, path, Some(fixture.couch.admin()), Some(&body)).await?;
         ensure!(status.is_success(), "{status} {body}");
     }
     Ok(())
@@ -76,18 +76,18 @@ async fn answered(channel: &Channel, queue: &str, wanted: usize, cipher: Option<
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answer_is_lost_in_the_confirmation_of_another_message() -> Result<()> {
     const CALLS: usize = 240;
-    let stage = Plan::default().encrypted().set("heartbeat.interval", 1).up().await?;
-    let cipher = Cipher::new(&Secret::new(stage.key.as_deref().context("encrypted")?));
+    let fixture = FixturePlan::default().encrypted().set("heartbeat.interval", 1).up().await?;
+    let cipher = Cipher::new(&Secret::new(fixture.key.as_deref().context("encrypted")?));
     let late = format!("reply_{}", new_id());
     for _ in 0..CALLS {
-        stage.bus.publish_raw(&call("rpc_ping", &late, Some(&cipher))).await?;
+        fixture.bus.publish_raw(&call("rpc_ping", &late, Some(&cipher))).await?;
         // In clear, to somebody who listens.
         for _ in 0..3 {
-            stage.bus.publish_raw(&call("rpc_ping", stage.bus.reply_queue(), None)).await?;
+            fixture.bus.publish_raw(&call("rpc_ping", fixture.bus.reply_queue(), None)).await?;
         }
     }
-    stage.call("rpc_ping", json!({})).await?;
-    let channel = stage.bus.channel().await?;
+    fixture.call("rpc_ping", json!({})).await?;
+    let channel = fixture.bus.channel().await?;
     declare(&channel, &late).await?;
     assert_eq!(answered(&channel, &late, CALLS, Some(&cipher)).await?, CALLS);
     Ok(())
@@ -99,22 +99,22 @@ async fn no_answer_is_lost_in_the_confirmation_of_another_message() -> Result<()
 /// unit's `MemoryMax` ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn large_answers_that_nobody_fetches_fit_into_memory() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
-    users(&stage, 8_000).await?;
+    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    users(&fixture, 8_000).await?;
     for _ in 0..200 {
-        stage.bus.publish_raw(&call("list_users", &format!("reply_{}", new_id()), None)).await?;
+        fixture.bus.publish_raw(&call("list_users", &format!("reply_{}", new_id()), None)).await?;
     }
-    stage.agent.wait_log("too many others wait for theirs", 4 * SOON).await?;
+    fixture.agent.wait_log("too many others wait for theirs", 4 * SOON).await?;
     let last = Request::new("list_users", json!({"limit": 1})).timeout(4 * SOON);
-    while stage.bus.request(&last).await.is_err() {}
-    let peak = stage.agent.peak_rss_kib()? / 1024;
+    while fixture.bus.request(&last).await.is_err() {}
+    let peak = fixture.agent.peak_rss_kib()? / 1024;
     println!("{peak} MiB");
     assert!(peak < 400, "{peak} MiB");
     Ok(())
 }
 
-fn sessions(stage: &Stage) -> usize {
-    stage.agent.logs().matches("Consuming.").count()
+fn sessions(fixture: &Fixture) -> usize {
+    fixture.agent.logs().matches("Consuming.").count()
 }
 
 /// Mutation: without `otherwise` (`transport/rpc/answer.rs`) its caller hears nothing; with each closed channel taken for a
@@ -122,31 +122,34 @@ fn sessions(stage: &Stage) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_finds_too_large_is_said_shorter_or_dropped() -> Result<()> {
     let node = RabbitNode::start_with(|usual| format!("{usual}max_message_size = 80000\n")).await?;
-    let stage = Plan::default().up_on(&node).await?;
-    users(&stage, 400).await?;
-    match stage.call("list_users", json!({})).await {
+    let fixture = FixturePlan::default().up_on(&node).await?;
+    users(&fixture, 400).await?;
+    match fixture.call("list_users", json!({})).await {
         Err(CallError::Failure(failure)) => {
             assert_eq!(failure.class, "AnswerTooLarge", "{}", failure.message);
             assert!(failure.message.contains("max_message_size"), "{}", failure.message);
         }
         other => panic!("{other:?}"),
     }
-    stage.call("list_users", json!({"limit": 20})).await?;
+    fixture.call("list_users", json!({"limit": 20})).await?;
 
     // The end of a cast has its notification twice.
-    let mut end = notification(&stage.id, "create_database");
+    let mut end = notification(&fixture.id, "create_database");
     end["padding"] = "x".repeat(45_000).into();
-    let (large, small) = (stage.name("large"), stage.name("small"));
+    let (large, small) = (fixture.name("large"), fixture.name("small"));
     let create = |name: &str| Request::new("create_database", json!({"databases": [{"_name": name}]}));
-    stage.bus.cast(&create(&large).notified(end)).await?;
-    stage.agent.wait_log("refuses a message, also alone, as too large perhaps; it is dropped", SOON).await?;
-    let end = notification(&stage.id, "create_database");
-    stage.bus.cast(&create(&small).notified(end.clone())).await?;
+    fixture.bus.cast(&create(&large).notified(end)).await?;
+    fixture
+        .agent
+        .wait_log("refuses a message, also alone, as too large perhaps; it is dropped", SOON)
+        .await?;
+    let end = notification(&fixture.id, "create_database");
+    fixture.bus.cast(&create(&small).notified(end.clone())).await?;
     let is_the_end = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyEnd { notification } if notification["request_id"] == end["request_id"]);
-    stage.conductor.next(SOON, is_the_end).await?;
-    let listed = stage.call("list_databases", json!({})).await?.to_string();
+    fixture.conductor.next(SOON, is_the_end).await?;
+    let listed = fixture.call("list_databases", json!({})).await?.to_string();
     assert!(listed.contains(&large) && listed.contains(&small), "{listed}");
-    assert_eq!(sessions(&stage), 1, "{}", stage.agent.logs());
+    assert_eq!(sessions(&fixture), 1, "{}", fixture.agent.logs());
     Ok(())
 }
 
@@ -158,7 +161,7 @@ async fn what_the_broker_finds_too_large_is_said_shorter_or_dropped() -> Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_may_not_answer_serves_all_the_same() -> Result<()> {
     let node = RabbitNode::start().await?;
-    let stage = Plan::default().up_on(&node).await?;
+    let fixture = FixturePlan::default().up_on(&node).await?;
     let rabbitmqctl = node.rabbitmqctl()?.join("rabbitmqctl");
     let may_write_to = async |pattern: &str| {
         let permissions = ["set_permissions", "trove", ".*", pattern, ".*"];
@@ -167,17 +170,17 @@ async fn an_account_that_may_not_answer_serves_all_the_same() -> Result<()> {
         anyhow::Ok(())
     };
     may_write_to(r"^(?!amq\.default$)").await?;
-    let ping = stage.bus.encode_call(&Request::new("rpc_ping", json!({})));
-    let answer = stage.bus.expect_reply(&ping);
-    stage.bus.send(&ping).await?;
-    stage.agent.wait_log("The broker does not let this account write", SOON).await?;
-    let (db, end) = (stage.name("db"), notification(&stage.id, "create_database"));
+    let ping = fixture.bus.encode_call(&Request::new("rpc_ping", json!({})));
+    let answer = fixture.bus.expect_reply(&ping);
+    fixture.bus.send(&ping).await?;
+    fixture.agent.wait_log("The broker does not let this account write", SOON).await?;
+    let (db, end) = (fixture.name("db"), notification(&fixture.id, "create_database"));
     let create = Request::new("create_database", json!({"databases": [{"_name": db}]}));
-    stage.bus.cast(&create.notified(end.clone())).await?;
+    fixture.bus.cast(&create.notified(end.clone())).await?;
     let is_the_end = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyEnd { notification } if notification["request_id"] == end["request_id"]);
-    stage.conductor.next(SOON, is_the_end).await?;
+    fixture.conductor.next(SOON, is_the_end).await?;
     may_write_to(".*").await?;
     assert_eq!(answer.within(SOON).await?, true);
-    assert_eq!(sessions(&stage), 1, "{}", stage.agent.logs());
+    assert_eq!(sessions(&fixture), 1, "{}", fixture.agent.logs());
     Ok(())
 }

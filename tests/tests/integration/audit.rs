@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::{Value, json};
 use trove_couchdb_protocol::envelope;
-use trove_couchdb_tests::local_stage::LocalPlan;
-use trove_couchdb_tests::stage::Plan;
+use trove_couchdb_tests::fixture::FixturePlan;
+use trove_couchdb_tests::local_fixture::LocalFixturePlan;
 
 use super::local_socket::failure;
 
@@ -25,38 +25,38 @@ fn is_time(text: &Value) -> bool {
 async fn every_change_has_its_line_and_a_read_has_none() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("audit.log");
-    let plan = Plan::default();
-    let stage = plan.set("audit.file", file.to_str().unwrap()).up().await?;
-    let (db, al, zoe) = (stage.name("db"), stage.name("al"), stage.name("zoe"));
-    let secret = |number: u32| format!("Planted{number}Secret{}", stage.id);
-    let local = stage.local().await?;
+    let plan = FixturePlan::default();
+    let fixture = plan.set("audit.file", file.to_str().unwrap()).up().await?;
+    let (db, al, zoe) = (fixture.name("db"), fixture.name("al"), fixture.name("zoe"));
+    let secret = |number: u32| format!("Planted{number}Secret{}", fixture.id);
+    let local = fixture.local().await?;
 
-    stage.databases(&[&db]).await?;
+    fixture.databases(&[&db]).await?;
     let user = json!({"_name": al, "_password": secret(1), "_databases": [{"_name": db}]});
     local.call("create_user", json!({"users": [user]})).await?;
     let change = json!({"users": [{"name": al, "host": "%", "password": secret(2)}]});
     local.call("change_passwords", change).await?;
     let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe, "password": secret(3)}});
-    stage.must_cast("update_attributes", rename).await?;
-    stage.call("enable_root_with_password", json!({"root_password": secret(4)})).await?;
+    fixture.must_cast("update_attributes", rename).await?;
+    fixture.call("enable_root_with_password", json!({"root_password": secret(4)})).await?;
     let root = local.call("enable_root", json!({})).await?["_password"].as_str().unwrap().to_owned();
-    stage.call("disable_root", json!({})).await?;
+    fixture.call("disable_root", json!({})).await?;
     // Reads, of both kinds.
-    stage.call("list_users", json!({})).await?;
+    fixture.call("list_users", json!({})).await?;
     local.call("get_agent_status", json!({})).await?;
     local.call("check_databases", json!({})).await?;
     local.call("rpc_ping", json!({})).await?;
     // Failures and refusals.
-    let missing = json!({"user": {"_name": stage.name("nobody")}});
-    assert_eq!(failure(stage.call("delete_user", missing).await).class, "UserNotFound");
+    let missing = json!({"user": {"_name": fixture.name("nobody")}});
+    assert_eq!(failure(fixture.call("delete_user", missing).await).class, "UserNotFound");
     let reserved = json!({"user": {"_name": "os_admin"}});
     assert_eq!(failure(local.call("delete_user", reserved).await).class, "ReservedName");
     failure(local.call("create_user", json!({"users": secret(5)})).await);
-    failure(stage.call("restart", json!({})).await);
-    failure(stage.call("no_such_method", json!({})).await);
+    failure(fixture.call("restart", json!({})).await);
+    failure(fixture.call("no_such_method", json!({})).await);
     let unreadable = json!({"method": "grant_access", "args": [secret(6)], "_context_user": "bob"});
-    stage.bus.publish_raw(&envelope::encode(&unreadable)).await?;
-    stage.call("delete_database", json!({"database": {"_name": db}})).await?;
+    fixture.bus.publish_raw(&envelope::encode(&unreadable)).await?;
+    fixture.call("delete_database", json!({"database": {"_name": db}})).await?;
 
     let lines = lines(&file);
     let shown: Vec<_> = lines
@@ -111,7 +111,7 @@ async fn every_change_has_its_line_and_a_read_has_none() -> Result<()> {
     let text = std::fs::read_to_string(&file)?;
     for secret in (1..=6).map(secret).chain([root]) {
         assert!(!text.contains(&secret), "{secret}");
-        assert!(!stage.agent.logs().contains(&secret), "{secret}");
+        assert!(!fixture.agent.logs().contains(&secret), "{secret}");
     }
     assert_eq!(std::fs::metadata(&file)?.permissions().mode() & 0o777, 0o600);
     Ok(())
@@ -121,10 +121,10 @@ async fn every_change_has_its_line_and_a_read_has_none() -> Result<()> {
 async fn a_full_file_is_begun_anew_and_no_line_is_lost() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("audit.log");
-    let plan = LocalPlan::default().set("audit.max_bytes", 16_384);
-    let stage = plan.set("audit.file", file.to_str().unwrap()).set("audit.keep", 2).up().await?;
+    let plan = LocalFixturePlan::default().set("audit.max_bytes", 16_384);
+    let fixture = plan.set("audit.file", file.to_str().unwrap()).set("audit.keep", 2).up().await?;
     for _ in 0..100 {
-        failure(stage.call("delete_database", json!({"database": {"_name": stage.name("none")}})).await);
+        failure(fixture.call("delete_database", json!({"database": {"_name": fixture.name("none")}})).await);
     }
     let older = |number: u32| directory.path().join(format!("audit.log.{number}"));
     assert!(older(1).exists() && !older(3).exists());
@@ -142,10 +142,10 @@ async fn a_full_file_is_begun_anew_and_no_line_is_lost() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_log_it_is_there_at_any_filter() -> Result<()> {
     for (format, words) in [("text", " audit: "), ("json", "\"target\":\"audit\"")] {
-        let plan = LocalPlan::default();
-        let stage = plan.set("log.filter", "error").set("log.format", format).up().await?;
-        stage.databases(&[&stage.name("db")]).await?;
-        let logs = stage.agent.logs();
+        let plan = LocalFixturePlan::default();
+        let fixture = plan.set("log.filter", "error").set("log.format", format).up().await?;
+        fixture.databases(&[&fixture.name("db")]).await?;
+        let logs = fixture.agent.logs();
         let line = logs.lines().find(|line| line.contains(words)).expect("an audit line");
         let record: Value = if format == "text" {
             serde_json::from_str(line.split_once(words).unwrap().1)?
@@ -163,9 +163,9 @@ async fn in_the_log_it_is_there_at_any_filter() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_cannot_be_written_fails_no_command() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let plan = LocalPlan::default();
-    let stage = plan.set("audit.file", directory.path().to_str().unwrap()).up().await?;
-    stage.databases(&[&stage.name("db")]).await?;
-    assert!(stage.agent.logs().contains("A line of the audit file is lost"), "{}", stage.agent.logs());
+    let plan = LocalFixturePlan::default();
+    let fixture = plan.set("audit.file", directory.path().to_str().unwrap()).up().await?;
+    fixture.databases(&[&fixture.name("db")]).await?;
+    assert!(fixture.agent.logs().contains("A line of the audit file is lost"), "{}", fixture.agent.logs());
     Ok(())
 }

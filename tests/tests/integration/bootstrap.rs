@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use trove_couchdb_protocol::new_id;
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess, write_private};
 use trove_couchdb_tests::couch::{CouchClient, Credentials};
+use trove_couchdb_tests::fixture::Fixture;
 use trove_couchdb_tests::rabbitmq;
-use trove_couchdb_tests::stage::Stage;
 use trove_couchdb_tests::until::HUNG;
 
 const ADMIN: (&str, &str) = ("first", "first-password");
@@ -64,11 +64,11 @@ async fn an_admin_party_of_1x_and_2x_is_ended() -> Result<()> {
 /// On a real server it is the one that all tests share, made by the first agent of this process.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bootstrap_admin_makes_os_admin() -> Result<()> {
-    let stage = Stage::up().await?;
-    assert_closed_and_ours(&stage.couch.url(), &stage.agent).await?;
-    let mode = std::fs::metadata(stage.agent.credentials_file())?.permissions().mode();
+    let fixture = Fixture::up().await?;
+    assert_closed_and_ours(&fixture.couch.url(), &fixture.agent).await?;
+    let mode = std::fs::metadata(fixture.agent.credentials_file())?.permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let (_, admins) = stage.client.get("/_node/_local/_config/admins", Some(stage.couch.admin())).await?;
+    let (_, admins) = fixture.client.get("/_node/_local/_config/admins", Some(fixture.couch.admin())).await?;
     assert!(admins["os_admin"].as_str().unwrap().starts_with("-pbkdf2"), "{admins}");
     Ok(())
 }

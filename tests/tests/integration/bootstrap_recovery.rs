@@ -11,8 +11,8 @@ use trove_couchdb_protocol::new_id;
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess, write_private};
 use trove_couchdb_tests::couch::{CouchClient, Credentials};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::rabbitmq;
-use trove_couchdb_tests::stage::{Plan, Stage};
 use trove_couchdb_tests::until::until;
 
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
@@ -149,35 +149,35 @@ async fn a_lost_file_is_made_anew_while_couchdb_is_stopped_and_nobody_else_is_lo
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bootstrap_admin_of_long_ago_is_not_needed_again() -> Result<()> {
-    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
-    let admin = stage.couch.admin().name.clone();
-    stage.agent.terminate().await?;
-    let os_admin = Credentials::new("os_admin", &password(&stage.agent)?);
+    let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let admin = fixture.couch.admin().name.clone();
+    fixture.agent.terminate().await?;
+    let os_admin = Credentials::new("os_admin", &password(&fixture.agent)?);
     let path = format!("/_node/_local/_config/admins/{admin}");
-    let (status, _) = stage.client.request(reqwest::Method::DELETE, &path, Some(&os_admin), None).await?;
+    let (status, _) = fixture.client.request(reqwest::Method::DELETE, &path, Some(&os_admin), None).await?;
     assert!(status.is_success());
-    stage.memory()?.log().clear();
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
-    assert_eq!(refusals(stage.memory()?), 0);
+    fixture.memory()?.log().clear();
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
+    assert_eq!(refusals(fixture.memory()?), 0);
     Ok(())
 }
 
 /// Many commands at once find out that the password changed: CouchDB sees it far fewer than five times.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_agent_does_not_lock_os_admin_out() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
     let path = "/_node/_local/_config/admins/os_admin";
     let changed = json!("another password");
-    let (status, _) = stage.client.put(path, Some(stage.couch.admin()), &changed).await?;
+    let (status, _) = fixture.client.put(path, Some(fixture.couch.admin()), &changed).await?;
     assert!(status.is_success());
-    stage.memory()?.admins_are_hashed().await;
+    fixture.memory()?.admins_are_hashed().await;
     // A quiet second, then everybody.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
-    let calls = (0..16).map(|_| stage.call("list_databases", json!({})));
+    let calls = (0..16).map(|_| fixture.call("list_databases", json!({})));
     assert!(join_all(calls).await.iter().all(Result::is_err));
-    stage.agent.wait_log("restore the file", SOON).await?;
-    let refused = refusals(stage.memory()?);
+    fixture.agent.wait_log("restore the file", SOON).await?;
+    let refused = refusals(fixture.memory()?);
     assert!((1..=2).contains(&refused), "{refused} tries");
     Ok(())
 }
@@ -201,13 +201,13 @@ async fn a_couchdb_replaced_under_a_running_agent_gets_its_databases() -> Result
 /// The same, so fast that no request fails: the first command finds out, and waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_users_database_that_vanished_is_made_again_and_the_command_succeeds() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
+    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
     let (status, _) =
-        stage.client.request(reqwest::Method::DELETE, "/_users", Some(stage.couch.admin()), None).await?;
+        fixture.client.request(reqwest::Method::DELETE, "/_users", Some(fixture.couch.admin()), None).await?;
     assert!(status.is_success());
-    let al = stage.name("al");
-    stage.user(&al, &[]).await?;
-    assert!(stage.user_document(&al).await?.is_some());
+    let al = fixture.name("al");
+    fixture.user(&al, &[]).await?;
+    assert!(fixture.user_document(&al).await?.is_some());
     Ok(())
 }
 
@@ -225,16 +225,17 @@ async fn assert_databases(agent: &AgentProcess, port: u16) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_that_hangs_is_not_healthy() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
-    heard(&stage, |status| *status == ServiceStatus::Healthy).await?;
-    stage.memory()?.faults().add(Rule::new("*", "*", Fault::Hang));
-    heard(&stage, |status| *status != ServiceStatus::Healthy).await?;
-    stage.memory()?.faults().clear();
-    heard(&stage, |status| *status == ServiceStatus::Healthy).await
+    let fixture =
+        FixturePlan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
+    heard(&fixture, |status| *status == ServiceStatus::Healthy).await?;
+    fixture.memory()?.faults().add(Rule::new("*", "*", Fault::Hang));
+    heard(&fixture, |status| *status != ServiceStatus::Healthy).await?;
+    fixture.memory()?.faults().clear();
+    heard(&fixture, |status| *status == ServiceStatus::Healthy).await
 }
 
-async fn heard(stage: &Stage, wanted: impl Fn(&ServiceStatus) -> bool) -> Result<()> {
+async fn heard(fixture: &Fixture, wanted: impl Fn(&ServiceStatus) -> bool) -> Result<()> {
     let is_wanted = |cast: &ConductorCast| matches!(cast, ConductorCast::Heartbeat { status: Some(status), .. } if wanted(status));
-    stage.conductor.next(SOON, is_wanted).await?;
+    fixture.conductor.next(SOON, is_wanted).await?;
     Ok(())
 }

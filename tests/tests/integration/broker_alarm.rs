@@ -8,8 +8,8 @@ use in_memory_couchdb::Options;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use trove_couchdb_tests::bus::Request;
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::rabbitmq::RabbitNode;
-use trove_couchdb_tests::stage::{Plan, Stage};
 use trove_couchdb_tests::web;
 
 const METRICS: &str = "metrics.sock";
@@ -25,14 +25,14 @@ async fn set_watermark(broker: &RabbitNode, watermark: &str) -> Result<()> {
     Ok(())
 }
 
-async fn broker_state(stage: &Stage) -> Result<Value> {
-    Ok(stage.local().await?.call("get_agent_status", json!({})).await?["broker"].clone())
+async fn broker_state(fixture: &Fixture) -> Result<Value> {
+    Ok(fixture.local().await?.call("get_agent_status", json!({})).await?["broker"].clone())
 }
 
-async fn until_state(stage: &Stage, wanted: &str) -> Result<Value> {
+async fn until_state(fixture: &Fixture, wanted: &str) -> Result<Value> {
     let wait = async {
         loop {
-            let broker = broker_state(stage).await?;
+            let broker = broker_state(fixture).await?;
             if broker["state"] == wanted {
                 return anyhow::Ok(broker);
             }
@@ -53,49 +53,49 @@ async fn metric(directory: &Path, name: &str) -> Result<u64> {
 async fn answers_wait_for_a_broker_in_alarm_and_no_connection_ends() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let broker = RabbitNode::start().await?;
-    let plan = Plan::default().in_memory(Options::default()).set("heartbeat.interval", 1);
+    let plan = FixturePlan::default().in_memory(Options::default()).set("heartbeat.interval", 1);
     // An alarm takes its time on a busy machine, and CouchDB is away meanwhile.
     let plan = plan.set("rpc.call_patience", 300);
     let plan = plan.set("metrics.listen", directory.path().join(METRICS).to_string_lossy().into_owned());
-    let mut stage = plan.up_on(&broker).await?;
-    let (over_the_broker, over_the_socket) = (stage.name("a"), stage.name("b"));
-    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
+    let mut fixture = plan.up_on(&broker).await?;
+    let (over_the_broker, over_the_socket) = (fixture.name("a"), fixture.name("b"));
+    assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
 
     // Its answer is ready when the alarm is on: a test that publishes then would be blocked as well.
-    stage.couch.memory_mut().context("in memory")?.stop().await;
+    fixture.couch.memory_mut().context("in memory")?.stop().await;
     let create = json!({"databases": [{"_name": over_the_broker}]});
-    let call = stage.bus.encode_call(&Request::new("create_database", create).timeout(LIMIT * 2));
-    let answer = stage.bus.expect_reply(&call);
-    stage.bus.send(&call).await?;
+    let call = fixture.bus.encode_call(&Request::new("create_database", create).timeout(LIMIT * 2));
+    let answer = fixture.bus.expect_reply(&call);
+    fixture.bus.send(&call).await?;
     set_watermark(&broker, "0.0000001").await?;
-    let blocked = until_state(&stage, "blocked").await?;
+    let blocked = until_state(&fixture, "blocked").await?;
     assert!(blocked["reason"].as_str().unwrap_or_default().contains("takes no messages"), "{blocked}");
-    stage.couch.memory_mut().context("in memory")?.start_again().await?;
+    fixture.couch.memory_mut().context("in memory")?.start_again().await?;
 
     let create = json!({"databases": [{"_name": over_the_socket}]});
     // The agent has yet to see that CouchDB is back.
     let made = async {
-        while stage.local().await?.call("create_database", create.clone()).await.is_err() {
+        while fixture.local().await?.call("create_database", create.clone()).await.is_err() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         anyhow::Ok(())
     };
     tokio::time::timeout(LIMIT, made).await.context("commands of this machine go on")??;
     tokio::time::sleep(LONGER_THAN_A_CONFIRMATION).await;
-    assert_eq!(broker_state(&stage).await?["state"], "blocked");
-    let told = stage.agent.notifications();
+    assert_eq!(broker_state(&fixture).await?["state"], "blocked");
+    let told = fixture.agent.notifications();
     assert!(told.iter().any(|line| line.contains("answers wait: the broker takes no messages")), "{told:?}");
 
     set_watermark(&broker, "0.4").await?;
     assert_eq!(answer.within(LIMIT).await?, Value::Null);
-    until_state(&stage, "up").await?;
+    until_state(&fixture, "up").await?;
     assert_eq!(metric(directory.path(), "trove_couchdb_agent_broker_alarms_total").await?, 1);
     assert_eq!(metric(directory.path(), "trove_couchdb_agent_broker_reconnects_total").await?, 0);
-    assert!(!stage.agent.logs().contains("No connection to the broker"), "{}", stage.agent.logs());
+    assert!(!fixture.agent.logs().contains("No connection to the broker"), "{}", fixture.agent.logs());
 
     // And it stops when it is told to, whatever waits.
     set_watermark(&broker, "0.0000001").await?;
-    until_state(&stage, "blocked").await?;
-    assert!(stage.agent.terminate().await?.success());
+    until_state(&fixture, "blocked").await?;
+    assert!(fixture.agent.terminate().await?.success());
     Ok(())
 }

@@ -11,8 +11,8 @@ use trove_couchdb_protocol::trove::ConductorCast;
 use trove_couchdb_tests::agent::AgentProcess;
 use trove_couchdb_tests::bus::{Request, notification};
 use trove_couchdb_tests::conductor::Conductor;
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::rabbitmq::RabbitNode;
-use trove_couchdb_tests::stage::{Plan, Stage};
 use trove_couchdb_tests::until::{HUNG, until, until_hit};
 
 use crate::broker_loss::consumes_again;
@@ -20,30 +20,30 @@ use crate::broker_loss::consumes_again;
 /// One consumer of three is cancelled: the agent must not go on deaf.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_queue_is_declared_and_consumed_again() -> Result<()> {
-    let stage = Plan::default().up().await?;
-    let channel = stage.bus.channel().await?;
-    channel.queue_delete(stage.bus.topic().into(), QueueDeleteOptions::default()).await?;
-    consumes_again(&stage).await?;
-    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
+    let fixture = FixturePlan::default().up().await?;
+    let channel = fixture.bus.channel().await?;
+    channel.queue_delete(fixture.bus.topic().into(), QueueDeleteOptions::default()).await?;
+    consumes_again(&fixture).await?;
+    assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_host_is_tried_when_one_is_dead() -> Result<()> {
-    let mut stage = Plan::default().up().await?;
-    let options = stage.agent.options();
+    let mut fixture = FixturePlan::default().up().await?;
+    let options = fixture.agent.options();
     options.transport_url = options.transport_url.replace("rabbit://", "rabbit://x:y@127.0.0.1:1,");
-    stage.agent.terminate().await?;
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
-    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
+    fixture.agent.terminate().await?;
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
+    assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
     Ok(())
 }
 
 /// A paused broker, or a load balancer without one behind it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_never_answers_costs_no_threads_and_no_sockets() -> Result<()> {
-    let mut stage = Plan::default().up().await?;
+    let mut fixture = FixturePlan::default().up().await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let accepting = tokio::spawn(async move {
@@ -52,7 +52,7 @@ async fn a_broker_that_never_answers_costs_no_threads_and_no_sockets() -> Result
             held.push(socket);
         }
     });
-    let options = stage.agent.options().clone();
+    let options = fixture.agent.options().clone();
     let mut silent = options
         .set("broker.connect_timeout", 0.3)
         .set("broker.reconnect_min", 0.1)
@@ -94,17 +94,17 @@ fn entries(agent: &AgentProcess, of: &str) -> Result<usize> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_command_is_told_to_the_next_broker() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
-    let stage = Plan::default().in_memory(Options::default()).up_on(&broker).await?;
-    let db = stage.name("db");
-    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::DelayMs(3000)).times(1));
-    let end = notification(&stage.id, "create_database");
+    let fixture = FixturePlan::default().in_memory(Options::default()).up_on(&broker).await?;
+    let db = fixture.name("db");
+    fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::DelayMs(3000)).times(1));
+    let end = notification(&fixture.id, "create_database");
     let create = Request::new("create_database", json!({"databases": [{"_name": db}]})).notified(end.clone());
-    stage.bus.cast(&create).await?;
-    until_hit(stage.memory()?).await?;
+    fixture.bus.cast(&create).await?;
+    until_hit(fixture.memory()?).await?;
     broker.kill9()?;
     broker.start_again().await?;
-    let queue = format!("conductor-{}", stage.id);
-    let conductor = Conductor::listen(&broker.amqp_uri(), stage.exchange(), &queue, None).await?;
+    let queue = format!("conductor-{}", fixture.id);
+    let conductor = Conductor::listen(&broker.amqp_uri(), fixture.exchange(), &queue, None).await?;
     let is_the_end = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyEnd { notification } if notification["request_id"] == end["request_id"]);
     conductor.next(HUNG, is_the_end).await?;
     Ok(())
@@ -112,11 +112,12 @@ async fn the_end_of_a_command_is_told_to_the_next_broker() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_watchdog_is_fed_by_the_living() -> Result<()> {
-    let mut stage: Stage = Plan::default().up().await?;
-    stage.agent.terminate().await?;
-    stage.agent.options().environment.push(("WATCHDOG_USEC".to_owned(), "1000000".to_owned()));
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
-    let fed = |stage: &Stage| stage.agent.notifications().iter().filter(|line| *line == "WATCHDOG=1").count();
-    until("a watchdog that is fed again and again", async || Ok(fed(&stage) >= 4)).await
+    let mut fixture: Fixture = FixturePlan::default().up().await?;
+    fixture.agent.terminate().await?;
+    fixture.agent.options().environment.push(("WATCHDOG_USEC".to_owned(), "1000000".to_owned()));
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
+    let fed =
+        |fixture: &Fixture| fixture.agent.notifications().iter().filter(|line| *line == "WATCHDOG=1").count();
+    until("a watchdog that is fed again and again", async || Ok(fed(&fixture) >= 4)).await
 }

@@ -6,8 +6,8 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
 use trove_couchdb_tests::bus::{Bus, Request};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::rabbitmq::RabbitNode;
-use trove_couchdb_tests::stage::{Plan, Stage};
 use trove_couchdb_tests::until::{HUNG, until_hit};
 
 /// With durable queues (as the control plane then has them) a command that waits in a broker that is killed, and one
@@ -15,27 +15,27 @@ use trove_couchdb_tests::until::{HUNG, until_hit};
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_survive_a_killed_broker() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
-    let plan = Plan::default().in_memory(Options::default()).oslo("amqp_durable_queues = true");
-    let stage = plan.up_on(&broker).await?;
-    let (running, waiting) = (stage.name("running"), stage.name("waiting"));
+    let plan = FixturePlan::default().in_memory(Options::default()).oslo("amqp_durable_queues = true");
+    let fixture = plan.up_on(&broker).await?;
+    let (running, waiting) = (fixture.name("running"), fixture.name("waiting"));
     let create = |name: &str| Request::new("create_database", json!({"databases": [{"_name": name}]}));
     // One that is under way when the broker dies, holding the place of the next one on the same database.
-    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{running}"), Fault::DelayMs(3000)).times(1));
-    stage.bus.cast(&create(&running)).await?;
-    until_hit(stage.memory()?).await?;
-    stage.bus.cast(&create(&waiting)).await?;
+    fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{running}"), Fault::DelayMs(3000)).times(1));
+    fixture.bus.cast(&create(&running)).await?;
+    until_hit(fixture.memory()?).await?;
+    fixture.bus.cast(&create(&waiting)).await?;
     broker.kill9()?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     broker.start_again().await?;
 
-    let bus = Bus::connect(&broker.amqp_uri(), stage.exchange(), &stage.id, None).await?;
-    consumes_again(&stage).await?;
+    let bus = Bus::connect(&broker.amqp_uri(), fixture.exchange(), &fixture.id, None).await?;
+    consumes_again(&fixture).await?;
     let listed = bus.request(&Request::new("list_databases", json!({})).timeout(HUNG)).await?;
     let listed = listed.to_string();
     assert!(listed.contains(&running) && listed.contains(&waiting), "{listed}");
-    let puts = stage.memory()?.log().count("PUT", &format!("/{running}"));
+    let puts = fixture.memory()?.log().count("PUT", &format!("/{running}"));
     assert_eq!(puts, 1, "the command that ran while the broker was away did not run again");
-    assert!(stage.agent.logs().contains("No connection to the broker"));
+    assert!(fixture.agent.logs().contains("No connection to the broker"));
     Ok(())
 }
 
@@ -43,22 +43,22 @@ async fn commands_survive_a_killed_broker() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn queues_are_declared_again_after_a_restart() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
-    let stage = Plan::default().up_on(&broker).await?;
+    let fixture = FixturePlan::default().up_on(&broker).await?;
     broker.stop().await?;
-    stage.agent.wait_notification(HUNG, |line| line.contains("no broker")).await?;
+    fixture.agent.wait_notification(HUNG, |line| line.contains("no broker")).await?;
     broker.start_again().await?;
-    consumes_again(&stage).await?;
-    let bus = Bus::connect(&broker.amqp_uri(), stage.exchange(), &stage.id, None).await?;
+    consumes_again(&fixture).await?;
+    let bus = Bus::connect(&broker.amqp_uri(), fixture.exchange(), &fixture.id, None).await?;
     assert_eq!(bus.call("rpc_ping", json!({})).await?, true);
     Ok(())
 }
 
-pub(crate) async fn consumes_again(stage: &Stage) -> Result<()> {
+pub(crate) async fn consumes_again(fixture: &Fixture) -> Result<()> {
     for _ in 0..3_000 {
-        if stage.agent.logs().matches("Consuming.").count() >= 2 {
+        if fixture.agent.logs().matches("Consuming.").count() >= 2 {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    anyhow::bail!("the agent did not come back:\n{}", stage.agent.logs())
+    anyhow::bail!("the agent did not come back:\n{}", fixture.agent.logs())
 }

@@ -13,9 +13,9 @@ use trove_couchdb_guest::broker::properties;
 use trove_couchdb_protocol::envelope;
 use trove_couchdb_tests::amqp_proxy::{AmqpProxy, ClientMethod, End};
 use trove_couchdb_tests::bus::Request;
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::process::Signal;
 use trove_couchdb_tests::rabbitmq;
-use trove_couchdb_tests::stage::{Plan, Stage};
 use trove_couchdb_tests::web;
 
 /// RabbitMQ itself answers to it by a crash of its channel (`rabbit_channel.erl`).
@@ -33,7 +33,7 @@ const METRICS: &str = "metrics.sock";
 const LIMIT: Duration = Duration::from_secs(120);
 const LOST: &str = "No connection to the broker.";
 
-fn quick(plan: Plan, directory: &Path) -> Plan {
+fn quick(plan: FixturePlan, directory: &Path) -> FixturePlan {
     plan.set("broker.reconnect_min", 0.1)
         .set("broker.reconnect_max", 0.2)
         .set("metrics.listen", directory.join(METRICS).to_string_lossy().into_owned())
@@ -41,7 +41,7 @@ fn quick(plan: Plan, directory: &Path) -> Plan {
 }
 
 /// A stage whose agent reaches the shared broker over a proxy.
-async fn behind(proxy: &AmqpProxy, plan: Plan, directory: &Path) -> Result<Stage> {
+async fn behind(proxy: &AmqpProxy, plan: FixturePlan, directory: &Path) -> Result<Fixture> {
     let url = rabbitmq::shared().await?.transport_url_at(proxy.port());
     quick(plan, directory).transport_url(&url).up().await
 }
@@ -75,12 +75,12 @@ async fn until(what: &str, reached: impl AsyncFn() -> Result<bool>) -> Result<()
     tokio::time::timeout(LIMIT, wait).await.with_context(|| format!("not within {LIMIT:?}: {what}"))?
 }
 
-async fn until_all_is_acknowledged(stage: &Stage) -> Result<()> {
+async fn until_all_is_acknowledged(fixture: &Fixture) -> Result<()> {
     until("the queue is empty, and nothing of it under way", async || {
-        let channel = stage.bus.channel().await?;
+        let channel = fixture.bus.channel().await?;
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let ready = channel.queue_declare(stage.bus.topic().into(), passive, FieldTable::default()).await;
-        let status = stage.local().await?.call("get_agent_status", json!({})).await?;
+        let ready = channel.queue_declare(fixture.bus.topic().into(), passive, FieldTable::default()).await;
+        let status = fixture.local().await?.call("get_agent_status", json!({})).await?;
         Ok(ready?.message_count() == 0 && status["broker"]["state"] == "up")
     })
     .await
@@ -89,18 +89,18 @@ async fn until_all_is_acknowledged(stage: &Stage) -> Result<()> {
 /// Mutation: reply-to-the-brokers-own (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_queue_of_the_brokers_own_ends_no_connection() -> Result<()> {
-    for plan in [Plan::default(), Plan::default().encrypted()] {
+    for plan in [FixturePlan::default(), FixturePlan::default().encrypted()] {
         let directory = tempfile::tempdir()?;
-        let stage = quick(plan, directory.path()).up().await?;
-        stage.bus.publish_raw(br#"{"_msg_id":"x","_reply_q":"amq.rabbitmq.reply-to.AAAA.BBBB"}"#).await?;
+        let fixture = quick(plan, directory.path()).up().await?;
+        fixture.bus.publish_raw(br#"{"_msg_id":"x","_reply_q":"amq.rabbitmq.reply-to.AAAA.BBBB"}"#).await?;
         let bare = json!({"_msg_id": "x", "_reply_q": CRASHES_RABBITMQ});
-        stage.bus.publish_raw(&envelope::encode(&bare)).await?;
+        fixture.bus.publish_raw(&envelope::encode(&bare)).await?;
         for id in [None, Some("u-of-poison")] {
-            stage.bus.publish_raw(&call_answered_to(CRASHES_RABBITMQ, id)).await?;
+            fixture.bus.publish_raw(&call_answered_to(CRASHES_RABBITMQ, id)).await?;
         }
         // Behind the others in the same queue.
-        assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
-        assert!(!stage.agent.logs().contains(LOST), "{}", stage.agent.logs());
+        assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
+        assert!(!fixture.agent.logs().contains(LOST), "{}", fixture.agent.logs());
         assert_eq!(metric(directory.path(), "trove_couchdb_agent_broker_reconnects_total").await?, 0);
     }
     Ok(())
@@ -112,10 +112,10 @@ async fn an_answer_that_ends_each_connection_is_dropped_and_all_others_arrive() 
     for end in [End::Close(505, "UNEXPECTED_FRAME - made up"), End::Cut] {
         let directory = tempfile::tempdir()?;
         let proxy = AmqpProxy::start(rabbitmq::shared().await?.port(), poisoned(end)).await?;
-        let stage = behind(&proxy, Plan::default(), directory.path()).await?;
+        let fixture = behind(&proxy, FixturePlan::default(), directory.path()).await?;
         for (id, dropped) in [(Some("u-of-poison"), 1), (None, 2)] {
-            stage.bus.publish_raw(&call_answered_to(POISON, id)).await?;
-            let beside: Vec<_> = (0..5).map(|_| stage.call("rpc_ping", json!({}))).collect();
+            fixture.bus.publish_raw(&call_answered_to(POISON, id)).await?;
+            let beside: Vec<_> = (0..5).map(|_| fixture.call("rpc_ping", json!({}))).collect();
             for answer in futures_util::future::join_all(beside).await {
                 assert_eq!(answer?, true, "an innocent answer was lost");
             }
@@ -123,13 +123,13 @@ async fn an_answer_that_ends_each_connection_is_dropped_and_all_others_arrive() 
                 Ok(metric(directory.path(), "trove_couchdb_agent_answers_dropped_total").await? >= dropped)
             })
             .await?;
-            until_all_is_acknowledged(&stage).await?;
+            until_all_is_acknowledged(&fixture).await?;
         }
-        assert!(stage.agent.logs().contains("and again when it went out alone; it is dropped"));
+        assert!(fixture.agent.logs().contains("and again when it went out alone; it is dropped"));
         // Once with others, then alone; as often as after an outage where nobody said why the connection ended, or where a
         // busy lapin may see the end of the stream before its reason. transport::amqp::publisher's tests count exactly.
         let (ended, most) = (proxy.ended(), 4);
-        assert!(ended <= 2 * most, "{ended} connections for two answers\n{}", stage.agent.logs());
+        assert!(ended <= 2 * most, "{ended} connections for two answers\n{}", fixture.agent.logs());
         assert_eq!(metric(directory.path(), "trove_couchdb_agent_answers_dropped_total").await?, 2);
     }
     Ok(())
@@ -138,16 +138,16 @@ async fn an_answer_that_ends_each_connection_is_dropped_and_all_others_arrive() 
 /// What is not encrypted with the key is acknowledged before it is answered, and what can't be read as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_that_ends_the_connection_does_not_bring_its_message_again() -> Result<()> {
-    for plan in [Plan::default().encrypted(), Plan::default()] {
+    for plan in [FixturePlan::default().encrypted(), FixturePlan::default()] {
         let end = End::Close(541, "INTERNAL_ERROR");
         let directory = tempfile::tempdir()?;
         let proxy = AmqpProxy::start(rabbitmq::shared().await?.port(), poisoned(end)).await?;
-        let stage = behind(&proxy, plan, directory.path()).await?;
+        let fixture = behind(&proxy, plan, directory.path()).await?;
         let refused = json!({"method": 5, "_msg_id": "x", "_reply_q": POISON, "args": {"a": "b"}});
-        stage.bus.publish_raw(&envelope::encode(&refused)).await?;
+        fixture.bus.publish_raw(&envelope::encode(&refused)).await?;
         until("the connection has ended", async || Ok(proxy.ended() >= 1)).await?;
-        until_all_is_acknowledged(&stage).await?;
-        assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
+        until_all_is_acknowledged(&fixture).await?;
+        assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
         assert!(proxy.ended() <= 2, "{} connections for one answer", proxy.ended());
         let redelivered = metric(directory.path(), "trove_couchdb_agent_redeliveries_total").await?;
         assert_eq!(redelivered, 0, "it came again");
@@ -163,11 +163,12 @@ fn as_rabbitmq_4_3(method: &ClientMethod) -> Option<End> {
 async fn without_the_fanout_queue_that_rabbitmq_4_refuses_the_agent_serves() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let proxy = AmqpProxy::start(rabbitmq::shared().await?.port(), as_rabbitmq_4_3).await?;
-    let stage = behind(&proxy, Plan::default().oslo("amqp_durable_queues=true"), directory.path()).await?;
-    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
-    let log = stage.agent.logs();
+    let fixture =
+        behind(&proxy, FixturePlan::default().oslo("amqp_durable_queues=true"), directory.path()).await?;
+    assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
+    let log = fixture.agent.logs();
     assert!(log.contains("The broker refuses the fanout queue") && !log.contains(LOST), "{log}");
-    assert!(log.contains(&format!("guestagent.{}_fanout_", stage.id)), "the queue is named: {log}");
+    assert!(log.contains(&format!("guestagent.{}_fanout_", fixture.id)), "the queue is named: {log}");
     assert_eq!(proxy.ended(), 1);
     Ok(())
 }
@@ -178,22 +179,22 @@ async fn a_queue_of_the_guests_that_is_refused_is_named_with_what_helps() -> Res
     let directory = tempfile::tempdir()?;
     let proxy = AmqpProxy::start(rabbitmq::shared().await?.port(), as_rabbitmq_4_3).await?;
     let url = rabbitmq::shared().await?.transport_url_at(proxy.port());
-    let mut stage = quick(Plan::default(), directory.path()).up().await?;
-    stage.agent.terminate().await?;
-    stage.agent.options().transport_url = url;
-    stage.agent.start_again()?;
-    let expected = format!("cannot declare the queue \\\"guestagent.{}\\\"", stage.id);
+    let mut fixture = quick(FixturePlan::default(), directory.path()).up().await?;
+    fixture.agent.terminate().await?;
+    fixture.agent.options().transport_url = url;
+    fixture.agent.start_again()?;
+    let expected = format!("cannot declare the queue \\\"guestagent.{}\\\"", fixture.id);
     until("the log names the queue", async || {
-        let log = stage.agent.logs();
+        let log = fixture.agent.logs();
         Ok(log.contains(&expected) && log.contains("set amqp_durable_queues or rabbit_quorum_queue"))
     })
     .await
 }
 
 /// Messages that the broker has not handed out.
-async fn ready(stage: &Stage, queue: &str) -> Result<u32> {
+async fn ready(fixture: &Fixture, queue: &str) -> Result<u32> {
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let channel = stage.bus.channel().await?;
+    let channel = fixture.bus.channel().await?;
     Ok(channel.queue_declare(queue.into(), passive, FieldTable::default()).await?.message_count())
 }
 
@@ -203,24 +204,26 @@ async fn ready(stage: &Stage, queue: &str) -> Result<u32> {
 /// Mutation: prefetch-of-each-queue (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn the_prefetch_is_divided_among_the_queues() -> Result<()> {
-    let mut stage = Plan::default().in_memory(Options::default()).set("broker.prefetch", 16).up().await?;
-    let (own, server) = (stage.bus.topic().to_owned(), format!("{}.{}", stage.bus.topic(), stage.id));
-    let channel = stage.bus.channel().await?;
-    stage.agent.signal(Signal::STOP)?;
+    let mut fixture =
+        FixturePlan::default().in_memory(Options::default()).set("broker.prefetch", 16).up().await?;
+    let (own, server) = (fixture.bus.topic().to_owned(), format!("{}.{}", fixture.bus.topic(), fixture.id));
+    let channel = fixture.bus.channel().await?;
+    fixture.agent.signal(Signal::STOP)?;
     for number in 0..20 {
-        let create = json!({"databases": [{"_name": stage.name(&format!("db{number}"))}]});
-        stage.bus.cast(&Request::new("create_database", create.clone())).await?;
-        let (body, none) = (stage.bus.encode_cast(&Request::new("create_database", create)).body, "".into());
+        let create = json!({"databases": [{"_name": fixture.name(&format!("db{number}"))}]});
+        fixture.bus.cast(&Request::new("create_database", create.clone())).await?;
+        let (body, none) =
+            (fixture.bus.encode_cast(&Request::new("create_database", create)).body, "".into());
         let options = BasicPublishOptions::default();
         drop(channel.basic_publish(none, server.as_str().into(), options, &body, properties()).await?);
     }
     until("the broker hands out 14 and 1", async || {
-        Ok(ready(&stage, &own).await? == 6 && ready(&stage, &server).await? == 19)
+        Ok(ready(&fixture, &own).await? == 6 && ready(&fixture, &server).await? == 19)
     })
     .await?;
-    stage.agent.signal(Signal::CONT)?;
+    fixture.agent.signal(Signal::CONT)?;
     until("what was left is handed out", async || {
-        Ok(ready(&stage, &own).await? == 0 && ready(&stage, &server).await? == 0)
+        Ok(ready(&fixture, &own).await? == 0 && ready(&fixture, &server).await? == 0)
     })
     .await
 }

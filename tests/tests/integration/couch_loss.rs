@@ -8,41 +8,41 @@ use serde_json::{Value, json};
 use trove_couchdb_protocol::trove::ConductorCast;
 use trove_couchdb_tests::bus::{Request, notification};
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::until::HUNG;
 
-async fn stage() -> Result<Stage> {
-    Plan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await
+async fn fixture() -> Result<Fixture> {
+    FixturePlan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await
 }
 
 /// Mutation: no-patience-with-couchdb (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cast_waits_for_couchdb_and_is_done_once() -> Result<()> {
-    let mut stage = stage().await?;
-    let db = stage.name("db");
-    restartable(&mut stage)?.stop().await;
-    let end = notification(&stage.id, "create_database");
+    let mut fixture = fixture().await?;
+    let db = fixture.name("db");
+    restartable(&mut fixture)?.stop().await;
+    let end = notification(&fixture.id, "create_database");
     let create = Request::new("create_database", json!({"databases": [{"_name": db}]})).notified(end);
-    stage.bus.cast(&create).await?;
+    fixture.bus.cast(&create).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    restartable(&mut stage)?.start_again().await?;
-    stage.conductor.next(HUNG, |cast| matches!(cast, ConductorCast::NotifyEnd { .. })).await?;
-    assert!(!stage.anonymous_writes(&db).await?);
+    restartable(&mut fixture)?.start_again().await?;
+    fixture.conductor.next(HUNG, |cast| matches!(cast, ConductorCast::NotifyEnd { .. })).await?;
+    assert!(!fixture.anonymous_writes(&db).await?);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_bears_with_a_restart_and_else_says_why() -> Result<()> {
-    let mut stage = stage().await?;
-    restartable(&mut stage)?.stop().await;
+    let mut fixture = fixture().await?;
+    restartable(&mut fixture)?.stop().await;
     let impatient = Request::new("list_databases", json!({})).timeout(Duration::from_secs(4));
-    let error = stage.bus.request(&impatient).await.unwrap_err().to_string();
+    let error = fixture.bus.request(&impatient).await.unwrap_err().to_string();
     assert!(error.contains("CouchDB") && error.contains("can't be reached"), "{error}");
-    let call = stage.bus.encode_call(&Request::new("list_databases", json!({})));
-    let reply = stage.bus.expect_reply(&call);
-    stage.bus.send(&call).await?;
+    let call = fixture.bus.encode_call(&Request::new("list_databases", json!({})));
+    let reply = fixture.bus.expect_reply(&call);
+    fixture.bus.send(&call).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    restartable(&mut stage)?.start_again().await?;
+    restartable(&mut fixture)?.start_again().await?;
     reply.within(HUNG).await?;
     Ok(())
 }
@@ -52,31 +52,31 @@ async fn a_call_bears_with_a_restart_and_else_says_why() -> Result<()> {
 /// write: that conflict is no user of somebody else's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_comes_late_is_known_as_its_own() -> Result<()> {
-    let stage = stage().await?;
-    let (db, al, zoe) = (stage.name("db"), stage.name("al"), stage.name("zoe"));
-    stage.databases(&[&db]).await?;
-    let faults = stage.memory()?.faults();
+    let fixture = fixture().await?;
+    let (db, al, zoe) = (fixture.name("db"), fixture.name("al"), fixture.name("zoe"));
+    fixture.databases(&[&db]).await?;
+    let faults = fixture.memory()?.faults();
     let late = Rule::new("POST", "/_users/_bulk_docs", Fault::CutLate).times(1);
     faults.add(late.clone());
-    let user = stage.user(&al, &[&db]).await?;
+    let user = fixture.user(&al, &[&db]).await?;
     assert_eq!(faults.hits(), 1);
-    assert!(stage.client.reads(&db, Some(&user)).await?);
+    assert!(fixture.client.reads(&db, Some(&user)).await?);
 
     faults.add(late);
-    stage
+    fixture
         .must_cast("update_attributes", json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}}))
         .await?;
     assert_eq!(faults.hits(), 2);
-    assert!(stage.client.reads(&db, Some(&Credentials::new(&zoe, &user.password))).await?);
-    assert_eq!(stage.call("get_user", json!({"username": al, "hostname": "%"})).await?, Value::Null);
+    assert!(fixture.client.reads(&db, Some(&Credentials::new(&zoe, &user.password))).await?);
+    assert_eq!(fixture.call("get_user", json!({"username": al, "hostname": "%"})).await?, Value::Null);
     Ok(())
 }
 
 /// Mutation: unasked-is-there (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_in_the_middle_of_a_command_are_survived() -> Result<()> {
-    let stage = stage().await?;
-    let faults = stage.memory()?.faults();
+    let fixture = fixture().await?;
+    let faults = fixture.memory()?.faults();
     let unavailable = || Fault::Answer { status: 503, body: r#"{"error":"unavailable"}"#.to_owned() };
     for (number, fault) in [
         Rule::new("*", "*", unavailable()),
@@ -89,13 +89,13 @@ async fn faults_in_the_middle_of_a_command_are_survived() -> Result<()> {
     .enumerate()
     {
         let (db, al, zoe) = (
-            stage.name(&format!("db{number}")),
-            stage.name(&format!("al{number}")),
-            stage.name(&format!("zoe{number}")),
+            fixture.name(&format!("db{number}")),
+            fixture.name(&format!("al{number}")),
+            fixture.name(&format!("zoe{number}")),
         );
         faults.add(fault.times(2));
-        stage.databases(&[&db]).await?;
-        stage.user(&al, &[&db]).await?;
+        fixture.databases(&[&db]).await?;
+        fixture.user(&al, &[&db]).await?;
         for (method, path) in [("POST", "/_users/*"), ("PUT", "*/_security"), ("DELETE", "/_users/*")] {
             let mut rule = Rule::new(method, path, Fault::Cut).times(1);
             if number % 2 == 1 {
@@ -104,17 +104,17 @@ async fn faults_in_the_middle_of_a_command_are_survived() -> Result<()> {
             faults.add(rule);
         }
         let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}});
-        stage.must_cast("update_attributes", rename).await?;
+        fixture.must_cast("update_attributes", rename).await?;
         faults.clear();
-        assert_eq!(stage.security(&db).await?["members"]["names"], json!([zoe]));
-        assert!(stage.user_document(&al).await?.is_none());
-        stage.must_cast("delete_user", json!({"user": {"_name": zoe}})).await?;
+        assert_eq!(fixture.security(&db).await?["members"]["names"], json!([zoe]));
+        assert!(fixture.user_document(&al).await?.is_none());
+        fixture.must_cast("delete_user", json!({"user": {"_name": zoe}})).await?;
         faults.add(Rule::new("DELETE", &format!("/{db}"), Fault::Cut).times(1).after_effect());
-        stage.must_cast("delete_database", json!({"database": {"_name": db}})).await?;
+        fixture.must_cast("delete_database", json!({"database": {"_name": db}})).await?;
     }
     Ok(())
 }
 
-fn restartable(stage: &mut Stage) -> Result<&mut InMemoryCouch> {
-    stage.couch.memory_mut().ok_or_else(|| anyhow::anyhow!("not in memory"))
+fn restartable(fixture: &mut Fixture) -> Result<&mut InMemoryCouch> {
+    fixture.couch.memory_mut().ok_or_else(|| anyhow::anyhow!("not in memory"))
 }

@@ -8,49 +8,51 @@ use in_memory_couchdb::{Fault, Options, Rule, Version};
 use reqwest::Method;
 use serde_json::json;
 use trove_couchdb_tests::bus::Request;
-use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::until::{until, until_hit};
 
-async fn up(version: Version) -> Result<Stage> {
+async fn up(version: Version) -> Result<Fixture> {
     let options = Options::new(version).set("couchdb", "default_security", "everyone");
-    Plan::default().in_memory(options).set("couchdb.sha1_iterations", 10).up().await
+    FixturePlan::default().in_memory(options).set("couchdb.sha1_iterations", 10).up().await
 }
 
-async fn make_public(stage: &Stage, database: &str) -> Result<()> {
+async fn make_public(fixture: &Fixture, database: &str) -> Result<()> {
     let path = format!("/{database}");
-    let (status, _) = stage.client.request(Method::PUT, &path, Some(stage.couch.admin()), None).await?;
+    let (status, _) = fixture.client.request(Method::PUT, &path, Some(fixture.couch.admin()), None).await?;
     anyhow::ensure!(status.is_success(), "{status}");
-    stage.set_security(database, &json!({})).await
+    fixture.set_security(database, &json!({})).await
 }
 
-async fn is_closed(stage: &Stage, database: &str) -> Result<bool> {
-    Ok(!stage.client.reads(database, None).await?)
+async fn is_closed(fixture: &Fixture, database: &str) -> Result<bool> {
+    Ok(!fixture.client.reads(database, None).await?)
 }
 
 /// Mutation: creation-not-written-down (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_was_killed_closes_what_it_began_and_nothing_else() -> Result<()> {
     for version in [Version::V1, Version::V2, Version::V3_5] {
-        let mut stage = up(version).await?;
-        let (new, public) = (stage.name("new"), stage.name("public"));
-        make_public(&stage, &public).await?;
+        let mut fixture = up(version).await?;
+        let (new, public) = (fixture.name("new"), fixture.name("public"));
+        make_public(&fixture, &public).await?;
         let path = format!("/{new}/_security");
-        stage.memory()?.faults().add(Rule::new("PUT", &path, Fault::Hang).times(1));
+        fixture.memory()?.faults().add(Rule::new("PUT", &path, Fault::Hang).times(1));
         let create = json!({"databases": [{"_name": new}, {"_name": public}]});
-        stage.bus.cast(&Request::new("create_database", create)).await?;
-        until_hit(stage.memory()?).await?;
-        assert!(stage.anonymous_writes(&new).await?, "{version:?}: the window");
-        stage.agent.kill9()?;
-        stage.memory()?.faults().clear();
-        assert!(!is_closed(&stage, &new).await?);
-        stage.agent.start_again()?;
-        stage.agent.wait_ready().await?;
-        until("it is closed", async || is_closed(&stage, &new).await).await?;
+        fixture.bus.cast(&Request::new("create_database", create)).await?;
+        until_hit(fixture.memory()?).await?;
+        assert!(fixture.anonymous_writes(&new).await?, "{version:?}: the window");
+        fixture.agent.kill9()?;
+        fixture.memory()?.faults().clear();
+        assert!(!is_closed(&fixture, &new).await?);
+        fixture.agent.start_again()?;
+        fixture.agent.wait_ready().await?;
+        until("it is closed", async || is_closed(&fixture, &new).await).await?;
         // Behind the command that the broker delivered again.
-        stage.must_cast("create_database", json!({"databases": [{"_name": new}, {"_name": public}]})).await?;
-        assert!(!is_closed(&stage, &public).await?, "{version:?}: it is public on purpose");
+        fixture
+            .must_cast("create_database", json!({"databases": [{"_name": new}, {"_name": public}]}))
+            .await?;
+        assert!(!is_closed(&fixture, &public).await?, "{version:?}: it is public on purpose");
         let (status, _) =
-            stage.client.get(&format!("/{new}/written-by-anybody"), Some(stage.couch.admin())).await?;
+            fixture.client.get(&format!("/{new}/written-by-anybody"), Some(fixture.couch.admin())).await?;
         assert!(status.is_success(), "{version:?}: nothing is destroyed");
     }
     Ok(())
@@ -59,37 +61,37 @@ async fn a_command_that_was_killed_closes_what_it_began_and_nothing_else() -> Re
 /// The broker has nothing to deliver again then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_local_command_that_was_killed_leaves_no_public_database() -> Result<()> {
-    let mut stage = up(Version::V2).await?;
-    let new = stage.name("new");
-    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{new}/_security"), Fault::Hang));
-    let local = stage.local().await?;
+    let mut fixture = up(Version::V2).await?;
+    let new = fixture.name("new");
+    fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{new}/_security"), Fault::Hang));
+    let local = fixture.local().await?;
     let create = json!({"databases": [{"_name": new}]});
     let asking = tokio::spawn(async move { local.call("create_database", create).await });
-    until_hit(stage.memory()?).await?;
-    stage.agent.kill9()?;
+    until_hit(fixture.memory()?).await?;
+    fixture.agent.kill9()?;
     assert!(asking.await?.is_err());
-    stage.memory()?.faults().clear();
-    assert!(!is_closed(&stage, &new).await?);
-    stage.agent.start_again()?;
-    until("it is closed", async || is_closed(&stage, &new).await).await
+    fixture.memory()?.faults().clear();
+    assert!(!is_closed(&fixture, &new).await?);
+    fixture.agent.start_again()?;
+    until("it is closed", async || is_closed(&fixture, &new).await).await
 }
 
 /// Both requests take effect or are lost without an answer, and somebody has written meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_requests_that_are_cut_leave_no_public_database() -> Result<()> {
-    let stage = up(Version::V2).await?;
-    let new = stage.name("new");
-    let faults = stage.memory()?.faults();
+    let fixture = up(Version::V2).await?;
+    let new = fixture.name("new");
+    let faults = fixture.memory()?.faults();
     faults.add(Rule::new("PUT", &format!("/{new}"), Fault::Cut).times(1).after_effect());
     faults.add(Rule::new("GET", &format!("/{new}/_security"), Fault::DelayMs(300)).times(1));
     faults.add(Rule::new("PUT", &format!("/{new}/_security"), Fault::Cut).times(2));
     faults.add(Rule::new("DELETE", &format!("/{new}"), Fault::Cut).times(2));
-    let writing = async { until("the poller gets in", async || stage.anonymous_writes(&new).await).await };
+    let writing = async { until("the poller gets in", async || fixture.anonymous_writes(&new).await).await };
     let names = [new.as_str()];
-    let (created, written) = tokio::join!(stage.databases(&names), writing);
+    let (created, written) = tokio::join!(fixture.databases(&names), writing);
     created?;
     written?;
-    assert!(is_closed(&stage, &new).await?);
+    assert!(is_closed(&fixture, &new).await?);
     Ok(())
 }
 
@@ -97,11 +99,11 @@ async fn two_requests_that_are_cut_leave_no_public_database() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_database_is_closed_by_the_next_request() -> Result<()> {
     for version in [Version::V1, Version::V2] {
-        let stage = up(version).await?;
-        let new = stage.name("new");
-        stage.memory()?.log().clear();
-        stage.databases(&[&new]).await?;
-        let asked: Vec<String> = stage
+        let fixture = up(version).await?;
+        let new = fixture.name("new");
+        fixture.memory()?.log().clear();
+        fixture.databases(&[&new]).await?;
+        let asked: Vec<String> = fixture
             .memory()?
             .log()
             .entries()
@@ -118,14 +120,14 @@ async fn a_new_database_is_closed_by_the_next_request() -> Result<()> {
 /// An agent that is stopped in between is one more way to be cut.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_closed_is_no_longer_written_down() -> Result<()> {
-    let stage = up(Version::V2).await?;
-    let new = stage.name("new");
-    stage.databases(&[&new]).await?;
-    stage.set_security(&new, &json!({})).await?;
-    stage.databases(&[&new]).await?;
+    let fixture = up(Version::V2).await?;
+    let new = fixture.name("new");
+    fixture.databases(&[&new]).await?;
+    fixture.set_security(&new, &json!({})).await?;
+    fixture.databases(&[&new]).await?;
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(!is_closed(&stage, &new).await?, "opened on purpose, after the command that made it");
-    let file = stage.agent.directory().join("state/pending_security.json");
+    assert!(!is_closed(&fixture, &new).await?, "opened on purpose, after the command that made it");
+    let file = fixture.agent.directory().join("state/pending_security.json");
     assert_eq!(std::fs::read_to_string(file)?, "{}");
     Ok(())
 }

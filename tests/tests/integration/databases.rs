@@ -3,7 +3,7 @@
 use anyhow::Result;
 use in_memory_couchdb::{Options, Version};
 use serde_json::{Value, json};
-use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 
 fn names(page: &Value) -> Vec<String> {
     page[0].as_array().unwrap().iter().map(|db| db["_name"].as_str().unwrap().to_owned()).collect()
@@ -11,15 +11,15 @@ fn names(page: &Value) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_database_is_closed_and_an_old_one_stays_as_it_is() -> Result<()> {
-    let stage = Plan::default().encrypted().up().await?;
-    let db = stage.name("db");
-    stage.databases(&[&db, &db]).await?;
-    assert!(!stage.client.reads(&db, None).await?);
-    assert!(!stage.anonymous_writes(&db).await?);
+    let fixture = FixturePlan::default().encrypted().up().await?;
+    let db = fixture.name("db");
+    fixture.databases(&[&db, &db]).await?;
+    assert!(!fixture.client.reads(&db, None).await?);
+    assert!(!fixture.anonymous_writes(&db).await?);
     let object = json!({"members": {"names": ["somebody"]}, "mine": 1});
-    stage.set_security(&db, &object).await?;
-    stage.databases(&[&db]).await?;
-    assert_eq!(stage.security(&db).await?, object);
+    fixture.set_security(&db, &object).await?;
+    fixture.databases(&[&db]).await?;
+    assert_eq!(fixture.security(&db).await?, object);
     Ok(())
 }
 
@@ -29,19 +29,20 @@ async fn no_version_and_no_default_makes_a_public_database() -> Result<()> {
     let everyone = |version| Options::new(version).set("couchdb", "default_security", "everyone");
     for options in [everyone(Version::V3_5), Options::new(Version::V2), Options::new(Version::V1)] {
         let version = options.version;
-        let stage = Plan::default().in_memory(options).set("couchdb.sha1_iterations", 10).up().await?;
-        let db = stage.name("db");
-        stage.databases(&[&db]).await?;
-        assert!(!stage.client.reads(&db, None).await?, "{version:?}");
-        assert!(!stage.anonymous_writes(&db).await?, "{version:?}");
+        let fixture =
+            FixturePlan::default().in_memory(options).set("couchdb.sha1_iterations", 10).up().await?;
+        let db = fixture.name("db");
+        fixture.databases(&[&db]).await?;
+        assert!(!fixture.client.reads(&db, None).await?, "{version:?}");
+        assert!(!fixture.anonymous_writes(&db).await?, "{version:?}");
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_and_reserved_names_are_refused_with_their_rule() -> Result<()> {
-    let stage = Stage::up().await?;
-    let good = stage.name("good");
+    let fixture = Fixture::up().await?;
+    let good = fixture.name("good");
     let long = format!("l{}", "o".repeat(238));
     for bad in [
         "_users",
@@ -68,36 +69,36 @@ async fn bad_and_reserved_names_are_refused_with_their_rule() -> Result<()> {
                 "create_database" => json!({"databases": [{"_name": good}, {"_name": bad}]}),
                 _ => json!({"database": {"_name": bad}}),
             };
-            let error = stage.cast(method, args).await?.unwrap_err();
+            let error = fixture.cast(method, args).await?.unwrap_err();
             assert!(error.len() > 20, "{method} {bad:?}: {error}");
         }
     }
-    let (status, _) = stage.client.get(&format!("/{good}"), Some(stage.couch.admin())).await?;
+    let (status, _) = fixture.client.get(&format!("/{good}"), Some(fixture.couch.admin())).await?;
     assert_eq!(status.as_u16(), 404, "a refused command creates nothing");
-    let (status, _) = stage.client.get("/_users", Some(stage.couch.admin())).await?;
+    let (status, _) = fixture.client.get("/_users", Some(fixture.couch.admin())).await?;
     assert!(status.is_success());
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_hide_system_databases() -> Result<()> {
-    let stage = Plan::default().set("couchdb.ignore_dbs", vec!["hidden".to_owned()]).up().await?;
-    let mut wanted: Vec<String> = (0..5).map(|number| stage.name(&format!("page{number}"))).collect();
+    let fixture = FixturePlan::default().set("couchdb.ignore_dbs", vec!["hidden".to_owned()]).up().await?;
+    let mut wanted: Vec<String> = (0..5).map(|number| fixture.name(&format!("page{number}"))).collect();
     wanted.sort();
-    stage.databases(&wanted.iter().map(String::as_str).collect::<Vec<_>>()).await?;
-    let all = stage.call("list_databases", json!({})).await?;
+    fixture.databases(&wanted.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    let all = fixture.call("list_databases", json!({})).await?;
     assert!(all[1].is_null());
     assert!(names(&all).iter().all(|name| !name.starts_with('_') && name != "hidden"));
     assert_eq!(all[0][0], json!({"_name": names(&all)[0], "_collate": null, "_character_set": null}));
 
-    let first = stage
+    let first = fixture
         .call("list_databases", json!({"limit": 2, "marker": wanted[0], "include_marker": true}))
         .await?;
     assert_eq!(names(&first)[0], wanted[0]);
     let mut seen = names(&first);
     let mut marker = first[1].clone();
     while !marker.is_null() {
-        let page = stage
+        let page = fixture
             .call("list_databases", json!({"limit": 2, "marker": marker, "include_marker": false}))
             .await?;
         seen.extend(names(&page));
@@ -110,23 +111,23 @@ async fn pages_hide_system_databases() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deleting_a_missing_database_is_an_error() -> Result<()> {
-    let stage = Stage::up().await?;
-    let db = stage.name("db");
-    let error = stage.cast("delete_database", json!({"database": {"_name": db}})).await?.unwrap_err();
+    let fixture = Fixture::up().await?;
+    let db = fixture.name("db");
+    let error = fixture.cast("delete_database", json!({"database": {"_name": db}})).await?.unwrap_err();
     assert!(error.contains(&db) && error.contains("does not exist"), "{error}");
-    stage.databases(&[&db]).await?;
-    stage.must_cast("delete_database", json!({"database": {"_name": db}})).await?;
-    assert!(!names(&stage.call("list_databases", json!({})).await?).contains(&db));
+    fixture.databases(&[&db]).await?;
+    fixture.must_cast("delete_database", json!({"database": {"_name": db}})).await?;
+    assert!(!names(&fixture.call("list_databases", json!({})).await?).contains(&db));
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_size_of_the_file_system_is_the_real_one() -> Result<()> {
-    let stage = Stage::up().await?;
-    let stats = stage.call("get_filesystem_stats", json!({"fs_path": "/var/lib/postgresql"})).await?;
+    let fixture = Fixture::up().await?;
+    let stats = fixture.call("get_filesystem_stats", json!({"fs_path": "/var/lib/postgresql"})).await?;
     let output = std::process::Command::new("df")
         .args(["-B1", "--output=size"])
-        .arg(stage.agent.directory())
+        .arg(fixture.agent.directory())
         .output()?;
     let size: f64 = String::from_utf8(output.stdout)?.lines().nth(1).unwrap().trim().parse()?;
     let total = stats["total"].as_f64().unwrap();

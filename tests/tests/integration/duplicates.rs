@@ -4,38 +4,38 @@ use anyhow::Result;
 use in_memory_couchdb::{InMemoryCouch, Options};
 use serde_json::json;
 use trove_couchdb_tests::bus::Request;
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::shared_server::root_alone;
-use trove_couchdb_tests::stage::{Plan, Stage};
 use trove_couchdb_tests::until::{HUNG, until_hit};
 
 /// Mutation: duplicates-run (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_message_twice_runs_and_is_answered_once() -> Result<()> {
-    let stage = Stage::up().await?;
-    let _alone = root_alone(&stage.couch).await;
-    let log = stage.couch.memory().map(InMemoryCouch::log);
+    let fixture = Fixture::up().await?;
+    let _alone = root_alone(&fixture.couch).await;
+    let log = fixture.couch.memory().map(InMemoryCouch::log);
     log.inspect(|log| log.clear());
-    let message = stage.bus.encode_call(&Request::new("enable_root", json!({})));
-    let reply = stage.bus.expect_reply(&message);
+    let message = fixture.bus.encode_call(&Request::new("enable_root", json!({})));
+    let reply = fixture.bus.expect_reply(&message);
     for _ in 0..3 {
-        stage.bus.send(&message).await?;
+        fixture.bus.send(&message).await?;
     }
     reply.within(HUNG).await?;
     // Whatever came of the copies is over when a later command on root has been answered.
-    stage.call("is_root_enabled", json!({})).await?;
+    fixture.call("is_root_enabled", json!({})).await?;
     if let Some(log) = log {
         assert_eq!(log.count("PUT", "*/admins/root"), 1);
     }
-    assert!(stage.bus.unexpected_replies().is_empty());
-    stage.call("disable_root", json!({})).await?;
+    assert!(fixture.bus.unexpected_replies().is_empty());
+    fixture.call("disable_root", json!({})).await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cast_is_never_answered() -> Result<()> {
-    let stage = Stage::up().await?;
-    stage.must_cast("rpc_ping", json!({})).await?;
-    assert!(stage.bus.unexpected_replies().is_empty());
+    let fixture = Fixture::up().await?;
+    fixture.must_cast("rpc_ping", json!({})).await?;
+    assert!(fixture.bus.unexpected_replies().is_empty());
     Ok(())
 }
 
@@ -46,28 +46,28 @@ async fn a_cast_is_never_answered() -> Result<()> {
 async fn a_killed_agent_finishes_after_its_restart() -> Result<()> {
     use in_memory_couchdb::{Fault, Rule};
 
-    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
-    let (db, al, zoe) = (stage.name("db"), stage.name("al"), stage.name("zoe"));
-    stage.databases(&[&db]).await?;
-    let user = stage.user(&al, &[&db]).await?;
+    let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let (db, al, zoe) = (fixture.name("db"), fixture.name("al"), fixture.name("zoe"));
+    fixture.databases(&[&db]).await?;
+    let user = fixture.user(&al, &[&db]).await?;
     // The rename stops in the middle: the new document is there, the memberships are not moved.
-    stage.memory()?.faults().add(Rule::new("PUT", "*/_security", Fault::Hang).times(1));
+    fixture.memory()?.faults().add(Rule::new("PUT", "*/_security", Fault::Hang).times(1));
     let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}});
-    let notification = trove_couchdb_tests::bus::notification(&stage.id, "rename");
-    stage.bus.cast(&Request::new("update_attributes", rename).notified(notification)).await?;
-    until_hit(stage.memory()?).await?;
-    assert!(stage.user_document(&zoe).await?.is_some() && stage.user_document(&al).await?.is_some());
-    stage.agent.kill9()?;
-    stage.memory()?.faults().clear();
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
+    let notification = trove_couchdb_tests::bus::notification(&fixture.id, "rename");
+    fixture.bus.cast(&Request::new("update_attributes", rename).notified(notification)).await?;
+    until_hit(fixture.memory()?).await?;
+    assert!(fixture.user_document(&zoe).await?.is_some() && fixture.user_document(&al).await?.is_some());
+    fixture.agent.kill9()?;
+    fixture.memory()?.faults().clear();
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
     // A read that waits for it.
-    assert_eq!(stage.call("get_user", json!({"username": al, "hostname": "%"})).await?, json!(null));
+    assert_eq!(fixture.call("get_user", json!({"username": al, "hostname": "%"})).await?, json!(null));
     let renamed = trove_couchdb_tests::couch::Credentials::new(&zoe, &user.password);
-    assert!(stage.client.reads(&db, Some(&renamed)).await?);
-    assert_eq!(stage.security(&db).await?["members"]["names"], json!([zoe]));
+    assert!(fixture.client.reads(&db, Some(&renamed)).await?);
+    assert_eq!(fixture.security(&db).await?["members"]["names"], json!([zoe]));
     let ended =
-        stage.conductor.received().iter().filter(|cast| format!("{cast:?}").contains("NotifyEnd")).count();
+        fixture.conductor.received().iter().filter(|cast| format!("{cast:?}").contains("NotifyEnd")).count();
     assert_eq!(ended, 3, "two set-up casts and the rename, each ended once");
     Ok(())
 }

@@ -14,9 +14,9 @@ use trove_couchdb_protocol::trove::ConductorCast;
 use trove_couchdb_protocol::{Outcome, decode_reply, envelope, new_id};
 use trove_couchdb_tests::bus::{Bus, Request, notification};
 use trove_couchdb_tests::conductor::Conductor;
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::process::Signal;
 use trove_couchdb_tests::rabbitmq::{self, RabbitNode};
-use trove_couchdb_tests::stage::{Plan, Stage};
 
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
@@ -56,12 +56,12 @@ async fn answer_in(channel: &Channel, queue: &str) -> Result<Value> {
 /// Mutation: without `mandatory` (`publisher/channel.rs`) the broker drops the answer and confirms it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_waits_for_a_queue_that_comes_late() -> Result<()> {
-    let stage = Plan::default().up().await?;
+    let fixture = FixturePlan::default().up().await?;
     let queue = format!("reply_{}", new_id());
-    stage.bus.publish_raw(&ping_answered_to(&queue)).await?;
+    fixture.bus.publish_raw(&ping_answered_to(&queue)).await?;
     // A later call is answered: the first one was published and returned before that.
-    stage.call("rpc_ping", json!({})).await?;
-    let channel = stage.bus.channel().await?;
+    fixture.call("rpc_ping", json!({})).await?;
+    let channel = fixture.bus.channel().await?;
     channel
         .queue_declare(queue.as_str().into(), QueueDeclareOptions::default(), FieldTable::default())
         .await?;
@@ -75,9 +75,9 @@ async fn an_answer_waits_for_a_queue_that_comes_late() -> Result<()> {
 /// lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_the_broker_refuses_is_offered_again() -> Result<()> {
-    let stage = Plan::default().up().await?;
+    let fixture = FixturePlan::default().up().await?;
     let queue = format!("reply_{}", new_id());
-    let channel = stage.bus.channel().await?;
+    let channel = fixture.bus.channel().await?;
     let full = table(&[
         ("x-max-length", AMQPValue::LongInt(1)),
         ("x-overflow", AMQPValue::LongString("reject-publish".into())),
@@ -85,8 +85,8 @@ async fn an_answer_that_the_broker_refuses_is_offered_again() -> Result<()> {
     channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::default(), full).await?;
     let (options, properties) = (BasicPublishOptions::default(), trove_couchdb_guest::broker::properties());
     drop(channel.basic_publish("".into(), queue.as_str().into(), options, b"full", properties).await?);
-    stage.bus.publish_raw(&ping_answered_to(&queue)).await?;
-    stage.agent.wait_log("The broker could not take a message", SOON).await?;
+    fixture.bus.publish_raw(&ping_answered_to(&queue)).await?;
+    fixture.agent.wait_log("The broker could not take a message", SOON).await?;
     channel.queue_purge(queue.as_str().into(), QueuePurgeOptions::default()).await?;
     assert_eq!(answer_in(&channel, &queue).await?, true);
     Ok(())
@@ -98,7 +98,7 @@ async fn an_answer_that_the_broker_refuses_is_offered_again() -> Result<()> {
 /// Mutation: without the passive declaration (`guest/src/broker/topology.rs`, `Declarer::queue`) the agent never serves.
 #[tokio::test(flavor = "multi_thread")]
 async fn queues_that_fit_no_declaration_are_used_as_they_are() -> Result<()> {
-    let mut stage = Plan::default().up().await?;
+    let mut fixture = FixturePlan::default().up().await?;
     let quorum = table(&[("x-queue-type", AMQPValue::LongString("quorum".into()))]);
     let expires = table(&[("x-expires", AMQPValue::LongInt(600_000))]);
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
@@ -106,32 +106,32 @@ async fn queues_that_fit_no_declaration_are_used_as_they_are() -> Result<()> {
     let odd =
         [(durable, quorum), (QueueDeclareOptions::default(), expires), (auto_delete, FieldTable::default())];
     for (options, arguments) in odd {
-        stage.agent.terminate().await?;
-        let channel = stage.bus.channel().await?;
-        channel.queue_delete(stage.bus.topic().into(), QueueDeleteOptions::default()).await?;
-        channel.queue_declare(stage.bus.topic().into(), options, arguments.clone()).await?;
-        stage.agent.start_again()?;
-        stage.agent.wait_ready().await?;
-        assert_eq!(stage.call("rpc_ping", json!({})).await?, true, "{options:?} {arguments:?}");
+        fixture.agent.terminate().await?;
+        let channel = fixture.bus.channel().await?;
+        channel.queue_delete(fixture.bus.topic().into(), QueueDeleteOptions::default()).await?;
+        channel.queue_declare(fixture.bus.topic().into(), options, arguments.clone()).await?;
+        fixture.agent.start_again()?;
+        fixture.agent.wait_ready().await?;
+        assert_eq!(fixture.call("rpc_ping", json!({})).await?, true, "{options:?} {arguments:?}");
         // Still the one that was there: the same declaration fits.
-        channel.queue_declare(stage.bus.topic().into(), options, arguments).await?;
+        channel.queue_declare(fixture.bus.topic().into(), options, arguments).await?;
     }
     Ok(())
 }
 
 /// Waits until the agent consumes from the broker at this port for the `times`th time.
-async fn consumes_from(stage: &Stage, port: u16, times: usize) -> Result<()> {
+async fn consumes_from(fixture: &Fixture, port: u16, times: usize) -> Result<()> {
     let address = format!("127.0.0.1:{port}");
     let deadline = Instant::now() + trove_couchdb_tests::until::HUNG;
     while Instant::now() < deadline {
-        let logs = stage.agent.logs();
+        let logs = fixture.agent.logs();
         let there = logs.lines().filter(|line| line.contains("Consuming.") && line.contains(&address));
         if there.count() >= times {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    anyhow::bail!("the agent did not come to {address}:\n{}", stage.agent.logs())
+    anyhow::bail!("the agent did not come to {address}:\n{}", fixture.agent.logs())
 }
 
 /// Two brokers: the one that the agent is on is killed, then the other hangs. Typical on an idle machine: 0.1 s, and
@@ -142,17 +142,17 @@ async fn consumes_from(stage: &Stage, port: u16, times: usize) -> Result<()> {
 async fn another_host_is_used_within_seconds() -> Result<()> {
     let (first, second) = tokio::try_join!(RabbitNode::start(), RabbitNode::start())?;
     let mut nodes = [first, second];
-    let plan = Plan::default().oslo("heartbeat_timeout_threshold = 4");
-    let mut stage = plan.up_on(&nodes[0]).await?;
-    stage.agent.terminate().await?;
+    let plan = FixturePlan::default().oslo("heartbeat_timeout_threshold = 4");
+    let mut fixture = plan.up_on(&nodes[0]).await?;
+    fixture.agent.terminate().await?;
     let hosts = |node: &RabbitNode| {
         let url = node.transport_url();
         url.trim_start_matches("rabbit://").trim_end_matches('/').to_owned()
     };
-    stage.agent.options().transport_url = format!("rabbit://{},{}//", hosts(&nodes[0]), hosts(&nodes[1]));
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
-    let logs = stage.agent.logs();
+    fixture.agent.options().transport_url = format!("rabbit://{},{}//", hosts(&nodes[0]), hosts(&nodes[1]));
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
+    let logs = fixture.agent.logs();
     let connected = logs.lines().rfind(|line| line.contains("Consuming.")).context("connected")?;
     let on = usize::from(!connected.contains(&format!("127.0.0.1:{}", nodes[0].port())));
     let other = 1 - on;
@@ -161,15 +161,15 @@ async fn another_host_is_used_within_seconds() -> Result<()> {
 
     let began = Instant::now();
     nodes[on].kill9()?;
-    consumes_from(&stage, nodes[other].port(), before[other] + 1).await?;
+    consumes_from(&fixture, nodes[other].port(), before[other] + 1).await?;
     let killed = began.elapsed();
-    let bus = Bus::connect(&nodes[other].amqp_uri(), stage.exchange(), &stage.id, None).await?;
+    let bus = Bus::connect(&nodes[other].amqp_uri(), fixture.exchange(), &fixture.id, None).await?;
     bus.request(&Request::new("rpc_ping", json!({}))).await?;
     nodes[on].start_again().await?;
 
     let began = Instant::now();
     nodes[other].signal(Signal::STOP)?;
-    let back = consumes_from(&stage, nodes[on].port(), before[on] + 1).await;
+    let back = consumes_from(&fixture, nodes[on].port(), before[on] + 1).await;
     let hung = began.elapsed();
     nodes[other].signal(Signal::CONT)?;
     back?;
@@ -183,20 +183,20 @@ async fn another_host_is_used_within_seconds() -> Result<()> {
 /// Mutation: without `HELD` (`publisher/queue.rs`) the command is acknowledged, and nobody hears of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_command_is_told_to_a_conductor_that_comes_late() -> Result<()> {
-    let mut stage = Plan::default().up().await?;
-    let queue = format!("conductor-{}", stage.id);
-    let channel = stage.bus.channel().await?;
+    let mut fixture = FixturePlan::default().up().await?;
+    let queue = format!("conductor-{}", fixture.id);
+    let channel = fixture.bus.channel().await?;
     channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
-    let (db, end) = (stage.name("db"), notification(&stage.id, "create_database"));
+    let (db, end) = (fixture.name("db"), notification(&fixture.id, "create_database"));
     let create = Request::new("create_database", json!({"databases": [{"_name": db}]}));
-    stage.bus.cast(&create.notified(end.clone())).await?;
-    stage.agent.wait_log("Done. method=\"create_database\"", SOON).await?;
+    fixture.bus.cast(&create.notified(end.clone())).await?;
+    fixture.agent.wait_log("Done. method=\"create_database\"", SOON).await?;
     // Long enough for the answer to be published and returned, and for an acknowledgement that must not come.
     tokio::time::sleep(Duration::from_millis(700)).await;
-    stage.agent.kill9()?;
-    stage.agent.start_again()?;
+    fixture.agent.kill9()?;
+    fixture.agent.start_again()?;
     let uri = rabbitmq::shared().await?.amqp_uri();
-    let conductor = Conductor::listen(&uri, stage.exchange(), &queue, None).await?;
+    let conductor = Conductor::listen(&uri, fixture.exchange(), &queue, None).await?;
     let is_the_end = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyEnd { notification } if notification["request_id"] == end["request_id"]);
     conductor.next(SOON, is_the_end).await?;
     Ok(())

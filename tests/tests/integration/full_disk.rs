@@ -11,7 +11,7 @@ use in_memory_couchdb::{Options, Trouble, Version};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
-use trove_couchdb_tests::stage::{Plan, Stage, user_object};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan, user_object};
 use trove_couchdb_tests::until::until;
 
 /// A small file system, unmounted when dropped.
@@ -70,53 +70,54 @@ fn full() -> Trouble {
     Trouble { disk_full: true, ..Trouble::default() }
 }
 
-async fn couchdb_state(stage: &Stage) -> Result<Value> {
-    Ok(stage.call("get_agent_status", json!({})).await?["couchdb"].clone())
+async fn couchdb_state(fixture: &Fixture) -> Result<Value> {
+    Ok(fixture.call("get_agent_status", json!({})).await?["couchdb"].clone())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_named_and_not_healthy() -> Result<()> {
     let Some(disk) = Disk::of_mib(8)? else { return Ok(()) };
     let options = Options::default().set("couchdb", "database_dir", &disk.path().display().to_string());
-    let plan = Plan::default().in_memory(options).set("heartbeat.interval", 1).set("couchdb.min_free_mib", 4);
-    let stage = plan.set("rpc.call_patience", 1).set("rpc.cast_patience", 1).up().await?;
-    let (db, al) = (stage.name("db"), stage.name("al"));
-    stage.databases(&[&db]).await?;
-    stage.user(&al, &[]).await?;
-    assert_eq!(couchdb_state(&stage).await?["state"], "healthy");
-    let stats = stage.call("get_filesystem_stats", json!({"fs_path": "/"})).await?;
+    let plan =
+        FixturePlan::default().in_memory(options).set("heartbeat.interval", 1).set("couchdb.min_free_mib", 4);
+    let fixture = plan.set("rpc.call_patience", 1).set("rpc.cast_patience", 1).up().await?;
+    let (db, al) = (fixture.name("db"), fixture.name("al"));
+    fixture.databases(&[&db]).await?;
+    fixture.user(&al, &[]).await?;
+    assert_eq!(couchdb_state(&fixture).await?["state"], "healthy");
+    let stats = fixture.call("get_filesystem_stats", json!({"fs_path": "/"})).await?;
     assert_eq!(stats["total_blocks"].as_u64().unwrap() * stats["block_size"].as_u64().unwrap(), 8 << 20);
 
     disk.fill();
-    stage.memory()?.trouble(full());
+    fixture.memory()?.trouble(full());
     let place = disk.path().display().to_string();
     until("it is not healthy", async || {
-        let couchdb = couchdb_state(&stage).await?;
+        let couchdb = couchdb_state(&fixture).await?;
         let reason = couchdb["reason"].as_str().unwrap_or_default();
         Ok(couchdb["state"] == "degraded" && reason.contains(&place) && reason.contains("0 MiB free"))
     })
     .await?;
     // Not `crashed`: Trove would refuse the deletion that makes room.
     until("the conductor hears of it", async || {
-        Ok(stage.conductor.received().iter().rev().find_map(|cast| match cast {
+        Ok(fixture.conductor.received().iter().rev().find_map(|cast| match cast {
             ConductorCast::Heartbeat { status, .. } => Some(*status == Some(ServiceStatus::Running)),
             _ => None,
         }) == Some(true))
     })
     .await?;
-    let create = json!({"databases": [{"_name": stage.name("new")}]});
-    let users = json!({"users": [user_object(&stage.name("bo"), &[])]});
+    let create = json!({"databases": [{"_name": fixture.name("new")}]});
+    let users = json!({"users": [user_object(&fixture.name("bo"), &[])]});
     let grant = json!({"username": al, "hostname": "%", "databases": [db]});
     for (method, args) in [("create_database", create), ("create_user", users), ("grant_access", grant)] {
-        let error = stage.cast(method, args).await?.unwrap_err();
+        let error = fixture.cast(method, args).await?.unwrap_err();
         assert!(error.contains("500") && error.contains(&place), "{method}: {error}");
         assert!(error.contains("0 MiB free") && error.contains("delete databases"), "{method}: {error}");
     }
-    stage.must_cast("delete_database", json!({"database": {"_name": db}})).await?;
+    fixture.must_cast("delete_database", json!({"database": {"_name": db}})).await?;
 
     std::fs::remove_file(disk.filling())?;
-    stage.memory()?.trouble(Trouble::default());
-    until("it is healthy again", async || Ok(couchdb_state(&stage).await?["state"] == "healthy")).await
+    fixture.memory()?.trouble(Trouble::default());
+    until("it is healthy again", async || Ok(couchdb_state(&fixture).await?["state"] == "healthy")).await
 }
 
 /// A directory of that name may be another one here: CouchDB runs in a container, perhaps.
@@ -125,14 +126,14 @@ async fn a_directory_without_databases_says_nothing_of_couchdbs_disk() -> Result
     let Some(disk) = Disk::of_mib(8)? else { return Ok(()) };
     std::fs::remove_dir(disk.path().join("shards"))?;
     let options = Options::default().set("couchdb", "database_dir", &disk.path().display().to_string());
-    let plan = Plan::default().in_memory(options).set("heartbeat.interval", 1);
-    let stage = plan.set("rpc.call_patience", 1).set("rpc.cast_patience", 1).up().await?;
+    let plan = FixturePlan::default().in_memory(options).set("heartbeat.interval", 1);
+    let fixture = plan.set("rpc.call_patience", 1).set("rpc.cast_patience", 1).up().await?;
     disk.fill();
-    stage.memory()?.trouble(full());
-    let create = json!({"databases": [{"_name": stage.name("new")}]});
-    let error = stage.cast("create_database", create).await?.unwrap_err();
+    fixture.memory()?.trouble(full());
+    let create = json!({"databases": [{"_name": fixture.name("new")}]});
+    let error = fixture.cast("create_database", create).await?.unwrap_err();
     assert!(error.contains("500: internal_server_error") && !error.contains("free"), "{error}");
-    assert_eq!(couchdb_state(&stage).await?["state"], "healthy");
+    assert_eq!(couchdb_state(&fixture).await?["state"], "healthy");
     Ok(())
 }
 
@@ -140,17 +141,17 @@ async fn a_directory_without_databases_says_nothing_of_couchdbs_disk() -> Result
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_is_deleted_on_a_full_disk() -> Result<()> {
     for version in [Version::V2, Version::V3_5] {
-        let plan = Plan::default().in_memory(Options::new(version)).set("couchdb.sha1_iterations", 10);
-        let stage = plan.up().await?;
-        let db = stage.name("db");
-        stage.databases(&[&db]).await?;
-        stage.memory()?.trouble(full());
-        stage.memory()?.log().clear();
-        let local = stage.local().await?;
+        let plan = FixturePlan::default().in_memory(Options::new(version)).set("couchdb.sha1_iterations", 10);
+        let fixture = plan.up().await?;
+        let db = fixture.name("db");
+        fixture.databases(&[&db]).await?;
+        fixture.memory()?.trouble(full());
+        fixture.memory()?.log().clear();
+        let local = fixture.local().await?;
         local.call("delete_database", json!({"database": {"_name": db}})).await?;
-        let (status, _) = stage.client.get(&format!("/{db}"), Some(stage.couch.admin())).await?;
+        let (status, _) = fixture.client.get(&format!("/{db}"), Some(fixture.couch.admin())).await?;
         assert_eq!(status.as_u16(), 404, "{version:?}");
-        let mut asked = stage.memory()?.log().entries();
+        let mut asked = fixture.memory()?.log().entries();
         asked.retain(|entry| entry.target == format!("/{db}"));
         let first = asked.iter().position(|entry| entry.method == "DELETE").unwrap();
         assert_eq!(

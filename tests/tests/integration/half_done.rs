@@ -5,32 +5,32 @@ use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::{Value, json};
 use trove_couchdb_tests::bus::CallError;
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::local_stage::{LocalPlan, LocalStage};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
 use trove_couchdb_tests::until::until;
 
 const DATABASES: usize = 5;
 
 /// A stage with databases, the last of which can't be written to.
-async fn stage() -> Result<(LocalStage, Vec<String>)> {
-    let stage = LocalPlan::default()
+async fn fixture() -> Result<(LocalFixture, Vec<String>)> {
+    let fixture = LocalFixturePlan::default()
         .in_memory(Options { iterations: Some(1_000), ..Options::default() })
         .set("couchdb.sha256_iterations", 1_000)
         .set("rpc.call_patience", 1)
         .up()
         .await?;
     until("a login", async || {
-        Ok(stage.call("get_agent_status", json!({})).await?["couchdb"]["state"] == "healthy")
+        Ok(fixture.call("get_agent_status", json!({})).await?["couchdb"]["state"] == "healthy")
     })
     .await?;
-    let databases: Vec<String> = (0..DATABASES).map(|number| stage.name(&format!("db{number}"))).collect();
-    stage.databases(&databases.iter().map(String::as_str).collect::<Vec<_>>()).await?;
-    Ok((stage, databases))
+    let databases: Vec<String> = (0..DATABASES).map(|number| fixture.name(&format!("db{number}"))).collect();
+    fixture.databases(&databases.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    Ok((fixture, databases))
 }
 
 /// From now on the last database's `_security` can't be written.
-fn cut(stage: &LocalStage, databases: &[String]) -> Result<()> {
+fn cut(fixture: &LocalFixture, databases: &[String]) -> Result<()> {
     let path = format!("/{}/_security", databases[DATABASES - 1]);
-    stage.memory()?.faults().add(Rule::new("PUT", &path, Fault::Cut));
+    fixture.memory()?.faults().add(Rule::new("PUT", &path, Fault::Cut));
     Ok(())
 }
 
@@ -46,15 +46,15 @@ fn failure(result: Result<Value, CallError>) -> String {
     result.unwrap_err().to_string()
 }
 
-async fn document(stage: &LocalStage, name: &str) -> Result<Option<Value>> {
+async fn document(fixture: &LocalFixture, name: &str) -> Result<Option<Value>> {
     let path = format!("/_users/org.couchdb.user%3A{name}");
-    let (status, body) = stage.client.get(&path, Some(stage.couch.admin())).await?;
+    let (status, body) = fixture.client.get(&path, Some(fixture.couch.admin())).await?;
     Ok(status.is_success().then_some(body))
 }
 
-async fn reads_all(stage: &LocalStage, databases: &[String], login: &Credentials) -> Result<bool> {
+async fn reads_all(fixture: &LocalFixture, databases: &[String], login: &Credentials) -> Result<bool> {
     for database in databases {
-        if !stage.client.reads(database, Some(login)).await? {
+        if !fixture.client.reads(database, Some(login)).await? {
             return Ok(false);
         }
     }
@@ -64,47 +64,47 @@ async fn reads_all(stage: &LocalStage, databases: &[String], login: &Credentials
 /// Mutation: half-made-users-are-not-marked (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_creation_that_was_cut_short_is_finished_by_the_same_command_and_by_no_other() -> Result<()> {
-    let (stage, databases) = stage().await?;
-    let al = stage.name("al");
-    cut(&stage, &databases)?;
-    let error = failure(stage.call("create_user", new_user(&al, "pw-1", &databases)).await);
+    let (fixture, databases) = fixture().await?;
+    let al = fixture.name("al");
+    cut(&fixture, &databases)?;
+    let error = failure(fixture.call("create_user", new_user(&al, "pw-1", &databases)).await);
     for part in
         ["broke off", "exists, with access to at least", "of 5 databases; send the same command again"]
     {
         assert!(error.contains(part), "{error}");
     }
-    stage.memory()?.faults().clear();
+    fixture.memory()?.faults().clear();
 
     // It is a user like any other meanwhile: listed, shown, with a password that can be changed.
-    let shown = stage.call("get_user", json!({"username": al, "hostname": "%"})).await?;
+    let shown = fixture.call("get_user", json!({"username": al, "hostname": "%"})).await?;
     assert_eq!(shown["_name"], al.as_str());
     let change = json!({"users": [{"name": al, "host": "%", "password": "pw-2"}]});
-    stage.call("change_passwords", change).await?;
-    assert!(stage.client.logs_in(&Credentials::new(&al, "pw-2")).await?);
-    let other = failure(stage.call("create_user", new_user(&al, "pw-3", &databases[..1])).await);
+    fixture.call("change_passwords", change).await?;
+    assert!(fixture.client.logs_in(&Credentials::new(&al, "pw-2")).await?);
+    let other = failure(fixture.call("create_user", new_user(&al, "pw-3", &databases[..1])).await);
     assert!(other.contains("half made by a create_user with 5 database(s)"), "{other}");
 
     let more = databases.iter().rev().cloned().collect::<Vec<_>>();
-    stage.call("create_user", new_user(&al, "pw-4", &more)).await?;
-    assert!(reads_all(&stage, &databases, &Credentials::new(&al, "pw-4")).await?);
-    assert!(stage.client.refuses(&Credentials::new(&al, "pw-2")).await?);
-    assert!(document(&stage, &al).await?.unwrap().get("trove_unfinished").is_none());
-    let taken = failure(stage.call("create_user", new_user(&al, "pw-5", &databases)).await);
+    fixture.call("create_user", new_user(&al, "pw-4", &more)).await?;
+    assert!(reads_all(&fixture, &databases, &Credentials::new(&al, "pw-4")).await?);
+    assert!(fixture.client.refuses(&Credentials::new(&al, "pw-2")).await?);
+    assert!(document(&fixture, &al).await?.unwrap().get("trove_unfinished").is_none());
+    let taken = failure(fixture.call("create_user", new_user(&al, "pw-5", &databases)).await);
     assert!(taken.contains("already exists; change its password"), "{taken}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_half_made_user_can_be_deleted() -> Result<()> {
-    let (stage, databases) = stage().await?;
-    let al = stage.name("al");
-    cut(&stage, &databases)?;
-    failure(stage.call("create_user", new_user(&al, "pw-1", &databases)).await);
-    stage.memory()?.faults().clear();
-    stage.call("delete_user", json!({"user": {"_name": al, "_host": "%"}})).await?;
-    let new = stage.user(&al, &[]).await?;
+    let (fixture, databases) = fixture().await?;
+    let al = fixture.name("al");
+    cut(&fixture, &databases)?;
+    failure(fixture.call("create_user", new_user(&al, "pw-1", &databases)).await);
+    fixture.memory()?.faults().clear();
+    fixture.call("delete_user", json!({"user": {"_name": al, "_host": "%"}})).await?;
+    let new = fixture.user(&al, &[]).await?;
     for database in &databases {
-        assert!(!stage.client.reads(database, Some(&new)).await?, "{database}");
+        assert!(!fixture.client.reads(database, Some(&new)).await?, "{database}");
     }
     Ok(())
 }
@@ -113,15 +113,15 @@ async fn a_half_made_user_can_be_deleted() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_that_was_cut_short_is_finished_by_the_same_command_and_loses_nothing_before() -> Result<()>
 {
-    let (stage, databases) = stage().await?;
-    let (al, zoe, bo) = (stage.name("al"), stage.name("zoe"), stage.name("bo"));
-    stage.user(&al, &databases.iter().map(String::as_str).collect::<Vec<_>>()).await?;
-    cut(&stage, &databases)?;
-    let error = failure(stage.call("update_attributes", rename(&al, &zoe, "pw-1")).await);
+    let (fixture, databases) = fixture().await?;
+    let (al, zoe, bo) = (fixture.name("al"), fixture.name("zoe"), fixture.name("bo"));
+    fixture.user(&al, &databases.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    cut(&fixture, &databases)?;
+    let error = failure(fixture.call("update_attributes", rename(&al, &zoe, "pw-1")).await);
     for part in ["both exist, and at least", "send the same command again"] {
         assert!(error.contains(part), "{error}");
     }
-    stage.memory()?.faults().clear();
+    fixture.memory()?.faults().clear();
 
     let delete = |name: &str| json!({"user": {"_name": name, "_host": "%"}});
     let change = |name: &str| json!({"users": [{"name": name, "host": "%", "password": "pw-2"}]});
@@ -135,52 +135,52 @@ async fn a_rename_that_was_cut_short_is_finished_by_the_same_command_and_loses_n
         ("update_attributes", rename(&al, &bo, "pw-2")),
         ("update_attributes", rename(&zoe, &al, "pw-2")),
     ] {
-        let refused = failure(stage.call(method, args.clone()).await);
+        let refused = failure(fixture.call(method, args.clone()).await);
         let cause = format!("the rename of user {al:?} to {zoe:?} was cut short");
         assert!(refused.contains(&cause), "{method} {args}: {refused}");
     }
-    stage.call("update_attributes", rename(&al, &zoe, "pw-3")).await?;
-    assert!(reads_all(&stage, &databases, &Credentials::new(&zoe, "pw-3")).await?);
-    assert!(document(&stage, &al).await?.is_none());
-    assert!(document(&stage, &zoe).await?.unwrap().get("trove_unfinished").is_none());
-    stage.call("delete_user", delete(&zoe)).await?;
+    fixture.call("update_attributes", rename(&al, &zoe, "pw-3")).await?;
+    assert!(reads_all(&fixture, &databases, &Credentials::new(&zoe, "pw-3")).await?);
+    assert!(document(&fixture, &al).await?.is_none());
+    assert!(document(&fixture, &zoe).await?.unwrap().get("trove_unfinished").is_none());
+    fixture.call("delete_user", delete(&zoe)).await?;
     Ok(())
 }
 
 /// The old name has gone to somebody else meanwhile, past the agent: the rename must not take that one's access.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_that_was_cut_short_is_not_finished_with_somebody_else() -> Result<()> {
-    let (stage, databases) = stage().await?;
-    let (al, zoe) = (stage.name("al"), stage.name("zoe"));
-    stage.user(&al, &databases.iter().map(String::as_str).collect::<Vec<_>>()).await?;
-    cut(&stage, &databases)?;
-    failure(stage.call("update_attributes", rename(&al, &zoe, "pw-1")).await);
-    stage.memory()?.faults().clear();
+    let (fixture, databases) = fixture().await?;
+    let (al, zoe) = (fixture.name("al"), fixture.name("zoe"));
+    fixture.user(&al, &databases.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    cut(&fixture, &databases)?;
+    failure(fixture.call("update_attributes", rename(&al, &zoe, "pw-1")).await);
+    fixture.memory()?.faults().clear();
 
     let path = format!("/_users/org.couchdb.user%3A{al}");
-    let admin = Some(stage.couch.admin());
-    let rev = document(&stage, &al).await?.unwrap()["_rev"].as_str().unwrap().to_owned();
+    let admin = Some(fixture.couch.admin());
+    let rev = document(&fixture, &al).await?.unwrap()["_rev"].as_str().unwrap().to_owned();
     let other = json!({"_rev": rev, "type": "user", "name": al, "roles": [], "password": "theirs"});
-    assert!(stage.client.put(&path, admin, &other).await?.0.is_success());
+    assert!(fixture.client.put(&path, admin, &other).await?.0.is_success());
 
-    let refused = failure(stage.call("update_attributes", rename(&al, &zoe, "pw-1")).await);
+    let refused = failure(fixture.call("update_attributes", rename(&al, &zoe, "pw-1")).await);
     assert!(refused.contains("already exists"), "{refused}");
     let last = &databases[DATABASES - 1];
-    assert!(stage.client.reads(last, Some(&Credentials::new(&al, "theirs"))).await?);
+    assert!(fixture.client.reads(last, Some(&Credentials::new(&al, "theirs"))).await?);
     // The mark that is left over means nothing any more.
-    stage.call("delete_user", json!({"user": {"_name": zoe, "_host": "%"}})).await?;
+    fixture.call("delete_user", json!({"user": {"_name": zoe, "_host": "%"}})).await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_takes_no_member_is_found_before_the_user_is_made() -> Result<()> {
-    let (stage, databases) = stage().await?;
-    let al = stage.name("al");
+    let (fixture, databases) = fixture().await?;
+    let al = fixture.name("al");
     let odd = json!({"members": {"names": {"al": true}}});
     let spoilt = Fault::Answer { status: 200, body: odd.to_string() };
-    stage.memory()?.faults().add(Rule::new("GET", &format!("/{}/_security", databases[2]), spoilt));
-    let error = failure(stage.call("create_user", new_user(&al, "pw-1", &databases)).await);
+    fixture.memory()?.faults().add(Rule::new("GET", &format!("/{}/_security", databases[2]), spoilt));
+    let error = failure(fixture.call("create_user", new_user(&al, "pw-1", &databases)).await);
     assert!(error.contains(&databases[2]) && error.contains("not of the shape"), "{error}");
-    assert!(document(&stage, &al).await?.is_none());
+    assert!(document(&fixture, &al).await?.is_none());
     Ok(())
 }

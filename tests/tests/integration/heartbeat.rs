@@ -9,13 +9,13 @@ use lapin::types::{AMQPValue, FieldTable};
 use serde_json::json;
 use trove_couchdb_protocol::new_id;
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
-use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
-async fn next(stage: &Stage, wanted: ServiceStatus) -> Result<f64> {
+async fn next(fixture: &Fixture, wanted: ServiceStatus) -> Result<f64> {
     let is_wanted = |cast: &ConductorCast| matches!(cast, ConductorCast::Heartbeat { status: Some(status), .. } if *status == wanted);
-    match stage.conductor.next(SOON, is_wanted).await? {
+    match fixture.conductor.next(SOON, is_wanted).await? {
         ConductorCast::Heartbeat { sent, .. } => Ok(sent),
         other => anyhow::bail!("{other:?}"),
     }
@@ -24,23 +24,27 @@ async fn next(stage: &Stage, wanted: ServiceStatus) -> Result<f64> {
 /// Mutation: heartbeat-goes-back (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn it_follows_couchdb_and_its_time_never_goes_back() -> Result<()> {
-    let mut stage =
-        Plan::default().encrypted().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
-    next(&stage, ServiceStatus::Healthy).await?;
-    stage.couch.memory_mut().unwrap().stop().await;
-    next(&stage, ServiceStatus::Shutdown).await?;
-    stage.couch.memory_mut().unwrap().start_again().await?;
-    let before = next(&stage, ServiceStatus::Healthy).await?;
+    let mut fixture = FixturePlan::default()
+        .encrypted()
+        .in_memory(Options::default())
+        .set("heartbeat.interval", 1)
+        .up()
+        .await?;
+    next(&fixture, ServiceStatus::Healthy).await?;
+    fixture.couch.memory_mut().unwrap().stop().await;
+    next(&fixture, ServiceStatus::Shutdown).await?;
+    fixture.couch.memory_mut().unwrap().start_again().await?;
+    let before = next(&fixture, ServiceStatus::Healthy).await?;
 
     // A clock that was far ahead when the agent last spoke: the file says so.
-    stage.agent.terminate().await?;
+    fixture.agent.terminate().await?;
     let ahead = before + 86_400.0;
-    std::fs::write(stage.agent.directory().join("state/last_sent"), format!("{ahead}\n"))?;
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
-    let after = next(&stage, ServiceStatus::Healthy).await?;
+    std::fs::write(fixture.agent.directory().join("state/last_sent"), format!("{ahead}\n"))?;
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
+    let after = next(&fixture, ServiceStatus::Healthy).await?;
     assert!(after > ahead, "{after} is not after {ahead}");
-    let sent: Vec<f64> = stage
+    let sent: Vec<f64> = fixture
         .conductor
         .received()
         .iter()
@@ -53,17 +57,19 @@ async fn it_follows_couchdb_and_its_time_never_goes_back() -> Result<()> {
 /// Nothing is greater than 1e300 and a little, and the conductor takes no heartbeat that is not greater than the last one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stored_time_that_cannot_be_is_replaced() -> Result<()> {
-    let mut stage = Plan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
-    let before = next(&stage, ServiceStatus::Healthy).await?;
+    let mut fixture =
+        FixturePlan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
+    let before = next(&fixture, ServiceStatus::Healthy).await?;
     for stored in ["1e300", "4102444800.0"] {
-        stage.agent.terminate().await?;
-        std::fs::write(stage.agent.directory().join("state/last_sent"), stored)?;
-        stage.agent.start_again()?;
-        stage.agent.wait_ready().await?;
+        fixture.agent.terminate().await?;
+        std::fs::write(fixture.agent.directory().join("state/last_sent"), stored)?;
+        fixture.agent.start_again()?;
+        fixture.agent.wait_ready().await?;
         // One that is left of the time before may be among them.
-        let sent = [next(&stage, ServiceStatus::Healthy).await?, next(&stage, ServiceStatus::Healthy).await?];
+        let sent =
+            [next(&fixture, ServiceStatus::Healthy).await?, next(&fixture, ServiceStatus::Healthy).await?];
         assert!(sent[1] > before && sent[1] < before + 86_400.0, "{sent:?} after {before}");
-        assert!(stage.agent.logs().contains("The time of the last heartbeat is in the future"), "{stored}");
+        assert!(fixture.agent.logs().contains("The time of the last heartbeat is in the future"), "{stored}");
     }
     Ok(())
 }
@@ -72,36 +78,40 @@ async fn a_stored_time_that_cannot_be_is_replaced() -> Result<()> {
 /// heartbeat: it comes with the refusal, and not when it is due.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_action_is_followed_by_a_heartbeat() -> Result<()> {
-    let stage = Plan::default().set("heartbeat.interval", 600).up().await?;
-    next(&stage, ServiceStatus::Healthy).await?;
-    stage.call("pre_upgrade", json!({})).await.expect_err("it is not served");
-    next(&stage, ServiceStatus::Healthy).await?;
-    stage.call("restart", json!({})).await.expect_err("it is not served");
-    next(&stage, ServiceStatus::Healthy).await?;
+    let fixture = FixturePlan::default().set("heartbeat.interval", 600).up().await?;
+    next(&fixture, ServiceStatus::Healthy).await?;
+    fixture.call("pre_upgrade", json!({})).await.expect_err("it is not served");
+    next(&fixture, ServiceStatus::Healthy).await?;
+    fixture.call("restart", json!({})).await.expect_err("it is not served");
+    next(&fixture, ServiceStatus::Healthy).await?;
     Ok(())
 }
 
 /// It is up, and can't do its work.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_in_maintenance_mode_is_running_and_not_healthy() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
-    next(&stage, ServiceStatus::Healthy).await?;
+    let fixture =
+        FixturePlan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
+    next(&fixture, ServiceStatus::Healthy).await?;
     let path = "/_node/_local/_config/couchdb/maintenance_mode";
     for (mode, status) in [("true", ServiceStatus::Running), ("false", ServiceStatus::Healthy)] {
-        stage.client.put(path, Some(stage.couch.admin()), &json!(mode)).await?;
-        next(&stage, status).await?;
+        fixture.client.put(path, Some(fixture.couch.admin()), &json!(mode)).await?;
+        next(&fixture, status).await?;
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_is_not_prepared_is_silent_until_it_is() -> Result<()> {
-    let stage =
-        Plan::default().set("heartbeat.assume_prepared", false).set("heartbeat.interval", 1).up().await?;
+    let fixture = FixturePlan::default()
+        .set("heartbeat.assume_prepared", false)
+        .set("heartbeat.interval", 1)
+        .up()
+        .await?;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert!(stage.conductor.received().is_empty());
-    std::fs::write(stage.agent.directory().join("state/prepared.json"), r#"{"prepared": true}"#)?;
-    next(&stage, ServiceStatus::Healthy).await?;
+    assert!(fixture.conductor.received().is_empty());
+    std::fs::write(fixture.agent.directory().join("state/prepared.json"), r#"{"prepared": true}"#)?;
+    next(&fixture, ServiceStatus::Healthy).await?;
     Ok(())
 }
 
@@ -109,16 +119,16 @@ async fn a_guest_that_is_not_prepared_is_silent_until_it_is() -> Result<()> {
 /// asks how old the last heartbeat is must not hear of one that nobody has.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_the_broker_did_not_take_is_not_told_of() -> Result<()> {
-    let mut stage = Plan::default().set("heartbeat.interval", 1).up().await?;
-    let sent_at = async |stage: &Stage| {
-        let status = stage.call("get_agent_status", json!({})).await?;
+    let mut fixture = FixturePlan::default().set("heartbeat.interval", 1).up().await?;
+    let sent_at = async |fixture: &Fixture| {
+        let status = fixture.call("get_agent_status", json!({})).await?;
         status["heartbeat"]["sent_at"].as_f64().context("no heartbeat was told of")
     };
-    next(&stage, ServiceStatus::Healthy).await?;
-    next(&stage, ServiceStatus::Healthy).await?;
-    sent_at(&stage).await?;
+    next(&fixture, ServiceStatus::Healthy).await?;
+    next(&fixture, ServiceStatus::Healthy).await?;
+    sent_at(&fixture).await?;
 
-    let (channel, queue) = (stage.bus.channel().await?, format!("full-{}", new_id()));
+    let (channel, queue) = (fixture.bus.channel().await?, format!("full-{}", new_id()));
     let mut full = FieldTable::default();
     full.insert("x-max-length".into(), AMQPValue::LongInt(1));
     full.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
@@ -126,18 +136,18 @@ async fn one_that_the_broker_did_not_take_is_not_told_of() -> Result<()> {
     let properties = trove_couchdb_guest::broker::properties();
     let options = BasicPublishOptions::default();
     drop(channel.basic_publish("".into(), queue.as_str().into(), options, b"full", properties).await?);
-    let (exchange, key) = (stage.exchange().to_owned(), stage.agent.options().conductor_queue.clone());
+    let (exchange, key) = (fixture.exchange().to_owned(), fixture.agent.options().conductor_queue.clone());
     let bind = QueueBindOptions::default();
     let (queue, exchange, key) = (queue.as_str().into(), exchange.as_str().into(), key.as_str().into());
     channel.queue_bind(queue, exchange, key, bind, FieldTable::default()).await?;
 
     // What was on its way when the queue was bound may have been taken.
-    next(&stage, ServiceStatus::Healthy).await?;
-    next(&stage, ServiceStatus::Healthy).await?;
-    let before = sent_at(&stage).await?;
-    next(&stage, ServiceStatus::Healthy).await?;
-    let refused = next(&stage, ServiceStatus::Healthy).await?;
-    let after = sent_at(&stage).await?;
+    next(&fixture, ServiceStatus::Healthy).await?;
+    next(&fixture, ServiceStatus::Healthy).await?;
+    let before = sent_at(&fixture).await?;
+    next(&fixture, ServiceStatus::Healthy).await?;
+    let refused = next(&fixture, ServiceStatus::Healthy).await?;
+    let after = sent_at(&fixture).await?;
     assert!((after - before).abs() < 1e-6, "{after} was told of, {before} is the last that was taken");
     assert!(refused > before);
     Ok(())

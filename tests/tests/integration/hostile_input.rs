@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use trove_couchdb_protocol::{envelope, new_id};
 use trove_couchdb_tests::bus::{Bus, CallError, Request};
-use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::until::HUNG;
 
 fn failure(result: Result<Value, CallError>) -> trove_couchdb_protocol::Failure {
@@ -26,7 +26,7 @@ fn failure(result: Result<Value, CallError>) -> trove_couchdb_protocol::Failure 
 /// Mutation: unreadable-not-acknowledged (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_does_not_stop_the_agent() -> Result<()> {
-    let stage = Stage::up().await?;
+    let fixture = Fixture::up().await?;
     let inner = |value: Value| envelope::encode(&value);
     let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
     let mut bodies: Vec<Vec<u8>> = vec![
@@ -65,15 +65,15 @@ async fn garbage_does_not_stop_the_agent() -> Result<()> {
         bodies.push((0..length).map(|_| random.random()).collect());
     }
     for body in &bodies {
-        stage.bus.publish_raw(body).await?;
+        fixture.bus.publish_raw(body).await?;
     }
-    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
+    assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_call_is_told_what_is_wrong() -> Result<()> {
-    let stage = Stage::up().await?;
+    let fixture = Fixture::up().await?;
     for (method, args, says) in [
         ("create_database", json!({}), "databases"),
         ("create_database", json!({"databases": "x"}), "databases"),
@@ -83,29 +83,30 @@ async fn a_bad_call_is_told_what_is_wrong() -> Result<()> {
         ("list_users", json!({"limit": "many"}), "limit"),
         ("get_user", json!({"username": null, "hostname": "%"}), "username"),
     ] {
-        let failure = failure(stage.call(method, args).await);
+        let failure = failure(fixture.call(method, args).await);
         assert!(failure.message.contains(says), "{method}: {failure:?}");
     }
-    let unknown = failure(stage.call("no_such_method", json!({})).await);
+    let unknown = failure(fixture.call("no_such_method", json!({})).await);
     assert_eq!(
         (unknown.class.as_str(), unknown.module.as_str()),
         ("NoSuchMethod", "oslo_messaging.rpc.dispatcher")
     );
     for version in ["2.0", "1.4", "0.9"] {
-        let refused = failure(stage.bus.request(&Request::new("rpc_ping", json!({})).version(version)).await);
+        let refused =
+            failure(fixture.bus.request(&Request::new("rpc_ping", json!({})).version(version)).await);
         assert_eq!(refused.class, "UnsupportedVersion", "{version}");
     }
     for version in ["1.0", "1.1", "1.2", "1.3"] {
-        stage.bus.request(&Request::new("rpc_ping", json!({})).version(version)).await?;
+        fixture.bus.request(&Request::new("rpc_ping", json!({})).version(version)).await?;
     }
     let extra = json!({"username": "nobody-here", "hostname": "%", "added_in_trove_99": {"x": 1}});
-    assert_eq!(stage.call("get_user", extra).await?, Value::Null);
+    assert_eq!(fixture.call("get_user", extra).await?, Value::Null);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_other_method_of_the_guest_api_is_refused_at_once() -> Result<()> {
-    let stage = Stage::up().await?;
+    let fixture = Fixture::up().await?;
     for method in [
         "restart",
         "start_db_with_conf_changes",
@@ -146,11 +147,11 @@ async fn every_other_method_of_the_guest_api_is_refused_at_once() -> Result<()> 
         "ssl_action",
         "ssl_rollback",
     ] {
-        let refused = failure(stage.bus.request(&Request::new(method, json!({})).version("1.3")).await);
+        let refused = failure(fixture.bus.request(&Request::new(method, json!({})).version("1.3")).await);
         assert!(refused.message.contains("not support") && refused.message.contains(method), "{refused:?}");
         assert_eq!(refused.class, "NotSupported");
     }
-    let refused = stage.cast("restart", json!({})).await?.unwrap_err();
+    let refused = fixture.cast("restart", json!({})).await?.unwrap_err();
     assert!(refused.contains("not support"), "{refused}");
     Ok(())
 }
@@ -158,12 +159,12 @@ async fn every_other_method_of_the_guest_api_is_refused_at_once() -> Result<()> 
 /// Mutation: any-size (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn an_oversized_message_is_refused_and_answered() -> Result<()> {
-    let stage = Plan::default().set("rpc.max_message_bytes", 65_536).up().await?;
-    let db = stage.name("db");
+    let fixture = FixturePlan::default().set("rpc.max_message_bytes", 65_536).up().await?;
+    let db = fixture.name("db");
     let padded = json!({"databases": [{"_name": db}], "padding": "x".repeat(100_000)});
-    let refused = failure(stage.call("create_database", padded).await);
+    let refused = failure(fixture.call("create_database", padded).await);
     assert!(refused.message.contains("65536") || refused.message.contains("large"), "{refused:?}");
-    assert!(!stage.call("list_databases", json!({})).await?.to_string().contains(&db));
+    assert!(!fixture.call("list_databases", json!({})).await?.to_string().contains(&db));
     Ok(())
 }
 
@@ -172,17 +173,17 @@ async fn an_oversized_message_is_refused_and_answered() -> Result<()> {
 /// Mutation: clear-runs-in-spite-of-a-key (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_key_nothing_unencrypted_runs() -> Result<()> {
-    let stage = Plan::default().encrypted().up().await?;
-    let db = stage.name("db");
+    let fixture = FixturePlan::default().encrypted().up().await?;
+    let db = fixture.name("db");
     let broker = trove_couchdb_tests::rabbitmq::shared().await?;
     let args = || json!({"databases": [{"_name": db}]});
     for key in [None, Some("another-key-of-32-characters-....")] {
-        let stranger = Bus::connect(&broker.amqp_uri(), stage.exchange(), &stage.id, key).await?;
+        let stranger = Bus::connect(&broker.amqp_uri(), fixture.exchange(), &fixture.id, key).await?;
         let refused = failure(stranger.call("create_database", args()).await);
         assert!(refused.message.contains("crypt"), "{refused:?}");
         stranger.cast(&Request::new("create_database", args())).await?;
     }
-    let listed = stage.call("list_databases", json!({})).await?.to_string();
+    let listed = fixture.call("list_databases", json!({})).await?.to_string();
     assert!(!listed.contains(&db), "{listed}");
     Ok(())
 }
@@ -202,23 +203,23 @@ fn zlib(clear: &[u8]) -> Result<Vec<u8>> {
 /// Bombs, broken streams and what can't be unpacked take neither memory nor places of the prefetch.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_decompress_is_dropped_and_forgotten() -> Result<()> {
-    let stage = Plan::default().up().await?;
+    let fixture = FixturePlan::default().up().await?;
     let bomb = zlib(&vec![b'['; 64 * 1024 * 1024])?;
     let cut_off = zlib(&envelope::encode(&json!({"method": "rpc_ping"})))?;
     for _ in 0..70 {
-        stage.bus.publish(&bomb, compressed("application/x-gzip")).await?;
-        stage.bus.publish(&cut_off[..20], compressed("application/x-gzip")).await?;
-        stage.bus.publish(b"BZh9", compressed("application/x-bz2")).await?;
+        fixture.bus.publish(&bomb, compressed("application/x-gzip")).await?;
+        fixture.bus.publish(&cut_off[..20], compressed("application/x-gzip")).await?;
+        fixture.bus.publish(b"BZh9", compressed("application/x-bz2")).await?;
     }
-    let ping = stage.bus.encode_call(&Request::new("rpc_ping", json!({})));
-    let answered = stage.bus.expect_reply(&ping);
-    stage.bus.publish(&zlib(&ping.body)?, compressed("application/x-gzip")).await?;
+    let ping = fixture.bus.encode_call(&Request::new("rpc_ping", json!({})));
+    let answered = fixture.bus.expect_reply(&ping);
+    fixture.bus.publish(&zlib(&ping.body)?, compressed("application/x-gzip")).await?;
     assert_eq!(answered.within(HUNG).await?, true);
-    let logs = stage.agent.logs();
+    let logs = fixture.agent.logs();
     for reason in ["bytes when it is decompressed", "can't be decompressed", "correct kombu_compression."] {
         assert_eq!(logs.matches(reason).count(), 70, "{reason}");
     }
-    let peak = stage.agent.peak_rss_kib()? / 1024;
+    let peak = fixture.agent.peak_rss_kib()? / 1024;
     assert!(peak < 60, "{peak} MiB");
     Ok(())
 }
@@ -226,16 +227,16 @@ async fn what_does_not_decompress_is_dropped_and_forgotten() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_is_gone_holds_nobody_up() -> Result<()> {
     // An answer is offered for a minute: who waits for that gets none within half of it.
-    let stage = Stage::up().await?;
-    let al = stage.name("al");
-    stage.user(&al, &[]).await?;
+    let fixture = Fixture::up().await?;
+    let al = fixture.name("al");
+    fixture.user(&al, &[]).await?;
     let body = envelope::encode(&json!({
         "method": "get_user", "args": {"username": al, "hostname": "%"}, "version": "1.0",
         "_msg_id": new_id(), "_reply_q": format!("reply_{}", new_id()), "_timeout": null, "_unique_id": new_id(),
     }));
-    stage.bus.publish_raw(&body).await?;
+    fixture.bus.publish_raw(&body).await?;
     let quick =
         Request::new("get_user", json!({"username": al, "hostname": "%"})).timeout(Duration::from_secs(30));
-    stage.bus.request(&quick).await?;
+    fixture.bus.request(&quick).await?;
     Ok(())
 }

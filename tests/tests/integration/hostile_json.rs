@@ -8,14 +8,14 @@ use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::{Value, json};
 use trove_couchdb_protocol::new_id;
 use trove_couchdb_tests::bus::{CallError, Message};
-use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 
 const LIMIT: Duration = trove_couchdb_tests::until::HUNG;
 
 /// A call whose message is this text, which no JSON library would write.
-fn raw_call(stage: &Stage, fields: &str) -> Message {
+fn raw_call(fixture: &Fixture, fields: &str) -> Message {
     let (unique_id, msg_id) = (new_id(), new_id());
-    let reply_queue = stage.bus.reply_queue();
+    let reply_queue = fixture.bus.reply_queue();
     let message = format!(
         r#"{{"_msg_id": "{msg_id}", "_reply_q": "{reply_queue}", "_unique_id": "{unique_id}", "version": "1.0", {fields}}}"#
     );
@@ -23,9 +23,9 @@ fn raw_call(stage: &Stage, fields: &str) -> Message {
     Message { unique_id, msg_id: Some(msg_id), expiration: None, body }
 }
 
-async fn answer_to(stage: &Stage, message: &Message) -> Result<Value, CallError> {
-    let reply = stage.bus.expect_reply(message);
-    stage.bus.send(message).await.map_err(CallError::Bus)?;
+async fn answer_to(fixture: &Fixture, message: &Message) -> Result<Value, CallError> {
+    let reply = fixture.bus.expect_reply(message);
+    fixture.bus.send(message).await.map_err(CallError::Bus)?;
     reply.within(LIMIT).await
 }
 
@@ -33,11 +33,11 @@ async fn answer_to(stage: &Stage, message: &Message) -> Result<Value, CallError>
 /// and the last of them counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn json_that_hurts_is_refused_with_a_clear_failure() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
-    let (al, bo) = (stage.name("al"), stage.name("bo"));
-    stage.user(&al, &[]).await?;
-    stage.user(&bo, &[]).await?;
-    stage.memory()?.log().clear();
+    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let (al, bo) = (fixture.name("al"), fixture.name("bo"));
+    fixture.user(&al, &[]).await?;
+    fixture.user(&bo, &[]).await?;
+    fixture.memory()?.log().clear();
 
     let delete = |user: &str| format!(r#""method": "delete_user", "args": {{"user": {user}}}"#);
     let list = |limit: &str| format!(r#""method": "list_users", "args": {{"limit": {limit}}}"#);
@@ -89,35 +89,35 @@ async fn json_that_hurts_is_refused_with_a_clear_failure() -> Result<()> {
         (r#""method": "rpc_ping", "_context_x": {"a": 1, "a": 2}"#.to_owned(), "has the key `a` twice"),
     ];
     for (fields, says) in &cases {
-        match answer_to(&stage, &raw_call(&stage, fields)).await {
+        match answer_to(&fixture, &raw_call(&fixture, fields)).await {
             Err(CallError::Failure(failure)) => {
                 assert!(failure.message.contains(says), "{fields:.200}: {}", failure.message);
             }
             other => panic!("{fields:.200}: {other:?}"),
         }
     }
-    assert!(stage.memory()?.log().entries().iter().all(|entry| !entry.target.contains("_users/org")));
-    assert!(stage.user_document(&al).await?.is_some() && stage.user_document(&bo).await?.is_some());
+    assert!(fixture.memory()?.log().entries().iter().all(|entry| !entry.target.contains("_users/org")));
+    assert!(fixture.user_document(&al).await?.is_some() && fixture.user_document(&bo).await?.is_some());
     Ok(())
 }
 
 /// As oslo.messaging has it: such a caller gets no signs of life, or those of the whole seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_timeout_that_is_none_does_not_cost_the_call() -> Result<()> {
-    let stage = Plan::default().up().await?;
+    let fixture = FixturePlan::default().up().await?;
     let longest = u64::MAX.to_string();
     for timeout in
         ["2.5", r#""4""#, "-1", "1e30", "[[]]", r#"{"a": 1}"#, r#""soon""#, "true", longest.as_str()]
     {
-        let call = raw_call(&stage, &format!(r#""method": "rpc_ping", "_timeout": {timeout}"#));
-        assert_eq!(answer_to(&stage, &call).await?, true, "{timeout}");
+        let call = raw_call(&fixture, &format!(r#""method": "rpc_ping", "_timeout": {timeout}"#));
+        assert_eq!(answer_to(&fixture, &call).await?, true, "{timeout}");
     }
     Ok(())
 }
 
 /// The most memory that the agent ever took. It has 16 MiB when nothing happens yet.
-fn assert_peak(stage: &Stage, limit_mib: u64, after: &str) -> Result<()> {
-    let peak = stage.agent.peak_rss_kib()? / 1024;
+fn assert_peak(fixture: &Fixture, limit_mib: u64, after: &str) -> Result<()> {
+    let peak = fixture.agent.peak_rss_kib()? / 1024;
     anyhow::ensure!(peak < limit_mib, "{peak} MiB after {after}, more than {limit_mib}");
     Ok(())
 }
@@ -127,7 +127,7 @@ fn assert_peak(stage: &Stage, limit_mib: u64, after: &str) -> Result<()> {
 /// serde's untagged enum in `protocol/src/oslo/address.rs` the large ones took 301 MiB (73 without it).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_costly_messages_fits_into_memory() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).set("log.filter", "warn").up().await?;
+    let fixture = FixturePlan::default().in_memory(Options::default()).set("log.filter", "warn").up().await?;
     let megabyte = |piece: &str| {
         let text = vec![piece; 900_000 / json!(piece).to_string().len()].join(",");
         format!("[{text}]")
@@ -141,21 +141,21 @@ async fn a_flood_of_costly_messages_fits_into_memory() -> Result<()> {
             format!(r#""method": {values}"#),
         ] {
             for _ in 0..4 {
-                stage.bus.publish_raw(&raw_call(&stage, &fields).body).await?;
+                fixture.bus.publish_raw(&raw_call(&fixture, &fields).body).await?;
             }
         }
-        stage.call("rpc_ping", json!({})).await?;
-        assert_peak(&stage, 100, piece)?;
+        fixture.call("rpc_ping", json!({})).await?;
+        assert_peak(&fixture, 100, piece)?;
     }
     // Beyond the limit, and searched for a sender all the same.
     let ids = format!("[{}0]", "0,".repeat(7_000_000));
     let message = format!(r#"{{"_msg_id": {ids}, "method": "rpc_ping"}}"#);
     let body = json!({"oslo.version": "2.0", "oslo.message": message}).to_string().into_bytes();
     for _ in 0..4 {
-        stage.bus.publish_raw(&body).await?;
-        stage.call("rpc_ping", json!({})).await?;
+        fixture.bus.publish_raw(&body).await?;
+        fixture.call("rpc_ping", json!({})).await?;
     }
-    assert_peak(&stage, 160, "messages of 14 MB")
+    assert_peak(&fixture, 160, "messages of 14 MB")
 }
 
 /// A backlog of commands that wait for a CouchDB that hangs, each with as much context as is accepted, and of others
@@ -164,23 +164,23 @@ async fn a_flood_of_costly_messages_fits_into_memory() -> Result<()> {
 /// Mutation: without `MAX_VALUES` in `protocol/src/oslo/context.rs` this took 583 MiB (150 with it).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backlog_of_fat_commands_fits_into_memory() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).set("log.filter", "warn").up().await?;
-    stage.memory()?.faults().add(Rule::new("*", "/*", Fault::Hang));
+    let fixture = FixturePlan::default().in_memory(Options::default()).set("log.filter", "warn").up().await?;
+    fixture.memory()?.faults().add(Rule::new("*", "/*", Fault::Hang));
     let contexts = [2_400, 24_000].map(|objects| format!("[{}0]", r#"{"":0},"#.repeat(objects)));
     let call = |number: usize, context: &str| {
         let user = format!(r#""method": "get_user", "args": {{"username": "u{number}"}}"#);
-        raw_call(&stage, &format!(r#"{user}, "_context_x": {context}"#))
+        raw_call(&fixture, &format!(r#"{user}, "_context_x": {context}"#))
     };
     // Almost as many as the broker hands out at once (`broker.prefetch`).
     for number in 0..60 {
         for context in &contexts {
-            stage.bus.publish_raw(&call(number, context).body).await?;
+            fixture.bus.publish_raw(&call(number, context).body).await?;
         }
     }
     // What is refused needs no CouchDB, and was read after all the others.
-    let refused = answer_to(&stage, &call(60, &contexts[1])).await;
+    let refused = answer_to(&fixture, &call(60, &contexts[1])).await;
     assert!(matches!(refused, Err(CallError::Failure(_))), "{refused:?}");
-    assert_peak(&stage, 300, "a backlog of fat commands")?;
-    stage.memory()?.faults().clear();
+    assert_peak(&fixture, 300, "a backlog of fat commands")?;
+    fixture.memory()?.faults().clear();
     Ok(())
 }

@@ -14,7 +14,7 @@ use in_memory_couchdb::Options;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use trove_couchdb_tests::bus::CallError;
-use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 
 use generated::{is_database, is_user, names};
 
@@ -96,22 +96,22 @@ fn key(query: &str, name: &str, prefix: &str) -> Option<String> {
 
 /// Calls a method once for each name.
 async fn call_each(
-    stage: &Stage,
+    fixture: &Fixture,
     names: &BTreeSet<String>,
     method: &str,
     args: impl Fn(&str) -> Value,
 ) -> BTreeMap<String, Result<Value, CallError>> {
     let calls = names.iter().map(|name| (name.clone(), args(name)));
     let calls = stream::iter(calls).map(|(name, args)| async move {
-        let answer = stage.call(method, args).await;
+        let answer = fixture.call(method, args).await;
         (name, answer)
     });
     calls.buffer_unordered(SIDE_BY_SIDE).collect().await
 }
 
 /// How often what was asked for since the last look, our own questions left out; an error for anything else.
-fn asked(stage: &Stage) -> Result<BTreeMap<(String, Asked), usize>> {
-    let log = stage.memory()?.log();
+fn asked(fixture: &Fixture) -> Result<BTreeMap<(String, Asked), usize>> {
+    let log = fixture.memory()?.log();
     let mut counts = BTreeMap::new();
     for entry in log.entries() {
         let asked = Asked::of(&entry.method, &entry.target);
@@ -129,12 +129,12 @@ fn asked(stage: &Stage) -> Result<BTreeMap<(String, Asked), usize>> {
     Ok(counts)
 }
 
-async fn quiet_stage() -> Result<Stage> {
-    let plan = Plan::default().in_memory(Options::default()).set("log.filter", "warn");
-    let stage = plan.up().await?;
-    stage.call("get_user", json!({"username": "first", "hostname": "%"})).await?;
-    stage.memory()?.log().clear();
-    Ok(stage)
+async fn quiet_stage() -> Result<Fixture> {
+    let plan = FixturePlan::default().in_memory(Options::default()).set("log.filter", "warn");
+    let fixture = plan.up().await?;
+    fixture.call("get_user", json!({"username": "first", "hostname": "%"})).await?;
+    fixture.memory()?.log().clear();
+    Ok(fixture)
 }
 
 /// Mutation: with `/` taken out of `RESERVED` in `protocol/src/names.rs`, or with `document_id` in place of
@@ -144,7 +144,7 @@ async fn quiet_stage() -> Result<Stage> {
 /// Mutation: slash-in-a-path (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_names_reach_their_own_path_and_no_other() -> Result<()> {
-    let stage = quiet_stage().await?;
+    let fixture = quiet_stage().await?;
     let names = names();
     let (users, no_users): (BTreeSet<String>, BTreeSet<_>) =
         names.iter().cloned().partition(|name| is_user(name));
@@ -155,7 +155,7 @@ async fn ten_thousand_names_reach_their_own_path_and_no_other() -> Result<()> {
     assert!(enough.iter().all(|count| *count >= 1_500), "{enough:?}");
 
     let answers =
-        call_each(&stage, &names, "get_user", |name| json!({"username": name, "hostname": "%"})).await;
+        call_each(&fixture, &names, "get_user", |name| json!({"username": name, "hostname": "%"})).await;
     for (name, answer) in &answers {
         match answer {
             Ok(answer) => assert!(users.contains(name) && *answer == Value::Null, "{name:?}: {answer}"),
@@ -165,32 +165,32 @@ async fn ten_thousand_names_reach_their_own_path_and_no_other() -> Result<()> {
     let once = |method: &str, asked: fn(String) -> Asked, names: &BTreeSet<String>| {
         names.iter().map(|name| ((method.to_owned(), asked(name.clone())), 1)).collect::<BTreeMap<_, usize>>()
     };
-    assert_same(&asked(&stage)?, &once("GET", Asked::User, &users));
+    assert_same(&asked(&fixture)?, &once("GET", Asked::User, &users));
 
     let answers =
-        call_each(&stage, &names, "delete_database", |name| json!({"database": {"_name": name}})).await;
+        call_each(&fixture, &names, "delete_database", |name| json!({"database": {"_name": name}})).await;
     for (name, answer) in &answers {
         match answer {
             Ok(answer) => panic!("{name:?} was deleted and never was there: {answer}"),
             Err(error) => assert!(says_why(error) || databases.contains(name), "{name:?}: {error}"),
         }
     }
-    assert_same(&asked(&stage)?, &once("DELETE", Asked::Database, &databases));
+    assert_same(&asked(&fixture)?, &once("DELETE", Asked::Database, &databases));
     Ok(())
 }
 
 /// The same names where they stand in a query, and the accepted ones through every command that writes.
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_names_in_markers_and_in_every_command_stay_themselves() -> Result<()> {
-    let stage = quiet_stage().await?;
+    let fixture = quiet_stage().await?;
     let names: BTreeSet<String> = names().into_iter().step_by(10).collect();
     let pages = |marker: &str| json!({"limit": 1, "marker": marker, "include_marker": true});
     for method in ["list_users", "list_databases"] {
-        for (name, answer) in call_each(&stage, &names, method, pages).await {
+        for (name, answer) in call_each(&fixture, &names, method, pages).await {
             assert_eq!(answer.unwrap(), json!([[], null]), "{method} from {name:?}");
         }
     }
-    for ((method, asked), _) in asked(&stage)? {
+    for ((method, asked), _) in asked(&fixture)? {
         let text = match &asked {
             Asked::UsersFrom(text) | Asked::DatabasesFrom(text) | Asked::User(text) => text,
             other => panic!("{method} {other:?}"),
@@ -207,28 +207,31 @@ async fn hostile_names_in_markers_and_in_every_command_stay_themselves() -> Resu
     assert!(users.len() >= 15 && databases.len() >= 15, "{} and {}", users.len(), databases.len());
     let objects =
         |databases: &[&String]| databases.iter().map(|name| json!({"_name": name})).collect::<Vec<_>>();
-    stage.call("create_database", json!({"databases": objects(&databases)})).await?;
+    fixture.call("create_database", json!({"databases": objects(&databases)})).await?;
     let new = |name: &&String| json!({"_name": name, "_host": "%", "_password": "pw", "_databases": []});
-    stage.call("create_user", json!({"users": users.iter().map(new).collect::<Vec<_>>()})).await?;
+    fixture.call("create_user", json!({"users": users.iter().map(new).collect::<Vec<_>>()})).await?;
     for (user, database) in users.iter().zip(databases.iter().cycle()) {
-        stage.grant(user, &[database]).await?;
-        let shown = stage.call("get_user", json!({"username": user, "hostname": "%"})).await?;
-        assert_eq!((&shown["_name"], Stage::databases_of(&shown)), (&json!(user), vec![(*database).clone()]));
-        stage.revoke(user, database).await?;
+        fixture.grant(user, &[database]).await?;
+        let shown = fixture.call("get_user", json!({"username": user, "hostname": "%"})).await?;
+        assert_eq!(
+            (&shown["_name"], Fixture::databases_of(&shown)),
+            (&json!(user), vec![(*database).clone()])
+        );
+        fixture.revoke(user, database).await?;
     }
-    let listed = stage.call("list_users", json!({})).await?;
+    let listed = fixture.call("list_users", json!({})).await?;
     let shown: BTreeSet<&str> =
         listed[0].as_array().context("no list")?.iter().filter_map(|user| user["_name"].as_str()).collect();
     assert_eq!(shown, users.iter().map(|name| name.as_str()).collect());
     for user in &users {
-        stage.call("delete_user", json!({"user": {"_name": user, "_host": "%"}})).await?;
+        fixture.call("delete_user", json!({"user": {"_name": user, "_host": "%"}})).await?;
     }
     for database in &databases {
-        stage.call("delete_database", json!({"database": {"_name": database}})).await?;
+        fixture.call("delete_database", json!({"database": {"_name": database}})).await?;
     }
     let (users, databases): (BTreeSet<_>, BTreeSet<_>) =
         (users.into_iter().collect(), databases.into_iter().collect());
-    for ((method, asked), _) in asked(&stage)? {
+    for ((method, asked), _) in asked(&fixture)? {
         let is_ours = match &asked {
             Asked::User(name) => users.contains(name),
             Asked::Database(name) | Asked::Security(name) => databases.contains(name),
@@ -237,8 +240,8 @@ async fn hostile_names_in_markers_and_in_every_command_stay_themselves() -> Resu
         };
         assert!(is_ours, "{method} {asked:?}");
     }
-    assert_eq!(stage.call("list_users", json!({})).await?, json!([[], null]));
-    assert_eq!(stage.call("list_databases", json!({})).await?, json!([[], null]));
+    assert_eq!(fixture.call("list_users", json!({})).await?, json!([[], null]));
+    assert_eq!(fixture.call("list_databases", json!({})).await?, json!([[], null]));
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use serde_json::json;
 use trove_couchdb_protocol::{new_id, trove::ConductorCast};
-use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
@@ -15,9 +15,9 @@ const SOON: Duration = trove_couchdb_tests::until::HUNG;
 const MANY: usize = 200;
 
 /// A queue that is full and refuses what comes.
-async fn full_queue(stage: &Stage) -> Result<String> {
+async fn full_queue(fixture: &Fixture) -> Result<String> {
     let queue = format!("guestagent.{}", new_id());
-    let channel = stage.bus.channel().await?;
+    let channel = fixture.bus.channel().await?;
     let mut arguments = FieldTable::default();
     arguments.insert(ShortString::from("x-max-length"), AMQPValue::LongInt(1));
     arguments.insert(ShortString::from("x-overflow"), AMQPValue::LongString("reject-publish".into()));
@@ -28,22 +28,22 @@ async fn full_queue(stage: &Stage) -> Result<String> {
 }
 
 /// In clear, whether or not the agent has a key.
-async fn calls_answered_to(stage: &Stage, queue: &str) -> Result<()> {
+async fn calls_answered_to(fixture: &Fixture, queue: &str) -> Result<()> {
     for _ in 0..MANY {
         let message = json!({
             "method": "rpc_ping", "args": {}, "version": "1.0", "_unique_id": new_id(), "_msg_id": new_id(),
             "_reply_q": queue,
         });
         let body = json!({"oslo.version": "2.0", "oslo.message": message.to_string()});
-        stage.bus.publish_raw(body.to_string().as_bytes()).await?;
+        fixture.bus.publish_raw(body.to_string().as_bytes()).await?;
     }
     Ok(())
 }
 
-async fn serves(stage: &Stage) -> Result<()> {
+async fn serves(fixture: &Fixture) -> Result<()> {
     let served = async {
         // A call that waited longer than the agent lets one wait is answered so; another one is served.
-        while stage.call("list_databases", json!({"limit": 1})).await.is_err() {}
+        while fixture.call("list_databases", json!({"limit": 1})).await.is_err() {}
     };
     Ok(tokio::time::timeout(SOON, served).await?)
 }
@@ -52,15 +52,15 @@ async fn serves(stage: &Stage) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_is_full_makes_nobody_deaf() -> Result<()> {
     for encrypted in [true, false] {
-        let mut plan = Plan::default().set("heartbeat.interval", 1);
+        let mut plan = FixturePlan::default().set("heartbeat.interval", 1);
         if encrypted {
             plan = plan.encrypted();
         }
-        let stage = plan.up().await?;
-        let queue = full_queue(&stage).await?;
-        calls_answered_to(&stage, &queue).await?;
-        serves(&stage).await?;
-        stage.conductor.next(SOON, |cast| matches!(cast, ConductorCast::Heartbeat { .. })).await?;
+        let fixture = plan.up().await?;
+        let queue = full_queue(&fixture).await?;
+        calls_answered_to(&fixture, &queue).await?;
+        serves(&fixture).await?;
+        fixture.conductor.next(SOON, |cast| matches!(cast, ConductorCast::Heartbeat { .. })).await?;
     }
     Ok(())
 }
@@ -70,12 +70,12 @@ async fn a_queue_that_is_full_makes_nobody_deaf() -> Result<()> {
 /// Mutation: with the refusals of strangers delivered like others (`transport/rpc/pipeline/refuse.rs`, `reject`) the end is dropped.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_to_strangers_take_no_place() -> Result<()> {
-    let stage = Plan::default().encrypted().up().await?;
+    let fixture = FixturePlan::default().encrypted().up().await?;
     for _ in 0..2 {
-        calls_answered_to(&stage, &format!("reply_{}", new_id())).await?;
+        calls_answered_to(&fixture, &format!("reply_{}", new_id())).await?;
     }
-    serves(&stage).await?;
-    let logs = stage.agent.logs();
+    serves(&fixture).await?;
+    let logs = fixture.agent.logs();
     assert!(!logs.contains("too many others wait"), "{logs}");
     Ok(())
 }

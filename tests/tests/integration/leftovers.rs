@@ -4,57 +4,58 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule, Version};
 use reqwest::Method;
 use serde_json::json;
-use trove_couchdb_tests::stage::{Plan, Stage, user_object};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan, user_object};
 
 /// Deletes a user past the agent, as an operator does, or the user itself where `_users` is public.
-async fn delete_past_the_agent(stage: &Stage, name: &str) -> Result<()> {
-    let document = stage.user_document(name).await?.expect("a user");
+async fn delete_past_the_agent(fixture: &Fixture, name: &str) -> Result<()> {
+    let document = fixture.user_document(name).await?.expect("a user");
     let path = format!("/_users/org.couchdb.user%3A{name}?rev={}", document["_rev"].as_str().unwrap());
-    let (status, _) = stage.client.request(Method::DELETE, &path, Some(stage.couch.admin()), None).await?;
+    let (status, _) =
+        fixture.client.request(Method::DELETE, &path, Some(fixture.couch.admin()), None).await?;
     anyhow::ensure!(status.is_success(), "{status}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_user_inherits_nothing_from_a_deleted_one_of_the_same_name() -> Result<()> {
-    let stage = Stage::up().await?;
-    let (db, al, bo) = (stage.name("db"), stage.name("al"), stage.name("bo"));
-    stage.databases(&[&db]).await?;
-    stage.user(&al, &[&db]).await?;
-    delete_past_the_agent(&stage, &al).await?;
-    stage.user(&al, &[]).await?;
-    assert!(!stage.security(&db).await?.to_string().contains(&al), "by create_user");
+    let fixture = Fixture::up().await?;
+    let (db, al, bo) = (fixture.name("db"), fixture.name("al"), fixture.name("bo"));
+    fixture.databases(&[&db]).await?;
+    fixture.user(&al, &[&db]).await?;
+    delete_past_the_agent(&fixture, &al).await?;
+    fixture.user(&al, &[]).await?;
+    assert!(!fixture.security(&db).await?.to_string().contains(&al), "by create_user");
 
-    stage.grant(&al, &[&db]).await?;
-    delete_past_the_agent(&stage, &al).await?;
-    stage.user(&bo, &[]).await?;
+    fixture.grant(&al, &[&db]).await?;
+    delete_past_the_agent(&fixture, &al).await?;
+    fixture.user(&bo, &[]).await?;
     let rename = json!({"username": bo, "hostname": "%", "user_attrs": {"name": al}});
-    stage.must_cast("update_attributes", rename).await?;
-    assert!(!stage.security(&db).await?.to_string().contains(&al), "by a rename");
+    fixture.must_cast("update_attributes", rename).await?;
+    assert!(!fixture.security(&db).await?.to_string().contains(&al), "by a rename");
 
-    stage.grant(&al, &[&db]).await?;
-    delete_past_the_agent(&stage, &al).await?;
-    let error = stage.cast("delete_user", json!({"user": {"_name": al}})).await?.unwrap_err();
+    fixture.grant(&al, &[&db]).await?;
+    delete_past_the_agent(&fixture, &al).await?;
+    let error = fixture.cast("delete_user", json!({"user": {"_name": al}})).await?.unwrap_err();
     assert!(error.contains("does not exist"), "{error}");
-    assert!(!stage.security(&db).await?.to_string().contains(&al), "by delete_user");
+    assert!(!fixture.security(&db).await?.to_string().contains(&al), "by delete_user");
     Ok(())
 }
 
 /// CouchDB's own databases can have members, too: one of `_replicator` may start replications.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_membership_in_a_database_of_couchdb_goes_with_the_user() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
-    let (al, zoe) = (stage.name("al"), stage.name("zoe"));
-    stage.user(&al, &[]).await?;
+    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let (al, zoe) = (fixture.name("al"), fixture.name("zoe"));
+    fixture.user(&al, &[]).await?;
     let members = json!({"admins": {"roles": ["_admin"]}, "members": {"names": [al], "roles": ["_admin"]}});
     let path = "/_replicator/_security";
-    assert!(stage.client.put(path, Some(stage.couch.admin()), &members).await?.0.is_success());
+    assert!(fixture.client.put(path, Some(fixture.couch.admin()), &members).await?.0.is_success());
     let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}});
-    stage.must_cast("update_attributes", rename).await?;
-    let named = stage.client.get(path, Some(stage.couch.admin())).await?.1;
+    fixture.must_cast("update_attributes", rename).await?;
+    let named = fixture.client.get(path, Some(fixture.couch.admin())).await?.1;
     assert_eq!(named["members"]["names"], json!([zoe]));
-    stage.must_cast("delete_user", json!({"user": {"_name": zoe}})).await?;
-    let left = stage.client.get(path, Some(stage.couch.admin())).await?.1;
+    fixture.must_cast("delete_user", json!({"user": {"_name": zoe}})).await?;
+    let left = fixture.client.get(path, Some(fixture.couch.admin())).await?.1;
     assert_eq!(left["members"], json!({"names": [], "roles": ["_admin"]}));
     Ok(())
 }
@@ -62,28 +63,28 @@ async fn a_membership_in_a_database_of_couchdb_goes_with_the_user() -> Result<()
 /// What an application keeps in a `_security` may be deeper and longer than most JSON libraries read.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_odd_security_object_stops_nobody() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
-    let (db, odd, al) = (stage.name("db"), stage.name("odd"), stage.name("al"));
-    stage.databases(&[&db, &odd]).await?;
-    stage.user(&al, &[&db]).await?;
+    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let (db, odd, al) = (fixture.name("db"), fixture.name("odd"), fixture.name("al"));
+    fixture.databases(&[&db, &odd]).await?;
+    fixture.user(&al, &[&db]).await?;
     let (deep, digits) = (format!("{}{}", "[".repeat(300), "]".repeat(300)), "9".repeat(400));
     let body =
         format!(r#"{{"app":{deep},"n":{digits},"members":{{"names":["{al}"],"roles":[],"x":{digits}}}}}"#);
     let path = format!("/{odd}/_security");
-    stage.memory()?.faults().add(Rule::new("GET", &path, Fault::Answer { status: 200, body }));
-    let found = stage.call("get_user", json!({"username": al, "hostname": "%"})).await?;
-    assert_eq!(Stage::databases_of(&found), [db.as_str(), odd.as_str()]);
+    fixture.memory()?.faults().add(Rule::new("GET", &path, Fault::Answer { status: 200, body }));
+    let found = fixture.call("get_user", json!({"username": al, "hostname": "%"})).await?;
+    assert_eq!(Fixture::databases_of(&found), [db.as_str(), odd.as_str()]);
 
     // A list that is none: the one command that would have to edit it says so and where.
-    stage.memory()?.faults().clear();
+    fixture.memory()?.faults().clear();
     let body = format!(r#"{{"admins":{{"names":["{al}"]}},"members":{{"names":{digits}}}}}"#);
-    stage.memory()?.faults().add(Rule::new("GET", &path, Fault::Answer { status: 200, body }));
+    fixture.memory()?.faults().add(Rule::new("GET", &path, Fault::Answer { status: 200, body }));
     assert_eq!(
-        Stage::databases_of(&stage.call("get_user", json!({"username": al, "hostname": "%"})).await?),
+        Fixture::databases_of(&fixture.call("get_user", json!({"username": al, "hostname": "%"})).await?),
         [db]
     );
     let grant = json!({"username": al, "hostname": "%", "databases": [odd]});
-    let error = stage.cast("grant_access", grant).await?.unwrap_err();
+    let error = fixture.cast("grant_access", grant).await?.unwrap_err();
     assert!(error.contains(&odd) && error.contains("members.names"), "{error}");
     Ok(())
 }
@@ -91,79 +92,80 @@ async fn an_odd_security_object_stops_nobody() -> Result<()> {
 /// A part of the users of one command was written, and CouchDB does not take the rest.
 #[tokio::test(flavor = "multi_thread")]
 async fn users_that_are_refused_take_the_others_of_their_command_back() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
-    let (al, bo) = (stage.name("al"), stage.name("bo"));
+    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let (al, bo) = (fixture.name("al"), fixture.name("bo"));
     let body = r#"[{"ok":true,"id":"1","rev":"1-1"},{"id":"2","error":"forbidden","reason":"no bo here"}]"#
         .to_owned();
     let refusal = Rule::new("POST", "/_users/_bulk_docs", Fault::Answer { status: 201, body });
-    stage.memory()?.faults().add(refusal.times(1).after_effect());
+    fixture.memory()?.faults().add(refusal.times(1).after_effect());
     let users = json!({"users": [user_object(&al, &[]), user_object(&bo, &[])]});
-    let error = stage.cast("create_user", users.clone()).await?.unwrap_err();
+    let error = fixture.cast("create_user", users.clone()).await?.unwrap_err();
     assert!(error.contains("no bo here"), "{error}");
-    assert!(stage.user_document(&al).await?.is_none());
-    stage.must_cast("create_user", users).await?;
+    assert!(fixture.user_document(&al).await?.is_none());
+    fixture.must_cast("create_user", users).await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_opened_stops_nobody() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
-    let (status, _) = stage.client.put("/broken.couch", Some(stage.couch.admin()), &json!(null)).await?;
+    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let (status, _) = fixture.client.put("/broken.couch", Some(fixture.couch.admin()), &json!(null)).await?;
     assert!(status.is_success());
-    let (db, al) = (stage.name("db"), stage.name("al"));
-    stage.databases(&[&db]).await?;
-    stage.user(&al, &[&db]).await?;
-    let found = stage.call("get_user", json!({"username": al, "hostname": "%"})).await?;
-    assert_eq!(Stage::databases_of(&found), [db]);
-    stage.must_cast("delete_user", json!({"user": {"_name": al}})).await
+    let (db, al) = (fixture.name("db"), fixture.name("al"));
+    fixture.databases(&[&db]).await?;
+    fixture.user(&al, &[&db]).await?;
+    let found = fixture.call("get_user", json!({"username": al, "hostname": "%"})).await?;
+    assert_eq!(Fixture::databases_of(&found), [db]);
+    fixture.must_cast("delete_user", json!({"user": {"_name": al}})).await
 }
 
 /// Mutation: admin-names-not-refused (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn the_name_of_a_server_administrator_is_taken() -> Result<()> {
-    let stage = Stage::up().await?;
+    let fixture = Fixture::up().await?;
     // That a shared server's administrator is os_admin itself is another refusal.
-    let own = stage.couch.admin().name == "os_admin";
+    let own = fixture.couch.admin().name == "os_admin";
     let refusal = if own { "is reserved" } else { "is the name of a server administrator" };
-    let admin = stage.couch.admin().name.clone();
-    let al = stage.name("al");
-    stage.user(&al, &[]).await?;
+    let admin = fixture.couch.admin().name.clone();
+    let al = fixture.name("al");
+    fixture.user(&al, &[]).await?;
     let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": admin}});
     for (method, args) in
         [("create_user", json!({"users": [user_object(&admin, &[])]})), ("update_attributes", rename)]
     {
-        let error = stage.cast(method, args).await?.unwrap_err();
+        let error = fixture.cast(method, args).await?.unwrap_err();
         assert!(error.contains(refusal), "{method}: {error}");
     }
-    assert!(stage.user_document(&admin).await?.is_none() && stage.user_document(&al).await?.is_some());
+    assert!(fixture.user_document(&admin).await?.is_none() && fixture.user_document(&al).await?.is_some());
 
     // One that became an administrator's later: the administrator's password counts, whatever the user is given.
     let path = format!("/_node/_local/_config/admins/{al}");
     assert!(
-        stage
+        fixture
             .client
-            .put(&path, Some(stage.couch.admin()), &json!("of the administrator"))
+            .put(&path, Some(fixture.couch.admin()), &json!("of the administrator"))
             .await?
             .0
             .is_success()
     );
     let change = json!({"users": [{"name": al, "password": "new"}]});
-    let error = stage.cast("change_passwords", change).await?.unwrap_err();
-    let (status, _) = stage.client.request(Method::DELETE, &path, Some(stage.couch.admin()), None).await?;
+    let error = fixture.cast("change_passwords", change).await?.unwrap_err();
+    let (status, _) =
+        fixture.client.request(Method::DELETE, &path, Some(fixture.couch.admin()), None).await?;
     assert!(status.is_success() && error.contains("is the name of a server administrator"), "{error}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_database_that_cannot_be_closed_is_taken_back() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::new(Version::V2)).up().await?;
-    let db = stage.name("db");
+    let fixture = FixturePlan::default().in_memory(Options::new(Version::V2)).up().await?;
+    let db = fixture.name("db");
     let body = r#"{"error":"forbidden","reason":"no"}"#.to_owned();
-    stage.memory()?.faults().add(Rule::new("PUT", "*/_security", Fault::Answer { status: 403, body }));
+    fixture.memory()?.faults().add(Rule::new("PUT", "*/_security", Fault::Answer { status: 403, body }));
     let databases = json!({"databases": [{"_name": db}]});
-    assert!(stage.cast("create_database", databases).await?.is_err());
-    stage.memory()?.faults().clear();
-    let (status, _) = stage.client.get(&format!("/{db}"), Some(stage.couch.admin())).await?;
+    assert!(fixture.cast("create_database", databases).await?.is_err());
+    fixture.memory()?.faults().clear();
+    let (status, _) = fixture.client.get(&format!("/{db}"), Some(fixture.couch.admin())).await?;
     assert_eq!(status.as_u16(), 404);
     Ok(())
 }
@@ -171,16 +173,17 @@ async fn a_new_database_that_cannot_be_closed_is_taken_back() -> Result<()> {
 /// The answer to the first PUT is lost, so the agent can't know whether the database is its own work.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_public_database_in_use_stays_public_when_its_creation_is_repeated() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::new(Version::V2)).up().await?;
-    let (used, fresh) = (stage.name("used"), stage.name("fresh"));
-    let (status, _) = stage.client.put(&format!("/{used}"), Some(stage.couch.admin()), &json!(null)).await?;
-    assert!(status.is_success() && stage.anonymous_writes(&used).await?);
+    let fixture = FixturePlan::default().in_memory(Options::new(Version::V2)).up().await?;
+    let (used, fresh) = (fixture.name("used"), fixture.name("fresh"));
+    let (status, _) =
+        fixture.client.put(&format!("/{used}"), Some(fixture.couch.admin()), &json!(null)).await?;
+    assert!(status.is_success() && fixture.anonymous_writes(&used).await?);
     for (database, stays_public) in [(&used, true), (&fresh, false)] {
         let lost = Rule::new("PUT", &format!("/{database}"), Fault::Cut).times(1).after_effect();
-        stage.memory()?.faults().add(lost);
-        stage.databases(&[database]).await?;
+        fixture.memory()?.faults().add(lost);
+        fixture.databases(&[database]).await?;
         let path = format!("/{database}/another-document");
-        let (status, _) = stage.client.put(&path, None, &json!({})).await?;
+        let (status, _) = fixture.client.put(&path, None, &json!({})).await?;
         assert_eq!(status.is_success(), stays_public, "{database}");
     }
     Ok(())

@@ -7,23 +7,23 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
 use trove_couchdb_tests::bus::{Request, notification};
-use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 
 const SOON: Duration = Duration::from_secs(30);
 
 /// The notification of the user's action with this class.
-fn of_action(stage: &Stage, class: &str) -> Value {
-    let mut notification = notification(&stage.id, "action");
+fn of_action(fixture: &Fixture, class: &str) -> Value {
+    let mut notification = notification(&fixture.id, "action");
     notification["notification_classname"] = format!("trove.common.notification.{class}").into();
     notification
 }
 
 /// The fault that `request_id` led to; skips nothing that was told before it.
-async fn fault(stage: &Stage, request_id: &Value) -> Result<String> {
+async fn fault(fixture: &Fixture, request_id: &Value) -> Result<String> {
     let is_it = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyExcInfo { notification, .. } if notification["request_id"] == *request_id);
-    match stage.conductor.next(SOON, is_it).await? {
+    match fixture.conductor.next(SOON, is_it).await? {
         ConductorCast::NotifyExcInfo { notification, message, .. } => {
-            assert_eq!(notification["instance_id"], stage.id, "without it no fault is stored");
+            assert_eq!(notification["instance_id"], fixture.id, "without it no fault is stored");
             Ok(message)
         }
         other => unreachable!("{other:?}"),
@@ -32,15 +32,15 @@ async fn fault(stage: &Stage, request_id: &Value) -> Result<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_backup_is_reported_as_failed_before_anything_else() -> Result<()> {
-    for plan in [Plan::default(), Plan::default().encrypted()] {
-        let stage = plan.up().await?;
-        let notification = of_action(&stage, "DBaaSBackupCreate");
+    for plan in [FixturePlan::default(), FixturePlan::default().encrypted()] {
+        let fixture = plan.up().await?;
+        let notification = of_action(&fixture, "DBaaSBackupCreate");
         let wanted = notification["request_id"].clone();
         let backup = json!({"backup_info": {"id": "6f1d2c3a-0b4e-4c5d-8e9f-a0b1c2d3e4f5", "name": "nightly", "parent": null}});
-        stage.bus.cast(&Request::new("create_backup", backup).notified(notification)).await?;
-        let message = fault(&stage, &wanted).await?;
+        fixture.bus.cast(&Request::new("create_backup", backup).notified(notification)).await?;
+        let message = fault(&fixture, &wanted).await?;
         assert!(message.contains("create_backup is not supported") && message.contains("no backup was made"));
-        let told = stage.conductor.received();
+        let told = fixture.conductor.received();
         let of_backup = |cast: &ConductorCast| matches!(cast, ConductorCast::UpdateBackup { backup_id, .. } if backup_id == "6f1d2c3a-0b4e-4c5d-8e9f-a0b1c2d3e4f5");
         let at = told.iter().position(of_backup).expect("the backup's state was told");
         assert!(
@@ -61,42 +61,43 @@ async fn a_refused_backup_is_reported_as_failed_before_anything_else() -> Result
 /// Also one that is refused before it is understood as a command.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_of_an_unknown_version_of_the_api_is_reported_as_failed() -> Result<()> {
-    let stage = Stage::up().await?;
+    let fixture = Fixture::up().await?;
     let backup = json!({"backup_info": {"id": "7a2e3d4b-1c5f-4d6e-9fa0-b1c2d3e4f506"}});
-    stage.bus.cast(&Request::new("create_backup", backup).version("2.0")).await?;
+    fixture.bus.cast(&Request::new("create_backup", backup).version("2.0")).await?;
     let failed = |cast: &ConductorCast| matches!(cast, ConductorCast::UpdateBackup { backup_id, .. } if backup_id == "7a2e3d4b-1c5f-4d6e-9fa0-b1c2d3e4f506");
-    stage.conductor.next(SOON, failed).await?;
+    fixture.conductor.next(SOON, failed).await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_call_whose_failure_the_taskmanager_swallows_is_reported_as_a_fault() -> Result<()> {
-    let stage = Stage::up().await?;
+    let fixture = Fixture::up().await?;
     for (method, class) in [("restart", "DBaaSInstanceRestart"), ("pre_upgrade", "DBaaSInstanceUpgrade")] {
-        let notification = of_action(&stage, class);
+        let notification = of_action(&fixture, class);
         let wanted = notification["request_id"].clone();
-        let refused = stage.bus.request(&Request::new(method, json!({})).notified(notification)).await;
+        let refused = fixture.bus.request(&Request::new(method, json!({})).notified(notification)).await;
         let refusal = refused.expect_err("it is refused").to_string();
         assert!(refusal.contains(&format!("{method} is not supported")), "{refusal}");
-        assert!(refusal.contains(&fault(&stage, &wanted).await?), "{refusal}");
+        assert!(refusal.contains(&fault(&fixture, &wanted).await?), "{refusal}");
     }
     // The API ends the notifications of its own calls itself.
-    let notification = of_action(&stage, "DBaaSGuestLogList");
+    let notification = of_action(&fixture, "DBaaSGuestLogList");
     let wanted = notification["request_id"].clone();
-    let refused = stage.bus.request(&Request::new("guest_log_list", json!({})).notified(notification)).await;
+    let refused =
+        fixture.bus.request(&Request::new("guest_log_list", json!({})).notified(notification)).await;
     assert!(refused.is_err());
-    stage.call("rpc_ping", json!({})).await?;
+    fixture.call("rpc_ping", json!({})).await?;
     let told = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyExcInfo { notification, .. } if notification["request_id"] == wanted);
-    assert!(!stage.conductor.received().iter().any(told));
+    assert!(!fixture.conductor.received().iter().any(told));
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_answer_to_stop_db_depends_on_what_trove_does_next() -> Result<()> {
-    let stage = Stage::up().await?;
+    let fixture = Fixture::up().await?;
     let stop = async |class: &str, args: Value| {
-        let request = Request::new("stop_db", args).version("1.1").notified(of_action(&stage, class));
-        stage.bus.request(&request).await
+        let request = Request::new("stop_db", args).version("1.1").notified(of_action(&fixture, class));
+        fixture.bus.request(&request).await
     };
     for class in ["DBaaSInstanceResizeInstance", "DBaaSInstanceMigrate"] {
         assert_eq!(stop(class, json!({})).await?, Value::Null, "{class}: it would be stuck in RESIZE");
@@ -107,24 +108,24 @@ async fn the_answer_to_stop_db_depends_on_what_trove_does_next() -> Result<()> {
         let refusal = stop(class, json!({})).await.expect_err(class).to_string();
         assert!(refusal.contains("CouchDB was not stopped"), "{refusal}");
     }
-    assert!(stage.call("stop_db", json!({})).await.is_err());
+    assert!(fixture.call("stop_db", json!({})).await.is_err());
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_up_again_is_answered_when_couchdb_runs() -> Result<()> {
-    let stage = Stage::up().await?;
+    let fixture = Fixture::up().await?;
     for class in ["DBaaSInstanceReboot", "DBaaSInstanceResizeInstance", "DBaaSInstanceMigrate"] {
-        let restart = Request::new("restart", json!({})).notified(of_action(&stage, class));
-        assert_eq!(stage.bus.request(&restart).await?, Value::Null, "{class}");
+        let restart = Request::new("restart", json!({})).notified(of_action(&fixture, class));
+        assert_eq!(fixture.bus.request(&restart).await?, Value::Null, "{class}");
     }
     let resize = async |method: &str, args: Value| {
-        let notification = of_action(&stage, "DBaaSInstanceResizeInstance");
-        stage.bus.request(&Request::new(method, args).notified(notification)).await
+        let notification = of_action(&fixture, "DBaaSInstanceResizeInstance");
+        fixture.bus.request(&Request::new(method, args).notified(notification)).await
     };
     let start = json!({"config_contents": "# nothing\n", "ds_version": "3.5"});
     assert_eq!(resize("start_db_with_conf_changes", start.clone()).await?, Value::Null);
-    assert!(stage.call("start_db_with_conf_changes", start).await.is_err(), "nobody resizes anything");
+    assert!(fixture.call("start_db_with_conf_changes", start).await.is_err(), "nobody resizes anything");
     let configured = json!({"config_contents": "[log]\nlevel = info\n", "ds_version": "3.5"});
     let refusal = resize("start_db_with_conf_changes", configured).await.expect_err("a configuration");
     assert!(refusal.to_string().contains("it applies no configuration"), "{refusal}");
@@ -135,19 +136,19 @@ async fn a_server_that_is_up_again_is_answered_when_couchdb_runs() -> Result<()>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_on_an_empty_disk_is_not_silent() -> Result<()> {
-    let stage = Plan::default().set("heartbeat.assume_prepared", false).encrypted().up().await?;
+    let fixture = FixturePlan::default().set("heartbeat.assume_prepared", false).encrypted().up().await?;
     let rebuild = json!({"ds_version": "3.5.0", "config_contents": "", "config_overrides": {}});
     let request = Request::new("rebuild", rebuild);
     let wanted = request.context["request_id"].clone();
-    stage.bus.cast(&request).await?;
-    let message = fault(&stage, &wanted).await?;
+    fixture.bus.cast(&request).await?;
+    let message = fault(&fixture, &wanted).await?;
     assert!(
         message.contains("rebuild is not supported") && message.contains("nothing was restored"),
         "{message}"
     );
     let failed = |cast: &ConductorCast| matches!(cast, ConductorCast::Heartbeat { status: Some(status), .. } if *status == ServiceStatus::FailedToSpawn);
     assert!(
-        stage.conductor.received().iter().any(failed) || stage.conductor.next(SOON, failed).await.is_ok()
+        fixture.conductor.received().iter().any(failed) || fixture.conductor.next(SOON, failed).await.is_ok()
     );
     Ok(())
 }
@@ -155,28 +156,29 @@ async fn a_rebuild_on_an_empty_disk_is_not_silent() -> Result<()> {
 /// Trove 26 stores its own words over the first fault; this takes five seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_failure_of_a_creation_is_told_again_and_with_another_id() -> Result<()> {
-    let stage = Plan::default().set("heartbeat.assume_prepared", false).up().await?;
-    let notification = of_action(&stage, "DBaaSInstanceCreate");
+    let fixture = FixturePlan::default().set("heartbeat.assume_prepared", false).up().await?;
+    let notification = of_action(&fixture, "DBaaSInstanceCreate");
     let wanted = notification["request_id"].clone();
     let order = json!({"packages": "", "memory_mb": 512, "device_path": "/dev/vdb", "ds_version": "3.5.0"});
-    stage.bus.cast(&Request::new("prepare", order).version("1.1").notified(notification)).await?;
-    let first = fault(&stage, &wanted).await?;
+    fixture.bus.cast(&Request::new("prepare", order).version("1.1").notified(notification)).await?;
+    let first = fault(&fixture, &wanted).await?;
     assert!(first.starts_with("prepare failed at stage \"check\""), "{first}");
     // The stand-in for the conductor keeps what it has seen; the real one drops an id that it knows.
-    assert_eq!(fault(&stage, &wanted).await?, first);
+    assert_eq!(fault(&fixture, &wanted).await?, first);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn trove_12_is_told_running_and_14_healthy() -> Result<()> {
     let status_after = async |args: Value| -> Result<ServiceStatus> {
-        let plan = Plan::default().set("heartbeat.assume_prepared", false).set("heartbeat.interval", 1);
-        let stage = plan.up().await?;
-        stage.must_cast("prepare", args).await?;
+        let plan =
+            FixturePlan::default().set("heartbeat.assume_prepared", false).set("heartbeat.interval", 1);
+        let fixture = plan.up().await?;
+        fixture.must_cast("prepare", args).await?;
         let is_up =
             |status: &ServiceStatus| matches!(status, ServiceStatus::Running | ServiceStatus::Healthy);
         let up = |cast: &ConductorCast| matches!(cast, ConductorCast::Heartbeat { status: Some(status), .. } if is_up(status));
-        match stage.conductor.next(SOON, up).await? {
+        match fixture.conductor.next(SOON, up).await? {
             ConductorCast::Heartbeat { status: Some(status), .. } => Ok(status),
             other => unreachable!("{other:?}"),
         }

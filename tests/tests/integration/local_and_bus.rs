@@ -7,10 +7,10 @@ use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::{Value, json};
 use trove_couchdb_tests::bus::{CallError, Message, Request};
 use trove_couchdb_tests::couch::Credentials;
+use trove_couchdb_tests::fixture::FixturePlan;
 use trove_couchdb_tests::local::LocalClient;
 use trove_couchdb_tests::process::Signal;
 use trove_couchdb_tests::rabbitmq::RabbitNode;
-use trove_couchdb_tests::stage::Plan;
 use trove_couchdb_tests::until::until_hit;
 
 use super::broker_loss::consumes_again;
@@ -34,19 +34,19 @@ fn over_the_socket(message: &Message) -> Message {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_broker_is_away_the_socket_serves() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
-    let stage = Plan::default().in_memory(Options::default()).encrypted().up_on(&broker).await?;
-    let (running, al) = (stage.name("running"), stage.name("al"));
+    let fixture = FixturePlan::default().in_memory(Options::default()).encrypted().up_on(&broker).await?;
+    let (running, al) = (fixture.name("running"), fixture.name("al"));
     // One that came over the bus is under way when the broker dies: its answer has to wait for the broker.
-    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{running}"), Fault::Hang));
-    stage
+    fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{running}"), Fault::Hang));
+    fixture
         .bus
-        .cast(&create(&running).notified(trove_couchdb_tests::bus::notification(&stage.id, "x")))
+        .cast(&create(&running).notified(trove_couchdb_tests::bus::notification(&fixture.id, "x")))
         .await?;
-    until_hit(stage.memory()?).await?;
+    until_hit(fixture.memory()?).await?;
     broker.stop().await?;
-    stage.agent.wait_notification(LIMIT, |line| line.contains("no broker (127.0.0.1:")).await?;
+    fixture.agent.wait_notification(LIMIT, |line| line.contains("no broker (127.0.0.1:")).await?;
     // In clear, although the guest has a key.
-    let local = stage.local().await?;
+    let local = fixture.local().await?;
     let status = local.call("get_agent_status", json!({})).await?;
     assert_eq!(status["broker"]["state"], "down", "{status}");
     assert!(status["broker"]["address"].as_str().unwrap().starts_with("127.0.0.1:"), "{status}");
@@ -58,14 +58,14 @@ async fn while_the_broker_is_away_the_socket_serves() -> Result<()> {
     local.send(&list).await?;
     assert_eq!(local.call("rpc_ping", json!({})).await?, true);
     assert!(!listed.is_settled());
-    stage.memory()?.faults().clear();
+    fixture.memory()?.faults().clear();
     assert!(listed.within(LIMIT).await?.to_string().contains(&running));
-    let user = trove_couchdb_tests::stage::user_object(&al, &[&running]);
+    let user = trove_couchdb_tests::fixture::user_object(&al, &[&running]);
     local.call("create_user", json!({"users": [user]})).await?;
     let login = Credentials::new(&al, &format!("{al}-pw"));
-    assert!(stage.client.reads(&running, Some(&login)).await?);
+    assert!(fixture.client.reads(&running, Some(&login)).await?);
     local.call("revoke_access", json!({"username": al, "hostname": "%", "database": running})).await?;
-    assert!(!stage.client.reads(&running, Some(&login)).await?);
+    assert!(!fixture.client.reads(&running, Some(&login)).await?);
     local.call("enable_root", json!({})).await?;
     local.call("disable_root", json!({})).await?;
     assert_eq!(local.call("check_databases", json!({})).await?["public"], json!([]));
@@ -73,7 +73,7 @@ async fn while_the_broker_is_away_the_socket_serves() -> Result<()> {
     local.call("delete_database", json!({"database": {"_name": running}})).await?;
 
     broker.start_again().await?;
-    consumes_again(&stage).await?;
+    consumes_again(&fixture).await?;
     let status = local.call("get_agent_status", json!({})).await?;
     assert_eq!(
         status["broker"],
@@ -84,17 +84,17 @@ async fn while_the_broker_is_away_the_socket_serves() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_ways_share_one_order() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
-    let (db, al) = (stage.name("db"), stage.name("al"));
-    let local = stage.local().await?;
+    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let (db, al) = (fixture.name("db"), fixture.name("al"));
+    let local = fixture.local().await?;
     local.call("create_database", json!({"databases": [{"_name": db}]})).await?;
-    stage.user(&al, &[]).await?;
-    stage.memory()?.faults().add(Rule::new("PUT", "*/_security", Fault::Hang));
+    fixture.user(&al, &[]).await?;
+    fixture.memory()?.faults().add(Rule::new("PUT", "*/_security", Fault::Hang));
     let args = json!({"username": al, "hostname": "%", "databases": [db]});
-    let grant = stage.bus.encode_call(&Request::new("grant_access", args));
-    let granted = stage.bus.expect_reply(&grant);
-    stage.bus.send(&grant).await?;
-    until_hit(stage.memory()?).await?;
+    let grant = fixture.bus.encode_call(&Request::new("grant_access", args));
+    let granted = fixture.bus.expect_reply(&grant);
+    fixture.bus.send(&grant).await?;
+    until_hit(fixture.memory()?).await?;
     // From the socket, on the same user; and from the bus, behind it.
     let access =
         LocalClient::encode_call(&Request::new("list_access", json!({"username": al, "hostname": "%"})));
@@ -106,10 +106,10 @@ async fn both_ways_share_one_order() -> Result<()> {
     // Answered behind both of them, so both have been looked at.
     assert_eq!(local.call("rpc_ping", json!({})).await?, true);
     assert!(!accessed.is_settled() && !deleted.is_settled());
-    let gone = stage.bus.encode_call(&Request::new("get_user", json!({"username": al, "hostname": "%"})));
-    let read = stage.bus.expect_reply(&gone);
-    stage.bus.send(&gone).await?;
-    stage.memory()?.faults().clear();
+    let gone = fixture.bus.encode_call(&Request::new("get_user", json!({"username": al, "hostname": "%"})));
+    let read = fixture.bus.expect_reply(&gone);
+    fixture.bus.send(&gone).await?;
+    fixture.memory()?.faults().clear();
     granted.within(LIMIT).await?;
     assert!(accessed.within(LIMIT).await?.to_string().contains(&db), "after the grant, before the deletion");
     deleted.within(LIMIT).await?;
@@ -119,33 +119,33 @@ async fn both_ways_share_one_order() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_message_over_both_ways_runs_once() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
-    let (db, local) = (stage.name("db"), stage.local().await?);
-    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::Hang));
-    let message = stage.bus.encode_call(&create(&db));
-    let over_bus = stage.bus.expect_reply(&message);
-    stage.bus.send(&message).await?;
-    until_hit(stage.memory()?).await?;
+    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let (db, local) = (fixture.name("db"), fixture.local().await?);
+    fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::Hang));
+    let message = fixture.bus.encode_call(&create(&db));
+    let over_bus = fixture.bus.expect_reply(&message);
+    fixture.bus.send(&message).await?;
+    until_hit(fixture.memory()?).await?;
     let again = over_the_socket(&message);
     let mut over_socket = local.expect_answer(&again);
     local.send(&again).await?;
     assert_eq!(local.call("rpc_ping", json!({})).await?, true);
     assert!(!over_socket.is_settled(), "it waits for the first");
-    stage.memory()?.faults().clear();
+    fixture.memory()?.faults().clear();
     assert_eq!(over_bus.within(LIMIT).await?, Value::Null);
     assert_eq!(over_socket.within(LIMIT).await?, Value::Null, "who sent it twice hears twice how it ended");
-    assert_eq!(stage.memory()?.log().count("PUT", &format!("/{db}")), 1);
+    assert_eq!(fixture.memory()?.log().count("PUT", &format!("/{db}")), 1);
 
     // The other way round, and with an answer that is not kept.
-    let message = stage.bus.encode_call(&Request::new("enable_root", json!({})));
+    let message = fixture.bus.encode_call(&Request::new("enable_root", json!({})));
     let first = over_the_socket(&message);
     let answer = local.expect_answer(&first);
     local.send(&first).await?;
     assert!(answer.within(LIMIT).await?["_password"].is_string());
-    let reply = stage.bus.expect_reply(&message);
-    stage.bus.send(&message).await?;
+    let reply = fixture.bus.expect_reply(&message);
+    fixture.bus.send(&message).await?;
     assert_eq!(failure(reply.within(LIMIT).await).class, "Duplicate");
-    assert_eq!(stage.memory()?.log().count("PUT", "*/admins/root"), 1);
+    assert_eq!(fixture.memory()?.log().count("PUT", "*/admins/root"), 1);
     let status = local.call("get_agent_status", json!({})).await?;
     assert_eq!(status["commands"]["duplicates"], 2, "{status}");
     Ok(())
@@ -153,43 +153,43 @@ async fn one_message_over_both_ways_runs_once() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_the_end_what_runs_is_answered_and_what_waits_is_told() -> Result<()> {
-    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
-    let (db, local) = (stage.name("db"), stage.local().await?);
-    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::Hang));
+    let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let (db, local) = (fixture.name("db"), fixture.local().await?);
+    fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::Hang));
     let call = LocalClient::encode_call(&create(&db));
     let created = local.expect_answer(&call);
     local.send(&call).await?;
     let list = LocalClient::encode_call(&Request::new("list_databases", json!({})));
     let listed = local.expect_answer(&list);
     local.send(&list).await?;
-    until_hit(stage.memory()?).await?;
-    let idle = stage.local().await?;
+    until_hit(fixture.memory()?).await?;
+    let idle = fixture.local().await?;
     assert_eq!(local.call("rpc_ping", json!({})).await?, true);
     assert_eq!(idle.call("rpc_ping", json!({})).await?, true);
-    stage.agent.signal(Signal::TERM)?;
+    fixture.agent.signal(Signal::TERM)?;
     let told = failure(listed.within(LIMIT).await);
     assert_eq!(told.class, "Stopping");
     assert!(idle.hung_up(LIMIT).await?.is_none());
-    stage.memory()?.faults().clear();
-    let status = stage.agent.exit_within(LIMIT).await?;
+    fixture.memory()?.faults().clear();
+    let status = fixture.agent.exit_within(LIMIT).await?;
     assert!(status.success(), "{status}");
     created.within(LIMIT).await?;
-    assert!(!stage.agent.socket().exists());
+    assert!(!fixture.agent.socket().exists());
     Ok(())
 }
 
 /// A failed cast of an operator is nothing that Trove's API has to end.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_conductor_does_not_hear_of_local_commands() -> Result<()> {
-    let stage = Plan::default().up().await?;
-    let local = stage.local().await?;
-    let notification = trove_couchdb_tests::bus::notification(&stage.id, "x");
-    let cast = LocalClient::encode_cast(&create(&stage.name("db")).notified(notification));
+    let fixture = FixturePlan::default().up().await?;
+    let local = fixture.local().await?;
+    let notification = trove_couchdb_tests::bus::notification(&fixture.id, "x");
+    let cast = LocalClient::encode_cast(&create(&fixture.name("db")).notified(notification));
     local.send(&cast).await?;
-    assert!(local.call("list_databases", json!({})).await?.to_string().contains(&stage.name("db")));
-    stage.must_cast("rpc_ping", json!({})).await?;
+    assert!(local.call("list_databases", json!({})).await?.to_string().contains(&fixture.name("db")));
+    fixture.must_cast("rpc_ping", json!({})).await?;
     let ends =
-        stage.conductor.received().iter().filter(|cast| format!("{cast:?}").contains("NotifyEnd")).count();
+        fixture.conductor.received().iter().filter(|cast| format!("{cast:?}").contains("NotifyEnd")).count();
     assert_eq!(ends, 1, "that of the bus");
     Ok(())
 }
@@ -197,20 +197,20 @@ async fn the_conductor_does_not_hear_of_local_commands() -> Result<()> {
 /// A request that is encrypted for the bus is not taken over the socket, and the other way round.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_key_protects_the_bus_only() -> Result<()> {
-    let stage = Plan::default().encrypted().up().await?;
-    let local = stage.local().await?;
+    let fixture = FixturePlan::default().encrypted().up().await?;
+    let local = fixture.local().await?;
     assert_eq!(local.call("rpc_ping", json!({})).await?, true);
-    let sealed = over_the_socket(&stage.bus.encode_call(&Request::new("rpc_ping", json!({}))));
+    let sealed = over_the_socket(&fixture.bus.encode_call(&Request::new("rpc_ping", json!({}))));
     let answer = local.expect_answer(&sealed);
     local.send(&sealed).await?;
     assert!(failure(answer.within(LIMIT).await).message.contains("encrypted"));
     let clear = LocalClient::encode_call(&Request::new("rpc_ping", json!({})));
     let mut clear_on_bus = clear.clone();
     let inner = String::from_utf8(clear.body)?
-        .replace("\\\"local\\\"", &format!("\\\"{}\\\"", stage.bus.reply_queue()));
+        .replace("\\\"local\\\"", &format!("\\\"{}\\\"", fixture.bus.reply_queue()));
     clear_on_bus.body = inner.into_bytes();
-    let reply = stage.bus.expect_reply(&clear_on_bus);
-    stage.bus.send(&clear_on_bus).await?;
+    let reply = fixture.bus.expect_reply(&clear_on_bus);
+    fixture.bus.send(&clear_on_bus).await?;
     match reply.within(LIMIT).await {
         Err(CallError::Failure(failure)) => {
             assert!(failure.message.contains("must be encrypted"), "{failure}");

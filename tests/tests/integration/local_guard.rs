@@ -12,7 +12,7 @@ use trove_couchdb_protocol::{FrameDecoder, Outcome, Reply, decode_reply, envelop
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
 use trove_couchdb_tests::bus::Request;
 use trove_couchdb_tests::local::LocalClient;
-use trove_couchdb_tests::local_stage::{LocalPlan, LocalStage};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
 
 use super::local_socket::failure;
 
@@ -65,7 +65,7 @@ async fn without_a_group_only_root_and_the_agents_user_may() -> Result<()> {
     }
     let directory = public_directory()?;
     let socket = directory.path().join("agent.sock");
-    let stage = LocalPlan::default().set("local.socket", socket.to_str().unwrap()).up().await?;
+    let fixture = LocalFixturePlan::default().set("local.socket", socket.to_str().unwrap()).up().await?;
     let metadata = std::fs::metadata(&socket)?;
     assert!(metadata.file_type().is_socket());
     assert_eq!((metadata.mode() & 0o777, metadata.uid()), (0o660, 0));
@@ -76,8 +76,8 @@ async fn without_a_group_only_root_and_the_agents_user_may() -> Result<()> {
         told.contains("uid 65534 may not give this agent commands") && told.contains("local.group"),
         "{told}"
     );
-    stage.agent.wait_log("A process is refused on the local socket", LIMIT).await?;
-    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
+    fixture.agent.wait_log("A process is refused on the local socket", LIMIT).await?;
+    assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
     Ok(())
 }
 
@@ -89,7 +89,7 @@ async fn members_of_the_group_may_by_whichever_of_their_groups() -> Result<()> {
     let directory = public_directory()?;
     // A directory that the agent makes itself must let the group pass.
     let socket = directory.path().join("run/agent.sock");
-    let stage = LocalPlan::default()
+    let fixture = LocalFixturePlan::default()
         .set("local.socket", socket.to_str().unwrap())
         .set("local.group", NOBODY.to_string())
         .up()
@@ -107,7 +107,7 @@ async fn members_of_the_group_may_by_whichever_of_their_groups() -> Result<()> {
     std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o666))?;
     let told = refusal(ping_as(&socket, NOBODY, 4711, "--clear-groups")?);
     assert!(told.contains("restart the agent"), "{told}");
-    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
+    assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
     Ok(())
 }
 
@@ -122,21 +122,21 @@ async fn a_group_that_nobody_has_is_named() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_agents_socket_is_replaced_and_a_live_ones_never() -> Result<()> {
-    let mut stage = LocalPlan::default().up().await?;
-    let socket = stage.agent.socket();
+    let mut fixture = LocalFixturePlan::default().up().await?;
+    let socket = fixture.agent.socket();
     let options = |url: &str| AgentOptions::without_broker(url).set("local.socket", socket.to_str().unwrap());
-    let mut second = AgentProcess::start(options(&stage.couch.url()))?;
+    let mut second = AgentProcess::start(options(&fixture.couch.url()))?;
     assert_eq!(second.exit_within(LIMIT).await?.code(), Some(1));
     assert!(second.logs().contains("another process serves"), "{}", second.logs());
-    assert_eq!(stage.call("rpc_ping", json!({})).await?, true, "the first one is still there");
-    assert_eq!(stage.connect().await?.call("rpc_ping", json!({})).await?, true);
+    assert_eq!(fixture.call("rpc_ping", json!({})).await?, true, "the first one is still there");
+    assert_eq!(fixture.connect().await?.call("rpc_ping", json!({})).await?, true);
 
-    stage.agent.kill9()?;
+    fixture.agent.kill9()?;
     assert!(socket.exists(), "it could not tidy up");
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
-    assert_eq!(stage.connect().await?.call("rpc_ping", json!({})).await?, true);
-    assert!(stage.agent.terminate().await?.success());
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
+    assert_eq!(fixture.connect().await?.call("rpc_ping", json!({})).await?, true);
+    assert!(fixture.agent.terminate().await?.success());
     assert!(!socket.exists(), "it tidied up");
     Ok(())
 }
@@ -147,20 +147,24 @@ async fn a_socket_that_is_in_the_way_is_waited_for() -> Result<()> {
     let directory = public_directory()?;
     let socket = directory.path().join("agent.sock");
     std::fs::write(&socket, "something else")?;
-    let stage = trove_couchdb_tests::stage::Plan::default()
+    let fixture = trove_couchdb_tests::fixture::FixturePlan::default()
         .set("local.socket", socket.to_str().unwrap())
         .up()
         .await?;
-    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
-    assert!(stage.agent.logs().contains("is there and is no socket; move it away"), "{}", stage.agent.logs());
+    assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
+    assert!(
+        fixture.agent.logs().contains("is there and is no socket; move it away"),
+        "{}",
+        fixture.agent.logs()
+    );
     std::fs::remove_file(&socket)?;
-    stage.agent.wait_log("Serving on the local socket", LIMIT).await?;
-    assert_eq!(stage.local().await?.call("rpc_ping", json!({})).await?, true);
+    fixture.agent.wait_log("Serving on the local socket", LIMIT).await?;
+    assert_eq!(fixture.local().await?.call("rpc_ping", json!({})).await?, true);
     Ok(())
 }
 
-async fn hung_up_with(stage: &LocalStage, bytes: &[u8]) -> Result<Option<String>> {
-    let client = stage.connect().await?;
+async fn hung_up_with(fixture: &LocalFixture, bytes: &[u8]) -> Result<Option<String>> {
+    let client = fixture.connect().await?;
     // The agent may hang up before it has read everything.
     let _sent = client.send_bytes(bytes).await.is_ok();
     client.hung_up(LIMIT).await
@@ -168,27 +172,27 @@ async fn hung_up_with(stage: &LocalStage, bytes: &[u8]) -> Result<Option<String>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_speaks_no_frames_is_told_and_hung_up_on() -> Result<()> {
-    let stage = LocalPlan::default().set("rpc.max_message_bytes", 20_000).up().await?;
-    let told = hung_up_with(&stage, &[0; 4]).await?.context("not told")?;
+    let fixture = LocalFixturePlan::default().set("rpc.max_message_bytes", 20_000).up().await?;
+    let told = hung_up_with(&fixture, &[0; 4]).await?.context("not told")?;
     assert!(told.contains("0 bytes long"), "{told}");
     let too_long = frame::encode(&vec![b' '; 20_001])?;
-    let told = hung_up_with(&stage, &too_long).await?.context("not told")?;
+    let told = hung_up_with(&fixture, &too_long).await?.context("not told")?;
     assert!(told.contains("20001 bytes long, at most 20000"), "{told}");
-    let told = hung_up_with(&stage, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await?.context("not told")?;
+    let told = hung_up_with(&fixture, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await?.context("not told")?;
     assert!(told.contains("at most 20000"), "{told}");
     // What came before the fault is answered.
-    let client = stage.connect().await?;
+    let client = fixture.connect().await?;
     let ping = LocalClient::encode_call(&Request::new("rpc_ping", json!({})));
     let answer = client.expect_answer(&ping);
     client.send_bytes(&[frame::encode(&ping.body)?, vec![0; 4]].concat()).await?;
     assert_eq!(answer.within(LIMIT).await?, true);
-    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
+    assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_that_hold_no_request_are_answered_where_possible() -> Result<()> {
-    let stage = LocalPlan::default().up().await?;
+    let fixture = LocalFixturePlan::default().up().await?;
     let inner = |value: Value| envelope::encode(&value);
     let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
     for body in [
@@ -201,36 +205,36 @@ async fn frames_that_hold_no_request_are_answered_where_possible() -> Result<()>
         // Encrypted, to an agent without a key.
         inner(json!({"method": "rpc_ping", "args": {}, "_context_context": "QUJD"})),
     ] {
-        stage.local.send_bytes(&frame::encode(&body)?).await?;
+        fixture.local.send_bytes(&frame::encode(&body)?).await?;
     }
     let broken = inner(json!({"method": "create_user", "args": 5, "_msg_id": "m", "_reply_q": "local"}));
-    stage.local.send_bytes(&frame::encode(&broken)?).await?;
-    let told = stage.local.other(LIMIT, |reply| reply.msg_id == "m").await?;
+    fixture.local.send_bytes(&frame::encode(&broken)?).await?;
+    let told = fixture.local.other(LIMIT, |reply| reply.msg_id == "m").await?;
     assert!(
         matches!(&told.outcome, Outcome::Failure(failure) if failure.message.contains("args")),
         "{told:?}"
     );
-    assert_eq!(stage.call("rpc_ping", json!({})).await?, true, "on the same connection");
-    let client = stage.connect().await?;
+    assert_eq!(fixture.call("rpc_ping", json!({})).await?, true, "on the same connection");
+    let client = fixture.connect().await?;
     client.send_bytes(&frame::encode(&[b'x'; 50])?[..20]).await?;
     drop(client);
-    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
-    assert_eq!(stage.local.others().len(), 1);
+    assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
+    assert_eq!(fixture.local.others().len(), 1);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_more_than_may_be_connected_is_told_so() -> Result<()> {
-    let stage = LocalPlan::default().set("local.max_connections", 3).up().await?;
-    let (second, third) = (stage.connect().await?, stage.connect().await?);
+    let fixture = LocalFixturePlan::default().set("local.max_connections", 3).up().await?;
+    let (second, third) = (fixture.connect().await?, fixture.connect().await?);
     for client in [&second, &third] {
         assert_eq!(client.call("rpc_ping", json!({})).await?, true);
     }
-    let told = stage.connect().await?.hung_up(LIMIT).await?.context("not told")?;
+    let told = fixture.connect().await?.hung_up(LIMIT).await?.context("not told")?;
     assert!(told.contains("3 are connected"), "{told}");
     drop(third);
     for _ in 0..30_000 {
-        let client = stage.connect().await?;
+        let client = fixture.connect().await?;
         if client.call("rpc_ping", json!({})).await.is_ok() {
             return Ok(());
         }
@@ -244,12 +248,12 @@ async fn one_more_than_may_be_connected_is_told_so() -> Result<()> {
 async fn who_does_not_read_stops_only_itself() -> Result<()> {
     use tokio::io::AsyncWriteExt;
 
-    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
+    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
     let names: Vec<String> =
-        (0..200).map(|number| format!("{}{number}", stage.name("a-database-"))).collect();
-    stage.databases(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
-    let before = stage.agent.rss_kib()?;
-    let mut deaf = tokio::net::UnixStream::connect(stage.agent.socket()).await?;
+        (0..200).map(|number| format!("{}{number}", fixture.name("a-database-"))).collect();
+    fixture.databases(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    let before = fixture.agent.rss_kib()?;
+    let mut deaf = tokio::net::UnixStream::connect(fixture.agent.socket()).await?;
     // Each answer has some 20 KiB; two thousand of them would be 40 MiB.
     let mut sent = 0;
     let pushing = async {
@@ -262,9 +266,9 @@ async fn who_does_not_read_stops_only_itself() -> Result<()> {
     // The agent stops reading: the writer blocks.
     assert!(tokio::time::timeout(Duration::from_secs(3), pushing).await.is_err());
     assert!(sent < 2000, "{sent}");
-    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
-    stage.call("delete_database", json!({"database": {"_name": names[0]}})).await?;
-    let grown = stage.agent.rss_kib()?.saturating_sub(before);
+    assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
+    fixture.call("delete_database", json!({"database": {"_name": names[0]}})).await?;
+    let grown = fixture.agent.rss_kib()?.saturating_sub(before);
     assert!(grown < 30_000, "{grown} KiB");
     Ok(())
 }
@@ -272,28 +276,28 @@ async fn who_does_not_read_stops_only_itself() -> Result<()> {
 /// A client may have more under way than the agent takes at once: the rest waits in its socket.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_requests_at_once_are_all_answered() -> Result<()> {
-    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
-    let db = stage.name("db");
-    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::Hang));
+    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let db = fixture.name("db");
+    fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::Hang));
     let create =
         LocalClient::encode_call(&Request::new("create_database", json!({"databases": [{"_name": db}]})));
-    let created = stage.local.expect_answer(&create);
-    stage.local.send(&create).await?;
+    let created = fixture.local.expect_answer(&create);
+    fixture.local.send(&create).await?;
     let mut waiting = Vec::new();
     for _ in 0..100 {
         let call = LocalClient::encode_call(&Request::new("list_databases", json!({})));
-        waiting.push(stage.local.expect_answer(&call));
-        stage.local.send(&call).await?;
+        waiting.push(fixture.local.expect_answer(&call));
+        fixture.local.send(&call).await?;
     }
-    let other = stage.connect().await?;
+    let other = fixture.connect().await?;
     assert_eq!(other.call("rpc_ping", json!({})).await?, true, "another connection is not held up");
     let waits = other.call("get_agent_status", json!({})).await?["commands"]["waiting"].as_u64();
     assert!(waits.is_some_and(|waits| waits <= 16), "{waits:?}");
-    stage.memory()?.faults().clear();
+    fixture.memory()?.faults().clear();
     created.within(LIMIT).await?;
     for answer in waiting {
         assert!(answer.within(LIMIT).await?.to_string().contains(&db));
     }
-    assert_eq!(failure(stage.databases(&["_x"]).await).class, "InvalidRequest");
+    assert_eq!(failure(fixture.databases(&["_x"]).await).class, "InvalidRequest");
     Ok(())
 }

@@ -8,10 +8,10 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use trove_couchdb_tests::bus::{CallError, Request};
 use trove_couchdb_tests::couch::{Credentials, escape};
+use trove_couchdb_tests::fixture::Fixture;
 use trove_couchdb_tests::local::LocalClient;
-use trove_couchdb_tests::local_stage::{LocalPlan, LocalStage};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
 use trove_couchdb_tests::shared_server::root_alone;
-use trove_couchdb_tests::stage::Stage;
 use trove_couchdb_tests::until::{HUNG, until_hit};
 
 pub(crate) fn failure(result: Result<Value, CallError>) -> trove_couchdb_protocol::Failure {
@@ -27,141 +27,141 @@ fn names(list: &Value) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn users_databases_and_access() -> Result<()> {
-    let stage = LocalPlan::default().up().await?;
-    let (films, music) = (stage.name("films"), stage.name("music"));
-    let (al, zoe) = (stage.name("al"), stage.name("zoe"));
+    let fixture = LocalFixturePlan::default().up().await?;
+    let (films, music) = (fixture.name("films"), fixture.name("music"));
+    let (al, zoe) = (fixture.name("al"), fixture.name("zoe"));
     // Trove only casts these; a call of any method is answered.
-    assert_eq!(stage.databases(&[&films, &music]).await?, Value::Null);
-    let al_login = stage.user(&al, &[&films]).await?;
-    assert!(stage.client.reads(&films, Some(&al_login)).await?);
-    assert!(!stage.client.reads(&music, Some(&al_login)).await?);
-    let listed = stage.call("list_databases", json!({})).await?;
+    assert_eq!(fixture.databases(&[&films, &music]).await?, Value::Null);
+    let al_login = fixture.user(&al, &[&films]).await?;
+    assert!(fixture.client.reads(&films, Some(&al_login)).await?);
+    assert!(!fixture.client.reads(&music, Some(&al_login)).await?);
+    let listed = fixture.call("list_databases", json!({})).await?;
     assert!(names(&listed[0]).contains(&films.as_str()), "{listed}");
 
-    stage.call("grant_access", json!({"username": al, "hostname": "%", "databases": [music]})).await?;
-    let access = stage.call("list_access", json!({"username": al, "hostname": "%"})).await?;
+    fixture.call("grant_access", json!({"username": al, "hostname": "%", "databases": [music]})).await?;
+    let access = fixture.call("list_access", json!({"username": al, "hostname": "%"})).await?;
     assert_eq!(names(&access), [films.as_str(), music.as_str()]);
-    stage.call("revoke_access", json!({"username": al, "hostname": "%", "database": films})).await?;
-    assert!(!stage.client.reads(&films, Some(&al_login)).await?);
+    fixture.call("revoke_access", json!({"username": al, "hostname": "%", "database": films})).await?;
+    assert!(!fixture.client.reads(&films, Some(&al_login)).await?);
 
     let change = json!({"users": [{"name": al, "host": "%", "password": "another"}]});
-    stage.call("change_passwords", change).await?;
+    fixture.call("change_passwords", change).await?;
     let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}});
-    stage.call("update_attributes", rename).await?;
+    fixture.call("update_attributes", rename).await?;
     let zoe_login = Credentials::new(&zoe, "another");
-    assert!(stage.client.logs_in(&zoe_login).await?);
-    let user = stage.call("get_user", json!({"username": zoe, "hostname": "%"})).await?;
-    assert_eq!(Stage::databases_of(&user), [music.as_str()]);
-    let page = stage.call("list_users", json!({"marker": zoe, "include_marker": true, "limit": 1})).await?;
+    assert!(fixture.client.logs_in(&zoe_login).await?);
+    let user = fixture.call("get_user", json!({"username": zoe, "hostname": "%"})).await?;
+    assert_eq!(Fixture::databases_of(&user), [music.as_str()]);
+    let page = fixture.call("list_users", json!({"marker": zoe, "include_marker": true, "limit": 1})).await?;
     assert_eq!(names(&page[0]), [zoe.as_str()]);
 
-    stage.call("delete_user", json!({"user": {"_name": zoe}})).await?;
-    assert!(stage.client.refuses(&zoe_login).await?);
+    fixture.call("delete_user", json!({"user": {"_name": zoe}})).await?;
+    assert!(fixture.client.refuses(&zoe_login).await?);
     for database in [&films, &music] {
-        stage.call("delete_database", json!({"database": {"_name": database}})).await?;
+        fixture.call("delete_database", json!({"database": {"_name": database}})).await?;
     }
-    let gone = failure(stage.call("delete_database", json!({"database": {"_name": films}})).await);
+    let gone = failure(fixture.call("delete_database", json!({"database": {"_name": films}})).await);
     assert_eq!(gone.class, "DatabaseNotFound");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn root_and_the_instance_itself() -> Result<()> {
-    let stage = LocalPlan::default().up().await?;
-    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
-    let stats = stage.call("get_filesystem_stats", json!({"fs_path": null})).await?;
+    let fixture = LocalFixturePlan::default().up().await?;
+    assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
+    let stats = fixture.call("get_filesystem_stats", json!({"fs_path": null})).await?;
     assert!(stats["total"].as_f64().unwrap() > 0.0, "{stats}");
-    assert_eq!(failure(stage.call("restart", json!({})).await).class, "NotSupported");
-    assert_eq!(failure(stage.call("no_such_method", json!({})).await).class, "NoSuchMethod");
+    assert_eq!(failure(fixture.call("restart", json!({})).await).class, "NotSupported");
+    assert_eq!(failure(fixture.call("no_such_method", json!({})).await).class, "NoSuchMethod");
 
-    let _alone = root_alone(&stage.couch).await;
-    let root = stage.call("enable_root", json!({})).await?;
+    let _alone = root_alone(&fixture.couch).await;
+    let root = fixture.call("enable_root", json!({})).await?;
     let login = Credentials::new("root", root["_password"].as_str().unwrap());
-    assert!(stage.client.logs_in(&login).await?);
-    assert_eq!(stage.call("is_root_enabled", json!({})).await?, true);
-    stage.call("disable_root", json!({})).await?;
-    assert_eq!(stage.call("is_root_enabled", json!({})).await?, false);
+    assert!(fixture.client.logs_in(&login).await?);
+    assert_eq!(fixture.call("is_root_enabled", json!({})).await?, true);
+    fixture.call("disable_root", json!({})).await?;
+    assert_eq!(fixture.call("is_root_enabled", json!({})).await?, false);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_come_in_any_order_and_casts_have_none() -> Result<()> {
-    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
-    let slow = stage.name("slow");
-    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{slow}"), Fault::Hang));
+    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let slow = fixture.name("slow");
+    fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{slow}"), Fault::Hang));
     let first =
         LocalClient::encode_call(&Request::new("create_database", json!({"databases": [{"_name": slow}]})));
-    let mut created = stage.local.expect_answer(&first);
-    stage.local.send(&first).await?;
-    let cast = Request::new("create_database", json!({"databases": [{"_name": stage.name("cast")}]}));
+    let mut created = fixture.local.expect_answer(&first);
+    fixture.local.send(&first).await?;
+    let cast = Request::new("create_database", json!({"databases": [{"_name": fixture.name("cast")}]}));
     let cast = LocalClient::encode_cast(&cast);
-    stage.local.send(&cast).await?;
-    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
+    fixture.local.send(&cast).await?;
+    assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
     assert!(!created.is_settled(), "the ping overtook it");
-    stage.memory()?.faults().clear();
+    fixture.memory()?.faults().clear();
     created.within(HUNG).await?;
-    let listed = stage.call("list_databases", json!({})).await?.to_string();
-    assert!(listed.contains(&stage.name("cast")), "{listed}");
-    assert!(stage.local.others().is_empty(), "{:?}", stage.local.others());
+    let listed = fixture.call("list_databases", json!({})).await?.to_string();
+    assert!(listed.contains(&fixture.name("cast")), "{listed}");
+    assert!(fixture.local.others().is_empty(), "{:?}", fixture.local.others());
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_asks_for_signs_of_life_gets_them() -> Result<()> {
-    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
-    let slow = stage.name("slow");
-    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{slow}"), Fault::Hang));
+    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let slow = fixture.name("slow");
+    fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{slow}"), Fault::Hang));
     let request = Request::new("create_database", json!({"databases": [{"_name": slow}]}));
     let call = LocalClient::encode_call(&Request { call_monitor: Some(2), ..request });
-    let created = stage.local.expect_answer(&call);
-    stage.local.send(&call).await?;
-    let beat = stage.local.other(HUNG, |reply| !reply.ending).await?;
+    let created = fixture.local.expect_answer(&call);
+    fixture.local.send(&call).await?;
+    let beat = fixture.local.other(HUNG, |reply| !reply.ending).await?;
     assert_eq!(Some(beat.msg_id), call.msg_id);
-    stage.memory()?.faults().clear();
+    fixture.memory()?.faults().clear();
     created.within(HUNG).await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_is_gone_does_not_stop_its_command() -> Result<()> {
-    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
-    let (slow, other) = (stage.name("slow"), stage.connect().await?);
-    let faults = stage.memory()?.faults();
+    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let (slow, other) = (fixture.name("slow"), fixture.connect().await?);
+    let faults = fixture.memory()?.faults();
     faults.add(Rule::new("PUT", &format!("/{slow}"), Fault::Hang));
     let call = Request::new("create_database", json!({"databases": [{"_name": slow}]}));
     other.send(&LocalClient::encode_call(&call)).await?;
-    until_hit(stage.memory()?).await?;
+    until_hit(fixture.memory()?).await?;
     drop(other);
     faults.clear();
     // Waits for it: it comes later and reads what it writes.
-    let listed = stage.call("list_databases", json!({})).await?.to_string();
+    let listed = fixture.call("list_databases", json!({})).await?.to_string();
     assert!(listed.contains(&slow), "{listed}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_status_tells_how_the_agent_does() -> Result<()> {
-    let mut stage =
-        LocalPlan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
-    let db = stage.name("db");
-    stage.databases(&[&db]).await?;
-    failure(stage.call("delete_database", json!({"database": {"_name": stage.name("none")}})).await);
-    stage.memory()?.faults().add(Rule::new("DELETE", &format!("/{db}"), Fault::Hang));
+    let mut fixture =
+        LocalFixturePlan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
+    let db = fixture.name("db");
+    fixture.databases(&[&db]).await?;
+    failure(fixture.call("delete_database", json!({"database": {"_name": fixture.name("none")}})).await);
+    fixture.memory()?.faults().add(Rule::new("DELETE", &format!("/{db}"), Fault::Hang));
     let delete =
         LocalClient::encode_call(&Request::new("delete_database", json!({"database": {"_name": db}})));
-    let deleted = stage.local.expect_answer(&delete);
-    stage.local.send(&delete).await?;
+    let deleted = fixture.local.expect_answer(&delete);
+    fixture.local.send(&delete).await?;
     let list = LocalClient::encode_call(&Request::new("list_databases", json!({})));
-    let listed = stage.local.expect_answer(&list);
-    stage.local.send(&list).await?;
-    until_hit(stage.memory()?).await?;
-    let status = stage.call("get_agent_status", json!({})).await?;
+    let listed = fixture.local.expect_answer(&list);
+    fixture.local.send(&list).await?;
+    until_hit(fixture.memory()?).await?;
+    let status = fixture.call("get_agent_status", json!({})).await?;
     assert_eq!(status["guest_id"], "local");
-    assert_eq!(status["pid"], stage.agent.pid());
+    assert_eq!(status["pid"], fixture.agent.pid());
     assert_eq!(status["prepared"], true, "the harness's agents assume it");
     assert_eq!(status["broker"], json!({"state": "none", "address": null, "reason": null}));
     assert_eq!(status["couchdb"]["state"], "healthy");
-    assert_eq!(status["couchdb"]["url"], stage.couch.url());
+    assert_eq!(status["couchdb"]["url"], fixture.couch.url());
     assert!(status["couchdb"]["version"].is_string(), "{status}");
     let commands =
         json!({"running": 1, "waiting": 1, "done": 1, "failed": 1, "duplicates": 0, "retrying": null});
@@ -170,15 +170,15 @@ async fn the_status_tells_how_the_agent_does() -> Result<()> {
     assert_eq!(status["last_error"]["method"], "delete_database");
     assert!(status["last_error"]["message"].as_str().unwrap().contains("does not exist"), "{status}");
     assert!(status["uptime_s"].as_f64().unwrap() > 0.0 && status["version"].is_string());
-    stage.memory()?.faults().clear();
+    fixture.memory()?.faults().clear();
     deleted.within(HUNG).await?;
     listed.within(HUNG).await?;
 
     // It is answered while CouchDB is away.
-    stage.couch.memory_mut().unwrap().stop().await;
+    fixture.couch.memory_mut().unwrap().stop().await;
     let mut status = json!(null);
     for _ in 0..6_000 {
-        status = stage.call("get_agent_status", json!({})).await?;
+        status = fixture.call("get_agent_status", json!({})).await?;
         if status["couchdb"]["state"] == "down" {
             break;
         }
@@ -191,25 +191,25 @@ async fn the_status_tells_how_the_agent_does() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn databases_that_somebody_opened_are_found() -> Result<()> {
-    let stage = LocalPlan::default().in_memory(Options::default()).up().await?;
-    let (closed, open, odd) = (stage.name("closed"), stage.name("open"), stage.name("odd"));
-    stage.databases(&[&closed, &open, &odd]).await?;
-    let before = stage.call("check_databases", json!({})).await?;
+    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let (closed, open, odd) = (fixture.name("closed"), fixture.name("open"), fixture.name("odd"));
+    fixture.databases(&[&closed, &open, &odd]).await?;
+    let before = fixture.call("check_databases", json!({})).await?;
     assert_eq!((&before["public"], &before["malformed"]), (&json!([]), &json!([])), "{before}");
     for (name, security) in
         [(&open, json!({"admins": {"names": ["x"]}})), (&odd, json!({"members": {"roles": ["r"]}}))]
     {
         let path = format!("/{}/_security", escape(name));
-        let (status, _) = stage.client.put(&path, Some(stage.couch.admin()), &security).await?;
+        let (status, _) = fixture.client.put(&path, Some(fixture.couch.admin()), &security).await?;
         assert_eq!(status, StatusCode::OK);
     }
     // No real server stores such a thing; one that does would answer it.
     let spoilt = Fault::Answer { status: 200, body: r#"{"members": {"names": "al"}}"#.to_owned() };
-    stage.memory()?.faults().add(Rule::new("GET", &format!("/{odd}/_security"), spoilt));
-    let after = stage.call("check_databases", json!({})).await?;
+    fixture.memory()?.faults().add(Rule::new("GET", &format!("/{odd}/_security"), spoilt));
+    let after = fixture.call("check_databases", json!({})).await?;
     assert_eq!(after["public"], json!([open]));
     assert_eq!(after["malformed"], json!([odd]));
-    let (_, all) = stage.client.get("/_all_dbs", Some(stage.couch.admin())).await?;
+    let (_, all) = fixture.client.get("/_all_dbs", Some(fixture.couch.admin())).await?;
     assert_eq!(after["checked"], all.as_array().unwrap().len(), "CouchDB's own too: {all}");
     Ok(())
 }
@@ -218,17 +218,17 @@ async fn databases_that_somebody_opened_are_found() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_agent_needs_neither_a_broker_nor_root() -> Result<()> {
     // On a server that all tests share the agent would need the credentials file of another user's agent.
-    let plan = LocalPlan::default().alone();
+    let plan = LocalFixturePlan::default().alone();
     // Debian's nobody.
     let plan = if rustix::process::geteuid().is_root() { plan.user(65_534) } else { plan };
-    let stage: LocalStage = plan.up().await?;
-    let al = stage.name("al");
-    let login = stage.user(&al, &[]).await?;
-    assert!(stage.client.logs_in(&login).await?);
-    let status = stage.agent.notifications();
+    let fixture: LocalFixture = plan.up().await?;
+    let al = fixture.name("al");
+    let login = fixture.user(&al, &[]).await?;
+    assert!(fixture.client.logs_in(&login).await?);
+    let status = fixture.agent.notifications();
     assert!(status.iter().any(|line| line.contains("no broker configured (local only)")), "{status:?}");
     for word in ["amqp", ":5672", "broker="] {
-        assert!(!stage.agent.logs().contains(word), "{word}");
+        assert!(!fixture.agent.logs().contains(word), "{word}");
     }
     Ok(())
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
+use trove_couchdb_tests::fixture::FixturePlan;
 use trove_couchdb_tests::process::Signal;
-use trove_couchdb_tests::stage::Plan;
 
 use super::local_socket::failure;
 
@@ -26,16 +26,16 @@ fn of_spans<'a>(line: &'a Value, field: &str) -> Option<&'a str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_line_has_its_instance_and_those_of_a_command_its_request() -> Result<()> {
     // Spans are no matter of the filter.
-    let plan = Plan::default().set("log.filter", "info");
-    let stage = plan.set("log.format", "json").up().await?;
-    stage.databases(&[&stage.name("db")]).await?;
-    stage.call("list_users", json!({})).await?;
-    failure(stage.call("create_user", json!({"users": 3})).await);
-    let logs = stage.agent.logs();
+    let plan = FixturePlan::default().set("log.filter", "info");
+    let fixture = plan.set("log.format", "json").up().await?;
+    fixture.databases(&[&fixture.name("db")]).await?;
+    fixture.call("list_users", json!({})).await?;
+    failure(fixture.call("create_user", json!({"users": 3})).await);
+    let logs = fixture.agent.logs();
     let all: Vec<Value> = logs.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     assert!(all.len() > 5, "{logs}");
     for line in &all {
-        assert_eq!(of_spans(line, "instance"), Some(stage.id.as_str()), "{line}");
+        assert_eq!(of_spans(line, "instance"), Some(fixture.id.as_str()), "{line}");
     }
     for message in ["Done.", "{\"time\"", "A request is refused."] {
         let about = lines(&logs, message);
@@ -53,40 +53,40 @@ const READ_DONE: &str = "method=\"list_databases\"";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_filter_changes_over_the_socket_and_at_sighup() -> Result<()> {
-    let plan = Plan::default().set("log.filter", "info");
-    let mut stage = plan.up().await?;
-    let local = stage.local().await?;
-    let read = async || stage.call("list_databases", json!({})).await;
+    let plan = FixturePlan::default().set("log.filter", "info");
+    let mut fixture = plan.up().await?;
+    let local = fixture.local().await?;
+    let read = async || fixture.call("list_databases", json!({})).await;
     read().await?;
-    assert!(!stage.agent.logs().contains(READ_DONE), "not at info");
+    assert!(!fixture.agent.logs().contains(READ_DONE), "not at info");
 
     let now = local.call("set_log_filter", json!({"filter": "debug"})).await?;
     assert_eq!(now, json!({"filter": "debug"}));
     read().await?;
-    stage.agent.wait_log(READ_DONE, SOON).await?;
+    fixture.agent.wait_log(READ_DONE, SOON).await?;
 
     assert_eq!(local.call("set_log_filter", json!({"filter": null})).await?, json!({"filter": "info"}));
-    let before = stage.agent.logs().matches(READ_DONE).count();
+    let before = fixture.agent.logs().matches(READ_DONE).count();
     read().await?;
-    assert_eq!(stage.agent.logs().matches(READ_DONE).count(), before);
-    let audited = stage.agent.logs().matches("\"method\":\"set_log_filter\"").count();
+    assert_eq!(fixture.agent.logs().matches(READ_DONE).count(), before);
+    let audited = fixture.agent.logs().matches("\"method\":\"set_log_filter\"").count();
     assert_eq!(audited, 2, "who made the log silent is written down");
 
     let refusal = failure(local.call("set_log_filter", json!({"filter": "loud"})).await);
     assert!(refusal.message.contains("filter"), "{refusal:?}");
-    let refusal = failure(stage.call("set_log_filter", json!({"filter": "off"})).await);
+    let refusal = failure(fixture.call("set_log_filter", json!({"filter": "off"})).await);
     assert_eq!(refusal.class, "Forbidden", "nobody silences a guest over the bus");
 
-    let file = stage.agent.directory().join("agent.toml");
+    let file = fixture.agent.directory().join("agent.toml");
     let text = std::fs::read_to_string(&file)?;
     std::fs::write(&file, text.replace("filter = \"info\"", "filter = \"loud\""))?;
-    stage.agent.signal(Signal::HUP)?;
-    stage.agent.wait_log("what is logged stays as it was", SOON).await?;
+    fixture.agent.signal(Signal::HUP)?;
+    fixture.agent.wait_log("what is logged stays as it was", SOON).await?;
     std::fs::write(&file, text.replace("filter = \"info\"", "filter = \"trove_couchdb_agent=debug\""))?;
-    stage.agent.signal(Signal::HUP)?;
-    stage.agent.wait_log("The log's filter was read again.", SOON).await?;
-    stage.call("list_databases", json!({})).await?;
-    assert!(stage.agent.logs().matches(READ_DONE).count() > before);
+    fixture.agent.signal(Signal::HUP)?;
+    fixture.agent.wait_log("The log's filter was read again.", SOON).await?;
+    fixture.call("list_databases", json!({})).await?;
+    assert!(fixture.agent.logs().matches(READ_DONE).count() > before);
     Ok(())
 }
 

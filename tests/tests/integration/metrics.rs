@@ -12,10 +12,10 @@ use serde_json::json;
 use trove_couchdb_protocol::trove::{ConductorCast, Method};
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
 use trove_couchdb_tests::bus::Request;
-use trove_couchdb_tests::local_stage::LocalPlan;
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::local_fixture::LocalFixturePlan;
 use trove_couchdb_tests::ports::PortBlock;
 use trove_couchdb_tests::promtool::promtool;
-use trove_couchdb_tests::stage::{Plan, Stage};
 use trove_couchdb_tests::web;
 
 use super::local_socket::failure;
@@ -72,17 +72,17 @@ fn labels<'a>(text: &'a str, label: &str) -> Vec<&'a str> {
     text.split(&start).skip(1).filter_map(|rest| Some(rest.split_once('"')?.0)).collect()
 }
 
-async fn use_it(stage: &Stage) -> Result<()> {
-    let (db, al) = (stage.name("db"), stage.name("al"));
-    stage.databases(&[&db]).await?;
-    stage.user(&al, &[&db]).await?;
-    stage.call("list_users", json!({})).await?;
-    failure(stage.call("list_access", json!({"username": stage.name("nobody"), "hostname": "%"})).await);
-    failure(stage.call("no_such_method_of_mine", json!({})).await);
+async fn use_it(fixture: &Fixture) -> Result<()> {
+    let (db, al) = (fixture.name("db"), fixture.name("al"));
+    fixture.databases(&[&db]).await?;
+    fixture.user(&al, &[&db]).await?;
+    fixture.call("list_users", json!({})).await?;
+    failure(fixture.call("list_access", json!({"username": fixture.name("nobody"), "hostname": "%"})).await);
+    failure(fixture.call("no_such_method_of_mine", json!({})).await);
     let request = Request::new("delete_database", json!({"database": {"_name": db}}));
-    let message = stage.bus.encode_call(&request);
+    let message = fixture.bus.encode_call(&request);
     for _ in 0..2 {
-        stage.bus.publish_raw(&message.body).await?;
+        fixture.bus.publish_raw(&message.body).await?;
     }
     Ok(())
 }
@@ -91,10 +91,10 @@ async fn use_it(stage: &Stage) -> Result<()> {
 async fn what_happens_is_counted_and_prometheus_finds_no_fault() -> Result<()> {
     let ports = PortBlock::reserve()?;
     let address = format!("127.0.0.1:{}", ports.port(0));
-    let plan = Plan::default().in_memory(Options::default()).set("heartbeat.interval", 1);
-    let stage = plan.set("metrics.listen", address.as_str()).up().await?;
-    use_it(&stage).await?;
-    stage.conductor.next(SOON, |cast| matches!(cast, ConductorCast::Heartbeat { .. })).await?;
+    let plan = FixturePlan::default().in_memory(Options::default()).set("heartbeat.interval", 1);
+    let fixture = plan.set("metrics.listen", address.as_str()).up().await?;
+    use_it(&fixture).await?;
+    fixture.conductor.next(SOON, |cast| matches!(cast, ConductorCast::Heartbeat { .. })).await?;
     let text = until(&address, "a duplicate and a heartbeat", |text| {
         value(text, "trove_couchdb_agent_duplicates_total") == Some(1.0)
             && value(text, r#"trove_couchdb_agent_commands_total{method="delete_database",outcome="ok"}"#)
@@ -118,7 +118,7 @@ async fn what_happens_is_counted_and_prometheus_finds_no_fault() -> Result<()> {
     let success = value(&text, "trove_couchdb_agent_last_success_timestamp_seconds").context("no success")?;
     assert!(success > 1_700_000_000.0, "{success}");
 
-    stage.local().await?.call("operation_rehearse", json!({"seconds": 600})).await?;
+    fixture.local().await?.call("operation_rehearse", json!({"seconds": 600})).await?;
     let progress = r#"trove_couchdb_agent_operation_progress_ratio{kind="operation_rehearse"}"#;
     let text = until(&address, "an operation", |text| value(text, progress).is_some()).await?;
     let running = r#"trove_couchdb_agent_operations_running{kind="operation_rehearse"}"#;
@@ -130,7 +130,8 @@ async fn what_happens_is_counted_and_prometheus_finds_no_fault() -> Result<()> {
 
     // Nothing of a tenant's, and nothing that somebody else can choose.
     let text = text.replace("rotate_os_admin", "rotate");
-    for name in [stage.id.as_str(), &stage.name("db"), &stage.name("al"), "no_such_method", "os_admin"] {
+    for name in [fixture.id.as_str(), &fixture.name("db"), &fixture.name("al"), "no_such_method", "os_admin"]
+    {
         assert!(!text.contains(name), "{name} is in\n{text}");
     }
     for method in labels(&text, "method") {
@@ -143,14 +144,17 @@ async fn what_happens_is_counted_and_prometheus_finds_no_fault() -> Result<()> {
 async fn a_couchdb_that_is_away_shows_and_the_agent_is_alive() -> Result<()> {
     let ports = PortBlock::reserve()?;
     let address = format!("127.0.0.1:{}", ports.port(0));
-    let mut stage =
-        Plan::default().in_memory(Options::default()).set("metrics.listen", address.as_str()).up().await?;
+    let mut fixture = FixturePlan::default()
+        .in_memory(Options::default())
+        .set("metrics.listen", address.as_str())
+        .up()
+        .await?;
     let ready = web::get_tcp(&address, "/readyz").await?;
     assert_eq!((ready.status, ready.body.as_str()), (200, "the broker is connected; CouchDB is healthy\n"));
 
-    stage.couch.memory_mut().unwrap().stop().await;
+    fixture.couch.memory_mut().unwrap().stop().await;
     // Any command finds out at once, and the probe a little later.
-    failure(stage.call("list_databases", json!({})).await);
+    failure(fixture.call("list_databases", json!({})).await);
     until(&address, "CouchDB is down", |text| value(text, "trove_couchdb_agent_couchdb_up") == Some(0.0))
         .await?;
     let waits = web::get_tcp(&address, "/readyz").await?;
@@ -167,13 +171,13 @@ async fn a_couchdb_that_is_away_shows_and_the_agent_is_alive() -> Result<()> {
 async fn a_unix_socket_is_for_the_agents_user_alone_and_goes_with_the_agent() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let socket = directory.path().join("metrics.sock");
-    let plan = LocalPlan::default().in_memory(Options::default());
-    let mut stage = plan.set("metrics.listen", socket.to_str().unwrap()).up().await?;
+    let plan = LocalFixturePlan::default().in_memory(Options::default());
+    let mut fixture = plan.set("metrics.listen", socket.to_str().unwrap()).up().await?;
     let text = web::get_unix(&socket, "/metrics").await?.body;
     assert_eq!(value(&text, "trove_couchdb_agent_couchdb_up"), Some(1.0), "{text}");
     assert!(!text.contains("broker_up"), "it has none");
     assert_eq!(std::fs::metadata(&socket)?.permissions().mode() & 0o777, 0o600);
-    stage.agent.terminate().await?;
+    fixture.agent.terminate().await?;
     assert!(!socket.exists());
     Ok(())
 }
@@ -194,7 +198,7 @@ async fn a_unix_socket_is_for_the_group_that_its_directory_gives_it() -> Result<
     std::os::unix::fs::chown(&directory, Some(AGENT), Some(GROUP))?;
     std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o2750))?;
     let socket = directory.join("metrics.sock");
-    let plan = LocalPlan::default().in_memory(Options::default()).user(AGENT);
+    let plan = LocalFixturePlan::default().in_memory(Options::default()).user(AGENT);
     let plan = plan.set("metrics.listen", socket.to_str().unwrap()).set("metrics.group", GROUP.to_string());
     let _stage = plan.up().await?;
     assert_eq!(web::get_unix(&socket, "/healthz").await?.status, 200);
@@ -207,8 +211,8 @@ async fn a_unix_socket_is_for_the_group_that_its_directory_gives_it() -> Result<
 async fn requests_are_bounded_and_change_nothing() -> Result<()> {
     let ports = PortBlock::reserve()?;
     let address = format!("127.0.0.1:{}", ports.port(0));
-    let plan = LocalPlan::default();
-    let stage = plan.set("metrics.listen", address.as_str()).set("metrics.max_connections", 2).up().await?;
+    let plan = LocalFixturePlan::default();
+    let fixture = plan.set("metrics.listen", address.as_str()).set("metrics.max_connections", 2).up().await?;
     let post = web::send_tcp(&address, &web::request("POST", "/metrics")).await?;
     assert!(post.status == 405 && post.head.to_lowercase().contains("allow: get, head"), "{post:?}");
     assert_eq!(web::get_tcp(&address, "/../etc/passwd").await?.status, 404);
@@ -229,7 +233,7 @@ async fn requests_are_bounded_and_change_nothing() -> Result<()> {
     // There was no place for it while both were there.
     let let_go = silent.iter().filter(|stream| !matches!(stream.try_read(&mut [0; 512]), Err(error) if error.kind() == ErrorKind::WouldBlock));
     assert!(let_go.count() >= 1, "a third one was served beside two");
-    stage.call("rpc_ping", json!({})).await?;
+    fixture.call("rpc_ping", json!({})).await?;
     Ok(())
 }
 
@@ -249,7 +253,7 @@ async fn an_address_that_others_reach_needs_consent() -> Result<()> {
     }
     let ports = PortBlock::reserve()?;
     let listen = format!("0.0.0.0:{}", ports.port(0));
-    let plan = LocalPlan::default().set("metrics.allow_remote", true);
+    let plan = LocalFixturePlan::default().set("metrics.allow_remote", true);
     let _stage = plan.set("metrics.listen", listen).up().await?;
     assert_eq!(web::get_tcp(&format!("127.0.0.1:{}", ports.port(0)), "/healthz").await?.status, 200);
     Ok(())

@@ -3,11 +3,11 @@
 use anyhow::Result;
 use in_memory_couchdb::{Options, Trouble};
 use serde_json::{Value, json};
-use trove_couchdb_tests::stage::{Plan, Stage, user_object};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan, user_object};
 use trove_couchdb_tests::until::until;
 
-async fn up(patience: i64) -> Result<Stage> {
-    let plan = Plan::default().in_memory(Options::default());
+async fn up(patience: i64) -> Result<Fixture> {
+    let plan = FixturePlan::default().in_memory(Options::default());
     plan.set("rpc.call_patience", patience).set("rpc.cast_patience", patience).up().await
 }
 
@@ -22,71 +22,71 @@ fn members(security: &Value) -> &Value {
 /// Mutation: minority-is-enough (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grant_and_a_revoke_need_a_majority() -> Result<()> {
-    let mut stage = up(1).await?;
-    let (db, other) = (stage.name("db"), stage.name("other"));
-    let (al, bo) = (stage.name("al"), stage.name("bo"));
-    stage.databases(&[&db, &other]).await?;
-    stage.user(&al, &[&db]).await?;
-    stage.user(&bo, &[]).await?;
-    stage.memory()?.trouble(two_of_three_are_down());
-    let error = stage.revoke(&al, &db).await.unwrap_err().to_string();
+    let mut fixture = up(1).await?;
+    let (db, other) = (fixture.name("db"), fixture.name("other"));
+    let (al, bo) = (fixture.name("al"), fixture.name("bo"));
+    fixture.databases(&[&db, &other]).await?;
+    fixture.user(&al, &[&db]).await?;
+    fixture.user(&bo, &[]).await?;
+    fixture.memory()?.trouble(two_of_three_are_down());
+    let error = fixture.revoke(&al, &db).await.unwrap_err().to_string();
     assert!(error.contains(&db) && error.contains("no_majority"), "{error}");
     assert!(error.contains("couchdb@peer2, couchdb@peer3"), "the nodes are named: {error}");
-    assert_eq!(members(&stage.security(&db).await?), &json!([]), "this node has it");
-    stage.revoke(&al, &db).await.expect_err("what this node says is not what the cluster has");
-    stage.grant(&bo, &[&other]).await.expect_err("nor here");
-    stage.agent.kill9()?;
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
-    stage.revoke(&al, &db).await.expect_err("nor after a restart");
-    stage.grant(&bo, &[&other]).await.expect_err("nor here");
+    assert_eq!(members(&fixture.security(&db).await?), &json!([]), "this node has it");
+    fixture.revoke(&al, &db).await.expect_err("what this node says is not what the cluster has");
+    fixture.grant(&bo, &[&other]).await.expect_err("nor here");
+    fixture.agent.kill9()?;
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
+    fixture.revoke(&al, &db).await.expect_err("nor after a restart");
+    fixture.grant(&bo, &[&other]).await.expect_err("nor here");
 
-    stage.memory()?.trouble(Trouble::default());
-    assert_eq!(members(&stage.security(&db).await?), &json!([al]), "as a real cluster does");
-    stage.revoke(&al, &db).await?;
-    stage.grant(&bo, &[&other]).await?;
-    assert_eq!(members(&stage.security(&db).await?), &json!([]));
-    assert_eq!(members(&stage.security(&other).await?), &json!([bo]));
+    fixture.memory()?.trouble(Trouble::default());
+    assert_eq!(members(&fixture.security(&db).await?), &json!([al]), "as a real cluster does");
+    fixture.revoke(&al, &db).await?;
+    fixture.grant(&bo, &[&other]).await?;
+    assert_eq!(members(&fixture.security(&db).await?), &json!([]));
+    assert_eq!(members(&fixture.security(&other).await?), &json!([bo]));
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_tried_until_a_majority_has_it() -> Result<()> {
-    let stage = up(60).await?;
-    let (db, al) = (stage.name("db"), stage.name("al"));
-    stage.databases(&[&db]).await?;
-    stage.user(&al, &[&db]).await?;
-    stage.memory()?.trouble(two_of_three_are_down());
-    stage.memory()?.log().clear();
+    let fixture = up(60).await?;
+    let (db, al) = (fixture.name("db"), fixture.name("al"));
+    fixture.databases(&[&db]).await?;
+    fixture.user(&al, &[&db]).await?;
+    fixture.memory()?.trouble(two_of_three_are_down());
+    fixture.memory()?.log().clear();
     let path = format!("/{db}/_security");
     let returning = async {
-        until("two tries", async || Ok(stage.memory()?.log().count("PUT", &path) >= 2)).await?;
-        stage.memory()?.trouble(Trouble::default());
+        until("two tries", async || Ok(fixture.memory()?.log().count("PUT", &path) >= 2)).await?;
+        fixture.memory()?.trouble(Trouble::default());
         anyhow::Ok(())
     };
-    let (revoked, returned) = tokio::join!(stage.revoke(&al, &db), returning);
+    let (revoked, returned) = tokio::join!(fixture.revoke(&al, &db), returning);
     returned?;
     revoked?;
-    assert_eq!(members(&stage.security(&db).await?), &json!([]));
+    assert_eq!(members(&fixture.security(&db).await?), &json!([]));
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_waits_for_the_majority_and_leaves_no_membership() -> Result<()> {
-    let stage = up(1).await?;
-    let (db, al) = (stage.name("db"), stage.name("al"));
-    stage.databases(&[&db]).await?;
-    stage.user(&al, &[&db]).await?;
-    stage.memory()?.trouble(two_of_three_are_down());
+    let fixture = up(1).await?;
+    let (db, al) = (fixture.name("db"), fixture.name("al"));
+    fixture.databases(&[&db]).await?;
+    fixture.user(&al, &[&db]).await?;
+    fixture.memory()?.trouble(two_of_three_are_down());
     let delete = json!({"user": {"_name": al}});
     for _ in 0..2 {
-        let error = stage.cast("delete_user", delete.clone()).await?.unwrap_err();
+        let error = fixture.cast("delete_user", delete.clone()).await?.unwrap_err();
         assert!(error.contains(&db) && error.contains("no_majority"), "{error}");
-        assert!(stage.user_document(&al).await?.is_some(), "it is not deleted");
+        assert!(fixture.user_document(&al).await?.is_some(), "it is not deleted");
     }
-    stage.memory()?.trouble(Trouble::default());
-    stage.must_cast("delete_user", delete).await?;
-    stage.must_cast("create_user", json!({"users": [user_object(&al, &[])]})).await?;
-    assert!(!stage.security(&db).await?.to_string().contains(&al));
+    fixture.memory()?.trouble(Trouble::default());
+    fixture.must_cast("delete_user", delete).await?;
+    fixture.must_cast("create_user", json!({"users": [user_object(&al, &[])]})).await?;
+    assert!(!fixture.security(&db).await?.to_string().contains(&al));
     Ok(())
 }

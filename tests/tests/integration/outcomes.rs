@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use trove_couchdb_protocol::{Outcome, decode_reply, envelope, new_id};
 use trove_couchdb_tests::bus::{Request, notification};
 use trove_couchdb_tests::couch::Credentials;
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::rabbitmq::RabbitNode;
-use trove_couchdb_tests::stage::{Plan, Stage};
 use trove_couchdb_tests::until::{until, until_hit};
 
 use super::local_socket::failure;
@@ -27,35 +27,35 @@ fn database(method: &str, name: &str) -> Request {
     Request::new(method, args)
 }
 
-async fn send(stage: &Stage, request: Request) -> Result<()> {
-    let notification = notification(&stage.id, "x");
-    stage.bus.cast(&request.notified(notification)).await
+async fn send(fixture: &Fixture, request: Request) -> Result<()> {
+    let notification = notification(&fixture.id, "x");
+    fixture.bus.cast(&request.notified(notification)).await
 }
 
 /// Everything that was sent is with the agent.
-async fn all_is_delivered(stage: &Stage) -> Result<()> {
-    let channel = stage.bus.channel().await?;
+async fn all_is_delivered(fixture: &Fixture) -> Result<()> {
+    let channel = fixture.bus.channel().await?;
     until("the delivery", async || {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let queue = channel.queue_declare(stage.bus.topic().into(), passive, FieldTable::default()).await?;
+        let queue = channel.queue_declare(fixture.bus.topic().into(), passive, FieldTable::default()).await?;
         Ok(queue.message_count() == 0)
     })
     .await
 }
 
-fn durable() -> Plan {
-    Plan::default().in_memory(Options::default()).oslo("amqp_durable_queues = true")
+fn durable() -> FixturePlan {
+    FixturePlan::default().in_memory(Options::default()).oslo("amqp_durable_queues = true")
 }
 
-async fn put_document(stage: &Stage, db: &str) -> Result<()> {
+async fn put_document(fixture: &Fixture, db: &str) -> Result<()> {
     let (status, body) =
-        stage.client.put(&format!("/{db}/kept"), Some(stage.couch.admin()), &json!({"a": 1})).await?;
+        fixture.client.put(&format!("/{db}/kept"), Some(fixture.couch.admin()), &json!({"a": 1})).await?;
     anyhow::ensure!(status.is_success(), "{status} {body}");
     Ok(())
 }
 
-async fn document_is_there(stage: &Stage, db: &str) -> Result<bool> {
-    Ok(stage.client.get(&format!("/{db}/kept"), Some(stage.couch.admin())).await?.0.is_success())
+async fn document_is_there(fixture: &Fixture, db: &str) -> Result<bool> {
+    Ok(fixture.client.get(&format!("/{db}/kept"), Some(fixture.couch.admin())).await?.0.is_success())
 }
 
 /// The broker dies while a database is deleted; behind it waits the creation of a new one of the same name. Both are carried
@@ -65,33 +65,34 @@ async fn document_is_there(stage: &Stage, db: &str) -> Result<bool> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_was_made_after_a_deletion_survives_its_second_delivery() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
-    let mut stage = durable().up_on(&broker).await?;
-    let db = stage.name("db");
-    stage.databases(&[&db]).await?;
-    stage.memory()?.faults().add(Rule::new("DELETE", &format!("/{db}"), Fault::Hang).times(1));
-    send(&stage, database("delete_database", &db)).await?;
-    until_hit(stage.memory()?).await?;
-    send(&stage, database("create_database", &db)).await?;
-    all_is_delivered(&stage).await?;
+    let mut fixture = durable().up_on(&broker).await?;
+    let db = fixture.name("db");
+    fixture.databases(&[&db]).await?;
+    fixture.memory()?.faults().add(Rule::new("DELETE", &format!("/{db}"), Fault::Hang).times(1));
+    send(&fixture, database("delete_database", &db)).await?;
+    until_hit(fixture.memory()?).await?;
+    send(&fixture, database("create_database", &db)).await?;
+    all_is_delivered(&fixture).await?;
     broker.kill9()?;
-    stage.agent.wait_log("No connection to the broker", LIMIT).await?;
-    let done = |stage: &Stage| stage.agent.logs().matches("Done. method=\"create_database\"").count();
-    stage.memory()?.faults().clear();
-    until("the new database", async || Ok(done(&stage) == 2)).await?;
-    put_document(&stage, &db).await?;
+    fixture.agent.wait_log("No connection to the broker", LIMIT).await?;
+    let done = |fixture: &Fixture| fixture.agent.logs().matches("Done. method=\"create_database\"").count();
+    fixture.memory()?.faults().clear();
+    until("the new database", async || Ok(done(&fixture) == 2)).await?;
+    put_document(&fixture, &db).await?;
     // Its outcome is on the disk a moment after its end.
-    let outcomes = stage.agent.directory().join("state/outcomes");
+    let outcomes = fixture.agent.directory().join("state/outcomes");
     let recorded = || std::fs::read_to_string(&outcomes).map_or(0, |text| text.matches("\"done\"").count());
     until("the outcomes", async || Ok(recorded() >= 3)).await?;
-    stage.agent.kill9()?;
+    fixture.agent.kill9()?;
     broker.start_again().await?;
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
     let bus =
-        trove_couchdb_tests::bus::Bus::connect(&broker.amqp_uri(), stage.exchange(), &stage.id, None).await?;
+        trove_couchdb_tests::bus::Bus::connect(&broker.amqp_uri(), fixture.exchange(), &fixture.id, None)
+            .await?;
     let read = Request::new("list_databases", json!({})).timeout(LIMIT);
     assert!(bus.request(&read).await?.to_string().contains(&db));
-    assert!(document_is_there(&stage, &db).await?, "a second run of the deletion has destroyed it");
+    assert!(document_is_there(&fixture, &db).await?, "a second run of the deletion has destroyed it");
     Ok(())
 }
 
@@ -100,35 +101,35 @@ async fn a_database_that_was_made_after_a_deletion_survives_its_second_delivery(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_local_command_waits_for_the_end_of_an_earlier_one_and_not_for_the_broker() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
-    let mut stage = durable().up_on(&broker).await?;
-    let db = stage.name("db");
-    stage.databases(&[&db]).await?;
-    stage.memory()?.faults().add(Rule::new("DELETE", &format!("/{db}"), Fault::Hang).times(1));
-    send(&stage, database("delete_database", &db)).await?;
-    until_hit(stage.memory()?).await?;
+    let mut fixture = durable().up_on(&broker).await?;
+    let db = fixture.name("db");
+    fixture.databases(&[&db]).await?;
+    fixture.memory()?.faults().add(Rule::new("DELETE", &format!("/{db}"), Fault::Hang).times(1));
+    send(&fixture, database("delete_database", &db)).await?;
+    until_hit(fixture.memory()?).await?;
     broker.kill9()?;
-    stage.agent.wait_log("No connection to the broker", LIMIT).await?;
-    let local = stage.local().await?;
+    fixture.agent.wait_log("No connection to the broker", LIMIT).await?;
+    let local = fixture.local().await?;
     let create = trove_couchdb_tests::local::LocalClient::encode_call(&database("create_database", &db));
     let mut created = local.expect_answer(&create);
     local.send(&create).await?;
     assert_eq!(local.call("rpc_ping", json!({})).await?, true);
     assert!(!created.is_settled());
-    stage.memory()?.faults().clear();
+    fixture.memory()?.faults().clear();
     created.within(LIMIT).await?;
-    put_document(&stage, &db).await?;
-    stage.agent.kill9()?;
+    put_document(&fixture, &db).await?;
+    fixture.agent.kill9()?;
     broker.start_again().await?;
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
-    let local = stage.local().await?;
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
+    let local = fixture.local().await?;
     assert!(local.call("list_databases", json!({})).await?.to_string().contains(&db));
     // The deletion has come again and was known.
     until("the redelivery", async || {
         Ok(local.call("get_agent_status", json!({})).await?["commands"]["duplicates"] != json!(0))
     })
     .await?;
-    assert!(document_is_there(&stage, &db).await?);
+    assert!(document_is_there(&fixture, &db).await?);
     Ok(())
 }
 
@@ -139,35 +140,35 @@ async fn a_local_command_waits_for_the_end_of_an_earlier_one_and_not_for_the_bro
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_disk_a_command_keeps_its_turn_and_local_ones_are_told_why() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
-    let mut stage = durable().up_on(&broker).await?;
-    let (db, other) = (stage.name("db"), stage.name("other"));
-    stage.databases(&[&db]).await?;
+    let mut fixture = durable().up_on(&broker).await?;
+    let (db, other) = (fixture.name("db"), fixture.name("other"));
+    fixture.databases(&[&db]).await?;
     // A directory in the place of the file: neither appended to nor replaced.
-    let file = stage.agent.directory().join("state/outcomes");
-    stage.agent.terminate().await?;
+    let file = fixture.agent.directory().join("state/outcomes");
+    fixture.agent.terminate().await?;
     std::fs::remove_file(&file).context("no outcomes")?;
     std::fs::create_dir(&file)?;
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
-    stage.memory()?.faults().add(Rule::new("DELETE", &format!("/{db}"), Fault::Hang).times(1));
-    send(&stage, database("delete_database", &db)).await?;
-    until_hit(stage.memory()?).await?;
-    send(&stage, database("create_database", &db)).await?;
-    all_is_delivered(&stage).await?;
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
+    fixture.memory()?.faults().add(Rule::new("DELETE", &format!("/{db}"), Fault::Hang).times(1));
+    send(&fixture, database("delete_database", &db)).await?;
+    until_hit(fixture.memory()?).await?;
+    send(&fixture, database("create_database", &db)).await?;
+    all_is_delivered(&fixture).await?;
     broker.kill9()?;
-    stage.agent.wait_log("No connection to the broker", LIMIT).await?;
-    stage.memory()?.faults().clear();
-    stage.agent.wait_log("can't be written down", LIMIT).await?;
-    let local = stage.local().await?;
+    fixture.agent.wait_log("No connection to the broker", LIMIT).await?;
+    fixture.memory()?.faults().clear();
+    fixture.agent.wait_log("can't be written down", LIMIT).await?;
+    let local = fixture.local().await?;
     let told = failure(local.call("create_database", json!({"databases": [{"_name": db}]})).await);
     assert!(told.message.contains("can't be written to the agent's state directory"), "{told}");
     assert_eq!(told.class, "Busy");
     local.call("create_database", json!({"databases": [{"_name": other}]})).await?;
-    let (status, _) = stage.client.get(&format!("/{db}"), Some(stage.couch.admin())).await?;
+    let (status, _) = fixture.client.get(&format!("/{db}"), Some(fixture.couch.admin())).await?;
     assert_eq!(status.as_u16(), 404, "the command behind it has run");
     std::fs::remove_dir(&file)?;
     until("the new database", async || {
-        Ok(stage.client.get(&format!("/{db}"), Some(stage.couch.admin())).await?.0.is_success())
+        Ok(fixture.client.get(&format!("/{db}"), Some(fixture.couch.admin())).await?.0.is_success())
     })
     .await?;
     let again = local.call("create_database", json!({"databases": [{"_name": db}]})).await;
@@ -182,19 +183,19 @@ async fn without_a_disk_a_command_keeps_its_turn_and_local_ones_are_told_why() -
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_interrupted_comes_again_before_a_local_command() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
-    let mut stage = durable().up_on(&broker).await?;
-    let (db, other) = (stage.name("db"), stage.name("other"));
-    stage.databases(&[&db]).await?;
-    stage.memory()?.faults().add(Rule::new("DELETE", &format!("/{db}"), Fault::Hang).times(1));
-    send(&stage, database("delete_database", &db)).await?;
-    until_hit(stage.memory()?).await?;
+    let mut fixture = durable().up_on(&broker).await?;
+    let (db, other) = (fixture.name("db"), fixture.name("other"));
+    fixture.databases(&[&db]).await?;
+    fixture.memory()?.faults().add(Rule::new("DELETE", &format!("/{db}"), Fault::Hang).times(1));
+    send(&fixture, database("delete_database", &db)).await?;
+    until_hit(fixture.memory()?).await?;
     broker.kill9()?;
-    stage.agent.kill9()?;
-    stage.memory()?.faults().clear();
-    stage.agent.start_again()?;
+    fixture.agent.kill9()?;
+    fixture.memory()?.faults().clear();
+    fixture.agent.start_again()?;
     let local = async || -> Result<_> {
-        until("the socket", async || Ok(stage.local().await.is_ok())).await?;
-        stage.local().await
+        until("the socket", async || Ok(fixture.local().await.is_ok())).await?;
+        fixture.local().await
     };
     let local = local().await?;
     let create = json!({"databases": [{"_name": db}]});
@@ -207,15 +208,15 @@ async fn what_was_interrupted_comes_again_before_a_local_command() -> Result<()>
     local.call("create_database", json!({"databases": [{"_name": other}]})).await?;
     broker.start_again().await?;
     until("the second run", async || Ok(local.call("create_database", create.clone()).await.is_ok())).await?;
-    put_document(&stage, &db).await?;
-    assert_eq!(stage.agent.logs().matches("Done. method=\"delete_database\"").count(), 1);
-    assert!(document_is_there(&stage, &db).await?);
+    put_document(&fixture, &db).await?;
+    assert_eq!(fixture.agent.logs().matches("Done. method=\"delete_database\"").count(), 1);
+    assert!(document_is_there(&fixture, &db).await?);
     Ok(())
 }
 
 /// The next message of a queue that is an answer.
-async fn answer_in(stage: &Stage, queue: &str) -> Result<Value> {
-    let channel = stage.bus.channel().await?;
+async fn answer_in(fixture: &Fixture, queue: &str) -> Result<Value> {
+    let channel = fixture.bus.channel().await?;
     let mut answer = None;
     until("the answer", async || {
         let got = channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await?;
@@ -235,9 +236,9 @@ async fn answer_in(stage: &Stage, queue: &str) -> Result<Value> {
 /// Mutation: root-password-of-chance (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generated_root_password_that_was_answered_late_holds() -> Result<()> {
-    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
+    let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
     let queue = format!("reply_{}", new_id());
-    let channel = stage.bus.channel().await?;
+    let channel = fixture.bus.channel().await?;
     let mut full = FieldTable::default();
     full.insert("x-max-length".into(), AMQPValue::LongInt(1));
     full.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
@@ -249,19 +250,19 @@ async fn a_generated_root_password_that_was_answered_late_holds() -> Result<()> 
         "method": "enable_root", "args": {}, "version": "1.0", "_msg_id": new_id(), "_reply_q": queue,
         "_timeout": null, "_unique_id": new_id(),
     }));
-    stage.bus.publish_raw(&call).await?;
-    stage.agent.wait_log("The broker could not take a message", LIMIT).await?;
-    stage.agent.kill9()?;
-    let file = stage.agent.credentials_file();
+    fixture.bus.publish_raw(&call).await?;
+    fixture.agent.wait_log("The broker could not take a message", LIMIT).await?;
+    fixture.agent.kill9()?;
+    let file = fixture.agent.credentials_file();
     let mut credentials: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
     credentials["since"] = json!(9);
     std::fs::write(&file, credentials.to_string())?;
-    stage.agent.options().settings.push(("couchdb.rotate_os_admin_after".to_owned(), 3600.into()));
-    stage.memory()?.log().clear();
+    fixture.agent.options().settings.push(("couchdb.rotate_os_admin_after".to_owned(), 3600.into()));
+    fixture.memory()?.log().clear();
     channel.queue_purge(queue.as_str().into(), QueuePurgeOptions::default()).await?;
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
-    let answer = answer_in(&stage, &queue).await?;
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
+    let answer = answer_in(&fixture, &queue).await?;
     until("another password of os_admin", async || {
         let now: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
         Ok(now["password"] != credentials["password"] && now["next_password"].is_null())
@@ -269,11 +270,11 @@ async fn a_generated_root_password_that_was_answered_late_holds() -> Result<()> 
     .await?;
     let root = Credentials::new("root", answer["_password"].as_str().context("no password")?);
     assert!(
-        stage.client.get("/_session", Some(&root)).await?.0.is_success(),
+        fixture.client.get("/_session", Some(&root)).await?.0.is_success(),
         "the shown password does not hold"
     );
-    assert_eq!(stage.memory()?.log().count("PUT", "*/admins/root"), 0, "it was answered, not run");
-    let outcomes = stage.agent.directory().join("state/outcomes");
+    assert_eq!(fixture.memory()?.log().count("PUT", "*/admins/root"), 0, "it was answered, not run");
+    let outcomes = fixture.agent.directory().join("state/outcomes");
     until("the end of the seed", async || Ok(!std::fs::read_to_string(&outcomes)?.contains("\"answered\"")))
         .await?;
     Ok(())

@@ -6,7 +6,7 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
 use trove_couchdb_tests::bus::{CallError, Request, notification};
-use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::until::HUNG;
 
 /// More commands hang than may run at once (`rpc.max_concurrent`, 16); what needs no CouchDB is answered all the same.
@@ -15,60 +15,61 @@ use trove_couchdb_tests::until::HUNG;
 /// Mutation: with a permit for every command (`transport/rpc/pipeline/job.rs`, `needs_place`) the ping times out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_that_hangs_holds_up_only_who_needs_it() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
-    let (slow, quick, al, bo) = (stage.name("slow"), stage.name("quick"), stage.name("al"), stage.name("bo"));
-    stage.databases(&[&slow, &quick]).await?;
-    stage.user(&al, &[]).await?;
-    stage.user(&bo, &[]).await?;
-    let faults = stage.memory()?.faults();
+    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let (slow, quick, al, bo) =
+        (fixture.name("slow"), fixture.name("quick"), fixture.name("al"), fixture.name("bo"));
+    fixture.databases(&[&slow, &quick]).await?;
+    fixture.user(&al, &[]).await?;
+    fixture.user(&bo, &[]).await?;
+    let faults = fixture.memory()?.faults();
     faults.add(Rule::new("*", "*", Fault::Hang));
     for number in 0..30 {
-        let database = json!({"databases": [{"_name": stage.name(&format!("hung{number}"))}]});
+        let database = json!({"databases": [{"_name": fixture.name(&format!("hung{number}"))}]});
         let create = Request::new("create_database", database);
-        stage.bus.cast(&create.notified(notification(&stage.id, "create_database"))).await?;
+        fixture.bus.cast(&create.notified(notification(&fixture.id, "create_database"))).await?;
     }
-    assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
-    assert!(stage.call("get_filesystem_stats", json!({"fs_path": "/"})).await?["total"].is_f64());
-    let status = stage.local().await?.call("get_agent_status", json!({})).await?;
+    assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
+    assert!(fixture.call("get_filesystem_stats", json!({"fs_path": "/"})).await?["total"].is_f64());
+    let status = fixture.local().await?.call("get_agent_status", json!({})).await?;
     assert!(status["commands"].is_object(), "{status}");
     faults.clear();
     let listed = Request::new("list_databases", json!({})).timeout(HUNG);
-    let listed = stage.bus.request(&listed).await?.to_string();
-    assert!((0..30).all(|number| listed.contains(&stage.name(&format!("hung{number}")))), "{listed}");
+    let listed = fixture.bus.request(&listed).await?.to_string();
+    assert!((0..30).all(|number| listed.contains(&fixture.name(&format!("hung{number}")))), "{listed}");
 
     faults.add(Rule::new("*", &format!("/{slow}/_security"), Fault::Hang));
     let hung = Request::new("grant_access", json!({"username": al, "hostname": "%", "databases": [slow]}));
-    stage.bus.send(&stage.bus.encode_call(&hung)).await?;
+    fixture.bus.send(&fixture.bus.encode_call(&hung)).await?;
     for _ in 0..5 {
-        stage.grant(&bo, &[&quick]).await?;
+        fixture.grant(&bo, &[&quick]).await?;
     }
     faults.clear();
     Ok(())
 }
 
-fn grant(stage: &Stage, database: &str) -> Request {
+fn grant(fixture: &Fixture, database: &str) -> Request {
     Request::new(
         "grant_access",
-        json!({"username": stage.name("al"), "hostname": "%", "databases": [database]}),
+        json!({"username": fixture.name("al"), "hostname": "%", "databases": [database]}),
     )
 }
 
 /// While the agent is away a call expires in the broker, and a cast doesn't.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_expired_in_the_broker_is_never_run() -> Result<()> {
-    let mut stage = Plan::default().up().await?;
-    let (expired, waited, al) = (stage.name("expired"), stage.name("waited"), stage.name("al"));
-    stage.databases(&[&expired, &waited]).await?;
-    stage.user(&al, &[]).await?;
-    stage.agent.terminate().await?;
-    let short = grant(&stage, &expired).timeout(Duration::from_millis(500));
-    stage.bus.send(&stage.bus.encode_call(&short)).await?;
-    stage.bus.cast(&grant(&stage, &waited)).await?;
+    let mut fixture = FixturePlan::default().up().await?;
+    let (expired, waited, al) = (fixture.name("expired"), fixture.name("waited"), fixture.name("al"));
+    fixture.databases(&[&expired, &waited]).await?;
+    fixture.user(&al, &[]).await?;
+    fixture.agent.terminate().await?;
+    let short = grant(&fixture, &expired).timeout(Duration::from_millis(500));
+    fixture.bus.send(&fixture.bus.encode_call(&short)).await?;
+    fixture.bus.cast(&grant(&fixture, &waited)).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
-    let access = stage.call("list_access", json!({"username": al, "hostname": "%"})).await?;
-    assert_eq!(Stage::databases_of(&json!({"_databases": access})), [waited]);
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
+    let access = fixture.call("list_access", json!({"username": al, "hostname": "%"})).await?;
+    assert_eq!(Fixture::databases_of(&json!({"_databases": access})), [waited]);
     Ok(())
 }
 
@@ -78,26 +79,26 @@ async fn a_call_that_expired_in_the_broker_is_never_run() -> Result<()> {
 /// Mutation: old-calls-begin (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_has_waited_in_the_broker_begins_at_once_or_never() -> Result<()> {
-    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
-    let (slow, other, al) = (stage.name("slow"), stage.name("other"), stage.name("al"));
-    stage.databases(&[&slow, &other]).await?;
-    stage.user(&al, &[]).await?;
-    stage.agent.terminate().await?;
+    let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let (slow, other, al) = (fixture.name("slow"), fixture.name("other"), fixture.name("al"));
+    fixture.databases(&[&slow, &other]).await?;
+    fixture.user(&al, &[]).await?;
+    fixture.agent.terminate().await?;
     let busy = Rule::new("PUT", &format!("/{slow}/_security"), Fault::DelayMs(8_500)).times(1);
-    stage.memory()?.faults().add(busy);
-    stage.bus.cast(&grant(&stage, &slow)).await?;
-    let old = stage.bus.encode_call(&grant(&stage, &other).timeout(Duration::from_secs(10)));
-    let answer = stage.bus.expect_reply(&old);
-    stage.bus.send(&old).await?;
+    fixture.memory()?.faults().add(busy);
+    fixture.bus.cast(&grant(&fixture, &slow)).await?;
+    let old = fixture.bus.encode_call(&grant(&fixture, &other).timeout(Duration::from_secs(10)));
+    let answer = fixture.bus.expect_reply(&old);
+    fixture.bus.send(&old).await?;
     tokio::time::sleep(Duration::from_secs(4)).await;
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
     match answer.within(Duration::from_secs(20)).await {
         Err(CallError::Timeout(_)) => {}
         other => panic!("{other:?}"),
     }
     let list = Request::new("list_access", json!({"username": al, "hostname": "%"}));
-    let access = stage.bus.request(&list).await?;
-    assert_eq!(Stage::databases_of(&json!({"_databases": access})), [slow]);
+    let access = fixture.bus.request(&list).await?;
+    assert_eq!(Fixture::databases_of(&json!({"_databases": access})), [slow]);
     Ok(())
 }

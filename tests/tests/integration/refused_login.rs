@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess, write_private};
 use trove_couchdb_tests::couch::{CouchClient, Credentials};
 use trove_couchdb_tests::local::LocalClient;
-use trove_couchdb_tests::local_stage::{LocalPlan, LocalStage};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
 use trove_couchdb_tests::until::until;
 
 /// What the agent says when nobody can look whether there is an `os_admin` at all.
@@ -19,14 +19,14 @@ fn quick() -> Options {
 }
 
 /// An agent whose bootstrap administrator is not configured any more, and its stage.
-async fn alone() -> Result<LocalStage> {
-    let plan = LocalPlan::default().in_memory(quick()).set("couchdb.sha256_iterations", 1000);
-    let mut stage = plan.up().await?;
-    stage.agent.kill9()?;
-    let settings = &mut stage.agent.options().settings;
+async fn alone() -> Result<LocalFixture> {
+    let plan = LocalFixturePlan::default().in_memory(quick()).set("couchdb.sha256_iterations", 1000);
+    let mut fixture = plan.up().await?;
+    fixture.agent.kill9()?;
+    let settings = &mut fixture.agent.options().settings;
     settings.retain(|(name, _)| !name.starts_with("couchdb.bootstrap_admin"));
-    stage.memory()?.log().clear();
-    Ok(stage)
+    fixture.memory()?.log().clear();
+    Ok(fixture)
 }
 
 fn credentials(agent: &AgentProcess) -> Result<Value> {
@@ -54,69 +54,69 @@ async fn start_refused(agent: &mut AgentProcess, said_before: usize) -> Result<(
 /// Mutation: refusal-forgotten-at-restart (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn many_starts_with_a_wrong_password_are_one_wrong_login() -> Result<()> {
-    let mut stage = alone().await?;
-    let right = credentials(&stage.agent)?;
-    write_private(&stage.agent.credentials_file(), &with_password(&right, "wrong"))?;
+    let mut fixture = alone().await?;
+    let right = credentials(&fixture.agent)?;
+    write_private(&fixture.agent.credentials_file(), &with_password(&right, "wrong"))?;
     for start in 0..8 {
-        start_refused(&mut stage.agent, start).await?;
-        stage.agent.kill9()?;
+        start_refused(&mut fixture.agent, start).await?;
+        fixture.agent.kill9()?;
     }
-    assert_eq!(refusals(stage.memory()?), 1, "{:#?}", stage.memory()?.log().entries());
-    let text = std::fs::read_to_string(stage.agent.directory().join("state/refused_logins.json"))?;
+    assert_eq!(refusals(fixture.memory()?), 1, "{:#?}", fixture.memory()?.log().entries());
+    let text = std::fs::read_to_string(fixture.agent.directory().join("state/refused_logins.json"))?;
     assert!(!text.contains("wrong\""), "{text}");
 
     // Neither the right password nor another operator's has to wait.
-    write_private(&stage.agent.credentials_file(), &right.to_string())?;
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
-    stage.connect().await?.call("list_users", json!({})).await?;
+    write_private(&fixture.agent.credentials_file(), &right.to_string())?;
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
+    fixture.connect().await?.call("list_users", json!({})).await?;
     Ok(())
 }
 
 /// Each repair that the agent advises is noticed by a running agent, and by one that is started after it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repair_is_noticed_at_once() -> Result<()> {
-    let mut stage = alone().await?;
-    let right = credentials(&stage.agent)?;
-    let file = stage.agent.credentials_file();
+    let mut fixture = alone().await?;
+    let right = credentials(&fixture.agent)?;
+    let file = fixture.agent.credentials_file();
     write_private(&file, &with_password(&right, "other"))?;
-    start_refused(&mut stage.agent, 0).await?;
+    start_refused(&mut fixture.agent, 0).await?;
     // os_admin's password in CouchDB becomes the file's, and the file is touched.
     let path = "/_node/_local/_config/admins/os_admin";
-    let admin = stage.couch.admin().clone();
-    assert!(stage.client.put(path, Some(&admin), &json!("other")).await?.0.is_success());
-    stage.memory()?.admins_are_hashed().await;
+    let admin = fixture.couch.admin().clone();
+    assert!(fixture.client.put(path, Some(&admin), &json!("other")).await?.0.is_success());
+    fixture.memory()?.admins_are_hashed().await;
     std::fs::File::options().write(true).open(&file)?.set_modified(std::time::SystemTime::now())?;
-    stage.agent.wait_ready().await?;
-    stage.agent.kill9()?;
+    fixture.agent.wait_ready().await?;
+    fixture.agent.kill9()?;
 
     // Refused again, and CouchDB is started again with what its ini files say.
     write_private(&file, &with_password(&right, "third"))?;
-    let said = stage.agent.logs().matches(REFUSED).count();
-    start_refused(&mut stage.agent, said).await?;
-    assert!(stage.client.put(path, Some(&admin), &json!("third")).await?.0.is_success());
-    stage.memory()?.admins_are_hashed().await;
-    stage.agent.kill9()?;
-    let couch = stage.couch.memory_mut().context("in memory")?;
+    let said = fixture.agent.logs().matches(REFUSED).count();
+    start_refused(&mut fixture.agent, said).await?;
+    assert!(fixture.client.put(path, Some(&admin), &json!("third")).await?.0.is_success());
+    fixture.memory()?.admins_are_hashed().await;
+    fixture.agent.kill9()?;
+    let couch = fixture.couch.memory_mut().context("in memory")?;
     couch.stop().await;
     couch.start_again().await?;
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await
 }
 
 /// The advice used to lead there: it hung for a minute and then said that it might have taken effect.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_without_a_login_is_refused_at_once_with_the_reason() -> Result<()> {
-    let mut stage = alone().await?;
-    let right = credentials(&stage.agent)?;
-    write_private(&stage.agent.credentials_file(), &with_password(&right, "wrong"))?;
-    start_refused(&mut stage.agent, 0).await?;
+    let mut fixture = alone().await?;
+    let right = credentials(&fixture.agent)?;
+    write_private(&fixture.agent.credentials_file(), &with_password(&right, "wrong"))?;
+    start_refused(&mut fixture.agent, 0).await?;
     for _ in 0..3 {
-        let refused = stage.connect().await?.call("rotate_os_admin", json!({})).await;
+        let refused = fixture.connect().await?.call("rotate_os_admin", json!({})).await;
         let told = refused.expect_err("there is no login").to_string();
         assert!(told.contains("os_admin keeps its password") && told.contains(REFUSED), "{told}");
     }
-    assert_eq!(refusals(stage.memory()?), 1);
+    assert_eq!(refusals(fixture.memory()?), 1);
     Ok(())
 }
 
@@ -151,14 +151,14 @@ async fn a_refused_bootstrap_admin_is_not_tried_at_each_start() -> Result<()> {
 /// The password was refused a moment before, and is right again by the agent's own doing.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_os_admin_that_was_deleted_is_made_again_by_the_bootstrap_admin() -> Result<()> {
-    let plan = LocalPlan::default().in_memory(quick()).set("couchdb.sha256_iterations", 1000);
-    let stage = plan.set("heartbeat.interval", 1).up().await?;
+    let plan = LocalFixturePlan::default().in_memory(quick()).set("couchdb.sha256_iterations", 1000);
+    let fixture = plan.set("heartbeat.interval", 1).up().await?;
     let path = "/_node/_local/_config/admins/os_admin";
-    let admin = stage.couch.admin().clone();
-    let deleted = stage.client.request(reqwest::Method::DELETE, path, Some(&admin), None).await?;
+    let admin = fixture.couch.admin().clone();
+    let deleted = fixture.client.request(reqwest::Method::DELETE, path, Some(&admin), None).await?;
     assert!(deleted.0.is_success());
-    let made_again = || stage.agent.logs().matches("CouchDB is bootstrapped").count() > 1;
-    until("another os_admin", async || Ok(made_again())).await.with_context(|| stage.agent.logs())?;
-    stage.call("list_users", json!({})).await?;
+    let made_again = || fixture.agent.logs().matches("CouchDB is bootstrapped").count() > 1;
+    until("another os_admin", async || Ok(made_again())).await.with_context(|| fixture.agent.logs())?;
+    fixture.call("list_users", json!({})).await?;
     Ok(())
 }

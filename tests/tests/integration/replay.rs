@@ -9,8 +9,8 @@ use trove_couchdb_protocol::{
     trove::{ConductorCast, ServiceStatus},
 };
 use trove_couchdb_tests::bus::{Message, Request, notification};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan, login};
 use trove_couchdb_tests::shared_server::root_alone;
-use trove_couchdb_tests::stage::{Plan, Stage, login};
 use trove_couchdb_tests::until::HUNG;
 
 fn inner(message: &Message) -> Result<Map<String, Value>> {
@@ -23,40 +23,40 @@ fn body(inner: Map<String, Value>) -> Vec<u8> {
 }
 
 /// A cast on the wire, as somebody who listens records it.
-fn recorded(stage: &Stage, method: &str, args: Value) -> Message {
-    let request = Request::new(method, args).notified(notification(&stage.id, method));
-    stage.bus.encode_cast(&request)
+fn recorded(fixture: &Fixture, method: &str, args: Value) -> Message {
+    let request = Request::new(method, args).notified(notification(&fixture.id, method));
+    fixture.bus.encode_cast(&request)
 }
 
 /// Whatever came of messages sent before is over when this has been answered.
-async fn all_is_over(stage: &Stage) -> Result<()> {
-    stage.call("list_users", json!({})).await?;
+async fn all_is_over(fixture: &Fixture) -> Result<()> {
+    fixture.call("list_users", json!({})).await?;
     Ok(())
 }
 
-async fn restart(stage: &mut Stage) -> Result<()> {
-    stage.agent.terminate().await?;
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await
+async fn restart(fixture: &mut Fixture) -> Result<()> {
+    fixture.agent.terminate().await?;
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await
 }
 
 /// A password that was changed since must not come back.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_password_does_not_come_back() -> Result<()> {
-    for plan in [Plan::default(), Plan::default().encrypted()] {
-        let mut stage = plan.up().await?;
-        let al = stage.name("al");
-        stage.user(&al, &[]).await?;
+    for plan in [FixturePlan::default(), FixturePlan::default().encrypted()] {
+        let mut fixture = plan.up().await?;
+        let al = fixture.name("al");
+        fixture.user(&al, &[]).await?;
         let change = |password: &str| json!({"users": [{"name": al, "host": "%", "password": password}]});
-        let old = recorded(&stage, "change_passwords", change(&login(&al).password));
-        stage.bus.send(&old).await?;
-        stage.must_cast("change_passwords", change("new")).await?;
+        let old = recorded(&fixture, "change_passwords", change(&login(&al).password));
+        fixture.bus.send(&old).await?;
+        fixture.must_cast("change_passwords", change("new")).await?;
         let new = trove_couchdb_tests::couch::Credentials::new(&al, "new");
         for _ in 0..2 {
-            stage.bus.send(&old).await?;
-            all_is_over(&stage).await?;
-            assert!(stage.client.get("/_session", Some(&new)).await?.0.is_success());
-            restart(&mut stage).await?;
+            fixture.bus.send(&old).await?;
+            all_is_over(&fixture).await?;
+            assert!(fixture.client.get("/_session", Some(&new)).await?.0.is_success());
+            restart(&mut fixture).await?;
         }
     }
     Ok(())
@@ -67,16 +67,17 @@ async fn an_old_password_does_not_come_back() -> Result<()> {
 /// Mutation: parts-replayed (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_of_a_recorded_message_are_known() -> Result<()> {
-    let mut stage = Plan::default().encrypted().up().await?;
-    let (db, other, al) = (stage.name("db"), stage.name("other"), stage.name("al"));
-    stage.databases(&[&db, &other]).await?;
-    stage.user(&al, &[]).await?;
-    let grant = recorded(&stage, "grant_access", json!({"username": al, "hostname": "%", "databases": [db]}));
-    stage.bus.send(&grant).await?;
-    all_is_over(&stage).await?;
-    stage.revoke(&al, &db).await?;
+    let mut fixture = FixturePlan::default().encrypted().up().await?;
+    let (db, other, al) = (fixture.name("db"), fixture.name("other"), fixture.name("al"));
+    fixture.databases(&[&db, &other]).await?;
+    fixture.user(&al, &[]).await?;
+    let grant =
+        recorded(&fixture, "grant_access", json!({"username": al, "hostname": "%", "databases": [db]}));
+    fixture.bus.send(&grant).await?;
+    all_is_over(&fixture).await?;
+    fixture.revoke(&al, &db).await?;
     let fresh =
-        recorded(&stage, "grant_access", json!({"username": "x", "hostname": "%", "databases": ["x"]}));
+        recorded(&fixture, "grant_access", json!({"username": "x", "hostname": "%", "databases": ["x"]}));
 
     let old = inner(&grant)?;
     let another_id = {
@@ -109,16 +110,16 @@ async fn parts_of_a_recorded_message_are_known() -> Result<()> {
         for message in [&another_id, &another_context, &one_part, &another_vector] {
             let mut message = message.clone();
             message.insert("_unique_id".into(), new_id().into());
-            stage.bus.publish_raw(&body(message)).await?;
+            fixture.bus.publish_raw(&body(message)).await?;
         }
-        all_is_over(&stage).await?;
-        assert!(!stage.client.reads(&db, Some(&login(&al))).await?);
-        assert_eq!(stage.security(&db).await?["members"]["names"].as_array().map_or(0, Vec::len), 0);
-        restart(&mut stage).await?;
+        all_is_over(&fixture).await?;
+        assert!(!fixture.client.reads(&db, Some(&login(&al))).await?);
+        assert_eq!(fixture.security(&db).await?["members"]["names"].as_array().map_or(0, Vec::len), 0);
+        restart(&mut fixture).await?;
     }
     // A new message with the same words is a command like any other.
-    stage.grant(&al, &[&db]).await?;
-    assert!(stage.client.reads(&db, Some(&login(&al))).await?);
+    fixture.grant(&al, &[&db]).await?;
+    assert!(fixture.client.reads(&db, Some(&login(&al))).await?);
     Ok(())
 }
 
@@ -127,20 +128,20 @@ async fn parts_of_a_recorded_message_are_known() -> Result<()> {
 /// Mutation: receipts-not-written (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_call_after_a_restart_is_neither_run_nor_answered_again() -> Result<()> {
-    let mut stage = Plan::default().encrypted().up().await?;
-    let db = stage.name("db");
-    stage.databases(&[&db]).await?;
-    let call = stage.bus.encode_call(&Request::new("delete_database", json!({"database": {"_name": db}})));
-    let reply = stage.bus.expect_reply(&call);
-    stage.bus.send(&call).await?;
+    let mut fixture = FixturePlan::default().encrypted().up().await?;
+    let db = fixture.name("db");
+    fixture.databases(&[&db]).await?;
+    let call = fixture.bus.encode_call(&Request::new("delete_database", json!({"database": {"_name": db}})));
+    let reply = fixture.bus.expect_reply(&call);
+    fixture.bus.send(&call).await?;
     reply.within(HUNG).await?;
-    restart(&mut stage).await?;
-    stage.databases(&[&db]).await?;
-    stage.bus.send(&call).await?;
-    all_is_over(&stage).await?;
-    let listed = stage.call("list_databases", json!({})).await?.to_string();
+    restart(&mut fixture).await?;
+    fixture.databases(&[&db]).await?;
+    fixture.bus.send(&call).await?;
+    all_is_over(&fixture).await?;
+    let listed = fixture.call("list_databases", json!({})).await?.to_string();
     assert!(listed.contains(&db), "{listed}");
-    assert!(stage.bus.unexpected_replies().is_empty());
+    assert!(fixture.bus.unexpected_replies().is_empty());
     Ok(())
 }
 
@@ -150,19 +151,19 @@ async fn the_same_call_after_a_restart_is_neither_run_nor_answered_again() -> Re
 /// Mutation: reads-leave-no-marks (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_of_reads_and_of_the_agents_own_messages_make_no_command() -> Result<()> {
-    let mut stage = Plan::default().encrypted().up().await?;
-    let _alone = root_alone(&stage.couch).await;
-    let al = stage.name("al");
-    stage.user(&al, &[]).await?;
-    let cipher = Cipher::new(&Secret::new(stage.key.as_deref().context("no key")?));
-    let read = recorded(&stage, "get_user", json!({"username": al, "hostname": "%"}));
-    let refused = recorded(&stage, "create_user", json!({"users": [{"_name": "root", "_password": "x"}]}));
+    let mut fixture = FixturePlan::default().encrypted().up().await?;
+    let _alone = root_alone(&fixture.couch).await;
+    let al = fixture.name("al");
+    fixture.user(&al, &[]).await?;
+    let cipher = Cipher::new(&Secret::new(fixture.key.as_deref().context("no key")?));
+    let read = recorded(&fixture, "get_user", json!({"username": al, "hostname": "%"}));
+    let refused = recorded(&fixture, "create_user", json!({"users": [{"_name": "root", "_password": "x"}]}));
     for message in [&read, &refused] {
-        stage.bus.send(message).await?;
+        fixture.bus.send(message).await?;
     }
-    all_is_over(&stage).await?;
+    all_is_over(&fixture).await?;
     let heartbeat = ConductorCast::Heartbeat { sent: 1.0, status: Some(ServiceStatus::Healthy) };
-    let heartbeat = heartbeat.encode(&stage.id, &GuestContext::for_guest("req-1"), Some(&cipher));
+    let heartbeat = heartbeat.encode(&fixture.id, &GuestContext::for_guest("req-1"), Some(&cipher));
     let own = Value::Object(envelope::decode(&heartbeat, usize::MAX)?);
     let address = ReplyAddress { msg_id: new_id(), reply_queue: ReplyQueue::local() };
     let answer = encode_reply(&address, &new_id(), &Outcome::Success(json!({"_name": al})), Some(&cipher));
@@ -181,17 +182,17 @@ async fn parts_of_reads_and_of_the_agents_own_messages_make_no_command() -> Resu
     ];
     for round in 0..2 {
         for context in &contexts {
-            stage.bus.publish_raw(&body(forged("enable_root", context, json!({})))).await?;
+            fixture.bus.publish_raw(&body(forged("enable_root", context, json!({})))).await?;
         }
         let context = cipher.encrypt(&json!({}));
         let user = json!({"user": answer["result"]});
-        stage.bus.publish_raw(&body(forged("delete_user", &context.into(), user))).await?;
-        all_is_over(&stage).await?;
-        assert_eq!(stage.call("is_root_enabled", json!({})).await?, json!(false), "round {round}");
-        assert!(stage.user_document(&al).await?.is_some(), "round {round}");
+        fixture.bus.publish_raw(&body(forged("delete_user", &context.into(), user))).await?;
+        all_is_over(&fixture).await?;
+        assert_eq!(fixture.call("is_root_enabled", json!({})).await?, json!(false), "round {round}");
+        assert!(fixture.user_document(&al).await?.is_some(), "round {round}");
         // What only reads left behind reaches the disk with the next change.
-        stage.user(&stage.name("bo"), &[]).await.ok();
-        restart(&mut stage).await?;
+        fixture.user(&fixture.name("bo"), &[]).await.ok();
+        restart(&mut fixture).await?;
     }
     Ok(())
 }

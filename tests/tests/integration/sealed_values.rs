@@ -6,7 +6,7 @@ use in_memory_couchdb::Options;
 use serde_json::{Value, json};
 use trove_couchdb_protocol::trove::{ConductorCast, Method};
 use trove_couchdb_tests::bus::CallError;
-use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::until::until;
 
 /// No more than the first three characters of a value may be seen.
@@ -24,26 +24,26 @@ fn shapes(value: &str) -> Vec<Value> {
 }
 
 /// What an argument holds while another one is tried.
-fn harmless(stage: &Stage, argument: &str) -> Value {
+fn harmless(fixture: &Fixture, argument: &str) -> Value {
     match argument {
-        "username" => json!(stage.name("nobody")),
+        "username" => json!(fixture.name("nobody")),
         "hostname" => json!("%"),
-        "users" => json!([{"_name": stage.name("nobody"), "name": stage.name("nobody")}]),
-        "user" => json!({"_name": stage.name("nobody")}),
-        "user_attrs" => json!({"name": stage.name("other")}),
-        "databases" => json!([stage.name("db")]),
-        "database" => json!(stage.name("db")),
+        "users" => json!([{"_name": fixture.name("nobody"), "name": fixture.name("nobody")}]),
+        "user" => json!({"_name": fixture.name("nobody")}),
+        "user_attrs" => json!({"name": fixture.name("other")}),
+        "databases" => json!([fixture.name("db")]),
+        "database" => json!(fixture.name("db")),
         _ => Value::Null,
     }
 }
 
-fn requests(stage: &Stage, method: Method) -> Vec<Value> {
+fn requests(fixture: &Fixture, method: Method) -> Vec<Value> {
     let mut requests = Vec::new();
     for tried in method.arguments() {
         for value in [RECORDED, RECORDED_LOWER] {
             for shape in shapes(value) {
                 let of = |argument: &&'static str| {
-                    let value = if argument == tried { shape.clone() } else { harmless(stage, argument) };
+                    let value = if argument == tried { shape.clone() } else { harmless(fixture, argument) };
                     ((*argument).to_owned(), value)
                 };
                 requests.push(Value::Object(method.arguments().iter().map(of).collect()));
@@ -54,8 +54,8 @@ fn requests(stage: &Stage, method: Method) -> Vec<Value> {
 }
 
 /// Why an operation has failed, once it has.
-async fn reason_of(stage: &Stage, id: &str) -> Result<String> {
-    let local = stage.local().await?;
+async fn reason_of(fixture: &Fixture, id: &str) -> Result<String> {
+    let local = fixture.local().await?;
     let mut over = Value::Null;
     until("the end of an operation", async || {
         over = local.call("operation_show", json!({"operation": id})).await?;
@@ -70,19 +70,19 @@ async fn reason_of(stage: &Stage, id: &str) -> Result<String> {
 async fn no_failure_shows_more_of_an_encrypted_value_than_its_beginning() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let audit = directory.path().join("audit.log");
-    let plan = Plan::default().in_memory(Options::default()).encrypted().set("log.filter", "trace");
-    let stage = plan.set("audit.file", audit.to_str().context("a path")?).up().await?;
+    let plan = FixturePlan::default().in_memory(Options::default()).encrypted().set("log.filter", "trace");
+    let fixture = plan.set("audit.file", audit.to_str().context("a path")?).up().await?;
     let mut failures = Vec::new();
     for method in Method::ALL.iter().filter(|method| **method != Method::SetLogFilter) {
-        for args in requests(&stage, *method) {
+        for args in requests(&fixture, *method) {
             // A database of that name would be made, and then its name may be shown.
             if *method == Method::CreateDatabase && args.to_string().contains(RECORDED_LOWER) {
                 continue;
             }
-            match stage.call(method.name(), args).await {
+            match fixture.call(method.name(), args).await {
                 // It fails later, as an operation.
                 Ok(Value::String(id)) if *method == Method::Prepare => {
-                    failures.push(reason_of(&stage, &id).await?);
+                    failures.push(reason_of(&fixture, &id).await?);
                 }
                 Ok(_) => {}
                 Err(CallError::Failure(failure)) => failures.push(failure.message),
@@ -91,8 +91,8 @@ async fn no_failure_shows_more_of_an_encrypted_value_than_its_beginning() -> Res
         }
     }
     // The ends of casts go to the conductor in a notification, which the control plane shows to users.
-    for args in requests(&stage, Method::DeleteUser).into_iter().take(4) {
-        failures.extend(stage.cast("delete_user", args).await?.err());
+    for args in requests(&fixture, Method::DeleteUser).into_iter().take(4) {
+        failures.extend(fixture.cast("delete_user", args).await?.err());
     }
     assert!(failures.len() > 100, "{}", failures.len());
     for expected in [
@@ -107,15 +107,15 @@ async fn no_failure_shows_more_of_an_encrypted_value_than_its_beginning() -> Res
     }
     // Encrypted like all casts, an answer to create_backup names the backup; the ends of commands are shown to users.
     let is_end = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyExcInfo { .. });
-    let ends: Vec<_> = stage.conductor.received().into_iter().filter(is_end).collect();
+    let ends: Vec<_> = fixture.conductor.received().into_iter().filter(is_end).collect();
     let places = [
         ("failures", failures.join("\n")),
-        ("log", stage.agent.logs()),
+        ("log", fixture.agent.logs()),
         ("audit log", std::fs::read_to_string(&audit)?),
         ("conductor", format!("{ends:?}")),
-        ("status", stage.local().await?.call("get_agent_status", json!({})).await?.to_string()),
-        ("systemd", stage.agent.notifications().join("\n")),
-        ("operations", stage.local().await?.call("operation_list", json!({})).await?.to_string()),
+        ("status", fixture.local().await?.call("get_agent_status", json!({})).await?.to_string()),
+        ("systemd", fixture.agent.notifications().join("\n")),
+        ("operations", fixture.local().await?.call("operation_list", json!({})).await?.to_string()),
     ];
     for (place, text) in places {
         for found in [TOO_MUCH, TOO_MUCH_LOWER] {
@@ -130,16 +130,16 @@ async fn no_failure_shows_more_of_an_encrypted_value_than_its_beginning() -> Res
 /// What the kernel vouches for is not encrypted, and an operator reads the whole name.
 #[tokio::test(flavor = "multi_thread")]
 async fn over_the_socket_names_are_shown_in_full_and_so_is_on_the_broker_what_exists() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).encrypted().up().await?;
-    let nobody = stage.name("nobody");
+    let fixture = FixturePlan::default().in_memory(Options::default()).encrypted().up().await?;
+    let nobody = fixture.name("nobody");
     let missing = json!({"username": nobody, "hostname": "%"});
-    let Err(failure) = stage.local().await?.call("list_access", missing).await else {
+    let Err(failure) = fixture.local().await?.call("list_access", missing).await else {
         anyhow::bail!("there is no such user");
     };
     assert!(failure.to_string().contains(&format!("user {nobody:?} does not exist")), "{failure}");
-    let al = stage.name("al");
-    stage.user(&al, &[]).await?;
-    let again = stage.cast("create_user", json!({"users": [{"_name": al, "_password": "x"}]})).await?;
+    let al = fixture.name("al");
+    fixture.user(&al, &[]).await?;
+    let again = fixture.cast("create_user", json!({"users": [{"_name": al, "_password": "x"}]})).await?;
     let text = again.err().context("the user is there")?;
     assert!(text.contains(&format!("user {al:?} already exists")), "{text}");
     Ok(())

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use trove_couchdb_protocol::trove::ConductorCast;
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
 use trove_couchdb_tests::bus::{Request, notification};
-use trove_couchdb_tests::local_stage::LocalPlan;
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::local_fixture::LocalFixturePlan;
 use trove_couchdb_tests::shared_server::root_alone;
-use trove_couchdb_tests::stage::{Plan, Stage};
 use trove_couchdb_tests::until::HUNG;
 use trove_couchdb_tests::web;
 
@@ -20,45 +20,49 @@ use trove_couchdb_tests::web;
 const METRICS: &str = "metrics.sock";
 
 /// One that looks like nothing else.
-fn planted(stage: &Stage, number: u32) -> String {
-    format!("Planted{number}Secret{}", stage.id)
+fn planted(fixture: &Fixture, number: u32) -> String {
+    format!("Planted{number}Secret{}", fixture.id)
 }
 
-async fn use_everything(stage: &Stage) -> Result<Vec<String>> {
-    let secrets: Vec<String> = (0..6).map(|number| planted(stage, number)).collect();
-    let (al, bad) = (stage.name("al"), stage.name("bad"));
+async fn use_everything(fixture: &Fixture) -> Result<Vec<String>> {
+    let secrets: Vec<String> = (0..6).map(|number| planted(fixture, number)).collect();
+    let (al, bad) = (fixture.name("al"), fixture.name("bad"));
     let user =
         |name: &str, secret: &str| json!({"users": [{"_name": name, "_password": secret, "_databases": []}]});
     let mut errors = Vec::new();
-    stage.must_cast("create_user", user(&al, &secrets[0])).await?;
-    errors.extend(stage.cast("create_user", user(&al, &secrets[1])).await?.err());
-    errors.extend(stage.cast("create_user", user("_bad", &secrets[1])).await?.err());
+    fixture.must_cast("create_user", user(&al, &secrets[0])).await?;
+    errors.extend(fixture.cast("create_user", user(&al, &secrets[1])).await?.err());
+    errors.extend(fixture.cast("create_user", user("_bad", &secrets[1])).await?.err());
     errors.extend(
-        stage.cast("create_user", json!({"users": [{"_name": bad, "_password": [secrets[1]]}]})).await?.err(),
+        fixture
+            .cast("create_user", json!({"users": [{"_name": bad, "_password": [secrets[1]]}]}))
+            .await?
+            .err(),
     );
-    errors.extend(stage.cast("create_user", json!({"users": secrets[1]})).await?.err());
+    errors.extend(fixture.cast("create_user", json!({"users": secrets[1]})).await?.err());
     let change = json!({"users": [{"name": al, "host": "%", "password": secrets[2]}]});
-    stage.must_cast("change_passwords", change).await?;
+    fixture.must_cast("change_passwords", change).await?;
     let update = json!({"username": al, "hostname": "%", "user_attrs": {"password": secrets[3]}});
-    stage.must_cast("update_attributes", update).await?;
+    fixture.must_cast("update_attributes", update).await?;
     let odd = json!({"username": al, "hostname": "%", "user_attrs": {"password": {"x": secrets[3]}}});
-    errors.extend(stage.cast("update_attributes", odd).await?.err());
-    let _alone = root_alone(&stage.couch).await;
-    let root = stage.call("enable_root_with_password", json!({"root_password": secrets[4]})).await?;
+    errors.extend(fixture.cast("update_attributes", odd).await?.err());
+    let _alone = root_alone(&fixture.couch).await;
+    let root = fixture.call("enable_root_with_password", json!({"root_password": secrets[4]})).await?;
     assert_eq!(root["_password"], secrets[4].as_str());
     // A caller that is gone: the answer comes back, and lapin would print it.
     let gone = Request::new("enable_root_with_password", json!({"root_password": secrets[4]}));
-    let mut message: Value = serde_json::from_slice(&stage.bus.encode_call(&gone).body)?;
-    let inner = message["oslo.message"].as_str().unwrap().replace(stage.bus.reply_queue(), "reply_of_nobody");
+    let mut message: Value = serde_json::from_slice(&fixture.bus.encode_call(&gone).body)?;
+    let inner =
+        message["oslo.message"].as_str().unwrap().replace(fixture.bus.reply_queue(), "reply_of_nobody");
     message["oslo.message"] = inner.into();
-    stage.bus.publish_raw(message.to_string().as_bytes()).await?;
-    stage
+    fixture.bus.publish_raw(message.to_string().as_bytes()).await?;
+    fixture
         .bus
         .publish_raw(
             format!("{{\"oslo.version\": \"2.0\", \"oslo.message\": \"{}\"}}", secrets[5]).as_bytes(),
         )
         .await?;
-    stage.call("disable_root", json!({})).await?;
+    fixture.call("disable_root", json!({})).await?;
     for error in &errors {
         assert!(secrets.iter().all(|secret| !error.contains(secret)), "{error}");
     }
@@ -66,17 +70,17 @@ async fn use_everything(stage: &Stage) -> Result<Vec<String>> {
     Ok(secrets)
 }
 
-async fn look_everywhere(stage: &Stage, secrets: &[String], directory: &Path) -> Result<()> {
-    let process = format!("/proc/{}", stage.agent.pid());
-    let status = stage.local().await?.call("get_agent_status", json!({})).await?;
+async fn look_everywhere(fixture: &Fixture, secrets: &[String], directory: &Path) -> Result<()> {
+    let process = format!("/proc/{}", fixture.agent.pid());
+    let status = fixture.local().await?.call("get_agent_status", json!({})).await?;
     let metrics = web::get_unix(&directory.join(METRICS), "/metrics").await?.body;
     assert!(metrics.contains("trove_couchdb_agent_commands_total"), "{metrics}");
     let places = [
-        ("log", stage.agent.logs()),
+        ("log", fixture.agent.logs()),
         ("command line", String::from_utf8_lossy(&std::fs::read(format!("{process}/cmdline"))?).into_owned()),
         ("environment", String::from_utf8_lossy(&std::fs::read(format!("{process}/environ"))?).into_owned()),
-        ("systemd", stage.agent.notifications().join("\n")),
-        ("conductor", format!("{:?}", stage.conductor.received())),
+        ("systemd", fixture.agent.notifications().join("\n")),
+        ("conductor", format!("{:?}", fixture.conductor.received())),
         ("status", status.to_string()),
         ("metrics", metrics),
     ];
@@ -88,8 +92,8 @@ async fn look_everywhere(stage: &Stage, secrets: &[String], directory: &Path) ->
             assert!(!found, "{secret} is in the {place}");
         }
     }
-    let own = stage.agent.credentials_file();
-    for path in written(stage.agent.directory()).iter().filter(|path| **path != own) {
+    let own = fixture.agent.credentials_file();
+    for path in written(fixture.agent.directory()).iter().filter(|path| **path != own) {
         let text = String::from_utf8_lossy(&std::fs::read(path)?).into_owned();
         assert!(secrets.iter().all(|secret| !text.contains(secret.as_str())), "{}", path.display());
     }
@@ -110,17 +114,17 @@ fn written(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// What the agent was told or has made itself.
-async fn own_secrets(stage: &Stage) -> Result<Vec<String>> {
-    let file = stage.agent.credentials_file();
+async fn own_secrets(fixture: &Fixture) -> Result<Vec<String>> {
+    let file = fixture.agent.credentials_file();
     let content: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
     let mut secrets = vec![content["password"].as_str().unwrap().to_owned()];
     assert_eq!(std::fs::metadata(&file)?.permissions().mode() & 0o777, 0o600);
-    secrets.extend(stage.key.clone());
+    secrets.extend(fixture.key.clone());
     let url = trove_couchdb_tests::rabbitmq::shared().await?.transport_url();
     secrets.push(url.split(['/', ':', '@']).nth(4).unwrap().to_owned());
     // A real server's may be a common word, and this agent was not told it.
-    if stage.couch.memory().is_some() {
-        secrets.push(stage.couch.admin().password.clone());
+    if fixture.couch.memory().is_some() {
+        secrets.push(fixture.couch.admin().password.clone());
     }
     // As HTTP carries them.
     secrets.push(BASE64_STANDARD.encode(format!("os_admin:{}", secrets[0])));
@@ -129,8 +133,8 @@ async fn own_secrets(stage: &Stage) -> Result<Vec<String>> {
 }
 
 /// With whatever the crates around us could say.
-fn talkative(directory: &Path) -> Plan {
-    Plan::default()
+fn talkative(directory: &Path) -> FixturePlan {
+    FixturePlan::default()
         .set("log.filter", "trace,lapin=trace,hyper=trace,hyper_util=trace,reqwest=trace,rustls=trace")
         .set("metrics.listen", directory.join(METRICS).to_string_lossy().into_owned())
 }
@@ -142,16 +146,16 @@ async fn no_password_is_shown_at_trace_level() -> Result<()> {
     let audit = directory.path().join("audit.log");
     let audited = talkative(directory.path()).set("audit.file", audit.to_string_lossy().into_owned());
     for plan in [talkative(directory.path()), audited.encrypted()] {
-        let stage = plan.up().await?;
-        assert!(stage.agent.logs().contains("INFO"), "the net holds");
-        let mut secrets = use_everything(&stage).await?;
-        secrets.extend(own_secrets(&stage).await?);
+        let fixture = plan.up().await?;
+        assert!(fixture.agent.logs().contains("INFO"), "the net holds");
+        let mut secrets = use_everything(&fixture).await?;
+        secrets.extend(own_secrets(&fixture).await?);
         // A real server's os_admin is that of other tests, too.
-        if stage.couch.memory().is_some() {
-            stage.call("rotate_os_admin", json!({})).await?;
-            secrets.extend(own_secrets(&stage).await?);
+        if fixture.couch.memory().is_some() {
+            fixture.call("rotate_os_admin", json!({})).await?;
+            secrets.extend(own_secrets(&fixture).await?);
         }
-        look_everywhere(&stage, &secrets, directory.path()).await?;
+        look_everywhere(&fixture, &secrets, directory.path()).await?;
     }
     let lines = std::fs::read_to_string(&audit)?;
     assert!(lines.contains("change_passwords") && !lines.contains("Planted"), "{lines}");
@@ -162,12 +166,12 @@ async fn no_password_is_shown_at_trace_level() -> Result<()> {
 /// A `prepare` brings passwords of users and of root, whether it succeeds or not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prepare_shows_no_password() -> Result<()> {
-    let order = |stage: &Stage, packages: Value| {
-        let al = stage.name("al");
+    let order = |fixture: &Fixture, packages: Value| {
+        let al = fixture.name("al");
         json!({
             "packages": packages, "databases": [], "memory_mb": 512, "device_path": null, "mount_point": "/x",
-            "users": [{"_name": al, "_host": "%", "_password": planted(stage, 0), "_databases": []}],
-            "backup_info": null, "config_contents": "", "root_password": planted(stage, 1), "overrides": {},
+            "users": [{"_name": al, "_host": "%", "_password": planted(fixture, 0), "_databases": []}],
+            "backup_info": null, "config_contents": "", "root_password": planted(fixture, 1), "overrides": {},
             "cluster_config": null, "snapshot": null, "modules": [], "ds_version": "3.5.0",
         })
     };
@@ -175,19 +179,19 @@ async fn a_prepare_shows_no_password() -> Result<()> {
     for packages in [json!(["couchdb"]), json!("")] {
         let plan =
             talkative(directory.path()).in_memory(Options::default()).set("heartbeat.assume_prepared", false);
-        let stage = plan.encrypted().up().await?;
-        let notification = notification(&stage.id, "instance_create");
-        let request = Request::new("prepare", order(&stage, packages.clone())).version("1.1");
-        stage.bus.cast(&request.notified(notification)).await?;
-        stage
+        let fixture = plan.encrypted().up().await?;
+        let notification = notification(&fixture.id, "instance_create");
+        let request = Request::new("prepare", order(&fixture, packages.clone())).version("1.1");
+        fixture.bus.cast(&request.notified(notification)).await?;
+        fixture
             .conductor
             .next(HUNG, |cast| {
                 matches!(cast, ConductorCast::NotifyEnd { .. } | ConductorCast::NotifyExcInfo { .. })
             })
             .await?;
-        let mut secrets: Vec<String> = (0..2).map(|number| planted(&stage, number)).collect();
-        secrets.extend(own_secrets(&stage).await?);
-        look_everywhere(&stage, &secrets, directory.path()).await?;
+        let mut secrets: Vec<String> = (0..2).map(|number| planted(&fixture, number)).collect();
+        secrets.extend(own_secrets(&fixture).await?);
+        look_everywhere(&fixture, &secrets, directory.path()).await?;
     }
     Ok(())
 }
@@ -230,20 +234,20 @@ async fn a_proxy_of_the_environment_is_sent_nothing() -> Result<()> {
     proxy.set_nonblocking(true)?;
     let url = format!("http://{}", proxy.local_addr()?);
     let names = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
-    let plan = names.iter().fold(LocalPlan::default(), |plan, name| plan.variable(name, &url));
+    let plan = names.iter().fold(LocalFixturePlan::default(), |plan, name| plan.variable(name, &url));
     let asked = async {
         while proxy.accept().is_err() {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
-    let stage = tokio::select! {
-        stage = plan.up() => stage?,
+    let fixture = tokio::select! {
+        fixture = plan.up() => fixture?,
         () = asked => anyhow::bail!("the proxy was asked"),
     };
-    let (db, al) = (stage.name("db"), stage.name("al"));
-    stage.databases(&[&db]).await?;
-    let user = stage.user(&al, &[&db]).await?;
-    assert!(stage.client.reads(&db, Some(&user)).await?);
+    let (db, al) = (fixture.name("db"), fixture.name("al"));
+    fixture.databases(&[&db]).await?;
+    let user = fixture.user(&al, &[&db]).await?;
+    assert!(fixture.client.reads(&db, Some(&user)).await?);
     assert!(proxy.accept().is_err(), "the proxy was asked");
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use trove_couchdb_tests::stage::Plan;
+use trove_couchdb_tests::fixture::FixturePlan;
 
 /// Whether `text` stands anywhere in the memory of a process; `None` if we may not look.
 fn is_in_memory(pid: u32, text: &str) -> Result<Option<bool>> {
@@ -39,26 +39,26 @@ fn is_in_memory(pid: u32, text: &str) -> Result<Option<bool>> {
 /// Mutation: arguments-not-wiped.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_was_dealt_with_is_gone() -> Result<()> {
-    let stage = Plan::default().encrypted().set("couchdb.sha256_iterations", 1000).up().await?;
-    let pid = stage.agent.pid();
-    let Some(key_is_there) = is_in_memory(pid, &stage.id)? else {
+    let fixture = FixturePlan::default().encrypted().set("couchdb.sha256_iterations", 1000).up().await?;
+    let pid = fixture.agent.pid();
+    let Some(key_is_there) = is_in_memory(pid, &fixture.id)? else {
         trove_couchdb_tests::ledger::skipped("the agent's memory may not be read");
         return Ok(());
     };
     assert!(key_is_there, "the net holds: the guest's id is there");
     // Many, and each of them long: what is left of one may be overwritten by chance.
-    let planted = format!("Planted{}", stage.id);
+    let planted = format!("Planted{}", fixture.id);
     let password = |number: u32| format!("Memory{number:03}{}", planted.repeat(16));
-    let name = |number: u32| stage.name(&format!("u{number:03}"));
+    let name = |number: u32| fixture.name(&format!("u{number:03}"));
     let user = |number| json!({"_name": name(number), "_password": password(number), "_databases": []});
     let users: Vec<Value> = (0..100).map(user).collect();
-    stage.must_cast("create_user", json!({ "users": users })).await?;
+    fixture.must_cast("create_user", json!({ "users": users })).await?;
     let change = |number| json!({"name": name(number), "host": "%", "password": password(100 + number)});
     let users: Vec<Value> = (0..100).map(change).collect();
-    stage.must_cast("change_passwords", json!({ "users": users })).await?;
+    fixture.must_cast("change_passwords", json!({ "users": users })).await?;
     let update = json!({"username": name(0), "hostname": "%", "user_attrs": {"password": password(200)}});
-    stage.must_cast("update_attributes", update).await?;
-    stage.call("list_users", json!({})).await?;
+    fixture.must_cast("update_attributes", update).await?;
+    fixture.call("list_users", json!({})).await?;
     // The end of a command is told a moment before it is dropped.
     for _ in 0..600 {
         if is_in_memory(pid, &planted)? == Some(false) {

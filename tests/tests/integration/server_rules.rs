@@ -6,43 +6,43 @@ use in_memory_couchdb::Options;
 use serde_json::{Value, json};
 use trove_couchdb_tests::bus::CallError;
 use trove_couchdb_tests::couch::{Credentials, Method};
-use trove_couchdb_tests::local_stage::{LocalPlan, LocalStage};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
 use trove_couchdb_tests::until::until;
 
 const RULE: &str = r#"[{".{10,}", "Password min length is 10 chars."}]"#;
 const REASON: &str = "Password does not conform to requirements. Password min length is 10 chars.";
 
 /// A stage whose server has these settings, once the agent has its login.
-async fn stage_with(settings: &[(&str, &str, &str)]) -> Result<LocalStage> {
+async fn stage_with(settings: &[(&str, &str, &str)]) -> Result<LocalFixture> {
     stage_of(1_000, settings).await
 }
 
 /// A stage whose server itself hashes with so many rounds.
-async fn stage_of(iterations: u32, settings: &[(&str, &str, &str)]) -> Result<LocalStage> {
+async fn stage_of(iterations: u32, settings: &[(&str, &str, &str)]) -> Result<LocalFixture> {
     let options = Options { iterations: Some(iterations), ..Options::default() };
     let options =
         settings.iter().fold(options, |options, (section, key, value)| options.set(section, key, value));
-    let stage = LocalPlan::default()
+    let fixture = LocalFixturePlan::default()
         .in_memory(options)
         .set("couchdb.sha256_iterations", 5_000)
         .set("rpc.call_patience", 1)
         .set("heartbeat.interval", 1)
         .up()
         .await?;
-    until("a login", async || Ok(state(&stage).await?.0 == "healthy")).await?;
-    Ok(stage)
+    until("a login", async || Ok(state(&fixture).await?.0 == "healthy")).await?;
+    Ok(fixture)
 }
 
 /// How CouchDB does, in the agent's eyes.
-async fn state(stage: &LocalStage) -> Result<(Value, String)> {
-    let status = stage.call("get_agent_status", json!({})).await?;
+async fn state(fixture: &LocalFixture) -> Result<(Value, String)> {
+    let status = fixture.call("get_agent_status", json!({})).await?;
     let couchdb = &status["couchdb"];
     Ok((couchdb["state"].clone(), couchdb["reason"].as_str().unwrap_or_default().to_owned()))
 }
 
-async fn configure(stage: &LocalStage, key: &str, value: &str) -> Result<()> {
+async fn configure(fixture: &LocalFixture, key: &str, value: &str) -> Result<()> {
     let path = format!("/_node/_local/_config/{key}");
-    let (status, body) = stage.client.put(&path, Some(stage.couch.admin()), &json!(value)).await?;
+    let (status, body) = fixture.client.put(&path, Some(fixture.couch.admin()), &json!(value)).await?;
     anyhow::ensure!(status.is_success(), "PUT {path}: {body}");
     Ok(())
 }
@@ -59,53 +59,53 @@ fn failure(result: Result<Value, CallError>) -> String {
     result.unwrap_err().to_string()
 }
 
-async fn document(stage: &LocalStage, name: &str) -> Result<Option<Value>> {
+async fn document(fixture: &LocalFixture, name: &str) -> Result<Option<Value>> {
     let path = format!("/_users/org.couchdb.user%3A{name}");
-    let (status, body) = stage.client.get(&path, Some(stage.couch.admin())).await?;
+    let (status, body) = fixture.client.get(&path, Some(fixture.couch.admin())).await?;
     Ok(status.is_success().then_some(body))
 }
 
 /// Mutation: password-rules-not-asked (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn the_servers_own_rules_decide_on_every_password() -> Result<()> {
-    let stage = stage_with(&[("chttpd_auth", "password_regexp", RULE)]).await?;
-    let (al, bo, zoe) = (stage.name("al"), stage.name("bo"), stage.name("zoe"));
+    let fixture = stage_with(&[("chttpd_auth", "password_regexp", RULE)]).await?;
+    let (al, bo, zoe) = (fixture.name("al"), fixture.name("bo"), fixture.name("zoe"));
     let good = "long-enough-1";
     let refused = |error: &str| {
         assert!(error.contains(REASON) && !error.contains("sh0rt"), "{error}");
     };
     let two = json!({"users": [new_user(&al, good), new_user(&bo, "sh0rt")]});
-    refused(&failure(stage.call("create_user", two).await));
-    assert!(document(&stage, &al).await?.is_none() && document(&stage, &bo).await?.is_none());
+    refused(&failure(fixture.call("create_user", two).await));
+    assert!(document(&fixture, &al).await?.is_none() && document(&fixture, &bo).await?.is_none());
 
-    stage.call("create_user", json!({"users": [new_user(&al, good)]})).await?;
-    let stored = document(&stage, &al).await?.unwrap();
+    fixture.call("create_user", json!({"users": [new_user(&al, good)]})).await?;
+    let stored = document(&fixture, &al).await?.unwrap();
     assert!(stored.get("password").is_none() && stored["derived_key"].is_string());
-    refused(&failure(stage.call("change_passwords", change(&al, "sh0rt")).await));
+    refused(&failure(fixture.call("change_passwords", change(&al, "sh0rt")).await));
     let rename = |password: &str| json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe, "password": password}});
-    refused(&failure(stage.call("update_attributes", rename("sh0rt")).await));
-    assert!(document(&stage, &zoe).await?.is_none());
-    assert!(stage.client.logs_in(&Credentials::new(&al, good)).await?);
-    stage.call("change_passwords", change(&al, "long-enough-2")).await?;
-    assert!(stage.client.logs_in(&Credentials::new(&al, "long-enough-2")).await?);
-    stage.call("update_attributes", rename("long-enough-3")).await?;
-    assert!(stage.client.logs_in(&Credentials::new(&zoe, "long-enough-3")).await?);
+    refused(&failure(fixture.call("update_attributes", rename("sh0rt")).await));
+    assert!(document(&fixture, &zoe).await?.is_none());
+    assert!(fixture.client.logs_in(&Credentials::new(&al, good)).await?);
+    fixture.call("change_passwords", change(&al, "long-enough-2")).await?;
+    assert!(fixture.client.logs_in(&Credentials::new(&al, "long-enough-2")).await?);
+    fixture.call("update_attributes", rename("long-enough-3")).await?;
+    assert!(fixture.client.logs_in(&Credentials::new(&zoe, "long-enough-3")).await?);
 
     // CouchDB itself has no rules for server administrators.
-    refused(&failure(stage.call("enable_root_with_password", json!({"root_password": "sh0rt"})).await));
-    assert_eq!(stage.call("is_root_enabled", json!({})).await?, false);
-    let root = stage.call("enable_root", json!({})).await?;
+    refused(&failure(fixture.call("enable_root_with_password", json!({"root_password": "sh0rt"})).await));
+    assert_eq!(fixture.call("is_root_enabled", json!({})).await?, false);
+    let root = fixture.call("enable_root", json!({})).await?;
     let root = Credentials::new("root", root["_password"].as_str().unwrap());
-    assert!(stage.client.logs_in(&root).await?);
-    assert!(document(&stage, "root").await?.is_none(), "what asked for the rules is stored nowhere");
-    stage.call("disable_root", json!({})).await?;
+    assert!(fixture.client.logs_in(&root).await?);
+    assert!(document(&fixture, "root").await?.is_none(), "what asked for the rules is stored nowhere");
+    fixture.call("disable_root", json!({})).await?;
 
     // A change of the rules is noticed at once.
-    configure(&stage, "chttpd_auth/password_regexp", "[]").await?;
-    stage.call("change_passwords", change(&zoe, "sh0rt")).await?;
-    assert!(stage.client.logs_in(&Credentials::new(&zoe, "sh0rt")).await?);
-    configure(&stage, "chttpd_auth/password_regexp", "no list").await?;
-    let error = failure(stage.call("change_passwords", change(&zoe, good)).await);
+    configure(&fixture, "chttpd_auth/password_regexp", "[]").await?;
+    fixture.call("change_passwords", change(&zoe, "sh0rt")).await?;
+    assert!(fixture.client.logs_in(&Credentials::new(&zoe, "sh0rt")).await?);
+    configure(&fixture, "chttpd_auth/password_regexp", "no list").await?;
+    let error = failure(fixture.call("change_passwords", change(&zoe, good)).await);
     assert!(error.contains("Server cannot hash passwords at this time."), "{error}");
     Ok(())
 }
@@ -113,56 +113,57 @@ async fn the_servers_own_rules_decide_on_every_password() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generated_password_of_root_keeps_common_rules() -> Result<()> {
     let rules = r#"[".{12,}", "[A-Z]+", "[a-z]+", "\\d+"]"#;
-    let stage = stage_with(&[("chttpd_auth", "password_regexp", rules)]).await?;
-    let root = stage.call("enable_root", json!({})).await?;
+    let fixture = stage_with(&[("chttpd_auth", "password_regexp", rules)]).await?;
+    let root = fixture.call("enable_root", json!({})).await?;
     let root = Credentials::new("root", root["_password"].as_str().unwrap());
-    assert!(stage.client.logs_in(&root).await?);
-    stage.call("disable_root", json!({})).await?;
+    assert!(fixture.client.logs_in(&root).await?);
+    fixture.call("disable_root", json!({})).await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hashes_keep_to_the_servers_limits_for_rounds() -> Result<()> {
     // At the first login CouchDB makes a hash of another number of rounds anew.
-    let stage = stage_of(900, &[]).await?;
-    configure(&stage, "chttpd_auth/max_iterations", "900").await?;
-    let user = stage.user(&stage.name("al"), &[]).await?;
-    assert!(stage.client.logs_in(&user).await?);
-    assert_eq!(document(&stage, &user.name).await?.unwrap()["iterations"], 900);
+    let fixture = stage_of(900, &[]).await?;
+    configure(&fixture, "chttpd_auth/max_iterations", "900").await?;
+    let user = fixture.user(&fixture.name("al"), &[]).await?;
+    assert!(fixture.client.logs_in(&user).await?);
+    assert_eq!(document(&fixture, &user.name).await?.unwrap()["iterations"], 900);
     Ok(())
 }
 
 /// Mutation: users-elsewhere-are-not-noticed (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn users_that_couchdb_looks_for_elsewhere_are_not_made() -> Result<()> {
-    let stage = stage_with(&[]).await?;
-    let al = stage.user(&stage.name("al"), &[]).await?;
-    configure(&stage, "chttpd_auth/authentication_db", "people").await?;
-    let bo = stage.name("bo");
+    let fixture = stage_with(&[]).await?;
+    let al = fixture.user(&fixture.name("al"), &[]).await?;
+    configure(&fixture, "chttpd_auth/authentication_db", "people").await?;
+    let bo = fixture.name("bo");
     for (method, args) in [
         ("create_user", json!({"users": [new_user(&bo, "pw")]})),
         ("change_passwords", change(&al.name, "pw")),
         ("update_attributes", json!({"username": al.name, "hostname": "%", "user_attrs": {"name": bo}})),
     ] {
-        let error = failure(stage.call(method, args).await);
+        let error = failure(fixture.call(method, args).await);
         assert!(
             error.contains(r#"looks for users in database "people" (authentication_db of [chttpd_auth])"#),
             "{error}"
         );
     }
-    assert!(document(&stage, &bo).await?.is_none());
+    assert!(document(&fixture, &bo).await?.is_none());
     Ok(())
 }
 
 /// Plants a revision of a user's document that conflicts with the one that is there.
-async fn plant_conflict(stage: &LocalStage, name: &str, edit: impl Fn(&mut Value)) -> Result<()> {
-    let mut other = document(stage, name).await?.unwrap();
+async fn plant_conflict(fixture: &LocalFixture, name: &str, edit: impl Fn(&mut Value)) -> Result<()> {
+    let mut other = document(fixture, name).await?.unwrap();
     other["_rev"] = json!("1-00000000000000000000000000000001");
     other["salt"] = json!("another");
     edit(&mut other);
     let body = json!({"docs": [other], "new_edits": false});
-    let admin = Some(stage.couch.admin());
-    let (status, body) = stage.client.request(Method::POST, "/_users/_bulk_docs", admin, Some(&body)).await?;
+    let admin = Some(fixture.couch.admin());
+    let (status, body) =
+        fixture.client.request(Method::POST, "/_users/_bulk_docs", admin, Some(&body)).await?;
     anyhow::ensure!(status.is_success(), "{body}");
     Ok(())
 }
@@ -172,47 +173,47 @@ async fn plant_conflict(stage: &LocalStage, name: &str, edit: impl Fn(&mut Value
 /// Mutation: conflicts-of-users-stay (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_password_resolves_conflicts_in_which_nothing_is_lost_and_names_others() -> Result<()> {
-    let stage = stage_with(&[]).await?;
-    let al = stage.user(&stage.name("al"), &[]).await?;
-    plant_conflict(&stage, &al.name, |_| {}).await?;
-    assert!(stage.client.refuses(&al).await?, "this is why it matters");
-    stage.call("change_passwords", change(&al.name, "pw-2")).await?;
-    assert!(stage.client.logs_in(&Credentials::new(&al.name, "pw-2")).await?);
+    let fixture = stage_with(&[]).await?;
+    let al = fixture.user(&fixture.name("al"), &[]).await?;
+    plant_conflict(&fixture, &al.name, |_| {}).await?;
+    assert!(fixture.client.refuses(&al).await?, "this is why it matters");
+    fixture.call("change_passwords", change(&al.name, "pw-2")).await?;
+    assert!(fixture.client.logs_in(&Credentials::new(&al.name, "pw-2")).await?);
 
-    let bo = stage.user(&stage.name("bo"), &[]).await?;
-    plant_conflict(&stage, &bo.name, |other| other["roles"] = json!(["staff"])).await?;
-    let before = document(&stage, &bo.name).await?;
-    let rename = json!({"username": bo.name, "hostname": "%", "user_attrs": {"name": stage.name("zoe")}});
+    let bo = fixture.user(&fixture.name("bo"), &[]).await?;
+    plant_conflict(&fixture, &bo.name, |other| other["roles"] = json!(["staff"])).await?;
+    let before = document(&fixture, &bo.name).await?;
+    let rename = json!({"username": bo.name, "hostname": "%", "user_attrs": {"name": fixture.name("zoe")}});
     for (method, args) in [("change_passwords", change(&bo.name, "pw-2")), ("update_attributes", rename)] {
-        let error = failure(stage.call(method, args).await);
+        let error = failure(fixture.call(method, args).await);
         assert!(
             error.contains("has 1 conflicting revision(s) that differ in more than the password"),
             "{error}"
         );
     }
-    assert_eq!(document(&stage, &bo.name).await?, before);
+    assert_eq!(document(&fixture, &bo.name).await?, before);
     Ok(())
 }
 
 /// Mutation: maintenance-is-healthy (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_in_maintenance_mode_is_not_healthy_and_commands_say_so() -> Result<()> {
-    let stage = stage_with(&[]).await?;
-    let al = stage.user(&stage.name("al"), &[]).await?;
-    configure(&stage, "couchdb/maintenance_mode", "true").await?;
-    until("it is seen", async || Ok(state(&stage).await?.0 == "maintenance")).await?;
-    assert!(state(&stage).await?.1.contains("in maintenance mode"), "{:?}", state(&stage).await?);
+    let fixture = stage_with(&[]).await?;
+    let al = fixture.user(&fixture.name("al"), &[]).await?;
+    configure(&fixture, "couchdb/maintenance_mode", "true").await?;
+    until("it is seen", async || Ok(state(&fixture).await?.0 == "maintenance")).await?;
+    assert!(state(&fixture).await?.1.contains("in maintenance mode"), "{:?}", state(&fixture).await?);
     for (method, args) in [
         ("list_databases", json!({})),
         ("change_passwords", change(&al.name, "pw")),
         ("get_user", json!({"username": al.name, "hostname": "%"})),
     ] {
-        let error = failure(stage.call(method, args).await);
+        let error = failure(fixture.call(method, args).await);
         assert!(error.contains("in maintenance mode"), "{method}: {error}");
     }
     // Out of the balancing of load, and it serves.
-    configure(&stage, "couchdb/maintenance_mode", "nolb").await?;
-    until("it is over", async || Ok(state(&stage).await?.0 == "healthy")).await?;
-    stage.call("change_passwords", change(&al.name, "pw")).await?;
+    configure(&fixture, "couchdb/maintenance_mode", "nolb").await?;
+    until("it is over", async || Ok(state(&fixture).await?.0 == "healthy")).await?;
+    fixture.call("change_passwords", change(&al.name, "pw")).await?;
     Ok(())
 }

@@ -7,38 +7,39 @@ use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
 use trove_couchdb_tests::bus::Request;
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::process::Signal;
-use trove_couchdb_tests::stage::{Plan, Stage};
 use trove_couchdb_tests::until::{HUNG, until, until_hit};
 
 /// Mutation: sigterm-does-not-wait (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn what_runs_is_finished_and_what_waits_is_handed_back() -> Result<()> {
-    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
-    let (db, al) = (stage.name("db"), stage.name("al"));
-    stage.databases(&[&db]).await?;
-    stage.user(&al, &[]).await?;
-    stage.memory()?.faults().add(Rule::new("PUT", "*/_security", Fault::Hang).times(1));
-    let grant = stage.bus.encode_call(&Request::new(
+    let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let (db, al) = (fixture.name("db"), fixture.name("al"));
+    fixture.databases(&[&db]).await?;
+    fixture.user(&al, &[]).await?;
+    fixture.memory()?.faults().add(Rule::new("PUT", "*/_security", Fault::Hang).times(1));
+    let grant = fixture.bus.encode_call(&Request::new(
         "grant_access",
         json!({"username": al, "hostname": "%", "databases": [db]}),
     ));
-    let granted = stage.bus.expect_reply(&grant);
-    stage.bus.send(&grant).await?;
-    until_hit(stage.memory()?).await?;
-    let list = stage.bus.encode_call(&Request::new("list_access", json!({"username": al, "hostname": "%"})));
-    let listed = stage.bus.expect_reply(&list);
-    stage.bus.send(&list).await?;
+    let granted = fixture.bus.expect_reply(&grant);
+    fixture.bus.send(&grant).await?;
+    until_hit(fixture.memory()?).await?;
+    let list =
+        fixture.bus.encode_call(&Request::new("list_access", json!({"username": al, "hostname": "%"})));
+    let listed = fixture.bus.expect_reply(&list);
+    fixture.bus.send(&list).await?;
     // It has arrived when a later one has been answered.
-    stage.call("rpc_ping", json!({})).await?;
+    fixture.call("rpc_ping", json!({})).await?;
 
-    stage.agent.signal(Signal::TERM)?;
-    stage.agent.wait_notification(HUNG, |line| line == "STOPPING=1").await?;
-    stage.memory()?.faults().clear();
-    let status = stage.agent.exit_within(HUNG).await?;
+    fixture.agent.signal(Signal::TERM)?;
+    fixture.agent.wait_notification(HUNG, |line| line == "STOPPING=1").await?;
+    fixture.memory()?.faults().clear();
+    let status = fixture.agent.exit_within(HUNG).await?;
     assert!(status.success(), "{status}");
     granted.within(HUNG).await?;
-    stage.agent.start_again()?;
+    fixture.agent.start_again()?;
     let access = listed.within(HUNG).await?;
     assert_eq!(access.as_array().unwrap().len(), 1);
     Ok(())
@@ -47,15 +48,16 @@ async fn what_runs_is_finished_and_what_waits_is_handed_back() -> Result<()> {
 /// Mutation: sigterm-waits-for-ever (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_couchdb_does_not_hold_up_the_end() -> Result<()> {
-    let mut stage = Plan::default().in_memory(Options::default()).set("rpc.shutdown_grace", 2).up().await?;
-    let db = stage.name("db");
-    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::Hang).times(1));
-    stage.bus.cast(&Request::new("create_database", json!({"databases": [{"_name": db}]}))).await?;
-    until_hit(stage.memory()?).await?;
-    assert!(stage.agent.terminate().await?.success());
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
-    let listed = stage.call("list_databases", json!({})).await?.to_string();
+    let mut fixture =
+        FixturePlan::default().in_memory(Options::default()).set("rpc.shutdown_grace", 2).up().await?;
+    let db = fixture.name("db");
+    fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::Hang).times(1));
+    fixture.bus.cast(&Request::new("create_database", json!({"databases": [{"_name": db}]}))).await?;
+    until_hit(fixture.memory()?).await?;
+    assert!(fixture.agent.terminate().await?.success());
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
+    let listed = fixture.call("list_databases", json!({})).await?.to_string();
     assert!(listed.contains(&db), "the broker delivered it again: {listed}");
     Ok(())
 }
@@ -97,8 +99,8 @@ async fn a_network_of_groups_that_hangs_does_not_hold_up_the_end() -> Result<()>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigint_ends_it_too_and_without_a_broker() -> Result<()> {
-    let mut stage = Stage::up().await?;
-    let mut options = stage.agent.options().clone();
+    let mut fixture = Fixture::up().await?;
+    let mut options = fixture.agent.options().clone();
     options.transport_url = "rabbit://nobody:x@127.0.0.1:1//".to_owned();
     let mut lonely = AgentProcess::start(options)?;
     lonely.wait_log("No connection to the broker", HUNG).await?;

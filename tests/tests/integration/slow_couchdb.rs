@@ -6,42 +6,42 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
-use trove_couchdb_tests::stage::{Plan, Stage};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::until::{until, until_hit};
 
 /// Longer than a probe waits.
 const SLOW: Duration = Duration::from_secs(8);
 
-fn told(stage: &Stage) -> Vec<ServiceStatus> {
+fn told(fixture: &Fixture) -> Vec<ServiceStatus> {
     let status = |cast: ConductorCast| match cast {
         ConductorCast::Heartbeat { status, .. } => status,
         _ => None,
     };
-    stage.conductor.received().into_iter().filter_map(status).collect()
+    fixture.conductor.received().into_iter().filter_map(status).collect()
 }
 
 /// A rotation waits for the slow request, and the probe used to wait for the rotation.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_behind_a_slow_request_is_no_crash() -> Result<()> {
-    let stage = Plan::default()
+    let fixture = FixturePlan::default()
         .in_memory(Options { iterations: Some(500), ..Options::default() })
         .set("heartbeat.interval", 1)
         .set("couchdb.sha256_iterations", 1000)
         .up()
         .await?;
-    until("a heartbeat", async || Ok(told(&stage).contains(&ServiceStatus::Healthy))).await?;
+    until("a heartbeat", async || Ok(told(&fixture).contains(&ServiceStatus::Healthy))).await?;
     let slow = Fault::DelayMs(u64::try_from(SLOW.as_millis())?);
-    stage.memory()?.faults().add(Rule::new("PUT", "/slow", slow).times(1));
+    fixture.memory()?.faults().add(Rule::new("PUT", "/slow", slow).times(1));
     let create = json!({"databases": [{"_name": "slow"}]});
-    let local = stage.local().await?;
-    let (created, rotated) = tokio::join!(stage.cast("create_database", create), async {
-        until_hit(stage.memory()?).await?;
+    let local = fixture.local().await?;
+    let (created, rotated) = tokio::join!(fixture.cast("create_database", create), async {
+        until_hit(fixture.memory()?).await?;
         anyhow::Ok(local.call("rotate_os_admin", json!({})).await?)
     });
     created?.map_err(anyhow::Error::msg)?;
     rotated?;
     // Before its login it was running; since then nothing has been wrong.
-    let heard = told(&stage);
+    let heard = told(&fixture);
     let since = heard.iter().skip_while(|status| **status != ServiceStatus::Healthy);
     assert!(since.into_iter().all(|status| *status == ServiceStatus::Healthy), "{heard:?}");
     Ok(())
@@ -50,22 +50,22 @@ async fn a_rotation_behind_a_slow_request_is_no_crash() -> Result<()> {
 /// Every answer takes longer than a probe waits, and comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_that_answers_late_is_running() -> Result<()> {
-    let stage = Plan::default()
+    let fixture = FixturePlan::default()
         .in_memory(Options { iterations: Some(500), ..Options::default() })
         .set("heartbeat.interval", 1)
         .set("couchdb.sha256_iterations", 1000)
         .up()
         .await?;
     let slow = Fault::DelayMs(u64::try_from(SLOW.as_millis())?);
-    stage.memory()?.faults().add(Rule::new("*", "*", slow));
-    let local = stage.local().await?;
+    fixture.memory()?.faults().add(Rule::new("*", "*", slow));
+    let local = fixture.local().await?;
     let couchdb =
         async || anyhow::Ok(local.call("get_agent_status", json!({})).await?["couchdb"]["state"].clone());
     until("slow", async || Ok(couchdb().await? == "slow")).await?;
-    until("another status", async || Ok(told(&stage).last() == Some(&ServiceStatus::Running))).await?;
-    stage.memory()?.faults().clear();
-    let healthy = || told(&stage).last() == Some(&ServiceStatus::Healthy);
+    until("another status", async || Ok(told(&fixture).last() == Some(&ServiceStatus::Running))).await?;
+    fixture.memory()?.faults().clear();
+    let healthy = || told(&fixture).last() == Some(&ServiceStatus::Healthy);
     until("healthy again", async || Ok(healthy())).await?;
-    assert!(!told(&stage).contains(&ServiceStatus::Crashed), "{:?}", told(&stage));
+    assert!(!told(&fixture).contains(&ServiceStatus::Crashed), "{:?}", told(&fixture));
     Ok(())
 }

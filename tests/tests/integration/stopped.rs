@@ -8,20 +8,20 @@ use futures_util::future::join_all;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
 use trove_couchdb_tests::bus::{Message, Request};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::process::Signal;
-use trove_couchdb_tests::stage::{Plan, Stage};
 
 /// Only ends a hung test.
 const LIMIT: Duration = Duration::from_secs(300);
 
-fn create(stage: &Stage, name: &str, caller_waits: Duration) -> Message {
-    let args = json!({"databases": [{"_name": stage.name(name)}]});
-    stage.bus.encode_call(&Request::new("create_database", args).timeout(caller_waits))
+fn create(fixture: &Fixture, name: &str, caller_waits: Duration) -> Message {
+    let args = json!({"databases": [{"_name": fixture.name(name)}]});
+    fixture.bus.encode_call(&Request::new("create_database", args).timeout(caller_waits))
 }
 
-async fn databases(stage: &Stage) -> Result<String> {
+async fn databases(fixture: &Fixture) -> Result<String> {
     let list = Request::new("list_databases", json!({})).timeout(LIMIT);
-    Ok(stage.bus.request(&list).await?.to_string())
+    Ok(fixture.bus.request(&list).await?.to_string())
 }
 
 /// The process is stopped, as by a live migration, for longer than four callers wait. It has been handed out their messages
@@ -30,23 +30,23 @@ async fn databases(stage: &Stage) -> Result<String> {
 /// Mutation: a-pause-is-no-time (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_whose_callers_gave_up_while_the_process_stood_still_are_not_run() -> Result<()> {
-    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
+    let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
     // It consumes.
-    databases(&stage).await?;
-    stage.agent.signal(Signal::STOP)?;
+    databases(&fixture).await?;
+    fixture.agent.signal(Signal::STOP)?;
     for number in 0..4 {
-        stage.bus.send(&create(&stage, &format!("gone{number}"), Duration::from_secs(2))).await?;
+        fixture.bus.send(&create(&fixture, &format!("gone{number}"), Duration::from_secs(2))).await?;
     }
-    let patient = create(&stage, "patient", LIMIT);
-    let answer = stage.bus.expect_reply(&patient);
-    stage.bus.send(&patient).await?;
-    let cast = json!({"databases": [{"_name": stage.name("cast")}]});
-    stage.bus.cast(&Request::new("create_database", cast)).await?;
+    let patient = create(&fixture, "patient", LIMIT);
+    let answer = fixture.bus.expect_reply(&patient);
+    fixture.bus.send(&patient).await?;
+    let cast = json!({"databases": [{"_name": fixture.name("cast")}]});
+    fixture.bus.cast(&Request::new("create_database", cast)).await?;
     tokio::time::sleep(Duration::from_secs(4)).await;
-    stage.agent.signal(Signal::CONT)?;
+    fixture.agent.signal(Signal::CONT)?;
     answer.within(LIMIT).await?;
-    let there = databases(&stage).await?;
-    assert!(there.contains(&stage.name("patient")) && there.contains(&stage.name("cast")), "{there}");
+    let there = databases(&fixture).await?;
+    assert!(there.contains(&fixture.name("patient")) && there.contains(&fixture.name("cast")), "{there}");
     assert!(!there.contains("gone"), "{there}");
     Ok(())
 }
@@ -54,25 +54,25 @@ async fn calls_whose_callers_gave_up_while_the_process_stood_still_are_not_run()
 /// A call that was taken before the process stood still, and waits for its turn.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_waits_for_its_turn_grows_old_while_the_process_stands_still() -> Result<()> {
-    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
-    let db = stage.name("db");
-    stage.databases(&[&db]).await?;
-    stage.memory()?.faults().add(Rule::new("DELETE", &format!("/{db}"), Fault::Hang).times(1));
+    let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let db = fixture.name("db");
+    fixture.databases(&[&db]).await?;
+    fixture.memory()?.faults().add(Rule::new("DELETE", &format!("/{db}"), Fault::Hang).times(1));
     let delete = Request::new("delete_database", json!({"database": {"_name": db}})).timeout(LIMIT);
-    let delete = stage.bus.encode_call(&delete);
-    let deleted = stage.bus.expect_reply(&delete);
-    stage.bus.send(&delete).await?;
-    trove_couchdb_tests::until::until_hit(stage.memory()?).await?;
-    stage.bus.send(&create(&stage, "db", Duration::from_secs(3))).await?;
+    let delete = fixture.bus.encode_call(&delete);
+    let deleted = fixture.bus.expect_reply(&delete);
+    fixture.bus.send(&delete).await?;
+    trove_couchdb_tests::until::until_hit(fixture.memory()?).await?;
+    fixture.bus.send(&create(&fixture, "db", Duration::from_secs(3))).await?;
     // Answered behind it, so it has been taken.
-    stage.bus.request(&Request::new("rpc_ping", json!({})).timeout(LIMIT)).await?;
-    stage.agent.signal(Signal::STOP)?;
+    fixture.bus.request(&Request::new("rpc_ping", json!({})).timeout(LIMIT)).await?;
+    fixture.agent.signal(Signal::STOP)?;
     tokio::time::sleep(Duration::from_secs(4)).await;
-    stage.memory()?.faults().clear();
+    fixture.memory()?.faults().clear();
     tokio::time::sleep(Duration::from_millis(300)).await;
-    stage.agent.signal(Signal::CONT)?;
+    fixture.agent.signal(Signal::CONT)?;
     deleted.within(LIMIT).await?;
-    assert!(!databases(&stage).await?.contains(&db));
+    assert!(!databases(&fixture).await?.contains(&db));
     Ok(())
 }
 
@@ -80,12 +80,12 @@ async fn a_call_that_waits_for_its_turn_grows_old_while_the_process_stands_still
 /// for long enough: none is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_of_a_backlog_is_refused_while_its_caller_waits() -> Result<()> {
-    let mut stage = Plan::default().in_memory(Options::default()).up().await?;
-    let (db, al) = (stage.name("db"), stage.name("al"));
-    stage.databases(&[&db]).await?;
-    stage.user(&al, &[]).await?;
-    stage.agent.terminate().await?;
-    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{db}/_security"), Fault::DelayMs(400)));
+    let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let (db, al) = (fixture.name("db"), fixture.name("al"));
+    fixture.databases(&[&db]).await?;
+    fixture.user(&al, &[]).await?;
+    fixture.agent.terminate().await?;
+    fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{db}/_security"), Fault::DelayMs(400)));
     let mut answers = Vec::new();
     for number in 0..10 {
         let method = if number % 2 == 0 { "grant_access" } else { "revoke_access" };
@@ -94,13 +94,13 @@ async fn no_call_of_a_backlog_is_refused_while_its_caller_waits() -> Result<()> 
         } else {
             json!({"username": al, "hostname": "%", "database": db})
         };
-        let message = stage.bus.encode_call(&Request::new(method, args).timeout(LIMIT));
-        answers.push(stage.bus.expect_reply(&message));
-        stage.bus.send(&message).await?;
+        let message = fixture.bus.encode_call(&Request::new(method, args).timeout(LIMIT));
+        answers.push(fixture.bus.expect_reply(&message));
+        fixture.bus.send(&message).await?;
     }
     let began = Instant::now();
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
     for answer in join_all(answers.into_iter().map(|answer| answer.within(LIMIT))).await {
         answer?;
     }

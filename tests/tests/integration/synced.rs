@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::json;
 use trove_couchdb_tests::agent::AgentProcess;
-use trove_couchdb_tests::stage::Stage;
+use trove_couchdb_tests::fixture::Fixture;
 use trove_couchdb_tests::strace::Strace;
 use trove_couchdb_tests::until::until;
 
@@ -78,13 +78,13 @@ fn synced(lines: &[String], directory: &str) -> bool {
 /// Mutation: outcomes-not-synced (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_done_is_on_the_disk_before_it_is_acknowledged() -> Result<()> {
-    let stage = Stage::up().await?;
-    let Some(mut calls) = Calls::of(&stage.agent).await? else { return Ok(()) };
-    let directory = stage.agent.directory().join("state");
+    let fixture = Fixture::up().await?;
+    let Some(mut calls) = Calls::of(&fixture.agent).await? else { return Ok(()) };
+    let directory = fixture.agent.directory().join("state");
     let directory = directory.to_str().context("a path that is UTF-8")?;
     for number in 0..4 {
-        let db = stage.name(&format!("db{number}"));
-        stage.must_cast("create_database", json!({"databases": [{"_name": db}]})).await?;
+        let db = fixture.name(&format!("db{number}"));
+        fixture.must_cast("create_database", json!({"databases": [{"_name": db}]})).await?;
         let lines = calls.until_acknowledged(&format!("PUT /{db} HTTP")).await?;
         // The first makes the file, under another name.
         assert!(number == 0 || synced(&lines, directory), "acknowledged and not synced: {lines:#?}");

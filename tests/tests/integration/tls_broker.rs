@@ -10,9 +10,9 @@ use tempfile::TempDir;
 use trove_couchdb_protocol::trove::ConductorCast;
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
 use trove_couchdb_tests::certificates::{Authority, PairFiles, Wanted};
+use trove_couchdb_tests::fixture::FixturePlan;
 use trove_couchdb_tests::local::LocalClient;
 use trove_couchdb_tests::rabbitmq::RabbitNode;
-use trove_couchdb_tests::stage::Plan;
 
 /// Between two tries of the agent lie at most some seconds, and a busy machine.
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
@@ -114,18 +114,18 @@ async fn everything_works_over_tls() -> Result<()> {
         (secured.secure_url().replace("rabbit://", "rabbits://"), secured.oslo()[1..].to_vec()),
         (format!("{}?ssl=1", secured.secure_url()), secured.oslo()[1..].to_vec()),
     ] {
-        let mut plan = Plan::default().encrypted().transport_url(&url).set("heartbeat.interval", 1);
+        let mut plan = FixturePlan::default().encrypted().transport_url(&url).set("heartbeat.interval", 1);
         for line in &lines {
             plan = plan.oslo(line);
         }
-        let stage = plan.up_on(&secured.broker).await?;
-        assert_eq!(stage.call("rpc_ping", json!({})).await?, true);
-        let films = stage.name("films");
-        stage.databases(&[&films]).await?;
-        assert!(stage.call("list_databases", json!({})).await?.to_string().contains(&films));
+        let fixture = plan.up_on(&secured.broker).await?;
+        assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
+        let films = fixture.name("films");
+        fixture.databases(&[&films]).await?;
+        assert!(fixture.call("list_databases", json!({})).await?.to_string().contains(&films));
         let is_heartbeat = |cast: &ConductorCast| matches!(cast, ConductorCast::Heartbeat { .. });
-        stage.conductor.next(SOON, is_heartbeat).await?;
-        let status = stage.local().await?.call("get_agent_status", json!({})).await?;
+        fixture.conductor.next(SOON, is_heartbeat).await?;
+        let status = fixture.local().await?.call("get_agent_status", json!({})).await?;
         let address = format!("localhost:{}", secured.broker.tls_port());
         assert_eq!(status["broker"], json!({"state": "up", "address": address, "reason": null}));
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
 use trove_couchdb_tests::couch::{CouchClient, Credentials};
 use trove_couchdb_tests::local::LocalClient;
-use trove_couchdb_tests::local_stage::LocalPlan;
+use trove_couchdb_tests::local_fixture::LocalFixturePlan;
 use trove_couchdb_tests::until::until;
 
 /// The account of an agent that is not to be root.
@@ -80,17 +80,20 @@ async fn couchdbs_own_databases_are_closed_and_members_stay() -> Result<()> {
     for version in [Version::V1, Version::V2, Version::V3_3, Version::V3_5] {
         let quick = Options { iterations: Some(500), ..Options::new(version) };
         let everyone = quick.set("couchdb", "default_security", "everyone");
-        let mut stage =
-            LocalPlan::default().in_memory(everyone).set("couchdb.sha256_iterations", 1000).up().await?;
-        let (status, answer) = stage.client.put("/_replicator/evil", None, &document).await?;
+        let mut fixture = LocalFixturePlan::default()
+            .in_memory(everyone)
+            .set("couchdb.sha256_iterations", 1000)
+            .up()
+            .await?;
+        let (status, answer) = fixture.client.put("/_replicator/evil", None, &document).await?;
         assert!(status.is_client_error(), "{version:?}: {status} {answer}");
-        let admin = stage.couch.admin().clone();
+        let admin = fixture.couch.admin().clone();
         let members = json!({"members": {"names": ["al"]}, "kept": 1});
-        assert!(stage.client.put("/_replicator/_security", Some(&admin), &members).await?.0.is_success());
-        stage.agent.terminate().await?;
-        stage.agent.start_again()?;
-        stage.agent.wait_ready().await?;
-        assert_eq!(stage.client.get("/_replicator/_security", Some(&admin)).await?.1, members);
+        assert!(fixture.client.put("/_replicator/_security", Some(&admin), &members).await?.0.is_success());
+        fixture.agent.terminate().await?;
+        fixture.agent.start_again()?;
+        fixture.agent.wait_ready().await?;
+        assert_eq!(fixture.client.get("/_replicator/_security", Some(&admin)).await?.1, members);
     }
     Ok(())
 }
@@ -99,11 +102,11 @@ async fn couchdbs_own_databases_are_closed_and_members_stay() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_agent_left_is_removed_at_the_next_start() -> Result<()> {
     let quick = Options { iterations: Some(500), ..Options::default() };
-    let plan = LocalPlan::default().in_memory(quick).set("couchdb.sha256_iterations", 1000);
-    let mut stage = plan.up().await?;
-    stage.agent.kill9()?;
-    let state_dir = stage.agent.directory().join("state");
-    let beside = stage.agent.credentials_file().parent().context("no directory")?.to_owned();
+    let plan = LocalFixturePlan::default().in_memory(quick).set("couchdb.sha256_iterations", 1000);
+    let mut fixture = plan.up().await?;
+    fixture.agent.kill9()?;
+    let state_dir = fixture.agent.directory().join("state");
+    let beside = fixture.agent.credentials_file().parent().context("no directory")?.to_owned();
     let left = [
         state_dir.join(".trove-couchdb-agent-AbCdEf.new"),
         state_dir.join(".tmpAbCdEf"),
@@ -113,8 +116,8 @@ async fn what_a_killed_agent_left_is_removed_at_the_next_start() -> Result<()> {
     for file in left.iter().chain(&others) {
         std::fs::write(file, "{\"password\": \"hunter2\"}")?;
     }
-    stage.agent.start_again()?;
-    stage.agent.wait_ready().await?;
+    fixture.agent.start_again()?;
+    fixture.agent.wait_ready().await?;
     assert!(left.iter().all(|file| !file.exists()));
     assert!(others.iter().all(|file| file.exists()));
     Ok(())

@@ -5,64 +5,64 @@ use in_memory_couchdb::{InMemoryCouch, Options};
 use reqwest::Method;
 use serde_json::{Value, json};
 use trove_couchdb_tests::couch::{Credentials, escape};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan, login};
 use trove_couchdb_tests::shared_server::root_alone;
-use trove_couchdb_tests::stage::{Plan, Stage, login};
 
-async fn listed(stage: &Stage, user: &str) -> Result<Vec<String>> {
-    Ok(Stage::databases_of(&stage.call("get_user", json!({"username": user, "hostname": "%"})).await?))
+async fn listed(fixture: &Fixture, user: &str) -> Result<Vec<String>> {
+    Ok(Fixture::databases_of(&fixture.call("get_user", json!({"username": user, "hostname": "%"})).await?))
 }
 
 /// 1. A fresh 3.x database (`_security` without `names`) makes every call that scans it raise.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_01_a_fresh_database_breaks_no_scan() -> Result<()> {
-    let stage = Stage::up().await?;
-    let (fresh, al) = (stage.name("fresh"), stage.name("al"));
-    stage.databases(&[&fresh]).await?;
-    assert_eq!(stage.security(&fresh).await?["members"]["names"], Value::Null);
-    stage.user(&al, &[]).await?;
-    assert!(listed(&stage, &al).await?.is_empty());
-    stage.call("list_users", json!({"limit": 20, "marker": null, "include_marker": false})).await?;
-    stage.must_cast("delete_user", json!({"user": {"_name": al}})).await
+    let fixture = Fixture::up().await?;
+    let (fresh, al) = (fixture.name("fresh"), fixture.name("al"));
+    fixture.databases(&[&fresh]).await?;
+    assert_eq!(fixture.security(&fresh).await?["members"]["names"], Value::Null);
+    fixture.user(&al, &[]).await?;
+    assert!(listed(&fixture, &al).await?.is_empty());
+    fixture.call("list_users", json!({"limit": 20, "marker": null, "include_marker": false})).await?;
+    fixture.must_cast("delete_user", json!({"user": {"_name": al}})).await
 }
 
 /// 2. A grant replaces the members and wipes admins, roles and unknown keys.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_02_a_grant_keeps_everybody_and_everything_else() -> Result<()> {
-    let stage = Stage::up().await?;
-    let (db, al, bo) = (stage.name("db"), stage.name("al"), stage.name("bo"));
-    stage.databases(&[&db]).await?;
-    let first = stage.user(&al, &[&db]).await?;
-    let second = stage.user(&bo, &[]).await?;
+    let fixture = Fixture::up().await?;
+    let (db, al, bo) = (fixture.name("db"), fixture.name("al"), fixture.name("bo"));
+    fixture.databases(&[&db]).await?;
+    let first = fixture.user(&al, &[&db]).await?;
+    let second = fixture.user(&bo, &[]).await?;
     let before = json!({
         "members": {"names": [al], "roles": ["staff"]},
         "admins": {"names": ["boss"], "roles": ["_admin", "ops"]},
         "cloudant": {"nobody": []}, "couchdb_auth_only": true, "note": "kept",
     });
-    stage.set_security(&db, &before).await?;
-    stage.grant(&bo, &[&db]).await?;
+    fixture.set_security(&db, &before).await?;
+    fixture.grant(&bo, &[&db]).await?;
     let mut expected = before;
     expected["members"]["names"] = json!([al, bo]);
-    assert_eq!(stage.security(&db).await?, expected);
-    assert!(stage.client.reads(&db, Some(&first)).await?, "the earlier member still reads");
-    assert!(stage.client.reads(&db, Some(&second)).await?);
+    assert_eq!(fixture.security(&db).await?, expected);
+    assert!(fixture.client.reads(&db, Some(&first)).await?, "the earlier member still reads");
+    assert!(fixture.client.reads(&db, Some(&second)).await?);
     Ok(())
 }
 
 /// 3. Revoking the last member makes the database public.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_03_the_last_member_leaves_a_closed_database() -> Result<()> {
-    let stage = Stage::up().await?;
-    let (db, al) = (stage.name("db"), stage.name("al"));
-    stage.databases(&[&db]).await?;
-    let user = stage.user(&al, &[]).await?;
+    let fixture = Fixture::up().await?;
+    let (db, al) = (fixture.name("db"), fixture.name("al"));
+    fixture.databases(&[&db]).await?;
+    let user = fixture.user(&al, &[]).await?;
     // Somebody else's `_security`, without the role that ours always has.
-    stage.set_security(&db, &json!({"members": {"names": [al]}, "admins": {}})).await?;
-    assert!(stage.client.reads(&db, Some(&user)).await?);
-    stage.revoke(&al, &db).await?;
-    assert!(!stage.client.reads(&db, None).await?, "a stranger can't read");
-    assert!(!stage.anonymous_writes(&db).await?, "a stranger can't write");
-    assert!(!stage.client.reads(&db, Some(&user)).await?);
-    let security = stage.security(&db).await?;
+    fixture.set_security(&db, &json!({"members": {"names": [al]}, "admins": {}})).await?;
+    assert!(fixture.client.reads(&db, Some(&user)).await?);
+    fixture.revoke(&al, &db).await?;
+    assert!(!fixture.client.reads(&db, None).await?, "a stranger can't read");
+    assert!(!fixture.anonymous_writes(&db).await?, "a stranger can't write");
+    assert!(!fixture.client.reads(&db, Some(&user)).await?);
+    let security = fixture.security(&db).await?;
     assert_eq!(security["members"], json!({"names": [], "roles": ["_admin"]}));
     Ok(())
 }
@@ -70,72 +70,72 @@ async fn fault_03_the_last_member_leaves_a_closed_database() -> Result<()> {
 /// 4. Revoking one of several silently does nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_04_revoking_one_of_several_works() -> Result<()> {
-    let stage = Stage::up().await?;
-    let (db, al, bo) = (stage.name("db"), stage.name("al"), stage.name("bo"));
-    stage.databases(&[&db]).await?;
-    let (first, second) = (stage.user(&al, &[&db]).await?, stage.user(&bo, &[&db]).await?);
-    stage.revoke(&al, &db).await?;
-    assert!(!stage.client.reads(&db, Some(&first)).await?);
-    assert!(stage.client.reads(&db, Some(&second)).await?);
-    assert!(listed(&stage, &al).await?.is_empty());
-    assert_eq!(listed(&stage, &bo).await?, [db]);
+    let fixture = Fixture::up().await?;
+    let (db, al, bo) = (fixture.name("db"), fixture.name("al"), fixture.name("bo"));
+    fixture.databases(&[&db]).await?;
+    let (first, second) = (fixture.user(&al, &[&db]).await?, fixture.user(&bo, &[&db]).await?);
+    fixture.revoke(&al, &db).await?;
+    assert!(!fixture.client.reads(&db, Some(&first)).await?);
+    assert!(fixture.client.reads(&db, Some(&second)).await?);
+    assert!(listed(&fixture, &al).await?.is_empty());
+    assert_eq!(listed(&fixture, &bo).await?, [db]);
     Ok(())
 }
 
 /// 5. A grant to a user that doesn't exist succeeds; `get_user` of a missing user returns one.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_05_a_missing_user_is_missing() -> Result<()> {
-    let stage = Stage::up().await?;
-    let (db, ghost) = (stage.name("db"), stage.name("ghost"));
-    stage.databases(&[&db]).await?;
-    let before = stage.security(&db).await?;
-    let error = stage.grant(&ghost, &[&db]).await.unwrap_err().to_string();
+    let fixture = Fixture::up().await?;
+    let (db, ghost) = (fixture.name("db"), fixture.name("ghost"));
+    fixture.databases(&[&db]).await?;
+    let before = fixture.security(&db).await?;
+    let error = fixture.grant(&ghost, &[&db]).await.unwrap_err().to_string();
     assert!(error.contains("UserNotFound") && error.contains(&ghost), "{error}");
-    assert_eq!(stage.security(&db).await?, before);
-    assert_eq!(stage.call("get_user", json!({"username": ghost, "hostname": "%"})).await?, Value::Null);
+    assert_eq!(fixture.security(&db).await?, before);
+    assert_eq!(fixture.call("get_user", json!({"username": ghost, "hostname": "%"})).await?, Value::Null);
     Ok(())
 }
 
 /// 6. `delete_user` of a missing user first rewrites every database, then raises.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_06_deleting_a_missing_user_touches_nothing() -> Result<()> {
-    let stage = Stage::up().await?;
-    let (db, ghost) = (stage.name("db"), stage.name("ghost"));
-    stage.databases(&[&db]).await?;
+    let fixture = Fixture::up().await?;
+    let (db, ghost) = (fixture.name("db"), fixture.name("ghost"));
+    fixture.databases(&[&db]).await?;
     let object = json!({"members": {"names": [ghost]}, "note": "somebody else's"});
-    stage.set_security(&db, &object).await?;
-    let log = stage.couch.memory().map(InMemoryCouch::log);
+    fixture.set_security(&db, &object).await?;
+    let log = fixture.couch.memory().map(InMemoryCouch::log);
     log.inspect(|log| log.clear());
-    let error = stage.cast("delete_user", json!({"user": {"_name": ghost}})).await?.unwrap_err();
+    let error = fixture.cast("delete_user", json!({"user": {"_name": ghost}})).await?.unwrap_err();
     assert!(error.contains("does not exist"), "{error}");
     if let Some(log) = log {
         assert_eq!((log.count("PUT", "*"), log.count("GET", "*/_security")), (0, 0));
     }
-    assert_eq!(stage.security(&db).await?, object);
+    assert_eq!(fixture.security(&db).await?, object);
     Ok(())
 }
 
 /// 7. Shell injection through user names, database names and passwords.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_07_no_name_or_password_reaches_a_shell() -> Result<()> {
-    let stage = Stage::up().await?;
-    let marker = stage.agent.directory().join("pwned");
+    let fixture = Fixture::up().await?;
+    let marker = fixture.agent.directory().join("pwned");
     let command = format!("touch {}", marker.display());
-    let db = stage.name("db");
-    stage.databases(&[&db]).await?;
+    let db = fixture.name("db");
+    fixture.databases(&[&db]).await?;
     for (name, password) in [
-        (stage.name("a'; touch pwned; '"), "x".to_owned()),
-        (stage.name("b$(touch pwned)"), format!("\"; {command}; \"")),
-        (stage.name("c`touch pwned`"), format!("$({command})")),
-        (stage.name("d\" & touch pwned & \""), format!("`{command}`")),
+        (fixture.name("a'; touch pwned; '"), "x".to_owned()),
+        (fixture.name("b$(touch pwned)"), format!("\"; {command}; \"")),
+        (fixture.name("c`touch pwned`"), format!("$({command})")),
+        (fixture.name("d\" & touch pwned & \""), format!("`{command}`")),
     ] {
         let user = json!({"_name": name, "_password": password, "_databases": [{"_name": db}]});
-        stage.must_cast("create_user", json!({"users": [user]})).await?;
-        assert!(stage.client.reads(&db, Some(&Credentials::new(&name, &password))).await?, "{name}");
-        stage.must_cast("delete_user", json!({"user": {"_name": name}})).await?;
+        fixture.must_cast("create_user", json!({"users": [user]})).await?;
+        assert!(fixture.client.reads(&db, Some(&Credentials::new(&name, &password))).await?, "{name}");
+        fixture.must_cast("delete_user", json!({"user": {"_name": name}})).await?;
     }
     let odd = json!({"databases": [{"_name": "x; touch pwned"}]});
-    assert!(stage.cast("create_database", odd).await?.is_err());
+    assert!(fixture.cast("create_database", odd).await?.is_err());
     assert!(!marker.exists());
     Ok(())
 }
@@ -143,9 +143,9 @@ async fn fault_07_no_name_or_password_reaches_a_shell() -> Result<()> {
 /// 8. Passwords readable in `ps` by any uid, and in tracebacks.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_08_no_process_shows_a_password() -> Result<()> {
-    let stage = Stage::up().await?;
-    let al = stage.name("al");
-    let secret = format!("planted{}", stage.id);
+    let fixture = Fixture::up().await?;
+    let al = fixture.name("al");
+    let secret = format!("planted{}", fixture.id);
     let watching = tokio::spawn({
         let secret = secret.clone();
         async move {
@@ -158,12 +158,12 @@ async fn fault_08_no_process_shows_a_password() -> Result<()> {
         }
     });
     let user = json!({"_name": al, "_password": secret, "_databases": []});
-    stage.must_cast("create_user", json!({"users": [user]})).await?;
-    let again = stage.cast("create_user", json!({"users": [user]})).await?.unwrap_err();
+    fixture.must_cast("create_user", json!({"users": [user]})).await?;
+    let again = fixture.cast("create_user", json!({"users": [user]})).await?.unwrap_err();
     assert!(!again.contains(&secret));
-    assert!(stage.client.logs_in(&Credentials::new(&al, &secret)).await?);
+    assert!(fixture.client.logs_in(&Credentials::new(&al, &secret)).await?);
     assert_eq!(watching.await?, Vec::<String>::new());
-    assert!(!stage.agent.logs().contains(&secret));
+    assert!(!fixture.agent.logs().contains(&secret));
     Ok(())
 }
 
@@ -176,18 +176,18 @@ fn command_lines_with(text: &str) -> Vec<String> {
 /// 9. Reserved users are listed; a design document appears as a user.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_09_reserved_users_and_design_documents_are_not_users() -> Result<()> {
-    let stage = Stage::up().await?;
-    let _alone = root_alone(&stage.couch).await;
+    let fixture = Fixture::up().await?;
+    let _alone = root_alone(&fixture.couch).await;
     for name in ["os_admin", "root"] {
         // A document of the same name, made by somebody who may.
         let path = format!("/_users/org.couchdb.user:{name}");
         let document =
             json!({"_id": format!("org.couchdb.user:{name}"), "name": name, "type": "user", "roles": []});
-        let (status, _) = stage.client.put(&path, Some(stage.couch.admin()), &document).await?;
+        let (status, _) = fixture.client.put(&path, Some(fixture.couch.admin()), &document).await?;
         assert!(status.is_success() || status.as_u16() == 409, "{status}");
     }
     let page =
-        stage.call("list_users", json!({"limit": null, "marker": null, "include_marker": false})).await?;
+        fixture.call("list_users", json!({"limit": null, "marker": null, "include_marker": false})).await?;
     let names: Vec<&str> =
         page[0].as_array().unwrap().iter().filter_map(|user| user["_name"].as_str()).collect();
     assert!(
@@ -195,15 +195,15 @@ async fn fault_09_reserved_users_and_design_documents_are_not_users() -> Result<
         "{names:?}"
     );
     for method in ["get_user", "list_access"] {
-        let error = stage.call(method, json!({"username": "os_admin", "hostname": "%"})).await.unwrap_err();
+        let error = fixture.call(method, json!({"username": "os_admin", "hostname": "%"})).await.unwrap_err();
         assert!(error.to_string().contains("reserved"), "{error}");
     }
-    let error = stage.cast("delete_user", json!({"user": {"_name": "os_admin"}})).await?.unwrap_err();
+    let error = fixture.cast("delete_user", json!({"user": {"_name": "os_admin"}})).await?.unwrap_err();
     assert!(error.contains("reserved"), "{error}");
     for name in ["os_admin", "root"] {
-        let rev = stage.user_document(name).await?.expect("it is still there")["_rev"].clone();
+        let rev = fixture.user_document(name).await?.expect("it is still there")["_rev"].clone();
         let path = format!("/_users/org.couchdb.user:{name}?rev={}", rev.as_str().unwrap());
-        stage.client.request(Method::DELETE, &path, Some(stage.couch.admin()), None).await?;
+        fixture.client.request(Method::DELETE, &path, Some(fixture.couch.admin()), None).await?;
     }
     Ok(())
 }
@@ -211,17 +211,17 @@ async fn fault_09_reserved_users_and_design_documents_are_not_users() -> Result<
 /// 10. `true` or `null` in a `_security` breaks it.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_10_true_and_null_in_security_are_kept() -> Result<()> {
-    let stage = Stage::up().await?;
-    let (db, al) = (stage.name("db"), stage.name("al"));
-    stage.databases(&[&db]).await?;
-    stage.user(&al, &[]).await?;
+    let fixture = Fixture::up().await?;
+    let (db, al) = (fixture.name("db"), fixture.name("al"));
+    fixture.databases(&[&db]).await?;
+    fixture.user(&al, &[]).await?;
     let mut object =
         json!({"members": {"names": [], "roles": ["_admin"]}, "couchdb_auth_only": true, "note": null});
-    stage.set_security(&db, &object).await?;
-    stage.grant(&al, &[&db]).await?;
-    assert_eq!(listed(&stage, &al).await?, [db.as_str()]);
+    fixture.set_security(&db, &object).await?;
+    fixture.grant(&al, &[&db]).await?;
+    assert_eq!(listed(&fixture, &al).await?, [db.as_str()]);
     object["members"]["names"] = json!([al]);
-    assert_eq!(stage.security(&db).await?, object);
+    assert_eq!(fixture.security(&db).await?, object);
     Ok(())
 }
 
@@ -229,22 +229,22 @@ async fn fault_10_true_and_null_in_security_are_kept() -> Result<()> {
 /// `error` and `reason`, and the account gets locked.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_11_errors_are_errors_and_a_wrong_password_is_tried_once() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
-    let memory = stage.memory()?;
+    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let memory = fixture.memory()?;
     // Somebody gives os_admin another password behind the agent's back.
     let other = Credentials::new("os_admin", "another");
     let path = "/_node/_local/_config/admins/os_admin";
     let hash = "-hashed-7bc44dd13fa7ac9b6b9fb4a2b4a2a2a2a2a2a2a2,salt";
-    stage.client.put(path, Some(stage.couch.admin()), &json!(hash)).await?;
+    fixture.client.put(path, Some(fixture.couch.admin()), &json!(hash)).await?;
     memory.log().clear();
     for _ in 0..10 {
-        let error = stage.call("list_databases", json!({})).await.unwrap_err();
+        let error = fixture.call("list_databases", json!({})).await.unwrap_err();
         assert!(error.to_string().contains("login") || error.to_string().contains("os_admin"), "{error}");
     }
     let refused = memory.log().entries().iter().filter(|entry| entry.status == Some(401)).count();
     // One by a command or the health check, one by bootstrap's new look: far from the five that lock the account.
     assert!(refused <= 3, "{refused} refused logins");
-    assert!(stage.client.refuses(&other).await?);
+    assert!(fixture.client.refuses(&other).await?);
     Ok(())
 }
 
@@ -252,34 +252,35 @@ async fn fault_11_errors_are_errors_and_a_wrong_password_is_tried_once() -> Resu
 /// `None` is sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_12_root_really_gets_the_password_that_is_returned() -> Result<()> {
-    let stage = Stage::up().await?;
-    let _alone = root_alone(&stage.couch).await;
-    let root = stage.call("enable_root", json!({})).await?;
+    let fixture = Fixture::up().await?;
+    let _alone = root_alone(&fixture.couch).await;
+    let root = fixture.call("enable_root", json!({})).await?;
     let password = root["_password"].as_str().unwrap().to_owned();
     assert!(password.len() >= 20 && password != "None", "a real password");
-    assert!(stage.client.logs_in(&Credentials::new("root", &password)).await?);
-    stage.call("disable_root", json!({})).await?;
-    assert!(stage.client.refuses(&Credentials::new("root", &password)).await?);
+    assert!(fixture.client.logs_in(&Credentials::new("root", &password)).await?);
+    fixture.call("disable_root", json!({})).await?;
+    assert!(fixture.client.refuses(&Credentials::new("root", &password)).await?);
     Ok(())
 }
 
 /// 13. `a/b` isn't escaped; one database name over 32 characters breaks `list_databases`.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_13_slashes_and_long_names_work() -> Result<()> {
-    let stage = Stage::up().await?;
-    let (slash, long) = (stage.name("a/b+c$(x)"), stage.name(&"l".repeat(200)));
-    let al = stage.name("al");
-    stage.databases(&[&slash, &long]).await?;
-    stage.user(&al, &[&slash, &long]).await?;
-    let listed =
-        stage.call("list_databases", json!({"limit": null, "marker": null, "include_marker": false})).await?;
+    let fixture = Fixture::up().await?;
+    let (slash, long) = (fixture.name("a/b+c$(x)"), fixture.name(&"l".repeat(200)));
+    let al = fixture.name("al");
+    fixture.databases(&[&slash, &long]).await?;
+    fixture.user(&al, &[&slash, &long]).await?;
+    let listed = fixture
+        .call("list_databases", json!({"limit": null, "marker": null, "include_marker": false}))
+        .await?;
     let names: Vec<&str> =
         listed[0].as_array().unwrap().iter().filter_map(|db| db["_name"].as_str()).collect();
     assert!(names.contains(&slash.as_str()) && names.contains(&long.as_str()), "{names:?}");
     let path = escape(&slash);
-    assert!(stage.client.reads(&path, Some(&login(&al))).await?);
-    assert!(!stage.client.reads(&path, None).await?);
-    stage.must_cast("delete_database", json!({"database": {"_name": slash}})).await?;
-    assert!(!stage.client.reads(&path, Some(stage.couch.admin())).await?);
+    assert!(fixture.client.reads(&path, Some(&login(&al))).await?);
+    assert!(!fixture.client.reads(&path, None).await?);
+    fixture.must_cast("delete_database", json!({"database": {"_name": slash}})).await?;
+    assert!(!fixture.client.reads(&path, Some(fixture.couch.admin())).await?);
     Ok(())
 }

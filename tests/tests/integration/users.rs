@@ -4,24 +4,24 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, InMemoryCouch, Options, Rule};
 use serde_json::{Value, json};
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::stage::{Plan, Stage, login, user_object};
+use trove_couchdb_tests::fixture::{Fixture, FixturePlan, login, user_object};
 
-async fn get(stage: &Stage, name: &str) -> Result<Value> {
-    Ok(stage.call("get_user", json!({"username": name, "hostname": "%"})).await?)
+async fn get(fixture: &Fixture, name: &str) -> Result<Value> {
+    Ok(fixture.call("get_user", json!({"username": name, "hostname": "%"})).await?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_created_user_logs_in_and_uses_its_databases_only() -> Result<()> {
-    let stage = Plan::default().encrypted().up().await?;
-    let (mine, other, al) = (stage.name("mine"), stage.name("other"), stage.name("al"));
-    stage.databases(&[&mine, &other]).await?;
-    let user = stage.user(&al, &[&mine]).await?;
-    assert!(stage.client.logs_in(&user).await?);
-    assert!(stage.client.reads(&mine, Some(&user)).await?);
-    assert!(stage.client.put(&format!("/{mine}/doc"), Some(&user), &json!({})).await?.0.is_success());
-    assert!(!stage.client.reads(&other, Some(&user)).await?);
+    let fixture = FixturePlan::default().encrypted().up().await?;
+    let (mine, other, al) = (fixture.name("mine"), fixture.name("other"), fixture.name("al"));
+    fixture.databases(&[&mine, &other]).await?;
+    let user = fixture.user(&al, &[&mine]).await?;
+    assert!(fixture.client.logs_in(&user).await?);
+    assert!(fixture.client.reads(&mine, Some(&user)).await?);
+    assert!(fixture.client.put(&format!("/{mine}/doc"), Some(&user), &json!({})).await?.0.is_success());
+    assert!(!fixture.client.reads(&other, Some(&user)).await?);
     assert_eq!(
-        get(&stage, &al).await?,
+        get(&fixture, &al).await?,
         json!({
             "_name": al, "_host": "%", "_password": null, "_is_root": false,
             "_databases": [{"_name": mine, "_collate": null, "_character_set": null}]
@@ -32,9 +32,9 @@ async fn a_created_user_logs_in_and_uses_its_databases_only() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_with_odd_characters_are_themselves() -> Result<()> {
-    let stage = Stage::up().await?;
-    let db = stage.name("db");
-    stage.databases(&[&db]).await?;
+    let fixture = Fixture::up().await?;
+    let db = fixture.name("db");
+    fixture.databases(&[&db]).await?;
     for base in [
         "with space",
         "at@example.com",
@@ -46,20 +46,20 @@ async fn names_with_odd_characters_are_themselves() -> Result<()> {
         "a+b",
         "A'\"\\",
     ] {
-        let name = stage.name(base);
-        let user = stage.user(&name, &[&db]).await?;
-        assert!(stage.client.reads(&db, Some(&user)).await?, "{name}");
-        assert_eq!(get(&stage, &name).await?["_name"], name.as_str());
-        stage.must_cast("delete_user", json!({"user": {"_name": name, "_host": "%"}})).await?;
-        assert_eq!(get(&stage, &name).await?, Value::Null);
+        let name = fixture.name(base);
+        let user = fixture.user(&name, &[&db]).await?;
+        assert!(fixture.client.reads(&db, Some(&user)).await?, "{name}");
+        assert_eq!(get(&fixture, &name).await?["_name"], name.as_str());
+        fixture.must_cast("delete_user", json!({"user": {"_name": name, "_host": "%"}})).await?;
+        assert_eq!(get(&fixture, &name).await?, Value::Null);
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_names_are_refused_with_their_rule_and_create_nobody() -> Result<()> {
-    let stage = Stage::up().await?;
-    let good = stage.name("good");
+    let fixture = Fixture::up().await?;
+    let good = fixture.name("good");
     let long = "x".repeat(256);
     for (bad, rule) in [
         ("_hidden", "_"),
@@ -71,22 +71,22 @@ async fn bad_names_are_refused_with_their_rule_and_create_nobody() -> Result<()>
         ("root", "reserved"),
     ] {
         let users = json!({"users": [user_object(&good, &[]), user_object(bad, &[])]});
-        let error = stage.cast("create_user", users).await?.unwrap_err();
+        let error = fixture.cast("create_user", users).await?.unwrap_err();
         assert!(error.contains(rule), "{bad:?}: {error}");
         assert!(!error.contains(&format!("{good}-pw")), "{error}");
     }
-    assert_eq!(get(&stage, &good).await?, Value::Null);
+    assert_eq!(get(&fixture, &good).await?, Value::Null);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_users_are_hashed_here_and_written_at_once() -> Result<()> {
-    let stage = Stage::up().await?;
-    let names: Vec<String> = (0..8).map(|number| stage.name(&format!("u{number}"))).collect();
+    let fixture = Fixture::up().await?;
+    let names: Vec<String> = (0..8).map(|number| fixture.name(&format!("u{number}"))).collect();
     let users: Vec<Value> = names.iter().map(|name| user_object(name, &[])).collect();
-    let log = stage.couch.memory().map(InMemoryCouch::log);
+    let log = fixture.couch.memory().map(InMemoryCouch::log);
     log.inspect(|log| log.clear());
-    stage.must_cast("create_user", json!({ "users": users })).await?;
+    fixture.must_cast("create_user", json!({ "users": users })).await?;
     if let Some(log) = log {
         // The documents, and then without the mark of a command that is not finished.
         assert_eq!(log.count("POST", "/_users/_bulk_docs"), 2);
@@ -94,74 +94,76 @@ async fn several_users_are_hashed_here_and_written_at_once() -> Result<()> {
         assert!(log.entries().iter().all(|entry| !entry.carried_password), "no password goes over HTTP");
     }
     for name in &names {
-        assert!(stage.client.logs_in(&login(name)).await?, "{name}");
+        assert!(fixture.client.logs_in(&login(name)).await?, "{name}");
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_database_or_a_taken_name_creates_nobody() -> Result<()> {
-    let stage = Stage::up().await?;
-    let (al, bo, db) = (stage.name("al"), stage.name("bo"), stage.name("nowhere"));
-    let error = stage.cast("create_user", json!({"users": [user_object(&al, &[&db])]})).await?.unwrap_err();
+    let fixture = Fixture::up().await?;
+    let (al, bo, db) = (fixture.name("al"), fixture.name("bo"), fixture.name("nowhere"));
+    let error = fixture.cast("create_user", json!({"users": [user_object(&al, &[&db])]})).await?.unwrap_err();
     assert!(error.contains(&db) && error.contains("does not exist"), "{error}");
-    assert_eq!(get(&stage, &al).await?, Value::Null);
+    assert_eq!(get(&fixture, &al).await?, Value::Null);
 
-    let first = stage.user(&al, &[]).await?;
+    let first = fixture.user(&al, &[]).await?;
     let users = json!({"users": [user_object(&bo, &[]), {"_name": al, "_password": "another"}]});
-    let error = stage.cast("create_user", users).await?.unwrap_err();
+    let error = fixture.cast("create_user", users).await?.unwrap_err();
     assert!(error.contains("already exists"), "{error}");
-    assert_eq!(get(&stage, &bo).await?, Value::Null);
-    assert!(stage.client.logs_in(&first).await?, "the old password still holds");
+    assert_eq!(get(&fixture, &bo).await?, Value::Null);
+    assert!(fixture.client.logs_in(&first).await?, "the old password still holds");
     let twice = json!({"users": [user_object(&bo, &[]), user_object(&bo, &[])]});
-    assert!(stage.cast("create_user", twice).await?.unwrap_err().contains("twice"));
+    assert!(fixture.cast("create_user", twice).await?.unwrap_err().contains("twice"));
     let none = json!({"users": [{"_name": bo, "_password": null}]});
-    assert!(stage.cast("create_user", none).await?.unwrap_err().contains("password"));
+    assert!(fixture.cast("create_user", none).await?.unwrap_err().contains("password"));
     Ok(())
 }
 
 /// Mutation: orphan-memberships (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_user_leaves_no_membership_behind() -> Result<()> {
-    let stage = Stage::up().await?;
-    let (one, two, al) = (stage.name("one"), stage.name("two"), stage.name("al"));
-    stage.databases(&[&one, &two]).await?;
-    let user = stage.user(&al, &[&one, &two]).await?;
-    stage.set_security(&two, &json!({"members": {"names": [al]}, "admins": {"names": [al, "boss"]}})).await?;
-    stage.must_cast("delete_user", json!({"user": {"_name": al}})).await?;
+    let fixture = Fixture::up().await?;
+    let (one, two, al) = (fixture.name("one"), fixture.name("two"), fixture.name("al"));
+    fixture.databases(&[&one, &two]).await?;
+    let user = fixture.user(&al, &[&one, &two]).await?;
+    fixture
+        .set_security(&two, &json!({"members": {"names": [al]}, "admins": {"names": [al, "boss"]}}))
+        .await?;
+    fixture.must_cast("delete_user", json!({"user": {"_name": al}})).await?;
     for db in [&one, &two] {
-        assert!(!stage.security(db).await?.to_string().contains(&al));
-        assert!(!stage.client.reads(db, None).await?, "not public");
+        assert!(!fixture.security(db).await?.to_string().contains(&al));
+        assert!(!fixture.client.reads(db, None).await?, "not public");
     }
-    assert_eq!(stage.security(&two).await?["admins"]["names"], json!(["boss"]));
-    assert!(stage.client.refuses(&user).await?);
+    assert_eq!(fixture.security(&two).await?["admins"]["names"], json!(["boss"]));
+    assert!(fixture.client.refuses(&user).await?);
     // A later user of that name inherits nothing.
-    stage.user(&al, &[]).await?;
-    assert!(Stage::databases_of(&get(&stage, &al).await?).is_empty());
+    fixture.user(&al, &[]).await?;
+    assert!(Fixture::databases_of(&get(&fixture, &al).await?).is_empty());
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_are_complete_in_order_and_end() -> Result<()> {
-    let stage = Stage::up().await?;
-    let db = stage.name("db");
-    stage.databases(&[&db]).await?;
-    let mut names: Vec<String> = (0..7).map(|number| stage.name(&format!("page{number}@x"))).collect();
+    let fixture = Fixture::up().await?;
+    let db = fixture.name("db");
+    fixture.databases(&[&db]).await?;
+    let mut names: Vec<String> = (0..7).map(|number| fixture.name(&format!("page{number}@x"))).collect();
     names.sort();
     let users: Vec<Value> = names.iter().map(|name| user_object(name, &[&db])).collect();
-    stage.must_cast("create_user", json!({ "users": users })).await?;
+    fixture.must_cast("create_user", json!({ "users": users })).await?;
     let mut marker = Some(names[0].clone() + "@%");
     let mut seen = Vec::new();
     let mut include = true;
     while let Some(from) = marker {
         let args = json!({"limit": 3, "marker": from, "include_marker": include});
-        let page = stage.call("list_users", args).await?;
+        let page = fixture.call("list_users", args).await?;
         let users = page[0].as_array().unwrap();
         assert!(users.len() <= 3);
         for user in users {
             seen.push(user["_name"].as_str().unwrap().to_owned());
             if names.contains(seen.last().unwrap()) {
-                assert_eq!(Stage::databases_of(user), [db.as_str()]);
+                assert_eq!(Fixture::databases_of(user), [db.as_str()]);
             }
         }
         marker = page[1].as_str().map(str::to_owned);
@@ -175,10 +177,10 @@ async fn pages_are_complete_in_order_and_end() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn markers_as_the_api_sends_them() -> Result<()> {
-    let stage = Stage::up().await?;
-    let (al, at) = (stage.name("al"), stage.name("al@host"));
-    stage.user(&al, &[]).await?;
-    stage.user(&at, &[]).await?;
+    let fixture = Fixture::up().await?;
+    let (al, at) = (fixture.name("al"), fixture.name("al@host"));
+    fixture.user(&al, &[]).await?;
+    fixture.user(&at, &[]).await?;
     for (marker, found) in [
         (format!("{al}@%"), &al),
         (format!("{al}@10.0.0.1"), &al),
@@ -188,42 +190,45 @@ async fn markers_as_the_api_sends_them() -> Result<()> {
         (at.clone(), &at),
     ] {
         let page =
-            stage.call("list_users", json!({"limit": 1, "marker": marker, "include_marker": true})).await?;
+            fixture.call("list_users", json!({"limit": 1, "marker": marker, "include_marker": true})).await?;
         assert_eq!(page[0][0]["_name"], found.as_str(), "{marker}");
     }
     for limit in [json!(-1), json!("3")] {
-        assert!(stage.call("list_users", json!({"limit": limit, "marker": null})).await.is_err(), "{limit}");
+        assert!(
+            fixture.call("list_users", json!({"limit": limit, "marker": null})).await.is_err(),
+            "{limit}"
+        );
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn passwords_change_and_everything_else_stays() -> Result<()> {
-    let stage = Stage::up().await?;
-    let (al, bo, ghost) = (stage.name("al"), stage.name("bo"), stage.name("ghost"));
-    let old = stage.user(&al, &[]).await?;
-    stage.user(&bo, &[]).await?;
-    let mut document = stage.user_document(&al).await?.unwrap();
+    let fixture = Fixture::up().await?;
+    let (al, bo, ghost) = (fixture.name("al"), fixture.name("bo"), fixture.name("ghost"));
+    let old = fixture.user(&al, &[]).await?;
+    fixture.user(&bo, &[]).await?;
+    let mut document = fixture.user_document(&al).await?.unwrap();
     document["roles"] = json!(["staff"]);
     document["extra"] = json!({"kept": [1, null]});
     let path = format!("/_users/org.couchdb.user:{al}");
-    assert!(stage.client.put(&path, Some(stage.couch.admin()), &document).await?.0.is_success());
+    assert!(fixture.client.put(&path, Some(fixture.couch.admin()), &document).await?.0.is_success());
 
     let change = |name: &str, password: &str| json!({"name": name, "host": "%", "password": password});
     let both = json!({"users": [change(&al, "first"), change(&bo, "bo2"), change(&al, "nëw")]});
-    stage.must_cast("change_passwords", both).await?;
-    assert!(stage.client.logs_in(&Credentials::new(&al, "nëw")).await?);
-    assert!(stage.client.logs_in(&Credentials::new(&bo, "bo2")).await?);
-    assert!(stage.client.refuses(&old).await?);
-    let after = stage.user_document(&al).await?.unwrap();
+    fixture.must_cast("change_passwords", both).await?;
+    assert!(fixture.client.logs_in(&Credentials::new(&al, "nëw")).await?);
+    assert!(fixture.client.logs_in(&Credentials::new(&bo, "bo2")).await?);
+    assert!(fixture.client.refuses(&old).await?);
+    let after = fixture.user_document(&al).await?.unwrap();
     assert_eq!((&after["roles"], &after["extra"]), (&document["roles"], &document["extra"]));
 
-    let error = stage
+    let error = fixture
         .cast("change_passwords", json!({"users": [change(&al, "x"), change(&ghost, "y")]}))
         .await?
         .unwrap_err();
     assert!(error.contains(&ghost), "{error}");
-    assert!(stage.client.logs_in(&Credentials::new(&al, "nëw")).await?, "nothing changed");
+    assert!(fixture.client.logs_in(&Credentials::new(&al, "nëw")).await?, "nothing changed");
     Ok(())
 }
 
@@ -232,12 +237,12 @@ async fn passwords_change_and_everything_else_stays() -> Result<()> {
 /// Mutation: own-database-goes-with-a-rename (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_that_would_delete_a_users_own_database_is_refused() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
-    let (al, zoe) = (stage.name("al"), stage.name("zoe"));
-    let user = stage.user(&al, &[]).await?;
-    let admin = stage.couch.admin().clone();
+    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let (al, zoe) = (fixture.name("al"), fixture.name("zoe"));
+    let user = fixture.user(&al, &[]).await?;
+    let admin = fixture.couch.admin().clone();
     let set = async |key: &str, value: &str| {
-        stage
+        fixture
             .client
             .put(&format!("/_node/_local/_config/couch_peruser/{key}"), Some(&admin), &json!(value))
             .await
@@ -245,91 +250,91 @@ async fn a_rename_that_would_delete_a_users_own_database_is_refused() -> Result<
     let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}});
     set("delete_dbs", "true").await?;
     set("enable", "true").await?;
-    let error = stage.cast("update_attributes", rename.clone()).await?.unwrap_err();
+    let error = fixture.cast("update_attributes", rename.clone()).await?.unwrap_err();
     assert!(error.contains("couch_peruser") && error.contains("delete_dbs"), "{error}");
-    assert!(stage.client.logs_in(&user).await?, "nothing changed");
-    assert_eq!(get(&stage, &zoe).await?, Value::Null);
+    assert!(fixture.client.logs_in(&user).await?, "nothing changed");
+    assert_eq!(get(&fixture, &zoe).await?, Value::Null);
     set("delete_dbs", "false").await?;
-    stage.must_cast("update_attributes", rename).await?;
-    assert!(stage.client.logs_in(&Credentials::new(&zoe, &user.password)).await?);
+    fixture.must_cast("update_attributes", rename).await?;
+    assert!(fixture.client.logs_in(&Credentials::new(&zoe, &user.password)).await?);
     Ok(())
 }
 
 /// Mutation: attachments-lost (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_that_would_lose_attachments_is_refused() -> Result<()> {
-    let stage = Plan::default().in_memory(Options::default()).up().await?;
-    let (al, zoe) = (stage.name("al"), stage.name("zoe"));
-    stage.user(&al, &[]).await?;
-    let mut document = stage.user_document(&al).await?.expect("a user");
+    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let (al, zoe) = (fixture.name("al"), fixture.name("zoe"));
+    fixture.user(&al, &[]).await?;
+    let mut document = fixture.user_document(&al).await?.expect("a user");
     document["_attachments"] = json!({"photo.png": {"stub": true, "revpos": 1, "length": 9}});
     let answer = Fault::Answer { status: 200, body: document.to_string() };
-    stage.memory()?.faults().add(Rule::new("GET", &format!("/_users/*{al}"), answer));
+    fixture.memory()?.faults().add(Rule::new("GET", &format!("/_users/*{al}"), answer));
     let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}});
-    let error = stage.cast("update_attributes", rename).await?.unwrap_err();
+    let error = fixture.cast("update_attributes", rename).await?.unwrap_err();
     assert!(error.contains("has attachments"), "{error}");
-    assert!(stage.user_document(&zoe).await?.is_none(), "nothing changed");
+    assert!(fixture.user_document(&zoe).await?.is_none(), "nothing changed");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_takes_hash_and_memberships_along() -> Result<()> {
-    let stage = Stage::up().await?;
-    let (db, al, zoe, bo) = (stage.name("db"), stage.name("al"), stage.name("zoe"), stage.name("bo"));
-    stage.databases(&[&db]).await?;
-    let user = stage.user(&al, &[&db]).await?;
-    stage.user(&bo, &[&db]).await?;
+    let fixture = Fixture::up().await?;
+    let (db, al, zoe, bo) = (fixture.name("db"), fixture.name("al"), fixture.name("zoe"), fixture.name("bo"));
+    fixture.databases(&[&db]).await?;
+    let user = fixture.user(&al, &[&db]).await?;
+    fixture.user(&bo, &[&db]).await?;
     let update = |name: &str, attrs: Value| json!({"username": name, "hostname": "%", "user_attrs": attrs});
 
-    let error = stage.cast("update_attributes", update(&al, json!({"name": bo}))).await?.unwrap_err();
+    let error = fixture.cast("update_attributes", update(&al, json!({"name": bo}))).await?.unwrap_err();
     assert!(error.contains("already exists"), "{error}");
-    assert!(stage.cast("update_attributes", update(&al, json!({"name": "root"}))).await?.is_err());
-    let error = stage
+    assert!(fixture.cast("update_attributes", update(&al, json!({"name": "root"}))).await?.is_err());
+    let error = fixture
         .cast("update_attributes", update(&al, json!({"name": zoe, "password": ""})))
         .await?
         .unwrap_err();
     assert!(error.contains("password"), "{error}");
-    assert!(stage.client.reads(&db, Some(&user)).await?, "nothing changed");
+    assert!(fixture.client.reads(&db, Some(&user)).await?, "nothing changed");
 
-    stage.must_cast("update_attributes", update(&al, json!({"name": zoe}))).await?;
+    fixture.must_cast("update_attributes", update(&al, json!({"name": zoe}))).await?;
     let renamed = Credentials::new(&zoe, &user.password);
-    assert!(stage.client.reads(&db, Some(&renamed)).await?, "with the old password");
-    assert_eq!(get(&stage, &al).await?, Value::Null);
-    assert!(!stage.security(&db).await?.to_string().contains(&format!("\"{al}\"")));
-    assert_eq!(Stage::databases_of(&get(&stage, &bo).await?), [db.as_str()]);
+    assert!(fixture.client.reads(&db, Some(&renamed)).await?, "with the old password");
+    assert_eq!(get(&fixture, &al).await?, Value::Null);
+    assert!(!fixture.security(&db).await?.to_string().contains(&format!("\"{al}\"")));
+    assert_eq!(Fixture::databases_of(&get(&fixture, &bo).await?), [db.as_str()]);
 
-    stage
+    fixture
         .must_cast(
             "update_attributes",
             update(&zoe, json!({"name": al, "password": "new", "host": "10.0.0.1"})),
         )
         .await?;
-    assert!(stage.client.reads(&db, Some(&Credentials::new(&al, "new"))).await?);
-    stage.must_cast("update_attributes", update(&al, json!({"password": "newer"}))).await?;
-    assert!(stage.client.reads(&db, Some(&Credentials::new(&al, "newer"))).await?);
-    stage.must_cast("update_attributes", update(&al, json!({}))).await?;
-    let error = stage.cast("update_attributes", update(&zoe, json!({"name": "x"}))).await?.unwrap_err();
+    assert!(fixture.client.reads(&db, Some(&Credentials::new(&al, "new"))).await?);
+    fixture.must_cast("update_attributes", update(&al, json!({"password": "newer"}))).await?;
+    assert!(fixture.client.reads(&db, Some(&Credentials::new(&al, "newer"))).await?);
+    fixture.must_cast("update_attributes", update(&al, json!({}))).await?;
+    let error = fixture.cast("update_attributes", update(&zoe, json!({"name": "x"}))).await?.unwrap_err();
     assert!(error.contains("does not exist"), "{error}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_databases_of_a_page_come_from_one_pass() -> Result<()> {
-    let stage = Stage::up().await?;
-    let databases: Vec<String> = (0..10).map(|number| stage.name(&format!("d{number}"))).collect();
+    let fixture = Fixture::up().await?;
+    let databases: Vec<String> = (0..10).map(|number| fixture.name(&format!("d{number}"))).collect();
     let databases: Vec<&str> = databases.iter().map(String::as_str).collect();
-    stage.databases(&databases).await?;
+    fixture.databases(&databases).await?;
     // A base of its own, so that the users of other tests don't stand between these.
-    let names: Vec<String> = (0..20).map(|number| stage.name(&format!("one-pass{number:02}"))).collect();
+    let names: Vec<String> = (0..20).map(|number| fixture.name(&format!("one-pass{number:02}"))).collect();
     let users: Vec<Value> = names.iter().map(|name| user_object(name, &databases)).collect();
-    stage.must_cast("create_user", json!({ "users": users })).await?;
-    let log = stage.couch.memory().map(InMemoryCouch::log);
+    fixture.must_cast("create_user", json!({ "users": users })).await?;
+    let log = fixture.couch.memory().map(InMemoryCouch::log);
     log.inspect(|log| log.clear());
     let page =
-        stage.call("list_users", json!({"limit": 20, "marker": names[0], "include_marker": true})).await?;
+        fixture.call("list_users", json!({"limit": 20, "marker": names[0], "include_marker": true})).await?;
     let page = page[0].as_array().unwrap();
     assert_eq!(page.iter().map(|user| user["_name"].as_str().unwrap()).collect::<Vec<_>>(), names);
-    assert!(page.iter().all(|user| Stage::databases_of(user).len() == 10));
+    assert!(page.iter().all(|user| Fixture::databases_of(user).len() == 10));
     if let Some(log) = log {
         let passes = log.count("GET", "*/_security");
         assert_eq!(passes, 10, "once for each database, whatever the number of users");

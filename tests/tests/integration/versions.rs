@@ -4,48 +4,48 @@ use anyhow::Result;
 use in_memory_couchdb::{Options, Version};
 use serde_json::{Value, json};
 use trove_couchdb_tests::couch::Credentials;
+use trove_couchdb_tests::fixture::{FixturePlan, login};
 use trove_couchdb_tests::shared_server::root_alone;
-use trove_couchdb_tests::stage::{Plan, login};
 
-async fn everything_on(plan: Plan) -> Result<()> {
-    let stage = plan.encrypted().up().await?;
-    let (db, al, zoe) = (stage.name("db"), stage.name("al"), stage.name("zoe"));
-    stage.databases(&[&db]).await?;
-    let user = stage.user(&al, &[&db]).await?;
-    assert!(stage.client.reads(&db, Some(&user)).await?, "the hash is one that this server takes");
-    assert!(!stage.client.reads(&db, None).await?);
+async fn everything_on(plan: FixturePlan) -> Result<()> {
+    let fixture = plan.encrypted().up().await?;
+    let (db, al, zoe) = (fixture.name("db"), fixture.name("al"), fixture.name("zoe"));
+    fixture.databases(&[&db]).await?;
+    let user = fixture.user(&al, &[&db]).await?;
+    assert!(fixture.client.reads(&db, Some(&user)).await?, "the hash is one that this server takes");
+    assert!(!fixture.client.reads(&db, None).await?);
     let change = json!({"users": [{"name": al, "host": "%", "password": "second"}]});
-    stage.must_cast("change_passwords", change).await?;
-    assert!(stage.client.logs_in(&Credentials::new(&al, "second")).await?);
+    fixture.must_cast("change_passwords", change).await?;
+    assert!(fixture.client.logs_in(&Credentials::new(&al, "second")).await?);
     let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe, "password": "third"}});
-    stage.must_cast("update_attributes", rename).await?;
+    fixture.must_cast("update_attributes", rename).await?;
     let zoe_login = Credentials::new(&zoe, "third");
-    assert!(stage.client.reads(&db, Some(&zoe_login)).await?);
+    assert!(fixture.client.reads(&db, Some(&zoe_login)).await?);
     for (method, name) in [("list_users", &zoe), ("list_databases", &db)] {
         // A real server holds the users and databases of other tests, too.
-        let page = stage.call(method, json!({"limit": 1, "marker": name, "include_marker": true})).await?;
+        let page = fixture.call(method, json!({"limit": 1, "marker": name, "include_marker": true})).await?;
         assert_eq!(page[0][0]["_name"], name.as_str());
-        if stage.couch.memory().is_some() {
+        if fixture.couch.memory().is_some() {
             assert_eq!(
-                stage.call(method, json!({"limit": 20, "marker": null})).await?,
+                fixture.call(method, json!({"limit": 20, "marker": null})).await?,
                 json!([page[0], null])
             );
         }
     }
-    stage.revoke(&zoe, &db).await?;
-    assert!(!stage.client.reads(&db, Some(&zoe_login)).await? && !stage.anonymous_writes(&db).await?);
+    fixture.revoke(&zoe, &db).await?;
+    assert!(!fixture.client.reads(&db, Some(&zoe_login)).await? && !fixture.anonymous_writes(&db).await?);
 
-    let _alone = root_alone(&stage.couch).await;
-    let root = stage.call("enable_root", json!({})).await?;
+    let _alone = root_alone(&fixture.couch).await;
+    let root = fixture.call("enable_root", json!({})).await?;
     let root = Credentials::new("root", root["_password"].as_str().unwrap());
-    assert!(stage.client.logs_in(&root).await?, "the hash is not taken for the password itself");
-    assert_eq!(stage.call("is_root_enabled", json!({})).await?, true);
-    stage.call("disable_root", json!({})).await?;
-    assert!(stage.client.refuses(&root).await?);
-    stage.must_cast("delete_user", json!({"user": {"_name": zoe}})).await?;
-    assert_eq!(stage.call("get_user", json!({"username": zoe, "hostname": "%"})).await?, Value::Null);
-    stage.must_cast("delete_database", json!({"database": {"_name": db}})).await?;
-    assert!(stage.client.refuses(&login(&al)).await?);
+    assert!(fixture.client.logs_in(&root).await?, "the hash is not taken for the password itself");
+    assert_eq!(fixture.call("is_root_enabled", json!({})).await?, true);
+    fixture.call("disable_root", json!({})).await?;
+    assert!(fixture.client.refuses(&root).await?);
+    fixture.must_cast("delete_user", json!({"user": {"_name": zoe}})).await?;
+    assert_eq!(fixture.call("get_user", json!({"username": zoe, "hostname": "%"})).await?, Value::Null);
+    fixture.must_cast("delete_database", json!({"database": {"_name": db}})).await?;
+    assert!(fixture.client.refuses(&login(&al)).await?);
     Ok(())
 }
 
@@ -53,7 +53,7 @@ macro_rules! on {
     ($($name:ident: $version:ident;)*) => {
         $(#[tokio::test(flavor = "multi_thread")]
         async fn $name() -> Result<()> {
-            everything_on(Plan::default().in_memory(Options::new(Version::$version))).await
+            everything_on(FixturePlan::default().in_memory(Options::new(Version::$version))).await
         })*
     };
 }
@@ -69,5 +69,5 @@ on! {
 /// Without `COUCHDB_URL` this is another pass on the newest.
 #[tokio::test(flavor = "multi_thread")]
 async fn couchdb_of_the_environment() -> Result<()> {
-    everything_on(Plan::default()).await
+    everything_on(FixturePlan::default()).await
 }

@@ -26,14 +26,15 @@ struct World {
 
 /// What one life of the agent knows.
 #[derive(Debug, Clone, Copy)]
-struct Life {
+struct Observations {
     login: LoginTried,
     asked: bool,
     file_is_new: bool,
     wrong_logins: u32,
 }
 
-const FRESH: Life = Life { login: LoginTried::No, asked: false, file_is_new: false, wrong_logins: 0 };
+const FRESH: Observations =
+    Observations { login: LoginTried::No, asked: false, file_is_new: false, wrong_logins: 0 };
 
 impl World {
     fn server(&self) -> Server {
@@ -44,16 +45,16 @@ impl World {
         }
     }
 
-    fn seen(&self, life: Life) -> Seen {
+    fn seen(&self, observations: Observations) -> Seen {
         Seen {
-            file: match (self.file, life.file_is_new) {
+            file: match (self.file, observations.file_is_new) {
                 (None, _) => File::Missing,
                 (Some(_), true) => File::New,
                 (Some(_), false) => File::Kept,
             },
             server: self.server(),
-            login: life.login,
-            bootstrap_admin: match (self.bootstrap_admin, life.asked, self.os_admin) {
+            login: observations.login,
+            bootstrap_admin: match (self.bootstrap_admin, observations.asked, self.os_admin) {
                 (false, _, _) => BootstrapAdmin::None,
                 (true, false, _) => BootstrapAdmin::Unasked,
                 (true, true, _) if !self.bootstrap_works => BootstrapAdmin::Refused,
@@ -70,49 +71,53 @@ impl World {
     }
 
     /// Does a step; false if nothing can change any more by itself.
-    fn act(&mut self, step: Step, life: &mut Life) -> bool {
+    fn act(&mut self, step: BootstrapStep, observations: &mut Observations) -> bool {
         match step {
-            Step::WriteCredentials => {
+            BootstrapStep::WriteCredentials => {
                 assert!(self.file.is_none(), "a password is never replaced");
                 self.passwords_made += 1;
                 self.file = Some(self.passwords_made);
-                life.file_is_new = true;
+                observations.file_is_new = true;
             }
-            Step::InstallIni => {
+            BootstrapStep::InstallIni => {
                 assert!(self.ini.is_none(), "another os_admin is never overwritten");
                 self.ini = self.file;
             }
             // The operator, or systemd, starts CouchDB.
-            Step::AwaitServer | Step::AwaitRestart => {
+            BootstrapStep::AwaitServer | BootstrapStep::AwaitRestart => {
                 if self.ini.is_some() {
                     self.os_admin = self.ini;
                 }
                 self.running = !self.needs_admin || self.os_admin.is_some() || self.others;
-                life.login = LoginTried::No;
-                life.asked = false;
+                observations.login = LoginTried::No;
+                observations.asked = false;
                 return self.running;
             }
-            Step::AskBootstrapAdmin => life.asked = true,
-            Step::EndParty => {
+            BootstrapStep::AskBootstrapAdmin => observations.asked = true,
+            BootstrapStep::EndParty => {
                 assert_eq!(self.server(), Server::Party);
                 self.put_os_admin();
             }
-            Step::CreateOsAdmin => {
+            BootstrapStep::CreateOsAdmin => {
                 assert!(self.bootstrap_works);
                 self.put_os_admin();
-                life.login = LoginTried::No;
+                observations.login = LoginTried::No;
             }
-            Step::Login => {
-                assert_eq!(life.login, LoginTried::No, "one try only");
-                life.login = if self.os_admin == self.file && self.file.is_some() {
+            BootstrapStep::Login => {
+                assert_eq!(observations.login, LoginTried::No, "one try only");
+                observations.login = if self.os_admin == self.file && self.file.is_some() {
                     LoginTried::Accepted
                 } else {
-                    life.wrong_logins += 1;
+                    observations.wrong_logins += 1;
                     LoginTried::Refused
                 };
-                assert!(life.wrong_logins <= 1, "far from the lockout");
+                assert!(observations.wrong_logins <= 1, "far from the lockout");
             }
-            Step::EnsureDatabases | Step::Blocked | Step::Misfit | Step::Refused | Step::Overridden => {
+            BootstrapStep::EnsureDatabases
+            | BootstrapStep::Blocked
+            | BootstrapStep::CredentialsMismatch
+            | BootstrapStep::Refused
+            | BootstrapStep::Overridden => {
                 return false;
             }
         }
@@ -130,16 +135,16 @@ impl World {
 }
 
 /// Runs to the end, dying and starting anew after the steps that `deaths` names. The last step is the verdict.
-fn run(world: &mut World, deaths: &[bool]) -> Step {
-    let mut life = FRESH;
+fn run(world: &mut World, deaths: &[bool]) -> BootstrapStep {
+    let mut observations = FRESH;
     let mut deaths = deaths.iter();
     for _ in 0..100 {
-        let step = next(world.seen(life));
-        if !world.act(step, &mut life) {
+        let step = next(world.seen(observations));
+        if !world.act(step, &mut observations) {
             return step;
         }
         if deaths.next().copied().unwrap_or(false) {
-            life = FRESH;
+            observations = FRESH;
         }
     }
     panic!("bootstrap goes round in circles: {world:?}");
@@ -163,31 +168,31 @@ fn party() -> World {
 #[test]
 fn an_admin_party_ends_with_the_files_password() {
     let mut world = party();
-    assert_eq!(run(&mut world, &[]), Step::EnsureDatabases);
+    assert_eq!(run(&mut world, &[]), BootstrapStep::EnsureDatabases);
     assert_eq!((world.file, world.os_admin, world.passwords_made), (Some(1), Some(1), 1));
 }
 
 #[test]
 fn a_3x_server_is_helped_to_its_start() {
     let mut world = World { running: false, needs_admin: true, ini_directory: true, ..party() };
-    assert_eq!(run(&mut world, &[]), Step::EnsureDatabases);
+    assert_eq!(run(&mut world, &[]), BootstrapStep::EnsureDatabases);
     assert_eq!((world.ini, world.os_admin), (Some(1), Some(1)));
 }
 
 #[test]
 fn a_bootstrap_admin_makes_os_admin_without_a_wrong_login() {
     let mut world = World { others: true, bootstrap_admin: true, ..party() };
-    assert_eq!(run(&mut world, &[]), Step::EnsureDatabases);
+    assert_eq!(run(&mut world, &[]), BootstrapStep::EnsureDatabases);
     assert_eq!(world.os_admin, Some(1));
 }
 
 #[test]
 fn a_closed_server_without_a_way_in_leaves_no_file() {
     let mut world = World { others: true, ..party() };
-    assert_eq!(run(&mut world, &[]), Step::Blocked);
+    assert_eq!(run(&mut world, &[]), BootstrapStep::Blocked);
     assert_eq!(world.file, None);
     let mut world = World { os_admin: Some(9), bootstrap_admin: true, ..party() };
-    assert_eq!(run(&mut world, &[]), Step::Misfit);
+    assert_eq!(run(&mut world, &[]), BootstrapStep::CredentialsMismatch);
     assert_eq!((world.file, world.os_admin), (None, Some(9)));
 }
 
@@ -196,7 +201,8 @@ fn a_file_that_fits_no_more_is_reported_and_kept() {
     for bootstrap_admin in [false, true] {
         let mut world = World { file: Some(7), os_admin: Some(8), bootstrap_admin, ..party() };
         // Only an administrator can see that there is another os_admin.
-        let verdict = if bootstrap_admin { Step::Misfit } else { Step::Refused };
+        let verdict =
+            if bootstrap_admin { BootstrapStep::CredentialsMismatch } else { BootstrapStep::Refused };
         assert_eq!(run(&mut world, &[]), verdict);
         assert_eq!((world.file, world.os_admin, world.passwords_made), (Some(7), Some(8), 0));
     }
@@ -206,10 +212,10 @@ fn a_file_that_fits_no_more_is_reported_and_kept() {
 fn a_bootstrap_admin_that_is_gone_is_not_missed() {
     let gone = World { others: true, bootstrap_admin: true, bootstrap_works: false, ..party() };
     let mut restarted = World { file: Some(7), os_admin: Some(7), ..gone.clone() };
-    assert_eq!(run(&mut restarted, &[]), Step::EnsureDatabases);
+    assert_eq!(run(&mut restarted, &[]), BootstrapStep::EnsureDatabases);
     let mut lost = World { file: Some(7), os_admin: Some(8), ..gone.clone() };
-    assert_eq!(run(&mut lost, &[]), Step::Refused);
-    assert_eq!(run(&mut gone.clone(), &[]), Step::Blocked);
+    assert_eq!(run(&mut lost, &[]), BootstrapStep::Refused);
+    assert_eq!(run(&mut gone.clone(), &[]), BootstrapStep::Blocked);
 }
 
 #[test]
@@ -223,7 +229,7 @@ fn a_lost_file_does_not_cost_the_ini_files_os_admin_its_password() {
             running,
             ..party()
         };
-        assert_eq!(run(&mut world, &[]), Step::Misfit);
+        assert_eq!(run(&mut world, &[]), BootstrapStep::CredentialsMismatch);
         assert_eq!((world.file, world.ini, world.os_admin), (None, Some(9), Some(9)));
     }
 }
@@ -237,9 +243,9 @@ fn an_ini_file_that_is_overridden_is_explained() {
         bootstrap_admin: BootstrapAdmin::None,
         ini: Ini::Overridden,
     };
-    assert_eq!(next(seen), Step::Overridden);
-    assert_eq!(next(Seen { login: LoginTried::No, ..seen }), Step::Login, "it may fit all the same");
-    assert_eq!(next(Seen { server: Server::Down, ..seen }), Step::AwaitServer);
+    assert_eq!(next(seen), BootstrapStep::Overridden);
+    assert_eq!(next(Seen { login: LoginTried::No, ..seen }), BootstrapStep::Login, "it may fit all the same");
+    assert_eq!(next(Seen { server: Server::Down, ..seen }), BootstrapStep::AwaitServer);
 }
 
 proptest! {
@@ -266,7 +272,7 @@ proptest! {
         prop_assert_eq!(verdict, run(&mut killed, &deaths));
         prop_assert_eq!(&calm, &killed);
         prop_assert!(calm.passwords_made <= 1);
-        if verdict == Step::EnsureDatabases {
+        if verdict == BootstrapStep::EnsureDatabases {
             prop_assert_eq!(calm.os_admin, calm.file);
         }
         if file.is_some() {

@@ -11,13 +11,13 @@ use crate::couch::{CommandError, Couch};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("prepare failed at stage \"{step}\": {problem}")]
 pub struct PrepareError {
-    pub(super) step: Step,
+    pub(super) step: PrepareStep,
     pub(super) problem: Problem,
 }
 
 /// The steps in their order; the name is what the user reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum PrepareStep {
     Check,
     Secure,
     Databases,
@@ -41,7 +41,7 @@ pub(super) enum Problem {
 }
 
 impl PrepareError {
-    pub(super) fn at<P: Into<Problem>>(step: Step) -> impl FnOnce(P) -> Self {
+    pub(super) fn at<P: Into<Problem>>(step: PrepareStep) -> impl FnOnce(P) -> Self {
         move |problem| Self { step, problem: problem.into() }
     }
 
@@ -65,12 +65,12 @@ impl PrepareError {
 
     /// Whether nothing was asked of CouchDB.
     pub(in crate::commands) fn is_refusal(&self) -> bool {
-        self.step == Step::Check
+        self.step == PrepareStep::Check
     }
 
     /// Whether a part of the command may stand.
     pub(in crate::commands) fn may_have_taken_effect(&self) -> bool {
-        !matches!(self.step, Step::Check | Step::Secure)
+        !matches!(self.step, PrepareStep::Check | PrepareStep::Secure)
     }
 }
 
@@ -86,7 +86,7 @@ fn unmet(demands: &[Demand]) -> String {
     each.collect::<Vec<_>>().join("; ")
 }
 
-impl Step {
+impl PrepareStep {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Check => "check",
@@ -99,7 +99,7 @@ impl Step {
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for PrepareStep {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
     }
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_demand_that_is_not_met_says_what_to_do() {
         let demands = vec![Demand::Volume("/dev/vdb".into()), Demand::Backup];
-        let error = PrepareError { step: Step::Check, problem: Problem::Demands(demands) };
+        let error = PrepareError { step: PrepareStep::Check, problem: Problem::Demands(demands) };
         assert_eq!(
             error.to_string(),
             "prepare failed at stage \"check\": the data volume \"/dev/vdb\" can't be had from this agent: use an image \

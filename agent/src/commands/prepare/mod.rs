@@ -32,7 +32,7 @@ pub(super) use arguments::says_nothing;
 use demands::Demand;
 pub use demands::ImageBrings;
 pub use failure::PrepareError;
-use failure::{Problem, Step};
+use failure::{PrepareStep, Problem};
 
 pub(super) const COMMANDS: &[Entry] = &[Entry { method: Method::Prepare, decode }];
 
@@ -106,7 +106,7 @@ impl Command for MalformedPrepare {
     }
 
     fn run<'a>(&'a self, _: &'a Guest, _: Run<'a>) -> Running<'a> {
-        let error = PrepareError { step: Step::Check, problem: self.0.clone().into() };
+        let error = PrepareError { step: PrepareStep::Check, problem: self.0.clone().into() };
         future::ready(Err(RunError::Prepare(error))).boxed()
     }
 
@@ -131,32 +131,32 @@ async fn carry_out(guest: &Guest, prepare: &Prepare, run: Run<'_>) -> Result<Val
     let record = |error: TransitionError| {
         let text = error.to_string();
         let is_disk = matches!(error, TransitionError::NotWritten(_));
-        PrepareError::at(Step::Record)(if is_disk {
+        PrepareError::at(PrepareStep::Record)(if is_disk {
             Problem::NotWritten(text)
         } else {
             Problem::Transition(text)
         })
     };
     let first = lifecycle.begin_prepare(run.id).await.map_err(record)?;
-    run.enter(Step::Check.name()).await;
+    run.enter(PrepareStep::Check.name()).await;
     let Checked { databases, accounts } = check(couch, prepare, guest.image_brings)?;
 
-    run.enter(Step::Secure.name()).await;
+    run.enter(PrepareStep::Secure.name()).await;
     // A request of its own: an order without databases and users would else be carried out by nobody.
-    couch.prove_login().await.map_err(CommandError::from).map_err(PrepareError::at(Step::Secure))?;
+    couch.prove_login().await.map_err(CommandError::from).map_err(PrepareError::at(PrepareStep::Secure))?;
 
-    run.enter(Step::Databases.name()).await;
+    run.enter(PrepareStep::Databases.name()).await;
     let create = CreateDatabases { databases, command: &first };
-    couch.create_databases(&create).await.map_err(PrepareError::at(Step::Databases))?;
+    couch.create_databases(&create).await.map_err(PrepareError::at(PrepareStep::Databases))?;
 
-    run.enter(Step::Users.name()).await;
-    create_users(couch, accounts, &first, run.id).await.map_err(PrepareError::at(Step::Users))?;
+    run.enter(PrepareStep::Users.name()).await;
+    create_users(couch, accounts, &first, run.id).await.map_err(PrepareError::at(PrepareStep::Users))?;
 
-    run.enter(Step::Root.name()).await;
+    run.enter(PrepareStep::Root.name()).await;
     if let Some(password) = prepare.root_password.as_ref().filter(|password| !password.expose().is_empty()) {
-        couch.enable_root(password).await.map_err(PrepareError::at(Step::Root))?;
+        couch.enable_root(password).await.map_err(PrepareError::at(PrepareStep::Root))?;
     }
-    run.enter(Step::Record.name()).await;
+    run.enter(PrepareStep::Record.name()).await;
     lifecycle.end_prepare().await.map_err(record)?;
     Ok(Value::Null)
 }
@@ -169,11 +169,11 @@ fn check(couch: &Couch, prepare: &Prepare, image_brings: ImageBrings) -> Result<
     };
     let unmet: Vec<Demand> = prepare.demands.iter().filter(|demand| !met(demand)).cloned().collect();
     if !unmet.is_empty() {
-        return Err(PrepareError { step: Step::Check, problem: Problem::Demands(unmet) });
+        return Err(PrepareError { step: PrepareStep::Check, problem: Problem::Demands(unmet) });
     }
     let databases =
-        couch.policy().databases(prepare.databases.clone()).map_err(PrepareError::at(Step::Check))?;
-    let accounts = users::accounts(couch, &prepare.users).map_err(PrepareError::at(Step::Check))?;
+        couch.policy().databases(prepare.databases.clone()).map_err(PrepareError::at(PrepareStep::Check))?;
+    let accounts = users::accounts(couch, &prepare.users).map_err(PrepareError::at(PrepareStep::Check))?;
     Ok(Checked { databases, accounts })
 }
 

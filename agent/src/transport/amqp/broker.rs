@@ -22,13 +22,13 @@ use trove_couchdb_protocol::{Cipher, transport_url::Host};
 
 use super::{
     backoff::Backoff,
-    origin::Bus,
     publisher::{ConfirmChannel, ReplyPublisher},
     session::{End, Session},
+    source_ref::Bus,
 };
 use crate::{
     status::{Link, Outbox},
-    transport::rpc::{Pen, RequestPipeline},
+    transport::rpc::{ReplyEncoder, RequestPipeline},
 };
 
 /// The agent's side of the bus.
@@ -56,11 +56,14 @@ impl Broker {
     ) -> Self {
         let (channel, newest) = watch::channel(None);
         let missing_consumer = settings.missing_consumer_retry_timeout;
-        let pen = Pen { guest_id: guest.id.clone(), cipher: guest.encryption_key.as_ref().map(Cipher::new) };
+        let encoder = ReplyEncoder {
+            guest_id: guest.id.clone(),
+            cipher: guest.encryption_key.as_ref().map(Cipher::new),
+        };
         let metrics = pipeline.metrics().clone();
         let (tasks, stop) = (pipeline.tasks().clone(), stopping.clone());
         let publisher = ReplyPublisher::start(newest, missing_consumer, metrics, tasks, stop);
-        let bus = Arc::new(Bus { pen, publisher });
+        let bus = Arc::new(Bus { encoder, publisher });
         pipeline.tells_over(Arc::<Bus>::clone(&bus));
         let names = Arc::new(Names::new(&guest.id, &settings));
         Self { settings, guest_id: guest.id.clone(), names, bus, channel, outbox, link, stopping }

@@ -31,7 +31,7 @@ use tokio::time;
 use tracing::{debug, info, warn};
 use trove_couchdb_guest::broker::{self, TopologyError};
 
-use super::origin::{Age, Bus, HandedOut, arrival, caller_waits};
+use super::source_ref::{Age, Bus, HandedOut, arrival, caller_waits};
 use crate::{
     system::BootInstant,
     transport::rpc::{RequestPipeline, Taken},

@@ -6,8 +6,8 @@ mod broker;
 mod compression;
 mod consumer;
 mod events;
-mod origin;
 mod publisher;
 mod session;
+mod source_ref;
 
 pub(super) use broker::Broker;

@@ -16,8 +16,8 @@ use trove_couchdb_protocol::{Context, new_id, transport_url::Host};
 use super::{
     consumer::Consumer,
     events::Events,
-    origin::Bus,
     publisher::{Closure, ConfirmChannel},
+    source_ref::Bus,
 };
 use crate::{status::Outbox, transport::rpc::RequestPipeline};
 
@@ -113,7 +113,7 @@ impl Session {
         // Beside the deliveries and not among them: a broker that holds a heartbeat up holds no command up.
         let heartbeats = async {
             while let Some(cast) = outbox.next().await {
-                if bus.publisher.try_publish(&bus.pen.conductor_cast(&cast, &guest_context())).await {
+                if bus.publisher.try_publish(&bus.encoder.conductor_cast(&cast, &guest_context())).await {
                     outbox.has_gone_out(&cast);
                 }
             }

@@ -20,9 +20,9 @@ use trove_couchdb_protocol::{
 
 use super::{
     Peer,
-    request::{AT_ONCE, Queue, Request, WayBack},
+    request::{AT_ONCE, Queue, Request, ResponseWriter},
 };
-use crate::transport::rpc::{Arrival, Pen, RequestPipeline};
+use crate::transport::rpc::{IncomingMessage, ReplyEncoder, RequestPipeline};
 
 /// What is read at once.
 const CHUNK: usize = 16 * 1024;
@@ -49,12 +49,12 @@ enum End {
 pub(super) async fn serve(
     stream: UnixStream,
     peer: Peer,
-    pen: Arc<Pen>,
+    encoder: Arc<ReplyEncoder>,
     pipeline: RequestPipeline,
     stopping: CancellationToken,
 ) {
     let (mut input, mut output) = stream.into_split();
-    let (way_back, mut queue) = WayBack::new(peer, pen);
+    let (way_back, mut queue) = ResponseWriter::new(peer, encoder);
     let gone = queue.gone.clone();
     let reading = async {
         let end = tokio::select! {
@@ -86,7 +86,7 @@ pub(super) async fn refuse(stream: UnixStream, failure: &Failure) {
     tokio::join!(telling, listen_on(&mut input));
 }
 
-async fn read(input: &mut OwnedReadHalf, way_back: &Arc<WayBack>, pipeline: &RequestPipeline) -> End {
+async fn read(input: &mut OwnedReadHalf, way_back: &Arc<ResponseWriter>, pipeline: &RequestPipeline) -> End {
     let mut decoder = FrameDecoder::new(pipeline.max_message_bytes());
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut chunk = vec![0; CHUNK];
@@ -118,13 +118,13 @@ async fn read(input: &mut OwnedReadHalf, way_back: &Arc<WayBack>, pipeline: &Req
         };
         let request = Request::new(Arc::clone(way_back), place);
         // A stream delivers nothing twice, and does not tell how long somebody waits.
-        pipeline.take(Arrival {
+        pipeline.take(IncomingMessage {
             body,
             compression: None,
             redelivered: false,
             caller_waits: None,
             at_once_or_not: false,
-            origin: Arc::new(request),
+            source_ref: Arc::new(request),
         });
     }
 }

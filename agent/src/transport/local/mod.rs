@@ -26,7 +26,7 @@ use trove_couchdb_protocol::{Failure, FailureClass};
 
 use crate::{
     system::{self, ListeningSocket, Purpose, SocketError},
-    transport::rpc::{Pen, RequestPipeline},
+    transport::rpc::{ReplyEncoder, RequestPipeline},
 };
 use peer::{Guard, Peer};
 
@@ -60,7 +60,7 @@ pub struct LocalServer {
     path: PathBuf,
     group: Option<String>,
     max_connections: usize,
-    pen: Arc<Pen>,
+    encoder: Arc<ReplyEncoder>,
     open: Option<Open>,
 }
 
@@ -75,8 +75,8 @@ impl LocalServer {
     pub fn new(settings: &LocalSettings, guest_id: &str) -> Option<Self> {
         let LocalSettings { socket, group, max_connections } = settings.clone();
         // In clear always.
-        let pen = Arc::new(Pen { guest_id: guest_id.to_owned(), cipher: None });
-        Some(Self { path: socket?, group, max_connections, pen, open: None })
+        let encoder = Arc::new(ReplyEncoder { guest_id: guest_id.to_owned(), cipher: None });
+        Some(Self { path: socket?, group, max_connections, encoder, open: None })
     }
 
     /// Whether [`LocalServer::open`] may succeed; nothing is made or locked for it.
@@ -152,8 +152,9 @@ impl LocalServer {
             let refusal = match admit(open, &stream).and_then(|peer| self.find_place(peer, &connections)) {
                 Ok((peer, place)) => {
                     debug!(%peer, "A process connected to the local socket.");
-                    let pen = Arc::clone(&self.pen);
-                    let serving = connection::serve(stream, peer, pen, pipeline.clone(), stopping.clone());
+                    let encoder = Arc::clone(&self.encoder);
+                    let serving =
+                        connection::serve(stream, peer, encoder, pipeline.clone(), stopping.clone());
                     pipeline.tasks().spawn(async move {
                         serving.await;
                         drop(place);

@@ -15,7 +15,8 @@ use super::Peer;
 use crate::{
     audit::Source,
     transport::rpc::{
-        Destination, Pen, Publication, Replies, RequestSource, Responder, Undeliverable, Way, stopping,
+        Destination, Publication, Replies, ReplyEncoder, RequestSource, RequestTransport, Responder,
+        Undeliverable, stopping,
     },
 };
 
@@ -71,21 +72,21 @@ impl Queue {
 
 /// The way back to one process.
 #[derive(Debug)]
-pub(super) struct WayBack {
+pub(super) struct ResponseWriter {
     pub(super) peer: Peer,
-    pen: Arc<Pen>,
+    encoder: Arc<ReplyEncoder>,
     frames: mpsc::Sender<Outgoing>,
     waiting: Arc<AtomicUsize>,
     gone: CancellationToken,
 }
 
-impl WayBack {
+impl ResponseWriter {
     /// A way back, and the queue to be written to the process.
-    pub(super) fn new(peer: Peer, pen: Arc<Pen>) -> (Arc<Self>, Queue) {
+    pub(super) fn new(peer: Peer, encoder: Arc<ReplyEncoder>) -> (Arc<Self>, Queue) {
         let (sender, frames) = mpsc::channel(AT_ONCE + BEATS + 1);
         let queue = Queue { frames, waiting: Arc::default(), gone: CancellationToken::new() };
         let (waiting, gone) = (Arc::clone(&queue.waiting), queue.gone.clone());
-        (Arc::new(Self { peer, pen, frames: sender, waiting, gone }), queue)
+        (Arc::new(Self { peer, encoder, frames: sender, waiting, gone }), queue)
     }
 
     /// Queues a frame; never waits.
@@ -108,12 +109,12 @@ impl WayBack {
 /// A request that is under way. It takes up one place of its connection until its answer is written.
 #[derive(Debug)]
 pub(super) struct Request {
-    way_back: Arc<WayBack>,
+    way_back: Arc<ResponseWriter>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Request {
-    pub(super) fn new(way_back: Arc<WayBack>, place: OwnedSemaphorePermit) -> Arc<Self> {
+    pub(super) fn new(way_back: Arc<ResponseWriter>, place: OwnedSemaphorePermit) -> Arc<Self> {
         Arc::new(Self { way_back, _place: place })
     }
 
@@ -131,8 +132,8 @@ impl Request {
 }
 
 impl Replies for Arc<Request> {
-    fn pen(&self) -> &Pen {
-        &self.way_back.pen
+    fn encoder(&self) -> &ReplyEncoder {
+        &self.way_back.encoder
     }
 
     fn publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, Result<(), Undeliverable>> {
@@ -145,8 +146,8 @@ impl Replies for Arc<Request> {
 }
 
 impl RequestSource for Arc<Request> {
-    fn way(&self) -> Way {
-        Way::Local
+    fn transport(&self) -> RequestTransport {
+        RequestTransport::Local
     }
 
     fn source(&self) -> Source {
@@ -163,14 +164,14 @@ impl RequestSource for Arc<Request> {
     }
 
     fn requeue(&self, responder: Responder) -> BoxFuture<'_, ()> {
-        for publication in responder.answer(&Outcome::Failure(stopping()), self.pen()) {
+        for publication in responder.answer(&Outcome::Failure(stopping()), self.encoder()) {
             self.answer(&publication.body);
         }
         future::ready(()).boxed()
     }
 
     /// Ends the connection.
-    fn give_up(&self) -> BoxFuture<'_, ()> {
+    fn reject(&self) -> BoxFuture<'_, ()> {
         self.way_back.gone.cancel();
         future::ready(()).boxed()
     }
@@ -186,11 +187,11 @@ mod tests {
 
     use super::*;
 
-    fn way_back() -> (Arc<WayBack>, Queue) {
+    fn way_back() -> (Arc<ResponseWriter>, Queue) {
         let (here, _there) = UnixStream::pair().unwrap();
         here.set_nonblocking(true).unwrap();
         let peer = tokio::net::UnixStream::from_std(here).unwrap().peer_cred().unwrap().into();
-        WayBack::new(peer, Arc::new(Pen { guest_id: "g".into(), cipher: None }))
+        ResponseWriter::new(peer, Arc::new(ReplyEncoder { guest_id: "g".into(), cipher: None }))
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use trove_couchdb_config::RpcSettings;
 use trove_couchdb_protocol::{Failure, FailureClass, Request, trove::UserAction, version};
 
-use super::{pipeline::Job, source::Way};
+use super::{pipeline::Job, source::RequestTransport};
 use crate::{commands, system::BootInstant};
 
 /// A caller that wants signs of life less often than this is as good as one that wants none.
@@ -23,7 +23,7 @@ pub(super) fn accept(
     request: &Request,
     id: String,
     action: UserAction,
-    way: Way,
+    transport: RequestTransport,
     caller_waits: Option<Duration>,
     limits: &RpcSettings,
 ) -> Result<Accepted, Failure> {
@@ -36,14 +36,14 @@ pub(super) fn accept(
         Ok(command) => command,
         Err(error) => return Err(Failure::from(&error)),
     };
-    if way == Way::Bus && command.is_local_only() {
+    if transport == RequestTransport::Bus && command.is_local_only() {
         let text = format!("{method} is not for the bus: send it over the agent's socket, on its machine");
         return Err(Failure::new(FailureClass::Forbidden, text));
     }
     let caller_waits = caller_waits.filter(|_| is_call);
     // A little before nobody waits any more, so that the caller still hears why.
     let begin_within = caller_waits.map(|time| time.mul_f64(0.9));
-    let patience = match (is_call, caller_waits) {
+    let retry_timeout = match (is_call, caller_waits) {
         // Its caller does not wait for its end.
         _ if command.duration() == commands::Duration::Long => limits.prepare_patience,
         (true, Some(time)) => limits.call_patience.min(time / 2),
@@ -51,7 +51,7 @@ pub(super) fn accept(
         (false, _) => limits.cast_patience,
     };
     let arrived = BootInstant::now();
-    let job = Job { command, id, redelivered: false, arrived, patience, begin_within };
+    let job = Job { command, id, redelivered: false, arrived, retry_timeout, begin_within };
     // oslo.messaging beats twice in the time after which the caller gives up (`rpc/server.py`,
     // `_process_incoming`).
     let timeout = request.timeout.filter(|seconds| is_call && *seconds >= 2);

@@ -57,12 +57,12 @@ pub(in crate::transport) enum Destination {
 
 /// How this guest writes: who it is, and its key if it has one.
 #[derive(Debug)]
-pub(in crate::transport) struct Pen {
+pub(in crate::transport) struct ReplyEncoder {
     pub(in crate::transport) guest_id: String,
     pub(in crate::transport) cipher: Option<Cipher>,
 }
 
-impl Pen {
+impl ReplyEncoder {
     /// A cast to the conductor.
     pub(in crate::transport) fn conductor_cast(
         &self,
@@ -166,48 +166,58 @@ impl Responder {
     }
 
     /// All that is to be published, in order. Publishing it twice is harmless: the `_unique_id` stays.
-    pub(in crate::transport) fn answer(self, outcome: &Outcome, pen: &Pen) -> Vec<Publication> {
+    pub(in crate::transport) fn answer(self, outcome: &Outcome, encoder: &ReplyEncoder) -> Vec<Publication> {
         let mut publications = Vec::new();
         let failure = match outcome {
             Outcome::Failure(failure) => Some(failure),
             Outcome::Success(_) => None,
         };
         if let Some(cast) = failure.and_then(|_| self.reports.failed_backup()) {
-            publications.push(pen.conductor_cast_as(&self.id("state of the backup"), &cast, &self.context));
+            publications.push(encoder.conductor_cast_as(
+                &self.id("state of the backup"),
+                &cast,
+                &self.context,
+            ));
         }
         let Some(reply) = &self.reply else {
             if self.only_faults && failure.is_none() {
                 return publications;
             }
-            publications.extend(self.notification(failure, &self.id("answer"), pen));
+            publications.extend(self.notification(failure, &self.id("answer"), encoder));
             return publications;
         };
         // After other calls the API ends the notification itself (trove/common/notification.py, `EndNotification`).
         if failure.is_some() && self.reports.tells_of_calls() {
-            publications.extend(self.notification(failure, &self.id("fault"), pen));
+            publications.extend(self.notification(failure, &self.id("fault"), encoder));
         }
-        publications.push(self.reply(reply, outcome, pen));
+        publications.push(self.reply(reply, outcome, encoder));
         publications
     }
 
     /// Ends a user's action, if this is one.
-    fn notification(&self, failure: Option<&Failure>, id: &str, pen: &Pen) -> Option<Publication> {
+    fn notification(
+        &self,
+        failure: Option<&Failure>,
+        id: &str,
+        encoder: &ReplyEncoder,
+    ) -> Option<Publication> {
         let notification = self.context.notification()?.clone();
         let cast = match failure {
             None => ConductorCast::NotifyEnd { notification },
-            Some(failure) => pen.failed(notification, &failure.message),
+            Some(failure) => encoder.failed(notification, &failure.message),
         };
-        let mut publication = pen.conductor_cast_as(id, &cast, &self.context);
+        let mut publication = encoder.conductor_cast_as(id, &cast, &self.context);
         if failure.is_some() && self.reports.tells_again() {
-            let again =
-                |number| pen.conductor_cast_as(&self.id(&format!("answer {number}")), &cast, &self.context);
+            let again = |number| {
+                encoder.conductor_cast_as(&self.id(&format!("answer {number}")), &cast, &self.context)
+            };
             publication.later = (0..reminder::AFTER.len()).map(again).collect();
         }
         Some(publication)
     }
 
-    fn reply(&self, reply: &ReplyAddress, outcome: &Outcome, pen: &Pen) -> Publication {
-        let (id, cipher) = (self.id("answer"), pen.cipher.as_ref());
+    fn reply(&self, reply: &ReplyAddress, outcome: &Outcome, encoder: &ReplyEncoder) -> Publication {
+        let (id, cipher) = (self.id("answer"), encoder.cipher.as_ref());
         let body = encode_reply(reply, &id, outcome, cipher);
         let bytes = body.len();
         let refused = |limit: &str| {
@@ -236,8 +246,8 @@ mod tests {
 
     use super::*;
 
-    fn pen() -> Pen {
-        Pen { guest_id: "guest-1".to_owned(), cipher: None }
+    fn encoder() -> ReplyEncoder {
+        ReplyEncoder { guest_id: "guest-1".to_owned(), cipher: None }
     }
 
     fn context() -> Context {
@@ -250,7 +260,7 @@ mod tests {
     #[test]
     fn a_failed_cast_names_its_instance() {
         let failure = Outcome::Failure(Failure::new(FailureClass::UserRejected, "why"));
-        let sent = Responder::new(None, context()).answer(&failure, &pen());
+        let sent = Responder::new(None, context()).answer(&failure, &encoder());
         match ConductorCast::decode(&sent[0].body, None).unwrap() {
             ConductorCast::NotifyExcInfo { notification, message, exception } => {
                 assert_eq!(notification["instance_id"], "guest-1");
@@ -264,7 +274,7 @@ mod tests {
     #[test]
     fn a_second_answer_to_a_request_has_the_id_of_the_first_and_other_requests_have_others() {
         let id = |request: &str, reply: Option<ReplyAddress>, outcome: &Outcome| {
-            let sent = Responder::to(request, reply, context()).answer(outcome, &pen());
+            let sent = Responder::to(request, reply, context()).answer(outcome, &encoder());
             trove_couchdb_protocol::envelope::decode(&sent[0].body, usize::MAX).unwrap()["_unique_id"].clone()
         };
         let failed = Outcome::Failure(Failure::new(FailureClass::UserRejected, "why"));
@@ -280,10 +290,12 @@ mod tests {
     #[test]
     fn a_call_is_answered_and_never_notified_and_a_cast_the_other_way_round() {
         let address = ReplyAddress { msg_id: "m".into(), reply_queue: ReplyQueue::local() };
-        let sent = Responder::new(Some(address), context()).answer(&Outcome::Success(Value::Null), &pen());
+        let sent =
+            Responder::new(Some(address), context()).answer(&Outcome::Success(Value::Null), &encoder());
         assert_eq!(sent.len(), 1);
         assert_eq!(sent[0].to, Destination::Reply(ReplyQueue::local()));
-        let silent = Responder::new(None, Context::default()).answer(&Outcome::Success(Value::Null), &pen());
+        let silent =
+            Responder::new(None, Context::default()).answer(&Outcome::Success(Value::Null), &encoder());
         assert!(silent.is_empty());
     }
 
@@ -291,7 +303,7 @@ mod tests {
     fn an_answer_that_the_broker_would_not_carry_becomes_a_failure() {
         let address = ReplyAddress { msg_id: "m".into(), reply_queue: ReplyQueue::local() };
         let huge = Outcome::Success(Value::from("x".repeat(LARGEST_REPLY)));
-        let sent = Responder::new(Some(address), Context::default()).answer(&huge, &pen());
+        let sent = Responder::new(Some(address), Context::default()).answer(&huge, &encoder());
         let reply = decode_reply(&sent[0].body, None).unwrap();
         assert!(matches!(reply.outcome, Outcome::Failure(failure) if failure.message.contains("limit")));
     }

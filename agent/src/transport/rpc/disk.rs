@@ -6,13 +6,13 @@ use futures_util::{FutureExt, future, future::BoxFuture};
 use tracing::{debug, warn};
 
 use super::{
-    answer::{Pen, Publication, Responder},
-    source::{Replies, RequestSource, Undeliverable, Way},
+    answer::{Publication, ReplyEncoder, Responder},
+    source::{Replies, RequestSource, RequestTransport, Undeliverable},
 };
 use crate::{audit::Source, operations::Operation};
 
 /// Nobody's: without a broker nobody is told.
-static NO_PEN: Pen = Pen { guest_id: String::new(), cipher: None };
+static NO_PEN: ReplyEncoder = ReplyEncoder { guest_id: String::new(), cipher: None };
 
 /// An operation.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ pub(super) struct OnDisk {
 }
 
 impl Replies for OnDisk {
-    fn pen(&self) -> &Pen {
-        self.bus.as_ref().map_or(&NO_PEN, |bus| bus.pen())
+    fn encoder(&self) -> &ReplyEncoder {
+        self.bus.as_ref().map_or(&NO_PEN, |bus| bus.encoder())
     }
 
     fn publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, Result<(), Undeliverable>> {
@@ -35,8 +35,8 @@ impl Replies for OnDisk {
 }
 
 impl RequestSource for OnDisk {
-    fn way(&self) -> Way {
-        Way::Disk
+    fn transport(&self) -> RequestTransport {
+        RequestTransport::Disk
     }
 
     fn source(&self) -> Source {

@@ -27,7 +27,7 @@ use std::{
 use serde::{Deserialize, Serialize, Serializer};
 use trove_couchdb_protocol::{Failure, FailureClass, OperationId, Outcome, Seal, Secret};
 
-use super::replay::Marks;
+use super::replay::ReplayTags;
 use crate::{
     commands::{Changes, Seed},
     operations::End,
@@ -113,7 +113,7 @@ pub(super) struct CommandRecord {
 
 impl CommandRecord {
     /// Of a command that has not begun.
-    pub(super) fn new(marks: &Marks) -> Self {
+    pub(super) fn new(marks: &ReplayTags) -> Self {
         let marks = marks.seals().map(|seal| hex::encode(seal.0)).collect();
         Self { at: now(), marks, changes: None, seed: None, outcome: None }
     }
@@ -144,9 +144,9 @@ impl CommandRecord {
     }
 
     /// The marks; `None` if the line was not written by an agent.
-    pub(super) fn marks(&self) -> Option<Marks> {
+    pub(super) fn marks(&self) -> Option<ReplayTags> {
         let seals = self.marks.iter().map(|text| seal(text)).collect::<Option<Vec<_>>>()?;
-        (!seals.is_empty()).then(|| Marks::from_seals(seals))
+        (!seals.is_empty()).then(|| ReplayTags::from_seals(seals))
     }
 
     fn is_too_old(&self) -> bool {
@@ -166,9 +166,9 @@ enum Line {
 #[derive(Debug, Default)]
 pub(super) struct Stored {
     /// Commands whose messages were not acknowledged as far as is known, the oldest first.
-    pub(super) unacknowledged: Vec<(Marks, CommandRecord)>,
+    pub(super) unacknowledged: Vec<(ReplayTags, CommandRecord)>,
     /// Marks of the others.
-    pub(super) acknowledged: Vec<Marks>,
+    pub(super) acknowledged: Vec<ReplayTags>,
 }
 
 /// The file.

@@ -9,14 +9,14 @@ use futures_util::future::BoxFuture;
 use trove_couchdb_protocol::{Failure, FailureClass};
 
 use super::{
-    answer::{Pen, Publication, Responder},
+    answer::{Publication, ReplyEncoder, Responder},
     compression::Compression,
 };
 use crate::{audit::Source, operations::Operation};
 
 /// A message that has arrived.
 #[derive(Debug)]
-pub(in crate::transport) struct Arrival {
+pub(in crate::transport) struct IncomingMessage {
     pub(in crate::transport) body: Vec<u8>,
     /// How the body is compressed, if it is.
     pub(in crate::transport) compression: Option<Compression>,
@@ -27,15 +27,15 @@ pub(in crate::transport) struct Arrival {
     /// It has waited in the broker for a time that its message doesn't tell. Only the broker knows whether its caller still
     /// waits: it is taken if it can begin at once, and else left there.
     pub(in crate::transport) at_once_or_not: bool,
-    pub(in crate::transport) origin: Origin,
+    pub(in crate::transport) source_ref: RequestSourceRef,
 }
 
 /// Who brought a message.
-pub(in crate::transport) type Origin = Arc<dyn RequestSource>;
+pub(in crate::transport) type RequestSourceRef = Arc<dyn RequestSource>;
 
 /// The kind of an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::transport) enum Way {
+pub(in crate::transport) enum RequestTransport {
     Bus,
     Local,
     Disk,
@@ -53,7 +53,7 @@ pub(in crate::transport) enum Undeliverable {
 /// Delivers answers.
 pub(in crate::transport) trait Replies: fmt::Debug + Send + Sync {
     /// How answers are written: the key protects the bus, and on the socket the kernel vouches for the peer.
-    fn pen(&self) -> &Pen;
+    fn encoder(&self) -> &ReplyEncoder;
 
     /// Delivers a part of an answer; returns when it is where it cannot be lost any more, or has nobody to go to.
     fn publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, Result<(), Undeliverable>>;
@@ -61,7 +61,7 @@ pub(in crate::transport) trait Replies: fmt::Debug + Send + Sync {
 
 /// Who brought one message, and waits for its answer.
 pub(in crate::transport) trait RequestSource: Replies {
-    fn way(&self) -> Way;
+    fn transport(&self) -> RequestTransport;
 
     /// For the audit log.
     fn source(&self) -> Source;
@@ -81,7 +81,7 @@ pub(in crate::transport) trait RequestSource: Replies {
     fn requeue(&self, responder: Responder) -> BoxFuture<'_, ()>;
 
     /// Nobody knows what became of the command: it must not come again, and its sender must not wait for ever.
-    fn give_up(&self) -> BoxFuture<'_, ()> {
+    fn reject(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             self.acknowledge().await;
         })

@@ -15,7 +15,7 @@ use crate::{
     args::Global,
     exit::{CliError, Code},
     output::Output,
-    way,
+    transport,
 };
 
 const MODE: u32 = 0o600;
@@ -78,7 +78,7 @@ fn status(examination: &Examination) -> String {
 }
 
 fn configuration(global: &Global) -> String {
-    match trove_couchdb_config::check(way::sources(&global.sources), system::environment_of_account()) {
+    match trove_couchdb_config::check(transport::sources(&global.sources), system::environment_of_account()) {
         Ok(text) => text,
         Err(error) => format!("# The configuration does not load: {error}\n"),
     }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use trove_couchdb_protocol::trove::ServiceStatus;
-use trove_couchdb_tests::stage::Stage;
+use trove_couchdb_tests::fixture::Fixture;
 use trove_couchdb_tests::strace::Strace;
 use trove_couchdb_tests::until::until;
 
@@ -17,47 +17,47 @@ fn steps(over: &Value) -> Vec<String> {
 }
 
 /// Whether the disk says that an operation which is not over is in this step.
-fn is_in(stage: &Stage, step: &str) -> bool {
-    let records = files(stage).into_iter().filter_map(|path| std::fs::read_to_string(path).ok());
+fn is_in(fixture: &Fixture, step: &str) -> bool {
+    let records = files(fixture).into_iter().filter_map(|path| std::fs::read_to_string(path).ok());
     let mut records = records.filter_map(|text| serde_json::from_str::<Value>(&text).ok());
     records.any(|record| record["step"] == step && record["ended"].is_null())
 }
 
-async fn begin(stage: &Stage, kind: &str) -> Result<()> {
+async fn begin(fixture: &Fixture, kind: &str) -> Result<()> {
     if kind == "prepare" {
-        return stage.bus.cast(&order(stage)).await.context("the order");
+        return fixture.bus.cast(&order(fixture)).await.context("the order");
     }
-    stage.local().await?.call("operation_rehearse", json!({"seconds": 2})).await?;
+    fixture.local().await?.call("operation_rehearse", json!({"seconds": 2})).await?;
     Ok(())
 }
 
 /// Whether the guest has written that it is prepared, and its operation is not over.
-fn is_prepared(stage: &Stage) -> bool {
+fn is_prepared(fixture: &Fixture) -> bool {
     let file =
-        std::fs::read_to_string(stage.agent.directory().join("state/prepared.json")).unwrap_or_default();
-    file.contains("\"prepared\":true") && is_in(stage, "record")
+        std::fs::read_to_string(fixture.agent.directory().join("state/prepared.json")).unwrap_or_default();
+    file.contains("\"prepared\":true") && is_in(fixture, "record")
 }
 
 /// Killed when `has_come` is first true, on a disk on which each replacement of a file takes a while. `None`, said loudly, if the agent
 /// can't be traced.
-async fn killed_when(kind: &str, what: &str, has_come: impl Fn(&Stage) -> bool) -> Result<Option<()>> {
-    let mut stage = new_guest().up().await?;
-    let Some(_slow) = Strace::slow_renames(&stage.agent).await? else { return Ok(None) };
-    begin(&stage, kind).await?;
-    until(what, async || Ok(has_come(&stage))).await?;
-    stage.agent.kill9()?;
-    assert!(has_come(&stage), "killed too late for {what}");
-    assert_eq!(requests(&stage).len(), 1, "{what}");
+async fn killed_when(kind: &str, what: &str, has_come: impl Fn(&Fixture) -> bool) -> Result<Option<()>> {
+    let mut fixture = new_guest().up().await?;
+    let Some(_slow) = Strace::slow_renames(&fixture.agent).await? else { return Ok(None) };
+    begin(&fixture, kind).await?;
+    until(what, async || Ok(has_come(&fixture))).await?;
+    fixture.agent.kill9()?;
+    assert!(has_come(&fixture), "killed too late for {what}");
+    assert_eq!(requests(&fixture).len(), 1, "{what}");
 
-    stage.agent.start_again()?;
-    let over = until_state(&stage, "succeeded").await?;
+    fixture.agent.start_again()?;
+    let over = until_state(&fixture, "succeeded").await?;
     assert_eq!(over["resumed"], 1, "{what}: {over}");
-    until("the arguments gone", async || Ok(requests(&stage).is_empty())).await?;
+    until("the arguments gone", async || Ok(requests(&fixture).is_empty())).await?;
     if kind == "prepare" {
-        told(&stage, ServiceStatus::Healthy).await?;
-        assert!(stage.user_document(&stage.name("al")).await?.is_some(), "{what}");
+        told(&fixture, ServiceStatus::Healthy).await?;
+        assert!(fixture.user_document(&fixture.name("al")).await?.is_some(), "{what}");
     }
-    assert_eq!(operation(&stage).await?["kind"], kind);
+    assert_eq!(operation(&fixture).await?["kind"], kind);
     Ok(Some(()))
 }
 
@@ -69,7 +69,7 @@ async fn kill_in_each_step(kind: &str, expected: &[&str]) -> Result<()> {
     drop(whole);
     for step in &steps {
         let what = format!("step {step} on the disk");
-        if killed_when(kind, &what, |stage| is_in(stage, step)).await?.is_none() {
+        if killed_when(kind, &what, |fixture| is_in(fixture, step)).await?.is_none() {
             return Ok(());
         }
     }

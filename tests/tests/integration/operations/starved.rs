@@ -5,41 +5,41 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use in_memory_couchdb::{Fault, Rule};
 use trove_couchdb_protocol::trove::ServiceStatus;
-use trove_couchdb_tests::stage::Stage;
+use trove_couchdb_tests::fixture::Fixture;
 use trove_couchdb_tests::until::{HUNG, until_hit};
 
 use super::{ends, new_guest, order, requests, told, until_state};
 use crate::full_disk::Disk;
 
 /// Cut short in its step `databases`, after which the disk is full; the request there is answered later.
-async fn until_databases(stage: &Stage) -> Result<()> {
+async fn until_databases(fixture: &Fixture) -> Result<()> {
     let slow = Fault::DelayMs(3_000);
-    stage.memory()?.faults().add(Rule::new("PUT", &format!("/{}", stage.name("db")), slow).times(1));
-    stage.bus.cast(&order(stage)).await.context("the order")?;
-    until_hit(stage.memory()?).await
+    fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{}", fixture.name("db")), slow).times(1));
+    fixture.bus.cast(&order(fixture)).await.context("the order")?;
+    until_hit(fixture.memory()?).await
 }
 
 /// What is known of it goes on in memory; that the guest is a database must be on the disk, so it is not said before.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_state_directory_ends_prepare_with_its_reason_and_the_next_one_goes_well() -> Result<()> {
     let Some(disk) = Disk::of_mib(1)? else { return Ok(()) };
-    let stage = new_guest().set("guest.state_dir", disk.path().display().to_string()).up().await?;
-    until_databases(&stage).await?;
+    let fixture = new_guest().set("guest.state_dir", disk.path().display().to_string()).up().await?;
+    until_databases(&fixture).await?;
     disk.fill();
-    told(&stage, ServiceStatus::FailedToSpawn).await?;
-    stage.agent.wait_log("How far an operation is can't be written down", HUNG).await?;
+    told(&fixture, ServiceStatus::FailedToSpawn).await?;
+    fixture.agent.wait_log("How far an operation is can't be written down", HUNG).await?;
     std::fs::remove_file(disk.filling())?;
-    let over = until_state(&stage, "failed").await?;
+    let over = until_state(&fixture, "failed").await?;
     let reason = over["reason"].as_str().unwrap_or_default();
     assert!(reason.contains("state directory can't be written"), "{over}");
     assert!(
-        matches!(&ends(&stage)[..], [Err(message)] if message.contains("state directory")),
+        matches!(&ends(&fixture)[..], [Err(message)] if message.contains("state directory")),
         "{:?}",
-        ends(&stage)
+        ends(&fixture)
     );
 
-    stage.bus.cast(&order(&stage)).await?;
-    told(&stage, ServiceStatus::Healthy).await
+    fixture.bus.cast(&order(&fixture)).await?;
+    told(&fixture, ServiceStatus::Healthy).await
 }
 
 /// `RLIMIT_NOFILE` of a process that runs.
@@ -52,15 +52,15 @@ fn limit_files(pid: u32, limit: &str) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_file_descriptors_prepare_waits_and_goes_on() -> Result<()> {
-    let stage = new_guest().up().await?;
-    until_databases(&stage).await?;
+    let fixture = new_guest().up().await?;
+    until_databases(&fixture).await?;
     // Each file that is opened from now on is one too many.
-    limit_files(stage.agent.pid(), "4:1024")?;
-    stage.agent.wait_log("Too many open files", HUNG).await?;
-    limit_files(stage.agent.pid(), "1024:1024")?;
-    told(&stage, ServiceStatus::Healthy).await?;
-    until_state(&stage, "succeeded").await?;
-    assert_eq!(ends(&stage), [Ok(())]);
-    assert!(requests(&stage).is_empty());
+    limit_files(fixture.agent.pid(), "4:1024")?;
+    fixture.agent.wait_log("Too many open files", HUNG).await?;
+    limit_files(fixture.agent.pid(), "1024:1024")?;
+    told(&fixture, ServiceStatus::Healthy).await?;
+    until_state(&fixture, "succeeded").await?;
+    assert_eq!(ends(&fixture), [Ok(())]);
+    assert!(requests(&fixture).is_empty());
     Ok(())
 }

@@ -21,10 +21,10 @@ use crate::{
     transport::rpc::{
         accept::{Accepted, accept},
         answer::Responder,
+        command_log::CommandRecord,
         compression,
-        ledger::Entry,
-        replay::Marks,
-        source::{Arrival, Origin, Way},
+        replay::ReplayTags,
+        source::{IncomingMessage, RequestSourceRef, RequestTransport},
     },
 };
 
@@ -51,8 +51,8 @@ impl NotNow {
     /// Leaves it in the broker; returns when it could begin, or is not there any more.
     pub(in crate::transport) async fn leave(mut self) {
         let responder = self.flight.state().responder.take();
-        if let (Some(origin), Some(responder)) = (&self.flight.origin, responder) {
-            origin.requeue(responder).await;
+        if let (Some(source_ref), Some(responder)) = (&self.flight.source_ref, responder) {
+            source_ref.requeue(responder).await;
         }
         if time::timeout(self.caller_waits, &mut self.can_begin).await.is_err() {
             let method = self.flight.method.as_str();
@@ -73,8 +73,8 @@ impl Drop for NotNow {
 struct Understood {
     id: String,
     method: String,
-    marks: Marks,
-    entry: Entry,
+    marks: ReplayTags,
+    entry: CommandRecord,
     responder: Responder,
     /// Of a long command, to be written down.
     arguments: Option<Arguments>,
@@ -83,36 +83,37 @@ struct Understood {
 
 impl RequestPipeline {
     /// Takes one message. Call it in the order of arrival; returns before anything is awaited.
-    pub(in crate::transport) fn take(&self, arrival: Arrival) -> Taken {
-        let origin = arrival.origin.clone();
+    pub(in crate::transport) fn take(&self, arrival: IncomingMessage) -> Taken {
+        let source_ref = arrival.source_ref.clone();
         catch_unwind(AssertUnwindSafe(|| self.sort(arrival))).unwrap_or_else(|_| {
             error!("A message brought about a panic when it was read; it is dropped.");
-            self.0.tasks.spawn(async move { origin.give_up().await });
+            self.0.tasks.spawn(async move { source_ref.reject().await });
             Taken::Yes
         })
     }
 
     /// Leaves a message in the broker that nobody has begun: how long it has waited is not known here, and there its time to
     /// live goes on.
-    pub(in crate::transport) async fn leave(&self, arrival: Arrival) {
-        let Arrival { body, compression, redelivered, origin, .. } = arrival;
-        let cipher = origin.pen().cipher.as_ref();
+    pub(in crate::transport) async fn leave(&self, arrival: IncomingMessage) {
+        let IncomingMessage { body, compression, redelivered, source_ref, .. } = arrival;
+        let cipher = source_ref.encoder().cipher.as_ref();
         let request = compression::decode(body, compression.as_ref(), cipher, self.max_message_bytes());
         if let Some(id) = request.ok().and_then(|request| request.unique_id) {
-            let id = mark_of(Marks::of_id(&id));
+            let id = mark_of(ReplayTags::of_id(&id));
             self.tell(Event::PutBack { id, redelivered });
         }
-        origin.requeue(Responder::new(None, Context::default())).await;
+        source_ref.requeue(Responder::new(None, Context::default())).await;
     }
 
-    fn sort(&self, arrival: Arrival) -> Taken {
-        let Arrival { body, compression, redelivered, caller_waits, at_once_or_not, origin } = arrival;
-        let cipher = origin.pen().cipher.as_ref();
+    fn sort(&self, arrival: IncomingMessage) -> Taken {
+        let IncomingMessage { body, compression, redelivered, caller_waits, at_once_or_not, source_ref } =
+            arrival;
+        let cipher = source_ref.encoder().cipher.as_ref();
         let mut request =
             match compression::decode(body, compression.as_ref(), cipher, self.max_message_bytes()) {
                 Ok(request) => request,
                 Err(undecodable) => {
-                    self.refuse_unread(*undecodable, origin, redelivered);
+                    self.refuse_unread(*undecodable, source_ref, redelivered);
                     return Taken::Yes;
                 }
             };
@@ -120,13 +121,15 @@ impl RequestPipeline {
         // Without an id nothing can be told apart; oslo.messaging always sends one. A call is known by its own, too.
         let id = request.unique_id.clone().or_else(|| request.reply.as_ref().map(|call| call.msg_id.clone()));
         let id = id.unwrap_or_else(new_id);
-        let marks = Marks::of(&request, &id);
+        let marks = ReplayTags::of(&request, &id);
         let action = UserAction::of(&request.context);
-        let accepted = accept(&request, id.clone(), action, origin.way(), caller_waits, &self.0.limits);
-        let is_call = request.reply.is_some() || origin.way() == Way::Local;
+        let accepted =
+            accept(&request, id.clone(), action, source_ref.transport(), caller_waits, &self.0.limits);
+        let is_call = request.reply.is_some() || source_ref.transport() == RequestTransport::Local;
         let caller_waits = caller_waits.filter(|_| at_once_or_not && is_call);
         let known_method = Method::from_name(&request.method);
-        let entry = Entry::unread(&origin, &request.context, Some(id.clone()), known_method, false);
+        let entry =
+            CommandRecord::unread(&source_ref, &request.context, Some(id.clone()), known_method, false);
         // The context is as long as the rest of a request: it is moved, as nobody else needs it.
         let responder = Responder::to_request(&id, &mut request);
         let is_long = |accepted: &Accepted| accepted.job.command.duration() == Duration::Long;
@@ -135,14 +138,14 @@ impl RequestPipeline {
             accepted.as_ref().is_ok_and(is_long).then_some(Arguments { all: request.args, is_sealed });
         let understood =
             Understood { id, method: request.method, marks, entry, responder, arguments, accepted };
-        self.admit(understood, origin, redelivered, caller_waits)
+        self.admit(understood, source_ref, redelivered, caller_waits)
     }
 
     /// Tells the core of a message.
     fn admit(
         &self,
         understood: Understood,
-        origin: Origin,
+        source_ref: RequestSourceRef,
         redelivered: bool,
         caller_waits: Option<Time>,
     ) -> Taken {
@@ -154,7 +157,7 @@ impl RequestPipeline {
             self.metrics().redelivered();
         }
         entry.set_redelivered(again);
-        let flight = InFlight::new(delivery, Some(origin), id, method, marks.clone());
+        let flight = InFlight::new(delivery, Some(source_ref), id, method, marks.clone());
         let request = {
             let mut state = flight.state();
             (state.entry, state.responder, state.arguments) = (Some(entry), Some(responder), arguments);
@@ -193,10 +196,10 @@ impl RequestPipeline {
         }
     }
 
-    fn refuse_unread(&self, undecodable: Undecodable, origin: Origin, redelivered: bool) {
+    fn refuse_unread(&self, undecodable: Undecodable, source_ref: RequestSourceRef, redelivered: bool) {
         let Undecodable { reply, unique_id, method, context, error } = undecodable;
         // With a key, a context that fits may be a recorded one beside somebody's junk: nothing is told in its name.
-        let context = context.filter(|_| is_credible(&origin)).unwrap_or_default();
+        let context = context.filter(|_| is_credible(&source_ref)).unwrap_or_default();
         let _about = log::command_span(context.request_id()).entered();
         match &error {
             DecodeError::Compression(_) => {
@@ -213,11 +216,11 @@ impl RequestPipeline {
             Some(id) => Responder::to(id, reply, context.clone()),
             None => Responder::new(reply, context.clone()),
         };
-        let entry = Entry::unread(&origin, &context, unique_id.clone(), method, redelivered);
+        let entry = CommandRecord::unread(&source_ref, &context, unique_id.clone(), method, redelivered);
         let delivery: DeliveryId = self.shared().next();
         let id = unique_id.unwrap_or_default();
         let name = method.map(Method::name).unwrap_or_default().to_owned();
-        let flight = InFlight::new(delivery, Some(origin), id, name, Marks::from_seals(Vec::new()));
+        let flight = InFlight::new(delivery, Some(source_ref), id, name, ReplayTags::from_seals(Vec::new()));
         {
             let mut state = flight.state();
             state.entry = Some(entry);

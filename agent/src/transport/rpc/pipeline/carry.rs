@@ -9,14 +9,14 @@ use trove_couchdb_protocol::Outcome;
 
 use super::{InFlight, RequestPipeline, hand_over::end_of, in_flight::seal_of};
 use crate::{
-    audit::Verdict,
+    audit::AuditOutcome,
     commands::Changes,
     trace,
     transport::rpc::{
         answer::{Publication, Responder},
         outcomes::{RecordedOutcome, carried_out},
         replay,
-        source::{Origin, Undeliverable, Way, stopping},
+        source::{RequestSourceRef, RequestTransport, Undeliverable, stopping},
     },
 };
 
@@ -36,7 +36,7 @@ impl RequestPipeline {
             Action::Accept(delivery) => self.with(delivery, |flight| self.is_accepted(flight)),
             Action::Known(delivery) => self.with(delivery, |flight| {
                 debug!(id = flight.id, "A message came again.");
-                self.0.ledger.came_again();
+                self.0.command_log.came_again();
             }),
             Action::NoteBeginning(delivery) => {
                 self.spawn_for(delivery, async move |flight| this.note_beginning(&flight).await);
@@ -68,8 +68,8 @@ impl RequestPipeline {
             }
             Action::Acknowledge(delivery) => {
                 let acknowledge = async move |flight: Arc<InFlight>| {
-                    let sent = match &flight.origin {
-                        Some(origin) => origin.acknowledge().await,
+                    let sent = match &flight.source_ref {
+                        Some(source_ref) => source_ref.acknowledge().await,
                         None => true,
                     };
                     this.take_out(delivery);
@@ -134,13 +134,13 @@ impl RequestPipeline {
         let Some(job) = flight.job() else { return };
         flight.is_new();
         flight.waits();
-        let passage = job.command.is_counted().then(|| self.0.ledger.tally.enter());
+        let guard = job.command.is_counted().then(|| self.0.command_log.counters.enter());
         let beat = {
             let mut state = flight.state();
             if let Some(entry) = &mut state.entry {
                 entry.is_for(&*job.command, Changes::of(&*job.command));
             }
-            state.passage = passage;
+            state.guard = guard;
             state.beat
         };
         if let Some(within) = job.begin_within {
@@ -241,12 +241,12 @@ impl RequestPipeline {
 
     /// Publishes an answer; false if the agent ends and the broker takes nothing.
     async fn reply(&self, flight: &InFlight, answer: Answer<RecordedOutcome>) -> bool {
-        let Some(origin) = &flight.origin else { return true };
-        let publications = self.answer(flight, origin, answer);
+        let Some(source_ref) = &flight.source_ref else { return true };
+        let publications = self.answer(flight, source_ref, answer);
         // It takes several times the memory of the answer, which may wait for the broker.
         flight.drop_job();
         for publication in &publications {
-            match origin.publish(publication).await {
+            match source_ref.publish(publication).await {
                 Ok(()) => {}
                 Err(Undeliverable::QueueName) => warn!("A caller named a reply queue that can't exist."),
                 Err(Undeliverable::Stopping) => {
@@ -261,7 +261,7 @@ impl RequestPipeline {
     fn answer(
         &self,
         flight: &InFlight,
-        origin: &Origin,
+        source_ref: &RequestSourceRef,
         answer: Answer<RecordedOutcome>,
     ) -> Vec<Publication> {
         // Whoever only sent it hears of its end, from the operation.
@@ -284,7 +284,7 @@ impl RequestPipeline {
             return Vec::new();
         }
         match (outcome, responder) {
-            (Some(outcome), Some(responder)) => responder.answer(&outcome, origin.pen()),
+            (Some(outcome), Some(responder)) => responder.answer(&outcome, source_ref.encoder()),
             _ => Vec::new(),
         }
     }
@@ -295,12 +295,12 @@ impl RequestPipeline {
             let mut state = flight.state();
             (state.entry.take(), state.responder.take())
         };
-        let Some(origin) = &flight.origin else { return };
-        if let (Way::Local, Some(entry)) = (origin.way(), entry) {
-            self.0.ledger.close(entry, Verdict::Refused(stopping())).await;
+        let Some(source_ref) = &flight.source_ref else { return };
+        if let (RequestTransport::Local, Some(entry)) = (source_ref.transport(), entry) {
+            self.0.command_log.close(entry, AuditOutcome::Refused(stopping())).await;
         }
         if let Some(responder) = responder {
-            origin.requeue(responder).await;
+            source_ref.requeue(responder).await;
         }
     }
 
@@ -319,8 +319,8 @@ fn keep_beating(flight: &Arc<InFlight>, every: Duration) {
             ticks.tick().await;
             let Some(flight) = of.upgrade() else { return };
             let beat = flight.state().responder.as_ref().and_then(Responder::beat);
-            if let (Some(beat), Some(origin)) = (beat, &flight.origin) {
-                origin.try_publish(&beat).await;
+            if let (Some(beat), Some(source_ref)) = (beat, &flight.source_ref) {
+                source_ref.try_publish(&beat).await;
             }
         }
     };

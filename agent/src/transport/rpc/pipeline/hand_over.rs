@@ -15,8 +15,8 @@ use crate::{
     operations::{End, NewOperation, Operation, OperationRecord, of_command},
     system::BootInstant,
     transport::rpc::{
-        answer::Responder, disk::OnDisk, ledger::Entry, outcomes::RecordedOutcome, replay::Marks,
-        source::Origin,
+        answer::Responder, command_log::CommandRecord, disk::OnDisk, outcomes::RecordedOutcome,
+        replay::ReplayTags, source::RequestSourceRef,
     },
 };
 
@@ -98,8 +98,7 @@ impl RequestPipeline {
         flight.goes_on_in(&next);
         {
             let (mut state, mut goes_on) = (flight.state(), next.state());
-            (goes_on.job, goes_on.entry, goes_on.passage) =
-                (Some(job), state.entry.take(), state.passage.take());
+            (goes_on.job, goes_on.entry, goes_on.guard) = (Some(job), state.entry.take(), state.guard.take());
             goes_on.responder = Some(Responder::to_operation(record));
             state.handed_over = Some(record.id.clone());
             state.outcome = Some(Outcome::Success(record.id.as_str().into()));
@@ -109,17 +108,17 @@ impl RequestPipeline {
             }
         }
         flight.drop_job();
-        let (delivery, id) = (next.delivery, mark_of(Marks::of_id(record.id.as_str())));
+        let (delivery, id) = (next.delivery, mark_of(ReplayTags::of_id(record.id.as_str())));
         self.shared().in_flight.insert(delivery, Arc::new(next));
         (delivery, id)
     }
 
     fn operation_flight(&self, operation: Operation, record: &OperationRecord, id: &str) -> InFlight {
-        let marks = Marks::from_seals(vec![Marks::of_id(record.id.as_str())]);
+        let marks = ReplayTags::from_seals(vec![ReplayTags::of_id(record.id.as_str())]);
         let bus = self.0.bus.get().map(Arc::clone);
-        let origin: Origin = Arc::new(OnDisk { operation, bus, source: record.giver.source });
+        let source_ref: RequestSourceRef = Arc::new(OnDisk { operation, bus, source: record.giver.source });
         let delivery = self.shared().next();
-        InFlight::new(delivery, Some(origin), id.to_owned(), record.kind.clone(), marks)
+        InFlight::new(delivery, Some(source_ref), id.to_owned(), record.kind.clone(), marks)
     }
 
     /// Takes up every operation whose end was not told, before anything else may begin. Blocks for the length of some small
@@ -133,7 +132,7 @@ impl RequestPipeline {
             let method = Method::from_name(&record.kind);
             let request = {
                 let mut state = flight.state();
-                state.entry = Some(Entry::of_operation(&record, method));
+                state.entry = Some(CommandRecord::of_operation(&record, method));
                 state.responder = Some(Responder::to_operation(&record));
                 if record.end.is_some() {
                     // Known to the core: it is only told once more.
@@ -147,8 +146,8 @@ impl RequestPipeline {
                                 step = record.step,
                                 "An operation of an earlier agent goes on."
                             );
-                            let patience = self.0.limits.prepare_patience;
-                            let job = resumed(command, record.command_id.clone(), patience);
+                            let retry_timeout = self.0.limits.prepare_patience;
+                            let job = resumed(command, record.command_id.clone(), retry_timeout);
                             let request = Request::Run(work_of(&job, false));
                             state.job = Some(Arc::new(job));
                             request
@@ -186,7 +185,7 @@ impl RequestPipeline {
     pub(super) fn operation_of(&self, mark: Mark) -> Option<Operation> {
         let operations = &self.0.guest.operations;
         let all = operations.all();
-        let found = all.iter().find(|record| mark_of(Marks::of_id(record.id.as_str())) == mark)?;
+        let found = all.iter().find(|record| mark_of(ReplayTags::of_id(record.id.as_str())) == mark)?;
         operations.operation(&found.id)
     }
 
@@ -234,8 +233,8 @@ pub(super) fn cancelled(operation: &Operation) -> Failure {
     Failure::new(FailureClass::OperationCancelled, text)
 }
 
-fn resumed(command: Box<dyn Command>, id: String, patience: Duration) -> Job {
-    Job { command, id, redelivered: true, arrived: BootInstant::now(), patience, begin_within: None }
+fn resumed(command: Box<dyn Command>, id: String, retry_timeout: Duration) -> Job {
+    Job { command, id, redelivered: true, arrived: BootInstant::now(), retry_timeout, begin_within: None }
 }
 
 fn known() -> Work<Scopes> {

@@ -15,14 +15,14 @@ use super::Job;
 use crate::{
     commands::{Progress, Seed},
     operations::Operation,
-    status::Passage,
+    status::InFlightGuard,
     trace,
     transport::rpc::{
         answer::Responder,
-        ledger::Entry,
+        command_log::CommandRecord,
         outcomes::RecordedOutcome,
-        replay::Marks,
-        source::{Origin, Way},
+        replay::ReplayTags,
+        source::{RequestSourceRef, RequestTransport},
     },
 };
 
@@ -34,10 +34,10 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 pub(super) struct InFlight {
     pub(super) delivery: DeliveryId,
     /// `None` for a command that nobody has sent.
-    pub(super) origin: Option<Origin>,
+    pub(super) source_ref: Option<RequestSourceRef>,
     pub(super) id: String,
     pub(super) method: String,
-    pub(super) marks: Marks,
+    pub(super) marks: ReplayTags,
     /// For the log: whose request it is.
     pub(super) about: Span,
     /// For a collector: the whole command. What came again has none.
@@ -53,12 +53,12 @@ pub(super) struct State {
     pub(super) seed: Option<Seed>,
     /// Consumed by the answer: a delivery is answered once.
     pub(super) responder: Option<Responder>,
-    pub(super) entry: Option<Entry>,
+    pub(super) entry: Option<CommandRecord>,
     /// Why it can't be run.
     pub(super) refusal: Option<Failure>,
     /// For the answer; dropped with it.
     pub(super) outcome: Option<Outcome>,
-    pub(super) passage: Option<Passage>,
+    pub(super) guard: Option<InFlightGuard>,
     /// It waits for its turn.
     pub(super) turn: Option<Span>,
     /// Ends the deadline's task.
@@ -105,10 +105,10 @@ impl Retry {
 impl InFlight {
     pub(super) fn new(
         delivery: DeliveryId,
-        origin: Option<Origin>,
+        source_ref: Option<RequestSourceRef>,
         id: String,
         method: String,
-        marks: Marks,
+        marks: ReplayTags,
     ) -> Self {
         let retry = Retry {
             wait: FIRST_WAIT,
@@ -125,7 +125,7 @@ impl InFlight {
             entry: None,
             refusal: None,
             outcome: None,
-            passage: None,
+            guard: None,
             turn: None,
             deadline: None,
             beats: None,
@@ -136,7 +136,16 @@ impl InFlight {
             handed_over: None,
         };
         let about = Span::current();
-        Self { delivery, origin, id, method, marks, about, span: OnceLock::new(), state: Mutex::new(state) }
+        Self {
+            delivery,
+            source_ref,
+            id,
+            method,
+            marks,
+            about,
+            span: OnceLock::new(),
+            state: Mutex::new(state),
+        }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -149,7 +158,7 @@ impl InFlight {
 
     /// It is run or refused: a collector hears of it.
     pub(super) fn is_new(&self) {
-        let span = self.state().entry.as_ref().map_or_else(Span::none, Entry::span);
+        let span = self.state().entry.as_ref().map_or_else(Span::none, CommandRecord::span);
         self.span.get_or_init(|| span);
     }
 
@@ -159,7 +168,7 @@ impl InFlight {
 
     /// What is kept of it, if it is an operation.
     pub(super) fn operation(&self) -> Option<&Operation> {
-        self.origin.as_ref()?.operation()
+        self.source_ref.as_ref()?.operation()
     }
 
     /// What is written down of how it ended.
@@ -181,10 +190,10 @@ impl InFlight {
     }
 
     pub(super) fn source(&self) -> Source {
-        match self.origin.as_ref().map(|origin| origin.way()) {
-            Some(Way::Bus) => Source::Broker,
-            Some(Way::Local) => Source::Socket,
-            Some(Way::Disk) => Source::Disk,
+        match self.source_ref.as_ref().map(|source_ref| source_ref.transport()) {
+            Some(RequestTransport::Bus) => Source::Broker,
+            Some(RequestTransport::Local) => Source::Socket,
+            Some(RequestTransport::Disk) => Source::Disk,
             None => Source::Own,
         }
     }
@@ -213,7 +222,7 @@ impl InFlight {
     /// What a command has that is not run any more.
     pub(super) fn drop_job(&self) {
         let mut state = self.state();
-        let gone = (state.job.take(), state.seed.take(), state.passage.take(), state.turn.take());
+        let gone = (state.job.take(), state.seed.take(), state.guard.take(), state.turn.take());
         let tasks = (state.deadline.take(), state.beats.take());
         let arguments = state.arguments.take();
         drop(state);

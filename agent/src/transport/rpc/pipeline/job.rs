@@ -6,7 +6,7 @@ use trove_couchdb_delivery::WaitsFor;
 use trove_couchdb_protocol::{Failure, FailureClass, Outcome};
 
 use crate::{
-    audit::Verdict,
+    audit::AuditOutcome,
     commands::{Command, Needs},
     system::BootInstant,
 };
@@ -23,7 +23,7 @@ pub(in crate::transport::rpc) struct Job {
     /// When it came. Its caller's clock goes on while this process is stopped.
     pub(in crate::transport::rpc) arrived: BootInstant,
     /// How long, from its arrival on, to retry while CouchDB is down before the command fails.
-    pub(in crate::transport::rpc) patience: Duration,
+    pub(in crate::transport::rpc) retry_timeout: Duration,
     /// How long after its arrival it may begin. One that could only begin later is not run: its caller has been told
     /// that it failed.
     pub(in crate::transport::rpc) begin_within: Option<Duration>,
@@ -66,25 +66,25 @@ impl Job {
 #[derive(Debug)]
 pub(super) struct Ending {
     pub(super) outcome: Outcome,
-    pub(super) verdict: Verdict,
+    pub(super) verdict: AuditOutcome,
 }
 
 impl Ending {
     /// It ran; this is the answer.
     pub(super) fn ran(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Success(_) => Self { outcome, verdict: Verdict::Ok },
+            Outcome::Success(_) => Self { outcome, verdict: AuditOutcome::Ok },
             Outcome::Failure(failure) => Self::failed(failure),
         }
     }
 
     /// It ran, and failed.
     pub(super) fn failed(failure: Failure) -> Self {
-        Self { outcome: Outcome::Failure(failure.clone()), verdict: Verdict::Failed(failure) }
+        Self { outcome: Outcome::Failure(failure.clone()), verdict: AuditOutcome::Failed(failure) }
     }
 
     /// It was not begun.
     pub(super) fn refused(failure: Failure) -> Self {
-        Self { outcome: Outcome::Failure(failure.clone()), verdict: Verdict::Refused(failure) }
+        Self { outcome: Outcome::Failure(failure.clone()), verdict: AuditOutcome::Refused(failure) }
     }
 }

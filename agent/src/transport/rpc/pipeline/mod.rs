@@ -38,10 +38,10 @@ use trove_couchdb_delivery::{Core, Delivered, DeliveryId, Event, Limits, Mark, R
 use trove_couchdb_protocol::new_id;
 
 use super::{
-    ledger::Ledger,
+    command_log::CommandLog,
     outcomes::RecordedOutcome,
-    replay::{FromDisk, Marks, Records},
-    source::{Origin, Replies},
+    replay::{FromDisk, Records, ReplayTags},
+    source::{Replies, RequestSourceRef},
 };
 use crate::{
     commands::{Command, Duration, Guest, Scopes},
@@ -61,7 +61,7 @@ struct Inner {
     shared: Mutex<Shared>,
     guest: Guest,
     records: Records,
-    ledger: Ledger,
+    command_log: CommandLog,
     limits: RpcSettings,
     /// All that is under way; awaited before the agent ends.
     tasks: TaskTracker,
@@ -107,7 +107,7 @@ impl RequestPipeline {
         guest: Guest,
         records: Records,
         from_disk: FromDisk,
-        ledger: Ledger,
+        command_log: CommandLog,
         limits: RpcSettings,
         stopping: CancellationToken,
     ) -> Self {
@@ -123,7 +123,7 @@ impl RequestPipeline {
             shared: Mutex::new(shared),
             guest,
             records,
-            ledger,
+            command_log,
             limits,
             tasks: TaskTracker::new(),
             stopping,
@@ -142,7 +142,7 @@ impl RequestPipeline {
     }
 
     pub(in crate::transport) fn metrics(&self) -> &Metrics {
-        &self.0.ledger.metrics
+        &self.0.command_log.metrics
     }
 
     pub(in crate::transport) fn max_message_bytes(&self) -> usize {
@@ -176,7 +176,7 @@ impl RequestPipeline {
     pub(in crate::transport) async fn run_own(&self, command: Box<dyn Command>) {
         let (over, is_over) = oneshot::channel();
         let id = new_id();
-        let marks = Marks::from_seals(vec![Marks::of_id(&id)]);
+        let marks = ReplayTags::from_seals(vec![ReplayTags::of_id(&id)]);
         let actions = {
             let mut shared = self.shared();
             let delivery = shared.next();
@@ -187,7 +187,7 @@ impl RequestPipeline {
                 id,
                 redelivered: false,
                 arrived: BootInstant::now(),
-                patience: std::time::Duration::ZERO,
+                retry_timeout: std::time::Duration::ZERO,
                 begin_within: None,
             };
             let request = Request::Run(work_of(&job, false));
@@ -247,18 +247,18 @@ impl RequestPipeline {
         let guarded = async move {
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
                 error!("A message brought about a panic; it is dropped.");
-                this.give_up(&of).await;
+                this.abandon(&of).await;
             }
         };
         self.0.tasks.spawn(guarded.instrument(flight.span()).instrument(flight.about.clone()));
     }
 
     /// Nobody knows what became of it.
-    async fn give_up(&self, flight: &InFlight) {
+    async fn abandon(&self, flight: &InFlight) {
         self.take_out(flight.delivery);
         self.tell(Event::Panicked(flight.delivery));
-        if let Some(origin) = &flight.origin {
-            origin.give_up().await;
+        if let Some(source_ref) = &flight.source_ref {
+            source_ref.reject().await;
         }
     }
 }
@@ -284,7 +284,7 @@ fn work_of(job: &Job, at_once: bool) -> Work<Scopes> {
 /// What the core has to know of a message.
 fn delivered(
     flight: &InFlight,
-    marks: &Marks,
+    marks: &ReplayTags,
     redelivered: bool,
     request: Request<Scopes>,
 ) -> Delivered<Scopes> {
@@ -297,6 +297,6 @@ fn delivered(
 }
 
 /// Whether a message that can't be read may be believed: with a key, its sender doesn't have it.
-fn is_credible(origin: &Origin) -> bool {
-    origin.pen().cipher.is_none()
+fn is_credible(source_ref: &RequestSourceRef) -> bool {
+    source_ref.encoder().cipher.is_none()
 }

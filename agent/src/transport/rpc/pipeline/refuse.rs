@@ -6,10 +6,10 @@ use trove_couchdb_protocol::{Context, Failure, FailureClass, Outcome, trove::Met
 
 use super::{InFlight, RequestPipeline, is_credible, job::Ending};
 use crate::{
-    audit::Verdict,
+    audit::AuditOutcome,
     transport::rpc::{
         answer::{Publication, Responder},
-        source::Origin,
+        source::RequestSourceRef,
     },
 };
 
@@ -66,7 +66,7 @@ impl RequestPipeline {
 
     /// A message that is no request, or has parts of another one: acknowledged first, and answered at most once.
     pub(super) async fn reject(&self, flight: &InFlight, forged: bool) {
-        let Some(origin) = &flight.origin else { return };
+        let Some(source_ref) = &flight.source_ref else { return };
         let (refusal, responder, entry) = {
             let mut state = flight.state();
             (state.refusal.take(), state.responder.take(), state.entry.take())
@@ -79,17 +79,17 @@ impl RequestPipeline {
             (refusal.unwrap_or_else(not_run), responder)
         };
         let publications = responder
-            .map(|responder| responder.answer(&Outcome::Failure(failure.clone()), origin.pen()))
+            .map(|responder| responder.answer(&Outcome::Failure(failure.clone()), source_ref.encoder()))
             .unwrap_or_default();
         // With a key, whoever can't encrypt a whole message can't end the creation of an instance either.
-        let credible = is_credible(origin);
+        let credible = is_credible(source_ref);
         if credible {
             self.prepare_is_lost(flight, &failure).await;
         }
         if let Some(entry) = entry {
-            self.0.ledger.close(entry, Verdict::Refused(failure)).await;
+            self.0.command_log.close(entry, AuditOutcome::Refused(failure)).await;
         }
-        dismiss(origin, &publications, credible).await;
+        reply_once(source_ref, &publications, credible).await;
     }
 
     /// A `prepare` was refused before it could become a command.
@@ -107,12 +107,12 @@ impl RequestPipeline {
 /// the queue that they name.
 ///
 /// Acknowledged first: should the broker end the connection over the answer, the message must not come again.
-async fn dismiss(origin: &Origin, answer: &[Publication], credible: bool) {
-    origin.acknowledge().await;
+async fn reply_once(source_ref: &RequestSourceRef, answer: &[Publication], credible: bool) {
+    source_ref.acknowledge().await;
     for publication in answer {
         if !credible {
-            origin.try_publish(publication).await;
-        } else if let Err(error) = origin.publish(publication).await {
+            source_ref.try_publish(publication).await;
+        } else if let Err(error) = source_ref.publish(publication).await {
             debug!(%error, "A refusal reaches nobody.");
         }
     }

@@ -16,7 +16,7 @@ use trove_couchdb_protocol::{Failure, FailureClass, Outcome};
 
 use super::{InFlight, Job, RequestPipeline, hand_over::cancelled, job::Ending};
 use crate::{
-    audit::Verdict,
+    audit::AuditOutcome,
     commands::{Needs, Run, RunError, Seed},
     status::Retrying,
     trace,
@@ -28,7 +28,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// How long a command is run again and again against a CouchDB that is there and fails: one that is down comes back,
 /// one that answers with errors mostly goes on doing so, and everything behind the command waits meanwhile.
-const PATIENCE_WITH_ERRORS: Duration = Duration::from_secs(20);
+const RETRY_TIMEOUT_WITH_ERRORS: Duration = Duration::from_secs(20);
 
 impl RequestPipeline {
     /// One attempt, and what follows from it.
@@ -48,7 +48,7 @@ impl RequestPipeline {
                 return self.fail(flight, &job, ending).await;
             }
             // The pause before this run may have been longer than it was meant to be.
-            Some(failure) if job.arrived.elapsed() > job.patience => {
+            Some(failure) if job.arrived.elapsed() > job.retry_timeout => {
                 log_failure(&job, &failure);
                 return self.fail(flight, &job, Ending::failed(failure)).await;
             }
@@ -88,8 +88,8 @@ impl RequestPipeline {
             } else {
                 retry.errors_since.get_or_insert_with(Instant::now).elapsed()
             };
-            let given_up =
-                job.arrived.elapsed() + pause > job.patience || failing_for + pause > PATIENCE_WITH_ERRORS;
+            let given_up = job.arrived.elapsed() + pause > job.retry_timeout
+                || failing_for + pause > RETRY_TIMEOUT_WITH_ERRORS;
             (pause, given_up, retry.progress.clone())
         };
         if !error.is_transient() || given_up {
@@ -116,10 +116,10 @@ impl RequestPipeline {
                 } else {
                     warn!(method, id, reason, "A command waits for CouchDB.");
                 }
-                if let Some(passage) = &mut state.passage {
-                    let (method, retry_timeout) = (job.command.name(), job.patience);
+                if let Some(guard) = &mut state.guard {
+                    let (method, retry_timeout) = (job.command.name(), job.retry_timeout);
                     let reason = reason.to_owned();
-                    passage.set_retrying(Retrying { method, reason, retry_timeout });
+                    guard.set_retrying(Retrying { method, reason, retry_timeout });
                 }
             }
             let retry = &mut state.retry;
@@ -173,9 +173,9 @@ impl RequestPipeline {
         let Ending { outcome, verdict } = ending;
         flight.drop_job();
         let entry = flight.state().entry.take();
-        let succeeded = verdict == Verdict::Ok;
+        let succeeded = verdict == AuditOutcome::Ok;
         if let Some(entry) = entry {
-            self.0.ledger.close(entry, verdict).await;
+            self.0.command_log.close(entry, verdict).await;
         }
         let recorded = RecordedOutcome::of(&outcome);
         flight.state().outcome = Some(outcome);
@@ -197,8 +197,8 @@ fn ended(job: &Job, result: thread::Result<Result<Value, RunError>>) -> Result<O
 }
 
 fn set_running(flight: &InFlight, running: bool) {
-    if let Some(passage) = &mut flight.state().passage {
-        passage.set_running(running);
+    if let Some(guard) = &mut flight.state().guard {
+        guard.set_running(running);
     }
 }
 

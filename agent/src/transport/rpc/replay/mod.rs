@@ -14,8 +14,8 @@
 //!
 //! What the agent itself encrypts needs no marks: it can't be sent back to it (`protocol/src/cipher.rs`).
 
-mod marks;
 mod store;
+mod tags;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -34,8 +34,8 @@ use crate::{
     operations::Operations,
     system,
 };
-pub(super) use marks::Marks;
 use store::Store;
+pub(super) use tags::ReplayTags;
 
 /// With so many lines the file of outcomes is written again, without those that are done with.
 const OUTCOME_LINES: usize = 1_024;
@@ -71,7 +71,7 @@ struct Kept {
 
 impl Memory {
     /// The record of a command, to be changed: what the file has of it is not the newest any more.
-    fn record(&mut self, marks: &Marks, id: Seal) -> &mut CommandRecord {
+    fn record(&mut self, marks: &ReplayTags, id: Seal) -> &mut CommandRecord {
         let new = || Kept { record: CommandRecord::new(marks), written: false };
         let one = self.records.entry(id).or_insert_with(new);
         one.written = false;
@@ -146,7 +146,7 @@ impl Records {
     }
 
     /// A command begins to change this. Does not wait for the disk: it is for the next agent of the same machine.
-    pub(super) async fn begin(&self, marks: &Marks, changes: Changes) -> io::Result<()> {
+    pub(super) async fn begin(&self, marks: &ReplayTags, changes: Changes) -> io::Result<()> {
         let Some(id) = marks.id() else { return Ok(()) };
         lock(&self.memory).record(marks, id).begin(changes);
         let this = self.clone();
@@ -161,7 +161,7 @@ impl Records {
     }
 
     /// The seed of a command's answer, the same whenever the command comes again; the disk has it.
-    pub(super) async fn seed(&self, marks: &Marks) -> io::Result<Seed> {
+    pub(super) async fn seed(&self, marks: &ReplayTags) -> io::Result<Seed> {
         let Some(id) = marks.id() else { return Ok(Seed::random()) };
         let seed = {
             let mut memory = lock(&self.memory);
@@ -181,7 +181,7 @@ impl Records {
     }
 
     /// A command has ended; returns when the disk knows how.
-    pub(super) async fn end(&self, marks: &Marks, outcome: RecordedOutcome) -> io::Result<()> {
+    pub(super) async fn end(&self, marks: &ReplayTags, outcome: RecordedOutcome) -> io::Result<()> {
         let Some(id) = marks.id() else { return Ok(()) };
         lock(&self.memory).record(marks, id).end(outcome);
         self.save(id).await
@@ -295,14 +295,14 @@ pub(in crate::transport) fn add_operations(known: &mut FromDisk, operations: &Op
     let settled: HashSet<Mark> = known.marks.iter().copied().collect();
     for record in operations.all() {
         let seals = record.marks.iter().map(|text| outcomes::seal(text)).collect::<Option<Vec<_>>>();
-        if let Some(marks) = seals.map(|seals| Marks::from_seals(seals).for_the_core())
+        if let Some(marks) = seals.map(|seals| ReplayTags::from_seals(seals).for_the_core())
             && let Some(id) = marks.first().copied().filter(|id| !settled.contains(id))
         {
             known.interrupted.retain(|(interrupted, _)| *interrupted != id);
             known.ended.push((marks, RecordedOutcome::HandedOver(record.id.clone())));
         }
         if let Some(end) = record.end.filter(|_| !record.is_told) {
-            let mark = Mark(Marks::of_id(record.id.as_str()).0);
+            let mark = Mark(ReplayTags::of_id(record.id.as_str()).0);
             known.ended.push((vec![mark], end.into()));
         }
     }

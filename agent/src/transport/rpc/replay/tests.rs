@@ -9,8 +9,8 @@ use super::{
     *,
 };
 
-fn marks(numbers: &[u8]) -> Marks {
-    Marks::from_seals(numbers.iter().map(|number| Seal([*number; 16])).collect())
+fn marks(numbers: &[u8]) -> ReplayTags {
+    ReplayTags::from_seals(numbers.iter().map(|number| Seal([*number; 16])).collect())
 }
 
 fn load(directory: &Path, keep: usize) -> (Records, FromDisk) {

@@ -10,7 +10,7 @@ use crate::event::Mark;
 
 /// What a message is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Judgement<V> {
+pub(crate) enum ReplayVerdict<V> {
     /// To be run.
     Fresh,
     /// The same message was carried out. `None` if it was answered, or is not wholly the same.
@@ -29,7 +29,7 @@ struct Record<V> {
 
 /// What was carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Marks<V> {
+pub(crate) struct ReplayTags<V> {
     keep: usize,
     known: BTreeSet<Mark>,
     /// Those of `known` that may be forgotten, the oldest first.
@@ -40,7 +40,7 @@ pub(crate) struct Marks<V> {
     records: BTreeMap<Mark, Record<V>>,
 }
 
-impl<V: Clone> Marks<V> {
+impl<V: Clone> ReplayTags<V> {
     pub(crate) fn new(keep: usize) -> Self {
         Self {
             keep,
@@ -51,17 +51,21 @@ impl<V: Clone> Marks<V> {
         }
     }
 
-    pub(crate) fn judge(&self, id: Mark, parts: &[Mark]) -> Judgement<V> {
+    pub(crate) fn verdict_of(&self, id: Mark, parts: &[Mark]) -> ReplayVerdict<V> {
         if self.known.contains(&id) {
             let whole = |record: &&Record<V>| record.marks.get(1..) == Some(parts);
-            return Judgement::Known(
+            return ReplayVerdict::Known(
                 self.records.get(&id).filter(whole).map(|record| record.outcome.clone()),
             );
         }
         let foreign = |mark: &Mark| {
             self.known.contains(mark) || self.under_way.get(mark).is_some_and(|owner| *owner != id)
         };
-        if std::iter::once(&id).chain(parts).any(foreign) { Judgement::Forged } else { Judgement::Fresh }
+        if std::iter::once(&id).chain(parts).any(foreign) {
+            ReplayVerdict::Forged
+        } else {
+            ReplayVerdict::Fresh
+        }
     }
 
     /// Keeps the marks of a message from others while it is under way.
@@ -123,29 +127,29 @@ mod tests {
 
     #[test]
     fn parts_belong_to_the_message_that_they_came_with() {
-        let mut marks: Marks<u8> = Marks::new(100);
+        let mut marks: ReplayTags<u8> = ReplayTags::new(100);
         marks.hold(mark(1), &[mark(11)]);
-        assert_eq!(marks.judge(mark(2), &[mark(11)]), Judgement::Forged, "under way");
-        assert_eq!(marks.judge(mark(1), &[mark(11)]), Judgement::Fresh, "delivered twice");
+        assert_eq!(marks.verdict_of(mark(2), &[mark(11)]), ReplayVerdict::Forged, "under way");
+        assert_eq!(marks.verdict_of(mark(1), &[mark(11)]), ReplayVerdict::Fresh, "delivered twice");
         marks.record(mark(1), &[mark(11)], 7);
         marks.release(mark(1), &[mark(11)]);
         assert!(marks.none_is_under_way());
-        assert_eq!(marks.judge(mark(1), &[mark(11)]), Judgement::Known(Some(7)));
-        assert_eq!(marks.judge(mark(1), &[mark(12)]), Judgement::Known(None), "not wholly the same");
-        assert_eq!(marks.judge(mark(2), &[mark(11)]), Judgement::Forged, "carried out");
+        assert_eq!(marks.verdict_of(mark(1), &[mark(11)]), ReplayVerdict::Known(Some(7)));
+        assert_eq!(marks.verdict_of(mark(1), &[mark(12)]), ReplayVerdict::Known(None), "not wholly the same");
+        assert_eq!(marks.verdict_of(mark(2), &[mark(11)]), ReplayVerdict::Forged, "carried out");
         assert!(marks.acknowledge(mark(1)) && !marks.acknowledge(mark(1)));
-        assert_eq!(marks.judge(mark(1), &[mark(11)]), Judgement::Known(None));
+        assert_eq!(marks.verdict_of(mark(1), &[mark(11)]), ReplayVerdict::Known(None));
     }
 
     #[test]
     fn a_record_is_kept_until_its_acknowledgement_and_the_oldest_marks_are_forgotten() {
-        let mut marks = Marks::new(4);
+        let mut marks = ReplayTags::new(4);
         marks.record(mark(200), &[], 7);
         for number in 1..100 {
             assert_eq!(marks.remember([mark(number), mark(number)]), [mark(number)]);
         }
-        assert_eq!(marks.judge(mark(200), &[]), Judgement::Known(Some(7)));
-        assert_eq!(marks.judge(mark(1), &[]), Judgement::Fresh);
-        assert_eq!(marks.judge(mark(99), &[]), Judgement::Known(None));
+        assert_eq!(marks.verdict_of(mark(200), &[]), ReplayVerdict::Known(Some(7)));
+        assert_eq!(marks.verdict_of(mark(1), &[]), ReplayVerdict::Fresh);
+        assert_eq!(marks.verdict_of(mark(99), &[]), ReplayVerdict::Known(None));
     }
 }

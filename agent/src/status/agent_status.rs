@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{Figures, LastError, Link, ProbeResult, Retrying, Tally, Told};
+use super::{CommandCounters, Figures, LastError, LastReported, Link, ProbeResult, Retrying};
 use crate::{
     couch::Health,
     guest::{self, Lifecycle},
@@ -17,7 +17,7 @@ use crate::{
 
 /// Where the figures of a report come from.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub struct AgentStatus {
     /// `guest.id`.
     pub guest_id: String,
     /// `couchdb.url`.
@@ -33,14 +33,14 @@ pub struct Report {
     /// The broker.
     pub link: watch::Receiver<Link>,
     /// The heartbeat.
-    pub told: watch::Receiver<Option<Told>>,
+    pub last_reported: watch::Receiver<Option<LastReported>>,
     /// The commands.
-    pub tally: Tally,
+    pub counters: CommandCounters,
     /// Those of them that take hours.
     pub operations: Operations,
 }
 
-impl Report {
+impl AgentStatus {
     /// The report at this moment; CouchDB's version is known only after it was asked for.
     pub fn now(&self, couchdb_version: Option<&str>) -> Value {
         let state = self.lifecycle.last_known();
@@ -61,10 +61,10 @@ impl Report {
             "couchdb": {
                 "state": couchdb, "reason": reason, "url": self.couchdb_url, "version": couchdb_version,
             },
-            "commands": commands(&self.tally.figures()),
+            "commands": commands(&self.counters.figures()),
             "operations": operations(&self.operations),
-            "heartbeat": heartbeat(*self.told.borrow()),
-            "last_error": self.tally.figures().last_error.as_ref().map(last_error),
+            "heartbeat": heartbeat(*self.last_reported.borrow()),
+            "last_error": self.counters.figures().last_error.as_ref().map(last_error),
         })
     }
 }
@@ -114,8 +114,8 @@ fn operations(operations: &Operations) -> Value {
     all.iter().filter(|record| record.end.is_none()).map(OperationRecord::summary).collect()
 }
 
-fn heartbeat(told: Option<Told>) -> Value {
-    json!({"status": told.map(|told| told.status.as_str()), "sent_at": told.map(|told| told.sent_at)})
+fn heartbeat(last_reported: Option<LastReported>) -> Value {
+    json!({"status": last_reported.map(|last_reported| last_reported.status.as_str()), "sent_at": last_reported.map(|last_reported| last_reported.sent_at)})
 }
 
 fn last_error(error: &LastError) -> Value {
@@ -142,8 +142,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (health_writer, health) = watch::channel(ProbeResult::from(Health::Unknown));
         let (link_writer, link) = watch::channel(Link::Absent);
-        let (told_writer, told) = watch::channel(None);
-        let report = Report {
+        let (told_writer, last_reported) = watch::channel(None);
+        let agent_status = AgentStatus {
             guest_id: "g".into(),
             couchdb_url: "http://h:1".into(),
             started: Instant::now(),
@@ -151,14 +151,14 @@ mod tests {
             assume_prepared: false,
             health,
             link,
-            told,
-            tally: Tally::default(),
+            last_reported,
+            counters: CommandCounters::default(),
             operations: Operations::load(
                 directory.path(),
                 OperationSettings { keep: 1, keep_for: Duration::from_secs(60) },
             ),
         };
-        let mut first = report.now(None);
+        let mut first = agent_status.now(None);
         assert!(first["pid"].is_u64() && first["uptime_s"].is_f64());
         for key in ["pid", "uptime_s", "version"] {
             first.as_object_mut().unwrap().remove(key);
@@ -178,14 +178,14 @@ mod tests {
         );
         health_writer.send_replace(Health::Down("refused".into()).into());
         link_writer.send_replace(Link::Up { address: "h:5672".into() });
-        told_writer.send_replace(Some(Told {
+        told_writer.send_replace(Some(LastReported {
             status: ServiceStatus::Shutdown,
             sent_at: 5.0,
             at: Instant::now(),
         }));
-        report.tally.failed("create_user", &Failure::new(FailureClass::UserRejected, "why"));
-        let report = Report { assume_prepared: true, ..report };
-        let later = report.now(Some("3.4"));
+        agent_status.counters.failed("create_user", &Failure::new(FailureClass::UserRejected, "why"));
+        let agent_status = AgentStatus { assume_prepared: true, ..agent_status };
+        let later = agent_status.now(Some("3.4"));
         assert_eq!(later["prepared"], true);
         assert_eq!(later["broker"], json!({"state": "up", "address": "h:5672", "reason": null}));
         assert_eq!(later["couchdb"]["state"], "down");
@@ -196,11 +196,11 @@ mod tests {
             (&json!("create_user"), &json!("why"))
         );
         link_writer.send_replace(Link::Blocked { address: "h:5672".into(), reason: "low on memory".into() });
-        let blocked = report.now(None)["broker"].clone();
+        let blocked = agent_status.now(None)["broker"].clone();
         let reason = "the broker takes no messages (low on memory); answers wait";
         assert_eq!(blocked, json!({"state": "blocked", "address": "h:5672", "reason": reason}));
         link_writer.send_replace(Link::not_tried());
-        let down = report.now(None)["broker"].clone();
+        let down = agent_status.now(None)["broker"].clone();
         assert_eq!(down, json!({"state": "down", "address": null, "reason": "not connected yet"}));
     }
 }

@@ -12,12 +12,12 @@ use lapin::{Connection, ConnectionProperties};
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use super::actor::Namespace;
 use super::answers::Tally;
 use super::caller::Ended;
-use super::ground::{Ground, Guest};
+use super::client::Namespace;
+use super::environment::{Environment, Guest};
+use super::model::{Model, Op};
 use super::plan::{SHARED, Way};
-use super::world::{Op, World};
 use crate::couch::{Credentials, escape};
 
 const DRAIN_LIMIT: Duration = Duration::from_secs(90);
@@ -34,43 +34,43 @@ struct Reality {
 }
 
 /// Judges a guest; disagreements are written down on the ground.
-pub async fn judge(ground: &Ground, guest: &Guest, namespaces: &[Namespace]) -> Result<()> {
-    let (users, databases) = drained(ground, guest).await?;
+pub async fn checker(environment: &Environment, guest: &Guest, namespaces: &[Namespace]) -> Result<()> {
+    let (users, databases) = drained(environment, guest).await?;
     let reality = Reality::read(guest).await?;
     for problem in reality.unsafe_things(guest).await? {
-        ground.disagree(guest, problem, &[]);
+        environment.disagree(guest, problem, &[]);
     }
     if let Some(problem) = reality.differs_from(&users, &databases) {
-        ground.disagree(guest, problem, &[]);
+        environment.disagree(guest, problem, &[]);
     }
     for namespace in namespaces {
         if let Err(problem) = in_namespace(guest, &reality, namespace).await? {
-            ground.disagree(guest, format!("namespace {}: {problem}", namespace.prefix), &[]);
+            environment.disagree(guest, format!("namespace {}: {problem}", namespace.prefix), &[]);
         }
         for caller in &namespace.callers {
-            answered_once(ground, guest, "calls", &caller.replies().tally());
+            answered_once(environment, guest, "calls", &caller.replies().tally());
         }
     }
-    answered_once(ground, guest, "casts", &guest.ears.answers().tally());
+    answered_once(environment, guest, "casts", &guest.ears.answers().tally());
     Ok(())
 }
 
-fn answered_once(ground: &Ground, guest: &Guest, what: &str, tally: &Tally) {
-    ground.count(|counts| {
+fn answered_once(environment: &Environment, guest: &Guest, what: &str, tally: &Tally) {
+    environment.count(|counts| {
         counts.repeated_answers += tally.repeated;
         counts.changed_answers += tally.changed;
         counts.given_twice += tally.given_twice.len();
     });
     if !tally.given_twice.is_empty() {
         let twice = &tally.given_twice;
-        ground.disagree(guest, format!("{} {what} were answered twice: {twice:?}", twice.len()), twice);
+        environment.disagree(guest, format!("{} {what} were answered twice: {twice:?}", twice.len()), twice);
     }
 }
 
 /// Waits until nothing is under way; answers what the agent lists then.
-async fn drained(ground: &Ground, guest: &Guest) -> Result<(Value, Value)> {
+async fn drained(environment: &Environment, guest: &Guest) -> Result<(Value, Value)> {
     let deadline = Instant::now() + DRAIN_LIMIT;
-    let caller = ground.caller(guest);
+    let caller = environment.caller(guest);
     let mut listed = Vec::new();
     let prefix = String::new;
     for op in [Op::ListUsers { prefix: prefix() }, Op::ListDatabases { prefix: prefix() }] {
@@ -87,7 +87,7 @@ async fn drained(ground: &Ground, guest: &Guest) -> Result<(Value, Value)> {
         listed.push(value);
     }
     let queue = format!("guestagent.{}", guest.id);
-    let connection = Connection::connect(&ground.amqp_uri, ConnectionProperties::default()).await?;
+    let connection = Connection::connect(&environment.amqp_uri, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     loop {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
@@ -153,19 +153,19 @@ impl Reality {
     }
 
     /// The part of a namespace, without passwords.
-    fn part(&self, prefix: &str) -> World {
+    fn part(&self, prefix: &str) -> Model {
         let users: BTreeSet<&String> = self.users.iter().filter(|name| name.starts_with(prefix)).collect();
-        let mut world = World::default();
+        let mut model = Model::default();
         for (database, security) in &self.security {
             if database.starts_with(prefix) || database == SHARED {
-                world.databases.insert(database.clone());
+                model.databases.insert(database.clone());
                 let ours = names(security, "members").into_iter().filter(|name| name.starts_with(prefix));
-                world.members.extend(ours.map(|name| (database.clone(), name)));
+                model.members.extend(ours.map(|name| (database.clone(), name)));
             }
         }
-        world.users = users.into_iter().map(|name| (name.clone(), String::new())).collect();
-        world.root = (prefix == "root" && self.root).then(String::new);
-        world
+        model.users = users.into_iter().map(|name| (name.clone(), String::new())).collect();
+        model.root = (prefix == "root" && self.root).then(String::new);
+        model
     }
 }
 
@@ -177,17 +177,17 @@ fn names(security: &Value, part: &str) -> Vec<String> {
 /// Whether what is there may be there, and who may log in may.
 async fn in_namespace(guest: &Guest, reality: &Reality, namespace: &Namespace) -> Result<Result<(), String>> {
     let part = reality.part(&namespace.prefix);
-    let alike: Vec<&World> =
-        namespace.possible.worlds().iter().filter(|world| shape(world) == part).collect();
+    let alike: Vec<&Model> =
+        namespace.possible.worlds().iter().filter(|model| shape(model) == part).collect();
     if alike.is_empty() {
         let expected: Vec<_> = namespace.possible.worlds().iter().take(3).map(shape).collect();
         return Ok(Err(format!("CouchDB has {part:?}; expected one of {expected:?}")));
     }
     // One that fits in all is enough: a password that one world takes for old is another's newest.
     let mut problem = format!("the acknowledged passwords of {:?} don't all log in", part.users.keys());
-    for world in alike {
-        if all_log_in(guest, world).await? {
-            match logs_in_with_an_old_one(guest, world, &namespace.passwords).await? {
+    for model in alike {
+        if all_log_in(guest, model).await? {
+            match logs_in_with_an_old_one(guest, model, &namespace.passwords).await? {
                 None => return Ok(Ok(())),
                 Some(user) => problem = format!("{user:?} still logs in with an older password"),
             }
@@ -198,10 +198,10 @@ async fn in_namespace(guest: &Guest, reality: &Reality, namespace: &Namespace) -
 
 async fn logs_in_with_an_old_one(
     guest: &Guest,
-    world: &World,
+    model: &Model,
     passwords: &[String],
 ) -> Result<Option<String>> {
-    for (user, password) in accounts(world) {
+    for (user, password) in accounts(model) {
         let older = passwords.iter().rev().filter(|older| **older != password);
         for older in older.take(OLD_PASSWORDS) {
             if guest.client.get("/_session", Some(&Credentials::new(&user, older))).await?.0.is_success() {
@@ -212,9 +212,9 @@ async fn logs_in_with_an_old_one(
     Ok(None)
 }
 
-async fn all_log_in(guest: &Guest, world: &World) -> Result<bool> {
-    for (user, password) in accounts(world) {
-        let known = password != super::world::UNKNOWN;
+async fn all_log_in(guest: &Guest, model: &Model) -> Result<bool> {
+    for (user, password) in accounts(model) {
+        let known = password != super::model::UNKNOWN;
         if known && !guest.client.logs_in(&Credentials::new(&user, &password)).await? {
             return Ok(false);
         }
@@ -222,13 +222,13 @@ async fn all_log_in(guest: &Guest, world: &World) -> Result<bool> {
     Ok(true)
 }
 
-fn accounts(world: &World) -> Vec<(String, String)> {
-    let root = world.root.iter().map(|password| ("root".to_owned(), password.clone()));
-    world.users.iter().map(|(user, password)| (user.clone(), password.clone())).chain(root).collect()
+fn accounts(model: &Model) -> Vec<(String, String)> {
+    let root = model.root.iter().map(|password| ("root".to_owned(), password.clone()));
+    model.users.iter().map(|(user, password)| (user.clone(), password.clone())).chain(root).collect()
 }
 
 /// A world without its passwords.
-fn shape(world: &World) -> World {
-    let users = world.users.keys().map(|name| (name.clone(), String::new())).collect();
-    World { users, root: world.root.as_ref().map(|_| String::new()), ..world.clone() }
+fn shape(model: &Model) -> Model {
+    let users = model.users.keys().map(|name| (name.clone(), String::new())).collect();
+    Model { users, root: model.root.as_ref().map(|_| String::new()), ..model.clone() }
 }

@@ -6,9 +6,9 @@ use trove_couchdb_protocol::{Request, Seal};
 
 /// All marks of one message: that of its id first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::transport::rpc) struct Marks(Vec<Seal>);
+pub(in crate::transport::rpc) struct ReplayTags(Vec<Seal>);
 
-impl Marks {
+impl ReplayTags {
     pub(in crate::transport::rpc) fn of(request: &Request, id: &str) -> Self {
         Self(std::iter::once(Self::of_id(id)).chain(request.seals.iter().copied()).collect())
     }

@@ -14,7 +14,7 @@ const OWN_DATABASES: usize = 100;
 
 /// What a look at every database found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Exposure {
+pub struct PublicDatabases {
     /// How many `_security` objects were read, CouchDB's own databases among them.
     pub checked: usize,
     /// Databases that everybody may read and write, in the order of their names.
@@ -34,7 +34,7 @@ enum Finding {
 
 impl Couch {
     /// Reads every `_security` once, with bounded concurrency.
-    pub async fn check_databases(&self) -> Result<Exposure, CouchError> {
+    pub async fn check_databases(&self) -> Result<PublicDatabases, CouchError> {
         let scan = self
             .scan_security(Scope::All, |object| {
                 Some(match (security::is_well_formed(object), security::is_public(object)) {
@@ -45,16 +45,17 @@ impl Couch {
             })
             .await?;
         let unknown = scan.unknown.iter().map(ListedDatabase::as_str).map(str::to_owned).collect();
-        let mut exposure = Exposure { checked: scan.found.len(), unknown, ..Exposure::default() };
+        let mut public_databases =
+            PublicDatabases { checked: scan.found.len(), unknown, ..PublicDatabases::default() };
         for (database, finding) in scan.found {
             let list = match finding {
                 Finding::Closed => continue,
-                Finding::Public => &mut exposure.public,
-                Finding::Malformed => &mut exposure.malformed,
+                Finding::Public => &mut public_databases.public,
+                Finding::Malformed => &mut public_databases.malformed,
             };
             list.push(database.as_str().to_owned());
         }
-        Ok(exposure)
+        Ok(public_databases)
     }
 }
 

@@ -30,7 +30,7 @@ const CAST_PATIENCE: u64 = 120;
 
 /// Everything that takes part.
 #[derive(Debug)]
-pub struct Ground {
+pub struct Environment {
     /// The broker of all guests.
     pub broker: Mutex<RabbitNode>,
     /// How often the broker forgot what non-durable queues held.
@@ -92,7 +92,7 @@ pub struct Moment {
     disturbed: bool,
 }
 
-impl Ground {
+impl Environment {
     /// Starts everything and waits until the agents serve; every second guest is encrypted. `settings` are added to
     /// those of the agents.
     pub async fn start(

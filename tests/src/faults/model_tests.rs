@@ -8,33 +8,33 @@ fn create(user: &str) -> Op {
     Op::CreateUser { user: user.into(), password: "1".into(), databases: vec!["d".into()] }
 }
 
-fn world() -> World {
-    World::default().run(&Op::CreateDatabases { databases: vec!["d".into()] }).unwrap()
+fn model() -> Model {
+    Model::default().run(&Op::CreateDatabases { databases: vec!["d".into()] }).unwrap()
 }
 
 #[test]
 fn a_second_creation_that_succeeds_is_none() {
-    let made = world().run(&create("al")).unwrap();
+    let made = model().run(&create("al")).unwrap();
     assert!(made.after(&create("al"), &Seen::Done(Value::Null), true).is_empty());
     assert_eq!(
         made.after(&create("al"), &Seen::Refused(Refusal::UserExists), false),
         std::slice::from_ref(&made)
     );
-    assert!(world().after(&create("al"), &Seen::Refused(Refusal::UserExists), true).is_empty());
+    assert!(model().after(&create("al"), &Seen::Refused(Refusal::UserExists), true).is_empty());
 }
 
 #[test]
 fn a_deletion_of_nothing_succeeds_only_when_it_may_be_a_second_run() {
     let delete = Op::DeleteUser { user: "al".into() };
-    assert!(world().after(&delete, &Seen::Done(Value::Null), false).is_empty());
-    assert_eq!(world().after(&delete, &Seen::Done(Value::Null), true), [world()]);
-    let made = world().run(&create("al")).unwrap();
+    assert!(model().after(&delete, &Seen::Done(Value::Null), false).is_empty());
+    assert_eq!(model().after(&delete, &Seen::Done(Value::Null), true), [model()]);
+    let made = model().run(&create("al")).unwrap();
     assert!(made.after(&delete, &Seen::Refused(Refusal::NoSuchUser), true).is_empty());
 }
 
 #[test]
 fn a_rename_moves_password_and_memberships() {
-    let made = world().run(&create("al")).unwrap();
+    let made = model().run(&create("al")).unwrap();
     let rename = Op::Rename { old: "al".into(), new: "bo".into(), password: None };
     let next = made.run(&rename).unwrap();
     assert_eq!(next.users.get("bo").map(String::as_str), Some("1"));
@@ -45,7 +45,7 @@ fn a_rename_moves_password_and_memberships() {
 
 #[test]
 fn reads_must_show_the_world() {
-    let made = world().run(&create("al")).unwrap();
+    let made = model().run(&create("al")).unwrap();
     let get = Op::GetUser { user: "al".into() };
     let shown = |databases: Value| Seen::Done(json!({"_name": "al", "_databases": databases}));
     assert_eq!(made.after(&get, &shown(json!([{"_name": "d"}])), false).len(), 1);
@@ -59,8 +59,8 @@ fn reads_must_show_the_world() {
 #[test]
 fn the_generated_password_of_root_is_the_answered_one() {
     let enable = Op::EnableRoot { password: None };
-    let next = world().after(&enable, &Seen::Done(json!({"_name": "root", "_password": "x"})), false);
+    let next = model().after(&enable, &Seen::Done(json!({"_name": "root", "_password": "x"})), false);
     assert_eq!(next[0].root.as_deref(), Some("x"));
     let given = Op::EnableRoot { password: Some("y".into()) };
-    assert!(world().after(&given, &Seen::Done(json!({"_password": "x"})), true).is_empty());
+    assert!(model().after(&given, &Seen::Done(json!({"_password": "x"})), true).is_empty());
 }

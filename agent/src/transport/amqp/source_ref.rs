@@ -14,7 +14,10 @@ use tracing::{debug, warn};
 use super::{compression, publisher::ReplyPublisher};
 use crate::{
     audit::Source,
-    transport::rpc::{Arrival, Pen, Publication, Replies, RequestSource, Responder, Undeliverable, Way},
+    transport::rpc::{
+        IncomingMessage, Publication, Replies, ReplyEncoder, RequestSource, RequestTransport, Responder,
+        Undeliverable,
+    },
 };
 
 /// Whether a message may have waited in the broker before it was handed out.
@@ -39,12 +42,12 @@ const HANDED_BACK_WITHIN: Duration = Duration::from_secs(2);
 struct BusMessage {
     bus: Arc<Bus>,
     acker: Acker,
-    _place: Place,
+    _place: PrefetchSlot,
 }
 
 /// One of the messages that a connection has handed out and not seen acknowledged.
 #[derive(Debug)]
-struct Place(watch::Sender<usize>);
+struct PrefetchSlot(watch::Sender<usize>);
 
 /// How many those are.
 #[derive(Debug, Default)]
@@ -62,13 +65,13 @@ impl HandedOut {
         let _fewer = count.wait_for(|count| *count < most).await;
     }
 
-    fn take(&self) -> Place {
+    fn take(&self) -> PrefetchSlot {
         self.0.send_modify(|count| *count += 1);
-        Place(self.0.clone())
+        PrefetchSlot(self.0.clone())
     }
 }
 
-impl Drop for Place {
+impl Drop for PrefetchSlot {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count = count.saturating_sub(1));
     }
@@ -77,21 +80,26 @@ impl Drop for Place {
 /// What answers over the bus need.
 #[derive(Debug)]
 pub(super) struct Bus {
-    pub(super) pen: Pen,
+    pub(super) encoder: ReplyEncoder,
     pub(super) publisher: ReplyPublisher,
 }
 
 /// A message from the broker.
-pub(super) fn arrival(delivery: Delivery, bus: &Arc<Bus>, handed_out: &HandedOut, age: Age) -> Arrival {
+pub(super) fn arrival(
+    delivery: Delivery,
+    bus: &Arc<Bus>,
+    handed_out: &HandedOut,
+    age: Age,
+) -> IncomingMessage {
     let Delivery { data, redelivered, properties, acker, .. } = delivery;
     let caller_waits = caller_waits(&properties);
-    Arrival {
+    IncomingMessage {
         body: data,
         compression: compression::of(&properties),
         redelivered,
         caller_waits,
         at_once_or_not: age == Age::Unknown && caller_waits.is_some(),
-        origin: Arc::new(BusMessage { bus: Arc::clone(bus), acker, _place: handed_out.take() }),
+        source_ref: Arc::new(BusMessage { bus: Arc::clone(bus), acker, _place: handed_out.take() }),
     }
 }
 
@@ -103,8 +111,8 @@ pub(super) fn caller_waits(properties: &BasicProperties) -> Option<Duration> {
 }
 
 impl Replies for Bus {
-    fn pen(&self) -> &Pen {
-        &self.pen
+    fn encoder(&self) -> &ReplyEncoder {
+        &self.encoder
     }
 
     fn publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, Result<(), Undeliverable>> {
@@ -118,8 +126,8 @@ impl Replies for Bus {
 }
 
 impl Replies for BusMessage {
-    fn pen(&self) -> &Pen {
-        self.bus.pen()
+    fn encoder(&self) -> &ReplyEncoder {
+        self.bus.encoder()
     }
 
     fn publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, Result<(), Undeliverable>> {
@@ -128,8 +136,8 @@ impl Replies for BusMessage {
 }
 
 impl RequestSource for BusMessage {
-    fn way(&self) -> Way {
-        Way::Bus
+    fn transport(&self) -> RequestTransport {
+        RequestTransport::Bus
     }
 
     fn source(&self) -> Source {

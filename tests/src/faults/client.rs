@@ -20,10 +20,10 @@ use futures_util::future::try_join_all;
 use tokio::time::{sleep, timeout};
 
 use super::caller::{Caller, Ended, Sent, seen};
-use super::ground::{Ground, Guest, LOST_AFTER, Moment};
+use super::environment::{Environment, Guest, LOST_AFTER, Moment};
+use super::model::{Model, Op, Seen};
 use super::plan::{Planned, SHARED, Script, Way};
 use super::possible::{Possible, Step};
-use super::world::{Op, Seen, World};
 use crate::bus::Message;
 
 /// Casts of one caller under way at once.
@@ -55,33 +55,38 @@ struct Pending {
 }
 
 /// One that sends.
-struct Actor<'a> {
-    ground: &'a Ground,
+struct Client<'a> {
+    environment: &'a Environment,
     guest: &'a Guest,
     caller: Caller,
 }
 
 /// Follows a script to its end. `replays`: carried out messages are sent again later.
-pub async fn follow(ground: Arc<Ground>, guest: usize, script: Script, replays: bool) -> Result<Namespace> {
-    let (ground, guest) = (&*ground, &ground.guests[guest]);
-    let actor = || Actor { ground, guest, caller: ground.caller(guest) };
-    let mut world = World::default();
-    world.databases.insert(SHARED.to_owned());
-    let possible = Possible::sure(world);
+pub async fn follow(
+    environment: Arc<Environment>,
+    guest: usize,
+    script: Script,
+    replays: bool,
+) -> Result<Namespace> {
+    let (environment, guest) = (&*environment, &environment.guests[guest]);
+    let client = || Client { environment, guest, caller: environment.caller(guest) };
+    let mut model = Model::default();
+    model.databases.insert(SHARED.to_owned());
+    let possible = Possible::sure(model);
     match script {
         Script::Alone { prefix, steps } => {
             let passwords = passwords(steps.iter());
-            let actor = actor();
-            let mut possible = actor.alone(&prefix, possible, steps, replays).await?;
+            let client = client();
+            let mut possible = client.alone(&prefix, possible, steps, replays).await?;
             possible.end();
-            Ok(Namespace { prefix, possible, passwords, callers: vec![actor.caller] })
+            Ok(Namespace { prefix, possible, passwords, callers: vec![client.caller] })
         }
         Script::Contested { prefix, rounds } => {
             let passwords = passwords(rounds.iter().flatten().flatten());
-            let actors: Vec<Actor<'_>> = (0..rounds.first().map_or(0, Vec::len)).map(|_| actor()).collect();
+            let actors: Vec<Client<'_>> = (0..rounds.first().map_or(0, Vec::len)).map(|_| client()).collect();
             let mut possible = contested(&actors, &prefix, possible, rounds).await?;
             possible.end();
-            let callers = actors.into_iter().map(|actor| actor.caller).collect();
+            let callers = actors.into_iter().map(|client| client.caller).collect();
             Ok(Namespace { prefix, possible, passwords, callers })
         }
     }
@@ -98,29 +103,29 @@ fn passwords<'a>(steps: impl Iterator<Item = &'a Planned>) -> Vec<String> {
 }
 
 async fn contested(
-    actors: &[Actor<'_>],
+    actors: &[Client<'_>],
     prefix: &str,
     mut possible: Possible,
     rounds: Vec<Vec<Vec<Planned>>>,
 ) -> Result<Possible> {
     for (number, round) in rounds.into_iter().enumerate() {
-        if actors.iter().any(|actor| *actor.ground.over.borrow()) {
+        if actors.iter().any(|client| *client.environment.over.borrow()) {
             break;
         }
-        let lanes = try_join_all(actors.iter().zip(round).map(|(actor, steps)| async move {
+        let lanes = try_join_all(actors.iter().zip(round).map(|(client, steps)| async move {
             let mut pending = VecDeque::new();
             let mut lane = Vec::new();
             for planned in steps {
                 let waits = planned.way == Way::Call;
-                pending.push_back(actor.send(planned).await?);
+                pending.push_back(client.send(planned).await?);
                 if waits {
                     for pending in pending.drain(..) {
-                        lane.push(actor.settle(pending).await?);
+                        lane.push(client.settle(pending).await?);
                     }
                 }
             }
             for pending in pending {
-                lane.push(actor.settle(pending).await?);
+                lane.push(client.settle(pending).await?);
             }
             anyhow::Ok(lane)
         }))
@@ -129,15 +134,15 @@ async fn contested(
             .into_iter()
             .map(|lane| lane.into_iter().map(|(step, message)| (step, message.unique_id)).unzip())
             .unzip();
-        if let (Err(error), Some(actor)) = (possible.observe_round(&steps), actors.first()) {
+        if let (Err(error), Some(client)) = (possible.observe_round(&steps), actors.first()) {
             let what = format!("round {number} of {prefix}: {error}; seen: {steps:#?}");
-            actor.ground.disagree(actor.guest, what, &ids.concat());
+            client.environment.disagree(client.guest, what, &ids.concat());
         }
     }
     Ok(possible)
 }
 
-impl Actor<'_> {
+impl Client<'_> {
     async fn alone(
         &self,
         prefix: &str,
@@ -148,7 +153,7 @@ impl Actor<'_> {
         let mut pending = VecDeque::new();
         let mut later: VecDeque<(usize, Message)> = VecDeque::new();
         for (number, planned) in steps.into_iter().enumerate() {
-            if *self.ground.over.borrow() {
+            if *self.environment.over.borrow() {
                 break;
             }
             let most = if planned.way == Way::Call { 0 } else { WINDOW - 1 };
@@ -161,7 +166,7 @@ impl Actor<'_> {
             while later.front().is_some_and(|(due, _)| *due <= number) {
                 if let Some((_, message)) = later.pop_front() {
                     self.caller.again(&message).await?;
-                    self.ground.count(|counts| counts.replayed += 1);
+                    self.environment.count(|counts| counts.replayed += 1);
                 }
             }
         }
@@ -186,25 +191,25 @@ impl Actor<'_> {
         let shown = format!("{way:?} {step:?}");
         if let Err(error) = possible.observe(step) {
             let what = format!("{prefix}: {shown}: {error}");
-            self.ground.disagree(self.guest, what, std::slice::from_ref(&message.unique_id));
+            self.environment.disagree(self.guest, what, std::slice::from_ref(&message.unique_id));
         }
         Ok((twice && carried_out).then_some(message))
     }
 
     async fn send(&self, planned: Planned) -> Result<Pending> {
         // The load of a soak is even; a campaign's callers never rest.
-        sleep(self.ground.rest).await;
+        sleep(self.environment.rest).await;
         let moment = self.guest.moment();
-        let deaths = *self.ground.broker_deaths.borrow();
+        let deaths = *self.environment.broker_deaths.borrow();
         let sent = self.caller.send(&planned.op, planned.way).await?;
         let at = Instant::now();
         if planned.twice {
             self.caller.again(&sent.message).await?;
         }
-        self.ground.count(|counts| {
+        self.environment.count(|counts| {
             counts.sent(planned.way, planned.twice, sent.tries);
         });
-        self.ground.sent.send_modify(|count| *count += 1);
+        self.environment.sent.send_modify(|count| *count += 1);
         Ok(Pending { planned, sent, at, moment, deaths })
     }
 
@@ -214,9 +219,9 @@ impl Actor<'_> {
         let Sent { message, mut end, queued, .. } = sent;
         let limit = if way == Way::Call { self.caller.patience() } else { LOST_AFTER };
         let ended = if !queued {
-            self.ground.count(|counts| counts.no_queue += 1);
+            self.environment.count(|counts| counts.no_queue += 1);
             None
-        } else if way == Way::Cast && !self.ground.durable {
+        } else if way == Way::Cast && !self.environment.durable {
             self.end_unless_dropped(&mut end, limit, deaths).await?
         } else {
             timeout(limit.saturating_sub(at.elapsed()), &mut end).await.ok().and_then(Result::ok)
@@ -225,28 +230,28 @@ impl Actor<'_> {
         let given_up = ended.is_none() && queued && way == Way::Call;
         let seen = match ended.map(seen) {
             Some(Ok(seen)) => {
-                self.ground.count(|counts| counts.ended(&seen));
+                self.environment.count(|counts| counts.ended(&seen));
                 if matches!(seen, Seen::Done(_)) {
                     self.guest.succeeded();
                 }
                 seen
             }
             Some(Err(odd)) => {
-                self.ground.disagree(self.guest, format!("{op:?} failed oddly: {odd}"), id);
+                self.environment.disagree(self.guest, format!("{op:?} failed oddly: {odd}"), id);
                 Seen::Unsure
             }
             None if way == Way::Call || !queued => {
-                self.ground.count(|counts| counts.timed_out += usize::from(queued));
+                self.environment.count(|counts| counts.timed_out += usize::from(queued));
                 Seen::Unsure
             }
-            None if !self.ground.durable && *self.ground.broker_deaths.borrow() != deaths => {
-                self.ground.count(|counts| counts.dropped_by_broker += 1);
+            None if !self.environment.durable && *self.environment.broker_deaths.borrow() != deaths => {
+                self.environment.count(|counts| counts.dropped_by_broker += 1);
                 Seen::Unsure
             }
             None => {
-                self.ground.count(|counts| counts.lost += 1);
+                self.environment.count(|counts| counts.lost += 1);
                 let what = format!("lost: {op:?} did not end within {limit:?}");
-                self.ground.disagree(self.guest, what, id);
+                self.environment.disagree(self.guest, what, id);
                 Seen::Unsure
             }
         };
@@ -261,7 +266,7 @@ impl Actor<'_> {
         limit: Duration,
         deaths: u64,
     ) -> Result<Option<Ended>> {
-        let mut died = self.ground.broker_deaths.subscribe();
+        let mut died = self.environment.broker_deaths.subscribe();
         tokio::select! {
             ended = timeout(limit, &mut *end) => return Ok(ended.ok().and_then(Result::ok)),
             _ = died.wait_for(|now| *now != deaths) => {}

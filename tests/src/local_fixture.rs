@@ -1,6 +1,6 @@
 //! A stage without a broker: a CouchDB, the agent on it in its embedded mode, and a client of its socket.
 //!
-//! Who calls: integration tests, and the tour. The smaller sister of [`crate::stage`].
+//! Who calls: integration tests, and the tour. The smaller sister of [`crate::fixture`].
 
 use anyhow::{Context, Result};
 use in_memory_couchdb::{InMemoryCouch, Options};
@@ -10,14 +10,14 @@ use trove_couchdb_protocol::new_id;
 use crate::agent::{AgentOptions, AgentProcess};
 use crate::bus::CallError;
 use crate::couch::{CouchClient, CouchServer, Credentials};
+use crate::fixture::{login, user_object};
 use crate::local::LocalClient;
 use crate::real_couch::RealNode;
 use crate::shared_server::{own_name, with_way_in};
-use crate::stage::{login, user_object};
 
 /// What a test wants to stand on.
 #[derive(Debug, Default)]
-pub struct LocalPlan {
+pub struct LocalFixturePlan {
     in_memory: Option<Options>,
     real: Option<CouchServer>,
     alone: bool,
@@ -26,7 +26,7 @@ pub struct LocalPlan {
     environment: Vec<(String, String)>,
 }
 
-impl LocalPlan {
+impl LocalFixturePlan {
     /// An in-memory server with these options, also when there is a real one.
     #[must_use]
     pub fn in_memory(mut self, options: Options) -> Self {
@@ -70,7 +70,7 @@ impl LocalPlan {
     }
 
     /// Starts everything and waits until the agent serves.
-    pub async fn up(self) -> Result<LocalStage> {
+    pub async fn up(self) -> Result<LocalFixture> {
         let couch = match (self.real, self.in_memory) {
             (Some(server), _) => server,
             (None, Some(options)) => CouchServer::in_memory(options).await?,
@@ -84,13 +84,13 @@ impl LocalPlan {
         let agent = AgentProcess::start_ready(with_way_in(options, &couch).await?).await?;
         let local = LocalClient::connect(&agent.socket()).await?;
         let client = couch.client()?;
-        Ok(LocalStage { local, agent, client, couch, id: new_id() })
+        Ok(LocalFixture { local, agent, client, couch, id: new_id() })
     }
 }
 
 /// Everything that one test without a broker needs, running.
 #[derive(Debug)]
-pub struct LocalStage {
+pub struct LocalFixture {
     /// The caller.
     pub local: LocalClient,
     /// The agent under test.
@@ -102,7 +102,7 @@ pub struct LocalStage {
     id: String,
 }
 
-impl LocalStage {
+impl LocalFixture {
     /// A name that no other test uses, legal for users and databases.
     pub fn name(&self, base: &str) -> String {
         own_name(base, &self.id)

@@ -5,17 +5,17 @@ use std::{sync::Arc, time::Duration};
 use trove_couchdb_guest::credentials::Credentials;
 use trove_couchdb_protocol::Secret;
 
-use super::state::{BootstrapAdmin, Ini, Step};
+use super::state::{BootstrapAdmin, BootstrapStep, Ini};
 use crate::couch::{CouchError, Login};
 
 /// What one life of the agent, or of the server, has learned.
 #[derive(Debug, Default)]
-pub(super) struct Life {
+pub(super) struct Observations {
     pub(super) credentials: Option<Credentials>,
     pub(super) login: Option<Arc<Login>>,
     pub(super) tried: Option<bool>,
     pub(super) again: Option<Duration>,
-    pub(super) last_step: Option<Step>,
+    pub(super) last_step: Option<BootstrapStep>,
     pub(super) bootstrap_admin: Option<BootstrapAdmin>,
     pub(super) down: Option<CouchError>,
     /// The credentials file was written, and no server has shown that it knows the password.
@@ -24,7 +24,7 @@ pub(super) struct Life {
     pub(super) started_with_ini: bool,
 }
 
-impl Life {
+impl Observations {
     /// What CouchDB said to the password of the file; the agent waits so long until it asks again.
     pub(super) fn tried(&mut self, login: Option<Arc<Login>>, again: Option<Duration>) {
         self.tried = Some(login.is_some());
@@ -33,8 +33,8 @@ impl Life {
     }
 
     /// Whether the step differs from the last one, and so is worth a line.
-    pub(super) fn is_new(&mut self, step: Step) -> bool {
-        step != Step::AwaitServer && self.last_step.replace(step) != Some(step)
+    pub(super) fn is_new(&mut self, step: BootstrapStep) -> bool {
+        step != BootstrapStep::AwaitServer && self.last_step.replace(step) != Some(step)
     }
 
     /// How long CouchDB shall not be asked again.

@@ -26,7 +26,7 @@ const CAST_LIMIT: Duration = crate::until::HUNG;
 
 /// What a test wants to stand on.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub struct FixturePlan {
     in_memory: Option<Options>,
     real: Option<CouchServer>,
     alone: bool,
@@ -36,7 +36,7 @@ pub struct Plan {
     transport_url: Option<String>,
 }
 
-impl Plan {
+impl FixturePlan {
     /// An in-memory server with these options, also when there is a real one.
     #[must_use]
     pub fn in_memory(mut self, options: Options) -> Self {
@@ -87,12 +87,12 @@ impl Plan {
     }
 
     /// Starts everything on the shared broker and waits until the agent serves.
-    pub async fn up(self) -> Result<Stage> {
+    pub async fn up(self) -> Result<Fixture> {
         self.up_on(rabbitmq::shared().await?).await
     }
 
     /// Starts everything on a broker of the test's own.
-    pub async fn up_on(self, broker: &RabbitNode) -> Result<Stage> {
+    pub async fn up_on(self, broker: &RabbitNode) -> Result<Fixture> {
         let couch = match (self.real, self.in_memory) {
             (Some(server), _) => server,
             (None, Some(options)) => CouchServer::in_memory(options).await?,
@@ -116,13 +116,13 @@ impl Plan {
         let agent = AgentProcess::start_ready(options).await?;
         let bus = Bus::connect(&uri, &exchange, &id, key).await?;
         let client = couch.client()?;
-        Ok(Stage { bus, conductor, agent, client, couch, key: self.key, id, exchange })
+        Ok(Fixture { bus, conductor, agent, client, couch, key: self.key, id, exchange })
     }
 }
 
 /// Everything that one test needs, running.
 #[derive(Debug)]
-pub struct Stage {
+pub struct Fixture {
     /// The caller.
     pub bus: Bus,
     /// Takes heartbeats and notifications.
@@ -140,10 +140,10 @@ pub struct Stage {
     exchange: String,
 }
 
-impl Stage {
+impl Fixture {
     /// The stage that most tests want.
     pub async fn up() -> Result<Self> {
-        Plan::default().up().await
+        FixturePlan::default().up().await
     }
 
     /// A name that no other test uses, legal for users and databases.

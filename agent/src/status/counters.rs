@@ -50,28 +50,28 @@ pub struct LastError {
 
 /// Counts for the life of the process. Clones count together.
 #[derive(Debug, Clone, Default)]
-pub struct Tally {
+pub struct CommandCounters {
     figures: Arc<Mutex<Figures>>,
 }
 
 /// A command on its way; counted until dropped.
 #[derive(Debug)]
-pub struct Passage {
-    tally: Tally,
+pub struct InFlightGuard {
+    counters: CommandCounters,
     running: bool,
     retrying: bool,
 }
 
-impl Tally {
+impl CommandCounters {
     /// The figures now.
     pub fn figures(&self) -> Figures {
         self.lock().clone()
     }
 
     /// Counts a command that begins to wait for its turn.
-    pub fn enter(&self) -> Passage {
+    pub fn enter(&self) -> InFlightGuard {
         self.lock().waiting += 1;
-        Passage { tally: self.clone(), running: false, retrying: false }
+        InFlightGuard { counters: self.clone(), running: false, retrying: false }
     }
 
     /// Counts a success.
@@ -97,12 +97,12 @@ impl Tally {
     }
 }
 
-impl Passage {
+impl InFlightGuard {
     /// A handler begins or ends to work on it.
     pub fn set_running(&mut self, running: bool) {
         if self.running != running {
             self.running = running;
-            let mut figures = self.tally.lock();
+            let mut figures = self.counters.lock();
             let Figures { running: runs, waiting: waits, .. } = &mut *figures;
             let (more, less) = if running { (runs, waits) } else { (waits, runs) };
             *more += 1;
@@ -111,17 +111,17 @@ impl Passage {
     }
 }
 
-impl Passage {
+impl InFlightGuard {
     /// It did not succeed and is tried again.
     pub fn set_retrying(&mut self, retrying: Retrying) {
         self.retrying = true;
-        self.tally.lock().retrying = Some(retrying);
+        self.counters.lock().retrying = Some(retrying);
     }
 }
 
-impl Drop for Passage {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        let mut figures = self.tally.lock();
+        let mut figures = self.counters.lock();
         if self.retrying {
             figures.retrying = None;
         }
@@ -138,44 +138,44 @@ mod tests {
 
     #[test]
     fn a_command_is_counted_where_it_is() {
-        let tally = Tally::default();
-        let at = |tally: &Tally| (tally.figures().running, tally.figures().waiting);
-        let mut first = tally.enter();
-        let second = tally.enter();
-        assert_eq!(at(&tally), (0, 2));
+        let counters = CommandCounters::default();
+        let at = |counters: &CommandCounters| (counters.figures().running, counters.figures().waiting);
+        let mut first = counters.enter();
+        let second = counters.enter();
+        assert_eq!(at(&counters), (0, 2));
         first.set_running(true);
         first.set_running(true);
-        assert_eq!(at(&tally), (1, 1));
+        assert_eq!(at(&counters), (1, 1));
         drop(second);
-        assert_eq!(at(&tally), (1, 0));
+        assert_eq!(at(&counters), (1, 0));
         first.set_running(false);
-        assert_eq!(at(&tally), (0, 1));
+        assert_eq!(at(&counters), (0, 1));
         drop(first);
-        assert_eq!(at(&tally), (0, 0));
+        assert_eq!(at(&counters), (0, 0));
     }
 
     #[test]
     fn what_is_tried_again_is_told_while_it_is() {
-        let tally = Tally::default();
-        let mut passage = tally.enter();
+        let counters = CommandCounters::default();
+        let mut guard = counters.enter();
         let retrying = Retrying {
             method: "create_user",
             reason: "down".to_owned(),
             retry_timeout: Duration::from_secs(9),
         };
-        passage.set_retrying(retrying.clone());
-        assert_eq!(tally.figures().retrying, Some(retrying));
-        drop(passage);
-        assert_eq!(tally.figures().retrying, None);
+        guard.set_retrying(retrying.clone());
+        assert_eq!(counters.figures().retrying, Some(retrying));
+        drop(guard);
+        assert_eq!(counters.figures().retrying, None);
     }
 
     #[test]
     fn the_last_error_is_the_last_one() {
-        let tally = Tally::default();
-        tally.failed("create_user", &Failure::new(FailureClass::Busy, "one"));
-        tally.failed("", &Failure::new(FailureClass::Overwritten, "two"));
-        tally.succeeded();
-        let figures = tally.figures();
+        let counters = CommandCounters::default();
+        counters.failed("create_user", &Failure::new(FailureClass::Busy, "one"));
+        counters.failed("", &Failure::new(FailureClass::Overwritten, "two"));
+        counters.succeeded();
+        let figures = counters.figures();
         assert_eq!((figures.done, figures.failed), (1, 2));
         let last = figures.last_error.map(|last| (last.method, last.message));
         assert_eq!(last, Some((String::new(), "two".to_owned())));

@@ -23,7 +23,7 @@ pub type UserAccess = BTreeMap<String, Vec<String>>;
 
 /// The passes to come; holds what each one is asked for.
 #[derive(Debug)]
-pub(crate) struct Sweeps<T> {
+pub(crate) struct SharedScans<T> {
     /// The pass that has not begun.
     next: Mutex<Option<Arc<Pass<T>>>>,
     /// Held by the pass that runs.
@@ -36,13 +36,13 @@ struct Pass<T> {
     found: OnceCell<Result<Arc<T>, CouchError>>,
 }
 
-impl<T> Default for Sweeps<T> {
+impl<T> Default for SharedScans<T> {
     fn default() -> Self {
         Self { next: Mutex::default(), running: AsyncMutex::default() }
     }
 }
 
-impl<T> Sweeps<T> {
+impl<T> SharedScans<T> {
     /// What a pass finds that begins after this call and looks for `names`, and perhaps for others' names too.
     pub(crate) async fn find(
         &self,
@@ -101,7 +101,7 @@ mod tests {
     /// Counts the passes, and what each was asked for; each waits to be let go.
     #[derive(Default)]
     struct Ground {
-        sweeps: Sweeps<usize>,
+        shared_scans: SharedScans<usize>,
         passes: AtomicUsize,
         at_once: AtomicUsize,
         asked: Mutex<Vec<HashSet<String>>>,
@@ -117,7 +117,7 @@ mod tests {
                 self.at_once.fetch_sub(1, Ordering::SeqCst);
                 Ok(self.passes.fetch_add(1, Ordering::SeqCst))
             };
-            self.sweeps.find(&[name], sweep).await.map(|found| *found)
+            self.shared_scans.find(&[name], sweep).await.map(|found| *found)
         }
     }
 
@@ -155,9 +155,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_is_everybodys_and_the_next_pass_is_a_new_one() {
-        let sweeps = Sweeps::<()>::default();
+        let shared_scans = SharedScans::<()>::default();
         let failing = async |_| Err(CouchError::NotFound("x".to_owned()));
-        assert!(sweeps.find(&["a"], failing).await.is_err());
-        assert!(sweeps.find(&["a"], async |_| Ok(())).await.is_ok());
+        assert!(shared_scans.find(&["a"], failing).await.is_err());
+        assert!(shared_scans.find(&["a"], async |_| Ok(())).await.is_ok());
     }
 }

@@ -5,27 +5,27 @@ use std::time::Instant;
 use tracing::Span;
 use trove_couchdb_protocol::{Context, trove::Method};
 
-use super::source::Origin;
+use super::source::RequestSourceRef;
 use crate::{
-    audit::{Audit, Record, Source, Target, Verdict},
+    audit::{Audit, AuditOutcome, Record, Source, Target},
     commands::{Changes, Command},
     metrics::{Ending, Metrics, method_word},
     operations::{Giver, OperationRecord},
-    status::Tally,
+    status::CommandCounters,
     trace,
 };
 
 /// Where commands are counted and written down.
 #[derive(Debug, Clone)]
-pub(in crate::transport) struct Ledger {
+pub(in crate::transport) struct CommandLog {
     pub(in crate::transport) audit: Audit,
-    pub(in crate::transport) tally: Tally,
+    pub(in crate::transport) counters: CommandCounters,
     pub(in crate::transport) metrics: Metrics,
 }
 
 /// A message that has arrived and not ended.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct CommandRecord {
     source: Source,
     request_id: Option<String>,
     id: Option<String>,
@@ -43,10 +43,10 @@ pub(super) struct Entry {
     arrived: Instant,
 }
 
-impl Entry {
+impl CommandRecord {
     /// A message whose arguments are not understood yet, and perhaps never will be.
     pub(super) fn unread(
-        origin: &Origin,
+        source_ref: &RequestSourceRef,
         context: &Context,
         id: Option<String>,
         method: Option<Method>,
@@ -54,7 +54,7 @@ impl Entry {
     ) -> Self {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         Self {
-            source: origin.source(),
+            source: source_ref.source(),
             request_id: owned(context.request_id()),
             id,
             user: owned(context.user()),
@@ -114,33 +114,45 @@ impl Entry {
     }
 }
 
-impl Ledger {
+impl CommandLog {
     /// A message came again; it is the same command.
     pub(super) fn came_again(&self) {
-        self.tally.came_again();
+        self.counters.came_again();
     }
 
     /// Counts a command, and writes it down if it changes something; returns when it is written.
-    pub(super) async fn close(&self, entry: Entry, verdict: Verdict) {
-        let Entry {
-            source, request_id, id, user, project, method, changes, shown, is_counted, arrived, ..
+    pub(super) async fn close(&self, entry: CommandRecord, verdict: AuditOutcome) {
+        let CommandRecord {
+            source,
+            request_id,
+            id,
+            user,
+            project,
+            method,
+            changes,
+            shown,
+            is_counted,
+            arrived,
+            ..
         } = entry;
         let name = method.map(Method::name).unwrap_or_default();
         match &verdict {
-            Verdict::Ok if !is_counted => {}
-            Verdict::Ok => self.tally.succeeded(),
-            Verdict::Failed(failure) | Verdict::Refused(failure) => self.tally.failed(name, failure),
+            AuditOutcome::Ok if !is_counted => {}
+            AuditOutcome::Ok => self.counters.succeeded(),
+            AuditOutcome::Failed(failure) | AuditOutcome::Refused(failure) => {
+                self.counters.failed(name, failure)
+            }
         }
         let ending = match &verdict {
-            Verdict::Ok => Ending::Ok,
-            Verdict::Failed(_) => Ending::Failed,
-            Verdict::Refused(_) => Ending::Refused,
+            AuditOutcome::Ok => Ending::Ok,
+            AuditOutcome::Failed(_) => Ending::Failed,
+            AuditOutcome::Refused(_) => Ending::Refused,
         };
         trace::end(&Span::current(), ending, ending == Ending::Ok);
         self.metrics.command_ended(method, ending, arrived.elapsed());
         if let (Some(method), Some(changes)) = (method, changes) {
             // Names that may be no names are kept back, as in the failure itself.
-            let named = if verdict == Verdict::Ok { changes } else { shown.unwrap_or_default() };
+            let named = if verdict == AuditOutcome::Ok { changes } else { shown.unwrap_or_default() };
             let target = Target { users: named.users, databases: named.databases };
             let (method, duration) = (method.name(), arrived.elapsed());
             let record = Record { request_id, id, source, user, project, method, target, verdict, duration };

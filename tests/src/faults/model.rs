@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// Users with their passwords, databases, and who is a member of what.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct World {
+pub struct Model {
     /// Password by user.
     pub users: BTreeMap<String, String>,
     /// Databases that are there.
@@ -84,7 +84,7 @@ pub enum Seen {
     Unsure,
 }
 
-impl World {
+impl Model {
     /// The worlds that may be once `op` was seen to end like this; none if that can't be.
     ///
     /// `disturbed` says that a fault may have made the broker deliver the command twice, or the agent run it twice:
@@ -305,5 +305,5 @@ fn named(list: &Value) -> BTreeSet<String> {
 }
 
 #[cfg(test)]
-#[path = "world_tests.rs"]
+#[path = "model_tests.rs"]
 mod tests;
