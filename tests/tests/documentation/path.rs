@@ -1,23 +1,21 @@
-//! `docs/architecture.md` follows one command through the code: each file and function that it names is there.
+//! Tables that lead a reader through the code: each file and function that they name must be there.
 
 use std::path::Path;
 
-/// More would be no path that somebody reads.
+/// A longer path is not read to its end.
 const MOST_FILES: usize = 8;
 
-#[test]
-fn the_path_of_a_command_names_files_and_functions_that_are_there() {
+/// The numbered rows of a section's table, `| number | file | functions | … |`. All files and functions exist.
+fn rows_that_resolve(document: &str, section: &str) -> usize {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let document = std::fs::read_to_string(root.join("docs/architecture.md")).unwrap();
-    let section =
-        document.split("\n## ").find(|text| text.starts_with("One command, from the queue")).unwrap();
+    let text = std::fs::read_to_string(root.join(document)).unwrap();
+    let section = text.split("\n## ").find(|text| text.starts_with(section)).unwrap();
     let rows: Vec<Vec<&str>> = section
         .lines()
         .map(|line| line.split('|').map(str::trim).collect::<Vec<_>>())
         .filter(|cells| cells.get(1).is_some_and(|number| number.parse::<usize>().is_ok()))
         .collect();
-    assert!((2..=MOST_FILES).contains(&rows.len()), "{} files", rows.len());
-    for cells in rows {
+    for cells in &rows {
         let file = cells[2].trim_matches('`');
         let code = std::fs::read_to_string(root.join(file)).unwrap_or_else(|_| panic!("there is no {file}"));
         let functions: Vec<&str> = cells[3].split('`').skip(1).step_by(2).collect();
@@ -30,4 +28,16 @@ fn the_path_of_a_command_names_files_and_functions_that_are_there() {
     for word in section.split('`').skip(1).step_by(2).filter(|word| word.contains('/')) {
         assert!(root.join(word).exists(), "there is no {word}");
     }
+    rows.len()
+}
+
+#[test]
+fn the_path_of_a_command_names_files_and_functions_that_are_there() {
+    let rows = rows_that_resolve("docs/architecture.md", "One command, from the queue");
+    assert!((2..=MOST_FILES).contains(&rows), "{rows} files");
+}
+
+#[test]
+fn the_places_of_changes_are_where_contributing_says() {
+    assert!(rows_that_resolve("CONTRIBUTING.md", "Where is") >= 8);
 }
