@@ -1,4 +1,5 @@
 # make run                try it: a CouchDB and the agent on this machine, no broker, no root; Ctrl-C ends both
+#                         COUCHDB_URL: that server, after a question (YES=1: without); os_admin gets a new password there
 # make run BROKER=rabbit  with a private RabbitMQ, every command of Trove sent once; then Ctrl-C ends it
 # make run ONCE=1         either of them checks everything once and exits: 0 if every step passed
 # make test               everything, over a real RabbitMQ and with Python's oslo.messaging and Trove. CouchDB is an in-memory one;
@@ -45,7 +46,7 @@ export RUST_TEST_THREADS ?= 4
 
 run: $(if $(filter rabbit,$(BROKER)),deps) build
 	@$(CARGO) run --quiet -p trove-couchdb-tests --bin tour -- \
-		$(if $(filter-out 0,$(ONCE)),--once) --broker $(or $(BROKER),none)
+		$(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(YES)),--yes) --broker $(or $(BROKER),none)
 
 # `cargo test`, not nextest: the tests of one binary share a RabbitMQ node (tests/src/rabbitmq.rs).
 test-rust: deps venv build
