@@ -44,7 +44,7 @@ pub struct Login {
     refusal: Notify,
     /// When CouchDB last took it.
     taken: Mutex<Option<Instant>>,
-    login_probe: AsyncMutex<()>,
+    probe: AsyncMutex<()>,
     /// Whether another login has taken its place; read-locked by every request that CouchDB may not have looked at yet.
     retired: Arc<RwLock<bool>>,
 }
@@ -64,7 +64,7 @@ impl Login {
             refused: AtomicBool::new(false),
             refusal: Notify::new(),
             taken: Mutex::default(),
-            login_probe: AsyncMutex::default(),
+            probe: AsyncMutex::default(),
             retired: Arc::new(RwLock::new(false)),
         }
     }
@@ -116,7 +116,7 @@ impl Login {
         if let Some(known) = self.verdict() {
             return Some(known);
         }
-        let alone = time::timeout(patience, self.login_probe.lock()).await.ok()?;
+        let alone = time::timeout(patience, self.probe.lock()).await.ok()?;
         // Whoever held the lock has brought an answer meanwhile, or none at all.
         Some(self.verdict().unwrap_or(Ok(LoginProbe { _alone: Some(alone) })))
     }
@@ -200,14 +200,14 @@ mod tests {
     async fn others_wait_for_the_canary_and_no_longer_than_they_can() {
         let login = Login::new("os_admin", &Secret::new("pw"));
         let patience = Duration::from_millis(20);
-        let login_probe = login.admit(patience).await.unwrap().unwrap();
+        let probe = login.admit(patience).await.unwrap().unwrap();
         assert!(login.admit(patience).await.is_none(), "no answer yet");
         login.learn(&Err::<(), _>(CouchError::LockedOut));
         assert!(login.admit(patience).await.is_none(), "a lock says nothing of the password");
         login.learn(&Ok(()));
         let _beside_it = login.admit(patience).await.unwrap().unwrap();
         login.learn(&Err::<(), _>(CouchError::LoginRefused));
-        drop(login_probe);
+        drop(probe);
         assert_eq!(login.admit(patience).await.unwrap().err(), Some(CouchError::LoginRefused));
     }
 }

@@ -227,9 +227,9 @@ mod tests {
             for server in [Server::Running, stopped(false), stopped(true)] {
                 for restart_required in [None, Some(required())] {
                     let (stage, server) = (stage.clone(), server.clone());
-                    let state = GuestState { stage, server, restart_required };
-                    file.write(&state, false).unwrap();
-                    assert_eq!(file.read().unwrap(), Found::Own(state));
+                    let written = GuestState { stage, server, restart_required };
+                    file.write(&written, false).unwrap();
+                    assert_eq!(file.read().unwrap(), Found::Own(written));
                 }
             }
         }

@@ -25,7 +25,7 @@ struct Args {
     #[arg(long, value_enum, default_value_t = Broker::None)]
     broker: Broker,
 
-    /// Use the server of COUCHDB_URL without asking
+    /// Use the server of `COUCHDB_URL` without asking
     #[arg(long)]
     yes: bool,
 }

@@ -140,7 +140,7 @@ impl CommandLog {
             AuditOutcome::Ok if !is_counted => {}
             AuditOutcome::Ok => self.counters.succeeded(),
             AuditOutcome::Failed(failure) | AuditOutcome::Refused(failure) => {
-                self.counters.failed(name, failure)
+                self.counters.failed(name, failure);
             }
         }
         let ending = match &verdict {
