@@ -21,9 +21,9 @@ fn failed(id: &str, reason: &str) -> Stage {
 }
 
 /// The stage after an event; `None` if it can't happen.
-fn stage_after(stage: &Stage, event: &Event) -> Option<Stage> {
+fn stage_after(before: &Stage, event: &Event) -> Option<Stage> {
     let server = Server::Stopped(stop("b1"));
-    let state = GuestState { stage: stage.clone(), server, restart_required: Some(required("chttpd.port")) };
+    let state = GuestState { stage: before.clone(), server, restart_required: Some(required("chttpd.port")) };
     let after = next(&state, event.clone()).ok()?;
     assert_eq!((after.server, after.restart_required), (state.server, state.restart_required), "{event:?}");
     Some(after.stage)
