@@ -131,7 +131,7 @@ fn every_page_of_the_documentation_is_packaged() {
 /// Operators are sent there by the manual page.
 #[test]
 fn the_document_that_the_manual_names_is_packaged() {
-    let named = read("cli/src/pages.rs").replace("\\-", "-");
+    let named = read("cli/src/paging.rs").replace("\\-", "-");
     let named =
         named.lines().find_map(|line| line.split_once(&format!("/{DOCUMENTATION}"))).expect("its name");
     assert!(in_the_debian_package().contains(named.1), "{named:?}");
