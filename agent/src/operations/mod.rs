@@ -45,7 +45,7 @@ pub struct Operations(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Locked before `known`, never after it.
+    /// Lock this before `known`, never after it.
     store: Mutex<Store>,
     known: Mutex<BTreeMap<OperationId, Known>>,
     settings: OperationSettings,

@@ -102,7 +102,7 @@ impl CommandRecord {
         }
     }
 
-    /// An earlier run may have done a part of it.
+    /// Sets whether an earlier run may have done a part of the command.
     pub(super) fn set_redelivered(&mut self, redelivered: bool) {
         self.redelivered = redelivered;
     }

@@ -5,7 +5,7 @@
 //! redelivered command is answered again and never run again, by this agent or by the next one.
 //!
 //! ```text
-//! {"record": {"at": 1795939200, "marks": ["<id>", ...], "changes": {"users": [], "databases": ["a"]}, ..., "outcome": null}}
+//! {"record": {"at": 1795939200, "marks": ["<id>", ...], "changes": {"users": [], ...}, ..., "outcome": null}}
 //! {"record": {"at": 1795939200, "marks": ["<id>", ...], ..., "outcome": "done"}}
 //! {"record": {"at": 1795939201, "marks": ["<id>", ...], ..., "outcome": {"failed": {"class": ..., ...}}}}
 //! {"acknowledged": "<id>"}

@@ -97,7 +97,7 @@ impl Memory {
     }
 }
 
-/// Locked before the memory, never after it.
+/// Lock this before the memory, never after it.
 #[derive(Debug)]
 struct Files {
     marks: Store,
