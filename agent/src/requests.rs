@@ -1,4 +1,4 @@
-//! What is told of requests to CouchDB: each is counted, and is a span of the command that it is made for.
+//! Observes requests to CouchDB: counts each one, and opens a span for it inside its command's span.
 
 use tracing::Span;
 

@@ -1,4 +1,4 @@
-//! A file that is begun anew at a size; a few older ones stay beside it.
+//! A file that is rotated by size; a few older files are kept.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,12 +17,12 @@ pub(super) struct RotatedFile {
 }
 
 impl RotatedFile {
-    /// A file that is begun anew before it would exceed `max_bytes`.
+    /// A file that is rotated before it would exceed `max_bytes`.
     pub(super) fn new(path: PathBuf, max_bytes: u64, keep: usize) -> Self {
         Self { path, max_bytes, keep, open: None }
     }
 
-    /// Opens the file, or makes it for its owner only.
+    /// Opens the file, or creates it, readable by its owner only.
     pub(super) fn open(&mut self) -> io::Result<()> {
         self.current().map(drop).map_err(|error| self.explain("opened", &error))
     }
@@ -31,7 +31,7 @@ impl RotatedFile {
     pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
         let written = self.try_append(line);
         if written.is_err() {
-            // Opened anew for the next line: the disk may be another one by then.
+            // Reopen it for the next line: the disk may have been replaced by then.
             self.open = None;
         }
         written.map_err(|error| self.explain("written", &error))
@@ -46,7 +46,7 @@ impl RotatedFile {
         self.current()?.write_all(line)
     }
 
-    /// The open file, unless somebody has moved it away: logrotate, or an operator.
+    /// The open file. Reopens it if logrotate or an operator has moved it away.
     fn current(&mut self) -> io::Result<&mut File> {
         let still_there = self.open.as_ref().is_some_and(|open| is_at(open, &self.path));
         let file = match self.open.take().filter(|_| still_there) {

@@ -1,13 +1,13 @@
-//! Who changed what, and how it ended: one JSON line for each command that changes something.
+//! The audit log: one JSON line for each command that changes something, with its sender and its outcome.
 //!
 //! ```text
 //! transport -> Record -> Audit -+-> the log, as target "audit"
 //!                               +-> a thread of its own -> file, rotated by size
 //! ```
 //!
-//! A caller is answered after the line is written, so whatever a caller was told stands in the audit log; but a disk
-//! that hangs or is full costs its line and never the command. Nothing secret can get in: a [`Record`] is made of names
-//! and of failures, which hold no secrets by construction.
+//! A caller is answered after the line is written, so every outcome that a caller has seen is in the audit
+//! log. But a disk that hangs or is full costs the line, never the command. No secret can get in: a
+//! [`Record`] consists of names and of failures, which contain no secrets by construction.
 
 mod file;
 mod record;
@@ -24,16 +24,16 @@ use file::RotatedFile;
 pub use record::{AuditOutcome, Record, Source, Target};
 use trove_couchdb_config::AuditSettings;
 
-/// Lines that may wait for a slow disk; more are lost.
+/// How many lines may wait for a slow disk; more are lost.
 const QUEUE: usize = 1024;
 
-/// How long an answer is held back for its line.
+/// How long an answer waits for its line.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The target of audit lines in the log; `log` lets it through at any filter that does not name it.
+/// The target of audit lines in the log; `log` lets them through unless the filter names this target.
 pub const TARGET: &str = "audit";
 
-/// Where records go. Clones write to the same place.
+/// Writes audit records. Clones write to the same place.
 #[derive(Debug, Clone)]
 pub struct Audit {
     sink: Sink,
@@ -52,8 +52,8 @@ struct Line {
 }
 
 impl Audit {
-    /// Opens the file, if it is to be one. A file that can't be written is no reason not to start: the error is logged,
-    /// and every line tries again.
+    /// Opens the file, if one is configured. The agent starts even if the file cannot be written: the error
+    /// is logged, and every line tries again.
     pub fn new(settings: &AuditSettings) -> Self {
         let sink = match settings {
             AuditSettings::Off => Sink::Off,
@@ -61,7 +61,7 @@ impl Audit {
             AuditSettings::File { path, max_bytes, keep } => {
                 let file = RotatedFile::new(path.clone(), *max_bytes, *keep);
                 let (sender, lines) = mpsc::channel(QUEUE);
-                // Its lines are about this instance, too.
+                // The thread's log lines are about this instance, too.
                 let span = Span::current();
                 let work = move || span.in_scope(|| write_all(file, lines));
                 match thread::Builder::new().name("audit".to_owned()).spawn(work) {
@@ -101,7 +101,7 @@ fn write_all(mut file: RotatedFile, mut lines: mpsc::Receiver<Line>) {
         if let Err(error) = file.append(text.as_bytes()) {
             error!(%error, "A line of the audit file is lost.");
         }
-        // Nobody listens any more when the answer could not wait.
+        // The receiver is gone if the answer could not wait.
         let _listening = written.send(());
     }
 }

@@ -9,42 +9,42 @@ use tracing_subscriber::fmt::{
 };
 use trove_couchdb_protocol::Failure;
 
-/// The longest text that a line repeats of somebody else's message, in characters.
+/// The longest text that a line copies from a message, in characters.
 const LONGEST: usize = 256;
 
 /// The longest reason for a failure, in characters.
 const LONGEST_REASON: usize = 1000;
 
-/// What happened. Made of names and failures only; see [`crate::audit`].
+/// What happened. Consists of names and failures only; see [`crate::audit`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// `req-…`, under which Trove logs the same action.
     pub request_id: Option<String>,
     /// The message's `_unique_id`.
     pub id: Option<String>,
-    /// Who brought it.
+    /// How the command arrived.
     pub source: Source,
-    /// The user of its context.
+    /// The user of the request's context.
     pub user: Option<String>,
     /// The user's project.
     pub project: Option<String>,
-    /// From the fixed set of methods.
+    /// A method of the guest API.
     pub method: &'static str,
-    /// What it was about.
+    /// What the command changes.
     pub target: Target,
     /// How it ended.
     pub verdict: AuditOutcome,
-    /// From its arrival to its end.
+    /// Time from its arrival to its end.
     pub duration: Duration,
 }
 
-/// Which way a command came.
+/// How a command arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Source {
-    /// Over the message bus.
+    /// Over RabbitMQ.
     Bus,
-    /// Over the local socket, from a process that the kernel vouches for.
+    /// Over the local socket, from a process that the kernel has identified.
     Local {
         /// Effective user id.
         uid: u32,
@@ -55,10 +55,10 @@ pub enum Source {
     },
 }
 
-/// Users and databases that a command changes, by name; `*` stands for all of them.
+/// Names of the users and databases that a command changes; `*` means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Target {
-    /// Users, server administrators among them.
+    /// Users, including server administrators.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<String>,
     /// Databases.
@@ -69,15 +69,15 @@ pub struct Target {
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AuditOutcome {
-    /// It was carried out.
+    /// It succeeded.
     Ok,
-    /// It was begun and failed; a part of it may stand.
+    /// It began and failed. Some of its effects may remain.
     Failed(Failure),
     /// It was not begun.
     Refused(Failure),
 }
 
-/// A record as it is written, in this order.
+/// A record as it is written, with the fields in this order.
 #[derive(Serialize)]
 struct Line<'a> {
     time: String,
@@ -97,7 +97,7 @@ struct Line<'a> {
 }
 
 impl Record {
-    /// The line, without a line feed. Its time is now, in the form that the log has, too.
+    /// The line, without a line feed. Its time is now, in the format of the log.
     pub(super) fn to_line(&self) -> String {
         let (outcome, failure) = match &self.verdict {
             AuditOutcome::Ok => ("ok", None),
@@ -119,7 +119,7 @@ impl Record {
             message: failure.map(|failure| cut(&failure.message, LONGEST_REASON)),
             duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
         };
-        // Texts and numbers under fixed keys can't fail.
+        // Strings and numbers under fixed keys cannot fail.
         serde_json::to_string(&line).unwrap_or_default()
     }
 }
@@ -127,7 +127,7 @@ impl Record {
 /// RFC 3339, UTC.
 fn now() -> String {
     let mut text = String::new();
-    // Writing to a text can't fail.
+    // Writing to a string cannot fail.
     let _written = SystemTime.format_time(&mut Writer::new(&mut text)).is_ok();
     text
 }

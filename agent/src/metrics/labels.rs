@@ -1,20 +1,20 @@
-//! The labels, each from a fixed set.
+//! Metric labels; each has a fixed set of values.
 
 use std::fmt::{self, Write};
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use trove_couchdb_protocol::trove::Method;
 
-/// In the place of a method that the guest API does not have: whoever sends messages may write anything there.
+/// Replaces a method that the guest API does not have: a sender may write anything there.
 const UNKNOWN: &str = "unknown";
 
-/// The statuses that CouchDB and a proxy before it give; others count as one.
+/// The statuses of CouchDB and of a proxy in front of it; all others count as one.
 const STATUSES: [u16; 23] = [
     200, 201, 202, 301, 302, 304, 400, 401, 403, 404, 405, 406, 408, 409, 412, 413, 415, 429, 500, 502, 503,
     504, 507,
 ];
 
-/// The word for a method; `None` is a message that names none of the guest API's.
+/// The label of a method; `None` is a message that names no method of the guest API.
 pub fn method_word(method: Option<Method>) -> &'static str {
     method.map_or(UNKNOWN, Method::name)
 }
@@ -22,9 +22,9 @@ pub fn method_word(method: Option<Method>) -> &'static str {
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ending {
-    /// Well.
+    /// It succeeded.
     Ok,
-    /// It was begun, a part of it may stand.
+    /// It began and failed. Some of its effects may remain.
     Failed,
     /// It was not begun.
     Refused,
@@ -46,7 +46,7 @@ impl EncodeLabelValue for Ending {
     }
 }
 
-/// What CouchDB answered: a status, or the kind of failure in the place of an answer.
+/// CouchDB's response: a status, or the kind of failure if there was no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CouchStatus(Answer);
 
@@ -58,12 +58,12 @@ enum Answer {
 }
 
 impl CouchStatus {
-    /// It answered with a status.
+    /// CouchDB answered with this status.
     pub fn of_code(code: u16) -> Self {
         Self(if STATUSES.contains(&code) { Answer::Status(code) } else { Answer::OtherStatus })
     }
 
-    /// There was no answer, for this kind of reason.
+    /// CouchDB did not answer, for this kind of reason.
     pub fn of_failure(kind: &'static str) -> Self {
         Self(Answer::None(kind))
     }

@@ -1,14 +1,15 @@
-//! What is counted for Prometheus, and how it is written.
+//! Counts what happens, and writes it for Prometheus.
 //!
 //! ```text
 //! transport (commands, deliveries, connections) --+
 //! couch (requests) -------------------------------+-> Metrics -+
-//!                                                              +-> text of Prometheus <- monitor
-//! monitor: what holds at this moment --------------- Moment ---+
+//!                                                              +-> Prometheus' text <- monitor
+//! monitor: the state at this moment ------------------ Moment -+
 //! ```
 //!
-//! Counts nothing when nobody reads it. Labels come from fixed sets: methods of the guest API, endpoints and statuses
-//! of CouchDB; no text of somebody else's becomes one. `docs/metrics.md` describes each metric, and a test compares.
+//! Nothing is counted unless metrics are on. Labels come from fixed sets: methods of the guest API, endpoints
+//! and statuses of CouchDB; text from outside never becomes a label. `docs/metrics.md` describes each metric,
+//! and a test compares the two.
 //!
 //! The only user of `prometheus-client`.
 
@@ -39,11 +40,11 @@ pub use moment::{Moment, UnderWay};
 /// The media type of what [`Metrics::text`] returns.
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
-/// What every name begins with, apart from those of the process.
+/// The prefix of all names, except those of the process.
 const PREFIX: &str = "trove_couchdb_agent";
 
-/// A command takes from a few milliseconds (a read) over tenths of seconds (a password's hash) to minutes (CouchDB is
-/// away).
+/// A command takes from a few milliseconds (a read) over tenths of a second (hashing a password) to minutes
+/// (while CouchDB is down).
 const COMMAND_SECONDS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
@@ -52,10 +53,10 @@ const REQUEST_SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
-/// Counts for the life of the process. Clones count together.
+/// Counts for the life of the process. Clones share the counters.
 #[derive(Clone, Default)]
 pub struct Metrics {
-    /// None if nobody reads it.
+    /// `None` if metrics are off.
     counts: Option<Arc<Counts>>,
 }
 
@@ -71,7 +72,7 @@ struct Counts {
     requests: Family<RequestLabels, Counter>,
     request_seconds: Histograms<EndpointLabels>,
     started: SystemTime,
-    /// Microseconds since 1970; 0 for never.
+    /// Microseconds since 1970; 0 if there was none.
     last_success: AtomicU64,
 }
 
@@ -82,12 +83,12 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Counts.
+    /// Metrics that are counted.
     pub fn on() -> Self {
         Self { counts: Some(Arc::new(Counts::new())) }
     }
 
-    /// Counts nothing.
+    /// Metrics that are not counted.
     pub fn off() -> Self {
         Self::default()
     }
@@ -111,7 +112,7 @@ impl Metrics {
         }
     }
 
-    /// The agent consumes again; the first time is none.
+    /// The agent consumes. Counts a reconnect, except the first time.
     pub fn connected(&self) {
         if let Some(counts) = &self.counts
             && counts.connections.fetch_add(1, Ordering::Relaxed) > 0
@@ -120,28 +121,28 @@ impl Metrics {
         }
     }
 
-    /// The broker takes no messages for the time being (`connection.blocked`).
+    /// The broker stopped accepting messages (`connection.blocked`).
     pub fn broker_alarm(&self) {
         if let Some(counts) = &self.counts {
             counts.broker_alarms.inc();
         }
     }
 
-    /// The broker ends the connection rather than take an answer.
+    /// A message was dropped because the broker closes the connection over it.
     pub fn answer_dropped(&self) {
         if let Some(counts) = &self.counts {
             counts.answers_dropped.inc();
         }
     }
 
-    /// CouchDB has answered a request, or has not.
+    /// A request to CouchDB has ended, with or without a response.
     pub fn couch_request(&self, endpoint: &'static str, status: CouchStatus, took: Duration) {
         let Some(counts) = &self.counts else { return };
         counts.requests.get_or_create(&RequestLabels { endpoint, status }).inc();
         counts.request_seconds.get_or_create(&EndpointLabels { endpoint }).observe(took.as_secs_f64());
     }
 
-    /// All of it in Prometheus' text format; empty if nothing is counted.
+    /// All metrics in Prometheus' text format; empty if metrics are off.
     pub fn text(&self, moment: &Moment) -> Result<String, fmt::Error> {
         let mut text = String::new();
         if let Some(counts) = &self.counts {
@@ -156,7 +157,8 @@ impl Metrics {
 impl Counts {
     fn new() -> Self {
         let commands = Family::default();
-        // All of them from the start: what appears with its first 1 has never risen, for Prometheus.
+        // Create all of them now: Prometheus sees no increase in a counter that first appears with the value
+        // 1.
         for method in Method::ALL.iter().copied().map(Some).chain([None]) {
             for ending in [Ending::Ok, Ending::Failed, Ending::Refused] {
                 drop(commands.get_or_create(&EndedLabels::new(method, ending)));

@@ -1,4 +1,4 @@
-//! What holds at one moment, written when somebody asks for it.
+//! The state at one moment, collected when the metrics are requested.
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 
@@ -12,35 +12,35 @@ use super::PREFIX;
 
 type Seconds = Gauge<f64, AtomicU64>;
 
-/// The state of the agent. What is `None` is left out.
+/// The state of the agent. Values that are `None` are omitted.
 #[derive(Debug, Clone, Default)]
 pub struct Moment {
-    /// Commands that a handler works on.
+    /// Commands that are running.
     pub running: u64,
-    /// Commands that wait for their turn, for a free place, or for CouchDB.
+    /// Commands that wait for a lock, for a free slot, or for CouchDB.
     pub waiting: u64,
-    /// Messages that came again and were not run.
+    /// Duplicate messages, which were not run.
     pub duplicates: u64,
-    /// Whether the agent consumes; `None` for one without a broker.
+    /// Whether the agent consumes; `None` without a broker.
     pub broker_up: Option<bool>,
-    /// Whether CouchDB does what is asked of it as `os_admin`.
+    /// Whether CouchDB serves the requests of `os_admin`.
     pub couchdb_up: bool,
     /// Whether Trove has prepared the guest.
     pub prepared: bool,
-    /// Since the broker took the last heartbeat.
+    /// Time since the broker accepted the last heartbeat.
     pub heartbeat_age: Option<Duration>,
-    /// Operations that are under way.
+    /// Operations that are running.
     pub operations: Vec<UnderWay>,
 }
 
-/// An operation that is under way.
+/// An operation that is running.
 #[derive(Debug, Clone)]
 pub struct UnderWay {
-    /// The method that asked for it, from the fixed set.
+    /// The method that requested it, from the fixed set.
     pub kind: &'static str,
-    /// Since it began.
+    /// Time since the start.
     pub age: Duration,
-    /// The part of its step that is done, if that is known.
+    /// The fraction of its current step that is done, if known.
     pub done: Option<f64>,
 }
 
@@ -107,7 +107,7 @@ impl Moment {
         registry
     }
 
-    /// Of several of a kind the oldest counts, and the one that is least done.
+    /// If several operations of a kind run, reports the oldest age and the smallest progress.
     fn register_operations(&self, registry: &mut Registry) {
         let running = Family::<Kind, Gauge>::default();
         let age = Family::<Kind, Seconds>::default();

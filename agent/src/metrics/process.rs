@@ -1,4 +1,4 @@
-//! The process itself, under the names that all of Prometheus' client libraries use.
+//! Metrics of the process, under the names that all client libraries of Prometheus use.
 //! <https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>
 
 use std::{
@@ -13,8 +13,8 @@ use prometheus_client::{
 };
 use rustix::param::{clock_ticks_per_second, page_size};
 
-/// What can be read of the process; what can't is left out. Its start is told by who was there: the unit's sandbox hides
-/// what could be reckoned from.
+/// The values that can be read; others are omitted. The start time is passed in, because the unit's sandbox
+/// hides what it could be computed from.
 pub(super) fn registry(started: SystemTime) -> Registry {
     let mut registry = Registry::with_prefix("process");
     if let Some(seconds) = cpu_seconds() {
@@ -50,7 +50,7 @@ pub(super) fn registry(started: SystemTime) -> Registry {
     registry
 }
 
-/// `utime` and `stime` of `proc_pid_stat(5)`: the 12th and 13th field behind the name, which may hold anything.
+/// `utime` and `stime` of `proc_pid_stat(5)`: fields 12 and 13 after the name, which may contain anything.
 fn cpu_seconds() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
@@ -68,7 +68,7 @@ fn resident_bytes() -> Option<i64> {
 }
 
 fn open_files() -> Option<i64> {
-    // One of them is that of the directory itself.
+    // One of them is the directory's own.
     let count = fs::read_dir("/proc/self/fd").ok()?.count().checked_sub(1)?;
     i64::try_from(count).ok()
 }

@@ -1,11 +1,11 @@
-//! `/metrics`, `/healthz` and `/readyz`: what Prometheus and a health check ask for, over TCP or a Unix socket.
+//! Serves `/metrics`, `/healthz` and `/readyz` to Prometheus and health checks, over TCP or a Unix socket.
 //!
 //! ```text
-//! accept (a place free?) -> one request, within limits -> metrics::text, or words -> close
+//! accept, if a slot is free -> one request, within limits -> metrics::text, or a short text -> close
 //! ```
 //!
-//! Whoever connects can ask for three pages and change nothing. Nothing is asked of CouchDB or of the broker for an
-//! answer. What one client can take up is bounded: connections, the size of its request, the time it may take.
+//! A client can read three pages and change nothing. Serving them sends no request to CouchDB or to the
+//! broker. Connections, the size of a request and its duration are limited.
 //!
 //! The only user of `hyper`.
 
@@ -31,18 +31,18 @@ use trove_couchdb_config::MetricsSettings;
 /// How long a client may take to send its request.
 const REQUEST_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long it may take altogether.
+/// How long a connection may take in total.
 const DONE_WITHIN: Duration = Duration::from_secs(15);
 
-/// The least that hyper allows; a request for a page has some hundred bytes.
+/// The minimum that hyper allows; a request for a page has some hundred bytes.
 const MAX_REQUEST_BYTES: usize = 8192;
 
 const MAX_HEADERS: usize = 64;
 
-/// How soon a place that could not be had is tried again.
+/// The delay before the agent tries again to open the socket.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// The pause after a connection that could not be accepted: most likely there are no file descriptors left.
+/// The delay after a failed accept: most likely no file descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// The server.
@@ -53,12 +53,12 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// A server that does not listen yet.
+    /// Creates a server that does not listen yet.
     pub fn new(settings: MetricsSettings, pages: Pages) -> Self {
         Self { settings, pages: Arc::new(pages) }
     }
 
-    /// Serves for ever. A place that can't be had is no reason to stop: a guest is there to serve Trove.
+    /// Serves forever. If the socket cannot be opened, the agent goes on: its purpose is to serve Trove.
     pub async fn run(self) {
         let Some(listen) = &self.settings.listen else { return std::future::pending().await };
         let mut told = String::new();
@@ -83,11 +83,11 @@ impl Monitor {
         let places = Arc::new(Semaphore::new(self.settings.max_connections));
         let mut serving = JoinSet::new();
         loop {
-            // Before the next is accepted: the others wait in the kernel's queue.
+            // Acquired before the next accept: further connections wait in the kernel's queue.
             let permit = Arc::clone(&places).acquire_owned().await;
             while serving.try_join_next().is_some() {}
             let pages = Arc::clone(&self.pages);
-            // The set ends them with the server.
+            // Dropping the set stops the tasks.
             let _task = match place.accept().await {
                 Ok(Stream::Tcp(stream)) => serving.spawn(serve(stream, pages, permit)),
                 Ok(Stream::Unix(stream)) => serving.spawn(serve(stream, pages, permit)),
@@ -101,7 +101,7 @@ impl Monitor {
     }
 }
 
-/// Answers one request. The permit is free when this is over.
+/// Answers one request. Holds the permit until it returns.
 async fn serve<S, P>(stream: S, pages: Arc<Pages>, _permit: P)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -20,24 +20,24 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const INDEX: &str = "trove-couchdb-agent\n\n/metrics  for Prometheus\n/healthz  whether the agent is alive\n\
                      /readyz   whether it serves: connected to the broker, and CouchDB healthy\n";
 
-/// Where the pages' content comes from.
+/// The sources of the pages' content.
 #[derive(Debug)]
 pub struct Pages {
-    /// What was counted.
+    /// The metrics.
     pub metrics: Metrics,
-    /// The commands.
+    /// The counters of commands.
     pub counters: CommandCounters,
-    /// CouchDB.
+    /// CouchDB's health.
     pub health: watch::Receiver<ProbeResult>,
-    /// The broker.
+    /// The state of the broker's connection.
     pub link: watch::Receiver<Link>,
-    /// The heartbeat.
+    /// The last heartbeat.
     pub last_reported: watch::Receiver<Option<LastReported>>,
     /// The guest's state.
     pub lifecycle: Lifecycle,
-    /// The guest counts as prepared whatever Trove did.
+    /// Whether the guest counts as prepared whatever Trove did.
     pub assume_prepared: bool,
-    /// Commands that take hours.
+    /// The operations.
     pub operations: Operations,
 }
 
@@ -50,7 +50,7 @@ impl Pages {
         }
         match path {
             "/metrics" => self.metrics(),
-            // The loop that serves commands also wrote this.
+            // The event loop that serves commands also produced this answer.
             "/healthz" => page(StatusCode::OK, TEXT, "alive\n".to_owned()),
             "/readyz" => {
                 let (serving, words) = outline(

@@ -1,4 +1,4 @@
-//! Where the monitor listens: one of two kinds of socket, told apart here only.
+//! Where the monitor listens: on a TCP or on a Unix socket.
 
 use std::{fmt, io, net::SocketAddr, path::Path};
 
@@ -7,20 +7,20 @@ use trove_couchdb_config::Listen;
 
 use crate::system::{self, ListeningSocket, Purpose, SocketError};
 
-/// Nobody looks at who connects, so without a group the kernel must let nobody else in.
+/// The monitor does not authenticate clients, so without a group the kernel must admit only the owner.
 const PURPOSE: Purpose =
     Purpose { socket_key: "metrics.listen", group_key: "metrics.group", mode_without_group: 0o600 };
 
-/// Why there is no place to listen at.
+/// Why the monitor cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PlaceError {
-    /// The address.
+    /// The address cannot be bound.
     #[error("metrics.listen = \"{0}\": {1}")]
     Address(SocketAddr, #[source] io::Error),
-    /// `metrics.group` is nobody's.
+    /// The group in `metrics.group` was not found.
     #[error("metrics.group: {0}")]
     Group(#[source] io::Error),
-    /// The Unix socket.
+    /// The Unix socket cannot be opened.
     #[error("the socket for metrics: {0}")]
     Socket(#[from] SocketError),
 }
@@ -57,7 +57,7 @@ impl Place {
 
 async fn unix(path: &Path, group: Option<&str>) -> Result<ListeningSocket, PlaceError> {
     let group = match group.map(str::to_owned) {
-        // Names may come from a slow network.
+        // The lookup may need a slow network.
         Some(name) => match system::blocking(move || system::group_id(&name)).await {
             Ok(found) => Some(found.map_err(PlaceError::Group)?),
             Err(stopped) => return Err(PlaceError::Group(stopped.into())),

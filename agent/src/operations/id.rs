@@ -3,7 +3,8 @@
 use sha2::{Digest, Sha256};
 use trove_couchdb_protocol::OperationId;
 
-/// That of the command with this `_unique_id`. The same whenever its message comes, so that it is handed over once.
+/// The operation id for the command with this `_unique_id`. It is the same for each delivery, so that the
+/// command is handed over only once.
 pub fn of_command(id: &str) -> OperationId {
     let digest = Sha256::digest(format!("operation of {id}").as_bytes());
     let mut half = [0; 16];

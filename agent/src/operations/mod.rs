@@ -1,18 +1,18 @@
-//! Operations: commands that may take hours, and go on without their message.
+//! Operations: commands that may take hours, and that continue without their message.
 //!
 //! ```text
-//! its turn comes ──► take_over: request and record on the disk ──► the message is answered and acknowledged
+//! lock acquired ───► take_over: request and record on the disk ──► the message is answered and acknowledged
 //!                                    │
 //!                                    ▼
-//!                    Operation: enter(step), progress, … ──► end ──► told
+//!                    Operation: enter(step), progress, … ──► end ──► reported
 //!                                    ▲
-//!            a new agent: load ──────┘ every record whose end was not told
+//!            a new agent: load ──────┘ every record whose end was not reported
 //! ```
 //!
-//! The delivery core (`delivery/src/operation.rs`) decides when one is handed over, runs, ends and is told of; this
-//! module keeps what must survive the agent. A command says of itself that it is long, and reports its steps over
-//! [`Operation`]. Cancelled or stopped, it is cut short wherever it is: it may be run again from the start at any time, as
-//! every command may.
+//! The delivery core (`delivery/src/operation.rs`) decides when an operation is handed over, runs, ends and
+//! is reported; this module stores what must survive the agent. A command declares itself long, and reports
+//! its steps to its [`Operation`]. When it is cancelled, or the agent stops, it is aborted wherever it is.
+//! Like every command, it can run again from the start.
 
 mod id;
 mod record;
@@ -36,16 +36,16 @@ pub use id::of_command;
 pub use record::{End, Giver, NewOperation, OperationRecord, Progress};
 use store::Store;
 
-/// Progress reaches the disk so often; steps do at once.
+/// How often progress is written to the disk; steps are written at once.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
-/// All operations that are known: those under way, and the last that ended.
+/// All known operations: those that are running, and the last that ended.
 #[derive(Debug, Clone)]
 pub struct Operations(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Locked before `known`, never after it.
+    /// Lock this before `known`, never after it.
     store: Mutex<Store>,
     known: Mutex<BTreeMap<OperationId, Known>>,
     settings: OperationSettings,
@@ -61,14 +61,14 @@ struct Known {
 /// Why an operation can't be cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotCancelled {
-    /// There is none of this id.
+    /// No operation has this id.
     Unknown,
     /// It has ended.
     Over,
 }
 
 impl Operations {
-    /// Reads what an earlier agent wrote down. Blocks for the length of some small files.
+    /// Reads what an earlier agent stored. Blocks while it reads some small files.
     pub fn load(state_dir: &Path, settings: OperationSettings) -> Self {
         let store = Store::new(state_dir);
         let known = |record: OperationRecord| {
@@ -84,35 +84,36 @@ impl Operations {
         this
     }
 
-    /// All of them, the oldest first.
+    /// All operations, oldest first.
     pub fn all(&self) -> Vec<OperationRecord> {
         let mut all: Vec<_> = self.known().values().map(|known| known.record.clone()).collect();
         all.sort_by(|one, other| (one.started, &one.id).cmp(&(other.started, &other.id)));
         all
     }
 
-    /// One of them.
+    /// The record of one operation.
     pub fn get(&self, id: &OperationId) -> Option<OperationRecord> {
         self.known().get(id).map(|known| known.record.clone())
     }
 
-    /// One of them, to work on it.
+    /// One operation, to work on it.
     pub fn operation(&self, id: &OperationId) -> Option<Operation> {
         self.known().contains_key(id).then(|| Operation { all: self.clone(), id: id.clone() })
     }
 
-    /// The arguments of one that was begun by an earlier agent. Blocks for the length of a small file.
+    /// The arguments of an operation that an earlier agent started. Blocks while it reads a small file.
     ///
     /// # Errors
-    /// They are not there any more, or can't be read.
+    /// The arguments are missing, or cannot be read.
     pub fn arguments(&self, id: &OperationId) -> io::Result<SecretMap> {
         self.store().read_request(id)
     }
 
-    /// Takes a command over; returns when the disk has it. One that it has already is the same.
+    /// Stores a command as an operation; returns when it is on the disk. A command that is stored already is
+    /// kept as it is.
     ///
     /// # Errors
-    /// The state directory can't be written; nothing of it is left there then.
+    /// The state directory cannot be written. Then nothing of the operation is left there.
     pub async fn take_over(&self, new: NewOperation) -> io::Result<Operation> {
         let this = self.clone();
         let id = new.id.clone();
@@ -126,7 +127,8 @@ impl Operations {
             let record = OperationRecord::new(new);
             let written = requested.and_then(|()| store.write(&record));
             if let Err(error) = written {
-                // A record that did reach the disk would be resumed although its caller hears that it was refused.
+                // A record that did reach the disk would be resumed, although its caller was told that it was
+                // refused.
                 return Err(match store.remove(&id) {
                     Ok(()) => error,
                     Err(left) => {
@@ -142,10 +144,10 @@ impl Operations {
         Ok(Operation { all: self.clone(), id })
     }
 
-    /// Has one end; returns when the disk knows that it is to.
+    /// Cancels an operation; returns when the disk has stored that.
     ///
     /// # Errors
-    /// There is none of this id, or it is over; or, inside, the disk does not take it.
+    /// The id is unknown, or the operation has ended. Inner error: the disk cannot be written.
     pub async fn cancel(&self, id: &OperationId) -> Result<io::Result<OperationRecord>, NotCancelled> {
         let cancelled = {
             let mut known = self.known();
@@ -164,15 +166,15 @@ impl Operations {
         Ok(saved.and_then(|()| self.get(id).ok_or_else(|| io::Error::other("it is over and forgotten"))))
     }
 
-    /// Writes a record as it is now; returns when the disk has it.
+    /// Writes the current record; returns when it is on the disk.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// The disk cannot be written.
     pub async fn save(&self, id: &OperationId) -> io::Result<()> {
         self.save_as(id, |_| {}).await
     }
 
-    /// Writes a record with a change that nobody sees before the disk has it.
+    /// Writes a record with a change that becomes visible only when the disk has it.
     async fn save_as(&self, id: &OperationId, change: fn(&mut OperationRecord)) -> io::Result<()> {
         let (this, id) = (self.clone(), id.clone());
         let saved = system::blocking(move || {
@@ -193,7 +195,7 @@ impl Operations {
         saved.await?
     }
 
-    /// Forgets those that are over, if they are too old or too many.
+    /// Removes operations whose end was reported, if they are too old or too many.
     fn prune(&self) {
         let OperationSettings { keep, keep_for } = self.0.settings;
         let store = self.store();
@@ -231,7 +233,7 @@ impl Operations {
     }
 }
 
-/// One operation, for who carries it out.
+/// One operation, for the command that carries it out.
 #[derive(Debug, Clone)]
 pub struct Operation {
     all: Operations,
@@ -239,17 +241,17 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// Its id.
+    /// The operation's id.
     pub fn id(&self) -> &OperationId {
         &self.id
     }
 
-    /// What is known of it. `None` if it is over and forgotten.
+    /// The operation's record; `None` if it has ended and was removed.
     pub fn record(&self) -> Option<OperationRecord> {
         self.all.get(&self.id)
     }
 
-    /// Another agent had begun it.
+    /// Records that a later agent resumes the operation.
     pub async fn resume(&self) {
         self.change(|record| {
             record.resumed += 1;
@@ -258,14 +260,15 @@ impl Operation {
         self.note().await;
     }
 
-    /// A step begins: noted on the disk. It goes on without, as it can be run again from the start.
+    /// Records on the disk that a step begins. If that fails, the operation continues: it can run again from
+    /// the start.
     pub async fn enter(&self, step: &'static str) {
         info!(operation = self.id.as_str(), step, "A step of an operation begins.");
         self.change(|record| record.enter(step));
         self.note().await;
     }
 
-    /// So much of the step is done.
+    /// Records the progress of the step.
     pub async fn progress(&self, progress: Progress) {
         let is_due = {
             let mut known = self.all.known();
@@ -278,12 +281,12 @@ impl Operation {
         }
     }
 
-    /// Adds a line to its log, which reaches the disk with the next step.
+    /// Adds a line to the operation's log. The line reaches the disk with the next step.
     pub fn say(&self, text: &str) {
         self.change(|record| record.say(text));
     }
 
-    /// Returns when an operator wants it to end.
+    /// Returns when an operator cancels the operation.
     pub async fn cancelled(&self) {
         let cancelled = self.all.known().get(&self.id).map(|known| known.cancelled.clone());
         match cancelled {
@@ -292,27 +295,27 @@ impl Operation {
         }
     }
 
-    /// It has ended; returns when the disk knows how.
+    /// Records that the operation has ended; returns when that is on the disk.
     ///
     /// # Errors
-    /// The disk does not take it: until it does, [`Operations::save`] is to be tried again.
+    /// The disk cannot be written. Call [`Operations::save`] until it succeeds.
     pub async fn end(&self, end: End) -> io::Result<()> {
         self.change(|record| record.finish(end));
         self.all.save(&self.id).await
     }
 
-    /// Writes it down as it is now, after the disk has refused it.
+    /// Writes the current record again, after the disk has refused it.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// The disk cannot be written.
     pub async fn save(&self) -> io::Result<()> {
         self.all.save(&self.id).await
     }
 
-    /// Its end was told; returns when the disk knows.
+    /// Records that the end was reported; returns when that is on the disk.
     ///
     /// # Errors
-    /// The disk does not take it, and the next agent tells it again.
+    /// The disk cannot be written. The next agent reports the end again.
     pub async fn told(&self) -> io::Result<()> {
         self.all.save_as(&self.id, |record| record.is_told = true).await
     }

@@ -1,4 +1,4 @@
-//! What is written down of one operation.
+//! The record that is stored of one operation.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,22 +8,22 @@ use trove_couchdb_protocol::{Failure, OperationId, SecretMap};
 
 use crate::audit::Source;
 
-/// So many lines of an operation's log are kept: the newest.
+/// How many lines of an operation's log are kept: the first, and the newest.
 const MOST_LINES: usize = 200;
 
-/// How much of a step is done.
+/// The progress of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// So much.
+    /// How much is done.
     pub done: u64,
-    /// Of so much, if that is known.
+    /// The total, if known.
     pub total: Option<u64>,
     /// What is counted: documents, bytes, databases.
     pub unit: String,
 }
 
 impl Progress {
-    /// The part that is done, if it is known of how much.
+    /// The fraction that is done, if the total is known.
     #[allow(clippy::cast_precision_loss, reason = "a part needs no more digits")]
     pub fn ratio(&self) -> Option<f64> {
         let total = self.total.filter(|total| *total > 0)?;
@@ -35,49 +35,49 @@ impl Progress {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
-    /// As it was wanted.
+    /// It succeeded.
     Succeeded,
-    /// For this reason.
+    /// It failed for this reason.
     Failed(Failure),
-    /// An operator ended it; a part of it may stand.
+    /// An operator cancelled it. Some of its effects may remain.
     Cancelled(Failure),
 }
 
-/// Who gave the command, for the audit log.
+/// The sender of the command, for the audit log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Giver {
-    /// Which way it came.
+    /// How the command arrived.
     pub source: Source,
     /// `req-…`.
     pub request_id: Option<String>,
-    /// The user of its context.
+    /// The user of the request's context.
     pub user: Option<String>,
     /// The user's project.
     pub project: Option<String>,
 }
 
-/// What becomes an operation.
+/// A command that becomes an operation.
 #[derive(Debug)]
 pub struct NewOperation {
-    /// Its own id.
+    /// The operation's id.
     pub id: OperationId,
-    /// The method that asks for it.
+    /// The method that requests it.
     pub kind: &'static str,
     /// The `_unique_id` of the message.
     pub command_id: String,
     /// The message's marks.
     pub marks: Vec<String>,
-    /// Who gave the command.
+    /// The sender of the command.
     pub giver: Giver,
-    /// The message's context, without token and catalog.
+    /// The message's context, without the token and the catalog.
     pub context: Map<String, Value>,
-    /// The caller is told of the end.
+    /// Whether the caller is notified of the end.
     pub tells_end: bool,
-    /// What it is about, without secrets.
+    /// What the operation does, without secrets.
     pub about: Value,
     /// The arguments, with secrets.
     pub arguments: SecretMap,
-    /// The message was encrypted: no failure shows more of a name in it than its beginning.
+    /// The message was encrypted, so a failure shows only the beginning of each of its names.
     pub is_sealed: bool,
 }
 
@@ -88,51 +88,51 @@ struct Line {
     text: String,
 }
 
-/// An operation, as its file has it. Holds no secret.
+/// An operation as its file stores it. Contains no secret.
 #[allow(clippy::struct_excessive_bools, reason = "independent facts about one operation")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OperationRecord {
-    /// Its own id.
+    /// The operation's id.
     pub id: OperationId,
-    /// The method that asked for it.
+    /// The method that requested it.
     pub kind: String,
     /// The `_unique_id` of the message.
     pub command_id: String,
-    /// The message's marks, hexadecimal, that of its id first.
+    /// The message's marks in hexadecimal; the first is the mark of its id.
     pub marks: Vec<String>,
-    /// Who gave the command.
+    /// The sender of the command.
     pub giver: Giver,
-    /// The context of the message, without token and catalog: what tells of the end goes out in it.
+    /// The message's context, without the token and the catalog. The end is reported in it.
     pub context: Map<String, Value>,
-    /// The caller is told of the end: nobody waited for the answer.
+    /// Whether the caller is notified of the end, because it did not wait for the answer.
     pub tells_end: bool,
-    /// What it is about, without secrets.
+    /// What the operation does, without secrets.
     pub about: Value,
-    /// The message was encrypted: no failure shows more of a name in it than its beginning.
+    /// The message was encrypted, so a failure shows only the beginning of each of its names.
     pub is_sealed: bool,
-    /// The step it is in.
+    /// The current step.
     pub step: Option<String>,
-    /// How far that one is.
+    /// The progress of the current step.
     pub progress: Option<Progress>,
-    /// Seconds since 1970, as are the other times.
+    /// The start, in seconds since 1970, as all times here.
     pub started: u64,
-    /// When this was last changed.
+    /// The time of the last change.
     pub updated: u64,
     /// When it ended.
     pub ended: Option<u64>,
-    /// How often an agent went on with it that had not begun it.
+    /// How often a later agent resumed it.
     pub resumed: u32,
-    /// An operator wants it to end.
+    /// An operator has cancelled it.
     pub is_cancelled: bool,
     /// How it ended.
     pub end: Option<End>,
-    /// The end was told to whoever is to hear of it.
+    /// The end was reported.
     pub is_told: bool,
     log: Vec<Line>,
 }
 
 impl OperationRecord {
-    /// One that begins now.
+    /// A record that begins now.
     pub(super) fn new(new: NewOperation) -> Self {
         let NewOperation { id, kind, command_id, marks, giver, context, tells_end, about, is_sealed, .. } =
             new;
@@ -161,7 +161,7 @@ impl OperationRecord {
         }
     }
 
-    /// Adds a line to its log.
+    /// Adds a line to the log.
     pub(super) fn say(&mut self, text: impl Into<String>) {
         self.updated = now();
         self.log.push(Line { at: self.updated, text: text.into() });
@@ -184,7 +184,7 @@ impl OperationRecord {
         (self.ended, self.end) = (Some(self.updated), Some(end));
     }
 
-    /// One word for how it stands.
+    /// The state, in one word.
     pub fn state(&self) -> &'static str {
         match &self.end {
             None if self.is_cancelled => "cancelling",
@@ -195,12 +195,12 @@ impl OperationRecord {
         }
     }
 
-    /// Since it began.
+    /// Time since the start.
     pub fn age(&self) -> Duration {
         Duration::from_secs(now().saturating_sub(self.started))
     }
 
-    /// How far it is, in words: for who finds it in the way.
+    /// The progress in words, for a command that conflicts with the operation.
     pub fn stand(&self) -> String {
         let step = self.step.as_deref().map_or_else(|| "not begun".to_owned(), |step| format!("step {step}"));
         match &self.progress {
@@ -210,7 +210,7 @@ impl OperationRecord {
         }
     }
 
-    /// What an operator is shown in a list.
+    /// What a list of operations shows.
     pub fn summary(&self) -> Value {
         let reason = match &self.end {
             Some(End::Failed(failure) | End::Cancelled(failure)) => Some(failure.message.as_str()),
@@ -223,7 +223,7 @@ impl OperationRecord {
         })
     }
 
-    /// All that an operator is shown, its log among it.
+    /// All that operators can see, including the log.
     pub fn details(&self) -> Value {
         let mut details = self.summary();
         if let Value::Object(entries) = &mut details {
@@ -241,7 +241,7 @@ impl OperationRecord {
     }
 }
 
-/// A time as people read it: `2026-11-29T22:10:00Z`.
+/// A time in RFC 3339: `2026-11-29T22:10:00Z`.
 fn shown(seconds: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }

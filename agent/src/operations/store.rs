@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! ID.json     the record, without secrets
-//! ID.request  the arguments of the command, passwords among them; gone when the operation has ended
+//! ID.request  the arguments of the command, with passwords; removed when the operation has ended
 //! ```
 //!
-//! Both of mode 0600. The request is written first: an operation whose record is there can be resumed.
+//! Both have mode 0600. The request is written first, so that an operation with a record can be resumed.
 
 use std::{
     fs, io,
@@ -39,7 +39,7 @@ impl Store {
         &self.directory
     }
 
-    /// All records. A request that has none, or whose operation has ended, is a leftover and removed.
+    /// Reads all records. Removes each request that has no record, or whose operation has ended.
     pub(super) fn load(&self) -> Vec<OperationRecord> {
         let names = match fs::read_dir(&self.directory) {
             Ok(entries) => entries.flatten().map(|entry| entry.path()).collect::<Vec<_>>(),
@@ -75,7 +75,7 @@ impl Store {
         records
     }
 
-    /// Writes the arguments of a new operation; returns when the disk has them.
+    /// Writes the arguments of a new operation; returns when they are on the disk.
     pub(super) fn write_request(&self, id: &OperationId, arguments: &SecretMap) -> io::Result<()> {
         system::replace(&self.request(id), &serde_json::to_vec(&**arguments)?, MODE)
     }
@@ -85,7 +85,7 @@ impl Store {
         Ok(arguments.into())
     }
 
-    /// Writes a record; returns when the disk has it. Of one that has ended the arguments go.
+    /// Writes a record; returns when it is on the disk. Removes the arguments if the operation has ended.
     pub(super) fn write(&self, record: &OperationRecord) -> io::Result<()> {
         system::replace(&self.record(&record.id), &serde_json::to_vec(record)?, MODE)?;
         if record.end.is_some() {
@@ -108,7 +108,7 @@ impl Store {
     }
 }
 
-/// The file's name counts: whoever copies a record under another name has made no second operation.
+/// Refuses a record whose id differs from the file's name: a copy under a new name is not a second operation.
 fn read(path: &Path) -> io::Result<OperationRecord> {
     let record: OperationRecord = serde_json::from_slice(&fs::read(path)?)?;
     if path.file_stem().and_then(|stem| stem.to_str()) != Some(record.id.as_str()) {

@@ -1,4 +1,4 @@
-//! What survives the agent, and what does not.
+//! What survives a restart of the agent, and what does not.
 #![allow(clippy::unwrap_used)]
 
 use std::{fs, os::unix::fs::PermissionsExt};
@@ -70,7 +70,7 @@ async fn a_command_that_is_handed_over_twice_is_one_operation() {
     assert_eq!(operations.all().len(), 1);
 }
 
-/// The record is shown to whoever asks; the request is not, and goes with the end.
+/// Anyone who asks can see the record. The request is never shown, and is removed when the operation ends.
 #[tokio::test]
 async fn passwords_are_in_one_file_that_only_its_owner_reads_and_go_with_the_end() {
     let directory = tempfile::tempdir().unwrap();
@@ -104,11 +104,11 @@ async fn arguments_without_an_operation_are_removed_and_nothing_else_is() {
     let stray = of_command("two");
     let place = directory.path().join("operations");
     fs::write(place.join(format!("{stray}.request")), "{}").unwrap();
-    // Torn: perhaps only this agent can't read it.
+    // An incomplete record: perhaps only this agent cannot read it.
     let torn = of_command("three");
     fs::write(place.join(format!("{torn}.json")), "{").unwrap();
     fs::write(place.join(format!("{torn}.request")), "{}").unwrap();
-    // A copy under another name.
+    // A copy under a new name.
     fs::copy(place.join(format!("{}.json", operation.id())), place.join("copy.json")).unwrap();
     let next = Operations::load(directory.path(), settings(10));
     assert_eq!(next.all().len(), 1);
@@ -135,7 +135,7 @@ async fn the_wish_to_end_survives_the_agent_and_can_be_had_once() {
     assert_eq!(next.cancel(&of_command("two")).await.unwrap_err(), NotCancelled::Unknown);
 }
 
-/// What is under way, or not told, is never forgotten.
+/// Operations that are running or not reported are never removed.
 #[tokio::test]
 async fn only_those_that_are_over_and_told_are_forgotten_the_oldest_first() {
     let directory = tempfile::tempdir().unwrap();
@@ -163,7 +163,7 @@ async fn only_those_that_are_over_and_told_are_forgotten_the_oldest_first() {
 async fn what_the_disk_does_not_take_leaves_nothing_behind() {
     let directory = tempfile::tempdir().unwrap();
     let operations = Operations::load(directory.path(), settings(2));
-    // A file in the place of the directory.
+    // A file in place of the directory.
     fs::write(directory.path().join("operations"), "").unwrap();
     assert!(operations.take_over(new("one")).await.is_err());
     assert!(operations.all().is_empty());

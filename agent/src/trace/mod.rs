@@ -1,15 +1,16 @@
-//! Spans: what a command took its time for, to be looked at in a collector of OpenTelemetry.
+//! Spans that show where a command spends its time, for a collector of OpenTelemetry.
 //!
 //! ```text
-//! command                    from its arrival to its acknowledgement; one that is refused has only an answer
+//! command                    from its arrival to its acknowledgement; a refused command has only an answer
 //! +- turn                    waits for earlier commands on the same user or database
-//! +- attempt                 one run; several if CouchDB is away
+//! +- attempt                 one run; several if CouchDB is down
 //! |  +- couchdb              one request
-//! +- answer                  until the broker has confirmed it
+//! +- answer                  until the broker has confirmed the answer
 //! ```
 //!
-//! They hold the words of a fixed set, the ids that the log has too, and no name, path or text of anybody. They are none of
-//! the log's business: its filter leaves them out (`log.rs`). What nobody exports costs the load of a number.
+//! Spans contain values from fixed sets and the ids that the log also contains, but no names, paths or texts
+//! from outside. The log's filter excludes spans (`log.rs`). A span that is not exported costs one read of a
+//! number.
 
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -29,13 +30,13 @@ pub use otlp::Export;
 #[cfg(not(feature = "otlp"))]
 pub use without::Export;
 
-/// The target of these spans, and of nothing else.
+/// The target of these spans only.
 pub const TARGET: &str = "trove_couchdb_agent::span";
 
-/// An id of a request is a text of somebody else's; Trove's have 40 characters.
+/// The longest request id in a span: the id comes from outside. Trove's have 40 characters.
 const LONGEST_ID: usize = 80;
 
-/// One command, which is run or refused; its method is a word of a fixed set. Ends with [`end`].
+/// One command, run or refused; its method is from a fixed set. Close it with [`end`].
 pub fn command(method: &'static str, request_id: Option<&str>, redelivered: bool) -> Span {
     info_span!(
         target: TARGET,
@@ -52,7 +53,7 @@ pub fn command(method: &'static str, request_id: Option<&str>, redelivered: bool
     )
 }
 
-/// How a command or a request ended, in a word of a fixed set. A span of something else stays as it is.
+/// Records how a command or a request ended, as a value from a fixed set. Other spans stay as they are.
 pub fn end(span: &Span, outcome: impl fmt::Display, went_well: bool) {
     span.record("outcome", field::display(outcome));
     if !went_well {
@@ -60,22 +61,22 @@ pub fn end(span: &Span, outcome: impl fmt::Display, went_well: bool) {
     }
 }
 
-/// A command waits for its turn.
+/// The wait for a command's lock.
 pub fn turn() -> Span {
     info_span!(target: TARGET, "turn")
 }
 
-/// A command is run once.
+/// One run of a command.
 pub fn attempt() -> Span {
     info_span!(target: TARGET, "attempt")
 }
 
-/// A command's answer is on its way.
+/// The publication of a command's answer.
 pub fn answer() -> Span {
     info_span!(target: TARGET, "answer")
 }
 
-/// A request to CouchDB for a thing of this class. Ends with [`end`].
+/// A request to CouchDB for an object of this class. Close it with [`end`].
 pub fn couch_request(method: &str, class: &'static str) -> Span {
     info_span!(
         target: TARGET,
@@ -89,7 +90,7 @@ pub fn couch_request(method: &str, class: &'static str) -> Span {
     )
 }
 
-/// An id in a length that does no harm to a log or a collector.
+/// Shortens an id to a length that is safe for a log or a collector.
 pub fn short_id(id: &str) -> String {
     id.chars().take(LONGEST_ID).collect()
 }

@@ -1,9 +1,10 @@
-//! Spans to a collector, over HTTP, by OpenTelemetry's own crates.
+//! Exports spans to a collector over HTTP, with OpenTelemetry's own crates.
 //!
-//! Their exporter has a thread of its own, and waits there for what it sends; our HTTP client wants the runtime. So the
-//! exporter's requests are handed to a task, which waits for the runtime to be there and lives as long as the agent.
+//! Their exporter has its own thread and blocks it while sending, but our HTTP client needs the tokio
+//! runtime. So the exporter's requests go to a task, which starts with the runtime and lives as long as the
+//! agent.
 //!
-//! A collector that is away costs nothing but the spans: a full queue drops them.
+//! If the collector is unreachable, only spans are lost: a full queue drops them.
 
 use std::time::Duration;
 
@@ -23,30 +24,30 @@ use trove_couchdb_config::TraceSettings;
 
 use super::TARGET;
 
-/// How long a collector may take for one batch.
+/// How long the collector may take for one batch.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long the agent's end waits for the last batch.
+/// How long a stopping agent waits for the last batch.
 const LAST_BATCH: Duration = Duration::from_secs(2);
 
-/// The longest answer that is read of a collector, in bytes; a good one is nearly empty.
+/// The longest response that is read from a collector, in bytes; a successful one is nearly empty.
 const LONGEST_ANSWER: usize = 64 << 10;
 
-/// What is exported, and to whom.
+/// The exporter, and the requests that it makes.
 #[derive(Debug)]
 pub struct Export {
     provider: SdkTracerProvider,
     posted: mpsc::Receiver<Posted>,
 }
 
-/// A request of the exporter's thread, which waits for its answer.
+/// A request of the exporter's thread, which waits for the response.
 struct Posted {
     request: Request<Bytes>,
     answer: oneshot::Sender<Result<Response<Bytes>, HttpError>>,
 }
 
 impl Export {
-    /// None if spans are not exported.
+    /// `None` if spans are not exported.
     pub fn new(settings: &TraceSettings, guest_id: &str) -> Option<Self> {
         let url = settings.otlp_endpoint.as_ref()?;
         // One batch at a time.
@@ -76,7 +77,8 @@ impl Export {
         Some(Self { provider, posted })
     }
 
-    /// What turns spans into OpenTelemetry's. Ours only: a library's may hold anything.
+    /// The layer that passes spans to OpenTelemetry. Only the agent's own: those of a library may contain
+    /// anything.
     pub fn layer<S: Subscriber + for<'span> LookupSpan<'span>>(&self) -> impl Layer<S> + use<S> {
         tracing_opentelemetry::layer()
             .with_tracer(self.provider.tracer("trove-couchdb-agent"))
@@ -85,12 +87,12 @@ impl Export {
             .with_filter(filter_fn(|metadata| metadata.target() == TARGET))
     }
 
-    /// Sends them. When there will be no more, as `over` says, the last ones are sent, and it returns.
+    /// Sends spans. When `over` is cancelled, sends the last ones and returns.
     pub async fn run(self, over: CancellationToken) {
         let Self { provider, posted } = self;
         let last = async {
             over.cancelled().await;
-            // It waits for its thread, which waits for `send`.
+            // The shutdown waits for the exporter's thread, which waits for `send`.
             task::spawn_blocking(move || provider.shutdown_with_timeout(LAST_BATCH)).await
         };
         tokio::select! {
@@ -102,7 +104,7 @@ impl Export {
     }
 }
 
-/// Returns when nobody posts any more.
+/// Returns when the exporter is gone.
 async fn send_all(mut posted: mpsc::Receiver<Posted>) {
     let client = reqwest::Client::builder()
         .no_proxy()
@@ -119,7 +121,7 @@ async fn send_all(mut posted: mpsc::Receiver<Posted>) {
     let mut failing = false;
     while let Some(Posted { request, answer }) = posted.recv().await {
         let sent = send(&client, request).await;
-        // Once for each time that the collector goes away, and not for each batch.
+        // Once per outage of the collector, not for each batch.
         match &sent {
             Err(error) if !failing => warn!(%error, "Spans are lost: the collector can't be reached."),
             Ok(answer) if !answer.status().is_success() && !failing => {
@@ -128,7 +130,7 @@ async fn send_all(mut posted: mpsc::Receiver<Posted>) {
             _ => {}
         }
         failing = !sent.as_ref().is_ok_and(|answer| answer.status().is_success());
-        // Who asked may have given up meanwhile.
+        // The exporter may have given up meanwhile.
         drop(answer.send(sent));
     }
 }

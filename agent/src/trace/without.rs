@@ -1,4 +1,4 @@
-//! In the place of `otlp.rs` in an agent that was built without it: there is no such thing.
+//! Replaces `otlp.rs` in an agent that was built without the feature `otlp`.
 
 use std::future;
 
@@ -8,22 +8,22 @@ use tracing_subscriber::{Layer, layer::Identity};
 
 use trove_couchdb_config::TraceSettings;
 
-/// Never made.
+/// Never created.
 #[derive(Debug)]
 pub enum Export {}
 
 impl Export {
-    /// None: the settings' check has refused every endpoint.
+    /// `None`: the check of the settings has refused every endpoint.
     pub fn new(_settings: &TraceSettings, _guest_id: &str) -> Option<Self> {
         None
     }
 
-    /// What turns spans into OpenTelemetry's.
+    /// A layer that does nothing.
     pub fn layer<S: Subscriber>(&self) -> impl Layer<S> + use<S> {
         Identity::new()
     }
 
-    /// Sends them.
+    /// Never called.
     pub fn run(self, _over: CancellationToken) -> future::Ready<()> {
         match self {}
     }

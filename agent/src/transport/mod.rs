@@ -1,14 +1,14 @@
-//! The two ways in, RabbitMQ and the local socket, and the one path that commands take from there.
+//! The two transports, RabbitMQ and the local socket, and the pipeline that they share.
 //!
 //! ```text
 //! RabbitMQ ----- amqp: connect, declare, consume ---+
-//!                                                   +--> rpc: decode, tell the delivery core, carry out
-//! local socket - local: who is it? frames ----------+         (one task per action)
+//!                                                   +--> rpc: decode, ask the delivery core, act
+//! local socket - local: identify the peer, frames --+         (one task per action)
 //! ```
 //!
-//! `rpc` knows neither of the other two: both implement its trait `RequestSource`. Here the three are put together. Tasks
-//! outlive the connection that brought their command: the broker then delivers the command again on the next one, and
-//! the core joins the two.
+//! `rpc` does not depend on the other two: both implement its trait `RequestSource`. This module connects the
+//! three. A task outlives the connection that delivered its command: the broker redelivers the command on the
+//! next connection, and the core matches the two.
 
 mod amqp;
 mod local;
@@ -30,26 +30,26 @@ use rpc::{CommandLog, Records, RequestPipeline};
 pub use local::{LocalError, LocalServer};
 pub use rpc::OwnCommands;
 
-/// What the transport needs of the rest of the agent.
+/// The parts of the agent that the transports need.
 #[derive(Debug)]
 pub struct Dependencies {
     /// What commands work on.
     pub guest: Guest,
-    /// Where they are written down.
+    /// The audit log.
     pub audit: Audit,
-    /// Where they are counted.
+    /// Counts commands for the agent's status.
     pub counters: CommandCounters,
-    /// Where they are counted for Prometheus.
+    /// Counts commands for Prometheus.
     pub metrics: Metrics,
-    /// What goes to the conductor while there is a broker.
+    /// Messages to the conductor, to be sent while the broker is connected.
     pub outbox: Outbox,
-    /// Is told whether there is one.
+    /// Receives the state of the broker's connection.
     pub link: watch::Sender<Link>,
     /// Cancelled when the agent stops.
     pub stopping: CancellationToken,
 }
 
-/// Everything that brings commands.
+/// All transports.
 #[derive(Debug)]
 pub struct Transport {
     pipeline: RequestPipeline,
@@ -59,12 +59,12 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Not connected to a broker yet.
+    /// Does not connect yet.
     pub fn new(settings: &Settings, local: Option<LocalServer>, dependencies: Dependencies) -> Self {
         let Dependencies { guest, audit, counters, metrics, outbox, link, stopping } = dependencies;
         let (records, mut from_disk) = Records::load(&settings.guest.state_dir, settings.rpc.replay_window);
         if settings.broker.is_none() {
-            // Nobody delivers them again.
+            // Without a broker, interrupted commands are not redelivered.
             from_disk.interrupted.clear();
         }
         rpc::add_operations(&mut from_disk, &guest.operations);
@@ -79,12 +79,12 @@ impl Transport {
         Self { pipeline, broker, local, stopping }
     }
 
-    /// For what the agent does by itself, in the order of all commands.
+    /// Runs the agent's own commands, in the order of all commands.
     pub fn own_commands(&self) -> OwnCommands {
         OwnCommands(self.pipeline.clone())
     }
 
-    /// Serves until told to stop; returns when nothing is under way any more.
+    /// Serves until the agent stops; returns when no command is in flight.
     pub async fn run(self) {
         let Self { pipeline, broker, local, stopping } = self;
         let over_the_bus = async {

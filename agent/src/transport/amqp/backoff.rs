@@ -1,10 +1,10 @@
-//! How long to wait before the next round over the brokers.
+//! The backoff between rounds of connection attempts.
 
 use std::time::Duration;
 
 use rand::RngExt;
 
-/// Waits that grow.
+/// Exponential backoff with jitter.
 #[derive(Debug)]
 pub(super) struct Backoff {
     shortest: Duration,
@@ -13,20 +13,20 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// From `shortest`, doubled each time, up to `longest`.
+    /// Starts at `shortest` and doubles with each wait, up to `longest`.
     pub(super) fn new(shortest: Duration, longest: Duration) -> Self {
         Self { shortest, longest: longest.max(shortest), next: shortest }
     }
 
-    /// The wait, between a tenth and all of the present length: after a broker restart a whole fleet comes back,
-    /// and must not come at once.
+    /// Returns a random wait of 10% to 100% of the current interval. After a broker restart a whole fleet
+    /// reconnects, and must not do so at once.
     pub(super) fn wait(&mut self) -> Duration {
         let full = self.next;
         self.next = (self.next * 2).min(self.longest);
         full.mul_f64(rand::rng().random_range(0.1..=1.0))
     }
 
-    /// Begins anew after a connection that stood for so long, if that was long enough to trust it.
+    /// Starts again at `shortest` after a connection that lasted at least `longest`.
     pub(super) fn stood(&mut self, for_so_long: Duration) {
         if for_so_long >= self.longest {
             self.next = self.shortest;

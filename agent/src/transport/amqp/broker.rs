@@ -1,11 +1,11 @@
-//! An oslo.messaging RPC server, on one connection after the other.
+//! An oslo.messaging RPC server. It uses one connection at a time and reconnects when the connection is lost.
 //!
 //! ```text
-//!           +-------------------- lost, or refused: back-off with jitter, next host --------------------+
-//!           v                                                                                            |
-//! connect -> declare -> consume ==> RequestPipeline (one task per action) ==> Publisher (replies, conductor) ----+
-//!                          |
-//!                          +-- stopping: cancel consumers -> what runs ends -> close
+//!     +--------------------- lost or refused: back off with jitter, try the next host ---------------------+
+//!     v                                                                                                    |
+//! connect -> declare -> consume ==> RequestPipeline (a task per action) ==> Publisher (replies, conductor) +
+//!                       |
+//!                       +-- stopping: cancel consumers -> finish running commands -> close
 //! ```
 
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use crate::{
     transport::rpc::{ReplyEncoder, RequestPipeline},
 };
 
-/// The agent's side of the bus.
+/// The agent's connection to the broker.
 #[derive(Debug)]
 pub(in crate::transport) struct Broker {
     settings: BrokerSettings,
@@ -45,7 +45,7 @@ pub(in crate::transport) struct Broker {
 }
 
 impl Broker {
-    /// Not connected yet.
+    /// Does not connect yet.
     pub(in crate::transport) fn new(
         settings: BrokerSettings,
         guest: &GuestSettings,
@@ -69,7 +69,7 @@ impl Broker {
         Self { settings, guest_id: guest.id.clone(), names, bus, channel, outbox, link, stopping }
     }
 
-    /// Serves until told to stop; returns when nothing is under way any more.
+    /// Serves until the agent stops; returns when no command is in flight.
     pub(in crate::transport) async fn run(mut self, pipeline: &RequestPipeline) {
         let mut hosts = Hosts::shuffled(&self.settings.transport_url);
         let mut backoff = Backoff::new(self.settings.reconnect_min, self.settings.reconnect_max);
@@ -131,7 +131,8 @@ impl Broker {
         };
         let end = session.serve(pipeline, &self.bus, outbox, &self.channel, alarm, &self.stopping).await;
         if matches!(end, End::Stopping) {
-            // Nothing new is taken; what runs comes to its end; closing makes the broker requeue the rest.
+            // No new messages are taken, running commands finish, and closing the connection requeues the
+            // rest.
             tokio::join!(session.cancel_consumers(), pipeline.finish_tasks());
         }
         self.channel.send_replace(None);
@@ -140,7 +141,7 @@ impl Broker {
     }
 }
 
-/// A broker's words may hold anything, and go to the log and to systemd's status.
+/// Removes control characters: the broker's text goes to the log and to systemd's status.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(600).collect()
 }

@@ -1,4 +1,5 @@
-//! The header that says how a body is compressed (`kombu/message.py` 5.7.0); `rpc/compression.rs` reads such bodies.
+//! The header that names the compression of a body (`kombu/message.py` 5.7.0); `rpc/compression.rs`
+//! decompresses it.
 
 use lapin::{BasicProperties, types::AMQPValue};
 
@@ -6,7 +7,7 @@ use crate::transport::rpc::Compression;
 
 const HEADER: &str = "compression";
 
-/// What a message says of its body; nothing for one that is not compressed.
+/// The compression that the header names; `None` if the body is not compressed.
 pub(super) fn of(properties: &BasicProperties) -> Option<Compression> {
     let name = match properties.headers().as_ref()?.inner().get(HEADER)? {
         AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into_owned(),

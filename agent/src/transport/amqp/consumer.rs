@@ -1,4 +1,5 @@
-//! Takes messages from the guest's queues: as the broker hands them out, or one by one while some may have waited there.
+//! Takes messages from the guest's queues: pushed by the broker, or one by one while messages may have waited
+//! there.
 //!
 //! ```text
 //!              all queues are empty
@@ -6,13 +7,14 @@
 //!   (basic.get)                        (basic.consume)
 //!       ^                                 |
 //!       +---------------------------------+
-//!         the process was stopped, or the broker has handed out as much as it may
+//!         the process was suspended, or the prefetch is used up
 //! ```
 //!
-//! A call's message has a time to live, after which its caller has given up; the broker drops it then, as long as it has not
-//! handed it out. No message tells when it was sent. So while messages may have waited in the broker, a call is taken only
-//! if it can begin at once, and is else left to the broker's clock. Once there is no backlog, a message is as old as
-//! its time here.
+//! A call's message has a time to live. When it expires, the caller has given up, and the broker drops the
+//! message unless it has already delivered it. Messages carry no send time. So while messages may have waited
+//! in the broker, the agent takes a call only if it can begin at once. Otherwise it leaves the call in the
+//! broker, where the time to live runs on. Without a backlog, a message is as old as its time in this
+//! process.
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,42 +39,44 @@ use crate::{
     transport::rpc::{RequestPipeline, Taken},
 };
 
-/// How long a broker that is still there takes to cancel a consumer.
+/// How long to wait for the broker to cancel a consumer.
 const CANCEL_LIMIT: Duration = Duration::from_secs(2);
 
-/// How often the loop notes that it is running.
+/// How often the loop records that it is running.
 const TICK: Duration = Duration::from_secs(1);
 
-/// A loop that is late by more than this was stopped meanwhile: by SIGSTOP, in a frozen container, on a suspended machine.
+/// If the loop is late by more than this, the process was suspended: by SIGSTOP, in a frozen container or on
+/// a suspended machine.
 const LATE: Duration = Duration::from_millis(250);
 
-/// A delivery, an error of the channel, or the end of one consumer.
+/// A delivery, a channel error, or the end of one consumer.
 type Item = Option<Result<Delivery, lapin::Error>>;
 
-/// Why messages are not taken any longer as the broker hands them out.
+/// Why the agent stops consuming and takes messages one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Backlog {
-    /// The broker has handed out as much as it may, and keeps the rest.
+    /// The broker has delivered as many messages as the prefetch allows, and keeps the rest.
     PrefetchUsedUp,
-    /// The process was stopped, and what it had been handed out waited.
+    /// The process was suspended, and the messages it had received waited.
     Stopped,
 }
 
-/// The side of a connection that takes messages.
+/// The consuming side of a connection.
 pub(super) struct Consumer {
     channel: Channel,
-    /// Each with how many messages its consumer may be handed out.
+    /// The queues, each with the prefetch count of its consumer.
     queues: Vec<(String, u16)>,
-    /// As many under way as the first queue's consumer may be handed out: the broker may keep others.
+    /// The prefetch count of the first queue. With this many messages in flight, the broker may be keeping
+    /// others.
     prefetch: usize,
     handed_out: HandedOut,
-    /// Of the consumers that there are.
+    /// The tags of the active consumers.
     tags: Vec<String>,
     deliveries: SelectAll<BoxStream<'static, Item>>,
 }
 
 impl Consumer {
-    /// Takes nothing yet.
+    /// Does not consume yet.
     pub(super) fn new(channel: Channel, queues: Vec<(&str, u16)>) -> Self {
         let prefetch = queues.first().map_or(1, |(_, share)| usize::from(*share));
         let queues = queues.into_iter().map(|(name, share)| (name.to_owned(), share)).collect();
@@ -86,7 +90,7 @@ impl Consumer {
         move || channel.status().connected()
     }
 
-    /// Takes messages until that is not possible any more; answers why.
+    /// Takes messages until that is no longer possible; returns the reason.
     pub(super) async fn run(&mut self, pipeline: &RequestPipeline, bus: &Arc<Bus>) -> String {
         loop {
             let round = async {
@@ -104,7 +108,7 @@ impl Consumer {
         }
     }
 
-    /// Takes what is in the queues, until there is nothing left.
+    /// Takes messages one by one until all queues are empty.
     async fn catch_up(&mut self, pipeline: &RequestPipeline, bus: &Arc<Bus>) -> Result<(), lapin::Error> {
         let mut taken = 0_u64;
         loop {
@@ -128,20 +132,20 @@ impl Consumer {
         }
     }
 
-    /// Has the broker hand messages out.
+    /// Starts consuming.
     async fn consume(&mut self) -> Result<(), TopologyError> {
         self.deliveries = SelectAll::new();
         for (number, (queue, share)) in self.queues.iter().enumerate() {
             let tag = (number + 1).to_string();
             let consumer = async {
                 let (name, tag_name) = (broker::short(queue)?, broker::short(&tag)?);
-                // Counts for the consumers that are made after it, each by itself.
+                // Applies separately to each consumer created after this call.
                 self.channel.basic_qos(*share, BasicQosOptions::default()).await?;
                 let options = BasicConsumeOptions::default();
                 self.channel.basic_consume(name, tag_name, options, FieldTable::default()).await
             };
             let consumer = consumer.await.map_err(TopologyError::consuming(queue))?;
-            // SelectAll would drop a stream that ends without a word.
+            // `SelectAll` drops a stream that ends, so each stream reports its end with `None`.
             let with_end = consumer.map(Some).chain(stream::once(async { None }.boxed()));
             self.deliveries.push(with_end.boxed());
             self.tags.push(tag);
@@ -149,8 +153,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// Takes messages as the broker hands them out, until some may have waited there; then gives back those that have
-    /// waited here. The inner error is the reason why no more can come.
+    /// Takes messages as the broker delivers them, until messages may have waited. Calls that waited in this
+    /// process then go back to the broker. The inner error says why no more messages can arrive.
     async fn take_all(
         &mut self,
         pipeline: &RequestPipeline,
@@ -168,7 +172,7 @@ impl Consumer {
             running = BootInstant::now();
             match item {
                 // Also when only one queue was deleted, or moved to another node of the cluster: to go on without it
-                // would be to be deaf and look healthy.
+                // would look healthy while nothing arrives from it.
                 Some(Some(None) | None) => return Ok(Err("the broker cancelled a consumer".to_owned())),
                 Some(Some(Some(Err(error)))) => return Err(error),
                 Some(Some(Some(Ok(delivery)))) if stopped => {
@@ -190,7 +194,7 @@ impl Consumer {
             }
         };
         self.cancel().await;
-        // What was under way before the consumers were cancelled has come before their end.
+        // Messages that were on their way when the consumers were cancelled arrive before the streams end.
         while !self.deliveries.is_empty() {
             match self.deliveries.next().await {
                 Some(Some(Ok(delivery))) if backlog == Backlog::Stopped => {
@@ -206,7 +210,7 @@ impl Consumer {
         Ok(Ok(backlog))
     }
 
-    /// Asks the broker for no more deliveries.
+    /// Asks the broker to stop delivering.
     pub(super) async fn cancel(&mut self) {
         let tags = std::mem::take(&mut self.tags);
         let cancels = tags.iter().filter_map(|tag| broker::short(tag).ok()).map(|tag| {
@@ -221,8 +225,8 @@ impl Consumer {
     }
 }
 
-/// A message that has waited here: whether a call's caller still waits is left to the broker's clock. Casts are taken, as
-/// nobody waits for them, and keep their order.
+/// Handles a message that waited in this process. A call goes back to the broker, which drops it if it has
+/// expired. A cast is taken: no caller waits for it, and it keeps its place in the order.
 async fn take_or_leave(
     delivery: Delivery,
     pipeline: &RequestPipeline,

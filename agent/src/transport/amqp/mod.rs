@@ -1,5 +1,5 @@
-//! The way over RabbitMQ. The only user of lapin in the agent; the operator's tool connects and declares with the same
-//! functions (`trove_couchdb_guest::broker`).
+//! The RabbitMQ transport. It is the only user of lapin in the agent; the command-line tool connects and
+//! declares with the same functions (`trove_couchdb_guest::broker`).
 
 mod backoff;
 mod broker;

@@ -21,14 +21,14 @@ use super::{
 };
 use crate::{status::Outbox, transport::rpc::RequestPipeline};
 
-/// How long a broker that is still there takes to answer the last words of a connection.
+/// How long to wait for the broker while a connection closes.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// To have another channel for answers.
+/// How long opening a new channel for replies may take.
 const CHANNEL_LIMIT: Duration = Duration::from_secs(10);
 
-/// How often a connection is looked at. Consumers are told that it is lost; but should one ever not be, it would wait for
-/// deliveries for ever, and the agent look healthy.
+/// How often the connection is checked. Consumers are notified when it is lost. If a notification were ever
+/// missing, the agent would wait forever for deliveries and look healthy.
 const LOOK: Duration = Duration::from_secs(15);
 
 /// How serving on one connection ended.
@@ -36,11 +36,11 @@ const LOOK: Duration = Duration::from_secs(15);
 pub(super) enum End {
     /// The agent stops.
     Stopping,
-    /// The connection is of no use any more.
+    /// The connection can no longer be used.
     Lost(String),
 }
 
-/// A connection that consumes.
+/// A consuming connection.
 pub(super) struct Session {
     connection: Connection,
     socket: Socket,
@@ -50,7 +50,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Connects, declares and consumes; without the fanout queue if the broker refuses just that.
+    /// Connects, declares and consumes. Goes on without the fanout queue if the broker refuses only that one.
     pub(super) async fn open(
         broker: &BrokerSettings,
         guest_id: &str,
@@ -66,7 +66,7 @@ impl Session {
         }
     }
 
-    /// Whatever goes wrong, no half of a connection is left behind.
+    /// Connects once; closes the connection on any error.
     async fn try_open(
         broker: &BrokerSettings,
         guest_id: &str,
@@ -87,13 +87,14 @@ impl Session {
         }
     }
 
-    /// Where answers go.
+    /// The channel for replies.
     pub(super) fn channel(&self) -> ConfirmChannel {
         self.channel.clone()
     }
 
-    /// Takes deliveries until the agent stops or the connection is lost. `newest` hears of each channel for answers, and `alarm` when
-    /// the broker stops taking messages (with its reason), and when it takes them again.
+    /// Takes deliveries until the agent stops or the connection is lost. `newest` receives each new channel
+    /// for replies. `alarm` is called with the broker's reason when it stops accepting messages, and with
+    /// `None` when it accepts them again.
     pub(super) async fn serve(
         &mut self,
         pipeline: &RequestPipeline,
@@ -110,7 +111,7 @@ impl Session {
             }
         };
         let channels = channels(&self.connection, self.channel.clone(), newest);
-        // Beside the deliveries and not among them: a broker that holds a heartbeat up holds no command up.
+        // In parallel with the deliveries: a heartbeat that the broker delays must not delay commands.
         let heartbeats = async {
             while let Some(cast) = outbox.next().await {
                 if bus.publisher.try_publish(&bus.encoder.conductor_cast(&cast, &guest_context())).await {
@@ -137,7 +138,7 @@ impl Session {
         }
     }
 
-    /// Asks the broker for no more deliveries.
+    /// Asks the broker to stop delivering.
     pub(super) async fn cancel_consumers(&mut self) {
         self.consumer.cancel().await;
     }
@@ -162,8 +163,8 @@ async fn prepare(
     Ok((consumer, answers))
 }
 
-/// Publishes on one channel after the other: that the broker closed one because of a single message is no reason to
-/// give up the consumers, and all commands that they have brought.
+/// Opens a new channel for replies whenever one closes. A channel closed because of a single message is no
+/// reason to give up the consumers and the commands they have delivered.
 async fn channels(
     connection: &Connection,
     mut channel: ConfirmChannel,
@@ -180,7 +181,7 @@ async fn channels(
     End::Lost("the channel for replies is closed".to_owned())
 }
 
-/// Closes politely, but doesn't wait for a broker that is gone.
+/// Closes the connection cleanly, but does not wait for a broker that is gone.
 async fn close(connection: &Connection, socket: &Socket) {
     let closing = connection.close(200, "the agent leaves".into());
     if !matches!(time::timeout(FAREWELL, closing).await, Ok(Ok(()))) {
@@ -189,7 +190,7 @@ async fn close(connection: &Connection, socket: &Socket) {
     socket.shut_down();
 }
 
-/// The context of what the guest says by itself.
+/// The context of messages that the guest sends on its own.
 fn guest_context() -> Context {
     Context::for_guest(&format!("req-{}", new_id()))
 }

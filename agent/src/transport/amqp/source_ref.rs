@@ -1,4 +1,4 @@
-//! The broker as the origin of a message: how its answer goes out and its receipt goes back.
+//! The broker as the source of a message: publishes its answer and acknowledges it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,21 +23,21 @@ use crate::{
 /// Whether a message may have waited in the broker before it was handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Age {
-    /// It was handed out as it came.
+    /// The broker delivered it as soon as it arrived.
     New,
-    /// Nobody can tell.
+    /// It may have waited.
     Unknown,
 }
 
-/// To be handed to the socket, which a dead connection may never do. A task that waited for it for ever would hold its
-/// turn for ever.
+/// How long writing an acknowledgement to the socket may take. A dead connection may never write it, and a
+/// task that waits forever would hold its lock forever.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(30);
 
-/// The same for what is handed back, which the end of the connection does as well. The agent is about to end, and must
-/// not spend its grace period on it.
+/// How long requeueing may take. Closing the connection requeues as well, and a stopping agent must not spend
+/// its grace period on this.
 const HANDED_BACK_WITHIN: Duration = Duration::from_secs(2);
 
-/// A message that the broker has handed out. It wants to know when it may forget it.
+/// A message from the broker, which waits for its acknowledgement.
 #[derive(Debug)]
 struct BusMessage {
     bus: Arc<Bus>,
@@ -45,11 +45,11 @@ struct BusMessage {
     _place: PrefetchSlot,
 }
 
-/// One of the messages that a connection has handed out and not seen acknowledged.
+/// Counts one delivered, unacknowledged message of a connection.
 #[derive(Debug)]
 struct PrefetchSlot(watch::Sender<usize>);
 
-/// How many those are.
+/// The number of these messages.
 #[derive(Debug, Default)]
 pub(super) struct HandedOut(watch::Sender<usize>);
 
@@ -61,7 +61,7 @@ impl HandedOut {
     /// Returns when there are fewer than `most`.
     pub(super) async fn fewer_than(&self, most: usize) {
         let mut count = self.0.subscribe();
-        // The sender is here.
+        // This cannot fail: `self` holds the sender.
         let _fewer = count.wait_for(|count| *count < most).await;
     }
 
@@ -77,14 +77,14 @@ impl Drop for PrefetchSlot {
     }
 }
 
-/// What answers over the bus need.
+/// Encodes and publishes replies over the broker.
 #[derive(Debug)]
 pub(super) struct Bus {
     pub(super) encoder: ReplyEncoder,
     pub(super) publisher: ReplyPublisher,
 }
 
-/// A message from the broker.
+/// Converts a delivery to a message for the pipeline.
 pub(super) fn arrival(
     delivery: Delivery,
     bus: &Arc<Bus>,
@@ -103,7 +103,7 @@ pub(super) fn arrival(
     }
 }
 
-/// How long a caller waits stands in its message's time to live (ms). Nobody waits longer than a day.
+/// How long the caller waits: its message's time to live (ms), at most a day.
 pub(super) fn caller_waits(properties: &BasicProperties) -> Option<Duration> {
     const DAY: u64 = 24 * 60 * 60 * 1000;
     let milliseconds: u64 = properties.expiration().as_ref()?.as_str().parse().ok()?;
@@ -172,7 +172,7 @@ impl RequestSource for BusMessage {
         acknowledging.boxed()
     }
 
-    /// The broker keeps it for the next agent.
+    /// The broker keeps the message for the next agent.
     fn requeue(&self, _: Responder) -> BoxFuture<'_, ()> {
         let requeuing = async {
             let handing_back = self.acker.nack(BasicNackOptions { requeue: true, multiple: false });

@@ -1,4 +1,4 @@
-//! One connection on the local socket: requests in, answers out, side by side.
+//! One connection on the local socket: reads requests and writes replies concurrently.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,28 +24,29 @@ use super::{
 };
 use crate::transport::rpc::{IncomingMessage, ReplyEncoder, RequestPipeline};
 
-/// What is read at once.
+/// The size of one read.
 const CHUNK: usize = 16 * 1024;
 
-/// Who does not take one answer in this time does not read at all.
+/// A peer that does not read one reply within this time is disconnected.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// The same for the last words of a connection, and for all words once the agent stops.
+/// The same for the final message of a connection, and for all replies once the agent stops.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// What an unwelcome process may still say until it reads why.
+/// How many bytes of a refused peer are discarded until it reads the reason.
 const LAST_WORDS: u64 = 64 * 1024 * 1024;
 
 /// How reading ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// The process has nothing more to say, or the agent stops.
+    /// The peer has nothing more to send, or the agent stops.
     Quiet,
-    /// It was told that it is not understood, and may still be talking.
+    /// The peer sent an invalid frame, and may still be sending.
     Fault,
 }
 
-/// Serves one process until it hangs up, is not understood, or the agent stops; then what is under way is answered.
+/// Serves one peer until it hangs up, sends an invalid frame, or the agent stops. Then answers the requests
+/// in flight.
 pub(super) async fn serve(
     stream: UnixStream,
     peer: Peer,
@@ -63,7 +64,7 @@ pub(super) async fn serve(
             () = stopping.cancelled() => End::Quiet,
             end = read(&mut input, &way_back, &pipeline) => end,
         };
-        // The queue ends with the last of these: the others are in the requests that are under way.
+        // The queue ends when the last writer is dropped; the requests in flight hold the others.
         drop(way_back);
         if end == End::Fault {
             listen_on(&mut input).await;
@@ -72,7 +73,7 @@ pub(super) async fn serve(
     tokio::join!(reading, write(&mut output, &mut queue, &stopping));
 }
 
-/// Tells a process why it can't be served.
+/// Sends the peer the reason why it is refused.
 pub(super) async fn refuse(stream: UnixStream, failure: &Failure) {
     let (mut input, mut output) = stream.into_split();
     let Ok(frame) = frame::encode(&last_word(failure)) else { return };
@@ -117,7 +118,7 @@ async fn read(input: &mut OwnedReadHalf, way_back: &Arc<ResponseWriter>, pipelin
             }
         };
         let request = Request::new(Arc::clone(way_back), place);
-        // A stream delivers nothing twice, and does not tell how long somebody waits.
+        // A stream delivers nothing twice, and does not say how long the caller waits.
         pipeline.take(IncomingMessage {
             body,
             compression: None,
@@ -149,7 +150,8 @@ async fn write(output: &mut OwnedWriteHalf, queue: &mut Queue, stopping: &Cancel
     end_output(output).await;
 }
 
-/// Takes what an unwelcome process still says: closed on before it has read why, it would see a broken connection.
+/// Discards what a refused peer still sends. If the socket were closed before the peer has read the reason,
+/// it would see a broken connection.
 async fn listen_on(input: &mut OwnedReadHalf) {
     let mut last_words = input.take(LAST_WORDS);
     let mut nowhere = tokio::io::sink();
@@ -169,7 +171,7 @@ fn not_understood(error: FrameError) -> Failure {
     Failure::new(FailureClass::InvalidFrame, format!("{error}; the agent ends the connection"))
 }
 
-/// A reply to no request in particular: the connection ends.
+/// A reply to no particular request, after which the connection closes.
 fn last_word(failure: &Failure) -> Vec<u8> {
     let nobody = ReplyAddress { msg_id: String::new(), reply_queue: ReplyQueue::local() };
     encode_reply(&nobody, &new_id(), &Outcome::Failure(failure.clone()), None)

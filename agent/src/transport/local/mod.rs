@@ -1,12 +1,12 @@
-//! The way over the local socket: for operators of this machine, whether there is a broker or not.
+//! The local socket, for operators of this machine, with or without a broker.
 //!
 //! ```text
-//! accept -> who is it? (SO_PEERCRED) -> frames -> RequestPipeline ... answers, in any order -> frames
+//! accept -> identify the peer (SO_PEERCRED) -> frames -> RequestPipeline -> replies, in any order -> frames
 //! ```
 //!
-//! The bodies are those of the bus, in clear: the key protects the bus, and here the kernel vouches for the peer. What
-//! one process can take up is bounded: connections, commands of a connection that are under way, bytes that wait to be
-//! read. Whoever reads slowly slows only itself down, and is let go when it stops reading.
+//! Messages have the same bodies as on the broker, but unencrypted: the key protects messages on the broker,
+//! while here the kernel identifies the peer. Connections, commands in flight per connection and unread bytes
+//! are limited. A peer that reads slowly slows only itself down, and is disconnected when it stops reading.
 
 mod connection;
 mod peer;
@@ -30,26 +30,26 @@ use crate::{
 };
 use peer::{Guard, Peer};
 
-/// How soon a socket that could not be had is tried again: another agent may be on its way out.
+/// The delay before the agent tries again to open the socket: another agent may be about to exit.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// The pause after a connection that could not be accepted: most likely there are no file descriptors left.
+/// The delay after a failed accept: most likely no file descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
-/// Processes that are being told why they can't be served; more are hung up on without a word.
+/// How many peers are sent the reason of their refusal at the same time; more are disconnected without it.
 const FAREWELLS: usize = 16;
 
-/// Who connects is looked at, too (`guard.rs`).
+/// The agent also checks the credentials of each peer (`peer.rs`).
 const PURPOSE: Purpose =
     Purpose { socket_key: "local.socket", group_key: "local.group", mode_without_group: 0o660 };
 
 /// Why there is no local socket.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
-    /// `local.group` is nobody's.
+    /// The group in `local.group` was not found.
     #[error("local.group: {0}")]
     Group(std::io::Error),
-    /// The socket itself.
+    /// The socket could not be opened.
     #[error("the local socket: {0}")]
     Socket(#[from] SocketError),
 }
@@ -71,24 +71,24 @@ struct Open {
 }
 
 impl LocalServer {
-    /// A server that does not listen yet; `None` if the socket is switched off.
+    /// Creates a server that does not listen yet; `None` if the socket is disabled.
     pub fn new(settings: &LocalSettings, guest_id: &str) -> Option<Self> {
         let LocalSettings { socket, group, max_connections } = settings.clone();
-        // In clear always.
+        // Never encrypted.
         let encoder = Arc::new(ReplyEncoder { guest_id: guest_id.to_owned(), cipher: None });
         Some(Self { path: socket?, group, max_connections, encoder, open: None })
     }
 
-    /// Whether [`LocalServer::open`] may succeed; nothing is made or locked for it.
+    /// Checks whether [`LocalServer::open`] can succeed, without creating or locking anything.
     pub fn check(&self) -> Result<(), LocalError> {
         let group = self.group.as_deref().map(system::group_id).transpose().map_err(LocalError::Group)?;
         Ok(ListeningSocket::check(&self.path, group, PURPOSE)?)
     }
 
-    /// Begins to listen. After an error, [`LocalServer::run`] tries again.
+    /// Starts to listen. After an error, [`LocalServer::run`] tries again.
     pub async fn open(&mut self) -> Result<(), LocalError> {
         let group = match self.group.clone() {
-            // Names may come from a slow network.
+            // The lookup may need a slow network.
             Some(name) => match system::blocking(move || system::group_id(&name)).await {
                 Ok(found) => Some(found.map_err(LocalError::Group)?),
                 Err(stopped) => return Err(LocalError::Group(stopped.into())),
@@ -101,7 +101,8 @@ impl LocalServer {
         Ok(())
     }
 
-    /// Serves until told to stop, then removes the socket. What is under way is in the pipeline's tasks.
+    /// Serves until the agent stops, then removes the socket. Commands in flight are among the pipeline's
+    /// tasks.
     pub(super) async fn run(mut self, pipeline: &RequestPipeline, stopping: &CancellationToken) {
         let open = tokio::select! {
             biased;

@@ -1,10 +1,11 @@
-//! Who is at the other end of a local connection, and whether it may give commands.
+//! Identifies the peer of a local connection and decides whether it may send commands.
 //!
-//! `SO_PEERCRED` tells uid, gid and pid at the time of the connect, but not the supplementary groups, by which most
-//! members belong to a group. What the kernel checks at the connect, with all groups of the caller, is the mode of the
-//! socket: 0660 with the group of `local.group`. So whoever is neither root nor our own user came in by that group, if
-//! the socket still stands there as it was made; that is what the agent checks again. Without `local.group` the
-//! socket's group is an accident of how the agent was started, and its members are refused.
+//! `SO_PEERCRED` gives uid, gid and pid at the time of the connect, but not the supplementary groups, through
+//! which most members belong to a group. At the connect the kernel checks all groups of the caller against
+//! the mode of the socket: 0660 with the group of `local.group`. So a peer that is neither root nor the
+//! agent's own user was admitted through that group, as long as the socket is still as the agent created it.
+//! The agent checks that again. Without `local.group` the socket's group depends on how the agent was
+//! started, and its members are refused.
 
 use std::fmt;
 
@@ -43,7 +44,7 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Who may use the socket.
+/// Decides which peers may use the socket.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Guard {
     own_user: u32,
@@ -51,18 +52,18 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Root, the agent's own user, and a group if one is given.
+    /// Admits root, the agent's own user, and `group` if there is one.
     pub(super) fn new(group: Option<u32>) -> Self {
         Self { own_user: geteuid().as_raw(), group }
     }
 
-    /// Whether a process may give commands; `socket_is_guarded` is asked only where it matters.
+    /// Whether a process may send commands; `socket_is_guarded` is called only if it matters.
     pub(super) fn admits(&self, peer: &Peer, socket_is_guarded: impl FnOnce() -> bool) -> bool {
         let by_user = peer.uid == 0 || peer.uid == self.own_user;
         by_user || self.group.is_some_and(|group| peer.gid == group || socket_is_guarded())
     }
 
-    /// What a process that may not is told.
+    /// The error for a process that may not.
     pub(super) fn refusal(&self, peer: &Peer) -> Failure {
         let remedy = match self.group {
             Some(_) => {

@@ -1,4 +1,4 @@
-//! One request of a local connection, and the queue of frames that wait to be read by its sender.
+//! One request of a local connection, and the queue of frames that its sender has not read yet.
 
 use std::sync::{
     Arc,
@@ -20,20 +20,20 @@ use crate::{
     },
 };
 
-/// Commands of one connection that may be under way; the next ones are left in its socket.
+/// How many commands of one connection may be in flight; the next ones stay in its socket.
 pub(super) const AT_ONCE: usize = 16;
 
-/// Signs of life that may wait beside the answers; older ones say the same.
+/// How many call heartbeats may wait alongside the replies; older ones say the same.
 const BEATS: usize = 16;
 
-/// Bytes that may wait to be read by one process: a little more than the largest answer.
+/// How many bytes one process may leave unread: a little more than the largest reply.
 const MOST_BYTES: usize = 12 * 1024 * 1024;
 
-/// A frame on its way out.
+/// A frame to be written.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     bytes: Vec<u8>,
-    /// Its place among those that are under way is free when it is written.
+    /// Keeps the request's slot until the frame is written.
     _request: Option<Arc<Request>>,
 }
 
@@ -43,13 +43,13 @@ impl Outgoing {
     }
 }
 
-/// The frames that wait for one process. It ends when nobody can add to it any more.
+/// The frames that wait for one process. It ends when all senders are dropped.
 #[derive(Debug)]
 pub(super) struct Queue {
     frames: mpsc::Receiver<Outgoing>,
     /// Bytes in `frames`.
     waiting: Arc<AtomicUsize>,
-    /// The process is gone, or is to be let go.
+    /// The process is gone, or must be disconnected.
     pub(super) gone: CancellationToken,
 }
 
@@ -63,14 +63,14 @@ impl Queue {
         }
     }
 
-    /// A frame is written.
+    /// Accounts for a frame that is written.
     pub(super) fn written(&self, frame: Outgoing) {
         self.waiting.fetch_sub(frame.bytes.len(), Ordering::Relaxed);
         drop(frame);
     }
 }
 
-/// The way back to one process.
+/// Queues frames for one process.
 #[derive(Debug)]
 pub(super) struct ResponseWriter {
     pub(super) peer: Peer,
@@ -81,7 +81,7 @@ pub(super) struct ResponseWriter {
 }
 
 impl ResponseWriter {
-    /// A way back, and the queue to be written to the process.
+    /// A writer, and the queue to be written to the process.
     pub(super) fn new(peer: Peer, encoder: Arc<ReplyEncoder>) -> (Arc<Self>, Queue) {
         let (sender, frames) = mpsc::channel(AT_ONCE + BEATS + 1);
         let queue = Queue { frames, waiting: Arc::default(), gone: CancellationToken::new() };
@@ -89,9 +89,9 @@ impl ResponseWriter {
         (Arc::new(Self { peer, encoder, frames: sender, waiting, gone }), queue)
     }
 
-    /// Queues a frame; never waits.
+    /// Queues a frame without waiting.
     pub(super) fn send(&self, body: &[u8], request: Option<Arc<Request>>) {
-        // Answers are never empty, and limited in `answer`.
+        // Replies are never empty, and `answer` limits their size.
         let Ok(bytes) = frame::encode(body) else { return };
         let length = bytes.len();
         if self.waiting.fetch_add(length, Ordering::Relaxed) > MOST_BYTES.saturating_sub(length) {
@@ -106,7 +106,7 @@ impl ResponseWriter {
     }
 }
 
-/// A request that is under way. It takes up one place of its connection until its answer is written.
+/// A request in flight. It occupies a slot of its connection until its reply is written.
 #[derive(Debug)]
 pub(super) struct Request {
     way_back: Arc<ResponseWriter>,
@@ -118,12 +118,12 @@ impl Request {
         Arc::new(Self { way_back, _place: place })
     }
 
-    /// Queues the answer.
+    /// Queues the reply.
     fn answer(self: &Arc<Self>, body: &[u8]) {
         self.way_back.send(body, Some(Arc::clone(self)));
     }
 
-    /// Queues a sign of life, unless so many wait that one more would tell nothing.
+    /// Queues a call heartbeat, unless enough of them are waiting.
     fn beat(&self, body: &[u8]) {
         if self.way_back.frames.capacity() > AT_ONCE + 1 {
             self.way_back.send(body, None);
@@ -137,7 +137,7 @@ impl Replies for Arc<Request> {
     }
 
     fn publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, Result<(), Undeliverable>> {
-        // The conductor did not hear of a command that did not come from Trove.
+        // The conductor does not know of a command that did not come from Trove.
         if publication.to != Destination::Conductor {
             self.answer(&publication.body);
         }
@@ -170,7 +170,7 @@ impl RequestSource for Arc<Request> {
         future::ready(()).boxed()
     }
 
-    /// Ends the connection.
+    /// Closes the connection.
     fn reject(&self) -> BoxFuture<'_, ()> {
         self.way_back.gone.cancel();
         future::ready(()).boxed()

@@ -1,4 +1,4 @@
-//! Whether a request can run, and for how long.
+//! Decides whether a request can run, and for how long.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use trove_couchdb_protocol::{Failure, FailureClass, Request, trove::UserAction, 
 use super::{pipeline::Job, source::RequestTransport};
 use crate::{commands, system::BootInstant};
 
-/// A caller that wants signs of life less often than this is as good as one that wants none.
+/// The upper limit for a caller's `call_monitor_timeout`, in seconds: rarer heartbeats are as good as none.
 const LONGEST_BEAT: u64 = 3600;
 
 /// A request that can run.
 pub(super) struct Accepted {
     pub(super) job: Job,
-    /// How often the caller wants a sign of life.
+    /// The interval of the call heartbeats that the caller asked for.
     pub(super) beat: Option<Duration>,
 }
 
-/// Understands what is wanted, or says why that can't be had.
+/// Decodes the command, or returns the reason why it cannot run.
 pub(super) fn accept(
     request: &Request,
     id: String,
@@ -41,10 +41,10 @@ pub(super) fn accept(
         return Err(Failure::new(FailureClass::Forbidden, text));
     }
     let caller_waits = caller_waits.filter(|_| is_call);
-    // A little before nobody waits any more, so that the caller still hears why.
+    // A little before the caller gives up, so that it still receives the reason.
     let begin_within = caller_waits.map(|time| time.mul_f64(0.9));
     let retry_timeout = match (is_call, caller_waits) {
-        // Its caller does not wait for its end.
+        // The caller does not wait for the end of a long command.
         _ if command.duration() == commands::Duration::Long => limits.prepare_patience,
         (true, Some(time)) => limits.call_patience.min(time / 2),
         (true, None) => limits.call_patience,
@@ -52,8 +52,7 @@ pub(super) fn accept(
     };
     let arrived = BootInstant::now();
     let job = Job { command, id, redelivered: false, arrived, retry_timeout, begin_within };
-    // oslo.messaging beats twice in the time after which the caller gives up (`rpc/server.py`,
-    // `_process_incoming`).
+    // oslo.messaging sends two heartbeats per timeout (`rpc/server.py`, `_process_incoming`).
     let timeout = request.timeout.filter(|seconds| is_call && *seconds >= 2);
     let beat = timeout.map(|seconds| Duration::from_secs(seconds.min(LONGEST_BEAT)) / 2);
     Ok(Accepted { job, beat })

@@ -1,4 +1,4 @@
-//! What goes back for a command: the reply to a call, and the notification that ends a user's action.
+//! What is sent back for a command: the reply to a call, and the notification that ends a user's action.
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -12,11 +12,11 @@ use trove_couchdb_protocol::{
 use super::{reminder, reports::Reports};
 use crate::operations::OperationRecord;
 
-/// The largest reply that is sent, in bytes: RabbitMQ 4 closes the channel of a publisher of more than 16 MiB.
+/// The largest reply, in bytes: RabbitMQ 4 closes the channel of a publisher of more than 16 MiB.
 const LARGEST_REPLY: usize = 8 * 1024 * 1024;
 
-/// A broker may be set to take less, which is known when it refuses something. No broker that takes Trove's own
-/// messages refuses a smaller answer than this.
+/// A broker may have a lower limit, which is known only once it refuses a message. A broker that accepts
+/// Trove's own messages accepts a reply of this size.
 const NEVER_TOO_LARGE: usize = 64 * 1024;
 
 /// A message to be published.
@@ -24,9 +24,9 @@ const NEVER_TOO_LARGE: usize = 64 * 1024;
 pub(in crate::transport) struct Publication {
     pub(in crate::transport) to: Destination,
     pub(in crate::transport) body: Bytes,
-    /// What is said to a broker that takes no body of this size.
+    /// A shorter body, for a broker that does not accept this size.
     pub(in crate::transport) otherwise: Option<Bytes>,
-    /// What is published after it, at the times of [`reminder::AFTER`].
+    /// Messages to be published after it, at the times of [`reminder::AFTER`].
     pub(in crate::transport) later: Vec<Self>,
 }
 
@@ -35,12 +35,12 @@ impl Publication {
         Self { to, body: body.into(), otherwise: None, later: Vec::new() }
     }
 
-    /// The same message, said shorter.
+    /// The same message with the shorter body.
     pub(in crate::transport) fn smaller(&self) -> Option<Self> {
         self.otherwise.clone().map(|body| Self::new(self.to.clone(), body))
     }
 
-    /// Whether it is this one that came back.
+    /// Whether the two are the same message.
     pub(in crate::transport) fn is(&self, other: &Self) -> bool {
         self.to == other.to && self.body == other.body
     }
@@ -55,7 +55,7 @@ pub(in crate::transport) enum Destination {
     Conductor,
 }
 
-/// How this guest writes: who it is, and its key if it has one.
+/// How this guest encodes messages: its id, and its key if it has one.
 #[derive(Debug)]
 pub(in crate::transport) struct ReplyEncoder {
     pub(in crate::transport) guest_id: String,
@@ -77,8 +77,8 @@ impl ReplyEncoder {
         Publication::new(Destination::Conductor, body)
     }
 
-    /// The Python guest names itself too, whatever the notification said (trove/conductor/api.py,
-    /// `notify_exc_info`); without it the conductor stores no fault for `instance show`.
+    /// Always names this guest, as the Python guest does (trove/conductor/api.py, `notify_exc_info`). Without
+    /// the id the conductor stores no fault for `instance show`.
     fn failed(&self, mut notification: Map<String, Value>, message: &str) -> ConductorCast {
         notification.insert("instance_id".to_owned(), self.guest_id.as_str().into());
         let exception = vec![message.to_owned()];
@@ -86,21 +86,21 @@ impl ReplyEncoder {
     }
 }
 
-/// Who is to be told about one command. Consumed by the answer: a command is answered once.
+/// Answers one command. Consumed by the answer, so that a command is answered only once.
 #[derive(Debug)]
 pub(in crate::transport) struct Responder {
-    /// `None` for a cast, which must never be answered.
+    /// `None` for a cast, which must never get a reply.
     reply: Option<ReplyAddress>,
     context: Context,
-    /// What the `_unique_id` of each message is made of.
+    /// The `_unique_id` of each message is derived from this.
     request_id: String,
     reports: Reports,
-    /// Nobody waits to hear of a success.
+    /// Only failures are reported.
     only_faults: bool,
 }
 
 impl Responder {
-    /// For a request that has no id, or is answered although it was not read.
+    /// For a request that has no id, or that could not be read.
     pub(in crate::transport) fn new(reply: Option<ReplyAddress>, context: Context) -> Self {
         Self::to(&new_id(), reply, context)
     }
@@ -111,19 +111,19 @@ impl Responder {
         Self { reply, context, request_id, reports, only_faults: false }
     }
 
-    /// For the end of an operation: whoever sent its command is told as if it had ended then.
+    /// For the end of an operation: the sender of its command is notified as if the command had ended now.
     pub(in crate::transport) fn to_operation(record: &OperationRecord) -> Self {
         let reports = Reports::of_method(Method::from_name(&record.kind));
         let context = Context::new(record.context.clone());
         Self { reports, only_faults: !record.tells_end, ..Self::to(&record.command_id, None, context) }
     }
 
-    /// Whether nobody waits for the answer.
+    /// Whether the request was a cast, so that no caller waits for a reply.
     pub(in crate::transport) fn is_to_cast(&self) -> bool {
         self.reply.is_none()
     }
 
-    /// What may be written down of the request's context: no token, and no catalog, which is long.
+    /// The request's context as it may be stored: without the token, and without the catalog, which is long.
     pub(in crate::transport) fn context_to_keep(&self) -> Map<String, Value> {
         let mut entries = self.context.entries().clone();
         for name in ["auth_token", "service_catalog"] {
@@ -134,23 +134,24 @@ impl Responder {
         entries
     }
 
-    /// The same for a request that could be read; takes the context out of it.
+    /// For a request that could be read; takes the context out of it.
     pub(in crate::transport) fn to_request(request_id: &str, request: &mut Request) -> Self {
         let reports = Reports::of(request);
         let context = reports.context(std::mem::take(&mut request.context));
         Self { reports, ..Self::to(request_id, request.reply.clone(), context) }
     }
 
-    /// The request was one of this method, although it could not be read.
+    /// Sets the method of a request that could not be read.
     pub(in crate::transport) fn about(self, method: Option<Method>) -> Self {
         Self { reports: Reports::of_method(method), ..self }
     }
 
     /// The id of one of the messages.
     ///
-    /// It follows from the request's: an agent that was killed after it answered and before it acknowledged
-    /// answers again, and oslo.messaging drops a message whose `_unique_id` it has just seen
-    /// (`_drivers/amqp.py`, `_MsgIdCache`). So neither caller nor conductor hears it twice.
+    /// It is derived from the request's id. An agent that was killed between its answer and the
+    /// acknowledgement answers again, and oslo.messaging drops a message whose `_unique_id` it has just seen
+    /// (`_drivers/amqp.py`, `_MsgIdCache`). So neither the caller nor the conductor processes the answer
+    /// twice.
     fn id(&self, message: &str) -> String {
         let digest = Sha256::digest(format!("{message} to {}", self.request_id).as_bytes());
         let mut half = [0; 16];
@@ -158,14 +159,15 @@ impl Responder {
         format!("{:032x}", u128::from_be_bytes(half))
     }
 
-    /// A sign of life for a caller that asked for them.
+    /// A call heartbeat; `None` for a cast.
     pub(in crate::transport) fn beat(&self) -> Option<Publication> {
         let reply = self.reply.as_ref()?;
         let body = encode_call_monitor_beat(reply, &new_id());
         Some(Publication::new(Destination::Reply(reply.reply_queue.clone()), body))
     }
 
-    /// All that is to be published, in order. Publishing it twice is harmless: the `_unique_id` stays.
+    /// All messages to be published, in order. Publishing them twice is harmless: each keeps its
+    /// `_unique_id`.
     pub(in crate::transport) fn answer(self, outcome: &Outcome, encoder: &ReplyEncoder) -> Vec<Publication> {
         let mut publications = Vec::new();
         let failure = match outcome {
@@ -186,7 +188,8 @@ impl Responder {
             publications.extend(self.notification(failure, &self.id("answer"), encoder));
             return publications;
         };
-        // After other calls the API ends the notification itself (trove/common/notification.py, `EndNotification`).
+        // After other calls the API itself ends the notification (trove/common/notification.py,
+        // `EndNotification`).
         if failure.is_some() && self.reports.tells_of_calls() {
             publications.extend(self.notification(failure, &self.id("fault"), encoder));
         }
@@ -194,7 +197,7 @@ impl Responder {
         publications
     }
 
-    /// Ends a user's action, if this is one.
+    /// Ends a user's action, if the command belongs to one.
     fn notification(
         &self,
         failure: Option<&Failure>,
@@ -270,7 +273,7 @@ mod tests {
         }
     }
 
-    /// Fails when `Responder::to` takes a new id.
+    /// Fails if `Responder::to` generates a new id.
     #[test]
     fn a_second_answer_to_a_request_has_the_id_of_the_first_and_other_requests_have_others() {
         let id = |request: &str, reply: Option<ReplyAddress>, outcome: &Outcome| {

@@ -1,4 +1,4 @@
-//! Each command is counted when it has ended and, if it changes something, written down.
+//! Counts each finished command and, if it changes something, writes it to the audit log.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::{
     trace,
 };
 
-/// Where commands are counted and written down.
+/// Counts commands and writes the audit log.
 #[derive(Debug, Clone)]
 pub(in crate::transport) struct CommandLog {
     pub(in crate::transport) audit: Audit,
@@ -23,7 +23,7 @@ pub(in crate::transport) struct CommandLog {
     pub(in crate::transport) metrics: Metrics,
 }
 
-/// A message that has arrived and not ended.
+/// A command that has arrived and not ended.
 #[derive(Debug)]
 pub(super) struct CommandRecord {
     source: Source,
@@ -33,18 +33,18 @@ pub(super) struct CommandRecord {
     project: Option<String>,
     /// `None` for a message that names no method of the guest API.
     method: Option<Method>,
-    /// `None` for one that changes nothing.
+    /// `None` for a command that changes nothing.
     changes: Option<Changes>,
-    /// The same with names as far as a failure may show them.
+    /// The same, with names as far as a failure may show them.
     shown: Option<Changes>,
     redelivered: bool,
-    /// Whether its success is among the figures of the agent's status.
+    /// Whether its success counts in the agent's status.
     is_counted: bool,
     arrived: Instant,
 }
 
 impl CommandRecord {
-    /// A message whose arguments are not understood yet, and perhaps never will be.
+    /// For a message whose arguments are not decoded yet, and perhaps never will be.
     pub(super) fn unread(
         source_ref: &RequestSourceRef,
         context: &Context,
@@ -68,12 +68,12 @@ impl CommandRecord {
         }
     }
 
-    /// What a collector is told of it: to be entered by what closes it.
+    /// The command's span for a collector. [`CommandLog::close`] must run inside it.
     pub(super) fn span(&self) -> Span {
         trace::command(method_word(self.method), self.request_id.as_deref(), self.redelivered)
     }
 
-    /// The command of an operation that an earlier agent has begun.
+    /// For the command of an operation that an earlier agent started.
     pub(super) fn of_operation(record: &OperationRecord, method: Option<Method>) -> Self {
         let Giver { source, request_id, user, project } = record.giver.clone();
         Self {
@@ -91,7 +91,7 @@ impl CommandRecord {
         }
     }
 
-    /// Who gave the command, to be written down.
+    /// The sender of the command, to be stored.
     pub(super) fn giver(&self) -> Giver {
         let Self { source, request_id, user, project, .. } = self;
         Giver {
@@ -102,12 +102,12 @@ impl CommandRecord {
         }
     }
 
-    /// An earlier run may have done a part of it.
+    /// Sets whether an earlier run may have done a part of the command.
     pub(super) fn set_redelivered(&mut self, redelivered: bool) {
         self.redelivered = redelivered;
     }
 
-    /// Its command is known now, and so what it would change.
+    /// Sets the command, and what it would change, once it is decoded.
     pub(super) fn is_for(&mut self, command: &dyn Command, changes: Option<Changes>) {
         (self.changes, self.shown) = (changes, Changes::as_shown(command));
         self.is_counted = command.is_counted();
@@ -115,12 +115,13 @@ impl CommandRecord {
 }
 
 impl CommandLog {
-    /// A message came again; it is the same command.
+    /// Counts a duplicate message.
     pub(super) fn came_again(&self) {
         self.counters.came_again();
     }
 
-    /// Counts a command, and writes it down if it changes something; returns when it is written.
+    /// Counts a command and, if it changes something, writes it to the audit log; returns when the line is
+    /// written.
     pub(super) async fn close(&self, entry: CommandRecord, verdict: AuditOutcome) {
         let CommandRecord {
             source,
@@ -151,7 +152,7 @@ impl CommandLog {
         trace::end(&Span::current(), ending, ending == Ending::Ok);
         self.metrics.command_ended(method, ending, arrived.elapsed());
         if let (Some(method), Some(changes)) = (method, changes) {
-            // Names that may be no names are kept back, as in the failure itself.
+            // Only a success proves that the names are names. A failed command shows as much as its failure.
             let named = if verdict == AuditOutcome::Ok { changes } else { shown.unwrap_or_default() };
             let target = Target { users: named.users, databases: named.databases };
             let (method, duration) = (method.name(), arrived.elapsed());

@@ -1,32 +1,33 @@
-//! Bodies that the control plane has compressed: its option `kombu_compression` of `[oslo_messaging_rabbit]`.
+//! Bodies that the control plane has compressed (its option `kombu_compression` of
+//! `[oslo_messaging_rabbit]`).
 //!
-//! A header says how (`amqp/compression.rs`). What kombu calls gzip has zlib's frame and not gzip's
-//! (`kombu/compression.py` 5.7.0). Answers stay as they are: oslo.messaging goes by the header, too.
+//! A header names the method (`amqp/compression.rs`). What kombu calls gzip has the frame of zlib, not of
+//! gzip (`kombu/compression.py` 5.7.0). Replies have no such header and are not compressed.
 
 use flate2::{Decompress, FlushDecompress, Status};
 use trove_couchdb_protocol::{Cipher, DecodeError, Request, Undecodable};
 use zeroize::Zeroizing;
 
-/// kombu's name for zlib, and the aliases that it takes as well.
+/// kombu's name for zlib, and its aliases.
 const ZLIB: [&str; 3] = ["application/x-gzip", "gzip", "zlib"];
 
-/// Nothing that deflate has packed becomes more than so many times as long (zlib's technical details), and an end.
+/// Inflated data is at most this many times as long as the input (zlib's technical details), plus `ROOM`.
 const MOST_PER_BYTE: usize = 1032;
 const ROOM: usize = 64;
 
 /// How a body is compressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::transport) enum Compression {
-    /// As is read here.
+    /// zlib, which the agent reads.
     Zlib,
-    /// Any other way, by its name.
+    /// Any other method, by its name.
     Other(String),
 }
 
 impl Compression {
-    /// By kombu's name for it; nothing for a body that is not compressed.
+    /// Finds a method by kombu's name; `None` for a body that is not compressed.
     pub(in crate::transport) fn named(name: &str) -> Option<Self> {
-        // As in Python, where an empty text is false.
+        // As in Python, where an empty string is false.
         match name {
             "" => None,
             zlib if ZLIB.contains(&zlib) => Some(Self::Zlib),
@@ -42,7 +43,7 @@ impl Compression {
     }
 }
 
-/// Reads a request as it came, compressed or not. A body that can't be decompressed hides its sender.
+/// Decodes a request, compressed or not. If the body cannot be decompressed, its sender is unknown.
 pub(super) fn decode(
     body: Vec<u8>,
     compression: Option<&Compression>,
@@ -59,7 +60,8 @@ pub(super) fn decode(
     Request::decode(&body, cipher, max_bytes)
 }
 
-/// All at once into room that is there already: neither a bomb nor a copy of a password is left on the way.
+/// Inflates into memory that is reserved beforehand, so that a bomb cannot grow and no copy of a password is
+/// left behind.
 fn inflate(body: &[u8], max_bytes: usize) -> Result<Zeroizing<Vec<u8>>, DecodeError> {
     let most = body.len().saturating_mul(MOST_PER_BYTE).saturating_add(ROOM);
     let mut inflated = Zeroizing::new(Vec::with_capacity(most.min(max_bytes.saturating_add(1))));

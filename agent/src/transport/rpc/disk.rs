@@ -1,4 +1,4 @@
-//! The disk as the origin of a command: it has an operation.
+//! The disk as the source of a command: an operation.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use super::{
 };
 use crate::{audit::Source, operations::Operation};
 
-/// Nobody's: without a broker nobody is told.
+/// The encoder without a broker, when nothing is published.
 static NO_PEN: ReplyEncoder = ReplyEncoder { guest_id: String::new(), cipher: None };
 
 /// An operation.
 #[derive(Debug)]
 pub(super) struct OnDisk {
     pub(super) operation: Operation,
-    /// For the word of its end. `None` without a broker.
+    /// Reports the end of the operation. `None` without a broker.
     pub(super) bus: Option<Arc<dyn Replies>>,
-    /// Who gave its command.
+    /// The source of the operation's command.
     pub(super) source: Source,
 }
 
@@ -51,7 +51,8 @@ impl RequestSource for OnDisk {
         future::ready(()).boxed()
     }
 
-    /// The end of an operation was told. Should the disk not take that, the next agent tells it again, in the same words.
+    /// The end of the operation was reported. If the disk does not store that, the next agent reports the
+    /// same again.
     fn acknowledge(&self) -> BoxFuture<'_, bool> {
         let noting = async {
             let noted = self.operation.told().await;

@@ -1,6 +1,7 @@
-//! The one path of requests, whichever way they come: it knows neither RabbitMQ nor the socket.
+//! The pipeline that all transports share; it depends neither on RabbitMQ nor on the socket.
 //!
-//! `pipeline` takes each [`IncomingMessage`], `source` says what the ways in have to be able to do, `answer` words what goes back.
+//! `pipeline` takes each [`IncomingMessage`], `source` defines what a transport implements, and `answer`
+//! builds what is sent back.
 
 mod accept;
 mod answer;

@@ -1,21 +1,21 @@
-//! What became of each command whose message the broker may still deliver again: the file `outcomes`.
+//! The outcome of each command whose message the broker may still redeliver: the file `outcomes`.
 //!
-//! One JSON object a line; a later line about a command replaces an earlier one. A line is on the disk before the command
-//! is answered, and before a later command on the same user or database may run. So a command that is delivered again, to
-//! this agent or to the next one, is answered again and never run again.
+//! One JSON object per line; a later line about a command replaces an earlier one. A line is on the disk
+//! before the command is answered, and before a later command on the same user or database may run. So a
+//! redelivered command is answered again and never run again, by this agent or by the next one.
 //!
 //! ```text
-//! {"record": {"at": 1795939200, "marks": ["<id>", ...], "changes": {"users": [], "databases": ["a"]}, ..., "outcome": null}}
+//! {"record": {"at": 1795939200, "marks": ["<id>", ...], "changes": {"users": [], ...}, ..., "outcome": null}}
 //! {"record": {"at": 1795939200, "marks": ["<id>", ...], ..., "outcome": "done"}}
 //! {"record": {"at": 1795939201, "marks": ["<id>", ...], ..., "outcome": {"failed": {"class": ..., ...}}}}
 //! {"acknowledged": "<id>"}
 //! ```
 //!
-//! The first kind of line says that a command begins. It need not reach the disk: it is for the next agent of the same
-//! machine, which keeps local commands off what was left half done.
+//! The first kind of line records that a command begins. It need not reach the disk: it is for the next agent
+//! on the running machine, which rejects local commands on what was left half done.
 //!
-//! The file holds the text of failures and, until their messages are acknowledged, the seeds of generated passwords: mode
-//! 0600.
+//! The file contains the text of failures and, until their messages are acknowledged, the seeds of generated
+//! passwords: mode 0600.
 
 use std::{
     fs::File,
@@ -39,20 +39,21 @@ const FILE_NAME: &str = "outcomes";
 
 const MODE: u32 = 0o600;
 
-/// A record is kept for so long if its message is never acknowledged, as when a broker has lost its queues.
+/// How long a record is kept if its message is never acknowledged, for example after a broker has lost its
+/// queues.
 const OLDEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// What a second answer to a command needs.
+/// What repeating the answer to a command needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::transport) enum RecordedOutcome {
     /// It succeeded and has no result.
     Done,
-    /// It succeeded with a result that follows from the command and its seed.
+    /// It succeeded, with a result that is derived from the command and its seed.
     Answered,
     /// It failed.
     Failed(Failure),
-    /// It became the operation of this id, which goes on by itself.
+    /// It became the operation with this id, which continues on its own.
     HandedOver(OperationId),
 }
 
@@ -75,8 +76,8 @@ impl From<End> for RecordedOutcome {
     }
 }
 
-/// For whoever sends the command once more over another way: answers are not kept for that, as they can be large, and hold
-/// passwords.
+/// For a sender that repeats the command over the other transport: results are not kept for that, as they can
+/// be large and contain passwords.
 impl From<RecordedOutcome> for Outcome {
     fn from(recorded: RecordedOutcome) -> Self {
         match recorded {
@@ -88,31 +89,31 @@ impl From<RecordedOutcome> for Outcome {
     }
 }
 
-/// What is said when a command was carried out and its answer is not known here.
+/// The answer if a command was run and its result is not known here.
 pub(super) fn carried_out() -> Outcome {
     let text = "a command with this id was carried out before, and its answer went to who sent it first; \
                 send it with a new id to have it done again";
     Outcome::Failure(Failure::new(FailureClass::Duplicate, text))
 }
 
-/// What is known of one command.
+/// The record of one command.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct CommandRecord {
-    /// When it was made, in seconds since 1970.
+    /// When it was created, in seconds since 1970.
     at: u64,
-    /// The marks of its message, hexadecimal, that of its id first.
+    /// The marks of its message in hexadecimal; the first is the mark of its id.
     marks: Vec<String>,
-    /// What it changes; known from before its run.
+    /// What it changes; set before it runs.
     #[serde(default)]
     changes: Option<Changes>,
     #[serde(serialize_with = "exposed")]
     seed: Option<Secret>,
-    /// `None` while it has not ended.
+    /// `None` until it has ended.
     outcome: Option<RecordedOutcome>,
 }
 
 impl CommandRecord {
-    /// Of a command that has not begun.
+    /// The record of a command that has not begun.
     pub(super) fn new(marks: &ReplayTags) -> Self {
         let marks = marks.seals().map(|seal| hex::encode(seal.0)).collect();
         Self { at: now(), marks, changes: None, seed: None, outcome: None }
@@ -126,7 +127,7 @@ impl CommandRecord {
         self.seed = Some(seed.text().clone());
     }
 
-    /// What it was changing when it was interrupted.
+    /// What the command was changing when it was interrupted.
     pub(super) fn interrupted(&self) -> Option<&Changes> {
         self.changes.as_ref().filter(|_| self.outcome.is_none())
     }
@@ -143,7 +144,7 @@ impl CommandRecord {
         self.outcome = Some(outcome);
     }
 
-    /// The marks; `None` if the line was not written by an agent.
+    /// The marks; `None` if no agent wrote the line.
     pub(super) fn marks(&self) -> Option<ReplayTags> {
         let seals = self.marks.iter().map(|text| seal(text)).collect::<Option<Vec<_>>>()?;
         (!seals.is_empty()).then(|| ReplayTags::from_seals(seals))
@@ -162,12 +163,12 @@ enum Line {
     Acknowledged(String),
 }
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
-    /// Commands whose messages were not acknowledged as far as is known, the oldest first.
+    /// Commands whose messages are not acknowledged as far as the file shows, oldest first.
     pub(super) unacknowledged: Vec<(ReplayTags, CommandRecord)>,
-    /// Marks of the others.
+    /// Marks of the other commands.
     pub(super) acknowledged: Vec<ReplayTags>,
 }
 
@@ -175,9 +176,9 @@ pub(super) struct Stored {
 #[derive(Debug)]
 pub(super) struct OutcomeFile {
     path: PathBuf,
-    /// `None` until it is needed, and after a failure.
+    /// `None` until first used, and after a failure.
     open: Option<File>,
-    /// `None` if the file is missing or may end in a part of a line: it must be written whole.
+    /// `None` if the file is missing or may end in an incomplete line: it must be rewritten.
     lines: Option<usize>,
 }
 
@@ -185,7 +186,7 @@ impl OutcomeFile {
     /// Reads the file. Blocks.
     ///
     /// # Errors
-    /// The file's own. Lines that can't be understood are left out: their number is the second value.
+    /// Reading the file failed. Lines that cannot be parsed are skipped; the second value is their number.
     pub(super) fn load(state_dir: &Path) -> (Self, io::Result<(Stored, usize)>) {
         let path = state_dir.join(FILE_NAME);
         let text = match std::fs::read_to_string(&path) {
@@ -211,7 +212,8 @@ impl OutcomeFile {
         self.lines.unwrap_or_default()
     }
 
-    /// Adds records; with `sync` it returns when the disk has them. `all` are those that a file written whole has to hold.
+    /// Appends records; with `sync` it returns when they are on the disk. `all` returns all records, in case
+    /// the file must be rewritten.
     pub(super) fn add(
         &mut self,
         new: &[CommandRecord],
@@ -226,7 +228,8 @@ impl OutcomeFile {
         self.append(&text, new.len(), sync)
     }
 
-    /// Notes that a message is acknowledged. Need not reach the disk: the command would be answered once more.
+    /// Notes that a message is acknowledged. This need not reach the disk: the command would only be answered
+    /// once more.
     pub(super) fn note_acknowledged(&mut self, id: Seal) -> io::Result<()> {
         if self.lines.is_none() {
             return Ok(());
@@ -234,7 +237,7 @@ impl OutcomeFile {
         self.append(&line(&Line::Acknowledged(hex::encode(id.0)))?, 1, false)
     }
 
-    /// Writes the file whole.
+    /// Rewrites the file.
     pub(super) fn replace(&mut self, records: &[CommandRecord]) -> io::Result<()> {
         (self.open, self.lines) = (None, None);
         let records = records.iter().map(|record| line(&Line::Record(record.clone())));
@@ -278,7 +281,7 @@ fn parse(text: &str) -> (Stored, usize) {
                 let id = seal(&id);
                 let gone = stored.unacknowledged.iter().position(|(marks, _)| marks.id() == id);
                 if let Some((marks, record)) = gone.map(|index| stored.unacknowledged.remove(index)) {
-                    // One without an outcome went back to the broker before it was begun, and is to be run.
+                    // A command without an outcome was requeued before it began, and must run.
                     stored.acknowledged.extend(record.outcome().is_some().then_some(marks));
                 }
             }

@@ -1,19 +1,20 @@
-//! The failure of a creation, told again.
+//! Repeats the report of a failed creation.
 //!
-//! Trove's taskmanager sees the status `failed to spawn` up to `usage_sleep_time` later and stores a fault of its own,
-//! "Service not active, status: failed to spawn". It spares an older fault for a few seconds, and takes the local time for
-//! UTC when it counts them (`trove/instance/models.py`, `save_instance_fault`, 12 to 26): so the reason is gone.
+//! Up to `usage_sleep_time` later, Trove's taskmanager sees the status `failed to spawn` and stores a fault
+//! of its own, "Service not active, status: failed to spawn". It spares an older fault for only a few
+//! seconds, and mistakes the local time for UTC when it counts them (`trove/instance/models.py`,
+//! `save_instance_fault`, 12 to 26). Without the repetition the reason would be lost.
 
 use std::time::Duration;
 
 use tokio::time::{self, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// When, after the first time. Nobody polls for longer than two minutes.
+/// Times after the first report. Nothing polls for longer than two minutes.
 pub(in crate::transport) const AFTER: [Duration; 3] =
     [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(120)];
 
-/// Hands each message to `publish` when its time has come, until the agent stops.
+/// Passes each message to `publish` at its time, until the agent stops.
 pub(in crate::transport) async fn remind<T, F: Future<Output = ()>>(
     messages: Vec<T>,
     after: &[Duration],

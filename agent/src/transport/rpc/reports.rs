@@ -1,13 +1,14 @@
-//! What the conductor is told of a failure that Trove itself would not show, or would leave an instance waiting for.
+//! Reports to the conductor those failures that Trove itself would not show, or that would leave an instance
+//! waiting.
 //!
-//! | method | what Trove does when it fails | what is told |
+//! | method | what Trove does when it fails | what the agent reports |
 //! |---|---|---|
-//! | `create_backup` | nothing: the backup stays NEW and its instance BACKUP | the backup has failed, before anything else |
-//! | `restart`, `pre_upgrade` | logs it, and shows no reason | the instance's fault, although these are calls |
-//! | `rebuild` | nothing, and its context has no notification | the instance's fault, in the words of an upgrade |
+//! | `create_backup` | nothing: the backup stays NEW, its instance BACKUP | first, that the backup failed |
+//! | `restart`, `pre_upgrade` | logs it, and shows no reason | the instance's fault, even for a call |
+//! | `rebuild` | nothing, and its context has no notification | the instance's fault, as of an upgrade |
 //! | `prepare` | writes "Service not active" over the fault | the fault again, a few times |
 //!
-//! The facts are Trove's (`trove/taskmanager/models.py`, `trove/instance/models.py` of 12 to 26).
+//! Source: Trove 12 to 26 (`trove/taskmanager/models.py`, `trove/instance/models.py`).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,24 +18,24 @@ use trove_couchdb_protocol::{
     trove::{ConductorCast, Method},
 };
 
-/// What is known of a request that its answer depends on.
+/// What an answer needs to know of its request.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     method: Option<Method>,
-    /// The backup that is to be made.
+    /// The backup to be created.
     backup_id: Option<String>,
 }
 
 impl Reports {
-    /// Of a request of this method, whose arguments could not be read.
+    /// For a request with this method whose arguments could not be read.
     pub(super) fn of_method(method: Option<Method>) -> Self {
         Self { method, backup_id: None }
     }
 
-    /// Of a request that could be read.
+    /// For a request that could be read.
     pub(super) fn of(request: &Request) -> Self {
         let method = Method::from_name(&request.method);
-        // Another value of the message in its place, a password perhaps, is not passed on.
+        // A different value in its place, such as a password, must not be passed on.
         let id = || {
             request.args.get("backup_info")?.get("id")?.as_str().filter(|id| is_uuid(id)).map(str::to_owned)
         };
@@ -42,7 +43,7 @@ impl Reports {
         Self { method, backup_id }
     }
 
-    /// That the backup has failed: until then its instance refuses every action.
+    /// Reports that the backup has failed. Until then its instance refuses every action.
     pub(super) fn failed_backup(&self) -> Option<ConductorCast> {
         let backup_id = self.backup_id.clone()?;
         let sent = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
@@ -50,18 +51,19 @@ impl Reports {
         Some(ConductorCast::UpdateBackup { backup_id, sent, changes })
     }
 
-    /// Whether the user hears of a failed call only from us.
+    /// Whether only the agent reports the failure of a call to the user.
     pub(super) fn tells_of_calls(&self) -> bool {
         matches!(self.method, Some(Method::Restart | Method::PreUpgrade))
     }
 
-    /// Whether Trove may write something else over the fault.
+    /// Whether Trove may overwrite the fault.
     pub(super) fn tells_again(&self) -> bool {
         self.method == Some(Method::Prepare)
     }
 
-    /// The context that a failure is reported in. Trove's own needs nothing, but for `rebuild`, which has no
-    /// notification: without one no fault can be stored. An upgrade is the nearest of those that all versions have.
+    /// The context for reporting a failure. Trove's own is sufficient, except for `rebuild`: it has no
+    /// notification, and without one no fault can be stored. The notification of an upgrade is the most
+    /// similar one that all versions have.
     pub(super) fn context(&self, context: Context) -> Context {
         if self.method != Some(Method::Rebuild) || context.notification().is_some() {
             return context;
@@ -79,7 +81,7 @@ impl Reports {
         Context::new(entries)
     }
 }
-/// The form of the ids that Trove gives its backups (trove/common/utils.py, `generate_uuid`).
+/// The format of Trove's backup ids (trove/common/utils.py, `generate_uuid`).
 fn is_uuid(text: &str) -> bool {
     let of_hex =
         |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());

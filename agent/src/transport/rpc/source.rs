@@ -1,7 +1,7 @@
-//! Where a request comes from, which is where its answer goes and its receipt goes back.
+//! The source of a request. Its answer and its acknowledgement go back there.
 //!
-//! The broker, the local socket and the disk implement this; everything else is the same for all commands, and is in
-//! `pipeline`.
+//! The broker, the local socket and the disk implement these traits. Everything else is the same for all
+//! commands, and is in `pipeline`.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -20,20 +20,20 @@ pub(in crate::transport) struct IncomingMessage {
     pub(in crate::transport) body: Vec<u8>,
     /// How the body is compressed, if it is.
     pub(in crate::transport) compression: Option<Compression>,
-    /// An earlier agent may have done a part of it.
+    /// An earlier agent may have done a part of the command.
     pub(in crate::transport) redelivered: bool,
-    /// How long its caller waits for the answer, if that is known.
+    /// How long the caller waits for the answer, if that is known.
     pub(in crate::transport) caller_waits: Option<Duration>,
-    /// It has waited in the broker for a time that its message doesn't tell. Only the broker knows whether its caller still
-    /// waits: it is taken if it can begin at once, and else left there.
+    /// The message has waited in the broker for an unknown time, and only the broker knows whether its caller
+    /// still waits. It is taken if it can begin at once, and otherwise left in the broker.
     pub(in crate::transport) at_once_or_not: bool,
     pub(in crate::transport) source_ref: RequestSourceRef,
 }
 
-/// Who brought a message.
+/// The source of a message.
 pub(in crate::transport) type RequestSourceRef = Arc<dyn RequestSource>;
 
-/// The kind of an origin.
+/// The kind of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::transport) enum RequestTransport {
     Bus,
@@ -50,37 +50,39 @@ pub(in crate::transport) enum Undeliverable {
     QueueName,
 }
 
-/// Delivers answers.
+/// Publishes answers.
 pub(in crate::transport) trait Replies: fmt::Debug + Send + Sync {
-    /// How answers are written: the key protects the bus, and on the socket the kernel vouches for the peer.
+    /// How answers are encoded: the key protects answers on the broker, while on the socket the kernel
+    /// identifies the peer.
     fn encoder(&self) -> &ReplyEncoder;
 
-    /// Delivers a part of an answer; returns when it is where it cannot be lost any more, or has nobody to go to.
+    /// Publishes a part of an answer; returns when it can no longer be lost, or has no recipient.
     fn publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, Result<(), Undeliverable>>;
 }
 
-/// Who brought one message, and waits for its answer.
+/// The source of one message, which waits for the answer.
 pub(in crate::transport) trait RequestSource: Replies {
     fn transport(&self) -> RequestTransport;
 
     /// For the audit log.
     fn source(&self) -> Source;
 
-    /// What is kept of the command, if it is an operation.
+    /// The operation, if the command is one.
     fn operation(&self) -> Option<&Operation> {
         None
     }
 
-    /// Delivers a sign of life, if that is possible just now.
+    /// Publishes a message once, if that is possible right now.
     fn try_publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, ()>;
 
-    /// The command is done for good. Whether its sender could be told so.
+    /// The command is done. True if the acknowledgement was sent.
     fn acknowledge(&self) -> BoxFuture<'_, bool>;
 
     /// The command was not run, and may be sent again.
     fn requeue(&self, responder: Responder) -> BoxFuture<'_, ()>;
 
-    /// Nobody knows what became of the command: it must not come again, and its sender must not wait for ever.
+    /// The outcome of the command is unknown. It must not be redelivered, and its sender must not wait
+    /// forever.
     fn reject(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             self.acknowledge().await;
@@ -88,7 +90,7 @@ pub(in crate::transport) trait RequestSource: Replies {
     }
 }
 
-/// What the sender of a command that was not begun is told.
+/// The failure of a command that was not begun because the agent stops.
 pub(in crate::transport) fn stopping() -> Failure {
     Failure::new(FailureClass::Stopping, "the agent is stopping; send the command again")
 }

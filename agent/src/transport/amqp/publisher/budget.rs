@@ -1,40 +1,40 @@
-//! A budget for messages that wait for their queue, and how often they are offered meanwhile.
+//! A budget for messages that wait for their queue, and how often they are published again.
 //!
-//! Anybody on the bus may ask for large answers to a queue that doesn't exist. What they cost is bounded: the memory,
-//! and what is sent again and again.
+//! Any account of the broker can request large replies to a queue that does not exist. The budget limits the
+//! memory and the traffic that this costs.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What a message holds of its budget, as long as it waits.
+/// The part of the budget that a waiting message holds.
 pub(super) type Places = OwnedSemaphorePermit;
 
-/// oslo.messaging tries again at this interval to reach a caller's queue that isn't there
-/// (`_drivers/amqpdriver.py`, `_send_reply`).
+/// The interval at which oslo.messaging retries a reply to a missing queue (`_drivers/amqpdriver.py`,
+/// `_send_reply`).
 pub(super) const RETURNED_RETRY: Duration = Duration::from_millis(250);
 
-/// So many bytes may be sent at that interval; a larger message is offered as much more rarely.
+/// How many bytes may be sent per interval; a larger message waits proportionally longer.
 const SENT_AT_ONCE: usize = 64 * 1024;
 
-/// The longest interval that size alone makes: a caller may still be there when its queue is.
+/// The longest interval based on size alone: when the queue appears, its caller may still be waiting.
 const LONGEST_FOR_SIZE: Duration = Duration::from_secs(5);
 
-/// After so long the intervals grow with the time that was waited: one part of so many. A queue that comes back does
-/// it soon.
+/// The interval is at least the time waited so far divided by this. A queue that comes back usually does so
+/// soon.
 const PART_OF_THE_WAIT: u32 = 8;
 
-/// How long a message of so many bytes is left alone that has been waiting for so long.
+/// The interval until the next attempt for a message of this size that has waited this long.
 pub(super) fn pause(bytes: usize, waited: Duration) -> Duration {
     let pieces = u32::try_from(bytes.div_ceil(SENT_AT_ONCE)).unwrap_or(u32::MAX).max(1);
     RETURNED_RETRY.saturating_mul(pieces).min(LONGEST_FOR_SIZE).max(waited / PART_OF_THE_WAIT)
 }
 
-/// Places for messages, each of so many bytes. A message takes as many as it fills, so both the bytes and the number
-/// of messages are bounded.
+/// A fixed number of slots of equal size. A message takes as many slots as it fills, so both the bytes and
+/// the number of messages are limited.
 ///
-/// When none is left the newest message is dropped, not the oldest: those that wait already were let in for a minute,
-/// and whoever floods the bus must not push them out. A small one often finds a place where a large one does not.
+/// When no slot is left, the newest message is dropped, not the oldest: a flood of messages must not push out
+/// those that already wait. A small message often fits where a large one does not.
 #[derive(Debug, Clone)]
 pub(super) struct Budget {
     places: Arc<Semaphore>,
@@ -42,12 +42,12 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// For so many bytes in all, in so many messages at most.
+    /// A budget of `bytes` in total and at most `messages` messages.
     pub(super) fn new(bytes: usize, messages: usize) -> Self {
         Self { places: Arc::new(Semaphore::new(messages)), bytes_each: bytes / messages }
     }
 
-    /// Held as long as the message is.
+    /// Reserves slots for a message, or returns `None` if too few are left.
     pub(super) fn take(&self, bytes: usize) -> Option<Places> {
         let places = u32::try_from(bytes.div_ceil(self.bytes_each).max(1)).ok()?;
         Arc::clone(&self.places).try_acquire_many_owned(places).ok()
@@ -60,7 +60,7 @@ mod tests {
 
     const MIB: usize = 1024 * 1024;
 
-    /// Fails when messages are counted and their bytes are not, or the other way round.
+    /// Fails if only the number of messages or only their bytes are limited.
     #[test]
     fn a_budget_is_spent_by_bytes_and_by_number() {
         let budget = Budget::new(32 * MIB, 256);

@@ -1,4 +1,4 @@
-//! One channel in confirm mode: what was handed to the broker is known to be there.
+//! One channel in confirm mode: the broker confirms every message it has accepted.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,57 +12,57 @@ use super::{
 };
 use crate::transport::rpc::{Destination, Publication};
 
-/// A confirmation that takes longer won't come: a queue without its majority. A broker that has blocked the connection is
-/// waited for without a limit.
+/// A confirmation that takes longer will not come, for example because the queue lacks a majority. The wait
+/// has no limit while the broker blocks the connection.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(30);
 
-/// How often a wait for a confirmation looks whether the connection is blocked.
+/// How often a wait for a confirmation checks whether the connection is blocked.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Between the end of a channel and the word to the message that it ended for.
+/// How long to wait for the reason why the channel closed.
 const REASON_LIMIT: Duration = Duration::from_secs(5);
 
-/// The channel of one connection that answers are published on.
+/// The channel on which one connection publishes replies.
 #[derive(Debug, Clone)]
 pub(in super::super) struct ConfirmChannel {
     channel: Channel,
     names: Arc<Names>,
     connection: ConnectionStatus,
-    /// How the channel ended: nothing can be published any more.
+    /// How the channel closed. Once this is set, nothing more can be published.
     closed: watch::Sender<Option<Closure>>,
-    /// How the connection ended, as soon as that is known.
+    /// How the connection ended, once that is known.
     connection_ended: watch::Receiver<Option<Closure>>,
 }
 
-/// What becomes of a message that has no queue.
+/// What the broker does with a message whose queue is missing.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Offer {
     /// The broker drops it.
     Once,
     /// The broker returns it.
     Mandatory,
-    /// The same, for one that has been waiting since then.
+    /// Like `Mandatory`, for a message that has been waiting since then.
     Again(Since),
 }
 
 /// What the broker did with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Handed {
-    /// It has it.
+    /// The broker accepted it.
     Taken,
-    /// It could not store it just now.
+    /// The broker could not store it.
     Refused,
-    /// A queue of that name doesn't exist.
+    /// No queue of that name exists.
     Returned,
 }
 
-/// What a confirmation says.
+/// The content of a confirmation.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Confirmed {
     pub(super) handed: Handed,
-    /// With several messages under way lapin hands the returned one to whichever confirmation comes next. So another
-    /// message, whose own confirmation tells nothing of it, may have no queue.
+    /// With several messages in flight, lapin attaches a returned message to whichever confirmation comes
+    /// next. So this may be a different message that has no queue, and its own confirmation does not say so.
     pub(super) another: Option<Returned>,
 }
 
@@ -72,7 +72,7 @@ pub(super) enum PublishError {
     #[error("the channel for answers is closed: {error}")]
     Closed {
         error: lapin::Error,
-        /// How it ended, if that may be because of this message.
+        /// How the channel closed, if this message may be the cause.
         under_way: Option<Closure>,
     },
     #[error("the broker did not confirm within {} s", CONFIRM_LIMIT.as_secs())]
@@ -92,31 +92,31 @@ impl ConfirmChannel {
         Self { channel, names, connection, closed: watch::Sender::new(None), connection_ended }
     }
 
-    /// The same on another channel of the same connection.
+    /// The same for a new channel of the same connection.
     pub(in super::super) fn on(&self, channel: Channel) -> Self {
         Self::new(channel, Arc::clone(&self.names), self.connection.clone(), self.connection_ended.clone())
     }
 
-    /// Whether something may still be published.
+    /// Whether the channel can still publish.
     pub(super) fn is_usable(&self) -> bool {
         self.closed.borrow().is_none()
     }
 
-    /// Whether the broker takes nothing on this connection just now (`connection.blocked`).
+    /// Whether the broker blocks this connection (`connection.blocked`).
     pub(super) fn is_blocked(&self) -> bool {
         self.connection.blocked()
     }
 
-    /// Returns when nothing can be published any more: whether another channel of the same connection may do.
+    /// Returns when the channel has closed. True if a new channel on the same connection may work.
     pub(in super::super) async fn ends(&self) -> bool {
         let mut closed = self.closed.subscribe();
-        // The sender is here.
+        // This cannot fail: `self` holds the sender.
         let closed = closed.wait_for(Option::is_some).await;
         closed.is_ok_and(|closed| closed.is_some_and(Closure::leaves_the_connection))
     }
 
-    /// Hands a message to the broker and waits for its confirmation. Not to be dropped before it returns: the
-    /// confirmation may bear what is to be known of another message.
+    /// Publishes a message and waits for the broker's confirmation. Do not drop the future before it returns:
+    /// the confirmation may contain a different, returned message.
     pub(super) async fn publish(
         &self,
         publication: &Publication,
@@ -135,7 +135,8 @@ impl ConfirmChannel {
             Offer::Again(since) => since.noted_in(properties()),
         };
         let body = &publication.body;
-        // lapin may report a message as not sent that is on the wire: one begun on an open channel is a suspect.
+        // lapin may report a message as unsent although it was written. So a message begun on an open channel
+        // is a suspect.
         let may_be_sent = self.channel.status().connected();
         let confirmed =
             async { self.channel.basic_publish(exchange, key, options, body, properties).await?.await };
@@ -167,7 +168,7 @@ impl ConfirmChannel {
         })
     }
 
-    /// Returns when a confirmation won't come any more. While the connection is blocked no time passes.
+    /// Returns when a confirmation will no longer come. The wait starts over while the connection is blocked.
     async fn takes_too_long(&self) {
         let mut waited = Duration::ZERO;
         while waited < CONFIRM_LIMIT {
@@ -176,7 +177,8 @@ impl ConfirmChannel {
         }
     }
 
-    /// How the channel ended. Few of the messages under way hear the reason; they tell the others.
+    /// How the channel closed. Only some of the messages in flight receive the reason; they share it with the
+    /// others.
     async fn closure(&self, error: &lapin::Error) -> Closure {
         let told = Closure::of(error);
         if told != Closure::Outage {
@@ -191,7 +193,7 @@ impl ConfirmChannel {
         self.note_closed(known.unwrap_or(Closure::Outage))
     }
 
-    /// The first reason holds.
+    /// Keeps the first reason.
     fn note_closed(&self, closure: Closure) -> Closure {
         self.closed.send_if_modified(|closed| closed.is_none() && closed.replace(closure).is_none());
         self.closed.borrow().unwrap_or(closure)

@@ -1,51 +1,52 @@
-//! Which message is it that the broker ends the channel or the connection for?
+//! Finds the message because of which the broker closed the channel or the connection.
 //!
-//! RabbitMQ refuses some messages by a closure: one that is larger than its `max_message_size` (406), one to an exchange that
-//! the account may not write to (403), a reply to a made-up `amq.rabbitmq.reply-to.…`, which crashes its channel (541). The
-//! closure doesn't say which message it is, except in words for people. To publish all of them again would end the next
-//! channel in the same way, for ever. So each message that was under way is a suspect: it goes out alone, and the one that is
-//! followed by the same closure is the one.
+//! RabbitMQ rejects some messages by a closure: a message larger than its `max_message_size` (406), a message
+//! to an exchange that the account may not write to (403), a reply to an invented `amq.rabbitmq.reply-to.…`,
+//! which crashes its channel (541). The closure names the message only in text for people. Publishing all
+//! messages again would close the next channel in the same way, forever. So each message that was in flight
+//! is a suspect and is published alone. The message that causes the same closure again is guilty.
 
 use lapin::{
     ErrorKind,
     protocol::{AMQPErrorKind, AMQPHardError},
 };
 
-/// `access-refused` (AMQP 0-9-1, section 1.2, as the others).
+/// `access-refused` (AMQP 0-9-1, section 1.2, as are the codes below).
 const ACCESS_REFUSED: u16 = 403;
 /// `not-found`.
 const NOT_FOUND: u16 = 404;
 /// `precondition-failed`.
 const PRECONDITION_FAILED: u16 = 406;
 
-/// So often a message goes out alone and no confirmation comes, whatever ended the connections. An outage of the broker or
-/// of the network is no fault of the message, and rarely hits the same one, alone, again and again.
+/// After this many attempts alone without a confirmation, a message is given up, whatever closed the
+/// connections. An outage is not the message's fault, but rarely hits the same message alone, several times
+/// in a row.
 const MOST_TRIES: u32 = 3;
 
-/// How the channel for answers ended.
+/// How the channel for replies closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Closure {
-    /// The broker closed it with an error, and not its connection ("soft errors").
+    /// The broker closed only the channel, with an error ("soft errors").
     Channel(u16),
     /// The broker closed the connection with an error ("hard errors").
     Connection(u16),
-    /// An operator closed it, or nobody did and it broke.
+    /// An operator closed the connection, or it broke.
     Outage,
 }
 
-/// What a message is guilty of.
+/// What is wrong with a guilty message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Guilt {
-    /// The account may not write there, which an administrator may be about to change.
+    /// The account may not write there. An administrator may be about to change that.
     Forbidden,
-    /// Too large, as far as anybody knows.
+    /// The message is too large, as far as the agent can tell.
     Precondition,
-    /// The connection ends whenever it is published.
+    /// The connection closes whenever the message is published.
     Poison,
 }
 
 impl Closure {
-    /// As far as this error tells: lapin's error of a message mostly says no more than that its channel is closed.
+    /// As far as this error shows: lapin's error for a message often says only that its channel is closed.
     pub(in super::super) fn of(error: &lapin::Error) -> Self {
         match error.kind() {
             ErrorKind::ProtocolError(closed) => match closed.kind() {
@@ -57,13 +58,14 @@ impl Closure {
         }
     }
 
-    /// Whether another channel of the same connection may do. Not where the exchange is gone: a new session declares it.
+    /// Whether a new channel on the same connection may work. Not if the exchange is missing: a new session
+    /// declares it.
     pub(super) fn leaves_the_connection(self) -> bool {
         matches!(self, Self::Channel(code) if code != NOT_FOUND)
     }
 }
 
-/// What is known against one message.
+/// The evidence against one message.
 #[derive(Debug, Default)]
 pub(super) struct Trial {
     last: Option<Closure>,
@@ -71,12 +73,13 @@ pub(super) struct Trial {
 }
 
 impl Trial {
-    /// Whether the message is to be published with no other one under way.
+    /// Whether the message must be published alone.
     pub(super) fn is_suspect(&self) -> bool {
         self.last.is_some()
     }
 
-    /// The channel ended while the message was under way. What the message is guilty of, if of anything.
+    /// The channel closed while the message was in flight. Returns what is wrong with the message, if it is
+    /// guilty.
     pub(super) fn judge(&mut self, closure: Closure) -> Option<Guilt> {
         let before = self.last.replace(closure);
         if before.is_some() {

@@ -1,4 +1,4 @@
-//! One message on its way: who waits for it, and what is known of its attempts.
+//! A message to be published: what waits for it, and the result of its attempts.
 
 use tokio::{sync::oneshot, time::Instant};
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -12,24 +12,25 @@ use super::{
 };
 use crate::transport::rpc::{Publication, Undeliverable};
 
-/// A message of more bytes than that is large: it waits for its turn to be published.
+/// A larger message counts against [`LARGE_AT_ONCE`].
 const LARGE: usize = 64 * 1024;
 
-/// Bytes of large messages on their way to the broker. Each is there thrice: as it was made, in lapin's frames, and as
-/// the broker returns it.
+/// How many bytes of large messages may be in flight. Each is in memory three times: its body, lapin's
+/// frames, and the copy that the broker returns.
 pub(super) const LARGE_AT_ONCE: usize = 16 * 1024 * 1024;
 
-/// A command's message is at the broker, or will not be.
+/// Receives the result when a command's message is at the broker, or will not be published.
 pub(super) type Done = oneshot::Sender<Result<(), Undeliverable>>;
 
-/// Who waits for a message.
+/// What waits for a message.
 #[derive(Debug)]
 pub(super) enum Waiter {
-    /// Nobody can use it later: it goes out once, and whoever gave it hears whether the broker took it.
+    /// A sender that cannot use it later: the message is published once, and the sender learns whether the
+    /// broker accepted it.
     Once(oneshot::Sender<bool>),
-    /// A command, until its message is taken or waits in the background.
+    /// A command, until the broker accepts its message or the message waits in the background.
     Command { done: Done, held: Option<Instant> },
-    /// Nobody: in the background.
+    /// Nothing: the message waits in the background.
     Nobody { since: Since, _places: Places, _tracked: TaskTrackerToken },
 }
 
@@ -40,18 +41,18 @@ pub(super) struct Message {
     pub(super) waiter: Waiter,
     pub(super) trial: Trial,
     pub(super) under_way: bool,
-    /// Not before.
+    /// The earliest time of the next attempt.
     pub(super) due: Option<Instant>,
-    /// The last attempt was not allowed.
+    /// The account was not allowed to write in the last attempt.
     pub(super) forbidden: bool,
-    /// What is logged of it belongs to its command.
+    /// The command's span, for log lines.
     pub(super) span: Span,
 }
 
-/// Identifies a message of the queue.
+/// Identifies a message in the queue.
 pub(super) type Id = u64;
 
-/// What is to be published now.
+/// A message to be published now.
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) id: Id,
@@ -65,7 +66,7 @@ pub(super) struct Attempt {
 pub(super) enum Outcome {
     Handed(Handed),
     Failed(PublishError),
-    /// The agent stops, and the broker takes nothing.
+    /// The agent stops, and the broker accepts nothing.
     Abandoned,
 }
 
@@ -75,7 +76,7 @@ impl Message {
         Self { publication, waiter, trial, under_way: false, due: None, forbidden: false, span }
     }
 
-    /// What it takes of [`LARGE_AT_ONCE`].
+    /// How much of [`LARGE_AT_ONCE`] the message takes.
     pub(super) fn large_bytes(&self) -> usize {
         let bytes = self.publication.body.len();
         if bytes > LARGE { bytes.min(LARGE_AT_ONCE) } else { 0 }

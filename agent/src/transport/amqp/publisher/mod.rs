@@ -1,11 +1,12 @@
-//! The one way out: a task that publishes what goes to callers and to the conductor, on one connection after the other.
+//! The only way out: a task that publishes messages to callers and to the conductor, on one connection at a
+//! time.
 //!
 //! ```text
-//! commands, heartbeats ──► ReplyPublisher ──► task: Queue (what next? what now?) ──► ConfirmChannel ──► broker
+//! commands, heartbeats ──► ReplyPublisher ──► task: Queue (what is next, when) ──► ConfirmChannel ──► broker
 //! ```
-//! An answer waits for the next broker rather than being lost: with oslo's non-durable queues a restarted broker has
-//! forgotten the command that ran meanwhile and will not deliver it again, but its caller re-declares the same reply queue
-//! and still waits, and a user still wants to hear of a failed cast.
+//! A reply waits for the next connection instead of being lost. With oslo's non-durable queues a restarted
+//! broker has lost the command and does not redeliver it. But the caller declares its reply queue again and
+//! still waits, and a user still has to learn of a failed cast.
 
 mod budget;
 mod channel;
@@ -33,7 +34,7 @@ pub(super) use closure::Closure;
 use message::Waiter;
 use task::{FAREWELL, Publisher, Submission};
 
-/// Publishes through whatever connection there is.
+/// Publishes on the current connection.
 #[derive(Debug, Clone)]
 pub(super) struct ReplyPublisher {
     submissions: mpsc::UnboundedSender<Submission>,
@@ -43,8 +44,8 @@ pub(super) struct ReplyPublisher {
 }
 
 impl ReplyPublisher {
-    /// Starts the task, which uses the newest channel and ends with the last clone of this value. What it still has to do
-    /// when the agent stops is counted among `tasks`.
+    /// Starts the task, which uses the newest channel and exits with the last clone of this value. Work left
+    /// when the agent stops is counted in `tasks`.
     pub(super) fn start(
         channel: watch::Receiver<Option<ConfirmChannel>>,
         retry_timeout: Duration,
@@ -52,22 +53,22 @@ impl ReplyPublisher {
         tasks: TaskTracker,
         stopping: CancellationToken,
     ) -> Self {
-        // Bounded by who sends: commands under way, and the heartbeat.
+        // Bounded by its senders: commands in flight, and the heartbeat.
         let (submissions, received) = mpsc::unbounded_channel();
         let queue = queue::Queue::new(retry_timeout, metrics, tasks.clone());
         tokio::spawn(Publisher::new(queue, received, channel.clone(), stopping.clone()).run());
         Self { submissions, channel, tasks, stopping }
     }
 
-    /// Returns when a broker has confirmed the message, on this connection or on a later one. What is returned or refused
-    /// is soon taken care of in the background: whoever made a queue that takes nothing must not hold a command up.
+    /// Returns when a broker has confirmed the message, on this connection or on a later one. A returned or
+    /// refused message soon moves to the background: a queue that accepts nothing must not block a command.
     pub(super) async fn publish(&self, publication: &Publication) -> Result<(), Undeliverable> {
         let (done, ended) = oneshot::channel();
         self.submit(publication, Waiter::Command { done, held: None });
         ended.await.unwrap_or(Err(Undeliverable::Stopping))
     }
 
-    /// Publishes once, if there is a connection; whether the broker has taken it.
+    /// Publishes once, if there is a connection. True if the broker accepted the message.
     pub(super) async fn try_publish(&self, publication: &Publication) -> bool {
         let (taken, ended) = oneshot::channel();
         self.submit(publication, Waiter::Once(taken));
@@ -77,11 +78,11 @@ impl ReplyPublisher {
     fn submit(&self, publication: &Publication, waiter: Waiter) {
         let publication = Publication { later: Vec::new(), ..publication.clone() };
         let submission = Submission { publication, waiter, span: Span::current() };
-        // Without a task the waiter is dropped, and whoever waits hears that nothing is published any more.
+        // Without the task the waiter is dropped, and the caller sees that nothing is published any more.
         drop(self.submissions.send(submission));
     }
 
-    /// Publishes what comes after a message, in the background and at its times.
+    /// Publishes the follow-ups of a message in the background, at their times.
     pub(super) fn publish_later(&self, publication: &Publication) {
         if publication.later.is_empty() {
             return;
@@ -101,7 +102,8 @@ impl ReplyPublisher {
         self.tasks.spawn(reminding.instrument(Span::current()));
     }
 
-    /// Returns when the agent stops although the broker takes nothing: what waits for it comes again.
+    /// Returns when the agent stops while the broker blocks the connection: unacknowledged commands are
+    /// redelivered.
     pub(super) async fn stopping_while_blocked(&self) {
         self.stopping.cancelled().await;
         loop {

@@ -1,12 +1,12 @@
-//! What is to be published, in which order, and what becomes of each message: decided here, without I/O.
+//! Decides what is published, in which order, and what happens to each message. No I/O.
 //!
 //! ```text
-//! of a command ──► ready ──► under way ──► taken: its command may be acknowledged
-//!                    ▲          │ returned, refused, not allowed
-//!                    │          ├──► held: its command waits too (for the conductor only, few, for seconds)
-//!                    └──────────┴──► waiting in the background until `retry_timeout`, within a budget; then dropped
+//! from a command ──► ready ──► in flight ──► accepted: the command may be acknowledged
+//!                       ▲          │ returned, refused, forbidden
+//!                       │          ├──► held: its command waits too (few, for seconds)
+//!                       └──────────┴──► in the background until `retry_timeout`, in a budget; then dropped
 //! ```
-//! A message under way when its channel ended is a suspect (`closure`): it goes out alone.
+//! A message that was in flight when its channel closed is a suspect (`closure`): it is published alone.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -26,27 +26,27 @@ use crate::{
     transport::rpc::{Destination, Publication, Undeliverable},
 };
 
-/// The broker has no room for a message just now.
+/// The delay after the broker could not store a message.
 const REFUSED_RETRY: Duration = Duration::from_secs(1);
 
-/// Between two attempts to write where the account may not. Each costs a channel, so one message tries for all.
+/// The delay after a write that was not allowed. Each attempt costs a channel, so one message tries for all.
 const FORBIDDEN_RETRY: Duration = Duration::from_secs(1);
 
-/// For so long a command is held whose end the conductor can't be told yet, or whose answer the broker has refused: an
-/// agent that ends meanwhile is given it again. A conductor declares its queue as soon as it has found the restarted
-/// broker.
+/// How long a command is held while the conductor's queue is missing or the broker refuses the message. If
+/// the agent stops meanwhile, the command is redelivered. A conductor declares its queue as soon as it has
+/// reconnected to the restarted broker.
 const HELD: Duration = Duration::from_secs(10);
 
-/// Commands that are held so at the same time. They hold up what comes after them on the same user or database, and a place
-/// of the prefetch; the ends of others wait in memory alone.
+/// How many commands are held at the same time. They block later commands on the same user or database and
+/// occupy a prefetch slot. The messages of further commands wait in memory only.
 const HELD_AT_ONCE: usize = 8;
 
 const MIB: usize = 1024 * 1024;
 
-/// Replies that wait in the background at the same time, in bytes and in number; more are dropped.
+/// The limits for replies that wait in the background, in bytes and in number; more are dropped.
 const REPLIES_AT_ONCE: (usize, usize) = (32 * MIB, 256);
 
-/// The same for what the conductor is told, whose places no caller can take.
+/// The limits for messages to the conductor. Callers cannot use up this budget.
 const ENDS_AT_ONCE: (usize, usize) = (8 * MIB, 256);
 
 /// All messages that are not at the broker yet.
@@ -55,12 +55,12 @@ pub(super) struct Queue {
     messages: BTreeMap<Id, Message>,
     last: Id,
     under_way: usize,
-    /// A suspect is.
+    /// A suspect is in flight, alone.
     alone: bool,
-    /// Bytes of large messages under way.
+    /// Bytes of large messages in flight.
     large: usize,
     held: usize,
-    /// When writing is tried again that was not allowed.
+    /// When a write that was not allowed is tried again.
     write_again: Option<Instant>,
     replies: Budget,
     ends: Budget,
@@ -72,7 +72,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Messages in the background are counted among `tasks`, so that the end of the agent waits for their last attempt.
+    /// Messages in the background are counted in `tasks`, so that the agent waits for their last attempt.
     pub(super) fn new(retry_timeout: Duration, metrics: Metrics, tasks: TaskTracker) -> Self {
         let [replies, ends] =
             [REPLIES_AT_ONCE, ENDS_AT_ONCE].map(|(bytes, messages)| Budget::new(bytes, messages));
@@ -93,7 +93,7 @@ impl Queue {
         }
     }
 
-    /// Takes a message in. One that is to go out once needs a channel at once.
+    /// Adds a message. A [`Waiter::Once`] needs a channel right now.
     pub(super) fn push(&mut self, publication: Publication, waiter: Waiter, span: Span) {
         let id = self.new_id();
         self.messages.insert(id, Message::new(publication, waiter, span));
@@ -104,7 +104,7 @@ impl Queue {
         self.last
     }
 
-    /// There is no channel: what can't wait for the next one ends.
+    /// There is no channel: gives up the messages that cannot wait for the next one.
     pub(super) fn no_channel(&mut self) {
         let (stopping, retry_timeout) = (self.stopping, self.retry_timeout);
         for message in self.take_where(|message| match message.waiter {
@@ -116,7 +116,7 @@ impl Queue {
         }
     }
 
-    /// The agent stops: what waits in the background has one more attempt, and no command is held any longer.
+    /// The agent stops: messages in the background get one more attempt, and no command is held any longer.
     pub(super) fn stop(&mut self) {
         self.stopping = true;
         for message in
@@ -129,14 +129,14 @@ impl Queue {
         }
     }
 
-    /// Those that are not under way.
+    /// Removes the matching messages that are not in flight.
     fn take_where(&mut self, condition: impl Fn(&Message) -> bool) -> Vec<Message> {
         let fits = self.messages.iter().filter(|(_, message)| !message.under_way && condition(message));
         let ids: Vec<Id> = fits.map(|(id, _)| *id).collect();
         ids.iter().filter_map(|id| self.messages.remove(id)).collect()
     }
 
-    /// What may be published now, if anything may.
+    /// The next message that may be published now, if any.
     pub(super) fn next(&mut self, now: Instant) -> Option<Attempt> {
         if self.alone {
             return None;
@@ -168,7 +168,7 @@ impl Queue {
         Some(message.attempt(*id))
     }
 
-    /// When `next` may have something that it has not now, if nothing else happens before.
+    /// When `next` may return a message that it does not return now, if nothing happens earlier.
     pub(super) fn next_due(&self, now: Instant) -> Option<Instant> {
         let waiting = self.messages.values().filter(|message| !message.under_way);
         let due =
@@ -187,7 +187,7 @@ impl Queue {
         span.in_scope(|| self.decide(id, message, outcome, now));
     }
 
-    /// A message that was taken for delivered has come back, with the confirmation of another one.
+    /// A message that counted as delivered was returned with the confirmation of a different message.
     pub(super) fn came_back(&mut self, returned: Returned, now: Instant) {
         let Returned { message: publication, since } = returned;
         if let Some(waiter) = self.background(&publication, since) {
@@ -220,7 +220,7 @@ impl Queue {
             Outcome::Failed(error) => {
                 let closure = match &error {
                     PublishError::Closed { under_way, .. } => *under_way,
-                    // Its channel is given up.
+                    // The channel is not used any more.
                     _ => Some(Closure::Outage),
                 };
                 match closure.and_then(|closure| message.trial.judge(closure)) {
@@ -234,7 +234,7 @@ impl Queue {
         }
     }
 
-    /// The broker is well, and did not take the message.
+    /// The broker works, but did not accept the message.
     fn not_taken(&mut self, id: Id, mut message: Message, handed: Handed, now: Instant) {
         let pause = match handed {
             Handed::Refused => {
@@ -260,7 +260,7 @@ impl Queue {
         }
     }
 
-    /// The channel ends whenever this message is published.
+    /// The channel closes whenever this message is published.
     fn guilty(&mut self, id: Id, mut message: Message, guilt: Guilt, error: &PublishError, now: Instant) {
         let bytes = message.publication.body.len();
         match (guilt, message.publication.smaller()) {
@@ -289,7 +289,7 @@ impl Queue {
         }
     }
 
-    /// Nobody is held up any longer by a message that may be taken later.
+    /// Moves a message to the background, so that its command no longer waits.
     fn later(&mut self, id: Id, mut message: Message, now: Instant) {
         let since = if let Waiter::Nobody { since, .. } = message.waiter {
             since
@@ -305,7 +305,7 @@ impl Queue {
         self.wait(id, message, since, now);
     }
 
-    /// A message in the background waits for its next attempt, unless it has had its last.
+    /// Schedules the next attempt of a message in the background, unless it has had its last.
     fn wait(&mut self, id: Id, mut message: Message, since: Since, now: Instant) {
         let left = self.retry_timeout.saturating_sub(since.elapsed());
         if !left.is_zero() && !self.stopping {
@@ -321,7 +321,7 @@ impl Queue {
         }
     }
 
-    /// A place in the background, if there is one.
+    /// Reserves space in the background, if there is any.
     fn background(&self, publication: &Publication, since: Since) -> Option<Waiter> {
         let budget = match publication.to {
             Destination::Reply(_) => &self.replies,
@@ -334,7 +334,7 @@ impl Queue {
         Some(Waiter::Nobody { since, _places: places?, _tracked: self.tasks.token() })
     }
 
-    /// Whoever waits may be gone.
+    /// The receiver may be gone.
     fn tell(&mut self, waiter: Waiter, result: Result<(), Undeliverable>) {
         match waiter {
             Waiter::Once(taken) => drop(taken.send(result.is_ok())),

@@ -1,8 +1,8 @@
 //! A message that the broker has returned, and since when it waits for its queue.
 //!
-//! Several wait at the same time and are published again on one channel, where lapin hands a returned one to whoever
-//! hears of a confirmation next. So what is to be known of it must travel with it: else one that nobody fetches would
-//! be taken for a new one again and again, and live for ever.
+//! Several messages wait at once and are published again on one channel, where lapin attaches a returned
+//! message to whichever confirmation comes next. So the time must travel with the message. Otherwise a
+//! message that is never fetched would count as new again and again, and live forever.
 
 use std::{
     sync::LazyLock,
@@ -15,7 +15,7 @@ use trove_couchdb_protocol::ReplyQueue;
 
 use crate::transport::rpc::{Destination, Publication};
 
-/// Where this process counts its milliseconds from.
+/// The origin of this process's timestamps.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// When a message was returned for the first time.
@@ -23,17 +23,15 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 pub(super) struct Since(Duration);
 
 impl Since {
-    /// Just now.
     pub(super) fn now() -> Self {
         Self(START.elapsed())
     }
 
-    /// How long ago that is.
     pub(super) fn elapsed(self) -> Duration {
         START.elapsed().saturating_sub(self.0)
     }
 
-    /// In the property `message-id`, which kombu leaves empty and oslo.messaging never reads.
+    /// Stores the time in the property `message-id`, which kombu leaves empty and oslo.messaging never reads.
     pub(super) fn noted_in(self, properties: BasicProperties) -> BasicProperties {
         properties.with_message_id(self.0.as_millis().to_string().into())
     }
@@ -52,7 +50,7 @@ pub(super) struct Returned {
 }
 
 impl Returned {
-    /// `None` for one that this agent has not published.
+    /// `None` if this agent did not publish the message.
     pub(super) fn read(returned: BasicReturnMessage) -> Option<Self> {
         let to = match returned.exchange.as_str() {
             "" => Destination::Reply(ReplyQueue::new(returned.routing_key.as_str())?),

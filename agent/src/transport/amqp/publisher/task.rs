@@ -1,4 +1,4 @@
-//! The task that carries out what the queue decides.
+//! The task that publishes what the queue selects.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use super::{
 };
 use crate::transport::rpc::Publication;
 
-/// How long the agent's end waits for what nobody waits for.
+/// How long a stopping agent waits for messages that no command waits for, and for a blocked connection.
 pub(super) const FAREWELL: Duration = Duration::from_secs(2);
 
-/// A message that is to be published.
+/// A message to be published.
 #[derive(Debug)]
 pub(super) struct Submission {
     pub(super) publication: Publication,
@@ -29,7 +29,7 @@ pub(super) struct Submission {
     pub(super) span: Span,
 }
 
-/// What a message's attempt came to, and another message that came back with its confirmation.
+/// The result of an attempt, and a different message that was returned with its confirmation.
 type Ended = (Id, Outcome, Option<Returned>);
 
 /// The task's state.
@@ -51,7 +51,7 @@ impl Publisher {
         Self { queue, submissions, channel, stopping, under_way: FuturesUnordered::new() }
     }
 
-    /// Returns when nobody can submit anything any more, or there will be no channel.
+    /// Returns when all senders are gone, or when there will be no more channels.
     pub(super) async fn run(mut self) {
         let (stopping, mut stopped) = (self.stopping.clone(), false);
         loop {
@@ -84,7 +84,7 @@ impl Publisher {
         }
     }
 
-    /// Publishes all that may go out now, and says when there may be more.
+    /// Publishes all messages that are ready; returns when there may be more.
     fn begin(&mut self) -> Option<Instant> {
         let channel = self.channel.borrow_and_update().clone().filter(ConfirmChannel::is_usable);
         let Some(channel) = channel else {

@@ -182,7 +182,7 @@ fn what_is_large_waits_for_its_turn_and_holds_nothing_small_up() {
     assert_eq!(begin(&mut queue, now).len(), 1);
 }
 
-/// A timer that has run out and starts nothing would be set again at once.
+/// A timer in the past that starts nothing would fire again at once.
 #[test]
 fn there_is_never_a_timer_for_the_past() {
     let (mut queue, now) = (queue(), Instant::now());

@@ -1,4 +1,4 @@
-//! A message arrives: it is decoded, and the core is told of it.
+//! Handles the arrival of a message: decodes it and passes it to the core.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -28,27 +28,27 @@ use crate::{
     },
 };
 
-/// What became of a message that has arrived.
+/// What happened to a message that arrived.
 #[derive(Debug)]
 pub(in crate::transport) enum Taken {
-    /// It is taken care of.
+    /// The pipeline handles it.
     Yes,
-    /// It can't begin at once, and is to be left where it came from.
+    /// It cannot begin at once, and must be left where it came from.
     NotNow(Box<NotNow>),
 }
 
-/// A message that can't begin at once. The core keeps its place among the others until it is dropped.
+/// A message that cannot begin at once. The core keeps its position in the order until this value is dropped.
 #[derive(Debug)]
 pub(in crate::transport) struct NotNow {
     pipeline: RequestPipeline,
     flight: Arc<InFlight>,
     can_begin: oneshot::Receiver<()>,
-    /// Until then it has expired.
+    /// After this time the message has expired.
     caller_waits: Time,
 }
 
 impl NotNow {
-    /// Leaves it in the broker; returns when it could begin, or is not there any more.
+    /// Leaves the message in the broker; returns when it could begin or has expired.
     pub(in crate::transport) async fn leave(mut self) {
         let responder = self.flight.state().responder.take();
         if let (Some(source_ref), Some(responder)) = (&self.flight.source_ref, responder) {
@@ -69,20 +69,20 @@ impl Drop for NotNow {
     }
 }
 
-/// A request that was understood as far as it could be.
+/// A request, decoded as far as possible.
 struct Understood {
     id: String,
     method: String,
     marks: ReplayTags,
     entry: CommandRecord,
     responder: Responder,
-    /// Of a long command, to be written down.
+    /// The arguments of a long command, to be stored.
     arguments: Option<Arguments>,
     accepted: Result<Accepted, Failure>,
 }
 
 impl RequestPipeline {
-    /// Takes one message. Call it in the order of arrival; returns before anything is awaited.
+    /// Takes one message. Call it in the order of arrival; it never waits.
     pub(in crate::transport) fn take(&self, arrival: IncomingMessage) -> Taken {
         let source_ref = arrival.source_ref.clone();
         catch_unwind(AssertUnwindSafe(|| self.sort(arrival))).unwrap_or_else(|_| {
@@ -92,8 +92,8 @@ impl RequestPipeline {
         })
     }
 
-    /// Leaves a message in the broker that nobody has begun: how long it has waited is not known here, and there its time to
-    /// live goes on.
+    /// Returns a message that has not begun to the broker, where its time to live runs on: how long it has
+    /// waited is not known here.
     pub(in crate::transport) async fn leave(&self, arrival: IncomingMessage) {
         let IncomingMessage { body, compression, redelivered, source_ref, .. } = arrival;
         let cipher = source_ref.encoder().cipher.as_ref();
@@ -118,7 +118,8 @@ impl RequestPipeline {
                 }
             };
         let _about = log::command_span(request.context.request_id()).entered();
-        // Without an id nothing can be told apart; oslo.messaging always sends one. A call is known by its own, too.
+        // Without an id, duplicates cannot be recognised; oslo.messaging always sends one. A call also has
+        // its `msg_id`.
         let id = request.unique_id.clone().or_else(|| request.reply.as_ref().map(|call| call.msg_id.clone()));
         let id = id.unwrap_or_else(new_id);
         let marks = ReplayTags::of(&request, &id);
@@ -130,7 +131,7 @@ impl RequestPipeline {
         let known_method = Method::from_name(&request.method);
         let entry =
             CommandRecord::unread(&source_ref, &request.context, Some(id.clone()), known_method, false);
-        // The context is as long as the rest of a request: it is moved, as nobody else needs it.
+        // The context can be as long as the rest of the request. It is moved, because nothing else needs it.
         let responder = Responder::to_request(&id, &mut request);
         let is_long = |accepted: &Accepted| accepted.job.command.duration() == Duration::Long;
         let is_sealed = request.disclosure == Disclosure::Sealed;
@@ -141,7 +142,7 @@ impl RequestPipeline {
         self.admit(understood, source_ref, redelivered, caller_waits)
     }
 
-    /// Tells the core of a message.
+    /// Passes a message to the core.
     fn admit(
         &self,
         understood: Understood,
@@ -198,7 +199,8 @@ impl RequestPipeline {
 
     fn refuse_unread(&self, undecodable: Undecodable, source_ref: RequestSourceRef, redelivered: bool) {
         let Undecodable { reply, unique_id, method, context, error } = undecodable;
-        // With a key, a context that fits may be a recorded one beside somebody's junk: nothing is told in its name.
+        // With a key, a valid context may be a recorded one next to forged data. So nothing is reported in
+        // its name.
         let context = context.filter(|_| is_credible(&source_ref)).unwrap_or_default();
         let _about = log::command_span(context.request_id()).entered();
         match &error {

@@ -1,4 +1,4 @@
-//! Carries out what the core asks for, one task for each action, and reports back.
+//! Carries out the core's actions, one task for each, and reports the results to the core.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// How often it is tried to write an outcome down that the disk did not take.
+/// The delay between attempts to store an outcome.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 impl RequestPipeline {
@@ -74,7 +74,7 @@ impl RequestPipeline {
                     };
                     this.take_out(delivery);
                     if let Some(over) = flight.state().over.take() {
-                        // Whoever waited for it may be gone.
+                        // The receiver may be gone.
                         let _told = over.send(());
                     }
                     this.tell(Event::Acknowledged { delivery, sent });
@@ -87,7 +87,7 @@ impl RequestPipeline {
                     self.spawn(&flight, async move { this.requeue(&requeued).await });
                 }
             }
-            // Whoever took the message gives it back.
+            // The caller that took the message returns it to the broker.
             Action::Leave(delivery) => drop(self.take_out(delivery)),
             Action::Reject { delivery, forged } => {
                 if let Some(flight) = self.take_out(delivery) {
@@ -106,7 +106,7 @@ impl RequestPipeline {
             }
             Action::Fetch(delivery) => {
                 if let Some(could) = self.shared().left.remove(&delivery) {
-                    // Whoever waited for it may be gone.
+                    // The receiver may be gone.
                     let _told = could.send(());
                 }
             }
@@ -129,7 +129,7 @@ impl RequestPipeline {
         }
     }
 
-    /// A new command: it waits for its turn from now on.
+    /// Prepares a new command, which waits for its lock from now on.
     fn is_accepted(&self, flight: &Arc<InFlight>) {
         let Some(job) = flight.job() else { return };
         flight.is_new();
@@ -146,7 +146,7 @@ impl RequestPipeline {
         if let Some(within) = job.begin_within {
             let over = flight.until(|state| &mut state.deadline);
             let (this, delivery, arrived) = (self.clone(), flight.delivery, job.arrived);
-            // Not among the tasks: nothing waits for it.
+            // Not counted in `tasks`: the agent does not wait for it.
             tokio::spawn(async move {
                 tokio::select! {
                     () = over.cancelled() => {}
@@ -203,7 +203,7 @@ impl RequestPipeline {
                 (Kept::Outcome | Kept::OutcomeAgain, _) => {
                     tokio::select! {
                         () = time::sleep(TRY_AGAIN) => {}
-                        // The next agent is delivered the message again.
+                        // The broker redelivers the message to the next agent.
                         () = this.0.stopping.cancelled() => return,
                     }
                     match this.operation_of(id) {
@@ -239,11 +239,11 @@ impl RequestPipeline {
         }
     }
 
-    /// Publishes an answer; false if the agent ends and the broker takes nothing.
+    /// Publishes an answer. False if the agent stops and the broker accepts nothing.
     async fn reply(&self, flight: &InFlight, answer: Answer<RecordedOutcome>) -> bool {
         let Some(source_ref) = &flight.source_ref else { return true };
         let publications = self.answer(flight, source_ref, answer);
-        // It takes several times the memory of the answer, which may wait for the broker.
+        // The job takes several times the memory of the answer, which may have to wait for the broker.
         flight.drop_job();
         for publication in &publications {
             match source_ref.publish(publication).await {
@@ -264,7 +264,7 @@ impl RequestPipeline {
         source_ref: &RequestSourceRef,
         answer: Answer<RecordedOutcome>,
     ) -> Vec<Publication> {
-        // Whoever only sent it hears of its end, from the operation.
+        // After a cast, the operation itself reports its end.
         let is_handed_over = matches!(
             answer,
             Answer::Recorded(RecordedOutcome::HandedOver(_)) | Answer::Like(RecordedOutcome::HandedOver(_))
@@ -289,7 +289,7 @@ impl RequestPipeline {
         }
     }
 
-    /// The command was not run, or not to its end.
+    /// Returns a command that was not run, or not to its end.
     async fn requeue(&self, flight: &InFlight) {
         let (entry, responder) = {
             let mut state = flight.state();
@@ -309,7 +309,7 @@ impl RequestPipeline {
     }
 }
 
-/// Tells a caller now and then that its command is on its way.
+/// Sends the caller call heartbeats while its command is in flight.
 fn keep_beating(flight: &Arc<InFlight>, every: Duration) {
     let over = flight.until(|state| &mut state.beats);
     let of = Arc::downgrade(flight);

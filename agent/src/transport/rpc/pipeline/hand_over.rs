@@ -1,4 +1,4 @@
-//! Operations: long commands are handed over to the disk, and those that an earlier agent left are taken up again.
+//! Operations: stores long commands on the disk, and resumes those that an earlier agent left.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl RequestPipeline {
-    /// Writes a long command down as an operation, which goes on without its message.
+    /// Stores a long command as an operation, which continues without its message.
     pub(super) async fn hand_over(&self, flight: &InFlight) {
         flight.waits_no_more();
         let Some(job) = flight.job() else { return };
@@ -80,7 +80,7 @@ impl RequestPipeline {
             .map_err(|error| not_written(&*job.command, &error))
     }
 
-    /// What the message had goes over to the operation, but for its answer.
+    /// Moves the state of the message to the operation, except for its answer.
     fn goes_on(
         &self,
         flight: &InFlight,
@@ -102,7 +102,7 @@ impl RequestPipeline {
             goes_on.responder = Some(Responder::to_operation(record));
             state.handed_over = Some(record.id.clone());
             state.outcome = Some(Outcome::Success(record.id.as_str().into()));
-            // Whoever only sent it hears of its end.
+            // After a cast, the operation itself reports its end.
             if state.responder.as_ref().is_some_and(Responder::is_to_cast) {
                 state.responder = None;
             }
@@ -121,8 +121,8 @@ impl RequestPipeline {
         InFlight::new(delivery, Some(source_ref), id.to_owned(), record.kind.clone(), marks)
     }
 
-    /// Takes up every operation whose end was not told, before anything else may begin. Blocks for the length of some small
-    /// files.
+    /// Resumes every operation whose end was not reported, before any other command may begin. Blocks while
+    /// it reads some small files.
     pub(in crate::transport) fn resume_operations(&self) {
         let operations = &self.0.guest.operations;
         for record in operations.all().into_iter().filter(|record| !record.is_told) {
@@ -135,7 +135,7 @@ impl RequestPipeline {
                 state.entry = Some(CommandRecord::of_operation(&record, method));
                 state.responder = Some(Responder::to_operation(&record));
                 if record.end.is_some() {
-                    // Known to the core: it is only told once more.
+                    // The core knows the outcome, which is only reported again.
                     Request::Run(known())
                 } else {
                     match self.command_of(&record) {
@@ -189,7 +189,7 @@ impl RequestPipeline {
         operations.operation(&found.id)
     }
 
-    /// What whoever meets an operation is told.
+    /// The error for a command that conflicts with an operation.
     pub(super) fn in_the_way(&self, operation: DeliveryId) -> Failure {
         let flight = self.in_flight(operation);
         let record = flight.as_ref().and_then(|flight| flight.operation()?.record());
@@ -221,7 +221,7 @@ pub(super) fn end_of(outcome: Option<Outcome>) -> End {
     }
 }
 
-/// What a cancelled operation ends with.
+/// The failure of a cancelled operation.
 pub(super) fn cancelled(operation: &Operation) -> Failure {
     let stand = operation.record().map(|record| format!(" ({}: {})", record.kind, record.stand()));
     let text = format!(

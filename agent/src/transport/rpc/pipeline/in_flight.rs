@@ -26,57 +26,57 @@ use crate::{
     },
 };
 
-/// The first wait before a command is run again; doubles.
+/// The first delay before a command is retried; it doubles each time.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
-/// One delivery, until its message is acknowledged or given back.
+/// One delivery, until its message is acknowledged or requeued.
 #[derive(Debug)]
 pub(super) struct InFlight {
     pub(super) delivery: DeliveryId,
-    /// `None` for a command that nobody has sent.
+    /// `None` for the agent's own commands.
     pub(super) source_ref: Option<RequestSourceRef>,
     pub(super) id: String,
     pub(super) method: String,
     pub(super) marks: ReplayTags,
-    /// For the log: whose request it is.
+    /// The request's span, for log lines.
     pub(super) about: Span,
-    /// For a collector: the whole command. What came again has none.
+    /// The span of the whole command, for a collector. Duplicates have none.
     span: OnceLock<Span>,
     state: Mutex<State>,
 }
 
-/// What changes on the way.
+/// The mutable part of a delivery.
 #[derive(Debug)]
 pub(super) struct State {
-    /// Dropped when it has ended: it holds passwords.
+    /// Dropped when the command has ended, because it contains passwords.
     pub(super) job: Option<Arc<Job>>,
     pub(super) seed: Option<Seed>,
-    /// Consumed by the answer: a delivery is answered once.
+    /// Consumed by the answer, so that a delivery is answered only once.
     pub(super) responder: Option<Responder>,
     pub(super) entry: Option<CommandRecord>,
-    /// Why it can't be run.
+    /// Why the command cannot run.
     pub(super) refusal: Option<Failure>,
-    /// For the answer; dropped with it.
+    /// Consumed by the answer.
     pub(super) outcome: Option<Outcome>,
     pub(super) guard: Option<InFlightGuard>,
-    /// It waits for its turn.
+    /// The span of the wait for the lock.
     pub(super) turn: Option<Span>,
-    /// Ends the deadline's task.
+    /// Stops the deadline's task when it is dropped.
     pub(super) deadline: Option<DropGuard>,
-    /// Ends the signs of life.
+    /// Stops the call heartbeats when it is dropped.
     pub(super) beats: Option<DropGuard>,
-    /// How often the caller wants a sign of life.
+    /// The interval of the call heartbeats.
     pub(super) beat: Option<Duration>,
     pub(super) retry: Retry,
-    /// Told when a command that nobody has sent is over.
+    /// Notified when one of the agent's own commands is done.
     pub(super) over: Option<oneshot::Sender<()>>,
-    /// The arguments of a long one, which are written down; dropped with the job.
+    /// The arguments of a long command, to be stored; dropped with the job.
     pub(super) arguments: Option<Arguments>,
-    /// What it became.
+    /// The operation that the command became.
     pub(super) handed_over: Option<OperationId>,
 }
 
-/// The arguments of a long command, as they came.
+/// The arguments of a long command, as they were received.
 #[derive(Debug)]
 pub(super) struct Arguments {
     pub(super) all: SecretMap,
@@ -84,7 +84,7 @@ pub(super) struct Arguments {
     pub(super) is_sealed: bool,
 }
 
-/// What is known of failed attempts.
+/// The state of the retries.
 #[derive(Debug)]
 pub(super) struct Retry {
     pub(super) wait: Duration,
@@ -96,7 +96,7 @@ pub(super) struct Retry {
 }
 
 impl Retry {
-    /// Whether nothing has failed yet.
+    /// Whether no attempt has failed yet.
     pub(super) fn is_first(&self) -> bool {
         !self.has_rested
     }
@@ -156,7 +156,7 @@ impl InFlight {
         self.span.get().cloned().unwrap_or_else(Span::none)
     }
 
-    /// It is run or refused: a collector hears of it.
+    /// Opens the collector's span for a command that is run or refused.
     pub(super) fn is_new(&self) {
         let span = self.state().entry.as_ref().map_or_else(Span::none, CommandRecord::span);
         self.span.get_or_init(|| span);
@@ -166,12 +166,12 @@ impl InFlight {
         self.state().job.clone()
     }
 
-    /// What is kept of it, if it is an operation.
+    /// The operation, if the command is one.
     pub(super) fn operation(&self) -> Option<&Operation> {
         self.source_ref.as_ref()?.operation()
     }
 
-    /// What is written down of how it ended.
+    /// The outcome as it is stored.
     pub(super) fn recorded(&self) -> Option<RecordedOutcome> {
         let state = self.state();
         match &state.handed_over {
@@ -180,7 +180,7 @@ impl InFlight {
         }
     }
 
-    /// A collector sees the operation as what it is: the rest of the command.
+    /// Makes the operation part of the command's span.
     pub(super) fn goes_on_in(&self, operation: &Self) {
         operation.span.get_or_init(|| self.span());
     }
@@ -198,18 +198,18 @@ impl InFlight {
         }
     }
 
-    /// It waits for its turn from now on.
+    /// Opens the span of the wait for the lock.
     pub(super) fn waits(&self) {
         let turn = self.span().in_scope(trace::turn);
         self.state().turn = Some(turn);
     }
 
-    /// Its turn has come, or it does not wait for it any more.
+    /// Closes the span of the wait for the lock.
     pub(super) fn waits_no_more(&self) {
         self.state().turn = None;
     }
 
-    /// A token for a task that ends with what is kept at `place`.
+    /// A token for a task that stops when the guard in `place` is dropped.
     pub(super) fn until(
         &self,
         place: impl FnOnce(&mut State) -> &mut Option<DropGuard>,
@@ -219,7 +219,7 @@ impl InFlight {
         token
     }
 
-    /// What a command has that is not run any more.
+    /// Drops what a command needs only until it has ended.
     pub(super) fn drop_job(&self) {
         let mut state = self.state();
         let gone = (state.job.take(), state.seed.take(), state.guard.take(), state.turn.take());
@@ -230,12 +230,10 @@ impl InFlight {
     }
 }
 
-/// Of the core's mark.
 pub(super) fn seal_of(mark: Mark) -> Seal {
     Seal(mark.0)
 }
 
-/// For the core.
 pub(super) fn mark_of(seal: Seal) -> Mark {
     Mark(seal.0)
 }

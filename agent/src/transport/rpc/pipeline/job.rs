@@ -1,4 +1,4 @@
-//! A command on its way, and what can become of it.
+//! A command in flight, and the ways it can end.
 
 use std::time::Duration;
 
@@ -11,36 +11,36 @@ use crate::{
     system::BootInstant,
 };
 
-/// A command on its way.
+/// A command in flight.
 #[derive(Debug)]
 pub(in crate::transport::rpc) struct Job {
-    /// What to do.
+    /// The command to run.
     pub(in crate::transport::rpc) command: Box<dyn Command>,
-    /// The request's `_unique_id`, or one of our own if it had none.
+    /// The request's `_unique_id`, or a generated id if it had none.
     pub(in crate::transport::rpc) id: String,
-    /// An earlier agent, or this one on an earlier connection, may have done a part of it.
+    /// An earlier agent, or this one on an earlier connection, may have done a part of the command.
     pub(in crate::transport::rpc) redelivered: bool,
-    /// When it came. Its caller's clock goes on while this process is stopped.
+    /// When it arrived, by a clock that runs on while this process is suspended, as the caller's does.
     pub(in crate::transport::rpc) arrived: BootInstant,
     /// How long, from its arrival on, to retry while CouchDB is down before the command fails.
     pub(in crate::transport::rpc) retry_timeout: Duration,
-    /// How long after its arrival it may begin. One that could only begin later is not run: its caller has been told
-    /// that it failed.
+    /// How long after its arrival it may begin. A command that could only begin later is not run: its caller
+    /// has been told that it failed.
     pub(in crate::transport::rpc) begin_within: Option<Duration>,
 }
 
 impl Job {
-    /// Whether its caller has given up, or is about to.
+    /// Whether the caller has given up, or is about to.
     pub(super) fn is_too_late(&self) -> bool {
         self.begin_within.is_some_and(|within| self.arrived.elapsed() >= within)
     }
 
-    /// Whether it takes one of the `rpc.max_concurrent` places.
+    /// Whether it takes one of the `rpc.max_concurrent` slots.
     pub(super) fn needs_place(&self) -> bool {
         self.command.needs() == Needs::CouchDb
     }
 
-    /// What a caller hears that has given up.
+    /// The failure for a caller that has given up.
     pub(super) fn too_late(&self, waited_for: WaitsFor, max_concurrent: usize) -> Ending {
         let method = self.command.name();
         let text = match waited_for {
@@ -70,7 +70,7 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    /// It ran; this is the answer.
+    /// It ran, with this outcome.
     pub(super) fn ran(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Success(_) => Self { outcome, verdict: AuditOutcome::Ok },
@@ -78,7 +78,7 @@ impl Ending {
         }
     }
 
-    /// It ran, and failed.
+    /// It ran and failed.
     pub(super) fn failed(failure: Failure) -> Self {
         Self { outcome: Outcome::Failure(failure.clone()), verdict: AuditOutcome::Failed(failure) }
     }

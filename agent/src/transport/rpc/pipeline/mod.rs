@@ -1,19 +1,20 @@
-//! What happens to one message: decode, refuse or run, answer, acknowledge. One path, whichever way it came.
+//! Handles one message, from any transport: decode, refuse or run, answer, acknowledge.
 //!
-//! The order is the guarantee (oslo.messaging acknowledges first and loses commands):
+//! The guarantee rests on this order (oslo.messaging acknowledges first and loses commands):
 //!
 //! ```text
-//! decode -> known? -> turn -> noted -> run -> audited -> outcome on the disk -> next turn
-//!                                                              |
-//!                                                              +-> answer confirmed by the broker -> acknowledge
+//! decode -> duplicate? -> lock -> noted -> run -> audited -> outcome on disk -> release the lock
+//!                                                                  |
+//!                                                                  +-> answer confirmed -> acknowledge
 //! ```
 //!
-//! The agent may die between any two arrows; the broker then delivers again. What can't be decoded is answered if it was a
-//! call, and acknowledged: it would not get better.
+//! The agent may die between any two arrows; the broker then redelivers the message. A message that cannot be
+//! decoded is answered if it was a call, and acknowledged: it would not get better.
 //!
-//! All of this is decided by the delivery core (`delivery/`), which is told what happened and answers what to do. `arrive`
-//! tells it of messages, `carry` carries its actions out, one task each, `run` runs commands, `hand_over` makes operations
-//! of long ones, and `in_flight` holds what the tasks need of a delivery. None of them decides anything about order, duplicates or acknowledgements.
+//! The delivery core (`delivery/`) decides all of this: it receives events and returns actions. `arrive`
+//! reports messages to it, `carry` carries its actions out, one task for each, `run` runs commands,
+//! `hand_over` turns long ones into operations, and `in_flight` keeps what the tasks need of a delivery. None
+//! of them decides about order, duplicates or acknowledgements.
 
 mod arrive;
 mod carry;
@@ -52,7 +53,7 @@ pub(in crate::transport) use arrive::Taken;
 use in_flight::{InFlight, mark_of};
 pub(super) use job::Job;
 
-/// What comes in is decided about here, whichever way it comes.
+/// Handles the messages of all transports.
 #[derive(Debug, Clone)]
 pub(in crate::transport) struct RequestPipeline(Arc<Inner>);
 
@@ -63,12 +64,12 @@ struct Inner {
     records: Records,
     command_log: CommandLog,
     limits: RpcSettings,
-    /// All that is under way; awaited before the agent ends.
+    /// All tasks; the agent waits for them before it exits.
     tasks: TaskTracker,
     stopping: CancellationToken,
-    /// Why the disk did not take an outcome the last time.
+    /// Why the disk did not store an outcome the last time.
     disk_error: Mutex<String>,
-    /// The way that the ends of operations go out. Empty without a broker.
+    /// Reports the ends of operations. Empty without a broker.
     bus: OnceLock<Arc<dyn Replies>>,
 }
 
@@ -77,10 +78,10 @@ struct Inner {
 struct Shared {
     core: Core<Scopes, RecordedOutcome>,
     in_flight: HashMap<DeliveryId, Arc<InFlight>>,
-    /// Messages that were left with the broker, and who waits until they could begin.
+    /// Messages that were left in the broker, and how to signal that they could begin.
     left: HashMap<DeliveryId, oneshot::Sender<()>>,
     next: u64,
-    /// The core knows that the agent ends.
+    /// The core knows that the agent stops.
     is_stopping: bool,
 }
 
@@ -102,7 +103,7 @@ impl trove_couchdb_delivery::Scopes for Scopes {
 }
 
 impl RequestPipeline {
-    /// A pipeline that knows what an earlier agent wrote down.
+    /// Creates a pipeline that knows what an earlier agent stored.
     pub(in crate::transport) fn new(
         guest: Guest,
         records: Records,
@@ -132,7 +133,7 @@ impl RequestPipeline {
         }))
     }
 
-    /// The ends of operations are told over this bus.
+    /// Sets where the ends of operations are reported.
     pub(in crate::transport) fn tells_over(&self, bus: Arc<dyn Replies>) {
         self.0.bus.get_or_init(|| bus);
     }
@@ -156,23 +157,24 @@ impl RequestPipeline {
         self.0.tasks.wait().await;
     }
 
-    /// Returns when the disk has what can wait until the agent ends.
+    /// Returns when the disk has all records whose writing was postponed.
     pub(in crate::transport) async fn finish_records(&self) {
         self.0.records.finish().await;
     }
 
-    /// The agent ends: what waits goes back, and nothing begins any more.
+    /// When the agent stops, requeues waiting commands and lets no more begin.
     pub(in crate::transport) async fn terminate_when_told(&self) {
         self.0.stopping.cancelled().await;
         self.tell(Event::Terminate);
     }
 
-    /// The broker has delivered all that it had: what an earlier agent has begun and did not come again is forgotten there.
+    /// The broker has delivered all it had. Interrupted commands of an earlier agent that were not
+    /// redelivered are forgotten.
     pub(in crate::transport) fn caught_up(&self) {
         self.tell(Event::CaughtUp);
     }
 
-    /// Runs a command that nobody has sent, in the order of all commands. What comes of it is in the log.
+    /// Runs one of the agent's own commands, in the order of all commands. The outcome is in the log.
     pub(in crate::transport) async fn run_own(&self, command: Box<dyn Command>) {
         let (over, is_over) = oneshot::channel();
         let id = new_id();
@@ -200,11 +202,11 @@ impl RequestPipeline {
             self.handle(&mut shared, Event::Delivered(delivered))
         };
         self.carry_all(actions);
-        // Not told at all if the task panicked: then it is over as well.
+        // If the task panics, the sender is dropped and the command is over as well.
         let _over = is_over.await;
     }
 
-    /// Tells the core what happened, and begins to carry out what it asks for. Never waits.
+    /// Reports an event to the core, and starts the actions that it returns. Never waits.
     fn tell(&self, event: Event<Scopes, RecordedOutcome>) {
         let actions = self.handle(&mut self.shared(), event);
         self.carry_all(actions);
@@ -216,7 +218,7 @@ impl RequestPipeline {
         event: Event<Scopes, RecordedOutcome>,
     ) -> Vec<trove_couchdb_delivery::Action<RecordedOutcome>> {
         let mut actions = Vec::new();
-        // Nothing may begin once the agent was told to end, whichever task hears of it first.
+        // Once the agent stops, nothing may begin, whichever task notices it first.
         if !shared.is_stopping && self.0.stopping.is_cancelled() {
             shared.is_stopping = true;
             actions = shared.core.handle(Event::Terminate);
@@ -233,15 +235,15 @@ impl RequestPipeline {
         self.shared().in_flight.get(&delivery).cloned()
     }
 
-    /// The tasks need nothing of it any more.
+    /// Removes a delivery that the tasks no longer need.
     fn take_out(&self, delivery: DeliveryId) -> Option<Arc<InFlight>> {
         let flight = self.shared().in_flight.remove(&delivery)?;
         flight.drop_job();
         Some(flight)
     }
 
-    /// Nothing that a message brings about may leave it unacknowledged for ever, a panic included: it would take
-    /// one place of the prefetch after the other.
+    /// Runs a task for a message. Whatever the message causes, even a panic, it must not stay unacknowledged:
+    /// each such message would occupy a prefetch slot.
     fn spawn(&self, flight: &Arc<InFlight>, task: impl Future<Output = ()> + Send + 'static) {
         let (this, of) = (self.clone(), Arc::clone(flight));
         let guarded = async move {
@@ -253,7 +255,7 @@ impl RequestPipeline {
         self.0.tasks.spawn(guarded.instrument(flight.span()).instrument(flight.about.clone()));
     }
 
-    /// Nobody knows what became of it.
+    /// Gives up a delivery whose outcome is unknown.
     async fn abandon(&self, flight: &InFlight) {
         self.take_out(flight.delivery);
         self.tell(Event::Panicked(flight.delivery));
@@ -263,25 +265,25 @@ impl RequestPipeline {
     }
 }
 
-/// Runs commands that nobody has sent: scheduled ones.
+/// Runs the agent's own, scheduled commands.
 #[derive(Debug, Clone)]
 pub struct OwnCommands(pub(in crate::transport) RequestPipeline);
 
 impl OwnCommands {
-    /// Runs one in the order of all commands; returns when it is over. What comes of it is in the log.
+    /// Runs a command in the order of all commands; returns when it is done. The outcome is in the log.
     pub async fn run(&self, command: Box<dyn Command>) {
         self.0.run_own(command).await;
     }
 }
 
-/// What the core has to know of a command.
+/// Describes a command to the core.
 fn work_of(job: &Job, at_once: bool) -> Work<Scopes> {
     let changes = crate::commands::Changes::of(&*job.command).is_some();
     let long = job.command.duration() == Duration::Long;
     Work { scopes: job.command.scopes(), changes, needs_place: job.needs_place(), at_once, long }
 }
 
-/// What the core has to know of a message.
+/// Describes a message to the core.
 fn delivered(
     flight: &InFlight,
     marks: &ReplayTags,
@@ -291,12 +293,13 @@ fn delivered(
     let source = flight.source();
     let mut all = marks.seals().map(mark_of);
     let id = all.next().unwrap_or(Mark([0; 16]));
-    // The kernel vouches for who is on the socket; on the bus anybody may send what he has seen there.
+    // On the socket the kernel identifies the sender; on the broker any account may replay parts it has seen.
     let parts = if source == Source::Broker { all.collect() } else { Vec::new() };
     Delivered { delivery: flight.delivery, source, id, parts, redelivered, request }
 }
 
-/// Whether a message that can't be read may be believed: with a key, its sender doesn't have it.
+/// Whether a message that cannot be read may be believed. With a key it may not: its sender does not have the
+/// key.
 fn is_credible(source_ref: &RequestSourceRef) -> bool {
     source_ref.encoder().cipher.is_none()
 }

@@ -1,4 +1,4 @@
-//! Messages that are not run: why, in words for their callers.
+//! Builds the refusals of messages that are not run.
 
 use tracing::{debug, warn};
 use trove_couchdb_delivery::{Refusal, WaitsFor};
@@ -13,13 +13,13 @@ use crate::{
     },
 };
 
-/// Why a local command is not run while an interrupted one is on its way.
+/// The refusal of a local command while an interrupted command waits for its redelivery.
 const INTERRUPTED: &str = "an earlier command on the same user or database, which came from the broker, was interrupted and may \
                            be half done; the broker delivers it again as soon as it can be reached, and nothing else is \
                            changed there before: see `trove-couchdb status`, and try again";
 
 impl RequestPipeline {
-    /// Words a refusal.
+    /// Builds a refusal and ends the command with it.
     pub(super) async fn refuse(&self, flight: &InFlight, why: Refusal) {
         flight.waits_no_more();
         let (job, refusal) = {
@@ -64,7 +64,8 @@ impl RequestPipeline {
         self.finish(flight, ending).await;
     }
 
-    /// A message that is no request, or has parts of another one: acknowledged first, and answered at most once.
+    /// Rejects a message that is no request, or that contains parts of an earlier message. It is acknowledged
+    /// first and answered at most once.
     pub(super) async fn reject(&self, flight: &InFlight, forged: bool) {
         let Some(source_ref) = &flight.source_ref else { return };
         let (refusal, responder, entry) = {
@@ -81,7 +82,8 @@ impl RequestPipeline {
         let publications = responder
             .map(|responder| responder.answer(&Outcome::Failure(failure.clone()), source_ref.encoder()))
             .unwrap_or_default();
-        // With a key, whoever can't encrypt a whole message can't end the creation of an instance either.
+        // With a key, a sender that cannot encrypt a whole message must not be able to end an instance's
+        // creation.
         let credible = is_credible(source_ref);
         if credible {
             self.prepare_is_lost(flight, &failure).await;
@@ -92,7 +94,7 @@ impl RequestPipeline {
         reply_once(source_ref, &publications, credible).await;
     }
 
-    /// A `prepare` was refused before it could become a command.
+    /// Reports that a `prepare` was refused before it became a command.
     async fn prepare_is_lost(&self, flight: &InFlight, failure: &Failure) {
         if Method::from_name(&flight.method) != Some(Method::Prepare) {
             return;
@@ -103,10 +105,11 @@ impl RequestPipeline {
     }
 }
 
-/// Answers what can't be run, and somebody who may not be who they say (not `credible`) only once, without a wait for
-/// the queue that they name.
+/// Answers a message that cannot run. If its sender may be forged (not `credible`), publishes only once,
+/// without waiting for the queue that it names.
 ///
-/// Acknowledged first: should the broker end the connection over the answer, the message must not come again.
+/// The message is acknowledged first: if the broker closes the connection over the answer, the message must
+/// not be redelivered.
 async fn reply_once(source_ref: &RequestSourceRef, answer: &[Publication], credible: bool) {
     source_ref.acknowledge().await;
     for publication in answer {
@@ -153,7 +156,7 @@ pub(super) fn no_seed(error: &std::io::Error) -> Failure {
     Failure::new(FailureClass::FilesystemError, text)
 }
 
-/// What is said about a message whose parts were in another one.
+/// The failure for a message whose parts appeared in an earlier message.
 fn replayed() -> Failure {
     Failure::new(FailureClass::Replayed, "parts of this message were in another one before; it is not run")
 }

@@ -1,4 +1,4 @@
-//! Runs a command once, or again after a rest while CouchDB is down, and catches its panics.
+//! Runs a command, retries it while CouchDB is down, and catches its panics.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -23,21 +23,21 @@ use crate::{
     transport::rpc::outcomes::RecordedOutcome,
 };
 
-/// The longest wait before a command is run again.
+/// The longest delay before a retry.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// How long a command is run again and again against a CouchDB that is there and fails: one that is down comes back,
-/// one that answers with errors mostly goes on doing so, and everything behind the command waits meanwhile.
+/// How long a command is retried while CouchDB answers with errors. A CouchDB that is down comes back; one
+/// that answers with errors usually keeps doing so, and all later commands wait meanwhile.
 const RETRY_TIMEOUT_WITH_ERRORS: Duration = Duration::from_secs(20);
 
 impl RequestPipeline {
-    /// One attempt, and what follows from it.
+    /// Makes one attempt and handles its result.
     pub(super) async fn run(&self, flight: &InFlight, again: bool) {
         flight.waits_no_more();
         let Some(job) = flight.job() else { return };
         let failed_before = flight.state().retry.last_failure.take();
         match failed_before {
-            // Also when its turn has come: the process may have been stopped meanwhile.
+            // Checked again after the lock is acquired: the process may have been suspended meanwhile.
             None if job.is_too_late() => {
                 warn!(
                     method = job.command.name(),
@@ -47,7 +47,7 @@ impl RequestPipeline {
                 let ending = job.too_late(WaitsFor::Turn, self.0.limits.max_concurrent);
                 return self.fail(flight, &job, ending).await;
             }
-            // The pause before this run may have been longer than it was meant to be.
+            // The pause before this attempt may have been longer than intended.
             Some(failure) if job.arrived.elapsed() > job.retry_timeout => {
                 log_failure(&job, &failure);
                 return self.fail(flight, &job, Ending::failed(failure)).await;
@@ -72,7 +72,7 @@ impl RequestPipeline {
         }
     }
 
-    /// An attempt has failed: is there a reason, and time, for another one?
+    /// Handles a failed attempt: decides whether there is a reason, and time, to retry.
     async fn has_failed(&self, flight: &InFlight, job: &Job, error: RunError, again: bool) {
         let (pause, given_up, progress) = {
             let mut state = flight.state();
@@ -81,7 +81,7 @@ impl RequestPipeline {
                 retry.progress = Some(known.clone().max(retry.progress.take()));
             }
             let pause = jittered(retry.wait);
-            // A CouchDB that has only just come back may stumble: what it was down before does not count for that.
+            // A CouchDB that has just come back may fail for a while; its downtime does not count as failing.
             let failing_for = if error.is_outage() {
                 retry.errors_since = None;
                 Duration::ZERO
@@ -154,13 +154,13 @@ impl RequestPipeline {
         tokio::select! {
             biased;
             () = operation.cancelled() => Ok(Outcome::Failure(cancelled(operation))),
-            // The next agent goes on with it: it may take hours.
+            // It may take hours, so the next agent continues it.
             () = self.0.stopping.cancelled() => Err(RunError::stopping()),
             result = run => ended(job, result),
         }
     }
 
-    /// A command has ended; one that failed hears of it.
+    /// Ends a command, and notifies it if it failed.
     async fn fail(&self, flight: &InFlight, job: &Job, ending: Ending) {
         if let Outcome::Failure(failure) = &ending.outcome {
             job.command.on_failure(&self.0.guest, &job.id, &failure.message).await;
@@ -168,7 +168,7 @@ impl RequestPipeline {
         self.finish(flight, ending).await;
     }
 
-    /// A command has ended: it is audited before it is answered.
+    /// Ends a command. It is audited before it is answered.
     pub(super) async fn finish(&self, flight: &InFlight, ending: Ending) {
         let Ending { outcome, verdict } = ending;
         flight.drop_job();
@@ -183,11 +183,11 @@ impl RequestPipeline {
     }
 }
 
-/// The result of one run, also of one that panicked.
+/// The result of one attempt, even if it panicked.
 fn ended(job: &Job, result: thread::Result<Result<Value, RunError>>) -> Result<Outcome, RunError> {
     match result {
         Ok(result) => result.map(Outcome::Success),
-        // The panic's text may quote anything; the hook has logged where it was.
+        // The panic's text may contain anything; the panic hook has logged its location.
         Err(_panic) => {
             error!(method = job.command.name(), id = job.id, "A command ended in a panic.");
             let text = format!("the guest agent failed on {}; see its log", job.command.name());
@@ -216,7 +216,7 @@ fn log_failure(job: &Job, failure: &Failure) {
     warn!(method, id, ms, reason = failure.message, "Refused or failed.");
 }
 
-/// Between half and all of a wait, so that many agents don't come back at once.
+/// A random 50% to 100% of a delay, so that many agents do not retry at once.
 fn jittered(wait: Duration) -> Duration {
     wait.mul_f64(rand::rng().random_range(0.5..=1.0))
 }

@@ -1,18 +1,19 @@
-//! What the disk knows of commands and messages: records of commands whose messages may come again, and marks of messages
-//! that were carried out.
+//! What the disk stores about commands and messages: records of commands whose messages may be redelivered,
+//! and marks of messages that were carried out.
 //!
-//! Trove's encryption has no authentication and no counter, and the `_unique_id` travels in clear: a recorded message can
-//! be sent under another id, its parts can be put together with those of another one, and whoever flips a bit of an
-//! initialisation vector flips it in the first block of the value. So besides the id every encrypted part leaves its
-//! mark ([`Seal`]: its last block, which depends on all before it).
-//! Without encryption there is only the id, and nothing that would keep a stranger from sending commands of his own.
+//! Trove's encryption has no authentication and no counter, and the `_unique_id` is sent in clear. An
+//! attacker can send a recorded message under a new id, combine its parts with those of another message, or
+//! flip a bit of an initialisation vector and thereby the same bit of a value's first block. So each
+//! encrypted part leaves a mark in addition to the id ([`Seal`]: its last block, which depends on all blocks
+//! before it). Without encryption there is only the id, and nothing stops a stranger from sending commands.
 //!
-//! The delivery core decides what is known and what is to be written (`delivery/src/marks.rs`); this module reads and
-//! writes the two files. A command's outcome is on the disk before it is answered (`outcomes.rs`). Once its message is
-//! acknowledged the outcome is forgotten, and its marks stay. Marks of commands that only read, and of refused ones, reach
-//! the disk with the next command that changes something.
+//! The delivery core decides what counts as known and what is written (`delivery/src/replay_tags.rs`); this
+//! module reads and writes the two files. A command's outcome is on the disk before the command is answered
+//! (`outcomes.rs`). Once its message is acknowledged, the outcome is dropped and its marks are kept. The
+//! marks of read-only and of refused commands reach the disk with the next command that changes something.
 //!
-//! What the agent itself encrypts needs no marks: it can't be sent back to it (`protocol/src/cipher.rs`).
+//! Messages that the agent itself encrypts need no marks: they cannot be sent back to it
+//! (`protocol/src/cipher.rs`).
 
 mod store;
 mod tags;
@@ -37,13 +38,13 @@ use crate::{
 use store::Store;
 pub(super) use tags::ReplayTags;
 
-/// With so many lines the file of outcomes is written again, without those that are done with.
+/// With more lines than this, the file of outcomes is rewritten without finished commands.
 const OUTCOME_LINES: usize = 1_024;
 
-/// So many marks of commands that only read wait for the disk at most.
+/// How many marks of read-only commands may wait to be written.
 const WAITING: usize = 1_024;
 
-/// What an earlier agent wrote down, for the core.
+/// What an earlier agent stored, for the core.
 pub(in crate::transport) type FromDisk = Resumed<Scopes, RecordedOutcome>;
 
 /// The two files.
@@ -53,10 +54,10 @@ pub(in crate::transport) struct Records {
     files: Arc<Mutex<Files>>,
 }
 
-/// What the files have to hold.
+/// What the files should contain.
 #[derive(Debug, Default)]
 struct Memory {
-    /// Of commands whose messages are not acknowledged, by id.
+    /// The commands whose messages are not acknowledged, by id.
     records: HashMap<Seal, Kept>,
     /// Marks that are not in the file yet.
     waiting: Vec<Seal>,
@@ -65,12 +66,12 @@ struct Memory {
 #[derive(Debug)]
 struct Kept {
     record: CommandRecord,
-    /// The file has it as it is here.
+    /// The file contains the current record.
     written: bool,
 }
 
 impl Memory {
-    /// The record of a command, to be changed: what the file has of it is not the newest any more.
+    /// The record of a command, to be changed: marks it as not written.
     fn record(&mut self, marks: &ReplayTags, id: Seal) -> &mut CommandRecord {
         let new = || Kept { record: CommandRecord::new(marks), written: false };
         let one = self.records.entry(id).or_insert_with(new);
@@ -96,18 +97,18 @@ impl Memory {
     }
 }
 
-/// Locked before the memory, never after it.
+/// Lock this before the memory, never after it.
 #[derive(Debug)]
 struct Files {
     marks: Store,
-    /// So many marks the file holds at least.
+    /// How many marks the file keeps at least.
     keep: usize,
     outcomes: OutcomeFile,
 }
 
 impl Records {
-    /// Reads both files: the last `keep` marks, and every record whose message was not acknowledged. Blocks for the length
-    /// of two small files.
+    /// Reads both files: the last `keep` marks, and every record whose message was not acknowledged. Blocks
+    /// while it reads two small files.
     pub(in crate::transport) fn load(state_dir: &Path, keep: usize) -> (Self, FromDisk) {
         let (marks, order) = Store::load(state_dir);
         let (outcomes, read) = OutcomeFile::load(state_dir);
@@ -145,7 +146,8 @@ impl Records {
         (Self { memory: Arc::new(Mutex::new(memory)), files: Arc::new(Mutex::new(files)) }, known)
     }
 
-    /// A command begins to change this. Does not wait for the disk: it is for the next agent of the same machine.
+    /// Records that a command begins to make these changes. Does not wait for the disk: the record is for the
+    /// next agent on the running machine.
     pub(super) async fn begin(&self, marks: &ReplayTags, changes: Changes) -> io::Result<()> {
         let Some(id) = marks.id() else { return Ok(()) };
         lock(&self.memory).record(marks, id).begin(changes);
@@ -160,7 +162,8 @@ impl Records {
         noted.await?
     }
 
-    /// The seed of a command's answer, the same whenever the command comes again; the disk has it.
+    /// The seed of a command's answer, which stays the same when the command is redelivered. It is on the
+    /// disk.
     pub(super) async fn seed(&self, marks: &ReplayTags) -> io::Result<Seed> {
         let Some(id) = marks.id() else { return Ok(Seed::random()) };
         let seed = {
@@ -180,21 +183,21 @@ impl Records {
         lock(&self.memory).records.get(&id)?.record.seed()
     }
 
-    /// A command has ended; returns when the disk knows how.
+    /// Records the outcome of a command; returns when it is on the disk.
     pub(super) async fn end(&self, marks: &ReplayTags, outcome: RecordedOutcome) -> io::Result<()> {
         let Some(id) = marks.id() else { return Ok(()) };
         lock(&self.memory).record(marks, id).end(outcome);
         self.save(id).await
     }
 
-    /// Writes down what the file of outcomes does not have yet, this command's record among it.
+    /// Writes all records that the file of outcomes does not contain yet, including that of this command.
     pub(super) async fn save(&self, id: Seal) -> io::Result<()> {
         let this = self.clone();
         let saved = system::blocking(move || {
             let mut files = this.files();
             let (ids, new) = {
                 let memory = lock(&this.memory);
-                // Another one's write took it along, or its message was acknowledged meanwhile.
+                // A different write included it, or its message was acknowledged meanwhile.
                 if memory.records.get(&id).is_none_or(|one| one.written) {
                     return Ok(());
                 }
@@ -207,7 +210,7 @@ impl Records {
         saved.await?
     }
 
-    /// A record is needed no longer, and a seed must not be kept. The marks of a command that has ended stay.
+    /// Drops a record that is no longer needed, and its seed. The marks of a command that has ended are kept.
     pub(super) async fn forget(&self, id: Seal) {
         let gone = {
             let mut memory = lock(&self.memory);
@@ -231,20 +234,20 @@ impl Records {
         tell(noted.await);
     }
 
-    /// Marks that can wait for a later write. True if so many wait that it is time for one.
+    /// Queues marks for a later write. True if so many are queued that they should be written now.
     pub(super) fn remember(&self, marks: impl IntoIterator<Item = Seal>) -> bool {
         let mut memory = lock(&self.memory);
         memory.waiting.extend(marks);
         memory.waiting.len() >= WAITING
     }
 
-    /// Returns when the disk has all marks.
+    /// Writes all queued marks; returns when they are on the disk.
     pub(super) async fn write_marks(&self) -> io::Result<()> {
         let this = self.clone();
         system::blocking(move || this.add_marks(&mut this.files())).await?
     }
 
-    /// The agent ends, and all messages that could be acknowledged are.
+    /// Tidies the files when the agent stops and has acknowledged all messages that it could.
     pub(super) async fn finish(&self) {
         let this = self.clone();
         let tidied = system::blocking(move || {
@@ -255,7 +258,8 @@ impl Records {
         tell(tidied.await);
     }
 
-    /// Moves the marks of what is done with into the file of marks, and the rest of it out of the file of outcomes.
+    /// Moves the marks of finished commands to the file of marks, and their records out of the file of
+    /// outcomes.
     fn tidy(&self, files: &mut Files) -> io::Result<()> {
         self.add_marks(files)?;
         let (ids, records) = lock(&self.memory).chosen(|_| true);
@@ -279,7 +283,8 @@ impl Records {
     }
 }
 
-/// Without the disk this agent still knows, and goes on: a guest that does nothing any more would be worse.
+/// Logs a failed write. The agent still has the information in memory and continues: a guest that does
+/// nothing any more would be worse.
 pub(super) fn tell(written: Result<io::Result<()>, tokio::task::JoinError>) {
     match written {
         Ok(Ok(())) => {}
@@ -290,7 +295,7 @@ pub(super) fn tell(written: Result<io::Result<()>, tokio::task::JoinError>) {
     }
 }
 
-/// Adds what is known of operations: that their messages are handed over, and how those ended whose end is not told.
+/// Adds what the operations show: their messages were handed over, and some outcomes were not reported yet.
 pub(in crate::transport) fn add_operations(known: &mut FromDisk, operations: &Operations) {
     let settled: HashSet<Mark> = known.marks.iter().copied().collect();
     for record in operations.all() {

@@ -19,14 +19,14 @@ pub(super) const MODE: u32 = 0o600;
 #[derive(Debug)]
 pub(super) struct Store {
     path: PathBuf,
-    /// `None` until it is needed, and after a failure.
+    /// `None` until first used, and after a failure.
     pub(super) open: Option<File>,
-    /// Marks in the file; `usize::MAX` if nobody knows what is in it.
+    /// How many marks are in the file; `usize::MAX` if that is unknown.
     length: usize,
 }
 
 impl Store {
-    /// The file, and the marks in it. Blocks.
+    /// Reads the marks in the file. Blocks.
     pub(super) fn load(state_dir: &Path) -> (Self, Vec<Seal>) {
         let path = state_dir.join(FILE_NAME);
         let stored = match std::fs::read(&path) {
@@ -37,15 +37,16 @@ impl Store {
                 Vec::new()
             }
         };
-        // A write that was cut short leaves a part of a mark, behind which others would be out of step.
+        // An interrupted write leaves part of a mark, and marks appended after it would be misaligned.
         let (marks, torn) = stored.as_chunks::<16>();
         let length = if torn.is_empty() { marks.len() } else { usize::MAX };
         (Self { path, open: None, length }, marks.iter().copied().map(Seal).collect())
     }
 
-    /// Adds marks; returns when the disk has them. A file of more than twice `keep` is written whole, with the last `keep`.
+    /// Adds marks; returns when they are on the disk. With more than twice `keep` marks, the file is
+    /// rewritten with the last `keep`.
     pub(super) fn add(&mut self, new: &[Seal], keep: usize) -> io::Result<()> {
-        // The first write makes the directory too.
+        // The first write also creates the directory.
         let written = if self.length == 0 || self.length.saturating_add(new.len()) > keep.saturating_mul(2) {
             self.replace(&self.last(new, keep))
         } else if new.is_empty() {
@@ -54,13 +55,13 @@ impl Store {
             self.append(new)
         };
         if written.is_err() {
-            // A part of them may be there, or nothing: the next write writes the file whole.
+            // The file may contain some of the marks or none, so the next write rewrites it.
             (self.open, self.length) = (None, usize::MAX);
         }
         written
     }
 
-    /// The newest marks, those of the file before the new ones.
+    /// The newest marks: those in the file, then the new ones.
     fn last(&self, new: &[Seal], keep: usize) -> Vec<Seal> {
         let stored = std::fs::read(&self.path).unwrap_or_default();
         let mut all: Vec<Seal> = stored.as_chunks::<16>().0.iter().copied().map(Seal).collect();

@@ -1,10 +1,10 @@
-//! What a message is known by.
+//! The marks by which a message is recognised.
 
 use sha2::{Digest, Sha256};
 use trove_couchdb_delivery::Mark;
 use trove_couchdb_protocol::{Request, Seal};
 
-/// All marks of one message: that of its id first.
+/// All marks of one message; the first is the mark of its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::transport::rpc) struct ReplayTags(Vec<Seal>);
 
@@ -13,7 +13,7 @@ impl ReplayTags {
         Self(std::iter::once(Self::of_id(id)).chain(request.seals.iter().copied()).collect())
     }
 
-    /// That of a message's id.
+    /// The mark of a message's id.
     pub(in crate::transport::rpc) fn of_id(id: &str) -> Seal {
         let digest = Sha256::digest(id.as_bytes());
         let mut own = [0; 16];

@@ -17,20 +17,20 @@ fn load(directory: &Path, keep: usize) -> (Records, FromDisk) {
     Records::load(directory, keep)
 }
 
-/// A command that changes something, from its outcome to its acknowledgement.
+/// Ends a command that changes something, and acknowledges it.
 async fn carry_out(records: &Records, numbers: &[u8]) {
-    // A disk that takes nothing is what some tests are about.
+    // Some tests use a disk that accepts nothing.
     drop(records.end(&marks(numbers), RecordedOutcome::Done).await);
     records.forget(Seal([numbers[0]; 16])).await;
 }
 
-/// The mark is known, and no outcome.
+/// The mark is known, but no outcome.
 fn is_answered(known: &FromDisk, number: u8) -> bool {
     let mark = Mark([number; 16]);
     known.marks.contains(&mark) && !known.ended.iter().any(|(marks, _)| marks[0] == mark)
 }
 
-/// Nothing is known of it.
+/// None of these marks is known.
 fn is_new(known: &FromDisk, numbers: &[u8]) -> bool {
     numbers.iter().all(|number| {
         let mark = Mark([*number; 16]);
@@ -64,7 +64,7 @@ async fn what_was_carried_out_is_known_to_the_next_agent_and_so_are_its_parts() 
     assert!(is_new(&known, &[2, 21]));
 }
 
-/// The agent is killed right after it gave a command back: the next one must run it.
+/// The agent is killed right after it requeued a command: the next agent must run it.
 #[tokio::test]
 async fn a_command_that_went_back_before_it_was_begun_is_run_by_the_next_agent() {
     let directory = tempfile::tempdir().unwrap();
@@ -77,7 +77,7 @@ async fn a_command_that_went_back_before_it_was_begun_is_run_by_the_next_agent()
     assert_eq!(recorded(&known, &[1]), RecordedOutcome::Done);
 }
 
-/// Fails when an outcome is not on the disk before its command is answered.
+/// Fails if an outcome is not on the disk before its command is answered.
 #[tokio::test]
 async fn an_outcome_is_known_to_the_next_agent_until_its_message_is_acknowledged() {
     let directory = tempfile::tempdir().unwrap();
@@ -126,7 +126,7 @@ async fn what_was_begun_and_not_ended_is_known_to_the_next_agent_until_it_does_n
     assert!(load(directory.path(), 100).1.interrupted.is_empty());
 }
 
-/// However many follow, and however few marks are kept.
+/// Holds however many commands follow, and however few marks are kept.
 #[tokio::test]
 async fn no_outcome_is_forgotten_before_its_acknowledgement() {
     let directory = tempfile::tempdir().unwrap();
@@ -144,7 +144,7 @@ async fn no_outcome_is_forgotten_before_its_acknowledgement() {
     assert!(is_new(&known, &[1]));
 }
 
-/// Killed in the middle of a write: the line that is whole counts, and the next write repairs the file.
+/// The agent is killed during a write: the complete line counts, and the next write repairs the file.
 #[tokio::test]
 async fn a_torn_line_costs_that_line_alone() {
     let directory = tempfile::tempdir().unwrap();
@@ -197,7 +197,7 @@ async fn what_can_wait_reaches_the_disk_with_what_can_not() {
     assert!([11, 31, 41, 51].iter().all(|part| is_answered(&known, *part)));
 }
 
-/// A full disk that has room again: nothing of what could not be written meanwhile is lost.
+/// After a full disk has space again, nothing is lost that could not be written meanwhile.
 #[tokio::test]
 async fn what_the_disk_refused_is_written_with_the_next() {
     let directory = tempfile::tempdir().unwrap();
@@ -205,7 +205,7 @@ async fn what_the_disk_refused_is_written_with_the_next() {
     std::fs::create_dir(&state).unwrap();
     let (records, _) = load(&state, 100);
     records.end(&marks(&[1]), RecordedOutcome::Done).await.unwrap();
-    // Every append fails there.
+    // Every append fails on this file.
     records.files().outcomes.writes_to(File::options().read(true).open("/dev/null").unwrap());
     records.end(&marks(&[2]), RecordedOutcome::Done).await.unwrap_err();
     records.end(&marks(&[3]), RecordedOutcome::Done).await.unwrap();
