@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! guest (every change of its state) ----> policy --------+
-//! probe (a request as os_admin) -> watch<ProbeResult> ---+-> heartbeat -> outbox -> transport -> trove-conductor
+//! probe (a request as os_admin) -> watch<ProbeResult> ---+-> heartbeat -> outbox -> transport -> conductor
 //! transport -> watch<Link> -----------------------------+-> notify -> systemd
 //!                                                       +-> agent_status -> the answer to get_agent_status
 //! ```
