@@ -2,7 +2,7 @@
 //! place.
 //!
 //! ```text
-//! method, arguments --decode--> Box<dyn Command> --scopes--> delivery core --run--> Couch, Lifecycle, … --> value
+//! method, arguments -decode-> Box<dyn Command> -scopes-> delivery core -run-> Couch, Lifecycle, … -> value
 //! ```
 //!
 //! Each module holds one family of commands. A command is a struct whose fields are its arguments, read by

@@ -7,8 +7,8 @@
 //!          | refused, failed  failed |    | prepare begins again
 //!          +-----------------------> failed
 //!
-//! server          stop begins              stop ended                start begins            start ended
-//!         running -------------> stopping ------------> stopped ------------------> restarting -------> running
+//! server          stop begins              stop ended                start begins         start ended
+//!         running -------------> stopping ------------> stopped ------------------> restarting ----> running
 //!            ^                      |                      |                            |
 //!            | refused: as before   |                      |         refused or unknown: as before
 //!            +----------------------+                      |
