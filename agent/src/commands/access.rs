@@ -42,7 +42,7 @@ impl Command for GrantAccess {
         Method::GrantAccess
     }
 
-    /// A change of membership writes both the user and the database.
+    /// A change of membership writes the user and the database.
     fn scopes(&self) -> Scopes {
         let user = Scope::user(&self.user);
         let databases = self.databases.iter().map(Scope::database);
