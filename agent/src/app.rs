@@ -1,4 +1,4 @@
-//! Builds the agent from its settings and runs it until a signal comes. Nothing else constructs.
+//! Builds the agent from its settings and runs it until it gets a signal. All parts are constructed here.
 
 use std::{
     path::Path,
@@ -35,37 +35,37 @@ use crate::{
     transport::{Dependencies, LocalError, LocalServer, OwnCommands, Transport},
 };
 
-/// CouchDB is looked at so many times in one interval of the heartbeat, so that a change is told soon.
+/// The number of health checks per heartbeat interval, so that a change is reported soon.
 const PROBES_PER_INTERVAL: u32 = 3;
 
-/// Why a guest that was being prepared is not any more.
+/// Why an interrupted `prepare` failed.
 const NO_OPERATION: &str = "prepare was interrupted, and the agent's state directory has no operation that goes on with it: make \
                             the instance anew";
 
 /// Why the agent could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// No signal handler.
+    /// A signal handler could not be installed.
     #[error("the signals can't be handled")]
     Signals(#[source] std::io::Error),
-    /// Nobody could give the agent a command.
+    /// No broker is configured and the local socket cannot be opened, so no command could reach the agent.
     #[error("there is no broker, and so no way in without the local socket")]
     NoWayIn(#[source] LocalError),
-    /// A part that works as long as the agent does has ended by itself.
+    /// A part that must run as long as the agent has stopped.
     #[error("a part of the agent ended unexpectedly; its log says which")]
     PartEnded,
 }
 
-/// Reads the log's part of the configuration again.
+/// Reads the log section of the configuration again.
 pub type Reread = Box<dyn Fn() -> Result<LogSettings, ConfigError> + Send + Sync>;
 
-/// The log, and what is to become of it on SIGHUP.
+/// The log, and how to reconfigure it on SIGHUP.
 pub struct Logging {
-    /// Changes what is logged.
+    /// Changes the log filter.
     pub control: log::Control,
-    /// What to change it to.
+    /// Reads the new filter.
     pub reread: Reread,
-    /// Spans of commands, and where they go.
+    /// The export of commands' spans.
     pub export: Option<trace::Export>,
 }
 
@@ -75,13 +75,13 @@ impl std::fmt::Debug for Logging {
     }
 }
 
-/// Runs the agent until SIGTERM or SIGINT, and at most the grace period longer.
+/// Runs the agent until SIGTERM or SIGINT, plus at most the grace period.
 pub async fn run(settings: Settings, logging: Logging) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
     let stopping = CancellationToken::new();
-    // Names of groups may come from a network that hangs.
+    // Looking up group names may hang on a network.
     let built = tokio::select! {
         biased;
         _ = terminate.recv() => None,
@@ -100,7 +100,7 @@ pub async fn run(settings: Settings, logging: Logging) -> Result<(), StartError>
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        // Half an agent would look healthy to systemd: better a new one.
+        // systemd would take half an agent for a healthy one, so exit and let systemd restart it.
         _ = &mut transport => return Err(StartError::PartEnded),
         Some(_) = background.join_next() => return Err(StartError::PartEnded),
     }
@@ -122,13 +122,13 @@ pub async fn run(settings: Settings, logging: Logging) -> Result<(), StartError>
     Ok(())
 }
 
-/// Puts the parts together. The tasks that only accompany the transport run already.
+/// Builds the parts. The tasks that accompany the transport are already running.
 async fn build(
     settings: &Settings,
     log: &log::Control,
     stopping: &CancellationToken,
 ) -> Result<(Transport, JoinSet<()>), StartError> {
-    // First of all, so that whoever hears that the agent is ready finds it.
+    // First, so that the socket exists when systemd reports the agent as ready.
     let local = open_local(settings).await?;
     remove_leftovers(settings).await;
     let mut background = JoinSet::new();
@@ -231,7 +231,7 @@ async fn build(
     Ok((transport, background))
 }
 
-/// A `prepare` that an earlier agent began goes on as an operation, or has failed.
+/// Fails a `prepare` that an earlier agent began, unless it continues as an operation.
 async fn end_an_interrupted_prepare(lifecycle: &Lifecycle, operations: &Operations) {
     let is_prepare = |kind: &str| kind == Method::Prepare.name();
     if !operations.all().iter().any(|one| one.end.is_none() && is_prepare(&one.kind)) {
@@ -239,16 +239,17 @@ async fn end_an_interrupted_prepare(lifecycle: &Lifecycle, operations: &Operatio
     }
 }
 
-/// Has `os_admin`'s password changed by schedule, in the order of all commands.
+/// Rotates `os_admin`'s password by schedule, in order with all other commands.
 async fn rotate_when_due(mut due: RotationDue, own: OwnCommands) {
     while due.next().await.is_some() {
         own.run(Box::new(RotateOsAdmin)).await;
     }
-    // The end of this task would be taken for that of a part of the agent.
+    // Never return: the agent exits if one of its tasks ends.
     std::future::pending::<()>().await;
 }
 
-/// What an agent left that was killed while it wrote a file: it may hold `os_admin`'s password.
+/// Removes temporary files of an agent that was killed while it wrote a file. They may hold `os_admin`'s
+/// password.
 async fn remove_leftovers(settings: &Settings) {
     let (state, couchdb) = (settings.guest.state_dir.clone(), &settings.couchdb);
     let credentials = couchdb.credentials_file.parent().map(Path::to_owned);
@@ -271,7 +272,7 @@ async fn remove_leftovers(settings: &Settings) {
     }
 }
 
-/// `log.filter` counts anew at every SIGHUP; everything else takes a restart.
+/// Applies `log.filter` on every SIGHUP. All other settings need a restart.
 async fn reread_on_hangup(mut hangup: Signal, control: log::Control, reread: Reread) {
     let reread = Arc::new(reread);
     while hangup.recv().await.is_some() {
@@ -288,11 +289,11 @@ async fn reread_on_hangup(mut hangup: Signal, control: log::Control, reread: Rer
             Err(stopped) => error!(%stopped, "The configuration could not be read again."),
         }
     }
-    // The end of this task would be taken for that of a part of the agent.
+    // Never return: the agent exits if one of its tasks ends.
     std::future::pending::<()>().await;
 }
 
-/// A guest that Trove can reach serves Trove, whatever is wrong with its socket.
+/// Opens the local socket. With a broker a failure is only logged, because Trove can still reach the agent.
 async fn open_local(settings: &Settings) -> Result<Option<LocalServer>, StartError> {
     let Some(mut local) = LocalServer::new(&settings.local, &settings.guest.id) else { return Ok(None) };
     match local.open().await {
@@ -306,8 +307,8 @@ async fn open_local(settings: &Settings) -> Result<Option<LocalServer>, StartErr
     Ok(Some(local))
 }
 
-/// What would keep [`run`] from starting, as far as that shows without starting: an agent that runs on the same socket is
-/// no obstacle here.
+/// Checks what would prevent [`run`] from starting, as far as that is visible without starting. An agent that
+/// already runs on the same socket does not count.
 pub fn check(settings: &Settings) -> Result<(), StartError> {
     let needed = settings.broker.is_none();
     let local = LocalServer::new(&settings.local, &settings.guest.id).filter(|_| needed);

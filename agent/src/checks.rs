@@ -1,4 +1,4 @@
-//! What the agent says without running: whether it is configured, and what its configuration is.
+//! Checks of the agent's configuration that do not start the agent.
 
 use std::process::ExitCode;
 
@@ -7,8 +7,8 @@ use trove_couchdb_guest::args::Args;
 
 use crate::{app, exit, log, system};
 
-/// For `ExecCondition=` of the unit: a package that nobody has configured is no failure. A configuration with a mistake is
-/// one, and is left to the start.
+/// For `ExecCondition=` of the unit: a package that is not configured yet is no failure. An invalid
+/// configuration is a failure, but it is reported by the start.
 pub fn is_configured(args: &Args) -> ExitCode {
     match Settings::load(args, system::environment_of_account()) {
         Err(error) if error.is_unconfigured() => {
@@ -23,7 +23,8 @@ pub fn is_configured(args: &Args) -> ExitCode {
     }
 }
 
-/// Says what the configuration is, and what of this machine would still keep the agent from starting with it.
+/// Prints the configuration, and checks what else on this machine would prevent the agent from starting with
+/// it.
 pub fn check_config(args: &Args) -> ExitCode {
     let settings = match Settings::load(args, system::environment_of_account()) {
         Ok(settings) => settings,

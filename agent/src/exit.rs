@@ -1,12 +1,12 @@
-//! How the process ends, and what it says when it ends early.
+//! Exit codes, and the error message of a failed start.
 
 use std::process::ExitCode;
 
-/// The command line or the configuration is wrong: starting again won't help (sysexits.h, `EX_USAGE`). The
-/// systemd unit names it in `RestartPreventExitStatus=`.
+/// The command line or the configuration is invalid, so a restart does not help (sysexits.h, `EX_USAGE`). The
+/// systemd unit lists the code in `RestartPreventExitStatus=`.
 pub const USAGE: u8 = 64;
 
-/// Something on this machine is wrong; starting again may help.
+/// An error on this machine; a restart may help.
 pub const FAILURE: u8 = 1;
 
 /// Prints an error with its causes to standard error.
@@ -15,7 +15,7 @@ pub fn with_error(code: u8, error: &dyn std::error::Error) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// An error and those of its causes that its text does not have already.
+/// An error, and those of its causes that its text does not contain yet.
 fn explained(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! OpenStack Trove's guest agent for Apache CouchDB, as a library so that `main` stays a story.
+//! OpenStack Trove's guest agent for Apache CouchDB. It is a library, so that `main` stays short.
 //!
 //! ```text
 //! RabbitMQ ------+
@@ -6,9 +6,9 @@
 //! local socket --+       |  ^                            |
 //!                        v  |                            |
 //!                  delivery core (a crate of its own) <--+ outcome
-//!                  decides: order, duplicates, write down, answer, acknowledge
+//!                  decides: order, duplicates, store, answer, acknowledge
 //!
-//! bootstrap: how there comes to be an os_admin login        status: heartbeat, systemd
+//! bootstrap: gets the os_admin login                        status: heartbeat, systemd
 //! ```
 //!
 //! | module | may import | the only user of |
@@ -31,9 +31,9 @@
 //! | `app` | everything | |
 //! | `checks` | `app`, `exit`, `log`, `system` | |
 //!
-//! `couch`, `host` and `system` are crates of their own, or parts of one, under the names that they have here. Anybody may
-//! import `trove_couchdb_protocol`, `trove_couchdb_config` and `trove_couchdb_guest`, which know nothing of this crate.
-//! `tests/tests/layering` holds the code to this table.
+//! `couch`, `host` and `system` are crates, or parts of crates, under shorter names. Every module may import
+//! `trove_couchdb_protocol`, `trove_couchdb_config` and `trove_couchdb_guest`, which do not depend on this
+//! crate. `tests/tests/layering` checks the code against this table.
 
 pub mod app;
 pub mod audit;

@@ -1,11 +1,12 @@
-//! Log lines to standard error, where systemd's journal takes them from, or to the journal itself.
+//! Writes log lines to standard error, which systemd forwards to the journal, or directly to the journal.
 //!
-//! Every line says which instance it is about, and what a command brings about also whose request it is: spans, which
-//! are there whatever is filtered. What is logged can be changed while the agent runs ([`Control`]).
+//! Every line names the instance, and every line of a command names its request. Both come from spans, which
+//! no filter suppresses. The filter can be changed at run time ([`Control`]).
 //!
-//! lapin and hyper can print whole messages, which hold users' passwords when Trove speaks in clear: whatever
-//! filter is configured, only this agent's own crates say more than warnings, and lapin says nothing (its
-//! errors come back as values). A panic is logged with its place and without its text for the same reason.
+//! lapin and hyper can print whole messages, which contain users' passwords if Trove does not encrypt them.
+//! So only the agent's own crates may log below WARN, whatever the filter, and lapin may not log at all (it
+//! returns its errors as values). For the same reason a panic is logged with its location but without its
+//! message.
 
 use std::{
     io, panic,
@@ -25,7 +26,7 @@ use trove_couchdb_protocol::trove::LogFilter;
 
 use crate::trace;
 
-/// Our own crates, whose lines hold no secrets, and the audit log.
+/// The agent's own crates, whose lines hold no secrets, and the audit log.
 const OURS: [&str; 6] = [
     "trove_couchdb_agent",
     "trove_couchdb_client",
@@ -35,64 +36,63 @@ const OURS: [&str; 6] = [
     AUDIT,
 ];
 
-/// Crates that a filter may also name as parts of the agent: to operators they are, and that is how they are documented.
+/// Crates that a filter may also name as parts of the agent, which is how they are documented for operators.
 const PARTS: [(&str, &str); 3] = [
     ("trove_couchdb_agent::couch", "trove_couchdb_client"),
     ("trove_couchdb_agent::transport", "trove_couchdb_guest"),
     ("trove_couchdb_agent::system", "trove_couchdb_system"),
 ];
 
-/// The target of audit lines (`audit::TARGET`). They are no matter of taste: a filter that keeps the log short lets them
-/// through, unless it names them.
+/// The target of audit lines (`audit::TARGET`). A filter suppresses them only if it names them.
 const AUDIT: &str = "audit";
 
-/// The target of the spans that say what a line is about.
+/// The target of the spans that identify the instance and the request.
 const CONTEXT: &str = "trove_couchdb_agent::context";
 
-/// Why there is no log.
+/// Why the logger could not be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// `log.format` is `journal`, and there is none.
+    /// `log.format` is `journal`, but there is no journal.
     #[error("systemd's journal can't be reached ({0}); set log.format to \"text\" or \"json\"")]
     Journal(#[source] io::Error),
-    /// A second logger.
+    /// A logger is already installed.
     #[error(transparent)]
     Twice(#[from] TryInitError),
 }
 
-/// Changes what is logged. Clones change the same.
+/// Changes the log filter. Clones change the same filter.
 #[derive(Debug, Clone)]
 pub struct Control {
     configured: Arc<Mutex<LogFilter>>,
-    /// None where nothing is logged, as in a test.
+    /// `None` without a logger, as in a test.
     handle: Option<reload::Handle<Targets, Registry>>,
 }
 
 impl Control {
-    /// For a process without a logger: takes every filter and changes nothing.
+    /// For a process without a logger: accepts every filter and has no effect.
     pub fn without_a_log(configured: LogFilter) -> Self {
         Self { configured: Arc::new(Mutex::new(configured)), handle: None }
     }
 
-    /// From now on this is logged, or what the configuration says; returns what is in force.
+    /// Sets this filter, or the configured one if `None`. Returns the filter that is now in force.
     pub fn set(&self, filter: Option<&LogFilter>) -> LogFilter {
         let configured = self.configured.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let filter = filter.unwrap_or(&configured);
-        // It fails only when the logger is gone, and that is never taken away.
+        // Fails only if the logger is gone, and it is never removed.
         if let Some(Err(error)) = self.handle.as_ref().map(|handle| handle.reload(targets(filter))) {
             error!(%error, "The log's filter can't be changed.");
         }
         filter.clone()
     }
 
-    /// The configuration was read again, and says this.
+    /// Sets a filter from a configuration that was read again.
     pub fn configure(&self, filter: &LogFilter) {
         filter.clone_into(&mut self.configured.lock().unwrap_or_else(PoisonError::into_inner));
         self.set(None);
     }
 }
 
-/// Whether [`init`] would find what it writes to.
+/// Whether [`init`] would reach its output.
 pub fn check(settings: &LogSettings) -> Result<(), LogError> {
     match settings.format {
         LogFormat::Json | LogFormat::Text => Ok(()),
@@ -100,7 +100,8 @@ pub fn check(settings: &LogSettings) -> Result<(), LogError> {
     }
 }
 
-/// Installs the logger, what takes spans beside it if anything does, and the panic hook. Once per process.
+/// Installs the logger, the export of spans if there is one, and the panic hook. To be called once per
+/// process.
 pub fn init(settings: &LogSettings, export: Option<&trace::Export>) -> Result<Control, LogError> {
     let (filter, handle) = reload::Layer::new(targets(&settings.filter));
     let to_stderr = || tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
@@ -108,7 +109,7 @@ pub fn init(settings: &LogSettings, export: Option<&trace::Export>) -> Result<Co
         LogFormat::Json => to_stderr().json().boxed(),
         LogFormat::Text => to_stderr().boxed(),
         LogFormat::Journal => {
-            // Without a prefix: INSTANCE=, REQUEST_ID= and METHOD= are what one would search for.
+            // Without a prefix, because operators search for INSTANCE=, REQUEST_ID= and METHOD=.
             let journal = tracing_journald::layer().map_err(LogError::Journal)?;
             journal.with_field_prefix(None).with_syslog_identifier("trove-couchdb-agent".to_owned()).boxed()
         }
@@ -122,17 +123,18 @@ pub fn init(settings: &LogSettings, export: Option<&trace::Export>) -> Result<Co
     Ok(Control { configured: Arc::new(Mutex::new(settings.filter.clone())), handle: Some(handle) })
 }
 
-/// What every line of the process is about; of the highest level, as a filter leaves spans out as it does lines.
+/// The span around all lines of the process. It has the highest level, because filters apply to spans as
+/// well.
 pub fn instance_span(guest_id: &str) -> Span {
     error_span!(target: CONTEXT, "agent", instance = guest_id)
 }
 
-/// What the lines of one command are about.
+/// The span around the lines of one command.
 pub fn command_span(request_id: Option<&str>) -> Span {
     error_span!(target: CONTEXT, "command", request_id = request_id.map(trace::short_id))
 }
 
-/// The filter in the form of its library; it has been checked.
+/// The filter in the form of `tracing_subscriber`. It was validated before.
 fn targets(filter: &LogFilter) -> Targets {
     let filter = filter.as_str().parse();
     let targets: Targets = filter.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
@@ -142,7 +144,8 @@ fn targets(filter: &LogFilter) -> Targets {
     targets.with_target(CONTEXT, LevelFilter::ERROR).with_target(trace::TARGET, LevelFilter::OFF)
 }
 
-/// What a filter says of the agent, or of a part of it, holds for the crate of that part, unless the filter names the crate.
+/// Applies a level for the agent, or for a part of it, to the part's crate, unless the filter names the
+/// crate.
 fn with_parts(targets: Targets) -> Targets {
     let named: Vec<(String, LevelFilter)> =
         targets.iter().map(|(target, level)| (target.to_owned(), level)).collect();

@@ -1,4 +1,4 @@
-//! `trove-couchdb-agent`: the guest agent that puts Apache CouchDB back into OpenStack Trove.
+//! `trove-couchdb-agent`: the guest agent that adds Apache CouchDB as a datastore to OpenStack Trove.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -8,11 +8,11 @@ use trove_couchdb_config::Settings;
 use trove_couchdb_guest::args::Args;
 use trove_couchdb_system as system;
 
-/// How long a blocking call (a hung mount, a slow disk) may hold up the end.
+/// How long a blocking call (a hung mount, a slow disk) may delay the exit.
 const LEFTOVERS: Duration = Duration::from_secs(1);
 
-/// How long a thread for blocking calls waits for the next one: longer than the heartbeat's interval, which writes a
-/// file each time, so that an idle agent does not make and end a thread for every one.
+/// How long an idle thread for blocking calls is kept. This is longer than the heartbeat's interval: each
+/// heartbeat writes a file, and an idle agent should not start a thread for every heartbeat.
 const BLOCKING_THREADS: Duration = Duration::from_secs(90);
 
 fn main() -> ExitCode {
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             let helped = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            // Only a closed standard output can keep it from being shown.
+            // Printing fails only if standard output is closed.
             drop(error.print());
             return if helped { ExitCode::SUCCESS } else { exit::USAGE.into() };
         }
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     if args.check_config {
         return checks::check_config(&args);
     }
-    // Before there is any secret in memory.
+    // Before any secret is in memory.
     let core_dumps = system::forbid_core_dumps();
     let settings = match Settings::load(&args, std::env::vars_os()) {
         Ok(settings) => settings,
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Ok(control) => control,
         Err(error) => return exit::with_error(exit::FAILURE, &error),
     };
-    // Around all that runs on this thread, which is nearly everything.
+    // Covers everything on this thread, which is nearly everything.
     let _about = log::instance_span(&settings.guest.id).entered();
     if let Err(error) = core_dumps {
         tracing::warn!(%error, "A crash of this process may leave passwords in a core dump; set LimitCORE=0.");
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     }
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, guest_id = settings.guest.id, "The CouchDB guest agent starts.");
-    // One TLS stack for the broker and for CouchDB. Only a second installation fails.
+    // A single TLS stack for the broker and CouchDB. Only a second installation fails.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("A TLS provider was installed before.");
     }

@@ -1,5 +1,4 @@
-//! What a part of the agent that panics leaves in the log: where it was, and nothing of what it said, which may quote
-//! anything.
+//! A panic in the agent logs its location but not its message, which may contain secrets.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -8,7 +7,7 @@ use std::process::Command;
 
 use trove_couchdb_config::{LogFormat, LogSettings};
 
-/// Tells the copy of this program that it is to panic.
+/// Makes the copy of this program panic.
 const PANICS: &str = "TROVE_COUCHDB_TEST_PANICS";
 const SECRET: &str = "PlantedSecretOfAPanic";
 

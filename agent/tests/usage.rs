@@ -1,5 +1,5 @@
-//! The exit status is the one that the systemd unit knows (`RestartPreventExitStatus=`): a wrong option in a drop-in must not
-//! start the agent again and again.
+//! The exit code is the one in the systemd unit (`RestartPreventExitStatus=`): a wrong option in a drop-in
+//! must not restart the agent again and again.
 
 #![allow(clippy::unwrap_used)]
 
@@ -26,7 +26,7 @@ fn a_question_is_answered_on_standard_output() {
     }
 }
 
-/// A configuration of this test's own, and nothing of the machine's `/etc`.
+/// Runs the agent with its own configuration, independent of the machine's `/etc`.
 fn configured(toml: &str, option: &str) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("agent.toml");
@@ -56,7 +56,7 @@ fn what_would_keep_the_agent_from_starting_fails_the_check() {
         let said = String::from_utf8(ended.stderr.clone()).unwrap();
         assert_eq!(ended.status.code(), Some(1), "{ended:?}");
         assert!(said.contains(says), "{said}");
-        // As the agent itself says it, and each cause once.
+        // The agent itself reports the same, and each cause once.
         let started = agent_with(&toml);
         assert_eq!(started.status.code(), Some(1), "{started:?}");
         let cause = says.trim_end_matches(": ").rsplit(": ").next().unwrap_or_default();
@@ -64,7 +64,7 @@ fn what_would_keep_the_agent_from_starting_fails_the_check() {
     }
 }
 
-/// A start, which fails at once.
+/// Starts the agent, which fails at once.
 fn agent_with(toml: &str) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("agent.toml");
@@ -84,7 +84,7 @@ fn a_cause_is_said_once() {
     assert_eq!(said.matches("No such file or directory").count(), 1, "{said}");
 }
 
-/// What systemd asks before each start (`ExecCondition=`).
+/// The check that systemd runs before each start (`ExecCondition=`).
 #[test]
 fn an_agent_that_nobody_has_configured_is_no_failure_and_one_with_a_mistake_is() {
     let unconfigured = configured("", "--is-configured");

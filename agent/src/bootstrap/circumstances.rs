@@ -1,4 +1,5 @@
-//! What may have changed since a login was refused: the files on this machine, and whether CouchDB was started again.
+//! Detects whether a refused login is worth another try: files on this machine changed, or CouchDB was
+//! restarted.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use trove_couchdb_protocol::Secret;
 use super::{Bootstrap, BootstrapError, error::blocking};
 use crate::couch::{CouchError, Method, Resource};
 
-/// Changes when the operator touches the credentials or the ini files, or when CouchDB goes away or comes back.
+/// Changes when the operator modifies the credentials or the ini files, or when CouchDB stops or starts.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint {
     circumstances: Circumstances,
@@ -17,7 +18,7 @@ pub(super) struct Fingerprint {
 }
 
 impl Bootstrap {
-    /// What a waiting operator may change.
+    /// Reads the current fingerprint.
     pub(super) async fn fingerprint(&self) -> Result<Fingerprint, BootstrapError> {
         let asked = self.client.send(None, Method::GET, &Resource::Session, None).await;
         let server_is_up = !matches!(asked, Err(CouchError::Unreachable { .. }));
@@ -29,7 +30,7 @@ impl Bootstrap {
         blocking(move || Circumstances::look(&settings)).await
     }
 
-    /// How long this password must not be sent, as CouchDB refused it a short while ago.
+    /// How long this password must not be sent, because CouchDB refused it recently.
     pub(super) async fn barred(
         &self,
         account: &str,
@@ -40,7 +41,7 @@ impl Bootstrap {
         blocking(move || refusals::barred(&directory, &now, &account, &password)).await
     }
 
-    /// Takes note of a refusal, for the agent's next lives.
+    /// Records a refusal for later runs of the agent.
     pub(super) async fn was_refused(
         &self,
         account: &str,
@@ -55,7 +56,7 @@ impl Bootstrap {
         Ok(())
     }
 
-    /// CouchDB is down, and forgets what it counted.
+    /// Deletes the recorded refusals. CouchDB loses its own count when it stops.
     pub(super) async fn server_forgets(&self) -> Result<(), BootstrapError> {
         let directory = self.state_dir.clone();
         if let Err(error) = blocking(move || refusals::forget(&directory)).await? {

@@ -1,4 +1,4 @@
-//! Why a step of bootstrap did not succeed, and when to look again.
+//! Why a bootstrap step failed, and when to try again.
 
 use std::time::Duration;
 
@@ -6,40 +6,40 @@ use trove_couchdb_guest::credentials::CredentialsError;
 
 use crate::{couch::CouchError, system};
 
-/// How often an absent server is looked for.
+/// How often to check whether an unreachable server is back.
 pub(super) const SERVER_WAIT: Duration = Duration::from_millis(500);
 
-/// How often a standing verdict is checked for a change on the disk or in the server's answers.
+/// How often to check whether a state that needs an operator has changed.
 pub(super) const WATCH: Duration = Duration::from_secs(2);
 
-/// How often a locked account is asked about. CouchDB does not look at the password meanwhile, nor does it count the
-/// request (`couch_auth_lockout.erl`).
+/// How often to try a locked account. While the account is locked CouchDB neither checks the password nor
+/// counts the request (`couch_auth_lockout.erl`).
 const LOCKED_WAIT: Duration = Duration::from_secs(10);
 
-/// The longest pause that a server may ask for with `Retry-After`.
+/// The longest pause that a server may request with `Retry-After`.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// Why a step did not succeed.
+/// Why a step failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
-    /// The credentials file.
+    /// The credentials file cannot be used.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
-    /// The ini file.
+    /// The ini file cannot be read or written.
     #[error("the ini file {path} can't be read or written: {source}")]
     Ini {
-        /// The file.
+        /// Its path.
         path: String,
-        /// The system's own words.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// CouchDB.
+    /// A request to CouchDB failed.
     #[error(transparent)]
     Couch(#[from] CouchError),
     /// CouchDB refused the configured bootstrap administrator.
     #[error("CouchDB refuses the configured bootstrap_admin {0:?}; correct its name or password")]
     BootstrapAdminRefused(String),
-    /// `_users` stays unguarded.
+    /// `_users` has no design document.
     #[error(
         "CouchDB made no _design/_auth in _users; until it does, anybody could store what they like there"
     )]
@@ -47,14 +47,14 @@ pub enum BootstrapError {
     /// The runtime is shutting down.
     #[error("the agent is stopping")]
     Stopping,
-    /// A state that only the operator can leave.
+    /// Only the operator can change this state.
     #[error("{0}")]
     Stuck(&'static str),
 }
 
 impl BootstrapError {
-    /// How long to wait, or `None` to wait for a change: every further try of a refused password counts towards
-    /// CouchDB's lockout.
+    /// How long to wait, or `None` to wait for a change: every further try of a refused password counts
+    /// towards CouchDB's lockout.
     pub(super) fn wait(&self) -> Option<Duration> {
         match self {
             Self::Couch(CouchError::LoginRefused) | Self::BootstrapAdminRefused(_) | Self::Stuck(_) => None,
@@ -68,13 +68,13 @@ impl BootstrapError {
         }
     }
 
-    /// Whether commands need not wait for it: nothing changes before an operator does something.
+    /// Whether commands fail at once instead of waiting, because nothing changes until an operator acts.
     pub(super) fn needs_operator(&self) -> bool {
         self.wait().is_none() || matches!(self, Self::Couch(CouchError::LoginUnusable(_)))
     }
 }
 
-/// Work that would hold up the loop.
+/// Runs blocking work outside of the async runtime.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, BootstrapError> {

@@ -1,4 +1,4 @@
-//! Logging in, as rarely as can be: a wrong password counts towards CouchDB's lockout.
+//! Logs in as rarely as possible: a wrong password counts towards CouchDB's lockout.
 
 use std::sync::Arc;
 
@@ -11,8 +11,9 @@ use crate::couch::{CouchError, Login, Method, Resource, ServerAdmin, Session};
 const OS_ADMIN: &str = ServerAdmin::OsAdmin.as_str();
 
 impl Bootstrap {
-    /// Tries the file's password, once; and if it was being changed when the agent died, the coming one, once. One that
-    /// was refused a short while ago, also in an earlier life, is not tried.
+    /// Tries the file's password once. If the agent died during a rotation, it tries the new password once,
+    /// too. It does not try a password that CouchDB refused recently, even if that was before the agent
+    /// restarted.
     pub(super) async fn log_in(&self, observations: &mut Observations) -> Result<(), BootstrapError> {
         let Some(credentials) = observations.credentials().cloned() else {
             return Ok(());
@@ -26,7 +27,8 @@ impl Bootstrap {
         if let (None, Some(next)) = (&accepted, &credentials.next) {
             let next_again = self.barred(OS_ADMIN, next).await?;
             if next_again.is_none() {
-                // Killed here over and over, the agent must not have the old one refused each time: five lock the account.
+                // Swap both first: an agent that is killed here repeatedly would otherwise send the old
+                // password each time, and five refusals lock the account.
                 let turned = credentials.clone().turned();
                 self.store(&turned).await?;
                 observations.hold(turned.clone());
@@ -43,11 +45,11 @@ impl Bootstrap {
         Ok(())
     }
 
-    /// A login that CouchDB takes for a server administrator's; `None` if it refuses the password.
+    /// Logs in as a server administrator; `None` if CouchDB refuses the password.
     ///
     /// # Errors
-    /// [`CouchError::LoginUnusable`] if it took no offence at the password: that may be repaired at any moment, and asking
-    /// again costs nothing.
+    /// [`CouchError::LoginUnusable`] if the login is no server administrator's for a reason other than its
+    /// password. That may be repaired at any moment, and trying again costs nothing.
     pub(super) async fn try_password(&self, password: &Secret) -> Result<Option<Arc<Login>>, BootstrapError> {
         match self.prove(OS_ADMIN, password).await {
             Ok(login) => Ok(Some(Arc::new(login))),
@@ -56,7 +58,7 @@ impl Bootstrap {
         }
     }
 
-    /// The login of the configured bootstrap administrator, if there is one and it works.
+    /// The login of the configured bootstrap administrator; `None` if none is configured.
     pub(super) async fn bootstrap_login(&self) -> Result<Option<Login>, BootstrapError> {
         let Some((name, password)) = self.settings.bootstrap_admin.as_ref() else { return Ok(None) };
         let refused = || BootstrapError::BootstrapAdminRefused(name.clone());

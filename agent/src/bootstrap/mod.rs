@@ -1,9 +1,9 @@
-//! The way to an `os_admin` login, and back to it when it was lost.
+//! Gets an `os_admin` login, and gets it back after it was lost.
 //!
-//! [`Bootstrap::run`] is one task for the life of the agent and the only writer of [`AdminLogin`]: it looks at
-//! the disk and the server, does the one step that [`state::next`] names, and looks again. Once there is a
-//! login it watches whether CouchDB still takes it, and looks again when CouchDB was away: another data directory
-//! may stand behind the same address, without `_users`.
+//! [`Bootstrap::run`] is a single task that runs as long as the agent. Only this task writes [`AdminLogin`].
+//! It inspects the disk and the server, does the step that [`state::next`] returns, and repeats. Once it has
+//! a login it watches whether CouchDB still accepts it. It starts over after an outage of CouchDB, because
+//! the same address may now serve a different data directory without `_users`.
 
 mod circumstances;
 mod error;

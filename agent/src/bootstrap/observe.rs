@@ -1,4 +1,4 @@
-//! Bootstrap's eyes and hands: what [`super::state`] decides on, and the steps that it names.
+//! Collects the input of [`super::state`], and carries out its steps.
 
 use std::{path::Path, time::Duration};
 
@@ -19,15 +19,15 @@ use crate::couch::{
     Session, SystemDatabase, close_system_databases, config_root,
 };
 
-/// CouchDB needs up to five seconds to guard a new `_users`.
+/// CouchDB needs up to five seconds to add the design document to a new `_users`.
 const AUTH_DESIGN_WAIT: Duration = Duration::from_secs(30);
 const AUTH_DESIGN_POLL: Duration = Duration::from_millis(250);
 
-/// Rounds for the one password that has 256 random bits.
+/// Few rounds suffice, because the password has 256 random bits.
 pub(super) const OS_ADMIN_SHA1_ITERATIONS: u32 = 10;
 
 impl Bootstrap {
-    /// Looks at everything that decides.
+    /// Collects everything that decides the next step.
     pub(super) async fn look(&self, observations: &mut Observations) -> Result<Seen, BootstrapError> {
         let path = self.settings.credentials_file.clone();
         observations.credentials = blocking(move || credentials::load(&path)).await??;
@@ -58,7 +58,7 @@ impl Bootstrap {
                 let party = Session::from_answer(session)?.is_admin();
                 Ok(if party { Server::Party } else { Server::Closed })
             }
-            // require_valid_user: nobody gets in without a password.
+            // With require_valid_user every request needs a password.
             Err(CouchError::Unauthorized) => Ok(Server::Closed),
             Err(error @ CouchError::Unreachable { .. }) => {
                 observations.down = Some(error);
@@ -115,7 +115,7 @@ impl Bootstrap {
             Ok(Some(true)) => BootstrapAdmin::SeesOsAdmin,
             Ok(Some(false)) => BootstrapAdmin::SeesNoOsAdmin,
             Ok(None) => BootstrapAdmin::None,
-            // There may be another way: os_admin may be there already, or in the ini file.
+            // Another way may exist: CouchDB or an ini file may already have os_admin.
             Err(refused @ BootstrapError::BootstrapAdminRefused(_)) if observations.credentials.is_some() => {
                 warn!(%refused, "Going on without it.");
                 BootstrapAdmin::Refused
@@ -150,9 +150,9 @@ impl Bootstrap {
         Ok(())
     }
 
-    /// A ready hash: CouchDB would hash a plain password some time after it answered.
+    /// Sends a finished hash, because CouchDB hashes a plain password only some time after it answers.
     ///
-    /// Servers before 3.4 hash anew at every request, so they get as few rounds as in the ini file.
+    /// Servers before 3.4 hash the password at every request, so they get as few rounds as the ini file.
     async fn set_os_admin(
         &self,
         login: Option<&Login>,
@@ -162,7 +162,7 @@ impl Bootstrap {
     ) -> Result<(), BootstrapError> {
         if let Some(password) = observations.password() {
             self.put_os_admin(login, version, config, password).await?;
-            // It may have been refused before, when CouchDB had no os_admin, or another one.
+            // CouchDB may have refused this password while it had no os_admin or a different one.
             self.server_forgets().await?;
         }
         Ok(())
@@ -187,7 +187,8 @@ impl Bootstrap {
         Ok(())
     }
 
-    /// A fresh node has neither database, and an unguarded `_users` lets an admin's slip become a server admin.
+    /// Creates the system databases, which a fresh node lacks, and waits for the design document of `_users`.
+    /// Without that document a mistaken write to `_users` can create a server administrator.
     pub(super) async fn ensure_databases(&self, login: &Login) -> Result<(), BootstrapError> {
         for system in [SystemDatabase::Users, SystemDatabase::Replicator] {
             match self.client.send(Some(login), Method::PUT, &Resource::System(system), None).await {
@@ -215,7 +216,8 @@ impl Bootstrap {
         Ok(())
     }
 
-    /// Which hashes this server lets log in; what is not in the first section counts in the second.
+    /// Reads how many rounds a hash must have for this server to accept it. The first section takes
+    /// precedence.
     async fn rounds(&self, login: Option<&Login>, config: &ConfigRoot) -> Result<Rounds, BootstrapError> {
         let mut limits = [None, None];
         for (limit, key) in limits.iter_mut().zip(["min_iterations", "max_iterations"]) {

@@ -1,4 +1,4 @@
-//! How `os_admin`'s password is changed.
+//! Changes `os_admin`'s password.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use super::{
 use crate::couch::{AdminLogin, ConfigRoot, CouchError, Login, ServerVersion};
 
 impl Bootstrap {
-    /// Changes the password.
+    /// Changes the password in the file, in CouchDB and in the ini file.
     pub(super) async fn rotate(
         &self,
         old: &Arc<Login>,
@@ -46,7 +46,7 @@ impl Bootstrap {
             Ok(login) => login,
             Err(error) => {
                 let error = self.put_back(error, version, &config, &both, credentials).await;
-                // The old one must not be used either: five refusals lock the account.
+                // Stop using the old password as well: five refusals lock the account.
                 let why = "os_admin's password was being changed; which one CouchDB took is found out";
                 self.admin.send_replace(AdminLogin::Pending(why.to_owned()));
                 drain.complete();
@@ -56,7 +56,7 @@ impl Bootstrap {
         self.admin.send_replace(AdminLogin::Ready(Arc::clone(&login)));
         drain.complete();
 
-        // The file holds both passwords until it follows, at the next start at the latest.
+        // If this fails, the file keeps both passwords until the agent logs in again.
         let promoted = both.promoted();
         if let Err(error) = self.store(&promoted).await {
             warn!(%error, "os_admin's password was changed, and not everything on the disk follows yet.");
@@ -66,8 +66,9 @@ impl Bootstrap {
         Ok(Rotated { login, credentials: promoted, followed: followed.map_err(RotationError::ini_is_behind) })
     }
 
-    /// A CouchDB that can't write its configuration takes the new password in memory, and would have the old one again after
-    /// a restart: it gets the old one back at once, and the file forgets the new one.
+    /// A CouchDB that cannot write its configuration keeps the new password in memory only, and reads the old
+    /// one after a restart. So the agent restores the old password in CouchDB and removes the new one from
+    /// the file.
     async fn put_back(
         &self,
         error: BootstrapError,
@@ -79,7 +80,7 @@ impl Bootstrap {
         let BootstrapError::Couch(CouchError::ConfigNotWritten(why)) = error else { return error };
         let put_back = async {
             let next = both.next.as_ref().ok_or(BootstrapError::Stopping)?;
-            // Refused if CouchDB has not taken it: then the old one holds.
+            // CouchDB refuses the new password if it never stored it. Then the old one is still valid.
             let login = self.try_password(next).await?;
             if let Some(login) = &login {
                 match self.put_os_admin(Some(login), version, config, &credentials.password).await {
@@ -104,7 +105,8 @@ impl Bootstrap {
         Ok(blocking(move || credentials::store(&path, &credentials)).await??)
     }
 
-    /// The ini file gets the password too, if it names `os_admin`: CouchDB would read the old one at its next start.
+    /// Updates the ini file if it names `os_admin`: CouchDB would otherwise read the old password at its next
+    /// start.
     pub(super) async fn ini_follows(&self, password: &Secret) -> Result<(), BootstrapError> {
         let Some(directory) = &self.settings.local_ini_dir else { return Ok(()) };
         let (ini, password) = (AdminIni::in_directory(directory), password.clone());

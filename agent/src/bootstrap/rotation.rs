@@ -1,12 +1,12 @@
-//! Another password for `os_admin`: on command, and when the old one has stood for long enough.
+//! Rotation of `os_admin`'s password: on command, and when the password has reached its maximum age.
 //!
 //! ```text
-//! file {old, new} -> requests with old end, others wait -> CouchDB takes new -> login with new, once -> file {new}
+//! file {old, new} -> running requests finish -> CouchDB gets new -> one login with new -> file {new}
 //! ```
 //!
-//! Killed at any point, the file holds the password that the server knows, and the next agent tries both, once each:
-//! two of the five wrong logins that CouchDB 3.4+ allows. Nobody is refused meanwhile, since no request is under way
-//! while the password changes.
+//! If the agent is killed at any point, the file holds the password that the server knows. The next agent
+//! tries both passwords once: two of the five wrong logins that CouchDB 3.4+ allows. No request is refused
+//! meanwhile: new requests wait, and none is in flight while the password changes.
 
 use std::{
     convert::Infallible,
@@ -21,35 +21,35 @@ use trove_couchdb_guest::credentials::Credentials;
 use super::error::BootstrapError;
 use crate::couch::{AdminLogin, Login};
 
-/// How long requests that are under way may take until the password changes. Longer than that, CouchDB has other
-/// worries.
+/// How long to wait for requests in flight before the rotation is given up.
 pub(super) const DRAIN: Duration = Duration::from_secs(40);
 
-/// A rotation that failed by schedule is tried again after this.
+/// How long to wait after a failed scheduled rotation.
 pub(super) const TRY_AGAIN: Duration = Duration::from_secs(3600);
 
-/// Requests that may wait; a second one asks for nothing that the first doesn't do.
+/// One request may wait; a second one would ask for the same rotation.
 const QUEUE: usize = 1;
 
-/// Why the password was not changed, in words for the caller. The old one holds, unless the text says otherwise.
+/// Why the password was not changed, as text for the caller. The old one is valid unless the text says
+/// otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RotationError {
     /// There is no login to change the password with.
     #[error("os_admin keeps its password, as the agent has no login to change it with: {0}")]
     NoLogin(String),
-    /// One is under way.
+    /// A rotation is in progress.
     #[error("os_admin's password is being changed already")]
     UnderWay,
-    /// Requests went on for too long.
+    /// Requests in flight took too long.
     #[error("CouchDB did not finish what it was asked before within {} s; try again", DRAIN.as_secs())]
     Busy,
-    /// The new password holds only until CouchDB restarts.
+    /// The new password is valid only until CouchDB restarts.
     #[error(
         "os_admin has another password, and CouchDB will read the old one when it restarts: {0}; make that file writable, then \
          rotate again"
     )]
     IniIsBehind(String),
-    /// Something did not answer as it should; the text holds no secret.
+    /// A step failed. The text holds no secret.
     #[error("{0}")]
     Failed(String),
 }
@@ -69,53 +69,55 @@ impl RotationError {
     }
 }
 
-/// The password was changed.
+/// The result of a successful rotation.
 pub(super) struct Rotated {
-    /// With the new one.
+    /// The login with the new password.
     pub(super) login: Arc<Login>,
-    /// What the file holds now.
+    /// The new content of the credentials file.
     pub(super) credentials: Credentials,
-    /// Whether an ini file that names `os_admin` has the new one too.
+    /// Whether an ini file that names `os_admin` was updated too.
     pub(super) followed: Result<(), RotationError>,
 }
 
-/// What becomes of a request.
+/// Receives the outcome of a request.
 type Answer = oneshot::Sender<Result<(), RotationError>>;
 
-/// Asks bootstrap for a rotation.
+/// Requests rotations from bootstrap.
 #[derive(Debug, Clone)]
 pub struct Rotator {
     requests: mpsc::Sender<Answer>,
     admin: watch::Receiver<AdminLogin>,
 }
 
-/// Bootstrap's end.
+/// Bootstrap's side of a [`Rotator`].
 #[derive(Debug)]
 pub struct RotationRequests {
     requests: mpsc::Receiver<Answer>,
     due: mpsc::Sender<()>,
 }
 
-/// Tells when the password is old enough to be changed. Whoever hears it asks a [`Rotator`], in the order of all commands.
+/// Signals that the password is old enough to be rotated. The receiver then uses a [`Rotator`], in order with
+/// all other commands.
 #[derive(Debug)]
 pub struct RotationDue(mpsc::Receiver<()>);
 
 impl RotationDue {
-    /// Returns when the password is to be changed; `None` when bootstrap is gone.
+    /// Returns when the password is due for rotation; `None` once bootstrap has stopped.
     pub async fn next(&mut self) -> Option<()> {
         self.0.recv().await
     }
 }
 
 impl Rotator {
-    /// A rotator, what it asks, and when to ask by schedule; `admin` says whether there is a login to rotate.
+    /// A rotator, its requests, and the schedule's signals. `admin` says whether there is a login to rotate.
     pub fn new(admin: watch::Receiver<AdminLogin>) -> (Self, RotationRequests, RotationDue) {
         let (requests, receiver) = mpsc::channel(QUEUE);
         let (due, is_due) = mpsc::channel(QUEUE);
         (Self { requests, admin }, RotationRequests { requests: receiver, due }, RotationDue(is_due))
     }
 
-    /// Gives `os_admin` another password; returns when it holds, and at once when there is nothing to change it with.
+    /// Changes `os_admin`'s password. Returns when the new one is valid, or at once if there is no login to
+    /// change it with.
     pub async fn rotate(&self) -> Result<(), RotationError> {
         if let AdminLogin::Pending(why) | AdminLogin::Stuck(why) = &*self.admin.borrow() {
             return Err(RotationError::no_login(why));
@@ -130,7 +132,7 @@ impl Rotator {
 }
 
 impl RotationRequests {
-    /// The next request; never returns when nobody can ask any more.
+    /// The next request. Never returns once every [`Rotator`] is dropped.
     pub(super) async fn next(&mut self) -> Answer {
         match self.requests.recv().await {
             Some(answer) => answer,
@@ -138,7 +140,7 @@ impl RotationRequests {
         }
     }
 
-    /// While bootstrap looks for a login nothing can be changed: nobody shall wait for it.
+    /// Refuses every request, because no password can be changed while bootstrap looks for a login.
     pub(super) async fn refuse_all(&mut self) -> Infallible {
         loop {
             let refused = RotationError::no_login("CouchDB was away, and is being looked at; try again");
@@ -146,15 +148,15 @@ impl RotationRequests {
         }
     }
 
-    /// The password is old enough. One that was told and not acted on yet says the same.
+    /// Signals that the password is due. A signal that is still queued is enough.
     pub(super) fn are_due(&self) {
         let _told_before = self.due.try_send(());
     }
 }
 
-/// How long until a password of this age is to be changed.
+/// How long until a password of this age is due.
 pub(super) fn due_in(since: SystemTime, after: Duration, now: SystemTime) -> Duration {
-    // One from the future tells of a clock that was set back: it counts as new.
+    // A time in the future means that the clock was set back; the password then counts as new.
     let age = now.duration_since(since).unwrap_or_default();
     after.saturating_sub(age)
 }
@@ -192,7 +194,7 @@ mod tests {
             never = requests.refuse_all() => match never {},
             first = first => assert!(matches!(first, Ok(Err(RotationError::NoLogin(_)))), "{first:?}"),
         }
-        // Without a login it is not even asked.
+        // Without a login bootstrap is not asked.
         writer.send_replace(AdminLogin::Stuck("restore the file".to_owned()));
         assert_eq!(rotator.rotate().await, Err(RotationError::no_login("restore the file")));
         writer.send_replace(AdminLogin::Ready(Arc::new(Login::new("os_admin", &Secret::new("pw")))));

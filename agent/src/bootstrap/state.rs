@@ -1,79 +1,78 @@
-//! What bootstrap does next: a pure function from what is seen to one step.
+//! Decides the next step of bootstrap: a pure function from observations to one step.
 //!
 //! ```text
 //!                          credentials file?
 //!                 none |                    | valid
 //!    +-----------------+                    |
-//!    | a way to use it, and no os_admin     |
-//!    | whose password it would replace?     |
-//!    |   no: Blocked, or Misfit             |
+//!    | can a password reach the server      |
+//!    | without replacing an os_admin's?     |
+//!    |   no: Blocked or CredentialsMismatch |
 //!    |  yes: WriteCredentials ------------->+
 //!                                           v
 //!   server down: InstallIni (if no ini file names os_admin), else AwaitServer
 //!   admin party: EndParty -----------------------------------+
 //!   closed, the file is new, and a bootstrap admin sees      |
-//!     no os_admin: CreateOsAdmin ----------------------------+--> Login --> accepted: EnsureDatabases --> Done
+//!     no os_admin: CreateOsAdmin ----------------------------+--> Login -> accepted: EnsureDatabases -> Done
 //!   closed, otherwise: --------------------------------------+      |
 //!                                                                   +--> refused: CreateOsAdmin, InstallIni,
 //!                                                                        or a verdict for the operator
 //! ```
 //!
-//! Nothing is remembered between steps but what the disk and the server hold. So a kill at any point costs
-//! nothing: the next run sees where things stand and goes on from there. The password is written to the file
-//! before any server learns of it, and never replaced by another one; nor is that of an `os_admin` who was there
-//! before.
+//! All lasting state is on the disk and in the server, so the agent may be killed at any point: the next run
+//! continues from there. The password is written to the file before it is sent to any server, and bootstrap
+//! never replaces it. Nor does bootstrap replace the password of an existing `os_admin`.
 
 pub use trove_couchdb_guest::ini::Ini;
 
-/// What the credentials file holds.
+/// The state of the credentials file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum File {
-    /// There is none.
+    /// It does not exist.
     Missing,
-    /// A name and a password, written in this life of the agent: the server has to learn it yet.
+    /// The agent wrote it since it started, and the server does not know the password yet.
     New,
-    /// A name and a password from before: most likely the server knows it.
+    /// It existed before the agent started, so the server most likely knows the password.
     Kept,
 }
 
 /// What CouchDB looks like without credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Server {
-    /// Nothing answers. A 3.x server without an administrator does not start at all.
+    /// CouchDB does not answer. CouchDB 3.x does not start without an administrator.
     Down,
-    /// Everybody is a server administrator.
+    /// Every client is a server administrator.
     Party,
-    /// There is an administrator.
+    /// CouchDB has an administrator.
     Closed,
 }
 
-/// What CouchDB said to the file's credentials in this life of the agent.
+/// CouchDB's verdict on the file's credentials since the agent started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginTried {
-    /// Not asked yet.
+    /// Not tried yet.
     No,
     /// `os_admin` is a server administrator with this password.
     Accepted,
-    /// It is not. Asking again would count towards CouchDB's lockout.
+    /// CouchDB refused it. Another try would count towards CouchDB's lockout.
     Refused,
 }
 
-/// What the account of the configured bootstrap administrator sees.
+/// What the configured bootstrap administrator sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BootstrapAdmin {
     /// None is configured.
     None,
-    /// It has not been asked, or the server is down.
+    /// The agent has not asked, or the server is down.
     Unasked,
-    /// There is an `os_admin` among the administrators.
+    /// CouchDB has an `os_admin`.
     SeesOsAdmin,
-    /// There is none.
+    /// CouchDB has no `os_admin`.
     SeesNoOsAdmin,
-    /// CouchDB refuses it: an operator deleted it or changed its password since.
+    /// CouchDB refuses the account: an operator deleted it or changed its password.
     Refused,
 }
 
-/// All that decides.
+/// Everything that decides the next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     /// The credentials file.
@@ -88,7 +87,7 @@ pub struct Seen {
     pub ini: Ini,
 }
 
-/// One step. Each is harmless when it was done before.
+/// One step. Each step may be repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BootstrapStep {
     /// Generate a password and write the credentials file.
@@ -105,17 +104,17 @@ pub enum BootstrapStep {
     CreateOsAdmin,
     /// Log in as `os_admin`, once.
     Login,
-    /// Create `_users` and `_replicator`, and wait until `_users` is guarded by its design document.
+    /// Create `_users` and `_replicator`, and wait for the design document of `_users`.
     EnsureDatabases,
-    /// The hash is installed; CouchDB will know it after a restart.
+    /// The hash is installed, and CouchDB needs a restart to read it.
     AwaitRestart,
-    /// No way to become an administrator.
+    /// The agent has no way to become an administrator.
     Blocked,
-    /// The file's password, if there is a file, is not that of the `os_admin` whom somebody has seen.
+    /// CouchDB has an `os_admin`, and the credentials file is missing or holds a different password.
     CredentialsMismatch,
-    /// CouchDB refuses the file's password, and nobody can look whether it has an `os_admin` at all.
+    /// CouchDB refuses the file's password, and the agent cannot check whether CouchDB has an `os_admin`.
     Refused,
-    /// The hash is installed, and something stronger says otherwise.
+    /// The hash is installed, but another ini file overrides it.
     Overridden,
 }
 
@@ -127,11 +126,11 @@ pub fn next(seen: Seen) -> BootstrapStep {
     }
 }
 
-/// A password is generated only if there is a way to bring it to the server: a file that fits nothing would
-/// look like one that fitted once.
+/// Generates a password only if it can reach the server: a useless file would look like one that was once
+/// valid.
 fn before_credentials(seen: Seen) -> BootstrapStep {
     match (seen.server, seen.bootstrap_admin, seen.ini) {
-        // An os_admin whose password nobody here knows.
+        // The agent does not know the password of this os_admin.
         (_, BootstrapAdmin::SeesOsAdmin, _) | (_, _, Ini::Foreign | Ini::Installed | Ini::Overridden) => {
             BootstrapStep::CredentialsMismatch
         }
@@ -140,7 +139,7 @@ fn before_credentials(seen: Seen) -> BootstrapStep {
         | (Server::Down, _, Ini::Absent) => BootstrapStep::WriteCredentials,
         (Server::Down, _, Ini::NoDirectory) => BootstrapStep::AwaitServer,
         (Server::Closed, BootstrapAdmin::Unasked, _) => BootstrapStep::AskBootstrapAdmin,
-        // A server that runs may have an os_admin of which its ini files say nothing.
+        // A running server may have an os_admin that its ini files do not mention.
         (Server::Closed, BootstrapAdmin::None | BootstrapAdmin::Refused, _) => BootstrapStep::Blocked,
     }
 }
@@ -149,7 +148,7 @@ fn with_credentials(seen: Seen) -> BootstrapStep {
     match (seen.server, seen.login, seen.ini) {
         (Server::Down, _, Ini::Absent) => BootstrapStep::InstallIni,
         (Server::Down, ..) => BootstrapStep::AwaitServer,
-        // CouchDB would write the new administrator over the one in the ini file.
+        // CouchDB would overwrite the administrator in the ini file.
         (Server::Party, _, Ini::Foreign) => BootstrapStep::CredentialsMismatch,
         (Server::Party, ..) => BootstrapStep::EndParty,
         (Server::Closed, LoginTried::Accepted, _) => BootstrapStep::EnsureDatabases,
@@ -158,9 +157,9 @@ fn with_credentials(seen: Seen) -> BootstrapStep {
     }
 }
 
-/// A wrong login counts towards CouchDB's lockout, so a new file's password is not tried before somebody could
-/// have told it to the server. An old one's is: then the bootstrap administrator, who may be gone long since, is
-/// not needed.
+/// A wrong login counts towards CouchDB's lockout, so a new password is not tried before the server can know
+/// it. An older file's password is tried first, because then the bootstrap administrator, who may have been
+/// deleted, is not needed.
 fn before_login(seen: Seen) -> BootstrapStep {
     match (seen.file, seen.bootstrap_admin) {
         (File::New, BootstrapAdmin::Unasked) => BootstrapStep::AskBootstrapAdmin,
@@ -174,7 +173,7 @@ fn before_login(seen: Seen) -> BootstrapStep {
 fn after_refusal(seen: Seen) -> BootstrapStep {
     match (seen.bootstrap_admin, seen.ini) {
         (BootstrapAdmin::Unasked, _) => BootstrapStep::AskBootstrapAdmin,
-        // The other os_admin was made by somebody who is there, or will be there at the next start.
+        // Another party created that os_admin, or an ini file adds it at the next start.
         (BootstrapAdmin::SeesOsAdmin, _) | (_, Ini::Foreign) => BootstrapStep::CredentialsMismatch,
         (BootstrapAdmin::SeesNoOsAdmin, _) => BootstrapStep::CreateOsAdmin,
         (BootstrapAdmin::None | BootstrapAdmin::Refused, ini) => match ini {

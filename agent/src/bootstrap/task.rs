@@ -1,4 +1,4 @@
-//! The task: step by step to a login, and then a watch over it.
+//! The bootstrap task: gets a login step by step, and then watches it.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -17,14 +17,14 @@ use super::{
 };
 use crate::couch::{AdminLogin, Client, Hasher, Login, ServerAdmin};
 
-/// How long after a refusal the one more try is made.
+/// The pause between a refusal and the single retry.
 const REPAIR: Duration = Duration::from_secs(1);
 
-/// The task.
+/// The bootstrap task.
 #[derive(Debug)]
 pub struct Bootstrap {
     pub(super) settings: CouchSettings,
-    /// Where refused passwords are noted.
+    /// Where refused passwords are recorded.
     pub(super) state_dir: PathBuf,
     pub(super) client: Client,
     pub(super) hasher: Hasher,
@@ -33,7 +33,7 @@ pub struct Bootstrap {
 }
 
 impl Bootstrap {
-    /// A bootstrap that has looked at nothing yet.
+    /// Creates the task. It does nothing until it runs.
     pub fn new(
         settings: CouchSettings,
         state_dir: PathBuf,
@@ -45,7 +45,7 @@ impl Bootstrap {
         Self { settings, state_dir, client, hasher, admin, stopping }
     }
 
-    /// Gets a login, watches it, and gets it again, until the agent stops.
+    /// Gets a login, watches it, and gets it again when it is lost, until the agent stops.
     pub async fn run(self, rotations: RotationRequests) {
         let stopping = self.stopping.clone();
         tokio::select! {
@@ -101,8 +101,8 @@ impl Bootstrap {
         }
     }
 
-    /// Watches a login, and changes its password when that is asked for or due, until everything is to be looked at
-    /// anew.
+    /// Watches a login and changes its password on request or when due. Returns when bootstrap has to start
+    /// over.
     async fn serve(
         &self,
         mut login: Arc<Login>,
@@ -116,15 +116,15 @@ impl Bootstrap {
             let asked = tokio::select! {
                 () = Self::until_refused(&login) => {
                     error!("CouchDB refuses os_admin's password, which it took before.");
-                    // Counted, and yet no bar to the one more try.
+                    // Record the refusal without the password, so that the single retry stays possible.
                     if let Err(error) = self.was_refused(ServerAdmin::OsAdmin.as_str(), None).await {
                         warn!(%error, "A refusal was not noted.");
                     }
-                    // One more try: a refusal may have come from somebody in between, or been repaired.
+                    // Retry once: the refusal may have come from a proxy, or the cause may be repaired.
                     *observations = Observations::default();
                     return;
                 }
-                // The sender lives in our own client.
+                // `self.client` owns the sender, so this cannot fail.
                 _ = outages.changed() => {
                     observations.server_was_away();
                     time::sleep(SERVER_WAIT).await;
@@ -167,7 +167,7 @@ impl Bootstrap {
         }
     }
 
-    /// Returns when the password has stood for as long as the configuration lets it.
+    /// Returns when the password has reached its maximum age.
     fn rotation_due(
         &self,
         observations: &Observations,
@@ -186,7 +186,7 @@ impl Bootstrap {
         }
     }
 
-    /// One step; a login when there is nothing left to do.
+    /// Does one step. Returns the login when nothing is left to do.
     async fn step(&self, observations: &mut Observations) -> Result<Option<Arc<Login>>, BootstrapError> {
         let seen = self.look(observations).await?;
         let step = state::next(seen);
@@ -255,11 +255,11 @@ impl Bootstrap {
 
     async fn until_refused(login: &Login) {
         login.until_refused().await;
-        // Whoever changed the password in CouchDB may be about to change the file, too.
+        // An operator who changed the password in CouchDB may be about to change the file, too.
         time::sleep(REPAIR).await;
     }
 
-    /// Waits until the operator did something, CouchDB went away or was started again, or a good while has passed.
+    /// Waits until the operator changes something, CouchDB stops or starts, or the waiting time has passed.
     async fn until_changed(&self, observations: &mut Observations) {
         let deadline = time::Instant::now() + observations.again().unwrap_or(WINDOW);
         let before = self.fingerprint().await.ok();

@@ -1,4 +1,5 @@
-//! `grant_access`, `revoke_access`, `list_access`. Databases come as bare names here, unlike in `create_database`.
+//! `grant_access`, `revoke_access`, `list_access`. Unlike in `create_database`, databases are plain names
+//! here.
 
 use futures_util::FutureExt;
 use serde_json::Value;
@@ -19,11 +20,11 @@ pub(super) const COMMANDS: &[Entry] = &[
 /// `grant_access`
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct GrantAccess {
-    /// To whom.
+    /// The user that gets access.
     user: UserName,
-    /// From where it can log in.
+    /// The hosts from which the user can log in.
     host: HostPattern,
-    /// To which databases.
+    /// The databases.
     databases: Vec<DatabaseName>,
 }
 
@@ -66,11 +67,11 @@ impl Command for GrantAccess {
 /// `revoke_access`
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct RevokeAccess {
-    /// From whom.
+    /// The user that loses access.
     user: UserName,
-    /// From where it can log in.
+    /// The hosts from which the user can log in.
     host: HostPattern,
-    /// From which database.
+    /// The database.
     database: DatabaseName,
 }
 
@@ -109,9 +110,9 @@ impl Command for RevokeAccess {
 /// `list_access`
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ListAccess {
-    /// Whose.
+    /// The user.
     user: UserName,
-    /// From where it can log in.
+    /// The hosts from which the user can log in.
     host: HostPattern,
 }
 

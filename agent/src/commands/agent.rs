@@ -25,7 +25,7 @@ pub(super) const COMMANDS: &[Entry] = &[
     entry::<SetLogFilter>(Method::SetLogFilter),
 ];
 
-/// `get_agent_status`: how the agent does.
+/// `get_agent_status`: the state of the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct GetAgentStatus;
 
@@ -52,13 +52,13 @@ impl Command for GetAgentStatus {
         .boxed()
     }
 
-    /// What asks for the figures is not among them.
+    /// The command that reads the counts is not counted itself.
     fn is_counted(&self) -> bool {
         false
     }
 }
 
-/// `check_databases`: which databases are open to everybody.
+/// `check_databases`: which databases are public.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct CheckDatabases;
 
@@ -89,8 +89,8 @@ impl Command for CheckDatabases {
     }
 }
 
-/// `list_database_access`: who has access to which database, also by role, as its administrator, and everybody. Trove's own
-/// answers have a place for names of members only.
+/// `list_database_access`: who has access to which database: members and administrators, by name or by role,
+/// and whether it is public. Trove's own answers have room for the names of members only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ListDatabaseAccess(Page);
 
@@ -129,12 +129,12 @@ impl Command for ListDatabaseAccess {
 /// `get_user_details`: roles, and the database that CouchDB deletes with the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct GetUserDetails {
-    /// Whose. One that is not there is left out of the answer.
+    /// The users. A user that does not exist is omitted from the answer.
     users: Vec<UserName>,
 }
 
 impl Decode for GetUserDetails {
-    /// Bare names: it is no method of Trove's.
+    /// The names are plain text, because this is not one of Trove's methods.
     fn decode(args: &Arguments<'_>) -> Result<Self, DecodeError> {
         let users = args.required("users")?.list_of(Field::user_name)?;
         at_most_max_names(users.len())?;
@@ -168,7 +168,7 @@ impl Command for GetUserDetails {
     }
 }
 
-/// `rotate_os_admin`: another password for the agent's account on CouchDB.
+/// `rotate_os_admin`: changes the password of the agent's account on CouchDB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RotateOsAdmin;
 
@@ -183,12 +183,12 @@ impl Command for RotateOsAdmin {
         Method::RotateOsAdmin
     }
 
-    /// Of two server administrators one changes at a time.
+    /// Only one of the two server administrators changes at a time.
     fn scopes(&self) -> Scopes {
         Scopes::writing([Scope::OsAdmin, Scope::Root])
     }
 
-    /// Doing it again after a crash is harmless: it is one password more.
+    /// A repeated run after a crash is harmless: it only changes the password once more.
     fn run<'a>(&'a self, guest: &'a Guest, _: Run<'a>) -> Running<'a> {
         async move {
             guest.rotator.rotate().await.map_err(RunError::Rotation)?;
@@ -198,21 +198,22 @@ impl Command for RotateOsAdmin {
     }
 }
 
-/// What `set_log_filter` wants, in words.
+/// The syntax that `set_log_filter` expects, as text.
 const FILTER: &str = "a level (off, error, warn, info, debug, trace), or several as target=level with commas between, none for audit";
 
 /// The target of the audit log's lines.
 const AUDIT: &str = "audit";
 
-/// `set_log_filter`: what is logged until the next start, or until the configuration is read again.
+/// `set_log_filter`: changes the log filter until the agent restarts or reads its configuration again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SetLogFilter {
-    /// `None` for the filter of the configuration.
+    /// `None` for the configured filter.
     filter: Option<LogFilter>,
 }
 
 impl Decode for SetLogFilter {
-    /// Whoever silences the audit log would take the line with it that says so: only the configuration may.
+    /// Rejects a filter that names the audit log: silencing it would also hide the line that records the
+    /// change. Only the configuration may do so.
     fn decode(args: &Arguments<'_>) -> Result<Self, DecodeError> {
         let text = args.optional_as("filter", Field::string)?;
         let filter = text.map(|text| text.parse::<LogFilter>().ok().filter(|filter| !filter.names(AUDIT)));
@@ -239,7 +240,7 @@ impl Command for SetLogFilter {
         future::ready(Ok(json!({"filter": filter.as_str()}))).boxed()
     }
 
-    /// Nobody who only has a broker's account may silence a guest's log.
+    /// A broker account alone must not suffice to silence a guest's log.
     fn is_local_only(&self) -> bool {
         true
     }

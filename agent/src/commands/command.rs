@@ -1,4 +1,4 @@
-//! What a command is, and the guest that it works on.
+//! The interface of a command, and the guest that commands work on.
 
 use std::{fmt, ops::Deref, sync::Arc};
 
@@ -21,20 +21,20 @@ use crate::{
     status::AgentStatus,
 };
 
-/// What becomes of one run.
+/// The outcome of one run.
 pub type Running<'a> = BoxFuture<'a, Result<Value, RunError>>;
 
 /// One command, decoded and ready to run.
 pub trait Command: fmt::Debug + Send + Sync {
-    /// The method that asks for it.
+    /// Its method.
     fn method(&self) -> Method;
 
-    /// What it reads and writes: commands on the same thing keep their order of arrival.
+    /// What it reads and writes: commands on the same user or database run in order of arrival.
     fn scopes(&self) -> Scopes {
         Scopes::default()
     }
 
-    /// What must be there for it to run.
+    /// What it needs to run.
     fn needs(&self) -> Needs {
         Needs::CouchDb
     }
@@ -44,25 +44,25 @@ pub trait Command: fmt::Debug + Send + Sync {
         Duration::Short
     }
 
-    /// What a long one is about, for who asks what is under way. No secret is in it.
+    /// Describes a long command to operators who list operations. It holds no secret.
     fn about(&self) -> Value {
         Value::Null
     }
 
-    /// Carries it out. It may be run again after it was cut short at any point, and then ends in the same state.
+    /// Runs the command. A run that was interrupted at any point may be repeated and reaches the same state.
     fn run<'a>(&'a self, guest: &'a Guest, run: Run<'a>) -> Running<'a>;
 
-    /// The hosts that it names. Trove can restrict a user to a host, CouchDB can't.
+    /// The hosts that it names. Trove can restrict a user to a host, CouchDB cannot.
     fn hosts(&self) -> Vec<&HostPattern> {
         Vec::new()
     }
 
-    /// Whether its result holds a password that is generated for it.
+    /// Whether its result holds a generated password.
     fn generates_a_password(&self) -> bool {
         false
     }
 
-    /// Its result, if it succeeded before and its result is not kept, without another run; `None` if it can't be known.
+    /// The result of an earlier successful run, without running again; `None` if it is unknown.
     fn result_again(&self, _seed: Option<&Seed>) -> Option<Value> {
         None
     }
@@ -72,67 +72,67 @@ pub trait Command: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Whether it is among the commands that the agent's status counts.
+    /// Whether the agent's status counts it.
     fn is_counted(&self) -> bool {
         true
     }
 
-    /// It has failed for good, for this reason.
+    /// Called when the command has failed for good.
     fn on_failure<'a>(&'a self, _guest: &'a Guest, _id: &'a str, _reason: &'a str) -> BoxFuture<'a, ()> {
         future::ready(()).boxed()
     }
 }
 
 impl dyn Command + '_ {
-    /// The method's name on the wire: from a fixed set, fit for a metric's label.
+    /// The method's name on the wire. The set of names is fixed, so it is suitable as a metric label.
     pub fn name(&self) -> &'static str {
         self.method().name()
     }
 }
 
-/// What must be there for a command to run.
+/// What a command needs to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// Nothing but the agent: it answers while CouchDB hangs.
+    /// Nothing but the agent: it is answered even while CouchDB hangs.
     Nothing,
-    /// CouchDB, to which only so many commands talk at a time.
+    /// CouchDB. The number of commands that use it at the same time is limited.
     CouchDb,
-    /// `trove-couchdb-hostd`, the helper with root's rights.
+    /// `trove-couchdb-hostd`, the privileged helper.
     Hostd,
 }
 
 /// How long a command may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Duration {
-    /// Seconds: its message waits for its end.
+    /// Seconds. Its message is acknowledged when it has finished.
     Short,
-    /// It may outlast the broker's patience, or the agent: it becomes an operation.
+    /// It may outlast the broker's acknowledgement timeout, or the agent, so it runs as an operation.
     Long,
 }
 
 /// The guest that commands work on.
 #[derive(Debug)]
 pub struct Guest {
-    /// The database.
+    /// CouchDB.
     pub couch: Arc<Couch>,
     /// The guest's state.
     pub lifecycle: Lifecycle,
-    /// What `prepare` need not do.
+    /// What `prepare` can skip.
     pub image_brings: ImageBrings,
-    /// What the agent knows of itself.
+    /// The agent's own state.
     pub agent_status: AgentStatus,
-    /// Gives `os_admin` another password.
+    /// Changes `os_admin`'s password.
     pub rotator: Rotator,
-    /// Changes what is logged.
+    /// Changes the log filter.
     pub log: log::Control,
-    /// What needs root.
+    /// The privileged helper.
     pub host: Host,
-    /// Commands that take hours.
+    /// Long commands.
     pub operations: Operations,
 }
 
 impl Guest {
-    /// Carries out one command; what fails says why, as far as that can be found out.
+    /// Runs one command. An error explains its cause as far as that can be found out.
     pub async fn run(&self, command: &dyn Command, run: Run<'_>) -> Result<Value, RunError> {
         if command.hosts().iter().any(|host| !host.is_any()) {
             warn!("CouchDB can't restrict a user to a host; the host of the command is ignored.");
@@ -143,7 +143,7 @@ impl Guest {
             return Err(RunError::Host(absence));
         }
         match command.run(self, run).await {
-            // Asked for real, as somebody may just have started it.
+            // Run the command first, because CouchDB may have been started meanwhile.
             Err(RunError::Command(error))
                 if error.is_outage() && matches!(self.lifecycle.last_known().server, Server::Stopped(_)) =>
             {
@@ -158,25 +158,25 @@ impl Guest {
 /// One run of a command.
 #[derive(Debug, Clone, Copy)]
 pub struct Run<'a> {
-    /// The request's `_unique_id`, or one of our own if it had none.
+    /// The request's `_unique_id`, or a generated id if it had none.
     pub id: &'a str,
-    /// An earlier run of the same command may have done a part of it, or all.
+    /// Whether an earlier run of the same command may have done a part or all of it.
     pub again: bool,
-    /// What a secret in its answer is made of; the same in every run.
+    /// The source of a secret in its answer; the same in every run.
     pub seed: &'a Seed,
-    /// What is kept of a long one.
+    /// The operation of a long command.
     pub operation: Option<&'a Operation>,
 }
 
 impl Run<'_> {
-    /// A step of a long command begins.
+    /// Records that a step of a long command begins.
     pub(super) async fn enter(&self, step: &'static str) {
         if let Some(operation) = self.operation {
             operation.enter(step).await;
         }
     }
 
-    /// So much of the step is done.
+    /// Records the progress of the step.
     pub(super) async fn progress(&self, progress: Progress) {
         if let Some(operation) = self.operation {
             operation.progress(progress).await;
@@ -184,7 +184,7 @@ impl Run<'_> {
     }
 }
 
-/// The arguments of a request, and what the user asked Trove for.
+/// The arguments of a request, and the user's action that it is part of.
 #[derive(Debug)]
 pub struct Arguments<'a> {
     fields: Fields<'a>,
@@ -192,12 +192,12 @@ pub struct Arguments<'a> {
 }
 
 impl<'a> Arguments<'a> {
-    /// Those of a request.
+    /// The arguments of a request.
     pub fn new(fields: Fields<'a>, action: UserAction) -> Self {
         Self { fields, action }
     }
 
-    /// The pair by which most methods name a user.
+    /// The two arguments by which most methods name a user.
     pub(super) fn user_and_host(&self) -> Result<(UserName, HostPattern), DecodeError> {
         Ok((self.required("username")?.user_name()?, self.host("hostname")?))
     }
@@ -211,15 +211,15 @@ impl<'a> Deref for Arguments<'a> {
     }
 }
 
-/// Reads a command's arguments: names are names, passwords are secrets, a list is a list. What Trove sends beyond them is
-/// ignored, what it may leave out is optional.
+/// Reads a command's arguments and validates their types. Additional arguments from Trove are ignored, and
+/// arguments that Trove may omit are optional.
 pub(super) trait Decode: Command + Sized + 'static {
     fn decode(args: &Arguments<'_>) -> Result<Self, DecodeError>;
 }
 
 pub(super) type Decoded = Result<Box<dyn Command>, DecodeError>;
 
-/// A method that is served, and how its arguments are read.
+/// A method that the agent serves, and the decoder of its arguments.
 pub(super) struct Entry {
     pub(super) method: Method,
     pub(super) decode: fn(&Arguments<'_>) -> Decoded,

@@ -1,6 +1,7 @@
 //! `create_database`, `delete_database`, `list_databases`.
 //!
-//! Trove sends its serialized model of a database; character set and collation mean nothing to CouchDB and are ignored.
+//! Trove sends its serialized model of a database. Character set and collation have no meaning in CouchDB and
+//! are ignored.
 
 use futures_util::FutureExt;
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ pub(super) const COMMANDS: &[Entry] = &[
     entry::<ListDatabases>(Method::ListDatabases),
 ];
 
-/// `create_database`: all are created, or the first fault is reported.
+/// `create_database`: creates all databases, or reports the first error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct CreateDatabase {
     databases: Vec<DatabaseName>,

@@ -1,4 +1,4 @@
-//! Why a command has no result, and which failure Trove gets for it.
+//! Why a command failed, and how the failure is reported to Trove.
 
 use trove_couchdb_protocol::{Failure, FailureClass, OperationId, host::HostError, trove::Method};
 
@@ -11,51 +11,51 @@ use crate::{
 
 pub use crate::couch::Progress;
 
-/// Why a command has no result.
+/// Why a command failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunError {
-    /// Trove has the method, this agent doesn't serve it.
+    /// Trove has the method, but this agent does not serve it.
     Unsupported(Method),
     /// The guest could not be prepared.
     Prepare(PrepareError),
-    /// `os_admin` keeps its password.
+    /// `os_admin`'s password was not rotated.
     Rotation(RotationError),
-    /// CouchDB can't be reached because it was stopped on purpose: to wait for it would be in vain.
+    /// CouchDB is unreachable because it was stopped on purpose, so waiting for it is pointless.
     Stopped(CommandError),
-    /// CouchDB is just being stopped or started.
+    /// CouchDB is being stopped or started.
     Changing(String),
     /// The privileged helper is missing, refused, or failed.
     Host(HostFailure),
-    /// There is no such operation, or it is over.
+    /// The operation does not exist or has ended.
     Operation(OperationError),
-    /// The command could not be carried out.
+    /// The command could not be completed.
     Command(CommandError),
 }
 
-/// Why nothing can be said or done about an operation.
+/// Why a request about an operation failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OperationError {
-    /// There is none of this id.
+    /// No operation has this id.
     #[error("there is no operation {0}; operation-list has those that are known")]
     Unknown(OperationId),
-    /// It can't be ended any more.
+    /// It has ended and cannot be cancelled any more.
     #[error("operation {0} is over; see operation-show {0}")]
     Over(OperationId),
-    /// The wish must survive the agent.
+    /// The cancellation could not be stored, so it may be lost when the agent restarts.
     #[error(
         "operation {id} is told to end, but that can't be written to the agent's state directory ({problem}): if the \
          agent is restarted before it has ended, cancel it again"
     )]
     NotWritten {
-        /// Which one.
+        /// The operation.
         id: OperationId,
-        /// What the system says.
+        /// The operating system's error.
         problem: String,
     },
 }
 
 impl RunError {
-    /// The same, with what can be found out about CouchDB's part in it.
+    /// Adds what can be found out about the cause in CouchDB.
     pub(super) async fn explained_by(self, couch: &Couch) -> Self {
         match self {
             Self::Command(error) => Self::Command(couch.explain(error).await),
@@ -64,7 +64,7 @@ impl RunError {
         }
     }
 
-    /// Whether the agent refused the command as it stands, before it asked anything of CouchDB.
+    /// Whether the agent refused the command before it sent any request to CouchDB.
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Unsupported(_) | Self::Changing(_) => true,
@@ -85,7 +85,7 @@ impl RunError {
         }
     }
 
-    /// Whether the command, or a part of it, may stand although it failed.
+    /// Whether the command, or a part of it, may have taken effect although it failed.
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
             Self::Prepare(error) => error.may_have_taken_effect(),
@@ -94,7 +94,7 @@ impl RunError {
         }
     }
 
-    /// Whether CouchDB, or the helper, is away or not ready for the agent yet, rather than there and failing.
+    /// Whether CouchDB or the helper is unreachable or not ready yet, as opposed to answering with an error.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Host(failure) => failure.is_outage(),
@@ -103,12 +103,12 @@ impl RunError {
         }
     }
 
-    /// What stands of the command, where that is known.
+    /// Which part of the command is done, if known.
     pub fn progress(&self) -> Option<&Progress> {
         self.command().and_then(CommandError::progress)
     }
 
-    /// The same failure of a command of which so much stood before, if it does not say so itself.
+    /// Adds the progress of earlier runs, if the failure has none of its own.
     #[must_use]
     pub fn after(self, progress: Option<Progress>) -> Self {
         match (self, progress) {
@@ -118,12 +118,12 @@ impl RunError {
         }
     }
 
-    /// That of a command which stops only because the agent does.
+    /// The failure of a command that stops only because the agent stops.
     pub fn stopping() -> Self {
         Self::Command(CommandError::Stopping)
     }
 
-    /// Whether the command stopped only because the agent does.
+    /// Whether the command stopped only because the agent stops.
     pub fn is_stopping(&self) -> bool {
         matches!(self.command(), Some(CommandError::Stopping))
     }
@@ -181,7 +181,7 @@ impl From<RunError> for Failure {
     }
 }
 
-/// Why a method is refused, and what its user can do. Trove shows 255 characters.
+/// Why a method is refused, and what the user can do. Trove shows 255 characters.
 fn refusal(method: Method) -> String {
     let advice = match method {
         Method::CreateBackup | Method::PreCreateBackup => {
@@ -205,7 +205,7 @@ fn refusal(method: Method) -> String {
     format!("{} is not supported by the CouchDB guest agent: {advice}", method.name())
 }
 
-/// What kind of failure the caller gets when the helper is to blame.
+/// The failure class for an error of the helper.
 fn class_of_host(failure: &HostFailure) -> FailureClass {
     match failure {
         HostFailure::Off | HostFailure::NotInstalled { .. } => FailureClass::NotSupported,
@@ -215,7 +215,7 @@ fn class_of_host(failure: &HostFailure) -> FailureClass {
     }
 }
 
-/// What kind of failure the caller gets.
+/// The failure class for a failed command.
 fn class_of(error: &CommandError) -> FailureClass {
     match error {
         CommandError::ReservedUser(_) | CommandError::ReservedDatabase(_) | CommandError::AdminName(_) => {

@@ -1,4 +1,4 @@
-//! `rpc_ping`, `get_filesystem_stats`: whether the guest is there, and what its disk holds.
+//! `rpc_ping`, `get_filesystem_stats`: whether the guest answers, and how full its disk is.
 
 use futures_util::{FutureExt, future};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::{
 pub(super) const COMMANDS: &[Entry] =
     &[entry::<Ping>(Method::RpcPing), entry::<GetFilesystemStats>(Method::GetFilesystemStats)];
 
-/// `rpc_ping`: is anybody there?
+/// `rpc_ping`: whether the guest answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ping;
 
@@ -37,10 +37,10 @@ impl Command for Ping {
     }
 }
 
-/// `get_filesystem_stats`: asked for by every `trove show`.
+/// `get_filesystem_stats`: sent for every `trove show`.
 ///
-/// It answers for the file system of CouchDB's data; the path in the request, null in Trove 26, is the control plane's guess
-/// at it.
+/// It reports the file system of CouchDB's data. The path in the request is only the control plane's guess;
+/// Trove 26 sends null.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct GetFilesystemStats;
 
@@ -77,7 +77,7 @@ impl Command for GetFilesystemStats {
     }
 }
 
-/// The shape of trove/guestagent/dbaas.py `get_filesystem_volume_stats`: `free` in bytes, `total` and `used`
+/// The format of trove/guestagent/dbaas.py `get_filesystem_volume_stats`: `free` in bytes, `total` and `used`
 /// in GiB with two digits.
 fn to_value(usage: Usage) -> Value {
     let bytes = |blocks: u64| blocks.saturating_mul(usage.block_size);
@@ -92,7 +92,7 @@ fn to_value(usage: Usage) -> Value {
     })
 }
 
-/// As trove/common/utils.py `to_gb`: rounded, but something is never shown as nothing.
+/// Like trove/common/utils.py `to_gb`: rounded, but a value above zero is never shown as zero.
 #[allow(clippy::cast_precision_loss)] // two digits of GiB are far within a double
 fn gibibytes(bytes: u64) -> f64 {
     if bytes == 0 {

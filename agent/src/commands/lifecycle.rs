@@ -1,9 +1,9 @@
-//! `stop_db`, `restart`, `start_db_with_conf_changes`, `reset_configuration`: what is said to commands about the server
-//! process itself, of which the agent carries out almost none.
+//! `stop_db`, `restart`, `start_db_with_conf_changes`, `reset_configuration`: Trove's commands on the server
+//! process. The agent answers them but carries out almost none.
 //!
-//! Trove's taskmanager ends most actions whatever the guest answers. Where it does not, the answer is chosen so that no
-//! instance is left in a transient state; docs/control-plane.md has the table, and `tests/control_plane/test_lifecycle.py`
-//! runs it against a real taskmanager.
+//! Trove's taskmanager completes most actions whatever the guest answers. For the others, the answer makes
+//! sure that no instance stays in a transient state. docs/control-plane.md has the table, and
+//! `tests/control_plane/test_lifecycle.py` runs it against a real taskmanager.
 
 use futures_util::{FutureExt, future, future::BoxFuture};
 use serde_json::Value;
@@ -24,7 +24,7 @@ pub(super) const COMMANDS: &[Entry] = &[
     entry::<ResetConfiguration>(Method::ResetConfiguration),
 ];
 
-/// The server has been down: CouchDB, which systemd starts, is to run.
+/// The server was down, and systemd starts CouchDB: waits until CouchDB runs.
 async fn is_running(guest: &Guest) -> Result<Value, RunError> {
     guest.couch.prove_login().await?;
     Ok(Value::Null)
@@ -33,18 +33,18 @@ async fn is_running(guest: &Guest) -> Result<Value, RunError> {
 /// `stop_db`: sent before an instance is deleted, rebooted or resized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StopDb {
-    /// Sent as Trove 12 and 13 do, with `do_not_start_on_reboot`.
+    /// Whether it has the form of Trove 12 and 13, with `do_not_start_on_reboot`.
     pub(super) old_form: bool,
-    /// What the user asked for.
+    /// The user's action.
     pub(super) action: UserAction,
 }
 
 impl StopDb {
-    /// CouchDB is not stopped: systemd stops it when the server goes down.
+    /// Does not stop CouchDB: systemd stops it when the server goes down.
     ///
-    /// Trove 14 to 26 leave an instance in RESIZE for good if this fails before a resize or a migration. The server goes
-    /// down next, whatever is answered, so that it may. Trove 12 and 13 would wait for the status `shutdown` then, which is
-    /// never reported; a failure ends their action at once.
+    /// Trove 14 to 26 leave an instance in RESIZE for good if this fails before a resize or a migration. The
+    /// server goes down next whatever the answer is, so the agent agrees. Trove 12 and 13 would then wait for
+    /// the status `shutdown`, which the agent never reports; with a failure their action fails at once.
     fn answer(self) -> Result<Value, RunError> {
         if self.old_form || !self.action.depends_on_stop_db() {
             return Err(RunError::Unsupported(Method::StopDb));
@@ -55,7 +55,7 @@ impl StopDb {
 }
 
 impl Decode for StopDb {
-    /// From 14 on the argument is gone (version 1.1 of the guest API).
+    /// Trove 14 and later do not send the argument (version 1.1 of the guest API).
     fn decode(args: &Arguments<'_>) -> Result<Self, DecodeError> {
         Ok(Self { old_form: args.optional("do_not_start_on_reboot").is_some(), action: args.action })
     }
@@ -79,10 +79,10 @@ impl Command for StopDb {
     }
 }
 
-/// `restart`: asked for by the user, or sent when the server is up again.
+/// `restart`: requested by the user, or sent when the server is up again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Restart {
-    /// What the user asked for.
+    /// The user's action.
     pub(super) action: UserAction,
 }
 
@@ -113,7 +113,7 @@ impl Command for Restart {
         .boxed()
     }
 
-    /// Trove wrote `restarting` when it was asked, and serves nothing until the next heartbeat.
+    /// Trove set the status `restarting` and refuses all commands until the next heartbeat.
     fn on_failure<'a>(&'a self, guest: &'a Guest, _: &'a str, _: &'a str) -> BoxFuture<'a, ()> {
         guest.lifecycle.tell_again();
         future::ready(()).boxed()
@@ -123,9 +123,9 @@ impl Command for Restart {
 /// `start_db_with_conf_changes`: sent when the server has its new flavor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StartDb {
-    /// Whether a configuration is to be applied.
+    /// Whether the request contains a configuration.
     pub(super) configured: bool,
-    /// What the user asked for.
+    /// The user's action.
     pub(super) action: UserAction,
 }
 
@@ -136,7 +136,7 @@ impl StartDb {
 }
 
 impl Decode for StartDb {
-    /// An empty template gives a configuration that says nothing.
+    /// An empty template results in a configuration without content.
     fn decode(args: &Arguments<'_>) -> Result<Self, DecodeError> {
         let contents = args.optional("config_contents");
         let configured = contents.is_some_and(|contents| !says_nothing(contents.value()));
@@ -164,10 +164,10 @@ impl Command for StartDb {
     }
 }
 
-/// `reset_configuration`: the configuration of the old flavor, when a resize is undone.
+/// `reset_configuration`: restores the configuration of the old flavor when a resize is reverted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ResetConfiguration {
-    /// What the user asked for.
+    /// The user's action.
     pub(super) action: UserAction,
 }
 
@@ -186,7 +186,7 @@ impl Command for ResetConfiguration {
         Needs::Nothing
     }
 
-    /// No configuration was ever applied, so that of the old flavor is the one in force.
+    /// The agent never applies a configuration, so the old flavor's configuration is still in force.
     fn run<'a>(&'a self, _: &'a Guest, _: Run<'a>) -> Running<'a> {
         async move {
             if !self.action.depends_on_stop_db() {

@@ -1,16 +1,18 @@
-//! The commands of Trove's guest API and the agent's own: for each one everything that is particular to it, in one place.
+//! The commands of Trove's guest API and of the agent itself. Everything specific to a command is in one
+//! place.
 //!
 //! ```text
-//! method, arguments --decode--> Box<dyn Command> --scopes--> delivery core --run--> Couch, Lifecycle, … --> value
+//! method, arguments -decode-> Box<dyn Command> -scopes-> delivery core -run-> Couch, Lifecycle, … -> value
 //! ```
 //!
-//! One module holds one family of commands. A command is a struct whose fields are its arguments, read by [`Decode`];
-//! [`Command`] has what the rest of the agent asks it. To add one, write both and name it in its family's `COMMANDS`.
-//! A method that no family names is [`unsupported`]: it is answered at once, and not with silence.
+//! Each module holds one family of commands. A command is a struct whose fields are its arguments, read by
+//! [`Decode`]. [`Command`] is its interface to the rest of the agent. To add a command, write both and list
+//! it in its family's `COMMANDS`. A method that no family lists is [`unsupported`]: the agent refuses it at
+//! once instead of staying silent.
 //!
-//! `methods.md` beside this file lists the methods of Trove 26.0.0, and which of them are served. Called by `transport`,
-//! which takes care of order and retries. Knows nothing of RabbitMQ or HTTP. The shapes of results are
-//! those that trove-api reads (trove/extensions/mysql/models.py).
+//! `methods.md` in this directory lists the methods of Trove 26.0.0 and which of them are served. `transport`
+//! calls the commands and handles order and retries. Commands know nothing of RabbitMQ or HTTP. Their results
+//! have the form that trove-api reads (trove/extensions/mysql/models.py).
 
 mod access;
 mod agent;
@@ -42,7 +44,7 @@ pub use prepare::{ImageBrings, PrepareError};
 pub use scopes::{Changes, Scope, Scopes};
 pub use seed::Seed;
 
-/// Every method that is served.
+/// Every method that the agent serves.
 const FAMILIES: &[&[Entry]] = &[
     access::COMMANDS,
     agent::COMMANDS,
@@ -60,12 +62,12 @@ fn entry_of(method: Method) -> Option<&'static Entry> {
     FAMILIES.iter().copied().flatten().find(|entry| entry.method == method)
 }
 
-/// Whether a method is served, at least in some of its uses.
+/// Whether the agent serves a method, at least in some of its uses.
 pub fn is_served(method: Method) -> bool {
     entry_of(method).is_some()
 }
 
-/// The command that a request asks for, as a part of what the user asked Trove for.
+/// The command of a request, given the user's action that the request is part of.
 pub fn of_request(request: &Request, action: UserAction) -> Result<Box<dyn Command>, DecodeError> {
     decode(&request.method, &Arguments::new(request.arguments(), action))
 }

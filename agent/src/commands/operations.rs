@@ -1,4 +1,4 @@
-//! The agent's own commands about operations: what is under way, what became of it, and an end to it.
+//! The agent's own commands on operations: list, show, cancel and rehearse.
 
 use std::time::Duration as Time;
 
@@ -24,7 +24,7 @@ fn id_of(args: &Arguments<'_>) -> Result<OperationId, DecodeError> {
     field.string()?.parse().map_err(no_id)
 }
 
-/// `operation_list`: what is under way, and what ended lately.
+/// `operation_list`: the operations that are in progress or ended recently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct OperationList;
 
@@ -49,7 +49,7 @@ impl Command for OperationList {
     }
 }
 
-/// `operation_show`: one of them, with its log.
+/// `operation_show`: one operation, with its log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct OperationShow(OperationId);
 
@@ -74,7 +74,7 @@ impl Command for OperationShow {
     }
 }
 
-/// `operation_cancel`: an end to one. Answered when it is told so; it ends a moment later.
+/// `operation_cancel`: cancels an operation. The answer does not wait for the operation to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct OperationCancel(OperationId);
 
@@ -107,13 +107,13 @@ impl Command for OperationCancel {
         .boxed()
     }
 
-    /// Who ends a half-made backup or restore stands at the machine.
+    /// Only operators of the machine may cancel a half-finished backup or restore.
     fn is_local_only(&self) -> bool {
         true
     }
 }
 
-/// `operation_rehearse`: an operation that touches nothing, to see that progress, metrics and alarms work.
+/// `operation_rehearse`: an operation without any effect, to test progress, metrics and alarms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct OperationRehearse {
     seconds: u32,
@@ -127,7 +127,7 @@ enum RehearsalStep {
     Finish,
 }
 
-/// A day.
+/// One day.
 const MOST_SECONDS: u32 = 24 * 60 * 60;
 
 impl Decode for OperationRehearse {
@@ -175,7 +175,7 @@ impl Command for OperationRehearse {
         json!({"seconds": self.seconds})
     }
 
-    /// It is for the operators of the machine.
+    /// Only for operators of the machine.
     fn is_local_only(&self) -> bool {
         true
     }

@@ -1,7 +1,7 @@
-//! Which part of a list Trove asks for, and the markers by which it does.
+//! The page of a list that Trove requests, and the markers between pages.
 //!
-//! A marker is the last item of the page before. trove-api quotes the marker of its `next` links twice, and shows users as
-//! `name@host`; what CouchDB is asked for is a plain name.
+//! A marker is the last item of the previous page. trove-api quotes the marker of its `next` links twice, and
+//! shows users as `name@host`; CouchDB needs the plain name.
 
 use percent_encoding::percent_decode_str;
 use trove_couchdb_protocol::{DecodeError, Field, UserName};
@@ -9,25 +9,25 @@ use trove_couchdb_protocol::{DecodeError, Field, UserName};
 use super::Arguments;
 use crate::couch::{Couch, CouchError, Range};
 
-/// The longest marker, in bytes. A name of 238 bytes that trove-api has quoted twice has 1,190 characters; CouchDB takes no
-/// request line of 16 KiB, and quoting makes three characters of a byte.
+/// The longest marker, in bytes. A name of 238 bytes that trove-api has quoted twice has 1,190 characters.
+/// CouchDB rejects a request line of 16 KiB, and quoting turns a byte into three characters.
 const LONGEST_MARKER: usize = 2_048;
 
-/// Which part of a list is wanted.
+/// The requested page of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Page {
-    /// At most so many items, never 0; `None` for all.
+    /// The maximum number of items, never 0; `None` for all.
     pub(super) limit: Option<usize>,
-    /// Where the page begins: a name, or `name@host`.
+    /// Where the page starts: a name, or `name@host`.
     pub(super) marker: Option<String>,
-    /// Whether the item at the marker belongs to the page.
+    /// Whether the page includes the item at the marker.
     pub(super) include_marker: bool,
 }
 
 impl Page {
     pub(super) fn decode(args: &Arguments<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
-            // As trove/guestagent/common/pagination.py has it.
+            // Like trove/guestagent/common/pagination.py.
             limit: args.optional_as("limit", Field::count)?.filter(|limit| *limit > 0),
             marker: args
                 .optional_as("marker", |field| field.short::<LONGEST_MARKER>("text of a name's length"))?,
@@ -35,13 +35,13 @@ impl Page {
         })
     }
 
-    /// The databases of the page. No database has a `%` in its name, so its marker is unquoted whatever it is.
+    /// The range of databases. No database name contains a `%`, so every marker can be unquoted.
     pub(super) fn of_databases(&self) -> Range {
         let unquoted = |marker: &str| percent_decode_str(marker).decode_utf8_lossy().into_owned();
         self.starting_at(self.marker.as_deref().map(unquoted))
     }
 
-    /// The users of the page.
+    /// The range of users.
     pub(super) async fn of_users(&self, couch: &Couch) -> Result<Range, CouchError> {
         let start = match &self.marker {
             Some(marker) => Some(name_in_marker(couch, marker).await?),
@@ -60,10 +60,10 @@ pub(super) fn marker_of_user(name: &str) -> String {
     format!("{name}@%")
 }
 
-/// The user name that a marker means: Trove's API sends `name@host`, and names may hold an `@` themselves.
+/// The user name in a marker: Trove's API sends `name@host`, and a name may contain an `@` itself.
 async fn name_in_marker(couch: &Couch, marker: &str) -> Result<String, CouchError> {
-    // trove-api quotes the marker of its `next` links twice: a client that follows one literally brings our own
-    // `name@%` back quoted once. No marker of the API itself ends so.
+    // trove-api quotes the marker of its `next` links twice. A client that follows such a link literally
+    // returns our own `name@%` quoted once. No marker of the API itself ends like that.
     let unquoted = marker.ends_with("%40%25").then(|| percent_decode_str(marker).decode_utf8_lossy());
     let marker = unquoted.as_deref().unwrap_or(marker);
     let Some((name, host)) = marker.rsplit_once('@') else {

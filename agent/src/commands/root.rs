@@ -22,8 +22,8 @@ async fn enable(guest: &Guest, password: &Secret) -> Result<Value, RunError> {
     Ok(root_user(password))
 }
 
-/// The answer with a generated password. It is made of the command's seed: if the command runs a second time, it must not
-/// replace a password that the user may have been shown.
+/// The answer with a generated password. The password is derived from the command's seed, so that a second
+/// run does not replace a password that the user may have seen.
 fn generated_again(seed: Option<&Seed>) -> Option<Value> {
     seed.map(|seed| root_user(&seed.password()))
 }
@@ -60,8 +60,8 @@ impl Command for EnableRoot {
     }
 }
 
-/// `enable_root_with_password`. Trove's own default for the password is null (`trove/guestagent/api.py`), which means:
-/// choose one.
+/// `enable_root_with_password`. Trove's own default for the password is null (`trove/guestagent/api.py`),
+/// which means that the guest chooses one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct EnableRootWithPassword {
     password: Option<Secret>,

@@ -1,4 +1,4 @@
-//! The seed of a command: what a secret in its answer is made of.
+//! The seed of a command, from which a secret in its answer is derived.
 
 use std::fmt;
 
@@ -6,34 +6,33 @@ use sha2::{Digest, Sha256};
 use trove_couchdb_protocol::{Secret, new_id};
 use zeroize::Zeroizing;
 
-/// One character of each kind that a server's rules for passwords may ask for.
+/// One character of each class that a server's password rules may require.
 const KINDS: &str = "Tc3-";
 
-/// 256 random bits of one command's own.
+/// 256 random bits for one command.
 ///
-/// A secret that is made up for a caller comes from here and from nothing that changes meanwhile: a command that is run or
-/// answered a second time with the same seed gives the same secret. Whoever keeps a seed deletes it once the command's
-/// message is acknowledged.
+/// A generated secret depends on the seed only. So a command that is run or answered a second time with the
+/// same seed gives the same secret. A stored seed must be deleted once the command's message is acknowledged.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Seed(Secret);
 
 impl Seed {
-    /// A new one.
+    /// A new seed.
     pub fn random() -> Self {
         Self(Secret::new(new_id() + &new_id()))
     }
 
-    /// One that was kept.
+    /// A seed that was stored.
     pub fn from_text(text: Secret) -> Self {
         Self(text)
     }
 
-    /// The form to keep.
+    /// The form in which the seed is stored.
     pub fn text(&self) -> &Secret {
         &self.0
     }
 
-    /// A password: [`KINDS`] and 32 hexadecimal characters (128 bits) that tell nothing of the seed.
+    /// A password: [`KINDS`] and 32 hexadecimal characters (128 bits) that reveal nothing of the seed.
     pub fn password(&self) -> Secret {
         let digest = Sha256::new()
             .chain_update(b"trove-couchdb-agent password\0")

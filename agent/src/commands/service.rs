@@ -1,7 +1,8 @@
-//! `service_status`, `service_start`, `service_stop`, `service_restart`, `service_wait`: CouchDB's process, through
-//! `trove-couchdb-hostd`.
+//! `service_status`, `service_start`, `service_stop`, `service_restart`, `service_wait`: control CouchDB's
+//! process through `trove-couchdb-hostd`.
 //!
-//! For operators of the machine only, over the local socket. What they may ask for is root's to say, in `host.toml`.
+//! Only operators of the machine may use them, over the local socket. `host.toml`, which belongs to root,
+//! says what is allowed.
 
 use std::marker::PhantomData;
 
@@ -27,19 +28,19 @@ pub(super) const COMMANDS: &[Entry] = &[
     entry::<Ask<Wait>>(Method::ServiceWait),
 ];
 
-/// In words, for those who named something else.
+/// Descriptions for error messages.
 const SERVICE: &str = "a service's name: lower-case letters, digits, `.`, `_` and `-`";
 const SECONDS: &str = "a whole number of seconds from 1 to 3600";
 const STATE: &str = "running or stopped";
 
-/// What makes one of these methods.
+/// One of these methods.
 trait Kind: std::fmt::Debug + Send + Sync + 'static {
     const METHOD: Method;
 
     fn verb(args: &Arguments<'_>) -> Result<Verb, DecodeError>;
 }
 
-/// Declares the kinds whose verb needs no argument.
+/// Declares the kinds whose verb has no argument.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $method:ident;)*) => {
         $(
@@ -59,7 +60,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// `service_status`: what state CouchDB's process is in.
+    /// `service_status`: the state of CouchDB's process.
     Status = ServiceStatus;
     /// `service_start`
     Start = ServiceStart;
@@ -69,7 +70,7 @@ kinds! {
     Restart = ServiceRestart;
 }
 
-/// `service_wait`: until CouchDB's process is in a state.
+/// `service_wait`: waits until CouchDB's process is in a state.
 #[derive(Debug)]
 struct Wait;
 
@@ -83,13 +84,13 @@ impl Kind for Wait {
     }
 }
 
-/// One request to the helper.
+/// A request to the helper.
 #[derive(Debug)]
 struct Ask<K> {
     verb: Verb,
-    /// Without a name the service that `host.toml` has.
+    /// `None` for the service that `host.toml` names.
     service: Option<ServiceName>,
-    /// No longer than `host.timeout`.
+    /// At most `host.timeout`.
     within: Option<Within>,
     kind: PhantomData<K>,
 }
@@ -116,7 +117,7 @@ impl<K: Kind> Command for Ask<K> {
         K::METHOD
     }
 
-    /// One change at a time. To look and to wait needs no turn: an operator wants to see what a restart does.
+    /// One change at a time. Status and wait take no lock, so that an operator can watch a restart.
     fn scopes(&self) -> Scopes {
         if K::METHOD.only_reads() { Scopes::default() } else { Scopes::writing([Scope::Server]) }
     }
@@ -125,7 +126,7 @@ impl<K: Kind> Command for Ask<K> {
         Needs::Hostd
     }
 
-    /// A restart that is run again after a crash restarts CouchDB once more, and ends in the same state.
+    /// A restart that is repeated after a crash restarts CouchDB once more and reaches the same state.
     fn run<'a>(&'a self, guest: &'a Guest, run: Run<'a>) -> Running<'a> {
         async move {
             let changing = |error: TransitionError| RunError::Changing(error.to_string());
@@ -145,7 +146,7 @@ impl<K: Kind> Command for Ask<K> {
         .boxed()
     }
 
-    /// Operators of the machine start and stop its server. A broker account is not enough for that.
+    /// A broker account must not suffice to start and stop the server.
     fn is_local_only(&self) -> bool {
         true
     }

@@ -1,4 +1,5 @@
-//! Arguments that are odd, old or wrong; those that Trove really sends are tested with the captures.
+//! Tests unusual, old and wrong arguments. The arguments that Trove really sends are tested with the
+//! captures.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::needless_pass_by_value)] // `json!(…)` as an argument reads best without a borrow
 
@@ -15,7 +16,7 @@ use super::{
     *,
 };
 
-/// Arguments in clear, of no action that matters.
+/// Unencrypted arguments, of an action that does not matter.
 pub(crate) fn arguments(args: &Value) -> Arguments<'_> {
     within(args, UserAction::default())
 }
@@ -29,7 +30,7 @@ pub(crate) fn decoded(method: &str, args: &Value) -> Box<dyn Command> {
     super::decode(method, &arguments(args)).unwrap()
 }
 
-/// The same with its type.
+/// The same with its concrete type.
 pub(super) fn typed<C: Decode>(args: &Value) -> Result<C, DecodeError> {
     C::decode(&arguments(args))
 }
@@ -204,7 +205,7 @@ fn an_empty_template_configures_nothing() {
     }
 }
 
-/// No method is in two families, and each one's commands say themselves which method they are.
+/// No method is in two families, and each command reports its own method.
 #[test]
 fn each_method_has_one_place() {
     let mut methods: Vec<_> = FAMILIES.iter().copied().flatten().map(|entry| entry.method.name()).collect();
@@ -214,7 +215,7 @@ fn each_method_has_one_place() {
     assert_eq!(methods.len(), served);
 }
 
-/// What methods.md says of each method, as `tests/tests/guest_api.rs` compares it with Trove.
+/// Checks methods.md, which `tests/tests/guest_api.rs` compares with Trove.
 #[test]
 fn the_list_says_what_is_served() {
     let list = include_str!("methods.md");
@@ -252,7 +253,7 @@ fn every_command_that_names_a_host_is_looked_at() {
     }
 }
 
-/// Any JSON of modest depth, with the keys that matter appearing often.
+/// Any JSON of moderate depth, in which the keys that the commands read appear often.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

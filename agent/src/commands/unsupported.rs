@@ -1,11 +1,11 @@
-//! Every method of the guest API that the agent does not serve: refused at once, with what its user can do.
+//! Refuses every method of the guest API that the agent does not serve, with advice for the user.
 
 use futures_util::{FutureExt, future, future::BoxFuture};
 use trove_couchdb_protocol::trove::Method;
 
 use super::{Command, Guest, Needs, Run, RunError, Running};
 
-/// A method that is not served.
+/// A method that the agent does not serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unsupported(pub(super) Method);
 
@@ -22,8 +22,8 @@ impl Command for Unsupported {
         future::ready(Err(RunError::Unsupported(self.0))).boxed()
     }
 
-    /// A guest that was rebuilt on an empty disk says so to Trove, which would wait for it until its own time limit. Before
-    /// an upgrade Trove writes a status of its own, which is to be over at once.
+    /// Reports the failure of a rebuild, which Trove would otherwise await until its timeout. Before an
+    /// upgrade Trove sets a status of its own, which the next heartbeat replaces.
     fn on_failure<'a>(&'a self, guest: &'a Guest, id: &'a str, reason: &'a str) -> BoxFuture<'a, ()> {
         match self.0 {
             Method::Rebuild => guest.lifecycle.refuse_prepare(id, reason).boxed(),

@@ -1,4 +1,4 @@
-//! What the owner of the state is asked, and a stop or start of CouchDB that is being carried out.
+//! Requests to the owner of the state, and the handle of a stop or start in progress.
 
 use std::{io, time::Instant};
 
@@ -8,41 +8,41 @@ use trove_couchdb_guest::state::GuestState;
 use super::transition::{Ended, Event, Illegal};
 use crate::couch::Health;
 
-/// Why the state is not what it was to become.
+/// Why a transition failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransitionError {
-    /// It can't be in this state.
+    /// The event is impossible in this state.
     #[error(transparent)]
     Illegal(#[from] Illegal),
-    /// The file can't be written: a guest that can't remember what it becomes must not become it.
+    /// The file cannot be written. A guest must not enter a state that it cannot store.
     #[error("the agent's state directory can't be written ({0})")]
     NotWritten(io::Error),
-    /// The agent is about to end.
+    /// The agent is stopping.
     #[error("the agent is stopping")]
     Stopping,
 }
 
-/// The new state.
+/// The new state, or why it was not entered.
 pub(super) type Transition = Result<GuestState, TransitionError>;
 
-/// What the owner is asked.
+/// A request to the owner.
 #[derive(Debug)]
 pub(super) enum Ask {
-    /// This has happened.
+    /// This event happened.
     Happened(Event, oneshot::Sender<Transition>),
-    /// A stop or start begins; whatever becomes of the asker, it ends.
+    /// A stop or start begins. It ends even if the requester is gone.
     Begin(Event, fn(Ended) -> Event, oneshot::Sender<Result<ServerChange, TransitionError>>),
-    /// CouchDB was asked at this time how it is.
+    /// The result of a health check that was sent at this time.
     Saw(Health, Instant),
-    /// Look at the file.
+    /// Read the file.
     Look(oneshot::Sender<()>),
-    /// The form of a message says how old the control plane is.
+    /// The form of a message shows the age of the control plane.
     ControlPlane { old: bool, noted: oneshot::Sender<()> },
-    /// Tell the state once more.
+    /// Send the unchanged state once more.
     TellAgain,
 }
 
-/// A stop or start that ends once: with what is known of it, or as unknown if it is dropped.
+/// A stop or start in progress. It ends exactly once: with a known result, or as unknown when dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct ServerChange {
@@ -55,14 +55,14 @@ impl ServerChange {
         Self { ask, end: Some(end) }
     }
 
-    /// It has ended so. Returns when that is known.
+    /// Ends it with this result. Returns once the owner has recorded it.
     pub async fn ended(mut self, ended: Ended) {
         if let Some(told) = self.end(ended) {
             let _stopping = told.await;
         }
     }
 
-    /// Without an owner the agent is about to end.
+    /// `None` if it has ended already or the agent is stopping.
     fn end(&mut self, ended: Ended) -> Option<oneshot::Receiver<Transition>> {
         let end = self.end.take()?;
         let (done, is_done) = oneshot::channel();

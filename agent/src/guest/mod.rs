@@ -1,4 +1,4 @@
-//! The state of this guest: how far it is on its way to being a database, and what was decided about CouchDB's process.
+//! The state of this guest: how far `prepare` has got, and what the agent decided about CouchDB's process.
 //!
 //! ```text
 //! stage            prepare begins            prepare is done            settled
@@ -7,23 +7,25 @@
 //!          | refused, failed  failed |    | prepare begins again
 //!          +-----------------------> failed
 //!
-//! server          stop begins              stop ended                start begins                start ended
-//!         running -------------> stopping ------------> stopped ------------------> restarting -----------> running
+//! server          stop begins              stop ended                start begins         start ended
+//!         running -------------> stopping ------------> stopped ------------------> restarting ----> running
 //!            ^                      |                      |                            |
 //!            | refused: as before   |                      |         refused or unknown: as before
 //!            +----------------------+                      |
 //!            +---------------------------------------------+ seen running, or the machine was booted
 //!
-//!         running <-> maintenance: what CouchDB says of itself; start and stop begin in either
+//!         running <-> maintenance: as CouchDB reports; start and stop begin in either
 //!
-//! restart required: from a change of CouchDB's configuration until a start that succeeded, or a reboot
+//! restart required: from a change of CouchDB's configuration until a successful start, or a reboot
 //! ```
 //!
-//! One task, the [`Owner`], changes the state; [`next`] is what may follow what, and an event that can't happen in a state is
-//! a value, [`Illegal`]. All others read the newest state from a `watch`; the heartbeat gets every change, since Trove must hear
-//! `building` even if it lasts a few milliseconds. [`service_status`] says what Trove is told of each state.
-//! The state outlives the agent in a [file](StateFile); the Python guest keeps one for the same purpose
-//! (trove/guestagent/datastore/service.py, `begin_install` and `end_install`).
+//! Only one task, the [`Owner`], changes the state. [`next`] defines the transitions; an event that is
+//! impossible in a state gives [`Illegal`]. All other tasks read the latest state from a `watch`. The
+//! heartbeat gets every change, because Trove must see `building` even if it lasts a few milliseconds.
+//! [`service_status`] maps each state to a status of Trove.
+//!
+//! The state survives restarts of the agent in a [file](StateFile). The Python guest keeps a file for the
+//! same purpose (trove/guestagent/datastore/service.py, `begin_install` and `end_install`).
 
 mod ask;
 mod owner;
@@ -44,7 +46,7 @@ pub use owner::Owner;
 pub use transition::{Ended, Event, Illegal, next, server_word, stage_word};
 pub use trove_couchdb_guest::state::{GuestState, RestartRequired, Server, Stage, Stop};
 
-/// The way to the [`Owner`] of the state. Clones ask the same one.
+/// A handle to the [`Owner`] of the state. Clones share the owner.
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
     ask: mpsc::UnboundedSender<Ask>,
@@ -52,7 +54,8 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Goes on from what the state directory holds of this guest; the receiver yields that, and every later change.
+    /// Continues from the state that the state directory holds of this guest. The receiver yields that state
+    /// and every later change.
     pub fn load(state_dir: &Path, guest_id: &str) -> (Self, Owner, mpsc::UnboundedReceiver<GuestState>) {
         let file = StateFile::new(state_dir, guest_id);
         let path = file.path.display();
@@ -83,42 +86,43 @@ impl Lifecycle {
         (Self { ask, known }, owner, receiver)
     }
 
-    /// The state as it was last known, without a look at the file.
+    /// The last known state, without reading the file.
     pub fn last_known(&self) -> GuestState {
         self.known.borrow().state.clone()
     }
 
-    /// Waits for the next change of what is [known](Lifecycle::last_known). Not at all, for ever, once the owner has ended.
+    /// Waits for the next change of the [last known](Lifecycle::last_known) state. Never returns once the
+    /// owner has stopped.
     pub async fn changed(&mut self) {
         if self.known.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// When the last stop or start of CouchDB by the agent ended: what was seen of it before is out of date.
+    /// When the agent last finished stopping or starting CouchDB. Earlier observations are outdated.
     pub fn process_since(&self) -> Option<Instant> {
         self.known.borrow().process_since
     }
 
-    /// Returns when a stop or start of CouchDB by the agent has ended that had not when [`Lifecycle::process_since`] said this.
+    /// Waits until [`Lifecycle::process_since`] differs from `since`.
     pub async fn process_changed(&mut self, since: Option<Instant>) {
         if self.known.wait_for(|known| known.process_since != since).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// CouchDB was asked how it is; the question was put at this time.
+    /// Reports the result of a health check that was sent at this time.
     pub fn saw(&self, health: Health, at: Instant) {
-        // Without an owner the agent is about to end.
+        // Sending fails only while the agent is stopping.
         let _stopping = self.ask.send(Ask::Saw(health, at));
     }
 
-    /// Whether the control plane is a Trove 12 or 13, of which 12 does not know the status `healthy`.
+    /// Whether the control plane is Trove 12 or 13. Trove 12 does not know the status `healthy`.
     pub fn has_old_control_plane(&self) -> bool {
         self.known.borrow().old_control_plane
     }
 
-    /// Takes note of the form of a message that differs between Trove 13 and 14; kept with the state.
+    /// Records whether a message has the form of Trove 12 and 13. The answer is stored with the state.
     pub async fn note_control_plane(&self, old: bool) {
         let (noted, is_noted) = oneshot::channel();
         if self.ask.send(Ask::ControlPlane { old, noted }).is_ok() {
@@ -126,7 +130,7 @@ impl Lifecycle {
         }
     }
 
-    /// The state, with a look at the file unless the guest is prepared: an operator may have written it meanwhile.
+    /// The state. Reads the file first unless the guest is prepared, because an operator may have changed it.
     pub async fn current(&self) -> GuestState {
         let (done, is_done) = oneshot::channel();
         if self.ask.send(Ask::Look(done)).is_ok() {
@@ -135,17 +139,17 @@ impl Lifecycle {
         self.last_known()
     }
 
-    /// Tells the state once more, at once: Trove writes a status of its own when it asks for a restart or an upgrade, and
-    /// shows it until the next heartbeat.
+    /// Sends the unchanged state once more, at once. Trove writes a status of its own when it asks for a
+    /// restart or an upgrade, and shows that status until the next heartbeat.
     pub fn tell_again(&self) {
-        // Without an owner the agent is about to end.
+        // Sending fails only while the agent is stopping.
         let _stopping = self.ask.send(Ask::TellAgain);
     }
 
-    /// `prepare`, the request of this id, begins. Answers with the id of the request that began it first.
+    /// Begins the `prepare` with this request id. Returns the id of the request that first began it.
     ///
     /// # Errors
-    /// The guest is prepared already, or the file can't be written.
+    /// The guest is already prepared, or the file cannot be written.
     pub async fn begin_prepare(&self, id: &str) -> Result<String, TransitionError> {
         let state = self.happened(Event::PrepareBegins { id: id.to_owned() }).await?;
         Ok(match state.stage {
@@ -154,54 +158,57 @@ impl Lifecycle {
         })
     }
 
-    /// `prepare` is done.
+    /// Completes `prepare`.
     ///
     /// # Errors
-    /// It was not begun, or the file can't be written.
+    /// `prepare` has not begun, or the file cannot be written.
     pub async fn end_prepare(&self) -> Result<(), TransitionError> {
         self.happened(Event::PrepareDone).await.map(drop)
     }
 
-    /// A prepared guest was seen healthy, or has had its time to become it: from now on the truth is told of it.
+    /// Ends settling: the guest was seen healthy, or the time to settle has passed. From now on Trove gets
+    /// the real status.
     pub async fn settle(&self) {
         self.happened_if_it_can(Event::Settled).await;
     }
 
-    /// `prepare`, the request of this id, has failed for good. A guest that was prepared before stays it.
+    /// Records that the `prepare` with this request id failed for good. A guest that was prepared before
+    /// stays prepared.
     pub async fn fail_prepare(&self, id: &str, reason: &str) {
         let (id, reason) = (id.to_owned(), reason.to_owned());
         self.happened_if_it_can(Event::PrepareFailed { id, reason }).await;
     }
 
-    /// A `prepare`, the request of this id, was refused as it stands. Another one that is under way goes on.
+    /// Records that the `prepare` with this request id was refused. A different `prepare` in progress
+    /// continues.
     pub async fn refuse_prepare(&self, id: &str, reason: &str) {
         let (id, reason) = (id.to_owned(), reason.to_owned());
         self.happened_if_it_can(Event::PrepareRefused { id, reason }).await;
     }
 
-    /// A `prepare` that an earlier agent began will never be carried out.
+    /// Records that the `prepare` that an earlier agent began will not be completed.
     pub async fn interrupt_prepare(&self, reason: &str) {
         self.happened_if_it_can(Event::PrepareInterrupted { reason: reason.to_owned() }).await;
     }
 
-    /// CouchDB is about to be stopped on purpose.
+    /// Begins a deliberate stop of CouchDB.
     ///
     /// # Errors
-    /// It is just being stopped or started.
+    /// CouchDB is already being stopped or started.
     pub async fn begin_stop(&self, across_reboots: bool) -> Result<ServerChange, TransitionError> {
         let stop = Stop { boot_id: system::boot_id(), across_reboots };
         self.begin(Event::StopBegins(stop), Event::StopEnded).await
     }
 
-    /// CouchDB is about to be started, or restarted.
+    /// Begins a start or a restart of CouchDB.
     ///
     /// # Errors
-    /// It is just being stopped or started.
+    /// CouchDB is already being stopped or started.
     pub async fn begin_start(&self) -> Result<ServerChange, TransitionError> {
         self.begin(Event::StartBegins, Event::StartEnded).await
     }
 
-    /// A part of CouchDB's configuration is only in force after a restart.
+    /// Records that a part of CouchDB's configuration takes effect only after a restart.
     ///
     /// # Errors
     /// The agent is stopping.

@@ -1,4 +1,4 @@
-//! The task that owns the state: it alone changes it, writes it down, and tells it.
+//! The task that owns the state. Only this task changes, stores and publishes it.
 
 use std::{
     io,
@@ -23,28 +23,28 @@ use crate::system;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Known {
     pub(super) state: GuestState,
-    /// The control plane is a Trove 12 or 13.
+    /// The control plane is Trove 12 or 13.
     pub(super) old_control_plane: bool,
-    /// When the last stop or start of CouchDB ended: what was seen of it before does not count.
+    /// When the last stop or start of CouchDB ended. Earlier observations do not count.
     pub(super) process_since: Option<Instant>,
 }
 
-/// The owner. [`Owner::run`] is its task.
+/// The owner of the state. [`Owner::run`] is its task.
 #[derive(Debug)]
 pub struct Owner {
     pub(super) file: Arc<StateFile>,
     pub(super) asked: mpsc::UnboundedReceiver<Ask>,
-    /// For the changes that it hands out; held weakly, so that the owner ends with the last who can ask.
+    /// Given to each [`ServerChange`]. It is weak, so that the owner stops when the last requester is gone.
     pub(super) ask: mpsc::WeakUnboundedSender<Ask>,
     pub(super) known: watch::Sender<Known>,
-    /// Every change, none left out: `building` is to be told even if it lasts a few milliseconds.
+    /// Every change, without exception: Trove must see `building` even if it lasts a few milliseconds.
     pub(super) changes: mpsc::UnboundedSender<GuestState>,
-    /// What the file says as far as the owner has written or read it.
+    /// The content of the file, as far as the owner has written or read it.
     pub(super) stored: Option<GuestState>,
 }
 
 impl Owner {
-    /// Does what it is asked until nothing can be asked any more; looks at the file so often.
+    /// Handles requests until all requesters are gone. Reads the file at this interval.
     pub async fn run(mut self, look_every: Duration) {
         let mut looks = time::interval(look_every);
         looks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
@@ -62,7 +62,7 @@ impl Owner {
         }
     }
 
-    /// The asker may have gone; what was asked is done all the same.
+    /// Carries out a request even if the requester is gone.
     async fn answer(&mut self, ask: Ask) {
         match ask {
             Ask::Happened(event, done) => {
@@ -94,7 +94,7 @@ impl Owner {
         }
     }
 
-    /// The stage, with a look at the file unless the guest is prepared: an operator may have written it meanwhile.
+    /// Reads the stage from the file unless the guest is prepared: an operator may have changed it.
     async fn look(&mut self) {
         if self.state().stage.is_prepared() {
             return;
@@ -105,7 +105,7 @@ impl Owner {
         }
     }
 
-    /// For what waits for no answer: a disk that does not take it changes nothing.
+    /// Applies an event that needs no answer. A failure is only logged.
     async fn apply_quietly(&mut self, event: Event) {
         if let Err(error) = self.apply(event).await {
             let reason = error.to_string();
@@ -118,7 +118,7 @@ impl Owner {
         let prepare_begins = matches!(event, Event::PrepareBegins { .. });
         let process_ends = matches!(event, Event::StopEnded(_) | Event::StartEnded(_));
         let mut state = next(&before, event)?;
-        // A guest without a control plane has nothing to tell, and need not be careful what it says.
+        // A guest without a control plane skips settling: it has no creation that a bad status could fail.
         if state.stage == Stage::Settling && before.stage != Stage::Settling && self.changes.is_closed() {
             state.stage = Stage::Ready;
         }
@@ -128,7 +128,8 @@ impl Owner {
         if (prepare_begins || !self.is_stored(&state))
             && let Err(error) = self.store(&state).await
         {
-            // A failure and the end of settling are told in any case, and CouchDB may be stopped on a full disk.
+            // A failure and the end of settling are reported even if they cannot be stored, and CouchDB may
+            // be stopped on a full disk.
             let is_new = prepare_begins || before.stage != state.stage;
             if is_new && matches!(state.stage, Stage::Building { .. } | Stage::Settling) {
                 return Err(TransitionError::NotWritten(error));
@@ -160,7 +161,7 @@ impl Owner {
         }
     }
 
-    /// Whether the file says all of it that an agent which starts later has to know.
+    /// Whether the file holds everything that a restarted agent needs.
     fn is_stored(&self, state: &GuestState) -> bool {
         self.stored.as_ref().is_some_and(|stored| {
             stored.stage == state.stage
@@ -169,7 +170,7 @@ impl Owner {
         })
     }
 
-    /// What the disk did not take when it happened.
+    /// Stores what could not be written earlier.
     async fn store_what_is_left(&mut self) {
         let state = self.state();
         if !self.is_stored(&state) && self.store(&state).await.is_ok() {
@@ -187,7 +188,7 @@ impl Owner {
         Ok(())
     }
 
-    /// Without a listener there is no control plane, or the agent is about to end.
+    /// Publishes the state. Sending fails without a control plane, or while the agent is stopping.
     fn tell(&self, state: GuestState) {
         self.known.send_modify(|known| known.state = state.clone());
         let _listening = self.changes.send(state);

@@ -1,35 +1,35 @@
-//! What Trove is told of each state.
+//! The service status that Trove gets in each state.
 //!
 //! | stage | CouchDB's process | service status |
 //! |---|---|---|
-//! | new | | nothing: the taskmanager would take a `shutdown` for a failed creation |
+//! | new | | none: the taskmanager takes a `shutdown` for a failed creation |
 //! | building, settling | | `building` |
-//! | failed | | `failed to spawn`: the creation ends at once instead of after `usage_timeout` |
+//! | failed | | `failed to spawn`: the creation fails at once instead of after `usage_timeout` |
 //! | ready | stopped on purpose | `shutdown` |
-//! | ready | restarting | a heartbeat without a status: what Trove shows stays for the seconds that a restart takes |
-//! | ready | maintenance mode | `running`: it is up, and can't do its work |
-//! | ready | running, being stopped | by its health: `healthy`; `running` if it can't do all of its work; `shutdown` if it is down; `crashed` |
+//! | ready | restarting | a heartbeat without a status: Trove keeps the last one during the restart |
+//! | ready | maintenance mode | `running`: CouchDB is up, but cannot do its work |
+//! | ready | running, being stopped | `healthy`, `running` (works in part), `shutdown` (down) or `crashed` |
 //!
-//! No other status is ever sent. Trove drops all heartbeats after `restart required` until it resets the status itself, 13
-//! knows no `restarting`, and `upgrading` can't be sent by its name.
+//! No other status is ever sent. After `restart required` Trove drops all heartbeats until it resets the
+//! status itself. Trove 13 does not know `restarting`. `upgrading` cannot be sent by its name.
 
 use trove_couchdb_guest::state::{GuestState, Server, Stage};
 use trove_couchdb_protocol::trove::ServiceStatus;
 
 use crate::couch::Health;
 
-/// What a heartbeat says.
+/// A heartbeat, if any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heartbeat {
-    /// There is none.
+    /// No heartbeat.
     Silent,
-    /// The agent lives; what Trove knows of the service stays.
+    /// A heartbeat without a status: Trove keeps the last one.
     Alive,
-    /// This is how the service is.
+    /// A heartbeat with this status.
     Status(ServiceStatus),
 }
 
-/// What Trove is told of a guest. A settling guest that is `settled` counts as ready.
+/// The heartbeat for a guest. A settling guest counts as ready if `settled`.
 pub fn heartbeat(state: &GuestState, health: &Health, settled: bool) -> Heartbeat {
     match state.stage {
         Stage::New => Heartbeat::Silent,
@@ -40,7 +40,7 @@ pub fn heartbeat(state: &GuestState, health: &Health, settled: bool) -> Heartbea
     }
 }
 
-/// The same of a guest that counts as ready whatever Trove did.
+/// The heartbeat for a guest that counts as ready whatever its stage.
 pub fn of_server(server: &Server, health: &Health) -> Heartbeat {
     match server {
         Server::Stopped(_) => Heartbeat::Status(ServiceStatus::Shutdown),
@@ -55,7 +55,8 @@ fn of_health(health: &Health) -> Option<ServiceStatus> {
     match health {
         Health::Unknown => None,
         Health::Healthy => Some(ServiceStatus::Healthy),
-        // Trove refuses every command on a guest that is neither running nor healthy, also those that make room.
+        // Trove refuses every command on a guest that is neither running nor healthy, even those that free
+        // space.
         Health::Slow(_) | Health::NoLogin(_) | Health::Degraded(_) | Health::Maintenance(_) => {
             Some(ServiceStatus::Running)
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::couch::Health;
 
-/// Longer than any test: the file is looked at only when asked.
+/// Longer than any test, so that only requests read the file.
 const NEVER: Duration = Duration::from_secs(86_400);
 
 fn building(id: &str) -> GuestState {
@@ -63,7 +63,7 @@ async fn an_operator_may_write_the_file_while_the_agent_runs() {
         std::fs::write(&path, content).unwrap();
         assert_eq!(lifecycle.current().await, GuestState::default(), "{content}");
     }
-    // Also after a failure, which the operator has made good by hand.
+    // The same after a failure that the operator repaired by hand.
     lifecycle.fail_prepare("one", "no disk").await;
     assert_eq!(lifecycle.current().await, failed("one", "no disk"));
     std::fs::write(&path, r#"{"prepared": true}"#).unwrap();
@@ -105,7 +105,7 @@ async fn a_prepare_that_nobody_goes_on_with_has_failed_and_may_begin_again() {
     let lost = load(directory.path());
     lost.lifecycle.interrupt_prepare("lost").await;
     assert_eq!(lost.lifecycle.current().await, failed("one", "lost"));
-    // It came after all.
+    // The request arrived after all.
     assert_eq!(lost.lifecycle.begin_prepare("two").await.unwrap(), "one");
     assert_eq!(lost.lifecycle.current().await, building("one"));
 
@@ -160,7 +160,7 @@ async fn the_age_of_the_control_plane_is_kept_with_the_state() {
     lifecycle.begin_prepare("one").await.unwrap();
     lifecycle.end_prepare().await.unwrap();
     assert!(load(directory.path()).lifecycle.has_old_control_plane());
-    // It is upgraded.
+    // Trove is upgraded.
     lifecycle.note_control_plane(false).await;
     assert!(!lifecycle.has_old_control_plane());
     let restarted = load(directory.path()).lifecycle;
@@ -175,7 +175,7 @@ async fn a_stop_on_purpose_outlives_the_agent_until_couchdb_is_started() {
     let stopping = loaded.lifecycle.begin_stop(false).await.unwrap();
     assert!(matches!(loaded.server().await, Server::Stopping { .. }));
     assert!(loaded.lifecycle.begin_start().await.is_err(), "one change at a time");
-    // The agent may be killed before it knows how that went.
+    // The agent may be killed before it knows the outcome.
     assert!(matches!(load(directory.path()).server().await, Server::Stopped(_)));
     stopping.ended(DONE).await;
     let stopped = loaded.server().await;
@@ -195,7 +195,7 @@ async fn what_was_asked_before_a_stop_had_ended_does_not_count() {
     let stopped = loaded.stop(false, DONE).await;
     loaded.lifecycle.saw(Health::Healthy, before);
     assert_eq!(loaded.server().await, stopped);
-    // Started without the agent.
+    // CouchDB was started without the agent.
     assert_eq!(loaded.sees(Health::Healthy).await, Server::Running);
     assert_eq!(load(directory.path()).server().await, Server::Running, "also for a restarted agent");
 }
@@ -245,11 +245,11 @@ async fn a_change_of_the_process_that_was_dropped_ends() {
     assert_eq!(loaded.server().await, Server::Running);
     drop(loaded.lifecycle.begin_stop(false).await.unwrap());
     assert!(matches!(loaded.server().await, Server::Stopped(_)), "it may be down");
-    // Also if the asker is gone before it has begun.
+    // The same if the requester is gone before the start begins.
     let mut starting = Box::pin(loaded.lifecycle.begin_start());
     assert!(futures_util::poll!(&mut starting).is_pending());
     drop(starting);
-    // It begins, and its end is the next thing that happens.
+    // The start begins, and its end is the next event.
     loaded.server().await;
     assert!(matches!(loaded.server().await, Server::Stopped(_)));
     assert_eq!(loaded.start(DONE).await, Server::Running);
@@ -316,7 +316,7 @@ async fn an_operators_word_ends_a_prepare_well() {
     assert_eq!(loaded.lifecycle.current().await.stage, Stage::Ready);
 }
 
-/// A stop that a full disk did not take is written down when there is room, without any other change.
+/// A stop that could not be stored on a full disk is stored once there is space, without any other change.
 #[tokio::test]
 async fn what_the_disk_did_not_take_is_written_later() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,72 +1,72 @@
-//! What may happen to a guest, and what it is then. Pure: the [owner](super::owner) writes it down and tells it.
+//! The guest's state machine. It is pure: the [owner](super::owner) stores and publishes the result.
 
 use trove_couchdb_guest::state::{GuestState, RestartRequired, Server, Stage, Stop};
 
 use crate::couch::Health;
 
-/// What may happen to a guest.
+/// An event in the life of a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// `prepare`, the request of this id, begins, for the first time or again.
+    /// The `prepare` with this request id begins, for the first time or again.
     PrepareBegins {
-        /// Its `_unique_id`.
+        /// The request's `_unique_id`.
         id: String,
     },
     /// `prepare` is done.
     PrepareDone,
-    /// `prepare`, the request of this id, has failed for good.
+    /// The `prepare` with this request id failed for good.
     PrepareFailed {
-        /// Its `_unique_id`.
+        /// The request's `_unique_id`.
         id: String,
-        /// In the words that the user is given.
+        /// The reason, as the user reads it.
         reason: String,
     },
-    /// A `prepare` was refused as it stands, or a `rebuild`, without which the guest can't become a database.
+    /// A `prepare` was refused, or a `rebuild`, without which the guest cannot become a database.
     PrepareRefused {
-        /// Its `_unique_id`.
+        /// The request's `_unique_id`.
         id: String,
-        /// In the words that the user is given.
+        /// The reason, as the user reads it.
         reason: String,
     },
-    /// Nobody goes on with the `prepare` that an earlier agent began.
+    /// The `prepare` that an earlier agent began will not be continued.
     PrepareInterrupted {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The guest was seen healthy after `prepare`, or has had its time to become it.
+    /// The guest was seen healthy after `prepare`, or the time to settle has passed.
     Settled,
-    /// The stage that an operator wrote into the file.
+    /// An operator wrote this stage into the file.
     WrittenByOperator(Stage),
-    /// CouchDB is about to be stopped on purpose.
+    /// A deliberate stop of CouchDB begins.
     StopBegins(Stop),
     /// That stop has ended.
     StopEnded(Ended),
-    /// CouchDB is about to be started, or restarted.
+    /// A start or a restart of CouchDB begins.
     StartBegins,
     /// That start has ended.
     StartEnded(Ended),
-    /// A part of CouchDB's configuration is only in force after a restart.
+    /// A part of CouchDB's configuration takes effect only after a restart.
     RestartRequired(RestartRequired),
-    /// CouchDB was asked how it is, after the last stop or start had ended.
+    /// The result of a health check that was sent after the last stop or start ended.
     Seen(Health),
     /// An agent starts.
     AgentStarts {
-        /// Linux's `boot_id` now.
+        /// The current `boot_id` of Linux.
         boot_id: Option<String>,
     },
 }
 
-/// How a stop or start of CouchDB's process ended.
+/// The outcome of a stop or start of CouchDB's process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// It is done. `changed` says whether the process is another one now, or gone.
+    /// It succeeded.
     Done {
-        /// See above.
+        /// Whether the process was replaced or is gone.
         changed: bool,
     },
-    /// It was refused: the process is as before.
+    /// It was refused. The process is unchanged.
     Refused,
-    /// It may be done, or half done.
+    /// It may have succeeded, in whole or in part.
     Unknown,
 }
 
@@ -91,7 +91,7 @@ impl Event {
     }
 }
 
-/// What can't happen in this state. The state stays as it is.
+/// The event is impossible in this state. The state does not change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the guest is {stage} and CouchDB is {server}, which excludes {event}; try again when that has ended"
@@ -102,7 +102,7 @@ pub struct Illegal {
     server: &'static str,
 }
 
-/// A stage in one word, for reports.
+/// The stage as one word, for reports.
 pub fn stage_word(stage: &Stage) -> &'static str {
     match stage {
         Stage::New => "new",
@@ -113,7 +113,7 @@ pub fn stage_word(stage: &Stage) -> &'static str {
     }
 }
 
-/// What was decided about CouchDB's process in one word, for reports.
+/// The state of CouchDB's process as one word, for reports.
 pub fn server_word(server: &Server) -> &'static str {
     match server {
         Server::Running => "running",
@@ -124,21 +124,21 @@ pub fn server_word(server: &Server) -> &'static str {
     }
 }
 
-/// The state after an event. An event that changes nothing gives the same state.
+/// The state after an event. It is the same state if the event changes nothing.
 ///
 /// # Errors
-/// The event can't happen in this state.
+/// The event is impossible in this state.
 pub fn next(state: &GuestState, event: Event) -> Result<GuestState, Illegal> {
     let in_stage = |stage| Ok(GuestState { stage, ..state.clone() });
     let with_server = |server| Ok(GuestState { server, ..state.clone() });
     match (&state.stage, &state.server, event) {
         (Stage::New, _, Event::PrepareBegins { id }) => in_stage(Stage::Building { id }),
-        // The first one stays: a later run finds by its id what it made.
+        // Keep the first id: a later run uses it to recognise what the first run created.
         (Stage::Building { id } | Stage::Failed { id, .. }, _, Event::PrepareBegins { .. }) => {
             in_stage(Stage::Building { id: id.clone() })
         }
         (Stage::Building { .. }, _, Event::PrepareDone) => in_stage(Stage::Settling),
-        // An operator has written meanwhile that nothing more is to be done.
+        // An operator has declared the guest prepared meanwhile.
         (Stage::Settling | Stage::Ready, _, Event::PrepareDone) => Ok(state.clone()),
         (Stage::New, _, Event::PrepareFailed { id, reason } | Event::PrepareRefused { id, reason }) => {
             in_stage(Stage::Failed { id, reason })
@@ -147,12 +147,13 @@ pub fn next(state: &GuestState, event: Event) -> Result<GuestState, Illegal> {
         | (Stage::Building { id }, _, Event::PrepareInterrupted { reason }) => {
             in_stage(Stage::Failed { id: id.clone(), reason })
         }
-        // Another `prepare` that is under way goes on.
+        // A different `prepare` in progress continues.
         (Stage::Building { id: first }, _, Event::PrepareRefused { id, reason }) if *first == id => {
             in_stage(Stage::Failed { id, reason })
         }
         (Stage::Settling, _, Event::Settled) => in_stage(Stage::Ready),
-        // What the disk did not take is known better here, unless the operator says that nothing more is to be done.
+        // Once `prepare` has begun, the file may be outdated. It then counts only if it says that the guest
+        // is prepared.
         (now, _, Event::WrittenByOperator(written)) => {
             let counts = !now.is_prepared() && (*now == Stage::New || written.is_prepared());
             if counts { in_stage(written) } else { Ok(state.clone()) }
@@ -161,7 +162,8 @@ pub fn next(state: &GuestState, event: Event) -> Result<GuestState, Illegal> {
         (_, Server::Running | Server::Maintenance | Server::Stopped(_), Event::StopBegins(stop)) => {
             with_server(Server::Stopping { stop, before: state.server.stop().cloned() })
         }
-        // If it is not known whether CouchDB is down, the decision holds: a look that finds it running ends it.
+        // Unless the stop was refused, the decision to stop holds. A health check that finds CouchDB running
+        // revokes it.
         (_, Server::Stopping { stop, .. }, Event::StopEnded(Ended::Done { .. } | Ended::Unknown)) => {
             with_server(Server::Stopped(stop.clone()))
         }
@@ -170,7 +172,7 @@ pub fn next(state: &GuestState, event: Event) -> Result<GuestState, Illegal> {
             with_server(Server::Restarting { before, ends })
         }
         (_, Server::Restarting { ends, .. }, Event::StartEnded(Ended::Done { changed })) => {
-            // What was found while the new process read its configuration may need another restart.
+            // A need that was found while the new process read its configuration may require another restart.
             let is_over = changed && *ends == state.restart_required;
             let restart_required = state.restart_required.clone().filter(|_| !is_over);
             Ok(GuestState { server: Server::Running, restart_required, ..state.clone() })
@@ -191,7 +193,7 @@ pub fn next(state: &GuestState, event: Event) -> Result<GuestState, Illegal> {
             let server = holds.map_or(Server::Running, Server::Stopped);
             Ok(GuestState { server, restart_required: required, ..state.clone() })
         }
-        // Named one by one, so that a new event has to be thought of here.
+        // Listed one by one, so that a new event does not compile until it is handled.
         (
             _,
             _,
@@ -213,7 +215,7 @@ pub fn next(state: &GuestState, event: Event) -> Result<GuestState, Illegal> {
     }
 }
 
-/// Both reasons count until the restart.
+/// Joins the reasons. Both hold until the restart.
 fn both(before: Option<&RestartRequired>, required: RestartRequired) -> RestartRequired {
     let known = before.map(|before| before.reason.as_str()).unwrap_or_default();
     if known.is_empty() || known == required.reason {
@@ -222,12 +224,12 @@ fn both(before: Option<&RestartRequired>, required: RestartRequired) -> RestartR
     RestartRequired { reason: format!("{known}, {}", required.reason), ..required }
 }
 
-/// What a look at CouchDB says of its process.
+/// What a health check says about CouchDB's process.
 fn seen(server: &Server, health: &Health) -> Server {
     match (server, health) {
         (Server::Stopping { .. } | Server::Restarting { .. }, _) => server.clone(),
         (_, Health::Maintenance(_)) => Server::Maintenance,
-        // It answers: it was started without the agent.
+        // CouchDB answers, so it was started without the agent.
         (
             Server::Stopped(_) | Server::Maintenance,
             Health::Healthy | Health::Degraded(_) | Health::NoLogin(_),

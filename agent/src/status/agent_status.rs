@@ -1,7 +1,7 @@
-//! The answer to `get_agent_status`: everything an operator asks first, from what the agent knows anyway.
+//! The answer to `get_agent_status`: what an operator asks first, from what the agent already knows.
 //!
-//! Nothing is asked of CouchDB or of the broker for it, so it is answered while both hang. `app` builds it, a handler
-//! reads it.
+//! The agent asks neither CouchDB nor the broker for it, so it answers even while both hang. `app` builds it,
+//! and a handler reads it.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,7 +15,7 @@ use crate::{
     operations::{OperationRecord, Operations},
 };
 
-/// Where the figures of a report come from.
+/// The sources of the report.
 #[derive(Debug, Clone)]
 pub struct AgentStatus {
     /// `guest.id`.
@@ -26,22 +26,22 @@ pub struct AgentStatus {
     pub started: Instant,
     /// The guest's state.
     pub lifecycle: Lifecycle,
-    /// The guest counts as prepared whatever Trove did.
+    /// Whether the guest counts as prepared regardless of Trove.
     pub assume_prepared: bool,
-    /// CouchDB.
+    /// CouchDB's health.
     pub health: watch::Receiver<ProbeResult>,
-    /// The broker.
+    /// The connection to the broker.
     pub link: watch::Receiver<Link>,
-    /// The heartbeat.
+    /// The last heartbeat that the broker accepted.
     pub last_reported: watch::Receiver<Option<LastReported>>,
-    /// The commands.
+    /// The counts of commands.
     pub counters: CommandCounters,
-    /// Those of them that take hours.
+    /// The commands that take hours.
     pub operations: Operations,
 }
 
 impl AgentStatus {
-    /// The report at this moment; CouchDB's version is known only after it was asked for.
+    /// The report at this moment. CouchDB's version is known only after CouchDB was asked for it.
     pub fn now(&self, couchdb_version: Option<&str>) -> Value {
         let state = self.lifecycle.last_known();
         let prepared = self.assume_prepared || state.stage.is_prepared();
@@ -108,7 +108,7 @@ fn commands(figures: &Figures) -> Value {
     })
 }
 
-/// Those that are under way.
+/// The operations in progress.
 fn operations(operations: &Operations) -> Value {
     let all = operations.all();
     all.iter().filter(|record| record.end.is_none()).map(OperationRecord::summary).collect()

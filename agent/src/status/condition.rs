@@ -1,4 +1,5 @@
-//! Whether commands are served, and what is waited for: in words for this machine, and in fewer for others.
+//! Whether commands are served, and what the agent waits for: in detail for this machine, in outline for
+//! others.
 
 use super::Link;
 use crate::{
@@ -6,7 +7,7 @@ use crate::{
     guest::{GuestState, Server},
 };
 
-/// Whether commands are served, and in words what the agent has and what it waits for.
+/// Whether commands are served, and a text that says what the agent has and waits for.
 pub fn condition(state: &GuestState, health: &Health, link: &Link) -> (bool, String) {
     let broker = match link {
         Link::Absent => "no broker configured (local only)".to_owned(),
@@ -41,8 +42,8 @@ pub fn condition(state: &GuestState, health: &Health, link: &Link) -> (bool, Str
     (is_serving(&state.server, health, link), format!("{broker}; {couchdb}{restart}"))
 }
 
-/// The same in words of a fixed set. What brokers and servers say of themselves names hosts, accounts and instances: that is
-/// for who is on this machine, and a page of the monitor may be read from elsewhere.
+/// The same in fixed phrases. The messages of brokers and servers contain hosts, accounts and instances. They
+/// must not leave this machine, but the monitor's pages may be read from elsewhere.
 pub fn outline(server: &Server, health: &Health, link: &Link) -> (bool, String) {
     let broker = match link {
         Link::Absent => "no broker configured",

@@ -1,4 +1,4 @@
-//! How many commands came, and what became of them: the figures of `get_agent_status`.
+//! Counts commands and their outcomes for `get_agent_status`.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -10,51 +10,51 @@ use trove_couchdb_protocol::Failure;
 /// The figures at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Commands that a handler works on.
+    /// Commands that a handler is running.
     pub running: u64,
-    /// Commands that wait for their turn, for a free place, or for CouchDB.
+    /// Commands that wait for a lock, for a free slot, or for CouchDB.
     pub waiting: u64,
     /// Commands that succeeded.
     pub done: u64,
-    /// Commands that failed or were refused, and messages that were none.
+    /// Commands that failed or were refused, and messages that are not commands.
     pub failed: u64,
-    /// Messages that came again.
+    /// Duplicate messages.
     pub duplicates: u64,
     /// The last failure.
     pub last_error: Option<LastError>,
-    /// The command that last met a CouchDB that is unreachable or fails, while it is tried again.
+    /// The command that last found CouchDB unreachable or failing, while it is retried.
     pub retrying: Option<Retrying>,
 }
 
-/// A command that is tried again.
+/// A command that is retried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retrying {
     /// Its method.
     pub method: &'static str,
     /// Why it did not succeed yet.
     pub reason: String,
-    /// How long it is tried again, from its arrival on.
+    /// How long it is retried, counted from its arrival.
     pub retry_timeout: Duration,
 }
 
 /// A command that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastError {
-    /// When.
+    /// When it failed.
     pub at: SystemTime,
-    /// Its method, empty if that could not be read.
+    /// Its method; empty if it could not be read.
     pub method: String,
-    /// What its caller was told.
+    /// The error message that its caller got.
     pub message: String,
 }
 
-/// Counts for the life of the process. Clones count together.
+/// Counts while the process runs. Clones share the counts.
 #[derive(Debug, Clone, Default)]
 pub struct CommandCounters {
     figures: Arc<Mutex<Figures>>,
 }
 
-/// A command on its way; counted until dropped.
+/// A command in flight. It is counted until dropped.
 #[derive(Debug)]
 pub struct InFlightGuard {
     counters: CommandCounters,
@@ -68,7 +68,7 @@ impl CommandCounters {
         self.lock().clone()
     }
 
-    /// Counts a command that begins to wait for its turn.
+    /// Counts a command that starts to wait.
     pub fn enter(&self) -> InFlightGuard {
         self.lock().waiting += 1;
         InFlightGuard { counters: self.clone(), running: false, retrying: false }
@@ -87,7 +87,7 @@ impl CommandCounters {
         figures.last_error = Some(LastError { at: SystemTime::now(), method, message });
     }
 
-    /// Counts a message that came again.
+    /// Counts a duplicate message.
     pub fn came_again(&self) {
         self.lock().duplicates += 1;
     }
@@ -98,7 +98,7 @@ impl CommandCounters {
 }
 
 impl InFlightGuard {
-    /// A handler begins or ends to work on it.
+    /// Records that a handler starts or stops running the command.
     pub fn set_running(&mut self, running: bool) {
         if self.running != running {
             self.running = running;
@@ -112,7 +112,7 @@ impl InFlightGuard {
 }
 
 impl InFlightGuard {
-    /// It did not succeed and is tried again.
+    /// Records that the command did not succeed and is retried.
     pub fn set_retrying(&mut self, retrying: Retrying) {
         self.retrying = true;
         self.counters.lock().retrying = Some(retrying);

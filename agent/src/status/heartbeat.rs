@@ -1,7 +1,8 @@
-//! The service status, told to `trove-conductor`.
+//! Reports the service status to `trove-conductor`.
 //!
-//! From `prepare` on: when the broker is reached, at every change, and at the configured interval with jitter. Without a
-//! broker nothing is kept: an old status is worth nothing, and a fresh one goes out when the broker is back.
+//! Heartbeats start with `prepare`. The agent sends one when the broker becomes reachable, at every change,
+//! and at the configured interval with jitter. It keeps none while the broker is unreachable: an old status
+//! is worthless, and it sends a fresh one when the broker is back.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -24,28 +25,28 @@ use crate::{
 /// The heartbeat's task.
 #[derive(Debug)]
 pub struct Heartbeat {
-    /// What it is told to do.
+    /// The heartbeat's settings.
     pub terms: HeartbeatTerms,
-    /// Whether there is anything to tell.
+    /// The guest's state.
     pub lifecycle: Lifecycle,
-    /// Every change of it, from [`Lifecycle::load`].
+    /// Every change of that state, from [`Lifecycle::load`].
     pub states: mpsc::UnboundedReceiver<GuestState>,
-    /// What to tell.
+    /// CouchDB's health.
     pub health: watch::Receiver<ProbeResult>,
-    /// Whether it can be told.
+    /// The connection to the broker.
     pub link: watch::Receiver<Link>,
-    /// To the transport.
+    /// The queue to the transport.
     pub outbox: mpsc::Sender<ConductorCast>,
 }
 
-/// What the heartbeat goes by.
+/// The heartbeat's settings.
 #[derive(Debug)]
 pub struct HeartbeatTerms {
-    /// How often, and whether to take the guest for prepared.
+    /// The interval, and whether to assume that the guest is prepared.
     settings: HeartbeatSettings,
-    /// How long CouchDB may take to be seen healthy after `prepare`: as long as `prepare` bears with it.
+    /// How long to wait for a healthy CouchDB after `prepare`: the retry timeout of `prepare`.
     settling: Duration,
-    /// Where the last `sent` is.
+    /// Where the last `sent` is stored.
     state_dir: PathBuf,
 }
 
@@ -60,7 +61,7 @@ impl From<&Settings> for HeartbeatTerms {
 }
 
 impl Heartbeat {
-    /// Beats until the transport is gone.
+    /// Sends heartbeats until the transport is gone.
     pub async fn run(mut self) {
         let state_dir = self.terms.state_dir.clone();
         let Ok(mut sent) =
@@ -103,7 +104,7 @@ impl Heartbeat {
             let interval = jittered(self.terms.settings.interval, self.terms.settings.jitter);
             let heard = tokio::select! {
                 biased;
-                // First, and one by one: each state is told, however short it was.
+                // First, and one at a time: each state is reported, however short it was.
                 state = self.states.recv() => state.map(|state| policy.hear(state, Instant::now().into())),
                 changed = self.health.changed() => changed.ok(),
                 changed = self.link.changed() => changed.ok(),
@@ -115,14 +116,15 @@ impl Heartbeat {
         }
     }
 
-    /// What was seen of a process that has been stopped or replaced since says nothing.
+    /// CouchDB's health; unknown if CouchDB's process was stopped or replaced since the check.
     fn current_health(&mut self) -> Health {
         let ProbeResult { health, asked_at } = self.health.borrow_and_update().clone();
         let is_current = self.lifecycle.process_since().is_none_or(|since| asked_at >= since);
         if is_current { health } else { Health::Unknown }
     }
 
-    /// Trove 12 drops a heartbeat with a status that it does not know; 13 takes `running` for as good as `healthy`.
+    /// Trove 12 drops a heartbeat with a status that it does not know. Trove 13 treats `running` like
+    /// `healthy`.
     fn in_known_words(&self, status: ServiceStatus) -> ServiceStatus {
         match status {
             ServiceStatus::Healthy if self.lifecycle.has_old_control_plane() => ServiceStatus::Running,
@@ -149,7 +151,7 @@ impl Heartbeat {
     }
 }
 
-/// So that guests that were started together don't all speak at once.
+/// Spreads the heartbeats of guests that were started together.
 fn jittered(interval: Duration, jitter: f64) -> Duration {
     let jitter = jitter.clamp(0.0, 0.9);
     if jitter == 0.0 {

@@ -1,10 +1,10 @@
-//! How the guest does, told to whoever should know: the conductor by heartbeats, systemd by `sd_notify`.
+//! Reports the state of the guest: by heartbeats to the conductor, by `sd_notify` to systemd.
 //!
 //! ```text
 //! guest (every change of its state) ----> policy --------+
-//! probe (a request as os_admin) -> watch<ProbeResult> ---+-> heartbeat -> outbox -> transport -> trove-conductor
+//! probe (a request as os_admin) -> watch<ProbeResult> ---+-> heartbeat -> outbox -> transport -> conductor
 //! transport -> watch<Link> -----------------------------+-> notify -> systemd
-//!                                                       +-> report -> the answer to get_agent_status
+//!                                                       +-> agent_status -> the answer to get_agent_status
 //! ```
 
 mod agent_status;

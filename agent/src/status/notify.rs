@@ -1,4 +1,4 @@
-//! What systemd is told: READY, a STATUS that says what the agent waits for, WATCHDOG, STOPPING.
+//! Notifies systemd: READY, a STATUS that says what the agent waits for, WATCHDOG, STOPPING.
 
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ use tracing::debug;
 use super::{Link, ProbeResult, condition};
 use crate::guest::Lifecycle;
 
-/// READY is not held back longer than this by a broker or a CouchDB that is away: the agent is up and waits for
-/// them, and systemd starting it anew would not help.
+/// READY is sent after this time even if the broker or CouchDB is unreachable. The agent is up and waits for
+/// them, and a restart by systemd would not help.
 const READY_AT_LATEST: Duration = Duration::from_secs(20);
 
-/// The task that talks to systemd. Without `NOTIFY_SOCKET` it says nothing.
+/// The task that notifies systemd. Without `NOTIFY_SOCKET` it sends nothing.
 #[derive(Debug)]
 pub struct Notify {
     /// The guest's state.
     pub lifecycle: Lifecycle,
-    /// CouchDB.
+    /// CouchDB's health.
     pub health: watch::Receiver<ProbeResult>,
-    /// The broker.
+    /// The connection to the broker.
     pub link: watch::Receiver<Link>,
 }
 
 impl Notify {
-    /// Tells systemd of every change, for ever.
+    /// Notifies systemd of every change, forever.
     pub async fn run(mut self) {
         let started = time::Instant::now();
         let mut ready = false;
@@ -61,7 +61,7 @@ impl Notify {
         }
     }
 
-    /// The agent is on its way out.
+    /// Notifies systemd that the agent is stopping.
     pub fn stopping() {
         tell(&[NotifyState::Stopping, NotifyState::Status("Finishing what is under way.")]);
     }

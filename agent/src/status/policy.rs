@@ -1,4 +1,5 @@
-//! When to tell the conductor what: the [table](crate::guest::service_status), and how long a new guest may settle.
+//! What to report to the conductor: the [table](crate::guest::service_status), and how long a new guest may
+//! settle.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use crate::{
     },
 };
 
-/// What has been heard of the guest's state, and since when it is in its stage.
+/// The latest state of the guest, and since when its stage counts.
 #[derive(Debug)]
 pub(super) struct StatusPolicy {
     assume_prepared: bool,
@@ -20,17 +21,17 @@ pub(super) struct StatusPolicy {
 }
 
 impl StatusPolicy {
-    /// Silent until a state is heard, unless the guest is taken for prepared: then the truth is told, whatever becomes
-    /// of a `prepare`.
+    /// Reports nothing until it gets a state, unless the guest is assumed to be prepared. Then it reports
+    /// CouchDB's real status, whatever the outcome of a `prepare`.
     ///
-    /// After a `prepare` the probe may still say what it saw before it, and after a reboot CouchDB may take long to
-    /// start. Trove would take a `shutdown` for a failed creation, so the guest goes on being built until it is seen
-    /// healthy, for the time `settling`.
+    /// After a `prepare` the last health check may be older than the `prepare`, and after a reboot CouchDB
+    /// may start slowly. Trove takes a `shutdown` for a failed creation. So the guest is reported as building
+    /// until it is seen healthy, for at most `settling`.
     pub(super) fn new(assume_prepared: bool, settling: Duration) -> Self {
         Self { assume_prepared, settling, state: GuestState::default(), since: None }
     }
 
-    /// Takes note of the guest's state.
+    /// Records the guest's state.
     pub(super) fn hear(&mut self, state: GuestState, now: Instant) {
         if self.since.is_none() || self.state.stage != state.stage {
             self.since = Some(now);
@@ -38,12 +39,12 @@ impl StatusPolicy {
         self.state = state;
     }
 
-    /// Trove can be told again; what it did not hear of before does not count.
+    /// The broker is reachable again. The time to settle starts over, because Trove got no reports meanwhile.
     pub(super) fn is_heard_again(&mut self, now: Instant) {
         self.since = Some(now);
     }
 
-    /// What to tell.
+    /// The heartbeat to send.
     pub(super) fn heartbeat(&self, health: &Health, now: Instant) -> Heartbeat {
         if self.assume_prepared {
             return service_status::of_server(&self.state.server, health);
@@ -51,7 +52,7 @@ impl StatusPolicy {
         service_status::heartbeat(&self.state, health, self.has_settled(health, now))
     }
 
-    /// Whether a guest that was settling need not any more.
+    /// Whether settling is over.
     pub(super) fn has_settled(&self, health: &Health, now: Instant) -> bool {
         self.state.stage == Stage::Settling
             && (*health == Health::Healthy || self.lasted(now) >= self.settling)
@@ -115,13 +116,13 @@ mod tests {
         assert!(policy.has_settled(&Health::Healthy, now));
         assert_eq!(policy.heartbeat(&down(), now + SETTLING), SHUTDOWN);
         assert!(policy.has_settled(&down(), now + SETTLING));
-        // A state that is told once more does not begin to settle anew.
+        // Reporting the same state again does not restart settling.
         policy.hear(Stage::Settling.into(), now + SETTLING);
         assert!(policy.has_settled(&down(), now + SETTLING));
-        // What passed while nobody could be told does not count.
+        // Time without a broker connection does not count.
         policy.is_heard_again(now + SETTLING);
         assert_eq!(policy.heartbeat(&down(), now + SETTLING), BUILDING);
-        // A guest that was seen healthy has nothing to settle.
+        // A guest that was seen healthy no longer settles.
         policy.hear(Stage::Ready.into(), now);
         assert_eq!(policy.heartbeat(&down(), now), SHUTDOWN);
         assert!(!policy.has_settled(&Health::Healthy, now));

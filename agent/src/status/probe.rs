@@ -1,4 +1,4 @@
-//! Asks CouchDB how it does, again and again.
+//! Checks CouchDB's health periodically.
 
 use std::{
     sync::Arc,
@@ -13,27 +13,28 @@ use crate::{
     guest::Lifecycle,
 };
 
-/// How soon a slow CouchDB is asked again: one that hangs shall not pass for slow until the next regular look.
+/// How soon a slow CouchDB is checked again. A hanging CouchDB must not count as slow until the next regular
+/// check.
 const SOON: Duration = Duration::from_secs(5);
 
-/// How CouchDB is, and when it was asked.
+/// CouchDB's health, and when it was checked.
 #[derive(Debug, Clone)]
 pub struct ProbeResult {
-    /// What it answered, if it did.
+    /// The health.
     pub health: Health,
-    /// What happened to its process later does not show in this.
+    /// When the check was sent. It says nothing about later changes of the process.
     pub asked_at: Instant,
 }
 
 impl From<Health> for ProbeResult {
-    /// Asked just now.
+    /// Checked just now.
     fn from(health: Health) -> Self {
         Self { health, asked_at: Instant::now() }
     }
 }
 
-/// Publishes how CouchDB is at every change of it, and after each stop or start by the agent. Asks at least every `interval`,
-/// whenever the login changes, and as soon as a stop or start has ended.
+/// Publishes CouchDB's health at every change, and after each stop or start by the agent. Checks at least
+/// every `interval`, whenever the login changes, and as soon as a stop or start has ended.
 pub async fn probe_for_ever(
     couch: Arc<Couch>,
     mut admin: watch::Receiver<AdminLogin>,
@@ -41,7 +42,7 @@ pub async fn probe_for_ever(
     mut lifecycle: Lifecycle,
     results: watch::Sender<ProbeResult>,
 ) {
-    // Bootstrap's first verdict is worth waiting for: before it there is never a login.
+    // Wait for bootstrap's first result: there is no login before it.
     if let Ok(Err(_)) = time::timeout(interval, admin.changed()).await {
         return;
     }
@@ -54,7 +55,7 @@ pub async fn probe_for_ever(
         if has_changed {
             log(&health);
         }
-        // Not known yet, or an answer named another one.
+        // The version is unknown, or an answer named a different version.
         if health == Health::Healthy
             && let Err(error) = couch.server().await
         {
@@ -73,7 +74,8 @@ pub async fn probe_for_ever(
     }
 }
 
-/// Whether the health is another one than before. It is also told if the last result was of an earlier process.
+/// Publishes a result and returns whether the health changed. An unchanged result is published too if the
+/// last one is from an earlier process.
 fn publish(results: &watch::Sender<ProbeResult>, now: ProbeResult, process_since: Option<Instant>) -> bool {
     let mut has_changed = false;
     results.send_if_modified(|before| {

@@ -1,8 +1,9 @@
-//! The time in a heartbeat, which never goes back.
+//! The timestamp of heartbeats, which never decreases.
 //!
-//! The conductor drops a heartbeat whose `sent` is not greater than the last one's (trove/conductor/manager.py,
-//! `_message_too_old`), silently and for ever. A clock that is set back, or a restart meanwhile, must not mute
-//! the guest: the last value is kept on the disk, and the next one is greater whatever the clock says.
+//! The conductor drops a heartbeat whose `sent` is not greater than the last one's
+//! (trove/conductor/manager.py, `_message_too_old`), silently and forever. A clock that is set back, even
+//! across a restart, must not mute the guest. So the last value is stored on disk, and the next value is
+//! always greater.
 
 use std::{
     io,
@@ -16,12 +17,12 @@ use crate::system;
 
 const FILE_NAME: &str = "last_sent";
 
-/// The least step, in seconds: far above what a double resolves at today's times.
+/// The smallest step in seconds, far above the resolution of a double at today's times.
 const LEAST_STEP: f64 = 0.001;
 
-/// So far ahead of the clock, in seconds, a stored value may be: clocks are set back by hours and days. What is further
-/// ahead was never told to the conductor by a clock that anybody trusts. A large number would even swallow
-/// [`LEAST_STEP`], and no heartbeat count any more.
+/// How far a stored value may be ahead of the clock, in seconds: clocks are set back by hours or days. A
+/// value further ahead never came from a working clock. A very large value would even swallow [`LEAST_STEP`],
+/// and the conductor would drop every later heartbeat.
 const FURTHEST_AHEAD: f64 = 7.0 * 86_400.0;
 
 /// The last value sent.
@@ -32,8 +33,8 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    /// Goes on from what the state directory holds. A file that can't be read counts as none, and so does a time that
-    /// can't be.
+    /// Continues from the value in the state directory. A file that cannot be read counts as missing, and so
+    /// does an impossible time.
     pub(super) fn load(state_dir: &Path, now: SystemTime) -> Self {
         let path = state_dir.join(FILE_NAME);
         let stored = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<f64>().ok());
@@ -50,8 +51,8 @@ impl Sent {
         Self { path, last }
     }
 
-    /// The next value, in Unix seconds, and whether the disk has it. Without the disk the value still holds for
-    /// this life of the agent.
+    /// The next value in Unix seconds, and whether it was stored. Even if it was not, later values are
+    /// greater while this agent runs.
     pub(super) fn next(&mut self, now: SystemTime) -> (f64, io::Result<()>) {
         self.last = clock(now).max(self.last + LEAST_STEP);
         let text = format!("{:.6}\n", self.last);

@@ -1,4 +1,4 @@
-//! What the requests that were captured from an unmodified Trove 26.0.0 ask the agent for.
+//! Which commands result from the requests that were captured from an unmodified Trove 26.0.0.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[allow(dead_code)] // the tests of `protocol` ask it for more
@@ -15,7 +15,7 @@ use trove_couchdb_protocol::{
 
 use captures::{Capture, Recipient};
 
-/// Bytes; the largest captured request has about 8 kB.
+/// In bytes; the largest captured request has about 8 kB.
 const LIMIT: usize = 1 << 16;
 
 fn request(capture: &Capture) -> Request {
@@ -23,7 +23,7 @@ fn request(capture: &Capture) -> Request {
         .unwrap_or_else(|refused| panic!("{}: {refused}", capture.name))
 }
 
-/// As if it had come in clear.
+/// As if the request were unencrypted.
 fn command(request: &Request) -> Result<Box<dyn Command>, DecodeError> {
     let clear = Request { disclosure: trove_couchdb_protocol::Disclosure::Open, ..request.clone() };
     commands::of_request(&clear, UserAction::default())
@@ -44,7 +44,7 @@ fn every_request_to_a_guest_is_a_command() {
     }
 }
 
-/// In clear and encrypted, a method's capture must become the same command; what it becomes is in the snapshot.
+/// A method's capture must give the same command, whether encrypted or not. The snapshot holds the commands.
 #[test]
 fn what_the_commands_are() {
     let mut lines = String::new();
@@ -78,7 +78,7 @@ fn no_damage_to_a_captured_request_panics() {
     for index in 0..one.body.len() {
         let mut damaged = one.body.clone();
         damaged[index] ^= 0x10;
-        // Only the envelope's names, insignificant spaces and the clear ids can change unnoticed.
+        // Only the envelope's names, insignificant spaces and the unencrypted ids can change unnoticed.
         if let Ok(request) = Request::decode(&damaged, one.cipher.as_ref(), LIMIT) {
             drop(command(&request));
         }

@@ -4,27 +4,27 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A disk and a server, as far as bootstrap is concerned. Passwords are numbers.
+/// A model of the disk and the server. Passwords are numbers.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(clippy::struct_excessive_bools)] // independent facts
 struct World {
     file: Option<u32>,
-    /// The strongest word of the ini files on `os_admin`; CouchDB's own changes go there too.
+    /// The `os_admin` of the ini file with the highest precedence, which also gets CouchDB's own changes.
     ini: Option<u32>,
     ini_directory: bool,
     bootstrap_admin: bool,
-    /// Whether the server takes its password.
+    /// Whether the server accepts the bootstrap administrator's password.
     bootstrap_works: bool,
-    /// `[admins]`: the password of `os_admin`, and whether there is anybody else.
+    /// `[admins]`: the password of `os_admin`, and whether there are other administrators.
     os_admin: Option<u32>,
     others: bool,
     running: bool,
-    /// 3.x does not start without an administrator.
+    /// CouchDB 3.x does not start without an administrator.
     needs_admin: bool,
     passwords_made: u32,
 }
 
-/// What one life of the agent knows.
+/// What the agent has learned since it started.
 #[derive(Debug, Clone, Copy)]
 struct Observations {
     login: LoginTried,
@@ -70,7 +70,7 @@ impl World {
         }
     }
 
-    /// Does a step; false if nothing can change any more by itself.
+    /// Does a step. Returns false if nothing changes any more without an operator.
     fn act(&mut self, step: BootstrapStep, observations: &mut Observations) -> bool {
         match step {
             BootstrapStep::WriteCredentials => {
@@ -83,7 +83,7 @@ impl World {
                 assert!(self.ini.is_none(), "another os_admin is never overwritten");
                 self.ini = self.file;
             }
-            // The operator, or systemd, starts CouchDB.
+            // The operator or systemd starts CouchDB.
             BootstrapStep::AwaitServer | BootstrapStep::AwaitRestart => {
                 if self.ini.is_some() {
                     self.os_admin = self.ini;
@@ -134,7 +134,7 @@ impl World {
     }
 }
 
-/// Runs to the end, dying and starting anew after the steps that `deaths` names. The last step is the verdict.
+/// Runs bootstrap to its verdict, the last step. The agent is restarted after the steps that `deaths` marks.
 fn run(world: &mut World, deaths: &[bool]) -> BootstrapStep {
     let mut observations = FRESH;
     let mut deaths = deaths.iter();
@@ -200,7 +200,7 @@ fn a_closed_server_without_a_way_in_leaves_no_file() {
 fn a_file_that_fits_no_more_is_reported_and_kept() {
     for bootstrap_admin in [false, true] {
         let mut world = World { file: Some(7), os_admin: Some(8), bootstrap_admin, ..party() };
-        // Only an administrator can see that there is another os_admin.
+        // Only an administrator can see that CouchDB has a different os_admin.
         let verdict =
             if bootstrap_admin { BootstrapStep::CredentialsMismatch } else { BootstrapStep::Refused };
         assert_eq!(run(&mut world, &[]), verdict);
@@ -249,8 +249,8 @@ fn an_ini_file_that_is_overridden_is_explained() {
 }
 
 proptest! {
-    /// Whatever the world is like and wherever the agent is killed: it comes to the same verdict, makes at most
-    /// one password, and never one that replaces another.
+    /// In every environment, and wherever the agent is killed, bootstrap reaches the same verdict. It
+    /// generates at most one password and never replaces one.
     #[test]
     fn killing_changes_nothing(
         ini_directory in any::<bool>(), bootstrap_admin in any::<bool>(), bootstrap_works in any::<bool>(),
@@ -261,7 +261,7 @@ proptest! {
         let ini = ini.filter(|_| ini_directory);
         let before = World {
             file, ini_directory, others, running, ini, needs_admin, bootstrap_works, passwords_made: 0,
-            // One that will be there after the start stands in an ini file, if the agent can read them.
+            // An administrator that exists after the start is in an ini file, if the agent can read them.
             os_admin: if ini_directory && !running { ini } else { os_admin },
             // A bootstrap administrator is an administrator.
             bootstrap_admin: bootstrap_admin && others,

@@ -1,7 +1,7 @@
 //! The arguments of `prepare`, the first command that Trove sends to a new guest.
 //!
-//! What goes beyond a CouchDB with databases, users and a root password is
-//! kept as a list of [`Demand`]s: whether they can be met is for the agent to decide, and to say.
+//! Everything beyond databases, users and a root password becomes a list of [`Demand`]s. The agent decides
+//! later whether it can meet them.
 
 use serde_json::Value;
 use trove_couchdb_protocol::{DatabaseName, DecodeError, Field, Quoted, Secret, fields::at_most_max_names};
@@ -12,18 +12,19 @@ use crate::commands::{
     users::{self, NewUser},
 };
 
-/// What a new guest is to become.
+/// The content of a new guest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Prepare {
     /// The databases to create.
     pub(super) databases: Vec<DatabaseName>,
     /// The users to create, with their access.
     pub(super) users: Vec<NewUser>,
-    /// The password of `root`, if it is to be enabled from the beginning (`root_on_create`).
+    /// The password of `root`, if root is enabled at creation (`root_on_create`).
     pub(super) root_password: Option<Secret>,
-    /// What is asked for beyond that, in the order of Trove's arguments.
+    /// The additional demands, in the order of Trove's arguments.
     pub(super) demands: Vec<Demand>,
-    /// Sent as Trove 12 and 13 do, without the version of the datastore. 12 does not know the status `healthy`.
+    /// Whether it has the form of Trove 12 and 13, without the version of the datastore. Trove 12 does not
+    /// know the status `healthy`.
     pub(super) old_form: bool,
 }
 
@@ -63,7 +64,8 @@ pub(super) fn read(args: &Arguments<'_>) -> Result<Prepare, DecodeError> {
     })
 }
 
-/// A list, or one text with the names between commas or spaces; Trove sends what the operator wrote, mostly "".
+/// A list, or a text with names separated by commas or spaces. Trove sends what the operator wrote, usually
+/// "".
 fn packages(field: &Field<'_>) -> Result<Vec<Quoted>, DecodeError> {
     let names = match field.text() {
         Ok(text) => vec![text.to_owned()],
@@ -74,7 +76,7 @@ fn packages(field: &Field<'_>) -> Result<Vec<Quoted>, DecodeError> {
     Ok(words.filter(|word| !word.is_empty()).map(|word| field.quoted(word)).collect())
 }
 
-/// Python's falsy values; and a configuration file of which only comments are left says nothing either.
+/// Whether a value is empty: Python's falsy values, and a configuration file that contains only comments.
 pub(in crate::commands) fn says_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,

@@ -1,15 +1,15 @@
-//! What `prepare` asks for beside databases, users and root.
+//! What `prepare` requests in addition to databases, users and root.
 
 use std::fmt;
 
 use trove_couchdb_protocol::Quoted;
 
-/// Something that `prepare` asks for beside databases, users and root.
+/// A request of `prepare` in addition to databases, users and root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Demand {
     /// Packages to install: `packages` of the datastore version.
     Packages(Vec<Quoted>),
-    /// A data volume to format and to mount; the text is `device_path`, such as `/dev/vdb`.
+    /// A data volume to format and mount. The text is `device_path`, such as `/dev/vdb`.
     Volume(Quoted),
     /// A backup to restore.
     Backup,
@@ -17,9 +17,9 @@ pub(super) enum Demand {
     ConfigFile,
     /// The options of a configuration group.
     ConfigurationGroup,
-    /// A place in a cluster.
+    /// Membership in a cluster.
     Cluster,
-    /// To be a replica of another instance.
+    /// Replication from another instance.
     Replica,
     /// Modules to apply.
     Modules,
@@ -40,7 +40,7 @@ impl fmt::Display for Demand {
     }
 }
 
-/// Demands that are passed over, because the image has met them.
+/// Demands that the agent ignores because the image meets them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ImageBrings {
     /// Packages are installed.

@@ -7,7 +7,7 @@ use trove_couchdb_protocol::DecodeError;
 use super::demands::Demand;
 use crate::couch::{CommandError, Couch};
 
-/// Why a guest could not be prepared: at which step, and what happened there.
+/// Why a guest could not be prepared: the step and the problem.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("prepare failed at stage \"{step}\": {problem}")]
 pub struct PrepareError {
@@ -15,7 +15,7 @@ pub struct PrepareError {
     pub(super) problem: Problem,
 }
 
-/// The steps in their order; the name is what the user reads.
+/// The steps in order. The user reads their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PrepareStep {
     Check,
@@ -45,7 +45,7 @@ impl PrepareError {
         move |problem| Self { step, problem: problem.into() }
     }
 
-    /// CouchDB's part in it, if it had one.
+    /// The error of CouchDB, if it caused the failure.
     pub(in crate::commands) fn command(&self) -> Option<&CommandError> {
         match &self.problem {
             Problem::Command(error) => Some(error),
@@ -53,7 +53,7 @@ impl PrepareError {
         }
     }
 
-    /// The same, with what was found out about CouchDB's part in it.
+    /// Adds what can be found out about the cause in CouchDB.
     pub(in crate::commands) async fn explained_by(self, couch: &Couch) -> Self {
         match self.problem {
             Problem::Command(error) => {
@@ -63,12 +63,12 @@ impl PrepareError {
         }
     }
 
-    /// Whether nothing was asked of CouchDB.
+    /// Whether the agent failed before it sent any request to CouchDB.
     pub(in crate::commands) fn is_refusal(&self) -> bool {
         self.step == PrepareStep::Check
     }
 
-    /// Whether a part of the command may stand.
+    /// Whether a part of the command may have taken effect.
     pub(in crate::commands) fn may_have_taken_effect(&self) -> bool {
         !matches!(self.step, PrepareStep::Check | PrepareStep::Secure)
     }

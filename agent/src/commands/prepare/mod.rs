@@ -1,15 +1,17 @@
-//! `prepare`: from an empty CouchDB to the database that somebody ordered.
+//! `prepare`: turns an empty CouchDB into the database that a user ordered.
 //!
 //! ```text
 //! check -> secure -> databases -> users -> root -> prepared
 //! ```
 //!
-//! `check` refuses before anything is touched. `secure` waits for bootstrap: without an `os_admin` nothing else could be
-//! done, and without one CouchDB would be open to everybody. Each further step may be run again after it was cut short,
-//! so the whole may; how far it came need not be remembered, only which request began it.
+//! `check` refuses a request before anything is changed. `secure` waits for bootstrap: without an `os_admin`
+//! the agent can do nothing else, and CouchDB would be open to everyone. Every step may be repeated after an
+//! interruption, so the whole command may. The agent therefore stores only which request began it, not how
+//! far it got.
 //!
-//! The Python guest logs a database or user that it can't create, and calls the instance healthy
-//! (trove/guestagent/datastore/manager.py, `_prepare`). Here it fails: who orders a user wants one.
+//! The Python guest logs a database or user that it cannot create, and reports the instance as healthy
+//! (trove/guestagent/datastore/manager.py, `_prepare`). This agent fails instead, because the user ordered
+//! it.
 
 mod arguments;
 mod demands;
@@ -36,7 +38,8 @@ use failure::{PrepareStep, Problem};
 
 pub(super) const COMMANDS: &[Entry] = &[Entry { method: Method::Prepare, decode }];
 
-/// Never fails: a `prepare` that nobody can carry out must still end the building of its instance, with a reason.
+/// Never fails: a `prepare` that cannot be decoded must still end the creation of its instance, with a
+/// reason.
 #[allow(clippy::unnecessary_wraps)] // the type of every decoder in the table
 fn decode(args: &Arguments<'_>) -> Decoded {
     match arguments::read(args) {
@@ -45,7 +48,7 @@ fn decode(args: &Arguments<'_>) -> Decoded {
     }
 }
 
-/// All that is in the guest.
+/// Everything in the guest.
 fn everything() -> Scopes {
     Scopes::writing([Scope::AllUsers, Scope::AllDatabases, Scope::Root])
 }
@@ -59,7 +62,7 @@ impl Command for Prepare {
         everything()
     }
 
-    /// CouchDB may only be about to start.
+    /// CouchDB may still be starting.
     fn duration(&self) -> Duration {
         Duration::Long
     }
@@ -83,12 +86,12 @@ impl Command for Prepare {
     }
 }
 
-/// A guest that could not be prepared says so to Trove, which would wait for it until its own time limit.
+/// Reports the failure to Trove, which would otherwise wait until its timeout.
 fn report_failure<'a>(guest: &'a Guest, id: &'a str, reason: &'a str) -> BoxFuture<'a, ()> {
     guest.lifecycle.fail_prepare(id, reason).boxed()
 }
 
-/// `prepare` with arguments that break a rule: to be refused, but not before the instance is told to have failed.
+/// `prepare` with invalid arguments. It is refused, and the instance is reported as failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct MalformedPrepare(DecodeError);
 
@@ -115,13 +118,13 @@ impl Command for MalformedPrepare {
     }
 }
 
-/// All names let through by the policy.
+/// Names that the policy permits.
 struct Checked {
     databases: Vec<TenantDatabase>,
     accounts: Vec<NewAccount>,
 }
 
-/// Carries the command out; on a guest that is prepared already it does nothing.
+/// Runs the command. It does nothing on a guest that is already prepared.
 async fn carry_out(guest: &Guest, prepare: &Prepare, run: Run<'_>) -> Result<Value, PrepareError> {
     let (couch, lifecycle) = (&*guest.couch, &guest.lifecycle);
     lifecycle.note_control_plane(prepare.old_form).await;
@@ -142,7 +145,7 @@ async fn carry_out(guest: &Guest, prepare: &Prepare, run: Run<'_>) -> Result<Val
     let Checked { databases, accounts } = check(couch, prepare, guest.image_brings)?;
 
     run.enter(PrepareStep::Secure.name()).await;
-    // A request of its own: an order without databases and users would else be carried out by nobody.
+    // A separate request: without databases and users no other step would contact CouchDB.
     couch.prove_login().await.map_err(CommandError::from).map_err(PrepareError::at(PrepareStep::Secure))?;
 
     run.enter(PrepareStep::Databases.name()).await;
@@ -177,7 +180,8 @@ fn check(couch: &Couch, prepare: &Prepare, image_brings: ImageBrings) -> Result<
     Ok(Checked { databases, accounts })
 }
 
-/// Users that an earlier `prepare` made are this one's; if that was another request, its passwords give way to ours.
+/// Users that an earlier `prepare` created belong to this one. If that was a different request, they get the
+/// passwords of this one.
 async fn create_users(
     couch: &Couch,
     accounts: Vec<NewAccount>,

@@ -1,4 +1,4 @@
-//! What a command changes, by name: for whoever writes it down.
+//! The names of what a command changes, for logs and records.
 
 use std::ops::Not;
 
@@ -7,21 +7,21 @@ use trove_couchdb_protocol::{DatabaseName, UserName};
 
 use super::{super::Command, Scope, Scopes};
 
-/// Stands for all of a kind.
+/// Represents all of a kind.
 const ALL: &str = "*";
 
-/// The server administrator that Trove's root commands switch on and off.
+/// The server administrator that Trove's root commands enable and disable.
 const ROOT: &str = "root";
 
 /// The agent's own account.
 const OS_ADMIN: &str = "os_admin";
 
-/// Users and databases that a command changes.
+/// The users and databases that a command changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
-    /// Names of users, `root` among them; `*` for all.
+    /// User names, including `root`; `*` for all.
     pub users: Vec<String>,
-    /// Names of databases; `*` for all.
+    /// Database names; `*` for all.
     pub databases: Vec<String>,
     /// Whether CouchDB's process is started or stopped.
     #[serde(default, skip_serializing_if = "Not::not")]
@@ -29,12 +29,13 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// `None` for a command that only reads. Made of the same scopes as the order of commands.
+    /// `None` for a command that only reads. Derived from the same scopes as the order of commands.
     pub fn of(command: &dyn Command) -> Option<Self> {
         Self::written(command, |name| name.as_str().to_owned(), |name| name.as_str().to_owned())
     }
 
-    /// The same with names as far as they may be shown: only a command that succeeded has shown that they name something.
+    /// The same with names in the form that may be shown: only a command that succeeded proves that its names
+    /// exist.
     pub fn as_shown(command: &dyn Command) -> Option<Self> {
         Self::written(command, UserName::to_string, DatabaseName::to_string)
     }
@@ -57,12 +58,12 @@ impl Changes {
                 Scope::Server => changes.server = true,
             }
         }
-        // A method that this agent refuses has no scopes and would still be a change.
+        // A method that the agent refuses has no scopes, but it would change something.
         let would_change = !scopes.only_reads() || !command.method().only_reads();
         would_change.then_some(changes)
     }
 
-    /// What a command writes that was known by these names. A name that is none stands for all of its kind.
+    /// What a command writes, derived from stored names. An invalid name counts as all of its kind.
     pub fn scopes(&self) -> Scopes {
         let users = self.users.iter().map(|name| match name.as_str() {
             ALL => Scope::AllUsers,
@@ -133,7 +134,8 @@ mod tests {
         }
     }
 
-    /// Two tables say which methods only read: that of names, for messages that can't be decoded, and the scopes.
+    /// Two tables say which methods only read: the table of names, for messages that cannot be decoded, and
+    /// the scopes.
     #[test]
     fn the_two_tables_agree() {
         let args = json!({
@@ -141,7 +143,7 @@ mod tests {
             "database": "d", "user": {"_name": "a"}, "username": "a", "hostname": "%", "user_attrs": {"name": "b"},
             "state": "running", "operation": "00000000-0000-8000-8000-000000000000",
         });
-        // The one method that takes the bare names of users.
+        // The only method whose users are plain names.
         let names = json!({"users": ["a"]});
         for method in Method::ALL {
             let args = if *method == Method::GetUserDetails { &names } else { &args };

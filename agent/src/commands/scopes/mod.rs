@@ -1,7 +1,7 @@
-//! What a command reads and writes, so that commands on the same thing keep their order of arrival.
+//! What a command reads and writes. Commands with conflicting scopes run in order of arrival.
 //!
-//! A command may name thousands of users and databases, and each arriving command is compared with all that wait, on an
-//! async thread: scopes are kept in ordered sets, which are compared in one pass over both.
+//! A command may name thousands of users and databases, and each new command is compared with all waiting
+//! commands on an async thread. So scopes are kept in ordered sets, which are compared in one pass over both.
 
 mod changes;
 
@@ -39,7 +39,7 @@ impl Scope {
         Self::Database(name.clone())
     }
 
-    /// A kind and a name; what is the only one of its kind has no name.
+    /// A kind and a name. The name is empty if the kind has only one member.
     fn key(&self) -> (u8, &str) {
         match self {
             Self::User(name) => (0, name.as_str()),
@@ -75,7 +75,7 @@ impl PartialEq for Scope {
 
 impl Eq for Scope {}
 
-/// All that one command reads and writes.
+/// Everything that one command reads and writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scopes {
     reads: BTreeSet<Scope>,
@@ -83,40 +83,41 @@ pub struct Scopes {
 }
 
 impl Scopes {
-    /// Whether two commands must keep their order: one writes what the other reads or writes.
+    /// Whether two commands must run in order: one writes what the other reads or writes.
     pub fn conflicts_with(&self, other: &Self) -> bool {
         overlap(&self.writes, &other.writes)
             || overlap(&self.writes, &other.reads)
             || overlap(&other.writes, &self.reads)
     }
 
-    /// Whether nothing is changed.
+    /// Whether the command changes nothing.
     pub fn only_reads(&self) -> bool {
         self.writes.is_empty()
     }
 
-    /// What is changed.
+    /// What the command changes.
     pub fn writes(&self) -> impl Iterator<Item = &Scope> {
         self.writes.iter()
     }
 
-    /// What changes exactly this.
+    /// Scopes that write exactly these.
     pub fn writing(scopes: impl IntoIterator<Item = Scope>) -> Self {
         Self { reads: BTreeSet::new(), writes: scopes.into_iter().collect() }
     }
 
-    /// What reads exactly this, and changes nothing.
+    /// Scopes that read exactly these and change nothing.
     pub fn reading(scopes: impl IntoIterator<Item = Scope>) -> Self {
         Self { reads: scopes.into_iter().collect(), writes: BTreeSet::new() }
     }
 
-    /// Of a command that shows one user's access. It is in the databases: all of them are read.
+    /// The scopes of a command that shows a user's access. Access is stored in the databases, so it reads all
+    /// of them.
     pub(super) fn of_access(user: &UserName) -> Self {
         Self::reading([Scope::user(user), Scope::AllDatabases])
     }
 }
 
-/// Whether two sets of scopes have something in common.
+/// Whether two sets of scopes overlap.
 fn overlap(left: &BTreeSet<Scope>, right: &BTreeSet<Scope>) -> bool {
     let is_user = |scope: &Scope| matches!(scope, Scope::User(_));
     let is_database = |scope: &Scope| matches!(scope, Scope::Database(_));
@@ -139,7 +140,7 @@ mod tests {
     use crate::commands::tests::decoded;
 
     thread_local! {
-        /// How often two scopes were compared on this thread.
+        /// The number of scope comparisons on this thread.
         pub(super) static COMPARISONS: Cell<usize> = const { Cell::new(0) };
     }
 
@@ -208,7 +209,7 @@ mod tests {
             scopes("create_user", json!({"users": users.collect::<Vec<_>>()}))
         };
         let (some, others) = (create("a"), create("b"));
-        // The names of both, one after the other in the order of the sets: nothing ends the comparison early.
+        // The names of both sets alternate in their order, so that the comparison cannot stop early.
         let mixed: Vec<Value> =
             (0..NAMES).map(|n| json!({"_name": format!("a{n}x"), "_password": "x"})).collect();
         let mixed = scopes("create_user", json!({"users": mixed}));

@@ -1,4 +1,4 @@
-//! `change_passwords`, `update_attributes`: what changes of a user that exists.
+//! `change_passwords`, `update_attributes`: change an existing user.
 
 use futures_util::FutureExt;
 use serde_json::Value;
@@ -11,18 +11,18 @@ use crate::commands::{Arguments, Command, Decode, Guest, Run, Running, Scope, Sc
 /// A user's new password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct PasswordChange {
-    /// Whose.
+    /// The user.
     user: UserName,
-    /// From where it can log in.
+    /// The hosts from which the user can log in.
     host: HostPattern,
-    /// The new one.
+    /// The new password.
     password: Secret,
 }
 
 /// `change_passwords`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::commands) struct ChangePasswords {
-    /// Whose, and to what.
+    /// The users and their new passwords.
     users: Vec<PasswordChange>,
 }
 
@@ -68,18 +68,18 @@ impl Command for ChangePasswords {
     }
 }
 
-/// `update_attributes`: whatever is `None` stays as it is.
+/// `update_attributes`: `None` leaves an attribute unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::commands) struct UpdateAttributes {
-    /// Whose.
+    /// The user.
     pub(in crate::commands) user: UserName,
-    /// From where it can log in now.
+    /// The hosts from which the user can log in now.
     pub(in crate::commands) host: HostPattern,
     /// The new name.
     pub(in crate::commands) rename: Option<UserName>,
     /// The new password.
     pub(in crate::commands) password: Option<Secret>,
-    /// From where it shall be able to log in.
+    /// The hosts from which the user will be able to log in.
     pub(in crate::commands) new_host: Option<HostPattern>,
 }
 
@@ -116,7 +116,7 @@ impl Command for UpdateAttributes {
                     couch.rename_user(&current, &policy.user(name.clone())?, password, run.id).await?;
                 }
                 (None, Some(password)) => couch.change_passwords(&[(current, password.clone())]).await?,
-                // Nothing to change is no error, and nobody to change is one.
+                // Without a change the command succeeds, but only if the user exists.
                 (None, None) => couch.require_user(&current).await?,
             }
             Ok(Value::Null)

@@ -1,8 +1,8 @@
 //! `create_user`, `delete_user`, `get_user`, `list_users`, `change_passwords`, `update_attributes`.
 //!
-//! Trove has two notations for a user: its serialized model (`_name`, `_host`, `_password`, `_databases`) in
-//! `create_user`, `prepare` and `delete_user`, and plain keys (`name`, `host`, `password`) in the other two
-//! (`trove/extensions/mysql/models.py`).
+//! Trove has two notations for a user (`trove/extensions/mysql/models.py`): its serialized model (`_name`,
+//! `_host`, `_password`, `_databases`) in `create_user`, `prepare` and `delete_user`, and plain keys (`name`,
+//! `host`, `password`) in `change_passwords` and `update_attributes`.
 
 pub(super) mod attributes;
 
@@ -34,11 +34,11 @@ pub(super) const COMMANDS: &[Entry] = &[
 pub(super) struct NewUser {
     /// Its name.
     pub(super) name: UserName,
-    /// From where it may log in.
+    /// The hosts from which the user may log in.
     pub(super) host: HostPattern,
-    /// Its password; Trove's model allows none.
+    /// Its password. Trove's model permits a user without a password.
     pub(super) password: Option<Secret>,
-    /// The databases it gets access to.
+    /// The databases that the user gets access to.
     pub(super) databases: Vec<DatabaseName>,
 }
 
@@ -56,12 +56,12 @@ impl NewUser {
     }
 }
 
-/// How many users and databases these users name.
+/// The number of users and databases that these users name.
 pub(super) fn names_in(users: &[NewUser]) -> usize {
     users.iter().map(|user| 1 + user.databases.len()).sum()
 }
 
-/// The users of a command, if every name in it may be used and every password is given.
+/// The accounts of a command. Fails if a name is reserved or a password is missing.
 pub(super) fn accounts(couch: &Couch, users: &[NewUser]) -> Result<Vec<NewAccount>, CommandError> {
     let policy = couch.policy();
     let account = |new: &NewUser| {
@@ -78,7 +78,7 @@ fn model(user: ListedUser) -> Value {
     UserModel { name: user.name, databases: user.databases }.to_value()
 }
 
-/// `create_user`: all are created, or the first fault is reported.
+/// `create_user`: creates all users, or reports the first error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CreateUser {
     pub(super) users: Vec<NewUser>,
@@ -119,9 +119,9 @@ impl Command for CreateUser {
 /// `delete_user`
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct DeleteUser {
-    /// Whom.
+    /// The user.
     user: UserName,
-    /// From where it could log in.
+    /// The hosts from which the user could log in.
     host: HostPattern,
 }
 
@@ -158,9 +158,9 @@ impl Command for DeleteUser {
 /// `get_user`
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct GetUser {
-    /// Whom.
+    /// The user.
     user: UserName,
-    /// From where it can log in.
+    /// The hosts from which the user can log in.
     host: HostPattern,
 }
 
@@ -180,7 +180,7 @@ impl Command for GetUser {
         Scopes::of_access(&self.user)
     }
 
-    /// `null` for a user that isn't there: the API makes its own 404 of it.
+    /// `null` for a user that does not exist: the API turns it into its own 404.
     fn run<'a>(&'a self, guest: &'a Guest, _: Run<'a>) -> Running<'a> {
         async move {
             let couch = &guest.couch;

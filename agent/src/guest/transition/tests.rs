@@ -1,4 +1,4 @@
-//! Every event in every state.
+//! Tests every event in every state.
 
 #![allow(clippy::unwrap_used)]
 
@@ -20,7 +20,7 @@ fn failed(id: &str, reason: &str) -> Stage {
     Stage::Failed { id: id.to_owned(), reason: reason.to_owned() }
 }
 
-/// The stage after an event; `None` if it can't happen.
+/// The stage after an event; `None` if the event is impossible.
 fn stage_after(before: &Stage, event: &Event) -> Option<Stage> {
     let server = Server::Stopped(stop("b1"));
     let state = GuestState { stage: before.clone(), server, restart_required: Some(required("chttpd.port")) };
@@ -60,7 +60,7 @@ fn a_stage_follows_from_its_events_only() {
     }
 }
 
-/// What is left of the state after an event; `None` if it can't happen.
+/// CouchDB's process after an event; `None` if the event is impossible.
 fn server_after(server: &Server, event: &Event) -> Option<Server> {
     let state = GuestState { server: server.clone(), ..building("1").into() };
     let after = next(&state, event.clone()).ok()?;
