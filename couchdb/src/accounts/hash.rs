@@ -194,7 +194,8 @@ mod tests {
     use super::*;
 
     fn hash(prf: Prf) -> PasswordHash {
-        // Known answers from Python: hashlib.pbkdf2_hmac(prf, b'pw\xc3\xa9', b'00112233445566778899aabbccddeeff', 10)
+        // Expected values from Python:
+        // hashlib.pbkdf2_hmac(prf, b'pw\xc3\xa9', b'00112233445566778899aabbccddeeff', 10)
         PasswordHash::derive(&Secret::new("pwé"), prf, 10, "00112233445566778899aabbccddeeff")
     }
 
