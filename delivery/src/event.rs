@@ -189,7 +189,7 @@ pub enum Action<V> {
     Accept(DeliveryId),
     /// The message was delivered before.
     Known(DeliveryId),
-    /// Record that a command begins, and its prerequisites. Answered by [`Event::Noted`].
+    /// Store what a command needs on disk, and record that it begins. Answered by [`Event::Noted`].
     NoteBeginning(DeliveryId),
     /// Run a command. Answered by [`Event::Finished`], [`Event::Failed`] or [`Event::CutShort`].
     Run {
