@@ -1,8 +1,9 @@
 //! The privileged helper of `trove-couchdb-agent`, as a library to keep `main` short.
 //!
 //! ```text
-//! agent --socket--> server (who?) -> connection (frames) -> policy (allowed?) -> service (act, wait) -> backend -> CouchDB
-//!                                          |
+//! agent --socket--> server (who?) -> connection (frames) -> policy (allowed?) -> service (act, wait)
+//!                                          |                                            |
+//!                                          |                                            +--> backend -> CouchDB
 //!                                          +--> audit: one JSON line for each request
 //! ```
 //!

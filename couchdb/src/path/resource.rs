@@ -64,7 +64,7 @@ pub enum Resource<'a> {
     UsersBulk,
     /// The design document that validates user documents. Once it exists, `_users` is safe to use.
     UsersAuthDesign,
-    /// Exists only behind a proxy that decodes `%2F` in paths. Intact, the path names an impossible database.
+    /// Exists only through a proxy that decodes `%2F` in paths. Intact, the path names an impossible database.
     DecodedPath,
     /// All server administrators.
     Admins(&'a ConfigRoot),

@@ -6,7 +6,8 @@
 //! user can't be created while a pending edit would give it access.
 //!
 //! ```json
-//! {"shop": [{"forget": ["al"]}, {"rename": {"old": "bo", "new": "cy"}}, "write_again"], "new": [{"close": "COMMAND"}]}
+//! {"shop": [{"forget": ["al"]}, {"rename": {"old": "bo", "new": "cy"}}, "write_again"],
+//!  "new": [{"close": "COMMAND"}]}
 //! ```
 
 use std::{
