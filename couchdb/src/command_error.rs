@@ -1,4 +1,4 @@
-//! Why a command was not carried out, in words for the person who sent it.
+//! Why a command failed, worded for its sender.
 
 use trove_couchdb_protocol::{DatabaseName, UserName};
 
@@ -7,107 +7,108 @@ use crate::{
     server::disk::LowDisk,
 };
 
-/// The reason that goes back to the caller. Never holds a secret: failures travel in clear even when the
+/// The reason returned to the caller. It never contains a secret: failures travel in clear even when the
 /// payload is encrypted.
 ///
-/// Names are shown by their own `{:?}`, never by `as_str()`: what arrived encrypted is kept back, as it may be a recorded
-/// password in the place of a name, unless the error itself says that the name is that of something that exists (`known`).
+/// Names are formatted with their own `{:?}`, never with `as_str()`. Names that arrived encrypted are not
+/// shown, because an attacker may have put a recorded password in the place of a name. Exception: the error
+/// itself says that the name exists (`known`).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// The account belongs to the service.
+    /// The account is reserved for the service.
     #[error("user {:?} is reserved; choose another name", .0.known())]
     ReservedUser(UserName),
-    /// The database belongs to the service.
+    /// The database is reserved for the service.
     #[error("database {:?} is reserved; choose another name", .0.known())]
     ReservedDatabase(DatabaseName),
-    /// The password of a server administrator counts, whatever a user document of that name says.
+    /// CouchDB uses the administrator's password and ignores a user document of that name.
     #[error("{:?} is the name of a server administrator; choose another name", .0.known())]
     AdminName(UserName),
-    /// Nothing was changed.
+    /// The user does not exist. Nothing was changed.
     #[error("user {0:?} does not exist; create it first")]
     NoSuchUser(UserName),
-    /// Nothing was changed.
+    /// The database does not exist. Nothing was changed.
     #[error("database {0:?} does not exist; create it first")]
     NoSuchDatabase(DatabaseName),
-    /// Nothing was changed.
+    /// The name is taken. Nothing was changed.
     #[error("user {:?} already exists; change its password or delete it first", .0.known())]
     UserExists(UserName),
-    /// The same user twice in one command.
+    /// One command names the same user twice.
     #[error("user {0:?} is named twice in one command")]
     UserTwice(UserName),
-    /// Nothing was changed.
+    /// The password is empty. Nothing was changed.
     #[error("user {0:?} needs a password that is not empty")]
     PasswordMissing(UserName),
-    /// Root can't log in without one.
+    /// Root can't log in with an empty password.
     #[error("root needs a password that is not empty")]
     RootPasswordEmpty,
     /// `root` is the last server administrator.
     #[error("root is the last server administrator; without it CouchDB would let everybody in as one")]
     LastAdmin,
-    /// Somebody wrote an odd `_security`.
+    /// `_security` is malformed.
     #[error("database {database:?}: {source}")]
     Security {
         /// The database as CouchDB lists it.
         database: String,
-        /// What was odd.
+        /// The problem.
         source: Malformed,
     },
-    /// CouchDB refused one document of several.
+    /// CouchDB rejected one document of several.
     #[error("CouchDB did not take user {user:?}: {}", .user.kept_back_in(reason))]
     UserRejected {
         /// The user.
         user: UserName,
-        /// CouchDB's own words.
+        /// CouchDB's reason.
         reason: String,
     },
-    /// Nothing was changed.
+    /// CouchDB rejected the password. Nothing was changed.
     #[error("CouchDB did not take the password of root: {0}")]
     RootPasswordRejected(String),
-    /// Nothing was changed.
+    /// CouchDB looks for users outside `_users`. Nothing was changed.
     #[error(
         "CouchDB looks for users in database {database:?} (authentication_db of [{section}]), and the agent keeps them in \
          _users: remove that setting"
     )]
     UsersElsewhere {
-        /// Where it looks.
+        /// The configured database.
         database: String,
-        /// Where that is set.
+        /// The configuration section that sets it.
         section: &'static str,
     },
-    /// The document is as it should be, and no help.
+    /// The document is correct, but CouchDB refuses the login.
     #[error(
         "CouchDB refuses the login of user {:?} with the password that was just set ({reason}): check the settings of \
          [chttpd] and [chttpd_auth]", .user.known()
     )]
     LoginRefused {
-        /// Who.
+        /// The user.
         user: UserName,
-        /// In the server's words, if it gave any.
+        /// The server's reason, if it gave one.
         reason: String,
     },
-    /// Nothing was changed.
+    /// The user's document has conflicting revisions. Nothing was changed.
     #[error(
         "the document of user {:?} has {revisions} conflicting revision(s) that differ in more than the password, and \
          CouchDB lets nobody log in with it: delete all revisions but one in _users, then try again", .user.known()
     )]
     UserConflicts {
-        /// Who.
+        /// The user.
         user: UserName,
-        /// How many beside the one that is read.
+        /// The number of revisions in addition to the one that is read.
         revisions: usize,
     },
-    /// By another command than this one.
+    /// A different `create_user` was interrupted.
     #[error(
         "user {:?} already exists: it is half made by a create_user with {databases} database(s) that was cut short; send \
          that command again to finish it, or delete the user", .user.known()
     )]
     HalfMade {
-        /// Who.
+        /// The user.
         user: UserName,
-        /// How many databases it was to use.
+        /// The number of databases in that command.
         databases: usize,
     },
-    /// Nothing was changed.
+    /// A rename was interrupted. Nothing was changed.
     #[error(
         "the rename of user {:?} to {:?} was cut short, and both exist: send that command again to finish it", .from.known(),
         .to.known()
@@ -118,18 +119,18 @@ pub enum CommandError {
         /// The new name.
         to: UserName,
     },
-    /// The agent knows no way to take them along. Nothing was changed.
+    /// The agent can't copy attachments. Nothing was changed.
     #[error(
         "the document of user {:?} has attachments, which would be lost; remove them, or create another user", .0.known()
     )]
     HasAttachments(UserName),
-    /// `couch_peruser` would see a deletion. Nothing was changed.
+    /// `couch_peruser` would handle the rename as a deletion. Nothing was changed.
     #[error(
         "CouchDB would delete the database that it made for user {:?} (couch_peruser), with all documents; set delete_dbs \
          of [couch_peruser] to false first", .0.known()
     )]
     HasOwnDatabase(UserName),
-    /// Where a write went it may be lost again.
+    /// CouchDB may lose the write again.
     #[error(
         "_security of database {database:?} was not written on a majority of its nodes (500: no_majority){}",
         because(.cause.as_deref())
@@ -137,18 +138,18 @@ pub enum CommandError {
     NoMajority {
         /// The database as CouchDB lists it.
         database: String,
-        /// What was found out about it, and what to do, if anything.
+        /// The cause and its remedy, if known.
         cause: Option<String>,
     },
-    /// CouchDB failed, and its disk is full or nearly so.
+    /// CouchDB failed, and its disk is full or nearly full.
     #[error("{error}; {disk}")]
     DiskFull {
-        /// What CouchDB said.
+        /// CouchDB's error.
         error: CouchError,
-        /// What was seen.
+        /// The state of the disk.
         disk: LowDisk,
     },
-    /// A new user would inherit what an older one of the same name had. Nothing was changed.
+    /// A new user would inherit the access of an earlier user of the same name. Nothing was changed.
     #[error(
         "user {user:?} can't be created yet: an older user of that name may still have access to database {database:?}, which \
          can't be edited now ({reason}); repair that database or delete it, or choose another name"
@@ -161,35 +162,35 @@ pub enum CommandError {
         /// Why it can't be edited.
         reason: String,
     },
-    /// Without the record a kill of the agent would leave the command half done for ever.
+    /// Without this record, the command would stay half done if the agent were killed.
     #[error("the agent can't write down in its state directory what is still to be done: {0}")]
     Unrecorded(String),
-    /// The write was answered and then not there.
+    /// CouchDB acknowledged the write, but the change was gone when it was read back.
     #[error("the change to {0} was overwritten by somebody else again and again")]
     Overwritten(String),
     /// The agent is stopping.
     #[error("the agent is stopping; send the command again")]
     Stopping,
-    /// The disk did not say.
+    /// The state of the file system is unknown.
     #[error("the file system of {path:?} can't be read: {reason}")]
     Filesystem {
-        /// The path that was asked for.
+        /// The path of the query.
         path: String,
-        /// The system's own words.
+        /// The system's error message.
         reason: String,
     },
-    /// CouchDB itself.
+    /// An error of CouchDB or of the connection to it.
     #[error(transparent)]
     Couch(#[from] CouchError),
-    /// A part of the command was done before.
+    /// A part of the command was done before the error.
     #[error(transparent)]
     Unfinished(Box<CommandError>),
-    /// A part of the command stands, and it is known which.
+    /// A part of the command was done, and the agent knows which.
     #[error("{cause}; {progress}")]
     HalfDone {
-        /// Why it went no further.
+        /// Why the command stopped.
         cause: Box<CommandError>,
-        /// What is there.
+        /// What was done.
         progress: Progress,
     },
 }
@@ -199,7 +200,7 @@ fn because(cause: Option<&str>) -> String {
 }
 
 impl CommandError {
-    /// Whether the command itself was refused before anything was asked of CouchDB.
+    /// Whether the command was refused without a request to CouchDB.
     pub fn is_refusal(&self) -> bool {
         matches!(
             self,
@@ -211,7 +212,7 @@ impl CommandError {
         )
     }
 
-    /// Whether the same command may succeed a little later.
+    /// Whether the same command may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Couch(error) => error.is_transient(),
@@ -223,7 +224,7 @@ impl CommandError {
         }
     }
 
-    /// Whether CouchDB is away, or not ready for the agent yet, rather than there and failing.
+    /// Whether CouchDB is down or not ready for the agent, rather than running and failing.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Couch(error) => error.is_outage(),
@@ -233,7 +234,8 @@ impl CommandError {
         }
     }
 
-    /// Whether the command, or a part of it, may stand although it failed: another try is then a second run.
+    /// Whether the failed command may have taken effect in full or in part. If so, another try is a second
+    /// run.
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
             Self::Couch(error) | Self::DiskFull { error, .. } => error.may_have_taken_effect(),
@@ -248,7 +250,7 @@ impl CommandError {
         }
     }
 
-    /// What stands of the command, where that is known.
+    /// The progress of the command, if known.
     pub fn progress(&self) -> Option<&Progress> {
         match self {
             Self::HalfDone { progress, .. } => Some(progress),
@@ -256,7 +258,7 @@ impl CommandError {
         }
     }
 
-    /// The same error, of a command of which so much stands.
+    /// Adds the progress of the command to the error.
     #[must_use]
     pub fn half_done(self, progress: Progress) -> Self {
         match self {

@@ -1,4 +1,4 @@
-//! [`Couch`]: one CouchDB, and all that is known of it between two requests.
+//! [`Couch`]: one CouchDB, and the agent's state for it between requests.
 
 use std::{
     pin::pin,
@@ -33,48 +33,48 @@ use crate::{
     server::{config_root::config_root, disk::Disk},
 };
 
-/// Whether there is an `os_admin` login to work with. Bootstrap is the only writer.
+/// The state of the `os_admin` login. Only bootstrap writes it.
 #[derive(Debug, Clone)]
 pub enum AdminLogin {
-    /// Not yet; the text says what is waited for.
+    /// Not available yet. The text names the pending step.
     Pending(String),
-    /// Not without the operator; the text says what to do.
+    /// The operator must act. The text says how.
     Stuck(String),
-    /// Proven by logging in.
+    /// Verified by a login.
     Ready(Arc<Login>),
 }
 
-/// What the agent knows of the server that it talks to.
+/// Facts about the CouchDB server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// From `GET /`.
     pub version: ServerVersion,
-    /// Where its configuration lives.
+    /// The path of its configuration.
     pub config: ConfigRoot,
 }
 
-/// The local CouchDB, administered.
+/// The interface to the local CouchDB.
 #[derive(Debug)]
 pub struct Couch {
     pub(crate) client: Client,
     admin: watch::Receiver<AdminLogin>,
-    /// Found out at the first use, and again when an answer names another version.
+    /// Determined at the first use, and again when an answer names another version.
     server: RwLock<Option<Server>>,
-    /// Whether `%2F` in a path is known to reach the server as it is.
+    /// Whether `%2F` in a path is known to reach the server unchanged.
     paths_pass: AtomicBool,
-    /// `_security` has no revision: within the agent one writer at a time edits it.
+    /// `_security` has no revision, so only one task of the agent edits it at a time.
     pub(crate) security_locks: KeyedLocks<ListedDatabase>,
-    /// What is still to be done to them.
+    /// Pending edits of `_security`.
     pub(crate) pending: PendingEdits,
     pub(crate) disk: Disk,
-    /// Reading everybody's access takes a request for each database: one pass at a time, for all who ask.
+    /// Reading all users' access takes one request per database, so concurrent callers share a scan.
     pub(crate) shared_scans: SharedScans<UserAccess>,
     pub(crate) hasher: Hasher,
     pub(crate) policy: Policy,
 }
 
 impl Couch {
-    /// Puts the parts together; asks nothing yet.
+    /// Combines the parts. Sends no request.
     pub fn new(
         client: Client,
         admin: watch::Receiver<AdminLogin>,
@@ -97,7 +97,7 @@ impl Couch {
         }
     }
 
-    /// Which names callers may use.
+    /// The rules for names that callers may use.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -119,7 +119,7 @@ impl Couch {
         read_answer(&self.send_text(method, resource, body.map(Value::to_string)).await?)
     }
 
-    /// The same with bodies as they are on the wire.
+    /// Like `send`, with the bodies as text.
     pub(crate) async fn send_text(
         &self,
         method: Method,
@@ -140,13 +140,13 @@ impl Couch {
         self.learn(resource, client.send_text(Some(&login), method, resource, body).await)
     }
 
-    /// Opens an answer of at most `longest` bytes. `os_admin` may have another password before its end.
+    /// Opens an answer of at most `longest` bytes. `os_admin`'s password may be changed before its end.
     pub async fn download(&self, resource: &Resource<'_>, longest: u64) -> Result<Download, CouchError> {
         let (login, _until_it_begins) = self.leased(resource).await?;
         self.learn(resource, self.client.download(&login, resource, longest).await)
     }
 
-    /// Sends a body in pieces. `os_admin` may have another password before its end.
+    /// Streams a body. `os_admin`'s password may be changed before its end.
     pub async fn upload(
         &self,
         method: Method,
@@ -155,7 +155,7 @@ impl Couch {
     ) -> Result<Value, CouchError> {
         let (login, client_use) = self.leased(resource).await?;
         let mut uploading = pin!(self.client.upload(&login, method, resource, body));
-        // Nothing tells when CouchDB has looked at the login, but what has not looked by then does not answer in time, either.
+        // After this time CouchDB has checked the login, or it will not answer in time at all.
         let answer = match time::timeout(self.client.limits().request, &mut uploading).await {
             Ok(answer) => answer,
             Err(_going_on) => {
@@ -166,11 +166,11 @@ impl Couch {
         self.learn(resource, answer)
     }
 
-    /// A login to begin a request with.
+    /// A login for a new request.
     async fn leased(&self, resource: &Resource<'_>) -> Result<(Arc<Login>, ClientUse), CouchError> {
         loop {
             let login = self.login()?;
-            // Without a lease it has just been replaced: take the other one.
+            // The login was just replaced: take the new one.
             if let Some(client_use) = login.client_use().await {
                 if resource.has_a_slash_in_a_name() {
                     self.paths_must_pass(&login).await?;
@@ -180,11 +180,12 @@ impl Couch {
         }
     }
 
-    /// Draws the conclusions from an answer.
+    /// Updates the agent's knowledge of the server from an answer.
     fn learn<T>(&self, resource: &Resource<'_>, answer: Result<T, CouchError>) -> Result<T, CouchError> {
         let mut answer = answer;
         if resource.is_in_users() && answer.as_ref().is_err_and(CouchError::is_missing_database) {
-            // It was there at bootstrap, which makes it again; no request need have failed while CouchDB was away.
+            // Bootstrap created `_users` and recreates it. The database can vanish without a request failing
+            // for an outage.
             self.client.tell_outage();
             answer = Err(CouchError::NotBootstrapped("there is no _users database (any more)".to_owned()));
         }
@@ -194,8 +195,8 @@ impl Couch {
         answer
     }
 
-    /// A proxy that decodes `%2F` would make a document of a database, and an attachment of a user: nothing with a slash
-    /// in its name is sent before it is known that there is none.
+    /// A proxy that decodes `%2F` would turn a database into a document and a user into an attachment. Names
+    /// with a slash are sent only after a check for such a proxy.
     async fn paths_must_pass(&self, login: &Login) -> Result<(), CouchError> {
         if self.paths_pass.load(Ordering::Acquire) {
             return Ok(());
@@ -216,7 +217,7 @@ impl Couch {
         *self.server.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// What is known, unless an answer has named another version since: an upgrade need not be noticed otherwise.
+    /// What is known, unless an answer named another version since, which can be the only sign of an upgrade.
     pub(crate) fn known_server(&self) -> Option<Server> {
         let known = self.server.read().unwrap_or_else(PoisonError::into_inner).clone();
         known.filter(|known| self.client.seen_version().is_none_or(|seen| seen == known.version))
@@ -234,12 +235,12 @@ impl Couch {
         self.send(Method::DELETE, resource, None).await
     }
 
-    /// The server's version as it was last seen, without asking for it.
+    /// The server's last known version, without a request.
     pub fn known_version(&self) -> Option<ServerVersion> {
         self.known_server().map(|server| server.version)
     }
 
-    /// The server's version and the place of its configuration.
+    /// The server's version and the path of its configuration.
     pub async fn server(&self) -> Result<Server, CouchError> {
         match self.known_server() {
             Some(known) => Ok(known),
@@ -247,7 +248,8 @@ impl Couch {
         }
     }
 
-    /// The same, asked for now: for a password's hash, which another version, or a new limit, may not let log in.
+    /// Like `server`, always with a request: after an upgrade, CouchDB may refuse logins with hashes of the
+    /// old kind.
     pub(crate) async fn server_now(&self) -> Result<Server, CouchError> {
         let version = ServerVersion::from_welcome(self.get(&Resource::Welcome).await?)?;
         let login = self.login()?;

@@ -1,4 +1,4 @@
-//! Databases: made closed, deleted, listed page by page.
+//! Databases: creates them closed, deletes them, and lists them in pages.
 
 use std::collections::BTreeSet;
 
@@ -13,36 +13,37 @@ use crate::{
     reply::error::absent_is_none,
 };
 
-/// Databases are listed in pages of at most this many, whatever the caller asked for.
+/// The largest page in which databases are listed, whatever limit the caller set.
 const BATCH: usize = 1_000;
 
 /// Databases to be created.
 #[derive(Debug)]
 pub struct CreateDatabases<'a> {
-    /// What to create.
+    /// The databases.
     pub databases: Vec<TenantDatabase>,
-    /// The command's id, under which it is written down what it begins to create.
+    /// The command's id, recorded with each database that the command begins to create.
     pub command: &'a str,
 }
 
-/// What a command knows of a database before it asks for it.
+/// The state of a database before the command creates it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
-    /// It was not there.
+    /// The database does not exist.
     Absent,
-    /// A command began to create it, and it is not known to be closed.
+    /// A command began to create the database, which may still be open to everyone.
     Begun,
-    /// It was there, and stays as it is.
+    /// The database exists and stays as it is.
     There,
 }
 
 impl Couch {
-    /// Creates databases that only server administrators can use until somebody is granted access.
+    /// Creates databases that only server administrators can use until a user is granted access.
     ///
-    /// One that is there already stays as it is (like `CREATE DATABASE IF NOT EXISTS` of Trove's own guests), unless it was
-    /// absent before a command began to create it: on CouchDB 1.x and 2.x that one may still be open to everybody.
+    /// An existing database stays as it is (like `CREATE DATABASE IF NOT EXISTS` of Trove's own guests).
+    /// Exception: a database that an interrupted command created may still be open to everyone on CouchDB 1.x
+    /// and 2.x; it is closed.
     pub async fn create_databases(&self, command: &CreateDatabases<'_>) -> Result<(), CommandError> {
-        // In the order of their names, so that two commands never wait for each other.
+        // Locked in the order of their names, so that two commands can't deadlock.
         let databases: BTreeSet<TenantDatabase> = command.databases.iter().cloned().collect();
         let mut locks = Vec::with_capacity(databases.len());
         for database in &databases {
@@ -62,7 +63,7 @@ impl Couch {
         let absent = plan.iter().filter(|(_, before)| *before == Before::Absent);
         let absent: Vec<_> = absent.map(|(database, _)| ListedDatabase::from(&**database)).collect();
         self.pending.begin(&absent, command.command).await.map_err(|error| unrecorded(&error))?;
-        // Known before there is something to close.
+        // Determined before the first database exists, because open databases must be closed at once.
         let closed_at_birth = self.server().await?.version.makes_closed_databases();
         let mut made_any = false;
         for (database, before) in plan.into_iter().filter(|(_, before)| *before != Before::There) {
@@ -83,13 +84,13 @@ impl Couch {
         match self.get(&Resource::Database(database)).await {
             Err(CouchError::NotFound(_)) => Ok(Before::Absent),
             Ok(_) => Ok(Before::There),
-            // No other failure tells whether it is there.
+            // All other failures leave it unclear whether the database exists.
             Err(error) if error.is_unopenable() => Ok(Before::There),
             Err(error) => Err(error),
         }
     }
 
-    /// True if the database was not there before.
+    /// Returns whether this call created the database.
     async fn create_database(
         &self,
         database: &TenantDatabase,
@@ -103,7 +104,7 @@ impl Couch {
                 if before == Before::Begun {
                     self.edit_locked(&listed, |_| Ok(false)).await?;
                 } else {
-                    // Whoever made it a moment ago has it as he wants it.
+                    // Another client just created the database and decides about its access.
                     self.pending.gone(&listed).await.map_err(|error| unrecorded(&error))?;
                 }
                 return Ok(false);
@@ -111,7 +112,7 @@ impl Couch {
             Err(error) => return Err(error.into()),
         }
         if let Err(error) = self.close_new(&listed, closed_at_birth).await {
-            // Rather no database than one that is open to everybody, should nobody try again.
+            // Delete the database: without a retry it would stay open to everyone.
             match self.delete(&Resource::Database(database)).await {
                 Ok(_) => self.pending.gone(&listed).await.map_err(|error| unrecorded(&error))?,
                 Err(also) => {
@@ -124,10 +125,11 @@ impl Couch {
         Ok(true)
     }
 
-    /// A fresh database is public on CouchDB 1.x and 2.x, and on 3.x with `default_security = everyone`.
+    /// A new database is public on CouchDB 1.x and 2.x, and on 3.x with `default_security = everyone`.
     async fn close_new(&self, database: &ListedDatabase, closed_at_birth: bool) -> Result<(), CommandError> {
         if !closed_at_birth {
-            // At once, on the connection that is open: until then anybody can write. What is there is known.
+            // Sent at once on the open connection, because everyone can write until then. The content of the
+            // new `_security` is known, so it need not be read.
             let mut object = json!({});
             security::close(&mut object).map_err(|source| CommandError::Security {
                 database: database.as_str().to_owned(),
@@ -138,19 +140,20 @@ impl Couch {
         self.edit_locked(database, security::close).await
     }
 
-    /// Deletes a database with all that is in it.
+    /// Deletes a database and all its content.
     ///
     /// # Errors
     /// [`CommandError::NoSuchDatabase`], unless an earlier run of the same command may have deleted it.
     pub async fn delete_database(&self, database: &TenantDatabase, rerun: bool) -> Result<(), CommandError> {
         let listed = ListedDatabase::from(&**database);
-        // An edit of its `_security` that is under way would put what it read into a new database of the same name.
-        // Commands on a user edit any database, and don't wait for commands on it.
+        // A concurrent edit of `_security` would write its old content into a new database of the same name.
+        // Commands on users edit any database and don't wait for commands on databases.
         let _alone = self.security_locks.lock(&listed).await;
         let resource = Resource::Database(database);
         let deleted = match self.delete(&resource).await {
-            // On a full disk its files are gone all the same; it comes back empty, on 2.x open to everybody, and the second
-            // request ends that. It was there, whoever ended it meanwhile.
+            // On a full disk CouchDB deletes the files and returns an error. It then recreates the database
+            // empty, on 2.x open to everyone, so the agent deletes it a second time. The result is success
+            // even if another client deleted it in between.
             Err(CouchError::Server { status: 500, .. }) => {
                 absent_is_none(self.delete(&resource).await)?;
                 true
@@ -158,20 +161,20 @@ impl Couch {
             answer => absent_is_none(answer)?.is_some(),
         };
         if let Err(error) = self.pending.gone(&listed).await {
-            // It is tried in vain after a restart.
+            // The record stays. After a restart the agent tries the edit without effect.
             warn!(%error, "The state directory can't be written.");
         }
         if deleted || rerun { Ok(()) } else { Err(CommandError::NoSuchDatabase((**database).clone())) }
     }
 
-    /// A range of database names, and where the next one begins.
+    /// A range of database names, and the start of the next range.
     pub async fn list_databases(&self, range: &Range) -> Result<(Vec<String>, Option<String>), CommandError> {
         let wanted = range.limit.map(|limit| limit.saturating_add(1));
         let mut names: Vec<String> = Vec::new();
         let mut start = range.start.clone();
         let mut with_start = range.include_start;
         loop {
-            // The first name may be the start itself, which does not count.
+            // The first name may be the excluded start.
             let missing = wanted.map_or(BATCH, |wanted| wanted - names.len());
             let limit = missing.saturating_add(1).min(BATCH);
             let (batch, is_last) = self.database_names(start.as_deref(), limit).await?;
@@ -182,7 +185,7 @@ impl Couch {
                         .as_deref()
                         .is_none_or(|start| name.as_str() > start || (with_start && name.as_str() == start))
             }));
-            // A server that ignores both parameters would answer the same for ever.
+            // A server that ignores both parameters would return the same page forever.
             let stuck = start.is_some() && last <= start;
             if is_last || stuck || wanted.is_some_and(|wanted| names.len() >= wanted) {
                 break;
@@ -192,15 +195,15 @@ impl Couch {
         Ok(range.cut(names))
     }
 
-    /// Every database there is.
+    /// All databases.
     pub(crate) async fn all_databases(&self) -> Result<Vec<ListedDatabase>, CouchError> {
         let answer = self.get(&Resource::AllDatabases { start: None, limit: None }).await?;
         Ok(listed_names(&answer)?.into_iter().filter_map(ListedDatabase::new).collect())
     }
 
-    /// At most `limit` names from `start` on, sorted, and whether nothing comes after them.
+    /// At most `limit` sorted names from `start` on, and whether they are the last.
     ///
-    /// 1.x knows neither parameter and answers with everything, in the order of its file system.
+    /// 1.x knows neither parameter and returns all names, in the order of its file system.
     async fn database_names(
         &self,
         start: Option<&str>,

@@ -1,10 +1,9 @@
-//! The administration of a CouchDB 1.6, 2.x or 3.x over HTTP: users, databases, access, server administrators, configuration,
-//! nodes, and its health.
+//! Administers a CouchDB 1.6, 2.x or 3.x over HTTP: users, databases, access, server administrators,
+//! configuration, nodes, and health.
 //!
-//! [`Couch`] is what commands call. It takes names that passed [`Policy`], asks CouchDB over HTTP as
-//! `os_admin`, and answers with values or a [`CommandError`]. Every function that changes something may be
-//! run again after it was cut short at any point, and ends in the same state; that is what makes a redelivered
-//! command harmless.
+//! Commands call [`Couch`]. It takes names that passed [`Policy`], sends requests to CouchDB as `os_admin`,
+//! and returns values or a [`CommandError`]. Every function that changes something may be interrupted at any
+//! point and run again with the same final state. So redelivered commands are harmless.
 //!
 //! ```text
 //! commands -> Couch -> Client -> CouchDB
@@ -13,14 +12,14 @@
 //!               +-- Policy, Hasher, security (pure edits)
 //! ```
 //!
-//! It knows neither Trove, nor how commands arrive, nor who counts its requests: whoever wants to hear of them is an
-//! [`Observer`].
+//! The crate does not depend on Trove, the transports or the metrics. An [`Observer`] is notified of its
+//! requests.
 //!
-//! | directory | what is in it |
+//! | directory | content |
 //! |---|---|
-//! | `http` | how CouchDB is asked; [`Download`] and [`Upload`] for what is longer than a command's |
-//! | `path` | what can be asked for; a [`Node`] for what each node of a cluster has by itself |
-//! | `reply` | what came back, and which of it is not CouchDB's |
+//! | `http` | requests to CouchDB; [`Download`] and [`Upload`] for large bodies |
+//! | `path` | the resources; a [`Node`] for what each node of a cluster keeps separately |
+//! | `reply` | the answers, and how to recognise those of other servers |
 //! | `permissions` | `_security` |
 //! | `accounts` | users and server administrators |
 //! | `server` | health, configuration, nodes, disk |

@@ -1,4 +1,4 @@
-//! One lock per key, made when it is wanted and gone when nobody holds it.
+//! One lock per key, created on demand and removed when unused.
 
 use std::{
     collections::HashMap,
@@ -21,11 +21,11 @@ impl<K: Eq + Hash + Clone> Default for KeyedLocks<K> {
 }
 
 impl<K: Eq + Hash + Clone> KeyedLocks<K> {
-    /// Waits for the lock of `key`, in the order of asking.
+    /// Waits for the lock of `key`, in the order of the calls.
     pub(crate) async fn lock(&self, key: &K) -> OwnedMutexGuard<()> {
         let lock = {
             let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-            // Nobody but the map holds these: neither locked nor waited for.
+            // Remove locks that only the map holds: they are neither locked nor waited for.
             locks.retain(|_, lock| Arc::strong_count(lock) > 1);
             Arc::clone(locks.entry(key.clone()).or_default())
         };

@@ -1,8 +1,8 @@
-//! Which accounts and databases a caller may name at all.
+//! The accounts and databases that callers may name.
 //!
 //! `os_admin`, `root`, the configured `ignore_users`, databases that begin with `_` and the configured
-//! `ignore_dbs` are neither shown nor touched. The functions that change CouchDB take [`TenantUser`] and
-//! [`TenantDatabase`], and only this module makes those.
+//! `ignore_dbs` are neither shown nor changed. The functions that change CouchDB take [`TenantUser`] and
+//! [`TenantDatabase`], and only this module creates those.
 
 use std::{collections::HashSet, ops::Deref};
 
@@ -10,7 +10,7 @@ use trove_couchdb_protocol::{DatabaseName, UserName};
 
 use crate::{command_error::CommandError, path::segment::ServerAdmin};
 
-/// What is hidden from callers.
+/// The names that are hidden from callers.
 #[derive(Debug, Clone)]
 pub struct Policy {
     users: HashSet<String>,
@@ -26,7 +26,7 @@ pub struct TenantUser(UserName);
 pub struct TenantDatabase(DatabaseName);
 
 impl Policy {
-    /// Hides these beside the accounts and databases that are always hidden.
+    /// Hides these names in addition to the accounts and databases that are always hidden.
     pub fn new(ignore_users: &[String], ignore_dbs: &[String]) -> Self {
         let always = [ServerAdmin::OsAdmin, ServerAdmin::Root].map(|admin| admin.as_str().to_owned());
         Self {
@@ -35,7 +35,7 @@ impl Policy {
         }
     }
 
-    /// Lets a user name through, or says that it is reserved.
+    /// Checks that a user name is not reserved.
     pub fn user(&self, name: UserName) -> Result<TenantUser, CommandError> {
         if self.hides_user(name.as_str()) {
             return Err(CommandError::ReservedUser(name));
@@ -43,7 +43,7 @@ impl Policy {
         Ok(TenantUser(name))
     }
 
-    /// Lets a database name through, or says that it is reserved.
+    /// Checks that a database name is not reserved.
     pub fn database(&self, name: DatabaseName) -> Result<TenantDatabase, CommandError> {
         if self.hides_database(name.as_str()) {
             return Err(CommandError::ReservedDatabase(name));
@@ -51,7 +51,7 @@ impl Policy {
         Ok(TenantDatabase(name))
     }
 
-    /// Lets several database names through; a name given twice counts once.
+    /// Checks several database names and removes duplicates.
     pub fn databases(&self, names: Vec<DatabaseName>) -> Result<Vec<TenantDatabase>, CommandError> {
         let mut seen = HashSet::new();
         names.into_iter().filter(|name| seen.insert(name.clone())).map(|name| self.database(name)).collect()

@@ -1,19 +1,19 @@
-//! Which part of a sorted list of names is wanted, and which one follows it.
+//! A page of a sorted list of names, and the start of the next page.
 
-/// A part of a list of names, in the order of their bytes.
+/// A range of names, sorted by their bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Range {
-    /// The name where it begins, whether there is such a name or not; `None` for the first one.
+    /// The name at which the range starts, whether it exists or not. `None` for the first name.
     pub start: Option<String>,
-    /// Whether the name at the start belongs to it.
+    /// Whether the range includes the start.
     pub include_start: bool,
-    /// At most so many names; `None` for all that follow.
+    /// The maximum number of names. `None` for no limit.
     pub limit: Option<usize>,
 }
 
 impl Range {
-    /// Cuts names, of which there may be one more than the range holds. If something follows, the last name is where the
-    /// next range begins.
+    /// Cuts `names`, which may contain one name more than the range. If it does, the last remaining name is
+    /// the start of the next range.
     pub(crate) fn cut(&self, mut names: Vec<String>) -> (Vec<String>, Option<String>) {
         match self.limit {
             Some(limit) if names.len() > limit => {

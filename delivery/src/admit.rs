@@ -1,4 +1,5 @@
-//! Whether a message is new, a duplicate, a replay or a forgery, and whether it may wait here.
+//! Decides whether a message is new, a duplicate, a replay or a forgery, and whether it may wait in the
+//! agent.
 
 use crate::{
     command::{Command, Repeat, Stage},
@@ -23,10 +24,10 @@ impl<S: Scopes, V: Clone> Core<S, V> {
                 self.carried_out(delivery, source, id, parts, recorded);
             }
             ReplayVerdict::Forged => self.act(Action::Reject { delivery, forged: true }),
-            // The mark of its twin is known before that one is over.
+            // A twin has the same mark, which is known before the twin is finished.
             ReplayVerdict::Fresh | ReplayVerdict::Known(_) => match request {
                 Request::Refuse => {
-                    // An operation that can't go on has an end that must be written down.
+                    // If an operation can't continue, this outcome must be recorded.
                     let changes = source == Source::Disk;
                     let command = Command::new(source, id, parts, Stage::Refusing);
                     self.keep(delivery, Command { changes, ..command });
@@ -40,22 +41,23 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
     }
 
-    /// A call that has waited here for an unknown time goes back unread.
+    /// Requeues a call unread that has waited in the agent for an unknown time.
     pub(crate) fn put_back(&mut self, id: Mark, redelivered: bool) {
         if !self.is_again(&id, redelivered) {
             self.left.add(id);
         }
     }
 
-    /// What an earlier agent began and the broker has not delivered again will not come.
+    /// Forgets commands that an earlier agent began and that the broker did not redeliver.
     pub(crate) fn caught_up(&mut self) {
         for id in std::mem::take(&mut self.interrupted).into_keys() {
             self.act(Action::Forget(id));
         }
     }
 
-    /// The broker's message has the id of a change that a process of this machine has sent and that is under way. It takes
-    /// its own turn: should the other one fail, this one has to run, and must not have lost its place in the order.
+    /// The local command with the same id as this message from the broker, if it makes a change and is in
+    /// flight. The message queues for its own lock: if the local command fails, the message must run in its
+    /// original order.
     fn twin(&self, source: Source, id: Mark) -> Option<DeliveryId> {
         let first = *self.by_id.get(&id)?;
         let command = self.commands.get(&first)?;
@@ -63,7 +65,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         is_local.then_some(first)
     }
 
-    /// Another delivery of a message that is under way, or over within this agent's memory.
+    /// Handles another delivery of a message that is in flight or that this agent remembers.
     fn is_repeated(&mut self, delivery: DeliveryId, source: Source, id: Mark) -> bool {
         let (first_source, outcome) =
             if let Some(command) = self.by_id.get(&id).and_then(|first| self.commands.get_mut(first)) {
@@ -102,7 +104,8 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         self.repeats.insert(delivery, repeat);
     }
 
-    /// A message whose command an earlier agent has carried out, or this one longer ago than it remembers. Nothing runs.
+    /// A message whose command was carried out by an earlier agent, or too long ago for this agent to
+    /// remember. Nothing runs.
     fn carried_out(
         &mut self,
         delivery: DeliveryId,
@@ -112,7 +115,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         recorded: Option<V>,
     ) {
         self.act(Action::Known(delivery));
-        // The record is for who delivers the message again. Another process only asks.
+        // The recorded outcome answers redeliveries of the same message. A local process sends a new message.
         if !source.comes_again() {
             let repeat = Repeat { id, source, first_source: Source::Broker };
             return self.answer_repeat(delivery, repeat, recorded);
@@ -120,7 +123,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         let stage = if recorded.is_some() { Stage::Answering } else { Stage::Acknowledging };
         self.act(match recorded.clone() {
             Some(outcome) => Action::Reply { delivery, answer: Answer::Recorded(outcome) },
-            // It was answered, and only its acknowledgement was lost.
+            // The message was answered, and only its acknowledgement was lost.
             None => Action::Acknowledge(delivery),
         });
         let command = Command::new(source, id, parts, stage);
@@ -134,18 +137,18 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         self.commands.insert(delivery, command);
     }
 
-    /// A new command takes its turn.
+    /// Queues a new command for its lock.
     fn enter(&mut self, delivery: DeliveryId, mut command: Command<V>, work: Work<S>) {
         if self.is_stopping {
             return self.act(Action::Requeue(delivery));
         }
         let Work { scopes, changes, needs_place, at_once, long } = work;
-        // What takes hours must not keep a place from others.
+        // A command that takes hours must not occupy a slot.
         let needs_place = needs_place && !long;
         (command.changes, command.needs_place, command.has_turn) = (changes, needs_place, true);
         command.long = long && command.source != Source::Disk;
         let id = command.id;
-        // A read does no harm between the two runs of a command.
+        // A read is harmless between the two runs of a command.
         let meets_interrupted = !command.source.comes_again()
             && !scopes.only_reads()
             && self.interrupted.values().any(|interrupted| interrupted.conflicts_with(&scopes));
@@ -155,7 +158,8 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             if !command.again {
                 self.left.add(id);
             }
-            // Its marks and id are as new when it comes again; what was interrupted stays so until then.
+            // When the message is redelivered, its id and marks count as new. An interrupted command stays
+            // interrupted until then.
             (command.stage, command.is_fresh) = (Stage::Left, false);
             self.commands.insert(delivery, command);
             self.act(Action::Leave(delivery));
@@ -166,7 +170,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
         self.act(Action::Accept(delivery));
         if meets_interrupted {
-            // Not known by its id: the broker's message may have the same one, and must run.
+            // The id is not stored: a message of the broker may have the same id and must run.
             (command.stage, command.is_fresh) = (Stage::Refusing, false);
             self.commands.insert(delivery, command);
             return self.act(Action::Refuse { delivery, why: Refusal::Interrupted });
@@ -178,7 +182,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
         self.keep(delivery, command);
         if let Some(operation) = in_the_way {
-            // The same command, sent another way, is answered like it.
+            // A twin of a successful command gets the same answer.
             if !self.twin_succeeded(delivery) {
                 self.refuse(delivery, Refusal::Operation(operation));
             }

@@ -1,4 +1,4 @@
-//! When an outcome is written, when it is answered, and when its message is acknowledged.
+//! Decides when an outcome is written, when it is answered, and when its message is acknowledged.
 
 use crate::{
     command::{Repeat, Stage},
@@ -7,7 +7,8 @@ use crate::{
 };
 
 impl<S: Scopes, V: Clone> Core<S, V> {
-    /// Until the disk has the outcome, the command keeps its turn: killed, it would run again.
+    /// The command keeps its lock until its outcome is on disk: if the agent is killed before, the command
+    /// runs again.
     pub(crate) fn finished(&mut self, delivery: DeliveryId, outcome: V, succeeded: bool) {
         match self.stage(delivery) {
             Some(Stage::Running) => self.free_place(delivery),
@@ -20,7 +21,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         self.has_ended(delivery, outcome);
     }
 
-    /// It has an outcome, which is written down if it must last.
+    /// The command has an outcome, which is written to disk if it must survive a restart.
     pub(crate) fn has_ended(&mut self, delivery: DeliveryId, outcome: V) {
         let Some(command) = self.commands.get_mut(&delivery) else { return };
         let id = command.id;
@@ -61,7 +62,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
     }
 
-    /// It can't run a second time any more.
+    /// The outcome is on disk, so the command can't run a second time.
     fn is_safe(&mut self, delivery: DeliveryId) {
         let Some(command) = self.commands.get_mut(&delivery) else { return };
         command.is_unwritten = false;
@@ -73,7 +74,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
     }
 
-    /// Answers a command, and whoever sent the same one another way.
+    /// Answers a command, and all deliveries of the same command by another transport.
     fn answer(&mut self, delivery: DeliveryId) {
         let Some(command) = self.commands.get_mut(&delivery) else { return };
         command.stage = Stage::Answering;
@@ -105,7 +106,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             return;
         }
         if !sent {
-            // The broker delivers it again to the next agent, which finds the outcome.
+            // The broker redelivers the message to the next agent, which finds the recorded outcome.
             if let Some(command) = self.close(delivery) {
                 for repeat in command.repeats {
                     self.repeats.remove(&repeat);
@@ -116,7 +117,8 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         let Some(command) = self.commands.get_mut(&delivery) else { return };
         command.stage = Stage::Acknowledging;
         let repeats = std::mem::take(&mut command.repeats);
-        // The parts of a read, or of what was refused, are good for a change in another message.
+        // Replays must be recognised: parts of a read or of a refused command could be used for a change in
+        // another message.
         if command.is_fresh && !command.lasts() && !command.parts.is_empty() {
             let all = std::iter::once(command.id).chain(command.parts.iter().copied());
             let new = self.marks.remember(all);
@@ -149,7 +151,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
     }
 
-    /// The broker has been told that a message is done.
+    /// The message was acknowledged to the broker.
     fn is_settled(&mut self, id: Mark) {
         if self.marks.acknowledge(id) {
             self.act(Action::Forget(id));

@@ -1,4 +1,4 @@
-//! When a command runs: its turn, its place, its deadline, and the agent's end.
+//! Decides when a command runs: its lock, its slot, its deadline, and the agent's shutdown.
 
 use crate::{
     command::{Command, Stage},
@@ -7,10 +7,10 @@ use crate::{
 };
 
 impl<S: Scopes, V: Clone> Core<S, V> {
-    /// No earlier command is in the way any more.
+    /// The command gets its lock: no earlier command blocks it.
     pub(crate) fn turn_comes(&mut self, delivery: DeliveryId) {
         let Some(command) = self.commands.get_mut(&delivery) else { return };
-        // At the agent's end all that wait go back.
+        // During shutdown all waiting commands are requeued.
         if self.is_stopping || !matches!(command.stage, Stage::Left | Stage::Waiting) {
             return;
         }
@@ -24,7 +24,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
     }
 
-    /// Gives free places to those that wait for one, in the order of their arrival.
+    /// Assigns free slots to waiting commands, in the order of their arrival.
     pub(crate) fn fill_places(&mut self) {
         while self.places > 0
             && let Some(delivery) = self.ready.pop_first()
@@ -48,7 +48,8 @@ impl<S: Scopes, V: Clone> Core<S, V> {
                 self.set_stage(delivery, Stage::HandingOver);
                 self.act(Action::HandOver(delivery));
             }
-            // What a crash may leave half done is noted before its first request. The disk has an operation already.
+            // A command that a crash may interrupt is recorded before its first request. An operation is
+            // already on disk.
             Some(command) if command.lasts() && !command.has_begun && command.source != Source::Disk => {
                 self.set_stage(delivery, Stage::Noting { refused: None });
                 self.act(Action::NoteBeginning(delivery));
@@ -58,7 +59,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
     }
 
-    /// The same command has succeeded for a process of this machine: this one is answered, and does not run.
+    /// If the same command from a local process has succeeded, this one is answered and does not run.
     pub(crate) fn twin_succeeded(&mut self, delivery: DeliveryId) -> bool {
         let Some((id, twin)) = self.commands.get(&delivery).and_then(|one| Some((one.id, one.twin?))) else {
             return false;
@@ -96,7 +97,8 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
         self.free_place(delivery);
         if self.is_stopping {
-            // What an earlier agent has begun stays half done; what only this one noted was not begun.
+            // A command that an earlier agent began stays half done. A command that only this agent recorded
+            // was not begun.
             let mine = self.commands.get(&delivery).filter(|command| !command.was_interrupted);
             if let Some(id) = mine.map(|command| command.id) {
                 self.act(Action::Forget(id));
@@ -122,7 +124,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
     }
 
-    /// It keeps its turn while it rests, but not its place.
+    /// While a command waits for its next attempt, it keeps its lock but not its slot.
     pub(crate) fn rested(&mut self, delivery: DeliveryId) {
         if self.stage(delivery) == Some(Stage::Resting) {
             self.set_stage(delivery, Stage::Waiting);
@@ -139,7 +141,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         self.requeue(delivery);
     }
 
-    /// Its caller has given up. Once it has begun, its answer is its outcome.
+    /// The caller has given up. A command that has begun still answers with its outcome.
     pub(crate) fn expired(&mut self, delivery: DeliveryId) {
         let Some(command) = self.commands.get(&delivery).filter(|command| !command.has_begun) else { return };
         match command.stage {
@@ -163,7 +165,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
     }
 
-    /// Nothing begins from now on. What runs comes to its end, and what has ended is answered.
+    /// Nothing begins from now on. Running commands finish, and finished commands are answered.
     pub(crate) fn terminate(&mut self) {
         self.is_stopping = true;
         self.ready.clear();
@@ -201,8 +203,8 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
     }
 
-    /// Refuses commands of this machine that would wait for a disk which takes nothing: their callers can do something
-    /// about it. Commands of the broker wait in their order.
+    /// Refuses local commands that wait for a disk that rejects writes, because their callers can react.
+    /// Commands of the broker keep waiting in their order.
     pub(crate) fn call_off(&mut self) {
         for held in self.held.clone() {
             for behind in self.order.all_behind(held) {

@@ -1,74 +1,74 @@
-//! A command between its arrival and its end.
+//! The state of a command from arrival to completion.
 
 use crate::event::{DeliveryId, Mark, Refusal, Source};
 
-/// How far a command is.
+/// The stage of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Stage {
-    /// Back with the broker; its place in the order is kept until it could begin.
+    /// Requeued at the broker. It keeps its position in the order until it could begin.
     Left,
-    /// Earlier commands are in its way.
+    /// Waiting for earlier commands.
     Waiting,
-    /// Waits for one of the places.
+    /// Waiting for a free slot.
     Ready,
-    /// The disk is taking it over.
+    /// Being written to disk as an operation.
     HandingOver,
-    /// Its beginning is being noted.
+    /// Its beginning is being recorded.
     Noting {
-        /// Why it will not run after all.
+        /// The reason if it will not run.
         refused: Option<Refusal>,
     },
-    /// Runs.
+    /// Running.
     Running,
-    /// Waits before it runs again.
+    /// Waiting for its next attempt.
     Resting,
-    /// Its refusal is being worded.
+    /// Its refusal is being composed.
     Refusing,
     /// Its outcome is being written.
     Writing,
-    /// Its answer is on the way.
+    /// Its answer is being sent.
     Answering,
-    /// Its acknowledgement is on the way.
+    /// Its acknowledgement is being sent.
     Acknowledging,
-    /// Nothing is on the way; the disk does not have its outcome yet.
+    /// Answered and acknowledged, but its outcome is not on disk yet.
     Held,
 }
 
-/// A command between its arrival and its end.
+/// The state of a command.
 #[allow(clippy::struct_excessive_bools, reason = "independent facts; how far it is, is the stage")]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Command<V> {
     pub(crate) source: Source,
     pub(crate) id: Mark,
     pub(crate) parts: Vec<Mark>,
-    /// Its marks are kept from other messages, and are remembered when it is answered.
+    /// Its marks are reserved while it is in flight, and remembered when it is answered.
     pub(crate) is_fresh: bool,
     pub(crate) changes: bool,
     pub(crate) needs_place: bool,
-    /// It is handed over to the disk when its turn has come.
+    /// It is handed over to the disk when it gets its lock.
     pub(crate) long: bool,
     /// An earlier run may have done a part of it.
     pub(crate) again: bool,
-    /// It ran in this agent.
+    /// This agent began to run it.
     pub(crate) has_begun: bool,
-    /// An earlier agent has begun it.
+    /// An earlier agent began to run it.
     pub(crate) was_interrupted: bool,
     pub(crate) stage: Stage,
-    /// The same command, sent by a process of this machine, and accepted earlier. If that one succeeds, this one is answered
-    /// and does not run.
+    /// The same command from a local process, which arrived earlier. If it succeeds, this one is answered and
+    /// does not run.
     pub(crate) twin: Option<DeliveryId>,
-    /// It keeps later commands waiting.
+    /// It holds or waits for its lock, and blocks later commands.
     pub(crate) has_turn: bool,
     pub(crate) outcome: Option<V>,
     pub(crate) succeeded: bool,
-    /// The disk has refused its outcome.
+    /// The disk rejected its outcome.
     pub(crate) is_unwritten: bool,
-    /// Other deliveries of it that wait for its answer.
+    /// Other deliveries of the same message that wait for its answer.
     pub(crate) repeats: Vec<DeliveryId>,
 }
 
 impl<V> Command<V> {
-    /// One that has arrived.
+    /// A command that has just arrived.
     pub(crate) fn new(source: Source, id: Mark, parts: Vec<Mark>, stage: Stage) -> Self {
         Self {
             source,
@@ -91,34 +91,34 @@ impl<V> Command<V> {
         }
     }
 
-    /// Whether the disk must have its outcome before the next command begins.
+    /// Whether its outcome must be on disk before the next command begins.
     pub(crate) fn lasts(&self) -> bool {
         self.changes && self.source.comes_again()
     }
 
-    /// Whether the broker's message with the same id is to run all the same: a failure for a process of the machine is
-    /// not written down, so the broker's message has to leave a record of its own.
+    /// Whether a message of the broker with the same id must run all the same. The failure of a local command
+    /// is not recorded, so the broker's message needs its own record.
     pub(crate) fn failed_locally(&self) -> bool {
         self.source == Source::Socket && self.changes && !self.succeeded
     }
 
-    /// Whether nothing of it was done by this agent.
+    /// Whether this agent has not begun to run it.
     pub(crate) fn is_unbegun(&self) -> bool {
         !self.has_begun && matches!(self.stage, Stage::Left | Stage::Waiting | Stage::Ready)
     }
 }
 
-/// Another delivery of a message that is under way or over.
+/// Another delivery of a message that is in flight or finished.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Repeat {
     pub(crate) id: Mark,
     pub(crate) source: Source,
-    /// The first delivery's: only the broker delivers the same message twice.
+    /// The source of the first delivery. Only the broker delivers the same message twice.
     pub(crate) first_source: Source,
 }
 
 impl Repeat {
-    /// The same message from the same queue: its answer is the first one's.
+    /// Whether this is the same message from the same queue, which gets the same answer.
     pub(crate) fn is_same_message(&self) -> bool {
         self.source == Source::Broker && self.first_source == Source::Broker
     }

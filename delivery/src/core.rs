@@ -1,4 +1,4 @@
-//! The state machine: its state, and which module answers which event.
+//! The state machine: its state, and the dispatch of events to modules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,25 +10,26 @@ use crate::{
     replay_tags::ReplayTags,
 };
 
-/// How much the core allows and remembers.
+/// The limits of the core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limits {
-    /// Commands that run at the same time.
+    /// The maximum number of concurrent commands.
     pub places: usize,
-    /// Endings of this agent's commands that are remembered.
+    /// The number of outcomes of this agent that are remembered.
     pub endings: usize,
-    /// Marks of messages that are remembered.
+    /// The number of message marks that are remembered.
     pub marks: usize,
 }
 
-/// What an earlier agent wrote down.
+/// The records of an earlier agent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Resumed<S, V> {
-    /// Marks of messages that are done with, the oldest first.
+    /// The marks of finished messages, oldest first.
     pub marks: Vec<Mark>,
-    /// Commands whose messages may come again: their marks, that of the id first, and how they ended.
+    /// Finished commands whose messages may be redelivered: their marks (the mark of the id first) and
+    /// outcomes.
     pub ended: Vec<(Vec<Mark>, V)>,
-    /// Commands that were begun and did not end, by the mark of their id.
+    /// Commands that were begun and not finished, by the mark of their id.
     pub interrupted: Vec<(Mark, S)>,
 }
 
@@ -38,34 +39,35 @@ impl<S, V> Default for Resumed<S, V> {
     }
 }
 
-/// Decides about deliveries. `S` are a command's scopes, `V` is what a second answer to it needs.
+/// Decides about deliveries. `S` is the type of a command's scopes, `V` is the data for answering a command
+/// again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Core<S, V> {
     pub(crate) commands: BTreeMap<DeliveryId, Command<V>>,
-    /// The first delivery of each message that is under way.
+    /// The first delivery of each message in flight.
     pub(crate) by_id: BTreeMap<Mark, DeliveryId>,
-    /// Other deliveries of these, and of messages that are over.
+    /// Further deliveries of messages that are in flight or finished.
     pub(crate) repeats: BTreeMap<DeliveryId, Repeat>,
     pub(crate) order: Order<S>,
-    /// Those that work for as long as it takes: nothing waits for them.
+    /// Operations. Commands that conflict with them are refused instead of waiting.
     pub(crate) operations: BTreeSet<DeliveryId>,
-    /// Their turn has come, and they wait for a place.
+    /// Commands that have their lock and wait for a slot.
     pub(crate) ready: BTreeSet<DeliveryId>,
-    /// Free ones.
+    /// The number of free slots.
     pub(crate) places: usize,
-    /// Their outcome could not be written.
+    /// Commands whose outcome could not be written.
     pub(crate) held: BTreeSet<DeliveryId>,
     pub(crate) ended: Ended<V>,
     pub(crate) left: Left,
     pub(crate) marks: ReplayTags<V>,
-    /// Begun by an earlier agent, and not delivered again yet.
+    /// Commands that an earlier agent began and that were not redelivered yet.
     pub(crate) interrupted: BTreeMap<Mark, S>,
     pub(crate) is_stopping: bool,
     pub(crate) actions: Vec<Action<V>>,
 }
 
 impl<S: Scopes, V: Clone> Core<S, V> {
-    /// A core that knows what an earlier agent wrote down.
+    /// A core with the records of an earlier agent.
     pub fn new(limits: Limits, resumed: Resumed<S, V>) -> Self {
         let mut marks = ReplayTags::new(limits.marks);
         marks.remember(resumed.marks);
@@ -92,7 +94,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
     }
 
-    /// What is to be done about an event. An event about a delivery that is over changes nothing.
+    /// Returns the actions for an event. Events about finished deliveries change nothing.
     pub fn handle(&mut self, event: Event<S, V>) -> Vec<Action<V>> {
         match event {
             Event::Delivered(delivered) => self.delivered(delivered),
@@ -117,17 +119,18 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         std::mem::take(&mut self.actions)
     }
 
-    /// Whether an earlier run may have done a part of it. What this agent has only left with the broker is as new.
+    /// Whether an earlier run may have done a part of it. A message that this agent only requeued counts as
+    /// new.
     pub fn is_again(&self, id: &Mark, redelivered: bool) -> bool {
         redelivered && !self.left.contains(id)
     }
 
-    /// Whether nothing is under way.
+    /// Whether nothing is in flight.
     pub fn is_idle(&self) -> bool {
         self.commands.is_empty() && self.repeats.is_empty()
     }
 
-    /// Whether every turn, place and mark that was taken is given back.
+    /// Whether all locks, slots and marks are released.
     pub fn holds_nothing(&self, places: usize) -> bool {
         let free = self.order.is_empty()
             && self.operations.is_empty()
@@ -140,7 +143,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         self.actions.push(action);
     }
 
-    /// The stage of a command; `None` if it is over.
+    /// The stage of a command. `None` if it is finished.
     pub(crate) fn stage(&self, delivery: DeliveryId) -> Option<Stage> {
         self.commands.get(&delivery).map(|command| command.stage)
     }
@@ -151,11 +154,11 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
     }
 
-    /// The command is over, and how it ended is remembered.
+    /// Finishes a command and remembers its outcome.
     pub(crate) fn end(&mut self, delivery: DeliveryId) {
         let Some(command) = self.close(delivery) else { return };
         let failed_locally = command.failed_locally();
-        // The broker's message with the same id has run since, and is the one that may come again.
+        // The broker's message with the same id has run since, and it is the one that may be redelivered.
         let has_run_since = failed_locally && self.ended.get(&command.id).is_some();
         if command.twin.is_some() {
             self.by_id.remove(&command.id);
@@ -166,7 +169,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
     }
 
-    /// Takes a command out: nothing waits for it any more.
+    /// Removes a command, so that no other command waits for it.
     pub(crate) fn close(&mut self, delivery: DeliveryId) -> Option<Command<V>> {
         self.release_turn(delivery);
         let command = self.commands.remove(&delivery)?;
@@ -184,7 +187,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         Some(command)
     }
 
-    /// Later commands on the same thing may begin.
+    /// Releases a command's lock, so that later commands on the same user or database may begin.
     pub(crate) fn release_turn(&mut self, delivery: DeliveryId) {
         let Some(command) = self.commands.get_mut(&delivery).filter(|command| command.has_turn) else {
             return;
@@ -196,7 +199,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
     }
 
-    /// Whoever handles this delivery has panicked: nobody knows what has become of it.
+    /// The task of this delivery panicked, so its outcome is unknown.
     fn panicked(&mut self, delivery: DeliveryId) {
         self.repeats.remove(&delivery);
         let Some(stage) = self.stage(delivery) else { return };
@@ -211,7 +214,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         self.requeue_repeats(command.repeats);
     }
 
-    /// Messages that wait for one that did not come to its end.
+    /// Requeues messages that waited for a message that did not finish.
     pub(crate) fn requeue_repeats(&mut self, repeats: Vec<DeliveryId>) {
         for delivery in repeats {
             if self.repeats.remove(&delivery).is_some() {

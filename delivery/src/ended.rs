@@ -1,20 +1,20 @@
-//! How the last commands of this agent ended, for another delivery of the same message.
+//! The outcomes of this agent's last commands, for further deliveries of the same messages.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::event::{Mark, Source};
 
-/// How a command ended.
+/// The outcome of a finished command.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Ending<V> {
     pub(crate) source: Source,
-    /// `None` if only an earlier agent knew.
+    /// `None` if only an earlier agent knew the outcome.
     pub(crate) outcome: Option<V>,
-    /// The broker's message with this id has to run.
+    /// The broker's message with this id must run.
     pub(crate) failed_locally: bool,
 }
 
-/// The last ones. Bounded: the oldest is forgotten.
+/// The last outcomes. The number is limited: the oldest is forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Ended<V> {
     keep: usize,
@@ -43,7 +43,7 @@ impl<V> Ended<V> {
     }
 }
 
-/// The ids of messages that this agent has left with the broker before they had begun.
+/// The ids of messages that this agent requeued before they had begun.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Left {
     ids: BTreeMap<Mark, usize>,
@@ -51,7 +51,7 @@ pub(crate) struct Left {
     next: usize,
 }
 
-/// So many are remembered.
+/// The maximum number of remembered ids.
 const MOST: usize = 1_024;
 
 impl Left {

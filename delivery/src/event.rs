@@ -1,8 +1,8 @@
-//! What the core is told, and what it asks for.
+//! The events that the core handles, and the actions that it returns.
 
 use std::fmt;
 
-/// One message that the broker or the local socket has handed over. Later ones have higher numbers.
+/// A message that was delivered by the broker or the local socket. Later deliveries have higher numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId(pub u64);
 
@@ -16,58 +16,59 @@ impl fmt::Debug for Mark {
     }
 }
 
-/// What a command reads and writes.
+/// The objects that a command reads and writes.
 pub trait Scopes {
-    /// Whether two commands must keep their order.
+    /// Whether two commands must run in the order of their arrival.
     fn conflicts_with(&self, other: &Self) -> bool;
 
-    /// Whether nothing is changed.
+    /// Whether the command changes nothing.
     fn only_reads(&self) -> bool;
 }
 
-/// Where a message comes from.
+/// The source of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// RabbitMQ, which keeps the message until it is acknowledged.
     Broker,
-    /// A process of this machine, which waits for the answer. Its message is delivered once.
+    /// A process on this machine, which waits for the answer. Its message is delivered once.
     Socket,
-    /// The agent itself: a scheduled rotation. Nobody waits for the answer.
+    /// The agent itself: a scheduled rotation. No caller waits for the answer.
     Own,
-    /// The disk, which keeps an operation until its end is told: a long command whose message is acknowledged already.
+    /// The disk, which keeps an operation until it is finished. The message of this long command is already
+    /// acknowledged.
     Disk,
 }
 
 impl Source {
-    /// Whether the message comes again as long as its end is not acknowledged.
+    /// Whether the message is redelivered until it is acknowledged.
     pub(crate) fn comes_again(self) -> bool {
         matches!(self, Self::Broker | Self::Disk)
     }
 }
 
-/// A message that was understood well enough to have an id.
+/// A message that could be parsed at least as far as its id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Delivered<S> {
-    /// This delivery of it.
+    /// The number of this delivery.
     pub delivery: DeliveryId,
-    /// Where it comes from.
+    /// The source of the message.
     pub source: Source,
-    /// The mark of its id.
+    /// The mark of the message's id.
     pub id: Mark,
-    /// The marks of its encrypted parts.
+    /// The marks of the message's encrypted parts.
     pub parts: Vec<Mark>,
-    /// An earlier agent, or this one on an earlier connection, may have run a part of it.
+    /// An earlier agent, or this one on an earlier connection, may have run a part of the command.
     pub redelivered: bool,
-    /// What it asks for.
+    /// The request in the message.
     pub request: Request<S>,
 }
 
-/// What a message asks for.
+/// The request in a message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Request<S> {
     /// A command that can run.
     Run(Work<S>),
-    /// Something that can't be run, whatever happens: an unknown method, wrong arguments.
+    /// A request that can never run: an unknown method, wrong arguments.
     Refuse,
 }
 
@@ -75,220 +76,223 @@ pub enum Request<S> {
 #[allow(clippy::struct_excessive_bools, reason = "independent facts about one command")]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Work<S> {
-    /// What it reads and writes.
+    /// The objects that it reads and writes.
     pub scopes: S,
-    /// It changes something: a second run must be prevented for good.
+    /// It makes a change, so a second run must be prevented permanently.
     pub changes: bool,
-    /// It takes one of the places of commands that run at the same time.
+    /// It needs one of the slots for concurrent commands.
     pub needs_place: bool,
     /// Its caller may have given up, which only the broker knows: it runs at once or stays with the broker.
     pub at_once: bool,
-    /// It may outlast the broker's patience: when its turn has come it is handed over to the disk, as an operation.
+    /// It may take longer than the broker's consumer timeout: when it gets its lock, it is handed over to the
+    /// disk as an operation.
     pub long: bool,
 }
 
-/// What happened.
+/// An event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Event<S, V> {
     /// A message has arrived.
     Delivered(Delivered<S>),
-    /// A message has arrived that is no request.
+    /// A message has arrived that is not a request.
     Unreadable(DeliveryId),
-    /// A call goes back to the broker unread, as it has waited here for an unknown time.
+    /// A call is requeued unread because it has waited in the agent for an unknown time.
     PutBack {
-        /// The mark of its id.
+        /// The mark of the message's id.
         id: Mark,
-        /// The broker's flag.
+        /// The broker's redelivered flag.
         redelivered: bool,
     },
-    /// The beginning of a command is noted. Not `ready`: what it needs to begin can't be stored, and it is to be refused.
+    /// The beginning of a command is recorded. If not `ready`, its prerequisites can't be stored, and it is
+    /// refused.
     Noted {
-        /// Which one.
+        /// The command.
         delivery: DeliveryId,
-        /// It can begin.
+        /// Whether the command can begin.
         ready: bool,
     },
-    /// The disk has a long command as an operation, or not.
+    /// The disk accepted a long command as an operation, or rejected it.
     HandedOver {
-        /// Which one.
+        /// The command.
         delivery: DeliveryId,
-        /// `None` if the disk did not take it.
+        /// `None` if the disk rejected it.
         operation: Option<HandedOver<V>>,
     },
-    /// A command has ended, or its refusal is worded.
+    /// A command is finished, or its refusal is composed.
     Finished {
-        /// Which one.
+        /// The command.
         delivery: DeliveryId,
-        /// How, as far as a later answer needs it.
+        /// The outcome, as needed for a later answer.
         outcome: V,
         /// Whether it succeeded.
         succeeded: bool,
     },
-    /// An attempt failed, and the command is to run again after a rest.
+    /// An attempt failed, and the command must run again after a pause.
     Failed {
-        /// Which one.
+        /// The command.
         delivery: DeliveryId,
-        /// A part of it may have taken effect.
+        /// Whether a part of it may have taken effect.
         effect: bool,
     },
-    /// The rest is over.
+    /// The pause is over.
     Rested(DeliveryId),
-    /// A command that had begun was cut short by the agent's end.
+    /// The agent's shutdown interrupted a running command.
     CutShort(DeliveryId),
-    /// The disk has taken an outcome, or not.
+    /// The disk accepted an outcome, or rejected it.
     Written {
-        /// Whose.
+        /// The command.
         delivery: DeliveryId,
-        /// The disk has it.
+        /// Whether the outcome is on disk.
         stored: bool,
     },
-    /// An answer is where it can't be lost any more. Not `sent`: the agent ends, and the broker takes nothing.
+    /// An answer can't be lost any more. If not `sent`, the agent is stopping and the broker accepts nothing.
     Replied {
-        /// To which delivery.
+        /// The delivery that is answered.
         delivery: DeliveryId,
-        /// It is safe.
+        /// Whether the answer is safe.
         sent: bool,
     },
-    /// An acknowledgement has gone out. Not `sent`: its connection is lost, and the message comes again.
+    /// An acknowledgement was sent. If not `sent`, the connection was lost, and the message is redelivered.
     Acknowledged {
-        /// Of which delivery.
+        /// The delivery that is acknowledged.
         delivery: DeliveryId,
-        /// It has gone out.
+        /// Whether it was sent.
         sent: bool,
     },
     /// The caller has given up, or is about to.
     Expired(DeliveryId),
-    /// Nobody waits any more for a message that was left with the broker.
+    /// No caller waits any more for a message that was left with the broker.
     Abandoned(DeliveryId),
-    /// The task of a delivery panicked; its message is given up.
+    /// The task of a delivery panicked. Its message is abandoned.
     Panicked(DeliveryId),
     /// The broker has nothing left to deliver.
     CaughtUp,
-    /// The agent ends.
+    /// The agent is stopping.
     Terminate,
 }
 
-/// A long command that the disk keeps from now on.
+/// A long command that was written to disk as an operation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HandedOver<V> {
-    /// The operation, as another delivery.
+    /// The operation, as a new delivery.
     pub operation: DeliveryId,
     /// The mark of the operation's id.
     pub id: Mark,
-    /// What whoever sent the command is told.
+    /// The answer to the sender of the command.
     pub outcome: V,
 }
 
-/// What is to be done. The core is told when it is.
+/// A requested action. An event reports its completion.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action<V> {
-    /// A new command: it waits for its turn.
+    /// Accept a new command. It waits for its lock.
     Accept(DeliveryId),
-    /// The message came before.
+    /// The message was delivered before.
     Known(DeliveryId),
-    /// Note that a command begins, and whatever it needs on the disk before. Answered by [`Event::Noted`].
+    /// Store what a command needs on disk, and record that it begins. Answered by [`Event::Noted`].
     NoteBeginning(DeliveryId),
     /// Run a command. Answered by [`Event::Finished`], [`Event::Failed`] or [`Event::CutShort`].
     Run {
-        /// Which one.
+        /// The command.
         delivery: DeliveryId,
         /// An earlier run may have done a part of it.
         again: bool,
     },
-    /// Write a long command down as an operation. Answered by [`Event::HandedOver`].
+    /// Write a long command to disk as an operation. Answered by [`Event::HandedOver`].
     HandOver(DeliveryId),
-    /// Rest, then report [`Event::Rested`].
+    /// Pause, then report [`Event::Rested`].
     Rest(DeliveryId),
-    /// Word a refusal. Answered by [`Event::Finished`].
+    /// Compose a refusal. Answered by [`Event::Finished`].
     Refuse {
-        /// Of which command.
+        /// The command.
         delivery: DeliveryId,
-        /// Why.
+        /// The reason.
         why: Refusal,
     },
-    /// Write what must survive the agent. Answered by [`Event::Written`].
+    /// Write data that must survive a restart. Answered by [`Event::Written`].
     Write {
-        /// Of which command.
+        /// The command.
         delivery: DeliveryId,
         /// The mark of its id.
         id: Mark,
-        /// What.
+        /// The data to write.
         kept: Kept,
     },
     /// Answer a delivery. Answered by [`Event::Replied`].
     Reply {
-        /// Which one.
+        /// The delivery.
         delivery: DeliveryId,
-        /// With what.
+        /// The answer.
         answer: Answer<V>,
     },
-    /// The delivery is done. Answered by [`Event::Acknowledged`].
+    /// Acknowledge a delivery. Answered by [`Event::Acknowledged`].
     Acknowledge(DeliveryId),
-    /// Give the message back to the broker, or say to its sender that the agent stops. The delivery is over.
+    /// Requeue the message at the broker, or inform its sender that the agent is stopping. The delivery is
+    /// finished.
     Requeue(DeliveryId),
-    /// Give the message back to the broker, and fetch no other until [`Action::Fetch`].
+    /// Requeue the message at the broker, and fetch no other until [`Action::Fetch`].
     Leave(DeliveryId),
-    /// Acknowledge first, then answer at most once. The delivery is over.
+    /// Acknowledge first, then answer at most once. The delivery is finished.
     Reject {
-        /// Which one.
+        /// The delivery.
         delivery: DeliveryId,
-        /// Parts of it were in another message.
+        /// Whether parts of it were in another message.
         forged: bool,
     },
-    /// The record of a command is needed no longer.
+    /// Remove the record of a command.
     Forget(Mark),
-    /// These marks reach the disk with a later write.
+    /// Remember these marks. They reach the disk with a later write.
     Remember(Vec<Mark>),
-    /// A message that was left with the broker could begin now, or has expired there.
+    /// Fetch messages again: the one that was left with the broker could begin now, or has expired.
     Fetch(DeliveryId),
 }
 
-/// What must survive the agent.
+/// Data that must survive a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kept {
     /// The outcome of a command of the broker, for a second answer.
     Outcome,
-    /// The same, which the disk has refused before: after a pause.
+    /// The same outcome again, after a pause: the disk rejected it before.
     OutcomeAgain,
-    /// The mark of a command of this machine, which the broker must not run.
+    /// The mark of a local command, which must not run again as a message of the broker.
     Mark,
 }
 
-/// What a delivery is answered with.
+/// The answer to a delivery.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Answer<V> {
-    /// The outcome that the tasks have at hand.
+    /// The outcome that the agent's tasks hold.
     Own,
-    /// The outcome of the same message, which came another way: whoever sent it first has the result.
+    /// The outcome of the same command, received by another transport. The first sender has the result.
     Like(V),
-    /// The outcome that an earlier agent wrote down.
+    /// The outcome that an earlier agent recorded.
     Recorded(V),
-    /// That it was carried out; how is not known any more.
+    /// The command was carried out; its outcome is no longer known.
     CarriedOut,
 }
 
-/// Why a command does not run.
+/// The reason why a command does not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Refusal {
-    /// It can't be run at all.
+    /// The request can never run.
     Unacceptable,
     /// Its caller gave up before it could begin.
     Expired(WaitsFor),
-    /// What it needs to begin can't be stored.
+    /// Its prerequisites can't be stored.
     NotStored,
-    /// The disk does not take the outcome of an earlier command.
+    /// The disk rejects the outcome of an earlier command.
     Held(DeliveryId),
-    /// An earlier agent left a command half done, and the broker has not delivered it again yet.
+    /// An earlier agent left a command half done, and the broker has not redelivered it yet.
     Interrupted,
-    /// An operation that may take hours works on the same thing.
+    /// An operation that may take hours works on the same user or database.
     Operation(DeliveryId),
 }
 
-/// What a command waits for that has not begun.
+/// The resource for which a command waits before it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WaitsFor {
-    /// Earlier commands on the same thing.
+    /// The lock, which earlier commands on the same user or database hold.
     Turn,
-    /// One of the places.
+    /// A slot.
     Place,
 }

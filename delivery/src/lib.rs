@@ -1,27 +1,28 @@
-//! What decides about a delivery: admission, order, begin, outcome, answer, acknowledgement.
+//! Decides about deliveries: admission, order, begin, outcome, answer, acknowledgement.
 //!
-//! One state machine without I/O, clock, randomness or threads. Events go in, actions come out. The agent's tasks carry the
-//! actions out and report back; `tests/explore` drives the same code through every interleaving of a small model.
+//! The core is one state machine without I/O, clock, randomness or threads. It takes events and returns
+//! actions. The agent's tasks execute the actions and report back; `tests/explore` drives the same code
+//! through every interleaving of a small model.
 //!
 //! ```text
-//!  Delivered ─► admit ─┬─► a duplicate: waits for the first delivery ───────────────► Reply or Acknowledge
+//!  Delivered ─► admit ─┬─► a duplicate: waits for the first delivery ─► Reply or Acknowledge
 //!                      ├─► a replay: Reply from the record, or Reject
-//!                      └─► new: Accept ─► its turn ─► its place ─► NoteBeginning ─► Run ─► Write ─► Reply ─► Acknowledge
-//!                                            │           │              │            │
-//!                                 Expired, Terminate: Refuse, Requeue ◄─┘            └─► Failed: rest, then Run again
+//!                      └─► new: Accept ─► lock ─► slot ─► NoteBeginning ─► Run ─► Write ─► Reply ─► Acknowledge
+//!                                          │       │           │            │
+//!                        Expired, Terminate: Refuse, Requeue ◄─┘            └─► Failed: pause, then Run again
 //! ```
 //!
 //! | module | decides |
 //! |---|---|
-//! | `admit` | whether a message is new, a duplicate, a replay or a forgery, and whether it may wait here |
-//! | `begin` | when a command runs: its turn, its place, its deadline, the agent's end |
+//! | `admit` | whether a message is new, a duplicate, a replay or a forgery, and whether it may wait |
+//! | `begin` | when a command runs: its lock, its slot, its deadline, the agent's shutdown |
 //! | `answer` | when an outcome is written, when it is answered, when its message is acknowledged |
-//! | `operation` | what becomes of a command that takes hours: it goes on without its message |
+//! | `operation` | how a command that takes hours continues without its message |
 //! | `order` | which commands wait for which |
-//! | `marks` | which messages were carried out before, also by earlier agents |
-//! | `ended` | how the last commands of this agent ended |
+//! | `replay_tags` | which messages were carried out before, including by earlier agents |
+//! | `ended` | the outcomes of this agent's last commands |
 //!
-//! The agent calls [`Core::handle`] for one event after the other. It never waits inside.
+//! The agent calls [`Core::handle`] for one event after the other. The function never waits.
 
 mod admit;
 mod answer;

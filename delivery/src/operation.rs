@@ -1,14 +1,14 @@
-//! Long commands: handed over to the disk, they hold what they work on without a message that waits.
+//! Long commands are handed over to the disk, and hold their lock while no message waits for them.
 //!
 //! ```text
-//! its turn comes -> HandOver -> the disk has it -> its message is answered and acknowledged
-//!                                    |
-//!                                    +-> the operation runs, from the disk: Finished -> Write -> Reply -> Acknowledge
+//! the command gets its lock -> HandOver -> on disk -> its message is answered and acknowledged
+//!                                             |
+//!                                             +-> the operation runs: Finished -> Write -> Reply -> Acknowledge
 //! ```
 //!
-//! An operation goes through the same stages as a message of the broker, and the disk is its queue: an agent that starts is
-//! delivered every operation whose end was not acknowledged. Whatever conflicts with one is refused at once, as it may take
-//! hours.
+//! An operation goes through the same stages as a message of the broker, with the disk as its queue: at
+//! startup, an agent is delivered every operation that was not acknowledged. Commands that conflict with an
+//! operation are refused at once, because it may take hours.
 
 use crate::{
     command::{Command, Stage},
@@ -17,12 +17,12 @@ use crate::{
 };
 
 impl<S: Scopes, V: Clone> Core<S, V> {
-    /// The operation that works on what a command is about.
+    /// The operation that works on the same user or database as a command.
     pub(crate) fn operation_in_the_way(&self, scopes: &S) -> Option<DeliveryId> {
         self.operations.iter().copied().find(|operation| self.order.conflicts(*operation, scopes))
     }
 
-    /// The disk has taken a long command, or not.
+    /// The disk accepted a long command, or rejected it.
     pub(crate) fn handed_over(&mut self, delivery: DeliveryId, operation: Option<HandedOver<V>>) {
         if self.stage(delivery) != Some(Stage::HandingOver) {
             return;
@@ -57,11 +57,11 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
     }
 
-    /// A command that waited for its turn finds out that an operation has it.
+    /// An operation now holds the lock for which a command waits.
     fn meets_operation(&mut self, delivery: DeliveryId, operation: DeliveryId) {
         match self.stage(delivery) {
             Some(Stage::Left) => self.fetch(delivery),
-            // The same command, sent another way, is answered like it.
+            // A twin of a successful command gets the same answer.
             Some(Stage::Waiting) if !self.twin_succeeded(delivery) => {
                 self.refuse(delivery, Refusal::Operation(operation));
             }

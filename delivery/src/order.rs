@@ -1,8 +1,8 @@
-//! The order of commands: who waits for whom.
+//! The order of commands: which commands wait for which.
 //!
-//! A command enters when it arrives and may run as soon as no earlier command that conflicts with it is left. It leaves when
-//! it can't run a second time any more: if the agent is killed before, the broker delivers the command again, and
-//! then no later command on the same thing may have run already.
+//! A command enters on arrival and may run when no earlier command that conflicts with it is left. It leaves
+//! when it can't run a second time: if the agent is killed before that, the broker redelivers the command,
+//! and no later command on the same user or database may have run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +11,13 @@ use crate::event::{DeliveryId, Scopes};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Entry<S> {
     scopes: S,
-    /// Earlier commands that it waits for.
+    /// The number of earlier commands for which it waits.
     waits_for: usize,
     /// Later commands that wait for it.
     awaited_by: Vec<DeliveryId>,
 }
 
-/// The commands that have entered and not left. The broker's prefetch bounds their number.
+/// The commands that have entered and not left. The broker's prefetch limits their number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Order<S> {
     entries: BTreeMap<DeliveryId, Entry<S>>,
@@ -30,7 +30,7 @@ impl<S> Default for Order<S> {
 }
 
 impl<S: Scopes> Order<S> {
-    /// Enters a command; true if it may run at once.
+    /// Enters a command. True if it may run at once.
     pub(crate) fn enter(&mut self, delivery: DeliveryId, scopes: S) -> bool {
         let mut waits_for = 0;
         for earlier in self.entries.values_mut() {
@@ -43,14 +43,14 @@ impl<S: Scopes> Order<S> {
         waits_for == 0
     }
 
-    /// Takes a command out, running or waiting, and answers which may run now.
+    /// Removes a command, running or waiting. Returns the commands that may run now.
     pub(crate) fn leave(&mut self, delivery: DeliveryId) -> Vec<DeliveryId> {
         let Some(gone) = self.entries.remove(&delivery) else {
             return Vec::new();
         };
         let mut free = Vec::new();
         for waiting in gone.awaited_by {
-            // One that gave up waiting has left already.
+            // A command that gave up waiting has already left.
             if let Some(entry) = self.entries.get_mut(&waiting) {
                 entry.waits_for -= 1;
                 if entry.waits_for == 0 {
@@ -61,7 +61,7 @@ impl<S: Scopes> Order<S> {
         free
     }
 
-    /// Another one has what this one had: who waits for it waits for the other. Answers who does.
+    /// Replaces a command by another, for which the later commands now wait. Returns the later commands.
     pub(crate) fn pass_on(&mut self, from: DeliveryId, to: DeliveryId) -> Vec<DeliveryId> {
         let Some(entry) = self.entries.remove(&from) else { return Vec::new() };
         let behind = entry.awaited_by.clone();
@@ -74,7 +74,7 @@ impl<S: Scopes> Order<S> {
         self.entries.get(&entered).is_some_and(|entry| entry.scopes.conflicts_with(scopes))
     }
 
-    /// All later commands that can't run before this one has left, directly or because one of them has to run first.
+    /// All later commands that can't run before this one leaves, directly or indirectly.
     pub(crate) fn all_behind(&self, delivery: DeliveryId) -> BTreeSet<DeliveryId> {
         let mut behind = BTreeSet::new();
         let mut next = vec![delivery];
@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads and writes, one bit for each thing.
+    /// Bit sets of the objects that are read and written.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     struct Bits(u8, u8);
 
@@ -111,8 +111,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever finishes when: conflicting commands run in order of arrival and never side by side, every
-        /// command gets to run, and one that conflicts with nothing never waits.
+        /// For any order of completion, conflicting commands run in the order of arrival and never
+        /// concurrently, every command runs, and a command without conflicts never waits.
         #[test]
         fn conflicting_commands_keep_their_order(
             all in prop::collection::vec((0_u8..8, 0_u8..8).prop_map(|(reads, writes)| Bits(reads, writes)), 1..25),

@@ -1,42 +1,42 @@
-//! Messages that were carried out, known again even after a restart.
+//! Recognises messages that were carried out, even after a restart.
 //!
-//! Trove's encryption has no authentication and no counter, and a message's id travels in clear: a recorded message can be
-//! sent under another id, and its parts can be put together with those of another one. So every encrypted part leaves
-//! its mark besides the id. A message of which any mark is known is no new one.
+//! Trove's encryption has no authentication and no counter, and a message's id travels in clear: an attacker
+//! can send a recorded message under another id, or combine its parts with those of another message. So the
+//! agent remembers a mark for the id and for each encrypted part. A message with a known mark is not new.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::event::Mark;
 
-/// What a message is.
+/// The result of the check of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ReplayVerdict<V> {
-    /// To be run.
+    /// The message must run.
     Fresh,
-    /// The same message was carried out. `None` if it was answered, or is not wholly the same.
+    /// The same message was carried out. `None` if it was answered, or if its parts differ.
     Known(Option<V>),
-    /// It has another id than the message that a part of it was in.
+    /// The message has a different id than an earlier message with one of its parts.
     Forged,
 }
 
-/// A command whose message may come again.
+/// A command whose message may be redelivered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Record<V> {
-    /// That of the id first.
+    /// The mark of the id is the first.
     marks: Vec<Mark>,
     outcome: V,
 }
 
-/// What was carried out.
+/// The marks and outcomes of messages that were carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ReplayTags<V> {
     keep: usize,
     known: BTreeSet<Mark>,
-    /// Those of `known` that may be forgotten, the oldest first.
+    /// The marks in `known` that may be forgotten, oldest first.
     oldest_first: VecDeque<Mark>,
-    /// By mark: the id of the message that is under way with it.
+    /// The marks of messages in flight, with the id of each message.
     under_way: BTreeMap<Mark, Mark>,
-    /// By id. Their marks are known, and may not be forgotten before the acknowledgement.
+    /// By id. Their marks must not be forgotten before the acknowledgement.
     records: BTreeMap<Mark, Record<V>>,
 }
 
@@ -68,7 +68,7 @@ impl<V: Clone> ReplayTags<V> {
         }
     }
 
-    /// Keeps the marks of a message from others while it is under way.
+    /// Reserves the marks of a message while it is in flight.
     pub(crate) fn hold(&mut self, id: Mark, parts: &[Mark]) {
         self.under_way.extend(std::iter::once(&id).chain(parts).map(|mark| (*mark, id)));
     }
@@ -81,14 +81,14 @@ impl<V: Clone> ReplayTags<V> {
         }
     }
 
-    /// A command has ended; its message may come again.
+    /// Records the outcome of a command whose message may be redelivered.
     pub(crate) fn record(&mut self, id: Mark, parts: &[Mark], outcome: V) {
         let marks: Vec<Mark> = std::iter::once(id).chain(parts.iter().copied()).collect();
         self.known.extend(&marks);
         self.records.insert(id, Record { marks, outcome });
     }
 
-    /// Its message is acknowledged: whether there was a record.
+    /// Handles the acknowledgement of a message. Returns whether there was a record.
     pub(crate) fn acknowledge(&mut self, id: Mark) -> bool {
         let Some(gone) = self.records.remove(&id) else { return false };
         self.oldest_first.extend(&gone.marks);
@@ -96,7 +96,7 @@ impl<V: Clone> ReplayTags<V> {
         true
     }
 
-    /// Remembers marks without an outcome; answers which were new.
+    /// Remembers marks without an outcome. Returns those that were new.
     pub(crate) fn remember(&mut self, marks: impl IntoIterator<Item = Mark>) -> Vec<Mark> {
         let new: Vec<Mark> = marks.into_iter().filter(|mark| self.known.insert(*mark)).collect();
         self.oldest_first.extend(&new);

@@ -1,5 +1,5 @@
-//! Decisions of the core, one event after the other. The search in `tests/explore` tries all orders of them; these say what
-//! is decided, also where a wrong decision breaks no guarantee.
+//! Tests of the core's decisions for given sequences of events. The search in `tests/explore` tries all
+//! orders; these tests also cover wrong decisions that break no guarantee.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,7 +8,7 @@ use trove_couchdb_delivery::{
     Scopes, Source, WaitsFor, Work,
 };
 
-/// What a command reads and what it writes.
+/// Bit sets of the objects that a command reads and writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Bits(u8, u8);
 
@@ -64,7 +64,7 @@ impl Fixture {
         self.deliver(Source::Socket, id, Bits(0, writes), false)
     }
 
-    /// From the note of its beginning to the outcome.
+    /// From the record of the beginning to the outcome.
     fn ends(&mut self, delivery: DeliveryId) -> Vec<Action<u8>> {
         let actions = self.core.handle(Event::Noted { delivery, ready: true });
         assert_eq!(actions, [Action::Run { delivery, again: false }]);

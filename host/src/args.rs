@@ -7,9 +7,9 @@ use trove_couchdb_protocol::host::POLICY_FILE;
 
 /// Starts and stops CouchDB for trove-couchdb-agent, within what root's host.toml allows.
 ///
-/// systemd starts this program when the agent connects to its socket (trove-couchdb-hostd.socket), and it exits when
-/// it has had no connection for a while. It must run as root. It listens to root and to the agent's account only, and writes one
-/// JSON line on standard output for each request.
+/// systemd starts this program when the agent connects to its socket (trove-couchdb-hostd.socket), and it exits
+/// when it has had no connection for a while. It must run as root. It listens to root and to the agent's account
+/// only, and writes one JSON line on standard output for each request.
 #[derive(Debug, Parser)]
 #[command(name = "trove-couchdb-hostd", version, max_term_width = 100)]
 pub struct Args {

@@ -1,7 +1,7 @@
-//! One JSON line on standard output for each request and each refused process: who, what, and the outcome.
+//! The audit log: one JSON line on standard output for each request and each refused process.
 //!
-//! Under systemd standard output is the journal: `journalctl -u trove-couchdb-hostd -o cat`. Nothing in a line is secret, and
-//! everything that came from outside went through a newtype or is cut to one line.
+//! Under systemd standard output is the journal: `journalctl -u trove-couchdb-hostd -o cat`. The lines
+//! contain no secrets, and all external text is validated by a newtype or cut to one line.
 
 use std::{
     fmt,
@@ -14,14 +14,14 @@ use serde::Serialize;
 use tokio::net::unix::UCred;
 use trove_couchdb_protocol::host::{HostError, Report, Request, ServiceName, Verb};
 
-/// A process at the other end of the socket, as the kernel vouches for it.
+/// The process at the other end of the socket, according to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Peer {
-    /// Its account.
+    /// The user id.
     pub uid: u32,
-    /// Its first group.
+    /// The primary group id.
     pub gid: u32,
-    /// Its number at the time it connected.
+    /// The process id at the time of the connection.
     pub pid: Option<i32>,
 }
 
@@ -31,7 +31,7 @@ impl From<UCred> for Peer {
     }
 }
 
-/// Where the lines go.
+/// Writes the audit lines.
 pub struct Audit(Mutex<Box<dyn Write + Send>>);
 
 impl fmt::Debug for Audit {
@@ -62,12 +62,13 @@ struct Line<'a> {
 }
 
 impl Audit {
-    /// Writes lines there.
+    /// Writes the lines to `output`.
     pub fn new(output: impl Write + Send + 'static) -> Self {
         Self(Mutex::new(Box::new(output)))
     }
 
-    /// One request and its outcome; without a request, a process that was refused or not understood.
+    /// Writes one request and its outcome. Without a request, a process that was refused or sent a malformed
+    /// request.
     pub fn write(
         &self,
         peer: Peer,
@@ -108,7 +109,7 @@ fn rfc_3339(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
-/// The date that is so many days after 1970-01-01: in years that begin in March the leap day is the last one.
+/// The date that is `days` after 1970-01-01. Years begin in March, so that the leap day is the last day.
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);

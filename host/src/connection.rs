@@ -1,7 +1,7 @@
-//! One connection: frames in, one answer to each, one audit line to each.
+//! One connection: one answer and one audit line for each frame.
 //!
-//! A request that has begun is finished, whether or not anybody still waits for its answer: a restart that is given up
-//! half-way would leave CouchDB down.
+//! A request that has begun is finished even if the client disconnects: an interrupted restart would leave
+//! CouchDB down.
 
 use std::{
     path::{Path, PathBuf},
@@ -25,35 +25,35 @@ use crate::{
     service::Services,
 };
 
-/// How long a process that has connected may say nothing: it would keep a place, and the program from its idle exit.
+/// The time limit for a silent client, which would block a connection slot and the idle exit.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// How long it may take to read an answer.
+/// The time limit for sending an answer.
 const WRITE: Duration = Duration::from_secs(10);
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Debug)]
 pub struct Shared {
-    /// Root's file.
+    /// The path of the policy file.
     pub policy: PathBuf,
-    /// What is carried out.
+    /// Executes the verbs.
     pub services: Services,
-    /// Who asked for what.
+    /// The audit log.
     pub audit: Audit,
-    /// Requests that have begun.
+    /// The running requests.
     pub begun: TaskTracker,
-    /// The program is stopping.
+    /// Cancelled when the program stops.
     pub stopping: CancellationToken,
 }
 
 type Frames = Framed<UnixStream, LengthDelimitedCodec>;
 
-/// Frames on a stream, no longer than either side accepts.
+/// Frames on a stream, limited to the length that both sides accept.
 fn frames(stream: UnixStream) -> Frames {
     LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_framed(stream)
 }
 
-/// Serves a process that may ask, until it hangs up or can't be understood.
+/// Serves an authorised process until it disconnects or sends a malformed request.
 pub async fn serve(stream: UnixStream, peer: Peer, shared: Arc<Shared>) {
     let mut frames = frames(stream);
     loop {
@@ -66,7 +66,7 @@ pub async fn serve(stream: UnixStream, peer: Peer, shared: Arc<Shared>) {
         let Ok(Some(frame)) = next else { return };
         let request = match frame {
             Ok(frame) => serde_json::from_slice::<Request>(&frame).map_err(|error| error.to_string()),
-            // What follows has no known beginning.
+            // The start of the next frame is unknown.
             Err(error) => {
                 return refuse(frames, peer, &shared.audit, malformed(format!("{error}"))).await;
             }
@@ -84,7 +84,7 @@ pub async fn serve(stream: UnixStream, peer: Peer, shared: Arc<Shared>) {
             worker.audit.write(peer, Some(&request), &outcome, began.elapsed());
             outcome
         };
-        // A panic is the only reason for it to have no outcome.
+        // The only cause for a missing outcome is a panic.
         let outcome = shared.begun.spawn(run).await.unwrap_or_else(|_panic| {
             Err(HostError::Backend {
                 backend: "hostd".to_owned(),
@@ -97,7 +97,7 @@ pub async fn serve(stream: UnixStream, peer: Peer, shared: Arc<Shared>) {
     }
 }
 
-/// Answers a process that may not ask, or is not understood, and hangs up.
+/// Answers a process that is not authorised or can't be served, and disconnects.
 pub async fn refuse_stream(stream: UnixStream, peer: Peer, audit: &Audit, error: HostError) {
     refuse(frames(stream), peer, audit, error).await;
 }
@@ -114,7 +114,7 @@ async fn carry_out(policy: &Path, services: &Services, request: &Request) -> Res
     services.perform(service, request.verb, request.within).await
 }
 
-/// Whether the answer was taken.
+/// Returns whether the client accepted the answer.
 async fn send(frames: &mut Frames, answer: &Answer) -> bool {
     let Ok(text) = serde_json::to_vec(answer) else { return false };
     matches!(time::timeout(WRITE, frames.send(Bytes::from(text))).await, Ok(Ok(())))
@@ -124,7 +124,7 @@ fn malformed(reason: String) -> HostError {
     HostError::Malformed { reason }
 }
 
-/// serde repeats what it was given.
+/// serde's message repeats the input.
 fn one_line(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).take(300).collect()
 }

@@ -1,14 +1,15 @@
-//! The privileged helper of `trove-couchdb-agent`, as a library so that `main` stays a story.
+//! The privileged helper of `trove-couchdb-agent`, as a library to keep `main` short.
 //!
 //! ```text
-//! agent --socket--> server (who?) -> connection (frames) -> policy (allowed?) -> service (act, wait) -> backend -> CouchDB
-//!                                          |
+//! agent --socket--> server (who?) -> connection (frames) -> policy (allowed?) -> service (act, wait)
+//!                                          |                                            |
+//!                                          |                                            +--> backend -> CouchDB
 //!                                          +--> audit: one JSON line for each request
 //! ```
 //!
-//! The agent faces the network and has no privilege; this program has privilege and faces only the agent. So it is small, it
-//! has no network, and it does nothing that root's own `host.toml` does not allow: a request names neither a path nor a
-//! unit nor a program.
+//! The agent faces the network and has no privileges; this program has privileges and faces only the agent.
+//! So it is small, has no network access, and does only what root's `host.toml` allows: a request contains no
+//! path, unit or program.
 //!
 //! | module | may import |
 //! |---|---|
@@ -20,7 +21,7 @@
 //! | `server` | `audit`, `connection`, `policy`, `service` |
 //! | `args` | |
 //!
-//! `tests/tests/layering.rs` holds the code to this table.
+//! `tests/tests/layering.rs` checks the code against this table.
 
 pub mod args;
 pub mod audit;

@@ -1,4 +1,5 @@
-//! `trove-couchdb-hostd`: does for trove-couchdb-agent what needs root, and no more than root's own file allows.
+//! `trove-couchdb-hostd`: runs privileged actions for trove-couchdb-agent, within the limits of root's policy
+//! file.
 
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ use tokio::{
 };
 use trove_couchdb_hostd::{args::Args, audit::Audit, policy::Policy, server, server::Server};
 
-/// Wrong usage, or a policy that can't be used (sysexits.h, `EX_USAGE`).
+/// Wrong usage, or an invalid policy (sysexits.h, `EX_USAGE`).
 const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
@@ -18,7 +19,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             let helped = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            // Only a closed standard output can keep it from being shown.
+            // This fails only if standard output is closed.
             drop(error.print());
             return if helped { ExitCode::SUCCESS } else { USAGE.into() };
         }
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
             Err(error) => failed(USAGE, &error.to_string()),
         };
     }
-    // A policy with a mistake does not keep the program from starting: each request is answered with the mistake.
+    // The program starts even with an invalid policy: the answer to each request reports the mistake.
     if let Err(error) = Policy::load(&args.policy) {
         eprintln!("trove-couchdb-hostd: {error}");
     }

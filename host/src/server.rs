@@ -1,7 +1,8 @@
-//! The socket: who is let in, how many at once, and when the program exits.
+//! The socket: authorises clients, limits their number, and determines when the program exits.
 //!
-//! systemd keeps the socket while the program is down, so a process that connects at the moment of the idle exit is served
-//! by the next start. Where the program listens by itself (`--listen`) it never exits when idle: nothing would start it again.
+//! systemd keeps the socket while the program is down, so a client that connects during the idle exit is
+//! served by the next start. With `--listen` the program never exits when idle, because nothing would start
+//! it again.
 
 use std::{
     fs, io,
@@ -27,10 +28,10 @@ use crate::{
     service::Services,
 };
 
-/// While there is no valid policy: how many, and for how long.
+/// The maximum number of connections and the idle time without a valid policy.
 const WITHOUT_POLICY: (usize, Duration) = (4, Duration::from_secs(60));
 
-/// After an error of `accept`, such as too many open files.
+/// The pause after an error of `accept`, such as too many open files.
 const AFTER_ERROR: Duration = Duration::from_millis(200);
 
 /// Serves connections on a socket.
@@ -42,7 +43,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// For a socket that systemd has handed over, or one of our own.
+    /// Takes a socket from systemd or one that this program created.
     pub fn new(listener: UnixListener, policy: &Path, audit: Audit, exits_when_idle: bool) -> Self {
         let shared = Shared {
             policy: policy.to_owned(),
@@ -54,7 +55,8 @@ impl Server {
         Self { listener, shared: Arc::new(shared), exits_when_idle }
     }
 
-    /// Until `stop` ends or there has been no connection for `hostd.idle_exit`. What has begun is finished first.
+    /// Runs until `stop` completes or there has been no connection for `hostd.idle_exit`. Running requests
+    /// are finished first.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let connections = TaskTracker::new();
@@ -97,8 +99,8 @@ impl Server {
     }
 }
 
-/// Serves a process, or refuses it, audited either way. In a task of its own: neither a name that is looked up in a network nor
-/// a process that does not read its refusal holds up the others.
+/// Serves or refuses a client, with an audit line in both cases. This runs in its own task, so that a slow
+/// name service or a client that does not read its answer can't block other clients.
 async fn admit(stream: UnixStream, others: usize, shared: Arc<Shared>) {
     let Ok(peer) = stream.peer_cred().map(Peer::from) else { return };
     let policy = Policy::load(&shared.policy);
@@ -114,12 +116,12 @@ async fn admit(stream: UnixStream, others: usize, shared: Arc<Shared>) {
     }
 }
 
-/// Only root and the agent's account may, whatever the mode of the socket.
+/// Only root and the agent's account may send requests, whatever the mode of the socket.
 fn may_ask(uid: u32, account: Option<u32>) -> bool {
     uid == 0 || Some(uid) == account
 }
 
-/// The number of an account that is given by name or number. Names may come from a network that hangs, so this is done off
+/// The id of an account that is given by name or number. The name service may block, so this does not run on
 /// the async threads.
 async fn uid_of(account: String) -> Option<u32> {
     if let Ok(uid) = account.parse() {
@@ -133,11 +135,11 @@ fn idle_exit(policy: Result<Policy, PolicyError>) -> Duration {
     policy.map_or(WITHOUT_POLICY.1, |policy| policy.hostd.idle_exit)
 }
 
-/// Listens where there is no systemd: for root, and for the group of the agent's account. What a killed process left there is
-/// removed; what is no socket, or is served, stays.
+/// Creates a socket without systemd, for root and the group of the agent's account. Removes the leftover
+/// socket of a killed process, but no other file and no socket that is in use.
 ///
 /// # Errors
-/// The system refused, in words.
+/// The system's error, in words.
 pub fn listen(path: &Path, policy: &Path) -> Result<UnixListener, String> {
     let failed = |what: &str, error: io::Error| format!("{} can't be {what}: {error}", path.display());
     match fs::symlink_metadata(path) {
@@ -150,7 +152,7 @@ pub fn listen(path: &Path, policy: &Path) -> Result<UnixListener, String> {
         Ok(_) => fs::remove_file(path).map_err(|error| failed("removed", error))?,
         Err(_) => {}
     }
-    // Until its mode is set, only root can connect.
+    // Until the mode is set, only root can connect.
     let listener = with_umask(|| UnixListener::bind(path)).map_err(|error| failed("bound", error))?;
     let account =
         Policy::load(policy).map_or_else(|_| DEFAULT_ACCOUNT.to_owned(), |policy| policy.hostd.account);

@@ -1,12 +1,13 @@
-//! What the verbs do: ask the service manager for a change, then wait for the state that was meant, with a deadline.
+//! The verbs: request a change from the service manager, then wait until the desired state is reached or the
+//! deadline passes.
 //!
 //! ```text
-//! look -> change, unless there is nothing to do -> look until the state is there and stays -> report what was seen
+//! check -> change, unless nothing is to be done -> check until the state is reached and stable -> report it
 //! ```
 //!
-//! A service manager's "done" is not enough: systemd says so of a CouchDB that exits a moment later, and a container that
-//! was not restarted runs as well as one that was. So a start counts when the service still runs after `service.settle`,
-//! and a restart when moreover its instance is a new one. One change runs at a time.
+//! The manager's success report is not sufficient: systemd also reports success for a CouchDB that exits a
+//! moment later, and a container that was not restarted still runs. So a start counts if the service still
+//! runs after `service.settle`, and a restart only if its instance is also new. One change runs at a time.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -21,19 +22,19 @@ use crate::{
     policy::ServicePolicy,
 };
 
-/// How long a service may look failed before a start is given up: its pid file may be written late.
+/// How long a service may appear failed before a start is aborted: its pid file may be written late.
 const FAILED_FOR_GOOD: Duration = Duration::from_secs(2);
 
-/// The last look, when the time is over.
+/// The time limit for a last check after the deadline.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
-/// Carries out verbs, one change at a time.
+/// Executes verbs, one change at a time.
 #[derive(Debug, Default)]
 pub struct Services {
     changing: Mutex<Option<&'static str>>,
 }
 
-/// The right to change the service, given back when this is dropped.
+/// The right to change the service. Released on drop.
 struct Change<'a>(&'a Services);
 
 impl Drop for Change<'_> {
@@ -43,7 +44,7 @@ impl Drop for Change<'_> {
 }
 
 impl Services {
-    /// Carries out a verb that the policy permits.
+    /// Executes a verb that the policy permits.
     pub async fn perform(
         &self,
         service: &ServicePolicy,
@@ -92,7 +93,7 @@ impl Services {
     }
 }
 
-/// A service, and until when it may take.
+/// A service with a deadline.
 struct Deadline<'a> {
     backend: &'a dyn Backend,
     service: &'a ServicePolicy,
@@ -122,7 +123,7 @@ impl Deadline<'_> {
     async fn restart(&self) -> Result<Seen, HostError> {
         let before = self.look("running").await?;
         let Some(step) = self.backend.restart() else {
-            // That it was seen stopped shows that it was started again.
+            // After the service was stopped, a running service must be a new instance.
             self.stop().await?;
             self.carry_out(self.backend.start(), "running").await?;
             return self.until_runs(None, true).await;
@@ -131,8 +132,8 @@ impl Deadline<'_> {
         self.until_runs(before.instance.as_deref(), true).await
     }
 
-    /// Until it runs, as a different instance than the old one, and goes on running. One that was started and has failed
-    /// is not waited for.
+    /// Waits until the service runs stably and is not the old instance. Returns an error if a started service
+    /// has failed.
     async fn until_runs(&self, old: Option<&str>, was_started: bool) -> Result<Seen, HostError> {
         let mut failed_since = None;
         loop {
@@ -183,7 +184,7 @@ impl Deadline<'_> {
         }
     }
 
-    /// Waits so long, unless the deadline comes first.
+    /// Waits for `pause`, or until the deadline if that comes first.
     async fn pause(&self, pause: Duration, wanted: &str) -> Result<(), HostError> {
         if Instant::now() + pause < self.at {
             time::sleep(pause).await;

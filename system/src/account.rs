@@ -1,4 +1,4 @@
-//! The account that the agent runs as, and what its process must never leave behind.
+//! The account that the agent runs as, and the protection of its process.
 
 use std::{ffi::OsString, io};
 
@@ -8,20 +8,20 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, geteuid, set_dumpable_
 /// The account of the systemd unit (`packaging/sysusers.d`).
 pub const ACCOUNT: &str = "trove-couchdb";
 
-/// Keeps the passwords in this process's memory out of core dumps, and other processes of the same account out of its
-/// memory, environment and file descriptors.
+/// Keeps the passwords in this process's memory out of core dumps, and protects its memory, environment and
+/// file descriptors from other processes of the same account.
 ///
 /// # Errors
-/// The kernel refused; the caller may go on, as the unit sets the limit as well.
+/// The kernel refused. The caller may continue, because the unit sets the limit as well.
 pub fn forbid_core_dumps() -> io::Result<()> {
-    // For a core that is handed to a program (systemd-coredump) the limit counts for nothing: so both.
+    // The limit does not apply to cores that are piped to a program (systemd-coredump), so both are set.
     let not_dumpable = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     not_dumpable.map_err(io::Error::from)
 }
 
-/// The environment by which the agent's configuration is to be read by somebody who looks at it. For root `HOME` is that
-/// of the agent's account, if this machine has it: `~` in the settings means that one.
+/// The environment for reading the agent's configuration. For root, `HOME` is that of the agent's account, if
+/// it exists on this machine, so that `~` in the settings has the same meaning.
 pub fn environment_of_account() -> impl Iterator<Item = (OsString, OsString)> {
     let home = geteuid().is_root().then(home_of_account).flatten();
     with_home(std::env::vars_os(), home)
@@ -29,7 +29,7 @@ pub fn environment_of_account() -> impl Iterator<Item = (OsString, OsString)> {
 
 /// An account in words: its number, and its name if this machine knows it.
 ///
-/// Blocks: names may come from a network.
+/// Blocks: the name service may use the network.
 pub fn account_of(uid: u32) -> String {
     match User::from_uid(Uid::from_raw(uid)) {
         Ok(Some(user)) => format!("uid {uid} ({})", user.name),

@@ -1,4 +1,4 @@
-//! Replacing a file whole or not at all, whenever the power goes.
+//! Replaces a file completely or not at all, even if the power fails.
 
 use std::{
     fs::{self, File, Permissions},
@@ -15,7 +15,7 @@ use tempfile::NamedTempFile;
 
 use super::leftovers;
 
-/// Whom a file shall belong to.
+/// The desired owner of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
     /// User id.
@@ -24,11 +24,11 @@ pub struct Owner {
     pub group: u32,
 }
 
-/// Puts `content` in the place of `path` with these permission bits, and returns when the disk has it.
+/// Replaces `path` by `content` with these permission bits. Returns when the data is on disk.
 ///
-/// Written beside the old file, synced, renamed over it, and the directory synced: a reader sees the old file
-/// or the new one. The content is never readable with wider permissions than `mode`, not even for a moment.
-/// Missing directories are made, for the owner only.
+/// Writes a new file in the same directory, syncs it, renames it, and syncs the directory: a reader sees the
+/// old file or the new one. The content is never readable with wider permissions than `mode`, not even
+/// briefly. Missing directories are created for the owner only.
 ///
 /// Blocks; call it off the async threads.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
@@ -37,23 +37,23 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     sync_directory(path)
 }
 
-/// The same for a file that somebody else can use from its first moment on, if `mode` lets owner and group.
+/// The same for a file that another account may access immediately, as far as `mode` allows owner and group.
 ///
-/// Root gives it away. Who is not root keeps it, and its group becomes `owner`'s: by itself in a directory with the
-/// setgid bit, else because the process is a member.
+/// As root the file gets the owner and group in `owner`. Otherwise it keeps its user and gets `owner`'s
+/// group: because the directory has the setgid bit, or because the process is a member.
 ///
 /// # Errors
-/// [`io::ErrorKind::PermissionDenied`] if it could belong to neither; the old file stays as it is.
+/// [`io::ErrorKind::PermissionDenied`] if neither owner nor group can be set. The old file stays as it is.
 pub fn replace_as(path: &Path, content: &[u8], mode: u32, owner: Owner) -> io::Result<()> {
     let file = beside(path, content, mode, Some(owner))?;
     file.persist(path).map_err(|error| error.error)?;
     sync_directory(path)
 }
 
-/// The same for a file that must not be there yet.
+/// The same for a file that must not exist yet.
 ///
 /// # Errors
-/// [`io::ErrorKind::AlreadyExists`]; the other file stays as it is.
+/// [`io::ErrorKind::AlreadyExists`]; the existing file stays as it is.
 pub fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let file = beside(path, content, mode, None)?;
     file.persist_noclobber(path).map_err(|error| error.error)?;
@@ -79,10 +79,10 @@ fn beside(path: &Path, content: &[u8], mode: u32, owner: Option<Owner>) -> io::R
     Ok(file)
 }
 
-/// The same error without the name that would have been the file's: it is another one each time, and nobody knows it.
+/// The same error without the random name of the temporary file, which is meaningless to the reader.
 fn in_directory(directory: &Path, error: &io::Error) -> io::Error {
     let text = error.to_string();
-    // tempfile puts the path behind the system's words.
+    // tempfile appends the path to the system's message.
     let cause = text.split(" at path ").next().unwrap_or_default();
     io::Error::new(error.kind(), format!("no file can be made in {}: {cause}", directory.display()))
 }
@@ -92,12 +92,12 @@ fn give(file: &File, owner: Owner) -> io::Result<()> {
     let (user, group) = (Uid::from_raw(owner.user), Gid::from_raw(owner.group));
     if geteuid().is_root() {
         match rustix::fs::fchown(file, Some(user), Some(group)) {
-            // Root of a container that may not.
+            // Root in a container without this capability.
             Err(rustix::io::Errno::PERM) => {}
             given => return given.map_err(io::Error::from),
         }
     }
-    // Not even asked for where it is so already: the sandbox of the unit lets nobody call `chown`.
+    // Not called if owner or group are already correct: the sandbox of the unit forbids `chown`.
     if now.uid() == owner.user || now.gid() == owner.group {
         return Ok(());
     }

@@ -1,9 +1,9 @@
-//! Work that would hold up the loop, on a thread of its own.
+//! Runs blocking work on a separate thread.
 
 use tokio::task::{self, JoinHandle};
 use tracing::Span;
 
-/// Does it there. What it logs is about the same instance and request as what is logged here.
+/// Runs `work` on a blocking thread, in the current tracing span.
 pub fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     let about = Span::current();
     task::spawn_blocking(move || about.in_scope(work))

@@ -1,9 +1,11 @@
-//! Which boot of the machine this is.
+//! The id of the machine's current boot.
 
-/// Where the unit of the agent puts systemd's `%b`: its sandbox hides `/proc/sys` (`ProcSubset=pid`).
+/// The unit of the agent sets this variable to systemd's `%b`, because its sandbox hides `/proc/sys`
+/// (`ProcSubset=pid`).
 const VARIABLE: &str = "BOOT_ID";
 
-/// Linux's `boot_id`: a different one after each boot (random(4)). `None` if neither the environment nor `/proc` has it.
+/// Linux's `boot_id`, which changes with each boot (random(4)). `None` if neither the environment nor `/proc`
+/// has it.
 pub fn boot_id() -> Option<String> {
     let given = std::env::var(VARIABLE).ok();
     let text = given.or_else(|| std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok())?;

@@ -1,13 +1,13 @@
-//! Groups by name, from wherever this machine keeps them (NSS: files, LDAP, …).
+//! Groups by name, from the name service of this machine (NSS: files, LDAP, …).
 
 use std::io;
 
 use nix::unistd::Group;
 
-/// The number of a group that is given by its name, or by its number.
+/// The id of a group that is given by name or number.
 ///
 /// # Errors
-/// There is no such group, or the name service failed.
+/// The group does not exist, or the name service failed.
 pub fn group_id(group: &str) -> io::Result<u32> {
     if let Ok(number) = group.parse() {
         return Ok(number);

@@ -1,6 +1,7 @@
-//! What a killed agent left behind: files that were to take the place of others, with `os_admin`'s password perhaps.
+//! Leftovers of a killed agent: unfinished replacement files, which may contain `os_admin`'s password.
 //!
-//! Removed at the next start, by the names that only `atomic_file` gives, and only if they are the agent's own.
+//! They are removed at the next start if they have a name that only `atomic_file` uses and belong to the
+//! agent.
 
 use std::{
     fs, io,
@@ -10,15 +11,16 @@ use std::{
 
 use rustix::process::geteuid;
 
-/// How the names of the files begin that are to replace others, and how they end.
+/// Prefix and suffix of the names of replacement files.
 pub(super) const PREFIX: &str = ".trove-couchdb-agent-";
 pub(super) const SUFFIX: &str = ".new";
 
-/// As version 0.1 called them, with six letters and digits behind it; only in directories that are the agent's own.
+/// The prefix in version 0.1, followed by six letters and digits. Used only in the agent's own directories.
 const OLD_PREFIX: &str = ".tmp";
 const OLD_LENGTH: usize = 10;
 
-/// Removes them from a directory, and says which; `private` is whether the directory is the agent's alone.
+/// Removes leftovers from a directory, and returns their paths. `private` means that only the agent uses the
+/// directory.
 ///
 /// Blocks; call it before the agent writes anything.
 pub fn remove_leftovers(directory: &Path, private: bool) -> io::Result<Vec<PathBuf>> {
@@ -26,7 +28,7 @@ pub fn remove_leftovers(directory: &Path, private: bool) -> io::Result<Vec<PathB
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
-    // A file for CouchDB's `local.d` may have been given to CouchDB's account already.
+    // A file for CouchDB's `local.d` may already belong to CouchDB's account.
     let owners = [geteuid().as_raw(), fs::metadata(directory)?.uid()];
     let mut removed = Vec::new();
     for entry in entries {

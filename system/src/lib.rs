@@ -1,6 +1,7 @@
-//! The edges of the guest: its account, its file systems, its files, its groups and its sockets, and [`tls`] on them.
+//! The interface to the operating system: accounts, file systems, files, groups and sockets, and [`tls`].
 //!
-//! Knows neither Trove nor CouchDB. The only user of `nix`, and of `rustix` but for a few owners and flags of files.
+//! The crate does not depend on Trove or CouchDB. It is the only user of `nix`, and of `rustix` except for a
+//! few owners and flags of files.
 
 mod account;
 mod atomic_file;

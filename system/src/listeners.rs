@@ -1,14 +1,15 @@
-//! Which sockets listen on a port of this machine: as long as they are the same, so is the server behind them.
+//! The sockets that listen on a port of this machine. As long as they do not change, the server is the same.
 //!
-//! Linux gives each socket a number of its own (`inode` in `/proc/net/tcp`), which anybody may read and which changes when
-//! a server is started again.
+//! Linux gives each socket a unique number (`inode` in `/proc/net/tcp`), which every account may read and
+//! which changes when a server is restarted.
 
 use std::fs;
 
-/// The state of a socket that listens (`TCP_LISTEN` of the kernel's `tcp_states.h`).
+/// The state of a listening socket (`TCP_LISTEN` of the kernel's `tcp_states.h`).
 const LISTEN: &str = "0A";
 
-/// The kernel's numbers of the sockets that listen on a TCP port here, sorted; none where it does not tell.
+/// The kernel's numbers of the sockets that listen on a local TCP port, sorted. Empty if the kernel does not
+/// show them.
 ///
 /// Blocks; call it off the async threads.
 pub fn listeners(port: u16) -> Vec<u64> {

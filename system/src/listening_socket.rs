@@ -1,12 +1,12 @@
-//! A Unix socket that only its group may use, from its first moment on, and that no second process takes away.
+//! A Unix socket that only its group may use from the start, and that a second process can't take over.
 //!
 //! ```text
-//! lock PATH.lock -> does anybody answer at PATH? -> remove what is left over -> bind -> owner, mode -> listen
+//! lock PATH.lock -> does a process answer at PATH? -> remove leftovers -> bind -> owner, mode -> listen
 //! ```
 //!
-//! The lock is held for the life of the process and goes with it, however it ends; so a socket without a lock is left
-//! over. Whoever connects between `bind` and `listen` is refused by the kernel: there is no moment at which the mode is
-//! still that of the umask and connections are taken.
+//! The process holds the lock until it exits, for whatever reason, so a socket without a lock is a leftover.
+//! The kernel refuses connections between `bind` and `listen`, so no connection is accepted while the mode is
+//! still that of the umask.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -23,40 +23,40 @@ use rustix::{
 };
 use tokio::net::{UnixListener, UnixSocket};
 
-/// Owner and group may connect, which takes the right to write.
+/// Owner and group may connect, which requires write permission.
 const MODE_WITH_GROUP: u32 = 0o660;
 
-/// A directory of our own making: the group must be able to pass through it.
+/// The mode of a directory that this module creates: the group must be able to pass through it.
 const DIRECTORY_MODE: u32 = 0o750;
 
-/// `RuntimeDirectory=` of the unit: systemd makes it for the agent's account at each start.
+/// `RuntimeDirectory=` of the unit: systemd creates it for the agent's account at each start.
 const RUNTIME_DIRECTORY: &str = "/run/trove-couchdb-agent";
 
-/// Connections that may wait to be accepted.
+/// The number of connections that may wait to be accepted.
 const BACKLOG: u32 = 64;
 
-/// What a socket is for, as far as that differs.
+/// The settings that depend on the purpose of a socket.
 #[derive(Debug, Clone, Copy)]
 pub struct Purpose {
-    /// The key of the configuration that says where it is.
+    /// The configuration key for its path.
     pub socket_key: &'static str,
-    /// The key that names its group.
+    /// The configuration key for its group.
     pub group_key: &'static str,
-    /// Its mode while no group is named: 0660 if who connects is looked at, too, and 0600 otherwise, as the group is
-    /// then whatever the process or the directory has.
+    /// The mode if no group is configured: 0660 if the peer is also checked. Otherwise 0600, because the
+    /// group is then that of the process or the directory.
     pub mode_without_group: u32,
 }
 
-/// Why there is no socket.
+/// The reason why the socket can't be created.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// Its owner lives.
+    /// Another process serves the socket.
     #[error("another process serves {}; stop it, or give this agent another {}", .0.display(), .1.socket_key)]
     InUse(PathBuf, Purpose),
-    /// Not ours to remove.
+    /// The file is not a socket, so it is not removed.
     #[error("{} is there and is no socket; move it away", .0.display())]
     NotASocket(PathBuf),
-    /// Only root may give a file to a group that it doesn't belong to itself.
+    /// Only root may give a file to a group of which it is not a member.
     #[error(
         "{} can't be given to group {group}: the agent's account is no member of it. Run the agent in that group \
          (Group= in the systemd unit), put the socket into a directory of that group with the setgid bit, or set {} to \
@@ -65,29 +65,29 @@ pub enum SocketError {
     NotAMember {
         /// The file.
         path: PathBuf,
-        /// Its number.
+        /// The group id.
         group: u32,
-        /// Of which socket.
+        /// The purpose of the socket.
         purpose: Purpose,
     },
-    /// The system refused something.
+    /// A system call failed.
     #[error("{} can't be {what}: {source}", path.display())]
     System {
         /// The file.
         path: PathBuf,
-        /// What was tried.
+        /// The failed operation.
         what: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// A socket that is removed when this is dropped.
+/// A socket that is removed on drop.
 #[derive(Debug)]
 pub struct ListeningSocket {
     listener: UnixListener,
     path: PathBuf,
-    /// The device and inode of the socket that we made.
+    /// Device and inode of the socket that was created.
     made: (u64, u64),
     group: Option<u32>,
     mode: u32,
@@ -121,13 +121,14 @@ impl ListeningSocket {
         Ok(Self { listener, path: path.to_owned(), made: bound, group, mode, _lock: lock })
     }
 
-    /// Whether [`ListeningSocket::bind`] may succeed for this process's account, without making anything.
+    /// Checks whether [`ListeningSocket::bind`] may succeed for this process's account, without creating
+    /// anything.
     pub fn check(path: &Path, group: Option<u32>, purpose: Purpose) -> Result<(), SocketError> {
         let failed = |source| SocketError::System { path: path.to_owned(), what: "made", source };
         if fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.file_type().is_socket()) {
             return Err(SocketError::NotASocket(path.to_owned()));
         }
-        // Directories that are not there are made, by `bind` or, before it, by systemd.
+        // Missing directories are created by `bind`, or before it by systemd.
         let found = path.ancestors().skip(1).find_map(|above| Some((above, fs::metadata(above).ok()?)));
         let Some((above, metadata)) = found else { return Ok(()) };
         if !metadata.is_dir() {
@@ -149,13 +150,13 @@ impl ListeningSocket {
         &self.listener
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether the kernel still lets nobody in but root, our own user and the group: the file is the one that was
-    /// made, with its group and mode.
+    /// Whether the kernel still admits only root, this process's user and the group: the file is the original
+    /// one, with its group and mode.
     pub fn is_guarded(&self) -> bool {
         fs::symlink_metadata(&self.path).is_ok_and(|metadata| {
             (metadata.dev(), metadata.ino()) == self.made
@@ -168,7 +169,7 @@ impl ListeningSocket {
 
 impl Drop for ListeningSocket {
     fn drop(&mut self) {
-        // Only what we made: an operator may have put something else there.
+        // Only the original socket: an operator may have replaced it.
         if place(&self.path).is_ok_and(|there| there == self.made)
             && let Err(error) = fs::remove_file(&self.path)
         {
@@ -177,12 +178,12 @@ impl Drop for ListeningSocket {
     }
 }
 
-/// The sandbox of the unit lets nobody call `chown`, so it is not called where the kernel has done it already.
+/// The sandbox of the unit forbids `chown`, so it is not called if the group is already correct.
 fn give(path: &Path, group: u32) -> io::Result<()> {
     if fs::symlink_metadata(path)?.gid() == group { Ok(()) } else { chown(path, None, Some(group)) }
 }
 
-/// Whether [`give`] would succeed below a directory of the group `of_directory`.
+/// Whether [`give`] would succeed in a directory of the group `of_directory`.
 fn may_give(group: u32, of_directory: u32) -> bool {
     let groups = getgroups().unwrap_or_default();
     let is_ours = getegid().as_raw() == group || groups.iter().any(|ours| ours.as_raw() == group);
@@ -201,11 +202,11 @@ fn make_directory(path: &Path, group: Option<u32>) -> io::Result<()> {
     if let Some(group) = group {
         give(directory, group)?;
     }
-    // The umask may have taken the group's rights.
+    // The umask may have removed the group's permissions.
     fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE))
 }
 
-/// Never removed: who waits for a removed file's lock and who makes a new one would both have it.
+/// Never removed: otherwise one process could lock the removed file and another a new one.
 fn lock(path: &Path, purpose: Purpose) -> Result<File, SocketError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
@@ -228,7 +229,7 @@ fn lock(path: &Path, purpose: Purpose) -> Result<File, SocketError> {
     }
 }
 
-/// A socket that nobody answers on, of an agent that was killed.
+/// Removes the leftover socket of a killed agent, on which no process listens.
 fn remove_left_over(path: &Path, purpose: Purpose) -> Result<(), SocketError> {
     let failed = |what| {
         let path = path.to_owned();
@@ -242,11 +243,11 @@ fn remove_left_over(path: &Path, purpose: Purpose) -> Result<(), SocketError> {
         }
         Ok(_) => {}
     }
-    // Somebody who doesn't know our lock may serve it.
+    // A process that does not use the lock may serve the socket.
     match probe(path) {
         Err(Errno::CONNREFUSED) => {}
         Err(Errno::NOENT) => return Ok(()),
-        // It listens and is too busy.
+        // A process listens but is too busy.
         Ok(()) | Err(Errno::AGAIN) => return Err(SocketError::InUse(path.to_owned(), purpose)),
         Err(error) => return Err(failed("probed")(error.into())),
     }
@@ -304,11 +305,11 @@ mod tests {
         assert!(matches!(ListeningSocket::bind(&path, None, PURPOSE), Err(SocketError::InUse(..))));
         UnixStream::connect(&path).unwrap();
         drop(alive);
-        // Of a process that was killed: the file is there, nobody listens, nobody holds the lock.
+        // A killed process: the socket exists, but no process listens or holds the lock.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists());
         ListeningSocket::bind(&path, None, PURPOSE).unwrap();
-        // Of a process that knows no lock.
+        // A process that does not use the lock.
         let stranger = std::os::unix::net::UnixListener::bind(&path).unwrap();
         assert!(matches!(ListeningSocket::bind(&path, None, PURPOSE), Err(SocketError::InUse(..))));
         drop(stranger);

@@ -1,21 +1,21 @@
-//! How full the database's file system is.
+//! The usage of the database's file system.
 
 use std::{io, path::Path};
 
-/// The figures of `statvfs(3)` that Trove asks for.
+/// The figures of `statvfs(3)` that Trove requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes in a block.
+    /// The block size in bytes.
     pub block_size: u64,
-    /// Blocks in all.
+    /// The total number of blocks.
     pub total_blocks: u64,
-    /// Blocks that are free for root.
+    /// The number of blocks that are free for root.
     pub free_blocks: u64,
-    /// Blocks that are free for anybody.
+    /// The number of blocks that are free for all users.
     pub available_blocks: u64,
 }
 
-/// Asks the file system that holds `path`; for a path that is not there, the one that would hold it.
+/// The usage of the file system that holds `path`, or would hold it if it does not exist.
 ///
 /// May block on a slow file system: call it off the async threads.
 pub fn usage_of(path: &Path) -> io::Result<Usage> {

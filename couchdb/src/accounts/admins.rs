@@ -1,4 +1,4 @@
-//! The server administrators: `root`, which Trove's root commands switch on and off, and the names that are taken.
+//! The server administrators: `root`, which Trove's root commands enable and disable, and the reserved names.
 
 use std::collections::BTreeSet;
 
@@ -13,11 +13,11 @@ use crate::{
 };
 
 impl Couch {
-    /// Makes `root` a server administrator with this password, or gives it this password.
+    /// Makes `root` a server administrator with this password, or changes its password.
     ///
-    /// A ready hash is sent: CouchDB hashes a plain password some time after it answered, and loses the second
-    /// of two that follow each other. The login is then tried once, since a server that doesn't know the
-    /// hash's function would take its text for the password.
+    /// The agent sends a hash: CouchDB hashes a plain password some time after it answered, and loses the
+    /// second of two consecutive changes. The agent then logs in once, because a server that does not know
+    /// the hash function would use the text of the hash as the password.
     pub async fn enable_root(&self, password: &Secret) -> Result<(), CommandError> {
         if password.expose().is_empty() {
             return Err(CommandError::RootPasswordEmpty);
@@ -40,7 +40,7 @@ impl Couch {
         let session = self.client.send(Some(&login), Method::GET, &Resource::Session, None).await;
         match session {
             Ok(_) => Ok(()),
-            // Somebody tried wrong passwords as root; the new one holds all the same.
+            // Too many logins as root used a wrong password. The new password is set all the same.
             Err(CouchError::LockedOut) => {
                 warn!("root is enabled, and locked out for up to 5 minutes after wrong passwords.");
                 Ok(())
@@ -58,14 +58,14 @@ impl Couch {
         absent_is_none(self.get(&Resource::Admin(config, ServerAdmin::Root)).await)
     }
 
-    /// CouchDB could not write the change down, and made it all the same: an error must not leave an administrator with a
-    /// password that was refused.
+    /// CouchDB applied the change but could not write it to disk. After this error, `root` must not have the
+    /// rejected password.
     async fn undo_root(&self, config: &ConfigRoot, before: Option<Value>, why: &str) -> CouchError {
         let undone = match &before {
             Some(hash) => self.put(&Resource::AdminHash(config, ServerAdmin::Root), hash).await.map(drop),
             None => self.delete(&Resource::Admin(config, ServerAdmin::Root)).await.map(drop),
         };
-        // It is not written down either, so what counts is what is in force now.
+        // CouchDB can't write this change to disk either, so only the value in force counts.
         drop(undone);
         let stands = match self.stored_root(config).await {
             Ok(now) if now == before => "root is as before",
@@ -74,8 +74,8 @@ impl Couch {
         CouchError::ConfigNotWritten(format!("{why}; {stands}"))
     }
 
-    /// What was sent was not understood as a hash: then its text is the password, and the server is not the one
-    /// that it was taken for.
+    /// The server did not recognise the hash and uses its text as the password, so its version is not the
+    /// known one.
     async fn take_root_back(&self, config: &ConfigRoot) {
         self.forget_server();
         if let Err(error) = self.delete(&Resource::Admin(config, ServerAdmin::Root)).await {
@@ -83,7 +83,8 @@ impl Couch {
         }
     }
 
-    /// Refuses names of server administrators: such a user document would be there and never log anybody in.
+    /// Refuses names of server administrators: CouchDB would store the user document but never use it for a
+    /// login.
     pub(crate) async fn refuse_admin_names(&self, users: &[&TenantUser]) -> Result<(), CommandError> {
         let admins = self.admins_at(&self.server().await?.config).await?;
         match users.iter().find(|user| admins.contains(user.as_str())) {
@@ -92,14 +93,14 @@ impl Couch {
         }
     }
 
-    /// The names of the server administrators of a node: each node of a cluster has its own.
+    /// The names of the server administrators of a node. Each node of a cluster has its own.
     pub async fn admins_at(&self, config: &ConfigRoot) -> Result<BTreeSet<String>, CouchError> {
         let admins = absent_is_none(self.get(&Resource::Admins(config)).await)?;
         let names = admins.as_ref().and_then(Value::as_object).map(|admins| admins.keys().cloned().collect());
         Ok(names.unwrap_or_default())
     }
 
-    /// Takes `root` away. Not being there is no error.
+    /// Removes `root`. A missing `root` is no error.
     pub async fn disable_root(&self) -> Result<(), CommandError> {
         let server = self.server().await?;
         let admins = self.admins_at(&server.config).await?;

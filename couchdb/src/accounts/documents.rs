@@ -1,4 +1,4 @@
-//! User documents: read by name, several at once, and written with `_bulk_docs`.
+//! User documents: reads one by name or several at once, and writes them with `_bulk_docs`.
 
 use std::collections::HashMap;
 
@@ -13,29 +13,29 @@ use crate::{
     reply::{error::absent_is_none, exact::Exact},
 };
 
-/// What `_users` holds under a name.
+/// What `_users` holds for a name.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum UserDocument {
-    /// The document as it stands.
+    /// The current document.
     Present(Exact),
-    /// It was there and has been deleted.
+    /// The document was deleted.
     Deleted,
-    /// It was never there.
+    /// There was never a document.
     Missing,
 }
 
-/// How often a document is deleted that comes back: once for each conflicting revision, and for each login that
-/// rewrites it meanwhile.
+/// How often a document is deleted until it is gone: once for each conflicting revision, and for each login
+/// that rewrites the document meanwhile.
 const DELETES: usize = 10;
 
-/// How often a document is read again that somebody else changes while it gets a mark.
+/// How often the agent tries to mark a document that another writer keeps changing.
 const MARKS: usize = 10;
 
-/// The mark that a command leaves in a document which it created, so that the same command, delivered again
-/// after a crash, knows its own work from somebody else's. Holds the request's `_unique_id`.
+/// A command stores the request's `_unique_id` here in every document it creates. When the command is
+/// redelivered after a crash, it recognises its own documents.
 const CREATED_BY: &str = "trove_created_by";
 
-/// In a document that a rename made, the [`CREATED_BY`] of the one that it was made of.
+/// A renamed document stores the [`CREATED_BY`] of its source here.
 const RENAMED_FROM: &str = "trove_renamed_from";
 
 impl UserDocument {
@@ -46,13 +46,13 @@ impl UserDocument {
         }
     }
 
-    /// Whether it was made of this very `source`, and not of an earlier user of that name.
+    /// Whether it was copied from this `source`, not from an earlier user of that name.
     pub(crate) fn was_renamed_from(&self, source: &Exact) -> bool {
         let mark = source.text(CREATED_BY);
         matches!(self, Self::Present(document) if mark.is_some() && document.text(RENAMED_FROM) == mark)
     }
 
-    /// Whether this very command created it.
+    /// Whether this command created it.
     pub(crate) fn was_created_by(&self, command_id: &str) -> bool {
         matches!(self, Self::Present(document) if document.text(CREATED_BY).as_deref() == Some(command_id))
     }
@@ -67,7 +67,7 @@ pub(crate) fn new_document(name: &UserName, command_id: &str) -> Exact {
     document
 }
 
-/// Gives a document another name, as a new document that this command created.
+/// Turns a document into a new document with another name, created by this command.
 pub(crate) fn rename_document(document: &mut Exact, name: &UserName, command_id: &str) {
     document.remove("_rev");
     document.set("_id", name.document_id());
@@ -77,17 +77,17 @@ pub(crate) fn rename_document(document: &mut Exact, name: &UserName, command_id:
     document.set(CREATED_BY, command_id);
 }
 
-/// Makes a document this command's that an earlier one of the same names began.
+/// Lets this command take over a document that an earlier command with the same arguments began.
 pub(crate) fn adopt_document(document: &mut Exact, command_id: &str) {
     document.set(CREATED_BY, command_id);
 }
 
-/// Whether something hangs on it that a copy under another name would not have.
+/// Whether the document has attachments, which a renamed copy would lose.
 pub(crate) fn has_attachments(document: &Exact) -> bool {
     document.object("_attachments").is_some_and(|attachments| attachments != Exact::default())
 }
 
-/// What `_all_docs` says of the documents that were asked for.
+/// The answer of `_all_docs`.
 #[derive(Deserialize)]
 struct Rows {
     rows: Vec<Row>,
@@ -106,7 +106,7 @@ struct RowValue {
 }
 
 impl Couch {
-    /// Nothing, or that the user isn't there.
+    /// Returns an error if the user does not exist.
     pub async fn require_user(&self, user: &TenantUser) -> Result<(), CommandError> {
         match self.user_document(user).await? {
             UserDocument::Present(_) => Ok(()),
@@ -114,7 +114,7 @@ impl Couch {
         }
     }
 
-    /// Whether there is such a user.
+    /// Whether the user exists.
     pub async fn user_exists(&self, user: &UserName) -> Result<bool, CouchError> {
         Ok(self.user_document(user).await?.present().is_some())
     }
@@ -132,7 +132,7 @@ impl Couch {
         }
     }
 
-    /// Several users' documents with one request.
+    /// The documents of several users, with one request.
     pub(crate) async fn user_documents(
         &self,
         users: &[&TenantUser],
@@ -155,8 +155,8 @@ impl Couch {
 
     /// The first of these users whose document this command did not write.
     ///
-    /// A conflict need not be somebody else's work: a write that got no answer in time may be done after the next run has
-    /// looked, and before that one writes.
+    /// This command itself can cause a conflict: CouchDB may finish a timed-out write after the next run has
+    /// read the documents and before that run writes them.
     pub(crate) async fn first_of_others<'a>(
         &self,
         users: &[&'a TenantUser],
@@ -171,7 +171,7 @@ impl Couch {
         Ok(users.iter().copied().find(|user| !ours(user)))
     }
 
-    /// Takes back what this command has just created.
+    /// Deletes what this command has just created.
     pub(crate) async fn take_back(
         &self,
         users: &[&TenantUser],
@@ -186,10 +186,10 @@ impl Couch {
         Ok(())
     }
 
-    /// The document of a user with the mark of who made it and that of a rename, which it is given first.
+    /// Adds the creator's mark and the rename mark to a user's document, and returns the result.
     ///
-    /// Nothing else in a document tells it from a later one of the same name: revision and hash change when the user
-    /// logs in or takes another password.
+    /// Only these marks distinguish the document from a later one of the same name: the revision and the hash
+    /// change when the user logs in or changes the password.
     pub(crate) async fn marked(
         &self,
         user: &TenantUser,
@@ -203,29 +203,29 @@ impl Couch {
                 return Ok(document);
             }
             if document.text(CREATED_BY).is_none() {
-                // Not the id alone, which says that the command created it.
+                // The prefix is needed: the id alone means that the command created the document.
                 document.set(CREATED_BY, format!("before {command_id}"));
             }
             mark.write_to(&mut document);
             self.write_documents(&[(user, document)]).await?;
-            // Written, it has another revision; or somebody else changed it.
+            // The write gave the document a new revision, or another writer changed it.
             let again = self.user_document(user).await?.present();
             document = again.ok_or_else(|| CommandError::NoSuchUser((**user).clone()))?;
         }
         Err(CommandError::Overwritten(format!("the document of user {:?}", user.as_str())))
     }
 
-    /// Deletes a user's document, whatever its revision has become. One that is gone is no error.
+    /// Deletes a user's document in any revision. A missing document is no error.
     ///
-    /// Deleting the winner of several conflicting revisions (left by replication) brings up the next one, with
-    /// which the user could still log in: nothing is deleted until nothing is there.
+    /// When the winner of several conflicting revisions (left by replication) is deleted, the next one takes
+    /// its place, and the user could log in with it. So the agent deletes until no revision is left.
     pub(crate) async fn delete_document(&self, user: &TenantUser) -> Result<(), CommandError> {
         let mut deleted_any = false;
         for _ in 0..DELETES {
             match self.delete_winner(user).await {
                 Ok(Deletion::Nothing) => return Ok(()),
                 Ok(Deletion::Done) => deleted_any = true,
-                // A login just rewrote the document (CouchDB 3.5 upgrades hashes): look again.
+                // A login just rewrote the document (CouchDB 3.5 upgrades hashes): read it again.
                 Err(CouchError::Conflict) => {}
                 Err(error) if deleted_any => return Err(CommandError::from(error).after_a_part()),
                 Err(error) => return Err(error.into()),
@@ -246,9 +246,9 @@ impl Couch {
     }
 }
 
-/// What became of one revision.
+/// The outcome of deleting one revision.
 enum Deletion {
     Done,
-    /// There was none.
+    /// There was no revision.
     Nothing,
 }

@@ -1,4 +1,4 @@
-//! User documents on their way to the server, with or without a plain password, and what became of each.
+//! User documents to be written, with or without a plain password, and the outcome of each write.
 
 use futures_util::{FutureExt, StreamExt, stream};
 use reqwest::Method;
@@ -12,15 +12,15 @@ use crate::{
     reply::{answer::read_answer, exact::Exact},
 };
 
-/// How many plain passwords the server hashes at once: each takes a core for a tenth of a second.
+/// How many plain passwords the server hashes at once. Each takes one core for a tenth of a second.
 const HASHED_AT_ONCE: usize = 4;
 
-/// A password on its way into a document.
+/// A password to be written into a document.
 #[derive(Debug, Clone)]
 pub(crate) enum NewPassword {
-    /// Hashed here.
+    /// Hashed by the agent.
     Hash(PasswordHash),
-    /// To be checked and hashed by the server.
+    /// Checked and hashed by the server.
     Plain(Secret),
 }
 
@@ -39,7 +39,7 @@ impl<'a> Draft<'a> {
         Self { user, document, plain: None }
     }
 
-    /// The same with another password.
+    /// The same draft with a new password.
     #[must_use]
     pub(crate) fn with(mut self, password: Option<&NewPassword>) -> Self {
         match password {
@@ -55,7 +55,7 @@ impl<'a> Draft<'a> {
         self
     }
 
-    /// The body that gives the server a plain password.
+    /// The request body with the plain password.
     pub(crate) fn body_with(&self, password: &Secret) -> String {
         let text = self.document.to_text();
         let fields = text.strip_prefix('{').unwrap_or_default();
@@ -70,17 +70,17 @@ struct Docs<'a> {
     docs: Vec<&'a Exact>,
 }
 
-/// What became of documents that were written together.
+/// The outcome of writing several documents.
 #[derive(Debug, Default)]
 pub(crate) struct Written<'a> {
-    /// Not written: somebody else changed it meanwhile.
+    /// Not written: another writer changed the document meanwhile.
     pub(crate) conflicts: Vec<&'a TenantUser>,
-    /// Not written: CouchDB does not take it, in its own words.
+    /// Not written: CouchDB rejected the document for this reason.
     pub(crate) rejected: Vec<(&'a TenantUser, String)>,
 }
 
 impl Couch {
-    /// Writes documents that are there already with one request; answers the users whose document somebody else changed
+    /// Writes existing documents with one request. Returns the users whose documents another writer changed
     /// meanwhile.
     pub(crate) async fn write_documents<'a>(
         &self,
@@ -91,7 +91,8 @@ impl Couch {
         self.write_drafts(&drafts).await
     }
 
-    /// The same with new passwords.
+    /// Writes documents and new passwords. Returns the users whose documents another writer changed
+    /// meanwhile.
     pub(crate) async fn write_drafts<'a>(
         &self,
         drafts: &[Draft<'a>],
@@ -103,14 +104,15 @@ impl Couch {
         }
     }
 
-    /// Writes documents, each for itself: with one request, or, where the server hashes, with one for each.
+    /// Writes documents independently of each other: with one request, or with one each where the server
+    /// hashes.
     pub(crate) async fn try_drafts<'a>(&self, drafts: &[Draft<'a>]) -> Result<Written<'a>, CouchError> {
         let mut written = Written::default();
         let ready: Vec<&Draft<'a>> = drafts.iter().filter(|draft| draft.plain.is_none()).collect();
         if !ready.is_empty() {
             self.write_ready(&ready, &mut written).await?;
         }
-        // In a batch CouchDB refuses all of it for one password that breaks its rules, and does not say whose.
+        // If one password breaks the rules, CouchDB rejects the whole batch and does not name the user.
         let mut writes = Vec::new();
         for draft in drafts {
             if let Some(password) = &draft.plain {
@@ -170,7 +172,7 @@ impl Couch {
     }
 }
 
-/// A reason of the server, if it does not repeat the password. CouchDB's own never do.
+/// The server's reason, unless it repeats the password. CouchDB's own reasons never do.
 pub(crate) fn without(password: &Secret, reason: String) -> String {
     let password = password.expose();
     if password.len() > 3 && reason.contains(password) {

@@ -1,12 +1,13 @@
-//! Commands that were cut short: what is left half done says so itself, so that the same command can finish it.
+//! Interrupted commands leave marks in the documents, so that the same command can finish its work.
 //!
-//! A command of several steps marks the documents that it works on before the first step and takes the mark away after the
-//! last. If CouchDB stays down until the command has failed, the marks stay. They do nothing by themselves: the user can log
-//! in, is listed, can be shown. Only the same command (the same names) recognises them and goes on, with the password that is
-//! given then; other commands that would lose something are refused and name the cause.
+//! A command of several steps marks its documents before the first step and removes the marks after the last.
+//! The marks stay if the command fails because CouchDB is down too long. They have no other effect: the user
+//! can log in, is listed and can be shown. Only the same command (with the same names) recognises the marks
+//! and continues, with the password given then. Other commands that would lose data are refused with the
+//! cause.
 //!
-//! A rename marks both documents, and counts as half done only while both marks fit each other: a mark that is left alone,
-//! because another tool deleted or made again one of the two, means nothing.
+//! A rename marks both documents and counts as half done only while the marks match. A single mark means
+//! nothing: another tool deleted or recreated the other document.
 
 use trove_couchdb_protocol::UserName;
 
@@ -16,11 +17,11 @@ use crate::{
     reply::exact::Exact,
 };
 
-/// How often a mark is taken away again that somebody else's write brought back.
+/// How often the marks are removed again after concurrent writes restored them.
 const WRITES: usize = 10;
 
 impl Couch {
-    /// Why a user can't be created that is there already.
+    /// The reason why an existing user can't be created.
     pub(crate) async fn why_taken(
         &self,
         user: &TenantUser,
@@ -33,7 +34,7 @@ impl Couch {
         Ok(renamed.unwrap_or_else(|| CommandError::UserExists((**user).clone())))
     }
 
-    /// Nothing, or that the user is one of the two of a rename that was cut short.
+    /// Returns an error if the user takes part in an interrupted rename.
     pub(crate) async fn refuse_half_renamed(
         &self,
         user: &TenantUser,
@@ -66,7 +67,7 @@ impl Couch {
         Ok(fits.then_some(CommandError::HalfRenamed { from, to }))
     }
 
-    /// Takes the marks of a finished command away; all other fields stay, whoever changed them meanwhile.
+    /// Removes the marks of a finished command. All other fields keep their current values.
     pub(crate) async fn clear_unfinished(&self, users: &[&TenantUser]) -> Result<(), CommandError> {
         let mut waiting = users.to_vec();
         for _ in 0..WRITES {

@@ -1,7 +1,7 @@
-//! Password hashes as CouchDB stores them, made here so that no password travels over HTTP.
+//! Password hashes in CouchDB's format. The agent makes them, so that no password travels over HTTP.
 //!
-//! PBKDF2 takes about 60 ms of a core for one sha256 hash of 600,000 rounds: it runs on tokio's blocking
-//! threads, at most one per core.
+//! A sha256 hash of 600,000 PBKDF2 rounds takes about 60 ms of a core. The agent computes hashes on tokio's
+//! blocking threads, at most one per core.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -15,40 +15,41 @@ use zeroize::Zeroize;
 
 use crate::reply::{exact::Exact, version::ServerVersion};
 
-/// The fields of a user document that together are its password. All of them go when it changes: a field of an
-/// older scheme left behind (`simple` keeps `password_sha`) would be read with the new one.
+/// The fields of a user document that together form its password. A new password replaces them all: CouchDB
+/// would read a leftover field of an older scheme (`simple` keeps `password_sha`) with the new ones.
 pub(crate) const PASSWORD_FIELDS: [&str; 7] =
     ["password", "password_scheme", "password_sha", "pbkdf2_prf", "iterations", "salt", "derived_key"];
 
 /// PBKDF2's pseudo-random function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prf {
-    /// What servers before 3.4 understand.
+    /// For servers before 3.4.
     Sha1,
-    /// 3.4 and later.
+    /// For 3.4 and later.
     Sha256,
 }
 
-/// How many rounds for each function.
+/// The rounds for each function.
 #[derive(Debug, Clone, Copy)]
 pub struct Iterations {
-    /// For 3.4 and later; CouchDB's own default is 600,000.
+    /// For 3.4 and later. CouchDB's own default is 600,000.
     pub sha256: u32,
-    /// For earlier servers, whose own default is 10. They hash again at every request with Basic credentials.
+    /// For earlier servers, whose own default is 10. They hash again for every request with Basic
+    /// credentials.
     pub sha1: u32,
 }
 
-/// The rounds that a server lets log in (`min_iterations`, `max_iterations`).
+/// The limits for rounds with which a server accepts logins (`min_iterations`, `max_iterations`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rounds {
-    /// At least.
+    /// The minimum.
     pub min: Option<u32>,
-    /// At most.
+    /// The maximum.
     pub max: Option<u32>,
 }
 
 impl Rounds {
-    /// As many as wanted, or as near to it as the server allows.
+    /// The wanted number, or the nearest that the server allows.
     fn nearest(self, wanted: u32) -> u32 {
         let enough = wanted.max(self.min.unwrap_or(0));
         enough.min(self.max.filter(|max| *max > 0).unwrap_or(u32::MAX))
@@ -60,7 +61,7 @@ impl Rounds {
 pub struct PasswordHash {
     prf: Prf,
     iterations: u32,
-    /// Used as text by CouchDB, not as the bytes that it spells.
+    /// CouchDB uses the hexadecimal text itself, not the bytes that it encodes.
     salt: String,
     derived_key: String,
 }
@@ -72,19 +73,19 @@ impl PasswordHash {
             Prf::Sha1 => (pbkdf2::PBKDF2_HMAC_SHA1, vec![0; ring::digest::SHA1_OUTPUT_LEN]),
             Prf::Sha256 => (pbkdf2::PBKDF2_HMAC_SHA256, vec![0; ring::digest::SHA256_OUTPUT_LEN]),
         };
-        // No server accepts a hash of no rounds, whatever its key.
+        // No server accepts a hash of zero rounds.
         let rounds = NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN);
         pbkdf2::derive(algorithm, rounds, salt.as_bytes(), password.expose().as_bytes(), &mut key);
         let derived_key = hex::encode(key);
         Self { prf, iterations, salt: salt.to_owned(), derived_key }
     }
 
-    /// Hashes on the calling thread with a salt of its own.
+    /// Hashes on the calling thread with a new salt.
     pub fn with_fresh_salt(password: &Secret, prf: Prf, iterations: u32) -> Self {
         Self::derive(password, prf, iterations, &fresh_salt())
     }
 
-    /// Whether an `[admins]` entry is the hash of this password. An entry of another form is not.
+    /// Whether an `[admins]` entry is the hash of this password. False for entries of another form.
     pub fn admin_value_fits(value: &str, password: &Secret) -> bool {
         let (prf, rest) = match (value.strip_prefix("-pbkdf2:sha256-"), value.strip_prefix("-pbkdf2-")) {
             (Some(rest), _) => (Prf::Sha256, rest),
@@ -100,13 +101,13 @@ impl PasswordHash {
         }
     }
 
-    /// Puts the hash into a user document in place of whatever password it had.
+    /// Replaces the password in a user document with this hash.
     pub(crate) fn write_to(&self, document: &mut Exact) {
         for field in PASSWORD_FIELDS {
             document.remove(field);
         }
         document.set("password_scheme", "pbkdf2");
-        // Servers before 3.4 don't know the field and mean sha1.
+        // Servers before 3.4 don't know the field and use sha1.
         if self.prf == Prf::Sha256 {
             document.set("pbkdf2_prf", "sha256");
         }
@@ -115,7 +116,7 @@ impl PasswordHash {
         document.set("derived_key", self.derived_key.as_str());
     }
 
-    /// The value of an `[admins]` entry, as CouchDB itself writes it after hashing.
+    /// The value of an `[admins]` entry, in the form that CouchDB writes after hashing.
     pub fn admin_value(&self) -> String {
         let scheme = match self.prf {
             Prf::Sha1 => "-pbkdf2-",
@@ -148,7 +149,7 @@ impl Hasher {
         }
     }
 
-    /// Hashes one password with a fresh salt, as `server` wants it; `None` if the runtime is shutting down.
+    /// Hashes one password with a new salt for `server`. `None` if the runtime is shutting down.
     pub async fn hash(
         &self,
         password: &Secret,
@@ -169,16 +170,17 @@ impl Hasher {
     }
 }
 
-/// HMAC copies a short password, its key, to the stack; this thread may then wait for a minute and leave it there.
+/// HMAC copies a short password, which is its key, to the stack of this thread. The thread may then idle for
+/// a minute.
 #[inline(never)]
 fn wipe_stack() {
-    // More than the frames below the caller of PBKDF2 have; what is in it must seem to matter, or nothing is written.
+    // Larger than the stack frames of PBKDF2. `black_box` keeps the compiler from removing the writes.
     let mut frames = [0xff_u8; 16 * 1024];
     frames.zeroize();
     std::hint::black_box(&frames);
 }
 
-/// 32 hexadecimal characters, as CouchDB's own salts.
+/// 32 hexadecimal characters, like CouchDB's own salts.
 fn fresh_salt() -> String {
     let mut bytes = [0_u8; 16];
     rand::rng().fill_bytes(&mut bytes);
@@ -192,7 +194,8 @@ mod tests {
     use super::*;
 
     fn hash(prf: Prf) -> PasswordHash {
-        // Known answers from Python: hashlib.pbkdf2_hmac(prf, b'pw\xc3\xa9', b'00112233445566778899aabbccddeeff', 10)
+        // Expected values from Python:
+        // hashlib.pbkdf2_hmac(prf, b'pw\xc3\xa9', b'00112233445566778899aabbccddeeff', 10)
         PasswordHash::derive(&Secret::new("pwé"), prf, 10, "00112233445566778899aabbccddeeff")
     }
 

@@ -1,11 +1,13 @@
-//! Passwords as this server wants them: who hashes them, with how many rounds, and whether its own rules are asked.
+//! How this server handles passwords: who hashes them, with how many rounds, and whether it has password
+//! rules.
 //!
-//! The agent hashes passwords itself, except where the server has rules for them (`password_regexp`): those are Erlang's
-//! regular expressions, which only the server can apply, and it applies them to plain passwords only. There it gets the
-//! password of a user and hashes it. The rules are read for every command, so that a change of them is noticed.
+//! The agent hashes passwords itself unless the server has rules for them (`password_regexp`). Only the
+//! server can apply these rules: they are Erlang regular expressions and need the plain password. In that
+//! case the agent sends users' passwords in clear and the server hashes them. The agent reads the rules for
+//! every command, so that it notices changes.
 //!
-//! CouchDB does not ask its rules for server administrators. So that `root` is no way around them, its password is put to them
-//! with a write to `_users` that can't succeed: CouchDB looks at the password first.
+//! CouchDB does not apply its rules to server administrators. So that `root` can't evade them, the agent
+//! checks its password with a write to `_users` that can't succeed: CouchDB checks the password first.
 
 use std::collections::BTreeMap;
 
@@ -23,28 +25,28 @@ use crate::{
     reply::error::absent_is_none,
 };
 
-/// `[chttpd_auth]`, and where its settings were before 3.2; what is not in the first counts in the second
-/// (`chttpd_util.erl`, `get_chttpd_auth_config`).
+/// `[chttpd_auth]`, and the section with its settings before 3.2. CouchDB reads the second where the first
+/// has no value (`chttpd_util.erl`, `get_chttpd_auth_config`).
 const SECTIONS: [&str; 2] = ["chttpd_auth", "couch_httpd_auth"];
 
 /// A revision that no document ever has.
 const NO_REVISION: &str = "1-00000000000000000000000000000000";
 
-/// What the server's configuration says of users and their passwords.
+/// The server's settings for users and their passwords.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AuthSettings {
-    /// The server checks plain passwords.
+    /// Whether the server has rules for plain passwords.
     has_rules: bool,
     pub(crate) rounds: Rounds,
 }
 
 impl Couch {
-    /// Reads what the server's configuration says now.
+    /// Reads the server's current settings.
     ///
     /// # Errors
-    /// [`CommandError::UsersElsewhere`]: CouchDB does not look for users where the agent keeps them.
+    /// [`CommandError::UsersElsewhere`]: CouchDB looks for users in a database other than `_users`.
     pub(crate) async fn auth_settings(&self) -> Result<AuthSettings, CommandError> {
-        // Asked now: another version, or a new limit, may not let the hash log in.
+        // Not cached: after an upgrade or a new limit, CouchDB may refuse logins with the old kind of hash.
         let server = self.server_now().await?;
         let home = if server.version.has_nodes() { SECTIONS[0] } else { SECTIONS[1] };
         let wanted = [
@@ -69,7 +71,7 @@ impl Couch {
         if let Some(database) = users.as_deref().filter(|name| *name != SystemDatabase::Users.as_str()) {
             return Err(CommandError::UsersElsewhere { database: database.to_owned(), section: home });
         }
-        // The first of two that is set.
+        // The first section that has a value.
         let setting = |index: usize| settings.iter().skip(2 * index).take(2).flatten().next();
         let number = |index| setting(index).and_then(|text| text.parse().ok());
         Ok(AuthSettings {
@@ -78,7 +80,7 @@ impl Couch {
         })
     }
 
-    /// Makes passwords ready to be written, side by side, as the server wants them.
+    /// Prepares passwords for writing, hashed or plain as the server requires, concurrently.
     pub(crate) async fn new_passwords<'a>(
         &self,
         passwords: Vec<(&'a TenantUser, &Secret)>,
@@ -90,7 +92,7 @@ impl Couch {
             return Ok(passwords.into_iter().map(plain).collect());
         }
         let server = self.server().await?.version;
-        // The hasher itself keeps to one per core.
+        // The hasher limits itself to one hash per core.
         let hashes = try_join_all(passwords.into_iter().map(|(user, password)| async move {
             let hash =
                 self.hasher.hash(password, server, settings.rounds).await.ok_or(CommandError::Stopping)?;
@@ -99,7 +101,7 @@ impl Couch {
         Ok(hashes.await?.into_iter().collect())
     }
 
-    /// Puts a password of `root` to the rules for users' passwords, if there are any.
+    /// Checks a password of `root` against the rules for users' passwords, if there are any.
     pub(crate) async fn ask_rules_for_root(
         &self,
         password: &Secret,
@@ -109,7 +111,7 @@ impl Couch {
             return Ok(());
         }
         let root = ServerAdmin::Root.as_str();
-        // Neither the revision nor the missing type could be stored; the password is looked at before either.
+        // CouchDB checks the password before it rejects the revision and the missing type.
         let Ok(name) = UserName::try_from(root) else { return Ok(()) };
         let body = json!({"_rev": NO_REVISION, "name": root, "roles": [], "password": password.expose()});
         match self.send(Method::PUT, &Resource::User(&name), Some(&body)).await {

@@ -1,10 +1,10 @@
-//! What stands of a command that has failed.
+//! The progress of a failed command.
 
 use std::{fmt, ops::Deref};
 
 use trove_couchdb_protocol::UserName;
 
-/// What is there of a command that has failed, in words, and how many of its steps are known to be done.
+/// How far a failed command got, in words, and how many of its steps are known to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
     done: usize,
@@ -12,7 +12,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Users that are made, and in so many of their databases.
+    /// Users that exist, and `done` of `total` databases that they have access to.
     pub(crate) fn of_creation<U: Deref<Target = UserName>>(users: &[&U], done: usize, total: usize) -> Self {
         let who = match users {
             [user] => format!("user {:?} exists", user.as_str()),
@@ -26,7 +26,7 @@ impl Progress {
         Self { done, words: format!("{who}{access}") }
     }
 
-    /// Two users where there should be one, and so many databases that name the new one.
+    /// Both users exist, and `done` of `total` databases name the new one.
     pub(crate) fn of_rename(old: &UserName, new: &UserName, done: usize, total: Option<usize>) -> Self {
         let (old, new) = (old.as_str(), new.as_str());
         let moved = match total {
@@ -36,7 +36,7 @@ impl Progress {
         Self { done, words: format!("users {old:?} and {new:?} both exist, and {moved}") }
     }
 
-    /// The one of two that tells of more.
+    /// The progress with more steps done.
     #[must_use]
     pub fn max(self, other: Option<Self>) -> Self {
         match other {

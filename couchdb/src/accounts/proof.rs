@@ -1,8 +1,8 @@
-//! Whether a user can really log in: what a command claims is proved at the server.
+//! Checks at the server that a user can log in.
 //!
-//! One login a command, for the first of its users: what keeps one of them out although its document is as it was written
-//! (a limit for rounds, another way to authenticate) keeps all of them out. What can differ between users, conflicting
-//! revisions, is looked for in each document before it is written.
+//! A command makes one login, for the first of its users: server settings that keep out one user with a
+//! correct document (a limit for rounds, another authentication method) keep out all. Conflicting revisions,
+//! which can differ between users, are checked in each document before it is written.
 
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ use crate::{
     reply::{error::absent_is_none, exact::Exact},
 };
 
-/// CouchDB hears of a changed user by a feed of changes, some milliseconds after the write was answered.
+/// CouchDB learns of a changed user from a changes feed, some milliseconds after it answered the write.
 const FEED: Duration = Duration::from_millis(500);
 
-/// The field in which CouchDB lists conflicting revisions when it is asked to.
+/// The field in which CouchDB lists conflicting revisions on request.
 const CONFLICTS: &str = "_conflicts";
 
 impl Couch {
-    /// Logs in as the user, once; a second time if CouchDB may not have heard of the new password yet. More wrong passwords
-    /// than five lock the account.
+    /// Logs in as the user, and tries again once if CouchDB may not know the new password yet. More than five
+    /// wrong passwords would lock the account.
     pub(crate) async fn prove_user(&self, user: &TenantUser, password: &Secret) -> Result<(), CommandError> {
         let mut refused = None;
         for wait in [None, Some(FEED)] {
@@ -36,7 +36,7 @@ impl Couch {
             let reason = match self.client.send(Some(&login), Method::GET, &Resource::Session, None).await {
                 Ok(session) if session["userCtx"]["name"] == user.as_str() => return Ok(()),
                 Ok(_) => "it takes no password with a request".to_owned(),
-                // Somebody else tried wrong passwords; CouchDB looks at none until the lock is over.
+                // Earlier logins used wrong passwords. CouchDB checks no password until the lockout is over.
                 Err(CouchError::LockedOut) => {
                     warn!(
                         "A user whose password was set is locked out for up to 5 minutes; its login is not proved."
@@ -53,11 +53,11 @@ impl Couch {
         Err(CommandError::LoginRefused { user: (**user).clone(), reason })
     }
 
-    /// Takes conflicting revisions of a user's document away that differ in nothing but the password, which is about to be
-    /// replaced; the document without the list of them.
+    /// Deletes conflicting revisions of a user's document that differ only in the password, which is about to
+    /// be replaced. Returns the document without the list of conflicts.
     ///
     /// # Errors
-    /// [`CommandError::UserConflicts`]: something would be lost. Nothing is changed then.
+    /// [`CommandError::UserConflicts`]: data would be lost. Nothing is changed in this case.
     pub(crate) async fn without_conflicts(
         &self,
         user: &TenantUser,
@@ -84,7 +84,7 @@ impl Couch {
     }
 }
 
-/// A document without its revision and its password.
+/// A document without its revision and password.
 fn essence(document: &Exact) -> Exact {
     let mut essence = document.clone();
     for field in PASSWORD_FIELDS.into_iter().chain(["_rev", CONFLICTS]) {

@@ -1,14 +1,16 @@
-//! Renaming a user: CouchDB has no such operation, so a new document takes over the old one's hash, roles and
-//! memberships.
+//! Renames a user. CouchDB has no such operation, so a new document takes over the hash, the roles and the
+//! memberships of the old one.
 //!
 //! ```text
-//! mark OLD -> create NEW (a marked copy of OLD) -> put NEW in place of OLD in every _security -> delete OLD -> unmark NEW
+//! mark OLD -> create NEW (a marked copy of OLD) -> replace OLD by NEW in every _security
+//!          -> delete OLD -> unmark NEW
 //! ```
 //!
-//! NEW carries the command's id. Cut short anywhere and run again, the same command finds its own document and
-//! goes on from there; a later command of the same two names finds the marks (`half_done.rs`) and goes on, too; any other NEW
-//! is "already exists", and nothing changes. NEW also tells which OLD it was made of: a run that comes again after somebody
-//! else was given the old name leaves that one alone.
+//! NEW stores the command's id. When an interrupted command runs again, it finds its own document and
+//! continues. A later command with the same two names finds the marks (`half_done.rs`) and continues, too.
+//! For any other NEW the command fails with "already exists" and changes nothing. NEW also identifies the OLD
+//! that it was copied from: if the old name has a new owner when the command runs again, that user is left
+//! alone.
 
 use std::sync::atomic::Ordering;
 
@@ -27,7 +29,7 @@ use crate::{
 };
 
 impl Couch {
-    /// Gives a user another name, and another password if one is given.
+    /// Changes a user's name, and its password if one is given.
     pub async fn rename_user(
         &self,
         old: &TenantUser,
@@ -41,8 +43,8 @@ impl Couch {
         let settings = self.auth_settings().await?;
         let target = self.user_document(new).await?;
         let source = self.user_document(old).await?.present();
-        // The old document goes last: if it is gone, or another user's by now, an earlier run did everything, and later
-        // commands may have followed it.
+        // The old document is deleted last. If it is gone or belongs to a new user, an earlier run finished
+        // the rename, and later commands may have followed.
         let fits = source.as_ref().is_some_and(|source| target.was_renamed_from(source));
         let begun_here = target.was_created_by(command_id);
         match target {
@@ -88,7 +90,7 @@ impl Couch {
         self.clear_unfinished(&[new]).await
     }
 
-    /// All that can be found wrong before anything is changed.
+    /// All checks that must pass before anything is changed.
     async fn begin_rename(
         &self,
         old: &TenantUser,
@@ -146,7 +148,8 @@ impl Couch {
         self.delete_document(old).await
     }
 
-    /// To CouchDB a rename is a user that is deleted and another one that is new.
+    /// Whether CouchDB deletes a user's own database with the user. For CouchDB a rename is a deleted user
+    /// and a new one.
     pub(crate) async fn users_own_databases_go_with_them(&self) -> Result<bool, CommandError> {
         let server = self.server().await?;
         for key in ["delete_dbs", "enable"] {

@@ -1,4 +1,4 @@
-//! The mark in a document that says which command was cut short.
+//! The mark in a document that names an interrupted command.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,21 +7,21 @@ use crate::{policy::TenantDatabase, reply::exact::Exact};
 /// The field of a user document that holds the mark.
 const UNFINISHED: &str = "trove_unfinished";
 
-/// The command that a document's user was left half done by.
+/// The interrupted command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub(crate) enum Unfinished {
-    /// Made, and perhaps not a member of all these databases yet.
+    /// Created, but perhaps not yet a member of all these databases.
     CreateUser {
-        /// In their order.
+        /// Sorted by name.
         databases: Vec<String>,
     },
-    /// About to give way to another document.
+    /// About to be replaced by another document.
     RenameTo {
         /// The new name.
         to: String,
     },
-    /// Made in place of another document, which may still be there.
+    /// Copied from another document, which may still exist.
     RenameFrom {
         /// The old name.
         from: String,
@@ -36,7 +36,7 @@ impl Unfinished {
         Self::CreateUser { databases }
     }
 
-    /// The mark in a document. One of a shape that nobody here wrote is none.
+    /// The mark in a document, if it has a known form.
     pub(crate) fn of(document: &Exact) -> Option<Self> {
         serde_json::from_value(document.value(UNFINISHED)?.ok()?).ok()
     }
@@ -46,7 +46,7 @@ impl Unfinished {
         document.set(UNFINISHED, serde_json::to_value(self).unwrap_or_default());
     }
 
-    /// Takes a mark out of a document.
+    /// Removes the mark from a document.
     pub(crate) fn remove_from(document: &mut Exact) {
         document.remove(UNFINISHED);
     }

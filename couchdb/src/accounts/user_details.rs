@@ -1,7 +1,7 @@
-//! What Trove's own answers don't say of a user: its roles, and the database that goes with it.
+//! Details of a user that Trove's own answers lack: its roles, and the database that is deleted with it.
 //!
-//! With `couch_peruser` CouchDB makes each user a database, and with its `delete_dbs` it deletes that one with the user.
-//! Whoever deletes a user has to know.
+//! With `couch_peruser` CouchDB creates a database for each user, and with `delete_dbs` it deletes that
+//! database with the user. The caller must know this before deleting a user.
 
 use std::collections::BTreeMap;
 
@@ -17,28 +17,28 @@ use crate::{
 /// `couch_peruser`'s own default (`couch_peruser.erl`).
 const DEFAULT_PREFIX: &str = "userdb-";
 
-/// A user, beyond its name and its memberships.
+/// Details of a user beyond its name and memberships.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UserDetails {
-    /// From its document.
+    /// From the user's document.
     pub roles: Vec<String>,
-    /// What CouchDB deletes as soon as the user is deleted.
+    /// The database that CouchDB deletes with the user.
     pub deleted_with_it: Option<OwnDatabase>,
 }
 
-/// The database of one user.
+/// A database of one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnDatabase {
     /// Its name.
     pub database: String,
-    /// How many documents are in it.
+    /// The number of its documents.
     pub documents: u64,
-    /// What its files take.
+    /// The size of its files.
     pub bytes: u64,
 }
 
 impl Couch {
-    /// Those of the users that are there.
+    /// The details of those users that exist.
     pub async fn user_details(
         &self,
         users: &[TenantUser],
@@ -70,7 +70,7 @@ impl Couch {
             .await
     }
 
-    /// How the names of such databases begin, if there are any.
+    /// The prefix of databases that are deleted with their users, if CouchDB deletes them.
     async fn prefix_of_databases_that_go(&self) -> Result<Option<String>, CommandError> {
         if !self.users_own_databases_go_with_them().await? {
             return Ok(None);
@@ -82,7 +82,7 @@ impl Couch {
     }
 
     async fn own_database(&self, user: &TenantUser, prefix: &str) -> Result<Option<OwnDatabase>, CouchError> {
-        // A prefix that makes no name makes no database either.
+        // CouchDB creates no database if the prefix makes its name invalid.
         let Ok(name) = DatabaseName::try_from(own_name(prefix, user.as_str()).as_str()) else {
             return Ok(None);
         };
@@ -96,7 +96,7 @@ impl Couch {
     }
 }
 
-/// The prefix, and each byte of the name in hexadecimal digits, as `couch_peruser` writes them.
+/// The prefix and the hexadecimal digits of each byte of the name, as `couch_peruser` writes them.
 fn own_name(prefix: &str, user: &str) -> String {
     user.bytes().fold(prefix.to_owned(), |name, byte| name + &format!("{byte:x}"))
 }

@@ -1,4 +1,4 @@
-//! Users: created, deleted, shown, listed, and given another password.
+//! Users: creates, deletes, shows and lists them, and changes their passwords.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -20,37 +20,39 @@ use crate::{
     reply::exact::Exact,
 };
 
-/// Users are listed in batches of at most this many, whatever the caller asked for.
+/// The largest batch in which users are listed, whatever limit the caller set.
 const BATCH: usize = 1_000;
 
-/// How often documents are written again that somebody else changed at the same time.
+/// How often documents are written again after concurrent changes.
 const WRITES: usize = 5;
 
 /// A user to be created.
 #[derive(Debug)]
 pub struct NewAccount {
-    /// Who.
+    /// The user.
     pub user: TenantUser,
-    /// Never empty.
+    /// Must not be empty.
     pub password: Secret,
-    /// What the user becomes a member of.
+    /// The databases of which the user becomes a member.
     pub databases: Vec<TenantDatabase>,
 }
 
 /// A user that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedUser {
-    /// Who.
+    /// The user's name.
     pub name: String,
-    /// What the user is a member of.
+    /// The databases of which the user is a member.
     pub databases: Vec<String>,
 }
 
 impl Couch {
-    /// Creates users and grants each its databases: all or, if a name is taken, a database missing or a password refused, none.
+    /// Creates users and grants each its databases. Creates no user if a name is taken, a database is missing
+    /// or a password is refused.
     ///
-    /// `command_id` tells a second run of the same command from another command that wants the same name. A user whom a command
-    /// of the same names began and never finished is this one's, too.
+    /// `command_id` distinguishes a second run of this command from other commands with the same names. This
+    /// command also takes over a user that an earlier command with the same arguments began and did not
+    /// finish.
     pub async fn create_users(&self, accounts: &[NewAccount], command_id: &str) -> Result<(), CommandError> {
         let mut seen = HashSet::new();
         for account in accounts {
@@ -108,7 +110,7 @@ impl Couch {
             .map(|(account, document)| Draft::new(&account.user, document).with(passwords.get(&account.user)))
             .collect();
         self.write_new(&drafts, command_id).await?;
-        // One whom an earlier run has made may be about to get another password.
+        // Not a user that an earlier run created: its password may have changed since.
         let written = accounts.iter().find(|account| drafts.iter().any(|draft| *draft.user == account.user));
         let proved = match written {
             Some(account) => self.prove_user(&account.user, &account.password).await,
@@ -116,7 +118,7 @@ impl Couch {
         };
         match proved {
             Err(refused @ CommandError::LoginRefused { .. }) => {
-                // Nobody has been granted anything yet, except users that an earlier command began: those stay.
+                // The new users have no access yet. Users that an earlier command began stay.
                 let new: Vec<_> = drafts.iter().filter(|draft| !draft.document.has("_rev")).collect();
                 let new: Vec<_> = new.iter().map(|draft| draft.user).collect();
                 self.take_back(&new, command_id).await?;
@@ -136,7 +138,7 @@ impl Couch {
     }
 
     async fn grant_all(&self, accounts: &[NewAccount], done: &AtomicUsize) -> Result<(), CommandError> {
-        // Members by database, so that each `_security` is written once.
+        // Grouped by database, so that each `_security` is written once.
         let mut members: BTreeMap<TenantDatabase, Vec<&TenantUser>> = BTreeMap::new();
         for account in accounts {
             for database in &account.databases {
@@ -157,7 +159,8 @@ impl Couch {
         stream::iter(grants).buffer_unordered(self.client.limits().connections).try_collect().await
     }
 
-    /// Writes the documents of new users: all or, if a name was taken meanwhile or CouchDB does not take a document, none.
+    /// Writes the documents of new users. Writes none if a name was taken meanwhile or CouchDB rejects a
+    /// document.
     async fn write_new(&self, drafts: &[Draft<'_>], command_id: &str) -> Result<(), CommandError> {
         if drafts.is_empty() {
             return Ok(());
@@ -176,9 +179,10 @@ impl Couch {
         Err(refusal)
     }
 
-    /// Deletes a user, after taking it out of every `_security`.
+    /// Deletes a user after removing it from every `_security`.
     ///
-    /// One that deleted itself, or that an operator deleted, may have left memberships behind: they go.
+    /// Users that deleted themselves, or that an operator deleted, may still have memberships: these are
+    /// removed, too.
     ///
     /// # Errors
     /// [`CommandError::NoSuchUser`], unless an earlier run of the same command (`rerun`) may have deleted it.
@@ -197,7 +201,7 @@ impl Couch {
         }
     }
 
-    /// A user with its databases, if there is one.
+    /// A user with its databases, if it exists.
     pub async fn get_user(&self, user: &TenantUser) -> Result<Option<ListedUser>, CommandError> {
         if self.user_document(user).await?.present().is_none() {
             return Ok(None);
@@ -207,7 +211,7 @@ impl Couch {
         Ok(Some(ListedUser { name: user.as_str().to_owned(), databases }))
     }
 
-    /// A range of users with their databases, and where the next one begins.
+    /// A range of users with their databases, and the start of the next range.
     pub async fn list_users(&self, range: &Range) -> Result<(Vec<ListedUser>, Option<String>), CommandError> {
         let start = range.start.as_deref().unwrap_or_default();
         let names = self.user_names(start, range.include_start, range.limit).await?;
@@ -220,7 +224,7 @@ impl Couch {
         Ok((users, next))
     }
 
-    /// One name more than the range holds, if there is one, in CouchDB's order (raw bytes).
+    /// The names of a range and the one after it, in CouchDB's order (raw bytes).
     async fn user_names(
         &self,
         start: &str,
@@ -231,7 +235,7 @@ impl Couch {
         let mut names: Vec<String> = Vec::new();
         let (mut start, mut include_start) = (start.to_owned(), include_start);
         loop {
-            // The first row may be the start itself, which does not count.
+            // The first row may be the excluded start.
             let missing = wanted.map_or(BATCH, |wanted| wanted - names.len());
             let limit = missing.saturating_add(1).min(BATCH);
             let batch = user_ids(&self.get(&Resource::UserIds { start: &start, limit }).await?)?;
@@ -252,9 +256,9 @@ impl Couch {
         }
     }
 
-    /// Gives users other passwords; all of them must be there, or nothing changes.
+    /// Changes users' passwords. If one of the users does not exist, nothing changes.
     pub async fn change_passwords(&self, changes: &[(TenantUser, Secret)]) -> Result<(), CommandError> {
-        // As if done one after the other: the last password of a user counts.
+        // As if executed one by one: the last password of a user counts.
         let last: BTreeMap<&TenantUser, &Secret> =
             changes.iter().map(|(user, password)| (user, password)).collect();
         for (user, password) in &last {
@@ -275,7 +279,7 @@ impl Couch {
         let passwords = self.new_passwords(last.into_iter().collect(), &settings).await?;
         let mut waiting: Vec<&TenantUser> = users;
         for _ in 0..WRITES {
-            // Read again just before the write: every other field is carried over, whoever changed it.
+            // Read again just before the write, so that concurrent changes of other fields are kept.
             let mut drafts = Vec::new();
             for (user, document) in self.present_documents(&waiting).await? {
                 let document = self.without_conflicts(user, document).await?;

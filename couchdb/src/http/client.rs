@@ -1,8 +1,7 @@
-//! One HTTP client for one CouchDB: keep-alive, time limits, and errors in our words.
+//! An HTTP client for one CouchDB, with keep-alive, time limits and the agent's own errors.
 //!
-//! Knows how to ask, not what to ask for: paths come from [`Resource`], meaning from the modules beside this
-//! one. Never follows a redirect and never uses a proxy: the `os_admin` password goes to the configured server
-//! or nowhere.
+//! Paths come from [`Resource`]; other modules interpret the answers. The client never follows a redirect and
+//! never uses a proxy, so that the `os_admin` password goes only to the configured server.
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,14 +32,14 @@ pub struct Client {
     pub(super) origin: String,
     pub(super) limits: Limits,
     pub(super) slots: Arc<Semaphore>,
-    /// How many requests found no server, or lost it.
+    /// The number of requests that could not reach the server or lost the connection.
     outages: watch::Sender<u64>,
     pub(super) line: Arc<Line>,
     pub(super) observer: Option<Arc<dyn Observer>>,
 }
 
 impl Client {
-    /// A client for the server at `url` (its path is not used); `files` count if its scheme is https.
+    /// A client for the server at `url`, whose path is ignored. `files` are used if the scheme is https.
     pub fn new(url: &Url, limits: Limits, files: tls::Files) -> Self {
         Self {
             connector: Arc::new(Connector::new(url, limits, files)),
@@ -53,41 +52,42 @@ impl Client {
         }
     }
 
-    /// The same client, of whose requests somebody is told.
+    /// The same client with an observer of its requests.
     #[must_use]
     pub fn observed(self, observer: Arc<dyn Observer>) -> Self {
         Self { observer: Some(observer), ..self }
     }
 
-    /// The same client for a request that must not wait until others are answered.
+    /// The same client for a request that must not wait for other requests.
     pub(crate) fn urgent(&self) -> Self {
         Self { slots: Arc::new(Semaphore::new(1)), ..self.clone() }
     }
 
-    /// How long to wait, and how much to ask at once.
+    /// The time limits and the number of concurrent requests.
     pub fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// Changes whenever a request finds no server or loses it: what comes back may be another one.
+    /// Changes whenever a request can't reach the server or loses the connection: afterwards, another server
+    /// may answer.
     pub fn outages(&self) -> watch::Receiver<u64> {
         self.outages.subscribe()
     }
 
-    /// The version that CouchDB named in the head of its last answer; `None` if none did.
+    /// The version in the head of CouchDB's last answer. `None` if no answer named one.
     pub(crate) fn seen_version(&self) -> Option<ServerVersion> {
         self.line.version()
     }
 
-    /// For how long requests have been sent and none was answered.
+    /// How long requests have been sent without an answer.
     pub(crate) fn silent_for(&self) -> Duration {
         self.line.silent_for()
     }
 
-    /// Sends one request and returns the answer's JSON (`null` for none).
+    /// Sends one request and returns the answer's JSON (`null` if empty).
     ///
     /// # Errors
-    /// Everything that is not a 2xx, see [`CouchError`]. A login that was refused once is not sent again.
+    /// All answers other than 2xx, see [`CouchError`]. A refused login is not sent again.
     pub async fn send(
         &self,
         login: Option<&Login>,
@@ -98,7 +98,7 @@ impl Client {
         read_answer(&self.send_text(login, method, resource, body.map(Value::to_string)).await?)
     }
 
-    /// The same with bodies as they are on the wire.
+    /// Like `send`, with the bodies as text.
     pub(crate) async fn send_text(
         &self,
         login: Option<&Login>,
@@ -120,7 +120,7 @@ impl Client {
         result
     }
 
-    /// Opens an answer of at most `longest` bytes; returns when CouchDB has begun it.
+    /// Opens an answer of at most `longest` bytes. Returns when CouchDB has begun to send it.
     ///
     /// # Errors
     /// As with [`Client::send`].
@@ -138,10 +138,10 @@ impl Client {
         answer
     }
 
-    /// Sends a body in pieces; returns when CouchDB has answered.
+    /// Streams a body. Returns when CouchDB has answered.
     ///
     /// # Errors
-    /// As with [`Client::send`]. A body is not sent a second time.
+    /// As with [`Client::send`]. The body is not sent a second time.
     pub async fn upload(
         &self,
         login: &Login,
@@ -149,7 +149,7 @@ impl Client {
         resource: &Resource<'_>,
         body: Upload,
     ) -> Result<Value, CouchError> {
-        // Nobody who has the same login waits for the end of the body to learn whether it is good.
+        // Check the login first: other requests with it must not wait for the end of the body.
         self.send(Some(login), Method::GET, &Resource::Session, None).await?;
         let (body, progress) = body.begin();
         let request = Request { login: Some(login), method, resource, body: Some(body) };
@@ -165,7 +165,7 @@ impl Client {
         }
     }
 
-    /// Counts an outage that shows in an answer: it is that of another server, or of another data directory.
+    /// Counts an outage that was noticed in an answer: the server or its data directory was replaced.
     pub(crate) fn tell_outage(&self) {
         self.outages.send_modify(|count| *count = count.wrapping_add(1));
     }

@@ -1,7 +1,7 @@
-//! What connections to CouchDB are made with: the limits, no proxy, no redirects, and TLS if the URL says so.
+//! Creates connections to CouchDB: with time limits, no proxy, no redirects, and TLS if the URL says so.
 //!
-//! Used by `client` for each request. The files of TLS are read when the first request needs them, and again after each
-//! failure that they may be to blame for: the agent starts without them, and notices that somebody has repaired them.
+//! `client` uses it for each request. The TLS files are read for the first request, and again after each
+//! failure that they may have caused. So the agent starts without them and notices repairs.
 
 use std::{
     mem,
@@ -13,37 +13,37 @@ use reqwest::redirect;
 use trove_couchdb_system::tls::{self, ClientConfig, Files, Peer};
 use url::Url;
 
-/// How long to wait for CouchDB, and how much to ask of it at once.
+/// The time limits and the number of concurrent requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// For a connection to stand.
+    /// To open a connection.
     pub connect: Duration,
     /// For a whole exchange, or for each piece of a stream.
     pub request: Duration,
-    /// Requests under way at once, all commands together.
+    /// The number of concurrent requests of all commands together.
     pub connections: usize,
 }
 
 #[derive(Debug)]
 pub(crate) struct Connector {
-    /// The host that a certificate must be for, and its port; `None` for http.
+    /// The host that a certificate must match, and its port. `None` for http.
     secured: Option<(String, u16)>,
     files: Files,
     limits: Limits,
-    /// `None` while the files are to be read.
+    /// `None` if the TLS files must be read.
     http: Mutex<Option<reqwest::Client>>,
 }
 
 impl Connector {
     pub(crate) fn new(url: &Url, limits: Limits, files: Files) -> Self {
-        // A URL has an IPv6 address in brackets, a certificate has none.
+        // An IPv6 address has brackets in a URL but not in a certificate.
         let host = url.host_str().map(|host| host.trim_matches(['[', ']']).to_owned());
         let place = host.zip(url.port_or_known_default());
         let secured = place.filter(|_| url.scheme() == "https");
         Self { secured, files, limits, http: Mutex::new(None) }
     }
 
-    /// The pool of connections; the error is the reason why there can be none.
+    /// The connection pool, or the reason why it can't be created.
     pub(crate) async fn http(&self) -> Result<reqwest::Client, String> {
         if let Some(http) = &*self.lock() {
             return Ok(http.clone());
@@ -58,11 +58,11 @@ impl Connector {
         Ok(http)
     }
 
-    /// Why nothing was sent, if TLS has to do with it; the next request reads the files anew then.
+    /// The reason why nothing was sent, if TLS is the cause. The next request then reads the files again.
     pub(crate) fn why_insecure(&self, error: &reqwest::Error) -> Option<String> {
         let (host, _) = self.secured.as_ref()?;
         let cause = tls::cause(error)?;
-        // Anything else went wrong in the middle of an exchange, which may have taken effect.
+        // Other errors occur in the middle of an exchange, which may have taken effect.
         if !error.is_connect() && !tls::refuses_us(cause) {
             return None;
         }
@@ -70,11 +70,11 @@ impl Connector {
         Some(tls::explain(cause, self.peer(host)))
     }
 
-    /// Why an exchange broke off.
+    /// The reason why an exchange broke off.
     pub(crate) async fn why_broken_off(&self, error: &reqwest::Error) -> String {
         let reason = innermost(error);
         let Some((host, port)) = &self.secured else {
-            // What hyper says when a TLS server complains in its own protocol about a request in clear.
+            // hyper's message when a TLS server answers a plain request with a TLS alert.
             let is_no_http = reason.starts_with("invalid HTTP");
             let hint = "what answers there is not HTTP; if it is TLS, couchdb.url must begin with https://";
             return if is_no_http { hint.to_owned() } else { reason };
@@ -92,7 +92,7 @@ impl Connector {
         drop(mem::take(&mut *self.lock()));
     }
 
-    /// A poisoned lock only says that somebody panicked; a client is whole or not there.
+    /// A poisoned lock is safe to use: a client is either complete or absent.
     fn lock(&self) -> MutexGuard<'_, Option<reqwest::Client>> {
         self.http.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -110,8 +110,8 @@ fn build(limits: Limits, config: ClientConfig) -> Result<reqwest::Client, reqwes
         .build()
 }
 
-/// The last cause in the chain: "connection refused" says more than "error sending request", and reqwest's own
-/// text would repeat the URL with the user's name in it.
+/// The last cause in the chain: "connection refused" is more useful than "error sending request", and
+/// reqwest's own text would repeat the URL with the user's name.
 pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {

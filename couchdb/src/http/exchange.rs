@@ -1,4 +1,5 @@
-//! One exchange of a [`Client`]: a place among the others, the head of the answer, its body, and the error in our words.
+//! One exchange of a [`Client`]: waits for a free slot, reads head and body of the answer, and converts
+//! errors.
 
 use std::{future::Future, time::Duration};
 
@@ -23,19 +24,20 @@ use crate::{
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// How long the body of a 401 is waited for, which says what it is about. Meanwhile nobody else tries the same password.
+/// The time limit for the body of a 401, which gives the reason. Meanwhile no other request uses the same
+/// password.
 const REFUSAL: Duration = Duration::from_secs(1);
 
 impl Client {
-    /// Asks, and reads the whole answer, all of it within the limit of a request.
+    /// Sends a request and reads the whole answer, all within the request time limit.
     pub(super) async fn exchange(&self, request: Request<'_>) -> Result<Vec<u8>, CouchError> {
-        // Never closed: without a permit there would still be the request's own limits.
+        // The semaphore is never closed. Without a permit the time limit would still apply.
         let _slot = self.slots.acquire().await.ok();
         let deadline = Instant::now() + self.limits.request;
         self.whole(request, time::sleep_until(deadline), Some(deadline)).await
     }
 
-    /// The same with a body that may take hours, and takes nobody's place meanwhile.
+    /// The same with a body that may take hours. It needs no slot.
     pub(super) async fn exchange_in_pieces(
         &self,
         request: Request<'_>,
@@ -62,7 +64,7 @@ impl Client {
         answer
     }
 
-    /// Asks, and leaves the body of a good answer to be read.
+    /// Sends a request. The caller reads the body of a successful answer.
     pub(super) async fn open(&self, request: Request<'_>, longest: u64) -> Result<Download, CouchError> {
         let _slot = self.slots.acquire().await.ok();
         let (resource, has_login) = (request.resource, request.login.is_some());
@@ -81,7 +83,7 @@ impl Client {
         answer
     }
 
-    /// Asks, and notes the status as soon as it is known.
+    /// Sends a request and stores the status as soon as it is known.
     async fn head(
         &self,
         request: Request<'_>,
@@ -115,7 +117,7 @@ impl Client {
         Ok(response)
     }
 
-    /// The body of an answer, if it is a good one.
+    /// The body of a successful answer.
     async fn read(
         &self,
         response: Response,
@@ -125,7 +127,7 @@ impl Client {
     ) -> Result<Vec<u8>, CouchError> {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = if status == StatusCode::UNAUTHORIZED {
-            // Whatever becomes of the body, it is a refusal.
+            // The answer is a refusal even if its body can't be read.
             let body = time::timeout(REFUSAL, self.body(response, deadline)).await;
             body.ok().and_then(Result::ok).unwrap_or_default()
         } else {
@@ -177,7 +179,7 @@ impl Client {
         } else if error.is_connect() {
             CouchError::Unreachable { origin, reason: innermost(error) }
         } else if error.is_builder() {
-            // Nothing was sent: that says nothing of the server.
+            // Nothing was sent, so the server is not the cause.
             CouchError::BadRequest(format!("it can't be sent ({})", innermost(error)))
         } else {
             CouchError::BrokenOff { origin, reason: self.connector.why_broken_off(error).await }

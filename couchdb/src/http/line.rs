@@ -1,6 +1,6 @@
-//! What answers tell beside their content: which CouchDB sent them, that it is alive, and how long to leave it alone.
+//! What the heads of answers reveal: CouchDB's version, that it is alive, and how long to pause.
 //!
-//! Shared by all clones of a `client`, which is the only one that writes it.
+//! All clones of a `client` share this state, and only `client` writes it.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -15,23 +15,23 @@ use tokio::time::Instant;
 
 use crate::reply::{error::CouchError, version::ServerVersion};
 
-/// What is known of the server from the heads of its answers.
+/// The state of the server according to the heads of its answers.
 #[derive(Debug, Default)]
 pub(crate) struct Line(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
     version: Option<ServerVersion>,
-    /// When the first request was sent since the last answer.
+    /// When the first request since the last answer was sent.
     unanswered_since: Option<Instant>,
     not_before: Option<Instant>,
 }
 
 impl Line {
-    /// Takes note of an answer's head.
+    /// Stores what an answer's head reveals.
     pub(crate) fn note(&self, status: StatusCode, headers: &HeaderMap) {
         let mut known = self.lock();
-        // A proxy may put a line of its own beside CouchDB's, or in its place.
+        // A proxy may add its own `Server` line or replace CouchDB's.
         let mut servers = headers.get_all(SERVER).iter().filter_map(|value| value.to_str().ok());
         if let Some(version) = servers.find_map(ServerVersion::from_header) {
             known.version = Some(version);
@@ -42,17 +42,17 @@ impl Line {
         }
     }
 
-    /// The version that the last answer with CouchDB's own `Server` header named.
+    /// The version in the last `Server` header of CouchDB's own.
     pub(crate) fn version(&self) -> Option<ServerVersion> {
         self.lock().version
     }
 
-    /// For how long requests have been sent and none was answered.
+    /// How long requests have been sent without an answer.
     pub(crate) fn silent_for(&self) -> Duration {
         self.lock().unanswered_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Takes note of a request that is sent now; refuses it during a pause that an answer asked for.
+    /// Notes that a request is sent now. Refuses it during a pause that an answer demanded.
     pub(crate) fn may_send(&self, origin: &str, now: Instant) -> Result<(), CouchError> {
         let mut known = self.lock();
         match known.not_before.map(|time| time.saturating_duration_since(now)).filter(|left| !left.is_zero())
@@ -70,8 +70,8 @@ impl Line {
     }
 }
 
-/// `Retry-After` in seconds (RFC 9110, 10.2.3), of the answers to which it belongs. Its other form, a date, is not read:
-/// no rate limiter in front of CouchDB that we know of sends it.
+/// `Retry-After` in seconds (RFC 9110, 10.2.3), in answers that define it. The date form is ignored: no known
+/// rate limiter for CouchDB sends it.
 fn pause(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     let asks = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
     let value = headers.get(RETRY_AFTER).filter(|_| asks)?;

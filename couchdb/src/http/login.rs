@@ -1,15 +1,15 @@
-//! A name and password for CouchDB, and the care that they are not tried too often.
+//! A name and password for CouchDB, protected from being tried too often.
 //!
-//! CouchDB 3.4+ locks an account after five wrong passwords, for every client of the same address: operators on
-//! the same host too. A password can become wrong at any time (somebody changes it, or another server takes the
-//! port), and a busy agent would learn that from dozens of requests at once. So a refused login is never sent
-//! again, and after a quiet second one request goes ahead alone, like a canary into a mine; the others follow
-//! when CouchDB took it.
+//! CouchDB 3.4+ locks an account after five wrong passwords for all clients with the same address, including
+//! operators on the same host. A password can become wrong at any time (it is changed, or another server
+//! takes the port), and a busy agent could send it in dozens of requests at once. So a refused login is never
+//! sent again. After a quiet second, one request is sent alone as a probe, and the others follow when CouchDB
+//! has accepted it.
 //!
-//! A password that is about to be changed is a different matter: requests that carry the old one are let finish (long ones
-//! are let begin), and the others wait for the new one ([`Login::retire`]).
+//! When a password is about to be changed, requests with the old one may finish (long ones may begin), and
+//! new requests wait for the new password ([`Login::retire`]).
 //!
-//! Used by `client`; never sends anything itself.
+//! `client` uses this module, which sends nothing itself.
 
 use std::{
     sync::{
@@ -30,22 +30,23 @@ use zeroize::Zeroizing;
 
 use crate::reply::error::CouchError;
 
-/// How long an accepted request vouches for the next ones. What was sent within it when the password changed may
-/// still be refused: about as many requests as one second holds on an idle agent, which is one or two.
+/// How long an accepted login counts as valid. If the password changes within this time, all requests sent
+/// meanwhile are refused: one or two on an idle agent.
 const PROOF: Duration = Duration::from_secs(1);
 
-/// A name and password, as CouchDB wants them in a request.
+/// A name and password, with the header for requests.
 #[derive(Debug)]
 pub struct Login {
     name: String,
     header: HeaderValue,
     refused: AtomicBool,
-    /// Told of the refusal; bootstrap is the only one who waits for it.
+    /// Notified of the refusal. Only bootstrap waits for it.
     refusal: Notify,
-    /// When CouchDB last took it.
+    /// When CouchDB last accepted the login.
     taken: Mutex<Option<Instant>>,
+    /// Whether the login was replaced. Read-locked by every request whose login CouchDB may not have checked
+    /// yet.
     probe: AsyncMutex<()>,
-    /// Whether another login has taken its place; read-locked by every request that CouchDB may not have looked at yet.
     retired: Arc<RwLock<bool>>,
 }
 
@@ -54,7 +55,7 @@ impl Login {
     pub fn new(name: &str, password: &Secret) -> Self {
         let pair = Zeroizing::new(format!("{name}:{}", password.expose()));
         let text = Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(pair.as_bytes())));
-        // Base64 is always legal in a header; the fallback only means a refused login.
+        // Base64 is always valid in a header. The fallback would only be refused by CouchDB.
         let mut header =
             HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Basic unusable"));
         header.set_sensitive(true);
@@ -69,20 +70,20 @@ impl Login {
         }
     }
 
-    /// The right to begin one request with this login; `None` once another one has taken its place.
+    /// The right to begin one request with this login. `None` if the login was replaced.
     pub(crate) async fn client_use(&self) -> Option<ClientUse> {
         let retired = Arc::clone(&self.retired).read_owned().await;
         (!*retired).then_some(ClientUse { _in_use: retired })
     }
 
-    /// The same without waiting: `None` while it is about to be replaced, too.
+    /// The same without waiting. `None` also while the login is being replaced.
     pub(crate) fn client_use_now(&self) -> Option<ClientUse> {
         let retired = Arc::clone(&self.retired).try_read_owned().ok()?;
         (!*retired).then_some(ClientUse { _in_use: retired })
     }
 
-    /// Waits until CouchDB has looked at this login in every request that carries it, and keeps new ones waiting meanwhile;
-    /// `None` if one takes longer than `patience`.
+    /// Waits until CouchDB has checked this login in all requests that carry it, and holds back new requests.
+    /// `None` if that takes longer than `patience`.
     pub async fn retire(&self, patience: Duration) -> Option<DrainGuard<'_>> {
         let retired = time::timeout(patience, self.retired.write()).await.ok()?;
         Some(DrainGuard { retired })
@@ -93,14 +94,14 @@ impl Login {
         &self.name
     }
 
-    /// Whether CouchDB has answered 401 to it.
+    /// Whether CouchDB has answered 401 to this login.
     pub fn was_refused(&self) -> bool {
         self.refused.load(Ordering::Acquire)
     }
 
-    /// Returns when CouchDB has answered 401 to it.
+    /// Returns when CouchDB has answered 401 to this login.
     pub async fn until_refused(&self) {
-        // A refusal between the look and the wait leaves a permit behind.
+        // A refusal between the check and the wait leaves a permit, so it is not missed.
         while !self.was_refused() {
             self.refusal.notified().await;
         }
@@ -110,14 +111,15 @@ impl Login {
         &self.header
     }
 
-    /// Waits until a request may carry this login; whoever gets the guard is the canary, and keeps it until
-    /// [`Login::learn`] has heard the answer. `None` if the canary does not return within `patience`.
+    /// Waits until a request may carry this login. A guard that holds the lock makes the request the probe
+    /// and is kept until [`Login::learn`] has processed the answer. `None` if the current probe takes longer
+    /// than `patience`.
     pub(crate) async fn admit(&self, patience: Duration) -> Option<Result<LoginProbe<'_>, CouchError>> {
         if let Some(known) = self.verdict() {
             return Some(known);
         }
+        // The previous holder of the lock has an answer by now, or its request failed.
         let alone = time::timeout(patience, self.probe.lock()).await.ok()?;
-        // Whoever held the lock has brought an answer meanwhile, or none at all.
         Some(self.verdict().unwrap_or(Ok(LoginProbe { _alone: Some(alone) })))
     }
 
@@ -129,41 +131,42 @@ impl Login {
         taken.is_some_and(|taken| taken.elapsed() < PROOF).then_some(Ok(LoginProbe { _alone: None }))
     }
 
-    /// Draws the conclusion from an answer.
+    /// Updates the state of the login from an answer.
     pub(crate) fn learn<T>(&self, answer: &Result<T, CouchError>) {
         match answer {
             Err(error) if error.is_refusal() => {
                 self.refused.store(true, Ordering::Release);
                 self.refusal.notify_one();
             }
-            // A locked account's password was not looked at, a proxy's answer tells nothing of it, and neither does none.
+            // Without an answer, or with one from a proxy or for a locked account, the password was not
+            // checked.
             Err(error) if !error.shows_that_it_was_taken() => {}
             _ => *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now()),
         }
     }
 }
 
-/// A request whose login CouchDB may not have looked at yet. It does so once, when it has the head of the request; what it sends
-/// or takes after that, perhaps for hours, needs no lease.
+/// A request whose login CouchDB may not have checked yet. CouchDB checks it once, when it has the head of
+/// the request. The transfer of the bodies, which may take hours, needs no such guard.
 #[derive(Debug)]
 pub(crate) struct ClientUse {
     _in_use: OwnedRwLockReadGuard<bool>,
 }
 
-/// A login that nobody uses at the moment. Dropped, it is used again as before.
+/// Exclusive access to a login that no request uses. If dropped, the login is used again as before.
 #[derive(Debug)]
 pub struct DrainGuard<'a> {
     retired: RwLockWriteGuard<'a, bool>,
 }
 
 impl DrainGuard<'_> {
-    /// Another login has been published in its place: whoever waited for this one takes that.
+    /// Marks the login as replaced, after the new one was published. Waiting requests take the new one.
     pub fn complete(mut self) {
         *self.retired = true;
     }
 }
 
-/// The permission to send a login, with the others kept waiting or without.
+/// The permission to send a login, as the probe or without.
 #[derive(Debug)]
 pub(crate) struct LoginProbe<'a> {
     _alone: Option<MutexGuard<'a, ()>>,

@@ -1,4 +1,4 @@
-//! How CouchDB is asked: the pool of connections, the login that a request carries, and what is told of it.
+//! HTTP access to CouchDB: the connection pool, the logins and the observer.
 
 pub(crate) mod client;
 pub(crate) mod connector;

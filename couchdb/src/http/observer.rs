@@ -1,4 +1,4 @@
-//! Who is told of each exchange with CouchDB: to count it, or to make a span of it.
+//! The observer of exchanges with CouchDB, for metrics and spans.
 
 use std::{
     fmt,
@@ -10,35 +10,35 @@ use tracing::Span;
 
 use crate::reply::error::CouchError;
 
-/// One exchange that is over.
+/// A finished exchange.
 #[derive(Debug, Clone, Copy)]
 pub struct Exchange {
-    /// The kind of thing that was asked for, a word of a fixed set.
+    /// The kind of resource, from a fixed set of words.
     pub class: &'static str,
-    /// The status of the answer, or the kind of failure in its place.
+    /// The status of the answer, or the kind of failure.
     pub status: Result<u16, &'static str>,
-    /// Whether it brought what was asked for.
+    /// Whether the request succeeded.
     pub went_well: bool,
-    /// How long it took.
+    /// The duration.
     pub took: Duration,
 }
 
-/// Hears of every exchange. Neither is told of a name, a path or a text of anybody.
+/// Is notified of every exchange. The data contains no names, paths or other texts of users.
 pub trait Observer: fmt::Debug + Send + Sync {
-    /// One begins: the span that it is a part of.
+    /// An exchange begins. Returns its span.
     fn begins(&self, method: &str, class: &'static str) -> Span;
 
-    /// It is over.
+    /// The exchange is finished.
     fn ends(&self, span: &Span, exchange: &Exchange);
 }
 
-/// One exchange under way, and who is told of its end.
+/// A running exchange and its observer.
 pub(super) struct Watch<'a> {
     observer: Option<&'a dyn Observer>,
     class: &'static str,
     begun: Instant,
     pub(super) span: Span,
-    /// As soon as it is known.
+    /// Set as soon as it is known.
     pub(super) status: Option<StatusCode>,
 }
 
@@ -51,7 +51,7 @@ impl<'a> Watch<'a> {
     pub(super) fn end<T>(self, answer: &Result<T, CouchError>) {
         let Some(observer) = self.observer else { return };
         let status = match answer {
-            // Also when an answer began and did not end.
+            // This includes an answer that broke off.
             Err(error) if self.status.is_none() || error.is_outage() => Err(error.kind()),
             _ => Ok(self.status.map_or(0, |status| status.as_u16())),
         };

@@ -1,10 +1,10 @@
-//! One request, before it is sent.
+//! A request to be sent.
 
 use reqwest::{Body, Method};
 
 use crate::{http::login::Login, path::resource::Resource};
 
-/// What is asked, by whom, and with which body of JSON.
+/// The resource, the login and the JSON body of a request.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) login: Option<&'a Login>,

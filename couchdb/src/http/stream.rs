@@ -1,7 +1,7 @@
-//! Bodies that are longer than a command's, sent and read in pieces.
+//! Large bodies, sent and read in pieces.
 //!
-//! A request of a few kilobytes is late after a time; a stream of many gigabytes is not, as long as it goes on. So there is a
-//! limit for each piece, and none for the whole.
+//! A stream of many gigabytes may take any time as long as it makes progress. So the time limit applies to
+//! each piece, not to the whole.
 
 use std::{
     fmt, io,
@@ -22,11 +22,11 @@ use crate::{
     reply::{error::CouchError, stranger},
 };
 
-/// The body of a good answer, which CouchDB goes on sending for as long as it is read.
+/// The body of a successful answer, which CouchDB sends as fast as it is read.
 #[derive(Debug)]
 pub struct Download {
     response: Response,
-    /// Read already.
+    /// A piece that was already read.
     first: Option<Bytes>,
     origin: String,
     limit: Duration,
@@ -34,7 +34,7 @@ pub struct Download {
 }
 
 impl Download {
-    /// Waits for the first piece: that of another server's page shows that it is one.
+    /// Waits for the first piece, which reveals a page of another server.
     pub(super) async fn open(
         response: Response,
         origin: &str,
@@ -53,10 +53,10 @@ impl Download {
         }
     }
 
-    /// The next piece; `None` at the end.
+    /// The next piece. `None` at the end.
     ///
     /// # Errors
-    /// CouchDB sends nothing within the limit of a request, breaks off, or sends more than is wanted.
+    /// CouchDB sends nothing within the request time limit, breaks off, or sends more than allowed.
     pub async fn next(&mut self) -> Result<Option<Bytes>, CouchError> {
         match self.first.take() {
             Some(first) => Ok(Some(first)),
@@ -80,24 +80,24 @@ impl Download {
     }
 }
 
-/// An answer began and did not end.
+/// An answer that broke off.
 pub(super) fn broken_off(origin: &str, error: &reqwest::Error) -> CouchError {
     CouchError::BrokenOff { origin: origin.to_owned(), reason: innermost(error) }
 }
 
-/// A body of JSON to be sent in pieces, as they come.
+/// A JSON body, sent in pieces as they arrive.
 pub struct Upload {
     pieces: BoxStream<'static, io::Result<Bytes>>,
     length: Option<u64>,
 }
 
 impl Upload {
-    /// One whose length nobody knows yet.
+    /// A body of unknown length.
     pub fn new(pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
         Self { pieces: pieces.boxed(), length: None }
     }
 
-    /// The same, known to be so many bytes long.
+    /// The same body with a known length in bytes.
     #[must_use]
     pub fn of_length(self, length: u64) -> Self {
         Self { length: Some(length), ..self }
@@ -116,11 +116,11 @@ impl fmt::Debug for Upload {
     }
 }
 
-/// How far a body is.
+/// Reports the progress of a body.
 pub(super) struct Progress(watch::Receiver<()>);
 
 impl Progress {
-    /// Returns when no piece was sent, or after the last one no answer came, for so long.
+    /// Returns when no piece is sent for `limit`, or no answer follows the last piece for `limit`.
     pub(super) async fn stalls(mut self, limit: Duration) {
         loop {
             match time::timeout(limit, self.0.changed()).await {
@@ -132,7 +132,7 @@ impl Progress {
     }
 }
 
-/// The body as the HTTP library takes it. The lock is never waited for: it stands for the `Sync` that a stream lacks.
+/// The body for the HTTP library. The lock is never contended: it provides the `Sync` that a stream lacks.
 struct Pieces {
     stream: Mutex<BoxStream<'static, io::Result<Bytes>>>,
     length: Option<u64>,

@@ -1,4 +1,4 @@
-//! What can be asked for.
+//! The resources of CouchDB's HTTP API.
 
 pub(crate) mod encode;
 pub(crate) mod node;

@@ -1,32 +1,32 @@
-//! The nodes of a CouchDB 2.x or later. What is kept for each node by itself (its configuration, its server administrators)
-//! is asked for below its name.
+//! The nodes of a CouchDB 2.x or later. The data that each node keeps separately (its configuration and
+//! server administrators) has paths below the node's name.
 
 use crate::path::encode::{encode, is_segment};
 
-/// What CouchDB calls the node that is asked.
+/// CouchDB's alias for the node that receives the request.
 const LOCAL: &str = "_local";
 
-/// A node, as its server names it: `couchdb@host`, or the node that is asked.
+/// A node: its name as `couchdb@host`, or the alias of the node that receives the request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Node(String);
 
 impl Node {
-    /// None for a name that no URL can hold.
+    /// `None` for a name that a URL can't contain.
     pub fn new(name: &str) -> Option<Self> {
         is_segment(name).then(|| Self(name.to_owned()))
     }
 
-    /// The node that is asked, whatever its name is. 2.0 and 2.1 do not know it.
+    /// The node that receives the request. 2.0 and 2.1 do not know this alias.
     pub fn local() -> Self {
         Self(LOCAL.to_owned())
     }
 
-    /// The name as CouchDB spells it.
+    /// The name in CouchDB's spelling.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The path below which the node's own things are.
+    /// The base path of the node's own data.
     pub(super) fn path(&self) -> String {
         format!("/_node/{}", encode(&self.0))
     }

@@ -1,8 +1,8 @@
-//! Every path of CouchDB's HTTP API that this agent can ask for.
+//! All paths of CouchDB's HTTP API that this agent can request.
 //!
-//! A request line is built here and nowhere else, and only from names that encode themselves. What is not a
-//! variant can't be requested: no caller of the agent can steer a request to another path than the one its
-//! command names.
+//! Request lines are built only here, and only from names that encode themselves. Resources without a variant
+//! can't be requested: no caller of the agent can redirect a request to a path other than that of its
+//! command.
 
 use trove_couchdb_protocol::{DatabaseName, UserName};
 
@@ -16,23 +16,23 @@ const USERS_END: &str = "org.couchdb.user;";
 
 pub(crate) const USER_ID_PREFIX: &str = "org.couchdb.user:";
 
-/// What a request asks for.
+/// The resource of a request.
 #[derive(Debug, Clone)]
 pub enum Resource<'a> {
     /// `GET /`: the welcome with the version.
     Welcome,
-    /// Who the server takes us for.
+    /// The session, which names the account of the login.
     Session,
     /// The nodes of a 2.x+ server.
     Membership,
     /// One page of database names, from `start` on.
     AllDatabases {
-        /// Names below this one are left out.
+        /// The first name, or `None` for all.
         start: Option<&'a str>,
-        /// At most so many.
+        /// The maximum number of names.
         limit: Option<usize>,
     },
-    /// A database made for users of the service.
+    /// A database for users of the service.
     Database(&'a DatabaseName),
     /// One of CouchDB's own databases.
     System(SystemDatabase),
@@ -40,52 +40,53 @@ pub enum Resource<'a> {
     Security(&'a ListedDatabase),
     /// A user's document.
     User(&'a UserName),
-    /// A certain revision of a user's document.
+    /// A given revision of a user's document.
     UserRevision(&'a UserName, &'a str),
-    /// The user documents' identifiers from a name on.
+    /// The ids of user documents, from a name on.
     UserIds {
         /// The first name.
         start: &'a str,
-        /// At most so many.
+        /// The maximum number of ids.
         limit: usize,
     },
-    /// The user documents themselves from a name on, with the revisions that conflict.
+    /// User documents from a name on, with their conflicting revisions.
     UsersWithConflicts {
         /// The first name.
         start: &'a str,
-        /// At most so many.
+        /// The maximum number of documents.
         limit: usize,
     },
-    /// The user documents that the body's `keys` name, with their content.
+    /// The user documents named in the body's `keys`, with their content.
     UsersByKey,
-    /// A user's document, with the revisions that conflict with it.
+    /// A user's document with its conflicting revisions.
     UserWithConflicts(&'a UserName),
-    /// Several user documents written at once.
+    /// Writes several user documents at once.
     UsersBulk,
-    /// The validation of user documents; there once `_users` is safe to use.
+    /// The design document that validates user documents. Once it exists, `_users` is safe to use.
     UsersAuthDesign,
-    /// Is there only for a proxy that decodes `%2F` in paths: intact it names a database that can't be.
+    /// Exists only through a proxy that decodes `%2F` in paths. Intact, the path names an impossible database.
     DecodedPath,
     /// All server administrators.
     Admins(&'a ConfigRoot),
     /// One server administrator's stored hash.
     Admin(&'a ConfigRoot, ServerAdmin),
-    /// The same, to be written as it is: CouchDB 1.x would hash a hash again.
+    /// The same, written unchanged with `raw`: CouchDB 1.x would hash the hash again.
     AdminHash(&'a ConfigRoot, ServerAdmin),
-    /// Whether CouchDB makes each user a database (`enable`), or deletes it with the user (`delete_dbs`).
+    /// Whether CouchDB creates a database for each user (`enable`), or deletes it with the user
+    /// (`delete_dbs`).
     PerUser(&'a ConfigRoot, &'static str),
-    /// Where the server keeps its databases.
+    /// The directory of the server's databases.
     DatabaseDirectory(&'a ConfigRoot),
-    /// Whether the node serves; not there on 1.x.
+    /// Whether the node serves requests. Missing on 1.x.
     Up,
-    /// `require_valid_user` in the section where the server's version looks for it.
+    /// `require_valid_user` in the section that the server's version uses.
     RequireValidUser(&'a ConfigRoot, &'static str),
-    /// A setting, by section and key, that is only looked at.
+    /// A setting by section and key, for reading only.
     Setting(&'a ConfigRoot, &'static str, &'static str),
 }
 
 impl Resource<'_> {
-    /// Whether it is something in the `_users` database.
+    /// Whether the resource is in the `_users` database.
     pub(crate) fn is_in_users(&self) -> bool {
         matches!(
             self,
@@ -100,7 +101,7 @@ impl Resource<'_> {
         )
     }
 
-    /// The kind of thing that is asked for, without any name: a metric's label.
+    /// The kind of resource without any name, for the label of a metric.
     pub(crate) fn class(&self) -> &'static str {
         match self {
             Self::Welcome => "welcome",
@@ -123,7 +124,7 @@ impl Resource<'_> {
         }
     }
 
-    /// What the server says about it, without more of its name than may be shown.
+    /// The server's reason, without parts of the name that must not be shown.
     pub(crate) fn kept_back_in(&self, reason: &str) -> String {
         match self {
             Self::Database(name) => name.kept_back_in(reason),
@@ -132,12 +133,12 @@ impl Resource<'_> {
         }
     }
 
-    /// Whether a proxy that decodes paths would make something else of it.
+    /// Whether a proxy that decodes paths would turn this into another resource.
     pub(crate) fn has_a_slash_in_a_name(&self) -> bool {
         self.path().split('?').next().is_some_and(|path| path.contains("%2F"))
     }
 
-    /// The path and query, percent-encoded, beginning with `/`.
+    /// The path and query, percent-encoded, with a leading `/`.
     pub fn path(&self) -> String {
         match self {
             Self::Welcome => "/".to_owned(),

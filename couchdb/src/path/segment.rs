@@ -1,28 +1,28 @@
-//! The parts of a path that don't come from a caller: what the server lists, CouchDB's own databases, nodes, and the
-//! accounts that the agent manages. Each can only be what one segment of a path can hold.
+//! The parts of a path that don't come from a caller: listed databases, CouchDB's own databases, nodes, and
+//! the accounts that the agent manages. Each is a valid segment of a path.
 
 use trove_couchdb_protocol::DatabaseName;
 
 use crate::path::{encode::is_segment, node::Node};
 
-/// A database as the server itself lists it.
+/// A database name from the server's list.
 ///
-/// Such a name need not follow our rules for new databases (`DatabaseName`): somebody else may have made it.
+/// The name need not follow the rules for new databases (`DatabaseName`): other clients may have created it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListedDatabase(String);
 
 impl ListedDatabase {
-    /// None for a name that no URL can hold; CouchDB has no such database, whatever it lists.
+    /// `None` for a name that a URL can't contain. CouchDB can't have such a database.
     pub fn new(name: String) -> Option<Self> {
         is_segment(&name).then_some(Self(name))
     }
 
-    /// The name as CouchDB spells it.
+    /// The name in CouchDB's spelling.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it is the one with the accounts.
+    /// Whether this is the database of the accounts.
     pub(crate) fn is_users(&self) -> bool {
         self.0 == SystemDatabase::Users.as_str()
     }
@@ -34,7 +34,7 @@ impl From<&DatabaseName> for ListedDatabase {
     }
 }
 
-/// The two databases that CouchDB itself needs and doesn't create.
+/// The two databases that CouchDB needs but does not create.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SystemDatabase {
     /// `_users`, the authentication database.
@@ -44,7 +44,7 @@ pub enum SystemDatabase {
 }
 
 impl SystemDatabase {
-    /// The name as CouchDB spells it.
+    /// The name in CouchDB's spelling.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Users => "_users",
@@ -53,12 +53,12 @@ impl SystemDatabase {
     }
 }
 
-/// The server administrators that the agent manages. No other account of `[admins]` can be named.
+/// The server administrators that the agent manages. Other accounts of `[admins]` can't be named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerAdmin {
     /// The agent's own account.
     OsAdmin,
-    /// The account that Trove's root commands switch on and off.
+    /// The account that Trove's root commands enable and disable.
     Root,
 }
 
@@ -72,12 +72,12 @@ impl ServerAdmin {
     }
 }
 
-/// Where a server keeps its configuration.
+/// The path of a server's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConfigRoot {
     /// CouchDB 1.x: `/_config`.
     Global,
-    /// CouchDB 2.x and later: `/_node/NAME/_config`, mostly with the alias `_local`.
+    /// CouchDB 2.x and later: `/_node/NAME/_config`, usually with the alias `_local`.
     Node(Node),
 }
 

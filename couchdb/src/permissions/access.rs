@@ -1,4 +1,4 @@
-//! Who may use which database: reading it for many at once, and editing it for one.
+//! Access of users to databases: reads it for many databases at once, and edits it for one.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -20,20 +20,20 @@ use crate::{
     reply::error::absent_is_none,
 };
 
-/// A name that no user has (`_` is not allowed to begin one), to try an edit with.
+/// A name for trying an edit. No user has it, because names must not begin with `_`.
 const NOBODY: &str = "_nobody";
 
-/// How far an edit of many databases is.
+/// The progress of an edit of many databases.
 #[derive(Debug, Default)]
 pub(crate) struct Edited {
-    /// How many there are to edit; 0 until that is known.
+    /// The number of databases to edit; 0 until it is known.
     pub(crate) total: AtomicUsize,
-    /// How many are edited.
+    /// The number of edited databases.
     pub(crate) done: AtomicUsize,
 }
 
 impl Couch {
-    /// Makes a user a member of databases. All of them must be there, or nothing changes.
+    /// Makes a user a member of databases. If one of them does not exist, nothing changes.
     pub async fn grant_access(
         &self,
         user: &TenantUser,
@@ -48,7 +48,7 @@ impl Couch {
             .await
     }
 
-    /// Takes a user out of a database's members. Not being one is no error.
+    /// Removes a user from a database's members. A user who is no member is no error.
     pub async fn revoke_access(
         &self,
         user: &TenantUser,
@@ -60,14 +60,14 @@ impl Couch {
             .map_err(|error| missing_database(error, database))
     }
 
-    /// The databases that a user is a member of.
+    /// The databases of which a user is a member.
     pub async fn list_access(&self, user: &TenantUser) -> Result<Vec<String>, CommandError> {
         self.require_user(user).await?;
         let access = self.access_of(&[user.as_str()]).await?;
         Ok(access.get(user.as_str()).cloned().unwrap_or_default())
     }
 
-    /// The databases of several users, from one pass over every `_security`, which others may share.
+    /// The databases of several users, from one scan of every `_security` that concurrent callers share.
     pub(crate) async fn access_of(&self, users: &[&str]) -> Result<Arc<UserAccess>, CouchError> {
         if users.is_empty() {
             return Ok(Arc::default());
@@ -92,14 +92,14 @@ impl Couch {
         Ok(access)
     }
 
-    /// Takes names out of every `_security`, so that a later user of that name inherits nothing.
+    /// Removes names from every `_security`, so that later users with these names inherit nothing.
     pub(crate) async fn forget_everywhere(&self, users: &[&TenantUser]) -> Result<(), CommandError> {
         let names: BTreeSet<&str> = users.iter().map(|user| user.as_str()).collect();
         let edit = Edit::Forget(names.iter().map(|name| (*name).to_owned()).collect());
         self.edit_where_mentioned(&names, &edit, &Edited::default()).await
     }
 
-    /// Puts the new name in place of the old one in every `_security`.
+    /// Replaces the old name by the new one in every `_security`.
     pub(crate) async fn rename_everywhere(
         &self,
         old: &TenantUser,
@@ -110,7 +110,7 @@ impl Couch {
         self.edit_where_mentioned(&BTreeSet::from([old.as_str()]), &edit, moved).await
     }
 
-    /// What can't be done now, because CouchDB can't open a database, is written down and done when it opens.
+    /// Edits databases that CouchDB can't open later: the edit is recorded and done when they open.
     async fn edit_where_mentioned(
         &self,
         users: &BTreeSet<&str>,
@@ -126,7 +126,7 @@ impl Couch {
         self.pending.add(&scan.unknown, edit).await.map_err(|error| unrecorded(&error))?;
         let mut databases: Vec<ListedDatabase> =
             scan.found.into_iter().map(|(database, ())| database).collect();
-        // One node's copy may lack a name that the others still have.
+        // The copy that was read may lack a name that other nodes still have.
         databases.extend(self.pending.to_write_again());
         databases.sort();
         databases.dedup();
@@ -147,7 +147,7 @@ impl Couch {
 
     async fn edit_or_owe(&self, database: &ListedDatabase, edit: &Edit) -> Result<(), CommandError> {
         match self.edit_security(database, |object| edit.apply(object)).await {
-            // Deleted since it was listed: nothing is left to edit.
+            // Deleted since it was listed: there is nothing to edit.
             Err(CommandError::Couch(CouchError::NotFound(_))) => {
                 self.pending.gone(database).await.map_err(|error| unrecorded(&error))
             }
@@ -170,7 +170,7 @@ impl Couch {
             .map_err(|error| missing_database(error, database))
     }
 
-    /// Nothing, or the first of the databases that isn't there, or whose `_security` no member can be put into.
+    /// Returns an error for the first database that does not exist or whose `_security` can't take a member.
     pub(crate) async fn require_grantable(&self, databases: &[TenantDatabase]) -> Result<(), CommandError> {
         stream::iter(databases.to_vec())
             .map(|database| {

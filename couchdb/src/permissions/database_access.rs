@@ -1,6 +1,6 @@
-//! Who has access to which database, as its `_security` says: names, roles, administrators, everybody.
+//! The access to databases according to `_security`: names, roles, administrators, everyone.
 //!
-//! Trove's own answers have a place for the names of members only. What they leave out is access all the same.
+//! Trove's own answers have room only for the names of members.
 
 use serde_json::Value;
 
@@ -9,35 +9,35 @@ use crate::{CommandError, Couch, ListedDatabase, Range, permissions::security};
 /// Names and roles that have the same access.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Group {
-    /// User names, whether there are such users or not.
+    /// User names, even of users that do not exist.
     pub names: Vec<String>,
-    /// Roles, without that of the server's administrators.
+    /// Roles, except that of the server's administrators.
     pub roles: Vec<String>,
 }
 
-/// What one `_security` says.
+/// The access in one `_security`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseAccess {
-    /// The database, as CouchDB lists it.
+    /// The database as CouchDB lists it.
     pub database: String,
-    /// Who reads and writes documents.
+    /// May read and write documents.
     pub members: Group,
-    /// Who changes design documents and `_security` as well.
+    /// May also change design documents and `_security`.
     pub admins: Group,
-    /// Everybody may read and write it.
+    /// Everyone may read and write documents.
     pub public: bool,
-    /// It has another shape than CouchDB documents, so that nobody can tell.
+    /// The form is not documented by CouchDB, so the access is unclear.
     pub malformed: bool,
 }
 
-/// Several databases, in the order of their names.
+/// Several databases, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccessPage {
-    /// Those that were read.
+    /// The databases that were read.
     pub databases: Vec<DatabaseAccess>,
-    /// Those of the page that CouchDB can't open.
+    /// The databases of the page that CouchDB can't open.
     pub unknown: Vec<String>,
-    /// Where the next page begins.
+    /// The start of the next page.
     pub next: Option<String>,
 }
 
@@ -45,7 +45,7 @@ impl Couch {
     /// The access to a range of the databases that callers may see.
     ///
     /// # Errors
-    /// Also if CouchDB can't open more than a few databases of the range.
+    /// Includes the case that CouchDB can't open more than a few databases of the range.
     pub async fn list_database_access(&self, range: &Range) -> Result<AccessPage, CommandError> {
         let (names, next) = self.list_databases(range).await?;
         let databases = names.into_iter().filter_map(ListedDatabase::new).collect();

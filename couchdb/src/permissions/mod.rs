@@ -1,4 +1,4 @@
-//! Who may use which database: `_security`, read for many databases at once and edited for one.
+//! Access to databases: reads `_security` of many databases at once, and edits it for one.
 
 pub(crate) mod access;
 pub(crate) mod database_access;

@@ -1,12 +1,13 @@
-//! What is still to be done to the `_security` of databases, written down in the state directory.
+//! Pending edits of `_security`, stored in the state directory.
 //!
-//! An edit stays open where CouchDB can't open a database, where a write did not reach a majority of a cluster's nodes, and
-//! between the two requests that make a closed database. It is done with the next edit of that database, or by
-//! [`Couch::finish_pending`](super::Couch::finish_pending) when the database opens; a new user waits for those that would let
-//! it in.
+//! An edit is pending if CouchDB can't open the database, if a write did not reach a majority of a cluster's
+//! nodes, and between the two requests that create a closed database. It is done with the next edit of that
+//! database, or by [`Couch::finish_pending`](super::Couch::finish_pending) when the database opens. A new
+//! user can't be created while a pending edit would give it access.
 //!
 //! ```json
-//! {"shop": [{"forget": ["al"]}, {"rename": {"old": "bo", "new": "cy"}}, "write_again"], "new": [{"close": "COMMAND"}]}
+//! {"shop": [{"forget": ["al"]}, {"rename": {"old": "bo", "new": "cy"}}, "write_again"],
+//!  "new": [{"close": "COMMAND"}]}
 //! ```
 
 use std::{
@@ -33,27 +34,28 @@ const FILE_NAME: &str = "pending_security.json";
 
 const MODE: u32 = 0o600;
 
-/// One thing that is still to be done to a `_security`. They are done in the order in which they were written down.
+/// A pending edit of a `_security`. Edits are done in the order in which they were recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Edit {
-    /// Take these names out, so that their next owners inherit nothing.
+    /// Remove these names, so that later users with these names inherit nothing.
     Forget(BTreeSet<String>),
-    /// Put `new` in the place of `old`.
+    /// Replace `old` by `new`.
     Rename {
-        /// The name that is no longer.
+        /// The old name.
         old: String,
-        /// What its user is called now.
+        /// The new name.
         new: String,
     },
-    /// The database was absent before this command began to create it: it must not stay open to everybody.
+    /// This command began to create the missing database, which must not stay open to everyone.
     Close(String),
-    /// A write may have reached too few nodes: what is read may be one node's copy, which is lost when the others return.
+    /// A write may have reached too few nodes. The copy that was read may be lost when the other nodes
+    /// return.
     WriteAgain,
 }
 
 impl Edit {
-    /// Does it. True if that changed anything.
+    /// Applies the edit. True if it changed something.
     pub(crate) fn apply(&self, object: &mut Value) -> Result<bool, Malformed> {
         match self {
             Self::Forget(names) => {
@@ -65,7 +67,7 @@ impl Edit {
         }
     }
 
-    /// Whether a user of this name would get in where this is not done yet.
+    /// Whether a user of this name has access while the edit is pending.
     fn lets_in(&self, user: &str) -> bool {
         match self {
             Self::Forget(names) => names.contains(user),
@@ -75,10 +77,10 @@ impl Edit {
     }
 }
 
-/// By database, in the order of the names.
+/// By database, sorted by name.
 type Edits = BTreeMap<String, Vec<Edit>>;
 
-/// All that is still to be done.
+/// All pending edits.
 #[derive(Debug, Clone, Default)]
 pub struct PendingEdits {
     shared: Arc<Shared>,
@@ -87,15 +89,15 @@ pub struct PendingEdits {
 #[derive(Debug, Default)]
 struct Shared {
     edits: Mutex<Edits>,
-    /// `None` keeps nothing over a restart.
+    /// With `None`, nothing survives a restart.
     path: Option<PathBuf>,
-    /// Held while the file is written, so that no older state is written over a newer one.
+    /// Held while the file is written, so that an older state does not overwrite a newer one.
     disk: Mutex<()>,
     unsaved: AtomicBool,
 }
 
 impl PendingEdits {
-    /// Goes on from what the state directory holds. Blocks.
+    /// Loads the pending edits from the state directory. Blocks.
     pub fn load(state_dir: &Path) -> Self {
         let path = state_dir.join(FILE_NAME);
         let edits = match std::fs::read(&path) {
@@ -112,7 +114,7 @@ impl PendingEdits {
         Self { shared: Arc::new(shared) }
     }
 
-    /// What is to be done to a database.
+    /// The pending edits of a database.
     pub(crate) fn of(&self, database: &ListedDatabase) -> Vec<Edit> {
         self.edits().get(database.as_str()).cloned().unwrap_or_default()
     }
@@ -122,12 +124,12 @@ impl PendingEdits {
         self.databases(|edit| *edit == Edit::WriteAgain)
     }
 
-    /// Databases that would let in a user of this name.
+    /// Databases to which a user of this name would have access.
     pub(crate) fn that_let_in(&self, user: &str) -> Vec<ListedDatabase> {
         self.databases(|edit| edit.lets_in(user))
     }
 
-    /// Databases in which something is to be done as soon as they open.
+    /// Databases with edits to be done as soon as they open.
     pub(crate) fn to_finish(&self) -> Vec<ListedDatabase> {
         self.databases(|edit| *edit != Edit::WriteAgain)
     }
@@ -138,10 +140,10 @@ impl PendingEdits {
         some.filter_map(|(database, _)| ListedDatabase::new(database.clone())).collect()
     }
 
-    /// Writes down that `edit` is to be done to these databases, unless it is there already.
+    /// Records `edit` for these databases, unless it is already recorded.
     ///
     /// # Errors
-    /// The disk does not have it; this process knows it all the same.
+    /// The edit could not be written to disk; this process remembers it.
     pub(crate) async fn add(
         &self,
         databases: impl IntoIterator<Item = &ListedDatabase>,
@@ -158,7 +160,8 @@ impl PendingEdits {
         .await
     }
 
-    /// The databases are absent, and this command begins to create them: what was to be done to older ones is void.
+    /// Records that this command begins to create the missing databases. Edits of earlier databases are
+    /// dropped.
     pub(crate) async fn begin<'a>(
         &self,
         databases: impl IntoIterator<Item = &'a ListedDatabase>,
@@ -172,7 +175,7 @@ impl PendingEdits {
         .await
     }
 
-    /// These edits are done.
+    /// Removes edits that are done.
     pub(crate) async fn done(&self, database: &ListedDatabase, done: &[Edit]) -> io::Result<()> {
         self.change(|edits| {
             if let Some(list) = edits.get_mut(database.as_str()) {
@@ -182,7 +185,7 @@ impl PendingEdits {
         .await
     }
 
-    /// The database is gone, and with it what was to be done.
+    /// Removes all edits of a deleted database.
     pub(crate) async fn gone(&self, database: &ListedDatabase) -> io::Result<()> {
         self.change(|edits| drop(edits.remove(database.as_str()))).await
     }

@@ -1,4 +1,4 @@
-//! Which databases are open to everybody: drift that somebody else caused, as the agent closes what it makes.
+//! Finds databases that are open to everyone. The agent creates closed ones, so these were changed by others.
 
 use reqwest::Method;
 use tracing::{info, warn};
@@ -9,23 +9,23 @@ use crate::{
     permissions::{security, security_object::SecurityObject, security_scan::Scope},
 };
 
-/// More than CouchDB has databases of its own.
+/// More than the number of CouchDB's own databases.
 const OWN_DATABASES: usize = 100;
 
-/// What a look at every database found.
+/// The result of a scan of all databases.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PublicDatabases {
-    /// How many `_security` objects were read, CouchDB's own databases among them.
+    /// How many `_security` objects were read, including those of CouchDB's own databases.
     pub checked: usize,
-    /// Databases that everybody may read and write, in the order of their names.
+    /// Databases that everyone may read and write, sorted by name.
     pub public: Vec<String>,
-    /// Databases whose `_security` has a shape that CouchDB doesn't document, so that nobody can tell.
+    /// Databases whose `_security` has a form that CouchDB does not document. Their access is unclear.
     pub malformed: Vec<String>,
-    /// Databases that CouchDB lists and can't open: nobody can tell either.
+    /// Databases that CouchDB lists but can't open. Their access is unclear.
     pub unknown: Vec<String>,
 }
 
-/// What one `_security` says.
+/// The access in one `_security`.
 enum Finding {
     Closed,
     Public,
@@ -59,10 +59,12 @@ impl Couch {
     }
 }
 
-/// Closes those of CouchDB's own databases that everybody may write into, as they are made on 1.x, on 2.x and with
-/// `default_security = everyone`: a document in `_replicator` makes the server copy databases to and from anywhere.
+/// Closes those of CouchDB's own databases that everyone may write to. CouchDB creates them open on 1.x, on
+/// 2.x and with `default_security = everyone`. A document in `_replicator` makes the server copy databases to
+/// and from anywhere.
 ///
-/// `_users` can't be closed this way, and is guarded by its design document. One that has members is left as it is.
+/// `_users` can't be closed this way; its design document protects it. A database with members is left as it
+/// is.
 pub async fn close_system_databases(client: &Client, login: &Login) -> Result<(), CouchError> {
     let first = Resource::AllDatabases { start: Some("_"), limit: Some(OWN_DATABASES) };
     let listed = client.send(Some(login), Method::GET, &first, None).await?;

@@ -1,28 +1,28 @@
-//! The pure edits of a database's `_security` object.
+//! Pure edits of a database's `_security` object.
 //!
-//! Access means `members.names`. An edit changes the one name that it is about and keeps everything else that
-//! stands in the object: other members, roles, admins, and keys that CouchDB or somebody's application put
-//! there. No I/O here; `access.rs` reads, edits, writes and reads back.
+//! Access means `members.names`. An edit changes only the names in question and keeps the rest of the object:
+//! other members, roles, admins, and keys of CouchDB or of applications. There is no I/O here;
+//! `security_edit.rs` reads, edits, writes and reads back.
 //!
-//! `{}`, empty member lists, or only `admins` make a database readable and writable by anybody, so a member
-//! list that becomes empty gets the role `_admin`, which only server administrators have.
+//! `{}`, empty member lists, or only `admins` let everyone read and write the database. So a member list that
+//! becomes empty gets the role `_admin`, which only server administrators have.
 
 use std::collections::{BTreeSet, HashSet};
 
 use serde_json::{Map, Value, json};
 
-/// Everything of the object that says who may do what. `readers`: see [`member_key`].
+/// The keys of the object that define access. For `readers` see [`member_key`].
 pub const GROUPS: [&str; 3] = ["admins", "members", "readers"];
 
 /// The role that only server administrators have, and CouchDB 3.x's own default in both lists.
 pub(crate) const ADMIN_ROLE: &str = "_admin";
 
-/// A `_security` object, or a part of it, has a shape that CouchDB doesn't document. Nothing was changed.
+/// A `_security` object, or a part of it, has a form that CouchDB does not document. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` in its _security is not of the shape CouchDB documents; repair it by hand")]
 pub struct Malformed(String);
 
-/// Who is named in `members.names`. A shape that we don't understand names nobody.
+/// The names in `members.names`. Empty if the form is unknown.
 pub fn members(security: &Value) -> impl Iterator<Item = &str> {
     names(security, member_key(security))
 }
@@ -32,19 +32,19 @@ pub fn mentions(security: &Value, users: &BTreeSet<&str>) -> bool {
     members(security).chain(names(security, "admins")).any(|name| users.contains(name))
 }
 
-/// The members and the admins, as they are written.
+/// The members and the admins, unchanged.
 pub(crate) fn groups(security: &Value) -> (&Value, &Value) {
     (&security[member_key(security)], &security["admins"])
 }
 
-/// Whether everybody, logged in or not, may read and write.
+/// Whether everyone, logged in or not, may read and write.
 pub fn is_public(security: &Value) -> bool {
     let members = &security[member_key(security)];
     let empty = |list: &Value| list.as_array().is_none_or(Vec::is_empty);
     empty(&members["names"]) && empty(&members["roles"])
 }
 
-/// Whether the object, as far as it says who may do what, has the shape that CouchDB documents.
+/// Whether the keys that define access have the form that CouchDB documents.
 pub fn is_well_formed(security: &Value) -> bool {
     let texts = |list: &Value| {
         list.is_null() || list.as_array().is_some_and(|items| items.iter().all(Value::is_string))
@@ -55,7 +55,7 @@ pub fn is_well_formed(security: &Value) -> bool {
     security.is_object() && GROUPS.into_iter().all(|key| group(&security[key]))
 }
 
-/// Makes every name of `users` a member. True if that changed anything.
+/// Makes all `users` members. True if that changed something.
 pub fn grant(security: &mut Value, users: &[&str]) -> Result<bool, Malformed> {
     all_or_nothing(security, |security| {
         let names = list(section(security, member_key(security))?, "members", "names")?;
@@ -66,7 +66,7 @@ pub fn grant(security: &mut Value, users: &[&str]) -> Result<bool, Malformed> {
     })
 }
 
-/// Takes a name out of the members. True if that changed anything.
+/// Removes a name from the members. True if that changed something.
 pub fn revoke(security: &mut Value, user: &str) -> Result<bool, Malformed> {
     revoke_all(security, &BTreeSet::from([user]))
 }
@@ -83,7 +83,7 @@ fn revoke_all(security: &mut Value, users: &BTreeSet<&str>) -> Result<bool, Malf
     })
 }
 
-/// Takes names out of the members and out of the database's admins. True if that changed anything.
+/// Removes names from the members and from the database's admins. True if that changed something.
 pub fn forget(security: &mut Value, users: &BTreeSet<&str>) -> Result<bool, Malformed> {
     all_or_nothing(security, |security| {
         let were_members = revoke_all(security, users)?;
@@ -99,7 +99,7 @@ fn take_out(names: &mut Vec<Value>, users: &BTreeSet<&str>) {
     names.retain(|name| !name.as_str().is_some_and(|name| users.contains(name)));
 }
 
-/// Puts the name `new` wherever `old` stands. True if that changed anything.
+/// Replaces the name `old` by `new` everywhere. True if that changed something.
 pub fn rename(security: &mut Value, old: &str, new: &str) -> Result<bool, Malformed> {
     let mut changed = false;
     for key in [member_key(security), "admins"] {
@@ -117,7 +117,7 @@ pub fn rename(security: &mut Value, old: &str, new: &str) -> Result<bool, Malfor
     Ok(changed)
 }
 
-/// Leaves a public database to server administrators only. True if that changed anything.
+/// Restricts a public database to server administrators. True if that changed something.
 pub fn close(security: &mut Value) -> Result<bool, Malformed> {
     if !is_public(security) {
         return Ok(false);
@@ -131,8 +131,8 @@ pub fn close(security: &mut Value) -> Result<bool, Malformed> {
     })
 }
 
-/// An edit that fails half-way, or finds nothing to do, leaves the object as it was: what is written back must never be
-/// the half that takes the last member out and does not close the database.
+/// Leaves the object unchanged if the edit fails half-way or has nothing to do. Otherwise an edit could
+/// remove the last member without closing the database, and that would be written back.
 fn all_or_nothing(
     security: &mut Value,
     edit: impl FnOnce(&mut Value) -> Result<bool, Malformed>,
@@ -145,7 +145,7 @@ fn all_or_nothing(
     Ok(changed)
 }
 
-/// CouchDB 1.0 wrote `readers`; every version still honours it where `members` is absent.
+/// CouchDB 1.0 wrote `readers`, and every version still uses it if `members` is absent.
 fn member_key(security: &Value) -> &'static str {
     let has = |key: &str| security.get(key).is_some();
     if !has("members") && has("readers") { "readers" } else { "members" }

@@ -1,8 +1,9 @@
 //! Reads, edits, writes and reads back one `_security`.
 //!
-//! The object has no revision and a PUT replaces all of it. The lock keeps this agent's own edits apart; reading back shows
-//! whether somebody else's write came in between. In a cluster a GET reads one copy: only an answered PUT says that a
-//! majority has it, so a write that was not answered well is written again, also by a later command and after a restart.
+//! The object has no revision, and a PUT replaces all of it. The lock serialises this agent's own edits;
+//! reading back detects writes of other clients in between. In a cluster a GET reads one copy, and only a
+//! successful PUT means that a majority of the nodes has the object. So a write without a success answer is
+//! repeated, also by a later command and after a restart.
 
 use std::{io, time::Duration};
 
@@ -16,17 +17,17 @@ use crate::{
     permissions::{pending::Edit, security::Malformed, security_object::SecurityObject},
 };
 
-/// How often an edit is written again when what is read back lacks it.
+/// How often an edit is repeated when the object that is read back lacks it.
 const WRITES: usize = 5;
 
-/// How often it is seen whether something is to be finished.
+/// The interval between attempts to do pending edits.
 const FINISH_EVERY: Duration = Duration::from_secs(5);
 
-/// One that stays closed is asked less and less often, as CouchDB logs each time: at last every 80 s.
+/// The interval for databases that stay closed doubles up to 80 s, because CouchDB logs each attempt.
 const MOST_DOUBLINGS: u32 = 4;
 
 impl Couch {
-    /// Edits one `_security`, after what is still to be done to it.
+    /// Edits one `_security`, after its pending edits.
     pub(crate) async fn edit_security(
         &self,
         database: &ListedDatabase,
@@ -36,7 +37,7 @@ impl Couch {
         self.edit_locked(database, edit).await
     }
 
-    /// The same for who holds the database's lock.
+    /// The same for callers that hold the database's lock.
     pub(crate) async fn edit_locked(
         &self,
         database: &ListedDatabase,
@@ -56,7 +57,7 @@ impl Couch {
             changed |= edit(&mut edited).map_err(odd)?;
             if !changed && !unsure {
                 if let Err(error) = self.pending.done(database, &owed).await {
-                    // Done once more after a restart, which changes nothing.
+                    // After a restart the edit is done again, which changes nothing.
                     warn!(%error, "The state directory can't be written.");
                 }
                 return Ok(());
@@ -67,7 +68,7 @@ impl Couch {
         Err(CommandError::Overwritten(format!("_security of database {:?}", database.as_str())))
     }
 
-    /// Writes it, and writes down if that may have reached too few nodes.
+    /// Writes the object. Records it for another write if too few nodes may have it.
     pub(crate) async fn write_security(
         &self,
         client: &Client,
@@ -91,7 +92,7 @@ impl Couch {
         Err(error.into())
     }
 
-    /// Does, for ever, what could not be done to databases, as soon as they open.
+    /// Runs forever: does pending edits as soon as their databases open.
     pub async fn finish_pending_for_ever(&self) {
         let (mut tried, mut doublings) = (Vec::new(), 0);
         loop {
@@ -108,7 +109,7 @@ impl Couch {
         }
     }
 
-    /// Does what is still to be done to databases that open now; false if CouchDB is away.
+    /// Does the pending edits of databases that open now. False during an outage of CouchDB.
     async fn finish_pending(&self) -> bool {
         for database in self.pending.to_finish() {
             if self.login().is_err() {
@@ -128,11 +129,11 @@ impl Couch {
         true
     }
 
-    /// Does what is still to be done to one database.
+    /// Does the pending edits of one database.
     async fn finish(&self, database: &ListedDatabase) -> Result<(), CommandError> {
         let _alone = self.security_locks.lock(database).await;
         match self.edit_locked(database, |_| Ok(false)).await {
-            // A database that is no more lets nobody in.
+            // A deleted database gives access to nobody.
             Err(CommandError::Couch(CouchError::NotFound(_))) => {
                 self.pending.gone(database).await.map_err(|error| unrecorded(&error))
             }
@@ -140,10 +141,10 @@ impl Couch {
         }
     }
 
-    /// Sees to it that a new user of this name gets in nowhere because an older one was left behind there.
+    /// Makes sure that a new user of this name does not inherit access from an earlier user.
     ///
     /// # Errors
-    /// [`CommandError::LeftBehind`] if a database that may still name it can't be edited now.
+    /// [`CommandError::LeftBehind`] if a database that may still contain the name can't be edited now.
     pub(crate) async fn nothing_is_left_of(&self, user: &str) -> Result<(), CommandError> {
         for database in self.pending.that_let_in(user) {
             self.finish(&database).await.map_err(|error| CommandError::LeftBehind {
@@ -156,7 +157,7 @@ impl Couch {
     }
 }
 
-/// The state directory can't be written, and without it the command must not go on.
+/// The state directory can't be written, so the command must stop.
 pub(crate) fn unrecorded(error: &io::Error) -> CommandError {
     CommandError::Unrecorded(error.to_string())
 }

@@ -1,7 +1,7 @@
-//! A `_security` object between its text and the edits of `security.rs`.
+//! Converts a `_security` object between its text and the form that `security.rs` edits.
 //!
-//! The edits see the lists that say who may do what, and nothing else: what applications keep beside them is none of the agent's
-//! business, may be longer, deeper or more exact than a [`Value`] holds, and is written back as it was read.
+//! The edits see only the lists that define access. Other keys belong to applications: they may be longer,
+//! deeper or more precise than a [`Value`] allows, and are written back unchanged.
 
 use serde_json::{Map, Value};
 
@@ -14,10 +14,10 @@ use crate::{
 /// The lists of a group.
 const LISTS: [&str; 2] = ["names", "roles"];
 
-/// In the place of a list, or of a group, that is none: no edit takes it for one.
+/// Replaces an invalid list or group, so that no edit changes it.
 const ODD: Value = Value::Bool(false);
 
-/// What CouchDB has.
+/// The object in CouchDB.
 #[derive(Debug)]
 pub(crate) struct SecurityObject {
     whole: Option<Exact>,
@@ -25,10 +25,10 @@ pub(crate) struct SecurityObject {
 }
 
 impl SecurityObject {
-    /// Reads it. What is JSON and no object names nobody, and no edit changes it.
+    /// Reads the object. JSON that is not an object contains no names and is never changed.
     ///
     /// # Errors
-    /// It is no JSON, such as the page of a proxy: nobody knows who is named.
+    /// The text is not JSON, such as a proxy's error page, so the names are unknown.
     pub(crate) fn read(text: &[u8]) -> Result<Self, CouchError> {
         let whole = Exact::read(text);
         if whole.is_none() {
@@ -41,12 +41,12 @@ impl SecurityObject {
         Ok(Self { whole, sketch })
     }
 
-    /// Its groups with their lists.
+    /// The groups with their lists.
     pub(crate) fn sketch(&self) -> &Value {
         &self.sketch
     }
 
-    /// The text of the object whose groups are `edited`, which is an edit of the sketch.
+    /// The text of the object with the groups from `edited`, an edited copy of the sketch.
     pub(crate) fn with(&self, edited: &Value) -> String {
         let mut whole = self.whole.clone().unwrap_or_default();
         for key in GROUPS {

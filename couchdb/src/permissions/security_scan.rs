@@ -1,7 +1,7 @@
-//! One look at every `_security`, and which databases CouchDB could not open for it.
+//! Scans every `_security`, and reports the databases that CouchDB could not open.
 //!
-//! One damaged database must not stop every command: it is left out, and named. Many are a failing server, and what was
-//! read of the others says nothing: that is an error.
+//! A damaged database must not block every command, so a few are skipped and reported. Many indicate a
+//! failing server, whose other answers are not reliable either: that is an error.
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use reqwest::Method;
@@ -13,38 +13,39 @@ use crate::{
     reply::error::absent_is_none,
 };
 
-/// So many databases at most are left out; more are an error.
+/// The maximum number of skipped databases.
 const MOST_UNKNOWN: usize = 5;
 
-/// Which databases a pass visits.
+/// The databases that a scan reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// Every database there is.
+    /// All databases.
     All,
-    /// What callers may see.
+    /// The databases that callers may see.
     Tenants,
-    /// Where a name that is left behind would give its next owner access: those of `ignore_dbs` and CouchDB's own, too.
-    /// Only that of `_users` can't be written (403 since 3.0), and there it is closed to everybody.
+    /// The databases in which a leftover name would give access to a later user of that name. This includes
+    /// `ignore_dbs` and CouchDB's own, except `_users`, whose `_security` can't be written (403 since 3.0)
+    /// and is closed.
     Inheritable,
 }
 
-/// What a pass over every `_security` found, in the order of the databases' names.
+/// The results of a scan, sorted by database name.
 #[derive(Debug)]
 pub(crate) struct SecurityScan<T> {
-    /// What the caller kept of the databases that were read.
+    /// The values that `pick` returned for the databases that were read.
     pub(crate) found: Vec<(ListedDatabase, T)>,
-    /// Databases that CouchDB lists and could not open, also when they were asked again.
+    /// Databases that CouchDB lists but could not open in two attempts.
     pub(crate) unknown: Vec<ListedDatabase>,
 }
 
-/// What a request for one `_security` came to.
+/// The result of reading one `_security`.
 enum Looked<T> {
     Kept(ListedDatabase, T),
     Unknown(ListedDatabase, String),
 }
 
 impl Couch {
-    /// Reads every `_security` in scope once, and keeps what `pick` makes of it.
+    /// Reads every `_security` in scope once, and keeps what `pick` returns for it.
     ///
     /// # Errors
     /// Those of [`Couch::read_security_of`].
@@ -62,7 +63,7 @@ impl Couch {
         self.read_security_of(databases, pick).await
     }
 
-    /// Reads the `_security` of each, with bounded concurrency, and keeps what `pick` makes of it.
+    /// Reads the `_security` of each database with bounded concurrency, and keeps what `pick` returns for it.
     ///
     /// # Errors
     /// [`CouchError::Unopenable`] if CouchDB can't open more than a few databases, or none of several.
@@ -74,7 +75,7 @@ impl Couch {
         let count = databases.len();
         let mut scan = SecurityScan { found: Vec::new(), unknown: Vec::new() };
         let closed = self.look_at(databases, &pick, &mut scan.found).await?;
-        // A limit of open files, or a moment of the server, passes.
+        // Try again: a shortage of file descriptors or a short failure of the server may be over.
         let again = closed.into_iter().map(|(database, _)| database).collect();
         let still_closed = self.look_at(again, &pick, &mut scan.found).await?;
         let reason = still_closed.first().map(|(_, reason)| reason.clone());
@@ -96,7 +97,7 @@ impl Couch {
         Ok(scan)
     }
 
-    /// Adds to `found`, and returns the databases that could not be opened.
+    /// Adds to `found`. Returns the databases that could not be opened.
     async fn look_at<T>(
         &self,
         databases: Vec<ListedDatabase>,
@@ -111,7 +112,7 @@ impl Couch {
                         Err(CouchError::Server { status, reason }) => {
                             return Ok(Some(Looked::Unknown(database, format!("{status}: {reason}"))));
                         }
-                        // A database may go while the pass is on its way.
+                        // A database may be deleted during the scan.
                         answer => absent_is_none(answer)?,
                     };
                     let object = text.map(|text| SecurityObject::read(&text)).transpose()?;

@@ -1,12 +1,12 @@
-//! One pass over every `_security` for all who ask at the same time.
+//! Shares scans of every `_security` between concurrent callers.
 //!
-//! A pass asks as much of CouchDB as there are databases, and several at once would only share its time. So one runs,
-//! and whoever asks meanwhile waits for the next one, together with everybody else who does: never for the one under
-//! way, which may have read a database before a command that the asker has seen finished.
+//! A scan sends one request per database, and concurrent scans would slow each other down. So only one scan
+//! runs at a time. Callers that arrive meanwhile share the next scan. They can't use the running one: it may
+//! have read a database before a command that had already finished when the call arrived.
 //!
 //! ```text
-//! ask  ask ask ask      ask
-//!  |-- pass --|-- pass --|-- pass --|
+//! call  call call call   call
+//!   |-- scan --|-- scan --|-- scan --|
 //! ```
 
 use std::{
@@ -18,15 +18,15 @@ use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use crate::CouchError;
 
-/// The databases of each user, in the order of their names.
+/// The databases of each user, sorted by name.
 pub type UserAccess = BTreeMap<String, Vec<String>>;
 
-/// The passes to come; holds what each one is asked for.
+/// The scheduled scans with the names that each must look for.
 #[derive(Debug)]
 pub(crate) struct SharedScans<T> {
-    /// The pass that has not begun.
+    /// The scan that has not begun.
     next: Mutex<Option<Arc<Pass<T>>>>,
-    /// Held by the pass that runs.
+    /// Held by the running scan.
     running: AsyncMutex<()>,
 }
 
@@ -43,7 +43,8 @@ impl<T> Default for SharedScans<T> {
 }
 
 impl<T> SharedScans<T> {
-    /// What a pass finds that begins after this call and looks for `names`, and perhaps for others' names too.
+    /// The result of a scan that begins after this call. It looks for `names` and possibly other callers'
+    /// names.
     pub(crate) async fn find(
         &self,
         names: &[&str],
@@ -56,9 +57,9 @@ impl<T> SharedScans<T> {
         }
         self.begin(&pass);
         let wanted = lock(&pass.wanted).clone();
-        // Dropped on the way, this leaves nothing behind: the next one who waits sweeps for all of them.
+        // If this future is dropped, the next waiting caller runs the scan for all of them.
         let found = sweep(wanted).await.map(Arc::new);
-        // Only who holds the lock writes, and nobody has.
+        // This can't fail: only the holder of the lock sets the result, and it was not set before.
         let _first = pass.found.set(found.clone());
         found
     }
@@ -71,7 +72,7 @@ impl<T> SharedScans<T> {
         Arc::clone(pass)
     }
 
-    /// From here on others wait for a later pass.
+    /// From now on, new callers wait for a later scan.
     fn begin(&self, pass: &Arc<Pass<T>>) {
         let mut next = lock(&self.next);
         if next.as_ref().is_some_and(|next| Arc::ptr_eq(next, pass)) {
@@ -98,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts the passes, and what each was asked for; each waits to be let go.
+    /// Counts the scans and records their names. Each scan waits for a permit.
     #[derive(Default)]
     struct Ground {
         shared_scans: SharedScans<usize>,

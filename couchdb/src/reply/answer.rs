@@ -1,7 +1,8 @@
-//! How much of an answer is taken into memory, and how it is read.
+//! Limits the size of answers, and parses them.
 //!
-//! What the agent asks for has a few MiB at most. But CouchDB lets a document be 8 MB long (`max_document_size`), users
-//! write their own, and somebody who broke into the server could send without end.
+//! The agent's requests have answers of a few MiB at most. But CouchDB allows documents of 8 MB
+//! (`max_document_size`), users write their own documents, and an attacker on the server could send endless
+//! answers.
 
 use serde_json::Value;
 
@@ -10,23 +11,22 @@ use crate::reply::error::CouchError;
 /// The longest answer that is read, in bytes.
 pub(crate) const LONGEST: usize = 64 << 20;
 
-/// The most JSON values that an answer may hold. In memory a value takes up to fifty times the room of its text
-/// (`{"a":0}`, a map for a single number): so many take at most 100 MB. A page of a thousand users has twenty thousand,
-/// and a database would need as many members to come near.
+/// The maximum number of JSON values in an answer. In memory a value takes up to fifty times the size of its
+/// text (`{"a":0}`, a map for a single number), so this many take at most 100 MB. A page of a thousand users
+/// has twenty thousand values, and a database would need a similar number of members to reach the limit.
 pub(crate) const MOST_VALUES: usize = 250_000;
 
-/// Shorter answers need not be counted: each value but the first brings a byte of its own, and another between it and
-/// the one before.
+/// Shorter answers need not be counted: each value takes at least one byte and a separator.
 const SURELY_FEW: usize = 2 * MOST_VALUES;
 
-/// Why an answer was not read, in words for the operator.
+/// The reason why an answer was not read, for the operator.
 pub(crate) const TOO_LONG: &str = "it is longer than 64 MiB, and the rest was not read; look for documents of that size \
                                    in _users, and for who sends this";
 
-/// What an answer's body holds (`null` if it is empty).
+/// Parses an answer's body (`null` if it is empty).
 ///
 /// # Errors
-/// It is not JSON, or too much of it; in words.
+/// A message if the body is not JSON or has too many values.
 pub(crate) fn parse(body: &[u8]) -> Result<Value, String> {
     if body.is_empty() {
         return Ok(Value::Null);
@@ -40,8 +40,8 @@ pub(crate) fn parse(body: &[u8]) -> Result<Value, String> {
     serde_json::from_slice(body).map_err(|_| "the answer is not JSON".to_owned())
 }
 
-/// No fewer than `text` has, if it is JSON: a value that is not the first of all follows one of these bytes outside a
-/// string, or a key's colon.
+/// An upper bound for the number of values in `text`, if it is JSON: each value except the first follows one
+/// of these bytes outside a string, or a key's colon.
 fn values_at_most(text: &[u8]) -> usize {
     let (mut count, mut in_string, mut escaped) = (1, false, false);
     for byte in text {
@@ -56,7 +56,7 @@ fn values_at_most(text: &[u8]) -> usize {
     count
 }
 
-/// What a good answer's body holds.
+/// Parses the body of a successful answer.
 pub(crate) fn read_answer(body: &[u8]) -> Result<Value, CouchError> {
     parse(body).map_err(|problem| CouchError::Unexpected { what: "a request", problem })
 }

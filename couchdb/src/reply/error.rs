@@ -1,7 +1,7 @@
-//! What can go wrong between the agent and CouchDB, in the operator's words.
+//! Errors between the agent and CouchDB, worded for the operator.
 //!
-//! The one place that maps CouchDB's answers to errors of ours. No variant holds a request body, a header or a
-//! password; `reason` is the server's own text about a name or a document.
+//! Only this module maps CouchDB's answers to the agent's errors. No variant contains a request body, a
+//! header or a password; `reason` is the server's own text about a name or a document.
 
 mod effect;
 
@@ -15,41 +15,41 @@ use crate::reply::{
     reason::{CAUSES, NO_MAJORITY, UNOPENABLE, advice, is_of_a_file, one_line, with_help},
 };
 
-/// 401 because nobody logged in, or nobody who may do this: the password was not looked at, or was right
-/// (`chttpd_auth.erl`, `chttpd_auth_request.erl`).
+/// Reasons of a 401 that is not about the password: there was no login, or the account is not an
+/// administrator (`chttpd_auth.erl`, `chttpd_auth_request.erl`).
 const NOT_ABOUT_THE_PASSWORD: [&str; 2] = ["Authentication required.", "You are not a"];
 
-/// Why a request to CouchDB did not do what was asked.
+/// The reason why a request to CouchDB failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CouchError {
     /// The agent has no working `os_admin` account yet.
     #[error("the agent has no os_admin login on CouchDB yet: {0}")]
     NotBootstrapped(String),
-    /// The agent has no working `os_admin` account, and will not have one by itself.
+    /// The agent has no working `os_admin` account and can't create one by itself.
     #[error("the agent has no os_admin login on CouchDB: {0}")]
     NoLogin(String),
-    /// Nothing answers.
+    /// No connection to the server.
     #[error("CouchDB at {origin} can't be reached ({reason}); check that the service runs")]
     Unreachable {
         /// Scheme, host and port.
         origin: String,
-        /// The transport's own words.
+        /// The transport's error message.
         reason: String,
     },
-    /// No connection that can be trusted; nothing was sent.
+    /// The connection is not secure. Nothing was sent.
     #[error("no secure connection to CouchDB at {origin}: {reason}")]
     Insecure {
         /// Scheme, host and port.
         origin: String,
-        /// What is wrong with a certificate, or with the files of our own.
+        /// The problem with a certificate or with the agent's own files.
         reason: String,
     },
-    /// An answer began and did not end.
+    /// The connection broke off before the answer was complete.
     #[error("CouchDB at {origin} broke off its answer ({reason})")]
     BrokenOff {
         /// Scheme, host and port.
         origin: String,
-        /// The transport's own words.
+        /// The transport's error message.
         reason: String,
     },
     /// No answer in time.
@@ -57,19 +57,19 @@ pub enum CouchError {
     Timeout {
         /// Scheme, host and port.
         origin: String,
-        /// How long the agent waited.
+        /// The time limit.
         limit: Duration,
     },
     /// 401 to a request without a login.
     #[error("CouchDB wants a login for this (401)")]
     Unauthorized,
-    /// 401 to a login: name or password is wrong.
+    /// 401 to a login: the name or password is wrong.
     #[error(
         "CouchDB refuses the agent's name or password (401): os_admin's password was changed in CouchDB, or os_admin was \
          removed from it; restore the file with the credentials or set os_admin's password to the file's"
     )]
     LoginRefused,
-    /// The login is not an administrator's to CouchDB, for another reason than its password.
+    /// The login does not make the agent an administrator, for a reason other than its password.
     #[error(transparent)]
     LoginUnusable(#[from] LoginProblem),
     /// 403 "temporarily locked": CouchDB 3.4+ after five wrong passwords.
@@ -81,7 +81,8 @@ pub enum CouchError {
     /// 400.
     #[error("CouchDB can't take the request: {0}")]
     BadRequest(String),
-    /// 400 with the name of a file system's error. The change is in force until CouchDB restarts: seen with 3.3.3 and 3.5.0.
+    /// 400 with the name of a file system error. The change is in force until CouchDB restarts: seen with
+    /// 3.3.3 and 3.5.0.
     #[error(
         "CouchDB can't write its configuration ({0}): check owner, mode and free space of its configuration directory, and \
          whether it is mounted read-only"
@@ -93,7 +94,7 @@ pub enum CouchError {
     /// 409.
     #[error("somebody else changed the same document at the same time; try again")]
     Conflict,
-    /// 412, a database of that name is there.
+    /// 412: a database of that name exists.
     #[error("CouchDB has it already")]
     Exists,
     /// `[couchdb] maintenance_mode` is on.
@@ -107,15 +108,15 @@ pub enum CouchError {
         "a node of CouchDB does not serve its data ({0}): check maintenance_mode of [couchdb] there, and /_membership"
     )]
     NodeDown(String),
-    /// 429, or the pause that one asked for is not over.
+    /// 429, or the pause that a 429 demanded is not over.
     #[error("CouchDB, or a proxy in front of it, takes no more requests at {origin} for now (429{})", shown(.retry_after.as_ref()))]
     TooManyRequests {
         /// Scheme, host and port.
         origin: String,
-        /// How long nothing shall be sent.
+        /// The remaining pause.
         retry_after: Option<Duration>,
     },
-    /// An answer that CouchDB does not give.
+    /// The answer does not come from CouchDB.
     #[error(
         "what answers at {origin} is not CouchDB itself: {seen}; look at the proxy between the agent and CouchDB, or \
          correct couchdb.url"
@@ -125,10 +126,10 @@ pub enum CouchError {
         origin: String,
         /// The HTTP status.
         status: u16,
-        /// What came, without its content.
+        /// A description of the answer without its content.
         seen: String,
     },
-    /// `%2F` in a path arrives as `/`: the request would be for something else.
+    /// `%2F` in a path arrives as `/`: the request would reach a different resource.
     #[error(
         "a proxy between the agent and CouchDB decodes %2F in paths, so a name with a slash would reach something else; \
          nothing was sent. Make the proxy pass paths on as they are, or let couchdb.url name CouchDB itself"
@@ -139,44 +140,44 @@ pub enum CouchError {
     Server {
         /// The HTTP status.
         status: u16,
-        /// The server's own words.
+        /// The server's reason.
         reason: String,
     },
-    /// Too many databases could not be opened for an answer about all of them.
+    /// Too many databases could not be opened for a scan of all databases.
     #[error(
         "CouchDB could not open {unknown} of {count} databases, {example:?} among them ({reason}); look at {CAUSES}"
     )]
     Unopenable {
-        /// How many could not be opened.
+        /// The number of databases that could not be opened.
         unknown: usize,
-        /// How many were asked.
+        /// The number of databases in the scan.
         count: usize,
-        /// One of them.
+        /// One of the databases that could not be opened.
         example: String,
-        /// What CouchDB said of it.
+        /// CouchDB's reason for that database.
         reason: String,
     },
-    /// An answer that CouchDB doesn't give.
+    /// An answer that does not fit CouchDB's API.
     #[error("unexpected answer from CouchDB to {what}: {problem}")]
     Unexpected {
-        /// What was asked, without names.
+        /// The request, without names.
         what: &'static str,
-        /// What was odd.
+        /// The problem with the answer.
         problem: String,
     },
 }
 
 impl CouchError {
-    /// The error for a status that is not a success; `body` is what came with it. `shown` makes of the server's words
-    /// what may be repeated of them.
+    /// The error for a failure status with its `body`. `shown` removes what must not be repeated from the
+    /// server's reason.
     pub(crate) fn from_status(status: StatusCode, body: &Value, shown: impl Fn(&str) -> String) -> Self {
-        // `_bulk_docs` answers with one for each document.
+        // `_bulk_docs` returns one error per document.
         let body = body.get(0).unwrap_or(body);
         let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
         let reason = match (text("reason"), text("error")) {
             ("", "") => format!("HTTP status {}", status.as_u16()),
             ("", error) => one_line(error),
-            // Before it is cut: half a name would not be found.
+            // Before the text is cut, because a part of a name would not be found.
             (reason, _) => one_line(&shown(reason)),
         };
         match status.as_u16() {
@@ -196,8 +197,8 @@ impl CouchError {
         }
     }
 
-    /// The error for a 401 to a request that carried a login. What can't be told counts as a refusal: each further try
-    /// may count towards CouchDB's lockout.
+    /// The error for a 401 to a request with a login. Unclear cases count as a refusal, because each further
+    /// attempt may count towards CouchDB's lockout.
     pub(crate) fn of_a_login(body: &Value) -> Self {
         let reason = body.get("reason").and_then(Value::as_str).unwrap_or_default();
         if NOT_ABOUT_THE_PASSWORD.iter().any(|other| reason.starts_with(other)) {
@@ -211,7 +212,7 @@ impl CouchError {
         matches!(self, Self::LoginRefused | Self::NotCouchDb { status: 401, .. })
     }
 
-    /// Whether CouchDB has looked at the password of a request and taken it.
+    /// Whether the error shows that CouchDB accepted the password of the request.
     pub(crate) fn shows_that_it_was_taken(&self) -> bool {
         matches!(
             self,
@@ -225,7 +226,7 @@ impl CouchError {
         )
     }
 
-    /// Whether a proxy says that it does not reach CouchDB.
+    /// Whether a proxy reports that it can't reach CouchDB.
     fn is_from_a_gateway(&self) -> bool {
         matches!(self, Self::NotCouchDb { status: 502..=504, .. })
     }
@@ -260,9 +261,9 @@ impl CouchError {
         }
     }
 
-    /// Whether the same command may succeed a little later, without anybody doing anything.
+    /// Whether the same command may succeed later without intervention.
     ///
-    /// A refused login is not among them: every further try counts towards CouchDB's lockout.
+    /// A refused login is not transient: each further attempt counts towards CouchDB's lockout.
     pub fn is_transient(&self) -> bool {
         self.is_outage()
             || matches!(
@@ -277,7 +278,7 @@ impl CouchError {
             )
     }
 
-    /// Whether the server, its software or its data may be another one when it is back.
+    /// Whether the server, its software or its data may be different when it answers again.
     pub fn is_outage(&self) -> bool {
         self.is_from_a_gateway()
             || matches!(
@@ -290,12 +291,12 @@ impl CouchError {
             )
     }
 
-    /// Whether a document was asked for in a database that isn't there (`no_db_file` is 1.x's word for it).
+    /// Whether a document was requested in a missing database (1.x reports `no_db_file`).
     pub(crate) fn is_missing_database(&self) -> bool {
         matches!(self, Self::NotFound(reason) if reason.starts_with("Database") || reason == "no_db_file")
     }
 
-    /// Whether the database is listed and its files can't be opened.
+    /// Whether CouchDB lists the database but can't open its files.
     pub(crate) fn is_unopenable(&self) -> bool {
         matches!(self, Self::Server { status: 500, reason } if reason.contains(UNOPENABLE))
     }
@@ -305,7 +306,7 @@ impl CouchError {
         matches!(self, Self::Server { status: 500, reason } if reason == NO_MAJORITY)
     }
 
-    /// Whether a CouchDB in maintenance mode answers so, which does not say so.
+    /// Whether a CouchDB in maintenance mode may be the cause of this error.
     pub(crate) fn may_be_maintenance(&self) -> bool {
         matches!(self, Self::NodeDown(_) | Self::Unopenable { .. }) || self.is_unopenable()
     }

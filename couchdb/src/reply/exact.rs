@@ -1,8 +1,8 @@
-//! JSON objects of other people, of which the agent reads and changes a few fields and passes the rest on as it stands.
+//! JSON objects of which the agent changes a few fields and keeps the rest unchanged.
 //!
-//! CouchDB keeps whole numbers of any length and objects of any depth. A [`Value`] does not: it makes an integer of 20 digits a
-//! floating-point number, and can't be read at all from 400 digits or 200 arrays in each other. So every field is kept as the
-//! text that it is, and only those that are asked for become values.
+//! CouchDB stores integers of any length and objects of any depth. A [`Value`] can't: it turns an integer of
+//! 20 digits into a floating-point number, and parsing fails for 400 digits or 200 nested arrays. So each
+//! field is kept as text, and only requested fields are parsed.
 
 use std::collections::BTreeMap;
 
@@ -11,58 +11,58 @@ use serde_json::{Value, value::RawValue};
 
 use crate::reply::answer;
 
-/// An object whose fields are texts. Written, it has all that was read, digit for digit.
+/// An object whose fields are texts. It is written exactly as it was read.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Exact(BTreeMap<String, Box<RawValue>>);
 
 impl Exact {
-    /// Reads an object; `None` if it is none.
+    /// Reads an object. `None` if the text is not an object.
     pub(crate) fn read(text: &[u8]) -> Option<Self> {
         serde_json::from_slice(text).ok()
     }
 
-    /// The value of a field; `None` if there is no such field.
+    /// The value of a field. `None` if the field is missing.
     ///
     /// # Errors
-    /// It can't be held as a value; in words.
+    /// A message if the field can't be parsed.
     pub(crate) fn value(&self, key: &str) -> Option<Result<Value, String>> {
         self.0.get(key).map(|text| answer::parse(text.get().as_bytes()))
     }
 
-    /// The text of a field that is one.
+    /// The value of a text field.
     pub(crate) fn text(&self, key: &str) -> Option<String> {
         serde_json::from_str(self.0.get(key)?.get()).ok()
     }
 
-    /// A field that is an object itself.
+    /// The value of an object field.
     pub(crate) fn object(&self, key: &str) -> Option<Self> {
         Self::read(self.0.get(key)?.get().as_bytes())
     }
 
-    /// Whether there is such a field.
+    /// Whether the field exists.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.0.contains_key(key)
     }
 
-    /// Takes a field out.
+    /// Removes a field.
     pub(crate) fn remove(&mut self, key: &str) {
         self.0.remove(key);
     }
 
-    /// Takes a field to another place.
+    /// Renames a field.
     pub(crate) fn rename(&mut self, from: &str, to: &str) {
         if let Some(text) = self.0.remove(from) {
             self.0.insert(to.to_owned(), text);
         }
     }
 
-    /// Puts a value into a field.
+    /// Sets a field to a value.
     pub(crate) fn set(&mut self, key: &str, value: impl Into<Value>) {
         self.set_text(key, value.into().to_string());
     }
 
-    /// Puts an object into a field.
+    /// Sets a field to an object.
     pub(crate) fn set_object(&mut self, key: &str, object: &Self) {
         self.set_text(key, object.to_text());
     }
@@ -74,7 +74,7 @@ impl Exact {
     }
 
     fn set_text(&mut self, key: &str, text: String) {
-        // What a value or an object writes is JSON.
+        // The text of a value or an object is always JSON.
         if let Ok(text) = RawValue::from_string(text) {
             self.0.insert(key.to_owned(), text);
         }

@@ -1,4 +1,4 @@
-//! What came back: read, bounded, and told from what CouchDB never says.
+//! Answers: reads them, limits their size, and recognises those that are not CouchDB's.
 
 pub(crate) mod answer;
 pub(crate) mod error;

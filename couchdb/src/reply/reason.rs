@@ -1,11 +1,11 @@
-//! CouchDB's own words in an error: short enough to read, with what to look at where they say too little.
+//! CouchDB's reasons in error messages, shortened and with advice.
 
 use std::borrow::Cow;
 
-/// A crash of CouchDB answers with an Erlang term over many lines; its beginning says what there is to say.
+/// When CouchDB crashes, it returns a long Erlang term, of which only the beginning is useful.
 const LONGEST: usize = 200;
 
-/// What CouchDB said, on one line of at most 200 characters.
+/// The text on one line of at most 200 characters.
 pub(crate) fn one_line(text: &str) -> String {
     let visible = text.chars().map(|character| if character.is_control() { ' ' } else { character });
     let words: String = visible.collect();
@@ -16,7 +16,7 @@ pub(crate) fn one_line(text: &str) -> String {
     }
 }
 
-/// What to look at, for answers that are known to say too little; empty for all others.
+/// Advice for reasons that are known to be unclear; empty for all others.
 pub(crate) fn advice(reason: &str) -> Cow<'static, str> {
     if reason.contains(UNOPENABLE) {
         format!("; look at {CAUSES}").into()
@@ -27,7 +27,7 @@ pub(crate) fn advice(reason: &str) -> Cow<'static, str> {
     }
 }
 
-/// Whether a reason is what Erlang says of a file that can't be written (file(3erl), "POSIX Error Codes").
+/// Whether a reason is an Erlang error code for writing a file (file(3erl), "POSIX Error Codes").
 pub(crate) fn is_of_a_file(reason: &str) -> bool {
     const CODES: [&str; 11] = [
         "eacces", "edquot", "eio", "eisdir", "emfile", "enfile", "enoent", "enospc", "enotdir", "eperm",
@@ -36,24 +36,25 @@ pub(crate) fn is_of_a_file(reason: &str) -> bool {
     CODES.contains(&reason)
 }
 
-/// CouchDB lists the database and can't open its files.
+/// CouchDB lists the database but can't open its files.
 pub(crate) const UNOPENABLE: &str = "No DB shards could be opened";
 
-/// What is behind [`UNOPENABLE`]: CouchDB says the same for all of them.
+/// The possible causes of [`UNOPENABLE`]. CouchDB's reason is the same for all of them.
 pub(crate) const CAUSES: &str =
     "CouchDB's log, its limit of open files, its disk, and whether its node name has changed";
 
-/// The writing nodes of a cluster were too few, the disk was full, the object had a bad shape, or the caller may not.
+/// Too few nodes of the cluster wrote the object, the disk was full, the object was malformed, or the caller
+/// lacks the permission.
 pub(crate) const NO_MAJORITY: &str = "no_majority";
 
-/// How a 403 begins that is about the rounds of an account's hash (`couch_httpd_auth.erl`, `verify_iterations`).
+/// The prefix of a 403 about the rounds of an account's hash (`couch_httpd_auth.erl`, `verify_iterations`).
 const ROUNDS: &str = "Iteration count";
 const TOO_FEW: &str = "os_admin's hash in CouchDB's ini file has 10 rounds, as its password has 256 random bits: set \
                        min_iterations of [chttpd_auth] to 10 or less";
 const TOO_MANY: &str = "the account's hash has more rounds than max_iterations of [chttpd_auth] allows: raise it to what \
                         the hash has (its last number in [admins]; os_admin's has 600000 unless it was made under the limit)";
 
-/// A 403's words, with what to set where they are about the rounds of a hash.
+/// The reason of a 403, with advice if it is about the rounds of a hash.
 pub(crate) fn with_help(reason: String) -> String {
     if !reason.starts_with(ROUNDS) {
         return reason;

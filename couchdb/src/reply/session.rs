@@ -1,14 +1,14 @@
-//! What `GET /_session` says of a login: whether it is a server administrator's, and if not, what is known of the reason.
+//! Evaluates `GET /_session`: whether a login is a server administrator, and if not, why.
 //!
-//! CouchDB answers a wrong password with 401. It answers a login that it did not see like any request without one, and
-//! tells in `info.authentication_handlers` whether it would look at Basic credentials (`couch_httpd_auth.erl`,
-//! `handle_session_req`): so a login that was not seen has a reason that can be told.
+//! CouchDB answers a wrong password with 401. It treats a login that it did not see like a request without a
+//! login, and `info.authentication_handlers` shows whether it reads Basic credentials
+//! (`couch_httpd_auth.erl`, `handle_session_req`). So the reason for an unseen login can be determined.
 
 use serde_json::Value;
 
 use crate::reply::{error::CouchError, login_problem::LoginProblem};
 
-/// CouchDB's own word for Basic authentication among its handlers.
+/// CouchDB's name for Basic authentication in its list of handlers.
 const BASIC: &str = "default";
 
 /// An answer to `GET /_session`.
@@ -19,7 +19,7 @@ impl Session {
     /// Reads the answer.
     ///
     /// # Errors
-    /// It is not CouchDB's.
+    /// The answer does not come from CouchDB.
     pub fn from_answer(body: Value) -> Result<Self, CouchError> {
         if body["userCtx"].is_object() {
             return Ok(Self(body));
@@ -28,16 +28,16 @@ impl Session {
         Err(CouchError::Unexpected { what: "GET /_session", problem })
     }
 
-    /// Whether whoever asked is a server administrator.
+    /// Whether the account of the request is a server administrator.
     pub fn is_admin(&self) -> bool {
         let roles = self.0["userCtx"]["roles"].as_array();
         roles.is_some_and(|roles| roles.iter().any(|role| role == "_admin"))
     }
 
-    /// Checks that CouchDB took the login of `account` for a server administrator's.
+    /// Checks that CouchDB accepted the login of `account` as a server administrator.
     pub fn must_be_admin(&self, account: &str) -> Result<(), LoginProblem> {
         match self.0["userCtx"]["name"].as_str() {
-            // Without a name in an admin party, where everybody is one.
+            // In admin-party mode everyone is an administrator, and there is no name.
             _ if self.is_admin() => Ok(()),
             Some(name) if name == account => Err(LoginProblem::NotAdministrator(name.to_owned())),
             Some(name) => Err(LoginProblem::SomebodyElse(name.to_owned())),
@@ -45,7 +45,7 @@ impl Session {
         }
     }
 
-    /// Checks that CouchDB saw the login of `account`, whatever it may do.
+    /// Checks that CouchDB saw the login of `account`, whatever its permissions.
     pub fn must_be_seen(&self, account: &str) -> Result<(), LoginProblem> {
         match self.must_be_admin(account) {
             Err(LoginProblem::NotAdministrator(_)) => Ok(()),
@@ -81,8 +81,8 @@ mod tests {
         Session::from_answer(answer).unwrap().must_be_admin("os_admin")
     }
 
-    /// As CouchDB 3.5.2 answers: with `authentication_handlers` of cookie and JWT only, and behind a proxy that removes
-    /// `Authorization`.
+    /// Answers of CouchDB 3.5.2 with cookie and JWT as the only `authentication_handlers`, and behind a proxy
+    /// that removes `Authorization`.
     #[test]
     fn a_login_that_was_not_seen_has_its_reason() {
         assert_eq!(problem(Some("os_admin"), &["_admin"], &["cookie", "default"]), Ok(()));

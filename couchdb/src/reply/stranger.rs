@@ -1,7 +1,7 @@
 //! Answers that CouchDB does not give: a proxy's error page, a redirect, a login page, a compressed body.
 //!
-//! What was seen is named, and nothing of the body but the title of a page: what answers there may send the request back,
-//! with `os_admin`'s password in it.
+//! The description contains nothing from the body except a page title: the server may send the request back,
+//! including `os_admin`'s password.
 
 use reqwest::{
     StatusCode,
@@ -12,10 +12,10 @@ use url::Url;
 
 use crate::reply::answer;
 
-/// The longest text of somebody else's that is shown, in characters.
+/// The longest foreign text that is shown, in characters.
 const LONGEST_SHOWN: usize = 100;
 
-/// Why this answer is not CouchDB's own, in words; `None` if it may be.
+/// The reason why this answer can't be CouchDB's own. `None` if it may be.
 pub(crate) fn seen(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<String> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(one_line);
     let what = if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
@@ -38,8 +38,8 @@ pub(crate) fn seen(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Opti
     Some(format!("HTTP status {} with {what}{server}", status.as_u16()))
 }
 
-/// CouchDB's errors are objects with an `error` (`_up` has a `status`), or an array of them, one for each document; its HTTP
-/// library answers some requests without a body. It is never a gateway to somewhere else.
+/// CouchDB's errors are objects with an `error` (`_up` has a `status`), or an array of them, one per
+/// document. Its HTTP library answers some requests without a body. It never acts as a gateway.
 fn may_be_couchdbs(status: StatusCode, body: &[u8]) -> bool {
     if matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT) {
         return false;
@@ -55,7 +55,7 @@ fn may_be_couchdbs(status: StatusCode, body: &[u8]) -> bool {
         }
 }
 
-/// Without user, password, query and fragment, any of which may be a key to something.
+/// Without user, password, query and fragment, which may contain credentials.
 fn without_secrets(target: &str) -> String {
     let Ok(mut url) = Url::parse(target) else {
         return target.split(['?', '#']).next().unwrap_or_default().to_owned();
@@ -112,7 +112,7 @@ mod tests {
         let packed = told(200, &[("content-encoding", "gzip")], "\u{1f}").unwrap();
         assert!(packed.contains("Content-Encoding: gzip"), "{packed}");
         assert!(told(504, &[], "").unwrap().contains("504"));
-        // An echo would show the request's own headers.
+        // An echo would reveal the request's own headers.
         let echo = told(404, &[], r#"{"headers": {"Authorization": "Basic aHVudGVyMg=="}}"#).unwrap();
         assert!(echo.contains("404") && !echo.contains("aHVu"), "{echo}");
     }

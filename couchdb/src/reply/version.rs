@@ -1,4 +1,4 @@
-//! Which CouchDB answers, and what follows from it, such as which hashes it takes.
+//! CouchDB's version, and the features that depend on it.
 
 use serde::Deserialize;
 
@@ -20,8 +20,8 @@ struct Welcome {
 }
 
 impl ServerVersion {
-    /// The first version that this agent can drive: ready-made PBKDF2 hashes came with 1.3, `_security` as we
-    /// use it earlier; 1.6 is the oldest that anyone still runs.
+    /// The oldest supported version. CouchDB accepts ready-made PBKDF2 hashes since 1.3; 1.6 is the oldest
+    /// version still in use.
     pub const OLDEST: Self = Self { major: 1, minor: 6 };
 
     /// Reads the answer of `GET /`.
@@ -42,7 +42,8 @@ impl ServerVersion {
         }
     }
 
-    /// Reads the header `Server` of any answer, such as `CouchDB/3.5.0 (Erlang OTP/25)`; `None` if it is not CouchDB's.
+    /// Reads the `Server` header of any answer, such as `CouchDB/3.5.0 (Erlang OTP/25)`. `None` if it is not
+    /// CouchDB's.
     pub(crate) fn from_header(text: &str) -> Option<Self> {
         Self::from_number(text.strip_prefix("CouchDB/")?)
     }
@@ -52,8 +53,8 @@ impl ServerVersion {
         Some(Self { major: numbers.next()??, minor: numbers.next()?? })
     }
 
-    /// 3.4 brought `pbkdf2_prf`; a 3.3 server stores a sha256 hash and then refuses the login, or takes the
-    /// text of an administrator's hash for the password itself.
+    /// 3.4 introduced `pbkdf2_prf`. A 3.3 server stores a sha256 hash but refuses the login, or uses the text
+    /// of an administrator's hash as the password.
     pub fn takes_sha256(self) -> bool {
         self >= Self { major: 3, minor: 4 }
     }
@@ -63,12 +64,13 @@ impl ServerVersion {
         self.major >= 2
     }
 
-    /// 3.0 leaves a new database to its administrators, unless `default_security` says otherwise.
+    /// Since 3.0 only administrators can use a new database, unless `default_security` says otherwise.
     pub fn makes_closed_databases(self) -> bool {
         self.major >= 3
     }
 
-    /// The section where `require_valid_user` takes effect (`chttpd` answers the clustered port of 2.x and 3.x).
+    /// The section where `require_valid_user` takes effect (`chttpd` serves the clustered port of 2.x and
+    /// 3.x).
     pub fn require_valid_user_section(self) -> &'static str {
         if self.has_nodes() { "chttpd" } else { "couch_httpd_auth" }
     }

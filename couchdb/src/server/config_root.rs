@@ -1,4 +1,4 @@
-//! Where a server keeps its configuration.
+//! The path of a server's configuration.
 
 use reqwest::Method;
 
@@ -9,9 +9,9 @@ use crate::{
     server::nodes::Membership,
 };
 
-/// Finds where the server keeps its configuration.
+/// Determines the path of the server's configuration.
 ///
-/// 2.0 and 2.1 don't know the alias `_local`: there the node's own name stands in `/_membership`.
+/// 2.0 and 2.1 don't know the alias `_local`; there the node's own name is taken from `/_membership`.
 pub async fn config_root(
     client: &Client,
     login: Option<&Login>,
@@ -24,7 +24,7 @@ pub async fn config_root(
     if absent_is_none(client.send(login, Method::GET, &Resource::Admins(&local), None).await)?.is_some() {
         return Ok(local);
     }
-    // A 404 is also the answer where no `[admins]` section exists; then `_membership` names the same node.
+    // CouchDB also returns 404 if there is no `[admins]` section. `_membership` then names the same node.
     let membership = client.send(login, Method::GET, &Resource::Membership, None).await?;
     match Membership::from_answer(&membership).connected.into_iter().next() {
         Some(node) => Ok(ConfigRoot::Node(node)),

@@ -1,4 +1,4 @@
-//! Where CouchDB keeps its databases, and whether they have room there.
+//! CouchDB's database directory and its free space.
 
 use std::{path::PathBuf, sync::PoisonError};
 
@@ -12,17 +12,18 @@ use crate::{
 };
 
 impl Couch {
-    /// Where CouchDB keeps its databases if that is seen from here, else `couchdb.data_dir`.
+    /// CouchDB's database directory if the agent can see it, otherwise `couchdb.data_dir`.
     pub async fn data_dir(&self) -> PathBuf {
         self.seen_data_dir().await.unwrap_or_else(|| self.disk.configured.clone())
     }
 
-    /// Whether CouchDB's databases have less room than `couchdb.min_free_mib`; `None` also where nobody can tell.
+    /// Whether CouchDB's databases have less space than `couchdb.min_free_mib`. `None` also if that is
+    /// unknown.
     pub(crate) async fn low_disk(&self) -> Option<LowDisk> {
         self.less_free_than(self.disk.least_free).await
     }
 
-    /// The same after a failure of CouchDB, where `couchdb.min_free_mib` may be 0.
+    /// The same after a failure of CouchDB, even if `couchdb.min_free_mib` is 0.
     pub(crate) async fn full_disk(&self) -> Option<LowDisk> {
         self.less_free_than(self.disk.least_free.max(FULL)).await
     }
@@ -38,7 +39,7 @@ impl Couch {
         (free < wanted).then_some(LowDisk { path, free, wanted })
     }
 
-    /// The directory of CouchDB's databases, if it is seen from here.
+    /// CouchDB's database directory, if the agent can see it.
     pub async fn seen_data_dir(&self) -> Option<PathBuf> {
         let path = self.database_dir().await.unwrap_or_else(|| self.disk.configured.clone());
         let couchdb_is_local = self.disk.couchdb_is_local;
@@ -46,14 +47,14 @@ impl Couch {
         seen.await.ok()?
     }
 
-    /// What CouchDB says, asked once until it goes away.
+    /// The directory in CouchDB's configuration, requested once until the next outage.
     pub async fn database_dir(&self) -> Option<PathBuf> {
         if let Some(told) = self.disk.told.read().unwrap_or_else(PoisonError::into_inner).clone() {
             return told;
         }
         let server = self.server().await.ok()?;
         let answer = absent_is_none(self.get(&Resource::DatabaseDirectory(&server.config)).await).ok()?;
-        // One below CouchDB's own working directory can't be found from here.
+        // A path relative to CouchDB's working directory can't be resolved by the agent.
         let path = answer.and_then(|path| path.as_str().map(PathBuf::from));
         let told = path.filter(|path| path.is_absolute());
         *self.disk.told.write().unwrap_or_else(PoisonError::into_inner) = Some(told.clone());

@@ -1,8 +1,9 @@
-//! How much room CouchDB's databases have, where CouchDB says that they are, if that is on this machine.
+//! The free space for CouchDB's databases, if they are on this machine.
 //!
-//! CouchDB says nothing of a full disk: `_up`, `_session` and every GET are answered as ever, and writes fail with a 500 of
-//! one word. The agent may have another view of the file system than CouchDB (a container, another host): a directory
-//! counts only if CouchDB's files are seen in it, or if they can't be looked for and CouchDB is on this machine.
+//! CouchDB does not report a full disk: `_up`, `_session` and every GET work as usual, and writes fail with a
+//! one-word 500. CouchDB may see a different file system than the agent (a container, another host). So a
+//! directory counts only if it contains CouchDB's files, or if it can't be read and CouchDB is on this
+//! machine.
 
 use std::{
     fmt, io,
@@ -12,21 +13,21 @@ use std::{
 
 const MIB: u64 = 1024 * 1024;
 
-/// Less than this is full, whatever the configuration wants to be told.
+/// Less free space than this counts as full, whatever the configuration.
 pub(crate) const FULL: u64 = MIB;
 
-/// What the agent is told of CouchDB's disk.
+/// The agent's configuration for CouchDB's disk.
 #[derive(Debug)]
 pub struct Disk {
     pub(crate) configured: PathBuf,
     pub(crate) least_free: u64,
     pub(crate) couchdb_is_local: bool,
-    /// `database_dir`, once CouchDB was asked; it says nothing of what is not configured.
+    /// CouchDB's `database_dir`, once it was requested. The inner `None`: CouchDB did not report it.
     #[allow(clippy::option_option, reason = "not asked yet, or asked and not told")]
     pub(crate) told: RwLock<Option<Option<PathBuf>>>,
 }
 
-/// The file system of CouchDB's databases has less room than it should have.
+/// The file system of CouchDB's databases has too little free space.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LowDisk {
     pub(crate) path: PathBuf,
@@ -35,27 +36,27 @@ pub struct LowDisk {
 }
 
 impl Disk {
-    /// `couchdb.data_dir`, for a CouchDB that does not say where its databases are; `couchdb.min_free_mib`; and whether
-    /// `couchdb.url` is an address of this machine.
+    /// Takes `couchdb.data_dir`, for a CouchDB that does not report its directory; `couchdb.min_free_mib`;
+    /// and whether `couchdb.url` is an address of this machine.
     pub fn new(configured: &Path, min_free_mib: u64, couchdb_is_local: bool) -> Self {
         let least_free = min_free_mib.saturating_mul(MIB);
         Self { configured: configured.to_owned(), least_free, couchdb_is_local, told: RwLock::default() }
     }
 
-    /// What CouchDB says of itself does not hold for the one that answers after an outage.
+    /// Forgets CouchDB's answer: after an outage, a different CouchDB may answer.
     pub(crate) fn forget(&self) {
         *self.told.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
 impl LowDisk {
-    /// Nothing more fits, and to wait for room is in vain.
+    /// Whether the disk is full, so that retries are useless.
     pub(crate) fn is_full(&self) -> bool {
         self.free < FULL
     }
 }
 
-/// Whether CouchDB's files are in it; `None` if that can't be looked at.
+/// Whether the directory contains CouchDB's files. `None` if it can't be read.
 pub(crate) fn is_couchdbs(directory: &Path) -> Option<bool> {
     match std::fs::read_dir(directory) {
         Ok(entries) => Some(entries.filter_map(Result::ok).any(|entry| {

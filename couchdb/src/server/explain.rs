@@ -1,11 +1,12 @@
-//! Why CouchDB failed, where it says less than can be found out: the disk, the nodes of the cluster, the account.
+//! Finds the cause of a failure that CouchDB's answer does not explain: the disk, the nodes of the cluster,
+//! the account.
 //!
-//! Asked only after a failure, and once for each try of a command. Nothing is asserted that was not looked at.
+//! Runs only after a failure, once per attempt of a command. It reports only what it has checked.
 
 use crate::{CommandError, Couch, CouchError, Node, Resource, Session};
 
 impl Couch {
-    /// The same error with what was found out about it.
+    /// Adds the cause to an error, if it can be found.
     pub async fn explain(&self, error: CommandError) -> CommandError {
         match error {
             CommandError::Unfinished(error) => {

@@ -1,6 +1,6 @@
-//! Whether CouchDB serves: found out with a real request as `os_admin`.
+//! Checks CouchDB's health with a real request as `os_admin`.
 //!
-//! Slow is not down: a probe that is not answered in time says that CouchDB fails only if nothing else was answered either.
+//! Slow is not down: a probe that times out means failure only if no other request was answered either.
 
 use std::time::Duration;
 
@@ -9,42 +9,43 @@ use tokio::time;
 
 use crate::{Couch, CouchError, Method, Resource, ServerAdmin, Session};
 
-/// Who doesn't say in this time who we are does not serve, however long a request may take otherwise.
+/// The time limit for a probe, whatever the limit for other requests.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A CouchDB that has answered nothing at all for so long is not slow any more: it hangs.
+/// A CouchDB without any answer for this long does not count as slow but as failing.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// How CouchDB does, as far as a request can tell.
+/// The state of CouchDB, as far as requests can show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
-    /// Nobody has asked yet.
+    /// Not checked yet.
     Unknown,
-    /// It answered `os_admin`, as a server administrator.
+    /// CouchDB answered `os_admin` as a server administrator.
     Healthy,
-    /// It lives: it answered a short while ago, but not this time, or it asks for fewer requests.
+    /// CouchDB answered recently but not this time, or it asks for fewer requests.
     Slow(String),
-    /// It answers, but there is no login for the agent, or the login is refused.
+    /// CouchDB answers, but the agent has no login or the login is refused.
     NoLogin(String),
-    /// Nothing listens.
+    /// No process listens.
     Down(String),
-    /// It answers `os_admin`, and can't do all of its work.
+    /// CouchDB answers `os_admin` but can't do all of its work.
     Degraded(String),
-    /// It answers, and serves no database: `[couchdb] maintenance_mode` is on.
+    /// CouchDB answers but serves no database: `[couchdb] maintenance_mode` is on.
     Maintenance(String),
-    /// It has not answered for a good while, or answers with errors.
+    /// CouchDB has not answered for a long time, or answers with errors.
     Failing(String),
 }
 
-/// What a probe found.
+/// The result of a probe.
 enum Probed {
     Now(Health),
-    /// `os_admin`'s password is being changed, and CouchDB answers: what was known of it holds.
+    /// `os_admin`'s password is being changed, and CouchDB answers: the previous state is still valid.
     AsBefore,
 }
 
 impl Couch {
-    /// Asks CouchDB who we are, and looks at its disk; takes at most 10 s. `before` is what the last look found.
+    /// Requests the session from CouchDB and checks its disk, in at most 10 s. `before` is the previous
+    /// state.
     pub async fn health(&self, before: &Health) -> Health {
         let patience = PATIENCE.min(self.client.limits().request);
         match time::timeout(patience, self.probe()).await {
@@ -55,7 +56,7 @@ impl Couch {
         }
     }
 
-    /// A file system that doesn't answer is looked at again at the next time.
+    /// If the file system does not respond, the next check tries again.
     async fn health_of_disk(&self, patience: Duration) -> Health {
         match time::timeout(patience, self.low_disk()).await {
             Ok(Some(low)) => Health::Degraded(low.to_string()),
@@ -63,12 +64,12 @@ impl Couch {
         }
     }
 
-    /// Asks CouchDB, now and for real, whether `os_admin` is a server administrator.
+    /// Checks with a request that `os_admin` is a server administrator.
     pub async fn prove_login(&self) -> Result<(), CouchError> {
         must_be_os_admin(&Session::from_answer(self.get(&Resource::Session).await?)?)
     }
 
-    /// Nothing, or that the node is in maintenance mode.
+    /// Returns an error if the node is in maintenance mode.
     pub(crate) async fn refuse_maintenance(&self) -> Result<(), CouchError> {
         maintenance(self.get(&Resource::Up).await)
     }
@@ -76,8 +77,8 @@ impl Couch {
     async fn probe(&self) -> Probed {
         let asked = match self.login() {
             Ok(login) => {
-                // Requests under way hold up a change of the password, and that holds up new ones: none of it is
-                // CouchDB's fault, which can be asked without a login.
+                // Running requests delay a password change, which delays new requests with the login. CouchDB
+                // is not the cause, so it is asked without a login.
                 let Some(_lease) = login.client_use_now() else {
                     return match self.client.send(None, Method::GET, &Resource::Session, None).await {
                         Ok(_) | Err(CouchError::Unauthorized) => Probed::AsBefore,
@@ -86,14 +87,14 @@ impl Couch {
                 };
                 let asked = self.client.send(Some(&login), Method::GET, &Resource::Session, None).await;
                 match asked.and_then(|body| must_be_os_admin(&Session::from_answer(body)?)) {
-                    // `_session` is answered as ever by a node that serves nothing else.
+                    // A node that serves nothing else still answers `_session` as usual.
                     Ok(()) => {
                         maintenance(self.client.send(Some(&login), Method::GET, &Resource::Up, None).await)
                     }
                     Err(error) => Err(error),
                 }
             }
-            // Without a login there is still the question whether anything answers.
+            // Without a login, a request can still show whether a server answers.
             Err(no_login) => match self.client.send(None, Method::GET, &Resource::Session, None).await {
                 Ok(_) | Err(CouchError::Unauthorized) => Err(no_login),
                 Err(error @ CouchError::Unreachable { .. }) => return Probed::Now(down(&error, &no_login)),
@@ -118,7 +119,7 @@ impl Couch {
     }
 }
 
-/// A CouchDB that does not start may wait for what the agent can't do: then that is the reason.
+/// If CouchDB is down, the reason may be a step that the agent can't take.
 fn down(error: &CouchError, no_login: &CouchError) -> Health {
     match no_login {
         CouchError::NotBootstrapped(why) | CouchError::NoLogin(why) if *why != error.to_string() => {
@@ -128,7 +129,7 @@ fn down(error: &CouchError, no_login: &CouchError) -> Health {
     }
 }
 
-/// What has no `_up` (1.x) has no such mode either.
+/// A server without `_up` (1.x) has no maintenance mode either.
 fn maintenance(up: Result<Value, CouchError>) -> Result<(), CouchError> {
     match up {
         Err(error @ (CouchError::Maintenance | CouchError::LoginRefused | CouchError::LockedOut)) => {
@@ -144,7 +145,7 @@ fn must_be_os_admin(session: &Session) -> Result<(), CouchError> {
 }
 
 impl Health {
-    /// After a probe that was not answered in time: by how long nothing else was.
+    /// The state after a timed-out probe, depending on how long no other request was answered.
     fn of_silence(patience: Duration, silent_for: Duration) -> Self {
         let late = format!("CouchDB did not answer within {} s", patience.as_secs_f32());
         if silent_for < SILENCE {
@@ -153,7 +154,7 @@ impl Health {
         Self::Failing(format!("{late}, nor anything else for {} s", SILENCE.as_secs()))
     }
 
-    /// What an error tells about the server.
+    /// The state of the server according to an error.
     fn from_error(error: &CouchError) -> Self {
         let text = error.to_string();
         match error {

@@ -1,4 +1,4 @@
-//! How a server is set up, for who looks for what is wrong: the doctor.
+//! A server's settings and user conflicts, for the doctor.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -7,22 +7,23 @@ use crate::{
     ConfigRoot, Couch, CouchError, Resource, path::resource::USER_ID_PREFIX, reply::error::absent_is_none,
 };
 
-/// The section of CouchDB 3.2 and later for logins, and that of older ones, which is read where the other has nothing.
+/// The section for logins since CouchDB 3.2 and the older one, which CouchDB reads where the first has no
+/// value.
 const LOGIN_SECTIONS: [&str; 2] = ["chttpd_auth", "couch_httpd_auth"];
 
-/// So many documents are looked at with one request.
+/// The number of documents per request.
 const BATCH: usize = 500;
 
-/// What decides whether a server that answers also serves; `None` for what is not set.
+/// Settings that can make a running server unusable. `None` if a setting is missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerSettings {
     /// `false`, `true` or `nolb`.
     pub maintenance_mode: Option<String>,
-    /// Erlang's text of the rules for passwords.
+    /// The password rules as an Erlang term.
     pub password_regexp: Option<String>,
-    /// Fewer rounds of a hash are refused at a login.
+    /// The minimum number of a hash's rounds for a login.
     pub min_iterations: Option<u64>,
-    /// As are more.
+    /// The maximum number of a hash's rounds for a login.
     pub max_iterations: Option<u64>,
 }
 
@@ -44,12 +45,12 @@ struct Document {
 }
 
 impl Couch {
-    /// Reads them from the configuration of the node that is asked.
+    /// Reads the settings of the node that receives the request.
     pub async fn server_settings(&self) -> Result<ServerSettings, CouchError> {
         self.server_settings_at(&self.server().await?.config).await
     }
 
-    /// The same of another node.
+    /// Reads the settings of another node.
     pub async fn server_settings_at(&self, config: &ConfigRoot) -> Result<ServerSettings, CouchError> {
         let number = |text: Option<String>| text.and_then(|text| text.trim().parse().ok());
         Ok(ServerSettings {
@@ -83,7 +84,7 @@ impl Couch {
         Ok(set.as_ref().and_then(Value::as_str).map(str::to_owned))
     }
 
-    /// The users whose document has more than one revision, in the order of their names.
+    /// The users whose documents have conflicting revisions, sorted by name.
     pub async fn user_conflicts(&self) -> Result<Vec<String>, CouchError> {
         let mut names = Vec::new();
         let mut start = String::new();
@@ -95,7 +96,7 @@ impl Couch {
             let name = |row: &Row| row.id.strip_prefix(USER_ID_PREFIX).map(str::to_owned);
             let conflicting = |row: &&Row| row.doc.as_ref().is_some_and(|doc| !doc.conflicts.is_empty());
             names.extend(rows.iter().take(BATCH).filter(conflicting).filter_map(name));
-            // One row more than was looked at: the next request begins with it.
+            // The extra row is the start of the next request.
             match rows.get(BATCH).and_then(name) {
                 Some(next) if next > start => start = next,
                 _ => return Ok(names),

@@ -1,4 +1,4 @@
-//! The server itself: its health, its configuration, its disk, and why it failed.
+//! The server itself: its health, configuration and disk, and the causes of failures.
 
 pub(crate) mod config_root;
 pub(crate) mod data_dir;

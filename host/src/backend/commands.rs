@@ -1,5 +1,5 @@
-//! Programs of root's choice, for other init systems and for tests: argument vectors, no shell, an empty environment, a
-//! time limit, and a limit on what is kept of their output.
+//! Runs the programs configured by root, for other init systems and for tests: argument vectors without a
+//! shell, a minimal environment, a time limit, and a limit for the stored output.
 
 use std::{
     io,
@@ -20,23 +20,23 @@ use trove_couchdb_protocol::host::{Seen, State};
 use super::manager::{Answered, Backend, BackendError, one_line};
 use crate::policy::Arguments;
 
-/// What programs find in their environment.
+/// `PATH` in the programs' environment.
 const SEARCH_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// How long the output of a program that has exited is waited for: what it started may hold it open for ever.
+/// The time limit for reading the output after a program has exited: its child processes may keep it open.
 const AFTERWARDS: Duration = Duration::from_millis(200);
 
-/// What `status` may say about the main process, as in `sd_notify(3)`.
+/// The prefix of the main process id in the output of `status`, as in `sd_notify(3)`.
 const MAIN_PID: &str = "MAINPID=";
 
-/// Limits of one run.
+/// The limits of one run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) timeout: Duration,
     pub(super) output: usize,
 }
 
-/// Three programs.
+/// The three programs of a service.
 #[derive(Debug)]
 pub(super) struct Commands {
     start: Arguments,
@@ -45,19 +45,19 @@ pub(super) struct Commands {
     limits: Limits,
 }
 
-/// The processes of a run, which are killed when it is given up.
+/// The process group of a run, which is killed when the run is cancelled.
 struct Group(Option<Pid>);
 
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // It may be gone by itself.
+            // The group may already be gone.
             let _gone = kill_process_group(group, Signal::KILL).is_err();
         }
     }
 }
 
-/// A run that ended by itself.
+/// A finished run.
 struct Ended {
     status: ExitStatus,
     output: String,
@@ -105,7 +105,7 @@ impl Backend for Commands {
         self.change(&self.stop).boxed()
     }
 
-    /// Between its two halves `service` sees that the service is stopped.
+    /// `service` checks that the service is stopped before it starts it.
     fn restart(&self) -> Option<Answered<'_, ()>> {
         None
     }
@@ -115,15 +115,15 @@ impl Backend for Commands {
 fn state_of(code: Option<i32>) -> Option<State> {
     match code {
         Some(0) => Some(State::Running),
-        // Dead, and its pid file or lock file is left.
+        // Dead, with a leftover pid file or lock file.
         Some(1 | 2) => Some(State::Failed),
         Some(3) => Some(State::Stopped),
         _ => None,
     }
 }
 
-/// When a process started, in the kernel's ticks since the boot: field 22 of `/proc/PID/stat`, after a name that may hold
-/// anything.
+/// The start time of a process in clock ticks since the boot: field 22 of `/proc/PID/stat`. The process name
+/// before it may contain any characters.
 fn started(pid: u32) -> Option<String> {
     let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
     let (_, after_name) = stat.rsplit_once(") ")?;
@@ -141,7 +141,7 @@ async fn run(command: &Arguments, limits: Limits) -> Result<Ended, BackendError>
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // With all that it started and that is still with it, it can be ended at the time limit.
+        // In its own process group, so that it can be killed with its children.
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
@@ -174,7 +174,7 @@ async fn run(command: &Arguments, limits: Limits) -> Result<Ended, BackendError>
         time::timeout(limits.timeout, ended).await
     };
     if let Ok(status) = status {
-        // What it left running is the service.
+        // The processes that are left are the service.
         group.0 = None;
         let (stdout, stderr) = output;
         let output = format!("{}\n{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
@@ -185,7 +185,7 @@ async fn run(command: &Arguments, limits: Limits) -> Result<Ended, BackendError>
     Err(failed(command, format!("it was killed after {seconds} s (service.commands.timeout)")))
 }
 
-/// Keeps the first bytes and reads the rest too: a program whose output is not read hangs.
+/// Keeps the first bytes but reads everything: a program whose output is not read hangs.
 async fn keep(stream: Option<impl AsyncRead + Unpin>, limit: usize, kept: &mut Vec<u8>) {
     let Some(mut stream) = stream else { return };
     let mut chunk = [0; 4096];

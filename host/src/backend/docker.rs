@@ -1,7 +1,7 @@
 //! A container of Docker or podman, over the Engine API.
 //!
-//! The container is root's: root creates it, and it is started and stopped here. One that was made from
-//! a different image than `host.toml` names is not touched, so that the name alone opens no door.
+//! Root creates the container; this module starts and stops it. A container of a different image than
+//! `host.toml` names is refused, so that its name alone is not sufficient.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ use trove_couchdb_protocol::host::{Seen, State};
 use super::manager::{Answered, Backend, BackendError, one_line};
 use crate::policy::{AbsolutePath, ContainerName};
 
-/// What the engine waits for the container's process after SIGTERM, before SIGKILL. CouchDB stops in a second or two.
+/// The engine's wait after SIGTERM before it sends SIGKILL. CouchDB stops in a second or two.
 const STOP_GRACE: i32 = 20;
 
-/// The status of `start` and `stop` when there is nothing to do.
+/// The status of `start` and `stop` if nothing changes.
 const NOT_MODIFIED: u16 = 304;
 
 /// One container.
@@ -52,11 +52,11 @@ impl Docker {
         let seconds = self.timeout.as_secs().max(1);
         let engine =
             bollard::Docker::connect_with_unix(&path, seconds, API_DEFAULT_VERSION).map_err(unreachable)?;
-        // An older engine refuses a newer version of its API.
+        // An older engine rejects a newer version of the API.
         engine.negotiate_version().await.map_err(unreachable)
     }
 
-    /// The container, if it was made from the image that root named.
+    /// The container, if it was created from the configured image.
     async fn inspect(&self, engine: &bollard::Docker) -> Result<ContainerInspectResponse, BackendError> {
         let found = engine.inspect_container(self.container.as_str(), None::<InspectContainerOptions>).await;
         let found = found.map_err(|error| match error {
@@ -132,18 +132,18 @@ impl Backend for Docker {
     }
 }
 
-/// An exit code is what the last run left; it says nothing about one that runs.
+/// The exit code is that of the last run, so it does not apply to a running container.
 fn state_of(running: bool, restarting: bool, paused: bool, exit_code: i64) -> State {
     match (running, exit_code) {
         _ if restarting || paused => State::Changing,
         (true, _) => State::Running,
-        // What SIGTERM and SIGKILL of `docker stop` leave: it was stopped, and did not fail.
+        // The exit codes after SIGTERM and SIGKILL of `docker stop`: the container did not fail.
         (false, 0 | 137 | 143) => State::Stopped,
         (false, _) => State::Failed,
     }
 }
 
-/// An image's name without what Docker and podman put in front of a short one.
+/// An image's name without the prefixes that Docker and podman add to short names.
 fn short(image: &str) -> &str {
     let prefixes = ["docker.io/library/", "docker.io/", "localhost/"];
     prefixes.iter().find_map(|prefix| image.strip_prefix(prefix)).unwrap_or(image)

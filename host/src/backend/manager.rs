@@ -1,11 +1,11 @@
-//! What every back end is: a service manager with the one service that it is asked about.
+//! The interface of all back ends: a service manager and one of its services.
 
 use std::fmt;
 
 use futures_util::future::BoxFuture;
 use trove_couchdb_protocol::host::{HostError, Seen};
 
-/// Why a service manager did not do something.
+/// The reason why a service manager failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{backend} failed: {reason}")]
 pub struct BackendError {
@@ -22,25 +22,25 @@ impl From<BackendError> for HostError {
 /// The answer of a service manager.
 pub type Answered<'a, T> = BoxFuture<'a, Result<T, BackendError>>;
 
-/// A service manager with the one service that it is asked about.
+/// A service manager and one of its services.
 pub trait Backend: fmt::Debug + Send + Sync {
-    /// The state that the service is in now.
+    /// The current state of the service.
     fn look(&self) -> Answered<'_, Seen>;
 
-    /// Starts it, and returns when the manager says so.
+    /// Starts the service. Returns when the manager reports success.
     fn start(&self) -> Answered<'_, ()>;
 
-    /// Stops it, and returns when the manager says so.
+    /// Stops the service. Returns when the manager reports success.
     fn stop(&self) -> Answered<'_, ()>;
 
-    /// Stops and starts it in one step; `None` if the manager has no such step.
+    /// Restarts the service in one step. `None` if the manager can't.
     fn restart(&self) -> Option<Answered<'_, ()>>;
 }
 
-/// What a text of a service manager is cut to: it goes into an answer and an audit line.
+/// The maximum length of a service manager's text in an answer and an audit line.
 const MAX_REASON: usize = 500;
 
-/// A text from outside in one line of limited length.
+/// Reduces an external text to one line of limited length.
 pub(super) fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let line = words.join(" ");

@@ -1,7 +1,7 @@
-//! The service managers, behind one trait: what state a service is in, and how to change it.
+//! The service managers behind a common trait, which reads and changes the state of a service.
 //!
-//! A back end does what it is told and reports what it sees. It decides nothing: whether a verb is allowed is `policy`'s to
-//! say, and how long to wait for which state is `service`'s.
+//! A back end only executes and reports. `policy` decides whether a verb is allowed, and `service` decides
+//! how long to wait for which state.
 
 mod commands;
 mod docker;
@@ -28,5 +28,5 @@ pub fn of(service: &ServicePolicy) -> Box<dyn Backend> {
     }
 }
 
-/// Between two looks at a service that changes.
+/// The interval between checks of a service that changes its state.
 pub(crate) const POLL: Duration = Duration::from_millis(100);

@@ -1,4 +1,5 @@
-//! systemd over D-Bus: the job's result is awaited, and the unit's invocation id says whether it was started again.
+//! systemd over D-Bus: waits for the result of a job. The unit's invocation id shows whether it was
+//! restarted.
 
 use futures_util::{FutureExt, StreamExt};
 use trove_couchdb_protocol::host::{Seen, State};
@@ -8,7 +9,7 @@ use zbus_systemd::systemd1::{ManagerProxy, ServiceProxy, UnitProxy};
 use super::manager::{Answered, Backend, BackendError, one_line};
 use crate::policy::UnitName;
 
-/// A later job on the unit takes the place of an earlier one, as with systemctl.
+/// A later job on the unit replaces an earlier one, as with systemctl.
 const MODE: &str = "replace";
 
 /// One unit.
@@ -65,7 +66,7 @@ impl Systemd {
 
     async fn run(&self, job: Job) -> Result<(), BackendError> {
         let manager = self.manager().await?;
-        // Before the job is queued, or its end might be missed.
+        // Subscribe before the job is queued, so that its end can't be missed.
         let mut ended = manager.receive_job_removed().await.map_err(refused)?;
         manager.subscribe().await.map_err(refused)?;
         let (unit, mode) = (self.unit.to_string(), MODE.to_owned());
@@ -108,7 +109,7 @@ impl Backend for Systemd {
     }
 }
 
-/// The words of `systemctl is-active`. A unit that is `activating` may be about to be started again after a crash.
+/// The words of `systemctl is-active`. systemd may be restarting an `activating` unit after a crash.
 fn state_of(active: &str) -> State {
     match active {
         "active" | "reloading" | "refreshing" => State::Running,
@@ -121,7 +122,7 @@ fn state_of(active: &str) -> State {
 #[allow(clippy::needless_pass_by_value)] // for `map_err`
 fn refused(error: zbus::Error) -> BackendError {
     let reason = match &error {
-        // The name of a D-Bus error says what its text takes for granted.
+        // The text of a D-Bus error may be incomprehensible without the error's name.
         zbus::Error::MethodError(name, text, _) => {
             text.as_ref().map_or_else(|| name.to_string(), |text| format!("{text} ({name})"))
         }

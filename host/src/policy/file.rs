@@ -1,4 +1,4 @@
-//! `host.toml` as it is written: every key, its default and its range.
+//! The format of `host.toml`: every key with its default and range.
 
 use std::{str::FromStr, time::Duration};
 
@@ -10,7 +10,7 @@ use super::{
     Manager, PackageName, Policy, ServicePolicy, UnitName, VolumePolicy,
 };
 
-/// Every key, as `section.key`: documents are compared with it.
+/// Every key, as `section.key`. Tests compare the documentation with this list.
 pub const KEYS: &[&str] = &[
     "hostd.account",
     "hostd.idle_exit",
@@ -69,7 +69,7 @@ impl Default for Hostd {
 #[serde(deny_unknown_fields)]
 struct Service {
     name: ServiceName,
-    /// No default: with one, a verb of a later version would be allowed without a word of root's.
+    /// No default, so that root must allow the verbs of later versions explicitly.
     allow: Vec<String>,
     #[serde(default = "service_timeout")]
     timeout: u64,

@@ -1,8 +1,8 @@
-//! What root allows: `/etc/trove-couchdb-agent/host.toml`, checked and validated.
+//! Root's policy, `/etc/trove-couchdb-agent/host.toml`: reads and validates it.
 //!
-//! The file is read again for every connection and every request, so a change counts at once. A file that others than
-//! root could have written is worth nothing and is refused, as is one with an unknown key: a misspelt limit would
-//! otherwise be none. `docs/hostd.md` describes each key, and a test compares.
+//! The file is read again for every connection and every request, so changes take effect at once. The program
+//! refuses a file that accounts other than root can write, and a file with an unknown key: a misspelt limit
+//! would be ignored otherwise. `docs/hostd.md` describes each key, and a test compares the two.
 
 mod file;
 mod words;
@@ -22,37 +22,37 @@ pub use words::{
     AbsolutePath, Arguments, ContainerName, DevicePattern, ImageName, ImageTag, PackageName, UnitName,
 };
 
-/// No policy is longer.
+/// The maximum size of a policy.
 const MAX_SIZE: u64 = 64 * 1024;
 
 /// Write permission for the group or for others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// Why there is no policy.
+/// The reason why the policy can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
-    /// There is no file, or it can't be read.
+    /// The file is missing or can't be read.
     #[error("{} can't be read: {source}; docs/hostd.md shows how to write it", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// An account other than root could have written it.
+    /// An account other than root can write the file.
     #[error("{} {problem}; run: chown root {0} && chmod go-w {0}", path.display())]
     Unsafe {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// Something in it is wrong.
+    /// The content is invalid.
     #[error("{}: {reason}", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// What, where, and what to write instead.
+        /// The problem, its place, and the correct form.
         reason: String,
     },
 }
@@ -63,12 +63,12 @@ impl From<PolicyError> for HostError {
     }
 }
 
-/// What root allows.
+/// Root's policy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// The program itself.
+    /// Settings of the program itself.
     pub hostd: HostdPolicy,
-    /// The one service that may be touched.
+    /// The only service that may be controlled.
     pub service: ServicePolicy,
     /// Block devices that may become CouchDB's volume, and where it is mounted. No verb uses it yet.
     pub volume: VolumePolicy,
@@ -81,30 +81,31 @@ pub struct Policy {
 /// `[hostd]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostdPolicy {
-    /// The agent's account, by name or number: besides root the only one that is served.
+    /// The agent's account, by name or number. Only this account and root are served.
     pub account: String,
-    /// How long the program has no connection before it exits; systemd starts it again for the next connection.
+    /// The program exits when it has had no connection for this long. systemd starts it for the next
+    /// connection.
     pub idle_exit: Duration,
-    /// The most connections at once.
+    /// The maximum number of simultaneous connections.
     pub max_connections: usize,
 }
 
 /// `[service]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServicePolicy {
-    /// The name that requests use.
+    /// The name of the service in requests.
     pub name: ServiceName,
-    /// The verbs that may be used on it, by name.
+    /// The allowed verbs, by name.
     pub allow: Vec<String>,
-    /// The longest that an action, with the wait for its effect, may take.
+    /// The time limit for an action, including the wait for its effect.
     pub timeout: Duration,
-    /// How long a service must go on running before it counts as started.
+    /// How long a service must keep running before it counts as started.
     pub settle: Duration,
-    /// Who runs it.
+    /// The manager of the service.
     pub manager: Manager,
 }
 
-/// What runs the service.
+/// The manager of the service.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Manager {
     /// `[service.systemd]`
@@ -118,22 +119,22 @@ pub enum Manager {
         socket: AbsolutePath,
         /// The container.
         container: ContainerName,
-        /// The image that the container must have been made from.
+        /// The image from which the container must have been created.
         image: ImageName,
-        /// Its tag.
+        /// The image's tag.
         tag: ImageTag,
     },
     /// `[service.commands]`
     Commands {
         /// Starts the service and exits.
         start: Arguments,
-        /// Stops it and exits.
+        /// Stops the service and exits.
         stop: Arguments,
-        /// Exits with 0 if it runs, with 1, 2 or 3 if not (LSB).
+        /// Exits with 0 if the service runs, with 1, 2 or 3 if not (LSB).
         status: Arguments,
-        /// How long each of them may run.
+        /// The time limit for each of the programs.
         timeout: Duration,
-        /// How many bytes of what it prints are kept.
+        /// The maximum number of output bytes that are kept.
         output_limit: usize,
     },
 }
@@ -141,28 +142,29 @@ pub enum Manager {
 /// `[volume]`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VolumePolicy {
-    /// Which block devices may be used.
+    /// The block devices that may be used.
     pub devices: Vec<DevicePattern>,
-    /// Where the volume is mounted.
+    /// The mount point of the volume.
     pub mount_point: Option<AbsolutePath>,
 }
 
 /// `[couchdb]`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CouchDbPolicy {
-    /// CouchDB's ini files.
+    /// The directory of CouchDB's ini files.
     pub configuration_dir: Option<AbsolutePath>,
-    /// Databases and indexes.
+    /// The directory of databases and indexes.
     pub data_dir: Option<AbsolutePath>,
-    /// Log files.
+    /// The directory of log files.
     pub log_dir: Option<AbsolutePath>,
 }
 
 impl Policy {
-    /// Reads and validates the file, which must be root's. A process that is not root, in a test, may use its own files.
+    /// Reads and validates the file, which must belong to root. A process that is not root, in a test, may
+    /// use its own files.
     pub fn load(path: &Path) -> Result<Self, PolicyError> {
         let unreadable = |source| PolicyError::Unreadable { path: path.to_owned(), source };
-        // Judged by the open file: a name may come to mean a different file between two looks.
+        // Checks the open file, because the name may refer to a different file later.
         let file = File::open(path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         let not_safe = |problem: String| PolicyError::Unsafe { path: path.to_owned(), problem };
@@ -172,7 +174,7 @@ impl Policy {
         if let Some(problem) = written_by_others(&metadata) {
             return Err(not_safe(problem));
         }
-        // An account that can write to the directory can put an older file of root's in place of this one.
+        // An account that can write to the directory could restore an older file of root's.
         let directory = path.parent().unwrap_or(path);
         let around = fs::metadata(directory).map_err(unreadable)?;
         if let Some(problem) = written_by_others(&around) {
@@ -187,7 +189,7 @@ impl Policy {
         text.parse().map_err(invalid)
     }
 
-    /// Whether a verb may be used on a service; without a name on the one that there is.
+    /// Checks whether a verb may be used on a service. Without a name, this is the configured service.
     pub fn permits(&self, verb: Verb, service: Option<&ServiceName>) -> Result<&ServicePolicy, HostError> {
         let known = &self.service;
         if let Some(asked) = service.filter(|asked| **asked != known.name) {
@@ -204,7 +206,7 @@ impl Policy {
     }
 }
 
-/// Who else than root, or this process's own account, could have written something.
+/// Describes how an account other than root or this process's own could have written the file.
 fn written_by_others(metadata: &fs::Metadata) -> Option<String> {
     let ours = rustix::process::geteuid().as_raw();
     if metadata.uid() != 0 && metadata.uid() != ours {

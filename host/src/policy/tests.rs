@@ -1,4 +1,4 @@
-//! What a policy may say, and that nothing else is one.
+//! Valid and invalid policies.
 
 #![allow(clippy::unwrap_used)]
 
@@ -63,7 +63,7 @@ fn the_document_has_every_key_and_no_other() {
     assert_eq!(listed, KEYS);
 }
 
-/// With what is commented out as well, one manager at a time.
+/// The sample file with its commented-out settings enabled, one manager at a time.
 #[test]
 fn what_the_sample_has_commented_out_is_valid() {
     let sample = include_str!("../../../etc/trove-couchdb-agent/host.toml");

@@ -1,11 +1,12 @@
-//! Words of `host.toml` that reach a service manager, a file system or a program: each is a newtype that only validation
-//! builds, so that none can become an option, a path out of its place, or two words.
+//! Values in `host.toml` that reach a service manager, a file system or a program. Each is a newtype that
+//! only validation creates, so that a value can't become an option, a path outside its directory, or two
+//! words.
 
 use std::{fmt, path::PathBuf};
 
 use serde::Deserialize;
 
-/// Declares a word: its rule in words, and the function that judges it.
+/// Declares a value type with its rule in words and the function that checks it.
 macro_rules! word {
     ($(#[$doc:meta])* $name:ident, $judge:expr, $rule:literal) => {
         $(#[$doc])*
@@ -37,7 +38,7 @@ macro_rules! word {
     };
 }
 
-/// The longest word: what a file name may have.
+/// The maximum length, which is that of a file name.
 const MAX_WORD: usize = 255;
 
 fn is_word(text: &str, also: &[u8]) -> bool {
@@ -55,7 +56,7 @@ fn is_absolute(text: &str) -> bool {
 }
 
 word! {
-    /// A service unit of systemd.
+    /// A systemd service unit.
     UnitName,
     |text| text.ends_with(".service") && text.len() > ".service".len() && is_word(text, b"._-@:\\"),
     "write the full name of a service unit, such as couchdb.service"
@@ -123,7 +124,7 @@ impl TryFrom<String> for AbsolutePath {
     }
 }
 
-/// A program by its absolute path, with its arguments. No shell reads them.
+/// A program's absolute path and its arguments. No shell interprets them.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Vec<String>")]
 pub struct Arguments {
@@ -137,7 +138,7 @@ impl Arguments {
         &self.program
     }
 
-    /// Its arguments.
+    /// The program's arguments.
     pub fn rest(&self) -> &[String] {
         &self.rest
     }

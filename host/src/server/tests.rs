@@ -1,4 +1,4 @@
-//! The socket as strangers, babblers and silent processes find it.
+//! The socket with unauthorised, malformed and silent clients.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +15,7 @@ use trove_couchdb_protocol::host::MAX_FRAME;
 use super::*;
 use crate::audit::tests::Written;
 
-/// A server in this process with a policy of its own.
+/// A server in this process with its own policy.
 struct Fixture {
     directory: tempfile::TempDir,
     written: Written,
@@ -23,7 +23,7 @@ struct Fixture {
     running: JoinHandle<()>,
 }
 
-/// `status` says that the service runs; `start` and `stop` take as long as `sleep` says.
+/// `status` reports a running service; `start` and `stop` take as long as `sleep`.
 fn policy(hostd: &str, stop: &str) -> String {
     format!(
         "[hostd]\n{hostd}\n[service]\nname = \"couchdb\"\nsettle = 0\ntimeout = 3\nallow = [\"service-status\", \
@@ -70,7 +70,7 @@ async fn send(stream: &mut UnixStream, payload: &[u8]) {
     stream.write_all(&frame).await.unwrap();
 }
 
-/// The next answer; none if the server has hung up.
+/// The next answer. `None` if the server has disconnected.
 async fn answer(stream: &mut UnixStream) -> Option<Value> {
     let length = stream.read_u32().await.ok()?;
     let mut payload = vec![0; usize::try_from(length).unwrap()];
@@ -119,8 +119,8 @@ async fn what_the_policy_does_not_allow_is_refused_and_audited() {
     );
 }
 
-/// As root, which is always let in, only the decision itself can be tested here; the integration tests use a different
-/// account.
+/// Root is always authorised, so a test as root can check only the decision. The integration tests use a
+/// different account.
 #[tokio::test]
 async fn only_root_and_the_agents_account_may_ask() {
     assert!(may_ask(0, None) && may_ask(7, Some(7)));
@@ -141,7 +141,7 @@ async fn only_root_and_the_agents_account_may_ask() {
 async fn hostile_frames_cost_their_connection_and_nothing_else() {
     let fixture = Fixture::for_us("[\"/bin/true\"]");
     let mut hostile: Vec<Vec<u8>> = vec![
-        // A length of 4 GiB, of one byte too many, of nothing.
+        // A length of 4 GiB, of one byte too many, and of zero.
         vec![0xFF; 4],
         u32::try_from(MAX_FRAME + 1).unwrap().to_be_bytes().to_vec(),
         vec![0; 4],
@@ -186,7 +186,8 @@ async fn one_connection_too_many_is_told_so() {
     );
     let first = fixture.connect().await;
     let _second = fixture.connect().await;
-    // Connected means in the kernel's queue: the server has counted both when it answers the third.
+    // `connect` returns when the kernel has queued the connection: when the server answers the third client,
+    // it has counted the first two.
     let mut third = fixture.connect().await;
     assert_eq!(answer(&mut third).await.unwrap()["failed"]["kind"], "overloaded");
     drop(first);

@@ -1,4 +1,5 @@
-//! What counts as done, with a service manager that says "done" to everything, and one that says nothing at all.
+//! Tests of the criteria for success, with a service manager that always reports success and one that never
+//! answers.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,7 +8,7 @@ use futures_util::{FutureExt, future};
 use super::*;
 use crate::policy::Policy;
 
-/// A service manager that follows a script: each look is the next state; the last one stays.
+/// A service manager with a script: each check returns the next state, and the last state stays.
 #[derive(Debug)]
 struct Scripted {
     looks: Mutex<Vec<(State, u32)>>,

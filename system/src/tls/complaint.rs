@@ -1,8 +1,8 @@
-//! What a server says to our certificate, when it is let finish.
+//! A server's reason for rejecting the agent's certificate.
 //!
-//! With TLS 1.3 it says so after the handshake. What a client has sent by then makes the kernel drop the connection, and
-//! the server's last words with it: there is only "connection reset by peer". Asked once more by somebody who listens
-//! first, it says why.
+//! With TLS 1.3 the server sends the reason after the handshake. If the client has sent data by then, the
+//! kernel resets the connection and discards the reason; only "connection reset by peer" remains. A second
+//! connection on which the client reads first reveals it.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -13,10 +13,10 @@ use tokio::{io::AsyncReadExt, net::TcpStream, time};
 
 use super::{Peer, cause, client_config, explain};
 
-/// A server that takes our certificate waits for us to speak, so this is how long each try takes then.
+/// How long an attempt takes if the server accepts the certificate and waits for data.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Connects once more, sends nothing, and listens; `None` if there is no complaint.
+/// Connects again and reads without sending. `None` if the server does not complain.
 pub async fn complaint(peer: Peer<'_>, port: u16) -> Option<String> {
     let config = Arc::new(client_config(peer.files).await.ok()?);
     let listen = async {

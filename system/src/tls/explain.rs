@@ -1,4 +1,4 @@
-//! What went wrong with TLS, in words for the operator: which certificate, which file, what to do.
+//! Explains TLS failures to the operator: which certificate, which file, and what to do.
 
 use std::{error::Error as StdError, io, path::Path};
 
@@ -6,25 +6,25 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerInco
 
 use super::Files;
 
-/// Whom a connection was for, for the words about its failure.
+/// The peer of a connection, for messages about its failure.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer<'a> {
-    /// The section of the configuration that names it: `broker` or `couchdb`.
+    /// The peer's configuration section: `broker` or `couchdb`.
     pub section: &'static str,
-    /// The host that its certificate must be for.
+    /// The host that its certificate must match.
     pub host: &'a str,
-    /// What was used.
+    /// The TLS files of the connection.
     pub files: &'a Files,
 }
 
-/// What TLS itself says somewhere among the causes of an error.
+/// The TLS error among the causes of an error.
 pub fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(tls) = error.downcast_ref() {
             return Some(tls);
         }
-        // The source of an `io::Error` is the source of what it wraps, and passes over that itself.
+        // The source of an `io::Error` is the source of the error that it wraps, which would be skipped.
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = match wrapped {
             Some(inner) => Some(inner),
@@ -34,7 +34,8 @@ pub fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
     None
 }
 
-/// Whether the peer did not like our certificate, or missed one. With TLS 1.3 it says so only after the handshake.
+/// Whether the peer rejected or missed the agent's certificate. With TLS 1.3 this arrives only after the
+/// handshake.
 pub fn refuses_us(error: &Error) -> bool {
     use AlertDescription as Alert;
     matches!(
@@ -116,7 +117,7 @@ fn of_a_certificate(problem: &CertificateError, peer: Peer<'_>) -> String {
         }
         Problem::Revoked => "has been revoked".to_owned(),
         Problem::BadEncoding => "can't be read".to_owned(),
-        // A self-signed one that is listed as an authority is both.
+        // A self-signed certificate that is listed as an authority can be both.
         other if other.to_string().contains("CaUsedAsEndEntity") => {
             "is that of an authority; the server needs one of its own that the authority has signed"
                 .to_owned()
@@ -125,7 +126,7 @@ fn of_a_certificate(problem: &CertificateError, peer: Peer<'_>) -> String {
     }
 }
 
-/// `localhost` of rustls' `DnsName("localhost")`.
+/// Extracts `localhost` from rustls' `DnsName("localhost")`.
 fn bare(presented: &str) -> &str {
     let inside = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     inside.unwrap_or(presented).trim_matches('"')

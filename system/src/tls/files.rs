@@ -1,22 +1,22 @@
-//! Which files a connection is secured with, by name: they are read for each connection, so that a renewed certificate counts
-//! without a restart.
+//! The TLS files of a connection. They are read for each connection, so that a renewed certificate takes
+//! effect without a restart.
 
 use std::path::PathBuf;
 
-/// Certificates and a key as PEM files, and where the operator has named them.
+/// Paths of PEM files with certificates and a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Files {
-    /// The authorities to trust, and no others; none for those of the system.
+    /// The only trusted authorities. `None` for those of the system.
     pub ca: Option<PathBuf>,
-    /// Our own certificate and its key.
+    /// The agent's own certificate and its key.
     pub identity: Option<Identity>,
 }
 
-/// Whom we say we are.
+/// The agent's identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Our certificate, and those between it and the authority.
+    /// The agent's certificate and its intermediate certificates.
     pub cert: PathBuf,
-    /// Its key.
+    /// The certificate's key.
     pub key: PathBuf,
 }

@@ -1,8 +1,9 @@
-//! TLS as a client, to RabbitMQ and to CouchDB: whom to trust, who we are, and in words why it failed.
+//! TLS as a client of RabbitMQ and CouchDB: trusted authorities, the agent's identity, and explanations of
+//! failures.
 //!
-//! Who calls: `guest` for each connection to a broker, the client of CouchDB for each HTTP client it makes. The files are read each
-//! time, so a certificate that is renewed or repaired counts without a restart. Never: a connection whose certificate or
-//! host name was not verified; there is no switch for that.
+//! `guest` uses it for each connection to a broker, and the client of CouchDB for each HTTP client that it
+//! creates. The files are read each time, so a renewed or repaired certificate takes effect without a
+//! restart. The certificate and host name are always verified; there is no option to disable that.
 
 mod complaint;
 mod explain;
@@ -27,48 +28,48 @@ pub use explain::{Peer, cause, explain, refuses_us};
 pub use files::{Files, Identity};
 pub use rustls::ClientConfig;
 
-/// Why there is nothing to make a connection with. Never holds what is in a file.
+/// The reason why the TLS files can't be used. Never contains the content of a file.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
-    /// Not there, or not for us.
+    /// The file is missing or not accessible.
     #[error("the TLS file {} can't be read: {source}", .path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// The system's own words.
+        /// The system's error.
         source: io::Error,
     },
-    /// No certificate in it, or a broken one.
+    /// The file contains no certificate, or a malformed one.
     #[error("the TLS file {} holds no certificate in PEM format", .0.display())]
     NoCertificate(PathBuf),
-    /// One of its certificates is none.
+    /// One of the certificates can't be used as an authority.
     #[error("the TLS file {} holds something that is no certificate of an authority", .0.display())]
     BadAuthority(PathBuf),
-    /// No key in it, or one that wants a pass phrase.
+    /// The file contains no key, or one with a pass phrase.
     #[error(
         "the TLS file {} holds no key that can be used; write it in PEM format, without a pass phrase",
         .0.display()
     )]
     NoKey(PathBuf),
-    /// The two don't belong together, or are of a kind that is not known.
+    /// The certificate and the key don't match, or are of an unknown kind.
     #[error("the certificate of {} can't be used with the key of {}: {problem}", .cert.display(), .key.display())]
     Identity {
         /// The certificate.
         cert: PathBuf,
         /// The key.
         key: PathBuf,
-        /// What the TLS library says.
+        /// The TLS library's message.
         problem: String,
     },
-    /// A system without authorities.
+    /// The system has no authorities.
     #[error("this system has no certificates of authorities, so nobody can be trusted; name a CA file")]
     NoAuthorities,
-    /// No TLS can be had at all.
+    /// TLS is unavailable.
     #[error("TLS can't be set up: {0}")]
     Library(String),
 }
 
-/// Reads the files anew; `Err` says which one is at fault.
+/// Reads the files. `Err` names the file with the problem.
 pub async fn client_config(files: &Files) -> Result<ClientConfig, FilesError> {
     let builder = builder()?.with_root_certificates(roots(files.ca.as_deref()).await?);
     let Some(Identity { cert, key }) = &files.identity else {
@@ -83,7 +84,7 @@ pub async fn client_config(files: &Files) -> Result<ClientConfig, FilesError> {
     })
 }
 
-/// For connections in clear, by somebody who wants a configuration all the same.
+/// A configuration for connections without TLS, for callers that require one.
 pub fn nobody_trusted() -> Result<ClientConfig, FilesError> {
     Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
@@ -103,7 +104,7 @@ async fn roots(ca: Option<&Path>) -> Result<RootCertStore, FilesError> {
         let system = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs)
             .await
             .map_err(|error| FilesError::Library(error.to_string()))?;
-        // Some systems have ancient ones among them that nothing can read.
+        // Some systems contain obsolete certificates that can't be parsed.
         let (added, _ignored) = roots.add_parsable_certificates(system.certs);
         return if added == 0 { Err(FilesError::NoAuthorities) } else { Ok(roots) };
     };

@@ -12,7 +12,7 @@ use trove_couchdb_protocol::Secret;
 
 use super::*;
 
-/// A server that answers every request after a while with the status that `answer` names, and counts.
+/// A server that answers every request after a delay with status `answer`, and counts the requests.
 async fn server(answer: u16, after: Duration) -> (Url, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
@@ -116,7 +116,7 @@ async fn an_answer_without_end_is_given_up() {
         }
         sent
     });
-    // So long that it is the size that ends it, on any machine.
+    // Long enough that the size limit applies first on any machine.
     let minutes = Duration::from_secs(300);
     let limits = Limits { connect: minutes, request: minutes, connections: 1 };
     let client = Client::new(&url, limits, tls::Files::default());

@@ -14,7 +14,7 @@ use trove_couchdb_system::tls;
 use super::*;
 use crate::{Client, Limits, Login, Resource};
 
-/// Long for one piece, and shorter than a stream takes.
+/// Ample for one piece, but shorter than the whole stream.
 const LIMIT: Duration = Duration::from_millis(400);
 
 const BETWEEN: Duration = Duration::from_millis(100);
@@ -70,7 +70,7 @@ async fn a_download_may_take_longer_than_a_request_and_no_more_than_was_allowed(
     assert_eq!(read_all(open(56).await.unwrap()).await, Ok(56));
     let too_long = read_all(open(55).await.unwrap()).await.unwrap_err();
     assert!(too_long.to_string().contains("longer than was allowed"), "{too_long}");
-    // Held open, it takes no place of a request's.
+    // An open download needs no request slot.
     let _held = open(56).await.unwrap();
     assert!(open(56).await.is_ok());
 }
@@ -120,7 +120,7 @@ fn pieces(count: usize) -> Upload {
     }))
 }
 
-/// Answers the look at the session, and hands the head of the upload back when `end` has come.
+/// Answers the session request, and returns the head of the upload when `end` has arrived.
 async fn take_upload(listener: TcpListener, end: &'static [u8]) -> (String, TcpStream) {
     let (mut connection, _) = listener.accept().await.unwrap();
     read_head(&mut connection).await;

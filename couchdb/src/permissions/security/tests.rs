@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 
-/// What a fresh database of CouchDB 3.x answers.
+/// The `_security` of a new database of CouchDB 3.x.
 fn fresh() -> Value {
     json!({"members": {"roles": ["_admin"]}, "admins": {"roles": ["_admin"]}})
 }
@@ -109,7 +109,7 @@ fn a_broken_object_is_left_alone() {
     }
 }
 
-/// Found by the fuzzer: the member was gone from the object when closing it failed.
+/// Found by the fuzzer: the member was removed from the object although closing it failed.
 #[test]
 fn an_edit_that_fails_half_way_changes_nothing() {
     let half = json!({"members": {"names": ["al"], "roles": "odd"}, "admins": {"names": ["al"]}});

@@ -1,11 +1,11 @@
-//! What an error says of the request, and of the server.
+//! The effect of a failed request.
 
 use super::CouchError;
 
 impl CouchError {
-    /// Whether CouchDB may have done what was asked although it did not say so.
+    /// Whether CouchDB may have executed the request although it did not confirm it.
     ///
-    /// False where nothing was sent, and where the answer is that nothing was done.
+    /// False if nothing was sent, or if CouchDB answered that nothing was done.
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
             Self::BrokenOff { .. }
@@ -14,7 +14,7 @@ impl CouchError {
             | Self::ConfigNotWritten(_)
             | Self::Server { .. }
             | Self::Unexpected { .. } => true,
-            // A proxy may have passed the request on and lost, replaced or packed the answer.
+            // A proxy may have passed the request on and lost, replaced or compressed the answer.
             Self::NotCouchDb { status, .. } => *status < 300 || *status >= 500,
             Self::NotBootstrapped(_)
             | Self::NoLogin(_)

@@ -27,7 +27,7 @@ fn statuses_become_kinds() {
     }
 }
 
-/// Reasons as CouchDB 3.5.2 gives them.
+/// The reasons of CouchDB 3.5.2.
 #[test]
 fn a_401_says_whether_it_is_about_the_password() {
     let of =
