@@ -11,7 +11,7 @@ use crate::{
     output::Report,
 };
 
-/// What was asked for, in the words of its answer.
+/// The requested change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     Start,

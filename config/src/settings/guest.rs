@@ -15,8 +15,7 @@ use crate::section::section;
 /// The guest id without a broker, where Trove assigns none and no queue needs it.
 const WITHOUT_BROKER: &str = "local";
 
-/// The longest guest id. Trove's ids have 36 characters; queue names, at
-/// most 255 bytes, contain the id twice.
+/// The longest guest id. Trove's ids have 36 characters; queue names, at most 255 bytes, contain the id.
 const MAX_ID: usize = 200;
 
 /// Trove's option group for CouchDB. The options of `prepare` are the agent's own. Trove injects its file
