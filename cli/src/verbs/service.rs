@@ -1,5 +1,5 @@
-//! `service-status`, `service-start`, `service-stop`, `service-restart`, `service-wait`: CouchDB's process, through the agent
-//! and trove-couchdb-hostd.
+//! `service-status`, `service-start`, `service-stop`, `service-restart`, `service-wait`: CouchDB's process,
+//! through the agent and trove-couchdb-hostd.
 
 use serde_json::{Map, Value};
 use trove_couchdb_protocol::host::ServiceName;

@@ -86,7 +86,7 @@ fn looks_deaf(error: &lapin::Error) -> bool {
         || matches!(error.kind(), ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_))
 }
 
-/// Sends another AMQP header to the broker and checks whether it answers with a TLS alert. Sends no secrets.
+/// Sends the AMQP header again and checks whether the broker answers with a TLS alert. Sends no secrets.
 async fn speaks_tls(host: &Host) -> bool {
     let ask = async {
         let mut stream = TcpStream::connect((host.host.as_str(), host.port)).await?;

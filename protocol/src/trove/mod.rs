@@ -1,7 +1,7 @@
 //! Trove's formats: the methods of the guest API, the objects in a guest's answers, the conductor's API.
 //!
 //! ```text
-//! Request {method, args} --Request::arguments--> the agent's commands --> UserModel, DatabaseModel, … --to_value--> result
+//! Request {method, args} --Request::arguments--> commands --> UserModel, … --to_value--> result
 //! ServiceStatus, notifications --ConductorCast::encode--> trove-conductor
 //! ```
 //!
