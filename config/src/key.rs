@@ -91,8 +91,8 @@ impl Kind {
 
     /// Reads the text form of oslo files, the environment and the command line.
     ///
-    /// `Ok(None)` means "not set": oslo.config reads an empty number so (`types.Number`), and the agent reads
-    /// every empty text so. The booleans are those of `types.Boolean`.
+    /// `Ok(None)` means "not set". oslo.config treats an empty number as not set (`types.Number`); the agent
+    /// treats every empty text as not set. The booleans are those of `types.Boolean`.
     pub(crate) fn read(self, text: &str) -> Result<Option<ValueKind>, &'static str> {
         let trimmed = text.trim();
         if trimmed.is_empty() && !matches!(self, Self::Flag | Self::List) {

@@ -49,7 +49,7 @@ impl fmt::Debug for Quoted {
 /// The maximum number of characters shown of an open text.
 const SHOWN: usize = 40;
 
-/// The maximum number of characters shown of a sealed text; of a short text, one in [`PART_OF_SEALED`].
+/// The maximum number of characters shown of a sealed text, of which at most a third is shown.
 const SHOWN_OF_SEALED: usize = 3;
 const PART_OF_SEALED: usize = 3;
 

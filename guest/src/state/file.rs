@@ -6,8 +6,8 @@
 //!
 //! An image made from a guest contains that guest's file. If a new instance accepted it, the instance would
 //! skip its `prepare`, and Trove would report a database without the requested content as ready. So a file
-//! with a different guest's id is ignored. A file without an id is an operator's, who writes `{"prepared":
-//! true}` for a guest that was set up manually.
+//! with a different guest's id is ignored. A file without an id comes from an operator, who writes
+//! `{"prepared": true}` for a guest that was set up manually.
 
 use std::{
     io,
