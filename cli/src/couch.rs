@@ -1,6 +1,7 @@
-//! CouchDB itself, asked directly: by `doctor` for what the agent can't tell, and to try a password before it is shown.
+//! Direct requests to CouchDB: `doctor` uses them for information that the agent cannot provide, and
+//! `credentials` to try a password before it is shown.
 //!
-//! Through the agent's own client, which never sends a refused password twice.
+//! Uses the agent's own client, which never sends a refused password twice.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ pub use trove_couchdb_guest::credentials::Content as Credentials;
 
 use crate::exit::{CliError, Code};
 
-/// A client for one server with a limit for each request.
+/// A client for one server with a time limit for each request.
 pub fn client(url: &Url, limit: Duration, files: TlsFiles) -> Client {
     Client::new(url, Limits { connect: limit, request: limit, connections: 4 }, files)
 }
@@ -47,7 +48,7 @@ pub async fn must_log_in(
     })
 }
 
-/// Reads the agent's credentials file; the error holds nothing of it.
+/// Parses the agent's credentials file; the error contains nothing of it.
 pub fn parse_credentials(text: &str) -> Result<Credentials, &'static str> {
     Credentials::parse(text).map_err(|flaw| match flaw {
         Flaw::NoCredentials => "it is not {\"username\": \"os_admin\", \"password\": \"…\"}",

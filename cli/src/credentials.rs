@@ -1,8 +1,8 @@
-//! `credentials`: what a client of CouchDB needs, as URLs.
+//! `credentials`: connection URLs for clients of CouchDB.
 //!
-//! The agent tells who has access to what; passwords it can't tell, CouchDB keeps only hashes. With `--reveal` the one
-//! of `os_admin` comes from the agent's file, and any other one from the operator, tried once before it is shown: a URL
-//! with a wrong password would lock the account as soon as a service uses it.
+//! The agent reports who has access to what, but not passwords: CouchDB stores only hashes. With `--reveal`
+//! the password of `os_admin` comes from the agent's file, and any other password from the operator. It is
+//! tried once before it is shown, because a service with a wrong password in its URL would lock the account.
 
 use std::fs;
 
@@ -28,18 +28,18 @@ const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(
 
 /// The agent's own administrator.
 const OS_ADMIN: &str = "os_admin";
-/// The administrator that Trove's root commands switch on and off.
+/// The administrator that Trove's root commands enable and disable.
 const ROOT: &str = "root";
 
-/// An account and the databases its URLs name; an administrator has all, so its URL names none.
+/// An account and the databases in its URLs. An administrator can access all, so its URL contains none.
 struct Account {
     name: String,
     databases: Vec<String>,
     is_admin: bool,
 }
 
-/// Shows the URLs of one account, or of all users. People get each URL on a line of its own, never broken, however narrow
-/// the terminal is: it will be copied.
+/// Shows the URLs of one account, or of all users. In the format for people each URL is on its own line and
+/// never wrapped, so that it can be copied.
 pub async fn show(session: &Session<'_>, global: &Global, args: &CredentialsArgs) -> Result<(), CliError> {
     let accounts = accounts(session, args.name.as_ref()).await?;
     let server = server(&own_url(session, global, args).await?, args)?;
@@ -97,7 +97,8 @@ async fn accounts(session: &Session<'_>, name: Option<&UserName>) -> Result<Vec<
     Ok(vec![Account { name: name.as_str().to_owned(), databases, is_admin }])
 }
 
-/// Where the agent reaches CouchDB. For `os_admin` its configuration says so, also while the agent is down.
+/// The agent's URL of CouchDB. For `os_admin` it comes from the configuration, so
+/// that this works while the agent is down.
 async fn own_url(session: &Session<'_>, global: &Global, args: &CredentialsArgs) -> Result<Url, CliError> {
     let is_os_admin = args.name.as_ref().is_some_and(|name| name.as_str() == OS_ADMIN);
     if is_os_admin
@@ -111,11 +112,11 @@ async fn own_url(session: &Session<'_>, global: &Global, args: &CredentialsArgs)
     own.ok_or_else(|| CliError::new(Code::Failed, "the agent does not tell where its CouchDB is"))
 }
 
-/// Where clients reach CouchDB.
+/// The clients' URL of CouchDB.
 fn server(own: &Url, args: &CredentialsArgs) -> Result<Url, CliError> {
     let scheme = args.scheme.clone().unwrap_or_else(|| own.scheme().to_owned());
     let address = match &args.host {
-        // CouchDB's own port unless another one is given: clients reach the same server from elsewhere.
+        // The default is CouchDB's own port, also for a different host: clients reach the same server.
         Some(host) if has_port(host) => host.clone(),
         Some(host) => format!("{}:{}", bracketed(host), own.port_or_known_default().unwrap_or(5984)),
         None => {
@@ -124,14 +125,14 @@ fn server(own: &Url, args: &CredentialsArgs) -> Result<Url, CliError> {
     };
     let url = Url::parse(&format!("{scheme}://{address}/")).ok();
     url.filter(|url| url.path() == "/" && url.username().is_empty() && url.query().is_none())
-        // An `@` would follow a password.
+        // Only the part after an `@` is shown, because a password may precede it.
         .ok_or_else(|| {
             let shown = address.rsplit('@').next().unwrap_or_default();
             CliError::usage(format!("{shown:?} is no HOST or HOST:PORT"))
         })
 }
 
-/// Whether a host has a port behind it; a bare IPv6 address only looks so.
+/// Whether a host has a port. A bare IPv6 address contains colons but has no port.
 fn has_port(host: &str) -> bool {
     match host.rsplit_once(':') {
         Some((name, port)) => {
@@ -167,7 +168,7 @@ async fn password(
     }
     let password =
         if args.password_stdin { prompt::password_from_stdin()? } else { prompt::known_password(name)? };
-    // Without a configuration, as over RabbitMQ, the authorities of this system count.
+    // Without a configuration, as over RabbitMQ, the authorities of this system are trusted.
     let settings = Settings::load(transport::sources(&global.sources), environment_of_account());
     let files = settings.map(|settings| settings.couchdb.tls).unwrap_or_default();
     couch::must_log_in(server, name, &password, global.timeout, files).await?;

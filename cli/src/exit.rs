@@ -1,4 +1,4 @@
-//! How the program ends: exit codes, and an error's three parts (what failed, why, what to try).
+//! The exit codes, and the parts of an error: what failed, why, and what to try.
 
 use std::fmt;
 
@@ -19,34 +19,34 @@ pub const HELP: &str = "Exit codes:
   8   `doctor`: warnings only; `apply --dry-run --exit-code`: changes pending, or access that the file can't describe
   64  wrong usage, or a configuration or file that can't be read";
 
-/// Why the program ends with something else than 0.
+/// The exit code of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
     /// Done.
     Done = 0,
-    /// The command was carried out and failed.
+    /// The command failed.
     Failed = 1,
-    /// Called without a command, as shells have it for their own.
+    /// Called without a command; the same code as shells use for wrong usage.
     NoCommand = 2,
-    /// What was named is not there.
+    /// The named object does not exist.
     NotFound = 3,
-    /// Nobody to ask.
+    /// The agent or the broker is unreachable.
     Unreachable = 4,
-    /// Asked, and not heard in time.
+    /// No answer in time.
     Timeout = 5,
-    /// The operator said no, or could not be asked.
+    /// The operator did not confirm, or could not be asked.
     Refused = 6,
-    /// What should be created is there.
+    /// The object to create already exists.
     Exists = 7,
-    /// Nothing failed, and something wants to be looked at.
+    /// Nothing failed, but something needs attention.
     Attention = 8,
-    /// `EX_USAGE` of sysexits.h, as the agent itself has it.
+    /// `EX_USAGE` of sysexits.h; the agent uses it, too.
     Usage = 64,
 }
 
 impl Code {
-    /// All of them; `--help` explains each.
+    /// All codes; `--help` explains each.
     pub const ALL: [Self; 10] = [
         Self::Done,
         Self::Failed,
@@ -67,14 +67,14 @@ impl From<Code> for std::process::ExitCode {
     }
 }
 
-/// What the operator reads when a command did not do what it should.
+/// The error that the operator reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CliError {
-    /// How the program ends.
+    /// The exit code.
     pub code: Code,
-    /// What failed, and why. Never holds a secret.
+    /// What failed, and why. Never contains a secret.
     pub message: String,
-    /// What to try, if there is more to say than the message does.
+    /// What to try, if the message does not say it.
     pub advice: Option<String>,
 }
 
@@ -84,7 +84,7 @@ impl CliError {
         Self { code, message: message.into(), advice: None }
     }
 
-    /// The same with advice.
+    /// Adds advice.
     #[must_use]
     pub fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
@@ -96,7 +96,7 @@ impl CliError {
         Self::new(Code::Usage, message)
     }
 
-    /// What is missing, such as `user "al"`.
+    /// The error for an object that does not exist, such as `user "al"`.
     pub fn not_found(what: &str) -> Self {
         Self::new(Code::NotFound, format!("{what} does not exist"))
     }

@@ -1,22 +1,23 @@
-//! The operator's tool for trove-couchdb-agent, as a library so that `main` stays a story.
+//! The operator's tool for trove-couchdb-agent, as a library.
 //!
 //! ```text
-//! args ─► way ─► client ─► the agent (socket, or RabbitMQ)
+//! args ─► transport ─► client ─► the agent (socket, or RabbitMQ)
 //!   └───► verbs, apply, credentials, doctor ─► Report ─► output (table, JSON, YAML, values)
 //! ```
 //!
-//! - [`client`] is the caller's half of the wire; [`way`] chooses between its two ways from the command line.
-//! - [`verbs`] are Trove's commands, [`apply`] a file of them, [`credentials`] what their users need.
-//! - [`doctor`] looks at each link by itself, with the agent's own code, also while the agent is down.
-//! - [`broker_user`] writes the commands for a RabbitMQ account of one instance, and runs none.
-//! - [`progress`] is what is seen on a terminal while something takes long.
-//! - [`ask`] is the only one that asks the operator, [`output`] the only one that shows results.
+//! - [`client`] is the caller's side of the wire; [`transport`] selects the
+//! socket or RabbitMQ from the command line.
+//! - [`verbs`] runs Trove's commands, [`apply`] a file of them; [`credentials`] shows connection URLs.
+//! - [`doctor`] checks each link separately with the agent's own code, also while the agent is down.
+//! - [`broker_user`] prints the commands that create a RabbitMQ account for one instance, and runs none.
+//! - [`progress`] shows progress on a terminal.
+//! - Only [`prompt`] asks the operator, and only [`output`] shows results.
 
-// Texts of a few lines, built once for a person to read: one expression says more than a fold of writes.
+// Short texts for people, built once: a single expression is clearer than a series of writes.
 #![allow(clippy::format_push_string, clippy::format_collect)]
 
 pub mod apply;
-// The comments there are the help's text, in which a backtick would be one.
+// The comments there are the text of `--help`, where a backtick would be printed.
 #[allow(clippy::doc_markdown)]
 pub mod args;
 mod broker_user;
@@ -38,7 +39,7 @@ use output::Output;
 use prompt::Consent;
 use verbs::Session;
 
-/// Does what the command line says.
+/// Runs the command line.
 pub async fn run(cli: &Cli) -> Result<Code, CliError> {
     let Cli { global, verb } = cli;
     let output = Output::new(&global.output);

@@ -1,4 +1,4 @@
-//! `trove-couchdb`: asks the CouchDB guest agent for something, on this machine or over RabbitMQ.
+//! `trove-couchdb`: sends commands to the CouchDB guest agent, on this machine or over RabbitMQ.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use trove_couchdb_cli::{
 use trove_couchdb_system as system;
 
 fn main() -> ExitCode {
-    // A crash then writes no password to the disk. Refused only where the system forbids it for all.
+    // Keeps passwords out of core dumps. Fails only if the system forbids the call for all programs.
     drop(system::forbid_core_dumps());
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -20,12 +20,12 @@ fn main() -> ExitCode {
                 eprintln!("{}\n\n`trove-couchdb --help` lists the commands.", Cli::command().render_usage());
                 return Code::NoCommand.into();
             }
-            // Only a closed standard output can keep it from being shown.
+            // Printing fails only if standard output is closed.
             drop(error.print());
             return if helped { Code::Done.into() } else { Code::Usage.into() };
         }
     };
-    // One TLS stack for the broker and for CouchDB. Only a second installation fails.
+    // One TLS provider for the broker and CouchDB. Only a second installation fails.
     drop(rustls::crypto::ring::default_provider().install_default());
     let ended = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(trove_couchdb_cli::run(&cli)),

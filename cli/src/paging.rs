@@ -1,5 +1,5 @@
-//! `completions` and `man`: made from the definitions of the command lines, so that they can't lag behind them. The
-//! agent's are made here too, so that a daemon needs no verb for it.
+//! `completions` and `man`, generated from the definitions of the command lines, so that they are always up
+//! to date. Also generates the agent's, so that the daemon needs no verb for it.
 
 use std::{fs, path::Path};
 
@@ -13,7 +13,7 @@ use crate::{
     output::Report,
 };
 
-/// What stands in the agent's manual page beyond its `--help`.
+/// The agent's manual page in addition to its `--help`.
 const AGENT_SECTIONS: &str = r"
 .SH FILES
 .TP
@@ -44,7 +44,7 @@ Wrong usage, or a configuration that is refused; systemd does not start it anew 
 All settings: /usr/share/doc/trove\-couchdb\-agent/docs/configuration.md
 ";
 
-/// The section of the manual where daemons are.
+/// The manual section for daemons.
 const DAEMONS: &str = "8";
 
 /// The completions for a shell.
@@ -57,13 +57,13 @@ pub fn completions(args: &CompletionsArgs) -> Report {
     Report::Text(if args.shell == Shell::Bash { with_one_name(&script, &name) } else { script })
 }
 
-/// `clap_complete` 4.6 gives each verb a name in its script for bash, and looks it up under another one where the program's
-/// own name has a dash: then nothing is completed behind a verb.
+/// In its bash script `clap_complete` 4.6 defines each verb under one name, but looks it up under a different
+/// name if the program's name contains a dash. Then nothing is completed after a verb.
 fn with_one_name(script: &str, program: &str) -> String {
     script.replace(&program.replace('-', "__subcmd__"), &program.replace('-', "__"))
 }
 
-/// The main page, or all pages into a directory.
+/// Prints the main page, or writes all pages to a directory.
 pub fn man(args: &ManArgs) -> Result<Report, CliError> {
     let failed = |error: std::io::Error| CliError::new(Code::Failed, format!("no manual page: {error}"));
     let Some(dir) = &args.dir else {

@@ -1,6 +1,6 @@
-//! What people see while something takes long: a bar on a terminal, and sentences above it.
+//! Shows progress during long commands: a bar on a terminal, and messages above it.
 //!
-//! All of it goes to standard error, and the bar only to a terminal: a file or a pipe gets results alone.
+//! Everything goes to standard error, and the bar only to a terminal, so a file or a pipe only gets results.
 
 use std::io::{self, IsTerminal};
 
@@ -8,33 +8,33 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::printable;
 
-/// Back to the start of the line, and nothing behind it.
+/// Returns to the start of the line and clears it.
 const CLEAR: &str = "\r\x1b[K";
 
-/// A sentence, above the bar if there is one.
+/// Prints a message, above the bar if there is one.
 pub fn say(text: &str) {
     let clear = if io::stderr().is_terminal() { CLEAR } else { "" };
     eprintln!("{clear}{}", printable(text));
 }
 
-/// How far a run of several steps is; taken off the screen when dropped.
+/// The progress of a run of several steps; removed from the screen when dropped.
 #[derive(Debug)]
 pub struct Bar(ProgressBar);
 
 impl Bar {
-    /// For so many steps; shown if somebody looks and it is wanted.
+    /// A bar for this many steps; shown if `wanted` and on a terminal.
     pub fn new(steps: usize, wanted: bool) -> Self {
         Self(bar(wanted, Some(steps as u64)))
     }
 
-    /// So many steps are done, and the next one is this.
+    /// Sets the number of completed steps and the next step.
     pub fn at(&self, done: usize, next: &str) {
         self.0.set_position(done as u64);
         self.0.set_message(printable(next));
         self.0.tick();
     }
 
-    /// Takes it off the screen, for what is written next.
+    /// Removes the bar from the screen until the next update.
     pub fn clear(&self) {
         self.0.suspend(|| {});
     }
@@ -46,7 +46,7 @@ impl Drop for Bar {
     }
 }
 
-/// How far an operation is; where nobody looks at a terminal, a line for each change.
+/// The progress of an operation; without a terminal, one line per change.
 #[derive(Debug)]
 pub struct OperationBar {
     bar: ProgressBar,
@@ -55,12 +55,12 @@ pub struct OperationBar {
 }
 
 impl OperationBar {
-    /// Shown if it is wanted.
+    /// Shown if `wanted`.
     pub fn new(wanted: bool) -> Self {
         Self { bar: bar(wanted, None), wanted, said: String::new() }
     }
 
-    /// So much of so much is done, if that is known; in words it stands like this.
+    /// Sets the progress as (done, total), if known, and as text.
     pub fn at(&mut self, progress: Option<(u64, u64)>, stand: &str) {
         if self.wanted && self.bar.is_hidden() && self.said != stand {
             stand.clone_into(&mut self.said);
@@ -84,11 +84,11 @@ impl Drop for OperationBar {
     }
 }
 
-/// Hidden where standard error is no terminal.
+/// Hidden if standard error is not a terminal.
 fn bar(wanted: bool, steps: Option<u64>) -> ProgressBar {
     let target = if wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(steps, target);
-    // The template is ours: one that is wrong shows indicatif's own.
+    // If the template is invalid, indicatif's default is used.
     let style = ProgressStyle::with_template("[{bar:20}] {pos}/{len} {wide_msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("#.."));
     bar

@@ -1,7 +1,7 @@
-//! What only the operator can say: a password, or yes.
+//! Asks the operator for a password or a confirmation.
 //!
-//! Both are asked on the terminal itself, not on standard input, which may be a file. Where there is no terminal nothing
-//! is taken for granted: the command ends and says which option answers instead.
+//! Both are read from a terminal; standard input may be a file. Without a terminal nothing is assumed: the
+//! command fails and names the option to use instead.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -11,13 +11,13 @@ use zeroize::Zeroizing;
 
 use crate::exit::{CliError, Code};
 
-/// Letters and digits without those that look alike (0 O, 1 l I): somebody will type it.
+/// Letters and digits without those that look alike (0 O, 1 l I), because people type the password.
 const ALPHABET: &[u8] = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789";
 
-/// 24 of 56 characters are 139 bits.
+/// 24 characters out of 56 are 139 bits.
 const GENERATED: usize = 24;
 
-/// The longest password taken from standard input; a file given by mistake is longer.
+/// The longest password accepted from standard input, in bytes. Guards against a wrong file.
 const LONGEST: u64 = 64 * 1024;
 
 /// Asks twice for a new password.
@@ -29,7 +29,7 @@ pub fn new_password(whose: &str) -> Result<Secret, CliError> {
     Ok(first)
 }
 
-/// Asks for a password that exists.
+/// Asks for an existing password.
 pub fn known_password(whose: &str) -> Result<Secret, CliError> {
     prompt(&format!("Password of {whose}: "))
 }
@@ -68,7 +68,7 @@ fn not_empty(password: Secret) -> Result<Secret, CliError> {
     Ok(password)
 }
 
-/// A password that nobody has chosen.
+/// A random password.
 pub fn generated_password() -> Secret {
     let mut rng = rand::rng();
     let character =
@@ -76,7 +76,7 @@ pub fn generated_password() -> Secret {
     Secret::new((0..GENERATED).map(character).collect::<String>())
 }
 
-/// How the operator agrees to what can't be undone.
+/// The operator's confirmation of actions that cannot be undone.
 #[derive(Debug, Clone, Copy)]
 pub struct Consent {
     /// `--yes` was given.
@@ -84,7 +84,7 @@ pub struct Consent {
 }
 
 impl Consent {
-    /// Whether asking makes sense; to be found out before anything else is done.
+    /// Fails if the operator cannot be asked. Call it before any change.
     pub fn possible(self, what: &str) -> Result<(), CliError> {
         if self.given || io::stdin().is_terminal() {
             return Ok(());
@@ -93,7 +93,7 @@ impl Consent {
         Err(CliError::new(Code::Refused, message).advise("--yes answers in advance"))
     }
 
-    /// Asks, unless the answer was given.
+    /// Asks for confirmation, unless `--yes` was given.
     pub fn ask(self, question: &str) -> Result<(), CliError> {
         if self.given {
             return Ok(());

@@ -1,7 +1,7 @@
-//! From the command line to a [`Connection`]: which way, and with whose configuration.
+//! Creates a [`Connection`] from the command line: selects the transport and its configuration.
 //!
-//! What concerns RabbitMQ is read by the agent's own configuration, so that a control plane's file, an instance's
-//! `/etc/trove/conf.d` and the options of the command line all mean here what they mean there.
+//! The agent's configuration code reads the RabbitMQ settings, so that a control plane's file, an instance's
+//! `/etc/trove/conf.d` and the command-line options have the same meaning as for the agent.
 
 use std::{fs, path::Path};
 
@@ -16,7 +16,7 @@ use crate::{
     exit::CliError,
 };
 
-/// Reaches for the agent that the command line names.
+/// Connects to the agent that the command line names.
 pub async fn connect(global: &Global) -> Result<Connection, CliError> {
     let quiet = global.output.quiet;
     if !global.way.is_bus() {
@@ -31,7 +31,7 @@ pub async fn connect(global: &Global) -> Result<Connection, CliError> {
     Ok(Connection::bus(client).telling(!quiet))
 }
 
-/// Where the agent's configuration is.
+/// The sources of the agent's configuration.
 pub fn sources(args: &SourceArgs) -> Sources {
     Sources {
         config_file: args.config.clone(),
@@ -41,7 +41,7 @@ pub fn sources(args: &SourceArgs) -> Sources {
     }
 }
 
-/// The configuration for the way over RabbitMQ, with the key of the instance if there is one.
+/// The configuration for RabbitMQ, with the instance's key, if any.
 pub fn bus_settings(way: &WayArgs, args: &SourceArgs) -> Result<(Settings, Option<Secret>), CliError> {
     let url = match (&way.transport_url, &way.transport_url_file) {
         (Some(url), _) => Some(("--transport-url", url.clone())),
@@ -50,7 +50,7 @@ pub fn bus_settings(way: &WayArgs, args: &SourceArgs) -> Result<(Settings, Optio
     };
     let key = way.key_file.as_deref().map(content).transpose()?;
     let mut sources = sources(args);
-    // The key of the configuration files is that of the instance they name, and of no other.
+    // The key in the configuration files only belongs to the instance that they name.
     let configured = Settings::load(sources.clone(), environment_of_account()).ok();
     let own_id = configured.as_ref().map(|settings| settings.guest.id.as_str());
     let other = own_id.is_some() && way.instance.as_deref().is_some_and(|id| Some(id) != own_id);
@@ -73,7 +73,7 @@ pub fn bus_settings(way: &WayArgs, args: &SourceArgs) -> Result<(Settings, Optio
     Ok((settings, key))
 }
 
-/// A secret's file: its first line.
+/// The secret in the first line of a file.
 fn content(path: &Path) -> Result<String, CliError> {
     let unreadable = |reason: &dyn std::fmt::Display| {
         CliError::usage(format!("{} can't be read: {reason}", path.display()))

@@ -1,4 +1,4 @@
-//! What `--help` says, of the program and of every verb: a change is seen by who makes it.
+//! Snapshots of `--help`, for the program and every verb, so that changes are noticed.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,7 +18,7 @@ fn help_texts() {
     assert!(verbs.len() >= 21, "{verbs:?}");
     for name in verbs {
         let verb = program.find_subcommand_mut(&name).unwrap();
-        // The options that all verbs share are in the program's own help.
+        // The program's own help contains the options that all verbs share.
         let text = verb.clone().term_width(100).render_help().to_string();
         let own = text.split("\nWhich agent:").next().unwrap().trim_end().to_owned();
         insta::assert_snapshot!(name, own);

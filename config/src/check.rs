@@ -1,7 +1,7 @@
-//! `--check-config`: the effective configuration as TOML, each value with the place it came from.
+//! `--check-config`: the effective configuration as TOML, each value with its origin.
 //!
-//! The output is itself a valid `agent.toml`, except that secrets are masked. It is only made from settings
-//! that passed validation, so an operator who sees it knows that the agent would start with it.
+//! The output is a valid `agent.toml`, except that secrets are masked. It is only
+//! generated for a valid configuration.
 
 use std::ffi::OsString;
 
@@ -14,10 +14,11 @@ use crate::keys;
 use crate::load::{self, Sources};
 use crate::settings::Settings;
 
-/// What stands in the place of a secret, as in `Secret`'s own `Debug`.
+/// Replaces a secret, as in `Secret`'s own `Debug`.
 const MASK: &str = "REDACTED";
 
-/// Validates the configuration and describes it as TOML with secrets masked; errors as [`Settings::load`].
+/// Validates the configuration and describes it as TOML with secrets
+/// masked. Same errors as [`Settings::load`].
 pub fn check(
     sources: impl Into<Sources>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -44,7 +45,7 @@ pub fn check(
 
 fn shown(key: &Key, found: &Value) -> toml::Value {
     match &found.kind {
-        // Hosts and virtual host of the broker are what one looks for here; the URL's `Display` masks the password.
+        // Operators need the hosts and the virtual host; the URL's `Display` masks the password.
         ValueKind::String(text) if key.name == broker_url::KEY && !broker_url::is_no_broker(text) => {
             broker_url::parse(text).map_or(MASK.to_owned(), |url| url.to_string()).into()
         }

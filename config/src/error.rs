@@ -1,22 +1,22 @@
-//! Why a configuration was refused, in words an operator can act on.
+//! Why a configuration was refused, with advice for the operator.
 //!
-//! Every message names the place (file, environment variable, option), the key, what was wrong and what to
-//! write instead. The text of a secret, or of a line that may hold one, never gets in: messages are printed to
-//! the journal. `main` prints the message and exits with status 64 (`EX_USAGE`).
+//! Every message names the origin (file, environment variable, option), the key, the problem and the fix. It
+//! never contains a secret, or a line that may contain one, because messages are printed to the journal.
+//! `main` prints the message and exits with status 64 (`EX_USAGE`).
 
 use std::io;
 use std::path::PathBuf;
 
 use trove_couchdb_protocol::text::NotText;
 
-/// A configuration the agent refuses to start with.
+/// A configuration that the agent refuses to start with.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct ConfigError(Mistake);
 
 impl ConfigError {
-    /// Whether nothing is wrong but that nobody has configured the agent yet: Trove has not written its files, and no
-    /// operator has named an instance, a broker or `local:`.
+    /// Whether the agent is merely not configured yet: Trove has not written its files, and no operator has
+    /// set an instance, a broker or `local:`.
     pub fn is_unconfigured(&self) -> bool {
         match &self.0 {
             Mistake::Several(all) => all.iter().all(Mistake::is_unconfigured),
@@ -32,77 +32,77 @@ impl From<Vec<Mistake>> for ConfigError {
     }
 }
 
-/// What is wrong with it.
+/// A mistake in the configuration.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Mistake {
-    /// A file or directory that should be read cannot be.
+    /// A file or directory cannot be read.
     #[error(
         "cannot read {}: {cause}; correct the path, or let the agent's user read it",
         path.display()
     )]
     Unreadable { path: PathBuf, cause: io::Error },
 
-    /// A file in another encoding.
+    /// A file is not UTF-8 text.
     #[error("{} is no text: {problem}", path.display())]
     NotText { path: PathBuf, problem: NotText },
 
-    /// A file does not follow its format's syntax.
+    /// A file has a syntax error.
     #[error("{} is malformed at {place}: {problem}", file.display())]
     Syntax {
         file: PathBuf,
-        /// Line, and column where known, both counted from 1.
+        /// Line and, if known, column, both counted from 1.
         place: String,
-        /// What was found and what belongs there.
+        /// What was found and what is expected.
         problem: String,
     },
 
-    /// A key of our own file or environment that the agent does not know.
+    /// An unknown key in the agent's own file or in the environment.
     #[error("{origin}: there is no key {key:?}; {advice}")]
     UnknownKey {
-        /// The file and line, or the environment variable, that holds it.
+        /// The file and line, or the environment variable.
         origin: String,
         key: String,
-        /// The section that it belongs in, or the known key that looks most like it.
+        /// The key's section, or the most similar known key.
         advice: String,
     },
 
-    /// A value of the wrong type, out of range, or at odds with another.
+    /// A value of the wrong type, out of range, or in conflict with a different value.
     #[error("{origin}: {key} {problem}; {advice}")]
     Invalid {
-        /// The file, environment variable or option that holds it.
+        /// The file, environment variable or option.
         origin: String,
         key: &'static str,
-        /// What is wrong with the value; never the value of a secret.
+        /// What is wrong with the value; never a secret value.
         problem: String,
         advice: String,
     },
 
-    /// A key without a default that no layer sets.
+    /// A required key that no layer sets.
     #[error("{key} is not set; {advice}")]
     Missing {
         key: &'static str,
-        /// Where it usually comes from, or where it stands in vain.
+        /// Where the key is usually set, or where it is set without effect.
         advice: String,
-        /// Somebody set it where it is not read.
+        /// Whether the key is set in a place that is not read.
         misplaced: bool,
     },
 
-    /// It cannot happen: every key is a path that `config` understands.
+    /// Cannot happen: every key is a path that `config` understands.
     #[error("the configuration layers do not merge: {0}")]
     Layers(#[from] config::ConfigError),
 
-    /// More than one mistake, each with its own place.
+    /// More than one mistake, each with its origin.
     #[error("{} mistakes in the configuration:{}", .0.len(), listed(.0))]
     Several(Vec<Mistake>),
 }
 
 impl Mistake {
-    /// Whether a file could not be read to its end, so that nothing is known of the keys it sets.
+    /// Whether a file could not be read completely, so that the keys in it are unknown.
     pub(crate) fn hides_keys(&self) -> bool {
         !matches!(self, Self::UnknownKey { .. } | Self::Invalid { .. } | Self::Missing { .. })
     }
 
-    /// Whether it is only what an image can't know.
+    /// Whether only an instance-specific key is missing, which an image cannot contain.
     fn is_unconfigured(&self) -> bool {
         matches!(self, Self::Missing { key: "guest.id" | "broker.transport_url", misplaced: false, .. })
     }

@@ -1,7 +1,7 @@
-//! The way of the text of one oslo.config file into the agent, without a file: for the fuzzer and nobody else.
+//! Parses the text of an oslo.config file without a file, for the fuzzer only.
 //!
-//! Always compiled, not behind a feature: a feature that only the tests switch on would have the whole agent built
-//! twice in each run of CI, and the tests would try another build than the one that is shipped.
+//! Always compiled, because a feature only for tests would make CI build the whole agent twice, and the tests
+//! would run a different build than the shipped one.
 
 use std::path::Path;
 
@@ -11,15 +11,15 @@ use crate::layers::{oslo_files, oslo_ini};
 use crate::load;
 use crate::settings::Settings;
 
-/// What errors call the file.
+/// The path in error messages.
 pub const PATH: &str = "fuzzed.conf";
 
-/// The syntax alone.
+/// Parses the syntax only.
 pub fn assignments(text: &str) -> Result<Vec<Assignment>, ConfigError> {
     Ok(oslo_ini::parse(Path::new(PATH), text)?)
 }
 
-/// All of it: syntax, references, merging with the defaults, checks.
+/// Parses, resolves references, merges with the defaults and validates.
 pub fn settings(text: &str) -> Result<Settings, ConfigError> {
     let texts = vec![(PATH.into(), text.to_owned())];
     Settings::of(&mut load::over_the_defaults(None, |layers| oslo_files::parse(layers, texts)))

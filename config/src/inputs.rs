@@ -1,7 +1,7 @@
-//! The merged layers: one value per key with the place it came from, and typed access to them.
+//! The merged layers: one value per key with its origin, and typed access to the values.
 //!
-//! The type of a setting says how its key is read ([`Setting`]), the row of the key which range it must lie in. The
-//! readers make the errors, so every refusal names its origin in the same words.
+//! The type of a setting determines how its key is read ([`Setting`]); the key's row determines its range.
+//! The readers create the errors, so every refusal has the same form.
 
 use std::fmt::Display;
 use std::mem::take;
@@ -18,10 +18,10 @@ use crate::error::Mistake;
 use crate::key::Kind;
 use crate::layers::{DEFAULT_ORIGIN, Layers, Warning};
 
-/// The home directory when `HOME` is not set: systemd sets it for every service but those of root.
+/// The home directory if `HOME` is not set: systemd sets it for every service except root's.
 const ROOT_HOME: &str = "/root";
 
-/// All values, before they are judged.
+/// All values, before validation.
 pub(crate) struct Inputs {
     merged: Config,
     warnings: Vec<Warning>,
@@ -29,7 +29,7 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
-    /// Merges the layers. That this fails is one more of their mistakes.
+    /// Merges the layers. If that fails, the error is added to their mistakes.
     pub(crate) fn new(layers: &mut Layers, home: Option<PathBuf>) -> Self {
         let set = |values: ConfigBuilder<DefaultState>, (key, value)| values.set_override(key, value);
         let merged = take(&mut layers.values).into_iter().try_fold(Config::builder(), set);
@@ -41,18 +41,18 @@ impl Inputs {
         Self { merged, warnings: take(&mut layers.warnings), home }
     }
 
-    /// What the operator should hear about the layers.
+    /// The layers' warnings for the operator.
     pub(crate) fn warnings(&self) -> Vec<String> {
         self.warnings.iter().map(|(_, text)| text.clone()).collect()
     }
 
-    /// One key and what the layers say of it.
+    /// Access to one key.
     pub(crate) fn entry(&self, key: &'static str) -> Entry<'_> {
         Entry { inputs: self, key }
     }
 }
 
-/// A key among the inputs.
+/// A key and the inputs.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry<'a> {
     pub(crate) inputs: &'a Inputs,
@@ -60,7 +60,7 @@ pub(crate) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// The value with its origin, if any layer sets it.
+    /// The value with its origin, if a layer sets it.
     pub(crate) fn found(self) -> Option<&'a Value> {
         self.key.split('.').try_fold(&self.inputs.merged.cache, |value, name| match &value.kind {
             ValueKind::Table(table) => table.get(name),
@@ -68,23 +68,23 @@ impl<'a> Entry<'a> {
         })
     }
 
-    /// Where the value came from.
+    /// The origin of the value.
     pub(crate) fn origin(self) -> &'a str {
         self.found().and_then(Value::origin).unwrap_or(DEFAULT_ORIGIN)
     }
 
-    /// The error for a value that has the right type and still will not do; never put a secret into `problem`.
+    /// The error for a value of the right type that is not allowed. `problem` must not contain a secret.
     pub(crate) fn invalid(self, problem: impl Into<String>, advice: impl Into<String>) -> Mistake {
         let (origin, problem, advice) = (self.origin().to_owned(), problem.into(), advice.into());
         Mistake::Invalid { origin, key: self.key, problem, advice }
     }
 
-    /// The same error unless the value `holds` what is asked of it.
+    /// Returns [`Self::invalid`] unless `holds`.
     pub(crate) fn ensure(self, holds: bool, problem: &str, advice: &str) -> Result<(), Mistake> {
         if holds { Ok(()) } else { Err(self.invalid(problem, advice)) }
     }
 
-    /// The error for a key that has no default and that no layer sets.
+    /// The error for a required key that no layer sets.
     pub(crate) fn missing(self, advice: &str) -> Mistake {
         let elsewhere = self.inputs.warnings.iter().find(|(misplaced, _)| *misplaced == Some(self.key));
         let advice = elsewhere.map_or(advice, |(_, text)| text);
@@ -95,12 +95,12 @@ impl<'a> Entry<'a> {
         value.ok_or_else(|| self.missing("set it in the TOML file; docs/configuration.md describes it"))
     }
 
-    /// A value that must be set, as `config` reads it; a layer has seen to it that it has the right type.
+    /// A required value as `config` reads it; the layers have checked its type.
     fn typed<T: DeserializeOwned>(self) -> Result<T, Mistake> {
         self.required(self.inputs.merged.get(self.key).ok())
     }
 
-    /// A value of a type that has no limits.
+    /// A value of a type without a range.
     pub(crate) fn get<T: Setting<Range = ()>>(self) -> Result<T, Mistake> {
         T::read(self, ())
     }
@@ -110,7 +110,7 @@ impl<'a> Entry<'a> {
         T::read(self, range)
     }
 
-    /// A text; an empty one counts as not set.
+    /// A text; an empty text counts as not set.
     pub(crate) fn text(self) -> Option<&'a str> {
         match &self.found()?.kind {
             ValueKind::String(text) => Some(text.as_str()).filter(|text| !text.is_empty()),
@@ -118,12 +118,12 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// A text that must be set.
+    /// A required text.
     pub(crate) fn required_text(self) -> Result<&'a str, Mistake> {
         self.required(self.text())
     }
 
-    /// One of a few words, in either case.
+    /// One of these words, in upper or lower case.
     pub(crate) fn choice<T: Copy>(self, choices: &[(&str, T)]) -> Result<T, Mistake> {
         let text = self.required_text()?;
         let chosen = choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
@@ -133,7 +133,7 @@ impl<'a> Entry<'a> {
         })
     }
 
-    /// A number within `range`, which layers write as an `N`; `what` it is.
+    /// A number within `range`. Layers store it as an `N`; `what` describes it in errors.
     fn number<N, T>(self, range: &RangeInclusive<T>, what: &str) -> Result<T, Mistake>
     where
         N: DeserializeOwned + Display + Copy,
@@ -146,11 +146,11 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// What the value of a key is read as.
+/// A type that the value of a key can be read as.
 pub(crate) trait Setting: Sized {
-    /// How a layer's text is read.
+    /// The kind of the key's value.
     const KIND: Kind;
-    /// What limits it; `()` if nothing does.
+    /// The type of the key's range; `()` for none.
     type Range;
     fn read(entry: Entry<'_>, range: Self::Range) -> Result<Self, Mistake>;
 }
@@ -174,7 +174,7 @@ setting! {
         Ok(entry.text().map(text::secret).filter(|secret| !secret.is_empty()).map(Secret::new))
     };
     Vec<String>: List, (), |entry, ()| entry.typed();
-    // Absolute, or below the home directory and written as `~/…`.
+    // Absolute, or written as `~/…` and relative to the home directory.
     PathBuf: Path, (), |entry, ()| {
         let text = entry.required_text()?;
         let below = text.strip_prefix("~/").map(|below| entry.inputs.home.join(below));
@@ -194,7 +194,7 @@ setting! {
     };
 }
 
-/// What need not be set.
+/// An optional setting.
 impl<T: Setting<Range = ()>> Setting for Option<T> {
     const KIND: Kind = T::KIND;
     type Range = ();
@@ -208,7 +208,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// Inputs with one key set, as if by a file called `f`.
+    /// Inputs with one key set, with `f` as its origin.
     fn with(key: &'static str, value: impl Into<ValueKind>) -> Inputs {
         of(key, value, Some("/home/agent".into()))
     }

@@ -1,34 +1,34 @@
-//! What a configuration key is, and how a layer's text becomes a value of its kind.
+//! Configuration keys, and how the text of a layer becomes a value of a key's kind.
 
 use config::{Value, ValueKind};
 
-/// The start of every environment variable that sets a key.
+/// The prefix of the environment variables that set keys.
 pub(crate) const ENVIRONMENT_PREFIX: &str = "TROVE_COUCHDB_";
 
-/// The group of RabbitMQ's options in oslo's files; they may also stand in the query of a `transport_url`.
+/// RabbitMQ's group in oslo's files; its options may also appear in the query of a `transport_url`.
 pub(crate) const RABBIT_GROUP: &str = "oslo_messaging_rabbit";
 
 /// An option of an oslo.config file: its group and its name.
 pub(crate) type OsloOption = (&'static str, &'static str);
 
-/// One configuration key; `section!` makes it of a row.
+/// One configuration key; `section!` generates it from a row.
 #[derive(Debug)]
 pub(crate) struct Key {
     /// `section.name`, as in the TOML file.
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    /// In the text form of the environment; `None` leaves the key unset.
+    /// In the text form of the environment; `None` if the key is unset by default.
     pub(crate) default: Option<&'static str>,
-    /// Where the injected files say it: the current name, then the deprecated ones in oslo's order.
+    /// The options in the injected files: the current name, then the deprecated names in oslo's order.
     pub(crate) oslo: &'static [OsloOption],
-    /// The text by which oslo says "no opinion", where the agent has a better default.
+    /// A text that counts as not set in oslo's files, where the agent has a better default.
     pub(crate) oslo_blank: Option<&'static str>,
-    /// The lines of its description, each with the blank that a doc comment begins with.
+    /// The description: the lines of the doc comment, each with its leading blank.
     pub(crate) doc: &'static str,
 }
 
 impl Key {
-    /// A key of a kind, of which nothing else is known.
+    /// A key with only a kind.
     pub(crate) const fn of(kind: Kind) -> Self {
         Self { name: "", kind, default: None, oslo: &[], oslo_blank: None, doc: "" }
     }
@@ -41,7 +41,7 @@ impl Key {
         self.name.split_once('.').map_or(self.name, |(_, leaf)| leaf)
     }
 
-    /// What the key does and why one would change it; the documentation shows it.
+    /// The description for the documentation.
     pub(crate) fn about(&self) -> &'static str {
         self.doc.trim_start()
     }
@@ -51,26 +51,26 @@ impl Key {
     }
 }
 
-/// The type of a key's value, which decides how a layer's text is read.
+/// The type of a key's value; it determines how the text of a layer is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Text,
     /// Text that is never shown.
     Secret,
-    /// A file name; `~/` stands for the home directory.
+    /// A path; `~/` stands for the home directory.
     Path,
     Flag,
     Count,
-    /// A length of time; fractions are allowed.
+    /// A duration; fractions are allowed.
     Seconds,
     /// A share between 0 and 1.
     Fraction,
-    /// Texts; comma separated outside TOML, as oslo writes lists.
+    /// Texts; separated by commas outside TOML, as in oslo's files.
     List,
 }
 
 impl Kind {
-    /// The kind in words, for documentation and error messages, and how it is written in TOML.
+    /// The kind's name for documentation and error messages, and how to write it in TOML.
     fn words(self) -> [&'static str; 2] {
         match self {
             Self::Text => ["text", "write a text in double quotes"],
@@ -89,10 +89,10 @@ impl Kind {
         name
     }
 
-    /// Reads the text form used by oslo files, the environment and the command line.
+    /// Reads the text form of oslo files, the environment and the command line.
     ///
-    /// `Ok(None)` means "not set": oslo.config takes an empty number so (`types.Number`), and an empty text
-    /// means the same for every text of ours. The booleans are those of `types.Boolean`.
+    /// `Ok(None)` means "not set". oslo.config treats an empty number as not set (`types.Number`); the agent
+    /// treats every empty text as not set. The booleans are those of `types.Boolean`.
     pub(crate) fn read(self, text: &str) -> Result<Option<ValueKind>, &'static str> {
         let trimmed = text.trim();
         if trimmed.is_empty() && !matches!(self, Self::Flag | Self::List) {
@@ -112,7 +112,7 @@ impl Kind {
                 whole().or_else(fraction).ok_or("write a number of seconds, such as 30 or 0.5")?
             }
             Self::Fraction => fraction().ok_or("write a fraction, such as 0.1")?,
-            // oslo keeps an empty item between two commas; no list of ours could use one.
+            // oslo keeps empty items between commas; no list of the agent needs them.
             Self::List => {
                 let items = trimmed.split(',').map(str::trim).filter(|item| !item.is_empty());
                 items.collect::<Vec<_>>().into()
@@ -121,7 +121,7 @@ impl Kind {
         Ok(Some(value))
     }
 
-    /// Whether a TOML value has this kind; the error says what to write.
+    /// Checks that a TOML value has this kind; the error explains what to write.
     pub(crate) fn accepts(self, value: &ValueKind) -> Result<(), &'static str> {
         let is_text = |item: &Value| matches!(item.kind, ValueKind::String(_));
         match (self, value) {
@@ -136,7 +136,7 @@ impl Kind {
     }
 }
 
-/// Python's `int` and `float` allow underscores between digits, so oslo's files may hold them.
+/// Python's `int` and `float` allow underscores between digits, so oslo's files may contain them.
 fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
     text.replace('_', "").parse().ok()
 }

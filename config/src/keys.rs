@@ -1,6 +1,6 @@
-//! The table of all keys, and what to say about one that is not in it.
+//! The table of all keys, and the error for an unknown key.
 //!
-//! Every layer goes through [`find`], so a key that is not in the table cannot be set.
+//! Every layer looks keys up with [`find`], so a key that is not in the table cannot be set.
 
 use std::fmt::Debug;
 
@@ -15,7 +15,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
     KEYS.iter().copied().flatten()
 }
 
-/// The key called `section.name`.
+/// The key with the name `section.name`.
 pub(crate) fn find(name: &str) -> Option<&'static Key> {
     all().find(|key| key.name == name)
 }
@@ -29,7 +29,7 @@ pub(crate) fn defaults() -> Layers {
     layers
 }
 
-/// The defaults, and something sound for what has none and must be set.
+/// The defaults, with placeholders for required keys.
 pub(crate) fn stand_ins() -> Layers {
     let mut layers = defaults();
     for (name, text) in [("guest.id", "stand-in"), (broker_url::KEY, "rabbit://stand-in")] {
@@ -38,13 +38,13 @@ pub(crate) fn stand_ins() -> Layers {
     layers
 }
 
-/// The error for a key that does not exist; `name` is as it was written, with its section if it has one.
+/// The error for an unknown key; `name` is as written, with its section if it has one.
 pub(crate) fn unknown(origin: String, name: &str) -> Mistake {
     let leaf = name.rsplit('.').next().unwrap_or(name);
     let sections: Vec<String> =
         all().filter(|key| key.leaf() == leaf).map(|key| format!("[{}]", key.section())).collect();
     let nearest = nearest(name);
-    // The section is misspelt, if the key is in any.
+    // If the key exists in some section, the section is misspelt.
     let is_misspelt = |key: &&Key| name.contains('.') && key.leaf() == leaf && is_alike(key.section(), name);
     if sections.is_empty() || nearest.as_ref().is_some_and(is_misspelt) {
         return unknown_but_near(origin, name, nearest.map(|key| key.name));
@@ -53,7 +53,7 @@ pub(crate) fn unknown(origin: String, name: &str) -> Mistake {
     Mistake::UnknownKey { origin, key: name.to_owned(), advice }
 }
 
-/// The same, where only a key that is alike could be meant.
+/// The error for an unknown key, which may be a misspelling of `nearest`.
 pub(crate) fn unknown_but_near(origin: String, name: &str, nearest: Option<impl Debug>) -> Mistake {
     let listed = || "docs/configuration.md lists them all".to_owned();
     let advice = nearest.map_or_else(listed, |nearest| format!("did you mean {nearest:?}?"));
@@ -65,7 +65,7 @@ fn is_alike(section: &str, name: &str) -> bool {
     !has_section(written) && strsim::normalized_damerau_levenshtein(section, written) >= ALIKE
 }
 
-/// Below this share of equal letters a suggestion is more confusing than none.
+/// Below this similarity a suggestion is more confusing than none.
 const ALIKE: f64 = 0.6;
 
 /// Whether a section of this name exists.
@@ -73,14 +73,14 @@ pub(crate) fn has_section(name: &str) -> bool {
     all().any(|key| key.section() == name)
 }
 
-/// The known key that looks most like `name`, if any does: a misspelling, or a key put in the wrong section.
+/// The known key most similar to `name`, if any: `name` is misspelt or in the wrong section.
 pub(crate) fn nearest(name: &str) -> Option<&'static Key> {
     let leaf = name.rsplit('.').next().unwrap_or(name);
     all()
         .map(|key| {
             let whole = strsim::normalized_damerau_levenshtein(key.name, name);
             let last = strsim::normalized_damerau_levenshtein(key.leaf(), leaf);
-            // The whole name decides between two keys with the same last part.
+            // The full name decides between two keys with the same last part.
             (key, whole.max(last * 0.99))
         })
         .filter(|(_, alike)| *alike >= ALIKE)

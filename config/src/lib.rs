@@ -5,21 +5,22 @@
 //!     |          |             |               |              |
 //!     +----------+------+------+---------------+--------------+
 //!                       v
-//!   layers (what each of them says) -> inputs (merged, each value with its origin) -> settings (validated)
+//!   layers (raw values) -> inputs (merged, each value with its origin) -> settings (validated)
 //! ```
 //!
-//! The oslo INI files are the ones Trove injects into the guest (`/etc/trove/conf.d/*.conf`); they outrank our
-//! own file because they say which instance this is and how the control plane talks, which no image can know.
+//! Trove injects the oslo INI files into the guest (`/etc/trove/conf.d/*.conf`). They override the
+//! agent's own file because they contain the instance's id and the control plane's messaging
+//! settings, which an image cannot contain.
 //!
-//! A key is declared once, as a row of the table of its section (`settings/*.rs`, `section!`): its name, its type and
-//! range, its default, its oslo names and what it does make the field, the parser and the reference of all keys in
-//! `docs/configuration.md` ([`reference`]). The sample file is tested against these rows.
+//! A key is declared once, as a row in the table of its section (`settings/*.rs`, `section!`), with its name,
+//! type, range, default, oslo names and description. The row generates the field, the parser and the key's
+//! entry in `docs/configuration.md` ([`reference`]). A test checks the sample file against these rows.
 //!
-//! The `config` crate merges the layers and keeps each value with its origin. It reads none of the files: its formats know
-//! no line numbers, and its INI reader is not oslo's.
+//! The `config` crate merges the layers and keeps each value with its origin. It does not read the files: its
+//! formats do not provide line numbers, and its INI reader differs from oslo's.
 //!
-//! The agent calls [`Settings::load`] once, or [`check`] for `--check-config`; the operator's tool reads the same
-//! settings. Nothing here reads the process environment, logs, or touches the network.
+//! The agent calls [`Settings::load`] once, or [`check`] for `--check-config`. The operator's tool reads the
+//! same settings. Nothing here reads the process environment, logs, or uses the network.
 #![forbid(unsafe_code)]
 
 mod broker_url;

@@ -1,8 +1,8 @@
-//! Puts the layers together: which files are read, and who outranks whom.
+//! Combines the layers: which files are read, and their precedence.
 //!
-//! Precedence is the order in which [`read`] reads the layers. One thing comes on top: options in the query of the
-//! `transport_url` outrank the option they name, because oslo.messaging has it so (`_drivers/common.py`,
-//! `ConfigOptsProxy`) and the control plane uses the same URL.
+//! [`read`] reads the layers in order of precedence, lowest first. In addition, options in the query of the
+//! `transport_url` override the option of the same name: oslo.messaging does so (`_drivers/common.py`,
+//! `ConfigOptsProxy`), and the control plane uses the same URL.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,22 +16,23 @@ use crate::layers::{environment, oslo_files, toml_file};
 use crate::section::Validation;
 use crate::settings::Settings;
 
-/// Our own configuration file, read if it exists and no other is named.
+/// The agent's own configuration file, if the command line names none; it need not exist.
 pub const DEFAULT_CONFIG_FILE: &str = "/etc/trove-couchdb-agent/agent.toml";
 
-/// Where Trove injects its files (`injected_config_location`), read if it exists and no other is named.
+/// Trove's directory for injected files (`injected_config_location`), if the
+/// command line names none; it need not exist.
 const DEFAULT_OSLO_DIR: &str = "/etc/trove/conf.d";
 
-/// Where to read the configuration from, as the command line says.
+/// The sources of the configuration, from the command line.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// Our own TOML file; must exist if given.
+    /// The agent's own TOML file; must exist if given.
     pub config_file: Option<PathBuf>,
     /// oslo.config files, in order; must exist.
     pub oslo_files: Vec<PathBuf>,
-    /// Directories of oslo.config files, read after `oslo_files`; must exist. None: `/etc/trove/conf.d`.
+    /// Directories of oslo.config files, read after `oslo_files`; must exist. If empty: `/etc/trove/conf.d`.
     pub oslo_dirs: Vec<PathBuf>,
-    /// The values of the command line itself.
+    /// The values on the command line.
     pub overrides: Vec<Override>,
 }
 
@@ -42,14 +43,15 @@ pub struct Override {
     pub key: &'static str,
     /// The option that set it, such as `--state-dir`.
     pub option: &'static str,
-    /// Its value, in the text form of the environment.
+    /// The value in the text form of the environment.
     pub text: String,
 }
 
 impl Settings {
     /// Reads all layers and validates them; `environment` is usually `std::env::vars_os()`.
     ///
-    /// Every [`ConfigError`] is a mistake in the configuration, so the agent should exit with `EX_USAGE` (64).
+    /// Every [`ConfigError`] is a mistake in the configuration, so the
+    /// agent should exit with `EX_USAGE` (64).
     pub fn load(
         sources: impl Into<Sources>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -58,7 +60,7 @@ impl Settings {
     }
 }
 
-/// Reads all layers; mistakes in them are in the result, so that all are named at once.
+/// Reads all layers. The result includes their mistakes, so that all are reported at once.
 pub(crate) fn read(sources: &Sources, environment: &[(OsString, OsString)]) -> Validation {
     let own = sources.config_file.as_deref();
     let default_dir = PathBuf::from(DEFAULT_OSLO_DIR);
@@ -75,7 +77,7 @@ pub(crate) fn read(sources: &Sources, environment: &[(OsString, OsString)]) -> V
     })
 }
 
-/// What `read` adds to the defaults, with the query of the transport URL on top.
+/// The defaults, overridden by `read` and by the query of the transport URL.
 pub(crate) fn over_the_defaults(home: Option<PathBuf>, read: impl FnOnce(&mut Layers)) -> Validation {
     let mut layers = keys::defaults();
     read(&mut layers);
@@ -93,11 +95,12 @@ fn command_line(layers: &mut Layers, overrides: &[Override]) {
     }
 }
 
-/// The options that the query of the transport URL sets. Names we do not read are somebody else's.
+/// Sets the options in the query of the transport URL. Unknown options
+/// belong to other programs and are ignored.
 fn transport_url_query(layers: &mut Layers) {
     let Some(set) = layers.last(broker_url::KEY) else { return };
     let origin = set.origin().unwrap_or_default().to_owned();
-    // Whether the URL is any good is for the broker's settings to say.
+    // The broker's settings report an invalid URL.
     let Ok(url) = broker_url::parse(&set.to_string()) else { return };
     for (name, text) in &url.query {
         if let Some(key) = keys::all().find(|key| key.oslo.contains(&(RABBIT_GROUP, name.as_str()))) {

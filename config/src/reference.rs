@@ -1,4 +1,4 @@
-//! Every key in words, for the reference in `docs/configuration.md` (`make reference`).
+//! The description of every key, for the reference in `docs/configuration.md` (`make reference`).
 
 use config::{Value, ValueKind};
 
@@ -14,13 +14,13 @@ pub struct Entry {
     pub section: &'static str,
     /// The kind of its value.
     pub kind: &'static str,
-    /// Its default as TOML writes it; `None` leaves the key unset.
+    /// The default in TOML; `None` if the key is unset by default.
     pub default: Option<String>,
-    /// The environment variable that sets it.
+    /// The environment variable of the key.
     pub variable: String,
-    /// Trove's options that set it, the current name first.
+    /// Trove's options for the key, the current name first.
     pub options: Vec<String>,
-    /// What it does.
+    /// The description.
     pub about: &'static str,
 }
 
@@ -40,7 +40,7 @@ pub fn entries() -> impl Iterator<Item = Entry> {
     })
 }
 
-/// The default, or nothing for a key that has none.
+/// The default; `None` if the key has none.
 pub(crate) fn default_of(key: &Key) -> Option<ValueKind> {
     key.kind.read(key.default?).ok().flatten()
 }

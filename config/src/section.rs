@@ -1,7 +1,7 @@
-//! Sections of the configuration: how they are declared, and how they are read.
+//! How sections of the configuration are declared and read.
 //!
-//! `section!` has one row for each key, of which the table's entry, the field and its parser are made. Reading notes every
-//! mistake on the way, so that all of them are named at once.
+//! A row in `section!` declares a key; it generates the key's table entry, its field and its parser. Reading
+//! collects all mistakes, so that they are reported together.
 
 use std::path::PathBuf;
 
@@ -10,18 +10,19 @@ use crate::inputs::Inputs;
 use crate::key::Key;
 use crate::layers::Layers;
 
-/// Declares a section of the configuration: a struct, its part of the key table (`KEYS`), and `read`, which makes the one
-/// from the other.
+/// Declares a section of the configuration: a struct, its part of the key table (`KEYS`), and `read`, which
+/// builds the struct from the inputs.
 ///
-/// A row is `/// what it does`, `name: Type`, and then, in this order and each only where it applies:
+/// A row is `/// description`, `name: Type`, and then these optional parts in this order:
 ///
 /// - `= "text"`: the default, in the text form of the environment;
-/// - `in RANGE`: what limits the value;
-/// - `by Kind function`: read by `function(entry)`, where the type alone doesn't say how ([`Setting`]);
-/// - `oslo [(group, option), …]`: where Trove's files say it, the current name first;
-/// - `blank "text"`: the text by which oslo says "no opinion".
+/// - `in RANGE`: the allowed range;
+/// - `by Kind function`: read with `function(entry)`, where the type alone is not enough ([`Setting`]);
+/// - `oslo [(group, option), …]`: the options in Trove's files, the current name first;
+/// - `blank "text"`: a text that counts as not set in oslo's files.
 ///
-/// `keys` are rows that are no field by themselves; `made` are fields of such keys, each with its function of the inputs.
+/// `keys` are rows without a field; `made` are fields computed from such keys,
+/// each with its function of the inputs.
 ///
 /// [`Setting`]: crate::inputs::Setting
 macro_rules! section {
@@ -41,7 +42,7 @@ macro_rules! section {
         })?
     ) => {
         $(#[$attribute])*
-        // The descriptions are those of the documentation, whose readers see no Rust.
+        // The descriptions appear in the documentation, so they are not written as Rust documentation.
         #[allow(clippy::doc_markdown, rustdoc::bare_urls, rustdoc::broken_intra_doc_links)]
         $visibility struct $struct {
             $($(#[doc = $about])+ pub $name: $type,)*
@@ -88,17 +89,17 @@ macro_rules! section {
 
 pub(crate) use section;
 
-/// What a section of the configuration is read as; `None` after a mistake that nothing could stand in for.
+/// A section of the configuration. `read` returns `None` after a mistake that no default can replace.
 pub(crate) trait Section: Sized {
-    /// Its keys, in the order of the documentation.
+    /// The section's keys, in the order of the documentation.
     const KEYS: &'static [Key];
     fn read(validation: &mut Validation) -> Option<Self>;
 }
 
-/// The inputs, and what is wrong with them.
+/// The inputs and their mistakes.
 pub(crate) struct Validation {
     pub(crate) inputs: Inputs,
-    /// As if no layer had set anything but what must be set.
+    /// The defaults, with placeholders for required keys.
     stand_ins: Inputs,
     mistakes: Vec<Mistake>,
 }
@@ -109,8 +110,8 @@ impl Validation {
         Self { inputs, stand_ins: Inputs::new(&mut stand_ins, home), mistakes: layers.mistakes }
     }
 
-    /// What `read` makes of the inputs. After a mistake it is what it makes of the defaults, so that the rest is
-    /// validated as well.
+    /// The result of `read` on the inputs. After a mistake it is the result on the defaults, so that the
+    /// remaining settings are validated, too.
     pub(crate) fn read<T>(&mut self, read: impl Fn(&Inputs) -> Result<T, Mistake>) -> Option<T> {
         match read(&self.inputs) {
             Ok(value) => Some(value),
@@ -121,7 +122,7 @@ impl Validation {
         }
     }
 
-    /// Two settings that are made of one key fail for one reason.
+    /// Records a mistake once: two settings computed from one key fail with the same mistake.
     fn note(&mut self, mistake: Mistake) {
         let text = mistake.to_string();
         if self.mistakes.iter().all(|known| known.to_string() != text) {
@@ -129,16 +130,16 @@ impl Validation {
         }
     }
 
-    /// Notes what is wrong with several values together.
+    /// Records conflicts between values.
     pub(crate) fn check<const N: usize>(&mut self, check: impl FnOnce(&Inputs) -> [Result<(), Mistake>; N]) {
         for mistake in check(&self.inputs).into_iter().filter_map(Result::err) {
             self.note(mistake);
         }
     }
 
-    /// What `read` makes of the inputs, or everything that is wrong with them.
+    /// The result of `read`, or all mistakes.
     pub(crate) fn result<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, ConfigError> {
-        // What an unreadable file sets would be missing only for that reason.
+        // After an unreadable file, keys would be reported as missing only because of that file.
         let is_complete = !self.mistakes.iter().any(Mistake::hides_keys);
         let read = if is_complete { read(self) } else { None };
         let mistakes = std::mem::take(&mut self.mistakes);

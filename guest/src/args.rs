@@ -1,7 +1,7 @@
-//! The command line: where the configuration is, and the few keys one changes for a trial.
+//! The agent's command line: where the configuration is, and the few keys that are changed for a trial.
 //!
-//! Secrets are not among them: `ps` shows the arguments of every process to every user. `main` parses this and
-//! hands it to `trove_couchdb_config`, where these values outrank all other layers.
+//! There are no options for secrets: `ps` shows the arguments of every process to every user. `main` parses
+//! the arguments and passes them to `trove_couchdb_config`, where they override all other layers.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What may have changed since a login was refused: the files on this machine, and whether CouchDB was started again.
+//! Reads what may have repaired a refused login: changed files on this machine, or a restart of CouchDB.
 
 use std::{
     fs, io,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Circumstances {
-    /// As they are now. Blocks.
+    /// Reads the current circumstances. Blocks.
     pub fn look(settings: &CouchSettings) -> Self {
         let inis = settings.local_ini_dir.as_deref().map(|directory| AdminIni::in_directory(directory).all());
         let files = std::iter::once(settings.credentials_file.clone()).chain(inis.into_iter().flatten());
@@ -30,8 +30,8 @@ impl Circumstances {
     }
 }
 
-/// The passwords that CouchDB refused a short while ago, for a program that logs in beside the agent: it must not have
-/// them refused again, as five wrong ones lock the account.
+/// The passwords that CouchDB refused recently, for a program that logs in alongside the agent. It must not
+/// send them again, because five wrong passwords lock the account.
 #[derive(Debug)]
 pub struct RefusedLogins {
     state_dir: PathBuf,
@@ -39,7 +39,7 @@ pub struct RefusedLogins {
 }
 
 impl RefusedLogins {
-    /// Reads the state of the files that a repair would change. Blocks, like the others.
+    /// Reads the state of the files that a repair would change. All methods of this type block.
     pub fn look(settings: &CouchSettings, state_dir: &Path) -> Self {
         Self { state_dir: state_dir.to_owned(), now: Circumstances::look(settings) }
     }
@@ -49,10 +49,10 @@ impl RefusedLogins {
         refusals::barred(&self.state_dir, &self.now, account, password)
     }
 
-    /// Takes note of a refusal, if there is a state directory: without one there is no agent to tell.
+    /// Records a refusal. Does nothing without a state directory, because then there is no agent.
     ///
     /// # Errors
-    /// Of the file system.
+    /// The record cannot be written.
     pub fn note(&self, account: &str, password: &Secret) -> io::Result<()> {
         if self.state_dir.is_dir() {
             refusals::note(&self.state_dir, &self.now, account, Some(password))?;
@@ -61,7 +61,7 @@ impl RefusedLogins {
     }
 }
 
-/// Another text whenever one of the files is written, replaced or touched.
+/// A hash that changes whenever one of the files is written, replaced or touched.
 fn state_of(files: impl Iterator<Item = PathBuf>) -> String {
     let mut hash = Sha256::new();
     for path in files {

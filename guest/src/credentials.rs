@@ -1,8 +1,8 @@
-//! The file that holds `os_admin`'s password, the only copy there is.
+//! The file with the only copy of `os_admin`'s password.
 //!
-//! `{"username": "os_admin", "password": "…"}`, mode 0600, replaced whole or not at all. The name
-//! `~/.os_couchdb_admin_creds.json` is the one that the Trove specification implies. While the password is being changed
-//! the file holds `next_password` too: whichever of the two the server knows, it is in the file.
+//! `{"username": "os_admin", "password": "…"}`, mode 0600, replaced atomically. The Trove specification
+//! implies the name `~/.os_couchdb_admin_creds.json`. While the password is being changed the file also
+//! contains `next_password`, so the server's password is always in the file.
 
 mod links;
 
@@ -30,26 +30,26 @@ use trove_couchdb_system as system;
 /// Letters and digits, so that the password can be typed and pasted anywhere.
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// 43 of 62 characters are 256 bits.
+/// 43 characters out of 62 are 256 bits.
 const PASSWORD_LENGTH: usize = 43;
 
 /// Only the owner may read or write the file.
 const MODE: u32 = 0o600;
 
-/// Why the file can't be used. None of these makes the agent invent another password.
+/// Why the file cannot be used. The agent never generates a new password in these cases.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
-    /// The disk.
+    /// The file cannot be read or written.
     #[error("the credentials file {path} can't be {action}: {source}")]
     Io {
         /// The file.
         path: String,
         /// `read` or `written`.
         action: &'static str,
-        /// The system's own words.
+        /// The system's error.
         source: io::Error,
     },
-    /// Group or others have some right on it.
+    /// The group or other accounts have access to the file.
     #[error(
         "the credentials file {path} has mode {mode:04o}, so that other accounts may know os_admin's password or put in \
          another: run `chmod 600 {path}`, and then `trove-couchdb rotate-os-admin`"
@@ -60,7 +60,7 @@ pub enum CredentialsError {
         /// Its permission bits.
         mode: u32,
     },
-    /// Whoever owns it may know the password, or put in another.
+    /// The file belongs to a different account, which may know or replace the password.
     #[error(
         "the credentials file {path} belongs to {owner}, and the agent runs as {agent}: the owner may know os_admin's \
          password or put in another. Find out how that came about, run `chown {uid} {path}`, and then \
@@ -69,14 +69,14 @@ pub enum CredentialsError {
     Foreign {
         /// The file.
         path: String,
-        /// Whose it is.
+        /// The file's owner.
         owner: String,
-        /// Who the agent is.
+        /// The agent's account.
         agent: String,
-        /// The agent's number.
+        /// The agent's user id.
         uid: u32,
     },
-    /// Whoever made the link may lead it elsewhere.
+    /// The path contains a symbolic link whose owner can redirect it.
     #[error(
         "the credentials file {path} is reached through {link}, a symbolic link of {owner}, which the agent does not \
          follow: put the file itself there, or name its real place in couchdb.credentials_file"
@@ -84,12 +84,12 @@ pub enum CredentialsError {
     Link {
         /// The file.
         path: String,
-        /// The link, which may be a directory above it.
+        /// The link; it may be a parent directory.
         link: String,
-        /// Whose it is.
+        /// The link's owner.
         owner: String,
     },
-    /// Not the JSON that it should be.
+    /// The file does not contain the expected JSON.
     #[error(
         "the credentials file {path} is not {{\"username\": \"os_admin\", \"password\": \"…\"}} ({problem}): \
          restore it from a backup, or move it away and remove os_admin from CouchDB's [admins] to begin anew"
@@ -102,7 +102,7 @@ pub enum CredentialsError {
     },
 }
 
-/// What the file holds.
+/// The content of the file.
 #[derive(Debug, Deserialize)]
 pub struct Content {
     username: String,
@@ -111,26 +111,26 @@ pub struct Content {
     /// As in [`Credentials`].
     #[serde(rename = "next_password")]
     pub next: Option<Secret>,
-    /// Unix seconds; files of before there was rotation have none.
+    /// Unix seconds; files from before rotation was supported have none.
     since: Option<u64>,
 }
 
-/// Why a text is not what the file should hold.
+/// Why a text is not valid content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
-    /// Not an object with two texts.
+    /// Not an object with two strings.
     NoCredentials,
-    /// Those of another account than `os_admin`.
+    /// The username is not `os_admin`.
     AnotherAccount,
-    /// Nobody logs in with an empty password.
+    /// A password is empty; no account can log in with it.
     EmptyPassword,
 }
 
 impl Content {
-    /// Reads it.
+    /// Parses the content of the file.
     ///
     /// # Errors
-    /// Without anything of the text: serde's own message could quote the password.
+    /// The error contains nothing of the text; serde's own message could quote the password.
     pub fn parse(text: &str) -> Result<Self, Flaw> {
         let content: Self = serde_json::from_str(text).map_err(|_| Flaw::NoCredentials)?;
         if content.username != ServerAdmin::OsAdmin.as_str() {
@@ -148,19 +148,20 @@ impl Content {
 /// The passwords of `os_admin`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// The one that the server takes, as far as is known.
+    /// The password that CouchDB accepts, as far as known.
     pub password: Secret,
-    /// The one that it is to take, or takes already: a change is under way, or was when the agent died.
+    /// The new password during a change; CouchDB may already accept it. Also
+    /// set if the agent died during a change.
     pub next: Option<Secret>,
-    /// When the password was made: by the file's own word, else by its time of modification.
+    /// When the password was created: as recorded in the file, otherwise the file's modification time.
     pub since: SystemTime,
 }
 
-/// Reads the file; `None` if there is none.
+/// Reads the file; `None` if it does not exist.
 ///
 /// # Errors
-/// [`CredentialsError::TooOpen`] for one that is not for its owner alone, [`CredentialsError::Foreign`] for one of another
-/// owner than the agent, [`CredentialsError::Link`] for one that is elsewhere.
+/// [`CredentialsError::TooOpen`] if other accounts have access, [`CredentialsError::Foreign`] if the file
+/// does not belong to the agent, [`CredentialsError::Link`] if the path contains an untrusted link.
 pub fn load(path: &Path) -> Result<Option<Credentials>, CredentialsError> {
     let shown = || path.display().to_string();
     let failed = |source| CredentialsError::Io { path: shown(), action: "read", source };
@@ -169,7 +170,7 @@ pub fn load(path: &Path) -> Result<Option<Credentials>, CredentialsError> {
         let (link, owner) = (link.display().to_string(), system::account_of(owner));
         return Err(CredentialsError::Link { path: shown(), link, owner });
     }
-    // What is opened is looked at, and not what the name stood for a moment before.
+    // Check the opened file, because the path may change after a check.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let mut file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(file) => fs::File::from(file),
@@ -183,7 +184,7 @@ pub fn load(path: &Path) -> Result<Option<Credentials>, CredentialsError> {
     }
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
-        // Closing it would not make the password secret again, and nobody would be told that it must be changed.
+        // Fixing the mode would hide that the password may be known and must be changed.
         return Err(CredentialsError::TooOpen { path: shown(), mode });
     }
     let mut text = Zeroizing::new(String::new());
@@ -202,18 +203,18 @@ pub fn load(path: &Path) -> Result<Option<Credentials>, CredentialsError> {
 }
 
 impl Credentials {
-    /// A password of its own, as of now.
+    /// A new random password, created now.
     pub fn generated() -> Self {
         Self { password: random_password(), next: None, since: SystemTime::now() }
     }
 
-    /// The same, with another password to come.
+    /// The same password with a new random `next`.
     #[must_use]
     pub fn with_next(&self) -> Self {
         Self { next: Some(random_password()), ..self.clone() }
     }
 
-    /// With the coming password in the place of the old one, if there is one to come.
+    /// Replaces the password with `next`, if set.
     #[must_use]
     pub fn promoted(self) -> Self {
         match self.next {
@@ -222,7 +223,7 @@ impl Credentials {
         }
     }
 
-    /// With the two in each other's place, as the server seems to take the coming one already.
+    /// Swaps the password and `next`, because CouchDB seems to accept `next` already.
     #[must_use]
     pub fn turned(self) -> Self {
         match self.next {
@@ -231,7 +232,7 @@ impl Credentials {
         }
     }
 
-    /// With only the old password.
+    /// Drops `next`.
     #[must_use]
     pub fn settled(self) -> Self {
         Self { next: None, ..self }
@@ -249,9 +250,9 @@ impl Credentials {
     }
 }
 
-/// Generates a password and writes the file; returns when the disk has it.
+/// Generates a password and writes the file; returns when it is synced to disk.
 ///
-/// A file that came into being meanwhile stays, and its password is the one.
+/// If the file was created in the meantime, it is kept and its password is returned.
 pub fn generate(path: &Path) -> Result<Credentials, CredentialsError> {
     let credentials = Credentials::generated();
     match system::create(path, credentials.to_text().as_bytes(), MODE) {
@@ -263,7 +264,7 @@ pub fn generate(path: &Path) -> Result<Credentials, CredentialsError> {
     }
 }
 
-/// Replaces the file; returns when the disk has it.
+/// Replaces the file; returns when it is synced to disk.
 pub fn store(path: &Path, credentials: &Credentials) -> Result<(), CredentialsError> {
     system::replace(path, credentials.to_text().as_bytes(), MODE).map_err(|error| not_written(path, error))
 }

@@ -1,8 +1,9 @@
-//! The ini file that gives a CouchDB 3.x its first administrator: without one it does not start.
+//! The ini file that gives a CouchDB 3.x its first administrator: CouchDB does not start without one.
 //!
-//! Holds the hash, not the password, and is read at every start. CouchDB itself writes later changes of its
-//! configuration into the last file of the chain, which is this one: other lines are kept, and the file is made usable
-//! for the owner of the directory. What other ini files say of `os_admin` is read and never changed.
+//! The file contains the hash, not the password, and CouchDB reads it at every start. CouchDB writes later
+//! configuration changes into the last file of its chain, which is this file. So the agent keeps other lines
+//! and makes the file usable for the owner of the directory. It reads entries for `os_admin` in other ini
+//! files but never changes them.
 
 mod read;
 
@@ -19,39 +20,40 @@ use trove_couchdb_protocol::Secret;
 use trove_couchdb_client::{PasswordHash, Prf, ServerAdmin};
 use trove_couchdb_system as system;
 
-/// CouchDB reads the files of `local.d` in the order of their names, and the last one counts: packages leave a
-/// `10-admins.ini` there.
+/// CouchDB reads the files of `local.d` in alphabetical order, and the last value wins.
+/// Packages install a `10-admins.ini` there.
 const FILE_NAME: &str = "zz-trove-os-admin.ini";
 
-/// Read before `local.d`, from beside it; without a file in `local.d` CouchDB writes its changes there.
+/// Read before `local.d`, from its parent directory. CouchDB writes its changes there if `local.d` is empty.
 const LOCAL_INI: &str = "local.ini";
 
-/// CouchDB must be able to write it, by its account or by its group; nobody else needs to read it.
+/// CouchDB must be able to write the file, as owner or through its group; other accounts need no access.
 const MODE: u32 = 0o660;
 
 const SECTION: &str = "[admins]";
 
-/// Beside the agent's. A package brings one or two, and each that there is, is read.
+/// The maximum number of other ini files. A package installs one or two; the agent reads them all.
 const MOST_INI_FILES: usize = 1_000;
 const TOO_MANY: &str = "it has more than 1000 ini files; find out who puts them there, and remove them";
 
-/// What CouchDB's ini files say of `os_admin`. One of them is ours, for a server that won't start without an
-/// administrator.
+/// The state of `os_admin` in CouchDB's ini files. One of the files is the agent's, for a server that does
+/// not start without an administrator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ini {
     /// No directory is configured.
     NoDirectory,
-    /// No file names it.
+    /// No file defines `os_admin`.
     Absent,
-    /// They give it another password than the credentials file, or there is no credentials file.
+    /// The files define a different password than the credentials file, or there is no credentials file.
     Foreign,
-    /// They give it the file's password.
+    /// The files define the password of the credentials file.
     Installed,
-    /// Ours does, and another file overrides it; or CouchDB read ours at its start and still refuses the password.
+    /// The agent's file defines the password, but a different file overrides it, or CouchDB read the file at
+    /// its start and still refuses the password.
     Overridden,
 }
 
-/// The file in CouchDB's `local.d`.
+/// The agent's ini file in CouchDB's `local.d`.
 #[derive(Debug, Clone)]
 pub struct AdminIni {
     path: PathBuf,
@@ -64,12 +66,12 @@ impl AdminIni {
         Self { path: directory.join(FILE_NAME), directory: directory.to_owned() }
     }
 
-    /// Where it is.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What it and the other ini files say of `os_admin`, measured by the password of the credentials file.
+    /// Compares the entries for `os_admin` in all ini files with the password of the credentials file.
     pub fn look(&self, password: Option<&Secret>) -> io::Result<Ini> {
         let fits =
             |value: &String| password.is_some_and(|known| PasswordHash::admin_value_fits(value, known));
@@ -82,7 +84,7 @@ impl AdminIni {
         let strongest = self.read_after_ours()?.or_else(|| ours.clone()).or(before);
         Ok(match strongest {
             None => Ini::Absent,
-            // CouchDB could not read it and would not start. It is written again.
+            // CouchDB could not read the file and would not start, so it has to be written again.
             Some(_) if ours_fits && !is_couchdbs => Ini::Absent,
             Some(value) if fits(&value) => Ini::Installed,
             Some(_) if ours_fits => Ini::Overridden,
@@ -90,9 +92,9 @@ impl AdminIni {
         })
     }
 
-    /// Gives `os_admin` this password at CouchDB's next start; other lines stay.
+    /// Sets `os_admin`'s password for CouchDB's next start; other lines are kept.
     ///
-    /// The server's version is not known before it runs, and every version understands sha1. A few rounds are
+    /// The server's version is unknown before it runs, and every version supports sha1. A few rounds are
     /// enough for a password of 256 random bits.
     pub fn install(&self, password: &Secret, iterations: u32) -> io::Result<()> {
         let before = self.read_ours()?.map(|(text, _)| text).unwrap_or_default();
@@ -101,7 +103,7 @@ impl AdminIni {
         system::replace_as(&self.path, with_admin(&before, &hash.admin_value()).as_bytes(), MODE, owner)
     }
 
-    /// Gives `os_admin` this password if the file gives it another one.
+    /// Updates the password of `os_admin` if the file defines a different one.
     pub fn follow(&self, password: &Secret, iterations: u32) -> io::Result<()> {
         match self.read_ours()?.as_ref().and_then(|(text, _)| admin_value(text)) {
             Some(value) if !PasswordHash::admin_value_fits(value, password) => {
@@ -111,8 +113,8 @@ impl AdminIni {
         }
     }
 
-    /// Every file whose change may give `os_admin` another password at CouchDB's next start; its own changes of a running
-    /// server go to one of them, too.
+    /// Every file that can change `os_admin`'s password at CouchDB's next start. A running CouchDB writes its
+    /// configuration changes to one of them.
     pub fn all(&self) -> Vec<PathBuf> {
         let local_ini = self.directory.parent().map(|above| above.join(LOCAL_INI));
         let others = self.others().unwrap_or_default();
@@ -137,7 +139,7 @@ impl AdminIni {
         Ok(last_value(self.others()?.into_iter().filter(|path| *path > self.path)))
     }
 
-    /// The other ini files of the directory, in the order in which CouchDB reads them.
+    /// The other ini files of the directory, in CouchDB's reading order.
     fn others(&self) -> io::Result<Vec<PathBuf>> {
         let mut paths = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
@@ -154,7 +156,7 @@ impl AdminIni {
         Ok(paths)
     }
 
-    /// The owner of the directory, who is CouchDB's account.
+    /// The owner of the directory: CouchDB's account.
     fn owner(&self) -> io::Result<system::Owner> {
         let metadata = fs::metadata(&self.directory)?;
         Ok(system::Owner { user: metadata.uid(), group: metadata.gid() })
@@ -168,7 +170,7 @@ fn usable(file: &Metadata, couchdb: system::Owner) -> bool {
         || file.gid() == couchdb.group && rights & 0o060 == 0o060
 }
 
-/// What the last of these files says; one that the agent may not or will not read says nothing.
+/// The last value in these files; files that the agent cannot or must not read are skipped.
 fn last_value(paths: impl Iterator<Item = PathBuf>) -> Option<String> {
     paths.filter_map(|path| admin_value(&read::foreign(&path).ok()?).map(str::to_owned)).last()
 }
@@ -182,7 +184,7 @@ fn is_section(line: &str) -> bool {
     line.trim_start().starts_with('[')
 }
 
-/// The value of `os_admin` in `[admins]`; the last one counts.
+/// The value of `os_admin` in `[admins]`; the last one wins.
 fn admin_value(text: &str) -> Option<&str> {
     let mut inside = false;
     let mut found = None;
@@ -199,7 +201,7 @@ fn admin_value(text: &str) -> Option<&str> {
     found
 }
 
-/// The text with the line of `os_admin` put first in a section of `[admins]`, and without its other ones.
+/// The text with a new first line for `os_admin` in `[admins]`; other lines for `os_admin` are removed.
 fn with_admin(text: &str, value: &str) -> String {
     let entry = format!("{} = {value}", ServerAdmin::OsAdmin.as_str());
     let mut lines: Vec<&str> = Vec::new();

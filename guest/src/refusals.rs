@@ -1,12 +1,13 @@
-//! Passwords that CouchDB refused, kept in the state directory: a restarted agent must not have the same one refused again.
+//! Passwords that CouchDB refused, stored in the state directory, so that a
+//! restarted agent does not send them again.
 //!
-//! CouchDB 3.4+ locks an account for five minutes after five wrong passwords, for every client of the address. So a
-//! password that was refused is tried again only when something that may have repaired it has changed (the credentials
-//! file, CouchDB's ini files, CouchDB was started again, which also makes it forget what it counted), or after five
-//! minutes; and whatever changes, only three are refused in five minutes.
+//! After five wrong passwords CouchDB 3.4+ locks an account for five minutes, for every client at that
+//! address. So a refused password is retried only after five minutes, or when something that may have
+//! repaired the login has changed: the credentials file, CouchDB's ini files, or a restart of CouchDB, which
+//! also resets its counter. In any case at most three passwords may be refused in five minutes.
 //!
-//! Written after a refusal, and never before: an agent that is killed while it asks must not take a right password for a
-//! wrong one.
+//! The record is written after a refusal and never before: an agent that is killed during a login must not
+//! record a correct password as refused.
 
 use std::{
     fs, io,
@@ -28,21 +29,21 @@ const MODE: u32 = 0o600;
 /// CouchDB's own `max_lifetime` of `[chttpd_auth_lockout]`.
 pub const WINDOW: Duration = Duration::from_secs(300);
 
-/// Of the five that CouchDB allows; the others are for the operators of the same machine.
+/// CouchDB allows five refusals; the remaining two are for operators on the same machine.
 const MOST: usize = 3;
 
-/// So many are kept.
+/// The number of refusals stored.
 const KEPT: usize = 16;
 
-/// Against guesses at a password that somebody chose, in a file that only the agent can read.
+/// Slows down guessing a password that a person chose. Only the agent can read the file.
 const ROUNDS: u32 = 10_000;
 
-/// What may repair a refused login when it changes.
+/// The facts whose change may repair a refused login.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Circumstances {
     /// `couchdb.url`.
     pub server: String,
-    /// The sockets that CouchDB listens on, where they can be seen: others mean that it was started again.
+    /// CouchDB's listening sockets, where visible. Different sockets mean that CouchDB was restarted.
     pub listeners: Vec<u64>,
     /// The state of the credentials file and of CouchDB's ini files.
     pub files: String,
@@ -60,20 +61,20 @@ struct Refusal {
     /// Unix seconds.
     at: u64,
     account: String,
-    /// A hash, salted; `None` for one that shall only be counted.
+    /// A salted hash; `None` if the refusal is only counted.
     password: Option<String>,
     files: String,
 }
 
 /// How long this password must not be sent; `None` if it may be sent now.
 ///
-/// Blocks, like all of these; call them off the async threads.
+/// All functions of this module block; call them off the async threads.
 pub fn barred(state_dir: &Path, now: &Circumstances, account: &str, password: &Secret) -> Option<Duration> {
     let fits = |hash: &str| PasswordHash::admin_value_fits(hash, password);
     load(state_dir).wait(now, unix_now(), account, fits)
 }
 
-/// Takes note of a refusal. Without a password it only counts: it may have come from somebody in between.
+/// Records a refusal. Without a password it is only counted, because it may come from a proxy in between.
 pub fn note(
     state_dir: &Path,
     now: &Circumstances,
@@ -85,7 +86,7 @@ pub fn note(
     let record = load(state_dir).with(now, unix_now(), account, hash);
     let text = serde_json::to_string(&record).map_err(io::Error::other)?;
     match fs::metadata(state_dir) {
-        // The agent must be able to read what another program has noted as root.
+        // A refusal recorded by root must be readable for the agent.
         Ok(found) if found.uid() != geteuid().as_raw() => {
             let owner = system::Owner { user: found.uid(), group: found.gid() };
             system::replace_as(&path(state_dir), text.as_bytes(), MODE, owner)
@@ -94,7 +95,8 @@ pub fn note(
     }
 }
 
-/// CouchDB was down: it has forgotten what it counted, and may have read another configuration.
+/// Deletes the record after CouchDB was down: CouchDB has reset its counter
+/// and may have read a new configuration.
 pub fn forget(state_dir: &Path) -> io::Result<()> {
     match fs::remove_file(path(state_dir)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -106,7 +108,7 @@ fn path(state_dir: &Path) -> PathBuf {
     state_dir.join(FILE)
 }
 
-/// What can't be read says nothing: a login that is tried once more is better than an agent without one.
+/// An unreadable record counts as empty: one more login is better than an agent that cannot log in.
 fn load(state_dir: &Path) -> Record {
     let text = fs::read_to_string(path(state_dir)).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
@@ -142,7 +144,7 @@ impl Record {
             if self.is_about(circumstances) { self.recent(now).cloned().collect() } else { Vec::new() };
         let files = &circumstances.files;
         for refusal in refused.iter_mut().filter(|refusal| refusal.account == account) {
-            // The agent itself writes the credentials file between two tries: that repairs nothing.
+            // The agent itself writes the credentials file between two logins, which repairs nothing.
             refusal.files.clone_from(files);
         }
         refused.push(Refusal { at: now, account: account.to_owned(), password, files: files.clone() });
@@ -155,7 +157,7 @@ impl Record {
         self.server == now.server && (unseen || self.listeners == now.listeners)
     }
 
-    /// One from the future tells of a clock that was set back.
+    /// Ignores refusals in the future: the clock was set back.
     fn recent(&self, now: u64) -> impl Iterator<Item = &Refusal> {
         self.refused.iter().filter(move |refusal| refusal.at <= now && now - refusal.at < WINDOW.as_secs())
     }

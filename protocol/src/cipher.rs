@@ -4,11 +4,11 @@
 //! value -> JSON -> AES-256-CBC, PKCS#7, random IV -> base64(IV || ciphertext)
 //! ```
 //!
-//! Mirrors `trove/common/crypto_utils.py` and `trove/common/rpc/secure_serializer.py`. Every argument, the context and
-//! the result are encrypted one by one; names of arguments, method and ids stay clear, and so do failures. What goes
-//! to the conductor is wrapped once more, because the conductor has to know whose key to take
-//! (`conductor_guest_serializer.py`). There is no authentication code in this format: whoever can write to the broker
-//! can alter a message, and the only thing noticed here is a result that is no longer JSON.
+//! Mirrors `trove/common/crypto_utils.py` and `trove/common/rpc/secure_serializer.py`. Every argument, the
+//! context and the result are encrypted separately. The method, the argument names, the ids and failures stay
+//! in clear. A message to the conductor is wrapped once more with the guest's id, because the conductor has
+//! to choose the key (`conductor_guest_serializer.py`). The format has no authentication code: anyone who can
+//! write to the broker can alter a message, and decryption only detects a result that is not JSON.
 
 use std::fmt;
 
@@ -27,58 +27,58 @@ use crate::{
     secret::Secret,
 };
 
-/// The length of AES's block and of the initialisation vector, in bytes.
+/// The AES block length and the initialisation vector length, in bytes.
 const BLOCK: usize = 16;
 
-/// The key under which a wrapped value stands (`conductor_guest_serializer.py`).
+/// The key of a wrapped value (`conductor_guest_serializer.py`).
 const ENTITY: &str = "entity";
 
-/// The key that tells the conductor whose encryption it is (`conductor_guest_serializer.py`).
+/// The key of the guest id in a wrapped argument (`conductor_guest_serializer.py`).
 pub(crate) const INSTANCE: &str = "csz-instance-id";
 
-/// The last block of an encrypted value: a mark by which it is known again.
+/// The last block of an encrypted value, used to recognise replays.
 ///
-/// In CBC it depends on the key, on the random initialisation vector and on every block before it, so no two values
-/// that were encrypted have the same. Who changes anything but the last block (the vector included, which the mark does
-/// not contain) leaves it as it is; who changes the last one makes its plain text garbage. Who puts another block of a recorded
-/// message in its place, the plain text of which he knows, does not: SECURITY.md.
+/// In CBC the last block depends on the key, the random initialisation vector and every block before it, so
+/// no two encrypted values share it. An attacker who changes any other block, or the vector, keeps the
+/// recorded last block. An attacker who changes the last block turns its plain text into garbage, unless the
+/// new block is a recorded one with known plain text: see SECURITY.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Seal(pub [u8; BLOCK]);
 
-/// What ends the plain text of a value that a guest has encrypted, and no other: Python's `json.dumps` writes no white space
-/// there, and whoever reads JSON passes over it.
+/// The trailing byte of a plain text that a guest encrypted. JSON readers ignore it, and Python's
+/// `json.dumps` never writes white space there.
 ///
-/// A guest and the control plane have one key for both directions. Without this mark, whoever recorded an answer or a
-/// heartbeat could send parts of it back to the guest as an argument or a context.
+/// A guest and the control plane use one key for both directions. Without this mark, an attacker who recorded
+/// a reply or a heartbeat could send parts of it back to the guest as an argument or a context.
 const OWN: u8 = b' ';
 
 /// Why an encrypted value cannot be read.
 ///
-/// Wrong padding and wrong JSON (a key twice included) are one case on purpose: failures are answered in clear, and an
-/// answer that tells them apart would let a stranger decrypt messages byte by byte.
+/// Wrong padding and wrong JSON (including a repeated key) are one case on purpose. Failures are sent in
+/// clear, so different errors would be a padding oracle: an attacker could decrypt messages byte by byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CipherError {
-    /// A value that should have been encrypted came as something else than text.
+    /// The value is not text, although it should be encrypted.
     #[error("must be encrypted, as this guest has an instance_rpc_encr_key")]
     NotEncrypted,
-    /// Not base64, or not of whole blocks.
+    /// Not base64, or not a whole number of blocks.
     #[error("is not an encrypted value: it must be base64 of whole AES blocks")]
     Malformed,
-    /// Another key, or a damaged message.
+    /// A different key, or a damaged message.
     #[error("does not decrypt with this guest's instance_rpc_encr_key")]
     Undecipherable,
-    /// More values than the agent has room for.
+    /// More values than the agent accepts.
     #[error("brings the message to more than {MAX_VALUES} values; ask for fewer things at once")]
     TooManyValues,
-    /// The sender encrypts and this guest was given no key.
+    /// The sender encrypts, but this guest has no key.
     #[error("is encrypted, and this guest has no instance_rpc_encr_key")]
     NoKey,
 }
 
-/// The key of one guest, ready for use. Wiped from memory when dropped.
+/// The AES key of one guest. Wiped from memory when dropped.
 #[derive(Clone)]
 pub struct Cipher {
-    /// Trove takes the hexadecimal *text* of the digest, not its 16 bytes (`crypto_utils.py`, `encrypt_data`).
+    /// Trove uses the hexadecimal *text* of the digest, not its 16 bytes (`crypto_utils.py`, `encrypt_data`).
     key: Zeroizing<[u8; 32]>,
 }
 
@@ -94,17 +94,17 @@ impl Cipher {
         Self { key: hexadecimal }
     }
 
-    /// Encrypts a value under a fresh random initialisation vector.
+    /// Encrypts a value with a random initialisation vector.
     pub fn encrypt(&self, value: &Value) -> String {
         self.encrypt_with_iv(value, rand::random())
     }
 
-    /// Encrypts a value under a given initialisation vector; only tests have a reason to choose one.
+    /// Encrypts a value with the given initialisation vector; for tests only.
     pub fn encrypt_with_iv(&self, value: &Value, iv: [u8; BLOCK]) -> String {
         self.seal(&Zeroizing::new(value.to_string()), iv)
     }
 
-    /// Encrypts a value that goes from a guest to the control plane, so that it is of no use in the other direction.
+    /// Encrypts a value for the control plane and marks it, so that it cannot be sent back to the guest.
     pub(crate) fn encrypt_own(&self, value: &Value) -> String {
         let mut plain = Zeroizing::new(value.to_string());
         plain.push(char::from(OWN));
@@ -118,7 +118,7 @@ impl Cipher {
         STANDARD.encode(sealed)
     }
 
-    /// Decrypts what [`Cipher::encrypt`] or Trove made.
+    /// Decrypts a value that [`Cipher::encrypt`] or Trove encrypted.
     pub fn decrypt(&self, text: &str) -> Result<Value, CipherError> {
         self.read(text, &mut Budget::unlimited(), |_| true)
     }
@@ -146,31 +146,31 @@ impl Cipher {
         })
     }
 
-    /// The mark of an encrypted value; `None` if it is none.
+    /// The last block of an encrypted value; `None` if the value is not encrypted.
     pub(crate) fn seal_of(value: &Value) -> Option<Seal> {
         let sealed = STANDARD.decode(value.as_str()?).ok()?;
         let (_iv, blocks) = sealed.split_first_chunk::<BLOCK>()?;
         blocks.last_chunk::<BLOCK>().copied().map(Seal)
     }
 
-    /// Decrypts a value of a message; a guest with a key takes nothing in clear.
+    /// Decrypts a value of a message. With a key, a value in clear is an error.
     pub fn decrypt_value(&self, value: &Value) -> Result<Value, CipherError> {
         self.decrypt(value.as_str().ok_or(CipherError::NotEncrypted)?)
     }
 
-    /// The same for a value that came to a guest, with a limit on how many values may be in it: what a guest has encrypted
-    /// is refused.
+    /// Decrypts a value sent to a guest, with a limit on the number of JSON values. A
+    /// value that a guest encrypted is refused.
     pub(crate) fn decrypt_within(&self, value: &Value, budget: &mut Budget) -> Result<Value, CipherError> {
         let of_a_guest = |plain: &[u8]| plain.last() == Some(&OWN);
         self.read(value.as_str().ok_or(CipherError::NotEncrypted)?, budget, |plain| !of_a_guest(plain))
     }
 
-    /// Encrypts an argument for the conductor, marked with the id of the guest whose key this is.
+    /// Encrypts an argument for the conductor and adds the id of the guest that owns the key.
     pub(crate) fn wrap(&self, value: &Value, instance_id: &str) -> Value {
         json!({ ENTITY: self.encrypt_own(value), INSTANCE: instance_id }).to_string().into()
     }
 
-    /// Takes an argument for the conductor out of its wrapping again.
+    /// Decrypts a wrapped argument for the conductor.
     pub(crate) fn unwrap(&self, wrapped: &Value) -> Result<Value, CipherError> {
         let text = wrapped.as_str().ok_or(CipherError::NotEncrypted)?;
         let inner: Map<String, Value> = serde_json::from_str(text).map_err(|_| CipherError::Malformed)?;
@@ -184,7 +184,7 @@ impl fmt::Debug for Cipher {
     }
 }
 
-/// Two lower-case hexadecimal digits, without a copy of the key on the heap.
+/// Two lower-case hexadecimal digits. Returns an array because a `String` would copy the key to the heap.
 fn hex_pair(byte: u8) -> [u8; 2] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]

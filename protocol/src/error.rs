@@ -1,8 +1,8 @@
 //! Why a message could not be read.
 //!
-//! A [`DecodeError`] ends in two places: in the agent's log and, as the text of a failure, in front of the user who
-//! gave the command. So each message says what is wrong with which field, and none repeats a value: the value may
-//! be a password. [`DecodeError::kind`] is the label under which such errors are counted.
+//! A [`DecodeError`] appears in the agent's log and, as the text of a failure, in the response to the user.
+//! Each message names the field and the problem but never the value, which may be a password.
+//! [`DecodeError::kind`] is the metrics label.
 
 use crate::{
     cipher::CipherError,
@@ -15,16 +15,16 @@ use crate::{
 /// Everything that can be wrong with a message, from its envelope to its arguments.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Bytes or text that are not JSON; also JSON nested too deeply, lone surrogates, and numbers beyond all bounds.
+    /// Not JSON: bad syntax, nested too deeply, a lone surrogate, or a number out of range.
     #[error("the {part} is not JSON that can be read: {problem} (line {line}, column {column})")]
     NotJson {
         /// What was being read: `envelope`, `message`, …
         part: &'static str,
-        /// What `serde_json` calls the fault.
+        /// The error text of `serde_json`.
         problem: String,
-        /// Where reading stopped, counted from 1.
+        /// Line at which reading stopped, counted from 1.
         line: usize,
-        /// Where reading stopped, counted from 1.
+        /// Column at which reading stopped, counted from 1.
         column: usize,
     },
     /// JSON, but not an object with the two fields of an envelope.
@@ -32,7 +32,7 @@ pub enum DecodeError {
         "the body is no oslo.messaging envelope: it must have `oslo.version` and `oslo.message` once each, as text"
     )]
     NoEnvelope,
-    /// An object with the same key twice: readers differ in which one counts.
+    /// An object with a repeated key. JSON readers differ in which value they use.
     #[error("the {part} has the key `{key}` twice in one object")]
     RepeatedKey {
         /// What was being read.
@@ -40,7 +40,7 @@ pub enum DecodeError {
         /// The key.
         key: String,
     },
-    /// More values than the agent has room for.
+    /// More values than the agent accepts.
     #[error("the {part} holds more than {MAX_VALUES} values; ask for fewer things at once")]
     TooManyValues {
         /// What was being read.
@@ -51,32 +51,32 @@ pub enum DecodeError {
         "the command names {named} users and databases, and at most {MAX_NAMES} are accepted; send several commands"
     )]
     TooManyNames {
-        /// How many.
+        /// The number of names in the command.
         named: usize,
     },
-    /// An envelope of another version than 2.0.
+    /// The envelope's version is not 2.0.
     #[error("the envelope's version {} is not supported, only 2.0 is", printable(.0))]
     EnvelopeVersion(String),
-    /// A field that must be there is absent or null.
+    /// A required field is absent or null.
     #[error("`{field}` is missing or null")]
     Missing {
         /// The path of the field, such as `users[0]._name`.
         field: String,
     },
-    /// A field holds something else than it must.
+    /// A field has the wrong type.
     #[error("`{field}` must be {expected}")]
     WrongType {
         /// The path of the field.
         field: String,
-        /// What it must be, with its article: `a list`, `text`, …
+        /// The expected type, with its article: `a list`, `text`, …
         expected: &'static str,
     },
-    /// A name that no user or database can have.
+    /// An invalid user or database name.
     #[error("`{field}`: {source}")]
     Name {
         /// The path of the field.
         field: String,
-        /// The rule that the name breaks; boxed, as it would make every `Result` of this crate large.
+        /// The rule that the name breaks. Boxed to keep the `Result`s of this crate small.
         source: Box<NameError>,
     },
     /// An encrypted value that this guest cannot read.
@@ -84,10 +84,10 @@ pub enum DecodeError {
     Cipher {
         /// The argument, or `context`.
         field: String,
-        /// What is wrong with it.
+        /// Why it cannot be read.
         source: CipherError,
     },
-    /// A body beyond the limit; it was not looked into, except for the address of its sender.
+    /// The body exceeds the size limit. Only the reply address is read from it.
     #[error("the message has {size} bytes, at most {limit} are accepted")]
     TooLarge {
         /// Bytes.
@@ -95,16 +95,16 @@ pub enum DecodeError {
         /// Bytes.
         limit: usize,
     },
-    /// A compressed body that would become larger than the limit; it was not unpacked any further.
+    /// The decompressed body exceeds the size limit. Decompression stopped there.
     #[error("the message has more than {limit} bytes when it is decompressed; no more are accepted")]
     TooLargeInflated {
         /// Bytes.
         limit: usize,
     },
-    /// A body that is not what the header of its message says.
+    /// The body is not in the compression that the message header names.
     #[error("the message is said to be compressed with zlib (application/x-gzip), and can't be decompressed")]
     NotInflated,
-    /// A body in a compression that is not read, by the name that the message gives it.
+    /// An unsupported compression, with the name from the message header.
     #[error(
         "the message is compressed ({}), and only application/x-gzip is read; set kombu_compression of \
          [oslo_messaging_rabbit] to gzip on the control plane, or take it out", printable(.0)
@@ -113,13 +113,13 @@ pub enum DecodeError {
     /// A method that no version of Trove's guest API has.
     #[error("the guest API has no method {}", printable(.0))]
     UnknownMethod(String),
-    /// An RPC version that is not of the form `1.3`.
+    /// An RPC version that does not have the form `1.3`.
     #[error("RPC version {} is not supported, this guest serves 1.0 to {}", printable(.0), limits::served())]
     UnsupportedVersion(String),
 }
 
 impl DecodeError {
-    /// A short name for the kind of error, from a fixed set: fit for a metric's label.
+    /// The kind of error, from a fixed set; used as a metrics label.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::NotJson { .. } => "not_json",
@@ -140,8 +140,8 @@ impl DecodeError {
         }
     }
 
-    /// `serde_json` quotes the payload where it is JSON of another shape than wanted; what it says of syntax is one of
-    /// a few fixed texts.
+    /// `serde_json` quotes the payload in data errors, so their text is
+    /// replaced. Its syntax errors are fixed texts.
     pub(crate) fn not_json(part: &'static str, error: &serde_json::Error) -> Self {
         let (line, column) = (error.line(), error.column());
         let problem = if error.is_data() {
@@ -161,7 +161,7 @@ impl DecodeError {
         }
     }
 
-    /// Field names can come from the message itself; they are cut and escaped here, once.
+    /// Field names can come from the message, so they are cut and escaped here.
     pub(crate) fn missing(field: &str) -> Self {
         Self::Missing { field: printable(field) }
     }

@@ -1,8 +1,7 @@
-//! Reading typed values out of a JSON object, with errors that name the path: `users[0]._name`.
+//! Reads typed values from a JSON object, with errors that name the path: `users[0]._name`.
 //!
-//! Used by everything in this crate that takes a message apart, and by the agent for the arguments of its commands. Absent and null are the same thing on this wire:
-//! Python's `None` is sent for whatever a caller left out. Keys that nobody asks for are never looked at, so extra ones
-//! are harmless.
+//! Used by the decoders of this crate and by the agent's commands for their arguments. Absent and null are
+//! equal: Python sends `None` for every omitted argument. Unknown keys are ignored.
 
 use std::time::Duration;
 
@@ -16,12 +15,12 @@ use crate::{
     secret::Secret,
 };
 
-/// Nothing, or that a command names too many users and databases.
+/// Refuses a command that names more than [`MAX_NAMES`] users and databases.
 pub fn at_most_max_names(named: usize) -> Result<(), DecodeError> {
     if named > MAX_NAMES { Err(DecodeError::TooManyNames { named }) } else { Ok(()) }
 }
 
-/// A JSON object and where it stands in the message.
+/// A JSON object and its path in the message.
 #[derive(Debug)]
 pub struct Fields<'a> {
     map: &'a Map<String, Value>,
@@ -30,17 +29,17 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The object that holds everything else; its own name does not appear in paths.
+    /// The outermost object; its name does not appear in paths.
     pub fn root(map: &'a Map<String, Value>) -> Self {
         Self::of(map, Disclosure::Open)
     }
 
-    /// The same for an object whose values arrived so.
+    /// The outermost object of a message whose values have this disclosure.
     pub fn of(map: &'a Map<String, Value>, disclosure: Disclosure) -> Self {
         Self { map, path: String::new(), disclosure }
     }
 
-    /// The value of a key that must be there and not be null.
+    /// The value of a required key; absent or null is an error.
     pub fn required(&self, key: &str) -> Result<Field<'a>, DecodeError> {
         self.optional(key).ok_or_else(|| DecodeError::missing(&self.path_of(key)))
     }
@@ -60,7 +59,7 @@ impl<'a> Fields<'a> {
         self.optional(key).as_ref().map(read).transpose()
     }
 
-    /// The host of a user; absent means any.
+    /// The host of a user; absent means any host.
     pub fn host(&self, key: &str) -> Result<HostPattern, DecodeError> {
         Ok(self.optional_as(key, Field::host)?.unwrap_or_default())
     }
@@ -70,7 +69,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A JSON value that is not null, and where it stands in the message.
+/// A non-null JSON value and its path in the message.
 #[derive(Debug)]
 pub struct Field<'a> {
     path: String,
@@ -89,23 +88,24 @@ impl<'a> Field<'a> {
         self.text().map(str::to_owned)
     }
 
-    /// Text in the form in which an error may repeat it.
+    /// The text in the form that an error may repeat.
     pub fn quoted(&self, text: &str) -> Quoted {
         Quoted::new(text, self.disclosure)
     }
 
-    /// Text that is kept, logged or echoed: a sender must not be able to fill memory or logs with it.
+    /// Text of at most `MAX` bytes. For text that is stored, logged or echoed, so that
+    /// a sender cannot fill memory or logs.
     pub fn short<const MAX: usize>(&self, expected: &'static str) -> Result<String, DecodeError> {
         let text = self.string()?;
         if text.len() > MAX { Err(self.wrong(expected)) } else { Ok(text) }
     }
 
-    /// Text that is kept out of logs and errors.
+    /// Text that must not appear in logs and errors.
     pub fn secret(&self) -> Result<Secret, DecodeError> {
         self.text().map(Secret::new)
     }
 
-    /// True or false.
+    /// A boolean.
     pub fn flag(&self) -> Result<bool, DecodeError> {
         self.value.as_bool().ok_or_else(|| self.wrong("true or false"))
     }
@@ -115,7 +115,7 @@ impl<'a> Field<'a> {
         self.value.as_f64().ok_or_else(|| self.wrong("a number"))
     }
 
-    /// Seconds as Python's `int()` makes them of a number or of text; `None` for anything that is no length of time.
+    /// Seconds, converted from a number or text like Python's `int()`; `None` if the value is not a duration.
     pub fn whole_seconds(&self) -> Option<u64> {
         match self.value {
             Value::Number(number) => number.as_u64().or_else(|| {
@@ -127,18 +127,18 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// A whole number, not below 0.
+    /// A whole number of at least 0.
     pub fn count(&self) -> Result<usize, DecodeError> {
         let number = self.value.as_u64().and_then(|number| usize::try_from(number).ok());
         number.ok_or_else(|| self.wrong("a whole number"))
     }
 
-    /// An object as it is.
+    /// An object, as a map.
     pub fn map(&self) -> Result<&'a Map<String, Value>, DecodeError> {
         self.value.as_object().ok_or_else(|| self.wrong("an object"))
     }
 
-    /// An object whose fields are read by name.
+    /// An object, as [`Fields`].
     pub fn object(&self) -> Result<Fields<'a>, DecodeError> {
         Ok(Fields { map: self.map()?, path: self.path.clone(), disclosure: self.disclosure })
     }
@@ -155,12 +155,12 @@ impl<'a> Field<'a> {
         items.iter().enumerate().map(item).collect()
     }
 
-    /// A user name that CouchDB and Trove accept.
+    /// A valid user name.
     pub fn user_name(&self) -> Result<UserName, DecodeError> {
         UserName::read(self.text()?, self.disclosure).map_err(|source| DecodeError::name(&self.path, source))
     }
 
-    /// A database as Trove serializes it, `{"_name": …}`, or as bare text: `grant_access` sends the latter.
+    /// A database as Trove serializes it, `{"_name": …}`, or as plain text, which `grant_access` sends.
     pub fn database_name(&self) -> Result<DatabaseName, DecodeError> {
         match self.value {
             Value::Object(_) => self.object()?.required("_name")?.database_name(),
@@ -170,7 +170,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The value itself, for a caller that only asks whether there is something.
+    /// The raw value.
     pub fn value(&self) -> &'a Value {
         self.value
     }
@@ -180,7 +180,7 @@ impl<'a> Field<'a> {
         self.text().map(HostPattern::new)
     }
 
-    /// The error for a value that is not what it must be.
+    /// The error for a value of the wrong type.
     pub fn wrong(&self, expected: &'static str) -> DecodeError {
         DecodeError::wrong_type(&self.path, expected)
     }

@@ -1,27 +1,28 @@
-//! Messages on a byte stream: the agent's local socket.
+//! Message framing on the agent's local socket.
 //!
 //! ```text
-//! | length: 4 bytes, big-endian, never 0 | that many bytes: an envelope as on the bus |
+//! | length: 4 bytes, big-endian, never 0 | that many bytes: an envelope as on the broker |
 //! ```
 //!
-//! Requests go one way, replies the other, in any order; `_msg_id` tells which belong together. A reply with an empty
-//! `_msg_id` belongs to no request: it says why the agent ends the connection. Pure: bytes in, payloads out.
+//! Replies may arrive in any order; `_msg_id` matches a reply to its request. A reply with an empty `_msg_id`
+//! belongs to no request: it explains why the agent closes the connection. This module does no I/O.
 
-/// Length of the number in front of each payload.
+/// The size of the length prefix, in bytes.
 const PREFIX: usize = 4;
 
-/// Why a stream can't be read on. What follows the fault has no known beginning, so nothing more is taken from it.
+/// Why a stream cannot be read. The next frame cannot be found after an error,
+/// so the rest of the stream is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// A frame without content.
+    /// A frame of length 0.
     #[error("a frame says that it is 0 bytes long; every frame holds one message")]
     Empty,
-    /// More than the receiver takes.
+    /// A frame larger than the receiver's limit.
     #[error("a frame says that it is {length} bytes long, at most {limit} are accepted")]
     TooLong {
-        /// Bytes that the frame would have.
+        /// The announced length, in bytes.
         length: usize,
-        /// Bytes that are accepted.
+        /// The accepted length, in bytes.
         limit: usize,
     },
     /// The stream ended inside a frame.
@@ -29,10 +30,10 @@ pub enum FrameError {
     Truncated,
 }
 
-/// Puts a length in front of a payload.
+/// Prepends the length to a payload.
 ///
 /// # Errors
-/// An empty payload, or one whose length does not fit into four bytes.
+/// The payload is empty, or its length does not fit into four bytes.
 pub fn encode(payload: &[u8]) -> Result<Vec<u8>, FrameError> {
     if payload.is_empty() {
         return Err(FrameError::Empty);
@@ -45,15 +46,15 @@ pub fn encode(payload: &[u8]) -> Result<Vec<u8>, FrameError> {
     Ok(frame)
 }
 
-/// Takes a stream apart, however its bytes arrive.
+/// Splits a stream into payloads, whatever the chunks it arrives in.
 ///
-/// Holds what was pushed and not taken out yet; it never makes room for more than has arrived, so a length alone costs
-/// its sender's peer nothing.
+/// The buffer only grows with the bytes received, so a sender cannot allocate
+/// memory by announcing a large length.
 #[derive(Debug)]
 pub struct FrameDecoder {
     limit: usize,
     buffer: Vec<u8>,
-    /// Bytes at the front of `buffer` that were taken out.
+    /// Bytes at the front of `buffer` that were already returned.
     taken: usize,
 }
 
@@ -63,21 +64,22 @@ impl FrameDecoder {
         Self { limit, buffer: Vec::new(), taken: 0 }
     }
 
-    /// Adds bytes that have arrived.
+    /// Adds received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.taken);
         self.taken = 0;
-        // An idle stream keeps no memory of its largest message.
+        // Release the memory of a large message when the stream is idle.
         if self.buffer.is_empty() && self.buffer.capacity() > 64 * 1024 {
             self.buffer = Vec::new();
         }
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole payload, `None` until more bytes have arrived. After an error there is nothing but that error.
+    /// The next whole payload; `None` if more bytes are needed. After an
+    /// error every call returns the same error.
     ///
     /// # Errors
-    /// The stream is of no use any more.
+    /// The stream cannot be read any further.
     pub fn next_payload(&mut self) -> Result<Option<Vec<u8>>, FrameError> {
         let pending = self.buffer.get(self.taken..).unwrap_or_default();
         let Some((prefix, rest)) = pending.split_first_chunk::<PREFIX>() else { return Ok(None) };
@@ -94,10 +96,10 @@ impl FrameDecoder {
         Ok(Some(payload))
     }
 
-    /// To be asked when the stream has ended and every whole payload was taken out.
+    /// Call when the stream has ended and every whole payload was taken.
     ///
     /// # Errors
-    /// [`FrameError::Truncated`], if something is left.
+    /// [`FrameError::Truncated`] if bytes are left.
     pub fn finish(&self) -> Result<(), FrameError> {
         if self.taken == self.buffer.len() { Ok(()) } else { Err(FrameError::Truncated) }
     }
@@ -112,7 +114,7 @@ mod tests {
 
     const LIMIT: usize = 64;
 
-    /// Everything that comes out when `stream` arrives in these pieces.
+    /// All payloads decoded when `stream` arrives in these pieces.
     fn decode(stream: &[u8], pieces: &[usize]) -> (Vec<Vec<u8>>, Result<(), FrameError>) {
         let mut decoder = FrameDecoder::new(LIMIT);
         let mut payloads = Vec::new();

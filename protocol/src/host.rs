@@ -1,12 +1,13 @@
-//! What the agent asks of `trove-couchdb-hostd`, its privileged helper, and what the helper answers.
+//! The requests that the agent sends to `trove-couchdb-hostd`, its privileged helper, and the answers.
 //!
 //! ```text
 //! | length: 4 bytes, big-endian, at most MAX_FRAME | a Request, or an Answer, as JSON |
 //! ```
 //!
-//! One connection carries any number of requests; each is answered before the next one is read. A request names no path,
-//! no unit and no program: those are in root's `host.toml`. What it does name is a newtype that only validation builds,
-//! and an unknown field is refused. Types only, no I/O: the agent, the helper and `doctor` share them.
+//! One connection carries any number of requests; each is answered before the next one is read. A request
+//! names no path, unit or program: those are in root's `host.toml`. The values in a request are newtypes that
+//! only validation can build, and unknown fields are refused. The agent, the helper and `doctor` share these
+//! types; there is no I/O here.
 
 mod answer;
 mod words;
@@ -16,52 +17,52 @@ use serde::{Deserialize, Serialize};
 pub use answer::{Answer, HostError, Outcome, Report, Seen, State};
 pub use words::{RequestId, ServiceName, Within, WordError};
 
-/// Where the helper listens unless the agent's `host.socket` says otherwise.
+/// The helper's socket; the agent's `host.socket` overrides it.
 pub const DEFAULT_SOCKET: &str = "/run/trove-couchdb-hostd/hostd.sock";
 
-/// Root's file, which says what the helper may do.
+/// The policy file, owned by root: it defines what the helper may do.
 pub const POLICY_FILE: &str = "/etc/trove-couchdb-agent/host.toml";
 
-/// The account that the agent runs as unless `host.toml` names a different one.
+/// The agent's account; `host.toml` can set a different one.
 pub const DEFAULT_ACCOUNT: &str = "trove-couchdb";
 
-/// The longest frame that either side accepts.
+/// The longest frame that either side accepts, in bytes.
 pub const MAX_FRAME: usize = 64 * 1024;
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// Which one, for the audit logs.
+    /// The request id, for the audit logs.
     pub id: RequestId,
-    /// What is asked for.
+    /// The requested action.
     pub verb: Verb,
-    /// Of which service; without a name of the one that `host.toml` has.
+    /// The service; without a name, the service from `host.toml`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceName>,
-    /// The deadline; without one `host.toml`'s.
+    /// The deadline; without one, the deadline from `host.toml`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Within>,
 }
 
-/// What the helper can be asked for.
+/// The actions of the helper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Verb {
-    /// What state the service is in.
+    /// Report the state of the service.
     ServiceStatus,
-    /// Start it; nothing is done to one that runs.
+    /// Start the service. Does nothing if it is running.
     ServiceStart,
-    /// Stop it; nothing is done to one that is stopped.
+    /// Stop the service. Does nothing if it is stopped.
     ServiceStop,
-    /// Stop it if it runs, and start it.
+    /// Stop the service if it is running, then start it.
     ServiceRestart,
-    /// Wait until it is in this state.
+    /// Wait until the service is in this state.
     ServiceWait(Wanted),
 }
 
 impl Verb {
-    /// Every verb's name.
+    /// The names of all verbs.
     pub const NAMES: [&'static str; 5] =
         ["service-status", "service-start", "service-stop", "service-restart", "service-wait"];
 
@@ -82,14 +83,14 @@ impl Verb {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wanted {
-    /// It runs.
+    /// The service is running.
     Running,
-    /// No process of it is left.
+    /// No process of the service is left.
     Stopped,
 }
 
 impl Wanted {
-    /// The state in one word, as on the wire.
+    /// The state as one word, as on the wire.
     pub fn word(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -97,7 +98,7 @@ impl Wanted {
         }
     }
 
-    /// The state of that word.
+    /// The state with this word.
     pub fn from_word(word: &str) -> Option<Self> {
         [Self::Running, Self::Stopped].into_iter().find(|state| state.word() == word)
     }

@@ -1,9 +1,9 @@
-//! JSON from a sender that is not trusted: no key twice, and no more values than fit into memory.
+//! JSON from an untrusted sender: repeated keys are refused, and the number of values is limited.
 //!
-//! `serde_json` takes the last of two equal keys, and other readers the first: what one of them checked or logged
-//! need not be what another one did. oslo.messaging never sends such text, so it is refused. And each value costs
-//! far more memory than text (an object of 9 bytes about 350), so values are counted while they are read. Depth is
-//! limited by `serde_json` itself, to 128. Called by [`crate::envelope`] and [`crate::cipher`].
+//! For a repeated key `serde_json` uses the last value and other readers the first, so two readers can see
+//! different messages. oslo.messaging never sends repeated keys. A value needs far more memory than its text
+//! (an object of 9 bytes needs about 350), so values are counted while they are read. `serde_json` itself
+//! limits the depth to 128. Called by [`crate::envelope`] and [`crate::cipher`].
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 /// Why a text was refused.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// It is no JSON.
+    /// The text is not JSON.
     Syntax(serde_json::Error),
     /// An object has this key twice.
     RepeatedKey(String),
@@ -21,7 +21,7 @@ pub(crate) enum Fault {
     TooManyValues,
 }
 
-/// How many values may still be read. One budget for all parts of a message.
+/// How many values may still be read. All parts of a message share one budget.
 #[derive(Debug)]
 pub(crate) struct Budget(usize);
 
@@ -30,7 +30,7 @@ impl Budget {
         Self(values)
     }
 
-    /// For what comes from a side that we trust with our memory.
+    /// The budget for a trusted sender.
     pub(crate) fn unlimited() -> Self {
         Self(usize::MAX)
     }
@@ -45,7 +45,7 @@ pub(crate) fn parse(text: &[u8], budget: &mut Budget) -> Result<Value, Fault> {
     whole.map_err(|error| refused.unwrap_or(Fault::Syntax(error)))
 }
 
-/// How many values a value consists of, itself included.
+/// The number of values in a value, including itself.
 pub(crate) fn count(value: &Value) -> usize {
     1 + match value {
         Value::Array(items) => items.iter().map(count).sum(),
@@ -54,14 +54,14 @@ pub(crate) fn count(value: &Value) -> usize {
     }
 }
 
-/// Builds a value; puts into `refused` what serde's errors can't carry.
+/// Builds a value. Stores in `refused` the errors that serde's error type cannot carry.
 struct Strict<'a> {
     budget: &'a mut Budget,
     refused: &'a mut Option<Fault>,
 }
 
 impl Strict<'_> {
-    /// The same for a value inside this one.
+    /// The deserializer for a nested value.
     fn inner(&mut self) -> Strict<'_> {
         Strict { budget: self.budget, refused: self.refused }
     }

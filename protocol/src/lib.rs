@@ -1,30 +1,32 @@
 //! The wire between Trove's control plane and a guest agent, as types: bytes in, values out, no I/O.
 //!
-//! A tour, from the outside in. A message's body is an [`envelope`]; in it stands the text of one of three things:
+//! A message's body is an [`envelope`]. It contains the text of a request, a reply or a conductor cast:
 //!
 //! ```text
 //!                  Request::decode            Request::arguments
 //! trove-api   ---> {method, args, version, ---> Fields, Field             read by the agent's commands
 //! taskmanager       context, reply address}
 //!                  encode_reply
-//! the caller  <--- {result | failure, ending}  <--- Outcome               what became of it, if it was a call
+//! the caller  <--- {result | failure, ending}  <--- Outcome               the outcome of a call
 //!
 //!                  ConductorCast::encode
-//! conductor   <--- {method, args, context}     <--- Heartbeat {status} …  what the guest tells by itself
+//! conductor   <--- {method, args, context}     <--- Heartbeat {status} …  sent by the guest on its own
 //! ```
 //!
-//! - [`request`], [`reply`], [`address`], [`context`], [`version`]: what oslo.messaging defines, for any service.
-//! - [`frame`]: how messages stand on the agent's local socket.
-//! - [`host`]: what the agent asks of its privileged helper, and the answers.
-//! - [`cipher`]: Trove's encryption of arguments, context and results, for guests that were given a key.
-//! - [`fields`]: typed values out of a message's JSON, with errors that name the path.
+//! - [`request`], [`reply`], [`address`], [`context`], [`version`]:
+//! oslo.messaging's formats, for any service.
+//! - [`frame`]: message framing on the agent's local socket.
+//! - [`host`]: requests to the agent's privileged helper, and its answers.
+//! - [`cipher`]: Trove's encryption of arguments, context and results, for guests with a key.
+//! - [`fields`]: reads typed values from a message's JSON, with errors that name the path.
 //! - [`trove`]: the guest API's methods, the objects in answers, the conductor's API.
-//! - [`names`], [`secret`], [`text`], [`transport_url`]: text from outside, checked or hidden from its first byte on.
-//! - [`error`]: why a message was refused, in words fit for the user who caused it.
+//! - [`names`], [`secret`], [`text`], [`transport_url`]: untrusted or secret text,
+//! validated or masked when it is read.
+//! - [`error`]: why a message was refused, as a message for the user who caused it.
 //!
-//! Nothing here reads a file, a socket or a clock, and nothing panics on any input. Comments that say "PROTOCOL" mean
-//! the project's notes on Trove 26.0.0's wire; the captures they rest on are in `protocol/fixtures`, all of which are
-//! decoded by `tests/wire`.
+//! Nothing here reads a file, a socket or a clock, and nothing panics on any input. "PROTOCOL" in a comment
+//! refers to the project's notes on the wire of Trove 26.0.0. The captures for these notes are in
+//! `protocol/fixtures`; `tests/wire` decodes all of them.
 
 pub mod cipher;
 pub mod error;

@@ -1,18 +1,18 @@
-//! What this guest serves and how much it takes, for those who check it and for those who name it in an error.
+//! The served API version and the size limits, for the checks and for their error messages.
 
-/// The newest version of the guest API that is served: all of Trove 26.0.0 (PROTOCOL, section 8: `ssl_show` is the newest
-/// with 1.3).
+/// The newest supported version of the guest API. It covers all of Trove 26.0.0 (PROTOCOL, section 8: the
+/// newest method, `ssl_show`, has version 1.3).
 pub(crate) const SERVED: (u32, u32) = (1, 3);
 
-/// The same as it is written.
+/// [`SERVED`] as text.
 pub(crate) fn served() -> String {
     format!("{}.{}", SERVED.0, SERVED.1)
 }
 
-/// How many JSON values a request may consist of, those inside encrypted arguments included. A `prepare` with a thousand
-/// users of three databases each has 18,000; the 50,000 of a hostile one take 20 MB.
+/// The maximum number of JSON values in a request, including those inside encrypted arguments. A `prepare`
+/// with a thousand users of three databases each has 18,000. A hostile request of 50,000 values takes 20 MB.
 pub const MAX_VALUES: usize = 50_000;
 
-/// How many users and databases one command may name, each as often as it is named. Trove's API takes no such request, and
-/// every name costs CouchDB a request or a password hash.
+/// The maximum number of users and databases that one command may name, repetitions included. Trove's API
+/// never sends that many, and every name costs CouchDB a request or a password hash.
 pub const MAX_NAMES: usize = 10_000;

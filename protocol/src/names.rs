@@ -1,9 +1,9 @@
-//! Names that arrive from outside: users, databases and the host part of a user.
+//! Names from outside: users, databases and the host part of a user.
 //!
-//! A [`UserName`] or [`DatabaseName`] exists only if CouchDB takes it and no server is known to choke on it. The
-//! HTTP client puts names into URLs only through `percent_encoded` and `document_path`, so a name can never become
-//! a path. These types know the *form* of a name; which names are reserved (`root`, `os_admin`, `ignore_dbs`) is the
-//! agent's policy and not decided here.
+//! A [`UserName`] or [`DatabaseName`] exists only if CouchDB accepts the name and the name is not known to
+//! break servers. The HTTP client puts names into URLs only through `percent_encoded` and `document_path`, so
+//! a name can never become a path. These types validate the *form* of a name. The agent decides which names
+//! are reserved (`root`, `os_admin`, `ignore_dbs`).
 
 use std::{cmp::Ordering, fmt, hash, str::FromStr};
 
@@ -11,19 +11,20 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::quote::{Disclosure, quote};
 
-/// Everything but RFC 3986's unreserved characters is encoded, `/` included.
+/// Percent-encodes everything but RFC 3986's unreserved characters; `/` is encoded, too.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What `CouchDB` puts before a user's name to make the id of its document (`org.couchdb.user:alice`).
+/// `CouchDB`'s prefix for the id of a user's document (`org.couchdb.user:alice`).
 const USER_PREFIX: &str = "org.couchdb.user:";
 
-/// The longest user name accepted, in bytes.
+/// The longest accepted user name, in bytes.
 pub const MAX_USER_NAME: usize = 255;
 
-/// The longest database name accepted, in bytes: `CouchDB` keeps 238 of a file name's 255 for it.
+/// The longest accepted database name, in bytes: `CouchDB` uses at most 238
+/// of a file name's 255 bytes for it.
 pub const MAX_DATABASE_NAME: usize = 238;
 
-/// A name that was refused, with the rule it breaks.
+/// An invalid name and the rule it breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the {subject} name {quoted} is not allowed: {rule}")]
 pub struct NameError {
@@ -43,51 +44,52 @@ impl NameError {
     }
 }
 
-/// The rules a name can break; the text of each says what a good name looks like.
+/// The rules for names; each text describes a valid name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameRule {
-    /// Nothing at all was given.
+    /// The name is empty.
     #[error("it is empty")]
     Empty,
-    /// Longer than the limit.
+    /// The name is longer than the limit.
     #[error("it is longer than {0} bytes")]
     TooLong(usize),
     /// A system database such as `_users`.
     #[error("names that begin with `_` belong to CouchDB's system databases")]
     SystemDatabase,
-    /// A user name CouchDB reserves for itself.
+    /// CouchDB reserves such user names.
     #[error("user names must not begin with `_`")]
     LeadingUnderscore,
     /// The first character of a database name is not `a` to `z`.
     #[error("it must begin with a lower-case letter")]
     FirstLetter,
-    /// A character that database names cannot have.
+    /// A character that is not allowed in database names.
     #[error("only lower-case letters, digits and the characters `_ $ ( ) + - /` are possible")]
     DatabaseCharacter,
-    /// A dot: CouchDB's files end in `.couch`, so names cannot hold one.
+    /// A dot. CouchDB's files end in `.couch`, so names cannot contain dots.
     #[error("dots are not possible, CouchDB's own files end in `.couch`")]
     Dot,
-    /// Begins or ends a path segment where nothing is.
+    /// An empty path segment.
     #[error("it must not end with `/` nor hold `//`")]
     EmptySegment,
     /// A path segment such as `a/_b`.
     #[error("no part between slashes may begin with `_`")]
     UnderscoreSegment,
-    /// `CouchDB` separates user and password with a colon (RFC 7617).
+    /// A colon: `CouchDB` separates user and password with it (RFC 7617).
     #[error("user names must not hold a colon")]
     Colon,
-    /// A character below space, or another of Unicode's control characters.
+    /// A Unicode control character.
     #[error("control characters are not possible")]
     ControlCharacter,
 }
 
-/// The parts that both kinds of names share.
+/// The code shared by both kinds of names.
 ///
-/// Two names with the same text are equal, however they arrived.
+/// Two names with the same text are equal, whatever their disclosure.
 macro_rules! name_type {
     ($type:ident, $subject:literal, $check:ident) => {
         impl $type {
-            /// Checks a name from a message; `disclosure` says how the message came by it.
+            /// Validates a name from a message; `disclosure` is
+            /// [`Disclosure::Sealed`] if the name was decrypted.
             pub fn read(name: &str, disclosure: Disclosure) -> Result<Self, NameError> {
                 match $check(name) {
                     Ok(()) => Ok(Self { text: name.to_owned(), disclosure }),
@@ -95,19 +97,19 @@ macro_rules! name_type {
                 }
             }
 
-            /// The exact name, for CouchDB and for results. A text for people shows the name by `{}` or `{:?}`, which
-            /// keep back what was decrypted and is not known to exist.
+            /// The exact name, for CouchDB and for results. In text for people use `{}` or `{:?}`, which mask
+            /// a decrypted name that is not known to exist.
             pub fn as_str(&self) -> &str {
                 &self.text
             }
 
-            /// The same name, after it turned out to be that of something that exists: it may be shown.
+            /// The same name after something with this name was found: it may be shown.
             #[must_use]
             pub fn known(&self) -> Self {
                 Self { text: self.text.clone(), disclosure: Disclosure::Open }
             }
 
-            /// Somebody else's text about this name, without more of the name than may be shown.
+            /// An external text with this name masked, if the name must not be shown.
             pub fn kept_back_in(&self, text: &str) -> String {
                 match self.disclosure {
                     Disclosure::Open => text.to_owned(),
@@ -140,7 +142,7 @@ macro_rules! name_type {
             }
         }
 
-        /// As far as it may be shown.
+        /// The name, masked if it is sealed.
         impl fmt::Display for $type {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self.disclosure {
@@ -150,7 +152,7 @@ macro_rules! name_type {
             }
         }
 
-        /// In quotes, as far as it may be shown.
+        /// The name in quotes, masked if it is sealed.
         impl fmt::Debug for $type {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self.disclosure {
@@ -234,7 +236,7 @@ fn check_user(name: &str) -> Result<(), NameRule> {
     Ok(())
 }
 
-/// A database's name: `CouchDB`'s own rule, less the names that are legal but break servers.
+/// A database's name: `CouchDB`'s own rule, without the legal names that break servers.
 #[derive(Clone)]
 pub struct DatabaseName {
     text: String,
@@ -244,14 +246,14 @@ pub struct DatabaseName {
 name_type!(DatabaseName, "database", check_database);
 
 impl DatabaseName {
-    /// The name as one segment of a URL: all but RFC 3986's unreserved characters percent-encoded. A user's name has
-    /// no such form: one user may be called `..`.
+    /// The name as one segment of a URL: all but RFC 3986's unreserved characters are percent-encoded. A
+    /// user's name has no such form, because a user may be called `..`.
     pub fn percent_encoded(&self) -> String {
         utf8_percent_encode(&self.text, RESERVED).to_string()
     }
 }
 
-/// The order matters only for which message a name with several faults gets: the most telling one first.
+/// The order of the checks decides which rule is reported if a name breaks several: the most helpful one.
 fn check_database(name: &str) -> Result<(), NameRule> {
     let Some(first) = name.chars().next() else {
         return Err(NameRule::Empty);
@@ -281,23 +283,23 @@ fn check_database(name: &str) -> Result<(), NameRule> {
     Ok(())
 }
 
-/// The host part of a Trove user, as in `alice@10.0.0.%`; `CouchDB` cannot restrict by host, so it is only told apart
-/// from "any".
+/// The host part of a Trove user, as in `alice@10.0.0.%`. `CouchDB` cannot restrict by host, so the agent
+/// only distinguishes it from "any".
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostPattern(String);
 
 impl HostPattern {
-    /// Any text is a pattern; nothing is checked, as nothing is done with it.
+    /// Accepts any text as a pattern: the agent never evaluates it.
     pub fn new(pattern: impl Into<String>) -> Self {
         Self(pattern.into())
     }
 
-    /// True for Trove's own default `%`, and for an empty pattern: the user may come from anywhere.
+    /// True for Trove's default `%` and for an empty pattern: the user may connect from anywhere.
     pub fn is_any(&self) -> bool {
         matches!(self.0.as_str(), "" | "%")
     }
 
-    /// The pattern as it came.
+    /// The pattern as received.
     pub fn as_str(&self) -> &str {
         &self.0
     }

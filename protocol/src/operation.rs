@@ -1,21 +1,22 @@
-//! Names of operations: commands that may take hours, and go on without their message.
+//! Ids of operations: commands that may take hours and keep running after their message was answered.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// The id of an operation: a UUID in its usual form. It becomes a part of file names, so nothing else can be one.
+/// The id of an operation: a UUID in its usual form. Nothing else is accepted,
+/// because the id becomes part of file names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct OperationId(String);
 
-/// A text that is no id.
+/// The text is not an operation id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is no id of an operation: those look like 6f0c2f1e-0b9d-8c3a-9a51-0d2f3b4c5d6e")]
 pub struct NoOperationId;
 
 impl OperationId {
-    /// The one of these bits, but for six: version 8, whose bits are the maker's own, in the variant of RFC 9562.
+    /// The UUID of these bits. Six bits are replaced: version 8 (custom UUIDs) and the variant of RFC 9562.
     pub fn of_bits(bits: u128) -> Self {
         let all = bits & !(0xf << 76) & !(0b11 << 62) | 8 << 76 | 0b10 << 62;
         let part = |shift: u32, bits: u32| (all >> shift) & ((1 << bits) - 1);

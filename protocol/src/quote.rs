@@ -1,28 +1,28 @@
-//! How foreign text is repeated in error messages: short, on one line, with everything unprintable escaped.
+//! Quotes untrusted text in error messages: shortened, on one line, with unprintable characters escaped.
 //!
-//! Error messages reach logs, and users through Trove's API; the text that caused them was written by somebody else. A
-//! failure travels in clear, also from a guest with a key: an attacker who puts a recorded, encrypted password in the
-//! place of a name must not read it in the answer. So text that was decrypted carries [`Disclosure::Sealed`] from the
-//! moment it is read, and whatever quotes it shows its beginning and its length only.
+//! Error messages reach logs and, through Trove's API, users. A failure travels in clear even if the
+//! guest has a key: an attacker who replaces a name with a recorded, encrypted password must not read
+//! the password in the answer. So decrypted text has [`Disclosure::Sealed`] from the start, and a quote
+//! shows only its beginning and its length.
 
 use std::fmt;
 
 /// How much of a text an error message may repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Disclosure {
-    /// The text was readable for anybody who could read the message.
+    /// The text was in clear in the message.
     #[default]
     Open,
-    /// The text was decrypted with the guest's key, and may be anything that was ever encrypted with it.
+    /// The text was decrypted with the guest's key, so it may be a recorded secret.
     Sealed,
 }
 
-/// Text from a message in the form in which an error may repeat it; the text itself is gone.
+/// Text from a message in the form that an error may repeat. It does not contain the original text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Quoted(String);
 
 impl Quoted {
-    /// In double quotes, as far as it may be repeated.
+    /// The text in double quotes, as far as it may be repeated.
     pub fn new(text: &str, disclosure: Disclosure) -> Self {
         Self(quote(text, disclosure))
     }
@@ -46,10 +46,10 @@ impl fmt::Debug for Quoted {
     }
 }
 
-/// How much of an open text is repeated, in characters.
+/// The maximum number of characters shown of an open text.
 const SHOWN: usize = 40;
 
-/// How much of a sealed text is repeated, in characters, and as one part of how many: a short one keeps most of its.
+/// The maximum number of characters shown of a sealed text, of which at most a third is shown.
 const SHOWN_OF_SEALED: usize = 3;
 const PART_OF_SEALED: usize = 3;
 

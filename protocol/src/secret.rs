@@ -1,8 +1,8 @@
-//! A piece of text that must never be shown: passwords, the payload key, broker credentials.
+//! Text that must never be shown: passwords, the payload key, broker credentials.
 //!
-//! Every layer of the agent holds such text in a [`Secret`], from the first byte read to the last byte sent. So
-//! `{:?}` on any message, command or setting is always safe to log. The text is wiped from memory when dropped.
-//! It deliberately has no `Serialize`: whoever writes it somewhere has to say [`Secret::expose`] in so many words.
+//! Every layer of the agent keeps such text in a [`Secret`], so `{:?}` of any message, command or setting is
+//! safe to log. The text is wiped from memory when dropped. There is deliberately no `Serialize`: code that
+//! writes a secret has to call [`Secret::expose`].
 
 use std::{
     fmt,
@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use zeroize::{Zeroize, Zeroizing};
 
-/// What `Debug` and `Display` show instead of the text.
+/// Replaces the text in `Debug` and `Display`.
 const MASK: &str = "REDACTED";
 
 /// Text that prints as `REDACTED` and is zeroed when dropped.
@@ -21,12 +21,12 @@ const MASK: &str = "REDACTED";
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes ownership of the text; nothing of it is copied.
+    /// Takes ownership of the text without copying it.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// The text itself, for the one place that must send or write it.
+    /// The text itself, for the code that sends or writes it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -62,8 +62,8 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// A JSON object with passwords somewhere in it, before anybody knows where: all its texts are zeroed when it is dropped,
-/// and `Debug` shows its keys only.
+/// A JSON object that may contain passwords anywhere. All its texts are zeroed when it is dropped, and
+/// `Debug` shows only its keys.
 #[derive(Clone, PartialEq, Default)]
 pub struct SecretMap(Map<String, Value>);
 
@@ -105,7 +105,7 @@ impl Drop for SecretMap {
     }
 }
 
-/// Zeroes all texts in a value; what remains has its shape and no content.
+/// Zeroes all texts in a value and keeps its structure.
 fn wipe(value: &mut Value) {
     match value {
         Value::String(text) => text.zeroize(),

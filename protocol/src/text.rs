@@ -1,28 +1,29 @@
-//! Text that people write into files and variables: what an editor or a shell adds to it, and what is not UTF-8.
+//! Text from files and environment variables: removes what editors and shells
+//! add, and refuses anything but UTF-8.
 //!
-//! Two programs read such text, the agent and its tool, and both must take the same password from it.
+//! Shared by the agent and its tool, because both must read the same password from the same file.
 
-/// U+FEFF. Editors of Windows write it at the start of a file to say that it is Unicode; it is no part of the text.
+/// U+FEFF. Windows editors write it at the start of a file as an encoding mark; it is not part of the text.
 pub const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// Why bytes are no text. It holds none of them: they may be those of a password.
+/// Why bytes are not text. The error contains none of the bytes: they may be a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotText {
-    /// Every other byte of it is zero.
+    /// UTF-16: every other byte of ASCII text is zero.
     #[error("it is UTF-16, not UTF-8; save it as UTF-8 (`iconv -f UTF-16 -t UTF-8`)")]
     Utf16,
-    /// Another encoding of one byte for a character.
+    /// A single-byte encoding such as Latin-1.
     #[error(
         "line {line} has a character that is not UTF-8, as in a file saved as Latin-1; save it as UTF-8 \
          (`iconv -f LATIN1 -t UTF-8`)"
     )]
     NotUtf8 {
-        /// Counted from 1.
+        /// The line, counted from 1.
         line: usize,
     },
 }
 
-/// The text of a file, with its byte order mark if it has one.
+/// The text of a file, including a byte order mark.
 pub fn decode(bytes: Vec<u8>) -> Result<String, NotText> {
     if is_utf16(&bytes) {
         return Err(NotText::Utf16);
@@ -34,13 +35,13 @@ pub fn decode(bytes: Vec<u8>) -> Result<String, NotText> {
     })
 }
 
-/// The marks of both byte orders, or the zero byte that one of the first two has where the text is ASCII.
+/// Detects a byte order mark, or a zero as one of the first two bytes, as in ASCII text.
 fn is_utf16(bytes: &[u8]) -> bool {
     matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, 1..=0xff, ..] | [1..=0xff, 0, ..])
 }
 
-/// A secret as it was meant: without the line break that ends a line or a variable (`$(cat file; echo)`), and without a
-/// byte order mark. Blanks belong to it.
+/// A secret without trailing line breaks (as from `$(cat file; echo)`) and without a byte order
+/// mark. Blanks are part of the secret.
 pub fn secret(text: &str) -> &str {
     let end = |c: char| matches!(c, '\r' | '\n' | BYTE_ORDER_MARK);
     text.trim_start_matches(BYTE_ORDER_MARK).trim_end_matches(end)

@@ -1,13 +1,13 @@
-//! Where the brokers are, in oslo.messaging's own notation.
+//! The brokers' addresses, in oslo.messaging's notation.
 //!
 //! ```text
 //! rabbit://user:password@host1:5672,user:password@[2001:db8::1]:5671/vhost?key=value
 //! ```
 //!
-//! Mirrors `TransportURL.parse` of `oslo_messaging/transport.py`: hosts are split at commas first, each has credentials of
-//! its own (none are carried over), and everything is percent-decoded afterwards. Stricter where oslo would go on with
-//! nonsense: an unknown scheme, no host, a host that is none, a port out of range. `Display` and `Debug` show no password, and no error
-//! repeats anything of the URL but its scheme.
+//! Mirrors `TransportURL.parse` of `oslo_messaging/transport.py`: the hosts are split at commas first, each
+//! host has its own credentials (none are inherited), and everything is percent-decoded last. Stricter than
+//! oslo: an unknown scheme, no host, an invalid host and a port out of range are errors. `Display` and
+//! `Debug` show no password, and errors repeat only the scheme.
 
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 
@@ -18,37 +18,37 @@ use crate::{
     secret::Secret,
 };
 
-/// The port of a host that names none, with and without TLS alike (`impl_rabbit.py`, `_transform_transport_url`).
+/// The default port, with and without TLS (`impl_rabbit.py`, `_transform_transport_url`).
 pub const DEFAULT_PORT: u16 = 5672;
 
-/// Why a text is no transport URL. Fit for a log: it holds no credentials.
+/// Why a text is not a transport URL. Safe to log: it contains no credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportUrlError {
-    /// Nothing in front of `://`.
+    /// The text has no `://`, or no valid scheme in front of it.
     #[error("it must begin with `rabbit://`")]
     NoScheme,
     /// Not a scheme for RabbitMQ.
     #[error("the scheme {} is not supported, only rabbit, rabbits, amqp and amqps are", quote(.0, Disclosure::Open))]
     Scheme(String),
-    /// AMQP carries it in a short string.
+    /// The virtual host does not fit into an AMQP short string.
     #[error("the virtual host is over 255 bytes long")]
     VhostTooLong,
     /// No host between `://` and the next slash.
     #[error("it names no host")]
     NoHosts,
-    /// One of the hosts is neither a name nor an address; perhaps it is a password, as an `@` is missing.
+    /// A host is neither a name nor an address. It may be a password, if an `@` is missing.
     #[error(
         "host number {0} is neither a name (letters, digits, `.`, `_`, `-`) nor an IPv6 address in brackets; write \
          USER:PASSWORD@HOST:PORT, and `/`, `?`, `#`, `@`, `,` and `:` in credentials as %2F, …"
     )]
     Host(usize),
-    /// One of the ports is not a port.
+    /// A port is invalid.
     #[error("the port of host number {0} must be a number from 1 to 65535")]
     Port(usize),
-    /// A `#`, which ends a URL: most likely a part of a password.
+    /// The URL contains a `#`, which ends a URL. Most likely it is part of a password.
     #[error("it holds a `#`; in credentials write it as %23")]
     Fragment,
-    /// Percent-encoding of bytes that are no text.
+    /// The percent-encoded bytes are not UTF-8.
     #[error("the {0} is not UTF-8 after percent-decoding")]
     NotUtf8(&'static str),
 }
@@ -58,35 +58,35 @@ pub enum TransportUrlError {
 pub struct Host {
     /// A name or an address; IPv6 without brackets.
     pub host: String,
-    /// The port, 5672 if the URL has none.
+    /// The port; 5672 if the URL has none.
     pub port: u16,
-    /// The account; oslo falls back to `guest` if no host has one.
+    /// The account. oslo falls back to `guest` if no host has an account.
     pub user: Option<String>,
     /// Its password.
     pub password: Option<Secret>,
 }
 
-/// A transport URL, taken apart and decoded.
+/// A parsed and decoded transport URL.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TransportUrl {
-    /// `rabbit`, or `rabbits` for TLS; the aliases `amqp` and `amqps` become these.
+    /// `rabbit`, or `rabbits` for TLS; aliases such as `amqp` and `amqps` are normalised to these.
     pub scheme: String,
-    /// The brokers, at least one, in the order given.
+    /// The brokers in the given order, at least one.
     pub hosts: Vec<Host>,
-    /// The virtual host, `/` if the URL has none.
+    /// The virtual host; `/` if the URL has none.
     pub vhost: String,
-    /// What stands behind the question mark, decoded, in the order given.
+    /// The query parameters, decoded, in the given order.
     pub query: Vec<(String, String)>,
 }
 
 impl TransportUrl {
-    /// Whether the URL itself asks for TLS: by its scheme, or by oslo's option `ssl` in its query.
+    /// Whether the URL enables TLS: by its scheme, or by oslo's query parameter `ssl`.
     pub fn is_tls(&self) -> bool {
         let on = |value: &str| ["true", "1", "on", "yes"].contains(&value.to_ascii_lowercase().as_str());
         self.scheme == "rabbits" || self.query.iter().any(|(key, value)| key == "ssl" && on(value))
     }
 
-    /// The URL in full, as it stands in a configuration file.
+    /// The complete URL with passwords, as in a configuration file.
     pub fn exposed(&self) -> Secret {
         Secret::new(self.written(|password| encoded(password.expose()), encoded))
     }
@@ -124,7 +124,8 @@ impl FromStr for TransportUrl {
         let scheme = match scheme {
             "rabbit" | "amqp" | "kombu" | "kombu+amqp" => "rabbit",
             "rabbits" | "amqps" | "kombu+amqps" => "rabbits",
-            // Without `//` in the right place the "scheme" could hold anything, a password too.
+            // A scheme with other characters is not quoted: if `//` is
+            // misplaced, the "scheme" may contain a password.
             _ if scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) => {
                 return Err(TransportUrlError::Scheme(scheme.to_owned()));
             }
@@ -156,7 +157,7 @@ fn decode(part: &'static str, text: &str) -> Result<String, TransportUrlError> {
     Ok(decoded.into_owned())
 }
 
-/// One element of the list of hosts; `number` counts them from 1, for errors.
+/// One element of the list of hosts; `number` counts from 1, for errors.
 fn parse_host(number: usize, text: &str) -> Result<Host, TransportUrlError> {
     let (credentials, address) = match text.rsplit_once('@') {
         Some((credentials, address)) => (Some(credentials), address),
@@ -166,7 +167,7 @@ fn parse_host(number: usize, text: &str) -> Result<Host, TransportUrlError> {
         Some((user, password)) => (Some(decode("user", user)?), Some(decode("password", password)?)),
         None => (None, None),
     };
-    // A colon with nothing behind it and no colon are the same to oslo's driver: an empty password.
+    // To oslo's driver a colon without a password and no colon are the same: an empty password.
     let password = password.filter(|password| !password.is_empty()).map(Secret::new);
     let (host, port) = parse_address(address).ok_or(TransportUrlError::Host(number))?;
     let port = match port {
@@ -180,8 +181,9 @@ fn parse_host(number: usize, text: &str) -> Result<Host, TransportUrlError> {
     Ok(Host { host: host.to_owned(), port, user, password })
 }
 
-/// A host and its port. A host is shown in logs and looked up in DNS, so it is one beyond doubt: of text with several
-/// colons, oslo's bare IPv6 address (`oslo_utils.netutils.parse_host_port`), one part may be a password.
+/// Splits a host and its port. Hosts are logged and looked up in DNS, so text with several
+/// colons is refused: oslo accepts it as a bare IPv6 address
+/// (`oslo_utils.netutils.parse_host_port`), but a part of it may be a password.
 fn parse_address(text: &str) -> Option<(&str, Option<&str>)> {
     if let Some(text) = text.strip_prefix('[') {
         let (host, rest) = text.split_once(']').filter(|(host, _)| is_ipv6(host))?;
@@ -202,13 +204,13 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
 }
 
-/// An address, perhaps with a zone (`fe80::1%eth0`).
+/// An IPv6 address, optionally with a zone (`fe80::1%eth0`).
 fn is_ipv6(text: &str) -> bool {
     let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
     address.parse::<Ipv6Addr>().is_ok() && is_name(zone)
 }
 
-/// As Python's `parse_qs`: `+` is a space, and a key without a value does not count.
+/// Like Python's `parse_qs`: `+` is a space, and keys without a value are ignored.
 fn parse_query(text: &str) -> Result<Vec<(String, String)>, TransportUrlError> {
     let pairs =
         text.split('&').filter_map(|pair| pair.split_once('=')).filter(|(_, value)| !value.is_empty());
@@ -218,7 +220,7 @@ fn parse_query(text: &str) -> Result<Vec<(String, String)>, TransportUrlError> {
 
 impl fmt::Display for TransportUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The query may hold a key file's password; which keys it has is enough to know.
+        // The query may contain a key file's password, so only its keys are shown.
         formatter.write_str(&self.written(ToString::to_string, |_| "…".to_owned()))
     }
 }

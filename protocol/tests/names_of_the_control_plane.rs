@@ -1,6 +1,6 @@
-//! The names that `control-plane/` lets through are those that the guest takes: one table, two languages.
+//! `control-plane/` and the guest accept the same names: one table tests both implementations.
 //!
-//! `control-plane/tests/test_names.py` holds the Python side to the same file.
+//! `control-plane/tests/test_names.py` tests the Python side with the same file.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -9,7 +9,7 @@ use trove_couchdb_protocol::{DatabaseName, NameError, NameRule, UserName};
 
 const TABLE: &str = include_str!("../../control-plane/tests/names.json");
 
-/// The rule as the table names it: the variant in snake case.
+/// The rule's name in the table: the variant in snake case.
 fn id(rule: NameRule) -> String {
     let variant = format!("{rule:?}");
     let name = variant.split('(').next().unwrap();

@@ -1,4 +1,4 @@
-//! A plan for people, one line for each step: `+` added, `~` changed, `-` removed.
+//! A plan for people, one line per step: `+` added, `~` changed, `-` removed.
 
 use anstyle::{AnsiColor, Style};
 use trove_couchdb_protocol::{DatabaseName, Secret};
@@ -38,18 +38,18 @@ pub(super) fn of(plan: &Plan, output: Output) -> String {
     text
 }
 
-/// The plan for scripts, a step in a line.
+/// The plan for scripts, one line per step.
 pub(super) fn bare(plan: &Plan) -> String {
     plan.steps.iter().map(|step| bare_line(step, "pending", None)).collect()
 }
 
-/// A step for scripts: what became of it, its sign, what it is, and the password that nobody else knows.
+/// A step for scripts: its outcome, its sign, its description, and a generated password.
 pub(super) fn bare_line(step: &Step, outcome: &str, password: Option<&Secret>) -> String {
     let password = password.map(Secret::expose).unwrap_or_default();
     format!("{outcome}\t{}\t{}\t{password}\n", sign(step).0, describe(step))
 }
 
-/// What the operator is asked before anything is done.
+/// The confirmation question.
 pub(super) fn question(plan: &Plan) -> String {
     let lost = plan.steps.iter().filter(|step| step.is_destructive()).count();
     let steps = match plan.steps.len() {
@@ -70,7 +70,7 @@ fn sign(step: &Step) -> (char, Style) {
     }
 }
 
-/// A step in words.
+/// The description of a step.
 pub(super) fn describe(step: &Step) -> String {
     match step {
         Step::CreateDatabase(name) | Step::DeleteDatabase(name) => format!("database {:?}", name.as_str()),

@@ -1,4 +1,4 @@
-//! The present state as a file for `apply`. Passwords are not in it: CouchDB keeps only hashes.
+//! The current state as a file for `apply`. It contains no passwords: CouchDB stores only hashes.
 
 use serde_json::{Value, json};
 use trove_couchdb_protocol::DatabaseName;
@@ -6,7 +6,7 @@ use trove_couchdb_protocol::DatabaseName;
 use super::{plan::Present, wanted::Access};
 use crate::output::{Report, printable};
 
-/// TOML, in a fixed order so that two exports can be compared.
+/// TOML in a fixed order, so that two exports can be compared.
 pub(super) fn text(present: &Present) -> String {
     let mut text = "# Written by `trove-couchdb export`; `trove-couchdb apply` reads it. Existing users keep their \
                     passwords;\n# a user that is to be created needs password_file, password_env or generate = true.\n"
@@ -25,7 +25,7 @@ pub(super) fn text(present: &Present) -> String {
     text
 }
 
-/// The same for programs.
+/// The state for programs.
 pub(super) fn record(present: &Present) -> Report {
     let names = |access: &Access| json!(access.iter().map(DatabaseName::as_str).collect::<Vec<_>>());
     let users = present.users.iter();
@@ -39,12 +39,12 @@ pub(super) fn record(present: &Present) -> Report {
     ])
 }
 
-/// Access that the file has no place for.
+/// Access that the file format cannot express.
 fn beyond(present: &Present) -> Vec<String> {
     present.access.beyond(|name| present.users.keys().any(|user| user.as_str() == name), |_| false)
 }
 
-/// One a line: a version control system shows which database came or went.
+/// One name per line, so that a version control system shows which database was added or removed.
 fn lines(names: &Access) -> String {
     let lines: String = names.iter().map(|name| format!("    {},\n", quoted(name.as_str()))).collect();
     if lines.is_empty() { "[]".to_owned() } else { format!("[\n{lines}]") }
@@ -55,7 +55,8 @@ fn inline(names: &Access) -> String {
     format!("[{}]", names.join(", "))
 }
 
-/// A TOML basic string; its escapes are those of JSON, except that TOML wants DEL escaped, which no name holds.
+/// A TOML basic string. Its escapes are those of JSON, except that TOML also
+/// escapes DEL, which no name contains.
 fn quoted(name: &str) -> String {
     json!(name).to_string()
 }

@@ -1,4 +1,4 @@
-//! The file: TOML that says which databases there are, which users, and who has access to what.
+//! The file: TOML that lists the databases, the users, and the databases that each user can access.
 //!
 //! ```toml
 //! databases = ["log", "shop"]
@@ -8,8 +8,8 @@
 //! password_file = "/run/secrets/al"    # or password_env = "AL_PASSWORD", or generate = true
 //! ```
 //!
-//! Read strictly (`reader`): a key that does not exist, a name that CouchDB would not take, or access to a database that
-//! the file doesn't have is an error before anything is done, and all such mistakes are named at once.
+//! Reading is strict (`reader`): an unknown key, a name that CouchDB refuses, or access to a database that is
+//! not in the file is an error before the first change. All such mistakes are reported at once.
 
 use std::{
     env,
@@ -27,12 +27,12 @@ use super::{
 };
 use crate::{exit::CliError, prompt};
 
-/// A file that was read.
+/// A parsed file.
 #[derive(Debug)]
 pub struct File {
-    /// What it describes.
+    /// The described state.
     pub wanted: Wanted,
-    /// What relative paths in it start from.
+    /// The base directory of relative paths in the file.
     directory: PathBuf,
 }
 
@@ -67,7 +67,7 @@ pub(super) fn together(mistakes: &[String]) -> String {
 }
 
 impl File {
-    /// The password that the file has for a user, and whether nobody knows it yet.
+    /// The password for a user, and whether it was generated and so must be shown.
     pub(super) fn password(&self, name: &UserName) -> Result<(Secret, bool), CliError> {
         let place = format!("users.{:?}", name.as_str());
         let source = self.wanted.users.get(name).and_then(|user| user.password.as_ref());

@@ -6,8 +6,8 @@
 //! agent ─► Present ┘
 //! ```
 //!
-//! Each step is one command of Trove's, and the plan is made anew from what is there: so a run that was cut short at any
-//! point is finished by the next one, and a run on the described state has nothing to do.
+//! Each step is one of Trove's commands, and every run plans from the current state. So the next run finishes
+//! an interrupted run, and a run on the described state changes nothing.
 
 mod diff;
 mod export;
@@ -30,7 +30,7 @@ use crate::{
 pub use plan::{Plan, Present, Step, plan};
 pub use wanted::{Wanted, WantedUser};
 
-/// Brings the agent's CouchDB to the state that the file describes.
+/// Changes the agent's CouchDB to the state that the file describes.
 pub async fn apply(session: &Session<'_>, args: &ApplyArgs) -> Result<Code, CliError> {
     let file = file::read(&args.file)?;
     if !args.dry_run {
@@ -50,7 +50,7 @@ pub async fn apply(session: &Session<'_>, args: &ApplyArgs) -> Result<Code, CliE
         |steps: Vec<Value>| json!({ "steps": steps, "kept": plan.kept, "undescribed": plan.undescribed });
     if plan.steps.is_empty() {
         session.output.show_as(&document(Vec::new()), &diff::of(&plan, session.output), "")?;
-        // Without --prune a file says what must be there, and not what else may be.
+        // Without --prune a file lists what must exist, and other objects may exist.
         let as_described = plan.undescribed.is_empty() && (!args.prune || plan.kept.is_empty());
         return Ok(if args.exit_code && !as_described { Code::Attention } else { Code::Done });
     }
@@ -72,7 +72,7 @@ pub async fn apply(session: &Session<'_>, args: &ApplyArgs) -> Result<Code, CliE
     Ok(Code::Done)
 }
 
-/// A list that somebody forgot, or that a broken generator left out, must not delete all that there is.
+/// A forgotten list, or one that a broken generator left out, must not delete everything.
 fn refuse_to_empty(plan: &Plan, wanted: &Wanted) -> Result<(), CliError> {
     let count = |is_it: fn(&Step) -> bool| plan.steps.iter().filter(|step| is_it(step)).count();
     let databases = count(|step| matches!(step, Step::DeleteDatabase(_)));
@@ -90,7 +90,7 @@ fn empty(what: &str) -> CliError {
     CliError::usage(format!("{what}; nothing was done")).advise("--allow-empty, if that is what you want")
 }
 
-/// The present state as a file for [`apply`].
+/// The current state as a file for [`apply`].
 pub async fn export(session: &Session<'_>) -> Result<Report, CliError> {
     let present = present::observe(session.agent, None).await?;
     if session.output.is_table() {
@@ -100,7 +100,7 @@ pub async fn export(session: &Session<'_>) -> Result<Report, CliError> {
     }
 }
 
-/// The steps for programs, each with what became of it.
+/// The steps for programs, each with its outcome.
 fn documents(plan: &Plan, outcome: &str) -> Vec<Value> {
     plan.steps.iter().map(|step| step.document(outcome, None)).collect()
 }

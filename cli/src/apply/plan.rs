@@ -1,7 +1,8 @@
-//! What must be done to get from what is there to what is wanted: pure, so that it can be tried on models.
+//! Computes the steps from the current state to the described state. No
+//! I/O, so that it can be tested on models.
 //!
-//! Steps come in an order in which each is possible when the one before it is done: databases, users with their access,
-//! passwords, further access, and only then what goes away.
+//! The order of the steps makes each step possible after the previous ones: databases, users with their
+//! access, passwords, further access, and finally deletions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,18 +12,18 @@ use trove_couchdb_protocol::{DatabaseName, Secret, UserName};
 use super::wanted::{Access, Wanted};
 use crate::client::{AccessReport, OwnDatabase};
 
-/// What is there.
+/// The current state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Present {
     /// The databases.
     pub databases: BTreeSet<DatabaseName>,
     /// The users with their access.
     pub users: BTreeMap<UserName, Access>,
-    /// Users and databases whose names no command can hold: somebody else made them, past the agent.
+    /// Users and databases whose names no command accepts; they were created without the agent.
     pub odd: BTreeSet<String>,
     /// Who has access to which database.
     pub access: AccessReport,
-    /// What CouchDB deletes with a user, for those users that may be deleted.
+    /// The databases that CouchDB deletes with a user, for the users that may be deleted.
     pub own: BTreeMap<UserName, OwnDatabase>,
 }
 
@@ -33,32 +34,33 @@ pub enum Step {
     CreateDatabase(DatabaseName),
     /// Creates a user with its access.
     CreateUser(UserName, Access),
-    /// Gives a user the password of the file.
+    /// Sets a user's password from the file.
     SetPassword(UserName),
-    /// Gives a user access.
+    /// Grants a user access.
     Grant(UserName, Access),
-    /// Takes a user's access away.
+    /// Revokes a user's access.
     Revoke(UserName, DatabaseName),
-    /// Deletes a user, and with it the database that CouchDB keeps for it, if it does.
+    /// Deletes a user, and the database that CouchDB keeps for it, if any.
     DeleteUser(UserName, Option<OwnDatabase>),
     /// Deletes a database.
     DeleteDatabase(DatabaseName),
 }
 
-/// What must be done, and what stays although the file doesn't have it.
+/// The steps, and what is kept although it is not in the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The commands in their order.
+    /// The commands in order.
     pub steps: Vec<Step>,
-    /// In words: users, databases and access that only `--prune` removes, and what can't be managed at all.
+    /// Descriptions of users, databases and access that only `--prune` removes,
+    /// and of objects that cannot be managed.
     pub kept: Vec<String>,
-    /// In words: access that no file can describe, which stays.
+    /// Descriptions of access that no file can express; it is kept.
     pub undescribed: Vec<String>,
-    /// In words: what the file keeps and a step would destroy nevertheless.
+    /// Descriptions of objects in the file that a step would destroy.
     pub contradictions: Vec<String>,
 }
 
-/// Compares what is there with what is wanted. Without `prune` nothing is ever taken away.
+/// Compares the current state with the described one. Without `prune` nothing is removed.
 pub fn plan(present: &Present, wanted: &Wanted, prune: bool) -> Plan {
     let mut plan = Plan::default();
     let missing = wanted.databases.difference(&present.databases);
@@ -106,20 +108,20 @@ pub fn plan(present: &Present, wanted: &Wanted, prune: bool) -> Plan {
 }
 
 impl Present {
-    /// Whether nobody can tell who has access to it.
+    /// Whether the access to the database is unknown.
     fn is_unknown(&self, database: &DatabaseName) -> bool {
         self.access.unknown.iter().any(|name| name == database.as_str())
     }
 }
 
 impl Plan {
-    /// Whether what is there is what the file describes, and nothing else.
+    /// Whether the current state is exactly the described one.
     pub fn is_as_described(&self) -> bool {
         self.steps.is_empty() && self.kept.is_empty() && self.undescribed.is_empty()
     }
 }
 
-/// What is there and not wanted, as the steps that remove it. Access goes with its user or its database.
+/// The steps that remove everything that is not in the file. Access is removed with its user or database.
 fn surplus(present: &Present, wanted: &Wanted) -> Vec<Step> {
     let mut steps = Vec::new();
     for (name, user) in &wanted.users {
@@ -133,7 +135,7 @@ fn surplus(present: &Present, wanted: &Wanted) -> Vec<Step> {
     steps.extend(users.map(with_its_own));
     let gone: BTreeSet<&str> = steps.iter().filter_map(Step::deletes).collect();
     let databases = present.databases.difference(&wanted.databases);
-    // Those go with their users, or are left alone as nobody knows what is in them.
+    // Skips databases that are deleted with their users, and databases whose access is unknown.
     let databases: Vec<&DatabaseName> =
         databases.filter(|name| !gone.contains(name.as_str()) && !present.is_unknown(name)).collect();
     steps.extend(databases.into_iter().cloned().map(Step::DeleteDatabase));
@@ -156,12 +158,12 @@ fn names(access: &Access) -> Vec<&str> {
 }
 
 impl Step {
-    /// Whether something is lost that can't be brought back.
+    /// Whether the step destroys data.
     pub fn is_destructive(&self) -> bool {
         matches!(self, Self::DeleteUser(..) | Self::DeleteDatabase(_))
     }
 
-    /// The databases that are gone when it is done.
+    /// The database that the step deletes.
     fn deletes(&self) -> Option<&str> {
         match self {
             Self::DeleteDatabase(name) => Some(name.as_str()),
@@ -170,7 +172,7 @@ impl Step {
         }
     }
 
-    /// The step for programs, with what became of it and the password that nobody else knows.
+    /// The step for programs, with its outcome and a generated password.
     pub(super) fn document(&self, outcome: &str, password: Option<&Secret>) -> Value {
         let mut document = match self {
             Self::CreateDatabase(database) => {

@@ -1,4 +1,5 @@
-//! What is there: asked of the agent, which hides the accounts and databases that are not the operator's.
+//! Reads the current state from the agent, which hides the accounts and
+//! databases that the operator cannot manage.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +8,10 @@ use trove_couchdb_protocol::{DatabaseName, UserName};
 use super::{plan::Present, wanted::Wanted};
 use crate::client::{CallError, Connection};
 
-/// Asks for all databases and users.
+/// Reads all databases and users.
 ///
-/// Users are asked for first: access to a database that was created between the two questions is then in neither.
-/// With a file that shall be all there is, also what goes with the users that it does not have.
+/// Reads the users first, so that access to a database created between the two requests is in neither. If the
+/// file is the complete state (`all`), also reads what is deleted with the users that are not in it.
 pub(super) async fn observe(agent: &Connection, all: Option<&Wanted>) -> Result<Present, CallError> {
     let (users, _) = agent.users(None, None).await?;
     let (databases, _) = agent.databases(None, None).await?;

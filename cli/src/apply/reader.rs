@@ -1,4 +1,4 @@
-//! From TOML to what is wanted: every mistake with its line, not only the first.
+//! Converts TOML to the described state, and reports every mistake with its line.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,14 +16,14 @@ use super::wanted::{PasswordSource, Wanted, WantedUser};
 
 type Value<'a> = Spanned<DeValue<'a>>;
 
-/// What a text describes, or all its mistakes, each beginning with its line.
+/// The state that a text describes, or all its mistakes, each with its line.
 pub(super) fn wanted(text: &str) -> Result<Wanted, Vec<String>> {
     let mut reader = Reader { text, mistakes: Vec::new() };
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         reader.mistake(error.span().unwrap_or_default(), error.message());
     }
-    // What could not be read would only be missed.
+    // After a syntax error, unread parts would be reported as missing.
     if errors.is_empty() {
         let wanted = reader.document(document.get_ref());
         if reader.mistakes.is_empty() {
@@ -32,7 +32,7 @@ pub(super) fn wanted(text: &str) -> Result<Wanted, Vec<String>> {
     }
     reader.mistakes.sort();
     if !errors.is_empty() {
-        // One mistake of the syntax brings others on its line.
+        // A syntax error causes further errors on its line.
         reader.mistakes.dedup_by_key(|(line, _)| *line);
     }
     Err(reader.mistakes.into_iter().map(|(line, text)| format!("line {line}: {text}")).collect())
@@ -40,7 +40,7 @@ pub(super) fn wanted(text: &str) -> Result<Wanted, Vec<String>> {
 
 struct Reader<'a> {
     text: &'a str,
-    /// With their lines.
+    /// Each mistake with its line.
     mistakes: Vec<(usize, String)>,
 }
 

@@ -1,4 +1,4 @@
-//! Carries a plan out, one command after the other, and tells at once what was done.
+//! Runs a plan, one command after the other, and reports each step immediately.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +18,10 @@ use crate::{
     verbs::Session,
 };
 
-/// The passwords that a plan needs, and whether nobody knows them yet.
+/// The passwords of a plan, and whether they were generated.
 pub(super) type Passwords = BTreeMap<UserName, (Secret, bool)>;
 
-/// Gets all passwords of a plan together, so that none is found missing halfway.
+/// Gets all passwords before the first change, so that none is found missing halfway.
 pub(super) fn passwords(plan: &Plan, file: &File) -> Result<Passwords, CliError> {
     let mut passwords = Passwords::new();
     let mut missing = Vec::new();
@@ -40,7 +40,7 @@ pub(super) fn passwords(plan: &Plan, file: &File) -> Result<Passwords, CliError>
     missing.pop().map_or(Ok(passwords), Err)
 }
 
-/// Carries the steps out until one fails.
+/// Runs the steps until one fails.
 pub(super) async fn run(session: &Session<'_>, plan: &Plan, passwords: &Passwords) -> Result<(), CliError> {
     let mut done = Vec::new();
     let mut bare = String::new();
@@ -90,7 +90,7 @@ pub(super) async fn run(session: &Session<'_>, plan: &Plan, passwords: &Password
     Err(error)
 }
 
-/// A password that nobody knows is shown before it is set: whatever happens then, it is not lost.
+/// Shows a generated password before it is set, so that it cannot be lost.
 fn announce(session: &Session<'_>, step: &Step, new: Option<&Secret>) -> Result<(), CliError> {
     let (Some(secret), Some(name)) = (new, user_of(step)) else { return Ok(()) };
     if session.output.is_table() {
@@ -116,7 +116,7 @@ async fn carry_out(agent: &Connection, step: &Step, password: Option<&Secret>) -
         Step::CreateDatabase(name) => agent.create_database(name).await,
         Step::CreateUser(name, access) => {
             let databases: Vec<_> = access.iter().cloned().collect();
-            // Without a password the agent refuses; `passwords` has seen to it that there is one.
+            // The agent refuses an empty password; `passwords` guarantees that there is one.
             agent.create_user(name, password.unwrap_or(&nothing), &databases).await
         }
         Step::SetPassword(name) => agent.update_user(name, None, password).await,

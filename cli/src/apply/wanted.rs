@@ -1,4 +1,4 @@
-//! What a file says there should be.
+//! The state that a file describes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +7,7 @@ use std::{
 
 use trove_couchdb_protocol::{DatabaseName, UserName};
 
-/// Which databases a user has access to.
+/// The databases that a user can access.
 pub type Access = BTreeSet<DatabaseName>;
 
 /// The state that a file describes.
@@ -24,18 +24,18 @@ pub struct Wanted {
 pub struct WantedUser {
     /// Its access.
     pub databases: Access,
-    /// Where its password comes from when one is set.
+    /// The source of its password, for when it is set.
     pub password: Option<PasswordSource>,
-    /// Whether it gets that password also if it is there already.
+    /// Whether to set the password also if the user already exists.
     pub rotate_password: bool,
 }
 
-/// Where a password comes from.
+/// The source of a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PasswordSource {
     /// The first line of a file.
     File(PathBuf),
-    /// A variable of the environment.
+    /// An environment variable.
     Environment(String),
     /// Generated and shown once.
     Generated,

@@ -1,7 +1,8 @@
-//! The command line. The verbs and their arguments are python-troveclient's, less the instance, which is this one.
+//! The command line. Verbs and arguments follow python-troveclient, without the instance argument.
 //!
-//! Nothing here does anything: `main` parses a [`Cli`] and hands it on. No password can be written on the command line,
-//! where `ps` shows it to every user; the one secret that can, `--transport-url`, says so and has two other ways in.
+//! This module only defines the arguments: `main` parses a [`Cli`] and passes it on. Passwords cannot be
+//! given on the command line, because `ps` shows it to every user. The only secret that can,
+//! `--transport-url`, warns about this and has two alternatives.
 
 mod operation;
 mod service;
@@ -21,7 +22,7 @@ pub use verbs::{
 
 use crate::exit;
 
-/// Where the agent listens unless its `local.socket` says otherwise.
+/// The agent's socket, unless its `local.socket` sets a different path.
 pub const DEFAULT_SOCKET: &str = "/run/trove-couchdb-agent/agent.sock";
 
 /// Manage users, databases and access on a CouchDB through its Trove guest agent, and inspect the agent.
@@ -179,7 +180,7 @@ pub enum ColorWhen {
 fn seconds(text: &str) -> Result<Duration, String> {
     let advice = "write a number of seconds from 0.1 to 86400";
     let number: f64 = text.parse().map_err(|_| advice.to_owned())?;
-    // RabbitMQ takes a message's time to live in milliseconds; a day is longer than any command.
+    // RabbitMQ's message TTL is in milliseconds; a day is longer than any command.
     if (0.1..=86_400.0).contains(&number) {
         Ok(Duration::from_secs_f64(number))
     } else {

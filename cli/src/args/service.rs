@@ -45,7 +45,7 @@ pub enum ServiceState {
 }
 
 impl ServiceState {
-    /// The state in one word, as the agent wants it.
+    /// The state as a word, as the agent expects it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Running => Wanted::Running.word(),

@@ -1,4 +1,4 @@
-//! The verbs with their arguments: Trove's first, in the order of `trove help`, then the agent's own.
+//! The verbs with their arguments: Trove's verbs in the order of `trove help`, then the agent's own.
 
 use std::path::PathBuf;
 
@@ -302,7 +302,7 @@ pub struct BrokerUserArgs {
 }
 
 /// What to apply, and how far.
-// Each is an option of its own.
+// Each flag is a separate option.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Args)]
 pub struct ApplyArgs {

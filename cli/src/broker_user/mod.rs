@@ -1,8 +1,9 @@
-//! `broker-user`: the commands that make a RabbitMQ account for one instance. They are shown and never run: whoever may
-//! make accounts on the broker decides, and reads them first.
+//! `broker-user`: the commands that create a RabbitMQ account for one instance. They are only printed, so
+//! that an administrator of the broker can check them before running them.
 //!
-//! Everything comes from the control plane's configuration (exchange, conductor's queue, hosts, virtual host), so that
-//! the account fits what the agent of that instance will do. SECURITY.md tells what it keeps a tenant from.
+//! Everything comes from the control plane's configuration (exchange, conductor's queue, hosts, virtual
+//! host), so that the account has the permissions that the instance's agent needs. SECURITY.md explains what
+//! the account protects against.
 
 mod permissions;
 
@@ -18,13 +19,13 @@ use crate::{
     prompt, transport,
 };
 
-/// The agent has one connection, and a second one for a moment when it connects anew; a doctor may look in.
+/// The agent uses one connection, and briefly a second one when it reconnects; `doctor` may use another.
 const LIMITS: &str = r#"{"max-connections": 4, "max-channels": 16}"#;
 
-/// Read behind the files that Trove injects, so that its URL wins over the one that all guests get.
+/// Read after the files that Trove injects, so that this URL overrides the URL that all guests get.
 const INSTANCE_FILE: &str = "/etc/trove/conf.d/zz-broker-user.conf";
 
-/// Shows the commands.
+/// Prints the commands.
 pub fn show(global: &Global, args: &BrokerUserArgs, output: Output) -> Result<(), CliError> {
     let (settings, _) = transport::bus_settings(&global.way, &global.sources)?;
     let broker = settings.broker.as_ref().ok_or_else(|| {
@@ -44,7 +45,7 @@ pub fn show(global: &Global, args: &BrokerUserArgs, output: Output) -> Result<()
     output.show_as(&account.document(), &account.script(), &(account.commands().join("\n") + "\n"))
 }
 
-/// The control plane's URL with another account for each of its hosts, and perhaps another virtual host.
+/// The control plane's URL with this account for each host and, if given, a different virtual host.
 fn url_for(
     of_control_plane: &TransportUrl,
     user: &str,
@@ -71,8 +72,8 @@ struct Account<'a> {
 }
 
 impl Account<'_> {
-    /// For a shell. The password goes through a pipe: `ps` shows the arguments of `rabbitmqctl`, and none of `printf`,
-    /// which the shell does itself.
+    /// The commands for a shell. The password goes through a pipe: `ps` shows the arguments of `rabbitmqctl`,
+    /// but not those of `printf`, which is a shell builtin.
     fn commands(&self) -> Vec<String> {
         let Self { permissions, .. } = self;
         let (user, vhost) = (quoted(&self.user), quoted(&self.url.vhost));
@@ -83,7 +84,7 @@ impl Account<'_> {
         vec![
             format!("printf '%s\\n' {} | rabbitmqctl add_user {user}", quoted(self.password.expose())),
             format!("rabbitmqctl set_user_limits {user} {}", quoted(LIMITS)),
-            // First what narrows: an account without permissions can do nothing yet.
+            // The restriction first: an account without permissions cannot do anything yet.
             in_vhost(
                 "set_topic_permissions",
                 &[&permissions.exchange, &permissions.topic_write, &permissions.topic_read],
@@ -125,12 +126,12 @@ impl Account<'_> {
     }
 }
 
-/// One word of a POSIX shell, whatever is in it.
+/// Quotes any text as one word of a POSIX shell.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// For a comment, which ends with its line.
+/// The text for a comment, which must not contain line breaks.
 fn one_line(text: &str) -> String {
     text.replace(['\r', '\n'], " ")
 }

@@ -1,17 +1,19 @@
-//! What the RabbitMQ account of one instance may do: no more than the agent does.
+//! The permissions of an instance's RabbitMQ account: only what the agent needs.
 //!
-//! | what the agent does | what RabbitMQ asks for |
+//! | the agent | RabbitMQ requires |
 //! |---|---|
 //! | declares `guestagent.ID`, `guestagent.ID.ID`, `guestagent.ID_fanout` and its queue | configure |
-//! | binds the first two to the control exchange | write the queue, read the exchange, read topic = the queue's name |
+//! | binds the first two to the control exchange | write the queue, read the
+//! exchange, read topic = the queue's name |
 //! | binds the fanout queue | write the queue, read the fanout exchange |
 //! | consumes the three queues | read |
 //! | reports to the conductor | write the control exchange, write topic = the conductor's queue |
 //! | answers a caller through the default exchange | write `amq.default` |
 //!
-//! Without the topic permissions who may bind could listen to every other guest, and who may report could command them.
-//! The control exchange is not declared: who may declare it may delete it. Source: RabbitMQ's Access Control guide, and
-//! `rabbit_channel.erl` (`binding_action`, `check_write_permitted_on_topic`). What the agent declares:
+//! Without the topic permissions an account that may bind could read every other guest's messages, and an
+//! account that may report could send commands to other guests. The account may not declare the control
+//! exchange, because it could then delete it. Source: RabbitMQ's Access Control guide, and
+//! `rabbit_channel.erl` (`binding_action`, `check_write_permitted_on_topic`). The agent's declarations are in
 //! `guest/src/broker/topology.rs`.
 
 use trove_couchdb_config::BrokerSettings;
@@ -22,27 +24,27 @@ const DEFAULT_EXCHANGE: &str = "amq.default";
 /// The regular expressions of `set_permissions` and `set_topic_permissions`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permissions {
-    /// What may be declared and deleted.
+    /// The objects that may be declared and deleted.
     pub configure: String,
-    /// What may be published to and bound.
+    /// The objects that may be published to and bound.
     pub write: String,
-    /// What may be consumed and bound to.
+    /// The objects that may be consumed and bound to.
     pub read: String,
-    /// The exchange that the next two are for.
+    /// The exchange of the topic permissions.
     pub exchange: String,
-    /// The routing keys of what is published there.
+    /// The routing keys for publishing.
     pub topic_write: String,
-    /// The routing keys that queues are bound with.
+    /// The routing keys for binding queues.
     pub topic_read: String,
 }
 
 impl Permissions {
-    /// Those of a guest on the broker of these settings.
+    /// The permissions of a guest, for a broker with these settings.
     pub fn of_guest(guest_id: &str, broker: &BrokerSettings) -> Self {
         let id = escaped(guest_id);
         let (exchange, conductor) = (escaped(&broker.control_exchange), escaped(&broker.conductor_queue));
         let topics = format!(r"guestagent\.{id}(\.{id})?");
-        // With streams the agent has no fanout.
+        // With stream fanout the agent declares no fanout queue.
         let own = if broker.stream_fanout {
             topics.clone()
         } else {
@@ -59,7 +61,7 @@ impl Permissions {
     }
 }
 
-/// A text as a regular expression that matches nothing else.
+/// A regular expression that matches exactly this text.
 fn escaped(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c) || !c.is_ascii();
     text.chars().map(|c| if plain(c) { c.to_string() } else { format!("\\{c}") }).collect()

@@ -1,5 +1,6 @@
-//! What Trove's own answers have no place for: access by role, as a database's administrator, and of everybody; the roles
-//! of users; the databases that CouchDB deletes with a user. Asked with methods that are the agent's own.
+//! Information that Trove's answers do not contain: access by role, as a database's
+//! administrator, and of everybody; the roles of users; the databases that CouchDB deletes with a
+//! user. It comes from the agent's own methods.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +10,13 @@ use trove_couchdb_protocol::{DecodeError, FailureClass};
 
 use super::{CallError, Connection};
 
-/// So many databases or users are asked for at once.
+/// The number of databases or users per request.
 const PAGE: usize = 500;
 
-/// Names and roles that have the same access.
+/// Names and roles with the same access.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Group {
-    /// User names, whether there are such users or not.
+    /// User names, including names of users that do not exist.
     pub names: Vec<String>,
     /// Roles.
     pub roles: Vec<String>,
@@ -26,28 +27,28 @@ pub struct Group {
 pub struct DatabaseAccess {
     /// Its name.
     pub database: String,
-    /// Who reads and writes documents.
+    /// Can read and write documents.
     pub members: Group,
-    /// Who changes design documents and the access itself as well.
+    /// Can also change design documents and the access itself.
     pub admins: Group,
-    /// Everybody may read and write it.
+    /// Whether everybody can read and write the database.
     pub public: bool,
-    /// Nobody can tell.
+    /// Whether the access is unknown, because `_security` is malformed.
     pub malformed: bool,
 }
 
 /// Who has access to which database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccessReport {
-    /// In the order of their names.
+    /// Ordered by name.
     pub databases: Vec<DatabaseAccess>,
-    /// Databases that CouchDB can't open.
+    /// Databases that CouchDB cannot open.
     pub unknown: Vec<String>,
-    /// The agent is too old to tell.
+    /// Whether the agent is too old to report access.
     pub silent: bool,
 }
 
-/// What is said of such an agent.
+/// The message for an agent that is too old.
 const SILENT: &str = "nobody can tell of roles, databases' administrators and public databases, as the agent is too old: \
                       update it";
 
@@ -58,16 +59,16 @@ pub struct OwnDatabase {
     pub database: String,
     /// How many documents are in it.
     pub documents: u64,
-    /// What its files take.
+    /// The size of its files.
     pub bytes: u64,
 }
 
-/// A user, beyond what Trove's answers say.
+/// Details of a user that Trove's answers do not contain.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct UserDetails {
     /// Its roles.
     pub roles: Vec<String>,
-    /// What goes with it.
+    /// The database that is deleted with the user.
     pub deleted_with_it: Option<OwnDatabase>,
 }
 
@@ -99,7 +100,7 @@ impl Connection {
         }
     }
 
-    /// The details of those users that are there; `None` from an agent that is too old to tell.
+    /// The details of those users that exist; `None` if the agent is too old to report them.
     pub async fn user_details(
         &self,
         names: &[&str],
@@ -116,7 +117,7 @@ impl Connection {
     }
 }
 
-/// `None` where the agent does not know the method, or means another one by it.
+/// `None` if the agent does not know the method, or has a different method of that name.
 fn known(answer: Result<Value, CallError>) -> Result<Option<Value>, CallError> {
     match answer {
         Err(CallError::Failure(failure)) if failure.is(FailureClass::NoSuchMethod) => Ok(None),
@@ -133,8 +134,8 @@ fn read<T: for<'de> Deserialize<'de>>(method: &str, answer: Value) -> Result<T, 
 }
 
 impl AccessReport {
-    /// All that is neither the membership of one of `users` nor closed: a sentence for each. Databases for which `skip`
-    /// says so are left out.
+    /// A sentence for each access that is not the membership of one of `users`, and for each public database.
+    /// Omits the databases for which `skip` returns true.
     pub fn beyond<'a>(
         &self,
         is_user: impl Fn(&str) -> bool,
@@ -169,7 +170,7 @@ impl AccessReport {
         texts
     }
 
-    /// What a user has access to in another way than as a member by its name.
+    /// The user's access other than as a member by name.
     pub fn other_ways(&self, user: &str, roles: &[String]) -> Vec<String> {
         let has = |all: &[String], role: &String| all.contains(role);
         let mut texts = Vec::new();
@@ -193,7 +194,7 @@ impl AccessReport {
 }
 
 impl OwnDatabase {
-    /// In words, such as `database "userdb-616c" (3 documents, 12.0 KiB)`.
+    /// A description, such as `database "userdb-616c" (3 documents, 12.0 KiB)`.
     pub fn describe(&self) -> String {
         let documents = if self.documents == 1 { "document" } else { "documents" };
         format!("database {:?} ({} {documents}, {})", self.database, self.documents, size(self.bytes))
@@ -205,7 +206,7 @@ impl OwnDatabase {
     }
 }
 
-/// In the largest unit of which there is one.
+/// The size in the largest unit that gives at least 1.
 fn size(bytes: u64) -> String {
     const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
     let Some((unit, power)) = UNITS.into_iter().find(|(_, power)| bytes >> power > 0) else {

@@ -1,9 +1,9 @@
-//! The agent of an instance over RabbitMQ, as an oslo.messaging caller speaks to it.
+//! Calls an instance's agent over RabbitMQ, as an oslo.messaging caller does.
 //!
-//! The reply queue is declared with oslo's own arguments (`_drivers/impl_rabbit.py`, `declare_direct_consumer`) and
-//! deleted at the end; oslo leaves its own to `x-expires`, but keeps one for the life of a service, where this program
-//! would leave one behind for each command. The request is published with `mandatory`, so that an instance nobody
-//! listens for is an error at once and not a timeout.
+//! The reply queue has oslo's own arguments (`_drivers/impl_rabbit.py`, `declare_direct_consumer`) and is
+//! deleted at the end. oslo leaves its queue to `x-expires`, because it keeps one queue for the life of a
+//! service; this program would leave one for each command. The request is published with `mandatory`, so that
+//! an instance without a queue is an error at once and not a timeout.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub struct BusClient {
     reply_queue: ReplyQueue,
     cipher: Option<Cipher>,
     timeout: Duration,
-    /// Where the broker is, for errors; without credentials.
+    /// The broker's address, for errors; without credentials.
     place: String,
     channel: Channel,
     replies: Mutex<Consumer>,
@@ -43,7 +43,7 @@ pub struct BusClient {
 }
 
 impl BusClient {
-    /// Connects to the first of the brokers that answers.
+    /// Connects to the first broker that answers.
     pub async fn connect(
         settings: &BrokerSettings,
         instance: &str,
@@ -77,7 +77,7 @@ impl BusClient {
     }
 
     pub(super) async fn call(&self, method: &str, args: Map<String, Value>) -> Result<Value, CallError> {
-        // Held to the end: one call at a time, so that no answer is another's.
+        // Locked until the end, to run one call at a time and never mix up replies.
         let mut replies = self.replies.lock().await;
         let to = ReplyAddress { msg_id: new_id(), reply_queue: self.reply_queue.clone() };
         let request = NewRequest::new(method, args, operator::context()).answered_to(to.clone());
@@ -91,7 +91,7 @@ impl BusClient {
         }
     }
 
-    /// Deletes the reply queue and says good-bye to the broker. Should that fail, both go by themselves later.
+    /// Deletes the reply queue and closes the connection. If that fails, the broker removes both later.
     pub async fn close(&self) {
         let patience = Duration::from_secs(2);
         let good_bye = async {
@@ -131,7 +131,8 @@ impl BusClient {
         }
     }
 
-    /// A request that nobody took within its time was dropped by the broker, so it was not run.
+    /// Explains a timeout. The broker drops a request that no agent took in
+    /// time, so such a request did not run.
     async fn why_silent(&self, method: &str) -> CallError {
         let late = CallError::Timeout { method: method.to_owned(), limit: self.timeout };
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
@@ -153,7 +154,7 @@ impl BusClient {
         CallError::BrokenOff { place: self.place.clone(), reason: reason.to_owned() }
     }
 
-    /// What oslo.messaging sets on a call; the broker drops what nobody took in time (`expiration`).
+    /// oslo.messaging's properties of a call; the broker drops the request after its timeout (`expiration`).
     fn properties(&self) -> BasicProperties {
         properties().with_expiration(self.timeout.as_millis().to_string().into())
     }
@@ -207,7 +208,7 @@ async fn consume_replies(
     settings: &BrokerSettings,
 ) -> Result<Consumer, lapin::Error> {
     let (mut options, arguments) = broker::transient_queue(settings);
-    // Nobody else reads it, and RabbitMQ 4.3 takes no transient queue that others could.
+    // Exclusive, because RabbitMQ 4.3 refuses other transient queues, and only this program reads it.
     options.exclusive = !options.durable;
     channel.queue_declare(short(queue)?, options, arguments).await?;
     let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };

@@ -1,27 +1,27 @@
-//! Why a call brought no value, in words for the operator.
+//! Why a call returned no value, in words for the operator.
 
 use std::time::Duration;
 
 use serde_json::Value;
 use trove_couchdb_protocol::{DecodeError, Failure, FailureClass, Outcome, Reply};
 
-/// Why a call brought no value.
+/// Why a call returned no value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum CallError {
-    /// The agent carried the command out and it failed; the message is the agent's.
+    /// The command failed; the message is the agent's.
     #[error("{}", .0.message)]
     Failure(Failure),
-    /// There is no connection.
+    /// No connection.
     #[error("{place} can't be reached: {reason}")]
     Unreachable {
         /// The socket or the broker.
         place: String,
-        /// What the system or the broker said.
+        /// The error of the system or the broker.
         reason: String,
         /// What to try.
         advice: String,
     },
-    /// The request went to nobody: it was not carried out.
+    /// No agent received the request, so it did not run.
     #[error("no agent listens for instance {instance}: the broker {problem} queue {queue}")]
     NoAgent {
         /// The instance.
@@ -31,29 +31,29 @@ pub enum CallError {
         /// `has no`, or `has nobody who reads`.
         problem: &'static str,
     },
-    /// The connection ended before the answer came.
+    /// The connection closed before the answer arrived.
     #[error("the connection to {place} ended before the answer came ({reason})")]
     BrokenOff {
         /// The socket or the broker.
         place: String,
-        /// What was seen.
+        /// The error on the connection.
         reason: String,
     },
     /// No answer in time.
     #[error("no answer to {method} within {} s", .limit.as_secs_f32())]
     Timeout {
-        /// What was called.
+        /// The called method.
         method: String,
-        /// How long it was waited for.
+        /// The timeout.
         limit: Duration,
     },
-    /// The answer is none.
+    /// The answer cannot be read.
     #[error("the answer can't be read: {0}")]
     Undecodable(DecodeError),
 }
 
 impl CallError {
-    /// Whether what was asked for may have been done, or a part of it.
+    /// Whether the request may have been executed, completely or in part.
     pub fn may_have_taken_effect(&self) -> bool {
         let nothing_done =
             [FailureClass::UserNotFound, FailureClass::DatabaseNotFound, FailureClass::UserAlreadyExists];
@@ -64,7 +64,7 @@ impl CallError {
         }
     }
 
-    /// What to try about it.
+    /// What to try.
     pub fn advice(&self) -> Option<String> {
         let text = match self {
             Self::Failure(failure) => return of_a_failure(failure),

@@ -1,7 +1,7 @@
-//! The agent's socket on this machine: frames of a length and an envelope, always in clear.
+//! The agent's socket on this machine: length-prefixed envelopes, always in clear.
 //!
-//! One connection for all calls of a run, one call at a time. A connection that was given up in the middle of an answer
-//! is not used again.
+//! All calls of a run share one connection, one call at a time. After a timeout in the middle of an answer
+//! the connection is not reused.
 
 use std::{
     io,
@@ -24,10 +24,10 @@ use trove_couchdb_protocol::{
 
 use super::{CallError, operator, outcome};
 
-/// No answer of the agent comes near this; what claims to be longer is no answer.
+/// The maximum length of an answer, in bytes. The agent's answers are much shorter.
 const MAX_REPLY: usize = 64 * 1024 * 1024;
 
-/// A connection with what was read of it and not taken apart yet.
+/// A connection and the bytes read but not yet decoded.
 #[derive(Debug)]
 struct Stream {
     socket: UnixStream,
@@ -43,7 +43,7 @@ pub struct LocalClient {
 }
 
 impl LocalClient {
-    /// A client that connects when it is first needed.
+    /// A client that connects on first use.
     pub fn new(path: &Path, timeout: Duration) -> Self {
         Self { path: path.to_owned(), timeout, stream: Mutex::new(None) }
     }
@@ -58,7 +58,7 @@ impl LocalClient {
 
     pub(super) async fn call(&self, method: &str, args: Map<String, Value>) -> Result<Value, CallError> {
         let mut slot = self.stream.lock().await;
-        // Taken out: it goes back only when the answer was read to its end.
+        // Put back only after the answer was read completely.
         let stream = slot.take();
         match time::timeout(self.timeout, self.exchange(stream, method, args)).await {
             Ok(Ok((value, stream))) => {
@@ -70,7 +70,7 @@ impl LocalClient {
         }
     }
 
-    /// The outcome of one call, and the connection for the next one.
+    /// The outcome of one call, and the connection for the next call.
     async fn exchange(
         &self,
         stream: Option<Stream>,
@@ -88,14 +88,14 @@ impl LocalClient {
         let request = NewRequest::new(method, args, operator::context()).answered_to(to.clone());
         let sent = stream.send(&request.encode(None)).await;
         loop {
-            // The agent may have said why it does not take the request before it closed the connection.
+            // The agent may have explained why it refuses the request before it closed the connection.
             let body = match stream.receive().await {
                 Ok(body) => body,
                 Err(error) => return Err(self.broken(sent.as_ref().err().unwrap_or(&error))),
             };
             let reply = decode_reply(&body, None).map_err(CallError::Undecodable)?;
-            // Beats say that the agent works on it; other ids belong to a call that was given up. A reply to no
-            // request says why the agent ends the connection.
+            // A beat means that the agent is still working; a different id belongs to a call that timed out.
+            // A reply without an id explains why the agent closes the connection.
             if reply.ending && (reply.msg_id == to.msg_id || reply.msg_id.is_empty()) {
                 return Ok((outcome(reply), stream));
             }

@@ -1,7 +1,7 @@
-//! An agent that answers calls, wherever it is: behind its local socket, or on RabbitMQ.
+//! A connection to an agent, over its local socket or over RabbitMQ.
 //!
-//! Every verb sends *calls*, also what Trove only casts (`create_user`, …), so that the outcome is known. The envelope is
-//! the same on both ways; on RabbitMQ it is exactly what an oslo.messaging caller sends.
+//! Every verb sends *calls*, even where Trove only casts (`create_user`, …), so that the outcome is known.
+//! Both transports use the same envelope; on RabbitMQ it is exactly an oslo.messaging caller's.
 
 mod access;
 mod bus;
@@ -24,7 +24,7 @@ use notice::Notice;
 pub use operator::login_name;
 pub use trove::{ListedUser, Page};
 
-/// The way to one agent.
+/// A connection to one agent.
 #[derive(Debug)]
 pub struct Connection {
     client: Client,
@@ -33,24 +33,24 @@ pub struct Connection {
 
 #[derive(Debug)]
 enum Client {
-    /// Its socket on this machine.
+    /// The agent's socket on this machine.
     Local(LocalClient),
-    /// Its queue on RabbitMQ.
+    /// The agent's queue on RabbitMQ.
     Bus(Box<BusClient>),
 }
 
 impl Connection {
-    /// To the agent's socket on this machine.
+    /// A connection to the agent's socket on this machine.
     pub fn local(client: LocalClient) -> Self {
         Self { client: Client::Local(client), notice: None }
     }
 
-    /// To the agent's queue on RabbitMQ.
+    /// A connection to the agent's queue on RabbitMQ.
     pub fn bus(client: BusClient) -> Self {
         Self { client: Client::Bus(Box::new(client)), notice: None }
     }
 
-    /// The same, which tells people what it waits for.
+    /// Makes the connection show people what a slow call waits for.
     #[must_use]
     pub fn telling(mut self, wanted: bool) -> Self {
         let socket = match &self.client {
@@ -61,7 +61,7 @@ impl Connection {
         self
     }
 
-    /// Calls a method, with a JSON object of arguments, and waits for its end.
+    /// Calls a method with a JSON object of arguments, and waits for its outcome.
     pub async fn call(&self, method: &str, args: Value) -> Result<Value, CallError> {
         let args = match args {
             Value::Object(args) => args,
@@ -93,7 +93,7 @@ impl Connection {
         }
     }
 
-    /// Says good-bye to a broker.
+    /// Closes a connection to a broker.
     pub async fn close(&self) {
         if let Client::Bus(client) = &self.client {
             client.close().await;

@@ -1,7 +1,7 @@
-//! What people read while an answer takes long: what is waited for, and for how long at most.
+//! Shows people what a slow call waits for, and for how long at most.
 //!
-//! The agent itself is asked, over a connection of its own: it answers `get_agent_status` while CouchDB is unreachable, and
-//! knows which command it tries again, why, and for how long.
+//! The agent itself is asked, over a separate connection: it answers `get_agent_status` while CouchDB is
+//! unreachable, and knows which command it retries, why, and for how long.
 
 use std::{
     convert::Infallible,
@@ -16,19 +16,19 @@ use tokio::time;
 use super::LocalClient;
 use crate::progress;
 
-/// So long nobody wonders.
+/// The delay before the first notice.
 const FIRST: Duration = Duration::from_secs(1);
-/// The agent may find out meanwhile what it waits for.
+/// The interval at which the agent is asked again, because it may learn the reason later.
 const AGAIN: Duration = Duration::from_secs(1);
-/// It asks nobody for this answer.
+/// The timeout for the status. The agent answers it without asking CouchDB or the broker.
 const STATUS: Duration = Duration::from_secs(2);
 
-/// Tells people what a call waits for.
+/// Shows people what a call waits for.
 #[derive(Debug)]
 pub(super) struct Notice {
     socket: Option<PathBuf>,
     limit: Duration,
-    /// What was said last: many commands may wait for the same.
+    /// The last notice, to show each notice once.
     told: Mutex<String>,
 }
 
@@ -37,7 +37,8 @@ impl Notice {
         Self { socket: socket.map(Path::to_owned), limit, told: Mutex::default() }
     }
 
-    /// Says what is waited for, whenever that changes. Dropped when the answer is there.
+    /// Shows what the call waits for, whenever that changes. The caller drops
+    /// this future when the answer arrives.
     pub(super) async fn tell(&self, method: &str) -> Infallible {
         time::sleep(FIRST).await;
         loop {
@@ -63,7 +64,8 @@ impl Notice {
     }
 }
 
-/// In words; `status` is the agent's answer, `null` if it does not answer, and not asked for over RabbitMQ.
+/// The notice. `status` is the agent's answer: `null` if it does not answer, `None`
+/// over RabbitMQ, where it is not asked.
 fn waited_for(method: &str, status: Option<&Value>, limit: Duration) -> String {
     let at_most = |seconds: f64| {
         let (shown, option) =

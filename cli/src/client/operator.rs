@@ -1,13 +1,14 @@
-//! Who the operator is, for the context of a request and so for the agent's log.
+//! The operator's name, for the context of a request and for the agent's log.
 //!
-//! A claim, like everything in a context: over its socket the agent knows the caller's uid from the kernel.
+//! It is not authenticated, like everything in a context. Over its socket the agent
+//! gets the caller's uid from the kernel.
 
 use std::{env, fs};
 
 use rustix::process::getuid;
 use trove_couchdb_protocol::{Context, new_id};
 
-/// The login name of whoever runs this program; with sudo, of whoever called that.
+/// The login name of the user who runs this program; with sudo, of the user who called sudo.
 pub fn login_name() -> String {
     let uid = getuid().as_raw();
     let sudo = env::var("SUDO_USER").ok().filter(|name| uid == 0 && !name.is_empty());
@@ -30,7 +31,7 @@ fn name_of(uid: u32, accounts: &str) -> Option<String> {
     })
 }
 
-/// `req-<uuid>`, as oslo.context makes them.
+/// `req-<uuid>`, in oslo.context's form.
 fn request_id() -> String {
     let id = new_id();
     let part = |from: usize, to: usize| id.get(from..to).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Trove's commands on users, databases, access and root as functions: arguments and answers in the shapes that
-//! trove-api uses (`trove/guestagent/api.py`, `trove/extensions/mysql/models.py`).
+//! Trove's commands on users, databases, access and root as functions, with trove-api's arguments and answers
+//! (`trove/guestagent/api.py`, `trove/extensions/mysql/models.py`).
 
 use serde_json::{Value, json};
 use trove_couchdb_protocol::{DatabaseName, DecodeError, Secret, UserName};
@@ -9,25 +9,25 @@ use super::{CallError, Connection};
 /// The host of every user: CouchDB does not restrict by host.
 const ANY_HOST: &str = "%";
 
-/// So many users or databases are asked for at once where all are wanted.
+/// The number of users or databases per request when all are needed.
 const PAGE: u64 = 500;
 
-/// A user as the agent shows it; names that somebody else chose need not follow our rules.
+/// A user in the agent's answer; a name that was created without the agent may break the agent's rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedUser {
     /// Its name.
     pub name: String,
-    /// From where it may log in.
+    /// The host from which it may log in.
     pub host: String,
     /// The databases it has access to.
     pub databases: Vec<String>,
 }
 
-/// A part of a list, and the marker of the next part if there is one.
+/// A page of a list, and the marker of the next page, if any.
 pub type Page<T> = (Vec<T>, Option<String>);
 
 impl Connection {
-    /// A part of the users, or the rest from `marker` on without a limit.
+    /// A page of the users, or all users after `marker` without a limit.
     pub async fn users(
         &self,
         limit: Option<u64>,
@@ -36,7 +36,7 @@ impl Connection {
         self.list("list_users", limit, marker, user_of).await
     }
 
-    /// A part of the databases, or the rest from `marker` on without a limit.
+    /// A page of the databases, or all databases after `marker` without a limit.
     pub async fn databases(
         &self,
         limit: Option<u64>,
@@ -62,7 +62,7 @@ impl Connection {
                 items.push(read(item).ok_or_else(|| odd(method))?);
             }
             let next = answer.get(1).and_then(Value::as_str).map(str::to_owned);
-            // A marker that stays where it was would be asked for without end.
+            // A marker that does not change would cause an endless loop.
             if limit.is_some() || next.is_none() || next == marker {
                 return Ok((items, next));
             }
@@ -70,7 +70,7 @@ impl Connection {
         }
     }
 
-    /// A user, `None` if there is none of that name.
+    /// A user, `None` if it does not exist.
     pub async fn user(&self, name: &UserName) -> Result<Option<ListedUser>, CallError> {
         match self.call("get_user", named(name)).await? {
             Value::Null => Ok(None),
@@ -78,7 +78,7 @@ impl Connection {
         }
     }
 
-    /// Whether a database is there, asked as trove-api does.
+    /// Whether a database exists, checked as trove-api does.
     pub async fn has_database(&self, name: &DatabaseName) -> Result<bool, CallError> {
         let args = json!({ "limit": 1, "marker": name.as_str(), "include_marker": true });
         let answer = self.call("list_databases", args).await?;
@@ -121,14 +121,14 @@ impl Connection {
         self.call("update_attributes", args).await.map(drop)
     }
 
-    /// Gives a user access to databases.
+    /// Grants a user access to databases.
     pub async fn grant(&self, name: &UserName, databases: &[DatabaseName]) -> Result<(), CallError> {
         let mut args = named(name);
         args["databases"] = databases.iter().map(DatabaseName::as_str).collect();
         self.call("grant_access", args).await.map(drop)
     }
 
-    /// Takes a user's access to a database away.
+    /// Revokes a user's access to a database.
     pub async fn revoke(&self, name: &UserName, database: &DatabaseName) -> Result<(), CallError> {
         let mut args = named(name);
         args["database"] = database.as_str().into();
@@ -147,12 +147,12 @@ impl Connection {
         self.call("create_database", json!({ "databases": [database_object(name)] })).await.map(drop)
     }
 
-    /// Deletes a database with all that is in it.
+    /// Deletes a database and all its documents.
     pub async fn delete_database(&self, name: &DatabaseName) -> Result<(), CallError> {
         self.call("delete_database", json!({ "database": database_object(name) })).await.map(drop)
     }
 
-    /// Enables root, with a password of the agent's choice if none is given; returns the password.
+    /// Enables root and returns its password; the agent generates one if none is given.
     pub async fn enable_root(&self, password: Option<&Secret>) -> Result<Secret, CallError> {
         let answer = match password {
             None => self.call("enable_root", json!({})).await?,
@@ -195,7 +195,7 @@ fn user_of(value: &Value) -> Option<ListedUser> {
     })
 }
 
-/// The answer has another shape than Trove's.
+/// The error for an answer that does not have Trove's form.
 fn odd(method: &str) -> CallError {
     let field = format!("result of {method}");
     CallError::Undecodable(DecodeError::WrongType { field, expected: "as Trove's API reads it" })

@@ -1,4 +1,4 @@
-//! The agent: does it answer on its socket, and how does it see its broker, its CouchDB and its control plane?
+//! The agent: whether it answers on its socket, and its view of the broker, CouchDB and the control plane.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,23 +20,23 @@ static HEARTBEAT: Check = Check::new("agent.heartbeat", "Heartbeats go out to th
 
 pub(super) const CHECKS: &[&Check] = &[&SOCKET, &PREPARED, &BROKER, &COUCHDB, &HEARTBEAT];
 
-/// An agent that doesn't answer this in time hangs: it asks neither CouchDB nor the broker for it.
+/// The timeout for answers that need neither CouchDB nor the broker. An agent that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// So many intervals without a heartbeat are no delay any more.
+/// After this many intervals without a heartbeat, the heartbeat is overdue.
 const OVERDUE: u32 = 3;
 
-/// For what is answered at once, if ever.
+/// A connection for requests that the agent answers immediately.
 pub(super) fn connection(global: &Global, settings: Option<&Settings>) -> Connection {
     connection_within(PATIENCE.min(global.timeout), global, settings)
 }
 
-/// For what asks CouchDB a lot.
+/// A connection for requests that cause many requests to CouchDB.
 pub(super) fn patient_connection(global: &Global, settings: Option<&Settings>) -> Connection {
     connection_within(global.timeout, global, settings)
 }
 
-/// The socket of the command line, else that of the configuration.
+/// Uses the socket of the command line, otherwise the configured socket.
 fn connection_within(limit: Duration, global: &Global, settings: Option<&Settings>) -> Connection {
     let named = global.way.socket.as_path();
     let configured = settings.and_then(|settings| settings.local.socket.as_deref());

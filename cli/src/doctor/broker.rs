@@ -1,7 +1,8 @@
-//! RabbitMQ: reachable, open to the agent's account, and with the guest's queue declared as the configuration says.
+//! RabbitMQ: whether it is reachable, accepts the agent's account, and has the
+//! guest's queue with the configured flags.
 //!
-//! Nothing is declared here that is not there already: a queue of the doctor's making could keep Trove's `prepare` from
-//! declaring its own.
+//! The doctor declares nothing that does not exist: a queue created by the doctor could keep Trove's
+//! `prepare` from declaring its own.
 
 use std::time::Duration;
 
@@ -22,10 +23,10 @@ static FLAGS: Check =
 
 pub(super) const CHECKS: &[&Check] = &[&REACHABLE, &LOGIN, &QUEUE, &CONSUMERS, &FLAGS];
 
-/// For a connection to stand, and for each answer on it.
+/// The timeout for connecting, and for each answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// More commands than this in the queue are a jam.
+/// More waiting commands than this are a warning.
 const BACKLOG: u32 = 100;
 
 pub(super) async fn look(settings: &Settings, status: Option<&Value>, findings: &mut Vec<Finding>) {
@@ -54,7 +55,7 @@ pub(super) async fn look(settings: &Settings, status: Option<&Value>, findings: 
     }
 }
 
-/// Whether any broker can be reached, and the finding.
+/// Whether any broker is reachable, and the finding.
 async fn reach(broker: &BrokerSettings) -> (bool, Finding) {
     let (mut up, mut down) = (Vec::new(), Vec::new());
     for host in &broker.transport_url.hosts {
@@ -73,7 +74,7 @@ async fn reach(broker: &BrokerSettings) -> (bool, Finding) {
     }
 }
 
-/// The error is the last reason, and whether TLS is to blame for it.
+/// The error is the last reason, and whether TLS caused it.
 async fn log_in(broker: &BrokerSettings) -> Result<(Connection, Socket), (String, bool)> {
     let settings = BrokerSettings { connect_timeout: PATIENCE, ..broker.clone() };
     let mut hosts = Hosts::shuffled(&settings.transport_url);
@@ -91,7 +92,7 @@ async fn log_in(broker: &BrokerSettings) -> Result<(Connection, Socket), (String
     Err(reason)
 }
 
-/// RabbitMQ answers 403 `ACCESS_REFUSED` to a wrong account, 530 `NOT_ALLOWED` to a virtual host.
+/// RabbitMQ refuses a wrong account with 403 `ACCESS_REFUSED` and a virtual host with 530 `NOT_ALLOWED`.
 fn refused(reason: &str, is_tls: bool) -> Finding {
     let text = reason.to_uppercase().replace([' ', '_'], "");
     let advice = if is_tls {
@@ -106,7 +107,7 @@ fn refused(reason: &str, is_tls: bool) -> Finding {
     LOGIN.failed(reason, advice)
 }
 
-/// Looks at the queue without making it: passively first, and with its flags only if it is there.
+/// Checks the queue without creating it: first passively, then with its flags only if it exists.
 async fn queue(
     connection: &Connection,
     settings: &Settings,
@@ -157,7 +158,7 @@ async fn queue(
     [there, alone(&name, readers), flags]
 }
 
-/// A cloned machine has the same id, and takes every other command.
+/// A cloned machine has the same id, so it receives every second command.
 fn alone(name: &str, readers: u32) -> Finding {
     match readers {
         0 | 1 => CONSUMERS.ok(format!("{readers} reads {name}")),
@@ -176,7 +177,7 @@ struct Refusal {
     is_mismatch: bool,
 }
 
-/// Declares on a channel of its own: a refusal closes it.
+/// Declares on a separate channel, because a refusal closes the channel.
 async fn declare(
     connection: &Connection,
     name: &str,

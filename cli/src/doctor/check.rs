@@ -1,44 +1,44 @@
-//! A check, and what it found.
+//! A check and its finding.
 
 use crate::client::Connection;
 
-/// Something that is looked at.
+/// A check.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Check {
-    /// Its name: `family.what`.
+    /// The name: `family.what`.
     pub id: &'static str,
-    /// What it looks at.
+    /// What it checks.
     pub about: &'static str,
 }
 
-/// How a check ended.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// It does not apply, or depends on a link that failed.
+    /// The check does not apply, or depends on a check that failed.
     Skipped,
-    /// As it should be.
+    /// No problem.
     Ok,
-    /// It works, and somebody should look at it.
+    /// It works, but needs attention.
     Warning,
     /// It does not work, or is dangerous.
     Failed,
 }
 
-/// What a check found.
+/// The finding of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// The check.
     pub check: &'static Check,
-    /// How it ended.
+    /// The result.
     pub verdict: Verdict,
-    /// What was seen. Never holds a secret.
+    /// What was found. Never contains a secret.
     pub detail: String,
     /// What to do about it.
     pub advice: Option<String>,
 }
 
 impl Verdict {
-    /// The word for it.
+    /// The word for the result.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Skipped => "skipped",
@@ -58,12 +58,12 @@ impl Check {
         Finding { check: self, verdict: Verdict::Ok, detail: detail.into(), advice: None }
     }
 
-    /// It does not apply here, or another finding says why nobody can look.
+    /// The check does not apply, or a different finding explains why it cannot run.
     pub(super) fn skipped(&'static self, why: impl Into<String>) -> Finding {
         Finding { check: self, verdict: Verdict::Skipped, detail: why.into(), advice: None }
     }
 
-    /// It applies and could not be looked at: nobody knows, which is no "ok", and counts.
+    /// The check applies but could not run: the result is unknown, so it counts as a warning.
     pub(super) fn not_run(&'static self, why: impl std::fmt::Display) -> Finding {
         self.warning(format!("not checked: {why}"), "run the doctor again, as root, when that is repaired")
     }
@@ -79,5 +79,5 @@ impl Check {
     }
 }
 
-/// The agent, if it answers; for those checks that ask it.
+/// The agent, if it answers, for the checks that ask it.
 pub(super) type Asked<'a> = Option<&'a Connection>;

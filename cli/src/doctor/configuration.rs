@@ -1,4 +1,4 @@
-//! The configuration: does the agent start with it?
+//! The configuration: whether the agent starts with it.
 
 use trove_couchdb_config::Settings;
 use trove_couchdb_system::environment_of_account;

@@ -1,7 +1,7 @@
-//! CouchDB itself: reachable, of a version that the agent can drive, closed to strangers, and open to `os_admin`.
+//! CouchDB: whether it is reachable, has a supported version, requires a login, and accepts `os_admin`.
 //!
-//! `os_admin`'s password is sent at most once, and not at all if the agent has been refused already: five wrong ones lock
-//! the account for everybody on this machine.
+//! `os_admin`'s password is sent at most once, and not at all if CouchDB has already refused it to the agent:
+//! five wrong passwords lock the account for every client on this machine.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,12 +32,13 @@ const REPAIR: &str = "os_admin has another password, or CouchDB has no os_admin 
                       give CouchDB an os_admin with the file's password and `touch` the file; then the agent goes on by \
                       itself";
 
-/// A CouchDB of the same machine that needs longer is no help to anybody.
+/// A CouchDB on the same machine that takes longer is unusable.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A CouchDB that takes `os_admin`'s password, for what asks it more: the agent's own library, which writes nothing here.
+/// A CouchDB that accepts `os_admin`'s password, for further checks. Uses the agent's
+/// own library; the doctor writes nothing.
 fn administered(client: Client, login: Login, settings: &CouchSettings) -> Couch {
-    // What is sent stays, also when nobody can send any more.
+    // The value stays readable after the sender is dropped.
     let (_, admin) = watch::channel(AdminLogin::Ready(Arc::new(login)));
     let rounds = Iterations { sha256: settings.sha256_iterations, sha1: settings.sha1_iterations };
     let policy = Policy::new(&settings.ignore_users, &settings.ignore_dbs);
@@ -70,7 +71,7 @@ pub(super) async fn look(
     let refusals = RefusedLogins::look(&settings.couchdb, &settings.guest.state_dir);
     let (session, login) = log_in(&client, credentials, status, &refusals).await;
     let welcome = match (welcome, &login) {
-        // With require_valid_user even the welcome wants a password.
+        // With require_valid_user even the welcome request needs a login.
         (Err(_), Some(login)) => client.send(Some(login), Method::GET, &Resource::Welcome, None).await,
         (welcome, _) => welcome,
     };
@@ -137,7 +138,7 @@ async fn session(client: &Client, login: Option<&Login>) -> Result<Session, Couc
     Session::from_answer(client.send(login, Method::GET, &Resource::Session, None).await?)
 }
 
-/// In an admin party every password "works".
+/// In admin party mode CouchDB accepts every password.
 fn in_a_party(finding: Finding) -> Finding {
     if finding.check == &LOGIN && finding.verdict == super::Verdict::Ok {
         return LOGIN.skipped("everybody is an administrator, so this proves nothing");
@@ -152,7 +153,7 @@ async fn log_in(
     status: Option<&Value>,
     refusals: &RefusedLogins,
 ) -> ([Finding; 2], Option<Login>) {
-    // What the agent was told already need not be asked again.
+    // If the agent knows the reason, do not log in again.
     let refused = status.filter(|status| status["couchdb"]["state"] == "no_login");
     if let Some(reason) = refused.and_then(|status| status["couchdb"]["reason"].as_str()) {
         if reason.contains("locked") {

@@ -1,4 +1,5 @@
-//! The file with `os_admin`'s password, the only copy there is: there, readable by its owner alone, and complete.
+//! The file with the only copy of `os_admin`'s password: whether it exists, is
+//! readable only by its owner, and is complete.
 
 use std::{
     fs, io,
@@ -63,7 +64,7 @@ pub(super) fn look(
 
 fn absent(path: &Path, error: &io::Error, status: Option<&Value>) -> Finding {
     let shown = path.display();
-    // Without a login there is nothing to change the password with.
+    // Without a login the agent cannot change the password.
     let has_login = status.is_some_and(|status| status["couchdb"]["state"] == "healthy");
     match error.kind() {
         io::ErrorKind::NotFound if status.is_some() && !has_login => FILE.failed(
@@ -119,7 +120,7 @@ fn content(path: &Path, agent_runs: bool) -> (Option<Credentials>, Finding) {
     }
 }
 
-/// Whose process the agent is; while it is down, to whom its own directory belongs.
+/// The agent's account; while the agent is down, the owner of its state directory.
 fn agents_uid(settings: &Settings, status: Option<&Value>) -> Option<u32> {
     let pid = status.and_then(|status| status["pid"].as_u64());
     let process = pid.and_then(|pid| fs::metadata(format!("/proc/{pid}")).ok());

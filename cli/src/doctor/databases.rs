@@ -1,4 +1,5 @@
-//! The databases: does one stand open to everybody? The agent closes what it makes; what others made or changed, drifts.
+//! The databases: whether one is open to everybody. The agent creates closed databases, but others
+//! may create open ones or change them.
 
 use serde_json::{Value, json};
 use trove_couchdb_client::Couch;
@@ -15,10 +16,10 @@ pub(super) const CHECKS: &[&Check] = &[&PUBLIC, &MALFORMED, &OPENED];
 /// The database with the accounts.
 const USERS: &str = "_users";
 
-/// So many names fit into a line; the rest is counted.
+/// The maximum number of names in a message; the rest are counted.
 const NAMED: usize = 10;
 
-/// What a look at every `_security` found.
+/// The result of reading every `_security`.
 struct PublicDatabases {
     checked: u64,
     public: Vec<String>,
@@ -62,7 +63,7 @@ fn told(answer: &Value) -> PublicDatabases {
     }
 }
 
-/// While the agent is down: the same function of the same library, here.
+/// Runs the library's check in this process, for when the agent is down.
 async fn seen(couch: &Couch) -> Result<PublicDatabases, String> {
     let found = couch.check_databases().await.map_err(|error| error.to_string())?;
     let checked = u64::try_from(found.checked).unwrap_or(u64::MAX);
@@ -95,7 +96,8 @@ fn judged(public_databases: &PublicDatabases) -> [Finding; 3] {
     [open, odd, closed]
 }
 
-/// What closes them: CouchDB's own belong to nobody, and `_users` has a lock of its own.
+/// How to close these databases. CouchDB's system databases have no owner,
+/// and `_users` has its own protection.
 fn close(public: &[String]) -> String {
     let is_users = |name: &&String| *name == USERS;
     let own = |name: &&String| name.starts_with('_') && !is_users(name);

@@ -1,7 +1,8 @@
 //! The machine: its clock and its disks.
 //!
-//! The conductor drops heartbeats whose time is not after the last one's, so a clock that was ahead once mutes the guest
-//! until it is reached again (`trove/conductor/manager.py`, `_message_too_old`).
+//! The conductor drops a heartbeat whose time is not after the previous one. So if the clock was
+//! ahead once, the guest's heartbeats are dropped until that time is reached
+//! (`trove/conductor/manager.py`, `_message_too_old`).
 
 use std::{
     fs,
@@ -25,17 +26,18 @@ static STATE: Check = Check::new("host.disk_state", "The agent's state directory
 
 pub(super) const CHECKS: &[&Check] = &[&CLOCK, &HEARTBEAT_TIME, &DATA_DIR, &DATA, &STATE];
 
-/// 2025-01-01: a clock before this program was written is not set.
+/// 2025-01-01. This program is newer, so a clock before this date is not set.
 const WRITTEN: u64 = 1_735_689_600;
 
-/// How far two readings of clocks may be apart, in seconds.
+/// The maximum difference between two clock readings, in seconds.
 const TOLERANCE: f64 = 60.0;
 
-/// In percent of the whole: below the first CouchDB's compaction may fail, below the second soon everything does.
+/// Free space in percent. Below `LOW` CouchDB's compaction may fail; below
+/// `VERY_LOW` everything may fail soon.
 const LOW: u64 = 15;
 const VERY_LOW: u64 = 5;
 
-/// So many bytes are room enough, however large the rest of the file system is.
+/// Free space in bytes that is always enough, however large the file system is.
 const ENOUGH: u64 = 20 * 1024 * 1024 * 1024;
 
 pub(super) async fn look(settings: &Settings, couch: Option<&Couch>, findings: &mut Vec<Finding>) {
@@ -46,7 +48,7 @@ pub(super) async fn look(settings: &Settings, couch: Option<&Couch>, findings: &
     findings.push(room(&STATE, &settings.guest.state_dir));
 }
 
-/// CouchDB is asked where its databases are: `couchdb.data_dir` has a default, which need not be the place.
+/// Asks CouchDB where its databases are, because the default of `couchdb.data_dir` may be wrong.
 async fn data(settings: &Settings, couch: Option<&Couch>) -> [Finding; 2] {
     let configured = &settings.couchdb.data_dir;
     let Some(couch) = couch else {
@@ -75,14 +77,14 @@ async fn data(settings: &Settings, couch: Option<&Couch>) -> [Finding; 2] {
     [place, DATA.not_run(detail)]
 }
 
-/// A directory on the volume that is mounted there will do, also through a link.
+/// Whether the directory is on the volume mounted there, also through a link.
 fn is_on(directory: &Path, mounted: &Path) -> bool {
     let whole = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let device = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.dev());
     whole(directory).starts_with(whole(mounted)) && device(directory) == device(mounted)
 }
 
-/// Whether systemd knows the clock to be kept by NTP; `None` where it can't be asked.
+/// Whether systemd reports that NTP keeps the clock; `None` if it cannot be asked.
 async fn synchronized() -> Option<bool> {
     let asked = Command::new("timedatectl").args(["show", "--property=NTPSynchronized", "--value"]).output();
     let output = time::timeout(Duration::from_secs(3), asked).await.ok()?.ok()?;

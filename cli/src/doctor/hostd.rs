@@ -1,7 +1,8 @@
-//! `trove-couchdb-hostd`, the privileged helper: is it there, does it answer, and is its policy root's own?
+//! `trove-couchdb-hostd`, the privileged helper: whether it exists, answers, and
+//! has a policy that only root can write.
 //!
-//! An agent without the helper works; it only can't start and stop CouchDB. So a helper that is not switched on is no
-//! fault.
+//! Without the helper the agent works, but cannot start or stop CouchDB. So a helper
+//! that is not enabled is not an error.
 
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
@@ -41,7 +42,7 @@ fn judge(answer: Result<Report, HostFailure>) -> [Finding; 2] {
             let detail = format!("service {} is {}", report.service, report.seen);
             [SOCKET.ok("it answers"), POLICY.ok(detail)]
         }
-        // It may forbid even this, and is there and well.
+        // The policy may forbid even this request, but the helper answers.
         Err(HostFailure::Refused(error @ HostError::NotAllowed { .. })) => {
             [SOCKET.ok("it answers"), POLICY.ok(error.to_string())]
         }

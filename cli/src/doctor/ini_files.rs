@@ -1,4 +1,4 @@
-//! CouchDB's ini files: who can read a password, a hash of one, or a secret there?
+//! CouchDB's ini files: whether other users can read a password, a password hash or a secret there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,11 +18,11 @@ static FILES: Check = Check::new(
 
 pub(super) const CHECKS: &[&Check] = &[&FILES];
 
-/// For everybody who is neither the owner nor of the group.
+/// The permission bits for others, who are neither the owner nor in the group.
 const READ: u32 = 0o004;
 const PASS: u32 = 0o001;
 
-/// Names of settings that hold something to be hidden, and that only look so.
+/// Parts of the names of secret settings, and settings whose names match but that are not secret.
 const SECRETS: [&str; 2] = ["secret", "password"];
 const NO_SECRETS: [&str; 3] = ["password_regexp", "password_scheme", "secret_file"];
 
@@ -46,7 +46,7 @@ pub(super) fn look(settings: &Settings, process: Option<&Process>, findings: &mu
 fn judged(files: &BTreeSet<PathBuf>) -> Finding {
     let mut exposed = BTreeMap::new();
     for path in files.iter().filter(|path| others_can_read(path)) {
-        // Whoever may read it includes us.
+        // The doctor can also read a file that others can read.
         let text =
             fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
         let kinds = secrets(&text);
@@ -69,7 +69,7 @@ fn judged(files: &BTreeSet<PathBuf>) -> Finding {
     )
 }
 
-/// All that this CouchDB reads, as far as its command line and the agent's configuration tell.
+/// All ini files of this CouchDB, as far as its command line and the agent's configuration show.
 fn files(own: Option<&Path>, process: Option<&Process>) -> Result<BTreeSet<PathBuf>, (PathBuf, io::Error)> {
     let mut directories: BTreeSet<PathBuf> = own.iter().map(|own| own.to_path_buf()).collect();
     let mut files = BTreeSet::new();
@@ -106,7 +106,7 @@ fn argument(arguments: &[String], name: &str) -> Option<PathBuf> {
     arguments.get(at + 1).map(PathBuf::from)
 }
 
-/// The values of an option of the Erlang machine, which takes several.
+/// The values of an option of the Erlang VM that takes several.
 fn after(arguments: &[String], name: &str) -> Vec<PathBuf> {
     let values = arguments.iter().skip_while(|argument| *argument != name).skip(1);
     values
@@ -115,13 +115,13 @@ fn after(arguments: &[String], name: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Whether an account that is neither owner nor of the group gets to a file and may read it.
+/// Whether others, who are neither the owner nor in the group, can reach and read a file.
 fn others_can_read(path: &Path) -> bool {
     let mode = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
     mode(path) & READ != 0 && path.ancestors().skip(1).all(|above| mode(above) & PASS != 0)
 }
 
-/// What there is to hide in an ini file; no value of it.
+/// The kinds of secrets in an ini file, without their values.
 fn secrets(text: &str) -> BTreeSet<&'static str> {
     let mut kinds = BTreeSet::new();
     let mut section = "";
@@ -176,7 +176,7 @@ mod tests {
         fs::write(&file, "[admins]\nal = -pbkdf2-aa,bb,10\n").unwrap();
         let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         let verdict = || judged(&files(Some(&local_d), None).unwrap());
-        // A temporary directory is its owner's alone.
+        // A temporary directory is only accessible to its owner.
         chmod(directory.path(), 0o755);
         chmod(&file, 0o644);
         let found = verdict();

@@ -1,6 +1,8 @@
-//! CouchDB's `local.d`, into which the agent writes the hash of `os_admin`'s password: at the first start, and at each change.
+//! CouchDB's `local.d`, into which the agent writes the hash of `os_admin`'s password
+//! at its first start and at each change.
 //!
-//! Looked at with the agent's eyes: its unit may make a directory read-only that is not so for others.
+//! Checks the agent's view of the directory, because its unit may make the
+//! directory read-only for the agent alone.
 
 use std::{
     fs::{self, Metadata},
@@ -22,7 +24,7 @@ pub(super) const CHECKS: &[&Check] = &[&WRITABLE];
 /// Root may write anywhere.
 const ROOT: u32 = 0;
 
-/// Who the agent is.
+/// The agent's account.
 struct Account {
     user: u32,
     groups: Vec<u32>,
@@ -83,7 +85,7 @@ fn judged(directory: &Path, process: Option<&Path>) -> Finding {
     }
 }
 
-/// By the directory's owner, group and mode; lists of further rights are not looked at.
+/// Checks the directory's owner, group and mode, but not ACLs.
 fn may_write(directory: &Metadata, account: &Account) -> bool {
     let mode = directory.mode();
     account.user == ROOT
@@ -126,7 +128,7 @@ mod tests {
         assert!(finding.detail.contains(missing.to_str().unwrap()));
         assert_eq!(judged(directory.path(), None).verdict, Verdict::Ok);
         assert_eq!(judged(directory.path(), Some(Path::new("/proc/self"))).verdict, Verdict::Ok);
-        // Writable for nobody, not even for root.
+        // Not writable for any account, not even root.
         let finding = judged(Path::new("/proc/self"), None);
         assert_ne!(finding.verdict, Verdict::Ok, "{finding:?}");
     }

@@ -1,9 +1,9 @@
-//! `doctor`: each link of the chain, from the configuration to CouchDB, looked at in turn.
+//! `doctor`: checks each link from the configuration to CouchDB in turn.
 //!
-//! Each family of checks has a file with the table of its checks and the code that makes findings of them. A check never
-//! changes anything, and never fails the doctor. Only links that earlier ones made possible are tried: without a
-//! configuration there is no broker to look for, so those checks are skipped. What could not be looked at for a reason of
-//! its own is a warning: a check that did not run must not look like one that found nothing.
+//! Each family of checks has a file with the table of its checks and the code that runs them. A check never
+//! changes anything, and a failed check does not stop the doctor. A check that depends on a failed link is
+//! skipped: without a configuration there is no broker to connect to. A check that could not run for a
+//! different reason is a warning, so that it cannot be mistaken for a success.
 
 mod agent;
 mod broker;
@@ -30,7 +30,7 @@ use check::Asked;
 pub use check::{Check, Finding, Verdict};
 pub use report::{bundle::write as write_bundle, list, redact::Redactor, show};
 
-/// The tables of all families, in the order in which they are looked at and shown.
+/// The tables of all families, in the order of output.
 const FAMILIES: [&[&Check]; 12] = [
     configuration::CHECKS,
     agent::CHECKS,
@@ -51,27 +51,27 @@ pub fn checks() -> impl Iterator<Item = &'static Check> {
     FAMILIES.into_iter().flatten().copied()
 }
 
-/// Everything that was found, and what it was found with.
+/// All findings, and the data they are based on.
 #[derive(Debug)]
 pub struct Examination {
     /// One finding for each check.
     pub findings: Vec<Finding>,
     /// The configuration, if it loads.
     pub settings: Option<Settings>,
-    /// The agent's own account of itself, if it answers.
+    /// The agent's own status, if it answers.
     pub status: Option<serde_json::Value>,
-    /// What must not be shown.
+    /// Masks the known secrets.
     pub redactor: Redactor,
 }
 
 impl Examination {
-    /// The worst that was found.
+    /// The worst result.
     pub fn worst(&self) -> Verdict {
         self.findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Ok)
     }
 }
 
-/// Looks at everything.
+/// Runs all checks.
 pub async fn examine(global: &Global) -> Examination {
     let mut findings = Vec::new();
     let settings = configuration::look(global, &mut findings);
@@ -92,7 +92,7 @@ pub async fn examine(global: &Global) -> Examination {
         server::look(settings, couch.as_ref(), &mut findings).await;
         let process = process::look(settings, &mut findings);
         ini_files::look(settings, process.as_ref(), &mut findings);
-        // Reading every `_security` of thousands of databases on a busy machine takes its time.
+        // Reading every `_security` of thousands of databases on a busy machine takes long.
         let patient = agent::patient_connection(global, Some(settings));
         databases::look(status.as_ref().map(|_| &patient), couch.as_ref(), &mut findings).await;
         broker::look(settings, status.as_ref(), &mut findings).await;
@@ -101,7 +101,7 @@ pub async fn examine(global: &Global) -> Examination {
     } else {
         skip_the_rest(&mut findings);
     }
-    // Looked at as one link makes the next possible, shown in the order of the tables.
+    // The checks run in the order of their dependencies; the output is in the order of the tables.
     findings.sort_by_key(|finding: &Finding| checks().position(|check| check == finding.check));
     Examination { findings, settings, status, redactor }
 }

@@ -1,7 +1,7 @@
-//! The process behind `couchdb.url`: is it of this machine, or of a container, whose files are not the ones that the agent
-//! is told of?
+//! The process that serves `couchdb.url`: whether it runs on this machine, or in a container, where the
+//! agent's configured paths do not apply.
 //!
-//! As the kernel tells it: a socket that listens has an inode (proc(5), `/proc/net/tcp`), and a process has it open.
+//! From the kernel: a listening socket has an inode (proc(5), `/proc/net/tcp`), and a process has it open.
 
 use std::{fs, net::IpAddr, path::PathBuf};
 
@@ -15,40 +15,40 @@ static CONTAINER: Check =
 
 pub(super) const CHECKS: &[&Check] = &[&CONTAINER];
 
-/// What publishes a port of a container.
+/// Programs that publish a container's port.
 const PROXIES: [&str; 6] = ["docker-proxy", "rootlessport", "rootlesskit", "slirp4netns", "pasta", "conmon"];
 
-/// Words in a control group's path, which container engines put there.
+/// Words that container engines put into a control group's path.
 const ENGINES: [&str; 7] = ["docker", "libpod", "kubepods", "crio", "containerd", "lxc", "machine.slice"];
 
 /// `TCP_LISTEN` (`linux/include/net/tcp_states.h`).
 const LISTEN: &str = "0A";
 
-/// A process that listens.
+/// A listening process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Process {
-    /// Its number here.
+    /// The process id on this machine.
     pub(super) pid: u32,
     /// The name of its program.
     pub(super) name: String,
-    /// Why it is taken for one of a container.
+    /// Why the process seems to run in a container.
     container: Option<String>,
     /// Its command line.
     pub(super) arguments: Vec<String>,
 }
 
 impl Process {
-    /// Whether it is the virtual machine that runs CouchDB, with the files of this machine.
+    /// Whether this is CouchDB's Erlang VM and uses the files of this machine.
     pub(super) fn is_local_erlang(&self) -> bool {
         self.name.starts_with("beam") && self.container.is_none()
     }
 }
 
-/// What is known of who listens on a port.
+/// The process that listens on a port, as far as known.
 #[derive(Debug, PartialEq, Eq)]
 enum Listener {
     Nobody,
-    /// The kernel does not show whose it is.
+    /// The kernel does not show the process.
     Hidden,
     Process(Process),
 }
@@ -113,7 +113,7 @@ fn listener(port: u16) -> Listener {
     owner.map_or(Listener::Hidden, |pid| Listener::Process(process(pid)))
 }
 
-/// The sockets of a table that listen on a port, as a file descriptor's link names them.
+/// The listening sockets of a port in the table, in the form of a file descriptor's link.
 fn listening(table: &str, port: u16) -> Vec<String> {
     let local = format!(":{port:04X}");
     let socket = |line: &str| {
@@ -140,7 +140,7 @@ fn process(pid: u32) -> Process {
     Process { pid, name, container, arguments }
 }
 
-/// Why a process is one of a container, if it is; compared with who asks, who may be in the same one.
+/// Why a process seems to run in a container. Compares with the doctor, which may run in the same container.
 fn container(name: &str, status: &str, groups: &str, own_groups: &str) -> Option<String> {
     let engine = |groups: &str| ENGINES.into_iter().find(|engine| groups.contains(engine));
     let namespaces = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
@@ -160,7 +160,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::{super::Verdict, *};
 
-    /// Of a Linux 6.1, shortened.
+    /// From Linux 6.1, shortened.
     const TABLE: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
                          0: 0100007F:1760 00000000:0000 0A 00000000:00000000 00:00000000 00000000   104        0 77 1 0\n   \
                          1: 0100007F:1760 0100007F:9999 01 00000000:00000000 00:00000000 00000000   104        0 78 1 0\n";

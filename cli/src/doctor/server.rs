@@ -1,4 +1,5 @@
-//! How CouchDB is set up: what keeps its users or the agent out although it answers, and what makes one user two.
+//! CouchDB's settings: those that lock out users or the agent although CouchDB answers, and those that allow
+//! conflicting versions of a user.
 
 use trove_couchdb_client::{Couch, CouchError, ServerSettings};
 use trove_couchdb_config::Settings;
@@ -40,7 +41,7 @@ fn maintenance(server: &ServerSettings) -> Finding {
     }
 }
 
-/// The agent leaves it to CouchDB to apply them.
+/// CouchDB applies these rules, not the agent.
 fn rules(server: &ServerSettings) -> Finding {
     match server.password_regexp.as_deref() {
         None | Some("" | "[]") => RULES.ok("none (password_regexp is not set)"),

@@ -1,7 +1,7 @@
-//! What a command found, shown as the operator wants it: a table, JSON, YAML or bare values.
+//! Shows the result of a command as a table, JSON, YAML or plain values.
 //!
-//! A verb returns a [`Report`] and knows nothing of its form. Results go to standard output, everything else that is
-//! said (what was done, where a list goes on) to standard error or nowhere, so that scripts read results only.
+//! A verb returns a [`Report`], whatever its format. Results go to standard output; all other messages go to
+//! standard error or are suppressed, so that scripts only read results.
 
 mod report;
 mod table;
@@ -28,7 +28,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// As the command line and the terminal say.
+    /// The output for this command line and terminal.
     pub fn new(args: &OutputArgs) -> Self {
         let terminal = io::stdout().is_terminal();
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -45,23 +45,23 @@ impl Output {
         }
     }
 
-    /// The same for people and a file: everything, without colours.
+    /// The output for people and a file: everything, without colours.
     #[must_use]
     pub fn plain(self) -> Self {
         Self { format: Format::Table, quiet: false, color: false, width: None }
     }
 
-    /// Whether people read it.
+    /// Whether the format is for people.
     pub fn is_table(&self) -> bool {
         self.format == Format::Table
     }
 
-    /// Whether only results are wanted.
+    /// Whether only results are shown.
     pub fn is_quiet(&self) -> bool {
         self.quiet
     }
 
-    /// A text in a style, where colours are wanted.
+    /// A text in a style, if colours are enabled.
     pub fn paint(&self, style: anstyle::Style, text: &str) -> String {
         if self.color { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
@@ -78,7 +78,7 @@ impl Output {
         write_out(&text)
     }
 
-    /// Shows a document that has a form of its own for people.
+    /// Shows a document that has a separate format for people.
     pub fn show_as(&self, document: &Value, for_people: &str, bare: &str) -> Result<(), CliError> {
         match self.format {
             Format::Table => write_out(for_people),
@@ -88,7 +88,7 @@ impl Output {
         }
     }
 
-    /// Tells people something that is no result.
+    /// Shows people a message that is not a result.
     pub fn note(&self, text: &str) {
         if !self.quiet {
             eprintln!("{text}");
@@ -105,8 +105,8 @@ fn yaml(value: &Value) -> Result<String, CliError> {
     serde_norway::to_string(&sorted(value)).map_err(|error| unshown(&error))
 }
 
-/// With the keys in alphabetical order: that in which `serde_json` keeps them depends on a feature that any other crate
-/// may switch on, and scripts that compare two outputs want neither.
+/// The value with its keys sorted. `serde_json`'s own order depends on a feature that any other crate may
+/// enable, and scripts need a stable order to compare two outputs.
 fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(entries) => {
@@ -124,7 +124,7 @@ fn unshown(error: &dyn std::error::Error) -> CliError {
     CliError::new(Code::Failed, format!("the result can't be shown: {error}"))
 }
 
-/// Writes to standard output. A reader that has seen enough (`| head`) is no failure of the command.
+/// Writes to standard output. A reader that closes the pipe (`| head`) is not an error.
 pub fn write_out(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

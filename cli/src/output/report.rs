@@ -1,39 +1,39 @@
-//! What a verb found, whatever its form will be.
+//! The result of a verb, in any format.
 
 use serde_json::{Map, Value};
 
 /// The result of a command.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
-    /// Several things of one kind.
+    /// Several objects of one kind.
     List {
-        /// The columns: the keys of JSON, and the heads of a table.
+        /// The columns: the keys in JSON and the headings of a table.
         columns: &'static [&'static str],
         /// A value for each column.
         rows: Vec<Vec<Value>>,
     },
-    /// One thing.
+    /// One object.
     Record(Vec<(&'static str, Value)>),
-    /// Something that was done; a table is just the sentence.
+    /// A completed action; in a table only the sentence.
     Done {
-        /// What was done, for people.
+        /// The sentence for people.
         message: String,
-        /// The same for programs. What stands in `shown` as well is shown to people too.
+        /// The record for programs.
         record: Vec<(&'static str, Value)>,
-        /// Which of its keys people have to see: a generated password.
+        /// The keys of the record that people also see: a generated password.
         shown: &'static [&'static str],
     },
-    /// Text that is shown as it is in every format: a file, a manual page.
+    /// Text that every format shows unchanged: a file, a manual page.
     Text(String),
 }
 
 impl Report {
-    /// Something that was done.
+    /// A completed action.
     pub fn done(message: impl Into<String>, record: Vec<(&'static str, Value)>) -> Self {
         Self::Done { message: message.into(), record, shown: &[] }
     }
 
-    /// The same as JSON.
+    /// The result as JSON.
     pub fn to_value(&self) -> Value {
         match self {
             Self::List { columns, rows } => {
@@ -52,7 +52,7 @@ impl Report {
     }
 }
 
-/// Text of somebody else's for a terminal: control characters could move the cursor and forge output.
+/// Untrusted text, safe for a terminal: control characters could move the cursor and forge output.
 pub fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() && c != '\n' { c.escape_unicode().to_string() } else { c.to_string() })

@@ -1,13 +1,13 @@
 //! Tables in the style of OpenStack's shells: plain ASCII, as wide as the terminal allows.
 //!
-//! On something else than a terminal lines are as long as they need to be: nobody greps wrapped lines.
+//! If the output is not a terminal, lines are not wrapped, so that grep finds whole lines.
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
 use super::{Report, printable};
 
-/// The report for people, with a line break at its end if there is anything.
+/// The report for people, with a final line break unless it is empty.
 pub(super) fn render(report: &Report, quiet: bool, width: Option<u16>) -> String {
     match report {
         Report::List { columns, rows } => {
@@ -54,7 +54,7 @@ fn new_table(width: Option<u16>) -> Table {
     table
 }
 
-/// `last_error` is headed `Last Error`, as the OpenStack shells do.
+/// The heading of a column, in the style of the OpenStack shells: `Last Error` for `last_error`.
 fn head(column: &str) -> String {
     let capital = |word: &str| {
         let mut letters = word.chars();
@@ -63,7 +63,7 @@ fn head(column: &str) -> String {
     column.split('_').map(capital).collect::<Vec<String>>().join(" ")
 }
 
-/// A value as people write it: lists with commas, nothing for null.
+/// A value for people: lists with commas, `-` for null.
 pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),

@@ -1,10 +1,10 @@
-//! Bare values for shell scripts: one line for each row, columns separated by tabs.
+//! Plain values for shell scripts: one line per row, columns separated by tabs.
 
 use serde_json::Value;
 
 use super::Report;
 
-/// The report without any decoration.
+/// The report without decoration.
 pub(super) fn render(report: &Report) -> String {
     match report {
         Report::List { rows, .. } => rows.iter().map(|row| line(row)).collect(),
@@ -19,7 +19,7 @@ fn line(values: &[Value]) -> String {
     values.iter().map(bare).collect::<Vec<_>>().join("\t") + "\n"
 }
 
-/// What would break a line or a column is escaped as in JSON; names have neither.
+/// Text that would break a line or a column is escaped as JSON; names need no escapes.
 fn bare(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

@@ -33,7 +33,7 @@ pub(super) async fn revoke(session: &Session<'_>, args: &UserAndDatabase) -> Res
     Ok(Report::done(message, record))
 }
 
-/// The list is Trove's: what the user is a member of by its name. Every other way is shown beside it.
+/// Trove's list contains only access as a member by name. Any other access is shown below it.
 pub(super) async fn show(session: &Session<'_>, name: &UserName) -> Result<(), CliError> {
     session.existing_user(name).await?;
     let databases = session.agent.access(name).await?;

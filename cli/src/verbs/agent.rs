@@ -39,7 +39,7 @@ pub(super) async fn status(session: &Session<'_>) -> Result<Report, CliError> {
     }
 }
 
-/// The keys of the answer, in its own order and form.
+/// The keys of the answer, in the agent's order and form.
 const KEYS: [&str; 12] = [
     "version",
     "guest_id",
@@ -66,7 +66,7 @@ pub fn status_report(status: &Value) -> Report {
     let count = |key: &str| commands[key].as_u64().unwrap_or_default();
     let prepared = match (&status["prepared"], broker["state"].as_str()) {
         (Value::Bool(true), _) => "yes",
-        // Trove reaches an agent over its broker only.
+        // Trove reaches an agent only over its broker.
         (_, Some("none")) => "not by Trove: there is no broker",
         _ => "no: Trove has not sent `prepare` yet",
     };
@@ -107,7 +107,8 @@ fn state(part: &Value, place: Option<&str>) -> String {
     line
 }
 
-/// What was decided about CouchDB's process comes first: it explains what is seen of it. An agent of before says nothing.
+/// The intended state of CouchDB's process comes first, because it explains the
+/// observed one. Older agents do not report it.
 fn decided(guest: &Value, seen: String) -> String {
     let decided = match guest["server"].as_str() {
         Some("stopping") => format!("being stopped on purpose; {seen}"),
@@ -121,7 +122,7 @@ fn decided(guest: &Value, seen: String) -> String {
     }
 }
 
-/// An agent of before has none.
+/// Older agents report no operations.
 fn operations(operations: &Value) -> String {
     let all = operations.as_array().map(Vec::as_slice).unwrap_or_default();
     let one = |one: &Value| format!("{} {} ({})", text(&one["kind"]), text(&one["id"]), stand(one));
@@ -146,7 +147,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or("unknown").to_owned()
 }
 
-/// How long ago a Unix time was; a clock that was set back makes it the future.
+/// How long ago a Unix time was. It is in the future if the clock was set back.
 fn ago(at: f64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
     if at > now {

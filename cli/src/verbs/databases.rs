@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub(super) async fn create(session: &Session<'_>, name: &DatabaseName) -> Result<Report, CliError> {
-    // The agent takes an existing one as done, for commands that are delivered twice; trove-api refuses it.
+    // The agent accepts an existing database, because commands may be delivered twice; trove-api refuses it.
     if session.agent.has_database(name).await? {
         return Err(CliError::new(Code::Exists, format!("database {:?} already exists", name.as_str())));
     }

@@ -1,7 +1,7 @@
-//! The verbs that ask an agent: typed arguments in, a call or two, a [`Report`] out.
+//! The verbs that call an agent: typed arguments in, one or two calls, a [`Report`] out.
 //!
-//! Before a command that changes something the same questions are asked as trove-api asks (does the user exist, is the
-//! access there?), so that the outcome is Trove's, and not that of the agent, which takes many commands twice.
+//! Before a change a verb makes the same checks as trove-api (whether the user and the access exist), so that
+//! its outcome is Trove's. The agent itself accepts many commands twice.
 
 mod access;
 mod agent;
@@ -18,8 +18,7 @@ pub use agent::status_report;
 use service::Change;
 pub use session::Session;
 
-/// Runs one of the verbs that need nothing but an agent; `None` for the others, and where all is shown
-/// already.
+/// Runs a verb that needs only an agent. `None` for all other verbs, and if the result was already shown.
 pub async fn run(session: &Session<'_>, verb: &Verb) -> Result<Option<Report>, CliError> {
     let report = match verb {
         Verb::UserCreate(new) => users::create(session, new).await?,

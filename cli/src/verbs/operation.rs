@@ -1,5 +1,5 @@
-//! `operation-list`, `operation-show`, `operation-logs`, `operation-wait`, `operation-cancel`, `operation-rehearse`: commands
-//! that may take hours.
+//! `operation-list`, `operation-show`, `operation-logs`, `operation-wait`, `operation-cancel`,
+//! `operation-rehearse`: commands that may take hours.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     progress::OperationBar,
 };
 
-/// How often the agent is asked while somebody waits.
+/// The interval at which the agent is asked while waiting.
 const LOOK: Duration = Duration::from_millis(500);
 
 const COLUMNS: &[&str] = &["id", "kind", "state", "step", "progress", "started", "ended"];
@@ -43,7 +43,7 @@ pub(super) async fn logs(session: &Session<'_>, id: &OperationId) -> Result<Repo
     Ok(Report::List { columns: &["at", "text"], rows: rows.iter().map(row).collect() })
 }
 
-/// Returns when it is over; a failure of it is one of the command.
+/// Returns when the operation is finished; fails if the operation failed.
 pub(super) async fn wait(session: &Session<'_>, args: &OperationWaitArgs) -> Result<Report, CliError> {
     let until = args.within.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let mut bar = OperationBar::new(session.output.is_table() && !session.output.is_quiet());

@@ -31,7 +31,7 @@ pub(super) async fn show(session: &Session<'_>) -> Result<Report, CliError> {
 pub(super) async fn disable(session: &Session<'_>) -> Result<Report, CliError> {
     session.consent.possible("disabling root")?;
     if !session.agent.is_root_enabled().await? {
-        // trove-api's answer when root was never enabled is 404, too.
+        // trove-api also answers 404 if root was never enabled.
         return Err(CliError::new(Code::NotFound, "root is not enabled"));
     }
     session.consent.ask("Disable root?")?;

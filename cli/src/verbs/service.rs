@@ -1,5 +1,5 @@
-//! `service-status`, `service-start`, `service-stop`, `service-restart`, `service-wait`: CouchDB's process, through the agent
-//! and trove-couchdb-hostd.
+//! `service-status`, `service-start`, `service-stop`, `service-restart`, `service-wait`: CouchDB's process,
+//! through the agent and trove-couchdb-hostd.
 
 use serde_json::{Map, Value};
 use trove_couchdb_protocol::host::ServiceName;
@@ -11,7 +11,7 @@ use crate::{
     output::Report,
 };
 
-/// What was asked for, in the words of its answer.
+/// The requested change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     Start,

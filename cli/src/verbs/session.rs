@@ -1,4 +1,4 @@
-//! What every verb works with.
+//! The common parts of all verbs.
 
 use serde_json::json;
 use trove_couchdb_protocol::UserName;
@@ -11,19 +11,19 @@ use crate::{
     prompt::Consent,
 };
 
-/// What a verb works with.
+/// The environment of a verb.
 #[derive(Debug)]
 pub struct Session<'a> {
     /// The agent.
     pub agent: &'a Connection,
     /// How results are shown.
     pub output: Output,
-    /// Whether the operator has said yes.
+    /// The operator's confirmation.
     pub consent: Consent,
 }
 
 impl Session<'_> {
-    /// A user that must be there.
+    /// A user that must exist.
     pub(crate) async fn existing_user(&self, name: &UserName) -> Result<ListedUser, CliError> {
         let found = self.agent.user(name).await?;
         found.ok_or_else(|| {
@@ -31,7 +31,7 @@ impl Session<'_> {
         })
     }
 
-    /// Shows what a result has no place for: below a table, else as a note.
+    /// Shows a result with additional texts: below a table, otherwise as a note.
     pub(super) fn show_beside(&self, report: &Report, head: &str, texts: &[String]) -> Result<(), CliError> {
         self.output.show(report)?;
         if texts.is_empty() {
@@ -46,7 +46,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Tells where a list goes on.
+    /// Shows the marker of the next page.
     pub(super) fn note_marker(&self, page: &PageArgs, next: Option<&str>) {
         if let (Some(_), Some(next)) = (page.limit, next) {
             self.output.note(&format!("There are more: --marker {}", json!(next)));

@@ -22,7 +22,7 @@ pub(super) async fn create(session: &Session<'_>, new: &NewUser) -> Result<Repor
     let names: Vec<String> = asked.iter().map(ToString::to_string).collect();
     let creation = session.agent.create_user(name, &chosen.password, databases);
     chosen.set(session, &record(&names), creation).await?;
-    // A name may be in a `_security` before there is such a user.
+    // A `_security` may contain a name before the user exists.
     let (message, databases) = if let Ok(Some(user)) = session.agent.user(name).await {
         (created(name, &asked, &user.databases), user.databases)
     } else {
@@ -35,7 +35,8 @@ pub(super) async fn create(session: &Session<'_>, new: &NewUser) -> Result<Repor
     Ok(Report::done(message, chosen.in_record(record(&databases))))
 }
 
-/// What a new user can use: what was asked for, and where its name was waiting.
+/// The message for a new user: the requested databases, and others whose
+/// `_security` already contained the name.
 fn created(name: &UserName, asked: &[&str], access: &[String]) -> String {
     let waiting: Vec<&str> =
         access.iter().map(String::as_str).filter(|database| !asked.contains(database)).collect();
@@ -55,10 +56,10 @@ fn created(name: &UserName, asked: &[&str], access: &[String]) -> String {
     }
 }
 
-/// The list is Trove's; access that is not a user's by its name is shown beside it.
+/// Trove's list contains only access by name. Any other access is shown below it.
 pub(super) async fn list(session: &Session<'_>, page: &PageArgs) -> Result<(), CliError> {
     let (users, next) = session.agent.users(page.limit, page.marker.as_deref()).await?;
-    // A part of a list does not tell whose name is nobody's.
+    // A part of the list does not show which names belong to no user.
     let whole = page.limit.is_none() && page.marker.is_none();
     let names: BTreeSet<String> = users.iter().map(|user| user.name.clone()).collect();
     let report = session.agent.database_access().await?;
@@ -78,7 +79,7 @@ pub(super) async fn show(session: &Session<'_>, name: &UserName) -> Result<Repor
         ("name", user.name.into()),
         ("host", user.host.into()),
         ("databases", json!(user.databases)),
-        // Null from an agent that is too old to tell.
+        // Null if the agent is too old to report roles.
         ("roles", json!(roles)),
     ]))
 }
@@ -136,7 +137,7 @@ type Record = Vec<(&'static str, Value)>;
 /// The password for a user.
 struct Chosen {
     password: Secret,
-    /// Nobody knows it yet.
+    /// Whether the password was generated, so that it must be shown.
     generated: bool,
 }
 
@@ -153,8 +154,8 @@ impl Chosen {
         Ok(Self { password, generated: false })
     }
 
-    /// Makes a request that sets it. People see a password that nobody knows before it is sent, programs when nobody can
-    /// tell whether it was set: whatever becomes of the request, it is not lost.
+    /// Sends a request that sets the password. A generated password must not be lost, whatever the outcome of
+    /// the request: people see it before the request is sent, and programs get it if the outcome is unknown.
     async fn set(
         &self,
         session: &Session<'_>,

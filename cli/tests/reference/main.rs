@@ -1,8 +1,9 @@
 //! Generates parts of docs/errors.md, log.md, configuration.md and cli.md, and checks that they are up to date.
 //!
-//! A generated part is between `<!-- reference: PART … -->` and `<!-- /reference -->`; the rest of a page is written by hand.
-//! The texts come from the code, and the advice from docs/advice.toml. `make reference` sets `WRITE_REFERENCE`, which makes
-//! the test write the parts. Without it the test reports each page that is out of date.
+//! A generated part is between `<!-- reference: PART … -->` and `<!-- /reference -->`; the rest
+//! of a page is written manually. The texts come from the code, and the advice from
+//! docs/advice.toml. `make reference` sets `WRITE_REFERENCE`, which makes the test write the
+//! parts. Without it the test reports each outdated page.
 
 #![allow(
     clippy::unwrap_used,
@@ -37,7 +38,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The sources of all parts. Each part takes out what it shows, so that at the end only what no part shows is left.
+/// The sources of all parts. Each part removes the entries that it shows, so that the unused entries remain.
 struct Reference {
     errors: Errors,
     advice: Advice,

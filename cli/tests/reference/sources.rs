@@ -24,7 +24,7 @@ pub fn code_of(crates: &[&str]) -> Vec<String> {
     code.map(|code| code.split("#[cfg(test)]").next().unwrap().to_owned()).collect()
 }
 
-/// A call, or an attribute that looks like one.
+/// A call, or an attribute that resembles a call.
 pub struct Call<'a> {
     pub before: &'a str,
     pub inside: &'a str,
@@ -68,7 +68,7 @@ fn arguments(code: &str) -> (usize, Vec<String>) {
                 }
                 literals.push(shown(&literal));
             }
-            // A quotation mark as a character.
+            // A quotation mark as a character literal.
             '\'' => drop(characters.next_if(|(_, next)| *next == '"')),
             _ => {}
         }

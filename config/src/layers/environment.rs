@@ -1,7 +1,7 @@
 //! The environment layer: `TROVE_COUCHDB_<SECTION>__<KEY>`, for containers and one-off trials.
 //!
-//! The variables are handed in, never read from the process, so tests need no global state. An empty variable
-//! counts as not set, because an `EnvironmentFile=` cannot remove one.
+//! The caller passes the variables, so tests need no global state. An empty variable counts as not set,
+//! because an `EnvironmentFile=` cannot remove a variable.
 
 use std::ffi::OsString;
 
@@ -9,10 +9,11 @@ use crate::key::{ENVIRONMENT_PREFIX, Key};
 use crate::keys;
 use crate::layers::Layers;
 
-/// Variables of `trove-couchdb`, in the same shell perhaps, and no misspelt keys (`cli/src/args/mod.rs`).
+/// Variables of `trove-couchdb` (`cli/src/args/mod.rs`), which may be set in the
+/// same shell; they are not misspelt keys.
 const OF_THE_TOOL: [&str; 2] = ["TROVE_COUCHDB_SOCKET", "TROVE_COUCHDB_TRANSPORT_URL"];
 
-/// Reads every variable that starts with [`ENVIRONMENT_PREFIX`]; other variables are not ours to judge.
+/// Reads every variable that starts with [`ENVIRONMENT_PREFIX`] and ignores all others.
 pub(crate) fn read(layers: &mut Layers, variables: &[(OsString, OsString)]) {
     let utf8 = variables.iter().filter_map(|(name, value)| Some((name.to_str()?, value)));
     for (name, value) in utf8.filter(|(name, _)| !OF_THE_TOOL.contains(name)) {

@@ -1,8 +1,8 @@
-//! What the layers say: values for known keys, each with the place it was read from, and every mistake in them.
+//! The content of the layers: values for known keys, each with its origin, and all mistakes.
 //!
-//! The readers, one module for each kind of place, and the command line in `load` add to it from the lowest layer to the
-//! highest; `inputs` lets the `config` crate merge it. It only holds known keys with values of the right kind, and it has
-//! no `Debug`, because some of them are secrets.
+//! The readers, one module per kind of source, and the command line in `load` fill it from the lowest layer
+//! to the highest. `inputs` merges it with the `config` crate. It only contains known keys with values of the
+//! right kind. It has no `Debug`, because some values are secrets.
 
 pub(crate) mod environment;
 pub(crate) mod oslo_files;
@@ -15,29 +15,29 @@ use config::{Value, ValueKind};
 use crate::error::Mistake;
 use crate::key::Key;
 
-/// The origin of values that no layer set.
+/// The origin of default values.
 pub(crate) const DEFAULT_ORIGIN: &str = "default";
 
-/// What the operator should hear about a layer, and the key that it sets where nobody reads it, if it is about one.
+/// A warning for the operator. If it is about a key that is set where it is not read, the key.
 pub(crate) type Warning = (Option<&'static str>, String);
 
-/// What was read so far.
+/// Everything read so far.
 #[derive(Default)]
 pub(crate) struct Layers {
-    /// By `section.name`, each with where it stands; a later one outranks those before it.
+    /// By `section.name`, each with its origin; later values override earlier ones.
     pub(crate) values: Vec<(&'static str, Value)>,
     pub(crate) mistakes: Vec<Mistake>,
     pub(crate) warnings: Vec<Warning>,
 }
 
 impl Layers {
-    /// Sets `key` from the text form of its kind; a text that means "not set" changes nothing.
+    /// Sets `key` from the text form of its kind. A text that means "not set" is ignored.
     pub(crate) fn read(&mut self, key: &'static Key, origin: &str, text: &str) {
         match key.kind.read(text) {
             Ok(Some(value)) => self.set(key, origin, value),
             Ok(None) => {}
             Err(advice) => {
-                // Enough to recognise it. Only kinds that have a syntax fail to be read, so it is no secret.
+                // Long enough to recognise. Only kinds with a syntax can fail, so the text is not a secret.
                 let shown: String = text.chars().take(40).collect();
                 self.refuse(key, origin, format!("cannot be {shown:?}"), advice);
             }
@@ -49,13 +49,13 @@ impl Layers {
         self.values.push((key.name, Value::new(Some(&origin.to_owned()), value)));
     }
 
-    /// Notes that what `origin` says of `key` will not do; never put a secret into `problem`.
+    /// Records an invalid value for `key`. `problem` must not contain a secret.
     pub(crate) fn refuse(&mut self, key: &Key, origin: &str, problem: impl Into<String>, advice: &str) {
         let (origin, problem, advice) = (origin.to_owned(), problem.into(), advice.to_owned());
         self.mistakes.push(Mistake::Invalid { origin, key: key.name, problem, advice });
     }
 
-    /// The value that counts for `key` so far.
+    /// The effective value of `key` so far.
     pub(crate) fn last(&self, key: &str) -> Option<&Value> {
         self.values.iter().rev().find(|(name, _)| *name == key).map(|(_, value)| value)
     }

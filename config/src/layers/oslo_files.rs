@@ -1,8 +1,10 @@
-//! The layer of oslo.config files that Trove injects into the guest: which files, and which value counts.
+//! The layer of oslo.config files that Trove injects into the guest: which
+//! files are read, and which value wins.
 //!
-//! As oslo.config does it (`cfg._Namespace._get_file_value`): the files are read in order and the last one that
-//! names an option wins; within a file the current name of an option beats its deprecated ones, and the last of
-//! repeated assignments counts. Options of other services are passed over in silence: one file may serve many.
+//! As in oslo.config (`cfg._Namespace._get_file_value`), the files are read in order and the last
+//! file that sets an option wins. Within a file the current name of an option overrides its
+//! deprecated names, and the last of repeated assignments wins. Options of other services are
+//! ignored, because services may share a file.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -15,7 +17,7 @@ use crate::layers::oslo_template;
 use crate::layers::{Layers, Warning};
 use crate::text_file;
 
-/// Reads `files`, then the `*.conf` of each of `directories` in order of their names.
+/// Reads `files`, then the `*.conf` of each of `directories` in alphabetical order.
 pub(crate) fn read(layers: &mut Layers, files: &[PathBuf], directories: &[PathBuf]) {
     let (mut paths, mut texts) = (files.to_vec(), Vec::new());
     for path in directories {
@@ -33,7 +35,7 @@ pub(crate) fn read(layers: &mut Layers, files: &[PathBuf], directories: &[PathBu
     parse(layers, texts);
 }
 
-/// Reads the texts of files.
+/// Parses the files' texts.
 pub(crate) fn parse(layers: &mut Layers, texts: Vec<(PathBuf, String)>) {
     let mut read = OsloFiles::default();
     for (path, text) in texts {
@@ -46,7 +48,7 @@ pub(crate) fn parse(layers: &mut Layers, texts: Vec<(PathBuf, String)>) {
     layers.warnings.extend(read.misplaced());
 }
 
-/// What `glob("DIR/*.conf")` finds, sorted; like it, names that begin with a dot are left out.
+/// The sorted result of `glob("DIR/*.conf")`, which skips names that begin with a dot.
 fn conf_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths =
         fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
@@ -57,12 +59,12 @@ fn conf_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// What each file says, in the order in which they are read.
+/// The content of each file, in reading order.
 #[derive(Default)]
 struct OsloFiles(Vec<(PathBuf, Vec<Assignment>)>);
 
 impl OsloFiles {
-    /// Sets every key that they name.
+    /// Sets every key in the files.
     fn set(&self, layers: &mut Layers) {
         for key in keys::all() {
             let Some((path, found)) = self.last(key.oslo) else { continue };
@@ -79,7 +81,7 @@ impl OsloFiles {
         }
     }
 
-    /// Options that stand where neither the agent nor oslo reads them.
+    /// Warnings for options in sections where neither the agent nor oslo reads them.
     fn misplaced(&self) -> Vec<Warning> {
         let options = || keys::all().flat_map(|key| key.oslo.iter().map(move |option| (key.name, option)));
         let warning = |path: &Path, found: &Assignment| {
@@ -98,7 +100,7 @@ impl OsloFiles {
         self.0.iter().flat_map(of_a_file).collect()
     }
 
-    /// The assignment that counts for an option known by any of `names`.
+    /// The effective assignment for an option with any of these names.
     fn last(&self, names: &[(&str, &str)]) -> Option<(&Path, &Assignment)> {
         self.0.iter().rev().find_map(|(path, assignments)| {
             names.iter().find_map(|(group, option)| {
@@ -108,9 +110,10 @@ impl OsloFiles {
         })
     }
 
-    /// What `$name` in `group` stands for: `group.name`, an option of the same group, or one of `DEFAULT`.
+    /// The value that `$name` in `group` refers to: `group.name`, an option of the
+    /// same group, or an option of `DEFAULT`.
     ///
-    /// oslo knows only options that its program registered; here any option that a file sets will do.
+    /// oslo only knows options that its program registered; here any option in the files can be referenced.
     fn referent(&self, group: &str, name: &str) -> Option<oslo_template::Referent> {
         let (group, name) = name.split_once('.').unwrap_or((group, name));
         [group, "DEFAULT"].into_iter().find_map(|group| {
@@ -119,17 +122,18 @@ impl OsloFiles {
             let names = known.map_or(&as_written[..], |key| key.oslo);
             match self.last(names) {
                 Some((_, found)) => Some((found.value.clone(), found.section.clone())),
-                // An option that nobody set stands for its default, or for nothing.
+                // An unset option refers to its default, or to an empty text.
                 None => known.map(|key| (key.default.unwrap_or_default().to_owned(), group.to_owned())),
             }
         })
     }
 }
 
-/// Whether an option that belongs in `group` can be no other program's where it stands. One file may serve many programs,
-/// and other sections have options of the same name: `transport_url` is also one of `[oslo_messaging_notifications]`.
+/// Whether a misplaced option of `group` cannot belong to a different program. Programs may share a file, and
+/// other sections have options of the same name: `transport_url` also exists in
+/// `[oslo_messaging_notifications]`.
 fn is_nobody_elses(found: &Assignment, group: &str) -> bool {
-    /// Where one of ours is looked for in vain, and no other service has options of these names.
+    /// Sections where no other service has options of these names.
     const OURS: [&str; 3] = ["DEFAULT", "default", RABBIT_GROUP];
     let only_rabbits = ["rabbit_", "amqp_", "kombu_"].iter().any(|prefix| found.option.starts_with(prefix));
     let is_ours = OURS.contains(&found.section.as_str()) || found.section.is_empty();

@@ -1,10 +1,10 @@
-//! The syntax of one oslo.config file, as `oslo_config/iniparser.py` (10.7.0) reads it.
+//! The syntax of an oslo.config file, as `oslo_config/iniparser.py` (10.7.0) reads it.
 //!
-//! It looks like INI and differs where it hurts: a line that starts with a blank continues the value before it
-//! (so an indented comment does too, and a blank line ends the value); `#` and `;` are comments at the start of
-//! a line only; the first `=` or `:` separates; one pair of quotes round the first line of a value is dropped;
-//! a repeated key adds a value. INI readers in the registry get several
-//! of these wrong. `oslo_files` calls this; `$references` are resolved there, once all files are read.
+//! It resembles INI with important differences. A line that starts with a blank continues the previous value,
+//! even if it looks like a comment; an empty line ends the value. `#` and `;` start a comment only at the
+//! beginning of a line. The first `=` or `:` is the separator. One pair of quotes around the first line of a
+//! value is removed. A repeated key adds a value. Existing INI crates get several of these rules wrong.
+//! `oslo_files` calls this module, and resolves `$references` after all files are read.
 
 use std::fmt;
 use std::path::Path;
@@ -16,13 +16,13 @@ use crate::error::Mistake;
 /// `option = value` in a section.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Assignment {
-    /// Lower case, except for `DEFAULT` (`cfg._normalize_group_name`).
+    /// In lower case, except for `DEFAULT` (`cfg._normalize_group_name`).
     pub section: String,
-    /// As it is written.
+    /// As written.
     pub option: String,
     /// The lines of the value, joined by line feeds.
     pub value: String,
-    /// Where the assignment starts, counted from 1.
+    /// The first line of the assignment, counted from 1.
     pub line: usize,
 }
 
@@ -33,9 +33,10 @@ impl fmt::Debug for Assignment {
     }
 }
 
-/// Reads the text of a file; `path` is for error messages, which never quote a line: it may hold a password.
+/// Parses the text of a file. `path` is for error messages, which never
+/// quote a line: it may contain a password.
 pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Assignment>, Vec<Mistake>> {
-    // oslo.config takes it for the first character of a name.
+    // oslo.config reads a byte order mark as part of a name.
     let mark = text.starts_with(BYTE_ORDER_MARK);
     let mark = mark.then_some((1, "the file begins with a byte order mark; save it as UTF-8 without one"));
     // Python opens the file with universal newlines.
@@ -57,9 +58,10 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Assignment>, Vec<Mist
 #[derive(Default)]
 struct Parser {
     section: Option<String>,
-    /// Whether the last assignment may still be continued.
+    /// Whether the last assignment may be continued.
     open: bool,
-    /// Whether the last line that began something is malformed, so that its continuations are no further mistakes.
+    /// Whether the last line that can be continued is malformed. Its
+    /// continuations are then not reported as mistakes.
     spoilt: bool,
     done: Vec<Assignment>,
 }
@@ -88,7 +90,7 @@ impl Parser {
             return Ok(());
         }
         if line.starts_with('[') {
-            // What follows a malformed line stands in some section all the same.
+            // The lines after a malformed header still belong to a section.
             let section = self.section.insert(String::new());
             *section = section_name(line)?;
             return Ok(());
@@ -117,7 +119,7 @@ fn section_name(line: &str) -> Result<String, Problem> {
     }
 }
 
-/// Drops one pair of equal quotes; a lone quote is a pair with itself, as in Python's `value[1:-1]`.
+/// Removes one pair of equal quotes. A lone quote becomes an empty text, as with Python's `value[1:-1]`.
 fn unquoted(value: &str) -> &str {
     for quote in ['"', '\''] {
         if let Some(rest) = value.strip_prefix(quote) {
@@ -149,13 +151,13 @@ mod tests {
         let cases: &[(&str, &[&str])] = &[
             // Comments only at the start of a line; the first of `=` and `:` separates.
             ("a = x # not\n# c\n; c\nb: y=z", &["DEFAULT.a=x # not", "DEFAULT.b=y=z"]),
-            // Repeated keys add up; the last one wins when one value is wanted (see `oslo_files`).
+            // Repeated keys add values; if a single value is needed, the last one wins (see `oslo_files`).
             ("a=1\na=2", &["DEFAULT.a=1", "DEFAULT.a=2"]),
-            // Continuations, also over a value that is empty, also of what looks like a comment.
+            // Continuations, also of an empty value, also of text that looks like a comment.
             ("a = one\n  two\n\tthree\nb=2", &["DEFAULT.a=one\ntwo\nthree", "DEFAULT.b=2"]),
             ("a=\n  x", &["DEFAULT.a=\nx"]),
             ("a=x   \n   # no comment", &["DEFAULT.a=x\n# no comment"]),
-            // One pair of quotes, on the first line, when both ends agree.
+            // One pair of quotes is removed from the first line if both ends match.
             ("a = \"q\"\nb = 'q'", &["DEFAULT.a=q", "DEFAULT.b=q"]),
             ("a = \"q'\nb = \"", &["DEFAULT.a=\"q'", "DEFAULT.b="]),
             ("a = ' q '\nb = \"x\" y", &["DEFAULT.a= q ", "DEFAULT.b=\"x\" y"]),
@@ -163,14 +165,14 @@ mod tests {
             ("a=  'x\n  y'", &["DEFAULT.a='x\ny'"]),
             ("a=''", &["DEFAULT.a="]),
             ("l = 'a','b'", &["DEFAULT.l=a','b"]),
-            // Section names in any case but for DEFAULT; a section may come again.
+            // Section names in any case except DEFAULT; a section may be repeated.
             ("a=1\n[Gr]\nx=1\n[DEFAULT]\nb=2", &["DEFAULT.a=1", "gr.x=1", "DEFAULT.b=2"]),
             ("[default]\na=1", &["default.a=1"]),
             ("[ g ]\nx=1", &[" g .x=1"]),
-            // Names are taken as they are written.
+            // Names are kept as written.
             ("A=1\nguest-id=2", &["DEFAULT.A=1", "DEFAULT.guest-id=2"]),
             ("a=1\r\nb = 2 \r\n", &["DEFAULT.a=1", "DEFAULT.b=2"]),
-            // Only a blank or a tab continues; other white space is trimmed.
+            // Only a blank or a tab starts a continuation; other white space is trimmed.
             ("a\u{a0}= x\n\u{a0}b=1", &["DEFAULT.a=x", "DEFAULT.b=1"]),
             ("", &[]),
         ];

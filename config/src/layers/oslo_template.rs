@@ -1,36 +1,38 @@
 //! `$reference` substitution in oslo.config values (`cfg.ConfigOpts._substitute` and `cfg.Template`).
 //!
-//! `$name`, `${name}`, `$group.name` and `${group.name}` stand for another option's value, `$$` and `\$` for a
-//! dollar sign; any other `$` stays. `oslo_files` says what a name stands for. Pure text in, text out.
+//! `$name`, `${name}`, `$group.name` and `${group.name}` are replaced by a different option's value, `$$` and
+//! `\$` by a dollar sign. Any other `$` is kept. `oslo_files` looks the names up. No I/O.
 
-/// How deep references may refer to others. oslo has no limit and fails on a circle by exhausting its stack.
+/// The maximum depth of nested references. oslo has no limit and exhausts its stack on a circle.
 const MAX_DEPTH: usize = 16;
 
-/// How much text all the references of one value may bring in, in bytes. Sixteen options that each refer twice to the
-/// next would otherwise make 65,536 copies of the last, and with a hundred references each no computer would end.
+/// The maximum size of the text that all references of one value add, in bytes. Without it, sixteen options
+/// that each refer twice to the next would make 65,536 copies of the last, and with a hundred references each
+/// the substitution would never finish.
 const MAX_TEXT: usize = 256 * 1024;
 
-/// Why a value could not be substituted. The name is left out: it may be part of a password with a `$` in it.
+/// Why a value could not be substituted. Does not contain the name, which
+/// may be part of a password with a `$`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TemplateError {
-    /// No file sets the option, and the agent knows none of that name.
+    /// No file sets the option, and the agent has no option of that name.
     #[error("refers with `$` to an option that does not exist")]
     Unknown,
-    /// The reference leads back to itself.
+    /// The option refers back to itself.
     #[error("refers with `$` to an option that refers back to it")]
     Circle,
-    /// Its references bring in more than [`MAX_TEXT`].
+    /// The references add more than [`MAX_TEXT`].
     #[error("refers with `$` to options that add up to more than {MAX_TEXT} bytes")]
     TooLong,
 }
 
-/// What a reference stands for: the value before its own substitution, and the group it was found in.
+/// The value of a reference before its own substitution, and the group it was found in.
 pub(crate) type Referent = (String, String);
 
-/// Finds what `name` refers to in `group`.
+/// Finds the option that `name` refers to in `group`.
 type Lookup<'a> = &'a dyn Fn(&str, &str) -> Option<Referent>;
 
-/// Replaces the references of a `value` that stands in `group`.
+/// Replaces the references in a `value` of `group`.
 pub(crate) fn substitute(value: &str, group: &str, lookup: Lookup<'_>) -> Result<String, TemplateError> {
     expand(value, group, lookup, 0, &mut { MAX_TEXT })
 }
@@ -52,7 +54,7 @@ fn expand(
         out.push_str(before);
         if let Some((name, after)) = reference(after) {
             let (text, group) = lookup(group, name).ok_or(TemplateError::Unknown)?;
-            // An empty value costs something too: the work, not only the memory, must have an end.
+            // An empty value also counts, to limit the time as well as the memory.
             *left = left.checked_sub(text.len() + 1).ok_or(TemplateError::TooLong)?;
             out.push_str(&expand(&text, &group, lookup, depth + 1, left)?);
             rest = after;
@@ -65,14 +67,14 @@ fn expand(
     Ok(out)
 }
 
-/// The name that follows a `$`, in braces or without, and what comes after it.
+/// The name after a `$`, with or without braces, and the rest of the text.
 fn reference(text: &str) -> Option<(&str, &str)> {
     let Some(braced) = text.strip_prefix('{') else { return identifier(text) };
     let (name, after) = identifier(braced)?;
     Some((name, after.strip_prefix('}')?))
 }
 
-/// `[_a-z][._a-z0-9]*` in either case, which is `cfg.Template.idpattern` under `string.Template`'s flags.
+/// `[_a-z][._a-z0-9]*` in either case: `cfg.Template.idpattern` with `string.Template`'s flags.
 fn identifier(text: &str) -> Option<(&str, &str)> {
     text.starts_with(|c: char| c == '_' || c.is_ascii_alphabetic()).then_some(())?;
     let end = text.find(|c: char| !(c == '.' || c == '_' || c.is_ascii_alphanumeric())).unwrap_or(text.len());
@@ -118,7 +120,7 @@ mod tests {
         assert_eq!(substitute("$y and $b", "g", &lookup).as_deref(), Ok("GY and B"));
     }
 
-    /// Without the limit on the text this test does not end in a lifetime.
+    /// Without the limit on the text this test never finishes.
     #[test]
     fn references_that_multiply_are_an_error() {
         let lookup = |_: &str, name: &str| {

@@ -1,8 +1,7 @@
-//! The TOML layer: our own file, `agent.toml`.
+//! The TOML layer: the agent's own file, `agent.toml`.
 //!
-//! Since nobody else reads this file, anything in it that is not a known key is a mistake worth stopping for.
-//! Parsing is the `toml` crate's; the error text is ours, because the parser's quotes the line at fault and
-//! that line may hold a password.
+//! Only the agent reads this file, so an unknown key is an error. The `toml` crate parses it, but the error
+//! text is the agent's: the parser's text quotes the malformed line, which may contain a password.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind::NotFound;
@@ -21,7 +20,7 @@ use crate::keys;
 use crate::layers::Layers;
 use crate::text_file;
 
-/// Reads `path`; a file that does not exist is empty unless it was `asked_for` on the command line.
+/// Reads `path`. A file that does not exist counts as empty unless it was `asked_for` on the command line.
 pub(crate) fn read(layers: &mut Layers, path: &Path, asked_for: bool) {
     let text = match text_file::read(path) {
         Ok(text) => text,
@@ -38,7 +37,7 @@ pub(crate) fn read(layers: &mut Layers, path: &Path, asked_for: bool) {
     }
 }
 
-/// Whether a key of kind [`Kind::Secret`] is set to something that is worth hiding.
+/// Whether a secret key has a value that must be protected.
 fn is_secret((name, value): &(&str, Value)) -> bool {
     match &value.kind {
         ValueKind::String(text) if *name == broker_url::KEY => broker_url::holds_a_password(text),
@@ -58,10 +57,10 @@ fn parse(layers: &mut Layers, path: &Path, text: &str) {
             continue;
         };
         let position = position(text, value.span().start);
-        // `toml`'s own value has no numbers of more than 64 bits, `config`'s has.
+        // `toml`'s own values have at most 64 bits; `config`'s numbers can have more.
         let value = toml::Value::deserialize(ValueDeserializer::from(value));
         let Ok(Value { kind: value, .. }) = value.and_then(Value::deserialize) else {
-            // TOML that is sound and holds a number that no 64 bits hold.
+            // The TOML is valid, but a number does not fit into 64 bits.
             layers.mistakes.push(malformed(path, position, "a number is too large"));
             continue;
         };
@@ -74,10 +73,10 @@ fn parse(layers: &mut Layers, path: &Path, text: &str) {
     }
 }
 
-/// `section.name`, where it begins, and its value. The tables are sorted, so that the first of several mistakes is the
-/// same one on every run.
+/// `section.name`, its offset, and its value. The tables are sorted, so the order
+/// of mistakes is the same on every run.
 ///
-/// A section nobody knows stays whole if it is empty: it has no key that could be reported in its place.
+/// An unknown section is kept whole if it is empty, because it has no key to report instead.
 fn flatten(document: DeTable<'_>) -> Vec<(String, usize, Spanned<DeValue<'_>>)> {
     let mut flat = Vec::new();
     for (section, mut value) in document {
@@ -100,7 +99,7 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before.chars().rev().take_while(|&c| c != '\n').count() + 1)
 }
 
-/// The parser's own messages and positions, one for each line, without the excerpts of the file that it would print.
+/// The parser's messages and positions, one per line, without its excerpts of the file.
 fn syntax(path: &Path, text: &str, errors: &[toml::de::Error]) -> Vec<Mistake> {
     let mut lines = BTreeMap::new();
     for error in errors {

@@ -1,8 +1,8 @@
-//! `[broker]`: the connection to RabbitMQ, and the flags of everything declared there.
+//! `[broker]`: the connection to RabbitMQ, and the flags of the exchanges and queues.
 //!
-//! Durable, auto-delete, quorum and ttl must equal the control plane's own `[oslo_messaging_rabbit]`, or RabbitMQ
-//! refuses the second declaration of the same queue with 406 (PROTOCOL.md section 1). That is why Trove's file
-//! outranks ours, and why the names and defaults are those of oslo.messaging 18.3.1
+//! Durable, auto-delete, quorum and ttl must equal the control plane's `[oslo_messaging_rabbit]`; otherwise
+//! RabbitMQ refuses the second declaration of a queue with 406 (PROTOCOL.md section 1). So Trove's file
+//! overrides the agent's, and the names and defaults are those of oslo.messaging 18.3.1
 //! (`_drivers/impl_rabbit.py`, `_drivers/amqp.py`; deprecated names from 12.13.0 and 14.4.0).
 
 use std::path::PathBuf;
@@ -17,13 +17,13 @@ use crate::key::{Key, RABBIT_GROUP as RABBIT};
 use crate::section::{Section, Validation, section};
 use crate::settings::tls::{self, TlsFiles};
 
-/// One and the same to kombu (`kombu/compression.py`).
+/// The names that mean the same compression to kombu (`kombu/compression.py`).
 const READ_COMPRESSIONS: [&str; 3] = ["gzip", "zlib", "application/x-gzip"];
 
-/// AMQP 0-9-1 writes exchange and queue names as short strings.
+/// The maximum length of an exchange or queue name, in bytes: AMQP 0-9-1 writes names as short strings.
 const MAX_NAME: usize = 255;
 
-/// RabbitMQ's numbers have a sign and 64 bits.
+/// RabbitMQ's numbers are signed 64-bit integers.
 const MAX_NUMBER: u64 = i64::MAX.unsigned_abs();
 
 section! {
@@ -56,7 +56,7 @@ section! {
         /// Declare the fanout exchange durable and its queue as a quorum queue; must equal the control plane's.
         transient_quorum_queue: bool = "false", oslo [(RABBIT, "rabbit_transient_quorum_queue")];
         /// x-expires of the fanout queue; 0 declares none.
-        // RabbitMQ takes x-expires as milliseconds in 32 bits.
+        // In RabbitMQ x-expires is a 32-bit number of milliseconds.
         transient_queues_ttl: Duration = "1800", in 0.0..=4_294_967.0,
             oslo [(RABBIT, "rabbit_transient_queues_ttl")];
         /// The control plane declares fanout queues as streams. The agent then leaves them alone, because Trove
@@ -99,15 +99,15 @@ section! {
         tls_key_file: Option<PathBuf>, oslo [(RABBIT, "ssl_key_file"), (RABBIT, "kombu_ssl_keyfile")];
     }
     made {
-        /// TLS to the broker, if it is wanted.
+        /// TLS to the broker, if enabled.
         tls: Option<TlsFiles> = tls;
     }
 }
 
-/// How the agent proves who it is to the broker.
+/// The SASL mechanism for the login at the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginMethod {
-    /// RabbitMQ's own, and oslo's default.
+    /// RabbitMQ's own mechanism and oslo's default.
     Amqplain,
     /// RFC 4616.
     Plain,
@@ -128,7 +128,7 @@ impl Section for Option<BrokerSettings> {
 }
 
 impl BrokerSettings {
-    /// What no single value can be blamed for.
+    /// Checks values that must agree with each other.
     fn agree(&self, inputs: &Inputs) -> [Result<(), Mistake>; 2] {
         let both = self.ha_queues && self.quorum_queue;
         let [min, max] = [self.reconnect_min, self.reconnect_max].map(|pause| pause.as_secs_f64());
@@ -143,7 +143,7 @@ impl BrokerSettings {
     }
 }
 
-/// What the control plane sends may not be readable.
+/// Warns if the agent cannot read the control plane's compression.
 pub(crate) fn warning(inputs: &Inputs) -> Option<String> {
     let entry = inputs.entry("broker.compression");
     let name = entry.text().filter(|name| !READ_COMPRESSIONS.contains(name))?;
@@ -186,7 +186,7 @@ fn login_method(entry: Entry<'_>) -> Result<LoginMethod, Mistake> {
     entry.choice(&[("AMQPLAIN", LoginMethod::Amqplain), ("PLAIN", LoginMethod::Plain)])
 }
 
-/// Whole seconds, as the protocol has them.
+/// Whole seconds, as in the protocol.
 fn heartbeat(entry: Entry<'_>) -> Result<Duration, Mistake> {
     entry.get_in::<u16>(0..=u16::MAX).map(|seconds| Duration::from_secs(seconds.into()))
 }

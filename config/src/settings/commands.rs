@@ -1,5 +1,5 @@
-//! `[rpc]`, `[operations]` and `[heartbeat]`: limits that keep one caller, or one bad message, from taking the agent down,
-//! what is remembered of commands that take hours, and how often the conductor hears from this guest.
+//! `[rpc]`, `[operations]` and `[heartbeat]`: limits that protect the agent from a single caller or a bad
+//! message, how long finished operations are kept, and how often the guest reports to the conductor.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ section! {
     pub struct RpcSettings = "rpc" {
         /// The largest message that the agent decodes; a larger call gets an error. Trove's largest messages are a
         /// few KiB, except modules.
-        // RabbitMQ 3 refuses messages above 128 MiB; Trove's own reach 9 KiB (an encrypted `prepare`).
+        // RabbitMQ 3 refuses messages above 128 MiB; Trove's own messages
+        // reach 9 KiB (an encrypted `prepare`).
         max_message_bytes: usize = "1048576", in 16_384..=134_217_728;
         /// How many commands on different users and databases run in parallel.
         max_concurrent: usize = "16", in 1..=1024;
@@ -37,7 +38,7 @@ section! {
 }
 
 section! {
-    /// What is remembered of operations that are over.
+    /// How long finished operations are kept.
     #[derive(Debug, Clone, Copy)]
     pub struct OperationSettings = "operations" {
         /// How many finished operations are kept for operation-list and operation-show. The oldest are removed

@@ -1,4 +1,4 @@
-//! `[couchdb]`: the server beside the agent, and the account the agent uses there.
+//! `[couchdb]`: the CouchDB server of the agent, and the agent's account there.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::text_file;
 const COUCHDB: &str = "couchdb";
 
 section! {
-    /// The CouchDB server beside the agent.
+    /// The CouchDB server that the agent manages.
     #[derive(Debug, Clone)]
     pub struct CouchSettings = "couchdb" {
         /// The address of CouchDB: scheme, host and port only. Credentials belong in the credentials file.
@@ -48,7 +48,7 @@ section! {
             oslo [(COUCHDB, "ignore_dbs"), ("DEFAULT", "ignore_dbs")];
         /// PBKDF2 rounds for the passwords of users, root and os_admin on CouchDB 3.4 and later, which has the same
         /// default. max_iterations and min_iterations of CouchDB's [chttpd_auth] limit the value.
-        // Ten million rounds take seconds; CouchDB repeats them on every login that misses its cache.
+        // Ten million rounds take seconds; CouchDB repeats them on every login that is not in its cache.
         sha256_iterations: u32 = "600000", in 1000..=10_000_000;
         /// PBKDF2 rounds for the passwords of users and root on older servers. These know only SHA-1 and hash again
         /// at every request, so more rounds make every request slower. os_admin has 10 rounds there, and a password
@@ -79,25 +79,25 @@ section! {
         bootstrap_admin_password_file: Option<PathBuf>;
     }
     made {
-        /// Whom to trust and who we are when the scheme is https.
+        /// The trusted authorities and the client certificate for https.
         tls: TlsFiles = tls;
-        /// Name and password of an administrator who may create os_admin.
+        /// Name and password of an administrator that may create os_admin.
         bootstrap_admin: Option<(String, Secret)> = bootstrap_admin;
     }
 }
 
 impl CouchSettings {
-    /// The port of a server on this machine; `None` for one elsewhere.
+    /// The port of a server on this machine; `None` for a remote server.
     pub fn local_port(&self) -> Option<u16> {
         self.url.port_or_known_default().filter(|_| self.is_local())
     }
 
-    /// Whether CouchDB runs on this machine for certain.
+    /// Whether CouchDB certainly runs on this machine.
     pub fn is_local(&self) -> bool {
         is_own_machine(&self.url)
     }
 
-    /// Passwords cross the network in clear when a server elsewhere is reached without TLS.
+    /// Warns if passwords would cross the network in clear, because a remote server is used without TLS.
     pub(crate) fn warning(&self) -> Option<String> {
         (self.url.scheme() == "http" && !self.is_local()).then(|| {
             format!(
@@ -108,7 +108,7 @@ impl CouchSettings {
     }
 }
 
-/// Whether a URL leads to this machine for certain.
+/// Whether a URL certainly refers to this machine.
 pub(crate) fn is_own_machine(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -119,7 +119,7 @@ pub(crate) fn is_own_machine(url: &Url) -> bool {
 }
 
 fn url(entry: Entry<'_>) -> Result<Url, Mistake> {
-    // Not shown in errors: somebody may have put a password into it.
+    // Errors do not show the URL, which may contain a password.
     let advice = "write only scheme, host and port, such as http://127.0.0.1:5984";
     let ensure = |holds, problem: &str| entry.ensure(holds, problem, advice);
     let refused = |error| entry.invalid(format!("is no URL: {error}"), advice);
@@ -136,7 +136,8 @@ fn tls(inputs: &Inputs) -> Result<TlsFiles, Mistake> {
     tls::files(inputs, ["couchdb.tls_ca_file", "couchdb.tls_cert_file", "couchdb.tls_key_file"])
 }
 
-/// Every rotation costs a hash and a moment in which commands wait: more often than once an hour is a slip of the pen.
+/// Every rotation costs a hash and makes commands wait briefly; an interval of
+/// less than an hour is probably a mistake.
 fn rotate_os_admin_after(entry: Entry<'_>) -> Result<Option<Duration>, Mistake> {
     const HOUR: Duration = Duration::from_secs(3600);
     const TEN_YEARS: f64 = 315_360_000.0;

@@ -1,6 +1,7 @@
-//! `[guest]` and `[prepare]`: which instance this is, and what a new one may ask for although the agent doesn't do it.
+//! `[guest]` and `[prepare]`: the id of this instance, and the parts of a
+//! `prepare` request that the agent may ignore.
 //!
-//! Trove says which instance it is in `guest_info.conf`, an image never can.
+//! Trove writes the instance's id to `guest_info.conf`; an image cannot contain it.
 
 use std::path::PathBuf;
 
@@ -11,14 +12,14 @@ use crate::error::Mistake;
 use crate::inputs::Entry;
 use crate::section::section;
 
-/// Who a guest is that no Trove has named and no queue is named after.
+/// The guest id without a broker, where Trove assigns none and no queue needs it.
 const WITHOUT_BROKER: &str = "local";
 
-/// The longest guest id. Trove's are 36 characters; queue names, at most 255 bytes, are made from it.
+/// The longest guest id. Trove's ids have 36 characters; queue names, at most 255 bytes, contain the id.
 const MAX_ID: usize = 200;
 
-/// The group of Trove's options for CouchDB. Those of `prepare` are our own; the file is injected whole, so they may stand
-/// in the control plane's copy of it.
+/// Trove's option group for CouchDB. The options of `prepare` are the agent's own. Trove injects its file
+/// unchanged, so the control plane's copy may contain them.
 const COUCHDB: &str = "couchdb";
 
 section! {
@@ -40,7 +41,7 @@ section! {
 }
 
 section! {
-    /// What a new instance may ask for although the agent doesn't do it.
+    /// The parts of a `prepare` request that the agent may ignore.
     #[derive(Debug, Clone, Copy)]
     pub struct PrepareSettings = "prepare" {
         /// Ignore the packages of the datastore version, for an image that includes CouchDB. Otherwise an instance
@@ -56,7 +57,7 @@ section! {
 fn id(entry: Entry<'_>) -> Result<String, Mistake> {
     let no_broker = |text: &str| broker_url::is_no_broker(text) || broker_url::is_nearly_local(text);
     let Some(id) = entry.text() else {
-        // Also where the word is misspelt: then the guest needs no id of Trove's either.
+        // Also for a misspelt `local:`: such a guest needs no id from Trove either.
         let has_broker = !entry.inputs.entry(broker_url::KEY).text().is_some_and(no_broker);
         let advice = "Trove writes it as guest_id to /etc/trove/conf.d/guest_info.conf; for a guest made by hand set it \
                       there or with --guest-id";
@@ -72,7 +73,8 @@ fn id(entry: Entry<'_>) -> Result<String, Mistake> {
     Ok(id.to_owned())
 }
 
-/// Trove 12 on Python 3 writes the key as Python shows bytes, `b'…'`. No key of Trove's has a quotation mark in it.
+/// Trove 12 on Python 3 writes the key as a Python bytes literal, `b'…'`.
+/// Trove's keys contain no quotation marks.
 fn encryption_key(entry: Entry<'_>) -> Result<Option<Secret>, Mistake> {
     let Some(secret) = entry.get::<Option<Secret>>()? else { return Ok(None) };
     let text = secret.expose();

@@ -1,7 +1,7 @@
 //! The validated configuration, one struct per section of the file.
 //!
-//! Each section's file holds its rows, of which its part of the key table and its struct are made, and the checks that
-//! are no matter of type and range. Whoever holds a `Settings` need not check anything again.
+//! Each section's module contains its rows, which generate its part of the key table and its struct, and the
+//! checks beyond type and range. A `Settings` value is always valid.
 
 mod broker;
 mod commands;
@@ -29,7 +29,7 @@ macro_rules! sections {
         /// Every key, section by section, in the order of the documentation.
         pub(crate) const KEYS: &[&[Key]] = &[$(<$type as Section>::KEYS),+];
 
-        /// Everything the agent can be told; secrets inside print as `REDACTED`.
+        /// The complete configuration; secrets print as `REDACTED`.
         #[derive(Debug, Clone)]
         pub struct Settings {
             $(
@@ -37,7 +37,7 @@ macro_rules! sections {
                 $(#[$about])*
                 pub $name: $type,
             )+
-            /// What the operator should hear about the configuration, as whole sentences.
+            /// Warnings about the configuration for the operator, as whole sentences.
             pub warnings: Vec<String>,
         }
 
@@ -51,7 +51,7 @@ macro_rules! sections {
 }
 
 sections! {
-    // It comes first, as it is the first thing that a new image lacks.
+    // First, because it is the first section that a new image lacks.
     guest: GuestSettings,
     /// `None` for an agent without a broker (`local:`).
     broker: Option<BrokerSettings>,
@@ -69,12 +69,12 @@ sections! {
 }
 
 impl Settings {
-    /// The settings, or everything that is wrong.
+    /// The settings, or all mistakes.
     pub(crate) fn of(validation: &mut Validation) -> Result<Self, ConfigError> {
         validation.result(|validation| Some(Self::read(validation)?.judged(validation)))
     }
 
-    /// What no single section can be blamed for, and what is worth a warning.
+    /// Checks values across sections, and adds warnings.
     fn judged(mut self, validation: &mut Validation) -> Self {
         if self.broker.is_none() {
             validation.check(sockets::must_be_reachable);

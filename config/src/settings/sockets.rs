@@ -1,4 +1,4 @@
-//! `[local]`, `[host]` and `[metrics]`: the sockets that the agent listens at and that it uses on this machine.
+//! `[local]`, `[host]` and `[metrics]`: the sockets that the agent listens on or connects to on this machine.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use crate::error::Mistake;
 use crate::inputs::{Entry, Inputs};
 use crate::section::section;
 
-/// What a socket's path may be long, in bytes (`sockaddr_un`, unix(7)).
+/// The maximum length of a socket path, in bytes (`sockaddr_un`, unix(7)).
 const MAX_PATH: usize = 107;
 
 section! {
@@ -27,7 +27,7 @@ section! {
 }
 
 section! {
-    /// The helper that does what needs root.
+    /// The privileged helper.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct HostSettings = "host" {
         /// The socket of trove-couchdb-hostd, which starts and stops CouchDB within the limits of root's host.toml.
@@ -40,7 +40,7 @@ section! {
 }
 
 section! {
-    /// Where metrics are to be had.
+    /// The metrics listener.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct MetricsSettings = "metrics" {
         /// Where /metrics, /healthz and /readyz are served: ADDRESS:PORT, such as 127.0.0.1:9985 or [::1]:9985, or
@@ -57,7 +57,7 @@ section! {
     }
 }
 
-/// A place to listen at.
+/// A listening address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listen {
     /// Over TCP.
@@ -66,7 +66,7 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
-/// Without a broker the socket is the only way in.
+/// Requires the local socket if there is no broker: without both, no client could send commands.
 pub(crate) fn must_be_reachable(inputs: &Inputs) -> [Result<(), Mistake>; 1] {
     let socket = inputs.entry("local.socket");
     let problem = "is switched off, and broker.transport_url is local:";
@@ -74,7 +74,7 @@ pub(crate) fn must_be_reachable(inputs: &Inputs) -> [Result<(), Mistake>; 1] {
     [socket.ensure(socket.text().is_some(), problem, advice)]
 }
 
-/// The path of a socket, or none where it is switched off.
+/// The path of a socket; `None` if it is disabled.
 fn socket(entry: Entry<'_>) -> Result<Option<PathBuf>, Mistake> {
     let path = entry.get::<Option<PathBuf>>()?;
     let bytes = path.as_ref().map_or(0, |path| path.as_os_str().len());
@@ -83,7 +83,7 @@ fn socket(entry: Entry<'_>) -> Result<Option<PathBuf>, Mistake> {
     Ok(path)
 }
 
-/// Where metrics are to be had. Off unless it is asked for: a guest whose metrics nobody reads has no listener for them.
+/// The metrics listener's address; `None` if metrics are disabled, which is the default.
 fn listen(entry: Entry<'_>) -> Result<Option<Listen>, Mistake> {
     let Some(text) = entry.text() else { return Ok(None) };
     if text.starts_with('/') {

@@ -1,6 +1,6 @@
-//! `[audit]`, `[log]` and `[trace]`: what the agent writes down of its work, and where.
+//! `[audit]`, `[log]` and `[trace]`: what the agent records about its work, and where.
 //!
-//! The log goes to standard error, where the journal takes it, or to the journal itself.
+//! The log goes to standard error, which systemd sends to the journal, or directly to the journal.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::section::{Section, Validation, section};
 use crate::settings::couchdb::is_own_machine;
 
 section! {
-    /// The section as it is written.
+    /// The keys of the section.
     #[derive(Debug)]
     struct AuditKeys = "audit" {
         /// Where the agent writes one JSON line for each command that changes something: who, what, the outcome;
@@ -44,7 +44,7 @@ section! {
 }
 
 section! {
-    /// Where spans of commands go.
+    /// Where the agent sends spans of commands.
     #[derive(Debug, Clone, Default, PartialEq, Eq)]
     pub struct TraceSettings = "trace" {
         /// The URL of an OpenTelemetry collector that accepts OTLP over HTTP, such as http://127.0.0.1:4318. Each
@@ -54,7 +54,7 @@ section! {
     }
 }
 
-/// `audit.file` by itself.
+/// The value of `audit.file`.
 #[derive(Debug)]
 enum AuditFile {
     Off,
@@ -62,20 +62,20 @@ enum AuditFile {
     At(PathBuf),
 }
 
-/// Where commands that change something are written down.
+/// Where the agent records commands that change something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuditSettings {
     /// Nowhere.
     Off,
-    /// With the log.
+    /// In the log.
     Journal,
-    /// In a file of its own.
+    /// In a separate file.
     File {
         /// Its path.
         path: PathBuf,
-        /// The size at which a new one is begun.
+        /// The size at which a new file is started, in bytes.
         max_bytes: u64,
-        /// How many older ones are kept.
+        /// How many older files are kept.
         keep: usize,
     },
 }
@@ -110,9 +110,9 @@ fn audit_file(entry: Entry<'_>) -> Result<AuditFile, Mistake> {
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// Straight to systemd's journal, with every field as one of the journal's.
+    /// Directly to systemd's journal, with every field as a journal field.
     Journal,
 }
 
@@ -127,7 +127,7 @@ fn format(entry: Entry<'_>) -> Result<LogFormat, Mistake> {
 }
 
 impl TraceSettings {
-    /// Spans are a help and no duty: an agent that can't send them serves all the same.
+    /// Warns if spans are configured but not built in. Not an error, because the agent works without spans.
     pub(crate) fn warning(&self) -> Option<String> {
         let in_vain = self.otlp_endpoint.is_some() && !cfg!(feature = "otlp");
         in_vain.then(|| {

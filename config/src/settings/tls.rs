@@ -1,6 +1,7 @@
-//! `tls_ca_file`, `tls_cert_file` and `tls_key_file`, which `[broker]` and `[couchdb]` have both.
+//! `tls_ca_file`, `tls_cert_file` and `tls_key_file`, which both `[broker]` and `[couchdb]` have.
 //!
-//! Only names: the files are read for each connection, so that a renewed certificate counts without a restart.
+//! The settings contain only the file names. The files are read for each connection, so a renewed certificate
+//! takes effect without a restart.
 
 use std::path::PathBuf;
 
@@ -10,7 +11,7 @@ use crate::error::Mistake;
 use crate::inputs::Inputs;
 use crate::text_file;
 
-/// The files that the keys of one section name.
+/// The files named by the keys of one section.
 pub(crate) fn files(inputs: &Inputs, [ca, cert, key]: [&'static str; 3]) -> Result<TlsFiles, Mistake> {
     let path = |name| inputs.entry(name).get::<Option<PathBuf>>();
     let half = |given, absent| {
@@ -26,7 +27,8 @@ pub(crate) fn files(inputs: &Inputs, [ca, cert, key]: [&'static str; 3]) -> Resu
     Ok(TlsFiles { ca: path(ca)?, identity })
 }
 
-/// A key is worth as much as a password. It may be renewed at any time, so this is said at the start and no more.
+/// Warns if other users can read the key. Checked only at the start, because
+/// the key may be replaced at any time.
 pub(crate) fn warning(section: &str, files: &TlsFiles) -> Option<String> {
     let key = &files.identity.as_ref()?.key;
     text_file::is_open_to_everybody(key).then(|| {

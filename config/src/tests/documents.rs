@@ -1,4 +1,4 @@
-//! The sample file says what the key table says.
+//! The sample file matches the key table.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,8 @@ use crate::reference::default_of;
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../etc/trove-couchdb-agent/agent.toml");
 
-/// The sample with every key in force: a `#` that is followed by a name hides a key, by a blank a remark.
+/// The sample with every key enabled: `#` directly before a name disables a
+/// key; `#` and a blank start a comment.
 fn uncommented(sample: &str) -> String {
     let line = |line: &str| match line.strip_prefix('#') {
         Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => format!("{rest}\n"),
@@ -80,7 +81,7 @@ fn no_key_is_ignored() {
                 tls_cert_file = \"/c\"\ntls_key_file = \"/k\"\n[audit]\nfile = \"/a\"\n[couchdb]\nbootstrap_admin = \"a\"\n\
                 tls_cert_file = \"/c\"\ntls_key_file = \"/k\"\n";
     for key in keys::all() {
-        // A password that differs shows nowhere, so for these two being there is the difference.
+        // The two passwords are never shown, so the test compares a configuration with and without them.
         let (with_password, other) = match (key.name, key.kind) {
             ("couchdb.bootstrap_admin_password", _) => (false, "other"),
             ("couchdb.bootstrap_admin_password_file", _) => (false, password_file.to_str().unwrap()),

@@ -1,4 +1,4 @@
-//! Tests of the configuration as a whole: real files on disk, all layers, the documents that describe them.
+//! Tests of the whole configuration: real files on disk, all layers, the documents that describe them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -15,14 +15,14 @@ use std::path::PathBuf;
 
 use crate::{BrokerSettings, ConfigError, Override, Settings, Sources, check};
 
-/// What an instance cannot start without.
+/// The required options of an instance.
 const REQUIRED: &str = "[DEFAULT]\nguest_id = g-1\ntransport_url = rabbit://u:p@broker:5672/\n";
 
-/// The layers of one test. The files are always named, so nothing of the machine's own `/etc` is read.
+/// The layers of one test. The files are always named explicitly, so the machine's own `/etc` is never read.
 #[derive(Default)]
 struct Layers<'a> {
     toml: &'a str,
-    /// Name and text of files in the directory of injected files.
+    /// Name and text of the injected files.
     conf: &'a [(&'a str, &'a str)],
     environment: &'a [(&'a str, &'a str)],
     command_line: &'a [(&'static str, &'a str)],
@@ -34,17 +34,17 @@ impl<'a> Layers<'a> {
         Self { toml, conf: &[("a.conf", REQUIRED)], ..Self::default() }
     }
 
-    /// What Trove injects, and nothing else.
+    /// A configuration with only these injected files.
     fn conf(conf: &'a [(&'a str, &'a str)]) -> Self {
         Self { conf, ..Self::default() }
     }
 
-    /// A complete configuration with these options of the command line.
+    /// A complete configuration with these command-line options.
     fn options(command_line: &'a [(&'static str, &'a str)]) -> Self {
         Self { command_line, ..Self::toml("") }
     }
 
-    /// A complete configuration with these variables.
+    /// A complete configuration with these environment variables.
     fn variables(environment: &'a [(&'a str, &'a str)]) -> Self {
         Self { environment, ..Self::toml("") }
     }
@@ -65,7 +65,7 @@ impl<'a> Layers<'a> {
         self.with_sources(check)
     }
 
-    /// The text of the refusal, without the path of the temporary directory.
+    /// The text of the error, without the path of the temporary directory.
     fn refusal(&self) -> String {
         self.settings().expect_err("the configuration should be refused").to_string()
     }

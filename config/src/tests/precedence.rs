@@ -1,4 +1,4 @@
-//! Who outranks whom, layer by layer.
+//! The precedence of the layers.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const COMMAND_LINE: (&str, &str) = ("heartbeat.interval", "14");
 
 #[test]
 fn each_layer_outranks_those_before_it() {
-    // All 16 ways in which the four layers above the defaults may set the key or not.
+    // All 16 combinations of the four layers above the defaults.
     for set in 0..16_u8 {
         let on = |layer: u8| set & (1 << layer) != 0;
         let mut conf = vec![("a.conf", REQUIRED)];
@@ -24,7 +24,7 @@ fn each_layer_outranks_those_before_it() {
             environment: &environment,
             command_line: &command_line,
         };
-        // The default is 30; the highest layer that is on wins.
+        // The default is 30; the highest enabled layer wins.
         let expected = (0..4).rev().find(|layer| on(*layer)).map_or(30, |layer| 11 + u64::from(layer));
         let interval = layers.settings().unwrap().heartbeat.interval;
         assert_eq!(interval, Duration::from_secs(expected), "layers {set:04b}");

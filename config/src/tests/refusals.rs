@@ -1,4 +1,4 @@
-//! What the agent refuses to start with, and what it says then.
+//! The configurations that the agent refuses, and their error messages.
 
 use super::{Layers, REQUIRED};
 use crate::section::Validation;
@@ -17,7 +17,7 @@ fn what_is_missing_is_named_with_the_place_it_usually_comes_from() {
     assert!(message.starts_with("broker.transport_url is not set; Trove copies it from"), "{message}");
 }
 
-/// A mistake in `agent.toml`, and what the refusal contains.
+/// A mistake in `agent.toml`, and a part of its error message.
 const MISTAKES: &[(&str, &str)] = &[
     (
         "[guest]\nstate_dir = \"state\"",
@@ -162,7 +162,7 @@ fn an_option_in_the_wrong_section_is_named_with_the_right_one() {
         ),
         "{refusal}"
     );
-    // What does not keep the agent from starting is worth a warning.
+    // Mistakes that do not prevent the start become warnings.
     let conf = "[DEFAULT]\nrabbit_quorum_queue = true\n[oslo_messaging_notifications]\ntransport_url = rabbit://h/\n\
                 [mysql]\nignore_users = x\n[default]\ncontrol_exchange = trove\n[other]\nssl = true\n";
     let warnings = Layers::conf(&[("a.conf", REQUIRED), ("b.conf", conf)]).warnings();
@@ -205,7 +205,7 @@ fn what_an_image_cannot_know_is_no_mistake_and_everything_else_is() {
     assert!(!unconfigured(Layers::conf(&[("a.conf", misplaced)])));
 }
 
-/// Otherwise a first mistake would hide those of all sections after it.
+/// An invalid default would hide the mistakes in all later sections.
 #[test]
 fn what_stands_in_for_a_mistake_is_sound() {
     let mut validation = Validation::new(keys::stand_ins(), keys::stand_ins(), None);

@@ -1,4 +1,4 @@
-//! A secret that is planted in every place must come out in none.
+//! Secrets are placed in every source, and must not appear in any output.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! The files that Trove injects, as they really are.
+//! The files that Trove injects, with their real content.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ network_isolation=True
 instance_rpc_encr_key=oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU
 ";
 
-/// As Trove 12.0.0 on Python 3 writes the key.
+/// The key as Trove 12.0.0 on Python 3 writes it.
 #[test]
 fn a_key_that_was_shown_as_pythons_bytes_is_understood() {
     let key = "oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU";
@@ -90,7 +90,7 @@ fn unset_options_have_the_defaults_of_oslo_messaging() {
 
 #[test]
 fn a_later_file_wins_and_within_a_file_the_current_name_and_the_last_assignment() {
-    // Checked against oslo.config 10.7.0, which makes None of the empty number, where we keep the default.
+    // Checked against oslo.config 10.7.0. It reads the empty number as None; the agent keeps its default.
     let timeout = |conf: &[(&str, &str)]| {
         let mut files = vec![("0.conf", REQUIRED)];
         files.extend_from_slice(conf);
@@ -123,7 +123,7 @@ fn references_reach_other_files_groups_and_defaults() {
         ],
         ..Layers::default()
     };
-    // A dot belongs to the name, so the braces are needed there.
+    // A dot can be part of a name, so the braces are needed here.
     assert!(layers.refusal().contains("[DEFAULT] conductor_queue: broker.conductor_queue refers with `$`"));
     let mut conf = layers.conf.to_vec();
     let braced = conf[1].1.replace("$control_exchange.q", "${control_exchange}.q");

@@ -1,4 +1,4 @@
-//! A connection to one of the brokers that `transport_url` names.
+//! Connects to one of the brokers in `transport_url`.
 
 use std::{
     io,
@@ -21,33 +21,33 @@ use trove_couchdb_protocol::{TransportUrl, transport_url::Host};
 use super::{names::TopologyError, secure::Security};
 use trove_couchdb_system::tls::FilesError;
 
-/// lapin 4.12 aborts the process when the broker leaves the frame size open; this is RabbitMQ's own default.
+/// RabbitMQ's default. lapin 4.12 aborts the process if the broker does not limit the frame size.
 const FRAME_MAX: u32 = 131_072;
 
-/// Why there is no connection. Never holds the password.
+/// Why the connection failed. Never contains the password.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Nothing, or no AMQP, answered in time.
+    /// The broker did not answer with AMQP in time.
     #[error("no connection within {} s", .0.as_secs_f32())]
     Timeout(Duration),
-    /// A certificate or a key.
+    /// A certificate or a key cannot be used.
     #[error(transparent)]
     Files(#[from] FilesError),
-    /// No secure connection, or only a secure one.
+    /// The connection needs TLS and has none, or TLS failed.
     #[error("{reason}")]
     Insecure {
-        /// What TLS, or its absence, led to.
+        /// The TLS problem.
         reason: String,
     },
-    /// The broker lets the agent have no queue.
+    /// The broker refuses an exchange or a queue of the agent.
     #[error(transparent)]
     Topology(#[from] TopologyError),
-    /// The broker's own words.
+    /// Any other error of the connection.
     #[error(transparent)]
     Broker(#[from] lapin::Error),
 }
 
-/// The hosts of a transport URL in turn, from a random one on, so that a fleet spreads over a cluster.
+/// The hosts of a transport URL in random order, so that many guests spread over a cluster.
 #[derive(Debug)]
 pub struct Hosts {
     hosts: Vec<Host>,
@@ -62,7 +62,7 @@ impl Hosts {
         Self { hosts, next: 0 }
     }
 
-    /// The next host, and whether a round over all of them begins.
+    /// The next host, and whether it is the first of the list.
     #[expect(clippy::should_implement_trait, reason = "an iterator would have to end")]
     pub fn next(&mut self) -> Option<(Host, bool)> {
         let index = self.next.checked_rem(self.hosts.len())?;
@@ -71,10 +71,10 @@ impl Hosts {
     }
 }
 
-/// A second handle on a connection's socket, which shuts it down when dropped.
+/// A second handle to a connection's socket, to shut it down.
 ///
-/// lapin's I/O thread holds the connection for as long as the socket lives, also when nobody else does: a broker
-/// that accepts and never answers would cost a thread and a socket for each try.
+/// lapin's I/O thread keeps the connection open as long as the socket lives, even if nothing else uses it.
+/// Without this, a broker that accepts but never answers would leak a thread and a socket per attempt.
 #[derive(Debug, Default, Clone)]
 pub struct Socket {
     handle: Arc<Mutex<Option<std::net::TcpStream>>>,
@@ -89,7 +89,7 @@ impl Socket {
         TcpStream::from_std(stream)
     }
 
-    /// Ends the connection, whatever state it is in.
+    /// Closes the connection, whatever state it is in.
     pub fn shut_down(&self) {
         let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Err(error)) = handle.map(|socket| socket.shutdown(Shutdown::Both)) {
@@ -98,7 +98,7 @@ impl Socket {
     }
 }
 
-/// Shuts the socket down unless the connection is handed over.
+/// Shuts the socket down on drop, unless the connection was established.
 struct Attempt(Option<Socket>);
 
 impl Drop for Attempt {
@@ -109,7 +109,7 @@ impl Drop for Attempt {
     }
 }
 
-/// Connects and logs in; the broker shows the connection under `name`.
+/// Connects and logs in; the broker lists the connection as `name`.
 pub async fn connect(
     settings: &BrokerSettings,
     host: &Host,
@@ -142,7 +142,7 @@ pub async fn connect(
 
 fn uri(settings: &BrokerSettings, host: &Host) -> AMQPUri {
     let (username, password) = match (&host.user, &host.password) {
-        // kombu's default when the URL names nobody is RabbitMQ's guest account.
+        // Without a user in the URL kombu uses RabbitMQ's guest account.
         (None, _) => ("guest".to_owned(), "guest".to_owned()),
         (Some(user), None) => (user.clone(), String::new()),
         (Some(user), Some(password)) => (user.clone(), password.expose().to_owned()),

@@ -1,7 +1,7 @@
-//! The way to a broker: a connection to one of its hosts, and the exchanges and queues of a guest.
+//! A guest's connection to a broker, with its exchanges and queues.
 //!
-//! The agent and the operator's tool connect and declare with the same functions: RabbitMQ refuses a declaration that
-//! differs in a single flag.
+//! The agent and the operator's tool share the functions that connect and declare, because RabbitMQ refuses a
+//! declaration that differs in a single flag.
 
 mod connect;
 mod names;
@@ -14,7 +14,7 @@ pub use connect::{ConnectError, Hosts, Socket, connect};
 pub use names::{Names, TopologyError};
 pub use topology::{confirming_channel, declare, guest_queue, is_mismatch, short, transient_queue};
 
-/// The properties that kombu sets: persistent, JSON, UTF-8 (kombu/messaging.py, `Producer.publish`).
+/// The message properties that kombu sets: persistent, JSON, UTF-8 (kombu/messaging.py, `Producer.publish`).
 pub fn properties() -> BasicProperties {
     BasicProperties::default()
         .with_content_type("application/json".into())

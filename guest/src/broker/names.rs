@@ -1,5 +1,5 @@
-//! The names of a guest's exchanges and queues, how much of each queue the broker may hand out, and what is said when it
-//! lets the agent have none.
+//! The names of a guest's exchanges and queues, the prefetch of each queue, and
+//! the error if the broker refuses one.
 
 use std::sync::{
     Arc,
@@ -10,25 +10,25 @@ use lapin::ErrorKind;
 
 use trove_couchdb_config::BrokerSettings;
 
-/// Queues beside that of the guest may hand out one part in so many of the prefetch, each.
+/// Each queue other than the guest queue gets this part of the prefetch.
 const PART_OF_THE_OTHERS: u16 = 16;
 
 /// The names of a guest's exchanges and queues.
 #[derive(Debug, Clone)]
 pub struct Names {
-    /// That of the control plane.
+    /// The control plane's exchange.
     pub exchange: String,
-    /// The queue of the conductor.
+    /// The conductor's queue.
     pub conductor: String,
     pub(super) topic: String,
     pub(super) server: String,
     pub(super) fanout: String,
     pub(super) fanout_queue: String,
-    /// The broker does not take the fanout queue, which nothing comes through.
+    /// The broker refused the fanout queue, which receives no messages anyway.
     without_fanout: Arc<AtomicBool>,
 }
 
-/// What the broker does not let the agent declare or read.
+/// The broker refused a declaration or a consumer.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {name:?} on the broker: {source}{}", advice(.source))]
 pub struct TopologyError {
@@ -43,7 +43,7 @@ impl TopologyError {
         move |source| Self { action, name, source }
     }
 
-    /// A consumer could not be made.
+    /// The error for a consumer that could not be created.
     pub fn consuming(name: &str) -> impl FnOnce(lapin::Error) -> Self {
         Self::at("consume the queue", name)
     }
@@ -53,7 +53,7 @@ impl TopologyError {
     }
 }
 
-/// RabbitMQ 4.3 takes no transient queue that is not exclusive; it closes the connection (541).
+/// RabbitMQ 4.3 refuses transient queues that are not exclusive, and closes the connection (541).
 fn advice(error: &lapin::Error) -> &'static str {
     if error.to_string().contains("transient_nonexcl_queues") {
         "; set amqp_durable_queues or rabbit_quorum_queue of [oslo_messaging_rabbit] to true, on the control plane as well"
@@ -63,7 +63,7 @@ fn advice(error: &lapin::Error) -> &'static str {
 }
 
 impl Names {
-    /// The names for a guest; the fanout queue's is new for each process.
+    /// The names for a guest; the name of the fanout queue is unique per process.
     pub fn new(guest_id: &str, settings: &BrokerSettings) -> Self {
         let topic = format!("guestagent.{guest_id}");
         Self {
@@ -77,8 +77,9 @@ impl Names {
         }
     }
 
-    /// Whether a new connection does without the fanout queue that the broker has just refused. RabbitMQ 4 refuses it by
-    /// closing the connection; without it the agent lacks nothing, as no version of Trove sends to all guests at once.
+    /// Whether to reconnect without the fanout queue, because the broker has just refused it.
+    /// RabbitMQ 4 refuses the queue by closing the connection. The agent does not need the queue: no
+    /// version of Trove sends to all guests.
     pub fn goes_without_fanout(&self, error: &TopologyError) -> bool {
         let refused = [&self.fanout, &self.fanout_queue].contains(&&error.name) && error.is_refusal();
         refused && !self.without_fanout.swap(true, Ordering::Relaxed)
@@ -88,8 +89,8 @@ impl Names {
         !self.without_fanout.load(Ordering::Relaxed)
     }
 
-    /// The queues to consume, and how many messages of each the broker may hand out: `prefetch` in all. Quorum queues
-    /// refuse a limit for the whole channel. What Trove sends comes through the first one.
+    /// The queues to consume, with the prefetch of each; they add up to `prefetch`. Quorum queues do not
+    /// support a limit for the whole channel. Trove sends only to the first queue, so it gets most.
     pub fn queues(&self, prefetch: u16) -> Vec<(&str, u16)> {
         let fanout = self.has_fanout().then_some(self.fanout_queue.as_str());
         let others: Vec<_> = std::iter::once(self.server.as_str()).chain(fanout).collect();
@@ -126,7 +127,7 @@ mod tests {
             let shares: u32 = names(true).queues(prefetch).iter().map(|(_, share)| u32::from(*share)).sum();
             assert_eq!(shares, u32::from(prefetch));
         }
-        // Each consumer needs one, and 0 would be no limit at all.
+        // Each consumer needs at least one message, and 0 would mean no limit.
         assert_eq!(names(true).queues(1), [("t", 1), ("s", 1), ("q", 1)]);
     }
 

@@ -1,7 +1,7 @@
-//! TLS on the way to a broker, or its absence, and why that did not work.
+//! TLS for the connection to a broker, and explanations for TLS errors.
 //!
-//! lapin's own TLS would trust the authorities of the system beside those of `tls_ca_file`, and has no words for what
-//! went wrong.
+//! lapin's own TLS would trust the system's authorities in addition to those of
+//! `tls_ca_file`, and does not explain errors.
 
 use std::{
     io::{self, ErrorKind as Io},
@@ -22,28 +22,28 @@ use trove_couchdb_protocol::transport_url::Host;
 
 use trove_couchdb_system::tls::{self, Files, FilesError, Peer};
 
-/// What an AMQP client says first (AMQP 0-9-1, section 4.2.2).
+/// The first bytes from an AMQP client (AMQP 0-9-1, section 4.2.2).
 const AMQP_HEADER: [u8; 8] = *b"AMQP\x00\x00\x09\x01";
 
-/// The record type by which a TLS server complains (RFC 8446, section 5.1).
+/// The record type of a TLS alert (RFC 8446, section 5.1).
 const TLS_ALERT: u8 = 21;
 
-/// How long a broker may take to show that it speaks TLS.
+/// The timeout for detecting TLS on a broker's port.
 const PROBE: Duration = Duration::from_secs(2);
 
-/// How one connection is to be secured.
+/// The TLS settings of one connection.
 #[derive(Clone)]
 pub(super) struct Security(Option<(TlsConnector, Files)>);
 
 impl Security {
-    /// Reads the files of the configuration anew.
+    /// Reads the configured files again, as they may have changed.
     pub(super) async fn read(settings: &BrokerSettings) -> Result<Self, FilesError> {
         let Some(files) = &settings.tls else { return Ok(Self(None)) };
         let config = Arc::new(tls::client_config(files).await?);
         Ok(Self(Some((TlsConnector::from(config), files.clone()))))
     }
 
-    /// Wraps a fresh connection; the broker's certificate must be for `host`.
+    /// Starts TLS on a new connection; the broker's certificate must be for `host`.
     pub(super) async fn secure(
         &self,
         host: &str,
@@ -56,7 +56,7 @@ impl Security {
         Ok(AsyncTcpStream::Rustls(connector.connect(name, stream).await?))
     }
 
-    /// Why a connection failed, if TLS has to do with it.
+    /// Explains a failed connection, if TLS is the cause.
     pub(super) async fn explain(&self, error: &lapin::Error, host: &Host) -> Option<String> {
         match &self.0 {
             None if looks_deaf(error) && speaks_tls(host).await => Some(format!(
@@ -80,13 +80,13 @@ fn hung_up(error: &lapin::Error) -> bool {
     matches!(error.kind(), Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe | Io::UnexpectedEof)
 }
 
-/// No AMQP came back.
+/// Whether the broker did not answer with AMQP.
 fn looks_deaf(error: &lapin::Error) -> bool {
     hung_up(error)
         || matches!(error.kind(), ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_))
 }
 
-/// Speaks AMQP to the broker once more and looks whether it complains in TLS. Nothing secret is sent.
+/// Sends the AMQP header again and checks whether the broker answers with a TLS alert. Sends no secrets.
 async fn speaks_tls(host: &Host) -> bool {
     let ask = async {
         let mut stream = TcpStream::connect((host.host.as_str(), host.port)).await?;

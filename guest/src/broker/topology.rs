@@ -1,12 +1,12 @@
 //! The exchanges and queues of a guest, declared exactly as oslo.messaging declares them.
 //!
-//! The control plane declares the same ones (taskmanager does so before `prepare`), and RabbitMQ refuses a
+//! The control plane declares the same names (taskmanager does so before `prepare`), and RabbitMQ refuses a
 //! declaration that differs in a single flag. So the flags come from the same options as the control plane's
-//! (`[oslo_messaging_rabbit]`), and where they still differ from what exists, the agent takes what exists: a
-//! queue of its own making with other flags would break `prepare` for good. The topic exchange is taken as it stands
-//! too where the account may not declare it (`trove-couchdb broker-user`).
+//! (`[oslo_messaging_rabbit]`). If an exchange or a queue exists with different flags, the agent uses it as
+//! it is: a queue that the agent created with different flags would break `prepare` permanently. The agent
+//! also uses an existing topic exchange if its account may not declare one (`trove-couchdb broker-user`).
 //!
-//! | thing | name | flags |
+//! | object | name | flags |
 //! |---|---|---|
 //! | topic exchange | `control_exchange` | durable and auto-delete as configured |
 //! | guest queue | `guestagent.ID` | the same, bound with its own name |
@@ -28,7 +28,7 @@ use trove_couchdb_config::BrokerSettings;
 
 use super::names::{Names, TopologyError};
 
-/// Declares everything on `connection`.
+/// Declares all exchanges and queues on `connection`.
 pub async fn declare(
     connection: &Connection,
     names: &Names,
@@ -56,7 +56,7 @@ pub async fn declare(
         declarer.queue(name, queue, arguments.clone()).await?;
         declarer.bind(name, &names.exchange, name).await?;
     }
-    // With streams there is one shared queue, which no version of Trove addresses for a guest.
+    // With streams there is one shared queue, which no version of Trove uses to address a guest.
     if names.has_fanout() {
         declarer.exchange(&names.fanout, &ExchangeKind::Fanout, fanout_exchange).await?;
         declarer.queue(&names.fanout_queue, fanout_queue, fanout_arguments).await?;
@@ -66,14 +66,14 @@ pub async fn declare(
     closed.map_err(TopologyError::at("declare the queue", &names.topic))
 }
 
-/// A channel on which the broker confirms what it was handed.
+/// A channel with publisher confirms.
 pub async fn confirming_channel(connection: &Connection) -> Result<Channel, lapin::Error> {
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok(channel)
 }
 
-/// How the queue of a guest is declared.
+/// The options and arguments of a guest queue.
 pub fn guest_queue(settings: &BrokerSettings) -> (QueueDeclareOptions, FieldTable) {
     let options = QueueDeclareOptions {
         durable: settings.durable_queues || settings.quorum_queue,
@@ -83,7 +83,8 @@ pub fn guest_queue(settings: &BrokerSettings) -> (QueueDeclareOptions, FieldTabl
     (options, guest_arguments(settings))
 }
 
-/// How a fanout or a reply queue is declared (`declare_fanout_consumer`, `declare_direct_consumer`).
+/// The options and arguments of a fanout or reply queue (`declare_fanout_consumer`,
+/// `declare_direct_consumer`).
 pub fn transient_queue(settings: &BrokerSettings) -> (QueueDeclareOptions, FieldTable) {
     let options =
         QueueDeclareOptions { durable: settings.transient_quorum_queue, ..QueueDeclareOptions::default() };
@@ -136,14 +137,15 @@ fn number(value: u64) -> AMQPValue {
     AMQPValue::LongLongInt(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
-/// Declares one thing after the other, on a new channel after each refusal.
+/// Declares objects one at a time. Opens a new channel after each refusal, which closes the channel.
 struct Declarer<'a> {
     connection: &'a Connection,
     channel: Channel,
 }
 
 impl Declarer<'_> {
-    /// As configured; else with `durable` the other way round, as oslo.messaging does; else as it stands.
+    /// Declares a queue as configured. On a mismatch tries the opposite `durable`, as oslo.messaging does,
+    /// then uses the queue as it is.
     async fn queue(
         &mut self,
         name: &str,
@@ -196,8 +198,8 @@ impl Declarer<'_> {
             match declared.await {
                 Ok(()) => return Ok(()),
                 Err(error) if is_mismatch(&error) => self.after_mismatch(name).await?,
-                // Whoever may declare an exchange may delete it: an account of one instance may not, and finds the
-                // control plane's there.
+                // An account that may declare an exchange may also delete it. So the account of a single
+                // instance may not, and uses the control plane's exchange.
                 Err(error) if is_refused(&error) => {
                     debug!(name, "Not ours to declare.");
                     self.channel = self.connection.create_channel().await?;
@@ -230,12 +232,12 @@ impl Declarer<'_> {
     }
 }
 
-/// 406 `PRECONDITION_FAILED`: it exists, with other flags.
+/// 406 `PRECONDITION_FAILED`: the object exists with different flags.
 pub fn is_mismatch(error: &lapin::Error) -> bool {
     is_soft(error, &AMQPSoftError::PRECONDITIONFAILED)
 }
 
-/// 403 `ACCESS_REFUSED`: the account may not.
+/// 403 `ACCESS_REFUSED`: the account lacks the permission.
 fn is_refused(error: &lapin::Error) -> bool {
     is_soft(error, &AMQPSoftError::ACCESSREFUSED)
 }
@@ -245,7 +247,7 @@ fn is_soft(error: &lapin::Error, soft: &AMQPSoftError) -> bool {
         if matches!(error.kind(), AMQPErrorKind::Soft(kind) if kind == soft))
 }
 
-/// AMQP's short strings hold 255 bytes; settings are validated to be shorter.
+/// AMQP's short strings hold 255 bytes; validated settings are shorter.
 pub fn short(name: &str) -> Result<ShortString, lapin::Error> {
     ShortString::try_new(name.to_owned()).map_err(|_| {
         let problem = format!("the name {name:?} is too long for AMQP");

@@ -1,7 +1,7 @@
-//! Symbolic links on the way to a file that is to be trusted.
+//! Symbolic links in the path to a file that must be trusted.
 //!
-//! A directory that root linked elsewhere is an administrator's doing (`/var/lib` on another disk). A link of anybody else
-//! lets them choose the file at any time, and so does one in the place of the file itself.
+//! A linked directory of root is the administrator's decision (`/var/lib` on another disk). The owner of any
+//! other link could replace the file at any time; so could a link in place of the file itself.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use std::{
 
 const ROOT: u32 = 0;
 
-/// A link that must not be followed, and whose it is.
+/// The first untrusted link in the path, and its owner.
 pub(super) fn on_the_way_to(path: &Path, agent: u32) -> Option<(PathBuf, u32)> {
     let trusted = |owner: u32| owner == ROOT || owner == agent;
     path.ancestors().find_map(|place| {

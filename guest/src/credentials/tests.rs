@@ -50,7 +50,7 @@ fn a_file_that_does_not_say_is_as_old_as_its_last_change() {
 #[test]
 fn a_file_of_another_account_is_refused_with_its_name() {
     if !geteuid().is_root() {
-        return; // only root can give files away, and only root could read them then
+        return; // only root can change the owner, and read the file afterwards
     }
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("creds.json");

@@ -1,4 +1,4 @@
-//! Why `trove-couchdb-hostd` did not do something, and what to do about it.
+//! Why a request to `trove-couchdb-hostd` failed, and what to do about it.
 
 use std::{
     io,
@@ -10,21 +10,21 @@ use trove_couchdb_protocol::host::HostError;
 /// Why a request has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostFailure {
-    /// The configuration says that there is none.
+    /// The configuration disables the helper.
     #[error(
         "this needs trove-couchdb-hostd, and host.socket is empty; set it to use the helper, and restart the agent"
     )]
     Off,
-    /// No socket.
+    /// The socket does not exist.
     #[error(
         "this needs trove-couchdb-hostd, and there is no {}; allow it in /etc/trove-couchdb-agent/host.toml, then: systemctl \
          enable --now trove-couchdb-hostd.socket", path.display()
     )]
     NotInstalled {
-        /// Where it should be.
+        /// The configured socket.
         path: PathBuf,
     },
-    /// The socket is not for this account.
+    /// The account may not connect to the socket.
     #[error(
         "{} refuses the agent's account; check SocketGroup= and SocketMode= of trove-couchdb-hostd.socket", path.display()
     )]
@@ -32,38 +32,38 @@ pub enum HostFailure {
         /// The socket.
         path: PathBuf,
     },
-    /// No process listens.
+    /// No process is listening.
     #[error("trove-couchdb-hostd does not answer on {}: {reason}; see: systemctl status trove-couchdb-hostd.socket", path.display())]
     Unreachable {
         /// The socket.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         reason: String,
     },
-    /// It ended in the middle.
+    /// The helper closed the connection before it answered.
     #[error(
         "trove-couchdb-hostd ended before it answered ({reason}); the state of CouchDB is unknown, see: trove-couchdb \
          service-status"
     )]
     BrokenOff {
-        /// What was seen of it.
+        /// The error on the connection.
         reason: String,
     },
-    /// It hangs.
+    /// The helper did not answer in time.
     #[error("trove-couchdb-hostd gave no answer within {seconds} s; see: journalctl -u trove-couchdb-hostd")]
     Silent {
-        /// How long it was waited for.
+        /// How long the agent waited.
         seconds: u64,
     },
-    /// Its answer makes no sense.
+    /// The answer cannot be read.
     #[error(
         "the answer of trove-couchdb-hostd can't be read ({reason}); install the same version of both programs"
     )]
     Undecodable {
-        /// What is wrong with it.
+        /// Why it cannot be read.
         reason: String,
     },
-    /// It said no, or could not.
+    /// The helper refused the request, or failed.
     #[error(transparent)]
     Refused(HostError),
 }
@@ -78,7 +78,7 @@ impl HostFailure {
         }
     }
 
-    /// Whether nothing was begun.
+    /// Whether nothing was started.
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Off | Self::NotInstalled { .. } | Self::Denied { .. } => true,
@@ -90,18 +90,19 @@ impl HostFailure {
         }
     }
 
-    /// Whether the same request may succeed a little later.
+    /// Whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         self.is_outage()
             || matches!(self, Self::Refused(HostError::Busy { .. } | HostError::Overloaded { .. }))
     }
 
-    /// Whether the helper is gone, rather than there and failing: systemd starts it again for the next connection.
+    /// Whether the helper is down, rather than running and failing. systemd
+    /// starts it for the next connection.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::BrokenOff { .. })
     }
 
-    /// Whether CouchDB may have been started or stopped although this failed.
+    /// Whether CouchDB may have been started or stopped despite the failure.
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
             Self::BrokenOff { .. } | Self::Silent { .. } | Self::Undecodable { .. } => true,

@@ -1,8 +1,8 @@
-//! The client of `trove-couchdb-hostd`, the small program that does with root's rights what this one may not.
+//! The client of `trove-couchdb-hostd`, the small helper with root's rights.
 //!
-//! A connection for each request: the helper exits when it has no connection, and systemd starts it for the next connection.
-//! Nothing is decided here. The helper checks each request against root's own `host.toml`; this module only carries it there,
-//! and says what is missing when there is no helper.
+//! Each request uses its own connection: the helper exits when it has no connection, and systemd starts it
+//! for the next one. The helper checks each request against root's `host.toml`. This module only sends the
+//! request and explains what is missing if there is no helper.
 
 mod failure;
 
@@ -19,11 +19,11 @@ use trove_couchdb_protocol::{
 pub use failure::HostFailure;
 use trove_couchdb_config::HostSettings;
 
-/// How much longer than the helper's own deadline its answer is waited for: it may have to be started first, and takes a
-/// last look when the deadline has passed.
+/// How much longer than the helper's own deadline the client waits. The helper may have to start first, and
+/// reads the state once more after the deadline.
 const MARGIN: Duration = Duration::from_secs(8);
 
-/// The helper of this machine.
+/// The helper on this machine.
 #[derive(Debug, Clone)]
 pub struct Host {
     socket: Option<PathBuf>,
@@ -31,12 +31,12 @@ pub struct Host {
 }
 
 impl Host {
-    /// The one that the configuration names.
+    /// The helper at the configured socket.
     pub fn new(settings: &HostSettings) -> Self {
         Self { socket: settings.socket.clone(), timeout: settings.timeout }
     }
 
-    /// Why there is no helper; `None` if there seems to be one.
+    /// Why there is no helper; `None` if its socket seems to exist.
     pub fn absence(&self) -> Option<HostFailure> {
         let Some(path) = &self.socket else { return Some(HostFailure::Off) };
         match std::fs::symlink_metadata(path) {
@@ -47,7 +47,8 @@ impl Host {
         }
     }
 
-    /// Asks for one thing and waits for its end. `id` is the command's; the helper's audit log has it too.
+    /// Sends a request and waits for its outcome. `id` is the command's; the
+    /// helper's audit log contains it, too.
     pub async fn ask(
         &self,
         id: &str,
@@ -75,7 +76,8 @@ async fn exchange(path: &std::path::Path, request: &Request) -> Result<Answer, H
     let mut frames = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_framed(stream);
     let text = serde_json::to_vec(request)
         .map_err(|error| HostFailure::Undecodable { reason: error.to_string() })?;
-    // One that refuses a stranger answers before it has read anything, and may have hung up: its answer counts.
+    // A helper that refuses this account answers before it reads and may hang up,
+    // so a failed send still has an answer.
     let sent = frames.send(Bytes::from(text)).await;
     match frames.next().await {
         Some(Ok(answer)) => serde_json::from_slice(&answer)
@@ -88,7 +90,7 @@ async fn exchange(path: &std::path::Path, request: &Request) -> Result<Answer, H
     }
 }
 
-/// A caller may have given its request any id.
+/// The helper's id for a request. A caller's id may be any text, so an invalid id is replaced.
 fn request_id(id: &str) -> RequestId {
     let given = RequestId::try_from(id.to_owned()).or_else(|_| RequestId::try_from(new_id()));
     given.unwrap_or_else(|_| RequestId::unnamed())

@@ -1,4 +1,4 @@
-//! The client, against helpers that answer, refuse, hang up, babble, or are not there.
+//! The client, against helpers that answer, refuse, hang up, send garbage, or do not exist.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,7 +11,7 @@ use trove_couchdb_protocol::host::{HostError, State, Wanted};
 
 use super::*;
 
-/// A helper that reads one request and answers it with these bytes; the request comes back.
+/// A helper that reads one request and sends these bytes; the task returns the request.
 fn helper(directory: &tempfile::TempDir, answer: Vec<u8>) -> (Host, tokio::task::JoinHandle<Value>) {
     let path = directory.path().join("hostd.sock");
     let listener = UnixListener::bind(&path).unwrap();
@@ -85,7 +85,7 @@ async fn without_a_helper_it_is_said_how_to_get_one() {
     assert!(absence.to_string().ends_with("systemctl enable --now trove-couchdb-hostd.socket"), "{absence}");
     assert!(absence.is_refusal() && !absence.is_transient());
     assert_eq!(ask(&missing).await, Err(absence));
-    // One that was killed left its socket.
+    // A helper that was killed leaves its socket.
     let dead = directory.path().join("dead.sock");
     drop(UnixListener::bind(&dead).unwrap());
     let dead = Host { socket: Some(dead), timeout: Duration::from_secs(3) };

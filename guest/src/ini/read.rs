@@ -1,8 +1,8 @@
-//! Reading what lies in a directory that is not ours.
+//! Reads files in a directory that belongs to a different account.
 //!
-//! Whoever has CouchDB's account owns `local.d`, and what the agent reads of its own file there it writes again, for
-//! CouchDB to read. So a link in its place would let them have the agent's secrets copied, and a pipe or an endless
-//! device would hold the agent up: what is opened is looked at, not what the name stood for a moment before.
+//! CouchDB's account owns `local.d`, and the agent writes the content of its own file there back for CouchDB
+//! to read. A link in place of the file could expose the agent's secrets, and a pipe or an endless device
+//! could block the agent. So the checks apply to the opened file, because the path may change after a check.
 
 use std::{
     fs::{File, Metadata},
@@ -16,21 +16,21 @@ use rustix::{
     io::Errno,
 };
 
-/// CouchDB's own default.ini has 40 KiB.
+/// In bytes. CouchDB's own default.ini has 40 KiB.
 const LARGEST: u64 = 1 << 20;
 
-/// Root, who edits what it likes.
+/// Root may edit any file.
 const ROOT: u32 = 0;
 
 const REMOVE: &str = "find out who put it there, and remove it: the agent writes its own";
 
-/// An ini file of somebody else's, through symbolic links: administrators link files from elsewhere.
+/// Another program's ini file. Follows symbolic links, because administrators link files from elsewhere.
 pub(super) fn foreign(path: &Path) -> io::Result<String> {
     Ok(regular(path, OFlags::empty())?.0)
 }
 
-/// The agent's own ini file. Only if it is the one and only name of a file that the agent, `couchdb` (who owns the
-/// directory) or root has made.
+/// The agent's own ini file. It must be a regular file without other hard links, owned by the agent, by
+/// `couchdb` (the owner of the directory) or by root.
 pub(super) fn own(path: &Path, couchdb: u32) -> io::Result<(String, Metadata)> {
     let (text, metadata) = regular(path, OFlags::NOFOLLOW)?;
     let agent = rustix::process::geteuid().as_raw();
@@ -59,7 +59,7 @@ fn regular(path: &Path, flags: OFlags) -> io::Result<(String, Metadata)> {
         Err(Errno::LOOP) => {
             return Err(refused(format!("it is a symbolic link, which the agent does not follow; {REMOVE}")));
         }
-        // What a socket answers.
+        // The error for a socket.
         Err(Errno::NXIO) => return Err(not_regular()),
         Err(error) => return Err(error.into()),
     };
@@ -68,7 +68,7 @@ fn regular(path: &Path, flags: OFlags) -> io::Result<(String, Metadata)> {
         return Err(not_regular());
     }
     let mut content = Vec::new();
-    // By what is read, as the file may grow meanwhile.
+    // Limit the bytes read, not the size from the metadata: the file may grow.
     file.take(LARGEST + 1).read_to_end(&mut content)?;
     if content.len() as u64 > LARGEST {
         return Err(refused(format!("it is larger than {LARGEST} bytes, which no ini file is; {REMOVE}")));
@@ -161,7 +161,7 @@ mod tests {
         let file = File::create(&path).unwrap();
         file.set_len(LARGEST).unwrap();
         assert_eq!(own(&path, owner).unwrap().0.len() as u64, LARGEST);
-        // A thousand times as long, and none of it on the disk.
+        // A sparse file, a thousand times the limit.
         file.set_len(LARGEST << 10).unwrap();
         for told in [own(&path, owner).map(|_| ()), foreign(&path).map(|_| ())] {
             assert!(told.unwrap_err().to_string().contains("larger than 1048576 bytes"));

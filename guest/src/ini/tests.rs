@@ -39,7 +39,7 @@ fn the_last_file_counts_and_ours_is_seldom_before_another() {
 #[test]
 fn a_file_that_couchdb_cannot_read_is_written_again() {
     if !rustix::process::geteuid().is_root() {
-        return; // only root can give files away
+        return; // only root can change the owner
     }
     let directory = tempfile::tempdir().unwrap();
     let couchdb = 12_345;
@@ -80,7 +80,7 @@ fn a_link_in_its_place_has_nothing_copied() {
     assert!(!fs::read_to_string(ini.path()).unwrap().contains("hunter2"));
 }
 
-/// The name that is replaced is a directory entry: nothing is written through it, whatever stands there by now.
+/// Replacing a file replaces the directory entry, so the agent never writes through a link.
 #[test]
 fn a_link_that_comes_between_reading_and_writing_is_replaced_itself() {
     let directory = tempfile::tempdir().unwrap();

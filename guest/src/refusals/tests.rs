@@ -8,7 +8,7 @@ fn at(files: &str) -> Circumstances {
     Circumstances { server: "http://h:1".into(), listeners: vec![7], files: files.into() }
 }
 
-/// A record in which `x` is the hash of `x`.
+/// A record in which the hash of `x` is `x`.
 fn refused(files: &str, tries: &[(u64, &str)]) -> Record {
     tries.iter().fold(Record::default(), |record, (now, password)| {
         record.with(&at(files), *now, "os_admin", Some((*password).to_owned()))

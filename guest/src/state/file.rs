@@ -1,12 +1,13 @@
-//! `prepared.json` in the state directory: the guest's state, and whose it is.
+//! `prepared.json` in the state directory: the guest's state and the guest's id.
 //!
 //! ```json
 //! {"prepared": true, "settling": true, "guest_id": "6f3d…", "stopped": {"boot_id": "0b5c…"}}
 //! ```
 //!
-//! An image made from a guest holds that guest's file. A new instance that believed it would pass over its `prepare`, and
-//! Trove would call a database ready that has none of what was ordered; so a file with another guest's id counts as none.
-//! One without an id is an operator's, who writes `{"prepared": true}` for a guest made by hand.
+//! An image made from a guest contains that guest's file. If a new instance accepted it, the instance would
+//! skip its `prepare`, and Trove would report a database without the requested content as ready. So a file
+//! with a different guest's id is ignored. A file without an id comes from an operator, who writes
+//! `{"prepared": true}` for a guest that was set up manually.
 
 use std::{
     io,
@@ -21,29 +22,29 @@ use trove_couchdb_system as system;
 
 const FILE_NAME: &str = "prepared.json";
 
-/// The file of one guest.
+/// The state file of one guest.
 #[derive(Debug)]
 pub struct StateFile {
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
     guest_id: String,
 }
 
-/// What there is.
+/// The result of reading the state file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
     /// No file.
     Nothing,
     /// The file of this guest.
     Own(GuestState),
-    /// An operator's, with nobody's id.
+    /// An operator's file, without an id.
     Unsigned(GuestState),
-    /// The file of the guest with this id.
+    /// The file of a different guest, with its id.
     Another(String),
 }
 
 impl Found {
-    /// No file, or another guest's, means that nothing has happened yet.
+    /// The guest's state. Without a file, or with a different guest's file, it is the initial state.
     pub fn state(self) -> GuestState {
         match self {
             Self::Own(state) | Self::Unsigned(state) => state,
@@ -90,13 +91,13 @@ struct Stopped {
 }
 
 impl StateFile {
-    /// The file of this guest in this state directory; reads nothing yet.
+    /// The file of this guest in this state directory. Does not read it.
     pub fn new(state_dir: &Path, guest_id: &str) -> Self {
         Self { path: state_dir.join(FILE_NAME), guest_id: guest_id.to_owned() }
     }
 
     /// # Errors
-    /// The file can't be read, or holds something else.
+    /// The file cannot be read, or has invalid content.
     pub fn read(&self) -> io::Result<Found> {
         let text = match std::fs::read_to_string(&self.path) {
             Ok(text) => text,
@@ -120,7 +121,7 @@ impl StateFile {
         })
     }
 
-    /// Puts the guest's id into an operator's file that is believed, before an image is made of it.
+    /// Adds the guest's id to an accepted operator's file, before an image is made of the guest.
     pub fn sign(&self, found: &Found) {
         if let Found::Unsigned(state) = found
             && state.stage.is_prepared()
@@ -131,10 +132,10 @@ impl StateFile {
         }
     }
 
-    /// Whole or not at all.
+    /// Writes the file atomically.
     ///
     /// # Errors
-    /// The state directory can't be written.
+    /// The state directory cannot be written.
     pub fn write(&self, state: &GuestState, old_control_plane: bool) -> io::Result<()> {
         let guest_id = Some(self.guest_id.clone());
         let content = Content { guest_id, old_control_plane, ..Content::of(state) };
@@ -189,10 +190,10 @@ impl Content {
     }
 }
 
-/// What the state directory holds of this guest, for a program that looks from outside the agent.
+/// The guest's state in the state directory, for programs other than the agent.
 ///
 /// # Errors
-/// The file can't be read, or holds something else.
+/// The file cannot be read, or has invalid content.
 pub fn state_in(state_dir: &Path, guest_id: &str) -> io::Result<GuestState> {
     StateFile::new(state_dir, guest_id).read().map(Found::state)
 }

@@ -1,94 +1,94 @@
-//! What the agent remembers of its guest from one start to the next: how far it is on its way to being a database, and what
-//! was decided about CouchDB's process.
+//! The guest's state that survives restarts of the agent: the progress of `prepare`, and
+//! whether CouchDB was stopped on purpose.
 //!
-//! The agent writes it (its module `guest`, which has the transitions); the operator's tool reads it.
+//! The agent writes the state (its module `guest` contains the transitions); the operator's tool reads it.
 
 mod file;
 
 pub use file::{Found, StateFile, state_in};
 
-/// The state of a guest. The two parts are independent: a machine without Trove never gets a `prepare`, and its CouchDB can
-/// still be stopped on purpose.
+/// The state of a guest. `stage` and `server` are independent: a machine without Trove never gets a
+/// `prepare`, but its CouchDB can be stopped on purpose.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GuestState {
-    /// How far `prepare` is.
+    /// The progress of `prepare`.
     pub stage: Stage,
-    /// What was decided about CouchDB's process.
+    /// Whether CouchDB's process was stopped on purpose.
     pub server: Server,
-    /// CouchDB has to be restarted before all of its configuration is in force.
+    /// Set if part of CouchDB's configuration only takes effect after a restart.
     pub restart_required: Option<RestartRequired>,
 }
 
 /// Why CouchDB has to be restarted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestartRequired {
-    /// The parts of its configuration that wait for it.
+    /// The parts of the configuration that need the restart.
     pub reason: String,
-    /// Linux's `boot_id` when that was found: a reboot is a restart, too. `None` if it could not be read.
+    /// Linux's `boot_id` when this was set: a reboot also restarts CouchDB. `None` if it could not be read.
     pub boot_id: Option<String>,
 }
 
-/// How far this guest is on its way to being a database.
+/// The progress of `prepare`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Stage {
-    /// `prepare` has not come.
+    /// `prepare` has not arrived.
     #[default]
     New,
-    /// It is being carried out, or was when the last agent died.
+    /// `prepare` is running, or was running when the agent died.
     Building {
-        /// The `_unique_id` of the request that began it: a later one finds by it what that one made.
+        /// The `_unique_id` of the first request. A later run uses it to find what the first run created.
         id: String,
     },
-    /// It could not be carried out.
+    /// `prepare` failed.
     Failed {
         /// As in [`Stage::Building`].
         id: String,
-        /// Why, in the words that the user was given.
+        /// The error that the user got.
         reason: String,
     },
-    /// It is done, and CouchDB has not been seen healthy since.
+    /// `prepare` is done, but CouchDB has not been healthy since.
     Settling,
-    /// The guest is a database.
+    /// `prepare` is done and CouchDB has been healthy.
     Ready,
 }
 
-/// What was decided about CouchDB's process, or seen of it.
+/// The intended or observed state of CouchDB's process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Server {
-    /// It is to run, which its supervisor sees to.
+    /// CouchDB is meant to run; its supervisor keeps it running.
     #[default]
     Running,
-    /// It is being stopped on purpose.
+    /// CouchDB is being stopped on purpose.
     Stopping {
-        /// What will hold.
+        /// The new stop.
         stop: Stop,
-        /// What held before; it holds again if CouchDB is not stopped.
+        /// The previous stop; it applies again if stopping fails.
         before: Option<Stop>,
     },
-    /// It was stopped on purpose.
+    /// CouchDB was stopped on purpose.
     Stopped(Stop),
-    /// It is being started, or restarted. Not remembered: what restarts it goes on without the agent.
+    /// CouchDB is being started or restarted. Not stored, because the restart continues without the agent.
     Restarting {
-        /// What held before; it holds again if CouchDB is not started.
+        /// The previous stop; it applies again if the start fails.
         before: Option<Stop>,
-        /// What this restart makes unnecessary.
+        /// The required restart that this restart satisfies.
         ends: Option<RestartRequired>,
     },
-    /// It runs in CouchDB's maintenance mode. Not remembered: CouchDB says so itself.
+    /// CouchDB runs in maintenance mode. Not stored, because CouchDB itself reports it.
     Maintenance,
 }
 
-/// A stop on purpose, and how long it holds.
+/// A stop on purpose, and how long it applies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stop {
-    /// Linux's `boot_id` when it was decided; `None` if that could not be read.
+    /// Linux's `boot_id` at the time of the stop; `None` if it could not be read.
     pub boot_id: Option<String>,
-    /// It also holds after a reboot of the machine.
+    /// Whether the stop also applies after a reboot of the machine.
     pub across_reboots: bool,
 }
 
 impl Stage {
-    /// Whether `prepare` has nothing left to do.
+    /// Whether `prepare` is done.
     pub fn is_prepared(&self) -> bool {
         matches!(self, Self::Settling | Self::Ready)
     }
@@ -101,7 +101,7 @@ impl From<Stage> for GuestState {
 }
 
 impl Server {
-    /// The stop on purpose that an agent which starts now has to heed.
+    /// The stop on purpose that an agent has to respect when it starts.
     pub fn stop(&self) -> Option<&Stop> {
         match self {
             Self::Stopping { stop, .. } | Self::Stopped(stop) => Some(stop),
@@ -112,22 +112,22 @@ impl Server {
 }
 
 impl Stop {
-    /// Whether it still holds for an agent that starts in this boot of the machine. Where boots can't be told apart, it does
-    /// not: a CouchDB that was started by a reboot must not be taken for stopped.
+    /// Whether the stop applies in this boot of the machine. False if the boots cannot be compared: a CouchDB
+    /// that a reboot started must not count as stopped.
     pub fn holds_in(&self, boot_id: Option<&str>) -> bool {
         self.across_reboots || is_same_boot(self.boot_id.as_deref(), boot_id) == Some(true)
     }
 }
 
 impl RestartRequired {
-    /// Whether it is still to be done for an agent that starts in this boot of the machine. Where boots can't be told apart, it
-    /// is: one restart too many does no harm.
+    /// Whether the restart is still required in this boot of the machine. True if the boots cannot be
+    /// compared: an extra restart does no harm.
     pub fn holds_in(&self, boot_id: Option<&str>) -> bool {
         is_same_boot(self.boot_id.as_deref(), boot_id) != Some(false)
     }
 }
 
-/// `None` if that can't be told.
+/// `None` if one of the ids is unknown.
 fn is_same_boot(one: Option<&str>, other: Option<&str>) -> Option<bool> {
     Some(one? == other?)
 }

@@ -1,11 +1,11 @@
-//! Known answers of the real Trove, and what happens to text that is not ours.
+//! Known answers of the real Trove, and texts that are not valid encrypted values.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Key and answers of PROTOCOL, section 4.
+/// Key and known answers from PROTOCOL, section 4.
 const KEY: &str = "oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU";
 
 fn cipher() -> Cipher {

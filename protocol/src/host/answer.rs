@@ -1,4 +1,4 @@
-//! What the helper answers: the state that it saw, or why it did not do what was asked.
+//! The helper's answers: the state of the service, or an error.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use super::{RequestId, ServiceName, Wanted};
 
-/// What a service manager says of a service, in words that all of them have.
+/// The state of a service, in terms common to all service managers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// Its process is up. Whether CouchDB answers is not known here.
+    /// The process is up. Whether CouchDB responds is not checked.
     Running,
-    /// Between two states, or about to be started again by its manager.
+    /// Between two states, or waiting for an automatic restart.
     Changing,
-    /// No process, and nothing went wrong.
+    /// No process, and no error.
     Stopped,
     /// No process, after an error.
     Failed,
 }
 
 impl State {
-    /// In one word.
+    /// The state as one word.
     pub fn word(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -31,7 +31,7 @@ impl State {
         }
     }
 
-    /// Whether this is what is waited for.
+    /// Whether this satisfies the awaited state.
     pub fn is(self, wanted: Wanted) -> bool {
         match wanted {
             Wanted::Running => self == Self::Running,
@@ -40,18 +40,18 @@ impl State {
     }
 }
 
-/// A service as it was seen.
+/// The observed state of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
-    /// In words that all service managers have.
+    /// The state in terms common to all service managers.
     pub state: State,
-    /// In the service manager's own words, such as `active (running)`.
+    /// The state in the service manager's own words, such as `active (running)`.
     pub detail: String,
-    /// The main process, if it is known.
+    /// The main process, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub main_pid: Option<u32>,
-    /// What differs from one start to the next: systemd's invocation id, a container's id and start time, a process's start
-    /// time.
+    /// An id that changes with each start: systemd's invocation id, a container's id and
+    /// start time, or a process's start time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
 }
@@ -62,80 +62,80 @@ impl fmt::Display for Seen {
     }
 }
 
-/// The result of a request that was carried out.
+/// The result of a completed request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// Which service.
+    /// The service.
     pub service: ServiceName,
-    /// The state that was seen when all was done.
+    /// The state after the request.
     #[serde(flatten)]
     pub seen: Seen,
     /// Whether the helper changed anything.
     pub changed: bool,
 }
 
-/// Why a request was refused, or failed.
+/// Why a request was refused or failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum HostError {
-    /// The process at the other end may ask for nothing.
+    /// The client's account is not allowed to use the helper.
     #[error(
         "uid {uid} may not use trove-couchdb-hostd: only root and the account of host.toml's hostd.account may"
     )]
     Forbidden {
-        /// Its account.
+        /// The client's account.
         uid: u32,
     },
-    /// Not a request.
+    /// Not a valid request.
     #[error("trove-couchdb-hostd can't read the request: {reason}")]
     Malformed {
-        /// What is wrong with it.
+        /// Why it cannot be read.
         reason: String,
     },
-    /// Not within root's policy.
+    /// Root's policy does not allow the request.
     #[error("{what} is not allowed by host.toml: {advice}")]
     NotAllowed {
-        /// What was asked for.
+        /// The request.
         what: String,
         /// What is allowed, or how to allow it.
         advice: String,
     },
-    /// Nothing is allowed, since root's policy can't be used.
+    /// Root's policy cannot be used, so every request is refused.
     #[error("trove-couchdb-hostd has no valid policy and does nothing: {reason}")]
     Policy {
         /// What is wrong with the file.
         reason: String,
     },
-    /// A change is being made.
+    /// Another change is in progress.
     #[error("trove-couchdb-hostd is busy with {verb}; try again when it is done")]
     Busy {
-        /// Which change.
+        /// The change in progress.
         verb: String,
     },
-    /// Too many are connected.
+    /// Too many connections.
     #[error("trove-couchdb-hostd serves {limit} connections already; try again later")]
     Overloaded {
-        /// How many are served.
+        /// The maximum number of connections.
         limit: usize,
     },
-    /// The service manager refused, or can't be asked.
+    /// The service manager refused or cannot be reached.
     #[error("{backend} failed: {reason}")]
     Backend {
-        /// Which service manager.
+        /// The service manager.
         backend: String,
-        /// What it said.
+        /// Its error.
         reason: String,
     },
-    /// The state that was wanted was not seen in time.
+    /// The service did not reach the requested state in time.
     #[error("service {service} is not {wanted} after {seconds} s: it is {}; look at its log", seen_or_unknown(.seen.as_ref()))]
     Late {
-        /// Which service.
+        /// The service.
         service: ServiceName,
-        /// The state that was wanted.
+        /// The requested state.
         wanted: String,
-        /// How long it was waited for.
+        /// How long the helper waited.
         seconds: u64,
-        /// What was seen last.
+        /// The last observed state.
         seen: Option<Seen>,
     },
 }
@@ -148,7 +148,7 @@ fn seen_or_unknown(seen: Option<&Seen>) -> String {
 }
 
 impl HostError {
-    /// The kind, from a fixed set: the audit log's outcome.
+    /// The kind of error, from a fixed set; the outcome in the audit log.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Forbidden { .. } => "forbidden",
@@ -166,7 +166,7 @@ impl HostError {
 /// The answer to one request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// Which request; none if the helper could not read it, or would not.
+    /// The request id; `None` if the helper could not read the request or refused to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<RequestId>,
     /// The outcome.
@@ -178,9 +178,9 @@ pub struct Answer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// It was carried out.
+    /// The request was completed.
     Done(Report),
-    /// It was refused, or failed.
+    /// The request was refused or failed.
     Failed(HostError),
 }
 

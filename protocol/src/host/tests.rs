@@ -1,5 +1,5 @@
-//! The wire of `trove-couchdb-hostd`, held to its text: both programs are installed from one package, but the old helper
-//! may still run while the new agent starts.
+//! The exact wire format of `trove-couchdb-hostd`. One package installs both programs, but the old helper may
+//! still run while the new agent starts.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,13 +1,13 @@
-//! What a request may name: each is a newtype that only validation builds.
+//! The values that a request may name; each is a newtype that only validation can build.
 
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// The longest name and the longest id.
+/// The maximum length of a name or an id, in bytes.
 const MAX_WORD: usize = 64;
 
-/// A word from outside that was refused.
+/// An invalid value in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WordError {
     /// Not a service's name.
@@ -23,7 +23,7 @@ pub enum WordError {
     Within,
 }
 
-/// The name by which `host.toml` knows a service: a label, not the name of a unit or of a container.
+/// A service name in `host.toml`: a label, not the name of a unit or a container.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ServiceName(String);
@@ -59,13 +59,13 @@ impl fmt::Display for ServiceName {
     }
 }
 
-/// Which request it is, in both audit logs.
+/// The request id in both audit logs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RequestId(String);
 
 impl RequestId {
-    /// For a request that has no id of its own.
+    /// The id for a request that has none.
     pub fn unnamed() -> Self {
         Self("unnamed".to_owned())
     }
@@ -92,21 +92,21 @@ impl From<RequestId> for String {
     }
 }
 
-/// How long the helper may take, in whole seconds. `host.toml` may allow less.
+/// The helper's deadline, in whole seconds. `host.toml` may allow less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
 pub struct Within(u16);
 
 impl Within {
-    /// The longest.
+    /// The maximum.
     pub const MAX: Self = Self(3600);
 
-    /// As a length of time.
+    /// The deadline as a [`Duration`].
     pub fn duration(self) -> Duration {
         Duration::from_secs(self.0.into())
     }
 
-    /// A length of time, cut to what a request may ask for.
+    /// A duration, limited to what a request may ask for.
     pub fn at_most(duration: Duration) -> Self {
         let seconds = duration.as_secs().clamp(1, Self::MAX.0.into());
         u16::try_from(seconds).map_or(Self::MAX, Self)

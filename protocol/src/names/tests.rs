@@ -1,4 +1,4 @@
-//! What names are accepted, which rule a refused one is told, and how they look in a URL.
+//! Which names are accepted, which rule a refused name breaks, and how names look in a URL.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use proptest::prelude::*;

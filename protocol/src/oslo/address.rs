@@ -1,8 +1,8 @@
-//! Where an answer goes, and how it is found in a message that cannot be read otherwise.
+//! The reply address of a request, and how to find it in an unreadable message.
 //!
-//! A caller that hears nothing waits until its timeout and then tells its user just that. So when a request is refused
-//! for whatever reason, `Sender::probe` looks once more, leniently, for the few fields an answer needs; it builds
-//! nothing else, so neither size nor nesting of the rest matters.
+//! A caller that gets no reply waits until its timeout and then reports only the timeout to its user. So
+//! `Sender::probe` searches every refused request again, leniently, for the fields that a reply needs. It
+//! builds nothing else, so the size and nesting of the rest do not matter.
 
 use std::{borrow::Cow, fmt};
 
@@ -14,37 +14,38 @@ use serde::{
 use super::id::new_id;
 use crate::{error::DecodeError, trove::Method};
 
-/// How far beyond the limit a body may go and still be searched for its sender.
+/// A body may exceed the size limit by this factor and is still searched for its sender.
 const SEARCHED: usize = 16;
 
-/// AMQP's limit on the name of a queue, in bytes.
+/// AMQP's limit on queue names, in bytes.
 const MAX_QUEUE: usize = 255;
 
-/// What the names of a broker's own queues begin with, in AMQP 0-9-1. No caller can declare one, and publishing to some
-/// does more than to queue: a made-up `amq.rabbitmq.reply-to.…` crashes RabbitMQ's side of the connection.
+/// The prefix of the broker's own queues in AMQP 0-9-1. No caller can declare such a queue,
+/// and publishing to some of them has side effects: a made-up `amq.rabbitmq.reply-to.…`
+/// crashes RabbitMQ's side of the connection.
 const OF_THE_BROKER: &str = "amq.";
 
-/// What a reply queue must be, in words.
+/// The rule for reply queues, for error messages.
 pub(crate) const REPLY_QUEUE: &str =
     "the name of a queue, at most 255 bytes long, and none that begins with `amq.`";
 
-/// The name of a queue that answers may be published to.
+/// The name of a queue that replies may be published to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ReplyQueue(String);
 
 impl ReplyQueue {
-    /// `None` for a name that no caller's queue can have.
+    /// `None` if no caller can own a queue of this name.
     pub fn new(name: &str) -> Option<Self> {
         let possible = !name.is_empty() && name.len() <= MAX_QUEUE && !name.starts_with(OF_THE_BROKER);
         possible.then(|| Self(name.to_owned()))
     }
 
-    /// A new one, in oslo.messaging's form.
+    /// A unique name in oslo.messaging's form.
     pub fn unique() -> Self {
         Self(format!("reply_{}", new_id()))
     }
 
-    /// Where there is no queue: on the local socket, where an answer goes to whoever asked.
+    /// For the local socket, which has no queues: the reply goes to the client that asked.
     pub fn local() -> Self {
         Self("local".to_owned())
     }
@@ -63,24 +64,25 @@ impl TryFrom<&str> for ReplyQueue {
     }
 }
 
-/// The caller of a request: a call has one, a cast has none.
+/// The reply address of a call; a cast has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplyAddress {
-    /// By which the caller knows the reply (`_msg_id`).
+    /// The id by which the caller matches the reply (`_msg_id`).
     pub msg_id: String,
-    /// The queue on the default exchange that it listens on (`_reply_q`).
+    /// The caller's queue on the default exchange (`_reply_q`).
     pub reply_queue: ReplyQueue,
 }
 
 impl ReplyAddress {
-    /// oslo answers nothing without an id (`amqpdriver.py`, `AMQPIncomingMessage.reply`), and neither can we.
+    /// Without an id oslo sends no reply (`amqpdriver.py`,
+    /// `AMQPIncomingMessage.reply`), and neither does the agent.
     fn new(msg_id: Option<String>, reply_queue: Option<String>) -> Option<Self> {
         let msg_id = msg_id.filter(|id| !id.is_empty() && id.len() <= MAX_QUEUE)?;
         Some(Self { msg_id, reply_queue: ReplyQueue::new(&reply_queue?)? })
     }
 }
 
-/// Who sent a message, as far as that could be found out.
+/// The sender of a message, as far as it could be read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sender {
     pub(crate) reply: Option<ReplyAddress>,
@@ -94,7 +96,7 @@ struct Envelope<'a> {
     message: Cow<'a, str>,
 }
 
-/// The few fields of a message that are looked for.
+/// The fields that the probe searches for.
 #[derive(Default)]
 struct Ids {
     msg_id: Id,
@@ -103,7 +105,7 @@ struct Ids {
     method: Id,
 }
 
-/// One that is there twice is none: nobody can know which was meant. The others still count.
+/// A repeated field counts as absent, because its value is ambiguous. The other fields still count.
 #[derive(Default)]
 enum Id {
     #[default]
@@ -156,9 +158,9 @@ impl<'de> Deserialize<'de> for Ids {
     }
 }
 
-/// Text that can be an id, or nothing if it is anything else.
+/// Text, or `None` if the value is anything else.
 ///
-/// Not serde's untagged enum: that one first builds whatever is there, at sixteen times its size.
+/// serde's untagged enum would first build the whole value, at sixteen times its size.
 struct Text(Option<String>);
 
 impl<'de> Deserialize<'de> for Text {
@@ -210,7 +212,8 @@ impl<'de> Visitor<'de> for TextOnly {
 }
 
 impl Sender {
-    /// Looks for the sender of a body that could not be decoded; finds nothing rather than failing.
+    /// Finds the sender of a body that could not be decoded. Never fails:
+    /// fields that cannot be read are absent.
     pub(crate) fn probe(body: &[u8], max_bytes: usize) -> Self {
         if body.len() > max_bytes.saturating_mul(SEARCHED) {
             return Self::default();

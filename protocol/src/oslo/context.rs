@@ -1,8 +1,8 @@
-//! Who gave a command, and under which request id: what oslo.messaging calls the context.
+//! oslo.messaging's context: the user who sent a command, and the request id.
 //!
-//! In clear it travels as one key `_context_<name>` for each entry, encrypted as a single `_context_context`. Its keys
-//! differ between Trove's versions, so it is kept as the map it came as: the conductor gets it back unchanged. It can
-//! hold a token (`auth_token`), which is why `Debug` shows nothing but the request id.
+//! In clear the context is one key `_context_<name>` per entry; encrypted it is a single `_context_context`.
+//! The keys differ between Trove's versions, so the entries are kept unchanged and sent back to the conductor
+//! as they are. The context can contain a token (`auth_token`), so `Debug` shows only the request id.
 
 use std::fmt;
 
@@ -15,27 +15,28 @@ use crate::{
     json::{self, Budget},
 };
 
-/// What every key of a context in clear begins with (`oslo_messaging/_drivers/amqp.py`, `pack_context`).
+/// The prefix of every context key in clear (`oslo_messaging/_drivers/amqp.py`, `pack_context`).
 const PREFIX: &str = "_context_";
 
-/// The one key of an encrypted context (`trove/common/rpc/secure_serializer.py`).
+/// The only key of an encrypted context (`trove/common/rpc/secure_serializer.py`).
 const SEALED: &str = "_context_context";
 
-/// How many JSON values a context may consist of. It is kept until its command ends, so this bounds what a queue full of
-/// commands costs; a service catalog of 50 regions with 6 services each, the largest part, has 2,000.
+/// The maximum number of JSON values in a context. The context is kept until its command is finished,
+/// so this limits the memory of a queue full of commands. The largest part, a service catalog of 50
+/// regions with 6 services each, has 2,000.
 const MAX_VALUES: usize = 5_000;
 
-/// The entries of a request's context, as they came.
+/// The entries of a request's context, unchanged.
 #[derive(Clone, Default, PartialEq)]
 pub struct Context(Map<String, Value>);
 
 impl Context {
-    /// A context of given entries.
+    /// A context with these entries.
     pub fn new(entries: Map<String, Value>) -> Self {
         Self(entries)
     }
 
-    /// The context of what the guest does by itself, such as heartbeats: nobody's.
+    /// The context of messages that no user caused, such as heartbeats.
     ///
     /// The same entries as `trove/guestagent` sends (captured in `conductor.heartbeat_running.plain.json`).
     pub fn for_guest(request_id: &str) -> Self {
@@ -69,7 +70,7 @@ impl Context {
         Self(entries)
     }
 
-    /// The context of an operator's own command, which comes from no project and no token: `user` is a login name.
+    /// The context of an operator's command, which has no project and no token; `user` is a login name.
     ///
     /// The keys are those of a user's request (captured in `create_user.plain.json`).
     pub fn for_operator(user: &str, request_id: &str) -> Self {
@@ -80,8 +81,8 @@ impl Context {
         Self(entries)
     }
 
-    /// Takes the context out of a message. With a key it must be there and encrypted with it; without one it must
-    /// not be encrypted, else a guest that lost its key would run commands, and answer with passwords, in clear.
+    /// Reads the context of a message. With a key the context must be encrypted. Without a key it must be in
+    /// clear: a guest that lost its key would otherwise run commands and send passwords in clear.
     pub(crate) fn decode(
         message: &Map<String, Value>,
         cipher: Option<&Cipher>,
@@ -107,7 +108,7 @@ impl Context {
                 |(key, value): (&String, &Value)| Some((key.strip_prefix(PREFIX)?.to_owned(), value.clone()));
             return Ok(message.iter().filter_map(entry).collect());
         };
-        // A sender without the key sends the context in the open, entry by entry.
+        // A sender without the key sends the context entries in clear.
         let sealed = message.get(SEALED).unwrap_or(&Value::Null);
         match cipher.decrypt_within(sealed, budget).map_err(|error| DecodeError::cipher("context", error))? {
             Value::Object(entries) => Ok(entries),
@@ -115,7 +116,7 @@ impl Context {
         }
     }
 
-    /// The mark of an encrypted context.
+    /// The replay tag of an encrypted context.
     pub(crate) fn seal(message: &Map<String, Value>) -> Option<Seal> {
         Cipher::seal_of(message.get(SEALED)?)
     }
@@ -125,7 +126,7 @@ impl Context {
         message.extend(self.0.iter().map(|(name, value)| (format!("{PREFIX}{name}"), value.clone())));
     }
 
-    /// Adds the context to a request for a guest: encrypted with its key, if it has one.
+    /// Adds the context to a request for a guest, encrypted if there is a key.
     pub(crate) fn encode_for_guest(&self, message: &mut Map<String, Value>, cipher: Option<&Cipher>) {
         match cipher {
             None => self.encode_clear(message),
@@ -136,18 +137,19 @@ impl Context {
         }
     }
 
-    /// Adds the context to a message for the conductor: encrypted, and with the id of the guest whose key it was.
+    /// Adds the context to a message for the conductor: encrypted, with the
+    /// id of the guest that owns the key.
     pub(crate) fn encode_sealed(&self, message: &mut Map<String, Value>, cipher: &Cipher, instance_id: &str) {
         message.insert(SEALED.to_owned(), cipher.encrypt_own(&Value::Object(self.0.clone())).into());
         message.insert(format!("{PREFIX}{}", crate::cipher::INSTANCE), instance_id.into());
     }
 
-    /// The id under which Trove logs the user's request, `req-<uuid>`.
+    /// The id of the user's request in Trove's logs, `req-<uuid>`.
     pub fn request_id(&self) -> Option<&str> {
         self.text("request_id")
     }
 
-    /// The user who gave the command.
+    /// The user who sent the command.
     pub fn user(&self) -> Option<&str> {
         self.text("user")
     }
@@ -157,12 +159,12 @@ impl Context {
         ["project_id", "tenant", "project"].into_iter().find_map(|key| self.text(key))
     }
 
-    /// The notification that the end of a cast is reported with; only commands of users carry one.
+    /// The notification that reports the outcome of a cast; only commands of users have one.
     pub fn notification(&self) -> Option<&Map<String, Value>> {
         self.0.get("trove_notification")?.as_object()
     }
 
-    /// All entries, as they came.
+    /// All entries, unchanged.
     pub fn entries(&self) -> &Map<String, Value> {
         &self.0
     }

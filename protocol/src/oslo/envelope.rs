@@ -1,8 +1,9 @@
 //! The outermost layer of every body: `{"oslo.version": "2.0", "oslo.message": "<JSON text>"}`.
 //!
-//! The message stands in the envelope as *text* and is parsed a second time (`oslo_messaging/_drivers/common.py`,
-//! `serialize_msg` and `deserialize_msg`). Unlike oslo, nothing is taken without an envelope: that form went out of
-//! use with version 1.0. Used by requests, replies and conductor casts alike.
+//! The message inside the envelope is *text* and is parsed a second time
+//! (`oslo_messaging/_drivers/common.py`, `serialize_msg` and `deserialize_msg`). Unlike oslo, this module
+//! refuses messages without an envelope, a form that went out of use with version 1.0. Used by requests,
+//! replies and conductor casts.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -14,7 +15,7 @@ use crate::{
     version::RpcVersion,
 };
 
-/// The only version of the envelope that was ever sent (`_RPC_ENVELOPE_VERSION`).
+/// The only version of the envelope that oslo ever sent (`_RPC_ENVELOPE_VERSION`).
 const VERSION: RpcVersion = RpcVersion { major: 2, minor: 0 };
 
 #[derive(Deserialize)]
@@ -25,12 +26,12 @@ struct Envelope {
     message: String,
 }
 
-/// Takes a message out of its envelope; a body of more than `max_bytes` is refused unread.
+/// Takes a message out of its envelope. A body of more than `max_bytes` is refused without parsing.
 pub fn decode(body: &[u8], max_bytes: usize) -> Result<Map<String, Value>, DecodeError> {
     decode_within(body, max_bytes, &mut Budget::unlimited())
 }
 
-/// The same, with a limit on how many values there may be in the message.
+/// Like [`decode`], with a limit on the number of values in the message.
 pub(crate) fn decode_within(
     body: &[u8],
     max_bytes: usize,
@@ -40,7 +41,7 @@ pub(crate) fn decode_within(
         return Err(DecodeError::TooLarge { size: body.len(), limit: max_bytes });
     }
     let envelope: Envelope = serde_json::from_slice(body).map_err(|error| {
-        // A data error: other JSON than an envelope, or one with a key twice.
+        // A data error: the JSON is not an envelope, or it repeats a key.
         if error.is_data() { DecodeError::NoEnvelope } else { DecodeError::not_json("envelope", &error) }
     })?;
     let version: Option<RpcVersion> = envelope.version.parse().ok();

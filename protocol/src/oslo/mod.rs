@@ -1,4 +1,4 @@
-//! What oslo.messaging defines, for any service: a message's envelope, requests, replies, and what they have in common.
+//! oslo.messaging's formats, for any service: envelopes, requests, replies and their common parts.
 
 pub mod address;
 pub mod context;

@@ -1,9 +1,10 @@
-//! What goes back to a caller: `{"result": R, "failure": F, "ending": true, "_msg_id": …, "_unique_id": …}`.
+//! Replies to a caller: `{"result": R, "failure": F, "ending": true, "_msg_id": …, "_unique_id": …}`.
 //!
-//! Exactly one reply with `ending` answers a call. While a method works, beats without it may go ahead, if the
-//! caller asked for them. A failure is JSON text inside the message inside the envelope, and is never encrypted
-//! (`oslo_messaging/_drivers/common.py`, `serialize_remote_exception`): no message of ours may hold a secret. The agent
-//! encodes; the bundled client and the tests decode.
+//! Exactly one reply with `ending` answers a call. While a method runs, beats without `ending` may
+//! precede it if the caller asked for them. A failure is JSON text inside the message inside the
+//! envelope and is never encrypted (`oslo_messaging/_drivers/common.py`,
+//! `serialize_remote_exception`), so the agent's failure messages must not contain secrets. The agent
+//! encodes replies; the bundled client and the tests decode them.
 
 mod class;
 
@@ -21,38 +22,39 @@ use crate::{
 };
 pub use class::FailureClass;
 
-/// The module of our failures. It must not be one that Trove allows (`trove.common.exception`, `builtins`): Trove would
-/// rebuild those classes and show the user a traceback instead of the message (PROTOCOL, section 3).
+/// The Python module of the agent's failures. Trove must not allow it
+/// (`trove.common.exception`, `builtins`): Trove would rebuild those classes and show the user
+/// a traceback instead of the message (PROTOCOL, section 3).
 const MODULE: &str = "trove_couchdb.error";
 
-/// Where oslo keeps its own two failures.
+/// The Python module of oslo's own two failures.
 const OSLO_MODULE: &str = "oslo_messaging.rpc.dispatcher";
 
-/// What became of a command.
+/// The outcome of a command.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// The method's result; `null` where Python returns nothing.
     Success(Value),
-    /// Why it was not done.
+    /// Why the command failed.
     Failure(Failure),
 }
 
-/// An error as oslo.messaging carries it.
+/// An error in oslo.messaging's form.
 #[derive(Debug, Clone, PartialEq, thiserror::Error, Serialize, Deserialize)]
 #[error("{class}: {message}")]
 pub struct Failure {
-    /// The name of the exception's class; users see it only for oslo's own.
+    /// The name of the exception's class; users see only oslo's own class names.
     pub class: String,
-    /// The Python module of the class, which decides what Trove makes of it.
+    /// The Python module of the class; it decides how Trove handles the failure.
     pub module: String,
-    /// What the user reads. In clear on the wire: never a secret.
+    /// The message for the user. In clear on the wire, so it must not contain a secret.
     pub message: String,
-    /// What Python would call the class with.
+    /// The arguments of the Python exception.
     pub args: Vec<Value>,
 }
 
 impl Failure {
-    /// A failure of ours: the user sees just the message.
+    /// A failure of the agent: the user sees only the message.
     pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
         Self {
             class: class.as_str().to_owned(),
@@ -62,18 +64,18 @@ impl Failure {
         }
     }
 
-    /// Whether it is of this class.
+    /// Whether the failure has this class.
     pub fn is(&self, class: FailureClass) -> bool {
         self.class == class.as_str()
     }
 
-    /// The failure oslo gives for a version that is not served (`rpc/dispatcher.py`).
+    /// oslo's failure for an unsupported version (`rpc/dispatcher.py`).
     pub fn unsupported_version(version: &str, method: &str) -> Self {
         let text = format!("Endpoint does not support RPC version {version}. Attempted method: {method}");
         Self::of_oslo(FailureClass::UnsupportedVersion, text)
     }
 
-    /// The failure oslo gives for a method nobody has (`rpc/dispatcher.py`).
+    /// oslo's failure for an unknown method (`rpc/dispatcher.py`).
     pub fn no_such_method(method: &str) -> Self {
         Self::of_oslo(FailureClass::NoSuchMethod, format!("Endpoint does not support RPC method {method}"))
     }
@@ -103,7 +105,8 @@ impl Failure {
 }
 
 impl From<&DecodeError> for Failure {
-    /// A method that nobody has, and a version that is none, are oslo's failures; every other fault of a request is named in our own.
+    /// Unknown methods and unsupported versions become oslo's failures; every
+    /// other error becomes one of the agent's.
     fn from(error: &DecodeError) -> Self {
         match error {
             DecodeError::UnknownMethod(method) => Self::no_such_method(method),
@@ -115,7 +118,7 @@ impl From<&DecodeError> for Failure {
     }
 }
 
-/// The answer to a call. Publish it to the default exchange, routed to [`ReplyAddress::reply_queue`].
+/// The reply to a call. Publish it to the default exchange, routed to [`ReplyAddress::reply_queue`].
 pub fn encode_reply(
     to: &ReplyAddress,
     unique_id: &str,
@@ -130,9 +133,10 @@ pub fn encode_reply(
     encode(to, unique_id, &result, &failure, true)
 }
 
-/// A sign of life for a caller that sent a `_timeout`; never send one to another, it would take it for the answer.
+/// A beat for a caller that sent a `_timeout`. Other callers must not get
+/// beats: they would take one for the reply.
 ///
-/// It carries nothing, so there is nothing to encrypt (captured in `call_monitor_timeout.secure.json`).
+/// A beat has no content to encrypt (captured in `call_monitor_timeout.secure.json`).
 pub fn encode_call_monitor_beat(to: &ReplyAddress, unique_id: &str) -> Vec<u8> {
     encode(to, unique_id, &Value::Null, &Value::Null, false)
 }
@@ -146,13 +150,13 @@ fn encode(to: &ReplyAddress, unique_id: &str, result: &Value, failure: &Value, e
 /// A reply as its caller reads it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
-    /// The call it belongs to.
+    /// The id of the call.
     pub msg_id: String,
     /// The reply's own id.
     pub unique_id: Option<String>,
-    /// What became of the call; `Success(null)` in a beat.
+    /// The outcome of the call; `Success(null)` in a beat.
     pub outcome: Outcome,
-    /// Whether the call is over; false in a beat.
+    /// Whether the call is finished; false in a beat.
     pub ending: bool,
 }
 

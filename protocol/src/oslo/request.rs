@@ -1,4 +1,4 @@
-//! A command on its way to the guest, before its arguments are understood.
+//! A command to the guest, before its arguments are interpreted.
 //!
 //! ```text
 //! {"method": …, "args": {…}, "version": "1.0", "_unique_id": …,
@@ -6,8 +6,9 @@
 //!  "_context_<name>": …}                                     or "_context_context": "<base64>"
 //! ```
 //!
-//! [`Request::decode`] checks and decrypts everything that all methods share; what the arguments mean is left to
-//! whoever reads [`Request::arguments`]. `Debug` shows neither arguments nor context: both may hold passwords.
+//! [`Request::decode`] validates and decrypts the parts that all methods share; the methods
+//! read their arguments through [`Request::arguments`]. `Debug` shows neither arguments nor
+//! context: both may contain passwords.
 
 mod encode;
 
@@ -35,51 +36,51 @@ use crate::{
 /// A request with its arguments and context decrypted.
 #[derive(Clone, PartialEq)]
 pub struct Request {
-    /// The RPC method, any text.
+    /// The RPC method; any text.
     pub method: String,
-    /// The version it was written for; whether it is served is not decided here.
+    /// The requested version; it may be unsupported.
     pub version: RpcVersion,
-    /// Trove sets none; another one means another API.
+    /// Trove never sets a namespace; a namespace means a different API.
     pub namespace: Option<String>,
     /// The arguments by name.
     pub args: SecretMap,
-    /// By which a duplicate delivery is known; oslo.messaging always sends one.
+    /// Identifies duplicate deliveries; oslo.messaging always sends it.
     pub unique_id: Option<String>,
-    /// The caller that waits for an answer; `None` for a cast, which must never be answered.
+    /// The caller that waits for a reply; `None` for a cast, which must never be answered.
     pub reply: Option<ReplyAddress>,
-    /// After how many seconds without a sign of life the caller gives up (`call_monitor_timeout`).
+    /// The caller's timeout in seconds; each beat restarts it (`call_monitor_timeout`).
     pub timeout: Option<u64>,
-    /// Who asks.
+    /// The sender.
     pub context: Context,
-    /// The marks of all that came encrypted: no two messages share one, so a known mark tells of a replay.
+    /// The replay tags of all encrypted values. No two messages share one, so a known tag means a replay.
     pub seals: Vec<Seal>,
-    /// How the arguments arrived, and so how much of them a failure may repeat.
+    /// Whether the arguments were encrypted, and so how much of them a failure may repeat.
     pub disclosure: Disclosure,
 }
 
-/// A message that is no request, with what is needed to tell its sender so.
+/// A message that is not a valid request, with the fields needed to answer its sender.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct Undecodable {
-    /// The caller, if the message was a call and that much of it could be read.
+    /// The caller, if the message was a call and its address could be read.
     pub reply: Option<ReplyAddress>,
     /// The message's id, if it could be read.
     pub unique_id: Option<String>,
-    /// The method, if it could be read and is one.
+    /// The method, if it could be read and exists.
     pub method: Option<Method>,
-    /// Who asked, if that could be read: a user waits to hear of a failed cast.
+    /// The context, if it could be read: the user of a failed cast is notified.
     pub context: Option<Context>,
-    /// What is wrong with it.
+    /// Why the message cannot be read.
     #[source]
     pub error: DecodeError,
 }
 
-/// oslo's ids are 32 bytes long, and its longest method name 32.
+/// The maximum length of an id, in bytes. oslo's ids and its longest method name have 32 bytes.
 const MAX_ID: usize = 128;
 const SHORT: &str = "text of at most 128 bytes";
 
 impl Undecodable {
-    /// A message of which nothing at all could be read.
+    /// A message of which nothing could be read.
     pub fn hidden(error: DecodeError) -> Self {
         Self { reply: None, unique_id: None, method: None, context: None, error }
     }
@@ -88,8 +89,9 @@ impl Undecodable {
 impl Request {
     /// Reads the body of a message.
     ///
-    /// With a cipher every argument and the context must have been encrypted with its key. Python passes on what it
-    /// cannot decrypt; here that is an error, so that a wrong key is not taken for a user's odd name.
+    /// With a cipher every argument and the context must be encrypted with its key. Python
+    /// passes on values that it cannot decrypt. Here they are errors, so that a wrong key
+    /// is not mistaken for an odd user name.
     pub fn decode(body: &[u8], cipher: Option<&Cipher>, max_bytes: usize) -> Result<Self, Box<Undecodable>> {
         Self::read(body, cipher, max_bytes).map_err(|error| {
             let Sender { reply, unique_id, method } = Sender::probe(body, max_bytes);
@@ -127,7 +129,8 @@ impl Request {
             args,
             unique_id: fields.optional_as("_unique_id", |field| field.short::<MAX_ID>(SHORT))?,
             reply: reply_address(&fields)?,
-            // oslo.messaging runs a call whose `_timeout` is none, without signs of life (`dispatcher.py`, `_watchdog`).
+            // oslo.messaging runs a call with an invalid `_timeout` without
+            // beats (`dispatcher.py`, `_watchdog`).
             timeout: fields.optional("_timeout").and_then(|field| field.whole_seconds()),
             context,
             seals,
@@ -135,8 +138,8 @@ impl Request {
         })
     }
 
-    /// The arguments, to be read by name. No error, and no name that an error quotes, shows more of an encrypted value
-    /// than its beginning and its length.
+    /// The arguments, to be read by name. Errors show at most the beginning
+    /// and the length of an encrypted value.
     pub fn arguments(&self) -> Fields<'_> {
         Fields::of(&self.args, self.disclosure)
     }
@@ -171,7 +174,7 @@ fn decrypt(
     args.iter().map(decrypted).collect()
 }
 
-/// A call is told from a cast by its `_msg_id` alone; an empty one counts as none (`amqpdriver.py`).
+/// Only a call has a `_msg_id`; an empty one counts as absent (`amqpdriver.py`).
 fn reply_address(fields: &Fields<'_>) -> Result<Option<ReplyAddress>, DecodeError> {
     let msg_id = fields.optional_as("_msg_id", |field| field.short::<MAX_ID>(SHORT))?;
     let Some(msg_id) = msg_id.filter(|id| !id.is_empty()) else {

@@ -1,29 +1,30 @@
-//! The version every request carries, and the rule by which oslo.messaging compares it.
+//! The version in every request, and oslo.messaging's compatibility rule.
 //!
-//! A server serves all requests of its own major version whose minor one is not above its own
-//! (`oslo_messaging/_utils.py`, `version_is_compatible`). Trove 26 sends 1.0 to 1.3, capped by `upgrade_levels`.
+//! A server accepts a request of the same major version with the same or a lower
+//! minor version (`oslo_messaging/_utils.py`, `version_is_compatible`). Trove 26
+//! sends 1.0 to 1.3, capped by `upgrade_levels`.
 
 use std::{fmt, str::FromStr};
 
 use crate::{error::DecodeError, limits};
 
-/// What this guest serves.
+/// The version of this guest.
 pub const SERVED: RpcVersion = RpcVersion { major: limits::SERVED.0, minor: limits::SERVED.1 };
 
-/// `MAJOR.MINOR` of a request, of a served API or of an envelope.
+/// `MAJOR.MINOR` of a request, of an API or of an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RpcVersion {
-    /// Another major version is another API.
+    /// A different major version is a different API.
     pub major: u32,
-    /// A higher minor version only adds.
+    /// A higher minor version only adds to the API.
     pub minor: u32,
 }
 
 impl RpcVersion {
-    /// What a request without a version means (`oslo_messaging/rpc/dispatcher.py`).
+    /// The version of a request that names none (`oslo_messaging/rpc/dispatcher.py`).
     pub const UNSTATED: Self = Self { major: 1, minor: 0 };
 
-    /// Whether a server of this version serves a request of the other one.
+    /// Whether a server of this version accepts a request of version `requested`.
     pub fn accepts(&self, requested: &Self) -> bool {
         self.major == requested.major && self.minor >= requested.minor
     }
@@ -39,7 +40,7 @@ impl FromStr for RpcVersion {
     type Err = DecodeError;
 
     fn from_str(text: &str) -> Result<Self, DecodeError> {
-        // `u32::from_str` takes a sign, versions have none.
+        // `u32::from_str` accepts a sign; versions have none.
         let number = |part: &str| part.parse().ok().filter(|_| part.bytes().all(|b| b.is_ascii_digit()));
         let parts = text.split_once('.').and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
         let (major, minor) = parts.ok_or_else(|| DecodeError::UnsupportedVersion(text.to_owned()))?;

@@ -1,4 +1,5 @@
-//! oslo's grammar, case by case; where ours is stricter, that it says why without repeating a password.
+//! oslo's grammar, case by case. Where the agent is stricter, the error
+//! gives the reason without the password.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use proptest::prelude::*;
@@ -58,7 +59,7 @@ fn credentials_and_virtual_host_are_percent_decoded() {
     let url = parse("rabbit://us%40er:p%2C%2F%3A%40%23%C3%A9@h/my%2Fvhost");
     assert_eq!(url.hosts, [host("h", 5672, Some(("us@er", "p,/:@#é")))]);
     assert_eq!(url.vhost, "my/vhost");
-    // A user may hold one bare `@`, a password may hold colons; a broken encoding stays as it is.
+    // A user may contain a bare `@` and a password may contain colons; invalid percent-encoding is kept.
     assert_eq!(parse("rabbit://u@realm:p:q%zz@h").hosts, [host("h", 5672, Some(("u@realm", "p:q%zz")))]);
     let without = &parse("rabbit://only@h").hosts[0];
     assert_eq!((without.user.as_deref(), &without.password), (Some("only"), &None));
@@ -105,7 +106,7 @@ fn nonsense_is_refused_without_repeating_it() {
         ("rabbit://h,u:hunter2@[::1/", TransportUrlError::Host(2)),
         ("rabbit://u:hunter2@[::1]x:5/", TransportUrlError::Host(1)),
         ("rabbit://u:hunter2@h h/", TransportUrlError::Host(1)),
-        // An `@` is missing, or brackets: what is taken for a host would be shown and looked up.
+        // Without an `@` or brackets, a password would be logged and looked up as a host.
         ("rabbit://u:hunter2:h:5672/", TransportUrlError::Host(1)),
         ("rabbit://h,u:hunter2:h/", TransportUrlError::Host(2)),
         ("rabbit://u:p@2001:db8::2/", TransportUrlError::Host(1)),

@@ -1,28 +1,28 @@
-//! Which action of a user a command belongs to, as far as the answer depends on it.
+//! The user's action that a command belongs to, for commands whose answer depends on it.
 //!
-//! Trove sends the same `stop_db` before it deletes a server, reboots it and resizes it. The notification in the context
-//! has the name of the class that stands for the action (`trove/common/notification.py`, the same from 12 to 26).
+//! Trove sends the same `stop_db` before it deletes, reboots or resizes a server. The notification in the
+//! context contains the class name of the action (`trove/common/notification.py`, unchanged from 12 to 26).
 
 use serde_json::Value;
 
 use crate::context::Context;
 
-/// What the user asked Trove for.
+/// The user's action in Trove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UserAction {
-    /// Another flavor.
+    /// Change the flavor.
     Resize,
-    /// Another host.
+    /// Move to a different host.
     Migrate,
-    /// A reboot of the server.
+    /// Reboot the server.
     Reboot,
-    /// Something else, or it is not known.
+    /// Any other or an unknown action.
     #[default]
     Other,
 }
 
 impl UserAction {
-    /// The action that a request's context names.
+    /// The action named in a request's context.
     pub fn of(context: &Context) -> Self {
         let class = context.notification().and_then(|entries| entries.get("notification_classname"));
         match class.and_then(Value::as_str).and_then(|path| path.rsplit('.').next()) {
@@ -33,13 +33,13 @@ impl UserAction {
         }
     }
 
-    /// Whether the server goes down after `stop_db` and comes up again, and Trove leaves the instance in a transient state
-    /// for good if `stop_db` fails (`trove/taskmanager/models.py`, `ResizeActionBase.execute`, 14 to 26).
+    /// Whether the server restarts after `stop_db`. If `stop_db` fails, Trove leaves the instance in a
+    /// transient state permanently (`trove/taskmanager/models.py`, `ResizeActionBase.execute`, 14 to 26).
     pub fn depends_on_stop_db(self) -> bool {
         matches!(self, Self::Resize | Self::Migrate)
     }
 
-    /// Whether the server was down and is up again when `restart` comes: the database is to run, and nothing more.
+    /// Whether the server has just rebooted when `restart` arrives. Then the database only has to be running.
     pub fn restarts_the_server(self) -> bool {
         self != Self::Other
     }

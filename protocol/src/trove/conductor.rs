@@ -1,8 +1,8 @@
-//! What a guest tells `trove-conductor`: heartbeats, the end of a user's action, root's history, backups.
+//! Messages from a guest to `trove-conductor`: heartbeats, outcomes of user actions, root's history, backups.
 //!
-//! All are casts of version 1.0 to the topic `trove-conductor` on the control exchange (`trove/conductor/api.py`), so
-//! nothing ever comes back. Encrypted, every argument is wrapped with the guest's id ([`Cipher`]); that is the only
-//! difference. The agent encodes; `decode` is for those who stand in for the conductor in tests.
+//! All are casts of version 1.0 to the topic `trove-conductor` on the control exchange
+//! (`trove/conductor/api.py`), so there are no replies. If encrypted, every argument is wrapped with the
+//! guest's id ([`Cipher`]). The agent encodes; `decode` is for tests that act as the conductor.
 
 use serde_json::{Map, Value, json};
 
@@ -16,38 +16,40 @@ use crate::{
     reply::new_id,
 };
 
-/// The version of the conductor's API that all of these belong to (`trove/conductor/manager.py`).
+/// The conductor API version of all these messages (`trove/conductor/manager.py`).
 const VERSION: &str = "1.0";
 
 /// A message to the conductor.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ConductorCast {
-    /// `heartbeat`: the guest is alive, and so is its database, or not.
+    /// `heartbeat`: the guest is alive, with the status of its database.
     Heartbeat {
-        /// Unix time in seconds. Dropped unless greater than the last of this guest: it must never go back.
+        /// Unix time in seconds. The conductor drops a heartbeat unless `sent` is
+        /// greater than in this guest's last one.
         sent: f64,
-        /// `None` only says that the guest is alive.
+        /// `None` reports only that the guest is alive.
         status: Option<ServiceStatus>,
     },
-    /// `notify_end`: a user's command was carried out.
+    /// `notify_end`: a user's command succeeded.
     NotifyEnd {
-        /// The notification from the command's context, as it came.
+        /// The notification from the command's context, unchanged.
         notification: Map<String, Value>,
     },
-    /// `notify_exc_info`: a user's command failed; this is the only way its user learns that a cast did.
+    /// `notify_exc_info`: a user's command failed. This is the only way a user learns that a cast failed.
     NotifyExcInfo {
-        /// The notification from the command's context, with the `instance_id` the conductor stores the fault under.
+        /// The notification from the command's context, with the `instance_id` under
+        /// which the conductor stores the error.
         notification: Map<String, Value>,
-        /// What the user reads.
+        /// The message for the user.
         message: String,
-        /// The details, line by line; the conductor cannot take them as one text.
+        /// The details, line by line; the conductor does not accept a single text.
         exception: Vec<String>,
     },
-    /// `report_root`: root was enabled by the guest itself.
+    /// `report_root`: the guest itself enabled root.
     ReportRoot,
-    /// `update_backup`: how a backup is getting on.
+    /// `update_backup`: the progress of a backup.
     UpdateBackup {
-        /// Which backup.
+        /// The id of the backup.
         backup_id: String,
         /// Unix time in seconds, as in a heartbeat.
         sent: f64,
@@ -68,12 +70,13 @@ impl ConductorCast {
         }
     }
 
-    /// The body of the message, with a fresh id. The context is that of the user's command, or [`Context::for_guest`].
+    /// The body of the message, with a new id. The context is the user's
+    /// command's, or [`Context::for_guest`].
     pub fn encode(&self, instance_id: &str, context: &Context, cipher: Option<&Cipher>) -> Vec<u8> {
         self.encode_as(&new_id(), instance_id, context, cipher)
     }
 
-    /// The same with an id of the caller's: the conductor drops a message whose id it has just seen.
+    /// Like [`Self::encode`] with the given id. The conductor drops a message whose id it has just seen.
     pub fn encode_as(
         &self,
         unique_id: &str,
@@ -132,7 +135,7 @@ impl ConductorCast {
         args
     }
 
-    /// Reads such a message as the conductor does, but strictly: what it would drop is an error.
+    /// Reads a message like the conductor, but returns an error where the conductor drops the message.
     pub fn decode(body: &[u8], cipher: Option<&Cipher>) -> Result<Self, DecodeError> {
         let message = envelope::decode(body, usize::MAX)?;
         let fields = Fields::root(&message);

@@ -1,18 +1,18 @@
-//! The argument of `set_log_filter`, which is the value of `log.filter` as well.
+//! The argument of `set_log_filter` and the value of `log.filter`.
 
 use std::str::FromStr;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// The longest filter: more than anybody writes by hand.
+/// The longest accepted filter, in bytes.
 const MAX_BYTES: usize = 1000;
 
-/// What is logged: a level, or `target=level`, several with commas between. In the syntax of
-/// `tracing_subscriber::filter::Targets`, and known to be well-formed.
+/// A log filter: a level, or `target=level`, separated by commas. Validated; in the syntax of
+/// `tracing_subscriber::filter::Targets`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFilter(String);
 
-/// The part of a filter that is none.
+/// The invalid part of a filter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("has the part {0:?}")]
 pub struct LogFilterError(String);
@@ -25,12 +25,12 @@ impl LogFilterError {
 }
 
 impl LogFilter {
-    /// The filter as it was written.
+    /// The filter as written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it says something of this target itself.
+    /// Whether the filter sets a level for exactly this target.
     pub fn names(&self, target: &str) -> bool {
         self.0.split(',').any(|part| part.split_once('=').is_some_and(|(named, _)| named == target))
     }
@@ -39,7 +39,8 @@ impl LogFilter {
 impl FromStr for LogFilter {
     type Err = LogFilterError;
 
-    /// `Targets` takes a bare word that is no level for a target, so a misspelt level would silence the log.
+    /// `Targets` takes an unknown bare word for a target, so without this check a
+    /// misspelt level would silence the log.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let quoted = |part: &str| LogFilterError(part.chars().take(60).collect());
         if text.len() > MAX_BYTES {

@@ -1,11 +1,11 @@
-//! Every method of Trove's guest API, with the names of its arguments: one table, from which all else is made. Fifteen
-//! methods are the agent's own, for its operators.
+//! Every method of Trove's guest API with the names of its arguments, in one table. Fifteen methods are the
+//! agent's own, for its operators.
 //!
-//! The table is PROTOCOL, section 8 (`trove/guestagent/api.py` of 26.0.0), with the arguments that only 12.0.0 to 22.0.1
-//! send in addition (section 14). A method that is not here exists in none of these versions. Which methods the agent
-//! serves is not said here but by its `commands`.
+//! The table follows PROTOCOL, section 8 (`trove/guestagent/api.py` of 26.0.0), with the additional arguments
+//! of 12.0.0 to 22.0.1 (section 14). A method that is missing here exists in none of these versions. The
+//! agent's `commands` define which methods it serves.
 
-/// Makes the enum and its two tables from one list.
+/// Generates the enum and its lookup functions from one list.
 macro_rules! methods {
     ($($variant:ident = $name:literal ($($argument:literal),*);)*) => {
         /// A method of the guest API.
@@ -28,14 +28,14 @@ macro_rules! methods {
                 }
             }
 
-            /// The names of the arguments that any known version of Trove sends.
+            /// The arguments of all known versions of Trove.
             pub fn arguments(self) -> &'static [&'static str] {
                 match self {
                     $(Self::$variant => &[$($argument),*],)*
                 }
             }
 
-            /// The method of that name.
+            /// The method with this name.
             pub fn from_name(name: &str) -> Option<Self> {
                 match name {
                     $($name => Some(Self::$variant),)*
@@ -129,7 +129,7 @@ methods! {
 }
 
 impl Method {
-    /// Whether it is the agent's own and no version of Trove has it.
+    /// Whether the method is the agent's own; no version of Trove has it.
     pub fn is_own(self) -> bool {
         matches!(
             self,
@@ -151,7 +151,7 @@ impl Method {
         )
     }
 
-    /// Whether it changes nothing, however it is called. What is not known to be so counts as a change.
+    /// Whether the method never changes anything. Unknown cases count as a change.
     pub fn only_reads(self) -> bool {
         matches!(
             self,
@@ -212,7 +212,7 @@ mod tests {
         for method in Method::ALL {
             let begins = |words: &[&str]| words.iter().any(|word| method.name().starts_with(word));
             let reads = begins(&["get_", "list_", "is_", "check_"]);
-            // It locks the server's tables to take it.
+            // get_replication_snapshot locks the server's tables.
             assert!(!reads || method.only_reads() || *method == Method::GetReplicationSnapshot, "{method:?}");
             let changes =
                 begins(&["create_", "delete_", "change_", "update_", "grant_", "revoke_", "enable_"]);

@@ -1,11 +1,11 @@
-//! Trove's side of the wire: the methods of the guest API, the objects in a guest's answers, the conductor's API.
+//! Trove's formats: the methods of the guest API, the objects in a guest's answers, the conductor's API.
 //!
 //! ```text
-//! Request {method, args} --Request::arguments--> the agent's commands --> UserModel, DatabaseModel, … --to_value--> result
+//! Request {method, args} --Request::arguments--> commands --> UserModel, … --to_value--> result
 //! ServiceStatus, notifications --ConductorCast::encode--> trove-conductor
 //! ```
 //!
-//! What a method's arguments mean is decided where the method is served: in the agent's `commands`.
+//! The agent's `commands` interpret the arguments of each method.
 
 mod action;
 mod conductor;

@@ -1,7 +1,7 @@
-//! Users and databases as Trove wants them in an answer.
+//! Users and databases in the form that Trove expects in an answer.
 //!
-//! Trove's API takes these objects apart by key and fails with HTTP 500 if one is missing (PROTOCOL, section 8, "Answer
-//! shapes"), so every key is always there, null where `CouchDB` has nothing of the kind.
+//! Trove's API reads these objects by key and fails with HTTP 500 if a key is missing (PROTOCOL, section 8,
+//! "Answer shapes"). So every key is present, with null where `CouchDB` has no such property.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::secret::Secret;
 /// The host of every user: `CouchDB` does not restrict by host.
 const ANY_HOST: &str = "%";
 
-/// The name under which Trove's API shows the administrator it enables, whatever the guest calls it.
+/// The administrator's name in Trove's API, whatever the guest calls it.
 const ROOT: &str = "root";
 
 /// A database in an answer.
@@ -21,29 +21,29 @@ pub struct DatabaseModel {
 }
 
 impl DatabaseModel {
-    /// The object Trove's `MySQLSchema` is deserialized from.
+    /// The serialized form of Trove's `MySQLSchema`.
     pub fn to_value(&self) -> Value {
         json!({ "_name": self.name, "_collate": null, "_character_set": null })
     }
 }
 
-/// A user in an answer. It has no password: `CouchDB` keeps only hashes.
+/// A user in an answer, without a password: `CouchDB` stores only hashes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserModel {
     /// Its name.
     pub name: String,
-    /// The databases it has access to.
+    /// The databases that the user has access to.
     pub databases: Vec<String>,
 }
 
 impl UserModel {
-    /// The object Trove's `MySQLUser` is deserialized from.
+    /// The serialized form of Trove's `MySQLUser`.
     pub fn to_value(&self) -> Value {
         user(&self.name, None, &self.databases, false)
     }
 }
 
-/// The answer to `enable_root` and `enable_root_with_password`: the only one that holds a password.
+/// The answer to `enable_root` and `enable_root_with_password`, the only answer with a password.
 pub fn root_user(password: &Secret) -> Value {
     user(ROOT, Some(password), &[], true)
 }

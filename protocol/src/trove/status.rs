@@ -1,45 +1,47 @@
 //! The service statuses a guest can report.
 //!
-//! The conductor knows them by their text (`trove/instance/service_status.py`) and drops a heartbeat with any other.
-//! Three of Trove's are left out: `upgrading` cannot be looked up by its text, `deleted` and `guestagent error` are the
-//! control plane's own. Old control planes know fewer (PROTOCOL, section 14): to be safe with them send only
-//! building, running, healthy, shutdown, paused, crashed, failed to spawn and unknown.
+//! The conductor looks a status up by its text (`trove/instance/service_status.py`) and drops heartbeats with
+//! an unknown text. Three of Trove's statuses are omitted: `upgrading` cannot be looked up by its text, and
+//! only the control plane uses `deleted` and `guestagent error`. Older control planes know fewer statuses
+//! (PROTOCOL, section 14): those known to all are building, running, healthy, shutdown, paused, crashed,
+//! failed to spawn and unknown.
 
 use std::fmt;
 
-/// What state the database is in.
+/// The status of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ServiceStatus {
-    /// It runs.
+    /// The database is running.
     Running,
-    /// It runs, and a real request was answered.
+    /// The database is running and has answered a request.
     Healthy,
-    /// It does not answer at the moment.
+    /// The database does not respond at the moment.
     Blocked,
     /// The guest is paused.
     Paused,
-    /// It was stopped.
+    /// The database was stopped.
     Shutdown,
-    /// It is down and should not be.
+    /// The database is down unexpectedly.
     Crashed,
-    /// It could not be brought up.
+    /// The database could not be started.
     FailedToSpawn,
-    /// It is being brought up.
+    /// The database is being set up.
     Building,
     /// Nothing has happened yet.
     New,
-    /// The guest cannot say.
+    /// The guest does not know the status.
     Unknown,
-    /// The guest is up, the database is not there yet.
+    /// The guest is up; the database does not exist yet.
     InstanceReady,
-    /// It is about to run again.
+    /// The database is restarting.
     Restarting,
-    /// It runs with an outdated configuration. Trove ignores every heartbeat after this one until its own `restart`.
+    /// The database runs with an outdated configuration. Trove ignores all
+    /// later heartbeats until its own `restart`.
     RestartRequired,
 }
 
 impl ServiceStatus {
-    /// All that can be sent.
+    /// All statuses that can be sent.
     pub const ALL: [Self; 13] = [
         Self::Running,
         Self::Healthy,
@@ -56,7 +58,7 @@ impl ServiceStatus {
         Self::RestartRequired,
     ];
 
-    /// The text that the conductor looks up.
+    /// The text in a heartbeat.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -75,7 +77,7 @@ impl ServiceStatus {
         }
     }
 
-    /// The status of that text.
+    /// The status with this text.
     pub fn from_text(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == text)
     }

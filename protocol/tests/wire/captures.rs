@@ -1,26 +1,26 @@
-//! Finds the captured messages in `fixtures/`, whatever shape their file has.
+//! Reads the captured messages in `fixtures/`, whatever the structure of the file.
 
 use std::{fs, path::Path};
 
 use serde_json::{Map, Value};
 use trove_couchdb_protocol::{Cipher, Secret};
 
-/// The key of the guest that the encrypted captures which do not name one belong to (PROTOCOL, section 4).
+/// The guest key of encrypted captures that name no key (PROTOCOL, section 4).
 const KEY: &str = "oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU";
 
-/// Who a message is for.
+/// The recipient of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recipient {
     Guest,
-    /// Same form as a guest's; the flows hold a few.
+    /// Same form as a guest's; the flows contain a few.
     Taskmanager,
     Caller,
     Conductor,
 }
 
-/// One message as it was on the wire, and what is known to be in it.
+/// A captured message and its known content.
 pub(crate) struct Capture {
-    /// File and position, for failing tests.
+    /// File and position, for test failures.
     pub name: String,
     pub recipient: Recipient,
     pub routing_key: String,
@@ -28,7 +28,7 @@ pub(crate) struct Capture {
     /// The message inside the envelope, still encrypted.
     pub message: Map<String, Value>,
     pub cipher: Option<Cipher>,
-    /// `args` and `context`, or `result`; empty in clear.
+    /// `args` and `context`, or `result`; empty if the message is in clear.
     pub decrypted: Map<String, Value>,
 }
 
@@ -53,7 +53,7 @@ impl Capture {
         }
     }
 
-    /// The entries of the message whose keys begin with a prefix, without it.
+    /// The message's entries with this key prefix; the prefix is removed.
     pub(crate) fn prefixed(&self, prefix: &str) -> Map<String, Value> {
         let entry =
             |(key, value): (&String, &Value)| Some((key.strip_prefix(prefix)?.to_owned(), value.clone()));
@@ -61,9 +61,9 @@ impl Capture {
     }
 }
 
-/// All files of `fixtures/` with one of its subfolders, `(name, text)`, sorted.
+/// All files of `fixtures/` and its folder `flows`: `(name, text)`, sorted.
 pub(crate) fn files(extension: &str) -> Vec<(String, String)> {
-    // The agent's tests read them, too.
+    // The agent's tests include this module, too.
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol/fixtures");
     let mut files = Vec::new();
     for folder in [root.clone(), root.join("flows")] {
@@ -79,7 +79,7 @@ pub(crate) fn files(extension: &str) -> Vec<(String, String)> {
     files
 }
 
-/// The messages of a file: a list of them, an object with `messages`, or a single one.
+/// The messages of a file: a list, an object with `messages`, or a single message.
 fn messages(file: &Value) -> Vec<&Value> {
     match file {
         Value::Array(list) => list.iter().collect(),
@@ -91,7 +91,7 @@ fn messages(file: &Value) -> Vec<&Value> {
 pub(crate) fn all() -> Vec<Capture> {
     let mut captures = Vec::new();
     for (name, text) in files("json") {
-        // What RabbitMQ said to other declarations: no messages.
+        // RabbitMQ's errors for conflicting declarations: no messages.
         if name == "declare-mismatch.json" {
             continue;
         }
@@ -123,6 +123,6 @@ fn none_is_overlooked() {
         .map(|(name, _)| name)
         .filter(|name| !messages.iter().any(|capture| capture.name.starts_with(&format!("{name}#"))))
         .collect();
-    // The two flows are actions that the control plane carries out without a message to anybody.
+    // The control plane performs the actions of these two flows without sending a message.
     assert_eq!(silent, ["declare-mismatch.json", "flows/config-create.json", "flows/pg-config-create.json"]);
 }

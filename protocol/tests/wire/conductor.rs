@@ -1,4 +1,4 @@
-//! What real guests told the conductor, read and written again.
+//! Messages from real guests to the conductor, decoded and encoded again.
 
 use serde_json::{Map, Value, json};
 use trove_couchdb_protocol::{
@@ -8,7 +8,8 @@ use trove_couchdb_protocol::{
 
 use crate::captures::{self, Capture, Recipient};
 
-/// Sent on purpose to see the conductor drop or survive them; ours are never like that, so decoding refuses them.
+/// Invalid messages, sent on purpose to test the conductor. The agent never sends such
+/// messages, and decoding refuses them.
 const NOT_OURS: [&str; 3] =
     ["conductor.heartbeat_bad_status", "conductor.heartbeat_upgrading", "conductor.heartbeat_no_sent"];
 
@@ -16,7 +17,7 @@ fn is_ours(capture: &Capture) -> bool {
     !NOT_OURS.iter().any(|name| capture.name.starts_with(name))
 }
 
-/// The arguments of a captured message, out of their wrapping.
+/// The unwrapped arguments of a captured message.
 fn args(capture: &Capture) -> Map<String, Value> {
     let Some(wrapped) = capture.decrypted.get("args") else {
         return capture.message["args"].as_object().unwrap().clone();
@@ -49,7 +50,7 @@ fn every_cast_of_a_guest_is_understood() {
     }
 }
 
-/// The same cast, made by us, has the same method, version, arguments, wrapping and context.
+/// Encoding a decoded cast again gives the same method, version, arguments, wrapping and context.
 #[test]
 fn every_cast_is_written_again_as_it_was() {
     for capture in captures::to(Recipient::Conductor).iter().filter(|capture| is_ours(capture)) {
@@ -89,13 +90,14 @@ fn every_cast_is_written_again_as_it_was() {
     }
 }
 
-/// Every argument is the captured one, but for those of `notify_end`: ours are empty, as all is in the notification.
+/// Every argument equals the captured one except `notification_args`: the agent leaves it empty, because the
+/// notification contains everything.
 fn assert_argument(name: &str, argument: &str, ours: &Value, theirs: &Value) {
     let expected = if argument == "notification_args" { &json!({}) } else { theirs };
     assert_eq!(ours, expected, "{name}: {argument}");
 }
 
-/// Whose cast it is; in clear, notifications say it only inside.
+/// The sender's instance id; in clear, notifications contain it only inside.
 fn instance_id(capture: &Capture) -> String {
     let args = args(capture);
     let notified = args.get("serialized_notification").map(|notification| &notification["instance_id"]);

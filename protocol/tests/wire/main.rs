@@ -1,7 +1,7 @@
-//! Every message in `fixtures/` was captured from an unmodified Trove 26.0.0; all of them must be understood.
+//! Decodes every message in `fixtures/`. All were captured from an unmodified Trove 26.0.0.
 //!
-//! `fixtures/README.md` says how they were made. Each message is decoded from its raw bytes and compared with what the
-//! capture itself says is in it: its parsed message, and what its own key decrypts it to.
+//! `fixtures/README.md` explains how they were captured. Each message is decoded from its raw bytes and
+//! compared with the parsed message and the decrypted content in the capture.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod captures;

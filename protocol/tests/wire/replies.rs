@@ -1,4 +1,4 @@
-//! Replies of real guests, read as a caller reads them and written again as ours.
+//! Replies of real guests, decoded as a caller decodes them and encoded again.
 
 use serde_json::{Value, json};
 use trove_couchdb_protocol::{
@@ -13,7 +13,7 @@ fn reply(capture: &Capture) -> Reply {
         .unwrap_or_else(|error| panic!("{}: {error}", capture.name))
 }
 
-/// What the capture says came back.
+/// The outcome in the capture.
 fn expected(capture: &Capture) -> Outcome {
     if let Some(failure) = capture.message["failure"].as_str() {
         let failure: Value = serde_json::from_str(failure).unwrap();
@@ -40,7 +40,8 @@ fn every_reply_holds_what_its_capture_says() {
     }
 }
 
-/// The same reply, made by us, has the same keys and values; encrypted results differ only in their random vector.
+/// Encoding a decoded reply again gives the same keys and values; encrypted results differ only
+/// in the random initialisation vector.
 ///
 /// Mutation: reply-does-not-end (docs/guarantees.md).
 #[test]
@@ -66,7 +67,7 @@ fn every_reply_is_written_again_as_it_was() {
         for message in [&mut ours, &mut theirs] {
             if let Some(failure) = message["failure"].as_str() {
                 let mut failure: Value = serde_json::from_str(failure).unwrap();
-                // A traceback is of no use to the user that Trove shows it to: ours is always empty.
+                // The agent sends no traceback: Trove would show it to the user.
                 failure["tb"] = json!([]);
                 message["failure"] = failure;
             }
@@ -97,7 +98,8 @@ fn beats_come_before_the_answer_and_are_never_encrypted() {
     }
 }
 
-/// A guest with a wrong key was believed by Python, which passes on what does not decrypt; we notice.
+/// Python passes on results that do not decrypt, so it accepts a guest with a
+/// wrong key; the cipher here refuses them.
 #[test]
 fn results_of_a_guest_with_a_wrong_key_do_not_decrypt() {
     let files = captures::files("txt");

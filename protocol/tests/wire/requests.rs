@@ -1,11 +1,11 @@
-//! Requests to guests, and the taskmanager's, which have the same form.
+//! Requests to guests, and requests to the taskmanager, which have the same form.
 
 use serde_json::Value;
 use trove_couchdb_protocol::{Context, Request, trove::Method, version::SERVED};
 
 use crate::captures::{self, Capture, Recipient};
 
-/// Bytes; the largest captured request has about 8 kB.
+/// In bytes; the largest captured request has about 8 kB.
 const LIMIT: usize = 1 << 16;
 
 fn request(capture: &Capture) -> Request {
@@ -33,7 +33,7 @@ fn every_request_holds_what_its_capture_says() {
         assert_eq!(message.get("_reply_q").and_then(text), reply.map(|to| to.reply_queue.as_str()), "{name}");
 
         let (args, context) = if capture.cipher.is_some() {
-            // A capture without arguments does not repeat that there are none.
+            // A capture without arguments omits the decrypted `args`.
             let args = capture.decrypted.get("args").unwrap_or(&message["args"]);
             (args.clone(), capture.decrypted["context"].as_object().unwrap().clone())
         } else {
@@ -93,7 +93,7 @@ fn no_damage_to_a_captured_request_panics() {
     for index in 0..one.body.len() {
         let mut damaged = one.body.clone();
         damaged[index] ^= 0x10;
-        // Only the envelope's names, insignificant spaces and the clear ids can change unnoticed.
+        // Only changes to the envelope's names, insignificant white space and the clear ids can go unnoticed.
         if let Ok(request) = Request::decode(&damaged, one.cipher.as_ref(), LIMIT) {
             assert!(!request.method.is_empty());
         }

@@ -1,4 +1,5 @@
-//! The planner on models: applied it reaches what is wanted, and cut short anywhere it still does.
+//! The planner on models: applying a plan reaches the described state, also
+//! after an interruption at any step.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -22,7 +23,7 @@ fn access(names: &[&str]) -> Access {
     names.iter().map(|name| database(name)).collect()
 }
 
-/// What CouchDB and the agent make of a step; one that is not possible is a fault of the plan.
+/// Applies a step to the model; an impossible step is a bug in the plan.
 fn carry_out(present: &mut Present, step: &Step) {
     match step {
         Step::CreateDatabase(name) => assert!(present.databases.insert(name.clone()), "exists: {name:?}"),
@@ -53,7 +54,7 @@ fn carried_out(mut present: Present, steps: &[Step]) -> Present {
     present
 }
 
-/// The state that a file describes: exactly it with `prune`, else what is there and it.
+/// The state that a file describes: with `prune` exactly the file, otherwise the current state and the file.
 fn described(present: &Present, wanted: &Wanted, prune: bool) -> Present {
     let mut state = if prune { Present::default() } else { present.clone() };
     state.databases.extend(wanted.databases.iter().cloned());
@@ -173,7 +174,7 @@ fn some_databases() -> impl Strategy<Value = Access> {
         .prop_map(|names| names.iter().map(|name| database(name)).collect())
 }
 
-/// Users `u` to `z`, whose access is to databases that are there.
+/// Users `u` to `z` with access to existing databases.
 fn some_users() -> impl Strategy<Value = BTreeMap<String, Access>> {
     proptest::collection::btree_map("[u-z]", some_databases(), 0..5)
 }

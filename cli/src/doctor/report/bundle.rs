@@ -1,7 +1,7 @@
-//! `--bundle`: one archive for whoever is asked for help, without a secret in it.
+//! `--bundle`: an archive for support, without secrets.
 //!
-//! Every text passes the redaction. What can't be had is in the archive as the reason why. The file is for its owner
-//! alone, and never replaces another one.
+//! All text is redacted. If something cannot be read, the archive contains the reason. Only the owner can
+//! read the file, and it never replaces an existing file.
 
 use std::{fs, io, path::Path, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
 
 const MODE: u32 = 0o600;
 const UNIT: &str = "trove-couchdb-agent";
-/// The last lines of a log that are of interest.
+/// How many of the last log lines are included.
 const JOURNAL_LINES: &str = "2000";
 const AUDIT_LINES: usize = 500;
 

@@ -1,4 +1,4 @@
-//! The findings for people (a line each, with what to do below it) and for programs.
+//! The findings for people (one line each, with the advice below) and for programs.
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
@@ -12,12 +12,12 @@ use crate::{
     output::{Output, Report, printable},
 };
 
-/// The widest id, for the column behind it.
+/// The width of the longest id, for alignment.
 fn id_width() -> usize {
     checks().map(|check| check.id.len()).max().unwrap_or_default()
 }
 
-/// All checks with what they look at.
+/// All checks and what each one examines.
 pub fn list() -> Report {
     let rows = checks().map(|check| vec![check.id.into(), check.about.into()]).collect();
     Report::List { columns: &["id", "about"], rows }
@@ -35,7 +35,7 @@ pub fn document(examination: &Examination) -> Value {
     json!({ "status": examination.worst().as_str(), "checks": checks })
 }
 
-/// The findings for people; `output` decides on colours and on what is left out.
+/// The findings for people; `output` determines the colours and what is omitted.
 pub fn text(examination: &Examination, output: Output) -> String {
     let mut text = String::new();
     for finding in &examination.findings {
@@ -81,7 +81,7 @@ fn style(verdict: Verdict) -> Style {
     color.on_default()
 }
 
-/// Shows the findings; the worst decides how the program ends.
+/// Shows the findings; the worst one determines the exit code.
 pub fn show(examination: &Examination, output: Output) -> Result<Code, CliError> {
     let bare = |finding: &Finding| {
         format!("{}\t{}\t{}\n", finding.check.id, finding.verdict.as_str(), printable(&finding.detail))

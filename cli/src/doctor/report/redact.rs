@@ -1,8 +1,8 @@
-//! Takes secrets out of text that leaves the machine.
+//! Removes secrets from text that leaves the machine.
 //!
-//! Two nets: every secret that the configuration and the credentials file hold, in each form in which it may stand in a
-//! text (plain, percent-encoded, as JSON, in HTTP Basic), and whatever looks like a password in a URL or an
-//! `Authorization` header. None of what this reads should hold any: this is the belt to those braces.
+//! It masks every secret of the configuration and the credentials file, in every form in which it may appear
+//! (plain, percent-encoded, as JSON, in HTTP Basic), and everything that looks like a password in a URL or an
+//! `Authorization` header. The texts should contain no secrets anyway; this is a second line of defence.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use trove_couchdb_config::Settings;
 use trove_couchdb_protocol::Secret;
 
-/// What stands in the place of a secret.
+/// Replaces a secret.
 const MASK: &str = "REDACTED";
 
-/// The secrets that are known.
+/// The known secrets.
 #[derive(Default)]
 pub struct Redactor {
     forms: BTreeSet<String>,
@@ -27,7 +27,7 @@ impl std::fmt::Debug for Redactor {
 }
 
 impl Redactor {
-    /// Learns every secret of a configuration.
+    /// Adds every secret of a configuration.
     pub fn learn_settings(&mut self, settings: &Settings) {
         if let Some(key) = &settings.guest.encryption_key {
             self.learn(key);
@@ -46,7 +46,7 @@ impl Redactor {
         }
     }
 
-    /// Learns a secret.
+    /// Adds a secret.
     pub fn learn(&mut self, secret: &Secret) {
         let text = secret.expose();
         if text.is_empty() {
@@ -66,7 +66,7 @@ impl Redactor {
         self.forms.extend(forms);
     }
 
-    /// Learns a name and a password as HTTP Basic joins them.
+    /// Adds a name and a password in the form of HTTP Basic.
     pub fn learn_login(&mut self, name: &str, password: &Secret) {
         if !password.expose().is_empty() {
             self.forms.insert(BASE64_STANDARD.encode(format!("{name}:{}", password.expose())));
@@ -76,7 +76,7 @@ impl Redactor {
     /// The text without secrets.
     pub fn redact(&self, text: &str) -> String {
         let mut clean = text.to_owned();
-        // The longest first: a short secret may be a part of a long one.
+        // The longest first, because a short secret may be part of a long one.
         let mut forms: Vec<&String> = self.forms.iter().collect();
         forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
         for form in forms {
@@ -86,7 +86,7 @@ impl Redactor {
     }
 }
 
-/// Python's `json.dumps` writes other characters than ASCII as `\uXXXX`.
+/// Python's `json.dumps` writes non-ASCII characters as `\uXXXX`.
 fn ascii_json(text: &str) -> String {
     let mut out = String::new();
     for unit in text.encode_utf16() {
@@ -98,7 +98,7 @@ fn ascii_json(text: &str) -> String {
     out
 }
 
-/// `scheme://user:password@` becomes `scheme://user:REDACTED@`, for each of several hosts too.
+/// Replaces `scheme://user:password@` by `scheme://user:REDACTED@`, also with several hosts.
 fn without_passwords(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -120,13 +120,14 @@ fn masked_host(host: &str) -> String {
             Some((user, _)) => format!("{user}:{MASK}@{address}"),
             None => host.to_owned(),
         },
-        // The `@` may be missing: of several parts only an IPv6 address in brackets is surely no password.
+        // The `@` may be missing: text with several colons may contain a password,
+        // unless it is an IPv6 address in brackets.
         None if host.split(':').count() > 2 && !host.starts_with('[') => MASK.to_owned(),
         None => host.to_owned(),
     }
 }
 
-/// `Basic dXNlcjpwdw==` becomes `Basic REDACTED`.
+/// Replaces `Basic dXNlcjpwdw==` by `Basic REDACTED`.
 fn without_basic(text: &str) -> String {
     let mut parts = text.split("Basic ");
     let mut out = parts.next().unwrap_or_default().to_owned();
@@ -134,7 +135,7 @@ fn without_basic(text: &str) -> String {
         let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
         let end = part.find(|c: char| !is_base64(c)).unwrap_or(part.len());
         let (token, rest) = part.split_at(end);
-        // Shorter is a word of a sentence, such as "Basic credentials".
+        // Shorter text is a word of a sentence, such as "Basic credentials".
         let looks_so =
             token.len() >= 8 && BASE64_STANDARD.decode(token).is_ok_and(|bytes| bytes.contains(&b':'));
         out += "Basic ";

@@ -1,73 +1,73 @@
-//! The kinds of failure that this agent answers with, by the name that each has on the wire.
+//! The kinds of failure in the agent's replies, by their names on the wire.
 //!
-//! Trove's own exceptions lend their names where there is a like one (trove/common/exception.py). docs/advice.toml explains
-//! each.
+//! The names of Trove's own exceptions are used where one fits (trove/common/exception.py).
+//! docs/advice.toml explains each class.
 
-/// What kind of failure it is.
+/// The kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureClass {
-    /// The answer is larger than a broker carries.
+    /// The answer exceeds the broker's size limit.
     AnswerTooLarge,
     /// The command contradicts itself.
     BadRequest,
-    /// Its turn came too late.
+    /// The command waited too long for its lock.
     Busy,
-    /// CouchDB is away, or refused.
+    /// CouchDB is unreachable or refused the request.
     CouchDbError,
-    /// The database is not there.
+    /// The database does not exist.
     DatabaseNotFound,
-    /// The command was carried out before, and its answer is gone.
+    /// The command was already run, and its answer is no longer known.
     Duplicate,
-    /// The disk did not say.
+    /// The disk usage could not be read.
     FilesystemError,
-    /// The sender may not.
+    /// The sender is not permitted to do this.
     Forbidden,
     /// `trove-couchdb-hostd`, the privileged helper, refused or failed.
     HostdFailed,
-    /// A panic.
+    /// The agent panicked.
     InternalError,
-    /// The local socket carried something else than frames.
+    /// The local socket received data that is not a frame.
     InvalidFrame,
-    /// The message can't be read, or breaks a rule.
+    /// The message cannot be read, or breaks a rule.
     InvalidRequest,
-    /// CouchDB would be left without an administrator.
+    /// CouchDB would have no administrator left.
     LastAdmin,
-    /// A `_security` of no known shape.
+    /// A `_security` object of an unknown form.
     MalformedSecurity,
-    /// oslo.messaging's: no version of the guest API has the method.
+    /// oslo.messaging's class: no version of the guest API has the method.
     NoSuchMethod,
-    /// Trove has the method, this agent does not.
+    /// Trove has the method, but this agent does not support it.
     NotSupported,
-    /// An operator ended the operation.
+    /// An operator cancelled the operation.
     OperationCancelled,
-    /// There is no operation of this id, or it is over.
+    /// No operation has this id, or the operation is finished.
     OperationNotFound,
-    /// Somebody else wrote over it, again and again.
+    /// Another client repeatedly overwrote the change.
     Overwritten,
     /// The guest could not be prepared.
     PrepareFailed,
-    /// Parts of the message were in another one.
+    /// The message contains parts of an earlier message.
     Replayed,
-    /// The name belongs to the service.
+    /// The name is reserved for the agent or CouchDB.
     ReservedName,
-    /// `os_admin` keeps its password.
+    /// The password of `os_admin` was not changed.
     RotationFailed,
     /// The agent is stopping.
     Stopping,
-    /// The local socket has no place left.
+    /// The local socket has too many connections.
     TooManyConnections,
-    /// oslo.messaging's: the version is not served.
+    /// oslo.messaging's class: the version is not supported.
     UnsupportedVersion,
-    /// The user is there.
+    /// The user already exists.
     UserAlreadyExists,
-    /// The user is not there.
+    /// The user does not exist.
     UserNotFound,
-    /// CouchDB took other documents and not this one.
+    /// CouchDB refused this document but accepted others.
     UserRejected,
 }
 
 impl FailureClass {
-    /// All of them.
+    /// All classes.
     pub const ALL: [Self; 29] = [
         Self::AnswerTooLarge,
         Self::BadRequest,
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn all_are_listed_once_and_in_order() {
-        // As the variants are in order, a gap is one that the list lacks.
+        // The variants are in order, so a gap is a class that is missing from the list.
         for (place, class) in FailureClass::ALL.iter().enumerate() {
             assert_eq!(*class as usize, place, "{class:?}");
         }

@@ -1,4 +1,4 @@
-//! The form of replies, down to the key; that oslo reads them is tested with the captures and with Python.
+//! The exact form of replies. The captures and a Python test show that oslo can read them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use proptest::prelude::*;

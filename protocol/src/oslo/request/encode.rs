@@ -1,8 +1,8 @@
-//! The caller's half of a request: what trove-api, the operator's tool and the tests send.
+//! The caller's side of a request, for the operator's tool and the tests.
 //!
-//! Mirrors `oslo_messaging/rpc/client.py` and `_drivers/amqpdriver.py` (`_send`): a call carries `_msg_id`, `_reply_q`
-//! and `_timeout` (null without call monitoring), a cast none of them. With a key each argument and the context are
-//! encrypted one by one (`trove/common/rpc/secure_serializer.py`).
+//! Mirrors `oslo_messaging/rpc/client.py` and `_drivers/amqpdriver.py` (`_send`). A call has `_msg_id`,
+//! `_reply_q` and `_timeout` (null without call monitoring); a cast has none of them. With a key each
+//! argument and the context are encrypted separately (`trove/common/rpc/secure_serializer.py`).
 
 use std::fmt;
 
@@ -10,27 +10,27 @@ use serde_json::{Map, Value};
 
 use crate::{address::ReplyAddress, cipher::Cipher, context::Context, envelope, oslo::id::new_id};
 
-/// A request that is yet to be sent.
+/// A request to send.
 #[derive(Clone, PartialEq)]
 pub struct NewRequest {
     /// The RPC method.
     pub method: String,
     /// The arguments by name.
     pub args: Map<String, Value>,
-    /// The version it is written for, `1.0` for nearly all; text, so that tests can send what is none.
+    /// The requested version, usually `1.0`; text, so that tests can send an invalid version.
     pub version: String,
-    /// By which the receiver knows a duplicate.
+    /// Identifies duplicate deliveries.
     pub unique_id: String,
-    /// Who asks.
+    /// The sender.
     pub context: Context,
-    /// Where the answer goes; `None` makes it a cast.
+    /// The reply address; `None` makes the request a cast.
     pub call: Option<ReplyAddress>,
-    /// Asks for a beat at half of these seconds while a call runs (`call_monitor_timeout`).
+    /// Asks for beats while the call runs, at half of this interval in seconds (`call_monitor_timeout`).
     pub timeout: Option<u64>,
 }
 
 impl NewRequest {
-    /// A cast of version 1.0 with an id of its own.
+    /// A cast of version 1.0 with a new id.
     pub fn new(method: &str, args: Map<String, Value>, context: Context) -> Self {
         Self {
             method: method.to_owned(),
@@ -43,7 +43,7 @@ impl NewRequest {
         }
     }
 
-    /// The same as a call that is answered to `to`.
+    /// Makes the request a call that is answered to `to`.
     #[must_use]
     pub fn answered_to(mut self, to: ReplyAddress) -> Self {
         self.call = Some(to);

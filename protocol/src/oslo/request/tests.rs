@@ -1,4 +1,4 @@
-//! What a request may look like, what is refused, and that a refused call can still be answered.
+//! Valid requests, refused requests, and replies to refused calls.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::needless_pass_by_value)] // `json!(…)` as an argument reads best without a borrow
 
@@ -10,7 +10,7 @@ use crate::secret::Secret;
 
 const LIMIT: usize = 100_000;
 
-/// A call with everything Trove sends, some keys replaced.
+/// A call with all of Trove's fields and some keys replaced.
 fn call(changes: Value) -> Vec<u8> {
     let mut message = json!({
         "method": "get_user", "args": {"username": "alice", "hostname": "%"}, "version": "1.0",
@@ -135,7 +135,7 @@ fn hostile_json_is_an_error_that_is_answered() {
     assert_eq!((nul.method.as_str(), &nul.args["\0"]), ("b", &json!("\0")));
 }
 
-/// Mutation: with `serde_json::from_str` in `envelope`, what is logged and what is run could be told apart by nobody.
+/// Mutation: with `serde_json::from_str` in `envelope`, the logged value and the executed value could differ.
 #[test]
 fn a_key_that_is_there_twice_is_refused_wherever_it_is() {
     let ids = r#""_msg_id": "m", "_reply_q": "reply_1""#;
