@@ -44,9 +44,9 @@ pub struct Login {
     refusal: Notify,
     /// When CouchDB last accepted the login.
     taken: Mutex<Option<Instant>>,
+    probe: AsyncMutex<()>,
     /// Whether the login was replaced. Read-locked by every request whose login CouchDB may not have checked
     /// yet.
-    probe: AsyncMutex<()>,
     retired: Arc<RwLock<bool>>,
 }
 
@@ -118,8 +118,8 @@ impl Login {
         if let Some(known) = self.verdict() {
             return Some(known);
         }
-        // The previous holder of the lock has an answer by now, or its request failed.
         let alone = time::timeout(patience, self.probe.lock()).await.ok()?;
+        // The previous holder of the lock has an answer by now, or its request failed.
         Some(self.verdict().unwrap_or(Ok(LoginProbe { _alone: Some(alone) })))
     }
 
