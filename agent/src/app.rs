@@ -109,9 +109,7 @@ pub async fn run(settings: Settings, logging: Logging) -> Result<(), StartError>
     Notify::stopping();
     stopping.cancel();
     if time::timeout(grace, &mut transport).await.is_err() {
-        warn!(
-            "The grace period is over; what came over the bus and is not finished will be delivered again."
-        );
+        warn!("The grace period is over; unfinished commands from the broker will be redelivered.");
     }
     background.shutdown().await;
     all_traced.cancel();

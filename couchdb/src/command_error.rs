@@ -166,7 +166,7 @@ pub enum CommandError {
     #[error("the agent can't write down in its state directory what is still to be done: {0}")]
     Unrecorded(String),
     /// CouchDB acknowledged the write, but the change was gone when it was read back.
-    #[error("the change to {0} was overwritten by somebody else again and again")]
+    #[error("the change to {0} was overwritten by another writer again and again")]
     Overwritten(String),
     /// The agent is stopping.
     #[error("the agent is stopping; send the command again")]

@@ -41,7 +41,7 @@ pub enum BootstrapError {
     BootstrapAdminRefused(String),
     /// `_users` has no design document.
     #[error(
-        "CouchDB made no _design/_auth in _users; until it does, anybody could store what they like there"
+        "CouchDB has not created _design/_auth in _users; without it, every user could store any document there"
     )]
     NoAuthDesign,
     /// The runtime is shutting down.

@@ -62,7 +62,7 @@ impl Bootstrap {
             warn!(%error, "os_admin's password was changed, and not everything on the disk follows yet.");
         }
         let followed = self.ini_follows(&next).await;
-        info!("os_admin has another password.");
+        info!("os_admin's password was changed.");
         Ok(Rotated { login, credentials: promoted, followed: followed.map_err(RotationError::ini_is_behind) })
     }
 

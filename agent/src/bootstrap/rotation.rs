@@ -45,7 +45,7 @@ pub enum RotationError {
     Busy,
     /// The new password is valid only until CouchDB restarts.
     #[error(
-        "os_admin has another password, and CouchDB will read the old one when it restarts: {0}; make that file writable, then \
+        "os_admin's password was changed, and CouchDB will read the old one when it restarts: {0}; make that file writable, then \
          rotate again"
     )]
     IniIsBehind(String),
@@ -143,7 +143,7 @@ impl RotationRequests {
     /// Refuses every request, because no password can be changed while bootstrap looks for a login.
     pub(super) async fn refuse_all(&mut self) -> Infallible {
         loop {
-            let refused = RotationError::no_login("CouchDB was away, and is being looked at; try again");
+            let refused = RotationError::no_login("CouchDB was unreachable and is being checked; try again");
             let _gone = self.next().await.send(Err(refused));
         }
     }

@@ -60,7 +60,7 @@ impl Lifecycle {
         let file = StateFile::new(state_dir, guest_id);
         let path = file.path.display();
         let found = file.read().unwrap_or_else(|error| {
-            warn!(%error, %path, "Can't be read: Trove is told nothing until it can, or until `prepare`.");
+            warn!(%error, %path, "Can't be read: no heartbeat is sent until it can, or until `prepare`.");
             Found::Nothing
         });
         if let Found::Another(guest_id) = &found {

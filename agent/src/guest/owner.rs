@@ -134,7 +134,7 @@ impl Owner {
             if is_new && matches!(state.stage, Stage::Building { .. } | Stage::Settling) {
                 return Err(TransitionError::NotWritten(error));
             }
-            warn!(%error, path = %self.file.path.display(), "Can't be written: a restarted agent will not know what became of the guest.");
+            warn!(%error, path = %self.file.path.display(), "Can't be written: a restarted agent will not know the guest's state.");
         }
         log(&before, &state);
         if process_ends {

@@ -76,6 +76,6 @@ async fn sleep_if(wait: Option<Duration>) {
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        debug!(%error, "systemd could not be told.");
+        debug!(%error, "systemd could not be notified.");
     }
 }

@@ -146,7 +146,7 @@ impl AccessReport {
             let database = format!("database {:?}", access.database);
             if access.malformed {
                 texts.push(format!(
-                    "{database}: nobody can tell who has access, as its _security is malformed"
+                    "{database}: it is unknown who has access, because its _security is malformed"
                 ));
             } else if access.public {
                 texts.push(format!("{database} is public: everybody may read and write it"));
@@ -164,7 +164,7 @@ impl AccessReport {
         }
         let unknown = self.unknown.iter().filter(|name| !skip(name));
         texts.extend(unknown.map(|name| {
-            format!("database {name:?}: nobody can tell who has access, as CouchDB can't open it")
+            format!("database {name:?}: it is unknown who has access, because CouchDB can't open it")
         }));
         texts.extend(self.silent.then(|| SILENT.to_owned()));
         texts
@@ -252,7 +252,7 @@ mod tests {
             r#"database "dbadmin": administrator "wr""#,
             r#"database "dbadmin": administrators by role "dba""#,
             r#"database "public" is public: everybody may read and write it"#,
-            r#"database "broken": nobody can tell who has access, as CouchDB can't open it"#,
+            r#"database "broken": it is unknown who has access, because CouchDB can't open it"#,
         ];
         assert_eq!(report().beyond(|name| name == "al" || name == "wr", |_| false), all);
         assert_eq!(report().beyond(|_| true, |name| name != "plain"), [""; 0]);

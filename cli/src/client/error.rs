@@ -77,7 +77,7 @@ impl CallError {
                 "look whether the command took effect, then repeat it: the agent may have been restarted"
             }
             Self::Timeout { .. } => {
-                "`trove-couchdb status` tells whether the agent waits for CouchDB; with a longer --timeout the \
+                "`trove-couchdb status` shows whether the agent waits for CouchDB; with a longer --timeout the \
                  command may still succeed. It may also have taken effect: look before you repeat it"
             }
             Self::Undecodable(DecodeError::Cipher { .. }) => {

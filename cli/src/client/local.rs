@@ -120,9 +120,9 @@ impl LocalClient {
                  `local.socket` is another one, or ask over RabbitMQ with --instance"
             }
             io::ErrorKind::ConnectionRefused => {
-                "the agent that made this socket has ended: `systemctl status trove-couchdb-agent` tells why"
+                "the agent that created this socket has exited: `systemctl status trove-couchdb-agent` shows why"
             }
-            _ => "`systemctl status trove-couchdb-agent` tells whether the agent runs",
+            _ => "`systemctl status trove-couchdb-agent` shows whether the agent runs",
         };
         CallError::Unreachable { place: self.place(), reason: error.to_string(), advice: advice.to_owned() }
     }

@@ -90,14 +90,14 @@ fn prepared(settings: &Settings) -> Finding {
         Ok(Stage::Ready) => PREPARED.ok("prepared.json says so"),
         Ok(Stage::Settling) => PREPARED.ok("a moment ago, and not seen healthy since"),
         Ok(Stage::Failed { reason, .. }) => {
-            PREPARED.failed(reason, "make the instance anew, or send `prepare` again without what failed")
+            PREPARED.failed(reason, "create the instance again, or send `prepare` again without what failed")
         }
         Ok(Stage::Building { .. }) => PREPARED.warning(
             "`prepare` is being carried out, or was when the agent ended",
             "wait; an agent that starts goes on with it: `trove-couchdb operation-list` shows how far it is",
         ),
         Ok(Stage::New) if settings.heartbeat.assume_prepared => {
-            PREPARED.ok("not by Trove; heartbeat.assume_prepared stands in for it")
+            PREPARED.ok("not by Trove; heartbeat.assume_prepared replaces it")
         }
         Ok(Stage::New) if settings.broker.is_none() => {
             PREPARED.skipped("there is no broker, so no Trove either")

@@ -131,16 +131,16 @@ async fn queue(
     let (readers, waiting) = (queue.consumer_count(), queue.message_count());
     let there = match (readers, waiting) {
         (0, _) if agent_runs => QUEUE.failed(
-            format!("nobody reads {name}, although the agent runs; {waiting} commands wait"),
+            format!("{name} has no consumer although the agent runs; {waiting} commands wait"),
             "look at the agent's journal; `systemctl restart trove-couchdb-agent` is always safe",
         ),
         (0, _) => QUEUE.warning(
-            format!("nobody reads {name}; {waiting} commands wait"),
+            format!("{name} has no consumer; {waiting} commands wait"),
             "start the agent: it finds the commands there",
         ),
         (_, BACKLOG..) => QUEUE.warning(
             format!("{waiting} commands wait in {name}"),
-            "`trove-couchdb status` tells whether the agent waits for CouchDB",
+            "`trove-couchdb status` shows whether the agent waits for CouchDB",
         ),
         _ => QUEUE.ok(format!("{name}, {waiting} waiting")),
     };

@@ -19,7 +19,7 @@ use crate::couch::{self, Credentials};
 
 static REACHABLE: Check = Check::new("couchdb.reachable", "CouchDB answers at couchdb.url");
 static VERSION: Check = Check::new("couchdb.version", "It is CouchDB 1.6 or later");
-static PARTY: Check = Check::new("couchdb.admin_party", "Nobody is an administrator without a password");
+static PARTY: Check = Check::new("couchdb.admin_party", "CouchDB is not in admin party mode");
 static LOCKOUT: Check = Check::new("couchdb.lockout", "os_admin is not locked out after wrong passwords");
 static LOGIN: Check =
     Check::new("couchdb.login", "os_admin logs in with the password of the credentials file");
@@ -99,7 +99,7 @@ fn unreachable(url: &str, error: &CouchError) -> Finding {
             "raise the limit for the agent's address, or look for who uses it up"
         }
         CouchError::Unexpected { .. } => {
-            "something else than CouchDB may listen there: `ss -ltnp` tells what"
+            "something other than CouchDB may listen there: `ss -ltnp` shows what"
         }
         _ => "look at CouchDB's log",
     };
@@ -109,7 +109,7 @@ fn unreachable(url: &str, error: &CouchError) -> Finding {
 fn version(welcome: Result<Value, CouchError>) -> Finding {
     match welcome {
         Err(CouchError::Unauthorized) => {
-            VERSION.skipped("CouchDB tells it only after a login (require_valid_user)")
+            VERSION.skipped("CouchDB reports it only after a login (require_valid_user)")
         }
         Err(error) => VERSION.not_run(error),
         Ok(welcome) => {
@@ -194,7 +194,7 @@ async fn log_in(
             let noted = refusals.note(OS_ADMIN, &credentials.password);
             let unnoted = noted
                 .err()
-                .map(|error| format!("; the agent could not be told: {error}"))
+                .map(|error| format!("; the agent could not be notified: {error}"))
                 .unwrap_or_default();
             let detail = format!(
                 "CouchDB refuses the name or the password of the credentials file (it was tried once, 401{unnoted})"
@@ -217,7 +217,7 @@ fn unusable(problem: &LoginProblem) -> Finding {
              file and restart the agent"
         }
         LoginProblem::Unseen(_) => {
-            "`curl -i` with -u and couchdb.url plus /_session, once past the proxy and once through it, tells which"
+            "`curl -i` with -u and couchdb.url plus /_session, once past the proxy and once through it, shows which"
         }
     };
     LOGIN.failed(problem.to_string(), format!("{advice}; the agent goes on by itself within seconds"))

@@ -73,7 +73,7 @@ fn absent(path: &Path, error: &io::Error, status: Option<&Value>) -> Finding {
              its ini files and restart CouchDB: the agent makes both again",
         ),
         io::ErrorKind::NotFound if has_login => FILE.failed(
-            format!("{shown} is not there, so nobody but the running agent may know os_admin's password"),
+            format!("{shown} is missing, so only the running agent may know os_admin's password"),
             "restart neither the agent nor CouchDB: `trove-couchdb rotate-os-admin` writes the file anew, with another \
              password",
         ),

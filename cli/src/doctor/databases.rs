@@ -80,7 +80,7 @@ fn judged(public_databases: &PublicDatabases) -> [Finding; 3] {
     let odd = match malformed.as_slice() {
         [] => MALFORMED.ok(format!("all {checked}")),
         some => MALFORMED.failed(
-            format!("nobody can tell who has access to {}", named(some)),
+            format!("it is unknown who has access to {}", named(some)),
             "write a _security of the documented shape: {\"admins\": {\"names\": [], \"roles\": []}, \"members\": \
              {\"names\": [], \"roles\": [\"_admin\"]}}",
         ),
@@ -88,7 +88,7 @@ fn judged(public_databases: &PublicDatabases) -> [Finding; 3] {
     let closed = match unknown.as_slice() {
         [] => OPENED.ok(format!("all {checked}")),
         some => OPENED.failed(
-            format!("nobody can tell who has access to {}", named(some)),
+            format!("it is unknown who has access to {}", named(some)),
             "look at CouchDB's log for the cause. Restore the files of these databases, or delete the databases: until then \
              a user that was deleted from them can't be created again",
         ),

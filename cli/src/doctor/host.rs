@@ -99,7 +99,7 @@ fn clock(now: Duration, synchronized: Option<bool>) -> Finding {
     let advice = "switch NTP on (`timedatectl set-ntp true`), then restart the agent";
     match synchronized {
         _ if now.as_secs() < WRITTEN => {
-            CLOCK.failed(format!("it stands at {} s after 1970: it was never set", now.as_secs()), advice)
+            CLOCK.failed(format!("it shows {} s after 1970: it was never set", now.as_secs()), advice)
         }
         Some(false) => CLOCK.warning("it is not synchronized: a jump mutes heartbeats", advice),
         Some(true) => CLOCK.ok("synchronized"),
@@ -128,7 +128,7 @@ fn last_sent(state_dir: &Path, now: f64) -> Finding {
         Ok(_) => HEARTBEAT_TIME.ok("in the past"),
         Err(_) => HEARTBEAT_TIME.warning(
             format!("{} holds no number", path.display()),
-            "remove it; the agent writes it anew",
+            "remove it; the agent creates a new one",
         ),
     }
 }

@@ -63,7 +63,7 @@ fn judged(files: &BTreeSet<PathBuf>) -> Finding {
     FILES.failed(
         format!("every account of this machine can read {}", list.join(", ")),
         format!(
-            "`chmod o-rwx {}`, with CouchDB's account as owner; then replace what stands there if anybody else works here",
+            "`chmod o-rwx {}`, with CouchDB's account as owner; then change those secrets if other people have accounts here",
             paths.join(" ")
         ),
     )

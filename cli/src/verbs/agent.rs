@@ -19,7 +19,7 @@ pub(super) async fn ping(session: &Session<'_>) -> Result<Report, CliError> {
 
 pub(super) async fn rotate_os_admin(session: &Session<'_>) -> Result<Report, CliError> {
     session.agent.call("rotate_os_admin", json!({})).await?;
-    let message = "os_admin has another password; it is in the agent's credentials file.";
+    let message = "os_admin's password was changed and saved in the agent's credentials file.";
     Ok(Report::done(message, vec![("name", "os_admin".into())]))
 }
 

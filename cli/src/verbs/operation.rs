@@ -69,13 +69,13 @@ pub(super) async fn cancel(session: &Session<'_>, id: &OperationId) -> Result<Re
     session.consent.possible("ending an operation")?;
     let details = details(session, id).await?;
     let question = format!(
-        "End operation {id} ({}: {})? A part of it may stand.",
+        "End operation {id} ({}: {})? It may have taken effect in part.",
         text(&details["kind"]),
         stand(&details)
     );
     session.consent.ask(&question)?;
     let answer = session.agent.call("operation_cancel", json!({"operation": id})).await?;
-    let message = format!("Operation {id} is told to end; `operation-wait {id}` waits until it has.");
+    let message = format!("Cancelling operation {id}; `operation-wait {id}` waits for its end.");
     Ok(Report::done(message, record(&answer)))
 }
 

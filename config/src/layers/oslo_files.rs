@@ -89,7 +89,7 @@ impl OsloFiles {
             let (key, (group, _)) = options().find(|(_, (_, name))| name == option)?;
             let is_read = options().any(|(_, known)| *known == (section.as_str(), option.as_str()));
             let text = format!(
-                "{} line {line}: {option} stands in the section [{section}], where it is not read; move it to [{group}]",
+                "{} line {line}: {option} is in the section [{section}], where it is not read; move it to [{group}]",
                 path.display()
             );
             (!is_read && is_nobody_elses(found, group)).then_some((Some(key), text))

@@ -101,8 +101,7 @@ impl Parser {
         if option.is_empty() {
             return Err("there is no option name before the `=`");
         }
-        let section =
-            self.section.clone().ok_or("an option must stand in a section; begin with [DEFAULT]")?;
+        let section = self.section.clone().ok_or("an option must be in a section; begin with [DEFAULT]")?;
         let value = unquoted(value.trim()).to_owned();
         self.done.push(Assignment { section, option, value, line: number });
         self.open = true;
@@ -112,7 +111,7 @@ impl Parser {
 
 fn section_name(line: &str) -> Result<String, Problem> {
     match line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        None => Err("a [section] must end with ] and stand alone on its line"),
+        None => Err("a [section] must end with ] and be alone on its line"),
         Some("") => Err("the [section] has no name"),
         Some("DEFAULT") => Ok("DEFAULT".to_owned()),
         Some(name) => Ok(name.to_lowercase()),

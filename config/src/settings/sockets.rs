@@ -70,7 +70,7 @@ pub enum Listen {
 pub(crate) fn must_be_reachable(inputs: &Inputs) -> [Result<(), Mistake>; 1] {
     let socket = inputs.entry("local.socket");
     let problem = "is switched off, and broker.transport_url is local:";
-    let advice = "set it, or a broker: with neither nobody could give the agent a command";
+    let advice = "set it, or configure a broker: without either the agent can't receive commands";
     [socket.ensure(socket.text().is_some(), problem, advice)]
 }
 

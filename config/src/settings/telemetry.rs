@@ -146,7 +146,7 @@ fn otlp_endpoint(entry: Entry<'_>) -> Result<Option<Url>, Mistake> {
         return Err(entry.invalid("is no URL of http or https", advice));
     };
     let has_login = url.password().is_some() || !url.username().is_empty();
-    let problem = "has a login, which would stand in this file and in no other place";
+    let problem = "has a login, which must not be in this file";
     entry.ensure(!has_login, problem, "give it to a collector on this machine, which passes spans on")?;
     let is_private = url.scheme() == "https" || is_own_machine(&url);
     entry.ensure(is_private, "would send spans over the network in clear", advice)?;

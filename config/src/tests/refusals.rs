@@ -157,7 +157,7 @@ fn an_option_in_the_wrong_section_is_named_with_the_right_one() {
     );
     assert!(
         refusal.ends_with(
-            "a.conf line 2: transport_url stands in the section [oslo_messaging_rabbit], where it is not read; move it to \
+            "a.conf line 2: transport_url is in the section [oslo_messaging_rabbit], where it is not read; move it to \
              [DEFAULT]"
         ),
         "{refusal}"
@@ -170,9 +170,9 @@ fn an_option_in_the_wrong_section_is_named_with_the_right_one() {
     assert_eq!(
         places,
         [
-            "line 2: rabbit_quorum_queue stands in the section [DEFAULT], where it is not read; move it to \
+            "line 2: rabbit_quorum_queue is in the section [DEFAULT], where it is not read; move it to \
              [oslo_messaging_rabbit]",
-            "line 8: control_exchange stands in the section [default], where it is not read; move it to [DEFAULT]",
+            "line 8: control_exchange is in the section [default], where it is not read; move it to [DEFAULT]",
         ]
     );
 }

@@ -79,7 +79,7 @@ impl Couch {
     async fn take_root_back(&self, config: &ConfigRoot) {
         self.forget_server();
         if let Err(error) = self.delete(&Resource::Admin(config, ServerAdmin::Root)).await {
-            warn!(%error, "root has a password that nobody knows, and can't be disabled.");
+            warn!(%error, "root has an unknown password and can't be disabled.");
         }
     }
 

@@ -61,7 +61,7 @@ pub enum CouchError {
         limit: Duration,
     },
     /// 401 to a request without a login.
-    #[error("CouchDB wants a login for this (401)")]
+    #[error("CouchDB requires a login for this (401)")]
     Unauthorized,
     /// 401 to a login: the name or password is wrong.
     #[error(
@@ -92,7 +92,7 @@ pub enum CouchError {
     #[error("CouchDB does not have it: {0}")]
     NotFound(String),
     /// 409.
-    #[error("somebody else changed the same document at the same time; try again")]
+    #[error("another writer changed the same document at the same time; try again")]
     Conflict,
     /// 412: a database of that name exists.
     #[error("CouchDB has it already")]

@@ -65,7 +65,7 @@ pub fn explain(error: &Error, peer: Peer<'_>) -> String {
         }
         refusal if refuses_us(refusal) => match identity {
             None => format!(
-                "{host} wants a certificate of ours; set {section}.tls_cert_file and {section}.tls_key_file"
+                "{host} requires a client certificate; set {section}.tls_cert_file and {section}.tls_key_file"
             ),
             Some(cert) => format!("{host} refuses our certificate, {}: {error}", cert.display()),
         },

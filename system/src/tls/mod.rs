@@ -62,7 +62,7 @@ pub enum FilesError {
         problem: String,
     },
     /// The system has no authorities.
-    #[error("this system has no certificates of authorities, so nobody can be trusted; name a CA file")]
+    #[error("this system has no CA certificates, so no server can be verified; name a CA file")]
     NoAuthorities,
     /// TLS is unavailable.
     #[error("TLS can't be set up: {0}")]

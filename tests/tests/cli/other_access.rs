@@ -210,7 +210,7 @@ async fn a_database_that_cannot_be_opened_is_named_and_left_alone() -> Result<()
         "/broken/_security",
         Fault::Answer { status: 500, body },
     ));
-    let text = "database \"broken\": nobody can tell who has access, as CouchDB can't open it";
+    let text = "database \"broken\": it is unknown who has access, because CouchDB can't open it";
     for shown in [cli.must(&["user-list"]).await?, cli.must(&["export"]).await?] {
         assert!(shown.contains(text), "{shown}");
     }

@@ -100,8 +100,8 @@ async fn no_failure_shows_more_of_an_encrypted_value_than_its_beginning() -> Res
         "database \"q7x…\" (16 characters) does not exist; create it first",
         "user \"Q7x…\" (16 characters) needs a password that is not empty",
         "`databases[0]`: the database name \"Q7x…\" (16 characters) is not allowed: it must begin with a lower-case letter",
-        "the data volume \"Q7x…\" (16 characters) can't be had",
-        "the packages [\"Q7x…\" (16 characters)] can't be had",
+        "the data volume \"Q7x…\" (16 characters) can't be provided",
+        "the packages [\"Q7x…\" (16 characters)] can't be provided",
     ] {
         assert!(failures.iter().any(|text| text.contains(expected)), "{expected} is not among {failures:#?}");
     }

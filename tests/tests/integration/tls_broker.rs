@@ -147,7 +147,7 @@ async fn a_configuration_that_does_not_fit_is_explained() -> Result<()> {
         (
             secured.secure_url(),
             oslo[..2].to_vec(),
-            "localhost wants a certificate of ours; set broker.tls_cert",
+            "localhost requires a client certificate; set broker.tls_cert",
         ),
         // The authorities of the system don't know a test's.
         (secured.secure_url(), oslo[..1].to_vec(), "of this system; set broker.tls_ca_file"),

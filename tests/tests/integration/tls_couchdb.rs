@@ -179,5 +179,5 @@ async fn files_and_urls_that_do_not_fit_are_explained() -> Result<()> {
 
     secured.front.present(&secured.authority.sign(&here)?, Some(&secured.authority))?;
     let client = secured.agent(secured.options(&secured.url())).await?;
-    client.says("localhost wants a certificate of ours; set couchdb.tls_cert_file").await
+    client.says("localhost requires a client certificate; set couchdb.tls_cert_file").await
 }

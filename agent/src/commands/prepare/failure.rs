@@ -81,7 +81,7 @@ fn unmet(demands: &[Demand]) -> String {
             Demand::Volume(_) => "use an image that mounts it, and set prepare.ignore_volume",
             _ => "create the instance without",
         };
-        format!("{demand} can't be had from this agent: {advice}")
+        format!("{demand} can't be provided by this agent: {advice}")
     });
     each.collect::<Vec<_>>().join("; ")
 }
@@ -115,8 +115,8 @@ mod tests {
         let error = PrepareError { step: PrepareStep::Check, problem: Problem::Demands(demands) };
         assert_eq!(
             error.to_string(),
-            "prepare failed at stage \"check\": the data volume \"/dev/vdb\" can't be had from this agent: use an image \
-             that mounts it, and set prepare.ignore_volume; a backup to restore can't be had from this agent: create \
+            "prepare failed at stage \"check\": the data volume \"/dev/vdb\" can't be provided by this agent: use an image \
+             that mounts it, and set prepare.ignore_volume; a backup to restore can't be provided by this agent: create \
              the instance without"
         );
         assert!(error.command().is_none() && !error.may_have_taken_effect());

@@ -104,6 +104,6 @@ mod tests {
         let open = Guard { own_user: 500, group: Some(7) };
         assert!(open.admits(&peer(501, 7), || false), "by its first group");
         assert!(open.admits(&peer(501, 1), || true), "by another one: the kernel let it in");
-        assert!(!open.admits(&peer(501, 1), || false), "the kernel may let anybody in");
+        assert!(!open.admits(&peer(501, 1), || false), "the kernel may let any account in");
     }
 }

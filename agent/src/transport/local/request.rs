@@ -99,7 +99,7 @@ impl ResponseWriter {
             self.gone.cancel();
         }
         if self.gone.is_cancelled() {
-            debug!(peer = %self.peer, "Nobody is left to be answered.");
+            debug!(peer = %self.peer, "The caller is gone; the answer is dropped.");
         } else if self.frames.try_send(Outgoing { bytes, _request: request }).is_err() {
             self.gone.cancel();
         }

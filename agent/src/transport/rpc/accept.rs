@@ -37,7 +37,9 @@ pub(super) fn accept(
         Err(error) => return Err(Failure::from(&error)),
     };
     if transport == RequestTransport::Bus && command.is_local_only() {
-        let text = format!("{method} is not for the bus: send it over the agent's socket, on its machine");
+        let text = format!(
+            "{method} is not accepted from the broker: send it over the agent's socket, on its machine"
+        );
         return Err(Failure::new(FailureClass::Forbidden, text));
     }
     let caller_waits = caller_waits.filter(|_| is_call);

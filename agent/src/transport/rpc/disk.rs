@@ -58,7 +58,7 @@ impl RequestSource for OnDisk {
             let noted = self.operation.told().await;
             if let Err(error) = &noted {
                 let operation = self.operation.id().as_str();
-                warn!(%error, operation, "That the end of an operation was told can't be written down.");
+                warn!(%error, operation, "The report of an operation's end can't be recorded.");
             }
             noted.is_ok()
         };

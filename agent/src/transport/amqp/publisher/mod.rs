@@ -93,7 +93,7 @@ impl ReplyPublisher {
             async move {
                 debug!("Telling it again: Trove may have written its own words over the reason.");
                 if let Err(reason) = publisher.publish(&message).await {
-                    debug!(%reason, "A failure could not be told again.");
+                    debug!(%reason, "A failure could not be reported again.");
                 }
             }
         };

@@ -272,7 +272,7 @@ impl Queue {
                 self.later(id, message, now);
             }
             (Guilt::Precondition, Some(smaller)) => {
-                warn!(%error, bytes, "The broker takes no answer as large as this; its caller is told so.");
+                warn!(%error, bytes, "The broker refuses an answer of this size; its caller gets an error instead.");
                 (message.publication, message.trial) = (smaller, Trial::default());
                 self.messages.insert(id, message);
             }

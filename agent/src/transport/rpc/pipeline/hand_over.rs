@@ -225,7 +225,7 @@ pub(super) fn end_of(outcome: Option<Outcome>) -> End {
 pub(super) fn cancelled(operation: &Operation) -> Failure {
     let stand = operation.record().map(|record| format!(" ({}: {})", record.kind, record.stand()));
     let text = format!(
-        "operation {}{} was cancelled by an operator of the instance; a part of it may stand",
+        "operation {}{} was cancelled by an operator of the instance; it may have taken effect in part",
         operation.id(),
         stand.unwrap_or_default()
     );

@@ -55,7 +55,8 @@ impl Job {
             ),
         };
         if self.redelivered {
-            let text = format!("{text} (a part of it may stand: the agent was restarted while it ran)");
+            let text =
+                format!("{text} (it may have taken effect in part: the agent was restarted while it ran)");
             return Ending::failed(Failure::new(FailureClass::Busy, text));
         }
         Ending::refused(Failure::new(FailureClass::Busy, text))

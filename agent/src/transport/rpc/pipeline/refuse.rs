@@ -74,7 +74,7 @@ impl RequestPipeline {
         };
         let (failure, responder) = if forged {
             let (id, method) = (flight.id.as_str(), flight.method.as_str());
-            warn!(id, method, "A message has parts of another one; it is not run.");
+            warn!(id, method, "Message rejected: it contains parts of an earlier message (possible replay).");
             (replayed(), Some(Responder::new(None, Context::default())))
         } else {
             (refusal.unwrap_or_else(not_run), responder)
@@ -116,7 +116,7 @@ async fn reply_once(source_ref: &RequestSourceRef, answer: &[Publication], credi
         if !credible {
             source_ref.try_publish(publication).await;
         } else if let Err(error) = source_ref.publish(publication).await {
-            debug!(%error, "A refusal reaches nobody.");
+            debug!(%error, "A refusal could not be delivered.");
         }
     }
 }
@@ -124,7 +124,7 @@ async fn reply_once(source_ref: &RequestSourceRef, answer: &[Publication], credi
 fn log_unacceptable(flight: &InFlight, failure: &Failure) {
     let (method, id, reason) = (flight.method.as_str(), flight.id.as_str(), failure.message.as_str());
     if failure.is(FailureClass::Forbidden) {
-        warn!(method, id, "A method for operators of this machine came over the bus; it is refused.");
+        warn!(method, id, "A method for operators of this machine came from the broker; it is refused.");
     } else {
         warn!(method, id, reason, "A request is refused.");
     }
@@ -158,5 +158,5 @@ pub(super) fn no_seed(error: &std::io::Error) -> Failure {
 
 /// The failure for a message whose parts appeared in an earlier message.
 fn replayed() -> Failure {
-    Failure::new(FailureClass::Replayed, "parts of this message were in another one before; it is not run")
+    Failure::new(FailureClass::Replayed, "the message contains parts of an earlier message; it is not run")
 }
