@@ -1,0 +1,123 @@
+//! Plain English: no phrase of `tests/english/patterns.toml` in Markdown files, comments, help texts, errors and log lines.
+
+use regex::{Regex, RegexBuilder};
+use serde::Deserialize;
+
+use super::{files, read};
+
+/// Directories of the programs. Tests are read by fewer people, and their fixtures quote others.
+const PROGRAMS: [&str; 9] = [
+    "agent/src",
+    "cli/src",
+    "config/src",
+    "couchdb/src",
+    "delivery/src",
+    "guest/src",
+    "host/src",
+    "protocol/src",
+    "system/src",
+];
+
+#[derive(Deserialize)]
+struct Patterns {
+    pattern: Vec<Pattern>,
+}
+
+#[derive(Deserialize)]
+struct Pattern {
+    regex: String,
+    write: String,
+    found: Vec<String>,
+    passed: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct AllowList {
+    allowed: Vec<Allowed>,
+}
+
+#[derive(Deserialize)]
+struct Allowed {
+    file: String,
+    text: String,
+    reason: String,
+}
+
+fn patterns() -> Vec<(Regex, Pattern)> {
+    let patterns: Patterns = toml::from_str(&read("tests/english/patterns.toml")).unwrap();
+    let compiled = |pattern: Pattern| {
+        (RegexBuilder::new(&pattern.regex).case_insensitive(true).build().unwrap(), pattern)
+    };
+    patterns.pattern.into_iter().map(compiled).collect()
+}
+
+/// The comments of a Rust file, and its string literals with a space in them, without the module of its tests.
+fn prose_of_rust(text: &str) -> Vec<(usize, String)> {
+    let literal = Regex::new(r#""((?:\\.|[^"\\])*)""#).unwrap();
+    let program = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let mut prose = Vec::new();
+    for (number, line) in program.lines().enumerate() {
+        let code = line.trim_start();
+        if code.starts_with("//") {
+            prose.push((number + 1, code.to_owned()));
+            continue;
+        }
+        for literal in literal.captures_iter(code) {
+            if literal[1].contains(' ') {
+                prose.push((number + 1, literal[1].to_owned()));
+            }
+        }
+    }
+    prose
+}
+
+fn prose() -> Vec<(String, usize, String)> {
+    let mut all = Vec::new();
+    for file in files("", "md") {
+        let text = read(&file);
+        all.extend(
+            text.lines().enumerate().map(|(number, line)| (file.clone(), number + 1, line.to_owned())),
+        );
+    }
+    for file in PROGRAMS.iter().flat_map(|directory| files(directory, "rs")) {
+        if file.ends_with("tests.rs") || file.contains("/tests/") {
+            continue;
+        }
+        let lines = prose_of_rust(&read(&file));
+        all.extend(lines.into_iter().map(|(number, line)| (file.clone(), number, line)));
+    }
+    all
+}
+
+#[test]
+fn each_pattern_finds_what_it_is_for_and_nothing_else() {
+    for (regex, pattern) in patterns() {
+        for line in &pattern.found {
+            assert!(regex.is_match(line), "{} passes: {line}", pattern.regex);
+        }
+        for line in &pattern.passed {
+            assert!(!regex.is_match(line), "{} finds: {line}", pattern.regex);
+        }
+    }
+}
+
+#[test]
+fn the_project_speaks_plain_english() {
+    let list: AllowList = toml::from_str(&read("tests/english/allowed.toml")).unwrap();
+    let mut used = vec![false; list.allowed.len()];
+    let mut found = Vec::new();
+    for (file, number, line) in prose() {
+        for (regex, pattern) in patterns().iter().filter(|(regex, _)| regex.is_match(&line)) {
+            let word = regex.find(&line).map(|found| found.as_str()).unwrap_or_default();
+            let allowed = list.allowed.iter().position(|one| one.file == file && line.contains(&one.text));
+            match allowed {
+                Some(place) => used[place] = true,
+                None => found.push(format!("{file}:{number}: \"{word}\"; write {}: {line}", pattern.write)),
+            }
+        }
+    }
+    assert!(found.is_empty(), "{} lines:\n{}", found.len(), found.join("\n"));
+    for (allowed, used) in list.allowed.iter().zip(used) {
+        assert!(!allowed.reason.is_empty() && used, "nothing to allow in {}: {}", allowed.file, allowed.text);
+    }
+}
