@@ -1,4 +1,4 @@
-//! `make run`: demonstrates the agent on this machine. The code is in [`trove_couchdb_tests::tour`].
+//! `make run`: shows the agent at work on this machine. All of it is in [`trove_couchdb_tests::tour`].
 
 use std::process::ExitCode;
 
@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use trove_couchdb_tests::tour::{LocalTour, Tour};
 
-/// Starts `CouchDB` and the agent on this machine. Without a broker, the default, you can then send commands
-/// to the agent; with `RabbitMQ`, the tour sends every command of Trove once.
+/// Starts `CouchDB` and the agent on this machine: by default without a broker, for you to give it commands; with
+/// `RabbitMQ`, it sends the agent every command of Trove once.
 #[derive(Debug, Parser)]
 #[command(
     name = "tour",
@@ -15,8 +15,7 @@ use trove_couchdb_tests::tour::{LocalTour, Tour};
     after_help = "COUCHDB_URL=http://ADMIN:PASSWORD@HOST:PORT uses that server."
 )]
 struct Args {
-    /// Check everything once, then exit (with status 1 if a check failed) instead of leaving the agent
-    /// running
+    /// Check everything once and exit, with status 1 if a check failed, instead of leaving the agent running
     #[arg(long)]
     once: bool,
 
