@@ -50,7 +50,8 @@ pub struct AmqpProxy {
 }
 
 impl ClientMethod {
-    /// The queue of a `queue.declare` that is neither durable nor exclusive, and not passive (class 50, method 10).
+    /// The queue of a `queue.declare` that is neither durable nor exclusive, and not passive (class 50,
+    /// method 10).
     pub fn transient_shared_queue(&self) -> Option<String> {
         let (name, rest) = short_string(self.arguments.get(2..).filter(|_| self.id == (50, 10))?)?;
         let flags = rest.first()?;

@@ -2,7 +2,7 @@
 //! are real, except that CouchDB can be an in-memory server.
 //!
 //! ```text
-//!  bus ─────────┐                    ┌──► couch        in-memory CouchDB, or a real one (COUCHDB_URL, COUCHDB_HOME)
+//!  bus ─────────┐                    ┌──► couch   in-memory, or a real one (COUCHDB_URL, COUCHDB_HOME)
 //!  python ──────┤  rabbitmq (node)   │
 //!  conductor ◄──┴──────► agent ──────┘
 //!  local ──────(socket)────┘

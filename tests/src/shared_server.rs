@@ -57,7 +57,7 @@ pub async fn root_alone(couch: &CouchServer) -> Option<MutexGuard<'static, ()>> 
     if couch.is_shared() { Some(TURN.lock().await) } else { None }
 }
 
-/// Deletes the databases and users of earlier runs whose names `is_ours` accepts, and `root`; only on a shared server.
+/// On a shared server, deletes `root` and the databases and users of earlier runs whose names `is_ours` accepts.
 pub async fn sweep(couch: &CouchServer, is_ours: impl Fn(&str) -> bool) -> Result<()> {
     if !couch.is_shared() {
         return Ok(());

@@ -1,8 +1,8 @@
-//! Every command of the documentation is run or, if that would take a cloud or hours, checked by its parser; the
-//! exceptions are listed below with reasons.
+//! Every command of the documentation is run or, if that would take a cloud or hours, checked by its parser;
+//! the exceptions are listed below with reasons.
 //!
-//! A command is a line of a ```` ```sh ```` block of any Markdown file of the repository, or follows a prompt in
-//! the image element's README.rst. `make walk` runs whole pages in a Debian of its own;
+//! A command is a line of a ```` ```sh ```` block of any Markdown file of the repository, or follows a prompt
+//! in the image element's README.rst. `make walk` runs whole pages in a Debian of its own;
 //! `tests/cli/documented.rs` runs the commands of the two programs, and requests to the metrics.
 //! `packaging/tests/element.py` parses those of diskimage-builder; `tests/control_plane` uses the parsers of
 //! OpenStack's programs; this file checks `make` and `cargo` commands.

@@ -7,7 +7,8 @@
 //! also the fault injector, see [`Faults`].
 //!
 //! ```text
-//! wire (cuttable TCP) -> server (faults, log) -> routes -> auth -> access -> one handler per family -> node (state)
+//! wire (cuttable TCP) -> server (faults, log) -> routes -> auth -> access
+//!                                            -> one handler per family -> node (state)
 //! ```
 //!
 //! Users: the integration tests, the tour and the `in-memory-couchdb` binary. It does not depend on the other

@@ -49,7 +49,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Returns whether the agent exited cleanly and all checks, if any, passed.
+/// True when the agent ended well, and every check passed if there were any.
 async fn without_broker(once: bool) -> Result<bool> {
     let mut tour = LocalTour::start().await?;
     let passed = if once {
@@ -62,7 +62,7 @@ async fn without_broker(once: bool) -> Result<bool> {
     Ok(tour.stop().await? && passed)
 }
 
-/// Returns whether all checks passed and the agent exited cleanly.
+/// True when every check passed and the agent ended well.
 async fn with_rabbit(once: bool) -> Result<bool> {
     let mut tour = Tour::start().await?;
     let passed = tour.run().await?;

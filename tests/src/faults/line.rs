@@ -1,9 +1,8 @@
 //! A connection to RabbitMQ that reconnects, as kombu's do: one consumed queue, one channel for publishing.
 //!
-//! The control plane's side of the campaign must survive the same faults as the agent. Callers:
-//! [`super::caller`] and [`super::ears`]. Messages are acknowledged after they were handled, so a lost
-//! connection leads to redeliveries; the callers recognise duplicates by `_unique_id`, as oslo.messaging
-//! does.
+//! The control plane's side of the campaign must survive the same faults as the agent. Caller:
+//! [`super::caller`]. Messages are acknowledged after they were handled, so a lost connection leads to
+//! redeliveries; duplicates are recognised by `_unique_id`, as in oslo.messaging.
 
 use std::future::Future;
 use std::time::Duration;

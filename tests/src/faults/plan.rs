@@ -40,7 +40,7 @@ pub struct Planned {
 #[derive(Debug)]
 #[allow(missing_docs)] // See the variants.
 pub enum Script {
-    /// One caller alone with its own users and databases; several commands may be under way.
+    /// One caller alone with its own users and databases; several commands may be in flight.
     Alone { prefix: String, steps: Vec<Planned> },
     /// Several callers on the same users and databases: rounds of one list for each.
     Contested { prefix: String, rounds: Vec<Vec<Vec<Planned>>> },

@@ -226,8 +226,8 @@ async fn fault_10_true_and_null_in_security_are_kept() -> Result<()> {
     Ok(())
 }
 
-/// 11. Every HTTP error counts as success; with a wrong admin password `list_databases` returns databases named
-/// `error` and `reason`, and the account gets locked.
+/// 11. Every HTTP error counts as success; with a wrong admin password `list_databases` returns databases
+/// named `error` and `reason`, and the account gets locked.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_11_errors_are_errors_and_a_wrong_password_is_tried_once() -> Result<()> {
     let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
@@ -249,8 +249,8 @@ async fn fault_11_errors_are_errors_and_a_wrong_password_is_tried_once() -> Resu
     Ok(())
 }
 
-/// 12. On CouchDB 2 and later root can't be enabled, yet a password is returned; without a given password the word
-/// `None` is sent.
+/// 12. On CouchDB 2 and later root can't be enabled, yet a password is returned; without a given password the
+/// word `None` is sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_12_root_really_gets_the_password_that_is_returned() -> Result<()> {
     let fixture = Fixture::up().await?;
