@@ -57,7 +57,8 @@ pub async fn root_alone(couch: &CouchServer) -> Option<MutexGuard<'static, ()>> 
     if couch.is_shared() { Some(TURN.lock().await) } else { None }
 }
 
-/// On a shared server, deletes `root` and the databases and users of earlier runs whose names `is_ours` accepts.
+/// On a shared server, deletes `root` and the databases and users of earlier runs with names that `is_ours`
+/// accepts.
 pub async fn sweep(couch: &CouchServer, is_ours: impl Fn(&str) -> bool) -> Result<()> {
     if !couch.is_shared() {
         return Ok(());

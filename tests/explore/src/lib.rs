@@ -4,7 +4,7 @@
 //! ```text
 //! scenario ──► world: core + broker + disk + tasks ──step──► world ──step──► …
 //!                        │
-//!                        └─► monitor: is every guarantee kept?   search: every order of steps, limited faults
+//!                        └─► monitor: is every guarantee kept?  search: every order of steps, few faults
 //! ```
 //!
 //! A step is a single event: a delivery, an action that is carried out, a fault. The search tries every

@@ -222,8 +222,8 @@ async fn killed_again_and_again_it_does_not_lock_itself_out() -> Result<()> {
     assert_eq!(passwords(&fixture)?["password"], old["password"]);
     fixture.memory()?.faults().clear();
     fixture.memory()?.log().clear();
-    // CouchDB answers `answered` requests and then hangs. The number grows until it answers the request with the
-    // refused password.
+    // CouchDB answers `answered` requests and then hangs. The number grows until it answers the request with
+    // the refused password.
     let mut answered = 0_usize;
     for _ in 0..14 {
         let faults = fixture.memory()?.faults();
