@@ -1,4 +1,4 @@
-//! A door that counts: passes bytes on between a client and the broker, and knows how many.
+//! A TCP proxy between a client and the broker that counts bytes.
 
 use std::sync::{
     Arc,
@@ -19,13 +19,13 @@ pub struct Bytes {
 }
 
 impl Bytes {
-    /// Both directions together.
+    /// The sum of both directions.
     pub fn both(&self) -> u64 {
         self.to_broker.load(Ordering::Relaxed) + self.from_broker.load(Ordering::Relaxed)
     }
 }
 
-/// Opens a door to a port of 127.0.0.1; returns its own port. It stays open as long as this process.
+/// Opens a proxy to a port of 127.0.0.1 and returns the proxy's port. It stays open as long as this process.
 pub async fn door_to(port: u16) -> Result<(u16, Arc<Bytes>)> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let own = listener.local_addr()?.port();
@@ -56,6 +56,6 @@ async fn pass(
             return;
         }
     }
-    // The other side may be gone already.
+    // The other side may have closed already.
     drop(to.shutdown().await);
 }

@@ -1,7 +1,7 @@
-//! What is measured, started as processes of their own, so that each one's processor time is its own.
+//! The measured programs, each in its own process so that its CPU time can be measured.
 //!
-//! Who calls: the sections. The agent is the release build; the broker is the tests' private RabbitMQ node; CouchDB is
-//! the in-memory one, which serves the agent and the Python code it replaces alike.
+//! Callers: the sections. The agent is the release build; the broker is the tests' private RabbitMQ node;
+//! CouchDB is the in-memory one, for the agent and for the Python code alike.
 
 use std::{
     io::{BufRead, BufReader},
@@ -18,28 +18,28 @@ use trove_couchdb_tests::{
     rabbitmq::RabbitNode,
 };
 
-/// The administrator with which CouchDB begins, known to both sides; nobody's secret.
+/// CouchDB's first administrator, known to both sides; not a real secret.
 pub const ADMIN: (&str, &str) = ("bench", "bench");
 
-/// A program beside this one, in the same target directory.
+/// A program in the same target directory as this one.
 pub fn sibling(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find the running program")?;
     let found = own.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|path| path.is_file());
     found.with_context(|| format!("no {name} beside {}: run `make bench`", own.display()))
 }
 
-/// This crate's files.
+/// The directory of this crate.
 pub fn directory() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Something that said "ready" on its standard output.
+/// A process that printed a line when it was ready.
 #[derive(Debug)]
 pub struct Child {
     process: Process,
-    /// Kept open: some end when it closes.
+    /// Kept open: some programs exit when it is closed.
     _stdin: ChildStdin,
-    /// The line that it said when it was ready.
+    /// The line that the process printed when it was ready.
     pub first_line: String,
 }
 
@@ -53,12 +53,12 @@ impl Child {
         let mut first_line = String::new();
         output.read_line(&mut first_line)?;
         ensure!(!first_line.is_empty(), "{command:?} ended without a word");
-        // Read on, so that it never blocks on a full pipe.
+        // Keeps reading, so that the process never blocks on a full pipe.
         std::thread::spawn(move || output.lines().map_while(Result::ok).for_each(drop));
         Ok(Self { process, _stdin: stdin, first_line: first_line.trim().to_owned() })
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
@@ -72,7 +72,7 @@ pub struct Couch {
 }
 
 impl Couch {
-    /// Starts one with [`ADMIN`].
+    /// Starts a server with [`ADMIN`].
     pub fn start(version: &str) -> Result<Self> {
         let mut command = Command::new(sibling("in-memory-couchdb")?);
         let admin = format!("{}:{}", ADMIN.0, ADMIN.1);
@@ -82,12 +82,12 @@ impl Couch {
         Ok(Self { child, url })
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.pid()
     }
 
-    /// Without a trailing slash.
+    /// The URL, without a trailing slash.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -97,25 +97,25 @@ impl Couch {
         self.url.rsplit(':').next().and_then(|port| port.parse().ok()).context("no port")
     }
 
-    /// A client for filling it and for counting.
+    /// A client for creating content and counting requests.
     pub fn client(&self) -> Result<CouchClient> {
         CouchClient::new(&self.url)
     }
 
-    /// Forgets the requests so far.
+    /// Clears the request log.
     pub async fn forget_requests(&self) -> Result<()> {
         self.client()?.request(trove_couchdb_tests::couch::Method::DELETE, "/_fault/log", None, None).await?;
         Ok(())
     }
 
-    /// How many requests came since.
+    /// The number of requests since then.
     pub async fn requests(&self) -> Result<usize> {
         let (_, log) = self.client()?.get("/_fault/log", None).await?;
         Ok(log.as_array().context("no log")?.len())
     }
 }
 
-/// A virtual environment with exactly what the file lists; made if it is missing.
+/// A virtual environment with exactly the packages of the file; created if it is missing.
 pub fn python(requirements: &Path, name: &str) -> Result<PathBuf> {
     let root = directory().parent().context("no workspace")?;
     let mut command = Command::new(root.join("tests/scripts/venv.sh"));
@@ -129,7 +129,7 @@ pub fn python(requirements: &Path, name: &str) -> Result<PathBuf> {
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
 }
 
-/// The bare oslo.messaging server.
+/// A plain oslo.messaging server.
 pub fn python_echo(broker: &RabbitNode, exchange: &str, guest_id: &str) -> Result<Command> {
     let root = directory().parent().context("no workspace")?;
     let python = python(&root.join("tests/python/requirements.txt"), "python-venv")?;
@@ -156,19 +156,19 @@ pub fn lapin_echo(broker: &RabbitNode, exchange: &str, guest_id: &str, confirm: 
     Ok(command)
 }
 
-/// What the agent is told: as Trove's files do, with everything else at its default.
+/// The agent's configuration: as in Trove's files, with defaults for everything else.
 pub fn agent_options(guest_id: &str, transport_url: &str, couch: &Couch) -> AgentOptions {
     AgentOptions::new(guest_id, transport_url, couch.url())
         .set("log.filter", "info")
         .bootstrap_admin(ADMIN.0, ADMIN.1)
 }
 
-/// The agent, serving.
+/// Starts the agent and waits until it is ready.
 pub async fn agent(options: AgentOptions) -> Result<AgentProcess> {
     AgentProcess::start_ready(options).await
 }
 
-/// Waits until a process has found its rest after its start.
+/// Waits until a process is idle after its start.
 pub async fn settle() {
     tokio::time::sleep(Duration::from_millis(500)).await;
 }

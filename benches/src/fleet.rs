@@ -1,4 +1,4 @@
-//! The process with many agents (`src/bin/fleet.rs`), as the section sees it.
+//! The process with many agents (`src/bin/fleet.rs`), as used by the section.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -21,12 +21,12 @@ pub struct Fleet {
 
 #[derive(Debug, Deserialize)]
 struct Report {
-    /// Who, and when in Unix seconds.
+    /// The number of an agent and its connection time in Unix seconds.
     connected: Vec<(usize, f64)>,
 }
 
 impl Fleet {
-    /// Starts it; the agents connect one after the other.
+    /// Starts the process; the agents connect one after the other.
     pub fn start(command: &mut Command) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut process = Process::spawn(command, None)?;
@@ -36,12 +36,12 @@ impl Fleet {
         Ok(Self { process, stdin, stdout })
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// Every connection so far, in the order in which they stood.
+    /// All connections so far, in order of time.
     pub fn report(&mut self) -> Result<Vec<(usize, f64)>> {
         writeln!(self.stdin, "report").context("the fleet is gone")?;
         let mut line = String::new();
@@ -51,7 +51,7 @@ impl Fleet {
         Ok(report.connected)
     }
 
-    /// Waits until there have been so many connections.
+    /// Waits until this many connections were made.
     pub async fn connected(&mut self, wanted: usize, limit: Duration) -> Result<()> {
         let began = Instant::now();
         loop {

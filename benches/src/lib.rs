@@ -1,14 +1,17 @@
-//! Measures the agent beside the Python one that it replaces, on one machine in one run, and writes what came out.
+//! Measures the agent and the Python agent that it replaces, on one machine in one run, and writes the
+//! results.
 //!
 //! ```text
-//! sections (rpc, commands, growth, life, hashing, fleet) --> results.json --> report: docs/performance.md, SVG
-//!     |                                                          |
-//!     +-- ground: broker, CouchDB, agent, peers                  +--> check: ratios against the committed ones
+//! sections (rpc, commands, …) --> results.json --> report: docs/performance.md, SVG
+//!     |                                |
+//!     |                                +--> check: ratios against the committed ones
+//!     +-- environment: broker, CouchDB, agent, peers
 //!     +-- load: callers;  usage: /proc;  stats: medians
 //! ```
 //!
-//! What is compared runs side by side: every round measures each candidate in turn, figures are medians over the rounds,
-//! and ratios are made round by round, so that a machine whose speed drifts does not decide. Started by `make bench`.
+//! Candidates are compared within a run: every round measures each candidate in turn, figures are medians
+//! over the rounds, and ratios are computed per round, so that a drifting speed of the machine has no
+//! influence. `make bench` starts it.
 
 pub mod counting;
 pub mod environment;

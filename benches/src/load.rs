@@ -1,8 +1,8 @@
-//! The load: many callers in one process, each of which calls again as soon as it has its answer.
+//! The load: many callers in one process, each of which sends its next call as soon as it has a reply.
 //!
-//! Who calls: the sections `rpc`, `life` and `fleet`. One connection, one reply queue, as Trove's API has; no confirmations
-//! and no acknowledgements of replies, so that the broker has the least to do for the client. Its own processor time is
-//! reported beside the servers', so that one can see that it is not the limit.
+//! Callers: the sections `rpc`, `start` and `fleet`. One connection and one reply queue, as in Trove's API.
+//! No confirmations and no acknowledgements of replies, to minimise the broker's work for the client. The
+//! client's CPU time is reported together with the servers', to show that the client is not the limit.
 
 use std::{
     collections::HashMap,
@@ -33,7 +33,7 @@ use trove_couchdb_protocol::{
 use crate::stats::quantile;
 
 const REPLY_QUEUE_TTL_MS: i32 = 1_800_000;
-/// Longer than any answer takes; one that is lost must not hang the whole.
+/// Longer than any reply takes; a lost one must not hang the run.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Reply>>>>;
@@ -48,43 +48,43 @@ pub struct Caller {
     _connection: Arc<Connection>,
 }
 
-/// What one measurement brought.
+/// The result of one measurement.
 #[derive(Debug, Clone)]
 pub struct Load {
     /// Calls answered.
     pub calls: usize,
-    /// How long it went on.
+    /// The duration.
     pub elapsed: Duration,
-    /// How long each call took, in milliseconds, sorted.
+    /// The duration of each call in milliseconds, sorted.
     pub latencies: Vec<f64>,
 }
 
-/// How many messages have come so far.
+/// The number of messages received so far.
 #[derive(Debug, Clone, Default)]
 pub struct Counter(Arc<AtomicUsize>);
 
 impl Counter {
-    /// So many.
+    /// The number.
     pub fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 impl Load {
-    /// Calls each second.
+    /// Calls per second.
     #[expect(clippy::cast_precision_loss)]
     pub fn throughput(&self) -> f64 {
         self.calls as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// The latency below which a share of the calls stayed, in milliseconds.
+    /// The latency that a share of the calls did not exceed, in milliseconds.
     pub fn latency(&self, share: f64) -> f64 {
         quantile(&self.latencies, share)
     }
 }
 
 impl Caller {
-    /// Connects; the control exchange is declared as oslo.messaging does.
+    /// Connects, and declares the control exchange as oslo.messaging does.
     pub async fn connect(amqp_uri: &str, exchange: &str) -> Result<Self> {
         let uri = format!("{amqp_uri}?frame_max=131072&heartbeat=60");
         let connection = Connection::connect(&uri, ConnectionProperties::default()).await?;
@@ -107,7 +107,7 @@ impl Caller {
             while let Some(Ok(delivery)) = replies.next().await {
                 let Ok(reply) = decode_reply(&delivery.data, None) else { continue };
                 if let Some(waiter) = lock(&route).remove(&reply.msg_id) {
-                    // Nobody there any more: its caller gave up, and said so.
+                    // The caller has given up and reported that.
                     let _unheard = waiter.send(reply);
                 }
             }
@@ -117,7 +117,7 @@ impl Caller {
         Ok(Self { channel, exchange, reply_queue, waiting, _connection: Arc::new(connection) })
     }
 
-    /// Counts what goes to a queue of the control exchange, such as the conductor's, and throws it away.
+    /// Counts and discards the messages to a queue of the control exchange, such as the conductor's.
     pub async fn count_messages(&self, queue: &str) -> Result<Counter> {
         let none = FieldTable::default;
         self.channel.queue_declare(queue.into(), QueueDeclareOptions::default(), none()).await?;
@@ -135,7 +135,7 @@ impl Caller {
         Ok(counter)
     }
 
-    /// `rpc_ping` once; anything but `true` is an error.
+    /// Sends `rpc_ping` once; any reply other than `true` is an error.
     pub async fn ping(&self, guest_id: &str) -> Result<()> {
         let msg_id = new_id();
         let mut request = NewRequest::new("rpc_ping", Map::new(), context());
@@ -145,7 +145,7 @@ impl Caller {
         lock(&self.waiting).insert(msg_id, sender);
         let (exchange, topic) = (self.exchange.as_str().into(), format!("guestagent.{guest_id}").into());
         let options = BasicPublishOptions::default();
-        // Dropped: without confirmations there is nothing to wait for.
+        // Dropped, because without confirmations there is nothing to wait for.
         let properties = broker::properties().with_expiration("60000".into());
         drop(self.channel.basic_publish(exchange, topic, options, &body, properties).await?);
         let reply = timeout(PATIENCE, receiver)
@@ -158,7 +158,7 @@ impl Caller {
         }
     }
 
-    /// `callers` call one guest over and over, for so long.
+    /// `callers` call one guest repeatedly for this long.
     pub async fn load(&self, guest_id: &str, callers: usize, duration: Duration) -> Result<Load> {
         let began = Instant::now();
         let until = began + duration;
@@ -185,7 +185,7 @@ impl Caller {
     }
 }
 
-/// What trove-api puts into every request, as long as a real one's.
+/// A context as in requests of trove-api, with a realistic size.
 fn context() -> Context {
     let entries = json!({
         "user": "alice", "project_id": "bench", "system_scope": null, "project": "bench", "domain": null,

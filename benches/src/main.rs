@@ -1,4 +1,5 @@
-//! `make bench`: measures, and writes `benches/results.json` and `docs/performance.md`; with `--check` compares instead.
+//! `make bench`: measures, and writes `benches/results.json` and `docs/performance.md`; `--check` compares
+//! instead.
 
 use std::process::ExitCode;
 
@@ -6,19 +7,19 @@ use anyhow::Result;
 use clap::Parser;
 use trove_couchdb_benches::{environment, report, results::Results, sections, sizes::Sizes};
 
-/// Measures the agent beside the Python one that it replaces.
+/// Measures the agent and the Python agent that it replaces.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Only these sections: start, rpc, commands, growth, hashing, fleet
+    /// Run only these sections: start, rpc, commands, growth, hashing, fleet
     #[arg(long, value_delimiter = ' ', value_name = "SECTIONS")]
     only: Vec<sections::Name>,
     /// Write nothing; fail if a ratio is more than 25 % worse than the committed one
     #[arg(long)]
     check: bool,
-    /// Small sizes, to try the harness out; prints the report and writes nothing
+    /// Small sizes, to test the harness; prints the report and writes nothing
     #[arg(long)]
     quick: bool,
-    /// Measure nothing; write the report anew from the committed figures
+    /// Measure nothing; write the report again from the committed figures
     #[arg(long)]
     render: bool,
 }
@@ -56,7 +57,7 @@ async fn run(args: Args) -> Result<bool> {
         return Ok(report::check(&committed, &measured));
     }
     if !args.quick {
-        // Parts replace parts: the rest of the report stays as it was measured. Read again, as this may have taken long.
+        // Other sections keep their figures. The file is read again, because the run may have taken long.
         let mut whole = Results::read(&files.results)?;
         whole.machine = measured.machine;
         whole.sections.extend(measured.sections);

@@ -1,4 +1,5 @@
-//! The least that asking CouchDB can cost: requests written to sockets that stay open, answers read and thrown away.
+//! The minimum cost of requests to CouchDB: requests are written to open sockets, and answers are read and
+//! discarded.
 
 use std::{
     sync::{
@@ -18,7 +19,7 @@ use tokio::{
 
 use crate::environment::ADMIN;
 
-/// GETs every target once, over so many connections, in the order given; returns how long that took.
+/// GETs every target once, in order, over this many connections; returns the duration.
 pub async fn sweep(port: u16, targets: Vec<String>, connections: usize) -> Result<Duration> {
     let (targets, next) = (Arc::new(targets), Arc::new(AtomicUsize::new(0)));
     let mut sockets = Vec::new();

@@ -1,6 +1,7 @@
-//! What a run leaves behind: figures, the tables and plots made of them, goals and ratios. `benches/results.json` is this.
+//! The results of a run: figures, and the tables, plots, goals and ratios computed from them; the format of
+//! `benches/results.json`.
 //!
-//! Written by the sections, read by the report and by `CHECK=1`. Nothing here measures.
+//! The sections write it; the report and `CHECK=1` read it.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -12,33 +13,33 @@ use crate::stats::Spread;
 /// All sections of a run, by name.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Results {
-    /// Where it was measured.
+    /// The machine's properties.
     pub machine: BTreeMap<String, String>,
-    /// By name, such as `rpc`.
+    /// The sections by name, such as `rpc`.
     pub sections: BTreeMap<String, Section>,
 }
 
 /// One section of the report.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Section {
-    /// When it was measured, and with which sizes.
+    /// The time of the measurement and its sizes.
     pub measured: String,
-    /// Raw figures, by name and with their unit in it.
+    /// Raw figures by name; the name includes the unit.
     pub figures: BTreeMap<String, Spread>,
     /// Tables for people.
     pub tables: Vec<Table>,
     /// Plots.
     pub plots: Vec<Plot>,
-    /// What was to be reached.
+    /// The targets.
     pub goals: Vec<Goal>,
-    /// What `CHECK=1` compares: these don't depend on how fast the machine is.
+    /// The ratios that `CHECK=1` compares: they do not depend on the machine's speed.
     pub ratios: BTreeMap<String, Ratio>,
 }
 
 /// A table: a head and rows of the same length.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Table {
-    /// What it shows.
+    /// The caption.
     pub caption: String,
     /// The head.
     pub head: Vec<String>,
@@ -51,11 +52,11 @@ pub struct Table {
 pub struct Plot {
     /// The file's name, without an extension.
     pub name: String,
-    /// What it shows.
+    /// The title.
     pub title: String,
-    /// Below the horizontal axis.
+    /// The label of the horizontal axis.
     pub x: String,
-    /// Beside the vertical axis.
+    /// The label of the vertical axis.
     pub y: String,
     /// Whether the axes are logarithmic.
     pub log: (bool, bool),
@@ -72,20 +73,20 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
 }
 
-/// Something that was to be reached.
+/// A target.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Goal {
-    /// Of what.
+    /// The measured quantity.
     pub what: String,
-    /// What was wanted.
+    /// The target value.
     pub wanted: String,
-    /// What came out.
+    /// The measured value.
     pub measured: String,
-    /// Whether that is enough.
+    /// Whether the target is met.
     pub met: bool,
 }
 
-/// Two figures of one run, divided.
+/// The ratio of two figures of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Ratio {
     /// The ratio.
@@ -95,12 +96,12 @@ pub struct Ratio {
 }
 
 impl Goal {
-    /// At least so much.
+    /// A target of at least `wanted`.
     pub fn at_least(what: &str, wanted: f64, measured: f64, unit: &str) -> Self {
         Self::new(what, format!("≥ {}", number(wanted)), measured, unit, measured >= wanted)
     }
 
-    /// At most so much.
+    /// A target of at most `wanted`.
     pub fn at_most(what: &str, wanted: f64, measured: f64, unit: &str) -> Self {
         Self::new(what, format!("≤ {}", number(wanted)), measured, unit, measured <= wanted)
     }
@@ -112,7 +113,7 @@ impl Goal {
 }
 
 impl Results {
-    /// Reads a file; one that is missing is an empty run.
+    /// Reads a file; a missing file is an empty run.
     pub fn read(path: &Path) -> Result<Self> {
         match std::fs::read(path) {
             Ok(bytes) => {
@@ -165,7 +166,7 @@ fn grouped(digits: &str) -> String {
     text
 }
 
-/// A spread as the median with its quartiles.
+/// A spread as text: the median with its quartiles.
 pub fn spread(spread: Spread) -> String {
     if spread.runs < 2 {
         return number(spread.median);

@@ -1,21 +1,21 @@
-//! How much is measured: enough for a report, or just enough to see that everything runs.
+//! The sizes of the measurements: enough for a report, or just enough to check that everything runs.
 
 use std::time::Duration;
 
 /// The sizes of one run.
 #[derive(Debug, Clone)]
 pub struct Sizes {
-    /// What they are called in the report.
+    /// Their name in the report.
     pub name: &'static str,
     /// How often each candidate is measured, in turn with the others.
     pub rounds: usize,
-    /// How long one load of calls goes on.
+    /// The duration of one load of calls.
     pub load: Duration,
-    /// How long an idle process is watched.
+    /// How long an idle process is observed.
     pub idle: Duration,
     /// How often a process is started.
     pub starts: usize,
-    /// Users and databases of upstream's worst command: it takes U × D forks.
+    /// Users and databases of the Python code's worst command, which takes U × D forks.
     pub square: usize,
     /// Users that are created, and grants.
     pub users: usize,
@@ -47,7 +47,7 @@ impl Sizes {
         }
     }
 
-    /// For trying the harness out: nothing of this is worth quoting.
+    /// For testing the harness: the figures are not meaningful.
     pub fn quick() -> Self {
         Self {
             name: "quick",

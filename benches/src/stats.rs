@@ -1,9 +1,9 @@
-//! What is told of repeated measurements: the median and the quartiles. Absolute times are as noisy as the machine; a
-//! single one is never quoted.
+//! Summaries of repeated measurements: the median and the quartiles. Absolute times are as noisy as the
+//! machine, so a single time is never reported.
 
 use serde::{Deserialize, Serialize};
 
-/// The middle of several runs, and how far they lie apart.
+/// The median of several runs, and their spread.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// The median.
@@ -12,12 +12,12 @@ pub struct Spread {
     pub low: f64,
     /// The upper quartile.
     pub high: f64,
-    /// How many runs.
+    /// The number of runs.
     pub runs: usize,
 }
 
 impl Spread {
-    /// Of at least one value; nothing gives zeros.
+    /// The spread of values; zeros for an empty slice.
     pub fn of(values: &[f64]) -> Self {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -25,13 +25,13 @@ impl Spread {
         Self { median: at(0.5), low: at(0.25), high: at(0.75), runs: sorted.len() }
     }
 
-    /// Of a single value.
+    /// The spread of a single value.
     pub fn once(value: f64) -> Self {
         Self { median: value, low: value, high: value, runs: 1 }
     }
 }
 
-/// The value below which a share of the sorted values lies, interpolated.
+/// The value that a share of the sorted values does not exceed, interpolated.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
@@ -41,7 +41,7 @@ pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted[below] * (1.0 - part) + sorted[above] * part
 }
 
-/// The ratio run by run, so that a machine whose speed drifts does not show in it.
+/// The ratio run by run, so that a drifting speed of the machine has no influence.
 pub fn ratios(above: &[f64], below: &[f64]) -> Spread {
     let ratios: Vec<f64> = above
         .iter()

@@ -1,4 +1,4 @@
-//! Upstream's `CouchDBAdmin` in a Python process of its own (`benches/python/upstream.py`).
+//! Upstream's `CouchDBAdmin` in a Python process (`benches/python/upstream.py`).
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -22,21 +22,21 @@ pub struct Upstream {
     _home: TempDir,
 }
 
-/// What one operation took, by Python's own clocks.
+/// The cost of one operation, by Python's own clocks.
 #[derive(Debug, Deserialize)]
 pub struct Took {
-    /// Seconds.
+    /// Wall-clock seconds.
     pub wall: f64,
-    /// Seconds, the shells and curls included.
+    /// CPU seconds, including shells and curl.
     pub cpu: f64,
-    /// Shells started.
+    /// Number of started shells.
     pub forks: u32,
-    /// What came back.
+    /// The result.
     pub result: Value,
 }
 
 impl Upstream {
-    /// Starts the driver on a server.
+    /// Starts the driver for a server.
     pub fn start(couch: &Couch) -> Result<Self> {
         let python = environment::python(
             &environment::directory().join("python/requirements-upstream.txt"),
@@ -47,7 +47,7 @@ impl Upstream {
         command.args(["-W", "ignore"]).arg(environment::directory().join("python/upstream.py"));
         command.args([&couch.port()?.to_string(), ADMIN.0, ADMIN.1]);
         command.env("HOME", home.path()).env("PYTHONDONTWRITEBYTECODE", "1");
-        // curl's progress goes to standard error, and CouchDB's refusals don't matter to this code.
+        // curl's progress goes to standard error, and this code ignores CouchDB's refusals.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = Process::spawn(&mut command, None)?;
         let stdin = process.take_stdin().context("no standard input")?;

@@ -1,11 +1,11 @@
-//! What a process has used: processor time, memory, context switches. Linux's own accounting, from outside.
+//! The resource usage of a process: CPU time, memory, context switches, from Linux's own accounting.
 
 use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context, Result};
 use nix::{time::clock_getcpuclockid, unistd::Pid};
 
-/// Processor time of all threads that it ever had, to the nanosecond.
+/// CPU time of all threads, including exited ones, in nanosecond resolution.
 pub fn cpu_time(pid: u32) -> Result<Duration> {
     let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(pid)?)).context("no such process")?;
     Ok(clock.now().context("no such process")?.into())
@@ -19,19 +19,19 @@ pub fn memory_kib(pid: u32, field: &str) -> Result<f64> {
     value.trim().trim_end_matches(" kB").parse().with_context(|| format!("{field} is not a number"))
 }
 
-/// How many threads it has.
+/// The number of threads.
 pub fn threads(pid: u32) -> Result<usize> {
     Ok(std::fs::read_dir(format!("/proc/{pid}/task")).context("no such process")?.count())
 }
 
-/// Starts the "most resident memory ever" (`VmHWM`) anew.
+/// Resets the peak of resident memory (`VmHWM`).
 pub fn reset_peak(pid: u32) -> Result<()> {
     std::fs::write(format!("/proc/{pid}/clear_refs"), "5").context("the peak of memory can't be reset")
 }
 
-/// Counts how often the threads of a process fell asleep, which is how often they were woken.
+/// Counts how often the threads of a process went to sleep, which is how often they were woken.
 ///
-/// A thread that ends takes its count with it, so this must be asked again every second or so.
+/// The count of a thread is lost when it exits, so call [`WakeUps::look`] every second or so.
 #[derive(Debug)]
 pub struct WakeUps {
     pid: u32,
@@ -40,24 +40,24 @@ pub struct WakeUps {
 }
 
 impl WakeUps {
-    /// Counts from now on.
+    /// Starts to count.
     pub fn of(pid: u32) -> Result<Self> {
         let first = switches(pid)?;
         Ok(Self { pid, last: first.clone(), first })
     }
 
-    /// Looks at the threads again.
+    /// Updates the counts.
     pub fn look(&mut self) -> Result<()> {
         self.last.extend(switches(self.pid)?);
         Ok(())
     }
 
-    /// How often so far.
+    /// The count so far.
     pub fn count(&self) -> u64 {
         self.last.iter().map(|(thread, count)| count - self.first.get(thread).unwrap_or(&0).min(count)).sum()
     }
 
-    /// The same, by the threads' names.
+    /// The count so far by thread name.
     pub fn by_name(&self) -> HashMap<String, u64> {
         let mut names = HashMap::new();
         for (thread, count) in &self.last {
@@ -71,7 +71,7 @@ impl WakeUps {
 fn switches(pid: u32) -> Result<HashMap<String, u64>> {
     let mut counts = HashMap::new();
     for entry in std::fs::read_dir(format!("/proc/{pid}/task")).context("no such process")?.flatten() {
-        // A thread may end between the listing and the reading.
+        // A thread may exit between listing and reading.
         let Ok(status) = std::fs::read_to_string(entry.path().join("status")) else { continue };
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         if let (Some(name), Some(count)) = (field("Name:"), field("voluntary_ctxt_switches:")) {

@@ -1,4 +1,4 @@
-//! The page that is committed is the one that its figures make.
+//! The committed page matches the committed figures.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -66,7 +66,7 @@ fn plots_are_well_formed_and_within_their_frame() {
     assert!(!svg.contains("NaN") && !svg.contains("inf"));
 }
 
-/// Fails when somebody changes the page between the markers, or the figures, by hand.
+/// Fails if the page between the markers, or the figures, were edited by hand.
 #[test]
 fn the_committed_page_is_that_of_the_committed_figures() {
     let benches = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,7 +1,7 @@
-//! A broker that refuses what the real one behind it takes: a proxy that reads AMQP frames and closes the connection over
-//! a method of the client's, in words of the test's.
+//! A proxy in front of RabbitMQ that refuses what RabbitMQ accepts: it reads AMQP frames and closes the
+//! connection on a client method that the test chooses, with a reply text that the test chooses.
 //!
-//! Who calls: tests of refusals that Debian 12's RabbitMQ doesn't know, such as those of RabbitMQ 4.
+//! Callers: tests of refusals that Debian 12's RabbitMQ does not send, such as those of RabbitMQ 4.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,35 +13,35 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// The protocol header that a client begins with (AMQP 0-9-1, section 4.2.2).
+/// The protocol header that a client sends first (AMQP 0-9-1, section 4.2.2).
 const HEADER_BYTES: usize = 8;
-/// Type, channel and size of a frame; its end is one byte more (section 4.2.3).
+/// Type, channel and size of a frame; the frame-end octet is one more (section 4.2.3).
 const FRAME_BYTES: usize = 7;
 const FRAME_END: u8 = 0xCE;
 const METHOD_FRAME: u8 = 1;
 
-/// Longer than a busy client takes to answer a closure.
+/// Longer than a busy client takes to answer `connection.close`.
 const CLOSE_OK_LIMIT: Duration = Duration::from_secs(60);
 
-/// A method that a client asks for.
+/// A method that a client sends.
 #[derive(Debug)]
 pub struct ClientMethod {
     id: (u16, u16),
     arguments: Vec<u8>,
 }
 
-/// How the connection ends.
+/// How the proxy closes the connection.
 #[derive(Debug, Clone, Copy)]
 pub enum End {
     /// `connection.close` with this reply code and text.
     Close(u16, &'static str),
-    /// The socket closes without a word.
+    /// The socket closes without an AMQP message.
     Cut,
 }
 
 type Rule = dyn Fn(&ClientMethod) -> Option<End> + Send + Sync;
 
-/// A running proxy; ends with this value.
+/// A running proxy; dropping it stops it.
 #[derive(Debug)]
 pub struct AmqpProxy {
     port: u16,
@@ -50,7 +50,8 @@ pub struct AmqpProxy {
 }
 
 impl ClientMethod {
-    /// The queue of a `queue.declare` that is neither durable nor exclusive, and not passive (class 50, method 10).
+    /// The queue of a `queue.declare` that is neither durable nor exclusive, and not passive (class 50,
+    /// method 10).
     pub fn transient_shared_queue(&self) -> Option<String> {
         let (name, rest) = short_string(self.arguments.get(2..).filter(|_| self.id == (50, 10))?)?;
         let flags = rest.first()?;
@@ -71,7 +72,7 @@ fn short_string(bytes: &[u8]) -> Option<(String, &[u8])> {
 }
 
 impl AmqpProxy {
-    /// Passes on to the broker on this port of the loopback, until `rule` ends a connection.
+    /// Starts a proxy to the broker on this loopback port; `rule` decides when a connection is closed.
     pub async fn start(
         broker: u16,
         rule: impl Fn(&ClientMethod) -> Option<End> + Send + Sync + 'static,
@@ -94,12 +95,12 @@ impl AmqpProxy {
         Ok(Self { port, ended, task })
     }
 
-    /// Where it listens on 127.0.0.1.
+    /// The proxy's port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// How many connections the rule has ended.
+    /// How many connections the rule has closed.
     pub fn ended(&self) -> usize {
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -111,7 +112,7 @@ impl Drop for AmqpProxy {
     }
 }
 
-/// Whether the rule ended it.
+/// Returns whether the rule closed the connection.
 async fn pass_on(client: TcpStream, broker: u16, rule: &Rule) -> Result<bool> {
     let broker = TcpStream::connect((Ipv4Addr::LOCALHOST, broker)).await?;
     let ((mut from_client, mut to_client), (from_broker, to_broker)) =
@@ -122,7 +123,8 @@ async fn pass_on(client: TcpStream, broker: u16, rule: &Rule) -> Result<bool> {
     };
     if let Some(End::Close(code, text)) = end {
         to_client.write_all(&closing(code, text)).await?;
-        // As RabbitMQ does: an end of the stream before the client has answered would count as a broken connection.
+        // RabbitMQ waits as well: a client that sees the end of the stream before it has answered reports a
+        // broken connection.
         let answered = async {
             while !is_close_ok(&frame(&mut from_client).await?) {}
             anyhow::Ok(())
@@ -148,7 +150,7 @@ async fn up(client: &mut OwnedReadHalf, mut broker: OwnedWriteHalf, rule: &Rule)
     }
 }
 
-/// Whole frames, so that another one can follow.
+/// Forwards whole frames, so that a frame of the proxy's own can follow.
 async fn down(mut broker: OwnedReadHalf, client: &mut OwnedWriteHalf) -> Result<()> {
     loop {
         let frame = frame(&mut broker).await?;

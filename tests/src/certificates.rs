@@ -1,6 +1,7 @@
-//! Real certificates, made for one test: an authority, and what it signs.
+//! Real certificates for one test: an authority and the certificates it signs.
 //!
-//! Who calls: the tests of TLS, which hand the files to RabbitMQ, to a front before CouchDB and to the agent.
+//! Callers: the TLS tests, which pass the files to RabbitMQ, to a TLS server in front of CouchDB and to the
+//! agent.
 
 use std::path::{Path, PathBuf};
 
@@ -13,12 +14,12 @@ use tempfile::TempDir;
 
 use crate::agent::write_private;
 
-/// An authority of the test's own.
+/// An authority for one test.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// What is signed, and how it is wrong.
+/// The certificate to sign, and what is wrong with it.
 #[derive(Debug, Clone)]
 pub struct Wanted {
     names: Vec<String>,
@@ -35,7 +36,7 @@ pub struct Pair {
     pub key: String,
 }
 
-/// Where a [`Pair`] was written.
+/// The files of a [`Pair`].
 #[derive(Debug, Clone)]
 pub struct PairFiles {
     /// The certificate.
@@ -45,7 +46,7 @@ pub struct PairFiles {
 }
 
 impl Wanted {
-    /// For a server reached by these names or addresses, valid today.
+    /// For a server with these names or addresses, valid today.
     pub fn server(names: &[&str]) -> Self {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         Self { names, purpose: ExtendedKeyUsagePurpose::ServerAuth, years: (2000, 2090) }
@@ -56,14 +57,14 @@ impl Wanted {
         Self { purpose: ExtendedKeyUsagePurpose::ClientAuth, ..Self::server(&[name]) }
     }
 
-    /// Over since long ago.
+    /// Expired long ago.
     #[must_use]
     pub fn expired(mut self) -> Self {
         self.years = (2000, 2001);
         self
     }
 
-    /// Not before long from now.
+    /// Not valid until far in the future.
     #[must_use]
     pub fn of_the_future(mut self) -> Self {
         self.years = (2080, 2090);
@@ -72,7 +73,7 @@ impl Wanted {
 }
 
 impl Authority {
-    /// A new one, unknown to everybody.
+    /// Creates an authority that no system trusts.
     pub fn new(name: &str) -> Result<Self> {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -82,7 +83,7 @@ impl Authority {
         Ok(Self { issuer })
     }
 
-    /// A new one in a directory of its own, with the file of what is to be trusted.
+    /// Creates an authority in its own directory, together with the file to trust.
     pub fn in_directory(name: &str) -> Result<(Self, TempDir, PathBuf)> {
         let (authority, directory) = (Self::new(name)?, tempfile::tempdir()?);
         let trusted = directory.path().join("ca.pem");
@@ -90,7 +91,7 @@ impl Authority {
         Ok((authority, directory, trusted))
     }
 
-    /// Its own certificate, which is to be trusted.
+    /// The authority's own certificate, which clients and servers are to trust.
     pub fn pem(&self) -> String {
         self.issuer.pem()
     }
@@ -112,7 +113,7 @@ impl Authority {
 }
 
 impl Pair {
-    /// Writes `NAME.pem` and `NAME.key`, over what is there.
+    /// Writes `NAME.pem` and `NAME.key`, replacing existing files.
     pub fn write(&self, directory: &Path, name: &str) -> Result<PairFiles> {
         let files = PairFiles {
             cert: directory.join(format!("{name}.pem")),

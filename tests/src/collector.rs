@@ -1,4 +1,4 @@
-//! A collector of OpenTelemetry, as far as an exporter over HTTP sees one: takes spans, and keeps them.
+//! An OpenTelemetry collector as an exporter over HTTP sees it: it receives and stores spans.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,26 +10,26 @@ use tokio::task::AbortHandle;
 
 use crate::protobuf::Message;
 
-/// A span, as far as the tests look at it.
+/// A span, with the parts that the tests check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CollectedSpan {
-    /// Its trace.
+    /// Its trace id.
     pub trace: Vec<u8>,
-    /// Its own id.
+    /// Its span id.
     pub id: Vec<u8>,
-    /// The id of the span that it is a part of; empty for a trace's first.
+    /// The id of its parent span; empty for the root span of a trace.
     pub parent: Vec<u8>,
     /// Its name.
     pub name: String,
-    /// What is a text of its attributes.
+    /// Its attributes whose value is a string.
     pub attributes: BTreeMap<String, String>,
-    /// What is a text of the attributes of who sent it.
+    /// The sender's resource attributes whose value is a string.
     pub resource: BTreeMap<String, String>,
-    /// Whether it is marked as an error.
+    /// Whether its status is an error.
     pub failed: bool,
 }
 
-/// The collector; dropping it ends it.
+/// The collector; dropping it stops it.
 #[derive(Debug)]
 pub struct Collector {
     url: String,
@@ -45,7 +45,7 @@ struct Taken {
 }
 
 impl Collector {
-    /// Listens on a free port of the loopback.
+    /// Listens on a free loopback port.
     pub async fn start() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -64,7 +64,7 @@ impl Collector {
         Ok(Self { url, taken, task: task.abort_handle() })
     }
 
-    /// What an exporter is told.
+    /// The URL to configure in an exporter.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -74,17 +74,17 @@ impl Collector {
         self.url.trim_start_matches("http://")
     }
 
-    /// What has come.
+    /// The spans received so far.
     pub fn spans(&self) -> Vec<CollectedSpan> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).spans.clone()
     }
 
-    /// The request line and the headers that each batch came with, in small letters.
+    /// The request line and the headers of each batch, in lower case.
     pub fn heads(&self) -> Vec<String> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).heads.clone()
     }
 
-    /// The same as bytes.
+    /// The body of each batch.
     pub fn bodies(&self) -> Vec<Vec<u8>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).bodies.clone()
     }
@@ -122,7 +122,8 @@ async fn serve(connection: TcpStream, keep: &Mutex<Taken>) -> Result<()> {
     }
 }
 
-/// Field numbers are those of `opentelemetry/proto/collector/trace/v1`, `trace/v1`, `resource/v1` and `common/v1`.
+/// Field numbers are those of `opentelemetry/proto/collector/trace/v1`, `trace/v1`, `resource/v1` and
+/// `common/v1`.
 fn spans(body: &[u8]) -> Result<Vec<CollectedSpan>> {
     let mut spans = Vec::new();
     for of_resource in Message::read(body)?.messages(1)? {
@@ -148,7 +149,7 @@ fn spans(body: &[u8]) -> Result<Vec<CollectedSpan>> {
     Ok(spans)
 }
 
-/// The attributes in this field whose value is a text.
+/// The attributes in this field whose value is a string.
 fn texts(message: &Message<'_>, field: u64) -> Result<BTreeMap<String, String>> {
     let mut texts = BTreeMap::new();
     for pair in message.messages(field)? {

@@ -1,7 +1,7 @@
-//! A stand-in for trove-conductor: takes what guests report and keeps it for the test to look at.
+//! A stand-in for trove-conductor: receives the guests' reports and stores them for the test.
 //!
-//! Who calls: integration tests and the tour. The queue must exist before the guest reports, or the broker drops the
-//! report as it would with the real conductor away; so listen first and start the agent then.
+//! Callers: integration tests and the tour. Listen first and start the agent afterwards: without the queue
+//! the broker drops a report, as it does when the real conductor is down.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,18 +18,19 @@ use trove_couchdb_protocol::{Cipher, Secret};
 
 use crate::bus::{connect, ensure_exchange};
 
-/// A conductor that listens on one queue; ends with this value.
+/// A conductor that listens on one queue; dropping it stops it.
 #[derive(Debug)]
 pub struct Conductor {
     received: watch::Receiver<Vec<ConductorCast>>,
-    /// How many of `received` [`Conductor::next`] has handed out or skipped.
+    /// How many of `received` [`Conductor::next`] has returned or skipped.
     taken: AtomicUsize,
     reader: JoinHandle<()>,
     _connection: Connection,
 }
 
 impl Conductor {
-    /// Declares the conductor's queue as trove-conductor does and consumes it; `key` is that of the only guest.
+    /// Declares the conductor's queue as trove-conductor does and consumes it; `key` is that of the only
+    /// guest.
     pub async fn listen(amqp_uri: &str, exchange: &str, queue: &str, key: Option<&str>) -> Result<Self> {
         let connection = connect(amqp_uri).await?;
         ensure_exchange(&connection, exchange).await?;
@@ -46,12 +47,12 @@ impl Conductor {
         Ok(Self { received, taken: AtomicUsize::new(0), reader, _connection: connection })
     }
 
-    /// Everything received so far, in order.
+    /// All reports received so far, in order.
     pub fn received(&self) -> Vec<ConductorCast> {
         self.received.borrow().clone()
     }
 
-    /// The next report that `wanted` accepts, behind the one that the last call returned; skips others.
+    /// The first report after the previously returned one that `wanted` accepts; skips others.
     pub async fn next(
         &self,
         limit: Duration,

@@ -1,8 +1,9 @@
-//! The CouchDB that a test or the tour runs against, and a small client to look at it from outside.
+//! The CouchDB that a test or the tour uses, and a small client to inspect it directly.
 //!
-//! Who calls: integration tests and the tour. With `COUCHDB_URL=http://ADMIN:PASSWORD@HOST:PORT` in the environment
-//! it is that real server, else with `COUCHDB_HOME` a node of that release ([`crate::real_couch`]), else an in-memory
-//! CouchDB of this process. The client is deliberately not the agent's: it judges what the agent did.
+//! Callers: integration tests and the tour. With `COUCHDB_URL=http://ADMIN:PASSWORD@HOST:PORT` in the
+//! environment the server is that real one; else with `COUCHDB_HOME` it is a node of that release
+//! ([`crate::real_couch`]); else it is an in-memory CouchDB in this process. The client deliberately shares
+//! no code with the agent, because it checks the agent.
 
 use std::time::Duration;
 
@@ -16,11 +17,11 @@ use tokio::time::{Instant, sleep};
 use crate::ledger;
 use crate::real_couch::{self, RealNode, RealPlan};
 
-/// Names a real server, with the credentials of one of its admins.
+/// The variable with the URL of a real server, including the credentials of an admin.
 pub(crate) const URL_VARIABLE: &str = "COUCHDB_URL";
-/// Only ends a hung test.
+/// Only stops a hung test.
 const REQUEST_LIMIT: Duration = crate::until::HUNG;
-/// A real server sees a changed or deleted user up to 10 ms late when somebody logs in; more under load.
+/// A real server applies a changed or deleted user to logins up to 10 ms late; more under load.
 const LATE: Duration = Duration::from_millis(150);
 
 /// A server to test against.
@@ -28,20 +29,20 @@ pub struct CouchServer {
     url: Url,
     admin: Credentials,
     kind: Kind,
-    /// Ends with the server.
+    /// Dropped with the server.
     _node: Option<Box<RealNode>>,
 }
 
-/// What a server is.
+/// The kind of a server.
 enum Kind {
     InMemory(InMemoryCouch),
-    /// A real one that all tests share.
+    /// A real server that all tests share.
     Shared,
-    /// A real one of this test alone.
+    /// A real server for one test.
     Private,
 }
 
-/// A name and a password of this test run; neither is a secret of anybody.
+/// A name and a password of this test run; neither is a real secret.
 #[derive(Debug, Clone)]
 pub struct Credentials {
     /// User name.
@@ -51,14 +52,15 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// A pair from its parts.
+    /// Credentials from a name and a password.
     pub fn new(name: &str, password: &str) -> Self {
         Self { name: name.to_owned(), password: password.to_owned() }
     }
 }
 
 impl CouchServer {
-    /// The server of `COUCHDB_URL`, or one of `COUCHDB_HOME`, or an in-memory one of the newest version with one admin.
+    /// The server of `COUCHDB_URL`, else a node of `COUCHDB_HOME`, else an in-memory server of the newest
+    /// version with one admin.
     pub async fn start() -> Result<Self> {
         if let Ok(text) = std::env::var(URL_VARIABLE)
             && !text.is_empty()
@@ -75,7 +77,7 @@ impl CouchServer {
         }
     }
 
-    /// A server of this test alone: a node of `COUCHDB_HOME`, or an in-memory one.
+    /// A server for one test: a node of `COUCHDB_HOME`, or an in-memory server.
     pub async fn alone() -> Result<Self> {
         if !real_couch::has_releases() {
             return Self::in_memory_because(
@@ -89,7 +91,7 @@ impl CouchServer {
         Ok(Self { _node: Some(Box::new(node)), ..server })
     }
 
-    /// An in-memory server; one with `options.admin` unset gets an admin.
+    /// An in-memory server; if `options.admin` is unset, it gets an admin.
     pub async fn in_memory(options: Options) -> Result<Self> {
         let version = match options.version {
             Version::V1 => "it needs a CouchDB 1.x",
@@ -111,7 +113,7 @@ impl CouchServer {
         Ok(Self { url, admin, kind: Kind::InMemory(server), _node: None })
     }
 
-    /// A real server of one test alone.
+    /// A real server for one test.
     pub(crate) fn private(url: Url, admin: Credentials) -> Self {
         Self { url, admin, kind: Kind::Private, _node: None }
     }
@@ -138,12 +140,12 @@ impl CouchServer {
         self.url.as_str().trim_end_matches('/').to_owned()
     }
 
-    /// A server admin that is there before the agent's bootstrap.
+    /// A server admin that exists before the agent's bootstrap.
     pub fn admin(&self) -> &Credentials {
         &self.admin
     }
 
-    /// The in-memory server behind this, for injecting faults; `None` when it is a real one.
+    /// The in-memory server, for injecting faults; `None` for a real server.
     pub fn memory(&self) -> Option<&InMemoryCouch> {
         self.explain();
         match &self.kind {
@@ -152,7 +154,7 @@ impl CouchServer {
         }
     }
 
-    /// The same, for stopping and starting it.
+    /// The in-memory server, for stopping and starting it; `None` for a real server.
     pub fn memory_mut(&mut self) -> Option<&mut InMemoryCouch> {
         self.explain();
         match &mut self.kind {
@@ -161,7 +163,7 @@ impl CouchServer {
         }
     }
 
-    /// A test that reaches for the in-memory server itself has a reason to use it.
+    /// Records the reason: a test that accesses the in-memory server itself needs that server.
     fn explain(&self) {
         if let Kind::InMemory(_) = &self.kind {
             let reason = "it injects faults, counts requests or stops the server";
@@ -174,7 +176,7 @@ impl CouchServer {
         matches!(self.kind, Kind::Shared)
     }
 
-    /// A client for looking at the server.
+    /// A client for inspecting the server.
     pub fn client(&self) -> Result<CouchClient> {
         CouchClient::new(&self.url())
     }
@@ -196,7 +198,7 @@ pub struct CouchClient {
 impl CouchClient {
     /// A client for the server at `url`, which has no trailing slash.
     pub fn new(url: &str) -> Result<Self> {
-        // Refused when another test of this process was faster, which is as good.
+        // Fails if another test of this process has installed the provider already, which is fine.
         let _installed_before = rustls::crypto::ring::default_provider().install_default().is_err();
         let http = reqwest::Client::builder()
             .timeout(REQUEST_LIMIT)
@@ -205,7 +207,8 @@ impl CouchClient {
         Ok(Self { http, url: url.to_owned() })
     }
 
-    /// Sends one request, with Basic credentials if any; the body of the answer is `null` when it isn't JSON.
+    /// Sends one request, with Basic credentials if any; the body of the response is `null` unless it is
+    /// JSON.
     pub async fn request(
         &self,
         method: Method,
@@ -241,14 +244,14 @@ impl CouchClient {
         self.request(Method::PUT, path, credentials, Some(body)).await
     }
 
-    /// Whether these credentials log in. When they don't, it counts twice towards CouchDB's lockout (five within five
-    /// minutes): ask [`CouchClient::refuses`] where that is expected.
+    /// Whether these credentials log in. A failure counts twice towards CouchDB's lockout (five within five
+    /// minutes), so use [`CouchClient::refuses`] where a failure is expected.
     pub async fn logs_in(&self, credentials: &Credentials) -> Result<bool> {
         let (status, body) = self.get_patiently("/_session", Some(credentials)).await?;
         Ok(status.is_success() && body["userCtx"]["name"] == credentials.name.as_str())
     }
 
-    /// Whether these credentials are refused, now or soon; counts once towards the lockout when they are.
+    /// Whether these credentials are refused now or soon; a refusal counts once towards the lockout.
     pub async fn refuses(&self, credentials: &Credentials) -> Result<bool> {
         let deadline = Instant::now() + 10 * LATE;
         loop {
@@ -280,7 +283,7 @@ impl CouchClient {
     }
 }
 
-/// A name as one segment of a path.
+/// Percent-encodes a name as one path segment.
 pub fn escape(name: &str) -> String {
     name.bytes()
         .map(|byte| match byte {
@@ -292,7 +295,7 @@ pub fn escape(name: &str) -> String {
         .collect()
 }
 
-/// The name or password that stands percent-encoded in a URL.
+/// Decodes a percent-encoded name or password of a URL.
 fn decoded(text: &str) -> Result<String> {
     let mut parts = text.split('%');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();

@@ -1,8 +1,8 @@
-//! The commands of the documentation: what stands in the ```` ```sh ```` blocks of the repository's Markdown files, and behind a
-//! prompt in the `console` blocks of its reStructuredText.
+//! The commands of the documentation: those in the ```` ```sh ```` blocks of the repository's Markdown files,
+//! and those after a prompt in the `console` blocks of its reStructuredText files.
 //!
-//! Who calls: `tests/doc_commands.rs`, which finds somebody who runs each of them, and `tests/cli/documented.rs`, which runs
-//! those of the two programs.
+//! Callers: `tests/doc_commands.rs`, which checks that some test runs each command, and
+//! `tests/cli/documented.rs`, which runs those of the two programs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,51 +12,52 @@ use anyhow::{Context, Result, ensure};
 /// A command of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Documented {
-    /// The file, from the top of the repository.
+    /// The file, relative to the repository's root.
     pub page: String,
-    /// The heading above it.
+    /// The heading above the command.
     pub section: String,
-    /// Where it stands there.
+    /// The line number.
     pub line: usize,
-    /// What a reader types, comments included.
+    /// The text that a reader types, comments included.
     pub text: String,
 }
 
 impl Documented {
-    /// The program that it starts with.
+    /// The program that the command starts with.
     pub fn program(&self) -> &str {
         self.text.split_whitespace().next().unwrap_or_default()
     }
 
-    /// The command without a comment behind it and without line breaks.
+    /// The command without a trailing comment and line breaks.
     pub fn bare(&self) -> String {
         let lines = self.text.lines().map(|line| line.split(" #").next().unwrap_or_default().trim());
         lines.map(|line| line.trim_end_matches('\\').trim_end()).collect::<Vec<_>>().join(" ")
     }
 }
 
-/// Who runs a command.
+/// The test that runs a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runner {
     /// `make walk`, with the whole page or section (`packaging/tests/walk.sh`).
     Walk,
-    /// `tests/cli/documented.rs`, on a stage.
+    /// `tests/cli/documented.rs`, on a fixture.
     Tool,
-    /// `tests/control_plane/test_documentation.py`, as far as the parsers of the programs.
+    /// `tests/control_plane/test_documentation.py`, as far as the programs' argument parsers.
     ControlPlane,
     /// `tests/control_plane/follow.py`, with a directory in place of the machine's root.
     Followed,
-    /// `tests/doc_commands.rs`, into another directory than `/`.
+    /// `tests/doc_commands.rs`, into a directory other than `/`.
     Install,
     /// `tests/doc_commands.rs`, as far as `make -n`.
     Make,
     /// `tests/doc_commands.rs`, as far as the names of packages and tests.
     Cargo,
-    /// `packaging/tests/element.py`, as far as the names of elements and variables; `element.sh` beside it builds an image.
+    /// `packaging/tests/element.py`, as far as the names of elements and variables; `element.sh` next to it
+    /// builds an image.
     Element,
 }
 
-/// Who runs this command, if anybody does.
+/// The test that runs this command, if there is one.
 pub fn runner(command: &Documented) -> Result<Option<Runner>> {
     if walked(command)? {
         return Ok(Some(Runner::Walk));
@@ -73,7 +74,7 @@ pub fn runner(command: &Documented) -> Result<Option<Runner>> {
         ("disk-image-create", Runner::Element),
     ];
     let named = programs.iter().find(|(program, _)| *program == command.program()).map(|(_, runner)| *runner);
-    // What diskimage-builder reads.
+    // Variables that diskimage-builder reads.
     let for_an_image = command.program() == "export"
         && ["ELEMENTS_PATH=", "DIB_"].iter().any(|name| command.text.starts_with(&format!("export {name}")));
     let named = named.or(for_an_image.then_some(Runner::Element));
@@ -82,14 +83,14 @@ pub fn runner(command: &Documented) -> Result<Option<Runner>> {
     Ok(named.or(uses_the_tool.then_some(Runner::Tool)).or(followed.then_some(Runner::Followed)))
 }
 
-/// The sections of `control-plane/README.md` that are followed to the letter.
+/// The sections of `control-plane/README.md` that a test follows to the letter.
 const FOLLOWED: [&str; 3] = ["Install it", "Make CouchDB known to Trove", "See that it works"];
 
-/// Whether `make walk` runs the page, or the section of it, that the command stands on.
+/// Whether `make walk` runs the command's page or section.
 fn walked(command: &Documented) -> Result<bool> {
     let script = read("packaging/tests/walk.sh")?;
     let walks = script.lines().filter_map(|line| line.strip_prefix("walk "));
-    // A directory may follow, which has no blank and stands behind the place in quotes.
+    // A directory without blanks may follow the quoted place.
     let places: Vec<&str> = walks.map(|rest| rest.split('"').nth(1).unwrap_or(rest)).collect();
     ensure!(!places.is_empty(), "packaging/tests/walk.sh walks nowhere");
     Ok(places.iter().any(|place| match place.split_once('#') {
@@ -98,12 +99,12 @@ fn walked(command: &Documented) -> Result<bool> {
     }))
 }
 
-/// The top of the repository.
+/// The repository's root.
 pub fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).components().collect::<PathBuf>().join("..")
 }
 
-/// Every page of the repository, Markdown and reStructuredText, from its top.
+/// Every Markdown and reStructuredText page, relative to the repository's root.
 pub fn pages() -> Result<Vec<String>> {
     let output = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard", "*.md", "*.rst"])
@@ -172,8 +173,8 @@ pub fn commands(page: &str) -> Result<Vec<Documented>> {
     Ok(found)
 }
 
-/// The commands of a page of reStructuredText, in order: what stands behind `$ ` in a `console` block, with the lines behind it
-/// as long as each ends in a backslash.
+/// The commands of a reStructuredText page, in order: the text after `$ ` in a `console` block, plus the
+/// following lines as long as each ends in a backslash.
 fn at_prompts(page: &str, text: &str) -> Vec<Documented> {
     let mut found: Vec<Documented> = Vec::new();
     let (mut section, mut before, mut in_block) = ("", "", false);
@@ -208,13 +209,13 @@ fn at_prompts(page: &str, text: &str) -> Vec<Documented> {
     found
 }
 
-/// The word that ends the text behind `<<`.
+/// The word after `<<`, which terminates the text.
 fn heredoc(line: &str) -> Option<String> {
     let word = line.split_once("<<")?.1.split_whitespace().next()?;
     Some(word.trim_matches(['\'', '"', '-']).to_owned())
 }
 
-/// What stands between single backticks in the prose and the tables of a page, with the number of the line.
+/// The text between single backticks in a page's prose and tables, with its line number.
 pub fn inline(page: &str) -> Result<Vec<(usize, String)>> {
     let mut found = Vec::new();
     let mut in_block = false;

@@ -1,7 +1,7 @@
-//! A whole stage for one test: a CouchDB, the agent on it, a caller on the bus and a listening conductor.
+//! The fixture of one test: a CouchDB, its agent, a caller on the broker and a listening conductor.
 //!
-//! Who calls: the integration tests. All tests of a process share one broker; guest, exchange, names of users and
-//! databases are a test's own, so that tests run side by side, also on one real server (`COUCHDB_URL`).
+//! Callers: the integration tests. All tests of a process share one broker. Each test has its own guest,
+//! exchange, users and databases, so that tests run in parallel, also on one real server (`COUCHDB_URL`).
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ use crate::rabbitmq::{self, RabbitNode};
 use crate::real_couch::RealNode;
 use crate::shared_server::{own_name, with_way_in};
 
-/// A cast is reported as ended within this, or counts as lost.
+/// A cast that is not reported as ended within this counts as lost.
 const CAST_LIMIT: Duration = crate::until::HUNG;
 
-/// What a test wants to stand on.
+/// The parts that a test needs.
 #[derive(Debug, Default)]
 pub struct FixturePlan {
     in_memory: Option<Options>,
@@ -37,61 +37,61 @@ pub struct FixturePlan {
 }
 
 impl FixturePlan {
-    /// An in-memory server with these options, also when there is a real one.
+    /// Uses an in-memory server with these options, even if a real one is configured.
     #[must_use]
     pub fn in_memory(mut self, options: Options) -> Self {
         self.in_memory = Some(options);
         self
     }
 
-    /// A server that no other test uses: a real one with `COUCHDB_HOME`.
+    /// Uses a server that no other test uses: a real one with `COUCHDB_HOME`.
     #[must_use]
     pub fn alone(mut self) -> Self {
         self.alone = true;
         self
     }
 
-    /// A node of the test's own, which must outlive what is started here.
+    /// Uses the test's own node, which must outlive the fixture.
     #[must_use]
     pub fn on(mut self, node: &RealNode) -> Self {
         self.real = Some(node.server());
         self
     }
 
-    /// Encrypted RPC.
+    /// Uses encrypted RPC.
     #[must_use]
     pub fn encrypted(mut self) -> Self {
         self.key = Some(new_id());
         self
     }
 
-    /// A setting of `agent.toml`.
+    /// Adds a setting of `agent.toml`.
     #[must_use]
     pub fn set(mut self, name: &str, value: impl Into<toml::Value>) -> Self {
         self.settings.push((name.to_owned(), value.into()));
         self
     }
 
-    /// A `NAME=VALUE` line of `[oslo_messaging_rabbit]`.
+    /// Adds a `NAME=VALUE` line of `[oslo_messaging_rabbit]`.
     #[must_use]
     pub fn oslo(mut self, line: &str) -> Self {
         self.oslo.push(line.to_owned());
         self
     }
 
-    /// The agent reaches the broker by this URL; everybody else as always.
+    /// Sets the agent's transport URL; all other clients keep the usual one.
     #[must_use]
     pub fn transport_url(mut self, url: &str) -> Self {
         self.transport_url = Some(url.to_owned());
         self
     }
 
-    /// Starts everything on the shared broker and waits until the agent serves.
+    /// Starts everything on the shared broker and waits until the agent is ready.
     pub async fn up(self) -> Result<Fixture> {
         self.up_on(rabbitmq::shared().await?).await
     }
 
-    /// Starts everything on a broker of the test's own.
+    /// Starts everything on the test's own broker.
     pub async fn up_on(self, broker: &RabbitNode) -> Result<Fixture> {
         let couch = match (self.real, self.in_memory) {
             (Some(server), _) => server,
@@ -120,20 +120,20 @@ impl FixturePlan {
     }
 }
 
-/// Everything that one test needs, running.
+/// The running parts of one test.
 #[derive(Debug)]
 pub struct Fixture {
     /// The caller.
     pub bus: Bus,
-    /// Takes heartbeats and notifications.
+    /// Receives heartbeats and notifications.
     pub conductor: Conductor,
     /// The agent under test.
     pub agent: AgentProcess,
-    /// Looks at CouchDB from outside.
+    /// Inspects CouchDB directly.
     pub client: CouchClient,
     /// The server.
     pub couch: CouchServer,
-    /// `instance_rpc_encr_key`, if the stage is encrypted.
+    /// `instance_rpc_encr_key`, if RPC is encrypted.
     pub key: Option<String>,
     /// The guest's id.
     pub id: String,
@@ -141,7 +141,7 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    /// The stage that most tests want.
+    /// Starts the fixture that most tests need.
     pub async fn up() -> Result<Self> {
         FixturePlan::default().up().await
     }
@@ -151,7 +151,7 @@ impl Fixture {
         own_name(base, &self.id)
     }
 
-    /// The control exchange of this stage.
+    /// The fixture's control exchange.
     pub fn exchange(&self) -> &str {
         &self.exchange
     }
@@ -171,7 +171,7 @@ impl Fixture {
         self.bus.call(method, args).await
     }
 
-    /// Casts a method and waits for its end; the inner error is what the agent reported.
+    /// Casts a method and waits for its result; the inner error is the one that the agent reported.
     pub async fn cast(&self, method: &str, args: Value) -> Result<Result<(), String>> {
         let notification = notification(&self.id, method);
         let wanted = notification["request_id"].clone();
@@ -202,7 +202,7 @@ impl Fixture {
         }
     }
 
-    /// Casts a method that must end well.
+    /// Casts a method that must succeed.
     pub async fn must_cast(&self, method: &str, args: Value) -> Result<()> {
         match self.cast(method, args).await? {
             Ok(()) => Ok(()),
@@ -228,7 +228,7 @@ impl Fixture {
         self.call("grant_access", json!({"username": user, "hostname": "%", "databases": databases})).await
     }
 
-    /// Takes a user out of a database.
+    /// Removes a user from a database.
     pub async fn revoke(&self, user: &str, database: &str) -> Result<Value, CallError> {
         self.call("revoke_access", json!({"username": user, "hostname": "%", "database": database})).await
     }
@@ -239,7 +239,7 @@ impl Fixture {
         Ok(self.client.get(&path, Some(self.couch.admin())).await?.1)
     }
 
-    /// Puts `_security` past the agent.
+    /// Writes `_security` directly, without the agent.
     pub async fn set_security(&self, database: &str, object: &Value) -> Result<()> {
         let path = format!("/{}/_security", escape(database));
         let (status, body) = self.client.put(&path, Some(self.couch.admin()), object).await?;
@@ -254,13 +254,13 @@ impl Fixture {
         Ok(status.is_success().then_some(body))
     }
 
-    /// Whether anybody may write into a database.
+    /// Whether anonymous users may write to a database.
     pub async fn anonymous_writes(&self, database: &str) -> Result<bool> {
         let path = format!("/{}/written-by-anybody", escape(database));
         Ok(self.client.put(&path, None, &json!({})).await?.0.is_success())
     }
 
-    /// What `list_users` or `get_user` say of a user's databases.
+    /// The databases of a user object from `list_users` or `get_user`.
     pub fn databases_of(user: &Value) -> Vec<String> {
         let names = user["_databases"].as_array().into_iter().flatten();
         names.filter_map(|database| database["_name"].as_str()).map(str::to_owned).collect()
@@ -276,7 +276,7 @@ pub fn user_object(name: &str, databases: &[&str]) -> Value {
     json!({"_name": name, "_host": "%", "_password": format!("{name}-pw"), "_is_root": false, "_databases": databases})
 }
 
-/// The credentials of a user made from [`user_object`].
+/// The credentials of a user created from [`user_object`].
 pub fn login(name: &str) -> Credentials {
     Credentials::new(name, &format!("{name}-pw"))
 }

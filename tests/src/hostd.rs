@@ -1,6 +1,6 @@
-//! `trove-couchdb-hostd` under test: the real binary with a policy of the test's own, listening by itself.
+//! `trove-couchdb-hostd` under test: the real binary with the test's policy and its own socket.
 //!
-//! Who calls: tests/tests/hostd. Its standard output, the audit log, goes to a file, as does its standard error.
+//! Callers: tests/tests/hostd. Standard output (the audit log) and standard error go to files.
 
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -19,13 +19,13 @@ use crate::until::{HUNG, until};
 /// A started helper; dropping it kills it.
 #[derive(Debug)]
 pub struct HostdProcess {
-    // Fields drop in this order.
+    // Fields drop in this order: the process before its files.
     process: Process,
     directory: tempfile::TempDir,
 }
 
 impl HostdProcess {
-    /// Starts it with this `host.toml` and waits until it listens.
+    /// Starts the helper with this `host.toml` and waits until it listens.
     pub async fn start(policy: &str) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("trove-hostd-").tempdir()?;
         // A different account must be able to reach the socket.
@@ -38,23 +38,23 @@ impl HostdProcess {
         Ok(hostd)
     }
 
-    /// Where it listens.
+    /// The path of the socket.
     pub fn socket(&self) -> PathBuf {
         self.directory.path().join("hostd.sock")
     }
 
-    /// Ends it as a crash does.
+    /// Kills the helper with SIGKILL, like a crash.
     pub fn kill9(&mut self) -> Result<()> {
         self.process.kill9()
     }
 
-    /// Starts it again, as systemd does for the next connection.
+    /// Starts the helper again, as systemd does for the next connection.
     pub async fn start_again(&mut self) -> Result<()> {
         self.process = launch(self.directory.path())?;
         self.until_listening().await
     }
 
-    /// Asks it to stop and waits for its end.
+    /// Stops the helper with SIGTERM and waits until it has exited.
     pub async fn terminate(&mut self) -> Result<()> {
         self.process.signal(Signal::TERM)?;
         let status = self.process.exit_within(HUNG).await?;
@@ -64,13 +64,13 @@ impl HostdProcess {
         Ok(())
     }
 
-    /// The lines of its audit log so far.
+    /// The lines of the audit log so far.
     pub fn audit(&self) -> Result<Vec<Value>> {
         let text = std::fs::read_to_string(self.directory.path().join("audit.log"))?;
         text.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
     }
 
-    /// Asks without an agent, as this process.
+    /// Sends a request directly from this process, without an agent.
     pub async fn ask(&self, request: &Value) -> Result<Value> {
         let mut stream = UnixStream::connect(self.socket()).await?;
         let text = request.to_string();
@@ -84,7 +84,7 @@ impl HostdProcess {
     async fn until_listening(&self) -> Result<()> {
         let socket = self.socket();
         until("trove-couchdb-hostd listens", async || Ok(UnixStream::connect(&socket).await.is_ok())).await?;
-        // That connection is over when the next one is served.
+        // Gives the helper time to finish this connection, so that it does not count as the next one.
         tokio::time::sleep(Duration::from_millis(20)).await;
         Ok(())
     }

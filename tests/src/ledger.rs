@@ -1,9 +1,9 @@
-//! Which tests were skipped, and which CouchDB each test used: a skip is printed at once, and all of it is counted at the
-//! end of `make test` (`src/bin/skipped.rs`).
+//! Records which tests were skipped and which CouchDB each test used. A skip is printed at once; `make test`
+//! prints the totals at its end (`src/bin/skipped.rs`).
 //!
-//! Who calls: a test that can't run here, and [`crate::couch`] when it hands out a server. Rust's test harness has no
-//! skipped tests: one that returns early passes, and its output is not shown. So the line goes past the harness to
-//! standard error, and into the file that `COUCHDB_TESTS_LEDGER` names.
+//! Callers: tests that cannot run here, and [`crate::couch`] when it provides a server. Rust's test harness
+//! has no skipped tests: a test that returns early passes, and its output is hidden. So the line goes
+//! directly to standard error, and into the file that `COUCHDB_TESTS_LEDGER` names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -11,17 +11,17 @@ use std::io::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-/// Names the file that all test programs of one run append to. It must not look like a setting of the agent
-/// (`TROVE_COUCHDB_…`).
+/// The variable that names the file to which all test programs of a run append. The name must not look like a
+/// setting of the agent (`TROVE_COUCHDB_…`).
 pub const VARIABLE: &str = "COUCHDB_TESTS_LEDGER";
 
-/// Why a test uses the in-memory server, as long as nothing shows that it must.
+/// The default reason for using the in-memory server.
 pub const NO_REASON: &str = "no reason is known: it may be able to use the real one";
 
-/// Of a test that starts an agent and asked for no CouchDB of the harness.
+/// The reason of a test that starts an agent without a CouchDB of the harness.
 pub const OWN: &str = "it starts its CouchDB itself, or needs none";
 
-/// What a test did, one line of the file.
+/// One line of the file: what a test did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     program: String,
@@ -29,28 +29,28 @@ pub struct Entry {
     what: What,
 }
 
-/// The part of an [`Entry`] that differs.
+/// The outcome in an [`Entry`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
-    /// It returned early, for this reason.
+    /// The test returned early, for this reason.
     Skipped(String),
-    /// It used a real CouchDB.
+    /// The test used a real CouchDB.
     Real,
-    /// It used the in-memory CouchDB, for this reason.
+    /// The test used the in-memory CouchDB, for this reason.
     InMemory(String),
 }
 
-/// Says that the running test is skipped, and why; the test then returns.
+/// Reports that the running test is skipped, and why; the test must return afterwards.
 pub fn skipped(why: &str) {
     let entry = Entry::of_this_test(What::Skipped(why.to_owned()));
-    // `eprintln!` is captured by the test harness and shown of failed tests only; the stream itself is not. Nobody is
-    // left to hear of a standard error that is closed.
+    // The test harness captures `eprintln!` and shows it for failed tests only, but does not capture the
+    // stream itself. If standard error is closed, there is no reader.
     let _closed = writeln!(std::io::stderr(), "SKIPPED {} {}: {why}", entry.program, entry.test).is_err();
     append(&entry);
 }
 
-/// Notes which CouchDB the running test uses.
+/// Records which CouchDB the running test uses.
 pub fn used(what: What) {
     append(&Entry::of_this_test(what));
 }
@@ -74,7 +74,7 @@ fn append(entry: &Entry) {
     let Some(path) = std::env::var_os(VARIABLE) else { return };
     let line = serde_json::to_string(entry).map(|line| format!("{line}\n"));
     let written = line.map_err(std::io::Error::from).and_then(|line| {
-        // One write of less than a page: programs and threads that append at the same time don't mix.
+        // A single write of less than a page: concurrent appends do not mix.
         std::fs::File::options().create(true).append(true).open(&path)?.write_all(line.as_bytes())
     });
     if let Err(error) = written {
@@ -82,7 +82,7 @@ fn append(entry: &Entry) {
     }
 }
 
-/// What a ledger amounts to.
+/// The totals of a ledger.
 #[derive(Debug, Default)]
 pub struct Summary {
     skipped: BTreeMap<String, BTreeSet<String>>,
@@ -91,7 +91,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Reads the lines of a ledger; a line that is none is an error.
+    /// Parses a ledger; an invalid line is an error.
     pub fn read(text: &str) -> Result<Self, serde_json::Error> {
         let mut summary = Self::default();
         let mut in_memory = Vec::new();
@@ -125,13 +125,14 @@ impl Summary {
         Ok(summary)
     }
 
-    /// How many tests count as skipped; those that used the in-memory server do if a real one is `configured`.
+    /// How many tests count as skipped; with a real server `configured`, tests on the in-memory server do
+    /// too.
     pub fn count(&self, configured: bool) -> usize {
         let away = self.in_memory.values().filter(|_| configured);
         self.skipped.values().chain(away).flatten().collect::<BTreeSet<_>>().len()
     }
 
-    /// What is printed at the end of a run.
+    /// The text that is printed at the end of a run.
     pub fn text(&self, configured: bool) -> String {
         let mut text = String::new();
         let mut list = |head: &str, tests: &BTreeMap<String, BTreeSet<String>>| {

@@ -1,30 +1,32 @@
-//! The harness: everything that the integration tests and `make run` need around the agent, all of it real but
-//! CouchDB (which can be real, too).
+//! The test harness: everything that the integration tests and `make run` need around the agent. All parts
+//! are real, except that CouchDB can be an in-memory server.
 //!
 //! ```text
-//!  bus ─────────┐                    ┌──► couch        in-memory CouchDB, or a real one (COUCHDB_URL, COUCHDB_HOME)
+//!  bus ─────────┐                    ┌──► couch   in-memory, or a real one (COUCHDB_URL, COUCHDB_HOME)
 //!  python ──────┤  rabbitmq (node)   │
 //!  conductor ◄──┴──────► agent ──────┘
 //!  local ──────(socket)────┘
 //! ```
 //!
-//! - [`rabbitmq`], [`couch`], [`agent`] start the parts, each in a process of its own that never outlives ours
-//!   ([`process`]) and on ports of its own ([`ports`]);
-//! - [`bus`] sends commands from Rust, [`python`] from the real oslo.messaging, [`conductor`] takes the reports; [`local`]
-//!   sends commands over the agent's own socket;
+//! - [`rabbitmq`], [`couch`] and [`agent`] start the parts, each in its own process that never outlives the
+//!   test process ([`process`]) and on its own ports ([`ports`]);
+//! - [`bus`] sends commands from Rust, [`python`] sends them with the real oslo.messaging, [`conductor`]
+//!   receives the reports, and [`local`] sends commands over the agent's local socket;
 //! - [`hostd`] starts the privileged helper;
-//! - [`fixture`] and [`local_fixture`] put these together for one test; [`shared_server`] lets all tests use one real server,
-//!   [`real_couch`] starts real nodes and clusters for tests that need their own; [`ledger`] counts what was skipped;
-//! - [`amqp_proxy`] stands in for brokers that refuse what Debian's takes;
-//! - [`certificates`] makes certificates, [`tls_front`] puts TLS before a CouchDB;
-//! - [`odd_proxy`] stands before CouchDB and strips, decodes, packs or answers by itself;
-//! - [`until`](mod@until) waits for what can only be looked for;
-//! - [`collector`] takes spans as a collector of OpenTelemetry does ([`protobuf`]);
-//! - [`faults`] runs campaigns of random commands and faults over these;
+//! - [`fixture`] and [`local_fixture`] combine these for one test; [`shared_server`] lets all tests use one
+//!   real server, [`real_couch`] starts real nodes and clusters for tests that need their own; [`ledger`]
+//!   counts skipped tests;
+//! - [`amqp_proxy`] imitates brokers that refuse what Debian's RabbitMQ accepts;
+//! - [`certificates`] creates certificates, [`tls_front`] puts TLS in front of a CouchDB;
+//! - [`odd_proxy`] is a proxy in front of CouchDB that strips, decodes, compresses or answers by itself;
+//! - [`until`](mod@until) polls for conditions that give no notification;
+//! - [`collector`] receives spans like an OpenTelemetry collector ([`protobuf`]);
+//! - [`faults`] runs campaigns of random commands and faults on these parts;
 //! - [`doc_commands`] finds the commands of the documentation;
-//! - [`tour`] strings all of it together for people to watch.
+//! - [`tour`] demonstrates everything to people.
 //!
-//! Nothing here knows the agent's insides: it is driven and judged through the wire, the files and CouchDB.
+//! Nothing here uses the agent's internals: tests control and check the agent through the wire, its files and
+//! CouchDB.
 
 pub mod agent;
 pub mod amqp_proxy;

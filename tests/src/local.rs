@@ -1,7 +1,8 @@
-//! A client of the agent's local socket, as an operator's tool has one: the same requests as on the bus, in frames.
+//! A client of the agent's local socket, like an operator's tool: it sends the same requests as over the
+//! broker, in frames.
 //!
-//! Who calls: the integration tests and the tour. Like [`crate::bus::Bus`], it can send what a well-behaved tool never
-//! would.
+//! Callers: the integration tests and the tour. Like [`crate::bus::Bus`], it can also send what a
+//! well-behaved tool never sends.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,14 +21,14 @@ use trove_couchdb_protocol::{FrameDecoder, Outcome, Reply, decode_reply, frame};
 
 use crate::bus::{CallError, Message, Request};
 
-/// On the socket the answer comes on the same connection; the decoder only wants some text.
+/// On the socket the reply comes on the same connection, but the decoder needs a queue name.
 const REPLY_QUEUE: &str = "local";
-/// Far above the agent's largest answer.
+/// Far above the agent's largest reply.
 const LONGEST_FRAME: usize = 64 * 1024 * 1024;
 
 type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Reply>>>>;
 
-/// A connection to one agent; ends with this value.
+/// A connection to one agent; dropping it disconnects.
 #[derive(Debug)]
 pub struct LocalClient {
     output: AsyncMutex<OwnedWriteHalf>,
@@ -49,12 +50,12 @@ impl LocalClient {
         Ok(Self { output: AsyncMutex::new(output), waiting, others, reader })
     }
 
-    /// Calls a method and waits for its answer.
+    /// Calls a method and waits for its reply.
     pub async fn call(&self, method: &str, args: Value) -> Result<Value, CallError> {
         self.request(&Request::new(method, args)).await
     }
 
-    /// Sends a call as it is described and waits for its answer.
+    /// Sends a call as described and waits for its reply.
     pub async fn request(&self, request: &Request) -> Result<Value, CallError> {
         let message = Self::encode_call(request);
         let answer = self.expect_answer(&message);
@@ -72,7 +73,7 @@ impl LocalClient {
         request.encode(None, None)
     }
 
-    /// Registers for the answer to a message; to be called before the message is sent.
+    /// Registers for the reply to a message; call it before the message is sent.
     pub fn expect_answer(&self, message: &Message) -> PendingAnswer {
         let (sender, receiver) = oneshot::channel();
         if let Some(msg_id) = &message.msg_id {
@@ -86,17 +87,18 @@ impl LocalClient {
         self.send_bytes(&frame::encode(&message.body)?).await
     }
 
-    /// Sends any bytes.
+    /// Sends arbitrary bytes.
     pub async fn send_bytes(&self, bytes: &[u8]) -> Result<()> {
         self.output.lock().await.write_all(bytes).await.context("the agent hung up")
     }
 
-    /// Replies that belong to no call of this client that waits: beats, answers to casts, last words.
+    /// Replies that belong to no waiting call: heartbeats, replies to casts, the error before the agent hangs
+    /// up.
     pub fn others(&self) -> Vec<Reply> {
         self.others.borrow().clone()
     }
 
-    /// Waits for such a reply that `wanted` accepts.
+    /// Waits up to `limit` for such a reply that `wanted` accepts.
     pub async fn other(&self, limit: Duration, wanted: impl Fn(&Reply) -> bool) -> Result<Reply> {
         let mut others = self.others.clone();
         let found = timeout(limit, others.wait_for(|all| all.iter().any(&wanted))).await;
@@ -105,7 +107,7 @@ impl LocalClient {
         found.iter().find(|reply| wanted(reply)).cloned().context("a reply was lost")
     }
 
-    /// Waits until the agent has hung up; the failure without a call that it sent before, if any.
+    /// Waits until the agent has hung up; returns the failure without a call that it sent before, if any.
     pub async fn hung_up(mut self, limit: Duration) -> Result<Option<String>> {
         timeout(limit, &mut self.reader).await.context("the agent does not hang up")??;
         let last = self.others.borrow().iter().rev().find(|reply| reply.msg_id.is_empty()).cloned();
@@ -122,12 +124,12 @@ impl Drop for LocalClient {
     }
 }
 
-/// The answer to a message, perhaps not there yet.
+/// The reply to a message; it may not have arrived yet.
 #[derive(Debug)]
 pub struct PendingAnswer(oneshot::Receiver<Reply>);
 
 impl PendingAnswer {
-    /// Waits for the answer; a failure is an error.
+    /// Waits up to `limit` for the reply; a failure is an error.
     pub async fn within(self, limit: Duration) -> Result<Value, CallError> {
         let reply = timeout(limit, self.0).await.map_err(|_| CallError::Timeout(limit))?;
         match reply.map_err(|_| CallError::Bus(anyhow::anyhow!("the agent hung up")))?.outcome {
@@ -136,7 +138,7 @@ impl PendingAnswer {
         }
     }
 
-    /// Whether it is there, or never will be.
+    /// Whether the reply has arrived or can no longer arrive.
     pub fn is_settled(&mut self) -> bool {
         !matches!(self.0.try_recv(), Err(oneshot::error::TryRecvError::Empty))
     }
@@ -154,7 +156,7 @@ async fn read(mut input: OwnedReadHalf, waiting: Waiting, others: watch::Sender<
                 };
                 let waits = if reply.ending { lock(&waiting).remove(&reply.msg_id) } else { None };
                 match waits {
-                    // Who waited may have given up.
+                    // The caller may have given up.
                     Some(sender) => drop(sender.send(reply)),
                     None => others.send_modify(|all| all.push(reply)),
                 }
@@ -169,7 +171,7 @@ async fn read(mut input: OwnedReadHalf, waiting: Waiting, others: watch::Sender<
             }
         }
     }
-    // Whoever waits hears that there will be no answer.
+    // Notifies every waiting caller that no reply will come.
     lock(&waiting).clear();
 }
 

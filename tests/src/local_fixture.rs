@@ -1,6 +1,6 @@
-//! A stage without a broker: a CouchDB, the agent on it in its embedded mode, and a client of its socket.
+//! The fixture without a broker: a CouchDB, the agent on it in its embedded mode, and a client of its socket.
 //!
-//! Who calls: integration tests, and the tour. The smaller sister of [`crate::fixture`].
+//! Callers: integration tests and the tour. See also [`crate::fixture`].
 
 use anyhow::{Context, Result};
 use in_memory_couchdb::{InMemoryCouch, Options};
@@ -15,7 +15,7 @@ use crate::local::LocalClient;
 use crate::real_couch::RealNode;
 use crate::shared_server::{own_name, with_way_in};
 
-/// What a test wants to stand on.
+/// The parts that a test needs.
 #[derive(Debug, Default)]
 pub struct LocalFixturePlan {
     in_memory: Option<Options>,
@@ -27,49 +27,49 @@ pub struct LocalFixturePlan {
 }
 
 impl LocalFixturePlan {
-    /// An in-memory server with these options, also when there is a real one.
+    /// Uses an in-memory server with these options, even if a real one is configured.
     #[must_use]
     pub fn in_memory(mut self, options: Options) -> Self {
         self.in_memory = Some(options);
         self
     }
 
-    /// A server that no other test uses: a real one with `COUCHDB_HOME`.
+    /// Uses a server that no other test uses: a real one with `COUCHDB_HOME`.
     #[must_use]
     pub fn alone(mut self) -> Self {
         self.alone = true;
         self
     }
 
-    /// A node of the test's own, which must outlive what is started here.
+    /// Uses the test's own node, which must outlive the fixture.
     #[must_use]
     pub fn on(mut self, node: &RealNode) -> Self {
         self.real = Some(node.server());
         self
     }
 
-    /// A setting of `agent.toml`.
+    /// Adds a setting of `agent.toml`.
     #[must_use]
     pub fn set(mut self, name: &str, value: impl Into<toml::Value>) -> Self {
         self.settings.push((name.to_owned(), value.into()));
         self
     }
 
-    /// A variable of the agent's environment.
+    /// Adds a variable to the agent's environment.
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The agent runs as this user.
+    /// Runs the agent as this user.
     #[must_use]
     pub fn user(mut self, user: u32) -> Self {
         self.user = Some(user);
         self
     }
 
-    /// Starts everything and waits until the agent serves.
+    /// Starts everything and waits until the agent is ready.
     pub async fn up(self) -> Result<LocalFixture> {
         let couch = match (self.real, self.in_memory) {
             (Some(server), _) => server,
@@ -88,14 +88,14 @@ impl LocalFixturePlan {
     }
 }
 
-/// Everything that one test without a broker needs, running.
+/// The running parts of one test without a broker.
 #[derive(Debug)]
 pub struct LocalFixture {
     /// The caller.
     pub local: LocalClient,
     /// The agent under test.
     pub agent: AgentProcess,
-    /// Looks at CouchDB from outside.
+    /// Inspects CouchDB directly.
     pub client: CouchClient,
     /// The server.
     pub couch: CouchServer,
@@ -113,7 +113,7 @@ impl LocalFixture {
         self.couch.memory().context("this test needs the in-memory CouchDB")
     }
 
-    /// A further connection.
+    /// Opens an additional connection.
     pub async fn connect(&self) -> Result<LocalClient> {
         LocalClient::connect(&self.agent.socket()).await
     }

@@ -1,7 +1,7 @@
-//! A reverse proxy before CouchDB that does what real ones have been seen to do, one oddity at a time.
+//! A reverse proxy in front of CouchDB that reproduces oddities of real proxies, one at a time.
 //!
-//! Who calls: tests of what the agent says of a proxy's answers. One request a connection, so that a new mode counts at
-//! once. Never: TLS, chunked bodies.
+//! Callers: tests of how the agent reports a proxy's answers. Each connection has one request, so that a new
+//! mode takes effect at once. TLS and chunked bodies are not supported.
 
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -16,13 +16,13 @@ use tokio::task::JoinHandle;
 /// What the proxy does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Passes everything on.
+    /// Forwards everything.
     Pass,
     /// Removes `Authorization`.
     Strip,
     /// Decodes `%2F` in paths.
     Decode,
-    /// Packs every answer's body.
+    /// Compresses the body of every answer.
     Gzip,
     /// Answers by itself.
     Answer {
@@ -35,7 +35,7 @@ pub enum Mode {
     },
 }
 
-/// A running proxy; ends with this value.
+/// A running proxy; dropping it stops it.
 #[derive(Debug)]
 pub struct OddProxy {
     port: u16,
@@ -50,7 +50,7 @@ struct State {
 }
 
 impl OddProxy {
-    /// Listens on a free port before the server on this port of the loopback.
+    /// Listens on a free port in front of the server on this loopback port.
     pub async fn start(upstream: u16, mode: Mode) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no port for the proxy")?;
         let port = listener.local_addr()?.port();
@@ -59,19 +59,19 @@ impl OddProxy {
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let state = Arc::clone(&shared);
-                // A client or a server that goes away ends its own connection only.
+                // A client or server that disconnects affects only its own connection.
                 tokio::spawn(async move { drop(serve(&state, client, upstream).await) });
             }
         });
         Ok(Self { port, state, task })
     }
 
-    /// Its address, without a trailing slash.
+    /// The proxy's address, without a trailing slash.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Does something else from the next request on.
+    /// Changes the mode from the next request on.
     pub fn set(&self, mode: Mode) {
         *lock(&self.state.mode) = mode;
     }
@@ -126,7 +126,7 @@ fn packed(body: &[u8]) -> Result<Vec<u8>> {
     Ok(encoder.finish()?)
 }
 
-/// The head without the empty line at its end, and the body.
+/// Returns the head without the empty line at its end, and the body.
 async fn read_message(stream: &mut TcpStream) -> Result<(String, Vec<u8>)> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,9 +1,8 @@
-//! Blocks of free TCP ports on the loopback, disjoint between test processes that run at the same time.
+//! Blocks of free TCP ports on the loopback that do not overlap between concurrent test processes.
 //!
-//! Who calls: the RabbitMQ node, which needs to know its ports before it starts. A block is reserved by a file lock
-//! that lasts as long as the block's owner, then each port is tried. Only ports below 32768 are given out: above,
-//! Linux hands ports to outgoing connections, and a client that reconnects while the broker is down can take its
-//! port.
+//! Caller: the RabbitMQ node, which needs its ports before it starts. A file lock reserves a block as long as
+//! its owner lives; then each port is tried. All ports are below 32768: Linux assigns higher ports to
+//! outgoing connections, so a client that reconnects while the broker is down could take the broker's port.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
@@ -15,7 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 const FIRST: u16 = 20_000;
 const LAST: u16 = 32_000;
 
-/// Consecutive ports reserved for one owner; given back on drop.
+/// Consecutive ports reserved for one owner; dropping the block frees them.
 #[derive(Debug)]
 pub struct PortBlock {
     base: u16,
@@ -26,7 +25,7 @@ impl PortBlock {
     /// Ports in a block: AMQP, Erlang distribution, epmd and AMQP over TLS.
     pub const SIZE: u16 = 4;
 
-    /// Reserves a block; fails only when every block of the range is taken.
+    /// Reserves a block; fails only if every block of the range is taken.
     pub fn reserve() -> Result<Self> {
         let directory = lock_directory();
         std::fs::create_dir_all(&directory)
@@ -45,7 +44,7 @@ impl PortBlock {
         bail!("no {} free consecutive ports between {FIRST} and {LAST} on 127.0.0.1", Self::SIZE)
     }
 
-    /// The port number `index` of the block, `index` below [`PortBlock::SIZE`].
+    /// The port at `index`, which is below [`PortBlock::SIZE`].
     pub fn port(&self, index: u16) -> u16 {
         debug_assert!(index < Self::SIZE, "port {index} of a block of {}", Self::SIZE);
         self.base + index
@@ -56,7 +55,7 @@ fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// One directory per user, so that root's lock files do not lock others out.
+/// One directory per user, because other users cannot open root's lock files.
 fn lock_directory() -> PathBuf {
     std::env::temp_dir().join(format!("trove-couchdb-ports-{}", rustix::process::getuid().as_raw()))
 }

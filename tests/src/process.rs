@@ -1,9 +1,9 @@
 //! Child processes that never outlive the test process.
 //!
-//! Who calls: the RabbitMQ node, the agent, the Python peer. Every child gets its own process group, so that a
-//! Ctrl-C in the terminal reaches only us and we end the children in order; a `Drop` that kills and reaps; and a
-//! small guard (`tests/scripts/guard.sh`) that does the same if this process is killed or leaves a child in a
-//! static. Never: processes that we did not start.
+//! Callers: the RabbitMQ node, the agent, the Python peer. Every child gets its own process group, so that
+//! Ctrl-C in the terminal reaches only the test process, which stops the children in order. `Drop` kills and
+//! reaps the child, and a small guard (`tests/scripts/guard.sh`) does the same if this process is killed or
+//! leaves a child in a static. Only processes started here are affected.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -20,7 +20,7 @@ pub use rustix::process::Signal;
 const GUARD: &str = include_str!("../scripts/guard.sh");
 const POLL: Duration = Duration::from_millis(10);
 
-/// A running or ended child process.
+/// A running or exited child process.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -29,7 +29,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`; `scratch` is a directory that the guard removes if this process dies without a farewell.
+    /// Starts `command`; the guard removes the directory `scratch` if this process is killed.
     pub fn spawn(command: &mut Command, scratch: Option<&Path>) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         let child = command.process_group(0).spawn().with_context(|| format!("cannot start {name}"))?;
@@ -38,17 +38,17 @@ impl Process {
         Ok(process)
     }
 
-    /// The process id; still that of the old process after its end.
+    /// The process id; it does not change when the process exits.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Takes the pipe to the child's standard input, if it was asked for and not taken yet.
+    /// Takes the pipe to the child's standard input, if it was requested and not taken yet.
     pub fn take_stdin(&mut self) -> Option<ChildStdin> {
         self.child.stdin.take()
     }
 
-    /// Takes the pipe from the child's standard output, if it was asked for and not taken yet.
+    /// Takes the pipe from the child's standard output, if it was requested and not taken yet.
     pub fn take_stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
     }
@@ -62,7 +62,7 @@ impl Process {
         Ok(status)
     }
 
-    /// Sends a signal; an error if the process has ended.
+    /// Sends a signal; an error if the process has exited.
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
         if let Some(status) = self.status()? {
             bail!("{} has ended already: {status}", self.name);
@@ -71,7 +71,7 @@ impl Process {
             .with_context(|| format!("cannot send {signal:?} to {}", self.name))
     }
 
-    /// Waits until the process has ended by itself, at most for `limit`.
+    /// Waits up to `limit` until the process has exited by itself.
     pub async fn exit_within(&mut self, limit: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + limit;
         loop {
@@ -85,7 +85,7 @@ impl Process {
         }
     }
 
-    /// Ends the process as `kill -9` does and reaps it; no error if it has ended already.
+    /// Kills the process with SIGKILL and reaps it; no error if it has already exited.
     pub fn kill9(&mut self) -> Result<()> {
         self.child.kill().with_context(|| format!("cannot kill {}", self.name))?;
         self.child.wait().with_context(|| format!("cannot reap {}", self.name))?;
@@ -93,7 +93,7 @@ impl Process {
         Ok(())
     }
 
-    /// The pid may belong to a stranger once the child is reaped: the guard must not fire after that.
+    /// Once the child is reaped its pid may belong to an unrelated process, which the guard must not kill.
     fn dismiss_guard(&mut self) {
         if let Some(guard) = self.guard.take() {
             guard.dismiss();
@@ -109,7 +109,7 @@ impl Drop for Process {
     }
 }
 
-/// The shell that waits for our death.
+/// The shell that waits for the death of this process.
 #[derive(Debug)]
 struct Guard {
     shell: Child,

@@ -1,4 +1,4 @@
-//! Prometheus' own checker, in the place where `make deps` puts it or wherever the machine has it.
+//! Prometheus' own checker, installed by `make deps` or found in PATH.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-/// What `tests/scripts/deps.sh` takes out of Debian's package.
+/// The program that `tests/scripts/deps.sh` extracts from Debian's package.
 const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/promtool");
 
 fn program() -> PathBuf {
     if Path::new(OWN).is_file() { OWN.into() } else { "promtool".into() }
 }
 
-/// Runs `promtool` in `directory` with `input`; an error unless it is content and has nothing to remark.
+/// Runs `promtool` in `directory` with `input` and returns its output; an error if it fails.
 pub fn promtool(directory: &Path, arguments: &[&str], input: &str) -> Result<String> {
     let mut child = Command::new(program())
         .args(arguments)

@@ -1,9 +1,9 @@
-//! Protocol buffers as far as one can read them without their definition: numbered fields
+//! Reads protocol buffers without their definition: numbered fields
 //! (<https://protobuf.dev/programming-guides/encoding/>).
 
 use anyhow::{Context, Result, bail};
 
-/// A message's fields, in their order.
+/// A message's fields, in order.
 #[derive(Debug, Clone)]
 pub struct Message<'a>(Vec<(u64, Field<'a>)>);
 
@@ -14,7 +14,7 @@ enum Field<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// The fields of these bytes.
+    /// Parses the fields of these bytes.
     pub fn read(mut bytes: &'a [u8]) -> Result<Self> {
         let mut fields = Vec::new();
         while !bytes.is_empty() {

@@ -1,8 +1,8 @@
-//! The real oslo.messaging peer: drives `tests/python/peer.py`, which is Trove's own RPC client.
+//! The real oslo.messaging peer: controls `tests/python/peer.py`, which uses Trove's own RPC client.
 //!
-//! Who calls: integration tests that must show that Python, not only our own client, understands the agent; and the
-//! harness' smoke test. One peer is one Python process with one configuration (exchange, key, queue flags); it takes
-//! calls from several tasks at once and ends with this value or with this process.
+//! Callers: integration tests that show that Python, not only the Rust client, understands the agent; and the
+//! harness' smoke test. A peer is one Python process with one configuration (exchange, key, queue flags). It
+//! takes calls from several tasks at once. It stops when it is dropped or when this process exits.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -22,32 +22,32 @@ use tokio::time::timeout;
 
 use crate::process::Process;
 
-/// Trove imports much: 1 s on an idle core.
+/// Importing Trove takes 1 s on an idle core.
 const START_LIMIT: Duration = crate::until::HUNG;
-/// Above oslo.messaging's own time-outs, which are what a test is to see.
+/// Longer than oslo.messaging's own time-outs, which the tests must see.
 const ANSWER_LIMIT: Duration = crate::until::HUNG;
 
 type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Value>>>>;
 
-/// How the peer is set up; the fields are Trove's and oslo.messaging's options.
+/// The peer's configuration; the fields are options of Trove and oslo.messaging.
 #[derive(Debug, Clone)]
 pub struct PeerOptions {
     /// `transport_url`.
     pub transport_url: String,
     /// `control_exchange`.
     pub exchange: String,
-    /// Whom to talk to: topic `guestagent.<id>`.
+    /// The guest to talk to, by topic `guestagent.<id>`.
     pub guest_id: String,
-    /// `instance_rpc_encr_key`; `None` speaks in clear.
+    /// `instance_rpc_encr_key`; `None` means unencrypted.
     pub key: Option<String>,
     /// `NAME=VALUE` lines of `[oslo_messaging_rabbit]`.
     pub oslo: Vec<String>,
 }
 
-/// What Python raised; the remote fields are set when the guest answered with a failure.
+/// An exception in Python; the remote fields are set if the guest answered with a failure.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct PythonError {
-    /// Class that the caller sees, e.g. `RemoteError` or `MessagingTimeout`.
+    /// The class that the caller sees, e.g. `RemoteError` or `MessagingTimeout`.
     pub class: String,
     /// Module of that class.
     pub module: String,
@@ -59,7 +59,7 @@ pub struct PythonError {
     pub remote_message: Option<String>,
     /// Traceback lines that the guest sent.
     pub remote_traceback: Option<Value>,
-    /// Python's own traceback, for reading a failed test.
+    /// Python's own traceback, for debugging a failed test.
     pub trace: String,
 }
 
@@ -75,7 +75,8 @@ pub struct PythonPeer {
 }
 
 impl PythonPeer {
-    /// Makes the virtual environment if it is missing (20 s and the network), starts the peer, waits until it is up.
+    /// Starts the peer and waits until it is ready; first creates a missing virtual environment (20 s and the
+    /// network).
     pub async fn start(options: &PeerOptions) -> Result<Self> {
         let python = tokio::task::spawn_blocking(virtual_environment).await??;
         let directory = tempfile::tempdir().context("no temporary directory")?;
@@ -93,7 +94,7 @@ impl PythonPeer {
         let waiting = Waiting::default();
         let (sender, mut events) = mpsc::unbounded_channel();
         let route = Arc::clone(&waiting);
-        // A thread and not a task: it must not end with the runtime of the test that started the peer.
+        // A thread, because a task would stop with the runtime of the test that started the peer.
         std::thread::spawn(move || read_lines(stdout, &route, &sender));
         let ready = timeout(START_LIMIT, events.recv()).await;
         let peer = Self {
@@ -120,7 +121,7 @@ impl PythonPeer {
         self.request(json!({"op": "cast", "method": method, "args": args})).await
     }
 
-    /// Starts a server with `trove-conductor`'s endpoints; what it receives arrives at [`PythonPeer::event`].
+    /// Starts a server with `trove-conductor`'s endpoints; its messages arrive at [`PythonPeer::event`].
     pub async fn start_conductor(&self, topic: &str) -> Result<()> {
         self.must(json!({"op": "conductor", "topic": topic})).await
     }
@@ -130,13 +131,14 @@ impl PythonPeer {
         self.must(json!({"op": "echo_guest"})).await
     }
 
-    /// Declares the guest's queues as the taskmanager does before `prepare`: a server started and stopped at once.
+    /// Declares the guest's queues as the taskmanager does before `prepare`: starts a server and stops it at
+    /// once.
     pub async fn predeclare(&self) -> Result<()> {
         self.must(json!({"op": "predeclare"})).await
     }
 
-    /// Any request of `peer.py`, e.g. a call with an own `version`, `timeout`, `context` or `call_monitor_timeout`.
-    /// The outer error is the harness', the inner one what Python raised.
+    /// Any request of `peer.py`, e.g. a call with its own `version`, `timeout`, `context` or
+    /// `call_monitor_timeout`. The outer error is the harness', the inner one is Python's exception.
     pub async fn request(&self, mut request: Value) -> Result<Result<Value, PythonError>> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         request["id"] = id.into();
@@ -154,7 +156,8 @@ impl PythonPeer {
         }
     }
 
-    /// The next message that a server of this peer received: `{"event": name, "args": {...}}`; an error after `limit`.
+    /// The next message that a server of this peer received: `{"event": name, "args": {...}}`; an error after
+    /// `limit`.
     pub async fn event(&self, limit: Duration) -> Result<Value> {
         let mut events = self.events.lock().await;
         let event = timeout(limit, events.recv()).await;
@@ -163,12 +166,12 @@ impl PythonPeer {
             .context("the Python peer died")
     }
 
-    /// What the peer wrote to its standard error.
+    /// The peer's standard error.
     pub fn stderr(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("stderr")).unwrap_or_default()
     }
 
-    /// The process id, for looking at it in `/proc`.
+    /// The process id, for `/proc`.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
@@ -181,7 +184,7 @@ impl PythonPeer {
     }
 }
 
-/// Dropping `waiting`'s senders at the end tells every caller that no answer will come.
+/// Dropping `waiting`'s senders at the end notifies every caller that no answer will come.
 fn read_lines(stdout: ChildStdout, waiting: &Waiting, events: &mpsc::UnboundedSender<Value>) {
     for line in BufReader::new(stdout).lines().map_while(Result::ok) {
         let Ok(message) = serde_json::from_str::<Value>(&line) else {
@@ -189,7 +192,7 @@ fn read_lines(stdout: ChildStdout, waiting: &Waiting, events: &mpsc::UnboundedSe
             continue;
         };
         let waiter = message["id"].as_u64().and_then(|id| lock(waiting).remove(&id));
-        // A receiver that is gone belongs to a test that gave up.
+        // If the receiver is gone, its test gave up.
         let _unheard = match waiter {
             Some(waiter) => waiter.send(message).is_err(),
             None => events.send(message).is_err(),
@@ -198,7 +201,7 @@ fn read_lines(stdout: ChildStdout, waiting: &Waiting, events: &mpsc::UnboundedSe
     lock(waiting).clear();
 }
 
-/// The path of a Python with Trove and oslo.messaging; makes its virtual environment if it is missing.
+/// The path of a Python with Trove and oslo.messaging; creates its virtual environment if it is missing.
 pub fn virtual_environment() -> Result<String> {
     let script = tests_directory().join("scripts/venv.sh");
     let output = Command::new(&script).stdin(Stdio::null()).output().context("cannot run venv.sh")?;
@@ -216,7 +219,7 @@ fn tests_directory() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A poisoned lock only says that some test panicked; the map and the pipe are still whole.
+/// A poisoned lock only means that a test panicked; the map and the pipe are intact.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

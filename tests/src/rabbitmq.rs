@@ -1,13 +1,13 @@
-//! A private, throw-away RabbitMQ node from Debian's `rabbitmq-server` package.
+//! A private, temporary RabbitMQ node from Debian's `rabbitmq-server` package.
 //!
-//! Who calls: the integration tests and the tour. The node has its own ports, home, data, logs and epmd, all below
-//! one temporary directory and bound to 127.0.0.1; nothing of a system-wide RabbitMQ is read or touched.
+//! Callers: the integration tests and the tour. The node has its own ports, home, data, logs and epmd, all
+//! below one temporary directory and bound to 127.0.0.1; a system-wide RabbitMQ is never read or changed.
 //!
-//! A node takes 5 s to start, so the tests of one binary share one: [`shared`]. They keep out of each other's way by
-//! own guest ids, own control exchanges and own conductor queues (an own vhost would cost a `rabbitmqctl` call of
-//! 5 s each). Because every process that asks for it gets a node of its own, run the tests with `cargo test`
-//! (threads of one process), not with `cargo nextest` (a process per test, hence a node per test).
-//! Tests that stop or kill the broker start their own node.
+//! A node takes 5 s to start, so the tests of one binary share a node: [`shared`]. Each test has its own
+//! guest ids, control exchanges and conductor queues (a vhost per test would need a `rabbitmqctl` call of 5
+//! s). Every process starts a node, so run the tests with `cargo test` (threads of one process), not with
+//! `cargo nextest` (a process and so a node per test). Tests that stop or kill the broker start their own
+//! node.
 
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -26,17 +26,19 @@ use crate::certificates::PairFiles;
 use crate::ports::PortBlock;
 use crate::process::{Process, Signal};
 
-/// The wrappers in `/usr/sbin` change to the user `rabbitmq`; the scripts here run as whoever calls them.
+/// The wrappers in `/usr/sbin` switch to the user `rabbitmq`; these scripts keep the current user.
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 const CTL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
 const USER: &str = "trove";
-/// Measured 4.7 s on two idle cores, and over 90 s beside other builds; a node that does not start ends by itself.
+/// Measured 4.7 s on two idle cores, and over 90 s during other builds; a node that cannot start exits by
+/// itself.
 const START_LIMIT: Duration = crate::until::HUNG;
 const STOP_LIMIT: Duration = crate::until::HUNG;
-/// Keeps the distribution port on the loopback, and idle schedulers from spinning: tests share two cores.
+/// Binds the distribution port to the loopback, and keeps idle schedulers from spinning: tests share two
+/// cores.
 const ERL_ARGS: &str = "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none";
 
-/// A running (or stopped) node; dropping it ends it and removes its data.
+/// A running or stopped node; dropping it stops the node and removes its data.
 #[derive(Debug)]
 pub struct RabbitNode {
     // Fields drop in this order: first the node, then epmd, then the data, then the ports.
@@ -49,24 +51,24 @@ pub struct RabbitNode {
 
 static SHARED: OnceCell<RabbitNode> = OnceCell::const_new();
 
-/// The node that all tests of this process share; started by the first who asks.
+/// The node that all tests of this process share; the first call starts it.
 pub async fn shared() -> Result<&'static RabbitNode> {
     SHARED.get_or_try_init(RabbitNode::start).await
 }
 
 impl RabbitNode {
-    /// Starts a node and waits until it speaks AMQP.
+    /// Starts a node and waits until it accepts AMQP connections.
     pub async fn start() -> Result<Self> {
         Self::start_with(|configuration| configuration).await
     }
 
-    /// Starts a node with another `rabbitmq.conf`, made from the usual one; it must keep the listener and the account.
+    /// Starts a node with a modified `rabbitmq.conf`; the listener and the account must remain.
     pub async fn start_with(configuration: impl FnOnce(String) -> String) -> Result<Self> {
         Self::start_configured(|usual, _| configuration(usual)).await
     }
 
-    /// Starts a node that also speaks TLS on [`RabbitNode::tls_port`], and serves there only clients with a certificate
-    /// that the authority in `clients` has signed. The files are read when the node starts.
+    /// Starts a node that also accepts TLS on [`RabbitNode::tls_port`], from clients with a certificate
+    /// signed by the authority in `clients`. The node reads the files when it starts.
     pub async fn start_secured(server: &PairFiles, clients: &Path) -> Result<Self> {
         Self::start_configured(|usual, ports| {
             format!(
@@ -101,7 +103,7 @@ impl RabbitNode {
         Ok(this)
     }
 
-    /// The process id of the current run, for looking at it in `/proc`.
+    /// The process id of the current run, for `/proc`.
     pub fn pid(&self) -> u32 {
         self.node.pid()
     }
@@ -111,7 +113,7 @@ impl RabbitNode {
         self.ports.port(0)
     }
 
-    /// The port for TLS on 127.0.0.1 of a node that was started with it.
+    /// The TLS port on 127.0.0.1 of a node that was started with TLS.
     pub fn tls_port(&self) -> u16 {
         self.ports.port(3)
     }
@@ -121,7 +123,7 @@ impl RabbitNode {
         self.transport_url_at(self.port())
     }
 
-    /// The same with another port, behind which something passes on to the node's.
+    /// The transport URL with a different port, that of a proxy to the node.
     pub fn transport_url_at(&self, port: u16) -> String {
         format!("rabbit://{USER}:{}@127.0.0.1:{port}//", self.password)
     }
@@ -131,12 +133,12 @@ impl RabbitNode {
         format!("amqp://{USER}:{}@127.0.0.1:{}/%2f", self.password, self.port())
     }
 
-    /// The same for another account, whose name and password need no encoding.
+    /// The AMQP URI for a different account, whose name and password need no encoding.
     pub fn amqp_uri_of(&self, user: &str, password: &str) -> String {
         format!("amqp://{user}:{password}@127.0.0.1:{}/%2f", self.port())
     }
 
-    /// A directory with a `rabbitmqctl` that speaks to this node, to be put in front of `PATH`. Each run takes 5 s.
+    /// A directory with a `rabbitmqctl` for this node, to be prepended to `PATH`. Each run takes 5 s.
     pub fn rabbitmqctl(&self) -> Result<PathBuf> {
         let directory = self.directory.path().join("bin");
         std::fs::create_dir_all(&directory)?;
@@ -158,24 +160,24 @@ impl RabbitNode {
         std::fs::read_to_string(self.directory.path().join("log/node.log")).unwrap_or_default()
     }
 
-    /// Ends the node at once, as a crash does; durable state stays for [`RabbitNode::start_again`].
+    /// Kills the node with SIGKILL, like a crash; [`RabbitNode::start_again`] finds its durable state.
     pub fn kill9(&mut self) -> Result<()> {
         self.node.kill9()
     }
 
-    /// Sends any signal, e.g. `STOP` and `CONT` for a node that hangs.
+    /// Sends a signal, e.g. `STOP` and `CONT` to make the node hang.
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
         self.node.signal(signal)
     }
 
-    /// Stops the node in an orderly way (SIGTERM, about 1 s).
+    /// Stops the node cleanly (SIGTERM, about 1 s).
     pub async fn stop(&mut self) -> Result<()> {
         self.node.signal(Signal::TERM)?;
         self.node.exit_within(STOP_LIMIT).await?;
         Ok(())
     }
 
-    /// Starts the node again on the same port with the durable state it had.
+    /// Starts the node again on the same port with its durable state.
     pub async fn start_again(&mut self) -> Result<()> {
         if self.node.status()?.is_none() {
             bail!("the RabbitMQ node still runs: stop or kill it first");
@@ -206,7 +208,7 @@ impl RabbitNode {
     }
 }
 
-/// The account stands in the configuration because one `rabbitmqctl` call to add it takes 5 s.
+/// The account is part of the configuration because adding it with `rabbitmqctl` takes 5 s.
 fn usual_configuration(ports: &PortBlock, password: &str) -> String {
     let port = ports.port(0);
     format!(
@@ -226,7 +228,7 @@ fn write_configuration(directory: &Path, configuration: &str) -> Result<()> {
     std::fs::create_dir(directory.join("home")).context("cannot create the node's home")
 }
 
-/// An own epmd in the foreground: one that turns itself into a daemon would outlive the node and hold its name.
+/// Starts an epmd in the foreground: a daemon would outlive the node and keep its name registered.
 async fn start_epmd(directory: &Path, ports: &PortBlock) -> Result<Process> {
     let port = ports.port(2);
     let mut command = Command::new("epmd");
@@ -263,7 +265,7 @@ fn spawn_node(directory: &Path, ports: &PortBlock) -> Result<Process> {
         .env("RABBITMQ_CONF_ENV_FILE", directory.join("rabbitmq-env.conf"))
         .env("RABBITMQ_ENABLED_PLUGINS_FILE", directory.join("enabled_plugins"))
         .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", ERL_ARGS)
-        // Makes the script `exec` Erlang, so that the pid we hold is the node's and not a shell's.
+        // Makes the script `exec` Erlang, so that the pid is the node's and not a shell's.
         .env("RUNNING_UNDER_SYSTEMD", "true")
         .env_remove("NOTIFY_SOCKET")
         .current_dir(directory)
@@ -273,7 +275,7 @@ fn spawn_node(directory: &Path, ports: &PortBlock) -> Result<Process> {
     Process::spawn(&mut command, Some(directory))
 }
 
-/// True when the peer answers AMQP's protocol header with a method frame (type 1): `Connection.Start`.
+/// Whether the peer answers AMQP's protocol header with a method frame (type 1): `Connection.Start`.
 async fn speaks_amqp(port: u16) -> bool {
     let greet = async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;

@@ -1,8 +1,10 @@
-//! How tests share one real server (`COUCHDB_URL`, `COUCHDB_HOME`): the agents' way in, and the end of what earlier runs left there.
+//! Lets tests share one real server (`COUCHDB_URL`, `COUCHDB_HOME`): gives agents their credentials, and
+//! removes what earlier runs left there.
 //!
-//! Who calls: the stage, the oslo.messaging tests and the tour, before they start an agent. An in-memory server belongs
-//! to its test, and each agent makes its own `os_admin` there. On a real one the first agent of the process does, and
-//! all others use its credentials file. Never: a database or user whose name is not a test's own.
+//! Callers: the fixtures, the oslo.messaging tests and the tour, before they start an agent. An in-memory
+//! server belongs to one test, whose agent creates its own `os_admin`. On a real server the first agent of
+//! the process creates it, and all others use its credentials file. Databases and users with names that are
+//! not a test's own are never touched.
 
 use std::time::Duration;
 
@@ -14,13 +16,13 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use crate::agent::{AgentOptions, AgentProcess, write_private};
 use crate::couch::{CouchServer, escape};
 
-/// In every name that [`own_name`] makes, and odd enough to be in nobody else's.
+/// Part of every name that [`own_name`] creates, and too unusual to be part of other names.
 const MARK: &str = "-trovetest-";
 const OS_ADMIN: &str = "os_admin";
 const ROOT: &str = "root";
 /// Port 1 refuses connections: bootstrap needs no broker.
 const NO_BROKER: &str = "rabbit://nobody:nothing@127.0.0.1:1//";
-/// A fresh server takes 5 s to guard its `_users`.
+/// A fresh server needs 5 s to install the validation of `_users`.
 const BOOTSTRAP_LIMIT: Duration = crate::until::HUNG;
 
 /// A name that no other test uses, legal for users and databases; `id` is that of the test's guest.
@@ -28,9 +30,10 @@ pub fn own_name(base: &str, id: &str) -> String {
     format!("{base}{MARK}{}", id.get(..10).unwrap_or(id))
 }
 
-/// Tells an agent how to become, or be, `os_admin`.
+/// Configures how an agent becomes, or already is, `os_admin`.
 pub async fn with_way_in(options: AgentOptions, couch: &CouchServer) -> Result<AgentOptions> {
-    // Kept for the life of the process, a failure too: each test would wait for the same one.
+    // Lives as long as the process. A failure is kept too, so that the other tests do not wait for the same
+    // failure.
     static FIRST: OnceCell<Result<AgentProcess, String>> = OnceCell::const_new();
     if !couch.is_shared() {
         return Ok(options.bootstrap_admin(&couch.admin().name, &couch.admin().password));
@@ -48,13 +51,14 @@ pub async fn with_way_in(options: AgentOptions, couch: &CouchServer) -> Result<A
     }
 }
 
-/// Held by a test that switches `root` on or off, of which a real server has one for all tests.
+/// Held by a test that enables or disables `root`: all tests on a real server share one `root`.
 pub async fn root_alone(couch: &CouchServer) -> Option<MutexGuard<'static, ()>> {
     static TURN: Mutex<()> = Mutex::const_new(());
     if couch.is_shared() { Some(TURN.lock().await) } else { None }
 }
 
-/// Deletes the databases and users of earlier runs whose names `is_ours` accepts, and `root`; only on a shared server.
+/// On a shared server, deletes `root` and the databases and users of earlier runs with names that `is_ours`
+/// accepts.
 pub async fn sweep(couch: &CouchServer, is_ours: impl Fn(&str) -> bool) -> Result<()> {
     if !couch.is_shared() {
         return Ok(());
@@ -64,7 +68,7 @@ pub async fn sweep(couch: &CouchServer, is_ours: impl Fn(&str) -> bool) -> Resul
     let names =
         databases.as_array().context("the server does not tell its databases to the admin of COUCHDB_URL")?;
     let databases = names.iter().filter_map(Value::as_str).filter(|name| is_ours(name));
-    // Answered 404 by a fresh server, which has no `_users`.
+    // A fresh server has no `_users` and answers 404.
     let (_, users) = client.get("/_users/_all_docs", Some(admin)).await?;
     let users = users["rows"].as_array().into_iter().flatten().filter_map(|row| {
         let (id, rev) = (row["id"].as_str()?, row["value"]["rev"].as_str()?);
@@ -77,7 +81,7 @@ pub async fn sweep(couch: &CouchServer, is_ours: impl Fn(&str) -> bool) -> Resul
     remove_admin(couch, ROOT).await
 }
 
-/// The agent that bootstraps a real server, and lives as long as this process so that its credentials file does.
+/// The agent that bootstraps a real server. It lives as long as this process, to keep its credentials file.
 async fn first_agent(couch: &CouchServer) -> Result<AgentProcess> {
     sweep(couch, |name| name.contains(MARK)).await?;
     let options = AgentOptions::new("first", NO_BROKER, &couch.url()).set("log.filter", "info");
@@ -88,7 +92,7 @@ async fn first_agent(couch: &CouchServer) -> Result<AgentProcess> {
         write_private(&agent.credentials_file(), &content)?;
         agent
     } else {
-        // An earlier run's, whose password went with that run.
+        // The account of an earlier run, whose password is lost.
         remove_admin(couch, OS_ADMIN).await?;
         AgentProcess::start(options.bootstrap_admin(&admin.name, &admin.password))?
     };

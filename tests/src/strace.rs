@@ -1,4 +1,4 @@
-//! `strace` on a running agent: to see its system calls, or to make some of them slow.
+//! `strace` on a running agent: to observe its system calls, or to delay some of them.
 
 use std::process::{Command, Stdio};
 
@@ -6,12 +6,12 @@ use anyhow::Result;
 
 use crate::{agent::AgentProcess, ledger, process::Process, until::until};
 
-/// strace, attached to all threads of an agent until it is dropped or the agent ends.
+/// strace, attached to all threads of an agent until it is dropped or the agent exits.
 #[derive(Debug)]
 pub struct Strace(Process);
 
 impl Strace {
-    /// `None`, said loudly, where a process may not be traced.
+    /// Returns `None`, and reports the test as skipped, if tracing is not permitted.
     pub async fn attach(agent: &AgentProcess, arguments: &[&str]) -> Result<Option<Self>> {
         let errors = agent.directory().join("strace.errors");
         let mut command = Command::new("strace");
@@ -32,7 +32,7 @@ impl Strace {
         Ok(Some(Self(strace)))
     }
 
-    /// Makes every replacement of a file take so long that who sees the new file acts before the agent goes on.
+    /// Delays every rename, so that a process that sees the new file acts before the agent continues.
     pub async fn slow_renames(agent: &AgentProcess) -> Result<Option<Self>> {
         const CALLS: &str = "rename,renameat,renameat2";
         let slow = format!("inject={CALLS}:delay_exit=400ms");
@@ -40,7 +40,7 @@ impl Strace {
     }
 
     /// # Errors
-    /// It has ended.
+    /// If strace has exited.
     pub fn must_be_attached(&mut self) -> Result<()> {
         anyhow::ensure!(self.0.status()?.is_none(), "strace has ended");
         Ok(())

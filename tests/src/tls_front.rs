@@ -1,7 +1,7 @@
-//! A TLS server before a server that has none: the in-memory CouchDB as one with https.
+//! A TLS server in front of a server without TLS: gives the in-memory CouchDB https.
 //!
-//! Who calls: the tests of TLS to CouchDB. What it presents can be changed while it runs, as when somebody repairs a
-//! certificate.
+//! Callers: the tests of TLS to CouchDB. The certificate can be changed at run time, as when an operator
+//! replaces it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::certificates::{Authority, Pair};
 
-/// A running front; ends with this value.
+/// A running TLS server; dropping it stops it.
 #[derive(Debug)]
 pub struct TlsFront {
     address: SocketAddr,
@@ -26,8 +26,8 @@ pub struct TlsFront {
 }
 
 impl TlsFront {
-    /// Listens on 127.0.0.1, shows `pair`, and passes on to `target` (`HOST:PORT`) what comes in. With `clients` it
-    /// serves only those whom that authority has signed.
+    /// Listens on 127.0.0.1 with the certificate `pair` and forwards connections to `target` (`HOST:PORT`).
+    /// With `clients` it accepts only clients whose certificate that authority has signed.
     pub async fn start(target: &str, pair: &Pair, clients: Option<&Authority>) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for the front")?;
         let address = listener.local_addr()?;
@@ -36,7 +36,7 @@ impl TlsFront {
         Ok(Self { address, presents, server })
     }
 
-    /// Shows another certificate from now on.
+    /// Uses a different certificate from now on.
     pub fn present(&self, pair: &Pair, clients: Option<&Authority>) -> Result<()> {
         self.presents.send_replace(configuration(pair, clients)?);
         Ok(())
@@ -78,7 +78,7 @@ async fn serve(listener: TcpListener, target: String, presented: watch::Receiver
         let acceptor = TlsAcceptor::from(Arc::clone(&presented.borrow()));
         let target = target.clone();
         tokio::spawn(async move {
-            // Who does not get through the handshake has been told so by an alert.
+            // A TLS alert has already reported the failed handshake to the client.
             let Ok(mut inside) = acceptor.accept(connection).await else { return };
             let Ok(mut server) = TcpStream::connect(target).await else { return };
             drop(tokio::io::copy_bidirectional(&mut inside, &mut server).await);

@@ -1,14 +1,14 @@
-//! Waits for what a test can only look for.
+//! Polls for conditions that give no notification.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use in_memory_couchdb::InMemoryCouch;
 
-/// Only ends a hung test: ten times what anything takes on a machine that is ten times slower than usual.
+/// Only stops a hung test: ten times the longest wait on a machine that is ten times slower than usual.
 pub const HUNG: Duration = Duration::from_secs(300);
 
-/// Looks again and again; `what` is told if it does not come about.
+/// Polls until `condition` holds; after [`HUNG`] the error names `what`.
 pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
     let came_about = async {
         while !condition().await? {
@@ -19,7 +19,7 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> Result<bool>)
     tokio::time::timeout(HUNG, came_about).await.with_context(|| format!("not within {HUNG:?}: {what}"))?
 }
 
-/// Returns when a request has met one of the faults that were set.
+/// Waits until a request has hit one of the configured faults.
 pub async fn until_hit(couch: &InMemoryCouch) -> Result<()> {
     until("a request that meets the fault", async || Ok(couch.faults().hits() > 0)).await
 }

@@ -1,6 +1,6 @@
-//! A short fault campaign; the long one is `make chaos`.
+//! A short fault campaign; `make chaos` runs the long one.
 //!
-//! The plan is the seed's; what the faults hit is not, as with any fault.
+//! The seed determines the plan, but not which requests the faults hit.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -13,7 +13,7 @@ use trove_couchdb_tests::faults::replay::replay;
 use trove_couchdb_tests::faults::schedule::parse;
 
 async fn campaign(durable: bool, faults: usize, seed: u64) -> Result<()> {
-    // A directory that stays: it holds the logs of what went wrong.
+    // A permanent directory, because it has the logs of failures.
     let directory =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../target/chaos/test-{seed}"));
     let size = Size { commands: 300, faults, guests: 2, alone: 3, lasting: false };
@@ -25,16 +25,16 @@ async fn campaign(durable: bool, faults: usize, seed: u64) -> Result<()> {
     Ok(())
 }
 
-/// Nothing is lost or done twice with durable queues.
+/// With durable queues nothing is lost or done twice.
 ///
-/// Mutation: with an acknowledgement before the run, as oslo.messaging does it (`transport/rpc/pipeline/run.rs`, `run`), three
-/// commands are lost.
+/// Mutation: if messages are acknowledged before they run, as oslo.messaging does
+/// (`transport/rpc/pipeline/run.rs`, `run`), three commands are lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_campaign() -> Result<()> {
     campaign(true, 15, 5).await
 }
 
-/// The schedule by which a command ran twice, played to the agent as it is: what breaks the order does not happen.
+/// Replays the schedule by which a command once ran twice: the agent must not do what breaks the order.
 ///
 /// Fails with the mutation core-refused-write-is-enough in the agent.
 #[tokio::test(flavor = "multi_thread")]

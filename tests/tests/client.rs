@@ -1,6 +1,7 @@
-//! The client of CouchDB as a library: streams that outlive a password, and the nodes of a cluster by their names.
+//! The client of CouchDB as a library: streams that outlive a password change, and the nodes of a cluster by
+//! name.
 //!
-//! With `COUCHDB_HOME` against a real server; the test of a cluster needs one.
+//! With `COUCHDB_HOME` it runs against a real server; the cluster test requires one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -21,11 +22,11 @@ use trove_couchdb_tests::couch::{CouchServer, Credentials};
 use trove_couchdb_tests::real_couch::RealPlan;
 use trove_couchdb_tests::until::until;
 
-/// More than the sockets of both sides hold.
+/// More than the sockets of both sides can buffer.
 const DOCUMENTS: usize = 40;
 const PADDING: usize = 1 << 20;
 
-/// A stream may take longer; and an upload keeps its login so long.
+/// The client's time-out. A stream may take longer, and an upload keeps its login for this long.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A client with the agent's own bootstrap, in this process.
@@ -67,7 +68,7 @@ impl Administered {
         file["password"].as_str().map(str::to_owned).context("no password")
     }
 
-    /// Gives `os_admin` another password.
+    /// Rotates `os_admin`'s password.
     async fn rotate(&self) -> Result<()> {
         let old = self.password()?;
         self.rotator.rotate().await?;
@@ -95,7 +96,7 @@ fn settings(directory: &Path, url: &str, admin: &Credentials) -> Result<Settings
     )?)
 }
 
-/// `_bulk_docs` of that many users, one piece for each.
+/// The body of `_bulk_docs` with that many users, one chunk for each.
 fn documents() -> Vec<Bytes> {
     let document = |number: usize| {
         let name = format!("stream-{number:03}");
@@ -125,7 +126,7 @@ async fn a_stream_goes_on_while_the_password_changes() -> Result<()> {
     let server = CouchServer::alone().await?;
     let couchdb = Administered::up(&server.url(), server.admin()).await?;
 
-    // The last pieces are kept back until the password has changed; meanwhile white space shows that it goes on.
+    // The last chunks wait until the password has changed; meanwhile white space keeps the upload active.
     let mut pieces = documents();
     let last = pieces.split_off(pieces.len() / 2);
     let (go_on, changed) = oneshot::channel::<()>();
@@ -140,7 +141,7 @@ async fn a_stream_goes_on_while_the_password_changes() -> Result<()> {
             async move { couch.upload(Method::POST, &Resource::UsersBulk, Upload::new(body)).await },
         );
     tokio::time::sleep(LIMIT / 3).await;
-    // The in-memory CouchDB looks at the login when it has all of the body.
+    // The in-memory CouchDB checks the login after it has received the whole body.
     if server.memory().is_none() {
         couchdb.rotate().await?;
     }
@@ -163,7 +164,7 @@ async fn a_stream_goes_on_while_the_password_changes() -> Result<()> {
     Ok(())
 }
 
-/// Each node has its own configuration and administrators, and can be asked for them by way of any other.
+/// Each node has its own configuration and administrators, which any other node can query.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_is_asked_by_its_name() -> Result<()> {
     let Some(cluster) = RealPlan::default().cluster().await? else { return Ok(()) };

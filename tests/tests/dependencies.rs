@@ -1,5 +1,5 @@
-//! What `cargo deny check bans licenses sources` says of our dependencies, as far as `cargo metadata` tells it: for
-//! machines without cargo-deny, so that no crate comes in unseen. deny.toml is the one list for both.
+//! The checks of `cargo deny check bans licenses sources`, as far as `cargo metadata` allows: for machines
+//! without cargo-deny, so that no crate is added unnoticed. Both use the list in deny.toml.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -48,7 +48,7 @@ fn texts<'a>(list: &'a toml::Value, key: Option<&str>) -> Vec<&'a str> {
     list.as_array().unwrap().iter().map(item).collect()
 }
 
-/// Whether an SPDX expression of `AND`, `OR` and brackets can be met with these licences.
+/// Whether these licences satisfy an SPDX expression of `AND`, `OR` and brackets.
 fn is_met(expression: &str, allowed: &[&str]) -> bool {
     let text =
         expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ").replace(" WITH ", "+WITH+");
@@ -123,7 +123,7 @@ fn a_crate_has_one_version_unless_listed_and_banned_ones_are_not_there() {
             .or_default()
             .insert(package["version"].as_str().unwrap().to_owned());
     }
-    // The list names one version: the one to get rid of.
+    // The list names the version to be removed.
     let listed = |name: &str, version: &String| skipped.contains(format!("{name}@{version}").as_str());
     for (name, versions) in &versions {
         let unlisted = versions.iter().filter(|version| !listed(name, version)).count();

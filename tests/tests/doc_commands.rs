@@ -1,10 +1,11 @@
-//! Every command of the documentation is run or, where that takes a cloud or hours, given to its parser; or it stands below
-//! with the reason why not.
+//! Every command of the documentation is run or, if that would take a cloud or hours, checked by its parser;
+//! the exceptions are listed below with reasons.
 //!
-//! A command is a line of a ```` ```sh ```` block of any Markdown file of the repository, or stands behind a prompt in the image
-//! element's README.rst. Who runs it: `make walk` whole pages, in a Debian of their own; `tests/cli/documented.rs` those of the
-//! two programs, and requests to the metrics. Who parses it: `packaging/tests/element.py` those of diskimage-builder, and
-//! `tests/control_plane`, with the parsers of OpenStack's programs; `make` and `cargo` are asked here whether they would.
+//! A command is a line of a ```` ```sh ```` block of any Markdown file of the repository, or follows a prompt
+//! in the image element's README.rst. `make walk` runs whole pages in a Debian of its own;
+//! `tests/cli/documented.rs` runs the commands of the two programs, and requests to the metrics.
+//! `packaging/tests/element.py` parses those of diskimage-builder; `tests/control_plane` uses the parsers of
+//! OpenStack's programs; this file checks `make` and `cargo` commands.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -16,14 +17,14 @@ use trove_couchdb_tests::doc_commands::{Documented, Runner, commands, inline, pa
 
 const RUN_PY: &str = "tests/control_plane/run.py, of `make test`, does the same for each version of Trove";
 
-/// Why the element's preparations are not run as they stand.
+/// Why the element's preparations are not run unchanged.
 const ELEMENT_SH: &str =
     "packaging/tests/element.sh makes such an environment, and says which of these tools is missing";
 
-/// Why the first steps of an adoption are not run as they stand.
+/// Why the first steps of an adoption are not run unchanged.
 const ADOPTED: &str = "tests/tests/integration/bootstrap.rs adopts a server that has an administrator";
 
-/// Commands that nothing here runs as they stand: page, the command without its comment, why.
+/// Commands that no test runs unchanged: page, the command without its comment, reason.
 const NOT_RUN: &[(&str, &str, &str)] = &[
     (
         "SECURITY.md",
@@ -97,7 +98,7 @@ fn somebody_runs_each_command() {
     }
 }
 
-/// The words of a command in which the shell has nothing to expand.
+/// The words of a command without shell expansions.
 fn words(text: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quoted = false;
@@ -118,11 +119,11 @@ fn variables() -> BTreeSet<String> {
         let inside = rest.split([')', ',']).next().unwrap();
         inside.rsplit(' ').next().unwrap().to_owned()
     });
-    // The server and the release go through to the programs.
+    // The server and the release are passed on to the programs.
     names.chain(["BUILD", "COUCHDB_URL", "COUCHDB_HOME"].map(str::to_owned)).collect()
 }
 
-/// What `make -n` has against a command line, which may begin with variables of the environment.
+/// The error of `make -n` for a command line, which may begin with environment variables.
 fn make_refuses(line: &str) -> Option<String> {
     let known = variables();
     let words: Vec<String> = words(line).into_iter().filter(|word| word != "make").collect();
@@ -147,7 +148,7 @@ fn make_has_what_the_documentation_tells_it_to_do() {
     let mut seen = 0;
     for page in pages().unwrap() {
         for (line, code) in inline(&page).unwrap() {
-            // `make fuzz SECONDS=…` and the like are patterns.
+            // `make fuzz SECONDS=…` and similar texts are patterns.
             if code.starts_with("make ") && !code.contains('…') {
                 seen += 1;
                 assert_eq!(make_refuses(&code), None, "{page}:{line}: {code}");
@@ -157,7 +158,7 @@ fn make_has_what_the_documentation_tells_it_to_do() {
     assert!(seen > 20, "only {seen} times make in the text");
 }
 
-/// Into a directory that stands for `/`, in which nobody has a group of Trove.
+/// Installs into a directory in place of `/`, on a system without Trove's group.
 #[test]
 fn what_is_to_be_installed_is_there() {
     let root = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! A flood of messages, in a binary of its own: beside it other tests would run out of time. `FLOOD=100000` is as many.
+//! A flood of messages, in its own binary because it would make other tests time out. `FLOOD=100000` sets the
+//! number.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -16,10 +17,10 @@ use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 
 /// Far more than the agent may hold (`rpc.prefetch`).
 const MESSAGES: usize = 20_000;
-/// So many at a time go to the broker before it is asked whether it has them.
+/// This many messages are sent before waiting for the broker's confirmations.
 const BATCH: usize = 1_000;
 
-/// One of the flood: commands, reads, methods that nobody knows, garbage, and the same message again.
+/// One message of the flood: commands, reads, unknown methods, garbage, and duplicates.
 fn flooding(fixture: &Fixture, number: usize, last: &mut Message) -> Vec<u8> {
     let call = |method: &str, args: Value| fixture.bus.encode_call(&Request::new(method, args));
     let cast = |method: &str, args: Value| fixture.bus.encode_cast(&Request::new(method, args));
@@ -58,7 +59,7 @@ async fn flood(fixture: &Fixture, messages: usize) -> Result<()> {
     Ok(())
 }
 
-/// The longest time without a heartbeat, and how many there were, until the flood is over.
+/// The longest time without a heartbeat, and the number of heartbeats, until the flood is over.
 async fn heartbeats(fixture: &Fixture, over: &AtomicBool) -> (Duration, usize) {
     let beats = || {
         let received = fixture.conductor.received();
@@ -77,10 +78,11 @@ async fn heartbeats(fixture: &Fixture, over: &AtomicBool) -> (Duration, usize) {
     (longest, known - first)
 }
 
-/// What waits, waits in the broker. Trove takes a guest for dead after a minute without a heartbeat
-/// (`agent_heartbeat_expiry`); here one comes every second.
+/// Waiting messages stay in the broker. Trove considers a guest dead after a minute without a heartbeat
+/// (`agent_heartbeat_expiry`); here the interval is a second.
 ///
-/// Mutation: without the branch of the heartbeats in `Session::serve` (`transport/amqp/session.rs`) none comes.
+/// Mutation: without the branch for heartbeats in `Session::serve` (`transport/amqp/session.rs`) there are
+/// none.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_fits_into_memory_and_the_heart_beats() -> Result<()> {
     let plan = FixturePlan::default().in_memory(Options::default());
@@ -89,7 +91,7 @@ async fn a_flood_fits_into_memory_and_the_heart_beats() -> Result<()> {
     let began = Instant::now();
     let flooded = async {
         flood(&fixture, messages).await?;
-        // Behind everything else.
+        // After all other messages.
         let last = Request::new("no_such_method", json!({})).timeout(Duration::from_secs(1_800));
         anyhow::Ok(fixture.bus.request(&last).await)
     };

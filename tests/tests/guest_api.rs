@@ -1,6 +1,6 @@
-//! `agent/src/commands/methods.md` lists every method of the guest API of the Trove that `tests/python/requirements.txt`
-//! pins, and no other. A unit test of the agent (`commands::tests::the_list_says_what_is_served`) compares the list with the
-//! code.
+//! `agent/src/commands/methods.md` lists exactly the methods of the guest API of the Trove that
+//! `tests/python/requirements.txt` pins. A unit test of the agent
+//! (`commands::tests::the_list_says_what_is_served`) compares the list with the code.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -10,7 +10,7 @@ use std::process::Command;
 
 use trove_couchdb_tests::{ledger, python::virtual_environment};
 
-/// The part of the list that is about Trove ends where this heading begins.
+/// The part about Trove ends at this heading.
 const OWN: &str = "## The agent's own methods";
 
 fn root() -> PathBuf {

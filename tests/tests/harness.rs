@@ -1,5 +1,5 @@
-//! Smoke test of the harness itself: the broker's life, and that the Python peer and our own client agree on the
-//! wire before either is pointed at the agent.
+//! Smoke test of the harness itself: start and stop of the broker, and that the Python peer and the Rust
+//! client agree on the wire, independently of the agent.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;

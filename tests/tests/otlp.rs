@@ -1,4 +1,5 @@
-//! Spans of commands in a collector of OpenTelemetry. `make test-otlp`, as it wants an agent that was built with it.
+//! Spans of commands in an OpenTelemetry collector. `make test-otlp` runs it, because it requires an agent
+//! built for it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -12,11 +13,11 @@ use trove_couchdb_tests::collector::{CollectedSpan, Collector};
 use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
 use trove_couchdb_tests::tls_front::TlsFront;
 
-/// Generous: the machine may be busy.
+/// Long, because the machine may be busy.
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
 async fn fixture(collector: &Collector) -> Result<LocalFixture> {
-    // Spans don't go to a proxy of the environment: nothing answers at this one.
+    // Spans bypass the environment's proxy: nothing listens at this one.
     let plan = LocalFixturePlan::default().variable("HTTP_PROXY", "http://127.0.0.1:1");
     plan.in_memory(Options::default()).set("trace.otlp_endpoint", collector.url()).up().await
 }
@@ -30,7 +31,7 @@ fn children<'a>(spans: &'a [CollectedSpan], parent: &CollectedSpan) -> Vec<&'a C
     spans.iter().filter(|span| span.parent == parent.id && span.trace == parent.trace).collect()
 }
 
-/// What is still unsent when the agent is told to end is sent before it does.
+/// On SIGTERM the agent sends the remaining spans before it exits.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_is_a_trace_with_its_requests_and_holds_no_name_or_password() -> Result<()> {
     let collector = Collector::start().await?;
@@ -66,7 +67,7 @@ async fn a_command_is_a_trace_with_its_requests_and_holds_no_name_or_password() 
     let refused = named(&spans, "list_access");
     assert!(refused.failed && refused.attributes["outcome"] == "failed", "{refused:#?}");
     assert_ne!(refused.trace, create.trace);
-    // Never run: its arguments are none.
+    // Its arguments are invalid, so it never ran.
     let refused = named(&spans, "delete_user");
     assert!(refused.failed && refused.attributes["outcome"] == "refused", "{refused:#?}");
     let parts: Vec<&str> = children(&spans, refused).iter().map(|span| span.name.as_str()).collect();
@@ -95,7 +96,7 @@ async fn a_collector_that_is_away_disturbs_nobody() -> Result<()> {
     Ok(())
 }
 
-/// The header is a secret: collectors that want one take a token in it.
+/// The header is a secret: some collectors require a token in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn over_https_with_a_token_in_a_header_and_only_to_whom_the_machine_trusts() -> Result<()> {
     const TOKEN: &str = "planted-token-9f31";

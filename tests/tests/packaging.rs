@@ -1,5 +1,6 @@
-//! What goes to other places of the system, judged by the programs that read it there: the unit by systemd-analyze, the
-//! account by systemd-sysusers, the modes by systemd-tmpfiles. None of them needs a running systemd.
+//! Files for other places of the system, checked by the programs that read them there: the unit by
+//! systemd-analyze, the account by systemd-sysusers, the modes by systemd-tmpfiles. None of them requires a
+//! running systemd.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -11,10 +12,10 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// Of 10; the issue asks for 2.0, and this is what it is: whoever opens something more sees it here.
+/// Out of 10; 2.0 was required, and this is the current value: a change that weakens the sandbox fails here.
 const EXPOSURE: f64 = 1.2;
 
-/// The same of the helper, which runs as root: the issue asks for 3.0.
+/// The same for the helper, which runs as root: 3.0 was required.
 const HOSTD_EXPOSURE: f64 = 0.7;
 
 const AGENT: &str = "trove-couchdb-agent.service";
@@ -49,7 +50,7 @@ fn security(name: &str, arguments: &[&str]) -> String {
     text(&output.stdout)
 }
 
-/// The names of the lines that may be open, from the comments of the unit.
+/// The names of the settings that may be relaxed, from the comments of the unit.
 fn reasons(unit: &str) -> Vec<String> {
     let list = unit.split_once("has to stay so").expect("the list of what stays open").1;
     let names = list.lines().filter_map(|line| line.strip_prefix("# ")?.split_once("  "));
@@ -79,7 +80,7 @@ fn the_units_exposure_is_low_and_each_open_door_has_its_reason() {
     }
 }
 
-/// The helper has root's account and nothing else of root, no network, and a socket that only its group may use.
+/// The helper runs as root but without capabilities and network, and only a group may use its socket.
 #[test]
 fn the_helper_has_no_capability_no_network_and_a_guarded_socket() {
     let (service, socket) = (unit_called(HOSTD), unit_called("trove-couchdb-hostd.socket"));
@@ -94,7 +95,7 @@ fn the_helper_has_no_capability_no_network_and_a_guarded_socket() {
     assert!(!service.contains("[Install]"), "only the socket starts it");
 }
 
-/// Its manual page is written by hand: the tool that makes the others does not link the helper.
+/// Its manual page is written by hand: the tool that generates the others does not link the helper.
 #[test]
 fn the_helpers_manual_page_has_its_options() {
     let page = std::fs::read_to_string(packaged("man/trove-couchdb-hostd.8")).unwrap().replace('\\', "");
@@ -125,7 +126,7 @@ fn systemd_understands_every_line_of_the_units() {
     }
 }
 
-/// A program that a small Debian lacks (`/bin/kill` is of procps) fails only when it is wanted.
+/// A program that a minimal Debian lacks (`/bin/kill` is part of procps) would fail only when it is used.
 #[test]
 fn the_unit_starts_nothing_that_an_image_may_lack() {
     let unit = unit();
@@ -135,11 +136,11 @@ fn the_unit_starts_nothing_that_an_image_may_lack() {
         commands.map(|(_, run)| run.trim_start_matches(['-', '+']).split(' ').next().unwrap()).collect();
     let agent = "/usr/bin/trove-couchdb-agent";
     assert_eq!(programs, [agent, "/usr/bin/systemd-tmpfiles", agent, "/bin/sh"]);
-    // A package that nobody has configured leaves no failed unit at each boot (agent/tests/usage.rs has what it answers).
+    // An unconfigured package leaves no failed unit at each boot (agent/tests/usage.rs tests the answers).
     assert!(unit.contains("\nExecCondition=+/usr/bin/trove-couchdb-agent --is-configured\n"));
 }
 
-/// cloud-init 24.3 gave the unit another name; both kinds of images are about.
+/// cloud-init 24.3 renamed the unit; images with both names exist.
 #[test]
 fn the_unit_waits_for_cloud_init_of_either_name_and_has_a_limit_of_memory() {
     let unit = unit();
@@ -154,7 +155,7 @@ fn the_unit_waits_for_cloud_init_of_either_name_and_has_a_limit_of_memory() {
     assert_eq!(values("MemoryMax"), ["512M"]);
 }
 
-/// The ids of names, from a root directory's own files.
+/// The ids of names in the files of a root directory.
 fn ids(root: &Path, file: &str) -> BTreeMap<String, u32> {
     let accounts = std::fs::read_to_string(root.join("etc").join(file)).unwrap();
     let fields = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
@@ -212,7 +213,7 @@ fn account_and_modes_come_out_as_promised() {
     }
 }
 
-/// The account's name stands in four places.
+/// The account's name is in four places.
 #[test]
 fn the_unit_the_account_and_the_agent_name_the_same_account() {
     let account = trove_couchdb_system::ACCOUNT;

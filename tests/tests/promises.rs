@@ -1,7 +1,8 @@
-//! `docs/guarantees.md`, the mutations of `tests/mutations` and the tests hold together: each promise names tests that
-//! exist, each mutation applies to the code as it is and names a test, and that test names the mutation.
+//! `docs/guarantees.md`, the mutations of `tests/mutations` and the tests agree: each guarantee names
+//! existing tests, each mutation applies to the current code and names a test, and that test names the
+//! mutation.
 //!
-//! That each mutation makes its test fail is tried by `make mutants`, which takes an hour.
+//! `make mutants` checks that each mutation makes its test fail, which takes an hour.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -9,7 +10,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A mutation, as its file says.
+/// A mutation, as described by its file.
 struct Mutation {
     name: String,
     promise: String,
@@ -47,7 +48,7 @@ fn mutations() -> Vec<Mutation> {
     mutations
 }
 
-/// All of our code: every `.rs` file that belongs to the repository.
+/// All code: every `.rs` file of the repository.
 fn code() -> String {
     let listed = Command::new("git").args(["ls-files", "-z", "*.rs"]).current_dir(root()).output().unwrap();
     let files = String::from_utf8(listed.stdout).unwrap();
@@ -110,7 +111,7 @@ fn the_document_has_every_promise_every_mutation_and_no_test_that_is_not_there()
     let mut named = BTreeSet::new();
     for promise in promises {
         for word in promise.split('`').skip(1).step_by(2) {
-            // `file::test`, as cargo names them; a path of a file has a dot.
+            // `file::test`, as in cargo; a path of a file has a dot.
             if word.contains("::") && !word.contains([' ', '.', '/']) {
                 let last = word.rsplit("::").next().unwrap();
                 let there = code.contains(&format!("fn {last}(")) || code.contains(&format!("mod {last};"));

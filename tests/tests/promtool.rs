@@ -1,4 +1,4 @@
-//! The alert rules fire when they should and at nothing else, and rules and dashboard name metrics that exist.
+//! The alert rules fire when they should and only then, and rules and dashboard name existing metrics.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -16,14 +16,14 @@ fn text(name: &str) -> String {
     std::fs::read_to_string(grafana().join(name)).unwrap()
 }
 
-/// The names of the documentation's table.
+/// The names in the documentation's table.
 fn documented() -> BTreeSet<String> {
     let document = std::fs::read_to_string(grafana().join("../../docs/metrics.md")).unwrap();
     let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
     rows.map(|(name, _)| name.to_owned()).collect()
 }
 
-/// Every metric of the agent that a text names, without the endings that a histogram adds.
+/// Every metric of the agent that a text names, without the suffixes of a histogram.
 fn named(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let ours = words.filter(|word| word.starts_with("trove_couchdb_agent_") || word.starts_with("process_"));
@@ -76,7 +76,7 @@ fn rules_and_dashboard_name_metrics_that_exist() {
     }
     let dashboard: Value = serde_json::from_str(&text("dashboard.json")).unwrap();
     let shown = named(&dashboard.to_string());
-    // Whether Trove has prepared the guest changes once; when the agent began is for an alert.
+    // Whether Trove has prepared the guest changes only once, and the start time is used by an alert.
     let left_out: Vec<_> = documented.iter().filter(|name| !shown.contains(*name)).collect();
     assert_eq!(left_out, ["process_start_time_seconds", "trove_couchdb_agent_prepared"]);
 }

@@ -1,8 +1,8 @@
-//! Draws what the Grafana dashboard shows, from a real run: `make dashboard`, which writes `docs/pictures/dashboard.svg`.
+//! `make dashboard`: draws the Grafana dashboard from a real run, into `docs/pictures/dashboard.svg`.
 //!
-//! An agent under a mixed load, a CouchDB that goes away and comes back, a broker that is killed, and a real Prometheus that
-//! looks on; then every query of `packaging/grafana/dashboard.json` is put to it, and must have an answer. Grafana itself is
-//! in no package registry.
+//! It runs an agent under a mixed load, with an outage of CouchDB and a killed broker, and a real Prometheus
+//! that scrapes the agent. Then it sends every query of `packaging/grafana/dashboard.json` to Prometheus, and
+//! each must have a result. Grafana itself is in no package registry.
 
 use std::{
     fmt::Write as _,
@@ -30,13 +30,13 @@ use trove_couchdb_tests::{
     web,
 };
 
-/// The whole run, in seconds, and what happens in it.
+/// The duration of the run in seconds, and the times of its events.
 const RUN: u64 = 150;
 const COUCHDB_GOES: u64 = 50;
 const COUCHDB_IS_BACK: u64 = 62;
 const BROKER_DIES: u64 = 95;
 
-/// Between two scrapes, and between two points of a line, in seconds.
+/// The scrape interval, and the step of a line, in seconds.
 const SCRAPE: u64 = 1;
 const STEP: u64 = 2;
 
@@ -44,7 +44,7 @@ const STEP: u64 = 2;
 const RATE: &str = "8s";
 
 const CALLERS: u64 = 4;
-/// One caller's pause between two commands.
+/// The pause of a caller between two commands.
 const PAUSE: Duration = Duration::from_millis(150);
 
 const PANEL: (f64, f64) = (760.0, 400.0);
@@ -99,7 +99,7 @@ fn prometheus(root: &Path, directory: &Path, agent: &str, listen: &str) -> Resul
     Process::spawn(&mut command, None).context("no prometheus: run `make deps`")
 }
 
-/// Load and faults, until the run is over.
+/// Runs load and faults until the run is over.
 async fn live(fixture: &mut Fixture, broker: &mut RabbitNode) -> Result<()> {
     let begun = Instant::now();
     let until = begun + Duration::from_secs(RUN);
@@ -122,7 +122,7 @@ async fn live(fixture: &mut Fixture, broker: &mut RabbitNode) -> Result<()> {
     Ok(())
 }
 
-/// What an application's deployment does, again and again: database, user, access, a look, and away with it.
+/// Repeats the life cycle of an application: create database and user, grant access, read, delete.
 async fn call(client: LocalClient, name: String, until: Instant) {
     for round in 0_u64.. {
         let (db, user) = (format!("{name}-d{}", round % 5), format!("{name}-u{}", round % 5));
@@ -142,14 +142,14 @@ async fn call(client: LocalClient, name: String, until: Instant) {
             if Instant::now() >= until {
                 return;
             }
-            // Some fail, as they are to.
+            // Some commands fail, as intended.
             drop(client.call(method, args).await);
             sleep(PAUSE).await;
         }
     }
 }
 
-/// The time that is looked at, and where.
+/// The time range of the queries, and Prometheus's address.
 struct Range {
     at: String,
     from: u64,
@@ -163,7 +163,7 @@ impl Range {
             .replace("$job", "trove-couchdb-agent")
             .replace("$instance", ".*");
         let encoded = trove_couchdb_tests::couch::escape(&query);
-        // 1.0, so that the answer comes in one piece and ends with the connection.
+        // HTTP/1.0, so that the answer is not chunked and ends with the connection.
         let request = format!("GET /api/v1/{what}?query={encoded}&{more} HTTP/1.0\r\n\r\n");
         let page = web::send_tcp(&self.at, &request).await?;
         let answer: Value = serde_json::from_str(&page.body).context(page.head)?;
@@ -189,12 +189,12 @@ fn seconds(point: &Value, from: u64) -> Option<f64> {
     Some(point[0].as_f64()? - from as f64)
 }
 
-/// Prometheus writes numbers as texts, and `NaN` where there is nothing to divide by.
+/// Prometheus writes numbers as strings, and `NaN` for a division by zero.
 fn number(point: &Value) -> Option<f64> {
     point[1].as_str()?.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
-/// The legend with the labels put in; the port of this run is nobody's interest.
+/// The legend with its labels filled in, except for the port of this run.
 fn named(legend: &str, labels: &Value) -> String {
     let mut name = legend.to_owned();
     for (label, value) in labels.as_object().into_iter().flatten() {
@@ -252,7 +252,7 @@ fn words(value: &Value) -> Result<&str> {
 }
 
 fn stat(parts: &mut String, left: f64, title: &str, value: &str) {
-    // Writing to a String can't fail.
+    // Writing to a String cannot fail.
     let _written = writeln!(
         parts,
         "<g text-anchor=\"middle\"><rect x=\"{left}\" y=\"4\" width=\"{}\" height=\"{}\" fill=\"none\" stroke=\"#ddd\"/>\

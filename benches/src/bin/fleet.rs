@@ -1,7 +1,8 @@
-//! Many agents in one process: each with the agent's own transport and heartbeat, on a connection of its own.
+//! Many agents in one process: each with the agent's own transport and heartbeat, on its own connection.
 //!
-//! Who calls: the section `fleet`. CouchDB is left out, and so is what needs it: each agent takes it for healthy, reports
-//! so, and answers `rpc_ping`. Commands on standard input, one a line: `agent_status` prints when which agent was connected.
+//! Caller: the section `fleet`. CouchDB and everything that requires it are left out: each agent considers
+//! CouchDB healthy, reports that, and answers `rpc_ping`. It reads commands from standard input, one per
+//! line: `agent_status` prints when each agent was connected.
 
 use std::{
     io::Write as _,
@@ -32,19 +33,19 @@ use trove_couchdb_client::{
 use trove_couchdb_config::{Settings, Sources};
 use trove_couchdb_guest::host::Host;
 
-/// Many agents.
+/// Runs many agents.
 #[derive(Debug, Parser)]
 struct Args {
-    /// An `agent.toml` with what all of them share.
+    /// An `agent.toml` with the common settings.
     #[arg(long)]
     config: PathBuf,
-    /// A directory for their state.
+    /// A directory for the agents' state.
     #[arg(long)]
     directory: PathBuf,
-    /// How many.
+    /// The number of agents.
     #[arg(long)]
     agents: usize,
-    /// Milliseconds between the starts of two of them.
+    /// Milliseconds between two starts.
     #[arg(long, default_value_t = 5)]
     pace_ms: u64,
 }
@@ -66,9 +67,9 @@ async fn main() -> Result<()> {
         start(number, &settings, &args.directory, &connected)?;
         sleep(Duration::from_millis(args.pace_ms)).await;
     }
-    // A thread of its own, as the pipe blocks; the agents go on meanwhile.
+    // A separate thread, because reading the pipe blocks.
     tokio::task::spawn_blocking(move || answer(&connected)).await??;
-    // The parent is gone, and nothing of this is worth a farewell: the agents end with the process.
+    // The parent has exited, and no state is worth saving: the agents stop with the process.
     Ok(())
 }
 
@@ -158,7 +159,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
     tokio::spawn(heartbeat.run());
     tokio::spawn(note(number, link, Arc::clone(connected)));
     tokio::spawn(async move {
-        // Dropped at the end of the process: the agent would stop if nobody held it.
+        // Kept alive for the whole run: the agent would stop if it were dropped.
         let _health = health_writer;
         transport.run().await;
     });

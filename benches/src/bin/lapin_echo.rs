@@ -1,8 +1,8 @@
-//! The least that a guest in Rust can be: takes a request from the queue, answers `true`, acknowledges.
+//! A minimal guest in Rust: takes a request from the queue, answers `true`, acknowledges.
 //!
-//! Who calls: the section `rpc`, to see what the agent's promises cost. It knows no duplicates, no order, no CouchDB and
-//! no second connection. With `--confirm` it waits until the broker has the answer before it acknowledges, as the agent
-//! does; without, it loses commands when it dies.
+//! Caller: the section `rpc`, to measure the cost of the agent's guarantees. This guest has no deduplication,
+//! no order, no CouchDB and no second connection. With `--confirm` it waits for the broker's confirmation of
+//! the answer before it acknowledges, as the agent does; without it, it loses commands when it dies.
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -21,16 +21,16 @@ use serde_json::{Value, json};
 /// A minimal guest.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Where the broker is.
+    /// The URI of the broker.
     #[arg(long)]
     uri: String,
-    /// The control exchange, which must be there.
+    /// The control exchange, which must exist.
     #[arg(long)]
     exchange: String,
     /// The queue to serve.
     #[arg(long)]
     queue: String,
-    /// Wait for the broker's confirmation of an answer before the request is acknowledged.
+    /// Wait for the broker's confirmation of an answer before acknowledging the request.
     #[arg(long)]
     confirm: bool,
 }

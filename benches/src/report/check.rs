@@ -1,11 +1,11 @@
-//! Whether something has become worse: ratios against the committed ones.
+//! Compares ratios with the committed ones, to detect regressions.
 
 use crate::results::{Ratio, Results, number};
 
-/// How much worse a ratio may be.
+/// By which share a ratio may be worse.
 const TOLERANCE: f64 = 0.25;
 
-/// Prints each ratio beside the committed one; false if one is too much worse.
+/// Prints each ratio next to the committed one; false if one of them is too much worse.
 pub fn check(committed: &Results, measured: &Results) -> bool {
     let mut fine = true;
     for (name, section) in &measured.sections {

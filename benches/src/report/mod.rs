@@ -1,5 +1,5 @@
-//! From figures to a page: the tables and plots of `docs/performance.md`, between markers; the prose around them is
-//! written by hand and kept.
+//! Generates the tables and plots of `docs/performance.md` between markers; the prose around them is written
+//! by hand and kept.
 //!
 //! ```text
 //! <!-- begin: rpc -->   generated   <!-- end: rpc -->
@@ -21,7 +21,7 @@ pub use svg::draw;
 
 use crate::results::{Goal, Results, Section, Table};
 
-/// Where everything is written.
+/// The paths of the generated files.
 #[derive(Debug, Clone)]
 pub struct Files {
     /// The figures.
@@ -55,7 +55,7 @@ pub fn write(results: &Results, files: &Files) -> Result<()> {
     Ok(())
 }
 
-/// The page with every generated part made anew.
+/// The page with every generated part replaced.
 pub fn page(before: &str, results: &Results) -> Result<String> {
     let mut page = before.to_owned();
     page = replaced(&page, "machine", &machine(&results.machine))?;
@@ -77,7 +77,7 @@ fn replaced(page: &str, name: &str, text: &str) -> Result<String> {
 
 fn machine(facts: &BTreeMap<String, String>) -> String {
     facts.iter().fold(String::new(), |mut text, (name, value)| {
-        // Writing to a String can't fail.
+        // Writing to a String cannot fail.
         let _written = writeln!(text, "- {name}: {value}");
         text
     })

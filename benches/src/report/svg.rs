@@ -1,4 +1,4 @@
-//! Plots without a library: a few lines over two axes, readable on a light and on a dark page.
+//! Plots without a library: a few lines over two axes, readable on light and dark pages.
 
 use std::fmt::Write as _;
 
@@ -10,10 +10,10 @@ const LEFT: f64 = 80.0;
 const RIGHT: f64 = 200.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 55.0;
-/// Told apart by people who see few colours (Okabe and Ito).
+/// Distinguishable with colour vision deficiency (Okabe and Ito).
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
-/// One axis: from values to places.
+/// One axis: maps values to positions.
 #[derive(Debug, Clone, Copy)]
 struct Axis {
     log: bool,
@@ -63,7 +63,7 @@ impl Axis {
     }
 }
 
-/// About five round steps.
+/// A round step that gives about five ticks.
 fn step(range: f64) -> f64 {
     let rough = (range / 5.0).max(f64::MIN_POSITIVE);
     let size = 10_f64.powf(rough.log10().floor());
@@ -109,7 +109,7 @@ fn draw_line(svg: &mut String, line: &Line, index: usize, x: Axis, y: Axis) {
     let places: Vec<(f64, f64)> =
         line.points.iter().map(|(left, up)| (x.place(*left), y.place(*up))).collect();
     let path: Vec<String> = places.iter().map(|(left, up)| format!("{left:.1},{up:.1}")).collect();
-    // Writing to a String can't fail.
+    // Writing to a String cannot fail.
     let _written = writeln!(
         svg,
         "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",

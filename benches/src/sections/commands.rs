@@ -1,7 +1,7 @@
-//! Commands on users and databases: the agent over RabbitMQ against upstream's code in process, each on a CouchDB 1.x of
-//! its own with the same content; and a list against the least that its requests can cost.
+//! Commands on users and databases: the agent over RabbitMQ against the Python code in process, each on its
+//! own CouchDB 1.x with the same content; and a list against the minimum cost of its requests.
 //!
-//! Upstream is spared the RPC and the start of its guest, the agent is not: what stands here is in upstream's favour.
+//! The Python code has no RPC and no guest start, unlike the agent: the figures favour the Python code.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ use crate::{
     usage,
 };
 
-/// One command, as both sides are told it.
+/// One command, with the arguments for both sides.
 struct Operation {
     name: String,
     method: &'static str,
@@ -35,15 +35,15 @@ struct Operation {
     args: Value,
     /// For `CouchDBAdmin`.
     upstream: Value,
-    /// How many items come back, to see that both did the same.
+    /// The number of returned items, to check that both sides did the same.
     items: usize,
-    /// Users and databases that are there before.
+    /// Existing users and databases before the command.
     content: (usize, usize),
-    /// Better by so much.
+    /// The target speed-up.
     goal: Option<f64>,
 }
 
-/// What one run of one command took.
+/// The cost of one run of one command.
 #[derive(Debug, Clone, Copy)]
 struct Took {
     wall: f64,
@@ -51,7 +51,7 @@ struct Took {
     requests: f64,
 }
 
-/// The agent's and upstream's, round by round.
+/// The costs of the agent and of the Python code, per round.
 type Rounds = BTreeMap<usize, (Vec<Took>, Vec<Took>)>;
 
 /// Measures the section.
@@ -59,7 +59,7 @@ pub async fn measure(sizes: &Sizes) -> Result<Section> {
     let broker = RabbitNode::start().await?;
     let operations = operations(sizes);
     let mut rounds = Rounds::new();
-    // Upstream's list alone takes most of a minute.
+    // The Python code's list alone takes most of a minute.
     for round in 0..sizes.rounds.min(3) {
         for (number, operation) in operations.iter().enumerate() {
             let ours = by_agent(&broker, &filled(operation).await?, operation).await?;
@@ -111,7 +111,7 @@ fn operations(sizes: &Sizes) -> Vec<Operation> {
             "list_users",
             json!({"limit": null, "marker": null, "include_marker": false}),
             json!([]),
-            // The one who is everywhere, too.
+            // Including the user with access to all databases.
             square + 1,
             Some(1000.0),
         ),
@@ -143,10 +143,11 @@ fn operations(sizes: &Sizes) -> Vec<Operation> {
     ]
 }
 
-/// `users` users, of whom the nth may use the nth database, and `member`, who may use all of them.
+/// Creates `users` users, of whom the nth has access to the nth database, and `member` with access to all of
+/// them.
 pub(super) async fn fill(client: &CouchClient, users: usize, databases: usize) -> Result<()> {
     let admin = Credentials::new(ADMIN.0, ADMIN.1);
-    // There already on 1.x, which makes it at its first start.
+    // Exists already on 1.x, which creates it at its first start.
     client.request(Method::PUT, "/_users", Some(&admin), None).await?;
     let docs: Vec<Value> = (0..users)
         .map(|number| format!("user{number:05}"))
@@ -182,7 +183,7 @@ async fn make_database(
     Ok(())
 }
 
-/// A CouchDB 1.x with what the operation needs.
+/// A CouchDB 1.x with the content that the operation requires.
 async fn filled(operation: &Operation) -> Result<Couch> {
     let couch = Couch::start("1.x")?;
     fill(&couch.client()?, operation.content.0, operation.content.1).await?;
@@ -212,7 +213,7 @@ async fn by_upstream(couch: &Couch, operation: &Operation) -> Result<Took> {
     Ok(Took { wall: took.wall, cpu: took.cpu, requests: whole(requests) })
 }
 
-/// A user has its databases, a list its users.
+/// Checks the result: a user has its databases, a list has its users.
 fn came_back(operation: &Operation, who: &str, value: &Value) -> Result<()> {
     let items = value.as_array().or_else(|| value["_databases"].as_array()).map_or(0, Vec::len);
     let Operation { name, items: wanted, .. } = operation;
@@ -220,7 +221,7 @@ fn came_back(operation: &Operation, who: &str, value: &Value) -> Result<()> {
     Ok(())
 }
 
-/// An agent that serves this CouchDB, and a way to command it.
+/// An agent on this CouchDB, and a client for commands.
 pub(super) async fn agent(broker: &RabbitNode, couch: &Couch) -> Result<(AgentProcess, Bus)> {
     let id = new_id();
     let options = environment::agent_options(&id, &broker.transport_url(), couch);

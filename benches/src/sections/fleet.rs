@@ -1,4 +1,5 @@
-//! Many guests on one broker: what each costs, how fast they answer, and how they come back after the broker's restart.
+//! Many guests on one broker: the cost of each, their response times, and their recovery after the broker's
+//! restart.
 
 use std::{
     process::Command,
@@ -23,14 +24,14 @@ use crate::{
 
 const EXCHANGE: &str = "bench-fleet";
 const CONDUCTOR: &str = "bench-fleet-conductor";
-/// Guests that are asked at the same time.
+/// Guests that are called at the same time.
 const CALLERS: usize = 32;
 const CONNECT_LIMIT: Duration = Duration::from_secs(300);
-/// The longest waits (`broker.reconnect_max`) of which the storm is shown; 30 s is the default.
+/// The values of `broker.reconnect_max` for which the reconnect storm is shown; 30 s is the default.
 const LONGEST: [f64; 3] = [5.0, 30.0, 120.0];
-/// Between the starts of two agents, where only what comes later is measured.
+/// The interval between starts, where only later events are measured.
 const PACE: Duration = Duration::from_millis(5);
-/// For the extrapolation.
+/// The number of guests for the extrapolation.
 const GUESTS: f64 = 100_000.0;
 
 /// Measures the section.
@@ -79,7 +80,7 @@ pub async fn measure(sizes: &Sizes) -> Result<Section> {
     Ok(section)
 }
 
-/// What they cost while nothing happens; returns when each was connected after all had been started at once.
+/// Measures the cost of idle guests; returns when each was connected after all were started at once.
 async fn steady(sizes: &Sizes, section: &mut Section) -> Result<Vec<f64>> {
     let broker = RabbitNode::start().await?;
     let caller = Caller::connect(&broker.amqp_uri(), EXCHANGE).await?;
@@ -93,7 +94,7 @@ async fn steady(sizes: &Sizes, section: &mut Section) -> Result<Vec<f64>> {
     let mut first: Vec<f64> = fleet.report()?.into_iter().map(|(_, at)| at - began).collect();
     first.sort_by(f64::total_cmp);
     let connecting = first.last().copied().unwrap_or_default();
-    // Two intervals of the heartbeat, so that what a start allocates is gone.
+    // Two heartbeat intervals, so that allocations of the start are released.
     sleep(Duration::from_secs(20).min(sizes.idle)).await;
 
     let guests = whole(sizes.fleet);
@@ -207,16 +208,18 @@ fn start(
     Fleet::start(&mut command)
 }
 
-/// Kills the broker and starts it again; when each agent was back, in seconds since the broker answered, sorted.
+/// Kills the broker and starts it again. Returns when each agent was back, in seconds since the broker
+/// answered, sorted.
 async fn storm(sizes: &Sizes, longest: f64) -> Result<Vec<f64>> {
     let mut broker = RabbitNode::start().await?;
     let directory = tempfile::tempdir()?;
-    // The exchange must outlive this connection's end: it does, it is not auto-delete.
+    // The exchange survives this connection, because it is not auto-delete.
     drop(Caller::connect(&broker.amqp_uri(), EXCHANGE).await?);
     let mut fleet = start(&broker, &directory, sizes.fleet, longest, PACE)?;
     fleet.connected(sizes.fleet, CONNECT_LIMIT).await?;
     broker.kill9()?;
-    // As long as an operator takes, or a node that recovers its data: the waits of the agents have grown by then.
+    // As long as an operator takes, or a node that recovers its data: the agents' retry intervals have grown
+    // by then.
     sleep(Duration::from_secs(20).min(sizes.idle)).await;
     broker.start_again().await?;
     let returned = unix_time()?;
@@ -232,7 +235,7 @@ fn unix_time() -> Result<f64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH).context("a clock before 1970")?.as_secs_f64())
 }
 
-/// How many agents are connected at each moment.
+/// The number of connected agents over time.
 fn curve(name: &str, back: &[f64]) -> Line {
     let step = (back.len() / 100).max(1);
     let mut points = vec![(0.0, 0.0)];

@@ -1,4 +1,5 @@
-//! What pages cost as users and databases become many, and what several callers at once ask of CouchDB.
+//! The cost of pages for growing numbers of users and databases, and the CouchDB requests of several
+//! concurrent callers.
 
 use std::time::Instant;
 
@@ -16,11 +17,11 @@ use crate::{
     usage,
 };
 
-/// What stays the same while the other one grows.
+/// The number that stays constant while the other one grows.
 const FEW: usize = 100;
-/// What Trove's API asks for by default (`users_page_size`, `databases_page_size`).
+/// The default page size of Trove's API (`users_page_size`, `databases_page_size`).
 const PAGE: usize = 20;
-/// Callers at once.
+/// Concurrent callers.
 const CALLERS: usize = 8;
 
 /// One kind of page at one size.
@@ -90,7 +91,7 @@ async fn page(
     Ok(Point { users, databases, method, wall: Spread::of(&walls), requests, peak_mib })
 }
 
-/// How many requests one caller makes, and how many several do who call at the same time.
+/// The number of requests of one caller, and of several concurrent callers.
 async fn at_once(couch: &Couch, bus: &Bus, databases: usize) -> Result<(usize, usize, usize)> {
     couch.forget_requests().await?;
     bus.request(&list("list_users")).await?;

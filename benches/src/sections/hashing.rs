@@ -1,7 +1,8 @@
-//! Users per second: PBKDF2 in the agent, on all cores, against what a CouchDB hashes with.
+//! Users per second: PBKDF2 in the agent, on all cores, against CouchDB's hashing.
 //!
-//! CouchDB 3.4 and later hash with OpenSSL's SHA-256 from Erlang. No CouchDB is to be had here, but Erlang is, because
-//! RabbitMQ needs it: its `crypto:pbkdf2_hmac` is measured, the hash alone on both sides.
+//! CouchDB 3.4 and later hash with OpenSSL's SHA-256 from Erlang. CouchDB is unavailable here, but Erlang is,
+//! because RabbitMQ requires it: its `crypto:pbkdf2_hmac` is measured. Only the hash is measured on both
+//! sides.
 
 use std::{process::Command, time::Instant};
 
@@ -20,7 +21,8 @@ use crate::{
 const ROUNDS: u32 = 600_000;
 const SERVER: ServerVersion = ServerVersion { major: 3, minor: 5 };
 
-/// Hashes so often, one after the other or each in a process of its own, and prints how many microseconds that took.
+/// Hashes this often, sequentially or each in a separate Erlang process, and prints the duration in
+/// microseconds.
 const ERLANG: &str = "
     Hash = fun() -> crypto:pbkdf2_hmac(sha256, <<\"a password\">>, <<\"00112233445566778899aabbccddeeff\">>, ROUNDS, 32) end,
     Hash(),
@@ -91,7 +93,7 @@ async fn agent_alone(count: usize) -> Result<f64> {
     Ok(per_second(count, began.elapsed().as_secs_f64()))
 }
 
-/// As `create_user` does with many users.
+/// Concurrently, as `create_user` does with many users.
 async fn agent_together(count: usize) -> Result<f64> {
     let (hasher, password) = (hasher(), Secret::new("a password"));
     let began = Instant::now();

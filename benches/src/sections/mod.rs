@@ -1,4 +1,4 @@
-//! The sections of the report, each of which measures one thing by itself.
+//! The sections of the report, which are measured independently.
 
 pub mod commands;
 pub mod fleet;
@@ -14,16 +14,16 @@ use anyhow::{Result, bail};
 
 use crate::{results::Section, sizes::Sizes};
 
-/// Which section.
+/// The name of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Name {
     /// Start, idle, size.
     Start,
     /// Calls that need no CouchDB.
     Rpc,
-    /// Commands against upstream's.
+    /// Commands of the agent and of the Python code.
     Commands,
-    /// Pages over more and more users and databases.
+    /// Pages with growing numbers of users and databases.
     Growth,
     /// PBKDF2.
     Hashing,
@@ -32,7 +32,7 @@ pub enum Name {
 }
 
 impl Name {
-    /// In the order of the report.
+    /// All sections, in the order of the report.
     pub const ALL: [Self; 6] =
         [Self::Rpc, Self::Commands, Self::Growth, Self::Start, Self::Hashing, Self::Fleet];
 }
@@ -75,7 +75,7 @@ pub async fn run(name: Name, sizes: &Sizes) -> Result<Section> {
     Ok(section)
 }
 
-/// What a reader must know of the machine.
+/// The machine's properties that a reader must know.
 pub fn machine() -> BTreeMap<String, String> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -1,6 +1,6 @@
-//! `rpc_ping`, which needs no CouchDB: the agent, a bare Python server and the least that a server in Rust can be.
+//! `rpc_ping`, which needs no CouchDB: the agent, a plain Python server and a minimal Rust server.
 //!
-//! All of them sit on one broker and are loaded in turn by the same client; those that are not loaded sleep.
+//! All servers use one broker and are loaded in turn by the same client; the others are idle.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -24,16 +24,16 @@ const CONFIRMED: &str = "lapin echo, confirmed";
 const SERVERS: [&str; 4] = [AGENT, PYTHON, ECHO, CONFIRMED];
 const CALLERS: [usize; 3] = [1, 8, 64];
 
-/// What one load told of one server.
+/// The measurement of one server under one load.
 struct Sample {
     throughput: f64,
     p50: f64,
     p99: f64,
-    /// Processor time of one call, in µs: the server's, the broker's, the client's.
+    /// CPU time of one call, in µs: the server's, the broker's, the client's.
     cpu: [f64; 3],
 }
 
-/// A figure of a sample: its name, and how to get it.
+/// A figure of a sample: its name and its getter.
 type Pick = (&'static str, fn(&Sample) -> f64);
 
 type Samples = BTreeMap<(usize, usize), Vec<Sample>>;
@@ -61,7 +61,7 @@ pub async fn measure(sizes: &Sizes) -> Result<Section> {
     let mut samples = Samples::new();
     for round in 0..sizes.rounds {
         for callers in CALLERS {
-            // Another one begins each round.
+            // Each round begins with a different server.
             for server in (0..SERVERS.len()).map(|server| (server + round) % SERVERS.len()) {
                 let watched = [pids[server], broker_pid, std::process::id()];
                 let sample = one(&caller, &ids[server], callers, sizes.load, watched).await?;

@@ -1,4 +1,4 @@
-//! From nothing to serving, and what it costs to be there and do nothing.
+//! The time from start to ready, and the cost of an idle process.
 
 use std::time::{Duration, Instant};
 
@@ -18,10 +18,10 @@ use crate::{
 };
 
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// How often the threads of an idle process are looked at: those of tokio's blocking pool live for ten seconds.
+/// The interval of sampling an idle process's threads: those of tokio's blocking pool live for ten seconds.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// One idle process, over the time it was watched.
+/// One idle process over the observed time.
 struct Idle {
     name: &'static str,
     rss_mib: f64,
@@ -31,7 +31,7 @@ struct Idle {
     bytes_per_minute: f64,
 }
 
-/// A figure of an idle process: its name, and how to get it.
+/// A figure of an idle process: its name and its getter.
 type Pick = (&'static str, fn(&Idle) -> f64);
 
 /// Measures the section.
@@ -51,7 +51,7 @@ async fn starts(broker: &RabbitNode, couch: &Couch, sizes: &Sizes, section: &mut
     let (agent_id, python_id) = (new_id(), new_id());
     let mut options = environment::agent_options(&agent_id, &broker.transport_url(), couch);
     exchange.clone_into(&mut options.control_exchange);
-    // The first start makes os_admin and the queues; what is measured is every later one.
+    // The first start creates os_admin and the queues; only later starts are measured.
     let mut agent = environment::agent(options).await?;
     drop(Child::start(&mut environment::python_echo(broker, exchange, &python_id)?)?);
 
@@ -92,7 +92,7 @@ async fn starts(broker: &RabbitNode, couch: &Couch, sizes: &Sizes, section: &mut
     Ok(())
 }
 
-/// Sends a call that nobody answers yet; the task ends when somebody has.
+/// Sends a call before a server is running; the task ends when the call is answered.
 async fn waiting_call(caller: &Caller, guest_id: &str) -> tokio::task::JoinHandle<Result<Instant>> {
     let (caller, guest_id) = (caller.clone(), guest_id.to_owned());
     let call = tokio::spawn(async move {
@@ -121,7 +121,7 @@ async fn idle(broker: &RabbitNode, couch: &Couch, sizes: &Sizes, section: &mut S
     through.args(through_the_door.collect::<Vec<_>>()).env("PYTHONDONTWRITEBYTECODE", "1");
     command = through;
     let python = Child::start(&mut command)?;
-    // What a start leaves behind (threads of the blocking pool, caches) ends within this.
+    // Threads of the blocking pool and caches of the start are gone after this.
     sleep(Duration::from_secs(15).min(sizes.idle)).await;
 
     let watched = [("agent", agent.pid(), agent_bytes), ("python (bare)", python.pid(), python_bytes)];

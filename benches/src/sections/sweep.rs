@@ -1,5 +1,5 @@
-//! A list over many databases, against the least that its requests can cost: the same ones, replayed over sockets that
-//! stay open, with answers that nobody reads.
+//! A list over many databases, against the minimum cost of its requests: the same requests, replayed over
+//! open sockets, with discarded answers.
 
 use std::time::Instant;
 
@@ -17,16 +17,17 @@ use crate::{
     usage,
 };
 
-/// What the agent opens at most by default (`couchdb.max_connections`).
+/// The agent's default maximum of connections (`couchdb.max_connections`).
 const CONNECTIONS: usize = 32;
 
-/// How often it is repeated in one round of the others: it takes a fraction of a second.
+/// Repetitions in one round: a sweep takes a fraction of a second.
 const SWEEPS: usize = 5;
 
-/// What a real CouchDB 3.5 took for one `_security` on two cores was 0.66 ms; the fault injector counts in whole ones.
+/// A real CouchDB 3.5 took 0.66 ms for one `_security` on two cores; the fault injector supports only whole
+/// milliseconds.
 const REAL_MS: u64 = 1;
 
-/// Measures the sweep: as fast as the in-memory CouchDB answers, and as fast as a real one does.
+/// Measures the sweep at the speed of the in-memory CouchDB and at that of a real one.
 pub(super) async fn measure(broker: &RabbitNode, sizes: &Sizes, section: &mut Section) -> Result<()> {
     let (users, databases) = sizes.sweep;
     let couch = Couch::start("1.x")?;

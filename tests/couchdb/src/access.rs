@@ -1,47 +1,48 @@
-//! Who may do what: server admins, database admins and members, by the `_security` object.
+//! Authorization: server admins, database admins and members, by the `_security` object.
 //!
-//! The rules are upstream's `couch_db.erl` (`check_is_admin`, `check_is_member`) and `chttpd_auth_request.erl`. Called by
-//! the router before a route runs, and by routes that need more than membership. Never looks at passwords.
+//! The rules are upstream's `couch_db.erl` (`check_is_admin`, `check_is_member`) and
+//! `chttpd_auth_request.erl`. Callers: the router before a route runs, and routes that require more than
+//! membership. This module never handles passwords.
 
 use serde_json::Value;
 
 use crate::reply::{Refusal, Reply};
 
-/// Who sends a request.
+/// The sender of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Caller {
-    /// `None` is anonymous, who may still be admin on a node without admins.
+    /// `None` is anonymous, which is still an admin on a node without admins.
     pub(crate) name: Option<String>,
     pub(crate) roles: Vec<String>,
-    /// Which handler let them in: `cookie` or `default`.
+    /// The handler that authenticated the caller: `cookie` or `default`.
     pub(crate) authenticated: Option<&'static str>,
 }
 
 impl Caller {
-    /// Whether they may do everything.
+    /// Whether the caller is a server admin.
     pub(crate) fn is_server_admin(&self) -> bool {
         self.roles.iter().any(|role| role == "_admin")
     }
 
-    /// 401 for anybody but a server admin, logged in or not.
+    /// 401 for every caller except a server admin, logged in or not.
     pub(crate) fn require_server_admin(&self) -> Result<(), Refusal> {
         if self.is_server_admin() { Ok(()) } else { Err(Reply::not_server_admin()) }
     }
 
-    /// Whether they administer the database with this `_security`.
+    /// Whether the caller is an admin of the database with this `_security`.
     pub(crate) fn is_db_admin(&self, security: &Value) -> bool {
         self.is_server_admin() || self.is_listed(security.get("admins"))
     }
 
-    /// Whether they may read and write documents there: everybody, where no member is listed.
+    /// Whether the caller may read and write documents; every caller may if no member is listed.
     pub(crate) fn is_member(&self, security: &Value) -> bool {
-        // `readers` is the name of 1.0, which newer servers still honour.
+        // `readers` is the name in 1.0, which newer servers still accept.
         let members = security.get("members").or_else(|| security.get("readers"));
         let none = |key: &str| list(members, key).next().is_none();
         (none("names") && none("roles")) || self.is_listed(members) || self.is_db_admin(security)
     }
 
-    /// 401 or 403, as the caller is anonymous or not, for somebody who is no member.
+    /// A refusal for callers who are not members: 401 for anonymous ones, 403 for others.
     pub(crate) fn require_member(&self, security: &Value) -> Result<(), Refusal> {
         if self.is_member(security) {
             Ok(())
@@ -52,7 +53,7 @@ impl Caller {
         }
     }
 
-    /// The refusal of a design document write by somebody who is no admin of the database.
+    /// Refuses to write a design document unless the caller is an admin of the database.
     pub(crate) fn require_design_rights(&self, security: &Value) -> Result<(), Refusal> {
         let reason = "You are not a db or server admin.";
         match (self.is_db_admin(security), &self.name) {
@@ -74,7 +75,7 @@ fn list<'a>(group: Option<&'a Value>, key: &str) -> impl Iterator<Item = &'a str
     items.into_iter().flatten().filter_map(Value::as_str)
 }
 
-/// Whether an object may be stored as `_security`; a real server answers 500 `no_majority` for any other.
+/// Whether an object may be stored as `_security`; a real server answers 500 `no_majority` for others.
 pub(crate) fn is_valid_security(security: &Value) -> bool {
     let strings = |value: &Value| value.as_array().is_some_and(|items| items.iter().all(Value::is_string));
     let group = |key: &str| match security.get(key) {

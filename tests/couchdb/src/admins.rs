@@ -1,8 +1,8 @@
-//! Plain server admin passwords, and the time that passes until they are hashed.
+//! Plain server admin passwords and their delayed hashing.
 //!
-//! Why so much for so little: from 2.x on the hashing starts after the reply. Until it is done the password can be read
-//! back and does not log in, and of two PUTs in a row the first wins, because its hash is stored over the second's plain
-//! text and is no plain text any more. Called by the configuration route and at each start.
+//! From 2.x on, hashing starts after the reply. Until it is finished the password can be read back and does
+//! not log in. Of two PUTs in a row the first wins: its hash replaces the second's plain text, which is then
+//! never hashed. Callers: the configuration route, and every start.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::keep;
 use crate::node::Node;
 use crate::passwords::hash_for_admin;
 
-/// Whether a value of `[admins]` is plain text for this version, and so will be hashed.
+/// Whether a value of `[admins]` is plain text for this version and so will be hashed.
 pub(crate) fn is_plain(node: &Node, value: &str) -> bool {
     if node.version.skips_dashed_admins() {
         return !value.starts_with('-');
@@ -18,7 +18,7 @@ pub(crate) fn is_plain(node: &Node, value: &str) -> bool {
     !value.starts_with("-hashed-") && !value.starts_with("-pbkdf2-")
 }
 
-/// Hashes every plain admin password now, as a start does before it opens the port.
+/// Hashes all plain admin passwords now, as CouchDB does at its start before it opens the port.
 pub(crate) fn hash_all(node: &Node) {
     let plain: Vec<(String, String)> = {
         let state = node.state();
@@ -31,7 +31,7 @@ pub(crate) fn hash_all(node: &Node) {
     }
 }
 
-/// Hashes this password after the configured delay, and stores the hash if the admin is then still a plain one.
+/// Hashes this password after the configured delay; stores the hash only if the admin's value is still plain.
 pub(crate) fn hash_later(node: &Arc<Node>, name: &str, password: &str) {
     let (node, name, password) = (Arc::clone(node), name.to_owned(), password.to_owned());
     node.unhashed.send_modify(|waiting| *waiting += 1);
@@ -40,7 +40,7 @@ pub(crate) fn hash_later(node: &Arc<Node>, name: &str, password: &str) {
     let before = last.take();
     *last = Some(tokio::spawn(async move {
         tokio::time::sleep(node.options.admin_hash_delay).await;
-        // One process of CouchDB hashes them all, in the order of their changes.
+        // CouchDB hashes all of them in one process, in the order of their changes.
         if let Some(before) = before {
             drop(before.await);
         }
@@ -52,7 +52,8 @@ pub(crate) fn hash_later(node: &Arc<Node>, name: &str, password: &str) {
                 state.config.set("admins", &name, &hash, true);
             }
             drop(state);
-            // The next change of anything would keep it, too, and a start hashes what is plain.
+            // An error does no harm: the next change of anything writes the hash, and a start hashes plain
+            // values.
             drop(keep::keep(&node));
         }
         node.unhashed.send_modify(|waiting| *waiting -= 1);

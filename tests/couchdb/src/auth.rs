@@ -1,8 +1,9 @@
-//! Who sends a request: cookie, then Basic, then the admin party (upstream: `chttpd_auth.erl`, `couch_httpd_auth.erl`).
+//! Authentication: cookie, then Basic, then the admin party (upstream: `chttpd_auth.erl`,
+//! `couch_httpd_auth.erl`).
 //!
-//! Passwords are really derived and compared, on a blocking thread, and cached once they proved right, so that Basic over
-//! keep-alive costs nothing, as on a real server. Called by the router for every request and by the session route for a
-//! login. Never decides what somebody may do: that is `access`.
+//! Passwords are really derived and compared, on a blocking thread. A password that proved right is cached,
+//! so Basic over keep-alive is cheap, as on a real server. Callers: the router for every request, and the
+//! session route for a login. Authorization is in `access`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,11 +22,11 @@ use crate::personality::Version;
 use crate::reply::{Refusal, Reply};
 use crate::request::Request;
 
-/// What is known about a name: an `[admins]` entry, a user document, or both.
+/// The account of a name: an `[admins]` entry, a user document, or both.
 #[derive(Debug)]
 struct Account {
     roles: Vec<String>,
-    /// `None` if nothing there can be logged in with.
+    /// `None` if neither has a usable hash.
     stored: Option<Stored>,
     from_document: bool,
 }
@@ -36,14 +37,15 @@ impl Account {
     }
 }
 
-/// A proved login.
+/// A successful login.
 #[derive(Debug)]
 pub(crate) struct Login {
     pub(crate) roles: Vec<String>,
     pub(crate) salt: String,
 }
 
-/// Finds out who sends the request; the refusals are those of wrong credentials, a lockout and `require_valid_user`.
+/// Authenticates the request; refuses wrong credentials, locked accounts, and anonymous requests if
+/// `require_valid_user` is set.
 pub(crate) async fn identify(node: &Arc<Node>, request: &Request) -> Result<Caller, Refusal> {
     if let Some(caller) = by_cookie(node, request)? {
         return Ok(caller);
@@ -68,8 +70,8 @@ pub(crate) async fn identify(node: &Arc<Node>, request: &Request) -> Result<Call
     Ok(Caller::default())
 }
 
-/// The names of the authentication handlers, as `GET /_session` lists them: what `[chttpd] authentication_handlers` says,
-/// or the version's own.
+/// The names of the authentication handlers, as `GET /_session` lists them: those of
+/// `[chttpd] authentication_handlers`, or the version's default.
 pub(crate) fn handlers(node: &Node) -> Vec<String> {
     let known = [("cookie_", "cookie"), ("proxy_", "proxy"), ("jwt_", "jwt"), ("default_", "default")];
     let own: &[&str] =
@@ -83,7 +85,7 @@ pub(crate) fn handlers(node: &Node) -> Vec<String> {
     listed.map(|(_, name)| (*name).to_owned()).collect()
 }
 
-/// The address that the lockout counts; a proxy in front tells the client's.
+/// The address that the lockout counts; behind a proxy it is the client's.
 pub(crate) fn peer_of(request: &Request) -> String {
     request.header("x-forwarded-for").unwrap_or(&request.peer).to_owned()
 }
@@ -105,19 +107,20 @@ fn by_cookie(node: &Node, request: &Request) -> Result<Option<Caller>, Refusal> 
     }))
 }
 
-/// Name and password of a Basic header; `None` if there is none, or one that logs nobody in on a real server either.
+/// Name and password of a Basic header; `None` without a header, or with one that a real server ignores.
 fn basic_credentials(request: &Request) -> Result<Option<(String, String)>, Refusal> {
     let Some(encoded) = request.header("authorization").and_then(|value| value.strip_prefix("Basic ")) else {
         return Ok(None);
     };
     let bytes = STANDARD.decode(encoded).map_err(|_| Reply::crash("unknown_error", "badarg"))?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    // `_:_` is how a browser forgets its credentials.
+    // Browsers send `_:_` to forget their credentials.
     let pair = text.split_once(':').filter(|pair| *pair != ("_", "_"));
     Ok(pair.map(|(name, password)| (name.to_owned(), password.to_owned())))
 }
 
-/// Proves a password; `count_unknown` is whether guesses at missing users count towards a lockout, as at `POST /_session`.
+/// Checks a password; with `count_unknown`, guesses at missing users count towards a lockout, as at
+/// `POST /_session`.
 pub(crate) async fn log_in(
     node: &Arc<Node>,
     name: &str,
@@ -143,10 +146,10 @@ pub(crate) async fn log_in(
     let digest: [u8; 32] = Sha256::digest(password.as_bytes()).into();
     let right = match (&stored, cached) {
         (None, _) => false,
-        // A hash that is proved once tells right from wrong without being derived again.
+        // Once a password was proved for this hash, its digest replaces the derivation.
         (Some(stored), Some((proved, expected))) if *stored == proved => digest == expected,
         (Some(stored), _) => {
-            // Only where a hash is derived: one that is known to be right is not looked at again.
+            // Only where a hash is derived; a cached password skips this check.
             if let Some(rounds) = stored.rounds() {
                 verify_rounds(node, rounds)?;
             }
@@ -166,7 +169,7 @@ pub(crate) async fn log_in(
     Err(Reply::wrong_password())
 }
 
-/// `verify_iterations` of `couch_httpd_auth.erl`: not a wrong password, and not counted as one.
+/// `verify_iterations` of `couch_httpd_auth.erl`; a refusal does not count as a wrong password.
 fn verify_rounds(node: &Node, rounds: u32) -> Result<(), Refusal> {
     let state = node.state();
     let limit = |key: &str, default: u64| {
@@ -186,7 +189,7 @@ async fn derive_and_compare(stored: Stored, password: String) -> Result<bool, Re
     compared.map_err(|_| Reply::crash("unknown_error", "the hashing thread is gone"))
 }
 
-/// Looks a name up as upstream does: the admin's hash wins, the document adds its roles.
+/// Looks up a name as upstream does: the admin's hash has priority, the document adds its roles.
 fn account(state: &mut State, version: Version, name: &str) -> Result<Option<Account>, Refusal> {
     let admin = state.config.get("admins", name).map(|value| Stored::of_admin(version, value)).transpose();
     let admin = admin.map_err(|malformed| Reply::crash("badmatch", &malformed.0))?.flatten();

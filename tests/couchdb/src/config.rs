@@ -1,15 +1,16 @@
-//! The configuration of a node: ini files, overlaid by what was set over HTTP.
+//! The configuration of a node: ini files, overridden by values set over HTTP.
 //!
-//! Only explicitly set keys are visible, as on a real server. Values set over HTTP are "the last ini file of the chain":
-//! they win over the files, survive a restart (unless sent with `X-Couch-Persist: false`), and deleting one uncovers
-//! what an earlier file says at the next start. A server that can't write its files makes the change all the same, and answers
-//! with an error: the change is gone after a restart (3.3 and 3.5 do so). Called by everything that asks for a setting; knows nothing of HTTP.
+//! Only explicitly set keys are visible, as on a real server. Values set over HTTP act as the last ini file:
+//! they override the other files and survive a restart (unless sent with `X-Couch-Persist: false`). If such a
+//! value is deleted, the next start uses the value of an earlier file. A server that cannot write its files
+//! still applies a change but answers with an error, and the change is lost at a restart (as in 3.3 and 3.5).
+//! All modules read their settings here; this module does not depend on HTTP.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// One `key = value` and where it came from.
+/// A value and its origin.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Entry {
     value: String,
@@ -17,14 +18,14 @@ struct Entry {
     persistent: bool,
 }
 
-/// Sections of keys of values.
+/// Values by key by section.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Config {
     sections: BTreeMap<String, BTreeMap<String, Entry>>,
-    /// The files can't be written.
+    /// The files cannot be written.
     #[serde(skip)]
     pub(crate) is_read_only: bool,
-    /// What the files say of keys that were changed meanwhile.
+    /// The values in the files of keys whose change could not be written.
     #[serde(skip)]
     unwritten: BTreeMap<(String, String), Option<Entry>>,
 }
@@ -35,17 +36,17 @@ impl Config {
         self.sections.get(section)?.get(key).map(|entry| entry.value.as_str())
     }
 
-    /// Whether a switch is on; CouchDB takes only the word `true` for that.
+    /// Whether a switch is on; CouchDB accepts only the word `true`.
     pub(crate) fn is_on(&self, section: &str, key: &str) -> bool {
         self.get(section, key) == Some("true")
     }
 
-    /// A number, or `default` where none was set or it makes no sense.
+    /// A number, or `default` if the value is unset or invalid.
     pub(crate) fn number(&self, section: &str, key: &str, default: u64) -> u64 {
         self.get(section, key).and_then(|value| value.parse().ok()).unwrap_or(default)
     }
 
-    /// All keys of a section; an unknown section is an empty one.
+    /// All keys of a section; an unknown section is empty.
     pub(crate) fn section(&self, section: &str) -> impl Iterator<Item = (&str, &str)> {
         self.sections
             .get(section)
@@ -54,12 +55,12 @@ impl Config {
             .map(|(key, entry)| (key.as_str(), entry.value.as_str()))
     }
 
-    /// The names of the sections that hold a value.
+    /// The names of the sections with a value.
     pub(crate) fn section_names(&self) -> impl Iterator<Item = &str> {
         self.sections.iter().filter(|(_, keys)| !keys.is_empty()).map(|(name, _)| name.as_str())
     }
 
-    /// Sets a value and returns the old one; a value that is not persistent is gone after a restart.
+    /// Sets a value and returns the old one; a non-persistent value is lost at a restart.
     pub(crate) fn set(&mut self, section: &str, key: &str, value: &str, persistent: bool) -> Option<String> {
         let entry = Entry { value: value.to_owned(), from_file: false, persistent };
         let old = self.sections.entry(section.to_owned()).or_default().insert(key.to_owned(), entry);
@@ -83,7 +84,8 @@ impl Config {
         }
     }
 
-    /// Reads the configuration again, as a restart and `_config/_reload` do: `ini` is what the files say now.
+    /// Reads the configuration again, as a restart and `_config/_reload` do; `ini` has the current contents
+    /// of the files.
     pub(crate) fn reload(&mut self, ini: &[(String, String, String)]) {
         for ((section, key), written) in std::mem::take(&mut self.unwritten) {
             let keys = self.sections.entry(section).or_default();
@@ -99,7 +101,7 @@ impl Config {
         }
         for (section, keys) in std::mem::take(&mut self.sections) {
             for (key, entry) in keys {
-                // A name that begins with `;` is written as a comment, and blanks around one are lost.
+                // CouchDB writes a name that begins with `;` as a comment, and trims blanks around names.
                 let survives = entry.persistent && !entry.from_file && !key.starts_with(';');
                 if survives {
                     fresh.sections.entry(section.clone()).or_default().insert(key.trim().to_owned(), entry);
@@ -109,7 +111,8 @@ impl Config {
         *self = fresh;
     }
 
-    /// What was set over HTTP since the last call and is to be kept, which from now on counts as read from a file.
+    /// Returns the persistent values set over HTTP since the last call; afterwards they count as read from a
+    /// file.
     pub(crate) fn take_changes(&mut self) -> Vec<(String, String, String)> {
         let mut changes = Vec::new();
         for (section, keys) in &mut self.sections {

@@ -1,7 +1,7 @@
 //! Session cookies: `base64url(NAME:TIME:HMAC)`, keyed with the node's secret and the user's salt.
 //!
-//! Upstream: `couch_httpd_auth.erl`, `cookie_auth_cookie/2`. The salt in the key is why a new password ends all sessions.
-//! Called by `auth` and the session route; knows no accounts.
+//! Upstream: `couch_httpd_auth.erl`, `cookie_auth_cookie/2`. A new password invalidates all sessions because
+//! the salt is part of the key. Callers: `auth` and the session route. This module does not know accounts.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use ring::hmac;
 
-/// As lenient as upstream's decoder, which takes padding or none and ignores left-over bits.
+/// As lenient as upstream's decoder, which accepts missing padding and ignores trailing bits.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new()
@@ -19,19 +19,19 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// How long a cookie is good, in seconds (upstream's default of `[chttpd_auth] timeout`).
+/// The lifetime of a cookie in seconds (upstream's default of `[chttpd_auth] timeout`).
 pub(crate) const TIMEOUT: u64 = 600;
 
-/// A cookie that was read and not proved yet.
+/// A cookie that was parsed but not verified yet.
 #[derive(Debug)]
 pub(crate) struct Session {
-    /// Whose session it claims to be.
+    /// The user that the cookie names.
     pub(crate) name: String,
     time: u64,
     mac: Vec<u8>,
 }
 
-/// The value of a fresh cookie.
+/// The value of a new cookie.
 pub(crate) fn issue(secret: &str, salt: &str, name: &str) -> String {
     let time = now();
     let mut value = format!("{name}:{time:X}:").into_bytes();
@@ -39,7 +39,7 @@ pub(crate) fn issue(secret: &str, salt: &str, name: &str) -> String {
     BASE64.encode(value)
 }
 
-/// Reads a cookie; `None` for one that a server answers with 400.
+/// Parses a cookie; `None` if a server answers it with 400.
 pub(crate) fn read(value: &str) -> Option<Session> {
     let bytes = BASE64.decode(value).ok()?;
     let mut parts = bytes.splitn(3, |byte| *byte == b':');
@@ -49,7 +49,7 @@ pub(crate) fn read(value: &str) -> Option<Session> {
 }
 
 impl Session {
-    /// Whether we made it, for an account with this salt, and recently enough.
+    /// Whether this server issued the cookie, for an account with this salt, and it has not expired.
     pub(crate) fn is_good(&self, secret: &str, salt: &str) -> bool {
         self.mac == mac(secret, salt, &self.name, self.time) && now() < self.time + TIMEOUT
     }

@@ -1,7 +1,7 @@
 //! One database: documents with revisions and tombstones, `_local` documents, `_security`.
 //!
-//! Revisions that conflict, as a replication brings them, are kept beside the winner; the history of a document is not. Used
-//! under the node's lock; every method is quick. Never checks who asks: that is `access` and `users`.
+//! Conflicting revisions, as from a replication, are kept in addition to the winner; old revisions are not
+//! kept. All methods run under the node's lock and are fast. Authorization is in `access` and `users`.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::personality::Version;
 use crate::revision::Revision;
 
-/// A document or the tombstone of one.
+/// A document or a tombstone.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Document {
     pub(crate) revision: Revision,
@@ -35,11 +35,11 @@ impl Document {
     }
 }
 
-/// An edit on a revision that is not the current one.
+/// An edit of a revision that is not the current one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Conflict;
 
-/// How a database is laid out, from the query of its PUT.
+/// The layout of a database, from the query of its PUT.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Layout {
     pub(crate) shards: u32,
@@ -47,19 +47,19 @@ pub(crate) struct Layout {
     pub(crate) partitioned: bool,
 }
 
-/// A database and everything in it.
+/// A database and its contents.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Database {
     /// Documents and tombstones by id, in the byte order in which `_all_docs` lists them.
     docs: BTreeMap<String, Document>,
-    /// Revisions that lost against the document of the same id, and are not deleted.
+    /// Conflicting revisions that lost against the document of the same id and are not deleted.
     #[serde(default)]
     losers: BTreeMap<String, Vec<Document>>,
     /// `_local` documents: edit count and body.
     local: BTreeMap<String, (u64, Value)>,
-    /// As last set; `None` is the version's default.
+    /// The value that was set last; `None` means the version's default.
     pub(crate) security: Option<Value>,
-    /// What a minority of the nodes has instead, this one among them.
+    /// The value on a minority of the nodes, including this one.
     #[serde(skip)]
     pub(crate) minority_security: Option<Value>,
     layout: Layout,
@@ -86,28 +86,28 @@ impl Database {
         }
     }
 
-    /// How it is laid out.
+    /// The layout.
     pub(crate) fn layout(&self) -> Layout {
         self.layout
     }
 
-    /// The document or tombstone of this id.
+    /// The document or tombstone with this id.
     pub(crate) fn get(&self, id: &str) -> Option<&Document> {
         self.docs.get(id)
     }
 
-    /// The document as it is in a certain revision, if that is kept.
+    /// The document in this revision, if that revision is kept.
     pub(crate) fn get_revision(&self, id: &str, revision: &Revision) -> Option<&Document> {
         let all = self.docs.get(id).into_iter().chain(self.losers.get(id).into_iter().flatten());
         all.into_iter().find(|document| document.revision == *revision)
     }
 
-    /// Whether other revisions of the document conflict with it.
+    /// Whether the document has conflicting revisions.
     pub(crate) fn has_conflicts(&self, id: &str) -> bool {
         self.losers.contains_key(id)
     }
 
-    /// The document as a client reads it that asked for conflicts, too.
+    /// The document as a client reads it with `conflicts=true`.
     pub(crate) fn with_conflicts(&self, id: &str, document: &Document) -> Value {
         let mut whole = document.to_json(id);
         if let (Some(losers), Some(members)) = (self.losers.get(id), whole.as_object_mut()) {
@@ -117,7 +117,7 @@ impl Database {
         whole
     }
 
-    /// Takes what a replication brings: another revision of a document that is there conflicts with it.
+    /// Stores a replicated revision; a different revision of an existing document conflicts with it.
     pub(crate) fn replicate(&mut self, id: &str, document: Document) {
         match self.docs.get(id) {
             Some(current) if current.revision == document.revision => {}
@@ -132,7 +132,7 @@ impl Database {
         }
     }
 
-    /// Takes a losing revision out; whether there was one.
+    /// Removes a losing revision; returns whether it existed.
     fn remove_loser(&mut self, id: &str, revision: &Revision) -> bool {
         let Some(losers) = self.losers.get_mut(id) else { return false };
         let before = losers.len();
@@ -149,13 +149,13 @@ impl Database {
         self.docs.iter().filter(|(_, doc)| !doc.deleted).map(|(id, doc)| (id.as_str(), doc))
     }
 
-    /// How many documents are not deleted.
+    /// The number of documents that are not deleted.
     pub(crate) fn live_count(&self) -> usize {
         self.docs.len() - self.deleted
     }
 
-    /// The revision that an edit on `base` would follow: nothing for a new document, and a tombstone's for one that
-    /// comes back without naming a revision.
+    /// The parent revision of an edit of `base`: none for a new document; the tombstone's for a deleted
+    /// document that is created again without a revision.
     pub(crate) fn parent(&self, id: &str, base: Option<&Revision>) -> Result<Option<Revision>, Conflict> {
         match (self.docs.get(id), base) {
             (None, None) => Ok(None),
@@ -165,7 +165,7 @@ impl Database {
         }
     }
 
-    /// Writes what an edit on `base` makes of the document.
+    /// Stores the result of an edit of `base`.
     pub(crate) fn put(
         &mut self,
         id: &str,
@@ -185,7 +185,7 @@ impl Database {
         self.store(id, document);
         if deleted && let Some(mut losers) = self.losers.remove(id) {
             losers.sort_by(|left, right| left.revision.cmp(&right.revision));
-            // The best of them comes up, and the tombstone is out of sight.
+            // The best of the losing revisions becomes the winner and hides the tombstone.
             if let Some(winner) = losers.pop() {
                 self.store(id, winner);
             }
@@ -196,7 +196,7 @@ impl Database {
         Ok(revision)
     }
 
-    /// Writes a document as it is, revision included, as a replication does.
+    /// Stores a document with its revision, as a replication does.
     pub(crate) fn store(&mut self, id: &str, document: Document) {
         let now_deleted = document.deleted;
         let before = self.docs.insert(id.to_owned(), document);
@@ -210,13 +210,13 @@ impl Database {
         self.local.get(id)
     }
 
-    /// Writes a `_local` document on the edit count `base` and returns the new one.
+    /// Stores a `_local` document that replaces edit count `base` and returns the new edit count.
     pub(crate) fn put_local(&mut self, id: &str, base: u64, body: Value) -> u64 {
         self.local.insert(id.to_owned(), (base + 1, body));
         base + 1
     }
 
-    /// Removes a `_local` document; whether there was one.
+    /// Removes a `_local` document; returns whether it existed.
     pub(crate) fn remove_local(&mut self, id: &str) -> bool {
         self.local.remove(id).is_some()
     }
@@ -227,7 +227,7 @@ impl Database {
         self.updates += u64::from(self.layout.shards);
     }
 
-    /// What `GET /DB` tells.
+    /// The body of `GET /DB`.
     pub(crate) fn info(&self, version: Version, name: &str) -> Value {
         let (live, deleted, updates) = (self.live_count(), self.deleted, self.updates);
         let Layout { shards, copies, partitioned } = self.layout;
@@ -240,7 +240,8 @@ impl Database {
             });
         }
         let props = if partitioned { json!({ "partitioned": true }) } else { json!({}) };
-        // Real sequences carry the shards' positions behind the dash; nobody may look into them.
+        // In real sequences the part after the dash has the shards' positions, which clients must not
+        // interpret.
         let mut info = json!({
             "instance_start_time": if version == Version::V2 { "0".to_owned() } else { self.born.to_string() },
             "db_name": name,

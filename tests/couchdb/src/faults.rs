@@ -1,8 +1,8 @@
 //! Faults on demand: delays, errors, cut and hanging connections, before or after a request took effect.
 //!
-//! Why: "it took effect but the reply was lost" is what the agent's idempotence is about, and no real server fails when
-//! it is told to. Rules are added by tests ([`crate::InMemoryCouch::faults`]) or by other processes (`POST /_fault`);
-//! `server` asks for the first rule that fits each request. Rules are tried in the order in which they were added.
+//! The agent's idempotence is about requests that took effect but whose reply was lost, and a real server
+//! does not fail on demand. Tests ([`crate::InMemoryCouch::faults`]) or other processes (`POST /_fault`) add
+//! rules. `server` looks up the first rule, in the order of addition, that matches a request.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::node::lock;
 use crate::request::Request;
 
-/// What happens to a request that a rule fits.
+/// The effect of a rule on a matching request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
@@ -26,37 +26,38 @@ pub enum Fault {
         /// The body, sent as `application/json`.
         body: String,
     },
-    /// Closes the connection without a byte of an answer.
+    /// Closes the connection without sending a byte.
     Cut,
-    /// The same, and the request is carried out just before the next one of the same method and path: a write that was
-    /// still on its way when the client lost patience.
+    /// Closes the connection without sending a byte, and carries the request out just before the next one of
+    /// the same method and path: a write that was still in flight when the client timed out.
     CutLate,
     /// Sends the head and half of the body of the real answer, then closes the connection.
     CutMidBody,
-    /// Never answers until the rules are cleared; then answers normally.
+    /// Answers normally, but only after the rules are cleared.
     Hang,
 }
 
-/// Which requests a fault hits, how often, and whether they take effect before it.
+/// Which requests a fault hits, how often, and whether they take effect first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
-    /// The HTTP method; `None` fits all.
+    /// The HTTP method; `None` matches all.
     #[serde(default)]
     pub method: Option<String>,
-    /// The raw request path, without query; `*` stands for anything, slashes included.
+    /// The raw request path, without query; `*` matches anything, including slashes.
     pub path: String,
-    /// How many requests are hit; `None` is until cleared.
+    /// How many requests are hit; `None` means until cleared.
     #[serde(default)]
     pub times: Option<u32>,
-    /// Whether the request is carried out although its answer is not; always so for `CutMidBody`.
+    /// Whether the request is carried out although its answer is lost; always so for `CutMidBody`.
     #[serde(default)]
     pub takes_effect: bool,
-    /// What happens.
+    /// The fault.
     pub fault: Fault,
 }
 
 impl Rule {
-    /// A rule for all requests of this method (`*` for any) and path, until cleared, whose requests have no effect.
+    /// A rule for all requests of this method (`*` for any) and path, until cleared; the requests have no
+    /// effect.
     #[must_use]
     pub fn new(method: &str, path: &str, fault: Fault) -> Self {
         Self {
@@ -75,7 +76,7 @@ impl Rule {
         self
     }
 
-    /// Carries the request out before the fault: "took effect, but the reply was lost".
+    /// Carries the request out before the fault, so that only the reply is lost.
     #[must_use]
     pub fn after_effect(mut self) -> Self {
         self.takes_effect = true;
@@ -83,7 +84,7 @@ impl Rule {
     }
 }
 
-/// The rules of a node, which outlive its restarts.
+/// The rules of a node, which survive its restarts.
 #[derive(Debug)]
 pub struct Faults {
     rules: Mutex<Vec<(Rule, usize)>>,
@@ -98,18 +99,18 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// Adds a rule behind those that stand already.
+    /// Adds a rule after the existing ones.
     pub fn add(&self, rule: Rule) {
         lock(&self.rules).push((rule, 0));
     }
 
-    /// Removes every rule and lets hanging requests go on.
+    /// Removes every rule and lets hanging requests continue.
     pub fn clear(&self) {
         lock(&self.rules).clear();
         self.cleared.send_modify(|times| *times += 1);
     }
 
-    /// How many requests the standing rules have hit.
+    /// How many requests the current rules have hit.
     pub fn hits(&self) -> usize {
         lock(&self.rules).iter().map(|(_, hits)| hits).sum()
     }
@@ -119,7 +120,7 @@ impl Faults {
         lock(&self.late).push((method.to_owned(), target.to_owned(), request));
     }
 
-    /// What was put off until a request like this one comes.
+    /// The requests that were kept until one like this arrives.
     pub(crate) fn take_late(&self, method: &str, target: &str) -> Vec<Request> {
         let mut late = lock(&self.late);
         let all = std::mem::take(&mut *late);
@@ -128,7 +129,7 @@ impl Faults {
         due.into_iter().map(|(_, _, request)| request).collect()
     }
 
-    /// The first rule that fits; counts it as used.
+    /// The first matching rule; counts it as used.
     pub(crate) fn take(&self, method: &str, target: &str) -> Option<Rule> {
         let path = path_of(target);
         let mut rules = lock(&self.rules);
@@ -144,12 +145,12 @@ impl Faults {
         Some(rule.clone())
     }
 
-    /// Waits out a delay, or a hang until the rules are cleared.
+    /// Waits for the delay, or for a hang until the rules are cleared.
     pub(crate) async fn wait(&self, fault: &Fault) {
         match fault {
             Fault::DelayMs(millis) => tokio::time::sleep(Duration::from_millis(*millis)).await,
             Fault::Hang => {
-                // The sender lives in `self`, so the only way out is a clear.
+                // The sender is in `self`, so the wait ends only when the rules are cleared.
                 drop(self.cleared.subscribe().changed().await);
             }
             Fault::Answer { .. } | Fault::Cut | Fault::CutLate | Fault::CutMidBody => {}
@@ -162,7 +163,7 @@ pub(crate) fn path_of(target: &str) -> &str {
     target.split('?').next().unwrap_or(target)
 }
 
-/// Whether `text` fits `pattern`, in which `*` stands for any run of characters.
+/// Whether `text` matches `pattern`, in which `*` matches any run of characters.
 pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else {
         return pattern == text;

@@ -1,7 +1,7 @@
-//! The ini files of a `local.d`: read in the order of their names, and the last one written, where a real CouchDB keeps what is
-//! set over HTTP.
+//! The ini files of a `local.d`: read in alphabetical order. The last one is written, because a real CouchDB
+//! stores values set over HTTP there.
 //!
-//! Called by `node` at a start and by `keep`; knows nothing of what the values mean.
+//! Callers: `node` at a start, and `keep`. The values are not interpreted here.
 
 use std::fs;
 use std::io::Error;
@@ -27,7 +27,7 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, StartError> {
     Ok(files)
 }
 
-/// Reads every `*.ini` of a `local.d`, in the order of their names.
+/// Reads every `*.ini` of a `local.d` in alphabetical order.
 pub(crate) fn read_dir(dir: &Path) -> Result<Vec<(String, String, String)>, StartError> {
     let mut values = Vec::new();
     for path in files(dir)? {
@@ -36,7 +36,7 @@ pub(crate) fn read_dir(dir: &Path) -> Result<Vec<(String, String, String)>, Star
     Ok(values)
 }
 
-/// The values of an ini text: `[section]`, `key = value`, comments from a leading `;` or `#`.
+/// Parses an ini text: `[section]`, `key = value`, comments with a leading `;` or `#`.
 pub(crate) fn parse(text: &str) -> Vec<(String, String, String)> {
     let mut section = String::new();
     let mut values = Vec::new();
@@ -52,7 +52,7 @@ pub(crate) fn parse(text: &str) -> Vec<(String, String, String)> {
     values
 }
 
-/// Brings the last file of a `local.d` to what the configuration says: what was changed is in it, what was deleted is not.
+/// Updates the last file of a `local.d`: adds changed values and removes deleted ones.
 pub(crate) fn keep(dir: &Path, config: &mut Config) -> Result<(), Error> {
     let last = files(dir).map_err(Error::other)?.pop().unwrap_or_else(|| dir.join("local.ini"));
     let text = match fs::read_to_string(&last) {
@@ -68,11 +68,11 @@ pub(crate) fn keep(dir: &Path, config: &mut Config) -> Result<(), Error> {
     for (section, key, value) in config.take_changes() {
         fresh = with(&fresh, &section, &key, Some(&value));
     }
-    // In its place, as CouchDB does: owner and mode stay.
+    // Overwritten in place, as CouchDB does: owner and mode stay.
     if fresh == text { Ok(()) } else { fs::write(last, fresh) }
 }
 
-/// The text with this value, or without it.
+/// The text with this value, or without it if it is `None`.
 fn with(text: &str, section: &str, key: &str, value: Option<&str>) -> String {
     let line = value.map(|value| format!("{key} = {value}"));
     let (mut lines, mut inside, mut after) = (Vec::new(), false, None);

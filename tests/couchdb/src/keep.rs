@@ -1,7 +1,8 @@
-//! What a node holds, in a file: for a server of a machine whose services are killed and whose power goes.
+//! Stores the state of a node in a file, for a machine whose services are killed and whose power fails.
 //!
-//! Why whole and at each change: it is a stand-in with a handful of documents, and one that loses nothing it has confirmed.
-//! Called at the first start, and by `server` before the answer to whatever may have changed something.
+//! The whole state is written at each change: this stand-in has only a handful of documents, and must lose
+//! nothing that it has confirmed. Callers: the first start, and `server` before it answers a request that may
+//! have changed something.
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind};
@@ -18,16 +19,16 @@ use crate::options::StartError;
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept<Databases, Configuration> {
     databases: Databases,
-    /// What was set over HTTP, unless an ini file has it.
+    /// The values set over HTTP, unless an ini file has them.
     config: Option<Configuration>,
 }
 
-/// Writes the file, if the node has one; on an error the old one stays.
+/// Writes the file, if the node has one; on an error the old file stays.
 pub(crate) fn keep(node: &Node) -> Result<(), Error> {
     let Some(path) = &node.options.keep else {
         return Ok(());
     };
-    // Under the lock, so that no older state is written over a newer one.
+    // Under the lock, so that older state never replaces newer state.
     let mut state = node.state();
     let config = match &node.options.ini_dir {
         Some(dir) => {
@@ -42,7 +43,7 @@ pub(crate) fn keep(node: &Node) -> Result<(), Error> {
     std::fs::rename(fresh, path)
 }
 
-/// Gives a node that never started what the file holds; a file that is not there yet is an empty one.
+/// Loads the file into a node that never started; a missing file is treated as empty.
 pub(crate) fn restore(node: &Node) -> Result<(), StartError> {
     let Some(path) = &node.options.keep else {
         return Ok(());

@@ -1,15 +1,18 @@
-//! An in-memory CouchDB, for tests and for trying the agent out.
+//! An in-memory CouchDB, for tests and for trying the agent.
 //!
-//! Why: CouchDB is in none of the package registries, and the traps that the agent must survive (CouchDB's asynchronous
-//! hashing, lockouts, first seconds, differences between 1.x and 3.5) can't be mocked call by call. This is a stateful
-//! server with real authentication, authorization and revisions, held to recorded transcripts of real servers by
-//! `tests/conformance.rs`. What it does not imitate answers 501. It is also the fault injector, see [`Faults`].
+//! CouchDB is in no package registry, and the behaviour that the agent must survive (CouchDB's asynchronous
+//! hashing, lockouts, first seconds, differences between 1.x and 3.5) cannot be mocked call by call. So this
+//! is a stateful server with real authentication, authorization and revisions; `tests/conformance.rs` checks
+//! it against recorded transcripts of real servers. It answers 501 to everything it does not imitate. It is
+//! also the fault injector, see [`Faults`].
 //!
 //! ```text
-//! wire (cuttable TCP) -> server (faults, log) -> routes -> auth -> access -> one handler per family -> node (state)
+//! wire (cuttable TCP) -> server (faults, log) -> routes -> auth -> access
+//!                                            -> one handler per family -> node (state)
 //! ```
 //!
-//! Used by the integration tests, the tour and the `in-memory-couchdb` binary; depends on none of the other crates.
+//! Users: the integration tests, the tour and the `in-memory-couchdb` binary. It does not depend on the other
+//! crates.
 
 mod access;
 mod admins;
@@ -60,7 +63,7 @@ pub struct InMemoryCouch {
 }
 
 impl InMemoryCouch {
-    /// Starts a fresh node; must be called on a tokio runtime, which then serves it.
+    /// Starts a new node; must be called on a tokio runtime, which then serves it.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let port = options.port;
         let node = Node::new(options);
@@ -70,14 +73,14 @@ impl InMemoryCouch {
         Ok(couch)
     }
 
-    /// Starts a stopped node on the same port, with everything that a restart keeps; does nothing on a running one.
+    /// Starts a stopped node on the same port with its persistent state; does nothing on a running node.
     pub async fn start_again(&mut self) -> Result<(), StartError> {
         if self.running.is_some() {
             return Ok(());
         }
         self.node.boot()?;
         let node = Arc::clone(&self.node);
-        // A panic of the hashing thread would only leave plain passwords, which do not log in.
+        // If the hashing thread panics, plain passwords remain, which do not log in.
         drop(tokio::task::spawn_blocking(move || admins::hash_all(&node)).await);
         keep::keep(&self.node).map_err(|source| StartError::Kept { source })?;
         let failed = |source| StartError::Bind { port: self.port, source };
@@ -90,16 +93,17 @@ impl InMemoryCouch {
         Ok(())
     }
 
-    /// Stops the node as a crash would: connections are cut, the port is closed; state, secret and faults are kept.
+    /// Stops the node like a crash: connections are cut, the port is closed; state, secret and faults are
+    /// kept.
     pub async fn stop(&mut self) {
         if let Some((stopped, task)) = self.running.take() {
             stopped.cancel();
-            // The task ends by the cancellation; it has no result to lose.
+            // The task was cancelled and has no result.
             drop(task.await);
         }
     }
 
-    /// The port that the node has, or had before it was stopped.
+    /// The port of the node, also while it is stopped.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -109,7 +113,7 @@ impl InMemoryCouch {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Which release line it is.
+    /// The release line.
     pub fn version(&self) -> Version {
         self.node.version
     }
@@ -119,7 +123,7 @@ impl InMemoryCouch {
         &self.node.faults
     }
 
-    /// What is wrong with the server from now on; the default is nothing.
+    /// Sets the problems of the server from now on; the default has none.
     pub fn trouble(&self, trouble: Trouble) {
         self.node.state().set_trouble(trouble);
     }
@@ -129,9 +133,9 @@ impl InMemoryCouch {
         &self.node.log
     }
 
-    /// Waits until no plain admin password waits to be hashed.
+    /// Waits until all plain admin passwords are hashed.
     pub async fn admins_are_hashed(&self) {
-        // The sender lives in the node, so the wait can't fail.
+        // The node holds the sender, so the wait cannot fail.
         drop(self.node.unhashed.subscribe().wait_for(|waiting| *waiting == 0).await);
     }
 }

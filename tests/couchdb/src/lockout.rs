@@ -1,18 +1,20 @@
-//! The lockout of 3.4+: too many wrong passwords for an account from one address (upstream: `chttpd_auth_lockout.erl`).
+//! The lockout of 3.4+: too many wrong passwords for an account from one address (upstream:
+//! `chttpd_auth_lockout.erl`).
 //!
-//! Why it matters: it also hits the right password, server admins, and whoever else comes from the same address. The key
-//! is address, name *and salt*, which is why a new password unlocks. A success resets nothing. Called by `auth` only.
+//! It also refuses the right password, server admins, and other clients at the same address. The key is
+//! address, name *and salt*, so a new password unlocks the account. A success does not reset the count.
+//! Caller: `auth`.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
 
-/// What the server does with an account that failed too often.
+/// How the server treats an account with too many failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     Enforce,
-    /// Counts and logs, and lets the request go on.
+    /// Counts and logs, but does not refuse.
     Warn,
     Off,
 }
@@ -52,7 +54,7 @@ pub(crate) struct Lockout {
 }
 
 impl Lockout {
-    /// Whether requests of this account are refused now, whatever their password.
+    /// Whether requests of this account are refused now, even with the right password.
     pub(crate) fn is_locked(&self, policy: Policy, key: &Key, now: Instant) -> bool {
         policy.mode == Mode::Enforce
             && self.failures.get(key).is_some_and(|(count, last)| {

@@ -1,7 +1,7 @@
-//! What was asked of the node: one entry per request, for tests that count requests or look at the raw request line.
+//! The request log: one entry per request, for tests that count requests or check the raw request line.
 //!
-//! Written by `server` after each answer (or cut), read by tests and by `GET /_fault/log`. Never holds a body, a header
-//! or a password: only whether a body carried one.
+//! `server` writes it after each answer (or cut); tests and `GET /_fault/log` read it. It contains no body,
+//! header or password, only whether a body had a password.
 
 use std::sync::Mutex;
 
@@ -9,18 +9,18 @@ use serde::Serialize;
 
 use crate::node::lock;
 
-/// One request as it came over the wire, and what became of it.
+/// One request as received, and its result.
 #[derive(Debug, Clone, Serialize)]
 pub struct LogEntry {
     /// The HTTP method.
     pub method: String,
-    /// The request target exactly as sent, percent-encoding, query and all.
+    /// The request target exactly as sent, with percent-encoding and query.
     pub target: String,
-    /// The status answered; `None` if the connection was cut before one.
+    /// The status of the answer; `None` if the connection was cut first.
     pub status: Option<u16>,
-    /// Who the credentials proved to be; `None` for anonymous and refused ones.
+    /// The authenticated user; `None` for anonymous requests and refused credentials.
     pub user: Option<String>,
-    /// Whether the body carried a plain password: a `password` field, or an admin value that is no hash.
+    /// Whether the body contained a plain password: a `password` field, or an admin value that is not a hash.
     pub carried_password: bool,
 }
 
@@ -31,12 +31,13 @@ pub struct RequestLog {
 }
 
 impl RequestLog {
-    /// A copy of everything logged so far, oldest first.
+    /// A copy of all entries, oldest first.
     pub fn entries(&self) -> Vec<LogEntry> {
         lock(&self.entries).clone()
     }
 
-    /// How many requests of this method had a raw path (without query) that fits the glob; `*` stands for anything.
+    /// The number of requests with this method and a raw path (without query) that matches the glob; `*`
+    /// matches anything.
     pub fn count(&self, method: &str, path: &str) -> usize {
         let fits = |entry: &&LogEntry| {
             entry.method == method && crate::faults::glob(path, crate::faults::path_of(&entry.target))
@@ -44,7 +45,7 @@ impl RequestLog {
         lock(&self.entries).iter().filter(fits).count()
     }
 
-    /// Forgets everything logged so far.
+    /// Removes all entries.
     pub fn clear(&self) {
         lock(&self.entries).clear();
     }

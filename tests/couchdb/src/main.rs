@@ -1,6 +1,7 @@
 //! `in-memory-couchdb`: the node as a process, for `make run` and for tests in other languages.
 //!
-//! Prints its address when it listens and ends on SIGTERM or ctrl-c; exits 1, like a real 3.x, if it has no admin.
+//! It prints its address when it listens, and stops on SIGTERM or Ctrl-C. Like a real 3.x it exits with 1 if
+//! it has no admin.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,32 +11,33 @@ use clap::Parser;
 use in_memory_couchdb::{InMemoryCouch, Options, StartError, Version};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// An in-memory CouchDB on 127.0.0.1, for tests and for trying things out; without --keep nothing is kept.
+/// An in-memory CouchDB on 127.0.0.1 for tests and experiments; its state is lost at exit unless --keep is
+/// given.
 #[derive(Debug, Parser)]
 #[command(disable_version_flag = true)]
 struct Args {
     /// The port to listen on; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// Which CouchDB to be: 3.5, 3.4, 3.3, 2.x or 1.x.
+    /// The CouchDB version to imitate: 3.5, 3.4, 3.3, 2.x or 1.x.
     #[arg(long, default_value = "3.5")]
     version: Version,
     /// The first server admin, NAME:PASSWORD or NAME:HASH.
     #[arg(long, value_parser = name_and_secret)]
     admin: Option<(String, String)>,
-    /// A local.d directory with *.ini files to read at the start.
+    /// A local.d directory with *.ini files to read at start.
     #[arg(long)]
     admin_ini_dir: Option<PathBuf>,
-    /// A file for what it holds, so that even a server that is killed has it at its next start.
+    /// A file for the state, which then survives even a kill.
     #[arg(long)]
     keep: Option<PathBuf>,
-    /// Rounds of PBKDF2 for plain passwords; by default as many as the real one takes.
+    /// PBKDF2 rounds for plain passwords; defaults to the real server's.
     #[arg(long)]
     iterations: Option<u32>,
     /// Milliseconds until a plain admin password is hashed.
     #[arg(long, default_value_t = 150)]
     admin_hash_delay_ms: u64,
-    /// Milliseconds without `_design/_auth` after PUT /_users; 5000 on a real one.
+    /// Milliseconds without `_design/_auth` after PUT /_users; 5000 on a real server.
     #[arg(long, default_value_t = 300)]
     settle_ms: u64,
     /// Serve /_fault: faults on demand and the request log.

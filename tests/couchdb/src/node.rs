@@ -1,7 +1,9 @@
-//! The shared heart of a node: its databases, configuration and caches, behind one lock that is never held over an await.
+//! The shared state of a node: databases, configuration and caches, behind one lock that is never held over
+//! an await.
 //!
-//! Why one lock: every operation on the state is a few map look-ups; what takes time (password hashing, delays) happens
-//! outside of it. Owned by `server`, which keeps it over restarts, and read by everything that handles a request.
+//! One lock is enough because every operation on the state is a few map look-ups; slow work (password
+//! hashing, delays) happens outside of it. `server` owns the node and keeps it over restarts; all request
+//! handlers use it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,49 +24,49 @@ use crate::personality::Version;
 use crate::reply::{Refusal, Reply};
 use crate::trouble::Trouble;
 
-/// Locks, also after a panic elsewhere: the state is plain data and a test that panicked has failed anyway.
+/// Locks even after a panic elsewhere: the state is plain data, and a test that panicked has failed anyway.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the lock guards.
+/// The data behind the lock.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) databases: BTreeMap<String, Database>,
     pub(crate) config: Config,
     pub(crate) lockout: Lockout,
-    /// User documents as the authentication saw them last (upstream: `chttpd_auth_cache`).
+    /// User documents as the authentication last saw them (upstream: `chttpd_auth_cache`).
     pub(crate) auth_cache: HashMap<String, Map<String, Value>>,
-    /// Whether the cache follows changes of `_users` and `_design/_auth` is there: not so in the first seconds.
+    /// Whether the cache follows changes of `_users` and `_design/_auth` exists; false in the first seconds.
     pub(crate) settled: bool,
-    /// Passwords that were derived and proved right: by account, the hash and a digest of the password.
+    /// Passwords that proved right: by account, the hash and a digest of the password.
     pub(crate) verified: HashMap<String, (Stored, [u8; 32])>,
     pub(crate) trouble: Trouble,
 }
 
 impl State {
-    /// A setting of the authentication, which may be in its section of before 3.2.
+    /// A setting of the authentication, also from its section before 3.2.
     pub(crate) fn auth_setting(&self, key: &str) -> Option<&str> {
         self.config.get("chttpd_auth", key).or_else(|| self.config.get("couch_httpd_auth", key))
     }
 
-    /// Where users are looked for.
+    /// The name of the users database.
     pub(crate) fn users_database(&self, version: Version) -> &str {
         let section = if version == Version::V1 { "couch_httpd_auth" } else { "chttpd_auth" };
         self.config.get(section, "authentication_db").unwrap_or("_users")
     }
 
-    /// A database, or the 404 of a missing one.
+    /// A database, or 404 if it does not exist.
     pub(crate) fn database(&self, name: &str) -> Result<&Database, Refusal> {
         self.databases.get(name).ok_or_else(Reply::no_database)
     }
 
-    /// A database to be changed, or the 404 of a missing one.
+    /// A database to be changed, or 404 if it does not exist.
     pub(crate) fn database_mut(&mut self, name: &str) -> Result<&mut Database, Refusal> {
         self.databases.get_mut(name).ok_or_else(Reply::no_database)
     }
 
-    /// Lets the authentication see a changed user, unless nothing follows the changes yet.
+    /// Updates the authentication cache for a changed user, if the cache already follows changes.
     pub(crate) fn user_changed(&mut self, id: &str) {
         if let Some(name) = id.strip_prefix("org.couchdb.user:")
             && self.settled
@@ -73,7 +75,7 @@ impl State {
         }
     }
 
-    /// Makes `_design/_auth` and starts to follow `_users`, if that is there.
+    /// Creates `_design/_auth` and starts to follow `_users`, if that exists.
     pub(crate) fn settle(&mut self) {
         let Some(users) = self.databases.get_mut("_users") else {
             return;
@@ -84,7 +86,7 @@ impl State {
                 "validate_doc_update": "function() { /* src/users.rs of the in-memory CouchDB */ }"
             });
             let body = design.as_object().cloned().unwrap_or_default();
-            // Can't conflict: it was just seen to be missing, under the same lock.
+            // Cannot conflict: the document was missing a moment ago, under the same lock.
             drop(users.put("_design/_auth", None, false, body));
         }
         self.settled = true;
@@ -99,11 +101,11 @@ pub(crate) struct Node {
     pub(crate) options: Options,
     pub(crate) hashing: Hashing,
     pub(crate) uuid: String,
-    /// The key of session cookies, kept over restarts as `[chttpd_auth] secret` is.
+    /// The key of session cookies, kept over restarts like `[chttpd_auth] secret`.
     pub(crate) secret: String,
     pub(crate) faults: Faults,
     pub(crate) log: RequestLog,
-    /// How many plain admin passwords wait to be hashed.
+    /// The number of plain admin passwords that are not hashed yet.
     pub(crate) unhashed: watch::Sender<usize>,
     /// The task that hashes the newest of them.
     pub(crate) last_hash: Mutex<Option<tokio::task::JoinHandle<()>>>,
@@ -131,7 +133,7 @@ impl Node {
         }
     }
 
-    /// The state; the guard must be gone before the next await.
+    /// The state; drop the guard before the next await.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
@@ -141,12 +143,12 @@ impl Node {
         format!("couch{}@127.0.0.1", lock(&self.port))
     }
 
-    /// Remembers the port once it is known.
+    /// Stores the port once it is known.
     pub(crate) fn set_port(&self, port: u16) {
         *lock(&self.port) = port;
     }
 
-    /// What the ini files and the options say, the files of `local.d` last.
+    /// The values of the ini files and the options; the files of `local.d` come last.
     pub(crate) fn read_ini(&self) -> Result<Vec<(String, String, String)>, StartError> {
         let mut values = self.options.config.clone();
         if let Some((name, secret)) = &self.options.admin {
@@ -158,7 +160,7 @@ impl Node {
         Ok(values)
     }
 
-    /// What happens at each start before the port opens.
+    /// The steps of each start before the port opens.
     pub(crate) fn boot(&self) -> Result<(), StartError> {
         let ini = self.read_ini()?;
         let mut state = self.state();
@@ -179,7 +181,7 @@ impl Node {
         Ok(())
     }
 
-    /// The `_security` that counts for a database.
+    /// The effective `_security` of a database.
     pub(crate) fn security(&self, state: &State, name: &str) -> Result<Value, Refusal> {
         let database = state.database(name)?;
         let everyone = state.config.get("couchdb", "default_security") == Some("everyone");
@@ -187,7 +189,7 @@ impl Node {
         Ok(database.minority_security.clone().or_else(|| database.security.clone()).unwrap_or_else(default))
     }
 
-    /// Starts the clock after which a `_users` made on a running node gets its `_design/_auth`.
+    /// Starts the delay after which a `_users` that was created on a running node gets its `_design/_auth`.
     pub(crate) fn settle_later(self: &Arc<Self>) {
         let node = Arc::clone(self);
         let after = if self.version == Version::V1 { Duration::ZERO } else { self.options.settle_after };

@@ -1,36 +1,38 @@
-//! How a node is to be set up, and why it may refuse to start.
+//! The options of a node, and the reasons why it may refuse to start.
 //!
-//! Why its own file: tests read and write this more than anything else here. Every field has a default that suits a quick
-//! test; only `iterations: None` and the default delays are those of a real server or a shortened form of them.
+//! The defaults suit a fast test; only `iterations: None` and the default delays are those of a real server
+//! or shorter.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::personality::Version;
 
-/// Everything that can be chosen before the start of a node.
+/// The options of a node.
 #[derive(Clone)]
 pub struct Options {
-    /// Which release line to be; 3.5 by default.
+    /// The release line; 3.5 by default.
     pub version: Version,
-    /// A server admin: name, and password or ready hash; without one, 3.x refuses to start unless `ini_dir` has one.
+    /// A server admin: name, and password or hash; without one, 3.x refuses to start unless `ini_dir` has
+    /// one.
     pub admin: Option<(String, String)>,
-    /// A `local.d` directory, whose `*.ini` files are read in the order of their names at every start.
+    /// A `local.d` directory; its `*.ini` files are read in alphabetical order at every start.
     pub ini_dir: Option<PathBuf>,
-    /// Configuration values that stand before the first start: section, key, value.
+    /// Configuration values before the first start: section, key, value.
     pub config: Vec<(String, String, String)>,
-    /// A file for what the node holds, written at each change and read at the start; without one, a node that is ended by
-    /// force has lost everything. With an `ini_dir`, its last file gets what is set over HTTP, as with a real CouchDB.
+    /// A file for the node's state, written at each change and read at the start; without it a killed node
+    /// loses everything. With an `ini_dir`, values set over HTTP go to its last file, as with a real CouchDB.
     pub keep: Option<PathBuf>,
     /// TCP port on 127.0.0.1; 0 takes a free one and keeps it over restarts.
     pub port: u16,
-    /// Rounds of PBKDF2 for plain passwords; `None` is the version's own default (600,000 from 3.4 on, 10 before).
+    /// PBKDF2 rounds for plain passwords; `None` is the version's default (600,000 from 3.4 on, 10 before).
     pub iterations: Option<u32>,
-    /// How long a plain admin password stays readable, and its login refused, after the PUT; 150 ms by default.
+    /// How long a plain admin password stays readable and cannot log in after the PUT; 150 ms by default.
     pub admin_hash_delay: Duration,
-    /// How long `_users` made on a running node has no `_design/_auth`; 300 ms by default, 5 s on a real server.
+    /// How long a `_users` that was created on a running node has no `_design/_auth`; 300 ms by default, 5 s
+    /// on a real server.
     pub settle_after: Duration,
-    /// Whether `/_fault` is served, so that another process can inject faults and read the request log.
+    /// Whether to serve `/_fault`, so that other processes can inject faults and read the request log.
     pub fault_routes: bool,
 }
 
@@ -52,20 +54,20 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The defaults, for this version.
+    /// The default options of this version.
     #[must_use]
     pub fn new(version: Version) -> Self {
         Self { version, ..Self::default() }
     }
 
-    /// Adds the server admin that a 3.x needs; `secret` is a plain password or a ready hash.
+    /// Adds the server admin that a 3.x requires; `secret` is a plain password or a hash.
     #[must_use]
     pub fn admin(mut self, name: &str, secret: &str) -> Self {
         self.admin = Some((name.to_owned(), secret.to_owned()));
         self
     }
 
-    /// Sets a configuration value, as an ini file would.
+    /// Sets a configuration value, like an ini file.
     #[must_use]
     pub fn set(mut self, section: &str, key: &str, value: &str) -> Self {
         self.config.push((section.to_owned(), key.to_owned(), value.to_owned()));
@@ -74,7 +76,7 @@ impl Options {
 }
 
 impl std::fmt::Debug for Options {
-    /// Written by hand because the admin's secret and configured ones must not reach a log.
+    /// Written by hand to keep the admin's secret and configured secrets out of logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Options")
             .field("version", &self.version)
@@ -89,31 +91,31 @@ impl std::fmt::Debug for Options {
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// What a 3.x says, and ends, when its ini files hold no `[admins]`.
+    /// The message of a 3.x that exits because its ini files have no `[admins]`.
     #[error(
         "No Admin Account Found, aborting startup: add one under [admins] in an ini file, or pass an admin"
     )]
     NoAdmin,
-    /// An ini file, or its directory, can't be read.
+    /// An ini file or its directory cannot be read.
     #[error("can't read {path}: {source}")]
     Ini {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The file of [`Options::keep`] can't be read or written, or holds something else.
+    /// The file of [`Options::keep`] cannot be read or written, or has an invalid content.
     #[error("what is to be kept: {source}")]
     Kept {
-        /// What is wrong with it.
+        /// The error.
         source: std::io::Error,
     },
-    /// The port is taken, usually by a real CouchDB.
+    /// The port is in use, usually by a real CouchDB.
     #[error("can't listen on 127.0.0.1:{port}: {source}")]
     Bind {
-        /// The wanted port.
+        /// The requested port.
         port: u16,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }

@@ -1,15 +1,15 @@
-//! `[chttpd_auth] password_regexp`: the rules that a new plain password must keep (upstream: `couch_users_db.erl`,
-//! `validate_password`), whose texts stand here word for word.
+//! `[chttpd_auth] password_regexp`: the rules for a new plain password (upstream: `couch_users_db.erl`,
+//! `validate_password`), with upstream's messages word for word.
 //!
-//! Erlang's regular expressions are PCRE. Of those this knows characters, `.`, `\d`, classes, and the quantifiers; what else a
-//! rule holds is answered with 501.
+//! Erlang's regular expressions are PCRE. This module supports characters, `.`, `\d`, classes, and
+//! quantifiers; a rule with anything else is answered with 501.
 
 use crate::reply::{Refusal, Reply};
 
 const REFUSED: &str = "Password does not conform to requirements.";
 const NO_HASHING: &str = "Server cannot hash passwords at this time.";
 
-/// Refuses a password that breaks a rule of this setting.
+/// Refuses a password that violates a rule of this setting.
 pub(crate) fn check(rules: &str, password: &str) -> Result<(), Refusal> {
     if rules.is_empty() || rules == "[]" {
         return Ok(());
@@ -26,7 +26,7 @@ pub(crate) fn check(rules: &str, password: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Reads a list of `"expression"` and `{"expression", "reason"}`.
+/// Parses a list of `"expression"` and `{"expression", "reason"}`.
 fn parse(rules: &str) -> Option<Vec<(String, Option<String>)>> {
     let mut found = Vec::new();
     let mut tuple: Option<Vec<String>> = None;
@@ -60,7 +60,7 @@ fn parse(rules: &str) -> Option<Vec<(String, Option<String>)>> {
     Some(found)
 }
 
-/// What one character must be, and how often.
+/// The allowed characters and their minimum number.
 struct Step {
     ranges: Vec<(char, char)>,
     min: usize,
@@ -129,7 +129,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// The first is the example of CouchDB's documentation.
+    /// The first example is from CouchDB's documentation.
     #[test]
     fn rules_are_kept() {
         let rules = r#"[{".{10,}", "Min length is 10 chars."}, "[A-Z]+", "[a-z]+", "\\d+"]"#;

@@ -1,8 +1,9 @@
-//! Password hashes as CouchDB stores and verifies them (upstream: `couch_passwords.erl`, `couch_auth_cache.erl`).
+//! Password hashes as CouchDB stores and verifies them (upstream: `couch_passwords.erl`,
+//! `couch_auth_cache.erl`).
 //!
-//! Why for real: what a server does with a hash that somebody else made is the riskiest part of the agent, so nothing is
-//! faked here. Called from `auth` (logins), `users` (passwords in documents) and `admins` (plain admin passwords); the
-//! callers keep the derivation off the async threads. Never stores anything.
+//! Nothing is faked here, because the riskiest part of the agent is how a server treats a hash that the agent
+//! computed. Callers: `auth` (logins), `users` (passwords in documents) and `admins` (plain admin passwords);
+//! they run the derivation on blocking threads. Nothing is stored here.
 
 use std::num::NonZeroU32;
 
@@ -30,7 +31,7 @@ impl Prf {
     }
 }
 
-/// How this server hashes the plain passwords that clients give it.
+/// How this server hashes plain passwords from clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hashing {
     /// The pseudo-random function.
@@ -54,12 +55,12 @@ pub(crate) struct Stored {
     expected: String,
 }
 
-/// An admin value that claims to be a hash and is none; CouchDB answers a login with 500 `badmatch`.
+/// An admin value that looks like a hash but is malformed; CouchDB answers a login with 500 `badmatch`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) String);
 
 impl Stored {
-    /// The hash in a user document; `None` if it has no usable one, with which nobody can log in.
+    /// The hash in a user document; `None` if it has no usable one, so that the user cannot log in.
     pub(crate) fn of_user(version: Version, doc: &Map<String, Value>) -> Option<Self> {
         let text = |key: &str| doc.get(key).and_then(Value::as_str);
         let salt = text("salt").unwrap_or_default().to_owned();
@@ -68,7 +69,7 @@ impl Stored {
                 Some(Self { scheme: Scheme::Simple, salt, expected: text("password_sha")?.to_owned() })
             }
             "pbkdf2" => {
-                // Before 3.4 the field does not exist for the server, which then derives with SHA-1 and never matches.
+                // Versions before 3.4 ignore the field, derive with SHA-1 and never match.
                 let named = text("pbkdf2_prf").filter(|_| version.understands_sha256());
                 let prf = Prf::parse(named.unwrap_or("sha"))?;
                 let iterations =
@@ -80,7 +81,7 @@ impl Stored {
         }
     }
 
-    /// The hash in an `[admins]` value; `Ok(None)` for one that is still plain text.
+    /// The hash in an `[admins]` value; `Ok(None)` if the value is still plain text.
     pub(crate) fn of_admin(version: Version, value: &str) -> Result<Option<Self>, Malformed> {
         let malformed = |rest: &str| Malformed(rest.to_owned());
         if let Some(rest) = value.strip_prefix("-hashed-") {
@@ -107,7 +108,7 @@ impl Stored {
         Ok(Some(Self { scheme, salt: salt.to_owned(), expected: key.to_owned() }))
     }
 
-    /// Derives and compares; slow by design, so never on an async thread.
+    /// Derives and compares; deliberately slow, so never call it on an async thread.
     pub(crate) fn matches(&self, password: &str) -> bool {
         let derived = match self.scheme {
             Scheme::Simple => {
@@ -120,12 +121,12 @@ impl Stored {
         derived == self.expected
     }
 
-    /// Whether the server would make this hash the same way today, the salt aside.
+    /// Whether the server's current settings give this hash, apart from the salt.
     pub(crate) fn is_current(&self, hashing: Hashing) -> bool {
         self.scheme == Scheme::Pbkdf2(hashing)
     }
 
-    /// How many rounds it takes, if it takes rounds.
+    /// The number of rounds, for schemes that have rounds.
     pub(crate) fn rounds(&self) -> Option<u32> {
         match self.scheme {
             Scheme::Simple => None,
@@ -153,7 +154,7 @@ fn derive(hashing: Hashing, password: &str, salt: &str) -> String {
     hex::encode(key)
 }
 
-/// Thirty-two hex digits; CouchDB uses the text itself, not the bytes, as the salt.
+/// 32 hex digits; CouchDB uses the text itself, not the bytes, as the salt.
 pub(crate) fn new_salt() -> String {
     hex::encode(rand::random::<[u8; 16]>())
 }
@@ -169,7 +170,8 @@ pub(crate) fn hash_for_admin(hashing: Hashing, password: &str) -> String {
     format!("{prefix}{key},{salt},{}", hashing.iterations)
 }
 
-/// A user document whose `password` is replaced by its hash; the fields stand in the order of 3.4+, on which `_rev` depends.
+/// Replaces `password` in a user document by its hash; the fields have the order of 3.4+, on which `_rev`
+/// depends.
 pub(crate) fn hash_into_user(
     hashing: Hashing,
     doc: &Map<String, Value>,

@@ -1,8 +1,9 @@
-//! Which CouchDB the node pretends to be, and every way in which the versions differ.
+//! The CouchDB version that the node imitates, and all differences between the versions.
 //!
-//! Why: the agent has to serve 1.x, 2.x and 3.x, and its worst traps are differences between them. All of them are
-//! questions to this one type, so that no route carries a version number of its own. The answers for 3.x are held to
-//! transcripts of real servers; those for 1.x and 2.x follow the manuals and sources of 1.6.1 and 2.3.1.
+//! The agent supports 1.x, 2.x and 3.x, and the differences between them are its greatest difficulties. All
+//! of them are methods of this type, so that no route compares version numbers. The answers for 3.x are
+//! checked against transcripts of real servers; those for 1.x and 2.x follow the manuals and sources of 1.6.1
+//! and 2.3.1.
 
 use std::str::FromStr;
 
@@ -13,20 +14,20 @@ use crate::passwords::{Hashing, Prf};
 /// A CouchDB release line, ordered by age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Version {
-    /// 1.6.1: `/_config`, admin party, system databases made at boot, no clusters.
+    /// 1.6.1: `/_config`, admin party, system databases created at start, no clusters.
     V1,
-    /// 2.3.1: `/_node/…/_config`, still an admin party and open databases.
+    /// 2.3.1: `/_node/…/_config`, still an admin party and public databases.
     V2,
-    /// 3.3.3: refuses to start without an admin, knows only SHA-1 password hashes.
+    /// 3.3.3: refuses to start without an admin, supports only SHA-1 password hashes.
     V3_3,
-    /// 3.4.3: SHA-256 hashes of 600,000 rounds and the lockout.
+    /// 3.4.3: SHA-256 hashes with 600,000 rounds, and the lockout.
     V3_4,
-    /// 3.5.0: rewrites old password hashes of users at their login.
+    /// 3.5.0: rewrites old password hashes of users when they log in.
     #[default]
     V3_5,
 }
 
-/// A `--version` that names no release line we know.
+/// A `--version` that is not a known release line.
 #[derive(Debug, thiserror::Error)]
 #[error("unknown CouchDB version {0:?}: use one of 3.5, 3.4, 3.3, 2.x, 1.x")]
 pub struct UnknownVersion(String);
@@ -48,7 +49,7 @@ impl FromStr for Version {
 }
 
 impl Version {
-    /// The full release number, as `GET /` tells it.
+    /// The full release number, as in `GET /`.
     pub fn number(self) -> &'static str {
         match self {
             Self::V1 => "1.6.1",
@@ -82,22 +83,22 @@ impl Version {
         }
     }
 
-    /// Whether a node without any server admin starts and lets everybody in as admin.
+    /// Whether a node without a server admin starts and treats every caller as an admin.
     pub(crate) fn starts_as_admin_party(self) -> bool {
         self < Self::V3_3
     }
 
-    /// Whether `_users` and `_replicator` are made by the server itself at its first start.
+    /// Whether the server creates `_users` and `_replicator` itself at its first start.
     pub(crate) fn makes_system_databases(self) -> bool {
         self == Self::V1
     }
 
-    /// Whether configuration and cluster live under `/_node` and `/_membership`, and not under `/_config`.
+    /// Whether configuration and cluster are at `/_node` and `/_membership` instead of `/_config`.
     pub(crate) fn is_clustered(self) -> bool {
         self >= Self::V2
     }
 
-    /// The `_security` object of a database for which none was set.
+    /// The `_security` object of a database whose `_security` was never set.
     pub(crate) fn default_security(self, everyone: bool) -> Value {
         if everyone || self < Self::V3_3 {
             json!({})
@@ -106,7 +107,7 @@ impl Version {
         }
     }
 
-    /// Whether anybody may list the databases (`admin_only_all_dbs` came with 3.0).
+    /// Whether every caller may list the databases (`admin_only_all_dbs` came with 3.0).
     pub(crate) fn lists_databases_to_everyone(self) -> bool {
         self < Self::V3_3
     }
@@ -116,7 +117,7 @@ impl Version {
         self >= Self::V3_4
     }
 
-    /// Whether `pbkdf2_prf` of users and `-pbkdf2:sha256-` of admins are understood.
+    /// Whether `pbkdf2_prf` of users and `-pbkdf2:sha256-` of admins are supported.
     pub(crate) fn understands_sha256(self) -> bool {
         self >= Self::V3_4
     }
@@ -126,22 +127,22 @@ impl Version {
         self == Self::V3_5
     }
 
-    /// Whether a plain admin password is hashed some time after the reply, and not before it.
+    /// Whether a plain admin password is hashed after the reply instead of before.
     pub(crate) fn hashes_admins_later(self) -> bool {
         self >= Self::V2
     }
 
-    /// Whether an admin value that begins with `-`, whatever follows, is taken as hashed already.
+    /// Whether every admin value that begins with `-` counts as a hash.
     pub(crate) fn skips_dashed_admins(self) -> bool {
         self >= Self::V3_4
     }
 
-    /// Whether a configuration value that is no string is a 400; a crash of the handler (500) before.
+    /// Whether a configuration value that is not a string is a 400; before, the handler crashes (500).
     pub(crate) fn checks_config_values(self) -> bool {
         self >= Self::V3_4
     }
 
-    /// Whether `_design/_auth` refuses password schemes that it does not know.
+    /// Whether `_design/_auth` refuses unknown password schemes.
     pub(crate) fn refuses_unknown_schemes(self) -> bool {
         self >= Self::V3_4
     }

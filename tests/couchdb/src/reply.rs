@@ -1,7 +1,6 @@
-//! What a handler answers, and CouchDB's standard refusals word for word.
+//! The replies of the handlers, and CouchDB's standard refusals word for word.
 //!
-//! Why one type for both: a refusal is a reply too, so handlers use `?` on it. Turned into an HTTP response by `server`;
-//! knows nothing of who asked.
+//! A refusal is a reply too, so handlers can use `?` on it. `server` turns a reply into an HTTP response.
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
@@ -16,19 +15,19 @@ pub(crate) struct Reply {
     content_type: &'static str,
 }
 
-/// A reply that says no.
+/// A reply with an error.
 pub(crate) type Refusal = Reply;
 
-/// What every handler returns.
+/// The result of every handler.
 pub(crate) type Outcome = Result<Reply, Refusal>;
 
 impl Reply {
-    /// A JSON body, with the newline at its end that CouchDB sends.
+    /// A JSON body, with the trailing newline that CouchDB sends.
     pub(crate) fn json(status: u16, body: &Value) -> Self {
         Self { status, headers: Vec::new(), body: format!("{body}\n"), content_type: "application/json" }
     }
 
-    /// A body that is sent as JSON without being looked at.
+    /// A body that is sent as JSON without being parsed.
     pub(crate) fn raw(status: u16, body: String) -> Self {
         Self { status, headers: Vec::new(), body, content_type: "application/json" }
     }
@@ -60,7 +59,7 @@ impl Reply {
         self
     }
 
-    /// The same reply, under another status.
+    /// The same reply with a different status.
     #[must_use]
     pub(crate) fn under_status(mut self, status: u16) -> Self {
         self.status = status;
@@ -78,12 +77,13 @@ impl Reply {
         body.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 
-    /// Half of the body, for an answer that breaks off there.
+    /// Half of the body, for a truncated answer.
     pub(crate) fn half_body(&self) -> Vec<u8> {
         self.body.as_bytes().iter().take(self.body.len() / 2).copied().collect()
     }
 
-    /// The response, with `body` in place of its own if one is given; the length stays that of its own.
+    /// The response, with `body` instead of its own if one is given; the length is always that of its own
+    /// body.
     pub(crate) fn into_response(self, server: &str, body: Option<Body>) -> Response<Body> {
         let mut response = Response::new(Body::empty());
         *response.status_mut() =
@@ -111,7 +111,7 @@ impl Reply {
 
 /// CouchDB's refusals.
 impl Reply {
-    /// Any error in CouchDB's shape.
+    /// An error in CouchDB's format.
     pub(crate) fn error(status: u16, error: &str, reason: &str) -> Refusal {
         Self::json(status, &json!({ "error": error, "reason": reason }))
     }
@@ -160,7 +160,7 @@ impl Reply {
         reply.with(header::ALLOW, allowed)
     }
 
-    /// What this node does not imitate; a test that sees it has to go to a real server.
+    /// A feature that this node does not imitate; a test that gets this reply must use a real server.
     pub(crate) fn not_implemented(what: &str) -> Refusal {
         Self::error(501, "not_implemented", &format!("the in-memory CouchDB has no {what}"))
     }

@@ -1,8 +1,8 @@
 //! A request as CouchDB sees it: raw target, decoded path segments, query, headers and the whole body.
 //!
-//! Why not an HTTP router: CouchDB splits the path *before* it decodes it, so that `%2F` is part of a name and `..` is
-//! nothing special, drops empty segments, and turns `+` into a blank (upstream: `chttpd.erl`, `mochiweb_util:unquote`).
-//! Built by `server` for each request, read by everything behind it.
+//! An HTTP router does not fit: CouchDB splits the path *before* it decodes it, so that `%2F` is part of a
+//! name and `..` is not special, drops empty segments, and turns `+` into a blank (upstream: `chttpd.erl`,
+//! `mochiweb_util:unquote`). `server` creates it for each request.
 
 use axum::body::Bytes;
 use axum::http::HeaderMap;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::reply::{Refusal, Reply};
 
-/// One request, its body complete.
+/// One request with its complete body.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -27,7 +27,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Splits and decodes; a bad escape is CouchDB's 400 `invalid_url_encoding`.
+    /// Splits and decodes; an invalid escape is CouchDB's 400 `invalid_url_encoding`.
     pub(crate) fn new(
         method: &str,
         target: &str,
@@ -62,7 +62,7 @@ impl Request {
         self.segments.iter().map(String::as_str).collect()
     }
 
-    /// `HEAD` is answered as `GET`; hyper leaves out the body.
+    /// `HEAD` is answered as `GET`; hyper omits the body.
     pub(crate) fn verb(&self) -> &str {
         if self.method == "HEAD" { "GET" } else { &self.method }
     }
@@ -72,7 +72,7 @@ impl Request {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// A header that is text.
+    /// The value of a header, if it is text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
@@ -82,7 +82,7 @@ impl Request {
         serde_json::from_slice(&self.body).map_err(|_| Reply::bad_request("invalid UTF-8 JSON"))
     }
 
-    /// The body as JSON, of a POST: CouchDB insists on the content type there, and nowhere else.
+    /// The body of a POST as JSON: CouchDB requires the content type there, and nowhere else.
     pub(crate) fn posted_json(&self) -> Result<Value, Refusal> {
         if !self.content_type().starts_with("application/json") {
             let reason = "Content-Type must be application/json";
@@ -96,7 +96,7 @@ impl Request {
         self.header("content-type").unwrap_or_default()
     }
 
-    /// Whether the body carries a plain password, in a `password` field or as an `[admins]` value.
+    /// Whether the body contains a plain password, in a `password` field or as an `[admins]` value.
     pub(crate) fn carries_password(&self) -> bool {
         fn anywhere(value: &Value) -> bool {
             match value {
@@ -113,7 +113,7 @@ impl Request {
                 self.method == "PUT" && section.is_some_and(|name| name == "admins") && !text.starts_with('-')
             }
             Ok(value) => anywhere(&value),
-            // The one other format with passwords is the form of `POST /_session`.
+            // The only other format with passwords is the form of `POST /_session`.
             Err(_) => {
                 String::from_utf8_lossy(&self.body).split('&').any(|pair| pair.starts_with("password="))
             }
@@ -121,7 +121,7 @@ impl Request {
     }
 }
 
-/// Decodes `%XX` and `+`; `None` for a broken escape. Bytes that are no UTF-8 become replacement characters.
+/// Decodes `%XX` and `+`; `None` for an invalid escape. Invalid UTF-8 becomes replacement characters.
 pub(crate) fn unquote(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     for (at, byte) in bytes.iter().enumerate() {

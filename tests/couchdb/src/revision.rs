@@ -1,8 +1,9 @@
-//! Document revisions, computed as CouchDB computes them, so that the same edits give the same `_rev` as on a real server.
+//! Document revisions, computed as by CouchDB, so that the same edits give the same `_rev` as on a real
+//! server.
 //!
-//! Why exactly: revisions then need no special case in the conformance test. Upstream: `couch_db:new_revid/1`, the MD5 of
+//! So revisions need no special case in the conformance test. Upstream: `couch_db:new_revid/1`, the MD5 of
 //! Erlang's external term format (erts "External Term Format", version 131, `minor_version` 1) of
-//! `[Deleted, OldStart, OldRev, Body, Attachments]`. Called by `database`; knows nothing of storage.
+//! `[Deleted, OldStart, OldRev, Body, Attachments]`. Caller: `database`.
 
 use std::fmt;
 
@@ -10,7 +11,7 @@ use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// A revision: how many edits led here, and the hash of the last one.
+/// A revision: the number of edits and the hash of the last one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Revision {
     generation: u64,
@@ -24,13 +25,13 @@ impl fmt::Display for Revision {
 }
 
 impl Revision {
-    /// Reads `N-HASH`; `None` is CouchDB's 400 "Invalid rev format".
+    /// Parses `N-HASH`; `None` is CouchDB's 400 "Invalid rev format".
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (generation, hash) = text.split_once('-')?;
         Some(Self { generation: generation.parse().ok()?, hash: hash.to_owned() })
     }
 
-    /// The revision that an edit of `parent` to this body gets.
+    /// The revision of an edit of `parent` to this body.
     pub(crate) fn after(parent: Option<&Self>, deleted: bool, body: &Map<String, Value>) -> Self {
         let mut term = vec![131, LIST, 0, 0, 0, 5];
         put_atom(&mut term, if deleted { "true" } else { "false" });
@@ -45,7 +46,7 @@ impl Revision {
         Self { generation, hash: hex::encode(Md5::digest(&term)) }
     }
 
-    /// CouchDB keeps a hash of 32 hex digits as 16 bytes and any other one as text.
+    /// CouchDB stores a hash of 32 hex digits as 16 bytes and any other hash as text.
     fn hash_bytes(&self) -> Vec<u8> {
         match hex::decode(&self.hash) {
             Ok(bytes) if bytes.len() == 16 => bytes,
@@ -100,7 +101,7 @@ fn put_object(term: &mut Vec<u8>, members: &Map<String, Value>) {
 }
 
 fn put_list(term: &mut Vec<u8>, items: &[Value]) {
-    // Erlang has no type for strings: a list of small integers is written as one.
+    // Erlang has no string type: a list of small integers is encoded as a string.
     let bytes: Option<Vec<u8>> =
         items.iter().map(|item| item.as_u64().and_then(|n| u8::try_from(n).ok())).collect();
     match (bytes, u16::try_from(items.len())) {
@@ -162,7 +163,7 @@ mod tests {
         Revision::after(None, false, body.as_object().unwrap()).to_string()
     }
 
-    /// Every expected value was answered by a real 3.5.0 (transcripts `errors`, `security` and `users`).
+    /// A real 3.5.0 answered all expected values (transcripts `errors`, `security` and `users`).
     #[test]
     fn revisions_are_those_of_a_real_server() {
         assert_eq!(first(&json!({})), "1-967a00dff5e02add41819138abb3284d");

@@ -1,6 +1,8 @@
-//! HTTP in and out: reads a request whole, lets the faults and the routes have it, logs it, sends the answer or cuts.
+//! HTTP: reads a whole request, applies faults, calls the routes, logs the request, and sends the answer or
+//! cuts the connection.
 //!
-//! Why axum gets one catch-all handler and no routes: see `request`. Started and stopped by [`crate::InMemoryCouch`].
+//! axum gets one catch-all handler and no routes; `request` explains why. [`crate::InMemoryCouch`] starts and
+//! stops it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,13 +26,13 @@ use crate::request::Request;
 use crate::routes;
 use crate::wire::{Connection, CuttableListener};
 
-/// The largest request, in bytes (upstream's default of `[chttpd] max_http_request_size`).
+/// The maximum size of a request, in bytes (upstream's default of `[chttpd] max_http_request_size`).
 const MAX_REQUEST: u64 = 4_294_967_296;
 
-/// The longest request or header line, in bytes: the receive buffer of upstream's mochiweb.
+/// The maximum length of the request line or a header, in bytes: the receive buffer of upstream's mochiweb.
 const MAX_LINE: usize = 8192;
 
-/// Serves the node on the listener until the token is cancelled; then every connection is cut.
+/// Serves the node on the listener until the token is cancelled; then cuts every connection.
 pub(crate) fn serve(
     node: Arc<Node>,
     listener: TcpListener,
@@ -42,7 +44,7 @@ pub(crate) fn serve(
     tokio::spawn(async move {
         tokio::select! {
             () = stopped.cancelled() => {}
-            // axum's serve never returns, and its error type says so.
+            // axum's serve never returns, as its error type shows.
             _ = std::future::IntoFuture::into_future(axum::serve(listener, service)) => {}
         }
     })
@@ -113,7 +115,7 @@ fn changes(method: &str) -> bool {
     !matches!(method, "GET" | "HEAD")
 }
 
-/// Whether the real answer is never seen, so that the request need not be carried out.
+/// Whether the real answer is discarded, so that the request need not be carried out.
 fn replaces_answer(fault: &Fault) -> bool {
     matches!(fault, Fault::Answer { .. } | Fault::Cut | Fault::CutLate)
 }
@@ -150,13 +152,13 @@ async fn send(
     }
 }
 
-/// Cuts the connection and waits to be dropped with it.
+/// Cuts the connection and waits until it is dropped.
 async fn cut(connection: &Connection) -> Response<Body> {
     connection.cut.cancel();
     std::future::pending().await
 }
 
-/// Yields a part, gives hyper the time to send it, and cuts the connection.
+/// Yields a part of the body, gives hyper the time to send it, and cuts the connection.
 fn broken_body(part: Bytes, cut: CancellationToken) -> Body {
     Body::from_stream(stream::unfold(Some(part), move |part| {
         let cut = cut.clone();
@@ -171,7 +173,8 @@ fn broken_body(part: Bytes, cut: CancellationToken) -> Body {
     }))
 }
 
-/// `/_fault`: `POST` a rule, `DELETE` all; `/_fault/trouble`: `PUT` what is wrong; `/_fault/log`: `GET` or `DELETE` the request log.
+/// `/_fault`: `POST` a rule, `DELETE` all; `/_fault/trouble`: `PUT` the problems; `/_fault/log`: `GET` or
+/// `DELETE` the log.
 fn fault_route(node: &Node, method: &str, target: &str, body: &[u8]) -> Reply {
     match (method, target) {
         ("POST", "/_fault") => match serde_json::from_slice(body) {

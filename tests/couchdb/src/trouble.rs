@@ -1,8 +1,9 @@
-//! A server that is up and can't do its work: databases that don't open, a full disk, a cluster without its majority.
+//! A server that runs but cannot work: databases that cannot be opened, a full disk, a cluster without its
+//! majority.
 //!
-//! The answers are those of a real 3.5: a full tmpfs under its data directory, a directory in the place of a shard's file,
-//! and three nodes of which two were killed. Set by tests ([`crate::InMemoryCouch::trouble`]) or by other processes
-//! (`PUT /_fault/trouble`); asked by the router and by the routes that behave differently then.
+//! The answers are those of a real 3.5 with a full tmpfs under its data directory, with a directory in place
+//! of a shard's file, and with two of three nodes killed. Tests ([`crate::InMemoryCouch::trouble`]) or other
+//! processes (`PUT /_fault/trouble`) set it; the router and the affected routes check it.
 
 use std::collections::BTreeSet;
 
@@ -12,28 +13,28 @@ use crate::database::Database;
 use crate::node::{Node, State};
 use crate::reply::{Refusal, Reply};
 
-/// What is wrong with the server.
+/// The problems of the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Trouble {
-    /// Databases that are listed and whose files can't be opened.
+    /// Databases that are listed but whose files cannot be opened.
     pub unopenable: BTreeSet<String>,
     /// Nothing can be written.
     pub disk_full: bool,
     /// The directory of the ini files is read-only.
     pub config_read_only: bool,
-    /// The two other nodes of a cluster of three are down. What is written to a `_security` is lost when they are back.
+    /// The two other nodes of a cluster of three are down. Writes to `_security` are lost when they are back.
     pub peers_down: bool,
-    /// Databases whose files went with a DELETE that failed.
+    /// Databases whose files a failed DELETE has removed.
     #[serde(skip)]
     pub emptied: BTreeSet<String>,
 }
 
-/// The nodes that are down when the peers are.
+/// The nodes that are down if `peers_down` is set.
 pub(crate) const PEERS: [&str; 2] = ["couchdb@peer2", "couchdb@peer3"];
 
 impl State {
-    /// From now on this is wrong, and nothing else.
+    /// Replaces the current problems.
     pub(crate) fn set_trouble(&mut self, trouble: Trouble) {
         if !trouble.peers_down {
             for database in self.databases.values_mut() {
@@ -46,7 +47,7 @@ impl State {
     }
 }
 
-/// What a request comes to that the server can't serve, if it can't.
+/// The refusal of a request that the server cannot serve, if any.
 pub(crate) fn refusal(node: &Node, verb: &str, path: &[&str]) -> Option<Refusal> {
     let mut state = node.state();
     let (database, rest) = path.split_first()?;
@@ -68,7 +69,7 @@ pub(crate) fn refusal(node: &Node, verb: &str, path: &[&str]) -> Option<Refusal>
     }
 }
 
-/// The files go, the entry in `_dbs` can't: it is listed, empty and new.
+/// Removes the files, but the entry in `_dbs` stays: the database is listed, empty and new.
 fn empty(state: &mut State, name: &str) -> bool {
     let State { databases, trouble, .. } = state;
     let Some(database) = databases.get_mut(name) else { return false };

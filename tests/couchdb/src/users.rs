@@ -1,7 +1,7 @@
-//! What makes `_users` special: who reads which document, password hashing at a write, and `_design/_auth`.
+//! The special rules of `_users`: read access, password hashing at a write, and `_design/_auth`.
 //!
-//! Upstream: `couch_users_db.erl` and the `validate_doc_update` of `couch_auth_cache.erl`, whose texts stand here word
-//! for word. Called by the document routes. Never locks: it is given what it needs.
+//! Upstream: `couch_users_db.erl` and the `validate_doc_update` of `couch_auth_cache.erl`, whose messages are
+//! copied word for word. Callers: the document routes. This module never locks.
 
 use serde_json::{Map, Value};
 
@@ -12,7 +12,7 @@ use crate::password_rules;
 use crate::passwords::{hash_into_user, new_salt};
 use crate::reply::{Refusal, Reply};
 
-/// A document that a caller wants to write, on its way to the database.
+/// A document that a caller writes, before it is stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
     pub(crate) id: String,
@@ -20,7 +20,7 @@ pub(crate) struct Draft {
     pub(crate) body: Map<String, Value>,
 }
 
-/// Hides other users' documents, and design documents, from everybody but admins.
+/// Hides other users' documents and design documents from all callers except admins.
 pub(crate) fn check_read(caller: &Caller, security: &Value, id: &str) -> Result<(), Refusal> {
     if caller.is_db_admin(security) {
         return Ok(());
@@ -31,7 +31,7 @@ pub(crate) fn check_read(caller: &Caller, security: &Value, id: &str) -> Result<
     if is_own(caller, id) { Ok(()) } else { Err(Reply::not_found("missing")) }
 }
 
-/// What happens before a write: others' documents do not exist, and a plain password becomes a hash. Slow.
+/// The checks before a write: other users' documents do not exist, and a plain password becomes a hash. Slow.
 pub(crate) fn before_write(
     node: &Node,
     caller: &Caller,
@@ -65,7 +65,7 @@ fn is_own(caller: &Caller, id: &str) -> bool {
     caller.name.is_some() && id.strip_prefix("org.couchdb.user:") == caller.name.as_deref()
 }
 
-/// How Erlang prints a JSON value (`~p`), as far as the refused passwords go.
+/// A JSON value as Erlang prints it (`~p`), as far as refused passwords need it.
 fn erlang(value: &Value) -> String {
     match value {
         Value::String(text) => format!("<<\"{text}\">>"),
@@ -74,7 +74,7 @@ fn erlang(value: &Value) -> String {
     }
 }
 
-/// `_design/_auth`: the first rule that the new document breaks, as CouchDB words it.
+/// `_design/_auth`: the first rule that the new document violates, in CouchDB's words.
 pub(crate) fn validate(
     node: &Node,
     caller: &Caller,
@@ -168,7 +168,7 @@ fn broken_hash_rule(node: &Node, draft: &Draft) -> Option<String> {
     None
 }
 
-/// JavaScript's truth, in which the rules are written.
+/// JavaScript's truthiness, because the rules are written in JavaScript.
 fn is_truthy(value: &Value) -> bool {
     match value {
         Value::Null => false,

@@ -1,14 +1,14 @@
-//! Which part of a sorted list a request wants: `startkey`, `endkey`, `limit`, `skip`, `descending` and the like.
+//! The requested range of a sorted list: `startkey`, `endkey`, `limit`, `skip`, `descending` and similar.
 //!
-//! Shared by `_all_dbs`, `_dbs_info` and `_all_docs`, which take the same parameters (upstream:
-//! `couch_mrview_http:parse_params`). Keys are JSON; anything that is no string sorts before (null, booleans, numbers) or
-//! behind (arrays, objects) all names.
+//! `_all_dbs`, `_dbs_info` and `_all_docs` take the same parameters (upstream:
+//! `couch_mrview_http:parse_params`). Keys are JSON; null, booleans and numbers sort before all names, arrays
+//! and objects after them.
 
 use serde_json::Value;
 
 use crate::reply::{Refusal, Reply};
 
-/// The wanted part.
+/// The requested range.
 #[derive(Debug)]
 pub(crate) struct Window {
     start: Option<Value>,
@@ -20,7 +20,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Reads the parameters through `param`; bad numbers and keys are CouchDB's 400s.
+    /// Reads the parameters through `param`; invalid numbers and keys are CouchDB's 400s.
     pub(crate) fn parse(param: impl Fn(&str) -> Option<String>) -> Result<Self, Refusal> {
         let key = |names: &[&str]| -> Result<Option<Value>, Refusal> {
             let text = names.iter().find_map(|name| param(name));
@@ -28,7 +28,7 @@ impl Window {
             parsed.map_err(|_| Reply::bad_request("invalid UTF-8 JSON"))
         };
         let single = key(&["key"])?;
-        // Upstream ignores the id when there is a key, and rows here have no keys but their ids.
+        // Upstream ignores the id if there is a key; rows here have no keys besides their ids.
         let by_id = || param("startkey_docid").or_else(|| param("start_key_doc_id")).map(Value::from);
         let start = key(&["startkey", "start_key"])?.or_else(by_id);
         Ok(Self {
@@ -41,9 +41,9 @@ impl Window {
         })
     }
 
-    /// The wanted rows of `sorted` (ascending), and how many rows stand before the first of them.
+    /// The requested rows of `sorted` (ascending), and the number of rows before the first of them.
     pub(crate) fn select<T: Clone>(&self, sorted: &[T], name: impl Fn(&T) -> &str) -> (usize, Vec<T>) {
-        // Both bounds count the rows on their near side, in ascending order.
+        // Both closures count rows from the start, in ascending order.
         let below = |key: &Value| sorted.partition_point(|row| is_below(name(row), key, false));
         let through = |key: &Value| sorted.partition_point(|row| is_below(name(row), key, true));
         let (low, high) = if self.descending { (&self.end, &self.start) } else { (&self.start, &self.end) };
@@ -63,7 +63,7 @@ impl Window {
     }
 }
 
-/// Whether a name sorts before the key, or at it where `or_equal`.
+/// Whether a name sorts before the key, or is equal to it if `or_equal`.
 fn is_below(name: &str, key: &Value, or_equal: bool) -> bool {
     match key {
         Value::Null | Value::Bool(_) | Value::Number(_) => false,

@@ -1,7 +1,7 @@
-//! TCP connections that can be cut from inside: one of them for a fault, all of them when the node stops.
+//! TCP connections that can be cut from inside: a single one for a fault, all of them when the node stops.
 //!
-//! Why: hyper offers a handler no way to drop its connection, and closes idle ones politely at a shutdown; a server that
-//! crashes does neither. Used by `server`; knows nothing of HTTP.
+//! hyper gives a handler no way to drop its connection, and closes idle ones politely at a shutdown; a
+//! crashing server does neither. Caller: `server`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// A listener whose connections all end when its token does.
+/// A listener whose connections all end when its token is cancelled.
 #[derive(Debug)]
 pub(crate) struct CuttableListener {
     pub(crate) listener: TcpListener,
@@ -30,7 +30,7 @@ pub(crate) struct CuttableStream {
     waiting: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-/// What a handler knows of its connection.
+/// A handler's view of its connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
@@ -51,7 +51,7 @@ impl Listener for CuttableListener {
                 let waiting = Box::pin(cut.clone().cancelled_owned());
                 return (CuttableStream { stream, cut, waiting }, peer);
             }
-            // Out of file descriptors, most likely: a pause lets some go.
+            // Probably out of file descriptors; a pause lets some close.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -1,7 +1,8 @@
-//! Holds the in-memory CouchDB to transcripts of real 3.5.0, 3.4.3 and 3.3.3 servers.
+//! Compares the in-memory CouchDB with transcripts of real 3.5.0, 3.4.3 and 3.3.3 servers.
 //!
-//! Every recorded request is sent again and status and body are compared. What is not imitated answers 501 and counts as
-//! skipped, which is an error for endpoints that the agent calls. The lists are printed; see them with `--no-capture`.
+//! Every recorded request is sent again, and status and body are compared. Endpoints that are not imitated
+//! answer 501 and count as skipped, which is an error for endpoints that the agent calls. The lists are
+//! printed; see them with `--no-capture`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -10,7 +11,8 @@ mod replay;
 
 use replay::{load, replay};
 
-/// Exchanges that can't agree: scenario, positions (of requests, from 0) and the reason. One that agrees must go.
+/// Exchanges that cannot agree: scenario, positions (of requests, from 0) and the reason. Remove an entry
+/// that agrees.
 const ALLOWED: &[(&str, &[usize], &str)] = &[
     ("databases", &[170], "GET /_dbs: a node's own table of shards, which is no database here"),
     ("users_self_service", &[45], "an anonymous update of a user crashes a real server's own check (500)"),

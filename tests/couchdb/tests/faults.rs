@@ -1,4 +1,4 @@
-//! The fault injector, stopping and starting: what the agent's tests rely on when they break CouchDB.
+//! Fault injection, stop and start: what the agent's tests rely on when they break CouchDB.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -122,7 +122,7 @@ async fn a_3x_reads_its_first_admin_from_local_d_or_does_not_start() {
     let key = "/_node/_local/_config/admins/boss";
     let stored = ask(&couch, "GET", key).await.unwrap().json();
     assert!(stored.as_str().unwrap().starts_with("-pbkdf2:sha256-"), "{stored}");
-    // Once hashed, the plain text in the file counts for nothing …
+    // Once hashed, the plain text in the file is ignored …
     std::fs::write(dir.path().join("10-agent.ini"), "[admins]\nboss = other\n").unwrap();
     couch.stop().await;
     couch.start_again().await.unwrap();
@@ -158,7 +158,7 @@ async fn what_is_kept_is_there_after_a_kill() {
     let admin = ask(&couch, "GET", "/_node/_local/_config/admins/os_admin").await.unwrap().body;
     assert!(admin.contains("-pbkdf2"), "{admin}");
 
-    // Nothing of the first node is left but the file.
+    // Only the file of the first node is left.
     drop(couch);
     let couch = node(kept()).await;
     assert_eq!(ask(&couch, "GET", "/shop/first").await.unwrap().body, first);
@@ -172,7 +172,7 @@ async fn what_is_kept_is_there_after_a_kill() {
     assert!(refused.contains("kept.json"), "{refused}");
 }
 
-/// As a real one does, so that an administrator who is taken out of the file is gone.
+/// As on a real server, so that an administrator who is removed from the file is gone.
 #[tokio::test]
 async fn what_is_set_is_kept_in_the_last_ini_file() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! CouchDB 1.x and 2.x, of which there are no recordings, and what must be quick.
+//! CouchDB 1.x and 2.x, which have no recordings, and the speed of the in-memory server.
 //!
 //! The expectations are those of the 1.6.1 and 2.3.1 manuals and sources.
 
@@ -115,7 +115,8 @@ async fn a_batch_of_users_has_a_result_each() {
     assert_eq!(results[2]["error"], "conflict");
 }
 
-/// A real server takes 0.24 ms for one; the bound only catches what would spoil the agent's own measurements.
+/// A real server takes 0.24 ms each; the limit only detects a slowness that would spoil the agent's
+/// measurements.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_security_objects_are_read_quickly() {
     let mut options = Options::new(Version::V3_5).admin("boss", "pw");

@@ -1,4 +1,4 @@
-//! A broker with one queue, as far as the agent can tell.
+//! A model of a broker with one queue, as the agent sees it.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use trove_couchdb_delivery::DeliveryId;
 /// A message in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Queued {
-    /// Its place in the queue: what is requeued returns to it.
+    /// Its position in the queue: a requeued message returns to it.
     pub(crate) place: u8,
     pub(crate) message: u8,
     pub(crate) redelivered: bool,
@@ -17,9 +17,9 @@ pub(crate) struct Queued {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Broker {
     queue: Vec<Queued>,
-    /// Handed out on the connection that there is.
+    /// Delivered on the current connection.
     unacked: BTreeMap<DeliveryId, Queued>,
-    /// Acknowledgements on their way.
+    /// Acknowledgements that the broker has not read yet.
     acks: Vec<DeliveryId>,
     places: u8,
     pub(crate) is_connected: bool,
@@ -43,7 +43,7 @@ impl Broker {
         self.queue.is_empty() && self.unacked.is_empty()
     }
 
-    /// Hands out the first message.
+    /// Delivers the first message.
     pub(crate) fn hand_out(&mut self, delivery: DeliveryId) -> Option<Queued> {
         if self.queue.is_empty() {
             return None;
@@ -53,7 +53,7 @@ impl Broker {
         Some(first)
     }
 
-    /// Takes a message back to its place.
+    /// Returns a message to its position.
     pub(crate) fn requeue(&mut self, delivery: DeliveryId, expired: u8) {
         if let Some(queued) = self.unacked.remove(&delivery) {
             self.put(queued, expired);
@@ -61,14 +61,15 @@ impl Broker {
     }
 
     fn put(&mut self, queued: Queued, expired: u8) {
-        // A message whose time to live is over is dropped as soon as it is in the queue.
+        // The broker drops an expired message as soon as it is in the queue.
         if expired & 1 << queued.message == 0 {
             let at = self.queue.partition_point(|other| other.place < queued.place);
             self.queue.insert(at, Queued { redelivered: true, ..queued });
         }
     }
 
-    /// The connection ends: what was not acknowledged is in the queue again, and what was on its way is lost.
+    /// Closes the connection: unacknowledged messages return to the queue, and acknowledgements in flight are
+    /// lost.
     pub(crate) fn disconnect(&mut self, expired: u8) {
         self.is_connected = false;
         self.acks.clear();
@@ -77,14 +78,14 @@ impl Broker {
         }
     }
 
-    /// The queue is gone, with all that was in it or handed out of it: answers which messages are lost.
+    /// Deletes the queue with its queued and delivered messages; returns the lost messages.
     pub(crate) fn lose_queue(&mut self) -> u8 {
         let queued = self.queue.drain(..).map(|queued| queued.message);
         let handed_out = std::mem::take(&mut self.unacked).into_values().map(|queued| queued.message);
         queued.chain(handed_out).fold(0, |lost, message| lost | 1 << message)
     }
 
-    /// The messages of callers that have given up are dropped.
+    /// Drops a message whose caller has given up.
     pub(crate) fn expire(&mut self, message: u8) {
         self.queue.retain(|queued| queued.message != message);
     }
@@ -97,7 +98,7 @@ impl Broker {
         !self.acks.is_empty()
     }
 
-    /// The first acknowledgement on its way arrives.
+    /// Reads the first acknowledgement in flight.
     pub(crate) fn take_ack(&mut self) -> Option<DeliveryId> {
         if self.acks.is_empty() {
             return None;

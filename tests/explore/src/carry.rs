@@ -1,4 +1,4 @@
-//! Tells the core of events, and carries its actions out.
+//! Passes events to the core, and carries out its actions.
 
 use trove_couchdb_delivery::{Action, Answer, DeliveryId, Event, HandedOver, Kept, Source};
 
@@ -9,14 +9,14 @@ use crate::{
     world::{State, Task, World},
 };
 
-/// The answer to whoever asks how an old command ended, when that is not known.
+/// The answer to a repeated command whose outcome is not known.
 const CARRIED_OUT: u8 = 250;
-/// The answer of an agent that ends.
+/// The answer of an agent that stops.
 const STOPPING: u8 = 251;
 const REFUSED: u8 = FAILED + 50;
 
 impl World {
-    /// Tells the core, and begins to carry out what it asks for.
+    /// Passes an event to the core and starts the resulting actions.
     pub(crate) fn tell(&mut self, event: Event<Bits, u8>) -> Result<(), Violation> {
         let actions = self.state.core.as_mut().map(|core| core.handle(event)).unwrap_or_default();
         for action in actions {
@@ -35,19 +35,19 @@ impl World {
                     self.requeue(delivery)?;
                 }
                 Action::Requeue(delivery) => self.requeue(delivery)?,
-                // Its requests go out at once.
+                // The command's requests are sent at once.
                 Action::Run { delivery, again } => {
                     self.begin(delivery, again)?;
                     self.add(Action::Run { delivery, again });
                 }
-                // It will not run, so nothing runs out of turn before its refusal is worded.
+                // The command will not run, so no command can overtake it before the refusal is sent.
                 Action::Refuse { delivery, why } => {
                     self.may_be_refused(delivery, why)?;
                     self.state.monitor.is_over(delivery);
                     self.add(Action::Refuse { delivery, why });
                 }
                 later => {
-                    // It has run under another delivery.
+                    // The command has run under a different delivery.
                     if let Action::Reply { delivery, answer: Answer::Like(_) } = &later {
                         self.state.monitor.is_over(*delivery);
                     }
@@ -87,7 +87,7 @@ impl World {
         let scenario = self.scenario.clone();
         let message = &scenario.messages[usize::from(flight.message)];
         if message.source == Source::Disk {
-            // Which has it, and delivers it to the next agent.
+            // The disk has the command and delivers it to the next agent.
             return Ok(());
         }
         self.state.monitor.answered(message, flight.message, STOPPING)
@@ -136,7 +136,7 @@ impl World {
                 Ok(())
             }
             Action::Forget(id) => {
-                // The tasks know how it ended even if the disk does not.
+                // The tasks know the outcome even if the disk does not.
                 if self.state.records.remove(&id.0[0]).is_some() {
                     let of_id = |one: &&crate::scenario::Message| one.mark() == id;
                     for message in self.scenario.messages.iter().filter(of_id) {
@@ -150,7 +150,7 @@ impl World {
         }
     }
 
-    /// Nobody knows what has become of it, and nothing is promised of it any more.
+    /// The outcome is unknown, and no guarantee holds for the command any more.
     fn panics(&mut self, delivery: DeliveryId) -> Result<(), Violation> {
         self.state.monitor.is_over(delivery);
         if let Some(flight) = self.state.flights.remove(&delivery) {
@@ -264,7 +264,7 @@ impl World {
             };
             self.is_not_answered_again(delivery, flight.message)?;
             self.state.monitor.answered(message, flight.message, content)?;
-            // Between the two, only a fault makes a difference.
+            // The state between publishing and confirmation matters only if a fault can still happen.
             if is_bus && self.state.faults > 0 {
                 self.state.tasks.push(Task { action: Action::Reply { delivery, answer }, published: true });
                 return Ok(());

@@ -1,4 +1,4 @@
-//! The guarantees that the state of all things shows: who waits for what, and what stays behind.
+//! The guarantees that can be checked in a single state: which commands wait for what, and what is left over.
 
 use trove_couchdb_delivery::{Action, DeliveryId, Refusal, Scopes, Source};
 
@@ -9,7 +9,8 @@ use crate::{
 };
 
 impl World {
-    /// Nobody waits for an operation, which may take hours, nor a process of the machine for a disk that takes nothing.
+    /// No command waits for an operation, which may take hours; no local command waits for a disk that
+    /// refuses writes.
     pub(crate) fn nobody_waits_in_vain(&self) -> Result<(), Violation> {
         let monitor = &self.state.monitor;
         let left = self.state.left.map(|(_, message)| message);
@@ -39,7 +40,7 @@ impl World {
         Ok(())
     }
 
-    /// A call of which only the broker knows how long it has waited begins, or goes back.
+    /// A call whose waiting time only the broker knows begins at once or is requeued.
     pub(crate) fn begins_at_once(&self, delivery: DeliveryId) -> Result<(), Violation> {
         let begins = self.state.tasks.iter().any(|task| match task.action {
             Action::NoteBeginning(one) | Action::HandOver(one) | Action::Run { delivery: one, .. } => {
@@ -56,7 +57,7 @@ impl World {
         Ok(())
     }
 
-    /// What has begun is not refused, and what was interrupted is in the way of changes of this machine only.
+    /// A command that has begun is not refused; an interrupted command blocks only changes from this machine.
     pub(crate) fn may_be_refused(&self, delivery: DeliveryId, why: Refusal) -> Result<(), Violation> {
         let Some(flight) = self.state.flights.get(&delivery) else { return Ok(()) };
         let message = self.message(flight.message);
@@ -73,14 +74,14 @@ impl World {
         Ok(())
     }
 
-    /// The same agent answers a message once, as long as it remembers it.
+    /// An agent answers a message only once, as long as it remembers the message.
     pub(crate) fn is_not_answered_again(
         &mut self,
         delivery: DeliveryId,
         message: u8,
     ) -> Result<(), Violation> {
         let messages = &self.scenario.messages;
-        // Of what a process of the machine sent first, each delivery is answered.
+        // If a local process sent the command first, every delivery is answered.
         let same = messages.iter().filter(|one| one.id == messages[usize::from(message)].id).count();
         let remembers = self.scenario.endings >= messages.len() && same == 1;
         let Some(flight) = self.state.flights.get_mut(&delivery) else { return Ok(()) };
@@ -92,7 +93,7 @@ impl World {
         Ok(())
     }
 
-    /// The end of an operation is told only when the disk has it, or has refused it.
+    /// The end of an operation is reported only after the disk has stored or refused it.
     pub(crate) fn end_is_on_the_disk(&self, operation: u8) -> Result<(), Violation> {
         let message = self.message(operation);
         if self.state.disk.has_end(operation) || self.state.records.contains_key(&message.id) {
@@ -101,7 +102,7 @@ impl World {
         Err(format!("{} is told and forgotten before its end is on the disk", message.name))
     }
 
-    /// An agent that ends has ended or given back everything.
+    /// An agent that exits has finished or requeued everything.
     pub(crate) fn has_given_all_back(&self) -> Result<(), Violation> {
         match self.state.flights.values().next() {
             Some(flight) => {
@@ -111,7 +112,8 @@ impl World {
         }
     }
 
-    /// What the disk has noted of a command goes with its message. Killed between the two, the agent leaves the outcome there.
+    /// The disk's record of a command is removed together with its message. If the agent is killed between
+    /// the two, the outcome stays on the disk.
     pub(crate) fn no_record_stays(&self) -> Result<(), Violation> {
         let State { monitor, disk, .. } = &self.state;
         let numbered = (0..).zip(&self.scenario.messages);

@@ -1,4 +1,4 @@
-//! What happens, in words: the lines of a counterexample.
+//! Steps in words: the lines of a counterexample.
 
 use trove_couchdb_delivery::Action;
 
@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl Step {
-    /// What happens, in words.
+    /// The step in words.
     pub(crate) fn describe(self, world: &World) -> String {
         let name = |message: u8| world.message(message).name;
         match self {

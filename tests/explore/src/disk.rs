@@ -1,4 +1,4 @@
-//! What survives the process: records of commands, and marks of messages.
+//! The state that survives the process: records of commands, and marks of messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,21 +14,21 @@ struct Record {
     outcome: Option<u8>,
 }
 
-/// A long command that goes on without its message.
+/// A long command that continues without its message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Operation {
-    /// Of the message.
+    /// The marks of its message.
     marks: Vec<Mark>,
-    /// What its sender is told.
+    /// The answer to its sender.
     handed_over: u8,
     outcome: Option<u8>,
     is_told: bool,
 }
 
-/// The state directory. Lives longer than the agent.
+/// The state directory, which survives the agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Disk {
-    /// By the number of the operation.
+    /// Operations by number.
     operations: BTreeMap<u8, Operation>,
     records: BTreeMap<Mark, Record>,
     marks: BTreeSet<Mark>,
@@ -43,7 +43,7 @@ impl Disk {
         self.record(message).outcome = Some(outcome);
     }
 
-    /// The operation of a long command. One that is there already is the same.
+    /// Stores the operation of a long command; keeps an existing one.
     pub(crate) fn hand_over(&mut self, message: &Message, operation: u8, handed_over: u8) {
         let marks = std::iter::once(message.mark()).chain(message.parts()).collect();
         let new = Operation { marks, handed_over, outcome: None, is_told: false };
@@ -62,18 +62,18 @@ impl Disk {
         }
     }
 
-    /// Operations whose end is not told.
+    /// Operations whose end was not reported.
     pub(crate) fn unfinished(&self) -> Vec<u8> {
         let untold = self.operations.iter().filter(|(_, operation)| !operation.is_told);
         untold.map(|(number, _)| *number).collect()
     }
 
-    /// Whether the end of an operation is written down.
+    /// Whether the end of an operation is stored.
     pub(crate) fn has_end(&self, operation: u8) -> bool {
         self.operations.get(&operation).is_some_and(|operation| operation.outcome.is_some())
     }
 
-    /// Whether a command was begun and has not ended.
+    /// Whether a command has begun and not ended.
     pub(crate) fn is_open(&self, id: Mark) -> bool {
         self.records.get(&id).is_some_and(|record| record.outcome.is_none())
     }
@@ -89,7 +89,7 @@ impl Disk {
         self.records.entry(message.mark()).or_insert(new)
     }
 
-    /// The record is needed no longer. The marks of one that has ended stay.
+    /// Removes a record that is no longer needed. The marks of a command that has ended stay.
     pub(crate) fn forget(&mut self, id: Mark) {
         if let Some(gone) = self.records.remove(&id)
             && gone.outcome.is_some()
@@ -102,7 +102,7 @@ impl Disk {
         self.marks.extend(marks);
     }
 
-    /// Whether a message with this id is known to have ended.
+    /// Whether the disk knows that a message with this id has ended.
     pub(crate) fn knows(&self, id: Mark) -> bool {
         let is_handed_over =
             || self.operations.values().any(|operation| operation.marks.first() == Some(&id));
@@ -119,7 +119,7 @@ impl Disk {
             }
         }
         for (number, operation) in &self.operations {
-            // Before the record of its message, which may not have an outcome yet.
+            // Its message's record may have no outcome yet, so the operation has priority.
             resumed.interrupted.retain(|(id, _)| operation.marks.first() != Some(id));
             if operation.marks.first().is_some_and(|id| !self.marks.contains(id)) {
                 resumed.ended.push((operation.marks.clone(), operation.handed_over));

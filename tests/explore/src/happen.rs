@@ -1,4 +1,4 @@
-//! What a step does to the world.
+//! The effect of a step on the world.
 
 use trove_couchdb_delivery::{Core, Delivered, DeliveryId, Event, Request, Source, Work};
 
@@ -120,7 +120,7 @@ impl World {
         monitor.process_ended(&self.scenario, *sent);
     }
 
-    /// Answers that were not confirmed are published again.
+    /// Unconfirmed answers are published again.
     fn republish(&mut self) {
         for task in &mut self.state.tasks {
             task.published = false;

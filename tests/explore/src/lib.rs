@@ -1,13 +1,15 @@
-//! Drives the delivery core (`delivery/`) through every interleaving of a small model of broker, disk, CouchDB and process.
+//! Runs the delivery core (`delivery/`) through every interleaving of a small model of broker, disk, CouchDB
+//! and process.
 //!
 //! ```text
 //! scenario ──► world: core + broker + disk + tasks ──step──► world ──step──► …
 //!                        │
-//!                        └─► monitor: is every guarantee kept?        search: every order of steps, up to so many faults
+//!                        └─► monitor: is every guarantee kept?  search: every order of steps, few faults
 //! ```
 //!
-//! A step is one thing that happens: a delivery, an action that is carried out, a fault. The search tries all of them in
-//! every state, breadth first, so a counterexample is as short as it can be. `make explore` runs it.
+//! A step is a single event: a delivery, an action that is carried out, a fault. The search tries every
+//! possible step in every state, breadth first, so a counterexample is as short as possible. `make explore`
+//! runs it.
 
 mod broker;
 mod carry;

@@ -1,4 +1,4 @@
-//! `make explore`: every interleaving, or as many as there is time for.
+//! `make explore`: runs every interleaving, or as many as the time allows.
 
 use std::{
     io::{self, Write},
@@ -9,14 +9,14 @@ use std::{
 
 use trove_couchdb_explore::{all, search};
 
-/// What to try.
+/// The options.
 struct Wanted {
     faults: u8,
-    /// For each scenario.
+    /// The time limit of each scenario.
     limit: Duration,
-    /// Where a counterexample goes, for `make chaos SCHEDULE=`.
+    /// The file for a counterexample, for `make chaos SCHEDULE=`.
     write: Option<PathBuf>,
-    /// All, if empty.
+    /// The scenarios to run; all, if empty.
     only: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ fn wanted(mut args: impl Iterator<Item = String>) -> Option<Wanted> {
     Some(wanted)
 }
 
-/// Whether every guarantee held.
+/// Returns whether every guarantee held.
 fn explore(wanted: &Wanted, out: &mut impl Write) -> io::Result<bool> {
     let mut all_held = true;
     for scenario in all() {

@@ -1,4 +1,4 @@
-//! The guarantees: what is noted of each run, answer and acknowledgement, and what must never happen.
+//! The guarantees: records each run, answer and acknowledgement, and detects violations.
 
 use std::collections::BTreeMap;
 
@@ -6,72 +6,72 @@ use trove_couchdb_delivery::{DeliveryId, Scopes, Source};
 
 use crate::scenario::{Message, Scenario, THINGS};
 
-/// From here on an outcome is a failure.
+/// Outcomes from this number on are failures.
 pub(crate) const FAILED: u8 = 100;
 
-/// A guarantee that does not hold.
+/// The description of a violated guarantee.
 pub(crate) type Violation = String;
 
-/// A set of ids or of messages, one bit for each.
+/// A set of ids or messages, one bit for each.
 pub(crate) type Set = u8;
 
 pub(crate) fn has(set: Set, number: u8) -> bool {
     set & 1 << number != 0
 }
 
-/// What is known when a command begins.
+/// The known facts when a command begins.
 #[allow(clippy::struct_excessive_bools, reason = "independent facts")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attempt {
-    /// The core knew that its caller had given up.
+    /// The core knew that the caller had given up.
     pub(crate) told_expired: bool,
-    /// The agent was told to end.
+    /// The agent had been asked to stop.
     pub(crate) at_the_end: bool,
-    /// The command is told that an earlier run may have done a part of it.
+    /// The command was told that an earlier run may have done a part of it.
     pub(crate) again: bool,
-    /// Nobody could know of an earlier run: the message was published twice, or the queue was lost.
+    /// The agent cannot know of an earlier run: the message was published twice, or the queue was lost.
     pub(crate) may_be_a_copy: bool,
 }
 
-/// What is noted.
+/// The recorded facts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Monitor {
     /// Ids of commands that have begun to change something.
     ran: Set,
-    /// Those of them after which a conflicting command has begun.
+    /// The ids of `ran` after which a conflicting command has begun.
     overtaken: Set,
     /// Ids whose failure was answered over the broker.
     failed: Set,
-    /// Ids that ran for a process of the machine, and whose mark the disk need not have.
+    /// Ids that ran for a local process and whose mark need not be on the disk.
     ran_locally: Set,
     /// Ids whose outcome the disk has refused.
     unwritten: Set,
-    /// Those that the disk has the mark of: whoever sends the same id over the broker is not answered after a restart.
+    /// Ids whose mark is on the disk: after a restart, a broker message with the same id is not answered.
     marked: Set,
-    /// Ids about whose order nothing is promised any more: their outcome was not on the disk when their message was
-    /// acknowledged, or they conflict with such a one that ran again.
+    /// Ids whose order is no longer guaranteed: their outcome was not on the disk when their message was
+    /// acknowledged, or they conflict with such an id that ran again.
     pub(crate) loose: Set,
     /// Ids whose success was answered.
     succeeded: Set,
-    /// Ids that have ended in this life of the agent, so that it knows how.
+    /// Ids that have ended since the agent's start, so that it knows the outcome.
     pub(crate) ended_here: Set,
-    /// Messages that were answered in this life of the agent.
+    /// Messages that were answered since the agent's start.
     pub(crate) answered_here: Set,
-    /// Ids whose outcome the disk has refused once.
+    /// Ids whose outcome the disk has refused at least once.
     refused_once: Set,
-    /// Ids whose beginning the disk has refused: commands of this machine are not kept off them after a crash.
+    /// Ids whose beginning the disk has refused: after a crash they do not block local commands.
     unnoted: Set,
-    /// A command failed for a process of the machine: what CouchDB holds of it is left open.
+    /// A command failed for a local process: its effect on CouchDB is undefined.
     is_half_done: bool,
     /// The last answer to each message.
     contents: BTreeMap<u8, u8>,
-    /// Accepted and not ended, in the order of acceptance.
+    /// Deliveries that were accepted and have not ended, in the order of acceptance.
     waiting: BTreeMap<DeliveryId, u8>,
     running: BTreeMap<DeliveryId, u8>,
     /// Ids in the order of their first run.
     first_runs: Vec<u8>,
     couch: [u8; THINGS],
-    /// Messages that are not answered any more: their callers are gone, or the broker lost them.
+    /// Messages that need no answer: their callers are gone, or the broker lost them.
     pub(crate) gone: Set,
     /// Messages whose callers have given up.
     pub(crate) expired: Set,
@@ -82,13 +82,13 @@ impl Monitor {
         self.waiting.insert(delivery, message);
     }
 
-    /// It has ended, or goes back, and nothing waits for it.
+    /// The command has ended or is requeued, and blocks no other command.
     pub(crate) fn is_over(&mut self, delivery: DeliveryId) {
         self.waiting.remove(&delivery);
         self.running.remove(&delivery);
     }
 
-    /// It has ended, and the agent knows how.
+    /// The command has ended, and the agent knows the outcome.
     pub(crate) fn has_ended(&mut self, message: &Message, succeeded: bool) {
         let lasts = matches!(message.source, Source::Broker | Source::Disk);
         if message.changes() && (succeeded || lasts) {
@@ -150,7 +150,7 @@ impl Monitor {
         self.must_read_what_was_written(scenario, message)?;
         self.waiting.insert(delivery, number);
         self.running.insert(delivery, number);
-        // A read between the two runs of a command changes nothing.
+        // A read between two runs of a command changes nothing.
         for other in scenario.messages.iter().filter(|other| other.id != id && message.changes()) {
             let local = matches!(message.source, Source::Socket | Source::Own) && has(self.unnoted, other.id);
             if has(self.ran, other.id) && other.scopes.conflicts_with(&message.scopes) && !local {
@@ -175,7 +175,8 @@ impl Monitor {
         Ok(())
     }
 
-    /// Its parts were in a message that is under way or has been answered. Of one that never came, nobody can know.
+    /// Whether its parts were in a message that is in flight or has been answered. If that message never
+    /// arrived, the agent cannot detect the replay.
     fn is_replay(&self, scenario: &Scenario, message: &Message) -> bool {
         let is_original = |number: u8| {
             let original = &scenario.messages[usize::from(number)];
@@ -202,7 +203,7 @@ impl Monitor {
         Ok(())
     }
 
-    /// What CouchDB must hold is known exactly.
+    /// Whether the expected contents of CouchDB are known exactly.
     fn is_exact(&self) -> bool {
         self.loose == 0 && self.unnoted == 0 && !self.is_half_done
     }
@@ -213,7 +214,7 @@ impl Monitor {
         self.first_runs.iter().rev().find(writes).copied().unwrap_or_default()
     }
 
-    /// An answer is out.
+    /// An answer was sent.
     pub(crate) fn answered(&mut self, message: &Message, number: u8, content: u8) -> Result<(), Violation> {
         let before = self.contents.insert(number, content);
         let exempt = !message.changes() || has(self.refused_once | self.loose, message.id);
@@ -234,7 +235,7 @@ impl Monitor {
         self.contents.contains_key(&number)
     }
 
-    /// A command failed for a process of the machine. The broker's message with the same id is another acceptance.
+    /// A command failed for a local process. A broker message with the same id counts as a new command.
     pub(crate) fn failed_locally(&mut self, id: u8) {
         self.ran &= !(1 << id);
         self.overtaken &= !(1 << id);
@@ -242,13 +243,13 @@ impl Monitor {
         self.is_half_done = true;
     }
 
-    /// Its task panicked.
+    /// The command's task panicked.
     pub(crate) fn is_given_up(&mut self, id: u8, number: u8) {
         self.gone |= 1 << number;
         self.loose |= 1 << id;
     }
 
-    /// Accepted and not begun.
+    /// Accepted commands that have not begun.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = u8> {
         self.waiting
             .iter()
@@ -256,7 +257,7 @@ impl Monitor {
             .map(|(_, number)| *number)
     }
 
-    /// Accepted and not ended.
+    /// Accepted commands that have not ended.
     pub(crate) fn under_way(&self) -> impl Iterator<Item = u8> {
         self.waiting.values().copied()
     }
@@ -265,7 +266,7 @@ impl Monitor {
         self.waiting.contains_key(&delivery)
     }
 
-    /// The disk does not know that it begins.
+    /// The disk has refused the record that the command begins.
     pub(crate) fn beginning_not_noted(&mut self, id: u8) {
         self.unnoted |= 1 << id;
     }
@@ -279,19 +280,19 @@ impl Monitor {
         self.unwritten &= !(1 << id);
     }
 
-    /// The disk has refused the mark of a command of this machine, and knows nothing of it after a crash.
+    /// The disk has refused the mark of a local command, and knows nothing of the command after a crash.
     pub(crate) fn mark_refused(&mut self, id: u8) {
         self.outcome_refused(id);
         self.loose |= 1 << id;
     }
 
-    /// The disk has the mark of a command of this machine.
+    /// The disk has the mark of a local command.
     pub(crate) fn mark_written(&mut self, id: u8) {
         self.ran_locally &= !(1 << id);
         self.marked |= 1 << id;
     }
 
-    /// A message of the broker is acknowledged.
+    /// A broker message is acknowledged.
     pub(crate) fn acknowledged(
         &mut self,
         message: &Message,
@@ -310,8 +311,8 @@ impl Monitor {
         Ok(())
     }
 
-    /// The process is gone. What it ran for processes of the machine, and did not write down, is as new: nobody was
-    /// promised anything.
+    /// The process has exited. Commands of local processes that were not stored may run again: no guarantee
+    /// holds for them.
     pub(crate) fn process_ended(&mut self, scenario: &Scenario, sent: Set) {
         (self.waiting, self.running) = (BTreeMap::new(), BTreeMap::new());
         (self.ended_here, self.answered_here) = (0, 0);
@@ -327,7 +328,7 @@ impl Monitor {
         }
     }
 
-    /// Nothing is left to happen.
+    /// The guarantees that must hold when no further step is possible.
     pub(crate) fn is_satisfied(&self, scenario: &Scenario) -> Result<(), Violation> {
         for (number, message) in (0..).zip(&scenario.messages) {
             let nobody_waits =

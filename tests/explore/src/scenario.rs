@@ -1,11 +1,11 @@
-//! Which messages are sent, and what they read and write.
+//! The messages that are sent, and what they read and write.
 
 use trove_couchdb_delivery::{Mark, Scopes, Source};
 
-/// So many things there are to read and write: two users or databases, and one more.
+/// The number of objects that commands read and write: two users or databases, and one more.
 pub(crate) const THINGS: usize = 3;
 
-/// What a command reads and writes, one bit for each thing.
+/// What a command reads and writes, one bit for each object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Bits {
     pub(crate) reads: u8,
@@ -31,17 +31,18 @@ pub(crate) struct Message {
     pub(crate) id: u8,
     pub(crate) source: Source,
     pub(crate) scopes: Bits,
-    /// Its caller gives up at some time.
+    /// Its caller may give up.
     pub(crate) has_deadline: bool,
-    /// It needs a seed on the disk before it begins.
+    /// It needs a secret on the disk before it begins.
     pub(crate) has_secret: bool,
-    /// The message that its encrypted parts were in.
+    /// The id of the message that its encrypted parts were recorded from.
     pub(crate) parts_of: Option<u8>,
-    /// It can't be run: an unknown method. An operation: an agent that finds it on the disk can't read it.
+    /// It cannot run because its method is unknown. For an operation: the agent that finds it on the disk
+    /// cannot read it.
     pub(crate) is_unacceptable: bool,
-    /// It is no request.
+    /// It is not a valid request.
     pub(crate) is_unreadable: bool,
-    /// It is handed over to the disk, as the operation of this number.
+    /// It is handed over to the disk as the operation with this number.
     pub(crate) operation: Option<u8>,
 }
 
@@ -97,7 +98,7 @@ impl Message {
         self.parts_of.map(|id| Mark([0x80 | id; 16])).into_iter().collect()
     }
 
-    /// Its parts were in another message.
+    /// Whether its parts come from a different message.
     pub(crate) fn is_forged(&self) -> bool {
         self.parts_of.is_some_and(|id| id != self.id)
     }
@@ -111,18 +112,18 @@ pub(crate) fn mark_of(id: u8) -> Mark {
     Mark([id; 16])
 }
 
-/// Some messages, and what the agent allows.
+/// Messages and the limits of the agent.
 #[derive(Debug, Clone)]
 pub struct Scenario {
-    /// For `ONLY=`.
+    /// The name for `ONLY=`.
     pub name: &'static str,
-    /// What it is for.
+    /// The purpose.
     pub about: &'static str,
     pub(crate) messages: Vec<Message>,
     pub(crate) places: usize,
-    /// Endings that the agent remembers.
+    /// The number of outcomes that the agent remembers.
     pub(crate) endings: usize,
-    /// The control plane sends its messages at any time, and not all of them before anything else happens.
+    /// The control plane may send messages at any time; otherwise it sends all of them before any other step.
     pub(crate) sends_late: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Breadth first through every state, each only once.
+//! Breadth-first search through all states, each visited once.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,42 +9,42 @@ use std::{
 
 use crate::{monitor::Violation, scenario::Scenario, step::Step, world::World};
 
-/// A drain that takes longer goes round in circles.
+/// A longer drain is a cycle.
 const LONGEST_DRAIN: usize = 1_000;
 
-/// Of such a drain, so much is printed.
+/// The number of printed steps of such a drain.
 const LONGEST_SHOWN: usize = 40;
 
-/// How far a search went.
+/// The extent of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reach {
-    /// Different states.
+    /// Number of distinct states.
     pub states: usize,
-    /// Steps of the longest schedule.
+    /// Number of steps of the longest schedule.
     pub deepest: usize,
-    /// Every state was reached: there was time enough.
+    /// Whether the time was enough to reach every state.
     pub is_complete: bool,
 }
 
-/// A guarantee that does not hold, and the shortest schedule that shows it.
+/// A violated guarantee and the shortest schedule that violates it.
 #[derive(Debug, Clone)]
 pub struct Counterexample {
-    /// What does not hold.
+    /// The violation.
     pub violation: String,
-    /// What happens, in order.
+    /// The steps, in order.
     pub schedule: Vec<String>,
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// How far it went.
+    /// The extent of the search.
     pub reach: Reach,
     /// The first violation, if there is one.
     pub counterexample: Option<Counterexample>,
 }
 
-/// How a state was reached the first time.
+/// How a state was first reached.
 struct Origin {
     parent: u64,
     step: Step,
@@ -52,7 +52,7 @@ struct Origin {
 
 type Fast = BuildHasherDefault<Own>;
 
-/// Collects the numbers of deliveries in a state: nothing else in it is hashed as a `u64`.
+/// Collects the delivery numbers in a state: no other part of it is hashed as a `u64`.
 #[derive(Default)]
 struct Deliveries(Vec<u64>);
 
@@ -68,9 +68,10 @@ impl Hasher for Deliveries {
     }
 }
 
-/// States are told apart by 64 bits. Among 100 million, two are taken for one with a probability of 1 in 4,000.
+/// Identifies a state by 64 bits. Among 100 million states, two have the same hash with a probability of 1 in
+/// 4,000.
 ///
-/// Of deliveries only the order matters, so two states that differ in nothing but their numbers are one.
+/// Only the order of deliveries matters, so states that differ only in delivery numbers have the same hash.
 #[derive(Default)]
 struct Mix {
     state: u64,
@@ -119,7 +120,7 @@ impl Hasher for Mix {
     }
 }
 
-/// The keys are hashes already.
+/// The keys are already hashes.
 #[derive(Default)]
 struct Own(u64);
 
@@ -146,7 +147,7 @@ fn key(world: &World) -> u64 {
     hasher.finish()
 }
 
-/// Tries everything that can happen with at most so many faults, until the time is over.
+/// Tries all steps with at most this many faults, until the time is over.
 pub fn search(scenario: &Scenario, faults: u8, limit: Duration) -> Found {
     let (began, scenario) = (Instant::now(), Arc::new(scenario.clone()));
     let first = World::new(&scenario, faults);
@@ -187,7 +188,7 @@ pub fn search(scenario: &Scenario, faults: u8, limit: Duration) -> Found {
 
 struct Search {
     origins: HashMap<u64, Origin, Fast>,
-    /// States from which everything comes to an end without a fault.
+    /// States from which all commands end without further faults.
     drained: HashSet<u64, Fast>,
     root: u64,
     first: World,
@@ -203,7 +204,7 @@ impl Search {
         is_new
     }
 
-    /// Once faults stop, everything that is under way must come to its end.
+    /// Once faults stop, everything in flight must end.
     fn drains(&mut self, at: u64, world: &World) -> Result<(), (Violation, Vec<Step>)> {
         if self.drained.contains(&at) {
             return Ok(());

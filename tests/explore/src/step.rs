@@ -1,44 +1,44 @@
-//! One thing that happens.
+//! A single event.
 
-/// How a task comes out.
+/// The result of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Way {
     Well,
-    /// The disk takes nothing.
+    /// The disk refuses the write.
     DiskFails,
-    /// CouchDB fails in the middle, and is asked again.
+    /// CouchDB fails in the middle, and the request is retried.
     FailsForNow,
-    /// CouchDB fails for good.
+    /// CouchDB fails permanently.
     Fails,
-    /// The broker takes nothing, and the agent ends.
+    /// The broker accepts nothing, and the agent stops.
     Blocked,
-    /// The agent ends and does not wait for it.
+    /// The agent stops without waiting for the task.
     CutShort,
-    /// Its task panics.
+    /// The task panics.
     Panics,
 }
 
-/// One thing that happens.
+/// A single event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
     Start,
     Connect,
-    /// The task of this number is carried out.
+    /// The task with this number is carried out.
     Carry(u8, Way),
     /// The broker has read an acknowledgement.
     Acknowledged,
     Deliver,
-    /// A call comes that has waited here for an unknown time, and is put back unread.
+    /// A call that has waited in the broker for an unknown time is delivered and requeued unread.
     PutBack,
     CaughtUp,
     Publish,
-    /// A process of the machine, or the agent's own schedule, sends a message.
+    /// A local process, or the agent's own schedule, sends a message.
     Send(u8),
     Exit,
     GiveUp(u8),
     Kill,
     Lose,
-    /// The broker closes the channel that answers are published on.
+    /// The broker closes the channel for publishing answers.
     CloseChannel,
     Terminate,
     PublishAgain(u8),

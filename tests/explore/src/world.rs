@@ -1,4 +1,5 @@
-//! All that there is: the core, the tasks that carry its actions out, the broker, the disk, CouchDB and the callers.
+//! The whole model: the core, the tasks that carry out its actions, the broker, the disk, CouchDB and the
+//! callers.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,12 +13,13 @@ use crate::{
     step::{Step, Way},
 };
 
-/// What the tasks keep of a delivery.
+/// What the tasks store about a delivery.
 #[allow(clippy::struct_excessive_bools, reason = "independent facts")]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Flight {
     pub(crate) message: u8,
-    /// `None` for what did not come from the broker. Otherwise whether its connection is the one that there is.
+    /// `None` if the message did not come from the broker. Otherwise whether its connection is the current
+    /// one.
     pub(crate) connection: Option<bool>,
     pub(crate) outcome: Option<u8>,
     pub(crate) has_begun: bool,
@@ -26,44 +28,44 @@ pub(crate) struct Flight {
     pub(crate) is_answered: bool,
 }
 
-/// An action that is being carried out.
+/// An action in progress.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Task {
     pub(crate) action: Action<u8>,
-    /// An answer that the broker has, and has not confirmed.
+    /// The broker has the answer but has not confirmed it.
     pub(crate) published: bool,
 }
 
-/// Everything at one moment.
+/// The model at one moment.
 #[derive(Debug, Clone)]
 pub(crate) struct World {
     pub(crate) scenario: Arc<Scenario>,
     pub(crate) state: State,
 }
 
-/// What makes two moments different.
+/// The part of the model that distinguishes states.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct State {
-    /// `None` while there is no agent.
+    /// `None` while no agent runs.
     pub(crate) core: Option<Core<Bits, u8>>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) flights: BTreeMap<DeliveryId, Flight>,
     pub(crate) next_delivery: u64,
-    /// No message is fetched before this one could begin. With its number.
+    /// The delivery that was left in the broker, with its message; no message is fetched before it can begin.
     pub(crate) left: Option<(DeliveryId, u8)>,
     pub(crate) caught_up: bool,
     pub(crate) is_stopping: bool,
-    /// The one message that the broker still hands out to an agent that ends.
+    /// Whether the broker has delivered the one further message that a stopping agent can still get.
     pub(crate) last_came: bool,
     pub(crate) broker: Broker,
     pub(crate) disk: Disk,
-    /// Marks that reach the disk with a later write.
+    /// Marks that a later write stores on the disk.
     pub(crate) marks: Vec<trove_couchdb_delivery::Mark>,
     /// Records that the disk has refused.
     pub(crate) records: BTreeMap<u8, u8>,
-    /// Messages of the control plane that were published.
+    /// Number of published messages of the control plane.
     pub(crate) published: u8,
-    /// Messages of this machine that were sent.
+    /// Local messages that were sent.
     pub(crate) sent: Set,
     pub(crate) published_again: Set,
     pub(crate) monitor: Monitor,
@@ -71,7 +73,7 @@ pub(crate) struct State {
 }
 
 impl World {
-    /// Nothing has happened yet.
+    /// The initial state.
     pub(crate) fn new(scenario: &Arc<Scenario>, faults: u8) -> Self {
         let state = State {
             core: None,
@@ -115,13 +117,13 @@ impl World {
         self.state.next_delivery
     }
 
-    /// The message that the broker would hand out.
+    /// The message that the broker would deliver next.
     pub(crate) fn next_message(&self) -> Option<u8> {
         let mut broker = self.state.broker.clone();
         broker.hand_out(DeliveryId(0)).map(|queued| queued.message)
     }
 
-    /// The message that the control plane would send.
+    /// The message that the control plane would send next.
     pub(crate) fn next_to_publish(&self) -> Option<u8> {
         let numbered = (0..).zip(&self.scenario.messages).skip(usize::from(self.state.published));
         numbered.filter(|(_, message)| message.source == Source::Broker).map(|(number, _)| number).next()
@@ -131,13 +133,14 @@ impl World {
         (0..).zip(&self.scenario.messages)
     }
 
-    /// What goes on by itself until everything is done. What is first here is what a fair agent does first.
+    /// The steps that happen without faults until everything is done; the first one is what a fair agent does
+    /// first.
     pub(crate) fn progress(&self) -> Vec<Step> {
         let State { core, broker, tasks, .. } = &self.state;
         if core.is_none() {
             return vec![Step::Start];
         }
-        // Before it, nothing else is worth a state of its own.
+        // The order of other steps before the publication does not matter, so they get no separate states.
         if !self.scenario.sends_late && self.next_to_publish().is_some() {
             return vec![Step::Publish];
         }
@@ -145,7 +148,7 @@ impl World {
         if self.state.faults == 0
             && let Some(number) = tasks.iter().position(|task| matches!(task.action, Action::Forget(_)))
         {
-            // Without a crash to come, it makes no difference when.
+            // Without a possible crash, its time does not matter.
             return vec![Step::Carry(u8::try_from(number).unwrap_or_default(), Way::Well)];
         }
         if !broker.is_connected && !self.state.is_stopping {
@@ -179,19 +182,19 @@ impl World {
         steps
     }
 
-    /// The end of an operation goes there too.
+    /// Whether the answer goes over the broker, as the end of an operation does too.
     pub(crate) fn answers_over_bus(&self, flight: &Flight) -> bool {
         flight.connection.is_some() || self.message(flight.message).source == Source::Disk
     }
 
-    /// An answer over the broker needs a connection; an agent that ends doesn't wait for one.
+    /// An answer over the broker needs a connection, except that a stopping agent does not wait for it.
     fn can_carry(&self, action: &Action<u8>) -> bool {
         let Action::Reply { delivery, .. } = action else { return true };
         let is_bus = self.state.flights.get(delivery).is_some_and(|flight| self.answers_over_bus(flight));
         !is_bus || self.state.broker.is_connected || self.state.is_stopping
     }
 
-    /// What may happen besides.
+    /// The steps that may happen in addition: callers giving up, and faults.
     pub(crate) fn disturbances(&self) -> Vec<Step> {
         let State { core, broker, tasks, faults, .. } = &self.state;
         let mut steps = Vec::new();
@@ -225,7 +228,7 @@ impl World {
             }
         }
         for (number, message) in self.numbered() {
-            // A publisher tries again at once, and not after its caller has given up.
+            // A publisher retries at once, and not after its caller has given up.
             let over = self.state.published_again | self.state.monitor.expired;
             let may_come_again = self.state.published > number && over & 1 << number == 0;
             if message.source == Source::Broker && may_come_again {
@@ -257,7 +260,7 @@ impl World {
         steps
     }
 
-    /// Nothing goes on by itself any more.
+    /// The guarantees that must hold when no progress is possible.
     pub(crate) fn is_at_rest(&self) -> Result<(), Violation> {
         let State { core, broker, flights, .. } = &self.state;
         let Some(core) = core else { return Err("there is no agent".to_owned()) };

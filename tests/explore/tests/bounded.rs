@@ -1,16 +1,16 @@
-//! A search that CI has time for: every scenario with one fault, and the smallest ones with two.
+//! A search that is short enough for CI: every scenario with one fault, and the smallest ones with two.
 
 use std::{fmt::Write, time::Duration};
 
 use trove_couchdb_explore::{all, search};
 
-/// For each scenario.
+/// The time limit of each scenario.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// Small enough for two faults.
+/// Scenarios that are small enough for two faults.
 const SMALL: [&str; 4] = ["chain", "socket", "forged-read", "call-both-ways"];
 
-/// Fails when the core decides wrongly anywhere: the schedule is printed.
+/// Fails if the core decides wrongly in any state, and prints the schedule.
 ///
 /// Mutations: core-accepts-at-the-end, core-answer-after-acknowledgement, core-arrives-behind-an-operation,
 /// core-asked-too-late, core-beginning-is-not-noted, core-begins-at-the-end, core-begins-too-late,

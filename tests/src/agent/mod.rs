@@ -1,8 +1,8 @@
-//! The agent under test: the real binary, in a process of its own, watched as systemd would.
+//! The agent under test: the real binary in its own process, supervised as by systemd.
 //!
-//! Who calls: integration tests and the tour. The process gets a directory for its files, a clean environment and a
-//! notify socket; it can be stopped, killed and started again on the same files. Never: a look into the agent other
-//! than the ways an operator has (files, log, notifications, `/proc`).
+//! Callers: integration tests and the tour. The process gets its own directory, a clean environment and a
+//! notify socket. It can be stopped, killed and started again on the same files. This module observes the
+//! agent only as an operator can (files, log, notifications, `/proc`).
 
 mod notify;
 mod options;
@@ -26,9 +26,9 @@ use crate::process::{Process, Signal};
 
 const CREDENTIALS: &str = "os_couchdb_admin_creds.json";
 const SOCKET: &str = "agent.sock";
-/// Covers a bootstrap with 600,000 rounds in a debug build on a loaded machine.
+/// Covers a bootstrap with 600,000 PBKDF2 rounds in a debug build on a loaded machine.
 const READY_LIMIT: Duration = crate::until::HUNG;
-/// Above the agent's own grace of 25 s.
+/// Longer than the agent's own shutdown limit of 25 s.
 const STOP_LIMIT: Duration = crate::until::HUNG;
 const POLL: Duration = Duration::from_millis(20);
 
@@ -44,7 +44,7 @@ pub struct AgentProcess {
 }
 
 impl AgentProcess {
-    /// Starts the agent; [`AgentProcess::wait_ready`] tells when it serves.
+    /// Starts the agent without waiting; see [`AgentProcess::wait_ready`].
     pub fn start(options: AgentOptions) -> Result<Self> {
         ledger::used(ledger::What::InMemory(ledger::OWN.to_owned()));
         let directory =
@@ -54,14 +54,14 @@ impl AgentProcess {
         Ok(Self { process, notify, options, runs: 1, directory })
     }
 
-    /// Starts the agent and waits until it serves.
+    /// Starts the agent and waits until it is ready.
     pub async fn start_ready(options: AgentOptions) -> Result<Self> {
         let mut agent = Self::start(options)?;
         agent.wait_ready().await?;
         Ok(agent)
     }
 
-    /// Waits for `READY=1`; an error with the end of the log if the agent ends or takes more than 60 s.
+    /// Waits for `READY=1`. An error has the last log lines if the agent exits first or takes too long.
     pub async fn wait_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + READY_LIMIT;
         loop {
@@ -78,7 +78,7 @@ impl AgentProcess {
         }
     }
 
-    /// What this run of the agent told the service manager, e.g. `STATUS=…`, in order.
+    /// What this run of the agent has sent to the service manager, e.g. `STATUS=…`, in order.
     pub fn notifications(&self) -> Vec<String> {
         self.notify.received()
     }
@@ -93,7 +93,7 @@ impl AgentProcess {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
-    /// Waits until the log contains `text`, at most for `limit`.
+    /// Waits up to `limit` until the log contains `text`.
     pub async fn wait_log(&self, text: &str, limit: Duration) -> Result<()> {
         let deadline = Instant::now() + limit;
         while !self.logs().contains(text) {
@@ -105,23 +105,23 @@ impl AgentProcess {
         Ok(())
     }
 
-    /// Ends the agent as a crash does.
+    /// Kills the agent with SIGKILL, like a crash.
     pub fn kill9(&mut self) -> Result<()> {
         self.process.kill9()
     }
 
-    /// Asks the agent to stop (SIGTERM) and waits for its end, at most 40 s.
+    /// Stops the agent with SIGTERM and waits until it has exited.
     pub async fn terminate(&mut self) -> Result<ExitStatus> {
         self.process.signal(Signal::TERM)?;
         self.process.exit_within(STOP_LIMIT).await
     }
 
-    /// Sends any signal, e.g. `STOP` and `CONT` for an agent that hangs.
+    /// Sends a signal, e.g. `STOP` and `CONT` to make the agent hang.
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
         self.process.signal(signal)
     }
 
-    /// Waits for the agent to end by itself, e.g. because of a bad configuration.
+    /// Waits until the agent exits by itself, e.g. because of an invalid configuration.
     pub async fn exit_within(&mut self, limit: Duration) -> Result<ExitStatus> {
         self.process.exit_within(limit).await
     }
@@ -136,7 +136,7 @@ impl AgentProcess {
         Ok(())
     }
 
-    /// The settings; a change counts from the next [`AgentProcess::start_again`] on.
+    /// The settings; a change takes effect at the next [`AgentProcess::start_again`].
     pub fn options(&mut self) -> &mut AgentOptions {
         &mut self.options
     }
@@ -151,7 +151,7 @@ impl AgentProcess {
         self.memory_kib("VmRSS:")
     }
 
-    /// The most resident memory that it ever had, in KiB (`VmHWM`).
+    /// The peak resident memory in KiB (`VmHWM`).
     pub fn peak_rss_kib(&self) -> Result<u64> {
         self.memory_kib("VmHWM:")
     }
@@ -164,13 +164,13 @@ impl AgentProcess {
         value.trim().trim_end_matches(" kB").parse().with_context(|| format!("{name} is not a number"))
     }
 
-    /// Where the agent keeps the password of `os_admin`: in its own directory if it was not told otherwise.
+    /// The file with the password of `os_admin`: in the agent's directory unless configured otherwise.
     pub fn credentials_file(&self) -> PathBuf {
         // Joining an absolute path replaces the directory.
         self.directory.path().join(self.options.text("couchdb.credentials_file").unwrap_or(CREDENTIALS))
     }
 
-    /// The agent's local socket: in its own directory if it was not told otherwise.
+    /// The agent's local socket: in the agent's directory unless configured otherwise.
     pub fn socket(&self) -> PathBuf {
         self.directory.path().join(self.options.text("local.socket").unwrap_or(SOCKET))
     }
@@ -180,7 +180,7 @@ impl AgentProcess {
         self.directory.path()
     }
 
-    /// The file behind [`AgentProcess::logs`].
+    /// The file that [`AgentProcess::logs`] reads.
     pub fn log_file(&self) -> PathBuf {
         self.directory.path().join("agent.log")
     }
@@ -206,7 +206,7 @@ fn launch(directory: &Path, options: &AgentOptions, run: u32) -> Result<(Process
         .arg("--config-dir")
         .arg(directory.join("conf.d"))
         .args(&options.arguments)
-        // A stray TROVE_COUCHDB_… of the developer's shell must not configure the agent.
+        // A TROVE_COUCHDB_… variable of the developer's shell must not configure the agent.
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .env("HOME", directory)
@@ -219,9 +219,9 @@ fn launch(directory: &Path, options: &AgentOptions, run: u32) -> Result<(Process
     Ok((Process::spawn(&mut command, Some(directory))?, notify))
 }
 
-/// The agent as another user, to whom all of its files belong; only for root.
+/// The agent as a different user, who gets all of its files; requires root.
 fn as_user(directory: &Path, user: u32, through: &[String]) -> Result<Command> {
-    // The original may lie where nobody else may look.
+    // The original may be in a directory that other users cannot read.
     let binary_of_user = directory.join("trove-couchdb-agent");
     std::fs::copy(binary()?, &binary_of_user).context("cannot copy the agent")?;
     give(directory, user)?;
@@ -245,9 +245,10 @@ fn give(path: &Path, user: u32) -> Result<()> {
     Ok(())
 }
 
-/// `TROVE_COUCHDB_AGENT`, or the binary beside the running test in `target/debug` or `target/release`.
+/// `TROVE_COUCHDB_AGENT`, or the binary next to the running test in `target/debug` or `target/release`.
 ///
-/// Cargo names a binary to the tests of its own package only (`CARGO_BIN_EXE_…`), and the harness is another one.
+/// Cargo sets `CARGO_BIN_EXE_…` only for tests of the binary's own package, and the harness is a different
+/// package.
 pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("TROVE_COUCHDB_AGENT") {
         return Ok(path.into());

@@ -1,7 +1,7 @@
-//! The service manager's side of `sd_notify`: a socket that collects what the agent says about itself.
+//! The service manager's side of `sd_notify`: a socket that collects the agent's notifications.
 //!
-//! Who calls: [`super::AgentProcess`]. One socket per run of the agent, so that a message of a killed run can't be
-//! taken for the next run's.
+//! Caller: [`super::AgentProcess`]. Each run of the agent has its own socket, so that a message of a killed
+//! run is not mistaken for one of the next run.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// `sd_notify` datagrams are short; a longer one would only be cut.
+/// `sd_notify` datagrams are short; a longer one is truncated.
 const LONGEST: usize = 4096;
 
 /// A bound socket and the assignments received so far, e.g. `READY=1` or `STATUS=…`.
@@ -38,7 +38,7 @@ impl NotifySocket {
         Ok(Self { path, received, task })
     }
 
-    /// What goes into `NOTIFY_SOCKET`.
+    /// The value of `NOTIFY_SOCKET`.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -48,7 +48,7 @@ impl NotifySocket {
         self.received.borrow().clone()
     }
 
-    /// Waits until an assignment that `wanted` accepts has been received, at most for `limit`.
+    /// Waits up to `limit` for an assignment that `wanted` accepts.
     pub async fn wait_for(&self, limit: Duration, wanted: impl Fn(&str) -> bool) -> Result<String> {
         let mut received = self.received.clone();
         let lines = timeout(limit, received.wait_for(|lines| lines.iter().any(|line| wanted(line))))

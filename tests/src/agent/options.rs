@@ -1,7 +1,7 @@
-//! What an agent under test is told, written as the files that Trove and an operator write.
+//! The configuration of an agent under test, written as the files that Trove and an operator write.
 //!
-//! Who calls: tests build an [`AgentOptions`]; [`super::AgentProcess`] writes and passes it. The names of guest,
-//! exchange and conductor queue differ from test to test because all tests of a binary share one broker.
+//! Callers: tests build an [`AgentOptions`]; [`super::AgentProcess`] writes and passes it. All tests of a
+//! binary share one broker, so each test has its own guest id, exchange and conductor queue.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use toml::{Table, Value};
 
-/// The agent's surroundings and settings.
+/// The agent's environment and settings.
 #[derive(Debug, Clone)]
 pub struct AgentOptions {
     /// `guest_id` of `guest_info.conf`.
@@ -25,15 +25,15 @@ pub struct AgentOptions {
     pub encryption_key: Option<String>,
     /// `NAME=VALUE` lines of `[oslo_messaging_rabbit]`.
     pub oslo: Vec<String>,
-    /// `section.key` and value of `agent.toml`, later entries win.
+    /// `section.key` and value of `agent.toml`; later entries override earlier ones.
     pub settings: Vec<(String, Value)>,
-    /// The whole environment besides `PATH`, `HOME` and `NOTIFY_SOCKET`.
+    /// The environment besides `PATH`, `HOME` and `NOTIFY_SOCKET`.
     pub environment: Vec<(String, String)>,
-    /// Command-line arguments behind those that name the files.
+    /// Command-line arguments after those that name the configuration files.
     pub arguments: Vec<String>,
-    /// Another user to run as; only root can have that.
+    /// The user to run as, if not the current one; requires root.
     pub user: Option<u32>,
-    /// A program with arguments that becomes the agent, in the place of a bare start: it has to change to `user`
+    /// A program with arguments that executes the agent instead of a direct start. It must switch to `user`
     /// itself.
     pub through: Vec<String>,
 }
@@ -42,7 +42,7 @@ pub struct AgentOptions {
 const NO_BROKER: &str = "local:";
 
 impl AgentOptions {
-    /// A prepared guest with names of its own on the given broker and CouchDB, in clear.
+    /// A prepared guest with its own names on this broker and CouchDB, without encryption.
     pub fn new(guest_id: &str, transport_url: &str, couchdb_url: &str) -> Self {
         let options = Self {
             guest_id: guest_id.to_owned(),
@@ -63,7 +63,7 @@ impl AgentOptions {
             .set("log.filter", "trace")
     }
 
-    /// An agent without a broker, which Trove has told nothing.
+    /// An agent without a broker and without Trove's configuration files.
     pub fn without_broker(couchdb_url: &str) -> Self {
         Self::new("", NO_BROKER, couchdb_url).set("broker.transport_url", NO_BROKER)
     }
@@ -75,25 +75,25 @@ impl AgentOptions {
         self
     }
 
-    /// Speaks encrypted with this `instance_rpc_encr_key`.
+    /// Encrypts RPC with this `instance_rpc_encr_key`.
     #[must_use]
     pub fn encrypted(mut self, key: &str) -> Self {
         self.encryption_key = Some(key.to_owned());
         self
     }
 
-    /// Gives the server admin with which a CouchDB 3.x is bootstrapped.
+    /// Sets the server admin that a CouchDB 3.x is bootstrapped with.
     #[must_use]
     pub fn bootstrap_admin(self, name: &str, password: &str) -> Self {
         self.set("couchdb.bootstrap_admin", name).set("couchdb.bootstrap_admin_password", password)
     }
 
-    /// A `section.key` of `agent.toml` that is a text, if it was set.
+    /// The `section.key` of `agent.toml`, if it is set to a string.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.settings.iter().rev().find(|(set, _)| set == name)?.1.as_str()
     }
 
-    /// Writes `conf.d/` and `agent.toml` below `directory`; overwrites those of an earlier run.
+    /// Writes `conf.d/` and `agent.toml` below `directory`, replacing those of an earlier run.
     pub(super) fn write(&self, directory: &Path) -> Result<()> {
         let conf_d = directory.join("conf.d");
         std::fs::create_dir_all(&conf_d).context("cannot create conf.d")?;
@@ -105,7 +105,8 @@ impl AgentOptions {
         write_private(&file, &toml::to_string(&self.agent_toml(directory))?)
     }
 
-    /// As Trove's taskmanager writes it (PROTOCOL.md section 7); the manager is one that the agent must not believe.
+    /// As Trove's taskmanager writes it (PROTOCOL.md section 7). The agent must ignore the manager named
+    /// here.
     fn guest_info(&self) -> String {
         let key = self.encryption_key.iter().map(|key| format!("instance_rpc_encr_key={key}\n"));
         let mut text = format!(

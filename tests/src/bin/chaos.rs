@@ -1,4 +1,4 @@
-//! `make chaos` and `make soak`: the agent among faults. All of it is in [`trove_couchdb_tests::faults`].
+//! `make chaos` and `make soak`: the agent under faults. The code is in [`trove_couchdb_tests::faults`].
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,46 +13,46 @@ use trove_couchdb_tests::faults::replay::replay;
 use trove_couchdb_tests::faults::schedule::parse;
 use trove_couchdb_tests::faults::soak::{table, write_table};
 
-/// Sends random commands to agents while broker, `CouchDB`, connections and agents fail; exits with 1 if anything is lost,
-/// done twice or otherwise not as the model says.
+/// Sends random commands to agents while RabbitMQ, `CouchDB`, connections and agents fail. Exits with 1 if a
+/// command is lost, runs twice or has a result that the model does not allow.
 #[derive(Debug, Parser)]
 #[command(name = "chaos", max_term_width = 100)]
 struct Args {
-    /// Commands of the whole campaign
+    /// Number of commands in the whole campaign
     #[arg(long, default_value_t = 10_000)]
     commands: usize,
-    /// Faults of the whole campaign
+    /// Number of faults in the whole campaign
     #[arg(long, default_value_t = 200)]
     faults: usize,
-    /// By which a campaign can be had again; a random one by default
+    /// Seed, to repeat a campaign; random by default
     #[arg(long)]
     seed: Option<u64>,
-    /// Queues as oslo.messaging declares them by default: a broker that restarts drops what they hold
+    /// Use non-durable queues, oslo.messaging's default: a restarting broker drops their messages
     #[arg(long)]
     transient: bool,
-    /// Don't send carried out messages again
+    /// Don't resend commands that were carried out
     #[arg(long)]
     no_replays: bool,
-    /// Guests; every second one is encrypted
+    /// Number of guests; every second guest is encrypted
     #[arg(long, default_value_t = 2)]
     guests: usize,
-    /// Soak instead: an even load for so many minutes on agents that are never restarted, which must not grow
+    /// Soak instead: an even load for this many minutes on agents that are never restarted and must not grow
     #[arg(long, value_name = "MINUTES")]
     soak: Option<u64>,
-    /// Put the soak's table into this document
+    /// Write the soak's table into this document
     #[arg(long, value_name = "FILE", requires = "soak")]
     write: Option<PathBuf>,
     /// Replay a schedule that `make explore` printed instead
     #[arg(long, value_name = "FILE", conflicts_with_all = ["soak", "seed"])]
     schedule: Option<PathBuf>,
-    /// Where report and logs go
+    /// Directory for the report and the logs
     #[arg(long, default_value = "target/chaos")]
     directory: PathBuf,
 }
 
 fn main() -> ExitCode {
-    // Never dropped: threads of lapin that still look for the broker, which is gone by then, panic when the runtime is
-    // taken from under them.
+    // Never dropped: lapin's threads may still be connecting to the stopped broker, and they panic if the
+    // runtime is dropped.
     let runtime = match Runtime::new() {
         Ok(runtime) => Box::leak(Box::new(runtime)),
         Err(error) => return failed(&error.into()),

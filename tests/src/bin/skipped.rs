@@ -1,4 +1,4 @@
-//! The end of `make test`: which tests were skipped, and which did not touch a real CouchDB.
+//! The summary that `make test` prints: which tests were skipped, and which used no real CouchDB.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use clap::Parser;
 use trove_couchdb_tests::ledger::Summary;
 use trove_couchdb_tests::real_couch;
 
-/// Prints the tests of a ledger that count as skipped, by reason, and how many they are.
+/// Prints the tests of a ledger that count as skipped, by reason, and their number.
 #[derive(Debug, Parser)]
 #[command(name = "skipped", max_term_width = 100)]
 struct Args {

@@ -1,7 +1,7 @@
-//! Requests as Trove's API and taskmanager send them: the caller's half of the wire.
+//! Requests as Trove's API and taskmanager send them: the caller's side of the wire.
 //!
-//! Who calls: [`super::Bus`]. Tests that want a request to be odd (twice the same id, an extra key, a broken body)
-//! build it here and change it before it is sent.
+//! Caller: [`super::Bus`]. Tests of unusual requests (a repeated id, an extra key, a broken body) build the
+//! request here and modify it before they send it.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::until::HUNG;
 /// `agent_call_low_timeout` of Trove.
 pub const LOW_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A request before it is encoded; the defaults are those of a call of Trove 26, but for the time-out, which ends only a hung
-/// test: on a busy machine that of Trove would make the agent refuse what it would else do.
+/// A request before encoding. The defaults are those of a call of Trove 26, except for the time-out, which
+/// only stops a hung test: with Trove's time-out the agent would refuse commands on a busy machine.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// RPC method.
@@ -25,9 +25,9 @@ pub struct Request {
     pub version: String,
     /// Context entries; those of a user's request by default.
     pub context: Map<String, Value>,
-    /// How long the caller waits, which is also the message's time to live in the queue.
+    /// How long the caller waits; also the message's TTL in the queue.
     pub timeout: Duration,
-    /// Asks for a beat at half of these seconds while the method runs (`call_monitor_timeout`).
+    /// Requests a heartbeat every half of this many seconds while the method runs (`call_monitor_timeout`).
     pub call_monitor: Option<u64>,
 }
 
@@ -48,28 +48,28 @@ impl Request {
         }
     }
 
-    /// With another RPC version.
+    /// Sets the RPC version.
     #[must_use]
     pub fn version(mut self, version: &str) -> Self {
         version.clone_into(&mut self.version);
         self
     }
 
-    /// With another time-out.
+    /// Sets the time-out.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// With the notification that makes the agent report the end of a cast to the conductor.
+    /// Adds the notification that makes the agent report the result of a cast to the conductor.
     #[must_use]
     pub fn notified(mut self, notification: Value) -> Self {
         self.context.insert("trove_notification".to_owned(), notification);
         self
     }
 
-    /// Encodes the request; with a reply queue it is a call, without one a cast (PROTOCOL.md section 2).
+    /// Encodes the request: as a call if there is a reply queue, else as a cast (PROTOCOL.md section 2).
     pub(crate) fn encode(&self, reply_queue: Option<&str>, cipher: Option<&Cipher>) -> Message {
         let msg_id = reply_queue.map(|_| new_id());
         let mut request =
@@ -88,17 +88,17 @@ impl Request {
 /// An encoded request, ready to be sent once or several times.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// By which the receiver knows duplicates.
+    /// Identifies duplicates for the receiver.
     pub unique_id: String,
-    /// By which the reply is recognised; `None` for a cast.
+    /// Identifies the reply; `None` for a cast.
     pub msg_id: Option<String>,
-    /// Time to live in the queue in milliseconds, as AMQP wants it; only calls have one.
+    /// TTL in the queue in milliseconds, as the text that AMQP requires; only calls have it.
     pub expiration: Option<String>,
     /// The whole body.
     pub body: Vec<u8>,
 }
 
-/// A notification as trove-api attaches it; the conductor insists on these keys (PROTOCOL.md section 6).
+/// A notification as trove-api attaches it; the conductor requires these keys (PROTOCOL.md section 6).
 pub fn notification(guest_id: &str, event: &str) -> Value {
     json!({
         "request_id": format!("req-{}", new_id()), "server_type": "guest", "client_ip": "127.0.0.1",
@@ -107,7 +107,7 @@ pub fn notification(guest_id: &str, event: &str) -> Value {
     })
 }
 
-/// What trove-api puts into the request of a user (`shared/wire`, 26.0.0).
+/// The context of a user's request as trove-api sends it (`shared/wire`, 26.0.0).
 fn user_context() -> Map<String, Value> {
     let context = json!({
         "user": "alice", "project_id": "test-tenant", "system_scope": null, "project": "test-tenant", "domain": null,

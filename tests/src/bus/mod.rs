@@ -1,8 +1,8 @@
-//! An RPC client in Rust: calls and casts to one guest, as oslo.messaging would send them.
+//! An RPC client in Rust: sends calls and casts to one guest, as oslo.messaging does.
 //!
-//! Who calls: the integration tests and the tour. Faster to start than the Python peer and able to send what Python
-//! never would: the same message twice, a body that is no JSON, a call whose reply queue is gone. That the two agree
-//! on the wire is shown by `tests/tests/harness.rs`.
+//! Callers: the integration tests and the tour. It starts faster than the Python peer and can send what
+//! Python never sends: the same message twice, a body that is not JSON, a call whose reply queue is gone.
+//! `tests/tests/harness.rs` shows that both clients agree on the wire.
 
 mod message;
 
@@ -25,7 +25,7 @@ use trove_couchdb_protocol::{Cipher, Failure, Outcome, Reply, Secret, decode_rep
 
 pub use message::{LOW_TIMEOUT, Message, Request, notification};
 
-/// `rabbit_transient_queues_ttl`, by which oslo lets an abandoned reply queue disappear.
+/// `rabbit_transient_queues_ttl`: oslo lets an abandoned reply queue expire after this.
 const REPLY_QUEUE_TTL_MS: i32 = 1_800_000;
 
 /// Why a call returned no value.
@@ -44,7 +44,7 @@ pub enum CallError {
 
 type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Reply>>>>;
 
-/// A client of one guest; ends with this value.
+/// A client of one guest; dropping it disconnects.
 #[derive(Debug)]
 pub struct Bus {
     channel: Channel,
@@ -65,7 +65,8 @@ impl Bus {
         let connection = connect(amqp_uri).await?;
         ensure_exchange(&connection, exchange).await?;
         let channel = connection.create_channel().await?;
-        // With confirms a publish returns only after the broker has the message: tests rely on the order.
+        // With publisher confirms a publish returns only after the broker has the message: tests rely on the
+        // order.
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let reply_queue = format!("reply_{}", new_id());
         let consumer = consume_replies(&channel, &reply_queue).await?;
@@ -82,12 +83,12 @@ impl Bus {
         Ok(Self { channel, exchange, topic, reply_queue, cipher, waiting, unexpected, reader, connection })
     }
 
-    /// Calls a method with version 1.0 and a time-out that ends only a hung test.
+    /// Calls a method with version 1.0 and a time-out that only stops a hung test.
     pub async fn call(&self, method: &str, args: Value) -> Result<Value, CallError> {
         self.request(&Request::new(method, args)).await
     }
 
-    /// Sends a call as it is described and waits for its reply.
+    /// Sends a call as described and waits for its reply.
     pub async fn request(&self, request: &Request) -> Result<Value, CallError> {
         let message = self.encode_call(request);
         let reply = self.expect_reply(&message);
@@ -95,7 +96,7 @@ impl Bus {
         reply.within(request.timeout).await
     }
 
-    /// Sends a cast; returns when the broker has it.
+    /// Sends a cast; returns when the broker has confirmed it.
     pub async fn cast(&self, request: &Request) -> Result<()> {
         self.send(&self.encode_cast(request)).await
     }
@@ -110,7 +111,7 @@ impl Bus {
         request.encode(None, self.cipher.as_ref())
     }
 
-    /// Registers for the reply to a message; to be called before the message is sent.
+    /// Registers for the reply to a message; call it before the message is sent.
     pub fn expect_reply(&self, message: &Message) -> PendingReply {
         let (sender, receiver) = oneshot::channel();
         if let Some(msg_id) = &message.msg_id {
@@ -119,17 +120,17 @@ impl Bus {
         PendingReply(receiver)
     }
 
-    /// Sends an encoded message to the guest's queue, through the control exchange.
+    /// Sends an encoded message to the guest's queue through the control exchange.
     pub async fn send(&self, message: &Message) -> Result<()> {
         self.publish(&message.body, oslo_properties(message.expiration.as_deref())).await
     }
 
-    /// Sends any bytes to the guest's queue.
+    /// Sends arbitrary bytes to the guest's queue.
     pub async fn publish_raw(&self, body: &[u8]) -> Result<()> {
         self.publish(body, oslo_properties(None)).await
     }
 
-    /// Sends any bytes with any properties to the guest's queue.
+    /// Sends arbitrary bytes with arbitrary properties to the guest's queue.
     pub async fn publish(&self, body: &[u8], properties: BasicProperties) -> Result<()> {
         let (exchange, topic) = (self.exchange.as_str().into(), self.topic.as_str().into());
         let confirmation = self
@@ -140,12 +141,13 @@ impl Bus {
         Ok(())
     }
 
-    /// Replies that nobody waited for: second answers, answers to casts, call-monitor beats, late answers.
+    /// Replies without a waiting caller: second replies, replies to casts, call-monitor heartbeats, late
+    /// replies.
     pub fn unexpected_replies(&self) -> Vec<Reply> {
         lock(&self.unexpected).clone()
     }
 
-    /// The queue that replies go to.
+    /// The queue of the replies.
     pub fn reply_queue(&self) -> &str {
         &self.reply_queue
     }
@@ -155,7 +157,7 @@ impl Bus {
         &self.topic
     }
 
-    /// A channel of this client's connection, to look at queues or to consume them.
+    /// A channel on this client's connection, to inspect or consume queues.
     pub async fn channel(&self) -> Result<Channel> {
         self.connection.create_channel().await.context("cannot open a channel")
     }
@@ -167,12 +169,12 @@ impl Drop for Bus {
     }
 }
 
-/// The reply to a message, perhaps not there yet.
+/// The reply to a message; it may not have arrived yet.
 #[derive(Debug)]
 pub struct PendingReply(oneshot::Receiver<Reply>);
 
 impl PendingReply {
-    /// Waits for the reply; a failure of the guest is an error.
+    /// Waits up to `limit` for the reply; a failure of the guest is an error.
     pub async fn within(self, limit: Duration) -> Result<Value, CallError> {
         let reply = tokio::time::timeout(limit, self.0).await.map_err(|_| CallError::Timeout(limit))?;
         match reply.map_err(|_| CallError::Bus(anyhow::anyhow!("the reply queue is gone")))?.outcome {
@@ -188,8 +190,8 @@ pub(crate) async fn connect(amqp_uri: &str) -> Result<Connection> {
     Connection::connect(&uri, ConnectionProperties::default()).await.context("cannot connect to RabbitMQ")
 }
 
-/// Declares a control exchange, as a control plane with `amqp_durable_queues` or `rabbit_quorum_queue` does when
-/// `durable`; to be called before anything else of a test that sets one of these options.
+/// Declares a control exchange; if `durable`, as a control plane with `amqp_durable_queues` or
+/// `rabbit_quorum_queue` does. A test that sets one of these options must call this first.
 pub async fn declare_exchange(amqp_uri: &str, name: &str, durable: bool) -> Result<()> {
     let channel = connect(amqp_uri).await?.create_channel().await?;
     let options = ExchangeDeclareOptions { durable, ..ExchangeDeclareOptions::default() };
@@ -197,7 +199,7 @@ pub async fn declare_exchange(amqp_uri: &str, name: &str, durable: bool) -> Resu
     declared.await.with_context(|| format!("cannot declare exchange {name}"))
 }
 
-/// Takes the exchange as it is, durable or not; declares it as oslo does by default if nobody has yet.
+/// Uses the exchange as it is, durable or not; if it does not exist, declares it as oslo does by default.
 pub(crate) async fn ensure_exchange(connection: &Connection, name: &str) -> Result<()> {
     let declare = async |passive| {
         let channel = connection.create_channel().await?;
@@ -210,7 +212,7 @@ pub(crate) async fn ensure_exchange(connection: &Connection, name: &str) -> Resu
     Ok(())
 }
 
-/// What oslo.messaging sets on every message (PROTOCOL.md section 2).
+/// The properties that oslo.messaging sets on every message (PROTOCOL.md section 2).
 pub(crate) fn oslo_properties(expiration: Option<&str>) -> BasicProperties {
     let properties = BasicProperties::default()
         .with_content_type("application/json".into())
@@ -259,11 +261,11 @@ async fn read_replies(
         };
         lock(&unexpected).extend(unheard);
     }
-    // Dropping the senders tells every caller that no reply will come.
+    // Dropping the senders notifies every caller that no reply will come.
     lock(&waiting).clear();
 }
 
-/// A poisoned lock only says that some test panicked; maps and lists are still whole.
+/// A poisoned lock only means that a test panicked; the maps and lists are intact.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

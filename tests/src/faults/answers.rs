@@ -1,13 +1,13 @@
-//! Answers counted as oslo.messaging hears them.
+//! Counts answers as oslo.messaging receives them.
 //!
-//! A caller waits for one `_msg_id`; the first reply with `ending` wakes it, and a later one finds nobody waiting
-//! (`amqpdriver.py`, `ReplyWaiters.put`). The conductor runs what it is sent, except for a message whose `_unique_id` is
-//! among the last 16 (`amqp.py`, `_MsgIdCache`). So an answer that the agent publishes once more after a crash must have
-//! the same `_unique_id`: then it is the same message delivered twice, and nobody hears it twice. Here:
+//! A caller waits for one `_msg_id`. The first reply with `ending` wakes it; later replies are ignored
+//! (`amqpdriver.py`, `ReplyWaiters.put`). The conductor runs every message except those whose `_unique_id` is
+//! among the last 16 (`amqp.py`, `_MsgIdCache`). So an answer that the agent publishes again after a crash
+//! must keep its `_unique_id`: the receiver then drops it as a duplicate. In this module:
 //!
-//! - *given twice*: two answers of one command with different `_unique_id`s. Must not be.
-//! - *repeated*: the same `_unique_id` again, whether the broker or the agent sent it again. Harmless; counted.
-//! - *changed*: repeated, and the outcome differs from the first. Not heard by anybody; counted.
+//! - *given twice*: two answers to one command with different `_unique_id`s. Not allowed.
+//! - *repeated*: the same `_unique_id` again, from the broker or from the agent. Harmless; counted.
+//! - *changed*: repeated, with an outcome that differs from the first. No receiver sees it; counted.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -28,21 +28,21 @@ struct Inner<T> {
     tally: Tally,
 }
 
-/// How answers came.
+/// Counts of answers.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     /// Commands with an answer.
     pub answered: usize,
-    /// Keys of commands that were answered twice.
+    /// Keys of commands that were answered twice with different `_unique_id`s.
     pub given_twice: Vec<String>,
-    /// Deliveries of an answer that had been delivered before.
+    /// Repeated deliveries of an answer.
     pub repeated: usize,
-    /// Those of them that said something else.
+    /// Repeated deliveries with a different outcome.
     pub changed: usize,
 }
 
 impl<T: Clone + PartialEq> Answers<T> {
-    /// No answers yet.
+    /// Creates an empty collection.
     pub fn new() -> Self {
         let inner = Inner {
             waiting: HashMap::new(),
@@ -53,14 +53,14 @@ impl<T: Clone + PartialEq> Answers<T> {
         Self { inner: Mutex::new(inner) }
     }
 
-    /// The first answer for a key, perhaps not there yet; to be called before the command is sent.
+    /// The first answer for a key, which may not have arrived yet; call it before the command is sent.
     pub fn expect(&self, key: &str) -> oneshot::Receiver<T> {
         let (sender, receiver) = oneshot::channel();
         self.lock().waiting.insert(key.to_owned(), sender);
         receiver
     }
 
-    /// Takes an answer in.
+    /// Records an answer.
     pub fn take(&self, key: &str, unique_id: &str, answer: T) {
         let mut inner = self.lock();
         let known = !inner.ids.insert(unique_id.to_owned());
@@ -81,7 +81,7 @@ impl<T: Clone + PartialEq> Answers<T> {
         }
     }
 
-    /// How answers came so far.
+    /// The counts so far.
     pub fn tally(&self) -> Tally {
         self.lock().tally.clone()
     }

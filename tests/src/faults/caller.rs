@@ -1,7 +1,8 @@
-//! A caller on the control plane's side: sends commands, waits for replies or for the conductor to hear of the end.
+//! A caller on the control plane's side: sends commands and waits for replies or for the report to the
+//! conductor.
 //!
-//! Like oslo.messaging it publishes until the broker confirms, the same message with the same `_unique_id`, and waits for
-//! a reply as long as the call's time-out. Who calls: [`super::client`].
+//! Like oslo.messaging it publishes the same message with the same `_unique_id` until the broker confirms it,
+//! and waits for a reply until the call's time-out. Caller of this module: [`super::client`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,16 +19,16 @@ use super::model::{Op, Refusal, Seen};
 use super::plan::Way;
 use crate::bus::{LOW_TIMEOUT, Message, Request, notification, oslo_properties};
 
-/// How a command ended for its sender.
+/// The result of a command as its sender sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ended {
-    /// With this value; `null` for a cast.
+    /// Success with this value; `null` for a cast.
     Done(Value),
-    /// With this class (not known of a cast) and message.
+    /// Failure with this class (`None` for a cast) and message.
     Failed(Option<String>, String),
 }
 
-/// What a guest's conductor has heard of ends of casts; ends with this value.
+/// Receives the results of casts that a guest reports to its conductor; dropping it stops it.
 #[derive(Debug)]
 pub struct Ears {
     answers: Arc<Answers<Ended>>,
@@ -44,12 +45,12 @@ impl Ears {
         Self { answers, line }
     }
 
-    /// Waits until the queue is there.
+    /// Waits until the queue exists.
     pub async fn ready(&self) -> Result<()> {
         self.line.ready().await.map(drop)
     }
 
-    /// Ends of casts.
+    /// Results of casts.
     pub fn answers(&self) -> Arc<Answers<Ended>> {
         Arc::clone(&self.answers)
     }
@@ -95,18 +96,18 @@ pub struct Caller {
 /// A command that was sent.
 #[derive(Debug)]
 pub struct Sent {
-    /// The message, to be sent again.
+    /// The message, for resending it.
     pub message: Message,
-    /// Its end.
+    /// Its result.
     pub end: oneshot::Receiver<Ended>,
-    /// False when no queue was there for it: the broker has dropped it.
+    /// False if there was no queue for the message, so that the broker has dropped it.
     pub queued: bool,
-    /// How often it had to be published.
+    /// How often it was published.
     pub tries: u32,
 }
 
 impl Caller {
-    /// A caller with a reply queue of its own.
+    /// A caller with its own reply queue.
     pub fn connect(
         amqp_uri: &str,
         exchange: &str,
@@ -141,7 +142,7 @@ impl Caller {
         Self { line, exchange, guest, reply_queue, cipher, replies, ends: ears.answers() }
     }
 
-    /// Sends a command; returns when the broker has it.
+    /// Sends a command; returns when the broker has confirmed it.
     pub async fn send(&self, op: &Op, way: Way) -> Result<Sent> {
         let (method, args) = wire(op);
         let request = Request::new(method, args);
@@ -166,12 +167,12 @@ impl Caller {
         self.publish(message).await.map(drop)
     }
 
-    /// How long a call is waited for.
+    /// The time-out of a call.
     pub fn patience(&self) -> Duration {
         LOW_TIMEOUT
     }
 
-    /// The answers to this caller's calls.
+    /// The replies to this caller's calls.
     pub fn replies(&self) -> &Answers<Ended> {
         &self.replies
     }
@@ -183,12 +184,13 @@ impl Caller {
     }
 }
 
-/// What the model makes of an end; an error for one that it can't foresee and CouchDB's absence doesn't explain.
+/// Converts a result for the model. An error is a failure that the model does not foresee and that an outage
+/// of CouchDB does not explain.
 pub fn seen(ended: Ended) -> Result<Seen, String> {
     match ended {
         Ended::Done(value) => Ok(Seen::Done(value)),
         Ended::Failed(class, message) => {
-            // A cast's end tells no class.
+            // The report of a cast has no class.
             let is = |name: &str, words: &str| match &class {
                 Some(class) => class == name,
                 None => message.contains(words),

@@ -1,4 +1,4 @@
-//! A campaign from its start to its report.
+//! Runs a campaign from start to report.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,29 +17,30 @@ use super::plan::{Size, faults, scripts};
 use super::report::{Report, Times};
 use super::soak::{Developed, developed, sample};
 
-/// What a campaign is to be.
+/// The parameters of a campaign.
 #[derive(Debug, Clone)]
 pub struct Campaign {
-    /// Decides everything that is random.
+    /// The seed of everything random.
     pub seed: u64,
-    /// How much.
+    /// The number of commands, faults and guests.
     pub size: Size,
     /// `amqp_durable_queues` on both sides.
     pub durable: bool,
-    /// Carried out messages are sent again later, across restarts of the agent too. Not with non-durable queues: the
-    /// broker may drop the first and keep the second, and then the second is the first.
+    /// Resend carried-out messages later, also across restarts of the agent. Not with non-durable queues: if
+    /// the broker drops the first message and keeps the second, the second is not a duplicate.
     pub replays: bool,
-    /// Where the report and the logs of disagreements go.
+    /// Directory for the report and the logs of disagreements.
     pub directory: PathBuf,
-    /// An even load for so long instead of all commands as fast as they go, and what the agents use.
+    /// Soak: send an even load for this long, instead of all commands as fast as possible, and sample the
+    /// agents' usage.
     pub soak: Option<Duration>,
 }
 
-/// Before each command of each caller of a soak: 14 callers then send about 25 in a second.
+/// Pause before each command of each caller in a soak: 14 callers then send about 25 commands a second.
 const REST: Duration = Duration::from_millis(500);
 
 impl Campaign {
-    /// Runs it. Disagreements are in the report; an error means that there is no report.
+    /// Runs the campaign. Disagreements are in the report; an error means that there is no report.
     pub async fn run(&self) -> Result<(Report, Vec<Vec<Developed>>)> {
         let rest = if self.soak.is_some() { REST } else { Duration::ZERO };
         let windows = [("rpc.duplicate_window", 256), ("rpc.replay_window", 1_024)];
@@ -68,7 +69,7 @@ impl Campaign {
             environment.over.send_replace(true);
             samples
         };
-        // An error of one ends all: the others would wait for what never comes.
+        // An error in one future stops all, because the others would wait forever.
         let (played, namespaces, samples) = tokio::try_join!(faulting, self.follow(&environment), sampling)?;
         for (guest, namespaces) in environment.guests.iter().zip(&namespaces) {
             checker(&environment, guest, namespaces).await?;
@@ -94,7 +95,7 @@ impl Campaign {
             });
         let namespaces = try_join_all(following).await;
         environment.over.send_if_modified(|over| {
-            // Faults of a soak that are still to come are not; a campaign's are all played.
+            // A soak skips the faults that have not begun; a campaign plays all of them.
             *over = self.soak.is_some();
             *over
         });

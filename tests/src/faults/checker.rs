@@ -1,6 +1,7 @@
-//! The judgement at the end: model, CouchDB and answers must agree once every fault is gone and everything is drained.
+//! The final check: model, CouchDB and answers must agree once all faults are over and all commands are
+//! finished.
 //!
-//! CouchDB is read past the agent. A password is known by whether it logs in.
+//! CouchDB is read directly, without the agent. Passwords are checked by logging in.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -21,11 +22,11 @@ use super::plan::{SHARED, Way};
 use crate::couch::{Credentials, escape};
 
 const DRAIN_LIMIT: Duration = Duration::from_secs(90);
-/// Of the passwords that must not log in any more, so many of the newest are tried for each user.
+/// How many of the newest obsolete passwords are tried for each user.
 const OLD_PASSWORDS: usize = 12;
 const USER_PREFIX: &str = "org.couchdb.user:";
 
-/// What CouchDB holds.
+/// The contents of CouchDB.
 #[derive(Debug, Default)]
 struct Reality {
     users: BTreeSet<String>,
@@ -33,7 +34,7 @@ struct Reality {
     root: bool,
 }
 
-/// Judges a guest; disagreements are written down on the ground.
+/// Checks a guest; disagreements are recorded in the environment.
 pub async fn checker(environment: &Environment, guest: &Guest, namespaces: &[Namespace]) -> Result<()> {
     let (users, databases) = drained(environment, guest).await?;
     let reality = Reality::read(guest).await?;
@@ -67,7 +68,7 @@ fn answered_once(environment: &Environment, guest: &Guest, what: &str, tally: &T
     }
 }
 
-/// Waits until nothing is under way; answers what the agent lists then.
+/// Waits until no command is in flight; returns the users and databases that the agent lists then.
 async fn drained(environment: &Environment, guest: &Guest) -> Result<(Value, Value)> {
     let deadline = Instant::now() + DRAIN_LIMIT;
     let caller = environment.caller(guest);
@@ -123,7 +124,7 @@ impl Reality {
         Ok(Self { users, security, root })
     }
 
-    /// Memberships of nobody, and databases that anybody may read.
+    /// Memberships of users that do not exist, and databases that everybody may read.
     async fn unsafe_things(&self, guest: &Guest) -> Result<Vec<String>> {
         let mut problems = Vec::new();
         for (database, security) in &self.security {
@@ -152,7 +153,7 @@ impl Reality {
         })
     }
 
-    /// The part of a namespace, without passwords.
+    /// The part that belongs to a namespace, without passwords.
     fn part(&self, prefix: &str) -> Model {
         let users: BTreeSet<&String> = self.users.iter().filter(|name| name.starts_with(prefix)).collect();
         let mut model = Model::default();
@@ -174,7 +175,7 @@ fn names(security: &Value, part: &str) -> Vec<String> {
     names.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// Whether what is there may be there, and who may log in may.
+/// Whether CouchDB's contents and the working passwords are possible in the model.
 async fn in_namespace(guest: &Guest, reality: &Reality, namespace: &Namespace) -> Result<Result<(), String>> {
     let part = reality.part(&namespace.prefix);
     let alike: Vec<&Model> =
@@ -183,7 +184,8 @@ async fn in_namespace(guest: &Guest, reality: &Reality, namespace: &Namespace) -
         let expected: Vec<_> = namespace.possible.worlds().iter().take(3).map(shape).collect();
         return Ok(Err(format!("CouchDB has {part:?}; expected one of {expected:?}")));
     }
-    // One that fits in all is enough: a password that one world takes for old is another's newest.
+    // One matching model is enough: a password that is obsolete in one model may be the newest in a different
+    // one.
     let mut problem = format!("the acknowledged passwords of {:?} don't all log in", part.users.keys());
     for model in alike {
         if all_log_in(guest, model).await? {
@@ -227,7 +229,7 @@ fn accounts(model: &Model) -> Vec<(String, String)> {
     model.users.iter().map(|(user, password)| (user.clone(), password.clone())).chain(root).collect()
 }
 
-/// A world without its passwords.
+/// The model without its passwords.
 fn shape(model: &Model) -> Model {
     let users = model.users.keys().map(|name| (name.clone(), String::new())).collect();
     Model { users, root: model.root.as_ref().map(|_| String::new()), ..model.clone() }

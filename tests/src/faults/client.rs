@@ -1,15 +1,17 @@
-//! Those who send: they follow their script, see each command to its end, and tell the model.
+//! The senders: they follow their script, wait for the result of each command, and pass it to the model.
 //!
-//! As in Trove, a call holds its caller up until it is answered, and casts don't. (More than realism: a read whose answer
-//! died with the broker is run again, and then shows what commands behind it have done.)
+//! As in Trove, a call blocks its caller until it is answered, and casts do not block. (This also matters for
+//! the check: a read whose answer died with the broker runs again and then shows the effects of later
+//! commands.)
 //!
-//! What is guaranteed, and so what is waited for:
+//! These guarantees decide how long the client waits:
 //!
 //! - a cast ends exactly once, within [`LOST_AFTER`]; else it is lost;
-//! - a call is answered, or its time-out passes: then its caller knows nothing, and the model reckons with everything;
-//! - with non-durable queues, a command that was under way when the broker died may be gone. Then a read that must wait
-//!   for it (`list_users` waits for everything) is sent: once it is answered, a cast that has not ended never will. It
-//!   counts as dropped by the broker.
+//! - a call is answered, or its time-out passes: then its caller knows nothing, and the model allows every
+//!   result;
+//! - with non-durable queues, a command that was in flight when the broker died may be gone. The client then
+//!   sends a read that must wait for it (`list_users` waits for everything). Once the read is answered, a
+//!   cast that has not ended never will, and it counts as dropped by the broker.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,23 +28,23 @@ use super::plan::{Planned, SHARED, Script, Way};
 use super::possible::{Possible, Step};
 use crate::bus::Message;
 
-/// Casts of one caller under way at once.
+/// Casts of one caller in flight at once.
 const WINDOW: usize = 3;
-/// So many commands later a carried out message is sent again.
+/// A carried-out message is sent again after this many commands.
 const LATER: usize = 6;
-/// Between an answered read and an end that was published before it.
+/// A report that was published before an answered read arrives within this.
 const ON_THE_WAY: Duration = Duration::from_secs(5);
 
-/// What a script has led to.
+/// The state of a namespace after its script.
 #[derive(Debug)]
 pub struct Namespace {
-    /// How its names begin.
+    /// The prefix of its names.
     pub prefix: String,
-    /// All that may be.
+    /// The models that are possible.
     pub possible: Possible,
-    /// Every password that was ever sent, in order.
+    /// Every password that was sent, in order.
     pub passwords: Vec<String>,
-    /// Its callers, whose answers are to be looked at.
+    /// Its callers, for checking their answers.
     pub callers: Vec<Caller>,
 }
 
@@ -54,14 +56,14 @@ struct Pending {
     deaths: u64,
 }
 
-/// One that sends.
+/// A sender.
 struct Client<'a> {
     environment: &'a Environment,
     guest: &'a Guest,
     caller: Caller,
 }
 
-/// Follows a script to its end. `replays`: carried out messages are sent again later.
+/// Runs a script to the end. `replays`: carried-out messages are sent again later.
 pub async fn follow(
     environment: Arc<Environment>,
     guest: usize,
@@ -160,7 +162,7 @@ impl Client<'_> {
             pending.push_back(self.send(planned).await?);
             while pending.len() > most {
                 let carried_out = self.judge_next(prefix, &mut pending, &mut possible).await?;
-                // What is sent twice at once is sent once more, too.
+                // A message that is sent twice at once is also sent again later.
                 later.extend(carried_out.filter(|_| replays).map(|message| (number + LATER, message)));
             }
             while later.front().is_some_and(|(due, _)| *due <= number) {
@@ -176,7 +178,7 @@ impl Client<'_> {
         Ok(possible)
     }
 
-    /// Sees the oldest command to its end; its message if it is to be sent again later.
+    /// Waits for the result of the oldest command; returns its message if it is to be sent again later.
     async fn judge_next(
         &self,
         prefix: &str,
@@ -186,7 +188,7 @@ impl Client<'_> {
         let Some(next) = pending.pop_front() else { return Ok(None) };
         let (twice, way) = (next.planned.twice, next.planned.way);
         let (step, message) = self.settle(next).await?;
-        // A read that comes again is answered again, to nobody.
+        // The answer to a repeated read has no receiver.
         let carried_out = step.seen != Seen::Unsure && !reads(&step.op);
         let shown = format!("{way:?} {step:?}");
         if let Err(error) = possible.observe(step) {
@@ -259,7 +261,7 @@ impl Client<'_> {
         Ok((Step { op, seen, given_up, disturbed }, message))
     }
 
-    /// The end of a cast, or nothing once it is sure that the broker has dropped it.
+    /// The result of a cast, or `None` once it is certain that the broker has dropped the cast.
     async fn end_unless_dropped(
         &self,
         end: &mut tokio::sync::oneshot::Receiver<Ended>,

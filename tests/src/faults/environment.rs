@@ -1,7 +1,8 @@
-//! The ground of a campaign: one broker, several guests with a CouchDB each, proxies between them, and what is known.
+//! The environment of a campaign: one broker, several guests with a CouchDB each, proxies between them, and
+//! the counts.
 //!
-//! Each part that a fault takes hold of is behind a lock, which the fault keeps while it lasts: so faults overlap unless
-//! they are about the same process. Who calls: everything else here; it calls the harness only.
+//! Each part that a fault affects has a lock that the fault holds while it lasts, so only faults of different
+//! processes overlap. Callers: all other modules here; this module uses only the harness.
 
 use std::path::PathBuf;
 use std::sync::Mutex as StdMutex;
@@ -22,33 +23,33 @@ use crate::agent::{AgentOptions, AgentProcess};
 use crate::couch::{CouchClient, CouchServer, Credentials};
 use crate::rabbitmq::RabbitNode;
 
-/// A command that was sent this long after the end of a fault may still be delivered twice because of it: the agent
-/// notices a dead connection only when a heartbeat is missing.
+/// A command that was sent this long after the end of a fault may still be delivered twice because of it: the
+/// agent notices a dead connection only when a heartbeat is missing.
 const AFTERMATH: Duration = Duration::from_secs(15);
-/// `rpc.cast_patience` of the agents: longer than any fault of a plan, and short enough to end a run that went wrong.
+/// `rpc.cast_patience` of the agents: longer than any planned fault, and short enough to end a failed run.
 const CAST_PATIENCE: u64 = 120;
 
-/// Everything that takes part.
+/// All parts of a campaign.
 #[derive(Debug)]
 pub struct Environment {
     /// The broker of all guests.
     pub broker: Mutex<RabbitNode>,
-    /// How often the broker forgot what non-durable queues held.
+    /// How often the broker lost the contents of non-durable queues.
     pub broker_deaths: watch::Sender<u64>,
-    /// For callers, which are not the agent and have no proxy.
+    /// For callers, which have no proxy.
     pub amqp_uri: String,
-    /// The guests, each with another key or none.
+    /// The guests, each with its own key or none.
     pub guests: Vec<Guest>,
     /// `amqp_durable_queues`.
     pub durable: bool,
     /// Commands sent so far.
     pub sent: watch::Sender<usize>,
-    /// What happened how often.
+    /// Counts of commands and answers.
     pub counts: StdMutex<Counts>,
     findings: StdMutex<Vec<Finding>>,
-    /// Where findings leave their logs.
+    /// The directory for the logs of disagreements.
     pub directory: PathBuf,
-    /// True when nothing more is to be sent, and no fault to begin.
+    /// True when no further command or fault is to begin.
     pub over: watch::Sender<bool>,
     /// How long each caller rests before it sends.
     pub rest: Duration,
@@ -69,15 +70,15 @@ pub struct Guest {
     pub log: PathBuf,
     /// Its CouchDB.
     pub couch: Mutex<CouchServer>,
-    /// A look at CouchDB past the agent and the proxy.
+    /// A client that reaches CouchDB without the agent and the proxy.
     pub client: CouchClient,
-    /// Who looks.
+    /// The credentials of that client.
     pub admin: Credentials,
-    /// Between agent and broker.
+    /// The proxy between agent and broker.
     pub broker_link: Proxy,
-    /// Between agent and CouchDB.
+    /// The proxy between agent and CouchDB.
     pub couch_link: Proxy,
-    /// The conductor's part.
+    /// Receives the reports to the conductor.
     pub ears: Ears,
     faults: AtomicU64,
     at_work: AtomicUsize,
@@ -85,7 +86,7 @@ pub struct Guest {
     successes: StdMutex<Vec<Instant>>,
 }
 
-/// A moment, for [`Guest::disturbed_since`].
+/// A point in time, for [`Guest::disturbed_since`].
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     faults: u64,
@@ -93,8 +94,8 @@ pub struct Moment {
 }
 
 impl Environment {
-    /// Starts everything and waits until the agents serve; every second guest is encrypted. `settings` are added to
-    /// those of the agents.
+    /// Starts everything and waits until the agents are ready; every second guest is encrypted. `settings`
+    /// are added to the agents' settings.
     pub async fn start(
         guests: usize,
         durable: bool,
@@ -135,12 +136,12 @@ impl Environment {
         )
     }
 
-    /// Counts something.
+    /// Updates the counts.
     pub fn count(&self, change: impl FnOnce(&mut Counts)) {
         change(&mut super::locked(&self.counts));
     }
 
-    /// Writes a disagreement down, with what the agent's log says of the messages with these ids.
+    /// Records a disagreement, with the agent's log lines about the messages with these ids.
     pub fn disagree(&self, guest: &Guest, what: String, ids: &[String]) {
         let mut findings = super::locked(&self.findings);
         let file = self.directory.join(format!("finding-{}.log", findings.len() + 1));
@@ -174,7 +175,7 @@ impl Guest {
         durable: bool,
         settings: &[(String, toml::Value)],
     ) -> Result<Self> {
-        // Passwords are tried by the hundred at the end; that the agent bears with a lockout has its own tests.
+        // The final check tries hundreds of passwords; lockouts have their own tests.
         let options = Options::default().set("chttpd_auth_lockout", "mode", "off");
         let couch = CouchServer::in_memory(options).await?;
         let port = couch.memory().map(in_memory_couchdb::InMemoryCouch::port).unwrap_or_default();
@@ -187,7 +188,7 @@ impl Guest {
             .bootstrap_admin(&admin.name, &admin.password)
             .set("log.filter", "info,trove_couchdb_agent=debug")
             .set("heartbeat.interval", 5)
-            // Faults last seconds here, and not minutes: every patience is shortened with them.
+            // Faults last seconds here, not minutes, so all retry intervals and time-outs are shortened.
             .set("broker.reconnect_min", 0.2)
             .set("broker.reconnect_max", 2)
             .set("couchdb.connect_timeout", 2)
@@ -230,7 +231,7 @@ impl Guest {
         })
     }
 
-    /// Makes the database that every caller works on.
+    /// Creates the database that every caller uses.
     pub async fn make_shared_database(&self) -> Result<()> {
         let path = format!("/{SHARED}");
         let (status, body) = self.client.put(&path, Some(&self.admin), &serde_json::Value::Null).await?;
@@ -238,19 +239,19 @@ impl Guest {
         Ok(())
     }
 
-    /// A fault begins.
+    /// Records that a fault begins.
     pub fn fault_begins(&self) {
         self.at_work.fetch_add(1, Ordering::SeqCst);
         self.faults.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// A fault ends.
+    /// Records that a fault ends.
     pub fn fault_ends(&self) {
         *super::locked(&self.last_end) = Some(Instant::now());
         self.at_work.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Now.
+    /// The current point in time.
     pub fn moment(&self) -> Moment {
         let lingers = super::locked(&self.last_end).is_some_and(|end| end.elapsed() < AFTERMATH);
         Moment {
@@ -259,12 +260,12 @@ impl Guest {
         }
     }
 
-    /// Whether a fault was at work since then, or shortly before.
+    /// Whether a fault was active since then, or shortly before.
     pub fn disturbed_since(&self, moment: Moment) -> bool {
         moment.disturbed || self.faults.load(Ordering::SeqCst) != moment.faults
     }
 
-    /// A command succeeded.
+    /// Records that a command succeeded.
     pub fn succeeded(&self) {
         super::locked(&self.successes).push(Instant::now());
     }
@@ -275,6 +276,6 @@ impl Guest {
     }
 }
 
-/// How long one thing is waited for that must come, such as the end of a cast: also for a broker that takes minutes to
-/// start on a busy machine.
+/// How long a campaign waits for an event that must come, such as the result of a cast. It allows for a
+/// broker that takes minutes to start on a busy machine.
 pub const LOST_AFTER: Duration = Duration::from_secs(CAST_PATIENCE + 300);

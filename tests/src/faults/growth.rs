@@ -1,31 +1,31 @@
-//! Whether something grows: the median of the last quarter of the samples beside that of the first.
+//! Detects growth: compares the median of the last quarter of the samples with that of the first.
 //!
-//! Medians, since a burst of load or a fault moves single samples by more than a leak would in an hour.
+//! Medians, because a burst of load or a fault moves single samples by more than a leak does in an hour.
 
 use serde::Serialize;
 
-/// Of the samples the first fifth is left out: pools and caches fill then.
+/// The first fifth of the samples is ignored: pools and caches fill then.
 const WARM_UP: usize = 5;
-/// The parts whose medians are compared are a quarter of what counts.
+/// The compared parts are each a quarter of the remaining samples.
 const PARTS: usize = 4;
-/// Fewer in a part say nothing.
+/// Minimum number of samples in a part.
 const LEAST: usize = 2;
 
-/// A figure over time.
+/// A measured value over time.
 #[derive(Debug, Clone, Serialize)]
 pub struct Growth {
-    /// The median of the first quarter of the samples that count.
+    /// The median of the first quarter of the samples, without the warm-up.
     pub first: f64,
     /// The median of the last quarter.
     pub last: f64,
-    /// The greatest of all that count.
+    /// The maximum, without the warm-up.
     pub greatest: f64,
-    /// How much more the last may be than the first.
+    /// How far the last median may exceed the first.
     pub allowed: f64,
 }
 
 impl Growth {
-    /// From samples taken at equal distances; nothing for fewer than nine.
+    /// Computes the growth from equally spaced samples; `None` for fewer than nine.
     pub fn of(samples: &[f64], allowed: f64) -> Option<Self> {
         let samples = samples.get(samples.len() / WARM_UP..)?;
         let part = samples.len() / PARTS;
@@ -35,12 +35,12 @@ impl Growth {
         Some(Self { first: median(first)?, last: median(last)?, greatest, allowed })
     }
 
-    /// By how much it rose.
+    /// The difference between the last and the first median.
     pub fn rise(&self) -> f64 {
         self.last - self.first
     }
 
-    /// Whether it stayed flat.
+    /// Whether the rise is within the limit.
     pub fn is_flat(&self) -> bool {
         self.rise() <= self.allowed
     }

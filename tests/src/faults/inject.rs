@@ -1,7 +1,8 @@
-//! Faults played: each begins when its number of commands has been sent, lasts as long as planned, and is undone.
+//! Plays faults: each begins when its number of commands has been sent, lasts as long as planned, and is
+//! undone.
 //!
-//! Undone means that the cause is gone: the process runs again, the proxy passes everything. How long the agent then
-//! takes until a command succeeds is the recovery time of the report.
+//! Undone means that the cause is gone: the process runs again, the proxy passes everything. The time from
+//! then until a command succeeds is the recovery time of the report.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,11 +22,11 @@ use crate::process::Signal;
 /// A fault that was played.
 #[derive(Debug, Clone)]
 pub struct Played {
-    /// What.
+    /// The kind of fault.
     pub kind: FaultKind,
-    /// To which guest; to all of them if it was the broker.
+    /// The affected guest; a fault of the broker affects all guests.
     pub guest: usize,
-    /// Commands sent when it began.
+    /// The number of commands sent when it began.
     pub after_commands: usize,
     /// When it began.
     pub began: Instant,
@@ -33,10 +34,10 @@ pub struct Played {
     pub ended: Instant,
 }
 
-/// Plays the faults of a plan, all of them unless the campaign is over before.
+/// Plays the faults of a plan until the campaign is over.
 ///
 /// # Errors
-/// At once when a fault could not be undone: without its broker a campaign would wait for ever.
+/// If a fault cannot be undone: without its broker a campaign would wait forever.
 pub async fn play(environment: Arc<Environment>, planned: Vec<PlannedFault>) -> Result<Vec<Played>> {
     let mut playing = FuturesUnordered::new();
     let mut played = Vec::new();
@@ -141,7 +142,7 @@ async fn on_agent(environment: &Environment, guest: &Guest, fault: &PlannedFault
             return agent.signal(Signal::CONT);
         }
         FaultKind::AgentRestarted => {
-            // Before it is ready it may not be prepared for a signal, which then ends it as it ends any process.
+            // Before it is ready the agent may have no signal handler yet; the signal then kills it.
             let ready = agent.notifications().iter().any(|line| line == "READY=1");
             let status = agent.terminate().await?;
             if ready && !status.success() {
@@ -150,7 +151,7 @@ async fn on_agent(environment: &Environment, guest: &Guest, fault: &PlannedFault
         }
         _ => agent.kill9()?,
     }
-    // A service manager is quicker, and sometimes it isn't.
+    // The agent may restart at once or only after a while.
     if fault.dice.is_multiple_of(3) {
         hold(fault).await;
     }
@@ -179,7 +180,8 @@ async fn on_link(guest: &Guest, fault: &PlannedFault) {
         }
         _ => {
             guest.broker_link.silence();
-            // Longer than both heartbeats: the agent and the broker must notice by themselves.
+            // Longer than both heartbeats: the agent and the broker must notice the dead connection by
+            // themselves.
             sleep(4 * Duration::from_millis(fault.hold_ms)).await;
             guest.broker_link.end_silent();
         }

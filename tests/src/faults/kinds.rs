@@ -1,68 +1,68 @@
-//! The kinds of faults, and how often each is chosen.
+//! The kinds of faults and their probabilities.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
 use serde::Serialize;
 
-/// Something that goes wrong.
+/// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
-    /// RabbitMQ dies (`kill -9`) and starts again with what it had on the disk.
+    /// RabbitMQ is killed (`kill -9`) and starts again with its data on disk.
     BrokerKilled,
-    /// RabbitMQ is stopped in an orderly way and started again.
+    /// RabbitMQ is stopped cleanly and started again.
     BrokerStopped,
-    /// RabbitMQ hangs (`SIGSTOP`) and goes on.
+    /// RabbitMQ hangs (`SIGSTOP`) and continues.
     BrokerPaused,
     /// The agent's connection to RabbitMQ is cut.
     BrokerLinkCut,
-    /// The same in the middle of a frame, in one direction or the other.
+    /// The agent's connection to RabbitMQ is cut in the middle of a frame, in one direction.
     BrokerLinkCutMidFrame,
-    /// Every packet between agent and RabbitMQ is late.
+    /// Every packet between agent and RabbitMQ is delayed.
     BrokerLinkSlow,
-    /// The connection stands and nothing passes: half open.
+    /// The connection stays open but passes nothing: half open.
     BrokerLinkDead,
-    /// CouchDB dies and starts again.
+    /// CouchDB stops and starts again.
     CouchStopped,
     /// CouchDB answers 503.
     CouchFails,
-    /// CouchDB closes connections instead of answering; the request had no effect.
+    /// CouchDB closes connections instead of answering; the request has no effect.
     CouchCuts,
-    /// The same, and the request took effect.
+    /// CouchDB closes connections instead of answering; the request takes effect.
     CouchCutsAfterEffect,
-    /// CouchDB cuts its answers in the middle.
+    /// CouchDB truncates its answers.
     CouchCutsMidBody,
-    /// CouchDB does not answer at all.
+    /// CouchDB does not answer.
     CouchHangs,
     /// CouchDB is slow.
     CouchSlow,
     /// The agent's connections to CouchDB are cut in the middle of a request or an answer.
     CouchLinkCutMidFrame,
-    /// The agent dies (`kill -9`) and is started again.
+    /// The agent is killed (`kill -9`) and started again.
     AgentKilled,
     /// The agent is restarted (`SIGTERM`).
     AgentRestarted,
-    /// The agent hangs (`SIGSTOP`) and goes on.
+    /// The agent hangs (`SIGSTOP`) and continues.
     AgentPaused,
 }
 
-/// A fault of a plan.
+/// A planned fault.
 #[derive(Debug, Clone)]
 pub struct PlannedFault {
-    /// Begins when so many commands have been sent.
+    /// The fault begins when this many commands have been sent.
     pub after_commands: usize,
-    /// What.
+    /// The kind of fault.
     pub kind: FaultKind,
-    /// To which guest, if not to the broker.
+    /// The affected guest, unless the fault affects the broker.
     pub guest: usize,
-    /// How long it stays.
+    /// How long it lasts, in milliseconds.
     pub hold_ms: u64,
-    /// Whatever else is to be chosen: how many bytes, which requests, how late.
+    /// Random bits for further choices: how many bytes, which requests, how much delay.
     pub dice: u64,
 }
 
 impl FaultKind {
-    /// With its weight: a broker takes 5 s to come back, so it dies less often than the agent.
+    /// The kinds with their weights: a broker takes 5 s to restart, so it dies less often than the agent.
     const ALL: &'static [(Self, u32)] = &[
         (Self::BrokerKilled, 6),
         (Self::BrokerStopped, 2),
@@ -84,7 +84,7 @@ impl FaultKind {
         (Self::AgentPaused, 3),
     ];
 
-    /// One of them, by weight; `lasting`: none that ends the agent.
+    /// Chooses a kind by weight; with `lasting`, only kinds that do not stop the agent.
     pub fn random(rng: &mut StdRng, lasting: bool) -> Self {
         let among: Vec<_> =
             Self::ALL.iter().filter(|(kind, _)| !(lasting && kind.ends_the_agent())).collect();
@@ -102,7 +102,7 @@ impl FaultKind {
         matches!(self, Self::AgentKilled | Self::AgentRestarted)
     }
 
-    /// Whether it hits the broker, and with it every guest.
+    /// Whether it affects the broker and so every guest.
     pub fn hits_everybody(self) -> bool {
         matches!(self, Self::BrokerKilled | Self::BrokerStopped | Self::BrokerPaused)
     }

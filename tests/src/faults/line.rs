@@ -1,8 +1,8 @@
-//! A connection to RabbitMQ that comes back, as kombu's do: one queue consumed, one channel to publish on.
+//! A connection to RabbitMQ that reconnects, as kombu's do: one consumed queue, one channel for publishing.
 //!
-//! The control plane's side of the campaign must survive the same faults as the agent. Who calls: [`super::caller`] and
-//! [`super::ears`]. What is received is acknowledged after it was handled, so a lost connection brings it again; they
-//! tell repeats apart by `_unique_id`, as oslo.messaging does.
+//! The control plane's side of the campaign must survive the same faults as the agent. Caller:
+//! [`super::caller`]. Messages are acknowledged after they were handled, so a lost connection leads to
+//! redeliveries; duplicates are recognised by `_unique_id`, as in oslo.messaging.
 
 use std::future::Future;
 use std::time::Duration;
@@ -22,9 +22,9 @@ use tokio::time::{sleep, timeout};
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(150);
-/// Longer than any fault of a plan; what takes longer counts as a lost connection.
+/// Longer than any planned fault; a slower confirm counts as a lost connection.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
-/// Without a broker for so long something other than the agent is broken.
+/// After this long without a broker, something other than the agent is broken.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(360);
 /// `rabbit_transient_queues_ttl`.
 const TTL_MS: i32 = 1_800_000;
@@ -40,33 +40,33 @@ pub struct Setup {
     pub durable: bool,
     /// The queue to consume.
     pub queue: String,
-    /// Whether the queue is bound to the exchange with its own name, or is a reply queue.
+    /// True if the queue is bound to the exchange with its own name; false for a reply queue.
     pub bound: bool,
 }
 
-/// A line; ends with this value.
+/// A line; dropping it disconnects.
 #[derive(Debug)]
 pub struct Line {
     channel: watch::Receiver<Option<Channel>>,
     task: JoinHandle<()>,
 }
 
-/// What became of a message that the broker confirmed.
+/// The result of a message that the broker confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handed {
-    /// It is in a queue.
+    /// A queue has the message.
     Queued,
-    /// There was no queue for it.
+    /// There was no queue for the message.
     NoQueue,
 }
 
 impl Line {
-    /// Connects in the background, again and again; `handle` gets each body.
+    /// Connects in the background and reconnects; `handle` gets each body.
     pub fn open(setup: Setup, handle: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
         let (sender, channel) = watch::channel(None);
         let task = tokio::spawn(async move {
             loop {
-                // Whatever ends a connection, the next one is the cure.
+                // Whatever the error is, reconnecting fixes it.
                 drop(connected(&setup, &sender, &handle).await);
                 sender.send_replace(None);
                 sleep(PAUSE).await;
@@ -82,8 +82,8 @@ impl Line {
         ready.clone().context("the line is closed")
     }
 
-    /// Publishes until a broker confirms; answers what it did, and how many tries that took. Calls on one line must
-    /// not overlap: lapin could mix up which message was returned.
+    /// Publishes until a broker confirms; returns the result and the number of tries. Calls on one line must
+    /// not overlap: lapin could confuse which message was returned.
     pub async fn publish(
         &self,
         exchange: &str,
@@ -137,7 +137,7 @@ async fn try_publish(
     }
 }
 
-/// Returns when the connection is lost, or was never made.
+/// Returns when the connection is lost or cannot be established.
 async fn connected(
     setup: &Setup,
     sender: &watch::Sender<Option<Channel>>,
@@ -151,7 +151,7 @@ async fn connected(
     sender.send_replace(Some(channel));
     loop {
         let Ok(next) = timeout(LOOK, consumer.next()).await else {
-            // A consumer is not always told.
+            // lapin does not always notify a consumer.
             ensure!(connection.status().connected(), "the connection is lost");
             continue;
         };

@@ -1,30 +1,32 @@
-//! The fault campaign: thousands of random commands over the real RabbitMQ while everything around the agent fails, and
-//! at the end the model, CouchDB and all the answers must agree.
+//! The fault campaign: thousands of random commands over a real RabbitMQ while everything around the agent
+//! fails. At the end the model, CouchDB and all the answers must agree.
 //!
 //! ```text
-//! plan (seed) ──► actor ──► caller ═══► RabbitMQ ═ proxy ═ agent ═ proxy ═ CouchDB
+//! plan (seed) ──► client ─► caller ═══► RabbitMQ ═ proxy ═ agent ═ proxy ═ CouchDB
 //!    │              ▲          ▲                              │               │
-//!    └──► inject    └ possible └ ears ◄═══ conductor's queue ◄┘        judge ─┘
+//!    └──► inject    └ possible └ ears ◄═══ conductor's queue ◄┘      checker ─┘
 //! ```
 //!
-//! A library and not a test of its own, since three run it: `make chaos` and `make soak` (`bin/chaos.rs`), and
+//! It is a library because three programs use it: `make chaos` and `make soak` (`bin/chaos.rs`), and
 //! `cargo test` with a short campaign (`tests/chaos.rs`).
 //!
-//! # How concurrent commands are judged
+//! # How concurrent commands are checked
 //!
-//! Each caller has a *namespace*: users and databases that nobody else names. It has up to three casts under way at once;
-//! the agent keeps the order of those that touch the same thing, and the others commute, so the model takes them
-//! one by one in the order of sending ([`possible`]). One database belongs to everybody ([`plan::SHARED`]): nobody
-//! deletes it, and a caller's memberships in it are its own, so `_security` is edited by all at once and every edit is
-//! still judged. A last namespace is *contested*: three callers name the same users and databases, in rounds; one order
-//! of a round's commands, each caller's own kept, must explain all of its answers at once.
+//! Each caller has a *namespace*: users and databases that no other caller names. It has up to three casts in
+//! flight. The agent keeps the order of those that affect the same object, and the others commute, so the
+//! model applies them one by one in the order of sending ([`possible`]). One database is used by all callers
+//! ([`plan::SHARED`]): none deletes it, and a caller's memberships in it are its own, so all callers edit
+//! `_security` at once and every edit is still checked. The last namespace is *contested*: three callers name
+//! the same users and databases, in rounds. A single order of a round's commands, in which each caller's
+//! commands keep their order, must explain all of its answers.
 //!
-//! Whatever isn't known is kept as a set of worlds: a call whose time-out passed may be done, undone or done in part.
+//! Uncertainty is a set of possible models: a call whose time-out passed may be done, undone or partly done.
 //!
-//! # What is not asked for
+//! # What is not checked
 //!
-//! A broker that dies takes the replies in transient reply queues with it: their callers time out, as with any guest. And
-//! a deletion that a fault made run twice may say "done" of something that an earlier command had deleted.
+//! A broker that dies loses the replies in transient reply queues: their callers time out, as with any guest.
+//! And a deletion that runs twice because of a fault may report success for an object that an earlier command
+//! had deleted.
 
 pub mod answers;
 pub mod caller;
@@ -47,7 +49,7 @@ pub mod soak;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A poisoned lock only says that some task panicked; what is counted is still whole.
+/// A poisoned lock only means that a test panicked; the counts are intact.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

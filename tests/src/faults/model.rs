@@ -1,27 +1,27 @@
-//! What one namespace of a guest must look like, as a value, and what each command makes of it.
+//! The expected state of one namespace of a guest as a value, and the effect of each command on it.
 //!
-//! The reference that the agent is judged by. A pure function from a world, a command and what was seen of it to the
-//! worlds that may now be; none at all means that the agent and the model disagree. Who calls: [`super::possible`] to
-//! judge, [`super::plan`] to choose commands that make sense. No I/O.
+//! This is the reference that the agent is checked against: a pure function from a model, a command and its
+//! observed result to the models that are possible now. No model means that the agent and the reference
+//! disagree. Callers: [`super::possible`] to check, [`super::plan`] to choose sensible commands. No I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// Users with their passwords, databases, and who is a member of what.
+/// Users with their passwords, databases, and memberships.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Model {
     /// Password by user.
     pub users: BTreeMap<String, String>,
-    /// Databases that are there.
+    /// Databases that exist.
     pub databases: BTreeSet<String>,
     /// Database and user of each membership.
     pub members: BTreeSet<(String, String)>,
-    /// `root`'s password while it is enabled; [`UNKNOWN`] if its answer was never heard.
+    /// `root`'s password while it is enabled; [`UNKNOWN`] if the answer with it did not arrive.
     pub root: Option<String>,
 }
 
-/// The password of a `root` that was enabled with a generated one whose answer did not arrive.
+/// The password of a `root` that was enabled with a generated password whose answer did not arrive.
 pub const UNKNOWN: &str = "?";
 
 /// A command as the model understands it.
@@ -48,9 +48,9 @@ pub enum Op {
     GetUser { user: String },
     /// `list_access`.
     ListAccess { user: String },
-    /// `list_users`, of which only names with this prefix are looked at.
+    /// `list_users`; only names with this prefix are checked.
     ListUsers { prefix: String },
-    /// `list_databases`, likewise.
+    /// `list_databases`; only names with this prefix are checked.
     ListDatabases { prefix: String },
     /// `enable_root`, or `enable_root_with_password`.
     EnableRoot { password: Option<String> },
@@ -62,7 +62,7 @@ pub enum Op {
     Ping,
 }
 
-/// A refusal that the model can foresee.
+/// A refusal that the model predicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// `UserNotFound`.
@@ -73,22 +73,24 @@ pub enum Refusal {
     UserExists,
 }
 
-/// What was seen of a command from outside.
+/// The observed result of a command.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Seen {
     /// It succeeded with this value; `null` for a cast.
     Done(Value),
     /// It was refused.
     Refused(Refusal),
-    /// It failed for want of CouchDB, or its answer never came: it may be done, undone, or done in part.
+    /// It failed because CouchDB was unreachable, or its answer never came: it may be done, undone or partly
+    /// done.
     Unsure,
 }
 
 impl Model {
-    /// The worlds that may be once `op` was seen to end like this; none if that can't be.
+    /// The models that are possible after `op` had this result; none if the result is impossible.
     ///
-    /// `disturbed` says that a fault may have made the broker deliver the command twice, or the agent run it twice:
-    /// then a deletion of what isn't there may be the second run of one that worked, and succeeds.
+    /// `disturbed` means that, because of a fault, the broker may have delivered the command twice or the
+    /// agent may have run it twice. The deletion of a missing object can then be the second run of a
+    /// successful one, and succeeds.
     pub fn after(&self, op: &Op, seen: &Seen, disturbed: bool) -> Vec<Self> {
         match (seen, self.run(op)) {
             (Seen::Unsure, Ok(next)) => {
@@ -108,7 +110,7 @@ impl Model {
         }
     }
 
-    /// The world after the whole command, or why it is refused, in the order in which the agent looks.
+    /// The model after the whole command, or the refusal; checks run in the agent's order.
     pub fn run(&self, op: &Op) -> Result<Self, Refusal> {
         let mut next = self.clone();
         match op {
@@ -190,7 +192,7 @@ impl Model {
         }
     }
 
-    /// This world if the value that was answered shows it, or `root`'s password taken from the answer.
+    /// This model if it agrees with the answered value; takes over a `root` password from the answer.
     fn answered(mut self, op: &Op, value: &Value) -> Option<Self> {
         let fits = match op {
             Op::GetUser { user } if self.users.contains_key(user) => {
@@ -227,7 +229,7 @@ impl Model {
         fits.then_some(self)
     }
 
-    /// Where a command that takes several steps may have stopped for good.
+    /// The states in which a command of several steps may have stopped for good.
     fn halfway(&self, op: &Op) -> Vec<Self> {
         match op {
             Op::CreateUser { user, password, databases } => {
@@ -264,7 +266,7 @@ impl Model {
             .collect()
     }
 
-    /// Some memberships of `old` gone, or passed on to `new`.
+    /// Some memberships of `old` removed, or transferred to `new`.
     fn replacing_some(&self, old: &str, new: Option<&str>) -> Vec<Self> {
         let held: Vec<String> = self.databases_of(old).into_iter().collect();
         subsets(&held)

@@ -1,9 +1,9 @@
-//! What is sent and which faults come when, all of it from one seed and nothing else.
+//! The commands and faults of a campaign and their times, all derived from one seed.
 //!
-//! Commands are chosen against the world as it would be without faults, most of them such that they make sense, some such
-//! that they must be refused. What becomes of them has no influence on what follows, so two runs of a seed send the
-//! same commands in the same order of each caller, and begin the same faults after the same number of commands.
-//! Passwords and names are the seed's too; only message ids and the clock differ.
+//! Commands are chosen for the state that would result without faults: most are sensible, some must be
+//! refused. Results do not influence later commands. So two runs of a seed send the same commands in the same
+//! order of each caller, and begin the same faults after the same number of commands. Passwords and names
+//! come from the seed too; only message ids and the clock differ.
 
 use std::collections::BTreeSet;
 
@@ -13,15 +13,15 @@ use rand::{RngExt, SeedableRng};
 use super::kinds::{FaultKind, PlannedFault};
 use super::model::{Model, Op};
 
-/// A database of each guest that every caller grants and revokes, and nobody deletes.
+/// A database of each guest in which every caller grants and revokes; no caller deletes it.
 pub const SHARED: &str = "shared";
 
-/// How a command travels.
+/// How a command is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// The caller waits for a reply.
     Call,
-    /// The conductor is told of the end.
+    /// The conductor receives the result.
     Cast,
 }
 
@@ -30,23 +30,23 @@ pub enum Way {
 pub struct Planned {
     /// The command.
     pub op: Op,
-    /// As what it is sent.
+    /// Call or cast.
     pub way: Way,
     /// Whether the same message is sent twice.
     pub twice: bool,
 }
 
-/// What one part of a guest's callers does.
+/// The script of one or several callers of a guest.
 #[derive(Debug)]
 #[allow(missing_docs)] // See the variants.
 pub enum Script {
-    /// One caller alone with its own users and databases; several commands may be under way.
+    /// One caller alone with its own users and databases; several commands may be in flight.
     Alone { prefix: String, steps: Vec<Planned> },
     /// Several callers on the same users and databases: rounds of one list for each.
     Contested { prefix: String, rounds: Vec<Vec<Vec<Planned>>> },
 }
 
-/// How much of what.
+/// The size of a campaign.
 #[derive(Debug, Clone)]
 pub struct Size {
     /// Commands of all guests together.
@@ -55,15 +55,15 @@ pub struct Size {
     pub faults: usize,
     /// Guests.
     pub guests: usize,
-    /// Callers of each guest that have a namespace of their own.
+    /// Callers of each guest with their own namespace.
     pub alone: usize,
-    /// The agents' processes last: no fault ends one.
+    /// No fault may stop an agent's process.
     pub lasting: bool,
 }
 
 /// Callers that contend in a round.
 const LANES: usize = 3;
-/// Of a hundred commands of a guest so many are root's, and so many contested.
+/// Of a hundred commands of a guest, this many are about root, and this many are contested.
 const ROOT_SHARE: usize = 5;
 const CONTESTED_SHARE: usize = 20;
 
@@ -89,7 +89,7 @@ pub fn scripts(seed: u64, size: &Size) -> Vec<Vec<Script>> {
 
 /// The faults, in the order in which they begin.
 pub fn faults(seed: u64, size: &Size) -> Vec<PlannedFault> {
-    // Another stream than the commands': more faults must not change what is sent.
+    // A random stream of its own: more faults must not change the commands.
     let mut rng = StdRng::seed_from_u64(seed ^ 0x6661_756c_7473);
     let last = size.commands * 95 / 100;
     let mut planned: Vec<PlannedFault> = (0..size.faults)
@@ -101,7 +101,7 @@ pub fn faults(seed: u64, size: &Size) -> Vec<PlannedFault> {
             dice: rng.random_range(0..1_000_000),
         })
         .collect();
-    // Every fourth begins together with the one before it.
+    // Every fourth fault begins together with the previous one.
     for index in 1..planned.len() {
         if rng.random_ratio(1, 4) {
             planned[index].after_commands = planned[index - 1].after_commands;
@@ -144,7 +144,7 @@ struct Chooser<'a> {
     prefix: String,
     users: Vec<String>,
     databases: Vec<String>,
-    /// As it would be if every command so far had worked.
+    /// The state if every command so far had succeeded.
     model: Model,
     passwords: u32,
 }
@@ -158,13 +158,14 @@ impl<'a> Chooser<'a> {
         Self { rng, prefix: prefix.to_owned(), users, databases, model, passwords: 0 }
     }
 
-    /// The next command. Only a caller that is alone may send twice, or what could end in parts when it times out.
+    /// The next command. Only a caller with its own namespace may send a message twice, or send a command
+    /// that may stop halfway.
     fn step(&mut self, alone: bool) -> Planned {
         let op = self.op();
         if let Ok(next) = self.model.run(&op) {
             self.model = next;
         }
-        // As Trove sends them; what has one step only may also be called, as `trove-couchdb` and others do.
+        // As Trove sends them; single-step commands may also be calls, as `trove-couchdb` sends them.
         let way = match &op {
             Op::DeleteUser { .. } | Op::Rename { .. } => Way::Cast,
             Op::CreateUser { .. }
@@ -231,13 +232,13 @@ impl<'a> Chooser<'a> {
         format!("{}pw-{}-{:08x}", self.prefix, self.passwords, self.rng.random::<u32>())
     }
 
-    /// Mostly one that is there.
+    /// Mostly an existing user.
     fn user(&mut self) -> String {
         let there: Vec<String> = self.model.users.keys().cloned().collect();
         if there.is_empty() || self.rng.random_ratio(1, 8) { self.pick_user() } else { self.pick(&there) }
     }
 
-    /// Mostly one that isn't.
+    /// Mostly a new name.
     fn free_user(&mut self) -> String {
         let free: Vec<String> =
             self.users.iter().filter(|name| !self.model.users.contains_key(*name)).cloned().collect();
@@ -254,7 +255,7 @@ impl<'a> Chooser<'a> {
         self.pick(&all)
     }
 
-    /// Mostly one that is there, [`SHARED`] among them.
+    /// Mostly an existing database, including [`SHARED`].
     fn database(&mut self) -> String {
         let there: Vec<String> = self.model.databases.iter().cloned().collect();
         if self.rng.random_ratio(1, 12) { self.any_database() } else { self.pick(&there) }

@@ -1,80 +1,80 @@
-//! The set of worlds that a namespace may be in, and the judgement whether what was seen can have happened.
+//! The set of models that a namespace may be in, and the check whether observed results are possible.
 //!
-//! A command whose answer is sure leaves the worlds in which it could have ended so; one that is unsure adds worlds; a
-//! read takes away those that it doesn't show. No world left means that the agent did something it must not.
+//! A command with a certain result leaves the models that allow it; an uncertain one adds models; a read
+//! removes the models that contradict it. An empty set means that the agent violated the reference.
 //!
-//! Several callers at once: a *round* is one list of commands for each caller, all sent without regard to the others and
-//! all seen to their end before the next round. Each caller's commands keep their order; between callers any order is
-//! allowed, and one of them must explain every answer at once. The worlds after a round are those of all orders that
-//! do. They are found without trying the orders one by one: what may be after the first `i` commands of one caller and
-//! the first `j` of another depends on `(i, j)` only.
+//! Several callers at once: a *round* is one list of commands for each caller. All are sent independently,
+//! and all have ended before the next round. Each caller's commands keep their order; between callers any
+//! order is allowed, and a single order must explain all answers. The models after a round are those of all
+//! such orders. They are found without enumerating the orders: what is possible after the first `i` commands
+//! of one caller and the first `j` of a second depends only on `(i, j)`.
 //!
-//! A call that nobody has answered may still be in the broker, or wait in the agent, when its caller has given up and sent
-//! other things. So for a while it is one more caller of every round, whose only command may be done or not.
+//! A call that timed out may still be in the broker or wait in the agent while its caller sends other
+//! commands. So for a while it is an additional caller of every round, whose only command may be done or not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::model::{Model, Op, Seen};
 
-/// One command and what was seen of it.
+/// One command and its observed result.
 #[derive(Debug, Clone)]
 pub struct Step {
     /// The command.
     pub op: Op,
-    /// How it ended.
+    /// The result.
     pub seen: Seen,
-    /// Whether its caller no longer waits although nothing was heard: it may yet be done.
+    /// Whether its caller timed out, so that the command may still run.
     pub given_up: bool,
-    /// Whether a fault was at work between its sending and its end.
+    /// Whether a fault was active between sending and result.
     pub disturbed: bool,
 }
 
-/// What was seen has no explanation.
+/// The observed results are impossible.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("no order of the commands explains what was seen of them; before: {before}")]
 pub struct Inexplicable {
     before: String,
 }
 
-/// A call that was given up is over after this: at most its time to live in the broker (15 s), as long again from its
-/// arrival at the agent on until it must have begun, and a run that CouchDB holds up.
+/// A call that timed out is over after this: at most its TTL in the broker (15 s), as long again from its
+/// arrival at the agent until its start, and a run that CouchDB delays.
 const OVER_AFTER: Duration = Duration::from_secs(60);
 
-/// All that a namespace may look like.
+/// The models that are possible for a namespace.
 #[derive(Debug, Clone)]
 pub struct Possible {
     worlds: BTreeSet<Model>,
-    /// Calls that may still come to run, and when they were given up.
+    /// Calls that timed out and may still run, with the time when they timed out.
     late: Vec<(Op, Instant)>,
 }
 
 impl Possible {
-    /// A namespace that looks like this.
+    /// A namespace with exactly this state.
     pub fn sure(model: Model) -> Self {
         Self { worlds: BTreeSet::from([model]), late: Vec::new() }
     }
 
-    /// The worlds.
+    /// The possible models.
     pub fn worlds(&self) -> &BTreeSet<Model> {
         &self.worlds
     }
 
-    /// Nothing more is sent; calls that were given up may still be done.
+    /// No further commands are sent; calls that timed out may still run.
     pub fn end(&mut self) {
-        // A round in which nothing was seen contradicts nothing.
+        // A round without observations contradicts nothing.
         let _explained = self.observe_round(&[]);
     }
 
-    /// Takes a command of the only caller into account.
+    /// Applies a command of the only caller.
     pub fn observe(&mut self, step: Step) -> Result<(), Inexplicable> {
         self.observe_round(&[vec![step]])
     }
 
-    /// Takes a round into account: one list of commands for each caller.
+    /// Applies a round: one list of commands for each caller.
     ///
-    /// After an error the worlds are those in which each command may have been done or not, so that one disagreement
-    /// isn't reported as many.
+    /// After an error the set has the models in which each command may have been done or not, so that one
+    /// disagreement is not reported several times.
     pub fn observe_round(&mut self, lanes: &[Vec<Step>]) -> Result<(), Inexplicable> {
         self.late.retain(|(_, since)| since.elapsed() < OVER_AFTER);
         let still = |(op, _): &(Op, Instant)| {
@@ -100,7 +100,7 @@ impl Possible {
 fn interleaved(worlds: &BTreeSet<Model>, lanes: &[Vec<Step>]) -> BTreeSet<Model> {
     let start = vec![0; lanes.len()];
     let end: Vec<usize> = lanes.iter().map(Vec::len).collect();
-    // By how many commands of each caller are done; in this order every predecessor comes first.
+    // Keyed by the number of finished commands of each caller; in this order every predecessor comes first.
     let mut reached = BTreeMap::from([(start, worlds.clone())]);
     while let Some((done, worlds)) = reached.pop_first() {
         if done == end {

@@ -1,9 +1,10 @@
-//! A TCP proxy on the loopback that misbehaves on demand: cuts, also in the middle of a frame, delays, goes silent.
+//! A TCP proxy on the loopback that misbehaves on demand: it cuts connections, also in the middle of a frame,
+//! delays, or goes silent.
 //!
-//! Who calls: one stands between the agent and RabbitMQ, one between the agent and CouchDB; [`super::inject`] plays the
-//! faults on them. When a client goes away, what it sent and what is still on its way here is lost, as with a host that
-//! dies: a CouchDB that executed requests of long gone connections would undo later commands, and nothing that speaks
-//! plain HTTP could prevent it.
+//! One proxy is between the agent and RabbitMQ, one between the agent and CouchDB; [`super::inject`] plays
+//! the faults on them. When a client disconnects, its data that is still in the proxy is lost, as with a host
+//! that dies: a CouchDB that ran requests of long-closed connections would undo later commands, which no
+//! client of plain HTTP could prevent.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -21,7 +22,7 @@ use tokio::time::sleep;
 /// No cut is due.
 const NEVER: i64 = i64::MAX;
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From the agent.
@@ -30,7 +31,7 @@ pub enum Direction {
     Down,
 }
 
-/// A running proxy; ends with this value.
+/// A running proxy; dropping it stops it.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
@@ -41,7 +42,7 @@ pub struct Proxy {
 #[derive(Debug)]
 struct State {
     delay_ms: AtomicU64,
-    /// Bytes that still pass before everything is cut, one for each direction.
+    /// Bytes that still pass before all connections are cut, one counter for each direction.
     until_cut: [AtomicI64; 2],
     links: Mutex<Vec<Arc<Link>>>,
 }
@@ -53,7 +54,7 @@ struct Link {
 }
 
 impl Proxy {
-    /// Listens on a free port and passes everything on to `upstream` of the loopback.
+    /// Listens on a free port and forwards everything to the loopback port `upstream`.
     pub async fn start(upstream: u16) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no port for the proxy")?;
         let port = listener.local_addr()?.port();
@@ -73,7 +74,7 @@ impl Proxy {
         Ok(Self { port, state, task })
     }
 
-    /// Where it listens.
+    /// The proxy's port.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -83,30 +84,30 @@ impl Proxy {
         self.state.cut();
     }
 
-    /// Cuts every connection once so many more bytes have passed in one direction.
+    /// Cuts every connection after this many more bytes in one direction.
     pub fn cut_after(&self, direction: Direction, bytes: u32) {
         self.state.until_cut[direction as usize].store(i64::from(bytes), Ordering::SeqCst);
     }
 
-    /// Takes a cut back that did not come about; false if it did.
+    /// Cancels a pending cut; false if it has already happened.
     pub fn spare(&self, direction: Direction) -> bool {
         self.state.until_cut[direction as usize].swap(NEVER, Ordering::SeqCst) != NEVER
     }
 
-    /// Delays every piece by this long from now on; zero ends that.
+    /// Delays every chunk by this long from now on; zero stops that.
     pub fn delay(&self, by: Duration) {
         let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         self.state.delay_ms.store(millis, Ordering::SeqCst);
     }
 
-    /// The connections that there are stay and nothing passes any more; new ones work.
+    /// Existing connections stay open but pass nothing any more; new connections work.
     pub fn silence(&self) {
         for link in self.state.links() {
             link.silent.store(true, Ordering::SeqCst);
         }
     }
 
-    /// Ends the silent connections, as a gateway that reboots does.
+    /// Closes the silent connections, like a gateway that reboots.
     pub fn end_silent(&self) {
         for link in self.state.links() {
             if link.silent.load(Ordering::SeqCst) {
@@ -134,7 +135,7 @@ impl State {
         }
     }
 
-    /// How many of `length` bytes may pass; fewer once a cut is due.
+    /// How many of `length` bytes may pass; fewer if a cut is due.
     fn allowed(&self, direction: Direction, length: usize) -> usize {
         let left = &self.until_cut[direction as usize];
         if left.load(Ordering::SeqCst) == NEVER {
@@ -151,11 +152,11 @@ impl State {
 }
 
 async fn serve(state: Arc<State>, client: TcpStream, upstream: u16) {
-    // A refused connection is passed on by closing the client's.
+    // A refused connection is forwarded by closing the client's.
     let Ok(server) = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, upstream))).await else {
         return;
     };
-    // Without it small frames would wait for acknowledgements; a failure only costs that time.
+    // Without TCP_NODELAY small frames would wait for acknowledgements; a failure only costs that time.
     drop((client.set_nodelay(true), server.set_nodelay(true)));
     let link = Arc::new(Link { cut: watch::Sender::new(false), silent: AtomicBool::new(false) });
     state.links.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&link));
@@ -169,7 +170,7 @@ async fn serve(state: Arc<State>, client: TcpStream, upstream: u16) {
     state.links.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| !Arc::ptr_eq(other, &link));
 }
 
-/// Returns when nothing comes any more, nothing can be passed on, or a cut is due.
+/// Returns at the end of the stream, when forwarding fails, or when a cut is due.
 async fn pump(
     state: &State,
     link: &Link,
@@ -231,7 +232,7 @@ mod tests {
         proxy.cut_after(Direction::Down, 2);
         stream.write_all(b"pong").await.unwrap();
         let mut rest = Vec::new();
-        // An abrupt end is as good as an orderly one.
+        // A reset is as good as a clean end of the stream.
         drop(stream.read_to_end(&mut rest).await);
         assert_eq!(rest, b"po");
         assert!(!proxy.spare(Direction::Down), "it came about");

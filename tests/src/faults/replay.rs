@@ -1,9 +1,10 @@
-//! A schedule of `make explore`, replayed: a real agent, a real RabbitMQ, and the in-memory CouchDB.
+//! Replays a schedule of `make explore` with a real agent, a real RabbitMQ and the in-memory CouchDB.
 //!
-//! What has a counterpart outside of the agent is done or waited for: casts, `kill -9`, SIGTERM, a connection that is cut,
-//! a disk that takes no outcomes, and a process that dies between the end of a command and the note of it, for which
-//! CouchDB's answer is held back. Everything else comes about by itself, or does not: what did not is told, as an agent
-//! that keeps its guarantees leaves a schedule that breaks one. Who calls: `bin/chaos.rs` and a test.
+//! Events with a counterpart outside of the agent are performed or awaited: casts, `kill -9`, SIGTERM, a cut
+//! connection, a disk that refuses outcomes, and a process that dies between the end of a command and its
+//! record (for that, CouchDB's answer is held back). All other events happen by themselves or not at all.
+//! Events that did not happen are reported, because an agent that keeps its guarantees departs from a
+//! schedule that breaks one. Callers: `bin/chaos.rs` and a test.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,17 +24,17 @@ use crate::fixture::{Fixture, FixturePlan};
 use crate::rabbitmq::RabbitNode;
 use crate::until::until;
 
-/// What an agent that keeps its guarantees does not do is waited for so long.
+/// How long to wait for events that a correct agent does not cause.
 const IN_VAIN: Duration = Duration::from_secs(4);
-/// What happens inside the agent has so much time.
+/// The time for events inside the agent.
 const SETTLES: Duration = Duration::from_millis(300);
 
-/// What came of a replay.
+/// The result of a replay.
 #[derive(Debug, Default)]
 pub struct Replayed {
-    /// Each line, and what was made of it.
+    /// Each line, and how it was replayed.
     pub steps: Vec<(String, &'static str)>,
-    /// Guarantees that did not hold.
+    /// Violated guarantees.
     pub wrong: Vec<String>,
 }
 
@@ -54,24 +55,24 @@ struct Replay {
     link: Proxy,
     sent: Vec<(Command, Message)>,
     runs_agent: bool,
-    /// Answers of CouchDB that are held back, and of which runs.
+    /// Runs for which CouchDB's answers are held back.
     held: Vec<Run>,
     /// Requests of earlier processes.
     earlier: usize,
-    /// A document in the database that was made last.
+    /// Whether the database that was created last has the marker document.
     marked: bool,
 }
 
 /// Replays a schedule.
 ///
 /// # Errors
-/// If it can't be played at all.
+/// If the schedule cannot be replayed.
 pub async fn replay(lines: &[Line]) -> Result<Replayed> {
     let broker = RabbitNode::start().await?;
     let mut replay = Replay::start(&broker, lines).await?;
     let mut replayed = Replayed::default();
     for (at, line) in lines.iter().enumerate() {
-        // What happens before the process or its connection ends.
+        // The events before the process or its connection ends.
         let ends = |line: &Line| matches!(line.event, Event::Killed | Event::Told | Event::Cut);
         let length = lines[at..].iter().position(ends);
         let life: Vec<&Event> =
@@ -118,7 +119,7 @@ impl Replay {
         })
     }
 
-    /// `life` is what happens from here to the end of the process or its connection, if it `ends`.
+    /// `life` has the events from here to the end of the process or its connection, if it `ends`.
     async fn step(&mut self, event: &Event, life: &[&Event], ends: bool) -> Result<&'static str> {
         Ok(match event {
             Event::Starts | Event::Inside => "by itself",
@@ -181,7 +182,8 @@ impl Replay {
         })
     }
 
-    /// Before the agent starts: which answers of CouchDB are held back, and whether the disk takes outcomes.
+    /// Before the agent starts, decides which answers of CouchDB are held back and whether the disk accepts
+    /// outcomes.
     fn prepare(&mut self, life: &[&Event], ends: bool) -> Result<()> {
         self.earlier = self.fixture.memory()?.log().entries().len();
         let refused = life.iter().any(|event| matches!(event, Event::Refused(_)));
@@ -189,7 +191,7 @@ impl Replay {
             let Event::Begins(run) = event else { continue };
             let is_refused = life.iter().any(|event| matches!(event, Event::Refused(of) if of == run));
             let is_recorded = life.iter().any(|event| matches!(event, Event::Recorded(of) if of == run));
-            // On a disk that fails, the outcome of a later command is no more written than that of the first.
+            // If the disk refuses one outcome, it refuses those of later commands too.
             if is_refused || (ends && !is_recorded && !refused) {
                 let (method, path) = self.asks_for(&run.command);
                 self.fixture
@@ -244,7 +246,7 @@ impl Replay {
         Ok("done")
     }
 
-    /// After the schedule everything is given its time, and then judged.
+    /// After the schedule, waits until everything has settled and checks the guarantees.
     async fn checker(&mut self) -> Result<Vec<String>> {
         self.link.end_silent();
         self.fixture.memory()?.faults().clear();
@@ -252,7 +254,7 @@ impl Replay {
             self.fixture.agent.start_again()?;
             self.fixture.agent.wait_ready().await?;
         }
-        // It waits for all that was sent before it.
+        // This call waits for all commands sent before it.
         drop(self.fixture.bus.request(&Request::new("list_databases", json!({}))).await?);
         let mut wrong = Vec::new();
         let Some((last, _)) = self.sent.last().cloned() else { return Ok(wrong) };
@@ -270,7 +272,7 @@ impl Replay {
         Ok(wrong)
     }
 
-    /// Commands that ran again although a later one on the same database has run since.
+    /// Commands that ran again although a later command on the same database has run in between.
     fn overtaken(&self) -> Result<Vec<String>> {
         let entries = self.fixture.memory()?.log().entries();
         let ran = |command: &Command| {
@@ -295,7 +297,7 @@ impl Replay {
         Ok(wrong)
     }
 
-    /// Puts a document into the database of the last command, or looks whether it is there.
+    /// Puts a document into the database of the last command, or checks whether it exists.
     async fn document(&self, put: bool) -> Result<bool> {
         let Some((last, _)) = self.sent.last() else { return Ok(false) };
         let path = format!("/{}/kept", self.fixture.name(&last.database));
@@ -317,7 +319,7 @@ impl Replay {
         Request::new(&command.method, args)
     }
 
-    /// The request of CouchDB that a command is about.
+    /// The CouchDB request of a command.
     fn asks_for(&self, command: &Command) -> (&'static str, String) {
         let method = if command.method == "create_database" { "PUT" } else { "DELETE" };
         (method, format!("/{}", self.fixture.name(&command.database)))

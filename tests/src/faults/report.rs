@@ -1,4 +1,4 @@
-//! What a campaign found, for people and for machines.
+//! The results of a campaign, for people and for programs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use super::kinds::FaultKind;
 use super::model::Seen;
 use super::plan::Way;
 
-/// What happened how often.
+/// Counts of commands and answers.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Counts {
     /// Commands sent as calls.
@@ -21,11 +21,11 @@ pub struct Counts {
     pub casts: usize,
     /// Commands that succeeded.
     pub done: usize,
-    /// Commands that were refused as the model foresaw.
+    /// Commands that were refused as the model predicted.
     pub refused: usize,
-    /// Commands that ended with CouchDB's absence as the reason.
+    /// Commands that failed because CouchDB was unreachable.
     pub failed: usize,
-    /// Calls whose caller's time-out passed before an answer came.
+    /// Calls that timed out before an answer came.
     pub timed_out: usize,
     /// Casts that the broker dropped with its non-durable queues.
     pub dropped_by_broker: usize,
@@ -35,20 +35,20 @@ pub struct Counts {
     pub lost: usize,
     /// Messages that were sent twice at once.
     pub duplicates: usize,
-    /// Messages that were sent again when they had been carried out.
+    /// Messages that were sent again after they had been carried out.
     pub replayed: usize,
     /// Publications that had to be repeated because the broker did not confirm them.
     pub publisher_retries: usize,
     /// Answers with different `_unique_id`s to one command. Must be 0.
     pub given_twice: usize,
-    /// Deliveries of an answer that oslo.messaging knows by its `_unique_id`.
+    /// Deliveries of an answer that oslo.messaging drops because it knows the `_unique_id`.
     pub repeated_answers: usize,
-    /// Those of them that said something else than the first.
+    /// Repeated answers that differ from the first.
     pub changed_answers: usize,
 }
 
 impl Counts {
-    /// A command was sent.
+    /// Counts a sent command.
     pub fn sent(&mut self, way: Way, twice: bool, tries: u32) {
         match way {
             Way::Call => self.calls += 1,
@@ -58,7 +58,7 @@ impl Counts {
         self.publisher_retries += usize::try_from(tries.saturating_sub(1)).unwrap_or_default();
     }
 
-    /// A command was answered.
+    /// Counts a result.
     pub fn ended(&mut self, seen: &Seen) {
         match seen {
             Seen::Done(_) => self.done += 1,
@@ -71,18 +71,18 @@ impl Counts {
 /// A disagreement.
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
-    /// Whose.
+    /// The guest's id.
     pub guest: String,
-    /// What was expected, and what was there.
+    /// The expected and the observed state.
     pub what: String,
-    /// Where the agent's log is.
+    /// The path of the agent's log.
     pub log: String,
 }
 
 /// The result of a campaign.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// By which it can be had again.
+    /// The seed, to repeat the campaign.
     pub seed: u64,
     /// Whether queues were durable.
     pub durable: bool,
@@ -90,35 +90,35 @@ pub struct Report {
     pub commands: usize,
     /// Faults played.
     pub faults: usize,
-    /// The same by kind.
+    /// Faults played, by kind.
     pub faults_by_kind: BTreeMap<FaultKind, usize>,
     /// Counts of commands and answers.
     pub counts: Counts,
     /// The longest time in which no command of a guest succeeded, in seconds.
     pub longest_outage_s: f64,
-    /// From the end of a fault to the first success, the median in seconds.
+    /// The median time from the end of a fault to the first success, in seconds.
     pub recovery_p50_s: f64,
-    /// The longest such time.
+    /// The longest time from the end of a fault to the first success, in seconds.
     pub recovery_max_s: f64,
-    /// The whole campaign, in seconds.
+    /// The duration of the campaign, in seconds.
     pub duration_s: f64,
     /// Disagreements. Must be none.
     pub findings: Vec<Finding>,
 }
 
-/// How soon things went on.
+/// Outage and recovery times.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Times {
     /// The longest time without a success.
     pub outage: Duration,
     /// Median of the times from the end of a fault to a success.
     pub recovery_p50: Duration,
-    /// The longest of them.
+    /// Maximum of the times from the end of a fault to a success.
     pub recovery_max: Duration,
 }
 
 impl Times {
-    /// From the successes of the guests and the faults that they met.
+    /// Computes the times from the guests' successes and the faults.
     pub fn of(guests: &[Guest], played: &[Played]) -> Self {
         let successes: Vec<Vec<Instant>> = guests.iter().map(Guest::successes).collect();
         let gaps = successes.iter().flat_map(|times| times.windows(2)).map(|pair| pair[1] - pair[0]);
@@ -141,7 +141,7 @@ impl Times {
 }
 
 impl Report {
-    /// Whether everything agreed.
+    /// Whether there are no disagreements.
     pub fn passed(&self) -> bool {
         self.findings.is_empty() && self.counts.lost == 0 && self.counts.given_twice == 0
     }

@@ -1,11 +1,11 @@
-//! A schedule that `make explore` printed, read again.
+//! Parses a schedule that `make explore` printed.
 //!
-//! One event a line, with or without its number. A line that is none of the explorer's is an error that names it, so a
-//! change of its words is noticed. Who calls: [`super::replay`].
+//! Each line is one event, with or without its number. An unknown line is an error that quotes it, so that a
+//! change of the explorer's wording is noticed. Caller: [`super::replay`].
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// A command of a schedule, of those that a replay can send.
+/// A command that a replay can send.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Command {
     /// `create_database` or `delete_database`.
@@ -14,12 +14,12 @@ pub struct Command {
     pub database: String,
 }
 
-/// What happens to which command.
+/// A command together with its delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     /// The command.
     pub command: Command,
-    /// The delivery.
+    /// The number of the delivery.
     pub delivery: u64,
 }
 
@@ -28,47 +28,47 @@ pub struct Run {
 pub enum Event {
     /// The process starts.
     Starts,
-    /// It connects to the broker.
+    /// The process connects to the broker.
     Connects,
     /// A cast is published.
     Sent(Command),
-    /// The same message is published once more.
+    /// The same message is published again.
     SentAgain(Command),
-    /// The broker has delivered it.
+    /// The broker has delivered the command.
     Delivered(Run),
-    /// Its requests go out.
+    /// The command's requests are sent to CouchDB.
     Begins(Run),
-    /// Its requests were carried out.
+    /// CouchDB has carried out the command's requests.
     HasRun(Run),
-    /// The disk has its outcome.
+    /// The outcome is on disk.
     Recorded(Run),
-    /// The disk has refused its outcome.
+    /// The disk has refused the outcome.
     Refused(Run),
-    /// Its acknowledgement was sent.
+    /// The acknowledgement was sent.
     Acknowledged(Run),
     /// The process is killed.
     Killed,
-    /// The process is told to end.
+    /// The process gets SIGTERM.
     Told,
     /// The connection to the broker is cut.
     Cut,
-    /// Something inside, which comes about by itself.
+    /// An internal event, which happens by itself.
     Inside,
 }
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// As it was printed, without its number.
+    /// The printed text, without the number.
     pub text: String,
-    /// What it says.
+    /// The parsed event.
     pub event: Event,
 }
 
-/// Reads a schedule; lines that are empty or begin with `#` say nothing.
+/// Parses a schedule; empty lines and lines that begin with `#` are ignored.
 ///
 /// # Errors
-/// If a line is none of the explorer's, or a fault or a command that can't be replayed.
+/// If a line is not one of the explorer's, or is a fault or a command that cannot be replayed.
 pub fn parse(text: &str) -> Result<Vec<Line>> {
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
     let parsed = lines.map(|(number, line)| {

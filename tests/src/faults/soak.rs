@@ -1,7 +1,8 @@
-//! A soak: a campaign at an even pace for as long as wanted, on agents that are never restarted, and what they use.
+//! A soak: a campaign at an even pace for a given time, on agents that are never restarted, with samples of
+//! their usage.
 //!
-//! The agents remember less than by default (`rpc.duplicate_window`, `rpc.replay_window`), so that what is bounded is
-//! full early and whatever still grows is a leak.
+//! The agents remember less than by default (`rpc.duplicate_window`, `rpc.replay_window`), so bounded memory
+//! fills up early and anything that still grows is a leak.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -16,15 +17,15 @@ use super::growth::Growth;
 use super::report::Report;
 
 const BETWEEN_SAMPLES: Duration = Duration::from_secs(5);
-/// Resident memory moves with every burst and every arena of the allocator.
+/// Resident memory varies with bursts of load and the allocator's arenas.
 const ALLOWED_KIB: f64 = 3.0 * 1024.0;
-/// Connections to CouchDB come and go with the load.
+/// The number of connections to CouchDB varies with the load.
 const ALLOWED_DESCRIPTORS: f64 = 6.0;
-/// Threads for blocking work come and go as well.
+/// The number of threads for blocking work varies too.
 const ALLOWED_THREADS: f64 = 4.0;
 const BLOCK: [&str; 2] = ["<!-- written by make soak -->", "<!-- end of what make soak writes -->"];
 
-/// What an agent's process uses.
+/// The resources that an agent's process uses.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Usage {
     /// Resident memory, KiB.
@@ -36,7 +37,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Of a process that runs.
+    /// The usage of a running process.
     pub fn of(pid: u32) -> Result<Self> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
             .with_context(|| format!("the agent with pid {pid} is gone"))?;
@@ -55,7 +56,8 @@ impl Usage {
     }
 }
 
-/// Samples processes until the time is over; each sample is a line of the file too, to see a step from a slope.
+/// Samples processes until `until`; also writes each sample as a line of the file, which shows a step or a
+/// slope.
 pub async fn sample(pids: Vec<u32>, until: Instant, kept: &Path) -> Result<Vec<Vec<Usage>>> {
     let mut samples = vec![Vec::new(); pids.len()];
     let mut file = std::fs::File::create(kept).with_context(|| format!("cannot write {}", kept.display()))?;
@@ -73,12 +75,12 @@ pub async fn sample(pids: Vec<u32>, until: Instant, kept: &Path) -> Result<Vec<V
     Ok(samples)
 }
 
-/// How one agent's use developed.
+/// The growth of one value of one agent.
 #[derive(Debug, Clone, Serialize)]
 pub struct Developed {
-    /// What, with its unit.
+    /// The value and its unit.
     pub what: &'static str,
-    /// How.
+    /// The growth.
     pub growth: Growth,
 }
 
@@ -121,7 +123,7 @@ pub fn table(minutes: u64, report: &Report, agents: &[Vec<Developed>]) -> String
         let name = if number % 2 == 1 { "encrypted" } else { "clear" };
         for Developed { what, growth } in developed {
             let (Growth { first, last, greatest, allowed }, rise) = (growth, growth.rise());
-            // Writing to a text can't fail.
+            // Writing to a string cannot fail.
             let _infallible = writeln!(
                 text,
                 "| {name} | {what} | {first:.0} | {last:.0} | {greatest:.0} | {rise:.0} | {allowed:.0} |"
@@ -131,7 +133,7 @@ pub fn table(minutes: u64, report: &Report, agents: &[Vec<Developed>]) -> String
     text
 }
 
-/// Puts a table in place of the last one.
+/// Replaces the table in the document.
 pub fn write_table(document: &Path, table: &str) -> Result<()> {
     let text =
         std::fs::read_to_string(document).with_context(|| format!("cannot read {}", document.display()))?;

@@ -1,7 +1,7 @@
 //! Three private nodes as one cluster.
 //!
-//! Who calls: tests, through [`super::RealPlan::cluster`]. The nodes find each other by an epmd of their own; nothing of
-//! the machine's Erlang is used.
+//! Callers: tests, through [`super::RealPlan::cluster`]. The nodes find each other through their own epmd and
+//! use nothing of the machine's Erlang.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::until::until;
 
 const NODES: usize = 3;
 const SYSTEM_DATABASES: &[&str] = &["/_users", "/_replicator", "/_global_changes"];
-/// Only ends a hung test.
+/// Only stops a hung test.
 const EPMD_LIMIT: Duration = Duration::from_secs(300);
 
 /// A cluster that keeps three copies of each database, one on each node.
@@ -58,7 +58,7 @@ impl RealCluster {
         Ok(cluster)
     }
 
-    /// Waits until each running node sees all of `expected` nodes of the cluster.
+    /// Waits until each running node sees all `expected` nodes of the cluster.
     pub async fn wait_members(&self, running: &[usize], expected: usize) -> Result<()> {
         until("nodes that see each other", async || {
             for &index in running {
@@ -82,7 +82,8 @@ impl RealCluster {
         for path in SYSTEM_DATABASES {
             first.admin_request(Method::PUT, path, None).await?;
         }
-        // A cluster's `_users` is guarded some seconds later; until then anything could be written to it.
+        // A cluster installs the validation of `_users` some seconds later; until then any document could be
+        // written to it.
         until("the guard of _users", async || {
             for node in &self.nodes {
                 let (status, _) = node.client()?.get("/_users/_design/_auth", Some(node.admin())).await?;

@@ -1,7 +1,7 @@
-//! The files of a private node, in a directory of its own.
+//! The files of a private node, in its own directory.
 //!
-//! Who calls: [`super::RealNode`]. `etc/local.ini` and `etc/vm.args` are made new at each start; what is in
-//! `etc/local.d` is made once and belongs to CouchDB and the test from then on.
+//! Caller: [`super::RealNode`]. `etc/local.ini` and `etc/vm.args` are written at each start. The files in
+//! `etc/local.d` are written once; afterwards only CouchDB and the test change them.
 
 use std::path::{Path, PathBuf};
 
@@ -11,12 +11,12 @@ use super::{RealPlan, Release};
 use crate::agent::write_private;
 use crate::couch::Credentials;
 
-/// Where a node listens, and what it calls itself.
+/// A node's ports, which also determine its name.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Address {
-    /// Of HTTP.
+    /// The HTTP port.
     pub port: u16,
-    /// Of Erlang's distribution and of its name server; `None` for a node that meets no other.
+    /// The ports of Erlang's distribution and of epmd; `None` for a node outside a cluster.
     pub cluster: Option<(u16, u16)>,
 }
 
@@ -30,12 +30,12 @@ impl Address {
     }
 }
 
-/// The directory that CouchDB reads last, and so the one that counts.
+/// The directory that CouchDB reads last and so takes precedence.
 pub(super) fn local_d(directory: &Path) -> PathBuf {
     directory.join("etc/local.d")
 }
 
-/// Makes what is made once.
+/// Writes the files that are written once.
 pub(super) fn lay_out(directory: &Path, admin: &Credentials, plan: &RealPlan) -> Result<()> {
     for made in [directory.join("data"), local_d(directory)] {
         std::fs::create_dir_all(&made).with_context(|| format!("cannot make {}", made.display()))?;
@@ -53,7 +53,7 @@ pub(super) fn lay_out(directory: &Path, admin: &Credentials, plan: &RealPlan) ->
     write_private(&local_d(directory).join("20-test.ini"), &plan.ini)
 }
 
-/// Writes what follows from release and address.
+/// Writes the files that depend on release and address.
 pub(super) fn write(directory: &Path, release: &Release, address: Address) -> Result<()> {
     let shown = directory.display();
     let copies = if address.cluster.is_some() { 3 } else { 1 };
@@ -78,18 +78,18 @@ pub(super) fn write(directory: &Path, release: &Release, address: Address) -> Re
     arguments.push(format!("-name {}", address.node_name()));
     arguments.push("-start_epmd false".to_owned());
     match address.cluster {
-        // Nothing registers the node's name, so that any number of them can have the same.
+        // The node's name is not registered, so several nodes can have the same name.
         None => arguments.push("-erl_epmd_port 0".to_owned()),
         Some((port, _)) => {
             arguments.push(format!("-kernel inet_dist_listen_min {port} inet_dist_listen_max {port}"));
         }
     }
-    // Idle schedulers that don't spin: tests share two cores.
+    // Keeps idle schedulers from spinning: tests share two cores.
     arguments.push("+sbwt none +sbwtdcpu none +sbwtdio none\n".to_owned());
     write_private(&directory.join("etc/vm.args"), &arguments.join("\n"))
 }
 
-/// The cookie with which nodes trust each other; one that stands in `vm.args` could be seen in `ps`.
+/// Writes the cookie with which nodes authenticate each other; in `vm.args` it would be visible in `ps`.
 pub(super) fn write_cookie(directory: &Path, cookie: &str) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
 

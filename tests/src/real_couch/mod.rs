@@ -1,16 +1,17 @@
 //! Private nodes of a real CouchDB, from the releases that `COUCHDB_HOME` names.
 //!
-//! Who calls: tests that need a server of their own: with settings of its own, to be stopped, killed or upgraded, or
-//! three of them as a cluster. Each node has its data in a temporary directory and listens on 127.0.0.1; dropping it ends
-//! it and removes the data. Without a release the tests say so loudly and are counted as skipped ([`crate::ledger`]):
+//! Callers: tests that need their own server: with particular settings, to be stopped, killed or upgraded, or
+//! three nodes as a cluster. Each node has its data in a temporary directory and listens on 127.0.0.1;
+//! dropping it stops the node and removes the data. Without a release the tests print a line and count as
+//! skipped ([`crate::ledger`]):
 //!
 //! ```text
 //! let plan = RealPlan::default().ini("[couch_peruser]\nenable = true");
 //! let Some(node) = plan.up().await? else { return Ok(()) };
-//! let stage = Plan::default().on(&node).up().await?;
+//! let fixture = FixturePlan::default().on(&node).up().await?;
 //! ```
 //!
-//! Never: a server that we did not start; that of `COUCHDB_URL` is [`crate::shared_server`]'s.
+//! The server of `COUCHDB_URL` is handled by [`crate::shared_server`].
 
 mod cluster;
 mod files;
@@ -26,19 +27,19 @@ pub use release::Release;
 
 use crate::ledger;
 
-/// Whether tests have a real CouchDB, of either kind.
+/// Whether tests have a real CouchDB: `COUCHDB_URL` or a release.
 pub fn configured() -> bool {
     [release::VARIABLE, crate::couch::URL_VARIABLE]
         .iter()
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
-/// Whether tests can have nodes of their own.
+/// Whether tests can have their own nodes.
 pub(crate) fn has_releases() -> bool {
     std::env::var_os(release::VARIABLE).is_some_and(|value| !value.is_empty())
 }
 
-/// What a test needs of its node.
+/// The properties of a test's node.
 #[derive(Debug, Clone, Default)]
 pub struct RealPlan {
     ini: String,
@@ -57,35 +58,36 @@ impl RealPlan {
         self
     }
 
-    /// A release of this version, e.g. `"3.3"`, and no other will do.
+    /// Requires a release of this version, e.g. `"3.3"`.
     #[must_use]
     pub fn version(mut self, version: &str) -> Self {
         self.version = Some(version.to_owned());
         self
     }
 
-    /// No admin in the ini files: the node ends at its start until there is one (see [`RealNode::wait_ready`]).
+    /// Leaves the ini files without an admin: the node exits at its start until there is one (see
+    /// [`RealNode::wait_ready`]).
     #[must_use]
     pub fn without_admin(mut self) -> Self {
         self.without_admin = true;
         self
     }
 
-    /// Starts a node and waits until it answers; `None`, said loudly, if there is no such release.
+    /// Starts a node and waits until it answers; `None`, reported as skipped, if there is no such release.
     pub async fn up(self) -> Result<Option<RealNode>> {
         let Some(mut node) = self.start()? else { return Ok(None) };
         node.wait_ready().await?;
         Ok(Some(node))
     }
 
-    /// Starts a node and does not wait.
+    /// Starts a node without waiting.
     pub fn start(self) -> Result<Option<RealNode>> {
         let Some(release) = self.release()? else { return Ok(None) };
         ledger::used(ledger::What::Real);
         RealNode::start(release, &self).map(Some)
     }
 
-    /// Starts three nodes and joins them; `None`, said loudly, if there is no such release.
+    /// Starts three nodes and joins them; `None`, reported as skipped, if there is no such release.
     pub async fn cluster(self) -> Result<Option<RealCluster>> {
         let Some(release) = self.release()? else { return Ok(None) };
         ledger::used(ledger::What::Real);
@@ -107,7 +109,7 @@ impl RealPlan {
     }
 }
 
-/// The node that stands in for `COUCHDB_URL`, shared by all tests of this process; `None` without a release.
+/// The node that replaces `COUCHDB_URL`, shared by all tests of this process; `None` without a release.
 pub(crate) async fn shared() -> Result<Option<&'static RealNode>> {
     static SHARED: OnceCell<Option<RealNode>> = OnceCell::const_new();
     let started = SHARED.get_or_try_init(|| async {

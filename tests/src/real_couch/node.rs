@@ -1,6 +1,6 @@
-//! One private node: started, watched, killed, started again, also as another release.
+//! One private node, which can be started, killed and started again, also as a different release.
 //!
-//! Who calls: tests, through [`super::RealPlan`], and [`super::RealCluster`].
+//! Callers: tests, through [`super::RealPlan`], and [`super::RealCluster`].
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -19,15 +19,16 @@ use crate::couch::{CouchClient, CouchServer, Credentials};
 use crate::ports::PortBlock;
 use crate::process::{Process, Signal};
 
-/// A node takes 3 s on an idle machine. One that can't start ends by itself, so this only ends a hung test.
+/// A node takes 3 s on an idle machine. One that cannot start exits by itself, so this only stops a hung
+/// test.
 const START_LIMIT: Duration = Duration::from_secs(300);
 const STOP_LIMIT: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(50);
-/// Those of the developer's shell would change another Erlang than they are meant for.
+/// The developer's values are meant for a different Erlang.
 const NOT_INHERITED: &[&str] =
     &["ERL_FLAGS", "ERL_AFLAGS", "ERL_ZFLAGS", "ERL_LIBS", "ROOTDIR", "BINDIR", "COUCHDB_SYSCONFIG_FILE"];
 
-/// A running (or stopped) node of a real CouchDB.
+/// A running or stopped node of a real CouchDB.
 #[derive(Debug)]
 pub struct RealNode {
     // Fields drop in this order: the process before its data, and the ports last.
@@ -74,7 +75,7 @@ impl RealNode {
         self.url.as_str().trim_end_matches('/').to_owned()
     }
 
-    /// The port of HTTP; no other node of this machine gets it.
+    /// The HTTP port; no other node of this machine gets it.
     pub fn port(&self) -> u16 {
         self.address.port
     }
@@ -89,28 +90,28 @@ impl RealNode {
         self.release.version()
     }
 
-    /// Erlang's name of the node, as in `/_membership`.
+    /// The node's Erlang name, as in `/_membership`.
     pub fn node_name(&self) -> String {
         self.address.node_name()
     }
 
-    /// A client for looking at the node.
+    /// A client for inspecting the node.
     pub fn client(&self) -> Result<CouchClient> {
         CouchClient::new(&self.url())
     }
 
-    /// The node as the server of a stage; it must outlive that.
+    /// The node as the server of a fixture; it must outlive the fixture.
     pub fn server(&self) -> CouchServer {
         CouchServer::private(self.url.clone(), self.admin.clone())
     }
 
-    /// `etc/local.d`: its ini files are read in the order of their names at each start, and what is configured over HTTP
-    /// is written to the last one.
+    /// `etc/local.d`: CouchDB reads its ini files in alphabetical order at each start and writes settings
+    /// made over HTTP to the last one.
     pub fn local_d(&self) -> PathBuf {
         files::local_d(self.directory.path())
     }
 
-    /// Where the node keeps its databases.
+    /// The directory of the node's databases.
     pub fn data_dir(&self) -> PathBuf {
         self.directory.path().join("data")
     }
@@ -125,29 +126,29 @@ impl RealNode {
         self.process.pid()
     }
 
-    /// What all runs so far have logged.
+    /// The log of all runs so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("couch.log")).unwrap_or_default()
     }
 
-    /// Sends any signal, e.g. `STOP` and `CONT` for a node that hangs.
+    /// Sends a signal, e.g. `STOP` and `CONT` to make the node hang.
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
         self.process.signal(signal)
     }
 
-    /// Ends the node at once, as a crash does.
+    /// Kills the node with SIGKILL, like a crash.
     pub fn kill9(&mut self) -> Result<()> {
         self.process.kill9()
     }
 
-    /// Stops the node in an orderly way.
+    /// Stops the node cleanly.
     pub async fn stop(&mut self) -> Result<()> {
         self.process.signal(Signal::TERM)?;
         self.process.exit_within(STOP_LIMIT).await?;
         Ok(())
     }
 
-    /// Waits for the node to end by itself, e.g. because it has no admin.
+    /// Waits until the node exits by itself, e.g. because it has no admin.
     pub async fn exits(&mut self) -> Result<ExitStatus> {
         self.process.exit_within(START_LIMIT).await
     }
@@ -158,7 +159,8 @@ impl RealNode {
         self.wait_ready().await
     }
 
-    /// The same as another release, e.g. `"3.5"`: an upgrade. False, said loudly, if there is none.
+    /// Starts the node again as a different release, e.g. `"3.5"`: an upgrade. False, reported as skipped,
+    /// without such a release.
     pub async fn start_again_as(&mut self, version: &str) -> Result<bool> {
         let plan = RealPlan::default().version(version);
         let Some(release) = plan.release()? else { return Ok(false) };
@@ -167,7 +169,7 @@ impl RealNode {
         Ok(true)
     }
 
-    /// Starts the node again and does not wait.
+    /// Starts the node again without waiting.
     pub fn spawn_again(&mut self) -> Result<()> {
         if self.process.status()?.is_none() {
             bail!("the CouchDB node still runs: stop or kill it first");
@@ -176,8 +178,8 @@ impl RealNode {
         Ok(())
     }
 
-    /// Waits until the node answers and, unless it belongs to a cluster, has its system databases; an error with the end
-    /// of the log if it ends.
+    /// Waits until the node answers and, unless it belongs to a cluster, has its system databases. An error
+    /// has the last log lines if the node exits.
     pub async fn wait_ready(&mut self) -> Result<()> {
         let client = self.client()?;
         let deadline = Instant::now() + START_LIMIT;
@@ -200,7 +202,7 @@ impl RealNode {
             return up;
         }
         for database in ["/_users", "/_replicator"] {
-            // Another admin than ours may have been made the only one: then it has been up before.
+            // The test may have replaced this admin; a 401 then shows that the node is up.
             match client.get(database, Some(&self.admin)).await {
                 Ok((status, _)) if status.is_success() || status == 401 => {}
                 _ => return false,
@@ -215,7 +217,7 @@ impl RealNode {
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
-    /// A request as the admin that must succeed.
+    /// Sends a request as the admin; it must succeed.
     pub async fn admin_request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
         let shown = format!("{method} {path}");
         let (status, answer) = self.client()?.request(method, path, Some(&self.admin), body).await?;

@@ -1,14 +1,14 @@
 //! The releases of CouchDB that `COUCHDB_HOME` names.
 //!
-//! Who calls: [`super::RealPlan`]. A release is what CouchDB's build leaves in `rel/couchdb`, or a package in
-//! `/opt/couchdb`: a directory with `bin/couchdb`. Several may be named, with `:` between them; the first is the one
-//! that tests use if they don't need a certain version.
+//! Caller: [`super::RealPlan`]. A release is a directory with `bin/couchdb`: `rel/couchdb` of CouchDB's
+//! build, or `/opt/couchdb` of a package. Several releases are separated by `:`; tests that need no
+//! particular version use the first.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-/// Names the releases.
+/// The variable that names the releases.
 pub(super) const VARIABLE: &str = "COUCHDB_HOME";
 
 /// A release and its version.
@@ -19,7 +19,7 @@ pub struct Release {
 }
 
 impl Release {
-    /// All that are named; an error if one of them is none.
+    /// All named releases; an error if a directory is not a release.
     pub fn all() -> Result<Vec<Self>> {
         let paths = std::env::var_os(VARIABLE).unwrap_or_default();
         let paths = std::env::split_paths(&paths).filter(|path| !path.as_os_str().is_empty());
@@ -41,7 +41,7 @@ impl Release {
         Ok(Self { directory, version })
     }
 
-    /// E.g. `3.5.2`.
+    /// The version, e.g. `3.5.2`.
     pub fn version(&self) -> &str {
         &self.version
     }

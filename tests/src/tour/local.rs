@@ -1,8 +1,8 @@
-//! The quick start: a CouchDB and the agent on this machine, without any broker and as whoever asks, and the lines to
-//! type next.
+//! The quick start: a CouchDB and the agent on this machine, without a broker and without root, and the
+//! commands to type next.
 //!
-//! Who calls: `src/bin/tour.rs`, which is `make run`. [`LocalTour::check`] sends every family of commands over the local
-//! socket once; the lines are for people, who use the program `trove-couchdb`.
+//! Caller: `src/bin/tour.rs`, which is `make run`. [`LocalTour::check`] sends commands of every family over
+//! the local socket; the printed commands are for people, who use the program `trove-couchdb`.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use crate::couch::Credentials;
 use crate::local_fixture::{LocalFixture, LocalFixturePlan};
 use crate::shared_server::sweep;
 
-/// The operator's tool, beside the running program.
+/// The operator's tool, in the directory of the running program.
 const TOOL: &str = "trove-couchdb";
 
 /// Everything that the quick start needs, running.
@@ -26,11 +26,11 @@ pub struct LocalTour {
 }
 
 impl LocalTour {
-    /// Starts CouchDB and agent, and waits until the agent is ready.
+    /// Starts CouchDB and the agent, and waits until the agent is ready.
     pub async fn start() -> Result<Self> {
         println!("Starting a CouchDB and the agent, without a broker");
         let fixture = LocalFixturePlan::default().set("log.filter", "info").up().await?;
-        // Of a tour that was interrupted on the same server.
+        // Left by an interrupted tour on the same server.
         sweep(&fixture.couch, |name| NAMES.contains(&name)).await?;
         let transcript = Transcript::default();
         let kind = if fixture.couch.memory().is_some() { "in-memory" } else { "real" };
@@ -40,7 +40,7 @@ impl LocalTour {
         Ok(Self { transcript, fixture })
     }
 
-    /// Sends commands of every family over the socket and looks at their effects; true when every check passed.
+    /// Sends commands of every family over the socket and checks their effects; true if every check passed.
     pub async fn check(&mut self) -> Result<bool> {
         self.transcript.section("Over the local socket");
         let status = self.call("get_agent_status", json!({})).await;
@@ -68,7 +68,7 @@ impl LocalTour {
         Ok(self.transcript.finish())
     }
 
-    /// Tells what one may type while everything still runs.
+    /// Prints commands to try while everything is running.
     pub fn invite(&self) -> Result<()> {
         let tool = tool()?;
         let line = format!("{} --socket {}", tool.display(), self.fixture.agent.socket().display());
@@ -85,7 +85,7 @@ impl LocalTour {
         Ok(())
     }
 
-    /// Stops the agent as systemd would; true when it ended well and left no socket.
+    /// Stops the agent as systemd does; true if it exited cleanly and removed its socket.
     pub async fn stop(mut self) -> Result<bool> {
         let socket = self.fixture.agent.socket();
         let status = self.fixture.agent.terminate().await?;
@@ -93,7 +93,7 @@ impl LocalTour {
         Ok(status.success() && !socket.exists())
     }
 
-    /// Calls a method and shows the answer; a failure is a failed check and `null`.
+    /// Calls a method and prints the reply; a failure is a failed check and returns `null`.
     async fn call(&mut self, method: &str, args: Value) -> Value {
         self.transcript.command("call", method, &args);
         let outcome = self.fixture.call(method, args).await;
@@ -101,7 +101,7 @@ impl LocalTour {
     }
 }
 
-/// As short as one can type it here.
+/// The tool's path, relative to the current directory if possible.
 fn tool() -> Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find the running program")?;
     let path = own.with_file_name(TOOL);

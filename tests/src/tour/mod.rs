@@ -1,8 +1,9 @@
-//! The tour: the whole agent on one machine, every command once, each answer and each effect looked at.
+//! The tour: the whole agent on one machine. It sends every command once and checks each reply and effect.
 //!
-//! Who calls: `src/bin/tour.rs`, which is `make run BROKER=rabbit`; plain `make run` is [`local`]. It starts a private broker, a CouchDB (in-memory, or the one of
-//! `COUCHDB_URL`) and the agent, then plays Trove's control plane: it sends commands, encrypted as Trove does, and
-//! looks at CouchDB with a client of its own. Never: an operator's broker, database or configuration files.
+//! Caller: `src/bin/tour.rs`, which is `make run BROKER=rabbit`; plain `make run` is [`local`]. It starts a
+//! private broker, a CouchDB (in-memory, or that of `COUCHDB_URL`) and the agent. Then it acts as Trove's
+//! control plane: it sends commands, encrypted as by Trove, and checks CouchDB with its own client. It never
+//! uses an operator's broker, database or configuration files.
 
 mod local;
 mod steps;
@@ -27,10 +28,10 @@ pub use transcript::Transcript;
 
 /// The guest's id; the exchange is named after it.
 const GUEST: &str = "tour";
-/// A cast is reported as ended within this, or counts as failed.
+/// A cast that is not reported as ended within this counts as failed.
 const CAST_LIMIT: Duration = crate::until::HUNG;
 
-/// Everything that the tour needs, running.
+/// The running parts of the tour.
 #[derive(Debug)]
 pub struct Tour {
     transcript: Transcript,
@@ -48,12 +49,12 @@ pub struct Tour {
 impl Tour {
     /// Starts broker, CouchDB and agent, and waits until the agent is ready.
     pub async fn start() -> Result<Self> {
-        // First what fails at once: the broker takes 5 s.
+        // Checked first because starting the broker takes 5 s.
         crate::agent::binary()?;
         let transcript = Transcript::default();
         println!("Starting a private RabbitMQ node (5 s), a CouchDB and the agent");
         let couch = CouchServer::start().await?;
-        // Of a tour that was interrupted on the same server.
+        // Left by an interrupted tour on the same server.
         sweep(&couch, |name| steps::NAMES.contains(&name)).await?;
         let broker = RabbitNode::start().await?;
         // Trove's keys are 32 letters and digits.
@@ -73,20 +74,20 @@ impl Tour {
         Ok(tour)
     }
 
-    /// Sends every command; true when every check passed.
+    /// Sends every command; true if every check passed.
     pub async fn run(&mut self) -> Result<bool> {
         steps::all(self).await?;
         Ok(self.transcript.finish())
     }
 
-    /// Stops the agent as systemd would; true when it ended well.
+    /// Stops the agent as systemd does; true if it exited cleanly.
     pub async fn stop(mut self) -> Result<bool> {
         let status = self.agent.terminate().await?;
         println!("agent ended: {status}");
         Ok(status.success())
     }
 
-    /// Tells what one may try while everything still runs.
+    /// Prints what to try while everything is running.
     pub fn invite(&self) {
         let (broker, couch) = (self.broker.transport_url(), self.couch.url());
         println!(
@@ -111,15 +112,15 @@ impl Tour {
         self.transcript.note("agent", format!("pid {}, ready, commands encrypted", self.agent.pid()));
     }
 
-    /// Calls a method and shows the answer; a failure is a failed check and `null`.
+    /// Calls a method and prints the reply; a failure is a failed check and returns `null`.
     async fn call(&mut self, method: &str, args: Value) -> Value {
         self.transcript.command("call", method, &args);
         let outcome = self.bus.call(method, args).await;
         self.transcript.outcome(outcome)
     }
 
-    /// Calls a method that the agent must refuse with a message that contains `reason`. Of a name it tells the beginning and
-    /// the length: the tour's commands are encrypted.
+    /// Calls a method that the agent must refuse with a message that contains `reason`. The agent shortens
+    /// names to their beginning and length, because the tour's commands are encrypted.
     async fn refused(&mut self, method: &str, args: Value, reason: &str) {
         self.transcript.command("call", method, &args);
         match self.bus.call(method, args).await {
@@ -134,7 +135,7 @@ impl Tour {
         }
     }
 
-    /// Casts a method and waits until the agent has told the conductor how it ended.
+    /// Casts a method and waits until the agent has reported the result to the conductor.
     async fn cast(&mut self, method: &str, args: Value) -> Result<()> {
         self.transcript.command("cast", method, &args);
         let notification = notification(GUEST, method);

@@ -1,7 +1,7 @@
-//! What the tour prints: aligned lines, a mark for every check, and the count at the end.
+//! The tour's output: aligned lines, a mark for every check, and the totals.
 //!
-//! Who calls: the tour's stage and steps. Passwords are masked even though they were made for this run: a transcript
-//! gets pasted into tickets.
+//! Callers: the tour and its steps. Passwords are masked although they were generated for this run, because
+//! people paste transcripts into tickets.
 
 use std::fmt::Display;
 
@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use crate::bus::CallError;
 
-/// Longest JSON text shown of arguments or an answer, in characters.
+/// Maximum length of the JSON text of arguments or a reply, in characters.
 const WIDTH: usize = 96;
 
-/// Prints and counts.
+/// Prints lines and counts checks.
 #[derive(Debug, Default)]
 pub struct Transcript {
     passed: u32,
@@ -25,22 +25,22 @@ impl Transcript {
         println!("\n{title}");
     }
 
-    /// A line of information, e.g. where something listens.
+    /// A line of information, e.g. an address.
     pub fn note(&self, name: &str, value: impl Display) {
         println!("  {name:<12} {value}");
     }
 
-    /// A command that is being sent, `kind` being `call` or `cast`.
+    /// A command that is being sent; `kind` is `call` or `cast`.
     pub fn command(&self, kind: &str, method: &str, args: &Value) {
         println!("  {kind:<5} {method:<26} {}", shortened(args));
     }
 
-    /// What the guest answered.
+    /// The guest's reply.
     pub fn answer(&self, answer: &Value) {
         println!("        => {}", shortened(answer));
     }
 
-    /// What became of a call; a failure is a failed check and `null`.
+    /// Prints the outcome of a call; a failure is a failed check and returns `null`.
     pub fn outcome(&mut self, outcome: Result<Value, CallError>) -> Value {
         match outcome {
             Ok(answer) => {
@@ -54,14 +54,14 @@ impl Transcript {
         }
     }
 
-    /// One thing that was looked at, and whether it is as it should be.
+    /// Prints and counts one check.
     pub fn check(&mut self, what: &str, ok: bool) {
         let mark = if ok { '✓' } else { '✗' };
         *(if ok { &mut self.passed } else { &mut self.failed }) += 1;
         println!("        {mark} {what}");
     }
 
-    /// The closing line; true when nothing failed.
+    /// Prints the totals; true if nothing failed.
     pub fn finish(&self) -> bool {
         let Self { passed, failed } = self;
         match failed {

@@ -1,4 +1,4 @@
-//! `apply` and `export` on a real agent.
+//! `apply` and `export` with a real agent.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
 
 use crate::tool::Tool;
 
-/// An in-memory server of the test's own: a file describes the whole server, and a real one is everybody's.
+/// The test's own in-memory server: a file describes the whole server, and a real one is shared.
 async fn fixture() -> Result<(LocalFixture, Tool)> {
     let fixture = LocalFixturePlan::default().in_memory(in_memory_couchdb::Options::default()).up().await?;
     let cli = Tool::local(&fixture.agent);
@@ -88,7 +88,7 @@ async fn interrupted_anywhere_the_next_run_reaches_the_same_state() -> Result<()
     let mut reached = Vec::new();
     for cut in 0..5_u32 {
         cli.must(&["apply", &empty.to_string_lossy(), "--prune", "--allow-empty", "--yes"]).await?;
-        // The agent is cut off from CouchDB after some requests that write; the program gives up, as when killed.
+        // CouchDB refuses all writes after the first few; the program stops, as if killed.
         let faults = fixture.memory()?.faults();
         let refused = in_memory_couchdb::Fault::Answer { status: 400, body: "{\"error\":\"cut\"}".into() };
         let passed = in_memory_couchdb::Fault::DelayMs(0);
@@ -125,7 +125,7 @@ async fn killed_anywhere_the_next_run_reaches_the_same_state() -> Result<()> {
     for milliseconds in [200, 500, 800, 1_100, 1_400] {
         let arguments = ["apply", &wanted, "--yes"];
         let run = cli.run(&arguments);
-        // Dropped, the program is killed; the agent may be in the middle of a command then.
+        // Dropping the future kills the program; the agent may still be running a command.
         killed += u32::from(tokio::time::timeout(Duration::from_millis(milliseconds), run).await.is_err());
     }
     assert!(killed > 0, "nothing was interrupted");
@@ -141,7 +141,7 @@ async fn what_is_exported_is_applied_without_a_change() -> Result<()> {
     fixture.databases(&["a/b+c", "d$(e)-f"]).await?;
     fixture.user("ünï \"q\" \\ 🙂", &["a/b+c", "d$(e)-f"]).await?;
     fixture.user("plain", &[]).await?;
-    // Somebody else's, of a name that no command takes.
+    // Created by a different tool, with a name that no command accepts.
     let admin = fixture.couch.admin();
     assert!(fixture.client.put("/a%2F%2Fb", Some(admin), &Value::Null).await?.0.is_success());
     let exported = cli.must(&["export"]).await?;

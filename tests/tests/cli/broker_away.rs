@@ -1,4 +1,5 @@
-//! With the broker stopped every command works over the socket, and over RabbitMQ the error says what is wrong.
+//! With the broker stopped, every command works over the socket, and over RabbitMQ the error explains the
+//! problem.
 
 use anyhow::Result;
 use trove_couchdb_tests::couch::Credentials;

@@ -1,5 +1,5 @@
-//! The account that `broker-user` shows: made by its own commands, worked on by an agent, and attacked with what a tenant
-//! finds on the instance.
+//! The account from `broker-user`: created by the printed commands, used by an agent, and attacked with what
+//! a tenant finds on the instance.
 
 use std::fmt::Debug;
 use std::process::Stdio;
@@ -21,11 +21,11 @@ use trove_couchdb_tests::rabbitmq::{self, RabbitNode};
 use crate::doctor_host::Found;
 use crate::tool::{Tool, private};
 
-/// Four runs of `rabbitmqctl`, each of which starts an Erlang.
+/// Four runs of `rabbitmqctl`, each of which starts an Erlang VM.
 const SCRIPT_LIMIT: Duration = trove_couchdb_tests::until::HUNG;
 const LIMIT: Duration = trove_couchdb_tests::until::HUNG;
 
-/// Runs what `broker-user` showed, as an operator does who pipes it into a shell.
+/// Runs the output of `broker-user`, as an operator does who pipes it into a shell.
 async fn run_script(broker: &RabbitNode, script: &str) -> Result<()> {
     let path = format!("{}:/usr/bin:/bin", broker.rabbitmqctl()?.display());
     let mut shell = tokio::process::Command::new("/bin/sh");
@@ -35,7 +35,7 @@ async fn run_script(broker: &RabbitNode, script: &str) -> Result<()> {
     Ok(())
 }
 
-/// An agent that works as the account of its own instance, and that account's name and password.
+/// An agent that uses its instance's own account, and that account's name and password.
 async fn on_its_own_account(broker: &RabbitNode) -> Result<(Fixture, String, String)> {
     let mut fixture = FixturePlan::default().encrypted().set("heartbeat.interval", 1).up_on(broker).await?;
     let account = Tool::bus(&fixture.agent, &fixture.id);
@@ -44,13 +44,13 @@ async fn on_its_own_account(broker: &RabbitNode) -> Result<(Fixture, String, Str
     let url = script.lines().find_map(|line| line.strip_prefix("# transport_url = ")).context("no URL")?;
     let user = format!("guestagent-{}", fixture.id);
     let password = script.split('\'').nth(3).context("no password")?.to_owned();
-    // As the script says: behind the files that Trove injected.
+    // As the script says: after the files that Trove injected.
     let file = fixture.agent.directory().join("conf.d/zz-broker-user.conf");
     private(&file, &format!("[DEFAULT]\ntransport_url = {url}\n"))?;
     fixture.agent.terminate().await?;
     fixture.agent.start_again()?;
     fixture.agent.wait_ready().await?;
-    // The node writes its log when it comes to it.
+    // The node may write its log later.
     let login = format!("user '{user}' authenticated and granted access");
     let seen = async {
         while !broker.log().contains(&login) {
@@ -71,14 +71,14 @@ async fn every_kind_of_command_works(fixture: &Fixture) -> Result<()> {
     assert!(fixture.client.reads(&db, Some(&login)).await?);
     assert!(fixture.call("list_users", json!({})).await?.to_string().contains(&al));
     assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
-    // A failure of a call, and one of a cast that the conductor hears of.
+    // A failed call, and a failed cast that is reported to the conductor.
     assert!(fixture.call("grant_access", json!({"username": al, "databases": ["nowhere"]})).await.is_err());
     assert!(fixture.cast("create_user", json!({"users": [{"_name": "_bad"}]})).await?.is_err());
     fixture.conductor.next(LIMIT, |cast| matches!(cast, ConductorCast::Heartbeat { .. })).await?;
     Ok(())
 }
 
-/// The broker said 403 to it.
+/// The broker answered 403.
 fn assert_refused<T: Debug>(what: &str, result: Result<T, lapin::Error>) {
     match result {
         Err(error)
@@ -88,7 +88,7 @@ fn assert_refused<T: Debug>(what: &str, result: Result<T, lapin::Error>) {
     }
 }
 
-/// What a tenant can do with the account of its instance. Each refusal closes its channel.
+/// The actions that a tenant tries with its instance's account. Each refusal closes the channel.
 struct Tenant {
     connection: Connection,
 }
@@ -105,7 +105,7 @@ impl Tenant {
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let (exchange, key) = (exchange.into(), key.into());
         let options = BasicPublishOptions::default();
-        // A refusal closes the channel instead of a confirmation.
+        // A refusal closes the channel instead of confirming.
         channel
             .basic_publish(exchange, key, options, b"{}", BasicProperties::default())
             .await?
@@ -141,8 +141,8 @@ impl Tenant {
     }
 }
 
-/// Fails when a pattern of `Permissions::of_guest` is wider, when the topic permissions are left out, or when the agent
-/// insists on declaring the control exchange.
+/// Fails if a pattern of `Permissions::of_guest` is too wide, if the topic permissions are missing, or if the
+/// agent insists on declaring the control exchange.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_works_on_its_own_account_and_a_tenant_reaches_nobody_else_with_it() -> Result<()> {
     let broker = rabbitmq::shared().await?;
@@ -155,7 +155,7 @@ async fn an_agent_works_on_its_own_account_and_a_tenant_reaches_nobody_else_with
         "{found:#?}"
     );
 
-    // Another guest of the same control plane, with a command that waits for it.
+    // A different guest of the same control plane, with a waiting command.
     let (exchange, own) = (fixture.exchange().to_owned(), format!("guestagent.{}", fixture.id));
     let conductor = fixture.agent.options().conductor_queue.clone();
     let (other, fanout) = (format!("guestagent.{}", new_id()), format!("guestagent.{}_fanout", new_id()));
@@ -187,14 +187,14 @@ async fn an_agent_works_on_its_own_account_and_a_tenant_reaches_nobody_else_with
         tenant.can_neither_read_nor_change_the_queue(queue).await?;
     }
 
-    // Listening in: its own queue behind somebody else's routing key, or behind all of them.
+    // Eavesdropping: binds its own queue with a foreign routing key, or with all of them.
     for key in [other.as_str(), &conductor, "#", "guestagent.*"] {
         assert_refused(&format!("a binding with {key}"), tenant.bind(&own, &exchange, key).await);
     }
     assert_refused("a binding to another's fanout", tenant.bind(&own, &fanout, &own).await);
     tenant.bind(&own, &exchange, &own).await?;
 
-    // Commanding others through the control exchange, and taking it away.
+    // Sending commands to others through the control exchange, and deleting the exchange.
     for key in [other.as_str(), "trove-taskmanager", "trove-conductor.x"] {
         assert_refused(&format!("publishing to {key}"), tenant.publish(&exchange, key).await);
     }
@@ -207,14 +207,15 @@ async fn an_agent_works_on_its_own_account_and_a_tenant_reaches_nobody_else_with
     let deleted = channel.exchange_delete(name.into(), ExchangeDeleteOptions::default());
     assert_refused("deleting the control exchange", deleted.await);
 
-    // What RabbitMQ cannot keep from whoever may answer callers (SECURITY.md): the default exchange has no topics. It
-    // takes the message, and nobody but the owner of the key can make one that an agent believes.
+    // RabbitMQ cannot forbid this to an account that may answer callers (SECURITY.md): the default exchange
+    // has no topics. It accepts the message, but only the owner of the key can create one that an agent
+    // accepts.
     tenant.publish("", &other).await?;
     let waiting = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let waiting = admin.queue_declare(other.as_str().into(), waiting, FieldTable::default()).await?;
     assert_eq!(waiting.message_count(), 1);
 
-    // The limit of the account: the agent has one of four connections, the tenant another one.
+    // The connection limit of the account: the agent has one of four connections, the tenant has one.
     let mut more = Vec::new();
     for _ in 0..4 {
         more.push(Connection::connect(&uri, ConnectionProperties::default()).await);
@@ -222,7 +223,7 @@ async fn an_agent_works_on_its_own_account_and_a_tenant_reaches_nobody_else_with
     assert!(more.iter().any(Result::is_err), "no limit of connections");
     drop(more);
 
-    // The control plane and the agent are as before, also after the agent began anew.
+    // Control plane and agent still work, also after a restart of the agent.
     every_kind_of_command_works(&fixture).await?;
     drop(tenant);
     fixture.agent.kill9()?;
@@ -262,7 +263,7 @@ async fn it_is_shown_in_every_form_and_nothing_is_run() -> Result<()> {
     assert!(commands.lines().all(|line| line.contains("rabbitmqctl")), "{commands}");
     assert!(!format!("{document}{again}{commands}").contains("control-planes-own"));
 
-    // Neither an instance nor a broker can be guessed.
+    // The instance and the broker have no defaults.
     let error = tool.refused(64, &["broker-user"]).await?;
     assert!(error.contains("--instance"), "{error}");
     let error = Tool::plain(&["--instance", "i-1"]).refused(64, &["broker-user"]).await?;

@@ -1,4 +1,4 @@
-//! The archive for support: what is in it, and what must never be.
+//! The support archive: its contents, and the secrets that must not be in it.
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -35,7 +35,7 @@ async fn the_archive_tells_much_and_no_secret() -> Result<()> {
     if fixture.couch.memory().is_some() {
         secrets.push(admin);
     }
-    // Planted where no secret belongs, to see that the net holds.
+    // Secrets are planted where none belong, to test the filter.
     std::fs::write(&audit, format!("{{\"target\": \"{os_admin}\"}}\nkey {key} url {url}\nlast line\n"))?;
     std::fs::write(
         directory.join("state/prepared.json"),

@@ -1,4 +1,4 @@
-//! Agents and brokers that misbehave: each fault has its own words and its own exit code.
+//! Agents and brokers that misbehave: each error has its own message and exit code.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use trove_couchdb_tests::until::HUNG;
 
 use crate::tool::{Tool, private};
 
-/// A socket whose every connection is given one request, and then to `answer`.
+/// A socket that passes one request of each connection to `answer`.
 fn agent<F, A>(answer: A) -> Result<(tempfile::TempDir, Tool)>
 where
     A: Fn(Request, UnixStream) -> F + Send + Sync + 'static,
@@ -36,7 +36,7 @@ where
     Ok((directory, Tool::plain(&["--socket", &path.to_string_lossy(), "--timeout", "2"])))
 }
 
-/// Over RabbitMQ, with nothing but the options of the command line.
+/// Over RabbitMQ, configured only by command-line options.
 async fn by_options(fixture: &Fixture) -> Result<Tool> {
     let directory = fixture.agent.directory();
     let file = |name: &str| directory.join(name).to_string_lossy().into_owned();
@@ -46,7 +46,7 @@ async fn by_options(fixture: &Fixture) -> Result<Tool> {
     let (url, key, nothing, nothing_d) = (file("url"), file("key"), file("nothing.toml"), file("nothing.d"));
     let mut options = vec!["--instance", &fixture.id, "--transport-url-file", &url];
     options.extend(["--control-exchange", fixture.exchange()]);
-    // What is configured on the machine of the test must not count.
+    // The configuration of the test machine must not be used.
     options.extend(["--config", &nothing, "--config-dir", &nothing_d]);
     if let Some(secret) = &fixture.key {
         private(&directory.join("key"), secret)?;
@@ -66,7 +66,7 @@ async fn beats_and_other_calls_answers_are_passed_over() -> Result<()> {
         say(&mut stream, &encode_call_monitor_beat(&to, &new_id())).await;
         let other = trove_couchdb_protocol::ReplyAddress { msg_id: "other".into(), ..to.clone() };
         say(&mut stream, &encode_reply(&other, &new_id(), &Outcome::Success(json!(false)), None)).await;
-        // In pieces, as a slow stream brings them.
+        // In pieces, as from a slow stream.
         let answer = encode_reply(&to, &new_id(), &Outcome::Success(json!(true)), None);
         for byte in frame::encode(&answer).unwrap() {
             stream.write_all(&[byte]).await.unwrap();
@@ -89,7 +89,7 @@ async fn each_fault_of_an_agent_has_its_code() -> Result<()> {
     assert!(closing.refused(4, &["ping"]).await?.contains("closed it"));
 
     let (_c, refusing) = agent(|request, mut stream| async move {
-        // To no request: why the agent ends the connection.
+        // A failure without a request: the reason why the agent closes the connection.
         let mut to = request.reply.unwrap();
         to.msg_id = String::new();
         let failure = Failure::new(FailureClass::TooManyConnections, "32 are connected already");

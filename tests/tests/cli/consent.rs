@@ -1,4 +1,4 @@
-//! What can't be undone is not done without a yes; passwords are asked for on a terminal only.
+//! Irreversible actions require confirmation; passwords are prompted for on a terminal only.
 
 use anyhow::Result;
 use trove_couchdb_tests::agent::binary;
@@ -25,7 +25,7 @@ async fn without_a_terminal_and_without_yes_nothing_is_deleted() -> Result<()> {
     ] {
         let error = cli.refused(6, verb).await?;
         assert!(error.contains("nothing was done") && error.contains("--yes"), "{error}");
-        // A yes on standard input is none: it may come from anywhere.
+        // A "y" on standard input does not confirm: it may come from anywhere.
         assert_eq!(cli.run_with(verb, "y\n").await?.code, Some(6));
     }
     assert!(cli.must(&["user-show-access", &al, "-o", "value"]).await?.contains(&db));

@@ -1,4 +1,4 @@
-//! `credentials`: URLs that clients can use, and passwords only where they are asked for.
+//! `credentials`: URLs that clients can use, and passwords only on request.
 
 use anyhow::Result;
 use serde_json::json;
@@ -43,7 +43,7 @@ async fn a_password_is_shown_only_if_it_fits() -> Result<()> {
     let reveal = ["credentials", &al, "--reveal", "--password-stdin", "-o", "value"];
     let shown = cli.must_with(&reveal, &login.password).await?;
     assert!(shown.contains(&format!("http://{al}:{}@", login.password)), "{shown}");
-    // Half an hour of locked accounts would follow from more.
+    // More failures would lock the accounts for half an hour.
     let wrong = cli.run_with(&reveal, "wrong").await?;
     assert!(
         wrong.code == Some(1) && wrong.errors.contains("refuses this password") && wrong.output.is_empty(),

@@ -1,4 +1,5 @@
-//! The doctor on a broker that is away, refuses the account, or has the queue otherwise than the configuration says.
+//! `doctor` with a broker that is down, refuses the account, or has a queue that differs from the
+//! configuration.
 
 use std::time::Duration;
 
@@ -78,7 +79,7 @@ async fn a_queue_with_other_flags_than_configured() -> Result<()> {
     let found = Found::by(&Tool::configured(&fixture.agent)).await?;
     found.must_have_failed(&["broker.queue_flags"]);
     assert!(found.detail("broker.queue_flags").contains("durable"), "{found:#?}");
-    // Nothing was declared or lost: the agent still hears.
+    // Nothing was declared or lost: the agent still receives messages.
     assert_eq!(fixture.call("rpc_ping", serde_json::json!({})).await?, true);
     Ok(())
 }
@@ -110,7 +111,7 @@ async fn a_queue_that_is_not_there_and_one_that_nobody_reads() -> Result<()> {
     fixture.agent.exit_within(HUNG).await?;
     let cli = Tool::configured(&fixture.agent);
     let mut status = String::new();
-    // The broker may notice the lost connection a little later.
+    // The broker may notice the lost connection with a delay.
     for _ in 0..3_000 {
         Found::by(&cli).await?.status("broker.queue").clone_into(&mut status);
         if status == "warning" {

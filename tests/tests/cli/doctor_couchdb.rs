@@ -1,4 +1,4 @@
-//! The doctor on a CouchDB that is away, open, locked, or not the one that the agent knew.
+//! `doctor` with a CouchDB that is down, public, locked, or not the one that the agent knew.
 
 use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
@@ -40,7 +40,7 @@ async fn a_password_that_does_not_fit_is_tried_once_however_often_the_doctor_loo
         let found = Found::by(&cli).await?;
         assert_eq!(found.status("couchdb.login"), "failed", "{found:#?}");
     }
-    // The agent knows of it, too.
+    // The agent notices it, too.
     fixture.agent.start_again()?;
     fixture.agent.wait_log("No os_admin login on CouchDB yet", HUNG).await?;
     let log = fixture.memory()?.log();
@@ -132,7 +132,7 @@ async fn databases_that_somebody_opened_or_spoiled() -> Result<()> {
         fixture.client.put(&format!("/{database}/_security"), Some(&admin), &object).await
     };
     put("open", json!({})).await?;
-    // No real server stores such a thing; one that does would answer it.
+    // No real server stores such a value; one that did would return it.
     let body = r#"{"members": {"names": "al"}}"#.to_owned();
     let spoiled = Rule::new("GET", "/spoiled/_security", Fault::Answer { status: 200, body });
     fixture.memory()?.faults().add(spoiled);

@@ -1,4 +1,4 @@
-//! The doctor on what an operator got wrong in the files of the agent.
+//! `doctor` with an operator's mistakes in the agent's files.
 
 use anyhow::Result;
 use in_memory_couchdb::Options;
@@ -7,10 +7,10 @@ use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 
 use super::tool::Tool;
 
-/// What Trove injects.
+/// The file that Trove injects.
 const TROVE: &str = "conf.d/trove-guestagent.conf";
 
-/// The verdict of one check.
+/// The status of one check.
 async fn state(tool: &Tool, id: &str) -> Result<String> {
     let ended = tool.run(&["doctor", "--output", "json"]).await?;
     let examination: Value = serde_json::from_str(&ended.output)?;

@@ -1,4 +1,4 @@
-//! The doctor on broken files and a broken machine: it names each fault by its id, and says what to do.
+//! `doctor` with broken files and a broken machine: it names each problem by its id, and suggests a fix.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
 
 use crate::tool::Tool;
 
-/// What the doctor found, and with which exit code it said so.
+/// The findings of the doctor, and its exit code.
 #[derive(Debug)]
 pub struct Found {
     pub code: Option<i32>,
@@ -45,18 +45,18 @@ impl Found {
         self.checks[id]["detail"].as_str().unwrap()
     }
 
-    /// The ids of what failed.
+    /// The ids of the failed checks.
     pub fn failed(&self) -> Vec<&str> {
         let failed = self.checks.iter().filter(|(_, check)| check["status"] == "failed");
-        // How full the disk of the test's machine is, and whether its clock is set, is not the test's doing.
+        // The disk usage and the clock of the test machine are not the test's responsibility.
         let ours = failed.map(|(id, _)| id.as_str());
         ours.filter(|id| !id.starts_with("host.disk") && *id != "host.clock").collect()
     }
 
-    /// These failed and nothing else, and the exit code says so.
+    /// Asserts that exactly these checks failed, and that the exit code agrees.
     #[track_caller]
     pub fn must_have_failed(&self, ids: &[&str]) {
-        // Nor who can read the files of a real CouchDB.
+        // The access rights of a real CouchDB's files are not either.
         let is_real = std::env::var_os("COUCHDB_URL").is_some();
         let of_the_server = |id: &str| is_real && id == "couchdb.ini_files" && !ids.contains(&id);
         let failed: Vec<_> = self.failed().into_iter().filter(|id| !of_the_server(id)).collect();
@@ -94,7 +94,7 @@ async fn a_misspelt_key() -> Result<()> {
     let found = Found::by(&cli).await?;
     assert!(found.failed().contains(&"config.load"), "{found:#?}");
     assert!(found.detail("config.load").contains("credentials_file"), "it names the key that was meant");
-    // Told where the socket is, the doctor asks the agent all the same.
+    // If the doctor knows the socket, it still asks the agent.
     let told = Tool::local(&fixture.agent);
     Found::by(&told).await?.must_have_failed(&["config.load"]);
     Ok(())

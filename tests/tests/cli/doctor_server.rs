@@ -1,4 +1,4 @@
-//! The doctor on a CouchDB that answers and still keeps users out, and on checks that could not be made.
+//! `doctor` with a CouchDB that answers but refuses users, and with checks that could not run.
 
 use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
@@ -48,8 +48,8 @@ async fn how_couchdb_is_set_up_is_looked_at() -> Result<()> {
     Ok(())
 }
 
-/// Thousands of databases on a busy machine: the agent is asked for longer than for what it knows anyway, and a check that
-/// did not run is no check that found nothing.
+/// With thousands of databases on a busy machine the agent gets more time than for its in-memory state, and a
+/// check that did not run does not count as passed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_that_could_not_run_is_a_warning_and_counts() -> Result<()> {
     let (fixture, cli) = fixture().await?;

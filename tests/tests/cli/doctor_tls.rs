@@ -1,4 +1,4 @@
-//! The doctor on certificates that are not the right ones.
+//! `doctor` with wrong certificates.
 
 use anyhow::Result;
 use in_memory_couchdb::Options;

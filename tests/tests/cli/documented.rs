@@ -1,7 +1,8 @@
-//! The documentation's commands of the two programs, page by page and in their order, on an agent and its broker.
+//! Runs the documentation's commands of the two programs, page by page and in order, on an agent and its
+//! broker.
 //!
-//! What a page can't know is put in: ids, and where the files and sockets of the stage are. Nothing else is changed. Pages that
-//! `make walk` runs whole are among them, as the walk takes a machine of its own and is made by hand.
+//! Only values that a page cannot know are replaced: ids, and paths of the fixture's files and sockets. Pages
+//! that `make walk` runs are included, because the walk needs its own machine and is started by hand.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -18,13 +19,13 @@ use crate::tool::{Tool, private};
 
 const LIMIT: Duration = trove_couchdb_tests::until::HUNG;
 
-/// What a reader puts in, too: an instance's id.
+/// A placeholder for an instance's id, which readers replace too.
 const ID: &str = "6ee49ee8-…";
 
-/// What `broker_user.rs` does, on a node of its own.
+/// `broker_user.rs` runs this on its own node.
 const ELSEWHERE: &str = "broker-user | sh";
 
-/// Its commands need a machine with a service manager: `make walk` runs them in one.
+/// Its commands require a service manager: `make walk` runs them on a machine with one.
 const PRIVILEGED_HELPER: &str = "docs/hostd.md";
 
 fn executable(path: &Path, script: &str) -> Result<()> {
@@ -32,14 +33,14 @@ fn executable(path: &Path, script: &str) -> Result<()> {
     Ok(std::fs::set_permissions(path, PermissionsExt::from_mode(0o755))?)
 }
 
-/// Both programs, which find the agent's configuration as they do on an instance, for a `PATH`.
+/// Puts both programs into a directory for `PATH`; they find the agent's configuration as on an instance.
 pub fn programs(agent: &AgentProcess, directory: &Path) -> Result<()> {
     let configuration = agent.directory();
     let ours = format!("--config-dir '{0}/conf.d' --config '{0}/agent.toml'", configuration.display());
     for name in ["trove-couchdb", "trove-couchdb-agent"] {
         let program = binary()?.with_file_name(name).canonicalize().context("run `make build`")?;
         let program = program.display();
-        // With a configuration of the control plane, the agent's is not looked at.
+        // If a configuration of the control plane is given, the agent's is not used.
         let script = format!(
             "#!/bin/sh\ncase \" $* \" in *' --config-file '* | *' --transport-url-file '*) exec '{program}' \"$@\" ;; esac\n\
              exec '{program}' {ours} \"$@\"\n"
@@ -49,7 +50,7 @@ pub fn programs(agent: &AgentProcess, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What a reader has before him: the programs, and the files of the control plane.
+/// Prepares what a reader has: the programs, and the files of the control plane.
 fn desk(fixture: &Fixture, directory: &Path) -> Result<()> {
     programs(&fixture.agent, directory)?;
     let configuration = fixture.agent.directory();
@@ -72,13 +73,13 @@ async fn run(fixture: &Fixture, directory: &Path, command: &Documented) -> Resul
     let mut shell = tokio::process::Command::new("/bin/bash");
     shell.args(["-e", "-o", "pipefail", "-c", &text]).current_dir(directory).env_clear();
     shell.env("PATH", path);
-    // A variable of the tool's alone: the agent takes it for a misspelt one of its own.
+    // A variable only for the tool: the agent would report it as a misspelt one of its own.
     if command.program() != "trove-couchdb-agent" {
         shell.env("TROVE_COUCHDB_SOCKET", fixture.agent.socket());
     }
     shell.stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(LIMIT, shell.output()).await.context("it hangs")??;
-    // A doctor who warns: the clock of a test's machine is nobody's business.
+    // `doctor` may warn: the clock of a test machine is irrelevant.
     let warned =
         command.program() == "trove-couchdb" && text.contains(" doctor") && output.status.code() == Some(8);
     ensure!(
@@ -93,7 +94,7 @@ async fn run(fixture: &Fixture, directory: &Path, command: &Documented) -> Resul
     Ok(())
 }
 
-/// Whether it is a command of one of the programs, or uses one.
+/// Whether the command starts one of the programs, or uses one.
 fn ours(command: &Documented) -> Result<bool> {
     if command.page == PRIVILEGED_HELPER {
         return Ok(false);
@@ -126,7 +127,7 @@ async fn every_documented_command_of_the_programs_does_what_it_says() -> Result<
     Ok(())
 }
 
-/// Also where a page only speaks of a command: `trove-couchdb VERB …`.
+/// Also checks inline mentions: `trove-couchdb VERB …`.
 #[tokio::test]
 async fn every_verb_that_a_page_names_is_one() -> Result<()> {
     let help = Tool::plain(&[]).must(&["--help"]).await?;

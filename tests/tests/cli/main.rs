@@ -1,4 +1,4 @@
-//! The operator's tool: the real program, over both ways in, on the agent of a stage.
+//! The operator's tool: the real program, over both transports, with the agent of a fixture.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::format_push_string)]
 

@@ -1,4 +1,4 @@
-//! The verbs on operations: shown, waited for, ended.
+//! The verbs for operations: show, wait, cancel.
 
 use anyhow::Result;
 use trove_couchdb_tests::local_fixture::LocalFixturePlan;
@@ -22,7 +22,7 @@ async fn an_operation_is_shown_and_waited_for() -> Result<()> {
     let waited = tool.run(&["operation-wait", &id]).await?;
     assert_eq!(waited.code, Some(0), "{waited:?}");
     assert!(waited.output.contains("has succeeded"), "{waited:?}");
-    // No terminal: a line for each change.
+    // Without a terminal: a line for each change.
     assert!(waited.errors.contains("step work, 1 of 3 seconds"), "{waited:?}");
     let shown = tool.json(&["operation-show", &id]).await?;
     assert_eq!((&shown["state"], &shown["resumed"]), (&"succeeded".into(), &0.into()));

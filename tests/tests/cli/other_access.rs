@@ -1,5 +1,5 @@
-//! What Trove's answers have no place for: access by role, of a database's administrators, and of everybody; databases that
-//! go with their user; databases that can't be opened.
+//! Access that Trove's replies cannot represent: by role, of a database's administrators, and of everybody;
+//! databases that are deleted with their user; databases that cannot be opened.
 
 use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
@@ -25,7 +25,8 @@ async fn security(fixture: &LocalFixture, database: &str) -> Result<Value> {
     Ok(fixture.client.get(&format!("/{database}/_security"), Some(fixture.couch.admin())).await?.1)
 }
 
-/// A database by role, one with an administrator, a public one, and one of somebody without an account.
+/// A database with access by role, one with an administrator, a public one, and one with a member without an
+/// account.
 async fn odd_access(fixture: &LocalFixture) -> Result<()> {
     fixture.databases(&["byrole", "dbadmin", "public", "jw"]).await?;
     fixture.user("ed", &["dbadmin"]).await?;
@@ -72,7 +73,7 @@ async fn roles_administrators_and_everybody_are_shown() -> Result<()> {
         assert!(exported.contains(text), "{text}: {exported}");
         assert!(document["undescribed"].as_array().unwrap().contains(&json!(text)), "{text}: {document}");
     }
-    // What scripts read stays as it is.
+    // Output for scripts is unchanged.
     let bare = cli.run(&["user-list", "-o", "value"]).await?;
     assert_eq!(bare.output, "ed\t%\tdbadmin\nwr\t%\t\n");
     assert!(bare.errors.contains(ALL[0]) && bare.errors.contains(ALL[4]), "{bare:?}");
@@ -106,7 +107,7 @@ async fn what_a_file_does_not_describe_is_not_called_described() -> Result<()> {
     let before = security(&fixture, "byrole").await?;
     cli.must_with(&["apply", "-", "--prune", "--yes"], &exported).await?;
     assert_eq!(security(&fixture, "byrole").await?, before);
-    // A closed server is as described.
+    // Without public databases the server matches the description.
     for database in ["byrole", "dbadmin", "public", "jw"] {
         put(
             &fixture,
@@ -119,13 +120,13 @@ async fn what_a_file_does_not_describe_is_not_called_described() -> Result<()> {
     let planned = cli.run_with(&["apply", "-", "--dry-run", "--prune", "--exit-code"], &exported).await?;
     assert_eq!(planned.code, Some(0), "{planned:?}");
     assert!(planned.output.contains("everything is as the file describes it"), "{planned:?}");
-    // What is there besides the file is kept, and not called described either.
+    // Objects that are not in the file are kept, but not reported as described.
     let kept = cli.must_with(&["apply", "-", "--dry-run"], "databases = [\"jw\"]\n").await?;
     assert!(kept.contains("Nothing to do.") && kept.contains("database \"public\""), "{kept}");
     Ok(())
 }
 
-/// `couch_peruser` with `delete_dbs`, and the databases that it made.
+/// `couch_peruser` with `delete_dbs`, and the databases that it created.
 async fn own_databases(fixture: &LocalFixture) -> Result<()> {
     for (key, value) in [("enable", "true"), ("delete_dbs", "true")] {
         put(fixture, &format!("/_node/_local/_config/couch_peruser/{key}"), json!(value)).await?;
@@ -153,7 +154,8 @@ async fn a_database_that_goes_with_its_user_is_announced() -> Result<()> {
     Ok(())
 }
 
-/// `cases/apply/pu.toml` of the field: the file has the database, and not the user that it goes with.
+/// `cases/apply/pu.toml` from a real site: the file has the database, but not the user that it is deleted
+/// with.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_keeps_what_goes_with_a_user_is_refused() -> Result<()> {
     let (fixture, cli) = fixture().await?;

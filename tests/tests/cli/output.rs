@@ -1,4 +1,4 @@
-//! Tables for people, and the three forms for scripts, as they are.
+//! Tables for people, and the three formats for scripts.
 
 use anyhow::Result;
 use in_memory_couchdb::Options;
@@ -51,7 +51,7 @@ async fn errors_say_what_failed_and_what_to_try() -> Result<()> {
     Ok(())
 }
 
-/// What a shell and `man` get: for every verb, without an agent.
+/// Completions and manual pages cover every verb, and need no agent.
 #[tokio::test(flavor = "multi_thread")]
 async fn completions_and_manual_pages() -> Result<()> {
     let fixture = LocalFixturePlan::default().alone().up().await?;
@@ -89,7 +89,7 @@ async fn completions_and_manual_pages() -> Result<()> {
     Ok(())
 }
 
-/// What a real bash makes of the last word of a command line.
+/// The completions of a real bash for the last word of a command line.
 async fn completed(tool: &Tool, line: &str) -> Result<Vec<String>> {
     let script = tool.must(&["completions", "bash"]).await?;
     let ask = r#"
@@ -131,7 +131,7 @@ async fn urls_are_never_broken_and_a_list_of_databases_ends_where_it_ends() -> R
     Ok(())
 }
 
-/// What the program writes on a terminal of 80 columns.
+/// The program's output on a terminal with 80 columns.
 async fn in_a_narrow_terminal(_tool: &Tool, fixture: &LocalFixture, words: &str) -> Result<String> {
     let program = trove_couchdb_tests::agent::binary()?.with_file_name("trove-couchdb");
     let line = format!(

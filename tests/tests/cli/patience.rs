@@ -1,4 +1,4 @@
-//! What people see while something takes long, and that nothing of theirs is lost when it takes too long.
+//! The output while a command takes long, and that an interrupted or timed-out command loses nothing.
 
 use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};

@@ -12,16 +12,16 @@ use trove_couchdb_tests::agent::{AgentProcess, binary};
 
 const LIMIT: Duration = trove_couchdb_tests::until::HUNG;
 
-/// The program, told how to reach an agent.
+/// The program with the options to reach an agent.
 #[derive(Debug, Clone, Default)]
 pub struct Tool {
     way: Vec<String>,
-    /// A directory with an agent's configuration, if the program is told one.
+    /// The directory of an agent's configuration, if the program uses one.
     configuration: Option<PathBuf>,
     environment: Vec<(String, String)>,
 }
 
-/// What a run left.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
@@ -30,18 +30,18 @@ pub struct Ended {
 }
 
 impl Tool {
-    /// With these arguments in front of all others, and no configuration.
+    /// With these arguments before all others, and no configuration.
     pub fn plain(arguments: &[&str]) -> Self {
         let way = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         Self { way, ..Self::default() }
     }
 
-    /// With the configuration of an agent, and without a word on the way.
+    /// With the configuration of an agent, and no transport option.
     pub fn configured(agent: &AgentProcess) -> Self {
         Self::new(agent, Vec::new())
     }
 
-    /// With a variable of the environment.
+    /// With an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
@@ -53,7 +53,7 @@ impl Tool {
         Self::new(agent, vec!["--socket".to_owned(), agent.socket().display().to_string()])
     }
 
-    /// Over RabbitMQ, with what the agent's own files say of it, and the instance's id.
+    /// Over RabbitMQ, with the connection settings of the agent's own files and the instance's id.
     pub fn bus(agent: &AgentProcess, id: &str) -> Self {
         Self::new(agent, vec!["--instance".to_owned(), id.to_owned()])
     }
@@ -62,7 +62,7 @@ impl Tool {
         Self { way, configuration: Some(agent.directory().to_owned()), environment: Vec::new() }
     }
 
-    /// With a copy of the configuration in which a text of one file is replaced: what the operator got wrong.
+    /// With a copy of the configuration in which a text of one file is replaced, like an operator's mistake.
     pub fn misconfigured(mut self, directory: &Path, file: &str, from: &str, to: &str) -> Result<Self> {
         let sound = self.configuration.take().context("no configuration")?;
         for name in ["agent.toml", "conf.d/guest_info.conf", "conf.d/trove-guestagent.conf"] {
@@ -82,7 +82,7 @@ impl Tool {
     pub async fn run_with(&self, words: &[&str], input: &str) -> Result<Ended> {
         let program = binary()?.with_file_name("trove-couchdb");
         let mut command = Command::new(&program);
-        // First: what stands behind `--` is no option.
+        // First, because arguments after `--` are not options.
         command.args(&self.way);
         if let Some(directory) = &self.configuration {
             command.arg("--config-dir").arg(directory.join("conf.d"));
@@ -101,7 +101,7 @@ impl Tool {
             .spawn()
             .with_context(|| format!("cannot start {}: run `make build`", program.display()))?;
         let mut stdin = child.stdin.take().context("no standard input")?;
-        // A program that does not read it may have ended already.
+        // A program that does not read its input may have exited already.
         drop(stdin.write_all(input.as_bytes()).await);
         drop(stdin);
         let output = tokio::time::timeout(LIMIT, child.wait_with_output()).await.context("it hangs")??;
@@ -116,7 +116,7 @@ impl Tool {
         self.run_with(words, "").await
     }
 
-    /// A run that must end well.
+    /// A run that must succeed.
     pub async fn must(&self, words: &[&str]) -> Result<String> {
         self.must_with(words, "").await
     }
@@ -127,13 +127,13 @@ impl Tool {
         Ok(ended.output)
     }
 
-    /// The JSON of a run that must end well.
+    /// The JSON output of a run that must succeed.
     pub async fn json(&self, words: &[&str]) -> Result<Value> {
         let words: Vec<&str> = words.iter().copied().chain(["--output", "json"]).collect();
         Ok(serde_json::from_str(&self.must(&words).await?)?)
     }
 
-    /// A run that must end with this code; what it said.
+    /// A run that must exit with this code; returns its errors.
     pub async fn refused(&self, code: i32, words: &[&str]) -> Result<String> {
         let ended = self.run(words).await?;
         anyhow::ensure!(ended.code == Some(code), "{words:?} should end with {code}: {ended:?}");

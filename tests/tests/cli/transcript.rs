@@ -1,6 +1,7 @@
-//! README.md's transcript is what an operator sees: its commands are given again, and what they print is compared.
+//! Runs the commands of README.md's transcript and compares their output.
 //!
-//! Free are numbers, and words that the transcript cuts short with `…`; a line of `…` stands for any lines.
+//! Numbers may differ, and so may words that the transcript truncates with `…`; a line of `…` matches any
+//! lines.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::tool::private;
 
 const LIMIT: Duration = trove_couchdb_tests::until::HUNG;
 
-/// A command with the lines that it printed.
+/// A command and its output lines.
 type Step = (String, Vec<String>);
 
 fn steps(page: &str) -> Result<Vec<Step>> {
@@ -30,7 +31,7 @@ fn steps(page: &str) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-/// The words of a line; numbers are all alike.
+/// The words of a line; all numbers are equal.
 fn words(line: &str) -> Vec<String> {
     let alike = |word: &str| {
         let parts = word.split(|c: char| c.is_ascii_digit()).filter(|part| !part.is_empty());
@@ -46,9 +47,10 @@ fn like(shown: &str, printed: &str) -> bool {
     words.len() == printed.len() && (0..words.len()).all(|at| cut(at) || words[at] == printed[at])
 }
 
-/// The first line of the transcript that was not printed in its place; or a printed one that is too much.
+/// The first line of the transcript that was not printed there, or a printed line that is missing in the
+/// transcript.
 fn differs(shown: &[String], printed: &str) -> Option<String> {
-    // What is waited for is said on a machine that is slow.
+    // This line is printed only on a slow machine.
     let mut printed = printed.lines().filter(|line| !line.starts_with("Waiting for the agent"));
     let mut any = false;
     for line in shown {

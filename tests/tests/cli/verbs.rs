@@ -1,4 +1,4 @@
-//! Every verb, over the socket and over RabbitMQ, with CouchDB asked after each.
+//! Every verb, over the socket and over RabbitMQ; its effect on CouchDB is checked.
 
 use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
@@ -50,7 +50,7 @@ async fn users_databases_and_access_over_both_ways() -> Result<()> {
             tool.must(&["user-update-attributes", &al, "--new-name", &zoe]).await?;
             assert!(fixture.client.reads(&db, Some(&Credentials::new(&zoe, "pw-2"))).await?);
 
-            // Nobody can be asked, and nobody said yes: nothing happens.
+            // Without a terminal and without `--yes` nothing happens.
             tool.refused(6, &["user-delete", &zoe]).await?;
             tool.refused(6, &["database-delete", &db]).await?;
             assert!(logs_in(&fixture, &zoe, "pw-2").await?);
@@ -130,7 +130,7 @@ async fn os_admin_gets_another_password_over_both_ways() -> Result<()> {
     Ok(())
 }
 
-/// CouchDB is away: the old password stands, and who asked is told.
+/// If CouchDB is down, the old password stays valid, and the caller gets the reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_that_fails_says_why_and_leaves_the_old_password() -> Result<()> {
     let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
@@ -148,7 +148,7 @@ async fn a_rotation_that_fails_says_why_and_leaves_the_old_password() -> Result<
     Ok(())
 }
 
-/// The way in when the message bus is down, or was never there.
+/// The socket works if the message broker is down or not configured.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_broker_everything_works() -> Result<()> {
     let fixture = LocalFixturePlan::default().alone().up().await?;
@@ -201,7 +201,7 @@ async fn files_and_urls_over_both_ways() -> Result<()> {
     for (way, tool) in tools(&fixture) {
         let (db, al) = (fixture.name(&format!("db-{way}")), fixture.name(&format!("al-{way}")));
         let file = format!("databases = [{db:?}]\n[users.{al:?}]\ndatabases = [{db:?}]\ngenerate = true\n");
-        // A script reads the password that nobody else knows, whatever the format.
+        // A script can read the generated password in every format.
         let applied = tool.must_with(&["apply", "-", "--yes", "--output", "value"], &file).await?;
         let password =
             applied.lines().find_map(|line| line.split('\t').nth(3).filter(|text| !text.is_empty()));

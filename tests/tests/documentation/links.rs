@@ -1,5 +1,5 @@
-//! Every link and anchor of every Markdown file. `make docs` looks at the site's; this looks at the files as a git host and
-//! an editor show them, also those outside docs/.
+//! Checks every link and anchor of every Markdown file. `make docs` checks those of the site; this test
+//! checks the files as a git host and an editor show them, including those outside docs/.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -8,7 +8,8 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use super::{files, read, root};
 
-/// Where links out of the repository may lead. `make links` follows them, which takes a network that CI need not have.
+/// The hosts that external links may use. `make links` checks the links, which requires a network that CI may
+/// not have.
 pub(super) const HOSTS: &[&str] =
     &["couchdb.apache.org", "docs.openstack.org", "keepachangelog.com", "semver.org"];
 
@@ -45,13 +46,13 @@ fn parse(text: &str) -> Document {
     Document { links, anchors }
 }
 
-/// As GitHub, GitLab and the site make them of a heading.
+/// The anchor that GitHub, GitLab and the site generate for a heading.
 fn slug(heading: &str) -> String {
     let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
     heading.to_lowercase().chars().filter(kept).map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
-/// Without `.` and `..`; `None` if it leaves the repository.
+/// Removes `.` and `..`; `None` if the path leaves the repository.
 fn within(path: &Path) -> Option<PathBuf> {
     let mut within = PathBuf::new();
     for component in path.components() {
@@ -64,7 +65,7 @@ fn within(path: &Path) -> Option<PathBuf> {
     Some(within)
 }
 
-/// What is wrong with a link that stands in `file`.
+/// The problem with a link in `file`, if any.
 fn problem(file: &str, link: &str, documents: &BTreeMap<String, Document>) -> Option<String> {
     if let Some((scheme, rest)) = link.split_once("://") {
         let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -132,8 +133,8 @@ fn a_bad_link_is_found() {
     }
 }
 
-/// Markdown's pages come along in the site: whoever adds one puts it into the navigation (`make docs` fails on those that
-/// are not in it, for files below docs/).
+/// The site includes Markdown pages from outside docs/ as well: a new one must be added to the navigation
+/// (`make docs` only checks files below docs/).
 #[test]
 fn documents_that_are_linked_from_docs_are_pages_of_the_site() {
     let hooks = read("docs/site/hooks.py");

@@ -1,4 +1,4 @@
-//! The documents: every link in any Markdown file of the repository leads somewhere.
+//! The documents: every link in any Markdown file of the repository has a target.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -17,7 +17,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Files of the repository with this extension, below a directory of it (`""` for all of it), as paths from its root.
+/// Files of the repository with this extension, below a directory (`""` for all), relative to the root.
 fn files(below: &str, extension: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut directories = vec![root().join(below)];
@@ -29,7 +29,7 @@ fn files(below: &str, extension: &str) -> Vec<String> {
                 continue;
             }
             if path.is_dir() {
-                // A Python environment that somebody made in the tree.
+                // Skips Python environments that a developer created in the tree.
                 if !path.join("pyvenv.cfg").exists() {
                     directories.push(path);
                 }

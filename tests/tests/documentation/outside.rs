@@ -1,6 +1,7 @@
-//! What the documents have from elsewhere is still there: links, and addresses in commands.
+//! External resources of the documents still exist: links, and addresses in commands.
 //!
-//! Needs the network, and other people's servers to be well: `make links`, and .github/workflows/outside.yml once a week.
+//! It requires the network and working external servers: `make links`, and .github/workflows/outside.yml once
+//! a week.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,17 +11,17 @@ use in_memory_couchdb::{InMemoryCouch, Options};
 use super::links::HOSTS;
 use super::{files, read};
 
-/// What stands in commands and settings only.
+/// Hosts that appear only in commands and settings.
 const OF_COMMANDS: [&str; 2] = ["apache.jfrog.io", "sh.rustup.rs"];
 
-/// Hosts that nobody has: placeholders, which are in capitals, examples, and the machine itself.
+/// Hosts that do not exist: placeholders (in capitals), examples, and the machine itself.
 fn is_example(host: &str) -> bool {
     !host.starts_with(|c: char| c.is_ascii_lowercase())
         || host.starts_with("localhost")
         || host.ends_with(".example")
 }
 
-/// What a reader is sent to, or is told to fetch from: documents, and the files that images are made by.
+/// All texts with addresses for readers or downloads: documents, and the files that build images.
 fn texts() -> Vec<(String, String)> {
     let mut names: Vec<String> = ["md", "rst"].iter().flat_map(|extension| files("", extension)).collect();
     names.extend(files("packaging/cloud-init", "yaml"));
@@ -28,7 +29,7 @@ fn texts() -> Vec<(String, String)> {
     names.into_iter().map(|name| (name.clone(), read(&name))).collect()
 }
 
-/// Every address that is no example's.
+/// Every address except examples.
 fn addresses(text: &str) -> BTreeSet<String> {
     let ends =
         |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ')' | '>' | '<' | ']' | '}' | '|');
@@ -49,7 +50,7 @@ fn client() -> reqwest::Client {
         .unwrap()
 }
 
-/// What is wrong with an address, if anything.
+/// The problem with an address, if any.
 async fn problem(client: &reqwest::Client, address: &str) -> Option<String> {
     match client.get(address).send().await {
         Ok(answer) if answer.status().is_success() => None,
@@ -70,7 +71,7 @@ async fn every_address_outside_answers() {
     assert!(problems.is_empty(), "of {} addresses:\n{}", addresses.len(), problems.join("\n"));
 }
 
-/// Whoever sends a reader to another host puts it into one of the two lists, so that `make links` looks there.
+/// Every external host must be in one of the two lists, so that `make links` checks it.
 #[test]
 fn every_host_outside_is_known() {
     for (name, text) in texts() {
@@ -86,7 +87,7 @@ fn addresses_of_links_and_of_commands_are_found() {
     let text = "[a](https://semver.org/x.html), `https://apache.jfrog.io/y/`. curl \"https://couchdb.apache.org/z\" https://HOST/";
     let wanted = ["https://apache.jfrog.io/y/", "https://couchdb.apache.org/z", "https://semver.org/x.html"];
     assert_eq!(addresses(text).into_iter().collect::<Vec<_>>(), wanted);
-    // The quick start's, without which nobody gets a CouchDB.
+    // The quick start must have the addresses for CouchDB's package.
     let page = read("docs/quick-start.md");
     assert!(addresses(&page).len() >= 2, "{:?}", addresses(&page));
 }

@@ -1,4 +1,4 @@
-//! Who may use the helper: the agent's account and root, and no member of the socket's group beside them.
+//! Access to the helper: only the agent's account and root, not other members of the socket's group.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -10,19 +10,19 @@ use trove_couchdb_tests::ledger;
 
 use super::service::{Service, last};
 
-/// Debian's `nobody` and `nogroup`: the agent's account here.
+/// Debian's `nobody` and `nogroup`, used as the agent's account.
 const AGENT: u32 = 65_534;
 const STRANGER: u32 = 4711;
 
-/// A request from a process with these ids; `None` where the kernel did not let it connect.
+/// Sends a request from a process with these ids; `None` if the kernel refused the connection.
 fn ask_as(hostd: &HostdProcess, uid: u32, gid: u32) -> Result<Option<Value>> {
-    // The helper may have refused it, and hung up, before all is written.
+    // The helper may refuse the request and hang up before everything is written.
     const CLIENT: &str = "use IO::Socket::UNIX; $SIG{PIPE} = 'IGNORE'; my $s = IO::Socket::UNIX->new(Peer => shift) or exit 2; \
                           undef $/; print $s <STDIN>; $s->flush; $s->shutdown(1); print <$s>;";
     let text = json!({"id": "stranger", "verb": "service-stop"}).to_string();
     let mut child = Command::new("setpriv")
         .args([format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".to_owned()])
-        // Debian's base system has it.
+        // Part of Debian's base system.
         .args(["/usr/bin/perl", "-e", CLIENT])
         .arg(hostd.socket())
         .stdin(Stdio::piped())
@@ -53,7 +53,7 @@ async fn another_account_is_refused_and_audited_and_the_agents_is_not() -> Resul
     let running = service.pid();
 
     assert!(ask_as(&hostd, STRANGER, STRANGER)?.is_none(), "the mode of the socket keeps strangers out");
-    // A member of the group of the agent's account: the kernel lets it in, the helper does not.
+    // A member of the agent's group: the kernel allows the connection, the helper refuses it.
     let told = ask_as(&hostd, STRANGER, AGENT)?.context("the kernel refused a member")?;
     assert_eq!(told["failed"], json!({"kind": "forbidden", "uid": STRANGER}));
     let line = last(&hostd)?;

@@ -1,4 +1,4 @@
-//! The agent starts, stops and restarts a CouchDB through the helper, and survives the helper's crash.
+//! The agent starts, stops and restarts a CouchDB through the helper, and survives a crash of the helper.
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ async fn an_agent_starts_stops_and_restarts_its_couchdb() -> Result<()> {
     Ok(())
 }
 
-/// A stop on purpose is no outage: commands do not wait for its end, and it outlives the agent.
+/// A deliberate stop is not an outage: commands do not wait for it to end, and it survives an agent restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_that_was_stopped_on_purpose_is_not_waited_for() -> Result<()> {
     let Some(service) = Service::new()? else { return Ok(()) };
@@ -94,14 +94,14 @@ async fn a_couchdb_that_was_stopped_on_purpose_is_not_waited_for() -> Result<()>
     assert_eq!(server(&client).await?, "running");
     client.call("create_database", databases).await?;
 
-    // Somebody else starts it.
+    // The service is started without the agent.
     client.call("service_stop", json!({})).await?;
     hostd.ask(&json!({"id": "last", "verb": "service-start"})).await?;
     until("the agent has seen it", async || Ok(server(&client).await? == "running")).await?;
     Ok(())
 }
 
-/// What the agent says of the decisions about CouchDB's process.
+/// The agent's state of CouchDB's process.
 async fn server(client: &LocalClient) -> Result<String> {
     let status = client.call("get_agent_status", json!({})).await?;
     Ok(status["guest"]["server"].as_str().context("no server")?.to_owned())
@@ -130,14 +130,15 @@ async fn a_request_outside_the_policy_is_refused_and_audited() -> Result<()> {
     assert_eq!(last(&hostd)?["outcome"], "not-allowed");
     assert_eq!(service.pid(), before, "it runs on");
 
-    // A name that could be a path never reaches the helper.
+    // A name that could be a path is never sent to the helper.
     let (class, _) = failure(client.call("service_status", json!({"service": "../ssh"})).await);
     assert_eq!(class, "InvalidRequest");
     assert_eq!(hostd.audit()?.len(), 3);
     Ok(())
 }
 
-/// Killed between stop and start: CouchDB is down, the agent tries again, and the next helper finishes the restart.
+/// The helper is killed between stop and start: CouchDB is down, the agent retries, and the next helper
+/// finishes the restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_helper_that_is_killed_in_the_middle_of_a_restart_leaves_no_half() -> Result<()> {
     let Some(service) = Service::new()? else { return Ok(()) };

@@ -1,7 +1,7 @@
-//! The helper and a real Docker engine, with the in-memory CouchDB as the container's program.
+//! The helper with a real Docker engine, and the in-memory CouchDB as the container's program.
 //!
-//! A private engine in a temporary directory: no bridge, no firewall rules, files copied instead of mounted. Left out, aloud,
-//! where there is no dockerd, or no root for it.
+//! A private engine in a temporary directory: no bridge, no firewall rules, files copied instead of mounted.
+//! The tests are reported as skipped without dockerd or root.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ impl Engine {
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// An image of the in-memory CouchDB with the libraries that it needs, under a name.
+    /// Creates an image of the in-memory CouchDB with its libraries, under this name.
     fn import(&self, image: &str) -> Result<()> {
         let root = self.path("root");
         let program = couchdb()?;
@@ -103,7 +103,7 @@ impl Engine {
     }
 }
 
-/// Asked to stop, the engine ends its containers and its own helper programs; killed it would leave them.
+/// On SIGTERM the engine stops its containers and helper programs; SIGKILL would leave them running.
 impl Drop for Engine {
     fn drop(&mut self) {
         let mut running = self.process.signal(Signal::TERM).is_ok();
@@ -114,7 +114,7 @@ impl Drop for Engine {
             }
             drop(Command::new("sleep").arg("0.1").status());
         }
-        // What the engine leaves mounted keeps the directory from being removed.
+        // A leftover mount of the engine prevents removing the directory.
         let netns = self.path("exec/netns/default");
         if netns.exists() {
             drop(Command::new("umount").arg(netns).status());
@@ -168,7 +168,7 @@ async fn a_container_is_started_stopped_and_restarted() -> Result<()> {
     assert_eq!(hostd.audit()?.len(), 5);
     drop(hostd);
 
-    // A container of this name that was made from a different image is not touched, nor is one that nobody made.
+    // A container of this name from a different image is not touched, nor is a missing one created.
     for (container, tag, reason) in [
         (
             "couchdb",

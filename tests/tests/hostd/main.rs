@@ -1,5 +1,5 @@
-//! Agent, privileged helper and CouchDB together: the real programs, with the in-memory CouchDB as the service that is
-//! started and stopped.
+//! Agent, privileged helper and CouchDB together: the real programs, with the in-memory CouchDB as the
+//! managed service.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

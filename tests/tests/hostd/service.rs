@@ -1,4 +1,4 @@
-//! A CouchDB that start-stop-daemon starts and stops, and an agent on it.
+//! A CouchDB that start-stop-daemon starts and stops, and its agent.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,24 +12,24 @@ use trove_couchdb_tests::hostd::HostdProcess;
 use trove_couchdb_tests::local::LocalClient;
 use trove_couchdb_tests::{ledger, ports::PortBlock};
 
-/// Of Debian's dpkg.
+/// Part of Debian's dpkg.
 const DAEMON: &str = "/usr/sbin/start-stop-daemon";
 
-/// An administrator with which the agent makes its own.
+/// The administrator that the agent uses to create its own.
 const ADMIN: (&str, &str) = ("admin", "secret");
 
-/// What a policy says that allows all.
+/// A policy that allows everything.
 pub const EVERY_VERB: &str = "allow = [\"service-status\", \"service-start\", \"service-stop\", \"service-restart\", \
                               \"service-wait\"]";
 
-/// The service: its files, and its port.
+/// The service's files and port.
 pub struct Service {
     directory: tempfile::TempDir,
     ports: PortBlock,
 }
 
 impl Service {
-    /// `None`, said aloud, where there is no start-stop-daemon.
+    /// `None`, reported as skipped, without start-stop-daemon.
     pub fn new() -> Result<Option<Self>> {
         if !Path::new(DAEMON).exists() {
             ledger::skipped(&format!("there is no {DAEMON}"));
@@ -62,12 +62,12 @@ impl Service {
         self.path("pid")
     }
 
-    /// As long as this file is there, a start does not go on.
+    /// A start waits as long as this file exists.
     pub fn hold(&self) -> PathBuf {
         self.path("hold")
     }
 
-    /// The process as start-stop-daemon has noted it, if it runs.
+    /// The running process according to start-stop-daemon's pid file.
     pub fn pid(&self) -> Option<u32> {
         let pid = std::fs::read_to_string(self.pid_file()).ok()?.trim().parse().ok()?;
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -98,12 +98,12 @@ impl Service {
         )
     }
 
-    /// Starts the helper for our own account.
+    /// Starts the helper for the current account.
     pub async fn helper(&self, more: &str) -> Result<HostdProcess> {
         HostdProcess::start(&self.policy(&rustix::process::geteuid().as_raw().to_string(), more)).await
     }
 
-    /// An agent on this CouchDB, as the account `user`, and a client of its socket.
+    /// An agent on this CouchDB, running as the account `user`, and a client of its socket.
     pub async fn agent(
         &self,
         hostd: &HostdProcess,
@@ -122,7 +122,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // Whatever became of the test, its CouchDB ends with it.
+        // Stops CouchDB whatever the result of the test is.
         if let Some(pid) = self.pid()
             && let Err(error) = Command::new("kill").args(["-9", &pid.to_string()]).status()
         {
@@ -131,7 +131,7 @@ impl Drop for Service {
     }
 }
 
-/// Whether a CouchDB answers there.
+/// Whether a CouchDB answers at this URL.
 pub async fn answers(url: &str) -> bool {
     let Ok(client) = CouchClient::new(url) else { return false };
     client.get("/", None).await.is_ok_and(|(status, _)| status.is_success())

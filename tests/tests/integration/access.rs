@@ -1,4 +1,4 @@
-//! Access: one user's membership changes, and nothing else.
+//! Access: a grant or revoke changes one user's membership and nothing else.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn granted_listed_and_revoked() -> Result<()> {
     Ok(())
 }
 
-/// Whatever stands in `_security` beside the one name stays, and a database whose last member goes is closed.
+/// All other entries of `_security` stay, and a database without members left is still closed.
 ///
 /// Mutations: last-member-opens, grant-drops-unknown-keys.
 #[tokio::test(flavor = "multi_thread")]
@@ -129,7 +129,7 @@ async fn simultaneous_grants_all_stand() -> Result<()> {
     Ok(())
 }
 
-/// Somebody else's write between ours and the reading back is noticed and repaired.
+/// An overwritten `_security` is noticed when it is read back, and repaired.
 ///
 /// Mutation: security-not-read-back (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -139,7 +139,7 @@ async fn a_write_that_is_lost_is_written_again() -> Result<()> {
     fixture.databases(&[&db]).await?;
     fixture.user(&al, &[]).await?;
     let faults = fixture.memory()?.faults();
-    // The first PUT is answered well and stores nothing.
+    // The first PUT is answered with success but stores nothing.
     faults.add(
         Rule::new("PUT", "*/_security", Fault::Answer { status: 200, body: r#"{"ok":true}"#.to_owned() })
             .times(1),
@@ -150,7 +150,7 @@ async fn a_write_that_is_lost_is_written_again() -> Result<()> {
     Ok(())
 }
 
-/// Commands on the same user keep their order; a read sees what came before it; others don't wait.
+/// Commands on the same user keep their order; a read sees earlier commands; other commands do not wait.
 ///
 /// Mutations: turn-given-up-early, grant-without-its-database, grant-without-its-user (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -173,11 +173,12 @@ async fn order_is_kept_where_it_matters() -> Result<()> {
     until_hit(fixture.memory()?).await?;
     fixture.grant(&bo, &[&quick]).await?; // An unrelated command does not wait.
 
-    // The grant holds its user and its database: the first of these waits for the one, the second for the other.
+    // The grant locks its user and its database: the first two commands wait for the user, the third for the
+    // database.
     let changed = send("change_passwords", json!({"users": [{"name": al, "password": "new"}]})).await?;
     let listed = send("list_databases", json!({})).await?;
     let access = send("list_access", json!({"username": al, "hostname": "%"})).await?;
-    // They have arrived when a later one has been answered.
+    // A later reply shows that they have arrived.
     fixture.call("rpc_ping", json!({})).await?;
     let status = fixture.call("get_agent_status", json!({})).await?;
     let commands = &status["commands"];
@@ -191,7 +192,7 @@ async fn order_is_kept_where_it_matters() -> Result<()> {
     Ok(())
 }
 
-/// It has been told that it failed, and may have done something else meanwhile.
+/// The caller was already told that the call failed, and may have sent other commands since.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_not_run_after_its_caller_has_given_up() -> Result<()> {
     let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;

@@ -1,5 +1,5 @@
-//! Answers that can't go out as they are: to queues that come late while others are confirmed, in numbers, too large for
-//! the broker, or not allowed by it.
+//! Replies that cannot be delivered unchanged: to queues that are declared late, in large numbers, too large
+//! for the broker, or refused by it.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -21,14 +21,14 @@ use trove_couchdb_tests::rabbitmq::RabbitNode;
 
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
-/// A call that is answered to this queue.
+/// A call with this reply queue.
 fn call(method: &str, queue: &str, cipher: Option<&Cipher>) -> Vec<u8> {
     let mut request = NewRequest::new(method, Map::new(), Context::default());
     request.call = Some(ReplyAddress { msg_id: new_id(), reply_queue: queue.try_into().unwrap() });
     request.encode(cipher)
 }
 
-/// So many users with long names, none of whom can log in.
+/// Creates this many users with long names, none of whom can log in.
 async fn users(fixture: &Fixture, number: usize) -> Result<()> {
     let user = |number: usize| {
         let name = format!("{number:08}{}", "x".repeat(240));
@@ -53,7 +53,7 @@ async fn declare(channel: &Channel, queue: &str) -> Result<()> {
     Ok(())
 }
 
-/// The ids of the calls whose answers are in a queue, when as many are there as are wanted, or `SOON` is over.
+/// The number of replies in a queue, as soon as `wanted` have arrived or `SOON` has passed.
 async fn answered(channel: &Channel, queue: &str, wanted: usize, cipher: Option<&Cipher>) -> Result<usize> {
     let (mut found, deadline) = (HashSet::new(), Instant::now() + SOON);
     while found.len() < wanted && Instant::now() < deadline {
@@ -69,10 +69,11 @@ async fn answered(channel: &Channel, queue: &str, wanted: usize, cipher: Option<
     Ok(found.len())
 }
 
-/// lapin hands a returned message to whichever confirmation comes next: here of answers to junk, which nobody waits for,
-/// and of signs of life.
+/// lapin reports a returned message with the next confirmation, here those of replies to invalid messages,
+/// which have no waiting caller, and of heartbeats.
 ///
-/// Mutation: with what a mention's confirmation brings back dropped (`publisher/queue.rs`, `came_back`) several are lost.
+/// Mutation: if `publisher/queue.rs` (`came_back`) drops a message that is returned with the confirmation of
+/// such a reply, several replies are lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answer_is_lost_in_the_confirmation_of_another_message() -> Result<()> {
     const CALLS: usize = 240;
@@ -81,7 +82,7 @@ async fn no_answer_is_lost_in_the_confirmation_of_another_message() -> Result<()
     let late = format!("reply_{}", new_id());
     for _ in 0..CALLS {
         fixture.bus.publish_raw(&call("rpc_ping", &late, Some(&cipher))).await?;
-        // In clear, to somebody who listens.
+        // In clear, to a queue with a consumer.
         for _ in 0..3 {
             fixture.bus.publish_raw(&call("rpc_ping", fixture.bus.reply_queue(), None)).await?;
         }
@@ -93,10 +94,10 @@ async fn no_answer_is_lost_in_the_confirmation_of_another_message() -> Result<()
     Ok(())
 }
 
-/// Each is over 2 MB, which is far too much to keep as many as came.
+/// Each reply is over 2 MB, which is too much to keep all of them.
 ///
-/// Mutation: with a room for messages of any size (`transport/amqp/publisher/budget.rs`, `take`) it takes over 512 MiB, which the
-/// unit's `MemoryMax` ends.
+/// Mutation: without a limit on size (`transport/amqp/publisher/budget.rs`, `take`) this takes over 512 MiB,
+/// and the unit's `MemoryMax` kills the agent.
 #[tokio::test(flavor = "multi_thread")]
 async fn large_answers_that_nobody_fetches_fit_into_memory() -> Result<()> {
     let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
@@ -117,8 +118,9 @@ fn sessions(fixture: &Fixture) -> usize {
     fixture.agent.logs().matches("Consuming.").count()
 }
 
-/// Mutation: without `otherwise` (`transport/rpc/answer.rs`) its caller hears nothing; with each closed channel taken for a
-/// lost connection (`publisher/closure.rs`, `leaves_the_connection`) the consumers go with it, again and again.
+/// Mutation: without `otherwise` (`transport/rpc/answer.rs`) the caller gets no reply; if every closed
+/// channel counts as a lost connection (`publisher/closure.rs`, `leaves_the_connection`), the consumers are
+/// cancelled again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_finds_too_large_is_said_shorter_or_dropped() -> Result<()> {
     let node = RabbitNode::start_with(|usual| format!("{usual}max_message_size = 80000\n")).await?;
@@ -133,7 +135,7 @@ async fn what_the_broker_finds_too_large_is_said_shorter_or_dropped() -> Result<
     }
     fixture.call("list_users", json!({"limit": 20})).await?;
 
-    // The end of a cast has its notification twice.
+    // The report of a cast's result contains its notification twice.
     let mut end = notification(&fixture.id, "create_database");
     end["padding"] = "x".repeat(45_000).into();
     let (large, small) = (fixture.name("large"), fixture.name("small"));
@@ -153,11 +155,11 @@ async fn what_the_broker_finds_too_large_is_said_shorter_or_dropped() -> Result<
     Ok(())
 }
 
-/// An account that may write to Trove's exchange and not to reply queues: what the conductor is told gets through, the
-/// consumers stay, and an answer comes as soon as the account is repaired.
+/// An account that may write to Trove's exchange but not to reply queues: reports reach the conductor, the
+/// consumers stay, and a reply is delivered as soon as the permissions are repaired.
 ///
-/// Mutation: with each closed channel taken for a lost connection (`publisher/closure.rs`, `leaves_the_connection`) the consumers go
-/// with it, again and again.
+/// Mutation: if every closed channel counts as a lost connection (`publisher/closure.rs`,
+/// `leaves_the_connection`), the consumers are cancelled again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_may_not_answer_serves_all_the_same() -> Result<()> {
     let node = RabbitNode::start().await?;

@@ -1,4 +1,4 @@
-//! The audit log: a line for each command that changes something, whichever way it came, and no secret in any.
+//! The audit log: one line for each command that changes something, from both transports, and no secrets.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -41,7 +41,7 @@ async fn every_change_has_its_line_and_a_read_has_none() -> Result<()> {
     fixture.call("enable_root_with_password", json!({"root_password": secret(4)})).await?;
     let root = local.call("enable_root", json!({})).await?["_password"].as_str().unwrap().to_owned();
     fixture.call("disable_root", json!({})).await?;
-    // Reads, of both kinds.
+    // Reads, from both transports.
     fixture.call("list_users", json!({})).await?;
     local.call("get_agent_status", json!({})).await?;
     local.call("check_databases", json!({})).await?;
@@ -138,7 +138,7 @@ async fn a_full_file_is_begun_anew_and_no_line_is_lost() -> Result<()> {
     Ok(())
 }
 
-/// It is found by the words that docs/configuration.md tells to look for.
+/// The line contains the words that docs/configuration.md tells operators to search for.
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_log_it_is_there_at_any_filter() -> Result<()> {
     for (format, words) in [("text", " audit: "), ("json", "\"target\":\"audit\"")] {
@@ -159,7 +159,7 @@ async fn in_the_log_it_is_there_at_any_filter() -> Result<()> {
     Ok(())
 }
 
-/// A disk that is full or gone costs lines, and no command.
+/// If the disk is full or missing, lines are lost but no command fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_cannot_be_written_fails_no_command() -> Result<()> {
     let directory = tempfile::tempdir()?;

@@ -1,4 +1,4 @@
-//! How there comes to be an `os_admin`, on every kind of fresh server, and through a kill at every step.
+//! Creation of `os_admin` on every kind of fresh server, also if the agent is killed at any step.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -61,7 +61,7 @@ async fn an_admin_party_of_1x_and_2x_is_ended() -> Result<()> {
     Ok(())
 }
 
-/// On a real server it is the one that all tests share, made by the first agent of this process.
+/// On a real server all tests share the `os_admin` that the first agent of this process creates.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bootstrap_admin_makes_os_admin() -> Result<()> {
     let fixture = Fixture::up().await?;
@@ -73,7 +73,7 @@ async fn a_bootstrap_admin_makes_os_admin() -> Result<()> {
     Ok(())
 }
 
-/// A 3.x server without an administrator does not start: the agent writes one for it.
+/// A 3.x server without an administrator does not start, so the agent writes one for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_3x_server_gets_its_first_admin_from_an_ini_file() -> Result<()> {
     for version in [Version::V3_3, Version::V3_5] {
@@ -110,7 +110,7 @@ async fn a_3x_server_gets_its_first_admin_from_an_ini_file() -> Result<()> {
     Ok(())
 }
 
-/// Each request of bootstrap hangs in turn, before and after its effect, and the agent is killed there.
+/// Each request of bootstrap hangs in turn, before and after its effect, and the agent is killed then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_any_step_leaves_a_way_on() -> Result<()> {
     for (version, with_admin) in [(Version::V1, false), (Version::V2, false), (Version::V3_5, true)] {
@@ -125,7 +125,7 @@ async fn a_kill_at_any_step_leaves_a_way_on() -> Result<()> {
                 let more = |options: AgentOptions| {
                     if with_admin { options.bootstrap_admin(ADMIN.0, ADMIN.1) } else { options }
                 };
-                // The first `step` requests pass with a delay of nothing, the next one hangs.
+                // The first `step` requests pass without a delay; the next one hangs.
                 let pass = Rule::new("*", "*", Fault::DelayMs(0));
                 if step > 0 {
                     couch.faults().add(pass.times(step));

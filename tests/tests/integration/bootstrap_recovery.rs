@@ -1,4 +1,4 @@
-//! What may have changed between two lives of the agent, or under a running one: files, administrators, the server.
+//! Changes between two runs of the agent, or during a run: files, administrators, the server.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use trove_couchdb_tests::until::until;
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 const OUR_INI: &str = "zz-trove-os-admin.ini";
 
-/// A 3.x that has no administrator but from its `local.d`.
+/// A 3.x whose only administrator is in its `local.d`.
 fn by_ini(port: u16, local_d: &Path) -> Options {
     let mut options = Options { port, ..Options::default() };
     options.ini_dir = Some(local_d.to_owned());
@@ -56,7 +56,7 @@ fn refusals(couch: &InMemoryCouch) -> usize {
     couch.log().entries().iter().filter(|entry| entry.status == Some(401)).count()
 }
 
-/// Killed before the server is up, after the ini file, and in each request of bootstrap.
+/// The agent is killed before the server runs, after writing the ini file, and in each request of bootstrap.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_way_over_an_ini_file_survives_a_kill_at_any_request() -> Result<()> {
     for step in 0_u32.. {
@@ -119,7 +119,8 @@ async fn a_lost_file_never_costs_an_ini_files_os_admin_its_password() -> Result<
     agent.wait_ready().await
 }
 
-/// What docs/operations.md tells who has lost it for good: `os_admin` out of CouchDB's ini files, while CouchDB is stopped.
+/// The procedure of docs/operations.md for a lost password: remove `os_admin` from CouchDB's ini files while
+/// CouchDB is stopped.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_file_is_made_anew_while_couchdb_is_stopped_and_nobody_else_is_lost() -> Result<()> {
     let local_d = tempfile::tempdir()?;
@@ -163,7 +164,7 @@ async fn a_bootstrap_admin_of_long_ago_is_not_needed_again() -> Result<()> {
     Ok(())
 }
 
-/// Many commands at once find out that the password changed: CouchDB sees it far fewer than five times.
+/// Many concurrent commands notice that the password changed: CouchDB gets far fewer than five failed logins.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_agent_does_not_lock_os_admin_out() -> Result<()> {
     let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
@@ -172,7 +173,7 @@ async fn a_busy_agent_does_not_lock_os_admin_out() -> Result<()> {
     let (status, _) = fixture.client.put(path, Some(fixture.couch.admin()), &changed).await?;
     assert!(status.is_success());
     fixture.memory()?.admins_are_hashed().await;
-    // A quiet second, then everybody.
+    // A pause, then many commands at once.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     let calls = (0..16).map(|_| fixture.call("list_databases", json!({})));
     assert!(join_all(calls).await.iter().all(Result::is_err));
@@ -182,7 +183,7 @@ async fn a_busy_agent_does_not_lock_os_admin_out() -> Result<()> {
     Ok(())
 }
 
-/// Another CouchDB on the same port: `os_admin` comes with its ini file, `_users` does not.
+/// A different CouchDB on the same port: its ini file has `os_admin`, but it has no `_users`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_replaced_under_a_running_agent_gets_its_databases() -> Result<()> {
     let local_d = tempfile::tempdir()?;
@@ -192,13 +193,13 @@ async fn a_couchdb_replaced_under_a_running_agent_gets_its_databases() -> Result
     agent.wait_ready().await?;
     couch.stop().await;
     drop(couch);
-    // Several probes of the heartbeat find nobody.
+    // Several probes of the heartbeat find no server.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let _couch = start_couchdb(port, local_d.path()).await?;
     assert_databases(&agent, port).await
 }
 
-/// The same, so fast that no request fails: the first command finds out, and waits.
+/// The same, so fast that no request fails: the first command notices it and waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_users_database_that_vanished_is_made_again_and_the_command_succeeds() -> Result<()> {
     let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;

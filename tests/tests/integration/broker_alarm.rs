@@ -1,4 +1,4 @@
-//! A broker that is short of memory takes no messages (`connection.blocked`): the agent waits and goes on.
+//! A broker with a memory alarm accepts no messages (`connection.blocked`): the agent waits and continues.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use trove_couchdb_tests::web;
 const METRICS: &str = "metrics.sock";
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// Longer than the agent waits for a confirmation of a broker that takes messages.
+/// Longer than the agent waits for a confirmation from a broker that accepts messages.
 const LONGER_THAN_A_CONFIRMATION: Duration = Duration::from_secs(35);
 
 async fn set_watermark(broker: &RabbitNode, watermark: &str) -> Result<()> {
@@ -54,14 +54,14 @@ async fn answers_wait_for_a_broker_in_alarm_and_no_connection_ends() -> Result<(
     let directory = tempfile::tempdir()?;
     let broker = RabbitNode::start().await?;
     let plan = FixturePlan::default().in_memory(Options::default()).set("heartbeat.interval", 1);
-    // An alarm takes its time on a busy machine, and CouchDB is away meanwhile.
+    // An alarm takes some time on a busy machine, and CouchDB is down meanwhile.
     let plan = plan.set("rpc.call_patience", 300);
     let plan = plan.set("metrics.listen", directory.path().join(METRICS).to_string_lossy().into_owned());
     let mut fixture = plan.up_on(&broker).await?;
     let (over_the_broker, over_the_socket) = (fixture.name("a"), fixture.name("b"));
     assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
 
-    // Its answer is ready when the alarm is on: a test that publishes then would be blocked as well.
+    // The reply is ready only after the alarm: a test that publishes then would be blocked as well.
     fixture.couch.memory_mut().context("in memory")?.stop().await;
     let create = json!({"databases": [{"_name": over_the_broker}]});
     let call = fixture.bus.encode_call(&Request::new("create_database", create).timeout(LIMIT * 2));
@@ -73,7 +73,7 @@ async fn answers_wait_for_a_broker_in_alarm_and_no_connection_ends() -> Result<(
     fixture.couch.memory_mut().context("in memory")?.start_again().await?;
 
     let create = json!({"databases": [{"_name": over_the_socket}]});
-    // The agent has yet to see that CouchDB is back.
+    // The agent has not noticed yet that CouchDB is back.
     let made = async {
         while fixture.local().await?.call("create_database", create.clone()).await.is_err() {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -93,7 +93,7 @@ async fn answers_wait_for_a_broker_in_alarm_and_no_connection_ends() -> Result<(
     assert_eq!(metric(directory.path(), "trove_couchdb_agent_broker_reconnects_total").await?, 0);
     assert!(!fixture.agent.logs().contains("No connection to the broker"), "{}", fixture.agent.logs());
 
-    // And it stops when it is told to, whatever waits.
+    // SIGTERM stops the agent although messages are waiting.
     set_watermark(&broker, "0.0000001").await?;
     until_state(&fixture, "blocked").await?;
     assert!(fixture.agent.terminate().await?.success());

@@ -1,5 +1,5 @@
-//! `packaging/rabbitmq/rabbitmq.conf`: a node takes every line of it, an agent works on it, and what it is to keep out
-//! stays out.
+//! `packaging/rabbitmq/rabbitmq.conf`: RabbitMQ accepts every line of it, an agent works with it, and it
+//! refuses what it should refuse.
 
 use std::path::Path;
 use std::process::Command;
@@ -20,7 +20,7 @@ fn packaged() -> Result<String> {
     std::fs::read_to_string(path).context("no rabbitmq.conf")
 }
 
-/// One certificate that is its own authority.
+/// A self-signed certificate.
 fn certificate(directory: &Path) -> Result<()> {
     let output = Command::new("openssl")
         .args([
@@ -45,8 +45,8 @@ fn certificate(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The packaged file with the node's own ports and account, a certificate of this test, and a listener without TLS by
-/// which the harness sees that the node is up.
+/// The packaged file with the node's own ports and account, a certificate of this test, and a listener
+/// without TLS, which the harness uses to see that the node is up.
 fn adapted(packaged: &str, usual: &str, tls: &Path) -> String {
     let usual = usual.lines().filter(|line| !line.starts_with("loopback_users"));
     let port: u16 = usual.clone().find_map(|line| line.rsplit_once(':')?.1.parse().ok()).unwrap();
@@ -54,7 +54,7 @@ fn adapted(packaged: &str, usual: &str, tls: &Path) -> String {
         .replace("/etc/rabbitmq/tls", &tls.to_string_lossy())
         .replace("listeners.ssl.default = 5671", &format!("listeners.ssl.1 = 127.0.0.1:{}", port + 3))
         .replace("listeners.tcp = none\n", "")
-        // The disk of a test's machine may be fuller than a broker's.
+        // The disk of a test machine may be fuller than a broker's.
         .replace("disk_free_limit.absolute = 2GB", "disk_free_limit.absolute = 50MB");
     usual.chain(packaged.lines()).collect::<Vec<_>>().join("\n") + "\n"
 }
@@ -80,7 +80,7 @@ async fn a_node_takes_it_and_an_agent_works_on_it() -> Result<()> {
     let bus = Bus::connect(&node.amqp_uri(), &exchange, &id, None).await?;
     assert_eq!(bus.call("rpc_ping", json!({})).await?, true);
 
-    // A message that no command of Trove is as large as: refused before it fills anybody's queue.
+    // A message larger than any command of Trove is refused before it fills a queue.
     let channel = bus.channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     let body = vec![b' '; 16_777_217];

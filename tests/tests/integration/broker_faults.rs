@@ -1,4 +1,4 @@
-//! Brokers that misbehave: a deleted queue, a dead host, one that accepts and never answers.
+//! Brokers that misbehave: a deleted queue, a dead host, a server that accepts connections but never answers.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use trove_couchdb_tests::until::{HUNG, until, until_hit};
 
 use crate::broker_loss::consumes_again;
 
-/// One consumer of three is cancelled: the agent must not go on deaf.
+/// One of three consumers is cancelled: the agent must consume its queue again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_queue_is_declared_and_consumed_again() -> Result<()> {
     let fixture = FixturePlan::default().up().await?;
@@ -40,7 +40,7 @@ async fn the_next_host_is_tried_when_one_is_dead() -> Result<()> {
     Ok(())
 }
 
-/// A paused broker, or a load balancer without one behind it.
+/// A paused broker, or a load balancer without a broker.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_never_answers_costs_no_threads_and_no_sockets() -> Result<()> {
     let mut fixture = FixturePlan::default().up().await?;
@@ -68,7 +68,8 @@ async fn a_broker_that_never_answers_costs_no_threads_and_no_sockets() -> Result
     let costs = |agent: &AgentProcess| anyhow::Ok((entries(agent, "task")?, entries(agent, "fd")?));
     let before = costs(&lonely)?;
     after_tries(25).await;
-    // On a busy machine a few tries have not ended yet whenever one looks; what is never given back stays.
+    // On a busy machine some tries are always unfinished; only resources that are never released are an
+    // error.
     let began = Instant::now();
     loop {
         let after = costs(&lonely)?;
@@ -87,8 +88,8 @@ fn entries(agent: &AgentProcess, of: &str) -> Result<usize> {
     Ok(std::fs::read_dir(format!("/proc/{}/{of}", agent.pid()))?.count())
 }
 
-/// With oslo's non-durable queues a restarted broker has forgotten the command that ran meanwhile; what became of it
-/// is told all the same.
+/// With oslo's non-durable queues a restarted broker has lost the command that was running; its result is
+/// reported anyway.
 ///
 /// Mutation: answer-dies-with-its-connection (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]

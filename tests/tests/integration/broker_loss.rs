@@ -1,4 +1,4 @@
-//! The broker goes away, and nothing is lost.
+//! The broker dies, and nothing is lost.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::rabbitmq::RabbitNode;
 use trove_couchdb_tests::until::{HUNG, until_hit};
 
-/// With durable queues (as the control plane then has them) a command that waits in a broker that is killed, and one
-/// that runs meanwhile, both take effect.
+/// With durable queues (which the control plane must use too), a command that waits in a killed broker and a
+/// command that runs meanwhile both take effect.
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_survive_a_killed_broker() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
@@ -19,7 +19,7 @@ async fn commands_survive_a_killed_broker() -> Result<()> {
     let fixture = plan.up_on(&broker).await?;
     let (running, waiting) = (fixture.name("running"), fixture.name("waiting"));
     let create = |name: &str| Request::new("create_database", json!({"databases": [{"_name": name}]}));
-    // One that is under way when the broker dies, holding the place of the next one on the same database.
+    // In flight when the broker dies; its lock makes the next command on the same database wait.
     fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{running}"), Fault::DelayMs(3000)).times(1));
     fixture.bus.cast(&create(&running)).await?;
     until_hit(fixture.memory()?).await?;
@@ -39,7 +39,7 @@ async fn commands_survive_a_killed_broker() -> Result<()> {
     Ok(())
 }
 
-/// Non-durable queues vanish with the broker: they are declared anew and serve again.
+/// Non-durable queues vanish with the broker: they are declared again and work.
 #[tokio::test(flavor = "multi_thread")]
 async fn queues_are_declared_again_after_a_restart() -> Result<()> {
     let mut broker = RabbitNode::start().await?;

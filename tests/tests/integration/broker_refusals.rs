@@ -1,5 +1,5 @@
-//! Messages that the broker doesn't refuse but ends the connection for, and queues that it does not take: the agent goes
-//! on, and nothing is tried for ever.
+//! Messages for which the broker closes the connection, and queues that it refuses: the agent continues, and
+//! does not retry forever.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use trove_couchdb_tests::process::Signal;
 use trove_couchdb_tests::rabbitmq;
 use trove_couchdb_tests::web;
 
-/// RabbitMQ itself answers to it by a crash of its channel (`rabbit_channel.erl`).
+/// RabbitMQ's channel crashes on this reply queue (`rabbit_channel.erl`).
 const CRASHES_RABBITMQ: &str = "amq.rabbitmq.reply-to.AAAA.BBBB";
 
-/// The stand-in for what nobody knows yet.
+/// Stands for reply queues whose effect is not known yet.
 const POISON: &str = "reply_poison";
 
-/// RabbitMQ 4.3's words (`rabbit_deprecated_features.erl`), cut as AMQP cuts them.
+/// RabbitMQ 4.3's reply text (`rabbit_deprecated_features.erl`), truncated as AMQP truncates it.
 const TRANSIENT_QUEUE: &str = "INTERNAL_ERROR - Feature `transient_nonexcl_queues` is deprecated.\nBy default, this \
      feature is not permitted anymore.\nThe feature will be removed from a future major RabbitMQ version, regardless of \
      the configuration; actual version to be determined.\nTo...";
@@ -40,7 +40,7 @@ fn quick(plan: FixturePlan, directory: &Path) -> FixturePlan {
         .in_memory(Options::default())
 }
 
-/// A stage whose agent reaches the shared broker over a proxy.
+/// A fixture whose agent reaches the shared broker through a proxy.
 async fn behind(proxy: &AmqpProxy, plan: FixturePlan, directory: &Path) -> Result<Fixture> {
     let url = rabbitmq::shared().await?.transport_url_at(proxy.port());
     quick(plan, directory).transport_url(&url).up().await
@@ -50,7 +50,7 @@ fn poisoned(end: End) -> impl Fn(&ClientMethod) -> Option<End> {
     move |method| (method.publishes_to().as_deref() == Some(POISON)).then_some(end)
 }
 
-/// A call that nothing but its reply queue is wrong with.
+/// A call that is valid except for its reply queue.
 fn call_answered_to(queue: &str, id: Option<&str>) -> Vec<u8> {
     let mut call = json!({
         "method": "rpc_ping", "args": {}, "version": "1.0", "_msg_id": "m-of-poison", "_reply_q": queue,
@@ -98,7 +98,7 @@ async fn a_reply_queue_of_the_brokers_own_ends_no_connection() -> Result<()> {
         for id in [None, Some("u-of-poison")] {
             fixture.bus.publish_raw(&call_answered_to(CRASHES_RABBITMQ, id)).await?;
         }
-        // Behind the others in the same queue.
+        // After the others in the same queue.
         assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
         assert!(!fixture.agent.logs().contains(LOST), "{}", fixture.agent.logs());
         assert_eq!(metric(directory.path(), "trove_couchdb_agent_broker_reconnects_total").await?, 0);
@@ -126,8 +126,9 @@ async fn an_answer_that_ends_each_connection_is_dropped_and_all_others_arrive() 
             until_all_is_acknowledged(&fixture).await?;
         }
         assert!(fixture.agent.logs().contains("and again when it went out alone; it is dropped"));
-        // Once with others, then alone; as often as after an outage where nobody said why the connection ended, or where a
-        // busy lapin may see the end of the stream before its reason. transport::amqp::publisher's tests count exactly.
+        // Once with other replies, then alone. More often after an outage without a known reason, or if a
+        // busy lapin sees the end of the stream before the reason. The tests of transport::amqp::publisher
+        // count exactly.
         let (ended, most) = (proxy.ended(), 4);
         assert!(ended <= 2 * most, "{ended} connections for two answers\n{}", fixture.agent.logs());
         assert_eq!(metric(directory.path(), "trove_couchdb_agent_answers_dropped_total").await?, 2);
@@ -135,7 +136,7 @@ async fn an_answer_that_ends_each_connection_is_dropped_and_all_others_arrive() 
     Ok(())
 }
 
-/// What is not encrypted with the key is acknowledged before it is answered, and what can't be read as well.
+/// Messages that are not encrypted with the key, or not readable, are acknowledged before they are answered.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_that_ends_the_connection_does_not_bring_its_message_again() -> Result<()> {
     for plan in [FixturePlan::default().encrypted(), FixturePlan::default()] {
@@ -173,7 +174,7 @@ async fn without_the_fanout_queue_that_rabbitmq_4_refuses_the_agent_serves() -> 
     Ok(())
 }
 
-/// Trove's own queues are transient unless it is told otherwise, and so are the agent's.
+/// Trove's own queues are transient unless configured otherwise, and so are the agent's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_of_the_guests_that_is_refused_is_named_with_what_helps() -> Result<()> {
     let directory = tempfile::tempdir()?;
@@ -191,15 +192,15 @@ async fn a_queue_of_the_guests_that_is_refused_is_named_with_what_helps() -> Res
     .await
 }
 
-/// Messages that the broker has not handed out.
+/// The number of messages in the queue that the broker has not delivered.
 async fn ready(fixture: &Fixture, queue: &str) -> Result<u32> {
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let channel = fixture.bus.channel().await?;
     Ok(channel.queue_declare(queue.into(), passive, FieldTable::default()).await?.message_count())
 }
 
-/// RabbitMQ counts for each consumer by itself. The agent is stopped meanwhile, as one that runs takes what it is handed
-/// out and asks for no more.
+/// RabbitMQ counts the prefetch per consumer. The agent is stopped meanwhile, because a running agent takes
+/// its deliveries and requests no more.
 ///
 /// Mutation: prefetch-of-each-queue (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]

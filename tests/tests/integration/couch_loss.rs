@@ -1,4 +1,4 @@
-//! CouchDB goes away, and comes back.
+//! Outages of CouchDB.
 
 use std::time::Duration;
 
@@ -47,9 +47,8 @@ async fn a_call_bears_with_a_restart_and_else_says_why() -> Result<()> {
     Ok(())
 }
 
-/// Errors, broken connections and half answers in the middle of a command: it is done all the same, and once.
-/// CouchDB takes its time, the agent loses patience, and its own first write is done between its second look and its second
-/// write: that conflict is no user of somebody else's.
+/// CouchDB is slow and the agent times out; the agent's own first write then takes effect between its second
+/// read and its second write. That conflict is not a different client's user.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_comes_late_is_known_as_its_own() -> Result<()> {
     let fixture = fixture().await?;

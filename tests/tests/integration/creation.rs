@@ -1,5 +1,6 @@
-//! Databases that are public when CouchDB makes them (1.x, 2.x, `default_security = everyone`): none that a command created
-//! stays so, wherever the command was cut, and one that was public on purpose does.
+//! Databases that CouchDB creates as public (1.x, 2.x, `default_security = everyone`): a database that a
+//! command created never stays public, wherever the command was interrupted, and one that was public on
+//! purpose stays so.
 
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ async fn a_command_that_was_killed_closes_what_it_began_and_nothing_else() -> Re
         fixture.agent.start_again()?;
         fixture.agent.wait_ready().await?;
         until("it is closed", async || is_closed(&fixture, &new).await).await?;
-        // Behind the command that the broker delivered again.
+        // After the command that the broker has redelivered.
         fixture
             .must_cast("create_database", json!({"databases": [{"_name": new}, {"_name": public}]}))
             .await?;
@@ -58,7 +59,7 @@ async fn a_command_that_was_killed_closes_what_it_began_and_nothing_else() -> Re
     Ok(())
 }
 
-/// The broker has nothing to deliver again then.
+/// The broker has nothing to redeliver in this case.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_local_command_that_was_killed_leaves_no_public_database() -> Result<()> {
     let mut fixture = up(Version::V2).await?;
@@ -76,7 +77,7 @@ async fn a_local_command_that_was_killed_leaves_no_public_database() -> Result<(
     until("it is closed", async || is_closed(&fixture, &new).await).await
 }
 
-/// Both requests take effect or are lost without an answer, and somebody has written meanwhile.
+/// Both requests take effect or are lost without an answer, and a different client has written meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_requests_that_are_cut_leave_no_public_database() -> Result<()> {
     let fixture = up(Version::V2).await?;
@@ -95,7 +96,7 @@ async fn two_requests_that_are_cut_leave_no_public_database() -> Result<()> {
     Ok(())
 }
 
-/// Nothing else is asked between the two requests.
+/// The agent sends no other request between the two.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_database_is_closed_by_the_next_request() -> Result<()> {
     for version in [Version::V1, Version::V2] {
@@ -117,7 +118,7 @@ async fn a_new_database_is_closed_by_the_next_request() -> Result<()> {
     Ok(())
 }
 
-/// An agent that is stopped in between is one more way to be cut.
+/// Stopping the agent in between also interrupts the creation.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_closed_is_no_longer_written_down() -> Result<()> {
     let fixture = up(Version::V2).await?;

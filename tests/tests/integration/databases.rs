@@ -1,4 +1,4 @@
-//! Databases: created closed, listed, deleted.
+//! Databases: created as closed, listed, deleted.
 
 use anyhow::Result;
 use in_memory_couchdb::{Options, Version};

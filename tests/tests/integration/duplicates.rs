@@ -1,4 +1,4 @@
-//! Each command once, whatever is delivered twice.
+//! Each command runs once, even if it is delivered twice.
 
 use anyhow::Result;
 use in_memory_couchdb::{InMemoryCouch, Options};
@@ -21,7 +21,7 @@ async fn the_same_message_twice_runs_and_is_answered_once() -> Result<()> {
         fixture.bus.send(&message).await?;
     }
     reply.within(HUNG).await?;
-    // Whatever came of the copies is over when a later command on root has been answered.
+    // Once a later command on root is answered, the copies are finished.
     fixture.call("is_root_enabled", json!({})).await?;
     if let Some(log) = log {
         assert_eq!(log.count("PUT", "*/admins/root"), 1);
@@ -39,7 +39,7 @@ async fn a_cast_is_never_answered() -> Result<()> {
     Ok(())
 }
 
-/// A command that was interrupted by `kill -9` is delivered again and done, once.
+/// A command that `kill -9` interrupted is redelivered and runs once.
 ///
 /// Mutation: acknowledged-first (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -50,7 +50,7 @@ async fn a_killed_agent_finishes_after_its_restart() -> Result<()> {
     let (db, al, zoe) = (fixture.name("db"), fixture.name("al"), fixture.name("zoe"));
     fixture.databases(&[&db]).await?;
     let user = fixture.user(&al, &[&db]).await?;
-    // The rename stops in the middle: the new document is there, the memberships are not moved.
+    // The rename stops halfway: the new document exists, the memberships are not moved.
     fixture.memory()?.faults().add(Rule::new("PUT", "*/_security", Fault::Hang).times(1));
     let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}});
     let notification = trove_couchdb_tests::bus::notification(&fixture.id, "rename");
@@ -61,7 +61,7 @@ async fn a_killed_agent_finishes_after_its_restart() -> Result<()> {
     fixture.memory()?.faults().clear();
     fixture.agent.start_again()?;
     fixture.agent.wait_ready().await?;
-    // A read that waits for it.
+    // A read that waits for the rename.
     assert_eq!(fixture.call("get_user", json!({"username": al, "hostname": "%"})).await?, json!(null));
     let renamed = trove_couchdb_tests::couch::Credentials::new(&zoe, &user.password);
     assert!(fixture.client.reads(&db, Some(&renamed)).await?);

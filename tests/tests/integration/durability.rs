@@ -1,5 +1,5 @@
-//! What the broker has confirmed is safe, what it refuses or returns is offered again, and a host that is gone is left
-//! within seconds.
+//! Confirmed messages are safe, refused or returned ones are published again, and the agent leaves a dead
+//! host within seconds.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use trove_couchdb_tests::rabbitmq::{self, RabbitNode};
 
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
-/// A ping whose caller listens on this queue.
+/// A ping with this reply queue.
 fn ping_answered_to(queue: &str) -> Vec<u8> {
     envelope::encode(&json!({
         "method": "rpc_ping", "args": {}, "version": "1.0", "_msg_id": new_id(), "_reply_q": queue, "_timeout": null,
@@ -36,7 +36,7 @@ fn table(entries: &[(&'static str, AMQPValue)]) -> FieldTable {
     table
 }
 
-/// The next message of a queue that is an answer.
+/// The next reply in a queue.
 async fn answer_in(channel: &Channel, queue: &str) -> Result<Value> {
     let deadline = Instant::now() + SOON;
     while Instant::now() < deadline {
@@ -50,16 +50,16 @@ async fn answer_in(channel: &Channel, queue: &str) -> Result<Value> {
     anyhow::bail!("no answer within {SOON:?}")
 }
 
-/// A caller that has lost its connection declares its reply queue again; meanwhile it is gone, and the broker returns
-/// the answer (oslo.messaging tries for a minute, every quarter of a second).
+/// A caller that lost its connection declares its reply queue again. Meanwhile the queue is gone, and the
+/// broker returns the reply (oslo.messaging retries for a minute, every quarter of a second).
 ///
-/// Mutation: without `mandatory` (`publisher/channel.rs`) the broker drops the answer and confirms it.
+/// Mutation: without `mandatory` (`publisher/channel.rs`) the broker drops the reply and confirms it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_waits_for_a_queue_that_comes_late() -> Result<()> {
     let fixture = FixturePlan::default().up().await?;
     let queue = format!("reply_{}", new_id());
     fixture.bus.publish_raw(&ping_answered_to(&queue)).await?;
-    // A later call is answered: the first one was published and returned before that.
+    // A later call is answered, so the first reply has been published and returned.
     fixture.call("rpc_ping", json!({})).await?;
     let channel = fixture.bus.channel().await?;
     channel
@@ -69,10 +69,11 @@ async fn an_answer_waits_for_a_queue_that_comes_late() -> Result<()> {
     Ok(())
 }
 
-/// The broker says no (`basic.nack`): here to a queue that is full, elsewhere to one without its majority.
+/// The broker refuses the reply (`basic.nack`): here because the queue is full, elsewhere because it has no
+/// majority.
 ///
-/// Mutation: without `confirm_select` (`guest/src/broker/topology.rs`), or with a refusal taken for a success, the answer is
-/// lost.
+/// Mutation: without `confirm_select` (`guest/src/broker/topology.rs`), or if a refusal counts as success,
+/// the reply is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_the_broker_refuses_is_offered_again() -> Result<()> {
     let fixture = FixturePlan::default().up().await?;
@@ -92,10 +93,11 @@ async fn an_answer_that_the_broker_refuses_is_offered_again() -> Result<()> {
     Ok(())
 }
 
-/// Queues of another type or with other flags, which no declaration of ours fits: they are used as they stand, for to
-/// delete them would break the control plane's declarations.
+/// Queues of a different type or with different flags, which match none of the agent's declarations, are used
+/// as they are: deleting them would break the control plane's declarations.
 ///
-/// Mutation: without the passive declaration (`guest/src/broker/topology.rs`, `Declarer::queue`) the agent never serves.
+/// Mutation: without the passive declaration (`guest/src/broker/topology.rs`, `Declarer::queue`) the agent
+/// never becomes ready.
 #[tokio::test(flavor = "multi_thread")]
 async fn queues_that_fit_no_declaration_are_used_as_they_are() -> Result<()> {
     let mut fixture = FixturePlan::default().up().await?;
@@ -113,7 +115,7 @@ async fn queues_that_fit_no_declaration_are_used_as_they_are() -> Result<()> {
         fixture.agent.start_again()?;
         fixture.agent.wait_ready().await?;
         assert_eq!(fixture.call("rpc_ping", json!({})).await?, true, "{options:?} {arguments:?}");
-        // Still the one that was there: the same declaration fits.
+        // The queue is unchanged: the same declaration matches.
         channel.queue_declare(fixture.bus.topic().into(), options, arguments).await?;
     }
     Ok(())
@@ -134,10 +136,11 @@ async fn consumes_from(fixture: &Fixture, port: u16, times: usize) -> Result<()>
     anyhow::bail!("the agent did not come to {address}:\n{}", fixture.agent.logs())
 }
 
-/// Two brokers: the one that the agent is on is killed, then the other hangs. Typical on an idle machine: 0.1 s, and
-/// twice the heartbeat.
+/// Two brokers: the one that the agent uses is killed, then the other hangs. Typical on an idle machine: 0.1
+/// s, and twice the heartbeat.
 ///
-/// Mutation: with the first host only (`guest/src/broker/connect.rs`, `Hosts::next`) the agent waits for it for ever.
+/// Mutation: if only the first host is used (`guest/src/broker/connect.rs`, `Hosts::next`), the agent waits
+/// for it forever.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_host_is_used_within_seconds() -> Result<()> {
     let (first, second) = tokio::try_join!(RabbitNode::start(), RabbitNode::start())?;
@@ -177,10 +180,11 @@ async fn another_host_is_used_within_seconds() -> Result<()> {
     Ok(())
 }
 
-/// The conductor's queue was in the memory of a broker that was restarted; before the conductor has found the new one, a
-/// command is carried out, and the agent dies.
+/// The conductor's queue was in the memory of a restarted broker. Before the conductor declares it again, a
+/// command is carried out and the agent dies.
 ///
-/// Mutation: without `HELD` (`publisher/queue.rs`) the command is acknowledged, and nobody hears of it.
+/// Mutation: without `HELD` (`publisher/queue.rs`) the command is acknowledged but its result is never
+/// reported.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_command_is_told_to_a_conductor_that_comes_late() -> Result<()> {
     let mut fixture = FixturePlan::default().up().await?;
@@ -191,7 +195,8 @@ async fn the_end_of_a_command_is_told_to_a_conductor_that_comes_late() -> Result
     let create = Request::new("create_database", json!({"databases": [{"_name": db}]}));
     fixture.bus.cast(&create.notified(end.clone())).await?;
     fixture.agent.wait_log("Done. method=\"create_database\"", SOON).await?;
-    // Long enough for the answer to be published and returned, and for an acknowledgement that must not come.
+    // Long enough to publish the report and get it returned, and for an acknowledgement that must not be
+    // sent.
     tokio::time::sleep(Duration::from_millis(700)).await;
     fixture.agent.kill9()?;
     fixture.agent.start_again()?;

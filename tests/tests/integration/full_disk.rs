@@ -1,7 +1,7 @@
-//! A full disk: named, not healthy, and databases can be deleted on it.
+//! A full disk: it is reported, the status is not healthy, and databases can be deleted.
 //!
-//! The disk is a tmpfs of this test's own, which only root can have; CouchDB is the in-memory one, which answers as a real one
-//! on such a disk does.
+//! The disk is a tmpfs of this test, which requires root; CouchDB is the in-memory one, which answers like a
+//! real one on such a disk.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,7 +20,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// `None` for who may not mount.
+    /// Returns `None` if this user may not mount.
     pub fn of_mib(size: u32) -> Result<Option<Self>> {
         let directory = tempfile::tempdir()?;
         let size = format!("size={size}m");
@@ -48,9 +48,9 @@ impl Disk {
         self.path().join("filling")
     }
 
-    /// Leaves one block or less.
+    /// Fills the disk except for one block at most.
     pub fn fill(&self) {
-        // Fails when there is no room left, as it should.
+        // Fails when there is no space left, as intended.
         drop(
             Command::new("dd")
                 .args(["if=/dev/zero", "bs=4k"])
@@ -97,7 +97,7 @@ async fn a_full_disk_is_named_and_not_healthy() -> Result<()> {
         Ok(couchdb["state"] == "degraded" && reason.contains(&place) && reason.contains("0 MiB free"))
     })
     .await?;
-    // Not `crashed`: Trove would refuse the deletion that makes room.
+    // Not `crashed`: Trove would refuse the deletion that frees space.
     until("the conductor hears of it", async || {
         Ok(fixture.conductor.received().iter().rev().find_map(|cast| match cast {
             ConductorCast::Heartbeat { status, .. } => Some(*status == Some(ServiceStatus::Running)),
@@ -120,7 +120,7 @@ async fn a_full_disk_is_named_and_not_healthy() -> Result<()> {
     until("it is healthy again", async || Ok(couchdb_state(&fixture).await?["state"] == "healthy")).await
 }
 
-/// A directory of that name may be another one here: CouchDB runs in a container, perhaps.
+/// A directory of that name may be unrelated to CouchDB, which may run in a container.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_without_databases_says_nothing_of_couchdbs_disk() -> Result<()> {
     let Some(disk) = Disk::of_mib(8)? else { return Ok(()) };
@@ -137,7 +137,8 @@ async fn a_directory_without_databases_says_nothing_of_couchdbs_disk() -> Result
     Ok(())
 }
 
-/// The first DELETE fails and leaves an empty database, on 2.x a public one; the second one ends that at once.
+/// The first DELETE fails and leaves an empty database, a public one on 2.x; the second DELETE removes it at
+/// once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_is_deleted_on_a_full_disk() -> Result<()> {
     for version in [Version::V2, Version::V3_5] {

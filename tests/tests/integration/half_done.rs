@@ -1,4 +1,5 @@
-//! Commands that CouchDB cut short for longer than they are retried: what is there says so, and the same command finishes it.
+//! Commands that an outage of CouchDB interrupts for longer than their retry timeout: the unfinished state is
+//! marked, and the same command finishes it.
 
 use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
@@ -10,7 +11,7 @@ use trove_couchdb_tests::until::until;
 
 const DATABASES: usize = 5;
 
-/// A stage with databases, the last of which can't be written to.
+/// A fixture with databases, the last of which is not writable.
 async fn fixture() -> Result<(LocalFixture, Vec<String>)> {
     let fixture = LocalFixturePlan::default()
         .in_memory(Options { iterations: Some(1_000), ..Options::default() })
@@ -27,7 +28,7 @@ async fn fixture() -> Result<(LocalFixture, Vec<String>)> {
     Ok((fixture, databases))
 }
 
-/// From now on the last database's `_security` can't be written.
+/// Makes the last database's `_security` unwritable from now on.
 fn cut(fixture: &LocalFixture, databases: &[String]) -> Result<()> {
     let path = format!("/{}/_security", databases[DATABASES - 1]);
     fixture.memory()?.faults().add(Rule::new("PUT", &path, Fault::Cut));
@@ -75,7 +76,7 @@ async fn a_creation_that_was_cut_short_is_finished_by_the_same_command_and_by_no
     }
     fixture.memory()?.faults().clear();
 
-    // It is a user like any other meanwhile: listed, shown, with a password that can be changed.
+    // Meanwhile it is a normal user: listed, shown, with a password that can be changed.
     let shown = fixture.call("get_user", json!({"username": al, "hostname": "%"})).await?;
     assert_eq!(shown["_name"], al.as_str());
     let change = json!({"users": [{"name": al, "host": "%", "password": "pw-2"}]});
@@ -147,7 +148,8 @@ async fn a_rename_that_was_cut_short_is_finished_by_the_same_command_and_loses_n
     Ok(())
 }
 
-/// The old name has gone to somebody else meanwhile, past the agent: the rename must not take that one's access.
+/// Meanwhile a different user got the old name, without the agent: the rename must not remove that user's
+/// access.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_that_was_cut_short_is_not_finished_with_somebody_else() -> Result<()> {
     let (fixture, databases) = fixture().await?;
@@ -167,7 +169,7 @@ async fn a_rename_that_was_cut_short_is_not_finished_with_somebody_else() -> Res
     assert!(refused.contains("already exists"), "{refused}");
     let last = &databases[DATABASES - 1];
     assert!(fixture.client.reads(last, Some(&Credentials::new(&al, "theirs"))).await?);
-    // The mark that is left over means nothing any more.
+    // The remaining mark no longer has an effect.
     fixture.call("delete_user", json!({"user": {"_name": zoe, "_host": "%"}})).await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the conductor hears.
+//! Heartbeats to the conductor.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn it_follows_couchdb_and_its_time_never_goes_back() -> Result<()> {
     fixture.couch.memory_mut().unwrap().start_again().await?;
     let before = next(&fixture, ServiceStatus::Healthy).await?;
 
-    // A clock that was far ahead when the agent last spoke: the file says so.
+    // The file shows that the clock was far ahead at the last heartbeat.
     fixture.agent.terminate().await?;
     let ahead = before + 86_400.0;
     std::fs::write(fixture.agent.directory().join("state/last_sent"), format!("{ahead}\n"))?;
@@ -54,7 +54,8 @@ async fn it_follows_couchdb_and_its_time_never_goes_back() -> Result<()> {
     Ok(())
 }
 
-/// Nothing is greater than 1e300 and a little, and the conductor takes no heartbeat that is not greater than the last one.
+/// Hardly any number is greater than 1e300, and the conductor accepts only heartbeats that are greater than
+/// the last one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stored_time_that_cannot_be_is_replaced() -> Result<()> {
     let mut fixture =
@@ -65,7 +66,7 @@ async fn a_stored_time_that_cannot_be_is_replaced() -> Result<()> {
         std::fs::write(fixture.agent.directory().join("state/last_sent"), stored)?;
         fixture.agent.start_again()?;
         fixture.agent.wait_ready().await?;
-        // One that is left of the time before may be among them.
+        // A heartbeat from before the restart may be among them.
         let sent =
             [next(&fixture, ServiceStatus::Healthy).await?, next(&fixture, ServiceStatus::Healthy).await?];
         assert!(sent[1] > before && sent[1] < before + 86_400.0, "{sent:?} after {before}");
@@ -74,8 +75,8 @@ async fn a_stored_time_that_cannot_be_is_replaced() -> Result<()> {
     Ok(())
 }
 
-/// Trove writes `upgrading` or `restarting` over the service status when a user asks, and serves nothing until the next
-/// heartbeat: it comes with the refusal, and not when it is due.
+/// On a user's request Trove sets the service status to `upgrading` or `restarting`, and serves nothing until
+/// the next heartbeat. So the agent sends a heartbeat with the refusal instead of waiting until it is due.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_action_is_followed_by_a_heartbeat() -> Result<()> {
     let fixture = FixturePlan::default().set("heartbeat.interval", 600).up().await?;
@@ -87,7 +88,7 @@ async fn a_refused_action_is_followed_by_a_heartbeat() -> Result<()> {
     Ok(())
 }
 
-/// It is up, and can't do its work.
+/// CouchDB runs but cannot work.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_in_maintenance_mode_is_running_and_not_healthy() -> Result<()> {
     let fixture =
@@ -115,8 +116,8 @@ async fn a_guest_that_is_not_prepared_is_silent_until_it_is() -> Result<()> {
     Ok(())
 }
 
-/// Sent, and refused by the broker (`basic.nack`): here by a second queue for the same messages, which is full. Whoever
-/// asks how old the last heartbeat is must not hear of one that nobody has.
+/// The broker refuses the heartbeat (`basic.nack`), here because of a full second queue for the same
+/// messages. The reported age of the last heartbeat must not count a refused one.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_the_broker_did_not_take_is_not_told_of() -> Result<()> {
     let mut fixture = FixturePlan::default().set("heartbeat.interval", 1).up().await?;
@@ -141,7 +142,7 @@ async fn one_that_the_broker_did_not_take_is_not_told_of() -> Result<()> {
     let (queue, exchange, key) = (queue.as_str().into(), exchange.as_str().into(), key.as_str().into());
     channel.queue_bind(queue, exchange, key, bind, FieldTable::default()).await?;
 
-    // What was on its way when the queue was bound may have been taken.
+    // Heartbeats that were in flight when the queue was bound may have been accepted.
     next(&fixture, ServiceStatus::Healthy).await?;
     next(&fixture, ServiceStatus::Healthy).await?;
     let before = sent_at(&fixture).await?;

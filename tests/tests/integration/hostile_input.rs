@@ -1,5 +1,5 @@
-//! Malformed, oversized, unencrypted, outdated and hostile messages: answered where possible, never run, and the
-//! agent goes on.
+//! Malformed, oversized, unencrypted, outdated and hostile messages: answered if possible, never run, and the
+//! agent continues.
 
 use std::{io::Write, time::Duration};
 
@@ -49,7 +49,7 @@ async fn garbage_does_not_stop_the_agent() -> Result<()> {
         inner(json!({"method": "rpc_ping", "args": {}, "version": "one", "_unique_id": new_id()})),
         inner(json!({"method": "\u{0}", "args": {}, "version": "1.0", "_unique_id": "x".repeat(100_000)})),
     ];
-    // Each of these once for every place of the prefetch, and more.
+    // Each of these is sent more often than the prefetch allows deliveries.
     let takes_a_place = [
         json!({"method": "rpc_ping", "args": [], "_msg_id": "x", "_reply_q": "q".repeat(300)}),
         json!({"method": "rpc_ping", "args": [], "_msg_id": "x", "_reply_q": "q".repeat(100)}),
@@ -168,7 +168,8 @@ async fn an_oversized_message_is_refused_and_answered() -> Result<()> {
     Ok(())
 }
 
-/// Trove's own serializer takes clear text although a key is set, and doesn't notice a wrong key.
+/// Trove's own serializer accepts unencrypted messages although a key is set, and does not notice a wrong
+/// key.
 ///
 /// Mutation: clear-runs-in-spite-of-a-key (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -200,7 +201,7 @@ fn zlib(clear: &[u8]) -> Result<Vec<u8>> {
     Ok(encoder.finish()?)
 }
 
-/// Bombs, broken streams and what can't be unpacked take neither memory nor places of the prefetch.
+/// Decompression bombs, broken streams and undecodable data use neither much memory nor prefetch slots.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_decompress_is_dropped_and_forgotten() -> Result<()> {
     let fixture = FixturePlan::default().up().await?;
@@ -226,7 +227,7 @@ async fn what_does_not_decompress_is_dropped_and_forgotten() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_is_gone_holds_nobody_up() -> Result<()> {
-    // An answer is offered for a minute: who waits for that gets none within half of it.
+    // A reply is retried for a minute; a call that waited for that would time out after half of it.
     let fixture = Fixture::up().await?;
     let al = fixture.name("al");
     fixture.user(&al, &[]).await?;

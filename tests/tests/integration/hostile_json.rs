@@ -1,5 +1,5 @@
-//! JSON that hurts: equal keys, depth, numbers beyond all bounds, odd text, wrong types, and far too much of it. Each is
-//! refused with a clear failure, and a flood of it fits into memory.
+//! Hostile JSON: duplicate keys, deep nesting, huge numbers, unusual text, wrong types, and huge amounts.
+//! Each is refused with a clear failure, and a flood of it fits into memory.
 
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ async fn answer_to(fixture: &Fixture, message: &Message) -> Result<Value, CallEr
     reply.within(LIMIT).await
 }
 
-/// Mutation: with `serde_json::from_str` in place of `json::parse` in `protocol/src/oslo/envelope.rs`, the repeated keys pass
-/// and the last of them counts.
+/// Mutation: with `serde_json::from_str` instead of `json::parse` in `protocol/src/oslo/envelope.rs`,
+/// duplicate keys are accepted and the last one is used.
 #[tokio::test(flavor = "multi_thread")]
 async fn json_that_hurts_is_refused_with_a_clear_failure() -> Result<()> {
     let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
@@ -45,7 +45,7 @@ async fn json_that_hurts_is_refused_with_a_clear_failure() -> Result<()> {
     let many = vec!["{\"_name\":\"a\"}"; 100_000].join(",");
     let huge = "9".repeat(400);
     let cases = [
-        // Which of the two would be audited, and which deleted?
+        // It would be unclear which of the two is audited and which is deleted.
         (delete(&format!(r#"{{"_name": "{al}", "_name": "{bo}"}}"#)), "has the key `_name` twice"),
         (delete(&format!(r#"{{"_name": "{al}", "\u005fname": "{bo}"}}"#)), "has the key `_name` twice"),
         (
@@ -101,7 +101,7 @@ async fn json_that_hurts_is_refused_with_a_clear_failure() -> Result<()> {
     Ok(())
 }
 
-/// As oslo.messaging has it: such a caller gets no signs of life, or those of the whole seconds.
+/// As in oslo.messaging: such a caller gets no heartbeats, or those for whole seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_timeout_that_is_none_does_not_cost_the_call() -> Result<()> {
     let fixture = FixturePlan::default().up().await?;
@@ -115,7 +115,7 @@ async fn a_timeout_that_is_none_does_not_cost_the_call() -> Result<()> {
     Ok(())
 }
 
-/// The most memory that the agent ever took. It has 16 MiB when nothing happens yet.
+/// Asserts the agent's peak memory. An idle agent uses 16 MiB.
 fn assert_peak(fixture: &Fixture, limit_mib: u64, after: &str) -> Result<()> {
     let peak = fixture.agent.peak_rss_kib()? / 1024;
     anyhow::ensure!(peak < limit_mib, "{peak} MiB after {after}, more than {limit_mib}");
@@ -123,8 +123,9 @@ fn assert_peak(fixture: &Fixture, limit_mib: u64, after: &str) -> Result<()> {
 }
 
 /// Mutation: values-without-number (docs/guarantees.md).
-/// Without the budget of values in `protocol/src/oslo/request.rs` the small messages took 144 MiB (49 with it); with
-/// serde's untagged enum in `protocol/src/oslo/address.rs` the large ones took 301 MiB (73 without it).
+/// Without the budget of values in `protocol/src/oslo/request.rs` the small messages took 144 MiB (49 with
+/// it); with serde's untagged enum in `protocol/src/oslo/address.rs` the large ones took 301 MiB (73 without
+/// it).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_costly_messages_fits_into_memory() -> Result<()> {
     let fixture = FixturePlan::default().in_memory(Options::default()).set("log.filter", "warn").up().await?;
@@ -132,7 +133,7 @@ async fn a_flood_of_costly_messages_fits_into_memory() -> Result<()> {
         let text = vec![piece; 900_000 / json!(piece).to_string().len()].join(",");
         format!("[{text}]")
     };
-    // The dearest there is: many small objects; then lists, numbers, and text with escapes.
+    // The most expensive JSON: many small objects; then lists, numbers, and text with escapes.
     for piece in [r#"{"":0}"#, "[]", "0", r#""\u0001""#, r#"{"a":{}}"#] {
         let values = megabyte(piece);
         for fields in [
@@ -147,7 +148,7 @@ async fn a_flood_of_costly_messages_fits_into_memory() -> Result<()> {
         fixture.call("rpc_ping", json!({})).await?;
         assert_peak(&fixture, 100, piece)?;
     }
-    // Beyond the limit, and searched for a sender all the same.
+    // Beyond the limit, but still searched for a sender.
     let ids = format!("[{}0]", "0,".repeat(7_000_000));
     let message = format!(r#"{{"_msg_id": {ids}, "method": "rpc_ping"}}"#);
     let body = json!({"oslo.version": "2.0", "oslo.message": message}).to_string().into_bytes();
@@ -158,8 +159,8 @@ async fn a_flood_of_costly_messages_fits_into_memory() -> Result<()> {
     assert_peak(&fixture, 160, "messages of 14 MB")
 }
 
-/// A backlog of commands that wait for a CouchDB that hangs, each with as much context as is accepted, and of others
-/// with far more, which must not wait with them.
+/// A backlog of commands that wait for a hanging CouchDB, each with the largest accepted context, and of
+/// commands with a far larger context, which must not wait with them.
 ///
 /// Mutation: without `MAX_VALUES` in `protocol/src/oslo/context.rs` this took 583 MiB (150 with it).
 #[tokio::test(flavor = "multi_thread")]
@@ -171,13 +172,13 @@ async fn a_backlog_of_fat_commands_fits_into_memory() -> Result<()> {
         let user = format!(r#""method": "get_user", "args": {{"username": "u{number}"}}"#);
         raw_call(&fixture, &format!(r#"{user}, "_context_x": {context}"#))
     };
-    // Almost as many as the broker hands out at once (`broker.prefetch`).
+    // Almost as many as the broker delivers at once (`broker.prefetch`).
     for number in 0..60 {
         for context in &contexts {
             fixture.bus.publish_raw(&call(number, context).body).await?;
         }
     }
-    // What is refused needs no CouchDB, and was read after all the others.
+    // A refused command needs no CouchDB, and was read after all the others.
     let refused = answer_to(&fixture, &call(60, &contexts[1])).await;
     assert!(matches!(refused, Err(CallError::Failure(_))), "{refused:?}");
     assert_peak(&fixture, 300, "a backlog of fat commands")?;

@@ -1,8 +1,8 @@
-//! 10,000 names made to break out of a URL, sent as users and as databases: what arrives at CouchDB are requests for
-//! just these names, and not one for another path.
+//! Sends 10,000 names that are designed to break out of a URL, as users and as databases: CouchDB must
+//! receive only requests for exactly these names, and none for a different path.
 //!
-//! Looked at is the raw request line, as it came over the wire. A name that smuggled a header or a second request would
-//! show as a request that nobody sent.
+//! The test checks the raw request line. A name that smuggled in a header or a second request would appear as
+//! a request that the agent never sent.
 
 mod generated;
 
@@ -18,10 +18,10 @@ use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 
 use generated::{is_database, is_user, names};
 
-/// Calls under way at once.
+/// Calls in flight at once.
 const SIDE_BY_SIDE: usize = 64;
 
-/// What the agent asks by itself, and for its own bootstrap; no name has a part in any of these.
+/// The agent's own requests and those of its bootstrap; none contains a name.
 const OWN: &[&str] = &[
     "/",
     "/_session",
@@ -29,7 +29,7 @@ const OWN: &[&str] = &[
     "/_all_dbs",
     "/_users/_all_docs?include_docs=true&conflicts=true",
     "/_users/_bulk_docs",
-    // Whether a proxy decodes paths.
+    // Checks whether a proxy decodes paths.
     "/_users%2F_design%2F_auth",
     "/_node/_local/_config/admins",
     "/_node/_local/_config/chttpd_auth/authentication_db",
@@ -41,7 +41,7 @@ const OWN: &[&str] = &[
     "/_node/_local/_config/couch_httpd_auth/password_regexp",
 ];
 
-/// What a request line asks for.
+/// What a request line requests.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Asked {
     User(String),
@@ -50,7 +50,7 @@ enum Asked {
     UsersFrom(String),
     DatabasesFrom(String),
     Own,
-    /// None of what the agent has a reason to ask for.
+    /// A request that the agent has no reason to send.
     Other,
 }
 
@@ -74,7 +74,7 @@ impl Asked {
             {
                 id.strip_prefix("org.couchdb.user:").map_or(Self::Other, |name| Self::User(name.to_owned()))
             }
-            // Looked at for memberships that a deleted or renamed user would leave behind.
+            // Checked for memberships that a deleted or renamed user would leave behind.
             (["_replicator" | "_global_changes", "_security"], "") if method == "GET" => Self::Own,
             ([name], "") if !name.starts_with('_') => Self::Database((*name).to_owned()),
             ([name, "_security"], "") if !name.starts_with('_') => Self::Security((*name).to_owned()),
@@ -87,7 +87,7 @@ fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8().unwrap().into_owned()
 }
 
-/// The text of a query's first key, behind a prefix.
+/// The text of a query's first key, after a prefix.
 fn key(query: &str, name: &str, prefix: &str) -> Option<String> {
     let (found, value) = query.split('&').next()?.split_once('=')?;
     let text: String = serde_json::from_str(&decoded(value)).ok()?;
@@ -109,7 +109,7 @@ async fn call_each(
     calls.buffer_unordered(SIDE_BY_SIDE).collect().await
 }
 
-/// How often what was asked for since the last look, our own questions left out; an error for anything else.
+/// Counts the requests since the last call, without the agent's own; an error for any other request.
 fn asked(fixture: &Fixture) -> Result<BTreeMap<(String, Asked), usize>> {
     let log = fixture.memory()?.log();
     let mut counts = BTreeMap::new();
@@ -137,9 +137,9 @@ async fn quiet_stage() -> Result<Fixture> {
     Ok(fixture)
 }
 
-/// Mutation: with `/` taken out of `RESERVED` in `protocol/src/names.rs`, or with `document_id` in place of
-/// `document_path`, requests for other paths appear; without a rule of `check_user` or `check_database`, requests for
-/// names that none must have.
+/// Mutation: without `/` in `RESERVED` in `protocol/src/names.rs`, or with `document_id` instead of
+/// `document_path`, requests for other paths appear; without a rule of `check_user` or `check_database`,
+/// requests for invalid names appear.
 ///
 /// Mutation: slash-in-a-path (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -150,7 +150,7 @@ async fn ten_thousand_names_reach_their_own_path_and_no_other() -> Result<()> {
         names.iter().cloned().partition(|name| is_user(name));
     let (databases, no_databases): (BTreeSet<String>, BTreeSet<_>) =
         names.iter().cloned().partition(|name| is_database(name));
-    // Else the attack would be none.
+    // Fewer names would make the test meaningless.
     let enough = [&users, &no_users, &databases, &no_databases].map(BTreeSet::len);
     assert!(enough.iter().all(|count| *count >= 1_500), "{enough:?}");
 
@@ -179,7 +179,7 @@ async fn ten_thousand_names_reach_their_own_path_and_no_other() -> Result<()> {
     Ok(())
 }
 
-/// The same names where they stand in a query, and the accepted ones through every command that writes.
+/// The same names in query parameters, and the accepted names in every command that writes.
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_names_in_markers_and_in_every_command_stay_themselves() -> Result<()> {
     let fixture = quiet_stage().await?;
@@ -195,7 +195,8 @@ async fn hostile_names_in_markers_and_in_every_command_stay_themselves() -> Resu
             Asked::UsersFrom(text) | Asked::DatabasesFrom(text) | Asked::User(text) => text,
             other => panic!("{method} {other:?}"),
         };
-        // A marker ends in `@host`, and may have been quoted twice (`couchdb/src/accounts/users.rs`, `name_in_marker`).
+        // A marker ends in `@host`, and may have been quoted twice (`couchdb/src/accounts/users.rs`,
+        // `name_in_marker`).
         let is_ours = |name: &String| {
             name == text || name.starts_with(&format!("{text}@")) || decoded_lossy(name) == *text
         };
@@ -249,7 +250,7 @@ fn decoded_lossy(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Refused for its name, in one line without tricks.
+/// Whether the refusal names the reason in one harmless line.
 fn says_why(error: &CallError) -> bool {
     let CallError::Failure(failure) = error else { return false };
     let says = ["is not allowed", "reserved"].iter().any(|words| failure.message.contains(words));

@@ -1,4 +1,4 @@
-//! Queues that take no answer: made by another tenant with an account of its own, to make this agent wait.
+//! Reply queues that refuse replies: declared by a tenant with its own account, to make this agent wait.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
-/// More than the broker hands out at once (`broker.prefetch`).
+/// More than the broker delivers at once (`broker.prefetch`).
 const MANY: usize = 200;
 
-/// A queue that is full and refuses what comes.
+/// A full queue that refuses messages.
 async fn full_queue(fixture: &Fixture) -> Result<String> {
     let queue = format!("guestagent.{}", new_id());
     let channel = fixture.bus.channel().await?;
@@ -27,7 +27,7 @@ async fn full_queue(fixture: &Fixture) -> Result<String> {
     Ok(queue)
 }
 
-/// In clear, whether or not the agent has a key.
+/// Unencrypted, even if the agent has a key.
 async fn calls_answered_to(fixture: &Fixture, queue: &str) -> Result<()> {
     for _ in 0..MANY {
         let message = json!({
@@ -42,13 +42,13 @@ async fn calls_answered_to(fixture: &Fixture, queue: &str) -> Result<()> {
 
 async fn serves(fixture: &Fixture) -> Result<()> {
     let served = async {
-        // A call that waited longer than the agent lets one wait is answered so; another one is served.
+        // A call that waited too long in the agent is refused; a later call succeeds.
         while fixture.call("list_databases", json!({"limit": 1})).await.is_err() {}
     };
     Ok(tokio::time::timeout(SOON, served).await?)
 }
 
-/// Mutation: with refused answers offered again for ever (`publisher/queue.rs`) the agent is deaf from then on.
+/// Mutation: if refused replies are retried forever (`publisher/queue.rs`), the agent stops answering.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_is_full_makes_nobody_deaf() -> Result<()> {
     for encrypted in [true, false] {
@@ -65,9 +65,10 @@ async fn a_queue_that_is_full_makes_nobody_deaf() -> Result<()> {
     Ok(())
 }
 
-/// With a key, the answers to strangers take no place of those that somebody waits for.
+/// With a key, replies to unauthenticated senders do not displace replies that a caller waits for.
 ///
-/// Mutation: with the refusals of strangers delivered like others (`transport/rpc/pipeline/refuse.rs`, `reject`) the end is dropped.
+/// Mutation: if refusals of unauthenticated senders are delivered like other replies
+/// (`transport/rpc/pipeline/refuse.rs`, `reject`), the report of the result is dropped.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_to_strangers_take_no_place() -> Result<()> {
     let fixture = FixturePlan::default().encrypted().up().await?;

@@ -1,4 +1,4 @@
-//! Orders of events that a campaign rarely meets, forced: what `make chaos` found, and what reading it brought up.
+//! Forces orders of events that a campaign rarely produces: found by `make chaos`, or by reading the code.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use trove_couchdb_tests::fixture::{Fixture, FixturePlan, user_object};
 use trove_couchdb_tests::rabbitmq::RabbitNode;
 use trove_couchdb_tests::until::{HUNG, until, until_hit};
 
-/// A user is taken out of a database that is deleted and made anew at the same time: the old members, which the agent
-/// has read and is about to write back, must not become members of the new one.
+/// A user is revoked from a database while the database is deleted and created again. The old members, which
+/// the agent has read and is about to write back, must not become members of the new database.
 ///
-/// Fails when `delete_database` does not wait for the lock of the database's `_security`.
+/// Fails if `delete_database` does not wait for the lock of the database's `_security`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_database_has_no_members_of_an_old_one_of_the_same_name() -> Result<()> {
     let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
@@ -29,7 +29,7 @@ async fn a_new_database_has_no_members_of_an_old_one_of_the_same_name() -> Resul
     until_hit(fixture.memory()?).await?;
     fixture.bus.cast(&Request::new("delete_database", json!({"database": {"_name": db}}))).await?;
     fixture.bus.cast(&Request::new("create_database", json!({"databases": [{"_name": db}]}))).await?;
-    // Nothing tells that a command waits, so it gets the time in which it would be done if it did not.
+    // A waiting command is not visible, so it gets enough time to finish if it did not wait.
     tokio::time::sleep(Duration::from_millis(700)).await;
     faults.clear();
     fixture.call("list_users", json!({})).await?;
@@ -38,10 +38,11 @@ async fn a_new_database_has_no_members_of_an_old_one_of_the_same_name() -> Resul
     Ok(())
 }
 
-/// The broker dies when a rename is done and can't be acknowledged; the next command makes a new user of the old name;
-/// then the agent dies too, and both come again. The renamed user must not get what the new one has.
+/// The broker dies after a rename but before its acknowledgement; the next command creates a new user with
+/// the old name; then the agent dies too, and both restart. The renamed user must not get the new user's
+/// access.
 ///
-/// Fails when `rename_user` takes the new user for the one that it was to rename.
+/// Fails if `rename_user` confuses the new user with the one that it was to rename.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_that_runs_again_leaves_a_new_user_of_the_old_name_alone() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
@@ -67,7 +68,7 @@ async fn a_rename_that_runs_again_leaves_a_new_user_of_the_old_name_alone() -> R
     };
     until("the new user", async || Ok(members(&fixture).await?.to_string().contains(&al))).await?;
     both_start_again(&mut broker, &mut fixture).await?;
-    // A read that waits for both; it may be told that it had to wait too long.
+    // A read that waits for both; it may be refused because it waited too long.
     let bus = Bus::connect(&broker.amqp_uri(), fixture.exchange(), &fixture.id, None).await?;
     let read = Request::new("list_users", json!({})).timeout(HUNG);
     until("the read", async || Ok(bus.request(&read.clone()).await.is_ok())).await?;
@@ -76,10 +77,10 @@ async fn a_rename_that_runs_again_leaves_a_new_user_of_the_old_name_alone() -> R
     Ok(())
 }
 
-/// The same where both users of the old name were made by another tool, and bear no mark of the agent's; the agent dies
-/// before the outcome of the rename is on the disk, so the rename is run again.
+/// The same, but a different tool created both users with the old name, without the agent's mark. The agent
+/// dies before the outcome of the rename is on the disk, so the rename runs again.
 ///
-/// Fails when `was_renamed_from` takes two users without a mark for the same one.
+/// Fails if `was_renamed_from` treats two users without a mark as the same user.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_that_runs_again_leaves_a_new_user_of_another_tool_alone() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
@@ -88,7 +89,7 @@ async fn a_rename_that_runs_again_leaves_a_new_user_of_another_tool_alone() -> R
     let (db, al, zoe) = (fixture.name("db"), fixture.name("al"), fixture.name("zoe"));
     fixture.databases(&[&db]).await?;
     made_elsewhere(&fixture, &al).await?;
-    // A directory in the place of the file: no outcome can be written.
+    // A directory in place of the file: no outcome can be written.
     let outcomes = fixture.agent.directory().join("state/outcomes");
     fixture.agent.terminate().await?;
     std::fs::remove_file(&outcomes)?;
@@ -112,10 +113,10 @@ async fn a_rename_that_runs_again_leaves_a_new_user_of_another_tool_alone() -> R
     Ok(())
 }
 
-/// A rename of another tool's user dies before its last step, and the user logs in with another password meanwhile: the
-/// run that comes again knows the user all the same, and ends what it began.
+/// The rename of a user that a different tool created is interrupted before its last step, and the user's
+/// password changes meanwhile: the second run still recognises the user and finishes.
 ///
-/// Fails when a source is known by what a user can change: its hash, or its revision.
+/// Fails if the old user is identified by something that the user can change: its hash or its revision.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_that_was_cut_short_ends_although_the_old_user_changed() -> Result<()> {
     let plan = FixturePlan::default().in_memory(Options::default()).oslo("amqp_durable_queues = true");
@@ -137,8 +138,8 @@ async fn a_rename_that_was_cut_short_ends_although_the_old_user_changed() -> Res
     Ok(())
 }
 
-/// A rename whose last request, the deletion of the old user, hangs; its end is to be reported, which the broker's death
-/// holds up.
+/// A rename whose last request, the deletion of the old user, hangs. Its result must be reported, which the
+/// broker's death delays.
 async fn rename_up_to_its_last_step(fixture: &Fixture, old: &str, new: &str) -> Result<()> {
     fixture.memory()?.faults().add(Rule::new("DELETE", "/_users/*", Fault::Hang).times(1));
     let rename = json!({"username": old, "hostname": "%", "user_attrs": {"name": new}});
@@ -147,7 +148,7 @@ async fn rename_up_to_its_last_step(fixture: &Fixture, old: &str, new: &str) -> 
     until_hit(fixture.memory()?).await
 }
 
-/// The broker dies, and what hung goes on.
+/// The broker dies, and the hanging request continues.
 async fn lose_the_broker(broker: &mut RabbitNode, fixture: &Fixture) -> Result<()> {
     broker.kill9()?;
     fixture.agent.wait_log("No connection to the broker", HUNG).await?;
@@ -155,7 +156,7 @@ async fn lose_the_broker(broker: &mut RabbitNode, fixture: &Fixture) -> Result<(
     Ok(())
 }
 
-/// The agent dies too, and both come again.
+/// The agent dies too, and both restart.
 async fn both_start_again(broker: &mut RabbitNode, fixture: &mut Fixture) -> Result<()> {
     fixture.agent.kill9()?;
     broker.start_again().await?;
@@ -163,7 +164,7 @@ async fn both_start_again(broker: &mut RabbitNode, fixture: &mut Fixture) -> Res
     fixture.agent.wait_ready().await
 }
 
-/// A user that another tool than the agent makes.
+/// Creates a user without the agent, as a different tool does.
 async fn made_elsewhere(fixture: &Fixture, name: &str) -> Result<()> {
     let id = format!("org.couchdb.user:{name}");
     let document = json!({"_id": id, "name": name, "type": "user", "roles": [], "password": "elsewhere"});

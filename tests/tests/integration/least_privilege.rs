@@ -1,7 +1,7 @@
-//! The agent as its systemd unit runs it: an account of its own, no capability, no new privileges, and the unit's own
-//! list of system calls. systemd is no PID 1 here; setpriv and `tests/python/under_filter.py` stand in for it.
+//! The agent as its systemd unit runs it: its own account, no capabilities, no new privileges, and the unit's
+//! list of system calls. systemd is not PID 1 here, so setpriv and `tests/python/under_filter.py` replace it.
 //!
-//! Only root can become another account; whoever else runs these tests is told that they were left out.
+//! The tests require root, and count as skipped without it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -21,7 +21,7 @@ use trove_couchdb_tests::local::LocalClient;
 use trove_couchdb_tests::rabbitmq;
 
 const LIMIT: Duration = trove_couchdb_tests::until::HUNG;
-/// Accounts and a group that no machine has.
+/// Accounts and a group that exist on no machine.
 const AGENT: u32 = 61_001;
 const COUCHDB: u32 = 61_002;
 const OPERATORS: u32 = 61_003;
@@ -35,7 +35,7 @@ fn is_root() -> bool {
     root
 }
 
-/// A directory that every account may pass through.
+/// A directory that every account can traverse.
 fn public_directory() -> Result<tempfile::TempDir> {
     let directory = tempfile::Builder::new().prefix("trove-unit-").tempdir()?;
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))?;
@@ -46,7 +46,7 @@ fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// The system calls of each of systemd's groups, by its own word.
+/// The system calls of each of systemd's groups, as systemd lists them.
 fn groups_of_calls() -> Result<BTreeMap<String, Vec<String>>> {
     let output = Command::new("systemd-analyze")
         .args(["syscall-filter", "--no-pager"])
@@ -70,7 +70,7 @@ fn members(name: &str, groups: &BTreeMap<String, Vec<String>>) -> BTreeSet<Strin
     }
 }
 
-/// What the `SystemCallFilter=` lines of the unit leave, in the order in which systemd reads them.
+/// The system calls that the unit's `SystemCallFilter=` lines allow, evaluated in order as by systemd.
 fn allowed_calls() -> Result<BTreeSet<String>> {
     let unit = std::fs::read_to_string(repository("packaging/systemd/trove-couchdb-agent.service"))?;
     let groups = groups_of_calls()?;
@@ -92,7 +92,7 @@ fn allowed_calls() -> Result<BTreeSet<String>> {
     Ok(allowed)
 }
 
-/// What becomes the agent without privileges; `filter` is a directory to put the filter's files into.
+/// The command that starts the agent without privileges; `filter` is a directory for the filter's files.
 fn confined(groups: &[u32], filter: Option<&Path>) -> Result<Vec<String>> {
     let ids: Vec<String> = groups.iter().map(u32::to_string).collect();
     let groups =
@@ -117,7 +117,7 @@ fn as_the_unit(mut options: AgentOptions, groups: &[u32], filter: Option<&Path>)
     Ok(options)
 }
 
-/// CouchDB's `local.d`, as tmpfiles.d leaves it.
+/// CouchDB's `local.d` with the ownership and mode that tmpfiles.d sets.
 fn local_d(directory: &Path, mode: u32) -> Result<PathBuf> {
     let path = directory.join("local.d");
     std::fs::create_dir(&path)?;
@@ -131,7 +131,7 @@ fn field(status: &str, name: &str) -> String {
     line.unwrap_or_default().trim().to_owned()
 }
 
-/// Fails when the agent needs a capability, a system call outside the unit's list, or `chown` for the ini file.
+/// Fails if the agent needs a capability, a system call outside the unit's list, or `chown` for the ini file.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_any_privilege_it_installs_the_first_admin_and_serves() -> Result<()> {
     if !is_root() {
@@ -192,7 +192,8 @@ async fn without_any_privilege_it_installs_the_first_admin_and_serves() -> Resul
     Ok(())
 }
 
-/// Fails without `forbid_core_dumps` in `main`: the files of its `/proc` belong to root only if it can't be dumped.
+/// Fails without `forbid_core_dumps` in `main`: its files in `/proc` belong to root only if it is not
+/// dumpable.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_leaves_no_core_dump_and_its_memory_to_nobody() -> Result<()> {
     if !is_root() {
@@ -234,8 +235,8 @@ async fn until_bound(agent: &AgentProcess) -> Result<PathBuf> {
     Ok(socket)
 }
 
-/// Without the setgid bit a member of CouchDB's group gives the file to it; whoever is none is told, and leaves no file
-/// that CouchDB could not read: it would not start.
+/// Without the setgid bit an agent in CouchDB's group gives the file to that group. An agent outside the
+/// group gets an error and leaves no file: CouchDB would not start with a file that it cannot read.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ini_file_is_couchdbs_or_is_not_there() -> Result<()> {
     if !is_root() {

@@ -1,4 +1,5 @@
-//! What others left behind: users who deleted themselves, broken and public databases, names that are taken.
+//! Leftovers of other clients: users who deleted themselves, broken and public databases, names that are
+//! taken.
 
 use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule, Version};
@@ -6,7 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 use trove_couchdb_tests::fixture::{Fixture, FixturePlan, user_object};
 
-/// Deletes a user past the agent, as an operator does, or the user itself where `_users` is public.
+/// Deletes a user without the agent, as an operator does, or as the user itself may if `_users` is public.
 async fn delete_past_the_agent(fixture: &Fixture, name: &str) -> Result<()> {
     let document = fixture.user_document(name).await?.expect("a user");
     let path = format!("/_users/org.couchdb.user%3A{name}?rev={}", document["_rev"].as_str().unwrap());
@@ -41,7 +42,7 @@ async fn a_new_user_inherits_nothing_from_a_deleted_one_of_the_same_name() -> Re
     Ok(())
 }
 
-/// CouchDB's own databases can have members, too: one of `_replicator` may start replications.
+/// CouchDB's own databases can have members too: a member of `_replicator` may start replications.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_membership_in_a_database_of_couchdb_goes_with_the_user() -> Result<()> {
     let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
@@ -60,7 +61,7 @@ async fn a_membership_in_a_database_of_couchdb_goes_with_the_user() -> Result<()
     Ok(())
 }
 
-/// What an application keeps in a `_security` may be deeper and longer than most JSON libraries read.
+/// An application's `_security` may be deeper and longer than most JSON libraries accept.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_odd_security_object_stops_nobody() -> Result<()> {
     let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
@@ -75,7 +76,7 @@ async fn an_odd_security_object_stops_nobody() -> Result<()> {
     let found = fixture.call("get_user", json!({"username": al, "hostname": "%"})).await?;
     assert_eq!(Fixture::databases_of(&found), [db.as_str(), odd.as_str()]);
 
-    // A list that is none: the one command that would have to edit it says so and where.
+    // Not a list: the one command that would have to edit it reports the error and the place.
     fixture.memory()?.faults().clear();
     let body = format!(r#"{{"admins":{{"names":["{al}"]}},"members":{{"names":{digits}}}}}"#);
     fixture.memory()?.faults().add(Rule::new("GET", &path, Fault::Answer { status: 200, body }));
@@ -89,7 +90,7 @@ async fn an_odd_security_object_stops_nobody() -> Result<()> {
     Ok(())
 }
 
-/// A part of the users of one command was written, and CouchDB does not take the rest.
+/// CouchDB stored some users of a command and refuses the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn users_that_are_refused_take_the_others_of_their_command_back() -> Result<()> {
     let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
@@ -123,7 +124,7 @@ async fn a_database_that_cannot_be_opened_stops_nobody() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_name_of_a_server_administrator_is_taken() -> Result<()> {
     let fixture = Fixture::up().await?;
-    // That a shared server's administrator is os_admin itself is another refusal.
+    // If a shared server's administrator is os_admin itself, the refusal is a different one.
     let own = fixture.couch.admin().name == "os_admin";
     let refusal = if own { "is reserved" } else { "is the name of a server administrator" };
     let admin = fixture.couch.admin().name.clone();
@@ -138,7 +139,7 @@ async fn the_name_of_a_server_administrator_is_taken() -> Result<()> {
     }
     assert!(fixture.user_document(&admin).await?.is_none() && fixture.user_document(&al).await?.is_some());
 
-    // One that became an administrator's later: the administrator's password counts, whatever the user is given.
+    // The name became an administrator's later: the administrator's password is effective, not the user's.
     let path = format!("/_node/_local/_config/admins/{al}");
     assert!(
         fixture
@@ -170,7 +171,7 @@ async fn a_new_database_that_cannot_be_closed_is_taken_back() -> Result<()> {
     Ok(())
 }
 
-/// The answer to the first PUT is lost, so the agent can't know whether the database is its own work.
+/// The response to the first PUT is lost, so the agent cannot know whether it created the database.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_public_database_in_use_stays_public_when_its_creation_is_repeated() -> Result<()> {
     let fixture = FixturePlan::default().in_memory(Options::new(Version::V2)).up().await?;

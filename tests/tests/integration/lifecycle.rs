@@ -1,5 +1,6 @@
-//! What the conductor and the taskmanager are told of actions that the agent does not carry out: nothing may leave an
-//! instance in a transient state, and none may go without a reason. With a real Trove: `tests/control_plane/test_lifecycle.py`.
+//! The reports to the conductor and the taskmanager for actions that the agent does not support: no instance
+//! may stay in a transient state, and every refusal has a reason. With a real Trove:
+//! `tests/control_plane/test_lifecycle.py`.
 
 use std::time::Duration;
 
@@ -11,14 +12,14 @@ use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// The notification of the user's action with this class.
+/// The notification of a user action with this class.
 fn of_action(fixture: &Fixture, class: &str) -> Value {
     let mut notification = notification(&fixture.id, "action");
     notification["notification_classname"] = format!("trove.common.notification.{class}").into();
     notification
 }
 
-/// The fault that `request_id` led to; skips nothing that was told before it.
+/// The fault that was reported for `request_id`.
 async fn fault(fixture: &Fixture, request_id: &Value) -> Result<String> {
     let is_it = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyExcInfo { notification, .. } if notification["request_id"] == *request_id);
     match fixture.conductor.next(SOON, is_it).await? {
@@ -58,7 +59,7 @@ async fn a_refused_backup_is_reported_as_failed_before_anything_else() -> Result
     Ok(())
 }
 
-/// Also one that is refused before it is understood as a command.
+/// Also if the command is refused before it is parsed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_of_an_unknown_version_of_the_api_is_reported_as_failed() -> Result<()> {
     let fixture = Fixture::up().await?;
@@ -80,7 +81,7 @@ async fn a_refused_call_whose_failure_the_taskmanager_swallows_is_reported_as_a_
         assert!(refusal.contains(&format!("{method} is not supported")), "{refusal}");
         assert!(refusal.contains(&fault(&fixture, &wanted).await?), "{refusal}");
     }
-    // The API ends the notifications of its own calls itself.
+    // trove-api itself ends the notifications of its own calls.
     let notification = of_action(&fixture, "DBaaSGuestLogList");
     let wanted = notification["request_id"].clone();
     let refused =
@@ -153,7 +154,7 @@ async fn a_rebuild_on_an_empty_disk_is_not_silent() -> Result<()> {
     Ok(())
 }
 
-/// Trove 26 stores its own words over the first fault; this takes five seconds.
+/// Trove 26 overwrites the first fault with its own text; this takes five seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_failure_of_a_creation_is_told_again_and_with_another_id() -> Result<()> {
     let fixture = FixturePlan::default().set("heartbeat.assume_prepared", false).up().await?;
@@ -163,7 +164,7 @@ async fn the_failure_of_a_creation_is_told_again_and_with_another_id() -> Result
     fixture.bus.cast(&Request::new("prepare", order).version("1.1").notified(notification)).await?;
     let first = fault(&fixture, &wanted).await?;
     assert!(first.starts_with("prepare failed at stage \"check\""), "{first}");
-    // The stand-in for the conductor keeps what it has seen; the real one drops an id that it knows.
+    // The test conductor keeps all reports; the real one drops an id that it knows.
     assert_eq!(fault(&fixture, &wanted).await?, first);
     Ok(())
 }

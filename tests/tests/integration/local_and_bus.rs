@@ -1,4 +1,5 @@
-//! Both ways in at once: one order, one memory of what was done, and a socket that serves while the broker is away.
+//! Both transports at once: one order, one record of finished commands, and a socket that works while the
+//! broker is down.
 
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ async fn while_the_broker_is_away_the_socket_serves() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
     let fixture = FixturePlan::default().in_memory(Options::default()).encrypted().up_on(&broker).await?;
     let (running, al) = (fixture.name("running"), fixture.name("al"));
-    // One that came over the bus is under way when the broker dies: its answer has to wait for the broker.
+    // A command from the broker is in flight when the broker dies: its reply must wait for the broker.
     fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{running}"), Fault::Hang));
     fixture
         .bus
@@ -45,14 +46,14 @@ async fn while_the_broker_is_away_the_socket_serves() -> Result<()> {
     until_hit(fixture.memory()?).await?;
     broker.stop().await?;
     fixture.agent.wait_notification(LIMIT, |line| line.contains("no broker (127.0.0.1:")).await?;
-    // In clear, although the guest has a key.
+    // Unencrypted, although the guest has a key.
     let local = fixture.local().await?;
     let status = local.call("get_agent_status", json!({})).await?;
     assert_eq!(status["broker"]["state"], "down", "{status}");
     assert!(status["broker"]["address"].as_str().unwrap().starts_with("127.0.0.1:"), "{status}");
     assert!(status["broker"]["reason"].is_string() && status["heartbeat"]["status"] == "healthy", "{status}");
 
-    // It waits for what was before it, and for nothing else.
+    // It waits only for earlier commands.
     let list = LocalClient::encode_call(&Request::new("list_databases", json!({})));
     let mut listed = local.expect_answer(&list);
     local.send(&list).await?;
@@ -95,7 +96,7 @@ async fn both_ways_share_one_order() -> Result<()> {
     let granted = fixture.bus.expect_reply(&grant);
     fixture.bus.send(&grant).await?;
     until_hit(fixture.memory()?).await?;
-    // From the socket, on the same user; and from the bus, behind it.
+    // One command from the socket on the same user, and then one from the broker.
     let access =
         LocalClient::encode_call(&Request::new("list_access", json!({"username": al, "hostname": "%"})));
     let mut accessed = local.expect_answer(&access);
@@ -103,7 +104,7 @@ async fn both_ways_share_one_order() -> Result<()> {
     let delete = LocalClient::encode_call(&Request::new("delete_user", json!({"user": {"_name": al}})));
     let mut deleted = local.expect_answer(&delete);
     local.send(&delete).await?;
-    // Answered behind both of them, so both have been looked at.
+    // Answered after both, so both have been received.
     assert_eq!(local.call("rpc_ping", json!({})).await?, true);
     assert!(!accessed.is_settled() && !deleted.is_settled());
     let gone = fixture.bus.encode_call(&Request::new("get_user", json!({"username": al, "hostname": "%"})));
@@ -136,7 +137,7 @@ async fn one_message_over_both_ways_runs_once() -> Result<()> {
     assert_eq!(over_socket.within(LIMIT).await?, Value::Null, "who sent it twice hears twice how it ended");
     assert_eq!(fixture.memory()?.log().count("PUT", &format!("/{db}")), 1);
 
-    // The other way round, and with an answer that is not kept.
+    // The other way round, and with a reply that is not stored.
     let message = fixture.bus.encode_call(&Request::new("enable_root", json!({})));
     let first = over_the_socket(&message);
     let answer = local.expect_answer(&first);
@@ -178,7 +179,7 @@ async fn at_the_end_what_runs_is_answered_and_what_waits_is_told() -> Result<()>
     Ok(())
 }
 
-/// A failed cast of an operator is nothing that Trove's API has to end.
+/// The failure of an operator's cast is not a notification that Trove's API must end.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_conductor_does_not_hear_of_local_commands() -> Result<()> {
     let fixture = FixturePlan::default().up().await?;
@@ -194,7 +195,7 @@ async fn the_conductor_does_not_hear_of_local_commands() -> Result<()> {
     Ok(())
 }
 
-/// A request that is encrypted for the bus is not taken over the socket, and the other way round.
+/// A request encrypted for the broker is not accepted over the socket, and vice versa.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_key_protects_the_bus_only() -> Result<()> {
     let fixture = FixturePlan::default().encrypted().up().await?;

@@ -1,4 +1,4 @@
-//! Who may use the local socket, whose it is, and what one client can do to it.
+//! Access to the local socket, its ownership, and limits for a single client.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -17,17 +17,18 @@ use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
 use super::local_socket::failure;
 
 const LIMIT: Duration = trove_couchdb_tests::until::HUNG;
-/// Debian's `nobody` and `nogroup`; nothing but numbers that are not root's.
+/// Debian's `nobody` and `nogroup`; any ids other than root's would do.
 const NOBODY: u32 = 65_534;
 
-/// A directory that everybody may pass through, unlike those of the harness.
+/// A directory that every user can traverse, unlike those of the harness.
 fn public_directory() -> Result<tempfile::TempDir> {
     let directory = tempfile::Builder::new().prefix("trove-local-").tempdir()?;
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))?;
     Ok(directory)
 }
 
-/// The agent's answer to `rpc_ping` from a process with these ids; `None` where the kernel did not let it connect.
+/// The agent's reply to `rpc_ping` from a process with these ids; `None` if the kernel refused the
+/// connection.
 fn ping_as(socket: &Path, uid: u32, gid: u32, groups: &str) -> Result<Option<Reply>> {
     const CLIENT: &str = "use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => shift) or exit 2; \
                           undef $/; print $s <STDIN>; $s->flush; $s->shutdown(1); print <$s>;";
@@ -36,7 +37,7 @@ fn ping_as(socket: &Path, uid: u32, gid: u32, groups: &str) -> Result<Option<Rep
     std::fs::write(input.path(), frame::encode(&message.body)?)?;
     let output = Command::new("setpriv")
         .args([format!("--reuid={uid}"), format!("--regid={gid}"), groups.to_owned()])
-        // Debian's base system has it.
+        // Part of Debian's base system.
         .args(["/usr/bin/perl", "-e", CLIENT])
         .arg(socket)
         .stdin(Stdio::from(std::fs::File::open(input.path())?))
@@ -70,7 +71,7 @@ async fn without_a_group_only_root_and_the_agents_user_may() -> Result<()> {
     assert!(metadata.file_type().is_socket());
     assert_eq!((metadata.mode() & 0o777, metadata.uid()), (0o660, 0));
     assert!(ping_as(&socket, NOBODY, NOBODY, "--clear-groups")?.is_none(), "the kernel keeps strangers out");
-    // A member of the group that the agent happens to have: the kernel lets it in, the agent doesn't.
+    // A member of the agent's group: the kernel allows the connection, the agent refuses it.
     let told = refusal(ping_as(&socket, NOBODY, 0, "--clear-groups")?);
     assert!(
         told.contains("uid 65534 may not give this agent commands") && told.contains("local.group"),
@@ -87,7 +88,7 @@ async fn members_of_the_group_may_by_whichever_of_their_groups() -> Result<()> {
         return Ok(());
     }
     let directory = public_directory()?;
-    // A directory that the agent makes itself must let the group pass.
+    // If the agent creates the directory itself, the group must be able to traverse it.
     let socket = directory.path().join("run/agent.sock");
     let fixture = LocalFixturePlan::default()
         .set("local.socket", socket.to_str().unwrap())
@@ -102,7 +103,7 @@ async fn members_of_the_group_may_by_whichever_of_their_groups() -> Result<()> {
         assert_eq!(reply.outcome, Outcome::Success(Value::Bool(true)), "{gid} {groups}");
     }
     assert!(ping_as(&socket, NOBODY, 4711, "--clear-groups")?.is_none());
-    // Somebody opens it to everybody: what the kernel lets in then proves nothing any more.
+    // The socket becomes accessible to all users, so that being able to connect proves nothing.
     std::fs::set_permissions(socket.parent().unwrap(), std::fs::Permissions::from_mode(0o755))?;
     std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o666))?;
     let told = refusal(ping_as(&socket, NOBODY, 4711, "--clear-groups")?);
@@ -141,7 +142,7 @@ async fn a_dead_agents_socket_is_replaced_and_a_live_ones_never() -> Result<()> 
     Ok(())
 }
 
-/// With a broker the socket is not everything: the agent serves Trove and comes back to it.
+/// With a broker the socket is not essential: the agent serves Trove and retries the socket.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_that_is_in_the_way_is_waited_for() -> Result<()> {
     let directory = public_directory()?;
@@ -180,7 +181,7 @@ async fn who_speaks_no_frames_is_told_and_hung_up_on() -> Result<()> {
     assert!(told.contains("20001 bytes long, at most 20000"), "{told}");
     let told = hung_up_with(&fixture, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await?.context("not told")?;
     assert!(told.contains("at most 20000"), "{told}");
-    // What came before the fault is answered.
+    // Requests before the invalid frame are answered.
     let client = fixture.connect().await?;
     let ping = LocalClient::encode_call(&Request::new("rpc_ping", json!({})));
     let answer = client.expect_answer(&ping);
@@ -243,7 +244,7 @@ async fn one_more_than_may_be_connected_is_told_so() -> Result<()> {
     panic!("the place of a client that is gone is not free");
 }
 
-/// A client that sends and never reads keeps nobody else from being served, and its memory is bounded.
+/// A client that sends but never reads does not block other clients, and its memory is bounded.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_read_stops_only_itself() -> Result<()> {
     use tokio::io::AsyncWriteExt;
@@ -254,7 +255,7 @@ async fn who_does_not_read_stops_only_itself() -> Result<()> {
     fixture.databases(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
     let before = fixture.agent.rss_kib()?;
     let mut deaf = tokio::net::UnixStream::connect(fixture.agent.socket()).await?;
-    // Each answer has some 20 KiB; two thousand of them would be 40 MiB.
+    // Each reply has some 20 KiB; two thousand replies would be 40 MiB.
     let mut sent = 0;
     let pushing = async {
         for _ in 0..2000 {
@@ -263,7 +264,7 @@ async fn who_does_not_read_stops_only_itself() -> Result<()> {
             sent += 1;
         }
     };
-    // The agent stops reading: the writer blocks.
+    // The agent stops reading, so the writer blocks.
     assert!(tokio::time::timeout(Duration::from_secs(3), pushing).await.is_err());
     assert!(sent < 2000, "{sent}");
     assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
@@ -273,7 +274,7 @@ async fn who_does_not_read_stops_only_itself() -> Result<()> {
     Ok(())
 }
 
-/// A client may have more under way than the agent takes at once: the rest waits in its socket.
+/// A client may have more requests in flight than the agent accepts at once: the rest waits in its socket.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_requests_at_once_are_all_answered() -> Result<()> {
     let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;

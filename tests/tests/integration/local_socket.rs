@@ -1,4 +1,4 @@
-//! Every family of commands over the local socket, without any broker.
+//! Every family of commands over the local socket, without a broker.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ async fn users_databases_and_access() -> Result<()> {
     let fixture = LocalFixturePlan::default().up().await?;
     let (films, music) = (fixture.name("films"), fixture.name("music"));
     let (al, zoe) = (fixture.name("al"), fixture.name("zoe"));
-    // Trove only casts these; a call of any method is answered.
+    // Trove only casts these methods; a call of any method is answered.
     assert_eq!(fixture.databases(&[&films, &music]).await?, Value::Null);
     let al_login = fixture.user(&al, &[&films]).await?;
     assert!(fixture.client.reads(&films, Some(&al_login)).await?);
@@ -133,7 +133,7 @@ async fn a_client_that_is_gone_does_not_stop_its_command() -> Result<()> {
     until_hit(fixture.memory()?).await?;
     drop(other);
     faults.clear();
-    // Waits for it: it comes later and reads what it writes.
+    // Waits for the first command, because it was sent later and reads what the first one writes.
     let listed = fixture.call("list_databases", json!({})).await?.to_string();
     assert!(listed.contains(&slow), "{listed}");
     Ok(())
@@ -174,7 +174,7 @@ async fn the_status_tells_how_the_agent_does() -> Result<()> {
     deleted.within(HUNG).await?;
     listed.within(HUNG).await?;
 
-    // It is answered while CouchDB is away.
+    // The status is answered while CouchDB is down.
     fixture.couch.memory_mut().unwrap().stop().await;
     let mut status = json!(null);
     for _ in 0..6_000 {
@@ -203,7 +203,7 @@ async fn databases_that_somebody_opened_are_found() -> Result<()> {
         let (status, _) = fixture.client.put(&path, Some(fixture.couch.admin()), &security).await?;
         assert_eq!(status, StatusCode::OK);
     }
-    // No real server stores such a thing; one that does would answer it.
+    // No real server stores such a value; one that did would return it.
     let spoilt = Fault::Answer { status: 200, body: r#"{"members": {"names": "al"}}"#.to_owned() };
     fixture.memory()?.faults().add(Rule::new("GET", &format!("/{odd}/_security"), spoilt));
     let after = fixture.call("check_databases", json!({})).await?;
@@ -214,10 +214,10 @@ async fn databases_that_somebody_opened_are_found() -> Result<()> {
     Ok(())
 }
 
-/// What the issue promises a first-time user: no RabbitMQ, no root.
+/// First-time users need neither RabbitMQ nor root.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_agent_needs_neither_a_broker_nor_root() -> Result<()> {
-    // On a server that all tests share the agent would need the credentials file of another user's agent.
+    // On a shared server the agent would need the credentials file of a different user's agent.
     let plan = LocalFixturePlan::default().alone();
     // Debian's nobody.
     let plan = if rustix::process::geteuid().is_root() { plan.user(65_534) } else { plan };

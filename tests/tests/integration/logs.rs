@@ -1,4 +1,4 @@
-//! What every line of the log is about, and the change of what is logged while the agent runs.
+//! The instance and request of every log line, and changes of the log filter at run time.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::local_socket::failure;
 
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
-/// The lines of a log in JSON that say this.
+/// The lines of a JSON log with this message.
 fn lines(logs: &str, message: &str) -> Vec<Value> {
     let all = logs.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     all.filter(|line| line["fields"]["message"].as_str().is_some_and(|said| said.starts_with(message)))
@@ -25,7 +25,7 @@ fn of_spans<'a>(line: &'a Value, field: &str) -> Option<&'a str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_line_has_its_instance_and_those_of_a_command_its_request() -> Result<()> {
-    // Spans are no matter of the filter.
+    // The filter does not affect spans.
     let plan = FixturePlan::default().set("log.filter", "info");
     let fixture = plan.set("log.format", "json").up().await?;
     fixture.databases(&[&fixture.name("db")]).await?;
@@ -48,7 +48,7 @@ async fn every_line_has_its_instance_and_those_of_a_command_its_request() -> Res
     Ok(())
 }
 
-/// One that is logged at `debug` only.
+/// Part of a line that is logged only at `debug`.
 const READ_DONE: &str = "method=\"list_databases\"";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +90,7 @@ async fn the_filter_changes_over_the_socket_and_at_sighup() -> Result<()> {
     Ok(())
 }
 
-/// Shows the process a directory of ours in the place of systemd's, in a name space of its own.
+/// Replaces systemd's directory by a directory of the test, in a separate mount namespace.
 const WITH_A_JOURNAL: &str = "mkdir -p /run/systemd && mount --bind \"$0\" /run/systemd && exec \"$@\"";
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,8 @@
-//! The agent, from the wire to CouchDB and back: the real binary on a real RabbitMQ node.
+//! Integration tests from the wire to CouchDB and back: the real binary on a real RabbitMQ node.
 //!
-//! One test binary, so that all its tests share one broker; each has a guest, an exchange, users and databases of its
-//! own. With `COUCHDB_URL=http://ADMIN:PASSWORD@HOST:PORT` those that need no special server run against a real one.
+//! A single test binary, so that all tests share one broker; each test has its own guest, exchange, users and
+//! databases. With `COUCHDB_URL=http://ADMIN:PASSWORD@HOST:PORT`, tests that need no special server run
+//! against that real one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -50,13 +50,13 @@ async fn until(address: &str, what: &str, reached: impl Fn(&str) -> bool) -> Res
     tokio::time::timeout(SOON, wait).await.with_context(|| format!("not within {SOON:?}: {what}"))?
 }
 
-/// Names and types of an exposition.
+/// Names and types of the metrics in an exposition.
 fn types(text: &str) -> BTreeMap<String, String> {
     let lines = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     lines.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
 }
 
-/// The same of the documentation's table.
+/// Names and types in the documentation's table.
 fn documented() -> BTreeMap<String, String> {
     let document = include_str!("../../../docs/metrics.md");
     let rows = document.lines().filter_map(|line| {
@@ -128,7 +128,7 @@ async fn what_happens_is_counted_and_prometheus_finds_no_fault() -> Result<()> {
     assert_eq!(said, "", "promtool remarks on\n{text}");
     assert_eq!(types(&text), documented(), "what is exposed, and docs/metrics.md");
 
-    // Nothing of a tenant's, and nothing that somebody else can choose.
+    // No tenant data, and nothing that other parties can choose.
     let text = text.replace("rotate_os_admin", "rotate");
     for name in [fixture.id.as_str(), &fixture.name("db"), &fixture.name("al"), "no_such_method", "os_admin"]
     {
@@ -153,7 +153,7 @@ async fn a_couchdb_that_is_away_shows_and_the_agent_is_alive() -> Result<()> {
     assert_eq!((ready.status, ready.body.as_str()), (200, "the broker is connected; CouchDB is healthy\n"));
 
     fixture.couch.memory_mut().unwrap().stop().await;
-    // Any command finds out at once, and the probe a little later.
+    // A command notices the outage at once, the probe a little later.
     failure(fixture.call("list_databases", json!({})).await);
     until(&address, "CouchDB is down", |text| value(text, "trove_couchdb_agent_couchdb_up") == Some(0.0))
         .await?;
@@ -182,7 +182,7 @@ async fn a_unix_socket_is_for_the_agents_user_alone_and_goes_with_the_agent() ->
     Ok(())
 }
 
-/// As docs/metrics.md sets it up: the sandbox of the unit lets nobody give files away, so the directory does it.
+/// As in docs/metrics.md: the unit's sandbox forbids changing a file's group, so the directory sets it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_unix_socket_is_for_the_group_that_its_directory_gives_it() -> Result<()> {
     const AGENT: u32 = 64_251;
@@ -224,13 +224,13 @@ async fn requests_are_bounded_and_change_nothing() -> Result<()> {
     let many = format!("GET /metrics HTTP/1.1\r\nHost: h\r\n{many}\r\n");
     assert_eq!(web::send_tcp(&address, &many).await?.status, 431);
 
-    // Who takes all places and says nothing is let go, and the next one is served.
+    // Silent clients that occupy all connections are disconnected, and the next client is served.
     let mut silent = Vec::new();
     for _ in 0..2 {
         silent.push(tokio::net::TcpStream::connect(&address).await?);
     }
     assert_eq!(web::get_tcp(&address, "/healthz").await?.status, 200);
-    // There was no place for it while both were there.
+    // The third client could not be served while both were connected.
     let let_go = silent.iter().filter(|stream| !matches!(stream.try_read(&mut [0; 512]), Err(error) if error.kind() == ErrorKind::WouldBlock));
     assert!(let_go.count() >= 1, "a third one was served beside two");
     fixture.call("rpc_ping", json!({})).await?;

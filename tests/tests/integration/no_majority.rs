@@ -1,4 +1,5 @@
-//! A cluster without its majority: what a minority took is not done, whatever a look at one node says.
+//! A cluster without its majority: a write that only a minority accepted is not done, even if one node shows
+//! it.
 
 use anyhow::Result;
 use in_memory_couchdb::{Options, Trouble};

@@ -1,5 +1,5 @@
-//! What the agent says of answers that are not CouchDB's, or of a login that CouchDB does not see; and that it works again
-//! by itself when that has been repaired.
+//! The agent's reports about answers that are not CouchDB's, or a login that CouchDB does not receive; and
+//! the recovery without a restart once this is repaired.
 
 use anyhow::{Context, Result};
 use in_memory_couchdb::{InMemoryCouch, Options};
@@ -46,7 +46,7 @@ impl Ground {
         Ok(LocalClient::connect(&self.agent.socket()).await?.call(method, args).await?)
     }
 
-    /// Waits until the status gives a reason with each of these texts.
+    /// Waits until the status has a reason with each of these texts.
     async fn reason(&self, texts: &[&str]) -> Result<()> {
         let mut last = Value::Null;
         let found = until("the reason", async || {
@@ -123,7 +123,7 @@ async fn each_is_named_at_the_start_and_the_agent_gets_its_login_afterwards() ->
     Ok(())
 }
 
-/// Basic authentication that was switched off, as CouchDB itself answers then.
+/// Basic authentication is switched off, with the answers of a real CouchDB.
 #[tokio::test(flavor = "multi_thread")]
 async fn basic_that_is_switched_off_is_named_and_noticed_when_it_is_on_again() -> Result<()> {
     let couch = InMemoryCouch::start(quick()).await?;
@@ -134,7 +134,7 @@ async fn basic_that_is_switched_off_is_named_and_noticed_when_it_is_on_again() -
     let boss = Credentials::new(BOSS.0, BOSS.1);
     let path = "/_node/_local/_config/chttpd/authentication_handlers";
     let without = "{chttpd_auth, cookie_authentication_handler}, {chttpd_auth, jwt_authentication_handler}";
-    // A cookie stays the only way in, also for who repairs it.
+    // A cookie is the only remaining login, also for the operator who repairs it.
     let cookie = reqwest::Client::new()
         .post(format!("{}/_session", ground.couch.url()))
         .json(&json!({"name": BOSS.0, "password": BOSS.1}))
@@ -154,7 +154,8 @@ async fn basic_that_is_switched_off_is_named_and_noticed_when_it_is_on_again() -
     ground.healthy().await
 }
 
-/// Hashes keep to the limit that the server sets, and a limit that came later is named with what to raise.
+/// Hashes respect the server's limit, and the report of a limit that was set later names the setting to
+/// raise.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_of_rounds_is_kept_and_named() -> Result<()> {
     let couch = InMemoryCouch::start(quick().set("chttpd_auth", "max_iterations", "800")).await?;
@@ -173,7 +174,7 @@ async fn a_limit_of_rounds_is_kept_and_named() -> Result<()> {
     let path = "/_node/_local/_config/chttpd_auth/max_iterations";
     // Below the rounds of os_admin's hash, and above those of the other administrator's.
     assert!(client.put(path, Some(&boss), &json!("600")).await?.0.is_success());
-    // 3.4 and later look at no password again that they have seen to be right.
+    // 3.4 and later do not check a password again once it proved right.
     ground.couch.stop().await;
     ground.couch.start_again().await?;
     ground.reason(&["too high", "max_iterations"]).await?;
@@ -211,7 +212,7 @@ async fn a_proxy_that_decodes_slashes_gets_no_name_with_one() -> Result<()> {
 }
 
 impl Ground {
-    /// The proxy changes, and what the agent knew of it is gone.
+    /// Breaks the proxy and then changes it, so that the agent forgets what it knew about the proxy.
     async fn agent_restarts_behind(&self, mode: Mode) -> Result<()> {
         self.proxy.set(answer("502 Bad Gateway", "", "<html><h1>502</h1>"));
         self.reason(&["502"]).await?;

@@ -1,4 +1,5 @@
-//! Commands that take hours: they go on without their message, over every end of the agent, and end once.
+//! Commands that take hours: they continue without their message, survive every stop of the agent, and end
+//! once.
 
 mod killed;
 mod starved;
@@ -23,7 +24,7 @@ fn new_guest() -> FixturePlan {
         .in_memory(Options::default())
 }
 
-/// What is ordered for an instance: a database, a user and root.
+/// The order of an instance with a database, a user and root.
 fn order(fixture: &Fixture) -> Request {
     let (db, al) = (fixture.name("db"), fixture.name("al"));
     let mut user = user_object(&al, &[&db]);
@@ -32,7 +33,7 @@ fn order(fixture: &Fixture) -> Request {
     Request::new("prepare", args).version("1.1").notified(notification(&fixture.id, "instance_create"))
 }
 
-/// The one operation that there is.
+/// The only operation.
 async fn operation(fixture: &Fixture) -> Result<Value> {
     let local = fixture.local().await?;
     let all = local.call("operation_list", json!({})).await?;
@@ -41,7 +42,7 @@ async fn operation(fixture: &Fixture) -> Result<Value> {
 }
 
 async fn until_state(fixture: &Fixture, wanted: &str) -> Result<Value> {
-    // An agent that has only just been started has no socket yet.
+    // An agent that has just been started has no socket yet.
     let is_so = async || Ok(operation(fixture).await.is_ok_and(|operation| operation["state"] == wanted));
     until(&format!("an operation that is {wanted}"), is_so).await?;
     operation(fixture).await
@@ -52,7 +53,7 @@ async fn told(fixture: &Fixture, wanted: ServiceStatus) -> Result<()> {
     fixture.conductor.next(HUNG, is_wanted).await.map(drop)
 }
 
-/// Every word about the end of the order, in the order of their arrival.
+/// All reports about the end of the order, in order of arrival.
 fn ends(fixture: &Fixture) -> Vec<Result<(), String>> {
     let end = |cast: ConductorCast| match cast {
         ConductorCast::NotifyEnd { .. } => Some(Ok(())),
@@ -74,7 +75,7 @@ fn requests(fixture: &Fixture) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The queue holds nothing of it any more, not even unacknowledged.
+/// Purges the guest's queue; returns the number of purged messages.
 async fn lose_what_is_queued(fixture: &Fixture) -> Result<u32> {
     Ok(fixture
         .bus
@@ -84,7 +85,7 @@ async fn lose_what_is_queued(fixture: &Fixture) -> Result<u32> {
         .await?)
 }
 
-/// The first request of each step of `prepare` that asks anything of CouchDB.
+/// The first CouchDB request of each step of `prepare` that sends any.
 fn steps(fixture: &Fixture) -> Vec<(&'static str, Rule)> {
     let hang = |method: &str, path: &str| Rule::new(method, path, Fault::Hang).times(1);
     vec![
@@ -94,7 +95,7 @@ fn steps(fixture: &Fixture) -> Vec<(&'static str, Rule)> {
     ]
 }
 
-/// Killed in each step of the same operation, one after the other; the broker has lost its message meanwhile.
+/// The agent is killed in each step of the same operation; the broker has lost the message meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_in_every_step_of_prepare_costs_nothing() -> Result<()> {
     let mut fixture = new_guest().up().await?;
@@ -106,7 +107,7 @@ async fn a_kill_in_every_step_of_prepare_costs_nothing() -> Result<()> {
         if kills > 0 {
             fixture.agent.start_again()?;
         } else {
-            // It may have come further before the rule was there.
+            // The operation may have passed this request before the rule was added.
             let found = async || Ok(!files(&fixture).is_empty());
             until("the record of the operation", found).await?;
         }
@@ -138,14 +139,15 @@ async fn a_kill_in_every_step_of_prepare_costs_nothing() -> Result<()> {
     Ok(())
 }
 
-/// What works on the same things would wait for hours; it hears at once why not. All else goes on.
+/// Commands on the same objects would wait for hours, so they are refused at once with the reason. All other
+/// commands run.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_meets_an_operation_is_refused_at_once_with_its_stand() -> Result<()> {
     let fixture = new_guest().up().await?;
     let hang = Rule::new("PUT", &format!("/{}", fixture.name("db")), Fault::Hang);
     fixture.memory()?.faults().add(hang);
     fixture.bus.cast(&order(&fixture)).await?;
-    // Sent before it has begun, and waiting behind it.
+    // Sent before the operation has begun, and waiting for it.
     let waits = fixture.cast("create_database", json!({"databases": [{"_name": fixture.name("other")}]}));
     let message = waits.await?.expect_err("an operation is in its way");
     until_hit(fixture.memory()?).await?;
@@ -240,7 +242,7 @@ async fn without_its_arguments_it_ends_as_failed_and_says_so() -> Result<()> {
     Ok(())
 }
 
-/// A message that was encrypted is as discreet after a restart as before.
+/// After a restart, too, the values of an encrypted message are not disclosed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resumed_operation_shows_no_more_of_an_encrypted_name() -> Result<()> {
     let mut fixture = new_guest().encrypted().up().await?;
@@ -259,7 +261,7 @@ async fn a_resumed_operation_shows_no_more_of_an_encrypted_name() -> Result<()> 
     Ok(())
 }
 
-/// It may take hours, so the agent's end doesn't wait for it.
+/// The operation may take hours, so the agent does not wait for it before it exits.
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_leaves_it_for_the_next_agent() -> Result<()> {
     let mut fixture = new_guest().set("rpc.shutdown_grace", 200).up().await?;
@@ -294,7 +296,7 @@ async fn what_the_disk_does_not_take_is_refused_and_ends_the_creation() -> Resul
     told(&fixture, ServiceStatus::Healthy).await
 }
 
-/// Sent twice under one id: over the broker again, and over the socket.
+/// Sent twice with one id: over the broker again, and over the socket.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_command_is_one_operation_whichever_way_it_comes() -> Result<()> {
     let fixture = new_guest().up().await?;

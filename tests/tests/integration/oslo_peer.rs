@@ -1,5 +1,5 @@
-//! The other side is Python: the real oslo.messaging with Trove's own serializer, in clear and encrypted, with every
-//! login method and every kind of queue.
+//! Tests with Python on the other side: the real oslo.messaging with Trove's own serializer, with and without
+//! encryption, with every login method and every kind of queue.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn scene(key: Option<&str>, oslo: &[&str]) -> Result<Scene> {
     scene_on(CouchServer::start().await?, key, oslo).await
 }
 
-/// The queues are declared by Python first, as the taskmanager does, and by the agent then.
+/// Python declares the queues first, as the taskmanager does, and then the agent does.
 async fn scene_on(couch: CouchServer, key: Option<&str>, oslo: &[&str]) -> Result<Scene> {
     let broker = rabbitmq::shared().await?;
     let id = new_id();
@@ -58,7 +58,7 @@ impl Scene {
         }
     }
 
-    /// Casts with a notification and waits for what Python's conductor gets.
+    /// Casts with a notification and waits for the report to Python's conductor.
     async fn cast(&self, method: &str, args: Value) -> Result<Value> {
         let mut context = json!({"user": "alice", "project_id": "test-tenant"});
         context["trove_notification"] = notification(&self.id, method);
@@ -118,7 +118,7 @@ impl Scene {
         Ok(())
     }
 
-    /// A page from the item itself on; on an in-memory server, which nobody shares, it holds nothing else.
+    /// Lists from the item on; an in-memory server, which is not shared, has no other items.
     async fn lists(&self, method: &str, item: &Value) -> Result<()> {
         let args = json!({"limit": 20, "marker": item["_name"], "include_marker": true});
         let page = self.call(method, args).await?;
@@ -150,7 +150,7 @@ impl Scene {
         let error = refused.await?.unwrap_err();
         assert_eq!(error.class, "RemoteError", "{error:?}");
         assert_eq!(error.remote_class.as_deref(), Some("UserNotFound"));
-        // A value that came encrypted is not shown in clear.
+        // Values from encrypted messages are not shown in full.
         let user = if self.encrypted { "user \"g…\" (5 characters)" } else { "user \"ghost\"" };
         let message = format!("{user} does not exist; create it first");
         assert_eq!(error.remote_message.as_ref(), Some(&message));
@@ -171,7 +171,7 @@ impl Scene {
     async fn heartbeat(&self) -> Result<()> {
         loop {
             let event = self.peer.event(SOON).await?;
-            // Until bootstrap is through it is "running".
+            // The status is "running" until bootstrap has finished.
             if event["event"] == "heartbeat" && event["args"]["payload"]["service_status"] == "healthy" {
                 assert_eq!(event["args"]["instance_id"], self.id.as_str());
                 assert!(event["args"]["sent"].is_f64());
@@ -235,7 +235,7 @@ async fn everything_compressed_and_encrypted() -> Result<()> {
     scene(key, &["kombu_compression = gzip"]).await?.everything().await
 }
 
-/// kombu's names; with oslo's `bz2` it can't send at all.
+/// kombu's names of compressions; with oslo's `bz2` it cannot send at all.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compression_that_is_not_read_is_named_in_the_log() -> Result<()> {
     for (alias, name) in [("bzip2", "application/x-bz2"), ("lzma", "application/x-lzma")] {
@@ -252,7 +252,8 @@ async fn a_compression_that_is_not_read_is_named_in_the_log() -> Result<()> {
     Ok(())
 }
 
-/// The guest's own options differ from the control plane's: it takes what exists, and the taskmanager still can.
+/// The guest's options differ from the control plane's: the agent uses existing queues, and the taskmanager
+/// still can.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mismatch_of_flags_is_survived_on_both_sides() -> Result<()> {
     let mut scene = scene(None, &["amqp_durable_queues = true"]).await?;
@@ -272,7 +273,7 @@ async fn a_caller_that_asks_for_signs_of_life_gets_them() -> Result<()> {
 
     let scene = scene_on(CouchServer::in_memory(Options::default()).await?, None, &[]).await?;
     let faults = scene.couch.memory().context("in memory")?.faults();
-    // Without a beat every second the call would end after two; a fraction is cut off.
+    // Without a heartbeat every second the call would time out after two; fractions are truncated.
     for timeout in [json!(2), json!(2.5)] {
         faults.add(Rule::new("GET", "/_all_dbs*", Fault::DelayMs(6000)).times(1));
         let request = json!({"op": "call", "method": "list_databases", "args": {}, "timeout": 20, "call_monitor_timeout": timeout});

@@ -1,4 +1,5 @@
-//! A command keeps its turn until its outcome is on the disk; from then on it is answered again, and never run again.
+//! A command keeps its lock until its outcome is on the disk; later deliveries are answered but not run
+//! again.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use trove_couchdb_tests::until::{until, until_hit};
 
 use super::local_socket::failure;
 
-/// Only ends a hung test.
+/// Only stops a hung test.
 const LIMIT: Duration = Duration::from_secs(300);
 
 fn database(method: &str, name: &str) -> Request {
@@ -32,7 +33,7 @@ async fn send(fixture: &Fixture, request: Request) -> Result<()> {
     fixture.bus.cast(&request.notified(notification)).await
 }
 
-/// Everything that was sent is with the agent.
+/// Waits until the agent has received all messages.
 async fn all_is_delivered(fixture: &Fixture) -> Result<()> {
     let channel = fixture.bus.channel().await?;
     until("the delivery", async || {
@@ -58,8 +59,9 @@ async fn document_is_there(fixture: &Fixture, db: &str) -> Result<bool> {
     Ok(fixture.client.get(&format!("/{db}/kept"), Some(fixture.couch.admin())).await?.0.is_success())
 }
 
-/// The broker dies while a database is deleted; behind it waits the creation of a new one of the same name. Both are carried
-/// out, a tenant writes into the new one, the agent dies, and the broker delivers both again.
+/// The broker dies while a database is deleted and the creation of a new database with the same name waits.
+/// Both are carried out, a tenant writes to the new database, the agent dies, and the broker delivers both
+/// again.
 ///
 /// Mutation: outcome-not-recorded (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -79,7 +81,7 @@ async fn a_database_that_was_made_after_a_deletion_survives_its_second_delivery(
     fixture.memory()?.faults().clear();
     until("the new database", async || Ok(done(&fixture) == 2)).await?;
     put_document(&fixture, &db).await?;
-    // Its outcome is on the disk a moment after its end.
+    // The outcome is written shortly after the command ends.
     let outcomes = fixture.agent.directory().join("state/outcomes");
     let recorded = || std::fs::read_to_string(&outcomes).map_or(0, |text| text.matches("\"done\"").count());
     until("the outcomes", async || Ok(recorded() >= 3)).await?;
@@ -96,8 +98,8 @@ async fn a_database_that_was_made_after_a_deletion_survives_its_second_delivery(
     Ok(())
 }
 
-/// While the first command has not ended, one of the local socket waits for it, although the connection is lost by which the
-/// first could be acknowledged; afterwards it need not wait for the broker.
+/// While the first command runs, a command from the local socket waits for it, although the connection for
+/// the first one's acknowledgement is lost; afterwards the local command does not wait for the broker.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_local_command_waits_for_the_end_of_an_earlier_one_and_not_for_the_broker() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
@@ -124,7 +126,7 @@ async fn a_local_command_waits_for_the_end_of_an_earlier_one_and_not_for_the_bro
     fixture.agent.wait_ready().await?;
     let local = fixture.local().await?;
     assert!(local.call("list_databases", json!({})).await?.to_string().contains(&db));
-    // The deletion has come again and was known.
+    // The deletion was redelivered and recognised.
     until("the redelivery", async || {
         Ok(local.call("get_agent_status", json!({})).await?["commands"]["duplicates"] != json!(0))
     })
@@ -133,17 +135,17 @@ async fn a_local_command_waits_for_the_end_of_an_earlier_one_and_not_for_the_bro
     Ok(())
 }
 
-/// The disk does not take an outcome, and the broker can't take an acknowledgement: what comes after it is not run before one
-/// of them does. Who could do something about it is told.
+/// The disk refuses an outcome, and the broker cannot take an acknowledgement: later commands do not run
+/// until one of them works, and local callers are told why.
 ///
-/// Fails when the turn is given up as soon as the command has ended.
+/// Fails if the lock is released as soon as the command has ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_disk_a_command_keeps_its_turn_and_local_ones_are_told_why() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
     let mut fixture = durable().up_on(&broker).await?;
     let (db, other) = (fixture.name("db"), fixture.name("other"));
     fixture.databases(&[&db]).await?;
-    // A directory in the place of the file: neither appended to nor replaced.
+    // A directory in place of the file: it can be neither appended to nor replaced.
     let file = fixture.agent.directory().join("state/outcomes");
     fixture.agent.terminate().await?;
     std::fs::remove_file(&file).context("no outcomes")?;
@@ -176,10 +178,10 @@ async fn without_a_disk_a_command_keeps_its_turn_and_local_ones_are_told_why() -
     Ok(())
 }
 
-/// The agent dies in the middle of a deletion, and its successor finds no broker: a local command must not make the database
-/// anew, which the second run of the deletion would destroy.
+/// The agent dies during a deletion, and its next run finds no broker: a local command must not create the
+/// database again, because the second run of the deletion would destroy it.
 ///
-/// Fails when it is not noted that a command begins.
+/// Fails if the beginning of a command is not recorded.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_interrupted_comes_again_before_a_local_command() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
@@ -199,7 +201,7 @@ async fn what_was_interrupted_comes_again_before_a_local_command() -> Result<()>
     };
     let local = local().await?;
     let create = json!({"databases": [{"_name": db}]});
-    // The first may be told that there is no login yet.
+    // The first call may fail because the agent has not logged in yet.
     until("the refusal", async || {
         let told = local.call("create_database", create.clone()).await;
         Ok(told.is_err_and(|error| error.to_string().contains("was interrupted and may be half done")))
@@ -214,7 +216,7 @@ async fn what_was_interrupted_comes_again_before_a_local_command() -> Result<()>
     Ok(())
 }
 
-/// The next message of a queue that is an answer.
+/// The next reply in a queue.
 async fn answer_in(fixture: &Fixture, queue: &str) -> Result<Value> {
     let channel = fixture.bus.channel().await?;
     let mut answer = None;
@@ -230,8 +232,8 @@ async fn answer_in(fixture: &Fixture, queue: &str) -> Result<Value> {
     }
 }
 
-/// A generated password was set and its answer could not go out; the agent dies, and its successor first changes
-/// `os_admin`'s own password, as that is due. The password in the answer is the one that holds.
+/// A generated password was set but its answer could not be sent; the agent dies, and its next run first
+/// changes `os_admin`'s own password, which is due. The password in the answer is the effective one.
 ///
 /// Mutation: root-password-of-chance (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! More than can be done: a CouchDB that hangs, calls whose callers are gone. The flood is in `tests/flood.rs`.
+//! Overload: a CouchDB that hangs, calls whose callers are gone. The flood is in `tests/flood.rs`.
 
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use trove_couchdb_tests::bus::{CallError, Request, notification};
 use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::until::HUNG;
 
-/// More commands hang than may run at once (`rpc.max_concurrent`, 16); what needs no CouchDB is answered all the same.
-/// Then one database hangs, and commands on another go on.
+/// More commands hang than may run at once (`rpc.max_concurrent`, 16); commands that need no CouchDB are
+/// answered anyway. Then one database hangs, and commands on other databases run.
 ///
-/// Mutation: with a permit for every command (`transport/rpc/pipeline/job.rs`, `needs_place`) the ping times out.
+/// Mutation: if every command needs a permit (`transport/rpc/pipeline/job.rs`, `needs_place`), the ping times
+/// out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_that_hangs_holds_up_only_who_needs_it() -> Result<()> {
     let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
@@ -54,7 +55,7 @@ fn grant(fixture: &Fixture, database: &str) -> Request {
     )
 }
 
-/// While the agent is away a call expires in the broker, and a cast doesn't.
+/// While the agent is down a call expires in the broker, and a cast does not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_expired_in_the_broker_is_never_run() -> Result<()> {
     let mut fixture = FixturePlan::default().up().await?;
@@ -73,8 +74,9 @@ async fn a_call_that_expired_in_the_broker_is_never_run() -> Result<()> {
     Ok(())
 }
 
-/// A call that has waited in the broker for half of its time finds its database taken for almost as long again. Its
-/// time to live counts from its sending, and a message does not tell when that was: it is left in the broker, and expires.
+/// A call that has waited in the broker for half of its time-out finds its database locked for almost as long
+/// again. Its TTL counts from its sending, whose time is not in the message: so it is left in the broker, and
+/// expires.
 ///
 /// Mutation: old-calls-begin (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! `prepare` makes a guest a database, or says why not; whatever happens meanwhile.
+//! `prepare` turns a guest into a database instance or reports why it cannot, even if it is interrupted.
 
 mod interrupted;
 
@@ -20,7 +20,8 @@ fn new_guest() -> FixturePlan {
     FixturePlan::default().set("heartbeat.assume_prepared", false).set("heartbeat.interval", 1)
 }
 
-/// As Trove 26 sends it for an instance without a volume, with what is ordered in `order`.
+/// As Trove 26 sends it for an instance without a volume; `order` has the requested databases, users and
+/// root.
 fn order(order: Value) -> Value {
     let mut args = json!({
         "packages": "", "databases": [], "memory_mb": 512, "users": [], "device_path": null,
@@ -128,7 +129,7 @@ async fn an_image_may_bring_packages_and_volume() -> Result<()> {
     told(&fixture, ServiceStatus::Healthy).await
 }
 
-/// The reason reaches the user with the stage, and a better order makes the same guest a database.
+/// The user gets the reason with the stage, and a corrected order succeeds on the same guest.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_names_its_stage_and_can_be_made_good() -> Result<()> {
     let mut fixture = new_guest().up().await?;
@@ -151,7 +152,8 @@ async fn a_failure_names_its_stage_and_can_be_made_good() -> Result<()> {
     Ok(())
 }
 
-/// Killed at each request to CouchDB that changes something, it goes on where it was, and says `building` all the while.
+/// Killed at each modifying request to CouchDB, the agent continues where it was, and reports `building` all
+/// the time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_agent_goes_on_with_it() -> Result<()> {
     for (method, path) in [
@@ -205,7 +207,7 @@ async fn a_second_prepare_changes_nothing() -> Result<()> {
     assert!(fixture.client.get("/_session", Some(&login(&al))).await?.0.is_success(), "the password holds");
     let (status, _) = fixture.client.get(&format!("/{other}"), Some(fixture.couch.admin())).await?;
     assert_eq!(status, 404);
-    // Nor does a bad one mark a guest that serves as failed.
+    // An invalid order does not mark a working guest as failed.
     let refused = fixture.cast("prepare", json!({"databases": 5})).await?;
     assert!(refused.is_err_and(|message| message.contains("`databases`")));
     told(&fixture, ServiceStatus::Healthy).await?;
@@ -213,7 +215,7 @@ async fn a_second_prepare_changes_nothing() -> Result<()> {
     Ok(())
 }
 
-/// A failed order is repeated with another password: the users that the first one made are taken over.
+/// A failed order is repeated with a new password: users of the first order are taken over.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_passwords_of_the_last_order_count() -> Result<()> {
     let fixture = new_guest().in_memory(Options::default()).up().await?;
@@ -261,7 +263,8 @@ async fn it_waits_for_couchdb_as_long_as_it_may_and_then_says_why() -> Result<()
     Ok(())
 }
 
-/// A server that has only just started may stumble; that it was away for long before does not use its patience up.
+/// A server that has just started may fail; the time of its outage before does not count towards the retry
+/// timeout.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_that_comes_late_may_stumble() -> Result<()> {
     let mut fixture = new_guest().in_memory(Options::default()).up().await?;
@@ -269,7 +272,7 @@ async fn a_couchdb_that_comes_late_may_stumble() -> Result<()> {
     fixture.couch.memory_mut().unwrap().stop().await;
     fixture.bus.cast(&request(&fixture, json!({"databases": [{"_name": db}]}))).await?;
     told(&fixture, ServiceStatus::Building).await?;
-    // Longer than the agent bears with a CouchDB that answers with errors.
+    // Longer than the agent retries while CouchDB answers with errors.
     tokio::time::sleep(Duration::from_secs(22)).await;
     let unavailable = Fault::Answer { status: 503, body: r#"{"error":"unavailable"}"#.to_owned() };
     fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), unavailable).times(2));
@@ -279,7 +282,8 @@ async fn a_couchdb_that_comes_late_may_stumble() -> Result<()> {
     Ok(())
 }
 
-/// Trove stops the database before it deletes an instance, and goes on whatever it hears; but it waits for it.
+/// Trove stops the database before it deletes an instance. It continues whatever the reply is, but waits for
+/// a reply.
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_db_is_answered_and_stops_nothing() -> Result<()> {
     let fixture = Fixture::up().await?;

@@ -1,5 +1,6 @@
-//! A CouchDB that can't write its configuration: it makes a change all the same, answers with an error, and has forgotten the
-//! change after a restart. No command may claim more than that, or leave a login that holds only until then.
+//! A CouchDB that cannot write its configuration: it applies a change but answers with an error, and loses
+//! the change at a restart. No command may report success then, or leave a login that works only until the
+//! restart.
 
 use anyhow::{Context, Result};
 use in_memory_couchdb::{Options, Trouble};
@@ -80,7 +81,7 @@ async fn root_is_as_before_when_its_change_can_not_be_kept() -> Result<()> {
     Ok(())
 }
 
-/// CouchDB itself may write; the file of the agent, in a directory of its own, can't follow.
+/// CouchDB itself may write, but the agent cannot update its ini file, which is in a separate directory.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ini_file_that_can_not_follow_is_no_success() -> Result<()> {
     let Some(disk) = crate::full_disk::Disk::of_mib(1)? else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Credentials that no longer fit: asked rarely, over any number of restarts, and at once when something was repaired.
+//! Refused credentials: tried rarely, over any number of restarts, and at once after a repair.
 
 use anyhow::{Context, Result};
 use in_memory_couchdb::{InMemoryCouch, Options};
@@ -9,7 +9,7 @@ use trove_couchdb_tests::local::LocalClient;
 use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
 use trove_couchdb_tests::until::until;
 
-/// What the agent says when nobody can look whether there is an `os_admin` at all.
+/// The agent's message if it cannot find out whether `os_admin` exists.
 const REFUSED: &str = "does not say which";
 const SESSION: &str = "/_session";
 
@@ -18,7 +18,7 @@ fn quick() -> Options {
     Options { iterations: Some(500), ..Options::default() }
 }
 
-/// An agent whose bootstrap administrator is not configured any more, and its stage.
+/// A fixture whose agent has no bootstrap administrator in its configuration any more.
 async fn alone() -> Result<LocalFixture> {
     let plan = LocalFixturePlan::default().in_memory(quick()).set("couchdb.sha256_iterations", 1000);
     let mut fixture = plan.up().await?;
@@ -43,13 +43,13 @@ fn refusals(couch: &InMemoryCouch) -> usize {
     couch.log().entries().iter().filter(|entry| entry.status == Some(401)).count()
 }
 
-/// Starts the agent again and waits until it has said once more that its login is refused.
+/// Starts the agent again and waits until it has logged a further refused login.
 async fn start_refused(agent: &mut AgentProcess, said_before: usize) -> Result<()> {
     agent.start_again()?;
     until("the refusal", async || Ok(agent.logs().matches(REFUSED).count() > said_before)).await
 }
 
-/// CouchDB 3.4 and later would lock `os_admin` for every client of the address.
+/// CouchDB 3.4 and later would lock `os_admin` for all clients at this address.
 ///
 /// Mutation: refusal-forgotten-at-restart (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -65,7 +65,7 @@ async fn many_starts_with_a_wrong_password_are_one_wrong_login() -> Result<()> {
     let text = std::fs::read_to_string(fixture.agent.directory().join("state/refused_logins.json"))?;
     assert!(!text.contains("wrong\""), "{text}");
 
-    // Neither the right password nor another operator's has to wait.
+    // The right password is tried without a delay.
     write_private(&fixture.agent.credentials_file(), &right.to_string())?;
     fixture.agent.start_again()?;
     fixture.agent.wait_ready().await?;
@@ -73,7 +73,7 @@ async fn many_starts_with_a_wrong_password_are_one_wrong_login() -> Result<()> {
     Ok(())
 }
 
-/// Each repair that the agent advises is noticed by a running agent, and by one that is started after it.
+/// A running agent notices each repair that it suggests, and so does an agent that is started afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repair_is_noticed_at_once() -> Result<()> {
     let mut fixture = alone().await?;
@@ -81,7 +81,7 @@ async fn a_repair_is_noticed_at_once() -> Result<()> {
     let file = fixture.agent.credentials_file();
     write_private(&file, &with_password(&right, "other"))?;
     start_refused(&mut fixture.agent, 0).await?;
-    // os_admin's password in CouchDB becomes the file's, and the file is touched.
+    // os_admin's password in CouchDB is changed to the file's, and the file is touched.
     let path = "/_node/_local/_config/admins/os_admin";
     let admin = fixture.couch.admin().clone();
     assert!(fixture.client.put(path, Some(&admin), &json!("other")).await?.0.is_success());
@@ -90,7 +90,7 @@ async fn a_repair_is_noticed_at_once() -> Result<()> {
     fixture.agent.wait_ready().await?;
     fixture.agent.kill9()?;
 
-    // Refused again, and CouchDB is started again with what its ini files say.
+    // Refused again; CouchDB is restarted with the password of its ini files.
     write_private(&file, &with_password(&right, "third"))?;
     let said = fixture.agent.logs().matches(REFUSED).count();
     start_refused(&mut fixture.agent, said).await?;
@@ -104,7 +104,7 @@ async fn a_repair_is_noticed_at_once() -> Result<()> {
     fixture.agent.wait_ready().await
 }
 
-/// The advice used to lead there: it hung for a minute and then said that it might have taken effect.
+/// Formerly the command hung for a minute and then reported that it might have taken effect.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_without_a_login_is_refused_at_once_with_the_reason() -> Result<()> {
     let mut fixture = alone().await?;
@@ -120,7 +120,7 @@ async fn a_rotation_without_a_login_is_refused_at_once_with_the_reason() -> Resu
     Ok(())
 }
 
-/// A bootstrap administrator whose password changed has a lock of its own.
+/// A bootstrap administrator whose password changed has its own lockout.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_bootstrap_admin_is_not_tried_at_each_start() -> Result<()> {
     let couch = InMemoryCouch::start(quick().admin("boss", "right")).await?;
@@ -148,7 +148,7 @@ async fn a_refused_bootstrap_admin_is_not_tried_at_each_start() -> Result<()> {
     Ok(())
 }
 
-/// The password was refused a moment before, and is right again by the agent's own doing.
+/// The password was refused a moment before; the agent itself then makes it right again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_os_admin_that_was_deleted_is_made_again_by_the_bootstrap_admin() -> Result<()> {
     let plan = LocalFixturePlan::default().in_memory(quick()).set("couchdb.sha256_iterations", 1000);

@@ -1,4 +1,4 @@
-//! A recorded message that somebody sends again does nothing: at once, after a restart, under another id, in parts.
+//! A recorded message that is sent again has no effect: at once, after a restart, with a new id, or in parts.
 
 use anyhow::{Context, Result};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -22,13 +22,13 @@ fn body(inner: Map<String, Value>) -> Vec<u8> {
     json!({"oslo.version": "2.0", "oslo.message": text}).to_string().into_bytes()
 }
 
-/// A cast on the wire, as somebody who listens records it.
+/// A cast as an eavesdropper records it.
 fn recorded(fixture: &Fixture, method: &str, args: Value) -> Message {
     let request = Request::new(method, args).notified(notification(&fixture.id, method));
     fixture.bus.encode_cast(&request)
 }
 
-/// Whatever came of messages sent before is over when this has been answered.
+/// Waits until all messages sent before are finished.
 async fn all_is_over(fixture: &Fixture) -> Result<()> {
     fixture.call("list_users", json!({})).await?;
     Ok(())
@@ -40,7 +40,7 @@ async fn restart(fixture: &mut Fixture) -> Result<()> {
     fixture.agent.wait_ready().await
 }
 
-/// A password that was changed since must not come back.
+/// A password that was changed since must not become valid again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_password_does_not_come_back() -> Result<()> {
     for plan in [FixturePlan::default(), FixturePlan::default().encrypted()] {
@@ -62,7 +62,8 @@ async fn an_old_password_does_not_come_back() -> Result<()> {
     Ok(())
 }
 
-/// With encryption a message is known by what is in it: another id, a stranger's context or a changed vector don't help.
+/// Encrypted messages are recognised by their contents: a new id, a different context or a modified IV does
+/// not help.
 ///
 /// Mutation: parts-replayed (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +101,7 @@ async fn parts_of_a_recorded_message_are_known() -> Result<()> {
         let mut message = another_context.clone();
         for (_, part) in message["args"].as_object_mut().context("no arguments")? {
             let mut sealed = BASE64_STANDARD.decode(part.as_str().context("not encrypted")?)?;
-            // A bit that leaves JSON what it is: the case of the first letter.
+            // Flips a bit that keeps the JSON valid: the case of the first letter.
             sealed[1] ^= 0x20;
             *part = BASE64_STANDARD.encode(sealed).into();
         }
@@ -117,13 +118,14 @@ async fn parts_of_a_recorded_message_are_known() -> Result<()> {
         assert_eq!(fixture.security(&db).await?["members"]["names"].as_array().map_or(0, Vec::len), 0);
         restart(&mut fixture).await?;
     }
-    // A new message with the same words is a command like any other.
+    // A new message with the same contents is a normal command.
     fixture.grant(&al, &[&db]).await?;
     assert!(fixture.client.reads(&db, Some(&login(&al))).await?);
     Ok(())
 }
 
-/// The broker's own redelivery of what was not acknowledged is no replay; of what was, it is, and is not answered twice.
+/// The broker's redelivery of an unacknowledged message is not a replay; that of an acknowledged one is, and
+/// is not answered.
 ///
 /// Mutation: receipts-not-written (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -145,8 +147,8 @@ async fn the_same_call_after_a_restart_is_neither_run_nor_answered_again() -> Re
     Ok(())
 }
 
-/// What was recorded of traffic that changes nothing: reads, refused commands, the agent's own answers and heartbeats. A command
-/// without arguments needs only a context from there.
+/// Recorded messages that change nothing: reads, refused commands, the agent's own replies and heartbeats. A
+/// command without arguments only needs a context from one of them.
 ///
 /// Mutation: reads-leave-no-marks (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +192,7 @@ async fn parts_of_reads_and_of_the_agents_own_messages_make_no_command() -> Resu
         all_is_over(&fixture).await?;
         assert_eq!(fixture.call("is_root_enabled", json!({})).await?, json!(false), "round {round}");
         assert!(fixture.user_document(&al).await?.is_some(), "round {round}");
-        // What only reads left behind reaches the disk with the next change.
+        // Marks of reads reach the disk with the next change.
         fixture.user(&fixture.name("bo"), &[]).await.ok();
         restart(&mut fixture).await?;
     }

@@ -1,4 +1,4 @@
-//! `root`: a server administrator that is switched on and off.
+//! `root`: a server administrator that can be enabled and disabled.
 
 use anyhow::Result;
 use serde_json::json;
@@ -10,7 +10,7 @@ fn root(password: &str) -> Credentials {
     Credentials::new("root", password)
 }
 
-/// The harness takes no answer in clear where there is a key. Trove's own serializer would.
+/// The harness rejects unencrypted replies if there is a key. Trove's own serializer accepts them.
 ///
 /// Mutation: peer-in-clear-only (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,5 @@
-//! `os_admin` gets another password: nobody is refused meanwhile, and a crash at any point leaves a login.
+//! Rotation of `os_admin`'s password: no command is refused meanwhile, and a crash at any point leaves a
+//! working login.
 
 use anyhow::{Context, Result};
 use in_memory_couchdb::{Fault, Options, Rule};
@@ -17,7 +18,7 @@ fn os_admin(password: &Value) -> Result<Credentials> {
     Ok(Credentials::new("os_admin", password.as_str().context("no password")?))
 }
 
-/// Makes the password of `fixture` a very old one and starts the agent with a schedule by which it is due.
+/// Makes the password of `fixture` old and restarts the agent with a schedule by which a rotation is due.
 async fn let_it_grow_old(fixture: &mut Fixture) -> Result<Value> {
     fixture.agent.terminate().await?;
     let mut credentials = file(fixture)?;
@@ -56,7 +57,7 @@ async fn an_old_password_is_replaced_under_load_and_nobody_is_refused() -> Resul
     Ok(())
 }
 
-/// At each step of the change: before and after CouchDB took the new password, and before the file says so.
+/// At each step: before and after CouchDB accepted the new password, and before it is in the file.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_it_has_a_login_again() -> Result<()> {
     let put = || Rule::new("PUT", "*/_config/admins/os_admin", Fault::Hang).times(1);
@@ -71,7 +72,7 @@ async fn killed_in_the_middle_it_has_a_login_again() -> Result<()> {
         assert!(both["next_password"].is_string());
         fixture.agent.kill9()?;
         fixture.memory()?.faults().clear();
-        // Whichever holds, nothing but the file and the server is left to tell.
+        // Whichever password is effective, only the file and the server can show it.
         let settings = &mut fixture.agent.options().settings;
         settings.retain(|(name, _)| name != "couchdb.rotate_os_admin_after");
         fixture.memory()?.log().clear();
@@ -85,7 +86,7 @@ async fn killed_in_the_middle_it_has_a_login_again() -> Result<()> {
     Ok(())
 }
 
-/// CouchDB took the new password, and its answer was lost: the agent finds out by itself.
+/// CouchDB accepted the new password but its answer was lost: the agent detects that.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_was_lost_is_no_lost_login() -> Result<()> {
     for fault in [
@@ -99,7 +100,7 @@ async fn an_answer_that_was_lost_is_no_lost_login() -> Result<()> {
         until_hit(fixture.memory()?).await?;
         until("one password", async || Ok(file(&fixture)?["next_password"].is_null())).await?;
         fixture.call("list_users", json!({})).await?;
-        // One that had no effect may be tried again while we look: then the file has another password.
+        // A rotation without effect may be retried during this check; the file then changes.
         let mut settled = file(&fixture)?;
         while !is_admin(&fixture, &os_admin(&settled["password"])?).await? {
             let now = file(&fixture)?;
@@ -111,7 +112,7 @@ async fn an_answer_that_was_lost_is_no_lost_login() -> Result<()> {
     Ok(())
 }
 
-/// One that hashes fast, and a password that is being changed: by an operator, over the socket.
+/// A server that hashes fast, and a rotation that an operator started over the socket.
 async fn begin(fixture: &LocalFixture) -> Result<()> {
     let local = fixture.connect().await?;
     tokio::spawn(async move { local.call("rotate_os_admin", json!({})).await.map(drop) });
@@ -122,7 +123,7 @@ fn quick() -> LocalFixturePlan {
     LocalFixturePlan::default().alone().set("couchdb.sha256_iterations", 1000)
 }
 
-/// On a server whose requests can be held up.
+/// An in-memory server, whose requests can be delayed.
 fn quick_in_memory() -> LocalFixturePlan {
     LocalFixturePlan::default().in_memory(Options::default()).set("couchdb.sha256_iterations", 1000)
 }
@@ -149,7 +150,7 @@ async fn on_command_it_is_another_one_at_once() -> Result<()> {
     Ok(())
 }
 
-/// What docs/operations.md tells who has lost it while the agent still works.
+/// The procedure of docs/operations.md for a lost file while the agent still works.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_credentials_file_that_is_gone_is_written_anew() -> Result<()> {
     let mut fixture = quick().up().await?;
@@ -164,8 +165,8 @@ async fn a_credentials_file_that_is_gone_is_written_anew() -> Result<()> {
     Ok(())
 }
 
-/// `kill -9` at each request of a rotation, before and after CouchDB did what was asked: one login is left, the file has
-/// it, and nobody is locked out.
+/// `kill -9` at each request of a rotation, before and after it took effect: one login remains, the file has
+/// it, and no account is locked.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_request_it_has_a_login_again() -> Result<()> {
     for after_effect in [false, true] {
@@ -203,7 +204,8 @@ async fn killed_at_any_request_it_has_a_login_again() -> Result<()> {
     Ok(())
 }
 
-/// Killed over and over while it finds out which password holds: CouchDB locks an account after five wrong ones.
+/// Killed repeatedly while it finds out which password is effective: CouchDB locks an account after five
+/// failures.
 ///
 /// Mutation: refused-password-tried-again (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -220,7 +222,8 @@ async fn killed_again_and_again_it_does_not_lock_itself_out() -> Result<()> {
     assert_eq!(passwords(&fixture)?["password"], old["password"]);
     fixture.memory()?.faults().clear();
     fixture.memory()?.log().clear();
-    // So many requests are answered, and then none: at last, that with the old password is, and the next one is not.
+    // CouchDB answers `answered` requests and then hangs. The number grows until it answers the request with
+    // the refused password.
     let mut answered = 0_usize;
     for _ in 0..14 {
         let faults = fixture.memory()?.faults();

@@ -1,5 +1,5 @@
-//! An attacker who may write to the broker puts a recorded, encrypted value in the place of a name. Failures travel in
-//! clear: none may decrypt the value for him.
+//! An attacker with write access to the broker puts a recorded, encrypted value in place of a name. Failures
+//! are sent unencrypted: none may reveal the value.
 
 use anyhow::{Context, Result};
 use in_memory_couchdb::Options;
@@ -9,21 +9,21 @@ use trove_couchdb_tests::bus::CallError;
 use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::until::until;
 
-/// No more than the first three characters of a value may be seen.
+/// At most the first three characters of a value may be visible.
 const RECORDED: &str = "Q7xZsecretOfRoot";
 const TOO_MUCH: &str = "Q7xZ";
-/// The same as a name that databases can have.
+/// The same as a valid name of a database.
 const RECORDED_LOWER: &str = "q7xzsecretofroot";
 const TOO_MUCH_LOWER: &str = "q7xz";
 
-/// The shapes in which an argument may come; without a password, so that no user is made of it.
+/// The forms of an argument; without a password, so that no user is created from it.
 fn shapes(value: &str) -> Vec<Value> {
     let object = json!({"_name": value, "name": value, "host": value, "_host": value, "id": value});
     let database_of = json!({"_name": "somebody", "_databases": [{"_name": value}], "name": "somebody"});
     vec![json!(value), json!([value]), json!([object]), object, json!([database_of])]
 }
 
-/// What an argument holds while another one is tried.
+/// A harmless value of an argument while a different one is tested.
 fn harmless(fixture: &Fixture, argument: &str) -> Value {
     match argument {
         "username" => json!(fixture.name("nobody")),
@@ -53,7 +53,7 @@ fn requests(fixture: &Fixture, method: Method) -> Vec<Value> {
     requests
 }
 
-/// Why an operation has failed, once it has.
+/// The reason of a failed operation, once it has failed.
 async fn reason_of(fixture: &Fixture, id: &str) -> Result<String> {
     let local = fixture.local().await?;
     let mut over = Value::Null;
@@ -75,7 +75,7 @@ async fn no_failure_shows_more_of_an_encrypted_value_than_its_beginning() -> Res
     let mut failures = Vec::new();
     for method in Method::ALL.iter().filter(|method| **method != Method::SetLogFilter) {
         for args in requests(&fixture, *method) {
-            // A database of that name would be made, and then its name may be shown.
+            // This would create a database with that name, which may then be shown.
             if *method == Method::CreateDatabase && args.to_string().contains(RECORDED_LOWER) {
                 continue;
             }
@@ -90,7 +90,7 @@ async fn no_failure_shows_more_of_an_encrypted_value_than_its_beginning() -> Res
             }
         }
     }
-    // The ends of casts go to the conductor in a notification, which the control plane shows to users.
+    // The results of casts go to the conductor in a notification, which the control plane shows to users.
     for args in requests(&fixture, Method::DeleteUser).into_iter().take(4) {
         failures.extend(fixture.cast("delete_user", args).await?.err());
     }
@@ -105,7 +105,7 @@ async fn no_failure_shows_more_of_an_encrypted_value_than_its_beginning() -> Res
     ] {
         assert!(failures.iter().any(|text| text.contains(expected)), "{expected} is not among {failures:#?}");
     }
-    // Encrypted like all casts, an answer to create_backup names the backup; the ends of commands are shown to users.
+    // The answer to create_backup is encrypted and names the backup; results of commands are shown to users.
     let is_end = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyExcInfo { .. });
     let ends: Vec<_> = fixture.conductor.received().into_iter().filter(is_end).collect();
     let places = [
@@ -127,7 +127,7 @@ async fn no_failure_shows_more_of_an_encrypted_value_than_its_beginning() -> Res
     Ok(())
 }
 
-/// What the kernel vouches for is not encrypted, and an operator reads the whole name.
+/// Socket peers are authenticated by the kernel and not encrypted, and an operator sees the whole name.
 #[tokio::test(flavor = "multi_thread")]
 async fn over_the_socket_names_are_shown_in_full_and_so_is_on_the_broker_what_exists() -> Result<()> {
     let fixture = FixturePlan::default().in_memory(Options::default()).encrypted().up().await?;

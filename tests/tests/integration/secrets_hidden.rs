@@ -1,4 +1,4 @@
-//! Distinctive passwords are planted wherever one can be, and looked for wherever none may be.
+//! Distinctive passwords are used wherever possible, and must not appear anywhere else.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use trove_couchdb_tests::shared_server::root_alone;
 use trove_couchdb_tests::until::HUNG;
 use trove_couchdb_tests::web;
 
-/// The socket with the metrics, in a directory of the test's.
+/// The socket with the metrics, in a directory of the test.
 const METRICS: &str = "metrics.sock";
 
-/// One that looks like nothing else.
+/// A distinctive password.
 fn planted(fixture: &Fixture, number: u32) -> String {
     format!("Planted{number}Secret{}", fixture.id)
 }
@@ -49,7 +49,7 @@ async fn use_everything(fixture: &Fixture) -> Result<Vec<String>> {
     let _alone = root_alone(&fixture.couch).await;
     let root = fixture.call("enable_root_with_password", json!({"root_password": secrets[4]})).await?;
     assert_eq!(root["_password"], secrets[4].as_str());
-    // A caller that is gone: the answer comes back, and lapin would print it.
+    // A caller that is gone: the broker returns the reply, and lapin would print it.
     let gone = Request::new("enable_root_with_password", json!({"root_password": secrets[4]}));
     let mut message: Value = serde_json::from_slice(&fixture.bus.encode_call(&gone).body)?;
     let inner =
@@ -100,7 +100,7 @@ async fn look_everywhere(fixture: &Fixture, secrets: &[String], directory: &Path
     Ok(())
 }
 
-/// The files below the agent's directory, also those that it left half-written, but not the ones it was given.
+/// All files below the agent's directory, including half-written ones, except the files given to the agent.
 fn written(directory: &Path) -> Vec<PathBuf> {
     let given = ["agent.toml", "conf.d"];
     let entries = std::fs::read_dir(directory).unwrap().flatten();
@@ -113,7 +113,7 @@ fn written(directory: &Path) -> Vec<PathBuf> {
     files.collect()
 }
 
-/// What the agent was told or has made itself.
+/// The secrets in the agent's configuration, and those that it created itself.
 async fn own_secrets(fixture: &Fixture) -> Result<Vec<String>> {
     let file = fixture.agent.credentials_file();
     let content: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
@@ -122,17 +122,17 @@ async fn own_secrets(fixture: &Fixture) -> Result<Vec<String>> {
     secrets.extend(fixture.key.clone());
     let url = trove_couchdb_tests::rabbitmq::shared().await?.transport_url();
     secrets.push(url.split(['/', ':', '@']).nth(4).unwrap().to_owned());
-    // A real server's may be a common word, and this agent was not told it.
+    // A real server's admin password may be a common word, and is not in this agent's configuration.
     if fixture.couch.memory().is_some() {
         secrets.push(fixture.couch.admin().password.clone());
     }
-    // As HTTP carries them.
+    // As HTTP transmits them.
     secrets.push(BASE64_STANDARD.encode(format!("os_admin:{}", secrets[0])));
     assert!(secrets.iter().all(|secret| secret.len() >= 6), "{secrets:?}");
     Ok(secrets)
 }
 
-/// With whatever the crates around us could say.
+/// With all log output of the agent's dependencies.
 fn talkative(directory: &Path) -> FixturePlan {
     FixturePlan::default()
         .set("log.filter", "trace,lapin=trace,hyper=trace,hyper_util=trace,reqwest=trace,rustls=trace")
@@ -150,7 +150,7 @@ async fn no_password_is_shown_at_trace_level() -> Result<()> {
         assert!(fixture.agent.logs().contains("INFO"), "the net holds");
         let mut secrets = use_everything(&fixture).await?;
         secrets.extend(own_secrets(&fixture).await?);
-        // A real server's os_admin is that of other tests, too.
+        // A real server's os_admin is shared with other tests.
         if fixture.couch.memory().is_some() {
             fixture.call("rotate_os_admin", json!({})).await?;
             secrets.extend(own_secrets(&fixture).await?);
@@ -163,7 +163,7 @@ async fn no_password_is_shown_at_trace_level() -> Result<()> {
     Ok(())
 }
 
-/// A `prepare` brings passwords of users and of root, whether it succeeds or not.
+/// A `prepare` contains passwords of users and of root; they stay hidden whether it succeeds or fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prepare_shows_no_password() -> Result<()> {
     let order = |fixture: &Fixture, packages: Value| {
@@ -196,7 +196,7 @@ async fn a_prepare_shows_no_password() -> Result<()> {
     Ok(())
 }
 
-/// The agent says what is wrong with a configuration, and never quotes it.
+/// The agent reports errors in its configuration without quoting values.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_is_refused_shows_no_secret() -> Result<()> {
     const SECRET: &str = "PlantedSecretOfAConfiguration";
@@ -225,7 +225,8 @@ async fn a_configuration_that_is_refused_shows_no_secret() -> Result<()> {
     Ok(())
 }
 
-/// The environment of a service may name a proxy for its way out of the machine: `os_admin`'s password is not for it.
+/// The environment of a service may name a proxy for outgoing requests, which must not get `os_admin`'s
+/// password.
 ///
 /// Mutation: proxy-of-the-environment (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]

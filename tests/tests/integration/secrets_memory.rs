@@ -1,6 +1,7 @@
-//! A password that the agent has dealt with is gone from its memory.
+//! A password is gone from the agent's memory after its command.
 //!
-//! Shown for encrypted messages: of one in clear, lapin keeps a copy in a buffer of its own until others overwrite it.
+//! This holds for encrypted messages: of an unencrypted one, lapin keeps a copy in its buffer until it is
+//! overwritten.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -10,7 +11,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use trove_couchdb_tests::fixture::FixturePlan;
 
-/// Whether `text` stands anywhere in the memory of a process; `None` if we may not look.
+/// Whether the memory of a process contains `text`; `None` if reading is not permitted.
 fn is_in_memory(pid: u32, text: &str) -> Result<Option<bool>> {
     let mut memory = match File::open(format!("/proc/{pid}/mem")) {
         Ok(memory) => memory,
@@ -27,7 +28,7 @@ fn is_in_memory(pid: u32, text: &str) -> Result<Option<bool>> {
         let (start, end) = (u64::from_str_radix(start, 16)?, u64::from_str_radix(end, 16)?);
         let mut bytes = Vec::new();
         memory.seek(SeekFrom::Start(start))?;
-        // Some ranges can't be read; what could be is in `bytes`.
+        // Some ranges are unreadable; the readable part is in `bytes`.
         drop((&memory).take(end - start).read_to_end(&mut bytes));
         if bytes.windows(text.len()).any(|window| window == text.as_bytes()) {
             return Ok(Some(true));
@@ -46,7 +47,7 @@ async fn a_password_that_was_dealt_with_is_gone() -> Result<()> {
         return Ok(());
     };
     assert!(key_is_there, "the net holds: the guest's id is there");
-    // Many, and each of them long: what is left of one may be overwritten by chance.
+    // Many long passwords, because remains of a single one may be overwritten by chance.
     let planted = format!("Planted{}", fixture.id);
     let password = |number: u32| format!("Memory{number:03}{}", planted.repeat(16));
     let name = |number: u32| fixture.name(&format!("u{number:03}"));
@@ -59,7 +60,7 @@ async fn a_password_that_was_dealt_with_is_gone() -> Result<()> {
     let update = json!({"username": name(0), "hostname": "%", "user_attrs": {"password": password(200)}});
     fixture.must_cast("update_attributes", update).await?;
     fixture.call("list_users", json!({})).await?;
-    // The end of a command is told a moment before it is dropped.
+    // The result of a command is reported a moment before the command is dropped.
     for _ in 0..600 {
         if is_in_memory(pid, &planted)? == Some(false) {
             return Ok(());

@@ -1,5 +1,6 @@
-//! What the server has of its own: rules for passwords, limits for rounds, another database for users, conflicting documents,
-//! and a maintenance mode. Success is claimed only if the user can log in, and a refusal has the server's reason.
+//! Settings of the server: password rules, limits for rounds, a different users database, conflicting
+//! documents, and maintenance mode. Success is reported only if the user can log in, and a refusal has the
+//! server's reason.
 
 use anyhow::Result;
 use in_memory_couchdb::Options;
@@ -12,12 +13,12 @@ use trove_couchdb_tests::until::until;
 const RULE: &str = r#"[{".{10,}", "Password min length is 10 chars."}]"#;
 const REASON: &str = "Password does not conform to requirements. Password min length is 10 chars.";
 
-/// A stage whose server has these settings, once the agent has its login.
+/// A fixture whose server has these settings, once the agent has its login.
 async fn stage_with(settings: &[(&str, &str, &str)]) -> Result<LocalFixture> {
     stage_of(1_000, settings).await
 }
 
-/// A stage whose server itself hashes with so many rounds.
+/// A fixture whose server hashes with this many rounds.
 async fn stage_of(iterations: u32, settings: &[(&str, &str, &str)]) -> Result<LocalFixture> {
     let options = Options { iterations: Some(iterations), ..Options::default() };
     let options =
@@ -33,7 +34,7 @@ async fn stage_of(iterations: u32, settings: &[(&str, &str, &str)]) -> Result<Lo
     Ok(fixture)
 }
 
-/// How CouchDB does, in the agent's eyes.
+/// The state of CouchDB as reported by the agent.
 async fn state(fixture: &LocalFixture) -> Result<(Value, String)> {
     let status = fixture.call("get_agent_status", json!({})).await?;
     let couchdb = &status["couchdb"];
@@ -100,7 +101,7 @@ async fn the_servers_own_rules_decide_on_every_password() -> Result<()> {
     assert!(document(&fixture, "root").await?.is_none(), "what asked for the rules is stored nowhere");
     fixture.call("disable_root", json!({})).await?;
 
-    // A change of the rules is noticed at once.
+    // A change of the rules takes effect at once.
     configure(&fixture, "chttpd_auth/password_regexp", "[]").await?;
     fixture.call("change_passwords", change(&zoe, "sh0rt")).await?;
     assert!(fixture.client.logs_in(&Credentials::new(&zoe, "sh0rt")).await?);
@@ -123,7 +124,7 @@ async fn a_generated_password_of_root_keeps_common_rules() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hashes_keep_to_the_servers_limits_for_rounds() -> Result<()> {
-    // At the first login CouchDB makes a hash of another number of rounds anew.
+    // At the first login CouchDB replaces a hash with a different number of rounds.
     let fixture = stage_of(900, &[]).await?;
     configure(&fixture, "chttpd_auth/max_iterations", "900").await?;
     let user = fixture.user(&fixture.name("al"), &[]).await?;
@@ -154,7 +155,7 @@ async fn users_that_couchdb_looks_for_elsewhere_are_not_made() -> Result<()> {
     Ok(())
 }
 
-/// Plants a revision of a user's document that conflicts with the one that is there.
+/// Adds a conflicting revision of a user's document.
 async fn plant_conflict(fixture: &LocalFixture, name: &str, edit: impl Fn(&mut Value)) -> Result<()> {
     let mut other = document(fixture, name).await?.unwrap();
     other["_rev"] = json!("1-00000000000000000000000000000001");
@@ -168,7 +169,7 @@ async fn plant_conflict(fixture: &LocalFixture, name: &str, edit: impl Fn(&mut V
     Ok(())
 }
 
-/// CouchDB lets nobody log in whose document has conflicts, whatever the password.
+/// CouchDB refuses every login of a user whose document has conflicts.
 ///
 /// Mutation: conflicts-of-users-stay (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -211,7 +212,7 @@ async fn a_couchdb_in_maintenance_mode_is_not_healthy_and_commands_say_so() -> R
         let error = failure(fixture.call(method, args).await);
         assert!(error.contains("in maintenance mode"), "{method}: {error}");
     }
-    // Out of the balancing of load, and it serves.
+    // The mode "nolb" only removes the node from load balancing; it still serves.
     configure(&fixture, "couchdb/maintenance_mode", "nolb").await?;
     until("it is over", async || Ok(state(&fixture).await?.0 == "healthy")).await?;
     fixture.call("change_passwords", change(&al.name, "pw")).await?;

@@ -1,4 +1,4 @@
-//! SIGTERM finishes or hands back what is in flight, and exits 0 within the grace period.
+//! SIGTERM finishes or requeues everything in flight, and the agent exits with 0 within the grace period.
 
 use std::process::Command;
 
@@ -30,7 +30,7 @@ async fn what_runs_is_finished_and_what_waits_is_handed_back() -> Result<()> {
         fixture.bus.encode_call(&Request::new("list_access", json!({"username": al, "hostname": "%"})));
     let listed = fixture.bus.expect_reply(&list);
     fixture.bus.send(&list).await?;
-    // It has arrived when a later one has been answered.
+    // A later reply shows that it has arrived.
     fixture.call("rpc_ping", json!({})).await?;
 
     fixture.agent.signal(Signal::TERM)?;
@@ -62,7 +62,7 @@ async fn a_hanging_couchdb_does_not_hold_up_the_end() -> Result<()> {
     Ok(())
 }
 
-/// A library that the agent loads before all others: no group is ever found, and a file tells that one is looked for.
+/// A library loaded before all others: it finds no groups, and a file records that a group is looked up.
 const NO_GROUPS: &str = r#"
 #include <fcntl.h>
 #include <grp.h>

@@ -1,4 +1,4 @@
-//! Slow is not crashed.
+//! A slow CouchDB is not a crashed one.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
 use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::until::{until, until_hit};
 
-/// Longer than a probe waits.
+/// Longer than the time-out of a probe.
 const SLOW: Duration = Duration::from_secs(8);
 
 fn told(fixture: &Fixture) -> Vec<ServiceStatus> {
@@ -20,7 +20,7 @@ fn told(fixture: &Fixture) -> Vec<ServiceStatus> {
     fixture.conductor.received().into_iter().filter_map(status).collect()
 }
 
-/// A rotation waits for the slow request, and the probe used to wait for the rotation.
+/// A rotation waits for the slow request; formerly the probe waited for the rotation.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_behind_a_slow_request_is_no_crash() -> Result<()> {
     let fixture = FixturePlan::default()
@@ -40,14 +40,14 @@ async fn a_rotation_behind_a_slow_request_is_no_crash() -> Result<()> {
     });
     created?.map_err(anyhow::Error::msg)?;
     rotated?;
-    // Before its login it was running; since then nothing has been wrong.
+    // The status was running before the login, and healthy ever since.
     let heard = told(&fixture);
     let since = heard.iter().skip_while(|status| **status != ServiceStatus::Healthy);
     assert!(since.into_iter().all(|status| *status == ServiceStatus::Healthy), "{heard:?}");
     Ok(())
 }
 
-/// Every answer takes longer than a probe waits, and comes.
+/// Every answer is slower than the time-out of a probe, but arrives.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_that_answers_late_is_running() -> Result<()> {
     let fixture = FixturePlan::default()

@@ -1,5 +1,5 @@
-//! Calls that have waited: for an agent that was not there, or one that stood still. The broker's clock decides which of
-//! their callers still wait.
+//! Calls that waited while the agent was not running or was paused. The broker's clock decides which callers
+//! still wait.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use trove_couchdb_tests::bus::{Message, Request};
 use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
 use trove_couchdb_tests::process::Signal;
 
-/// Only ends a hung test.
+/// Only stops a hung test.
 const LIMIT: Duration = Duration::from_secs(300);
 
 fn create(fixture: &Fixture, name: &str, caller_waits: Duration) -> Message {
@@ -24,14 +24,15 @@ async fn databases(fixture: &Fixture) -> Result<String> {
     Ok(fixture.bus.request(&list).await?.to_string())
 }
 
-/// The process is stopped, as by a live migration, for longer than four callers wait. It has been handed out their messages
-/// meanwhile, as the kernel went on. A fifth caller waits for long enough, and a cast has no caller that waits.
+/// The process is paused, as by a live migration, for longer than four callers wait. The broker has delivered
+/// their messages meanwhile, because the kernel kept running. A fifth caller waits long enough, and a cast
+/// has no waiting caller.
 ///
 /// Mutation: a-pause-is-no-time (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_whose_callers_gave_up_while_the_process_stood_still_are_not_run() -> Result<()> {
     let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
-    // It consumes.
+    // The agent consumes its queue.
     databases(&fixture).await?;
     fixture.agent.signal(Signal::STOP)?;
     for number in 0..4 {
@@ -51,7 +52,7 @@ async fn calls_whose_callers_gave_up_while_the_process_stood_still_are_not_run()
     Ok(())
 }
 
-/// A call that was taken before the process stood still, and waits for its turn.
+/// A call that was received before the pause and waits for a lock.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_waits_for_its_turn_grows_old_while_the_process_stands_still() -> Result<()> {
     let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
@@ -64,7 +65,7 @@ async fn a_call_that_waits_for_its_turn_grows_old_while_the_process_stands_still
     fixture.bus.send(&delete).await?;
     trove_couchdb_tests::until::until_hit(fixture.memory()?).await?;
     fixture.bus.send(&create(&fixture, "db", Duration::from_secs(3))).await?;
-    // Answered behind it, so it has been taken.
+    // Answered after it, so the agent has received it.
     fixture.bus.request(&Request::new("rpc_ping", json!({})).timeout(LIMIT)).await?;
     fixture.agent.signal(Signal::STOP)?;
     tokio::time::sleep(Duration::from_secs(4)).await;
@@ -76,8 +77,8 @@ async fn a_call_that_waits_for_its_turn_grows_old_while_the_process_stands_still
     Ok(())
 }
 
-/// Ten calls on one database wait in the broker while the agent is started; each takes a while, and all their callers wait
-/// for long enough: none is refused.
+/// Ten calls on one database wait in the broker while the agent starts. Each takes a while, and all callers
+/// wait long enough: none is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_of_a_backlog_is_refused_while_its_caller_waits() -> Result<()> {
     let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;

@@ -1,5 +1,5 @@
-//! What must outlive a power cut is synced to the disk before the broker hears that a command is done: seen in the agent's
-//! system calls.
+//! State that must survive a power failure is synced before the message is acknowledged; checked in the
+//! agent's system calls.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,14 +15,14 @@ const CALLS: &str = "trace=fsync,fdatasync,write,writev,sendto,sendmsg";
 /// `basic.ack`: class 60, method 80.
 const ACKNOWLEDGEMENT: &str = r"\x00\x3c\x00\x50";
 
-/// The system calls of a running agent, as `strace` writes them.
+/// The system calls of a running agent, as printed by `strace`.
 struct Calls {
     strace: Strace,
     output: PathBuf,
 }
 
 impl Calls {
-    /// `None`, said loudly, where a process may not be traced.
+    /// `None`, reported as skipped, if tracing is not permitted.
     async fn of(agent: &AgentProcess) -> Result<Option<Self>> {
         let output = agent.directory().join("strace");
         let file = output.to_str().context("a path that is UTF-8")?;
@@ -34,7 +34,7 @@ impl Calls {
         Ok(std::fs::read_to_string(&self.output)?.lines().map(str::to_owned).collect())
     }
 
-    /// The lines from this effect on CouchDB up to the acknowledgement of its command.
+    /// The lines from this effect on CouchDB to the acknowledgement of its command.
     async fn until_acknowledged(&mut self, effect: &str) -> Result<Vec<String>> {
         let effect = as_shown(effect);
         let mut found = Vec::new();
@@ -53,12 +53,12 @@ impl Calls {
     }
 }
 
-/// A text as `strace -xx` shows it, in strings and in the names of files.
+/// A text as `strace -xx` prints it, in strings and file names.
 fn as_shown(text: &str) -> String {
     text.bytes().fold(String::new(), |shown, byte| shown + &format!("\\x{byte:02x}"))
 }
 
-/// Whether the file with the outcomes has been synced, and the call has come back.
+/// Whether the file with the outcomes was synced, and the call has returned.
 fn synced(lines: &[String], directory: &str) -> bool {
     let file = format!("<{}>", as_shown(&format!("{directory}/outcomes")));
     let mut under_way = BTreeSet::new();
@@ -86,7 +86,7 @@ async fn what_was_done_is_on_the_disk_before_it_is_acknowledged() -> Result<()> 
         let db = fixture.name(&format!("db{number}"));
         fixture.must_cast("create_database", json!({"databases": [{"_name": db}]})).await?;
         let lines = calls.until_acknowledged(&format!("PUT /{db} HTTP")).await?;
-        // The first makes the file, under another name.
+        // The first write creates the file, under a temporary name.
         assert!(number == 0 || synced(&lines, directory), "acknowledged and not synced: {lines:#?}");
     }
     Ok(())

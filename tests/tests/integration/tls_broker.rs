@@ -1,5 +1,5 @@
-//! TLS to a real RabbitMQ node, with real certificates: right ones serve, wrong ones are refused with a reason that an
-//! operator can act on, and nothing but the certificate has to be repaired.
+//! TLS to a real RabbitMQ node, with real certificates: valid ones work, invalid ones are refused with a
+//! useful reason, and replacing the certificate is the whole repair.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use trove_couchdb_tests::fixture::FixturePlan;
 use trove_couchdb_tests::local::LocalClient;
 use trove_couchdb_tests::rabbitmq::RabbitNode;
 
-/// Between two tries of the agent lie at most some seconds, and a busy machine.
+/// The agent retries after some seconds, and the machine may be busy.
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
-/// A broker on which only a client with a certificate is served, by the name `localhost`.
+/// A broker named `localhost` that accepts only clients with a certificate.
 struct Secured {
     broker: RabbitNode,
     authority: Authority,
@@ -45,7 +45,7 @@ impl Secured {
         ]
     }
 
-    /// Another certificate, from now on.
+    /// Uses a different certificate from now on.
     async fn present(&mut self, server: &Wanted) -> Result<()> {
         self.authority.sign(server)?.write(self.directory.path(), "server")?;
         self.broker.kill9()?;
@@ -60,7 +60,7 @@ impl Secured {
         self.url("localhost", self.broker.tls_port())
     }
 
-    /// An agent that serves its socket only, as CouchDB is away and the broker refuses it.
+    /// An agent that serves only its socket: CouchDB is down and the broker refuses it.
     async fn agent(&self, url: &str, oslo: Vec<String>) -> Result<Refused> {
         let mut options = AgentOptions::new("guest", url, "http://127.0.0.1:1")
             .set("broker.reconnect_min", 0.1)
@@ -77,14 +77,14 @@ impl Secured {
     }
 }
 
-/// An agent that the broker does not serve, or that does not trust the broker.
+/// An agent that the broker refuses, or that does not trust the broker.
 struct Refused {
     agent: AgentProcess,
     secrets: Vec<String>,
 }
 
 impl Refused {
-    /// The reason is in the log and in `get_agent_status`, and neither holds a secret.
+    /// The reason is in the log and in `get_agent_status`, and neither contains a secret.
     async fn says(&self, reason: &str) -> Result<()> {
         let status =
             LocalClient::connect(&self.agent.socket()).await?.call("get_agent_status", json!({})).await?;
@@ -99,13 +99,13 @@ impl Refused {
         Ok(())
     }
 
-    /// The agent finds by itself that it may.
+    /// The agent connects without a restart.
     async fn recovers(&self) -> Result<()> {
         self.agent.wait_log("Consuming.", SOON).await
     }
 }
 
-/// Call, cast and heartbeat; the client's certificate is asked for.
+/// Call, cast and heartbeat work; the broker requires the client's certificate.
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_works_over_tls() -> Result<()> {
     let secured = Secured::start(&Wanted::server(&["localhost"])).await?;
@@ -132,7 +132,7 @@ async fn everything_works_over_tls() -> Result<()> {
     Ok(())
 }
 
-/// What only another configuration can repair.
+/// Errors that only a new configuration can repair.
 ///
 /// Mutation: tls-any-host-name.
 #[tokio::test(flavor = "multi_thread")]
@@ -149,7 +149,7 @@ async fn a_configuration_that_does_not_fit_is_explained() -> Result<()> {
             oslo[..2].to_vec(),
             "localhost requires a client certificate; set broker.tls_cert",
         ),
-        // The authorities of the system don't know a test's.
+        // The system's authorities do not include the test's.
         (secured.secure_url(), oslo[..1].to_vec(), "of this system; set broker.tls_ca_file"),
     ];
     for (url, lines, reason) in cases {
@@ -191,7 +191,7 @@ async fn files_of_ours_that_are_wrong_are_explained_and_repaired_without_a_resta
     Ok(())
 }
 
-/// A key that wants a pass phrase, as `openssl genpkey -aes256` writes it.
+/// A key with a pass phrase, as written by `openssl genpkey -aes256`.
 fn encrypted_key() -> &'static str {
     "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIGHMB4GCSqGSIb3DQEFAw==\n-----END ENCRYPTED PRIVATE KEY-----\n"
 }
@@ -215,13 +215,13 @@ async fn a_certificate_of_the_broker_that_is_wrong_is_refused_until_it_is_renewe
     refused.recovers().await
 }
 
-/// The authorities of the system count only where no others are named.
+/// The system's authorities are used only if no others are configured.
 ///
 /// Mutation: tls-system-trusted-as-well.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_authorities_of_the_system_count_only_without_those_of_a_file() -> Result<()> {
     let secured = Secured::start(&Wanted::server(&["localhost"])).await?;
-    // What rustls-native-certs takes for the system's.
+    // rustls-native-certs reads this file as the system's authorities.
     let of_the_system = ("SSL_CERT_FILE".to_owned(), secured.ca.to_string_lossy().into_owned());
     let other = secured.directory.path().join("other.pem");
     std::fs::write(&other, Authority::new("somebody else's authority")?.pem())?;

@@ -1,5 +1,5 @@
-//! TLS to CouchDB, with real certificates: a server whose certificate or name is not the right one gets no password, the
-//! reason says what to do, and nothing but the certificate has to be repaired.
+//! TLS to CouchDB, with real certificates: a server with an invalid certificate or name gets no password, the
+//! reason suggests a fix, and replacing the certificate is the whole repair.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use trove_couchdb_tests::tls_front::TlsFront;
 
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
-/// A CouchDB that is reached by `https://localhost`.
+/// A CouchDB at `https://localhost`.
 struct Secured {
     couch: CouchServer,
     front: TlsFront,
@@ -48,7 +48,7 @@ impl Secured {
             .bootstrap_admin(&admin.name, &admin.password)
     }
 
-    /// An agent, and a client of its socket.
+    /// An agent and a client of its socket.
     async fn agent(&self, options: AgentOptions) -> Result<Client> {
         let agent = AgentProcess::start(options)?;
         agent.wait_log("CouchDB guest agent starts", SOON).await?;
@@ -86,7 +86,8 @@ impl Client {
         }
     }
 
-    /// The reason is in `get_agent_status`, in the log and in the answer of a command; none of them holds a secret.
+    /// The reason is in `get_agent_status`, in the log and in the reply to a command, and none contains a
+    /// secret.
     async fn says(&self, reason: &str) -> Result<()> {
         let status =
             self.status(|couchdb| couchdb["reason"].as_str().is_some_and(|told| told.contains(reason)));
@@ -115,7 +116,7 @@ async fn everything_works_over_tls_also_with_a_certificate_of_ours() -> Result<(
     let secured = Secured::start(&Wanted::server(&["localhost"])).await?;
     secured.agent(secured.options(&secured.url())).await?.serves().await?;
 
-    // Another agent on another server: the first has its os_admin there.
+    // A new agent on a new server: the first server already has the first agent's os_admin.
     let secured = Secured::start(&Wanted::server(&["localhost", "127.0.0.1"])).await?;
     secured.front.present(
         &secured.authority.sign(&Wanted::server(&["localhost", "127.0.0.1"]))?,
@@ -161,7 +162,7 @@ async fn files_and_urls_that_do_not_fit_are_explained() -> Result<()> {
     let here = Wanted::server(&["localhost"]);
     let secured = Secured::start(&here).await?;
 
-    // A CA file that comes late, and another one than was there: read again by itself.
+    // A CA file that appears late, with a different authority: the agent reads it without a restart.
     std::fs::remove_file(&secured.ca)?;
     let client = secured.agent(secured.options(&secured.url())).await?;
     client.says("ca.pem can't be read: No such file").await?;

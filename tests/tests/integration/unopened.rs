@@ -1,5 +1,5 @@
-//! Databases that CouchDB lists and can't open: a few are left out and named, many are an error, and what could not be done
-//! to one is done when it opens.
+//! Databases that CouchDB lists but cannot open: a few are omitted and named, many are an error, and changes
+//! that were not possible are made when the database opens.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -83,7 +83,7 @@ async fn many_that_do_not_open_are_an_error() -> Result<()> {
     Ok(())
 }
 
-/// The deletion while a database is damaged, the creation before it is repaired, and the repair.
+/// A deletion while a database is damaged, a creation before it is repaired, and the repair.
 ///
 /// Mutation: inherits-after-repair (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -111,7 +111,7 @@ async fn nobody_inherits_what_a_deletion_left_in_a_damaged_database() -> Result<
     Ok(())
 }
 
-/// Nobody has to send a command for it.
+/// This needs no further command.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_is_finished_in_a_damaged_database_when_it_opens() -> Result<()> {
     let mut fixture = up().await?;
@@ -124,7 +124,7 @@ async fn a_rename_is_finished_in_a_damaged_database_when_it_opens() -> Result<()
     fixture.must_cast("update_attributes", rename).await?;
     let create = json!({"users": [user_object(&al, &[])]});
     assert!(fixture.cast("create_user", create.clone()).await?.is_err(), "it would get in");
-    // What goes with its database need not be done in the next one of that name.
+    // Changes for a deleted database are not applied to the next database with that name.
     fixture.must_cast("delete_database", json!({"database": {"_name": gone}})).await?;
     restart(&mut fixture).await?;
     fixture.memory()?.trouble(Trouble::default());

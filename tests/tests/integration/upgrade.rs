@@ -1,4 +1,4 @@
-//! A CouchDB that is another one after a restart, and what bootstrap closes and clears away.
+//! A different CouchDB version after a restart, and what bootstrap closes and removes.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use trove_couchdb_tests::local::LocalClient;
 use trove_couchdb_tests::local_fixture::LocalFixturePlan;
 use trove_couchdb_tests::until::until;
 
-/// The account of an agent that is not to be root.
+/// The account of an agent that does not run as root.
 const NOBODY: u32 = 65_534;
 const BOSS: (&str, &str) = ("boss", "boss-pw");
 
@@ -22,7 +22,7 @@ fn kept(version: Version, port: u16, file: &Path) -> Options {
 }
 
 async fn started(options: Options) -> Result<InMemoryCouch> {
-    // The port of the one before may need a moment.
+    // The previous server's port may take a moment to become free.
     let mut last = None;
     for _ in 0..200 {
         match InMemoryCouch::start(options.clone()).await {
@@ -34,7 +34,7 @@ async fn started(options: Options) -> Result<InMemoryCouch> {
     Err(last.context("never tried")?.into())
 }
 
-/// Between two looks of the agent: no request of its own has failed, and none has shown the new version.
+/// Between two probes of the agent: no request has failed, and none has shown the new version.
 ///
 /// Mutation: upgrade-unnoticed (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +71,7 @@ async fn the_first_password_after_an_upgrade_or_downgrade_is_hashed_for_the_new_
     Ok(())
 }
 
-/// With `default_security = everyone` anybody could make the server copy databases.
+/// With `default_security = everyone` every user could make the server copy databases.
 ///
 /// Mutation: replicator-stays-open (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -98,7 +98,7 @@ async fn couchdbs_own_databases_are_closed_and_members_stay() -> Result<()> {
     Ok(())
 }
 
-/// `kill -9` between writing a file and putting it in its place.
+/// `kill -9` between writing a file and renaming it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_agent_left_is_removed_at_the_next_start() -> Result<()> {
     let quick = Options { iterations: Some(500), ..Options::default() };
@@ -123,7 +123,7 @@ async fn what_a_killed_agent_left_is_removed_at_the_next_start() -> Result<()> {
     Ok(())
 }
 
-/// One line for each change of state, and not one for each try: there is a try every two seconds.
+/// One log line for each change of state, not for each try: the agent tries every two seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_local_d_that_takes_no_file_is_said_once_and_in_the_status() -> Result<()> {
     let place = tempfile::tempdir()?;
@@ -150,7 +150,7 @@ async fn a_local_d_that_takes_no_file_is_said_once_and_in_the_status() -> Result
         Ok(told["couchdb"]["reason"].as_str().is_some_and(|told| told.contains(&reason)))
     })
     .await?;
-    // Several more tries.
+    // Time for several more tries.
     tokio::time::sleep(std::time::Duration::from_secs(7)).await;
     let logs = agent.logs();
     let count = |text: &str| logs.lines().filter(|line| line.contains(text)).count();

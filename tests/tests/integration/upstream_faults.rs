@@ -1,4 +1,5 @@
-//! The thirteen faults of upstream's agent, each seen on a real CouchDB, and each a test that we don't have it.
+//! The thirteen bugs of the Python agent, each reproduced on a real CouchDB; each test shows that this agent
+//! is free of one.
 
 use anyhow::Result;
 use in_memory_couchdb::{InMemoryCouch, Options};
@@ -55,7 +56,7 @@ async fn fault_03_the_last_member_leaves_a_closed_database() -> Result<()> {
     let (db, al) = (fixture.name("db"), fixture.name("al"));
     fixture.databases(&[&db]).await?;
     let user = fixture.user(&al, &[]).await?;
-    // Somebody else's `_security`, without the role that ours always has.
+    // A `_security` written by a different tool, without the role that the agent always adds.
     fixture.set_security(&db, &json!({"members": {"names": [al]}, "admins": {}})).await?;
     assert!(fixture.client.reads(&db, Some(&user)).await?);
     fixture.revoke(&al, &db).await?;
@@ -179,7 +180,7 @@ async fn fault_09_reserved_users_and_design_documents_are_not_users() -> Result<
     let fixture = Fixture::up().await?;
     let _alone = root_alone(&fixture.couch).await;
     for name in ["os_admin", "root"] {
-        // A document of the same name, made by somebody who may.
+        // A document of the same name, created by an authorised client.
         let path = format!("/_users/org.couchdb.user:{name}");
         let document =
             json!({"_id": format!("org.couchdb.user:{name}"), "name": name, "type": "user", "roles": []});
@@ -225,13 +226,13 @@ async fn fault_10_true_and_null_in_security_are_kept() -> Result<()> {
     Ok(())
 }
 
-/// 11. Every HTTP error counts as success; with a wrong admin password `list_databases` returns databases named
-/// `error` and `reason`, and the account gets locked.
+/// 11. Every HTTP error counts as success; with a wrong admin password `list_databases` returns databases
+/// named `error` and `reason`, and the account gets locked.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_11_errors_are_errors_and_a_wrong_password_is_tried_once() -> Result<()> {
     let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
     let memory = fixture.memory()?;
-    // Somebody gives os_admin another password behind the agent's back.
+    // os_admin's password is changed without the agent.
     let other = Credentials::new("os_admin", "another");
     let path = "/_node/_local/_config/admins/os_admin";
     let hash = "-hashed-7bc44dd13fa7ac9b6b9fb4a2b4a2a2a2a2a2a2a2,salt";
@@ -242,14 +243,14 @@ async fn fault_11_errors_are_errors_and_a_wrong_password_is_tried_once() -> Resu
         assert!(error.to_string().contains("login") || error.to_string().contains("os_admin"), "{error}");
     }
     let refused = memory.log().entries().iter().filter(|entry| entry.status == Some(401)).count();
-    // One by a command or the health check, one by bootstrap's new look: far from the five that lock the account.
+    // One by a command or the health check, one by bootstrap: fewer than the five that lock the account.
     assert!(refused <= 3, "{refused} refused logins");
     assert!(fixture.client.refuses(&other).await?);
     Ok(())
 }
 
-/// 12. On CouchDB 2 and later root can't be enabled, yet a password is returned; without a given password the word
-/// `None` is sent.
+/// 12. On CouchDB 2 and later root can't be enabled, yet a password is returned; without a given password the
+/// word `None` is sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_12_root_really_gets_the_password_that_is_returned() -> Result<()> {
     let fixture = Fixture::up().await?;

@@ -88,7 +88,7 @@ async fn several_users_are_hashed_here_and_written_at_once() -> Result<()> {
     log.inspect(|log| log.clear());
     fixture.must_cast("create_user", json!({ "users": users })).await?;
     if let Some(log) = log {
-        // The documents, and then without the mark of a command that is not finished.
+        // First the documents, then the same documents without the mark of an unfinished command.
         assert_eq!(log.count("POST", "/_users/_bulk_docs"), 2);
         assert_eq!(log.count("PUT", "/_users/*"), 0);
         assert!(log.entries().iter().all(|entry| !entry.carried_password), "no password goes over HTTP");
@@ -232,7 +232,7 @@ async fn passwords_change_and_everything_else_stays() -> Result<()> {
     Ok(())
 }
 
-/// With `couch_peruser` CouchDB deletes the database of a user who is deleted, as the old name of a rename is.
+/// With `couch_peruser` CouchDB deletes a deleted user's own database, and a rename deletes the old user.
 ///
 /// Mutation: own-database-goes-with-a-rename (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
@@ -324,7 +324,7 @@ async fn the_databases_of_a_page_come_from_one_pass() -> Result<()> {
     let databases: Vec<String> = (0..10).map(|number| fixture.name(&format!("d{number}"))).collect();
     let databases: Vec<&str> = databases.iter().map(String::as_str).collect();
     fixture.databases(&databases).await?;
-    // A base of its own, so that the users of other tests don't stand between these.
+    // A base name of its own, so that users of other tests are not listed between these.
     let names: Vec<String> = (0..20).map(|number| fixture.name(&format!("one-pass{number:02}"))).collect();
     let users: Vec<Value> = names.iter().map(|name| user_object(name, &databases)).collect();
     fixture.must_cast("create_user", json!({ "users": users })).await?;

@@ -1,4 +1,4 @@
-//! One pass of everything on each CouchDB from 1.x to 3.5, and on that of `COUCHDB_URL`.
+//! One pass over all commands on each CouchDB from 1.x to 3.5, and on that of `COUCHDB_URL`.
 
 use anyhow::Result;
 use in_memory_couchdb::{Options, Version};
@@ -22,7 +22,7 @@ async fn everything_on(plan: FixturePlan) -> Result<()> {
     let zoe_login = Credentials::new(&zoe, "third");
     assert!(fixture.client.reads(&db, Some(&zoe_login)).await?);
     for (method, name) in [("list_users", &zoe), ("list_databases", &db)] {
-        // A real server holds the users and databases of other tests, too.
+        // A real server has users and databases of other tests, too.
         let page = fixture.call(method, json!({"limit": 1, "marker": name, "include_marker": true})).await?;
         assert_eq!(page[0][0]["_name"], name.as_str());
         if fixture.couch.memory().is_some() {
@@ -66,7 +66,7 @@ on! {
     couchdb_3_5: V3_5;
 }
 
-/// Without `COUCHDB_URL` this is another pass on the newest.
+/// Without `COUCHDB_URL` this is a second pass on the newest version.
 #[tokio::test(flavor = "multi_thread")]
 async fn couchdb_of_the_environment() -> Result<()> {
     everything_on(FixturePlan::default()).await

@@ -1,4 +1,5 @@
-//! The house's direction of imports (the table in `agent/src/lib.rs`), and the structure of every crate (`structure`).
+//! Checks the allowed imports (the table in `agent/src/lib.rs`), and the structure of every crate
+//! (`structure`).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -84,7 +85,7 @@ fn imports_not_in(source: &Path, table: &[(&str, &[&str])]) -> Vec<String> {
     let mut wrong = Vec::new();
     for file in rust_files(source) {
         let module = module_of(&file, source);
-        // A test may use what it likes.
+        // Tests may import anything.
         if ["lib", "main"].contains(&module.as_str()) || file.ends_with("tests.rs") {
             continue;
         }
@@ -103,7 +104,7 @@ fn imports_not_in(source: &Path, table: &[(&str, &[&str])]) -> Vec<String> {
     wrong
 }
 
-/// D-Bus and the Engine API are for the privileged helper only, and each is in one file of it.
+/// D-Bus and the Engine API are reserved for the privileged helper, and each is used in one file only.
 #[test]
 fn service_managers_are_asked_by_the_helper_only() {
     for (name, may) in [
@@ -126,7 +127,7 @@ fn outside_crates_have_one_door() {
     for file in rust_files(&source) {
         let below = file.strip_prefix(&source).unwrap().with_extension("");
         for (name, may) in ONLY_IN {
-            // A log target such as "lapin::channel" is a text, no use of the crate.
+            // A log target such as "lapin::channel" is a text, not a use of the crate.
             let code = code(&file).replace(&format!("\"{name}::"), "");
             let named = names_crate(&code, name);
             let door = may.iter().any(|door| below.starts_with(door));
@@ -135,7 +136,7 @@ fn outside_crates_have_one_door() {
     }
 }
 
-/// The request pipeline works for ways that it does not know.
+/// The request pipeline does not know the transports.
 #[test]
 fn the_parts_of_transport_point_one_way() {
     let modules = modules::Modules::of(&workspace().join("agent/src"));
@@ -152,7 +153,7 @@ fn the_parts_of_transport_point_one_way() {
     }
 }
 
-/// `name::` as a word of its own: `std::os::unix::fs` does not name `nix`.
+/// Whether the code uses `name::` as a whole word: `std::os::unix::fs` does not name `nix`.
 fn names_crate(code: &str, name: &str) -> bool {
     let path = format!("{name}::");
     code.match_indices(&path).any(|(at, _)| {
@@ -190,7 +191,7 @@ fn the_protocol_knows_no_io() {
     }
 }
 
-/// The search drives the same code as the agent only if it decides from its events alone.
+/// The search runs the same code as the agent only if the core decides from its events alone.
 #[test]
 fn the_delivery_core_knows_no_io_no_clock_and_no_chance() {
     for file in rust_files(&workspace().join("delivery/src")) {
@@ -215,7 +216,7 @@ fn the_delivery_core_knows_no_io_no_clock_and_no_chance() {
     }
 }
 
-/// Above all the operator's tool does not depend on the daemon.
+/// Most importantly, the operator's tool does not depend on the daemon.
 #[test]
 fn crates_depend_one_way() {
     let manifest = |folder: &str| -> toml::Table {
@@ -234,7 +235,7 @@ fn crates_depend_one_way() {
     }
 }
 
-/// Asking a CouchDB knows nothing of what it is asked for.
+/// The HTTP client does not know the administration commands.
 #[test]
 fn the_http_client_knows_nothing_of_administration() {
     let below = ["http", "path", "reply"];
@@ -246,7 +247,7 @@ fn the_http_client_knows_nothing_of_administration() {
     }
 }
 
-/// What is particular to Trove is done in `commands`: the client could administer a CouchDB for anybody.
+/// Everything specific to Trove is in `commands`: the client could administer any CouchDB.
 #[test]
 fn the_administration_of_couchdb_knows_no_trove() {
     for file in rust_files(&workspace().join("couchdb/src")) {
@@ -258,7 +259,7 @@ fn the_administration_of_couchdb_knows_no_trove() {
     }
 }
 
-/// Of the tests; `structure` has the limits for the rest.
+/// For test files; `structure` has the limits for all others.
 #[test]
 fn a_file_of_tests_holds_one_concern() {
     let root = workspace();

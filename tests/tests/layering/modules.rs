@@ -1,8 +1,8 @@
-//! What the source of a crate says of its modules: which there are, and which uses which.
+//! Finds the modules of a crate and their dependencies in its source.
 //!
-//! Paths are followed through imports (`pub use`, and `use` in a parent) to the module that has the item, so an item that
-//! is re-exported by a parent doesn't tie its user to the parent. That a parent re-exports its own children is no use of
-//! them. Tests are left out.
+//! Paths are resolved through imports (`pub use`, and `use` in a parent) to the module that defines the item,
+//! so using an item that a parent re-exports does not count as using the parent. A parent's re-export of its
+//! own children does not count either. Tests are ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -20,20 +20,20 @@ pub struct Modules {
 
 #[derive(Default)]
 struct Module {
-    /// Without comments, tests and imports.
+    /// The code without comments, tests and imports.
     code: String,
     imports: Vec<Import>,
 }
 
 struct Import {
     path: Vec<String>,
-    /// What the path is called here.
+    /// The local name of the path.
     alias: String,
     is_public: bool,
 }
 
 impl Modules {
-    /// Those of the library at `source`, or of its program where it has no library.
+    /// The modules of the library at `source`, or of its program if there is no library.
     pub fn of(source: &Path) -> Self {
         let root = if source.join("lib.rs").exists() { "lib.rs" } else { "main.rs" };
         let files = rust_files(source).into_iter().filter_map(|file| {
@@ -45,7 +45,7 @@ impl Modules {
         Self::read(files)
     }
 
-    /// Those of files with their names below the source.
+    /// The modules of files, given with their names below the source.
     pub fn read(files: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut all = BTreeMap::new();
         let mut tests = BTreeSet::new();
@@ -63,7 +63,7 @@ impl Modules {
         Self { all }
     }
 
-    /// Every module with those that it uses.
+    /// Every module with the modules that it uses.
     pub fn uses(&self) -> BTreeMap<&Name, BTreeSet<&Name>> {
         self.all.iter().map(|(name, module)| (name, self.used_by(name, module))).collect()
     }
@@ -78,7 +78,7 @@ impl Modules {
         imported.chain(written).filter(|used| *used != name).collect()
     }
 
-    /// The module that has what a path in `base` names; `None` for one of another crate.
+    /// The module that defines the target of a path in `base`; `None` for a different crate.
     fn find(&self, base: &Name, path: &[String], depth: usize) -> Option<&Name> {
         let (mut current, mut rest) = (base.clone(), path);
         match path.first()?.as_str() {
@@ -98,7 +98,7 @@ impl Modules {
     }
 
     fn descend(&self, mut current: Name, path: &[String], depth: usize) -> Option<&Name> {
-        // Imports can lead in a circle, too.
+        // Imports can be circular, too.
         const DEPTH: usize = 16;
         for (at, part) in path.iter().enumerate() {
             let below = [current.as_slice(), std::slice::from_ref(part)].concat();
@@ -109,7 +109,7 @@ impl Modules {
             let imported = self.all.get(&current)?.imports.iter().find(|import| import.alias == *part);
             if let Some(import) = imported.filter(|_| depth < DEPTH) {
                 let path = [import.path.as_slice(), &path[at + 1..]].concat();
-                // What comes from another crate is that crate's.
+                // Items of a different crate belong to that crate.
                 return self.find(&current, &path, depth + 1);
             }
             break;
@@ -123,7 +123,7 @@ fn without_comments(text: &str) -> String {
     text.lines().map(code).collect::<Vec<_>>().join("\n")
 }
 
-/// The code without `#[cfg(test)]` and what follows it, and the names of the files that are tests.
+/// The code without `#[cfg(test)]` items, and the names of the files that are tests.
 fn without_tests(code: &str) -> (String, Vec<String>) {
     let mut parts = code.split("#[cfg(test)]");
     let mut kept = parts.next().unwrap_or_default().to_owned();
@@ -137,7 +137,7 @@ fn without_tests(code: &str) -> (String, Vec<String>) {
             tests.push(module);
             kept.push_str(rest);
         } else if head.contains("mod ") {
-            // Tests in the file itself stand at its end.
+            // Test modules are at the end of a file.
             break;
         } else {
             kept.push_str(&item);
@@ -180,7 +180,7 @@ fn import(path: &str, is_public: bool) -> Import {
     Import { path, alias, is_public }
 }
 
-/// The paths of `a::{b, c::{d, e}}`.
+/// Expands `a::{b, c::{d, e}}` into paths.
 fn expanded(tree: &str) -> Vec<String> {
     let Some((prefix, list)) = tree.split_once('{') else { return vec![tree.trim().to_owned()] };
     super::top_level(list)
@@ -192,7 +192,7 @@ fn expanded(tree: &str) -> Vec<String> {
 
 /// Every `a::b` of the code.
 fn paths(code: &str) -> Vec<Vec<String>> {
-    // A visibility is no use of what it names.
+    // A visibility does not use the module that it names.
     let mut parts = code.split("pub(in ");
     let mut code = parts.next().unwrap_or_default().to_owned();
     code.extend(parts.filter_map(|part| part.split_once(')')).map(|(_, rest)| rest));

@@ -1,5 +1,5 @@
-//! For every crate of the workspace: no circle between its modules, files that can be read, directories that can be seen
-//! at a glance.
+//! For every crate of the workspace: no circular dependencies between modules, files of limited length,
+//! directories of limited size.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use super::{
 const MAX_LINES: usize = 350;
 const MAX_FILES: usize = 14;
 
-/// Modules of a crate among which there is a circle yet. The reason is the same for all: issue 16 goes on. One that is no
-/// longer needed makes the test fail.
+/// Known circular dependencies of a crate's modules, which issue 16 is to remove. The test fails for an entry
+/// that is no longer needed.
 const CIRCLES: &[(&str, &[&str])] = &[
     ("tests/src", &["couch", "real_couch"]),
     ("tests/src", &["faults"]),
@@ -24,7 +24,7 @@ const CIRCLES: &[(&str, &[&str])] = &[
     ("benches/src", &["sections"]),
 ];
 
-/// Directories with more files than that yet, for the same reason.
+/// Directories that still have more files than allowed, for the same reason.
 const FULL: &[&str] = &["tests/src", "tests/src/faults", "tests/couchdb/src"];
 
 /// `*/src` of every member of the workspace.
@@ -39,7 +39,7 @@ fn shown(path: &Path) -> String {
     path.strip_prefix(workspace()).unwrap().display().to_string()
 }
 
-/// The groups of modules in which each uses each, if only by way of others.
+/// The groups of modules that use each other, directly or indirectly.
 fn circles<'a>(uses: &BTreeMap<&'a Name, BTreeSet<&'a Name>>) -> Vec<BTreeSet<&'a Name>> {
     let reached: BTreeMap<&Name, BTreeSet<&Name>> = uses
         .keys()

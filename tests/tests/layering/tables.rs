@@ -1,6 +1,6 @@
-//! Who may import whom, and which crates have one user.
+//! The allowed imports, and crates that only one module may use.
 
-/// Which modules of the agent a module, or one below it, may import.
+/// The modules of the agent that a module, or one below it, may import.
 pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("log", &["trace"]),
     ("trace", &[]),
@@ -41,7 +41,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Which crates of ours a crate may depend on, by the folders that they are in.
+/// The workspace crates that a crate may depend on, by their directories.
 pub(super) const MAY_DEPEND: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("system", &[]),
@@ -54,7 +54,7 @@ pub(super) const MAY_DEPEND: &[(&str, &[&str])] = &[
     ("cli", &["config", "couchdb", "guest", "protocol", "system"]),
 ];
 
-/// The same of the privileged helper (the table in `host/src/lib.rs`).
+/// The same for the privileged helper (the table in `host/src/lib.rs`).
 pub(super) const HOSTD_MAY_IMPORT: &[(&str, &[&str])] = &[
     ("args", &[]),
     ("audit", &[]),
@@ -65,11 +65,11 @@ pub(super) const HOSTD_MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server", &["audit", "connection", "policy", "service"]),
 ];
 
-/// Which parts of `transport` a part of it may use.
+/// The parts of `transport` that a part of it may use.
 pub(super) const PARTS_OF_TRANSPORT: &[(&str, &[&str])] =
     &[("rpc", &[]), ("amqp", &["rpc"]), ("local", &["rpc"])];
 
-/// Crates that only one module may name.
+/// Crates that only one module may use.
 pub(super) const ONLY_IN: &[(&str, &[&str])] = &[
     ("lapin", &["transport/amqp"]),
     ("trove_couchdb_delivery", &["transport/rpc"]),

@@ -1,4 +1,5 @@
-//! The documentation in the packages: a tree in which each link between its pages leads somewhere, the same in both.
+//! The documentation in the packages: every link between its pages has a target, and both packages have the
+//! same pages.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -9,7 +10,7 @@ use super::{manifest, read, root};
 
 const DOCUMENTATION: &str = "usr/share/doc/trove-couchdb-agent/";
 
-/// The files of the source that a pattern names, whose last part may have a `*`.
+/// The source files that match a pattern, whose last part may have a `*`.
 pub fn expanded(pattern: &str) -> Vec<String> {
     let (directory, name) =
         pattern.rsplit_once('/').map_or((".", pattern), |(directory, name)| (directory, name));
@@ -23,7 +24,7 @@ pub fn expanded(pattern: &str) -> Vec<String> {
     matching.map(|name| format!("{directory}/{name}")).collect()
 }
 
-/// Where the Debian package puts the files of the repository that are documentation, below its directory for them.
+/// The paths of the repository's documentation in the Debian package, below its documentation directory.
 fn in_the_debian_package() -> BTreeSet<String> {
     let manifest = manifest();
     let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().unwrap();
@@ -37,7 +38,7 @@ fn in_the_debian_package() -> BTreeSet<String> {
             continue;
         };
         if !directory.is_empty() && !directory.ends_with('/') {
-            // A file with a name of its own, which is Debian's: copyright.
+            // A file with a name fixed by Debian: copyright.
             continue;
         }
         for file in expanded(source) {
@@ -48,7 +49,7 @@ fn in_the_debian_package() -> BTreeSet<String> {
     shipped
 }
 
-/// The same of the RPM, whose spec names files from the top of the source and keeps their directories.
+/// The same for the RPM, whose spec names files from the root of the source and keeps their directories.
 fn in_the_rpm() -> BTreeSet<String> {
     let spec = read("packaging/rpm/trove-couchdb-agent.spec").replace("%{name}", "trove-couchdb-agent");
     let (before, after) =
@@ -70,7 +71,7 @@ fn links(text: &str) -> Vec<String> {
     files.map(|link| link.split('#').next().unwrap().to_owned()).collect()
 }
 
-/// Where a link of `page` leads.
+/// The target of a link of `page`.
 fn target(page: &str, link: &str) -> String {
     let mut path = PathBuf::new();
     for component in Path::new(page).parent().unwrap().join(link).components() {
@@ -82,7 +83,7 @@ fn target(page: &str, link: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// What is wrong with the links of these files.
+/// The broken links of these files.
 fn dead(shipped: &BTreeSet<String>) -> Vec<String> {
     let mut dead = Vec::new();
     for page in shipped.iter().filter(|file| Path::new(file).extension().is_some_and(|its| its == "md")) {
@@ -113,7 +114,7 @@ fn both_packages_have_the_same_documentation() {
     assert_eq!(in_the_debian_package(), in_the_rpm());
 }
 
-/// A page that is added below docs/ and forgotten in the packages is seen here.
+/// Fails for a page below docs/ that is not in the packages.
 #[test]
 fn every_page_of_the_documentation_is_packaged() {
     let shipped = in_the_debian_package();
@@ -128,7 +129,7 @@ fn every_page_of_the_documentation_is_packaged() {
     assert!(files.lines().count() > 20 && missing.is_empty(), "not packaged: {missing:?}");
 }
 
-/// Operators are sent there by the manual page.
+/// The manual page refers to it.
 #[test]
 fn the_document_that_the_manual_names_is_packaged() {
     let named = read("cli/src/paging.rs").replace("\\-", "-");

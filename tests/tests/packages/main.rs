@@ -1,6 +1,6 @@
-//! What the packages are made from: that their versions agree, that what they name is there, and that Trove's image builder
-//! understands the element. The packages themselves are built and installed by `make test-deb`, `make test-rpm` and
-//! `make test-element` (packaging/tests), which take minutes and a chroot.
+//! The sources of the packages: their versions agree, the files that they name exist, and Trove's image
+//! builder understands the element. `make test-deb`, `make test-rpm` and `make test-element`
+//! (packaging/tests) build and install the packages, which takes minutes and a chroot.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -56,7 +56,7 @@ fn the_debian_package_names_files_that_are_there() {
     }
 }
 
-/// A file that is added below one of these directories and forgotten in a package is seen here.
+/// Fails for a file below these directories that is missing in a package.
 #[test]
 fn both_packages_bring_what_goes_to_the_system() {
     let (deb, spec) = (
@@ -78,7 +78,7 @@ fn both_packages_bring_what_goes_to_the_system() {
     }
 }
 
-/// The Python that has diskimage-builder and `PyYAML`.
+/// The Python with diskimage-builder and `PyYAML`.
 fn python() -> String {
     let made = Command::new(root().join("tests/scripts/venv.sh"))
         .arg(root().join("packaging/tests/requirements.txt"))
@@ -117,7 +117,7 @@ fn the_sample_for_cloud_init_makes_a_configuration_that_the_agent_takes() {
     }
 }
 
-/// With a cargo that writes down what it is told and ends at the second program.
+/// Uses a fake cargo that records its arguments and stops at the second program.
 #[test]
 fn features_are_built_into_the_agent_and_not_into_the_tool() {
     let directory = tempfile::tempdir().unwrap();

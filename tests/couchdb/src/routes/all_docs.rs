@@ -1,6 +1,7 @@
-//! `/DB/_all_docs`: documents in the byte order of their ids, by range or by keys, with or without their bodies.
+//! `/DB/_all_docs`: documents in the byte order of their ids, by range or by keys, with or without their
+//! bodies.
 //!
-//! In `_users` everybody but admins is refused before this; elsewhere members see everything.
+//! In `_users` all callers except admins are refused earlier; elsewhere members see everything.
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +13,7 @@ use crate::reply::{Outcome, Reply};
 use crate::request::Request;
 use crate::window::Window;
 
-/// `GET`, and `POST` with the keys or any of the parameters in the body.
+/// `GET`, and `POST` with the keys or other parameters in the body.
 pub(super) fn all_docs(node: &Node, request: &Request, caller: &Caller, db: &str) -> Outcome {
     let body = match request.verb() {
         "GET" => Value::Null,
@@ -46,7 +47,7 @@ pub(super) fn all_docs(node: &Node, request: &Request, caller: &Caller, db: &str
     Ok(Reply::ok(&json!({ "total_rows": total, "offset": offset, "rows": rows })))
 }
 
-/// `include_docs`: whether the documents are wanted, and if so, whether with their conflicts.
+/// `include_docs`: `Some` to include the documents, `Some(true)` with their conflicts.
 fn row(database: &Database, id: &str, document: &Document, include_docs: Option<bool>) -> Value {
     let mut row = Map::new();
     row.insert("id".into(), id.into());

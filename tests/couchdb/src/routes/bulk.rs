@@ -1,6 +1,6 @@
 //! `POST /DB/_bulk_docs`: many writes, each with its own result; the batch as a whole succeeds.
 //!
-//! Only what can't be read at all refuses the batch. Documents are stored in the order in which they come.
+//! Only an unreadable body refuses the batch. Documents are stored in the order of the request.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::request::Request;
 use crate::revision::Revision;
 use crate::users::Draft;
 
-/// The only method is POST.
+/// Supports only POST.
 pub(super) async fn bulk_docs(node: &Arc<Node>, request: &Request, caller: &Caller, db: &str) -> Outcome {
     if request.verb() != "POST" {
         return Err(Reply::method_not_allowed("POST"));
@@ -53,7 +53,7 @@ pub(super) async fn bulk_docs(node: &Arc<Node>, request: &Request, caller: &Call
     Ok(Reply::json(201, &results.into()))
 }
 
-/// One document's failure; one that is none of the document's fails the whole batch.
+/// The result of a failed document; an error that is not about the document fails the whole batch.
 fn failed(id: &str, refusal: &Reply) -> Result<Value, Refusal> {
     let (error, reason) = match refusal.status() {
         409 => ("conflict", "Document update conflict.".to_owned()),
@@ -64,7 +64,7 @@ fn failed(id: &str, refusal: &Reply) -> Result<Value, Refusal> {
     Ok(json!({ "id": id, "error": error, "reason": reason }))
 }
 
-/// `new_edits: false`: documents arrive with their revisions, as from a replication, and nothing is checked.
+/// `new_edits: false`: documents arrive with their revisions, as from a replication, and are not checked.
 fn replicate(
     node: &Node,
     caller: &Caller,

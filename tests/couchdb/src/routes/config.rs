@@ -1,7 +1,7 @@
 //! `/_node/NAME/_config/…` of 2.x and 3.x, `/_config/…` of 1.x: read, set and delete configuration values.
 //!
-//! Every answer to a write is the OLD value. `[admins]` is where the traps are: see `admins`. Only server admins get
-//! here on a clustered node; 1.x is checked here.
+//! Every answer to a write is the OLD value. For the difficulties of `[admins]` see `admins`. On a clustered
+//! node only server admins get here; 1.x is checked here.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::passwords::hash_for_admin;
 use crate::reply::{Outcome, Refusal, Reply};
 use crate::request::Request;
 
-/// Sections that nobody may set over HTTP, because they name programs to run.
+/// Sections that cannot be set over HTTP, because they name programs to run.
 const BLACKLISTED: [&str; 5] = ["daemons", "external", "native_query_servers", "os_daemons", "query_servers"];
 
-/// `/_node/…`, of which only the configuration is imitated.
+/// `/_node/…`; only the configuration is imitated.
 pub(super) fn node(node: &Arc<Node>, request: &Request, path: &[&str]) -> Outcome {
     let Some((name, rest)) = path.split_first() else {
         return Err(Reply::bad_request("Incomplete path to _node request"));
@@ -34,7 +34,7 @@ pub(super) fn node(node: &Arc<Node>, request: &Request, path: &[&str]) -> Outcom
     }
 }
 
-/// What stands below `_config`.
+/// The paths below `_config`.
 pub(super) fn config(node: &Arc<Node>, request: &Request, path: &[&str]) -> Outcome {
     let only_get = || {
         if request.verb() == "GET" { Ok(()) } else { Err(Reply::method_not_allowed("GET")) }
@@ -103,13 +103,13 @@ fn set(node: &Arc<Node>, request: &Request, section: &str, key: &str) -> Outcome
     if key.starts_with('[') {
         return Err(Reply::bad_request("Invalid configuration key"));
     }
-    // The values live in Latin-1 ini files, one a line.
+    // The values are stored in Latin-1 ini files, one per line.
     if text.chars().any(|c| u32::from(c) > 0xFF || c == '\n' || c == '\r') {
         return Err(Reply::bad_request("Invalid configuration value"));
     }
     let persistent = request.header("x-couch-persist") != Some("false");
     if section == "admins" && !node.version.hashes_admins_later() && request.param("raw") != Some("true") {
-        // 1.x hashes whatever it is given before it answers, ready hashes included, unless told not to.
+        // 1.x hashes every value before it answers, even one that is a hash already, unless `raw=true`.
         let hash = hash_for_admin(node.hashing, text);
         let old = node.state().config.set(section, key, &hash, persistent);
         must_be_written(node)?;
@@ -123,7 +123,7 @@ fn set(node: &Arc<Node>, request: &Request, section: &str, key: &str) -> Outcome
     Ok(Reply::ok(&old.unwrap_or_default().into()))
 }
 
-/// The change is in force, and its answer an error.
+/// An error if the files cannot be written; the change is still in effect.
 fn must_be_written(node: &Arc<Node>) -> Result<(), Refusal> {
     if node.state().config.is_read_only {
         return Err(Reply::bad_request("erofs"));

@@ -1,6 +1,7 @@
 //! `/_all_dbs`, `/_dbs_info` and `/DB` itself.
 //!
-//! Names follow CouchDB's own, lenient rules (`a//b` and `trail/` are fine): refusing more is the agent's job.
+//! Names follow CouchDB's own, lenient rules (`a//b` and `trail/` are valid): stricter rules are the agent's
+//! task.
 
 use std::sync::Arc;
 
@@ -15,10 +16,10 @@ use crate::reply::{Outcome, Refusal, Reply};
 use crate::request::Request;
 use crate::window::Window;
 
-/// The databases that may begin with an underscore, alone or behind a path.
+/// The databases that may begin with an underscore, alone or after a path.
 const SYSTEM: [&str; 4] = ["_users", "_replicator", "_global_changes", "_metadata"];
 
-/// The longest path segment of a name, in bytes: what fits a file name with the shard's suffix.
+/// The longest path segment of a name, in bytes: what fits into a file name with the shard's suffix.
 const MAX_SEGMENT: usize = 238;
 
 /// `GET /_all_dbs`.
@@ -98,7 +99,7 @@ fn create(node: &Arc<Node>, request: &Request, db: &str) -> Outcome {
     };
     let layout = Layout { shards: positive("q", 2)?, copies: positive("n", 1)?.min(1), partitioned };
     let mut state = node.state();
-    // `_dbs` is where a clustered node keeps the others' whereabouts; it can't be made, but it is there.
+    // A clustered node stores the shard maps in `_dbs`; it cannot be created, but it exists.
     if state.databases.contains_key(db) || db == "_dbs" {
         let reason = "The database could not be created, the file already exists.";
         return Err(Reply::error(412, "file_exists", reason));
@@ -119,7 +120,7 @@ fn delete(node: &Node, request: &Request, db: &str) -> Outcome {
     let mut state = node.state();
     state.databases.remove(db).ok_or_else(Reply::no_database)?;
     if db == "_users" {
-        // Nothing follows `_users` any more; users that logged in before still can, from the cache.
+        // The cache no longer follows `_users`; users that logged in before still can, from the cache.
         state.settled = false;
     }
     Ok(Reply::done(200))
@@ -144,7 +145,7 @@ fn check_name(db: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// CouchDB creates such a database and then can't find its own files.
+/// CouchDB creates such a database and then cannot find its own files.
 fn has_unusable_name(db: &str) -> bool {
     std::path::Path::new(db).extension().is_some_and(|extension| extension == "couch")
 }

@@ -1,7 +1,7 @@
 //! `/DB/DOC`: documents, design documents and `_local` documents of any database.
 //!
-//! The write path is shared with `_bulk_docs`: read the draft, let `_users` prepare it (which hashes, off the async
-//! threads), then check and store it under one lock. Attachments are not imitated.
+//! `_bulk_docs` shares the write path: parse the draft, let `_users` prepare it (which hashes, on a blocking
+//! thread), then check and store it under one lock. Attachments are not imitated.
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use crate::request::Request;
 use crate::revision::Revision;
 use crate::users::{self, Draft};
 
-/// Members that a client may send along and that the server ignores.
+/// Members that a client may send and the server ignores.
 const IGNORED: [&str; 6] =
     ["_revisions", "_revs_info", "_conflicts", "_deleted_conflicts", "_local_seq", "_attachments"];
 
-/// The largest document, in bytes (upstream's default of `[couchdb] max_document_size`).
+/// The maximum size of a document, in bytes (upstream's default of `[couchdb] max_document_size`).
 const MAX_DOCUMENT: u64 = 8_000_000;
 
 /// All methods of a document.
@@ -48,7 +48,7 @@ pub(super) async fn document(
     }
 }
 
-/// `POST /DB`: a document whose id may be left to the server.
+/// `POST /DB`: a document; the server chooses its id if it has none.
 pub(super) async fn post(node: &Arc<Node>, request: &Request, caller: &Caller, db: &str) -> Outcome {
     let (mut draft, base) = read_draft(&request.posted_json()?)?;
     if draft.id.is_empty() {
@@ -117,7 +117,7 @@ async fn delete(node: &Arc<Node>, request: &Request, caller: &Caller, db: &str, 
     save(node, request, caller, db, draft, base).await.map(|reply| reply.under_status(200))
 }
 
-/// Lets `_users` look at the drafts, and hash the passwords in them, on a blocking thread.
+/// Lets `_users` check the drafts and hash their passwords, on a blocking thread.
 pub(super) async fn prepare(
     node: &Arc<Node>,
     caller: &Caller,
@@ -140,7 +140,7 @@ pub(super) async fn prepare(
     prepared.map_err(|_| Reply::crash("unknown_error", "the hashing thread is gone"))?
 }
 
-/// Stores a prepared draft, or says why not; the order of the checks is upstream's.
+/// Stores a prepared draft or refuses it; the order of the checks is upstream's.
 pub(super) fn commit(
     node: &Node,
     state: &mut State,
@@ -159,7 +159,7 @@ pub(super) fn commit(
     } else if db == "_replicator" {
         return Err(Reply::not_implemented("replication documents"));
     }
-    // Before the design document is there, nothing is checked.
+    // Nothing is checked until the design document exists.
     if is_users(db) && database.get("_design/_auth").is_some_and(|design| !design.deleted) {
         users::validate(node, caller, &security, &draft, database.get(&draft.id))?;
     }
@@ -201,7 +201,7 @@ pub(super) fn local(node: &Node, request: &Request, db: &str, name: &str) -> Out
     }
 }
 
-/// `/DB/DOC/…`: no attachments, but the refusals that a client meets who forgot to escape a slash.
+/// `/DB/DOC/…`: the refusals for a client that did not escape a slash; attachments are not imitated.
 pub(super) fn attachment(node: &Node, request: &Request, caller: &Caller, db: &str, id: &str) -> Outcome {
     let state = node.state();
     let document = state.database(db)?.get(id);
@@ -215,7 +215,7 @@ pub(super) fn attachment(node: &Node, request: &Request, caller: &Caller, db: &s
     Err(Reply::not_implemented("attachments"))
 }
 
-/// Reads a document as a client sends it: id (empty if none is named), deletion, body, and the revision it builds on.
+/// Parses a document from a client: id (empty if missing), deletion, body, and the revision that it replaces.
 pub(super) fn read_draft(value: &Value) -> Result<(Draft, Option<Revision>), Refusal> {
     let Some(members) = value.as_object() else {
         return Err(Reply::bad_request("Document must be a JSON object"));
@@ -239,7 +239,7 @@ pub(super) fn read_draft(value: &Value) -> Result<(Draft, Option<Revision>), Ref
     Ok((Draft { id: text("_id").unwrap_or_default().to_owned(), deleted, body }, base))
 }
 
-/// Refuses ids that only the server may use.
+/// Refuses ids that are reserved for the server.
 pub(super) fn check_id(id: &str) -> Result<(), Refusal> {
     if id.starts_with('_') && !id.starts_with("_design/") && !id.starts_with("_local/") {
         return Err(Reply::error(
@@ -251,7 +251,7 @@ pub(super) fn check_id(id: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses a document that is larger than configured; `named` is how the refusal calls it.
+/// Refuses a document that is larger than configured; `named` is its name in the refusal.
 pub(super) fn check_size(node: &Node, bytes: usize, named: &str) -> Result<(), Refusal> {
     let largest = node.state().config.number("couchdb", "max_document_size", MAX_DOCUMENT);
     if u64::try_from(bytes).unwrap_or(u64::MAX) > largest {
@@ -260,7 +260,7 @@ pub(super) fn check_size(node: &Node, bytes: usize, named: &str) -> Result<(), R
     Ok(())
 }
 
-/// The revision that a write builds on: of the body, the query or `If-Match`, which may not contradict each other.
+/// The revision that a write replaces: from the body, the query or `If-Match`, which must agree.
 fn wanted_revision(request: &Request, of_body: Option<Revision>) -> Result<Option<Revision>, Refusal> {
     let of_query = request.param("rev").map(parse_revision).transpose()?;
     let header = request.header("if-match").map(|rev| rev.trim_matches('"'));

@@ -1,7 +1,7 @@
-//! From a request to a reply: who asks, whether they may, and which handler answers.
+//! From a request to a reply: authenticates, authorizes, and dispatches to a handler.
 //!
-//! The order is CouchDB's: authenticate, authorize, dispatch; a wrong password is therefore a 401 everywhere, also where
-//! anonymous requests are welcome. Called by `server` only. One handler file per family of endpoints.
+//! The order is CouchDB's. So a wrong password is a 401 everywhere, even where anonymous requests are
+//! allowed. Caller: `server`. Each family of endpoints has its own file.
 
 mod all_docs;
 mod bulk;
@@ -25,10 +25,10 @@ use crate::reply::{Outcome, Refusal, Reply};
 use crate::request::Request;
 use crate::trouble;
 
-/// What CouchDB escapes in the names that it puts into headers.
+/// The characters that CouchDB escapes in names in headers.
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.').remove(b'~');
 
-/// Endpoints of the server that real nodes have and this one does not; only admins get as far as the 501.
+/// Endpoints of the server that this node does not imitate; only admins get the 501.
 const SERVER_WIDE: [&str; 8] = [
     "_active_tasks",
     "_cluster_setup",
@@ -40,7 +40,7 @@ const SERVER_WIDE: [&str; 8] = [
     "_replicate",
 ];
 
-/// Endpoints of a database that real nodes have and this one does not.
+/// Endpoints of a database that this node does not imitate.
 const PER_DATABASE: [&str; 19] = [
     "_bulk_get",
     "_changes",
@@ -63,14 +63,14 @@ const PER_DATABASE: [&str; 19] = [
     "_view_cleanup",
 ];
 
-/// Answers a request; also tells who the caller proved to be.
+/// Answers a request; also returns the authenticated user.
 pub(crate) async fn answer(node: &Arc<Node>, request: &Request) -> (Reply, Option<String>) {
     let (outcome, user) = match identify(node, request).await {
         Err(refusal) => (Err(refusal), None),
         Ok(caller) => (route(node, request, &caller).await, caller.name),
     };
     let reply = match outcome {
-        // Without the other nodes it is accepted, and not yet there.
+        // Without the other nodes a write is accepted, but not yet stored on a majority.
         Ok(reply) if reply.status() == 201 && node.state().trouble.peers_down => reply.under_status(202),
         Ok(reply) => reply,
         Err(refusal) => finish(node, request, refusal),
@@ -78,9 +78,10 @@ pub(crate) async fn answer(node: &Arc<Node>, request: &Request) -> (Reply, Optio
     (reply, user)
 }
 
-/// Sends a browser to the login page with a 401, as CouchDB does; others are told to use Basic where that is demanded.
+/// Redirects a browser with a 401 to the login page, as CouchDB does; other clients are asked for Basic if it
+/// is required.
 ///
-/// A missing database has another reason on 1.x, which opens files itself.
+/// A missing database has a different reason on 1.x, which opens files itself.
 fn finish(node: &Node, request: &Request, refusal: Refusal) -> Reply {
     if node.version == Version::V1
         && refusal.status() == 404
@@ -149,7 +150,8 @@ async fn route(node: &Arc<Node>, request: &Request, caller: &Caller) -> Outcome 
     }
 }
 
-/// What a node in maintenance mode does not serve, as 3.5.2 answers: its shards take no part, and what needs none of them works.
+/// Refuses what a node in maintenance mode cannot serve, as 3.5.2 does: requests that need shards fail,
+/// others work.
 fn refuse_in_maintenance(node: &Node, verb: &str, path: &[&str]) -> Result<(), Refusal> {
     let node_down = || Err(Reply::error(412, "nodedown", &node.name()));
     match path {
@@ -165,7 +167,7 @@ fn refuse_in_maintenance(node: &Node, verb: &str, path: &[&str]) -> Result<(), R
     }
 }
 
-/// What upstream's `chttpd_auth_request:authorize_request_int/1` checks before any handler runs.
+/// The checks of upstream's `chttpd_auth_request:authorize_request_int/1` before any handler runs.
 fn authorize(node: &Node, request: &Request, caller: &Caller) -> Result<(), Refusal> {
     let path = request.path();
     let verb = request.verb();

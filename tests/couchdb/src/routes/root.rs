@@ -1,6 +1,6 @@
 //! `/`, `/_up`, `/_uuids`, `/_membership` and the few static paths.
 //!
-//! Open to everybody except `/_membership`; whether credentials are demanded was decided before.
+//! All except `/_membership` are public; whether credentials are required was checked before.
 
 use axum::http::header;
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::reply::{Outcome, Refusal, Reply};
 use crate::request::Request;
 use crate::trouble::PEERS;
 
-/// `GET /`: who the server says it is.
+/// `GET /`: the server's name and version.
 pub(super) fn welcome(node: &Node, request: &Request) -> Outcome {
     only_get(request)?;
     Ok(Reply::ok(&node.version.welcome(&node.uuid)))
@@ -30,7 +30,7 @@ pub(super) fn up(node: &Node, request: &Request) -> Outcome {
     Ok(Reply::ok(&if seeded { json!({ "status": "ok", "seeds": {} }) } else { json!({ "status": "ok" }) }))
 }
 
-/// `GET /_uuids?count=N`, at most 1,000 of them.
+/// `GET /_uuids?count=N`, at most 1,000.
 pub(super) fn uuids(request: &Request) -> Outcome {
     only_get(request)?;
     let count = request.param("count").unwrap_or("1").parse().unwrap_or(1_usize);
@@ -41,12 +41,12 @@ pub(super) fn uuids(request: &Request) -> Outcome {
     Ok(Reply::ok(&json!({ "uuids": uuids })))
 }
 
-/// An id such as the server gives to documents that come without one.
+/// An id like those that the server gives to documents without an id.
 pub(super) fn new_uuid() -> String {
     hex::encode(rand::random::<[u8; 16]>())
 }
 
-/// `GET /_membership`: a cluster of one, or of three of which two are down.
+/// `GET /_membership`: a cluster of one node, or of three nodes of which two are down.
 pub(super) fn membership(node: &Node, request: &Request) -> Outcome {
     only_get(request)?;
     let up = vec![node.name()];
@@ -57,7 +57,7 @@ pub(super) fn membership(node: &Node, request: &Request) -> Outcome {
     Ok(Reply::ok(&json!({ "all_nodes": up, "cluster_nodes": all })))
 }
 
-/// `/_utils` and `/favicon.ico`, of a server that has no Fauxton installed.
+/// `/_utils` and `/favicon.ico` of a server without Fauxton.
 pub(super) fn utils(request: &Request) -> Reply {
     if request.target == "/_utils" {
         return Reply::empty(301).with(header::LOCATION, format!("{}/", location(request, &["_utils"])));

@@ -1,7 +1,7 @@
 //! `/DB/_security`: read by members, replaced as a whole by the database's admins.
 //!
-//! There is no revision and no merge: whoever writes last wins. A bad shape, or a caller who is no admin of the database,
-//! is a 500 `no_majority`, because the check happens on the shards behind the coordinator.
+//! There is no revision and no merge: the last write wins. An invalid object, or a caller who is not an admin
+//! of the database, gets a 500 `no_majority`, because the shards check the request, not the coordinator.
 
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ fn replace(node: &Node, caller: &Caller, db: &str, security: Value) -> Outcome {
         return Err(refused(node.version, caller, &current));
     }
     if state.trouble.peers_down {
-        // Written here, and lost when the others are back.
+        // Written here, but lost when the other nodes are back.
         state.database_mut(db)?.minority_security = Some(security);
         return Err(Reply::error(500, "error", "no_majority"));
     }
@@ -42,7 +42,7 @@ fn replace(node: &Node, caller: &Caller, db: &str, security: Value) -> Outcome {
 
 fn refused(version: Version, caller: &Caller, current: &Value) -> Refusal {
     match caller.require_design_rights(current) {
-        // Without a cluster in between, 1.x says what is wrong.
+        // Without a cluster, 1.x reports the actual error.
         Err(refusal) if version == Version::V1 => refusal,
         Ok(()) if version == Version::V1 => Reply::bad_request("names must be a JSON list of strings"),
         _ => Reply::error(500, "error", "no_majority"),

@@ -1,6 +1,7 @@
-//! `/_session`: log in for a cookie, ask who one is, log out (upstream: `couch_httpd_auth:handle_session_req/2`).
+//! `/_session`: log in for a cookie, get the current user, log out (upstream:
+//! `couch_httpd_auth:handle_session_req/2`).
 //!
-//! Logging out only tells the client to forget its cookie; the server keeps no sessions.
+//! Logging out only deletes the client's cookie; the server keeps no sessions.
 
 use std::sync::Arc;
 
@@ -59,7 +60,7 @@ async fn open(node: &Arc<Node>, request: &Request) -> Outcome {
     }
 }
 
-/// Name and password of a JSON or form body; a missing password is an empty one that nobody has.
+/// Name and password of a JSON or form body; a missing password counts as an empty one, which never matches.
 fn credentials(request: &Request) -> Result<(String, String), Refusal> {
     let content_type = request.content_type();
     let fields: Map<String, Value> = if content_type.starts_with("application/x-www-form-urlencoded") {
@@ -87,7 +88,7 @@ fn credentials(request: &Request) -> Result<(String, String), Refusal> {
     Ok((name.to_owned(), password.to_owned()))
 }
 
-/// Turns the reply into a redirection if the query names a page for this case.
+/// Turns the reply into a redirect if the query names a page for this case.
 fn redirect(request: &Request, param: &str, reply: Reply) -> Reply {
     match request.param(param) {
         None => reply,

@@ -1,7 +1,7 @@
-//! The smallest HTTP client that sends a request line untouched (real ones would tidy `..`, `//` and bad escapes) and
-//! shows where a connection broke off.
+//! A minimal HTTP client that sends a request line unchanged (other clients normalise `..`, `//` and invalid
+//! escapes) and reports where a connection broke off.
 
-#![allow(dead_code)] // every test file uses its own part
+#![allow(dead_code)] // every test file uses a part of it
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,7 +9,7 @@ use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A response, its head parsed.
+/// A response with a parsed head.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
@@ -18,7 +18,7 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// Whether the whole announced body came.
+    /// Whether the whole announced body was received.
     pub(crate) fn is_complete(&self) -> bool {
         self.headers.get("content-length").is_some_and(|length| *length == self.body.len().to_string())
     }
@@ -29,10 +29,10 @@ impl Response {
     }
 }
 
-/// Headers that would change the framing, which the client does itself.
+/// Headers that would change the framing, which the client controls itself.
 const FRAMING: [&str; 3] = ["expect", "transfer-encoding", "accept-encoding"];
 
-/// Sends one request on a connection of its own; an error is a connection that broke off before a whole head came.
+/// Sends one request on a new connection; an error if the connection closed before a whole head was received.
 pub(crate) async fn try_send(
     port: u16,
     method: &str,
@@ -63,7 +63,7 @@ pub(crate) async fn try_send(
     Ok(Response { status, headers, body: body.to_owned() })
 }
 
-/// The header of Basic authentication.
+/// The header for Basic authentication.
 pub(crate) fn basic(name: &str, password: &str) -> BTreeMap<String, String> {
     use base64::Engine;
     let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}"));

@@ -1,19 +1,19 @@
-//! Compares a recorded body with ours, and learns what a server chose freely: revisions of hashed documents, salts,
-//! derived keys, ids, cookies.
+//! Compares a recorded body with the replayed one, and learns the values that a server chooses freely:
+//! revisions of hashed documents, salts, derived keys, ids, cookies.
 //!
-//! What is learned is replaced in later requests, so that a replayed `If-Match` names *our* revision. Anything that was
-//! learned once must stay the same. Only what can't be equal is left out, all of it in this file.
+//! Learned values are replaced in later requests, so that a replayed `If-Match` names *our* revision. A value
+//! that was learned once must stay the same. All values that are not compared are listed in this file.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// The rounds of a real 3.4+, and those that the replay uses to be quick.
+/// The rounds of a real 3.4+, and the rounds of the replay, which must be fast.
 pub(crate) const RECORDED_ITERATIONS: u64 = 600_000;
 pub(crate) const OUR_ITERATIONS: u32 = 1_000;
 
-/// Members whose values say nothing: sizes on disk, sequences, clocks, log references, the text of a function that the
-/// recording left out, and whether a compaction happened to run.
+/// Members whose values are not comparable: sizes on disk, sequences, clocks, log references, the text of a
+/// function that is missing in the recording, and whether a compaction ran.
 const INCOMPARABLE: [&str; 9] = [
     "compact_running",
     "file",
@@ -33,9 +33,9 @@ pub(crate) struct Learned {
 }
 
 impl Learned {
-    /// Puts our texts in the place of recorded ones.
+    /// Replaces recorded texts by ours.
     pub(crate) fn translate(&self, text: &str) -> String {
-        // Learned texts are long and random: one can't be a part of another.
+        // Learned texts are long and random, so none is a part of a different one.
         let mut text = text.to_owned();
         for (recorded, ours) in &self.texts {
             if text.contains(recorded.as_str()) {
@@ -71,7 +71,7 @@ impl Learned {
         }
     }
 
-    /// The first difference, as path and both values; learns on the way.
+    /// The first difference, as path and both values; learns values as a side effect.
     pub(crate) fn difference(&mut self, path: &str, recorded: &Value, ours: &Value) -> Option<String> {
         let differ = || Some(format!("{path}: recorded {recorded}, ours {ours}"));
         match (recorded, ours) {
@@ -115,7 +115,8 @@ impl Learned {
         if shape != self::shape(ours) {
             return false;
         }
-        // Equal shapes may only differ where the server chose something; that is never chosen twice.
+        // Texts of equal shape may differ only in parts that the server chose, and it never chooses the same
+        // value twice.
         if shape == recorded {
             return false;
         }
@@ -123,7 +124,7 @@ impl Learned {
     }
 }
 
-/// The text with everything random in it replaced by a word for it.
+/// The text with everything random replaced by a placeholder.
 fn shape(text: &str) -> String {
     if let Some((generation, hash)) = text.split_once('-')
         && generation.parse::<u64>().is_ok()
@@ -149,7 +150,7 @@ fn shape(text: &str) -> String {
         return "NODE".to_owned();
     }
     if text == "3.3.3-dirty" || text == "3.3.3" {
-        return "RELEASE".to_owned(); // the recorded 3.3.3 was built from a tree with changes
+        return "RELEASE".to_owned(); // the recorded 3.3.3 was built from a modified tree
     }
     if [32, 40, 64].iter().any(|length| is_hex(text, *length)) {
         return format!("{} HEX DIGITS", text.len());

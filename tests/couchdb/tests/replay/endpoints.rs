@@ -1,6 +1,6 @@
-//! Names for endpoints, and which of them the agent calls: those must be imitated.
+//! Names of endpoints, and which of them the agent calls: those must be imitated.
 
-/// A request as `METHOD /shape`, names replaced by words.
+/// A request as `METHOD /shape`, with names replaced by placeholders.
 pub(crate) fn endpoint(method: &str, target: &str) -> String {
     let path = target.split('?').next().unwrap_or(target);
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
@@ -25,7 +25,7 @@ pub(crate) fn endpoint(method: &str, target: &str) -> String {
     format!("{method} {shape}")
 }
 
-/// Whether the agent calls it (the client in `couchdb/src`).
+/// Whether the agent calls the endpoint (the client in `couchdb/src`).
 pub(crate) fn agent_calls(endpoint: &str) -> bool {
     const CALLS: [&str; 27] = [
         "GET /",

@@ -1,8 +1,10 @@
-//! Replays a transcript against a node of ours and reports what agreed, what differed and what is not imitated.
+//! Replays a transcript against the in-memory node and reports what agreed, what differed and what is not
+//! imitated.
 //!
-//! How time is handled: the recorder waited for passwords to be hashed, and so does the replay, where a note or the
-//! recorded duration of the PUT says so; "N s later" and `max_lifetime` are shortened by [`TIME_SCALE`]; a GET whose answer
-//! depends on work in the background is asked again for up to two seconds before it counts as different.
+//! Time: the recorder waited until passwords were hashed, and so does the replay, where a note or the
+//! recorded duration of the PUT shows it; "N s later" and `max_lifetime` are shortened by [`TIME_SCALE`]; a
+//! GET whose answer depends on background work is repeated for up to two seconds before it counts as
+//! different.
 
 mod compare;
 mod endpoints;
@@ -20,19 +22,19 @@ use endpoints::{agent_calls, endpoint};
 pub(crate) use transcript::load;
 use transcript::{Answered, Asked, Setup, Transcript, Unrecorded, unrecorded};
 
-/// How much faster than the recorder's clock the replay's runs.
+/// How much faster the replay's clock runs than the recorder's.
 const TIME_SCALE: f64 = 20.0;
 
-/// The scenario that is about what happens before a password is hashed.
+/// The scenario about the time before a password is hashed.
 const RACE: &str = "admins_config_race";
 
-/// What became of a scenario.
+/// The result of a scenario.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) replayed: usize,
     /// Endpoints that answered 501, and how often.
     pub(crate) skipped: BTreeMap<String, usize>,
-    /// Positions that differ or were skipped although the agent calls them, each with its description.
+    /// Positions that differ, or were skipped although the agent calls them, with a description.
     pub(crate) failures: Vec<(usize, String)>,
 }
 
@@ -42,7 +44,7 @@ struct Replay {
     learned: Learned,
 }
 
-/// Runs one scenario on a node of its own.
+/// Runs one scenario on a new node.
 pub(crate) async fn replay(name: &str, transcript: &Transcript) -> Report {
     let mut replay = Replay::start(name, transcript).await;
     let steps = unrecorded().remove(name).unwrap_or_default();
@@ -72,7 +74,7 @@ pub(crate) async fn replay(name: &str, transcript: &Transcript) -> Report {
                 report.failures.push((position, format!("{} {}: {difference}", asked.method, asked.path)));
             }
         }
-        // The recorded server had hashed before it answered; a fast one always has.
+        // The recorded server hashed before it answered; a fast one always did.
         if asked.method == "PUT" && asked.path.contains("/_config/admins/") && (exchange.ms > 60.0 || !slow) {
             replay.couch.admins_are_hashed().await;
         }
@@ -89,7 +91,7 @@ impl Replay {
         options.iterations = (version >= Version::V3_4).then_some(OUR_ITERATIONS);
         options.settle_after = Duration::from_millis(1500);
         if scenario == RACE {
-            // A busy machine must not come between two requests that were recorded back to back.
+            // Longer than any pause of a busy machine between two requests that were recorded back to back.
             options.admin_hash_delay = Duration::from_millis(1500);
         }
         for (section, key, value) in transcript.config.values() {
@@ -99,7 +101,7 @@ impl Replay {
         }
         let couch = InMemoryCouch::start(options).await.unwrap();
         let mut replay = Self { couch, admin: basic(name, password), learned: Learned::default() };
-        // The first mention of the recorded node's name may be in a request.
+        // The recorded node's name may appear in a request first.
         replay.learned.node_names(transcript.paths(), replay.couch.port());
         if start_env.get("SETUP").map(String::as_str) != Some("none") {
             replay.ask_as_admin("PUT", "/_users", None).await;
@@ -115,7 +117,7 @@ impl Replay {
         replay
     }
 
-    /// Waits as the recorder did, for what its note names.
+    /// Waits for the event that the recorder's note names.
     async fn wait(&self, note: &str) {
         if note.starts_with("hashed") {
             self.couch.admins_are_hashed().await;

@@ -1,7 +1,8 @@
 //! The recorded transcripts, and the steps that their recorder took without recording them.
 //!
-//! A transcript is one scenario on one real server; the files are those of the project's recordings, less the response
-//! headers that nobody compares. `fixtures/unrecorded.json` holds the inferred steps, each with its reason.
+//! A transcript is one scenario on one real server; the files are the project's recordings without the
+//! response headers that are not compared. `fixtures/unrecorded.json` has the inferred steps, each with its
+//! reason.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,7 +28,7 @@ impl Transcript {
     }
 }
 
-/// How the recorded node was set up.
+/// The configuration of the recorded node.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Setup {
     extra_ini: String,
@@ -60,12 +61,12 @@ pub(crate) struct Exchange {
     pub(crate) note: String,
     pub(crate) request: Option<Asked>,
     pub(crate) response: Option<Answered>,
-    /// How long the answer took; kept where it tells whether a password was hashed meanwhile.
+    /// How long the answer took in milliseconds; kept where it shows whether a password was hashed.
     #[serde(default)]
     pub(crate) ms: f64,
 }
 
-/// What was sent.
+/// The request.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Asked {
     pub(crate) method: String,
@@ -76,7 +77,7 @@ pub(crate) struct Asked {
     pub(crate) body_raw: Option<String>,
 }
 
-/// What came back.
+/// The response.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Answered {
     pub(crate) status: u16,
@@ -85,7 +86,7 @@ pub(crate) struct Answered {
     pub(crate) body: Value,
 }
 
-/// A step that must have happened before the `before`th recorded request, sent as the admin.
+/// A step that must have happened before the recorded request number `before`, sent as the admin.
 ///
 /// `PATCH` merges its body into the current document; `DELETE` deletes the current revision.
 #[derive(Debug, Clone, Deserialize)]

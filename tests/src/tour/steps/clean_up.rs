@@ -1,4 +1,4 @@
-//! `delete_user`, `delete_database`: afterwards CouchDB is as before the tour.
+//! `delete_user`, `delete_database`: restores CouchDB to its state before the tour.
 
 use anyhow::Result;
 use serde_json::json;

@@ -1,7 +1,7 @@
-//! The commands, family by family, in an order in which each finds what it needs.
+//! The commands, grouped by family, in an order that satisfies each one's preconditions.
 //!
-//! Who calls: [`super::Tour::run`]. Each file sends one family's commands and looks at CouchDB after each of them.
-//! All names begin with `tour_`, so that on a real server nothing of anybody else is touched.
+//! Caller: [`super::Tour::run`]. Each file sends the commands of one family and checks CouchDB after each of
+//! them. All names begin with `tour_`, so that other data on a real server is not touched.
 
 mod access;
 mod clean_up;
@@ -22,17 +22,17 @@ pub(super) const ALICE: &str = "tour_alice";
 const ALICIA: &str = "tour_alicia";
 const BOB: &str = "tour_bob";
 
-/// Everything that a tour creates and, if it isn't interrupted, deletes.
+/// Everything that a tour creates and, unless interrupted, deletes.
 pub(super) const NAMES: [&str; 5] = [FILMS, MUSIC, ALICE, ALICIA, BOB];
 
-/// The two users with the passwords that count at the moment.
+/// The two users with their current passwords.
 #[derive(Debug)]
 struct People {
     alice: Credentials,
     bob: Credentials,
 }
 
-/// Sends every command of the guest API that the agent serves, and some that it refuses.
+/// Sends every command of the guest API that the agent supports, and some that it refuses.
 pub(super) async fn all(tour: &mut Tour) -> Result<()> {
     others::alive(tour).await;
     databases::run(tour).await?;
@@ -44,17 +44,17 @@ pub(super) async fn all(tour: &mut Tour) -> Result<()> {
     clean_up::run(tour, &people).await
 }
 
-/// A password as a tenant might choose one, new for every run.
+/// A password that a tenant might choose, new for every run.
 pub(super) fn new_password() -> String {
     format!("T0ur-{}", hex::encode(rand::random::<[u8; 6]>()))
 }
 
-/// A database as Trove names it in arguments.
+/// A database object as Trove passes it in arguments.
 pub(super) fn database(name: &str) -> Value {
     json!({"_name": name, "_collate": null, "_character_set": null})
 }
 
-/// The names of the users or databases in an answer.
+/// The names of the users or databases in a reply.
 pub(super) fn names(models: &Value) -> Vec<&str> {
     models.as_array().into_iter().flatten().filter_map(|model| model["_name"].as_str()).collect()
 }

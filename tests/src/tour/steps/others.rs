@@ -1,4 +1,4 @@
-//! Liveness, statistics, and what the agent refuses.
+//! Liveness, statistics and refused commands.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
 
 use super::super::Tour;
 
-/// The first report is sent at start.
+/// The first heartbeat is sent at start.
 const HEARTBEAT_LIMIT: Duration = crate::until::HUNG;
 
 /// `rpc_ping` and the heartbeat.

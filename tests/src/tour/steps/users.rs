@@ -7,7 +7,7 @@ use super::super::Tour;
 use super::{ALICE, ALICIA, BOB, FILMS, MUSIC, People, database, names, new_password};
 use crate::couch::Credentials;
 
-/// Creates alice, who may use the films, and bob, who may use nothing yet.
+/// Creates alice with access to the films database, and bob without access.
 pub(super) async fn create(tour: &mut Tour) -> Result<People> {
     tour.transcript.section("Users");
     let alice = Credentials::new(ALICE, &new_password());
@@ -42,12 +42,12 @@ pub(super) async fn create(tour: &mut Tour) -> Result<People> {
     Ok(People { alice, bob })
 }
 
-/// Changes passwords in both ways, then alice's name; `people` follows.
+/// Changes alice's password in both ways, then her name, and updates `people`.
 pub(super) async fn change(tour: &mut Tour, people: &mut People) -> Result<()> {
     tour.transcript.section("Changed users");
     let old = people.alice.clone();
     people.alice.password = new_password();
-    // Unlike every other command with users, this one names the fields without an underscore.
+    // Unlike all other commands with users, this one names the fields without an underscore.
     let change = json!({"name": ALICE, "host": "%", "password": people.alice.password});
     tour.cast("change_passwords", json!({"users": [change]})).await?;
     logs_in_instead(tour, &people.alice, &old, "the new password counts, the old one no longer does").await?;
@@ -70,14 +70,14 @@ pub(super) async fn change(tour: &mut Tour, people: &mut People) -> Result<()> {
     Ok(())
 }
 
-/// One wrong login each: CouchDB 3.4+ locks an account after five.
+/// One failed login each: CouchDB 3.4+ locks an account after five.
 async fn logs_in_instead(tour: &mut Tour, new: &Credentials, old: &Credentials, what: &str) -> Result<()> {
     let ok = tour.client.logs_in(new).await? && tour.client.refuses(old).await?;
     tour.transcript.check(what, ok);
     Ok(())
 }
 
-/// A user as Trove names one in arguments.
+/// A user object as Trove passes it in arguments.
 fn user(person: &Credentials, databases: &[&str]) -> Value {
     let databases: Vec<_> = databases.iter().map(|name| database(name)).collect();
     json!({"_name": person.name, "_password": person.password, "_host": "%", "_databases": databases, "_is_root": false})

@@ -1,4 +1,5 @@
-//! The names: made at random of pieces that mean something to a URL, a request or a shell, the same in every run.
+//! The names: random combinations of pieces with a meaning in a URL, a request or a shell; the same in every
+//! run.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 const NAMES: usize = 10_000;
 const SEED: u64 = 20_261_101;
 
-/// Pieces of attacks: steps, separators, encodings of them, lines of HTTP, paths worth reaching, look-alikes.
+/// Pieces of attacks: path steps, separators, their encodings, HTTP lines, sensitive paths, look-alikes.
 const PIECES: &[&str] = &[
     "..",
     ".",
@@ -82,7 +83,7 @@ const PIECES: &[&str] = &[
     "0",
 ];
 
-/// What database names may be made of, and what makes the difference between one path and another.
+/// Characters that are valid in database names, and pieces that distinguish paths.
 const DATABASE_PIECES: &[&str] =
     &["a", "b", "z9", "_", "$", "(", ")", "+", "-", "/", "/a", "/b", "_x", "users", "+c"];
 
@@ -102,7 +103,7 @@ pub(super) fn names() -> BTreeSet<String> {
     names
 }
 
-/// The rules for names, written down a second time.
+/// An independent implementation of the rules for names.
 pub(super) fn is_user(name: &str) -> bool {
     (1..=255).contains(&name.len())
         && !name.starts_with('_')

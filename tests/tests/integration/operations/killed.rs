@@ -9,14 +9,14 @@ use trove_couchdb_tests::until::until;
 
 use super::{files, new_guest, operation, order, requests, told, until_state};
 
-/// The steps that an operation has gone through, as its log has them: a step that is added is killed in, too.
+/// The steps of a finished operation, from its log, so that the tests also cover steps added later.
 fn steps(over: &Value) -> Vec<String> {
     let lines = over["log"].as_array().map(Vec::as_slice).unwrap_or_default();
     let text = lines.iter().filter_map(|line| line["text"].as_str());
     text.filter_map(|text| text.strip_prefix("step ").map(str::to_owned)).collect()
 }
 
-/// Whether the disk says that an operation which is not over is in this step.
+/// Whether, on disk, an unfinished operation is in this step.
 fn is_in(fixture: &Fixture, step: &str) -> bool {
     let records = files(fixture).into_iter().filter_map(|path| std::fs::read_to_string(path).ok());
     let mut records = records.filter_map(|text| serde_json::from_str::<Value>(&text).ok());
@@ -31,15 +31,15 @@ async fn begin(fixture: &Fixture, kind: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether the guest has written that it is prepared, and its operation is not over.
+/// Whether the guest is recorded as prepared while its operation is unfinished.
 fn is_prepared(fixture: &Fixture) -> bool {
     let file =
         std::fs::read_to_string(fixture.agent.directory().join("state/prepared.json")).unwrap_or_default();
     file.contains("\"prepared\":true") && is_in(fixture, "record")
 }
 
-/// Killed when `has_come` is first true, on a disk on which each replacement of a file takes a while. `None`, said loudly, if the agent
-/// can't be traced.
+/// Kills the agent when `has_come` is first true; every rename of a file is delayed. `None`, reported as
+/// skipped, if tracing is not permitted.
 async fn killed_when(kind: &str, what: &str, has_come: impl Fn(&Fixture) -> bool) -> Result<Option<()>> {
     let mut fixture = new_guest().up().await?;
     let Some(_slow) = Strace::slow_renames(&fixture.agent).await? else { return Ok(None) };
@@ -81,7 +81,7 @@ async fn prepare_is_killed_in_each_step() -> Result<()> {
     kill_in_each_step("prepare", &["check", "secure", "databases", "users", "root", "record"]).await
 }
 
-/// The guest is a database then, and its operation does not know yet.
+/// The guest is already prepared, but its operation does not record it yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn prepare_is_killed_between_its_last_step_and_its_end() -> Result<()> {
     killed_when("prepare", "a prepared guest", is_prepared).await.map(drop)

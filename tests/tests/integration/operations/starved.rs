@@ -1,4 +1,4 @@
-//! Operations whose agent runs out of disk or of file descriptors in the middle.
+//! Operations whose agent runs out of disk space or file descriptors.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use trove_couchdb_tests::until::{HUNG, until_hit};
 use super::{ends, new_guest, order, requests, told, until_state};
 use crate::full_disk::Disk;
 
-/// Cut short in its step `databases`, after which the disk is full; the request there is answered later.
+/// Orders an instance and waits for the request of its step `databases`, which CouchDB answers later.
 async fn until_databases(fixture: &Fixture) -> Result<()> {
     let slow = Fault::DelayMs(3_000);
     fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{}", fixture.name("db")), slow).times(1));
@@ -19,7 +19,8 @@ async fn until_databases(fixture: &Fixture) -> Result<()> {
     until_hit(fixture.memory()?).await
 }
 
-/// What is known of it goes on in memory; that the guest is a database must be on the disk, so it is not said before.
+/// The operation continues in memory. But the guest must not be reported as prepared before that is on the
+/// disk.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_state_directory_ends_prepare_with_its_reason_and_the_next_one_goes_well() -> Result<()> {
     let Some(disk) = Disk::of_mib(1)? else { return Ok(()) };
@@ -42,7 +43,7 @@ async fn a_full_state_directory_ends_prepare_with_its_reason_and_the_next_one_go
     told(&fixture, ServiceStatus::Healthy).await
 }
 
-/// `RLIMIT_NOFILE` of a process that runs.
+/// Sets `RLIMIT_NOFILE` of a running process.
 fn limit_files(pid: u32, limit: &str) -> Result<()> {
     let set =
         Command::new("prlimit").args(["--pid", &pid.to_string(), &format!("--nofile={limit}")]).output()?;
@@ -54,7 +55,7 @@ fn limit_files(pid: u32, limit: &str) -> Result<()> {
 async fn without_file_descriptors_prepare_waits_and_goes_on() -> Result<()> {
     let fixture = new_guest().up().await?;
     until_databases(&fixture).await?;
-    // Each file that is opened from now on is one too many.
+    // From now on the agent cannot open another file.
     limit_files(fixture.agent.pid(), "4:1024")?;
     fixture.agent.wait_log("Too many open files", HUNG).await?;
     limit_files(fixture.agent.pid(), "1024:1024")?;

@@ -1,4 +1,4 @@
-//! A creation that is cut short ends with a word, and one that went well is never called failed.
+//! An interrupted creation ends with a report, and a successful one is never reported as failed.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::{new_guest, order, request, statuses, told};
 /// Long enough for several heartbeats.
 const QUIET: Duration = Duration::from_secs(4);
 
-/// A guest whose agent died in the middle of `prepare`.
+/// A guest whose agent died during `prepare`.
 async fn killed_while_building() -> Result<Fixture> {
     let mut fixture = new_guest().in_memory(Options::default()).up().await?;
     let db = fixture.name("db");
@@ -40,7 +40,7 @@ async fn a_prepare_whose_message_the_broker_has_lost_goes_on_from_the_disk() -> 
     Ok(())
 }
 
-/// Over agents without a broker and without a CouchDB.
+/// Also if the next agents have no broker and no CouchDB.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prepare_that_takes_three_agents_is_not_called_lost() -> Result<()> {
     let mut fixture = killed_while_building().await?;
@@ -62,7 +62,7 @@ async fn a_prepare_that_takes_three_agents_is_not_called_lost() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_restarted_right_after_prepare_does_not_end_the_creation() -> Result<()> {
     let mut fixture = new_guest().in_memory(Options::default()).up().await?;
-    // The agent sees a CouchDB that fails, and prepares it all the same.
+    // CouchDB fails the agent's health probe, but `prepare` runs anyway.
     let failing = Fault::Answer { status: 500, body: r#"{"error":"internal"}"#.to_owned() };
     fixture.memory()?.faults().add(Rule::new("GET", "/_up", failing));
     fixture.must_cast("prepare", order(json!({}))).await?;
@@ -76,7 +76,7 @@ async fn an_agent_restarted_right_after_prepare_does_not_end_the_creation() -> R
     fixture.memory()?.faults().clear();
     told(&fixture, ServiceStatus::Healthy).await?;
     assert_eq!(statuses(&fixture), [ServiceStatus::Building, ServiceStatus::Healthy]);
-    // From now on the truth is told, to the next agent too.
+    // From now on the real status is reported, also by the next agent.
     fixture.agent.terminate().await?;
     fixture.couch.memory_mut().unwrap().stop().await;
     fixture.agent.start_again()?;
@@ -102,7 +102,8 @@ async fn an_image_made_from_a_guest_is_a_new_guest() -> Result<()> {
     Ok(())
 }
 
-/// A `prepare` whose version nobody serves, or that can't be read, never runs: Trove must not wait for it.
+/// A `prepare` with an unsupported version, or one that is unreadable, never runs: Trove must not wait for
+/// it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prepare_that_is_refused_unread_ends_the_creation() -> Result<()> {
     let fixture = new_guest().encrypted().up().await?;
@@ -130,7 +131,7 @@ async fn a_refused_prepare_does_not_end_the_one_that_is_under_way() -> Result<()
     Ok(())
 }
 
-/// Where a key is set, only who has it can end a creation.
+/// If a key is set, only senders with the key can end a creation.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forged_prepare_ends_no_creation() -> Result<()> {
     let fixture = new_guest().encrypted().up().await?;
