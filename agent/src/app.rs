@@ -40,7 +40,7 @@ const PROBES_PER_INTERVAL: u32 = 3;
 
 /// Why an interrupted `prepare` failed.
 const NO_OPERATION: &str = "prepare was interrupted, and the agent's state directory has no operation that goes on with it: make \
-                            the instance anew";
+                            the instance again";
 
 /// Why the agent could not start.
 #[derive(Debug, thiserror::Error)]

@@ -37,7 +37,7 @@ Ended after SIGTERM or SIGINT.
 A failure that a new start may heal.
 .TP
 64
-Wrong usage, or a configuration that is refused; systemd does not start it anew then.
+Wrong usage, or a configuration that is refused; systemd does not restart it then.
 .SH SEE ALSO
 \fBtrove\-couchdb\fR(1), \fBtrove\-couchdb\-doctor\fR(1)
 .PP

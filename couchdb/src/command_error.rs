@@ -89,7 +89,7 @@ pub enum CommandError {
     /// The user's document has conflicting revisions. Nothing was changed.
     #[error(
         "the document of user {:?} has {revisions} conflicting revision(s) that differ in more than the password, and \
-         CouchDB lets nobody log in with it: delete all revisions but one in _users, then try again", .user.known()
+         CouchDB refuses every login with it: delete all revisions but one in _users, then try again", .user.known()
     )]
     UserConflicts {
         /// The user.

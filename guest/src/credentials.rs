@@ -92,7 +92,7 @@ pub enum CredentialsError {
     /// The file does not contain the expected JSON.
     #[error(
         "the credentials file {path} is not {{\"username\": \"os_admin\", \"password\": \"…\"}} ({problem}): \
-         restore it from a backup, or move it away and remove os_admin from CouchDB's [admins] to begin anew"
+         restore it from a backup, or move it away and remove os_admin from CouchDB's [admins] to start from scratch"
     )]
     Malformed {
         /// The file.

@@ -238,7 +238,7 @@ impl Bootstrap {
             BootstrapStep::Refused => {
                 return Err(BootstrapError::Stuck(
                     "CouchDB refuses the name or the password of the credentials file (401), and does not say which: \
-                     os_admin has another password, or CouchDB has no os_admin any more. Either restore the file, or give \
+                     os_admin's password was changed, or os_admin was removed. Either restore the file, or give \
                      CouchDB an os_admin with the file's password and `touch` the file, or restart CouchDB if its ini files \
                      are right: the password is tried again when one of these happens, and every 5 minutes",
                 ));

@@ -43,7 +43,7 @@ pub enum OperationError {
     Over(OperationId),
     /// The cancellation could not be stored, so it may be lost when the agent restarts.
     #[error(
-        "operation {id} is told to end, but that can't be written to the agent's state directory ({problem}): if the \
+        "operation {id} is being cancelled, but that can't be written to the agent's state directory ({problem}): if the \
          agent is restarted before it has ended, cancel it again"
     )]
     NotWritten {

@@ -127,8 +127,7 @@ impl Operations {
             let record = OperationRecord::new(new);
             let written = requested.and_then(|()| store.write(&record));
             if let Err(error) = written {
-                // A record that did reach the disk would be resumed, although its caller was told that it was
-                // refused.
+                // A record that did reach the disk would be resumed, although its caller received an error.
                 return Err(match store.remove(&id) {
                     Ok(()) => error,
                     Err(left) => {

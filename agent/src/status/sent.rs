@@ -44,7 +44,7 @@ impl Sent {
                 path = %path.display(),
                 stored = format!("{last:.0}"),
                 "The time of the last heartbeat is in the future; the clock's is taken. Should the instance not become \
-                 healthy, the conductor was told that time and ignores earlier ones: rebuild the instance."
+                 healthy, the conductor has stored that time and ignores earlier ones: rebuild the instance."
             );
             last = 0.0;
         }

@@ -49,7 +49,7 @@ pub struct AccessReport {
 }
 
 /// The message for an agent that is too old.
-const SILENT: &str = "nobody can tell of roles, databases' administrators and public databases, as the agent is too old: \
+const SILENT: &str = "roles, databases' administrators and public databases are unknown, because the agent is too old: \
                       update it";
 
 /// A database that CouchDB deletes with its user (`couch_peruser` with `delete_dbs`).

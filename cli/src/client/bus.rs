@@ -141,7 +141,7 @@ impl BusClient {
             channel.queue_declare(short(&self.queue)?, passive, FieldTable::default()).await
         };
         match time::timeout(Duration::from_secs(2), look).await {
-            Ok(Ok(queue)) if queue.consumer_count() == 0 => self.no_agent("has nobody who reads"),
+            Ok(Ok(queue)) if queue.consumer_count() == 0 => self.no_agent("has no consumer on"),
             _ => late,
         }
     }

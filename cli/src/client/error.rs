@@ -28,7 +28,7 @@ pub enum CallError {
         instance: String,
         /// Its queue.
         queue: String,
-        /// `has no`, or `has nobody who reads`.
+        /// `has no`, or `has no consumer on`.
         problem: &'static str,
     },
     /// The connection closed before the answer arrived.
@@ -71,7 +71,7 @@ impl CallError {
             Self::Unreachable { advice, .. } => advice,
             Self::NoAgent { .. } => {
                 "check the instance's id and --control-exchange; on the instance `systemctl status \
-                 trove-couchdb-agent` tells whether the agent runs and reaches the broker"
+                 trove-couchdb-agent` shows whether the agent runs and reaches the broker"
             }
             Self::BrokenOff { .. } => {
                 "look whether the command took effect, then repeat it: the agent may have been restarted"

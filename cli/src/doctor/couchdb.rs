@@ -28,7 +28,7 @@ pub(super) const CHECKS: &[&Check] = &[&REACHABLE, &VERSION, &PARTY, &LOCKOUT, &
 
 const OS_ADMIN: &str = "os_admin";
 
-const REPAIR: &str = "os_admin has another password, or CouchDB has no os_admin any more. Restore the credentials file, or \
+const REPAIR: &str = "os_admin's password was changed, or os_admin was removed. Restore the credentials file, or \
                       give CouchDB an os_admin with the file's password and `touch` the file; then the agent goes on by \
                       itself";
 

@@ -74,7 +74,7 @@ fn absent(path: &Path, error: &io::Error, status: Option<&Value>) -> Finding {
         ),
         io::ErrorKind::NotFound if has_login => FILE.failed(
             format!("{shown} is missing, so only the running agent may know os_admin's password"),
-            "restart neither the agent nor CouchDB: `trove-couchdb rotate-os-admin` writes the file anew, with another \
+            "restart neither the agent nor CouchDB: `trove-couchdb rotate-os-admin` writes a new file, with a new \
              password",
         ),
         io::ErrorKind::NotFound => FILE.failed(
@@ -114,7 +114,7 @@ fn content(path: &Path, agent_runs: bool) -> (Option<Credentials>, Finding) {
         Ok(credentials) => (Some(credentials), FILE.ok(shown.to_string())),
         Err(problem) => {
             let advice = "restore it from a backup, or move it away and remove os_admin from CouchDB's [admins] to \
-                          begin anew";
+                          start from scratch";
             (None, FILE.failed(format!("{shown}: {problem}"), advice))
         }
     }

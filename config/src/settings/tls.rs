@@ -34,7 +34,7 @@ pub(crate) fn warning(section: &str, files: &TlsFiles) -> Option<String> {
     text_file::is_open_to_everybody(key).then(|| {
         format!(
             "everybody on this machine can read {}, the key of {section}.tls_cert_file; chmod o-r it, and renew it if \
-             anybody else works here",
+             other people have accounts here",
             key.display()
         )
     })

@@ -83,7 +83,7 @@ impl Couch {
             && let Err(unsaved) = self.pending.add([database], &Edit::WriteAgain).await
         {
             let database = database.as_str();
-            warn!(%unsaved, database, "The state directory can't be written: after a restart nobody knows that _security must \
+            warn!(%unsaved, database, "The state directory can't be written: a restarted agent will not know that _security must \
                    be written again.");
         }
         if error.is_no_majority() {
@@ -133,7 +133,7 @@ impl Couch {
     async fn finish(&self, database: &ListedDatabase) -> Result<(), CommandError> {
         let _alone = self.security_locks.lock(database).await;
         match self.edit_locked(database, |_| Ok(false)).await {
-            // A deleted database gives access to nobody.
+            // A deleted database gives no access.
             Err(CommandError::Couch(CouchError::NotFound(_))) => {
                 self.pending.gone(database).await.map_err(|error| unrecorded(&error))
             }

@@ -70,7 +70,7 @@ pub fn explain(error: &Error, peer: Peer<'_>) -> String {
             Some(cert) => format!("{host} refuses our certificate, {}: {error}", cert.display()),
         },
         Error::AlertReceived(AlertDescription::HandshakeFailure) if identity.is_none() => format!(
-            "{host} broke off the TLS handshake; if it wants a certificate of ours, set {section}.tls_cert_file and \
+            "{host} broke off the TLS handshake; if it requires a client certificate, set {section}.tls_cert_file and \
              {section}.tls_key_file"
         ),
         Error::AlertReceived(AlertDescription::ProtocolVersion)

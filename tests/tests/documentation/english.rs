@@ -1,6 +1,6 @@
 //! Plain English: no phrase of `tests/english/patterns.toml` in Markdown files, comments, help texts, errors and log lines.
 
-use regex::{Regex, RegexBuilder};
+use regex::{Regex, RegexBuilder, RegexSetBuilder};
 use serde::Deserialize;
 
 use super::{files, read};
@@ -52,26 +52,32 @@ fn patterns() -> Vec<(Regex, Pattern)> {
 }
 
 /// The comments of a Rust file, and its string literals with a space in them, without the module of its tests.
-fn prose_of_rust(text: &str) -> Vec<(usize, String)> {
-    let literal = Regex::new(r#""((?:\\.|[^"\\])*)""#).unwrap();
+fn prose_of_rust(text: &str, literal: &Regex) -> Vec<(usize, String)> {
     let program = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let mut prose = Vec::new();
+    let mut code = String::new();
     for (number, line) in program.lines().enumerate() {
-        let code = line.trim_start();
-        if code.starts_with("//") {
-            prose.push((number + 1, code.to_owned()));
-            continue;
+        if line.trim_start().starts_with("//") {
+            prose.push((number + 1, line.trim_start().to_owned()));
+        } else {
+            code.push_str(&line.replace("'\"'", "   "));
         }
-        for literal in literal.captures_iter(code) {
-            if literal[1].contains(' ') {
-                prose.push((number + 1, literal[1].to_owned()));
-            }
+        code.push('\n');
+    }
+    for found in literal.captures_iter(&code) {
+        let start = found.get(1).map_or(0, |text| text.start());
+        let number = code[..start].matches('\n').count() + 1;
+        // A literal over several lines ends each but its last with a backslash.
+        let words: Vec<&str> = found[1].split_whitespace().filter(|word| *word != "\\").collect();
+        if words.len() > 1 {
+            prose.push((number, words.join(" ")));
         }
     }
     prose
 }
 
 fn prose() -> Vec<(String, usize, String)> {
+    let literal = Regex::new(r#"(?s)"((?:\\.|[^"\\])*)""#).unwrap();
     let mut all = Vec::new();
     for file in files("", "md") {
         let text = read(&file);
@@ -83,7 +89,7 @@ fn prose() -> Vec<(String, usize, String)> {
         if file.ends_with("tests.rs") || file.contains("/tests/") {
             continue;
         }
-        let lines = prose_of_rust(&read(&file));
+        let lines = prose_of_rust(&read(&file), &literal);
         all.extend(lines.into_iter().map(|(number, line)| (file.clone(), number, line)));
     }
     all
@@ -103,11 +109,16 @@ fn each_pattern_finds_what_it_is_for_and_nothing_else() {
 
 #[test]
 fn the_project_speaks_plain_english() {
+    let patterns = patterns();
+    let any = RegexSetBuilder::new(patterns.iter().map(|(regex, _)| regex.as_str()))
+        .case_insensitive(true)
+        .build()
+        .unwrap();
     let list: AllowList = toml::from_str(&read("tests/english/allowed.toml")).unwrap();
     let mut used = vec![false; list.allowed.len()];
     let mut found = Vec::new();
     for (file, number, line) in prose() {
-        for (regex, pattern) in patterns().iter().filter(|(regex, _)| regex.is_match(&line)) {
+        for (regex, pattern) in any.matches(&line).into_iter().map(|place| &patterns[place]) {
             let word = regex.find(&line).map(|found| found.as_str()).unwrap_or_default();
             let allowed = list.allowed.iter().position(|one| one.file == file && line.contains(&one.text));
             match allowed {

@@ -25,7 +25,7 @@ pub(in crate::transport::rpc) struct Job {
     /// How long, from its arrival on, to retry while CouchDB is down before the command fails.
     pub(in crate::transport::rpc) retry_timeout: Duration,
     /// How long after its arrival it may begin. A command that could only begin later is not run: its caller
-    /// has been told that it failed.
+    /// has given up.
     pub(in crate::transport::rpc) begin_within: Option<Duration>,
 }
 
