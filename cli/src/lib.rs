@@ -6,7 +6,7 @@
 //! ```
 //!
 //! - [`client`] is the caller's side of the wire; [`transport`] selects the
-//! socket or RabbitMQ from the command line.
+//!   socket or RabbitMQ from the command line.
 //! - [`verbs`] runs Trove's commands, [`apply`] a file of them; [`credentials`] shows connection URLs.
 //! - [`doctor`] checks each link separately with the agent's own code, also while the agent is down.
 //! - [`broker_user`] prints the commands that create a RabbitMQ account for one instance, and runs none.

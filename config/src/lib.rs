@@ -14,12 +14,12 @@
 //!
 //! A key is declared once, as a row in the table of its section (`settings/*.rs`, `section!`), with its name,
 //! type, range, default, oslo names and description. The row generates the field, the parser and the key's
-//! entry in `docs/configuration.md` ([`reference`]). A test checks the sample file against these rows.
+//! entry in `docs/configuration.md` ([`mod@reference`]). A test checks the sample file against these rows.
 //!
 //! The `config` crate merges the layers and keeps each value with its origin. It does not read the files: its
 //! formats do not provide line numbers, and its INI reader differs from oslo's.
 //!
-//! The agent calls [`Settings::load`] once, or [`check`] for `--check-config`. The operator's tool reads the
+//! The agent calls [`Settings::load`] once, or [`check()`] for `--check-config`. The operator's tool reads the
 //! same settings. Nothing here reads the process environment, logs, or uses the network.
 #![forbid(unsafe_code)]
 

@@ -14,14 +14,14 @@
 //! ```
 //!
 //! - [`request`], [`reply`], [`address`], [`context`], [`version`]:
-//! oslo.messaging's formats, for any service.
+//!   oslo.messaging's formats, for any service.
 //! - [`frame`]: message framing on the agent's local socket.
 //! - [`host`]: requests to the agent's privileged helper, and its answers.
 //! - [`cipher`]: Trove's encryption of arguments, context and results, for guests with a key.
 //! - [`fields`]: reads typed values from a message's JSON, with errors that name the path.
 //! - [`trove`]: the guest API's methods, the objects in answers, the conductor's API.
 //! - [`names`], [`secret`], [`text`], [`transport_url`]: untrusted or secret text,
-//! validated or masked when it is read.
+//!   validated or masked when it is read.
 //! - [`error`]: why a message was refused, as a message for the user who caused it.
 //!
 //! Nothing here reads a file, a socket or a clock, and nothing panics on any input. "PROTOCOL" in a comment

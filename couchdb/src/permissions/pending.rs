@@ -2,7 +2,7 @@
 //!
 //! An edit is pending if CouchDB can't open the database, if a write did not reach a majority of a cluster's
 //! nodes, and between the two requests that create a closed database. It is done with the next edit of that
-//! database, or by [`Couch::finish_pending`](super::Couch::finish_pending) when the database opens. A new
+//! database, or by `Couch::finish_pending` when the database opens. A new
 //! user can't be created while a pending edit would give it access.
 //!
 //! ```json

@@ -1,6 +1,6 @@
 //! The tour: the whole agent on one machine. It sends every command once and checks each reply and effect.
 //!
-//! Caller: `src/bin/tour.rs`, which is `make run BROKER=rabbit`; plain `make run` is [`local`]. It starts a
+//! Caller: `src/bin/tour.rs`, which is `make run BROKER=rabbit`; plain `make run` is `local.rs`. It starts a
 //! private broker, a CouchDB (in-memory, or that of `COUCHDB_URL`) and the agent. Then it acts as Trove's
 //! control plane: it sends commands, encrypted as by Trove, and checks CouchDB with its own client. It never
 //! uses an operator's broker, database or configuration files.

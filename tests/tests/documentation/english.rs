@@ -66,7 +66,7 @@ fn prose_of_rust(text: &str, literal: &Regex) -> Vec<(usize, String)> {
     }
     for found in literal.captures_iter(&code) {
         let start = found.get(1).map_or(0, |text| text.start());
-        let number = code[..start].matches('\n').count() + 1;
+        let number = code.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
         // A literal over several lines ends each but its last with a backslash.
         let words: Vec<&str> = found[1].split_whitespace().filter(|word| *word != "\\").collect();
         if words.len() > 1 {
