@@ -17,7 +17,7 @@
 #                         parts, CHECK=1 compares with the committed figures, QUICK=1 tries the harness out. 25 min, idle machine
 # make dashboard          runs the dashboard's queries against a real Prometheus, and draws docs/pictures/dashboard.svg; 3 min
 # make fuzz               the fuzzer, SECONDS=1800 for each target, or for TARGETS="names request"; docs/fuzzing.md
-# make mutants            takes out what keeps each promise and expects its test to fail: all, or ONLY="NAME …"
+# make mutants            takes out what keeps each guarantee and expects its test to fail: all, or ONLY="NAME …"
 # make deb                the Debian package, in target/debian, of an agent with FEATURES="otlp" if you like;
 #                         make test-deb: installed, upgraded, purged in a chroot
 # make walk               a bare Debian 12, booted, in which the commands of docs/quick-start.md are run; as root. It, test-deb

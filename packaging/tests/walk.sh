@@ -1,6 +1,6 @@
 #!/bin/sh
 # A new user's walk: a bare Debian 12 is booted with systemd as its process 1, and the commands of docs/quick-start.md are run
-# in it, in order and as they stand there. Then what the pages promise: what systemd says of the agent, metrics in Prometheus,
+# in it, in order and as they stand there. Then what the pages say: what systemd says of the agent, metrics in Prometheus,
 # an upgrade, a reboot, a removal and a purge. Who calls: `make walk`, as root, after packaging/build.sh and `make build`.
 #
 # What is not Debian's, Apache's repository with CouchDB, is a repository made here, at the true addresses (walk/stand-ins.toml

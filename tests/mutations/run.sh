@@ -1,11 +1,11 @@
 #!/bin/sh
-# Takes out, one after the other, the code that keeps a promise, and expects the test of that promise to fail.
+# Takes out, one after the other, the code that keeps a guarantee, and expects the test of that guarantee to fail.
 #
 #   tests/mutations/run.sh           all of *.patch here (an hour); `make mutants`
 #   tests/mutations/run.sh NAME...   some of them
 #
 # Works on a copy below target/mutants, so the tree may be edited meanwhile. Exits with 0 if every test failed as it
-# should. docs/guarantees.md says which promise each belongs to; tests/tests/promises.rs holds the two together.
+# should. docs/guarantees.md says which guarantee each belongs to; tests/tests/guarantees.rs holds the two together.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -74,7 +74,7 @@ for name; do
             result="no test ran to its end"
         fi
     fi
-    printf '%-42s promise %s  %s\n' "$name" "$(field Promise "$patch")" "$result"
+    printf '%-42s guarantee %s  %s\n' "$name" "$(field Guarantee "$patch")" "$result"
     if [ "$result" != killed ]; then
         wrong=$((wrong + 1))
         tail -n 20 "$copy/output"

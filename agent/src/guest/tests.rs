@@ -187,6 +187,7 @@ async fn a_stop_on_purpose_outlives_the_agent_until_couchdb_is_started() {
     assert_eq!(load(directory.path()).server().await, Server::Running);
 }
 
+/// Mutation: old-look-ends-a-stop (docs/guarantees.md).
 #[tokio::test]
 async fn what_was_asked_before_a_stop_had_ended_does_not_count() {
     let directory = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use trove_couchdb_protocol::{Cipher, CipherError, Secret};
 
 use crate::{cipher_of_captures, has_fraction};
 
-/// Panics when the promise at the top of this file is broken.
+/// Panics when the guarantee at the top of this file is broken.
 pub fn holds(data: &[u8]) {
     let cipher = cipher_of_captures();
     if let Ok(text) = std::str::from_utf8(data) {

@@ -5,7 +5,7 @@ use trove_couchdb_protocol::envelope::{decode, encode};
 
 use crate::{LIMIT, assert_readable, has_fraction};
 
-/// Panics when the promise at the top of this file is broken.
+/// Panics when the guarantee at the top of this file is broken.
 pub fn holds(data: &[u8]) {
     open(data);
     // The second layer, which damage to the first one seldom leaves standing.

@@ -5,7 +5,7 @@ use trove_couchdb_protocol::frame::{FrameDecoder, FrameError, encode};
 
 const LIMIT: usize = 300;
 
-/// Panics when the promise at the top of this file is broken.
+/// Panics when the guarantee at the top of this file is broken.
 pub fn holds(data: &[u8]) {
     let Some((piece, stream)) = data.split_first() else { return };
     let (whole, end) = decode(stream, stream.len().max(1));

@@ -1,4 +1,4 @@
-//! What must hold whatever bytes come in, one function for each door: each panics when its promise is broken.
+//! What must hold whatever bytes come in, one function for each door: each panics when its guarantee is broken.
 //!
 //! ```text
 //! fuzz/corpus/TARGET/*  --->  tests/replay.rs  --+
@@ -32,7 +32,7 @@ pub use self::{
 use serde_json::Value;
 use trove_couchdb_protocol::{Cipher, Secret};
 
-/// One door and its promise.
+/// One door and its guarantee.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All doors, by the names under which the fuzzer and the corpora know them.

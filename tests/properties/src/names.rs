@@ -10,7 +10,7 @@ use crate::assert_readable;
 
 const ORIGIN: &str = "http://127.0.0.1:5984";
 
-/// Panics when the promise at the top of this file is broken.
+/// Panics when the guarantee at the top of this file is broken.
 pub fn holds(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     user(text);

@@ -3,7 +3,7 @@
 
 use trove_couchdb_config::fuzzing::{assignments, settings};
 
-/// Panics when the promise at the top of this file is broken.
+/// Panics when the guarantee at the top of this file is broken.
 pub fn holds(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match assignments(text) {

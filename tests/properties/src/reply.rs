@@ -4,7 +4,7 @@ use trove_couchdb_protocol::{Outcome, ReplyAddress, ReplyQueue, decode_reply, en
 
 use crate::{assert_readable, cipher_of_captures, has_fraction};
 
-/// Panics when the promise at the top of this file is broken.
+/// Panics when the guarantee at the top of this file is broken.
 pub fn holds(data: &[u8]) {
     let cipher = cipher_of_captures();
     for key in [None, Some(&cipher)] {

@@ -13,7 +13,7 @@ use crate::{LIMIT, assert_readable, cipher_of_captures, has_fraction};
 /// AMQP's limit on the name of a queue.
 const MAX_QUEUE: usize = 255;
 
-/// Panics when the promise at the top of this file is broken.
+/// Panics when the guarantee at the top of this file is broken.
 pub fn holds(data: &[u8]) {
     let cipher = cipher_of_captures();
     let clear = read(data, None);

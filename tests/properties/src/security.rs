@@ -22,7 +22,7 @@ const EDITS: [Edit; 5] = [
     ("close", close),
 ];
 
-/// Panics when the promise at the top of this file is broken.
+/// Panics when the guarantee at the top of this file is broken.
 pub fn holds(data: &[u8]) {
     let Ok(before) = serde_json::from_slice::<Value>(data) else { return };
     for (name, edit) in EDITS {

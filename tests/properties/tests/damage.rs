@@ -1,4 +1,4 @@
-//! Every promise holds for random bytes, and for corpora with bytes changed, cut out, doubled, or crossed with others.
+//! Every guarantee holds for random bytes, and for corpora with bytes changed, cut out, doubled, or crossed with others.
 //!
 //! The fuzzer does the same for longer and with an eye on the code; this runs wherever `cargo test` does.
 

@@ -77,6 +77,8 @@ async fn a_stored_time_that_cannot_be_is_replaced() -> Result<()> {
 
 /// On a user's request Trove sets the service status to `upgrading` or `restarting`, and serves nothing until
 /// the next heartbeat. So the agent sends a heartbeat with the refusal instead of waiting until it is due.
+///
+/// Mutation: refusal-without-a-heartbeat (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_action_is_followed_by_a_heartbeat() -> Result<()> {
     let fixture = FixturePlan::default().set("heartbeat.interval", 600).up().await?;

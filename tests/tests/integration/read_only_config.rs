@@ -33,6 +33,7 @@ async fn restart_couchdb(fixture: &mut LocalFixture) -> Result<()> {
     until("the agent has its login", async || Ok(fixture.call("list_users", json!({})).await.is_ok())).await
 }
 
+/// Mutation: rotation-not-put-back (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_that_can_not_be_kept_is_taken_back() -> Result<()> {
     let mut fixture = guest().await?;
@@ -55,6 +56,7 @@ async fn a_rotation_that_can_not_be_kept_is_taken_back() -> Result<()> {
     restart_couchdb(&mut fixture).await
 }
 
+/// Mutation: root-not-undone (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn root_is_as_before_when_its_change_can_not_be_kept() -> Result<()> {
     let mut fixture = guest().await?;

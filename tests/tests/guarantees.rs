@@ -13,7 +13,7 @@ use std::process::Command;
 /// A mutation, as described by its file.
 struct Mutation {
     name: String,
-    promise: String,
+    guarantee: String,
     /// The last word of the test's filter.
     test: String,
     file: PathBuf,
@@ -37,7 +37,7 @@ fn mutations() -> Vec<Mutation> {
             assert!(field("Taken out").ends_with('.'), "{}", file.display());
             Mutation {
                 name: file.file_stem().unwrap().to_string_lossy().into_owned(),
-                promise: field("Promise"),
+                guarantee: field("Guarantee"),
                 test: field("Test").split(' ').next_back().unwrap().to_owned(),
                 file,
             }
@@ -97,20 +97,20 @@ fn every_mutation_and_its_test_name_each_other() {
 #[test]
 fn the_document_has_every_promise_every_mutation_and_no_test_that_is_not_there() {
     let document = std::fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
-    let promises: Vec<&str> = document.split("\n## ").skip(1).collect();
-    let promises = promises.iter().filter(|text| text.starts_with(|c: char| c.is_ascii_digit()));
-    let promises: Vec<&&str> = promises.collect();
-    assert_eq!(promises.len(), 8);
+    let guarantees: Vec<&str> = document.split("\n## ").skip(1).collect();
+    let guarantees = guarantees.iter().filter(|text| text.starts_with(|c: char| c.is_ascii_digit()));
+    let guarantees: Vec<&&str> = guarantees.collect();
+    assert_eq!(guarantees.len(), 8);
     let code = code();
     for mutation in mutations() {
-        let number: usize = mutation.promise.parse().unwrap();
+        let number: usize = mutation.guarantee.parse().unwrap();
         let line = format!("`{}`", mutation.name);
-        assert!(promises[number - 1].contains(&line), "promise {number} does not name {line}");
-        assert!(promises[number - 1].contains(&mutation.test), "promise {number}: {}", mutation.test);
+        assert!(guarantees[number - 1].contains(&line), "guarantee {number} does not name {line}");
+        assert!(guarantees[number - 1].contains(&mutation.test), "guarantee {number}: {}", mutation.test);
     }
     let mut named = BTreeSet::new();
-    for promise in promises {
-        for word in promise.split('`').skip(1).step_by(2) {
+    for guarantee in guarantees {
+        for word in guarantee.split('`').skip(1).step_by(2) {
             // `file::test`, as in cargo; a path of a file has a dot.
             if word.contains("::") && !word.contains([' ', '.', '/']) {
                 let last = word.rsplit("::").next().unwrap();
