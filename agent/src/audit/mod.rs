@@ -28,7 +28,7 @@ use trove_couchdb_config::AuditSettings;
 const QUEUE: usize = 1024;
 
 /// How long an answer waits for its line.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The target of audit lines in the log; `log` lets them through unless the filter names this target.
 pub const TARGET: &str = "audit";
@@ -85,7 +85,7 @@ impl Audit {
                 let (written, done) = oneshot::channel();
                 if lines.try_send(Line { text: record.to_line() + "\n", written }).is_err() {
                     error!(method = record.method, "The audit file is too slow; a line is lost.");
-                } else if time::timeout(PATIENCE, done).await.is_err() {
+                } else if time::timeout(TIMEOUT, done).await.is_err() {
                     warn!("The audit file is slow; a command is answered before its line is written.");
                 }
             }

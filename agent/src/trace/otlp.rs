@@ -25,7 +25,7 @@ use trove_couchdb_config::TraceSettings;
 use super::TARGET;
 
 /// How long the collector may take for one batch.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a stopping agent waits for the last batch.
 const LAST_BATCH: Duration = Duration::from_secs(2);
@@ -56,7 +56,7 @@ impl Export {
             .with_http()
             .with_http_client(Post(post))
             .with_endpoint(url.as_str())
-            .with_timeout(PATIENCE)
+            .with_timeout(TIMEOUT)
             .build();
         let exporter = match exporter {
             Ok(exporter) => exporter,
@@ -109,7 +109,7 @@ async fn send_all(mut posted: mpsc::Receiver<Posted>) {
     let client = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .timeout(PATIENCE)
+        .timeout(TIMEOUT)
         .build();
     let client = match client {
         Ok(client) => client,

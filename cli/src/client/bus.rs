@@ -93,14 +93,14 @@ impl BusClient {
 
     /// Deletes the reply queue and closes the connection. If that fails, the broker removes both later.
     pub async fn close(&self) {
-        let patience = Duration::from_secs(2);
+        let limit = Duration::from_secs(2);
         let good_bye = async {
             self.channel
                 .queue_delete(short(self.reply_queue.as_str())?, QueueDeleteOptions::default())
                 .await?;
             self.connection.close(200, "done".into()).await
         };
-        drop(time::timeout(patience, good_bye).await);
+        drop(time::timeout(limit, good_bye).await);
     }
 
     async fn publish(&self, body: &[u8]) -> Result<(), CallError> {

@@ -21,14 +21,14 @@ static HEARTBEAT: Check = Check::new("agent.heartbeat", "Heartbeats go out to th
 pub(super) const CHECKS: &[&Check] = &[&SOCKET, &PREPARED, &BROKER, &COUCHDB, &HEARTBEAT];
 
 /// The timeout for answers that need neither CouchDB nor the broker. An agent that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// After this many intervals without a heartbeat, the heartbeat is overdue.
 const OVERDUE: u32 = 3;
 
 /// A connection for requests that the agent answers immediately.
 pub(super) fn connection(global: &Global, settings: Option<&Settings>) -> Connection {
-    connection_within(PATIENCE.min(global.timeout), global, settings)
+    connection_within(TIMEOUT.min(global.timeout), global, settings)
 }
 
 /// A connection for requests that cause many requests to CouchDB.

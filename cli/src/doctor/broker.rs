@@ -24,7 +24,7 @@ static FLAGS: Check =
 pub(super) const CHECKS: &[&Check] = &[&REACHABLE, &LOGIN, &QUEUE, &CONSUMERS, &FLAGS];
 
 /// The timeout for connecting, and for each answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// More waiting commands than this are a warning.
 const BACKLOG: u32 = 100;
@@ -46,7 +46,7 @@ pub(super) async fn look(settings: &Settings, status: Option<&Value>, findings: 
         Ok((connection, _socket)) => {
             findings.push(LOGIN.ok(format!("virtual host {}", broker.transport_url.vhost)));
             findings.extend(queue(&connection, settings, broker, status.is_some()).await);
-            drop(time::timeout(PATIENCE, connection.close(200, "done".into())).await);
+            drop(time::timeout(TIMEOUT, connection.close(200, "done".into())).await);
         }
         Err((reason, is_tls)) => {
             findings.push(refused(&reason, is_tls));
@@ -60,10 +60,10 @@ async fn reach(broker: &BrokerSettings) -> (bool, Finding) {
     let (mut up, mut down) = (Vec::new(), Vec::new());
     for host in &broker.transport_url.hosts {
         let address = format!("{}:{}", host.host, host.port);
-        match time::timeout(PATIENCE, TcpStream::connect((host.host.as_str(), host.port))).await {
+        match time::timeout(TIMEOUT, TcpStream::connect((host.host.as_str(), host.port))).await {
             Ok(Ok(_)) => up.push(address),
             Ok(Err(error)) => down.push(format!("{address}: {error}")),
-            Err(_) => down.push(format!("{address}: no answer within {} s", PATIENCE.as_secs())),
+            Err(_) => down.push(format!("{address}: no answer within {} s", TIMEOUT.as_secs())),
         }
     }
     let advice = "check that RabbitMQ runs there, the network between, and the transport URL";
@@ -76,7 +76,7 @@ async fn reach(broker: &BrokerSettings) -> (bool, Finding) {
 
 /// The error is the last reason, and whether TLS caused it.
 async fn log_in(broker: &BrokerSettings) -> Result<(Connection, Socket), (String, bool)> {
-    let settings = BrokerSettings { connect_timeout: PATIENCE, ..broker.clone() };
+    let settings = BrokerSettings { connect_timeout: TIMEOUT, ..broker.clone() };
     let mut hosts = Hosts::shuffled(&settings.transport_url);
     let mut reason = ("the transport URL names no host".to_owned(), false);
     for _ in 0..settings.transport_url.hosts.len() {
@@ -188,7 +188,7 @@ async fn declare(
         let channel = connection.create_channel().await?;
         channel.queue_declare(broker::short(name)?, options, arguments).await
     };
-    match time::timeout(PATIENCE, declared).await {
+    match time::timeout(TIMEOUT, declared).await {
         Ok(Ok(queue)) => Ok(queue),
         Ok(Err(error)) => Err(Refusal { is_mismatch: broker::is_mismatch(&error), text: error.to_string() }),
         Err(_) => Err(Refusal { text: "the broker does not answer".to_owned(), is_mismatch: false }),

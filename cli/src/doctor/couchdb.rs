@@ -33,7 +33,7 @@ const REPAIR: &str = "os_admin's password was changed, or os_admin was removed. 
                       itself";
 
 /// A CouchDB on the same machine that takes longer is unusable.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A CouchDB that accepts `os_admin`'s password, for further checks. Uses the agent's
 /// own library; the doctor writes nothing.
@@ -53,7 +53,7 @@ pub(super) async fn look(
     findings: &mut Vec<Finding>,
 ) -> Option<Couch> {
     let url = &settings.couchdb.url;
-    let limit = settings.couchdb.request_timeout.min(PATIENCE);
+    let limit = settings.couchdb.request_timeout.min(TIMEOUT);
     let client = couch::client(url, limit, settings.couchdb.tls.clone());
     let welcome = client.send(None, Method::GET, &Resource::Welcome, None).await;
     if let Err(error) = &welcome

@@ -20,13 +20,13 @@ static FILE: Check = Check::new("hostd.policy_file", "Only root can write to hos
 pub(super) const CHECKS: &[&Check] = &[&SOCKET, &POLICY, &FILE];
 
 /// The helper may have to be started first, and asks the service manager.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Write permission for the group or for others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 pub(super) async fn look(settings: &Settings, findings: &mut Vec<Finding>) {
-    let host = Host::new(&HostSettings { timeout: PATIENCE, ..settings.host.clone() });
+    let host = Host::new(&HostSettings { timeout: TIMEOUT, ..settings.host.clone() });
     if let Some(absence) = host.absence() {
         findings.extend([&SOCKET, &POLICY, &FILE].map(|check| check.skipped(absence.to_string())));
         return;

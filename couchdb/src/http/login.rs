@@ -83,9 +83,9 @@ impl Login {
     }
 
     /// Waits until CouchDB has checked this login in all requests that carry it, and holds back new requests.
-    /// `None` if that takes longer than `patience`.
-    pub async fn retire(&self, patience: Duration) -> Option<DrainGuard<'_>> {
-        let retired = time::timeout(patience, self.retired.write()).await.ok()?;
+    /// `None` if that takes longer than `limit`.
+    pub async fn retire(&self, limit: Duration) -> Option<DrainGuard<'_>> {
+        let retired = time::timeout(limit, self.retired.write()).await.ok()?;
         Some(DrainGuard { retired })
     }
 
@@ -113,12 +113,12 @@ impl Login {
 
     /// Waits until a request may carry this login. A guard that holds the lock makes the request the probe
     /// and is kept until [`Login::learn`] has processed the answer. `None` if the current probe takes longer
-    /// than `patience`.
-    pub(crate) async fn admit(&self, patience: Duration) -> Option<Result<LoginProbe<'_>, CouchError>> {
+    /// than `limit`.
+    pub(crate) async fn admit(&self, limit: Duration) -> Option<Result<LoginProbe<'_>, CouchError>> {
         if let Some(known) = self.verdict() {
             return Some(known);
         }
-        let alone = time::timeout(patience, self.probe.lock()).await.ok()?;
+        let alone = time::timeout(limit, self.probe.lock()).await.ok()?;
         // The previous holder of the lock has an answer by now, or its request failed.
         Some(self.verdict().unwrap_or(Ok(LoginProbe { _alone: Some(alone) })))
     }
@@ -189,28 +189,28 @@ mod tests {
     #[tokio::test]
     async fn a_login_retires_when_nobody_uses_it_and_only_if_another_came() {
         let login = Login::new("os_admin", &Secret::new("pw"));
-        let patience = Duration::from_millis(20);
+        let limit = Duration::from_millis(20);
         let client_use = login.client_use().await.unwrap();
-        assert!(login.retire(patience).await.is_none(), "a request is under way");
+        assert!(login.retire(limit).await.is_none(), "a request is under way");
         drop(client_use);
-        drop(login.retire(patience).await.unwrap());
+        drop(login.retire(limit).await.unwrap());
         assert!(login.client_use().await.is_some(), "nothing came of it");
-        login.retire(patience).await.unwrap().complete();
+        login.retire(limit).await.unwrap().complete();
         assert!(login.client_use().await.is_none());
     }
 
     #[tokio::test]
     async fn others_wait_for_the_canary_and_no_longer_than_they_can() {
         let login = Login::new("os_admin", &Secret::new("pw"));
-        let patience = Duration::from_millis(20);
-        let probe = login.admit(patience).await.unwrap().unwrap();
-        assert!(login.admit(patience).await.is_none(), "no answer yet");
+        let limit = Duration::from_millis(20);
+        let probe = login.admit(limit).await.unwrap().unwrap();
+        assert!(login.admit(limit).await.is_none(), "no answer yet");
         login.learn(&Err::<(), _>(CouchError::LockedOut));
-        assert!(login.admit(patience).await.is_none(), "a lock says nothing of the password");
+        assert!(login.admit(limit).await.is_none(), "a lock says nothing of the password");
         login.learn(&Ok(()));
-        let _beside_it = login.admit(patience).await.unwrap().unwrap();
+        let _beside_it = login.admit(limit).await.unwrap().unwrap();
         login.learn(&Err::<(), _>(CouchError::LoginRefused));
         drop(probe);
-        assert_eq!(login.admit(patience).await.unwrap().err(), Some(CouchError::LoginRefused));
+        assert_eq!(login.admit(limit).await.unwrap().err(), Some(CouchError::LoginRefused));
     }
 }

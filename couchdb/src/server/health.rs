@@ -10,7 +10,7 @@ use tokio::time;
 use crate::{Couch, CouchError, Method, Resource, ServerAdmin, Session};
 
 /// The time limit for a probe, whatever the limit for other requests.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A CouchDB without any answer for this long does not count as slow but as failing.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -47,18 +47,18 @@ impl Couch {
     /// Requests the session from CouchDB and checks its disk, in at most 10 s. `before` is the previous
     /// state.
     pub async fn health(&self, before: &Health) -> Health {
-        let patience = PATIENCE.min(self.client.limits().request);
-        match time::timeout(patience, self.probe()).await {
+        let limit = PROBE_LIMIT.min(self.client.limits().request);
+        match time::timeout(limit, self.probe()).await {
             Ok(Probed::AsBefore) => before.clone(),
-            Ok(Probed::Now(Health::Healthy)) => self.health_of_disk(patience).await,
+            Ok(Probed::Now(Health::Healthy)) => self.health_of_disk(limit).await,
             Ok(Probed::Now(health)) => health,
-            Err(_late) => self.late(patience),
+            Err(_late) => self.late(limit),
         }
     }
 
     /// If the file system does not respond, the next check tries again.
-    async fn health_of_disk(&self, patience: Duration) -> Health {
-        match time::timeout(patience, self.low_disk()).await {
+    async fn health_of_disk(&self, limit: Duration) -> Health {
+        match time::timeout(limit, self.low_disk()).await {
             Ok(Some(low)) => Health::Degraded(low.to_string()),
             Ok(None) | Err(_) => Health::Healthy,
         }
@@ -114,8 +114,8 @@ impl Couch {
         }
     }
 
-    fn late(&self, patience: Duration) -> Health {
-        Health::of_silence(patience, self.client.silent_for())
+    fn late(&self, limit: Duration) -> Health {
+        Health::of_silence(limit, self.client.silent_for())
     }
 }
 
@@ -146,8 +146,8 @@ fn must_be_os_admin(session: &Session) -> Result<(), CouchError> {
 
 impl Health {
     /// The state after a timed-out probe, depending on how long no other request was answered.
-    fn of_silence(patience: Duration, silent_for: Duration) -> Self {
-        let late = format!("CouchDB did not answer within {} s", patience.as_secs_f32());
+    fn of_silence(limit: Duration, silent_for: Duration) -> Self {
+        let late = format!("CouchDB did not answer within {} s", limit.as_secs_f32());
         if silent_for < SILENCE {
             return Self::Slow(format!("{late}, but it lives: it is slow"));
         }
@@ -183,7 +183,7 @@ mod tests {
     /// Mutation: slow-is-crashed (docs/guarantees.md).
     #[test]
     fn a_server_that_answered_a_short_while_ago_is_slow_and_a_silent_one_fails() {
-        let of = |silent_for: u64| Health::of_silence(PATIENCE, Duration::from_secs(silent_for));
+        let of = |silent_for: u64| Health::of_silence(PROBE_LIMIT, Duration::from_secs(silent_for));
         assert!(matches!(of(0), Health::Slow(_)) && matches!(of(29), Health::Slow(_)));
         assert!(matches!(of(30), Health::Failing(_)) && matches!(of(300), Health::Failing(_)));
     }
