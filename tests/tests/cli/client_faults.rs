@@ -151,7 +151,7 @@ async fn a_dead_agents_queue_and_a_wrong_key_are_named() -> Result<()> {
     fixture.agent.kill9()?;
     fixture.agent.exit_within(HUNG).await?;
     let error = cli.refused(4, &["ping", "--timeout", "2"]).await?;
-    assert!(error.contains("nobody who reads"), "{error}");
+    assert!(error.contains("has no consumer on queue"), "{error}");
     Ok(())
 }
 

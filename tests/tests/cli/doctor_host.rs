@@ -127,7 +127,7 @@ async fn credentials_that_are_missing_open_broken_or_anothers() -> Result<()> {
     std::fs::remove_file(&path)?;
     let found = Found::by(&cli).await?;
     found.must_have_failed(&["credentials.file"]);
-    assert!(found.detail("credentials.file").contains("is not there"));
+    assert!(found.detail("credentials.file").contains("is missing"));
     std::fs::write(&path, content)?;
     mode(0o600)?;
     Found::by(&cli).await?.must_have_failed(&[]);
