@@ -1,6 +1,7 @@
 //! `strace` on a running agent: to observe its system calls, or to delay some of them.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -33,9 +34,9 @@ impl Strace {
     }
 
     /// Delays every rename, so that a process that sees the new file acts before the agent continues.
-    pub async fn slow_renames(agent: &AgentProcess) -> Result<Option<Self>> {
+    pub async fn slow_renames(agent: &AgentProcess, delay: Duration) -> Result<Option<Self>> {
         const CALLS: &str = "rename,renameat,renameat2";
-        let slow = format!("inject={CALLS}:delay_exit=400ms");
+        let slow = format!("inject={CALLS}:delay_exit={}ms", delay.as_millis());
         Self::attach(agent, &["-o", "/dev/null", "-e", &format!("trace={CALLS}"), "-e", &slow]).await
     }
 
