@@ -95,7 +95,7 @@ fn every_mutation_and_its_test_name_each_other() {
 }
 
 #[test]
-fn the_document_has_every_promise_every_mutation_and_no_test_that_is_not_there() {
+fn the_document_has_every_guarantee_every_mutation_and_no_test_that_is_not_there() {
     let document = std::fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
     let guarantees: Vec<&str> = document.split("\n## ").skip(1).collect();
     let guarantees = guarantees.iter().filter(|text| text.starts_with(|c: char| c.is_ascii_digit()));
