@@ -12,7 +12,7 @@ use std::{
 
 use serde::Serialize;
 use tokio::net::unix::UCred;
-use trove_couchdb_protocol::host::{HostError, Report, Request, ServiceName, Verb};
+use trove_couchdb_protocol::host::{Done, HostError, Request, ServiceName};
 
 /// The process at the other end of the socket, according to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -73,21 +73,25 @@ impl Audit {
         &self,
         peer: Peer,
         request: Option<&Request>,
-        outcome: &Result<Report, HostError>,
+        outcome: &Result<Done, HostError>,
         took: Duration,
     ) {
         let done = outcome.as_ref().ok();
         let failed = outcome.as_ref().err();
         let asked = request.and_then(|request| request.service.as_ref());
+        let reported = match done {
+            Some(Done::Service(report)) => Some(&report.service),
+            _ => None,
+        };
         let line = Line {
             time: rfc_3339(SystemTime::now()),
             peer,
             id: request.map(|request| request.id.as_str()),
-            verb: request.map(|request| request.verb).map(Verb::name),
-            service: asked.or(done.map(|report| &report.service)).map(ServiceName::as_str),
+            verb: request.map(|request| request.verb.name()),
+            service: asked.or(reported).map(ServiceName::as_str),
             outcome: failed.map_or("done", HostError::kind),
-            changed: done.map(|report| report.changed),
-            state: done.map(|report| report.seen.state.word()),
+            changed: done.map(Done::changed),
+            state: done.and_then(Done::state),
             reason: failed.map(ToString::to_string),
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         };
@@ -128,7 +132,7 @@ pub(crate) mod tests {
     use std::{io, sync::Arc};
 
     use serde_json::{Value, json};
-    use trove_couchdb_protocol::host::RequestId;
+    use trove_couchdb_protocol::host::{RequestId, Verb};
 
     use super::*;
 

@@ -17,12 +17,14 @@ use tokio_util::{
     sync::CancellationToken,
     task::TaskTracker,
 };
-use trove_couchdb_protocol::host::{Answer, HostError, MAX_FRAME, Report, Request};
+use trove_couchdb_protocol::host::{Answer, Done, HostError, MAX_FRAME, Request, Section};
 
 use crate::{
     audit::{Audit, Peer},
+    changes::Changes,
+    log_tail,
     policy::Policy,
-    service::Services,
+    service,
 };
 
 /// The time limit for a silent client, which would block a connection slot and the idle exit.
@@ -36,8 +38,8 @@ const WRITE: Duration = Duration::from_secs(10);
 pub struct Shared {
     /// The path of the policy file.
     pub policy: PathBuf,
-    /// Executes the verbs.
-    pub services: Services,
+    /// The right to change something.
+    pub changes: Changes,
     /// The audit log.
     pub audit: Audit,
     /// The running requests.
@@ -80,7 +82,7 @@ pub async fn serve(stream: UnixStream, peer: Peer, shared: Arc<Shared>) {
         let id = request.id.clone();
         let worker = Arc::clone(&shared);
         let run = async move {
-            let outcome = carry_out(&worker.policy, &worker.services, &request).await;
+            let outcome = carry_out(&worker.policy, &worker.changes, &request).await;
             worker.audit.write(peer, Some(&request), &outcome, began.elapsed());
             outcome
         };
@@ -108,14 +110,20 @@ async fn refuse(mut frames: Frames, peer: Peer, audit: &Audit, error: HostError)
     send(&mut frames, &Answer { id: None, outcome: outcome.into() }).await;
 }
 
-async fn carry_out(policy: &Path, services: &Services, request: &Request) -> Result<Report, HostError> {
+async fn carry_out(policy: &Path, changes: &Changes, request: &Request) -> Result<Done, HostError> {
     let policy = Policy::load(policy)?;
-    let service = policy.permits(request.verb, request.service.as_ref())?;
-    services.perform(service, request.verb, request.within).await
+    policy.permits(&request.verb, request.service.as_ref())?;
+    match request.verb.section() {
+        Section::Service => {
+            let report = service::perform(&policy.service, &request.verb, request.within, changes).await;
+            report.map(Done::Service)
+        }
+        Section::CouchDb => log_tail::perform(&policy, &request.verb).await.map(Done::Log),
+    }
 }
 
 /// Returns whether the client accepted the answer.
-async fn send(frames: &mut Frames, answer: &Answer) -> bool {
+async fn send(frames: &mut Frames, answer: &Answer<Done>) -> bool {
     let Ok(text) = serde_json::to_vec(answer) else { return false };
     matches!(time::timeout(WRITE, frames.send(Bytes::from(text))).await, Ok(Ok(())))
 }

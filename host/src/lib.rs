@@ -5,6 +5,7 @@
 //!                                          |                                            |
 //!                                          |                                            +--> backend -> CouchDB
 //!                                          +--> audit: one JSON line for each request
+//!                                          +--> task -> a program in a transient unit
 //! ```
 //!
 //! The agent faces the network and has no privileges; this program has privileges and faces only the agent.
@@ -14,11 +15,16 @@
 //! | module | may import |
 //! |---|---|
 //! | `audit` | |
+//! | `changes` | |
+//! | `one_line` | |
 //! | `policy` | |
-//! | `backend` | `policy` |
-//! | `service` | `backend`, `policy` |
-//! | `connection` | `audit`, `policy`, `service` |
-//! | `server` | `audit`, `connection`, `policy`, `service` |
+//! | `program` | |
+//! | `task` | `one_line`, `program` |
+//! | `backend` | `one_line`, `policy`, `program` |
+//! | `service` | `backend`, `changes`, `policy` |
+//! | `log_tail` | `backend`, `policy`, `program`, `task` |
+//! | `connection` | `audit`, `changes`, `log_tail`, `policy`, `service` |
+//! | `server` | `audit`, `changes`, `connection`, `policy` |
 //! | `args` | |
 //!
 //! `tests/tests/layering.rs` checks the code against this table.
@@ -26,7 +32,12 @@
 pub mod args;
 pub mod audit;
 pub mod backend;
+pub mod changes;
 pub mod connection;
+pub mod log_tail;
+pub mod one_line;
 pub mod policy;
+pub mod program;
 pub mod server;
 pub mod service;
+pub mod task;

@@ -23,9 +23,9 @@ use trove_couchdb_protocol::host::{DEFAULT_ACCOUNT, HostError};
 
 use crate::{
     audit::{Audit, Peer},
+    changes::Changes,
     connection::{self, Shared},
     policy::{Policy, PolicyError},
-    service::Services,
 };
 
 /// The maximum number of connections and the idle time without a valid policy.
@@ -47,7 +47,7 @@ impl Server {
     pub fn new(listener: UnixListener, policy: &Path, audit: Audit, exits_when_idle: bool) -> Self {
         let shared = Shared {
             policy: policy.to_owned(),
-            services: Services::default(),
+            changes: Changes::default(),
             audit,
             begun: TaskTracker::new(),
             stopping: CancellationToken::new(),

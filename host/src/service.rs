@@ -9,16 +9,14 @@
 //! moment later, and a container that was not restarted still runs. So a start counts if the service still
 //! runs after `service.settle`, and a restart only if its instance is also new. One change runs at a time.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::time::{self, Instant};
 use trove_couchdb_protocol::host::{HostError, Report, Seen, ServiceName, State, Verb, Wanted, Within};
 
 use crate::{
     backend::{self, Answered, Backend, POLL},
+    changes::Changes,
     policy::ServicePolicy,
 };
 
@@ -28,69 +26,46 @@ const FAILED_FOR_GOOD: Duration = Duration::from_secs(2);
 /// The time limit for a last check after the deadline.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
-/// Executes verbs, one change at a time.
-#[derive(Debug, Default)]
-pub struct Services {
-    changing: Mutex<Option<&'static str>>,
+/// Executes a verb of `[service]` that the policy permits.
+///
+/// # Errors
+/// [`HostError`]: what the service manager says, or that the state was not reached in time.
+pub async fn perform(
+    service: &ServicePolicy,
+    verb: &Verb,
+    within: Option<Within>,
+    changes: &Changes,
+) -> Result<Report, HostError> {
+    perform_on(&*backend::of(service), service, verb, within, changes).await
 }
 
-/// The right to change the service. Released on drop.
-struct Change<'a>(&'a Services);
-
-impl Drop for Change<'_> {
-    fn drop(&mut self) {
-        *self.0.changing.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
-impl Services {
-    /// Executes a verb that the policy permits.
-    pub async fn perform(
-        &self,
-        service: &ServicePolicy,
-        verb: Verb,
-        within: Option<Within>,
-    ) -> Result<Report, HostError> {
-        self.perform_on(&*backend::of(service), service, verb, within).await
-    }
-
-    async fn perform_on(
-        &self,
-        backend: &dyn Backend,
-        service: &ServicePolicy,
-        verb: Verb,
-        within: Option<Within>,
-    ) -> Result<Report, HostError> {
-        let limit = within.map_or(service.timeout, |within| within.duration().min(service.timeout));
-        let deadline = Deadline { backend, service, limit, at: Instant::now() + limit };
-        let (seen, changed) = match verb {
-            Verb::ServiceStatus => (deadline.look("known").await?, false),
-            Verb::ServiceWait(Wanted::Running) => (deadline.until_runs(None, false).await?, false),
-            Verb::ServiceWait(Wanted::Stopped) => (deadline.until_stopped().await?, false),
-            Verb::ServiceStart => {
-                let _change = self.begin(verb)?;
-                deadline.start().await?
-            }
-            Verb::ServiceStop => {
-                let _change = self.begin(verb)?;
-                deadline.stop().await?
-            }
-            Verb::ServiceRestart => {
-                let _change = self.begin(verb)?;
-                (deadline.restart().await?, true)
-            }
-        };
-        Ok(Report { service: service.name.clone(), seen, changed })
-    }
-
-    fn begin(&self, verb: Verb) -> Result<Change<'_>, HostError> {
-        let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(verb) = *changing {
-            return Err(HostError::Busy { verb: verb.to_owned() });
+async fn perform_on(
+    backend: &dyn Backend,
+    service: &ServicePolicy,
+    verb: &Verb,
+    within: Option<Within>,
+    changes: &Changes,
+) -> Result<Report, HostError> {
+    let limit = within.map_or(service.timeout, |within| within.duration().min(service.timeout));
+    let deadline = Deadline { backend, service, limit, at: Instant::now() + limit };
+    let (seen, changed) = match verb {
+        Verb::ServiceWait(Wanted::Running) => (deadline.until_runs(None, false).await?, false),
+        Verb::ServiceWait(Wanted::Stopped) => (deadline.until_stopped().await?, false),
+        Verb::ServiceStart => {
+            let _change = changes.begin(verb)?;
+            deadline.start().await?
         }
-        *changing = Some(verb.name());
-        Ok(Change(self))
-    }
+        Verb::ServiceStop => {
+            let _change = changes.begin(verb)?;
+            deadline.stop().await?
+        }
+        Verb::ServiceRestart => {
+            let _change = changes.begin(verb)?;
+            (deadline.restart().await?, true)
+        }
+        _ => (deadline.look("known").await?, false),
+    };
+    Ok(Report { service: service.name.clone(), seen, changed })
 }
 
 /// A service with a deadline.

@@ -10,12 +10,14 @@
 //! types; there is no I/O here.
 
 mod answer;
+mod verb;
 mod words;
 
 use serde::{Deserialize, Serialize};
 
-pub use answer::{Answer, HostError, Outcome, Report, Seen, State};
-pub use words::{RequestId, ServiceName, Within, WordError};
+pub use answer::{Answer, Done, HostError, LogSource, LogTail, Outcome, Report, Seen, State};
+pub use verb::{Section, Verb, Wanted};
+pub use words::{Lines, RequestId, ServiceName, Within, WordError};
 
 /// The helper's socket; the agent's `host.socket` overrides it.
 pub const DEFAULT_SOCKET: &str = "/run/trove-couchdb-hostd/hostd.sock";
@@ -43,65 +45,6 @@ pub struct Request {
     /// The deadline; without one, the deadline from `host.toml`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Within>,
-}
-
-/// The actions of the helper.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Verb {
-    /// Report the state of the service.
-    ServiceStatus,
-    /// Start the service. Does nothing if it is running.
-    ServiceStart,
-    /// Stop the service. Does nothing if it is stopped.
-    ServiceStop,
-    /// Stop the service if it is running, then start it.
-    ServiceRestart,
-    /// Wait until the service is in this state.
-    ServiceWait(Wanted),
-}
-
-impl Verb {
-    /// The names of all verbs.
-    pub const NAMES: [&'static str; 5] =
-        ["service-status", "service-start", "service-stop", "service-restart", "service-wait"];
-
-    /// The name on the wire, in `host.toml`'s `allow` and in the audit log.
-    pub fn name(self) -> &'static str {
-        let [status, start, stop, restart, wait] = Self::NAMES;
-        match self {
-            Self::ServiceStatus => status,
-            Self::ServiceStart => start,
-            Self::ServiceStop => stop,
-            Self::ServiceRestart => restart,
-            Self::ServiceWait(_) => wait,
-        }
-    }
-}
-
-/// A state to wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Wanted {
-    /// The service is running.
-    Running,
-    /// No process of the service is left.
-    Stopped,
-}
-
-impl Wanted {
-    /// The state as one word, as on the wire.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Stopped => "stopped",
-        }
-    }
-
-    /// The state with this word.
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Running, Self::Stopped].into_iter().find(|state| state.word() == word)
-    }
 }
 
 #[cfg(test)]

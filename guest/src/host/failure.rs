@@ -82,7 +82,9 @@ impl HostFailure {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Off | Self::NotInstalled { .. } | Self::Denied { .. } => true,
-            Self::Refused(error) => !matches!(error, HostError::Backend { .. } | HostError::Late { .. }),
+            Self::Refused(error) => {
+                !matches!(error, HostError::Backend { .. } | HostError::Task { .. } | HostError::Late { .. })
+            }
             Self::Unreachable { .. }
             | Self::BrokenOff { .. }
             | Self::Silent { .. }
@@ -106,7 +108,9 @@ impl HostFailure {
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
             Self::BrokenOff { .. } | Self::Silent { .. } | Self::Undecodable { .. } => true,
-            Self::Refused(error) => matches!(error, HostError::Backend { .. } | HostError::Late { .. }),
+            Self::Refused(error) => {
+                matches!(error, HostError::Backend { .. } | HostError::Task { .. } | HostError::Late { .. })
+            }
             Self::Off | Self::NotInstalled { .. } | Self::Denied { .. } | Self::Unreachable { .. } => false,
         }
     }

@@ -9,10 +9,13 @@ mod failure;
 use std::{io, path::PathBuf, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
+use serde::de::DeserializeOwned;
 use tokio::{net::UnixStream, time};
 use tokio_util::{bytes::Bytes, codec::LengthDelimitedCodec};
 use trove_couchdb_protocol::{
-    host::{Answer, MAX_FRAME, Outcome, Report, Request, RequestId, ServiceName, Verb, Within},
+    host::{
+        Answer, Lines, LogTail, MAX_FRAME, Outcome, Report, Request, RequestId, ServiceName, Verb, Within,
+    },
     new_id,
 };
 
@@ -47,8 +50,8 @@ impl Host {
         }
     }
 
-    /// Sends a request and waits for its outcome. `id` is the command's; the
-    /// helper's audit log contains it, too.
+    /// Sends a verb of CouchDB's service and waits for its outcome. `id` is the command's; the helper's audit
+    /// log contains it, too.
     pub async fn ask(
         &self,
         id: &str,
@@ -56,22 +59,41 @@ impl Host {
         service: Option<ServiceName>,
         within: Option<Within>,
     ) -> Result<Report, HostFailure> {
+        self.request(id, verb, service, within).await
+    }
+
+    /// The last lines of CouchDB's log. They are not redacted.
+    pub async fn log_tail(&self, id: &str, lines: Lines) -> Result<LogTail, HostFailure> {
+        self.request(id, Verb::LogTail(lines), None, None).await
+    }
+
+    /// `R` is the type of the verb's report.
+    async fn request<R: DeserializeOwned>(
+        &self,
+        id: &str,
+        verb: Verb,
+        service: Option<ServiceName>,
+        within: Option<Within>,
+    ) -> Result<R, HostFailure> {
         let Some(path) = &self.socket else { return Err(HostFailure::Off) };
         let longest = Within::at_most(self.timeout);
         let within = within.map_or(longest, |within| within.min(longest));
         let request = Request { id: request_id(id), verb, service, within: Some(within) };
-        let patience = within.duration() + MARGIN;
-        match time::timeout(patience, exchange(path, &request)).await {
+        let limit = within.duration() + MARGIN;
+        match time::timeout(limit, exchange(path, &request)).await {
             Ok(answer) => match answer?.outcome {
                 Outcome::Done(report) => Ok(report),
                 Outcome::Failed(error) => Err(HostFailure::Refused(error)),
             },
-            Err(_elapsed) => Err(HostFailure::Silent { seconds: patience.as_secs() }),
+            Err(_elapsed) => Err(HostFailure::Silent { seconds: limit.as_secs() }),
         }
     }
 }
 
-async fn exchange(path: &std::path::Path, request: &Request) -> Result<Answer, HostFailure> {
+async fn exchange<R: DeserializeOwned>(
+    path: &std::path::Path,
+    request: &Request,
+) -> Result<Answer<R>, HostFailure> {
     let stream = UnixStream::connect(path).await.map_err(|error| HostFailure::of_connect(path, &error))?;
     let mut frames = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_framed(stream);
     let text = serde_json::to_vec(request)

@@ -10,14 +10,18 @@ use bollard::{
     errors::Error,
     models::ContainerInspectResponse,
     query_parameters::{
-        InspectContainerOptions, RestartContainerOptions, StartContainerOptions, StopContainerOptions,
+        InspectContainerOptions, LogsOptions, RestartContainerOptions, StartContainerOptions,
+        StopContainerOptions,
     },
 };
-use futures_util::FutureExt;
-use trove_couchdb_protocol::host::{Seen, State};
+use futures_util::{FutureExt, StreamExt};
+use trove_couchdb_protocol::host::{Lines, Seen, State};
 
-use super::manager::{Answered, Backend, BackendError, one_line};
-use crate::policy::{AbsolutePath, ContainerName};
+use super::manager::{Answered, Backend, BackendError};
+use crate::{
+    one_line::one_line,
+    policy::{AbsolutePath, ContainerName},
+};
 
 /// The engine's wait after SIGTERM before it sends SIGKILL. CouchDB stops in a second or two.
 const STOP_GRACE: i32 = 20;
@@ -91,6 +95,20 @@ impl Docker {
             main_pid: state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0),
             instance: state.started_at.map(|started| one_line(&format!("{id} {started}"))),
         })
+    }
+
+    /// The last lines of both outputs.
+    pub(super) async fn log(&self, lines: Lines) -> Result<Vec<u8>, BackendError> {
+        let engine = self.engine().await?;
+        self.inspect(&engine).await?;
+        let options =
+            LogsOptions { stdout: true, stderr: true, tail: lines.count().to_string(), ..Default::default() };
+        let mut log = engine.logs(self.container.as_str(), Some(options));
+        let mut text = Vec::new();
+        while let Some(part) = log.next().await {
+            text.extend_from_slice(&part.map_err(refused)?.into_bytes());
+        }
+        Ok(text)
     }
 
     async fn start_it(&self) -> Result<(), BackendError> {

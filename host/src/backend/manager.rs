@@ -36,14 +36,3 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// Restarts the service in one step. `None` if the manager can't.
     fn restart(&self) -> Option<Answered<'_, ()>>;
 }
-
-/// The maximum length of a service manager's text in an answer and an audit line.
-const MAX_REASON: usize = 500;
-
-/// Reduces an external text to one line of limited length.
-pub(super) fn one_line(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let line = words.join(" ");
-    let line: String = line.chars().filter(|letter| !letter.is_control()).take(MAX_REASON).collect();
-    if line.is_empty() { "it gave no reason".to_owned() } else { line }
-}

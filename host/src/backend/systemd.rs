@@ -6,8 +6,8 @@ use trove_couchdb_protocol::host::{Seen, State};
 use zbus::{Connection, zvariant::OwnedObjectPath};
 use zbus_systemd::systemd1::{ManagerProxy, ServiceProxy, UnitProxy};
 
-use super::manager::{Answered, Backend, BackendError, one_line};
-use crate::policy::UnitName;
+use super::manager::{Answered, Backend, BackendError};
+use crate::{one_line::one_line, policy::UnitName};
 
 /// A later job on the unit replaces an earlier one, as with systemctl.
 const MODE: &str = "replace";

@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use serde::Deserialize;
-use trove_couchdb_protocol::host::{DEFAULT_ACCOUNT, ServiceName, Verb};
+use trove_couchdb_protocol::host::{DEFAULT_ACCOUNT, Section, ServiceName, Verb};
 
 use super::{
     AbsolutePath, Arguments, ContainerName, CouchDbPolicy, DevicePattern, HostdPolicy, ImageName, ImageTag,
@@ -32,9 +32,10 @@ pub const KEYS: &[&str] = &[
     "volume.devices",
     "volume.mount_point",
     "packages.names",
+    "couchdb.allow",
     "couchdb.configuration_dir",
     "couchdb.data_dir",
-    "couchdb.log_dir",
+    "couchdb.log_file",
 ];
 
 #[derive(Debug, Deserialize)]
@@ -122,11 +123,11 @@ struct Packages {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[allow(clippy::struct_field_names)] // the names of the keys
 struct CouchDb {
+    allow: Vec<String>,
     configuration_dir: Option<AbsolutePath>,
     data_dir: Option<AbsolutePath>,
-    log_dir: Option<AbsolutePath>,
+    log_file: Option<AbsolutePath>,
 }
 
 fn service_timeout() -> u64 {
@@ -156,9 +157,10 @@ impl FromStr for Policy {
             volume: VolumePolicy { devices: file.volume.devices, mount_point: file.volume.mount_point },
             packages: file.packages.names,
             couchdb: CouchDbPolicy {
+                allow: known(Section::CouchDb, file.couchdb.allow)?,
                 configuration_dir: file.couchdb.configuration_dir,
                 data_dir: file.couchdb.data_dir,
-                log_dir: file.couchdb.log_dir,
+                log_file: file.couchdb.log_file,
             },
         })
     }
@@ -181,12 +183,7 @@ impl Hostd {
 
 impl Service {
     fn judged(self) -> Result<ServicePolicy, String> {
-        if let Some(unknown) = self.allow.iter().find(|verb| !Verb::NAMES.contains(&verb.as_str())) {
-            let known = Verb::NAMES.join(", ");
-            return Err(format!(
-                "service.allow names the verb {unknown:?}, which does not exist; there are {known}"
-            ));
-        }
+        let allow = known(Section::Service, self.allow)?;
         let settle = Some(self.settle).filter(|settle| (0.0..=60.0).contains(settle));
         let settle = settle.ok_or("service.settle must be a number of seconds from 0 to 60".to_owned())?;
         let manager = match (self.systemd, self.docker, self.commands) {
@@ -202,7 +199,7 @@ impl Service {
         };
         Ok(ServicePolicy {
             name: self.name,
-            allow: self.allow,
+            allow,
             timeout: seconds("service.timeout", self.timeout, 1, 3600)?,
             settle: Duration::from_secs_f64(settle),
             manager,
@@ -219,6 +216,19 @@ impl Commands {
             timeout: seconds("service.commands.timeout", self.timeout, 1, 3600)?,
             output_limit: within("service.commands.output_limit", self.output_limit, 0, 1024 * 1024)?,
         })
+    }
+}
+
+/// The verbs that a section allows, all of which must exist.
+fn known(section: Section, allow: Vec<String>) -> Result<Vec<String>, String> {
+    let names = Verb::names_of(section);
+    match allow.iter().find(|verb| !names.contains(&verb.as_str())) {
+        None => Ok(allow),
+        Some(unknown) => Err(format!(
+            "{}.allow names the verb {unknown:?}, which does not exist; there are {}",
+            section.name(),
+            names.join(", ")
+        )),
     }
 }
 

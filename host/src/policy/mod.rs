@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use trove_couchdb_protocol::host::{HostError, ServiceName, Verb};
+use trove_couchdb_protocol::host::{HostError, Section, ServiceName, Verb};
 
 pub use file::KEYS;
 pub use words::{
@@ -74,7 +74,7 @@ pub struct Policy {
     pub volume: VolumePolicy,
     /// Packages that may be installed or upgraded. No verb uses it yet.
     pub packages: Vec<PackageName>,
-    /// CouchDB's directories. No verb uses them yet.
+    /// CouchDB's files.
     pub couchdb: CouchDbPolicy,
 }
 
@@ -151,12 +151,14 @@ pub struct VolumePolicy {
 /// `[couchdb]`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CouchDbPolicy {
-    /// The directory of CouchDB's ini files.
+    /// The allowed verbs, by name.
+    pub allow: Vec<String>,
+    /// The directory of CouchDB's ini files. No verb uses it yet.
     pub configuration_dir: Option<AbsolutePath>,
-    /// The directory of databases and indexes.
+    /// The directory of databases and indexes. No verb uses it yet.
     pub data_dir: Option<AbsolutePath>,
-    /// The directory of log files.
-    pub log_dir: Option<AbsolutePath>,
+    /// CouchDB's log, if it writes one to a file.
+    pub log_file: Option<AbsolutePath>,
 }
 
 impl Policy {
@@ -189,20 +191,29 @@ impl Policy {
         text.parse().map_err(invalid)
     }
 
-    /// Checks whether a verb may be used on a service. Without a name, this is the configured service.
-    pub fn permits(&self, verb: Verb, service: Option<&ServiceName>) -> Result<&ServicePolicy, HostError> {
-        let known = &self.service;
-        if let Some(asked) = service.filter(|asked| **asked != known.name) {
+    /// Checks whether a verb may be used, and on the named service. Without a name, this is the configured
+    /// service.
+    ///
+    /// # Errors
+    /// [`HostError::NotAllowed`] with what to add to the file.
+    pub fn permits(&self, verb: &Verb, service: Option<&ServiceName>) -> Result<(), HostError> {
+        let known = &self.service.name;
+        if let Some(asked) = service.filter(|asked| *asked != known) {
             let what = format!("{} of service {asked}", verb.name());
-            let advice = format!("its [service] is {}", known.name);
+            let advice = format!("its [service] is {known}");
             return Err(HostError::NotAllowed { what, advice });
         }
-        if !known.allow.iter().any(|allowed| allowed == verb.name()) {
-            let what = format!("{} of service {}", verb.name(), known.name);
-            let advice = format!("add {:?} to service.allow", verb.name());
+        let section = verb.section();
+        let allowed = match section {
+            Section::Service => &self.service.allow,
+            Section::CouchDb => &self.couchdb.allow,
+        };
+        if !allowed.iter().any(|allowed| allowed == verb.name()) {
+            let what = format!("{} of service {known}", verb.name());
+            let advice = format!("add {:?} to {}.allow", verb.name(), section.name());
             return Err(HostError::NotAllowed { what, advice });
         }
-        Ok(known)
+        Ok(())
     }
 }
 

@@ -34,7 +34,7 @@ fn little_must_be_said() {
     let policy = policy(SYSTEMD);
     assert_eq!(policy.hostd.account, "trove-couchdb");
     assert_eq!(policy.hostd.idle_exit, Duration::from_secs(60));
-    assert_eq!(policy.service.allow, Verb::NAMES);
+    assert_eq!(policy.service.allow, Verb::names_of(Section::Service));
     let Manager::Systemd { unit } = &policy.service.manager else { unreachable!() };
     assert_eq!(unit.as_str(), "couchdb.service");
     assert_eq!((policy.volume, policy.packages, policy.couchdb), Default::default());
@@ -200,12 +200,12 @@ fn what_is_no_file_is_no_policy() {
 fn a_verb_needs_a_known_service_and_leave() {
     let mut policy = policy(SYSTEMD);
     let name = |text: &str| ServiceName::try_from(text.to_owned()).unwrap();
-    assert!(policy.permits(Verb::ServiceStop, None).is_ok());
-    assert!(policy.permits(Verb::ServiceStop, Some(&name("couchdb"))).is_ok());
-    let other = policy.permits(Verb::ServiceStop, Some(&name("ssh"))).unwrap_err().to_string();
+    assert!(policy.permits(&Verb::ServiceStop, None).is_ok());
+    assert!(policy.permits(&Verb::ServiceStop, Some(&name("couchdb"))).is_ok());
+    let other = policy.permits(&Verb::ServiceStop, Some(&name("ssh"))).unwrap_err().to_string();
     assert_eq!(other, "service-stop of service ssh is not allowed by host.toml: its [service] is couchdb");
     policy.service.allow.retain(|verb| verb != "service-stop");
-    let no_leave = policy.permits(Verb::ServiceStop, None).unwrap_err().to_string();
+    let no_leave = policy.permits(&Verb::ServiceStop, None).unwrap_err().to_string();
     let expected =
         "service-stop of service couchdb is not allowed by host.toml: add \"service-stop\" to service.allow";
     assert_eq!(no_leave, expected);

@@ -5,6 +5,8 @@
 
 use futures_util::{FutureExt, future};
 
+use std::sync::Mutex;
+
 use super::*;
 use crate::policy::Policy;
 
@@ -61,7 +63,7 @@ fn policy() -> ServicePolicy {
 }
 
 async fn perform(backend: &Scripted, verb: Verb) -> Result<Report, HostError> {
-    Services::default().perform_on(backend, &policy(), verb, None).await
+    perform_on(backend, &policy(), &verb, None, &Changes::default()).await
 }
 
 use State::{Changing, Failed, Running, Stopped};
@@ -131,9 +133,9 @@ async fn a_manager_without_restart_is_seen_to_stop_first() {
 async fn a_manager_that_hangs_costs_the_deadline_and_no_more() {
     let before = Instant::now();
     let hangs = Scripted { hangs: true, ..Scripted::new(&[(Running, 1)]) };
-    let services = Services::default();
+    let changes = Changes::default();
     let within = Some(Within::at_most(Duration::from_secs(1)));
-    let error = services.perform_on(&hangs, &policy(), Verb::ServiceStop, within).await.unwrap_err();
+    let error = perform_on(&hangs, &policy(), &Verb::ServiceStop, within, &changes).await.unwrap_err();
     assert!(
         error.to_string().starts_with("service couchdb is not stopped after 1 s: it is running"),
         "{error}"
@@ -147,21 +149,21 @@ async fn the_policys_limit_is_the_longest() {
     let within = Some(Within::MAX);
     let backend = Scripted::new(&[(Running, 1)]);
     let wait = Verb::ServiceWait(Wanted::Stopped);
-    let error = Services::default().perform_on(&backend, &policy(), wait, within).await.unwrap_err();
+    let error = perform_on(&backend, &policy(), &wait, within, &Changes::default()).await.unwrap_err();
     assert!(matches!(error, HostError::Late { seconds: 3, .. }), "{error}");
 }
 
 #[tokio::test]
 async fn a_second_change_is_refused_and_a_look_is_not() {
-    let services = Services::default();
+    let changes = Changes::default();
     let hangs = Scripted { hangs: true, ..Scripted::new(&[(Running, 1)]) };
     let policy = policy();
-    let first = services.perform_on(&hangs, &policy, Verb::ServiceRestart, None);
+    let first = perform_on(&hangs, &policy, &Verb::ServiceRestart, None, &changes);
     let meanwhile = async {
         time::sleep(Duration::from_millis(300)).await;
-        let second = services.perform_on(&hangs, &policy, Verb::ServiceStop, None).await;
+        let second = perform_on(&hangs, &policy, &Verb::ServiceStop, None, &changes).await;
         assert_eq!(second, Err(HostError::Busy { verb: "service-restart".to_owned() }));
-        let look = services.perform_on(&hangs, &policy, Verb::ServiceStatus, None).await.unwrap();
+        let look = perform_on(&hangs, &policy, &Verb::ServiceStatus, None, &changes).await.unwrap();
         assert_eq!(look.seen.state, Running);
     };
     let (first, ()) = tokio::join!(first, meanwhile);

@@ -1,4 +1,4 @@
-//! The helper's answers: the state of the service, or an error.
+//! The helper's answers: a report, whose type follows from the verb, or an error.
 
 use std::fmt;
 
@@ -74,6 +74,53 @@ pub struct Report {
     pub changed: bool,
 }
 
+/// The last lines of CouchDB's log, from each place where the service may have written some.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogTail {
+    /// The places, the most telling one last.
+    pub sources: Vec<LogSource>,
+}
+
+/// The last lines from one place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSource {
+    /// A file, the journal of a unit, or a container.
+    pub name: String,
+    /// The lines, oldest first. They may contain secrets: redact them before they are shown.
+    pub lines: Vec<String>,
+    /// Why the place can't be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The report on a completed request. The helper writes it; a client knows from its verb which type to read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Done {
+    /// Verbs of [`Section::Service`](super::Section::Service).
+    Service(Report),
+    /// `log-tail`.
+    Log(LogTail),
+}
+
+impl Done {
+    /// Whether the helper changed anything.
+    pub fn changed(&self) -> bool {
+        match self {
+            Self::Service(report) => report.changed,
+            Self::Log(_) => false,
+        }
+    }
+
+    /// The state that the request led to, as one word for the audit log.
+    pub fn state(&self) -> Option<&'static str> {
+        match self {
+            Self::Service(report) => Some(report.seen.state.word()),
+            Self::Log(_) => None,
+        }
+    }
+}
+
 /// Why a request was refused or failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -126,6 +173,14 @@ pub enum HostError {
         /// Its error.
         reason: String,
     },
+    /// A program that the helper ran failed, was killed, or can't be run.
+    #[error("{program} failed: {reason}")]
+    Task {
+        /// The program.
+        program: String,
+        /// Its exit status and the last lines of its output.
+        reason: String,
+    },
     /// The service did not reach the requested state in time.
     #[error("service {service} is not {wanted} after {seconds} s: it is {}; look at its log", seen_or_unknown(.seen.as_ref()))]
     Late {
@@ -158,34 +213,35 @@ impl HostError {
             Self::Busy { .. } => "busy",
             Self::Overloaded { .. } => "overloaded",
             Self::Backend { .. } => "backend",
+            Self::Task { .. } => "task",
             Self::Late { .. } => "late",
         }
     }
 }
 
-/// The answer to one request.
+/// The answer to one request, with a report of type `R`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct Answer<R> {
     /// The request id; `None` if the helper could not read the request or refused to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<RequestId>,
     /// The outcome.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub outcome: Outcome<R>,
 }
 
 /// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum Outcome<R> {
     /// The request was completed.
-    Done(Report),
+    Done(R),
     /// The request was refused or failed.
     Failed(HostError),
 }
 
-impl From<Result<Report, HostError>> for Outcome {
-    fn from(result: Result<Report, HostError>) -> Self {
+impl<R> From<Result<R, HostError>> for Outcome<R> {
+    fn from(result: Result<R, HostError>) -> Self {
         result.map_or_else(Self::Failed, Self::Done)
     }
 }

@@ -21,6 +21,9 @@ pub enum WordError {
     /// Not a time limit.
     #[error("a time limit is a whole number of seconds from 1 to 3600")]
     Within,
+    /// Not a number of lines.
+    #[error("a number of lines is from 1 to {}", Lines::MAX.0)]
+    Lines,
 }
 
 /// A service name in `host.toml`: a label, not the name of a unit or a container.
@@ -126,5 +129,38 @@ impl TryFrom<u64> for Within {
 impl From<Within> for u64 {
     fn from(within: Within) -> Self {
         within.0.into()
+    }
+}
+
+/// A number of lines of a log; the answer must fit into one frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct Lines(u16);
+
+impl Lines {
+    /// The maximum.
+    pub const MAX: Self = Self(500);
+
+    /// What a report on a failed start contains.
+    pub const REPORT: Self = Self(30);
+
+    /// The number.
+    pub fn count(self) -> usize {
+        self.0.into()
+    }
+}
+
+impl TryFrom<u64> for Lines {
+    type Error = WordError;
+
+    fn try_from(count: u64) -> Result<Self, WordError> {
+        let lines = u16::try_from(count).ok().filter(|count| (1..=Self::MAX.0).contains(count));
+        lines.map(Self).ok_or(WordError::Lines)
+    }
+}
+
+impl From<Lines> for u64 {
+    fn from(lines: Lines) -> Self {
+        lines.0.into()
     }
 }
