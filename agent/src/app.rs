@@ -16,12 +16,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use trove_couchdb_config::{ConfigError, CouchSettings, LogSettings, Settings};
-use trove_couchdb_protocol::trove::Method;
+use trove_couchdb_guest::redact::Redactor;
+use trove_couchdb_protocol::{host::Verb, trove::Method};
 
 use crate::{
     audit::Audit,
     bootstrap::{Bootstrap, RotationDue, Rotator},
-    commands::{Guest, ImageBrings, RotateOsAdmin},
+    commands::{self, Guest, ImageBrings, RotateOsAdmin},
     couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy},
     guest::Lifecycle,
     host::Host,
@@ -162,6 +163,8 @@ async fn build(
     let operations = Operations::load(&settings.guest.state_dir, settings.operations);
     let (lifecycle, owner, states) = Lifecycle::load(&settings.guest.state_dir, &settings.guest.id);
     background.spawn(owner.run(settings.heartbeat.interval));
+    let host = Host::new(&settings.host);
+    stay_stopped(&lifecycle, &host, &mut background).await;
     let every = (settings.heartbeat.interval / PROBES_PER_INTERVAL).max(Duration::from_millis(100));
     background.spawn(status::probe_for_ever(
         Arc::clone(&couch),
@@ -212,9 +215,11 @@ async fn build(
     };
     let image_brings =
         ImageBrings { packages: settings.prepare.ignore_packages, volume: settings.prepare.ignore_volume };
-    let host = Host::new(&settings.host);
+    let mut redactor = Redactor::default();
+    redactor.learn_settings(settings);
+    let log = log.clone();
     let guest =
-        Guest { couch, lifecycle, image_brings, agent_status, rotator, log: log.clone(), host, operations };
+        Guest { couch, lifecycle, image_brings, agent_status, rotator, log, host, redactor, operations };
     let dependencies = Dependencies {
         guest,
         audit: Audit::new(&settings.audit),
@@ -235,6 +240,28 @@ async fn end_an_interrupted_prepare(lifecycle: &Lifecycle, operations: &Operatio
     if !operations.all().iter().any(|one| one.end.is_none() && is_prepare(&one.kind)) {
         lifecycle.interrupt_prepare(NO_OPERATION).await;
     }
+}
+
+/// Stops a CouchDB again that a reboot has started although Trove wanted it to stay down: Trove 12 to 19 may
+/// send `do_not_start_on_reboot` before a resize.
+async fn stay_stopped(lifecycle: &Lifecycle, host: &Host, background: &mut JoinSet<()>) {
+    let server = lifecycle.last_known().server;
+    let Some(stop) = server.stop().filter(|stop| stop.across_reboots && stop.boot_id != system::boot_id())
+    else {
+        return;
+    };
+    // Before the first health check, which would take a running CouchDB for the end of the stop.
+    let Ok(change) = lifecycle.begin_stop(stop.across_reboots).await else { return };
+    let host = host.clone();
+    background.spawn(async move {
+        let asked = host.ask("stay-stopped", Verb::ServiceStop, None, None).await;
+        change.ended(commands::end_of(&asked)).await;
+        if let Err(failure) = asked {
+            warn!(reason = %failure, "CouchDB was to stay stopped after the reboot, and can't be stopped.");
+        }
+        // Never return: the agent exits if one of its tasks ends.
+        std::future::pending::<()>().await;
+    });
 }
 
 /// Rotates `os_admin`'s password by schedule, in order with all other commands.

@@ -13,6 +13,7 @@
 //! | [`ini`] | `os_admin` in CouchDB's ini files |
 //! | [`host`] | the client of `trove-couchdb-hostd` |
 //! | [`refusals`], [`circumstances`] | passwords that CouchDB refused, and what may have repaired the login |
+//! | [`redact`] | removes secrets from text that leaves the machine |
 //! | [`state`] | the progress of `prepare`, and whether CouchDB was stopped on purpose |
 
 pub mod args;
@@ -21,6 +22,7 @@ pub mod circumstances;
 pub mod credentials;
 pub mod host;
 pub mod ini;
+pub mod redact;
 pub mod refusals;
 pub mod state;
 

@@ -5,6 +5,7 @@ use std::{fmt, ops::Deref, sync::Arc};
 use futures_util::{FutureExt, future, future::BoxFuture};
 use serde_json::Value;
 use tracing::warn;
+use trove_couchdb_guest::redact::Redactor;
 use trove_couchdb_protocol::{
     DecodeError, Fields, HostPattern, UserName,
     trove::{Method, UserAction},
@@ -127,6 +128,8 @@ pub struct Guest {
     pub log: log::Control,
     /// The privileged helper.
     pub host: Host,
+    /// Knows the secrets of the configuration, which no answer may show.
+    pub redactor: Redactor,
     /// Long commands.
     pub operations: Operations,
 }

@@ -26,10 +26,22 @@ pub enum RunError {
     Changing(String),
     /// The privileged helper is missing, refused, or failed.
     Host(HostFailure),
+    /// CouchDB did not come back after a start or a restart.
+    NotBack(NotBack),
     /// The operation does not exist or has ended.
     Operation(OperationError),
     /// The command could not be completed.
     Command(CommandError),
+}
+
+/// CouchDB was started and does not answer, or its process ended again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("CouchDB is down: {reason}. {log}")]
+pub struct NotBack {
+    /// What the helper, or the last request to CouchDB, says.
+    pub reason: String,
+    /// The end of CouchDB's log, without secrets, or why it can't be read.
+    pub log: String,
 }
 
 /// Why a request about an operation failed.
@@ -69,7 +81,7 @@ impl RunError {
         match self {
             Self::Unsupported(_) | Self::Changing(_) => true,
             Self::Prepare(error) => error.is_refusal(),
-            Self::Rotation(_) => false,
+            Self::Rotation(_) | Self::NotBack(_) => false,
             Self::Operation(error) => !matches!(error, OperationError::NotWritten { .. }),
             Self::Host(failure) => failure.is_refusal(),
             Self::Command(error) | Self::Stopped(error) => error.is_refusal(),
@@ -90,6 +102,7 @@ impl RunError {
         match self {
             Self::Prepare(error) => error.may_have_taken_effect(),
             Self::Host(failure) => failure.may_have_taken_effect(),
+            Self::NotBack(_) => true,
             _ => self.command().is_some_and(CommandError::may_have_taken_effect),
         }
     }
@@ -135,6 +148,7 @@ impl RunError {
             Self::Unsupported(_)
             | Self::Rotation(_)
             | Self::Host(_)
+            | Self::NotBack(_)
             | Self::Operation(_)
             | Self::Changing(_) => None,
         }
@@ -174,6 +188,7 @@ impl From<RunError> for Failure {
                     "an operator starts it with `trove-couchdb service-start`, then give the command again";
                 Self::new(class_of(&error), format!("CouchDB was stopped on purpose: {advice}; {error}"))
             }
+            RunError::NotBack(error) => Self::new(FailureClass::HostdFailed, error.to_string()),
             RunError::Changing(error) => Self::new(FailureClass::Busy, error),
             RunError::Host(failure) => Self::new(class_of_host(&failure), failure.to_string()),
             RunError::Command(error) => Self::new(class_of(&error), error.to_string()),

@@ -20,14 +20,13 @@ mod command;
 mod databases;
 mod failure;
 mod host;
-mod lifecycle;
 mod operations;
 mod paging;
 mod prepare;
 mod root;
 mod scopes;
 mod seed;
-mod service;
+mod server;
 mod unsupported;
 mod users;
 
@@ -39,10 +38,11 @@ use trove_couchdb_protocol::{
 pub use agent::RotateOsAdmin;
 pub use command::{Arguments, Command, Duration, Guest, Needs, Run, Running};
 use command::{Decode, Decoded, Entry, entry};
-pub use failure::{OperationError, Progress, RunError};
+pub use failure::{NotBack, OperationError, Progress, RunError};
 pub use prepare::{ImageBrings, PrepareError};
 pub use scopes::{Changes, Scope, Scopes};
 pub use seed::Seed;
+pub use server::end_of;
 
 /// Every method that the agent serves.
 const FAMILIES: &[&[Entry]] = &[
@@ -50,11 +50,11 @@ const FAMILIES: &[&[Entry]] = &[
     agent::COMMANDS,
     databases::COMMANDS,
     host::COMMANDS,
-    lifecycle::COMMANDS,
     operations::COMMANDS,
     prepare::COMMANDS,
     root::COMMANDS,
-    service::COMMANDS,
+    server::LIFECYCLE,
+    server::SERVICE,
     users::COMMANDS,
 ];
 

@@ -9,7 +9,7 @@ use trove_couchdb_protocol::{DatabaseName, Fields, HostPattern, Secret, UserName
 
 use super::{
     databases::DeleteDatabase,
-    lifecycle::{ResetConfiguration, Restart, StartDb, StopDb},
+    server::{ResetConfiguration, Restart, StartDb, StopDb},
     paging::Page,
     unsupported::Unsupported,
     users::{CreateUser, ListUsers, NewUser, attributes::UpdateAttributes},
@@ -186,8 +186,8 @@ fn every_method_of_the_guest_api_is_a_command_and_nothing_else_is() {
 fn what_stop_db_and_restart_ask_for_depends_on_the_users_action() {
     let action = UserAction::Resize;
     let stop = |args: Value| StopDb::decode(&within(&args, action)).unwrap();
-    assert_eq!(stop(json!({})), StopDb { old_form: false, action });
-    assert_eq!(stop(json!({"do_not_start_on_reboot": false})), StopDb { old_form: true, action });
+    assert_eq!(stop(json!({})), StopDb { stays_down: None, action });
+    assert_eq!(stop(json!({"do_not_start_on_reboot": false})), StopDb { stays_down: Some(false), action });
     let nothing = json!({});
     assert_eq!(Restart::decode(&within(&nothing, action)), Ok(Restart { action }));
     assert_eq!(ResetConfiguration::decode(&within(&nothing, action)), Ok(ResetConfiguration { action }));

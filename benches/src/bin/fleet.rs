@@ -31,7 +31,7 @@ use trove_couchdb_client::{
     AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy,
 };
 use trove_couchdb_config::{Settings, Sources};
-use trove_couchdb_guest::host::Host;
+use trove_couchdb_guest::{host::Host, redact::Redactor};
 
 /// Runs many agents.
 #[derive(Debug, Parser)]
@@ -143,6 +143,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         rotator: Rotator::new(admin).0,
         log: log::Control::without_a_log(settings.log.filter.clone()),
         host: Host::new(&settings.host),
+        redactor: Redactor::default(),
         operations,
     };
     let dependencies = Dependencies {

@@ -23,12 +23,13 @@ mod server;
 use std::iter;
 
 use trove_couchdb_config::Settings;
+use trove_couchdb_guest::redact::Redactor;
 
 use crate::args::Global;
 
 use check::Asked;
 pub use check::{Check, Finding, Verdict};
-pub use report::{bundle::write as write_bundle, list, redact::Redactor, show};
+pub use report::{bundle::write as write_bundle, list, show};
 
 /// The tables of all families, in the order of output.
 const FAMILIES: [&[&Check]; 12] = [

@@ -6,4 +6,5 @@
 mod accounts;
 mod commands;
 mod docker;
+mod lifecycle;
 mod service;

@@ -4,7 +4,6 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
 pub(super) mod bundle;
-pub(super) mod redact;
 
 use super::{Examination, Finding, Verdict, checks};
 use crate::{

@@ -10,17 +10,16 @@ use futures_util::FutureExt;
 use serde_json::json;
 use trove_couchdb_protocol::{
     DecodeError, Field,
-    host::{Report, ServiceName, Verb, Wanted, Within},
+    host::{ServiceName, Verb, Wanted, Within},
     trove::Method,
 };
 
-use super::{Arguments, Command, Decode, Entry, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry};
-use crate::{
-    guest::{Ended, TransitionError},
-    host::HostFailure,
+use super::process::{changing, end_of};
+use crate::commands::{
+    Arguments, Command, Decode, Entry, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry,
 };
 
-pub(super) const COMMANDS: &[Entry] = &[
+pub(in crate::commands) const COMMANDS: &[Entry] = &[
     entry::<Ask<Status>>(Method::ServiceStatus),
     entry::<Ask<Start>>(Method::ServiceStart),
     entry::<Ask<Stop>>(Method::ServiceStop),
@@ -129,15 +128,14 @@ impl<K: Kind> Command for Ask<K> {
     /// A restart that is repeated after a crash restarts CouchDB once more and reaches the same state.
     fn run<'a>(&'a self, guest: &'a Guest, run: Run<'a>) -> Running<'a> {
         async move {
-            let changing = |error: TransitionError| RunError::Changing(error.to_string());
             let change = match self.verb {
                 Verb::ServiceStop => Some(guest.lifecycle.begin_stop(false).await.map_err(changing)?),
                 Verb::ServiceStart | Verb::ServiceRestart => {
                     Some(guest.lifecycle.begin_start().await.map_err(changing)?)
                 }
-                Verb::ServiceStatus | Verb::ServiceWait(_) => None,
+                _ => None,
             };
-            let asked = guest.host.ask(run.id, self.verb, self.service.clone(), self.within).await;
+            let asked = guest.host.ask(run.id, self.verb.clone(), self.service.clone(), self.within).await;
             if let Some(change) = change {
                 change.ended(end_of(&asked)).await;
             }
@@ -149,14 +147,6 @@ impl<K: Kind> Command for Ask<K> {
     /// A broker account must not suffice to start and stop the server.
     fn is_local_only(&self) -> bool {
         true
-    }
-}
-
-fn end_of(asked: &Result<Report, HostFailure>) -> Ended {
-    match asked {
-        Ok(report) => Ended::Done { changed: report.changed },
-        Err(failure) if failure.may_have_taken_effect() => Ended::Unknown,
-        Err(_) => Ended::Refused,
     }
 }
 
