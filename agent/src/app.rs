@@ -163,8 +163,7 @@ async fn build(
     let operations = Operations::load(&settings.guest.state_dir, settings.operations);
     let (lifecycle, owner, states) = Lifecycle::load(&settings.guest.state_dir, &settings.guest.id);
     background.spawn(owner.run(settings.heartbeat.interval));
-    let host = Host::new(&settings.host);
-    stay_stopped(&lifecycle, &host, &mut background).await;
+    let host = stay_stopped(&lifecycle, Host::new(&settings.host), &mut background).await;
     let every = (settings.heartbeat.interval / PROBES_PER_INTERVAL).max(Duration::from_millis(100));
     background.spawn(status::probe_for_ever(
         Arc::clone(&couch),
@@ -215,9 +214,7 @@ async fn build(
     };
     let image_brings =
         ImageBrings { packages: settings.prepare.ignore_packages, volume: settings.prepare.ignore_volume };
-    let mut redactor = Redactor::default();
-    redactor.learn_settings(settings);
-    let log = log.clone();
+    let (redactor, log) = (Redactor::of(settings), log.clone());
     let guest =
         Guest { couch, lifecycle, image_brings, agent_status, rotator, log, host, redactor, operations };
     let dependencies = Dependencies {
@@ -244,17 +241,17 @@ async fn end_an_interrupted_prepare(lifecycle: &Lifecycle, operations: &Operatio
 
 /// Stops a CouchDB again that a reboot has started although Trove wanted it to stay down: Trove 12 to 19 may
 /// send `do_not_start_on_reboot` before a resize.
-async fn stay_stopped(lifecycle: &Lifecycle, host: &Host, background: &mut JoinSet<()>) {
+async fn stay_stopped(lifecycle: &Lifecycle, host: Host, background: &mut JoinSet<()>) -> Host {
     let server = lifecycle.last_known().server;
     let Some(stop) = server.stop().filter(|stop| stop.across_reboots && stop.boot_id != system::boot_id())
     else {
-        return;
+        return host;
     };
     // Before the first health check, which would take a running CouchDB for the end of the stop.
-    let Ok(change) = lifecycle.begin_stop(stop.across_reboots).await else { return };
-    let host = host.clone();
+    let Ok(change) = lifecycle.begin_stop(stop.across_reboots).await else { return host };
+    let helper = host.clone();
     background.spawn(async move {
-        let asked = host.ask("stay-stopped", Verb::ServiceStop, None, None).await;
+        let asked = helper.ask("stay-stopped", Verb::ServiceStop, None, None).await;
         change.ended(commands::end_of(&asked)).await;
         if let Err(failure) = asked {
             warn!(reason = %failure, "CouchDB was to stay stopped after the reboot, and can't be stopped.");
@@ -262,6 +259,7 @@ async fn stay_stopped(lifecycle: &Lifecycle, host: &Host, background: &mut JoinS
         // Never return: the agent exits if one of its tasks ends.
         std::future::pending::<()>().await;
     });
+    host
 }
 
 /// Rotates `os_admin`'s password by schedule, in order with all other commands.

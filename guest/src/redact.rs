@@ -27,6 +27,13 @@ impl std::fmt::Debug for Redactor {
 }
 
 impl Redactor {
+    /// Knows every secret of a configuration.
+    pub fn of(settings: &Settings) -> Self {
+        let mut redactor = Self::default();
+        redactor.learn_settings(settings);
+        redactor
+    }
+
     /// Adds every secret of a configuration.
     pub fn learn_settings(&mut self, settings: &Settings) {
         if let Some(key) = &settings.guest.encryption_key {
@@ -92,7 +99,7 @@ fn ascii_json(text: &str) -> String {
     for unit in text.encode_utf16() {
         match u8::try_from(unit) {
             Ok(byte) if byte.is_ascii() => out.push(char::from(byte)),
-            _ => out += &format!("\\u{unit:04x}"),
+            _ => out.extend(format!("\\u{unit:04x}").chars()),
         }
     }
     out

@@ -48,7 +48,7 @@ async fn perform_on(
 ) -> Result<Report, HostError> {
     let limit = within.map_or(service.timeout, |within| within.duration().min(service.timeout));
     let deadline = Deadline { backend, service, limit, at: Instant::now() + limit };
-    let (seen, changed) = match verb {
+    let (seen, has_changed) = match verb {
         Verb::ServiceWait(Wanted::Running) => (deadline.until_runs(None, false).await?, false),
         Verb::ServiceWait(Wanted::Stopped) => (deadline.until_stopped().await?, false),
         Verb::ServiceStart => {
@@ -65,7 +65,7 @@ async fn perform_on(
         }
         _ => (deadline.look("known").await?, false),
     };
-    Ok(Report { service: service.name.clone(), seen, changed })
+    Ok(Report { service: service.name.clone(), seen, changed: has_changed })
 }
 
 /// A service with a deadline.

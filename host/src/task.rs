@@ -17,7 +17,7 @@ use crate::{
 /// The program that runs a transient unit, waits for it, and exits as it did.
 const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
 
-/// Exists if systemd is the init system; sd_booted(3).
+/// Exists if systemd is the init system; `sd_booted(3)`.
 const BOOTED: &str = "/run/systemd/system";
 
 /// How much longer than the unit's own limit the helper waits for `systemd-run`.

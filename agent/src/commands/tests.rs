@@ -9,8 +9,8 @@ use trove_couchdb_protocol::{DatabaseName, Fields, HostPattern, Secret, UserName
 
 use super::{
     databases::DeleteDatabase,
-    server::{ResetConfiguration, Restart, StartDb, StopDb},
     paging::Page,
+    server::{ResetConfiguration, Restart, StartDb, StopDb},
     unsupported::Unsupported,
     users::{CreateUser, ListUsers, NewUser, attributes::UpdateAttributes},
     *,

@@ -141,7 +141,7 @@ async fn a_manager_that_hangs_costs_the_deadline_and_no_more() {
         "{error}"
     );
     assert!(before.elapsed() < Duration::from_secs(3));
-    assert!(services.begin(Verb::ServiceStop).is_ok(), "the turn was given back");
+    assert!(changes.begin(&Verb::ServiceStop).is_ok(), "the turn was given back");
 }
 
 #[tokio::test]

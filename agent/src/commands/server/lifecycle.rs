@@ -37,7 +37,7 @@ pub(in crate::commands) struct StopDb {
     /// Trove 12 and 13 send `do_not_start_on_reboot`, and no other version does.
     pub(in crate::commands) stays_down: Option<bool>,
     /// The user's action.
-    pub(super) action: UserAction,
+    pub(in crate::commands) action: UserAction,
 }
 
 impl StopDb {

@@ -135,7 +135,8 @@ mod tests {
             lines: lines.iter().map(ToString::to_string).collect(),
             error: error.map(str::to_owned),
         };
-        let sources = vec![source("/var/log/couchdb.log", &[], Some("no")), source("the journal", &["a", "b"], None)];
+        let sources =
+            vec![source("/var/log/couchdb.log", &[], Some("no")), source("the journal", &["a", "b"], None)];
         assert_eq!(joined(&LogTail { sources }), "[/var/log/couchdb.log: no] [the journal] a | b");
         let long = "x".repeat(MAX_LOG) + "end";
         let end = end_of_log(&long);
