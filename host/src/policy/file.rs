@@ -33,9 +33,9 @@ pub const KEYS: &[&str] = &[
     "volume.mount_point",
     "packages.names",
     "couchdb.allow",
+    "couchdb.log_file",
     "couchdb.configuration_dir",
     "couchdb.data_dir",
-    "couchdb.log_file",
 ];
 
 #[derive(Debug, Deserialize)]
