@@ -22,7 +22,11 @@ const PYTHON: &str = "python";
 const ECHO: &str = "lapin echo";
 const CONFIRMED: &str = "lapin echo, confirmed";
 const SERVERS: [&str; 4] = [AGENT, PYTHON, ECHO, CONFIRMED];
-const CALLERS: [usize; 3] = [1, 8, 64];
+const CALLERS: [usize; 3] = [1, 8, MANY];
+
+/// Fewer than the broker hands out at once of the queue that Trove sends to (56 of `broker.prefetch = 64`). With
+/// more, the agent takes one message after the other, so that an expired call stays in the broker.
+const MANY: usize = 48;
 
 /// The measurement of one server under one load.
 struct Sample {
@@ -177,15 +181,15 @@ fn section(samples: &Samples, memory: &[f64]) -> Section {
         CALLERS.map(|callers| Spread::of(&throughput(server, callers)).median).into_iter().fold(0.0, f64::max)
     };
     section.goals.push(Goal::at_least(
-        "Throughput over that of Python's threading server, 64 callers",
+        "Throughput over that of Python's threading server, 48 callers",
         10.0,
-        ratios(&throughput(0, 64), &throughput(1, 64)).median,
+        ratios(&throughput(0, MANY), &throughput(1, MANY)).median,
         "×",
     ));
     section.goals.push(Goal::at_most(
-        "The minimal lapin echo's throughput over the agent's, 64 callers",
+        "The minimal lapin echo's throughput over the agent's, 48 callers",
         1.3,
-        ratios(&throughput(2, 64), &throughput(0, 64)).median,
+        ratios(&throughput(2, MANY), &throughput(0, MANY)).median,
         "×",
     ));
     section.goals.push(Goal::at_most("The same at its best number of callers", 1.3, best(2) / best(0), "×"));
