@@ -13,7 +13,7 @@
 # make explore           every order of events around the delivery core, up to FAULTS=2 (3 take hours), SECONDS=600 for each
 #                         scenario, ONLY="chain grant" for some; prints a counterexample as a list of events
 # make soak               an even load among faults for MINUTES=60; writes what the agents used to docs/reliability.md
-# make bench              measures the agent beside the Python one and writes docs/performance.md; ONLY="rpc start" for
+# make bench              measures the agent beside the Python one and writes docs/performance*.md; ONLY="rpc start" for
 #                         parts, CHECK=1 compares with the committed figures, QUICK=1 tries the harness out. 25 min, idle machine
 # make dashboard          runs the dashboard's queries against a real Prometheus, and draws docs/pictures/dashboard.svg; 3 min
 # make fuzz               the fuzzer, SECONDS=1800 for each target, or for TARGETS="names request"; docs/fuzzing.md
@@ -29,7 +29,7 @@
 # make static             programs without any shared library (musl), in target/packaging/x86_64-unknown-linux-musl/programs
 # make docs               the documentation site, in target/site; every link and anchor must resolve
 # make reference          writes what in docs/errors.md, log.md, configuration.md and cli.md comes from the code and from
-#                         docs/advice.toml; cargo test says when they are out of date
+#                         docs/advice.toml, and docs/mutations.md; cargo test says when they are out of date
 # make links              every address outside that the documents name must answer; needs the network
 # make test-element       the image element: parsed by diskimage-builder; with BUILD=1 an image is built
 
@@ -149,6 +149,7 @@ static:
 
 reference:
 	WRITE_REFERENCE=1 $(CARGO) test --quiet -p trove-couchdb-cli --test reference the_reference
+	WRITE_REFERENCE=1 $(CARGO) test --quiet -p trove-couchdb-tests --test guarantees the_list_of_mutations
 
 links:
 	$(CARGO) test -p trove-couchdb-tests --test documentation -- --ignored
