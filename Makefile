@@ -1,5 +1,5 @@
 # make run                try it: a CouchDB and the agent on this machine, no broker, no root; Ctrl-C ends both
-#                         COUCHDB_URL: that server, after a question (YES=1: without); os_admin gets a new password there
+#                         COUCHDB_URL: that server, after a question (YES=1: without); its os_admin is replaced, its root deleted
 # make run BROKER=rabbit  with a private RabbitMQ, every command of Trove sent once; then Ctrl-C ends it
 # make run ONCE=1         either of them checks everything once and exits: 0 if every step passed
 # make test               everything, over a real RabbitMQ and with Python's oslo.messaging and Trove. CouchDB is an in-memory one;
