@@ -127,13 +127,15 @@ fn titles(document: &str) -> Vec<&str> {
 fn the_list_of_mutations_is_that_of_the_patches() {
     let document = std::fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
     let mutations = mutations();
-    let mut page = "# Mutations\n\nEach patch in `tests/mutations` removes code that a [guarantee](guarantees.md) needs, and its \
-                    test must fail then (`make mutants`).\nThis page is generated from the patches (`make reference`).\n"
+    let mut page = "# Mutations\n\nEach patch in `tests/mutations` removes code that a [guarantee](guarantees.md) \
+                    needs, and its test must fail then (`make mutants`).\nThis page is generated from the \
+                    patches (`make reference`).\n"
         .to_owned();
     for (number, title) in (1..).zip(titles(&document)) {
-        page += &format!("\n## {title}\n\n| mutation | holds because of the removed code | failing test |\n|---|---|---|\n");
-        let of_it: Vec<_> =
-            mutations.iter().filter(|mutation| mutation.guarantee == number.to_string()).collect();
+        page += &format!("\n## {title}\n\n");
+        page += "| mutation | holds because of the removed code | failing test |\n|---|---|---|\n";
+        let number = number.to_string();
+        let of_it: Vec<_> = mutations.iter().filter(|mutation| mutation.guarantee == number).collect();
         assert!(!of_it.is_empty(), "no mutation of guarantee {title}");
         for Mutation { name, holds, test, .. } in of_it {
             page += &format!("| `{name}` | {holds} | `{test}` |\n");
