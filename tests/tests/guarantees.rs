@@ -127,10 +127,11 @@ fn titles(document: &str) -> Vec<&str> {
 fn the_list_of_mutations_is_that_of_the_patches() {
     let document = std::fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
     let mutations = mutations();
-    let mut page = "# Mutations\n\nEach patch in `tests/mutations` removes code that a [guarantee](guarantees.md) \
+    let mut page =
+        "# Mutations\n\nEach patch in `tests/mutations` removes code that a [guarantee](guarantees.md) \
                     needs, and its test must fail then (`make mutants`).\nThis page is generated from the \
                     patches (`make reference`).\n"
-        .to_owned();
+            .to_owned();
     for (number, title) in (1..).zip(titles(&document)) {
         page += &format!("\n## {title}\n\n");
         page += "| mutation | holds because of the removed code | failing test |\n|---|---|---|\n";
