@@ -1,23 +1,23 @@
-# make run                try it: a CouchDB and the agent on this machine, no broker, no root; Ctrl-C ends both
-#                         COUCHDB_URL: that server, after a question (YES=1: without); os_admin gets a new password there
-# make run BROKER=rabbit  with a private RabbitMQ, every command of Trove sent once; then Ctrl-C ends it
-# make run ONCE=1         either of them checks everything once and exits: 0 if every step passed
-# make test               everything, over a real RabbitMQ and with Python's oslo.messaging and Trove. CouchDB is an in-memory one;
-#                         COUCHDB_HOME=DIRECTORY is a release of CouchDB, of which private nodes and clusters are started, and
-#                         COUCHDB_URL=http://ADMIN:PASSWORD@HOST:PORT a server that the tests may spoil
-# make skipped            which tests the last `make test` skipped, and which did not touch a real CouchDB although there was one
+# make run                try it: a CouchDB and the agent on this machine, no broker, no root; Ctrl-C stops both
+#                         COUCHDB_URL: that server, after a question (YES=1: without); its os_admin is replaced, its root deleted
+# make run BROKER=rabbit  with a private RabbitMQ; sends every command of Trove once; Ctrl-C stops it
+# make run ONCE=1         the same, checks everything once and exits: 0 if every step passed
+# make test               everything, with a real RabbitMQ, Python's oslo.messaging and Trove. CouchDB is an in-memory one;
+#                         COUCHDB_HOME=DIRECTORY is a release of CouchDB: the tests start private nodes and clusters of it, and
+#                         COUCHDB_URL=http://ADMIN:PASSWORD@HOST:PORT a disposable server: the tests replace its accounts
+# make skipped            which tests the last `make test` skipped, and which did not use a real CouchDB although there was one
 # make test-control-plane only what needs a real Trove: 26.0.0 and 24.1.0, or TROVE="VERSION …"
-# make test-control-plane-readme  control-plane/README.md followed to the letter on Trove 22.0.1, 13.0.1 and 12.0.0, or TROVE="VERSION …"
-# make chaos              the fault campaign: COMMANDS=10000 among FAULTS=200, by SEED; TRANSIENT=1: oslo's default queues;
-#                         SCHEDULE=FILE: a schedule that `explore --write FILE` wrote, replayed (tests/explore/schedules)
-# make explore           every order of events around the delivery core, up to FAULTS=2 (3 take hours), SECONDS=600 for each
-#                         scenario, ONLY="chain grant" for some; prints a counterexample as a list of events
-# make soak               an even load among faults for MINUTES=60; writes what the agents used to docs/reliability.md
-# make bench              measures the agent beside the Python one and writes docs/performance.md; ONLY="rpc start" for
-#                         parts, CHECK=1 compares with the committed figures, QUICK=1 tries the harness out. 25 min, idle machine
-# make dashboard          runs the dashboard's queries against a real Prometheus, and draws docs/pictures/dashboard.svg; 3 min
-# make fuzz               the fuzzer, SECONDS=1800 for each target, or for TARGETS="names request"; docs/fuzzing.md
-# make mutants            takes out what keeps each guarantee and expects its test to fail: all, or ONLY="NAME …"
+# make test-control-plane-readme  follows control-plane/README.md on Trove 22.0.1, 13.0.1 and 12.0.0, or TROVE="VERSION …"
+# make chaos              the fault campaign: COMMANDS=10000 during FAULTS=200, by SEED; TRANSIENT=1: oslo's default queues;
+#                         SCHEDULE=FILE: replays a schedule that `explore --write FILE` wrote (tests/explore/schedules); 4 min
+# make explore            every order of events around the delivery core, up to FAULTS=2 (3 take hours), SECONDS=600 for each
+#                         scenario, ONLY="chain grant" for some; prints a counterexample as a list of events; 1 h
+# make soak               an even load during faults for MINUTES=60; writes what the agents used to docs/reliability.md
+# make bench              measures the agent and the Python agent and writes docs/performance*.md; ONLY="rpc start" for
+#                         sections, CHECK=1 compares with the committed figures, QUICK=1 is a trial; 25 min on an idle machine
+# make dashboard          runs the dashboard's queries on a real Prometheus, and draws docs/pictures/dashboard.svg; 3 min
+# make fuzz               the fuzzer, SECONDS=1800 for each target, or for TARGETS="names request"; docs/fuzzing.md; 5 h
+# make mutants            removes the code of each guarantee and expects its test to fail: all, or ONLY="NAME …"; 1 h
 # make deb                the Debian package, in target/debian, of an agent with FEATURES="otlp" if you like;
 #                         make test-deb: installed, upgraded, purged in a chroot
 # make walk               a bare Debian 12, booted, in which the commands of docs/quick-start.md are run; as root. It, test-deb
@@ -29,7 +29,7 @@
 # make static             programs without any shared library (musl), in target/packaging/x86_64-unknown-linux-musl/programs
 # make docs               the documentation site, in target/site; every link and anchor must resolve
 # make reference          writes what in docs/errors.md, log.md, configuration.md and cli.md comes from the code and from
-#                         docs/advice.toml; cargo test says when they are out of date
+#                         docs/advice.toml, and docs/mutations.md; cargo test says when they are out of date
 # make links              every address outside that the documents name must answer; needs the network
 # make test-element       the image element: parsed by diskimage-builder; with BUILD=1 an image is built
 
@@ -149,6 +149,7 @@ static:
 
 reference:
 	WRITE_REFERENCE=1 $(CARGO) test --quiet -p trove-couchdb-cli --test reference the_reference
+	WRITE_REFERENCE=1 $(CARGO) test --quiet -p trove-couchdb-tests --test guarantees the_list_of_mutations
 
 links:
 	$(CARGO) test -p trove-couchdb-tests --test documentation -- --ignored

@@ -2,7 +2,7 @@
 //! results.
 //!
 //! ```text
-//! sections (rpc, commands, …) --> results.json --> report: docs/performance.md, SVG
+//! sections (rpc, commands, …) --> results.json --> report: docs/performance*.md, SVG
 //!     |                                |
 //!     |                                +--> check: ratios against the committed ones
 //!     +-- environment: broker, CouchDB, agent, peers

@@ -1,5 +1,5 @@
-//! `make bench`: measures, and writes `benches/results.json` and `docs/performance.md`; `--check` compares
-//! instead.
+//! `make bench`: measures, and writes `benches/results.json`, `docs/performance.md` and
+//! `docs/performance-results.md`; `--check` compares instead.
 
 use std::process::ExitCode;
 

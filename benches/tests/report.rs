@@ -1,4 +1,4 @@
-//! The committed page matches the committed figures.
+//! The committed pages match the committed figures.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -9,8 +9,9 @@ use trove_couchdb_benches::{
     results::{Goal, Line, Plot, Ratio, Results, Section, Table},
 };
 
-const PAGE: &str = "# By hand\n<!-- begin: machine -->\nstale\n<!-- end: machine -->\n<!-- begin: goals -->\n\
-                    <!-- end: goals -->\nprose\n<!-- begin: rpc -->\nstale\n<!-- end: rpc -->\nthe end\n";
+const PAGE: &str = "# By hand\n<!-- begin: goals -->\nstale\n<!-- end: goals -->\nthe end\n";
+const TABLES: &str = "# By hand\n<!-- begin: machine -->\nstale\n<!-- end: machine -->\nprose\n\
+                      <!-- begin: rpc -->\nstale\n<!-- end: rpc -->\nthe end\n";
 
 fn results() -> Results {
     let table = Table {
@@ -41,20 +42,26 @@ fn results() -> Results {
 }
 
 #[test]
-fn what_is_between_the_markers_is_made_anew_and_the_rest_is_kept() {
+fn what_is_between_the_markers_is_replaced_and_the_rest_is_kept() {
     let page = report::page(PAGE, &results()).unwrap();
-    assert!(page.starts_with("# By hand\n") && page.ends_with("the end\n") && page.contains("\nprose\n"));
-    assert!(!page.contains("stale"));
-    assert!(page.contains("- cores: 2\n"));
     assert!(page.contains("| calls | ≥ 10 × | 9 × | **no** |"));
-    assert!(page.contains("| agent | 1.2 |"));
-    assert!(page.contains("![A plot](performance/p.svg)"));
     assert_eq!(report::page(&page, &results()).unwrap(), page, "a second time changes nothing");
+    let tables = report::tables(TABLES, &results()).unwrap();
+    for text in ["\nprose\n", "- cores: 2\n", "| agent | 1.2 |"] {
+        assert!(tables.contains(text), "{tables}");
+    }
+    assert_eq!(report::tables(&tables, &results()).unwrap(), tables, "a second time changes nothing");
+    for text in [page, tables] {
+        assert!(text.starts_with("# By hand\n") && text.ends_with("the end\n"), "{text}");
+        assert!(!text.contains("stale"), "{text}");
+    }
 }
 
 #[test]
 fn a_page_without_a_place_for_a_section_is_refused() {
     let error = report::page("no markers", &results()).unwrap_err().to_string();
+    assert!(error.contains("<!-- begin: goals -->"), "{error}");
+    let error = report::tables("no markers", &results()).unwrap_err().to_string();
     assert!(error.contains("<!-- begin: machine -->"), "{error}");
 }
 
@@ -66,11 +73,16 @@ fn plots_are_well_formed_and_within_their_frame() {
     assert!(!svg.contains("NaN") && !svg.contains("inf"));
 }
 
-/// Fails if the page between the markers, or the figures, were edited by hand.
+/// Fails if the pages between the markers, or the figures, were edited by hand.
 #[test]
-fn the_committed_page_is_that_of_the_committed_figures() {
+fn the_committed_pages_are_those_of_the_committed_figures() {
     let benches = Path::new(env!("CARGO_MANIFEST_DIR"));
     let committed = Results::read(&benches.join("results.json")).unwrap();
-    let page = std::fs::read_to_string(benches.join("../docs/performance.md")).unwrap();
+    let read = |name: &str| std::fs::read_to_string(benches.join("../docs").join(name)).unwrap();
+    let (page, tables) = (read("performance.md"), read("performance-results.md"));
     assert_eq!(report::page(&page, &committed).unwrap(), page, "run target/release/bench --render");
+    assert_eq!(report::tables(&tables, &committed).unwrap(), tables, "run target/release/bench --render");
+    for plot in committed.sections.values().flat_map(|section| &section.plots) {
+        assert!(page.contains(&format!("](performance/{}.svg)", plot.name)), "no page shows {}", plot.name);
+    }
 }

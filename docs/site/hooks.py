@@ -1,7 +1,7 @@
 """Makes the site of Markdown that is written for a git host.
 
-Pages outside docs/ become pages of the site, links are turned to where things are there, files that are linked and are no
-pages come along, and lists are indented as Python-Markdown wants them.
+Pages outside docs/ become pages of the site, links lead to the places of the site, linked files that are no pages are
+copied, lists are indented as Python-Markdown needs it, and columns of long text get a width that can be read on a phone.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ OUTSIDE = {
 FENCE = re.compile(r"^ *(```|~~~)")
 ITEM = re.compile(r"^( *)([-*+] +|\d+[.)] +)")
 LINK = re.compile(r"(\]\()([^()\s]+)(\))")
+BAR = re.compile(r"(?<!\\)\|")
+#: A cell with more letters than this makes its column `wide` (site.css).
+LONG = 40
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -46,14 +49,24 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
                 files.append(File.generated(config, f"files/{path}", abs_src_path=str(ROOT / path)))
         if (there := files.get_file_from_path(uri)) is not None:
             files.remove(there)
-        files.append(File.generated(config, uri, content=for_python_markdown(text)))
+        files.append(File.generated(config, uri, content=for_python_markdown(with_wide_columns(text))))
     return files
 
 
 def of_restructured_text(text: str) -> str:
-    """An element's README is reStructuredText by diskimage-builder's custom; it is shown as it is written."""
-    title = next(line for line in text.splitlines() if line.strip("= "))
-    return f"# {title}: an element for diskimage-builder\n\n```rst\n{text}```\n"
+    """An element's README is reStructuredText by diskimage-builder's custom; this knows what it uses of that."""
+    text = re.sub(r"\A=+\n(.+)\n=+\n", r"# \1: an element for diskimage-builder\n", text)
+    text = re.sub(r"^(.+)\n-+$", r"## \1", text, flags=re.MULTILINE)
+    text = re.sub(r"^\.\. code-block:: (\w+)\n\n((?:   .*\n|\n)+)", fenced, text, flags=re.MULTILINE)
+    text = re.sub(r"``([\w/-]+\.md)``", r"[\1](../../../\1)", text)
+    text = text.replace("``", "`")
+    text = re.sub(r"^([A-Z_]+)$", r"### `\1`\n", text, flags=re.MULTILINE)
+    return re.sub(r"^  :(\w+): ", r"- \1: ", text, flags=re.MULTILINE)
+
+
+def fenced(block: re.Match[str]) -> str:
+    lines = "\n".join(line.removeprefix("   ") for line in block[2].strip("\n").split("\n"))
+    return f"~~~{block[1]}\n{lines}\n~~~\n\n"
 
 
 def with_links(text: str, source: str, uri: str) -> tuple[str, list[str]]:
@@ -82,6 +95,29 @@ def with_links(text: str, source: str, uri: str) -> tuple[str, list[str]]:
         fenced ^= bool(FENCE.match(line))
         lines.append(line if fenced else LINK.sub(turned, line))
     return "\n".join(lines) + "\n", linked
+
+
+def with_wide_columns(text: str) -> str:
+    """The text with an attribute at the longest cell of each column of long text."""
+    lines, rows, fenced = [], [], False
+    for line in [*text.splitlines(), ""]:
+        fenced ^= bool(FENCE.match(line))
+        if not fenced and line.lstrip().startswith("|"):
+            rows.append(BAR.split(line))
+            continue
+        for column in range(1, len(rows[0]) - 1 if rows else 1):
+            longest = max((row for row in rows if column < len(row) - 1), key=lambda row: shown(row[column]))
+            if shown(longest[column]) > LONG:
+                longest[column] = f"{longest[column].rstrip()} {{: .wide }} "
+        lines += ["|".join(row) for row in rows]
+        rows = []
+        lines.append(line)
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def shown(cell: str) -> int:
+    """How many letters of a cell a reader sees."""
+    return len(LINK.sub("", cell.strip()))
 
 
 def for_python_markdown(text: str) -> str:

@@ -4,7 +4,7 @@
 For each version a virtual environment target/trove-VERSION, made anew when its pinned requirements or Python have
 changed; in it the tests of control-plane/ (trove-api in process), and this directory's (a whole control plane, and our
 agent). The versions run side by side. At the end the table of commands and results is printed; with WRITE_DOCS=1 and
-nothing failed it goes into docs/control-plane.md too.
+nothing failed it goes into docs/control-plane-results.md too.
 
 Needs the binaries of `make build`. Who calls: `make test-control-plane`, which `make test` does.
 """
@@ -39,7 +39,7 @@ ROOT = HERE.parent.parent
 PACKAGE = ROOT / "control-plane"
 TARGET = ROOT / "target"
 RESULTS = TARGET / "control-plane-results"
-DOCUMENT = ROOT / "docs/control-plane.md"
+DOCUMENT = ROOT / "docs/control-plane-results.md"
 VERSIONS = ["26.0.0", "24.1.0"]
 #: On which control-plane/README.md is followed as well; on older ones it is with `follow.py`.
 FOLLOWED = "26.0.0"

@@ -1,10 +1,10 @@
 //! `docs/guarantees.md`, the mutations of `tests/mutations` and the tests agree: each guarantee names
-//! existing tests, each mutation applies to the current code and names a test, and that test names the
-//! mutation.
+//! existing tests and has mutations, each mutation applies to the current code and names a test, and that
+//! test names the mutation. `docs/mutations.md` is written from the patches (`make reference`).
 //!
 //! `make mutants` checks that each mutation makes its test fail, which takes an hour.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::format_push_string)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,8 @@ use std::process::Command;
 struct Mutation {
     name: String,
     guarantee: String,
+    /// What is true only because of the code that the patch removes.
+    holds: String,
     /// The last word of the test's filter.
     test: String,
     file: PathBuf,
@@ -34,10 +36,11 @@ fn mutations() -> Vec<Mutation> {
                 let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
                 line.unwrap_or_else(|| panic!("{} has no line {name}:", file.display())).to_owned()
             };
-            assert!(field("Taken out").ends_with('.'), "{}", file.display());
+            assert!(field("Holds").ends_with('.'), "{}", file.display());
             Mutation {
                 name: file.file_stem().unwrap().to_string_lossy().into_owned(),
                 guarantee: field("Guarantee"),
+                holds: field("Holds"),
                 test: field("Test").split(' ').next_back().unwrap().to_owned(),
                 file,
             }
@@ -95,30 +98,54 @@ fn every_mutation_and_its_test_name_each_other() {
 }
 
 #[test]
-fn the_document_has_every_guarantee_every_mutation_and_no_test_that_is_not_there() {
+fn the_document_has_every_guarantee_and_no_test_that_is_not_there() {
     let document = std::fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
-    let guarantees: Vec<&str> = document.split("\n## ").skip(1).collect();
-    let guarantees = guarantees.iter().filter(|text| text.starts_with(|c: char| c.is_ascii_digit()));
-    let guarantees: Vec<&&str> = guarantees.collect();
+    let guarantees: Vec<&str> = titles(&document);
     assert_eq!(guarantees.len(), 8);
     let code = code();
-    for mutation in mutations() {
-        let number: usize = mutation.guarantee.parse().unwrap();
-        let line = format!("`{}`", mutation.name);
-        assert!(guarantees[number - 1].contains(&line), "guarantee {number} does not name {line}");
-        assert!(guarantees[number - 1].contains(&mutation.test), "guarantee {number}: {}", mutation.test);
-    }
     let mut named = BTreeSet::new();
-    for guarantee in guarantees {
-        for word in guarantee.split('`').skip(1).step_by(2) {
-            // `file::test`, as in cargo; a path of a file has a dot.
-            if word.contains("::") && !word.contains([' ', '.', '/']) {
-                let last = word.rsplit("::").next().unwrap();
-                let there = code.contains(&format!("fn {last}(")) || code.contains(&format!("mod {last};"));
-                assert!(there, "there is no test {word}");
-                named.insert(word);
-            }
+    // `file::test`, as in cargo; a path of a file has a dot.
+    for word in document.split('`').skip(1).step_by(2) {
+        if word.contains("::") && !word.contains([' ', '.', '/', '…']) {
+            let last = word.rsplit("::").next().unwrap();
+            let there = code.contains(&format!("fn {last}(")) || code.contains(&format!("mod {last};"));
+            assert!(there, "there is no test {word}");
+            named.insert(word);
         }
     }
     assert!(named.len() >= 30, "{named:?}");
+}
+
+/// The titles of the guarantees, which begin with their numbers.
+fn titles(document: &str) -> Vec<&str> {
+    let sections = document.split("\n## ").skip(1);
+    let titles = sections.map(|section| section.lines().next().unwrap());
+    titles.filter(|title| title.starts_with(|c: char| c.is_ascii_digit())).collect()
+}
+
+#[test]
+fn the_list_of_mutations_is_that_of_the_patches() {
+    let document = std::fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
+    let mutations = mutations();
+    let mut page =
+        "# Mutations\n\nEach patch in `tests/mutations` removes code that a [guarantee](guarantees.md) \
+                    needs, and its test must fail then (`make mutants`).\nThis page is generated from the \
+                    patches (`make reference`).\n"
+            .to_owned();
+    for (number, title) in (1..).zip(titles(&document)) {
+        page += &format!("\n## {title}\n\n");
+        page += "| mutation | holds because of the removed code | failing test |\n|---|---|---|\n";
+        let number = number.to_string();
+        let of_it: Vec<_> = mutations.iter().filter(|mutation| mutation.guarantee == number).collect();
+        assert!(!of_it.is_empty(), "no mutation of guarantee {title}");
+        for Mutation { name, holds, test, .. } in of_it {
+            page += &format!("| `{name}` | {holds} | `{test}` |\n");
+        }
+    }
+    let file = root().join("docs/mutations.md");
+    if std::env::var_os("WRITE_REFERENCE").is_some() {
+        std::fs::write(&file, page).unwrap();
+    } else {
+        assert_eq!(std::fs::read_to_string(file).unwrap(), page, "run `make reference`");
+    }
 }

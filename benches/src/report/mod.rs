@@ -1,5 +1,5 @@
-//! Generates the tables and plots of `docs/performance.md` between markers; the prose around them is written
-//! by hand and kept.
+//! Generates the goals in `docs/performance.md`, its plots, and the tables in `docs/performance-results.md`,
+//! between markers; the prose around them is written by hand and kept.
 //!
 //! ```text
 //! <!-- begin: rpc -->   generated   <!-- end: rpc -->
@@ -27,6 +27,7 @@ pub struct Files {
     /// The figures.
     pub results: PathBuf,
     page: PathBuf,
+    tables: PathBuf,
     plots: PathBuf,
 }
 
@@ -37,30 +38,42 @@ impl Files {
         Self {
             results: benches.join("results.json"),
             page: docs.join("performance.md"),
+            tables: docs.join("performance-results.md"),
             plots: docs.join("performance"),
         }
     }
 }
 
-/// Writes the page and its plots.
+/// Writes the pages and the plots.
 pub fn write(results: &Results, files: &Files) -> Result<()> {
-    let before = std::fs::read_to_string(&files.page)
-        .with_context(|| format!("{} is missing: its prose is written by hand", files.page.display()))?;
     std::fs::create_dir_all(&files.plots)?;
     for plot in results.sections.values().flat_map(|section| &section.plots) {
         std::fs::write(files.plots.join(format!("{}.svg", plot.name)), draw(plot))?;
     }
-    std::fs::write(&files.page, page(&before, results)?)?;
-    eprintln!("written: {}, {}, {}", files.results.display(), files.page.display(), files.plots.display());
+    rewrite(&files.page, |before| page(before, results))?;
+    rewrite(&files.tables, |before| tables(before, results))?;
+    for path in [&files.results, &files.page, &files.tables, &files.plots] {
+        eprintln!("written: {}", path.display());
+    }
     Ok(())
 }
 
-/// The page with every generated part replaced.
+fn rewrite(file: &Path, with: impl Fn(&str) -> Result<String>) -> Result<()> {
+    let before = std::fs::read_to_string(file)
+        .with_context(|| format!("{} is missing: its prose is written by hand", file.display()))?;
+    std::fs::write(file, with(&before)?)?;
+    Ok(())
+}
+
+/// The page for readers, with the goals replaced.
 pub fn page(before: &str, results: &Results) -> Result<String> {
-    let mut page = before.to_owned();
-    page = replaced(&page, "machine", &machine(&results.machine))?;
     let goals = results.sections.values().flat_map(|section| &section.goals);
-    page = replaced(&page, "goals", &self::goals(goals))?;
+    replaced(before, "goals", &self::goals(goals))
+}
+
+/// The page with the tables, with every generated part replaced.
+pub fn tables(before: &str, results: &Results) -> Result<String> {
+    let mut page = replaced(before, "machine", &machine(&results.machine))?;
     for (name, section) in &results.sections {
         page = replaced(&page, name, &self::section(section))?;
     }
@@ -96,15 +109,12 @@ fn goals<'a>(goals: impl Iterator<Item = &'a Goal>) -> String {
     })
 }
 
-/// One section's tables and plots.
+/// One section's tables.
 pub fn section(section: &Section) -> String {
     let mut text = format!("Measured {}.\n\n", section.measured);
     for one in &section.tables {
         text += &table(one);
         text.push('\n');
-    }
-    for plot in &section.plots {
-        let _written = writeln!(text, "![{}](performance/{}.svg)\n", plot.title, plot.name);
     }
     if !section.ratios.is_empty() {
         text += &table(&Table {

@@ -1,4 +1,4 @@
-//! The documents: every link in any Markdown file of the repository has a target.
+//! The documents: their links lead somewhere, they speak plain English, and they are short.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -6,6 +6,7 @@ mod english;
 mod links;
 mod outside;
 mod path;
+mod words;
 
 use std::path::{Path, PathBuf};
 

@@ -41,3 +41,22 @@ fn the_path_of_a_command_names_files_and_functions_that_are_there() {
 fn the_places_of_changes_are_where_contributing_says() {
     assert!(rows_that_resolve("CONTRIBUTING.md", "Where is") >= 8);
 }
+
+/// The steps of a command, in its picture and in the text above it.
+#[test]
+fn the_picture_of_a_command_has_the_steps_of_the_text() {
+    let read = |file: &str| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        std::fs::read_to_string(root.join(file)).unwrap()
+    };
+    let (text, picture) = (read("docs/architecture.md"), read("docs/pictures/command.svg"));
+    let line = text.lines().find(|line| line.starts_with("`decode → ")).unwrap();
+    let steps: Vec<&str> = line.trim_matches('`').split(" → ").collect();
+    let drawn = picture.lines().filter(|line| line.contains(r#"class="step-text""#));
+    let drawn: Vec<&str> = drawn.map(|line| line.split(['<', '>']).nth(2).unwrap()).collect();
+    assert_eq!(drawn.len(), steps.len(), "{drawn:?}");
+    for (drawn, step) in drawn.iter().zip(steps) {
+        assert!(step.starts_with(drawn), "the picture has {drawn:?}, the text {step:?}");
+    }
+    assert!(!picture.contains("var("), "librsvg has no variables of CSS");
+}
