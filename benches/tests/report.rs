@@ -41,7 +41,7 @@ fn results() -> Results {
 }
 
 #[test]
-fn what_is_between_the_markers_is_made_anew_and_the_rest_is_kept() {
+fn text_between_the_markers_is_generated_and_the_rest_is_kept() {
     let page = report::page(PAGE, &results()).unwrap();
     assert!(page.starts_with("# By hand\n") && page.ends_with("the end\n") && page.contains("\nprose\n"));
     assert!(!page.contains("stale"));
