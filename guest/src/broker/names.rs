@@ -139,7 +139,7 @@ mod tests {
             let settings = Settings::load(sources, [])?;
             Ok::<_, ConfigError>(settings.broker.map(|broker| Names::new(&id, &broker)))
         };
-        let longest = (1..).take_while(|length| names(*length).is_ok()).last().unwrap();
+        let longest = (1..=255).take_while(|length| names(*length).is_ok()).last().unwrap();
         let Names { exchange, conductor, topic, server, fanout, fanout_queue, .. } =
             names(longest).unwrap().unwrap();
         let all = [exchange, conductor, topic, server, fanout, fanout_queue];

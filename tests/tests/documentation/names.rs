@@ -75,7 +75,7 @@ impl<'a> Tokens<'a> {
         let (mut line, mut at, mut tokens) = (1, 0, Vec::new());
         for found in token.captures_iter(text) {
             let whole = found.get(0).unwrap();
-            line += text[at..whole.start()].matches('\n').count();
+            line += text.get(at..whole.start()).unwrap_or_default().matches('\n').count();
             at = whole.start();
             if let Some(kept) = found.name("kept") {
                 tokens.push((kept.as_str(), line));

@@ -27,7 +27,7 @@ fn access(names: &[&str]) -> Access {
 fn carry_out(present: &mut Present, step: &ApplyStep) {
     match step {
         ApplyStep::CreateDatabase(name) => {
-            assert!(present.databases.insert(name.clone()), "exists: {name:?}")
+            assert!(present.databases.insert(name.clone()), "exists: {name:?}");
         }
         ApplyStep::CreateUser(name, access) => {
             assert!(access.is_subset(&present.databases), "a database of {name:?} is missing");

@@ -30,7 +30,7 @@ const RACE: &str = "admins_config_race";
 
 /// The result of a scenario.
 #[derive(Debug, Default)]
-pub(crate) struct Replayed {
+pub(crate) struct ScenarioResult {
     pub(crate) replayed: usize,
     /// Endpoints that answered 501, and how often.
     pub(crate) skipped: BTreeMap<String, usize>,
@@ -45,11 +45,11 @@ struct Replay {
 }
 
 /// Runs one scenario on a new node.
-pub(crate) async fn replay(name: &str, transcript: &Transcript) -> Replayed {
+pub(crate) async fn replay(name: &str, transcript: &Transcript) -> ScenarioResult {
     let mut replay = Replay::start(name, transcript).await;
     let steps = unrecorded().remove(name).unwrap_or_default();
     let slow = Version::V3_4 <= transcript.server.parse::<Version>().unwrap();
-    let mut report = Replayed::default();
+    let mut report = ScenarioResult::default();
     let mut position = 0;
     for exchange in &transcript.exchanges {
         replay.wait(&exchange.note).await;
