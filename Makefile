@@ -36,7 +36,7 @@
 CARGO ?= cargo
 # Of the programs in a package under test; packaging/build.sh.
 export PROFILE
-# Test programs note here what they skip; tests/src/ledger.rs.
+# Test programs note here what they skip; tests/src/test_log.rs.
 export COUCHDB_TESTS_LEDGER := $(CURDIR)/target/tests-ledger
 # The tests of one program wait more than they compute.
 export RUST_TEST_THREADS ?= 4

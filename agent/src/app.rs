@@ -28,7 +28,7 @@ use crate::{
     host::Host,
     log,
     metrics::Metrics,
-    monitor::{Monitor, Pages},
+    monitor::{Monitor, Routes},
     operations::Operations,
     requests::Requests,
     status::{self, AgentStatus, CommandCounters, Heartbeat, Link, Notify, Outbox},
@@ -188,7 +188,7 @@ async fn build(
         .spawn(Notify { lifecycle: lifecycle.clone(), health: health.clone(), link: link.clone() }.run());
 
     if settings.metrics.listen.is_some() {
-        let pages = Pages {
+        let routes = Routes {
             metrics: metrics.clone(),
             counters: counters.clone(),
             health: health.clone(),
@@ -198,7 +198,7 @@ async fn build(
             assume_prepared: settings.heartbeat.assume_prepared,
             operations: operations.clone(),
         };
-        background.spawn(Monitor::new(settings.metrics.clone(), pages).run());
+        background.spawn(Monitor::new(settings.metrics.clone(), routes).run());
     }
     let agent_status = AgentStatus {
         guest_id: settings.guest.id.clone(),
@@ -234,7 +234,7 @@ async fn build(
 /// Fails a `prepare` that an earlier agent began, unless it continues as an operation.
 async fn end_an_interrupted_prepare(lifecycle: &Lifecycle, operations: &Operations) {
     let is_prepare = |kind: &str| kind == Method::Prepare.name();
-    if !operations.all().iter().any(|one| one.end.is_none() && is_prepare(&one.kind)) {
+    if !operations.all().iter().any(|one| one.end.is_none() && is_prepare(&one.request.kind)) {
         lifecycle.interrupt_prepare(NO_OPERATION).await;
     }
 }

@@ -13,7 +13,7 @@ const SECRET: &str = "PlantedSecretOfAPanic";
 
 /// Mutation: panic-is-quoted.
 #[test]
-fn a_panic_is_told_by_its_place_only() {
+fn a_panic_is_reported_by_its_place_only() {
     if std::env::var_os(PANICS).is_some() {
         trove_couchdb_agent::log::init(
             &LogSettings { filter: "trace".parse().unwrap(), format: LogFormat::Text },
@@ -24,7 +24,7 @@ fn a_panic_is_told_by_its_place_only() {
         return;
     }
     let copy = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_panic_is_told_by_its_place_only", "--nocapture"])
+        .args(["--exact", "a_panic_is_reported_by_its_place_only", "--nocapture"])
         .env(PANICS, "1")
         .env("RUST_BACKTRACE", "full")
         .output()

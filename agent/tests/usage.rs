@@ -86,7 +86,7 @@ fn a_cause_is_said_once() {
 
 /// The check that systemd runs before each start (`ExecCondition=`).
 #[test]
-fn an_agent_that_nobody_has_configured_is_no_failure_and_one_with_a_mistake_is() {
+fn an_agent_without_configuration_is_no_failure_and_one_with_a_mistake_is() {
     let unconfigured = configured("", "--is-configured");
     assert_eq!(unconfigured.status.code(), Some(1), "{unconfigured:?}");
     let said = String::from_utf8(unconfigured.stderr).unwrap();

@@ -34,7 +34,7 @@ use crate::stats::quantile;
 
 const REPLY_QUEUE_TTL_MS: i32 = 1_800_000;
 /// Longer than any reply takes; a lost one must not hang the run.
-const PATIENCE: Duration = Duration::from_secs(60);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Reply>>>>;
 
@@ -148,7 +148,7 @@ impl Caller {
         // Dropped, because without confirmations there is nothing to wait for.
         let properties = broker::properties().with_expiration("60000".into());
         drop(self.channel.basic_publish(exchange, topic, options, &body, properties).await?);
-        let reply = timeout(PATIENCE, receiver)
+        let reply = timeout(REPLY_TIMEOUT, receiver)
             .await
             .with_context(|| format!("{guest_id} does not answer"))?
             .context("the connection is gone")?;

@@ -20,7 +20,7 @@ use tokio::{
 use crate::environment::ADMIN;
 
 /// GETs every target once, in order, over this many connections; returns the duration.
-pub async fn sweep(port: u16, targets: Vec<String>, connections: usize) -> Result<Duration> {
+pub async fn scan(port: u16, targets: Vec<String>, connections: usize) -> Result<Duration> {
     let (targets, next) = (Arc::new(targets), Arc::new(AtomicUsize::new(0)));
     let mut sockets = Vec::new();
     for _ in 0..connections {

@@ -20,7 +20,7 @@ pub struct Sizes {
     /// Users that are created, and grants.
     pub users: usize,
     /// Users and databases of the sweep.
-    pub sweep: (usize, usize),
+    pub scan: (usize, usize),
     /// Numbers of users, and of databases, for the growth of pages.
     pub growth: &'static [usize],
     /// Passwords hashed in one round.
@@ -40,7 +40,7 @@ impl Sizes {
             starts: 15,
             square: 40,
             users: 100,
-            sweep: (100, 1_000),
+            scan: (100, 1_000),
             growth: &[10, 100, 1_000, 10_000],
             hashes: 24,
             fleet: 2_000,
@@ -57,7 +57,7 @@ impl Sizes {
             starts: 3,
             square: 6,
             users: 10,
-            sweep: (20, 100),
+            scan: (20, 100),
             growth: &[10, 100],
             hashes: 4,
             fleet: 100,

@@ -42,7 +42,7 @@ fn results() -> Results {
 }
 
 #[test]
-fn what_is_between_the_markers_is_replaced_and_the_rest_is_kept() {
+fn text_between_the_markers_is_generated_and_the_rest_is_kept() {
     let page = report::page(PAGE, &results()).unwrap();
     assert!(page.contains("| calls | ≥ 10 × | 9 × | **no** |"));
     assert_eq!(report::page(&page, &results()).unwrap(), page, "a second time changes nothing");

@@ -102,7 +102,7 @@ async fn accounts(session: &Session<'_>, name: Option<&UserName>) -> Result<Vec<
 async fn own_url(session: &Session<'_>, global: &Global, args: &CredentialsArgs) -> Result<Url, CliError> {
     let is_os_admin = args.name.as_ref().is_some_and(|name| name.as_str() == OS_ADMIN);
     if is_os_admin
-        && !global.way.is_bus()
+        && !global.transport.is_broker()
         && let Ok(settings) = Settings::load(transport::sources(&global.sources), environment_of_account())
     {
         return Ok(settings.couchdb.url);
@@ -176,7 +176,7 @@ async fn password(
 }
 
 fn os_admin_password(global: &Global) -> Result<Secret, CliError> {
-    if global.way.is_bus() {
+    if global.transport.is_broker() {
         return Err(CliError::usage("os_admin's password never leaves the instance")
             .advise("run `trove-couchdb credentials os_admin --reveal` there, as root"));
     }

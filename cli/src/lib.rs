@@ -62,7 +62,7 @@ async fn examine(global: &Global, args: &DoctorArgs, output: Output) -> Result<C
         output.show(&doctor::list())?;
         return Ok(Code::Done);
     }
-    if global.way.is_bus() {
+    if global.transport.is_broker() {
         return Err(CliError::usage("the doctor looks at the machine it runs on")
             .advise("run it on the instance; over RabbitMQ there is `status`"));
     }

@@ -11,24 +11,26 @@ use trove_couchdb_system::environment_of_account;
 use zeroize::Zeroizing;
 
 use crate::{
-    args::{Global, SourceArgs, WayArgs},
-    client::{BusClient, Connection, LocalClient},
+    args::{Global, SourceArgs, TransportArgs},
+    client::{BrokerClient, Connection, LocalClient},
     exit::CliError,
 };
 
 /// Connects to the agent that the command line names.
 pub async fn connect(global: &Global) -> Result<Connection, CliError> {
     let quiet = global.output.quiet;
-    if !global.way.is_bus() {
-        return Ok(Connection::local(LocalClient::new(&global.way.socket, global.timeout)).telling(!quiet));
+    if !global.transport.is_broker() {
+        return Ok(
+            Connection::local(LocalClient::new(&global.transport.socket, global.timeout)).telling(!quiet)
+        );
     }
-    let (settings, key) = bus_settings(&global.way, &global.sources)?;
+    let (settings, key) = broker_settings(&global.transport, &global.sources)?;
     let broker = settings.broker.as_ref().ok_or_else(|| {
         CliError::usage("the configuration has no broker (transport_url is local:)")
             .advise("name one with --transport-url-file, or leave --instance out to use the agent's socket")
     })?;
-    let client = BusClient::connect(broker, &settings.guest.id, key.as_ref(), global.timeout).await?;
-    Ok(Connection::bus(client).telling(!quiet))
+    let client = BrokerClient::connect(broker, &settings.guest.id, key.as_ref(), global.timeout).await?;
+    Ok(Connection::broker(client).telling(!quiet))
 }
 
 /// The sources of the agent's configuration.
@@ -42,27 +44,30 @@ pub fn sources(args: &SourceArgs) -> Sources {
 }
 
 /// The configuration for RabbitMQ, with the instance's key, if any.
-pub fn bus_settings(way: &WayArgs, args: &SourceArgs) -> Result<(Settings, Option<Secret>), CliError> {
-    let url = match (&way.transport_url, &way.transport_url_file) {
+pub fn broker_settings(
+    transport: &TransportArgs,
+    args: &SourceArgs,
+) -> Result<(Settings, Option<Secret>), CliError> {
+    let url = match (&transport.transport_url, &transport.transport_url_file) {
         (Some(url), _) => Some(("--transport-url", url.clone())),
         (None, Some(file)) => Some(("--transport-url-file", content(file)?)),
         (None, None) => None,
     };
-    let key = way.key_file.as_deref().map(content).transpose()?;
+    let key = transport.key_file.as_deref().map(content).transpose()?;
     let mut sources = sources(args);
     // The key in the configuration files only belongs to the instance that they name.
     let configured = Settings::load(sources.clone(), environment_of_account()).ok();
     let own_id = configured.as_ref().map(|settings| settings.guest.id.as_str());
-    let other = own_id.is_some() && way.instance.as_deref().is_some_and(|id| Some(id) != own_id);
+    let other = own_id.is_some() && transport.instance.as_deref().is_some_and(|id| Some(id) != own_id);
 
     let mut set = |key, option, text: Option<String>| {
         sources.overrides.extend(text.map(|text| Override { key, option, text }));
     };
     let (option, url) = url.map_or(("", None), |(option, url)| (option, Some(url)));
     set("broker.transport_url", option, url);
-    set("guest.id", "--instance", way.instance.clone());
+    set("guest.id", "--instance", transport.instance.clone());
     set("guest.encryption_key", "--key-file", key.clone());
-    set("broker.control_exchange", "--control-exchange", way.control_exchange.clone());
+    set("broker.control_exchange", "--control-exchange", transport.control_exchange.clone());
     let settings = Settings::load(sources, environment_of_account()).map_err(|error| {
         CliError::usage(error.to_string()).advise(
             "over RabbitMQ this program needs --instance, and --transport-url-file or a --config-file that has \

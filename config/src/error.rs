@@ -47,11 +47,11 @@ pub(crate) enum Mistake {
     NotText { path: PathBuf, problem: NotText },
 
     /// A file has a syntax error.
-    #[error("{} is malformed at {place}: {problem}", file.display())]
+    #[error("{} is malformed at {position}: {problem}", file.display())]
     Syntax {
         file: PathBuf,
         /// Line and, if known, column, both counted from 1.
-        place: String,
+        position: String,
         /// What was found and what is expected.
         problem: String,
     },

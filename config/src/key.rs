@@ -16,6 +16,8 @@ pub(crate) type OsloOption = (&'static str, &'static str);
 pub(crate) struct Key {
     /// `section.name`, as in the TOML file.
     pub(crate) name: &'static str,
+    /// The name of earlier versions, as `section.name`; accepted with a warning.
+    pub(crate) was: Option<&'static str>,
     pub(crate) kind: Kind,
     /// In the text form of the environment; `None` if the key is unset by default.
     pub(crate) default: Option<&'static str>,
@@ -30,7 +32,7 @@ pub(crate) struct Key {
 impl Key {
     /// A key with only a kind.
     pub(crate) const fn of(kind: Kind) -> Self {
-        Self { name: "", kind, default: None, oslo: &[], oslo_blank: None, doc: "" }
+        Self { name: "", was: None, kind, default: None, oslo: &[], oslo_blank: None, doc: "" }
     }
 
     pub(crate) fn section(&self) -> &'static str {

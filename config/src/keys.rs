@@ -1,13 +1,13 @@
 //! The table of all keys, and the error for an unknown key.
 //!
-//! Every layer looks keys up with [`find`], so a key that is not in the table cannot be set.
+//! Every layer looks keys up with [`named`] or [`find`], so a key that is not in the table cannot be set.
 
 use std::fmt::Debug;
 
 use crate::broker_url;
 use crate::error::Mistake;
 use crate::key::Key;
-use crate::layers::{DEFAULT_ORIGIN, Layers};
+use crate::layers::{DEFAULT_ORIGIN, Layers, Renamed};
 use crate::settings::KEYS;
 
 /// Every key, section by section, in the order of the documentation.
@@ -15,9 +15,29 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
     KEYS.iter().copied().flatten()
 }
 
-/// The key with the name `section.name`.
+/// The key with the name `section.name`, now or in earlier versions.
 pub(crate) fn find(name: &str) -> Option<&'static Key> {
-    all().find(|key| key.name == name)
+    all().find(|key| key.name == name || key.was == Some(name))
+}
+
+/// The key that an operator sets as `name`. An old name is worth a warning. A key that is set by both of its
+/// names is a mistake: whichever value is used, the operator may read the other one.
+pub(crate) fn named(layers: &mut Layers, name: &str, origin: &str) -> Option<&'static Key> {
+    let key = find(name)?;
+    let Some(old) = key.was else { return Some(key) };
+    let is_old = name == old;
+    if is_old {
+        let text = format!("{origin}: {old} is an old name that still works; write {}", key.name);
+        layers.warnings.push((None, text));
+    }
+    let known = layers.renamed.iter().find(|used| used.key == key.name && used.is_old != is_old);
+    if let Some(other) = known {
+        let problem = format!("and {old} are both set (the other one: {})", other.origin);
+        let advice = format!("{old} is the old name of {}; remove it", key.name);
+        layers.refuse(key, origin, problem, &advice);
+    }
+    layers.renamed.push(Renamed { key: key.name, is_old, origin: origin.to_owned() });
+    Some(key)
 }
 
 /// The lowest layer.
@@ -96,8 +116,10 @@ mod tests {
     fn names_are_unique_and_lie_in_a_section() {
         let mut seen = std::collections::BTreeSet::new();
         for key in all() {
-            assert!(seen.insert(key.name), "{} is in the table twice", key.name);
-            assert_eq!(key.name.matches('.').count(), 1, "{}", key.name);
+            for name in [Some(key.name), key.was].into_iter().flatten() {
+                assert!(seen.insert(name), "{name} is in the table twice");
+                assert_eq!(name.matches('.').count(), 1, "{name}");
+            }
         }
     }
 

@@ -7,9 +7,11 @@ use crate::keys;
 
 /// A key of the configuration.
 #[derive(Debug)]
-pub struct Entry {
+pub struct KeyEntry {
     /// `section.name`.
     pub name: &'static str,
+    /// The name of earlier versions, which is still accepted.
+    pub was: Option<&'static str>,
     /// The section of the TOML file.
     pub section: &'static str,
     /// The kind of its value.
@@ -25,11 +27,12 @@ pub struct Entry {
 }
 
 /// Every key, section by section.
-pub fn entries() -> impl Iterator<Item = Entry> {
+pub fn entries() -> impl Iterator<Item = KeyEntry> {
     keys::all().map(|key| {
         let options = key.oslo.iter().map(|(group, option)| format!("[{group}] {option}"));
-        Entry {
+        KeyEntry {
             name: key.name,
+            was: key.was,
             section: key.section(),
             kind: key.kind.describe(),
             default: default_of(key).and_then(in_toml),

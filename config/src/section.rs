@@ -19,7 +19,8 @@ use crate::layers::Layers;
 /// - `in RANGE`: the allowed range;
 /// - `by Kind function`: read with `function(entry)`, where the type alone is not enough ([`Setting`]);
 /// - `oslo [(group, option), …]`: the options in Trove's files, the current name first;
-/// - `blank "text"`: a text that counts as not set in oslo's files.
+/// - `blank "text"`: a text that counts as not set in oslo's files;
+/// - `was "name"`: the name of earlier versions, which is accepted with a warning.
 ///
 /// `keys` are rows without a field; `made` are fields computed from such keys,
 /// each with its function of the inputs.
@@ -31,7 +32,7 @@ macro_rules! section {
         $visibility:vis struct $struct:ident = $section:literal {
             $($(#[doc = $about:literal])+ $name:ident: $type:ty
                 $(= $default:literal)? $(, in $range:expr)? $(, by $kind:ident $parser:path)?
-                $(, oslo $oslo:expr)? $(, blank $blank:literal)?;)*
+                $(, oslo $oslo:expr)? $(, blank $blank:literal)? $(, was $was:literal)?;)*
         }
         $(keys {
             $($(#[doc = $key_about:literal])+ $key_name:ident: $key_type:ty
@@ -57,6 +58,7 @@ macro_rules! section {
                     $(default: Some($default),)?
                     $(oslo: &$oslo,)?
                     $(oslo_blank: Some($blank),)?
+                    $(was: Some(concat!($section, ".", $was)),)?
                     ..$crate::key::Key::of($crate::section::section!(@kind $type $(, $kind)?))
                 },)*
                 $($($crate::key::Key {

@@ -136,7 +136,7 @@ impl Couch {
         resource: &Resource<'_>,
         body: Option<String>,
     ) -> Result<Vec<u8>, CouchError> {
-        let (login, _lease) = self.leased(resource).await?;
+        let (login, _client_use) = self.leased(resource).await?;
         self.learn(resource, client.send_text(Some(&login), method, resource, body).await)
     }
 

@@ -4,7 +4,7 @@
 use crate::{
     command::{Command, Repeat, Stage},
     core::Core,
-    event::{Action, Answer, Delivered, DeliveryId, Mark, Refusal, Request, Scopes, Source, Work},
+    event::{Action, Answer, Delivered, DeliveryId, Refusal, ReplayTag, Request, Scopes, Source, Work},
     replay_tags::ReplayVerdict,
 };
 
@@ -19,12 +19,12 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         if twin.is_none() && self.is_repeated(delivery, source, id) {
             return;
         }
-        match self.marks.verdict_of(id, &parts) {
+        match self.tags.verdict_of(id, &parts) {
             ReplayVerdict::Known(recorded) if twin.is_none() => {
-                self.carried_out(delivery, source, id, parts, recorded);
+                self.already_done(delivery, source, id, parts, recorded);
             }
             ReplayVerdict::Forged => self.act(Action::Reject { delivery, forged: true }),
-            // A twin has the same mark, which is known before the twin is finished.
+            // A twin has the same tag, which is known before the twin is finished.
             ReplayVerdict::Fresh | ReplayVerdict::Known(_) => match request {
                 Request::Refuse => {
                     // If an operation can't continue, this outcome must be recorded.
@@ -42,7 +42,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
     }
 
     /// Requeues a call unread that has waited in the agent for an unknown time.
-    pub(crate) fn put_back(&mut self, id: Mark, redelivered: bool) {
+    pub(crate) fn put_back(&mut self, id: ReplayTag, redelivered: bool) {
         if !self.is_again(&id, redelivered) {
             self.left.add(id);
         }
@@ -58,7 +58,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
     /// The local command with the same id as this message from the broker, if it makes a change and is in
     /// flight. The message queues for its own lock: if the local command fails, the message must run in its
     /// original order.
-    fn twin(&self, source: Source, id: Mark) -> Option<DeliveryId> {
+    fn twin(&self, source: Source, id: ReplayTag) -> Option<DeliveryId> {
         let first = *self.by_id.get(&id)?;
         let command = self.commands.get(&first)?;
         let is_local = source == Source::Broker && command.source == Source::Socket && command.changes;
@@ -66,7 +66,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
     }
 
     /// Handles another delivery of a message that is in flight or that this agent remembers.
-    fn is_repeated(&mut self, delivery: DeliveryId, source: Source, id: Mark) -> bool {
+    fn is_repeated(&mut self, delivery: DeliveryId, source: Source, id: ReplayTag) -> bool {
         let (first_source, outcome) =
             if let Some(command) = self.by_id.get(&id).and_then(|first| self.commands.get_mut(first)) {
                 let repeat = Repeat { id, source, first_source: command.source };
@@ -98,7 +98,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         if repeat.is_same_message() {
             self.act(Action::Acknowledge(delivery));
         } else {
-            let answer = outcome.map_or(Answer::CarriedOut, Answer::Like);
+            let answer = outcome.map_or(Answer::AlreadyDone, Answer::Like);
             self.act(Action::Reply { delivery, answer });
         }
         self.repeats.insert(delivery, repeat);
@@ -106,12 +106,12 @@ impl<S: Scopes, V: Clone> Core<S, V> {
 
     /// A message whose command was carried out by an earlier agent, or too long ago for this agent to
     /// remember. Nothing runs.
-    fn carried_out(
+    fn already_done(
         &mut self,
         delivery: DeliveryId,
         source: Source,
-        id: Mark,
-        parts: Vec<Mark>,
+        id: ReplayTag,
+        parts: Vec<ReplayTag>,
         recorded: Option<V>,
     ) {
         self.act(Action::Known(delivery));
@@ -133,7 +133,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
 
     fn keep(&mut self, delivery: DeliveryId, command: Command<V>) {
         self.by_id.insert(command.id, delivery);
-        self.marks.hold(command.id, &command.parts);
+        self.tags.hold(command.id, &command.parts);
         self.commands.insert(delivery, command);
     }
 
@@ -142,10 +142,10 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         if self.is_stopping {
             return self.act(Action::Requeue(delivery));
         }
-        let Work { scopes, changes, needs_place, at_once, long } = work;
+        let Work { scopes, changes, needs_slot, at_once, long } = work;
         // A command that takes hours must not occupy a slot.
-        let needs_place = needs_place && !long;
-        (command.changes, command.needs_place, command.has_turn) = (changes, needs_place, true);
+        let needs_slot = needs_slot && !long;
+        (command.changes, command.needs_slot, command.has_ticket) = (changes, needs_slot, true);
         command.long = long && command.source != Source::Disk;
         let id = command.id;
         // A read is harmless between the two runs of a command.
@@ -154,17 +154,17 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             && self.interrupted.values().any(|interrupted| interrupted.conflicts_with(&scopes));
         let in_the_way = self.operation_in_the_way(&scopes);
         let is_free = self.order.enter(delivery, scopes);
-        if at_once && in_the_way.is_none() && !(is_free && self.has_place(needs_place)) {
+        if at_once && in_the_way.is_none() && !(is_free && self.has_slot(needs_slot)) {
             if !command.again {
                 self.left.add(id);
             }
-            // When the message is redelivered, its id and marks count as new. An interrupted command stays
+            // When the message is redelivered, its id and tags count as new. An interrupted command stays
             // interrupted until then.
             (command.stage, command.is_fresh) = (Stage::Left, false);
             self.commands.insert(delivery, command);
             self.act(Action::Leave(delivery));
             if is_free {
-                self.turn_comes(delivery);
+                self.lock_acquired(delivery);
             }
             return;
         }
@@ -189,13 +189,13 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             return;
         }
         if is_free {
-            self.turn_comes(delivery);
+            self.lock_acquired(delivery);
         } else {
             self.call_off();
         }
     }
 
-    fn has_place(&self, needed: bool) -> bool {
-        !needed || (self.places > 0 && self.ready.is_empty())
+    fn has_slot(&self, needed: bool) -> bool {
+        !needed || (self.slots > 0 && self.ready.is_empty())
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     command::{Repeat, Stage},
     core::Core,
-    event::{Action, Answer, DeliveryId, Kept, Mark, Scopes, Source},
+    event::{Action, Answer, DeliveryId, Durable, ReplayTag, Scopes, Source},
 };
 
 impl<S: Scopes, V: Clone> Core<S, V> {
@@ -11,7 +11,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
     /// runs again.
     pub(crate) fn finished(&mut self, delivery: DeliveryId, outcome: V, succeeded: bool) {
         match self.stage(delivery) {
-            Some(Stage::Running) => self.free_place(delivery),
+            Some(Stage::Running) => self.free_slot(delivery),
             Some(Stage::Refusing) => {}
             _ => return,
         }
@@ -27,14 +27,14 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         let id = command.id;
         if command.lasts() {
             command.stage = Stage::Writing;
-            self.marks.record(id, &command.parts, outcome);
-            self.act(Action::Write { delivery, id, kept: Kept::Outcome });
+            self.tags.record(id, &command.parts, outcome);
+            self.act(Action::Write { delivery, id, durable: Durable::Outcome });
         } else if command.source == Source::Socket && command.changes && command.succeeded {
             command.stage = Stage::Writing;
-            self.marks.remember([id]);
-            self.act(Action::Write { delivery, id, kept: Kept::Mark });
+            self.tags.remember([id]);
+            self.act(Action::Write { delivery, id, durable: Durable::Tag });
         } else {
-            self.release_turn(delivery);
+            self.release_ticket(delivery);
             self.answer(delivery);
         }
     }
@@ -42,10 +42,10 @@ impl<S: Scopes, V: Clone> Core<S, V> {
     pub(crate) fn written(&mut self, delivery: DeliveryId, stored: bool) {
         let Some(command) = self.commands.get_mut(&delivery) else { return };
         let (id, must_last) = (command.id, command.lasts());
-        let again = Action::Write { delivery, id, kept: Kept::OutcomeAgain };
+        let again = Action::Write { delivery, id, durable: Durable::OutcomeAgain };
         if command.stage == Stage::Writing {
             if stored || !must_last {
-                self.release_turn(delivery);
+                self.release_ticket(delivery);
                 return self.answer(delivery);
             }
             command.is_unwritten = true;
@@ -68,7 +68,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         command.is_unwritten = false;
         let is_over = command.stage == Stage::Held;
         self.held.remove(&delivery);
-        self.release_turn(delivery);
+        self.release_ticket(delivery);
         if is_over {
             self.end(delivery);
         }
@@ -88,7 +88,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         };
         self.act(Action::Reply { delivery, answer: Answer::Own });
         for other in others {
-            let answer = outcome.clone().map_or(Answer::CarriedOut, Answer::Like);
+            let answer = outcome.clone().map_or(Answer::AlreadyDone, Answer::Like);
             self.act(Action::Reply { delivery: other, answer });
         }
     }
@@ -121,7 +121,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         // another message.
         if command.is_fresh && !command.lasts() && !command.parts.is_empty() {
             let all = std::iter::once(command.id).chain(command.parts.iter().copied());
-            let new = self.marks.remember(all);
+            let new = self.tags.remember(all);
             self.act(Action::Remember(new));
         }
         self.act(Action::Acknowledge(delivery));
@@ -152,8 +152,8 @@ impl<S: Scopes, V: Clone> Core<S, V> {
     }
 
     /// The message was acknowledged to the broker.
-    fn is_settled(&mut self, id: Mark) {
-        if self.marks.acknowledge(id) {
+    fn is_settled(&mut self, id: ReplayTag) {
+        if self.tags.acknowledge(id) {
             self.act(Action::Forget(id));
         }
         if let Some(first) = self.by_id.get(&id).copied()

@@ -8,35 +8,35 @@ use crate::{
 
 impl<S: Scopes, V: Clone> Core<S, V> {
     /// The command gets its lock: no earlier command blocks it.
-    pub(crate) fn turn_comes(&mut self, delivery: DeliveryId) {
+    pub(crate) fn lock_acquired(&mut self, delivery: DeliveryId) {
         let Some(command) = self.commands.get_mut(&delivery) else { return };
         // During shutdown all waiting commands are requeued.
         if self.is_stopping || !matches!(command.stage, Stage::Left | Stage::Waiting) {
             return;
         }
-        if command.needs_place {
+        if command.needs_slot {
             if command.stage == Stage::Waiting {
                 command.stage = Stage::Ready;
             }
             self.ready.insert(delivery);
         } else {
-            self.place_comes(delivery);
+            self.slot_acquired(delivery);
         }
     }
 
     /// Assigns free slots to waiting commands, in the order of their arrival.
-    pub(crate) fn fill_places(&mut self) {
-        while self.places > 0
+    pub(crate) fn fill_slots(&mut self) {
+        while self.slots > 0
             && let Some(delivery) = self.ready.pop_first()
         {
             if self.stage(delivery) != Some(Stage::Left) {
-                self.places -= 1;
+                self.slots -= 1;
             }
-            self.place_comes(delivery);
+            self.slot_acquired(delivery);
         }
     }
 
-    fn place_comes(&mut self, delivery: DeliveryId) {
+    fn slot_acquired(&mut self, delivery: DeliveryId) {
         if self.stage(delivery) == Some(Stage::Left) {
             return self.fetch(delivery);
         }
@@ -71,9 +71,9 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             return false;
         };
         if self.stage(delivery) == Some(Stage::Ready) {
-            self.free_place(delivery);
+            self.free_slot(delivery);
         }
-        self.release_turn(delivery);
+        self.release_ticket(delivery);
         if let Some(command) = self.commands.get_mut(&delivery) {
             (command.stage, command.outcome) = (Stage::Answering, Some(outcome.clone()));
             self.act(Action::Known(delivery));
@@ -95,7 +95,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         if !self.is_stopping && refused.is_none() {
             return self.run(delivery);
         }
-        self.free_place(delivery);
+        self.free_slot(delivery);
         if self.is_stopping {
             // A command that an earlier agent began stays half done. A command that only this agent recorded
             // was not begun.
@@ -116,7 +116,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         }
         command.again |= effect;
         command.stage = Stage::Resting;
-        self.free_place(delivery);
+        self.free_slot(delivery);
         if self.is_stopping {
             self.requeue(delivery);
         } else {
@@ -128,13 +128,13 @@ impl<S: Scopes, V: Clone> Core<S, V> {
     pub(crate) fn rested(&mut self, delivery: DeliveryId) {
         if self.stage(delivery) == Some(Stage::Resting) {
             self.set_stage(delivery, Stage::Waiting);
-            self.turn_comes(delivery);
+            self.lock_acquired(delivery);
         }
     }
 
     pub(crate) fn cut_short(&mut self, delivery: DeliveryId) {
         match self.stage(delivery) {
-            Some(Stage::Running) => self.free_place(delivery),
+            Some(Stage::Running) => self.free_slot(delivery),
             Some(Stage::Resting) => {}
             _ => return,
         }
@@ -146,13 +146,13 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         let Some(command) = self.commands.get(&delivery).filter(|command| !command.has_begun) else { return };
         match command.stage {
             Stage::Left => self.fetch(delivery),
-            Stage::Waiting => self.refuse(delivery, Refusal::Expired(WaitsFor::Turn)),
+            Stage::Waiting => self.refuse(delivery, Refusal::Expired(WaitsFor::Lock)),
             Stage::Ready => {
                 self.ready.remove(&delivery);
-                self.refuse(delivery, Refusal::Expired(WaitsFor::Place));
+                self.refuse(delivery, Refusal::Expired(WaitsFor::Slot));
             }
             Stage::Noting { refused: None } => {
-                let refused = Some(Refusal::Expired(WaitsFor::Place));
+                let refused = Some(Refusal::Expired(WaitsFor::Slot));
                 self.set_stage(delivery, Stage::Noting { refused });
             }
             _ => {}
@@ -197,9 +197,9 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         self.requeue_repeats(command.repeats);
     }
 
-    pub(crate) fn free_place(&mut self, delivery: DeliveryId) {
-        if self.commands.get(&delivery).is_some_and(|command| command.needs_place) {
-            self.places += 1;
+    pub(crate) fn free_slot(&mut self, delivery: DeliveryId) {
+        if self.commands.get(&delivery).is_some_and(|command| command.needs_slot) {
+            self.slots += 1;
         }
     }
 

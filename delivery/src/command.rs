@@ -1,6 +1,6 @@
 //! The state of a command from arrival to completion.
 
-use crate::event::{DeliveryId, Mark, Refusal, Source};
+use crate::event::{DeliveryId, Refusal, ReplayTag, Source};
 
 /// The stage of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,12 +39,12 @@ pub(crate) enum Stage {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Command<V> {
     pub(crate) source: Source,
-    pub(crate) id: Mark,
-    pub(crate) parts: Vec<Mark>,
-    /// Its marks are reserved while it is in flight, and remembered when it is answered.
+    pub(crate) id: ReplayTag,
+    pub(crate) parts: Vec<ReplayTag>,
+    /// Its tags are reserved while it is in flight, and remembered when it is answered.
     pub(crate) is_fresh: bool,
     pub(crate) changes: bool,
-    pub(crate) needs_place: bool,
+    pub(crate) needs_slot: bool,
     /// It is handed over to the disk when it gets its lock.
     pub(crate) long: bool,
     /// An earlier run may have done a part of it.
@@ -58,7 +58,7 @@ pub(crate) struct Command<V> {
     /// does not run.
     pub(crate) twin: Option<DeliveryId>,
     /// It holds or waits for its lock, and blocks later commands.
-    pub(crate) has_turn: bool,
+    pub(crate) has_ticket: bool,
     pub(crate) outcome: Option<V>,
     pub(crate) succeeded: bool,
     /// The disk rejected its outcome.
@@ -69,21 +69,21 @@ pub(crate) struct Command<V> {
 
 impl<V> Command<V> {
     /// A command that has just arrived.
-    pub(crate) fn new(source: Source, id: Mark, parts: Vec<Mark>, stage: Stage) -> Self {
+    pub(crate) fn new(source: Source, id: ReplayTag, parts: Vec<ReplayTag>, stage: Stage) -> Self {
         Self {
             source,
             id,
             parts,
             is_fresh: true,
             changes: false,
-            needs_place: false,
+            needs_slot: false,
             long: false,
             again: false,
             has_begun: false,
             was_interrupted: false,
             stage,
             twin: None,
-            has_turn: false,
+            has_ticket: false,
             outcome: None,
             succeeded: true,
             is_unwritten: false,
@@ -111,7 +111,7 @@ impl<V> Command<V> {
 /// Another delivery of a message that is in flight or finished.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Repeat {
-    pub(crate) id: Mark,
+    pub(crate) id: ReplayTag,
     pub(crate) source: Source,
     /// The source of the first delivery. Only the broker delivers the same message twice.
     pub(crate) first_source: Source,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     command::{Command, Repeat, Stage},
     ended::{Ended, Ending, Left},
-    event::{Action, DeliveryId, Event, Mark, Scopes},
+    event::{Action, DeliveryId, Event, ReplayTag, Scopes},
     order::Order,
     replay_tags::ReplayTags,
 };
@@ -14,28 +14,28 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// The maximum number of concurrent commands.
-    pub places: usize,
+    pub slots: usize,
     /// The number of outcomes of this agent that are remembered.
     pub endings: usize,
-    /// The number of message marks that are remembered.
-    pub marks: usize,
+    /// The number of message tags that are remembered.
+    pub tags: usize,
 }
 
 /// The records of an earlier agent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Resumed<S, V> {
-    /// The marks of finished messages, oldest first.
-    pub marks: Vec<Mark>,
-    /// Finished commands whose messages may be redelivered: their marks (the mark of the id first) and
+    /// The tags of finished messages, oldest first.
+    pub tags: Vec<ReplayTag>,
+    /// Finished commands whose messages may be redelivered: their tags (the tag of the id first) and
     /// outcomes.
-    pub ended: Vec<(Vec<Mark>, V)>,
-    /// Commands that were begun and not finished, by the mark of their id.
-    pub interrupted: Vec<(Mark, S)>,
+    pub ended: Vec<(Vec<ReplayTag>, V)>,
+    /// Commands that were begun and not finished, by the tag of their id.
+    pub interrupted: Vec<(ReplayTag, S)>,
 }
 
 impl<S, V> Default for Resumed<S, V> {
     fn default() -> Self {
-        Self { marks: Vec::new(), ended: Vec::new(), interrupted: Vec::new() }
+        Self { tags: Vec::new(), ended: Vec::new(), interrupted: Vec::new() }
     }
 }
 
@@ -45,7 +45,7 @@ impl<S, V> Default for Resumed<S, V> {
 pub struct Core<S, V> {
     pub(crate) commands: BTreeMap<DeliveryId, Command<V>>,
     /// The first delivery of each message in flight.
-    pub(crate) by_id: BTreeMap<Mark, DeliveryId>,
+    pub(crate) by_id: BTreeMap<ReplayTag, DeliveryId>,
     /// Further deliveries of messages that are in flight or finished.
     pub(crate) repeats: BTreeMap<DeliveryId, Repeat>,
     pub(crate) order: Order<S>,
@@ -54,14 +54,14 @@ pub struct Core<S, V> {
     /// Commands that have their lock and wait for a slot.
     pub(crate) ready: BTreeSet<DeliveryId>,
     /// The number of free slots.
-    pub(crate) places: usize,
+    pub(crate) slots: usize,
     /// Commands whose outcome could not be written.
     pub(crate) held: BTreeSet<DeliveryId>,
     pub(crate) ended: Ended<V>,
     pub(crate) left: Left,
-    pub(crate) marks: ReplayTags<V>,
+    pub(crate) tags: ReplayTags<V>,
     /// Commands that an earlier agent began and that were not redelivered yet.
-    pub(crate) interrupted: BTreeMap<Mark, S>,
+    pub(crate) interrupted: BTreeMap<ReplayTag, S>,
     pub(crate) is_stopping: bool,
     pub(crate) actions: Vec<Action<V>>,
 }
@@ -69,11 +69,11 @@ pub struct Core<S, V> {
 impl<S: Scopes, V: Clone> Core<S, V> {
     /// A core with the records of an earlier agent.
     pub fn new(limits: Limits, resumed: Resumed<S, V>) -> Self {
-        let mut marks = ReplayTags::new(limits.marks);
-        marks.remember(resumed.marks);
+        let mut tags = ReplayTags::new(limits.tags);
+        tags.remember(resumed.tags);
         for (all, outcome) in resumed.ended {
             if let Some((id, parts)) = all.split_first() {
-                marks.record(*id, parts, outcome);
+                tags.record(*id, parts, outcome);
             }
         }
         Self {
@@ -83,11 +83,11 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             order: Order::default(),
             operations: BTreeSet::new(),
             ready: BTreeSet::new(),
-            places: limits.places.max(1),
+            slots: limits.slots.max(1),
             held: BTreeSet::new(),
             ended: Ended::new(limits.endings),
             left: Left::default(),
-            marks,
+            tags,
             interrupted: resumed.interrupted.into_iter().collect(),
             is_stopping: false,
             actions: Vec::new(),
@@ -115,13 +115,13 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             Event::Acknowledged { delivery, sent } => self.acknowledged(delivery, sent),
             Event::Panicked(delivery) => self.panicked(delivery),
         }
-        self.fill_places();
+        self.fill_slots();
         std::mem::take(&mut self.actions)
     }
 
     /// Whether an earlier run may have done a part of it. A message that this agent only requeued counts as
     /// new.
-    pub fn is_again(&self, id: &Mark, redelivered: bool) -> bool {
+    pub fn is_again(&self, id: &ReplayTag, redelivered: bool) -> bool {
         redelivered && !self.left.contains(id)
     }
 
@@ -130,13 +130,13 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         self.commands.is_empty() && self.repeats.is_empty()
     }
 
-    /// Whether all locks, slots and marks are released.
-    pub fn holds_nothing(&self, places: usize) -> bool {
+    /// Whether all locks, slots and tags are released.
+    pub fn holds_nothing(&self, slots: usize) -> bool {
         let free = self.order.is_empty()
             && self.operations.is_empty()
             && self.ready.is_empty()
             && self.held.is_empty();
-        free && self.by_id.is_empty() && self.marks.none_is_under_way() && self.places == places.max(1)
+        free && self.by_id.is_empty() && self.tags.none_is_under_way() && self.slots == slots.max(1)
     }
 
     pub(crate) fn act(&mut self, action: Action<V>) {
@@ -171,7 +171,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
 
     /// Removes a command, so that no other command waits for it.
     pub(crate) fn close(&mut self, delivery: DeliveryId) -> Option<Command<V>> {
-        self.release_turn(delivery);
+        self.release_ticket(delivery);
         let command = self.commands.remove(&delivery)?;
         if self.by_id.get(&command.id) == Some(&delivery) {
             self.by_id.remove(&command.id);
@@ -180,7 +180,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             }
         }
         if command.is_fresh {
-            self.marks.release(command.id, &command.parts);
+            self.tags.release(command.id, &command.parts);
         }
         self.held.remove(&delivery);
         self.ready.remove(&delivery);
@@ -188,14 +188,14 @@ impl<S: Scopes, V: Clone> Core<S, V> {
     }
 
     /// Releases a command's lock, so that later commands on the same user or database may begin.
-    pub(crate) fn release_turn(&mut self, delivery: DeliveryId) {
-        let Some(command) = self.commands.get_mut(&delivery).filter(|command| command.has_turn) else {
+    pub(crate) fn release_ticket(&mut self, delivery: DeliveryId) {
+        let Some(command) = self.commands.get_mut(&delivery).filter(|command| command.has_ticket) else {
             return;
         };
-        command.has_turn = false;
+        command.has_ticket = false;
         self.operations.remove(&delivery);
         for next in self.order.leave(delivery) {
-            self.turn_comes(next);
+            self.lock_acquired(next);
         }
     }
 
@@ -204,11 +204,11 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         self.repeats.remove(&delivery);
         let Some(stage) = self.stage(delivery) else { return };
         if matches!(stage, Stage::Running | Stage::Noting { .. }) {
-            self.free_place(delivery);
+            self.free_slot(delivery);
         }
         let Some(command) = self.close(delivery) else { return };
         if command.lasts() {
-            self.marks.acknowledge(command.id);
+            self.tags.acknowledge(command.id);
             self.act(Action::Forget(command.id));
         }
         self.requeue_repeats(command.repeats);

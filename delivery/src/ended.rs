@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::event::{Mark, Source};
+use crate::event::{ReplayTag, Source};
 
 /// The outcome of a finished command.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,8 +18,8 @@ pub(crate) struct Ending<V> {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Ended<V> {
     keep: usize,
-    by_id: BTreeMap<Mark, Ending<V>>,
-    oldest_first: VecDeque<Mark>,
+    by_id: BTreeMap<ReplayTag, Ending<V>>,
+    oldest_first: VecDeque<ReplayTag>,
 }
 
 impl<V> Ended<V> {
@@ -27,11 +27,11 @@ impl<V> Ended<V> {
         Self { keep, by_id: BTreeMap::new(), oldest_first: VecDeque::new() }
     }
 
-    pub(crate) fn get(&self, id: &Mark) -> Option<&Ending<V>> {
+    pub(crate) fn get(&self, id: &ReplayTag) -> Option<&Ending<V>> {
         self.by_id.get(id)
     }
 
-    pub(crate) fn add(&mut self, id: Mark, ending: Ending<V>) {
+    pub(crate) fn add(&mut self, id: ReplayTag, ending: Ending<V>) {
         if self.by_id.insert(id, ending).is_none() {
             self.oldest_first.push_back(id);
         }
@@ -46,8 +46,8 @@ impl<V> Ended<V> {
 /// The ids of messages that this agent requeued before they had begun.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Left {
-    ids: BTreeMap<Mark, usize>,
-    by_age: BTreeMap<usize, Mark>,
+    ids: BTreeMap<ReplayTag, usize>,
+    by_age: BTreeMap<usize, ReplayTag>,
     next: usize,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Left {
 const MOST: usize = 1_024;
 
 impl Left {
-    pub(crate) fn add(&mut self, id: Mark) {
+    pub(crate) fn add(&mut self, id: ReplayTag) {
         self.remove(&id);
         self.ids.insert(id, self.next);
         self.by_age.insert(self.next, id);
@@ -67,11 +67,11 @@ impl Left {
         }
     }
 
-    pub(crate) fn contains(&self, id: &Mark) -> bool {
+    pub(crate) fn contains(&self, id: &ReplayTag) -> bool {
         self.ids.contains_key(id)
     }
 
-    pub(crate) fn remove(&mut self, id: &Mark) {
+    pub(crate) fn remove(&mut self, id: &ReplayTag) {
         if let Some(age) = self.ids.remove(id) {
             self.by_age.remove(&age);
         }
@@ -82,8 +82,8 @@ impl Left {
 mod tests {
     use super::*;
 
-    fn mark(number: u8) -> Mark {
-        Mark([number; 16])
+    fn tag(number: u8) -> ReplayTag {
+        ReplayTag([number; 16])
     }
 
     #[test]
@@ -91,12 +91,12 @@ mod tests {
         let mut ended = Ended::new(2);
         for number in 0..3 {
             ended.add(
-                mark(number),
+                tag(number),
                 Ending { source: Source::Broker, outcome: Some(number), failed_locally: false },
             );
         }
-        assert_eq!(ended.get(&mark(0)), None);
-        assert_eq!(ended.get(&mark(2)).and_then(|ending| ending.outcome), Some(2));
+        assert_eq!(ended.get(&tag(0)), None);
+        assert_eq!(ended.get(&tag(2)).and_then(|ending| ending.outcome), Some(2));
     }
 
     #[test]
@@ -105,13 +105,13 @@ mod tests {
         for number in 0..=MOST {
             let mut id = [0; 16];
             id[..8].copy_from_slice(&number.to_be_bytes());
-            left.add(Mark(id));
+            left.add(ReplayTag(id));
         }
         assert_eq!((left.ids.len(), left.by_age.len()), (MOST, MOST));
-        assert!(!left.contains(&Mark([0; 16])));
-        left.add(mark(1));
-        assert!(left.contains(&mark(1)));
-        left.remove(&mark(1));
-        assert!(!left.contains(&mark(1)));
+        assert!(!left.contains(&ReplayTag([0; 16])));
+        left.add(tag(1));
+        assert!(left.contains(&tag(1)));
+        left.remove(&tag(1));
+        assert!(!left.contains(&tag(1)));
     }
 }

@@ -8,9 +8,9 @@ pub struct DeliveryId(pub u64);
 
 /// A fingerprint of a message: of its id, or of one of its encrypted parts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Mark(pub [u8; 16]);
+pub struct ReplayTag(pub [u8; 16]);
 
-impl fmt::Debug for Mark {
+impl fmt::Debug for ReplayTag {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
     }
@@ -53,10 +53,10 @@ pub struct Delivered<S> {
     pub delivery: DeliveryId,
     /// The source of the message.
     pub source: Source,
-    /// The mark of the message's id.
-    pub id: Mark,
-    /// The marks of the message's encrypted parts.
-    pub parts: Vec<Mark>,
+    /// The tag of the message's id.
+    pub id: ReplayTag,
+    /// The tags of the message's encrypted parts.
+    pub parts: Vec<ReplayTag>,
     /// An earlier agent, or this one on an earlier connection, may have run a part of the command.
     pub redelivered: bool,
     /// The request in the message.
@@ -81,7 +81,7 @@ pub struct Work<S> {
     /// It makes a change, so a second run must be prevented permanently.
     pub changes: bool,
     /// It needs one of the slots for concurrent commands.
-    pub needs_place: bool,
+    pub needs_slot: bool,
     /// Its caller may have given up, which only the broker knows: it runs at once or stays with the broker.
     pub at_once: bool,
     /// It may take longer than the broker's consumer timeout: when it gets its lock, it is handed over to the
@@ -98,8 +98,8 @@ pub enum Event<S, V> {
     Unreadable(DeliveryId),
     /// A call is requeued unread because it has waited in the agent for an unknown time.
     PutBack {
-        /// The mark of the message's id.
-        id: Mark,
+        /// The tag of the message's id.
+        id: ReplayTag,
         /// The broker's redelivered flag.
         redelivered: bool,
     },
@@ -176,8 +176,8 @@ pub enum Event<S, V> {
 pub struct HandedOver<V> {
     /// The operation, as a new delivery.
     pub operation: DeliveryId,
-    /// The mark of the operation's id.
-    pub id: Mark,
+    /// The tag of the operation's id.
+    pub id: ReplayTag,
     /// The answer to the sender of the command.
     pub outcome: V,
 }
@@ -213,10 +213,10 @@ pub enum Action<V> {
     Write {
         /// The command.
         delivery: DeliveryId,
-        /// The mark of its id.
-        id: Mark,
+        /// The tag of its id.
+        id: ReplayTag,
         /// The data to write.
-        kept: Kept,
+        durable: Durable,
     },
     /// Answer a delivery. Answered by [`Event::Replied`].
     Reply {
@@ -240,22 +240,22 @@ pub enum Action<V> {
         forged: bool,
     },
     /// Remove the record of a command.
-    Forget(Mark),
-    /// Remember these marks. They reach the disk with a later write.
-    Remember(Vec<Mark>),
+    Forget(ReplayTag),
+    /// Remember these tags. They reach the disk with a later write.
+    Remember(Vec<ReplayTag>),
     /// Fetch messages again: the one that was left with the broker could begin now, or has expired.
     Fetch(DeliveryId),
 }
 
 /// Data that must survive a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kept {
+pub enum Durable {
     /// The outcome of a command of the broker, for a second answer.
     Outcome,
     /// The same outcome again, after a pause: the disk rejected it before.
     OutcomeAgain,
-    /// The mark of a local command, which must not run again as a message of the broker.
-    Mark,
+    /// The tag of a local command, which must not run again as a message of the broker.
+    Tag,
 }
 
 /// The answer to a delivery.
@@ -268,7 +268,7 @@ pub enum Answer<V> {
     /// The outcome that an earlier agent recorded.
     Recorded(V),
     /// The command was carried out; its outcome is no longer known.
-    CarriedOut,
+    AlreadyDone,
 }
 
 /// The reason why a command does not run.
@@ -292,7 +292,7 @@ pub enum Refusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WaitsFor {
     /// The lock, which earlier commands on the same user or database hold.
-    Turn,
+    Lock,
     /// A slot.
-    Place,
+    Slot,
 }

@@ -37,6 +37,6 @@ mod replay_tags;
 
 pub use core::{Core, Limits, Resumed};
 pub use event::{
-    Action, Answer, Delivered, DeliveryId, Event, HandedOver, Kept, Mark, Refusal, Request, Scopes, Source,
-    WaitsFor, Work,
+    Action, Answer, Delivered, DeliveryId, Durable, Event, HandedOver, Refusal, ReplayTag, Request, Scopes,
+    Source, WaitsFor, Work,
 };

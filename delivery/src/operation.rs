@@ -36,15 +36,15 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         let behind = self.order.pass_on(delivery, operation);
         let mut again = false;
         if let Some(command) = self.commands.get_mut(&delivery) {
-            (command.has_turn, command.has_begun) = (false, true);
+            (command.has_ticket, command.has_begun) = (false, true);
             (command.outcome, command.succeeded) = (Some(outcome.clone()), true);
             again = command.again;
         }
         let works = Command::new(Source::Disk, id, Vec::new(), Stage::Waiting);
         self.by_id.insert(id, operation);
-        self.commands.insert(operation, Command { again, changes: true, has_turn: true, ..works });
+        self.commands.insert(operation, Command { again, changes: true, has_ticket: true, ..works });
         self.operations.insert(operation);
-        self.marks.hold(id, &[]);
+        self.tags.hold(id, &[]);
         for one in behind {
             self.meets_operation(one, operation);
         }
@@ -53,7 +53,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             // The disk delivers it to the next agent.
             self.requeue(operation);
         } else {
-            self.turn_comes(operation);
+            self.lock_acquired(operation);
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::event::{DeliveryId, Scopes};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Entry<S> {
+struct Queued<S> {
     scopes: S,
     /// The number of earlier commands for which it waits.
     waits_for: usize,
@@ -20,7 +20,7 @@ struct Entry<S> {
 /// The commands that have entered and not left. The broker's prefetch limits their number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Order<S> {
-    entries: BTreeMap<DeliveryId, Entry<S>>,
+    entries: BTreeMap<DeliveryId, Queued<S>>,
 }
 
 impl<S> Default for Order<S> {
@@ -39,7 +39,7 @@ impl<S: Scopes> Order<S> {
                 waits_for += 1;
             }
         }
-        self.entries.insert(delivery, Entry { scopes, waits_for, awaited_by: Vec::new() });
+        self.entries.insert(delivery, Queued { scopes, waits_for, awaited_by: Vec::new() });
         waits_for == 0
     }
 
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_gives_up_holds_nobody_back() {
+    fn a_caller_that_gives_up_holds_no_other_back() {
         let write = Bits(0, 1);
         let mut order = Order::default();
         let [first, second, third] = [DeliveryId(0), DeliveryId(1), DeliveryId(2)];

@@ -2,11 +2,11 @@
 //!
 //! Trove's encryption has no authentication and no counter, and a message's id travels in clear: an attacker
 //! can send a recorded message under another id, or combine its parts with those of another message. So the
-//! agent remembers a mark for the id and for each encrypted part. A message with a known mark is not new.
+//! agent remembers a tag for the id and for each encrypted part. A message with a known tag is not new.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::event::Mark;
+use crate::event::ReplayTag;
 
 /// The result of the check of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,22 +22,22 @@ pub(crate) enum ReplayVerdict<V> {
 /// A command whose message may be redelivered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Record<V> {
-    /// The mark of the id is the first.
-    marks: Vec<Mark>,
+    /// The tag of the id is the first.
+    tags: Vec<ReplayTag>,
     outcome: V,
 }
 
-/// The marks and outcomes of messages that were carried out.
+/// The tags and outcomes of messages that were carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ReplayTags<V> {
     keep: usize,
-    known: BTreeSet<Mark>,
-    /// The marks in `known` that may be forgotten, oldest first.
-    oldest_first: VecDeque<Mark>,
-    /// The marks of messages in flight, with the id of each message.
-    under_way: BTreeMap<Mark, Mark>,
-    /// By id. Their marks must not be forgotten before the acknowledgement.
-    records: BTreeMap<Mark, Record<V>>,
+    known: BTreeSet<ReplayTag>,
+    /// The tags in `known` that may be forgotten, oldest first.
+    oldest_first: VecDeque<ReplayTag>,
+    /// The tags of messages in flight, with the id of each message.
+    under_way: BTreeMap<ReplayTag, ReplayTag>,
+    /// By id. Their tags must not be forgotten before the acknowledgement.
+    records: BTreeMap<ReplayTag, Record<V>>,
 }
 
 impl<V: Clone> ReplayTags<V> {
@@ -51,15 +51,15 @@ impl<V: Clone> ReplayTags<V> {
         }
     }
 
-    pub(crate) fn verdict_of(&self, id: Mark, parts: &[Mark]) -> ReplayVerdict<V> {
+    pub(crate) fn verdict_of(&self, id: ReplayTag, parts: &[ReplayTag]) -> ReplayVerdict<V> {
         if self.known.contains(&id) {
-            let whole = |record: &&Record<V>| record.marks.get(1..) == Some(parts);
+            let whole = |record: &&Record<V>| record.tags.get(1..) == Some(parts);
             return ReplayVerdict::Known(
                 self.records.get(&id).filter(whole).map(|record| record.outcome.clone()),
             );
         }
-        let foreign = |mark: &Mark| {
-            self.known.contains(mark) || self.under_way.get(mark).is_some_and(|owner| *owner != id)
+        let foreign = |tag: &ReplayTag| {
+            self.known.contains(tag) || self.under_way.get(tag).is_some_and(|owner| *owner != id)
         };
         if std::iter::once(&id).chain(parts).any(foreign) {
             ReplayVerdict::Forged
@@ -68,37 +68,37 @@ impl<V: Clone> ReplayTags<V> {
         }
     }
 
-    /// Reserves the marks of a message while it is in flight.
-    pub(crate) fn hold(&mut self, id: Mark, parts: &[Mark]) {
-        self.under_way.extend(std::iter::once(&id).chain(parts).map(|mark| (*mark, id)));
+    /// Reserves the tags of a message while it is in flight.
+    pub(crate) fn hold(&mut self, id: ReplayTag, parts: &[ReplayTag]) {
+        self.under_way.extend(std::iter::once(&id).chain(parts).map(|tag| (*tag, id)));
     }
 
-    pub(crate) fn release(&mut self, id: Mark, parts: &[Mark]) {
-        for mark in std::iter::once(&id).chain(parts) {
-            if self.under_way.get(mark) == Some(&id) {
-                self.under_way.remove(mark);
+    pub(crate) fn release(&mut self, id: ReplayTag, parts: &[ReplayTag]) {
+        for tag in std::iter::once(&id).chain(parts) {
+            if self.under_way.get(tag) == Some(&id) {
+                self.under_way.remove(tag);
             }
         }
     }
 
     /// Records the outcome of a command whose message may be redelivered.
-    pub(crate) fn record(&mut self, id: Mark, parts: &[Mark], outcome: V) {
-        let marks: Vec<Mark> = std::iter::once(id).chain(parts.iter().copied()).collect();
-        self.known.extend(&marks);
-        self.records.insert(id, Record { marks, outcome });
+    pub(crate) fn record(&mut self, id: ReplayTag, parts: &[ReplayTag], outcome: V) {
+        let tags: Vec<ReplayTag> = std::iter::once(id).chain(parts.iter().copied()).collect();
+        self.known.extend(&tags);
+        self.records.insert(id, Record { tags, outcome });
     }
 
     /// Handles the acknowledgement of a message. Returns whether there was a record.
-    pub(crate) fn acknowledge(&mut self, id: Mark) -> bool {
+    pub(crate) fn acknowledge(&mut self, id: ReplayTag) -> bool {
         let Some(gone) = self.records.remove(&id) else { return false };
-        self.oldest_first.extend(&gone.marks);
+        self.oldest_first.extend(&gone.tags);
         self.forget();
         true
     }
 
-    /// Remembers marks without an outcome. Returns those that were new.
-    pub(crate) fn remember(&mut self, marks: impl IntoIterator<Item = Mark>) -> Vec<Mark> {
-        let new: Vec<Mark> = marks.into_iter().filter(|mark| self.known.insert(*mark)).collect();
+    /// Remembers tags without an outcome. Returns those that were new.
+    pub(crate) fn remember(&mut self, tags: impl IntoIterator<Item = ReplayTag>) -> Vec<ReplayTag> {
+        let new: Vec<ReplayTag> = tags.into_iter().filter(|tag| self.known.insert(*tag)).collect();
         self.oldest_first.extend(&new);
         self.forget();
         new
@@ -121,35 +121,35 @@ impl<V: Clone> ReplayTags<V> {
 mod tests {
     use super::*;
 
-    fn mark(number: u8) -> Mark {
-        Mark([number; 16])
+    fn tag(number: u8) -> ReplayTag {
+        ReplayTag([number; 16])
     }
 
     #[test]
     fn parts_belong_to_the_message_that_they_came_with() {
-        let mut marks: ReplayTags<u8> = ReplayTags::new(100);
-        marks.hold(mark(1), &[mark(11)]);
-        assert_eq!(marks.verdict_of(mark(2), &[mark(11)]), ReplayVerdict::Forged, "under way");
-        assert_eq!(marks.verdict_of(mark(1), &[mark(11)]), ReplayVerdict::Fresh, "delivered twice");
-        marks.record(mark(1), &[mark(11)], 7);
-        marks.release(mark(1), &[mark(11)]);
-        assert!(marks.none_is_under_way());
-        assert_eq!(marks.verdict_of(mark(1), &[mark(11)]), ReplayVerdict::Known(Some(7)));
-        assert_eq!(marks.verdict_of(mark(1), &[mark(12)]), ReplayVerdict::Known(None), "not wholly the same");
-        assert_eq!(marks.verdict_of(mark(2), &[mark(11)]), ReplayVerdict::Forged, "carried out");
-        assert!(marks.acknowledge(mark(1)) && !marks.acknowledge(mark(1)));
-        assert_eq!(marks.verdict_of(mark(1), &[mark(11)]), ReplayVerdict::Known(None));
+        let mut tags: ReplayTags<u8> = ReplayTags::new(100);
+        tags.hold(tag(1), &[tag(11)]);
+        assert_eq!(tags.verdict_of(tag(2), &[tag(11)]), ReplayVerdict::Forged, "under way");
+        assert_eq!(tags.verdict_of(tag(1), &[tag(11)]), ReplayVerdict::Fresh, "delivered twice");
+        tags.record(tag(1), &[tag(11)], 7);
+        tags.release(tag(1), &[tag(11)]);
+        assert!(tags.none_is_under_way());
+        assert_eq!(tags.verdict_of(tag(1), &[tag(11)]), ReplayVerdict::Known(Some(7)));
+        assert_eq!(tags.verdict_of(tag(1), &[tag(12)]), ReplayVerdict::Known(None), "not wholly the same");
+        assert_eq!(tags.verdict_of(tag(2), &[tag(11)]), ReplayVerdict::Forged, "carried out");
+        assert!(tags.acknowledge(tag(1)) && !tags.acknowledge(tag(1)));
+        assert_eq!(tags.verdict_of(tag(1), &[tag(11)]), ReplayVerdict::Known(None));
     }
 
     #[test]
-    fn a_record_is_kept_until_its_acknowledgement_and_the_oldest_marks_are_forgotten() {
-        let mut marks = ReplayTags::new(4);
-        marks.record(mark(200), &[], 7);
+    fn a_record_is_kept_until_its_acknowledgement_and_the_oldest_tags_are_forgotten() {
+        let mut tags = ReplayTags::new(4);
+        tags.record(tag(200), &[], 7);
         for number in 1..100 {
-            assert_eq!(marks.remember([mark(number), mark(number)]), [mark(number)]);
+            assert_eq!(tags.remember([tag(number), tag(number)]), [tag(number)]);
         }
-        assert_eq!(marks.verdict_of(mark(200), &[]), ReplayVerdict::Known(Some(7)));
-        assert_eq!(marks.verdict_of(mark(1), &[]), ReplayVerdict::Fresh);
-        assert_eq!(marks.verdict_of(mark(99), &[]), ReplayVerdict::Known(None));
+        assert_eq!(tags.verdict_of(tag(200), &[]), ReplayVerdict::Known(Some(7)));
+        assert_eq!(tags.verdict_of(tag(1), &[]), ReplayVerdict::Fresh);
+        assert_eq!(tags.verdict_of(tag(99), &[]), ReplayVerdict::Known(None));
     }
 }

@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 use trove_couchdb_delivery::{
-    Action, Answer, Core, Delivered, DeliveryId, Event, Kept, Limits, Mark, Refusal, Request, Resumed,
-    Scopes, Source, WaitsFor, Work,
+    Action, Answer, Core, Delivered, DeliveryId, Durable, Event, Limits, Refusal, ReplayTag, Request,
+    Resumed, Scopes, Source, WaitsFor, Work,
 };
 
 /// Bit sets of the objects that a command reads and writes.
@@ -27,17 +27,17 @@ struct Fixture {
     next: u64,
 }
 
-fn mark(number: u8) -> Mark {
-    Mark([number; 16])
+fn tag(number: u8) -> ReplayTag {
+    ReplayTag([number; 16])
 }
 
 impl Fixture {
-    fn new(places: usize) -> Self {
-        Self::resumed(places, Resumed::default())
+    fn new(slots: usize) -> Self {
+        Self::resumed(slots, Resumed::default())
     }
 
-    fn resumed(places: usize, resumed: Resumed<Bits, u8>) -> Self {
-        Self { core: Core::new(Limits { places, endings: 10, marks: 10 }, resumed), next: 0 }
+    fn resumed(slots: usize, resumed: Resumed<Bits, u8>) -> Self {
+        Self { core: Core::new(Limits { slots, endings: 10, tags: 10 }, resumed), next: 0 }
     }
 
     fn deliver(
@@ -49,10 +49,10 @@ impl Fixture {
     ) -> (DeliveryId, Vec<Action<u8>>) {
         self.next += 1;
         let delivery = DeliveryId(self.next);
-        let work = Work { scopes, changes: scopes.1 != 0, needs_place: true, at_once, long: false };
+        let work = Work { scopes, changes: scopes.1 != 0, needs_slot: true, at_once, long: false };
         let request = Request::Run(work);
         let message =
-            Delivered { delivery, source, id: mark(id), parts: Vec::new(), redelivered: false, request };
+            Delivered { delivery, source, id: tag(id), parts: Vec::new(), redelivered: false, request };
         (delivery, self.core.handle(Event::Delivered(message)))
     }
 
@@ -77,8 +77,8 @@ fn a_command_is_written_down_answered_and_acknowledged_in_this_order() {
     let mut fixture = Fixture::new(1);
     let (delivery, actions) = fixture.broker(1, 1);
     assert_eq!(actions, [Action::Accept(delivery), Action::NoteBeginning(delivery)]);
-    let id = mark(1);
-    assert_eq!(fixture.ends(delivery), [Action::Write { delivery, id, kept: Kept::Outcome }]);
+    let id = tag(1);
+    assert_eq!(fixture.ends(delivery), [Action::Write { delivery, id, durable: Durable::Outcome }]);
     let actions = fixture.core.handle(Event::Written { delivery, stored: true });
     assert_eq!(actions, [Action::Reply { delivery, answer: Answer::Own }]);
     let actions = fixture.core.handle(Event::Replied { delivery, sent: true });
@@ -103,7 +103,7 @@ fn behind_one_whose_outcome_is_refused_local_commands_are_refused_and_others_wai
         [
             refused(local),
             Action::Reply { delivery: held, answer: Answer::Own },
-            Action::Write { delivery: held, id: mark(1), kept: Kept::OutcomeAgain },
+            Action::Write { delivery: held, id: tag(1), durable: Durable::OutcomeAgain },
         ]
     );
     let (behind, actions) = fixture.socket(4, 1);
@@ -125,7 +125,7 @@ fn behind_one_whose_outcome_is_refused_local_commands_are_refused_and_others_wai
 
 #[test]
 fn local_changes_are_refused_until_an_interrupted_command_comes_again() {
-    let interrupted = vec![(mark(1), Bits(0, 1))];
+    let interrupted = vec![(tag(1), Bits(0, 1))];
     let mut fixture = Fixture::resumed(4, Resumed { interrupted, ..Resumed::default() });
     let (local, actions) = fixture.socket(2, 1);
     let refused = Action::Refuse { delivery: local, why: Refusal::Interrupted };
@@ -143,9 +143,9 @@ fn local_changes_are_refused_until_an_interrupted_command_comes_again() {
 
 #[test]
 fn what_an_earlier_agent_has_begun_is_forgotten_when_the_broker_has_nothing_left() {
-    let interrupted = vec![(mark(1), Bits(0, 1))];
+    let interrupted = vec![(tag(1), Bits(0, 1))];
     let mut fixture = Fixture::resumed(4, Resumed { interrupted, ..Resumed::default() });
-    assert_eq!(fixture.core.handle(Event::CaughtUp), [Action::Forget(mark(1))]);
+    assert_eq!(fixture.core.handle(Event::CaughtUp), [Action::Forget(tag(1))]);
     let (local, actions) = fixture.socket(2, 1);
     assert!(actions.contains(&Action::Run { delivery: local, again: false }));
 }
@@ -156,7 +156,7 @@ fn a_call_of_unknown_age_that_can_not_begin_is_left_and_fetched_when_it_could() 
     let (first, _) = fixture.broker(1, 1);
     let (left, actions) = fixture.deliver(Source::Broker, 2, Bits(0, 1), true);
     assert_eq!(actions, [Action::Leave(left)]);
-    assert!(!fixture.core.is_again(&mark(2), true), "nobody has begun it");
+    assert!(!fixture.core.is_again(&tag(2), true), "nobody has begun it");
     fixture.ends(first);
     let actions = fixture.core.handle(Event::Written { delivery: first, stored: true });
     assert!(actions.contains(&Action::Fetch(left)), "{actions:?}");
@@ -172,15 +172,15 @@ fn a_call_of_unknown_age_that_can_not_begin_is_left_and_fetched_when_it_could() 
 fn a_caller_that_gave_up_is_refused_while_it_waits_and_not_once_it_runs() {
     let mut fixture = Fixture::new(1);
     let (runs, _) = fixture.broker(1, 1);
-    let (for_turn, _) = fixture.broker(2, 1);
-    let (for_place, _) = fixture.broker(3, 2);
-    for (delivery, waits_for) in [(for_turn, WaitsFor::Turn), (for_place, WaitsFor::Place)] {
+    let (for_lock, _) = fixture.broker(2, 1);
+    let (for_slot, _) = fixture.broker(3, 2);
+    for (delivery, waits_for) in [(for_lock, WaitsFor::Lock), (for_slot, WaitsFor::Slot)] {
         let refused = Action::Refuse { delivery, why: Refusal::Expired(waits_for) };
         assert_eq!(fixture.core.handle(Event::Expired(delivery)), [refused]);
     }
     assert_eq!(fixture.core.handle(Event::Expired(runs)), [], "it is noted first");
     let actions = fixture.core.handle(Event::Noted { delivery: runs, ready: true });
-    let refused = Action::Refuse { delivery: runs, why: Refusal::Expired(WaitsFor::Place) };
+    let refused = Action::Refuse { delivery: runs, why: Refusal::Expired(WaitsFor::Slot) };
     assert_eq!(actions, [refused]);
 }
 
@@ -189,14 +189,14 @@ fn at_the_end_what_waits_goes_back_and_what_runs_is_answered() {
     let mut fixture = Fixture::new(1);
     let (runs, _) = fixture.broker(1, 1);
     fixture.core.handle(Event::Noted { delivery: runs, ready: true });
-    let (for_turn, _) = fixture.broker(2, 1);
-    let (for_place, _) = fixture.socket(3, 2);
+    let (for_lock, _) = fixture.broker(2, 1);
+    let (for_slot, _) = fixture.socket(3, 2);
     let actions = fixture.core.handle(Event::Terminate);
-    assert_eq!(actions, [Action::Requeue(for_turn), Action::Requeue(for_place)]);
+    assert_eq!(actions, [Action::Requeue(for_lock), Action::Requeue(for_slot)]);
     let (late, actions) = fixture.broker(4, 4);
     assert_eq!(actions, [Action::Requeue(late)]);
     let actions = fixture.core.handle(Event::Finished { delivery: runs, outcome: 7, succeeded: true });
-    assert_eq!(actions, [Action::Write { delivery: runs, id: mark(1), kept: Kept::Outcome }]);
+    assert_eq!(actions, [Action::Write { delivery: runs, id: tag(1), durable: Durable::Outcome }]);
 }
 
 #[test]
@@ -205,8 +205,8 @@ fn what_was_only_noted_at_the_end_is_not_taken_for_begun() {
     let (noted, _) = fixture.broker(1, 1);
     fixture.core.handle(Event::Terminate);
     let actions = fixture.core.handle(Event::Noted { delivery: noted, ready: true });
-    assert_eq!(actions, [Action::Forget(mark(1)), Action::Requeue(noted)]);
-    let interrupted = vec![(mark(1), Bits(0, 1))];
+    assert_eq!(actions, [Action::Forget(tag(1)), Action::Requeue(noted)]);
+    let interrupted = vec![(tag(1), Bits(0, 1))];
     let mut fixture = Fixture::resumed(1, Resumed { interrupted, ..Resumed::default() });
     let (noted, _) = fixture.broker(1, 1);
     fixture.core.handle(Event::Terminate);

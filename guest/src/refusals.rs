@@ -33,7 +33,7 @@ pub const WINDOW: Duration = Duration::from_secs(300);
 const MOST: usize = 3;
 
 /// The number of refusals stored.
-const KEPT: usize = 16;
+const MAX_REFUSALS: usize = 16;
 
 /// Slows down guessing a password that a person chose. Only the agent can read the file.
 const ROUNDS: u32 = 10_000;
@@ -148,7 +148,7 @@ impl Record {
             refusal.files.clone_from(files);
         }
         refused.push(Refusal { at: now, account: account.to_owned(), password, files: files.clone() });
-        refused.drain(..refused.len().saturating_sub(KEPT));
+        refused.drain(..refused.len().saturating_sub(MAX_REFUSALS));
         Self { server: circumstances.server.clone(), listeners: circumstances.listeners.clone(), refused }
     }
 

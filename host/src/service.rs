@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use tokio::time::{self, Instant};
-use trove_couchdb_protocol::host::{HostError, Report, Seen, ServiceName, State, Verb, Wanted, Within};
+use trove_couchdb_protocol::host::{HostError, ServiceReport, Observed, ServiceName, State, Verb, Wanted, Within};
 
 use crate::{
     backend::{self, Answered, Backend, POLL},
@@ -35,7 +35,7 @@ pub async fn perform(
     verb: &Verb,
     within: Option<Within>,
     changes: &Changes,
-) -> Result<Report, HostError> {
+) -> Result<ServiceReport, HostError> {
     perform_on(&*backend::of(service), service, verb, within, changes).await
 }
 
@@ -45,10 +45,10 @@ async fn perform_on(
     verb: &Verb,
     within: Option<Within>,
     changes: &Changes,
-) -> Result<Report, HostError> {
+) -> Result<ServiceReport, HostError> {
     let limit = within.map_or(service.timeout, |within| within.duration().min(service.timeout));
     let deadline = Deadline { backend, service, limit, at: Instant::now() + limit };
-    let (seen, has_changed) = match verb {
+    let (observed, has_changed) = match verb {
         Verb::ServiceWait(Wanted::Running) => (deadline.until_runs(None, false).await?, false),
         Verb::ServiceWait(Wanted::Stopped) => (deadline.until_stopped().await?, false),
         Verb::ServiceStart => {
@@ -65,7 +65,7 @@ async fn perform_on(
         }
         _ => (deadline.look("known").await?, false),
     };
-    Ok(Report { service: service.name.clone(), seen, changed: has_changed })
+    Ok(ServiceReport { service: service.name.clone(), observed, changed: has_changed })
 }
 
 /// A service with a deadline.
@@ -77,7 +77,7 @@ struct Deadline<'a> {
 }
 
 impl Deadline<'_> {
-    async fn start(&self) -> Result<(Seen, bool), HostError> {
+    async fn start(&self) -> Result<(Observed, bool), HostError> {
         let before = self.look("running").await?;
         if before.state == State::Running {
             return Ok((before, false));
@@ -86,7 +86,7 @@ impl Deadline<'_> {
         Ok((self.until_runs(None, true).await?, true))
     }
 
-    async fn stop(&self) -> Result<(Seen, bool), HostError> {
+    async fn stop(&self) -> Result<(Observed, bool), HostError> {
         let before = self.look("stopped").await?;
         if before.state.is(Wanted::Stopped) {
             return Ok((before, false));
@@ -95,7 +95,7 @@ impl Deadline<'_> {
         Ok((self.until_stopped().await?, true))
     }
 
-    async fn restart(&self) -> Result<Seen, HostError> {
+    async fn restart(&self) -> Result<Observed, HostError> {
         let before = self.look("running").await?;
         let Some(step) = self.backend.restart() else {
             // After the service was stopped, a running service must be a new instance.
@@ -109,16 +109,16 @@ impl Deadline<'_> {
 
     /// Waits until the service runs stably and is not the old instance. Returns an error if a started service
     /// has failed.
-    async fn until_runs(&self, old: Option<&str>, was_started: bool) -> Result<Seen, HostError> {
+    async fn until_runs(&self, old: Option<&str>, was_started: bool) -> Result<Observed, HostError> {
         let mut failed_since = None;
         loop {
-            let seen = self.look("running").await?;
-            let is_new = old.is_none_or(|old| seen.instance.as_deref() != Some(old));
-            match seen.state {
+            let observed = self.look("running").await?;
+            let is_new = old.is_none_or(|old| observed.instance.as_deref() != Some(old));
+            match observed.state {
                 State::Running if is_new => {
                     self.pause(self.service.settle, "running").await?;
                     let later = self.look("running").await?;
-                    if later.state == State::Running && later.instance == seen.instance {
+                    if later.state == State::Running && later.instance == observed.instance {
                         return Ok(later);
                     }
                     failed_since = None;
@@ -126,7 +126,7 @@ impl Deadline<'_> {
                 State::Failed if was_started => {
                     let since = *failed_since.get_or_insert_with(Instant::now);
                     if since.elapsed() >= FAILED_FOR_GOOD {
-                        return Err(late(&self.service.name, "running", self.taken(), Some(seen)));
+                        return Err(late(&self.service.name, "running", self.taken(), Some(observed)));
                     }
                 }
                 _ => failed_since = None,
@@ -135,19 +135,19 @@ impl Deadline<'_> {
         }
     }
 
-    async fn until_stopped(&self) -> Result<Seen, HostError> {
+    async fn until_stopped(&self) -> Result<Observed, HostError> {
         loop {
-            let seen = self.look("stopped").await?;
-            if seen.state.is(Wanted::Stopped) {
-                return Ok(seen);
+            let observed = self.look("stopped").await?;
+            if observed.state.is(Wanted::Stopped) {
+                return Ok(observed);
             }
             self.pause(POLL, "stopped").await?;
         }
     }
 
-    async fn look(&self, wanted: &str) -> Result<Seen, HostError> {
+    async fn look(&self, wanted: &str) -> Result<Observed, HostError> {
         match time::timeout_at(self.at, self.backend.look()).await {
-            Ok(seen) => Ok(seen?),
+            Ok(observed) => Ok(observed?),
             Err(_elapsed) => Err(late(&self.service.name, wanted, self.limit, None)),
         }
     }
@@ -170,8 +170,8 @@ impl Deadline<'_> {
     }
 
     async fn is_over(&self, wanted: &str) -> HostError {
-        let seen = time::timeout(LAST_LOOK, self.backend.look()).await;
-        late(&self.service.name, wanted, self.limit, seen.ok().and_then(Result::ok))
+        let observed = time::timeout(LAST_LOOK, self.backend.look()).await;
+        late(&self.service.name, wanted, self.limit, observed.ok().and_then(Result::ok))
     }
 
     fn taken(&self) -> Duration {
@@ -179,9 +179,9 @@ impl Deadline<'_> {
     }
 }
 
-fn late(service: &ServiceName, wanted: &str, after: Duration, seen: Option<Seen>) -> HostError {
+fn late(service: &ServiceName, wanted: &str, after: Duration, observed: Option<Observed>) -> HostError {
     let (service, wanted) = (service.clone(), wanted.to_owned());
-    HostError::Late { service, wanted, seconds: after.as_secs(), seen }
+    HostError::Late { service, wanted, seconds: after.as_secs(), observed }
 }
 
 #[cfg(test)]

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn root_can_give_a_file_away_and_others_are_told_that_they_cannot() {
+    fn root_can_give_a_file_away_and_others_get_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("theirs");
         let we = fs::metadata(directory.path()).unwrap().uid();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn its_owner_needs_nobody_to_give_it_a_file() {
+    fn the_owner_itself_needs_no_change_of_owner() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ours");
         let we = fs::metadata(directory.path()).unwrap();

@@ -116,7 +116,7 @@ impl ListeningSocket {
         }
         let mode = group.map_or(purpose.mode_without_group, |_| MODE_WITH_GROUP);
         fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed("protected"))?;
-        let bound = place(path).map_err(failed("looked at"))?;
+        let bound = identity(path).map_err(failed("looked at"))?;
         let listener = socket.listen(BACKLOG).map_err(failed("listened on"))?;
         Ok(Self { listener, path: path.to_owned(), made: bound, group, mode, _lock: lock })
     }
@@ -170,7 +170,7 @@ impl ListeningSocket {
 impl Drop for ListeningSocket {
     fn drop(&mut self) {
         // Only the original socket: an operator may have replaced it.
-        if place(&self.path).is_ok_and(|there| there == self.made)
+        if identity(&self.path).is_ok_and(|there| there == self.made)
             && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::warn!(%error, path = %self.path.display(), "A socket can't be removed.");
@@ -263,7 +263,7 @@ fn probe(path: &Path) -> rustix::io::Result<()> {
     connect(&socket, &SocketAddrUnix::new(path)?)
 }
 
-fn place(path: &Path) -> io::Result<(u64, u64)> {
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_somebody_put_in_its_place_is_not_removed() {
+    async fn a_file_of_another_process_in_its_place_is_not_removed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("agent.sock");
         let socket = ListeningSocket::bind(&path, None, PURPOSE).unwrap();

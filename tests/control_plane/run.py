@@ -50,7 +50,7 @@ PYTHONS = {"12": "3.7", "13": "3.8"}
 ENDS_US = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 #: In which pytest must have ended its servers once it is interrupted, in seconds.
-PATIENCE = 60
+EXIT_TIMEOUT = 60
 
 
 class Suites:
@@ -100,7 +100,7 @@ class Suites:
                 process.send_signal(signal.SIGINT)
         for process in self._running:
             try:
-                process.wait(PATIENCE)
+                process.wait(EXIT_TIMEOUT)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
 

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use trove_couchdb_protocol::trove::ConductorCast;
 use trove_couchdb_protocol::{Cipher, Secret};
 
-use crate::bus::{connect, ensure_exchange};
+use crate::rpc::{connect, ensure_exchange};
 
 /// A conductor that listens on one queue; dropping it stops it.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use reqwest::{StatusCode, Url};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use crate::ledger;
-use crate::real_couch::{self, RealNode, RealPlan};
+use crate::real_couch::{self, RealBuilder, RealNode};
+use crate::test_log;
 
 /// The variable with the URL of a real server, including the credentials of an admin.
 pub(crate) const URL_VARIABLE: &str = "COUCHDB_URL";
@@ -65,12 +65,12 @@ impl CouchServer {
         if let Ok(text) = std::env::var(URL_VARIABLE)
             && !text.is_empty()
         {
-            ledger::used(ledger::What::Real);
+            test_log::used(test_log::What::Real);
             return Self::real(&text);
         }
         match real_couch::shared().await? {
             Some(node) => {
-                ledger::used(ledger::What::Real);
+                test_log::used(test_log::What::Real);
                 Ok(Self { kind: Kind::Shared, ..node.server() })
             }
             None => Self::in_memory(Options::default()).await,
@@ -86,7 +86,7 @@ impl CouchServer {
             )
             .await;
         }
-        let node = RealPlan::default().up().await?.context("no release")?;
+        let node = RealBuilder::default().up().await?.context("no release")?;
         let server = node.server();
         Ok(Self { _node: Some(Box::new(node)), ..server })
     }
@@ -97,13 +97,13 @@ impl CouchServer {
             Version::V1 => "it needs a CouchDB 1.x",
             Version::V2 => "it needs a CouchDB 2.x",
             Version::V3_3 | Version::V3_4 => "it needs another CouchDB 3.x than the newest",
-            Version::V3_5 => ledger::NO_REASON,
+            Version::V3_5 => test_log::NO_REASON,
         };
         Self::in_memory_because(options, version).await
     }
 
     async fn in_memory_because(options: Options, why: &str) -> Result<Self> {
-        ledger::used(ledger::What::InMemory(why.to_owned()));
+        test_log::used(test_log::What::InMemory(why.to_owned()));
         let admin = match &options.admin {
             Some((name, password)) => Credentials::new(name, password),
             None => Credentials::new("first_admin", &hex::encode(rand::random::<[u8; 8]>())),
@@ -167,7 +167,7 @@ impl CouchServer {
     fn explain(&self) {
         if let Kind::InMemory(_) = &self.kind {
             let reason = "it injects faults, counts requests or stops the server";
-            ledger::used(ledger::What::InMemory(reason.to_owned()));
+            test_log::used(test_log::What::InMemory(reason.to_owned()));
         }
     }
 

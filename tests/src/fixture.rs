@@ -13,12 +13,12 @@ use trove_couchdb_protocol::new_id;
 use trove_couchdb_protocol::trove::ConductorCast;
 
 use crate::agent::{AgentOptions, AgentProcess};
-use crate::bus::{Bus, CallError, Request, declare_exchange, notification};
 use crate::conductor::Conductor;
 use crate::couch::{CouchClient, CouchServer, Credentials, escape};
 use crate::local::LocalClient;
 use crate::rabbitmq::{self, RabbitNode};
 use crate::real_couch::RealNode;
+use crate::rpc::{CallError, Request, RpcClient, declare_exchange, notification};
 use crate::shared_server::{own_name, with_way_in};
 
 /// A cast that is not reported as ended within this counts as lost.
@@ -26,7 +26,7 @@ const CAST_LIMIT: Duration = crate::until::HUNG;
 
 /// The parts that a test needs.
 #[derive(Debug, Default)]
-pub struct FixturePlan {
+pub struct FixtureBuilder {
     in_memory: Option<Options>,
     real: Option<CouchServer>,
     alone: bool,
@@ -36,7 +36,7 @@ pub struct FixturePlan {
     transport_url: Option<String>,
 }
 
-impl FixturePlan {
+impl FixtureBuilder {
     /// Uses an in-memory server with these options, even if a real one is configured.
     #[must_use]
     pub fn in_memory(mut self, options: Options) -> Self {
@@ -114,9 +114,9 @@ impl FixturePlan {
         }
         let conductor = Conductor::listen(&uri, &exchange, &queue, key).await?;
         let agent = AgentProcess::start_ready(options).await?;
-        let bus = Bus::connect(&uri, &exchange, &id, key).await?;
+        let rpc = RpcClient::connect(&uri, &exchange, &id, key).await?;
         let client = couch.client()?;
-        Ok(Fixture { bus, conductor, agent, client, couch, key: self.key, id, exchange })
+        Ok(Fixture { rpc, conductor, agent, client, couch, key: self.key, id, exchange })
     }
 }
 
@@ -124,7 +124,7 @@ impl FixturePlan {
 #[derive(Debug)]
 pub struct Fixture {
     /// The caller.
-    pub bus: Bus,
+    pub rpc: RpcClient,
     /// Receives heartbeats and notifications.
     pub conductor: Conductor,
     /// The agent under test.
@@ -143,7 +143,7 @@ pub struct Fixture {
 impl Fixture {
     /// Starts the fixture that most tests need.
     pub async fn up() -> Result<Self> {
-        FixturePlan::default().up().await
+        FixtureBuilder::default().up().await
     }
 
     /// A name that no other test uses, legal for users and databases.
@@ -168,14 +168,14 @@ impl Fixture {
 
     /// Calls a method.
     pub async fn call(&self, method: &str, args: Value) -> Result<Value, CallError> {
-        self.bus.call(method, args).await
+        self.rpc.call(method, args).await
     }
 
     /// Casts a method and waits for its result; the inner error is the one that the agent reported.
     pub async fn cast(&self, method: &str, args: Value) -> Result<Result<(), String>> {
         let notification = notification(&self.id, method);
         let wanted = notification["request_id"].clone();
-        self.bus.cast(&Request::new(method, args).notified(notification)).await?;
+        self.rpc.cast(&Request::new(method, args).notified(notification)).await?;
         let deadline = Instant::now() + CAST_LIMIT;
         loop {
             let ended = self.conductor.received().into_iter().find_map(|cast| match cast {

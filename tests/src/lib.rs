@@ -2,7 +2,7 @@
 //! are real, except that CouchDB can be an in-memory server.
 //!
 //! ```text
-//!  bus ─────────┐                    ┌──► couch   in-memory, or a real one (COUCHDB_URL, COUCHDB_HOME)
+//!  rpc ─────────┐                    ┌──► couch   in-memory, or a real one (COUCHDB_URL, COUCHDB_HOME)
 //!  python ──────┤  rabbitmq (node)   │
 //!  conductor ◄──┴──────► agent ──────┘
 //!  local ──────(socket)────┘
@@ -10,11 +10,11 @@
 //!
 //! - [`rabbitmq`], [`couch`] and [`agent`] start the parts, each in its own process that never outlives the
 //!   test process ([`process`]) and on its own ports ([`ports`]);
-//! - [`bus`] sends commands from Rust, [`python`] sends them with the real oslo.messaging, [`conductor`]
+//! - [`rpc`] sends commands from Rust, [`python`] sends them with the real oslo.messaging, [`conductor`]
 //!   receives the reports, and [`local`] sends commands over the agent's local socket;
 //! - [`hostd`] starts the privileged helper;
 //! - [`fixture`] and [`local_fixture`] combine these for one test; [`shared_server`] lets all tests use one
-//!   real server, [`real_couch`] starts real nodes and clusters for tests that need their own; [`ledger`]
+//!   real server, [`real_couch`] starts real nodes and clusters for tests that need their own; [`test_log`]
 //!   counts skipped tests;
 //! - [`amqp_proxy`] imitates brokers that refuse what Debian's RabbitMQ accepts;
 //! - [`certificates`] creates certificates, [`tls_front`] puts TLS in front of a CouchDB;
@@ -30,7 +30,6 @@
 
 pub mod agent;
 pub mod amqp_proxy;
-pub mod bus;
 pub mod certificates;
 pub mod collector;
 pub mod conductor;
@@ -39,7 +38,6 @@ pub mod doc_commands;
 pub mod faults;
 pub mod fixture;
 pub mod hostd;
-pub mod ledger;
 pub mod local;
 pub mod local_fixture;
 pub mod odd_proxy;
@@ -50,8 +48,10 @@ pub mod protobuf;
 pub mod python;
 pub mod rabbitmq;
 pub mod real_couch;
+pub mod rpc;
 pub mod shared_server;
 pub mod strace;
+pub mod test_log;
 pub mod tls_front;
 pub mod tour;
 pub mod until;

@@ -1,7 +1,7 @@
 //! A client of the agent's local socket, like an operator's tool: it sends the same requests as over the
 //! broker, in frames.
 //!
-//! Callers: the integration tests and the tour. Like [`crate::bus::Bus`], it can also send what a
+//! Callers: the integration tests and the tour. Like [`crate::rpc::RpcClient`], it can also send what a
 //! well-behaved tool never sends.
 
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use trove_couchdb_protocol::{FrameDecoder, Outcome, Reply, decode_reply, frame};
 
-use crate::bus::{CallError, Message, Request};
+use crate::rpc::{CallError, Message, Request};
 
 /// On the socket the reply comes on the same connection, but the decoder needs a queue name.
 const REPLY_QUEUE: &str = "local";
@@ -59,7 +59,7 @@ impl LocalClient {
     pub async fn request(&self, request: &Request) -> Result<Value, CallError> {
         let message = Self::encode_call(request);
         let answer = self.expect_answer(&message);
-        self.send(&message).await.map_err(CallError::Bus)?;
+        self.send(&message).await.map_err(CallError::Transport)?;
         answer.within(request.timeout).await
     }
 
@@ -132,7 +132,7 @@ impl PendingAnswer {
     /// Waits up to `limit` for the reply; a failure is an error.
     pub async fn within(self, limit: Duration) -> Result<Value, CallError> {
         let reply = timeout(limit, self.0).await.map_err(|_| CallError::Timeout(limit))?;
-        match reply.map_err(|_| CallError::Bus(anyhow::anyhow!("the agent hung up")))?.outcome {
+        match reply.map_err(|_| CallError::Transport(anyhow::anyhow!("the agent hung up")))?.outcome {
             Outcome::Success(value) => Ok(value),
             Outcome::Failure(failure) => Err(CallError::Failure(failure)),
         }

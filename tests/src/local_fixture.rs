@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 use trove_couchdb_protocol::new_id;
 
 use crate::agent::{AgentOptions, AgentProcess};
-use crate::bus::CallError;
 use crate::couch::{CouchClient, CouchServer, Credentials};
 use crate::fixture::{login, user_object};
 use crate::local::LocalClient;
 use crate::real_couch::RealNode;
+use crate::rpc::CallError;
 use crate::shared_server::{own_name, with_way_in};
 
 /// The parts that a test needs.
 #[derive(Debug, Default)]
-pub struct LocalFixturePlan {
+pub struct LocalFixtureBuilder {
     in_memory: Option<Options>,
     real: Option<CouchServer>,
     alone: bool,
@@ -26,7 +26,7 @@ pub struct LocalFixturePlan {
     environment: Vec<(String, String)>,
 }
 
-impl LocalFixturePlan {
+impl LocalFixtureBuilder {
     /// Uses an in-memory server with these options, even if a real one is configured.
     #[must_use]
     pub fn in_memory(mut self, options: Options) -> Self {

@@ -57,7 +57,7 @@ impl Process {
     pub fn status(&mut self) -> Result<Option<ExitStatus>> {
         let status = self.child.try_wait().with_context(|| format!("cannot wait for {}", self.name))?;
         if status.is_some() {
-            self.dismiss_guard();
+            self.stop_guard();
         }
         Ok(status)
     }
@@ -89,14 +89,14 @@ impl Process {
     pub fn kill9(&mut self) -> Result<()> {
         self.child.kill().with_context(|| format!("cannot kill {}", self.name))?;
         self.child.wait().with_context(|| format!("cannot reap {}", self.name))?;
-        self.dismiss_guard();
+        self.stop_guard();
         Ok(())
     }
 
     /// Once the child is reaped its pid may belong to an unrelated process, which the guard must not kill.
-    fn dismiss_guard(&mut self) {
+    fn stop_guard(&mut self) {
         if let Some(guard) = self.guard.take() {
-            guard.dismiss();
+            guard.stop();
         }
     }
 }
@@ -129,7 +129,7 @@ impl Guard {
         Ok(Self { shell })
     }
 
-    fn dismiss(mut self) {
+    fn stop(mut self) {
         if let Some(mut pipe) = self.shell.stdin.take()
             && let Err(error) = pipe.write_all(b"farewell\n")
         {

@@ -53,13 +53,13 @@ pub async fn with_way_in(options: AgentOptions, couch: &CouchServer) -> Result<A
 
 /// Held by a test that enables or disables `root`: all tests on a real server share one `root`.
 pub async fn root_alone(couch: &CouchServer) -> Option<MutexGuard<'static, ()>> {
-    static TURN: Mutex<()> = Mutex::const_new(());
-    if couch.is_shared() { Some(TURN.lock().await) } else { None }
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+    if couch.is_shared() { Some(ONE_AT_A_TIME.lock().await) } else { None }
 }
 
 /// On a shared server, deletes `root` and the databases and users of earlier runs with names that `is_ours`
 /// accepts.
-pub async fn sweep(couch: &CouchServer, is_ours: impl Fn(&str) -> bool) -> Result<()> {
+pub async fn remove_leftovers(couch: &CouchServer, is_ours: impl Fn(&str) -> bool) -> Result<()> {
     if !couch.is_shared() {
         return Ok(());
     }
@@ -83,7 +83,7 @@ pub async fn sweep(couch: &CouchServer, is_ours: impl Fn(&str) -> bool) -> Resul
 
 /// The agent that bootstraps a real server. It lives as long as this process, to keep its credentials file.
 async fn first_agent(couch: &CouchServer) -> Result<AgentProcess> {
-    sweep(couch, |name| name.contains(MARK)).await?;
+    remove_leftovers(couch, |name| name.contains(MARK)).await?;
     let options = AgentOptions::new("first", NO_BROKER, &couch.url()).set("log.filter", "info");
     let admin = couch.admin();
     let agent = if admin.name == OS_ADMIN {

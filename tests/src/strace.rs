@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::{agent::AgentProcess, ledger, process::Process, until::until};
+use crate::{agent::AgentProcess, process::Process, test_log, until::until};
 
 /// strace, attached to all threads of an agent until it is dropped or the agent exits.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Strace {
         .await?;
         if ended {
             let why = std::fs::read_to_string(&errors)?;
-            ledger::skipped(&format!("the agent can't be traced: {}", why.trim()));
+            test_log::skipped(&format!("the agent can't be traced: {}", why.trim()));
             return Ok(None);
         }
         Ok(Some(Self(strace)))

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use anyhow::Result;
 use trove_couchdb_tests::faults::campaign::Campaign;
-use trove_couchdb_tests::faults::plan::Size;
+use trove_couchdb_tests::faults::explored_schedule::parse;
 use trove_couchdb_tests::faults::replay::replay;
-use trove_couchdb_tests::faults::schedule::parse;
+use trove_couchdb_tests::faults::schedule::Size;
 
 async fn campaign(durable: bool, faults: usize, seed: u64) -> Result<()> {
     // A permanent directory, because it has the logs of failures.

@@ -19,7 +19,7 @@ use trove_couchdb_client::{
 };
 use trove_couchdb_config::{Override, Settings, Sources};
 use trove_couchdb_tests::couch::{CouchServer, Credentials};
-use trove_couchdb_tests::real_couch::RealPlan;
+use trove_couchdb_tests::real_couch::RealBuilder;
 use trove_couchdb_tests::until::until;
 
 /// More than the sockets of both sides can buffer.
@@ -167,7 +167,7 @@ async fn a_stream_goes_on_while_the_password_changes() -> Result<()> {
 /// Each node has its own configuration and administrators, which any other node can query.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_is_asked_by_its_name() -> Result<()> {
-    let Some(cluster) = RealPlan::default().cluster().await? else { return Ok(()) };
+    let Some(cluster) = RealBuilder::default().cluster().await? else { return Ok(()) };
     let (first, second) = (&cluster.nodes[0], &cluster.nodes[1]);
     let couchdb = Administered::up(&first.url(), first.admin()).await?;
     let membership = couchdb.couch.membership().await?;

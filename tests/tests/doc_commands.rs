@@ -66,7 +66,7 @@ fn run_by(wanted: Runner) -> Vec<Documented> {
 }
 
 #[test]
-fn somebody_runs_each_command() {
+fn each_command_is_run_by_a_test() {
     let all = every_command();
     assert!(all.len() > 100, "only {} commands found", all.len());
     let nobody: Vec<String> = all
@@ -139,7 +139,7 @@ fn make_refuses(line: &str) -> Option<String> {
 }
 
 #[test]
-fn make_has_what_the_documentation_tells_it_to_do() {
+fn make_has_every_target_of_the_documentation() {
     assert!(make_refuses("make no-such-target").is_some() && make_refuses("make run NONSENSE=1").is_some());
     for command in run_by(Runner::Make) {
         let refused = make_refuses(&command.bare());

@@ -12,8 +12,8 @@ use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use serde_json::{Value, json};
 use trove_couchdb_protocol::trove::ConductorCast;
-use trove_couchdb_tests::bus::{CallError, Message, Request};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
+use trove_couchdb_tests::rpc::{CallError, Message, Request};
 
 /// Far more than the agent may hold (`rpc.prefetch`).
 const MESSAGES: usize = 20_000;
@@ -22,8 +22,8 @@ const BATCH: usize = 1_000;
 
 /// One message of the flood: commands, reads, unknown methods, garbage, and duplicates.
 fn flooding(fixture: &Fixture, number: usize, last: &mut Message) -> Vec<u8> {
-    let call = |method: &str, args: Value| fixture.bus.encode_call(&Request::new(method, args));
-    let cast = |method: &str, args: Value| fixture.bus.encode_cast(&Request::new(method, args));
+    let call = |method: &str, args: Value| fixture.rpc.encode_call(&Request::new(method, args));
+    let cast = |method: &str, args: Value| fixture.rpc.encode_cast(&Request::new(method, args));
     let message = match number % 8 {
         0 => cast("rpc_ping", json!({})),
         1 => call("rpc_ping", json!({})),
@@ -42,18 +42,18 @@ fn flooding(fixture: &Fixture, number: usize, last: &mut Message) -> Vec<u8> {
 }
 
 async fn flood(fixture: &Fixture, messages: usize) -> Result<()> {
-    let channel = fixture.bus.channel().await?;
-    let mut last = fixture.bus.encode_cast(&Request::new("rpc_ping", json!({})));
+    let channel = fixture.rpc.channel().await?;
+    let mut last = fixture.rpc.encode_cast(&Request::new("rpc_ping", json!({})));
     for number in 0..messages {
         let body = flooding(fixture, number, &mut last);
-        let (exchange, topic) = (fixture.exchange().into(), fixture.bus.topic().into());
+        let (exchange, topic) = (fixture.exchange().into(), fixture.rpc.topic().into());
         let properties = trove_couchdb_guest::broker::properties();
         drop(
             channel.basic_publish(exchange, topic, BasicPublishOptions::default(), &body, properties).await?,
         );
         if number % BATCH == BATCH - 1 {
             let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            channel.queue_declare(fixture.bus.topic().into(), passive, FieldTable::default()).await?;
+            channel.queue_declare(fixture.rpc.topic().into(), passive, FieldTable::default()).await?;
         }
     }
     Ok(())
@@ -85,15 +85,15 @@ async fn heartbeats(fixture: &Fixture, over: &AtomicBool) -> (Duration, usize) {
 /// none.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_fits_into_memory_and_the_heart_beats() -> Result<()> {
-    let plan = FixturePlan::default().in_memory(Options::default());
-    let fixture = plan.set("log.filter", "warn").set("heartbeat.interval", 1).up().await?;
+    let builder = FixtureBuilder::default().in_memory(Options::default());
+    let fixture = builder.set("log.filter", "warn").set("heartbeat.interval", 1).up().await?;
     let messages = std::env::var("FLOOD").map_or(Ok(MESSAGES), |count| count.parse())?;
     let began = Instant::now();
     let flooded = async {
         flood(&fixture, messages).await?;
         // After all other messages.
         let last = Request::new("no_such_method", json!({})).timeout(Duration::from_secs(1_800));
-        anyhow::Ok(fixture.bus.request(&last).await)
+        anyhow::Ok(fixture.rpc.request(&last).await)
     };
     let over = AtomicBool::new(false);
     let flooded = async {

@@ -65,7 +65,7 @@ fn code() -> String {
 #[test]
 fn every_mutation_applies() {
     if !root().join(".git").exists() {
-        trove_couchdb_tests::ledger::skipped("this is no git repository");
+        trove_couchdb_tests::test_log::skipped("this is no git repository");
         return;
     }
     for mutation in mutations() {
@@ -79,7 +79,7 @@ fn every_mutation_applies() {
 #[test]
 fn every_mutation_and_its_test_name_each_other() {
     if !root().join(".git").exists() {
-        trove_couchdb_tests::ledger::skipped("this is no git repository");
+        trove_couchdb_tests::test_log::skipped("this is no git repository");
         return;
     }
     let code = code();

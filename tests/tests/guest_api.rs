@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use trove_couchdb_tests::{ledger, python::virtual_environment};
+use trove_couchdb_tests::{python::virtual_environment, test_log};
 
 /// The part about Trove ends at this heading.
 const OWN: &str = "## The agent's own methods";
@@ -22,7 +22,7 @@ fn every_method_of_trove_is_served_or_refused_with_a_reason() {
     let python = match virtual_environment() {
         Ok(python) => python,
         Err(error) => {
-            ledger::skipped(&format!("Trove is not installed and can't be fetched from PyPI: {error:#}"));
+            test_log::skipped(&format!("Trove is not installed and can't be fetched from PyPI: {error:#}"));
             return;
         }
     };

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
-use trove_couchdb_tests::bus::{Bus, CallError, Request, declare_exchange};
 use trove_couchdb_tests::conductor::Conductor;
 use trove_couchdb_tests::couch::CouchServer;
 use trove_couchdb_tests::python::{PeerOptions, PythonPeer};
 use trove_couchdb_tests::rabbitmq::{self, RabbitNode};
-use trove_couchdb_tests::real_couch::RealPlan;
+use trove_couchdb_tests::real_couch::RealBuilder;
+use trove_couchdb_tests::rpc::{CallError, Request, RpcClient, declare_exchange};
 
 const KEY: &str = "oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU";
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
@@ -62,7 +62,7 @@ async fn python_speaks_with_python_in_every_mode() {
 }
 
 #[tokio::test]
-async fn python_sees_a_timeout_when_nobody_serves() {
+async fn python_sees_a_timeout_when_there_is_no_server() {
     let peer = peer("nobody", None, &[]).await;
     peer.predeclare().await.unwrap();
     let error =
@@ -76,11 +76,11 @@ async fn our_client_and_pythons_server_agree_in_clear_and_encrypted() {
         let peer = peer(id, key, &[]).await;
         peer.start_echo_guest().await.unwrap();
         let uri = rabbitmq::shared().await.unwrap().amqp_uri();
-        let bus = Bus::connect(&uri, &format!("exchange-{id}"), id, key).await.unwrap();
+        let rpc = RpcClient::connect(&uri, &format!("exchange-{id}"), id, key).await.unwrap();
 
         let sent = json!({"users": [{"_name": "zoë", "_password": null}], "limit": 3});
-        assert_eq!(bus.call("echo", sent.clone()).await.unwrap(), sent, "{id}");
-        let Err(CallError::Failure(failure)) = bus.call("fail", json!({"message": "no such thing"})).await
+        assert_eq!(rpc.call("echo", sent.clone()).await.unwrap(), sent, "{id}");
+        let Err(CallError::Failure(failure)) = rpc.call("fail", json!({"message": "no such thing"})).await
         else {
             panic!("{id}: a failure must be an error");
         };
@@ -90,29 +90,29 @@ async fn our_client_and_pythons_server_agree_in_clear_and_encrypted() {
             "{id}"
         );
 
-        bus.cast(&Request::new("echo", json!({"n": 1}))).await.unwrap();
+        rpc.cast(&Request::new("echo", json!({"n": 1}))).await.unwrap();
         let event = |n: u32| json!({"event": "echo", "args": {"n": n}});
         assert_eq!(peer.event(SOON).await.unwrap()["args"], sent, "{id}");
         assert_eq!(peer.event(SOON).await.unwrap(), event(1), "{id}");
 
-        let message = bus.encode_call(&Request::new("echo", json!({"n": 2})));
-        let reply = bus.expect_reply(&message);
-        bus.send(&message).await.unwrap();
-        bus.send(&message).await.unwrap();
+        let message = rpc.encode_call(&Request::new("echo", json!({"n": 2})));
+        let reply = rpc.expect_reply(&message);
+        rpc.send(&message).await.unwrap();
+        rpc.send(&message).await.unwrap();
         assert_eq!(reply.within(SOON).await.unwrap(), json!({"n": 2}), "{id}");
         assert_eq!(peer.event(SOON).await.unwrap(), event(2), "{id}");
-        bus.call("echo", json!({"n": 3})).await.unwrap();
+        rpc.call("echo", json!({"n": 3})).await.unwrap();
         assert_eq!(peer.event(SOON).await.unwrap(), event(3), "{id}: oslo.messaging drops the duplicate");
-        assert!(bus.unexpected_replies().is_empty(), "{id}: {:?}", bus.unexpected_replies());
+        assert!(rpc.unexpected_replies().is_empty(), "{id}: {:?}", rpc.unexpected_replies());
     }
 }
 
 #[tokio::test]
-async fn our_client_gives_up_when_nobody_answers() {
+async fn our_client_gives_up_when_there_is_no_answer() {
     let uri = rabbitmq::shared().await.unwrap().amqp_uri();
-    let bus = Bus::connect(&uri, "exchange-silence", "silence", None).await.unwrap();
+    let rpc = RpcClient::connect(&uri, "exchange-silence", "silence", None).await.unwrap();
     let request = Request::new("rpc_ping", json!({})).timeout(Duration::from_millis(300));
-    assert!(matches!(bus.request(&request).await, Err(CallError::Timeout(_))));
+    assert!(matches!(rpc.request(&request).await, Err(CallError::Timeout(_))));
 }
 
 #[tokio::test]
@@ -132,16 +132,16 @@ async fn the_couchdb_has_an_admin_and_nothing_for_others() {
 async fn a_durable_exchange_is_taken_as_it_is() {
     let uri = rabbitmq::shared().await.unwrap().amqp_uri();
     declare_exchange(&uri, "exchange-durable", true).await.unwrap();
-    let bus = Bus::connect(&uri, "exchange-durable", "durable", None).await.unwrap();
+    let rpc = RpcClient::connect(&uri, "exchange-durable", "durable", None).await.unwrap();
     Conductor::listen(&uri, "exchange-durable", "conductor-durable", None).await.unwrap();
-    assert!(bus.channel().await.is_ok(), "no declaration may have closed the connection");
+    assert!(rpc.channel().await.is_ok(), "no declaration may have closed the connection");
     assert!(declare_exchange(&uri, "exchange-durable", false).await.is_err(), "the broker keeps the flag");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_node_keeps_its_data_and_may_become_a_newer_release() {
-    let plan = RealPlan::default().version("3.3").ini("[couchdb]\nmax_document_size = 4711");
-    let Some(mut node) = plan.up().await.unwrap() else { return };
+    let builder = RealBuilder::default().version("3.3").ini("[couchdb]\nmax_document_size = 4711");
+    let Some(mut node) = builder.up().await.unwrap() else { return };
     assert!(node.version().starts_with("3.3."));
     node.admin_request(Method::PUT, "/kept", None).await.unwrap();
     let path = "/_node/_local/_config/couchdb/max_document_size";
@@ -157,7 +157,7 @@ async fn a_real_node_keeps_its_data_and_may_become_a_newer_release() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_node_without_an_admin_ends_until_there_is_one() {
-    let Some(mut node) = RealPlan::default().without_admin().start().unwrap() else { return };
+    let Some(mut node) = RealBuilder::default().without_admin().start().unwrap() else { return };
     assert!(!node.exits().await.unwrap().success());
     let admins = format!("[admins]\n{} = {}\n", node.admin().name, node.admin().password);
     std::fs::write(node.local_d().join("30-admin.ini"), admins).unwrap();
@@ -167,7 +167,7 @@ async fn a_real_node_without_an_admin_ends_until_there_is_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_cluster_has_no_majority_without_two_of_its_nodes() {
-    let Some(mut cluster) = RealPlan::default().cluster().await.unwrap() else { return };
+    let Some(mut cluster) = RealBuilder::default().cluster().await.unwrap() else { return };
     cluster.nodes[0].admin_request(Method::PUT, "/d", None).await.unwrap();
     cluster.nodes[2].admin_request(Method::GET, "/d", None).await.unwrap();
     for index in [1, 2] {

@@ -10,7 +10,7 @@ use in_memory_couchdb::Options;
 use serde_json::json;
 use trove_couchdb_tests::certificates::{Authority, Wanted};
 use trove_couchdb_tests::collector::{CollectedSpan, Collector};
-use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixtureBuilder};
 use trove_couchdb_tests::tls_front::TlsFront;
 
 /// Long, because the machine may be busy.
@@ -18,8 +18,8 @@ const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
 async fn fixture(collector: &Collector) -> Result<LocalFixture> {
     // Spans bypass the environment's proxy: nothing listens at this one.
-    let plan = LocalFixturePlan::default().variable("HTTP_PROXY", "http://127.0.0.1:1");
-    plan.in_memory(Options::default()).set("trace.otlp_endpoint", collector.url()).up().await
+    let builder = LocalFixtureBuilder::default().variable("HTTP_PROXY", "http://127.0.0.1:1");
+    builder.in_memory(Options::default()).set("trace.otlp_endpoint", collector.url()).up().await
 }
 
 fn named<'a>(spans: &'a [CollectedSpan], name: &str) -> &'a CollectedSpan {
@@ -81,12 +81,12 @@ async fn a_command_is_a_trace_with_its_requests_and_holds_no_name_or_password() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_is_away_disturbs_nobody() -> Result<()> {
+async fn an_unreachable_collector_disturbs_no_command() -> Result<()> {
     let collector = Collector::start().await?;
     let url = collector.url().to_owned();
     drop(collector);
-    let plan = LocalFixturePlan::default().in_memory(Options::default());
-    let mut fixture = plan.set("trace.otlp_endpoint", url).up().await?;
+    let builder = LocalFixtureBuilder::default().in_memory(Options::default());
+    let mut fixture = builder.set("trace.otlp_endpoint", url).up().await?;
     let db = fixture.name("db");
     fixture.databases(&[&db]).await?;
     fixture.user(&fixture.name("al"), &[&db]).await?;
@@ -105,14 +105,14 @@ async fn over_https_with_a_token_in_a_header_and_only_to_whom_the_machine_trusts
     let (stranger, _, _) = Authority::in_directory("nobody's")?;
     let wanted = Wanted::server(&["localhost", "127.0.0.1"]);
     let front = TlsFront::start(collector.address(), &stranger.sign(&wanted)?, None).await?;
-    let plan = LocalFixturePlan::default()
+    let builder = LocalFixtureBuilder::default()
         .in_memory(Options::default())
         .set("trace.otlp_endpoint", format!("https://127.0.0.1:{}", front.port()))
         .set("log.filter", "trace")
         .variable("SSL_CERT_FILE", trusted.to_str().context("no UTF-8")?)
         .variable("OTEL_EXPORTER_OTLP_HEADERS", &format!("x-token={TOKEN}"))
         .variable("OTEL_BSP_SCHEDULE_DELAY", "50");
-    let mut fixture = plan.up().await?;
+    let mut fixture = builder.up().await?;
     let name = fixture.name("first");
     fixture.databases(&[&name]).await?;
     fixture.agent.wait_log("Spans are lost: the collector can't be reached.", SOON).await?;

@@ -163,7 +163,7 @@ fn ids(root: &Path, file: &str) -> BTreeMap<String, u32> {
 }
 
 #[test]
-fn account_and_modes_come_out_as_promised() {
+fn account_and_modes_are_as_documented() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("left out: only root can make accounts and give files away");
         return;

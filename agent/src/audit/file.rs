@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_moved_away_is_begun_anew_and_an_error_passes() {
+    fn a_file_that_was_moved_away_is_started_again_and_an_error_passes() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit.log");
         let mut file = RotatedFile::new(path.clone(), 100, 1);

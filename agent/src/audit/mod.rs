@@ -22,7 +22,7 @@ use tracing::{Span, error, info, warn};
 
 use file::RotatedFile;
 pub use record::{AuditOutcome, Record, Source, Target};
-use trove_couchdb_config::AuditSettings;
+use trove_couchdb_config::{AuditFile, AuditSettings};
 
 /// How many lines may wait for a slow disk; more are lost.
 const QUEUE: usize = 1024;
@@ -55,11 +55,11 @@ impl Audit {
     /// Opens the file, if one is configured. The agent starts even if the file cannot be written: the error
     /// is logged, and every line tries again.
     pub fn new(settings: &AuditSettings) -> Self {
-        let sink = match settings {
-            AuditSettings::Off => Sink::Off,
-            AuditSettings::Journal => Sink::Journal,
-            AuditSettings::File { path, max_bytes, keep } => {
-                let file = RotatedFile::new(path.clone(), *max_bytes, *keep);
+        let sink = match &settings.file {
+            AuditFile::Off => Sink::Off,
+            AuditFile::Journal => Sink::Journal,
+            AuditFile::At(path) => {
+                let file = RotatedFile::new(path.clone(), settings.max_bytes, settings.keep);
                 let (sender, lines) = mpsc::channel(QUEUE);
                 // The thread's log lines are about this instance, too.
                 let span = Span::current();
@@ -116,7 +116,7 @@ mod tests {
         Record {
             request_id: None,
             id: Some(id.to_owned()),
-            source: Source::Bus,
+            source: Source::Broker,
             user: None,
             project: None,
             method: "create_user",
@@ -130,7 +130,7 @@ mod tests {
     async fn a_line_is_there_when_the_write_returns() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log/audit.log");
-        let settings = AuditSettings::File { path: path.clone(), max_bytes: 1 << 20, keep: 1 };
+        let settings = AuditSettings { file: AuditFile::At(path.clone()), max_bytes: 1 << 20, keep: 1 };
         let audit = Audit::new(&settings);
         for id in ["one", "two"] {
             audit.write(&record(id)).await;
@@ -142,7 +142,8 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_cannot_be_written_costs_only_its_lines() {
         let directory = tempfile::tempdir().unwrap();
-        let settings = AuditSettings::File { path: directory.path().to_owned(), max_bytes: 1 << 20, keep: 1 };
+        let file = AuditFile::At(directory.path().to_owned());
+        let settings = AuditSettings { file, max_bytes: 1 << 20, keep: 1 };
         Audit::new(&settings).write(&record("one")).await;
     }
 }

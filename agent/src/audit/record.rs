@@ -43,7 +43,8 @@ pub struct Record {
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Source {
     /// Over RabbitMQ.
-    Bus,
+    #[serde(rename = "bus")]
+    Broker,
     /// Over the local socket, from a process that the kernel has identified.
     Local {
         /// Effective user id.
@@ -187,7 +188,7 @@ mod tests {
     fn a_failure_has_its_class_and_its_reason() {
         let failed = Record {
             verdict: AuditOutcome::Failed(Failure::new(FailureClass::UserRejected, "why")),
-            source: Source::Bus,
+            source: Source::Broker,
             ..record()
         };
         let line = read(&failed);
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_somebody_wrote_stays_one_short_line() {
+    fn text_of_any_sender_stays_one_short_line() {
         let user = "a\n{\"time\": 1}\u{1b}[31m".to_owned() + &"ü".repeat(5000);
         let line = Record { user: Some(user), ..record() }.to_line();
         assert!(!line.contains(char::is_control) && line.len() < 2000, "{line}");

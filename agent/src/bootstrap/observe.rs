@@ -12,7 +12,7 @@ use super::{
     Bootstrap, BootstrapError,
     error::blocking,
     observations::Observations,
-    state::{BootstrapAdmin, File, Ini, LoginTried, Seen, Server},
+    state::{BootstrapAdmin, File, Ini, LoginTried, Server, Snapshot},
 };
 use crate::couch::{
     ConfigRoot, CouchError, Login, Method, PasswordHash, Prf, Resource, Rounds, ServerAdmin, ServerVersion,
@@ -28,15 +28,15 @@ pub(super) const OS_ADMIN_SHA1_ITERATIONS: u32 = 10;
 
 impl Bootstrap {
     /// Collects everything that decides the next step.
-    pub(super) async fn look(&self, observations: &mut Observations) -> Result<Seen, BootstrapError> {
+    pub(super) async fn look(&self, observations: &mut Observations) -> Result<Snapshot, BootstrapError> {
         let path = self.settings.credentials_file.clone();
         observations.credentials = blocking(move || credentials::load(&path)).await??;
         let server = self.look_at_server(observations).await?;
-        Ok(Seen {
+        Ok(Snapshot {
             file: match (&observations.credentials, observations.file_is_new) {
                 (None, _) => File::Missing,
                 (Some(_), true) => File::New,
-                (Some(_), false) => File::Kept,
+                (Some(_), false) => File::Existing,
             },
             server,
             login: match observations.tried {

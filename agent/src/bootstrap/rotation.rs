@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_waits_in_vain() {
+    async fn no_caller_waits_in_vain() {
         let login = Login::new("os_admin", &Secret::new("pw"));
         let (writer, admin) = watch::channel(AdminLogin::Ready(Arc::new(login)));
         let (rotator, mut requests, _due) = Rotator::new(admin);

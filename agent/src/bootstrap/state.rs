@@ -32,7 +32,7 @@ pub enum File {
     /// The agent wrote it since it started, and the server does not know the password yet.
     New,
     /// It existed before the agent started, so the server most likely knows the password.
-    Kept,
+    Existing,
 }
 
 /// What CouchDB looks like without credentials.
@@ -74,7 +74,7 @@ pub enum BootstrapAdmin {
 
 /// Everything that decides the next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub struct Snapshot {
     /// The credentials file.
     pub file: File,
     /// The server.
@@ -119,17 +119,17 @@ pub enum BootstrapStep {
 }
 
 /// The next step.
-pub fn next(seen: Seen) -> BootstrapStep {
-    match seen.file {
-        File::Missing => before_credentials(seen),
-        File::New | File::Kept => with_credentials(seen),
+pub fn next(snapshot: Snapshot) -> BootstrapStep {
+    match snapshot.file {
+        File::Missing => before_credentials(snapshot),
+        File::New | File::Existing => with_credentials(snapshot),
     }
 }
 
 /// Generates a password only if it can reach the server: a useless file would look like one that was once
 /// valid.
-fn before_credentials(seen: Seen) -> BootstrapStep {
-    match (seen.server, seen.bootstrap_admin, seen.ini) {
+fn before_credentials(snapshot: Snapshot) -> BootstrapStep {
+    match (snapshot.server, snapshot.bootstrap_admin, snapshot.ini) {
         // The agent does not know the password of this os_admin.
         (_, BootstrapAdmin::SeesOsAdmin, _) | (_, _, Ini::Foreign | Ini::Installed | Ini::Overridden) => {
             BootstrapStep::CredentialsMismatch
@@ -144,34 +144,34 @@ fn before_credentials(seen: Seen) -> BootstrapStep {
     }
 }
 
-fn with_credentials(seen: Seen) -> BootstrapStep {
-    match (seen.server, seen.login, seen.ini) {
+fn with_credentials(snapshot: Snapshot) -> BootstrapStep {
+    match (snapshot.server, snapshot.login, snapshot.ini) {
         (Server::Down, _, Ini::Absent) => BootstrapStep::InstallIni,
         (Server::Down, ..) => BootstrapStep::AwaitServer,
         // CouchDB would overwrite the administrator in the ini file.
         (Server::Party, _, Ini::Foreign) => BootstrapStep::CredentialsMismatch,
         (Server::Party, ..) => BootstrapStep::EndParty,
         (Server::Closed, LoginTried::Accepted, _) => BootstrapStep::EnsureDatabases,
-        (Server::Closed, LoginTried::Refused, _) => after_refusal(seen),
-        (Server::Closed, LoginTried::No, _) => before_login(seen),
+        (Server::Closed, LoginTried::Refused, _) => after_refusal(snapshot),
+        (Server::Closed, LoginTried::No, _) => before_login(snapshot),
     }
 }
 
 /// A wrong login counts towards CouchDB's lockout, so a new password is not tried before the server can know
 /// it. An older file's password is tried first, because then the bootstrap administrator, who may have been
 /// deleted, is not needed.
-fn before_login(seen: Seen) -> BootstrapStep {
-    match (seen.file, seen.bootstrap_admin) {
+fn before_login(snapshot: Snapshot) -> BootstrapStep {
+    match (snapshot.file, snapshot.bootstrap_admin) {
         (File::New, BootstrapAdmin::Unasked) => BootstrapStep::AskBootstrapAdmin,
-        (File::New, BootstrapAdmin::SeesNoOsAdmin) if seen.ini != Ini::Foreign => {
+        (File::New, BootstrapAdmin::SeesNoOsAdmin) if snapshot.ini != Ini::Foreign => {
             BootstrapStep::CreateOsAdmin
         }
         _ => BootstrapStep::Login,
     }
 }
 
-fn after_refusal(seen: Seen) -> BootstrapStep {
-    match (seen.bootstrap_admin, seen.ini) {
+fn after_refusal(snapshot: Snapshot) -> BootstrapStep {
+    match (snapshot.bootstrap_admin, snapshot.ini) {
         (BootstrapAdmin::Unasked, _) => BootstrapStep::AskBootstrapAdmin,
         // Another party created that os_admin, or an ini file adds it at the next start.
         (BootstrapAdmin::SeesOsAdmin, _) | (_, Ini::Foreign) => BootstrapStep::CredentialsMismatch,

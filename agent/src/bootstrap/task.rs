@@ -188,8 +188,8 @@ impl Bootstrap {
 
     /// Does one step. Returns the login when nothing is left to do.
     async fn step(&self, observations: &mut Observations) -> Result<Option<Arc<Login>>, BootstrapError> {
-        let seen = self.look(observations).await?;
-        let step = state::next(seen);
+        let snapshot = self.look(observations).await?;
+        let step = state::next(snapshot);
         if observations.is_new(step) {
             info!(?step, "Bootstrap.");
         }
@@ -197,7 +197,7 @@ impl Bootstrap {
             BootstrapStep::WriteCredentials => self.write_credentials(observations).await?,
             BootstrapStep::InstallIni => self.install_ini(observations).await?,
             BootstrapStep::AwaitServer => {
-                observations.server_is_down(seen.ini);
+                observations.server_is_down(snapshot.ini);
                 self.server_forgets().await?;
                 return Err(BootstrapError::Couch(observations.why_down()));
             }
@@ -222,7 +222,7 @@ impl Bootstrap {
                      stop CouchDB, and start it when the agent's ini file is there",
                 ));
             }
-            BootstrapStep::CredentialsMismatch if seen.file == File::Missing => {
+            BootstrapStep::CredentialsMismatch if snapshot.file == File::Missing => {
                 return Err(BootstrapError::Stuck(
                     "CouchDB has an os_admin, and there is no credentials file with its password: restore the file, or \
                      remove os_admin from CouchDB's [admins] and from [admins] in its ini files",

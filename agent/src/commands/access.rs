@@ -9,9 +9,9 @@ use trove_couchdb_protocol::{
     trove::{DatabaseModel, Method},
 };
 
-use super::{Arguments, Command, Decode, Entry, Guest, Run, Running, Scope, Scopes, entry};
+use super::{Arguments, Command, CommandEntry, Decode, Guest, Run, Running, Scope, Scopes, entry};
 
-pub(super) const COMMANDS: &[Entry] = &[
+pub(super) const COMMANDS: &[CommandEntry] = &[
     entry::<GrantAccess>(Method::GrantAccess),
     entry::<RevokeAccess>(Method::RevokeAccess),
     entry::<ListAccess>(Method::ListAccess),

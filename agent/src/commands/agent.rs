@@ -11,12 +11,12 @@ use trove_couchdb_protocol::{
 };
 
 use super::{
-    Arguments, Command, Decode, Entry, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry,
+    Arguments, Command, CommandEntry, Decode, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry,
     paging::Page,
 };
 use crate::couch::{DatabaseAccess, Group, UserDetails};
 
-pub(super) const COMMANDS: &[Entry] = &[
+pub(super) const COMMANDS: &[CommandEntry] = &[
     entry::<GetAgentStatus>(Method::GetAgentStatus),
     entry::<CheckDatabases>(Method::CheckDatabases),
     entry::<ListDatabaseAccess>(Method::ListDatabaseAccess),

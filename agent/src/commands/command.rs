@@ -223,11 +223,14 @@ pub(super) trait Decode: Command + Sized + 'static {
 pub(super) type Decoded = Result<Box<dyn Command>, DecodeError>;
 
 /// A method that the agent serves, and the decoder of its arguments.
-pub(super) struct Entry {
+pub(super) struct CommandEntry {
     pub(super) method: Method,
     pub(super) decode: fn(&Arguments<'_>) -> Decoded,
 }
 
-pub(super) const fn entry<C: Decode>(method: Method) -> Entry {
-    Entry { method, decode: |args| C::decode(args).map(|command| Box::new(command) as Box<dyn Command>) }
+pub(super) const fn entry<C: Decode>(method: Method) -> CommandEntry {
+    CommandEntry {
+        method,
+        decode: |args| C::decode(args).map(|command| Box::new(command) as Box<dyn Command>),
+    }
 }

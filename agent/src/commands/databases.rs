@@ -11,10 +11,12 @@ use trove_couchdb_protocol::{
     trove::{DatabaseModel, Method},
 };
 
-use super::{Arguments, Command, Decode, Entry, Guest, Run, Running, Scope, Scopes, entry, paging::Page};
+use super::{
+    Arguments, Command, CommandEntry, Decode, Guest, Run, Running, Scope, Scopes, entry, paging::Page,
+};
 use crate::couch::CreateDatabases;
 
-pub(super) const COMMANDS: &[Entry] = &[
+pub(super) const COMMANDS: &[CommandEntry] = &[
     entry::<CreateDatabase>(Method::CreateDatabase),
     entry::<DeleteDatabase>(Method::DeleteDatabase),
     entry::<ListDatabases>(Method::ListDatabases),

@@ -281,7 +281,7 @@ mod tests {
     const SHOWN: usize = 255;
 
     #[test]
-    fn a_refusal_is_shown_whole_and_says_what_became_of_it() {
+    fn a_refusal_is_shown_whole_and_reports_the_outcome() {
         for method in Method::ALL {
             let text = refusal(*method);
             assert!(text.len() <= SHOWN && text.starts_with(method.name()), "{text}");

@@ -4,13 +4,13 @@ use futures_util::{FutureExt, future};
 use serde_json::{Value, json};
 use trove_couchdb_protocol::{DecodeError, Field, trove::Method};
 
-use super::{Arguments, Command, Decode, Entry, Guest, Needs, Run, Running, entry};
+use super::{Arguments, Command, CommandEntry, Decode, Guest, Needs, Run, Running, entry};
 use crate::{
     couch::CommandError,
     system::{self, Usage},
 };
 
-pub(super) const COMMANDS: &[Entry] =
+pub(super) const COMMANDS: &[CommandEntry] =
     &[entry::<Ping>(Method::RpcPing), entry::<GetFilesystemStats>(Method::GetFilesystemStats)];
 
 /// `rpc_ping`: whether the guest answers.

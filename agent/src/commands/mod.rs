@@ -37,7 +37,7 @@ use trove_couchdb_protocol::{
 
 pub use agent::RotateOsAdmin;
 pub use command::{Arguments, Command, Duration, Guest, Needs, Run, Running};
-use command::{Decode, Decoded, Entry, entry};
+use command::{Decode, Decoded, CommandEntry, entry};
 pub use failure::{NotBack, OperationError, Progress, RunError};
 pub use prepare::{ImageBrings, PrepareError};
 pub use scopes::{Changes, Scope, Scopes};
@@ -45,7 +45,7 @@ pub use seed::Seed;
 pub use server::end_of;
 
 /// Every method that the agent serves.
-const FAMILIES: &[&[Entry]] = &[
+const FAMILIES: &[&[CommandEntry]] = &[
     access::COMMANDS,
     agent::COMMANDS,
     databases::COMMANDS,
@@ -58,7 +58,7 @@ const FAMILIES: &[&[Entry]] = &[
     users::COMMANDS,
 ];
 
-fn entry_of(method: Method) -> Option<&'static Entry> {
+fn entry_of(method: Method) -> Option<&'static CommandEntry> {
     FAMILIES.iter().copied().flatten().find(|entry| entry.method == method)
 }
 

@@ -7,10 +7,12 @@ use serde_json::{Value, json};
 use tokio::time;
 use trove_couchdb_protocol::{DecodeError, Field, OperationId, trove::Method};
 
-use super::{Arguments, Command, Decode, Duration, Entry, Guest, Needs, OperationError, Run, Running, entry};
+use super::{
+    Arguments, Command, CommandEntry, Decode, Duration, Guest, Needs, OperationError, Run, Running, entry,
+};
 use crate::operations::{NotCancelled, OperationRecord, Progress};
 
-pub(super) const COMMANDS: &[Entry] = &[
+pub(super) const COMMANDS: &[CommandEntry] = &[
     entry::<OperationCancel>(Method::OperationCancel),
     entry::<OperationList>(Method::OperationList),
     entry::<OperationRehearse>(Method::OperationRehearse),

@@ -7,9 +7,11 @@ use trove_couchdb_protocol::{
     trove::{Method, root_user},
 };
 
-use super::{Arguments, Command, Decode, Entry, Guest, Run, RunError, Running, Scope, Scopes, Seed, entry};
+use super::{
+    Arguments, Command, CommandEntry, Decode, Guest, Run, RunError, Running, Scope, Scopes, Seed, entry,
+};
 
-pub(super) const COMMANDS: &[Entry] = &[
+pub(super) const COMMANDS: &[CommandEntry] = &[
     entry::<EnableRoot>(Method::EnableRoot),
     entry::<EnableRootWithPassword>(Method::EnableRootWithPassword),
     entry::<DisableRoot>(Method::DisableRoot),

@@ -27,8 +27,8 @@
 //! The state survives restarts of the agent in a [file](StateFile). The Python guest keeps a file for the
 //! same purpose (trove/guestagent/datastore/service.py, `begin_install` and `end_install`).
 
-mod ask;
 mod owner;
+mod requests;
 pub mod service_status;
 mod transition;
 
@@ -39,17 +39,17 @@ use tracing::{debug, warn};
 use trove_couchdb_guest::state::{Found, StateFile};
 
 use crate::{couch::Health, system};
-use ask::Ask;
-pub use ask::{ServerChange, TransitionError};
 use owner::Known;
 pub use owner::Owner;
+use requests::OwnerRequest;
+pub use requests::{ServerChange, TransitionError};
 pub use transition::{Ended, Event, Illegal, next, server_word, stage_word};
 pub use trove_couchdb_guest::state::{GuestState, RestartRequired, Server, Stage, Stop};
 
 /// A handle to the [`Owner`] of the state. Clones share the owner.
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
-    ask: mpsc::UnboundedSender<Ask>,
+    requests: mpsc::UnboundedSender<OwnerRequest>,
     known: watch::Receiver<Known>,
 }
 
@@ -74,16 +74,16 @@ impl Lifecycle {
         let _listening = changes.send(state.clone());
         let old_control_plane = file.has_old_control_plane();
         let (known_writer, known) = watch::channel(Known { state, old_control_plane, process_since: None });
-        let (ask, asked) = mpsc::unbounded_channel();
+        let (requests, asked) = mpsc::unbounded_channel();
         let owner = Owner {
             file: Arc::new(file),
             asked,
-            ask: ask.downgrade(),
+            requests: requests.downgrade(),
             known: known_writer,
             changes,
             stored: Some(found),
         };
-        (Self { ask, known }, owner, receiver)
+        (Self { requests, known }, owner, receiver)
     }
 
     /// The last known state, without reading the file.
@@ -114,7 +114,7 @@ impl Lifecycle {
     /// Reports the result of a health check that was sent at this time.
     pub fn saw(&self, health: Health, at: Instant) {
         // Sending fails only while the agent is stopping.
-        let _stopping = self.ask.send(Ask::Saw(health, at));
+        let _stopping = self.requests.send(OwnerRequest::Saw(health, at));
     }
 
     /// Whether the control plane is Trove 12 or 13. Trove 12 does not know the status `healthy`.
@@ -125,7 +125,7 @@ impl Lifecycle {
     /// Records whether a message has the form of Trove 12 and 13. The answer is stored with the state.
     pub async fn note_control_plane(&self, old: bool) {
         let (noted, is_noted) = oneshot::channel();
-        if self.ask.send(Ask::ControlPlane { old, noted }).is_ok() {
+        if self.requests.send(OwnerRequest::ControlPlane { old, noted }).is_ok() {
             let _stopping = is_noted.await;
         }
     }
@@ -133,7 +133,7 @@ impl Lifecycle {
     /// The state. Reads the file first unless the guest is prepared, because an operator may have changed it.
     pub async fn current(&self) -> GuestState {
         let (done, is_done) = oneshot::channel();
-        if self.ask.send(Ask::Look(done)).is_ok() {
+        if self.requests.send(OwnerRequest::Look(done)).is_ok() {
             let _stopping = is_done.await;
         }
         self.last_known()
@@ -143,7 +143,7 @@ impl Lifecycle {
     /// restart or an upgrade, and shows that status until the next heartbeat.
     pub fn tell_again(&self) {
         // Sending fails only while the agent is stopping.
-        let _stopping = self.ask.send(Ask::TellAgain);
+        let _stopping = self.requests.send(OwnerRequest::TellAgain);
     }
 
     /// Begins the `prepare` with this request id. Returns the id of the request that first began it.
@@ -219,13 +219,13 @@ impl Lifecycle {
 
     async fn begin(&self, event: Event, end: fn(Ended) -> Event) -> Result<ServerChange, TransitionError> {
         let (begun, has_begun) = oneshot::channel();
-        self.ask.send(Ask::Begin(event, end, begun)).map_err(|_| TransitionError::Stopping)?;
+        self.requests.send(OwnerRequest::Begin(event, end, begun)).map_err(|_| TransitionError::Stopping)?;
         has_begun.await.unwrap_or(Err(TransitionError::Stopping))
     }
 
     async fn happened(&self, event: Event) -> Result<GuestState, TransitionError> {
         let (done, is_done) = oneshot::channel();
-        self.ask.send(Ask::Happened(event, done)).map_err(|_| TransitionError::Stopping)?;
+        self.requests.send(OwnerRequest::Happened(event, done)).map_err(|_| TransitionError::Stopping)?;
         is_done.await.unwrap_or(Err(TransitionError::Stopping))
     }
 

@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 use trove_couchdb_guest::state::{GuestState, Server, Stage, StateFile};
 
 use super::{
-    ask::{Ask, ServerChange, TransitionError},
+    requests::{OwnerRequest, ServerChange, TransitionError},
     transition::{Event, next},
 };
 use crate::system;
@@ -33,9 +33,9 @@ pub(super) struct Known {
 #[derive(Debug)]
 pub struct Owner {
     pub(super) file: Arc<StateFile>,
-    pub(super) asked: mpsc::UnboundedReceiver<Ask>,
+    pub(super) asked: mpsc::UnboundedReceiver<OwnerRequest>,
     /// Given to each [`ServerChange`]. It is weak, so that the owner stops when the last requester is gone.
-    pub(super) ask: mpsc::WeakUnboundedSender<Ask>,
+    pub(super) requests: mpsc::WeakUnboundedSender<OwnerRequest>,
     pub(super) known: watch::Sender<Known>,
     /// Every change, without exception: Trove must see `building` even if it lasts a few milliseconds.
     pub(super) changes: mpsc::UnboundedSender<GuestState>,
@@ -50,8 +50,8 @@ impl Owner {
         looks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                ask = self.asked.recv() => match ask {
-                    Some(ask) => self.answer(ask).await,
+                request = self.asked.recv() => match request {
+                    Some(request) => self.answer(request).await,
                     None => return,
                 },
                 _ = looks.tick() => {
@@ -63,34 +63,34 @@ impl Owner {
     }
 
     /// Carries out a request even if the requester is gone.
-    async fn answer(&mut self, ask: Ask) {
-        match ask {
-            Ask::Happened(event, done) => {
+    async fn answer(&mut self, request: OwnerRequest) {
+        match request {
+            OwnerRequest::Happened(event, done) => {
                 self.look().await;
                 let _gone = done.send(self.apply(event).await);
             }
-            Ask::Begin(event, end, begun) => {
+            OwnerRequest::Begin(event, end, begun) => {
                 let begins = self.apply(event).await.and_then(|_| {
-                    let ask = self.ask.upgrade().ok_or(TransitionError::Stopping)?;
-                    Ok(ServerChange::new(ask, end))
+                    let requests = self.requests.upgrade().ok_or(TransitionError::Stopping)?;
+                    Ok(ServerChange::new(requests, end))
                 });
                 let _gone = begun.send(begins);
             }
-            Ask::Saw(health, at) => {
+            OwnerRequest::Saw(health, at) => {
                 let is_current = self.known.borrow().process_since.is_none_or(|since| at >= since);
                 if is_current {
-                    self.apply_quietly(Event::Seen(health)).await;
+                    self.apply_quietly(Event::Observed(health)).await;
                 }
             }
-            Ask::Look(done) => {
+            OwnerRequest::Look(done) => {
                 self.look().await;
                 let _gone = done.send(());
             }
-            Ask::ControlPlane { old, noted } => {
+            OwnerRequest::ControlPlane { old, noted } => {
                 self.note_control_plane(old).await;
                 let _gone = noted.send(());
             }
-            Ask::TellAgain => self.tell(self.state()),
+            OwnerRequest::TellAgain => self.tell(self.state()),
         }
     }
 

@@ -89,15 +89,15 @@ mod tests {
         let stopped = Server::Stopped(Stop { boot_id: None, across_reboots: false });
         for (health, status) in healths {
             let by_health = status.map_or(Heartbeat::Silent, Heartbeat::Status);
-            let told = |stage: Stage, settled| heartbeat(&stage.into(), &health, settled);
-            assert_eq!(told(Stage::New, true), Heartbeat::Silent);
+            let reported = |stage: Stage, settled| heartbeat(&stage.into(), &health, settled);
+            assert_eq!(reported(Stage::New, true), Heartbeat::Silent);
             let building = Stage::Building { id: "1".to_owned() };
-            assert_eq!(told(building, true), Heartbeat::Status(Building));
+            assert_eq!(reported(building, true), Heartbeat::Status(Building));
             let failed = Stage::Failed { id: "1".to_owned(), reason: why() };
-            assert_eq!(told(failed, true), Heartbeat::Status(FailedToSpawn));
-            assert_eq!(told(Stage::Settling, false), Heartbeat::Status(Building));
-            assert_eq!(told(Stage::Settling, true), by_health);
-            assert_eq!(told(Stage::Ready, false), by_health);
+            assert_eq!(reported(failed, true), Heartbeat::Status(FailedToSpawn));
+            assert_eq!(reported(Stage::Settling, false), Heartbeat::Status(Building));
+            assert_eq!(reported(Stage::Settling, true), by_health);
+            assert_eq!(reported(Stage::Ready, false), by_health);
             assert_eq!(of_server(&Server::Maintenance, &health), by_health);
             assert_eq!(of_server(&stopped, &health), Heartbeat::Status(Shutdown));
             let restarting = Server::Restarting { before: None, ends: None };

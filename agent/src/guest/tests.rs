@@ -28,7 +28,7 @@ fn load(state_dir: &Path) -> Loaded {
 }
 
 impl Loaded {
-    fn told(&mut self) -> Vec<GuestState> {
+    fn reported(&mut self) -> Vec<GuestState> {
         std::iter::from_fn(|| self.changes.try_recv().ok()).collect()
     }
 
@@ -95,11 +95,11 @@ async fn every_stage_outlives_the_agent_and_the_first_id_stays() {
         Stage::Settling.into(),
         Stage::Ready.into(),
     ];
-    assert_eq!(first.told(), states);
+    assert_eq!(first.reported(), states);
 }
 
 #[tokio::test]
-async fn a_prepare_that_nobody_goes_on_with_has_failed_and_may_begin_again() {
+async fn an_abandoned_prepare_has_failed_and_may_begin_again() {
     let directory = tempfile::tempdir().unwrap();
     load(directory.path()).lifecycle.begin_prepare("one").await.unwrap();
     let lost = load(directory.path());
@@ -142,12 +142,12 @@ async fn without_trove_nothing_has_to_settle() {
 }
 
 #[tokio::test]
-async fn without_a_disk_nothing_begins_but_a_failure_and_a_stop_are_told() {
+async fn without_a_disk_nothing_begins_but_a_failure_and_a_stop_are_reported() {
     let mut loaded = load(Path::new("/proc/nowhere"));
     assert!(matches!(loaded.lifecycle.begin_prepare("one").await, Err(TransitionError::NotWritten { .. })));
-    assert_eq!(loaded.told(), [GuestState::default()]);
+    assert_eq!(loaded.reported(), [GuestState::default()]);
     loaded.lifecycle.fail_prepare("one", "no disk").await;
-    assert_eq!(loaded.told(), [failed("one", "no disk")]);
+    assert_eq!(loaded.reported(), [failed("one", "no disk")]);
     assert!(matches!(loaded.stop(false, DONE).await, Server::Stopped(_)));
 }
 
@@ -288,12 +288,12 @@ async fn maintenance_is_what_couchdb_says_of_itself() {
 }
 
 #[tokio::test]
-async fn a_state_can_be_told_once_more() {
+async fn a_state_can_be_reported_once_more() {
     let directory = tempfile::tempdir().unwrap();
     let mut loaded = load(directory.path());
     loaded.lifecycle.tell_again();
     loaded.lifecycle.current().await;
-    assert_eq!(loaded.told(), [GuestState::default(), GuestState::default()]);
+    assert_eq!(loaded.reported(), [GuestState::default(), GuestState::default()]);
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ pub enum Event {
     /// A part of CouchDB's configuration takes effect only after a restart.
     RestartRequired(RestartRequired),
     /// The result of a health check that was sent after the last stop or start ended.
-    Seen(Health),
+    Observed(Health),
     /// An agent starts.
     AgentStarts {
         /// The current `boot_id` of Linux.
@@ -85,7 +85,7 @@ impl Event {
             Self::StartBegins => "a start of CouchDB",
             Self::StartEnded(_) => "the end of a start",
             Self::RestartRequired(_) => "a restart being required",
-            Self::Seen(_) => "a look at CouchDB",
+            Self::Observed(_) => "a look at CouchDB",
             Self::AgentStarts { .. } => "the start of an agent",
         }
     }
@@ -185,7 +185,7 @@ pub fn next(state: &GuestState, event: Event) -> Result<GuestState, Illegal> {
             restart_required: Some(both(state.restart_required.as_ref(), required)),
             ..state.clone()
         }),
-        (_, server, Event::Seen(health)) => with_server(seen(server, &health)),
+        (_, server, Event::Observed(health)) => with_server(observed(server, &health)),
         (_, server, Event::AgentStarts { boot_id }) => {
             let boot_id = boot_id.as_deref();
             let holds = server.stop().filter(|stop| stop.holds_in(boot_id)).cloned();
@@ -225,7 +225,7 @@ fn both(before: Option<&RestartRequired>, required: RestartRequired) -> RestartR
 }
 
 /// What a health check says about CouchDB's process.
-fn seen(server: &Server, health: &Health) -> Server {
+fn observed(server: &Server, health: &Health) -> Server {
     match (server, health) {
         (Server::Stopping { .. } | Server::Restarting { .. }, _) => server.clone(),
         (_, Health::Maintenance(_)) => Server::Maintenance,

@@ -9,8 +9,8 @@
 //!
 //! The only user of `hyper`.
 
-mod pages;
-mod place;
+mod endpoint;
+mod routes;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -24,8 +24,8 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-pub use pages::Pages;
-use place::{Place, Stream};
+use endpoint::{Endpoint, Stream};
+pub use routes::Routes;
 use trove_couchdb_config::MetricsSettings;
 
 /// How long a client may take to send its request.
@@ -49,22 +49,22 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Monitor {
     settings: MetricsSettings,
-    pages: Arc<Pages>,
+    routes: Arc<Routes>,
 }
 
 impl Monitor {
     /// Creates a server that does not listen yet.
-    pub fn new(settings: MetricsSettings, pages: Pages) -> Self {
-        Self { settings, pages: Arc::new(pages) }
+    pub fn new(settings: MetricsSettings, routes: Routes) -> Self {
+        Self { settings, routes: Arc::new(routes) }
     }
 
     /// Serves forever. If the socket cannot be opened, the agent goes on: its purpose is to serve Trove.
     pub async fn run(self) {
         let Some(listen) = &self.settings.listen else { return std::future::pending().await };
         let mut told = String::new();
-        let place = loop {
-            match Place::open(listen, self.settings.group.as_deref()).await {
-                Ok(place) => break place,
+        let endpoint = loop {
+            match Endpoint::open(listen, self.settings.group.as_deref()).await {
+                Ok(endpoint) => break endpoint,
                 Err(error) => {
                     let reason = error.to_string();
                     if reason != told {
@@ -75,22 +75,22 @@ impl Monitor {
             }
             time::sleep(RETRY).await;
         };
-        info!(%place, "Serving metrics.");
-        match self.accept_all(&place).await {}
+        info!(%endpoint, "Serving metrics.");
+        match self.accept_all(&endpoint).await {}
     }
 
-    async fn accept_all(&self, place: &Place) -> Infallible {
+    async fn accept_all(&self, endpoint: &Endpoint) -> Infallible {
         let places = Arc::new(Semaphore::new(self.settings.max_connections));
         let mut serving = JoinSet::new();
         loop {
             // Acquired before the next accept: further connections wait in the kernel's queue.
             let permit = Arc::clone(&places).acquire_owned().await;
             while serving.try_join_next().is_some() {}
-            let pages = Arc::clone(&self.pages);
+            let routes = Arc::clone(&self.routes);
             // Dropping the set stops the tasks.
-            let _task = match place.accept().await {
-                Ok(Stream::Tcp(stream)) => serving.spawn(serve(stream, pages, permit)),
-                Ok(Stream::Unix(stream)) => serving.spawn(serve(stream, pages, permit)),
+            let _task = match endpoint.accept().await {
+                Ok(Stream::Tcp(stream)) => serving.spawn(serve(stream, routes, permit)),
+                Ok(Stream::Unix(stream)) => serving.spawn(serve(stream, routes, permit)),
                 Err(error) => {
                     warn!(%error, "A connection for metrics could not be accepted.");
                     time::sleep(ACCEPT_PAUSE).await;
@@ -102,13 +102,13 @@ impl Monitor {
 }
 
 /// Answers one request. Holds the permit until it returns.
-async fn serve<S, P>(stream: S, pages: Arc<Pages>, _permit: P)
+async fn serve<S, P>(stream: S, routes: Arc<Routes>, _permit: P)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request| {
-        let pages = Arc::clone(&pages);
-        async move { Ok::<_, Infallible>(pages.answer(request.method(), request.uri().path())) }
+        let routes = Arc::clone(&routes);
+        async move { Ok::<_, Infallible>(routes.answer(request.method(), request.uri().path())) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

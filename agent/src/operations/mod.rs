@@ -33,7 +33,7 @@ use trove_couchdb_protocol::{OperationId, SecretMap};
 
 use crate::system;
 pub use id::of_command;
-pub use record::{End, Giver, NewOperation, OperationRecord, Progress};
+pub use record::{End, Giver, OperationRecord, OperationRequest, Progress};
 use store::Store;
 
 /// How often progress is written to the disk; steps are written at once.
@@ -76,7 +76,7 @@ impl Operations {
             if record.is_cancelled {
                 cancelled.cancel();
             }
-            (record.id.clone(), Known { record, cancelled, saved: Instant::now() })
+            (record.request.id.clone(), Known { record, cancelled, saved: Instant::now() })
         };
         let known = store.load().into_iter().map(known).collect();
         let this = Self(Arc::new(Inner { store: Mutex::new(store), known: Mutex::new(known), settings }));
@@ -87,7 +87,7 @@ impl Operations {
     /// All operations, oldest first.
     pub fn all(&self) -> Vec<OperationRecord> {
         let mut all: Vec<_> = self.known().values().map(|known| known.record.clone()).collect();
-        all.sort_by(|one, other| (one.started, &one.id).cmp(&(other.started, &other.id)));
+        all.sort_by(|one, other| (one.started, &one.request.id).cmp(&(other.started, &other.request.id)));
         all
     }
 
@@ -114,17 +114,17 @@ impl Operations {
     ///
     /// # Errors
     /// The state directory cannot be written. Then nothing of the operation is left there.
-    pub async fn take_over(&self, new: NewOperation) -> io::Result<Operation> {
+    pub async fn take_over(&self, request: OperationRequest, arguments: SecretMap) -> io::Result<Operation> {
         let this = self.clone();
-        let id = new.id.clone();
+        let id = request.id.clone();
         if let Some(operation) = self.operation(&id) {
             return Ok(operation);
         }
         let written = system::blocking(move || {
             let store = this.store();
-            let id = new.id.clone();
-            let requested = store.write_request(&id, &new.arguments);
-            let record = OperationRecord::new(new);
+            let id = request.id.clone();
+            let requested = store.write_request(&id, &arguments);
+            let record = OperationRecord::new(request);
             let written = requested.and_then(|()| store.write(&record));
             if let Err(error) = written {
                 // A record that did reach the disk would be resumed, although its caller received an error.
@@ -186,7 +186,7 @@ impl Operations {
                 known.saved = Instant::now();
             }
             drop(store);
-            if record.is_told {
+            if record.is_reported {
                 this.prune();
             }
             Ok(())
@@ -201,8 +201,8 @@ impl Operations {
         let oldest = record::now().saturating_sub(keep_for.as_secs());
         let mut over: Vec<(u64, OperationId)> = {
             let known = self.known();
-            let told = known.values().map(|known| &known.record).filter(|record| record.is_told);
-            told.map(|record| (record.ended.unwrap_or_default(), record.id.clone())).collect()
+            let reported = known.values().map(|known| &known.record).filter(|record| record.is_reported);
+            reported.map(|record| (record.ended.unwrap_or_default(), record.request.id.clone())).collect()
         };
         over.sort();
         let too_many = over.len().saturating_sub(keep);
@@ -315,8 +315,8 @@ impl Operation {
     ///
     /// # Errors
     /// The disk cannot be written. The next agent reports the end again.
-    pub async fn told(&self) -> io::Result<()> {
-        self.all.save_as(&self.id, |record| record.is_told = true).await
+    pub async fn reported(&self) -> io::Result<()> {
+        self.all.save_as(&self.id, |record| record.is_reported = true).await
     }
 
     fn change(&self, change: impl FnOnce(&mut OperationRecord)) {

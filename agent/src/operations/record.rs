@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use trove_couchdb_protocol::{Failure, OperationId, SecretMap};
+use trove_couchdb_protocol::{Failure, OperationId};
 
 use crate::audit::Source;
 
@@ -56,27 +56,26 @@ pub struct Giver {
     pub project: Option<String>,
 }
 
-/// A command that becomes an operation.
-#[derive(Debug)]
-pub struct NewOperation {
+/// A command that becomes an operation: what its sender asked for, without secrets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OperationRequest {
     /// The operation's id.
     pub id: OperationId,
     /// The method that requests it.
-    pub kind: &'static str,
+    pub kind: String,
     /// The `_unique_id` of the message.
     pub command_id: String,
-    /// The message's marks.
-    pub marks: Vec<String>,
+    /// The message's tags in hexadecimal; the first is the tag of its id.
+    #[serde(rename = "marks")]
+    pub tags: Vec<String>,
     /// The sender of the command.
     pub giver: Giver,
-    /// The message's context, without the token and the catalog.
+    /// The message's context, without the token and the catalog. The end is reported in it.
     pub context: Map<String, Value>,
-    /// Whether the caller is notified of the end.
+    /// Whether the caller is notified of the end, because it did not wait for the answer.
     pub tells_end: bool,
     /// What the operation does, without secrets.
     pub about: Value,
-    /// The arguments, with secrets.
-    pub arguments: SecretMap,
     /// The message was encrypted, so a failure shows only the beginning of each of its names.
     pub is_sealed: bool,
 }
@@ -92,24 +91,9 @@ struct Line {
 #[allow(clippy::struct_excessive_bools, reason = "independent facts about one operation")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OperationRecord {
-    /// The operation's id.
-    pub id: OperationId,
-    /// The method that requested it.
-    pub kind: String,
-    /// The `_unique_id` of the message.
-    pub command_id: String,
-    /// The message's marks in hexadecimal; the first is the mark of its id.
-    pub marks: Vec<String>,
-    /// The sender of the command.
-    pub giver: Giver,
-    /// The message's context, without the token and the catalog. The end is reported in it.
-    pub context: Map<String, Value>,
-    /// Whether the caller is notified of the end, because it did not wait for the answer.
-    pub tells_end: bool,
-    /// What the operation does, without secrets.
-    pub about: Value,
-    /// The message was encrypted, so a failure shows only the beginning of each of its names.
-    pub is_sealed: bool,
+    /// The command.
+    #[serde(flatten)]
+    pub request: OperationRequest,
     /// The current step.
     pub step: Option<String>,
     /// The progress of the current step.
@@ -127,27 +111,18 @@ pub struct OperationRecord {
     /// How it ended.
     pub end: Option<End>,
     /// The end was reported.
-    pub is_told: bool,
+    #[serde(rename = "is_told")]
+    pub is_reported: bool,
     log: Vec<Line>,
 }
 
 impl OperationRecord {
     /// A record that begins now.
-    pub(super) fn new(new: NewOperation) -> Self {
-        let NewOperation { id, kind, command_id, marks, giver, context, tells_end, about, is_sealed, .. } =
-            new;
+    pub(super) fn new(request: OperationRequest) -> Self {
         let started = now();
         let log = vec![Line { at: started, text: "accepted".to_owned() }];
         Self {
-            id,
-            kind: kind.to_owned(),
-            command_id,
-            marks,
-            giver,
-            context,
-            tells_end,
-            about,
-            is_sealed,
+            request,
             step: None,
             progress: None,
             started,
@@ -156,7 +131,7 @@ impl OperationRecord {
             resumed: 0,
             is_cancelled: false,
             end: None,
-            is_told: false,
+            is_reported: false,
             log,
         }
     }
@@ -217,7 +192,7 @@ impl OperationRecord {
             _ => None,
         };
         json!({
-            "id": self.id, "kind": self.kind, "state": self.state(), "step": self.step, "progress": self.progress,
+            "id": self.request.id, "kind": self.request.kind, "state": self.state(), "step": self.step, "progress": self.progress,
             "started": shown(self.started), "updated": shown(self.updated), "ended": self.ended.map(shown),
             "reason": reason,
         })
@@ -227,13 +202,13 @@ impl OperationRecord {
     pub fn details(&self) -> Value {
         let mut details = self.summary();
         if let Value::Object(entries) = &mut details {
-            entries.insert("about".to_owned(), self.about.clone());
-            entries.insert("command_id".to_owned(), self.command_id.as_str().into());
-            entries.insert("request_id".to_owned(), self.giver.request_id.clone().into());
-            entries.insert("user".to_owned(), self.giver.user.clone().into());
-            entries.insert("project".to_owned(), self.giver.project.clone().into());
+            entries.insert("about".to_owned(), self.request.about.clone());
+            entries.insert("command_id".to_owned(), self.request.command_id.as_str().into());
+            entries.insert("request_id".to_owned(), self.request.giver.request_id.clone().into());
+            entries.insert("user".to_owned(), self.request.giver.user.clone().into());
+            entries.insert("project".to_owned(), self.request.giver.project.clone().into());
             entries.insert("resumed".to_owned(), self.resumed.into());
-            entries.insert("told".to_owned(), self.is_told.into());
+            entries.insert("told".to_owned(), self.is_reported.into());
             let line = |line: &Line| json!({"at": shown(line.at), "text": line.text});
             entries.insert("log".to_owned(), self.log.iter().map(line).collect());
         }

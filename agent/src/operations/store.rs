@@ -64,14 +64,14 @@ impl Store {
         }
         for path in with(REQUEST) {
             let is_needed =
-                |record: &OperationRecord| record.end.is_none() && self.request(&record.id) == path;
+                |record: &OperationRecord| record.end.is_none() && self.request(&record.request.id) == path;
             let has_record = path.with_extension(RECORD).exists();
-            let may_go = records.iter().any(|record| self.request(&record.id) == path) || !has_record;
+            let may_go = records.iter().any(|record| self.request(&record.request.id) == path) || !has_record;
             if may_go && !records.iter().any(is_needed) {
                 tell_leftover(&path, fs::remove_file(&path));
             }
         }
-        records.sort_by(|one, other| (one.started, &one.id).cmp(&(other.started, &other.id)));
+        records.sort_by(|one, other| (one.started, &one.request.id).cmp(&(other.started, &other.request.id)));
         records
     }
 
@@ -87,9 +87,9 @@ impl Store {
 
     /// Writes a record; returns when it is on the disk. Removes the arguments if the operation has ended.
     pub(super) fn write(&self, record: &OperationRecord) -> io::Result<()> {
-        system::replace(&self.record(&record.id), &serde_json::to_vec(record)?, MODE)?;
+        system::replace(&self.record(&record.request.id), &serde_json::to_vec(record)?, MODE)?;
         if record.end.is_some() {
-            remove(&self.request(&record.id))?;
+            remove(&self.request(&record.request.id))?;
         }
         Ok(())
     }
@@ -111,7 +111,7 @@ impl Store {
 /// Refuses a record whose id differs from the file's name: a copy under a new name is not a second operation.
 fn read(path: &Path) -> io::Result<OperationRecord> {
     let record: OperationRecord = serde_json::from_slice(&fs::read(path)?)?;
-    if path.file_stem().and_then(|stem| stem.to_str()) != Some(record.id.as_str()) {
+    if path.file_stem().and_then(|stem| stem.to_str()) != Some(record.request.id.as_str()) {
         return Err(io::Error::other("it holds another operation than its name says"));
     }
     Ok(record)

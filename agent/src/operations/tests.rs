@@ -13,22 +13,30 @@ fn settings(keep: usize) -> OperationSettings {
     OperationSettings { keep, keep_for: Duration::from_secs(3600) }
 }
 
-fn new(command: &str) -> NewOperation {
-    let Value::Object(arguments) = json!({"users": [{"_name": "al", "_password": "hunter2"}]}) else {
-        unreachable!()
-    };
-    NewOperation {
+fn request(command: &str) -> OperationRequest {
+    OperationRequest {
         id: of_command(command),
-        kind: "prepare",
+        kind: "prepare".to_owned(),
         command_id: command.to_owned(),
-        marks: vec!["00".repeat(16)],
-        giver: Giver { source: Source::Bus, request_id: Some("req-1".to_owned()), user: None, project: None },
+        tags: vec!["00".repeat(16)],
+        giver: Giver {
+            source: Source::Broker,
+            request_id: Some("req-1".to_owned()),
+            user: None,
+            project: None,
+        },
         context: serde_json::Map::new(),
         tells_end: true,
         about: json!({"users": ["al"]}),
-        arguments: arguments.into(),
         is_sealed: false,
     }
+}
+
+async fn take_over(operations: &Operations, command: &str) -> io::Result<Operation> {
+    let Value::Object(arguments) = json!({"users": [{"_name": "al", "_password": "hunter2"}]}) else {
+        unreachable!()
+    };
+    operations.take_over(request(command), arguments.into()).await
 }
 
 fn files(directory: &Path) -> Vec<String> {
@@ -42,7 +50,7 @@ fn files(directory: &Path) -> Vec<String> {
 async fn an_operation_is_found_by_the_next_agent_where_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let first = Operations::load(directory.path(), settings(10));
-    let operation = first.take_over(new("one")).await.unwrap();
+    let operation = take_over(&first, "one").await.unwrap();
     operation.enter("users").await;
     operation.progress(Progress { done: 3, total: Some(10), unit: "users".to_owned() }).await;
     operation.say("three of them");
@@ -62,12 +70,34 @@ async fn an_operation_is_found_by_the_next_agent_where_it_was() {
 async fn a_command_that_is_handed_over_twice_is_one_operation() {
     let directory = tempfile::tempdir().unwrap();
     let operations = Operations::load(directory.path(), settings(10));
-    let first = operations.take_over(new("one")).await.unwrap();
+    let first = take_over(&operations, "one").await.unwrap();
     first.enter("users").await;
-    let second = operations.take_over(new("one")).await.unwrap();
+    let second = take_over(&operations, "one").await.unwrap();
     assert_eq!(first.id(), second.id());
     assert_eq!(second.record().unwrap().step.as_deref(), Some("users"));
     assert_eq!(operations.all().len(), 1);
+}
+
+/// A file of version 0.1.0, from before the command's fields had a struct of their own.
+#[test]
+fn a_record_of_an_earlier_agent_is_read_and_written_as_it_was() {
+    let id = of_command("one");
+    let old = json!({
+        "id": id, "kind": "prepare", "command_id": "one", "marks": ["00".repeat(16)],
+        "giver": {"source": {"kind": "bus"}, "request_id": "req-1", "user": null, "project": null},
+        "context": {}, "tells_end": true, "about": {"users": ["al"]}, "is_sealed": false,
+        "step": "users", "progress": {"done": 3, "total": 10, "unit": "users"},
+        "started": 1_795_939_200, "updated": 1_795_939_201, "ended": null, "resumed": 1,
+        "is_cancelled": false, "end": null, "is_told": false,
+        "log": [{"at": 1_795_939_200, "text": "accepted"}],
+    });
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("operations")).unwrap();
+    fs::write(directory.path().join(format!("operations/{id}.json")), old.to_string()).unwrap();
+    let record = Operations::load(directory.path(), settings(10)).get(&id).unwrap();
+    assert_eq!(record.request, request("one"));
+    assert_eq!((record.stand().as_str(), record.resumed), ("step users, 3 of 10 users", 1));
+    assert_eq!(serde_json::to_value(&record).unwrap(), old);
 }
 
 /// Anyone who asks can see the record. The request is never shown, and is removed when the operation ends.
@@ -75,7 +105,7 @@ async fn a_command_that_is_handed_over_twice_is_one_operation() {
 async fn passwords_are_in_one_file_that_only_its_owner_reads_and_go_with_the_end() {
     let directory = tempfile::tempdir().unwrap();
     let operations = Operations::load(directory.path(), settings(10));
-    let operation = operations.take_over(new("one")).await.unwrap();
+    let operation = take_over(&operations, "one").await.unwrap();
     let id = operation.id().clone();
     assert_eq!(files(directory.path()), [format!("{id}.json"), format!("{id}.request")]);
     for name in files(directory.path()) {
@@ -92,7 +122,7 @@ async fn passwords_are_in_one_file_that_only_its_owner_reads_and_go_with_the_end
     assert_eq!(files(directory.path()), [format!("{id}.json")]);
     let next = Operations::load(directory.path(), settings(10));
     let record = next.get(&id).unwrap();
-    assert_eq!((record.state(), record.is_told), ("failed", false));
+    assert_eq!((record.state(), record.is_reported), ("failed", false));
     assert_eq!(record.summary()["reason"], "why");
 }
 
@@ -100,7 +130,7 @@ async fn passwords_are_in_one_file_that_only_its_owner_reads_and_go_with_the_end
 async fn arguments_without_an_operation_are_removed_and_nothing_else_is() {
     let directory = tempfile::tempdir().unwrap();
     let operations = Operations::load(directory.path(), settings(10));
-    let operation = operations.take_over(new("one")).await.unwrap();
+    let operation = take_over(&operations, "one").await.unwrap();
     let stray = of_command("two");
     let place = directory.path().join("operations");
     fs::write(place.join(format!("{stray}.request")), "{}").unwrap();
@@ -118,10 +148,10 @@ async fn arguments_without_an_operation_are_removed_and_nothing_else_is() {
 }
 
 #[tokio::test]
-async fn the_wish_to_end_survives_the_agent_and_can_be_had_once() {
+async fn the_wish_to_end_survives_the_agent_and_is_accepted_once() {
     let directory = tempfile::tempdir().unwrap();
     let operations = Operations::load(directory.path(), settings(10));
-    let operation = operations.take_over(new("one")).await.unwrap();
+    let operation = take_over(&operations, "one").await.unwrap();
     let id = operation.id().clone();
     assert!(!operation.record().unwrap().is_cancelled);
     let record = operations.cancel(&id).await.unwrap().unwrap();
@@ -137,16 +167,16 @@ async fn the_wish_to_end_survives_the_agent_and_can_be_had_once() {
 
 /// Operations that are running or not reported are never removed.
 #[tokio::test]
-async fn only_those_that_are_over_and_told_are_forgotten_the_oldest_first() {
+async fn only_ended_and_reported_operations_are_forgotten_the_oldest_first() {
     let directory = tempfile::tempdir().unwrap();
     let operations = Operations::load(directory.path(), settings(2));
     for number in 0..4 {
-        let operation = operations.take_over(new(&format!("told {number}"))).await.unwrap();
+        let operation = take_over(&operations, &format!("told {number}")).await.unwrap();
         operation.end(End::Succeeded).await.unwrap();
-        operation.told().await.unwrap();
+        operation.reported().await.unwrap();
     }
     for name in ["ended", "running"] {
-        let operation = operations.take_over(new(name)).await.unwrap();
+        let operation = take_over(&operations, name).await.unwrap();
         if name == "ended" {
             operation.end(End::Succeeded).await.unwrap();
         }
@@ -165,6 +195,6 @@ async fn what_the_disk_does_not_take_leaves_nothing_behind() {
     let operations = Operations::load(directory.path(), settings(2));
     // A file in place of the directory.
     fs::write(directory.path().join("operations"), "").unwrap();
-    assert!(operations.take_over(new("one")).await.is_err());
+    assert!(take_over(&operations, "one").await.is_err());
     assert!(operations.all().is_empty());
 }

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_tried_again_is_told_while_it_is() {
+    fn a_command_that_is_retried_is_counted_while_it_is() {
         let counters = CommandCounters::default();
         let mut guard = counters.enter();
         let retrying = Retrying {

@@ -54,7 +54,7 @@ impl From<&Settings> for HeartbeatTerms {
     fn from(settings: &Settings) -> Self {
         Self {
             settings: settings.heartbeat.clone(),
-            settling: settings.rpc.prepare_patience,
+            settling: settings.rpc.prepare_retry_timeout,
             state_dir: settings.guest.state_dir.clone(),
         }
     }

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_health_is_told_again_for_a_new_process() {
+    fn the_same_health_is_reported_again_for_a_new_process() {
         let (results, mut told) = watch::channel(ProbeResult::from(Health::Healthy));
         assert!(!publish(&results, Health::Healthy.into(), None));
         assert!(!told.has_changed().unwrap());

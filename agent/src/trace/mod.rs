@@ -62,7 +62,7 @@ pub fn end(span: &Span, outcome: impl fmt::Display, went_well: bool) {
 }
 
 /// The wait for a command's lock.
-pub fn turn() -> Span {
+pub fn lock_wait() -> Span {
     info_span!(target: TARGET, "turn")
 }
 

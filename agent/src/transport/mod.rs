@@ -87,7 +87,7 @@ impl Transport {
     /// Serves until the agent stops; returns when no command is in flight.
     pub async fn run(self) {
         let Self { pipeline, broker, local, stopping } = self;
-        let over_the_bus = async {
+        let over_the_broker = async {
             if let Some(broker) = broker {
                 return broker.run(&pipeline).await;
             }
@@ -99,7 +99,7 @@ impl Transport {
                 local.run(&pipeline, &stopping).await;
             }
         };
-        tokio::join!(over_the_bus, over_the_socket, pipeline.terminate_when_told());
+        tokio::join!(over_the_broker, over_the_socket, pipeline.terminate_when_told());
         pipeline.finish_records().await;
     }
 }

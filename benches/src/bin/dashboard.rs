@@ -22,7 +22,7 @@ use trove_couchdb_benches::{
     results::{Line, Plot},
 };
 use trove_couchdb_tests::{
-    fixture::{Fixture, FixturePlan, user_object},
+    fixture::{Fixture, FixtureBuilder, user_object},
     local::LocalClient,
     ports::PortBlock,
     process::Process,
@@ -59,7 +59,8 @@ async fn main() -> Result<()> {
     let (agent_at, prometheus_at) =
         (format!("127.0.0.1:{}", ports.port(0)), format!("127.0.0.1:{}", ports.port(1)));
     let mut broker = RabbitNode::start().await?;
-    let plan = FixturePlan::default().in_memory(Options::default()).set("metrics.listen", agent_at.as_str());
+    let plan =
+        FixtureBuilder::default().in_memory(Options::default()).set("metrics.listen", agent_at.as_str());
     let mut fixture = plan.set("heartbeat.interval", 10).up_on(&broker).await?;
     let directory = tempfile::tempdir()?;
     let _prometheus = prometheus(root, directory.path(), &agent_at, &prometheus_at)?;

@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_that_nobody_has_committed_fails_nobody() {
+    fn a_ratio_that_was_not_committed_fails_no_check() {
         assert!(check(&Results::default(), &results(1.0, true)));
     }
 }

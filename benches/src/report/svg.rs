@@ -42,7 +42,7 @@ impl Axis {
         Self { log, from, to, start, end }
     }
 
-    fn place(&self, value: f64) -> f64 {
+    fn position(&self, value: f64) -> f64 {
         let share = if self.log {
             (value.max(self.from).log10() - self.from.log10()) / (self.to.log10() - self.from.log10())
         } else {
@@ -88,14 +88,14 @@ pub fn draw(plot: &Plot) -> String {
     let turned = format!("middle\" transform=\"rotate(-90 16 {centre})");
     text(&mut svg, (16.0, centre), &turned, &plot.y);
     for tick in x.ticks() {
-        let place = x.place(tick);
-        rule(&mut svg, (place, TOP), (place, HEIGHT - BOTTOM));
-        text(&mut svg, (place, HEIGHT - BOTTOM + 18.0), "middle", &number(tick));
+        let position = x.position(tick);
+        rule(&mut svg, (position, TOP), (position, HEIGHT - BOTTOM));
+        text(&mut svg, (position, HEIGHT - BOTTOM + 18.0), "middle", &number(tick));
     }
     for tick in y.ticks() {
-        let place = y.place(tick);
-        rule(&mut svg, (LEFT, place), (WIDTH - RIGHT, place));
-        text(&mut svg, (LEFT - 8.0, place + 4.0), "end", &number(tick));
+        let position = y.position(tick);
+        rule(&mut svg, (LEFT, position), (WIDTH - RIGHT, position));
+        text(&mut svg, (LEFT - 8.0, position + 4.0), "end", &number(tick));
     }
     for (index, line) in plot.lines.iter().enumerate() {
         draw_line(&mut svg, line, index, x, y);
@@ -107,7 +107,7 @@ pub fn draw(plot: &Plot) -> String {
 fn draw_line(svg: &mut String, line: &Line, index: usize, x: Axis, y: Axis) {
     let colour = COLOURS[index % COLOURS.len()];
     let places: Vec<(f64, f64)> =
-        line.points.iter().map(|(left, up)| (x.place(*left), y.place(*up))).collect();
+        line.points.iter().map(|(left, up)| (x.position(*left), y.position(*up))).collect();
     let path: Vec<String> = places.iter().map(|(left, up)| format!("{left:.1},{up:.1}")).collect();
     // Writing to a String cannot fail.
     let _written = writeln!(
@@ -136,11 +136,11 @@ fn rule(svg: &mut String, from: (f64, f64), to: (f64, f64)) {
     );
 }
 
-fn text(svg: &mut String, place: (f64, f64), anchor: &str, words: &str) {
+fn text(svg: &mut String, position: (f64, f64), anchor: &str, words: &str) {
     let words = words.replace('&', "&amp;").replace('<', "&lt;");
     let _written = writeln!(
         svg,
         "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{words}</text>",
-        place.0, place.1
+        position.0, position.1
     );
 }

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use trove_couchdb_protocol::new_id;
 use trove_couchdb_tests::{
     agent::AgentProcess,
-    bus::{Bus, Request},
     couch::{CouchClient, Credentials, Method},
     rabbitmq::RabbitNode,
+    rpc::{Request, RpcClient},
 };
 
 use crate::{
@@ -72,7 +72,7 @@ pub async fn measure(sizes: &Sizes) -> Result<Section> {
     }
     let mut section = Section::default();
     tell(&operations, &rounds, &mut section);
-    super::sweep::measure(&broker, sizes, &mut section).await?;
+    super::scan::measure(&broker, sizes, &mut section).await?;
     Ok(section)
 }
 
@@ -192,11 +192,11 @@ async fn filled(operation: &Operation) -> Result<Couch> {
 }
 
 async fn by_agent(broker: &RabbitNode, couch: &Couch, operation: &Operation) -> Result<Took> {
-    let (agent, bus) = agent(broker, couch).await?;
+    let (agent, rpc) = agent(broker, couch).await?;
     couch.forget_requests().await?;
     let cpu = usage::cpu_time(agent.pid())?;
     let began = Instant::now();
-    let value = bus.request(&request(operation.method, operation.args.clone())).await?;
+    let value = rpc.request(&request(operation.method, operation.args.clone())).await?;
     let wall = began.elapsed().as_secs_f64();
     let cpu = usage::cpu_time(agent.pid())?.saturating_sub(cpu).as_secs_f64();
     let listed = if operation.method == "list_users" { &value[0] } else { &value };
@@ -222,14 +222,14 @@ fn came_back(operation: &Operation, who: &str, value: &Value) -> Result<()> {
 }
 
 /// An agent on this CouchDB, and a client for commands.
-pub(super) async fn agent(broker: &RabbitNode, couch: &Couch) -> Result<(AgentProcess, Bus)> {
+pub(super) async fn agent(broker: &RabbitNode, couch: &Couch) -> Result<(AgentProcess, RpcClient)> {
     let id = new_id();
     let options = environment::agent_options(&id, &broker.transport_url(), couch);
     let exchange = options.control_exchange.clone();
     let agent = environment::agent(options).await?;
-    let bus = Bus::connect(&broker.amqp_uri(), &exchange, &id, None).await?;
-    bus.call("rpc_ping", json!({})).await?;
-    Ok((agent, bus))
+    let rpc = RpcClient::connect(&broker.amqp_uri(), &exchange, &id, None).await?;
+    rpc.call("rpc_ping", json!({})).await?;
+    Ok((agent, rpc))
 }
 
 pub(super) fn request(method: &str, args: Value) -> Request {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
-use trove_couchdb_tests::{agent::AgentProcess, bus::Bus, rabbitmq::RabbitNode};
+use trove_couchdb_tests::{agent::AgentProcess, rabbitmq::RabbitNode, rpc::RpcClient};
 
 use super::commands::{agent, fill, request};
 use crate::{
@@ -44,12 +44,12 @@ pub async fn measure(sizes: &Sizes) -> Result<Section> {
     for (users, databases) in grow_users.chain(grow_databases) {
         let couch = Couch::start("3.5")?;
         fill(&couch.client()?, users, databases).await?;
-        let (agent, bus) = agent(&broker, &couch).await?;
+        let (agent, rpc) = agent(&broker, &couch).await?;
         for method in ["list_users", "list_databases"] {
-            points.push(page(&couch, &agent, &bus, method, (users, databases), sizes).await?);
+            points.push(page(&couch, &agent, &rpc, method, (users, databases), sizes).await?);
         }
         if databases == 1_000 || (databases == FEW && together.is_none()) {
-            together = Some(at_once(&couch, &bus, databases).await?);
+            together = Some(at_once(&couch, &rpc, databases).await?);
         }
         eprintln!("   {users} users, {databases} databases");
     }
@@ -61,29 +61,29 @@ pub async fn measure(sizes: &Sizes) -> Result<Section> {
     Ok(section)
 }
 
-fn list(method: &str) -> trove_couchdb_tests::bus::Request {
+fn list(method: &str) -> trove_couchdb_tests::rpc::Request {
     request(method, json!({"limit": PAGE, "marker": null, "include_marker": false}))
 }
 
 async fn page(
     couch: &Couch,
     agent: &AgentProcess,
-    bus: &Bus,
+    rpc: &RpcClient,
     method: &'static str,
     (users, databases): (usize, usize),
     sizes: &Sizes,
 ) -> Result<Point> {
-    let first: Value = bus.request(&list(method)).await?;
+    let first: Value = rpc.request(&list(method)).await?;
     let wanted = PAGE.min(if method == "list_users" { users + 1 } else { databases });
     ensure!(first[0].as_array().map(Vec::len) == Some(wanted), "{method}: not a whole page");
     couch.forget_requests().await?;
-    bus.request(&list(method)).await?;
+    rpc.request(&list(method)).await?;
     let requests = couch.requests().await?;
     usage::reset_peak(agent.pid())?;
     let mut walls = Vec::new();
     for _ in 0..(sizes.rounds * 3) {
         let began = Instant::now();
-        bus.request(&list(method)).await?;
+        rpc.request(&list(method)).await?;
         walls.push(began.elapsed().as_secs_f64() * 1e3);
     }
     couch.forget_requests().await?;
@@ -92,13 +92,13 @@ async fn page(
 }
 
 /// The number of requests of one caller, and of several concurrent callers.
-async fn at_once(couch: &Couch, bus: &Bus, databases: usize) -> Result<(usize, usize, usize)> {
+async fn at_once(couch: &Couch, rpc: &RpcClient, databases: usize) -> Result<(usize, usize, usize)> {
     couch.forget_requests().await?;
-    bus.request(&list("list_users")).await?;
+    rpc.request(&list("list_users")).await?;
     let alone = couch.requests().await?;
     couch.forget_requests().await?;
     let request = list("list_users");
-    try_join_all((0..CALLERS).map(|_| bus.request(&request))).await?;
+    try_join_all((0..CALLERS).map(|_| rpc.request(&request))).await?;
     Ok((databases, alone, couch.requests().await?))
 }
 

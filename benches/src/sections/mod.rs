@@ -5,8 +5,8 @@ pub mod fleet;
 pub mod growth;
 pub mod hashing;
 pub mod rpc;
+mod scan;
 pub mod start;
-mod sweep;
 
 use std::{collections::BTreeMap, fmt, process::Command, str::FromStr};
 

@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style};
 use trove_couchdb_protocol::{DatabaseName, Secret};
 
 use super::{
-    plan::{Plan, Step},
+    plan::{ApplyStep, Plan},
     wanted::Access,
 };
 use crate::output::{Output, printable};
@@ -27,9 +27,9 @@ pub(super) fn of(plan: &Plan, output: Output) -> String {
         let described = if plan.is_as_described() { ": everything is as the file describes it" } else { "" };
         text += &format!("Nothing to do{described}.\n");
     }
-    if !plan.kept.is_empty() && !output.is_quiet() {
+    if !plan.left_alone.is_empty() && !output.is_quiet() {
         text += "Not in the file, and kept (--prune removes what it can):\n";
-        text.extend(plan.kept.iter().map(|kept| format!("    {}\n", printable(kept))));
+        text.extend(plan.left_alone.iter().map(|left_alone| format!("    {}\n", printable(left_alone))));
     }
     if !plan.undescribed.is_empty() && !output.is_quiet() {
         text += "Access that a file can't describe, and that stays:\n";
@@ -44,7 +44,7 @@ pub(super) fn bare(plan: &Plan) -> String {
 }
 
 /// A step for scripts: its outcome, its sign, its description, and a generated password.
-pub(super) fn bare_line(step: &Step, outcome: &str, password: Option<&Secret>) -> String {
+pub(super) fn bare_line(step: &ApplyStep, outcome: &str, password: Option<&Secret>) -> String {
     let password = password.map(Secret::expose).unwrap_or_default();
     format!("{outcome}\t{}\t{}\t{password}\n", sign(step).0, describe(step))
 }
@@ -62,27 +62,33 @@ pub(super) fn question(plan: &Plan) -> String {
     }
 }
 
-fn sign(step: &Step) -> (char, Style) {
+fn sign(step: &ApplyStep) -> (char, Style) {
     match step {
-        Step::CreateDatabase(_) | Step::CreateUser(..) => ('+', ADDED),
-        Step::SetPassword(_) | Step::Grant(..) | Step::Revoke(..) => ('~', CHANGED),
-        Step::DeleteUser(..) | Step::DeleteDatabase(_) => ('-', REMOVED),
+        ApplyStep::CreateDatabase(_) | ApplyStep::CreateUser(..) => ('+', ADDED),
+        ApplyStep::SetPassword(_) | ApplyStep::Grant(..) | ApplyStep::Revoke(..) => ('~', CHANGED),
+        ApplyStep::DeleteUser(..) | ApplyStep::DeleteDatabase(_) => ('-', REMOVED),
     }
 }
 
 /// The description of a step.
-pub(super) fn describe(step: &Step) -> String {
+pub(super) fn describe(step: &ApplyStep) -> String {
     match step {
-        Step::CreateDatabase(name) | Step::DeleteDatabase(name) => format!("database {:?}", name.as_str()),
-        Step::CreateUser(name, access) if access.is_empty() => format!("user {:?}", name.as_str()),
-        Step::CreateUser(name, access) => format!("user {:?} with access to {}", name.as_str(), list(access)),
-        Step::SetPassword(name) => format!("user {:?}: new password", name.as_str()),
-        Step::Grant(name, access) => format!("user {:?}: access to {} added", name.as_str(), list(access)),
-        Step::Revoke(name, database) => {
+        ApplyStep::CreateDatabase(name) | ApplyStep::DeleteDatabase(name) => {
+            format!("database {:?}", name.as_str())
+        }
+        ApplyStep::CreateUser(name, access) if access.is_empty() => format!("user {:?}", name.as_str()),
+        ApplyStep::CreateUser(name, access) => {
+            format!("user {:?} with access to {}", name.as_str(), list(access))
+        }
+        ApplyStep::SetPassword(name) => format!("user {:?}: new password", name.as_str()),
+        ApplyStep::Grant(name, access) => {
+            format!("user {:?}: access to {} added", name.as_str(), list(access))
+        }
+        ApplyStep::Revoke(name, database) => {
             format!("user {:?}: access to {:?} removed", name.as_str(), database.as_str())
         }
-        Step::DeleteUser(name, None) => format!("user {:?}", name.as_str()),
-        Step::DeleteUser(name, Some(own)) => format!(
+        ApplyStep::DeleteUser(name, None) => format!("user {:?}", name.as_str()),
+        ApplyStep::DeleteUser(name, Some(own)) => format!(
             "user {:?} and its {}, which CouchDB deletes with it (couch_peruser)",
             name.as_str(),
             own.describe()

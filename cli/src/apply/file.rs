@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_that_is_not_to_be_had_is_an_error_before_anything_is_done() {
+    fn a_password_that_is_unavailable_is_an_error_before_anything_is_done() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state.toml");
         std::fs::write(directory.path().join("al"), "s3cret\nmore\n").unwrap();

@@ -27,7 +27,7 @@ use crate::{
     verbs::Session,
 };
 
-pub use plan::{Plan, Present, Step, plan};
+pub use plan::{ApplyStep, Plan, Present, plan};
 pub use wanted::{Wanted, WantedUser};
 
 /// Changes the agent's CouchDB to the state that the file describes.
@@ -46,12 +46,11 @@ pub async fn apply(session: &Session<'_>, args: &ApplyArgs) -> Result<Code, CliE
         refuse_to_empty(&plan, wanted)?;
     }
     let passwords = run::passwords(&plan, &file)?;
-    let document =
-        |steps: Vec<Value>| json!({ "steps": steps, "kept": plan.kept, "undescribed": plan.undescribed });
+    let document = |steps: Vec<Value>| json!({ "steps": steps, "kept": plan.left_alone, "undescribed": plan.undescribed });
     if plan.steps.is_empty() {
         session.output.show_as(&document(Vec::new()), &diff::of(&plan, session.output), "")?;
         // Without --prune a file lists what must exist, and other objects may exist.
-        let as_described = plan.undescribed.is_empty() && (!args.prune || plan.kept.is_empty());
+        let as_described = plan.undescribed.is_empty() && (!args.prune || plan.left_alone.is_empty());
         return Ok(if args.exit_code && !as_described { Code::Attention } else { Code::Done });
     }
     if args.dry_run {
@@ -74,9 +73,9 @@ pub async fn apply(session: &Session<'_>, args: &ApplyArgs) -> Result<Code, CliE
 
 /// A forgotten list, or one that a broken generator left out, must not delete everything.
 fn refuse_to_empty(plan: &Plan, wanted: &Wanted) -> Result<(), CliError> {
-    let count = |is_it: fn(&Step) -> bool| plan.steps.iter().filter(|step| is_it(step)).count();
-    let databases = count(|step| matches!(step, Step::DeleteDatabase(_)));
-    let users = count(|step| matches!(step, Step::DeleteUser(..)));
+    let count = |is_it: fn(&ApplyStep) -> bool| plan.steps.iter().filter(|step| is_it(step)).count();
+    let databases = count(|step| matches!(step, ApplyStep::DeleteDatabase(_)));
+    let users = count(|step| matches!(step, ApplyStep::DeleteUser(..)));
     if wanted.databases.is_empty() && databases > 0 {
         return Err(empty(&format!("the file has no databases, so --prune would delete all {databases}")));
     }

@@ -29,7 +29,7 @@ pub struct Present {
 
 /// One command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum ApplyStep {
     /// Creates a database.
     CreateDatabase(DatabaseName),
     /// Creates a user with its access.
@@ -50,10 +50,10 @@ pub enum Step {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The commands in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ApplyStep>,
     /// Descriptions of users, databases and access that only `--prune` removes,
     /// and of objects that cannot be managed.
-    pub kept: Vec<String>,
+    pub left_alone: Vec<String>,
     /// Descriptions of access that no file can express; it is kept.
     pub undescribed: Vec<String>,
     /// Descriptions of objects in the file that a step would destroy.
@@ -64,18 +64,18 @@ pub struct Plan {
 pub fn plan(present: &Present, wanted: &Wanted, prune: bool) -> Plan {
     let mut plan = Plan::default();
     let missing = wanted.databases.difference(&present.databases);
-    plan.steps.extend(missing.cloned().map(Step::CreateDatabase));
+    plan.steps.extend(missing.cloned().map(ApplyStep::CreateDatabase));
     for (name, user) in &wanted.users {
         match present.users.get(name) {
-            None => plan.steps.push(Step::CreateUser(name.clone(), user.databases.clone())),
+            None => plan.steps.push(ApplyStep::CreateUser(name.clone(), user.databases.clone())),
             Some(access) => {
                 if user.rotate_password {
-                    plan.steps.push(Step::SetPassword(name.clone()));
+                    plan.steps.push(ApplyStep::SetPassword(name.clone()));
                 }
                 let known = |name: &&DatabaseName| !present.is_unknown(name);
                 let more: Access = user.databases.difference(access).filter(known).cloned().collect();
                 if !more.is_empty() {
-                    plan.steps.push(Step::Grant(name.clone(), more));
+                    plan.steps.push(ApplyStep::Grant(name.clone(), more));
                 }
             }
         }
@@ -84,15 +84,15 @@ pub fn plan(present: &Present, wanted: &Wanted, prune: bool) -> Plan {
         if prune {
             plan.steps.push(step);
         } else {
-            plan.kept.push(kept(&step));
+            plan.left_alone.push(left_alone(&step));
         }
     }
-    plan.kept.extend(present.odd.iter().map(|name| format!("{name:?} (its name can't be managed)")));
+    plan.left_alone.extend(present.odd.iter().map(|name| format!("{name:?} (its name can't be managed)")));
     let is_user = |name: &str| present.users.keys().any(|user| user.as_str() == name);
-    let deleted: BTreeSet<&str> = plan.steps.iter().filter_map(Step::deletes).collect();
+    let deleted: BTreeSet<&str> = plan.steps.iter().filter_map(ApplyStep::deletes).collect();
     plan.undescribed = present.access.beyond(is_user, |database| deleted.contains(database));
-    let kept = |step: &Step| match step {
-        Step::DeleteUser(user, Some(own))
+    let left_alone = |step: &ApplyStep| match step {
+        ApplyStep::DeleteUser(user, Some(own))
             if wanted.databases.iter().any(|name| name.as_str() == own.database) =>
         {
             Some(format!(
@@ -103,7 +103,7 @@ pub fn plan(present: &Present, wanted: &Wanted, prune: bool) -> Plan {
         }
         _ => None,
     };
-    plan.contradictions = plan.steps.iter().filter_map(kept).collect();
+    plan.contradictions = plan.steps.iter().filter_map(left_alone).collect();
     plan
 }
 
@@ -117,38 +117,38 @@ impl Present {
 impl Plan {
     /// Whether the current state is exactly the described one.
     pub fn is_as_described(&self) -> bool {
-        self.steps.is_empty() && self.kept.is_empty() && self.undescribed.is_empty()
+        self.steps.is_empty() && self.left_alone.is_empty() && self.undescribed.is_empty()
     }
 }
 
 /// The steps that remove everything that is not in the file. Access is removed with its user or database.
-fn surplus(present: &Present, wanted: &Wanted) -> Vec<Step> {
+fn surplus(present: &Present, wanted: &Wanted) -> Vec<ApplyStep> {
     let mut steps = Vec::new();
     for (name, user) in &wanted.users {
         let access = present.users.get(name).into_iter().flatten();
         let surplus = access.filter(|database| !user.databases.contains(*database));
         let remaining = surplus.filter(|database| wanted.databases.contains(*database));
-        steps.extend(remaining.map(|database| Step::Revoke(name.clone(), database.clone())));
+        steps.extend(remaining.map(|database| ApplyStep::Revoke(name.clone(), database.clone())));
     }
     let users = present.users.keys().filter(|name| !wanted.users.contains_key(*name));
-    let with_its_own = |name: &UserName| Step::DeleteUser(name.clone(), present.own.get(name).cloned());
+    let with_its_own = |name: &UserName| ApplyStep::DeleteUser(name.clone(), present.own.get(name).cloned());
     steps.extend(users.map(with_its_own));
-    let gone: BTreeSet<&str> = steps.iter().filter_map(Step::deletes).collect();
+    let gone: BTreeSet<&str> = steps.iter().filter_map(ApplyStep::deletes).collect();
     let databases = present.databases.difference(&wanted.databases);
     // Skips databases that are deleted with their users, and databases whose access is unknown.
     let databases: Vec<&DatabaseName> =
         databases.filter(|name| !gone.contains(name.as_str()) && !present.is_unknown(name)).collect();
-    steps.extend(databases.into_iter().cloned().map(Step::DeleteDatabase));
+    steps.extend(databases.into_iter().cloned().map(ApplyStep::DeleteDatabase));
     steps
 }
 
-fn kept(step: &Step) -> String {
+fn left_alone(step: &ApplyStep) -> String {
     match step {
-        Step::Revoke(user, database) => {
+        ApplyStep::Revoke(user, database) => {
             format!("access of user {:?} to {:?}", user.as_str(), database.as_str())
         }
-        Step::DeleteUser(user, _) => format!("user {:?}", user.as_str()),
-        Step::DeleteDatabase(database) => format!("database {:?}", database.as_str()),
+        ApplyStep::DeleteUser(user, _) => format!("user {:?}", user.as_str()),
+        ApplyStep::DeleteDatabase(database) => format!("database {:?}", database.as_str()),
         other => format!("{other:?}"),
     }
 }
@@ -157,7 +157,7 @@ fn names(access: &Access) -> Vec<&str> {
     access.iter().map(DatabaseName::as_str).collect()
 }
 
-impl Step {
+impl ApplyStep {
     /// Whether the step destroys data.
     pub fn is_destructive(&self) -> bool {
         matches!(self, Self::DeleteUser(..) | Self::DeleteDatabase(_))

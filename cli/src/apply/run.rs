@@ -8,7 +8,7 @@ use trove_couchdb_protocol::{Secret, UserName};
 use super::{
     diff,
     file::{File, together},
-    plan::{Plan, Step},
+    plan::{ApplyStep, Plan},
 };
 use crate::{
     client::{CallError, Connection},
@@ -26,7 +26,7 @@ pub(super) fn passwords(plan: &Plan, file: &File) -> Result<Passwords, CliError>
     let mut passwords = Passwords::new();
     let mut missing = Vec::new();
     for step in &plan.steps {
-        if let Step::CreateUser(name, ..) | Step::SetPassword(name) = step {
+        if let ApplyStep::CreateUser(name, ..) | ApplyStep::SetPassword(name) = step {
             match file.password(name) {
                 Ok(password) => drop(passwords.insert(name.clone(), password)),
                 Err(error) => missing.push(error),
@@ -67,7 +67,7 @@ pub(super) async fn run(session: &Session<'_>, plan: &Plan, passwords: &Password
     let (count, all) = (done.len() - usize::from(failure.is_some()), plan.steps.len());
     if !session.output.is_table() {
         session.output.show_as(
-            &json!({ "steps": done, "kept": plan.kept, "undescribed": plan.undescribed }),
+            &json!({ "steps": done, "kept": plan.left_alone, "undescribed": plan.undescribed }),
             "",
             &bare,
         )?;
@@ -91,7 +91,7 @@ pub(super) async fn run(session: &Session<'_>, plan: &Plan, passwords: &Password
 }
 
 /// Shows a generated password before it is set, so that it cannot be lost.
-fn announce(session: &Session<'_>, step: &Step, new: Option<&Secret>) -> Result<(), CliError> {
+fn announce(session: &Session<'_>, step: &ApplyStep, new: Option<&Secret>) -> Result<(), CliError> {
     let (Some(secret), Some(name)) = (new, user_of(step)) else { return Ok(()) };
     if session.output.is_table() {
         return write_out(&format!("password of {:?}: {}\n", name.as_str(), secret.expose()));
@@ -99,30 +99,32 @@ fn announce(session: &Session<'_>, step: &Step, new: Option<&Secret>) -> Result<
     Ok(())
 }
 
-fn user_of(step: &Step) -> Option<&UserName> {
+fn user_of(step: &ApplyStep) -> Option<&UserName> {
     match step {
-        Step::CreateUser(name, _) | Step::SetPassword(name) => Some(name),
+        ApplyStep::CreateUser(name, _) | ApplyStep::SetPassword(name) => Some(name),
         _ => None,
     }
 }
 
-fn password_of<'a>(step: &Step, passwords: &'a Passwords) -> Option<&'a (Secret, bool)> {
+fn password_of<'a>(step: &ApplyStep, passwords: &'a Passwords) -> Option<&'a (Secret, bool)> {
     user_of(step).and_then(|name| passwords.get(name))
 }
 
-async fn carry_out(agent: &Connection, step: &Step, password: Option<&Secret>) -> Result<(), CallError> {
+async fn carry_out(agent: &Connection, step: &ApplyStep, password: Option<&Secret>) -> Result<(), CallError> {
     let nothing = Secret::new("");
     match step {
-        Step::CreateDatabase(name) => agent.create_database(name).await,
-        Step::CreateUser(name, access) => {
+        ApplyStep::CreateDatabase(name) => agent.create_database(name).await,
+        ApplyStep::CreateUser(name, access) => {
             let databases: Vec<_> = access.iter().cloned().collect();
             // The agent refuses an empty password; `passwords` guarantees that there is one.
             agent.create_user(name, password.unwrap_or(&nothing), &databases).await
         }
-        Step::SetPassword(name) => agent.update_user(name, None, password).await,
-        Step::Grant(name, access) => agent.grant(name, &access.iter().cloned().collect::<Vec<_>>()).await,
-        Step::Revoke(name, database) => agent.revoke(name, database).await,
-        Step::DeleteUser(name, _) => agent.delete_user(name).await,
-        Step::DeleteDatabase(name) => agent.delete_database(name).await,
+        ApplyStep::SetPassword(name) => agent.update_user(name, None, password).await,
+        ApplyStep::Grant(name, access) => {
+            agent.grant(name, &access.iter().cloned().collect::<Vec<_>>()).await
+        }
+        ApplyStep::Revoke(name, database) => agent.revoke(name, database).await,
+        ApplyStep::DeleteUser(name, _) => agent.delete_user(name).await,
+        ApplyStep::DeleteDatabase(name) => agent.delete_database(name).await,
     }
 }

@@ -55,7 +55,7 @@ pub struct Cli {
 pub struct Global {
     /// The way to the agent.
     #[command(flatten)]
-    pub way: WayArgs,
+    pub transport: TransportArgs,
 
     /// The files of the agent's configuration.
     #[command(flatten)]
@@ -67,7 +67,7 @@ pub struct Global {
 
     /// How long to wait for each answer, in seconds
     #[arg(long, global = true, value_name = "SECONDS", default_value = "60", value_parser = seconds,
-          help_heading = WAY)]
+          help_heading = WHICH_AGENT)]
     pub timeout: Duration,
 
     /// Don't ask for confirmation before something is deleted or revoked
@@ -75,45 +75,45 @@ pub struct Global {
     pub yes: bool,
 }
 
-const WAY: &str = "Which agent";
+const WHICH_AGENT: &str = "Which agent";
 const SOURCES: &str = "Configuration files, as the agent's own";
 const OUTPUT: &str = "Output";
 
 /// The way to the agent.
 #[derive(Debug, Args)]
-pub struct WayArgs {
+pub struct TransportArgs {
     /// The agent's socket on this machine
     #[arg(long, global = true, value_name = "PATH", env = "TROVE_COUCHDB_SOCKET", default_value = DEFAULT_SOCKET,
-          help_heading = WAY)]
+          help_heading = WHICH_AGENT)]
     pub socket: PathBuf,
 
     /// Over RabbitMQ, to the agent of this instance [default: `guest_id` of the configuration files]
-    #[arg(long, global = true, value_name = "ID", help_heading = WAY)]
+    #[arg(long, global = true, value_name = "ID", help_heading = WHICH_AGENT)]
     pub instance: Option<String>,
 
     /// Over RabbitMQ, at rabbit://USER:PASSWORD@HOST:PORT/VHOST. `ps` shows this to every user of the machine:
     /// prefer --transport-url-file, the environment, or a --config-file that has `transport_url`
     #[arg(long, global = true, value_name = "URL", env = "TROVE_COUCHDB_TRANSPORT_URL", hide_env_values = true,
-          conflicts_with = "transport_url_file", help_heading = WAY)]
+          conflicts_with = "transport_url_file", help_heading = WHICH_AGENT)]
     pub transport_url: Option<String>,
 
     /// Over RabbitMQ, at the URL in this file
-    #[arg(long, global = true, value_name = "FILE", help_heading = WAY)]
+    #[arg(long, global = true, value_name = "FILE", help_heading = WHICH_AGENT)]
     pub transport_url_file: Option<PathBuf>,
 
     /// The file with the instance's `instance_rpc_encr_key`, if it has one [default: that of the configuration
     /// files]
-    #[arg(long, global = true, value_name = "FILE", help_heading = WAY)]
+    #[arg(long, global = true, value_name = "FILE", help_heading = WHICH_AGENT)]
     pub key_file: Option<PathBuf>,
 
     /// The control plane's `control_exchange` [default: that of the configuration files, else openstack]
-    #[arg(long, global = true, value_name = "NAME", help_heading = WAY)]
+    #[arg(long, global = true, value_name = "NAME", help_heading = WHICH_AGENT)]
     pub control_exchange: Option<String>,
 }
 
-impl WayArgs {
+impl TransportArgs {
     /// Whether the command goes over RabbitMQ.
-    pub fn is_bus(&self) -> bool {
+    pub fn is_broker(&self) -> bool {
         self.instance.is_some() || self.transport_url.is_some() || self.transport_url_file.is_some()
     }
 }

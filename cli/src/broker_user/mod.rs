@@ -27,7 +27,7 @@ const INSTANCE_FILE: &str = "/etc/trove/conf.d/zz-broker-user.conf";
 
 /// Prints the commands.
 pub fn show(global: &Global, args: &BrokerUserArgs, output: Output) -> Result<(), CliError> {
-    let (settings, _) = transport::bus_settings(&global.way, &global.sources)?;
+    let (settings, _) = transport::broker_settings(&global.transport, &global.sources)?;
     let broker = settings.broker.as_ref().ok_or_else(|| {
         CliError::usage("the configuration has no broker (transport_url is local:)")
             .advise("name the control plane's with --config-file /etc/trove/trove.conf")

@@ -184,7 +184,7 @@ impl AccessReport {
             }
             let by_role = access.admins.roles.iter().filter(|role| has(roles, role));
             ways.extend(by_role.map(|role| format!("as its administrator by role {role:?}")));
-            texts.extend(ways.iter().map(|way| format!("database {:?}, {way}", access.database)));
+            texts.extend(ways.iter().map(|transport| format!("database {:?}, {transport}", access.database)));
         }
         let unknown = self.unknown.iter();
         texts.extend(unknown.map(|name| format!("database {name:?}, perhaps: CouchDB can't open it")));

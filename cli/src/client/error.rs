@@ -12,10 +12,10 @@ pub enum CallError {
     #[error("{}", .0.message)]
     Failure(Failure),
     /// No connection.
-    #[error("{place} can't be reached: {reason}")]
+    #[error("{peer} can't be reached: {reason}")]
     Unreachable {
         /// The socket or the broker.
-        place: String,
+        peer: String,
         /// The error of the system or the broker.
         reason: String,
         /// What to try.
@@ -32,10 +32,10 @@ pub enum CallError {
         problem: &'static str,
     },
     /// The connection closed before the answer arrived.
-    #[error("the connection to {place} ended before the answer came ({reason})")]
+    #[error("the connection to {peer} ended before the answer came ({reason})")]
     BrokenOff {
         /// The socket or the broker.
-        place: String,
+        peer: String,
         /// The error on the connection.
         reason: String,
     },

@@ -107,7 +107,7 @@ impl LocalClient {
             io::ErrorKind::UnexpectedEof => "the agent closed it".to_owned(),
             _ => error.to_string(),
         };
-        CallError::BrokenOff { place: self.place(), reason }
+        CallError::BrokenOff { peer: self.peer(), reason }
     }
 
     fn unreachable(&self, error: &io::Error) -> CallError {
@@ -124,10 +124,10 @@ impl LocalClient {
             }
             _ => "`systemctl status trove-couchdb-agent` shows whether the agent runs",
         };
-        CallError::Unreachable { place: self.place(), reason: error.to_string(), advice: advice.to_owned() }
+        CallError::Unreachable { peer: self.peer(), reason: error.to_string(), advice: advice.to_owned() }
     }
 
-    fn place(&self) -> String {
+    fn peer(&self) -> String {
         format!("the agent's socket {}", self.path.display())
     }
 }

@@ -4,7 +4,7 @@
 //! Both transports use the same envelope; on RabbitMQ it is exactly an oslo.messaging caller's.
 
 mod access;
-mod bus;
+mod broker;
 mod error;
 mod local;
 mod notice;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 pub use access::{AccessReport, DatabaseAccess, Group, OwnDatabase, UserDetails};
-pub use bus::BusClient;
+pub use broker::BrokerClient;
 pub use error::CallError;
 use error::outcome;
 pub use local::LocalClient;
@@ -36,7 +36,7 @@ enum Client {
     /// The agent's socket on this machine.
     Local(LocalClient),
     /// The agent's queue on RabbitMQ.
-    Bus(Box<BusClient>),
+    Broker(Box<BrokerClient>),
 }
 
 impl Connection {
@@ -46,8 +46,8 @@ impl Connection {
     }
 
     /// A connection to the agent's queue on RabbitMQ.
-    pub fn bus(client: BusClient) -> Self {
-        Self { client: Client::Bus(Box::new(client)), notice: None }
+    pub fn broker(client: BrokerClient) -> Self {
+        Self { client: Client::Broker(Box::new(client)), notice: None }
     }
 
     /// Makes the connection show people what a slow call waits for.
@@ -55,7 +55,7 @@ impl Connection {
     pub fn telling(mut self, wanted: bool) -> Self {
         let socket = match &self.client {
             Client::Local(client) => Some(client.path()),
-            Client::Bus(_) => None,
+            Client::Broker(_) => None,
         };
         self.notice = wanted.then(|| Notice::new(socket, self.timeout()));
         self
@@ -70,7 +70,7 @@ impl Connection {
         let answer = async {
             match &self.client {
                 Client::Local(client) => client.call(method, args).await,
-                Client::Bus(client) => client.call(method, args).await,
+                Client::Broker(client) => client.call(method, args).await,
             }
         };
         match &self.notice {
@@ -89,13 +89,13 @@ impl Connection {
     pub fn timeout(&self) -> Duration {
         match &self.client {
             Client::Local(client) => client.timeout(),
-            Client::Bus(client) => client.timeout(),
+            Client::Broker(client) => client.timeout(),
         }
     }
 
     /// Closes a connection to a broker.
     pub async fn close(&self) {
-        if let Client::Bus(client) = &self.client {
+        if let Client::Broker(client) = &self.client {
             client.close().await;
         }
     }

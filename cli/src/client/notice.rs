@@ -29,12 +29,12 @@ pub(super) struct Notice {
     socket: Option<PathBuf>,
     limit: Duration,
     /// The last notice, to show each notice once.
-    told: Mutex<String>,
+    reported: Mutex<String>,
 }
 
 impl Notice {
     pub(super) fn new(socket: Option<&Path>, limit: Duration) -> Self {
-        Self { socket: socket.map(Path::to_owned), limit, told: Mutex::default() }
+        Self { socket: socket.map(Path::to_owned), limit, reported: Mutex::default() }
     }
 
     /// Shows what the call waits for, whenever that changes. The caller drops
@@ -51,9 +51,9 @@ impl Notice {
             };
             let text = waited_for(method, status.as_ref(), self.limit);
             let is_new = {
-                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-                let is_new = *told != text;
-                told.clone_from(&text);
+                let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+                let is_new = *reported != text;
+                reported.clone_from(&text);
                 is_new
             };
             if is_new {

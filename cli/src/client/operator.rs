@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_stands_in_passwd() {
+    fn the_name_is_in_passwd() {
         let accounts = "root:x:0:0::/root:/bin/sh\nodd\nal:x:1000:1000::/home/al:/bin/sh\n";
         assert_eq!(name_of(1000, accounts).as_deref(), Some("al"));
         assert_eq!(name_of(7, accounts), None);

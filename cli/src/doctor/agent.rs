@@ -38,7 +38,7 @@ pub(super) fn patient_connection(global: &Global, settings: Option<&Settings>) -
 
 /// Uses the socket of the command line, otherwise the configured socket.
 fn connection_within(limit: Duration, global: &Global, settings: Option<&Settings>) -> Connection {
-    let named = global.way.socket.as_path();
+    let named = global.transport.socket.as_path();
     let configured = settings.and_then(|settings| settings.local.socket.as_deref());
     let path =
         if named == std::path::Path::new(DEFAULT_SOCKET) { configured.unwrap_or(named) } else { named };

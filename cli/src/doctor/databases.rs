@@ -32,9 +32,9 @@ pub(super) async fn look(agent: Asked<'_>, couch: Option<&Couch>, findings: &mut
         (Some(agent), _) => agent
             .call("check_databases", json!({}))
             .await
-            .map(|answer| told(&answer))
+            .map(|answer| reported(&answer))
             .map_err(|e| e.to_string()),
-        (None, Some(couch)) => seen(couch).await,
+        (None, Some(couch)) => observed(couch).await,
         (None, None) => {
             let why = "neither the agent nor CouchDB as os_admin can be asked";
             findings.extend(CHECKS.iter().map(|check| check.skipped(why)));
@@ -50,7 +50,7 @@ pub(super) async fn look(agent: Asked<'_>, couch: Option<&Couch>, findings: &mut
     }
 }
 
-fn told(answer: &Value) -> PublicDatabases {
+fn reported(answer: &Value) -> PublicDatabases {
     let names = |key: &str| {
         let names = answer[key].as_array().into_iter().flatten();
         names.filter_map(Value::as_str).map(str::to_owned).collect()
@@ -64,7 +64,7 @@ fn told(answer: &Value) -> PublicDatabases {
 }
 
 /// Runs the library's check in this process, for when the agent is down.
-async fn seen(couch: &Couch) -> Result<PublicDatabases, String> {
+async fn observed(couch: &Couch) -> Result<PublicDatabases, String> {
     let found = couch.check_databases().await.map_err(|error| error.to_string())?;
     let checked = u64::try_from(found.checked).unwrap_or(u64::MAX);
     Ok(PublicDatabases { checked, public: found.public, malformed: found.malformed, unknown: found.unknown })

@@ -45,18 +45,18 @@ pub(super) async fn look(settings: &Settings, couch: Option<&Couch>, findings: &
     findings.push(clock(now, synchronized().await));
     findings.push(last_sent(&settings.guest.state_dir, now.as_secs_f64()));
     findings.extend(data(settings, couch).await);
-    findings.push(room(&STATE, &settings.guest.state_dir));
+    findings.push(free_space(&STATE, &settings.guest.state_dir));
 }
 
 /// Asks CouchDB where its databases are, because the default of `couchdb.data_dir` may be wrong.
 async fn data(settings: &Settings, couch: Option<&Couch>) -> [Finding; 2] {
     let configured = &settings.couchdb.data_dir;
     let Some(couch) = couch else {
-        return [DATA_DIR.skipped("CouchDB can't be asked as os_admin"), room(&DATA, configured)];
+        return [DATA_DIR.skipped("CouchDB can't be asked as os_admin"), free_space(&DATA, configured)];
     };
     let Some(told) = couch.database_dir().await else {
         let detail = "CouchDB does not say where its databases are (database_dir of its [couchdb])";
-        return [DATA_DIR.not_run(detail), room(&DATA, configured)];
+        return [DATA_DIR.not_run(detail), free_space(&DATA, configured)];
     };
     let place = if is_on(&told, configured) {
         DATA_DIR.ok(told.display().to_string())
@@ -71,7 +71,7 @@ async fn data(settings: &Settings, couch: Option<&Couch>) -> [Finding; 2] {
         )
     };
     if let Some(seen) = couch.seen_data_dir().await {
-        return [place, room(&DATA, &seen)];
+        return [place, free_space(&DATA, &seen)];
     }
     let detail = format!("{} with CouchDB's databases is not seen on this machine", told.display());
     [place, DATA.not_run(detail)]
@@ -133,7 +133,7 @@ fn last_sent(state_dir: &Path, now: f64) -> Finding {
     }
 }
 
-fn room(check: &'static Check, path: &Path) -> Finding {
+fn free_space(check: &'static Check, path: &Path) -> Finding {
     let usage = match system::usage_of(path) {
         Ok(usage) => usage,
         Err(error) => return check.not_run(format!("{}: {error}", path.display())),

@@ -8,7 +8,7 @@ use std::{fs, io, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 use trove_couchdb_config::{HostSettings, Settings};
 use trove_couchdb_guest::host::{Host, HostFailure};
-use trove_couchdb_protocol::host::{HostError, POLICY_FILE, Report, Verb};
+use trove_couchdb_protocol::host::{HostError, POLICY_FILE, ServiceReport, Verb};
 
 use super::{Check, Finding};
 
@@ -32,14 +32,14 @@ pub(super) async fn look(settings: &Settings, findings: &mut Vec<Finding>) {
         return;
     }
     let answer = host.ask("doctor", Verb::ServiceStatus, None, None).await;
-    findings.extend(judge(answer));
+    findings.extend(findings_of(answer));
     findings.push(file(Path::new(POLICY_FILE)));
 }
 
-fn judge(answer: Result<Report, HostFailure>) -> [Finding; 2] {
+fn findings_of(answer: Result<ServiceReport, HostFailure>) -> [Finding; 2] {
     match answer {
         Ok(report) => {
-            let detail = format!("service {} is {}", report.service, report.seen);
+            let detail = format!("service {} is {}", report.service, report.observed);
             [SOCKET.ok("it answers"), POLICY.ok(detail)]
         }
         // The policy may forbid even this request, but the helper answers.
@@ -102,12 +102,12 @@ mod tests {
     fn what_the_helper_says_is_judged() {
         let text = || "x".to_owned();
         let verdicts =
-            |error: HostError| judge(Err(HostFailure::Refused(error))).map(|finding| finding.verdict);
+            |error: HostError| findings_of(Err(HostFailure::Refused(error))).map(|finding| finding.verdict);
         assert_eq!(verdicts(HostError::NotAllowed { what: text(), advice: text() }), [Fine, Fine]);
         assert_eq!(verdicts(HostError::Policy { reason: text() }), [Fine, Failed]);
         assert_eq!(verdicts(HostError::Backend { backend: text(), reason: text() }), [Fine, Failed]);
         assert_eq!(verdicts(HostError::Forbidden { uid: 7 }), [Failed, Skipped]);
-        let silent = judge(Err(HostFailure::Silent { seconds: 5 }));
+        let silent = findings_of(Err(HostFailure::Silent { seconds: 5 }));
         assert_eq!(silent.map(|finding| finding.verdict), [Failed, Skipped]);
     }
 

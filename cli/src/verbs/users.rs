@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_user_is_told_of_every_database_that_it_can_use() {
+    fn a_new_user_is_shown_every_database_that_it_can_use() {
         let name: UserName = "svc@idp".parse().unwrap();
         let said = |asked: &[&str], access: &[&str]| {
             created(&name, asked, &access.iter().map(ToString::to_string).collect::<Vec<_>>())

@@ -21,6 +21,9 @@ pub fn keys(reference: &mut Reference) -> String {
             let options: Vec<_> = key.options.iter().map(|option| format!("`{option}`")).collect();
             writeln!(text, "- Trove's option: {}", options.join(", ")).unwrap();
         }
+        if let Some(was) = key.was {
+            writeln!(text, "- Old name, which still works: `{was}`").unwrap();
+        }
         writeln!(text, "- Environment: `{}`\n", key.variable).unwrap();
     }
     text

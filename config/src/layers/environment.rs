@@ -20,8 +20,10 @@ pub(crate) fn read(layers: &mut Layers, variables: &[(OsString, OsString)]) {
         let Some(rest) = name.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
         let origin = format!("environment variable {name}");
         let dotted = rest.replacen("__", ".", 1).to_lowercase();
-        match (keys::find(&dotted), value.to_str()) {
-            (Some(_), Some("")) => {}
+        if value.is_empty() && keys::find(&dotted).is_some() {
+            continue;
+        }
+        match (keys::named(layers, &dotted, &origin), value.to_str()) {
             (Some(key), Some(text)) => layers.read(key, &origin, text),
             (Some(key), None) => {
                 layers.refuse(key, &origin, "is not UTF-8", "write it in UTF-8, or set it in the TOML file");

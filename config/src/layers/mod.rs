@@ -21,6 +21,13 @@ pub(crate) const DEFAULT_ORIGIN: &str = "default";
 /// A warning for the operator. If it is about a key that is set where it is not read, the key.
 pub(crate) type Warning = (Option<&'static str>, String);
 
+/// A key that has an old name was set.
+pub(crate) struct Renamed {
+    pub(crate) key: &'static str,
+    pub(crate) is_old: bool,
+    pub(crate) origin: String,
+}
+
 /// Everything read so far.
 #[derive(Default)]
 pub(crate) struct Layers {
@@ -28,6 +35,7 @@ pub(crate) struct Layers {
     pub(crate) values: Vec<(&'static str, Value)>,
     pub(crate) mistakes: Vec<Mistake>,
     pub(crate) warnings: Vec<Warning>,
+    pub(crate) renamed: Vec<Renamed>,
 }
 
 impl Layers {

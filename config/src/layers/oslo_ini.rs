@@ -48,8 +48,8 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Assignment>, Vec<Mist
         Some((number, problem))
     });
     let mistake = |(line, problem): (usize, Problem)| {
-        let (file, place) = (path.to_owned(), format!("line {line}"));
-        Mistake::Syntax { file, place, problem: problem.to_owned() }
+        let (file, position) = (path.to_owned(), format!("line {line}"));
+        Mistake::Syntax { file, position, problem: problem.to_owned() }
     };
     let mistakes: Vec<_> = mark.into_iter().chain(malformed).map(mistake).collect();
     if mistakes.is_empty() { Ok(parser.done) } else { Err(mistakes) }

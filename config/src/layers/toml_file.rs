@@ -52,7 +52,7 @@ fn parse(layers: &mut Layers, path: &Path, text: &str) {
     }
     for (name, start, value) in flatten(document.into_inner()) {
         let origin = format!("{} line {}", path.display(), position(text, start).0);
-        let Some(key) = keys::find(&name) else {
+        let Some(key) = keys::named(layers, &name, &origin) else {
             layers.mistakes.push(keys::unknown(origin, &name));
             continue;
         };
@@ -110,8 +110,8 @@ fn syntax(path: &Path, text: &str, errors: &[toml::de::Error]) -> Vec<Mistake> {
 }
 
 fn malformed(path: &Path, (line, column): (usize, usize), problem: &str) -> Mistake {
-    let place = format!("line {line}, column {column}");
-    Mistake::Syntax { file: path.to_owned(), place, problem: problem.to_owned() }
+    let position = format!("line {line}, column {column}");
+    Mistake::Syntax { file: path.to_owned(), position, problem: problem.to_owned() }
 }
 
 #[cfg(test)]
@@ -160,8 +160,8 @@ mod tests {
         ];
         for (line, text, expected) in cases {
             let message = refusal(text);
-            let place = format!("/etc/agent.toml line {line}: ");
-            assert!(message.starts_with(&place) && message.ends_with(expected), "{message}");
+            let position = format!("/etc/agent.toml line {line}: ");
+            assert!(message.starts_with(&position) && message.ends_with(expected), "{message}");
         }
     }
 

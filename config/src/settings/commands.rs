@@ -25,13 +25,13 @@ section! {
         replay_window: usize = "32768", in 1024..=16_777_216;
         /// How long a call keeps retrying while CouchDB is unreachable, and never more than half of the caller's
         /// timeout: long enough for a restart, short enough that the caller learns the reason.
-        call_patience: Duration = "10", in 0.0..=3600.0;
+        call_retry_timeout: Duration = "10", in 0.0..=3600.0, was "call_patience";
         /// How long a cast, whose caller does not wait, keeps retrying. Keep it well below consumer_timeout of
         /// RabbitMQ (30 min).
-        cast_patience: Duration = "300", in 0.0..=1500.0;
+        cast_retry_timeout: Duration = "300", in 0.0..=1500.0, was "cast_patience";
         /// How long `prepare` keeps retrying before the instance fails: long enough for the first start of CouchDB,
         /// and shorter than usage_timeout of Trove (30 min) and consumer_timeout of RabbitMQ.
-        prepare_patience: Duration = "600", in 0.0..=1500.0;
+        prepare_retry_timeout: Duration = "600", in 0.0..=1500.0, was "prepare_patience";
         /// How long running commands may continue after SIGTERM. Keep it below TimeoutStopSec of the systemd unit.
         shutdown_grace: Duration = "25", in 0.0..=3600.0;
     }

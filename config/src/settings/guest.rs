@@ -15,8 +15,9 @@ use crate::section::section;
 /// The guest id without a broker, where Trove assigns none and no queue needs it.
 const WITHOUT_BROKER: &str = "local";
 
-/// The longest guest id. Trove's ids have 36 characters; queue names, at most 255 bytes, contain the id.
-const MAX_ID: usize = 200;
+/// The longest guest id; Trove's ids have 36 characters. The longest name that the agent makes of the id is that of
+/// oslo's queue for one server, `guestagent.ID.ID`, and AMQP allows 255 bytes.
+const MAX_ID: usize = (255 - "guestagent..".len()) / 2;
 
 /// Trove's option group for CouchDB. The options of `prepare` are the agent's own. Trove injects its file
 /// unchanged, so the control plane's copy may contain them.

@@ -16,7 +16,7 @@ pub use commands::{HeartbeatSettings, OperationSettings, RpcSettings};
 pub use couchdb::CouchSettings;
 pub use guest::{GuestSettings, PrepareSettings};
 pub use sockets::{HostSettings, Listen, LocalSettings, MetricsSettings};
-pub use telemetry::{AuditSettings, LogFormat, LogSettings, TraceSettings};
+pub use telemetry::{AuditFile, AuditSettings, LogFormat, LogSettings, TraceSettings};
 pub use tls::{TlsFiles, TlsIdentity};
 
 use crate::error::ConfigError;

@@ -9,14 +9,13 @@ use url::Url;
 
 use crate::error::Mistake;
 use crate::inputs::Entry;
-use crate::key::Key;
-use crate::section::{Section, Validation, section};
+use crate::section::section;
 use crate::settings::couchdb::is_own_machine;
 
 section! {
-    /// The keys of the section.
-    #[derive(Debug)]
-    struct AuditKeys = "audit" {
+    /// The record of commands that change something.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct AuditSettings = "audit" {
         /// Where the agent writes one JSON line for each command that changes something: who, what, the outcome;
         /// never a password. "journal" writes it to the log as target audit, at any log.filter; "off" disables it;
         /// a path is a file of its own, which only its owner can read.
@@ -54,43 +53,15 @@ section! {
     }
 }
 
-/// The value of `audit.file`.
-#[derive(Debug)]
-enum AuditFile {
-    Off,
-    Journal,
-    At(PathBuf),
-}
-
 /// Where the agent records commands that change something.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AuditSettings {
+pub enum AuditFile {
     /// Nowhere.
     Off,
     /// In the log.
     Journal,
     /// In a separate file.
-    File {
-        /// Its path.
-        path: PathBuf,
-        /// The size at which a new file is started, in bytes.
-        max_bytes: u64,
-        /// How many older files are kept.
-        keep: usize,
-    },
-}
-
-impl Section for AuditSettings {
-    const KEYS: &'static [Key] = AuditKeys::KEYS;
-
-    fn read(validation: &mut Validation) -> Option<Self> {
-        let AuditKeys { file, max_bytes, keep } = AuditKeys::read(validation)?;
-        Some(match file {
-            AuditFile::Off => Self::Off,
-            AuditFile::Journal => Self::Journal,
-            AuditFile::At(path) => Self::File { path, max_bytes, keep },
-        })
-    }
+    At(PathBuf),
 }
 
 fn audit_file(entry: Entry<'_>) -> Result<AuditFile, Mistake> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::Layers;
-use crate::AuditSettings;
+use crate::{AuditFile, AuditSettings};
 
 const LOCAL: &str = "[broker]\ntransport_url = \"local:\"\n";
 
@@ -21,7 +21,7 @@ fn without_a_broker_nothing_has_to_be_set() {
 }
 
 #[test]
-fn an_agent_that_nobody_could_reach_is_refused() {
+fn an_unreachable_agent_is_refused() {
     let toml = &format!("{LOCAL}[local]\nsocket = \"\"\n");
     let message = Layers { toml, ..Layers::default() }.refusal();
     assert!(
@@ -45,10 +45,10 @@ fn the_audit_log_goes_to_the_journal_a_file_or_nowhere() {
         let toml = &format!("[audit]\nfile = \"{file}\"\nmax_bytes = 20000\nkeep = 2\n");
         Layers::toml(toml).settings().map(|found| found.audit)
     };
-    assert_eq!(audit("off").unwrap(), AuditSettings::Off);
-    assert_eq!(audit("").unwrap(), AuditSettings::Off);
-    assert_eq!(audit("journal").unwrap(), AuditSettings::Journal);
-    let file = AuditSettings::File { path: "/var/log/a".into(), max_bytes: 20_000, keep: 2 };
+    assert_eq!(audit("off").unwrap().file, AuditFile::Off);
+    assert_eq!(audit("").unwrap().file, AuditFile::Off);
+    assert_eq!(audit("journal").unwrap().file, AuditFile::Journal);
+    let file = AuditSettings { file: AuditFile::At("/var/log/a".into()), max_bytes: 20_000, keep: 2 };
     assert_eq!(audit("/var/log/a").unwrap(), file);
     let message = audit("jornal").unwrap_err().to_string();
     assert!(

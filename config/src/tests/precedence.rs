@@ -32,6 +32,46 @@ fn each_layer_outranks_those_before_it() {
 }
 
 #[test]
+fn an_old_name_is_accepted_with_a_warning_that_has_the_new_one() {
+    let in_toml = Layers::toml("[rpc]\ncall_patience = 7\n");
+    assert_eq!(in_toml.settings().unwrap().rpc.call_retry_timeout, Duration::from_secs(7));
+    let [warning] = &in_toml.warnings()[..] else { panic!("{:?}", in_toml.warnings()) };
+    let expected =
+        "agent.toml line 2: rpc.call_patience is an old name that still works; write rpc.call_retry_timeout";
+    assert!(warning.ends_with(expected), "{warning}");
+    assert!(in_toml.check().unwrap().contains("call_retry_timeout = 7"));
+
+    let in_environment = Layers::variables(&[("TROVE_COUCHDB_RPC__PREPARE_PATIENCE", "8")]);
+    assert_eq!(in_environment.settings().unwrap().rpc.prepare_retry_timeout, Duration::from_secs(8));
+    let warnings = in_environment.warnings().concat();
+    assert!(
+        warnings.contains("TROVE_COUCHDB_RPC__PREPARE_PATIENCE: ")
+            && warnings.contains("prepare_retry_timeout")
+    );
+    assert!(Layers::toml("[rpc]\ncall_retry_timeout = 7\n").warnings().is_empty());
+}
+
+#[test]
+fn a_key_that_is_set_by_both_names_is_refused_whichever_layers_have_them() {
+    let both = Layers::toml("[rpc]\ncast_patience = 1\ncast_retry_timeout = 2\n").refusal();
+    assert!(
+        both.contains("agent.toml line 3: rpc.cast_retry_timeout and rpc.cast_patience are both set"),
+        "{both}"
+    );
+    assert!(both.contains("agent.toml line 2"), "{both}");
+    let variable = ("TROVE_COUCHDB_RPC__CAST_PATIENCE", "1");
+    let toml = "[rpc]\ncast_retry_timeout = 2\n";
+    let apart = Layers { environment: &[variable], ..Layers::toml(toml) };
+    assert!(apart.refusal().contains("remove it"), "{}", apart.refusal());
+    // An empty variable is not set.
+    let empty = Layers { environment: &[(variable.0, "")], ..Layers::toml(toml) };
+    assert_eq!(empty.settings().unwrap().rpc.cast_retry_timeout, Duration::from_secs(2));
+    // One name in two layers is as usual.
+    let old_twice = Layers { environment: &[variable], ..Layers::toml("[rpc]\ncast_patience = 2\n") };
+    assert_eq!(old_twice.settings().unwrap().rpc.cast_retry_timeout, Duration::from_secs(1));
+}
+
+#[test]
 fn the_query_of_the_transport_url_outranks_the_option_it_names() {
     // oslo_messaging/_drivers/common.py, ConfigOptsProxy.
     let url = "rabbit://u:p@h/?rabbit_quorum_queue=true&heartbeat_timeout_threshold=7&somebody=else";

@@ -86,10 +86,10 @@ fn a_guest_id_that_cannot_name_a_queue_is_refused() {
     let message = |id: &str| Layers::options(&[("guest.id", id)]).refusal();
     assert_eq!(
         message("a b"),
-        "command line option --test: guest.id cannot be \"a b\"; write the id of the instance: at most 200 letters, \
+        "command line option --test: guest.id cannot be \"a b\"; write the id of the instance: at most 121 letters, \
          digits, dots, dashes or underscores"
     );
-    assert!(message(&"x".repeat(201)).contains("guest.id cannot be"));
+    assert!(message(&"x".repeat(122)).contains("guest.id cannot be"));
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn what_an_image_cannot_know_is_no_mistake_and_everything_else_is() {
 
 /// An invalid default would hide the mistakes in all later sections.
 #[test]
-fn what_stands_in_for_a_mistake_is_sound() {
+fn stand_ins_for_mistakes_are_valid() {
     let mut validation = Validation::new(keys::stand_ins(), keys::stand_ins(), None);
     assert!(Settings::of(&mut validation).is_ok());
 }

@@ -29,7 +29,7 @@ pub(crate) enum UserDocument {
 const DELETES: usize = 10;
 
 /// How often the agent tries to mark a document that another writer keeps changing.
-const MARKS: usize = 10;
+const MAX_MARKS: usize = 10;
 
 /// A command stores the request's `_unique_id` here in every document it creates. When the command is
 /// redelivered after a crash, it recognises its own documents.
@@ -198,7 +198,7 @@ impl Couch {
         command_id: &str,
     ) -> Result<Exact, CommandError> {
         let mark = Unfinished::RenameTo { to: to.as_str().to_owned() };
-        for _ in 0..MARKS {
+        for _ in 0..MAX_MARKS {
             if document.text(CREATED_BY).is_some() && Unfinished::of(&document).as_ref() == Some(&mark) {
                 return Ok(document);
             }

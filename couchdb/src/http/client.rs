@@ -110,7 +110,7 @@ impl Client {
         let result = match login {
             None => self.exchange(request).await,
             Some(login) => {
-                let _canary = login.admit(self.limits.request).await.ok_or_else(|| self.late())??;
+                let _probe = login.admit(self.limits.request).await.ok_or_else(|| self.late())??;
                 let answer = self.exchange(request).await;
                 login.learn(&answer);
                 answer
@@ -130,7 +130,7 @@ impl Client {
         resource: &Resource<'_>,
         longest: u64,
     ) -> Result<Download, CouchError> {
-        let _canary = login.admit(self.limits.request).await.ok_or_else(|| self.late())??;
+        let _probe = login.admit(self.limits.request).await.ok_or_else(|| self.late())??;
         let request = Request { login: Some(login), method: Method::GET, resource, body: None };
         let answer = self.open(request, longest).await;
         login.learn(&answer);

@@ -133,11 +133,11 @@ impl Client {
         } else {
             self.body(response, deadline).await?
         };
-        if let Some(seen) = stranger::seen(status, &headers, &body) {
+        if let Some(found) = stranger::found_instead(status, &headers, &body) {
             return Err(CouchError::NotCouchDb {
                 origin: self.origin.clone(),
                 status: status.as_u16(),
-                seen,
+                found,
             });
         }
         if status.is_success() {

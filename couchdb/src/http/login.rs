@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_login_retires_when_nobody_uses_it_and_only_if_another_came() {
+    async fn a_login_retires_when_it_is_unused_and_only_if_a_new_one_replaced_it() {
         let login = Login::new("os_admin", &Secret::new("pw"));
         let limit = Duration::from_millis(20);
         let client_use = login.client_use().await.unwrap();
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn others_wait_for_the_canary_and_no_longer_than_they_can() {
+    async fn others_wait_for_the_login_probe_and_no_longer_than_they_can() {
         let login = Login::new("os_admin", &Secret::new("pw"));
         let limit = Duration::from_millis(20);
         let probe = login.admit(limit).await.unwrap().unwrap();

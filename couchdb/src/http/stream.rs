@@ -45,9 +45,9 @@ impl Download {
         let mut download = Self { response, first: None, origin: origin.to_owned(), limit, left: longest };
         download.first = download.receive().await?;
         let first = download.first.as_deref().unwrap_or_default();
-        match stranger::seen(status, &headers, first) {
-            Some(seen) => {
-                Err(CouchError::NotCouchDb { origin: download.origin, status: status.as_u16(), seen })
+        match stranger::found_instead(status, &headers, first) {
+            Some(found) => {
+                Err(CouchError::NotCouchDb { origin: download.origin, status: status.as_u16(), found })
             }
             None => Ok(download),
         }

@@ -72,10 +72,10 @@ impl Couch {
         if users.is_empty() {
             return Ok(Arc::default());
         }
-        self.shared_scans.find(users, async |wanted| self.sweep(&wanted).await).await
+        self.shared_scans.find(users, async |wanted| self.scan(&wanted).await).await
     }
 
-    async fn sweep(&self, wanted: &HashSet<String>) -> Result<UserAccess, CouchError> {
+    async fn scan(&self, wanted: &HashSet<String>) -> Result<UserAccess, CouchError> {
         let scan = self
             .scan_security(Scope::Tenants, |object| {
                 let named: HashSet<&str> =

@@ -40,7 +40,7 @@ pub(crate) struct SecurityScan<T> {
 
 /// The result of reading one `_security`.
 enum Looked<T> {
-    Kept(ListedDatabase, T),
+    Found(ListedDatabase, T),
     Unknown(ListedDatabase, String),
 }
 
@@ -116,8 +116,8 @@ impl Couch {
                         answer => absent_is_none(answer)?,
                     };
                     let object = text.map(|text| SecurityObject::read(&text)).transpose()?;
-                    let kept = object.and_then(|object| pick(object.sketch()));
-                    Ok::<_, CouchError>(kept.map(|kept| Looked::Kept(database, kept)))
+                    let found_here = object.and_then(|object| pick(object.sketch()));
+                    Ok::<_, CouchError>(found_here.map(|found_here| Looked::Found(database, found_here)))
                 }
                 .boxed()
             })
@@ -125,7 +125,7 @@ impl Couch {
         let mut closed = Vec::new();
         while let Some(looked) = looks.try_next().await? {
             match looked {
-                Some(Looked::Kept(database, kept)) => found.push((database, kept)),
+                Some(Looked::Found(database, found_here)) => found.push((database, found_here)),
                 Some(Looked::Unknown(database, reason)) => closed.push((database, reason)),
                 None => {}
             }

@@ -48,7 +48,7 @@ impl<T> SharedScans<T> {
     pub(crate) async fn find(
         &self,
         names: &[&str],
-        sweep: impl AsyncFnOnce(HashSet<String>) -> Result<T, CouchError>,
+        scan: impl AsyncFnOnce(HashSet<String>) -> Result<T, CouchError>,
     ) -> Result<Arc<T>, CouchError> {
         let pass = self.join(names);
         let _alone = self.running.lock().await;
@@ -58,7 +58,7 @@ impl<T> SharedScans<T> {
         self.begin(&pass);
         let wanted = lock(&pass.wanted).clone();
         // If this future is dropped, the next waiting caller runs the scan for all of them.
-        let found = sweep(wanted).await.map(Arc::new);
+        let found = scan(wanted).await.map(Arc::new);
         // This can't fail: only the holder of the lock sets the result, and it was not set before.
         let _first = pass.found.set(found.clone());
         found
@@ -101,7 +101,7 @@ mod tests {
 
     /// Counts the scans and records their names. Each scan waits for a permit.
     #[derive(Default)]
-    struct Ground {
+    struct Environment {
         shared_scans: SharedScans<usize>,
         passes: AtomicUsize,
         at_once: AtomicUsize,
@@ -109,49 +109,49 @@ mod tests {
         go: Notify,
     }
 
-    impl Ground {
+    impl Environment {
         async fn find(&self, name: &str) -> Result<usize, CouchError> {
-            let sweep = async |wanted: HashSet<String>| {
+            let scan = async |wanted: HashSet<String>| {
                 assert_eq!(self.at_once.fetch_add(1, Ordering::SeqCst), 0, "two at once");
                 lock(&self.asked).push(wanted);
                 self.go.notified().await;
                 self.at_once.fetch_sub(1, Ordering::SeqCst);
                 Ok(self.passes.fetch_add(1, Ordering::SeqCst))
             };
-            self.shared_scans.find(&[name], sweep).await.map(|found| *found)
+            self.shared_scans.find(&[name], scan).await.map(|found| *found)
         }
     }
 
     #[tokio::test]
     async fn who_asks_during_a_pass_waits_for_the_next_with_all_others() {
-        let ground = Arc::new(Ground::default());
+        let environment = Arc::new(Environment::default());
         let ask = |name: &'static str| {
-            let ground = Arc::clone(&ground);
-            tokio::spawn(async move { ground.find(name).await })
+            let environment = Arc::clone(&environment);
+            tokio::spawn(async move { environment.find(name).await })
         };
         let first = ask("a");
         tokio::task::yield_now().await;
         let others = ["b", "c", "d"].map(ask);
         tokio::task::yield_now().await;
-        ground.go.notify_one();
+        environment.go.notify_one();
         assert_eq!(first.await.unwrap(), Ok(0), "only the first");
         tokio::task::yield_now().await;
-        ground.go.notify_one();
+        environment.go.notify_one();
         for other in join_all(others).await {
             assert_eq!(other.unwrap(), Ok(1), "one pass for all of them");
         }
-        let asked = lock(&ground.asked).clone();
+        let asked = lock(&environment.asked).clone();
         assert_eq!(asked, [HashSet::from(["a".to_owned()]), ["b", "c", "d"].map(str::to_owned).into()]);
     }
 
     #[tokio::test]
     async fn a_caller_who_gives_up_leaves_the_pass_to_the_next() {
-        let ground = Arc::new(Ground::default());
-        let gone = timeout(Duration::from_millis(1), ground.find("a")).await;
+        let environment = Arc::new(Environment::default());
+        let gone = timeout(Duration::from_millis(1), environment.find("a")).await;
         assert!(gone.is_err());
-        ground.at_once.store(0, Ordering::SeqCst);
-        ground.go.notify_one();
-        assert_eq!(timeout(Duration::from_secs(1), ground.find("b")).await.unwrap(), Ok(0));
+        environment.at_once.store(0, Ordering::SeqCst);
+        environment.go.notify_one();
+        assert_eq!(timeout(Duration::from_secs(1), environment.find("b")).await.unwrap(), Ok(0));
     }
 
     #[tokio::test]

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_a_string_is_no_value() {
+    fn text_inside_a_string_is_no_value() {
         let long = format!(r#"["{}", "\"{}\\"]"#, ",".repeat(MOST_VALUES), "[{".repeat(MOST_VALUES));
         assert_eq!(parse(long.as_bytes()).unwrap().as_array().unwrap().len(), 2);
     }

@@ -118,7 +118,7 @@ pub enum CouchError {
     },
     /// The answer does not come from CouchDB.
     #[error(
-        "what answers at {origin} is not CouchDB itself: {seen}; look at the proxy between the agent and CouchDB, or \
+        "what answers at {origin} is not CouchDB itself: {found}; look at the proxy between the agent and CouchDB, or \
          correct couchdb.url"
     )]
     NotCouchDb {
@@ -127,7 +127,7 @@ pub enum CouchError {
         /// The HTTP status.
         status: u16,
         /// A description of the answer without its content.
-        seen: String,
+        found: String,
     },
     /// `%2F` in a path arrives as `/`: the request would reach a different resource.
     #[error(

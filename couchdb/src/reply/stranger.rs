@@ -16,7 +16,7 @@ use crate::reply::answer;
 const LONGEST_SHOWN: usize = 100;
 
 /// The reason why this answer can't be CouchDB's own. `None` if it may be.
-pub(crate) fn seen(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<String> {
+pub(crate) fn found_instead(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<String> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(one_line);
     let what = if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
         let target = text(LOCATION).map_or_else(|| "nowhere".to_owned(), |target| without_secrets(&target));
@@ -87,33 +87,34 @@ mod tests {
 
     use super::*;
 
-    fn told(status: u16, headers: &[(&'static str, &str)], body: &str) -> Option<String> {
+    fn found(status: u16, headers: &[(&'static str, &str)], body: &str) -> Option<String> {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-        seen(StatusCode::from_u16(status).unwrap(), &headers.collect(), body.as_bytes())
+        found_instead(StatusCode::from_u16(status).unwrap(), &headers.collect(), body.as_bytes())
     }
 
     #[test]
     fn what_is_not_couchdbs_is_named() {
         let html = "<html><body><h1>502 Bad Gateway</h1>nginx</body></html>";
         assert_eq!(
-            told(502, &[("server", "nginx/1.22.1")], html).unwrap(),
+            found(502, &[("server", "nginx/1.22.1")], html).unwrap(),
             "HTTP status 502 with a web page, \"502 Bad Gateway\" (Server: nginx/1.22.1)"
         );
         let login = "<!doctype html><title>Sign in</title>";
-        assert_eq!(told(200, &[], login).unwrap(), "HTTP status 200 with a web page, \"Sign in\"");
+        assert_eq!(found(200, &[], login).unwrap(), "HTTP status 200 with a web page, \"Sign in\"");
         assert_eq!(
-            told(301, &[("location", "https://al:pw@couch.example.org/_session?token=hunter2")], "").unwrap(),
+            found(301, &[("location", "https://al:pw@couch.example.org/_session?token=hunter2")], "")
+                .unwrap(),
             "HTTP status 301 with a redirect to https://couch.example.org/_session"
         );
         assert_eq!(
-            told(307, &[("location", "/login?next=hunter2")], "").unwrap(),
+            found(307, &[("location", "/login?next=hunter2")], "").unwrap(),
             "HTTP status 307 with a redirect to /login"
         );
-        let packed = told(200, &[("content-encoding", "gzip")], "\u{1f}").unwrap();
+        let packed = found(200, &[("content-encoding", "gzip")], "\u{1f}").unwrap();
         assert!(packed.contains("Content-Encoding: gzip"), "{packed}");
-        assert!(told(504, &[], "").unwrap().contains("504"));
+        assert!(found(504, &[], "").unwrap().contains("504"));
         // An echo would reveal the request's own headers.
-        let echo = told(404, &[], r#"{"headers": {"Authorization": "Basic aHVudGVyMg=="}}"#).unwrap();
+        let echo = found(404, &[], r#"{"headers": {"Authorization": "Basic aHVudGVyMg=="}}"#).unwrap();
         assert!(echo.contains("404") && !echo.contains("aHVu"), "{echo}");
     }
 
@@ -130,8 +131,8 @@ mod tests {
             (304, ""),
             (201, ""),
         ] {
-            assert_eq!(told(status, &[("server", "CouchDB/3.5.2 (Erlang OTP/25)")], body), None, "{status}");
-            assert_eq!(told(status, &[("server", "nginx")], body), None, "a proxy that only passes it on");
+            assert_eq!(found(status, &[("server", "CouchDB/3.5.2 (Erlang OTP/25)")], body), None, "{status}");
+            assert_eq!(found(status, &[("server", "nginx")], body), None, "a proxy that only passes it on");
         }
     }
 }

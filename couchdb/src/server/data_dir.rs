@@ -49,15 +49,15 @@ impl Couch {
 
     /// The directory in CouchDB's configuration, requested once until the next outage.
     pub async fn database_dir(&self) -> Option<PathBuf> {
-        if let Some(told) = self.disk.told.read().unwrap_or_else(PoisonError::into_inner).clone() {
-            return told;
+        if let Some(reported) = self.disk.reported.read().unwrap_or_else(PoisonError::into_inner).clone() {
+            return reported;
         }
         let server = self.server().await.ok()?;
         let answer = absent_is_none(self.get(&Resource::DatabaseDirectory(&server.config)).await).ok()?;
         // A path relative to CouchDB's working directory can't be resolved by the agent.
         let path = answer.and_then(|path| path.as_str().map(PathBuf::from));
-        let told = path.filter(|path| path.is_absolute());
-        *self.disk.told.write().unwrap_or_else(PoisonError::into_inner) = Some(told.clone());
-        told
+        let reported = path.filter(|path| path.is_absolute());
+        *self.disk.reported.write().unwrap_or_else(PoisonError::into_inner) = Some(reported.clone());
+        reported
     }
 }

@@ -24,7 +24,7 @@ pub struct Disk {
     pub(crate) couchdb_is_local: bool,
     /// CouchDB's `database_dir`, once it was requested. The inner `None`: CouchDB did not report it.
     #[allow(clippy::option_option, reason = "not asked yet, or asked and not told")]
-    pub(crate) told: RwLock<Option<Option<PathBuf>>>,
+    pub(crate) reported: RwLock<Option<Option<PathBuf>>>,
 }
 
 /// The file system of CouchDB's databases has too little free space.
@@ -40,12 +40,12 @@ impl Disk {
     /// and whether `couchdb.url` is an address of this machine.
     pub fn new(configured: &Path, min_free_mib: u64, couchdb_is_local: bool) -> Self {
         let least_free = min_free_mib.saturating_mul(MIB);
-        Self { configured: configured.to_owned(), least_free, couchdb_is_local, told: RwLock::default() }
+        Self { configured: configured.to_owned(), least_free, couchdb_is_local, reported: RwLock::default() }
     }
 
     /// Forgets CouchDB's answer: after an outage, a different CouchDB may answer.
     pub(crate) fn forget(&self) {
-        *self.told.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.reported.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_low_is_told_in_numbers() {
+    fn low_space_is_reported_in_numbers() {
         let low = LowDisk { path: "/d".into(), free: 5 * MIB + 7, wanted: 64 * MIB };
         assert!(low.to_string().contains("(/d) has 5 MiB free, and should have 64:"), "{low}");
     }

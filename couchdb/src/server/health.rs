@@ -79,7 +79,7 @@ impl Couch {
             Ok(login) => {
                 // Running requests delay a password change, which delays new requests with the login. CouchDB
                 // is not the cause, so it is asked without a login.
-                let Some(_lease) = login.client_use_now() else {
+                let Some(_client_use) = login.client_use_now() else {
                     return match self.client.send(None, Method::GET, &Resource::Session, None).await {
                         Ok(_) | Err(CouchError::Unauthorized) => Probed::AsBefore,
                         Err(error) => Probed::Now(self.health_after(&error)),
@@ -193,9 +193,10 @@ mod tests {
         let origin = String::new();
         let pause = CouchError::TooManyRequests { origin: origin.clone(), retry_after: None };
         assert!(matches!(Health::from_error(&pause), Health::Slow(_)));
-        let seen = "a web page".to_owned();
+        let found = "a web page".to_owned();
         assert!(matches!(Health::from_error(&CouchError::Maintenance), Health::Maintenance(_)));
-        let gateway = |status| CouchError::NotCouchDb { origin: origin.clone(), status, seen: seen.clone() };
+        let gateway =
+            |status| CouchError::NotCouchDb { origin: origin.clone(), status, found: found.clone() };
         assert!(matches!(Health::from_error(&gateway(502)), Health::Down(_)));
         assert!(matches!(Health::from_error(&gateway(504)), Health::Slow(_)));
         assert!(matches!(Health::from_error(&gateway(200)), Health::Failing(_)));

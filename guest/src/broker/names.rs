@@ -103,7 +103,11 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use trove_couchdb_config::{ConfigError, Override, Settings, Sources};
+
     use super::*;
+    use crate::broker::short;
 
     fn names(fanout: bool) -> Names {
         let text = |name: &str| name.to_owned();
@@ -116,6 +120,32 @@ mod tests {
             fanout_queue: text("q"),
             without_fanout: Arc::new(AtomicBool::new(!fanout)),
         }
+    }
+
+    /// AMQP writes names as short strings.
+    #[test]
+    fn no_name_is_too_long_for_amqp_and_the_longest_id_uses_all_there_is() {
+        let names = |length: usize| {
+            let set = |key, text: &str| Override { key, option: "--test", text: text.to_owned() };
+            let (id, url) = ("i".repeat(length), "rabbit://h/");
+            let overrides = vec![set("guest.id", &id), set("broker.transport_url", url)];
+            let nothing = tempfile::tempdir().unwrap();
+            let sources = Sources {
+                config_file: Some("/dev/null".into()),
+                oslo_dirs: vec![nothing.path().to_owned()],
+                overrides,
+                ..Sources::default()
+            };
+            let settings = Settings::load(sources, [])?;
+            Ok::<_, ConfigError>(settings.broker.map(|broker| Names::new(&id, &broker)))
+        };
+        let longest = (1..=255).take_while(|length| names(*length).is_ok()).last().unwrap();
+        let Names { exchange, conductor, topic, server, fanout, fanout_queue, .. } =
+            names(longest).unwrap().unwrap();
+        let all = [exchange, conductor, topic, server, fanout, fanout_queue];
+        let bytes = all.iter().map(String::len).max().unwrap();
+        assert!(all.iter().all(|name| short(name).is_ok()), "{all:?}");
+        assert!((254..=255).contains(&bytes), "{bytes} bytes of an id with {longest}");
     }
 
     /// Mutation: prefetch-of-each-queue (docs/guarantees.md).

@@ -14,7 +14,7 @@ use tokio::{net::UnixStream, time};
 use tokio_util::{bytes::Bytes, codec::LengthDelimitedCodec};
 use trove_couchdb_protocol::{
     host::{
-        Answer, Lines, LogTail, MAX_FRAME, Outcome, Report, Request, RequestId, ServiceName, Verb, Within,
+        Answer, Lines, LogTail, MAX_FRAME, Outcome, ServiceReport, Request, RequestId, ServiceName, Verb, Within,
     },
     new_id,
 };
@@ -58,7 +58,7 @@ impl Host {
         verb: Verb,
         service: Option<ServiceName>,
         within: Option<Within>,
-    ) -> Result<Report, HostFailure> {
+    ) -> Result<ServiceReport, HostFailure> {
         self.request(id, verb, service, within).await
     }
 

@@ -31,7 +31,7 @@ fn framed(answer: &Value) -> Vec<u8> {
     [&u32::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat()
 }
 
-async fn ask(host: &Host) -> Result<Report, HostFailure> {
+async fn ask(host: &Host) -> Result<ServiceReport, HostFailure> {
     host.ask("a1", Verb::ServiceRestart, None, None).await
 }
 
@@ -44,7 +44,7 @@ async fn a_request_goes_there_and_a_report_comes_back() {
     let within = Within::try_from(600).unwrap();
     let wait = Verb::ServiceWait(Wanted::Running);
     let report = host.ask("not an id!", wait, Some(service), Some(within)).await.unwrap();
-    assert_eq!((report.seen.state, report.changed), (State::Running, true));
+    assert_eq!((report.observed.state, report.changed), (State::Running, true));
     let request = served.await.unwrap();
     assert_eq!(request["within"], 3, "no longer than host.timeout");
     assert_eq!(request["verb"], json!({"service-wait": "running"}));
@@ -99,9 +99,9 @@ async fn a_helper_that_hangs_costs_its_time_and_no_more() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("hostd.sock");
     let _listener = UnixListener::bind(&path).unwrap();
-    let patience = time::timeout(Duration::from_secs(20), async {
+    let limit = time::timeout(Duration::from_secs(20), async {
         let host = Host { socket: Some(path), timeout: Duration::from_secs(1) };
         ask(&host).await
     });
-    assert_eq!(patience.await.unwrap(), Err(HostFailure::Silent { seconds: 9 }));
+    assert_eq!(limit.await.unwrap(), Err(HostFailure::Silent { seconds: 9 }));
 }

@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    fn place() -> (tempfile::TempDir, PathBuf, u32) {
+    fn ini_file() -> (tempfile::TempDir, PathBuf, u32) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("zz.ini");
         let owner = fs::metadata(directory.path()).unwrap().uid();
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_link_is_followed_for_others_and_refused_as_our_own() {
-        let (directory, path, owner) = place();
+        let (directory, path, owner) = ini_file();
         let secret = directory.path().join("guest_info.conf");
         fs::write(&secret, "guest_id = hunter2").unwrap();
         symlink(&secret, &path).unwrap();
@@ -138,8 +138,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_holds_nobody_up() {
-        let (directory, path, owner) = place();
+    fn a_path_that_is_no_file_blocks_no_reader() {
+        let (directory, path, owner) = ini_file();
         make_pipe(&path);
         let socket = directory.path().join("socket.ini");
         let _listener = UnixListener::bind(&socket).unwrap();
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_file_has_a_size_at_most() {
-        let (_directory, path, owner) = place();
+        let (_directory, path, owner) = ini_file();
         let file = File::create(&path).unwrap();
         file.set_len(LARGEST).unwrap();
         assert_eq!(own(&path, owner).unwrap().0.len() as u64, LARGEST);
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_missing() {
-        let (_directory, path, owner) = place();
+        let (_directory, path, owner) = ini_file();
         assert_eq!(own(&path, owner).unwrap_err().kind(), io::ErrorKind::NotFound);
         symlink("nowhere", &path).unwrap();
         assert_ne!(

@@ -100,7 +100,7 @@ fn a_link_that_comes_between_reading_and_writing_is_replaced_itself() {
 }
 
 #[test]
-fn a_pipe_beside_it_says_nothing_and_holds_nobody_up() {
+fn a_pipe_in_the_same_directory_is_ignored_and_blocks_no_reader() {
     let directory = tempfile::tempdir().unwrap();
     let ini = AdminIni::in_directory(directory.path());
     let pipe = directory.path().join("10-pipe.ini");

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use futures_util::FutureExt;
-use trove_couchdb_protocol::host::{Seen, State};
+use trove_couchdb_protocol::host::{Observed, State};
 
 use super::manager::{Answered, Backend, BackendError};
 use crate::{
@@ -38,7 +38,7 @@ impl Commands {
         Err(failed(command, format!("{status}: {output}")))
     }
 
-    async fn see(&self) -> Result<Seen, BackendError> {
+    async fn see(&self) -> Result<Observed, BackendError> {
         let ended = run(&self.status, self.limits).await?;
         let Some(state) = state_of(ended.status.code()) else {
             let (status, output) = (ended.status, one_line(&ended.output()));
@@ -50,12 +50,12 @@ impl Commands {
         let main_pid =
             ended.output().lines().find_map(|line| line.trim().strip_prefix(MAIN_PID)?.parse().ok());
         let instance = main_pid.and_then(|pid| Some(format!("{pid} {}", started(pid)?)));
-        Ok(Seen { state, detail: format!("status gave {}", ended.status), main_pid, instance })
+        Ok(Observed { state, detail: format!("status gave {}", ended.status), main_pid, instance })
     }
 }
 
 impl Backend for Commands {
-    fn look(&self) -> Answered<'_, Seen> {
+    fn look(&self) -> Answered<'_, Observed> {
         self.see().boxed()
     }
 
@@ -142,9 +142,9 @@ mod tests {
         let status = shell(&format!("echo MAINPID={ours}; exit 0"));
         let limits = Limits { timeout: Duration::from_secs(60), output: 4096 };
         let commands = Commands::new(shell("exit 5"), shell("echo no >&2; exit 6"), status, limits);
-        let seen = commands.look().await.unwrap();
-        assert_eq!((seen.state, seen.main_pid), (State::Running, Some(ours)));
-        assert_eq!(seen.instance, Some(format!("{ours} {}", started(ours).unwrap())));
+        let observed = commands.look().await.unwrap();
+        assert_eq!((observed.state, observed.main_pid), (State::Running, Some(ours)));
+        assert_eq!(observed.instance, Some(format!("{ours} {}", started(ours).unwrap())));
         let error = commands.stop().await.unwrap_err().to_string();
         assert_eq!(error, "commands failed: /bin/sh: exit status: 6: no");
         let missing = Commands::new(arguments(&["/nowhere"]), shell(""), shell("exit 4"), limits);

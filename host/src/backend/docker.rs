@@ -15,7 +15,7 @@ use bollard::{
     },
 };
 use futures_util::{FutureExt, StreamExt};
-use trove_couchdb_protocol::host::{Lines, Seen, State};
+use trove_couchdb_protocol::host::{Lines, Observed, State};
 
 use super::manager::{Answered, Backend, BackendError};
 use crate::{
@@ -81,7 +81,7 @@ impl Docker {
         )))
     }
 
-    async fn see(&self) -> Result<Seen, BackendError> {
+    async fn see(&self) -> Result<Observed, BackendError> {
         let engine = self.engine().await?;
         let found = self.inspect(&engine).await?;
         let state = found.state.unwrap_or_default();
@@ -89,7 +89,7 @@ impl Docker {
         let exit_code = state.exit_code.unwrap_or_default();
         let (restarting, running) = (state.restarting.unwrap_or_default(), state.running.unwrap_or_default());
         let id: String = found.id.unwrap_or_default().chars().take(12).collect();
-        Ok(Seen {
+        Ok(Observed {
             state: state_of(running, restarting, state.paused.unwrap_or_default(), exit_code),
             detail: one_line(&format!("{status}, exit code {exit_code}")),
             main_pid: state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0),
@@ -133,7 +133,7 @@ impl Docker {
 }
 
 impl Backend for Docker {
-    fn look(&self) -> Answered<'_, Seen> {
+    fn look(&self) -> Answered<'_, Observed> {
         self.see().boxed()
     }
 

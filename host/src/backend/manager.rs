@@ -3,7 +3,7 @@
 use std::fmt;
 
 use futures_util::future::BoxFuture;
-use trove_couchdb_protocol::host::{HostError, Seen};
+use trove_couchdb_protocol::host::{HostError, Observed};
 
 /// The reason why a service manager failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +25,7 @@ pub type Answered<'a, T> = BoxFuture<'a, Result<T, BackendError>>;
 /// A service manager and one of its services.
 pub trait Backend: fmt::Debug + Send + Sync {
     /// The current state of the service.
-    fn look(&self) -> Answered<'_, Seen>;
+    fn look(&self) -> Answered<'_, Observed>;
 
     /// Starts the service. Returns when the manager reports success.
     fn start(&self) -> Answered<'_, ()>;

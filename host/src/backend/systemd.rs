@@ -2,7 +2,7 @@
 //! restarted.
 
 use futures_util::{FutureExt, StreamExt};
-use trove_couchdb_protocol::host::{Seen, State};
+use trove_couchdb_protocol::host::{Observed, State};
 use zbus::{Connection, zvariant::OwnedObjectPath};
 use zbus_systemd::systemd1::{ManagerProxy, ServiceProxy, UnitProxy};
 
@@ -41,7 +41,7 @@ impl Systemd {
         ManagerProxy::new(&connection).await.map_err(refused)
     }
 
-    async fn see(&self) -> Result<Seen, BackendError> {
+    async fn see(&self) -> Result<Observed, BackendError> {
         let manager = self.manager().await?;
         let path = manager.load_unit(self.unit.to_string()).await.map_err(refused)?;
         let connection = manager.inner().connection();
@@ -56,7 +56,7 @@ impl Systemd {
         let invocation = unit.invocation_id().await.map_err(refused)?;
         let service = ServiceProxy::new(connection, path).await.map_err(refused)?;
         let main_pid = service.main_pid().await.map_err(refused)?;
-        Ok(Seen {
+        Ok(Observed {
             state: state_of(&active),
             detail: one_line(&format!("{active} ({sub})")),
             main_pid: Some(main_pid).filter(|pid| *pid != 0),
@@ -92,7 +92,7 @@ impl Systemd {
 }
 
 impl Backend for Systemd {
-    fn look(&self) -> Answered<'_, Seen> {
+    fn look(&self) -> Answered<'_, Observed> {
         self.see().boxed()
     }
 

@@ -95,7 +95,7 @@ fn there_is_exactly_one_manager() {
 }
 
 #[test]
-fn what_nobody_knows_or_nothing_can_use_is_refused_with_its_place() {
+fn unknown_and_unusable_settings_are_refused_with_their_place() {
     for (addition, part) in [
         ("[colour]\nsky = 1\n", "unknown field `colour`"),
         ("[hostd]\naccuont = \"x\"\n", "unknown field `accuont`"),

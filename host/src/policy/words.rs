@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 /// Declares a value type with its rule in words and the function that checks it.
 macro_rules! word {
-    ($(#[$doc:meta])* $name:ident, $judge:expr, $rule:literal) => {
+    ($(#[$doc:meta])* $name:ident, $is_valid:expr, $rule:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
         #[serde(try_from = "String")]
@@ -25,8 +25,8 @@ macro_rules! word {
             type Error = String;
 
             fn try_from(text: String) -> Result<Self, String> {
-                let judge: fn(&str) -> bool = $judge;
-                if judge(&text) { Ok(Self(text)) } else { Err(format!("{text:?} can't be used: {}", $rule)) }
+                let is_valid: fn(&str) -> bool = $is_valid;
+                if is_valid(&text) { Ok(Self(text)) } else { Err(format!("{text:?} can't be used: {}", $rule)) }
             }
         }
 

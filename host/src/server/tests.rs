@@ -178,7 +178,7 @@ async fn a_frame_that_is_cut_off_is_nothing() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_told_so() {
+async fn one_connection_too_many_gets_an_error() {
     let ours = rustix::process::geteuid().as_raw();
     let fixture = Fixture::new(
         &policy(&format!("account = \"{ours}\"\nmax_connections = 2"), "[\"/bin/true\"]"),
@@ -196,7 +196,7 @@ async fn one_connection_too_many_is_told_so() {
 }
 
 #[tokio::test]
-async fn it_exits_when_idle_and_not_while_somebody_is_connected() {
+async fn it_exits_when_idle_and_not_while_a_client_is_connected() {
     let ours = rustix::process::geteuid().as_raw();
     let fixture =
         Fixture::new(&policy(&format!("account = \"{ours}\"\nidle_exit = 1"), "[\"/bin/true\"]"), true);
@@ -246,7 +246,7 @@ async fn what_has_begun_is_finished_although_its_caller_and_the_server_go() {
 }
 
 #[tokio::test]
-async fn without_a_valid_policy_nothing_is_done_and_the_reason_is_told() {
+async fn without_a_valid_policy_nothing_is_done_and_the_reason_is_reported() {
     let fixture = Fixture::for_us("[\"/bin/true\"]");
     std::fs::write(fixture.directory.path().join("host.toml"), "[service]\nnam = 1\n").unwrap();
     if rustix::process::geteuid().is_root() {

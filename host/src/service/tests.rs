@@ -36,12 +36,12 @@ impl Scripted {
 }
 
 impl Backend for Scripted {
-    fn look(&self) -> Answered<'_, Seen> {
+    fn look(&self) -> Answered<'_, Observed> {
         let mut looks = self.looks.lock().unwrap();
         let (state, instance) = if looks.len() > 1 { looks.pop() } else { looks.last().copied() }.unwrap();
-        let seen =
-            Seen { state, detail: String::new(), main_pid: None, instance: Some(instance.to_string()) };
-        future::ready(Ok(seen)).boxed()
+        let observed =
+            Observed { state, detail: String::new(), main_pid: None, instance: Some(instance.to_string()) };
+        future::ready(Ok(observed)).boxed()
     }
 
     fn start(&self) -> Answered<'_, ()> {
@@ -62,7 +62,7 @@ fn policy() -> ServicePolicy {
     ServicePolicy { timeout: Duration::from_secs(3), settle: Duration::from_millis(20), ..policy.service }
 }
 
-async fn perform(backend: &Scripted, verb: Verb) -> Result<Report, HostError> {
+async fn perform(backend: &Scripted, verb: Verb) -> Result<ServiceReport, HostError> {
     perform_on(backend, &policy(), &verb, None, &Changes::default()).await
 }
 
@@ -72,11 +72,11 @@ use State::{Changing, Failed, Running, Stopped};
 async fn what_is_so_already_is_left_alone() {
     let running = Scripted::new(&[(Running, 1)]);
     let report = perform(&running, Verb::ServiceStart).await.unwrap();
-    assert!(!report.changed && report.seen.state == Running && running.done().is_empty());
+    assert!(!report.changed && report.observed.state == Running && running.done().is_empty());
     for state in [Stopped, Failed] {
         let stopped = Scripted::new(&[(state, 1)]);
         let report = perform(&stopped, Verb::ServiceStop).await.unwrap();
-        assert!(!report.changed && report.seen.state == state && stopped.done().is_empty());
+        assert!(!report.changed && report.observed.state == state && stopped.done().is_empty());
     }
 }
 
@@ -91,7 +91,7 @@ async fn a_start_counts_when_the_service_goes_on_running() {
         (Running, 2),
     ]);
     let report = perform(&backend, Verb::ServiceStart).await.unwrap();
-    assert_eq!((report.changed, report.seen.instance.as_deref()), (true, Some("2")));
+    assert_eq!((report.changed, report.observed.instance.as_deref()), (true, Some("2")));
     assert_eq!(backend.done(), ["start"]);
 }
 
@@ -118,7 +118,7 @@ async fn a_restart_counts_when_the_instance_is_a_new_one() {
     assert!(matches!(error, HostError::Late { .. }), "{error}");
     let honest = Scripted::new(&[(Running, 1), (Running, 1), (Changing, 1), (Running, 2)]);
     let report = perform(&honest, Verb::ServiceRestart).await.unwrap();
-    assert_eq!((report.changed, report.seen.instance.as_deref()), (true, Some("2")));
+    assert_eq!((report.changed, report.observed.instance.as_deref()), (true, Some("2")));
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn a_second_change_is_refused_and_a_look_is_not() {
         let second = perform_on(&hangs, &policy, &Verb::ServiceStop, None, &changes).await;
         assert_eq!(second, Err(HostError::Busy { verb: "service-restart".to_owned() }));
         let look = perform_on(&hangs, &policy, &Verb::ServiceStatus, None, &changes).await.unwrap();
-        assert_eq!(look.seen.state, Running);
+        assert_eq!(look.observed.state, Running);
     };
     let (first, ()) = tokio::join!(first, meanwhile);
     assert!(matches!(first, Err(HostError::Late { .. })));

@@ -64,7 +64,7 @@ class StandIns:
         self.statuses = [each for each in everything["status"] if page in each["pages"]]
         self.values = values
         # Seconds that a block may take.
-        self.patience = everything.get("patience", 300)
+        self.timeout = everything.get("timeout", 300)
         everywhere = "\n".join(block for _, kind, block in blocks(page) if kind == "sh")
         idle = [each["is"] for each in self.text + self.blocks + self.statuses if each["is"] not in everywhere]
         if idle:
@@ -89,7 +89,7 @@ class StandIns:
         return block, {0}
 
 
-def run(shell, block, patience):
+def run(shell, block, timeout):
     """Runs a block after those before it: its exit status and all that it said."""
     script = f"""set -e
 touch {ENVIRONMENT}; . {ENVIRONMENT}
@@ -103,7 +103,7 @@ set -o pipefail
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=patience,
+        timeout=timeout,
         check=False,
     )
     return ended.returncode, ended.stdout
@@ -118,7 +118,7 @@ def walk(page, stand_ins, shell):
             count += 1
             print(f"-- {page}:{line}: {block.splitlines()[0]}", flush=True)
             command, good = stand_ins.apply(block)
-            status, output = run(shell, command, stand_ins.patience)
+            status, output = run(shell, command, stand_ins.timeout)
             if status not in good:
                 sys.exit(f"FAILED: {page}:{line}: exit status {status}:\n{block}\n--- it said:\n{output}")
         elif kind == "text":

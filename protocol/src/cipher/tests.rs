@@ -43,7 +43,7 @@ fn every_encryption_has_its_own_vector() {
 }
 
 #[test]
-fn what_is_not_ours_is_told_apart_only_by_its_form() {
+fn foreign_data_is_recognised_only_by_its_form() {
     for text in ["", "alice", "AAEC", "AAECAwQFBgcICQoLDA0ODw==", "AAECAwQFBgcICQoLDA0ODwA="] {
         assert_eq!(cipher().decrypt(text), Err(CipherError::Malformed), "{text:?}");
     }

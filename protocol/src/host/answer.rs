@@ -42,7 +42,7 @@ impl State {
 
 /// The observed state of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
+pub struct Observed {
     /// The state in terms common to all service managers.
     pub state: State,
     /// The state in the service manager's own words, such as `active (running)`.
@@ -56,7 +56,7 @@ pub struct Seen {
     pub instance: Option<String>,
 }
 
-impl fmt::Display for Seen {
+impl fmt::Display for Observed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} ({})", self.state.word(), self.detail)
     }
@@ -64,12 +64,12 @@ impl fmt::Display for Seen {
 
 /// The result of a completed request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
+pub struct ServiceReport {
     /// The service.
     pub service: ServiceName,
     /// The state after the request.
     #[serde(flatten)]
-    pub seen: Seen,
+    pub observed: Observed,
     /// Whether the helper changed anything.
     pub changed: bool,
 }
@@ -98,7 +98,7 @@ pub struct LogSource {
 #[serde(untagged)]
 pub enum Done {
     /// Verbs of [`Section::Service`](super::Section::Service).
-    Service(Report),
+    Service(ServiceReport),
     /// `log-tail`.
     Log(LogTail),
 }
@@ -115,7 +115,7 @@ impl Done {
     /// The state that the request led to, as one word for the audit log.
     pub fn state(&self) -> Option<&'static str> {
         match self {
-            Self::Service(report) => Some(report.seen.state.word()),
+            Self::Service(report) => Some(report.observed.state.word()),
             Self::Log(_) => None,
         }
     }
@@ -182,7 +182,7 @@ pub enum HostError {
         reason: String,
     },
     /// The service did not reach the requested state in time.
-    #[error("service {service} is not {wanted} after {seconds} s: it is {}; look at its log", seen_or_unknown(.seen.as_ref()))]
+    #[error("service {service} is not {wanted} after {seconds} s: it is {}; look at its log", observed_or_unknown(.observed.as_ref()))]
     Late {
         /// The service.
         service: ServiceName,
@@ -191,14 +191,15 @@ pub enum HostError {
         /// How long the helper waited.
         seconds: u64,
         /// The last observed state.
-        seen: Option<Seen>,
+        #[serde(rename = "seen")]
+        observed: Option<Observed>,
     },
 }
 
-fn seen_or_unknown(seen: Option<&Seen>) -> String {
-    seen.map_or_else(
+fn observed_or_unknown(observed: Option<&Observed>) -> String {
+    observed.map_or_else(
         || "in an unknown state (its service manager does not answer)".to_owned(),
-        Seen::to_string,
+        Observed::to_string,
     )
 }
 

@@ -36,7 +36,7 @@ fn a_request_names_a_verb_and_at_most_a_service_and_a_time() {
 }
 
 #[test]
-fn what_nobody_knows_is_refused() {
+fn unknown_requests_are_refused() {
     for bad in [
         json!({"id": "a1", "verb": "service-restart", "unit": "ssh.service"}),
         json!({"id": "a1", "verb": "service-reload"}),
@@ -82,26 +82,27 @@ fn every_verb_has_its_name() {
 #[test]
 fn an_answer_is_done_or_failed() {
     let service = ServiceName::try_from("couchdb".to_owned()).unwrap();
-    let seen = Seen {
+    let observed = Observed {
         state: State::Running,
         detail: "active (running)".to_owned(),
         main_pid: Some(7),
         instance: Some("0f".to_owned()),
     };
-    let report = Report { service: service.clone(), seen: seen.clone(), changed: true };
+    let report = ServiceReport { service: service.clone(), observed: observed.clone(), changed: true };
     let done = Answer { id: Some(id()), outcome: Ok(report).into() };
     let wire = json!({"id": "a1", "done": {
         "service": "couchdb", "state": "running", "detail": "active (running)", "main_pid": 7, "instance": "0f",
         "changed": true,
     }});
     assert_eq!(to_value(&done).unwrap(), wire);
-    assert_eq!(from_value::<Answer<Report>>(wire).unwrap(), done);
+    assert_eq!(from_value::<Answer<ServiceReport>>(wire).unwrap(), done);
 
-    let late = HostError::Late { service, wanted: "stopped".to_owned(), seconds: 9, seen: Some(seen) };
+    let late =
+        HostError::Late { service, wanted: "stopped".to_owned(), seconds: 9, observed: Some(observed) };
     let text = "service couchdb is not stopped after 9 s: it is running (active (running)); look at its log";
     assert_eq!(late.to_string(), text);
     let failed = Answer { id: None, outcome: Outcome::Failed(late) };
-    assert_eq!(from_value::<Answer<Report>>(to_value(&failed).unwrap()).unwrap(), failed);
+    assert_eq!(from_value::<Answer<ServiceReport>>(to_value(&failed).unwrap()).unwrap(), failed);
 }
 
 #[test]
@@ -120,7 +121,7 @@ fn the_kind_of_an_error_is_its_kind_on_the_wire() {
             service: ServiceName::try_from(text()).unwrap(),
             wanted: text(),
             seconds: 1,
-            seen: None,
+            observed: None,
         },
     ] {
         let wire = to_value(&error).unwrap();

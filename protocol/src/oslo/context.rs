@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn in_clear_the_prefix_tells_what_belongs_to_it() {
+    fn in_clear_the_prefix_shows_what_belongs_to_it() {
         let message = map(json!({
             "method": "restart", "_unique_id": "x", "_context_user": "alice", "_context_tenant": "t",
             "_context_request_id": "req-1", "_context_auth_token": "hunter2", "_context_limit": null,

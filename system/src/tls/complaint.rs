@@ -14,7 +14,7 @@ use tokio::{io::AsyncReadExt, net::TcpStream, time};
 use super::{Peer, cause, client_config, explain};
 
 /// How long an attempt takes if the server accepts the certificate and waits for data.
-const PATIENCE: Duration = Duration::from_secs(1);
+const ALERT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Connects again and reads without sending. `None` if the server does not complain.
 pub async fn complaint(peer: Peer<'_>, port: u16) -> Option<String> {
@@ -25,6 +25,6 @@ pub async fn complaint(peer: Peer<'_>, port: u16) -> Option<String> {
         let secured = TlsConnector::from(config).connect(name, stream).await?;
         Compat::new(secured).read_u8().await
     };
-    let error = time::timeout(PATIENCE, listen).await.ok()?.err()?;
+    let error = time::timeout(ALERT_TIMEOUT, listen).await.ok()?.err()?;
     cause(&error).map(|cause| explain(cause, peer))
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// A value and its origin.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Entry {
+struct ConfigValue {
     value: String,
     from_file: bool,
     persistent: bool,
@@ -21,13 +21,13 @@ struct Entry {
 /// Values by key by section.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Config {
-    sections: BTreeMap<String, BTreeMap<String, Entry>>,
+    sections: BTreeMap<String, BTreeMap<String, ConfigValue>>,
     /// The files cannot be written.
     #[serde(skip)]
     pub(crate) is_read_only: bool,
     /// The values in the files of keys whose change could not be written.
     #[serde(skip)]
-    unwritten: BTreeMap<(String, String), Option<Entry>>,
+    unwritten: BTreeMap<(String, String), Option<ConfigValue>>,
 }
 
 impl Config {
@@ -62,7 +62,7 @@ impl Config {
 
     /// Sets a value and returns the old one; a non-persistent value is lost at a restart.
     pub(crate) fn set(&mut self, section: &str, key: &str, value: &str, persistent: bool) -> Option<String> {
-        let entry = Entry { value: value.to_owned(), from_file: false, persistent };
+        let entry = ConfigValue { value: value.to_owned(), from_file: false, persistent };
         let old = self.sections.entry(section.to_owned()).or_default().insert(key.to_owned(), entry);
         self.changed(section, key, old.clone());
         old.map(|old| old.value)
@@ -75,7 +75,7 @@ impl Config {
         old.map(|old| old.value)
     }
 
-    fn changed(&mut self, section: &str, key: &str, old: Option<Entry>) {
+    fn changed(&mut self, section: &str, key: &str, old: Option<ConfigValue>) {
         let name = (section.to_owned(), key.to_owned());
         if self.is_read_only {
             self.unwritten.entry(name).or_insert(old);
@@ -96,7 +96,7 @@ impl Config {
         }
         let mut fresh = Self { is_read_only: self.is_read_only, ..Self::default() };
         for (section, key, value) in ini {
-            let entry = Entry { value: value.clone(), from_file: true, persistent: true };
+            let entry = ConfigValue { value: value.clone(), from_file: true, persistent: true };
             fresh.sections.entry(section.clone()).or_default().insert(key.clone(), entry);
         }
         for (section, keys) in std::mem::take(&mut self.sections) {

@@ -17,7 +17,7 @@ use crate::options::StartError;
 
 /// The content of the file.
 #[derive(Debug, Serialize, Deserialize)]
-struct Kept<Databases, Configuration> {
+struct Saved<Databases, Configuration> {
     databases: Databases,
     /// The values set over HTTP, unless an ini file has them.
     config: Option<Configuration>,
@@ -37,7 +37,7 @@ pub(crate) fn keep(node: &Node) -> Result<(), Error> {
         }
         None => Some(&state.config),
     };
-    let content = serde_json::to_vec(&Kept { databases: &state.databases, config })?;
+    let content = serde_json::to_vec(&Saved { databases: &state.databases, config })?;
     let fresh = path.with_extension("new");
     std::fs::write(&fresh, content)?;
     std::fs::rename(fresh, path)
@@ -50,17 +50,17 @@ pub(crate) fn restore(node: &Node) -> Result<(), StartError> {
     };
     let unreadable = |error: Error| {
         let source = Error::new(error.kind(), format!("{}: {error}", path.display()));
-        StartError::Kept { source }
+        StartError::NotRestored { source }
     };
     let content = match std::fs::read(path) {
         Ok(content) => content,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(unreadable(error)),
     };
-    let kept: Kept<BTreeMap<String, Database>, Config> =
+    let saved: Saved<BTreeMap<String, Database>, Config> =
         serde_json::from_slice(&content).map_err(|error| unreadable(error.into()))?;
     let mut state = node.state();
-    state.databases = kept.databases;
-    state.config = kept.config.unwrap_or_default();
+    state.databases = saved.databases;
+    state.config = saved.config.unwrap_or_default();
     Ok(())
 }

@@ -82,7 +82,7 @@ impl InMemoryCouch {
         let node = Arc::clone(&self.node);
         // If the hashing thread panics, plain passwords remain, which do not log in.
         drop(tokio::task::spawn_blocking(move || admins::hash_all(&node)).await);
-        keep::keep(&self.node).map_err(|source| StartError::Kept { source })?;
+        keep::keep(&self.node).map_err(|source| StartError::NotRestored { source })?;
         let failed = |source| StartError::Bind { port: self.port, source };
         let listener = TcpListener::bind(("127.0.0.1", self.port)).await.map_err(failed)?;
         self.port = listener.local_addr().map_err(failed)?.port();

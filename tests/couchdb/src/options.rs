@@ -106,7 +106,7 @@ pub enum StartError {
     },
     /// The file of [`Options::keep`] cannot be read or written, or has an invalid content.
     #[error("what is to be kept: {source}")]
-    Kept {
+    NotRestored {
         /// The error.
         source: std::io::Error,
     },

@@ -15,9 +15,9 @@ pub(crate) fn check(rules: &str, password: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     for (expression, reason) in parse(rules).ok_or_else(|| Reply::forbidden(NO_HASHING))? {
-        let steps = compile(&expression).ok_or_else(|| Reply::not_implemented("this password_regexp"))?;
+        let repeats = compile(&expression).ok_or_else(|| Reply::not_implemented("this password_regexp"))?;
         let text: Vec<char> = password.chars().collect();
-        let found = (0..=text.len()).any(|start| text.get(start..).is_some_and(|rest| fits(&steps, rest)));
+        let found = (0..=text.len()).any(|start| text.get(start..).is_some_and(|rest| fits(&repeats, rest)));
         if !found {
             let reason = reason.map_or_else(|| REFUSED.to_owned(), |reason| format!("{REFUSED} {reason}"));
             return Err(Reply::bad_request(&reason));
@@ -61,7 +61,7 @@ fn parse(rules: &str) -> Option<Vec<(String, Option<String>)>> {
 }
 
 /// The allowed characters and their minimum number.
-struct Step {
+struct Repeat {
     ranges: Vec<(char, char)>,
     min: usize,
     max: usize,
@@ -69,8 +69,8 @@ struct Step {
 
 const ANY: (char, char) = ('\0', char::MAX);
 
-fn compile(expression: &str) -> Option<Vec<Step>> {
-    let mut steps: Vec<Step> = Vec::new();
+fn compile(expression: &str) -> Option<Vec<Repeat>> {
+    let mut repeats: Vec<Repeat> = Vec::new();
     let mut rest = expression.chars().peekable();
     while let Some(next) = rest.next() {
         let ranges = match next {
@@ -104,7 +104,7 @@ fn compile(expression: &str) -> Option<Vec<Step>> {
                 let count: String = rest.by_ref().skip(1).take_while(|&c| c != '}').collect();
                 let (min, max) = count.split_once(',').unwrap_or((&count, &count));
                 let max = if max.is_empty() { usize::MAX } else { max.parse().ok()? };
-                steps.push(Step { ranges, min: min.parse().ok()?, max });
+                repeats.push(Repeat { ranges, min: min.parse().ok()?, max });
                 continue;
             }
             _ => (1, 1),
@@ -112,13 +112,13 @@ fn compile(expression: &str) -> Option<Vec<Step>> {
         if (min, max) != (1, 1) {
             rest.next();
         }
-        steps.push(Step { ranges, min, max });
+        repeats.push(Repeat { ranges, min, max });
     }
-    Some(steps)
+    Some(repeats)
 }
 
-fn fits(steps: &[Step], text: &[char]) -> bool {
-    let Some((step, later)) = steps.split_first() else { return true };
+fn fits(repeats: &[Repeat], text: &[char]) -> bool {
+    let Some((step, later)) = repeats.split_first() else { return true };
     let is_one = |c: &char| step.ranges.iter().any(|(from, to)| from <= c && c <= to);
     let most = text.iter().take(step.max).take_while(|c| is_one(c)).count();
     (step.min..=most).rev().any(|count| text.get(count..).is_some_and(|rest| fits(later, rest)))

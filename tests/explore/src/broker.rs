@@ -8,7 +8,7 @@ use trove_couchdb_delivery::DeliveryId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Queued {
     /// Its position in the queue: a requeued message returns to it.
-    pub(crate) place: u8,
+    pub(crate) position: u8,
     pub(crate) message: u8,
     pub(crate) redelivered: bool,
 }
@@ -21,14 +21,14 @@ pub(crate) struct Broker {
     unacked: BTreeMap<DeliveryId, Queued>,
     /// Acknowledgements that the broker has not read yet.
     acks: Vec<DeliveryId>,
-    places: u8,
+    positions: u8,
     pub(crate) is_connected: bool,
 }
 
 impl Broker {
     pub(crate) fn publish(&mut self, message: u8) {
-        self.queue.push(Queued { place: self.places, message, redelivered: false });
-        self.places += 1;
+        self.queue.push(Queued { position: self.positions, message, redelivered: false });
+        self.positions += 1;
     }
 
     pub(crate) fn connect(&mut self) {
@@ -63,7 +63,7 @@ impl Broker {
     fn put(&mut self, queued: Queued, expired: u8) {
         // The broker drops an expired message as soon as it is in the queue.
         if expired & 1 << queued.message == 0 {
-            let at = self.queue.partition_point(|other| other.place < queued.place);
+            let at = self.queue.partition_point(|other| other.position < queued.position);
             self.queue.insert(at, Queued { redelivered: true, ..queued });
         }
     }

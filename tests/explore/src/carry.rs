@@ -1,21 +1,21 @@
 //! Passes events to the core, and carries out its actions.
 
-use trove_couchdb_delivery::{Action, Answer, DeliveryId, Event, HandedOver, Kept, Source};
+use trove_couchdb_delivery::{Action, Answer, DeliveryId, Durable, Event, HandedOver, Source};
 
 use crate::{
+    model::{Model, State, Task},
     monitor::{Attempt, FAILED, Violation},
     scenario::Bits,
-    step::Way,
-    world::{State, Task, World},
+    step::Completion,
 };
 
 /// The answer to a repeated command whose outcome is not known.
-const CARRIED_OUT: u8 = 250;
+const ALREADY_DONE: u8 = 250;
 /// The answer of an agent that stops.
 const STOPPING: u8 = 251;
 const REFUSED: u8 = FAILED + 50;
 
-impl World {
+impl Model {
     /// Passes an event to the core and starts the resulting actions.
     pub(crate) fn tell(&mut self, event: Event<Bits, u8>) -> Result<(), Violation> {
         let actions = self.state.core.as_mut().map(|core| core.handle(event)).unwrap_or_default();
@@ -27,7 +27,7 @@ impl World {
                         self.state.monitor.accepted(delivery, flight.message);
                     }
                 }
-                Action::Remember(marks) => self.state.marks.extend(marks),
+                Action::Remember(tags) => self.state.tags.extend(tags),
                 Action::Fetch(_) => self.state.left = None,
                 Action::Leave(delivery) => {
                     let message = self.state.flights.get(&delivery).map(|flight| flight.message);
@@ -67,7 +67,7 @@ impl World {
         let told_expired = flight.told_expired && !flight.has_begun;
         flight.has_begun = true;
         let message = &self.scenario.messages[usize::from(flight.message)];
-        if message.has_secret && !self.state.disk.has_record(message.mark()) {
+        if message.has_secret && !self.state.disk.has_record(message.tag()) {
             return Err(format!("{} begins without its secret on the disk", message.name));
         }
         let doubtful = self.state.published_again | self.state.monitor.gone;
@@ -93,9 +93,9 @@ impl World {
         self.state.monitor.answered(message, flight.message, STOPPING)
     }
 
-    pub(crate) fn carry(&mut self, number: u8, way: Way) -> Result<(), Violation> {
+    pub(crate) fn carry(&mut self, number: u8, completion: Completion) -> Result<(), Violation> {
         let Task { action, published } = self.state.tasks.remove(usize::from(number));
-        let well = way == Way::Well;
+        let well = completion == Completion::Well;
         match action {
             Action::NoteBeginning(delivery) => {
                 let message = self.message_of(delivery).clone();
@@ -107,15 +107,17 @@ impl World {
                 self.tell(Event::Noted { delivery, ready: well || !message.has_secret })
             }
             Action::HandOver(delivery) => self.hand_over(delivery, well),
-            Action::Run { delivery, .. } if way == Way::FailsForNow => {
+            Action::Run { delivery, .. } if completion == Completion::FailsForNow => {
                 self.state.monitor.has_paused(delivery);
                 if let Some(flight) = self.state.flights.get_mut(&delivery) {
                     flight.has_failed = true;
                 }
                 self.tell(Event::Failed { delivery, effect: true })
             }
-            Action::Run { delivery, .. } if way == Way::CutShort => self.tell(Event::CutShort(delivery)),
-            Action::Run { delivery, .. } if way == Way::Panics => self.panics(delivery),
+            Action::Run { delivery, .. } if completion == Completion::CutShort => {
+                self.tell(Event::CutShort(delivery))
+            }
+            Action::Run { delivery, .. } if completion == Completion::Panics => self.panics(delivery),
             Action::Run { delivery, .. } => {
                 let id = self.message_of(delivery).id;
                 self.finish(delivery, if well { id } else { FAILED + id }, well)
@@ -125,8 +127,8 @@ impl World {
                 let id = self.message_of(delivery).id;
                 self.finish(delivery, REFUSED + id, false)
             }
-            Action::Write { delivery, id, kept } => self.write(delivery, id.0[0], kept, well),
-            Action::Reply { delivery, answer } => self.reply(delivery, answer, published, way),
+            Action::Write { delivery, id, durable } => self.write(delivery, id.0[0], durable, well),
+            Action::Reply { delivery, answer } => self.reply(delivery, answer, published, completion),
             Action::Acknowledge(delivery) => self.acknowledge(delivery),
             Action::Reject { delivery, .. } => {
                 self.state.flights.remove(&delivery);
@@ -138,9 +140,9 @@ impl World {
             Action::Forget(id) => {
                 // The tasks know the outcome even if the disk does not.
                 if self.state.records.remove(&id.0[0]).is_some() {
-                    let of_id = |one: &&crate::scenario::Message| one.mark() == id;
+                    let of_id = |one: &&crate::scenario::Message| one.tag() == id;
                     for message in self.scenario.messages.iter().filter(of_id) {
-                        self.state.marks.extend(std::iter::once(id).chain(message.parts()));
+                        self.state.tags.extend(std::iter::once(id).chain(message.parts()));
                     }
                 }
                 self.state.disk.forget(id);
@@ -178,7 +180,7 @@ impl World {
         self.state.monitor.has_ended(&message, true);
         let operation = self.new_flight(number, None);
         self.state.monitor.accepted(operation, number);
-        let id = self.message(number).mark();
+        let id = self.message(number).tag();
         self.tell(Event::HandedOver { delivery, operation: Some(HandedOver { operation, id, outcome }) })
     }
 
@@ -202,27 +204,27 @@ impl World {
         self.tell(Event::Finished { delivery, outcome, succeeded })
     }
 
-    fn write(&mut self, delivery: DeliveryId, id: u8, kept: Kept, well: bool) -> Result<(), Violation> {
+    fn write(&mut self, delivery: DeliveryId, id: u8, durable: Durable, well: bool) -> Result<(), Violation> {
         let State { disk, monitor, records, flights, .. } = &mut self.state;
         let messages = &self.scenario.messages;
         let lasts = |source| matches!(source, Source::Broker | Source::Disk);
         let message = messages.iter().find(|one| one.id == id && lasts(one.source));
-        if kept == Kept::Mark {
+        if durable == Durable::Tag {
             if flights
                 .get(&delivery)
                 .and_then(|flight| flight.outcome)
                 .is_some_and(|outcome| outcome >= FAILED)
             {
-                return Err(format!("command {id} leaves a mark although it failed"));
+                return Err(format!("command {id} leaves a tag although it failed"));
             }
             if well {
-                disk.remember([crate::scenario::mark_of(id)]);
-                monitor.mark_written(id);
+                disk.remember([crate::scenario::tag_of(id)]);
+                monitor.tag_written(id);
             } else {
-                monitor.mark_refused(id);
+                monitor.tag_refused(id);
             }
         } else if let Some(message) = message {
-            if kept == Kept::Outcome
+            if durable == Durable::Outcome
                 && let Some(outcome) = flights.get(&delivery).and_then(|flight| flight.outcome)
             {
                 records.insert(id, outcome);
@@ -246,11 +248,11 @@ impl World {
         delivery: DeliveryId,
         answer: Answer<u8>,
         published: bool,
-        way: Way,
+        completion: Completion,
     ) -> Result<(), Violation> {
         let Some(flight) = self.state.flights.get(&delivery).cloned() else { return Ok(()) };
-        let is_bus = self.answers_over_bus(&flight);
-        if is_bus && (!self.state.broker.is_connected || way == Way::Blocked) {
+        let is_from_broker = self.answers_over_broker(&flight);
+        if is_from_broker && (!self.state.broker.is_connected || completion == Completion::Blocked) {
             self.state.flights.remove(&delivery);
             return self.tell(Event::Replied { delivery, sent: false });
         }
@@ -260,12 +262,12 @@ impl World {
             let content = match &answer {
                 Answer::Own => flight.outcome.unwrap_or_default(),
                 Answer::Like(outcome) | Answer::Recorded(outcome) => *outcome,
-                Answer::CarriedOut => CARRIED_OUT,
+                Answer::AlreadyDone => ALREADY_DONE,
             };
             self.is_not_answered_again(delivery, flight.message)?;
             self.state.monitor.answered(message, flight.message, content)?;
             // The state between publishing and confirmation matters only if a fault can still happen.
-            if is_bus && self.state.faults > 0 {
+            if is_from_broker && self.state.faults > 0 {
                 self.state.tasks.push(Task { action: Action::Reply { delivery, answer }, published: true });
                 return Ok(());
             }
@@ -277,7 +279,7 @@ impl World {
         let Some(flight) = self.state.flights.remove(&delivery) else { return Ok(()) };
         if self.message(flight.message).source == Source::Disk {
             self.end_is_on_the_disk(flight.message)?;
-            self.state.disk.operation_is_told(flight.message);
+            self.state.disk.operation_is_reported(flight.message);
         }
         let Some(connection) = flight.connection else {
             return self.tell(Event::Acknowledged { delivery, sent: true });
@@ -287,7 +289,7 @@ impl World {
         }
         let scenario = self.scenario.clone();
         let message = &scenario.messages[usize::from(flight.message)];
-        let is_on_disk = self.state.disk.knows(message.mark());
+        let is_on_disk = self.state.disk.knows(message.tag());
         self.state.monitor.acknowledged(message, flight.message, is_on_disk)?;
         self.state.broker.send_ack(delivery);
         if self.state.faults == 0 {

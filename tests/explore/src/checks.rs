@@ -3,15 +3,15 @@
 use trove_couchdb_delivery::{Action, DeliveryId, Refusal, Scopes, Source};
 
 use crate::{
+    model::{Model, State},
     monitor::{Violation, has},
     scenario::Message,
-    world::{State, World},
 };
 
-impl World {
+impl Model {
     /// No command waits for an operation, which may take hours; no local command waits for a disk that
     /// refuses writes.
-    pub(crate) fn nobody_waits_in_vain(&self) -> Result<(), Violation> {
+    pub(crate) fn no_caller_waits_in_vain(&self) -> Result<(), Violation> {
         let monitor = &self.state.monitor;
         let left = self.state.left.map(|(_, message)| message);
         let waiting = || monitor.waiting().chain(left).map(|number| self.message(number));
@@ -48,7 +48,7 @@ impl World {
             }
             _ => false,
         });
-        if self.state.monitor.waits(delivery) && !begins {
+        if self.state.monitor.is_waiting(delivery) && !begins {
             return Err(format!(
                 "{} waits here, and nobody knows for how long already",
                 self.name_of(delivery)
@@ -86,8 +86,8 @@ impl World {
         let remembers = self.scenario.endings >= messages.len() && same == 1;
         let Some(flight) = self.state.flights.get_mut(&delivery) else { return Ok(()) };
         let is_again = !std::mem::replace(&mut flight.is_answered, true);
-        let is_bus = flight.connection.is_some();
-        if is_bus && is_again && remembers && has(self.state.monitor.answered_here, message) {
+        let is_from_broker = flight.connection.is_some();
+        if is_from_broker && is_again && remembers && has(self.state.monitor.answered_here, message) {
             return Err(format!("{} is answered twice by the same agent", self.message(message).name));
         }
         Ok(())
@@ -119,9 +119,8 @@ impl World {
         let numbered = (0..).zip(&self.scenario.messages);
         for (number, message) in numbered.filter(|(_, message)| message.source == Source::Broker) {
             let is_lost = has(monitor.gone | monitor.expired, number);
-            let has_ended =
-                disk.has_record(message.mark()) && has(monitor.ended_here, message.id) && !is_lost;
-            if has_ended || disk.is_open(message.mark()) {
+            let has_ended = disk.has_record(message.tag()) && has(monitor.ended_here, message.id) && !is_lost;
+            if has_ended || disk.is_open(message.tag()) {
                 return Err(format!("the record of {} stays for ever", message.name));
             }
         }

@@ -3,34 +3,34 @@
 use trove_couchdb_delivery::Action;
 
 use crate::{
-    step::{Step, Way},
-    world::World,
+    model::Model,
+    step::{Completion, Step},
 };
 
 impl Step {
     /// The step in words.
-    pub(crate) fn describe(self, world: &World) -> String {
-        let name = |message: u8| world.message(message).name;
+    pub(crate) fn describe(self, model: &Model) -> String {
+        let name = |message: u8| model.message(message).name;
         match self {
             Self::Start => "the agent starts".to_owned(),
             Self::Connect => "the agent connects to the broker".to_owned(),
-            Self::Carry(task, way) => describe_task(world, task, way),
+            Self::Carry(task, completion) => describe_task(model, task, completion),
             Self::Acknowledged => "the broker reads an acknowledgement".to_owned(),
             Self::Deliver => {
-                let next = world.next_message().map(name).unwrap_or_default();
-                format!("the broker delivers {next} as delivery {}", world.next_delivery())
+                let next = model.next_message().map(name).unwrap_or_default();
+                format!("the broker delivers {next} as delivery {}", model.next_delivery())
             }
             Self::PutBack => {
-                let next = world.next_message().map(name).unwrap_or_default();
+                let next = model.next_message().map(name).unwrap_or_default();
                 format!("{next} IS PUT BACK UNREAD")
             }
             Self::CaughtUp => "the queue is empty: the agent has caught up".to_owned(),
             Self::Publish => {
-                format!("the control plane sends {}", world.next_to_publish().map(name).unwrap_or_default())
+                format!("the control plane sends {}", model.next_to_publish().map(name).unwrap_or_default())
             }
-            Self::Send(message) => format!("{} is sent as delivery {}", name(message), world.next_delivery()),
+            Self::Send(message) => format!("{} is sent as delivery {}", name(message), model.next_delivery()),
             Self::Exit => "the agent exits".to_owned(),
-            Self::GiveUp(message) => format!("the caller of {} gives up", name(message)),
+            Self::CallerLeaves(message) => format!("the caller of {} gives up", name(message)),
             Self::Kill => "KILL -9".to_owned(),
             Self::Lose => "THE CONNECTION IS LOST".to_owned(),
             Self::CloseChannel => "THE BROKER CLOSES THE CHANNEL OF ANSWERS".to_owned(),
@@ -41,9 +41,9 @@ impl Step {
     }
 }
 
-fn describe_task(world: &World, task: u8, way: Way) -> String {
-    let Some((action, published)) = world.task(task) else { return String::new() };
-    let of = |delivery| format!("{} (delivery {})", world.name_of(delivery), delivery.0);
+fn describe_task(model: &Model, task: u8, completion: Completion) -> String {
+    let Some((action, published)) = model.task(task) else { return String::new() };
+    let of = |delivery| format!("{} (delivery {})", model.name_of(delivery), delivery.0);
     let what = match action {
         Action::NoteBeginning(delivery) => format!("the disk notes that {} begins", of(*delivery)),
         Action::HandOver(delivery) => format!("the disk takes {} over", of(*delivery)),
@@ -52,7 +52,9 @@ fn describe_task(world: &World, task: u8, way: Way) -> String {
         }
         Action::Rest(delivery) => format!("{} has rested", of(*delivery)),
         Action::Refuse { delivery, why } => format!("{} is refused: {why:?}", of(*delivery)),
-        Action::Write { delivery, kept, .. } => format!("the disk has the {kept:?} of {}", of(*delivery)),
+        Action::Write { delivery, durable, .. } => {
+            format!("the disk has the {durable:?} of {}", of(*delivery))
+        }
         Action::Reply { delivery, .. } if published => {
             format!("the answer of {} is confirmed", of(*delivery))
         }
@@ -62,13 +64,13 @@ fn describe_task(world: &World, task: u8, way: Way) -> String {
         Action::Forget(id) => format!("the record of id {} is dropped", id.0[0]),
         other => format!("{other:?}"),
     };
-    match way {
-        Way::Well => what,
-        Way::DiskFails => format!("THE DISK FAILS: {what}"),
-        Way::FailsForNow => format!("COUCHDB FAILS IN THE MIDDLE, to be asked again: {what}"),
-        Way::Fails => format!("COUCHDB FAILS FOR GOOD: {what}"),
-        Way::CutShort => format!("CUT SHORT AT THE AGENT'S END: {what}"),
-        Way::Panics => format!("A PANIC: {what}"),
-        Way::Blocked => format!("THE BROKER TAKES NOTHING AND THE AGENT ENDS: {what}"),
+    match completion {
+        Completion::Well => what,
+        Completion::DiskFails => format!("THE DISK FAILS: {what}"),
+        Completion::FailsForNow => format!("COUCHDB FAILS IN THE MIDDLE, to be asked again: {what}"),
+        Completion::Fails => format!("COUCHDB FAILS FOR GOOD: {what}"),
+        Completion::CutShort => format!("CUT SHORT AT THE AGENT'S END: {what}"),
+        Completion::Panics => format!("A PANIC: {what}"),
+        Completion::Blocked => format!("THE BROKER TAKES NOTHING AND THE AGENT ENDS: {what}"),
     }
 }

@@ -3,12 +3,12 @@
 use trove_couchdb_delivery::{Core, Delivered, DeliveryId, Event, Request, Source, Work};
 
 use crate::{
+    model::{Flight, Model, State},
     monitor::Violation,
     step::Step,
-    world::{Flight, State, World},
 };
 
-impl World {
+impl Model {
     /// The world after a step.
     pub(crate) fn after(&self, step: Step) -> Result<Self, Violation> {
         let mut next = self.clone();
@@ -16,7 +16,7 @@ impl World {
             next.state.faults -= 1;
         }
         next.step(step)?;
-        next.nobody_waits_in_vain()?;
+        next.no_caller_waits_in_vain()?;
         next.state.tasks.sort();
         Ok(next)
     }
@@ -38,7 +38,7 @@ impl World {
                 self.state.caught_up = false;
                 Ok(())
             }
-            Step::Carry(number, way) => self.carry(number, way),
+            Step::Carry(number, completion) => self.carry(number, completion),
             Step::Acknowledged => {
                 self.state.broker.take_ack();
                 Ok(())
@@ -59,13 +59,13 @@ impl World {
             Step::Send(number) => self.send(number),
             Step::Exit => {
                 self.has_given_all_back()?;
-                let marks = std::mem::take(&mut self.state.marks);
-                self.state.disk.remember(marks);
+                let tags = std::mem::take(&mut self.state.tags);
+                self.state.disk.remember(tags);
                 while self.state.broker.take_ack().is_some() {}
                 self.process_ends();
                 Ok(())
             }
-            Step::GiveUp(number) => self.give_up(number),
+            Step::CallerLeaves(number) => self.caller_leaves(number),
             Step::Kill => {
                 self.process_ends();
                 Ok(())
@@ -103,7 +103,7 @@ impl World {
             left,
             is_stopping,
             last_came,
-            marks,
+            tags,
             records,
             broker,
             monitor,
@@ -114,7 +114,7 @@ impl World {
         tasks.clear();
         flights.clear();
         (*left, *is_stopping, *last_came) = (None, false, false);
-        marks.clear();
+        tags.clear();
         records.clear();
         broker.disconnect(monitor.expired);
         monitor.process_ended(&self.scenario, *sent);
@@ -138,7 +138,7 @@ impl World {
         }
     }
 
-    fn give_up(&mut self, number: u8) -> Result<(), Violation> {
+    fn caller_leaves(&mut self, number: u8) -> Result<(), Violation> {
         self.state.monitor.expired |= 1 << number;
         self.state.broker.expire(number);
         let of_message = |(_, flight): &(&DeliveryId, &Flight)| flight.message == number && !flight.has_begun;
@@ -181,7 +181,7 @@ impl World {
     fn put_back(&mut self) -> Result<(), Violation> {
         let delivery = DeliveryId(self.state.next_delivery);
         let Some(queued) = self.state.broker.hand_out(delivery) else { return Ok(()) };
-        let id = self.message(queued.message).mark();
+        let id = self.message(queued.message).tag();
         self.tell(Event::PutBack { id, redelivered: queued.redelivered })?;
         self.state.broker.requeue(delivery, self.state.monitor.expired);
         Ok(())
@@ -205,12 +205,12 @@ impl World {
             Request::Run(Work {
                 scopes: message.scopes,
                 changes: message.changes(),
-                needs_place: true,
+                needs_slot: true,
                 at_once,
                 long: message.operation.is_some() || message.source == Source::Disk,
             })
         };
-        let (source, id, parts) = (message.source, message.mark(), message.parts());
+        let (source, id, parts) = (message.source, message.tag(), message.parts());
         self.tell(Event::Delivered(Delivered { delivery, source, id, parts, redelivered, request }))?;
         if at_once { self.begins_at_once(delivery) } else { Ok(()) }
     }

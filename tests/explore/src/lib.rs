@@ -17,11 +17,11 @@ mod checks;
 mod describe;
 mod disk;
 mod happen;
+mod model;
 mod monitor;
 mod scenario;
 mod search;
 mod step;
-mod world;
 
 pub use scenario::{Scenario, all};
 pub use search::{Counterexample, Found, Reach, search};

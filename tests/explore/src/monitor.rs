@@ -27,7 +27,7 @@ pub(crate) struct Attempt {
     pub(crate) told_expired: bool,
     /// The agent had been asked to stop.
     pub(crate) at_the_end: bool,
-    /// The command was told that an earlier run may have done a part of it.
+    /// The command knew that an earlier run may have done a part of it.
     pub(crate) again: bool,
     /// The agent cannot know of an earlier run: the message was published twice, or the queue was lost.
     pub(crate) may_be_a_copy: bool,
@@ -42,12 +42,12 @@ pub(crate) struct Monitor {
     overtaken: Set,
     /// Ids whose failure was answered over the broker.
     failed: Set,
-    /// Ids that ran for a local process and whose mark need not be on the disk.
+    /// Ids that ran for a local process and whose tag need not be on the disk.
     ran_locally: Set,
     /// Ids whose outcome the disk has refused.
     unwritten: Set,
-    /// Ids whose mark is on the disk: after a restart, a broker message with the same id is not answered.
-    marked: Set,
+    /// Ids whose tag is on the disk: after a restart, a broker message with the same id is not answered.
+    tagged: Set,
     /// Ids whose order is no longer guaranteed: their outcome was not on the disk when their message was
     /// acknowledged, or they conflict with such an id that ran again.
     pub(crate) loose: Set,
@@ -185,7 +185,7 @@ impl Monitor {
                 && !original.is_forged()
                 && Some(original.id) == message.parts_of
         };
-        // Marks of a read reach the disk later.
+        // Tags of a read reach the disk later.
         let is_known =
             |number: u8| scenario.messages[usize::from(number)].changes() || has(self.answered_here, number);
         let answered = self.contents.keys().any(|number| is_original(*number) && is_known(*number));
@@ -262,7 +262,7 @@ impl Monitor {
         self.waiting.values().copied()
     }
 
-    pub(crate) fn waits(&self, delivery: DeliveryId) -> bool {
+    pub(crate) fn is_waiting(&self, delivery: DeliveryId) -> bool {
         self.waiting.contains_key(&delivery)
     }
 
@@ -280,16 +280,16 @@ impl Monitor {
         self.unwritten &= !(1 << id);
     }
 
-    /// The disk has refused the mark of a local command, and knows nothing of the command after a crash.
-    pub(crate) fn mark_refused(&mut self, id: u8) {
+    /// The disk has refused the tag of a local command, and knows nothing of the command after a crash.
+    pub(crate) fn tag_refused(&mut self, id: u8) {
         self.outcome_refused(id);
         self.loose |= 1 << id;
     }
 
-    /// The disk has the mark of a local command.
-    pub(crate) fn mark_written(&mut self, id: u8) {
+    /// The disk has the tag of a local command.
+    pub(crate) fn tag_written(&mut self, id: u8) {
         self.ran_locally &= !(1 << id);
-        self.marked |= 1 << id;
+        self.tagged |= 1 << id;
     }
 
     /// A broker message is acknowledged.
@@ -302,7 +302,7 @@ impl Monitor {
         if message.changes() && !is_on_disk && !has(self.unwritten, message.id) {
             return Err(format!("{} is acknowledged before its outcome is on the disk", message.name));
         }
-        if !self.is_answered(number) && !has(self.marked, message.id) {
+        if !self.is_answered(number) && !has(self.tagged, message.id) {
             return Err(format!("{} is acknowledged before it is answered", message.name));
         }
         if has(self.unwritten, message.id) {
@@ -321,8 +321,8 @@ impl Monitor {
         self.overtaken &= !forgotten;
         self.failed &= !forgotten;
         for (number, message) in (0..).zip(&scenario.messages) {
-            let waits = message.source == Source::Broker || !has(sent, number);
-            if !waits && !self.is_answered(number) {
+            let is_waiting = message.source == Source::Broker || !has(sent, number);
+            if !is_waiting && !self.is_answered(number) {
                 self.gone |= 1 << number;
             }
         }
@@ -331,11 +331,11 @@ impl Monitor {
     /// The guarantees that must hold when no further step is possible.
     pub(crate) fn is_satisfied(&self, scenario: &Scenario) -> Result<(), Violation> {
         for (number, message) in (0..).zip(&scenario.messages) {
-            let nobody_waits =
-                has(self.gone | self.expired, number) || message.is_forged() || has(self.marked, message.id);
-            let nobody_waits = nobody_waits || message.is_unreadable;
+            let no_caller_waits =
+                has(self.gone | self.expired, number) || message.is_forged() || has(self.tagged, message.id);
+            let no_caller_waits = no_caller_waits || message.is_unreadable;
             let is_sent = matches!(message.source, Source::Broker | Source::Socket);
-            if !nobody_waits && is_sent && !self.is_answered(number) {
+            if !no_caller_waits && is_sent && !self.is_answered(number) {
                 return Err(format!("{} is never answered", message.name));
             }
         }

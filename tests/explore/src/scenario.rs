@@ -1,6 +1,6 @@
 //! The messages that are sent, and what they read and write.
 
-use trove_couchdb_delivery::{Mark, Scopes, Source};
+use trove_couchdb_delivery::{ReplayTag, Scopes, Source};
 
 /// The number of objects that commands read and write: two users or databases, and one more.
 pub(crate) const THINGS: usize = 3;
@@ -90,12 +90,12 @@ impl Message {
         Self { parts_of: Some(self.id), ..self }
     }
 
-    pub(crate) fn mark(&self) -> Mark {
-        mark_of(self.id)
+    pub(crate) fn tag(&self) -> ReplayTag {
+        tag_of(self.id)
     }
 
-    pub(crate) fn parts(&self) -> Vec<Mark> {
-        self.parts_of.map(|id| Mark([0x80 | id; 16])).into_iter().collect()
+    pub(crate) fn parts(&self) -> Vec<ReplayTag> {
+        self.parts_of.map(|id| ReplayTag([0x80 | id; 16])).into_iter().collect()
     }
 
     /// Whether its parts come from a different message.
@@ -108,8 +108,8 @@ impl Message {
     }
 }
 
-pub(crate) fn mark_of(id: u8) -> Mark {
-    Mark([id; 16])
+pub(crate) fn tag_of(id: u8) -> ReplayTag {
+    ReplayTag([id; 16])
 }
 
 /// Messages and the limits of the agent.
@@ -120,7 +120,7 @@ pub struct Scenario {
     /// The purpose.
     pub about: &'static str,
     pub(crate) messages: Vec<Message>,
-    pub(crate) places: usize,
+    pub(crate) slots: usize,
     /// The number of outcomes that the agent remembers.
     pub(crate) endings: usize,
     /// The control plane may send messages at any time; otherwise it sends all of them before any other step.
@@ -129,7 +129,7 @@ pub struct Scenario {
 
 impl Scenario {
     fn new(name: &'static str, about: &'static str, messages: Vec<Message>) -> Self {
-        Self { name, about, messages, places: 2, endings: 10, sends_late: false }
+        Self { name, about, messages, slots: 2, endings: 10, sends_late: false }
     }
 }
 
@@ -207,7 +207,7 @@ pub fn all() -> Vec<Scenario> {
             sends_late: true,
             ..Scenario::new(
                 "deadline",
-                "a call whose caller gives up while it waits for its turn",
+                "a call whose caller gives up while it waits for its lock",
                 vec![
                     Message::cast("create_user al", 1, USER),
                     Message::call("change_password al (call)", 2, USER),
@@ -215,11 +215,11 @@ pub fn all() -> Vec<Scenario> {
             )
         },
         Scenario {
-            places: 1,
+            slots: 1,
             sends_late: true,
             ..Scenario::new(
-                "place",
-                "a call whose caller gives up while it waits for a place",
+                "slot",
+                "a call whose caller gives up while it waits for a slot",
                 vec![
                     Message::cast("create_user al", 1, USER),
                     Message::call("create_database a (call)", 2, DATABASE),

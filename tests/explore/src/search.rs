@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{monitor::Violation, scenario::Scenario, step::Step, world::World};
+use crate::{model::Model, monitor::Violation, scenario::Scenario, step::Step};
 
 /// A longer drain is a cycle.
 const LONGEST_DRAIN: usize = 1_000;
@@ -45,7 +45,7 @@ pub struct Found {
 }
 
 /// How a state was first reached.
-struct Origin {
+struct Reached {
     parent: u64,
     step: Step,
 }
@@ -136,38 +136,38 @@ impl Hasher for Own {
     }
 }
 
-fn key(world: &World) -> u64 {
+fn key(model: &Model) -> u64 {
     let mut deliveries = Deliveries::default();
-    world.state.hash(&mut deliveries);
+    model.state.hash(&mut deliveries);
     let Deliveries(mut deliveries) = deliveries;
     deliveries.sort_unstable();
     deliveries.dedup();
     let mut hasher = Mix { state: 0, deliveries };
-    world.state.hash(&mut hasher);
+    model.state.hash(&mut hasher);
     hasher.finish()
 }
 
 /// Tries all steps with at most this many faults, until the time is over.
 pub fn search(scenario: &Scenario, faults: u8, limit: Duration) -> Found {
     let (began, scenario) = (Instant::now(), Arc::new(scenario.clone()));
-    let first = World::new(&scenario, faults);
+    let first = Model::new(&scenario, faults);
     let root = key(&first);
     let mut search =
-        Search { origins: HashMap::default(), drained: HashSet::default(), root, first: first.clone() };
-    search.origins.insert(root, Origin { parent: root, step: Step::Start });
+        Search { reached: HashMap::default(), drained: HashSet::default(), root, first: first.clone() };
+    search.reached.insert(root, Reached { parent: root, step: Step::Start });
     let (mut level, mut deepest) = (vec![(root, first)], 0);
     while !level.is_empty() {
         let mut next = Vec::new();
-        for (at, world) in level {
+        for (at, model) in level {
             if began.elapsed() > limit {
                 return search.found(deepest, false, None);
             }
-            let progress = world.progress();
-            if let Err((violation, last)) = search.drains(at, &world) {
+            let progress = model.progress();
+            if let Err((violation, last)) = search.drains(at, &model) {
                 return search.found(deepest, false, Some((violation, at, last)));
             }
-            for step in progress.into_iter().chain(world.disturbances()) {
-                match world.after(step) {
+            for step in progress.into_iter().chain(model.disturbances()) {
+                match model.after(step) {
                     Ok(after) => {
                         let state = key(&after);
                         if search.is_new(state, at, step) {
@@ -187,43 +187,43 @@ pub fn search(scenario: &Scenario, faults: u8, limit: Duration) -> Found {
 }
 
 struct Search {
-    origins: HashMap<u64, Origin, Fast>,
+    reached: HashMap<u64, Reached, Fast>,
     /// States from which all commands end without further faults.
     drained: HashSet<u64, Fast>,
     root: u64,
-    first: World,
+    first: Model,
 }
 
 impl Search {
     fn is_new(&mut self, state: u64, parent: u64, step: Step) -> bool {
         let mut is_new = false;
-        self.origins.entry(state).or_insert_with(|| {
+        self.reached.entry(state).or_insert_with(|| {
             is_new = true;
-            Origin { parent, step }
+            Reached { parent, step }
         });
         is_new
     }
 
     /// Once faults stop, everything in flight must end.
-    fn drains(&mut self, at: u64, world: &World) -> Result<(), (Violation, Vec<Step>)> {
+    fn drains(&mut self, at: u64, model: &Model) -> Result<(), (Violation, Vec<Step>)> {
         if self.drained.contains(&at) {
             return Ok(());
         }
-        let (mut world, mut way, mut steps) = (world.clone(), Vec::new(), Vec::new());
+        let (mut model, mut completion, mut steps) = (model.clone(), Vec::new(), Vec::new());
         for _ in 0..LONGEST_DRAIN {
-            let state = key(&world);
+            let state = key(&model);
             if self.drained.contains(&state) {
-                self.drained.extend(way);
+                self.drained.extend(completion);
                 return Ok(());
             }
-            way.push(state);
-            let Some(step) = world.progress().first().copied() else {
-                world.is_at_rest().map_err(|violation| (violation, steps))?;
-                self.drained.extend(way);
+            completion.push(state);
+            let Some(step) = model.progress().first().copied() else {
+                model.is_at_rest().map_err(|violation| (violation, steps))?;
+                self.drained.extend(completion);
                 return Ok(());
             };
             steps.push(step);
-            world = match world.after(step) {
+            model = match model.after(step) {
                 Ok(after) => after,
                 Err(violation) => return Err((violation, steps)),
             };
@@ -238,15 +238,15 @@ impl Search {
         is_complete: bool,
         violation: Option<(Violation, u64, Vec<Step>)>,
     ) -> Found {
-        let reach = Reach { states: self.origins.len(), deepest, is_complete };
+        let reach = Reach { states: self.reached.len(), deepest, is_complete };
         let counterexample = violation.map(|(violation, state, last)| {
             let mut steps: Vec<Step> = last.into_iter().rev().collect();
             let mut state = state;
             while state != self.root
-                && let Some(origin) = self.origins.get(&state)
+                && let Some(reached) = self.reached.get(&state)
             {
-                steps.push(origin.step);
-                state = origin.parent;
+                steps.push(reached.step);
+                state = reached.parent;
             }
             steps.reverse();
             Counterexample { violation, schedule: self.in_words(&steps) }
@@ -255,12 +255,12 @@ impl Search {
     }
 
     fn in_words(&self, steps: &[Step]) -> Vec<String> {
-        let mut world = self.first.clone();
+        let mut model = self.first.clone();
         let mut words = Vec::new();
         for step in steps {
-            words.push(step.describe(&world));
-            match world.after(*step) {
-                Ok(after) => world = after,
+            words.push(step.describe(&model));
+            match model.after(*step) {
+                Ok(after) => model = after,
                 Err(_) => break,
             }
         }

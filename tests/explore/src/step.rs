@@ -2,7 +2,7 @@
 
 /// The result of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Way {
+pub(crate) enum Completion {
     Well,
     /// The disk refuses the write.
     DiskFails,
@@ -24,7 +24,7 @@ pub(crate) enum Step {
     Start,
     Connect,
     /// The task with this number is carried out.
-    Carry(u8, Way),
+    Carry(u8, Completion),
     /// The broker has read an acknowledgement.
     Acknowledged,
     Deliver,
@@ -35,7 +35,7 @@ pub(crate) enum Step {
     /// A local process, or the agent's own schedule, sends a message.
     Send(u8),
     Exit,
-    GiveUp(u8),
+    CallerLeaves(u8),
     Kill,
     Lose,
     /// The broker closes the channel for publishing answers.
@@ -49,7 +49,7 @@ impl Step {
     /// Whether it counts as a fault.
     pub(crate) fn is_fault(self) -> bool {
         match self {
-            Self::Carry(_, way) => way != Way::Well,
+            Self::Carry(_, completion) => completion != Completion::Well,
             Self::Kill
             | Self::Lose
             | Self::CloseChannel

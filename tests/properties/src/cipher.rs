@@ -1,5 +1,5 @@
-//! What decrypts is JSON that encrypts and decrypts again; what does not is one of three cases that tell a stranger
-//! nothing about the key or the plain text.
+//! A ciphertext that decrypts is JSON that can be encrypted and decrypted again. Any other ciphertext is one
+//! of three errors, none of which reveals anything about the key or the plain text.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
@@ -40,7 +40,7 @@ fn round_trip(cipher: &Cipher, value: &Value) {
     }
 }
 
-/// One bit of a good message is flipped: never taken for a malformed one, never another error than a wrong key's.
+/// Flips one bit of a valid message: it must not count as malformed, and the only error is that of a wrong key.
 fn damage(cipher: &Cipher, data: &[u8]) {
     let Some((place, plain)) = data.split_first_chunk::<2>() else { return };
     let value = Value::from(String::from_utf8_lossy(plain));
@@ -49,8 +49,8 @@ fn damage(cipher: &Cipher, data: &[u8]) {
     if let Some(byte) = sealed.get_mut(place / 8) {
         *byte ^= 1 << (place % 8);
     }
-    // There is no authentication code, so other text may come out (SECURITY.md), or the same: padding that was damaged to
-    // white space is nothing to JSON. That is Trove's format.
+    // Trove's format has no authentication code, so the result may be different text (SECURITY.md). It may also be the
+    // same text: JSON ignores padding that was damaged to white space.
     if let Err(error) = cipher.decrypt(&STANDARD.encode(&sealed)) {
         assert_eq!(error, CipherError::Undecipherable);
     }

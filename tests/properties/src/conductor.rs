@@ -1,4 +1,5 @@
-//! What the conductor is told reads back as it was meant, in clear and encrypted; anything else is refused in words.
+//! A message to the conductor reads back unchanged, in clear and encrypted. Any other input is rejected with
+//! a readable error.
 
 use serde_json::Value;
 use trove_couchdb_protocol::{Context, trove::ConductorCast};

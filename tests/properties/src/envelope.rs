@@ -1,4 +1,5 @@
-//! An envelope that opens holds one object, which closes and opens again; any other is refused in readable words.
+//! A valid envelope contains one object, and can be closed and opened again. Any other envelope is rejected
+//! with a readable error.
 
 use serde_json::{Value, json};
 use trove_couchdb_protocol::envelope::{decode, encode};
@@ -8,7 +9,7 @@ use crate::{LIMIT, assert_readable, has_fraction};
 /// Panics when the guarantee at the top of this file is broken.
 pub fn holds(data: &[u8]) {
     open(data);
-    // The second layer, which damage to the first one seldom leaves standing.
+    // The second layer, because damage to the first layer rarely leaves it intact.
     if let Ok(text) = std::str::from_utf8(data) {
         let body = json!({"oslo.version": "2.0", "oslo.message": text}).to_string();
         open(body.as_bytes());

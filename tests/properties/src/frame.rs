@@ -1,5 +1,6 @@
-//! The local socket's framing: however the bytes arrive, the same payloads come out, they are within the limit, and put
-//! back into frames they are the stream again. A stream that went wrong stays wrong.
+//! The local socket's framing: the same payloads result, whatever the pieces in which the bytes arrive. Each
+//! payload is within the limit, and the payloads encode to the same stream. A stream stays invalid after its
+//! first error.
 
 use trove_couchdb_protocol::frame::{FrameDecoder, FrameError, encode};
 

@@ -1,4 +1,4 @@
-//! What must hold whatever bytes come in, one function for each door: each panics when its guarantee is broken.
+//! Guarantees for arbitrary input, one function for each parser: each panics if its guarantee is broken.
 //!
 //! ```text
 //! fuzz/corpus/TARGET/*  --->  tests/replay.rs  --+
@@ -6,8 +6,9 @@
 //! libFuzzer             --->  fuzz/            --+
 //! ```
 //!
-//! So what the fuzzer tries for hours, `cargo test` tries for seconds, on what was found and on the seeds that
-//! `src/bin/seeds.rs` makes from captures of a real Trove. docs/fuzzing.md says how to run both and what came of it.
+//! The fuzzer runs for hours. `cargo test` runs the same functions for seconds, on the fuzzer's findings and on seeds
+//! that `src/bin/seeds.rs` creates from captures of a real Trove. docs/fuzzing.md describes how to run both, and the
+//! results.
 
 #![allow(clippy::missing_panics_doc)] // panicking is what these functions are for
 
@@ -32,10 +33,10 @@ pub use self::{
 use serde_json::Value;
 use trove_couchdb_protocol::{Cipher, Secret};
 
-/// One door and its guarantee.
+/// One parser and its guarantee.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All doors, by the names under which the fuzzer and the corpora know them.
+/// All parsers, by their names in the fuzzer and the corpora.
 pub const TARGETS: &[Target] = &[
     ("cipher", cipher),
     ("conductor", conductor),
@@ -49,23 +50,23 @@ pub const TARGETS: &[Target] = &[
     ("transport_url", transport_url),
 ];
 
-/// The key of the captured encrypted messages: with it, damage to them is damage behind the encryption.
+/// The key of the captured encrypted messages: with it, the plain text can be damaged as well.
 pub const KEY: &str = "oj47q4kuzlRq7dAFMPggh1Lj5XClBLVU";
 
-/// The limit on messages in these tests, below what the fuzzer sends at most.
+/// The size limit of messages in these tests, lower than the fuzzer's largest input.
 const LIMIT: usize = 60_000;
 
 fn cipher_of_captures() -> Cipher {
     Cipher::new(&Secret::new(KEY))
 }
 
-/// What an operator or a user reads must be one short line without tricks.
+/// A text for operators or users must be one short line without control characters.
 fn assert_readable(message: &str) {
     assert!(!message.is_empty() && message.len() < 1_000, "{} bytes: {message:.200}", message.len());
     assert!(!message.contains(char::is_control), "control characters: {message:?}");
 }
 
-/// Whether a number with a fraction is in it; `serde_json` may change such a number's last digit when reading it.
+/// Whether the value contains a number with a fraction; `serde_json` may change the last digit of such a number.
 fn has_fraction(value: &Value) -> bool {
     match value {
         Value::Number(number) => number.is_f64(),

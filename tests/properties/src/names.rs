@@ -1,5 +1,5 @@
-//! A name that was accepted is, to the very parser that sends requests, one segment of one path: it decodes to the
-//! name, and nothing of it becomes another path, a query, a host or a line of a header.
+//! An accepted name is one segment of one path for the URL parser that sends requests. It decodes to the
+//! name, and no part of it becomes a different path, a query, a host or a header line.
 
 use percent_encoding::percent_decode_str;
 use trove_couchdb_client::{ConfigRoot, ListedDatabase, Node, Policy, Resource};
@@ -26,7 +26,7 @@ fn user(text: &str) {
     assert!(!text.is_empty() && text.len() <= 255 && !text.starts_with('_'));
     assert!(!text.contains(|c: char| c == ':' || c.is_control()));
     assert_path(&Resource::User(&user), &["_users", &format!("org.couchdb.user:{text}")], "");
-    // A revision comes from the server and stands in the query.
+    // A revision comes from the server and becomes part of the query.
     assert_path(
         &Resource::UserRevision(&user, text),
         &["_users", &format!("org.couchdb.user:{text}")],
@@ -48,7 +48,7 @@ fn database(text: &str) {
     assert!(Policy::new(&[], &[]).database(database).is_ok());
 }
 
-/// What a server names, which may be anything: a tenant who is root on the VM can be the server.
+/// Names that a server sends. They may be anything: a tenant who is root on the VM can replace the server.
 fn server_side(text: &str) {
     if let Some(listed) = ListedDatabase::new(text.to_owned()) {
         assert_path(&Resource::Security(&listed), &[text, "_security"], "");
@@ -65,7 +65,7 @@ fn server_side(text: &str) {
     );
 }
 
-/// The path as `reqwest`'s own URL parser has it, and the query, both decoded.
+/// The decoded path and query according to `reqwest`'s own URL parser.
 fn assert_path(resource: &Resource<'_>, segments: &[&str], query: &str) {
     let path = resource.path();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%/?&=".contains(&byte);

@@ -1,5 +1,5 @@
-//! Trove's files: every assignment stands in the text where it is said to, no error quotes a line, and the whole way to
-//! settings ends, in settings or in readable words, in bounded time and without showing a secret.
+//! Trove's files: every assignment is on the line that it names, and no error quotes a line. Parsing ends in
+//! bounded time, with settings or a readable error, and shows no secret.
 
 use trove_couchdb_config::fuzzing::{assignments, settings};
 
@@ -27,7 +27,7 @@ pub fn holds(data: &[u8]) {
             }
         }
     }
-    // Most of what damage leaves is no complete configuration: what is needed comes after it.
+    // Most damaged files are no complete configuration, so the required options are appended.
     let complete = format!(
         "{text}\n\n[DEFAULT]\nguest_id=7be4c2d7-7a5b-4d1e-8a65-1a49c5a0a0b1\ntransport_url=rabbit://u:planted-pw@h//\n\
          instance_rpc_encr_key=planted-key-0123456789abcdefghij\n"
@@ -36,12 +36,12 @@ pub fn holds(data: &[u8]) {
         Ok(settings) => format!("{settings:?} {}", settings.warnings.join(" ")),
         Err(error) => error.to_string(),
     };
-    // Where the text itself names one of the two, it may well be shown there.
+    // If the input itself contains one of the two, an error may show it.
     let copied = ["planted", "transport_url", "encr_key"].iter().any(|word| text.contains(word));
     assert!(copied || !shown.contains("planted"), "{shown}");
 }
 
-/// Other text of the same form.
+/// A different text of the same form.
 fn masked(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_alphanumeric() { 'x' } else { c }).collect()
 }

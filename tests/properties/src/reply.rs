@@ -1,4 +1,4 @@
-//! A reply reads back as it was meant, in clear and encrypted; anything else is refused in readable words.
+//! A reply reads back unchanged, in clear and encrypted. Any other input is rejected with a readable error.
 
 use trove_couchdb_protocol::{Outcome, ReplyAddress, ReplyQueue, decode_reply, encode_reply};
 

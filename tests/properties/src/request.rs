@@ -1,5 +1,6 @@
-//! A request is read whole or refused in readable words; with a key only what was encrypted with it is read, without
-//! one nothing that is encrypted; what a caller would be told goes to the queue it named and no other.
+//! A request is read completely or rejected with a readable error. With a key, only requests that were
+//! encrypted with it are read; without a key, no encrypted request is. An error reply goes to the queue that
+//! the request names and to no other.
 
 use serde_json::{Map, Value};
 use trove_couchdb_agent::commands;
@@ -10,7 +11,7 @@ use trove_couchdb_protocol::{
 
 use crate::{LIMIT, assert_readable, cipher_of_captures, has_fraction};
 
-/// AMQP's limit on the name of a queue.
+/// AMQP's limit for queue names.
 const MAX_QUEUE: usize = 255;
 
 /// Panics when the guarantee at the top of this file is broken.
@@ -19,7 +20,8 @@ pub fn holds(data: &[u8]) {
     let clear = read(data, None);
     let sealed = read(data, Some(&cipher));
     assert!(clear.is_none() || sealed.is_none(), "the same message is encrypted and is not");
-    // Almost no damage survives decryption: the damaged message is encrypted, as a sender with the key would.
+    // Decryption rejects almost every damaged message. So this damages the plain text and encrypts it afterwards, as a
+    // sender with the key could.
     if let Ok(message) = envelope::decode(data, LIMIT) {
         seal(message, &cipher, clear.as_ref());
     }
@@ -70,7 +72,7 @@ fn assert_address(reply: Option<&trove_couchdb_protocol::ReplyAddress>, message:
     assert_eq!(reply.map(|reply| (reply.msg_id.as_str(), reply.reply_queue.as_str())), named);
 }
 
-/// `Debug` is what logs could show: nothing of the arguments' values, which may be passwords.
+/// Logs may show `Debug` output, so it must not contain the arguments' values: they may be passwords.
 fn assert_no_values(request: &Request) {
     let mut masked = request.clone();
     masked.args.values_mut().for_each(|value| *value = Value::Null);
@@ -87,7 +89,7 @@ fn understand(request: &Request) {
     }
 }
 
-/// Encrypts a message as Trove does: it must say the same as in clear.
+/// Encrypts a message as Trove does: the result must decode to the same request as the plain message.
 fn seal(message: Map<String, Value>, cipher: &Cipher, clear: Option<&Request>) {
     if has_fraction(&Value::Object(message.clone())) {
         return;

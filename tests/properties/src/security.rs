@@ -1,5 +1,5 @@
-//! An edit of any `_security` object touches the name that it is about and nothing else, never opens a closed database,
-//! does nothing the second time, and leaves an object that it does not understand as it was.
+//! An edit of any `_security` object changes only the name that it is about, never opens a closed database,
+//! and has no effect when it is repeated. An object that the edit does not understand stays unchanged.
 
 use std::collections::BTreeSet;
 
@@ -61,7 +61,8 @@ fn assert_touched(name: &str, before: &Value, after: &Value) {
     assert_eq!(others(before), others(after), "{name} touched more than its name");
 }
 
-/// The object without what an edit may change: the two names, lists that it made, and the role that closes.
+/// The object without the parts that an edit may change: the two names, the lists that it created, and the role that
+/// closes a database.
 fn others(object: &Value) -> Value {
     let mut object = object.clone();
     for section in ["members", "readers", "admins"] {

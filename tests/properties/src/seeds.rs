@@ -1,5 +1,5 @@
-//! Where fuzzing begins: messages of a real Trove, taken from `protocol/fixtures`, and for doors that no capture goes
-//! through a few texts that pass and a few that just don't. `src/bin/seeds.rs` writes them to `fuzz/corpus`.
+//! The seeds of fuzzing: messages of a real Trove, taken from `protocol/fixtures`. Parsers without a capture
+//! get a few valid and a few barely invalid texts. `src/bin/seeds.rs` writes the seeds to `fuzz/corpus`.
 
 use std::{
     fs,
@@ -9,17 +9,17 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-/// What the names of seeds begin with; other files of a corpus were found by the fuzzer or a reader, and are kept.
+/// The prefix of seed files. Other files of a corpus are findings of the fuzzer or of a reader, and are kept.
 pub const PREFIX: &str = "seed-";
 
 /// One file of a corpus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seed {
-    /// Which corpus.
+    /// The name of the corpus.
     pub target: &'static str,
     /// The file's name.
     pub name: String,
-    /// Its content.
+    /// The content.
     pub bytes: Vec<u8>,
 }
 
@@ -28,7 +28,7 @@ impl Seed {
         Self { target, name: format!("{PREFIX}{name}"), bytes: bytes.into() }
     }
 
-    /// Where it is kept.
+    /// The path of the file.
     pub fn path(&self) -> PathBuf {
         corpus().join(self.target).join(&self.name)
     }
@@ -43,7 +43,7 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Methods whose arguments the agent reads, and three that it only refuses.
+/// Methods whose arguments the agent decodes, and three that it only rejects.
 const METHODS: [&str; 20] = [
     "change_passwords",
     "create_backup",
@@ -82,7 +82,7 @@ pub fn all() -> Result<Vec<Seed>> {
     for mode in ["plain", "secure"] {
         for method in METHODS {
             let messages = captured(&format!("{method}.{mode}.json"))?;
-            // Encrypted ones look all alike; a few are enough.
+            // Encrypted messages are all alike, so a few are enough.
             let wanted = mode == "plain" || ["create_user", "get_user", "prepare"].contains(&method);
             for (to, body) in messages.into_iter().filter(|_| wanted) {
                 let target = if to.starts_with("reply_") { "reply" } else { "request" };
@@ -134,7 +134,7 @@ fn envelopes() -> Vec<Seed> {
     numbered.map(|(number, body)| Seed::new("envelope", &format!("{number:02}"), body)).collect()
 }
 
-/// Every argument of three captured messages, as it was encrypted, and the plain texts that encryption begins with.
+/// Every encrypted argument of three captured messages, and plain texts to encrypt.
 fn encrypted() -> Result<Vec<Seed>> {
     let mut seeds = Vec::new();
     for method in ["create_user", "get_user", "list_users"] {
@@ -200,7 +200,7 @@ const SECURITY: &[&str] = &[
     "[\"al\"]",
 ];
 
-/// The first byte says in what pieces the rest arrives.
+/// The first byte determines the sizes of the pieces in which the rest arrives.
 const FRAMES: &[&str] = &[
     "\x03\0\0\0\x05hello\0\0\0\x01x",
     "\x01\0\0\0\x02{}\0\0\0\0",

@@ -1,4 +1,5 @@
-//! A transport URL that is taken has a host that can be one, and shows no password; written again it is the same.
+//! An accepted transport URL has valid hosts, shows no password, and parses to the same value after it is
+//! written again.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use trove_couchdb_protocol::{Secret, TransportUrl};
@@ -15,14 +16,14 @@ pub fn holds(data: &[u8]) {
 fn read(text: &str) {
     let url = match text.parse::<TransportUrl>() {
         Ok(url) => url,
-        // That no error repeats more than the scheme is in its type: there is nowhere to put it.
+        // The type of the error can hold only the scheme, so no error repeats any other part.
         Err(error) => return assert_readable(&error.to_string()),
     };
     assert!(!url.hosts.is_empty() && !url.vhost.is_empty() && url.vhost.len() <= 255);
     assert!(["rabbit", "rabbits"].contains(&url.scheme.as_str()));
     for host in &url.hosts {
         assert!(host.port != 0 && !host.host.is_empty(), "{host:?}");
-        // Whatever may be a password in the wrong place is no host: hosts are shown and looked up.
+        // Hosts are shown and resolved, so text that may be a misplaced password must not be accepted as a host.
         let is_name = host.host.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
         let address = host.host.split('%').next().unwrap_or_default();
         assert!(is_name || address.parse::<std::net::Ipv6Addr>().is_ok(), "{host:?}");
@@ -33,7 +34,7 @@ fn read(text: &str) {
     assert_eq!(write(&url).parse::<TransportUrl>().as_ref(), Ok(&url), "{url}");
 }
 
-/// Another URL, which must look the same.
+/// A second URL, which must have the same `Display` output.
 fn masked(url: &TransportUrl) -> TransportUrl {
     let mut other = url.clone();
     for host in &mut other.hosts {
@@ -43,7 +44,7 @@ fn masked(url: &TransportUrl) -> TransportUrl {
     other
 }
 
-/// The URL with its passwords, everything encoded that can be.
+/// The URL with its passwords, with every possible character percent-encoded.
 fn write(url: &TransportUrl) -> String {
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let hosts = url.hosts.iter().map(|host| {

@@ -1,6 +1,7 @@
-//! Every guarantee holds for random bytes, and for corpora with bytes changed, cut out, doubled, or crossed with others.
+//! Every guarantee holds for random bytes, and for corpus files with bytes changed, removed, duplicated, or
+//! mixed with other files.
 //!
-//! The fuzzer does the same for longer and with an eye on the code; this runs wherever `cargo test` does.
+//! The fuzzer does the same for longer and guided by coverage; this test runs with `cargo test`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -13,10 +14,10 @@ use proptest::{
 };
 use trove_couchdb_properties::{TARGETS, seeds};
 
-/// For each target and kind of input; a second or two in all.
+/// Runs for each target and kind of input; all together take a second or two.
 const CASES: u32 = 400;
 
-/// Pieces that parsers trip over.
+/// Texts that often break parsers.
 const SPICE: &[&str] = &[
     "\0",
     "\r\n",
@@ -117,7 +118,7 @@ fn for_each_target(run: impl Fn(&mut TestRunner, &[Vec<u8>], fn(&[u8]))) {
 }
 
 #[test]
-fn no_bytes_break_a_promise() {
+fn no_bytes_break_a_guarantee() {
     for_each_target(|runner, _, holds| {
         let bytes = prop::collection::vec(any::<u8>(), 0..200);
         let run = |bytes: &[u8]| {
@@ -130,7 +131,7 @@ fn no_bytes_break_a_promise() {
 }
 
 #[test]
-fn no_damage_breaks_a_promise() {
+fn no_damage_breaks_a_guarantee() {
     for_each_target(|runner, corpus, holds| {
         let plan = (any::<Index>(), prop::collection::vec(damage(), 1..6));
         let run = |(start, damages): (Index, Vec<Damage>)| {

@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep};
 pub use notify::NotifySocket;
 pub use options::{AgentOptions, write_private};
 
-use crate::ledger;
 use crate::process::{Process, Signal};
+use crate::test_log;
 
 const CREDENTIALS: &str = "os_couchdb_admin_creds.json";
 const SOCKET: &str = "agent.sock";
@@ -46,7 +46,7 @@ pub struct AgentProcess {
 impl AgentProcess {
     /// Starts the agent without waiting; see [`AgentProcess::wait_ready`].
     pub fn start(options: AgentOptions) -> Result<Self> {
-        ledger::used(ledger::What::InMemory(ledger::OWN.to_owned()));
+        test_log::used(test_log::What::InMemory(test_log::OWN.to_owned()));
         let directory =
             tempfile::Builder::new().prefix("trove-agent-").tempdir().context("no temporary directory")?;
         std::fs::create_dir(directory.path().join("state")).context("cannot create the state directory")?;

@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use tokio::runtime::Runtime;
 use trove_couchdb_tests::faults::campaign::Campaign;
-use trove_couchdb_tests::faults::plan::Size;
+use trove_couchdb_tests::faults::explored_schedule::parse;
 use trove_couchdb_tests::faults::replay::replay;
-use trove_couchdb_tests::faults::schedule::parse;
+use trove_couchdb_tests::faults::schedule::Size;
 use trove_couchdb_tests::faults::soak::{table, write_table};
 
 /// Sends random commands to agents while RabbitMQ, `CouchDB`, connections and agents fail. Exits with 1 if a

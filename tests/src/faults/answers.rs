@@ -25,12 +25,12 @@ struct Inner<T> {
     waiting: HashMap<String, oneshot::Sender<T>>,
     first: HashMap<String, (String, T)>,
     ids: HashSet<String>,
-    tally: Tally,
+    counters: AnswerCounters,
 }
 
 /// Counts of answers.
 #[derive(Debug, Clone, Default)]
-pub struct Tally {
+pub struct AnswerCounters {
     /// Commands with an answer.
     pub answered: usize,
     /// Keys of commands that were answered twice with different `_unique_id`s.
@@ -48,7 +48,7 @@ impl<T: Clone + PartialEq> Answers<T> {
             waiting: HashMap::new(),
             first: HashMap::new(),
             ids: HashSet::new(),
-            tally: Tally::default(),
+            counters: AnswerCounters::default(),
         };
         Self { inner: Mutex::new(inner) }
     }
@@ -67,23 +67,23 @@ impl<T: Clone + PartialEq> Answers<T> {
         match inner.first.get(key).map(|(_, first)| *first != answer) {
             None => {
                 inner.first.insert(key.to_owned(), (unique_id.to_owned(), answer.clone()));
-                inner.tally.answered += 1;
+                inner.counters.answered += 1;
                 if let Some(waiter) = inner.waiting.remove(key) {
                     // A caller that gave up no longer listens.
                     let _heard = waiter.send(answer);
                 }
             }
-            Some(_) if !known => inner.tally.given_twice.push(key.to_owned()),
+            Some(_) if !known => inner.counters.given_twice.push(key.to_owned()),
             Some(differs) => {
-                inner.tally.repeated += 1;
-                inner.tally.changed += usize::from(differs);
+                inner.counters.repeated += 1;
+                inner.counters.changed += usize::from(differs);
             }
         }
     }
 
     /// The counts so far.
-    pub fn tally(&self) -> Tally {
-        self.lock().tally.clone()
+    pub fn counters(&self) -> AnswerCounters {
+        self.lock().counters.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<T>> {
@@ -110,9 +110,12 @@ mod tests {
         answers.take("call", "id-1", 1);
         answers.take("call", "id-1", 2);
         assert_eq!(heard.try_recv().unwrap(), 1);
-        assert!(answers.tally().given_twice.is_empty());
-        assert_eq!((answers.tally().answered, answers.tally().repeated, answers.tally().changed), (1, 2, 1));
+        assert!(answers.counters().given_twice.is_empty());
+        assert_eq!(
+            (answers.counters().answered, answers.counters().repeated, answers.counters().changed),
+            (1, 2, 1)
+        );
         answers.take("call", "id-2", 1);
-        assert_eq!(answers.tally().given_twice, ["call"]);
+        assert_eq!(answers.counters().given_twice, ["call"]);
     }
 }

@@ -15,9 +15,9 @@ use trove_couchdb_protocol::{Cipher, Outcome, Secret, decode_reply, envelope, ne
 
 use super::answers::Answers;
 use super::line::{Handed, Line, Setup};
-use super::model::{Op, Refusal, Seen};
-use super::plan::Way;
-use crate::bus::{LOW_TIMEOUT, Message, Request, notification, oslo_properties};
+use super::model::{Observed, Op, Refusal};
+use super::schedule::MessageKind;
+use crate::rpc::{LOW_TIMEOUT, Message, Request, notification, oslo_properties};
 
 /// The result of a command as its sender sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -143,16 +143,16 @@ impl Caller {
     }
 
     /// Sends a command; returns when the broker has confirmed it.
-    pub async fn send(&self, op: &Op, way: Way) -> Result<Sent> {
+    pub async fn send(&self, op: &Op, kind: MessageKind) -> Result<Sent> {
         let (method, args) = wire(op);
         let request = Request::new(method, args);
-        let (message, end) = match way {
-            Way::Call => {
+        let (message, end) = match kind {
+            MessageKind::Call => {
                 let message = request.encode(Some(&self.reply_queue), self.cipher.as_ref());
                 let end = self.replies.expect(message.msg_id.as_deref().unwrap_or_default());
                 (message, end)
             }
-            Way::Cast => {
+            MessageKind::Cast => {
                 let notification = notification(&self.guest, method);
                 let end = self.ends.expect(notification["request_id"].as_str().unwrap_or_default());
                 (request.notified(notification).encode(None, self.cipher.as_ref()), end)
@@ -168,7 +168,7 @@ impl Caller {
     }
 
     /// The time-out of a call.
-    pub fn patience(&self) -> Duration {
+    pub fn reply_timeout(&self) -> Duration {
         LOW_TIMEOUT
     }
 
@@ -186,9 +186,9 @@ impl Caller {
 
 /// Converts a result for the model. An error is a failure that the model does not foresee and that an outage
 /// of CouchDB does not explain.
-pub fn seen(ended: Ended) -> Result<Seen, String> {
+pub fn observed(ended: Ended) -> Result<Observed, String> {
     match ended {
-        Ended::Done(value) => Ok(Seen::Done(value)),
+        Ended::Done(value) => Ok(Observed::Done(value)),
         Ended::Failed(class, message) => {
             // The report of a cast has no class.
             let is = |name: &str, words: &str| match &class {
@@ -205,11 +205,11 @@ pub fn seen(ended: Ended) -> Result<Seen, String> {
             for (name, words, refusal) in refusals {
                 if is(name, words) {
                     let both = words.starts_with("does not") && class.is_none();
-                    return Ok(Seen::Refused(if both { subject } else { refusal }));
+                    return Ok(Observed::Refused(if both { subject } else { refusal }));
                 }
             }
             let infrastructure = is("CouchDBError", "CouchDB") || is("Busy", "waited too long for earlier");
-            if infrastructure { Ok(Seen::Unsure) } else { Err(format!("{class:?}: {message}")) }
+            if infrastructure { Ok(Observed::Unsure) } else { Err(format!("{class:?}: {message}")) }
         }
     }
 }

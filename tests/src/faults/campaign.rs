@@ -13,8 +13,8 @@ use super::checker::checker;
 use super::client::{Namespace, follow};
 use super::environment::Environment;
 use super::inject::{Played, play};
-use super::plan::{Size, faults, scripts};
 use super::report::{Report, Times};
+use super::schedule::{Size, faults, scripts};
 use super::soak::{Developed, developed, sample};
 
 /// The parameters of a campaign.

@@ -13,12 +13,12 @@ use lapin::{Connection, ConnectionProperties};
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use super::answers::Tally;
+use super::answers::AnswerCounters;
 use super::caller::Ended;
 use super::client::Namespace;
 use super::environment::{Environment, Guest};
 use super::model::{Model, Op};
-use super::plan::{SHARED, Way};
+use super::schedule::{MessageKind, SHARED};
 use crate::couch::{Credentials, escape};
 
 const DRAIN_LIMIT: Duration = Duration::from_secs(90);
@@ -49,21 +49,21 @@ pub async fn checker(environment: &Environment, guest: &Guest, namespaces: &[Nam
             environment.disagree(guest, format!("namespace {}: {problem}", namespace.prefix), &[]);
         }
         for caller in &namespace.callers {
-            answered_once(environment, guest, "calls", &caller.replies().tally());
+            answered_once(environment, guest, "calls", &caller.replies().counters());
         }
     }
-    answered_once(environment, guest, "casts", &guest.ears.answers().tally());
+    answered_once(environment, guest, "casts", &guest.ears.answers().counters());
     Ok(())
 }
 
-fn answered_once(environment: &Environment, guest: &Guest, what: &str, tally: &Tally) {
+fn answered_once(environment: &Environment, guest: &Guest, what: &str, counters: &AnswerCounters) {
     environment.count(|counts| {
-        counts.repeated_answers += tally.repeated;
-        counts.changed_answers += tally.changed;
-        counts.given_twice += tally.given_twice.len();
+        counts.repeated_answers += counters.repeated;
+        counts.changed_answers += counters.changed;
+        counts.given_twice += counters.given_twice.len();
     });
-    if !tally.given_twice.is_empty() {
-        let twice = &tally.given_twice;
+    if !counters.given_twice.is_empty() {
+        let twice = &counters.given_twice;
         environment.disagree(guest, format!("{} {what} were answered twice: {twice:?}", twice.len()), twice);
     }
 }
@@ -76,8 +76,8 @@ async fn drained(environment: &Environment, guest: &Guest) -> Result<(Value, Val
     let prefix = String::new;
     for op in [Op::ListUsers { prefix: prefix() }, Op::ListDatabases { prefix: prefix() }] {
         let value = loop {
-            let sent = caller.send(&op, Way::Call).await?;
-            if let Ok(Ok(Ended::Done(value))) = timeout(caller.patience(), sent.end).await {
+            let sent = caller.send(&op, MessageKind::Call).await?;
+            if let Ok(Ok(Ended::Done(value))) = timeout(caller.reply_timeout(), sent.end).await {
                 break value;
             }
             ensure!(

@@ -21,12 +21,12 @@ use anyhow::Result;
 use futures_util::future::try_join_all;
 use tokio::time::{sleep, timeout};
 
-use super::caller::{Caller, Ended, Sent, seen};
+use super::caller::{Caller, Ended, Sent, observed};
 use super::environment::{Environment, Guest, LOST_AFTER, Moment};
-use super::model::{Model, Op, Seen};
-use super::plan::{Planned, SHARED, Script, Way};
-use super::possible::{Possible, Step};
-use crate::bus::Message;
+use super::model::{Model, Observed, Op};
+use super::possible::{ModelStep, Possible};
+use super::schedule::{MessageKind, SHARED, ScheduledCommand, Script};
+use crate::rpc::Message;
 
 /// Casts of one caller in flight at once.
 const WINDOW: usize = 3;
@@ -49,7 +49,7 @@ pub struct Namespace {
 }
 
 struct Pending {
-    planned: Planned,
+    scheduled: ScheduledCommand,
     sent: Sent,
     at: Instant,
     moment: Moment,
@@ -94,9 +94,9 @@ pub async fn follow(
     }
 }
 
-fn passwords<'a>(steps: impl Iterator<Item = &'a Planned>) -> Vec<String> {
+fn passwords<'a>(steps: impl Iterator<Item = &'a ScheduledCommand>) -> Vec<String> {
     steps
-        .filter_map(|planned| match &planned.op {
+        .filter_map(|scheduled| match &scheduled.op {
             Op::CreateUser { password, .. } | Op::ChangePassword { password, .. } => Some(password.clone()),
             Op::Rename { password, .. } | Op::EnableRoot { password } => password.clone(),
             _ => None,
@@ -108,7 +108,7 @@ async fn contested(
     actors: &[Client<'_>],
     prefix: &str,
     mut possible: Possible,
-    rounds: Vec<Vec<Vec<Planned>>>,
+    rounds: Vec<Vec<Vec<ScheduledCommand>>>,
 ) -> Result<Possible> {
     for (number, round) in rounds.into_iter().enumerate() {
         if actors.iter().any(|client| *client.environment.over.borrow()) {
@@ -117,9 +117,9 @@ async fn contested(
         let lanes = try_join_all(actors.iter().zip(round).map(|(client, steps)| async move {
             let mut pending = VecDeque::new();
             let mut lane = Vec::new();
-            for planned in steps {
-                let waits = planned.way == Way::Call;
-                pending.push_back(client.send(planned).await?);
+            for scheduled in steps {
+                let waits = scheduled.kind == MessageKind::Call;
+                pending.push_back(client.send(scheduled).await?);
                 if waits {
                     for pending in pending.drain(..) {
                         lane.push(client.settle(pending).await?);
@@ -132,7 +132,7 @@ async fn contested(
             anyhow::Ok(lane)
         }))
         .await?;
-        let (steps, ids): (Vec<Vec<Step>>, Vec<Vec<String>>) = lanes
+        let (steps, ids): (Vec<Vec<ModelStep>>, Vec<Vec<String>>) = lanes
             .into_iter()
             .map(|lane| lane.into_iter().map(|(step, message)| (step, message.unique_id)).unzip())
             .unzip();
@@ -149,21 +149,21 @@ impl Client<'_> {
         &self,
         prefix: &str,
         mut possible: Possible,
-        steps: Vec<Planned>,
+        steps: Vec<ScheduledCommand>,
         replays: bool,
     ) -> Result<Possible> {
         let mut pending = VecDeque::new();
         let mut later: VecDeque<(usize, Message)> = VecDeque::new();
-        for (number, planned) in steps.into_iter().enumerate() {
+        for (number, scheduled) in steps.into_iter().enumerate() {
             if *self.environment.over.borrow() {
                 break;
             }
-            let most = if planned.way == Way::Call { 0 } else { WINDOW - 1 };
-            pending.push_back(self.send(planned).await?);
+            let most = if scheduled.kind == MessageKind::Call { 0 } else { WINDOW - 1 };
+            pending.push_back(self.send(scheduled).await?);
             while pending.len() > most {
-                let carried_out = self.judge_next(prefix, &mut pending, &mut possible).await?;
+                let took_effect = self.check_next(prefix, &mut pending, &mut possible).await?;
                 // A message that is sent twice at once is also sent again later.
-                later.extend(carried_out.filter(|_| replays).map(|message| (number + LATER, message)));
+                later.extend(took_effect.filter(|_| replays).map(|message| (number + LATER, message)));
             }
             while later.front().is_some_and(|(due, _)| *due <= number) {
                 if let Some((_, message)) = later.pop_front() {
@@ -173,92 +173,92 @@ impl Client<'_> {
             }
         }
         while !pending.is_empty() {
-            self.judge_next(prefix, &mut pending, &mut possible).await?;
+            self.check_next(prefix, &mut pending, &mut possible).await?;
         }
         Ok(possible)
     }
 
     /// Waits for the result of the oldest command; returns its message if it is to be sent again later.
-    async fn judge_next(
+    async fn check_next(
         &self,
         prefix: &str,
         pending: &mut VecDeque<Pending>,
         possible: &mut Possible,
     ) -> Result<Option<Message>> {
         let Some(next) = pending.pop_front() else { return Ok(None) };
-        let (twice, way) = (next.planned.twice, next.planned.way);
+        let (twice, kind) = (next.scheduled.twice, next.scheduled.kind);
         let (step, message) = self.settle(next).await?;
         // The answer to a repeated read has no receiver.
-        let carried_out = step.seen != Seen::Unsure && !reads(&step.op);
-        let shown = format!("{way:?} {step:?}");
+        let took_effect = step.observed != Observed::Unsure && !reads(&step.op);
+        let shown = format!("{kind:?} {step:?}");
         if let Err(error) = possible.observe(step) {
             let what = format!("{prefix}: {shown}: {error}");
             self.environment.disagree(self.guest, what, std::slice::from_ref(&message.unique_id));
         }
-        Ok((twice && carried_out).then_some(message))
+        Ok((twice && took_effect).then_some(message))
     }
 
-    async fn send(&self, planned: Planned) -> Result<Pending> {
+    async fn send(&self, scheduled: ScheduledCommand) -> Result<Pending> {
         // The load of a soak is even; a campaign's callers never rest.
         sleep(self.environment.rest).await;
         let moment = self.guest.moment();
         let deaths = *self.environment.broker_deaths.borrow();
-        let sent = self.caller.send(&planned.op, planned.way).await?;
+        let sent = self.caller.send(&scheduled.op, scheduled.kind).await?;
         let at = Instant::now();
-        if planned.twice {
+        if scheduled.twice {
             self.caller.again(&sent.message).await?;
         }
         self.environment.count(|counts| {
-            counts.sent(planned.way, planned.twice, sent.tries);
+            counts.sent(scheduled.kind, scheduled.twice, sent.tries);
         });
         self.environment.sent.send_modify(|count| *count += 1);
-        Ok(Pending { planned, sent, at, moment, deaths })
+        Ok(Pending { scheduled, sent, at, moment, deaths })
     }
 
-    async fn settle(&self, pending: Pending) -> Result<(Step, Message)> {
-        let Pending { planned, sent, at, moment, deaths } = pending;
-        let Planned { op, way, .. } = planned;
+    async fn settle(&self, pending: Pending) -> Result<(ModelStep, Message)> {
+        let Pending { scheduled, sent, at, moment, deaths } = pending;
+        let ScheduledCommand { op, kind, .. } = scheduled;
         let Sent { message, mut end, queued, .. } = sent;
-        let limit = if way == Way::Call { self.caller.patience() } else { LOST_AFTER };
+        let limit = if kind == MessageKind::Call { self.caller.reply_timeout() } else { LOST_AFTER };
         let ended = if !queued {
             self.environment.count(|counts| counts.no_queue += 1);
             None
-        } else if way == Way::Cast && !self.environment.durable {
+        } else if kind == MessageKind::Cast && !self.environment.durable {
             self.end_unless_dropped(&mut end, limit, deaths).await?
         } else {
             timeout(limit.saturating_sub(at.elapsed()), &mut end).await.ok().and_then(Result::ok)
         };
         let id = std::slice::from_ref(&message.unique_id);
-        let given_up = ended.is_none() && queued && way == Way::Call;
-        let seen = match ended.map(seen) {
-            Some(Ok(seen)) => {
-                self.environment.count(|counts| counts.ended(&seen));
-                if matches!(seen, Seen::Done(_)) {
+        let given_up = ended.is_none() && queued && kind == MessageKind::Call;
+        let observed = match ended.map(observed) {
+            Some(Ok(observed)) => {
+                self.environment.count(|counts| counts.ended(&observed));
+                if matches!(observed, Observed::Done(_)) {
                     self.guest.succeeded();
                 }
-                seen
+                observed
             }
             Some(Err(odd)) => {
                 self.environment.disagree(self.guest, format!("{op:?} failed oddly: {odd}"), id);
-                Seen::Unsure
+                Observed::Unsure
             }
-            None if way == Way::Call || !queued => {
+            None if kind == MessageKind::Call || !queued => {
                 self.environment.count(|counts| counts.timed_out += usize::from(queued));
-                Seen::Unsure
+                Observed::Unsure
             }
             None if !self.environment.durable && *self.environment.broker_deaths.borrow() != deaths => {
                 self.environment.count(|counts| counts.dropped_by_broker += 1);
-                Seen::Unsure
+                Observed::Unsure
             }
             None => {
                 self.environment.count(|counts| counts.lost += 1);
                 let what = format!("lost: {op:?} did not end within {limit:?}");
                 self.environment.disagree(self.guest, what, id);
-                Seen::Unsure
+                Observed::Unsure
             }
         };
         let disturbed = self.guest.disturbed_since(moment);
-        Ok((Step { op, seen, given_up, disturbed }, message))
+        Ok((ModelStep { op, observed, given_up, disturbed }, message))
     }
 
     /// The result of a cast, or `None` once it is certain that the broker has dropped the cast.
@@ -275,10 +275,10 @@ impl Client<'_> {
         }
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
-            let look = self.caller.send(&Op::ListUsers { prefix: String::new() }, Way::Call).await?;
+            let look = self.caller.send(&Op::ListUsers { prefix: String::new() }, MessageKind::Call).await?;
             tokio::select! {
                 ended = &mut *end => return Ok(ended.ok()),
-                looked = timeout(self.caller.patience(), look.end) => {
+                looked = timeout(self.caller.reply_timeout(), look.end) => {
                     if matches!(looked, Ok(Ok(Ended::Done(_)))) {
                         return Ok(timeout(ON_THE_WAY, end).await.ok().and_then(Result::ok));
                     }

@@ -16,9 +16,9 @@ use trove_couchdb_protocol::new_id;
 
 use super::caller::{Caller, Ears};
 use super::line::Setup;
-use super::plan::SHARED;
 use super::proxy::Proxy;
 use super::report::{Counts, Finding};
+use super::schedule::SHARED;
 use crate::agent::{AgentOptions, AgentProcess};
 use crate::couch::{CouchClient, CouchServer, Credentials};
 use crate::rabbitmq::RabbitNode;
@@ -26,8 +26,8 @@ use crate::rabbitmq::RabbitNode;
 /// A command that was sent this long after the end of a fault may still be delivered twice because of it: the
 /// agent notices a dead connection only when a heartbeat is missing.
 const AFTERMATH: Duration = Duration::from_secs(15);
-/// `rpc.cast_patience` of the agents: longer than any planned fault, and short enough to end a failed run.
-const CAST_PATIENCE: u64 = 120;
+/// `rpc.cast_retry_timeout` of the agents: longer than any planned fault, and short enough to end a failed run.
+const CAST_RETRY_TIMEOUT: u64 = 120;
 
 /// All parts of a campaign.
 #[derive(Debug)]
@@ -194,7 +194,7 @@ impl Guest {
             .set("couchdb.connect_timeout", 2)
             .set("couchdb.request_timeout", 3)
             .set("couchdb.sha256_iterations", 1_000)
-            .set("rpc.cast_patience", i64::try_from(CAST_PATIENCE)?)
+            .set("rpc.cast_retry_timeout", i64::try_from(CAST_RETRY_TIMEOUT)?)
             .set("rpc.shutdown_grace", 5);
         options.oslo.push("heartbeat_timeout_threshold = 5".to_owned());
         options.oslo.push(format!("amqp_durable_queues = {durable}"));
@@ -278,4 +278,4 @@ impl Guest {
 
 /// How long a campaign waits for an event that must come, such as the result of a cast. It allows for a
 /// broker that takes minutes to start on a busy machine.
-pub const LOST_AFTER: Duration = Duration::from_secs(CAST_PATIENCE + 300);
+pub const LOST_AFTER: Duration = Duration::from_secs(CAST_RETRY_TIMEOUT + 300);

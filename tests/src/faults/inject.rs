@@ -15,7 +15,7 @@ use tokio::task::JoinError;
 use tokio::time::sleep;
 
 use super::environment::{Environment, Guest};
-use super::kinds::{FaultKind, PlannedFault};
+use super::kinds::{FaultKind, ScheduledFault};
 use super::proxy::Direction;
 use crate::process::Signal;
 
@@ -38,13 +38,13 @@ pub struct Played {
 ///
 /// # Errors
 /// If a fault cannot be undone: without its broker a campaign would wait forever.
-pub async fn play(environment: Arc<Environment>, planned: Vec<PlannedFault>) -> Result<Vec<Played>> {
+pub async fn play(environment: Arc<Environment>, scheduled: Vec<ScheduledFault>) -> Result<Vec<Played>> {
     let mut playing = FuturesUnordered::new();
     let mut played = Vec::new();
-    let mut planned = planned.into_iter().peekable();
+    let mut scheduled = scheduled.into_iter().peekable();
     let (mut sent, mut over) = (environment.sent.subscribe(), environment.over.subscribe());
     loop {
-        let due = planned.peek().map(|fault| fault.after_commands);
+        let due = scheduled.peek().map(|fault| fault.after_commands);
         let is_due = async {
             match due {
                 Some(due) => drop(sent.wait_for(|sent| *sent >= due).await),
@@ -58,12 +58,12 @@ pub async fn play(environment: Arc<Environment>, planned: Vec<PlannedFault>) -> 
             }
             _ = over.wait_for(|over| *over) => break,
             () = is_due => {
-                if let Some(fault) = planned.next() {
+                if let Some(fault) = scheduled.next() {
                     playing.push(tokio::spawn(play_one(Arc::clone(&environment), fault)));
                 }
             }
         }
-        if playing.is_empty() && planned.peek().is_none() {
+        if playing.is_empty() && scheduled.peek().is_none() {
             break;
         }
     }
@@ -77,7 +77,7 @@ fn joined(done: Result<Result<Played>, JoinError>) -> Result<Played> {
     done.context("a fault panicked")?
 }
 
-async fn play_one(environment: Arc<Environment>, fault: PlannedFault) -> Result<Played> {
+async fn play_one(environment: Arc<Environment>, fault: ScheduledFault) -> Result<Played> {
     let began = Instant::now();
     let hit: Vec<&Guest> = if fault.kind.hits_everybody() {
         environment.guests.iter().collect()
@@ -112,7 +112,7 @@ async fn play_one(environment: Arc<Environment>, fault: PlannedFault) -> Result<
     Ok(Played { kind, guest, after_commands: fault.after_commands, began, ended: Instant::now() })
 }
 
-async fn on_broker(environment: &Environment, fault: &PlannedFault) -> Result<()> {
+async fn on_broker(environment: &Environment, fault: &ScheduledFault) -> Result<()> {
     let mut broker = environment.broker.lock().await;
     match fault.kind {
         FaultKind::BrokerPaused => {
@@ -128,7 +128,7 @@ async fn on_broker(environment: &Environment, fault: &PlannedFault) -> Result<()
     broker.start_again().await
 }
 
-async fn on_agent(environment: &Environment, guest: &Guest, fault: &PlannedFault) -> Result<()> {
+async fn on_agent(environment: &Environment, guest: &Guest, fault: &ScheduledFault) -> Result<()> {
     let mut agent = guest.agent.lock().await;
     if let Ok(status) = agent.exit_within(Duration::ZERO).await {
         let what = format!("the agent ended by itself: {status}");
@@ -158,7 +158,7 @@ async fn on_agent(environment: &Environment, guest: &Guest, fault: &PlannedFault
     agent.start_again()
 }
 
-async fn on_link(guest: &Guest, fault: &PlannedFault) {
+async fn on_link(guest: &Guest, fault: &ScheduledFault) {
     let direction = if fault.dice.is_multiple_of(2) { Direction::Up } else { Direction::Down };
     let bytes = u32::try_from(fault.dice / 2 % 1_500).unwrap_or_default();
     match fault.kind {
@@ -188,7 +188,7 @@ async fn on_link(guest: &Guest, fault: &PlannedFault) {
     }
 }
 
-async fn on_couch(guest: &Guest, fault: &PlannedFault) -> Result<()> {
+async fn on_couch(guest: &Guest, fault: &ScheduledFault) -> Result<()> {
     let mut couch = guest.couch.lock().await;
     let memory = couch.memory_mut().context("only an in-memory CouchDB fails on demand")?;
     if fault.kind == FaultKind::CouchStopped {
@@ -215,6 +215,6 @@ async fn on_couch(guest: &Guest, fault: &PlannedFault) -> Result<()> {
     Ok(())
 }
 
-async fn hold(fault: &PlannedFault) {
+async fn hold(fault: &ScheduledFault) {
     sleep(Duration::from_millis(fault.hold_ms)).await;
 }

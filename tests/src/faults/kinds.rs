@@ -48,7 +48,7 @@ pub enum FaultKind {
 
 /// A planned fault.
 #[derive(Debug, Clone)]
-pub struct PlannedFault {
+pub struct ScheduledFault {
     /// The fault begins when this many commands have been sent.
     pub after_commands: usize,
     /// The kind of fault.

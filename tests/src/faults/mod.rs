@@ -15,7 +15,7 @@
 //! Each caller has a *namespace*: users and databases that no other caller names. It has up to three casts in
 //! flight. The agent keeps the order of those that affect the same object, and the others commute, so the
 //! model applies them one by one in the order of sending ([`possible`]). One database is used by all callers
-//! ([`plan::SHARED`]): none deletes it, and a caller's memberships in it are its own, so all callers edit
+//! ([`schedule::SHARED`]): none deletes it, and a caller's memberships in it are its own, so all callers edit
 //! `_security` at once and every edit is still checked. The last namespace is *contested*: three callers name
 //! the same users and databases, in rounds. A single order of a round's commands, in which each caller's
 //! commands keep their order, must explain all of its answers.
@@ -34,12 +34,12 @@ pub mod campaign;
 pub mod checker;
 pub mod client;
 pub mod environment;
+pub mod explored_schedule;
 pub mod growth;
 pub mod inject;
 pub mod kinds;
 pub mod line;
 pub mod model;
-pub mod plan;
 pub mod possible;
 pub mod proxy;
 pub mod replay;

@@ -75,7 +75,7 @@ pub enum Refusal {
 
 /// The observed result of a command.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Seen {
+pub enum Observed {
     /// It succeeded with this value; `null` for a cast.
     Done(Value),
     /// It was refused.
@@ -91,17 +91,17 @@ impl Model {
     /// `disturbed` means that, because of a fault, the broker may have delivered the command twice or the
     /// agent may have run it twice. The deletion of a missing object can then be the second run of a
     /// successful one, and succeeds.
-    pub fn after(&self, op: &Op, seen: &Seen, disturbed: bool) -> Vec<Self> {
-        match (seen, self.run(op)) {
-            (Seen::Unsure, Ok(next)) => {
+    pub fn after(&self, op: &Op, observed: &Observed, disturbed: bool) -> Vec<Self> {
+        match (observed, self.run(op)) {
+            (Observed::Unsure, Ok(next)) => {
                 let mut worlds = self.halfway(op);
                 worlds.extend([self.clone(), next]);
                 worlds
             }
-            (Seen::Unsure, Err(_)) => vec![self.clone()],
-            (Seen::Refused(refusal), Err(foreseen)) if *refusal == foreseen => vec![self.clone()],
-            (Seen::Done(value), Ok(next)) => next.answered(op, value).into_iter().collect(),
-            (Seen::Done(_), Err(_))
+            (Observed::Unsure, Err(_)) => vec![self.clone()],
+            (Observed::Refused(refusal), Err(foreseen)) if *refusal == foreseen => vec![self.clone()],
+            (Observed::Done(value), Ok(next)) => next.answered(op, value).into_iter().collect(),
+            (Observed::Done(_), Err(_))
                 if disturbed && matches!(op, Op::DeleteUser { .. } | Op::DeleteDatabase { .. }) =>
             {
                 vec![self.clone()]

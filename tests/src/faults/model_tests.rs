@@ -15,21 +15,21 @@ fn model() -> Model {
 #[test]
 fn a_second_creation_that_succeeds_is_none() {
     let made = model().run(&create("al")).unwrap();
-    assert!(made.after(&create("al"), &Seen::Done(Value::Null), true).is_empty());
+    assert!(made.after(&create("al"), &Observed::Done(Value::Null), true).is_empty());
     assert_eq!(
-        made.after(&create("al"), &Seen::Refused(Refusal::UserExists), false),
+        made.after(&create("al"), &Observed::Refused(Refusal::UserExists), false),
         std::slice::from_ref(&made)
     );
-    assert!(model().after(&create("al"), &Seen::Refused(Refusal::UserExists), true).is_empty());
+    assert!(model().after(&create("al"), &Observed::Refused(Refusal::UserExists), true).is_empty());
 }
 
 #[test]
 fn a_deletion_of_nothing_succeeds_only_when_it_may_be_a_second_run() {
     let delete = Op::DeleteUser { user: "al".into() };
-    assert!(model().after(&delete, &Seen::Done(Value::Null), false).is_empty());
-    assert_eq!(model().after(&delete, &Seen::Done(Value::Null), true), [model()]);
+    assert!(model().after(&delete, &Observed::Done(Value::Null), false).is_empty());
+    assert_eq!(model().after(&delete, &Observed::Done(Value::Null), true), [model()]);
     let made = model().run(&create("al")).unwrap();
-    assert!(made.after(&delete, &Seen::Refused(Refusal::NoSuchUser), true).is_empty());
+    assert!(made.after(&delete, &Observed::Refused(Refusal::NoSuchUser), true).is_empty());
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_rename_moves_password_and_memberships() {
     let next = made.run(&rename).unwrap();
     assert_eq!(next.users.get("bo").map(String::as_str), Some("1"));
     assert_eq!(next.databases_of("bo").len(), 1);
-    let unsure = made.after(&rename, &Seen::Unsure, true);
+    let unsure = made.after(&rename, &Observed::Unsure, true);
     assert!(unsure.contains(&made) && unsure.contains(&next) && unsure.len() == 4, "{unsure:#?}");
 }
 
@@ -47,20 +47,20 @@ fn a_rename_moves_password_and_memberships() {
 fn reads_must_show_the_world() {
     let made = model().run(&create("al")).unwrap();
     let get = Op::GetUser { user: "al".into() };
-    let shown = |databases: Value| Seen::Done(json!({"_name": "al", "_databases": databases}));
+    let shown = |databases: Value| Observed::Done(json!({"_name": "al", "_databases": databases}));
     assert_eq!(made.after(&get, &shown(json!([{"_name": "d"}])), false).len(), 1);
     assert!(made.after(&get, &shown(json!([])), false).is_empty());
-    assert!(made.after(&get, &Seen::Done(Value::Null), true).is_empty());
+    assert!(made.after(&get, &Observed::Done(Value::Null), true).is_empty());
     let list = Op::ListUsers { prefix: "a".into() };
     let listed = json!([[{"_name": "al", "_databases": [{"_name": "d"}]}, {"_name": "zoe"}], null]);
-    assert_eq!(made.after(&list, &Seen::Done(listed), false).len(), 1);
+    assert_eq!(made.after(&list, &Observed::Done(listed), false).len(), 1);
 }
 
 #[test]
 fn the_generated_password_of_root_is_the_answered_one() {
     let enable = Op::EnableRoot { password: None };
-    let next = model().after(&enable, &Seen::Done(json!({"_name": "root", "_password": "x"})), false);
+    let next = model().after(&enable, &Observed::Done(json!({"_name": "root", "_password": "x"})), false);
     assert_eq!(next[0].root.as_deref(), Some("x"));
     let given = Op::EnableRoot { password: Some("y".into()) };
-    assert!(model().after(&given, &Seen::Done(json!({"_password": "x"})), true).is_empty());
+    assert!(model().after(&given, &Observed::Done(json!({"_password": "x"})), true).is_empty());
 }

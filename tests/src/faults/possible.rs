@@ -15,15 +15,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::model::{Model, Op, Seen};
+use super::model::{Model, Observed, Op};
 
 /// One command and its observed result.
 #[derive(Debug, Clone)]
-pub struct Step {
+pub struct ModelStep {
     /// The command.
     pub op: Op,
     /// The result.
-    pub seen: Seen,
+    pub observed: Observed,
     /// Whether its caller timed out, so that the command may still run.
     pub given_up: bool,
     /// Whether a fault was active between sending and result.
@@ -67,7 +67,7 @@ impl Possible {
     }
 
     /// Applies a command of the only caller.
-    pub fn observe(&mut self, step: Step) -> Result<(), Inexplicable> {
+    pub fn observe(&mut self, step: ModelStep) -> Result<(), Inexplicable> {
         self.observe_round(&[vec![step]])
     }
 
@@ -75,12 +75,12 @@ impl Possible {
     ///
     /// After an error the set has the models in which each command may have been done or not, so that one
     /// disagreement is not reported several times.
-    pub fn observe_round(&mut self, lanes: &[Vec<Step>]) -> Result<(), Inexplicable> {
+    pub fn observe_round(&mut self, lanes: &[Vec<ModelStep>]) -> Result<(), Inexplicable> {
         self.late.retain(|(_, since)| since.elapsed() < OVER_AFTER);
         let still = |(op, _): &(Op, Instant)| {
-            vec![Step { op: op.clone(), seen: Seen::Unsure, given_up: false, disturbed: true }]
+            vec![ModelStep { op: op.clone(), observed: Observed::Unsure, given_up: false, disturbed: true }]
         };
-        let lanes: Vec<Vec<Step>> = lanes.iter().cloned().chain(self.late.iter().map(still)).collect();
+        let lanes: Vec<Vec<ModelStep>> = lanes.iter().cloned().chain(self.late.iter().map(still)).collect();
         let given_up = lanes.iter().flatten().filter(|step| step.given_up);
         self.late.extend(given_up.map(|step| (step.op.clone(), Instant::now())));
         let explained = interleaved(&self.worlds, &lanes);
@@ -90,14 +90,14 @@ impl Possible {
         }
         let before =
             self.worlds.iter().take(3).map(|model| format!("{model:?}")).collect::<Vec<_>>().join(" or ");
-        let unsure = |step: &Step| Step { seen: Seen::Unsure, ..step.clone() };
-        let lanes: Vec<Vec<Step>> = lanes.iter().map(|lane| lane.iter().map(unsure).collect()).collect();
+        let unsure = |step: &ModelStep| ModelStep { observed: Observed::Unsure, ..step.clone() };
+        let lanes: Vec<Vec<ModelStep>> = lanes.iter().map(|lane| lane.iter().map(unsure).collect()).collect();
         self.worlds = interleaved(&self.worlds, &lanes);
         Err(Inexplicable { before })
     }
 }
 
-fn interleaved(worlds: &BTreeSet<Model>, lanes: &[Vec<Step>]) -> BTreeSet<Model> {
+fn interleaved(worlds: &BTreeSet<Model>, lanes: &[Vec<ModelStep>]) -> BTreeSet<Model> {
     let start = vec![0; lanes.len()];
     let end: Vec<usize> = lanes.iter().map(Vec::len).collect();
     // Keyed by the number of finished commands of each caller; in this order every predecessor comes first.
@@ -110,7 +110,7 @@ fn interleaved(worlds: &BTreeSet<Model>, lanes: &[Vec<Step>]) -> BTreeSet<Model>
             let Some(step) = steps.get(done[lane]) else { continue };
             let mut next = done.clone();
             next[lane] += 1;
-            let after = worlds.iter().flat_map(|model| model.after(&step.op, &step.seen, step.disturbed));
+            let after = worlds.iter().flat_map(|model| model.after(&step.op, &step.observed, step.disturbed));
             reached.entry(next).or_default().extend(after);
         }
     }
@@ -125,8 +125,8 @@ mod tests {
     use super::super::model::Refusal;
     use super::*;
 
-    fn step(op: Op, seen: Seen) -> Step {
-        Step { op, seen, given_up: false, disturbed: false }
+    fn step(op: Op, observed: Observed) -> ModelStep {
+        ModelStep { op, observed, given_up: false, disturbed: false }
     }
 
     fn create(password: &str) -> Op {
@@ -137,14 +137,14 @@ mod tests {
         Op::ChangePassword { user: "al".into(), password: password.into() }
     }
 
-    const DONE: Seen = Seen::Done(Value::Null);
+    const DONE: Observed = Observed::Done(Value::Null);
 
     #[test]
     fn of_two_creators_one_must_be_refused() {
         let mut both = Possible::sure(Model::default());
         assert!(both.observe_round(&[vec![step(create("1"), DONE)], vec![step(create("2"), DONE)]]).is_err());
         let mut one = Possible::sure(Model::default());
-        let refused = Seen::Refused(Refusal::UserExists);
+        let refused = Observed::Refused(Refusal::UserExists);
         one.observe_round(&[vec![step(create("1"), refused)], vec![step(create("2"), DONE)]]).unwrap();
         assert_eq!(one.worlds().iter().map(|model| model.users["al"].clone()).collect::<Vec<_>>(), ["2"]);
     }
@@ -161,17 +161,17 @@ mod tests {
 
     #[test]
     fn a_call_that_was_given_up_may_be_done_later() {
-        let given_up = |password| Step { given_up: true, ..step(create(password), Seen::Unsure) };
+        let given_up = |password| ModelStep { given_up: true, ..step(create(password), Observed::Unsure) };
         let get = || Op::GetUser { user: "al".into() };
         let nobody = || step(get(), DONE);
-        let al = || step(get(), Seen::Done(json!({"_name": "al", "_databases": []})));
+        let al = || step(get(), Observed::Done(json!({"_name": "al", "_databases": []})));
         let mut possible = Possible::sure(Model::default());
         possible.observe(given_up("1")).unwrap();
         possible.observe(nobody()).unwrap();
         possible.observe(al()).unwrap();
         possible.observe(nobody()).unwrap_err();
         let mut possible = Possible::sure(Model::default());
-        possible.observe(step(create("1"), Seen::Unsure)).unwrap();
+        possible.observe(step(create("1"), Observed::Unsure)).unwrap();
         possible.observe(nobody()).unwrap();
         possible.observe(al()).unwrap_err();
     }
@@ -179,10 +179,10 @@ mod tests {
     #[test]
     fn a_read_settles_what_was_unsure() {
         let mut possible = Possible::sure(Model::default());
-        possible.observe(step(create("1"), Seen::Unsure)).unwrap();
+        possible.observe(step(create("1"), Observed::Unsure)).unwrap();
         assert_eq!(possible.worlds().len(), 2);
         let get = Op::GetUser { user: "al".into() };
-        possible.observe(step(get, Seen::Done(json!({"_name": "al", "_databases": []})))).unwrap();
+        possible.observe(step(get, Observed::Done(json!({"_name": "al", "_databases": []})))).unwrap();
         assert_eq!(possible.worlds().len(), 1);
     }
 }

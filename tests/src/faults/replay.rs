@@ -17,11 +17,11 @@ use lapin::types::FieldTable;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
+use super::explored_schedule::{Command, Event, Line, Run};
 use super::proxy::Proxy;
-use super::schedule::{Command, Event, Line, Run};
-use crate::bus::{Message, Request, notification};
-use crate::fixture::{Fixture, FixturePlan};
+use crate::fixture::{Fixture, FixtureBuilder};
 use crate::rabbitmq::RabbitNode;
+use crate::rpc::{Message, Request, notification};
 use crate::until::until;
 
 /// How long to wait for events that a correct agent does not cause.
@@ -73,7 +73,7 @@ pub async fn replay(lines: &[Line]) -> Result<Replayed> {
     let mut replayed = Replayed::default();
     for (at, line) in lines.iter().enumerate() {
         // The events before the process or its connection ends.
-        let ends = |line: &Line| matches!(line.event, Event::Killed | Event::Told | Event::Cut);
+        let ends = |line: &Line| matches!(line.event, Event::Killed | Event::Terminated | Event::Cut);
         let length = lines[at..].iter().position(ends);
         let life: Vec<&Event> =
             lines[at..].iter().take(length.unwrap_or(lines.len())).map(|line| &line.event).collect();
@@ -87,14 +87,14 @@ pub async fn replay(lines: &[Line]) -> Result<Replayed> {
 impl Replay {
     async fn start(broker: &RabbitNode, lines: &[Line]) -> Result<Self> {
         let link = Proxy::start(broker.port()).await?;
-        let plan = FixturePlan::default()
+        let builder = FixtureBuilder::default()
             .in_memory(Options::default())
             .oslo("amqp_durable_queues = true")
             .set("broker.reconnect_min", 0.2)
             .set("broker.reconnect_max", 1)
             .set("rpc.shutdown_grace", 2)
             .transport_url(&broker.transport_url_at(link.port()));
-        let mut fixture = plan.up_on(broker).await?;
+        let mut fixture = builder.up_on(broker).await?;
         let mut known = Vec::new();
         for line in lines {
             if let Event::Sent(command) = &line.event
@@ -133,14 +133,14 @@ impl Replay {
             }
             Event::Sent(command) => {
                 let notification = notification(&self.fixture.id, &command.method);
-                let message = self.fixture.bus.encode_cast(&self.request(command).notified(notification));
-                self.fixture.bus.send(&message).await?;
+                let message = self.fixture.rpc.encode_cast(&self.request(command).notified(notification));
+                self.fixture.rpc.send(&message).await?;
                 self.sent.push((command.clone(), message));
                 "done"
             }
             Event::SentAgain(command) => {
                 let sent = self.sent.iter().find(|(sent, _)| sent == command).context("it was not sent")?;
-                self.fixture.bus.send(&sent.1).await?;
+                self.fixture.rpc.send(&sent.1).await?;
                 "done"
             }
             Event::Delivered(_) => {
@@ -171,7 +171,7 @@ impl Replay {
                 self.fixture.agent.kill9()?;
                 self.has_ended()?
             }
-            Event::Told => {
+            Event::Terminated => {
                 self.fixture.agent.terminate().await?;
                 self.has_ended()?
             }
@@ -255,7 +255,7 @@ impl Replay {
             self.fixture.agent.wait_ready().await?;
         }
         // This call waits for all commands sent before it.
-        drop(self.fixture.bus.request(&Request::new("list_databases", json!({}))).await?);
+        drop(self.fixture.rpc.request(&Request::new("list_databases", json!({}))).await?);
         let mut wrong = Vec::new();
         let Some((last, _)) = self.sent.last().cloned() else { return Ok(wrong) };
         let path = format!("/{}", self.fixture.name(&last.database));
@@ -326,10 +326,10 @@ impl Replay {
     }
 
     async fn all_is_delivered(&self) -> Result<()> {
-        let channel = self.fixture.bus.channel().await?;
+        let channel = self.fixture.rpc.channel().await?;
         until("the delivery", async || {
             let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            let topic = self.fixture.bus.topic().into();
+            let topic = self.fixture.rpc.topic().into();
             Ok(channel.queue_declare(topic, passive, FieldTable::default()).await?.message_count() == 0)
         })
         .await

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::environment::Guest;
 use super::inject::Played;
 use super::kinds::FaultKind;
-use super::model::Seen;
-use super::plan::Way;
+use super::model::Observed;
+use super::schedule::MessageKind;
 
 /// Counts of commands and answers.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -49,21 +49,21 @@ pub struct Counts {
 
 impl Counts {
     /// Counts a sent command.
-    pub fn sent(&mut self, way: Way, twice: bool, tries: u32) {
-        match way {
-            Way::Call => self.calls += 1,
-            Way::Cast => self.casts += 1,
+    pub fn sent(&mut self, kind: MessageKind, twice: bool, tries: u32) {
+        match kind {
+            MessageKind::Call => self.calls += 1,
+            MessageKind::Cast => self.casts += 1,
         }
         self.duplicates += usize::from(twice);
         self.publisher_retries += usize::try_from(tries.saturating_sub(1)).unwrap_or_default();
     }
 
     /// Counts a result.
-    pub fn ended(&mut self, seen: &Seen) {
-        match seen {
-            Seen::Done(_) => self.done += 1,
-            Seen::Refused(_) => self.refused += 1,
-            Seen::Unsure => self.failed += 1,
+    pub fn ended(&mut self, observed: &Observed) {
+        match observed {
+            Observed::Done(_) => self.done += 1,
+            Observed::Refused(_) => self.refused += 1,
+            Observed::Unsure => self.failed += 1,
         }
     }
 }

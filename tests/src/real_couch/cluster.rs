@@ -1,6 +1,6 @@
 //! Three private nodes as one cluster.
 //!
-//! Callers: tests, through [`super::RealPlan::cluster`]. The nodes find each other through their own epmd and
+//! Callers: tests, through [`super::RealBuilder::cluster`]. The nodes find each other through their own epmd and
 //! use nothing of the machine's Erlang.
 
 use std::process::{Command, Stdio};
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::files::Address;
 use super::node::RealNode;
-use super::{RealPlan, Release};
+use super::{RealBuilder, Release};
 use crate::couch::Credentials;
 use crate::ports::PortBlock;
 use crate::process::Process;
@@ -36,19 +36,19 @@ pub struct RealCluster {
 }
 
 impl RealCluster {
-    pub(super) async fn start(release: &Release, mut plan: RealPlan) -> Result<Self> {
+    pub(super) async fn start(release: &Release, mut builder: RealBuilder) -> Result<Self> {
         let ports = (0..NODES).map(|_| PortBlock::reserve()).collect::<Result<Vec<_>>>()?;
         let names = ports.first().context("no nodes")?.port(2);
         let epmd = start_epmd(release, names).await?;
         let random = || hex::encode(rand::random::<[u8; 16]>());
         let admin = Credentials::new("first_admin", &random());
         let cookie = random();
-        plan.cluster =
+        builder.cluster =
             Some(format!("[couchdb]\nuuid = {}\n\n[chttpd_auth]\nsecret = {}\n", random(), random()));
         let mut nodes = Vec::new();
         for block in &ports {
             let address = Address { port: block.port(0), cluster: Some((block.port(1), names)) };
-            nodes.push(RealNode::start_at(release.clone(), &plan, address, admin.clone(), &cookie)?);
+            nodes.push(RealNode::start_at(release.clone(), &builder, address, admin.clone(), &cookie)?);
         }
         for node in &mut nodes {
             node.wait_ready().await?;

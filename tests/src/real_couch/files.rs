@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{RealPlan, Release};
+use super::{RealBuilder, Release};
 use crate::agent::write_private;
 use crate::couch::Credentials;
 
@@ -36,21 +36,21 @@ pub(super) fn local_d(directory: &Path) -> PathBuf {
 }
 
 /// Writes the files that are written once.
-pub(super) fn lay_out(directory: &Path, admin: &Credentials, plan: &RealPlan) -> Result<()> {
+pub(super) fn lay_out(directory: &Path, admin: &Credentials, builder: &RealBuilder) -> Result<()> {
     for made in [directory.join("data"), local_d(directory)] {
         std::fs::create_dir_all(&made).with_context(|| format!("cannot make {}", made.display()))?;
     }
-    let single = if plan.cluster.is_none() { "[couchdb]\nsingle_node = true\n\n" } else { "" };
+    let single = if builder.cluster.is_none() { "[couchdb]\nsingle_node = true\n\n" } else { "" };
     let admins = format!("[admins]\n{} = {}\n", admin.name, admin.password);
-    let admins = if plan.without_admin { "" } else { &admins };
+    let admins = if builder.without_admin { "" } else { &admins };
     write_private(&local_d(directory).join("10-node.ini"), &format!("{single}{admins}"))?;
-    if let Some(shared) = &plan.cluster {
+    if let Some(shared) = &builder.cluster {
         write_private(&local_d(directory).join("15-cluster.ini"), shared)?;
     }
-    if plan.ini.is_empty() {
+    if builder.ini.is_empty() {
         return Ok(());
     }
-    write_private(&local_d(directory).join("20-test.ini"), &plan.ini)
+    write_private(&local_d(directory).join("20-test.ini"), &builder.ini)
 }
 
 /// Writes the files that depend on release and address.

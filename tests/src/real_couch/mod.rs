@@ -3,12 +3,12 @@
 //! Callers: tests that need their own server: with particular settings, to be stopped, killed or upgraded, or
 //! three nodes as a cluster. Each node has its data in a temporary directory and listens on 127.0.0.1;
 //! dropping it stops the node and removes the data. Without a release the tests print a line and count as
-//! skipped ([`crate::ledger`]):
+//! skipped ([`crate::test_log`]):
 //!
 //! ```text
-//! let plan = RealPlan::default().ini("[couch_peruser]\nenable = true");
-//! let Some(node) = plan.up().await? else { return Ok(()) };
-//! let fixture = FixturePlan::default().on(&node).up().await?;
+//! let builder = RealBuilder::default().ini("[couch_peruser]\nenable = true");
+//! let Some(node) = builder.up().await? else { return Ok(()) };
+//! let fixture = FixtureBuilder::default().on(&node).up().await?;
 //! ```
 //!
 //! The server of `COUCHDB_URL` is handled by [`crate::shared_server`].
@@ -25,7 +25,7 @@ pub use cluster::RealCluster;
 pub use node::RealNode;
 pub use release::Release;
 
-use crate::ledger;
+use crate::test_log;
 
 /// Whether tests have a real CouchDB: `COUCHDB_URL` or a release.
 pub fn configured() -> bool {
@@ -41,7 +41,7 @@ pub(crate) fn has_releases() -> bool {
 
 /// The properties of a test's node.
 #[derive(Debug, Clone, Default)]
-pub struct RealPlan {
+pub struct RealBuilder {
     ini: String,
     version: Option<String>,
     without_admin: bool,
@@ -49,7 +49,7 @@ pub struct RealPlan {
     cluster: Option<String>,
 }
 
-impl RealPlan {
+impl RealBuilder {
     /// Adds lines to an ini file of the node, e.g. `"[log]\nlevel = debug"`.
     #[must_use]
     pub fn ini(mut self, lines: &str) -> Self {
@@ -83,14 +83,14 @@ impl RealPlan {
     /// Starts a node without waiting.
     pub fn start(self) -> Result<Option<RealNode>> {
         let Some(release) = self.release()? else { return Ok(None) };
-        ledger::used(ledger::What::Real);
+        test_log::used(test_log::What::Real);
         RealNode::start(release, &self).map(Some)
     }
 
     /// Starts three nodes and joins them; `None`, reported as skipped, if there is no such release.
     pub async fn cluster(self) -> Result<Option<RealCluster>> {
         let Some(release) = self.release()? else { return Ok(None) };
-        ledger::used(ledger::What::Real);
+        test_log::used(test_log::What::Real);
         RealCluster::start(&release, self).await.map(Some)
     }
 
@@ -100,7 +100,7 @@ impl RealPlan {
             Release::all()?.into_iter().find(|release| wanted.is_none_or(|wanted| release.is(wanted)));
         if found.is_none() {
             let version = wanted.map(|version| format!(" {version}")).unwrap_or_default();
-            ledger::skipped(&format!(
+            test_log::skipped(&format!(
                 "it needs a real CouchDB{version}: name the directory of a release in {}",
                 release::VARIABLE
             ));
@@ -114,7 +114,7 @@ pub(crate) async fn shared() -> Result<Option<&'static RealNode>> {
     static SHARED: OnceCell<Option<RealNode>> = OnceCell::const_new();
     let started = SHARED.get_or_try_init(|| async {
         let Some(release) = Release::all()?.into_iter().next() else { return Ok(None) };
-        let mut node = RealNode::start(release, &RealPlan::default())?;
+        let mut node = RealNode::start(release, &RealBuilder::default())?;
         node.wait_ready().await?;
         anyhow::Ok(Some(node))
     });

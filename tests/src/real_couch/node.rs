@@ -1,6 +1,6 @@
 //! One private node, which can be started, killed and started again, also as a different release.
 //!
-//! Callers: tests, through [`super::RealPlan`], and [`super::RealCluster`].
+//! Callers: tests, through [`super::RealBuilder`], and [`super::RealCluster`].
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::files::{self, Address};
-use super::{RealPlan, Release};
+use super::{RealBuilder, Release};
 use crate::couch::{CouchClient, CouchServer, Credentials};
 use crate::ports::PortBlock;
 use crate::process::{Process, Signal};
@@ -43,30 +43,30 @@ pub struct RealNode {
 }
 
 impl RealNode {
-    pub(super) fn start(release: Release, plan: &RealPlan) -> Result<Self> {
+    pub(super) fn start(release: Release, builder: &RealBuilder) -> Result<Self> {
         let ports = PortBlock::reserve()?;
         let address = Address { port: ports.port(0), cluster: None };
         let admin = Credentials::new("first_admin", &hex::encode(rand::random::<[u8; 8]>()));
         let mut node =
-            Self::start_at(release, plan, address, admin, &hex::encode(rand::random::<[u8; 16]>()))?;
+            Self::start_at(release, builder, address, admin, &hex::encode(rand::random::<[u8; 16]>()))?;
         node.ports = Some(ports);
         Ok(node)
     }
 
     pub(super) fn start_at(
         release: Release,
-        plan: &RealPlan,
+        builder: &RealBuilder,
         address: Address,
         admin: Credentials,
         cookie: &str,
     ) -> Result<Self> {
         let directory =
             tempfile::Builder::new().prefix("trove-couchdb-").tempdir().context("no temporary directory")?;
-        files::lay_out(directory.path(), &admin, plan)?;
+        files::lay_out(directory.path(), &admin, builder)?;
         files::write_cookie(directory.path(), cookie)?;
         let url = Url::parse(&format!("http://127.0.0.1:{}/", address.port))?;
         let process = spawn(directory.path(), &release, address)?;
-        let single = plan.cluster.is_none();
+        let single = builder.cluster.is_none();
         Ok(Self { process, directory, release, address, url, admin, single, ports: None })
     }
 
@@ -162,8 +162,8 @@ impl RealNode {
     /// Starts the node again as a different release, e.g. `"3.5"`: an upgrade. False, reported as skipped,
     /// without such a release.
     pub async fn start_again_as(&mut self, version: &str) -> Result<bool> {
-        let plan = RealPlan::default().version(version);
-        let Some(release) = plan.release()? else { return Ok(false) };
+        let builder = RealBuilder::default().version(version);
+        let Some(release) = builder.release()? else { return Ok(false) };
         self.release = release;
         self.start_again().await?;
         Ok(true)

@@ -1,6 +1,6 @@
 //! The releases of CouchDB that `COUCHDB_HOME` names.
 //!
-//! Caller: [`super::RealPlan`]. A release is a directory with `bin/couchdb`: `rel/couchdb` of CouchDB's
+//! Caller: [`super::RealBuilder`]. A release is a directory with `bin/couchdb`: `rel/couchdb` of CouchDB's
 //! build, or `/opt/couchdb` of a package. Several releases are separated by `:`; tests that need no
 //! particular version use the first.
 

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::Transcript;
 use super::steps::{ALICE, FILMS, NAMES, database, names, new_password};
 use crate::couch::Credentials;
-use crate::local_fixture::{LocalFixture, LocalFixturePlan};
-use crate::shared_server::sweep;
+use crate::local_fixture::{LocalFixture, LocalFixtureBuilder};
+use crate::shared_server::remove_leftovers;
 
 /// The operator's tool, in the directory of the running program.
 const TOOL: &str = "trove-couchdb";
@@ -29,9 +29,9 @@ impl LocalTour {
     /// Starts CouchDB and the agent, and waits until the agent is ready.
     pub async fn start() -> Result<Self> {
         println!("Starting a CouchDB and the agent, without a broker");
-        let fixture = LocalFixturePlan::default().set("log.filter", "info").up().await?;
+        let fixture = LocalFixtureBuilder::default().set("log.filter", "info").up().await?;
         // Left by an interrupted tour on the same server.
-        sweep(&fixture.couch, |name| NAMES.contains(&name)).await?;
+        remove_leftovers(&fixture.couch, |name| NAMES.contains(&name)).await?;
         let transcript = Transcript::default();
         let kind = if fixture.couch.memory().is_some() { "in-memory" } else { "real" };
         transcript.note("CouchDB", format!("{} ({kind})", fixture.couch.url()));

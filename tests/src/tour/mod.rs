@@ -17,11 +17,11 @@ use trove_couchdb_protocol::new_id;
 use trove_couchdb_protocol::trove::ConductorCast;
 
 use crate::agent::{AgentOptions, AgentProcess};
-use crate::bus::{Bus, CallError, Request, notification};
 use crate::conductor::Conductor;
 use crate::couch::{CouchClient, CouchServer, Credentials};
 use crate::rabbitmq::RabbitNode;
-use crate::shared_server::{sweep, with_way_in};
+use crate::rpc::{CallError, Request, RpcClient, notification};
+use crate::shared_server::{remove_leftovers, with_way_in};
 
 pub use local::LocalTour;
 pub use transcript::Transcript;
@@ -37,7 +37,7 @@ pub struct Tour {
     transcript: Transcript,
     client: CouchClient,
     os_admin: Credentials,
-    bus: Bus,
+    rpc: RpcClient,
     conductor: Conductor,
     agent: AgentProcess,
     couch: CouchServer,
@@ -55,7 +55,7 @@ impl Tour {
         println!("Starting a private RabbitMQ node (5 s), a CouchDB and the agent");
         let couch = CouchServer::start().await?;
         // Left by an interrupted tour on the same server.
-        sweep(&couch, |name| steps::NAMES.contains(&name)).await?;
+        remove_leftovers(&couch, |name| steps::NAMES.contains(&name)).await?;
         let broker = RabbitNode::start().await?;
         // Trove's keys are 32 letters and digits.
         let key = new_id();
@@ -66,10 +66,10 @@ impl Tour {
         let (exchange, queue) = (options.control_exchange.clone(), options.conductor_queue.clone());
         let conductor = Conductor::listen(&broker.amqp_uri(), &exchange, &queue, Some(&key)).await?;
         let agent = AgentProcess::start_ready(options).await?;
-        let bus = Bus::connect(&broker.amqp_uri(), &exchange, GUEST, Some(&key)).await?;
+        let rpc = RpcClient::connect(&broker.amqp_uri(), &exchange, GUEST, Some(&key)).await?;
         let os_admin = read_credentials(&agent)?;
         let client = couch.client()?;
-        let tour = Self { transcript, client, os_admin, bus, conductor, agent, couch, broker, exchange, key };
+        let tour = Self { transcript, client, os_admin, rpc, conductor, agent, couch, broker, exchange, key };
         tour.describe();
         Ok(tour)
     }
@@ -106,7 +106,7 @@ impl Tour {
 
     fn describe(&self) {
         self.transcript
-            .note("RabbitMQ", format!("127.0.0.1:{}, queue {}", self.broker.port(), self.bus.topic()));
+            .note("RabbitMQ", format!("127.0.0.1:{}, queue {}", self.broker.port(), self.rpc.topic()));
         let kind = if self.couch.memory().is_some() { "in-memory" } else { "real" };
         self.transcript.note("CouchDB", format!("{} ({kind})", self.couch.url()));
         self.transcript.note("agent", format!("pid {}, ready, commands encrypted", self.agent.pid()));
@@ -115,7 +115,7 @@ impl Tour {
     /// Calls a method and prints the reply; a failure is a failed check and returns `null`.
     async fn call(&mut self, method: &str, args: Value) -> Value {
         self.transcript.command("call", method, &args);
-        let outcome = self.bus.call(method, args).await;
+        let outcome = self.rpc.call(method, args).await;
         self.transcript.outcome(outcome)
     }
 
@@ -123,7 +123,7 @@ impl Tour {
     /// names to their beginning and length, because the tour's commands are encrypted.
     async fn refused(&mut self, method: &str, args: Value, reason: &str) {
         self.transcript.command("call", method, &args);
-        match self.bus.call(method, args).await {
+        match self.rpc.call(method, args).await {
             Err(CallError::Failure(failure)) => {
                 let ok = failure.message.to_lowercase().contains(reason);
                 self.transcript.check(&format!("refused: {}", failure.message), ok);
@@ -139,7 +139,7 @@ impl Tour {
     async fn cast(&mut self, method: &str, args: Value) -> Result<()> {
         self.transcript.command("cast", method, &args);
         let notification = notification(GUEST, method);
-        self.bus.cast(&Request::new(method, args).notified(notification)).await?;
+        self.rpc.cast(&Request::new(method, args).notified(notification)).await?;
         let ended = |cast: &ConductorCast| {
             matches!(cast, ConductorCast::NotifyEnd { .. } | ConductorCast::NotifyExcInfo { .. })
         };

@@ -7,7 +7,7 @@ use std::fmt::Display;
 
 use serde_json::Value;
 
-use crate::bus::CallError;
+use crate::rpc::CallError;
 
 /// Maximum length of the JSON text of arguments or a reply, in characters.
 const WIDTH: usize = 96;

@@ -6,13 +6,14 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::Value;
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixtureBuilder};
 
 use crate::tool::Tool;
 
 /// The test's own in-memory server: a file describes the whole server, and a real one is shared.
 async fn fixture() -> Result<(LocalFixture, Tool)> {
-    let fixture = LocalFixturePlan::default().in_memory(in_memory_couchdb::Options::default()).up().await?;
+    let fixture =
+        LocalFixtureBuilder::default().in_memory(in_memory_couchdb::Options::default()).up().await?;
     let cli = Tool::local(&fixture.agent);
     Ok((fixture, cli))
 }

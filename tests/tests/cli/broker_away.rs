@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::fixture::FixturePlan;
+use trove_couchdb_tests::fixture::FixtureBuilder;
 use trove_couchdb_tests::rabbitmq::RabbitNode;
 use trove_couchdb_tests::shared_server::root_alone;
 
@@ -12,7 +12,7 @@ use crate::tool::Tool;
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_works_over_the_socket() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
-    let fixture = FixturePlan::default().up_on(&broker).await?;
+    let fixture = FixtureBuilder::default().up_on(&broker).await?;
     let url = broker.transport_url();
     broker.stop().await?;
     let cli = Tool::local(&fixture.agent);
@@ -38,10 +38,10 @@ async fn every_command_works_over_the_socket() -> Result<()> {
     cli.must(&["user-delete", &al, "-y"]).await?;
     cli.must(&["database-delete", &db, "-y"]).await?;
 
-    let over_the_bus =
+    let over_the_broker =
         Tool::plain(&["--config-dir", &fixture.agent.directory().join("conf.d").to_string_lossy()])
             .env("TROVE_COUCHDB_TRANSPORT_URL", &url);
-    let error = over_the_bus.refused(4, &["ping"]).await?;
+    let error = over_the_broker.refused(4, &["ping"]).await?;
     assert!(error.contains("RabbitMQ at 127.0.0.1") && error.contains("refused"), "{error}");
     assert!(!error.contains("trove:"), "no credentials in errors: {error}");
     Ok(())

@@ -15,7 +15,7 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Exchange
 use serde_json::{Value, json};
 use trove_couchdb_protocol::new_id;
 use trove_couchdb_protocol::trove::ConductorCast;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 use trove_couchdb_tests::rabbitmq::{self, RabbitNode};
 
 use crate::doctor_host::Found;
@@ -37,8 +37,9 @@ async fn run_script(broker: &RabbitNode, script: &str) -> Result<()> {
 
 /// An agent that uses its instance's own account, and that account's name and password.
 async fn on_its_own_account(broker: &RabbitNode) -> Result<(Fixture, String, String)> {
-    let mut fixture = FixturePlan::default().encrypted().set("heartbeat.interval", 1).up_on(broker).await?;
-    let account = Tool::bus(&fixture.agent, &fixture.id);
+    let mut fixture =
+        FixtureBuilder::default().encrypted().set("heartbeat.interval", 1).up_on(broker).await?;
+    let account = Tool::broker(&fixture.agent, &fixture.id);
     let script = account.must(&["broker-user"]).await?;
     run_script(broker, &script).await?;
     let url = script.lines().find_map(|line| line.strip_prefix("# transport_url = ")).context("no URL")?;
@@ -144,7 +145,7 @@ impl Tenant {
 /// Fails if a pattern of `Permissions::of_guest` is too wide, if the topic permissions are missing, or if the
 /// agent insists on declaring the control exchange.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_works_on_its_own_account_and_a_tenant_reaches_nobody_else_with_it() -> Result<()> {
+async fn an_agent_works_on_its_own_account_and_a_tenant_reaches_no_other_guest_with_it() -> Result<()> {
     let broker = rabbitmq::shared().await?;
     let (mut fixture, user, password) = on_its_own_account(broker).await?;
     every_kind_of_command_works(&fixture).await?;
@@ -159,7 +160,7 @@ async fn an_agent_works_on_its_own_account_and_a_tenant_reaches_nobody_else_with
     let (exchange, own) = (fixture.exchange().to_owned(), format!("guestagent.{}", fixture.id));
     let conductor = fixture.agent.options().conductor_queue.clone();
     let (other, fanout) = (format!("guestagent.{}", new_id()), format!("guestagent.{}_fanout", new_id()));
-    let admin = fixture.bus.channel().await?;
+    let admin = fixture.rpc.channel().await?;
     admin.queue_declare(other.as_str().into(), QueueDeclareOptions::default(), FieldTable::default()).await?;
     let bind = QueueBindOptions::default();
     admin
@@ -183,7 +184,7 @@ async fn an_agent_works_on_its_own_account_and_a_tenant_reaches_nobody_else_with
     let uri = format!("{}?frame_max=131072", broker.amqp_uri_of(&user, &password));
     let tenant = Tenant { connection: Connection::connect(&uri, ConnectionProperties::default()).await? };
     let unknown = format!("reply_{}", new_id());
-    for queue in [other.as_str(), &conductor, fixture.bus.reply_queue(), &unknown] {
+    for queue in [other.as_str(), &conductor, fixture.rpc.reply_queue(), &unknown] {
         tenant.can_neither_read_nor_change_the_queue(queue).await?;
     }
 

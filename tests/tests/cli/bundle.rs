@@ -5,13 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 
 use anyhow::Result;
 use trove_couchdb_tests::agent::write_private;
-use trove_couchdb_tests::fixture::FixturePlan;
+use trove_couchdb_tests::fixture::FixtureBuilder;
 
 use crate::tool::Tool;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_archive_tells_much_and_no_secret() -> Result<()> {
-    let fixture = FixturePlan::default().encrypted().up().await?;
+    let fixture = FixtureBuilder::default().encrypted().up().await?;
     let directory = fixture.agent.directory();
     let config = directory.join("agent.toml");
     let audit = directory.join("audit.log");

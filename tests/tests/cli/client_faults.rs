@@ -10,7 +10,7 @@ use trove_couchdb_protocol::{
     Outcome, Request, encode_call_monitor_beat, encode_reply, frame, new_id,
     reply::{Failure, FailureClass},
 };
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 use trove_couchdb_tests::rabbitmq;
 use trove_couchdb_tests::until::HUNG;
 
@@ -130,7 +130,7 @@ async fn an_answer_for_a_marker_that_stays_where_it_was_ends() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_listens_for_an_unknown_instance() -> Result<()> {
+async fn no_agent_listens_for_an_unknown_instance() -> Result<()> {
     let fixture = Fixture::up().await?;
     let cli = by_options(&fixture).await?;
     let error = cli.refused(4, &["ping", "--instance", "no-such-instance"]).await?;
@@ -142,7 +142,7 @@ async fn nobody_listens_for_an_unknown_instance() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_agents_queue_and_a_wrong_key_are_named() -> Result<()> {
-    let mut fixture = FixturePlan::default().encrypted().up().await?;
+    let mut fixture = FixtureBuilder::default().encrypted().up().await?;
     let cli = by_options(&fixture).await?;
     let key = fixture.agent.directory().join("wrong");
     std::fs::write(&key, "wrong key")?;
@@ -197,8 +197,8 @@ async fn no_reply_queue_is_left_on_the_broker() -> Result<()> {
         .skip(1)
         .filter_map(|rest| rest.get(..32).map(|id| format!("reply_{id}")))
         .collect::<std::collections::BTreeSet<_>>();
-    for queue in reply_queues.iter().filter(|queue| **queue != fixture.bus.reply_queue()) {
-        let channel = fixture.bus.channel().await?;
+    for queue in reply_queues.iter().filter(|queue| **queue != fixture.rpc.reply_queue()) {
+        let channel = fixture.rpc.channel().await?;
         let passive = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
         let found =
             channel.queue_declare(queue.as_str().into(), passive, lapin::types::FieldTable::default()).await;

@@ -2,13 +2,13 @@
 
 use anyhow::Result;
 use trove_couchdb_tests::agent::binary;
-use trove_couchdb_tests::local_fixture::LocalFixturePlan;
+use trove_couchdb_tests::local_fixture::LocalFixtureBuilder;
 
 use crate::tool::Tool;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_terminal_and_without_yes_nothing_is_deleted() -> Result<()> {
-    let fixture = LocalFixturePlan::default().up().await?;
+    let fixture = LocalFixtureBuilder::default().up().await?;
     let cli = Tool::local(&fixture.agent);
     let (db, al) = (fixture.name("db"), fixture.name("al"));
     fixture.databases(&[&db]).await?;
@@ -34,7 +34,7 @@ async fn without_a_terminal_and_without_yes_nothing_is_deleted() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_terminal_a_password_must_come_from_standard_input() -> Result<()> {
-    let fixture = LocalFixturePlan::default().up().await?;
+    let fixture = LocalFixtureBuilder::default().up().await?;
     let cli = Tool::local(&fixture.agent);
     let al = fixture.name("al");
     let asked = cli.run_with(&["user-create", &al], "secret\n").await?;
@@ -50,7 +50,7 @@ async fn without_a_terminal_a_password_must_come_from_standard_input() -> Result
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_terminal_the_operator_is_asked() -> Result<()> {
-    let fixture = LocalFixturePlan::default().up().await?;
+    let fixture = LocalFixtureBuilder::default().up().await?;
     let al = fixture.name("al");
     fixture.user(&al, &[]).await?;
     let socket = fixture.agent.socket();

@@ -2,14 +2,14 @@
 
 use anyhow::Result;
 use serde_json::json;
-use trove_couchdb_tests::local_fixture::LocalFixturePlan;
+use trove_couchdb_tests::local_fixture::LocalFixtureBuilder;
 use trove_couchdb_tests::shared_server::root_alone;
 
 use crate::tool::Tool;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_users_urls_name_its_databases() -> Result<()> {
-    let fixture = LocalFixturePlan::default().up().await?;
+    let fixture = LocalFixtureBuilder::default().up().await?;
     let cli = Tool::local(&fixture.agent);
     let (one, two, al) = (fixture.name("a/b"), fixture.name("two"), fixture.name("al@x"));
     fixture.databases(&[&one, &two]).await?;
@@ -36,7 +36,7 @@ async fn a_users_urls_name_its_databases() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_is_shown_only_if_it_fits() -> Result<()> {
-    let fixture = LocalFixturePlan::default().up().await?;
+    let fixture = LocalFixtureBuilder::default().up().await?;
     let cli = Tool::local(&fixture.agent);
     let al = fixture.name("al");
     let login = fixture.user(&al, &[]).await?;
@@ -56,7 +56,7 @@ async fn a_password_is_shown_only_if_it_fits() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn administrators_have_the_whole_server() -> Result<()> {
-    let mut fixture = LocalFixturePlan::default().up().await?;
+    let mut fixture = LocalFixtureBuilder::default().up().await?;
     let _alone = root_alone(&fixture.couch).await;
     let cli = Tool::local(&fixture.agent);
     let error = cli.refused(3, &["credentials", "root"]).await?;

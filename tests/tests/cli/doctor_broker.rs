@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 use trove_couchdb_tests::rabbitmq::{self, RabbitNode};
 use trove_couchdb_tests::until::HUNG;
 
@@ -13,7 +13,7 @@ use crate::tool::Tool;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sound_set_up() -> Result<()> {
-    let fixture = FixturePlan::default().encrypted().set("heartbeat.interval", 1).up().await?;
+    let fixture = FixtureBuilder::default().encrypted().set("heartbeat.interval", 1).up().await?;
     fixture.conductor.next(HUNG, |_| true).await?;
     let cli = Tool::configured(&fixture.agent);
     let found = Found::by(&cli).await?;
@@ -34,7 +34,7 @@ async fn a_sound_set_up() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_down() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
-    let fixture = FixturePlan::default().up_on(&broker).await?;
+    let fixture = FixtureBuilder::default().up_on(&broker).await?;
     broker.kill9()?;
     fixture.agent.wait_log("No connection to the broker", HUNG).await?;
     let found = Found::by(&Tool::configured(&fixture.agent)).await?;
@@ -105,7 +105,7 @@ async fn a_copy_of_the_machine_reads_the_same_queue() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_is_not_there_and_one_that_nobody_reads() -> Result<()> {
+async fn a_missing_queue_and_one_without_a_consumer() -> Result<()> {
     let mut fixture = Fixture::up().await?;
     fixture.agent.kill9()?;
     fixture.agent.exit_within(HUNG).await?;

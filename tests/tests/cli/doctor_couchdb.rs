@@ -4,14 +4,14 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixtureBuilder};
 use trove_couchdb_tests::until::HUNG;
 
 use crate::doctor_host::Found;
 use crate::tool::Tool;
 
 async fn fixture() -> Result<(LocalFixture, Tool)> {
-    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = LocalFixtureBuilder::default().in_memory(Options::default()).up().await?;
     let cli = Tool::configured(&fixture.agent);
     Ok((fixture, cli))
 }
@@ -82,7 +82,7 @@ async fn a_locked_account_and_one_that_the_agent_was_refused() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_agent_was_told_is_not_asked_again() -> Result<()> {
+async fn what_the_agent_reports_is_not_asked_again() -> Result<()> {
     let (mut fixture, cli) = fixture().await?;
     let wrong = json!({"username": "os_admin", "password": "not this one"}).to_string();
     trove_couchdb_tests::agent::write_private(&fixture.agent.credentials_file(), &wrong)?;
@@ -124,7 +124,7 @@ async fn an_admin_party() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn databases_that_somebody_opened_or_spoiled() -> Result<()> {
+async fn databases_that_were_opened_or_damaged() -> Result<()> {
     let (mut fixture, cli) = fixture().await?;
     fixture.databases(&["closed", "open", "spoiled"]).await?;
     let admin = fixture.couch.admin().clone();

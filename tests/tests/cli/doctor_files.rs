@@ -3,7 +3,7 @@
 use anyhow::Result;
 use in_memory_couchdb::Options;
 use serde_json::Value;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 
 use super::tool::Tool;
 
@@ -20,7 +20,7 @@ async fn state(tool: &Tool, id: &str) -> Result<String> {
 }
 
 async fn fixture() -> Result<Fixture> {
-    FixturePlan::default().in_memory(Options::default()).up().await
+    FixtureBuilder::default().in_memory(Options::default()).up().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

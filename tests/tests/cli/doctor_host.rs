@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixtureBuilder};
 
 use crate::tool::Tool;
 
@@ -68,7 +68,8 @@ impl Found {
 }
 
 async fn fixture() -> Result<(LocalFixture, Tool)> {
-    let fixture = LocalFixturePlan::default().in_memory(in_memory_couchdb::Options::default()).up().await?;
+    let fixture =
+        LocalFixtureBuilder::default().in_memory(in_memory_couchdb::Options::default()).up().await?;
     let cli = Tool::configured(&fixture.agent);
     Ok((fixture, cli))
 }

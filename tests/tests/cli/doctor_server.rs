@@ -3,13 +3,13 @@
 use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
-use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixtureBuilder};
 
 use crate::doctor_host::Found;
 use crate::tool::Tool;
 
 async fn fixture() -> Result<(LocalFixture, Tool)> {
-    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = LocalFixtureBuilder::default().in_memory(Options::default()).up().await?;
     let cli = Tool::configured(&fixture.agent);
     Ok((fixture, cli))
 }
@@ -75,8 +75,8 @@ async fn ini_files_with_secrets_that_all_can_read() -> Result<()> {
     for path in [directory.path(), &etc, &local_d] {
         chmod(path, 0o755)?;
     }
-    let plan = LocalFixturePlan::default().in_memory(Options::default());
-    let fixture = plan.set("couchdb.local_ini_dir", local_d.to_string_lossy().into_owned()).up().await?;
+    let builder = LocalFixtureBuilder::default().in_memory(Options::default());
+    let fixture = builder.set("couchdb.local_ini_dir", local_d.to_string_lossy().into_owned()).up().await?;
     let cli = Tool::configured(&fixture.agent);
     let file = etc.join("local.ini");
     std::fs::write(&file, "[admins]\nboss = planted-password\n[chttpd_auth]\nsecret = planted-secret\n")?;

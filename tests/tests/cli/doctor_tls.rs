@@ -3,8 +3,8 @@
 use anyhow::Result;
 use in_memory_couchdb::Options;
 use trove_couchdb_tests::certificates::{Authority, Wanted};
-use trove_couchdb_tests::fixture::FixturePlan;
-use trove_couchdb_tests::local_fixture::LocalFixturePlan;
+use trove_couchdb_tests::fixture::FixtureBuilder;
+use trove_couchdb_tests::local_fixture::LocalFixtureBuilder;
 use trove_couchdb_tests::rabbitmq::RabbitNode;
 use trove_couchdb_tests::tls_front::TlsFront;
 
@@ -19,7 +19,7 @@ async fn a_broker_with_tls() -> Result<()> {
     let client = authority.sign(&Wanted::client("guest"))?.write(directory.path(), "client")?;
     let broker = RabbitNode::start_secured(&server, &ca).await?;
     let url = broker.transport_url_at(broker.tls_port()).replace("127.0.0.1", "localhost");
-    let fixture = FixturePlan::default()
+    let fixture = FixtureBuilder::default()
         .transport_url(&url.replace("rabbit:", "rabbits:"))
         .oslo(&format!("ssl_ca_file = {}", ca.display()))
         .oslo(&format!("ssl_cert_file = {}", client.cert.display()))
@@ -48,7 +48,7 @@ async fn a_broker_with_tls() -> Result<()> {
 async fn a_couchdb_with_tls() -> Result<()> {
     let (authority, _directory, ca) = Authority::in_directory("the cloud's")?;
     let here = Wanted::server(&["localhost"]);
-    let mut fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let mut fixture = LocalFixtureBuilder::default().in_memory(Options::default()).up().await?;
     let target = fixture.couch.url().trim_start_matches("http://").to_owned();
     let front = TlsFront::start(&target, &authority.sign(&here)?, None).await?;
 

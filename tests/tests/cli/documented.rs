@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use in_memory_couchdb::Options;
 use trove_couchdb_tests::agent::{AgentProcess, binary};
 use trove_couchdb_tests::doc_commands::{Documented, Runner, commands, inline, pages, runner};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 
 use crate::tool::{Tool, private};
 
@@ -115,8 +115,8 @@ async fn every_documented_command_of_the_programs_does_what_it_says() -> Result<
         }
         let directory = tempfile::tempdir()?;
         let socket = directory.path().join("metrics.sock");
-        let plan = FixturePlan::default().in_memory(Options::default()).encrypted();
-        let fixture = plan.set("metrics.listen", socket.display().to_string()).up().await?;
+        let builder = FixtureBuilder::default().in_memory(Options::default()).encrypted();
+        let fixture = builder.set("metrics.listen", socket.display().to_string()).up().await?;
         desk(&fixture, directory.path())?;
         for (command, _) in commands.iter().zip(ours).filter(|(_, ours)| *ours) {
             run(&fixture, directory.path(), command).await?;

@@ -19,7 +19,7 @@ mod documented;
 mod operations;
 mod other_access;
 mod output;
-mod patience;
+mod retry_timeout;
 mod tool;
 mod transcript;
 mod verbs;

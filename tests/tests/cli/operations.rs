@@ -1,7 +1,7 @@
 //! The verbs for operations: show, wait, cancel.
 
 use anyhow::Result;
-use trove_couchdb_tests::local_fixture::LocalFixturePlan;
+use trove_couchdb_tests::local_fixture::LocalFixtureBuilder;
 
 use super::tool::Tool;
 
@@ -12,7 +12,7 @@ async fn begun(tool: &Tool, seconds: &str) -> Result<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operation_is_shown_and_waited_for() -> Result<()> {
-    let fixture = LocalFixturePlan::default().up().await?;
+    let fixture = LocalFixtureBuilder::default().up().await?;
     let tool = Tool::local(&fixture.agent);
     assert!(!tool.must(&["operation-list", "-o", "value"]).await?.contains("operation_rehearse"));
     let id = begun(&tool, "3").await?;
@@ -37,7 +37,7 @@ async fn an_operation_is_shown_and_waited_for() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operation_is_ended_only_by_who_says_yes() -> Result<()> {
-    let fixture = LocalFixturePlan::default().up().await?;
+    let fixture = LocalFixtureBuilder::default().up().await?;
     let tool = Tool::local(&fixture.agent);
     let id = begun(&tool, "600").await?;
     let late = tool.refused(5, &["operation-wait", &id, "--within", "1"]).await?;

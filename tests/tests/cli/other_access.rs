@@ -5,12 +5,12 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::{Value, json};
 use trove_couchdb_tests::couch::Method;
-use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixtureBuilder};
 
 use crate::tool::Tool;
 
 async fn fixture() -> Result<(LocalFixture, Tool)> {
-    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = LocalFixtureBuilder::default().in_memory(Options::default()).up().await?;
     let cli = Tool::local(&fixture.agent);
     Ok((fixture, cli))
 }

@@ -3,13 +3,13 @@
 use anyhow::Result;
 use in_memory_couchdb::Options;
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixtureBuilder};
 
 use super::tool::Tool;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_and_objects_in_every_form() -> Result<()> {
-    let fixture = LocalFixturePlan::default().alone().up().await?;
+    let fixture = LocalFixtureBuilder::default().alone().up().await?;
     let tool = Tool::local(&fixture.agent);
     for database in ["films", "music"] {
         tool.must(&["database-create", database]).await?;
@@ -31,7 +31,7 @@ async fn lists_and_objects_in_every_form() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_say_what_failed_and_what_to_try() -> Result<()> {
-    let fixture = LocalFixturePlan::default().alone().up().await?;
+    let fixture = LocalFixtureBuilder::default().alone().up().await?;
     let tool = Tool::local(&fixture.agent);
     tool.must_with(&["user-create", "alice", "--password-stdin"], "pw").await?;
     let mut shown = String::new();
@@ -54,7 +54,7 @@ async fn errors_say_what_failed_and_what_to_try() -> Result<()> {
 /// Completions and manual pages cover every verb, and need no agent.
 #[tokio::test(flavor = "multi_thread")]
 async fn completions_and_manual_pages() -> Result<()> {
-    let fixture = LocalFixturePlan::default().alone().up().await?;
+    let fixture = LocalFixtureBuilder::default().alone().up().await?;
     let tool = Tool::local(&fixture.agent);
     for shell in ["bash", "zsh", "fish"] {
         let script = tool.must(&["completions", shell]).await?;
@@ -108,7 +108,7 @@ async fn completed(tool: &Tool, line: &str) -> Result<Vec<String>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn urls_are_never_broken_and_a_list_of_databases_ends_where_it_ends() -> Result<()> {
-    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = LocalFixtureBuilder::default().in_memory(Options::default()).up().await?;
     let tool = Tool::local(&fixture.agent);
     let long = "a-database-whose-name-is-rather-long-and-makes-an-url-of-more-than-eighty-characters";
     for database in ["films", long] {
@@ -147,7 +147,7 @@ async fn in_a_narrow_terminal(_tool: &Tool, fixture: &LocalFixture, words: &str)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_shows_how_far_a_file_is_applied() -> Result<()> {
-    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = LocalFixtureBuilder::default().in_memory(Options::default()).up().await?;
     let tool = Tool::local(&fixture.agent);
     let file = fixture.agent.directory().join("state.toml");
     std::fs::write(&file, "databases = [\"a\", \"b\", \"c\"]\n")?;
@@ -162,7 +162,7 @@ async fn a_terminal_shows_how_far_a_file_is_applied() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generated_password_is_all_that_a_script_reads() -> Result<()> {
-    let fixture = LocalFixturePlan::default().up().await?;
+    let fixture = LocalFixtureBuilder::default().up().await?;
     let tool = Tool::local(&fixture.agent);
     let (al, bo) = (fixture.name("al"), fixture.name("bo"));
     let quiet = tool.must(&["user-create", &al, "--generate", "--quiet"]).await?;

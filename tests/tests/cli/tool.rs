@@ -15,7 +15,7 @@ const LIMIT: Duration = trove_couchdb_tests::until::HUNG;
 /// The program with the options to reach an agent.
 #[derive(Debug, Clone, Default)]
 pub struct Tool {
-    way: Vec<String>,
+    transport: Vec<String>,
     /// The directory of an agent's configuration, if the program uses one.
     configuration: Option<PathBuf>,
     environment: Vec<(String, String)>,
@@ -32,8 +32,8 @@ pub struct Ended {
 impl Tool {
     /// With these arguments before all others, and no configuration.
     pub fn plain(arguments: &[&str]) -> Self {
-        let way = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        Self { way, ..Self::default() }
+        let transport = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Self { transport, ..Self::default() }
     }
 
     /// With the configuration of an agent, and no transport option.
@@ -54,12 +54,12 @@ impl Tool {
     }
 
     /// Over RabbitMQ, with the connection settings of the agent's own files and the instance's id.
-    pub fn bus(agent: &AgentProcess, id: &str) -> Self {
+    pub fn broker(agent: &AgentProcess, id: &str) -> Self {
         Self::new(agent, vec!["--instance".to_owned(), id.to_owned()])
     }
 
-    fn new(agent: &AgentProcess, way: Vec<String>) -> Self {
-        Self { way, configuration: Some(agent.directory().to_owned()), environment: Vec::new() }
+    fn new(agent: &AgentProcess, transport: Vec<String>) -> Self {
+        Self { transport, configuration: Some(agent.directory().to_owned()), environment: Vec::new() }
     }
 
     /// With a copy of the configuration in which a text of one file is replaced, like an operator's mistake.
@@ -83,7 +83,7 @@ impl Tool {
         let program = binary()?.with_file_name("trove-couchdb");
         let mut command = Command::new(&program);
         // First, because arguments after `--` are not options.
-        command.args(&self.way);
+        command.args(&self.transport);
         if let Some(directory) = &self.configuration {
             command.arg("--config-dir").arg(directory.join("conf.d"));
             command.arg("--config").arg(directory.join("agent.toml"));

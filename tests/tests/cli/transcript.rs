@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use trove_couchdb_tests::doc_commands::read;
-use trove_couchdb_tests::local_fixture::LocalFixturePlan;
+use trove_couchdb_tests::local_fixture::LocalFixtureBuilder;
 
 use crate::documented::programs;
 use crate::tool::private;
@@ -16,11 +16,11 @@ use crate::tool::private;
 const LIMIT: Duration = trove_couchdb_tests::until::HUNG;
 
 /// A command and its output lines.
-type Step = (String, Vec<String>);
+type Typed = (String, Vec<String>);
 
-fn steps(page: &str) -> Result<Vec<Step>> {
+fn steps(page: &str) -> Result<Vec<Typed>> {
     let block = page.split_once("```console\n").context("no transcript")?.1;
-    let mut steps: Vec<Step> = Vec::new();
+    let mut steps: Vec<Typed> = Vec::new();
     for line in block.split("\n```").next().unwrap_or_default().lines() {
         match (line.strip_prefix("# "), steps.last_mut()) {
             (Some(command), _) => steps.push((command.to_owned(), Vec::new())),
@@ -79,7 +79,7 @@ fn a_transcript_that_is_not_so_is_seen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_transcript_of_the_readme_is_what_is_printed() -> Result<()> {
-    let fixture = LocalFixturePlan::default().alone().up().await?;
+    let fixture = LocalFixtureBuilder::default().alone().up().await?;
     let directory = tempfile::tempdir()?;
     programs(&fixture.agent, directory.path())?;
     let steps = steps(&read("README.md")?)?;

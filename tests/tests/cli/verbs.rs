@@ -4,14 +4,14 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
-use trove_couchdb_tests::local_fixture::LocalFixturePlan;
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
+use trove_couchdb_tests::local_fixture::LocalFixtureBuilder;
 use trove_couchdb_tests::shared_server::root_alone;
 
 use super::tool::Tool;
 
 fn tools(fixture: &Fixture) -> Vec<(&'static str, Tool)> {
-    vec![("socket", Tool::local(&fixture.agent)), ("bus", Tool::bus(&fixture.agent, &fixture.id))]
+    vec![("socket", Tool::local(&fixture.agent)), ("broker", Tool::broker(&fixture.agent, &fixture.id))]
 }
 
 async fn logs_in(fixture: &Fixture, name: &str, password: &str) -> Result<bool> {
@@ -19,20 +19,20 @@ async fn logs_in(fixture: &Fixture, name: &str, password: &str) -> Result<bool> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_databases_and_access_over_both_ways() -> Result<()> {
-    for plan in [FixturePlan::default(), FixturePlan::default().encrypted()] {
-        let fixture = plan.up().await?;
-        for (way, tool) in tools(&fixture) {
-            let name = |base: &str| fixture.name(&format!("{base}-{way}"));
+async fn users_databases_and_access_over_both_transports() -> Result<()> {
+    for builder in [FixtureBuilder::default(), FixtureBuilder::default().encrypted()] {
+        let fixture = builder.up().await?;
+        for (transport, tool) in tools(&fixture) {
+            let name = |base: &str| fixture.name(&format!("{base}-{transport}"));
             let (db, more, al, zoe) = (name("db"), name("more"), name("al"), name("zoe"));
             tool.must(&["database-create", &db]).await?;
             tool.must(&["database-create", &more]).await?;
             let listed = tool.must(&["database-list", "--output", "value"]).await?;
-            assert!(listed.lines().any(|line| line == db), "{way}: {listed}");
+            assert!(listed.lines().any(|line| line == db), "{transport}: {listed}");
 
             tool.must_with(&["user-create", &al, "--databases", &db, "--password-stdin"], "pw-1\n").await?;
             let login = Credentials::new(&al, "pw-1");
-            assert!(fixture.client.reads(&db, Some(&login)).await?, "{way}");
+            assert!(fixture.client.reads(&db, Some(&login)).await?, "{transport}");
             tool.refused(7, &["user-create", &al, "--generate"]).await?;
             assert!(tool.must(&["user-list"]).await?.contains(&al));
             assert!(tool.json(&["user-show", &al]).await?.to_string().contains(&db));
@@ -68,18 +68,18 @@ async fn users_databases_and_access_over_both_ways() -> Result<()> {
 async fn root_ping_and_status_over_both_ways() -> Result<()> {
     let fixture = Fixture::up().await?;
     let _alone = root_alone(&fixture.couch).await;
-    for (way, tool) in tools(&fixture) {
+    for (transport, tool) in tools(&fixture) {
         tool.must(&["ping"]).await?;
         tool.must_with(&["root-enable", "--password-stdin"], "root-pw\n").await?;
-        assert!(logs_in(&fixture, "root", "root-pw").await?, "{way}");
+        assert!(logs_in(&fixture, "root", "root-pw").await?, "{transport}");
         assert!(tool.must(&["root-show", "--output", "json"]).await?.contains("true"));
         let generated = tool.json(&["root-enable"]).await?;
         let password = generated["password"].as_str().unwrap_or_default();
-        assert!(logs_in(&fixture, "root", password).await?, "{way}: no password in the answer");
+        assert!(logs_in(&fixture, "root", password).await?, "{transport}: no password in the answer");
         tool.must(&["root-disable", "--yes"]).await?;
         assert!(!logs_in(&fixture, "root", password).await?);
         let status = tool.json(&["status"]).await?;
-        assert_eq!(status["couchdb"]["state"], "healthy", "{way}: {status}");
+        assert_eq!(status["couchdb"]["state"], "healthy", "{transport}: {status}");
         assert_eq!(status["broker"]["state"], "up");
     }
     Ok(())
@@ -109,20 +109,20 @@ async fn every_name_that_is_legal_comes_through_and_bad_ones_do_not() -> Result<
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn os_admin_gets_another_password_over_both_ways() -> Result<()> {
-    let fixture = FixturePlan::default().alone().encrypted().up().await?;
+async fn os_admin_gets_a_new_password_over_both_transports() -> Result<()> {
+    let fixture = FixtureBuilder::default().alone().encrypted().up().await?;
     let file = || -> Result<String> {
         let content: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(fixture.agent.credentials_file())?)?;
         Ok(content["password"].as_str().unwrap_or_default().to_owned())
     };
-    for (way, tool) in tools(&fixture) {
+    for (transport, tool) in tools(&fixture) {
         let old = file()?;
         let said = tool.must(&["rotate-os-admin"]).await?;
         let new = file()?;
         assert!(
             logs_in(&fixture, "os_admin", &new).await? && !logs_in(&fixture, "os_admin", &old).await?,
-            "{way}"
+            "{transport}"
         );
         assert!(!said.contains(&new) && !said.contains(&old), "{said}");
         tool.must(&["database-list"]).await?;
@@ -133,7 +133,7 @@ async fn os_admin_gets_another_password_over_both_ways() -> Result<()> {
 /// If CouchDB is down, the old password stays valid, and the caller gets the reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_that_fails_says_why_and_leaves_the_old_password() -> Result<()> {
-    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = LocalFixtureBuilder::default().in_memory(Options::default()).up().await?;
     let before = std::fs::read_to_string(fixture.agent.credentials_file())?;
     let put =
         Rule::new("PUT", "*/_config/admins/os_admin", Fault::Answer { status: 500, body: "{}".to_owned() });
@@ -151,7 +151,7 @@ async fn a_rotation_that_fails_says_why_and_leaves_the_old_password() -> Result<
 /// The socket works if the message broker is down or not configured.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_broker_everything_works() -> Result<()> {
-    let fixture = LocalFixturePlan::default().alone().up().await?;
+    let fixture = LocalFixtureBuilder::default().alone().up().await?;
     let tool = Tool::local(&fixture.agent);
     tool.must(&["database-create", "films"]).await?;
     let created = tool.json(&["user-create", "al", "--databases", "films", "--generate"]).await?;
@@ -167,18 +167,18 @@ async fn without_a_broker_everything_works() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_there_is_said_so_and_has_its_own_code() -> Result<()> {
+async fn an_unreachable_agent_has_its_own_message_and_exit_code() -> Result<()> {
     let mut fixture = Fixture::up().await?;
     fixture.agent.terminate().await?;
     let error = Tool::local(&fixture.agent).refused(4, &["ping"]).await?;
     assert!(error.contains("agent.sock"), "{error}");
-    Tool::bus(&fixture.agent, "no-such-instance").refused(4, &["ping"]).await?;
+    Tool::broker(&fixture.agent, "no-such-instance").refused(4, &["ping"]).await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_and_formats() -> Result<()> {
-    let fixture = LocalFixturePlan::default().alone().up().await?;
+    let fixture = LocalFixtureBuilder::default().alone().up().await?;
     let tool = Tool::local(&fixture.agent);
     for name in ["a", "b", "c"] {
         tool.must(&["database-create", name]).await?;
@@ -197,42 +197,46 @@ async fn pages_and_formats() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_and_urls_over_both_ways() -> Result<()> {
-    let fixture = FixturePlan::default().encrypted().up().await?;
-    for (way, tool) in tools(&fixture) {
-        let (db, al) = (fixture.name(&format!("db-{way}")), fixture.name(&format!("al-{way}")));
+    let fixture = FixtureBuilder::default().encrypted().up().await?;
+    for (transport, tool) in tools(&fixture) {
+        let (db, al) = (fixture.name(&format!("db-{transport}")), fixture.name(&format!("al-{transport}")));
         let file = format!("databases = [{db:?}]\n[users.{al:?}]\ndatabases = [{db:?}]\ngenerate = true\n");
         // A script can read the generated password in every format.
         let applied = tool.must_with(&["apply", "-", "--yes", "--output", "value"], &file).await?;
         let password =
             applied.lines().find_map(|line| line.split('\t').nth(3).filter(|text| !text.is_empty()));
-        assert!(fixture.client.reads(&db, Some(&Credentials::new(&al, password.unwrap()))).await?, "{way}");
+        assert!(
+            fixture.client.reads(&db, Some(&Credentials::new(&al, password.unwrap()))).await?,
+            "{transport}"
+        );
         let planned = tool.must_with(&["apply", "-", "--dry-run"], &file).await?;
-        assert!(planned.contains("Nothing to do"), "{way}: {planned}");
+        assert!(planned.contains("Nothing to do"), "{transport}: {planned}");
         assert_eq!(tool.json(&["export"]).await?["users"][&al]["databases"], json!([db]));
         let urls = tool.must(&["credentials", &al, "--host", "db:5984", "--output", "value"]).await?;
         assert_eq!(urls, format!("{al}\t{db}\tcouchdb://{al}@db:5984/{db}\thttp://{al}@db:5984/{db}\n"));
     }
-    let error =
-        Tool::bus(&fixture.agent, &fixture.id).refused(64, &["credentials", "os_admin", "--reveal"]).await?;
+    let error = Tool::broker(&fixture.agent, &fixture.id)
+        .refused(64, &["credentials", "os_admin", "--reveal"])
+        .await?;
     assert!(error.contains("never leaves the instance"), "{error}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn status_is_told_to_people_too_and_the_agent_knows_who_asks() -> Result<()> {
+async fn status_is_shown_to_people_too_and_the_agent_knows_who_asks() -> Result<()> {
     let fixture = Fixture::up().await?;
-    for (way, tool) in tools(&fixture) {
+    for (transport, tool) in tools(&fixture) {
         let status = tool.json(&["status"]).await?;
         assert_eq!(
             (&status["guest_id"], &status["pid"]),
             (&json!(fixture.id), &json!(fixture.agent.pid())),
-            "{way}"
+            "{transport}"
         );
         let table = tool.must(&["status"]).await?;
         for line in ["healthy", "up for", "last heartbeat", &fixture.id] {
             assert!(table.contains(line), "{line}: {table}");
         }
-        tool.must(&["database-create", &fixture.name(&format!("who-{way}"))]).await?;
+        tool.must(&["database-create", &fixture.name(&format!("who-{transport}"))]).await?;
     }
     let logs = fixture.agent.logs();
     let told = logs.lines().filter(|line| line.contains("create_database") && line.contains("req-"));
@@ -242,7 +246,7 @@ async fn status_is_told_to_people_too_and_the_agent_knows_who_asks() -> Result<(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_logged_is_changed_over_the_socket_only() -> Result<()> {
-    let fixture = FixturePlan::default().alone().set("log.filter", "info").up().await?;
+    let fixture = FixtureBuilder::default().alone().set("log.filter", "info").up().await?;
     let local = Tool::local(&fixture.agent);
     let said = local.json(&["log-level", "debug,trove_couchdb_agent::couch=trace"]).await?;
     assert_eq!(said["filter"], "debug,trove_couchdb_agent::couch=trace");
@@ -252,14 +256,14 @@ async fn what_is_logged_is_changed_over_the_socket_only() -> Result<()> {
     assert!(said.contains("audit"), "{said}");
     local.refused(64, &["log-level", "loud"]).await?;
     local.refused(64, &["log-level"]).await?;
-    let said = Tool::bus(&fixture.agent, &fixture.id).refused(1, &["log-level", "off"]).await?;
+    let said = Tool::broker(&fixture.agent, &fixture.id).refused(1, &["log-level", "off"]).await?;
     assert!(said.contains("socket"), "{said}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_user_is_told_where_its_name_was_waiting() -> Result<()> {
-    let fixture = FixturePlan::default().up().await?;
+async fn a_new_user_is_shown_where_its_name_was_waiting() -> Result<()> {
+    let fixture = FixtureBuilder::default().up().await?;
     let tool = Tool::local(&fixture.agent);
     let (db, waiting, al) = (fixture.name("db"), fixture.name("waiting"), fixture.name("al"));
     fixture.databases(&[&db, &waiting]).await?;

@@ -1,11 +1,12 @@
-//! Plain English: no phrase of `tests/english/patterns.toml` in Markdown files, comments, help texts, errors and log lines.
+//! Plain English: no phrase of `tests/english/patterns.toml` in Markdown files, comments, help texts, errors, log
+//! lines, and names of tests.
 
 use regex::{Regex, RegexBuilder, RegexSetBuilder};
 use serde::Deserialize;
 
 use super::{files, read};
 
-/// Directories of the programs. Tests are read by fewer people, and their fixtures quote others.
+/// Directories of the programs. Everywhere else are tests, whose literals may quote anything.
 const PROGRAMS: [&str; 9] = [
     "agent/src",
     "cli/src",
@@ -51,9 +52,26 @@ fn patterns() -> Vec<(Regex, Pattern)> {
     patterns.pattern.into_iter().map(compiled).collect()
 }
 
-/// The comments of a Rust file, and its string literals with a space in them, without the module of its tests.
-fn prose_of_rust(text: &str, literal: &Regex) -> Vec<(usize, String)> {
-    let program = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+/// The program of a Rust file and the module of its tests.
+fn parts(text: &str) -> (&str, &str) {
+    text.split_at(text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len()))
+}
+
+/// The comments of tests, and the names of their functions as sentences.
+fn prose_of_tests(tests: &str, function: &Regex) -> Vec<(usize, String)> {
+    let mut prose = Vec::new();
+    for (number, line) in tests.lines().enumerate() {
+        if line.trim_start().starts_with("//") {
+            prose.push((number + 1, line.trim_start().to_owned()));
+        } else if let Some(name) = function.captures(line) {
+            prose.push((number + 1, name[1].replace('_', " ")));
+        }
+    }
+    prose
+}
+
+/// The comments of a program, and its string literals with a space in them.
+fn prose_of_program(program: &str, literal: &Regex) -> Vec<(usize, String)> {
     let mut prose = Vec::new();
     let mut code = String::new();
     for (number, line) in program.lines().enumerate() {
@@ -78,6 +96,7 @@ fn prose_of_rust(text: &str, literal: &Regex) -> Vec<(usize, String)> {
 
 fn prose() -> Vec<(String, usize, String)> {
     let literal = Regex::new(r#"(?s)"((?:\\.|[^"\\])*)""#).unwrap();
+    let function = Regex::new(r"\bfn (\w+)").unwrap();
     let mut all = Vec::new();
     for file in files("", "md") {
         let text = read(&file);
@@ -85,11 +104,15 @@ fn prose() -> Vec<(String, usize, String)> {
             text.lines().enumerate().map(|(number, line)| (file.clone(), number + 1, line.to_owned())),
         );
     }
-    for file in PROGRAMS.iter().flat_map(|directory| files(directory, "rs")) {
-        if file.ends_with("tests.rs") || file.contains("/tests/") {
-            continue;
-        }
-        let lines = prose_of_rust(&read(&file), &literal);
+    for file in files("", "rs") {
+        let text = read(&file);
+        let is_program = PROGRAMS.iter().any(|directory| file.starts_with(&format!("{directory}/")));
+        let is_test = !is_program || file.ends_with("tests.rs") || file.contains("/tests/");
+        let (program, tests) = if is_test { ("", text.as_str()) } else { parts(&text) };
+        let before = program.lines().count();
+        let of_tests = prose_of_tests(tests, &function).into_iter();
+        let mut lines = prose_of_program(program, &literal);
+        lines.extend(of_tests.map(|(number, line)| (before + number, line)));
         all.extend(lines.into_iter().map(|(number, line)| (file.clone(), number, line)));
     }
     all
@@ -105,6 +128,17 @@ fn each_pattern_finds_what_it_is_for_and_nothing_else() {
             assert!(!regex.is_match(line), "{} finds: {line}", pattern.regex);
         }
     }
+}
+
+#[test]
+fn comments_and_names_of_tests_are_read_wherever_they_are() {
+    let function = Regex::new(r"\bfn (\w+)").unwrap();
+    let text = "// one\nlet a = 1;\n#[cfg(test)]\nmod tests {\n    /// two\n    fn it_is_here() {\n        // three\n";
+    let (program, tests) = parts(text);
+    assert_eq!(program, "// one\nlet a = 1;\n");
+    let lines =
+        [(3, "/// two"), (4, "it is here"), (5, "// three")].map(|(line, text)| (line, text.to_owned()));
+    assert_eq!(prose_of_tests(tests, &function), lines);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod english;
 mod links;
+mod names;
 mod outside;
 mod path;
 mod words;

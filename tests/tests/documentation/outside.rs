@@ -93,7 +93,7 @@ fn addresses_of_links_and_of_commands_are_found() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_gone_is_told() {
+async fn an_address_that_is_gone_is_reported() {
     let admin = Some(("admin".to_owned(), "pw".to_owned()));
     let server =
         InMemoryCouch::start(Options { admin, iterations: Some(10), ..Options::default() }).await.unwrap();

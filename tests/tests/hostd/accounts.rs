@@ -6,11 +6,11 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use trove_couchdb_tests::hostd::HostdProcess;
-use trove_couchdb_tests::ledger;
+use trove_couchdb_tests::test_log;
 
 use super::service::{Service, last};
 
-/// Debian's `nobody` and `nogroup`, used as the agent's account.
+/// The ids of Debian's unprivileged account, used as the agent's account.
 const AGENT: u32 = 65_534;
 const STRANGER: u32 = 4711;
 
@@ -44,7 +44,7 @@ fn ask_as(hostd: &HostdProcess, uid: u32, gid: u32) -> Result<Option<Value>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_account_is_refused_and_audited_and_the_agents_is_not() -> Result<()> {
     if !rustix::process::geteuid().is_root() {
-        ledger::skipped("only root can act as different accounts");
+        test_log::skipped("only root can act as different accounts");
         return Ok(());
     }
     let Some(service) = Service::new()? else { return Ok(()) };

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use trove_couchdb_tests::until::until;
-use trove_couchdb_tests::{bus::CallError, local::LocalClient};
+use trove_couchdb_tests::{local::LocalClient, rpc::CallError};
 
 use super::service::{Service, last};
 
@@ -170,15 +170,15 @@ async fn a_helper_that_is_killed_in_the_middle_of_a_restart_leaves_no_half() -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_without_a_helper_works_and_says_what_is_missing() -> Result<()> {
-    use trove_couchdb_tests::local_fixture::LocalFixturePlan;
+    use trove_couchdb_tests::local_fixture::LocalFixtureBuilder;
 
-    let fixture = LocalFixturePlan::default().set("host.socket", "/nonexistent/hostd.sock").up().await?;
+    let fixture = LocalFixtureBuilder::default().set("host.socket", "/nonexistent/hostd.sock").up().await?;
     let (class, message) = failure(fixture.call("service_restart", json!({})).await);
     assert_eq!(class, "NotSupported");
     assert!(message.ends_with("systemctl enable --now trove-couchdb-hostd.socket"), "{message}");
     fixture.databases(&[&fixture.name("db")]).await?;
 
-    let fixture = LocalFixturePlan::default().set("host.socket", "").up().await?;
+    let fixture = LocalFixtureBuilder::default().set("host.socket", "").up().await?;
     let (class, message) = failure(fixture.call("service_status", json!({})).await);
     assert_eq!(class, "NotSupported");
     assert!(message.contains("host.socket is empty"), "{message}");

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use trove_couchdb_tests::hostd::HostdProcess;
 use trove_couchdb_tests::process::{Process, Signal};
 use trove_couchdb_tests::until::until;
-use trove_couchdb_tests::{ledger, ports::PortBlock};
+use trove_couchdb_tests::{ports::PortBlock, test_log};
 
 use super::service::{EVERY_VERB, answers, couchdb, last};
 
@@ -30,11 +30,11 @@ impl Engine {
     async fn start() -> Result<Option<Self>> {
         let missing = [ENGINE, CLIENT].into_iter().find(|program| !Path::new(program).exists());
         if let Some(missing) = missing {
-            ledger::skipped(&format!("there is no {missing} (Debian's docker.io)"));
+            test_log::skipped(&format!("there is no {missing} (Debian's docker.io)"));
             return Ok(None);
         }
         if !rustix::process::geteuid().is_root() {
-            ledger::skipped("dockerd needs root");
+            test_log::skipped("dockerd needs root");
             return Ok(None);
         }
         let directory = tempfile::Builder::new().prefix("trove-docker-").tempdir()?;
@@ -63,7 +63,7 @@ impl Engine {
         if up.await.is_err() {
             let log = std::fs::read_to_string(engine.path("log")).unwrap_or_default();
             let why = log.lines().last().unwrap_or("no log");
-            ledger::skipped(&format!("dockerd does not run on this machine: {why}"));
+            test_log::skipped(&format!("dockerd does not run on this machine: {why}"));
             return Ok(None);
         }
         Ok(Some(engine))

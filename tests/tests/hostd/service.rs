@@ -10,7 +10,7 @@ use trove_couchdb_tests::agent::{self, AgentOptions, AgentProcess};
 use trove_couchdb_tests::couch::CouchClient;
 use trove_couchdb_tests::hostd::HostdProcess;
 use trove_couchdb_tests::local::LocalClient;
-use trove_couchdb_tests::{ledger, ports::PortBlock};
+use trove_couchdb_tests::{ports::PortBlock, test_log};
 
 /// Part of Debian's dpkg.
 const DAEMON: &str = "/usr/sbin/start-stop-daemon";
@@ -32,7 +32,7 @@ impl Service {
     /// `None`, reported as skipped, without start-stop-daemon.
     pub fn new() -> Result<Option<Self>> {
         if !Path::new(DAEMON).exists() {
-            ledger::skipped(&format!("there is no {DAEMON}"));
+            test_log::skipped(&format!("there is no {DAEMON}"));
             return Ok(None);
         }
         let directory = tempfile::Builder::new().prefix("trove-service-").tempdir()?;
@@ -119,7 +119,7 @@ impl Service {
     ) -> Result<(AgentProcess, LocalClient)> {
         let mut options = AgentOptions::without_broker(&self.url())
             .bootstrap_admin(ADMIN.0, ADMIN.1)
-            .set("rpc.call_patience", 60)
+            .set("rpc.call_retry_timeout", 60)
             .set("host.socket", hostd.socket().to_str().context("a path that is no text")?);
         options.user = user;
         let agent = AgentProcess::start_ready(options).await?;

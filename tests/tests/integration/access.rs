@@ -6,13 +6,13 @@ use anyhow::Result;
 use futures_util::future::join_all;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::{Value, json};
-use trove_couchdb_tests::bus::Request;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
+use trove_couchdb_tests::rpc::Request;
 use trove_couchdb_tests::until::{HUNG, until_hit};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn granted_listed_and_revoked() -> Result<()> {
-    let fixture = FixturePlan::default().encrypted().up().await?;
+    let fixture = FixtureBuilder::default().encrypted().up().await?;
     let (one, two, al) = (fixture.name("one"), fixture.name("two"), fixture.name("al"));
     fixture.databases(&[&one, &two]).await?;
     let user = fixture.user(&al, &[]).await?;
@@ -34,7 +34,7 @@ async fn granted_listed_and_revoked() -> Result<()> {
 /// Mutations: last-member-opens, grant-drops-unknown-keys.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_name_changes_and_nothing_else() -> Result<()> {
-    let fixture = FixturePlan::default().up().await?;
+    let fixture = FixtureBuilder::default().up().await?;
     let (db, al) = (fixture.name("db"), fixture.name("al"));
     fixture.databases(&[&db]).await?;
     fixture.user(&al, &[]).await?;
@@ -134,7 +134,7 @@ async fn simultaneous_grants_all_stand() -> Result<()> {
 /// Mutation: security-not-read-back (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_is_lost_is_written_again() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (db, al) = (fixture.name("db"), fixture.name("al"));
     fixture.databases(&[&db]).await?;
     fixture.user(&al, &[]).await?;
@@ -155,7 +155,7 @@ async fn a_write_that_is_lost_is_written_again() -> Result<()> {
 /// Mutations: turn-given-up-early, grant-without-its-database, grant-without-its-user (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn order_is_kept_where_it_matters() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (slow, quick, al, bo) =
         (fixture.name("slow"), fixture.name("quick"), fixture.name("al"), fixture.name("bo"));
     fixture.databases(&[&slow, &quick]).await?;
@@ -164,9 +164,9 @@ async fn order_is_kept_where_it_matters() -> Result<()> {
     let path = format!("/{slow}/_security");
     fixture.memory()?.faults().add(Rule::new("PUT", &path, Fault::Hang).times(1));
     let send = async |method: &str, args: Value| -> Result<_> {
-        let call = fixture.bus.encode_call(&Request::new(method, args));
-        let reply = fixture.bus.expect_reply(&call);
-        fixture.bus.send(&call).await?;
+        let call = fixture.rpc.encode_call(&Request::new(method, args));
+        let reply = fixture.rpc.expect_reply(&call);
+        fixture.rpc.send(&call).await?;
         Ok(reply)
     };
     let granted = send("grant_access", json!({"username": al, "hostname": "%", "databases": [slow]})).await?;
@@ -195,7 +195,7 @@ async fn order_is_kept_where_it_matters() -> Result<()> {
 /// The caller was already told that the call failed, and may have sent other commands since.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_not_run_after_its_caller_has_given_up() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (slow, other, al) = (fixture.name("slow"), fixture.name("other"), fixture.name("al"));
     fixture.databases(&[&slow, &other]).await?;
     fixture.user(&al, &[]).await?;
@@ -206,11 +206,11 @@ async fn a_call_is_not_run_after_its_caller_has_given_up() -> Result<()> {
     let grant = |database: &str| {
         Request::new("grant_access", json!({"username": al, "hostname": "%", "databases": [database]}))
     };
-    let first = fixture.bus.encode_call(&grant(&slow));
-    let granted = fixture.bus.expect_reply(&first);
-    fixture.bus.send(&first).await?;
+    let first = fixture.rpc.encode_call(&grant(&slow));
+    let granted = fixture.rpc.expect_reply(&first);
+    fixture.rpc.send(&first).await?;
     let late =
-        fixture.bus.request(&grant(&other).timeout(Duration::from_secs(2))).await.unwrap_err().to_string();
+        fixture.rpc.request(&grant(&other).timeout(Duration::from_secs(2))).await.unwrap_err().to_string();
     assert!(late.contains("Busy") && late.contains("try again"), "told why, before its own time-out: {late}");
     granted.within(HUNG).await?;
     let access = fixture.call("list_access", json!({"username": al, "hostname": "%"})).await?;

@@ -14,10 +14,10 @@ use tokio::process::Command;
 use tokio::time::Instant;
 use trove_couchdb_protocol::trove::ConductorCast;
 use trove_couchdb_protocol::{Cipher, Context, NewRequest, ReplyAddress, Secret, decode_reply, new_id};
-use trove_couchdb_tests::bus::{CallError, Request, notification};
 use trove_couchdb_tests::couch::Method;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 use trove_couchdb_tests::rabbitmq::RabbitNode;
+use trove_couchdb_tests::rpc::{CallError, Request, notification};
 
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
@@ -77,18 +77,18 @@ async fn answered(channel: &Channel, queue: &str, wanted: usize, cipher: Option<
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answer_is_lost_in_the_confirmation_of_another_message() -> Result<()> {
     const CALLS: usize = 240;
-    let fixture = FixturePlan::default().encrypted().set("heartbeat.interval", 1).up().await?;
+    let fixture = FixtureBuilder::default().encrypted().set("heartbeat.interval", 1).up().await?;
     let cipher = Cipher::new(&Secret::new(fixture.key.as_deref().context("encrypted")?));
     let late = format!("reply_{}", new_id());
     for _ in 0..CALLS {
-        fixture.bus.publish_raw(&call("rpc_ping", &late, Some(&cipher))).await?;
+        fixture.rpc.publish_raw(&call("rpc_ping", &late, Some(&cipher))).await?;
         // In clear, to a queue with a consumer.
         for _ in 0..3 {
-            fixture.bus.publish_raw(&call("rpc_ping", fixture.bus.reply_queue(), None)).await?;
+            fixture.rpc.publish_raw(&call("rpc_ping", fixture.rpc.reply_queue(), None)).await?;
         }
     }
     fixture.call("rpc_ping", json!({})).await?;
-    let channel = fixture.bus.channel().await?;
+    let channel = fixture.rpc.channel().await?;
     declare(&channel, &late).await?;
     assert_eq!(answered(&channel, &late, CALLS, Some(&cipher)).await?, CALLS);
     Ok(())
@@ -99,15 +99,15 @@ async fn no_answer_is_lost_in_the_confirmation_of_another_message() -> Result<()
 /// Mutation: without a limit on size (`transport/amqp/publisher/budget.rs`, `take`) this takes over 512 MiB,
 /// and the unit's `MemoryMax` kills the agent.
 #[tokio::test(flavor = "multi_thread")]
-async fn large_answers_that_nobody_fetches_fit_into_memory() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+async fn large_answers_that_are_not_fetched_fit_into_memory() -> Result<()> {
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     users(&fixture, 8_000).await?;
     for _ in 0..200 {
-        fixture.bus.publish_raw(&call("list_users", &format!("reply_{}", new_id()), None)).await?;
+        fixture.rpc.publish_raw(&call("list_users", &format!("reply_{}", new_id()), None)).await?;
     }
     fixture.agent.wait_log("too many others wait for theirs", 4 * SOON).await?;
     let last = Request::new("list_users", json!({"limit": 1})).timeout(4 * SOON);
-    while fixture.bus.request(&last).await.is_err() {}
+    while fixture.rpc.request(&last).await.is_err() {}
     let peak = fixture.agent.peak_rss_kib()? / 1024;
     println!("{peak} MiB");
     assert!(peak < 400, "{peak} MiB");
@@ -124,7 +124,7 @@ fn sessions(fixture: &Fixture) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_finds_too_large_is_said_shorter_or_dropped() -> Result<()> {
     let node = RabbitNode::start_with(|usual| format!("{usual}max_message_size = 80000\n")).await?;
-    let fixture = FixturePlan::default().up_on(&node).await?;
+    let fixture = FixtureBuilder::default().up_on(&node).await?;
     users(&fixture, 400).await?;
     match fixture.call("list_users", json!({})).await {
         Err(CallError::Failure(failure)) => {
@@ -140,13 +140,13 @@ async fn what_the_broker_finds_too_large_is_said_shorter_or_dropped() -> Result<
     end["padding"] = "x".repeat(45_000).into();
     let (large, small) = (fixture.name("large"), fixture.name("small"));
     let create = |name: &str| Request::new("create_database", json!({"databases": [{"_name": name}]}));
-    fixture.bus.cast(&create(&large).notified(end)).await?;
+    fixture.rpc.cast(&create(&large).notified(end)).await?;
     fixture
         .agent
         .wait_log("refuses a message, also alone, as too large perhaps; it is dropped", SOON)
         .await?;
     let end = notification(&fixture.id, "create_database");
-    fixture.bus.cast(&create(&small).notified(end.clone())).await?;
+    fixture.rpc.cast(&create(&small).notified(end.clone())).await?;
     let is_the_end = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyEnd { notification } if notification["request_id"] == end["request_id"]);
     fixture.conductor.next(SOON, is_the_end).await?;
     let listed = fixture.call("list_databases", json!({})).await?.to_string();
@@ -163,7 +163,7 @@ async fn what_the_broker_finds_too_large_is_said_shorter_or_dropped() -> Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_may_not_answer_serves_all_the_same() -> Result<()> {
     let node = RabbitNode::start().await?;
-    let fixture = FixturePlan::default().up_on(&node).await?;
+    let fixture = FixtureBuilder::default().up_on(&node).await?;
     let rabbitmqctl = node.rabbitmqctl()?.join("rabbitmqctl");
     let may_write_to = async |pattern: &str| {
         let permissions = ["set_permissions", "trove", ".*", pattern, ".*"];
@@ -172,13 +172,13 @@ async fn an_account_that_may_not_answer_serves_all_the_same() -> Result<()> {
         anyhow::Ok(())
     };
     may_write_to(r"^(?!amq\.default$)").await?;
-    let ping = fixture.bus.encode_call(&Request::new("rpc_ping", json!({})));
-    let answer = fixture.bus.expect_reply(&ping);
-    fixture.bus.send(&ping).await?;
+    let ping = fixture.rpc.encode_call(&Request::new("rpc_ping", json!({})));
+    let answer = fixture.rpc.expect_reply(&ping);
+    fixture.rpc.send(&ping).await?;
     fixture.agent.wait_log("The broker does not let this account write", SOON).await?;
     let (db, end) = (fixture.name("db"), notification(&fixture.id, "create_database"));
     let create = Request::new("create_database", json!({"databases": [{"_name": db}]}));
-    fixture.bus.cast(&create.notified(end.clone())).await?;
+    fixture.rpc.cast(&create.notified(end.clone())).await?;
     let is_the_end = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyEnd { notification } if notification["request_id"] == end["request_id"]);
     fixture.conductor.next(SOON, is_the_end).await?;
     may_write_to(".*").await?;

@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::{Value, json};
 use trove_couchdb_protocol::envelope;
-use trove_couchdb_tests::fixture::FixturePlan;
-use trove_couchdb_tests::local_fixture::LocalFixturePlan;
+use trove_couchdb_tests::fixture::FixtureBuilder;
+use trove_couchdb_tests::local_fixture::LocalFixtureBuilder;
 
 use super::local_socket::failure;
 
@@ -25,8 +25,8 @@ fn is_time(text: &Value) -> bool {
 async fn every_change_has_its_line_and_a_read_has_none() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("audit.log");
-    let plan = FixturePlan::default();
-    let fixture = plan.set("audit.file", file.to_str().unwrap()).up().await?;
+    let builder = FixtureBuilder::default();
+    let fixture = builder.set("audit.file", file.to_str().unwrap()).up().await?;
     let (db, al, zoe) = (fixture.name("db"), fixture.name("al"), fixture.name("zoe"));
     let secret = |number: u32| format!("Planted{number}Secret{}", fixture.id);
     let local = fixture.local().await?;
@@ -55,7 +55,7 @@ async fn every_change_has_its_line_and_a_read_has_none() -> Result<()> {
     failure(fixture.call("restart", json!({})).await);
     failure(fixture.call("no_such_method", json!({})).await);
     let unreadable = json!({"method": "grant_access", "args": [secret(6)], "_context_user": "bob"});
-    fixture.bus.publish_raw(&envelope::encode(&unreadable)).await?;
+    fixture.rpc.publish_raw(&envelope::encode(&unreadable)).await?;
     fixture.call("delete_database", json!({"database": {"_name": db}})).await?;
 
     let lines = lines(&file);
@@ -118,11 +118,11 @@ async fn every_change_has_its_line_and_a_read_has_none() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_file_is_begun_anew_and_no_line_is_lost() -> Result<()> {
+async fn a_full_file_is_started_again_and_no_line_is_lost() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("audit.log");
-    let plan = LocalFixturePlan::default().set("audit.max_bytes", 16_384);
-    let fixture = plan.set("audit.file", file.to_str().unwrap()).set("audit.keep", 2).up().await?;
+    let builder = LocalFixtureBuilder::default().set("audit.max_bytes", 16_384);
+    let fixture = builder.set("audit.file", file.to_str().unwrap()).set("audit.keep", 2).up().await?;
     for _ in 0..100 {
         failure(fixture.call("delete_database", json!({"database": {"_name": fixture.name("none")}})).await);
     }
@@ -142,8 +142,8 @@ async fn a_full_file_is_begun_anew_and_no_line_is_lost() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_log_it_is_there_at_any_filter() -> Result<()> {
     for (format, words) in [("text", " audit: "), ("json", "\"target\":\"audit\"")] {
-        let plan = LocalFixturePlan::default();
-        let fixture = plan.set("log.filter", "error").set("log.format", format).up().await?;
+        let builder = LocalFixtureBuilder::default();
+        let fixture = builder.set("log.filter", "error").set("log.format", format).up().await?;
         fixture.databases(&[&fixture.name("db")]).await?;
         let logs = fixture.agent.logs();
         let line = logs.lines().find(|line| line.contains(words)).expect("an audit line");
@@ -163,8 +163,8 @@ async fn in_the_log_it_is_there_at_any_filter() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_cannot_be_written_fails_no_command() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let plan = LocalFixturePlan::default();
-    let fixture = plan.set("audit.file", directory.path().to_str().unwrap()).up().await?;
+    let builder = LocalFixtureBuilder::default();
+    let fixture = builder.set("audit.file", directory.path().to_str().unwrap()).up().await?;
     fixture.databases(&[&fixture.name("db")]).await?;
     assert!(fixture.agent.logs().contains("A line of the audit file is lost"), "{}", fixture.agent.logs());
     Ok(())

@@ -11,7 +11,7 @@ use trove_couchdb_protocol::new_id;
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess, write_private};
 use trove_couchdb_tests::couch::{CouchClient, Credentials};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 use trove_couchdb_tests::rabbitmq;
 use trove_couchdb_tests::until::until;
 
@@ -122,7 +122,7 @@ async fn a_lost_file_never_costs_an_ini_files_os_admin_its_password() -> Result<
 /// The procedure of docs/operations.md for a lost password: remove `os_admin` from CouchDB's ini files while
 /// CouchDB is stopped.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_file_is_made_anew_while_couchdb_is_stopped_and_nobody_else_is_lost() -> Result<()> {
+async fn a_lost_file_is_made_again_while_couchdb_is_stopped_and_no_other_admin_is_lost() -> Result<()> {
     let local_d = tempfile::tempdir()?;
     let port = free_port()?;
     let mut agent = agent_with_ini(port, local_d.path(), 30).await?;
@@ -150,7 +150,7 @@ async fn a_lost_file_is_made_anew_while_couchdb_is_stopped_and_nobody_else_is_lo
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bootstrap_admin_of_long_ago_is_not_needed_again() -> Result<()> {
-    let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let mut fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let admin = fixture.couch.admin().name.clone();
     fixture.agent.terminate().await?;
     let os_admin = Credentials::new("os_admin", &password(&fixture.agent)?);
@@ -167,7 +167,7 @@ async fn a_bootstrap_admin_of_long_ago_is_not_needed_again() -> Result<()> {
 /// Many concurrent commands notice that the password changed: CouchDB gets far fewer than five failed logins.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_agent_does_not_lock_os_admin_out() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let path = "/_node/_local/_config/admins/os_admin";
     let changed = json!("another password");
     let (status, _) = fixture.client.put(path, Some(fixture.couch.admin()), &changed).await?;
@@ -202,7 +202,7 @@ async fn a_couchdb_replaced_under_a_running_agent_gets_its_databases() -> Result
 /// The same, so fast that no request fails: the first command notices it and waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_users_database_that_vanished_is_made_again_and_the_command_succeeds() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (status, _) =
         fixture.client.request(reqwest::Method::DELETE, "/_users", Some(fixture.couch.admin()), None).await?;
     assert!(status.is_success());
@@ -227,7 +227,7 @@ async fn assert_databases(agent: &AgentProcess, port: u16) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_that_hangs_is_not_healthy() -> Result<()> {
     let fixture =
-        FixturePlan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
+        FixtureBuilder::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
     heard(&fixture, |status| *status == ServiceStatus::Healthy).await?;
     fixture.memory()?.faults().add(Rule::new("*", "*", Fault::Hang));
     heard(&fixture, |status| *status != ServiceStatus::Healthy).await?;

@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use in_memory_couchdb::Options;
 use serde_json::{Value, json};
 use tokio::process::Command;
-use trove_couchdb_tests::bus::Request;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 use trove_couchdb_tests::rabbitmq::RabbitNode;
+use trove_couchdb_tests::rpc::Request;
 use trove_couchdb_tests::web;
 
 const METRICS: &str = "metrics.sock";
@@ -53,20 +53,21 @@ async fn metric(directory: &Path, name: &str) -> Result<u64> {
 async fn answers_wait_for_a_broker_in_alarm_and_no_connection_ends() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let broker = RabbitNode::start().await?;
-    let plan = FixturePlan::default().in_memory(Options::default()).set("heartbeat.interval", 1);
+    let builder = FixtureBuilder::default().in_memory(Options::default()).set("heartbeat.interval", 1);
     // An alarm takes some time on a busy machine, and CouchDB is down meanwhile.
-    let plan = plan.set("rpc.call_patience", 300);
-    let plan = plan.set("metrics.listen", directory.path().join(METRICS).to_string_lossy().into_owned());
-    let mut fixture = plan.up_on(&broker).await?;
+    let builder = builder.set("rpc.call_retry_timeout", 300);
+    let builder =
+        builder.set("metrics.listen", directory.path().join(METRICS).to_string_lossy().into_owned());
+    let mut fixture = builder.up_on(&broker).await?;
     let (over_the_broker, over_the_socket) = (fixture.name("a"), fixture.name("b"));
     assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
 
     // The reply is ready only after the alarm: a test that publishes then would be blocked as well.
     fixture.couch.memory_mut().context("in memory")?.stop().await;
     let create = json!({"databases": [{"_name": over_the_broker}]});
-    let call = fixture.bus.encode_call(&Request::new("create_database", create).timeout(LIMIT * 2));
-    let answer = fixture.bus.expect_reply(&call);
-    fixture.bus.send(&call).await?;
+    let call = fixture.rpc.encode_call(&Request::new("create_database", create).timeout(LIMIT * 2));
+    let answer = fixture.rpc.expect_reply(&call);
+    fixture.rpc.send(&call).await?;
     set_watermark(&broker, "0.0000001").await?;
     let blocked = until_state(&fixture, "blocked").await?;
     assert!(blocked["reason"].as_str().unwrap_or_default().contains("takes no messages"), "{blocked}");
@@ -83,8 +84,11 @@ async fn answers_wait_for_a_broker_in_alarm_and_no_connection_ends() -> Result<(
     tokio::time::timeout(LIMIT, made).await.context("commands of this machine go on")??;
     tokio::time::sleep(LONGER_THAN_A_CONFIRMATION).await;
     assert_eq!(broker_state(&fixture).await?["state"], "blocked");
-    let told = fixture.agent.notifications();
-    assert!(told.iter().any(|line| line.contains("answers wait: the broker takes no messages")), "{told:?}");
+    let reported = fixture.agent.notifications();
+    assert!(
+        reported.iter().any(|line| line.contains("answers wait: the broker takes no messages")),
+        "{reported:?}"
+    );
 
     set_watermark(&broker, "0.4").await?;
     assert_eq!(answer.within(LIMIT).await?, Value::Null);

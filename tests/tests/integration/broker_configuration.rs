@@ -11,9 +11,9 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use serde_json::json;
 use trove_couchdb_protocol::new_id;
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
-use trove_couchdb_tests::bus::Bus;
 use trove_couchdb_tests::couch::CouchServer;
 use trove_couchdb_tests::rabbitmq::RabbitNode;
+use trove_couchdb_tests::rpc::RpcClient;
 
 fn packaged() -> Result<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/rabbitmq/rabbitmq.conf");
@@ -77,15 +77,15 @@ async fn a_node_takes_it_and_an_agent_works_on_it() -> Result<()> {
     let mut agent =
         AgentProcess::start(trove_couchdb_tests::shared_server::with_way_in(options, &couch).await?)?;
     agent.wait_ready().await?;
-    let bus = Bus::connect(&node.amqp_uri(), &exchange, &id, None).await?;
-    assert_eq!(bus.call("rpc_ping", json!({})).await?, true);
+    let rpc = RpcClient::connect(&node.amqp_uri(), &exchange, &id, None).await?;
+    assert_eq!(rpc.call("rpc_ping", json!({})).await?, true);
 
     // A message larger than any command of Trove is refused before it fills a queue.
-    let channel = bus.channel().await?;
+    let channel = rpc.channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     let body = vec![b' '; 16_777_217];
     let sent = async {
-        let topic = bus.topic().into();
+        let topic = rpc.topic().into();
         let options = BasicPublishOptions::default();
         channel
             .basic_publish(exchange.as_str().into(), topic, options, &body, BasicProperties::default())
@@ -94,6 +94,6 @@ async fn a_node_takes_it_and_an_agent_works_on_it() -> Result<()> {
     };
     let refused = tokio::time::timeout(Duration::from_secs(30), sent).await?.unwrap_err().to_string();
     assert!(refused.contains("larger than configured max size"), "{refused}");
-    assert_eq!(bus.call("rpc_ping", json!({})).await?, true);
+    assert_eq!(rpc.call("rpc_ping", json!({})).await?, true);
     Ok(())
 }

@@ -9,10 +9,10 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use trove_couchdb_protocol::trove::ConductorCast;
 use trove_couchdb_tests::agent::AgentProcess;
-use trove_couchdb_tests::bus::{Request, notification};
 use trove_couchdb_tests::conductor::Conductor;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 use trove_couchdb_tests::rabbitmq::RabbitNode;
+use trove_couchdb_tests::rpc::{Request, notification};
 use trove_couchdb_tests::until::{HUNG, until, until_hit};
 
 use crate::broker_loss::consumes_again;
@@ -20,9 +20,9 @@ use crate::broker_loss::consumes_again;
 /// One of three consumers is cancelled: the agent must consume its queue again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_queue_is_declared_and_consumed_again() -> Result<()> {
-    let fixture = FixturePlan::default().up().await?;
-    let channel = fixture.bus.channel().await?;
-    channel.queue_delete(fixture.bus.topic().into(), QueueDeleteOptions::default()).await?;
+    let fixture = FixtureBuilder::default().up().await?;
+    let channel = fixture.rpc.channel().await?;
+    channel.queue_delete(fixture.rpc.topic().into(), QueueDeleteOptions::default()).await?;
     consumes_again(&fixture).await?;
     assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
     Ok(())
@@ -30,7 +30,7 @@ async fn a_deleted_queue_is_declared_and_consumed_again() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_host_is_tried_when_one_is_dead() -> Result<()> {
-    let mut fixture = FixturePlan::default().up().await?;
+    let mut fixture = FixtureBuilder::default().up().await?;
     let options = fixture.agent.options();
     options.transport_url = options.transport_url.replace("rabbit://", "rabbit://x:y@127.0.0.1:1,");
     fixture.agent.terminate().await?;
@@ -43,7 +43,7 @@ async fn the_next_host_is_tried_when_one_is_dead() -> Result<()> {
 /// A paused broker, or a load balancer without a broker.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_never_answers_costs_no_threads_and_no_sockets() -> Result<()> {
-    let mut fixture = FixturePlan::default().up().await?;
+    let mut fixture = FixtureBuilder::default().up().await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let accepting = tokio::spawn(async move {
@@ -93,14 +93,14 @@ fn entries(agent: &AgentProcess, of: &str) -> Result<usize> {
 ///
 /// Mutation: answer-dies-with-its-connection (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
-async fn the_end_of_a_command_is_told_to_the_next_broker() -> Result<()> {
+async fn the_end_of_a_command_is_reported_to_the_next_broker() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
-    let fixture = FixturePlan::default().in_memory(Options::default()).up_on(&broker).await?;
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).up_on(&broker).await?;
     let db = fixture.name("db");
     fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::DelayMs(3000)).times(1));
     let end = notification(&fixture.id, "create_database");
     let create = Request::new("create_database", json!({"databases": [{"_name": db}]})).notified(end.clone());
-    fixture.bus.cast(&create).await?;
+    fixture.rpc.cast(&create).await?;
     until_hit(fixture.memory()?).await?;
     broker.kill9()?;
     broker.start_again().await?;
@@ -113,7 +113,7 @@ async fn the_end_of_a_command_is_told_to_the_next_broker() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_watchdog_is_fed_by_the_living() -> Result<()> {
-    let mut fixture: Fixture = FixturePlan::default().up().await?;
+    let mut fixture: Fixture = FixtureBuilder::default().up().await?;
     fixture.agent.terminate().await?;
     fixture.agent.options().environment.push(("WATCHDOG_USEC".to_owned(), "1000000".to_owned()));
     fixture.agent.start_again()?;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
-use trove_couchdb_tests::bus::{Bus, Request};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 use trove_couchdb_tests::rabbitmq::RabbitNode;
+use trove_couchdb_tests::rpc::{Request, RpcClient};
 use trove_couchdb_tests::until::{HUNG, until_hit};
 
 /// With durable queues (which the control plane must use too), a command that waits in a killed broker and a
@@ -15,22 +15,22 @@ use trove_couchdb_tests::until::{HUNG, until_hit};
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_survive_a_killed_broker() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
-    let plan = FixturePlan::default().in_memory(Options::default()).oslo("amqp_durable_queues = true");
-    let fixture = plan.up_on(&broker).await?;
+    let builder = FixtureBuilder::default().in_memory(Options::default()).oslo("amqp_durable_queues = true");
+    let fixture = builder.up_on(&broker).await?;
     let (running, waiting) = (fixture.name("running"), fixture.name("waiting"));
     let create = |name: &str| Request::new("create_database", json!({"databases": [{"_name": name}]}));
     // In flight when the broker dies; its lock makes the next command on the same database wait.
     fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{running}"), Fault::DelayMs(3000)).times(1));
-    fixture.bus.cast(&create(&running)).await?;
+    fixture.rpc.cast(&create(&running)).await?;
     until_hit(fixture.memory()?).await?;
-    fixture.bus.cast(&create(&waiting)).await?;
+    fixture.rpc.cast(&create(&waiting)).await?;
     broker.kill9()?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     broker.start_again().await?;
 
-    let bus = Bus::connect(&broker.amqp_uri(), fixture.exchange(), &fixture.id, None).await?;
+    let rpc = RpcClient::connect(&broker.amqp_uri(), fixture.exchange(), &fixture.id, None).await?;
     consumes_again(&fixture).await?;
-    let listed = bus.request(&Request::new("list_databases", json!({})).timeout(HUNG)).await?;
+    let listed = rpc.request(&Request::new("list_databases", json!({})).timeout(HUNG)).await?;
     let listed = listed.to_string();
     assert!(listed.contains(&running) && listed.contains(&waiting), "{listed}");
     let puts = fixture.memory()?.log().count("PUT", &format!("/{running}"));
@@ -43,13 +43,13 @@ async fn commands_survive_a_killed_broker() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn queues_are_declared_again_after_a_restart() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
-    let fixture = FixturePlan::default().up_on(&broker).await?;
+    let fixture = FixtureBuilder::default().up_on(&broker).await?;
     broker.stop().await?;
     fixture.agent.wait_notification(HUNG, |line| line.contains("no broker")).await?;
     broker.start_again().await?;
     consumes_again(&fixture).await?;
-    let bus = Bus::connect(&broker.amqp_uri(), fixture.exchange(), &fixture.id, None).await?;
-    assert_eq!(bus.call("rpc_ping", json!({})).await?, true);
+    let rpc = RpcClient::connect(&broker.amqp_uri(), fixture.exchange(), &fixture.id, None).await?;
+    assert_eq!(rpc.call("rpc_ping", json!({})).await?, true);
     Ok(())
 }
 

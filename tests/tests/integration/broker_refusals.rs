@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use trove_couchdb_guest::broker::properties;
 use trove_couchdb_protocol::envelope;
 use trove_couchdb_tests::amqp_proxy::{AmqpProxy, ClientMethod, End};
-use trove_couchdb_tests::bus::Request;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 use trove_couchdb_tests::process::Signal;
 use trove_couchdb_tests::rabbitmq;
+use trove_couchdb_tests::rpc::Request;
 use trove_couchdb_tests::web;
 
 /// RabbitMQ's channel crashes on this reply queue (`rabbit_channel.erl`).
@@ -33,17 +33,18 @@ const METRICS: &str = "metrics.sock";
 const LIMIT: Duration = Duration::from_secs(120);
 const LOST: &str = "No connection to the broker.";
 
-fn quick(plan: FixturePlan, directory: &Path) -> FixturePlan {
-    plan.set("broker.reconnect_min", 0.1)
+fn quick(builder: FixtureBuilder, directory: &Path) -> FixtureBuilder {
+    builder
+        .set("broker.reconnect_min", 0.1)
         .set("broker.reconnect_max", 0.2)
         .set("metrics.listen", directory.join(METRICS).to_string_lossy().into_owned())
         .in_memory(Options::default())
 }
 
 /// A fixture whose agent reaches the shared broker through a proxy.
-async fn behind(proxy: &AmqpProxy, plan: FixturePlan, directory: &Path) -> Result<Fixture> {
+async fn behind(proxy: &AmqpProxy, builder: FixtureBuilder, directory: &Path) -> Result<Fixture> {
     let url = rabbitmq::shared().await?.transport_url_at(proxy.port());
-    quick(plan, directory).transport_url(&url).up().await
+    quick(builder, directory).transport_url(&url).up().await
 }
 
 fn poisoned(end: End) -> impl Fn(&ClientMethod) -> Option<End> {
@@ -77,9 +78,9 @@ async fn until(what: &str, reached: impl AsyncFn() -> Result<bool>) -> Result<()
 
 async fn until_all_is_acknowledged(fixture: &Fixture) -> Result<()> {
     until("the queue is empty, and nothing of it under way", async || {
-        let channel = fixture.bus.channel().await?;
+        let channel = fixture.rpc.channel().await?;
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let ready = channel.queue_declare(fixture.bus.topic().into(), passive, FieldTable::default()).await;
+        let ready = channel.queue_declare(fixture.rpc.topic().into(), passive, FieldTable::default()).await;
         let status = fixture.local().await?.call("get_agent_status", json!({})).await?;
         Ok(ready?.message_count() == 0 && status["broker"]["state"] == "up")
     })
@@ -89,14 +90,14 @@ async fn until_all_is_acknowledged(fixture: &Fixture) -> Result<()> {
 /// Mutation: reply-to-the-brokers-own (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_queue_of_the_brokers_own_ends_no_connection() -> Result<()> {
-    for plan in [FixturePlan::default(), FixturePlan::default().encrypted()] {
+    for builder in [FixtureBuilder::default(), FixtureBuilder::default().encrypted()] {
         let directory = tempfile::tempdir()?;
-        let fixture = quick(plan, directory.path()).up().await?;
-        fixture.bus.publish_raw(br#"{"_msg_id":"x","_reply_q":"amq.rabbitmq.reply-to.AAAA.BBBB"}"#).await?;
+        let fixture = quick(builder, directory.path()).up().await?;
+        fixture.rpc.publish_raw(br#"{"_msg_id":"x","_reply_q":"amq.rabbitmq.reply-to.AAAA.BBBB"}"#).await?;
         let bare = json!({"_msg_id": "x", "_reply_q": CRASHES_RABBITMQ});
-        fixture.bus.publish_raw(&envelope::encode(&bare)).await?;
+        fixture.rpc.publish_raw(&envelope::encode(&bare)).await?;
         for id in [None, Some("u-of-poison")] {
-            fixture.bus.publish_raw(&call_answered_to(CRASHES_RABBITMQ, id)).await?;
+            fixture.rpc.publish_raw(&call_answered_to(CRASHES_RABBITMQ, id)).await?;
         }
         // After the others in the same queue.
         assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
@@ -112,9 +113,9 @@ async fn an_answer_that_ends_each_connection_is_dropped_and_all_others_arrive() 
     for end in [End::Close(505, "UNEXPECTED_FRAME - made up"), End::Cut] {
         let directory = tempfile::tempdir()?;
         let proxy = AmqpProxy::start(rabbitmq::shared().await?.port(), poisoned(end)).await?;
-        let fixture = behind(&proxy, FixturePlan::default(), directory.path()).await?;
+        let fixture = behind(&proxy, FixtureBuilder::default(), directory.path()).await?;
         for (id, dropped) in [(Some("u-of-poison"), 1), (None, 2)] {
-            fixture.bus.publish_raw(&call_answered_to(POISON, id)).await?;
+            fixture.rpc.publish_raw(&call_answered_to(POISON, id)).await?;
             let beside: Vec<_> = (0..5).map(|_| fixture.call("rpc_ping", json!({}))).collect();
             for answer in futures_util::future::join_all(beside).await {
                 assert_eq!(answer?, true, "an innocent answer was lost");
@@ -139,13 +140,13 @@ async fn an_answer_that_ends_each_connection_is_dropped_and_all_others_arrive() 
 /// Messages that are not encrypted with the key, or not readable, are acknowledged before they are answered.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_that_ends_the_connection_does_not_bring_its_message_again() -> Result<()> {
-    for plan in [FixturePlan::default().encrypted(), FixturePlan::default()] {
+    for builder in [FixtureBuilder::default().encrypted(), FixtureBuilder::default()] {
         let end = End::Close(541, "INTERNAL_ERROR");
         let directory = tempfile::tempdir()?;
         let proxy = AmqpProxy::start(rabbitmq::shared().await?.port(), poisoned(end)).await?;
-        let fixture = behind(&proxy, plan, directory.path()).await?;
+        let fixture = behind(&proxy, builder, directory.path()).await?;
         let refused = json!({"method": 5, "_msg_id": "x", "_reply_q": POISON, "args": {"a": "b"}});
-        fixture.bus.publish_raw(&envelope::encode(&refused)).await?;
+        fixture.rpc.publish_raw(&envelope::encode(&refused)).await?;
         until("the connection has ended", async || Ok(proxy.ended() >= 1)).await?;
         until_all_is_acknowledged(&fixture).await?;
         assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
@@ -166,7 +167,7 @@ async fn without_the_fanout_queue_that_rabbitmq_4_refuses_the_agent_serves() -> 
     let directory = tempfile::tempdir()?;
     let proxy = AmqpProxy::start(rabbitmq::shared().await?.port(), as_rabbitmq_4_3).await?;
     let fixture =
-        behind(&proxy, FixturePlan::default().oslo("amqp_durable_queues=true"), directory.path()).await?;
+        behind(&proxy, FixtureBuilder::default().oslo("amqp_durable_queues=true"), directory.path()).await?;
     assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
     let log = fixture.agent.logs();
     assert!(log.contains("The broker refuses the fanout queue") && !log.contains(LOST), "{log}");
@@ -181,7 +182,7 @@ async fn a_queue_of_the_guests_that_is_refused_is_named_with_what_helps() -> Res
     let directory = tempfile::tempdir()?;
     let proxy = AmqpProxy::start(rabbitmq::shared().await?.port(), as_rabbitmq_4_3).await?;
     let url = rabbitmq::shared().await?.transport_url_at(proxy.port());
-    let mut fixture = quick(FixturePlan::default(), directory.path()).up().await?;
+    let mut fixture = quick(FixtureBuilder::default(), directory.path()).up().await?;
     fixture.agent.terminate().await?;
     fixture.agent.options().transport_url = url;
     fixture.agent.start_again()?;
@@ -196,7 +197,7 @@ async fn a_queue_of_the_guests_that_is_refused_is_named_with_what_helps() -> Res
 /// The number of messages in the queue that the broker has not delivered.
 async fn ready(fixture: &Fixture, queue: &str) -> Result<u32> {
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let channel = fixture.bus.channel().await?;
+    let channel = fixture.rpc.channel().await?;
     Ok(channel.queue_declare(queue.into(), passive, FieldTable::default()).await?.message_count())
 }
 
@@ -207,15 +208,15 @@ async fn ready(fixture: &Fixture, queue: &str) -> Result<u32> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_prefetch_is_divided_among_the_queues() -> Result<()> {
     let mut fixture =
-        FixturePlan::default().in_memory(Options::default()).set("broker.prefetch", 16).up().await?;
-    let (own, server) = (fixture.bus.topic().to_owned(), format!("{}.{}", fixture.bus.topic(), fixture.id));
-    let channel = fixture.bus.channel().await?;
+        FixtureBuilder::default().in_memory(Options::default()).set("broker.prefetch", 16).up().await?;
+    let (own, server) = (fixture.rpc.topic().to_owned(), format!("{}.{}", fixture.rpc.topic(), fixture.id));
+    let channel = fixture.rpc.channel().await?;
     fixture.agent.signal(Signal::STOP)?;
     for number in 0..20 {
         let create = json!({"databases": [{"_name": fixture.name(&format!("db{number}"))}]});
-        fixture.bus.cast(&Request::new("create_database", create.clone())).await?;
+        fixture.rpc.cast(&Request::new("create_database", create.clone())).await?;
         let (body, none) =
-            (fixture.bus.encode_cast(&Request::new("create_database", create)).body, "".into());
+            (fixture.rpc.encode_cast(&Request::new("create_database", create)).body, "".into());
         let options = BasicPublishOptions::default();
         drop(channel.basic_publish(none, server.as_str().into(), options, &body, properties()).await?);
     }

@@ -6,16 +6,16 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, InMemoryCouch, Options, Rule};
 use serde_json::{Value, json};
 use trove_couchdb_protocol::trove::ConductorCast;
-use trove_couchdb_tests::bus::{Request, notification};
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
+use trove_couchdb_tests::rpc::{Request, notification};
 use trove_couchdb_tests::until::HUNG;
 
 async fn fixture() -> Result<Fixture> {
-    FixturePlan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await
+    FixtureBuilder::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await
 }
 
-/// Mutation: no-patience-with-couchdb (docs/guarantees.md).
+/// Mutation: no-retries-while-couchdb-is-down (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cast_waits_for_couchdb_and_is_done_once() -> Result<()> {
     let mut fixture = fixture().await?;
@@ -23,7 +23,7 @@ async fn a_cast_waits_for_couchdb_and_is_done_once() -> Result<()> {
     restartable(&mut fixture)?.stop().await;
     let end = notification(&fixture.id, "create_database");
     let create = Request::new("create_database", json!({"databases": [{"_name": db}]})).notified(end);
-    fixture.bus.cast(&create).await?;
+    fixture.rpc.cast(&create).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     restartable(&mut fixture)?.start_again().await?;
     fixture.conductor.next(HUNG, |cast| matches!(cast, ConductorCast::NotifyEnd { .. })).await?;
@@ -32,15 +32,15 @@ async fn a_cast_waits_for_couchdb_and_is_done_once() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_bears_with_a_restart_and_else_says_why() -> Result<()> {
+async fn a_call_is_retried_over_a_restart_and_else_fails_with_the_reason() -> Result<()> {
     let mut fixture = fixture().await?;
     restartable(&mut fixture)?.stop().await;
     let impatient = Request::new("list_databases", json!({})).timeout(Duration::from_secs(4));
-    let error = fixture.bus.request(&impatient).await.unwrap_err().to_string();
+    let error = fixture.rpc.request(&impatient).await.unwrap_err().to_string();
     assert!(error.contains("CouchDB") && error.contains("can't be reached"), "{error}");
-    let call = fixture.bus.encode_call(&Request::new("list_databases", json!({})));
-    let reply = fixture.bus.expect_reply(&call);
-    fixture.bus.send(&call).await?;
+    let call = fixture.rpc.encode_call(&Request::new("list_databases", json!({})));
+    let reply = fixture.rpc.expect_reply(&call);
+    fixture.rpc.send(&call).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     restartable(&mut fixture)?.start_again().await?;
     reply.within(HUNG).await?;

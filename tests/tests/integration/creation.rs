@@ -8,13 +8,13 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule, Version};
 use reqwest::Method;
 use serde_json::json;
-use trove_couchdb_tests::bus::Request;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
+use trove_couchdb_tests::rpc::Request;
 use trove_couchdb_tests::until::{until, until_hit};
 
 async fn up(version: Version) -> Result<Fixture> {
     let options = Options::new(version).set("couchdb", "default_security", "everyone");
-    FixturePlan::default().in_memory(options).set("couchdb.sha1_iterations", 10).up().await
+    FixtureBuilder::default().in_memory(options).set("couchdb.sha1_iterations", 10).up().await
 }
 
 async fn make_public(fixture: &Fixture, database: &str) -> Result<()> {
@@ -38,7 +38,7 @@ async fn a_command_that_was_killed_closes_what_it_began_and_nothing_else() -> Re
         let path = format!("/{new}/_security");
         fixture.memory()?.faults().add(Rule::new("PUT", &path, Fault::Hang).times(1));
         let create = json!({"databases": [{"_name": new}, {"_name": public}]});
-        fixture.bus.cast(&Request::new("create_database", create)).await?;
+        fixture.rpc.cast(&Request::new("create_database", create)).await?;
         until_hit(fixture.memory()?).await?;
         assert!(fixture.anonymous_writes(&new).await?, "{version:?}: the window");
         fixture.agent.kill9()?;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use in_memory_couchdb::{Options, Version};
 use serde_json::{Value, json};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 
 fn names(page: &Value) -> Vec<String> {
     page[0].as_array().unwrap().iter().map(|db| db["_name"].as_str().unwrap().to_owned()).collect()
@@ -11,7 +11,7 @@ fn names(page: &Value) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_database_is_closed_and_an_old_one_stays_as_it_is() -> Result<()> {
-    let fixture = FixturePlan::default().encrypted().up().await?;
+    let fixture = FixtureBuilder::default().encrypted().up().await?;
     let db = fixture.name("db");
     fixture.databases(&[&db, &db]).await?;
     assert!(!fixture.client.reads(&db, None).await?);
@@ -30,7 +30,7 @@ async fn no_version_and_no_default_makes_a_public_database() -> Result<()> {
     for options in [everyone(Version::V3_5), Options::new(Version::V2), Options::new(Version::V1)] {
         let version = options.version;
         let fixture =
-            FixturePlan::default().in_memory(options).set("couchdb.sha1_iterations", 10).up().await?;
+            FixtureBuilder::default().in_memory(options).set("couchdb.sha1_iterations", 10).up().await?;
         let db = fixture.name("db");
         fixture.databases(&[&db]).await?;
         assert!(!fixture.client.reads(&db, None).await?, "{version:?}");
@@ -82,7 +82,7 @@ async fn bad_and_reserved_names_are_refused_with_their_rule() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_hide_system_databases() -> Result<()> {
-    let fixture = FixturePlan::default().set("couchdb.ignore_dbs", vec!["hidden".to_owned()]).up().await?;
+    let fixture = FixtureBuilder::default().set("couchdb.ignore_dbs", vec!["hidden".to_owned()]).up().await?;
     let mut wanted: Vec<String> = (0..5).map(|number| fixture.name(&format!("page{number}"))).collect();
     wanted.sort();
     fixture.databases(&wanted.iter().map(String::as_str).collect::<Vec<_>>()).await?;

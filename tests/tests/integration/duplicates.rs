@@ -3,8 +3,8 @@
 use anyhow::Result;
 use in_memory_couchdb::{InMemoryCouch, Options};
 use serde_json::json;
-use trove_couchdb_tests::bus::Request;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
+use trove_couchdb_tests::rpc::Request;
 use trove_couchdb_tests::shared_server::root_alone;
 use trove_couchdb_tests::until::{HUNG, until_hit};
 
@@ -15,10 +15,10 @@ async fn the_same_message_twice_runs_and_is_answered_once() -> Result<()> {
     let _alone = root_alone(&fixture.couch).await;
     let log = fixture.couch.memory().map(InMemoryCouch::log);
     log.inspect(|log| log.clear());
-    let message = fixture.bus.encode_call(&Request::new("enable_root", json!({})));
-    let reply = fixture.bus.expect_reply(&message);
+    let message = fixture.rpc.encode_call(&Request::new("enable_root", json!({})));
+    let reply = fixture.rpc.expect_reply(&message);
     for _ in 0..3 {
-        fixture.bus.send(&message).await?;
+        fixture.rpc.send(&message).await?;
     }
     reply.within(HUNG).await?;
     // Once a later command on root is answered, the copies are finished.
@@ -26,7 +26,7 @@ async fn the_same_message_twice_runs_and_is_answered_once() -> Result<()> {
     if let Some(log) = log {
         assert_eq!(log.count("PUT", "*/admins/root"), 1);
     }
-    assert!(fixture.bus.unexpected_replies().is_empty());
+    assert!(fixture.rpc.unexpected_replies().is_empty());
     fixture.call("disable_root", json!({})).await?;
     Ok(())
 }
@@ -35,7 +35,7 @@ async fn the_same_message_twice_runs_and_is_answered_once() -> Result<()> {
 async fn a_cast_is_never_answered() -> Result<()> {
     let fixture = Fixture::up().await?;
     fixture.must_cast("rpc_ping", json!({})).await?;
-    assert!(fixture.bus.unexpected_replies().is_empty());
+    assert!(fixture.rpc.unexpected_replies().is_empty());
     Ok(())
 }
 
@@ -46,15 +46,15 @@ async fn a_cast_is_never_answered() -> Result<()> {
 async fn a_killed_agent_finishes_after_its_restart() -> Result<()> {
     use in_memory_couchdb::{Fault, Rule};
 
-    let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let mut fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (db, al, zoe) = (fixture.name("db"), fixture.name("al"), fixture.name("zoe"));
     fixture.databases(&[&db]).await?;
     let user = fixture.user(&al, &[&db]).await?;
     // The rename stops halfway: the new document exists, the memberships are not moved.
     fixture.memory()?.faults().add(Rule::new("PUT", "*/_security", Fault::Hang).times(1));
     let rename = json!({"username": al, "hostname": "%", "user_attrs": {"name": zoe}});
-    let notification = trove_couchdb_tests::bus::notification(&fixture.id, "rename");
-    fixture.bus.cast(&Request::new("update_attributes", rename).notified(notification)).await?;
+    let notification = trove_couchdb_tests::rpc::notification(&fixture.id, "rename");
+    fixture.rpc.cast(&Request::new("update_attributes", rename).notified(notification)).await?;
     until_hit(fixture.memory()?).await?;
     assert!(fixture.user_document(&zoe).await?.is_some() && fixture.user_document(&al).await?.is_some());
     fixture.agent.kill9()?;

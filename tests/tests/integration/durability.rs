@@ -12,11 +12,11 @@ use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
 use trove_couchdb_protocol::trove::ConductorCast;
 use trove_couchdb_protocol::{Outcome, decode_reply, envelope, new_id};
-use trove_couchdb_tests::bus::{Bus, Request, notification};
 use trove_couchdb_tests::conductor::Conductor;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 use trove_couchdb_tests::process::Signal;
 use trove_couchdb_tests::rabbitmq::{self, RabbitNode};
+use trove_couchdb_tests::rpc::{Request, RpcClient, notification};
 
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
@@ -56,12 +56,12 @@ async fn answer_in(channel: &Channel, queue: &str) -> Result<Value> {
 /// Mutation: without `mandatory` (`publisher/channel.rs`) the broker drops the reply and confirms it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_waits_for_a_queue_that_comes_late() -> Result<()> {
-    let fixture = FixturePlan::default().up().await?;
+    let fixture = FixtureBuilder::default().up().await?;
     let queue = format!("reply_{}", new_id());
-    fixture.bus.publish_raw(&ping_answered_to(&queue)).await?;
+    fixture.rpc.publish_raw(&ping_answered_to(&queue)).await?;
     // A later call is answered, so the first reply has been published and returned.
     fixture.call("rpc_ping", json!({})).await?;
-    let channel = fixture.bus.channel().await?;
+    let channel = fixture.rpc.channel().await?;
     channel
         .queue_declare(queue.as_str().into(), QueueDeclareOptions::default(), FieldTable::default())
         .await?;
@@ -76,9 +76,9 @@ async fn an_answer_waits_for_a_queue_that_comes_late() -> Result<()> {
 /// the reply is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_the_broker_refuses_is_offered_again() -> Result<()> {
-    let fixture = FixturePlan::default().up().await?;
+    let fixture = FixtureBuilder::default().up().await?;
     let queue = format!("reply_{}", new_id());
-    let channel = fixture.bus.channel().await?;
+    let channel = fixture.rpc.channel().await?;
     let full = table(&[
         ("x-max-length", AMQPValue::LongInt(1)),
         ("x-overflow", AMQPValue::LongString("reject-publish".into())),
@@ -86,7 +86,7 @@ async fn an_answer_that_the_broker_refuses_is_offered_again() -> Result<()> {
     channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::default(), full).await?;
     let (options, properties) = (BasicPublishOptions::default(), trove_couchdb_guest::broker::properties());
     drop(channel.basic_publish("".into(), queue.as_str().into(), options, b"full", properties).await?);
-    fixture.bus.publish_raw(&ping_answered_to(&queue)).await?;
+    fixture.rpc.publish_raw(&ping_answered_to(&queue)).await?;
     fixture.agent.wait_log("The broker could not take a message", SOON).await?;
     channel.queue_purge(queue.as_str().into(), QueuePurgeOptions::default()).await?;
     assert_eq!(answer_in(&channel, &queue).await?, true);
@@ -100,7 +100,7 @@ async fn an_answer_that_the_broker_refuses_is_offered_again() -> Result<()> {
 /// never becomes ready.
 #[tokio::test(flavor = "multi_thread")]
 async fn queues_that_fit_no_declaration_are_used_as_they_are() -> Result<()> {
-    let mut fixture = FixturePlan::default().up().await?;
+    let mut fixture = FixtureBuilder::default().up().await?;
     let quorum = table(&[("x-queue-type", AMQPValue::LongString("quorum".into()))]);
     let expires = table(&[("x-expires", AMQPValue::LongInt(600_000))]);
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
@@ -109,14 +109,14 @@ async fn queues_that_fit_no_declaration_are_used_as_they_are() -> Result<()> {
         [(durable, quorum), (QueueDeclareOptions::default(), expires), (auto_delete, FieldTable::default())];
     for (options, arguments) in odd {
         fixture.agent.terminate().await?;
-        let channel = fixture.bus.channel().await?;
-        channel.queue_delete(fixture.bus.topic().into(), QueueDeleteOptions::default()).await?;
-        channel.queue_declare(fixture.bus.topic().into(), options, arguments.clone()).await?;
+        let channel = fixture.rpc.channel().await?;
+        channel.queue_delete(fixture.rpc.topic().into(), QueueDeleteOptions::default()).await?;
+        channel.queue_declare(fixture.rpc.topic().into(), options, arguments.clone()).await?;
         fixture.agent.start_again()?;
         fixture.agent.wait_ready().await?;
         assert_eq!(fixture.call("rpc_ping", json!({})).await?, true, "{options:?} {arguments:?}");
         // The queue is unchanged: the same declaration matches.
-        channel.queue_declare(fixture.bus.topic().into(), options, arguments).await?;
+        channel.queue_declare(fixture.rpc.topic().into(), options, arguments).await?;
     }
     Ok(())
 }
@@ -145,8 +145,8 @@ async fn consumes_from(fixture: &Fixture, port: u16, times: usize) -> Result<()>
 async fn another_host_is_used_within_seconds() -> Result<()> {
     let (first, second) = tokio::try_join!(RabbitNode::start(), RabbitNode::start())?;
     let mut nodes = [first, second];
-    let plan = FixturePlan::default().oslo("heartbeat_timeout_threshold = 4");
-    let mut fixture = plan.up_on(&nodes[0]).await?;
+    let builder = FixtureBuilder::default().oslo("heartbeat_timeout_threshold = 4");
+    let mut fixture = builder.up_on(&nodes[0]).await?;
     fixture.agent.terminate().await?;
     let hosts = |node: &RabbitNode| {
         let url = node.transport_url();
@@ -166,8 +166,8 @@ async fn another_host_is_used_within_seconds() -> Result<()> {
     nodes[on].kill9()?;
     consumes_from(&fixture, nodes[other].port(), before[other] + 1).await?;
     let killed = began.elapsed();
-    let bus = Bus::connect(&nodes[other].amqp_uri(), fixture.exchange(), &fixture.id, None).await?;
-    bus.request(&Request::new("rpc_ping", json!({}))).await?;
+    let rpc = RpcClient::connect(&nodes[other].amqp_uri(), fixture.exchange(), &fixture.id, None).await?;
+    rpc.request(&Request::new("rpc_ping", json!({}))).await?;
     nodes[on].start_again().await?;
 
     let began = Instant::now();
@@ -186,14 +186,14 @@ async fn another_host_is_used_within_seconds() -> Result<()> {
 /// Mutation: without `HELD` (`publisher/queue.rs`) the command is acknowledged but its result is never
 /// reported.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_end_of_a_command_is_told_to_a_conductor_that_comes_late() -> Result<()> {
-    let mut fixture = FixturePlan::default().up().await?;
+async fn the_end_of_a_command_is_reported_to_a_conductor_that_comes_late() -> Result<()> {
+    let mut fixture = FixtureBuilder::default().up().await?;
     let queue = format!("conductor-{}", fixture.id);
-    let channel = fixture.bus.channel().await?;
+    let channel = fixture.rpc.channel().await?;
     channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
     let (db, end) = (fixture.name("db"), notification(&fixture.id, "create_database"));
     let create = Request::new("create_database", json!({"databases": [{"_name": db}]}));
-    fixture.bus.cast(&create.notified(end.clone())).await?;
+    fixture.rpc.cast(&create.notified(end.clone())).await?;
     fixture.agent.wait_log("Done. method=\"create_database\"", SOON).await?;
     // Long enough to publish the report and get it returned, and for an acknowledgement that must not be
     // sent.

@@ -11,7 +11,7 @@ use in_memory_couchdb::{Options, Trouble, Version};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan, user_object};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder, user_object};
 use trove_couchdb_tests::until::until;
 
 /// A small file system, unmounted when dropped.
@@ -30,7 +30,7 @@ impl Disk {
             .output()
             .context("mount")?;
         if !mounted.status.success() {
-            trove_couchdb_tests::ledger::skipped(&format!(
+            trove_couchdb_tests::test_log::skipped(&format!(
                 "a tmpfs can't be mounted: {}",
                 String::from_utf8_lossy(&mounted.stderr)
             ));
@@ -78,9 +78,11 @@ async fn couchdb_state(fixture: &Fixture) -> Result<Value> {
 async fn a_full_disk_is_named_and_not_healthy() -> Result<()> {
     let Some(disk) = Disk::of_mib(8)? else { return Ok(()) };
     let options = Options::default().set("couchdb", "database_dir", &disk.path().display().to_string());
-    let plan =
-        FixturePlan::default().in_memory(options).set("heartbeat.interval", 1).set("couchdb.min_free_mib", 4);
-    let fixture = plan.set("rpc.call_patience", 1).set("rpc.cast_patience", 1).up().await?;
+    let builder = FixtureBuilder::default()
+        .in_memory(options)
+        .set("heartbeat.interval", 1)
+        .set("couchdb.min_free_mib", 4);
+    let fixture = builder.set("rpc.call_retry_timeout", 1).set("rpc.cast_retry_timeout", 1).up().await?;
     let (db, al) = (fixture.name("db"), fixture.name("al"));
     fixture.databases(&[&db]).await?;
     fixture.user(&al, &[]).await?;
@@ -126,8 +128,8 @@ async fn a_directory_without_databases_says_nothing_of_couchdbs_disk() -> Result
     let Some(disk) = Disk::of_mib(8)? else { return Ok(()) };
     std::fs::remove_dir(disk.path().join("shards"))?;
     let options = Options::default().set("couchdb", "database_dir", &disk.path().display().to_string());
-    let plan = FixturePlan::default().in_memory(options).set("heartbeat.interval", 1);
-    let fixture = plan.set("rpc.call_patience", 1).set("rpc.cast_patience", 1).up().await?;
+    let builder = FixtureBuilder::default().in_memory(options).set("heartbeat.interval", 1);
+    let fixture = builder.set("rpc.call_retry_timeout", 1).set("rpc.cast_retry_timeout", 1).up().await?;
     disk.fill();
     fixture.memory()?.trouble(full());
     let create = json!({"databases": [{"_name": fixture.name("new")}]});
@@ -142,8 +144,9 @@ async fn a_directory_without_databases_says_nothing_of_couchdbs_disk() -> Result
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_is_deleted_on_a_full_disk() -> Result<()> {
     for version in [Version::V2, Version::V3_5] {
-        let plan = FixturePlan::default().in_memory(Options::new(version)).set("couchdb.sha1_iterations", 10);
-        let fixture = plan.up().await?;
+        let builder =
+            FixtureBuilder::default().in_memory(Options::new(version)).set("couchdb.sha1_iterations", 10);
+        let fixture = builder.up().await?;
         let db = fixture.name("db");
         fixture.databases(&[&db]).await?;
         fixture.memory()?.trouble(full());

@@ -4,19 +4,19 @@
 use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::{Value, json};
-use trove_couchdb_tests::bus::CallError;
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixtureBuilder};
+use trove_couchdb_tests::rpc::CallError;
 use trove_couchdb_tests::until::until;
 
 const DATABASES: usize = 5;
 
 /// A fixture with databases, the last of which is not writable.
 async fn fixture() -> Result<(LocalFixture, Vec<String>)> {
-    let fixture = LocalFixturePlan::default()
+    let fixture = LocalFixtureBuilder::default()
         .in_memory(Options { iterations: Some(1_000), ..Options::default() })
         .set("couchdb.sha256_iterations", 1_000)
-        .set("rpc.call_patience", 1)
+        .set("rpc.call_retry_timeout", 1)
         .up()
         .await?;
     until("a login", async || {
@@ -151,7 +151,7 @@ async fn a_rename_that_was_cut_short_is_finished_by_the_same_command_and_loses_n
 /// Meanwhile a different user got the old name, without the agent: the rename must not remove that user's
 /// access.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rename_that_was_cut_short_is_not_finished_with_somebody_else() -> Result<()> {
+async fn a_rename_that_was_cut_short_is_not_finished_with_another_user() -> Result<()> {
     let (fixture, databases) = fixture().await?;
     let (al, zoe) = (fixture.name("al"), fixture.name("zoe"));
     fixture.user(&al, &databases.iter().map(String::as_str).collect::<Vec<_>>()).await?;

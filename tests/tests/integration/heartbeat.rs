@@ -9,7 +9,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use serde_json::json;
 use trove_couchdb_protocol::new_id;
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
@@ -24,7 +24,7 @@ async fn next(fixture: &Fixture, wanted: ServiceStatus) -> Result<f64> {
 /// Mutation: heartbeat-goes-back (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn it_follows_couchdb_and_its_time_never_goes_back() -> Result<()> {
-    let mut fixture = FixturePlan::default()
+    let mut fixture = FixtureBuilder::default()
         .encrypted()
         .in_memory(Options::default())
         .set("heartbeat.interval", 1)
@@ -59,7 +59,7 @@ async fn it_follows_couchdb_and_its_time_never_goes_back() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stored_time_that_cannot_be_is_replaced() -> Result<()> {
     let mut fixture =
-        FixturePlan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
+        FixtureBuilder::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
     let before = next(&fixture, ServiceStatus::Healthy).await?;
     for stored in ["1e300", "4102444800.0"] {
         fixture.agent.terminate().await?;
@@ -81,7 +81,7 @@ async fn a_stored_time_that_cannot_be_is_replaced() -> Result<()> {
 /// Mutation: refusal-without-a-heartbeat (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_action_is_followed_by_a_heartbeat() -> Result<()> {
-    let fixture = FixturePlan::default().set("heartbeat.interval", 600).up().await?;
+    let fixture = FixtureBuilder::default().set("heartbeat.interval", 600).up().await?;
     next(&fixture, ServiceStatus::Healthy).await?;
     fixture.call("pre_upgrade", json!({})).await.expect_err("it is not served");
     next(&fixture, ServiceStatus::Healthy).await?;
@@ -94,7 +94,7 @@ async fn a_refused_action_is_followed_by_a_heartbeat() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_in_maintenance_mode_is_running_and_not_healthy() -> Result<()> {
     let fixture =
-        FixturePlan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
+        FixtureBuilder::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
     next(&fixture, ServiceStatus::Healthy).await?;
     let path = "/_node/_local/_config/couchdb/maintenance_mode";
     for (mode, status) in [("true", ServiceStatus::Running), ("false", ServiceStatus::Healthy)] {
@@ -106,7 +106,7 @@ async fn a_couchdb_in_maintenance_mode_is_running_and_not_healthy() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_is_not_prepared_is_silent_until_it_is() -> Result<()> {
-    let fixture = FixturePlan::default()
+    let fixture = FixtureBuilder::default()
         .set("heartbeat.assume_prepared", false)
         .set("heartbeat.interval", 1)
         .up()
@@ -122,7 +122,7 @@ async fn a_guest_that_is_not_prepared_is_silent_until_it_is() -> Result<()> {
 /// messages. The reported age of the last heartbeat must not count a refused one.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_the_broker_did_not_take_is_not_told_of() -> Result<()> {
-    let mut fixture = FixturePlan::default().set("heartbeat.interval", 1).up().await?;
+    let mut fixture = FixtureBuilder::default().set("heartbeat.interval", 1).up().await?;
     let sent_at = async |fixture: &Fixture| {
         let status = fixture.call("get_agent_status", json!({})).await?;
         status["heartbeat"]["sent_at"].as_f64().context("no heartbeat was told of")
@@ -131,7 +131,7 @@ async fn one_that_the_broker_did_not_take_is_not_told_of() -> Result<()> {
     next(&fixture, ServiceStatus::Healthy).await?;
     sent_at(&fixture).await?;
 
-    let (channel, queue) = (fixture.bus.channel().await?, format!("full-{}", new_id()));
+    let (channel, queue) = (fixture.rpc.channel().await?, format!("full-{}", new_id()));
     let mut full = FieldTable::default();
     full.insert("x-max-length".into(), AMQPValue::LongInt(1));
     full.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));

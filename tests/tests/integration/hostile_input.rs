@@ -12,8 +12,8 @@ use lapin::{
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use trove_couchdb_protocol::{envelope, new_id};
-use trove_couchdb_tests::bus::{Bus, CallError, Request};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
+use trove_couchdb_tests::rpc::{CallError, Request, RpcClient};
 use trove_couchdb_tests::until::HUNG;
 
 fn failure(result: Result<Value, CallError>) -> trove_couchdb_protocol::Failure {
@@ -65,14 +65,14 @@ async fn garbage_does_not_stop_the_agent() -> Result<()> {
         bodies.push((0..length).map(|_| random.random()).collect());
     }
     for body in &bodies {
-        fixture.bus.publish_raw(body).await?;
+        fixture.rpc.publish_raw(body).await?;
     }
     assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_call_is_told_what_is_wrong() -> Result<()> {
+async fn a_bad_call_gets_the_reason() -> Result<()> {
     let fixture = Fixture::up().await?;
     for (method, args, says) in [
         ("create_database", json!({}), "databases"),
@@ -93,11 +93,11 @@ async fn a_bad_call_is_told_what_is_wrong() -> Result<()> {
     );
     for version in ["2.0", "1.4", "0.9"] {
         let refused =
-            failure(fixture.bus.request(&Request::new("rpc_ping", json!({})).version(version)).await);
+            failure(fixture.rpc.request(&Request::new("rpc_ping", json!({})).version(version)).await);
         assert_eq!(refused.class, "UnsupportedVersion", "{version}");
     }
     for version in ["1.0", "1.1", "1.2", "1.3"] {
-        fixture.bus.request(&Request::new("rpc_ping", json!({})).version(version)).await?;
+        fixture.rpc.request(&Request::new("rpc_ping", json!({})).version(version)).await?;
     }
     let extra = json!({"username": "nobody-here", "hostname": "%", "added_in_trove_99": {"x": 1}});
     assert_eq!(fixture.call("get_user", extra).await?, Value::Null);
@@ -147,7 +147,7 @@ async fn every_other_method_of_the_guest_api_is_refused_at_once() -> Result<()> 
         "ssl_action",
         "ssl_rollback",
     ] {
-        let refused = failure(fixture.bus.request(&Request::new(method, json!({})).version("1.3")).await);
+        let refused = failure(fixture.rpc.request(&Request::new(method, json!({})).version("1.3")).await);
         assert!(refused.message.contains("not support") && refused.message.contains(method), "{refused:?}");
         assert_eq!(refused.class, "NotSupported");
     }
@@ -159,7 +159,7 @@ async fn every_other_method_of_the_guest_api_is_refused_at_once() -> Result<()> 
 /// Mutation: any-size (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn an_oversized_message_is_refused_and_answered() -> Result<()> {
-    let fixture = FixturePlan::default().set("rpc.max_message_bytes", 65_536).up().await?;
+    let fixture = FixtureBuilder::default().set("rpc.max_message_bytes", 65_536).up().await?;
     let db = fixture.name("db");
     let padded = json!({"databases": [{"_name": db}], "padding": "x".repeat(100_000)});
     let refused = failure(fixture.call("create_database", padded).await);
@@ -174,12 +174,12 @@ async fn an_oversized_message_is_refused_and_answered() -> Result<()> {
 /// Mutation: clear-runs-in-spite-of-a-key (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_key_nothing_unencrypted_runs() -> Result<()> {
-    let fixture = FixturePlan::default().encrypted().up().await?;
+    let fixture = FixtureBuilder::default().encrypted().up().await?;
     let db = fixture.name("db");
     let broker = trove_couchdb_tests::rabbitmq::shared().await?;
     let args = || json!({"databases": [{"_name": db}]});
     for key in [None, Some("another-key-of-32-characters-....")] {
-        let stranger = Bus::connect(&broker.amqp_uri(), fixture.exchange(), &fixture.id, key).await?;
+        let stranger = RpcClient::connect(&broker.amqp_uri(), fixture.exchange(), &fixture.id, key).await?;
         let refused = failure(stranger.call("create_database", args()).await);
         assert!(refused.message.contains("crypt"), "{refused:?}");
         stranger.cast(&Request::new("create_database", args())).await?;
@@ -204,17 +204,17 @@ fn zlib(clear: &[u8]) -> Result<Vec<u8>> {
 /// Decompression bombs, broken streams and undecodable data use neither much memory nor prefetch slots.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_decompress_is_dropped_and_forgotten() -> Result<()> {
-    let fixture = FixturePlan::default().up().await?;
+    let fixture = FixtureBuilder::default().up().await?;
     let bomb = zlib(&vec![b'['; 64 * 1024 * 1024])?;
     let cut_off = zlib(&envelope::encode(&json!({"method": "rpc_ping"})))?;
     for _ in 0..70 {
-        fixture.bus.publish(&bomb, compressed("application/x-gzip")).await?;
-        fixture.bus.publish(&cut_off[..20], compressed("application/x-gzip")).await?;
-        fixture.bus.publish(b"BZh9", compressed("application/x-bz2")).await?;
+        fixture.rpc.publish(&bomb, compressed("application/x-gzip")).await?;
+        fixture.rpc.publish(&cut_off[..20], compressed("application/x-gzip")).await?;
+        fixture.rpc.publish(b"BZh9", compressed("application/x-bz2")).await?;
     }
-    let ping = fixture.bus.encode_call(&Request::new("rpc_ping", json!({})));
-    let answered = fixture.bus.expect_reply(&ping);
-    fixture.bus.publish(&zlib(&ping.body)?, compressed("application/x-gzip")).await?;
+    let ping = fixture.rpc.encode_call(&Request::new("rpc_ping", json!({})));
+    let answered = fixture.rpc.expect_reply(&ping);
+    fixture.rpc.publish(&zlib(&ping.body)?, compressed("application/x-gzip")).await?;
     assert_eq!(answered.within(HUNG).await?, true);
     let logs = fixture.agent.logs();
     for reason in ["bytes when it is decompressed", "can't be decompressed", "correct kombu_compression."] {
@@ -226,7 +226,7 @@ async fn what_does_not_decompress_is_dropped_and_forgotten() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_is_gone_holds_nobody_up() -> Result<()> {
+async fn a_caller_that_is_gone_blocks_no_other() -> Result<()> {
     // A reply is retried for a minute; a call that waited for that would time out after half of it.
     let fixture = Fixture::up().await?;
     let al = fixture.name("al");
@@ -235,9 +235,9 @@ async fn a_caller_that_is_gone_holds_nobody_up() -> Result<()> {
         "method": "get_user", "args": {"username": al, "hostname": "%"}, "version": "1.0",
         "_msg_id": new_id(), "_reply_q": format!("reply_{}", new_id()), "_timeout": null, "_unique_id": new_id(),
     }));
-    fixture.bus.publish_raw(&body).await?;
+    fixture.rpc.publish_raw(&body).await?;
     let quick =
         Request::new("get_user", json!({"username": al, "hostname": "%"})).timeout(Duration::from_secs(30));
-    fixture.bus.request(&quick).await?;
+    fixture.rpc.request(&quick).await?;
     Ok(())
 }

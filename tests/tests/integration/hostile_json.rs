@@ -7,15 +7,15 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::{Value, json};
 use trove_couchdb_protocol::new_id;
-use trove_couchdb_tests::bus::{CallError, Message};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
+use trove_couchdb_tests::rpc::{CallError, Message};
 
 const LIMIT: Duration = trove_couchdb_tests::until::HUNG;
 
 /// A call whose message is this text, which no JSON library would write.
 fn raw_call(fixture: &Fixture, fields: &str) -> Message {
     let (unique_id, msg_id) = (new_id(), new_id());
-    let reply_queue = fixture.bus.reply_queue();
+    let reply_queue = fixture.rpc.reply_queue();
     let message = format!(
         r#"{{"_msg_id": "{msg_id}", "_reply_q": "{reply_queue}", "_unique_id": "{unique_id}", "version": "1.0", {fields}}}"#
     );
@@ -24,8 +24,8 @@ fn raw_call(fixture: &Fixture, fields: &str) -> Message {
 }
 
 async fn answer_to(fixture: &Fixture, message: &Message) -> Result<Value, CallError> {
-    let reply = fixture.bus.expect_reply(message);
-    fixture.bus.send(message).await.map_err(CallError::Bus)?;
+    let reply = fixture.rpc.expect_reply(message);
+    fixture.rpc.send(message).await.map_err(CallError::Transport)?;
     reply.within(LIMIT).await
 }
 
@@ -33,7 +33,7 @@ async fn answer_to(fixture: &Fixture, message: &Message) -> Result<Value, CallEr
 /// duplicate keys are accepted and the last one is used.
 #[tokio::test(flavor = "multi_thread")]
 async fn json_that_hurts_is_refused_with_a_clear_failure() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (al, bo) = (fixture.name("al"), fixture.name("bo"));
     fixture.user(&al, &[]).await?;
     fixture.user(&bo, &[]).await?;
@@ -104,7 +104,7 @@ async fn json_that_hurts_is_refused_with_a_clear_failure() -> Result<()> {
 /// As in oslo.messaging: such a caller gets no heartbeats, or those for whole seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_timeout_that_is_none_does_not_cost_the_call() -> Result<()> {
-    let fixture = FixturePlan::default().up().await?;
+    let fixture = FixtureBuilder::default().up().await?;
     let longest = u64::MAX.to_string();
     for timeout in
         ["2.5", r#""4""#, "-1", "1e30", "[[]]", r#"{"a": 1}"#, r#""soon""#, "true", longest.as_str()]
@@ -128,7 +128,8 @@ fn assert_peak(fixture: &Fixture, limit_mib: u64, after: &str) -> Result<()> {
 /// it).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_costly_messages_fits_into_memory() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).set("log.filter", "warn").up().await?;
+    let fixture =
+        FixtureBuilder::default().in_memory(Options::default()).set("log.filter", "warn").up().await?;
     let megabyte = |piece: &str| {
         let text = vec![piece; 900_000 / json!(piece).to_string().len()].join(",");
         format!("[{text}]")
@@ -142,7 +143,7 @@ async fn a_flood_of_costly_messages_fits_into_memory() -> Result<()> {
             format!(r#""method": {values}"#),
         ] {
             for _ in 0..4 {
-                fixture.bus.publish_raw(&raw_call(&fixture, &fields).body).await?;
+                fixture.rpc.publish_raw(&raw_call(&fixture, &fields).body).await?;
             }
         }
         fixture.call("rpc_ping", json!({})).await?;
@@ -153,7 +154,7 @@ async fn a_flood_of_costly_messages_fits_into_memory() -> Result<()> {
     let message = format!(r#"{{"_msg_id": {ids}, "method": "rpc_ping"}}"#);
     let body = json!({"oslo.version": "2.0", "oslo.message": message}).to_string().into_bytes();
     for _ in 0..4 {
-        fixture.bus.publish_raw(&body).await?;
+        fixture.rpc.publish_raw(&body).await?;
         fixture.call("rpc_ping", json!({})).await?;
     }
     assert_peak(&fixture, 160, "messages of 14 MB")
@@ -165,7 +166,8 @@ async fn a_flood_of_costly_messages_fits_into_memory() -> Result<()> {
 /// Mutation: without `MAX_VALUES` in `protocol/src/oslo/context.rs` this took 583 MiB (150 with it).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backlog_of_fat_commands_fits_into_memory() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).set("log.filter", "warn").up().await?;
+    let fixture =
+        FixtureBuilder::default().in_memory(Options::default()).set("log.filter", "warn").up().await?;
     fixture.memory()?.faults().add(Rule::new("*", "/*", Fault::Hang));
     let contexts = [2_400, 24_000].map(|objects| format!("[{}0]", r#"{"":0},"#.repeat(objects)));
     let call = |number: usize, context: &str| {
@@ -175,7 +177,7 @@ async fn a_backlog_of_fat_commands_fits_into_memory() -> Result<()> {
     // Almost as many as the broker delivers at once (`broker.prefetch`).
     for number in 0..60 {
         for context in &contexts {
-            fixture.bus.publish_raw(&call(number, context).body).await?;
+            fixture.rpc.publish_raw(&call(number, context).body).await?;
         }
     }
     // A refused command needs no CouchDB, and was read after all the others.

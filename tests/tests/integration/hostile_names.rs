@@ -13,8 +13,8 @@ use futures_util::{StreamExt, stream};
 use in_memory_couchdb::Options;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
-use trove_couchdb_tests::bus::CallError;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
+use trove_couchdb_tests::rpc::CallError;
 
 use generated::{is_database, is_user, names};
 
@@ -130,8 +130,8 @@ fn asked(fixture: &Fixture) -> Result<BTreeMap<(String, Asked), usize>> {
 }
 
 async fn quiet_stage() -> Result<Fixture> {
-    let plan = FixturePlan::default().in_memory(Options::default()).set("log.filter", "warn");
-    let fixture = plan.up().await?;
+    let builder = FixtureBuilder::default().in_memory(Options::default()).set("log.filter", "warn");
+    let fixture = builder.up().await?;
     fixture.call("get_user", json!({"username": "first", "hostname": "%"})).await?;
     fixture.memory()?.log().clear();
     Ok(fixture)

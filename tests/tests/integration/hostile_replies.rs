@@ -7,7 +7,7 @@ use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use serde_json::json;
 use trove_couchdb_protocol::{new_id, trove::ConductorCast};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
@@ -17,7 +17,7 @@ const MANY: usize = 200;
 /// A full queue that refuses messages.
 async fn full_queue(fixture: &Fixture) -> Result<String> {
     let queue = format!("guestagent.{}", new_id());
-    let channel = fixture.bus.channel().await?;
+    let channel = fixture.rpc.channel().await?;
     let mut arguments = FieldTable::default();
     arguments.insert(ShortString::from("x-max-length"), AMQPValue::LongInt(1));
     arguments.insert(ShortString::from("x-overflow"), AMQPValue::LongString("reject-publish".into()));
@@ -35,7 +35,7 @@ async fn calls_answered_to(fixture: &Fixture, queue: &str) -> Result<()> {
             "_reply_q": queue,
         });
         let body = json!({"oslo.version": "2.0", "oslo.message": message.to_string()});
-        fixture.bus.publish_raw(body.to_string().as_bytes()).await?;
+        fixture.rpc.publish_raw(body.to_string().as_bytes()).await?;
     }
     Ok(())
 }
@@ -50,13 +50,13 @@ async fn serves(fixture: &Fixture) -> Result<()> {
 
 /// Mutation: if refused replies are retried forever (`publisher/queue.rs`), the agent stops answering.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_is_full_makes_nobody_deaf() -> Result<()> {
+async fn a_full_reply_queue_blocks_no_other_caller() -> Result<()> {
     for encrypted in [true, false] {
-        let mut plan = FixturePlan::default().set("heartbeat.interval", 1);
+        let mut builder = FixtureBuilder::default().set("heartbeat.interval", 1);
         if encrypted {
-            plan = plan.encrypted();
+            builder = builder.encrypted();
         }
-        let fixture = plan.up().await?;
+        let fixture = builder.up().await?;
         let queue = full_queue(&fixture).await?;
         calls_answered_to(&fixture, &queue).await?;
         serves(&fixture).await?;
@@ -71,7 +71,7 @@ async fn a_queue_that_is_full_makes_nobody_deaf() -> Result<()> {
 /// (`transport/rpc/pipeline/refuse.rs`, `reject`), the report of the result is dropped.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_to_strangers_take_no_place() -> Result<()> {
-    let fixture = FixturePlan::default().encrypted().up().await?;
+    let fixture = FixtureBuilder::default().encrypted().up().await?;
     for _ in 0..2 {
         calls_answered_to(&fixture, &format!("reply_{}", new_id())).await?;
     }

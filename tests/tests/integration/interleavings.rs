@@ -7,9 +7,9 @@ use in_memory_couchdb::{Fault, Options, Rule};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use serde_json::{Value, json};
-use trove_couchdb_tests::bus::{Bus, Request, notification};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan, user_object};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder, user_object};
 use trove_couchdb_tests::rabbitmq::RabbitNode;
+use trove_couchdb_tests::rpc::{Request, RpcClient, notification};
 use trove_couchdb_tests::until::{HUNG, until, until_hit};
 
 /// A user is revoked from a database while the database is deleted and created again. The old members, which
@@ -18,17 +18,17 @@ use trove_couchdb_tests::until::{HUNG, until, until_hit};
 /// Fails if `delete_database` does not wait for the lock of the database's `_security`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_database_has_no_members_of_an_old_one_of_the_same_name() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (db, al, bo) = (fixture.name("db"), fixture.name("al"), fixture.name("bo"));
     fixture.databases(&[&db]).await?;
     fixture.user(&al, &[&db]).await?;
     fixture.user(&bo, &[&db]).await?;
     let faults = fixture.memory()?.faults();
     faults.add(Rule::new("PUT", &format!("/{db}/_security"), Fault::Hang).times(1));
-    fixture.bus.cast(&Request::new("delete_user", json!({"user": {"_name": al}}))).await?;
+    fixture.rpc.cast(&Request::new("delete_user", json!({"user": {"_name": al}}))).await?;
     until_hit(fixture.memory()?).await?;
-    fixture.bus.cast(&Request::new("delete_database", json!({"database": {"_name": db}}))).await?;
-    fixture.bus.cast(&Request::new("create_database", json!({"databases": [{"_name": db}]}))).await?;
+    fixture.rpc.cast(&Request::new("delete_database", json!({"database": {"_name": db}}))).await?;
+    fixture.rpc.cast(&Request::new("create_database", json!({"databases": [{"_name": db}]}))).await?;
     // A waiting command is not visible, so it gets enough time to finish if it did not wait.
     tokio::time::sleep(Duration::from_millis(700)).await;
     faults.clear();
@@ -46,19 +46,19 @@ async fn a_new_database_has_no_members_of_an_old_one_of_the_same_name() -> Resul
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_that_runs_again_leaves_a_new_user_of_the_old_name_alone() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
-    let plan = FixturePlan::default().in_memory(Options::default()).oslo("amqp_durable_queues = true");
-    let mut fixture = plan.up_on(&broker).await?;
+    let builder = FixtureBuilder::default().in_memory(Options::default()).oslo("amqp_durable_queues = true");
+    let mut fixture = builder.up_on(&broker).await?;
     let (db, al, zoe) = (fixture.name("db"), fixture.name("al"), fixture.name("zoe"));
     fixture.databases(&[&db]).await?;
     fixture.user(&al, &[]).await?;
     rename_up_to_its_last_step(&fixture, &al, &zoe).await?;
     let users = json!({ "users": [user_object(&al, &[&db])] });
     let create = Request::new("create_user", users);
-    fixture.bus.cast(&create.notified(notification(&fixture.id, "create_user"))).await?;
-    let channel = fixture.bus.channel().await?;
+    fixture.rpc.cast(&create.notified(notification(&fixture.id, "create_user"))).await?;
+    let channel = fixture.rpc.channel().await?;
     until("the delivery", async || {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let queue = channel.queue_declare(fixture.bus.topic().into(), passive, FieldTable::default()).await?;
+        let queue = channel.queue_declare(fixture.rpc.topic().into(), passive, FieldTable::default()).await?;
         Ok(queue.message_count() == 0)
     })
     .await?;
@@ -69,9 +69,9 @@ async fn a_rename_that_runs_again_leaves_a_new_user_of_the_old_name_alone() -> R
     until("the new user", async || Ok(members(&fixture).await?.to_string().contains(&al))).await?;
     both_start_again(&mut broker, &mut fixture).await?;
     // A read that waits for both; it may be refused because it waited too long.
-    let bus = Bus::connect(&broker.amqp_uri(), fixture.exchange(), &fixture.id, None).await?;
+    let rpc = RpcClient::connect(&broker.amqp_uri(), fixture.exchange(), &fixture.id, None).await?;
     let read = Request::new("list_users", json!({})).timeout(HUNG);
-    until("the read", async || Ok(bus.request(&read.clone()).await.is_ok())).await?;
+    until("the read", async || Ok(rpc.request(&read.clone()).await.is_ok())).await?;
     assert_eq!(members(&fixture).await?, json!([al]));
     assert!(fixture.user_document(&al).await?.is_some() && fixture.user_document(&zoe).await?.is_some());
     Ok(())
@@ -84,8 +84,8 @@ async fn a_rename_that_runs_again_leaves_a_new_user_of_the_old_name_alone() -> R
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_that_runs_again_leaves_a_new_user_of_another_tool_alone() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
-    let plan = FixturePlan::default().in_memory(Options::default()).oslo("amqp_durable_queues = true");
-    let mut fixture = plan.up_on(&broker).await?;
+    let builder = FixtureBuilder::default().in_memory(Options::default()).oslo("amqp_durable_queues = true");
+    let mut fixture = builder.up_on(&broker).await?;
     let (db, al, zoe) = (fixture.name("db"), fixture.name("al"), fixture.name("zoe"));
     fixture.databases(&[&db]).await?;
     made_elsewhere(&fixture, &al).await?;
@@ -119,8 +119,8 @@ async fn a_rename_that_runs_again_leaves_a_new_user_of_another_tool_alone() -> R
 /// Fails if the old user is identified by something that the user can change: its hash or its revision.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_that_was_cut_short_ends_although_the_old_user_changed() -> Result<()> {
-    let plan = FixturePlan::default().in_memory(Options::default()).oslo("amqp_durable_queues = true");
-    let mut fixture = plan.up().await?;
+    let builder = FixtureBuilder::default().in_memory(Options::default()).oslo("amqp_durable_queues = true");
+    let mut fixture = builder.up().await?;
     let (al, zoe) = (fixture.name("al"), fixture.name("zoe"));
     made_elsewhere(&fixture, &al).await?;
     rename_up_to_its_last_step(&fixture, &al, &zoe).await?;
@@ -144,7 +144,7 @@ async fn rename_up_to_its_last_step(fixture: &Fixture, old: &str, new: &str) -> 
     fixture.memory()?.faults().add(Rule::new("DELETE", "/_users/*", Fault::Hang).times(1));
     let rename = json!({"username": old, "hostname": "%", "user_attrs": {"name": new}});
     let rename = Request::new("update_attributes", rename);
-    fixture.bus.cast(&rename.notified(notification(&fixture.id, "update_attributes"))).await?;
+    fixture.rpc.cast(&rename.notified(notification(&fixture.id, "update_attributes"))).await?;
     until_hit(fixture.memory()?).await
 }
 

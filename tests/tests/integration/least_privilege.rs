@@ -15,10 +15,10 @@ use serde_json::json;
 use trove_couchdb_protocol::new_id;
 use trove_couchdb_protocol::trove::ConductorCast;
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
-use trove_couchdb_tests::bus::Bus;
 use trove_couchdb_tests::conductor::Conductor;
 use trove_couchdb_tests::local::LocalClient;
 use trove_couchdb_tests::rabbitmq;
+use trove_couchdb_tests::rpc::RpcClient;
 
 const LIMIT: Duration = trove_couchdb_tests::until::HUNG;
 /// Accounts and a group that exist on no machine.
@@ -171,11 +171,11 @@ async fn without_any_privilege_it_installs_the_first_admin_and_serves() -> Resul
     assert_eq!((ini.uid(), ini.gid(), ini.mode() & 0o777), (AGENT, COUCHDB, 0o660), "CouchDB can use it");
     assert_eq!(std::fs::metadata(agent.credentials_file())?.mode() & 0o777, 0o600);
 
-    let bus = Bus::connect(&broker.amqp_uri(), &exchange, &id, Some(&key)).await?;
-    bus.call("create_database", json!({"databases": [{"_name": "films"}]})).await?;
+    let rpc = RpcClient::connect(&broker.amqp_uri(), &exchange, &id, Some(&key)).await?;
+    rpc.call("create_database", json!({"databases": [{"_name": "films"}]})).await?;
     let user = json!({"_name": "al", "_host": "%", "_password": "pw", "_databases": [{"_name": "films"}]});
-    bus.call("create_user", json!({ "users": [user] })).await?;
-    bus.call("get_filesystem_stats", json!({"fs_path": "/"})).await?;
+    rpc.call("create_user", json!({ "users": [user] })).await?;
+    rpc.call("get_filesystem_stats", json!({"fs_path": "/"})).await?;
     conductor.next(LIMIT, |cast| matches!(cast, ConductorCast::Heartbeat { .. })).await?;
     let local = LocalClient::connect(&agent.socket()).await?;
     local.call("rotate_os_admin", json!({})).await?;
@@ -195,7 +195,7 @@ async fn without_any_privilege_it_installs_the_first_admin_and_serves() -> Resul
 /// Fails without `forbid_core_dumps` in `main`: its files in `/proc` belong to root only if it is not
 /// dumpable.
 #[tokio::test(flavor = "multi_thread")]
-async fn it_leaves_no_core_dump_and_its_memory_to_nobody() -> Result<()> {
+async fn it_leaves_no_core_dump_and_its_memory_is_unreadable() -> Result<()> {
     if !is_root() {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule, Version};
 use reqwest::Method;
 use serde_json::json;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan, user_object};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder, user_object};
 
 /// Deletes a user without the agent, as an operator does, or as the user itself may if `_users` is public.
 async fn delete_past_the_agent(fixture: &Fixture, name: &str) -> Result<()> {
@@ -45,7 +45,7 @@ async fn a_new_user_inherits_nothing_from_a_deleted_one_of_the_same_name() -> Re
 /// CouchDB's own databases can have members too: a member of `_replicator` may start replications.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_membership_in_a_database_of_couchdb_goes_with_the_user() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (al, zoe) = (fixture.name("al"), fixture.name("zoe"));
     fixture.user(&al, &[]).await?;
     let members = json!({"admins": {"roles": ["_admin"]}, "members": {"names": [al], "roles": ["_admin"]}});
@@ -63,8 +63,8 @@ async fn a_membership_in_a_database_of_couchdb_goes_with_the_user() -> Result<()
 
 /// An application's `_security` may be deeper and longer than most JSON libraries accept.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_odd_security_object_stops_nobody() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+async fn an_odd_security_object_stops_no_command() -> Result<()> {
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (db, odd, al) = (fixture.name("db"), fixture.name("odd"), fixture.name("al"));
     fixture.databases(&[&db, &odd]).await?;
     fixture.user(&al, &[&db]).await?;
@@ -93,7 +93,7 @@ async fn an_odd_security_object_stops_nobody() -> Result<()> {
 /// CouchDB stored some users of a command and refuses the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn users_that_are_refused_take_the_others_of_their_command_back() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (al, bo) = (fixture.name("al"), fixture.name("bo"));
     let body = r#"[{"ok":true,"id":"1","rev":"1-1"},{"id":"2","error":"forbidden","reason":"no bo here"}]"#
         .to_owned();
@@ -108,8 +108,8 @@ async fn users_that_are_refused_take_the_others_of_their_command_back() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_cannot_be_opened_stops_nobody() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+async fn a_database_that_cannot_be_opened_stops_no_command() -> Result<()> {
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (status, _) = fixture.client.put("/broken.couch", Some(fixture.couch.admin()), &json!(null)).await?;
     assert!(status.is_success());
     let (db, al) = (fixture.name("db"), fixture.name("al"));
@@ -159,7 +159,7 @@ async fn the_name_of_a_server_administrator_is_taken() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_database_that_cannot_be_closed_is_taken_back() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::new(Version::V2)).up().await?;
+    let fixture = FixtureBuilder::default().in_memory(Options::new(Version::V2)).up().await?;
     let db = fixture.name("db");
     let body = r#"{"error":"forbidden","reason":"no"}"#.to_owned();
     fixture.memory()?.faults().add(Rule::new("PUT", "*/_security", Fault::Answer { status: 403, body }));
@@ -174,7 +174,7 @@ async fn a_new_database_that_cannot_be_closed_is_taken_back() -> Result<()> {
 /// The response to the first PUT is lost, so the agent cannot know whether it created the database.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_public_database_in_use_stays_public_when_its_creation_is_repeated() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::new(Version::V2)).up().await?;
+    let fixture = FixtureBuilder::default().in_memory(Options::new(Version::V2)).up().await?;
     let (used, fresh) = (fixture.name("used"), fixture.name("fresh"));
     let (status, _) =
         fixture.client.put(&format!("/{used}"), Some(fixture.couch.admin()), &json!(null)).await?;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
-use trove_couchdb_tests::bus::{Request, notification};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
+use trove_couchdb_tests::rpc::{Request, notification};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -33,22 +33,22 @@ async fn fault(fixture: &Fixture, request_id: &Value) -> Result<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_backup_is_reported_as_failed_before_anything_else() -> Result<()> {
-    for plan in [FixturePlan::default(), FixturePlan::default().encrypted()] {
-        let fixture = plan.up().await?;
+    for builder in [FixtureBuilder::default(), FixtureBuilder::default().encrypted()] {
+        let fixture = builder.up().await?;
         let notification = of_action(&fixture, "DBaaSBackupCreate");
         let wanted = notification["request_id"].clone();
         let backup = json!({"backup_info": {"id": "6f1d2c3a-0b4e-4c5d-8e9f-a0b1c2d3e4f5", "name": "nightly", "parent": null}});
-        fixture.bus.cast(&Request::new("create_backup", backup).notified(notification)).await?;
+        fixture.rpc.cast(&Request::new("create_backup", backup).notified(notification)).await?;
         let message = fault(&fixture, &wanted).await?;
         assert!(message.contains("create_backup is not supported") && message.contains("no backup was made"));
-        let told = fixture.conductor.received();
+        let reported = fixture.conductor.received();
         let of_backup = |cast: &ConductorCast| matches!(cast, ConductorCast::UpdateBackup { backup_id, .. } if backup_id == "6f1d2c3a-0b4e-4c5d-8e9f-a0b1c2d3e4f5");
-        let at = told.iter().position(of_backup).expect("the backup's state was told");
+        let at = reported.iter().position(of_backup).expect("the backup's state was told");
         assert!(
-            told.iter().skip(at).any(|cast| matches!(cast, ConductorCast::NotifyExcInfo { .. })),
+            reported.iter().skip(at).any(|cast| matches!(cast, ConductorCast::NotifyExcInfo { .. })),
             "first"
         );
-        match &told[at] {
+        match &reported[at] {
             ConductorCast::UpdateBackup { changes, sent, .. } => {
                 assert_eq!(Value::from(changes.clone()), json!({"state": "FAILED"}));
                 assert!(*sent > 1_700_000_000.0);
@@ -64,7 +64,7 @@ async fn a_refused_backup_is_reported_as_failed_before_anything_else() -> Result
 async fn a_backup_of_an_unknown_version_of_the_api_is_reported_as_failed() -> Result<()> {
     let fixture = Fixture::up().await?;
     let backup = json!({"backup_info": {"id": "7a2e3d4b-1c5f-4d6e-9fa0-b1c2d3e4f506"}});
-    fixture.bus.cast(&Request::new("create_backup", backup).version("2.0")).await?;
+    fixture.rpc.cast(&Request::new("create_backup", backup).version("2.0")).await?;
     let failed = |cast: &ConductorCast| matches!(cast, ConductorCast::UpdateBackup { backup_id, .. } if backup_id == "7a2e3d4b-1c5f-4d6e-9fa0-b1c2d3e4f506");
     fixture.conductor.next(SOON, failed).await?;
     Ok(())
@@ -76,7 +76,7 @@ async fn a_refused_call_whose_failure_the_taskmanager_swallows_is_reported_as_a_
     for (method, class) in [("restart", "DBaaSInstanceRestart"), ("pre_upgrade", "DBaaSInstanceUpgrade")] {
         let notification = of_action(&fixture, class);
         let wanted = notification["request_id"].clone();
-        let refused = fixture.bus.request(&Request::new(method, json!({})).notified(notification)).await;
+        let refused = fixture.rpc.request(&Request::new(method, json!({})).notified(notification)).await;
         let refusal = refused.expect_err("it is refused").to_string();
         assert!(refusal.contains(&format!("{method} is not supported")), "{refusal}");
         assert!(refusal.contains(&fault(&fixture, &wanted).await?), "{refusal}");
@@ -85,11 +85,11 @@ async fn a_refused_call_whose_failure_the_taskmanager_swallows_is_reported_as_a_
     let notification = of_action(&fixture, "DBaaSGuestLogList");
     let wanted = notification["request_id"].clone();
     let refused =
-        fixture.bus.request(&Request::new("guest_log_list", json!({})).notified(notification)).await;
+        fixture.rpc.request(&Request::new("guest_log_list", json!({})).notified(notification)).await;
     assert!(refused.is_err());
     fixture.call("rpc_ping", json!({})).await?;
-    let told = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyExcInfo { notification, .. } if notification["request_id"] == wanted);
-    assert!(!fixture.conductor.received().iter().any(told));
+    let reported = |cast: &ConductorCast| matches!(cast, ConductorCast::NotifyExcInfo { notification, .. } if notification["request_id"] == wanted);
+    assert!(!fixture.conductor.received().iter().any(reported));
     Ok(())
 }
 
@@ -98,7 +98,7 @@ async fn the_answer_to_stop_db_depends_on_what_trove_does_next() -> Result<()> {
     let fixture = Fixture::up().await?;
     let stop = async |class: &str, args: Value| {
         let request = Request::new("stop_db", args).version("1.1").notified(of_action(&fixture, class));
-        fixture.bus.request(&request).await
+        fixture.rpc.request(&request).await
     };
     for class in ["DBaaSInstanceResizeInstance", "DBaaSInstanceMigrate"] {
         assert_eq!(stop(class, json!({})).await?, Value::Null, "{class}: it would be stuck in RESIZE");
@@ -118,11 +118,11 @@ async fn a_server_that_is_up_again_is_answered_when_couchdb_runs() -> Result<()>
     let fixture = Fixture::up().await?;
     for class in ["DBaaSInstanceReboot", "DBaaSInstanceResizeInstance", "DBaaSInstanceMigrate"] {
         let restart = Request::new("restart", json!({})).notified(of_action(&fixture, class));
-        assert_eq!(fixture.bus.request(&restart).await?, Value::Null, "{class}");
+        assert_eq!(fixture.rpc.request(&restart).await?, Value::Null, "{class}");
     }
     let resize = async |method: &str, args: Value| {
         let notification = of_action(&fixture, "DBaaSInstanceResizeInstance");
-        fixture.bus.request(&Request::new(method, args).notified(notification)).await
+        fixture.rpc.request(&Request::new(method, args).notified(notification)).await
     };
     let start = json!({"config_contents": "# nothing\n", "ds_version": "3.5"});
     assert_eq!(resize("start_db_with_conf_changes", start.clone()).await?, Value::Null);
@@ -137,11 +137,11 @@ async fn a_server_that_is_up_again_is_answered_when_couchdb_runs() -> Result<()>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_on_an_empty_disk_is_not_silent() -> Result<()> {
-    let fixture = FixturePlan::default().set("heartbeat.assume_prepared", false).encrypted().up().await?;
+    let fixture = FixtureBuilder::default().set("heartbeat.assume_prepared", false).encrypted().up().await?;
     let rebuild = json!({"ds_version": "3.5.0", "config_contents": "", "config_overrides": {}});
     let request = Request::new("rebuild", rebuild);
     let wanted = request.context["request_id"].clone();
-    fixture.bus.cast(&request).await?;
+    fixture.rpc.cast(&request).await?;
     let message = fault(&fixture, &wanted).await?;
     assert!(
         message.contains("rebuild is not supported") && message.contains("nothing was restored"),
@@ -156,12 +156,12 @@ async fn a_rebuild_on_an_empty_disk_is_not_silent() -> Result<()> {
 
 /// Trove 26 overwrites the first fault with its own text; this takes five seconds.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_failure_of_a_creation_is_told_again_and_with_another_id() -> Result<()> {
-    let fixture = FixturePlan::default().set("heartbeat.assume_prepared", false).up().await?;
+async fn the_failure_of_a_creation_is_reported_again_and_with_a_new_id() -> Result<()> {
+    let fixture = FixtureBuilder::default().set("heartbeat.assume_prepared", false).up().await?;
     let notification = of_action(&fixture, "DBaaSInstanceCreate");
     let wanted = notification["request_id"].clone();
     let order = json!({"packages": "", "memory_mb": 512, "device_path": "/dev/vdb", "ds_version": "3.5.0"});
-    fixture.bus.cast(&Request::new("prepare", order).version("1.1").notified(notification)).await?;
+    fixture.rpc.cast(&Request::new("prepare", order).version("1.1").notified(notification)).await?;
     let first = fault(&fixture, &wanted).await?;
     assert!(first.starts_with("prepare failed at stage \"check\""), "{first}");
     // The test conductor keeps all reports; the real one drops an id that it knows.
@@ -170,11 +170,11 @@ async fn the_failure_of_a_creation_is_told_again_and_with_another_id() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trove_12_is_told_running_and_14_healthy() -> Result<()> {
+async fn trove_12_gets_running_and_14_healthy() -> Result<()> {
     let status_after = async |args: Value| -> Result<ServiceStatus> {
-        let plan =
-            FixturePlan::default().set("heartbeat.assume_prepared", false).set("heartbeat.interval", 1);
-        let fixture = plan.up().await?;
+        let builder =
+            FixtureBuilder::default().set("heartbeat.assume_prepared", false).set("heartbeat.interval", 1);
+        let fixture = builder.up().await?;
         fixture.must_cast("prepare", args).await?;
         let is_up =
             |status: &ServiceStatus| matches!(status, ServiceStatus::Running | ServiceStatus::Healthy);

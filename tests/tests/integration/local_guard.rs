@@ -10,14 +10,14 @@ use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::{Value, json};
 use trove_couchdb_protocol::{FrameDecoder, Outcome, Reply, decode_reply, envelope, frame};
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
-use trove_couchdb_tests::bus::Request;
 use trove_couchdb_tests::local::LocalClient;
-use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixtureBuilder};
+use trove_couchdb_tests::rpc::Request;
 
 use super::local_socket::failure;
 
 const LIMIT: Duration = trove_couchdb_tests::until::HUNG;
-/// Debian's `nobody` and `nogroup`; any ids other than root's would do.
+/// The ids of Debian's unprivileged account; any ids other than root's would do.
 const NOBODY: u32 = 65_534;
 
 /// A directory that every user can traverse, unlike those of the harness.
@@ -66,16 +66,16 @@ async fn without_a_group_only_root_and_the_agents_user_may() -> Result<()> {
     }
     let directory = public_directory()?;
     let socket = directory.path().join("agent.sock");
-    let fixture = LocalFixturePlan::default().set("local.socket", socket.to_str().unwrap()).up().await?;
+    let fixture = LocalFixtureBuilder::default().set("local.socket", socket.to_str().unwrap()).up().await?;
     let metadata = std::fs::metadata(&socket)?;
     assert!(metadata.file_type().is_socket());
     assert_eq!((metadata.mode() & 0o777, metadata.uid()), (0o660, 0));
     assert!(ping_as(&socket, NOBODY, NOBODY, "--clear-groups")?.is_none(), "the kernel keeps strangers out");
     // A member of the agent's group: the kernel allows the connection, the agent refuses it.
-    let told = refusal(ping_as(&socket, NOBODY, 0, "--clear-groups")?);
+    let reported = refusal(ping_as(&socket, NOBODY, 0, "--clear-groups")?);
     assert!(
-        told.contains("uid 65534 may not give this agent commands") && told.contains("local.group"),
-        "{told}"
+        reported.contains("uid 65534 may not give this agent commands") && reported.contains("local.group"),
+        "{reported}"
     );
     fixture.agent.wait_log("A process is refused on the local socket", LIMIT).await?;
     assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
@@ -90,7 +90,7 @@ async fn members_of_the_group_may_by_whichever_of_their_groups() -> Result<()> {
     let directory = public_directory()?;
     // If the agent creates the directory itself, the group must be able to traverse it.
     let socket = directory.path().join("run/agent.sock");
-    let fixture = LocalFixturePlan::default()
+    let fixture = LocalFixtureBuilder::default()
         .set("local.socket", socket.to_str().unwrap())
         .set("local.group", NOBODY.to_string())
         .up()
@@ -106,14 +106,14 @@ async fn members_of_the_group_may_by_whichever_of_their_groups() -> Result<()> {
     // The socket becomes accessible to all users, so that being able to connect proves nothing.
     std::fs::set_permissions(socket.parent().unwrap(), std::fs::Permissions::from_mode(0o755))?;
     std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o666))?;
-    let told = refusal(ping_as(&socket, NOBODY, 4711, "--clear-groups")?);
-    assert!(told.contains("restart the agent"), "{told}");
+    let reported = refusal(ping_as(&socket, NOBODY, 4711, "--clear-groups")?);
+    assert!(reported.contains("restart the agent"), "{reported}");
     assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_nobody_has_is_named() -> Result<()> {
+async fn an_unknown_group_is_named() -> Result<()> {
     let options = AgentOptions::without_broker("http://127.0.0.1:1").set("local.group", "no-such-group");
     let mut agent = AgentProcess::start(options)?;
     assert_eq!(agent.exit_within(LIMIT).await?.code(), Some(1));
@@ -123,7 +123,7 @@ async fn a_group_that_nobody_has_is_named() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_agents_socket_is_replaced_and_a_live_ones_never() -> Result<()> {
-    let mut fixture = LocalFixturePlan::default().up().await?;
+    let mut fixture = LocalFixtureBuilder::default().up().await?;
     let socket = fixture.agent.socket();
     let options = |url: &str| AgentOptions::without_broker(url).set("local.socket", socket.to_str().unwrap());
     let mut second = AgentProcess::start(options(&fixture.couch.url()))?;
@@ -148,7 +148,7 @@ async fn a_socket_that_is_in_the_way_is_waited_for() -> Result<()> {
     let directory = public_directory()?;
     let socket = directory.path().join("agent.sock");
     std::fs::write(&socket, "something else")?;
-    let fixture = trove_couchdb_tests::fixture::FixturePlan::default()
+    let fixture = trove_couchdb_tests::fixture::FixtureBuilder::default()
         .set("local.socket", socket.to_str().unwrap())
         .up()
         .await?;
@@ -172,15 +172,15 @@ async fn hung_up_with(fixture: &LocalFixture, bytes: &[u8]) -> Result<Option<Str
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_speaks_no_frames_is_told_and_hung_up_on() -> Result<()> {
-    let fixture = LocalFixturePlan::default().set("rpc.max_message_bytes", 20_000).up().await?;
-    let told = hung_up_with(&fixture, &[0; 4]).await?.context("not told")?;
-    assert!(told.contains("0 bytes long"), "{told}");
+async fn a_client_without_frames_gets_an_error_and_is_disconnected() -> Result<()> {
+    let fixture = LocalFixtureBuilder::default().set("rpc.max_message_bytes", 20_000).up().await?;
+    let reported = hung_up_with(&fixture, &[0; 4]).await?.context("not told")?;
+    assert!(reported.contains("0 bytes long"), "{reported}");
     let too_long = frame::encode(&vec![b' '; 20_001])?;
-    let told = hung_up_with(&fixture, &too_long).await?.context("not told")?;
-    assert!(told.contains("20001 bytes long, at most 20000"), "{told}");
-    let told = hung_up_with(&fixture, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await?.context("not told")?;
-    assert!(told.contains("at most 20000"), "{told}");
+    let reported = hung_up_with(&fixture, &too_long).await?.context("not told")?;
+    assert!(reported.contains("20001 bytes long, at most 20000"), "{reported}");
+    let reported = hung_up_with(&fixture, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await?.context("not told")?;
+    assert!(reported.contains("at most 20000"), "{reported}");
     // Requests before the invalid frame are answered.
     let client = fixture.connect().await?;
     let ping = LocalClient::encode_call(&Request::new("rpc_ping", json!({})));
@@ -193,7 +193,7 @@ async fn who_speaks_no_frames_is_told_and_hung_up_on() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_that_hold_no_request_are_answered_where_possible() -> Result<()> {
-    let fixture = LocalFixturePlan::default().up().await?;
+    let fixture = LocalFixtureBuilder::default().up().await?;
     let inner = |value: Value| envelope::encode(&value);
     let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
     for body in [
@@ -210,10 +210,10 @@ async fn frames_that_hold_no_request_are_answered_where_possible() -> Result<()>
     }
     let broken = inner(json!({"method": "create_user", "args": 5, "_msg_id": "m", "_reply_q": "local"}));
     fixture.local.send_bytes(&frame::encode(&broken)?).await?;
-    let told = fixture.local.other(LIMIT, |reply| reply.msg_id == "m").await?;
+    let reported = fixture.local.other(LIMIT, |reply| reply.msg_id == "m").await?;
     assert!(
-        matches!(&told.outcome, Outcome::Failure(failure) if failure.message.contains("args")),
-        "{told:?}"
+        matches!(&reported.outcome, Outcome::Failure(failure) if failure.message.contains("args")),
+        "{reported:?}"
     );
     assert_eq!(fixture.call("rpc_ping", json!({})).await?, true, "on the same connection");
     let client = fixture.connect().await?;
@@ -225,14 +225,14 @@ async fn frames_that_hold_no_request_are_answered_where_possible() -> Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_more_than_may_be_connected_is_told_so() -> Result<()> {
-    let fixture = LocalFixturePlan::default().set("local.max_connections", 3).up().await?;
+async fn one_connection_more_than_allowed_gets_an_error() -> Result<()> {
+    let fixture = LocalFixtureBuilder::default().set("local.max_connections", 3).up().await?;
     let (second, third) = (fixture.connect().await?, fixture.connect().await?);
     for client in [&second, &third] {
         assert_eq!(client.call("rpc_ping", json!({})).await?, true);
     }
-    let told = fixture.connect().await?.hung_up(LIMIT).await?.context("not told")?;
-    assert!(told.contains("3 are connected"), "{told}");
+    let reported = fixture.connect().await?.hung_up(LIMIT).await?.context("not told")?;
+    assert!(reported.contains("3 are connected"), "{reported}");
     drop(third);
     for _ in 0..30_000 {
         let client = fixture.connect().await?;
@@ -249,7 +249,7 @@ async fn one_more_than_may_be_connected_is_told_so() -> Result<()> {
 async fn who_does_not_read_stops_only_itself() -> Result<()> {
     use tokio::io::AsyncWriteExt;
 
-    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = LocalFixtureBuilder::default().in_memory(Options::default()).up().await?;
     let names: Vec<String> =
         (0..200).map(|number| format!("{}{number}", fixture.name("a-database-"))).collect();
     fixture.databases(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
@@ -277,7 +277,7 @@ async fn who_does_not_read_stops_only_itself() -> Result<()> {
 /// A client may have more requests in flight than the agent accepts at once: the rest waits in its socket.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_requests_at_once_are_all_answered() -> Result<()> {
-    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = LocalFixtureBuilder::default().in_memory(Options::default()).up().await?;
     let db = fixture.name("db");
     fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::Hang));
     let create =

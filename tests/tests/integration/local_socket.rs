@@ -6,11 +6,11 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use trove_couchdb_tests::bus::{CallError, Request};
 use trove_couchdb_tests::couch::{Credentials, escape};
 use trove_couchdb_tests::fixture::Fixture;
 use trove_couchdb_tests::local::LocalClient;
-use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixtureBuilder};
+use trove_couchdb_tests::rpc::{CallError, Request};
 use trove_couchdb_tests::shared_server::root_alone;
 use trove_couchdb_tests::until::{HUNG, until_hit};
 
@@ -27,7 +27,7 @@ fn names(list: &Value) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn users_databases_and_access() -> Result<()> {
-    let fixture = LocalFixturePlan::default().up().await?;
+    let fixture = LocalFixtureBuilder::default().up().await?;
     let (films, music) = (fixture.name("films"), fixture.name("music"));
     let (al, zoe) = (fixture.name("al"), fixture.name("zoe"));
     // Trove only casts these methods; a call of any method is answered.
@@ -67,7 +67,7 @@ async fn users_databases_and_access() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn root_and_the_instance_itself() -> Result<()> {
-    let fixture = LocalFixturePlan::default().up().await?;
+    let fixture = LocalFixtureBuilder::default().up().await?;
     assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
     let stats = fixture.call("get_filesystem_stats", json!({"fs_path": null})).await?;
     assert!(stats["total"].as_f64().unwrap() > 0.0, "{stats}");
@@ -86,7 +86,7 @@ async fn root_and_the_instance_itself() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_come_in_any_order_and_casts_have_none() -> Result<()> {
-    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = LocalFixtureBuilder::default().in_memory(Options::default()).up().await?;
     let slow = fixture.name("slow");
     fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{slow}"), Fault::Hang));
     let first =
@@ -108,7 +108,7 @@ async fn answers_come_in_any_order_and_casts_have_none() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_asks_for_signs_of_life_gets_them() -> Result<()> {
-    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = LocalFixtureBuilder::default().in_memory(Options::default()).up().await?;
     let slow = fixture.name("slow");
     fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{slow}"), Fault::Hang));
     let request = Request::new("create_database", json!({"databases": [{"_name": slow}]}));
@@ -124,7 +124,7 @@ async fn a_caller_that_asks_for_signs_of_life_gets_them() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_is_gone_does_not_stop_its_command() -> Result<()> {
-    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = LocalFixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (slow, other) = (fixture.name("slow"), fixture.connect().await?);
     let faults = fixture.memory()?.faults();
     faults.add(Rule::new("PUT", &format!("/{slow}"), Fault::Hang));
@@ -140,9 +140,12 @@ async fn a_client_that_is_gone_does_not_stop_its_command() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_status_tells_how_the_agent_does() -> Result<()> {
-    let mut fixture =
-        LocalFixturePlan::default().in_memory(Options::default()).set("heartbeat.interval", 1).up().await?;
+async fn the_status_shows_the_state_of_the_agent() -> Result<()> {
+    let mut fixture = LocalFixtureBuilder::default()
+        .in_memory(Options::default())
+        .set("heartbeat.interval", 1)
+        .up()
+        .await?;
     let db = fixture.name("db");
     fixture.databases(&[&db]).await?;
     failure(fixture.call("delete_database", json!({"database": {"_name": fixture.name("none")}})).await);
@@ -190,8 +193,8 @@ async fn the_status_tells_how_the_agent_does() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn databases_that_somebody_opened_are_found() -> Result<()> {
-    let fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+async fn databases_that_were_opened_are_found() -> Result<()> {
+    let fixture = LocalFixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (closed, open, odd) = (fixture.name("closed"), fixture.name("open"), fixture.name("odd"));
     fixture.databases(&[&closed, &open, &odd]).await?;
     let before = fixture.call("check_databases", json!({})).await?;
@@ -218,10 +221,10 @@ async fn databases_that_somebody_opened_are_found() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_agent_needs_neither_a_broker_nor_root() -> Result<()> {
     // On a shared server the agent would need the credentials file of a different user's agent.
-    let plan = LocalFixturePlan::default().alone();
-    // Debian's nobody.
-    let plan = if rustix::process::geteuid().is_root() { plan.user(65_534) } else { plan };
-    let fixture: LocalFixture = plan.up().await?;
+    let builder = LocalFixtureBuilder::default().alone();
+    // The id of Debian's unprivileged account.
+    let builder = if rustix::process::geteuid().is_root() { builder.user(65_534) } else { builder };
+    let fixture: LocalFixture = builder.up().await?;
     let al = fixture.name("al");
     let login = fixture.user(&al, &[]).await?;
     assert!(fixture.client.logs_in(&login).await?);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
-use trove_couchdb_tests::fixture::FixturePlan;
+use trove_couchdb_tests::fixture::FixtureBuilder;
 use trove_couchdb_tests::process::Signal;
 
 use super::local_socket::failure;
@@ -26,8 +26,8 @@ fn of_spans<'a>(line: &'a Value, field: &str) -> Option<&'a str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_line_has_its_instance_and_those_of_a_command_its_request() -> Result<()> {
     // The filter does not affect spans.
-    let plan = FixturePlan::default().set("log.filter", "info");
-    let fixture = plan.set("log.format", "json").up().await?;
+    let builder = FixtureBuilder::default().set("log.filter", "info");
+    let fixture = builder.set("log.format", "json").up().await?;
     fixture.databases(&[&fixture.name("db")]).await?;
     fixture.call("list_users", json!({})).await?;
     failure(fixture.call("create_user", json!({"users": 3})).await);
@@ -53,8 +53,8 @@ const READ_DONE: &str = "method=\"list_databases\"";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_filter_changes_over_the_socket_and_at_sighup() -> Result<()> {
-    let plan = FixturePlan::default().set("log.filter", "info");
-    let mut fixture = plan.up().await?;
+    let builder = FixtureBuilder::default().set("log.filter", "info");
+    let mut fixture = builder.up().await?;
     let local = fixture.local().await?;
     let read = async || fixture.call("list_databases", json!({})).await;
     read().await?;
@@ -75,7 +75,7 @@ async fn the_filter_changes_over_the_socket_and_at_sighup() -> Result<()> {
     let refusal = failure(local.call("set_log_filter", json!({"filter": "loud"})).await);
     assert!(refusal.message.contains("filter"), "{refusal:?}");
     let refusal = failure(fixture.call("set_log_filter", json!({"filter": "off"})).await);
-    assert_eq!(refusal.class, "Forbidden", "nobody silences a guest over the bus");
+    assert_eq!(refusal.class, "Forbidden", "no message of the broker silences a guest");
 
     let file = fixture.agent.directory().join("agent.toml");
     let text = std::fs::read_to_string(&file)?;

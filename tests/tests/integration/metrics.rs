@@ -11,11 +11,11 @@ use in_memory_couchdb::Options;
 use serde_json::json;
 use trove_couchdb_protocol::trove::{ConductorCast, Method};
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
-use trove_couchdb_tests::bus::Request;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
-use trove_couchdb_tests::local_fixture::LocalFixturePlan;
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
+use trove_couchdb_tests::local_fixture::LocalFixtureBuilder;
 use trove_couchdb_tests::ports::PortBlock;
 use trove_couchdb_tests::promtool::promtool;
+use trove_couchdb_tests::rpc::Request;
 use trove_couchdb_tests::web;
 
 use super::local_socket::failure;
@@ -80,9 +80,9 @@ async fn use_it(fixture: &Fixture) -> Result<()> {
     failure(fixture.call("list_access", json!({"username": fixture.name("nobody"), "hostname": "%"})).await);
     failure(fixture.call("no_such_method_of_mine", json!({})).await);
     let request = Request::new("delete_database", json!({"database": {"_name": db}}));
-    let message = fixture.bus.encode_call(&request);
+    let message = fixture.rpc.encode_call(&request);
     for _ in 0..2 {
-        fixture.bus.publish_raw(&message.body).await?;
+        fixture.rpc.publish_raw(&message.body).await?;
     }
     Ok(())
 }
@@ -91,8 +91,8 @@ async fn use_it(fixture: &Fixture) -> Result<()> {
 async fn what_happens_is_counted_and_prometheus_finds_no_fault() -> Result<()> {
     let ports = PortBlock::reserve()?;
     let address = format!("127.0.0.1:{}", ports.port(0));
-    let plan = FixturePlan::default().in_memory(Options::default()).set("heartbeat.interval", 1);
-    let fixture = plan.set("metrics.listen", address.as_str()).up().await?;
+    let builder = FixtureBuilder::default().in_memory(Options::default()).set("heartbeat.interval", 1);
+    let fixture = builder.set("metrics.listen", address.as_str()).up().await?;
     use_it(&fixture).await?;
     fixture.conductor.next(SOON, |cast| matches!(cast, ConductorCast::Heartbeat { .. })).await?;
     let text = until(&address, "a duplicate and a heartbeat", |text| {
@@ -141,10 +141,10 @@ async fn what_happens_is_counted_and_prometheus_finds_no_fault() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_couchdb_that_is_away_shows_and_the_agent_is_alive() -> Result<()> {
+async fn an_unreachable_couchdb_shows_and_the_agent_is_alive() -> Result<()> {
     let ports = PortBlock::reserve()?;
     let address = format!("127.0.0.1:{}", ports.port(0));
-    let mut fixture = FixturePlan::default()
+    let mut fixture = FixtureBuilder::default()
         .in_memory(Options::default())
         .set("metrics.listen", address.as_str())
         .up()
@@ -171,8 +171,8 @@ async fn a_couchdb_that_is_away_shows_and_the_agent_is_alive() -> Result<()> {
 async fn a_unix_socket_is_for_the_agents_user_alone_and_goes_with_the_agent() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let socket = directory.path().join("metrics.sock");
-    let plan = LocalFixturePlan::default().in_memory(Options::default());
-    let mut fixture = plan.set("metrics.listen", socket.to_str().unwrap()).up().await?;
+    let builder = LocalFixtureBuilder::default().in_memory(Options::default());
+    let mut fixture = builder.set("metrics.listen", socket.to_str().unwrap()).up().await?;
     let text = web::get_unix(&socket, "/metrics").await?.body;
     assert_eq!(value(&text, "trove_couchdb_agent_couchdb_up"), Some(1.0), "{text}");
     assert!(!text.contains("broker_up"), "it has none");
@@ -188,7 +188,7 @@ async fn a_unix_socket_is_for_the_group_that_its_directory_gives_it() -> Result<
     const AGENT: u32 = 64_251;
     const GROUP: u32 = 64_252;
     if !rustix::process::geteuid().is_root() {
-        trove_couchdb_tests::ledger::skipped("only root can give a directory away");
+        trove_couchdb_tests::test_log::skipped("only root can give a directory away");
         return Ok(());
     }
     let above = tempfile::tempdir()?;
@@ -198,9 +198,10 @@ async fn a_unix_socket_is_for_the_group_that_its_directory_gives_it() -> Result<
     std::os::unix::fs::chown(&directory, Some(AGENT), Some(GROUP))?;
     std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o2750))?;
     let socket = directory.join("metrics.sock");
-    let plan = LocalFixturePlan::default().in_memory(Options::default()).user(AGENT);
-    let plan = plan.set("metrics.listen", socket.to_str().unwrap()).set("metrics.group", GROUP.to_string());
-    let _stage = plan.up().await?;
+    let builder = LocalFixtureBuilder::default().in_memory(Options::default()).user(AGENT);
+    let builder =
+        builder.set("metrics.listen", socket.to_str().unwrap()).set("metrics.group", GROUP.to_string());
+    let _stage = builder.up().await?;
     assert_eq!(web::get_unix(&socket, "/healthz").await?.status, 200);
     let made = std::fs::metadata(&socket)?;
     assert_eq!((made.uid(), made.gid(), made.mode() & 0o777), (AGENT, GROUP, 0o660));
@@ -211,8 +212,9 @@ async fn a_unix_socket_is_for_the_group_that_its_directory_gives_it() -> Result<
 async fn requests_are_bounded_and_change_nothing() -> Result<()> {
     let ports = PortBlock::reserve()?;
     let address = format!("127.0.0.1:{}", ports.port(0));
-    let plan = LocalFixturePlan::default();
-    let fixture = plan.set("metrics.listen", address.as_str()).set("metrics.max_connections", 2).up().await?;
+    let builder = LocalFixtureBuilder::default();
+    let fixture =
+        builder.set("metrics.listen", address.as_str()).set("metrics.max_connections", 2).up().await?;
     let post = web::send_tcp(&address, &web::request("POST", "/metrics")).await?;
     assert!(post.status == 405 && post.head.to_lowercase().contains("allow: get, head"), "{post:?}");
     assert_eq!(web::get_tcp(&address, "/../etc/passwd").await?.status, 404);
@@ -253,8 +255,8 @@ async fn an_address_that_others_reach_needs_consent() -> Result<()> {
     }
     let ports = PortBlock::reserve()?;
     let listen = format!("0.0.0.0:{}", ports.port(0));
-    let plan = LocalFixturePlan::default().set("metrics.allow_remote", true);
-    let _stage = plan.set("metrics.listen", listen).up().await?;
+    let builder = LocalFixtureBuilder::default().set("metrics.allow_remote", true);
+    let _stage = builder.set("metrics.listen", listen).up().await?;
     assert_eq!(web::get_tcp(&format!("127.0.0.1:{}", ports.port(0)), "/healthz").await?.status, 200);
     Ok(())
 }

@@ -4,12 +4,16 @@
 use anyhow::Result;
 use in_memory_couchdb::{Options, Trouble};
 use serde_json::{Value, json};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan, user_object};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder, user_object};
 use trove_couchdb_tests::until::until;
 
-async fn up(patience: i64) -> Result<Fixture> {
-    let plan = FixturePlan::default().in_memory(Options::default());
-    plan.set("rpc.call_patience", patience).set("rpc.cast_patience", patience).up().await
+async fn up(retry_timeout: i64) -> Result<Fixture> {
+    let builder = FixtureBuilder::default().in_memory(Options::default());
+    builder
+        .set("rpc.call_retry_timeout", retry_timeout)
+        .set("rpc.cast_retry_timeout", retry_timeout)
+        .up()
+        .await
 }
 
 fn two_of_three_are_down() -> Trouble {

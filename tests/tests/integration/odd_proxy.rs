@@ -28,13 +28,13 @@ fn quick() -> Options {
     Options { iterations: Some(500), ..Options::default() }.admin(BOSS.0, BOSS.1)
 }
 
-struct Ground {
+struct Environment {
     couch: InMemoryCouch,
     proxy: OddProxy,
     agent: AgentProcess,
 }
 
-impl Ground {
+impl Environment {
     async fn up() -> Result<Self> {
         let couch = InMemoryCouch::start(quick()).await?;
         let proxy = OddProxy::start(couch.port(), Mode::Pass).await?;
@@ -94,15 +94,15 @@ fn oddities() -> Vec<(Mode, Vec<&'static str>)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_is_named_to_a_running_agent_and_gone_when_it_is_repaired() -> Result<()> {
-    let ground = Ground::up().await?;
+    let environment = Environment::up().await?;
     for (mode, texts) in oddities() {
-        ground.proxy.set(mode);
-        ground.reason(&texts).await?;
-        ground.proxy.set(Mode::Pass);
-        ground.healthy().await?;
-        ground.call("list_users", json!({})).await?;
+        environment.proxy.set(mode);
+        environment.reason(&texts).await?;
+        environment.proxy.set(Mode::Pass);
+        environment.healthy().await?;
+        environment.call("list_users", json!({})).await?;
     }
-    let logs = ground.agent.logs();
+    let logs = environment.agent.logs();
     assert!(!logs.contains("CouchDB refuses os_admin's password"), "no password was taken for a wrong one");
     Ok(())
 }
@@ -110,15 +110,16 @@ async fn each_is_named_to_a_running_agent_and_gone_when_it_is_repaired() -> Resu
 #[tokio::test(flavor = "multi_thread")]
 async fn each_is_named_at_the_start_and_the_agent_gets_its_login_afterwards() -> Result<()> {
     for (mode, texts) in oddities() {
-        let mut ground = Ground::up().await?;
-        ground.agent.terminate().await?;
-        ground.proxy.set(mode);
-        ground.agent.start_again()?;
-        until("the socket", async || Ok(LocalClient::connect(&ground.agent.socket()).await.is_ok())).await?;
-        ground.reason(&texts).await?;
-        ground.proxy.set(Mode::Pass);
-        ground.agent.wait_ready().await?;
-        ground.call("list_users", json!({})).await?;
+        let mut environment = Environment::up().await?;
+        environment.agent.terminate().await?;
+        environment.proxy.set(mode);
+        environment.agent.start_again()?;
+        until("the socket", async || Ok(LocalClient::connect(&environment.agent.socket()).await.is_ok()))
+            .await?;
+        environment.reason(&texts).await?;
+        environment.proxy.set(Mode::Pass);
+        environment.agent.wait_ready().await?;
+        environment.call("list_users", json!({})).await?;
     }
     Ok(())
 }
@@ -129,29 +130,29 @@ async fn basic_that_is_switched_off_is_named_and_noticed_when_it_is_on_again() -
     let couch = InMemoryCouch::start(quick()).await?;
     let proxy = OddProxy::start(couch.port(), Mode::Pass).await?;
     let agent = AgentProcess::start_ready(options(&proxy.url())).await?;
-    let ground = Ground { couch, proxy, agent };
-    let client = CouchClient::new(&ground.couch.url())?;
+    let environment = Environment { couch, proxy, agent };
+    let client = CouchClient::new(&environment.couch.url())?;
     let boss = Credentials::new(BOSS.0, BOSS.1);
     let path = "/_node/_local/_config/chttpd/authentication_handlers";
     let without = "{chttpd_auth, cookie_authentication_handler}, {chttpd_auth, jwt_authentication_handler}";
     // A cookie is the only remaining login, also for the operator who repairs it.
     let cookie = reqwest::Client::new()
-        .post(format!("{}/_session", ground.couch.url()))
+        .post(format!("{}/_session", environment.couch.url()))
         .json(&json!({"name": BOSS.0, "password": BOSS.1}))
         .send()
         .await?;
     let cookie = cookie.headers()["set-cookie"].to_str()?.split(';').next().unwrap_or_default().to_owned();
     assert!(client.put(path, Some(&boss), &json!(without)).await?.0.is_success());
-    ground.reason(&["does not accept Basic", "cookie, jwt", "default_authentication_handler"]).await?;
+    environment.reason(&["does not accept Basic", "cookie, jwt", "default_authentication_handler"]).await?;
     let with = format!("{without}, {{chttpd_auth, default_authentication_handler}}");
     let repaired = reqwest::Client::new()
-        .put(format!("{}{path}", ground.couch.url()))
+        .put(format!("{}{path}", environment.couch.url()))
         .header("cookie", cookie)
         .json(&json!(with))
         .send()
         .await?;
     assert!(repaired.status().is_success());
-    ground.healthy().await
+    environment.healthy().await
 }
 
 /// Hashes respect the server's limit, and the report of a limit that was set later names the setting to
@@ -161,11 +162,11 @@ async fn a_limit_of_rounds_is_kept_and_named() -> Result<()> {
     let couch = InMemoryCouch::start(quick().set("chttpd_auth", "max_iterations", "800")).await?;
     let proxy = OddProxy::start(couch.port(), Mode::Pass).await?;
     let agent = AgentProcess::start_ready(options(&proxy.url())).await?;
-    let mut ground = Ground { couch, proxy, agent };
+    let mut environment = Environment { couch, proxy, agent };
     let user = json!({"_name": "al", "_host": "%", "_password": "al-pw", "_databases": []});
-    ground.call("create_user", json!({ "users": [user] })).await?;
-    let root = ground.call("enable_root", json!({})).await?;
-    let client = CouchClient::new(&ground.couch.url())?;
+    environment.call("create_user", json!({ "users": [user] })).await?;
+    let root = environment.call("enable_root", json!({})).await?;
+    let client = CouchClient::new(&environment.couch.url())?;
     let root = Credentials::new("root", root["_password"].as_str().context("no password")?);
     for login in [Credentials::new("al", "al-pw"), root] {
         assert!(client.logs_in(&login).await?, "{}", login.name);
@@ -175,11 +176,11 @@ async fn a_limit_of_rounds_is_kept_and_named() -> Result<()> {
     // Below the rounds of os_admin's hash, and above those of the other administrator's.
     assert!(client.put(path, Some(&boss), &json!("600")).await?.0.is_success());
     // 3.4 and later do not check a password again once it proved right.
-    ground.couch.stop().await;
-    ground.couch.start_again().await?;
-    ground.reason(&["too high", "max_iterations"]).await?;
+    environment.couch.stop().await;
+    environment.couch.start_again().await?;
+    environment.reason(&["too high", "max_iterations"]).await?;
     assert!(client.put(path, Some(&boss), &json!("900")).await?.0.is_success());
-    ground.healthy().await
+    environment.healthy().await
 }
 
 /// `DELETE /a%2Fb` would delete the document `b` of the database `a`.
@@ -187,31 +188,32 @@ async fn a_limit_of_rounds_is_kept_and_named() -> Result<()> {
 /// Mutation: decoded-paths-are-used (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_decodes_slashes_gets_no_name_with_one() -> Result<()> {
-    let ground = Ground::up().await?;
+    let environment = Environment::up().await?;
     let database = |name: &str| json!({"databases": [{"_name": name}]});
-    ground.call("create_database", database("films")).await?;
-    let client = CouchClient::new(&ground.couch.url())?;
+    environment.call("create_database", database("films")).await?;
+    let client = CouchClient::new(&environment.couch.url())?;
     let boss = Credentials::new(BOSS.0, BOSS.1);
     assert!(client.put("/films/old", Some(&boss), &json!({})).await?.0.is_success());
-    ground.agent_restarts_behind(Mode::Decode).await?;
+    environment.agent_restarts_behind(Mode::Decode).await?;
     for (method, args) in [
         ("delete_database", json!({"database": {"_name": "films/old"}})),
         ("create_database", database("films/new")),
     ] {
-        let told = ground.call(method, args).await.expect_err("refused").to_string();
-        assert!(told.contains("decodes %2F") && told.contains("nothing was sent"), "{told}");
+        let reported = environment.call(method, args).await.expect_err("refused").to_string();
+        assert!(reported.contains("decodes %2F") && reported.contains("nothing was sent"), "{reported}");
     }
     assert!(client.get("/films/old", Some(&boss)).await?.0.is_success());
-    let sent: Vec<_> = ground.proxy.requests().into_iter().filter(|line| line.contains("films%2F")).collect();
+    let sent: Vec<_> =
+        environment.proxy.requests().into_iter().filter(|line| line.contains("films%2F")).collect();
     assert!(sent.is_empty(), "{sent:?}");
-    ground.call("create_database", database("plain")).await?;
-    ground.proxy.set(Mode::Pass);
-    ground.call("create_database", database("films/new")).await?;
+    environment.call("create_database", database("plain")).await?;
+    environment.proxy.set(Mode::Pass);
+    environment.call("create_database", database("films/new")).await?;
     assert!(client.get(&format!("/{}", escape("films/new")), Some(&boss)).await?.0.is_success());
     Ok(())
 }
 
-impl Ground {
+impl Environment {
     /// Breaks the proxy and then changes it, so that the agent forgets what it knew about the proxy.
     async fn agent_restarts_behind(&self, mode: Mode) -> Result<()> {
         self.proxy.set(answer("502 Bad Gateway", "", "<html><h1>502</h1>"));

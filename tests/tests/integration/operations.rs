@@ -11,14 +11,14 @@ use in_memory_couchdb::{Fault, Options, Rule};
 use lapin::options::QueuePurgeOptions;
 use serde_json::{Value, json};
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
-use trove_couchdb_tests::bus::{CallError, Request, notification};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan, user_object};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder, user_object};
+use trove_couchdb_tests::rpc::{CallError, Request, notification};
 use trove_couchdb_tests::until::{HUNG, until, until_hit};
 
 const PASSWORD: &str = "hunter2-of-the-order";
 
-fn new_guest() -> FixturePlan {
-    FixturePlan::default()
+fn new_guest() -> FixtureBuilder {
+    FixtureBuilder::default()
         .set("heartbeat.assume_prepared", false)
         .set("heartbeat.interval", 1)
         .in_memory(Options::default())
@@ -48,7 +48,7 @@ async fn until_state(fixture: &Fixture, wanted: &str) -> Result<Value> {
     operation(fixture).await
 }
 
-async fn told(fixture: &Fixture, wanted: ServiceStatus) -> Result<()> {
+async fn reported(fixture: &Fixture, wanted: ServiceStatus) -> Result<()> {
     let is_wanted = |cast: &ConductorCast| matches!(cast, ConductorCast::Heartbeat { status: Some(status), .. } if *status == wanted);
     fixture.conductor.next(HUNG, is_wanted).await.map(drop)
 }
@@ -78,10 +78,10 @@ fn requests(fixture: &Fixture) -> Vec<PathBuf> {
 /// Purges the guest's queue; returns the number of purged messages.
 async fn lose_what_is_queued(fixture: &Fixture) -> Result<u32> {
     Ok(fixture
-        .bus
+        .rpc
         .channel()
         .await?
-        .queue_purge(fixture.bus.topic().into(), QueuePurgeOptions::default())
+        .queue_purge(fixture.rpc.topic().into(), QueuePurgeOptions::default())
         .await?)
 }
 
@@ -99,7 +99,7 @@ fn steps(fixture: &Fixture) -> Vec<(&'static str, Rule)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_in_every_step_of_prepare_costs_nothing() -> Result<()> {
     let mut fixture = new_guest().up().await?;
-    fixture.bus.cast(&order(&fixture)).await.context("the order")?;
+    fixture.rpc.cast(&order(&fixture)).await.context("the order")?;
     let mut kills = 0;
     for (step, hang) in steps(&fixture) {
         fixture.memory()?.faults().clear();
@@ -128,7 +128,7 @@ async fn a_kill_in_every_step_of_prepare_costs_nothing() -> Result<()> {
     }
     fixture.memory()?.faults().clear();
     fixture.agent.start_again()?;
-    told(&fixture, ServiceStatus::Healthy).await?;
+    reported(&fixture, ServiceStatus::Healthy).await?;
     let over = until_state(&fixture, "succeeded").await?;
     assert_eq!((&over["resumed"], &over["kind"]), (&json!(3), &json!("prepare")), "{over}");
     until("the word of its end", async || Ok(!ends(&fixture).is_empty())).await?;
@@ -146,7 +146,7 @@ async fn who_meets_an_operation_is_refused_at_once_with_its_stand() -> Result<()
     let fixture = new_guest().up().await?;
     let hang = Rule::new("PUT", &format!("/{}", fixture.name("db")), Fault::Hang);
     fixture.memory()?.faults().add(hang);
-    fixture.bus.cast(&order(&fixture)).await?;
+    fixture.rpc.cast(&order(&fixture)).await?;
     // Sent before the operation has begun, and waiting for it.
     let waits = fixture.cast("create_database", json!({"databases": [{"_name": fixture.name("other")}]}));
     let message = waits.await?.expect_err("an operation is in its way");
@@ -168,7 +168,7 @@ async fn its_end_reaches_the_conductor_also_from_the_next_agent_and_once() -> Re
     let mut fixture = new_guest().up().await?;
     let hang = Rule::new("PUT", &format!("/{}", fixture.name("db")), Fault::Hang).times(1);
     fixture.memory()?.faults().add(hang);
-    fixture.bus.cast(&order(&fixture)).await?;
+    fixture.rpc.cast(&order(&fixture)).await?;
     until_hit(fixture.memory()?).await?;
     fixture.agent.kill9()?;
     let good = fixture.agent.options().transport_url.clone();
@@ -183,7 +183,7 @@ async fn its_end_reaches_the_conductor_also_from_the_next_agent_and_once() -> Re
     until("its record", async || Ok(operation(&fixture).await.is_ok_and(|one| one["told"] == true))).await?;
     fixture.agent.kill9()?;
     fixture.agent.start_again()?;
-    told(&fixture, ServiceStatus::Healthy).await?;
+    reported(&fixture, ServiceStatus::Healthy).await?;
     fixture.call("rpc_ping", json!({})).await?;
     assert_eq!(ends(&fixture), [Ok(())]);
     Ok(())
@@ -193,16 +193,16 @@ async fn its_end_reaches_the_conductor_also_from_the_next_agent_and_once() -> Re
 async fn an_operator_can_end_it_and_the_user_hears_why() -> Result<()> {
     let fixture = new_guest().up().await?;
     fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{}", fixture.name("db")), Fault::Hang));
-    fixture.bus.cast(&order(&fixture)).await?;
+    fixture.rpc.cast(&order(&fixture)).await?;
     until_hit(fixture.memory()?).await?;
     let id = operation(&fixture).await?["id"].clone();
     let refused =
-        fixture.call("operation_cancel", json!({"operation": id})).await.expect_err("not over the bus");
+        fixture.call("operation_cancel", json!({"operation": id})).await.expect_err("not over the broker");
     assert!(refused.to_string().contains("socket"), "{refused}");
     let local = fixture.local().await?;
     let answer = local.call("operation_cancel", json!({"operation": id})).await?;
     assert_eq!(answer["id"], id);
-    told(&fixture, ServiceStatus::FailedToSpawn).await?;
+    reported(&fixture, ServiceStatus::FailedToSpawn).await?;
     let over = until_state(&fixture, "cancelled").await?;
     assert!(over["reason"].as_str().unwrap().contains("was cancelled by an operator"), "{over}");
     until("the word of its end", async || Ok(!ends(&fixture).is_empty())).await?;
@@ -227,14 +227,14 @@ async fn without_its_arguments_it_ends_as_failed_and_says_so() -> Result<()> {
         .memory()?
         .faults()
         .add(Rule::new("PUT", &format!("/{}", fixture.name("db")), Fault::Hang).times(1));
-    fixture.bus.cast(&order(&fixture)).await?;
+    fixture.rpc.cast(&order(&fixture)).await?;
     until_hit(fixture.memory()?).await?;
     fixture.agent.kill9()?;
     for request in requests(&fixture) {
         fs::remove_file(request)?;
     }
     fixture.agent.start_again()?;
-    told(&fixture, ServiceStatus::FailedToSpawn).await?;
+    reported(&fixture, ServiceStatus::FailedToSpawn).await?;
     let over = until_state(&fixture, "failed").await?;
     assert!(over["reason"].as_str().unwrap().contains("can't go on"), "{over}");
     until("the word of its end", async || Ok(!ends(&fixture).is_empty())).await?;
@@ -250,11 +250,11 @@ async fn a_resumed_operation_shows_no_more_of_an_encrypted_name() -> Result<()> 
     fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::Hang).times(1));
     let args = json!({"databases": [{"_name": db}], "users": [user_object(&fixture.name("al"), &[&absent])]});
     let request = Request::new("prepare", args).version("1.1");
-    fixture.bus.cast(&request.notified(notification(&fixture.id, "instance_create"))).await?;
+    fixture.rpc.cast(&request.notified(notification(&fixture.id, "instance_create"))).await?;
     until_hit(fixture.memory()?).await?;
     fixture.agent.kill9()?;
     fixture.agent.start_again()?;
-    told(&fixture, ServiceStatus::FailedToSpawn).await?;
+    reported(&fixture, ServiceStatus::FailedToSpawn).await?;
     until("the word of its end", async || Ok(!ends(&fixture).is_empty())).await?;
     let Some(Err(message)) = ends(&fixture).pop() else { panic!("it must fail: {:?}", ends(&fixture)) };
     assert!(message.contains("\"an-…\"") && !message.contains(&absent), "{message}");
@@ -290,22 +290,22 @@ async fn what_the_disk_does_not_take_is_refused_and_ends_the_creation() -> Resul
     let message =
         fixture.cast("prepare", json!({"ds_version": "3.5.0"})).await?.expect_err("it can't be written down");
     assert!(message.contains("state directory"), "{message}");
-    told(&fixture, ServiceStatus::FailedToSpawn).await?;
+    reported(&fixture, ServiceStatus::FailedToSpawn).await?;
     fs::remove_file(&place)?;
     fixture.must_cast("prepare", json!({"ds_version": "3.5.0"})).await?;
-    told(&fixture, ServiceStatus::Healthy).await
+    reported(&fixture, ServiceStatus::Healthy).await
 }
 
 /// Sent twice with one id: over the broker again, and over the socket.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_command_is_one_operation_whichever_way_it_comes() -> Result<()> {
+async fn the_same_command_is_one_operation_over_either_transport() -> Result<()> {
     let fixture = new_guest().up().await?;
-    let message = fixture.bus.encode_cast(&order(&fixture));
+    let message = fixture.rpc.encode_cast(&order(&fixture));
     for _ in 0..2 {
-        fixture.bus.send(&message).await?;
+        fixture.rpc.send(&message).await?;
     }
-    told(&fixture, ServiceStatus::Healthy).await?;
-    fixture.bus.send(&message).await?;
+    reported(&fixture, ServiceStatus::Healthy).await?;
+    fixture.rpc.send(&message).await?;
     fixture.call("rpc_ping", json!({})).await?;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let all = fixture.call("operation_list", json!({})).await?;

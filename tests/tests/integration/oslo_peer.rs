@@ -8,10 +8,10 @@ use in_memory_couchdb::Options;
 use serde_json::{Value, json};
 use trove_couchdb_protocol::new_id;
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
-use trove_couchdb_tests::bus::notification;
 use trove_couchdb_tests::couch::{CouchServer, Credentials};
 use trove_couchdb_tests::python::{PeerOptions, PythonPeer};
 use trove_couchdb_tests::rabbitmq;
+use trove_couchdb_tests::rpc::notification;
 use trove_couchdb_tests::shared_server::{own_name, root_alone, with_way_in};
 
 const SOON: Duration = trove_couchdb_tests::until::HUNG;

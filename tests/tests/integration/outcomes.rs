@@ -9,10 +9,10 @@ use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions, 
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
 use trove_couchdb_protocol::{Outcome, decode_reply, envelope, new_id};
-use trove_couchdb_tests::bus::{Request, notification};
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 use trove_couchdb_tests::rabbitmq::RabbitNode;
+use trove_couchdb_tests::rpc::{Request, notification};
 use trove_couchdb_tests::until::{until, until_hit};
 
 use super::local_socket::failure;
@@ -30,22 +30,22 @@ fn database(method: &str, name: &str) -> Request {
 
 async fn send(fixture: &Fixture, request: Request) -> Result<()> {
     let notification = notification(&fixture.id, "x");
-    fixture.bus.cast(&request.notified(notification)).await
+    fixture.rpc.cast(&request.notified(notification)).await
 }
 
 /// Waits until the agent has received all messages.
 async fn all_is_delivered(fixture: &Fixture) -> Result<()> {
-    let channel = fixture.bus.channel().await?;
+    let channel = fixture.rpc.channel().await?;
     until("the delivery", async || {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let queue = channel.queue_declare(fixture.bus.topic().into(), passive, FieldTable::default()).await?;
+        let queue = channel.queue_declare(fixture.rpc.topic().into(), passive, FieldTable::default()).await?;
         Ok(queue.message_count() == 0)
     })
     .await
 }
 
-fn durable() -> FixturePlan {
-    FixturePlan::default().in_memory(Options::default()).oslo("amqp_durable_queues = true")
+fn durable() -> FixtureBuilder {
+    FixtureBuilder::default().in_memory(Options::default()).oslo("amqp_durable_queues = true")
 }
 
 async fn put_document(fixture: &Fixture, db: &str) -> Result<()> {
@@ -89,11 +89,15 @@ async fn a_database_that_was_made_after_a_deletion_survives_its_second_delivery(
     broker.start_again().await?;
     fixture.agent.start_again()?;
     fixture.agent.wait_ready().await?;
-    let bus =
-        trove_couchdb_tests::bus::Bus::connect(&broker.amqp_uri(), fixture.exchange(), &fixture.id, None)
-            .await?;
+    let rpc = trove_couchdb_tests::rpc::RpcClient::connect(
+        &broker.amqp_uri(),
+        fixture.exchange(),
+        &fixture.id,
+        None,
+    )
+    .await?;
     let read = Request::new("list_databases", json!({})).timeout(LIMIT);
-    assert!(bus.request(&read).await?.to_string().contains(&db));
+    assert!(rpc.request(&read).await?.to_string().contains(&db));
     assert!(document_is_there(&fixture, &db).await?, "a second run of the deletion has destroyed it");
     Ok(())
 }
@@ -136,11 +140,11 @@ async fn a_local_command_waits_for_the_end_of_an_earlier_one_and_not_for_the_bro
 }
 
 /// The disk refuses an outcome, and the broker cannot take an acknowledgement: later commands do not run
-/// until one of them works, and local callers are told why.
+/// until one of them works, and local callers get the reason.
 ///
 /// Fails if the lock is released as soon as the command has ended.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_disk_a_command_keeps_its_turn_and_local_ones_are_told_why() -> Result<()> {
+async fn without_a_disk_a_command_keeps_its_lock_and_local_ones_get_the_reason() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
     let mut fixture = durable().up_on(&broker).await?;
     let (db, other) = (fixture.name("db"), fixture.name("other"));
@@ -162,9 +166,9 @@ async fn without_a_disk_a_command_keeps_its_turn_and_local_ones_are_told_why() -
     fixture.memory()?.faults().clear();
     fixture.agent.wait_log("can't be written down", LIMIT).await?;
     let local = fixture.local().await?;
-    let told = failure(local.call("create_database", json!({"databases": [{"_name": db}]})).await);
-    assert!(told.message.contains("can't be written to the agent's state directory"), "{told}");
-    assert_eq!(told.class, "Busy");
+    let reported = failure(local.call("create_database", json!({"databases": [{"_name": db}]})).await);
+    assert!(reported.message.contains("can't be written to the agent's state directory"), "{reported}");
+    assert_eq!(reported.class, "Busy");
     local.call("create_database", json!({"databases": [{"_name": other}]})).await?;
     let (status, _) = fixture.client.get(&format!("/{db}"), Some(fixture.couch.admin())).await?;
     assert_eq!(status.as_u16(), 404, "the command behind it has run");
@@ -203,8 +207,8 @@ async fn what_was_interrupted_comes_again_before_a_local_command() -> Result<()>
     let create = json!({"databases": [{"_name": db}]});
     // The first call may fail because the agent has not logged in yet.
     until("the refusal", async || {
-        let told = local.call("create_database", create.clone()).await;
-        Ok(told.is_err_and(|error| error.to_string().contains("was interrupted and may be half done")))
+        let reported = local.call("create_database", create.clone()).await;
+        Ok(reported.is_err_and(|error| error.to_string().contains("was interrupted and may be half done")))
     })
     .await?;
     local.call("create_database", json!({"databases": [{"_name": other}]})).await?;
@@ -218,7 +222,7 @@ async fn what_was_interrupted_comes_again_before_a_local_command() -> Result<()>
 
 /// The next reply in a queue.
 async fn answer_in(fixture: &Fixture, queue: &str) -> Result<Value> {
-    let channel = fixture.bus.channel().await?;
+    let channel = fixture.rpc.channel().await?;
     let mut answer = None;
     until("the answer", async || {
         let got = channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await?;
@@ -238,9 +242,9 @@ async fn answer_in(fixture: &Fixture, queue: &str) -> Result<Value> {
 /// Mutation: root-password-of-chance (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generated_root_password_that_was_answered_late_holds() -> Result<()> {
-    let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let mut fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let queue = format!("reply_{}", new_id());
-    let channel = fixture.bus.channel().await?;
+    let channel = fixture.rpc.channel().await?;
     let mut full = FieldTable::default();
     full.insert("x-max-length".into(), AMQPValue::LongInt(1));
     full.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
@@ -252,7 +256,7 @@ async fn a_generated_root_password_that_was_answered_late_holds() -> Result<()> 
         "method": "enable_root", "args": {}, "version": "1.0", "_msg_id": new_id(), "_reply_q": queue,
         "_timeout": null, "_unique_id": new_id(),
     }));
-    fixture.bus.publish_raw(&call).await?;
+    fixture.rpc.publish_raw(&call).await?;
     fixture.agent.wait_log("The broker could not take a message", LIMIT).await?;
     fixture.agent.kill9()?;
     let file = fixture.agent.credentials_file();

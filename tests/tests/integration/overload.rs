@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
-use trove_couchdb_tests::bus::{CallError, Request, notification};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
+use trove_couchdb_tests::rpc::{CallError, Request, notification};
 use trove_couchdb_tests::until::HUNG;
 
 /// More commands hang than may run at once (`rpc.max_concurrent`, 16); commands that need no CouchDB are
@@ -16,7 +16,7 @@ use trove_couchdb_tests::until::HUNG;
 /// out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_that_hangs_holds_up_only_who_needs_it() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (slow, quick, al, bo) =
         (fixture.name("slow"), fixture.name("quick"), fixture.name("al"), fixture.name("bo"));
     fixture.databases(&[&slow, &quick]).await?;
@@ -27,7 +27,7 @@ async fn a_couchdb_that_hangs_holds_up_only_who_needs_it() -> Result<()> {
     for number in 0..30 {
         let database = json!({"databases": [{"_name": fixture.name(&format!("hung{number}"))}]});
         let create = Request::new("create_database", database);
-        fixture.bus.cast(&create.notified(notification(&fixture.id, "create_database"))).await?;
+        fixture.rpc.cast(&create.notified(notification(&fixture.id, "create_database"))).await?;
     }
     assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
     assert!(fixture.call("get_filesystem_stats", json!({"fs_path": "/"})).await?["total"].is_f64());
@@ -35,12 +35,12 @@ async fn a_couchdb_that_hangs_holds_up_only_who_needs_it() -> Result<()> {
     assert!(status["commands"].is_object(), "{status}");
     faults.clear();
     let listed = Request::new("list_databases", json!({})).timeout(HUNG);
-    let listed = fixture.bus.request(&listed).await?.to_string();
+    let listed = fixture.rpc.request(&listed).await?.to_string();
     assert!((0..30).all(|number| listed.contains(&fixture.name(&format!("hung{number}")))), "{listed}");
 
     faults.add(Rule::new("*", &format!("/{slow}/_security"), Fault::Hang));
     let hung = Request::new("grant_access", json!({"username": al, "hostname": "%", "databases": [slow]}));
-    fixture.bus.send(&fixture.bus.encode_call(&hung)).await?;
+    fixture.rpc.send(&fixture.rpc.encode_call(&hung)).await?;
     for _ in 0..5 {
         fixture.grant(&bo, &[&quick]).await?;
     }
@@ -58,14 +58,14 @@ fn grant(fixture: &Fixture, database: &str) -> Request {
 /// While the agent is down a call expires in the broker, and a cast does not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_expired_in_the_broker_is_never_run() -> Result<()> {
-    let mut fixture = FixturePlan::default().up().await?;
+    let mut fixture = FixtureBuilder::default().up().await?;
     let (expired, waited, al) = (fixture.name("expired"), fixture.name("waited"), fixture.name("al"));
     fixture.databases(&[&expired, &waited]).await?;
     fixture.user(&al, &[]).await?;
     fixture.agent.terminate().await?;
     let short = grant(&fixture, &expired).timeout(Duration::from_millis(500));
-    fixture.bus.send(&fixture.bus.encode_call(&short)).await?;
-    fixture.bus.cast(&grant(&fixture, &waited)).await?;
+    fixture.rpc.send(&fixture.rpc.encode_call(&short)).await?;
+    fixture.rpc.cast(&grant(&fixture, &waited)).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     fixture.agent.start_again()?;
     fixture.agent.wait_ready().await?;
@@ -81,17 +81,17 @@ async fn a_call_that_expired_in_the_broker_is_never_run() -> Result<()> {
 /// Mutation: old-calls-begin (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_has_waited_in_the_broker_begins_at_once_or_never() -> Result<()> {
-    let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let mut fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (slow, other, al) = (fixture.name("slow"), fixture.name("other"), fixture.name("al"));
     fixture.databases(&[&slow, &other]).await?;
     fixture.user(&al, &[]).await?;
     fixture.agent.terminate().await?;
     let busy = Rule::new("PUT", &format!("/{slow}/_security"), Fault::DelayMs(8_500)).times(1);
     fixture.memory()?.faults().add(busy);
-    fixture.bus.cast(&grant(&fixture, &slow)).await?;
-    let old = fixture.bus.encode_call(&grant(&fixture, &other).timeout(Duration::from_secs(10)));
-    let answer = fixture.bus.expect_reply(&old);
-    fixture.bus.send(&old).await?;
+    fixture.rpc.cast(&grant(&fixture, &slow)).await?;
+    let old = fixture.rpc.encode_call(&grant(&fixture, &other).timeout(Duration::from_secs(10)));
+    let answer = fixture.rpc.expect_reply(&old);
+    fixture.rpc.send(&old).await?;
     tokio::time::sleep(Duration::from_secs(4)).await;
     fixture.agent.start_again()?;
     fixture.agent.wait_ready().await?;
@@ -100,7 +100,7 @@ async fn a_call_that_has_waited_in_the_broker_begins_at_once_or_never() -> Resul
         other => panic!("{other:?}"),
     }
     let list = Request::new("list_access", json!({"username": al, "hostname": "%"}));
-    let access = fixture.bus.request(&list).await?;
+    let access = fixture.rpc.request(&list).await?;
     assert_eq!(Fixture::databases_of(&json!({"_databases": access})), [slow]);
     Ok(())
 }

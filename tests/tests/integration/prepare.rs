@@ -8,16 +8,16 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::{Value, json};
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
-use trove_couchdb_tests::bus::{CallError, Request, notification};
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan, login, user_object};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder, login, user_object};
+use trove_couchdb_tests::rpc::{CallError, Request, notification};
 use trove_couchdb_tests::shared_server::root_alone;
 use trove_couchdb_tests::until::{until, until_hit};
 
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
-fn new_guest() -> FixturePlan {
-    FixturePlan::default().set("heartbeat.assume_prepared", false).set("heartbeat.interval", 1)
+fn new_guest() -> FixtureBuilder {
+    FixtureBuilder::default().set("heartbeat.assume_prepared", false).set("heartbeat.interval", 1)
 }
 
 /// As Trove 26 sends it for an instance without a volume; `order` has the requested databases, users and
@@ -38,7 +38,7 @@ fn request(fixture: &Fixture, args: Value) -> Request {
     Request::new("prepare", order(args)).version("1.1").notified(notification(&fixture.id, "instance_create"))
 }
 
-async fn told(fixture: &Fixture, wanted: ServiceStatus) -> Result<()> {
+async fn reported(fixture: &Fixture, wanted: ServiceStatus) -> Result<()> {
     let is_wanted = |cast: &ConductorCast| matches!(cast, ConductorCast::Heartbeat { status: Some(status), .. } if *status == wanted);
     fixture.conductor.next(SOON, is_wanted).await.map(drop)
 }
@@ -67,8 +67,8 @@ async fn a_guest_becomes_the_database_that_was_ordered() -> Result<()> {
         "databases": [{"_name": db, "_collate": null, "_character_set": null}, {"_name": open}],
         "users": [user_object(&al, &[&db])], "root_password": "root-pw",
     });
-    fixture.bus.cast(&request(&fixture, args)).await?;
-    told(&fixture, ServiceStatus::Healthy).await?;
+    fixture.rpc.cast(&request(&fixture, args)).await?;
+    reported(&fixture, ServiceStatus::Healthy).await?;
 
     assert_eq!(statuses(&fixture), [ServiceStatus::Building, ServiceStatus::Healthy]);
     assert!(fixture.client.reads(&db, Some(&login(&al))).await?);
@@ -112,7 +112,7 @@ async fn what_it_does_not_bring_is_refused_before_anything_is_made() -> Result<(
             message.starts_with("prepare failed at stage \"check\"") && message.contains(named),
             "{message}"
         );
-        told(&fixture, ServiceStatus::FailedToSpawn).await?;
+        reported(&fixture, ServiceStatus::FailedToSpawn).await?;
     }
     let names: Value = fixture.client.get("/_all_dbs", Some(fixture.couch.admin())).await?.1;
     assert!(!names.to_string().contains(&db), "{names}");
@@ -126,12 +126,12 @@ async fn an_image_may_bring_packages_and_volume() -> Result<()> {
         new_guest().set("prepare.ignore_packages", true).set("prepare.ignore_volume", true).up().await?;
     let args = json!({"packages": "couchdb", "device_path": "/dev/vdb"});
     fixture.must_cast("prepare", order(args)).await?;
-    told(&fixture, ServiceStatus::Healthy).await
+    reported(&fixture, ServiceStatus::Healthy).await
 }
 
 /// The user gets the reason with the stage, and a corrected order succeeds on the same guest.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_names_its_stage_and_can_be_made_good() -> Result<()> {
+async fn a_failure_names_its_stage_and_can_be_repaired() -> Result<()> {
     let mut fixture = new_guest().up().await?;
     let (db, absent, al) = (fixture.name("db"), fixture.name("absent"), fixture.name("al"));
     let args = json!({"databases": [{"_name": db}], "users": [user_object(&al, &[&absent])]});
@@ -140,14 +140,14 @@ async fn a_failure_names_its_stage_and_can_be_made_good() -> Result<()> {
         message.starts_with("prepare failed at stage \"users\"") && message.contains(&absent),
         "{message}"
     );
-    told(&fixture, ServiceStatus::FailedToSpawn).await?;
+    reported(&fixture, ServiceStatus::FailedToSpawn).await?;
     fixture.agent.terminate().await?;
     fixture.agent.start_again()?;
-    told(&fixture, ServiceStatus::FailedToSpawn).await?;
+    reported(&fixture, ServiceStatus::FailedToSpawn).await?;
 
     let args = json!({"databases": [{"_name": db}], "users": [user_object(&al, &[&db])]});
     fixture.must_cast("prepare", order(args)).await?;
-    told(&fixture, ServiceStatus::Healthy).await?;
+    reported(&fixture, ServiceStatus::Healthy).await?;
     assert!(fixture.client.reads(&db, Some(&login(&al))).await?);
     Ok(())
 }
@@ -173,12 +173,12 @@ async fn a_killed_agent_goes_on_with_it() -> Result<()> {
             let args = json!({
                 "databases": [{"_name": db}], "users": [user_object(&al, &[&db])], "root_password": "root-pw",
             });
-            fixture.bus.cast(&request(&fixture, args)).await?;
+            fixture.rpc.cast(&request(&fixture, args)).await?;
             until_hit(fixture.memory()?).await?;
             fixture.agent.kill9()?;
             fixture.memory()?.faults().clear();
             fixture.agent.start_again()?;
-            told(&fixture, ServiceStatus::Healthy).await?;
+            reported(&fixture, ServiceStatus::Healthy).await?;
             assert_eq!(
                 statuses(&fixture),
                 [ServiceStatus::Building, ServiceStatus::Healthy],
@@ -198,7 +198,7 @@ async fn a_second_prepare_changes_nothing() -> Result<()> {
     let (db, other, al) = (fixture.name("db"), fixture.name("other"), fixture.name("al"));
     let args = order(json!({"databases": [{"_name": db}], "users": [user_object(&al, &[&db])]}));
     fixture.must_cast("prepare", args.clone()).await?;
-    told(&fixture, ServiceStatus::Healthy).await?;
+    reported(&fixture, ServiceStatus::Healthy).await?;
     fixture.revoke(&al, &db).await?;
     fixture.must_cast("prepare", args).await?;
     let late = json!({"databases": [{"_name": other}], "users": [{"_name": al, "_password": "late"}]});
@@ -210,7 +210,7 @@ async fn a_second_prepare_changes_nothing() -> Result<()> {
     // An invalid order does not mark a working guest as failed.
     let refused = fixture.cast("prepare", json!({"databases": 5})).await?;
     assert!(refused.is_err_and(|message| message.contains("`databases`")));
-    told(&fixture, ServiceStatus::Healthy).await?;
+    reported(&fixture, ServiceStatus::Healthy).await?;
     assert!(!statuses(&fixture).contains(&ServiceStatus::FailedToSpawn));
     Ok(())
 }
@@ -241,20 +241,21 @@ async fn the_passwords_of_the_last_order_count() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_waits_for_couchdb_as_long_as_it_may_and_then_says_why() -> Result<()> {
-    let mut fixture = new_guest().in_memory(Options::default()).set("rpc.prepare_patience", 4).up().await?;
+    let mut fixture =
+        new_guest().in_memory(Options::default()).set("rpc.prepare_retry_timeout", 4).up().await?;
     fixture.couch.memory_mut().unwrap().stop().await;
     let message = fixture.cast("prepare", order(json!({}))).await?.expect_err("there is no CouchDB");
     assert!(message.starts_with("prepare failed at stage \"secure\""), "{message}");
     assert!(message.contains("can't be reached"), "{message}");
-    told(&fixture, ServiceStatus::FailedToSpawn).await?;
+    reported(&fixture, ServiceStatus::FailedToSpawn).await?;
 
     fixture.agent.terminate().await?;
-    fixture.agent.options().settings.push(("rpc.prepare_patience".to_owned(), 1_500.into()));
+    fixture.agent.options().settings.push(("rpc.prepare_retry_timeout".to_owned(), 1_500.into()));
     fixture.agent.start_again()?;
-    fixture.bus.cast(&request(&fixture, json!({}))).await?;
-    told(&fixture, ServiceStatus::Building).await?;
+    fixture.rpc.cast(&request(&fixture, json!({}))).await?;
+    reported(&fixture, ServiceStatus::Building).await?;
     fixture.couch.memory_mut().unwrap().start_again().await?;
-    told(&fixture, ServiceStatus::Healthy).await?;
+    reported(&fixture, ServiceStatus::Healthy).await?;
     let last = statuses(&fixture);
     assert!(
         !last.contains(&ServiceStatus::Shutdown),
@@ -270,14 +271,14 @@ async fn a_couchdb_that_comes_late_may_stumble() -> Result<()> {
     let mut fixture = new_guest().in_memory(Options::default()).up().await?;
     let db = fixture.name("db");
     fixture.couch.memory_mut().unwrap().stop().await;
-    fixture.bus.cast(&request(&fixture, json!({"databases": [{"_name": db}]}))).await?;
-    told(&fixture, ServiceStatus::Building).await?;
+    fixture.rpc.cast(&request(&fixture, json!({"databases": [{"_name": db}]}))).await?;
+    reported(&fixture, ServiceStatus::Building).await?;
     // Longer than the agent retries while CouchDB answers with errors.
     tokio::time::sleep(Duration::from_secs(22)).await;
     let unavailable = Fault::Answer { status: 503, body: r#"{"error":"unavailable"}"#.to_owned() };
     fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), unavailable).times(2));
     fixture.couch.memory_mut().unwrap().start_again().await?;
-    told(&fixture, ServiceStatus::Healthy).await?;
+    reported(&fixture, ServiceStatus::Healthy).await?;
     assert!(!statuses(&fixture).contains(&ServiceStatus::FailedToSpawn));
     Ok(())
 }
@@ -288,7 +289,7 @@ async fn a_couchdb_that_comes_late_may_stumble() -> Result<()> {
 async fn stop_db_is_answered_and_stops_nothing() -> Result<()> {
     let fixture = Fixture::up().await?;
     for args in [json!({}), json!({"do_not_start_on_reboot": false})] {
-        let answer = fixture.bus.request(&Request::new("stop_db", args).version("1.1")).await;
+        let answer = fixture.rpc.request(&Request::new("stop_db", args).version("1.1")).await;
         assert!(
             matches!(&answer, Err(CallError::Failure(failure)) if failure.message.contains("systemd")),
             "{answer:?}"

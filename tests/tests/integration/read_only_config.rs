@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use in_memory_couchdb::{Options, Trouble};
 use serde_json::{Value, json};
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixtureBuilder};
 use trove_couchdb_tests::until::until;
 
 fn read_only() -> Trouble {
@@ -14,8 +14,8 @@ fn read_only() -> Trouble {
 }
 
 async fn guest() -> Result<LocalFixture> {
-    let plan = LocalFixturePlan::default().in_memory(Options::default());
-    plan.set("couchdb.sha256_iterations", 1000).set("heartbeat.interval", 1).up().await
+    let builder = LocalFixtureBuilder::default().in_memory(Options::default());
+    builder.set("couchdb.sha256_iterations", 1000).set("heartbeat.interval", 1).up().await
 }
 
 async fn failure(fixture: &LocalFixture, method: &str, args: Value) -> Result<String> {
@@ -88,10 +88,10 @@ async fn root_is_as_before_when_its_change_can_not_be_kept() -> Result<()> {
 async fn an_ini_file_that_can_not_follow_is_no_success() -> Result<()> {
     let Some(disk) = crate::full_disk::Disk::of_mib(1)? else { return Ok(()) };
     let directory = disk.path().display().to_string();
-    let plan = LocalFixturePlan::default()
+    let builder = LocalFixtureBuilder::default()
         .in_memory(Options::default())
         .set("couchdb.local_ini_dir", directory.as_str());
-    let mut fixture = plan.set("couchdb.sha256_iterations", 1000).up().await?;
+    let mut fixture = builder.set("couchdb.sha256_iterations", 1000).up().await?;
     let ini = "[admins]\nos_admin = the-password-of-the-image\n";
     std::fs::write(disk.path().join("zz-trove-os-admin.ini"), ini)?;
     let read_only =

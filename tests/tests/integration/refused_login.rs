@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess, write_private};
 use trove_couchdb_tests::couch::{CouchClient, Credentials};
 use trove_couchdb_tests::local::LocalClient;
-use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixtureBuilder};
 use trove_couchdb_tests::until::until;
 
 /// The agent's message if it cannot find out whether `os_admin` exists.
@@ -20,8 +20,8 @@ fn quick() -> Options {
 
 /// A fixture whose agent has no bootstrap administrator in its configuration any more.
 async fn alone() -> Result<LocalFixture> {
-    let plan = LocalFixturePlan::default().in_memory(quick()).set("couchdb.sha256_iterations", 1000);
-    let mut fixture = plan.up().await?;
+    let builder = LocalFixtureBuilder::default().in_memory(quick()).set("couchdb.sha256_iterations", 1000);
+    let mut fixture = builder.up().await?;
     fixture.agent.kill9()?;
     let settings = &mut fixture.agent.options().settings;
     settings.retain(|(name, _)| !name.starts_with("couchdb.bootstrap_admin"));
@@ -113,8 +113,8 @@ async fn a_rotation_without_a_login_is_refused_at_once_with_the_reason() -> Resu
     start_refused(&mut fixture.agent, 0).await?;
     for _ in 0..3 {
         let refused = fixture.connect().await?.call("rotate_os_admin", json!({})).await;
-        let told = refused.expect_err("there is no login").to_string();
-        assert!(told.contains("os_admin keeps its password") && told.contains(REFUSED), "{told}");
+        let reported = refused.expect_err("there is no login").to_string();
+        assert!(reported.contains("os_admin keeps its password") && reported.contains(REFUSED), "{reported}");
     }
     assert_eq!(refusals(fixture.memory()?), 1);
     Ok(())
@@ -151,8 +151,8 @@ async fn a_refused_bootstrap_admin_is_not_tried_at_each_start() -> Result<()> {
 /// The password was refused a moment before; the agent itself then makes it right again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_os_admin_that_was_deleted_is_made_again_by_the_bootstrap_admin() -> Result<()> {
-    let plan = LocalFixturePlan::default().in_memory(quick()).set("couchdb.sha256_iterations", 1000);
-    let fixture = plan.set("heartbeat.interval", 1).up().await?;
+    let builder = LocalFixtureBuilder::default().in_memory(quick()).set("couchdb.sha256_iterations", 1000);
+    let fixture = builder.set("heartbeat.interval", 1).up().await?;
     let path = "/_node/_local/_config/admins/os_admin";
     let admin = fixture.couch.admin().clone();
     let deleted = fixture.client.request(reqwest::Method::DELETE, path, Some(&admin), None).await?;

@@ -8,8 +8,8 @@ use trove_couchdb_protocol::{
     new_id,
     trove::{ConductorCast, ServiceStatus},
 };
-use trove_couchdb_tests::bus::{Message, Request, notification};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan, login};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder, login};
+use trove_couchdb_tests::rpc::{Message, Request, notification};
 use trove_couchdb_tests::shared_server::root_alone;
 use trove_couchdb_tests::until::HUNG;
 
@@ -25,7 +25,7 @@ fn body(inner: Map<String, Value>) -> Vec<u8> {
 /// A cast as an eavesdropper records it.
 fn recorded(fixture: &Fixture, method: &str, args: Value) -> Message {
     let request = Request::new(method, args).notified(notification(&fixture.id, method));
-    fixture.bus.encode_cast(&request)
+    fixture.rpc.encode_cast(&request)
 }
 
 /// Waits until all messages sent before are finished.
@@ -43,17 +43,17 @@ async fn restart(fixture: &mut Fixture) -> Result<()> {
 /// A password that was changed since must not become valid again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_password_does_not_come_back() -> Result<()> {
-    for plan in [FixturePlan::default(), FixturePlan::default().encrypted()] {
-        let mut fixture = plan.up().await?;
+    for builder in [FixtureBuilder::default(), FixtureBuilder::default().encrypted()] {
+        let mut fixture = builder.up().await?;
         let al = fixture.name("al");
         fixture.user(&al, &[]).await?;
         let change = |password: &str| json!({"users": [{"name": al, "host": "%", "password": password}]});
         let old = recorded(&fixture, "change_passwords", change(&login(&al).password));
-        fixture.bus.send(&old).await?;
+        fixture.rpc.send(&old).await?;
         fixture.must_cast("change_passwords", change("new")).await?;
         let new = trove_couchdb_tests::couch::Credentials::new(&al, "new");
         for _ in 0..2 {
-            fixture.bus.send(&old).await?;
+            fixture.rpc.send(&old).await?;
             all_is_over(&fixture).await?;
             assert!(fixture.client.get("/_session", Some(&new)).await?.0.is_success());
             restart(&mut fixture).await?;
@@ -68,13 +68,13 @@ async fn an_old_password_does_not_come_back() -> Result<()> {
 /// Mutation: parts-replayed (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_of_a_recorded_message_are_known() -> Result<()> {
-    let mut fixture = FixturePlan::default().encrypted().up().await?;
+    let mut fixture = FixtureBuilder::default().encrypted().up().await?;
     let (db, other, al) = (fixture.name("db"), fixture.name("other"), fixture.name("al"));
     fixture.databases(&[&db, &other]).await?;
     fixture.user(&al, &[]).await?;
     let grant =
         recorded(&fixture, "grant_access", json!({"username": al, "hostname": "%", "databases": [db]}));
-    fixture.bus.send(&grant).await?;
+    fixture.rpc.send(&grant).await?;
     all_is_over(&fixture).await?;
     fixture.revoke(&al, &db).await?;
     let fresh =
@@ -111,7 +111,7 @@ async fn parts_of_a_recorded_message_are_known() -> Result<()> {
         for message in [&another_id, &another_context, &one_part, &another_vector] {
             let mut message = message.clone();
             message.insert("_unique_id".into(), new_id().into());
-            fixture.bus.publish_raw(&body(message)).await?;
+            fixture.rpc.publish_raw(&body(message)).await?;
         }
         all_is_over(&fixture).await?;
         assert!(!fixture.client.reads(&db, Some(&login(&al))).await?);
@@ -127,23 +127,23 @@ async fn parts_of_a_recorded_message_are_known() -> Result<()> {
 /// The broker's redelivery of an unacknowledged message is not a replay; that of an acknowledged one is, and
 /// is not answered.
 ///
-/// Mutation: receipts-not-written (docs/guarantees.md).
+/// Mutation: tags-not-written (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_call_after_a_restart_is_neither_run_nor_answered_again() -> Result<()> {
-    let mut fixture = FixturePlan::default().encrypted().up().await?;
+    let mut fixture = FixtureBuilder::default().encrypted().up().await?;
     let db = fixture.name("db");
     fixture.databases(&[&db]).await?;
-    let call = fixture.bus.encode_call(&Request::new("delete_database", json!({"database": {"_name": db}})));
-    let reply = fixture.bus.expect_reply(&call);
-    fixture.bus.send(&call).await?;
+    let call = fixture.rpc.encode_call(&Request::new("delete_database", json!({"database": {"_name": db}})));
+    let reply = fixture.rpc.expect_reply(&call);
+    fixture.rpc.send(&call).await?;
     reply.within(HUNG).await?;
     restart(&mut fixture).await?;
     fixture.databases(&[&db]).await?;
-    fixture.bus.send(&call).await?;
+    fixture.rpc.send(&call).await?;
     all_is_over(&fixture).await?;
     let listed = fixture.call("list_databases", json!({})).await?.to_string();
     assert!(listed.contains(&db), "{listed}");
-    assert!(fixture.bus.unexpected_replies().is_empty());
+    assert!(fixture.rpc.unexpected_replies().is_empty());
     Ok(())
 }
 
@@ -153,7 +153,7 @@ async fn the_same_call_after_a_restart_is_neither_run_nor_answered_again() -> Re
 /// Mutation: reads-leave-no-marks (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_of_reads_and_of_the_agents_own_messages_make_no_command() -> Result<()> {
-    let mut fixture = FixturePlan::default().encrypted().up().await?;
+    let mut fixture = FixtureBuilder::default().encrypted().up().await?;
     let _alone = root_alone(&fixture.couch).await;
     let al = fixture.name("al");
     fixture.user(&al, &[]).await?;
@@ -161,7 +161,7 @@ async fn parts_of_reads_and_of_the_agents_own_messages_make_no_command() -> Resu
     let read = recorded(&fixture, "get_user", json!({"username": al, "hostname": "%"}));
     let refused = recorded(&fixture, "create_user", json!({"users": [{"_name": "root", "_password": "x"}]}));
     for message in [&read, &refused] {
-        fixture.bus.send(message).await?;
+        fixture.rpc.send(message).await?;
     }
     all_is_over(&fixture).await?;
     let heartbeat = ConductorCast::Heartbeat { sent: 1.0, status: Some(ServiceStatus::Healthy) };
@@ -184,11 +184,11 @@ async fn parts_of_reads_and_of_the_agents_own_messages_make_no_command() -> Resu
     ];
     for round in 0..2 {
         for context in &contexts {
-            fixture.bus.publish_raw(&body(forged("enable_root", context, json!({})))).await?;
+            fixture.rpc.publish_raw(&body(forged("enable_root", context, json!({})))).await?;
         }
         let context = cipher.encrypt(&json!({}));
         let user = json!({"user": answer["result"]});
-        fixture.bus.publish_raw(&body(forged("delete_user", &context.into(), user))).await?;
+        fixture.rpc.publish_raw(&body(forged("delete_user", &context.into(), user))).await?;
         all_is_over(&fixture).await?;
         assert_eq!(fixture.call("is_root_enabled", json!({})).await?, json!(false), "round {round}");
         assert!(fixture.user_document(&al).await?.is_some(), "round {round}");

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 use trove_couchdb_tests::shared_server::root_alone;
 
 fn root(password: &str) -> Credentials {
@@ -15,7 +15,7 @@ fn root(password: &str) -> Credentials {
 /// Mutation: peer-in-clear-only (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_given_password_holds_and_another_replaces_it() -> Result<()> {
-    let fixture = FixturePlan::default().encrypted().up().await?;
+    let fixture = FixtureBuilder::default().encrypted().up().await?;
     let _alone = root_alone(&fixture.couch).await;
     fixture.call("disable_root", json!({})).await?;
     assert_eq!(fixture.call("is_root_enabled", json!({})).await?, false);

@@ -5,8 +5,8 @@ use anyhow::{Context, Result};
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::{Value, json};
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
-use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixtureBuilder};
 use trove_couchdb_tests::until::{until, until_hit};
 
 fn file(fixture: &Fixture) -> Result<Value> {
@@ -33,8 +33,8 @@ async fn is_admin(fixture: &Fixture, login: &Credentials) -> Result<bool> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_password_is_replaced_under_load_and_nobody_is_refused() -> Result<()> {
-    let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+async fn an_old_password_is_replaced_under_load_and_no_login_is_refused() -> Result<()> {
+    let mut fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let old = let_it_grow_old(&mut fixture).await?;
     fixture.agent.start_again()?;
     fixture.agent.wait_ready().await?;
@@ -62,7 +62,7 @@ async fn an_old_password_is_replaced_under_load_and_nobody_is_refused() -> Resul
 async fn killed_in_the_middle_it_has_a_login_again() -> Result<()> {
     let put = || Rule::new("PUT", "*/_config/admins/os_admin", Fault::Hang).times(1);
     for hang in [put(), put().after_effect()] {
-        let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+        let mut fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
         let old = let_it_grow_old(&mut fixture).await?;
         fixture.memory()?.faults().add(hang);
         fixture.agent.start_again()?;
@@ -93,7 +93,7 @@ async fn an_answer_that_was_lost_is_no_lost_login() -> Result<()> {
         Rule::new("PUT", "*/_config/admins/os_admin", Fault::Cut).times(1).after_effect(),
         Rule::new("PUT", "*/_config/admins/os_admin", Fault::Cut).times(1),
     ] {
-        let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+        let mut fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
         let old = let_it_grow_old(&mut fixture).await?;
         fixture.memory()?.faults().add(fault);
         fixture.agent.start_again()?;
@@ -119,13 +119,13 @@ async fn begin(fixture: &LocalFixture) -> Result<()> {
     Ok(())
 }
 
-fn quick() -> LocalFixturePlan {
-    LocalFixturePlan::default().alone().set("couchdb.sha256_iterations", 1000)
+fn quick() -> LocalFixtureBuilder {
+    LocalFixtureBuilder::default().alone().set("couchdb.sha256_iterations", 1000)
 }
 
 /// An in-memory server, whose requests can be delayed.
-fn quick_in_memory() -> LocalFixturePlan {
-    LocalFixturePlan::default().in_memory(Options::default()).set("couchdb.sha256_iterations", 1000)
+fn quick_in_memory() -> LocalFixtureBuilder {
+    LocalFixtureBuilder::default().in_memory(Options::default()).set("couchdb.sha256_iterations", 1000)
 }
 
 fn passwords(fixture: &LocalFixture) -> Result<Value> {
@@ -152,7 +152,7 @@ async fn on_command_it_is_another_one_at_once() -> Result<()> {
 
 /// The procedure of docs/operations.md for a lost file while the agent still works.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_credentials_file_that_is_gone_is_written_anew() -> Result<()> {
+async fn a_credentials_file_that_is_gone_is_written_again() -> Result<()> {
     let mut fixture = quick().up().await?;
     std::fs::remove_file(fixture.agent.credentials_file())?;
     fixture.call("rotate_os_admin", json!({})).await?;

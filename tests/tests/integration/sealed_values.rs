@@ -5,8 +5,8 @@ use anyhow::{Context, Result};
 use in_memory_couchdb::Options;
 use serde_json::{Value, json};
 use trove_couchdb_protocol::trove::{ConductorCast, Method};
-use trove_couchdb_tests::bus::CallError;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
+use trove_couchdb_tests::rpc::CallError;
 use trove_couchdb_tests::until::until;
 
 /// At most the first three characters of a value may be visible.
@@ -70,8 +70,9 @@ async fn reason_of(fixture: &Fixture, id: &str) -> Result<String> {
 async fn no_failure_shows_more_of_an_encrypted_value_than_its_beginning() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let audit = directory.path().join("audit.log");
-    let plan = FixturePlan::default().in_memory(Options::default()).encrypted().set("log.filter", "trace");
-    let fixture = plan.set("audit.file", audit.to_str().context("a path")?).up().await?;
+    let builder =
+        FixtureBuilder::default().in_memory(Options::default()).encrypted().set("log.filter", "trace");
+    let fixture = builder.set("audit.file", audit.to_str().context("a path")?).up().await?;
     let mut failures = Vec::new();
     for method in Method::ALL.iter().filter(|method| **method != Method::SetLogFilter) {
         for args in requests(&fixture, *method) {
@@ -130,7 +131,7 @@ async fn no_failure_shows_more_of_an_encrypted_value_than_its_beginning() -> Res
 /// Socket peers are authenticated by the kernel and not encrypted, and an operator sees the whole name.
 #[tokio::test(flavor = "multi_thread")]
 async fn over_the_socket_names_are_shown_in_full_and_so_is_on_the_broker_what_exists() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).encrypted().up().await?;
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).encrypted().up().await?;
     let nobody = fixture.name("nobody");
     let missing = json!({"username": nobody, "hostname": "%"});
     let Err(failure) = fixture.local().await?.call("list_access", missing).await else {

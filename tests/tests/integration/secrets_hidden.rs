@@ -9,9 +9,9 @@ use in_memory_couchdb::Options;
 use serde_json::{Value, json};
 use trove_couchdb_protocol::trove::ConductorCast;
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
-use trove_couchdb_tests::bus::{Request, notification};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
-use trove_couchdb_tests::local_fixture::LocalFixturePlan;
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
+use trove_couchdb_tests::local_fixture::LocalFixtureBuilder;
+use trove_couchdb_tests::rpc::{Request, notification};
 use trove_couchdb_tests::shared_server::root_alone;
 use trove_couchdb_tests::until::HUNG;
 use trove_couchdb_tests::web;
@@ -51,13 +51,13 @@ async fn use_everything(fixture: &Fixture) -> Result<Vec<String>> {
     assert_eq!(root["_password"], secrets[4].as_str());
     // A caller that is gone: the broker returns the reply, and lapin would print it.
     let gone = Request::new("enable_root_with_password", json!({"root_password": secrets[4]}));
-    let mut message: Value = serde_json::from_slice(&fixture.bus.encode_call(&gone).body)?;
+    let mut message: Value = serde_json::from_slice(&fixture.rpc.encode_call(&gone).body)?;
     let inner =
-        message["oslo.message"].as_str().unwrap().replace(fixture.bus.reply_queue(), "reply_of_nobody");
+        message["oslo.message"].as_str().unwrap().replace(fixture.rpc.reply_queue(), "reply_of_nobody");
     message["oslo.message"] = inner.into();
-    fixture.bus.publish_raw(message.to_string().as_bytes()).await?;
+    fixture.rpc.publish_raw(message.to_string().as_bytes()).await?;
     fixture
-        .bus
+        .rpc
         .publish_raw(
             format!("{{\"oslo.version\": \"2.0\", \"oslo.message\": \"{}\"}}", secrets[5]).as_bytes(),
         )
@@ -133,8 +133,8 @@ async fn own_secrets(fixture: &Fixture) -> Result<Vec<String>> {
 }
 
 /// With all log output of the agent's dependencies.
-fn talkative(directory: &Path) -> FixturePlan {
-    FixturePlan::default()
+fn talkative(directory: &Path) -> FixtureBuilder {
+    FixtureBuilder::default()
         .set("log.filter", "trace,lapin=trace,hyper=trace,hyper_util=trace,reqwest=trace,rustls=trace")
         .set("metrics.listen", directory.join(METRICS).to_string_lossy().into_owned())
 }
@@ -145,8 +145,8 @@ async fn no_password_is_shown_at_trace_level() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let audit = directory.path().join("audit.log");
     let audited = talkative(directory.path()).set("audit.file", audit.to_string_lossy().into_owned());
-    for plan in [talkative(directory.path()), audited.encrypted()] {
-        let fixture = plan.up().await?;
+    for builder in [talkative(directory.path()), audited.encrypted()] {
+        let fixture = builder.up().await?;
         assert!(fixture.agent.logs().contains("INFO"), "the net holds");
         let mut secrets = use_everything(&fixture).await?;
         secrets.extend(own_secrets(&fixture).await?);
@@ -177,12 +177,12 @@ async fn a_prepare_shows_no_password() -> Result<()> {
     };
     let directory = tempfile::tempdir()?;
     for packages in [json!(["couchdb"]), json!("")] {
-        let plan =
+        let builder =
             talkative(directory.path()).in_memory(Options::default()).set("heartbeat.assume_prepared", false);
-        let fixture = plan.encrypted().up().await?;
+        let fixture = builder.encrypted().up().await?;
         let notification = notification(&fixture.id, "instance_create");
         let request = Request::new("prepare", order(&fixture, packages.clone())).version("1.1");
-        fixture.bus.cast(&request.notified(notification)).await?;
+        fixture.rpc.cast(&request.notified(notification)).await?;
         fixture
             .conductor
             .next(HUNG, |cast| {
@@ -235,14 +235,15 @@ async fn a_proxy_of_the_environment_is_sent_nothing() -> Result<()> {
     proxy.set_nonblocking(true)?;
     let url = format!("http://{}", proxy.local_addr()?);
     let names = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
-    let plan = names.iter().fold(LocalFixturePlan::default(), |plan, name| plan.variable(name, &url));
+    let builder =
+        names.iter().fold(LocalFixtureBuilder::default(), |builder, name| builder.variable(name, &url));
     let asked = async {
         while proxy.accept().is_err() {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
     let fixture = tokio::select! {
-        fixture = plan.up() => fixture?,
+        fixture = builder.up() => fixture?,
         () = asked => anyhow::bail!("the proxy was asked"),
     };
     let (db, al) = (fixture.name("db"), fixture.name("al"));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use trove_couchdb_tests::fixture::FixturePlan;
+use trove_couchdb_tests::fixture::FixtureBuilder;
 
 /// Whether the memory of a process contains `text`; `None` if reading is not permitted.
 fn is_in_memory(pid: u32, text: &str) -> Result<Option<bool>> {
@@ -40,10 +40,10 @@ fn is_in_memory(pid: u32, text: &str) -> Result<Option<bool>> {
 /// Mutation: arguments-not-wiped.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_was_dealt_with_is_gone() -> Result<()> {
-    let fixture = FixturePlan::default().encrypted().set("couchdb.sha256_iterations", 1000).up().await?;
+    let fixture = FixtureBuilder::default().encrypted().set("couchdb.sha256_iterations", 1000).up().await?;
     let pid = fixture.agent.pid();
     let Some(key_is_there) = is_in_memory(pid, &fixture.id)? else {
-        trove_couchdb_tests::ledger::skipped("the agent's memory may not be read");
+        trove_couchdb_tests::test_log::skipped("the agent's memory may not be read");
         return Ok(());
     };
     assert!(key_is_there, "the net holds: the guest's id is there");

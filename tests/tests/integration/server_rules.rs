@@ -5,9 +5,9 @@
 use anyhow::Result;
 use in_memory_couchdb::Options;
 use serde_json::{Value, json};
-use trove_couchdb_tests::bus::CallError;
 use trove_couchdb_tests::couch::{Credentials, Method};
-use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixtureBuilder};
+use trove_couchdb_tests::rpc::CallError;
 use trove_couchdb_tests::until::until;
 
 const RULE: &str = r#"[{".{10,}", "Password min length is 10 chars."}]"#;
@@ -23,10 +23,10 @@ async fn stage_of(iterations: u32, settings: &[(&str, &str, &str)]) -> Result<Lo
     let options = Options { iterations: Some(iterations), ..Options::default() };
     let options =
         settings.iter().fold(options, |options, (section, key, value)| options.set(section, key, value));
-    let fixture = LocalFixturePlan::default()
+    let fixture = LocalFixtureBuilder::default()
         .in_memory(options)
         .set("couchdb.sha256_iterations", 5_000)
-        .set("rpc.call_patience", 1)
+        .set("rpc.call_retry_timeout", 1)
         .set("heartbeat.interval", 1)
         .up()
         .await?;

@@ -6,30 +6,30 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
-use trove_couchdb_tests::bus::Request;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 use trove_couchdb_tests::process::Signal;
+use trove_couchdb_tests::rpc::Request;
 use trove_couchdb_tests::until::{HUNG, until, until_hit};
 
 /// Mutation: sigterm-does-not-wait (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn what_runs_is_finished_and_what_waits_is_handed_back() -> Result<()> {
-    let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let mut fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (db, al) = (fixture.name("db"), fixture.name("al"));
     fixture.databases(&[&db]).await?;
     fixture.user(&al, &[]).await?;
     fixture.memory()?.faults().add(Rule::new("PUT", "*/_security", Fault::Hang).times(1));
-    let grant = fixture.bus.encode_call(&Request::new(
+    let grant = fixture.rpc.encode_call(&Request::new(
         "grant_access",
         json!({"username": al, "hostname": "%", "databases": [db]}),
     ));
-    let granted = fixture.bus.expect_reply(&grant);
-    fixture.bus.send(&grant).await?;
+    let granted = fixture.rpc.expect_reply(&grant);
+    fixture.rpc.send(&grant).await?;
     until_hit(fixture.memory()?).await?;
     let list =
-        fixture.bus.encode_call(&Request::new("list_access", json!({"username": al, "hostname": "%"})));
-    let listed = fixture.bus.expect_reply(&list);
-    fixture.bus.send(&list).await?;
+        fixture.rpc.encode_call(&Request::new("list_access", json!({"username": al, "hostname": "%"})));
+    let listed = fixture.rpc.expect_reply(&list);
+    fixture.rpc.send(&list).await?;
     // A later reply shows that it has arrived.
     fixture.call("rpc_ping", json!({})).await?;
 
@@ -49,10 +49,10 @@ async fn what_runs_is_finished_and_what_waits_is_handed_back() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_couchdb_does_not_hold_up_the_end() -> Result<()> {
     let mut fixture =
-        FixturePlan::default().in_memory(Options::default()).set("rpc.shutdown_grace", 2).up().await?;
+        FixtureBuilder::default().in_memory(Options::default()).set("rpc.shutdown_grace", 2).up().await?;
     let db = fixture.name("db");
     fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::Hang).times(1));
-    fixture.bus.cast(&Request::new("create_database", json!({"databases": [{"_name": db}]}))).await?;
+    fixture.rpc.cast(&Request::new("create_database", json!({"databases": [{"_name": db}]}))).await?;
     until_hit(fixture.memory()?).await?;
     assert!(fixture.agent.terminate().await?.success());
     fixture.agent.start_again()?;

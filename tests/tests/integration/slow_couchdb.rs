@@ -6,13 +6,13 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 use trove_couchdb_tests::until::{until, until_hit};
 
 /// Longer than the time-out of a probe.
 const SLOW: Duration = Duration::from_secs(8);
 
-fn told(fixture: &Fixture) -> Vec<ServiceStatus> {
+fn reported(fixture: &Fixture) -> Vec<ServiceStatus> {
     let status = |cast: ConductorCast| match cast {
         ConductorCast::Heartbeat { status, .. } => status,
         _ => None,
@@ -23,13 +23,13 @@ fn told(fixture: &Fixture) -> Vec<ServiceStatus> {
 /// A rotation waits for the slow request; formerly the probe waited for the rotation.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_behind_a_slow_request_is_no_crash() -> Result<()> {
-    let fixture = FixturePlan::default()
+    let fixture = FixtureBuilder::default()
         .in_memory(Options { iterations: Some(500), ..Options::default() })
         .set("heartbeat.interval", 1)
         .set("couchdb.sha256_iterations", 1000)
         .up()
         .await?;
-    until("a heartbeat", async || Ok(told(&fixture).contains(&ServiceStatus::Healthy))).await?;
+    until("a heartbeat", async || Ok(reported(&fixture).contains(&ServiceStatus::Healthy))).await?;
     let slow = Fault::DelayMs(u64::try_from(SLOW.as_millis())?);
     fixture.memory()?.faults().add(Rule::new("PUT", "/slow", slow).times(1));
     let create = json!({"databases": [{"_name": "slow"}]});
@@ -41,7 +41,7 @@ async fn a_rotation_behind_a_slow_request_is_no_crash() -> Result<()> {
     created?.map_err(anyhow::Error::msg)?;
     rotated?;
     // The status was running before the login, and healthy ever since.
-    let heard = told(&fixture);
+    let heard = reported(&fixture);
     let since = heard.iter().skip_while(|status| **status != ServiceStatus::Healthy);
     assert!(since.into_iter().all(|status| *status == ServiceStatus::Healthy), "{heard:?}");
     Ok(())
@@ -50,7 +50,7 @@ async fn a_rotation_behind_a_slow_request_is_no_crash() -> Result<()> {
 /// Every answer is slower than the time-out of a probe, but arrives.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_that_answers_late_is_running() -> Result<()> {
-    let fixture = FixturePlan::default()
+    let fixture = FixtureBuilder::default()
         .in_memory(Options { iterations: Some(500), ..Options::default() })
         .set("heartbeat.interval", 1)
         .set("couchdb.sha256_iterations", 1000)
@@ -62,10 +62,10 @@ async fn a_couchdb_that_answers_late_is_running() -> Result<()> {
     let couchdb =
         async || anyhow::Ok(local.call("get_agent_status", json!({})).await?["couchdb"]["state"].clone());
     until("slow", async || Ok(couchdb().await? == "slow")).await?;
-    until("another status", async || Ok(told(&fixture).last() == Some(&ServiceStatus::Running))).await?;
+    until("another status", async || Ok(reported(&fixture).last() == Some(&ServiceStatus::Running))).await?;
     fixture.memory()?.faults().clear();
-    let healthy = || told(&fixture).last() == Some(&ServiceStatus::Healthy);
+    let healthy = || reported(&fixture).last() == Some(&ServiceStatus::Healthy);
     until("healthy again", async || Ok(healthy())).await?;
-    assert!(!told(&fixture).contains(&ServiceStatus::Crashed), "{:?}", told(&fixture));
+    assert!(!reported(&fixture).contains(&ServiceStatus::Crashed), "{:?}", reported(&fixture));
     Ok(())
 }

@@ -7,21 +7,21 @@ use anyhow::Result;
 use futures_util::future::join_all;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::json;
-use trove_couchdb_tests::bus::{Message, Request};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder};
 use trove_couchdb_tests::process::Signal;
+use trove_couchdb_tests::rpc::{Message, Request};
 
 /// Only stops a hung test.
 const LIMIT: Duration = Duration::from_secs(300);
 
 fn create(fixture: &Fixture, name: &str, caller_waits: Duration) -> Message {
     let args = json!({"databases": [{"_name": fixture.name(name)}]});
-    fixture.bus.encode_call(&Request::new("create_database", args).timeout(caller_waits))
+    fixture.rpc.encode_call(&Request::new("create_database", args).timeout(caller_waits))
 }
 
 async fn databases(fixture: &Fixture) -> Result<String> {
     let list = Request::new("list_databases", json!({})).timeout(LIMIT);
-    Ok(fixture.bus.request(&list).await?.to_string())
+    Ok(fixture.rpc.request(&list).await?.to_string())
 }
 
 /// The process is paused, as by a live migration, for longer than four callers wait. The broker has delivered
@@ -31,18 +31,18 @@ async fn databases(fixture: &Fixture) -> Result<String> {
 /// Mutation: a-pause-is-no-time (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_whose_callers_gave_up_while_the_process_stood_still_are_not_run() -> Result<()> {
-    let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let mut fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     // The agent consumes its queue.
     databases(&fixture).await?;
     fixture.agent.signal(Signal::STOP)?;
     for number in 0..4 {
-        fixture.bus.send(&create(&fixture, &format!("gone{number}"), Duration::from_secs(2))).await?;
+        fixture.rpc.send(&create(&fixture, &format!("gone{number}"), Duration::from_secs(2))).await?;
     }
     let patient = create(&fixture, "patient", LIMIT);
-    let answer = fixture.bus.expect_reply(&patient);
-    fixture.bus.send(&patient).await?;
+    let answer = fixture.rpc.expect_reply(&patient);
+    fixture.rpc.send(&patient).await?;
     let cast = json!({"databases": [{"_name": fixture.name("cast")}]});
-    fixture.bus.cast(&Request::new("create_database", cast)).await?;
+    fixture.rpc.cast(&Request::new("create_database", cast)).await?;
     tokio::time::sleep(Duration::from_secs(4)).await;
     fixture.agent.signal(Signal::CONT)?;
     answer.within(LIMIT).await?;
@@ -54,19 +54,19 @@ async fn calls_whose_callers_gave_up_while_the_process_stood_still_are_not_run()
 
 /// A call that was received before the pause and waits for a lock.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_waits_for_its_turn_grows_old_while_the_process_stands_still() -> Result<()> {
-    let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+async fn a_call_that_waits_for_its_lock_grows_old_while_the_process_stands_still() -> Result<()> {
+    let mut fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let db = fixture.name("db");
     fixture.databases(&[&db]).await?;
     fixture.memory()?.faults().add(Rule::new("DELETE", &format!("/{db}"), Fault::Hang).times(1));
     let delete = Request::new("delete_database", json!({"database": {"_name": db}})).timeout(LIMIT);
-    let delete = fixture.bus.encode_call(&delete);
-    let deleted = fixture.bus.expect_reply(&delete);
-    fixture.bus.send(&delete).await?;
+    let delete = fixture.rpc.encode_call(&delete);
+    let deleted = fixture.rpc.expect_reply(&delete);
+    fixture.rpc.send(&delete).await?;
     trove_couchdb_tests::until::until_hit(fixture.memory()?).await?;
-    fixture.bus.send(&create(&fixture, "db", Duration::from_secs(3))).await?;
+    fixture.rpc.send(&create(&fixture, "db", Duration::from_secs(3))).await?;
     // Answered after it, so the agent has received it.
-    fixture.bus.request(&Request::new("rpc_ping", json!({})).timeout(LIMIT)).await?;
+    fixture.rpc.request(&Request::new("rpc_ping", json!({})).timeout(LIMIT)).await?;
     fixture.agent.signal(Signal::STOP)?;
     tokio::time::sleep(Duration::from_secs(4)).await;
     fixture.memory()?.faults().clear();
@@ -81,7 +81,7 @@ async fn a_call_that_waits_for_its_turn_grows_old_while_the_process_stands_still
 /// wait long enough: none is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_of_a_backlog_is_refused_while_its_caller_waits() -> Result<()> {
-    let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let mut fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (db, al) = (fixture.name("db"), fixture.name("al"));
     fixture.databases(&[&db]).await?;
     fixture.user(&al, &[]).await?;
@@ -95,9 +95,9 @@ async fn no_call_of_a_backlog_is_refused_while_its_caller_waits() -> Result<()> 
         } else {
             json!({"username": al, "hostname": "%", "database": db})
         };
-        let message = fixture.bus.encode_call(&Request::new(method, args).timeout(LIMIT));
-        answers.push(fixture.bus.expect_reply(&message));
-        fixture.bus.send(&message).await?;
+        let message = fixture.rpc.encode_call(&Request::new(method, args).timeout(LIMIT));
+        answers.push(fixture.rpc.expect_reply(&message));
+        fixture.rpc.send(&message).await?;
     }
     let began = Instant::now();
     fixture.agent.start_again()?;

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use trove_couchdb_protocol::trove::ConductorCast;
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
 use trove_couchdb_tests::certificates::{Authority, PairFiles, Wanted};
-use trove_couchdb_tests::fixture::FixturePlan;
+use trove_couchdb_tests::fixture::FixtureBuilder;
 use trove_couchdb_tests::local::LocalClient;
 use trove_couchdb_tests::rabbitmq::RabbitNode;
 
@@ -88,12 +88,12 @@ impl Refused {
     async fn says(&self, reason: &str) -> Result<()> {
         let status =
             LocalClient::connect(&self.agent.socket()).await?.call("get_agent_status", json!({})).await?;
-        let told = status["broker"]["reason"].as_str().unwrap_or_default().to_owned();
+        let reported = status["broker"]["reason"].as_str().unwrap_or_default().to_owned();
         assert_eq!(status["broker"]["state"], "down", "{status}");
-        assert!(told.contains(reason), "{reason}: {told}");
+        assert!(reported.contains(reason), "{reason}: {reported}");
         let log = self.agent.logs();
         assert!(log.contains(reason), "{log}");
-        for text in [&told, &log] {
+        for text in [&reported, &log] {
             assert!(self.secrets.iter().all(|secret| !text.contains(secret)), "{text}");
         }
         Ok(())
@@ -114,11 +114,12 @@ async fn everything_works_over_tls() -> Result<()> {
         (secured.secure_url().replace("rabbit://", "rabbits://"), secured.oslo()[1..].to_vec()),
         (format!("{}?ssl=1", secured.secure_url()), secured.oslo()[1..].to_vec()),
     ] {
-        let mut plan = FixturePlan::default().encrypted().transport_url(&url).set("heartbeat.interval", 1);
+        let mut builder =
+            FixtureBuilder::default().encrypted().transport_url(&url).set("heartbeat.interval", 1);
         for line in &lines {
-            plan = plan.oslo(line);
+            builder = builder.oslo(line);
         }
-        let fixture = plan.up_on(&secured.broker).await?;
+        let fixture = builder.up_on(&secured.broker).await?;
         assert_eq!(fixture.call("rpc_ping", json!({})).await?, true);
         let films = fixture.name("films");
         fixture.databases(&[&films]).await?;

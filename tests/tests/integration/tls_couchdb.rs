@@ -44,7 +44,7 @@ impl Secured {
         AgentOptions::without_broker(url)
             .set("couchdb.tls_ca_file", self.ca.to_string_lossy().into_owned())
             .set("heartbeat.interval", 1)
-            .set("rpc.call_patience", 1)
+            .set("rpc.call_retry_timeout", 1)
             .bootstrap_admin(&admin.name, &admin.password)
     }
 
@@ -89,15 +89,15 @@ impl Client {
     /// The reason is in `get_agent_status`, in the log and in the reply to a command, and none contains a
     /// secret.
     async fn says(&self, reason: &str) -> Result<()> {
-        let status =
-            self.status(|couchdb| couchdb["reason"].as_str().is_some_and(|told| told.contains(reason)));
-        let told = status.await?.to_string();
+        let status = self
+            .status(|couchdb| couchdb["reason"].as_str().is_some_and(|reported| reported.contains(reason)));
+        let reported = status.await?.to_string();
         let failed =
             self.local.call("list_users", json!({})).await.err().context("it was answered")?.to_string();
         assert!(failed.contains(reason), "{failed}");
         let log = self.agent.logs();
         assert!(log.contains(reason), "{log}");
-        for text in [&told, &failed, &log] {
+        for text in [&reported, &failed, &log] {
             assert!(!text.contains(&self.password) && !text.contains("PRIVATE KEY"), "{text}");
         }
         Ok(())

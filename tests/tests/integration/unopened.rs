@@ -7,12 +7,12 @@ use std::time::Duration;
 use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule, Trouble};
 use serde_json::{Value, json};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan, user_object};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder, user_object};
 use trove_couchdb_tests::until::until;
 
 async fn up() -> Result<Fixture> {
-    let plan = FixturePlan::default().in_memory(Options::default());
-    plan.set("rpc.call_patience", 1).set("rpc.cast_patience", 1).up().await
+    let builder = FixtureBuilder::default().in_memory(Options::default());
+    builder.set("rpc.call_retry_timeout", 1).set("rpc.cast_retry_timeout", 1).up().await
 }
 
 fn damaged(databases: &[&str]) -> Trouble {
@@ -87,7 +87,7 @@ async fn many_that_do_not_open_are_an_error() -> Result<()> {
 ///
 /// Mutation: inherits-after-repair (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_inherits_what_a_deletion_left_in_a_damaged_database() -> Result<()> {
+async fn no_new_user_inherits_what_a_deletion_left_in_a_damaged_database() -> Result<()> {
     let mut fixture = up().await?;
     let (broken, al) = (fixture.name("broken"), fixture.name("al"));
     fixture.databases(&[&broken]).await?;

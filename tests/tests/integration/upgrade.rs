@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use trove_couchdb_tests::agent::{AgentOptions, AgentProcess};
 use trove_couchdb_tests::couch::{CouchClient, Credentials};
 use trove_couchdb_tests::local::LocalClient;
-use trove_couchdb_tests::local_fixture::LocalFixturePlan;
+use trove_couchdb_tests::local_fixture::LocalFixtureBuilder;
 use trove_couchdb_tests::until::until;
 
 /// The account of an agent that does not run as root.
 const NOBODY: u32 = 65_534;
 const BOSS: (&str, &str) = ("boss", "boss-pw");
 
-fn kept(version: Version, port: u16, file: &Path) -> Options {
+fn stored(version: Version, port: u16, file: &Path) -> Options {
     let options =
         Options { port, keep: Some(file.to_owned()), iterations: Some(500), ..Options::new(version) };
     options.admin(BOSS.0, BOSS.1)
@@ -41,7 +41,7 @@ async fn started(options: Options) -> Result<InMemoryCouch> {
 async fn the_first_password_after_an_upgrade_or_downgrade_is_hashed_for_the_new_version() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("kept.json");
-    let mut couch = started(kept(Version::V3_3, 0, &file)).await?;
+    let mut couch = started(stored(Version::V3_3, 0, &file)).await?;
     let port = couch.port();
     let options = AgentOptions::without_broker(&couch.url())
         .bootstrap_admin(BOSS.0, BOSS.1)
@@ -55,7 +55,7 @@ async fn the_first_password_after_an_upgrade_or_downgrade_is_hashed_for_the_new_
         if number > 0 {
             couch.stop().await;
             drop(couch);
-            couch = started(kept(version, port, &file)).await?;
+            couch = started(stored(version, port, &file)).await?;
         }
         let name = format!("al{number}");
         let user = json!({"_name": name, "_host": "%", "_password": "al-pw", "_databases": []});
@@ -66,8 +66,8 @@ async fn the_first_password_after_an_upgrade_or_downgrade_is_hashed_for_the_new_
         assert_eq!(document["pbkdf2_prf"], expected, "{name} on {version:?}");
         assert!(client.logs_in(&Credentials::new(&name, "al-pw")).await?, "{name} on {version:?}");
     }
-    let told = local.call("get_agent_status", json!({})).await?;
-    assert_eq!(told["couchdb"]["version"], "3.5");
+    let reported = local.call("get_agent_status", json!({})).await?;
+    assert_eq!(reported["couchdb"]["version"], "3.5");
     Ok(())
 }
 
@@ -80,7 +80,7 @@ async fn couchdbs_own_databases_are_closed_and_members_stay() -> Result<()> {
     for version in [Version::V1, Version::V2, Version::V3_3, Version::V3_5] {
         let quick = Options { iterations: Some(500), ..Options::new(version) };
         let everyone = quick.set("couchdb", "default_security", "everyone");
-        let mut fixture = LocalFixturePlan::default()
+        let mut fixture = LocalFixtureBuilder::default()
             .in_memory(everyone)
             .set("couchdb.sha256_iterations", 1000)
             .up()
@@ -102,8 +102,8 @@ async fn couchdbs_own_databases_are_closed_and_members_stay() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_agent_left_is_removed_at_the_next_start() -> Result<()> {
     let quick = Options { iterations: Some(500), ..Options::default() };
-    let plan = LocalFixturePlan::default().in_memory(quick).set("couchdb.sha256_iterations", 1000);
-    let mut fixture = plan.up().await?;
+    let builder = LocalFixtureBuilder::default().in_memory(quick).set("couchdb.sha256_iterations", 1000);
+    let mut fixture = builder.up().await?;
     fixture.agent.kill9()?;
     let state_dir = fixture.agent.directory().join("state");
     let beside = fixture.agent.credentials_file().parent().context("no directory")?.to_owned();
@@ -146,8 +146,8 @@ async fn a_local_d_that_takes_no_file_is_said_once_and_in_the_status() -> Result
     let reason = format!("no file can be made in {}", local_d.display());
     until("the reason in the status", async || {
         let Ok(local) = LocalClient::connect(&agent.socket()).await else { return Ok(false) };
-        let told = local.call("get_agent_status", json!({})).await?;
-        Ok(told["couchdb"]["reason"].as_str().is_some_and(|told| told.contains(&reason)))
+        let reported = local.call("get_agent_status", json!({})).await?;
+        Ok(reported["couchdb"]["reason"].as_str().is_some_and(|reported| reported.contains(&reason)))
     })
     .await?;
     // Time for several more tries.

@@ -4,7 +4,7 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, InMemoryCouch, Options, Rule};
 use serde_json::{Value, json};
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan, login, user_object};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder, login, user_object};
 
 async fn get(fixture: &Fixture, name: &str) -> Result<Value> {
     Ok(fixture.call("get_user", json!({"username": name, "hostname": "%"})).await?)
@@ -12,7 +12,7 @@ async fn get(fixture: &Fixture, name: &str) -> Result<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_created_user_logs_in_and_uses_its_databases_only() -> Result<()> {
-    let fixture = FixturePlan::default().encrypted().up().await?;
+    let fixture = FixtureBuilder::default().encrypted().up().await?;
     let (mine, other, al) = (fixture.name("mine"), fixture.name("other"), fixture.name("al"));
     fixture.databases(&[&mine, &other]).await?;
     let user = fixture.user(&al, &[&mine]).await?;
@@ -57,7 +57,7 @@ async fn names_with_odd_characters_are_themselves() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_names_are_refused_with_their_rule_and_create_nobody() -> Result<()> {
+async fn bad_names_are_refused_with_their_rule_and_create_no_user() -> Result<()> {
     let fixture = Fixture::up().await?;
     let good = fixture.name("good");
     let long = "x".repeat(256);
@@ -100,7 +100,7 @@ async fn several_users_are_hashed_here_and_written_at_once() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_database_or_a_taken_name_creates_nobody() -> Result<()> {
+async fn a_missing_database_or_a_taken_name_creates_no_user() -> Result<()> {
     let fixture = Fixture::up().await?;
     let (al, bo, db) = (fixture.name("al"), fixture.name("bo"), fixture.name("nowhere"));
     let error = fixture.cast("create_user", json!({"users": [user_object(&al, &[&db])]})).await?.unwrap_err();
@@ -237,7 +237,7 @@ async fn passwords_change_and_everything_else_stays() -> Result<()> {
 /// Mutation: own-database-goes-with-a-rename (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_that_would_delete_a_users_own_database_is_refused() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (al, zoe) = (fixture.name("al"), fixture.name("zoe"));
     let user = fixture.user(&al, &[]).await?;
     let admin = fixture.couch.admin().clone();
@@ -263,7 +263,7 @@ async fn a_rename_that_would_delete_a_users_own_database_is_refused() -> Result<
 /// Mutation: attachments-lost (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_that_would_lose_attachments_is_refused() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (al, zoe) = (fixture.name("al"), fixture.name("zoe"));
     fixture.user(&al, &[]).await?;
     let mut document = fixture.user_document(&al).await?.expect("a user");

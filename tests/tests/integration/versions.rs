@@ -4,11 +4,11 @@ use anyhow::Result;
 use in_memory_couchdb::{Options, Version};
 use serde_json::{Value, json};
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::fixture::{FixturePlan, login};
+use trove_couchdb_tests::fixture::{FixtureBuilder, login};
 use trove_couchdb_tests::shared_server::root_alone;
 
-async fn everything_on(plan: FixturePlan) -> Result<()> {
-    let fixture = plan.encrypted().up().await?;
+async fn everything_on(builder: FixtureBuilder) -> Result<()> {
+    let fixture = builder.encrypted().up().await?;
     let (db, al, zoe) = (fixture.name("db"), fixture.name("al"), fixture.name("zoe"));
     fixture.databases(&[&db]).await?;
     let user = fixture.user(&al, &[&db]).await?;
@@ -53,7 +53,7 @@ macro_rules! on {
     ($($name:ident: $version:ident;)*) => {
         $(#[tokio::test(flavor = "multi_thread")]
         async fn $name() -> Result<()> {
-            everything_on(FixturePlan::default().in_memory(Options::new(Version::$version))).await
+            everything_on(FixtureBuilder::default().in_memory(Options::new(Version::$version))).await
         })*
     };
 }
@@ -69,5 +69,5 @@ on! {
 /// Without `COUCHDB_URL` this is a second pass on the newest version.
 #[tokio::test(flavor = "multi_thread")]
 async fn couchdb_of_the_environment() -> Result<()> {
-    everything_on(FixturePlan::default()).await
+    everything_on(FixtureBuilder::default()).await
 }

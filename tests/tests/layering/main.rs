@@ -166,7 +166,7 @@ fn names_crate(code: &str, name: &str) -> bool {
 fn the_operators_tool_speaks_amqp_in_two_places_and_asks_in_one() {
     let source = workspace().join("cli/src");
     for (name, may) in [
-        ("lapin::", &["client/bus.rs", "doctor/broker.rs"][..]),
+        ("lapin::", &["client/broker.rs", "doctor/broker.rs"][..]),
         ("rpassword::", &["prompt.rs"]),
         ("comfy_table::", &["output/table.rs"]),
     ] {

@@ -7,7 +7,7 @@ use super::*;
 /// A model of the disk and the server. Passwords are numbers.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(clippy::struct_excessive_bools)] // independent facts
-struct World {
+struct Model {
     file: Option<u32>,
     /// The `os_admin` of the ini file with the highest precedence, which also gets CouchDB's own changes.
     ini: Option<u32>,
@@ -36,7 +36,7 @@ struct Observations {
 const FRESH: Observations =
     Observations { login: LoginTried::No, asked: false, file_is_new: false, wrong_logins: 0 };
 
-impl World {
+impl Model {
     fn server(&self) -> Server {
         match (self.running, self.os_admin.is_some() || self.others) {
             (false, _) => Server::Down,
@@ -45,12 +45,12 @@ impl World {
         }
     }
 
-    fn seen(&self, observations: Observations) -> Seen {
-        Seen {
+    fn snapshot(&self, observations: Observations) -> Snapshot {
+        Snapshot {
             file: match (self.file, observations.file_is_new) {
                 (None, _) => File::Missing,
                 (Some(_), true) => File::New,
-                (Some(_), false) => File::Kept,
+                (Some(_), false) => File::Existing,
             },
             server: self.server(),
             login: observations.login,
@@ -135,23 +135,23 @@ impl World {
 }
 
 /// Runs bootstrap to its verdict, the last step. The agent is restarted after the steps that `deaths` marks.
-fn run(world: &mut World, deaths: &[bool]) -> BootstrapStep {
+fn run(model: &mut Model, deaths: &[bool]) -> BootstrapStep {
     let mut observations = FRESH;
     let mut deaths = deaths.iter();
     for _ in 0..100 {
-        let step = next(world.seen(observations));
-        if !world.act(step, &mut observations) {
+        let step = next(model.snapshot(observations));
+        if !model.act(step, &mut observations) {
             return step;
         }
         if deaths.next().copied().unwrap_or(false) {
             observations = FRESH;
         }
     }
-    panic!("bootstrap goes round in circles: {world:?}");
+    panic!("bootstrap goes round in circles: {model:?}");
 }
 
-fn party() -> World {
-    World {
+fn party() -> Model {
+    Model {
         file: None,
         ini: None,
         ini_directory: false,
@@ -167,53 +167,53 @@ fn party() -> World {
 
 #[test]
 fn an_admin_party_ends_with_the_files_password() {
-    let mut world = party();
-    assert_eq!(run(&mut world, &[]), BootstrapStep::EnsureDatabases);
-    assert_eq!((world.file, world.os_admin, world.passwords_made), (Some(1), Some(1), 1));
+    let mut model = party();
+    assert_eq!(run(&mut model, &[]), BootstrapStep::EnsureDatabases);
+    assert_eq!((model.file, model.os_admin, model.passwords_made), (Some(1), Some(1), 1));
 }
 
 #[test]
 fn a_3x_server_is_helped_to_its_start() {
-    let mut world = World { running: false, needs_admin: true, ini_directory: true, ..party() };
-    assert_eq!(run(&mut world, &[]), BootstrapStep::EnsureDatabases);
-    assert_eq!((world.ini, world.os_admin), (Some(1), Some(1)));
+    let mut model = Model { running: false, needs_admin: true, ini_directory: true, ..party() };
+    assert_eq!(run(&mut model, &[]), BootstrapStep::EnsureDatabases);
+    assert_eq!((model.ini, model.os_admin), (Some(1), Some(1)));
 }
 
 #[test]
 fn a_bootstrap_admin_makes_os_admin_without_a_wrong_login() {
-    let mut world = World { others: true, bootstrap_admin: true, ..party() };
-    assert_eq!(run(&mut world, &[]), BootstrapStep::EnsureDatabases);
-    assert_eq!(world.os_admin, Some(1));
+    let mut model = Model { others: true, bootstrap_admin: true, ..party() };
+    assert_eq!(run(&mut model, &[]), BootstrapStep::EnsureDatabases);
+    assert_eq!(model.os_admin, Some(1));
 }
 
 #[test]
 fn a_closed_server_without_a_way_in_leaves_no_file() {
-    let mut world = World { others: true, ..party() };
-    assert_eq!(run(&mut world, &[]), BootstrapStep::Blocked);
-    assert_eq!(world.file, None);
-    let mut world = World { os_admin: Some(9), bootstrap_admin: true, ..party() };
-    assert_eq!(run(&mut world, &[]), BootstrapStep::CredentialsMismatch);
-    assert_eq!((world.file, world.os_admin), (None, Some(9)));
+    let mut model = Model { others: true, ..party() };
+    assert_eq!(run(&mut model, &[]), BootstrapStep::Blocked);
+    assert_eq!(model.file, None);
+    let mut model = Model { os_admin: Some(9), bootstrap_admin: true, ..party() };
+    assert_eq!(run(&mut model, &[]), BootstrapStep::CredentialsMismatch);
+    assert_eq!((model.file, model.os_admin), (None, Some(9)));
 }
 
 #[test]
 fn a_file_that_fits_no_more_is_reported_and_kept() {
     for bootstrap_admin in [false, true] {
-        let mut world = World { file: Some(7), os_admin: Some(8), bootstrap_admin, ..party() };
+        let mut model = Model { file: Some(7), os_admin: Some(8), bootstrap_admin, ..party() };
         // Only an administrator can see that CouchDB has a different os_admin.
         let verdict =
             if bootstrap_admin { BootstrapStep::CredentialsMismatch } else { BootstrapStep::Refused };
-        assert_eq!(run(&mut world, &[]), verdict);
-        assert_eq!((world.file, world.os_admin, world.passwords_made), (Some(7), Some(8), 0));
+        assert_eq!(run(&mut model, &[]), verdict);
+        assert_eq!((model.file, model.os_admin, model.passwords_made), (Some(7), Some(8), 0));
     }
 }
 
 #[test]
 fn a_bootstrap_admin_that_is_gone_is_not_missed() {
-    let gone = World { others: true, bootstrap_admin: true, bootstrap_works: false, ..party() };
-    let mut restarted = World { file: Some(7), os_admin: Some(7), ..gone.clone() };
+    let gone = Model { others: true, bootstrap_admin: true, bootstrap_works: false, ..party() };
+    let mut restarted = Model { file: Some(7), os_admin: Some(7), ..gone.clone() };
     assert_eq!(run(&mut restarted, &[]), BootstrapStep::EnsureDatabases);
-    let mut lost = World { file: Some(7), os_admin: Some(8), ..gone.clone() };
+    let mut lost = Model { file: Some(7), os_admin: Some(8), ..gone.clone() };
     assert_eq!(run(&mut lost, &[]), BootstrapStep::Refused);
     assert_eq!(run(&mut gone.clone(), &[]), BootstrapStep::Blocked);
 }
@@ -221,7 +221,7 @@ fn a_bootstrap_admin_that_is_gone_is_not_missed() {
 #[test]
 fn a_lost_file_does_not_cost_the_ini_files_os_admin_its_password() {
     for running in [false, true] {
-        let mut world = World {
+        let mut model = Model {
             ini_directory: true,
             ini: Some(9),
             os_admin: Some(9),
@@ -229,23 +229,27 @@ fn a_lost_file_does_not_cost_the_ini_files_os_admin_its_password() {
             running,
             ..party()
         };
-        assert_eq!(run(&mut world, &[]), BootstrapStep::CredentialsMismatch);
-        assert_eq!((world.file, world.ini, world.os_admin), (None, Some(9), Some(9)));
+        assert_eq!(run(&mut model, &[]), BootstrapStep::CredentialsMismatch);
+        assert_eq!((model.file, model.ini, model.os_admin), (None, Some(9), Some(9)));
     }
 }
 
 #[test]
 fn an_ini_file_that_is_overridden_is_explained() {
-    let seen = Seen {
-        file: File::Kept,
+    let snapshot = Snapshot {
+        file: File::Existing,
         server: Server::Closed,
         login: LoginTried::Refused,
         bootstrap_admin: BootstrapAdmin::None,
         ini: Ini::Overridden,
     };
-    assert_eq!(next(seen), BootstrapStep::Overridden);
-    assert_eq!(next(Seen { login: LoginTried::No, ..seen }), BootstrapStep::Login, "it may fit all the same");
-    assert_eq!(next(Seen { server: Server::Down, ..seen }), BootstrapStep::AwaitServer);
+    assert_eq!(next(snapshot), BootstrapStep::Overridden);
+    assert_eq!(
+        next(Snapshot { login: LoginTried::No, ..snapshot }),
+        BootstrapStep::Login,
+        "it may fit all the same"
+    );
+    assert_eq!(next(Snapshot { server: Server::Down, ..snapshot }), BootstrapStep::AwaitServer);
 }
 
 proptest! {
@@ -259,7 +263,7 @@ proptest! {
         os_admin in prop::option::of(90_u32..92), deaths in prop::collection::vec(any::<bool>(), 40),
     ) {
         let ini = ini.filter(|_| ini_directory);
-        let before = World {
+        let before = Model {
             file, ini_directory, others, running, ini, needs_admin, bootstrap_works, passwords_made: 0,
             // An administrator that exists after the start is in an ini file, if the agent can read them.
             os_admin: if ini_directory && !running { ini } else { os_admin },

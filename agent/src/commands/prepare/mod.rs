@@ -22,7 +22,8 @@ use serde_json::{Value, json};
 use trove_couchdb_protocol::{DecodeError, HostPattern, trove::Method};
 
 use super::{
-    Arguments, Command, Decoded, Duration, Entry, Guest, Needs, Run, RunError, Running, Scope, Scopes, users,
+    Arguments, Command, CommandEntry, Decoded, Duration, Guest, Needs, Run, RunError, Running, Scope, Scopes,
+    users,
 };
 use crate::{
     couch::{CommandError, Couch, CreateDatabases, NewAccount, TenantDatabase},
@@ -36,7 +37,7 @@ pub use demands::ImageBrings;
 pub use failure::PrepareError;
 use failure::{PrepareStep, Problem};
 
-pub(super) const COMMANDS: &[Entry] = &[Entry { method: Method::Prepare, decode }];
+pub(super) const COMMANDS: &[CommandEntry] = &[CommandEntry { method: Method::Prepare, decode }];
 
 /// Never fails: a `prepare` that cannot be decoded must still end the creation of its instance, with a
 /// reason.

@@ -15,11 +15,11 @@ use trove_couchdb_protocol::{
 
 use super::process;
 use crate::commands::{
-    Arguments, Command, Decode, Entry, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry,
+    Arguments, Command, Decode, CommandEntry, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry,
     prepare::says_nothing,
 };
 
-pub(in crate::commands) const COMMANDS: &[Entry] = &[
+pub(in crate::commands) const COMMANDS: &[CommandEntry] = &[
     entry::<StopDb>(Method::StopDb),
     entry::<Restart>(Method::Restart),
     entry::<StartDb>(Method::StartDbWithConfChanges),

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use tokio::time::{self, Instant};
-use trove_couchdb_protocol::host::{HostError, Lines, LogTail, Report, Verb};
+use trove_couchdb_protocol::host::{HostError, Lines, LogTail, ServiceReport, Verb};
 
 use crate::{
     commands::{Guest, NotBack, Run, RunError},
@@ -114,7 +114,7 @@ pub(super) fn changing(error: TransitionError) -> RunError {
 }
 
 /// How a change ended, for the guest's state.
-pub fn end_of(asked: &Result<Report, HostFailure>) -> Ended {
+pub fn end_of(asked: &Result<ServiceReport, HostFailure>) -> Ended {
     match asked {
         Ok(report) => Ended::Done { changed: report.changed },
         Err(failure) if failure.may_have_taken_effect() => Ended::Unknown,

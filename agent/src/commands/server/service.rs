@@ -16,15 +16,15 @@ use trove_couchdb_protocol::{
 
 use super::process::{changing, end_of};
 use crate::commands::{
-    Arguments, Command, Decode, Entry, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry,
+    Arguments, Command, Decode, CommandEntry, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry,
 };
 
-pub(in crate::commands) const COMMANDS: &[Entry] = &[
-    entry::<Ask<Status>>(Method::ServiceStatus),
-    entry::<Ask<Start>>(Method::ServiceStart),
-    entry::<Ask<Stop>>(Method::ServiceStop),
-    entry::<Ask<Restart>>(Method::ServiceRestart),
-    entry::<Ask<Wait>>(Method::ServiceWait),
+pub(in crate::commands) const COMMANDS: &[CommandEntry] = &[
+    entry::<ServiceRequest<Status>>(Method::ServiceStatus),
+    entry::<ServiceRequest<Start>>(Method::ServiceStart),
+    entry::<ServiceRequest<Stop>>(Method::ServiceStop),
+    entry::<ServiceRequest<Restart>>(Method::ServiceRestart),
+    entry::<ServiceRequest<Wait>>(Method::ServiceWait),
 ];
 
 /// Descriptions for error messages.
@@ -85,7 +85,7 @@ impl Kind for Wait {
 
 /// A request to the helper.
 #[derive(Debug)]
-struct Ask<K> {
+struct ServiceRequest<K> {
     verb: Verb,
     /// `None` for the service that `host.toml` names.
     service: Option<ServiceName>,
@@ -94,7 +94,7 @@ struct Ask<K> {
     kind: PhantomData<K>,
 }
 
-impl<K: Kind> Decode for Ask<K> {
+impl<K: Kind> Decode for ServiceRequest<K> {
     fn decode(args: &Arguments<'_>) -> Result<Self, DecodeError> {
         let service =
             |field: &Field<'_>| ServiceName::try_from(field.string()?).map_err(|_| field.wrong(SERVICE));
@@ -111,7 +111,7 @@ impl<K: Kind> Decode for Ask<K> {
     }
 }
 
-impl<K: Kind> Command for Ask<K> {
+impl<K: Kind> Command for ServiceRequest<K> {
     fn method(&self) -> Method {
         K::METHOD
     }
@@ -162,16 +162,16 @@ mod tests {
     #[test]
     fn a_service_a_time_and_a_state_may_be_named() {
         let all =
-            typed::<Ask<Wait>>(&json!({"service": "couchdb", "within": 5, "state": "stopped"})).unwrap();
+            typed::<ServiceRequest<Wait>>(&json!({"service": "couchdb", "within": 5, "state": "stopped"})).unwrap();
         assert_eq!(all.verb, Verb::ServiceWait(Wanted::Stopped));
         assert_eq!((all.service.unwrap().as_str(), u64::from(all.within.unwrap())), ("couchdb", 5));
-        let none = typed::<Ask<Restart>>(&json!({"service": null})).unwrap();
+        let none = typed::<ServiceRequest<Restart>>(&json!({"service": null})).unwrap();
         assert_eq!((none.verb, none.service, none.within), (Verb::ServiceRestart, None, None));
     }
 
     #[test]
     fn nothing_else_may() {
-        let refusal = |args: Value| typed::<Ask<Wait>>(&args).unwrap_err().to_string();
+        let refusal = |args: Value| typed::<ServiceRequest<Wait>>(&args).unwrap_err().to_string();
         for (args, field) in [
             (json!({}), "`state`"),
             (json!({"state": "failed"}), "`state` must be running or stopped"),

@@ -15,12 +15,12 @@ use trove_couchdb_protocol::{
 };
 
 use super::{
-    Arguments, Command, Decode, Entry, Guest, Run, Running, Scope, Scopes, entry,
+    Arguments, Command, CommandEntry, Decode, Guest, Run, Running, Scope, Scopes, entry,
     paging::{Page, marker_of_user},
 };
 use crate::couch::{CommandError, Couch, ListedUser, NewAccount};
 
-pub(super) const COMMANDS: &[Entry] = &[
+pub(super) const COMMANDS: &[CommandEntry] = &[
     entry::<CreateUser>(Method::CreateUser),
     entry::<DeleteUser>(Method::DeleteUser),
     entry::<GetUser>(Method::GetUser),

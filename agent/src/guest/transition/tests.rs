@@ -98,14 +98,14 @@ fn a_process_follows_from_its_events_only() {
         (Event::StartEnded(done), [None, None, None, None, is_run]),
         (Event::StartEnded(Ended::Unknown), [None, None, None, None, is_stopped.clone()]),
         (Event::StartEnded(Ended::Refused), [None, None, None, None, is_stopped]),
-        (Event::Seen(Health::Healthy), runs.clone()),
-        (Event::Seen(Health::NoLogin(text())), runs.clone()),
-        (Event::Seen(Health::Degraded(text())), runs),
-        (Event::Seen(Health::Maintenance(text())), in_maintenance),
-        (Event::Seen(Health::Down(text())), is_down),
-        (Event::Seen(Health::Slow(text())), as_it_is.clone()),
-        (Event::Seen(Health::Failing(text())), as_it_is.clone()),
-        (Event::Seen(Health::Unknown), as_it_is),
+        (Event::Observed(Health::Healthy), runs.clone()),
+        (Event::Observed(Health::NoLogin(text())), runs.clone()),
+        (Event::Observed(Health::Degraded(text())), runs),
+        (Event::Observed(Health::Maintenance(text())), in_maintenance),
+        (Event::Observed(Health::Down(text())), is_down),
+        (Event::Observed(Health::Slow(text())), as_it_is.clone()),
+        (Event::Observed(Health::Failing(text())), as_it_is.clone()),
+        (Event::Observed(Health::Unknown), as_it_is),
     ] {
         for (server, after) in all.into_iter().zip(after) {
             assert_eq!(server_after(server, &event), after, "{server:?}, {event:?}");

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_to_the_longest_and_begin_anew() {
+    fn waits_grow_to_the_longest_and_start_again() {
         let (shortest, longest) = (Duration::from_millis(100), Duration::from_secs(1));
         let mut backoff = Backoff::new(shortest, longest);
         let waits: Vec<Duration> = (0..50).map(|_| backoff.wait()).collect();

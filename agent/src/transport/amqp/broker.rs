@@ -24,7 +24,7 @@ use super::{
     backoff::Backoff,
     publisher::{ConfirmChannel, ReplyPublisher},
     session::{End, Session},
-    source_ref::Bus,
+    source_ref::BrokerReplies,
 };
 use crate::{
     status::{Link, Outbox},
@@ -37,7 +37,7 @@ pub(in crate::transport) struct Broker {
     settings: BrokerSettings,
     guest_id: String,
     names: Arc<Names>,
-    bus: Arc<Bus>,
+    replies: Arc<BrokerReplies>,
     channel: watch::Sender<Option<ConfirmChannel>>,
     outbox: Outbox,
     link: watch::Sender<Link>,
@@ -63,10 +63,10 @@ impl Broker {
         let metrics = pipeline.metrics().clone();
         let (tasks, stop) = (pipeline.tasks().clone(), stopping.clone());
         let publisher = ReplyPublisher::start(newest, missing_consumer, metrics, tasks, stop);
-        let bus = Arc::new(Bus { encoder, publisher });
-        pipeline.tells_over(Arc::<Bus>::clone(&bus));
+        let replies = Arc::new(BrokerReplies { encoder, publisher });
+        pipeline.tells_over(Arc::<BrokerReplies>::clone(&replies));
         let names = Arc::new(Names::new(&guest.id, &settings));
-        Self { settings, guest_id: guest.id.clone(), names, bus, channel, outbox, link, stopping }
+        Self { settings, guest_id: guest.id.clone(), names, replies, channel, outbox, link, stopping }
     }
 
     /// Serves until the agent stops; returns when no command is in flight.
@@ -129,7 +129,7 @@ impl Broker {
             };
             self.link.send_replace(state);
         };
-        let end = session.serve(pipeline, &self.bus, outbox, &self.channel, alarm, &self.stopping).await;
+        let end = session.serve(pipeline, &self.replies, outbox, &self.channel, alarm, &self.stopping).await;
         if matches!(end, End::Stopping) {
             // No new messages are taken, running commands finish, and closing the connection requeues the
             // rest.

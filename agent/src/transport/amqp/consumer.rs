@@ -33,7 +33,7 @@ use tokio::time;
 use tracing::{debug, info, warn};
 use trove_couchdb_guest::broker::{self, TopologyError};
 
-use super::source_ref::{Age, Bus, HandedOut, arrival, caller_waits};
+use super::source_ref::{Age, BrokerReplies, HandedOut, caller_timeout, incoming};
 use crate::{
     system::BootInstant,
     transport::rpc::{RequestPipeline, Taken},
@@ -91,13 +91,13 @@ impl Consumer {
     }
 
     /// Takes messages until that is no longer possible; returns the reason.
-    pub(super) async fn run(&mut self, pipeline: &RequestPipeline, bus: &Arc<Bus>) -> String {
+    pub(super) async fn run(&mut self, pipeline: &RequestPipeline, replies: &Arc<BrokerReplies>) -> String {
         loop {
             let round = async {
-                self.catch_up(pipeline, bus).await.map_err(|error| error.to_string())?;
+                self.catch_up(pipeline, replies).await.map_err(|error| error.to_string())?;
                 pipeline.caught_up();
                 self.consume().await.map_err(|error| error.to_string())?;
-                self.take_all(pipeline, bus).await.map_err(|error| error.to_string())
+                self.take_all(pipeline, replies).await.map_err(|error| error.to_string())
             };
             match round.await {
                 Ok(Ok(backlog)) => {
@@ -109,7 +109,11 @@ impl Consumer {
     }
 
     /// Takes messages one by one until all queues are empty.
-    async fn catch_up(&mut self, pipeline: &RequestPipeline, bus: &Arc<Bus>) -> Result<(), lapin::Error> {
+    async fn catch_up(
+        &mut self,
+        pipeline: &RequestPipeline,
+        replies: &Arc<BrokerReplies>,
+    ) -> Result<(), lapin::Error> {
         let mut taken = 0_u64;
         loop {
             let before = taken;
@@ -120,8 +124,8 @@ impl Consumer {
                     let got = self.channel.basic_get(name.clone(), BasicGetOptions::default()).await?;
                     let Some(got) = got else { break };
                     taken += 1;
-                    let arrival = arrival(got.delivery, bus, &self.handed_out, Age::Unknown);
-                    if let Taken::NotNow(not_now) = pipeline.take(arrival) {
+                    let incoming = incoming(got.delivery, replies, &self.handed_out, Age::Unknown);
+                    if let Taken::NotNow(not_now) = pipeline.take(incoming) {
                         not_now.leave().await;
                     }
                 }
@@ -158,7 +162,7 @@ impl Consumer {
     async fn take_all(
         &mut self,
         pipeline: &RequestPipeline,
-        bus: &Arc<Bus>,
+        replies: &Arc<BrokerReplies>,
     ) -> Result<Result<Backlog, String>, lapin::Error> {
         let mut ticks = time::interval(TICK);
         ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
@@ -176,10 +180,10 @@ impl Consumer {
                 Some(Some(None) | None) => return Ok(Err("the broker cancelled a consumer".to_owned())),
                 Some(Some(Some(Err(error)))) => return Err(error),
                 Some(Some(Some(Ok(delivery)))) if stopped => {
-                    take_or_leave(delivery, pipeline, bus, &self.handed_out).await;
+                    take_or_leave(delivery, pipeline, replies, &self.handed_out).await;
                 }
                 Some(Some(Some(Ok(delivery)))) => {
-                    pipeline.take(arrival(delivery, bus, &self.handed_out, Age::New));
+                    pipeline.take(incoming(delivery, replies, &self.handed_out, Age::New));
                 }
                 None => {}
             }
@@ -198,10 +202,10 @@ impl Consumer {
         while !self.deliveries.is_empty() {
             match self.deliveries.next().await {
                 Some(Some(Ok(delivery))) if backlog == Backlog::Stopped => {
-                    take_or_leave(delivery, pipeline, bus, &self.handed_out).await;
+                    take_or_leave(delivery, pipeline, replies, &self.handed_out).await;
                 }
                 Some(Some(Ok(delivery))) => {
-                    pipeline.take(arrival(delivery, bus, &self.handed_out, Age::New));
+                    pipeline.take(incoming(delivery, replies, &self.handed_out, Age::New));
                 }
                 Some(Some(Err(error))) => return Err(error),
                 Some(None) | None => {}
@@ -230,14 +234,14 @@ impl Consumer {
 async fn take_or_leave(
     delivery: Delivery,
     pipeline: &RequestPipeline,
-    bus: &Arc<Bus>,
+    replies: &Arc<BrokerReplies>,
     handed_out: &HandedOut,
 ) {
-    let is_call = caller_waits(&delivery.properties).is_some();
-    let arrival = arrival(delivery, bus, handed_out, Age::Unknown);
+    let is_call = caller_timeout(&delivery.properties).is_some();
+    let incoming = incoming(delivery, replies, handed_out, Age::Unknown);
     if is_call {
-        pipeline.leave(arrival).await;
+        pipeline.leave(incoming).await;
     } else {
-        pipeline.take(arrival);
+        pipeline.take(incoming);
     }
 }

@@ -17,7 +17,7 @@ use super::{
     consumer::Consumer,
     events::Events,
     publisher::{Closure, ConfirmChannel},
-    source_ref::Bus,
+    source_ref::BrokerReplies,
 };
 use crate::{status::Outbox, transport::rpc::RequestPipeline};
 
@@ -98,7 +98,7 @@ impl Session {
     pub(super) async fn serve(
         &mut self,
         pipeline: &RequestPipeline,
-        bus: &Arc<Bus>,
+        replies: &Arc<BrokerReplies>,
         outbox: &mut Outbox,
         newest: &watch::Sender<Option<ConfirmChannel>>,
         alarm: impl Fn(Option<String>),
@@ -114,7 +114,11 @@ impl Session {
         // In parallel with the deliveries: a heartbeat that the broker delays must not delay commands.
         let heartbeats = async {
             while let Some(cast) = outbox.next().await {
-                if bus.publisher.try_publish(&bus.encoder.conductor_cast(&cast, &guest_context())).await {
+                if replies
+                    .publisher
+                    .try_publish(&replies.encoder.conductor_cast(&cast, &guest_context()))
+                    .await
+                {
                     outbox.has_gone_out(&cast);
                 }
             }
@@ -126,7 +130,7 @@ impl Session {
                 time::sleep(LOOK).await;
             }
         };
-        let deliveries = async { End::Lost(self.consumer.run(pipeline, bus).await) };
+        let deliveries = async { End::Lost(self.consumer.run(pipeline, replies).await) };
         tokio::select! {
             biased;
             () = stopping.cancelled() => End::Stopping,

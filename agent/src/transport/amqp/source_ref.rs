@@ -39,10 +39,10 @@ const HANDED_BACK_WITHIN: Duration = Duration::from_secs(2);
 
 /// A message from the broker, which waits for its acknowledgement.
 #[derive(Debug)]
-struct BusMessage {
-    bus: Arc<Bus>,
+struct BrokerMessage {
+    replies: Arc<BrokerReplies>,
     acker: Acker,
-    _place: PrefetchSlot,
+    _slot: PrefetchSlot,
 }
 
 /// Counts one delivered, unacknowledged message of a connection.
@@ -79,38 +79,38 @@ impl Drop for PrefetchSlot {
 
 /// Encodes and publishes replies over the broker.
 #[derive(Debug)]
-pub(super) struct Bus {
+pub(super) struct BrokerReplies {
     pub(super) encoder: ReplyEncoder,
     pub(super) publisher: ReplyPublisher,
 }
 
 /// Converts a delivery to a message for the pipeline.
-pub(super) fn arrival(
+pub(super) fn incoming(
     delivery: Delivery,
-    bus: &Arc<Bus>,
+    replies: &Arc<BrokerReplies>,
     handed_out: &HandedOut,
     age: Age,
 ) -> IncomingMessage {
     let Delivery { data, redelivered, properties, acker, .. } = delivery;
-    let caller_waits = caller_waits(&properties);
+    let caller_timeout = caller_timeout(&properties);
     IncomingMessage {
         body: data,
         compression: compression::of(&properties),
         redelivered,
-        caller_waits,
-        at_once_or_not: age == Age::Unknown && caller_waits.is_some(),
-        source_ref: Arc::new(BusMessage { bus: Arc::clone(bus), acker, _place: handed_out.take() }),
+        caller_timeout,
+        at_once_or_not: age == Age::Unknown && caller_timeout.is_some(),
+        source_ref: Arc::new(BrokerMessage { replies: Arc::clone(replies), acker, _slot: handed_out.take() }),
     }
 }
 
 /// How long the caller waits: its message's time to live (ms), at most a day.
-pub(super) fn caller_waits(properties: &BasicProperties) -> Option<Duration> {
+pub(super) fn caller_timeout(properties: &BasicProperties) -> Option<Duration> {
     const DAY: u64 = 24 * 60 * 60 * 1000;
     let milliseconds: u64 = properties.expiration().as_ref()?.as_str().parse().ok()?;
     Some(Duration::from_millis(milliseconds.min(DAY)))
 }
 
-impl Replies for Bus {
+impl Replies for BrokerReplies {
     fn encoder(&self) -> &ReplyEncoder {
         &self.encoder
     }
@@ -125,28 +125,28 @@ impl Replies for Bus {
     }
 }
 
-impl Replies for BusMessage {
+impl Replies for BrokerMessage {
     fn encoder(&self) -> &ReplyEncoder {
-        self.bus.encoder()
+        self.replies.encoder()
     }
 
     fn publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, Result<(), Undeliverable>> {
-        self.bus.publish(publication)
+        self.replies.publish(publication)
     }
 }
 
-impl RequestSource for BusMessage {
+impl RequestSource for BrokerMessage {
     fn transport(&self) -> RequestTransport {
-        RequestTransport::Bus
+        RequestTransport::Broker
     }
 
     fn source(&self) -> Source {
-        Source::Bus
+        Source::Broker
     }
 
     fn try_publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, ()> {
         async {
-            let _taken = self.bus.publisher.try_publish(publication).await;
+            let _taken = self.replies.publisher.try_publish(publication).await;
         }
         .boxed()
     }
@@ -156,7 +156,7 @@ impl RequestSource for BusMessage {
             let acknowledged = time::timeout(ACKNOWLEDGED_WITHIN, self.acker.ack(BasicAckOptions::default()));
             let acknowledged = tokio::select! {
                 acknowledged = acknowledged => acknowledged,
-                () = self.bus.publisher.stopping_while_blocked() => return false,
+                () = self.replies.publisher.stopping_while_blocked() => return false,
             };
             match acknowledged {
                 Ok(Ok(_sent)) => return true,

@@ -28,7 +28,7 @@ use crate::transport::rpc::{IncomingMessage, ReplyEncoder, RequestPipeline};
 const CHUNK: usize = 16 * 1024;
 
 /// A peer that does not read one reply within this time is disconnected.
-const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The same for the final message of a connection, and for all replies once the agent stops.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -55,17 +55,17 @@ pub(super) async fn serve(
     stopping: CancellationToken,
 ) {
     let (mut input, mut output) = stream.into_split();
-    let (way_back, mut queue) = ResponseWriter::new(peer, encoder);
+    let (writer, mut queue) = ResponseWriter::new(peer, encoder);
     let gone = queue.gone.clone();
     let reading = async {
         let end = tokio::select! {
             biased;
             () = gone.cancelled() => End::Quiet,
             () = stopping.cancelled() => End::Quiet,
-            end = read(&mut input, &way_back, &pipeline) => end,
+            end = read(&mut input, &writer, &pipeline) => end,
         };
         // The queue ends when the last writer is dropped; the requests in flight hold the others.
-        drop(way_back);
+        drop(writer);
         if end == End::Fault {
             listen_on(&mut input).await;
         }
@@ -87,43 +87,43 @@ pub(super) async fn refuse(stream: UnixStream, failure: &Failure) {
     tokio::join!(telling, listen_on(&mut input));
 }
 
-async fn read(input: &mut OwnedReadHalf, way_back: &Arc<ResponseWriter>, pipeline: &RequestPipeline) -> End {
+async fn read(input: &mut OwnedReadHalf, writer: &Arc<ResponseWriter>, pipeline: &RequestPipeline) -> End {
     let mut decoder = FrameDecoder::new(pipeline.max_message_bytes());
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut chunk = vec![0; CHUNK];
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return End::Quiet };
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return End::Quiet };
         let body = loop {
             match decoder.next_payload() {
                 Ok(Some(body)) => break body,
                 Ok(None) => {}
                 Err(error) => {
-                    warn!(peer = %way_back.peer, %error, "A process on the local socket is not understood.");
-                    way_back.send(&last_word(&not_understood(error)), None);
+                    warn!(peer = %writer.peer, %error, "A process on the local socket is not understood.");
+                    writer.send(&last_word(&not_understood(error)), None);
                     return End::Fault;
                 }
             }
             match input.read(&mut chunk).await {
                 Ok(0) => {
                     if let Err(error) = decoder.finish() {
-                        debug!(peer = %way_back.peer, %error, "A process on the local socket hung up.");
+                        debug!(peer = %writer.peer, %error, "A process on the local socket hung up.");
                     }
                     return End::Quiet;
                 }
                 Ok(length) => decoder.push(chunk.get(..length).unwrap_or_default()),
                 Err(error) => {
-                    debug!(peer = %way_back.peer, %error, "A process on the local socket is gone.");
+                    debug!(peer = %writer.peer, %error, "A process on the local socket is gone.");
                     return End::Quiet;
                 }
             }
         };
-        let request = Request::new(Arc::clone(way_back), place);
+        let request = Request::new(Arc::clone(writer), slot);
         // A stream delivers nothing twice, and does not say how long the caller waits.
         pipeline.take(IncomingMessage {
             body,
             compression: None,
             redelivered: false,
-            caller_waits: None,
+            caller_timeout: None,
             at_once_or_not: false,
             source_ref: Arc::new(request),
         });
@@ -137,7 +137,7 @@ async fn write(output: &mut OwnedWriteHalf, queue: &mut Queue, stopping: &Cancel
             time::sleep(FAREWELL).await;
         };
         let written = tokio::select! {
-            written = time::timeout(WRITE_PATIENCE, output.write_all(frame.bytes())) => written,
+            written = time::timeout(WRITE_TIMEOUT, output.write_all(frame.bytes())) => written,
             () = queue.gone.cancelled() => return,
             () = hurry => return queue.gone.cancel(),
         };

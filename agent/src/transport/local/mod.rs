@@ -150,36 +150,36 @@ impl LocalServer {
                     continue;
                 }
             };
-            let refusal = match admit(open, &stream).and_then(|peer| self.find_place(peer, &connections)) {
-                Ok((peer, place)) => {
+            let refusal = match admit(open, &stream).and_then(|peer| self.find_slot(peer, &connections)) {
+                Ok((peer, slot)) => {
                     debug!(%peer, "A process connected to the local socket.");
                     let encoder = Arc::clone(&self.encoder);
                     let serving =
                         connection::serve(stream, peer, encoder, pipeline.clone(), stopping.clone());
                     pipeline.tasks().spawn(async move {
                         serving.await;
-                        drop(place);
+                        drop(slot);
                     });
                     continue;
                 }
                 Err(failure) => failure,
             };
-            if let Ok(place) = Arc::clone(&farewells).try_acquire_owned() {
+            if let Ok(slot) = Arc::clone(&farewells).try_acquire_owned() {
                 pipeline.tasks().spawn(async move {
                     connection::refuse(stream, &refusal).await;
-                    drop(place);
+                    drop(slot);
                 });
             }
         }
     }
 
-    fn find_place(
+    fn find_slot(
         &self,
         peer: Peer,
         connections: &Arc<Semaphore>,
     ) -> Result<(Peer, OwnedSemaphorePermit), Failure> {
-        if let Ok(place) = Arc::clone(connections).try_acquire_owned() {
-            return Ok((peer, place));
+        if let Ok(slot) = Arc::clone(connections).try_acquire_owned() {
+            return Ok((peer, slot));
         }
         let most = self.max_connections;
         warn!(%peer, max_connections = most, "Too many are connected to the local socket.");

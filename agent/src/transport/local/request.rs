@@ -109,31 +109,31 @@ impl ResponseWriter {
 /// A request in flight. It occupies a slot of its connection until its reply is written.
 #[derive(Debug)]
 pub(super) struct Request {
-    way_back: Arc<ResponseWriter>,
-    _place: OwnedSemaphorePermit,
+    writer: Arc<ResponseWriter>,
+    _slot: OwnedSemaphorePermit,
 }
 
 impl Request {
-    pub(super) fn new(way_back: Arc<ResponseWriter>, place: OwnedSemaphorePermit) -> Arc<Self> {
-        Arc::new(Self { way_back, _place: place })
+    pub(super) fn new(writer: Arc<ResponseWriter>, slot: OwnedSemaphorePermit) -> Arc<Self> {
+        Arc::new(Self { writer, _slot: slot })
     }
 
     /// Queues the reply.
     fn answer(self: &Arc<Self>, body: &[u8]) {
-        self.way_back.send(body, Some(Arc::clone(self)));
+        self.writer.send(body, Some(Arc::clone(self)));
     }
 
     /// Queues a call heartbeat, unless enough of them are waiting.
     fn beat(&self, body: &[u8]) {
-        if self.way_back.frames.capacity() > AT_ONCE + 1 {
-            self.way_back.send(body, None);
+        if self.writer.frames.capacity() > AT_ONCE + 1 {
+            self.writer.send(body, None);
         }
     }
 }
 
 impl Replies for Arc<Request> {
     fn encoder(&self) -> &ReplyEncoder {
-        &self.way_back.encoder
+        &self.writer.encoder
     }
 
     fn publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, Result<(), Undeliverable>> {
@@ -151,7 +151,7 @@ impl RequestSource for Arc<Request> {
     }
 
     fn source(&self) -> Source {
-        self.way_back.peer.source()
+        self.writer.peer.source()
     }
 
     fn try_publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, ()> {
@@ -172,7 +172,7 @@ impl RequestSource for Arc<Request> {
 
     /// Closes the connection.
     fn reject(&self) -> BoxFuture<'_, ()> {
-        self.way_back.gone.cancel();
+        self.writer.gone.cancel();
         future::ready(()).boxed()
     }
 }
@@ -187,7 +187,7 @@ mod tests {
 
     use super::*;
 
-    fn way_back() -> (Arc<ResponseWriter>, Queue) {
+    fn writer() -> (Arc<ResponseWriter>, Queue) {
         let (here, _there) = UnixStream::pair().unwrap();
         here.set_nonblocking(true).unwrap();
         let peer = tokio::net::UnixStream::from_std(here).unwrap().peer_cred().unwrap().into();
@@ -195,24 +195,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_place_is_free_when_the_answer_is_written() {
-        let (way_back, mut queue) = way_back();
-        let places = Arc::new(Semaphore::new(1));
-        let request = Request::new(way_back, Arc::clone(&places).try_acquire_owned().unwrap());
+    async fn a_slot_is_free_when_the_answer_is_written() {
+        let (writer, mut queue) = writer();
+        let slots = Arc::new(Semaphore::new(1));
+        let request = Request::new(writer, Arc::clone(&slots).try_acquire_owned().unwrap());
         request.answer(b"{}");
         drop(request);
-        assert_eq!(places.available_permits(), 0, "the answer waits to be read");
+        assert_eq!(slots.available_permits(), 0, "the answer waits to be read");
         let frame = queue.next().await.unwrap();
         queue.written(frame);
-        assert_eq!(places.available_permits(), 1);
+        assert_eq!(slots.available_permits(), 1);
     }
 
     #[tokio::test]
     async fn signs_of_life_leave_room_for_every_answer() {
-        let (way_back, _queue) = way_back();
-        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let (writer, _queue) = writer();
+        let slots = Arc::new(Semaphore::new(AT_ONCE));
         let requests: Vec<_> = (0..AT_ONCE)
-            .map(|_| Request::new(Arc::clone(&way_back), Arc::clone(&places).try_acquire_owned().unwrap()))
+            .map(|_| Request::new(Arc::clone(&writer), Arc::clone(&slots).try_acquire_owned().unwrap()))
             .collect();
         for request in requests.iter().cycle().take(1000) {
             request.beat(b"{}");
@@ -220,23 +220,23 @@ mod tests {
         for request in &requests {
             request.answer(b"{}");
         }
-        way_back.send(b"{}", None);
-        assert!(!way_back.gone.is_cancelled(), "answers, and a last word, found room");
+        writer.send(b"{}", None);
+        assert!(!writer.gone.is_cancelled(), "answers, and a last word, found room");
     }
 
     #[tokio::test]
     async fn who_does_not_read_is_let_go_before_memory_is() {
-        let (way_back, mut queue) = way_back();
+        let (writer, mut queue) = writer();
         let megabytes = vec![b' '; 5 * 1024 * 1024];
-        way_back.send(&megabytes, None);
-        way_back.send(&megabytes, None);
-        assert!(!way_back.gone.is_cancelled());
+        writer.send(&megabytes, None);
+        writer.send(&megabytes, None);
+        assert!(!writer.gone.is_cancelled());
         let read = queue.next().await.unwrap();
         queue.written(read);
-        way_back.send(&megabytes, None);
-        assert!(!way_back.gone.is_cancelled());
-        way_back.send(&megabytes, None);
-        assert!(way_back.gone.is_cancelled());
+        writer.send(&megabytes, None);
+        assert!(!writer.gone.is_cancelled());
+        writer.send(&megabytes, None);
+        assert!(writer.gone.is_cancelled());
         assert_eq!(queue.frames.len(), 2, "the last one was not kept");
         assert!(queue.next().await.is_none(), "nothing more is written");
     }

@@ -24,7 +24,7 @@ pub(super) fn accept(
     id: String,
     action: UserAction,
     transport: RequestTransport,
-    caller_waits: Option<Duration>,
+    caller_timeout: Option<Duration>,
     limits: &RpcSettings,
 ) -> Result<Accepted, Failure> {
     let is_call = request.reply.is_some();
@@ -36,21 +36,21 @@ pub(super) fn accept(
         Ok(command) => command,
         Err(error) => return Err(Failure::from(&error)),
     };
-    if transport == RequestTransport::Bus && command.is_local_only() {
+    if transport == RequestTransport::Broker && command.is_local_only() {
         let text = format!(
             "{method} is not accepted from the broker: send it over the agent's socket, on its machine"
         );
         return Err(Failure::new(FailureClass::Forbidden, text));
     }
-    let caller_waits = caller_waits.filter(|_| is_call);
+    let caller_timeout = caller_timeout.filter(|_| is_call);
     // A little before the caller gives up, so that it still receives the reason.
-    let begin_within = caller_waits.map(|time| time.mul_f64(0.9));
-    let retry_timeout = match (is_call, caller_waits) {
+    let begin_within = caller_timeout.map(|time| time.mul_f64(0.9));
+    let retry_timeout = match (is_call, caller_timeout) {
         // The caller does not wait for the end of a long command.
-        _ if command.duration() == commands::Duration::Long => limits.prepare_patience,
-        (true, Some(time)) => limits.call_patience.min(time / 2),
-        (true, None) => limits.call_patience,
-        (false, _) => limits.cast_patience,
+        _ if command.duration() == commands::Duration::Long => limits.prepare_retry_timeout,
+        (true, Some(time)) => limits.call_retry_timeout.min(time / 2),
+        (true, None) => limits.call_retry_timeout,
+        (false, _) => limits.cast_retry_timeout,
     };
     let arrived = BootInstant::now();
     let job = Job { command, id, redelivered: false, arrived, retry_timeout, begin_within };

@@ -113,9 +113,13 @@ impl Responder {
 
     /// For the end of an operation: the sender of its command is notified as if the command had ended now.
     pub(in crate::transport) fn to_operation(record: &OperationRecord) -> Self {
-        let reports = Reports::of_method(Method::from_name(&record.kind));
-        let context = Context::new(record.context.clone());
-        Self { reports, only_faults: !record.tells_end, ..Self::to(&record.command_id, None, context) }
+        let reports = Reports::of_method(Method::from_name(&record.request.kind));
+        let context = Context::new(record.request.context.clone());
+        Self {
+            reports,
+            only_faults: !record.request.tells_end,
+            ..Self::to(&record.request.command_id, None, context)
+        }
     }
 
     /// Whether the request was a cast, so that no caller waits for a reply.

@@ -75,11 +75,11 @@ impl CommandRecord {
 
     /// For the command of an operation that an earlier agent started.
     pub(super) fn of_operation(record: &OperationRecord, method: Option<Method>) -> Self {
-        let Giver { source, request_id, user, project } = record.giver.clone();
+        let Giver { source, request_id, user, project } = record.request.giver.clone();
         Self {
             source,
             request_id,
-            id: Some(record.command_id.clone()),
+            id: Some(record.request.command_id.clone()),
             user,
             project,
             method,

@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 /// kombu's name for zlib, and its aliases.
 const ZLIB: [&str; 3] = ["application/x-gzip", "gzip", "zlib"];
 
-/// Inflated data is at most this many times as long as the input (zlib's technical details), plus `ROOM`.
+/// Inflated data is at most this many times as long as the input (zlib's technical details), plus `SLACK`.
 const MOST_PER_BYTE: usize = 1032;
-const ROOM: usize = 64;
+const SLACK: usize = 64;
 
 /// How a body is compressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(super) fn decode(
 /// Inflates into memory that is reserved beforehand, so that a bomb cannot grow and no copy of a password is
 /// left behind.
 fn inflate(body: &[u8], max_bytes: usize) -> Result<Zeroizing<Vec<u8>>, DecodeError> {
-    let most = body.len().saturating_mul(MOST_PER_BYTE).saturating_add(ROOM);
+    let most = body.len().saturating_mul(MOST_PER_BYTE).saturating_add(SLACK);
     let mut inflated = Zeroizing::new(Vec::with_capacity(most.min(max_bytes.saturating_add(1))));
     let status = Decompress::new(true).decompress_vec(body, &mut inflated, FlushDecompress::Finish);
     match status {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_says_why_and_names_nobody() {
+    fn a_refusal_has_its_reason_and_no_name() {
         let refusal = |compression| decode(b"BZh9".to_vec(), Some(&compression), None, LIMIT).unwrap_err();
         let refused = refusal(Compression::Other("application/x-bz2".into()));
         assert!(refused.to_string().contains("application/x-bz2"), "{refused}");

@@ -12,25 +12,27 @@ use super::{
 use crate::{audit::Source, operations::Operation};
 
 /// The encoder without a broker, when nothing is published.
-static NO_PEN: ReplyEncoder = ReplyEncoder { guest_id: String::new(), cipher: None };
+static NO_ENCODER: ReplyEncoder = ReplyEncoder { guest_id: String::new(), cipher: None };
 
 /// An operation.
 #[derive(Debug)]
 pub(super) struct OnDisk {
     pub(super) operation: Operation,
     /// Reports the end of the operation. `None` without a broker.
-    pub(super) bus: Option<Arc<dyn Replies>>,
+    pub(super) broker: Option<Arc<dyn Replies>>,
     /// The source of the operation's command.
     pub(super) source: Source,
 }
 
 impl Replies for OnDisk {
     fn encoder(&self) -> &ReplyEncoder {
-        self.bus.as_ref().map_or(&NO_PEN, |bus| bus.encoder())
+        self.broker.as_ref().map_or(&NO_ENCODER, |broker| broker.encoder())
     }
 
     fn publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, Result<(), Undeliverable>> {
-        self.bus.as_ref().map_or_else(|| future::ready(Ok(())).boxed(), |bus| bus.publish(publication))
+        self.broker
+            .as_ref()
+            .map_or_else(|| future::ready(Ok(())).boxed(), |broker| broker.publish(publication))
     }
 }
 
@@ -55,7 +57,7 @@ impl RequestSource for OnDisk {
     /// same again.
     fn acknowledge(&self) -> BoxFuture<'_, bool> {
         let noting = async {
-            let noted = self.operation.told().await;
+            let noted = self.operation.reported().await;
             if let Err(error) = &noted {
                 let operation = self.operation.id().as_str();
                 warn!(%error, operation, "The report of an operation's end can't be recorded.");

@@ -83,14 +83,14 @@ impl From<RecordedOutcome> for Outcome {
         match recorded {
             RecordedOutcome::Done => Self::Success(serde_json::Value::Null),
             RecordedOutcome::Failed(failure) => Self::Failure(failure),
-            RecordedOutcome::Answered => carried_out(),
+            RecordedOutcome::Answered => already_done(),
             RecordedOutcome::HandedOver(id) => Self::Success(id.as_str().into()),
         }
     }
 }
 
 /// The answer if a command was run and its result is not known here.
-pub(super) fn carried_out() -> Outcome {
+pub(super) fn already_done() -> Outcome {
     let text = "a command with this id was carried out before, and its answer went to who sent it first; \
                 send it with a new id to have it done again";
     Outcome::Failure(Failure::new(FailureClass::Duplicate, text))
@@ -101,8 +101,9 @@ pub(super) fn carried_out() -> Outcome {
 pub(super) struct CommandRecord {
     /// When it was created, in seconds since 1970.
     at: u64,
-    /// The marks of its message in hexadecimal; the first is the mark of its id.
-    marks: Vec<String>,
+    /// The tags of its message in hexadecimal; the first is the tag of its id.
+    #[serde(rename = "marks")]
+    tags: Vec<String>,
     /// What it changes; set before it runs.
     #[serde(default)]
     changes: Option<Changes>,
@@ -114,9 +115,9 @@ pub(super) struct CommandRecord {
 
 impl CommandRecord {
     /// The record of a command that has not begun.
-    pub(super) fn new(marks: &ReplayTags) -> Self {
-        let marks = marks.seals().map(|seal| hex::encode(seal.0)).collect();
-        Self { at: now(), marks, changes: None, seed: None, outcome: None }
+    pub(super) fn new(tags: &ReplayTags) -> Self {
+        let tags = tags.seals().map(|seal| hex::encode(seal.0)).collect();
+        Self { at: now(), tags, changes: None, seed: None, outcome: None }
     }
 
     pub(super) fn begin(&mut self, changes: Changes) {
@@ -144,9 +145,9 @@ impl CommandRecord {
         self.outcome = Some(outcome);
     }
 
-    /// The marks; `None` if no agent wrote the line.
-    pub(super) fn marks(&self) -> Option<ReplayTags> {
-        let seals = self.marks.iter().map(|text| seal(text)).collect::<Option<Vec<_>>>()?;
+    /// The tags; `None` if no agent wrote the line.
+    pub(super) fn tags(&self) -> Option<ReplayTags> {
+        let seals = self.tags.iter().map(|text| seal(text)).collect::<Option<Vec<_>>>()?;
         (!seals.is_empty()).then(|| ReplayTags::from_seals(seals))
     }
 
@@ -168,7 +169,7 @@ enum Line {
 pub(super) struct Stored {
     /// Commands whose messages are not acknowledged as far as the file shows, oldest first.
     pub(super) unacknowledged: Vec<(ReplayTags, CommandRecord)>,
-    /// Marks of the other commands.
+    /// Tags of the other commands.
     pub(super) acknowledged: Vec<ReplayTags>,
 }
 
@@ -267,22 +268,22 @@ fn parse(text: &str) -> (Stored, usize) {
     let mut unreadable = 0;
     for line in text.lines() {
         match serde_json::from_str(line) {
-            Ok(Line::Record(record)) => match record.marks() {
-                Some(marks) if record.is_too_old() => {
-                    stored.acknowledged.extend(record.outcome().is_some().then_some(marks));
+            Ok(Line::Record(record)) => match record.tags() {
+                Some(tags) if record.is_too_old() => {
+                    stored.acknowledged.extend(record.outcome().is_some().then_some(tags));
                 }
-                Some(marks) => {
-                    stored.unacknowledged.retain(|(known, _)| known.id() != marks.id());
-                    stored.unacknowledged.push((marks, record));
+                Some(tags) => {
+                    stored.unacknowledged.retain(|(known, _)| known.id() != tags.id());
+                    stored.unacknowledged.push((tags, record));
                 }
                 None => unreadable += 1,
             },
             Ok(Line::Acknowledged(id)) => {
                 let id = seal(&id);
-                let gone = stored.unacknowledged.iter().position(|(marks, _)| marks.id() == id);
-                if let Some((marks, record)) = gone.map(|index| stored.unacknowledged.remove(index)) {
+                let gone = stored.unacknowledged.iter().position(|(tags, _)| tags.id() == id);
+                if let Some((tags, record)) = gone.map(|index| stored.unacknowledged.remove(index)) {
                     // A command without an outcome was requeued before it began, and must run.
-                    stored.acknowledged.extend(record.outcome().is_some().then_some(marks));
+                    stored.acknowledged.extend(record.outcome().is_some().then_some(tags));
                 }
             }
             Err(_) => unreadable += 1,

@@ -23,7 +23,7 @@ pub(in crate::transport) struct IncomingMessage {
     /// An earlier agent may have done a part of the command.
     pub(in crate::transport) redelivered: bool,
     /// How long the caller waits for the answer, if that is known.
-    pub(in crate::transport) caller_waits: Option<Duration>,
+    pub(in crate::transport) caller_timeout: Option<Duration>,
     /// The message has waited in the broker for an unknown time, and only the broker knows whether its caller
     /// still waits. It is taken if it can begin at once, and otherwise left in the broker.
     pub(in crate::transport) at_once_or_not: bool,
@@ -36,7 +36,7 @@ pub(in crate::transport) type RequestSourceRef = Arc<dyn RequestSource>;
 /// The kind of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::transport) enum RequestTransport {
-    Bus,
+    Broker,
     Local,
     Disk,
 }

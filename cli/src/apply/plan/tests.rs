@@ -24,21 +24,23 @@ fn access(names: &[&str]) -> Access {
 }
 
 /// Applies a step to the model; an impossible step is a bug in the plan.
-fn carry_out(present: &mut Present, step: &Step) {
+fn carry_out(present: &mut Present, step: &ApplyStep) {
     match step {
-        Step::CreateDatabase(name) => assert!(present.databases.insert(name.clone()), "exists: {name:?}"),
-        Step::CreateUser(name, access) => {
+        ApplyStep::CreateDatabase(name) => {
+            assert!(present.databases.insert(name.clone()), "exists: {name:?}");
+        }
+        ApplyStep::CreateUser(name, access) => {
             assert!(access.is_subset(&present.databases), "a database of {name:?} is missing");
             assert!(present.users.insert(name.clone(), access.clone()).is_none(), "exists: {name:?}");
         }
-        Step::SetPassword(name) => assert!(present.users.contains_key(name)),
-        Step::Grant(name, more) => {
+        ApplyStep::SetPassword(name) => assert!(present.users.contains_key(name)),
+        ApplyStep::Grant(name, more) => {
             assert!(more.is_subset(&present.databases));
             present.users.get_mut(name).unwrap().extend(more.iter().cloned());
         }
-        Step::Revoke(name, database) => assert!(present.users.get_mut(name).unwrap().remove(database)),
-        Step::DeleteUser(name, _) => assert!(present.users.remove(name).is_some()),
-        Step::DeleteDatabase(name) => {
+        ApplyStep::Revoke(name, database) => assert!(present.users.get_mut(name).unwrap().remove(database)),
+        ApplyStep::DeleteUser(name, _) => assert!(present.users.remove(name).is_some()),
+        ApplyStep::DeleteDatabase(name) => {
             assert!(present.databases.remove(name));
             for access in present.users.values_mut() {
                 access.remove(name);
@@ -47,7 +49,7 @@ fn carry_out(present: &mut Present, step: &Step) {
     }
 }
 
-fn carried_out(mut present: Present, steps: &[Step]) -> Present {
+fn applied(mut present: Present, steps: &[ApplyStep]) -> Present {
     for step in steps {
         carry_out(&mut present, step);
     }
@@ -94,20 +96,20 @@ fn a_plan_in_full() {
     assert_eq!(
         steps,
         [
-            Step::CreateDatabase(database("log")),
-            Step::Grant(user("al"), access(&["log"])),
-            Step::SetPassword(user("bo")),
-            Step::Grant(user("bo"), access(&["shop"])),
-            Step::CreateUser(user("new"), access(&["log", "shop"])),
-            Step::Revoke(user("al"), database("shop")),
-            Step::DeleteUser(user("gone"), None),
-            Step::DeleteDatabase(database("old")),
+            ApplyStep::CreateDatabase(database("log")),
+            ApplyStep::Grant(user("al"), access(&["log"])),
+            ApplyStep::SetPassword(user("bo")),
+            ApplyStep::Grant(user("bo"), access(&["shop"])),
+            ApplyStep::CreateUser(user("new"), access(&["log", "shop"])),
+            ApplyStep::Revoke(user("al"), database("shop")),
+            ApplyStep::DeleteUser(user("gone"), None),
+            ApplyStep::DeleteDatabase(database("old")),
         ]
     );
     let additive = plan(&present, &wanted, false);
     assert_eq!(additive.steps, steps[..5]);
     assert_eq!(
-        additive.kept,
+        additive.left_alone,
         [
             r#"access of user "al" to "shop""#,
             r#"user "gone""#,
@@ -132,8 +134,8 @@ fn a_database_that_goes_with_its_user_is_named_once_and_never_against_the_file()
     assert_eq!(
         planned.steps,
         [
-            Step::DeleteUser(user("al"), Some(own("userdb-616c"))),
-            Step::DeleteUser(user("bo"), Some(own("userdb-626f"))),
+            ApplyStep::DeleteUser(user("al"), Some(own("userdb-616c"))),
+            ApplyStep::DeleteUser(user("bo"), Some(own("userdb-626f"))),
         ]
     );
     assert_eq!(
@@ -145,7 +147,7 @@ fn a_database_that_goes_with_its_user_is_named_once_and_never_against_the_file()
 }
 
 #[test]
-fn access_that_no_file_describes_is_told_and_what_nobody_knows_is_left_alone() {
+fn access_that_no_file_describes_is_reported_and_unknown_access_is_left_alone() {
     let public = DatabaseAccess { database: "open".to_owned(), public: true, ..DatabaseAccess::default() };
     let gone = DatabaseAccess { database: "gone".to_owned(), public: true, ..DatabaseAccess::default() };
     let present = Present {
@@ -163,7 +165,7 @@ fn access_that_no_file_describes_is_told_and_what_nobody_knows_is_left_alone() {
     let planned = plan(&present, &wanted, true);
     assert_eq!(
         planned.steps,
-        [Step::Grant(user("al"), access(&["open"])), Step::DeleteDatabase(database("gone"))]
+        [ApplyStep::Grant(user("al"), access(&["open"])), ApplyStep::DeleteDatabase(database("gone"))]
     );
     assert_eq!(planned.undescribed.len(), 3, "{:?}", planned.undescribed);
     assert!(!planned.is_as_described());
@@ -200,11 +202,11 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn carried_out_it_reaches_what_is_wanted(
+    fn applied_it_reaches_what_is_wanted(
         present in some_present(), wanted in some_wanted(), prune in any::<bool>(),
     ) {
         let steps = plan(&present, &wanted, prune).steps;
-        let reached = carried_out(present.clone(), &steps);
+        let reached = applied(present.clone(), &steps);
         prop_assert_eq!(&reached, &described(&present, &wanted, prune));
         prop_assert_eq!(plan(&reached, &wanted, prune).steps, []);
     }
@@ -214,15 +216,15 @@ proptest! {
         present in some_present(), wanted in some_wanted(), prune in any::<bool>(), cut in any::<prop::sample::Index>(),
     ) {
         let steps = plan(&present, &wanted, prune).steps;
-        let halfway = carried_out(present.clone(), &steps[..cut.index(steps.len() + 1)]);
+        let halfway = applied(present.clone(), &steps[..cut.index(steps.len() + 1)]);
         let again = plan(&halfway, &wanted, prune).steps;
         prop_assert!(again.len() <= steps.len());
-        prop_assert_eq!(carried_out(halfway, &again), described(&present, &wanted, prune));
+        prop_assert_eq!(applied(halfway, &again), described(&present, &wanted, prune));
     }
 
     #[test]
     fn without_prune_nothing_is_taken_away(present in some_present(), wanted in some_wanted()) {
-        let takes = |step: &Step| matches!(step, Step::Revoke(..) | Step::DeleteUser(..) | Step::DeleteDatabase(_));
+        let takes = |step: &ApplyStep| matches!(step, ApplyStep::Revoke(..) | ApplyStep::DeleteUser(..) | ApplyStep::DeleteDatabase(_));
         let steps = plan(&present, &wanted, false).steps;
         prop_assert!(!steps.iter().any(takes));
     }

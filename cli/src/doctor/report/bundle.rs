@@ -7,7 +7,7 @@ use std::{fs, io, path::Path, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
 use tokio::{process::Command, time};
-use trove_couchdb_config::{AuditSettings, Settings};
+use trove_couchdb_config::{AuditFile, Settings};
 use trove_couchdb_system as system;
 
 use super::super::{Examination, report};
@@ -118,7 +118,7 @@ fn content(path: &Path) -> String {
 }
 
 fn audit(settings: &Settings) -> String {
-    let AuditSettings::File { path, .. } = &settings.audit else {
+    let AuditFile::At(path) = &settings.audit.file else {
         return "no file of its own (audit.file)\n".to_owned();
     };
     let text = content(path);

@@ -83,7 +83,7 @@ async fn no_more_requests_run_at_once_than_are_allowed() {
 }
 
 #[tokio::test]
-async fn an_outage_is_told_and_a_refusal_without_a_login_is_no_wrong_password() {
+async fn an_outage_is_reported_and_a_refusal_without_a_login_is_no_wrong_password() {
     let (url, _) = server(401, Duration::ZERO).await;
     let there = client(&url, 4);
     let mut outages = there.outages();

@@ -54,7 +54,7 @@ async fn who_would_inherit_is_known() {
 }
 
 #[tokio::test]
-async fn a_disk_that_fails_is_told_and_tried_again() {
+async fn a_failing_disk_is_reported_and_tried_again() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join(FILE_NAME);
     std::fs::create_dir(&file).unwrap();

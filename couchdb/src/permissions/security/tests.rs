@@ -146,7 +146,7 @@ fn any_security() -> impl Strategy<Value = Value> {
 }
 
 #[test]
-fn a_shape_that_couchdb_does_not_document_is_told_apart() {
+fn a_shape_that_couchdb_does_not_document_is_recognised() {
     for documented in [
         json!({}),
         json!({"members": {}}),

@@ -61,7 +61,7 @@ fn too_many_rounds_and_too_few_have_their_own_help() {
 
 #[test]
 fn a_gateways_answer_is_an_outage_and_a_login_page_is_not() {
-    let stranger = |status| CouchError::NotCouchDb { origin: String::new(), status, seen: String::new() };
+    let stranger = |status| CouchError::NotCouchDb { origin: String::new(), status, found: String::new() };
     assert!(
         stranger(502).is_outage() && stranger(502).is_transient() && stranger(502).may_have_taken_effect()
     );

@@ -30,7 +30,7 @@ const RACE: &str = "admins_config_race";
 
 /// The result of a scenario.
 #[derive(Debug, Default)]
-pub(crate) struct Report {
+pub(crate) struct ScenarioResult {
     pub(crate) replayed: usize,
     /// Endpoints that answered 501, and how often.
     pub(crate) skipped: BTreeMap<String, usize>,
@@ -45,11 +45,11 @@ struct Replay {
 }
 
 /// Runs one scenario on a new node.
-pub(crate) async fn replay(name: &str, transcript: &Transcript) -> Report {
+pub(crate) async fn replay(name: &str, transcript: &Transcript) -> ScenarioResult {
     let mut replay = Replay::start(name, transcript).await;
     let steps = unrecorded().remove(name).unwrap_or_default();
     let slow = Version::V3_4 <= transcript.server.parse::<Version>().unwrap();
-    let mut report = Report::default();
+    let mut report = ScenarioResult::default();
     let mut position = 0;
     for exchange in &transcript.exchanges {
         replay.wait(&exchange.note).await;
@@ -135,13 +135,13 @@ impl Replay {
     }
 
     async fn exchange(&mut self, asked: &Asked, answered: &Answered) -> (Response, Option<String>) {
-        let patience = Instant::now() + Duration::from_secs(2);
+        let deadline = Instant::now() + Duration::from_secs(2);
         loop {
             let response = self.send(asked).await;
             let difference = self.compare(answered, &response);
             let settles = asked.method == "GET"
                 && (asked.path.starts_with("/_users/") || asked.path.starts_with("/_node/"));
-            if difference.is_none() || response.status == 501 || !settles || Instant::now() > patience {
+            if difference.is_none() || response.status == 501 || !settles || Instant::now() > deadline {
                 return (response, difference);
             }
             tokio::time::sleep(Duration::from_millis(25)).await;

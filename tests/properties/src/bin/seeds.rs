@@ -1,4 +1,4 @@
-//! Writes the seeds of all corpora anew and removes those that are no more: `cargo run -p trove-couchdb-properties`.
+//! Writes the seeds of all corpora again and removes outdated ones: `cargo run -p trove-couchdb-properties`.
 
 use std::fs;
 

@@ -9,7 +9,7 @@ use trove_couchdb_tests::fixture::Fixture;
 use trove_couchdb_tests::strace::Strace;
 use trove_couchdb_tests::until::until;
 
-use super::{files, new_guest, operation, order, requests, told, until_state};
+use super::{files, new_guest, operation, order, reported, requests, until_state};
 
 /// The steps of a finished operation, from its log, so that the tests also cover steps added later.
 fn steps(over: &Value) -> Vec<String> {
@@ -34,7 +34,7 @@ fn is_over(fixture: &Fixture) -> bool {
 
 async fn begin(fixture: &Fixture, kind: &str) -> Result<()> {
     if kind == "prepare" {
-        return fixture.bus.cast(&order(fixture)).await.context("the order");
+        return fixture.rpc.cast(&order(fixture)).await.context("the order");
     }
     fixture.local().await?.call("operation_rehearse", json!({"seconds": 2})).await?;
     Ok(())
@@ -71,7 +71,7 @@ async fn finishes(mut fixture: Fixture, kind: &str, what: &str) -> Result<()> {
     assert_eq!(over["resumed"], 1, "{what}: {over}");
     until("the arguments gone", async || Ok(requests(&fixture).is_empty())).await?;
     if kind == "prepare" {
-        told(&fixture, ServiceStatus::Healthy).await?;
+        reported(&fixture, ServiceStatus::Healthy).await?;
         assert!(fixture.user_document(&fixture.name("al")).await?.is_some(), "{what}");
     }
     assert_eq!(operation(&fixture).await?["kind"], kind);

@@ -8,14 +8,14 @@ use trove_couchdb_protocol::trove::ServiceStatus;
 use trove_couchdb_tests::fixture::Fixture;
 use trove_couchdb_tests::until::{HUNG, until_hit};
 
-use super::{ends, new_guest, order, requests, told, until_state};
+use super::{ends, new_guest, order, reported, requests, until_state};
 use crate::full_disk::Disk;
 
 /// Orders an instance and waits for the request of its step `databases`, which CouchDB answers later.
 async fn until_databases(fixture: &Fixture) -> Result<()> {
     let slow = Fault::DelayMs(3_000);
     fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{}", fixture.name("db")), slow).times(1));
-    fixture.bus.cast(&order(fixture)).await.context("the order")?;
+    fixture.rpc.cast(&order(fixture)).await.context("the order")?;
     until_hit(fixture.memory()?).await
 }
 
@@ -27,7 +27,7 @@ async fn a_full_state_directory_ends_prepare_with_its_reason_and_the_next_one_go
     let fixture = new_guest().set("guest.state_dir", disk.path().display().to_string()).up().await?;
     until_databases(&fixture).await?;
     disk.fill();
-    told(&fixture, ServiceStatus::FailedToSpawn).await?;
+    reported(&fixture, ServiceStatus::FailedToSpawn).await?;
     fixture.agent.wait_log("How far an operation is can't be written down", HUNG).await?;
     std::fs::remove_file(disk.filling())?;
     let over = until_state(&fixture, "failed").await?;
@@ -39,8 +39,8 @@ async fn a_full_state_directory_ends_prepare_with_its_reason_and_the_next_one_go
         ends(&fixture)
     );
 
-    fixture.bus.cast(&order(&fixture)).await?;
-    told(&fixture, ServiceStatus::Healthy).await
+    fixture.rpc.cast(&order(&fixture)).await?;
+    reported(&fixture, ServiceStatus::Healthy).await
 }
 
 /// Sets `RLIMIT_NOFILE` of a running process.
@@ -59,7 +59,7 @@ async fn without_file_descriptors_prepare_waits_and_goes_on() -> Result<()> {
     limit_files(fixture.agent.pid(), "4:1024")?;
     fixture.agent.wait_log("Too many open files", HUNG).await?;
     limit_files(fixture.agent.pid(), "1024:1024")?;
-    told(&fixture, ServiceStatus::Healthy).await?;
+    reported(&fixture, ServiceStatus::Healthy).await?;
     until_state(&fixture, "succeeded").await?;
     assert_eq!(ends(&fixture), [Ok(())]);
     assert!(requests(&fixture).is_empty());

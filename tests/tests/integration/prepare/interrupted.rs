@@ -7,11 +7,11 @@ use in_memory_couchdb::{Fault, Options, Rule};
 use lapin::options::QueuePurgeOptions;
 use serde_json::{Value, json};
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
-use trove_couchdb_tests::bus::Request;
 use trove_couchdb_tests::fixture::Fixture;
+use trove_couchdb_tests::rpc::Request;
 use trove_couchdb_tests::until::until_hit;
 
-use super::{new_guest, order, request, statuses, told};
+use super::{new_guest, order, reported, request, statuses};
 
 /// Long enough for several heartbeats.
 const QUIET: Duration = Duration::from_secs(4);
@@ -21,7 +21,7 @@ async fn killed_while_building() -> Result<Fixture> {
     let mut fixture = new_guest().in_memory(Options::default()).up().await?;
     let db = fixture.name("db");
     fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::Hang).times(1));
-    fixture.bus.cast(&request(&fixture, json!({"databases": [{"_name": db}]}))).await?;
+    fixture.rpc.cast(&request(&fixture, json!({"databases": [{"_name": db}]}))).await?;
     until_hit(fixture.memory()?).await?;
     fixture.agent.kill9()?;
     fixture.memory()?.faults().clear();
@@ -31,11 +31,11 @@ async fn killed_while_building() -> Result<Fixture> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prepare_whose_message_the_broker_has_lost_goes_on_from_the_disk() -> Result<()> {
     let mut fixture = killed_while_building().await?;
-    let channel = fixture.bus.channel().await?;
-    let queued = channel.queue_purge(fixture.bus.topic().into(), QueuePurgeOptions::default()).await?;
+    let channel = fixture.rpc.channel().await?;
+    let queued = channel.queue_purge(fixture.rpc.topic().into(), QueuePurgeOptions::default()).await?;
     assert_eq!(queued, 0, "it was acknowledged when it began");
     fixture.agent.start_again()?;
-    told(&fixture, ServiceStatus::Healthy).await?;
+    reported(&fixture, ServiceStatus::Healthy).await?;
     assert_eq!(statuses(&fixture), [ServiceStatus::Building, ServiceStatus::Healthy]);
     Ok(())
 }
@@ -54,7 +54,7 @@ async fn a_prepare_that_takes_three_agents_is_not_called_lost() -> Result<()> {
     fixture.agent.start_again()?;
     tokio::time::sleep(QUIET * 2).await;
     fixture.couch.memory_mut().unwrap().start_again().await?;
-    told(&fixture, ServiceStatus::Healthy).await?;
+    reported(&fixture, ServiceStatus::Healthy).await?;
     assert_eq!(statuses(&fixture), [ServiceStatus::Building, ServiceStatus::Healthy]);
     Ok(())
 }
@@ -74,13 +74,13 @@ async fn an_agent_restarted_right_after_prepare_does_not_end_the_creation() -> R
         tokio::time::sleep(QUIET).await;
     }
     fixture.memory()?.faults().clear();
-    told(&fixture, ServiceStatus::Healthy).await?;
+    reported(&fixture, ServiceStatus::Healthy).await?;
     assert_eq!(statuses(&fixture), [ServiceStatus::Building, ServiceStatus::Healthy]);
     // From now on the real status is reported, also by the next agent.
     fixture.agent.terminate().await?;
     fixture.couch.memory_mut().unwrap().stop().await;
     fixture.agent.start_again()?;
-    told(&fixture, ServiceStatus::Shutdown).await
+    reported(&fixture, ServiceStatus::Shutdown).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,7 +94,7 @@ async fn an_image_made_from_a_guest_is_a_new_guest() -> Result<()> {
     tokio::time::sleep(QUIET).await;
     assert_eq!(statuses(&fixture), [], "a guest is silent before its own prepare");
     fixture.must_cast("prepare", order(json!({"databases": [{"_name": db}]}))).await?;
-    told(&fixture, ServiceStatus::Healthy).await?;
+    reported(&fixture, ServiceStatus::Healthy).await?;
     let (status, _) = fixture.client.get(&format!("/{db}"), Some(fixture.couch.admin())).await?;
     assert_eq!(status, 200);
     let written: Value = serde_json::from_str(&std::fs::read_to_string(file)?)?;
@@ -108,13 +108,13 @@ async fn an_image_made_from_a_guest_is_a_new_guest() -> Result<()> {
 async fn a_prepare_that_is_refused_unread_ends_the_creation() -> Result<()> {
     let fixture = new_guest().encrypted().up().await?;
     let future = Request::new("prepare", order(json!({}))).version("2.0");
-    fixture.bus.cast(&future).await?;
-    told(&fixture, ServiceStatus::FailedToSpawn).await?;
+    fixture.rpc.cast(&future).await?;
+    reported(&fixture, ServiceStatus::FailedToSpawn).await?;
 
     let clear = new_guest().set("rpc.max_message_bytes", 65_536).up().await?;
     let large = order(json!({"config_contents": "x".repeat(70_000)}));
-    clear.bus.cast(&request(&clear, large)).await?;
-    told(&clear, ServiceStatus::FailedToSpawn).await
+    clear.rpc.cast(&request(&clear, large)).await?;
+    reported(&clear, ServiceStatus::FailedToSpawn).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,10 +123,10 @@ async fn a_refused_prepare_does_not_end_the_one_that_is_under_way() -> Result<()
     let db = fixture.name("db");
     let slow = Fault::DelayMs(4_000);
     fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), slow).times(1));
-    fixture.bus.cast(&request(&fixture, json!({"databases": [{"_name": db}]}))).await?;
-    told(&fixture, ServiceStatus::Building).await?;
-    fixture.bus.cast(&Request::new("prepare", order(json!({}))).version("2.0")).await?;
-    told(&fixture, ServiceStatus::Healthy).await?;
+    fixture.rpc.cast(&request(&fixture, json!({"databases": [{"_name": db}]}))).await?;
+    reported(&fixture, ServiceStatus::Building).await?;
+    fixture.rpc.cast(&Request::new("prepare", order(json!({}))).version("2.0")).await?;
+    reported(&fixture, ServiceStatus::Healthy).await?;
     assert_eq!(statuses(&fixture), [ServiceStatus::Building, ServiceStatus::Healthy]);
     Ok(())
 }
@@ -137,10 +137,10 @@ async fn a_forged_prepare_ends_no_creation() -> Result<()> {
     let fixture = new_guest().encrypted().up().await?;
     let clear = json!({"method": "prepare", "args": {"users": 5}, "version": "1.1", "_unique_id": "forged"});
     let body = json!({"oslo.version": "2.0", "oslo.message": clear.to_string()});
-    fixture.bus.publish_raw(body.to_string().as_bytes()).await?;
+    fixture.rpc.publish_raw(body.to_string().as_bytes()).await?;
     tokio::time::sleep(QUIET).await;
     let told_status = |cast: &ConductorCast| matches!(cast, ConductorCast::Heartbeat { .. });
     assert!(!fixture.conductor.received().iter().any(told_status));
     fixture.must_cast("prepare", order(json!({}))).await?;
-    told(&fixture, ServiceStatus::Healthy).await
+    reported(&fixture, ServiceStatus::Healthy).await
 }

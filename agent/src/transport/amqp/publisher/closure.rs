@@ -80,7 +80,7 @@ impl Trial {
 
     /// The channel closed while the message was in flight. Returns what is wrong with the message, if it is
     /// guilty.
-    pub(super) fn judge(&mut self, closure: Closure) -> Option<Guilt> {
+    pub(super) fn assess(&mut self, closure: Closure) -> Option<Guilt> {
         let before = self.last.replace(closure);
         if before.is_some() {
             self.tries_alone += 1;
@@ -109,9 +109,9 @@ mod tests {
         ];
         for (closure, guilt) in guilts {
             let mut trial = Trial::default();
-            assert_eq!(trial.judge(closure), None, "others were under way too");
+            assert_eq!(trial.assess(closure), None, "others were under way too");
             assert!(trial.is_suspect());
-            assert_eq!(trial.judge(closure), Some(guilt));
+            assert_eq!(trial.assess(closure), Some(guilt));
         }
     }
 
@@ -119,7 +119,7 @@ mod tests {
     fn an_outage_alone_is_not_and_yet_nothing_goes_on_for_ever() {
         for closures in [[Closure::Outage; 4], [CRASH, Closure::Outage, CRASH, Closure::Outage]] {
             let mut trial = Trial::default();
-            let guilty = closures.map(|closure| trial.judge(closure).is_some());
+            let guilty = closures.map(|closure| trial.assess(closure).is_some());
             assert_eq!(guilty, [false, false, false, true], "{closures:?}");
         }
     }

@@ -223,7 +223,7 @@ impl Queue {
                     // The channel is not used any more.
                     _ => Some(Closure::Outage),
                 };
-                match closure.and_then(|closure| message.trial.judge(closure)) {
+                match closure.and_then(|closure| message.trial.assess(closure)) {
                     None => {
                         debug!(%error, "A message waits for the next channel.");
                         self.messages.insert(id, message);

@@ -172,7 +172,7 @@ fn without_a_channel_a_sign_of_life_ends_and_an_answer_waits() {
 }
 
 #[test]
-fn what_is_large_waits_for_its_turn_and_holds_nothing_small_up() {
+fn a_large_message_waits_for_its_share_and_holds_no_small_one_up() {
     let (mut queue, now) = (queue(), Instant::now());
     let _results: Vec<_> = (0..5).map(|_| push(&mut queue, reply(5 << 20))).collect();
     let _small = push(&mut queue, reply(1));

@@ -14,7 +14,7 @@ use trove_couchdb_protocol::{
     trove::{Method, UserAction},
 };
 
-use super::{InFlight, RequestPipeline, delivered, in_flight::Arguments, is_credible, mark_of, work_of};
+use super::{InFlight, RequestPipeline, delivered, in_flight::Arguments, is_credible, tag_of, work_of};
 use crate::{
     commands::Duration,
     log,
@@ -44,7 +44,7 @@ pub(in crate::transport) struct NotNow {
     flight: Arc<InFlight>,
     can_begin: oneshot::Receiver<()>,
     /// After this time the message has expired.
-    caller_waits: Time,
+    caller_timeout: Time,
 }
 
 impl NotNow {
@@ -54,7 +54,7 @@ impl NotNow {
         if let (Some(source_ref), Some(responder)) = (&self.flight.source_ref, responder) {
             source_ref.requeue(responder).await;
         }
-        if time::timeout(self.caller_waits, &mut self.can_begin).await.is_err() {
+        if time::timeout(self.caller_timeout, &mut self.can_begin).await.is_err() {
             let method = self.flight.method.as_str();
             debug!(method, "A call has expired in the broker before it could begin.");
         }
@@ -73,7 +73,7 @@ impl Drop for NotNow {
 struct Understood {
     id: String,
     method: String,
-    marks: ReplayTags,
+    tags: ReplayTags,
     entry: CommandRecord,
     responder: Responder,
     /// The arguments of a long command, to be stored.
@@ -83,9 +83,9 @@ struct Understood {
 
 impl RequestPipeline {
     /// Takes one message. Call it in the order of arrival; it never waits.
-    pub(in crate::transport) fn take(&self, arrival: IncomingMessage) -> Taken {
-        let source_ref = arrival.source_ref.clone();
-        catch_unwind(AssertUnwindSafe(|| self.sort(arrival))).unwrap_or_else(|_| {
+    pub(in crate::transport) fn take(&self, incoming: IncomingMessage) -> Taken {
+        let source_ref = incoming.source_ref.clone();
+        catch_unwind(AssertUnwindSafe(|| self.sort(incoming))).unwrap_or_else(|_| {
             error!("A message brought about a panic when it was read; it is dropped.");
             self.0.tasks.spawn(async move { source_ref.reject().await });
             Taken::Yes
@@ -94,20 +94,20 @@ impl RequestPipeline {
 
     /// Returns a message that has not begun to the broker, where its time to live runs on: how long it has
     /// waited is not known here.
-    pub(in crate::transport) async fn leave(&self, arrival: IncomingMessage) {
-        let IncomingMessage { body, compression, redelivered, source_ref, .. } = arrival;
+    pub(in crate::transport) async fn leave(&self, incoming: IncomingMessage) {
+        let IncomingMessage { body, compression, redelivered, source_ref, .. } = incoming;
         let cipher = source_ref.encoder().cipher.as_ref();
         let request = compression::decode(body, compression.as_ref(), cipher, self.max_message_bytes());
         if let Some(id) = request.ok().and_then(|request| request.unique_id) {
-            let id = mark_of(ReplayTags::of_id(&id));
+            let id = tag_of(ReplayTags::of_id(&id));
             self.tell(Event::PutBack { id, redelivered });
         }
         source_ref.requeue(Responder::new(None, Context::default())).await;
     }
 
-    fn sort(&self, arrival: IncomingMessage) -> Taken {
-        let IncomingMessage { body, compression, redelivered, caller_waits, at_once_or_not, source_ref } =
-            arrival;
+    fn sort(&self, incoming: IncomingMessage) -> Taken {
+        let IncomingMessage { body, compression, redelivered, caller_timeout, at_once_or_not, source_ref } =
+            incoming;
         let cipher = source_ref.encoder().cipher.as_ref();
         let mut request =
             match compression::decode(body, compression.as_ref(), cipher, self.max_message_bytes()) {
@@ -122,12 +122,12 @@ impl RequestPipeline {
         // its `msg_id`.
         let id = request.unique_id.clone().or_else(|| request.reply.as_ref().map(|call| call.msg_id.clone()));
         let id = id.unwrap_or_else(new_id);
-        let marks = ReplayTags::of(&request, &id);
+        let tags = ReplayTags::of(&request, &id);
         let action = UserAction::of(&request.context);
         let accepted =
-            accept(&request, id.clone(), action, source_ref.transport(), caller_waits, &self.0.limits);
+            accept(&request, id.clone(), action, source_ref.transport(), caller_timeout, &self.0.limits);
         let is_call = request.reply.is_some() || source_ref.transport() == RequestTransport::Local;
-        let caller_waits = caller_waits.filter(|_| at_once_or_not && is_call);
+        let caller_timeout = caller_timeout.filter(|_| at_once_or_not && is_call);
         let known_method = Method::from_name(&request.method);
         let entry =
             CommandRecord::unread(&source_ref, &request.context, Some(id.clone()), known_method, false);
@@ -138,8 +138,8 @@ impl RequestPipeline {
         let arguments =
             accepted.as_ref().is_ok_and(is_long).then_some(Arguments { all: request.args, is_sealed });
         let understood =
-            Understood { id, method: request.method, marks, entry, responder, arguments, accepted };
-        self.admit(understood, source_ref, redelivered, caller_waits)
+            Understood { id, method: request.method, tags, entry, responder, arguments, accepted };
+        self.admit(understood, source_ref, redelivered, caller_timeout)
     }
 
     /// Passes a message to the core.
@@ -148,17 +148,17 @@ impl RequestPipeline {
         understood: Understood,
         source_ref: RequestSourceRef,
         redelivered: bool,
-        caller_waits: Option<Time>,
+        caller_timeout: Option<Time>,
     ) -> Taken {
-        let Understood { id, method, marks, mut entry, responder, arguments, accepted } = understood;
+        let Understood { id, method, tags, mut entry, responder, arguments, accepted } = understood;
         let mut shared = self.shared();
         let delivery = shared.next();
-        let again = marks.id().is_some_and(|id| shared.core.is_again(&mark_of(id), redelivered));
+        let again = tags.id().is_some_and(|id| shared.core.is_again(&tag_of(id), redelivered));
         if again {
             self.metrics().redelivered();
         }
         entry.set_redelivered(again);
-        let flight = InFlight::new(delivery, Some(source_ref), id, method, marks.clone());
+        let flight = InFlight::new(delivery, Some(source_ref), id, method, tags.clone());
         let request = {
             let mut state = flight.state();
             (state.entry, state.responder, state.arguments) = (Some(entry), Some(responder), arguments);
@@ -166,7 +166,7 @@ impl RequestPipeline {
                 Ok(Accepted { mut job, beat }) => {
                     job.redelivered = again;
                     state.beat = beat;
-                    let request = Request::Run(work_of(&job, caller_waits.is_some()));
+                    let request = Request::Run(work_of(&job, caller_timeout.is_some()));
                     state.job = Some(Arc::new(job));
                     request
                 }
@@ -176,7 +176,7 @@ impl RequestPipeline {
                 }
             }
         };
-        let delivered = delivered(&flight, &marks, redelivered, request);
+        let delivered = delivered(&flight, &tags, redelivered, request);
         let flight = Arc::new(flight);
         shared.in_flight.insert(delivery, Arc::clone(&flight));
         let actions = self.handle(&mut shared, Event::Delivered(delivered));
@@ -188,10 +188,10 @@ impl RequestPipeline {
         });
         drop(shared);
         self.carry_all(actions);
-        match (can_begin, caller_waits) {
-            (Some(can_begin), Some(caller_waits)) => {
+        match (can_begin, caller_timeout) {
+            (Some(can_begin), Some(caller_timeout)) => {
                 let pipeline = self.clone();
-                Taken::NotNow(Box::new(NotNow { pipeline, flight, can_begin, caller_waits }))
+                Taken::NotNow(Box::new(NotNow { pipeline, flight, can_begin, caller_timeout }))
             }
             _ => Taken::Yes,
         }

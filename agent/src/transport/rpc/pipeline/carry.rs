@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time;
 use tracing::{Instrument, debug, warn};
-use trove_couchdb_delivery::{Action, Answer, DeliveryId, Event, Kept, Mark};
+use trove_couchdb_delivery::{Action, Answer, DeliveryId, Durable, Event, ReplayTag};
 use trove_couchdb_protocol::Outcome;
 
 use super::{InFlight, RequestPipeline, hand_over::end_of, in_flight::seal_of};
@@ -14,7 +14,7 @@ use crate::{
     trace,
     transport::rpc::{
         answer::{Publication, Responder},
-        outcomes::{RecordedOutcome, carried_out},
+        outcomes::{RecordedOutcome, already_done},
         replay,
         source::{RequestSourceRef, RequestTransport, Undeliverable, stopping},
     },
@@ -54,7 +54,7 @@ impl RequestPipeline {
                 self.with(delivery, |flight| flight.is_new());
                 self.spawn_for(delivery, async move |flight| this.refuse(&flight, why).await);
             }
-            Action::Write { delivery, id, kept } => self.write(delivery, id, kept),
+            Action::Write { delivery, id, durable } => self.write(delivery, id, durable),
             Action::Reply { delivery, answer } => {
                 let reply = async move |flight: Arc<InFlight>| {
                     let replying = this.reply(&flight, answer).instrument(trace::answer());
@@ -99,9 +99,9 @@ impl RequestPipeline {
             Action::Forget(id) => {
                 self.0.tasks.spawn(async move { this.0.records.forget(seal_of(id)).await });
             }
-            Action::Remember(marks) => {
-                if self.0.records.remember(marks.into_iter().map(seal_of)) {
-                    self.0.tasks.spawn(async move { replay::tell(Ok(this.0.records.write_marks().await)) });
+            Action::Remember(tags) => {
+                if self.0.records.remember(tags.into_iter().map(seal_of)) {
+                    self.0.tasks.spawn(async move { replay::tell(Ok(this.0.records.write_tags().await)) });
                 }
             }
             Action::Fetch(delivery) => {
@@ -133,7 +133,7 @@ impl RequestPipeline {
     fn is_accepted(&self, flight: &Arc<InFlight>) {
         let Some(job) = flight.job() else { return };
         flight.is_new();
-        flight.waits();
+        flight.starts_waiting();
         let guard = job.command.is_counted().then(|| self.0.command_log.counters.enter());
         let beat = {
             let mut state = flight.state();
@@ -162,16 +162,16 @@ impl RequestPipeline {
     }
 
     async fn note_beginning(&self, flight: &InFlight) {
-        flight.waits_no_more();
+        flight.stops_waiting();
         let Some(job) = flight.job() else { return };
         let mut ready = true;
         if let Some(changes) = Changes::of(&*job.command)
-            && let Err(error) = self.0.records.begin(&flight.marks, changes).await
+            && let Err(error) = self.0.records.begin(&flight.tags, changes).await
         {
             debug!(%error, "It can't be noted that a command begins.");
         }
         if job.command.generates_a_password() {
-            match self.0.records.seed(&flight.marks).await {
+            match self.0.records.seed(&flight.tags).await {
                 Ok(seed) => flight.state().seed = Some(seed),
                 Err(error) => {
                     flight.state().refusal = Some(super::refuse::no_seed(&error));
@@ -185,22 +185,22 @@ impl RequestPipeline {
         self.tell(Event::Noted { delivery: flight.delivery, ready });
     }
 
-    fn write(&self, delivery: DeliveryId, id: Mark, kept: Kept) {
+    fn write(&self, delivery: DeliveryId, id: ReplayTag, durable: Durable) {
         let this = self.clone();
         let flight = self.in_flight(delivery);
         let write = async move {
             let records = &this.0.records;
-            let written = match (kept, &flight) {
-                (Kept::Outcome, Some(flight)) => {
+            let written = match (durable, &flight) {
+                (Durable::Outcome, Some(flight)) => {
                     let outcome = flight.state().outcome.clone();
                     let recorded = flight.recorded();
                     match (flight.operation(), recorded) {
                         (Some(operation), _) => operation.end(end_of(outcome)).await,
-                        (None, Some(recorded)) => records.end(&flight.marks, recorded).await,
+                        (None, Some(recorded)) => records.end(&flight.tags, recorded).await,
                         (None, None) => Ok(()),
                     }
                 }
-                (Kept::Outcome | Kept::OutcomeAgain, _) => {
+                (Durable::Outcome | Durable::OutcomeAgain, _) => {
                     tokio::select! {
                         () = time::sleep(TRY_AGAIN) => {}
                         // The broker redelivers the message to the next agent.
@@ -211,23 +211,23 @@ impl RequestPipeline {
                         None => records.save(seal_of(id)).await,
                     }
                 }
-                (Kept::Mark, _) => {
+                (Durable::Tag, _) => {
                     records.remember([seal_of(id)]);
-                    records.write_marks().await
+                    records.write_tags().await
                 }
             };
             let stored = written.is_ok();
             if let Err(error) = written {
                 let reason = error.to_string();
-                match kept {
-                    Kept::Outcome => {
+                match durable {
+                    Durable::Outcome => {
                         warn!(
                             reason,
                             "The outcome of a command can't be written down: those behind it wait."
                         );
                     }
-                    Kept::Mark => replay::tell(Ok(Err(error))),
-                    Kept::OutcomeAgain => {}
+                    Durable::Tag => replay::tell(Ok(Err(error))),
+                    Durable::OutcomeAgain => {}
                 }
                 *this.disk_error() = reason;
             }
@@ -271,11 +271,11 @@ impl RequestPipeline {
         );
         let outcome = match answer {
             Answer::Own => flight.state().outcome.take(),
-            Answer::CarriedOut => Some(carried_out()),
+            Answer::AlreadyDone => Some(already_done()),
             Answer::Recorded(RecordedOutcome::Answered) => {
                 let seed = flight.seal().and_then(|id| self.0.records.seed_of(id));
                 let result = flight.job().and_then(|job| job.command.result_again(seed.as_ref()));
-                Some(result.map_or_else(carried_out, Outcome::Success))
+                Some(result.map_or_else(already_done, Outcome::Success))
             }
             Answer::Recorded(outcome) | Answer::Like(outcome) => Some(outcome.into()),
         };

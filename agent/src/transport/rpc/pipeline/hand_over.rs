@@ -3,16 +3,16 @@
 use std::{io, sync::Arc, time::Duration};
 
 use tracing::{info, warn};
-use trove_couchdb_delivery::{DeliveryId, Event, HandedOver, Mark, Request, WaitsFor, Work};
+use trove_couchdb_delivery::{DeliveryId, Event, HandedOver, ReplayTag, Request, WaitsFor, Work};
 use trove_couchdb_protocol::{
     Context, Disclosure, Failure, FailureClass, Fields, Outcome,
     trove::{Method, UserAction},
 };
 
-use super::{InFlight, Job, RequestPipeline, delivered, in_flight::mark_of, work_of};
+use super::{InFlight, Job, RequestPipeline, delivered, in_flight::tag_of, work_of};
 use crate::{
     commands::{self, Arguments, Command, Scopes},
-    operations::{End, NewOperation, Operation, OperationRecord, of_command},
+    operations::{End, Operation, OperationRecord, OperationRequest, of_command},
     system::BootInstant,
     transport::rpc::{
         answer::Responder, command_log::CommandRecord, disk::OnDisk, outcomes::RecordedOutcome,
@@ -23,13 +23,13 @@ use crate::{
 impl RequestPipeline {
     /// Stores a long command as an operation, which continues without its message.
     pub(super) async fn hand_over(&self, flight: &InFlight) {
-        flight.waits_no_more();
+        flight.stops_waiting();
         let Some(job) = flight.job() else { return };
         let delivery = flight.delivery;
         match self.write_down(flight, &job).await {
             Ok((operation, record)) => {
                 let (next, id) = self.goes_on(flight, job, operation, &record);
-                let outcome = RecordedOutcome::HandedOver(record.id);
+                let outcome = RecordedOutcome::HandedOver(record.request.id);
                 let operation = Some(HandedOver { operation: next, id, outcome });
                 self.tell(Event::HandedOver { delivery, operation });
             }
@@ -47,33 +47,33 @@ impl RequestPipeline {
     ) -> Result<(Operation, OperationRecord), Failure> {
         if job.is_too_late()
             && let Outcome::Failure(failure) =
-                job.too_late(WaitsFor::Turn, self.0.limits.max_concurrent).outcome
+                job.too_late(WaitsFor::Lock, self.0.limits.max_concurrent).outcome
         {
             return Err(failure);
         }
-        let new = {
+        let (request, arguments) = {
             let mut state = flight.state();
             let (Some(arguments), Some(entry), Some(responder)) =
                 (state.arguments.take(), &state.entry, &state.responder)
             else {
                 return Err(super::refuse::not_run());
             };
-            NewOperation {
+            let request = OperationRequest {
                 id: of_command(&job.id),
-                kind: job.command.name(),
+                kind: job.command.name().to_owned(),
                 command_id: job.id.clone(),
-                marks: flight.marks.seals().map(|seal| hex::encode(seal.0)).collect(),
+                tags: flight.tags.seals().map(|seal| hex::encode(seal.0)).collect(),
                 giver: entry.giver(),
                 context: responder.context_to_keep(),
                 tells_end: responder.is_to_cast(),
                 about: job.command.about(),
-                arguments: arguments.all,
                 is_sealed: arguments.is_sealed,
-            }
+            };
+            (request, arguments.all)
         };
         let operations = &self.0.guest.operations;
-        let id = new.id.clone();
-        let taken = operations.take_over(new).await;
+        let id = request.id.clone();
+        let taken = operations.take_over(request, arguments).await;
         let gone = || io::Error::other("it is gone again");
         taken
             .and_then(|operation| operations.get(&id).ok_or_else(gone).map(|record| (operation, record)))
@@ -87,11 +87,11 @@ impl RequestPipeline {
         job: Arc<Job>,
         operation: Operation,
         record: &OperationRecord,
-    ) -> (DeliveryId, Mark) {
+    ) -> (DeliveryId, ReplayTag) {
         info!(
             method = job.command.name(),
             id = job.id,
-            operation = record.id.as_str(),
+            operation = record.request.id.as_str(),
             "An operation begins."
         );
         let next = self.operation_flight(operation, record, &job.id);
@@ -100,36 +100,37 @@ impl RequestPipeline {
             let (mut state, mut goes_on) = (flight.state(), next.state());
             (goes_on.job, goes_on.entry, goes_on.guard) = (Some(job), state.entry.take(), state.guard.take());
             goes_on.responder = Some(Responder::to_operation(record));
-            state.handed_over = Some(record.id.clone());
-            state.outcome = Some(Outcome::Success(record.id.as_str().into()));
+            state.handed_over = Some(record.request.id.clone());
+            state.outcome = Some(Outcome::Success(record.request.id.as_str().into()));
             // After a cast, the operation itself reports its end.
             if state.responder.as_ref().is_some_and(Responder::is_to_cast) {
                 state.responder = None;
             }
         }
         flight.drop_job();
-        let (delivery, id) = (next.delivery, mark_of(ReplayTags::of_id(record.id.as_str())));
+        let (delivery, id) = (next.delivery, tag_of(ReplayTags::of_id(record.request.id.as_str())));
         self.shared().in_flight.insert(delivery, Arc::new(next));
         (delivery, id)
     }
 
     fn operation_flight(&self, operation: Operation, record: &OperationRecord, id: &str) -> InFlight {
-        let marks = ReplayTags::from_seals(vec![ReplayTags::of_id(record.id.as_str())]);
-        let bus = self.0.bus.get().map(Arc::clone);
-        let source_ref: RequestSourceRef = Arc::new(OnDisk { operation, bus, source: record.giver.source });
+        let tags = ReplayTags::from_seals(vec![ReplayTags::of_id(record.request.id.as_str())]);
+        let broker = self.0.broker.get().map(Arc::clone);
+        let source_ref: RequestSourceRef =
+            Arc::new(OnDisk { operation, broker, source: record.request.giver.source });
         let delivery = self.shared().next();
-        InFlight::new(delivery, Some(source_ref), id.to_owned(), record.kind.clone(), marks)
+        InFlight::new(delivery, Some(source_ref), id.to_owned(), record.request.kind.clone(), tags)
     }
 
     /// Resumes every operation whose end was not reported, before any other command may begin. Blocks while
     /// it reads some small files.
     pub(in crate::transport) fn resume_operations(&self) {
         let operations = &self.0.guest.operations;
-        for record in operations.all().into_iter().filter(|record| !record.is_told) {
-            let Some(operation) = operations.operation(&record.id) else { continue };
-            let _about = crate::log::command_span(record.giver.request_id.as_deref()).entered();
-            let flight = self.operation_flight(operation, &record, &record.command_id);
-            let method = Method::from_name(&record.kind);
+        for record in operations.all().into_iter().filter(|record| !record.is_reported) {
+            let Some(operation) = operations.operation(&record.request.id) else { continue };
+            let _about = crate::log::command_span(record.request.giver.request_id.as_deref()).entered();
+            let flight = self.operation_flight(operation, &record, &record.request.command_id);
+            let method = Method::from_name(&record.request.kind);
             let request = {
                 let mut state = flight.state();
                 state.entry = Some(CommandRecord::of_operation(&record, method));
@@ -141,13 +142,13 @@ impl RequestPipeline {
                     match self.command_of(&record) {
                         Ok(command) => {
                             info!(
-                                method = record.kind,
-                                operation = record.id.as_str(),
+                                method = record.request.kind,
+                                operation = record.request.id.as_str(),
                                 step = record.step,
                                 "An operation of an earlier agent goes on."
                             );
-                            let retry_timeout = self.0.limits.prepare_patience;
-                            let job = resumed(command, record.command_id.clone(), retry_timeout);
+                            let retry_timeout = self.0.limits.prepare_retry_timeout;
+                            let job = resumed(command, record.request.command_id.clone(), retry_timeout);
                             let request = Request::Run(work_of(&job, false));
                             state.job = Some(Arc::new(job));
                             request
@@ -159,34 +160,34 @@ impl RequestPipeline {
                     }
                 }
             };
-            let event = Event::Delivered(delivered(&flight, &flight.marks, true, request));
+            let event = Event::Delivered(delivered(&flight, &flight.tags, true, request));
             self.shared().in_flight.insert(flight.delivery, Arc::new(flight));
             self.tell(event);
         }
     }
 
     fn command_of(&self, record: &OperationRecord) -> Result<Box<dyn Command>, Failure> {
-        let arguments = self.0.guest.operations.arguments(&record.id).map_err(|error| {
+        let arguments = self.0.guest.operations.arguments(&record.request.id).map_err(|error| {
             let text = format!(
                 "{} was interrupted when the agent ended, and can't go on: what it was asked for can't be read any more \
                  ({error}); give the command again",
-                record.kind
+                record.request.kind
             );
             Failure::new(FailureClass::FilesystemError, text)
         })?;
-        let context = Context::new(record.context.clone());
-        let disclosure = if record.is_sealed { Disclosure::Sealed } else { Disclosure::Open };
+        let context = Context::new(record.request.context.clone());
+        let disclosure = if record.request.is_sealed { Disclosure::Sealed } else { Disclosure::Open };
         let fields = Fields::of(&arguments, disclosure);
         let arguments = Arguments::new(fields, UserAction::of(&context));
-        commands::decode(&record.kind, &arguments).map_err(|error| Failure::from(&error))
+        commands::decode(&record.request.kind, &arguments).map_err(|error| Failure::from(&error))
     }
 
-    /// The operation with this mark.
-    pub(super) fn operation_of(&self, mark: Mark) -> Option<Operation> {
+    /// The operation with this tag.
+    pub(super) fn operation_of(&self, tag: ReplayTag) -> Option<Operation> {
         let operations = &self.0.guest.operations;
         let all = operations.all();
-        let found = all.iter().find(|record| mark_of(ReplayTags::of_id(record.id.as_str())) == mark)?;
-        operations.operation(&found.id)
+        let found = all.iter().find(|record| tag_of(ReplayTags::of_id(record.request.id.as_str())) == tag)?;
+        operations.operation(&found.request.id)
     }
 
     /// The error for a command that conflicts with an operation.
@@ -197,10 +198,10 @@ impl RequestPipeline {
             Some(record) => format!(
                 "operation {} ({}: {}) works on the same users or databases; wait for its end, or see trove-couchdb \
                  operation-show {} on the instance",
-                record.id,
-                record.kind,
+                record.request.id,
+                record.request.kind,
                 record.stand(),
-                record.id
+                record.request.id
             ),
             None => {
                 "an operation worked on the same users or databases and has just ended; try again".to_owned()
@@ -223,7 +224,7 @@ pub(super) fn end_of(outcome: Option<Outcome>) -> End {
 
 /// The failure of a cancelled operation.
 pub(super) fn cancelled(operation: &Operation) -> Failure {
-    let stand = operation.record().map(|record| format!(" ({}: {})", record.kind, record.stand()));
+    let stand = operation.record().map(|record| format!(" ({}: {})", record.request.kind, record.stand()));
     let text = format!(
         "operation {}{} was cancelled by an operator of the instance; it may have taken effect in part",
         operation.id(),
@@ -238,7 +239,7 @@ fn resumed(command: Box<dyn Command>, id: String, retry_timeout: Duration) -> Jo
 }
 
 fn known() -> Work<Scopes> {
-    Work { scopes: Scopes::default(), changes: true, needs_place: false, at_once: false, long: true }
+    Work { scopes: Scopes::default(), changes: true, needs_slot: false, at_once: false, long: true }
 }
 
 fn not_written(command: &dyn Command, error: &io::Error) -> Failure {

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Span;
-use trove_couchdb_delivery::{DeliveryId, Mark, Source};
+use trove_couchdb_delivery::{DeliveryId, ReplayTag, Source};
 use trove_couchdb_protocol::{Failure, OperationId, Outcome, Seal, SecretMap};
 
 use super::Job;
@@ -37,7 +37,7 @@ pub(super) struct InFlight {
     pub(super) source_ref: Option<RequestSourceRef>,
     pub(super) id: String,
     pub(super) method: String,
-    pub(super) marks: ReplayTags,
+    pub(super) tags: ReplayTags,
     /// The request's span, for log lines.
     pub(super) about: Span,
     /// The span of the whole command, for a collector. Duplicates have none.
@@ -60,7 +60,7 @@ pub(super) struct State {
     pub(super) outcome: Option<Outcome>,
     pub(super) guard: Option<InFlightGuard>,
     /// The span of the wait for the lock.
-    pub(super) turn: Option<Span>,
+    pub(super) lock_wait: Option<Span>,
     /// Stops the deadline's task when it is dropped.
     pub(super) deadline: Option<DropGuard>,
     /// Stops the call heartbeats when it is dropped.
@@ -108,7 +108,7 @@ impl InFlight {
         source_ref: Option<RequestSourceRef>,
         id: String,
         method: String,
-        marks: ReplayTags,
+        tags: ReplayTags,
     ) -> Self {
         let retry = Retry {
             wait: FIRST_WAIT,
@@ -126,7 +126,7 @@ impl InFlight {
             refusal: None,
             outcome: None,
             guard: None,
-            turn: None,
+            lock_wait: None,
             deadline: None,
             beats: None,
             beat: None,
@@ -141,7 +141,7 @@ impl InFlight {
             source_ref,
             id,
             method,
-            marks,
+            tags,
             about,
             span: OnceLock::new(),
             state: Mutex::new(state),
@@ -186,12 +186,12 @@ impl InFlight {
     }
 
     pub(super) fn seal(&self) -> Option<Seal> {
-        self.marks.id()
+        self.tags.id()
     }
 
     pub(super) fn source(&self) -> Source {
         match self.source_ref.as_ref().map(|source_ref| source_ref.transport()) {
-            Some(RequestTransport::Bus) => Source::Broker,
+            Some(RequestTransport::Broker) => Source::Broker,
             Some(RequestTransport::Local) => Source::Socket,
             Some(RequestTransport::Disk) => Source::Disk,
             None => Source::Own,
@@ -199,30 +199,27 @@ impl InFlight {
     }
 
     /// Opens the span of the wait for the lock.
-    pub(super) fn waits(&self) {
-        let turn = self.span().in_scope(trace::turn);
-        self.state().turn = Some(turn);
+    pub(super) fn starts_waiting(&self) {
+        let lock_wait = self.span().in_scope(trace::lock_wait);
+        self.state().lock_wait = Some(lock_wait);
     }
 
     /// Closes the span of the wait for the lock.
-    pub(super) fn waits_no_more(&self) {
-        self.state().turn = None;
+    pub(super) fn stops_waiting(&self) {
+        self.state().lock_wait = None;
     }
 
-    /// A token for a task that stops when the guard in `place` is dropped.
-    pub(super) fn until(
-        &self,
-        place: impl FnOnce(&mut State) -> &mut Option<DropGuard>,
-    ) -> CancellationToken {
+    /// A token for a task that stops when the guard in `slot` is dropped.
+    pub(super) fn until(&self, slot: impl FnOnce(&mut State) -> &mut Option<DropGuard>) -> CancellationToken {
         let token = CancellationToken::new();
-        *place(&mut self.state()) = Some(token.clone().drop_guard());
+        *slot(&mut self.state()) = Some(token.clone().drop_guard());
         token
     }
 
     /// Drops what a command needs only until it has ended.
     pub(super) fn drop_job(&self) {
         let mut state = self.state();
-        let gone = (state.job.take(), state.seed.take(), state.guard.take(), state.turn.take());
+        let gone = (state.job.take(), state.seed.take(), state.guard.take(), state.lock_wait.take());
         let tasks = (state.deadline.take(), state.beats.take());
         let arguments = state.arguments.take();
         drop(state);
@@ -230,10 +227,10 @@ impl InFlight {
     }
 }
 
-pub(super) fn seal_of(mark: Mark) -> Seal {
-    Seal(mark.0)
+pub(super) fn seal_of(tag: ReplayTag) -> Seal {
+    Seal(tag.0)
 }
 
-pub(super) fn mark_of(seal: Seal) -> Mark {
-    Mark(seal.0)
+pub(super) fn tag_of(seal: Seal) -> ReplayTag {
+    ReplayTag(seal.0)
 }

@@ -36,7 +36,7 @@ impl Job {
     }
 
     /// Whether it takes one of the `rpc.max_concurrent` slots.
-    pub(super) fn needs_place(&self) -> bool {
+    pub(super) fn needs_slot(&self) -> bool {
         self.command.needs() == Needs::CouchDb
     }
 
@@ -44,12 +44,12 @@ impl Job {
     pub(super) fn too_late(&self, waited_for: WaitsFor, max_concurrent: usize) -> Ending {
         let method = self.command.name();
         let text = match waited_for {
-            WaitsFor::Turn => {
+            WaitsFor::Lock => {
                 format!(
                     "{method} waited too long for earlier commands on the same user or database; try again"
                 )
             }
-            WaitsFor::Place => format!(
+            WaitsFor::Slot => format!(
                 "{method} waited too long for CouchDB, which {max_concurrent} other commands are waiting for \
                  (rpc.max_concurrent); try again"
             ),

@@ -35,7 +35,7 @@ use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, error};
 use trove_couchdb_config::RpcSettings;
-use trove_couchdb_delivery::{Core, Delivered, DeliveryId, Event, Limits, Mark, Request, Source, Work};
+use trove_couchdb_delivery::{Core, Delivered, DeliveryId, Event, Limits, ReplayTag, Request, Source, Work};
 use trove_couchdb_protocol::new_id;
 
 use super::{
@@ -50,7 +50,7 @@ use crate::{
     system::BootInstant,
 };
 pub(in crate::transport) use arrive::Taken;
-use in_flight::{InFlight, mark_of};
+use in_flight::{InFlight, tag_of};
 pub(super) use job::Job;
 
 /// Handles the messages of all transports.
@@ -70,7 +70,7 @@ struct Inner {
     /// Why the disk did not store an outcome the last time.
     disk_error: Mutex<String>,
     /// Reports the ends of operations. Empty without a broker.
-    bus: OnceLock<Arc<dyn Replies>>,
+    broker: OnceLock<Arc<dyn Replies>>,
 }
 
 /// The core, and what the tasks keep of its deliveries.
@@ -113,9 +113,9 @@ impl RequestPipeline {
         stopping: CancellationToken,
     ) -> Self {
         let allowed = Limits {
-            places: limits.max_concurrent,
+            slots: limits.max_concurrent,
             endings: limits.duplicate_window,
-            marks: limits.replay_window,
+            tags: limits.replay_window,
         };
         let core = Core::new(allowed, from_disk);
         let shared =
@@ -129,13 +129,13 @@ impl RequestPipeline {
             tasks: TaskTracker::new(),
             stopping,
             disk_error: Mutex::default(),
-            bus: OnceLock::new(),
+            broker: OnceLock::new(),
         }))
     }
 
     /// Sets where the ends of operations are reported.
-    pub(in crate::transport) fn tells_over(&self, bus: Arc<dyn Replies>) {
-        self.0.bus.get_or_init(|| bus);
+    pub(in crate::transport) fn tells_over(&self, broker: Arc<dyn Replies>) {
+        self.0.broker.get_or_init(|| broker);
     }
 
     pub(in crate::transport) fn tasks(&self) -> &TaskTracker {
@@ -178,12 +178,12 @@ impl RequestPipeline {
     pub(in crate::transport) async fn run_own(&self, command: Box<dyn Command>) {
         let (over, is_over) = oneshot::channel();
         let id = new_id();
-        let marks = ReplayTags::from_seals(vec![ReplayTags::of_id(&id)]);
+        let tags = ReplayTags::from_seals(vec![ReplayTags::of_id(&id)]);
         let actions = {
             let mut shared = self.shared();
             let delivery = shared.next();
             let method = command.name().to_owned();
-            let flight = InFlight::new(delivery, None, id.clone(), method, marks.clone());
+            let flight = InFlight::new(delivery, None, id.clone(), method, tags.clone());
             let job = Job {
                 command,
                 id,
@@ -197,7 +197,7 @@ impl RequestPipeline {
                 let mut state = flight.state();
                 (state.job, state.over) = (Some(Arc::new(job)), Some(over));
             }
-            let delivered = delivered(&flight, &marks, false, request);
+            let delivered = delivered(&flight, &tags, false, request);
             shared.in_flight.insert(delivery, Arc::new(flight));
             self.handle(&mut shared, Event::Delivered(delivered))
         };
@@ -280,19 +280,19 @@ impl OwnCommands {
 fn work_of(job: &Job, at_once: bool) -> Work<Scopes> {
     let changes = crate::commands::Changes::of(&*job.command).is_some();
     let long = job.command.duration() == Duration::Long;
-    Work { scopes: job.command.scopes(), changes, needs_place: job.needs_place(), at_once, long }
+    Work { scopes: job.command.scopes(), changes, needs_slot: job.needs_slot(), at_once, long }
 }
 
 /// Describes a message to the core.
 fn delivered(
     flight: &InFlight,
-    marks: &ReplayTags,
+    tags: &ReplayTags,
     redelivered: bool,
     request: Request<Scopes>,
 ) -> Delivered<Scopes> {
     let source = flight.source();
-    let mut all = marks.seals().map(mark_of);
-    let id = all.next().unwrap_or(Mark([0; 16]));
+    let mut all = tags.seals().map(tag_of);
+    let id = all.next().unwrap_or(ReplayTag([0; 16]));
     // On the socket the kernel identifies the sender; on the broker any account may replay parts it has seen.
     let parts = if source == Source::Broker { all.collect() } else { Vec::new() };
     Delivered { delivery: flight.delivery, source, id, parts, redelivered, request }

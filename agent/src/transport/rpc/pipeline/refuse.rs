@@ -21,7 +21,7 @@ const INTERRUPTED: &str = "an earlier command on the same user or database, whic
 impl RequestPipeline {
     /// Builds a refusal and ends the command with it.
     pub(super) async fn refuse(&self, flight: &InFlight, why: Refusal) {
-        flight.waits_no_more();
+        flight.stops_waiting();
         let (job, refusal) = {
             let mut state = flight.state();
             (state.job.clone(), state.refusal.take())
@@ -53,11 +53,8 @@ impl RequestPipeline {
             log_unacceptable(flight, failure);
             self.prepare_is_lost(flight, failure).await;
         }
-        if let (
-            Refusal::Expired(WaitsFor::Place) | Refusal::NotStored,
-            Some(job),
-            Outcome::Failure(failure),
-        ) = (why, &job, &ending.outcome)
+        if let (Refusal::Expired(WaitsFor::Slot) | Refusal::NotStored, Some(job), Outcome::Failure(failure)) =
+            (why, &job, &ending.outcome)
         {
             job.command.on_failure(&self.0.guest, &job.id, &failure.message).await;
         }

@@ -33,7 +33,7 @@ const RETRY_TIMEOUT_WITH_ERRORS: Duration = Duration::from_secs(20);
 impl RequestPipeline {
     /// Makes one attempt and handles its result.
     pub(super) async fn run(&self, flight: &InFlight, again: bool) {
-        flight.waits_no_more();
+        flight.stops_waiting();
         let Some(job) = flight.job() else { return };
         let failed_before = flight.state().retry.last_failure.take();
         match failed_before {
@@ -44,7 +44,7 @@ impl RequestPipeline {
                     id = job.id,
                     "Its caller has given up before it could begin; it is not run."
                 );
-                let ending = job.too_late(WaitsFor::Turn, self.0.limits.max_concurrent);
+                let ending = job.too_late(WaitsFor::Lock, self.0.limits.max_concurrent);
                 return self.fail(flight, &job, ending).await;
             }
             // The pause before this attempt may have been longer than intended.

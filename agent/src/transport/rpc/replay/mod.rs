@@ -1,18 +1,18 @@
 //! What the disk stores about commands and messages: records of commands whose messages may be redelivered,
-//! and marks of messages that were carried out.
+//! and tags of messages that were carried out.
 //!
 //! Trove's encryption has no authentication and no counter, and the `_unique_id` is sent in clear. An
 //! attacker can send a recorded message under a new id, combine its parts with those of another message, or
 //! flip a bit of an initialisation vector and thereby the same bit of a value's first block. So each
-//! encrypted part leaves a mark in addition to the id ([`Seal`]: its last block, which depends on all blocks
+//! encrypted part leaves a tag in addition to the id ([`Seal`]: its last block, which depends on all blocks
 //! before it). Without encryption there is only the id, and nothing stops a stranger from sending commands.
 //!
 //! The delivery core decides what counts as known and what is written (`delivery/src/replay_tags.rs`); this
 //! module reads and writes the two files. A command's outcome is on the disk before the command is answered
-//! (`outcomes.rs`). Once its message is acknowledged, the outcome is dropped and its marks are kept. The
-//! marks of read-only and of refused commands reach the disk with the next command that changes something.
+//! (`outcomes.rs`). Once its message is acknowledged, the outcome is dropped and its tags are kept. The
+//! tags of read-only and of refused commands reach the disk with the next command that changes something.
 //!
-//! Messages that the agent itself encrypts need no marks: they cannot be sent back to it
+//! Messages that the agent itself encrypts need no tags: they cannot be sent back to it
 //! (`protocol/src/cipher.rs`).
 
 mod store;
@@ -26,7 +26,7 @@ use std::{
 };
 
 use tracing::{error, warn};
-use trove_couchdb_delivery::{Mark, Resumed};
+use trove_couchdb_delivery::{ReplayTag, Resumed};
 use trove_couchdb_protocol::Seal;
 
 use super::outcomes::{self, CommandRecord, OutcomeFile, RecordedOutcome, Stored};
@@ -41,7 +41,7 @@ pub(super) use tags::ReplayTags;
 /// With more lines than this, the file of outcomes is rewritten without finished commands.
 const OUTCOME_LINES: usize = 1_024;
 
-/// How many marks of read-only commands may wait to be written.
+/// How many tags of read-only commands may wait to be written.
 const WAITING: usize = 1_024;
 
 /// What an earlier agent stored, for the core.
@@ -58,13 +58,13 @@ pub(in crate::transport) struct Records {
 #[derive(Debug, Default)]
 struct Memory {
     /// The commands whose messages are not acknowledged, by id.
-    records: HashMap<Seal, Kept>,
-    /// Marks that are not in the file yet.
+    records: HashMap<Seal, StoredRecord>,
+    /// Tags that are not in the file yet.
     waiting: Vec<Seal>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct StoredRecord {
     record: CommandRecord,
     /// The file contains the current record.
     written: bool,
@@ -72,14 +72,14 @@ struct Kept {
 
 impl Memory {
     /// The record of a command, to be changed: marks it as not written.
-    fn record(&mut self, marks: &ReplayTags, id: Seal) -> &mut CommandRecord {
-        let new = || Kept { record: CommandRecord::new(marks), written: false };
+    fn record(&mut self, tags: &ReplayTags, id: Seal) -> &mut CommandRecord {
+        let new = || StoredRecord { record: CommandRecord::new(tags), written: false };
         let one = self.records.entry(id).or_insert_with(new);
         one.written = false;
         &mut one.record
     }
 
-    fn chosen(&self, which: impl Fn(&Kept) -> bool) -> (Vec<Seal>, Vec<CommandRecord>) {
+    fn chosen(&self, which: impl Fn(&StoredRecord) -> bool) -> (Vec<Seal>, Vec<CommandRecord>) {
         let chosen = self.records.iter().filter(|(_, one)| which(one));
         chosen.map(|(id, one)| (*id, one.record.clone())).unzip()
     }
@@ -100,17 +100,17 @@ impl Memory {
 /// Lock this before the memory, never after it.
 #[derive(Debug)]
 struct Files {
-    marks: Store,
-    /// How many marks the file keeps at least.
+    tags: Store,
+    /// How many tags the file keeps at least.
     keep: usize,
     outcomes: OutcomeFile,
 }
 
 impl Records {
-    /// Reads both files: the last `keep` marks, and every record whose message was not acknowledged. Blocks
+    /// Reads both files: the last `keep` tags, and every record whose message was not acknowledged. Blocks
     /// while it reads two small files.
     pub(in crate::transport) fn load(state_dir: &Path, keep: usize) -> (Self, FromDisk) {
-        let (marks, order) = Store::load(state_dir);
+        let (tags, order) = Store::load(state_dir);
         let (outcomes, read) = OutcomeFile::load(state_dir);
         let stored = read.map(|(stored, unreadable)| {
             if unreadable > 0 {
@@ -127,30 +127,30 @@ impl Records {
         });
         let skip = order.len().saturating_sub(keep);
         let mut known = FromDisk::default();
-        known.marks.extend(order.into_iter().skip(skip).map(|seal| Mark(seal.0)));
+        known.tags.extend(order.into_iter().skip(skip).map(|seal| ReplayTag(seal.0)));
         let mut memory = Memory::default();
-        for (marks, record) in stored.unacknowledged {
-            let Some(id) = marks.id() else { continue };
+        for (tags, record) in stored.unacknowledged {
+            let Some(id) = tags.id() else { continue };
             if let Some(outcome) = record.outcome() {
-                known.ended.push((marks.for_the_core(), outcome.clone()));
+                known.ended.push((tags.for_the_core(), outcome.clone()));
             } else if let Some(changes) = record.interrupted() {
-                known.interrupted.push((Mark(id.0), changes.scopes()));
+                known.interrupted.push((ReplayTag(id.0), changes.scopes()));
             }
-            memory.records.insert(id, Kept { record, written: true });
+            memory.records.insert(id, StoredRecord { record, written: true });
         }
-        for marks in stored.acknowledged {
-            known.marks.extend(marks.for_the_core());
-            memory.waiting.extend(marks.seals());
+        for tags in stored.acknowledged {
+            known.tags.extend(tags.for_the_core());
+            memory.waiting.extend(tags.seals());
         }
-        let files = Files { marks, keep, outcomes };
+        let files = Files { tags, keep, outcomes };
         (Self { memory: Arc::new(Mutex::new(memory)), files: Arc::new(Mutex::new(files)) }, known)
     }
 
     /// Records that a command begins to make these changes. Does not wait for the disk: the record is for the
     /// next agent on the running machine.
-    pub(super) async fn begin(&self, marks: &ReplayTags, changes: Changes) -> io::Result<()> {
-        let Some(id) = marks.id() else { return Ok(()) };
-        lock(&self.memory).record(marks, id).begin(changes);
+    pub(super) async fn begin(&self, tags: &ReplayTags, changes: Changes) -> io::Result<()> {
+        let Some(id) = tags.id() else { return Ok(()) };
+        lock(&self.memory).record(tags, id).begin(changes);
         let this = self.clone();
         let noted = system::blocking(move || {
             let mut files = this.files();
@@ -164,11 +164,11 @@ impl Records {
 
     /// The seed of a command's answer, which stays the same when the command is redelivered. It is on the
     /// disk.
-    pub(super) async fn seed(&self, marks: &ReplayTags) -> io::Result<Seed> {
-        let Some(id) = marks.id() else { return Ok(Seed::random()) };
+    pub(super) async fn seed(&self, tags: &ReplayTags) -> io::Result<Seed> {
+        let Some(id) = tags.id() else { return Ok(Seed::random()) };
         let seed = {
             let mut memory = lock(&self.memory);
-            let record = memory.record(marks, id);
+            let record = memory.record(tags, id);
             record.seed().unwrap_or_else(|| {
                 let seed = Seed::random();
                 record.plant(&seed);
@@ -184,9 +184,9 @@ impl Records {
     }
 
     /// Records the outcome of a command; returns when it is on the disk.
-    pub(super) async fn end(&self, marks: &ReplayTags, outcome: RecordedOutcome) -> io::Result<()> {
-        let Some(id) = marks.id() else { return Ok(()) };
-        lock(&self.memory).record(marks, id).end(outcome);
+    pub(super) async fn end(&self, tags: &ReplayTags, outcome: RecordedOutcome) -> io::Result<()> {
+        let Some(id) = tags.id() else { return Ok(()) };
+        lock(&self.memory).record(tags, id).end(outcome);
         self.save(id).await
     }
 
@@ -210,15 +210,15 @@ impl Records {
         saved.await?
     }
 
-    /// Drops a record that is no longer needed, and its seed. The marks of a command that has ended are kept.
+    /// Drops a record that is no longer needed, and its seed. The tags of a command that has ended are kept.
     pub(super) async fn forget(&self, id: Seal) {
         let gone = {
             let mut memory = lock(&self.memory);
             let Some(gone) = memory.records.remove(&id) else { return };
             if gone.record.outcome().is_some()
-                && let Some(marks) = gone.record.marks()
+                && let Some(tags) = gone.record.tags()
             {
-                memory.waiting.extend(marks.seals());
+                memory.waiting.extend(tags.seals());
             }
             gone
         };
@@ -234,17 +234,17 @@ impl Records {
         tell(noted.await);
     }
 
-    /// Queues marks for a later write. True if so many are queued that they should be written now.
-    pub(super) fn remember(&self, marks: impl IntoIterator<Item = Seal>) -> bool {
+    /// Queues tags for a later write. True if so many are queued that they should be written now.
+    pub(super) fn remember(&self, tags: impl IntoIterator<Item = Seal>) -> bool {
         let mut memory = lock(&self.memory);
-        memory.waiting.extend(marks);
+        memory.waiting.extend(tags);
         memory.waiting.len() >= WAITING
     }
 
-    /// Writes all queued marks; returns when they are on the disk.
-    pub(super) async fn write_marks(&self) -> io::Result<()> {
+    /// Writes all queued tags; returns when they are on the disk.
+    pub(super) async fn write_tags(&self) -> io::Result<()> {
         let this = self.clone();
-        system::blocking(move || this.add_marks(&mut this.files())).await?
+        system::blocking(move || this.add_tags(&mut this.files())).await?
     }
 
     /// Tidies the files when the agent stops and has acknowledged all messages that it could.
@@ -258,20 +258,20 @@ impl Records {
         tell(tidied.await);
     }
 
-    /// Moves the marks of finished commands to the file of marks, and their records out of the file of
+    /// Moves the tags of finished commands to the file of tags, and their records out of the file of
     /// outcomes.
     fn tidy(&self, files: &mut Files) -> io::Result<()> {
-        self.add_marks(files)?;
+        self.add_tags(files)?;
         let (ids, records) = lock(&self.memory).chosen(|_| true);
         files.outcomes.replace(&records)?;
         lock(&self.memory).are_written(&ids);
         Ok(())
     }
 
-    fn add_marks(&self, files: &mut Files) -> io::Result<()> {
+    fn add_tags(&self, files: &mut Files) -> io::Result<()> {
         // None, if another one's write took them along.
         let new = std::mem::take(&mut lock(&self.memory).waiting);
-        let written = files.marks.add(&new, files.keep);
+        let written = files.tags.add(&new, files.keep);
         if written.is_err() {
             lock(&self.memory).waiting.splice(0..0, new);
         }
@@ -297,18 +297,18 @@ pub(super) fn tell(written: Result<io::Result<()>, tokio::task::JoinError>) {
 
 /// Adds what the operations show: their messages were handed over, and some outcomes were not reported yet.
 pub(in crate::transport) fn add_operations(known: &mut FromDisk, operations: &Operations) {
-    let settled: HashSet<Mark> = known.marks.iter().copied().collect();
+    let settled: HashSet<ReplayTag> = known.tags.iter().copied().collect();
     for record in operations.all() {
-        let seals = record.marks.iter().map(|text| outcomes::seal(text)).collect::<Option<Vec<_>>>();
-        if let Some(marks) = seals.map(|seals| ReplayTags::from_seals(seals).for_the_core())
-            && let Some(id) = marks.first().copied().filter(|id| !settled.contains(id))
+        let seals = record.request.tags.iter().map(|text| outcomes::seal(text)).collect::<Option<Vec<_>>>();
+        if let Some(tags) = seals.map(|seals| ReplayTags::from_seals(seals).for_the_core())
+            && let Some(id) = tags.first().copied().filter(|id| !settled.contains(id))
         {
             known.interrupted.retain(|(interrupted, _)| *interrupted != id);
-            known.ended.push((marks, RecordedOutcome::HandedOver(record.id.clone())));
+            known.ended.push((tags, RecordedOutcome::HandedOver(record.request.id.clone())));
         }
-        if let Some(end) = record.end.filter(|_| !record.is_told) {
-            let mark = Mark(ReplayTags::of_id(record.id.as_str()).0);
-            known.ended.push((vec![mark], end.into()));
+        if let Some(end) = record.end.filter(|_| !record.is_reported) {
+            let tag = ReplayTag(ReplayTags::of_id(record.request.id.as_str()).0);
+            known.ended.push((vec![tag], end.into()));
         }
     }
 }

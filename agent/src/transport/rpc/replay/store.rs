@@ -1,4 +1,4 @@
-//! The file `carried_out`: marks of 16 bytes, the oldest first.
+//! The file `carried_out`: tags of 16 bytes, the oldest first.
 
 use std::{
     fs::File,
@@ -21,12 +21,12 @@ pub(super) struct Store {
     path: PathBuf,
     /// `None` until first used, and after a failure.
     pub(super) open: Option<File>,
-    /// How many marks are in the file; `usize::MAX` if that is unknown.
+    /// How many tags are in the file; `usize::MAX` if that is unknown.
     length: usize,
 }
 
 impl Store {
-    /// Reads the marks in the file. Blocks.
+    /// Reads the tags in the file. Blocks.
     pub(super) fn load(state_dir: &Path) -> (Self, Vec<Seal>) {
         let path = state_dir.join(FILE_NAME);
         let stored = match std::fs::read(&path) {
@@ -37,13 +37,13 @@ impl Store {
                 Vec::new()
             }
         };
-        // An interrupted write leaves part of a mark, and marks appended after it would be misaligned.
-        let (marks, torn) = stored.as_chunks::<16>();
-        let length = if torn.is_empty() { marks.len() } else { usize::MAX };
-        (Self { path, open: None, length }, marks.iter().copied().map(Seal).collect())
+        // An interrupted write leaves part of a tag, and tags appended after it would be misaligned.
+        let (tags, torn) = stored.as_chunks::<16>();
+        let length = if torn.is_empty() { tags.len() } else { usize::MAX };
+        (Self { path, open: None, length }, tags.iter().copied().map(Seal).collect())
     }
 
-    /// Adds marks; returns when they are on the disk. With more than twice `keep` marks, the file is
+    /// Adds tags; returns when they are on the disk. With more than twice `keep` tags, the file is
     /// rewritten with the last `keep`.
     pub(super) fn add(&mut self, new: &[Seal], keep: usize) -> io::Result<()> {
         // The first write also creates the directory.
@@ -55,13 +55,13 @@ impl Store {
             self.append(new)
         };
         if written.is_err() {
-            // The file may contain some of the marks or none, so the next write rewrites it.
+            // The file may contain some of the tags or none, so the next write rewrites it.
             (self.open, self.length) = (None, usize::MAX);
         }
         written
     }
 
-    /// The newest marks: those in the file, then the new ones.
+    /// The newest tags: those in the file, then the new ones.
     fn last(&self, new: &[Seal], keep: usize) -> Vec<Seal> {
         let stored = std::fs::read(&self.path).unwrap_or_default();
         let mut all: Vec<Seal> = stored.as_chunks::<16>().0.iter().copied().map(Seal).collect();
@@ -69,26 +69,26 @@ impl Store {
         all.split_off(all.len().saturating_sub(keep))
     }
 
-    fn append(&mut self, marks: &[Seal]) -> io::Result<()> {
+    fn append(&mut self, tags: &[Seal]) -> io::Result<()> {
         let mut file = match self.open.take() {
             Some(file) => file,
             None => File::options().append(true).open(&self.path)?,
         };
-        file.write_all(&bytes(marks))?;
+        file.write_all(&bytes(tags))?;
         file.sync_data()?;
         self.open = Some(file);
-        self.length += marks.len();
+        self.length += tags.len();
         Ok(())
     }
 
-    fn replace(&mut self, marks: &[Seal]) -> io::Result<()> {
+    fn replace(&mut self, tags: &[Seal]) -> io::Result<()> {
         self.open = None;
-        system::replace(&self.path, &bytes(marks), MODE)?;
-        self.length = marks.len();
+        system::replace(&self.path, &bytes(tags), MODE)?;
+        self.length = tags.len();
         Ok(())
     }
 }
 
-fn bytes(marks: &[Seal]) -> Vec<u8> {
-    marks.iter().flat_map(|seal| seal.0).collect()
+fn bytes(tags: &[Seal]) -> Vec<u8> {
+    tags.iter().flat_map(|seal| seal.0).collect()
 }

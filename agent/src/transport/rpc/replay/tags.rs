@@ -1,10 +1,10 @@
-//! The marks by which a message is recognised.
+//! The tags by which a message is recognised.
 
 use sha2::{Digest, Sha256};
-use trove_couchdb_delivery::Mark;
+use trove_couchdb_delivery::ReplayTag;
 use trove_couchdb_protocol::{Request, Seal};
 
-/// All marks of one message; the first is the mark of its id.
+/// All tags of one message; the first is the tag of its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::transport::rpc) struct ReplayTags(Vec<Seal>);
 
@@ -13,7 +13,7 @@ impl ReplayTags {
         Self(std::iter::once(Self::of_id(id)).chain(request.seals.iter().copied()).collect())
     }
 
-    /// The mark of a message's id.
+    /// The tag of a message's id.
     pub(in crate::transport::rpc) fn of_id(id: &str) -> Seal {
         let digest = Sha256::digest(id.as_bytes());
         let mut own = [0; 16];
@@ -33,7 +33,7 @@ impl ReplayTags {
         self.0.first().copied()
     }
 
-    pub(super) fn for_the_core(&self) -> Vec<Mark> {
-        self.seals().map(|seal| Mark(seal.0)).collect()
+    pub(super) fn for_the_core(&self) -> Vec<ReplayTag> {
+        self.seals().map(|seal| ReplayTag(seal.0)).collect()
     }
 }

@@ -9,7 +9,7 @@ use super::{
     *,
 };
 
-fn marks(numbers: &[u8]) -> ReplayTags {
+fn tags(numbers: &[u8]) -> ReplayTags {
     ReplayTags::from_seals(numbers.iter().map(|number| Seal([*number; 16])).collect())
 }
 
@@ -20,29 +20,29 @@ fn load(directory: &Path, keep: usize) -> (Records, FromDisk) {
 /// Ends a command that changes something, and acknowledges it.
 async fn carry_out(records: &Records, numbers: &[u8]) {
     // Some tests use a disk that accepts nothing.
-    drop(records.end(&marks(numbers), RecordedOutcome::Done).await);
+    drop(records.end(&tags(numbers), RecordedOutcome::Done).await);
     records.forget(Seal([numbers[0]; 16])).await;
 }
 
-/// The mark is known, but no outcome.
+/// The tag is known, but no outcome.
 fn is_answered(known: &FromDisk, number: u8) -> bool {
-    let mark = Mark([number; 16]);
-    known.marks.contains(&mark) && !known.ended.iter().any(|(marks, _)| marks[0] == mark)
+    let tag = ReplayTag([number; 16]);
+    known.tags.contains(&tag) && !known.ended.iter().any(|(tags, _)| tags[0] == tag)
 }
 
-/// None of these marks is known.
+/// None of these tags is known.
 fn is_new(known: &FromDisk, numbers: &[u8]) -> bool {
     numbers.iter().all(|number| {
-        let mark = Mark([*number; 16]);
-        let ended = known.ended.iter().any(|(marks, _)| marks.contains(&mark));
-        let interrupted = known.interrupted.iter().any(|(id, _)| *id == mark);
-        !known.marks.contains(&mark) && !ended && !interrupted
+        let tag = ReplayTag([*number; 16]);
+        let ended = known.ended.iter().any(|(tags, _)| tags.contains(&tag));
+        let interrupted = known.interrupted.iter().any(|(id, _)| *id == tag);
+        !known.tags.contains(&tag) && !ended && !interrupted
     })
 }
 
 fn recorded(known: &FromDisk, numbers: &[u8]) -> RecordedOutcome {
-    let all = marks(numbers).for_the_core();
-    let found = known.ended.iter().find(|(marks, _)| *marks == all);
+    let all = tags(numbers).for_the_core();
+    let found = known.ended.iter().find(|(tags, _)| *tags == all);
     found.unwrap_or_else(|| panic!("{numbers:?} is not recorded")).1.clone()
 }
 
@@ -55,7 +55,7 @@ fn changes(name: &str) -> Changes {
 }
 
 #[tokio::test]
-async fn what_was_carried_out_is_known_to_the_next_agent_and_so_are_its_parts() {
+async fn what_was_done_is_known_to_the_next_agent_and_so_are_its_parts() {
     let directory = tempfile::tempdir().unwrap();
     let (records, _) = load(directory.path(), 100);
     carry_out(&records, &[1, 11, 12]).await;
@@ -69,8 +69,8 @@ async fn what_was_carried_out_is_known_to_the_next_agent_and_so_are_its_parts() 
 async fn a_command_that_went_back_before_it_was_begun_is_run_by_the_next_agent() {
     let directory = tempfile::tempdir().unwrap();
     let (records, _) = load(directory.path(), 100);
-    records.end(&marks(&[1]), RecordedOutcome::Done).await.unwrap();
-    records.begin(&marks(&[2, 21]), Changes::default()).await.unwrap();
+    records.end(&tags(&[1]), RecordedOutcome::Done).await.unwrap();
+    records.begin(&tags(&[2, 21]), Changes::default()).await.unwrap();
     records.forget(Seal([2; 16])).await;
     let (_, known) = load(directory.path(), 100);
     assert!(is_new(&known, &[2, 21]));
@@ -84,8 +84,8 @@ async fn an_outcome_is_known_to_the_next_agent_until_its_message_is_acknowledged
     let (records, _) = load(directory.path(), 100);
     let failure = Failure::new(FailureClass::UserRejected, "why");
     let failed = RecordedOutcome::Failed(failure);
-    records.end(&marks(&[1, 11]), failed.clone()).await.unwrap();
-    records.end(&marks(&[2]), RecordedOutcome::Done).await.unwrap();
+    records.end(&tags(&[1, 11]), failed.clone()).await.unwrap();
+    records.end(&tags(&[2]), RecordedOutcome::Done).await.unwrap();
     records.forget(Seal([2; 16])).await;
     let (_, known) = load(directory.path(), 100);
     assert_eq!(recorded(&known, &[1, 11]), failed);
@@ -98,7 +98,7 @@ async fn an_outcome_is_known_to_the_next_agent_until_its_message_is_acknowledged
 async fn a_seed_is_kept_from_before_the_run_to_the_acknowledgement() {
     let directory = tempfile::tempdir().unwrap();
     let (records, _) = load(directory.path(), 100);
-    let (message, id) = (marks(&[1]), Seal([1; 16]));
+    let (message, id) = (tags(&[1]), Seal([1; 16]));
     let seed = records.seed(&message).await.unwrap();
     assert!(outcomes(directory.path()).contains(seed.text().expose()));
     let (records, _) = load(directory.path(), 100);
@@ -116,22 +116,22 @@ async fn a_seed_is_kept_from_before_the_run_to_the_acknowledgement() {
 async fn what_was_begun_and_not_ended_is_known_to_the_next_agent_until_it_does_not_come_again() {
     let directory = tempfile::tempdir().unwrap();
     let (records, _) = load(directory.path(), 100);
-    records.begin(&marks(&[1]), changes("a")).await.unwrap();
-    records.begin(&marks(&[2]), changes("b")).await.unwrap();
-    records.end(&marks(&[1]), RecordedOutcome::Done).await.unwrap();
+    records.begin(&tags(&[1]), changes("a")).await.unwrap();
+    records.begin(&tags(&[2]), changes("b")).await.unwrap();
+    records.end(&tags(&[1]), RecordedOutcome::Done).await.unwrap();
     let (records, known) = load(directory.path(), 100);
-    assert_eq!(known.interrupted, [(Mark([2; 16]), changes("b").scopes())]);
+    assert_eq!(known.interrupted, [(ReplayTag([2; 16]), changes("b").scopes())]);
     assert_eq!(recorded(&known, &[1]), RecordedOutcome::Done);
     records.forget(Seal([2; 16])).await;
     assert!(load(directory.path(), 100).1.interrupted.is_empty());
 }
 
-/// Holds however many commands follow, and however few marks are kept.
+/// Holds however many commands follow, and however few tags are kept.
 #[tokio::test]
 async fn no_outcome_is_forgotten_before_its_acknowledgement() {
     let directory = tempfile::tempdir().unwrap();
     let (records, _) = load(directory.path(), 4);
-    records.end(&marks(&[200]), RecordedOutcome::Done).await.unwrap();
+    records.end(&tags(&[200]), RecordedOutcome::Done).await.unwrap();
     for _ in 0..10 {
         for number in 1..100 {
             carry_out(&records, &[number]).await;
@@ -149,11 +149,11 @@ async fn no_outcome_is_forgotten_before_its_acknowledgement() {
 async fn a_torn_line_costs_that_line_alone() {
     let directory = tempfile::tempdir().unwrap();
     let (records, _) = load(directory.path(), 100);
-    records.end(&marks(&[1]), RecordedOutcome::Done).await.unwrap();
+    records.end(&tags(&[1]), RecordedOutcome::Done).await.unwrap();
     let torn = outcomes(directory.path()) + "{\"record\": {\"at\"";
     std::fs::write(directory.path().join("outcomes"), torn).unwrap();
     let (records, _) = load(directory.path(), 100);
-    records.end(&marks(&[2]), RecordedOutcome::Done).await.unwrap();
+    records.end(&tags(&[2]), RecordedOutcome::Done).await.unwrap();
     let (_, known) = load(directory.path(), 100);
     for number in [1, 2] {
         assert_eq!(recorded(&known, &[number]), RecordedOutcome::Done);
@@ -161,7 +161,7 @@ async fn a_torn_line_costs_that_line_alone() {
 }
 
 #[tokio::test]
-async fn the_file_of_marks_stays_small_and_a_torn_end_is_repaired() {
+async fn the_file_of_tags_stays_small_and_a_torn_end_is_repaired() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(FILE_NAME);
     let (records, _) = load(directory.path(), 4);
@@ -187,10 +187,10 @@ async fn the_file_of_marks_stays_small_and_a_torn_end_is_repaired() {
 async fn what_can_wait_reaches_the_disk_with_what_can_not() {
     let directory = tempfile::tempdir().unwrap();
     let (records, _) = load(directory.path(), 100);
-    assert!(!records.remember(marks(&[1, 11]).seals()));
+    assert!(!records.remember(tags(&[1, 11]).seals()));
     assert!(!directory.path().join(FILE_NAME).exists());
     carry_out(&records, &[3, 31]).await;
-    assert!(!records.remember(marks(&[4, 41]).seals()));
+    assert!(!records.remember(tags(&[4, 41]).seals()));
     carry_out(&records, &[5, 51]).await;
     records.finish().await;
     let (_, known) = load(directory.path(), 100);
@@ -204,11 +204,11 @@ async fn what_the_disk_refused_is_written_with_the_next() {
     let state = directory.path().join("state");
     std::fs::create_dir(&state).unwrap();
     let (records, _) = load(&state, 100);
-    records.end(&marks(&[1]), RecordedOutcome::Done).await.unwrap();
+    records.end(&tags(&[1]), RecordedOutcome::Done).await.unwrap();
     // Every append fails on this file.
     records.files().outcomes.writes_to(File::options().read(true).open("/dev/null").unwrap());
-    records.end(&marks(&[2]), RecordedOutcome::Done).await.unwrap_err();
-    records.end(&marks(&[3]), RecordedOutcome::Done).await.unwrap();
+    records.end(&tags(&[2]), RecordedOutcome::Done).await.unwrap_err();
+    records.end(&tags(&[3]), RecordedOutcome::Done).await.unwrap();
     records.save(Seal([2; 16])).await.unwrap();
     let (_, known) = load(&state, 100);
     for number in 1..=3 {
@@ -217,16 +217,16 @@ async fn what_the_disk_refused_is_written_with_the_next() {
 }
 
 #[tokio::test]
-async fn marks_that_the_disk_refused_are_written_later() {
+async fn tags_that_the_disk_refused_are_written_later() {
     let directory = tempfile::tempdir().unwrap();
     let (records, _) = load(directory.path(), 100);
-    records.remember(marks(&[1]).seals());
-    records.write_marks().await.unwrap();
-    records.files().marks.open = Some(File::options().read(true).open("/dev/null").unwrap());
-    records.remember(marks(&[2]).seals());
-    records.write_marks().await.unwrap_err();
-    records.remember(marks(&[3]).seals());
-    records.write_marks().await.unwrap();
+    records.remember(tags(&[1]).seals());
+    records.write_tags().await.unwrap();
+    records.files().tags.open = Some(File::options().read(true).open("/dev/null").unwrap());
+    records.remember(tags(&[2]).seals());
+    records.write_tags().await.unwrap_err();
+    records.remember(tags(&[3]).seals());
+    records.write_tags().await.unwrap();
     let (_, known) = load(directory.path(), 100);
     assert!([1, 2, 3].iter().all(|number| is_answered(&known, *number)));
 }
@@ -234,8 +234,8 @@ async fn marks_that_the_disk_refused_are_written_later() {
 #[tokio::test]
 async fn without_a_disk_nothing_is_saved_and_an_acknowledgement_ends_it() {
     let (records, _) = load(Path::new("/proc/nowhere"), 4);
-    records.end(&marks(&[1]), RecordedOutcome::Done).await.unwrap_err();
-    records.seed(&marks(&[1])).await.unwrap_err();
+    records.end(&tags(&[1]), RecordedOutcome::Done).await.unwrap_err();
+    records.seed(&tags(&[1])).await.unwrap_err();
     records.save(Seal([1; 16])).await.unwrap_err();
     records.forget(Seal([1; 16])).await;
     records.save(Seal([1; 16])).await.unwrap();

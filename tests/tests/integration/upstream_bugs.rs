@@ -6,7 +6,7 @@ use in_memory_couchdb::{InMemoryCouch, Options};
 use reqwest::Method;
 use serde_json::{Value, json};
 use trove_couchdb_tests::couch::{Credentials, escape};
-use trove_couchdb_tests::fixture::{Fixture, FixturePlan, login};
+use trove_couchdb_tests::fixture::{Fixture, FixtureBuilder, login};
 use trove_couchdb_tests::shared_server::root_alone;
 
 async fn listed(fixture: &Fixture, user: &str) -> Result<Vec<String>> {
@@ -15,7 +15,7 @@ async fn listed(fixture: &Fixture, user: &str) -> Result<Vec<String>> {
 
 /// 1. A fresh 3.x database (`_security` without `names`) makes every call that scans it raise.
 #[tokio::test(flavor = "multi_thread")]
-async fn fault_01_a_fresh_database_breaks_no_scan() -> Result<()> {
+async fn bug_01_a_fresh_database_breaks_no_scan() -> Result<()> {
     let fixture = Fixture::up().await?;
     let (fresh, al) = (fixture.name("fresh"), fixture.name("al"));
     fixture.databases(&[&fresh]).await?;
@@ -28,7 +28,7 @@ async fn fault_01_a_fresh_database_breaks_no_scan() -> Result<()> {
 
 /// 2. A grant replaces the members and wipes admins, roles and unknown keys.
 #[tokio::test(flavor = "multi_thread")]
-async fn fault_02_a_grant_keeps_everybody_and_everything_else() -> Result<()> {
+async fn bug_02_a_grant_keeps_every_member_and_everything_else() -> Result<()> {
     let fixture = Fixture::up().await?;
     let (db, al, bo) = (fixture.name("db"), fixture.name("al"), fixture.name("bo"));
     fixture.databases(&[&db]).await?;
@@ -51,7 +51,7 @@ async fn fault_02_a_grant_keeps_everybody_and_everything_else() -> Result<()> {
 
 /// 3. Revoking the last member makes the database public.
 #[tokio::test(flavor = "multi_thread")]
-async fn fault_03_the_last_member_leaves_a_closed_database() -> Result<()> {
+async fn bug_03_the_last_member_leaves_a_closed_database() -> Result<()> {
     let fixture = Fixture::up().await?;
     let (db, al) = (fixture.name("db"), fixture.name("al"));
     fixture.databases(&[&db]).await?;
@@ -70,7 +70,7 @@ async fn fault_03_the_last_member_leaves_a_closed_database() -> Result<()> {
 
 /// 4. Revoking one of several silently does nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn fault_04_revoking_one_of_several_works() -> Result<()> {
+async fn bug_04_revoking_one_of_several_works() -> Result<()> {
     let fixture = Fixture::up().await?;
     let (db, al, bo) = (fixture.name("db"), fixture.name("al"), fixture.name("bo"));
     fixture.databases(&[&db]).await?;
@@ -85,7 +85,7 @@ async fn fault_04_revoking_one_of_several_works() -> Result<()> {
 
 /// 5. A grant to a user that doesn't exist succeeds; `get_user` of a missing user returns one.
 #[tokio::test(flavor = "multi_thread")]
-async fn fault_05_a_missing_user_is_missing() -> Result<()> {
+async fn bug_05_a_missing_user_is_missing() -> Result<()> {
     let fixture = Fixture::up().await?;
     let (db, ghost) = (fixture.name("db"), fixture.name("ghost"));
     fixture.databases(&[&db]).await?;
@@ -99,7 +99,7 @@ async fn fault_05_a_missing_user_is_missing() -> Result<()> {
 
 /// 6. `delete_user` of a missing user first rewrites every database, then raises.
 #[tokio::test(flavor = "multi_thread")]
-async fn fault_06_deleting_a_missing_user_touches_nothing() -> Result<()> {
+async fn bug_06_deleting_a_missing_user_touches_nothing() -> Result<()> {
     let fixture = Fixture::up().await?;
     let (db, ghost) = (fixture.name("db"), fixture.name("ghost"));
     fixture.databases(&[&db]).await?;
@@ -118,7 +118,7 @@ async fn fault_06_deleting_a_missing_user_touches_nothing() -> Result<()> {
 
 /// 7. Shell injection through user names, database names and passwords.
 #[tokio::test(flavor = "multi_thread")]
-async fn fault_07_no_name_or_password_reaches_a_shell() -> Result<()> {
+async fn bug_07_no_name_or_password_reaches_a_shell() -> Result<()> {
     let fixture = Fixture::up().await?;
     let marker = fixture.agent.directory().join("pwned");
     let command = format!("touch {}", marker.display());
@@ -143,7 +143,7 @@ async fn fault_07_no_name_or_password_reaches_a_shell() -> Result<()> {
 
 /// 8. Passwords readable in `ps` by any uid, and in tracebacks.
 #[tokio::test(flavor = "multi_thread")]
-async fn fault_08_no_process_shows_a_password() -> Result<()> {
+async fn bug_08_no_process_shows_a_password() -> Result<()> {
     let fixture = Fixture::up().await?;
     let al = fixture.name("al");
     let secret = format!("planted{}", fixture.id);
@@ -176,7 +176,7 @@ fn command_lines_with(text: &str) -> Vec<String> {
 
 /// 9. Reserved users are listed; a design document appears as a user.
 #[tokio::test(flavor = "multi_thread")]
-async fn fault_09_reserved_users_and_design_documents_are_not_users() -> Result<()> {
+async fn bug_09_reserved_users_and_design_documents_are_not_users() -> Result<()> {
     let fixture = Fixture::up().await?;
     let _alone = root_alone(&fixture.couch).await;
     for name in ["os_admin", "root"] {
@@ -211,7 +211,7 @@ async fn fault_09_reserved_users_and_design_documents_are_not_users() -> Result<
 
 /// 10. `true` or `null` in a `_security` breaks it.
 #[tokio::test(flavor = "multi_thread")]
-async fn fault_10_true_and_null_in_security_are_kept() -> Result<()> {
+async fn bug_10_true_and_null_in_security_are_kept() -> Result<()> {
     let fixture = Fixture::up().await?;
     let (db, al) = (fixture.name("db"), fixture.name("al"));
     fixture.databases(&[&db]).await?;
@@ -229,8 +229,8 @@ async fn fault_10_true_and_null_in_security_are_kept() -> Result<()> {
 /// 11. Every HTTP error counts as success; with a wrong admin password `list_databases` returns databases
 /// named `error` and `reason`, and the account gets locked.
 #[tokio::test(flavor = "multi_thread")]
-async fn fault_11_errors_are_errors_and_a_wrong_password_is_tried_once() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+async fn bug_11_errors_are_errors_and_a_wrong_password_is_tried_once() -> Result<()> {
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let memory = fixture.memory()?;
     // os_admin's password is changed without the agent.
     let other = Credentials::new("os_admin", "another");
@@ -252,7 +252,7 @@ async fn fault_11_errors_are_errors_and_a_wrong_password_is_tried_once() -> Resu
 /// 12. On CouchDB 2 and later root can't be enabled, yet a password is returned; without a given password the
 /// word `None` is sent.
 #[tokio::test(flavor = "multi_thread")]
-async fn fault_12_root_really_gets_the_password_that_is_returned() -> Result<()> {
+async fn bug_12_root_really_gets_the_password_that_is_returned() -> Result<()> {
     let fixture = Fixture::up().await?;
     let _alone = root_alone(&fixture.couch).await;
     let root = fixture.call("enable_root", json!({})).await?;
@@ -266,7 +266,7 @@ async fn fault_12_root_really_gets_the_password_that_is_returned() -> Result<()>
 
 /// 13. `a/b` isn't escaped; one database name over 32 characters breaks `list_databases`.
 #[tokio::test(flavor = "multi_thread")]
-async fn fault_13_slashes_and_long_names_work() -> Result<()> {
+async fn bug_13_slashes_and_long_names_work() -> Result<()> {
     let fixture = Fixture::up().await?;
     let (slash, long) = (fixture.name("a/b+c$(x)"), fixture.name(&"l".repeat(200)));
     let al = fixture.name("al");

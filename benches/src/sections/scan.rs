@@ -21,7 +21,7 @@ use crate::{
 const CONNECTIONS: usize = 32;
 
 /// Repetitions in one round: a sweep takes a fraction of a second.
-const SWEEPS: usize = 5;
+const SCANS: usize = 5;
 
 /// A real CouchDB 3.5 took 0.66 ms for one `_security` on two cores; the fault injector supports only whole
 /// milliseconds.
@@ -29,13 +29,13 @@ const REAL_MS: u64 = 1;
 
 /// Measures the sweep at the speed of the in-memory CouchDB and at that of a real one.
 pub(super) async fn measure(broker: &RabbitNode, sizes: &Sizes, section: &mut Section) -> Result<()> {
-    let (users, databases) = sizes.sweep;
+    let (users, databases) = sizes.scan;
     let couch = Couch::start("1.x")?;
     fill(&couch.client()?, users, databases).await?;
-    let (agent, bus) = agent(broker, &couch).await?;
+    let (agent, rpc) = agent(broker, &couch).await?;
     let list = request("list_users", json!({"limit": null, "marker": null, "include_marker": false}));
     couch.forget_requests().await?;
-    let listed = bus.request(&list).await?;
+    let listed = rpc.request(&list).await?;
     ensure!(listed[0].as_array().map(Vec::len) == Some(users + 1), "not all users are listed");
     let (_, log) = couch.client()?.get("/_fault/log", None).await?;
     let entries = log.as_array().context("no log")?;
@@ -60,14 +60,14 @@ pub(super) async fn measure(broker: &RabbitNode, sizes: &Sizes, section: &mut Se
             ensure!(status.is_success(), "no delay: {status}");
         }
         let [mut ours, mut raw, mut cpu, mut server] = [const { Vec::new() }; 4];
-        for _ in 0..(sizes.rounds * SWEEPS) {
+        for _ in 0..(sizes.rounds * SCANS) {
             let [agent_before, couch_before] = [agent.pid(), couch.pid()].map(usage::cpu_time);
             let began = Instant::now();
-            bus.request(&list).await?;
+            rpc.request(&list).await?;
             ours.push(began.elapsed().as_secs_f64() * 1e3);
             cpu.push(usage::cpu_time(agent.pid())?.saturating_sub(agent_before?).as_secs_f64() * 1e3);
             server.push(usage::cpu_time(couch.pid())?.saturating_sub(couch_before?).as_secs_f64() * 1e3);
-            raw.push(raw::sweep(couch.port()?, targets.clone(), CONNECTIONS).await?.as_secs_f64() * 1e3);
+            raw.push(raw::scan(couch.port()?, targets.clone(), CONNECTIONS).await?.as_secs_f64() * 1e3);
             couch.forget_requests().await?;
         }
         let ratio = ratios(&ours, &raw);

@@ -10,7 +10,7 @@ use crate::{
     disk::Disk,
     monitor::{Monitor, Set, Violation},
     scenario::{Bits, Message, Scenario},
-    step::{Step, Way},
+    step::{Completion, Step},
 };
 
 /// What the tasks store about a delivery.
@@ -38,7 +38,7 @@ pub(crate) struct Task {
 
 /// The model at one moment.
 #[derive(Debug, Clone)]
-pub(crate) struct World {
+pub(crate) struct Model {
     pub(crate) scenario: Arc<Scenario>,
     pub(crate) state: State,
 }
@@ -59,8 +59,8 @@ pub(crate) struct State {
     pub(crate) last_came: bool,
     pub(crate) broker: Broker,
     pub(crate) disk: Disk,
-    /// Marks that a later write stores on the disk.
-    pub(crate) marks: Vec<trove_couchdb_delivery::Mark>,
+    /// Tags that a later write stores on the disk.
+    pub(crate) tags: Vec<trove_couchdb_delivery::ReplayTag>,
     /// Records that the disk has refused.
     pub(crate) records: BTreeMap<u8, u8>,
     /// Number of published messages of the control plane.
@@ -72,7 +72,7 @@ pub(crate) struct State {
     pub(crate) faults: u8,
 }
 
-impl World {
+impl Model {
     /// The initial state.
     pub(crate) fn new(scenario: &Arc<Scenario>, faults: u8) -> Self {
         let state = State {
@@ -86,7 +86,7 @@ impl World {
             last_came: false,
             broker: Broker::default(),
             disk: Disk::default(),
-            marks: Vec::new(),
+            tags: Vec::new(),
             records: BTreeMap::new(),
             published: 0,
             sent: 0,
@@ -98,7 +98,7 @@ impl World {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        Limits { places: self.scenario.places, endings: self.scenario.endings, marks: 100 }
+        Limits { slots: self.scenario.slots, endings: self.scenario.endings, tags: 100 }
     }
 
     pub(crate) fn message(&self, number: u8) -> &Message {
@@ -149,13 +149,13 @@ impl World {
             && let Some(number) = tasks.iter().position(|task| matches!(task.action, Action::Forget(_)))
         {
             // Without a possible crash, its time does not matter.
-            return vec![Step::Carry(u8::try_from(number).unwrap_or_default(), Way::Well)];
+            return vec![Step::Carry(u8::try_from(number).unwrap_or_default(), Completion::Well)];
         }
         if !broker.is_connected && !self.state.is_stopping {
             steps.push(Step::Connect);
         }
         let possible = (0..).zip(tasks).filter(|(_, task)| self.can_carry(&task.action));
-        steps.extend(possible.map(|(number, _)| Step::Carry(number, Way::Well)));
+        steps.extend(possible.map(|(number, _)| Step::Carry(number, Completion::Well)));
         if broker.has_acks() {
             steps.push(Step::Acknowledged);
         }
@@ -183,15 +183,16 @@ impl World {
     }
 
     /// Whether the answer goes over the broker, as the end of an operation does too.
-    pub(crate) fn answers_over_bus(&self, flight: &Flight) -> bool {
+    pub(crate) fn answers_over_broker(&self, flight: &Flight) -> bool {
         flight.connection.is_some() || self.message(flight.message).source == Source::Disk
     }
 
     /// An answer over the broker needs a connection, except that a stopping agent does not wait for it.
     fn can_carry(&self, action: &Action<u8>) -> bool {
         let Action::Reply { delivery, .. } = action else { return true };
-        let is_bus = self.state.flights.get(delivery).is_some_and(|flight| self.answers_over_bus(flight));
-        !is_bus || self.state.broker.is_connected || self.state.is_stopping
+        let is_from_broker =
+            self.state.flights.get(delivery).is_some_and(|flight| self.answers_over_broker(flight));
+        !is_from_broker || self.state.broker.is_connected || self.state.is_stopping
     }
 
     /// The steps that may happen in addition: callers giving up, and faults.
@@ -204,7 +205,7 @@ impl World {
         for (number, message) in self.numbered() {
             let is_sent = self.state.published > number && message.source == Source::Broker;
             if message.has_deadline && is_sent && self.state.monitor.expired & 1 << number == 0 {
-                steps.push(Step::GiveUp(number));
+                steps.push(Step::CallerLeaves(number));
             }
         }
         if *faults == 0 {
@@ -236,26 +237,31 @@ impl World {
             }
         }
         for (number, task) in (0..).zip(tasks) {
-            let ways: &[Way] = match &task.action {
-                Action::NoteBeginning(_) | Action::HandOver(_) | Action::Write { .. } => &[Way::DiskFails],
+            let completions: &[Completion] = match &task.action {
+                Action::NoteBeginning(_) | Action::HandOver(_) | Action::Write { .. } => {
+                    &[Completion::DiskFails]
+                }
                 Action::Run { delivery, .. } => {
                     let failed = self.state.flights.get(delivery).is_some_and(|flight| flight.has_failed);
-                    let is_bus = self.state.flights.get(delivery).is_some_and(|one| one.connection.is_some());
-                    match (self.state.is_stopping, failed, is_bus) {
-                        (true, _, _) => &[Way::FailsForNow, Way::Fails, Way::CutShort],
-                        (false, true, _) => &[Way::Fails],
-                        (false, false, true) => &[Way::FailsForNow, Way::Fails, Way::Panics],
-                        (false, false, false) => &[Way::FailsForNow, Way::Fails],
+                    let is_from_broker =
+                        self.state.flights.get(delivery).is_some_and(|one| one.connection.is_some());
+                    match (self.state.is_stopping, failed, is_from_broker) {
+                        (true, _, _) => &[Completion::FailsForNow, Completion::Fails, Completion::CutShort],
+                        (false, true, _) => &[Completion::Fails],
+                        (false, false, true) => {
+                            &[Completion::FailsForNow, Completion::Fails, Completion::Panics]
+                        }
+                        (false, false, false) => &[Completion::FailsForNow, Completion::Fails],
                     }
                 }
                 Action::Reply { delivery, .. } if self.state.is_stopping && broker.is_connected => {
                     let flight = self.state.flights.get(delivery);
-                    let is_bus = flight.is_some_and(|flight| self.answers_over_bus(flight));
-                    if is_bus { &[Way::Blocked] } else { &[] }
+                    let is_from_broker = flight.is_some_and(|flight| self.answers_over_broker(flight));
+                    if is_from_broker { &[Completion::Blocked] } else { &[] }
                 }
                 _ => &[],
             };
-            steps.extend(ways.iter().map(|way| Step::Carry(number, *way)));
+            steps.extend(completions.iter().map(|completion| Step::Carry(number, *completion)));
         }
         steps
     }
@@ -264,8 +270,8 @@ impl World {
     pub(crate) fn is_at_rest(&self) -> Result<(), Violation> {
         let State { core, broker, flights, .. } = &self.state;
         let Some(core) = core else { return Err("there is no agent".to_owned()) };
-        if !core.is_idle() || !core.holds_nothing(self.scenario.places) {
-            return Err("a command, a turn, a place or a mark is held for ever".to_owned());
+        if !core.is_idle() || !core.holds_nothing(self.scenario.slots) {
+            return Err("a command, a lock, a slot or a tag is held for ever".to_owned());
         }
         if !broker.is_done() {
             return Err("a message is never acknowledged".to_owned());

@@ -6,12 +6,12 @@ use std::time::Duration;
 use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::{Value, json};
-use trove_couchdb_tests::bus::{CallError, Message, Request};
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::fixture::FixturePlan;
+use trove_couchdb_tests::fixture::FixtureBuilder;
 use trove_couchdb_tests::local::LocalClient;
 use trove_couchdb_tests::process::Signal;
 use trove_couchdb_tests::rabbitmq::RabbitNode;
+use trove_couchdb_tests::rpc::{CallError, Message, Request};
 use trove_couchdb_tests::until::until_hit;
 
 use super::broker_loss::consumes_again;
@@ -33,15 +33,15 @@ fn over_the_socket(message: &Message) -> Message {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_broker_is_away_the_socket_serves() -> Result<()> {
+async fn during_an_outage_of_the_broker_the_socket_serves() -> Result<()> {
     let mut broker = RabbitNode::start().await?;
-    let fixture = FixturePlan::default().in_memory(Options::default()).encrypted().up_on(&broker).await?;
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).encrypted().up_on(&broker).await?;
     let (running, al) = (fixture.name("running"), fixture.name("al"));
     // A command from the broker is in flight when the broker dies: its reply must wait for the broker.
     fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{running}"), Fault::Hang));
     fixture
-        .bus
-        .cast(&create(&running).notified(trove_couchdb_tests::bus::notification(&fixture.id, "x")))
+        .rpc
+        .cast(&create(&running).notified(trove_couchdb_tests::rpc::notification(&fixture.id, "x")))
         .await?;
     until_hit(fixture.memory()?).await?;
     broker.stop().await?;
@@ -85,16 +85,16 @@ async fn while_the_broker_is_away_the_socket_serves() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_ways_share_one_order() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (db, al) = (fixture.name("db"), fixture.name("al"));
     let local = fixture.local().await?;
     local.call("create_database", json!({"databases": [{"_name": db}]})).await?;
     fixture.user(&al, &[]).await?;
     fixture.memory()?.faults().add(Rule::new("PUT", "*/_security", Fault::Hang));
     let args = json!({"username": al, "hostname": "%", "databases": [db]});
-    let grant = fixture.bus.encode_call(&Request::new("grant_access", args));
-    let granted = fixture.bus.expect_reply(&grant);
-    fixture.bus.send(&grant).await?;
+    let grant = fixture.rpc.encode_call(&Request::new("grant_access", args));
+    let granted = fixture.rpc.expect_reply(&grant);
+    fixture.rpc.send(&grant).await?;
     until_hit(fixture.memory()?).await?;
     // One command from the socket on the same user, and then one from the broker.
     let access =
@@ -107,9 +107,9 @@ async fn both_ways_share_one_order() -> Result<()> {
     // Answered after both, so both have been received.
     assert_eq!(local.call("rpc_ping", json!({})).await?, true);
     assert!(!accessed.is_settled() && !deleted.is_settled());
-    let gone = fixture.bus.encode_call(&Request::new("get_user", json!({"username": al, "hostname": "%"})));
-    let read = fixture.bus.expect_reply(&gone);
-    fixture.bus.send(&gone).await?;
+    let gone = fixture.rpc.encode_call(&Request::new("get_user", json!({"username": al, "hostname": "%"})));
+    let read = fixture.rpc.expect_reply(&gone);
+    fixture.rpc.send(&gone).await?;
     fixture.memory()?.faults().clear();
     granted.within(LIMIT).await?;
     assert!(accessed.within(LIMIT).await?.to_string().contains(&db), "after the grant, before the deletion");
@@ -120,12 +120,12 @@ async fn both_ways_share_one_order() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_message_over_both_ways_runs_once() -> Result<()> {
-    let fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+    let fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (db, local) = (fixture.name("db"), fixture.local().await?);
     fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::Hang));
-    let message = fixture.bus.encode_call(&create(&db));
-    let over_bus = fixture.bus.expect_reply(&message);
-    fixture.bus.send(&message).await?;
+    let message = fixture.rpc.encode_call(&create(&db));
+    let over_broker = fixture.rpc.expect_reply(&message);
+    fixture.rpc.send(&message).await?;
     until_hit(fixture.memory()?).await?;
     let again = over_the_socket(&message);
     let mut over_socket = local.expect_answer(&again);
@@ -133,18 +133,18 @@ async fn one_message_over_both_ways_runs_once() -> Result<()> {
     assert_eq!(local.call("rpc_ping", json!({})).await?, true);
     assert!(!over_socket.is_settled(), "it waits for the first");
     fixture.memory()?.faults().clear();
-    assert_eq!(over_bus.within(LIMIT).await?, Value::Null);
+    assert_eq!(over_broker.within(LIMIT).await?, Value::Null);
     assert_eq!(over_socket.within(LIMIT).await?, Value::Null, "who sent it twice hears twice how it ended");
     assert_eq!(fixture.memory()?.log().count("PUT", &format!("/{db}")), 1);
 
     // The other way round, and with a reply that is not stored.
-    let message = fixture.bus.encode_call(&Request::new("enable_root", json!({})));
+    let message = fixture.rpc.encode_call(&Request::new("enable_root", json!({})));
     let first = over_the_socket(&message);
     let answer = local.expect_answer(&first);
     local.send(&first).await?;
     assert!(answer.within(LIMIT).await?["_password"].is_string());
-    let reply = fixture.bus.expect_reply(&message);
-    fixture.bus.send(&message).await?;
+    let reply = fixture.rpc.expect_reply(&message);
+    fixture.rpc.send(&message).await?;
     assert_eq!(failure(reply.within(LIMIT).await).class, "Duplicate");
     assert_eq!(fixture.memory()?.log().count("PUT", "*/admins/root"), 1);
     let status = local.call("get_agent_status", json!({})).await?;
@@ -153,8 +153,8 @@ async fn one_message_over_both_ways_runs_once() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn at_the_end_what_runs_is_answered_and_what_waits_is_told() -> Result<()> {
-    let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
+async fn at_the_end_what_runs_is_answered_and_what_waits_gets_an_error() -> Result<()> {
+    let mut fixture = FixtureBuilder::default().in_memory(Options::default()).up().await?;
     let (db, local) = (fixture.name("db"), fixture.local().await?);
     fixture.memory()?.faults().add(Rule::new("PUT", &format!("/{db}"), Fault::Hang));
     let call = LocalClient::encode_call(&create(&db));
@@ -168,8 +168,8 @@ async fn at_the_end_what_runs_is_answered_and_what_waits_is_told() -> Result<()>
     assert_eq!(local.call("rpc_ping", json!({})).await?, true);
     assert_eq!(idle.call("rpc_ping", json!({})).await?, true);
     fixture.agent.signal(Signal::TERM)?;
-    let told = failure(listed.within(LIMIT).await);
-    assert_eq!(told.class, "Stopping");
+    let reported = failure(listed.within(LIMIT).await);
+    assert_eq!(reported.class, "Stopping");
     assert!(idle.hung_up(LIMIT).await?.is_none());
     fixture.memory()?.faults().clear();
     let status = fixture.agent.exit_within(LIMIT).await?;
@@ -182,36 +182,36 @@ async fn at_the_end_what_runs_is_answered_and_what_waits_is_told() -> Result<()>
 /// The failure of an operator's cast is not a notification that Trove's API must end.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_conductor_does_not_hear_of_local_commands() -> Result<()> {
-    let fixture = FixturePlan::default().up().await?;
+    let fixture = FixtureBuilder::default().up().await?;
     let local = fixture.local().await?;
-    let notification = trove_couchdb_tests::bus::notification(&fixture.id, "x");
+    let notification = trove_couchdb_tests::rpc::notification(&fixture.id, "x");
     let cast = LocalClient::encode_cast(&create(&fixture.name("db")).notified(notification));
     local.send(&cast).await?;
     assert!(local.call("list_databases", json!({})).await?.to_string().contains(&fixture.name("db")));
     fixture.must_cast("rpc_ping", json!({})).await?;
     let ends =
         fixture.conductor.received().iter().filter(|cast| format!("{cast:?}").contains("NotifyEnd")).count();
-    assert_eq!(ends, 1, "that of the bus");
+    assert_eq!(ends, 1, "that of the broker");
     Ok(())
 }
 
 /// A request encrypted for the broker is not accepted over the socket, and vice versa.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_key_protects_the_bus_only() -> Result<()> {
-    let fixture = FixturePlan::default().encrypted().up().await?;
+async fn the_key_protects_the_broker_only() -> Result<()> {
+    let fixture = FixtureBuilder::default().encrypted().up().await?;
     let local = fixture.local().await?;
     assert_eq!(local.call("rpc_ping", json!({})).await?, true);
-    let sealed = over_the_socket(&fixture.bus.encode_call(&Request::new("rpc_ping", json!({}))));
+    let sealed = over_the_socket(&fixture.rpc.encode_call(&Request::new("rpc_ping", json!({}))));
     let answer = local.expect_answer(&sealed);
     local.send(&sealed).await?;
     assert!(failure(answer.within(LIMIT).await).message.contains("encrypted"));
     let clear = LocalClient::encode_call(&Request::new("rpc_ping", json!({})));
-    let mut clear_on_bus = clear.clone();
+    let mut clear_on_broker = clear.clone();
     let inner = String::from_utf8(clear.body)?
-        .replace("\\\"local\\\"", &format!("\\\"{}\\\"", fixture.bus.reply_queue()));
-    clear_on_bus.body = inner.into_bytes();
-    let reply = fixture.bus.expect_reply(&clear_on_bus);
-    fixture.bus.send(&clear_on_bus).await?;
+        .replace("\\\"local\\\"", &format!("\\\"{}\\\"", fixture.rpc.reply_queue()));
+    clear_on_broker.body = inner.into_bytes();
+    let reply = fixture.rpc.expect_reply(&clear_on_broker);
+    fixture.rpc.send(&clear_on_broker).await?;
     match reply.within(LIMIT).await {
         Err(CallError::Failure(failure)) => {
             assert!(failure.message.contains("must be encrypted"), "{failure}");

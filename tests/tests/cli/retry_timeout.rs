@@ -4,13 +4,14 @@ use anyhow::Result;
 use in_memory_couchdb::{Fault, Options, Rule};
 use serde_json::Value;
 use trove_couchdb_tests::couch::Credentials;
-use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixtureBuilder};
 
 use crate::tool::Tool;
 
 async fn fixture() -> Result<(LocalFixture, Tool)> {
-    let plan = LocalFixturePlan::default().in_memory(Options::default()).set("rpc.call_patience", 4);
-    let fixture = plan.up().await?;
+    let builder =
+        LocalFixtureBuilder::default().in_memory(Options::default()).set("rpc.call_retry_timeout", 4);
+    let fixture = builder.up().await?;
     let cli = Tool::local(&fixture.agent);
     Ok((fixture, cli))
 }

@@ -39,14 +39,14 @@ pub enum CallError {
     Timeout(Duration),
     /// The broker or the harness failed, not the guest.
     #[error("{0:#}")]
-    Bus(anyhow::Error),
+    Transport(anyhow::Error),
 }
 
 type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Reply>>>>;
 
 /// A client of one guest; dropping it disconnects.
 #[derive(Debug)]
-pub struct Bus {
+pub struct RpcClient {
     channel: Channel,
     exchange: String,
     topic: String,
@@ -59,7 +59,7 @@ pub struct Bus {
     connection: Connection,
 }
 
-impl Bus {
+impl RpcClient {
     /// Connects to the broker; `key` is the guest's `instance_rpc_encr_key`.
     pub async fn connect(amqp_uri: &str, exchange: &str, guest_id: &str, key: Option<&str>) -> Result<Self> {
         let connection = connect(amqp_uri).await?;
@@ -92,7 +92,7 @@ impl Bus {
     pub async fn request(&self, request: &Request) -> Result<Value, CallError> {
         let message = self.encode_call(request);
         let reply = self.expect_reply(&message);
-        self.send(&message).await.map_err(CallError::Bus)?;
+        self.send(&message).await.map_err(CallError::Transport)?;
         reply.within(request.timeout).await
     }
 
@@ -163,7 +163,7 @@ impl Bus {
     }
 }
 
-impl Drop for Bus {
+impl Drop for RpcClient {
     fn drop(&mut self) {
         self.reader.abort();
     }
@@ -177,7 +177,7 @@ impl PendingReply {
     /// Waits up to `limit` for the reply; a failure of the guest is an error.
     pub async fn within(self, limit: Duration) -> Result<Value, CallError> {
         let reply = tokio::time::timeout(limit, self.0).await.map_err(|_| CallError::Timeout(limit))?;
-        match reply.map_err(|_| CallError::Bus(anyhow::anyhow!("the reply queue is gone")))?.outcome {
+        match reply.map_err(|_| CallError::Transport(anyhow::anyhow!("the reply queue is gone")))?.outcome {
             Outcome::Success(value) => Ok(value),
             Outcome::Failure(failure) => Err(CallError::Failure(failure)),
         }

@@ -23,13 +23,13 @@ pub const OWN: &str = "it starts its CouchDB itself, or needs none";
 
 /// One line of the file: what a test did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct TestRecord {
     program: String,
     test: String,
     what: What,
 }
 
-/// The outcome in an [`Entry`].
+/// The outcome in an [`TestRecord`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
@@ -43,19 +43,19 @@ pub enum What {
 
 /// Reports that the running test is skipped, and why; the test must return afterwards.
 pub fn skipped(why: &str) {
-    let entry = Entry::of_this_test(What::Skipped(why.to_owned()));
+    let record = TestRecord::of_this_test(What::Skipped(why.to_owned()));
     // The test harness captures `eprintln!` and shows it for failed tests only, but does not capture the
     // stream itself. If standard error is closed, there is no reader.
-    let _closed = writeln!(std::io::stderr(), "SKIPPED {} {}: {why}", entry.program, entry.test).is_err();
-    append(&entry);
+    let _closed = writeln!(std::io::stderr(), "SKIPPED {} {}: {why}", record.program, record.test).is_err();
+    append(&record);
 }
 
 /// Records which CouchDB the running test uses.
 pub fn used(what: What) {
-    append(&Entry::of_this_test(what));
+    append(&TestRecord::of_this_test(what));
 }
 
-impl Entry {
+impl TestRecord {
     fn of_this_test(what: What) -> Self {
         let program = std::env::current_exe().ok().and_then(|path| Some(path.file_stem()?.to_owned()));
         let program = program.unwrap_or_default().to_string_lossy().into_owned();
@@ -70,9 +70,9 @@ impl Entry {
     }
 }
 
-fn append(entry: &Entry) {
+fn append(record: &TestRecord) {
     let Some(path) = std::env::var_os(VARIABLE) else { return };
-    let line = serde_json::to_string(entry).map(|line| format!("{line}\n"));
+    let line = serde_json::to_string(record).map(|line| format!("{line}\n"));
     let written = line.map_err(std::io::Error::from).and_then(|line| {
         // A single write of less than a page: concurrent appends do not mix.
         std::fs::File::options().create(true).append(true).open(&path)?.write_all(line.as_bytes())
@@ -82,7 +82,7 @@ fn append(entry: &Entry) {
     }
 }
 
-/// The totals of a ledger.
+/// The totals of a log.
 #[derive(Debug, Default)]
 pub struct Summary {
     skipped: BTreeMap<String, BTreeSet<String>>,
@@ -91,14 +91,14 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Parses a ledger; an invalid line is an error.
+    /// Parses a log; an invalid line is an error.
     pub fn read(text: &str) -> Result<Self, serde_json::Error> {
         let mut summary = Self::default();
         let mut in_memory = Vec::new();
         for line in text.lines() {
-            let entry: Entry = serde_json::from_str(line)?;
-            let name = format!("{} {}", entry.program, entry.test);
-            match entry.what {
+            let record: TestRecord = serde_json::from_str(line)?;
+            let name = format!("{} {}", record.program, record.test);
+            match record.what {
                 What::Skipped(why) => {
                     summary.skipped.entry(why).or_default().insert(name);
                 }
@@ -164,8 +164,8 @@ mod tests {
     use super::*;
 
     fn line(test: &str, what: What) -> String {
-        let entry = Entry { program: "p".to_owned(), test: test.to_owned(), what };
-        serde_json::to_string(&entry).unwrap()
+        let record = TestRecord { program: "p".to_owned(), test: test.to_owned(), what };
+        serde_json::to_string(&record).unwrap()
     }
 
     #[test]
@@ -197,14 +197,14 @@ mod tests {
     }
 
     #[test]
-    fn the_entry_has_the_names_of_program_and_test() {
-        let entry = Entry::of_this_test(What::Real);
-        assert_eq!(entry.program, "trove_couchdb_tests");
-        assert_eq!(entry.test, "ledger::tests::the_entry_has_the_names_of_program_and_test");
+    fn the_record_has_the_names_of_program_and_test() {
+        let record = TestRecord::of_this_test(What::Real);
+        assert_eq!(record.program, "trove_couchdb_tests");
+        assert_eq!(record.test, "test_log::tests::the_record_has_the_names_of_program_and_test");
     }
 
     #[test]
-    fn a_broken_ledger_is_an_error() {
+    fn a_broken_log_is_an_error() {
         assert!(Summary::read("{\"program\":\"p\"").is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Requests as Trove's API and taskmanager send them: the caller's side of the wire.
 //!
-//! Caller: [`super::Bus`]. Tests of unusual requests (a repeated id, an extra key, a broken body) build the
+//! Caller: [`super::RpcClient`]. Tests of unusual requests (a repeated id, an extra key, a broken body) build the
 //! request here and modify it before they send it.
 
 use std::time::Duration;

@@ -13,7 +13,7 @@ const PURPOSE: Purpose =
 
 /// Why the monitor cannot listen.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PlaceError {
+pub(super) enum EndpointError {
     /// The address cannot be bound.
     #[error("metrics.listen = \"{0}\": {1}")]
     Address(SocketAddr, #[source] io::Error),
@@ -25,7 +25,7 @@ pub(super) enum PlaceError {
     Socket(#[from] SocketError),
 }
 
-pub(super) enum Place {
+pub(super) enum Endpoint {
     Tcp(TcpListener, SocketAddr),
     Unix(ListeningSocket),
 }
@@ -35,13 +35,13 @@ pub(super) enum Stream {
     Unix(UnixStream),
 }
 
-impl Place {
-    pub(super) async fn open(listen: &Listen, group: Option<&str>) -> Result<Self, PlaceError> {
+impl Endpoint {
+    pub(super) async fn open(listen: &Listen, group: Option<&str>) -> Result<Self, EndpointError> {
         match listen {
             Listen::Tcp(address) => {
                 let address = *address;
                 let listener = TcpListener::bind(address).await;
-                Ok(Self::Tcp(listener.map_err(|error| PlaceError::Address(address, error))?, address))
+                Ok(Self::Tcp(listener.map_err(|error| EndpointError::Address(address, error))?, address))
             }
             Listen::Unix(path) => Ok(Self::Unix(unix(path, group).await?)),
         }
@@ -55,19 +55,19 @@ impl Place {
     }
 }
 
-async fn unix(path: &Path, group: Option<&str>) -> Result<ListeningSocket, PlaceError> {
+async fn unix(path: &Path, group: Option<&str>) -> Result<ListeningSocket, EndpointError> {
     let group = match group.map(str::to_owned) {
         // The lookup may need a slow network.
         Some(name) => match system::blocking(move || system::group_id(&name)).await {
-            Ok(found) => Some(found.map_err(PlaceError::Group)?),
-            Err(stopped) => return Err(PlaceError::Group(stopped.into())),
+            Ok(found) => Some(found.map_err(EndpointError::Group)?),
+            Err(stopped) => return Err(EndpointError::Group(stopped.into())),
         },
         None => None,
     };
     Ok(ListeningSocket::bind(path, group, PURPOSE)?)
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(_, address) => write!(f, "http://{address}/metrics"),

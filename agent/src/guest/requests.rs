@@ -27,7 +27,7 @@ pub(super) type Transition = Result<GuestState, TransitionError>;
 
 /// A request to the owner.
 #[derive(Debug)]
-pub(super) enum Ask {
+pub(super) enum OwnerRequest {
     /// This event happened.
     Happened(Event, oneshot::Sender<Transition>),
     /// A stop or start begins. It ends even if the requester is gone.
@@ -46,19 +46,19 @@ pub(super) enum Ask {
 #[derive(Debug)]
 #[must_use]
 pub struct ServerChange {
-    ask: mpsc::UnboundedSender<Ask>,
+    requests: mpsc::UnboundedSender<OwnerRequest>,
     end: Option<fn(Ended) -> Event>,
 }
 
 impl ServerChange {
-    pub(super) fn new(ask: mpsc::UnboundedSender<Ask>, end: fn(Ended) -> Event) -> Self {
-        Self { ask, end: Some(end) }
+    pub(super) fn new(requests: mpsc::UnboundedSender<OwnerRequest>, end: fn(Ended) -> Event) -> Self {
+        Self { requests, end: Some(end) }
     }
 
     /// Ends it with this result. Returns once the owner has recorded it.
     pub async fn ended(mut self, ended: Ended) {
-        if let Some(told) = self.end(ended) {
-            let _stopping = told.await;
+        if let Some(reported) = self.end(ended) {
+            let _stopping = reported.await;
         }
     }
 
@@ -66,7 +66,7 @@ impl ServerChange {
     fn end(&mut self, ended: Ended) -> Option<oneshot::Receiver<Transition>> {
         let end = self.end.take()?;
         let (done, is_done) = oneshot::channel();
-        self.ask.send(Ask::Happened(end(ended), done)).ok().map(|()| is_done)
+        self.requests.send(OwnerRequest::Happened(end(ended), done)).ok().map(|()| is_done)
     }
 }
 

@@ -22,7 +22,7 @@ const INDEX: &str = "trove-couchdb-agent\n\n/metrics  for Prometheus\n/healthz  
 
 /// The sources of the pages' content.
 #[derive(Debug)]
-pub struct Pages {
+pub struct Routes {
     /// The metrics.
     pub metrics: Metrics,
     /// The counters of commands.
@@ -41,7 +41,7 @@ pub struct Pages {
     pub operations: Operations,
 }
 
-impl Pages {
+impl Routes {
     pub(super) fn answer(&self, method: &Method, path: &str) -> Response<String> {
         if method != Method::GET && method != Method::HEAD {
             let mut refusal = page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned());
@@ -95,7 +95,7 @@ impl Pages {
 }
 
 fn under_way(record: &OperationRecord) -> Option<UnderWay> {
-    let kind = Command::from_name(&record.kind).filter(|_| record.end.is_none())?.name();
+    let kind = Command::from_name(&record.request.kind).filter(|_| record.end.is_none())?.name();
     let done = record.progress.as_ref().and_then(Progress::ratio);
     Some(UnderWay { kind, age: record.age(), done })
 }
@@ -125,7 +125,7 @@ mod tests {
         let (health_writer, health) = watch::channel(ProbeResult::from(Health::Unknown));
         let (link_writer, link) = watch::channel(Link::not_tried());
         let (told_writer, last_reported) = watch::channel(None);
-        let pages = Pages {
+        let routes = Routes {
             metrics: Metrics::on(),
             counters: CommandCounters::default(),
             health,
@@ -138,10 +138,10 @@ mod tests {
                 OperationSettings { keep: 1, keep_for: Duration::from_secs(60) },
             ),
         };
-        let ready = pages.answer(&Method::GET, "/readyz");
+        let ready = routes.answer(&Method::GET, "/readyz");
         assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(ready.body(), "the broker is not connected; CouchDB is being asked\n");
-        let before = pages.answer(&Method::GET, "/metrics");
+        let before = routes.answer(&Method::GET, "/metrics");
         assert!(before.body().contains("trove_couchdb_agent_broker_up 0\n"), "{}", before.body());
         assert!(!before.body().contains("heartbeat_age"), "{}", before.body());
 
@@ -152,13 +152,13 @@ mod tests {
             sent_at: 5.0,
             at: Instant::now(),
         }));
-        assert_eq!(pages.answer(&Method::GET, "/readyz").status(), StatusCode::OK);
-        let after = pages.answer(&Method::GET, "/metrics");
+        assert_eq!(routes.answer(&Method::GET, "/readyz").status(), StatusCode::OK);
+        let after = routes.answer(&Method::GET, "/metrics");
         for line in ["trove_couchdb_agent_couchdb_up 1", "trove_couchdb_agent_heartbeat_age_seconds 0."] {
             assert!(after.body().lines().any(|have| have.starts_with(line)), "{line}: {}", after.body());
         }
         link_writer.send_replace(Link::Absent);
-        let local = pages.answer(&Method::GET, "/metrics");
+        let local = routes.answer(&Method::GET, "/metrics");
         assert!(!local.body().contains("broker_up"), "{}", local.body());
     }
 }

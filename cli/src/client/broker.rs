@@ -26,7 +26,7 @@ use super::{CallError, operator, outcome};
 
 /// A client of one instance's agent.
 #[derive(Debug)]
-pub struct BusClient {
+pub struct BrokerClient {
     instance: String,
     queue: String,
     exchange: String,
@@ -34,7 +34,7 @@ pub struct BusClient {
     cipher: Option<Cipher>,
     timeout: Duration,
     /// The broker's address, for errors; without credentials.
-    place: String,
+    peer: String,
     channel: Channel,
     replies: Mutex<Consumer>,
     connection: Connection,
@@ -42,7 +42,7 @@ pub struct BusClient {
     _socket: Socket,
 }
 
-impl BusClient {
+impl BrokerClient {
     /// Connects to the first broker that answers.
     pub async fn connect(
         settings: &BrokerSettings,
@@ -50,9 +50,9 @@ impl BusClient {
         key: Option<&Secret>,
         timeout: Duration,
     ) -> Result<Self, CallError> {
-        let (connection, socket, place) = first_broker(settings, timeout).await?;
+        let (connection, socket, peer) = first_broker(settings, timeout).await?;
         let failed =
-            |error: lapin::Error| CallError::BrokenOff { place: place.clone(), reason: error.to_string() };
+            |error: lapin::Error| CallError::BrokenOff { peer: peer.clone(), reason: error.to_string() };
         let channel = connection.create_channel().await.map_err(failed)?;
         channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(failed)?;
         let reply_queue = ReplyQueue::unique();
@@ -64,7 +64,7 @@ impl BusClient {
             reply_queue,
             cipher: key.map(Cipher::new),
             timeout,
-            place,
+            peer,
             channel,
             replies: Mutex::new(replies),
             connection,
@@ -151,7 +151,7 @@ impl BusClient {
     }
 
     fn broken(&self, reason: &str) -> CallError {
-        CallError::BrokenOff { place: self.place.clone(), reason: reason.to_owned() }
+        CallError::BrokenOff { peer: self.peer.clone(), reason: reason.to_owned() }
     }
 
     /// oslo.messaging's properties of a call; the broker drops the request after its timeout (`expiration`).
@@ -170,18 +170,18 @@ async fn first_broker(
         BrokerSettings { connect_timeout: settings.connect_timeout.min(timeout), ..settings.clone() };
     let mut hosts = Hosts::shuffled(&settings.transport_url);
     let mut problem = CallError::Unreachable {
-        place: "RabbitMQ".to_owned(),
+        peer: "RabbitMQ".to_owned(),
         reason: "the transport URL names no host".to_owned(),
         advice: "write rabbit://USER:PASSWORD@HOST:PORT/VHOST".to_owned(),
     };
     for _ in 0..settings.transport_url.hosts.len() {
         let Some((host, _)) = hosts.next() else { break };
-        let place = format!("RabbitMQ at {}:{}", host.host, host.port);
+        let peer = format!("RabbitMQ at {}:{}", host.host, host.port);
         match broker::connect(&settings, &host, name.clone()).await {
-            Ok((connection, socket)) => return Ok((connection, socket, place)),
+            Ok((connection, socket)) => return Ok((connection, socket, peer)),
             Err(error) => {
                 let advice = advice_of(&error).to_owned();
-                problem = CallError::Unreachable { place, reason: error.to_string(), advice };
+                problem = CallError::Unreachable { peer, reason: error.to_string(), advice };
             }
         }
     }
