@@ -12,7 +12,9 @@
 use std::time::Duration;
 
 use tokio::time::{self, Instant};
-use trove_couchdb_protocol::host::{HostError, ServiceReport, Observed, ServiceName, State, Verb, Wanted, Within};
+use trove_couchdb_protocol::host::{
+    HostError, Observed, ServiceName, ServiceReport, State, Verb, Wanted, Within,
+};
 
 use crate::{
     backend::{self, Answered, Backend, POLL},

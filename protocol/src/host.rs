@@ -15,7 +15,7 @@ mod words;
 
 use serde::{Deserialize, Serialize};
 
-pub use answer::{Answer, Done, HostError, LogSource, LogTail, Outcome, ServiceReport, Observed, State};
+pub use answer::{Answer, Done, HostError, LogSource, LogTail, Observed, Outcome, ServiceReport, State};
 pub use verb::{Section, Verb, Wanted};
 pub use words::{Lines, RequestId, ServiceName, Within, WordError};
 

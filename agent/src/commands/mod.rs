@@ -37,7 +37,7 @@ use trove_couchdb_protocol::{
 
 pub use agent::RotateOsAdmin;
 pub use command::{Arguments, Command, Duration, Guest, Needs, Run, Running};
-use command::{Decode, Decoded, CommandEntry, entry};
+use command::{CommandEntry, Decode, Decoded, entry};
 pub use failure::{NotBack, OperationError, Progress, RunError};
 pub use prepare::{ImageBrings, PrepareError};
 pub use scopes::{Changes, Scope, Scopes};

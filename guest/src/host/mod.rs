@@ -14,7 +14,8 @@ use tokio::{net::UnixStream, time};
 use tokio_util::{bytes::Bytes, codec::LengthDelimitedCodec};
 use trove_couchdb_protocol::{
     host::{
-        Answer, Lines, LogTail, MAX_FRAME, Outcome, ServiceReport, Request, RequestId, ServiceName, Verb, Within,
+        Answer, Lines, LogTail, MAX_FRAME, Outcome, Request, RequestId, ServiceName, ServiceReport, Verb,
+        Within,
     },
     new_id,
 };

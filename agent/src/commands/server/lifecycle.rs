@@ -15,7 +15,7 @@ use trove_couchdb_protocol::{
 
 use super::process;
 use crate::commands::{
-    Arguments, Command, Decode, CommandEntry, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry,
+    Arguments, Command, CommandEntry, Decode, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry,
     prepare::says_nothing,
 };
 

@@ -16,7 +16,7 @@ use trove_couchdb_protocol::{
 
 use super::process::{changing, end_of};
 use crate::commands::{
-    Arguments, Command, Decode, CommandEntry, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry,
+    Arguments, Command, CommandEntry, Decode, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry,
 };
 
 pub(in crate::commands) const COMMANDS: &[CommandEntry] = &[
@@ -162,7 +162,8 @@ mod tests {
     #[test]
     fn a_service_a_time_and_a_state_may_be_named() {
         let all =
-            typed::<ServiceRequest<Wait>>(&json!({"service": "couchdb", "within": 5, "state": "stopped"})).unwrap();
+            typed::<ServiceRequest<Wait>>(&json!({"service": "couchdb", "within": 5, "state": "stopped"}))
+                .unwrap();
         assert_eq!(all.verb, Verb::ServiceWait(Wanted::Stopped));
         assert_eq!((all.service.unwrap().as_str(), u64::from(all.within.unwrap())), ("couchdb", 5));
         let none = typed::<ServiceRequest<Restart>>(&json!({"service": null})).unwrap();
