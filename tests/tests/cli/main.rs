@@ -13,6 +13,7 @@ mod doctor_broker;
 mod doctor_couchdb;
 mod doctor_files;
 mod doctor_host;
+mod doctor_os_admin;
 mod doctor_server;
 mod doctor_tls;
 mod documented;
