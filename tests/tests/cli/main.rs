@@ -17,6 +17,7 @@ mod doctor_os_admin;
 mod doctor_server;
 mod doctor_tls;
 mod documented;
+mod manual;
 mod operations;
 mod other_access;
 mod output;
