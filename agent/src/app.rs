@@ -50,7 +50,7 @@ pub enum StartError {
     #[error("the signals can't be handled")]
     Signals(#[source] std::io::Error),
     /// No broker is configured and the local socket cannot be opened, so no command could reach the agent.
-    #[error("there is no broker, and so no way in without the local socket")]
+    #[error("cannot open the local socket, which is required because no broker is configured")]
     NoWayIn(#[source] LocalError),
     /// A part that must run as long as the agent has stopped.
     #[error("a part of the agent ended unexpectedly; its log says which")]

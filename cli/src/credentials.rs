@@ -127,8 +127,9 @@ fn server(own: &Url, args: &CredentialsArgs) -> Result<Url, CliError> {
     url.filter(|url| url.path() == "/" && url.username().is_empty() && url.query().is_none())
         // Only the part after an `@` is shown, because a password may precede it.
         .ok_or_else(|| {
-            let shown = address.rsplit('@').next().unwrap_or_default();
-            CliError::usage(format!("{shown:?} is no HOST or HOST:PORT"))
+            let host = args.host.as_deref().unwrap_or(&address);
+            let shown = host.rsplit('@').next().unwrap_or_default();
+            CliError::usage(format!("invalid --host {shown:?}: expected HOST or HOST:PORT"))
         })
 }
 

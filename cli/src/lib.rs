@@ -22,12 +22,13 @@ pub mod apply;
 pub mod args;
 mod broker_user;
 pub mod client;
+mod completions;
 mod couch;
 mod credentials;
 pub mod doctor;
 pub mod exit;
+mod manual;
 pub mod output;
-mod paging;
 mod progress;
 pub mod prompt;
 pub mod transport;
@@ -44,8 +45,8 @@ pub async fn run(cli: &Cli) -> Result<Code, CliError> {
     let Cli { global, verb } = cli;
     let output = Output::new(&global.output);
     let report = match verb {
-        Verb::Completions(args) => paging::completions(args),
-        Verb::Man(args) => paging::man(args)?,
+        Verb::Completions(args) => completions::completions(args),
+        Verb::Man(args) => manual::man(args)?,
         Verb::Doctor(args) => return examine(global, args, output).await,
         Verb::BrokerUser(args) => {
             broker_user::show(global, args, output)?;

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::{FromArgMatches, error::ErrorKind};
 use trove_couchdb_cli::{
-    args::Cli,
+    args::{self, Cli},
     exit::{CliError, Code},
 };
 use trove_couchdb_system as system;
@@ -12,12 +12,13 @@ use trove_couchdb_system as system;
 fn main() -> ExitCode {
     // Keeps passwords out of core dumps. Fails only if the system forbids the call for all programs.
     drop(system::forbid_core_dumps());
-    let cli = match Cli::try_parse() {
+    let parsed = args::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             let helped = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             if error.kind() == ErrorKind::MissingSubcommand {
-                eprintln!("{}\n\n`trove-couchdb --help` lists the commands.", Cli::command().render_usage());
+                eprintln!("{}\n\n`trove-couchdb --help` lists the commands.", args::command().render_usage());
                 return Code::NoCommand.into();
             }
             // Printing fails only if standard output is closed.

@@ -23,8 +23,8 @@ const LONGEST: u64 = 64 * 1024;
 /// Asks twice for a new password.
 pub fn new_password(whose: &str) -> Result<Secret, CliError> {
     let first = prompt(&format!("New password for {whose}: "))?;
-    if first != prompt("The same again: ")? {
-        return Err(CliError::usage("the two passwords differ; nothing was done"));
+    if first != prompt("Repeat password: ")? {
+        return Err(CliError::usage("the two passwords differ; nothing was changed"));
     }
     Ok(first)
 }
@@ -63,7 +63,7 @@ fn first_line(input: impl BufRead) -> Result<Secret, CliError> {
 
 fn not_empty(password: Secret) -> Result<Secret, CliError> {
     if password.expose().is_empty() {
-        return Err(CliError::usage("the password is empty; nothing was done"));
+        return Err(CliError::usage("the password is empty; nothing was changed"));
     }
     Ok(password)
 }
@@ -84,13 +84,12 @@ pub struct Consent {
 }
 
 impl Consent {
-    /// Fails if the operator cannot be asked. Call it before any change.
-    pub fn possible(self, what: &str) -> Result<(), CliError> {
+    /// Fails if the operator cannot be asked whether to do this. Call it before any change.
+    pub fn possible(self, action: &str) -> Result<(), CliError> {
         if self.given || io::stdin().is_terminal() {
             return Ok(());
         }
-        let message = format!("{what} needs a yes, and there is no terminal to ask on; nothing was done");
-        Err(CliError::new(Code::Refused, message).advise("--yes answers in advance"))
+        Err(CliError::new(Code::Refused, format!("refusing to {action} without confirmation; use --yes")))
     }
 
     /// Asks for confirmation, unless `--yes` was given.
@@ -98,7 +97,7 @@ impl Consent {
         if self.given {
             return Ok(());
         }
-        self.possible("this")?;
+        self.possible("continue")?;
         let unread = |error: io::Error| CliError::usage(format!("the answer can't be read: {error}"));
         eprint!("{question} [y/N] ");
         io::stderr().flush().map_err(unread)?;
@@ -106,7 +105,7 @@ impl Consent {
         io::stdin().lock().read_line(&mut answer).map_err(unread)?;
         match answer.trim().to_lowercase().as_str() {
             "y" | "yes" => Ok(()),
-            _ => Err(CliError::new(Code::Refused, "nothing was done")),
+            _ => Err(CliError::new(Code::Refused, "not confirmed; nothing was changed")),
         }
     }
 }

@@ -53,6 +53,14 @@ impl Key {
     }
 }
 
+/// A TOML value is not of its key's kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WrongKind {
+    pub(crate) problem: &'static str,
+    /// What to write.
+    pub(crate) advice: &'static str,
+}
+
 /// The type of a key's value; it determines how the text of a layer is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -72,23 +80,32 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The kind's name for documentation and error messages, and how to write it in TOML.
-    fn words(self) -> [&'static str; 2] {
+    /// The kind's name for the documentation.
+    pub(crate) fn describe(self) -> &'static str {
         match self {
-            Self::Text => ["text", "write a text in double quotes"],
-            Self::Secret => ["text (secret)", "write a text in double quotes"],
-            Self::Path => ["path", "write a text in double quotes"],
-            Self::Flag => ["true or false", "write true or false, without quotes"],
-            Self::Count => ["whole number", "write a whole number, without quotes"],
-            Self::Seconds => ["seconds", "write a number of seconds, without quotes"],
-            Self::Fraction => ["fraction", "write a fraction, such as 0.1"],
-            Self::List => ["list of texts", "write a list, such as [\"a\", \"b\"]"],
+            Self::Text => "text",
+            Self::Secret => "text (secret)",
+            Self::Path => "path",
+            Self::Flag => "true or false",
+            Self::Count => "whole number",
+            Self::Seconds => "seconds",
+            Self::Fraction => "fraction",
+            Self::List => "list of texts",
         }
     }
 
-    pub(crate) fn describe(self) -> &'static str {
-        let [name, _] = self.words();
-        name
+    /// What is wrong with a TOML value of a different kind, and how to write it.
+    fn expected(self) -> WrongKind {
+        let (problem, advice) = match self {
+            Self::Text | Self::Secret => ("must be a string", "put it in double quotes"),
+            Self::Path => ("must be a path", "put it in double quotes"),
+            Self::Flag => ("must be true or false", "write it without quotes"),
+            Self::Count => ("must be a whole number", "write it without quotes, for example 16"),
+            Self::Seconds => ("must be a number of seconds", "write it without quotes, for example 5"),
+            Self::Fraction => ("must be a fraction", "write it without quotes, for example 0.1"),
+            Self::List => ("must be a list of strings", "write it as [\"a\", \"b\"]"),
+        };
+        WrongKind { problem, advice }
     }
 
     /// Reads the text form of oslo files, the environment and the command line.
@@ -123,8 +140,8 @@ impl Kind {
         Ok(Some(value))
     }
 
-    /// Checks that a TOML value has this kind; the error explains what to write.
-    pub(crate) fn accepts(self, value: &ValueKind) -> Result<(), &'static str> {
+    /// Checks that a TOML value has this kind.
+    pub(crate) fn accepts(self, value: &ValueKind) -> Result<(), WrongKind> {
         let is_text = |item: &Value| matches!(item.kind, ValueKind::String(_));
         match (self, value) {
             (Self::Text | Self::Secret | Self::Path, ValueKind::String(_))
@@ -132,8 +149,7 @@ impl Kind {
             | (Self::Count | Self::Seconds | Self::Fraction, ValueKind::I64(_))
             | (Self::Seconds | Self::Fraction, ValueKind::Float(_)) => Ok(()),
             (Self::List, ValueKind::Array(items)) if items.iter().all(is_text) => Ok(()),
-            (Self::List, ValueKind::Array(_)) => Err("every item must be a text in double quotes"),
-            _ => Err(self.words()[1]),
+            _ => Err(self.expected()),
         }
     }
 }

@@ -9,64 +9,99 @@ use clap::Parser;
 
 use trove_couchdb_config::{Override, Sources};
 
-/// Guest agent of OpenStack Trove for Apache CouchDB: takes Trove's commands from RabbitMQ and carries them out
-/// on the CouchDB server of the same machine.
+use crate::help::{self, Example, ExitCode};
+
+/// How the program is called.
+pub const EXAMPLES: &[Example] = &[
+    Example {
+        what: "Show every setting with its value and origin, and check whether the agent could start",
+        line: "trove-couchdb-agent --check-config",
+    },
+    Example {
+        what: "Check a new file before it replaces agent.toml",
+        line: "trove-couchdb-agent --check-config --config new.toml",
+    },
+    Example {
+        what: "Run in the foreground with a detailed log",
+        line: "trove-couchdb-agent --log-format text --log-level debug",
+    },
+];
+
+/// How the program exits.
+pub const EXIT_CODES: &[ExitCode] = &[
+    (0, "stopped by SIGTERM or SIGINT, or the check succeeded"),
+    (1, "an error on this machine; a new start may succeed"),
+    (64, "wrong usage, or an invalid configuration; systemd does not restart the agent"),
+];
+
+const FILES: &str = "Configuration files";
+const CHECKS: &str = "Checks, instead of running";
+const SETTINGS: &str = "Settings, for a trial";
+
+/// Guest agent of OpenStack Trove for Apache CouchDB
 ///
-/// Every setting has a default, a key in the TOML file, perhaps an option in the files that Trove injects, and an
-/// environment variable `TROVE_COUCHDB_<SECTION>__<KEY>`; each outranks the one before it, and the command line
-/// outranks them all. Secrets cannot be given on the command line.
+/// It receives Trove's commands from RabbitMQ and runs them on the CouchDB server of the same machine.
+///
+/// The value of a setting comes from the last of these that has one: its default, the agent's own file, the files that
+/// Trove injects, the environment variable `TROVE_COUCHDB_<SECTION>__<KEY>`, the command line. Secrets cannot be given
+/// on the command line.
 #[derive(Debug, Clone, Default, Parser)]
-#[command(name = "trove-couchdb-agent", version, max_term_width = 100)]
+#[command(
+    name = "trove-couchdb-agent",
+    version,
+    max_term_width = 100,
+    after_help = [help::examples(EXAMPLES), help::exit_codes(EXIT_CODES)].join("\n\n")
+)]
 pub struct Args {
     /// The agent's own TOML file [default: /etc/trove-couchdb-agent/agent.toml, if it exists]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = FILES)]
     pub config: Option<PathBuf>,
 
     /// An oslo.config file to read; may be repeated, later files win
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = FILES)]
     pub config_file: Vec<PathBuf>,
 
-    /// A directory whose *.conf are read in order of their names, after every --config-file; may be repeated
+    /// A directory whose *.conf files are read in the order of their names, after every --config-file; may be repeated
     /// [default: /etc/trove/conf.d, if it exists]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = FILES)]
     pub config_dir: Vec<PathBuf>,
 
-    /// Print the effective configuration, secrets masked, with the origin of each value, and exit;
-    /// exit status 64 if the configuration is refused, 1 if the agent could not start with it on this machine
-    #[arg(long)]
+    /// Print the effective configuration, with secrets masked and the origin of each value. The exit code is 64 if the
+    /// configuration is invalid, and 1 if the agent could not start with it on this machine
+    #[arg(long, help_heading = CHECKS)]
     pub check_config: bool,
 
-    /// Exit with 1 if no instance, no broker and no `local:` is configured yet, with 0 otherwise, also if the
-    /// configuration has a mistake; the systemd unit asks this before each start
-    #[arg(long, conflicts_with = "check_config")]
+    /// Exit with 1 if no instance, no broker and no `local:` is configured yet, and with 0 otherwise, even if the
+    /// configuration is invalid. The systemd unit runs this before each start
+    #[arg(long, conflicts_with = "check_config", help_heading = CHECKS)]
     pub is_configured: bool,
 
     /// The instance's id (`guest.id`); Trove writes it to `guest_info.conf`
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", help_heading = SETTINGS)]
     pub guest_id: Option<String>,
 
-    /// Where CouchDB answers (`couchdb.url`)
-    #[arg(long, value_name = "URL")]
+    /// The address of CouchDB (`couchdb.url`)
+    #[arg(long, value_name = "URL", help_heading = SETTINGS)]
     pub couchdb_url: Option<String>,
 
-    /// The file of the agent's own CouchDB account (`couchdb.credentials_file`)
-    #[arg(long, value_name = "FILE")]
+    /// The file with the password of os_admin (`couchdb.credentials_file`)
+    #[arg(long, value_name = "FILE", help_heading = SETTINGS)]
     pub credentials_file: Option<String>,
 
-    /// Where the agent keeps what must outlive a restart (`guest.state_dir`)
-    #[arg(long, value_name = "DIR")]
+    /// The directory of the agent's state (`guest.state_dir`)
+    #[arg(long, value_name = "DIR", help_heading = SETTINGS)]
     pub state_dir: Option<String>,
 
-    /// Report the status although Trove never sent `prepare` (`heartbeat.assume_prepared`)
-    #[arg(long)]
+    /// Report the status even if Trove never sent `prepare` (`heartbeat.assume_prepared`)
+    #[arg(long, help_heading = SETTINGS)]
     pub assume_prepared: bool,
 
-    /// What to log (`log.filter`): off, error, warn, info, debug, trace, or target=level,...
-    #[arg(long, value_name = "FILTER")]
+    /// What to log (`log.filter`): off, error, warn, info, debug, trace, or target=level, separated by commas
+    #[arg(long, value_name = "FILTER", help_heading = SETTINGS)]
     pub log_level: Option<String>,
 
     /// How to log (`log.format`): text, json or journal
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "FORMAT", help_heading = SETTINGS)]
     pub log_format: Option<String>,
 }
 
@@ -107,6 +142,13 @@ mod tests {
         let help = Args::command().render_long_help().to_string();
         for secret in ["--transport-url", "--encryption-key", "--password"] {
             assert!(!help.contains(secret), "{secret}");
+        }
+    }
+
+    #[test]
+    fn the_examples_are_valid() {
+        for example in EXAMPLES {
+            Args::try_parse_from(example.line.split_whitespace()).unwrap();
         }
     }
 

@@ -84,6 +84,8 @@ impl AdminIni {
         let strongest = self.read_after_ours()?.or_else(|| ours.clone()).or(before);
         Ok(match strongest {
             None => Ini::Absent,
+            // CouchDB 3.3 leaves a deleted key behind without a value, which also overrides earlier files.
+            Some(value) if value.is_empty() && !ours_fits => Ini::Absent,
             // CouchDB could not read the file and would not start, so it has to be written again.
             Some(_) if ours_fits && !is_couchdbs => Ini::Absent,
             Some(value) if fits(&value) => Ini::Installed,
@@ -199,6 +201,11 @@ fn admin_value(text: &str) -> Option<&str> {
         }
     }
     found
+}
+
+/// The value of `os_admin` in `[admins]` of an ini file's text. A key without a value is a deleted one.
+pub fn os_admin_in(text: &str) -> Option<&str> {
+    admin_value(text).filter(|value| !value.is_empty())
 }
 
 /// The text with a new first line for `os_admin` in `[admins]`; other lines for `os_admin` are removed.

@@ -7,7 +7,7 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | [`args`] | the agent's command line |
+//! | [`args`], [`help`] | the agent's command line, and what help texts and manual pages have in common |
 //! | [`broker`] | connecting to a broker, and the queues of a guest |
 //! | [`credentials`] | the file with `os_admin`'s password |
 //! | [`ini`] | `os_admin` in CouchDB's ini files |
@@ -16,10 +16,13 @@
 //! | [`redact`] | removes secrets from text that leaves the machine |
 //! | [`state`] | the progress of `prepare`, and whether CouchDB was stopped on purpose |
 
+// The comments there are the text of `--help`, where a backtick would be printed.
+#[allow(clippy::doc_markdown)]
 pub mod args;
 pub mod broker;
 pub mod circumstances;
 pub mod credentials;
+pub mod help;
 pub mod host;
 pub mod ini;
 pub mod redact;

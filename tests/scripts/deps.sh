@@ -54,6 +54,8 @@ need openssl openssl
 need strace strace
 # Reads the packages' scripts (`make test-element`).
 need shellcheck shellcheck
+# Shows the manual pages.
+need groff groff-base
 need cc "gcc libc6-dev"
 command -v flock >/dev/null && command -v setpriv >/dev/null || missing="$missing util-linux"
 # What systemd makes of our unit; systemd itself need not run. libseccomp puts its filter to the test.

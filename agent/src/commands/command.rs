@@ -147,10 +147,10 @@ impl Guest {
         }
         match command.run(self, run).await {
             // Run the command first, because CouchDB may have been started meanwhile.
-            Err(RunError::Command(error))
+            Err(error)
                 if error.is_outage() && matches!(self.lifecycle.last_known().server, Server::Stopped(_)) =>
             {
-                Err(RunError::Stopped(error))
+                Err(error.stopped_on_purpose())
             }
             Err(error) => Err(error.explained_by(&self.couch).await),
             result => result,

@@ -20,7 +20,7 @@ pub enum RunError {
     Prepare(PrepareError),
     /// `os_admin`'s password was not rotated.
     Rotation(RotationError),
-    /// CouchDB is unreachable because it was stopped on purpose, so waiting for it is pointless.
+    /// CouchDB is unreachable because it was stopped on purpose.
     Stopped(CommandError),
     /// CouchDB is being stopped or started.
     Changing(String),
@@ -72,6 +72,15 @@ impl RunError {
         match self {
             Self::Command(error) => Self::Command(couch.explain(error).await),
             Self::Prepare(error) => Self::Prepare(error.explained_by(couch).await),
+            other => other,
+        }
+    }
+
+    /// The failure of a command while CouchDB is stopped on purpose: retrying is pointless.
+    pub(super) fn stopped_on_purpose(self) -> Self {
+        match self {
+            Self::Command(error) => Self::Stopped(error),
+            Self::Prepare(error) => Self::Prepare(error.stopped_on_purpose()),
             other => other,
         }
     }

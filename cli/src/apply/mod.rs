@@ -34,7 +34,7 @@ pub use wanted::{Wanted, WantedUser};
 pub async fn apply(session: &Session<'_>, args: &ApplyArgs) -> Result<Code, CliError> {
     let file = file::read(&args.file)?;
     if !args.dry_run {
-        session.consent.possible("applying a file")?;
+        session.consent.possible("apply a file")?;
     }
     let wanted = &file.wanted;
     if args.prune && !args.allow_empty && wanted.databases.is_empty() && wanted.users.is_empty() {

@@ -4,13 +4,15 @@
 //! given on the command line, because `ps` shows it to every user. The only secret that can,
 //! `--transport-url`, warns about this and has two alternatives.
 
+pub mod examples;
 mod operation;
 mod service;
 mod verbs;
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{Arg, Args, Command, CommandFactory, Parser, ValueEnum};
+use trove_couchdb_guest::help;
 
 pub use operation::{OperationArgs, OperationRehearseArgs, OperationWaitArgs};
 pub use service::{ServiceArgs, ServiceState, ServiceStatusArgs, ServiceWaitArgs};
@@ -37,7 +39,6 @@ pub const DEFAULT_SOCKET: &str = "/run/trove-couchdb-agent/agent.sock";
     max_term_width = 100,
     subcommand_required = true,
     arg_required_else_help = false,
-    after_help = exit::HELP,
     infer_subcommands = false
 )]
 pub struct Cli {
@@ -49,6 +50,27 @@ pub struct Cli {
     #[command(subcommand)]
     pub verb: Verb,
 }
+
+/// The command line with its whole help. The program's help has the global options; a verb's help has the verb's own
+/// options and examples, and says where the global ones are.
+pub fn command() -> Command {
+    let program = Cli::command();
+    let is_global = |argument: &&Arg| argument.is_global_set();
+    let hidden: Vec<Arg> =
+        program.get_arguments().filter(is_global).map(|one| one.clone().hide(true)).collect();
+    let codes = help::exit_codes(&exit::Code::ALL.map(exit::Code::explained));
+    program
+        .after_help(codes.clone())
+        .after_long_help(format!("{}\n\n{codes}", help::examples(examples::of(""))))
+        .mut_subcommands(|verb| {
+            let examples = help::examples(examples::of(verb.get_name()));
+            verb.args(&hidden).after_help(format!("{examples}\n\n{GLOBAL_OPTIONS}"))
+        })
+}
+
+/// The last line of a verb's help.
+const GLOBAL_OPTIONS: &str =
+    "Global options, such as --output, --yes and --instance: see `trove-couchdb --help`.";
 
 /// What applies to every verb.
 #[derive(Debug, Args)]
@@ -71,13 +93,13 @@ pub struct Global {
     pub timeout: Duration,
 
     /// Don't ask for confirmation before something is deleted or revoked
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = OUTPUT)]
     pub yes: bool,
 }
 
-const WHICH_AGENT: &str = "Which agent";
-const SOURCES: &str = "Configuration files, as the agent's own";
-const OUTPUT: &str = "Output";
+const WHICH_AGENT: &str = "Global options (which agent)";
+const SOURCES: &str = "Global options (configuration files)";
+const OUTPUT: &str = "Global options (output and confirmation)";
 
 /// The way to the agent.
 #[derive(Debug, Args)]
@@ -191,13 +213,42 @@ fn seconds(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use clap::CommandFactory;
+    use clap::FromArgMatches;
 
     use super::*;
 
     #[test]
     fn the_definition_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_are_hidden_in_a_verbs_help_and_still_work_there() {
+        let mut program = command();
+        program.build();
+        let verb = program.find_subcommand_mut("user-list").unwrap();
+        let help = verb.render_long_help().to_string();
+        assert!(
+            help.contains("--limit")
+                && !help.contains("--socket")
+                && help.ends_with("`trove-couchdb --help`.\n"),
+            "{help}"
+        );
+        for line in [
+            "x --socket /s user-list -o json --yes",
+            "x user-list --yes --socket /s --output json",
+            "x -y -o json user-list --socket /s",
+        ] {
+            let matches = command().try_get_matches_from(line.split(' ')).unwrap();
+            let Cli { global, .. } = Cli::from_arg_matches(&matches).unwrap();
+            assert_eq!(
+                (global.way.socket, global.output.output, global.yes),
+                ("/s".into(), Format::Json, true),
+                "{line}"
+            );
+        }
+        let both = "x ping --transport-url u --transport-url-file f";
+        assert!(command().try_get_matches_from(both.split(' ')).is_err());
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub enum Verb {
     /// Check each link from the configuration to CouchDB, and suggest a fix for each failure
     ///
     /// Run it on the agent's machine, as root or as the agent's user; it works while the agent is down. It changes nothing,
-    /// and sends os_admin's password at most once: CouchDB 3.4 and later lock an account after five wrong passwords.
+    /// and sends a password at most once: CouchDB 3.4 and later lock an account after five wrong passwords.
     Doctor(DoctorArgs),
     /// Show the connection URLs of a user, of root or of os_admin
     Credentials(CredentialsArgs),
@@ -63,8 +63,8 @@ pub enum Verb {
     RotateOsAdmin,
     /// Change what the agent logs, without a restart
     ///
-    /// For example: trove-couchdb log-level info,trove_couchdb_agent::couch=debug. The change lasts until the
-    /// agent restarts or reads log.filter again on SIGHUP. Only over the agent's socket, not over RabbitMQ.
+    /// The change lasts until the agent restarts or reads log.filter again on SIGHUP. Only over the agent's socket, not
+    /// over RabbitMQ.
     LogLevel(LogLevelArgs),
     /// Show the state of CouchDB's process
     ///
@@ -118,8 +118,6 @@ pub enum Verb {
     /// Print the current users, databases and access as a file for `apply`, without passwords
     Export,
     /// Print the completions for a shell
-    ///
-    /// For example: trove-couchdb completions bash > /etc/bash_completion.d/trove-couchdb
     Completions(CompletionsArgs),
     /// Print the manual page, or write all of them to a directory
     Man(ManArgs),
@@ -342,7 +340,7 @@ pub struct CompletionsArgs {
 /// Where the manual pages go.
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// Write one page for each verb into this directory, such as /usr/share/man/man1, and the agent's (section 8)
+    /// Write all pages into this directory: the program's, one for each command, and the agent's (section 8)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
 }

@@ -95,7 +95,7 @@ impl Account<'_> {
 
     fn script(&self) -> String {
         format!(
-            "# The RabbitMQ account of instance {}. Run this where rabbitmqctl is; the password stands nowhere else.\n\
+            "# The RabbitMQ account of instance {}. Run this where rabbitmqctl is; the password is stored nowhere else.\n\
              set -e\n{}\n\
              # And on the instance, as {INSTANCE_FILE} (root:trove-couchdb, mode 0640), then restart the agent:\n\
              # [DEFAULT]\n# transport_url = {}\n\
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_script() {
-        let expected = r#"# The RabbitMQ account of instance i-1. Run this where rabbitmqctl is; the password stands nowhere else.
+        let expected = r#"# The RabbitMQ account of instance i-1. Run this where rabbitmqctl is; the password is stored nowhere else.
 set -e
 printf '%s\n' 'new-pw' | rabbitmqctl add_user 'guestagent-i-1'
 rabbitmqctl set_user_limits 'guestagent-i-1' '{"max-connections": 4, "max-channels": 16}'

@@ -20,11 +20,20 @@ static OWNER: Check = Check::new("credentials.owner", "It belongs to the agent's
 
 pub(super) const CHECKS: &[&Check] = &[&FILE, &MODE, &OWNER];
 
+/// The file, as far as the doctor can use it.
+pub(super) enum CredentialsFile {
+    /// It does not exist.
+    Absent,
+    /// It can't be read, or is invalid.
+    Unusable,
+    Known(Credentials),
+}
+
 pub(super) fn look(
     settings: &Settings,
     status: Option<&Value>,
     findings: &mut Vec<Finding>,
-) -> Option<Credentials> {
+) -> CredentialsFile {
     let path = &settings.couchdb.credentials_file;
     let shown = path.display();
     let metadata = match fs::symlink_metadata(path) {
@@ -32,7 +41,8 @@ pub(super) fn look(
         Err(error) => {
             findings.push(absent(path, &error, status));
             findings.extend([&MODE, &OWNER].map(|check| check.skipped("there is no file to look at")));
-            return None;
+            let is_absent = error.kind() == io::ErrorKind::NotFound;
+            return if is_absent { CredentialsFile::Absent } else { CredentialsFile::Unusable };
         }
     };
     if metadata.is_symlink() {
@@ -41,7 +51,7 @@ pub(super) fn look(
             "put the file itself there, or name its real place in couchdb.credentials_file",
         ));
         findings.extend([&MODE, &OWNER].map(|check| check.skipped("the file is elsewhere")));
-        return None;
+        return CredentialsFile::Unusable;
     }
     let (credentials, finding) = content(path, status.is_some());
     findings.push(finding);
@@ -59,7 +69,7 @@ pub(super) fn look(
         )
     });
     findings.push(owner(path, metadata.uid(), agents_uid(settings, status)));
-    credentials
+    credentials.map_or(CredentialsFile::Unusable, CredentialsFile::Known)
 }
 
 fn absent(path: &Path, error: &io::Error, status: Option<&Value>) -> Finding {
@@ -69,8 +79,7 @@ fn absent(path: &Path, error: &io::Error, status: Option<&Value>) -> Finding {
     match error.kind() {
         io::ErrorKind::NotFound if status.is_some() && !has_login => FILE.failed(
             format!("{shown} is not there, and the agent has no login on CouchDB"),
-            "restore the file from a backup. Without one, remove os_admin from CouchDB's [admins] and from [admins] in \
-             its ini files and restart CouchDB: the agent makes both again",
+            "couchdb.os_admin below says which page describes what to do",
         ),
         io::ErrorKind::NotFound if has_login => FILE.failed(
             format!("{shown} is missing, so only the running agent may know os_admin's password"),
@@ -79,8 +88,8 @@ fn absent(path: &Path, error: &io::Error, status: Option<&Value>) -> Finding {
         ),
         io::ErrorKind::NotFound => FILE.failed(
             format!("{shown} is not there"),
-            "start the agent: at its first start it makes os_admin and this file. If CouchDB has an os_admin \
-             already, restore the file from a backup, or remove os_admin from CouchDB's [admins]",
+            "start the agent: if CouchDB has no administrator, it creates os_admin and this file. Otherwise \
+             couchdb.os_admin below says which page describes what to do",
         ),
         io::ErrorKind::PermissionDenied => {
             FILE.not_run(format!("{shown} can't be looked at: {error}"))

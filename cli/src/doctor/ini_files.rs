@@ -22,6 +22,9 @@ pub(super) const CHECKS: &[&Check] = &[&FILES];
 const READ: u32 = 0o004;
 const PASS: u32 = 0o001;
 
+/// What a configuration directory of CouchDB has.
+const TREE: [&str; 4] = ["default.ini", "local.ini", "default.d", "local.d"];
+
 /// Parts of the names of secret settings, and settings whose names match but that are not secret.
 const SECRETS: [&str; 2] = ["secret", "password"];
 const NO_SECRETS: [&str; 3] = ["password_regexp", "password_scheme", "secret_file"];
@@ -32,7 +35,7 @@ pub(super) fn look(settings: &Settings, process: Option<&Process>, findings: &mu
     let files = match files(own, erlang) {
         Ok(files) => files,
         Err((path, error)) => {
-            findings.push(FILES.not_run(format!("{} can't be listed: {error}", path.display())));
+            findings.push(FILES.not_run(format!("{} can't be read: {error}", path.display())));
             return;
         }
     };
@@ -69,36 +72,56 @@ fn judged(files: &BTreeSet<PathBuf>) -> Finding {
     )
 }
 
-/// All ini files of this CouchDB, as far as its command line and the agent's configuration show.
-fn files(own: Option<&Path>, process: Option<&Process>) -> Result<BTreeSet<PathBuf>, (PathBuf, io::Error)> {
-    let mut directories: BTreeSet<PathBuf> = own.iter().map(|own| own.to_path_buf()).collect();
-    let mut files = BTreeSet::new();
-    let mut trees: BTreeSet<PathBuf> =
-        own.and_then(Path::parent).map(Path::to_path_buf).into_iter().collect();
+type Files = Result<BTreeSet<PathBuf>, (PathBuf, io::Error)>;
+
+/// The ini files that this CouchDB reads, as far as its command line and the agent's configuration show.
+pub(super) fn read_by_couchdb(settings: &Settings, process: Option<&Process>) -> Files {
+    let erlang = process.filter(|process| process.is_local_erlang());
+    match erlang.map(|process| after(&process.arguments, "-couch_ini")) {
+        // It reads these files and directories, and no others.
+        Some(named) if !named.is_empty() => existing(named),
+        _ => files(settings.couchdb.local_ini_dir.as_deref(), erlang),
+    }
+}
+
+/// All ini files of this CouchDB, also those that it does not read.
+fn files(own: Option<&Path>, process: Option<&Process>) -> Files {
+    let mut named: Vec<PathBuf> = own.into_iter().map(Path::to_path_buf).collect();
+    let mut trees: Vec<PathBuf> = own.and_then(Path::parent).map(Path::to_path_buf).into_iter().collect();
     if let Some(process) = process {
         trees.extend(argument(&process.arguments, "-root").map(|root| root.join("etc")));
-        for path in after(&process.arguments, "-couch_ini") {
-            if path.is_dir() {
-                directories.insert(path)
-            } else {
-                files.insert(path)
-            };
+        named.extend(after(&process.arguments, "-couch_ini"));
+    }
+    named.extend(trees.iter().flat_map(|tree| TREE.map(|name| tree.join(name))));
+    existing(named)
+}
+
+/// The ini files among these files and in these directories.
+fn existing(named: Vec<PathBuf>) -> Files {
+    let mut files = BTreeSet::new();
+    for path in named {
+        let Some(path) = resolved(path)? else { continue };
+        if !path.is_dir() {
+            files.insert(path);
+            continue;
+        }
+        for entry in fs::read_dir(&path).map_err(|error| (path.clone(), error))?.flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == "ini") {
+                files.extend(resolved(entry.path())?);
+            }
         }
     }
-    for tree in trees {
-        files.extend(["default.ini", "local.ini"].map(|name| tree.join(name)));
-        directories.extend(["default.d", "local.d"].map(|name| tree.join(name)));
+    files.retain(|path| path.is_file());
+    Ok(files)
+}
+
+/// The path without links; `None` if nothing is there.
+fn resolved(path: PathBuf) -> Result<Option<PathBuf>, (PathBuf, io::Error)> {
+    match path.canonicalize() {
+        Ok(path) => Ok(Some(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err((path, error)),
     }
-    for directory in directories {
-        let entries = match fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err((directory, error)),
-        };
-        let paths = entries.flatten().map(|entry| entry.path());
-        files.extend(paths.filter(|path| path.extension().is_some_and(|extension| extension == "ini")));
-    }
-    Ok(files.into_iter().filter_map(|path| path.canonicalize().ok()).filter(|path| path.is_file()).collect())
 }
 
 fn argument(arguments: &[String], name: &str) -> Option<PathBuf> {

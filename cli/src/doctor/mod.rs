@@ -29,6 +29,7 @@ use crate::args::Global;
 
 use check::Asked;
 pub use check::{Check, Finding, Verdict};
+use credentials::CredentialsFile;
 pub use report::{bundle::write as write_bundle, list, show};
 
 /// The tables of all families, in the order of output.
@@ -83,15 +84,22 @@ pub async fn examine(global: &Global) -> Examination {
     let connection = agent::connection(global, settings.as_ref());
     let status = agent::look(&connection, settings.as_ref(), &mut findings).await;
     if let Some(settings) = &settings {
-        let credentials = credentials::look(settings, status.as_ref(), &mut findings);
-        for password in credentials.iter().flat_map(|known| iter::once(&known.password).chain(&known.next)) {
+        let file = credentials::look(settings, status.as_ref(), &mut findings);
+        let known = if let CredentialsFile::Known(known) = &file { Some(known) } else { None };
+        for password in known.iter().flat_map(|known| iter::once(&known.password).chain(&known.next)) {
             redactor.learn(password);
             redactor.learn_login("os_admin", password);
         }
-        let couch = couchdb::look(settings, credentials.as_ref(), status.as_ref(), &mut findings).await;
+        let reached = couchdb::reach(settings, &mut findings).await;
+        let process = process::look(settings, &mut findings);
+        let couch = match reached {
+            Some(reached) => {
+                reached.look(settings, &file, status.as_ref(), process.as_ref(), &mut findings).await
+            }
+            None => None,
+        };
         findings.push(local_ini::look(settings, status.as_ref()));
         server::look(settings, couch.as_ref(), &mut findings).await;
-        let process = process::look(settings, &mut findings);
         ini_files::look(settings, process.as_ref(), &mut findings);
         // Reading every `_security` of thousands of databases on a busy machine takes long.
         let patient = agent::patient_connection(global, Some(settings));

@@ -56,9 +56,13 @@ fn new_table(width: Option<u16>) -> Table {
 
 /// The heading of a column, in the style of the OpenStack shells: `Last Error` for `last_error`.
 fn head(column: &str) -> String {
-    let capital = |word: &str| {
-        let mut letters = word.chars();
-        letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    let capital = |word: &str| match word {
+        "couchdb" => "CouchDB".to_owned(),
+        "http" | "id" | "url" => word.to_uppercase(),
+        word => {
+            let mut letters = word.chars();
+            letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+        }
     };
     column.split('_').map(capital).collect::<Vec<String>>().join(" ")
 }
@@ -88,6 +92,12 @@ mod tests {
         let narrow = render(&report, false, Some(30));
         assert!(narrow.lines().all(|line| line.chars().count() <= 30), "{narrow}");
         assert!(!render(&report, true, None).contains("Name"));
+    }
+
+    #[test]
+    fn a_heading_is_spelt_as_people_spell_it() {
+        let heads = ["couchdb_url", "http_url", "id", "last_error", "name"].map(head);
+        assert_eq!(heads, ["CouchDB URL", "HTTP URL", "ID", "Last Error", "Name"]);
     }
 
     #[test]

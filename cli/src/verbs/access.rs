@@ -6,7 +6,7 @@ use trove_couchdb_protocol::UserName;
 use super::Session;
 use crate::{
     args::{UserAndDatabase, UserAndDatabases},
-    exit::CliError,
+    exit::{CliError, Code},
     output::Report,
 };
 
@@ -24,11 +24,15 @@ pub(super) async fn revoke(session: &Session<'_>, args: &UserAndDatabase) -> Res
     session.existing_user(name).await?;
     let granted = session.agent.access(name).await?;
     if !granted.iter().any(|granted| granted == database.as_str()) {
-        let what = format!("access of user {:?} to database {:?}", name.as_str(), database.as_str());
-        return Err(CliError::not_found(&what).advise("`user-show-access` shows what the user has access to"));
+        let (user, database) = (name.as_str(), database.as_str());
+        return Err(CliError::new(
+            Code::NotFound,
+            format!("user {user:?} has no access to database {database:?}"),
+        )
+        .advise("`user-show-access` lists the databases that the user has access to"));
     }
     session.agent.revoke(name, database).await?;
-    let message = format!("User {:?} has no access to {} any more.", name.as_str(), database.as_str());
+    let message = format!("Revoked the access of user {:?} to {}.", name.as_str(), database.as_str());
     let record = vec![("name", name.as_str().into()), ("database", database.as_str().into())];
     Ok(Report::done(message, record))
 }

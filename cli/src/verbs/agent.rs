@@ -73,7 +73,7 @@ pub fn status_report(status: &Value) -> Report {
     Report::Record(vec![
         ("agent", format!("{}, pid {}", text(&status["version"]), status["pid"]).into()),
         ("instance", status["guest_id"].clone()),
-        ("up for", duration(status["uptime_s"].as_f64().unwrap_or_default()).into()),
+        ("uptime", duration(status["uptime_s"].as_f64().unwrap_or_default()).into()),
         ("prepared", prepared.into()),
         ("broker", state(broker, broker["address"].as_str()).into()),
         ("couchdb", decided(&status["guest"], state(couchdb, couchdb["url"].as_str())).into()),
@@ -81,7 +81,7 @@ pub fn status_report(status: &Value) -> Report {
         (
             "commands",
             format!(
-                "{} running, {} waiting; {} done, {} failed, {} duplicates",
+                "{} running, {} waiting; {} done, {} failed, {} duplicates dropped",
                 count("running"),
                 count("waiting"),
                 count("done"),
@@ -213,6 +213,6 @@ mod tests {
         assert_eq!(of("last heartbeat"), Some("none sent yet".into()));
         assert_eq!(of("last error"), Some("none".into()));
         assert_eq!(of("prepared"), Some("not by Trove: there is no broker".into()));
-        assert_eq!(of("up for"), Some("3 s".into()));
+        assert_eq!(of("uptime"), Some("3 s".into()));
     }
 }

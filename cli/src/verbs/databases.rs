@@ -15,7 +15,7 @@ pub(super) async fn create(session: &Session<'_>, name: &DatabaseName) -> Result
         return Err(CliError::new(Code::Exists, format!("database {:?} already exists", name.as_str())));
     }
     session.agent.create_database(name).await?;
-    let message = format!("Database {:?} is created.", name.as_str());
+    let message = format!("Created database {:?}.", name.as_str());
     Ok(Report::done(message, vec![("name", name.as_str().into())]))
 }
 
@@ -26,13 +26,13 @@ pub(super) async fn list(session: &Session<'_>, page: &PageArgs) -> Result<Repor
 }
 
 pub(super) async fn delete(session: &Session<'_>, name: &DatabaseName) -> Result<Report, CliError> {
-    session.consent.possible(&format!("deleting database {:?}", name.as_str()))?;
+    session.consent.possible(&format!("delete database {:?}", name.as_str()))?;
     if !session.agent.has_database(name).await? {
         let missing = CliError::not_found(&format!("database {:?}", name.as_str()));
         return Err(missing.advise("`database-list` shows all databases"));
     }
-    session.consent.ask(&format!("Delete database {:?} with all that is in it?", name.as_str()))?;
+    session.consent.ask(&format!("Delete database {:?} and all its documents?", name.as_str()))?;
     session.agent.delete_database(name).await?;
-    let message = format!("Database {:?} is deleted.", name.as_str());
+    let message = format!("Deleted database {:?}.", name.as_str());
     Ok(Report::done(message, vec![("name", name.as_str().into())]))
 }

@@ -66,10 +66,10 @@ pub(super) async fn wait(session: &Session<'_>, args: &OperationWaitArgs) -> Res
 }
 
 pub(super) async fn cancel(session: &Session<'_>, id: &OperationId) -> Result<Report, CliError> {
-    session.consent.possible("ending an operation")?;
+    session.consent.possible("cancel an operation")?;
     let details = details(session, id).await?;
     let question = format!(
-        "End operation {id} ({}: {})? It may have taken effect in part.",
+        "Cancel operation {id} ({}: {})? It may have taken effect in part.",
         text(&details["kind"]),
         stand(&details)
     );

@@ -15,7 +15,7 @@ pub(super) async fn enable(session: &Session<'_>, args: &RootArgs) -> Result<Rep
         _ => None,
     };
     let password = session.agent.enable_root(given.as_ref()).await?;
-    let message = "Root is enabled: it is a server administrator and may do everything.".to_owned();
+    let message = "Enabled root. It is a server administrator and may do everything.".to_owned();
     let mut record = vec![("name", "root".into())];
     if given.is_some() {
         return Ok(Report::done(message, record));
@@ -29,12 +29,12 @@ pub(super) async fn show(session: &Session<'_>) -> Result<Report, CliError> {
 }
 
 pub(super) async fn disable(session: &Session<'_>) -> Result<Report, CliError> {
-    session.consent.possible("disabling root")?;
+    session.consent.possible("disable root")?;
     if !session.agent.is_root_enabled().await? {
         // trove-api also answers 404 if root was never enabled.
         return Err(CliError::new(Code::NotFound, "root is not enabled"));
     }
     session.consent.ask("Disable root?")?;
     session.agent.disable_root().await?;
-    Ok(Report::done("Root is disabled.", vec![("name", "root".into())]))
+    Ok(Report::done("Disabled root.", vec![("name", "root".into())]))
 }

@@ -6,7 +6,7 @@ use trove_couchdb_protocol::UserName;
 use crate::{
     args::PageArgs,
     client::{Connection, ListedUser},
-    exit::CliError,
+    exit::{CliError, Code},
     output::{Output, Report, printable, write_out},
     prompt::Consent,
 };
@@ -23,8 +23,11 @@ pub struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// A user that must exist.
+    /// A user that must exist. The agent's own accounts are no users: it hides them.
     pub(crate) async fn existing_user(&self, name: &UserName) -> Result<ListedUser, CliError> {
+        if let Some(refusal) = own_account(name.as_str()) {
+            return Err(refusal);
+        }
         let found = self.agent.user(name).await?;
         found.ok_or_else(|| {
             CliError::not_found(&format!("user {:?}", name.as_str())).advise("`user-list` shows all users")
@@ -51,5 +54,20 @@ impl Session<'_> {
         if let (Some(_), Some(next)) = (page.limit, next) {
             self.output.note(&format!("There are more: --marker {}", json!(next)));
         }
+    }
+}
+
+/// The refusal to manage an administrator as a user.
+fn own_account(name: &str) -> Option<CliError> {
+    match name {
+        "os_admin" => Some(
+            CliError::new(Code::Failed, "\"os_admin\" is the agent's own account and cannot be managed here")
+                .advise("`rotate-os-admin` gives it a new password, `credentials os_admin` shows its URL"),
+        ),
+        "root" => Some(
+            CliError::new(Code::Failed, "\"root\" is a server administrator and cannot be managed as a user")
+                .advise("use `root-enable`, `root-show` and `root-disable`"),
+        ),
+        _ => None,
     }
 }

@@ -27,7 +27,7 @@ pub(super) async fn create(session: &Session<'_>, new: &NewUser) -> Result<Repor
         (created(name, &asked, &user.databases), user.databases)
     } else {
         let message = format!(
-            "User {:?} is created. The agent did not answer which databases it can use: see `user-show`.",
+            "Created user {:?}. The agent did not answer which databases it can use; `user-show` lists them.",
             name.as_str()
         );
         (message, names)
@@ -42,15 +42,15 @@ fn created(name: &UserName, asked: &[&str], access: &[String]) -> String {
         access.iter().map(String::as_str).filter(|database| !asked.contains(database)).collect();
     let granted = match asked {
         [] => String::new(),
-        some => format!(", with access to {}", some.join(", ")),
+        some => format!(" with access to {}", some.join(", ")),
     };
     let name = name.as_str();
     match (asked, waiting.as_slice()) {
-        ([], []) => format!("User {name:?} is created; it has no access yet."),
-        (_, []) => format!("User {name:?} is created{granted}."),
+        ([], []) => format!("Created user {name:?}; it has no access yet."),
+        (_, []) => format!("Created user {name:?}{granted}."),
         (_, waiting) => format!(
-            "User {name:?} is created{granted}. It can use {} at once, as its name was already in _security there; \
-             `user-revoke-access` takes that away.",
+            "Created user {name:?}{granted}. It can also use {}, because its name was already in _security there; \
+             `user-revoke-access` removes that access.",
             waiting.join(", ")
         ),
     }
@@ -85,7 +85,7 @@ pub(super) async fn show(session: &Session<'_>, name: &UserName) -> Result<Repor
 }
 
 pub(super) async fn delete(session: &Session<'_>, name: &UserName) -> Result<Report, CliError> {
-    session.consent.possible(&format!("deleting user {:?}", name.as_str()))?;
+    session.consent.possible(&format!("delete user {:?}", name.as_str()))?;
     session.existing_user(name).await?;
     let details = session.agent.user_details(&[name.as_str()]).await?;
     let own =
@@ -100,7 +100,7 @@ pub(super) async fn delete(session: &Session<'_>, name: &UserName) -> Result<Rep
     };
     session.consent.ask(&question)?;
     session.agent.delete_user(name).await?;
-    let mut message = format!("User {:?} is deleted.", name.as_str());
+    let mut message = format!("Deleted user {:?}.", name.as_str());
     let mut record = vec![("name", name.as_str().into())];
     if let Some(own) = own {
         message += &format!(" CouchDB deletes its {} with it.", own.describe());
@@ -124,7 +124,7 @@ pub(super) async fn update(session: &Session<'_>, update: &UpdateArgs) -> Result
     let renamed = new_name.as_ref().map(|new| format!(" It is now called {:?}.", new.as_str()));
     let changed = chosen.as_ref().map(|_| " It has a new password.");
     let message = format!(
-        "User {:?} is changed.{}{}",
+        "Changed user {:?}.{}{}",
         name.as_str(),
         renamed.unwrap_or_default(),
         changed.unwrap_or_default()
@@ -199,12 +199,12 @@ mod tests {
         let said = |asked: &[&str], access: &[&str]| {
             created(&name, asked, &access.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
-        assert_eq!(said(&[], &[]), "User \"svc@idp\" is created; it has no access yet.");
-        assert_eq!(said(&["a"], &["a"]), "User \"svc@idp\" is created, with access to a.");
+        assert_eq!(said(&[], &[]), "Created user \"svc@idp\"; it has no access yet.");
+        assert_eq!(said(&["a"], &["a"]), "Created user \"svc@idp\" with access to a.");
         assert_eq!(
             said(&["a"], &["a", "jw"]),
-            "User \"svc@idp\" is created, with access to a. It can use jw at once, as its name was already in _security \
-             there; `user-revoke-access` takes that away."
+            "Created user \"svc@idp\" with access to a. It can also use jw, because its name was already in _security there; \
+             `user-revoke-access` removes that access."
         );
     }
 }

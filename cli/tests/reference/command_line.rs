@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use clap::{Arg, Command, CommandFactory};
-use trove_couchdb_cli::args::Cli;
-use trove_couchdb_cli::exit;
+use clap::{Arg, Command};
+use trove_couchdb_cli::args::{self, examples};
+use trove_couchdb_cli::exit::Code;
+
+/// What begins the headings of the options of every verb.
+const GLOBAL: &str = "Global options (";
 
 fn program() -> Command {
-    let mut program = Cli::command().term_width(0);
+    let mut program = args::command().term_width(0);
     program.build();
     program
 }
@@ -39,6 +42,8 @@ impl Verbs {
         for argument in verb.get_arguments().filter(|argument| !argument.is_global_set()) {
             text += &item(argument);
         }
+        let examples = examples::of(name).iter().map(|one| format!("# {}\n{}\n", one.what, one.line));
+        writeln!(text, "\n```text\n{}```\n", examples.collect::<String>()).unwrap();
         text
     }
 
@@ -92,15 +97,21 @@ pub fn options() -> String {
     let program = program();
     let mut headings: Vec<(&str, String)> = Vec::new();
     for argument in program.get_arguments() {
-        let heading = argument.get_help_heading().unwrap_or("Before something is deleted");
+        let Some(heading) = argument.get_help_heading().and_then(|heading| heading.strip_prefix(GLOBAL))
+        else {
+            assert_eq!(item(argument), "", "{argument} has no heading that begins with {GLOBAL:?}");
+            continue;
+        };
         let item = item(argument);
         match headings.iter_mut().find(|(name, _)| *name == heading) {
-            _ if item.is_empty() => {}
             Some((_, items)) => *items += &item,
             None => headings.push((heading, item)),
         }
     }
-    headings.into_iter().map(|(name, items)| format!("{name}:\n\n{items}\n")).collect()
+    headings
+        .into_iter()
+        .map(|(name, items)| format!("**{}**\n\n{items}\n", name.trim_end_matches(')')))
+        .collect()
 }
 
 pub fn exit_codes() -> String {
@@ -109,9 +120,6 @@ pub fn exit_codes() -> String {
 }
 
 /// Each exit code with what it means, as `--help` shows them.
-pub fn meanings() -> impl Iterator<Item = (&'static str, &'static str)> {
-    exit::HELP.lines().skip(1).map(|line| {
-        let (code, meaning) = line.trim().split_once(' ').unwrap();
-        (code, meaning.trim())
-    })
+pub fn meanings() -> impl Iterator<Item = (String, &'static str)> {
+    Code::ALL.into_iter().map(Code::explained).map(|(code, meaning)| (code.to_string(), meaning))
 }

@@ -244,7 +244,7 @@ pub fn exit_statuses(reference: &mut Reference) -> String {
         }
     }
     for (status, meaning) in command_line::meanings() {
-        let advice = reference.text("exit-tool", status);
+        let advice = reference.text("exit-tool", &status);
         writeln!(table, "| {status} | `trove-couchdb` | {meaning} | {advice} |").unwrap();
     }
     table

@@ -66,9 +66,7 @@ fn parse(layers: &mut Layers, path: &Path, text: &str) {
         };
         match key.kind.accepts(&value) {
             Ok(()) => layers.set(key, &origin, value),
-            Err(advice) => {
-                layers.refuse(key, &origin, format!("must be: {}", key.kind.describe()), advice);
-            }
+            Err(wrong) => layers.refuse(key, &origin, wrong.problem, wrong.advice),
         }
     }
 }
@@ -151,12 +149,20 @@ mod tests {
             (1, "transport_url = \"x\"", "\"transport_url\"; transport_url belongs in the section [broker]"),
             (2, "[rpc]\ntls = true", "no key \"rpc.tls\"; tls belongs in the section [broker]"),
             (1, "[zzz]", "no key \"zzz\"; docs/configuration.md lists them all"),
-            (1, "[guest.id]\nx = 1", "guest.id must be: text; write a text in double quotes"),
-            (2, "[rpc]\nmax_concurrent = \"16\"", "write a whole number, without quotes"),
-            (2, "[broker]\ntls = \"yes\"", "write true or false, without quotes"),
-            (2, "[broker]\nconnect_timeout = \"60\"", "write a number of seconds, without quotes"),
-            (2, "[couchdb]\nignore_dbs = \"a,b\"", "write a list, such as [\"a\", \"b\"]"),
-            (2, "[couchdb]\nignore_dbs = [1]", "every item must be a text in double quotes"),
+            (1, "[guest.id]\nx = 1", "guest.id must be a string; put it in double quotes"),
+            (
+                2,
+                "[rpc]\nmax_concurrent = \"16\"",
+                "must be a whole number; write it without quotes, for example 16",
+            ),
+            (2, "[broker]\ntls = \"yes\"", "must be true or false; write it without quotes"),
+            (
+                2,
+                "[broker]\nconnect_timeout = \"60\"",
+                "must be a number of seconds; write it without quotes, for example 5",
+            ),
+            (2, "[couchdb]\nignore_dbs = \"a,b\"", "must be a list of strings; write it as [\"a\", \"b\"]"),
+            (2, "[couchdb]\nignore_dbs = [1]", "must be a list of strings; write it as [\"a\", \"b\"]"),
         ];
         for (line, text, expected) in cases {
             let message = refusal(text);

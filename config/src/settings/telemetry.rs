@@ -88,7 +88,9 @@ pub enum LogFormat {
 }
 
 fn filter(entry: Entry<'_>) -> Result<LogFilter, Mistake> {
-    let refused = |error: LogFilterError| entry.invalid(error.to_string(), LogFilterError::advice());
+    let refused = |error: LogFilterError| {
+        entry.invalid(format!("is invalid: {}", error.problem), LogFilterError::ADVICE)
+    };
     entry.required_text()?.parse().map_err(refused)
 }
 

@@ -61,8 +61,8 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     ("[rpc]\nmax_concurrent = 0", "rpc.max_concurrent cannot be 0"),
     ("[heartbeat]\njitter = 0.9", "heartbeat.jitter cannot be 0.9; write a fraction from 0 to 0.5"),
-    ("[log]\nfilter = \"inof\"", "log.filter has the part \"inof\"; write one of off, error"),
-    ("[log]\nfilter = \"info,=debug\"", "log.filter has the part \"=debug\""),
+    ("[log]\nfilter = \"inof\"", "log.filter is invalid: \"inof\" is not a level; use off, error"),
+    ("[log]\nfilter = \"info,=debug\"", "log.filter is invalid: \"=debug\": \"\" is not a target"),
     ("[log]\nformat = \"xml\"", "log.format cannot be \"xml\"; write text or json"),
     ("[trace]\notlp_endpoint = \"collector:4318\"", "trace.otlp_endpoint is no URL of http or https"),
     (
@@ -141,7 +141,7 @@ fn every_mistake_is_named_at_once_whatever_kind_and_file() {
         "a.conf line 2, [DEFAULT] transport_url: broker.transport_url is no transport URL",
         "agent.toml line 2: rpc.max_concurrent cannot be 0",
         "agent.toml line 3: rpc.shutdown_grace cannot be -1",
-        "agent.toml line 7: log.filter has the part",
+        "agent.toml line 7: log.filter is invalid",
     ] {
         assert!(message.contains(mistake), "{mistake:?} is not in {message}");
     }

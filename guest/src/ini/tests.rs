@@ -36,6 +36,24 @@ fn the_last_file_counts_and_ours_is_seldom_before_another() {
     assert_eq!(ini.look(Some(&password)).unwrap(), Ini::Overridden);
 }
 
+/// CouchDB 3.3 writes this when `os_admin` is deleted from its configuration.
+#[test]
+fn a_deleted_os_admin_is_absent_and_deletes_that_of_earlier_files() {
+    let etc = tempfile::tempdir().unwrap();
+    let directory = etc.path().join("local.d");
+    fs::create_dir(&directory).unwrap();
+    let ini = AdminIni::in_directory(&directory);
+    let password = Secret::new("right");
+    fs::write(etc.path().join("local.ini"), "[admins]\nos_admin = -hash\n").unwrap();
+    fs::write(directory.join("10-admins.ini"), "[admins]\nos_admin = \n").unwrap();
+    assert_eq!(ini.look(Some(&password)).unwrap(), Ini::Absent);
+    ini.install(&password, 10).unwrap();
+    assert_eq!(ini.look(Some(&password)).unwrap(), Ini::Installed);
+    fs::write(directory.join("zzz.ini"), "[admins]\nos_admin = \n").unwrap();
+    assert_eq!(ini.look(Some(&password)).unwrap(), Ini::Overridden);
+    assert_eq!(os_admin_in("[admins]\nos_admin =\n"), None);
+}
+
 #[test]
 fn a_file_that_couchdb_cannot_read_is_written_again() {
     if !rustix::process::geteuid().is_root() {

@@ -12,16 +12,17 @@ const MAX_BYTES: usize = 1000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFilter(String);
 
-/// The invalid part of a filter.
+/// Why a text is no filter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("has the part {0:?}")]
-pub struct LogFilterError(String);
+#[error("{problem}; use off, error, warn, info, debug or trace, or target=level")]
+pub struct LogFilterError {
+    /// The invalid part, and what is wrong with it.
+    pub problem: String,
+}
 
 impl LogFilterError {
     /// What to write instead.
-    pub fn advice() -> String {
-        format!("write one of {}, or target=level, with commas between", LEVELS.join(", "))
-    }
+    pub const ADVICE: &str = "use off, error, warn, info, debug or trace, or target=level";
 }
 
 impl LogFilter {
@@ -42,19 +43,21 @@ impl FromStr for LogFilter {
     /// `Targets` takes an unknown bare word for a target, so without this check a
     /// misspelt level would silence the log.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let quoted = |part: &str| LogFilterError(part.chars().take(60).collect());
+        let invalid = |problem: String| LogFilterError { problem };
         if text.len() > MAX_BYTES {
-            return Err(quoted(text));
+            return Err(invalid(format!("a filter of more than {MAX_BYTES} bytes")));
         }
+        let shown = |part: &str| part.chars().take(60).collect::<String>();
         let mut directives = Vec::new();
         for directive in text.split(',').map(str::trim) {
             let (target, level) = directive.split_once('=').unwrap_or(("all", directive));
             let is_target = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-');
-            if target.is_empty()
-                || !target.chars().all(is_target)
-                || !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level))
-            {
-                return Err(quoted(directive));
+            let part = if level == directive { String::new() } else { format!("{:?}: ", shown(directive)) };
+            if target.is_empty() || !target.chars().all(is_target) {
+                return Err(invalid(format!("{part}{:?} is not a target", shown(target))));
+            }
+            if !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
+                return Err(invalid(format!("{part}{:?} is not a level", shown(level))));
             }
             directives.push(directive);
         }
@@ -77,6 +80,17 @@ mod tests {
         for bad in ["", "inof", "info,", "=info", "a=b=c", "x y=info", "info,\u{1b}[31m=warn"] {
             assert!(bad.parse::<LogFilter>().is_err(), "{bad:?}");
         }
+        let error = |text: &str| text.parse::<LogFilter>().unwrap_err().to_string();
+        assert_eq!(
+            error("info, bogus=xx"),
+            format!("\"bogus=xx\": \"xx\" is not a level; {}", LogFilterError::ADVICE)
+        );
+        assert_eq!(error("inof"), format!("\"inof\" is not a level; {}", LogFilterError::ADVICE));
+        assert_eq!(
+            error("a b=info"),
+            format!("\"a b=info\": \"a b\" is not a target; {}", LogFilterError::ADVICE)
+        );
+        assert!(LEVELS.iter().all(|level| LogFilterError::ADVICE.contains(level)));
         assert!("a=info,".repeat(1000).parse::<LogFilter>().is_err());
     }
 }

@@ -24,7 +24,10 @@ async fn without_a_terminal_and_without_yes_nothing_is_deleted() -> Result<()> {
         &["apply", &file],
     ] {
         let error = cli.refused(6, verb).await?;
-        assert!(error.contains("nothing was done") && error.contains("--yes"), "{error}");
+        assert!(
+            error.contains("refusing to ") && error.contains("without confirmation; use --yes"),
+            "{error}"
+        );
         // A "y" on standard input does not confirm: it may come from anywhere.
         assert_eq!(cli.run_with(verb, "y\n").await?.code, Some(6));
     }
@@ -76,7 +79,7 @@ async fn on_a_terminal_the_operator_is_asked() -> Result<()> {
     assert!(shown.contains("[y/N]") && code == Some(6), "{shown}");
     assert!(fixture.call("get_user", serde_json::json!({"username": al})).await?.is_object());
     let (shown, code) = on_a_terminal(&format!("user-delete '{al}'"), "yes\n").await?;
-    assert!(shown.contains("is deleted") && code == Some(0), "{shown}");
+    assert!(shown.contains("Deleted user") && code == Some(0), "{shown}");
     let bo = fixture.name("bo");
     let (shown, code) = on_a_terminal(&format!("user-create '{bo}'"), "typed pw\ntyped pw\n").await?;
     assert!(code == Some(0) && !shown.contains("typed pw"), "{shown}");

@@ -45,6 +45,11 @@ impl Found {
         self.checks[id]["detail"].as_str().unwrap()
     }
 
+    /// The advice; empty if there is none.
+    pub fn advice(&self, id: &str) -> &str {
+        self.checks[id]["advice"].as_str().unwrap_or_default()
+    }
+
     /// The ids of the failed checks.
     pub fn failed(&self) -> Vec<&str> {
         let failed = self.checks.iter().filter(|(_, check)| check["status"] == "failed");

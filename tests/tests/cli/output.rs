@@ -82,7 +82,7 @@ async fn completions_and_manual_pages() -> Result<()> {
         assert!(text.contains(".TH") && text.contains("SYNOPSIS"), "{page}");
     }
     let agents = std::fs::read_to_string(directory.path().join("trove-couchdb-agent.8"))?;
-    for text in [".TH trove-couchdb-agent 8", "check\\-config", "agent.toml", "EXIT STATUS"] {
+    for text in [".TH TROVE-COUCHDB-AGENT 8", "check\\-config", "agent.toml", "EXIT STATUS"] {
         assert!(agents.contains(text), "{text}: {agents}");
     }
     assert!(tool.must(&["man"]).await?.contains(".TH"));

@@ -101,6 +101,44 @@ async fn a_couchdb_that_was_stopped_on_purpose_is_not_waited_for() -> Result<()>
     Ok(())
 }
 
+/// `prepare` waits up to ten minutes for a CouchDB that is still starting, but not for a stopped one.
+#[tokio::test(flavor = "multi_thread")]
+async fn prepare_fails_at_once_while_couchdb_is_stopped_on_purpose() -> Result<()> {
+    let Some(service) = Service::new()? else { return Ok(()) };
+    let hostd = service.helper("").await?;
+    hostd.ask(&json!({"id": "first", "verb": "service-start"})).await?;
+    let (_agent, client) = service.agent(&hostd, None).await?;
+    let order = json!({"databases": [{"_name": "orders"}], "users": [], "ds_version": "3.5.0"});
+    client.call("service_stop", json!({})).await?;
+
+    let failed = prepare(&client, &order).await?;
+    assert_eq!(failed["state"], "failed", "{failed}");
+    let reason = failed["reason"].as_str().context("no reason")?;
+    assert!(
+        reason.starts_with("prepare failed at stage \"secure\": CouchDB was stopped on purpose; run "),
+        "{reason}"
+    );
+
+    client.call("service_start", json!({})).await?;
+    let done = prepare(&client, &order).await?;
+    assert_eq!(done["state"], "succeeded", "{done}");
+    let databases = client.call("list_databases", json!({})).await?;
+    assert!(databases.to_string().contains("orders"), "{databases}");
+    Ok(())
+}
+
+/// The operation of a `prepare`, when it has ended.
+async fn prepare(client: &LocalClient, order: &Value) -> Result<Value> {
+    let id = client.call("prepare", order.clone()).await?;
+    let mut operation = Value::Null;
+    until("prepare has ended", async || {
+        operation = client.call("operation_show", json!({"operation": id})).await?;
+        Ok(!operation["ended"].is_null())
+    })
+    .await?;
+    Ok(operation)
+}
+
 /// The agent's state of CouchDB's process.
 async fn server(client: &LocalClient) -> Result<String> {
     let status = client.call("get_agent_status", json!({})).await?;

@@ -38,6 +38,11 @@ pub(super) enum Problem {
     Transition(String),
     #[error(transparent)]
     Command(#[from] CommandError),
+    #[error(
+        "CouchDB was stopped on purpose; run `trove-couchdb service-start` on the instance, then prepare it again, or \
+         create a new instance ({0})"
+    )]
+    Stopped(CommandError),
 }
 
 impl PrepareError {
@@ -59,6 +64,14 @@ impl PrepareError {
             Problem::Command(error) => {
                 Self { step: self.step, problem: Problem::Command(couch.explain(error).await) }
             }
+            problem => Self { step: self.step, problem },
+        }
+    }
+
+    /// The failure while CouchDB is stopped on purpose. Unlike an outage it is not worth a retry.
+    pub(in crate::commands) fn stopped_on_purpose(self) -> Self {
+        match self.problem {
+            Problem::Command(error) => Self { step: self.step, problem: Problem::Stopped(error) },
             problem => Self { step: self.step, problem },
         }
     }
