@@ -9,7 +9,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("requests", &["couch", "metrics", "trace"]),
     ("bootstrap", &["couch", "system"]),
-    ("status", &["couch", "guest", "operations", "system"]),
+    ("status", &["couch", "guest", "host", "operations", "system"]),
     ("audit", &[]),
     ("operations", &["audit", "system"]),
     ("commands", &["bootstrap", "couch", "guest", "host", "log", "operations", "status", "system"]),

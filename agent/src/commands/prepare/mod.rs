@@ -53,8 +53,7 @@ fn decode(args: &Arguments<'_>) -> Decoded {
 
 /// Everything in the guest.
 fn everything() -> Scopes {
-    let data = [Scope::AllUsers, Scope::AllDatabases, Scope::Root];
-    Scopes::writing(data.into_iter().chain([Scope::Server, Scope::Volume]))
+    Scopes::writing([Scope::AllUsers, Scope::AllDatabases, Scope::Root])
 }
 
 impl Command for Prepare {
@@ -62,7 +61,11 @@ impl Command for Prepare {
         Method::Prepare
     }
 
+    /// CouchDB's process only for the volume: an operator may start a CouchDB that is waited for.
     fn scopes(&self) -> Scopes {
+        if self.demands.iter().any(Demand::is_volume) {
+            return everything().and_writing([Scope::Server, Scope::Volume]);
+        }
         everything()
     }
 

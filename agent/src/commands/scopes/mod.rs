@@ -108,6 +108,13 @@ impl Scopes {
         Self { reads: BTreeSet::new(), writes: scopes.into_iter().collect() }
     }
 
+    /// The same, and these in addition.
+    #[must_use]
+    pub(super) fn and_writing(mut self, scopes: impl IntoIterator<Item = Scope>) -> Self {
+        self.writes.extend(scopes);
+        self
+    }
+
     /// Scopes that read exactly these and change nothing.
     pub fn reading(scopes: impl IntoIterator<Item = Scope>) -> Self {
         Self { reads: scopes.into_iter().collect(), writes: BTreeSet::new() }
