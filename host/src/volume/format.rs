@@ -115,7 +115,7 @@ async fn make(
     record.enter(Step::Formatted, volume.state_dir)
 }
 
-fn with<'a>(arguments: &[&'a str], device: &'a Device) -> Vec<&'a OsStr> {
+fn with<'a>(arguments: &'a [&'a str], device: &'a Device) -> Vec<&'a OsStr> {
     arguments.iter().map(OsStr::new).chain([device.path.as_os_str()]).collect()
 }
 

@@ -98,7 +98,7 @@ pub async fn perform(
              volume before you mount it",
             report.moved_from.as_deref().unwrap_or_default()
         );
-        return Err(HostError::Volume { reason });
+        return Err(HostError::Task { program: verb.name().to_owned(), reason });
     }
     Ok(report)
 }

@@ -18,7 +18,9 @@ use super::{
     compare, context::Volume, marker, mounts,
     record::{Record, Step, sync_directory},
     tools::{self, failed, refused},
+    unit,
 };
+use crate::task;
 
 /// What mkfs.ext4 makes in every file system.
 const LOST_FOUND: &str = "lost+found";
@@ -62,6 +64,9 @@ pub(super) async fn move_data(volume: &Volume<'_>) -> Result<bool, HostError> {
                 renamed.map_err(|error| failed(volume.mount_point.display(), &error))?;
             }
             leave_nothing(volume.mount_point)?;
+            if task::is_booted() {
+                unit::guard(volume).await?;
+            }
             marker::write(copy)
         })
         .await?;

@@ -2,10 +2,7 @@
 //!
 //! They are in `/etc/systemd/system`, as the next boot must have them, too.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use trove_couchdb_protocol::host::HostError;
 
@@ -18,17 +15,19 @@ const UNITS: &str = "/etc/systemd/system";
 /// The addition's name.
 const ADDITION: &str = "50-trove-couchdb-volume.conf";
 
-/// Writes the units, and has systemd read them and mount the volume at every boot.
+/// Forbids CouchDB's unit to start while nothing is mounted.
+pub(super) async fn guard(volume: &Volume<'_>) -> Result<(), HostError> {
+    let Some(unit) = volume.unit else { return Ok(()) };
+    let directory = Path::new(UNITS).join(format!("{unit}.d"));
+    fs::create_dir_all(&directory).map_err(|error| failed(directory.display(), &error))?;
+    write(&directory.join(ADDITION), &addition(volume.mount_point))?;
+    systemctl(&["daemon-reload"]).await
+}
+
+/// Writes both units, and has systemd mount the volume at every boot.
 pub(super) async fn install(volume: &Volume<'_>, uuid: &str, file_system: FileSystem) -> Result<(), HostError> {
-    let mut files = vec![(Path::new(UNITS).join(name(volume.mount_point)), mount_unit(volume, uuid, file_system))];
-    if let Some(unit) = volume.unit {
-        let directory = Path::new(UNITS).join(format!("{unit}.d"));
-        fs::create_dir_all(&directory).map_err(|error| failed(directory.display(), &error))?;
-        files.push((directory.join(ADDITION), addition(volume.mount_point)));
-    }
-    for (path, text) in files {
-        write(&path, &text)?;
-    }
+    write(&Path::new(UNITS).join(name(volume.mount_point)), &mount_unit(volume, uuid, file_system))?;
+    guard(volume).await?;
     systemctl(&["daemon-reload"]).await?;
     systemctl(&["enable", "--quiet", &name(volume.mount_point)]).await
 }
@@ -47,7 +46,7 @@ async fn systemctl(arguments: &[&str]) -> Result<(), HostError> {
     tools::must("systemctl", arguments, &[0]).await.map(drop)
 }
 
-fn write(path: &PathBuf, text: &str) -> Result<(), HostError> {
+fn write(path: &Path, text: &str) -> Result<(), HostError> {
     if fs::read_to_string(path).is_ok_and(|found| found == text) {
         return Ok(());
     }
