@@ -44,9 +44,9 @@ use crate::{
     task::{Task, arguments},
 };
 
-/// The task's capabilities: to mount, and to copy files of any owner.
+/// The task may mount, copy files of any owner, and grow a file system that is mounted (`CAP_SYS_RESOURCE`).
 const PROPERTIES: [&str; 9] = [
-    "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_MKNOD CAP_SETFCAP",
+    "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_MKNOD CAP_SETFCAP CAP_SYS_RESOURCE",
     "DevicePolicy=closed",
     "DeviceAllow=block-* rw",
     "PrivateNetwork=yes",

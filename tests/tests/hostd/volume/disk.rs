@@ -18,6 +18,19 @@ pub fn run(program: &str, arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// Whether a mounted file system can grow here; reported as skipped if not.
+pub fn grows_online(file_system: &str) -> Result<bool> {
+    /// `CAP_SYS_RESOURCE`, which ext4 asks for.
+    const BIT: u32 = 24;
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:")).context("no CapEff")?;
+    let grows = file_system != "ext4" || u64::from_str_radix(line.trim(), 16)? >> BIT & 1 == 1;
+    if !grows {
+        ledger::skipped("in part: a mounted ext4 grows only with CAP_SYS_RESOURCE, which root lacks here");
+    }
+    Ok(grows)
+}
+
 /// A disk of zeros; it is detached on drop.
 pub struct Disk {
     file: tempfile::NamedTempFile,

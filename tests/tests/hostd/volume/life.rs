@@ -4,7 +4,7 @@ use anyhow::Result;
 use rustix::fs::statvfs;
 use serde_json::json;
 
-use super::disk::{Disk, MIB, mounted};
+use super::disk::{Disk, MIB, grows_online, mounted};
 use super::machine::Machine;
 
 /// mkfs.xfs makes nothing smaller than 300 MiB.
@@ -56,10 +56,13 @@ async fn whole_life(file_system: &str) -> Result<()> {
     let same = machine.ask(json!("volume-grow")).await?;
     assert_eq!(same["changed"], false, "the device has its old size");
     disk.grow(SIZES[1])?;
-    let grown = machine.ask(json!("volume-grow")).await?;
-    assert_eq!((&grown["size"], &grown["changed"]), (&json!(SIZES[1] * MIB), &json!(true)));
-    let online = size_of_file_system(&machine)?;
-    assert!(online >= before + 60, "{before} MiB, then {online} MiB");
+    let mut online = before;
+    if grows_online(file_system)? {
+        let grown = machine.ask(json!("volume-grow")).await?;
+        assert_eq!((&grown["size"], &grown["changed"]), (&json!(SIZES[1] * MIB), &json!(true)));
+        online = size_of_file_system(&machine)?;
+        assert!(online >= before + 60, "{before} MiB, then {online} MiB");
+    }
 
     // Without it.
     machine.ask(json!("service-stop")).await?;

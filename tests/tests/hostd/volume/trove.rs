@@ -11,7 +11,7 @@ use trove_couchdb_tests::local::LocalClient;
 use trove_couchdb_tests::strace::Strace;
 use trove_couchdb_tests::until::until;
 
-use super::disk::{Disk, mounted, run};
+use super::disk::{Disk, grows_online, mounted, run};
 use super::machine::section;
 use crate::service::{EVERY_VERB, Service};
 
@@ -75,11 +75,14 @@ async fn trove_orders_a_volume_and_resizes_it_online_and_offline() -> Result<()>
     };
     let blocks = || rustix::fs::statvfs(service.data()).map(|stat| stat.f_blocks);
     let before = blocks()?;
-    let (grown, args) = resize(true);
-    grown?;
-    assert_eq!(client.call("resize_fs", args).await?, Value::Null);
-    let online = blocks()?;
-    assert!(online > before && service.answers().await);
+    let mut online = before;
+    if grows_online("ext4")? {
+        let (grown, args) = resize(true);
+        grown?;
+        assert_eq!(client.call("resize_fs", args).await?, Value::Null);
+        online = blocks()?;
+        assert!(online > before && service.answers().await);
+    }
 
     client.call("stop_db", json!({})).await?;
     let place = json!({"device_path": disk.path(), "mount_point": "/var/lib/couchdb"});
