@@ -122,9 +122,7 @@ async fn carry_out(file: &Path, changes: &Changes, request: &Request) -> Result<
             report.map(Done::Service)
         }
         Section::CouchDb => log_tail::perform(&policy, &request.verb).await.map(Done::Log),
-        Section::Volume => {
-            volume::perform(&policy, file, &request.verb, changes).await.map(Done::Volume)
-        }
+        Section::Volume => volume::perform(&policy, file, &request.verb, changes).await.map(Done::Volume),
     }
 }
 

@@ -14,8 +14,8 @@ use tokio::{net::UnixStream, time};
 use tokio_util::{bytes::Bytes, codec::LengthDelimitedCodec};
 use trove_couchdb_protocol::{
     host::{
-        Answer, Lines, LogTail, MAX_FRAME, Outcome, Report, Request, RequestId, ServiceName, Verb, VolumeReport,
-        Within,
+        Answer, Lines, LogTail, MAX_FRAME, Outcome, Report, Request, RequestId, ServiceName, Verb,
+        VolumeReport, Within,
     },
     new_id,
 };

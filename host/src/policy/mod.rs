@@ -20,11 +20,11 @@ use std::{
 use trove_couchdb_protocol::host::{HostError, Section, ServiceName, Verb};
 
 pub use file::KEYS;
+pub use volume::VolumePolicy;
 pub use words::{
     AbsolutePath, Arguments, ContainerName, DevicePattern, FileSystem, ImageName, ImageTag, MountOptions,
     PackageName, UnitName, VolumeLabel,
 };
-pub use volume::VolumePolicy;
 
 /// The maximum size of a policy.
 const MAX_SIZE: u64 = 64 * 1024;

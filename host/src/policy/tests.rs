@@ -108,7 +108,10 @@ fn what_nobody_knows_or_nothing_can_use_is_refused_with_its_place() {
         ("[volume]\ndevices = [\"/dev/../etc/passwd\"]\n", "write a path below /dev/"),
         ("[volume]\ndevices = [\"/dev/*\"]\n", "write a path below /dev/"),
         ("[volume]\nmount_point = \"/\"\n", "write an absolute path below /"),
-        ("[volume]\nallow = [\"volume-mount\"]\n", "volume.allow needs volume.devices and volume.mount_point"),
+        (
+            "[volume]\nallow = [\"volume-mount\"]\n",
+            "volume.allow needs volume.devices and volume.mount_point",
+        ),
         ("[volume]\nallow = [\"volume-wipe\"]\n", "volume.allow names the verb \"volume-wipe\""),
         ("[volume]\nlabel = \"thirteen-long\"\n", "volume.label"),
         ("[volume]\nlabel = \"a b\"\n", "volume.label"),

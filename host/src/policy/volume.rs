@@ -84,7 +84,9 @@ impl File {
         let allow = known(Section::Volume, self.allow)?;
         if !allow.is_empty() && (self.devices.is_empty() || self.mount_point.is_none()) {
             let needs = "volume.devices and volume.mount_point";
-            return Err(format!("volume.allow needs {needs}: which devices may be used, and where they are mounted"));
+            return Err(format!(
+                "volume.allow needs {needs}: which devices may be used, and where they are mounted"
+            ));
         }
         if let (false, Some(mount_point), Some(data_dir)) = (allow.is_empty(), &self.mount_point, data_dir)
             && !data_dir.as_path().starts_with(mount_point.as_path())
@@ -101,7 +103,8 @@ impl File {
             mount_point: self.mount_point,
             file_system: self.file_system,
             label: VolumeLabel::try_from(self.label).map_err(|error| format!("volume.label: {error}"))?,
-            options: MountOptions::try_from(self.options).map_err(|error| format!("volume.options: {error}"))?,
+            options: MountOptions::try_from(self.options)
+                .map_err(|error| format!("volume.options: {error}"))?,
             timeout: seconds("volume.timeout", self.timeout, 1, 86_400)?,
         })
     }

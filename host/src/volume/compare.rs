@@ -36,7 +36,9 @@ pub(super) fn difference(original: &Path, copy: &Path, ignored: &[&str]) -> io::
 fn of_directories(original: &Path, copy: &Path, ignored: &[&str]) -> io::Result<Option<String>> {
     let (left, mut right) = (entries(original)?, entries(copy)?);
     right.retain(|name, ()| !ignored.iter().any(|ignored| name == ignored) || left.contains_key(name));
-    if let Some(name) = left.keys().chain(right.keys()).find(|name| left.contains_key(*name) != right.contains_key(*name)) {
+    if let Some(name) =
+        left.keys().chain(right.keys()).find(|name| left.contains_key(*name) != right.contains_key(*name))
+    {
         return Ok(Some(format!("{}: it is in one of both only", original.join(name).display())));
     }
     for name in left.keys() {

@@ -113,7 +113,10 @@ impl<'a> Volume<'a> {
             return Err(refused(if names.is_empty() {
                 format!("no device of volume.devices has the label {label}; attach the volume")
             } else {
-                format!("{} have the label {label}, and one may; detach or relabel the other", names.join(" and "))
+                format!(
+                    "{} have the label {label}, and one may; detach or relabel the other",
+                    names.join(" and ")
+                )
             }));
         };
         match record {
@@ -159,7 +162,9 @@ impl<'a> Volume<'a> {
     pub(super) fn must_have_directory(&self) -> Result<(), HostError> {
         let point = self.mount_point;
         match std::fs::symlink_metadata(point) {
-            Ok(metadata) if metadata.is_dir() && point.canonicalize().is_ok_and(|real| real == point) => Ok(()),
+            Ok(metadata) if metadata.is_dir() && point.canonicalize().is_ok_and(|real| real == point) => {
+                Ok(())
+            }
             Ok(_) => Err(refused(format!(
                 "volume.mount_point {} is no directory or is reached through a link; name the directory itself",
                 point.display()

@@ -187,7 +187,10 @@ mod tests {
         let hint = DevicePath::try_from("/dev/null".to_owned()).unwrap();
         let patterns = [DevicePattern::try_from("/dev/null".to_owned()).unwrap()];
         let error = chosen(&patterns, &hint).unwrap_err().to_string();
-        assert!(error.starts_with("/dev/null is not allowed by host.toml: volume.devices is /dev/null"), "{error}");
+        assert!(
+            error.starts_with("/dev/null is not allowed by host.toml: volume.devices is /dev/null"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -62,13 +62,16 @@ async fn again(volume: &Volume<'_>, hint: &DevicePath, mut record: Record) -> Re
     drop(probe::must_be_unused(&device)?);
     let found = Signature::of(&device).await?;
     let is_ours = found.uuid.as_ref() == Some(&record.uuid);
-    if is_ours && found.kind.as_deref() == Some(record.file_system.name()) && is_whole(&device, &record).await? {
+    if is_ours
+        && found.kind.as_deref() == Some(record.file_system.name())
+        && is_whole(&device, &record).await?
+    {
         return record.enter(Step::Formatted, volume.state_dir);
     }
     match found.in_words() {
-        Some(words) if !is_ours => {
-            Err(refused(format!("a format of {name} was interrupted, and now it has {words}; it is left alone")))
-        }
+        Some(words) if !is_ours => Err(refused(format!(
+            "a format of {name} was interrupted, and now it has {words}; it is left alone"
+        ))),
         _ => make(volume, &device, record, is_ours).await,
     }
 }
@@ -94,10 +97,9 @@ async fn make(
     let uuid = format!("uuid={}", record.uuid);
     // The device is empty: nothing has to be discarded.
     let (program, mut arguments) = match record.file_system {
-        FileSystem::Ext4 => (
-            "mkfs.ext4",
-            vec!["-q", "-m", "1", "-E", "nodiscard", "-L", label, "-U", record.uuid.as_str()],
-        ),
+        FileSystem::Ext4 => {
+            ("mkfs.ext4", vec!["-q", "-m", "1", "-E", "nodiscard", "-L", label, "-U", record.uuid.as_str()])
+        }
         FileSystem::Xfs => ("mkfs.xfs", vec!["-q", "-K", "-L", label, "-m", uuid.as_str()]),
     };
     if overwrites {
@@ -105,9 +107,7 @@ async fn make(
     }
     tools::must(program, &with(&arguments, device), &[0]).await?;
     let name = device.path.display().to_string();
-    fs::File::open(&device.path)
-        .and_then(|file| file.sync_all())
-        .map_err(|error| failed(&name, &error))?;
+    fs::File::open(&device.path).and_then(|file| file.sync_all()).map_err(|error| failed(&name, &error))?;
     let found = Signature::of(device).await?;
     if (found.uuid.as_ref(), found.label.as_deref()) != (Some(&record.uuid), Some(label)) {
         return Err(failed(program, &format!("it ended, and {name} has no file system labelled {label}")));

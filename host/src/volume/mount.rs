@@ -42,7 +42,8 @@ pub(super) async fn mount(volume: &Volume<'_>) -> Result<bool, HostError> {
     if !is_mounted {
         put_there(volume, &found).await?;
         let there = mounts::at(volume.mount_point)?;
-        if there.is_none_or(|mount| mount.number != found.device.number) || !marker::is_in(volume.mount_point) {
+        if there.is_none_or(|mount| mount.number != found.device.number) || !marker::is_in(volume.mount_point)
+        {
             return Err(failed("mount", &format!("it ended, and the volume is not on {point}")));
         }
     }

@@ -15,7 +15,9 @@ use rustix::fs::{statvfs, syncfs};
 use trove_couchdb_protocol::host::HostError;
 
 use super::{
-    compare, context::Volume, marker, mounts,
+    compare,
+    context::Volume,
+    marker, mounts,
     record::{Record, Step, sync_directory},
     tools::{self, failed, refused},
     unit,
@@ -86,7 +88,9 @@ fn moved_to(mount_point: &Path, record: &Record) -> PathBuf {
 fn must_have_no_mounts(directory: &Path) -> Result<(), HostError> {
     match mounts::all()?.into_iter().find(|mount| mount.point.starts_with(directory)) {
         None => Ok(()),
-        Some(mount) => Err(refused(format!("something is mounted on {}; unmount it first", mount.point.display()))),
+        Some(mount) => {
+            Err(refused(format!("something is mounted on {}; unmount it first", mount.point.display())))
+        }
     }
 }
 
@@ -135,7 +139,10 @@ async fn copy_data(source: &Path, copy: &Path) -> Result<(), HostError> {
     synced.map_err(wrong(copy))?;
     match compare::difference(source, copy, &[LOST_FOUND, marker::NAME]).map_err(wrong(source))? {
         None => Ok(()),
-        Some(found) => Err(failed("the copy of CouchDB's data", &format!("it differs: {found}; CouchDB's data are untouched"))),
+        Some(found) => Err(failed(
+            "the copy of CouchDB's data",
+            &format!("it differs: {found}; CouchDB's data are untouched"),
+        )),
     }
 }
 

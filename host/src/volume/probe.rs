@@ -42,7 +42,9 @@ impl Signature {
         let arguments = [&arguments[..], &[device.path.as_os_str()]].concat();
         let ended = tools::must("blkid", &arguments, &[FOUND, NOTHING, SEVERAL]).await?;
         let mut found = Self { is_ambiguous: ended.status.code() == Some(SEVERAL), ..Self::default() };
-        for (name, value) in String::from_utf8_lossy(&ended.stdout).lines().filter_map(|line| line.split_once('=')) {
+        for (name, value) in
+            String::from_utf8_lossy(&ended.stdout).lines().filter_map(|line| line.split_once('='))
+        {
             let value = Some(value.replace('\\', ""));
             match name {
                 "TYPE" => found.kind = value,
@@ -78,7 +80,9 @@ pub(super) fn must_be_unused(device: &Device) -> Result<File, HostError> {
     if let Some(mount) = mounts::all()?.into_iter().find(|mount| parts.contains(&mount.number)) {
         return Err(refused(format!("{name} is mounted on {}", mount.point.display())));
     }
-    if let Some(holder) = fs::read_dir(sysfs.join("holders")).ok().and_then(|mut holders| holders.next()?.ok()) {
+    if let Some(holder) =
+        fs::read_dir(sysfs.join("holders")).ok().and_then(|mut holders| holders.next()?.ok())
+    {
         let holder = holder.file_name();
         return Err(refused(format!("{name} is a part of {}", holder.display())));
     }
@@ -105,7 +109,8 @@ fn parts_of(device: &Device) -> Vec<u64> {
 /// or a partition table begins and ends.
 pub(super) async fn must_be_empty(device: &Device, file: &mut File) -> Result<(), HostError> {
     let name = device.path.display();
-    let advice = "only an empty device is formatted; if nothing on it is needed, wipe it, or attach a new volume";
+    let advice =
+        "only an empty device is formatted; if nothing on it is needed, wipe it, or attach a new volume";
     if let Some(found) = Signature::of(device).await?.in_words() {
         return Err(refused(format!("{name} has {found}: {advice}")));
     }

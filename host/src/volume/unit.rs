@@ -6,7 +6,11 @@ use std::{fs, path::Path};
 
 use trove_couchdb_protocol::host::HostError;
 
-use super::{context::Volume, record::replace, tools::{self, failed}};
+use super::{
+    context::Volume,
+    record::replace,
+    tools::{self, failed},
+};
 use crate::policy::FileSystem;
 
 /// Root's own units.
@@ -25,7 +29,11 @@ pub(super) async fn guard(volume: &Volume<'_>) -> Result<(), HostError> {
 }
 
 /// Writes both units, and has systemd mount the volume at every boot.
-pub(super) async fn install(volume: &Volume<'_>, uuid: &str, file_system: FileSystem) -> Result<(), HostError> {
+pub(super) async fn install(
+    volume: &Volume<'_>,
+    uuid: &str,
+    file_system: FileSystem,
+) -> Result<(), HostError> {
     write(&Path::new(UNITS).join(name(volume.mount_point)), &mount_unit(volume, uuid, file_system))?;
     guard(volume).await?;
     systemctl(&["daemon-reload"]).await?;
@@ -146,13 +154,16 @@ mod tests {
         assert!(text.contains("Options=noatime,nodev,nosuid,noexec,nofail\n"), "{text}");
         fs::write(&path, text).unwrap();
         let service = directory.path().join("couchdb.service");
-        fs::write(&service, format!("[Service]\nExecStart=/bin/true\n{}", addition(volume.mount_point))).unwrap();
-        let Ok(verified) = Command::new("systemd-analyze").arg("verify").args([&path, &service]).output() else {
+        fs::write(&service, format!("[Service]\nExecStart=/bin/true\n{}", addition(volume.mount_point)))
+            .unwrap();
+        let Ok(verified) = Command::new("systemd-analyze").arg("verify").args([&path, &service]).output()
+        else {
             return;
         };
         // It looks for the manual's page, which is not installed here.
         let said = String::from_utf8_lossy(&verified.stderr);
-        let said: Vec<_> = said.lines().filter(|line| line.contains("couchdb") && !line.contains("man ")).collect();
+        let said: Vec<_> =
+            said.lines().filter(|line| line.contains("couchdb") && !line.contains("man ")).collect();
         assert!(said.is_empty(), "{said:?}");
     }
 }

@@ -76,7 +76,8 @@ impl Disk {
 
     /// Copies another disk of the same size to this one.
     pub fn copy(&self, other: &Self) -> Result<()> {
-        run("dd", &[&format!("if={}", other.path), &format!("of={}", self.path), "bs=1M", "conv=fsync"]).map(drop)
+        run("dd", &[&format!("if={}", other.path), &format!("of={}", self.path), "bs=1M", "conv=fsync"])
+            .map(drop)
     }
 
     /// Attaches another disk of the same size by the same name.
@@ -107,6 +108,8 @@ impl Drop for Disk {
         for point in mounted(&self.path) {
             drop(run("umount", &[point.to_str().unwrap_or_default()]));
         }
+        // A loop device that can only be read would stay so for its next file.
+        drop(run("blockdev", &["--setrw", &self.path]));
         if let Err(error) = run("losetup", &["--detach", &self.path]) {
             eprintln!("{} is left: {error}", self.path);
         }

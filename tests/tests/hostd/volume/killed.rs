@@ -100,8 +100,11 @@ fn sorted(words: &[&str]) -> Vec<String> {
 async fn a_killed_hostd_leaves_its_task_to_the_next_one() -> Result<()> {
     let Some(disk) = Disk::new(512)? else { return Ok(()) };
     let mut machine = Machine::new(&[&disk], "ext4").await?;
-    for (verb, step) in [(json!({"volume-format": disk.path()}), "formatting"), (json!("volume-move-data"), "copying")] {
-        let asking = machine.hostd.ask(&json!({"id": "killed", "verb": verb}));
+    for (verb, step) in
+        [(json!({"volume-format": disk.path()}), "formatting"), (json!("volume-move-data"), "copying")]
+    {
+        let request = json!({"id": "killed", "verb": verb});
+        let asking = machine.hostd.ask(&request);
         let killed = async {
             until("the step begins", async || Ok(machine.step().is_ok_and(|now| now == step))).await
         };

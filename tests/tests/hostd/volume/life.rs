@@ -156,6 +156,7 @@ async fn a_volume_that_is_gone_is_named_and_nothing_starts_without_it() -> Resul
 
     // Another volume than this machine's.
     drop(disk);
+    super::disk::run("e2fsck", &["-f", "-p", other.path()])?;
     super::disk::run("tune2fs", &["-f", "-U", "random", other.path()])?;
     let (_, reason) = machine.refusal(json!("volume-mount")).await?;
     assert!(reason.contains("is another volume than the one of this machine"), "{reason}");
@@ -163,6 +164,9 @@ async fn a_volume_that_is_gone_is_named_and_nothing_starts_without_it() -> Resul
     // None.
     drop(other);
     let (_, reason) = machine.refusal(json!("service-start")).await?;
-    assert!(reason.contains("no device of volume.devices has the label trovecouchdb; attach the volume"), "{reason}");
+    assert!(
+        reason.contains("no device of volume.devices has the label trovecouchdb; attach the volume"),
+        "{reason}"
+    );
     Ok(())
 }

@@ -128,7 +128,8 @@ impl Machine {
     pub fn has_data(directory: &Path) -> bool {
         let shard = std::fs::read(directory.join("shards/00000000-7fffffff/shop.1.couch"));
         let databases = std::fs::read(directory.join("_dbs.couch"));
-        shard.is_ok_and(|shard| shard == vec![7; 3_000_000]) && databases.is_ok_and(|text| text == b"databases")
+        shard.is_ok_and(|shard| shard == vec![7; 3_000_000])
+            && databases.is_ok_and(|text| text == b"databases")
     }
 
     /// Checks that CouchDB's data are here, whole, with their owner and modes.
