@@ -54,8 +54,9 @@ pub async fn probe_for_ever(
         let before = results.borrow().health.clone();
         let (process_since, asked_at) = (lifecycle.process_since(), Instant::now());
         let health = couch.health(&before).await;
-        let is_stopped = matches!(lifecycle.last_known().server, Server::Stopped(_));
-        let health = if is_stopped { health } else { volume.explain(health).await };
+        // A CouchDB that is being stopped or started is down for that reason.
+        let is_meant_to_run = matches!(lifecycle.last_known().server, Server::Running | Server::Maintenance);
+        let health = if is_meant_to_run { volume.explain(health).await } else { health };
         lifecycle.saw(health.clone(), asked_at);
         let has_changed = publish(&results, ProbeResult { health: health.clone(), asked_at }, process_since);
         if has_changed {

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use trove_couchdb_protocol::host::Verb;
+use trove_couchdb_protocol::host::{HostError, Verb};
 
-use crate::{couch::Health, host::Host};
+use crate::{
+    couch::Health,
+    host::{Host, HostFailure},
+};
 
 /// How often the helper is asked while CouchDB is down.
 const ASK_EVERY: Duration = Duration::from_secs(300);
@@ -18,11 +21,13 @@ pub(super) struct VolumeCheck {
     host: Host,
     asked: Option<Instant>,
     problem: Option<String>,
+    /// host.toml has no volume: asking again would only fill the helper's audit log.
+    is_refused: bool,
 }
 
 impl VolumeCheck {
     pub(super) fn new(host: Host) -> Self {
-        Self { host, asked: None, problem: None }
+        Self { host, asked: None, problem: None, is_refused: false }
     }
 
     /// The health with the state of the volume, if CouchDB is down without it.
@@ -32,11 +37,12 @@ impl VolumeCheck {
             return health;
         };
         let is_due = self.asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY);
-        if is_due && self.host.absence().is_none() {
+        if is_due && !self.is_refused && self.host.absence().is_none() {
             self.asked = Some(Instant::now());
             // A helper that does not allow it, or fails, leaves the reason as it is.
-            let report = self.host.volume(ID, Verb::VolumeStatus).await.ok();
-            self.problem = report.and_then(|report| report.problem);
+            let asked = self.host.volume(ID, Verb::VolumeStatus).await;
+            self.is_refused = matches!(asked, Err(HostFailure::Refused(HostError::NotAllowed { .. })));
+            self.problem = asked.ok().and_then(|report| report.problem);
         }
         Health::Down(match &self.problem {
             Some(problem) => format!("CouchDB's volume is missing: {problem} ({reason})"),
