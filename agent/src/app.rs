@@ -170,6 +170,7 @@ async fn build(
         admin,
         every,
         lifecycle.clone(),
+        host.clone(),
         health_writer,
     ));
     end_an_interrupted_prepare(&lifecycle, &operations).await;

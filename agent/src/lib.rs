@@ -21,7 +21,7 @@
 //! | `metrics` | | `prometheus-client` |
 //! | `requests` | `couch`, `metrics`, `trace` | |
 //! | `bootstrap` | `couch`, `system` | |
-//! | `status` | `couch`, `guest`, `operations`, `system` | `sd-notify` |
+//! | `status` | `couch`, `guest`, `host`, `operations`, `system` | `sd-notify` |
 //! | `commands` | `bootstrap::Rotator`, `couch`, `guest`, `host`, `log`, `operations`, `status::AgentStatus`, `system` | |
 //! | `transport` | `audit`, `commands`, `metrics`, `status`; its parts | |
 //! | `transport::amqp` | `audit`, `metrics`, `status`, `system`; `rpc` | `lapin` |

@@ -41,6 +41,10 @@ pub struct Args {
     /// Check the policy, say whether it is valid, and exit
     #[arg(long)]
     pub check: bool,
+
+    /// Work on CouchDB's volume: how this program starts itself where there are devices
+    #[arg(long, value_name = "WORK", hide = true)]
+    pub volume: Option<String>,
 }
 
 #[cfg(test)]

@@ -17,14 +17,14 @@ use tokio_util::{
     sync::CancellationToken,
     task::TaskTracker,
 };
-use trove_couchdb_protocol::host::{Answer, Done, HostError, MAX_FRAME, Request, Section};
+use trove_couchdb_protocol::host::{Answer, Done, HostError, MAX_FRAME, Request, Section, Verb};
 
 use crate::{
     audit::{Audit, Peer},
     changes::Changes,
     log_tail,
     policy::Policy,
-    service,
+    service, volume,
 };
 
 /// The time limit for a silent client, which would block a connection slot and the idle exit.
@@ -110,15 +110,19 @@ async fn refuse(mut frames: Frames, peer: Peer, audit: &Audit, error: HostError)
     send(&mut frames, &Answer { id: None, outcome: outcome.into() }).await;
 }
 
-async fn carry_out(policy: &Path, changes: &Changes, request: &Request) -> Result<Done, HostError> {
-    let policy = Policy::load(policy)?;
+async fn carry_out(file: &Path, changes: &Changes, request: &Request) -> Result<Done, HostError> {
+    let policy = Policy::load(file)?;
     policy.permits(&request.verb, request.service.as_ref())?;
     match request.verb.section() {
         Section::Service => {
+            if matches!(request.verb, Verb::ServiceStart | Verb::ServiceRestart) {
+                volume::must_be_mounted(&policy, file).await?;
+            }
             let report = service::perform(&policy.service, &request.verb, request.within, changes).await;
             report.map(Done::Service)
         }
         Section::CouchDb => log_tail::perform(&policy, &request.verb).await.map(Done::Log),
+        Section::Volume => volume::perform(&policy, file, &request.verb, changes).await.map(Done::Volume),
     }
 }
 

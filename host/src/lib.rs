@@ -23,7 +23,8 @@
 //! | `backend` | `one_line`, `policy`, `program` |
 //! | `service` | `backend`, `changes`, `policy` |
 //! | `log_tail` | `backend`, `policy`, `program`, `task` |
-//! | `connection` | `audit`, `changes`, `log_tail`, `policy`, `service` |
+//! | `volume` | `backend`, `changes`, `one_line`, `policy`, `program`, `task` |
+//! | `connection` | `audit`, `changes`, `log_tail`, `policy`, `service`, `volume` |
 //! | `server` | `audit`, `changes`, `connection`, `policy` |
 //! | `args` | |
 //!
@@ -41,3 +42,4 @@ pub mod program;
 pub mod server;
 pub mod service;
 pub mod task;
+pub mod volume;

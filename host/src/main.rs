@@ -1,7 +1,7 @@
 //! `trove-couchdb-hostd`: runs privileged actions for trove-couchdb-agent, within the limits of root's policy
 //! file.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, error::ErrorKind};
 use listenfd::ListenFd;
@@ -9,7 +9,7 @@ use tokio::{
     net::UnixListener,
     signal::unix::{SignalKind, signal},
 };
-use trove_couchdb_hostd::{args::Args, audit::Audit, policy::Policy, server, server::Server};
+use trove_couchdb_hostd::{args::Args, audit::Audit, policy::Policy, server, server::Server, volume::worker};
 
 /// Wrong usage, or an invalid policy (sysexits.h, `EX_USAGE`).
 const USAGE: u8 = 64;
@@ -33,14 +33,22 @@ fn main() -> ExitCode {
             Err(error) => failed(USAGE, &error.to_string()),
         };
     }
-    // The program starts even with an invalid policy: the answer to each request reports the mistake.
-    if let Err(error) = Policy::load(&args.policy) {
-        eprintln!("trove-couchdb-hostd: {error}");
-    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(1, &error.to_string()),
     };
+    if let Some(work) = &args.volume {
+        let outcome = runtime.block_on(worker::run(&args.policy, work));
+        // Nobody reads it if hostd has ended; the work is done all the same.
+        return match std::io::stdout().write_all(outcome.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(1, &error.to_string()),
+        };
+    }
+    // The program starts even with an invalid policy: the answer to each request reports the mistake.
+    if let Err(error) = Policy::load(&args.policy) {
+        eprintln!("trove-couchdb-hostd: {error}");
+    }
     match runtime.block_on(serve(&args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => failed(1, &reason),

@@ -83,7 +83,7 @@ impl Task<'_> {
     pub async fn run(self) -> Result<Ended, HostError> {
         let program = self.program.display().to_string();
         let failed = |error: RunError| HostError::Task { program, reason: error.to_string() };
-        let (path, arguments, margin) = if Path::new(BOOTED).is_dir() {
+        let (path, arguments, margin) = if is_booted() {
             (Path::new(SYSTEMD_RUN), self.as_unit(), MARGIN)
         } else {
             (Path::new("/usr/bin/env"), self.as_child(), Duration::ZERO)
@@ -114,6 +114,11 @@ impl Task<'_> {
         all.extend(self.arguments.iter().cloned());
         all
     }
+}
+
+/// Whether systemd runs this machine.
+pub fn is_booted() -> bool {
+    Path::new(BOOTED).is_dir()
 }
 
 /// Options of a task.
@@ -152,7 +157,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_child_gets_its_words_and_its_input() {
-        if Path::new(BOOTED).is_dir() {
+        if is_booted() {
             return; // as a unit: make walk
         }
         let output = shell("printf %s \"$WORD:\"; cat", Some(b"in")).output().await.unwrap();

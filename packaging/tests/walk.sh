@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
 machine=$work/machine
 server=''
-trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; demolish; unmount_builder; rm -rf --one-file-system "$work"' EXIT
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; demolish; free_disk; unmount_builder; rm -rf --one-file-system "$work"' EXIT
 # A shell that a signal ends would leave the machine running.
 trap 'exit 130' INT TERM HUP
 
@@ -23,6 +23,8 @@ unmount_builder() { :; } # see builder.sh
 is() { [ "$1" = "$2" ] || fail "$3: $1, not $2"; }
 # shellcheck source=packaging/tests/machine.sh
 . packaging/tests/machine.sh
+# shellcheck source=packaging/tests/walk/volume.sh
+. packaging/tests/walk/volume.sh
 
 [ "$(id -u)" = 0 ] || fail "a machine of its own wants root"
 for tool in mmdebstrap openssl nsenter python3; do
@@ -175,6 +177,9 @@ inside chmod 666 /etc/trove-couchdb-agent/host.toml
 grep -q 'others than its owner may write to it' "$work/said" || fail "$(cat "$work/said")"
 inside mv /root/host.toml /etc/trove-couchdb-agent/host.toml
 sound "after the helper was used"
+
+step "CouchDB's volume, docs/hostd.md"
+volume_under_systemd
 
 step "the journal and the levels of the log, docs/configuration.md"
 walk "docs/configuration.md#The log"

@@ -5,19 +5,22 @@
 //! ```
 //!
 //! One connection carries any number of requests; each is answered before the next one is read. A request
-//! names no path, unit or program: those are in root's `host.toml`. The values in a request are newtypes that
+//! names no path, unit or program: those are in root's `host.toml`. The one exception is a device for the
+//! volume, which counts only within the devices that `host.toml` names. The values in a request are newtypes that
 //! only validation can build, and unknown fields are refused. The agent, the helper and `doctor` share these
 //! types; there is no I/O here.
 
 mod answer;
 mod verb;
+mod volume;
 mod words;
 
 use serde::{Deserialize, Serialize};
 
 pub use answer::{Answer, Done, HostError, LogSource, LogTail, Observed, Outcome, ServiceReport, State};
 pub use verb::{Section, Verb, Wanted};
-pub use words::{Lines, RequestId, ServiceName, Within, WordError};
+pub use volume::{VolumeReport, VolumeState};
+pub use words::{DevicePath, Lines, RequestId, ServiceName, Within, WordError};
 
 /// The helper's socket; the agent's `host.socket` overrides it.
 pub const DEFAULT_SOCKET: &str = "/run/trove-couchdb-hostd/hostd.sock";

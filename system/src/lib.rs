@@ -12,6 +12,7 @@ mod group;
 mod leftovers;
 mod listeners;
 mod listening_socket;
+mod mount_point;
 mod statvfs;
 pub mod tls;
 
@@ -24,4 +25,5 @@ pub use group::group_id;
 pub use leftovers::remove_leftovers;
 pub use listeners::listeners;
 pub use listening_socket::{ListeningSocket, Purpose, SocketError};
+pub use mount_point::is_mount_point;
 pub use statvfs::{Usage, usage_of};

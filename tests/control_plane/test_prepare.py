@@ -48,7 +48,7 @@ def test_a_volume_is_refused(guests: Guests, results: Results) -> None:
     guest.create()
     guest.boot()
     seen = failed(guest, 'prepare failed at stage "check"')
-    assert "volume" in seen and "prepare.ignore_volume" in seen
+    assert "volume" in seen and "[volume] of host.toml" in seen
     results.saw(CREATE, "a volume, and an image that doesn't mount it", "encrypted", seen)
 
 

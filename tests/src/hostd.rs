@@ -33,7 +33,7 @@ impl HostdProcess {
         let path = directory.path().join("host.toml");
         std::fs::write(&path, policy)?;
         std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        let hostd = Self { process: launch(directory.path())?, directory };
+        let hostd = Self { process: launch(directory.path(), &[])?, directory };
         hostd.until_listening().await?;
         Ok(hostd)
     }
@@ -50,7 +50,13 @@ impl HostdProcess {
 
     /// Starts the helper again, as systemd does for the next connection.
     pub async fn start_again(&mut self) -> Result<()> {
-        self.process = launch(self.directory.path())?;
+        self.process = launch(self.directory.path(), &[])?;
+        self.until_listening().await
+    }
+
+    /// The same, below another program such as strace.
+    pub async fn start_below(&mut self, wrapper: &[&str]) -> Result<()> {
+        self.process = launch(self.directory.path(), wrapper)?;
         self.until_listening().await
     }
 
@@ -90,9 +96,17 @@ impl HostdProcess {
     }
 }
 
-fn launch(directory: &Path) -> Result<Process> {
+fn launch(directory: &Path, wrapper: &[&str]) -> Result<Process> {
     let append = |name: &str| File::options().create(true).append(true).open(directory.join(name));
-    let mut command = Command::new(crate::agent::binary()?.with_file_name("trove-couchdb-hostd"));
+    let program = crate::agent::binary()?.with_file_name("trove-couchdb-hostd");
+    let mut command = match wrapper.split_first() {
+        None => Command::new(program),
+        Some((first, rest)) => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+    };
     command
         .arg("--policy")
         .arg(directory.join("host.toml"))

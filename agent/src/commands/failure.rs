@@ -97,9 +97,17 @@ impl RunError {
         }
     }
 
+    /// What made a step of `prepare` fail, or the error itself.
+    fn cause(&self) -> &Self {
+        match self {
+            Self::Prepare(error) => error.cause().unwrap_or(self),
+            _ => self,
+        }
+    }
+
     /// Whether the same command may succeed a little later.
     pub fn is_transient(&self) -> bool {
-        match self {
+        match self.cause() {
             Self::Host(failure) => failure.is_transient(),
             Self::Stopped(_) => false,
             _ => self.command().is_some_and(CommandError::is_transient),
@@ -118,7 +126,7 @@ impl RunError {
 
     /// Whether CouchDB or the helper is unreachable or not ready yet, as opposed to answering with an error.
     pub fn is_outage(&self) -> bool {
-        match self {
+        match self.cause() {
             Self::Host(failure) => failure.is_outage(),
             Self::Stopped(_) => false,
             _ => self.command().is_some_and(CommandError::is_outage),

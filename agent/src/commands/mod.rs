@@ -55,6 +55,7 @@ const FAMILIES: &[&[CommandEntry]] = &[
     root::COMMANDS,
     server::LIFECYCLE,
     server::SERVICE,
+    server::VOLUME,
     users::COMMANDS,
 ];
 

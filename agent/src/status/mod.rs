@@ -17,6 +17,7 @@ mod outbox;
 mod policy;
 mod probe;
 mod sent;
+mod volume;
 
 pub use agent_status::AgentStatus;
 pub use condition::{condition, outline};

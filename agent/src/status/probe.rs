@@ -8,9 +8,11 @@ use std::{
 use tokio::{sync::watch, time};
 use tracing::{debug, info, warn};
 
+use super::volume::VolumeCheck;
 use crate::{
     couch::{AdminLogin, Couch, Health},
-    guest::Lifecycle,
+    guest::{Lifecycle, Server},
+    host::Host,
 };
 
 /// How soon a slow CouchDB is checked again. A hanging CouchDB must not count as slow until the next regular
@@ -40,16 +42,21 @@ pub async fn probe_for_ever(
     mut admin: watch::Receiver<AdminLogin>,
     interval: Duration,
     mut lifecycle: Lifecycle,
+    host: Host,
     results: watch::Sender<ProbeResult>,
 ) {
     // Wait for bootstrap's first result: there is no login before it.
     if let Ok(Err(_)) = time::timeout(interval, admin.changed()).await {
         return;
     }
+    let mut volume = VolumeCheck::new(host);
     loop {
         let before = results.borrow().health.clone();
         let (process_since, asked_at) = (lifecycle.process_since(), Instant::now());
         let health = couch.health(&before).await;
+        // A CouchDB that is being stopped or started is down for that reason.
+        let is_meant_to_run = matches!(lifecycle.last_known().server, Server::Running | Server::Maintenance);
+        let health = if is_meant_to_run { volume.explain(health).await } else { health };
         lifecycle.saw(health.clone(), asked_at);
         let has_changed = publish(&results, ProbeResult { health: health.clone(), asked_at }, process_since);
         if has_changed {

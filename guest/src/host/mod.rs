@@ -15,7 +15,7 @@ use tokio_util::{bytes::Bytes, codec::LengthDelimitedCodec};
 use trove_couchdb_protocol::{
     host::{
         Answer, Lines, LogTail, MAX_FRAME, Outcome, Request, RequestId, ServiceName, ServiceReport, Verb,
-        Within,
+        VolumeReport, Within,
     },
     new_id,
 };
@@ -26,6 +26,9 @@ use trove_couchdb_config::HostSettings;
 /// How much longer than the helper's own deadline the client waits. The helper may have to start first, and
 /// reads the state once more after the deadline.
 const MARGIN: Duration = Duration::from_secs(8);
+
+/// The same for a verb whose own limit `host.toml` sets, to a day at most.
+const LONGEST: Duration = Duration::from_secs(86_400 + 60);
 
 /// The helper on this machine.
 #[derive(Debug, Clone)]
@@ -68,6 +71,11 @@ impl Host {
         self.request(id, Verb::LogTail(lines), None, None).await
     }
 
+    /// Sends a verb of CouchDB's volume and waits for its outcome.
+    pub async fn volume(&self, id: &str, verb: Verb) -> Result<VolumeReport, HostFailure> {
+        self.request(id, verb, None, None).await
+    }
+
     /// `R` is the type of the verb's report.
     async fn request<R: DeserializeOwned>(
         &self,
@@ -79,8 +87,8 @@ impl Host {
         let Some(path) = &self.socket else { return Err(HostFailure::Off) };
         let longest = Within::at_most(self.timeout);
         let within = within.map_or(longest, |within| within.min(longest));
+        let limit = if verb.is_long() { LONGEST } else { within.duration() + MARGIN };
         let request = Request { id: request_id(id), verb, service, within: Some(within) };
-        let limit = within.duration() + MARGIN;
         match time::timeout(limit, exchange(path, &request)).await {
             Ok(answer) => match answer?.outcome {
                 Outcome::Done(report) => Ok(report),

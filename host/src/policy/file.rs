@@ -3,11 +3,13 @@
 use std::{str::FromStr, time::Duration};
 
 use serde::Deserialize;
-use trove_couchdb_protocol::host::{DEFAULT_ACCOUNT, Section, ServiceName, Verb};
+use trove_couchdb_protocol::host::{DEFAULT_ACCOUNT, Section, ServiceName};
 
 use super::{
-    AbsolutePath, Arguments, ContainerName, CouchDbPolicy, DevicePattern, HostdPolicy, ImageName, ImageTag,
-    Manager, PackageName, Policy, ServicePolicy, UnitName, VolumePolicy,
+    AbsolutePath, Arguments, ContainerName, CouchDbPolicy, HostdPolicy, ImageName, ImageTag, Manager,
+    PackageName, Policy, ServicePolicy, UnitName,
+    bounds::{known, seconds, within},
+    volume,
 };
 
 /// Every key, as `section.key`. Tests compare the documentation with this list.
@@ -15,6 +17,7 @@ pub const KEYS: &[&str] = &[
     "hostd.account",
     "hostd.idle_exit",
     "hostd.max_connections",
+    "hostd.state_dir",
     "service.name",
     "service.allow",
     "service.timeout",
@@ -29,14 +32,22 @@ pub const KEYS: &[&str] = &[
     "service.commands.status",
     "service.commands.timeout",
     "service.commands.output_limit",
+    "volume.allow",
     "volume.devices",
     "volume.mount_point",
+    "volume.file_system",
+    "volume.label",
+    "volume.options",
+    "volume.timeout",
     "packages.names",
     "couchdb.allow",
     "couchdb.log_file",
     "couchdb.configuration_dir",
     "couchdb.data_dir",
 ];
+
+/// The default of `hostd.state_dir`.
+const STATE_DIR: &str = "/var/lib/trove-couchdb-hostd";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,7 +56,7 @@ struct File {
     hostd: Hostd,
     service: Service,
     #[serde(default)]
-    volume: Volume,
+    volume: volume::File,
     #[serde(default)]
     packages: Packages,
     #[serde(default)]
@@ -58,11 +69,13 @@ struct Hostd {
     account: String,
     idle_exit: u64,
     max_connections: usize,
+    state_dir: String,
 }
 
 impl Default for Hostd {
     fn default() -> Self {
-        Self { account: DEFAULT_ACCOUNT.to_owned(), idle_exit: 60, max_connections: 8 }
+        let (account, state_dir) = (DEFAULT_ACCOUNT.to_owned(), STATE_DIR.to_owned());
+        Self { account, idle_exit: 60, max_connections: 8, state_dir }
     }
 }
 
@@ -110,13 +123,6 @@ struct Commands {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Volume {
-    devices: Vec<DevicePattern>,
-    mount_point: Option<AbsolutePath>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
 struct Packages {
     names: Vec<PackageName>,
 }
@@ -154,7 +160,7 @@ impl FromStr for Policy {
         Ok(Self {
             hostd: file.hostd.judged()?,
             service: file.service.judged()?,
-            volume: VolumePolicy { devices: file.volume.devices, mount_point: file.volume.mount_point },
+            volume: file.volume.judged(file.couchdb.data_dir.as_ref())?,
             packages: file.packages.names,
             couchdb: CouchDbPolicy {
                 allow: known(Section::CouchDb, file.couchdb.allow)?,
@@ -177,6 +183,7 @@ impl Hostd {
             account: self.account,
             idle_exit: seconds("hostd.idle_exit", self.idle_exit, 1, 86_400)?,
             max_connections: within("hostd.max_connections", self.max_connections, 1, 64)?,
+            state_dir: self.state_dir.try_into().map_err(|error| format!("hostd.state_dir: {error}"))?,
         })
     }
 }
@@ -216,35 +223,5 @@ impl Commands {
             timeout: seconds("service.commands.timeout", self.timeout, 1, 3600)?,
             output_limit: within("service.commands.output_limit", self.output_limit, 0, 1024 * 1024)?,
         })
-    }
-}
-
-/// The verbs that a section allows, all of which must exist.
-fn known(section: Section, allow: Vec<String>) -> Result<Vec<String>, String> {
-    let names = Verb::names_of(section);
-    match allow.iter().find(|verb| !names.contains(&verb.as_str())) {
-        None => Ok(allow),
-        Some(unknown) => Err(format!(
-            "{}.allow names the verb {unknown:?}, which does not exist; there are {}",
-            section.name(),
-            names.join(", ")
-        )),
-    }
-}
-
-fn seconds(key: &str, value: u64, least: u64, most: u64) -> Result<Duration, String> {
-    within(key, value, least, most).map(Duration::from_secs)
-}
-
-fn within<T: Copy + PartialOrd + std::fmt::Display>(
-    key: &str,
-    value: T,
-    least: T,
-    most: T,
-) -> Result<T, String> {
-    if value >= least && value <= most {
-        Ok(value)
-    } else {
-        Err(format!("{key} can't be {value}; write a whole number from {least} to {most}"))
     }
 }

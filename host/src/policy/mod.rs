@@ -4,7 +4,9 @@
 //! refuses a file that accounts other than root can write, and a file with an unknown key: a misspelt limit
 //! would be ignored otherwise. `docs/hostd.md` describes each key, and a test compares the two.
 
+mod bounds;
 mod file;
+mod volume;
 mod words;
 
 use std::{
@@ -18,8 +20,10 @@ use std::{
 use trove_couchdb_protocol::host::{HostError, Section, ServiceName, Verb};
 
 pub use file::KEYS;
+pub use volume::VolumePolicy;
 pub use words::{
-    AbsolutePath, Arguments, ContainerName, DevicePattern, ImageName, ImageTag, PackageName, UnitName,
+    AbsolutePath, Arguments, ContainerName, DevicePattern, FileSystem, ImageName, ImageTag, MountOptions,
+    PackageName, UnitName, VolumeLabel,
 };
 
 /// The maximum size of a policy.
@@ -70,7 +74,7 @@ pub struct Policy {
     pub hostd: HostdPolicy,
     /// The only service that may be controlled.
     pub service: ServicePolicy,
-    /// Block devices that may become CouchDB's volume, and where it is mounted. No verb uses it yet.
+    /// CouchDB's volume.
     pub volume: VolumePolicy,
     /// Packages that may be installed or upgraded. No verb uses it yet.
     pub packages: Vec<PackageName>,
@@ -86,6 +90,8 @@ pub struct HostdPolicy {
     /// The program exits when it has had no connection for this long. systemd starts it for the next
     /// connection.
     pub idle_exit: Duration,
+    /// The directory of what must survive a crash of the program.
+    pub state_dir: AbsolutePath,
     /// The maximum number of simultaneous connections.
     pub max_connections: usize,
 }
@@ -139,15 +145,6 @@ pub enum Manager {
     },
 }
 
-/// `[volume]`
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct VolumePolicy {
-    /// The block devices that may be used.
-    pub devices: Vec<DevicePattern>,
-    /// The mount point of the volume.
-    pub mount_point: Option<AbsolutePath>,
-}
-
 /// `[couchdb]`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CouchDbPolicy {
@@ -155,7 +152,7 @@ pub struct CouchDbPolicy {
     pub allow: Vec<String>,
     /// The directory of CouchDB's ini files. No verb uses it yet.
     pub configuration_dir: Option<AbsolutePath>,
-    /// The directory of databases and indexes. No verb uses it yet.
+    /// The directory of databases and indexes, on the volume if there is one.
     pub data_dir: Option<AbsolutePath>,
     /// CouchDB's log, if it writes one to a file.
     pub log_file: Option<AbsolutePath>,
@@ -207,6 +204,7 @@ impl Policy {
         let allowed = match section {
             Section::Service => &self.service.allow,
             Section::CouchDb => &self.couchdb.allow,
+            Section::Volume => &self.volume.allow,
         };
         if !allowed.iter().any(|allowed| allowed == verb.name()) {
             let what = format!("{} of service {known}", verb.name());

@@ -37,7 +37,9 @@ fn little_must_be_said() {
     assert_eq!(policy.service.allow, Verb::names_of(Section::Service));
     let Manager::Systemd { unit } = &policy.service.manager else { unreachable!() };
     assert_eq!(unit.as_str(), "couchdb.service");
-    assert_eq!((policy.volume, policy.packages, policy.couchdb), Default::default());
+    assert_eq!((policy.packages, policy.couchdb), Default::default());
+    assert!(policy.volume.allow.is_empty() && policy.volume.devices.is_empty());
+    assert_eq!(policy.volume.file_system, FileSystem::Ext4);
 }
 
 #[test]
@@ -106,6 +108,21 @@ fn unknown_and_unusable_settings_are_refused_with_their_place() {
         ("[volume]\ndevices = [\"/dev/../etc/passwd\"]\n", "write a path below /dev/"),
         ("[volume]\ndevices = [\"/dev/*\"]\n", "write a path below /dev/"),
         ("[volume]\nmount_point = \"/\"\n", "write an absolute path below /"),
+        (
+            "[volume]\nallow = [\"volume-mount\"]\n",
+            "volume.allow needs volume.devices and volume.mount_point",
+        ),
+        ("[volume]\nallow = [\"volume-wipe\"]\n", "volume.allow names the verb \"volume-wipe\""),
+        ("[volume]\nlabel = \"thirteen-long\"\n", "volume.label"),
+        ("[volume]\nlabel = \"a b\"\n", "volume.label"),
+        ("[volume]\noptions = \"noatime, ro\"\n", "volume.options"),
+        ("[volume]\nfile_system = \"btrfs\"\n", "unknown variant `btrfs`"),
+        (
+            "[volume]\nallow = [\"volume-mount\"]\ndevices = [\"/dev/vdb\"]\nmount_point = \"/srv\"\n[couchdb]\ndata_dir = \
+             \"/var/lib/couchdb\"\n",
+            "is not below volume.mount_point /srv",
+        ),
+        ("[hostd]\nstate_dir = \"var\"\n", "hostd.state_dir"),
         ("[packages]\nnames = [\"couchdb; rm\"]\n", "a package's name has"),
         ("[packages]\nnames = [\"-o\"]\n", "a package's name has"),
         ("[couchdb]\ndata_dir = \"data\"\n", "write an absolute path"),

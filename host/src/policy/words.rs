@@ -4,7 +4,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Declares a value type with its rule in words and the function that checks it.
 macro_rules! word {
@@ -98,6 +98,40 @@ word! {
         is_absolute(text) && below.is_some_and(|name| !name.is_empty() && !name.starts_with('*') && !name.ends_with('/'))
     },
     "write a path below /dev/ that does not begin with `*`, such as /dev/vdb or /dev/disk/by-id/virtio-*"
+}
+
+word! {
+    /// The label of the volume's file system.
+    VolumeLabel,
+    |text| is_word(text, b"_.-") && text.len() <= 12,
+    "a label has at most 12 letters, digits, `_`, `.` and `-` (xfs allows no more)"
+}
+
+word! {
+    /// Mount options, separated by commas.
+    MountOptions,
+    |text| text.split(',').all(|option| is_word(option, b"_.-=:/")),
+    "write options as in mount(8), separated by commas without blanks, such as noatime,nodev"
+}
+
+/// A file system that a volume may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileSystem {
+    /// ext4
+    Ext4,
+    /// XFS
+    Xfs,
+}
+
+impl FileSystem {
+    /// The name in mount(8) and blkid(8).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+        }
+    }
 }
 
 /// An absolute path without `.` and `..`.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RequestId, ServiceName, Wanted};
+use super::{RequestId, ServiceName, VolumeReport, Wanted};
 
 /// The state of a service, in terms common to all service managers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +101,8 @@ pub enum Done {
     Service(ServiceReport),
     /// `log-tail`.
     Log(LogTail),
+    /// Verbs of [`Section::Volume`](super::Section::Volume).
+    Volume(VolumeReport),
 }
 
 impl Done {
@@ -109,6 +111,7 @@ impl Done {
         match self {
             Self::Service(report) => report.changed,
             Self::Log(_) => false,
+            Self::Volume(report) => report.changed,
         }
     }
 
@@ -117,6 +120,7 @@ impl Done {
         match self {
             Self::Service(report) => Some(report.observed.state.word()),
             Self::Log(_) => None,
+            Self::Volume(report) => Some(report.state.word()),
         }
     }
 }
@@ -181,6 +185,12 @@ pub enum HostError {
         /// Its exit status and the last lines of its output.
         reason: String,
     },
+    /// The volume is not as the request needs it. Nothing was changed.
+    #[error("CouchDB's volume: {reason}")]
+    Volume {
+        /// What is wrong, with which device, and what to do.
+        reason: String,
+    },
     /// The service did not reach the requested state in time.
     #[error("service {service} is not {wanted} after {seconds} s: it is {}; look at its log", observed_or_unknown(.observed.as_ref()))]
     Late {
@@ -215,6 +225,7 @@ impl HostError {
             Self::Overloaded { .. } => "overloaded",
             Self::Backend { .. } => "backend",
             Self::Task { .. } => "task",
+            Self::Volume { .. } => "volume",
             Self::Late { .. } => "late",
         }
     }

@@ -49,6 +49,11 @@ fn unknown_requests_are_refused() {
         json!({"id": "a1", "verb": "service-status", "service": "-x"}),
         json!({"id": "a1", "verb": "service-status", "service": "Ssh"}),
         json!({"id": "a1", "verb": "service-status", "service": "a".repeat(65)}),
+        json!({"id": "a1", "verb": {"volume-format": "/etc/passwd"}}),
+        json!({"id": "a1", "verb": {"volume-format": "/dev/../etc/passwd"}}),
+        json!({"id": "a1", "verb": {"volume-format": "/dev/"}}),
+        json!({"id": "a1", "verb": {"volume-format": "/dev/a b"}}),
+        json!({"id": "a1", "verb": "volume-format"}),
         json!({"id": "a1", "verb": "service-stop", "within": 0}),
         json!({"id": "a1", "verb": "service-stop", "within": 3601}),
         json!({"id": "a1", "verb": "service-stop", "within": 1.5}),
@@ -67,9 +72,15 @@ fn every_verb_has_its_name() {
         Verb::ServiceRestart,
         Verb::ServiceWait(Wanted::Running),
         Verb::LogTail(Lines::REPORT),
+        Verb::VolumeStatus,
+        Verb::VolumeFormat(DevicePath::try_from("/dev/vdb".to_owned()).unwrap()),
+        Verb::VolumeMoveData,
+        Verb::VolumeMount,
+        Verb::VolumeUnmount,
+        Verb::VolumeGrow,
     ];
-    let named: usize =
-        [Section::Service, Section::CouchDb].map(|section| Verb::names_of(section).len()).iter().sum();
+    let sections = [Section::Service, Section::CouchDb, Section::Volume];
+    let named: usize = sections.map(|section| Verb::names_of(section).len()).iter().sum();
     assert_eq!(named, verbs.len());
     for verb in verbs {
         assert!(Verb::names_of(verb.section()).contains(&verb.name()), "{verb:?}");
@@ -117,6 +128,7 @@ fn the_kind_of_an_error_is_its_kind_on_the_wire() {
         HostError::Overloaded { limit: 4 },
         HostError::Backend { backend: text(), reason: text() },
         HostError::Task { program: text(), reason: text() },
+        HostError::Volume { reason: text() },
         HostError::Late {
             service: ServiceName::try_from(text()).unwrap(),
             wanted: text(),

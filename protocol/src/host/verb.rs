@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Lines;
+use super::{DevicePath, Lines};
 
 /// An action of the helper. Each belongs to one [`Section`] of `host.toml`, whose `allow` must name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,18 @@ pub enum Verb {
     ServiceWait(Wanted),
     /// Report the last lines of CouchDB's log.
     LogTail(Lines),
+    /// Report CouchDB's volume.
+    VolumeStatus,
+    /// Make the volume's file system on this device, if it is empty. Does nothing if it was made before.
+    VolumeFormat(DevicePath),
+    /// Copy CouchDB's data to the volume, compare, and switch. Does nothing if that was done before.
+    VolumeMoveData,
+    /// Mount the volume. Does nothing if it is mounted.
+    VolumeMount,
+    /// Unmount the volume. Does nothing if it is not mounted.
+    VolumeUnmount,
+    /// Let the volume's file system fill its device.
+    VolumeGrow,
 }
 
 /// The section of `host.toml` that allows a verb.
@@ -29,6 +41,8 @@ pub enum Section {
     Service,
     /// `[couchdb]`: CouchDB's files.
     CouchDb,
+    /// `[volume]`: the block device of CouchDB's data.
+    Volume,
 }
 
 impl Section {
@@ -37,6 +51,7 @@ impl Section {
         match self {
             Self::Service => "service",
             Self::CouchDb => "couchdb",
+            Self::Volume => "volume",
         }
     }
 }
@@ -49,6 +64,14 @@ impl Verb {
                 &["service-status", "service-start", "service-stop", "service-restart", "service-wait"]
             }
             Section::CouchDb => &["log-tail"],
+            Section::Volume => &[
+                "volume-status",
+                "volume-format",
+                "volume-move-data",
+                "volume-mount",
+                "volume-unmount",
+                "volume-grow",
+            ],
         }
     }
 
@@ -61,6 +84,12 @@ impl Verb {
             Self::ServiceRestart => "service-restart",
             Self::ServiceWait(_) => "service-wait",
             Self::LogTail(_) => "log-tail",
+            Self::VolumeStatus => "volume-status",
+            Self::VolumeFormat(_) => "volume-format",
+            Self::VolumeMoveData => "volume-move-data",
+            Self::VolumeMount => "volume-mount",
+            Self::VolumeUnmount => "volume-unmount",
+            Self::VolumeGrow => "volume-grow",
         }
     }
 
@@ -73,7 +102,18 @@ impl Verb {
             | Self::ServiceRestart
             | Self::ServiceWait(_) => Section::Service,
             Self::LogTail(_) => Section::CouchDb,
+            Self::VolumeStatus
+            | Self::VolumeFormat(_)
+            | Self::VolumeMoveData
+            | Self::VolumeMount
+            | Self::VolumeUnmount
+            | Self::VolumeGrow => Section::Volume,
         }
+    }
+
+    /// Whether it may take as long as the amount of data needs, up to a limit in `host.toml`.
+    pub fn is_long(&self) -> bool {
+        matches!(self, Self::VolumeFormat(_) | Self::VolumeMoveData | Self::VolumeGrow)
     }
 }
 

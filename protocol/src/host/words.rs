@@ -21,6 +21,9 @@ pub enum WordError {
     /// Not a time limit.
     #[error("a time limit is a whole number of seconds from 1 to 3600")]
     Within,
+    /// Not a device.
+    #[error("a device is a path below /dev/ of letters, digits and `.`, `_`, `:`, `+`, `@`, `-`")]
+    Device,
     /// Not a number of lines.
     #[error("a number of lines is from 1 to {}", Lines::MAX.0)]
     Lines,
@@ -59,6 +62,38 @@ impl From<ServiceName> for String {
 impl fmt::Display for ServiceName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
+    }
+}
+
+/// A block device that may become the volume: a hint, since `host.toml` says which devices may. The only path in
+/// a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DevicePath(String);
+
+impl DevicePath {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for DevicePath {
+    type Error = WordError;
+
+    fn try_from(text: String) -> Result<Self, WordError> {
+        let is_name = |name: &str| {
+            !matches!(name, "" | "." | "..")
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:+@-".contains(&byte))
+        };
+        let below = text.strip_prefix("/dev/").filter(|below| below.split('/').all(is_name));
+        if below.is_some() && text.len() <= 255 { Ok(Self(text)) } else { Err(WordError::Device) }
+    }
+}
+
+impl From<DevicePath> for String {
+    fn from(device: DevicePath) -> Self {
+        device.0
     }
 }
 

@@ -8,3 +8,4 @@ mod commands;
 mod docker;
 mod lifecycle;
 mod service;
+mod volume;

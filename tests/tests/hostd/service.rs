@@ -38,6 +38,7 @@ impl Service {
         let directory = tempfile::Builder::new().prefix("trove-service-").tempdir()?;
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))?;
         let service = Self { directory, ports: PortBlock::reserve()? };
+        std::fs::create_dir(service.data())?;
         let start = format!(
             "#!/bin/sh\nwhile [ -e {hold} ]; do sleep 0.05; done\nexec {DAEMON} --start --oknodo --background --make-pidfile \
              --pidfile {pid} --startas {program} -- --port {port} --admin {}:{} --iterations 10 --keep {keep}\n",
@@ -47,15 +48,20 @@ impl Service {
             pid = service.pid_file().display(),
             program = couchdb()?.display(),
             port = service.ports.port(0),
-            keep = service.path("kept").display(),
+            keep = service.data().join("kept").display(),
         );
         std::fs::write(service.path("start"), start)?;
         std::fs::set_permissions(service.path("start"), std::fs::Permissions::from_mode(0o700))?;
         Ok(Some(service))
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// The directory of CouchDB's data.
+    pub fn data(&self) -> PathBuf {
+        self.path("data")
     }
 
     fn pid_file(&self) -> PathBuf {
@@ -96,13 +102,14 @@ impl Service {
         let start = self.path("start");
         let all = if more.contains("allow") { "" } else { EVERY_VERB };
         format!(
-            "[hostd]\naccount = \"{account}\"\n[service]\nname = \"couchdb\"\nsettle = 0.3\n{all}\n{more}\n\
+            "[hostd]\naccount = \"{account}\"\nstate_dir = {state:?}\n[service]\nname = \"couchdb\"\nsettle = 0.3\n{all}\n{more}\n\
              [service.commands]\nstart = [\"{}\"]\n\
              stop = [\"{DAEMON}\", \"--stop\", \"--oknodo\", \"--pidfile\", \"{pid}\", \"--retry\", \"5\"]\n\
              status = [\"{DAEMON}\", \"--status\", \"--pidfile\", \"{pid}\"]\n\
              [couchdb]\nallow = [\"log-tail\"]\nlog_file = \"{}\"\n",
             start.display(),
             self.path("log").display(),
+            state = self.path("state"),
         )
     }
 

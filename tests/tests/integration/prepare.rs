@@ -93,7 +93,7 @@ async fn what_it_does_not_bring_is_refused_before_anything_is_made() -> Result<(
     let databases = json!([{"_name": db}]);
     for (demand, named) in [
         (json!({"packages": ["couchdb"]}), "ignore_packages"),
-        (json!({"device_path": "/dev/vdb"}), "ignore_volume"),
+        (json!({"device_path": "/dev/vdb"}), "host.toml"),
         (json!({"backup_info": {"id": "b1"}}), "backup"),
         (json!({"overrides": {"log.level": "debug"}}), "configuration group"),
         (json!({"snapshot": {"master": {}}}), "replica"),

@@ -9,7 +9,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("requests", &["couch", "metrics", "trace"]),
     ("bootstrap", &["couch", "system"]),
-    ("status", &["couch", "guest", "operations", "system"]),
+    ("status", &["couch", "guest", "host", "operations", "system"]),
     ("audit", &[]),
     ("operations", &["audit", "system"]),
     ("commands", &["bootstrap", "couch", "guest", "host", "log", "operations", "status", "system"]),
@@ -58,11 +58,17 @@ pub(super) const MAY_DEPEND: &[(&str, &[&str])] = &[
 pub(super) const HOSTD_MAY_IMPORT: &[(&str, &[&str])] = &[
     ("args", &[]),
     ("audit", &[]),
+    ("changes", &[]),
+    ("one_line", &[]),
     ("policy", &[]),
-    ("backend", &["policy"]),
-    ("service", &["backend", "policy"]),
-    ("connection", &["audit", "policy", "service"]),
-    ("server", &["audit", "connection", "policy", "service"]),
+    ("program", &[]),
+    ("task", &["one_line", "program"]),
+    ("backend", &["one_line", "policy", "program"]),
+    ("service", &["backend", "changes", "policy"]),
+    ("log_tail", &["backend", "policy", "program", "task"]),
+    ("volume", &["backend", "changes", "one_line", "policy", "program", "task"]),
+    ("connection", &["audit", "changes", "log_tail", "policy", "service", "volume"]),
+    ("server", &["audit", "changes", "connection", "policy"]),
 ];
 
 /// The parts of `transport` that a part of it may use.

@@ -3,8 +3,12 @@
 //! Everything beyond databases, users and a root password becomes a list of [`Demand`]s. The agent decides
 //! later whether it can meet them.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
-use trove_couchdb_protocol::{DatabaseName, DecodeError, Field, Quoted, Secret, fields::at_most_max_names};
+use trove_couchdb_protocol::{
+    DatabaseName, DecodeError, Field, Quoted, Secret, fields::at_most_max_names, host::DevicePath,
+};
 
 use super::demands::Demand;
 use crate::commands::{
@@ -21,6 +25,10 @@ pub(super) struct Prepare {
     pub(super) users: Vec<NewUser>,
     /// The password of `root`, if root is enabled at creation (`root_on_create`).
     pub(super) root_password: Option<Secret>,
+    /// The device of the data volume, if it can be one.
+    pub(super) device: Option<DevicePath>,
+    /// Where Trove supposes the data volume.
+    pub(super) mount_point: Option<PathBuf>,
     /// The additional demands, in the order of Trove's arguments.
     pub(super) demands: Vec<Demand>,
     /// Whether it has the form of Trove 12 and 13, without the version of the datastore. Trove 12 does not
@@ -37,14 +45,16 @@ pub(super) fn read(args: &Arguments<'_>) -> Result<Prepare, DecodeError> {
     let packages = args.optional_as("packages", packages)?.unwrap_or_default();
     let device = args.optional_as("device_path", |device| {
         let path = device.text()?;
-        Ok((!path.is_empty()).then(|| device.quoted(path)))
+        Ok((!path.is_empty()).then(|| (device.quoted(path), DevicePath::try_from(path.to_owned()).ok())))
     })?;
+    let (volume, device) = device.flatten().unzip();
+    let mount_point = args.optional_as("mount_point", Field::string)?;
 
     let mut demands = Vec::new();
     if !packages.is_empty() {
         demands.push(Demand::Packages(packages));
     }
-    demands.extend(device.flatten().map(Demand::Volume));
+    demands.extend(volume.map(Demand::Volume));
     let others = [
         ("backup_info", Demand::Backup),
         ("config_contents", Demand::ConfigFile),
@@ -59,6 +69,8 @@ pub(super) fn read(args: &Arguments<'_>) -> Result<Prepare, DecodeError> {
         databases: databases.unwrap_or_default(),
         users: users.unwrap_or_default(),
         root_password,
+        device: device.flatten(),
+        mount_point: mount_point.map(PathBuf::from),
         demands,
         old_form: args.optional("memory_mb").is_some() && args.optional("ds_version").is_none(),
     })
@@ -115,7 +127,8 @@ mod tests {
             "root_password": null, "overrides": {}, "cluster_config": null, "snapshot": null, "modules": [],
             "ds_version": "3.5.0",
         });
-        assert_eq!(decode(&empty), Ok(Prepare::default()));
+        let mount_point = Some("/var/lib/couchdb".into());
+        assert_eq!(decode(&empty), Ok(Prepare { mount_point, ..Prepare::default() }));
     }
 
     #[test]

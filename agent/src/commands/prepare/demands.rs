@@ -25,6 +25,12 @@ pub(super) enum Demand {
     Modules,
 }
 
+impl Demand {
+    pub(super) fn is_volume(&self) -> bool {
+        matches!(self, Self::Volume(_))
+    }
+}
+
 impl fmt::Display for Demand {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

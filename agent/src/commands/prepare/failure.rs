@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use trove_couchdb_protocol::DecodeError;
+use trove_couchdb_protocol::{DecodeError, Failure};
 
 use super::demands::Demand;
-use crate::couch::{CommandError, Couch};
+use crate::{
+    commands::RunError,
+    couch::{CommandError, Couch},
+};
 
 /// Why a guest could not be prepared: the step and the problem.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +22,9 @@ pub struct PrepareError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PrepareStep {
     Check,
+    Format,
+    Move,
+    Mount,
     Secure,
     Databases,
     Users,
@@ -43,6 +49,14 @@ pub(super) enum Problem {
          create a new instance ({0})"
     )]
     Stopped(CommandError),
+    #[error("{}", Failure::from((**.0).clone()).message)]
+    Run(Box<RunError>),
+}
+
+impl From<RunError> for Problem {
+    fn from(error: RunError) -> Self {
+        Self::Run(Box::new(error))
+    }
 }
 
 impl PrepareError {
@@ -54,6 +68,14 @@ impl PrepareError {
     pub(in crate::commands) fn command(&self) -> Option<&CommandError> {
         match &self.problem {
             Problem::Command(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The failure of the helper, or of a command that is a step.
+    pub(in crate::commands) fn cause(&self) -> Option<&RunError> {
+        match &self.problem {
+            Problem::Run(error) => Some(error),
             _ => None,
         }
     }
@@ -91,7 +113,9 @@ fn unmet(demands: &[Demand]) -> String {
     let each = demands.iter().map(|demand| {
         let advice = match demand {
             Demand::Packages(_) => "use an image that has them, and set prepare.ignore_packages",
-            Demand::Volume(_) => "use an image that mounts it, and set prepare.ignore_volume",
+            Demand::Volume(_) => {
+                "let trove-couchdb-hostd make it ([volume] of host.toml), or use an image that mounts it"
+            }
             _ => "create the instance without",
         };
         format!("{demand} can't be provided by this agent: {advice}")
@@ -103,6 +127,9 @@ impl PrepareStep {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Check => "check",
+            Self::Format => "format",
+            Self::Move => "move",
+            Self::Mount => "mount",
             Self::Secure => "secure",
             Self::Databases => "databases",
             Self::Users => "users",
@@ -128,8 +155,8 @@ mod tests {
         let error = PrepareError { step: PrepareStep::Check, problem: Problem::Demands(demands) };
         assert_eq!(
             error.to_string(),
-            "prepare failed at stage \"check\": the data volume \"/dev/vdb\" can't be provided by this agent: use an image \
-             that mounts it, and set prepare.ignore_volume; a backup to restore can't be provided by this agent: create \
+            "prepare failed at stage \"check\": the data volume \"/dev/vdb\" can't be provided by this agent: let \
+             trove-couchdb-hostd make it ([volume] of host.toml), or use an image that mounts it; a backup to restore can't be provided by this agent: create \
              the instance without"
         );
         assert!(error.command().is_none() && !error.may_have_taken_effect());

@@ -1,10 +1,11 @@
 //! `prepare`: turns an empty CouchDB into the database that a user ordered.
 //!
 //! ```text
-//! check -> secure -> databases -> users -> root -> prepared
+//! check -> format -> move -> mount -> secure -> databases -> users -> root -> prepared
 //! ```
 //!
-//! `check` refuses a request before anything is changed. `secure` waits for bootstrap: without an `os_admin`
+//! `check` refuses a request before anything is changed. `format`, `move` and `mount` [provide](volume) the data
+//! volume, if one is ordered and the image has none. `secure` waits for bootstrap: without an `os_admin`
 //! the agent can do nothing else, and CouchDB would be open to everyone. Every step may be repeated after an
 //! interruption, so the whole command may. The agent therefore stores only which request began it, not how
 //! far it got.
@@ -16,6 +17,7 @@
 mod arguments;
 mod demands;
 mod failure;
+mod volume;
 
 use futures_util::{FutureExt, future, future::BoxFuture};
 use serde_json::{Value, json};
@@ -36,6 +38,7 @@ use demands::Demand;
 pub use demands::ImageBrings;
 pub use failure::PrepareError;
 use failure::{PrepareStep, Problem};
+use volume::Plan;
 
 pub(super) const COMMANDS: &[CommandEntry] = &[CommandEntry { method: Method::Prepare, decode }];
 
@@ -59,7 +62,11 @@ impl Command for Prepare {
         Method::Prepare
     }
 
+    /// CouchDB's process only for the volume: an operator may start a CouchDB that is waited for.
     fn scopes(&self) -> Scopes {
+        if self.demands.iter().any(Demand::is_volume) {
+            return everything().and_writing([Scope::Server, Scope::Volume]);
+        }
         everything()
     }
 
@@ -143,7 +150,11 @@ async fn carry_out(guest: &Guest, prepare: &Prepare, run: Run<'_>) -> Result<Val
     };
     let first = lifecycle.begin_prepare(run.id).await.map_err(record)?;
     run.enter(PrepareStep::Check.name()).await;
-    let Checked { databases, accounts } = check(couch, prepare, guest.image_brings)?;
+    let plan = volume::plan(guest, prepare, &run).await?;
+    let Checked { databases, accounts } = check(couch, prepare, guest.image_brings, &plan)?;
+    if let Plan::Provide(device) = plan {
+        volume::provide(guest, device, &run).await?;
+    }
 
     run.enter(PrepareStep::Secure.name()).await;
     // A separate request: without databases and users no other step would contact CouchDB.
@@ -165,10 +176,15 @@ async fn carry_out(guest: &Guest, prepare: &Prepare, run: Run<'_>) -> Result<Val
     Ok(Value::Null)
 }
 
-fn check(couch: &Couch, prepare: &Prepare, image_brings: ImageBrings) -> Result<Checked, PrepareError> {
+fn check(
+    couch: &Couch,
+    prepare: &Prepare,
+    image_brings: ImageBrings,
+    volume: &Plan,
+) -> Result<Checked, PrepareError> {
     let met = |demand: &&Demand| match demand {
         Demand::Packages(_) => image_brings.packages,
-        Demand::Volume(_) => image_brings.volume,
+        Demand::Volume(_) => *volume != Plan::Impossible,
         _ => false,
     };
     let unmet: Vec<Demand> = prepare.demands.iter().filter(|demand| !met(demand)).cloned().collect();

@@ -26,6 +26,9 @@ pub struct Changes {
     /// Whether CouchDB's process is started or stopped.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub server: bool,
+    /// Whether the volume of CouchDB's data is mounted, unmounted or grown.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub volume: bool,
 }
 
 impl Changes {
@@ -56,6 +59,7 @@ impl Changes {
                 Scope::Database(name) => changes.databases.push(database(name)),
                 Scope::AllDatabases => changes.databases.push(ALL.to_owned()),
                 Scope::Server => changes.server = true,
+                Scope::Volume => changes.volume = true,
             }
         }
         // A method that the agent refuses has no scopes, but it would change something.
@@ -73,7 +77,8 @@ impl Changes {
         });
         let databases = self.databases.iter().map(|name| DatabaseName::try_from(name.as_str()));
         let databases = databases.map(|name| name.map_or(Scope::AllDatabases, Scope::Database));
-        Scopes::writing(users.chain(databases).chain(self.server.then_some(Scope::Server)))
+        let others = [self.server.then_some(Scope::Server), self.volume.then_some(Scope::Volume)];
+        Scopes::writing(users.chain(databases).chain(others.into_iter().flatten()))
     }
 }
 
@@ -93,7 +98,7 @@ mod tests {
 
     fn of(users: &[&str], databases: &[&str]) -> Changes {
         let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect();
-        Changes { users: owned(users), databases: owned(databases), server: false }
+        Changes { users: owned(users), databases: owned(databases), ..Changes::default() }
     }
 
     #[test]
@@ -111,6 +116,8 @@ mod tests {
         assert_eq!(changes("delete_database", &json!({"database": {"_name": "a"}})), Some(of(&[], &["a"])));
         assert_eq!(changes("reset_configuration", &json!({})), Some(of(&[], &[])));
         assert_eq!(changes("service_stop", &json!({})), Some(Changes { server: true, ..of(&[], &[]) }));
+        let volume = Changes { server: true, volume: true, ..of(&[], &[]) };
+        assert_eq!(changes("unmount_volume", &json!({})), Some(volume));
         assert_eq!(changes("list_users", &json!({})), None);
         assert_eq!(changes("get_diagnostics", &json!({})), None);
     }
@@ -128,6 +135,7 @@ mod tests {
             ("enable_root", json!({})),
             ("prepare", json!({})),
             ("service_restart", json!({})),
+            ("resize_fs", json!({})),
         ] {
             let (kept, command) = written(method, args);
             assert_eq!(kept, command, "{method}");

@@ -28,6 +28,8 @@ pub enum Scope {
     OsAdmin,
     /// CouchDB's process.
     Server,
+    /// The volume of CouchDB's data.
+    Volume,
 }
 
 impl Scope {
@@ -49,6 +51,7 @@ impl Scope {
             Self::Root => (4, ""),
             Self::OsAdmin => (5, ""),
             Self::Server => (6, ""),
+            Self::Volume => (7, ""),
         }
     }
 }
@@ -103,6 +106,13 @@ impl Scopes {
     /// Scopes that write exactly these.
     pub fn writing(scopes: impl IntoIterator<Item = Scope>) -> Self {
         Self { reads: BTreeSet::new(), writes: scopes.into_iter().collect() }
+    }
+
+    /// The same, and these in addition.
+    #[must_use]
+    pub(super) fn and_writing(mut self, scopes: impl IntoIterator<Item = Scope>) -> Self {
+        self.writes.extend(scopes);
+        self
     }
 
     /// Scopes that read exactly these and change nothing.

@@ -26,7 +26,7 @@ const MAX_LOG: usize = 1500;
 
 /// Stops CouchDB on purpose. The heartbeat says `shutdown` until it is started again or the machine is
 /// rebooted; with `across_reboots` also after that.
-pub(super) async fn stop(guest: &Guest, run: &Run<'_>, across_reboots: bool) -> Result<(), RunError> {
+pub(in crate::commands) async fn stop(guest: &Guest, run: &Run<'_>, across_reboots: bool) -> Result<(), RunError> {
     let change = guest.lifecycle.begin_stop(across_reboots).await.map_err(changing)?;
     let asked = guest.host.ask(run.id, Verb::ServiceStop, None, None).await;
     change.ended(end_of(&asked)).await;
@@ -35,7 +35,7 @@ pub(super) async fn stop(guest: &Guest, run: &Run<'_>, across_reboots: bool) -> 
 }
 
 /// Starts CouchDB unless it runs, and waits until it answers.
-pub(super) async fn start(guest: &Guest, run: &Run<'_>) -> Result<(), RunError> {
+pub(in crate::commands) async fn start(guest: &Guest, run: &Run<'_>) -> Result<(), RunError> {
     begin(guest, run, Verb::ServiceStart).await
 }
 

@@ -1,0 +1,10 @@
+//! CouchDB's volume on loop devices: what is made, what is refused, and what survives a kill at any point.
+//!
+//! The tests need root and `/dev/loop-control`, and are reported as skipped without them.
+
+mod disk;
+mod killed;
+mod life;
+mod machine;
+mod refused;
+mod trove;
