@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use trove_couchdb_config::{ConfigError, CouchSettings, LogSettings, Settings};
 use trove_couchdb_guest::redact::Redactor;
-use trove_couchdb_protocol::{host::Verb, trove::Method};
+use trove_couchdb_protocol::trove::Method;
 
 use crate::{
     audit::Audit,
@@ -158,12 +158,11 @@ async fn build(
     let pending = PendingEdits::load(&settings.guest.state_dir);
     let disk = Disk::new(&couchdb.data_dir, couchdb.min_free_mib, couchdb.is_local());
     let couch = Arc::new(Couch::new(client, admin.clone(), hasher, policy, pending, disk));
-    let finishing = Arc::clone(&couch);
-    background.spawn(async move { finishing.finish_pending_for_ever().await });
+    background.spawn(finish_pending(Arc::clone(&couch)));
     let operations = Operations::load(&settings.guest.state_dir, settings.operations);
     let (lifecycle, owner, states) = Lifecycle::load(&settings.guest.state_dir, &settings.guest.id);
     background.spawn(owner.run(settings.heartbeat.interval));
-    let host = stay_stopped(&lifecycle, Host::new(&settings.host), &mut background).await;
+    let host = commands::stay_stopped(&lifecycle, Host::new(&settings.host), &mut background).await;
     let every = (settings.heartbeat.interval / PROBES_PER_INTERVAL).max(Duration::from_millis(100));
     background.spawn(status::probe_for_ever(
         Arc::clone(&couch),
@@ -232,35 +231,17 @@ async fn build(
     Ok((transport, background))
 }
 
+/// Finishes edits of `_security` that an earlier agent began.
+async fn finish_pending(couch: Arc<Couch>) {
+    couch.finish_pending_for_ever().await;
+}
+
 /// Fails a `prepare` that an earlier agent began, unless it continues as an operation.
 async fn end_an_interrupted_prepare(lifecycle: &Lifecycle, operations: &Operations) {
     let is_prepare = |kind: &str| kind == Method::Prepare.name();
     if !operations.all().iter().any(|one| one.end.is_none() && is_prepare(&one.request.kind)) {
         lifecycle.interrupt_prepare(NO_OPERATION).await;
     }
-}
-
-/// Stops a CouchDB again that a reboot has started although Trove wanted it to stay down: Trove 12 to 19 may
-/// send `do_not_start_on_reboot` before a resize.
-async fn stay_stopped(lifecycle: &Lifecycle, host: Host, background: &mut JoinSet<()>) -> Host {
-    let server = lifecycle.last_known().server;
-    let Some(stop) = server.stop().filter(|stop| stop.across_reboots && stop.boot_id != system::boot_id())
-    else {
-        return host;
-    };
-    // Before the first health check, which would take a running CouchDB for the end of the stop.
-    let Ok(change) = lifecycle.begin_stop(stop.across_reboots).await else { return host };
-    let helper = host.clone();
-    background.spawn(async move {
-        let asked = helper.ask("stay-stopped", Verb::ServiceStop, None, None).await;
-        change.ended(commands::end_of(&asked)).await;
-        if let Err(failure) = asked {
-            warn!(reason = %failure, "CouchDB was to stay stopped after the reboot, and can't be stopped.");
-        }
-        // Never return: the agent exits if one of its tasks ends.
-        std::future::pending::<()>().await;
-    });
-    host
 }
 
 /// Rotates `os_admin`'s password by schedule, in order with all other commands.

@@ -9,7 +9,7 @@ use trove_couchdb_guest::args::Args as Agent;
 /// The help without blanks at the ends of lines.
 fn help(command: Command) -> String {
     let text = command.term_width(100).render_long_help().to_string();
-    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    text.lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
 }
 
 #[test]

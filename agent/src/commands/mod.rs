@@ -42,7 +42,7 @@ pub use failure::{NotBack, OperationError, Progress, RunError};
 pub use prepare::{ImageBrings, PrepareError};
 pub use scopes::{Changes, Scope, Scopes};
 pub use seed::Seed;
-pub use server::end_of;
+pub use server::stay_stopped;
 
 /// Every method that the agent serves.
 const FAMILIES: &[&[CommandEntry]] = &[

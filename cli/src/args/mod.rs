@@ -242,7 +242,7 @@ mod tests {
             let matches = command().try_get_matches_from(line.split(' ')).unwrap();
             let Cli { global, .. } = Cli::from_arg_matches(&matches).unwrap();
             assert_eq!(
-                (global.way.socket, global.output.output, global.yes),
+                (global.transport.socket, global.output.output, global.yes),
                 ("/s".into(), Format::Json, true),
                 "{line}"
             );

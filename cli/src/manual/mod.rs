@@ -147,7 +147,7 @@ fn verb(command: &Command, program: &Command) -> Page {
 fn belong_together(one: &str, other: &str) -> bool {
     let in_one_family = |family: &&str| one.starts_with(*family) && other.starts_with(*family);
     let is_pair = |pair: &[&str; 2]| pair.contains(&one) && pair.contains(&other);
-    one != other && (FAMILIES.iter().any(|family| in_one_family(&family)) || PAIRS.iter().any(is_pair))
+    one != other && (FAMILIES.iter().any(in_one_family) || PAIRS.iter().any(is_pair))
 }
 
 fn daemon() -> Page {

@@ -55,7 +55,7 @@ impl Page {
         Ok(format!("{PREAMBLE}{}{}", self.title(), in_ascii(&with_bold_code(&text))))
     }
 
-    /// clap_mangen leaves out the empty date, and with it the place of what follows.
+    /// `clap_mangen` leaves out the empty date, and with it the place of what follows.
     fn title(&self) -> String {
         let (name, section) = (self.name().to_uppercase(), self.section);
         let manual = if section == 8 { "System Administration" } else { "User Commands" };

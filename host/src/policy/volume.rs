@@ -30,6 +30,7 @@ pub struct VolumePolicy {
 }
 
 /// `[volume]` as it is written.
+#[allow(clippy::struct_field_names)] // the names of the keys
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {

@@ -110,7 +110,7 @@ fn name(mount_point: &Path) -> String {
             b'.' if at == 0 => name.push_str("\\x2e"),
             b'.' | b'_' | b':' => name.push(char::from(byte)),
             byte if byte.is_ascii_alphanumeric() => name.push(char::from(byte)),
-            byte => name.push_str(&format!("\\x{byte:02x}")),
+            byte => name.extend(format!("\\x{byte:02x}").chars()),
         }
     }
     name + ".mount"

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use trove_couchdb_tests::rpc::CallError;
 use trove_couchdb_tests::local::LocalClient;
+use trove_couchdb_tests::rpc::CallError;
 use trove_couchdb_tests::until::until;
 
 use super::service::Service;

@@ -8,7 +8,7 @@ mod volume;
 pub(super) use lifecycle::COMMANDS as LIFECYCLE;
 #[cfg(test)]
 pub(super) use lifecycle::{ResetConfiguration, Restart, StartDb, StopDb};
-pub use process::end_of;
+pub use process::stay_stopped;
 pub(super) use process::{start, stop};
 pub(super) use service::COMMANDS as SERVICE;
 pub(super) use volume::COMMANDS as VOLUME;

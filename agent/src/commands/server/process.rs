@@ -5,14 +5,19 @@
 
 use std::time::Duration;
 
-use tokio::time::{self, Instant};
+use tokio::{
+    task::JoinSet,
+    time::{self, Instant},
+};
+use tracing::warn;
 use trove_couchdb_protocol::host::{HostError, Lines, LogTail, ServiceReport, Verb};
 
 use crate::{
     commands::{Guest, NotBack, Run, RunError},
     couch::CommandError,
-    guest::{Ended, TransitionError},
-    host::HostFailure,
+    guest::{Ended, Lifecycle, TransitionError},
+    host::{Host, HostFailure},
+    system::boot_id,
 };
 
 /// How long a started CouchDB may take until it answers: it opens its databases first.
@@ -26,12 +31,38 @@ const MAX_LOG: usize = 1500;
 
 /// Stops CouchDB on purpose. The heartbeat says `shutdown` until it is started again or the machine is
 /// rebooted; with `across_reboots` also after that.
-pub(in crate::commands) async fn stop(guest: &Guest, run: &Run<'_>, across_reboots: bool) -> Result<(), RunError> {
+pub(in crate::commands) async fn stop(
+    guest: &Guest,
+    run: &Run<'_>,
+    across_reboots: bool,
+) -> Result<(), RunError> {
     let change = guest.lifecycle.begin_stop(across_reboots).await.map_err(changing)?;
     let asked = guest.host.ask(run.id, Verb::ServiceStop, None, None).await;
     change.ended(end_of(&asked)).await;
     guest.lifecycle.tell_again();
     asked.map(drop).map_err(RunError::Host)
+}
+
+/// Stops a CouchDB again that a reboot has started although Trove wanted it to stay down: Trove 12 to 19 may
+/// send `do_not_start_on_reboot` before a resize.
+pub async fn stay_stopped(lifecycle: &Lifecycle, host: Host, background: &mut JoinSet<()>) -> Host {
+    let server = lifecycle.last_known().server;
+    let Some(stop) = server.stop().filter(|stop| stop.across_reboots && stop.boot_id != boot_id()) else {
+        return host;
+    };
+    // Before the first health check, which would take a running CouchDB for the end of the stop.
+    let Ok(change) = lifecycle.begin_stop(stop.across_reboots).await else { return host };
+    let helper = host.clone();
+    background.spawn(async move {
+        let asked = helper.ask("stay-stopped", Verb::ServiceStop, None, None).await;
+        change.ended(end_of(&asked)).await;
+        if let Err(failure) = asked {
+            warn!(reason = %failure, "CouchDB was to stay stopped after the reboot, and can't be stopped.");
+        }
+        // Never return: the agent exits if one of its tasks ends.
+        std::future::pending::<()>().await;
+    });
+    host
 }
 
 /// Starts CouchDB unless it runs, and waits until it answers.
@@ -114,7 +145,7 @@ pub(super) fn changing(error: TransitionError) -> RunError {
 }
 
 /// How a change ended, for the guest's state.
-pub fn end_of(asked: &Result<ServiceReport, HostFailure>) -> Ended {
+pub(super) fn end_of(asked: &Result<ServiceReport, HostFailure>) -> Ended {
     match asked {
         Ok(report) => Ended::Done { changed: report.changed },
         Err(failure) if failure.may_have_taken_effect() => Ended::Unknown,

@@ -11,10 +11,10 @@ use serde_json::Value;
 use trove_couchdb_protocol::{DecodeError, Field, host::Verb, trove::Method};
 
 use crate::commands::{
-    Arguments, Command, Decode, Entry, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry,
+    Arguments, Command, CommandEntry, Decode, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry,
 };
 
-pub(in crate::commands) const COMMANDS: &[Entry] = &[
+pub(in crate::commands) const COMMANDS: &[CommandEntry] = &[
     entry::<OnVolume<Mount>>(Method::MountVolume),
     entry::<OnVolume<Unmount>>(Method::UnmountVolume),
     entry::<OnVolume<Grow>>(Method::ResizeFs),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use trove_couchdb_tests::ledger;
+use trove_couchdb_tests::test_log;
 
 pub const MIB: u64 = 1024 * 1024;
 
@@ -26,7 +26,7 @@ pub fn grows_online(file_system: &str) -> Result<bool> {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:")).context("no CapEff")?;
     let grows = file_system != "ext4" || u64::from_str_radix(line.trim(), 16)? >> BIT & 1 == 1;
     if !grows {
-        ledger::skipped("in part: a mounted ext4 grows only with CAP_SYS_RESOURCE, which root lacks here");
+        test_log::skipped("in part: a mounted ext4 grows only with CAP_SYS_RESOURCE, which root lacks here");
     }
     Ok(grows)
 }
@@ -41,7 +41,7 @@ impl Disk {
     /// `None`, reported as skipped, where there are no loop devices.
     pub fn new(mib: u64) -> Result<Option<Self>> {
         if !rustix::process::geteuid().is_root() || !Path::new("/dev/loop-control").exists() {
-            ledger::skipped("loop devices need root and /dev/loop-control");
+            test_log::skipped("loop devices need root and /dev/loop-control");
             return Ok(None);
         }
         let file = tempfile::Builder::new().prefix("trove-disk-").tempfile()?;
@@ -50,7 +50,7 @@ impl Disk {
         match run("losetup", &["--find", "--show", name]) {
             Ok(path) => Ok(Some(Self { file, path })),
             Err(error) => {
-                ledger::skipped(&format!("no loop device can be made: {error}"));
+                test_log::skipped(&format!("no loop device can be made: {error}"));
                 Ok(None)
             }
         }

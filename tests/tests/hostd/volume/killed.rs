@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
-use trove_couchdb_tests::ledger;
+use trove_couchdb_tests::test_log;
 use trove_couchdb_tests::until::until;
 
 use super::disk::Disk;
@@ -42,7 +42,7 @@ impl Before {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_is_killed_anywhere_is_continued() -> Result<()> {
     if Command::new("strace").arg("-V").output().is_err() {
-        ledger::skipped("there is no strace");
+        test_log::skipped("there is no strace");
         return Ok(());
     }
     let mut steps = std::collections::BTreeSet::new();
@@ -57,7 +57,7 @@ async fn a_task_that_is_killed_anywhere_is_continued() -> Result<()> {
             // -D: the process that is started is hostd, and not strace.
             let below = ["strace", "-D", "-f", "-o", "/dev/null", "-e", &trace, "-e", &inject];
             if machine.hostd.start_below(&below).await.is_err() {
-                ledger::skipped("hostd can't be traced");
+                test_log::skipped("hostd can't be traced");
                 return Ok(());
             }
             let result = make(&machine, &disk).await;

@@ -96,7 +96,7 @@ async fn an_ext4_volume_is_made_filled_mounted_and_grown() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_xfs_volume_is_made_filled_mounted_and_grown() -> Result<()> {
     if super::disk::run("mkfs.xfs", &["-V"]).is_err() {
-        trove_couchdb_tests::ledger::skipped("there is no mkfs.xfs (Debian's xfsprogs)");
+        trove_couchdb_tests::test_log::skipped("there is no mkfs.xfs (Debian's xfsprogs)");
         return Ok(());
     }
     whole_life("xfs").await

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use anyhow::Result;
 use rustix::fs::OFlags;
 use serde_json::json;
-use trove_couchdb_tests::ledger;
+use trove_couchdb_tests::test_log;
 
 use super::disk::{Disk, MIB, run};
 use super::machine::Machine;
@@ -89,7 +89,7 @@ async fn a_device_outside_the_policy_is_not_formatted() -> Result<()> {
     let Some(other) = Disk::new(32)? else { return Ok(()) };
     let directory = tempfile::Builder::new().prefix("trove-links-").tempdir_in("/dev");
     let Ok(directory) = directory else {
-        ledger::skipped("no links can be made in /dev");
+        test_log::skipped("no links can be made in /dev");
         return Ok(());
     };
     let link = |name: &str, target: &str| {

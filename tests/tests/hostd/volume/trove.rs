@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use trove_couchdb_tests::agent::AgentProcess;
-use trove_couchdb_tests::bus::CallError;
 use trove_couchdb_tests::hostd::HostdProcess;
 use trove_couchdb_tests::local::LocalClient;
+use trove_couchdb_tests::rpc::CallError;
 use trove_couchdb_tests::strace::Strace;
 use trove_couchdb_tests::until::until;
 
