@@ -9,7 +9,7 @@ use trove_couchdb_guest::ini::AdminIni;
 use trove_couchdb_protocol::Secret;
 use trove_couchdb_tests::agent::write_private;
 use trove_couchdb_tests::couch::Method;
-use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixturePlan};
+use trove_couchdb_tests::local_fixture::{LocalFixture, LocalFixtureBuilder};
 
 use crate::doctor_host::Found;
 use crate::tool::Tool;
@@ -20,7 +20,7 @@ const RECOVER: &str = "docs/operations.md#recover-lost-credentials";
 
 /// A CouchDB with an administrator, and a stopped agent whose configuration names that administrator.
 async fn stopped() -> Result<(LocalFixture, Tool)> {
-    let mut fixture = LocalFixturePlan::default().in_memory(Options::default()).up().await?;
+    let mut fixture = LocalFixtureBuilder::default().in_memory(Options::default()).up().await?;
     let cli = Tool::configured(&fixture.agent);
     fixture.agent.terminate().await?;
     Ok((fixture, cli))

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
-use trove_couchdb_tests::ledger;
+use trove_couchdb_tests::test_log;
 
 use crate::tool::Tool;
 
@@ -31,7 +31,7 @@ fn pages(directory: &Path) -> Result<Vec<PathBuf>> {
 #[tokio::test]
 async fn every_manual_page_is_shown_without_a_warning() -> Result<()> {
     if Command::new("groff").arg("--version").output().await.is_err() {
-        ledger::skipped("there is no groff");
+        test_log::skipped("there is no groff");
         return Ok(());
     }
     let directory = tempfile::tempdir()?;

@@ -1,5 +1,7 @@
 //! A CouchDB that start-stop-daemon starts and stops, and its agent.
 
+#![allow(clippy::unnecessary_debug_formatting)] // it quotes a path as TOML needs it
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,7 @@
 //! A machine: its own disk with CouchDB's data, its `host.toml`, and the helper.
 
+#![allow(clippy::unnecessary_debug_formatting)] // it quotes a path as TOML needs it
+
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
