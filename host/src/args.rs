@@ -63,6 +63,7 @@ mod tests {
         command.build();
         let named: Vec<String> = command
             .get_arguments()
+            .filter(|argument| !argument.is_hide_set())
             .filter_map(|argument| Some(format!("--{}", argument.get_long()?)))
             .collect();
         let options = page.split_once(".SH OPTIONS").unwrap().1.split_once(".SH EXIT STATUS").unwrap().0;
