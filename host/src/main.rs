@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     };
     if let Some(work) = &args.volume {
         let outcome = runtime.block_on(worker::run(&args.policy, work));
-        // Nobody reads it if hostd has ended; the work is done all the same.
+        // No process reads it if hostd has ended; the work is done all the same.
         return match std::io::stdout().write_all(outcome.as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(1, &error.to_string()),

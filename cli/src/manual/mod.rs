@@ -14,7 +14,7 @@ use crate::{
     output::Report,
 };
 
-use page::{Entry, Page};
+use page::{Described, Page};
 
 /// The directory of the documentation in the packages.
 const DOCUMENTATION: &str = "/usr/share/doc/trove-couchdb-agent/docs/";
@@ -73,7 +73,7 @@ fn pages(built: &Command) -> impl Iterator<Item = Page> {
 }
 
 fn program(built: &Command) -> Page {
-    let mut environment: Vec<Entry> = built
+    let mut environment: Vec<Described> = built
         .get_arguments()
         .filter_map(|argument| {
             let text = format!("The value of --{}, unless the option is given.", argument.get_long()?);
@@ -198,11 +198,11 @@ fn daemon() -> Page {
     }
 }
 
-fn entries(list: &[(&str, &str)]) -> Vec<Entry> {
+fn entries(list: &[(&str, &str)]) -> Vec<Described> {
     list.iter().map(|(term, text)| ((*term).to_owned(), (*text).to_owned())).collect()
 }
 
-fn exit_codes(codes: &[Code]) -> Vec<Entry> {
+fn exit_codes(codes: &[Code]) -> Vec<Described> {
     codes.iter().map(|code| code.explained()).map(|(code, text)| (code.to_string(), sentence(text))).collect()
 }
 

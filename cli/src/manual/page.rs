@@ -13,7 +13,7 @@ use trove_couchdb_guest::help::Example;
 const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 
 /// A term and its explanation.
-pub(super) type Entry = (String, String);
+pub(super) type Described = (String, String);
 
 /// A manual page.
 pub(super) struct Page {
@@ -22,7 +22,7 @@ pub(super) struct Page {
     /// The section of the manual.
     pub(super) section: u8,
     /// Sections that explain terms, by their headings.
-    pub(super) lists: Vec<(&'static str, Vec<Entry>)>,
+    pub(super) lists: Vec<(&'static str, Vec<Described>)>,
     pub(super) examples: &'static [Example],
     /// Other pages, as `name(section)`.
     pub(super) see_also: Vec<String>,

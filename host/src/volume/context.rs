@@ -12,7 +12,7 @@ use super::{
     device::{self, Device},
     mounts,
     probe::Signature,
-    record::{self, Record, Step},
+    record::{self, Record, VolumeStep},
     tools::{self, failed, refused},
 };
 use crate::policy::{FileSystem, Manager, Policy, UnitName, VolumePolicy};
@@ -182,7 +182,7 @@ impl<'a> Volume<'a> {
         let mounted = mounts::at(self.mount_point)?;
         let found = self.find(record.as_ref()).await;
         let point = self.mount_point.display();
-        let is_moved = record.as_ref().is_none_or(|record| record.step >= Step::Switching);
+        let is_moved = record.as_ref().is_none_or(|record| record.step >= VolumeStep::Switching);
         let has_volume = record.is_some() || self.labelled().await.is_ok_and(|found| !found.is_empty());
         let (state, problem) = match (&mounted, &found) {
             (Some(mount), Ok(found)) if mount.number == found.device.number => (VolumeState::Mounted, None),

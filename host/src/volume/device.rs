@@ -64,7 +64,7 @@ impl Device {
         Path::new("/sys/dev/block").join(format!("{}:{}", major(self.number), minor(self.number)))
     }
 
-    /// What tells it from another.
+    /// What distinguishes it from a different device.
     pub(super) fn identity(&self) -> Identity {
         let sysfs = self.sysfs();
         let read = |name: &str| {
@@ -116,7 +116,7 @@ pub(super) fn chosen(patterns: &[DevicePattern], hint: &DevicePath) -> Result<De
     })
 }
 
-/// Tells the kernel to look whether a SCSI disk has grown. Other disks say so by themselves.
+/// Lets the kernel check whether a SCSI disk has grown. Other disks say so by themselves.
 pub(super) fn rescan(device: &Device) -> Result<(), HostError> {
     let path = device.sysfs().join("device/rescan");
     if !path.exists() {

@@ -8,7 +8,7 @@ use super::{
     context::Volume,
     device::{self, Device},
     probe::{self, Signature},
-    record::{Record, Step},
+    record::{Record, VolumeStep},
     tools::{self, failed, refused},
 };
 use crate::policy::FileSystem;
@@ -17,7 +17,9 @@ use crate::policy::FileSystem;
 pub(super) async fn format(volume: &Volume<'_>, hint: &DevicePath) -> Result<bool, HostError> {
     match volume.record()? {
         None => first_time(volume, hint).await.map(|()| true),
-        Some(record) if record.step == Step::Formatting => again(volume, hint, record).await.map(|()| true),
+        Some(record) if record.step == VolumeStep::Formatting => {
+            again(volume, hint, record).await.map(|()| true)
+        }
         Some(record) => volume.find(Some(&record)).await.map(|_| false),
     }
 }
@@ -36,18 +38,18 @@ async fn first_time(volume: &Volume<'_>, hint: &DevicePath) -> Result<(), HostEr
     // The programs want the device for themselves.
     drop(file);
     let mut record = Record {
-        step: Step::Formatting,
+        step: VolumeStep::Formatting,
         uuid: new_uuid()?,
         file_system: volume.policy.file_system,
         device: Some(device.identity()),
         moved_from: None,
     };
-    record.enter(Step::Formatting, volume.state_dir)?;
+    record.enter(VolumeStep::Formatting, volume.state_dir)?;
     make(volume, &device, record, false).await
 }
 
 /// Continues a format that was interrupted. The device was empty when it began, so whatever is on it now is of
-/// that format, if it is still the same device and has no structure of somebody else's.
+/// that format, if it is still the same device and has no structure of a different program.
 async fn again(volume: &Volume<'_>, hint: &DevicePath, mut record: Record) -> Result<(), HostError> {
     let device = device::chosen(&volume.policy.devices, hint)?;
     let name = device.path.display();
@@ -66,7 +68,7 @@ async fn again(volume: &Volume<'_>, hint: &DevicePath, mut record: Record) -> Re
         && found.kind.as_deref() == Some(record.file_system.name())
         && is_whole(&device, &record).await?
     {
-        return record.enter(Step::Formatted, volume.state_dir);
+        return record.enter(VolumeStep::Formatted, volume.state_dir);
     }
     match found.in_words() {
         Some(words) if !is_ours => Err(refused(format!(
@@ -112,7 +114,7 @@ async fn make(
     if (found.uuid.as_ref(), found.label.as_deref()) != (Some(&record.uuid), Some(label)) {
         return Err(failed(program, &format!("it ended, and {name} has no file system labelled {label}")));
     }
-    record.enter(Step::Formatted, volume.state_dir)
+    record.enter(VolumeStep::Formatted, volume.state_dir)
 }
 
 fn with<'a>(arguments: &'a [&'a str], device: &'a Device) -> Vec<&'a OsStr> {

@@ -5,7 +5,7 @@ use trove_couchdb_protocol::host::HostError;
 use super::{
     context::{Found, Volume},
     marker, mounts,
-    record::{Record, Step},
+    record::{Record, VolumeStep},
     tools::{self, failed, refused},
     unit,
 };
@@ -14,7 +14,7 @@ use crate::task;
 /// Mounts the volume unless it is mounted. Returns whether it changed anything.
 pub(super) async fn mount(volume: &Volume<'_>) -> Result<bool, HostError> {
     let record = volume.record()?;
-    if record.as_ref().is_some_and(|record| record.step < Step::Moved) {
+    if record.as_ref().is_some_and(|record| record.step < VolumeStep::Moved) {
         return Err(refused("it does not have CouchDB's data yet; volume-move-data moves them"));
     }
     let found = volume.find(record.as_ref()).await?;
@@ -48,13 +48,13 @@ pub(super) async fn mount(volume: &Volume<'_>) -> Result<bool, HostError> {
         }
     }
     let mut record = record.unwrap_or(Record {
-        step: Step::InUse,
+        step: VolumeStep::InUse,
         uuid: found.uuid,
         file_system: found.file_system,
         device: None,
         moved_from: None,
     });
-    record.enter(Step::InUse, volume.state_dir)?;
+    record.enter(VolumeStep::InUse, volume.state_dir)?;
     Ok(!is_mounted)
 }
 

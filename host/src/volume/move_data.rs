@@ -1,7 +1,7 @@
 //! `volume-move-data`: CouchDB's data from the machine's own disk to the volume.
 //!
 //! The data are copied and compared. Then their old directory is renamed, in one step, and an empty one that
-//! nobody but root can use takes its place: from then on CouchDB runs on the volume or not at all. The old data
+//! only root can use takes its place: from then on CouchDB runs on the volume or not at all. The old data
 //! stay; an operator removes them.
 
 use std::{
@@ -18,7 +18,7 @@ use super::{
     compare,
     context::Volume,
     marker, mounts,
-    record::{Record, Step, sync_directory},
+    record::{Record, VolumeStep, sync_directory},
     tools::{self, failed, refused},
     unit,
 };
@@ -30,16 +30,16 @@ const LOST_FOUND: &str = "lost+found";
 /// Moves the data unless that was done before. Returns whether it changed anything.
 pub(super) async fn move_data(volume: &Volume<'_>) -> Result<bool, HostError> {
     let record = volume.record()?;
-    let Some(mut record) = record.filter(|record| record.step > Step::Formatting) else {
+    let Some(mut record) = record.filter(|record| record.step > VolumeStep::Formatting) else {
         return Err(refused("this machine has made no volume; volume-format makes it"));
     };
     let found = volume.find(Some(&record)).await?;
-    if record.step >= Step::Moved {
+    if record.step >= VolumeStep::Moved {
         return Ok(false);
     }
     volume.must_be_stopped()?;
     let old = moved_to(volume.mount_point, &record);
-    let was_renamed = record.step == Step::Switching && old.exists();
+    let was_renamed = record.step == VolumeStep::Switching && old.exists();
     if !was_renamed {
         volume.must_have_directory()?;
     }
@@ -49,7 +49,7 @@ pub(super) async fn move_data(volume: &Volume<'_>) -> Result<bool, HostError> {
         if old.exists() {
             return Err(refused(format!("{} is in the way; move it elsewhere", old.display())));
         }
-        record.enter(Step::Copying, volume.state_dir)?;
+        record.enter(VolumeStep::Copying, volume.state_dir)?;
     } else if !is_empty(volume.mount_point) {
         let (old, point) = (old.display(), volume.mount_point.display());
         return Err(refused(format!(
@@ -61,7 +61,7 @@ pub(super) async fn move_data(volume: &Volume<'_>) -> Result<bool, HostError> {
             copy_data(&source, copy).await?;
             if !was_renamed {
                 record.moved_from = Some(old.clone());
-                record.enter(Step::Switching, volume.state_dir)?;
+                record.enter(VolumeStep::Switching, volume.state_dir)?;
                 let renamed = fs::rename(volume.mount_point, &old);
                 renamed.map_err(|error| failed(volume.mount_point.display(), &error))?;
             }
@@ -72,7 +72,7 @@ pub(super) async fn move_data(volume: &Volume<'_>) -> Result<bool, HostError> {
             marker::write(copy)
         })
         .await?;
-    record.enter(Step::Moved, volume.state_dir)?;
+    record.enter(VolumeStep::Moved, volume.state_dir)?;
     Ok(true)
 }
 

@@ -36,7 +36,7 @@ pub(super) struct Signature {
 }
 
 impl Signature {
-    /// Looks at a device itself, not at what somebody remembers of it.
+    /// Reads the device itself, not a cache of earlier results.
     pub(super) async fn of(device: &Device) -> Result<Self, HostError> {
         let arguments = ["--probe", "--output", "export"].map(AsRef::<std::ffi::OsStr>::as_ref);
         let arguments = [&arguments[..], &[device.path.as_os_str()]].concat();
@@ -72,7 +72,7 @@ impl Signature {
     }
 }
 
-/// Checks that nobody uses the device. Nobody else can as long as the file is open.
+/// Checks that no program uses the device. None can as long as the file is open.
 pub(super) fn must_be_unused(device: &Device) -> Result<File, HostError> {
     let name = device.path.display();
     let sysfs = device.sysfs();

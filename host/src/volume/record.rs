@@ -20,7 +20,7 @@ const NAME: &str = "volume.json";
 /// The steps of a volume's life, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Step {
+pub enum VolumeStep {
     /// The device was empty and gets a file system.
     Formatting,
     /// It has a file system.
@@ -40,7 +40,7 @@ pub enum Step {
 #[serde(deny_unknown_fields)]
 pub(super) struct Record {
     /// The last step that was begun.
-    pub(super) step: Step,
+    pub(super) step: VolumeStep,
     /// The file system's UUID.
     pub(super) uuid: String,
     /// The file system.
@@ -63,7 +63,7 @@ pub(super) fn read(directory: &Path) -> Result<Option<Record>, HostError> {
 
 impl Record {
     /// Records a step; returns when the disk has it.
-    pub(super) fn enter(&mut self, step: Step, directory: &Path) -> Result<(), HostError> {
+    pub(super) fn enter(&mut self, step: VolumeStep, directory: &Path) -> Result<(), HostError> {
         self.step = step;
         let path = directory.join(NAME);
         let text = serde_json::to_vec(self).map_err(|error| failed(path.display(), &error))?;
@@ -105,13 +105,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(read(directory.path()).unwrap(), None);
         let mut record = Record {
-            step: Step::Formatting,
+            step: VolumeStep::Formatting,
             uuid: "u".to_owned(),
             file_system: FileSystem::Xfs,
             device: None,
             moved_from: Some("/srv/old".into()),
         };
-        record.enter(Step::Copying, directory.path()).unwrap();
+        record.enter(VolumeStep::Copying, directory.path()).unwrap();
         assert_eq!(read(directory.path()).unwrap(), Some(record));
         fs::write(directory.path().join(NAME), "{").unwrap();
         assert!(read(directory.path()).unwrap_err().to_string().contains(NAME));
@@ -119,8 +119,14 @@ mod tests {
 
     #[test]
     fn the_steps_have_an_order() {
-        let steps =
-            [Step::Formatting, Step::Formatted, Step::Copying, Step::Switching, Step::Moved, Step::InUse];
+        let steps = [
+            VolumeStep::Formatting,
+            VolumeStep::Formatted,
+            VolumeStep::Copying,
+            VolumeStep::Switching,
+            VolumeStep::Moved,
+            VolumeStep::InUse,
+        ];
         assert!(steps.is_sorted());
     }
 }

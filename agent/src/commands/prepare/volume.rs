@@ -23,7 +23,7 @@ pub(super) enum Plan {
     Nothing,
     /// The helper provides it.
     Provide(DevicePath),
-    /// There is nobody who could provide it.
+    /// No helper that could provide it.
     Impossible,
 }
 

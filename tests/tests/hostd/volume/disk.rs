@@ -95,7 +95,7 @@ impl Disk {
         run("blkid", &["--probe", "--output", "value", "--match-tag", name, &self.path]).unwrap_or_default()
     }
 
-    /// A random number that each mkfs.ext4 chooses anew.
+    /// A random number that each mkfs.ext4 chooses each time.
     pub fn hash_seed(&self) -> Result<String> {
         let text = run("dumpe2fs", &["-h", &self.path])?;
         let line = text.lines().find(|line| line.starts_with("Directory Hash Seed"));

@@ -88,7 +88,7 @@ impl Machine {
         Ok(std::fs::write(&path, record.to_string())?)
     }
 
-    /// As on a machine that was made anew for an existing volume: no record, an empty directory.
+    /// As on a machine that was rebuilt for an existing volume: no record, an empty directory.
     pub fn rebuild(&self) -> Result<()> {
         std::fs::remove_dir_all(self.path("state"))?;
         if let Some(old) = self.old_data()? {

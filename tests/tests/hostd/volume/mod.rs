@@ -3,8 +3,8 @@
 //! The tests need root and `/dev/loop-control`, and are reported as skipped without them.
 
 mod disk;
+mod from_disk_to_volume;
 mod killed;
-mod life;
 mod machine;
 mod refused;
 mod trove;

@@ -125,7 +125,7 @@ async fn an_interrupted_format_is_not_continued_on_another_device() -> Result<()
     assert_eq!(machine.format(&disk).await?["state"], "made");
     assert_eq!((disk.tag("UUID"), disk.hash_seed()?), (uuid, seed));
 
-    // Somebody else has used the device since.
+    // A different program has used the device since.
     machine.pretend_step("formatting")?;
     run("mkfs.ext4", &["-q", "-F", "-L", "theirs", disk.path()])?;
     let (_, reason) = machine.refusal(json!({"volume-format": disk.path()})).await?;

@@ -102,7 +102,7 @@ async fn an_xfs_volume_is_made_filled_mounted_and_grown() -> Result<()> {
     whole_life("xfs").await
 }
 
-/// A machine that was made anew knows neither the UUID nor the device.
+/// A machine that was rebuilt knows neither the UUID nor the device.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuilt_machine_finds_the_volume_by_its_label_and_formats_nothing() -> Result<()> {
     let Some(disk) = Disk::new(64)? else { return Ok(()) };
