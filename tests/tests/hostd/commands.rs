@@ -122,9 +122,12 @@ async fn prepare_fails_at_once_while_couchdb_is_stopped_on_purpose() -> Result<(
     client.call("service_start", json!({})).await?;
     let done = prepare(&client, &order).await?;
     assert_eq!(done["state"], "succeeded", "{done}");
-    let databases = client.call("list_databases", json!({})).await?;
-    assert!(databases.to_string().contains("orders"), "{databases}");
-    Ok(())
+    // Its locks are released a moment after its end is recorded.
+    until("the database is there", async || {
+        let databases = client.call("list_databases", json!({})).await;
+        Ok(databases.is_ok_and(|databases| databases.to_string().contains("orders")))
+    })
+    .await
 }
 
 /// The operation of a `prepare`, when it has ended.
