@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How often the helper is asked while CouchDB is down.
-const ASK_EVERY: Duration = Duration::from_secs(300);
+const ASK_EVERY: Duration = Duration::from_secs(60);
 
 /// The id of the request in the helper's audit log.
 const ID: &str = "health";
