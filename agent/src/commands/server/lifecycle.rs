@@ -31,6 +31,12 @@ fn has_no_hostd(guest: &Guest) -> bool {
     guest.host.absence().is_some()
 }
 
+/// The server was down, and its init system starts CouchDB. An outage is retried as for every other command.
+async fn runs(guest: &Guest) -> Result<(), RunError> {
+    guest.couch.prove_login().await?;
+    Ok(())
+}
+
 /// `stop_db`: sent before an instance is deleted, rebooted or resized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::commands) struct StopDb {
@@ -121,7 +127,7 @@ impl Command for Restart {
             match (has_no_hostd(guest), self.action.restarts_the_server()) {
                 (false, false) => process::restart(guest, &run).await?,
                 (false, true) => process::start(guest, &run).await?,
-                (true, true) => process::until_it_answers(guest, &run).await?,
+                (true, true) => runs(guest).await?,
                 (true, false) => return Err(RunError::Unsupported(self.method())),
             }
             guest.lifecycle.tell_again();
@@ -175,7 +181,7 @@ impl Command for StartDb {
             }
             match (has_no_hostd(guest), self.action.depends_on_stop_db()) {
                 (false, _) => process::start(guest, &run).await?,
-                (true, true) => process::until_it_answers(guest, &run).await?,
+                (true, true) => runs(guest).await?,
                 (true, false) => return Err(RunError::Unsupported(self.method())),
             }
             Ok(Value::Null)

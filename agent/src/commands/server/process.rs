@@ -91,7 +91,7 @@ async fn begin(guest: &Guest, run: &Run<'_>, verb: Verb) -> Result<(), RunError>
 }
 
 /// Waits until a CouchDB that was just started answers the agent's login.
-pub(super) async fn until_it_answers(guest: &Guest, run: &Run<'_>) -> Result<(), RunError> {
+async fn until_it_answers(guest: &Guest, run: &Run<'_>) -> Result<(), RunError> {
     let deadline = Instant::now() + ANSWERS_WITHIN;
     loop {
         let error = match guest.couch.prove_login().await {
