@@ -2,7 +2,7 @@
 
 use trove_couchdb_protocol::{Failure, FailureClass, OperationId, host::HostError, trove::Method};
 
-use super::prepare::PrepareError;
+use super::prepare::{PrepareError, StepFailure};
 use crate::{
     bootstrap::RotationError,
     couch::{CommandError, Couch, CouchError},
@@ -97,17 +97,20 @@ impl RunError {
         }
     }
 
-    /// What made a step of `prepare` fail, or the error itself.
-    fn cause(&self) -> &Self {
+    /// What made a step of `prepare` fail.
+    fn step_failure(&self) -> Option<&StepFailure> {
         match self {
-            Self::Prepare(error) => error.cause().unwrap_or(self),
-            _ => self,
+            Self::Prepare(error) => error.step_failure(),
+            _ => None,
         }
     }
 
     /// Whether the same command may succeed a little later.
     pub fn is_transient(&self) -> bool {
-        match self.cause() {
+        if let Some(failure) = self.step_failure() {
+            return failure.is_transient;
+        }
+        match self {
             Self::Host(failure) => failure.is_transient(),
             Self::Stopped(_) => false,
             _ => self.command().is_some_and(CommandError::is_transient),
@@ -126,7 +129,10 @@ impl RunError {
 
     /// Whether CouchDB or the helper is unreachable or not ready yet, as opposed to answering with an error.
     pub fn is_outage(&self) -> bool {
-        match self.cause() {
+        if let Some(failure) = self.step_failure() {
+            return failure.is_outage;
+        }
+        match self {
             Self::Host(failure) => failure.is_outage(),
             Self::Stopped(_) => false,
             _ => self.command().is_some_and(CommandError::is_outage),

@@ -16,7 +16,6 @@
 //! The volume is found by its label within the devices that `host.toml` names, and holds a [marker](marker) once
 //! it holds CouchDB's data. A rebuilt machine has no record and knows the volume by these two.
 
-mod compare;
 mod context;
 mod device;
 mod format;

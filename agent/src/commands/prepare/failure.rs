@@ -2,13 +2,10 @@
 
 use std::fmt;
 
-use trove_couchdb_protocol::{DecodeError, Failure};
+use trove_couchdb_protocol::DecodeError;
 
 use super::demands::Demand;
-use crate::{
-    commands::RunError,
-    couch::{CommandError, Couch},
-};
+use crate::couch::{CommandError, Couch};
 
 /// Why a guest could not be prepared: the step and the problem.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,14 +46,20 @@ pub(super) enum Problem {
          create a new instance ({0})"
     )]
     Stopped(CommandError),
-    #[error("{}", Failure::from((**.0).clone()).message)]
-    Run(Box<RunError>),
+    #[error(transparent)]
+    Step(#[from] StepFailure),
 }
 
-impl From<RunError> for Problem {
-    fn from(error: RunError) -> Self {
-        Self::Run(Box::new(error))
-    }
+/// The failure of the helper, or of a command that is a step.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(in crate::commands) struct StepFailure {
+    /// The failure as its own command would report it.
+    pub(super) message: String,
+    /// Whether the step may succeed a little later.
+    pub(in crate::commands) is_transient: bool,
+    /// Whether CouchDB or the helper is unreachable.
+    pub(in crate::commands) is_outage: bool,
 }
 
 impl PrepareError {
@@ -72,10 +75,10 @@ impl PrepareError {
         }
     }
 
-    /// The failure of the helper, or of a command that is a step.
-    pub(in crate::commands) fn cause(&self) -> Option<&RunError> {
+    /// The failure of the helper, or of a command, if it was the problem.
+    pub(in crate::commands) fn step_failure(&self) -> Option<&StepFailure> {
         match &self.problem {
-            Problem::Run(error) => Some(error),
+            Problem::Step(failure) => Some(failure),
             _ => None,
         }
     }

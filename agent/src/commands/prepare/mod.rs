@@ -37,6 +37,7 @@ pub(super) use arguments::says_nothing;
 use demands::Demand;
 pub use demands::ImageBrings;
 pub use failure::PrepareError;
+pub(super) use failure::StepFailure;
 use failure::{PrepareStep, Problem};
 use volume::Plan;
 

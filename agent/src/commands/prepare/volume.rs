@@ -4,11 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
-use trove_couchdb_protocol::host::{DevicePath, HostError, Verb, VolumeState};
+use trove_couchdb_protocol::{
+    Failure,
+    host::{DevicePath, HostError, Verb, VolumeState},
+};
 
 use super::{
     arguments::Prepare,
-    failure::{PrepareError, PrepareStep},
+    failure::{PrepareError, PrepareStep, StepFailure},
 };
 use crate::{
     commands::{Guest, Run, RunError, server},
@@ -47,7 +50,7 @@ pub(super) async fn plan(guest: &Guest, prepare: &Prepare, run: &Run<'_>) -> Res
     match failure {
         // host.toml has no [volume]: the advice for what is missing names it.
         None | Some(HostFailure::Refused(HostError::NotAllowed { .. })) => Ok(Plan::Impossible),
-        Some(failure) => Err(PrepareError::at(PrepareStep::Check)(RunError::Host(failure))),
+        Some(failure) => Err(PrepareError::at(PrepareStep::Check)(of(RunError::Host(failure)))),
     }
 }
 
@@ -57,12 +60,18 @@ pub(super) async fn provide(guest: &Guest, device: DevicePath, run: &Run<'_>) ->
     let made = on_volume(guest, run, Verb::VolumeFormat(device), PrepareStep::Format).await?;
     if made != VolumeState::Mounted {
         run.enter(PrepareStep::Move.name()).await;
-        server::stop(guest, run, false).await.map_err(PrepareError::at(PrepareStep::Move))?;
+        server::stop(guest, run, false).await.map_err(of).map_err(PrepareError::at(PrepareStep::Move))?;
         on_volume(guest, run, Verb::VolumeMoveData, PrepareStep::Move).await?;
     }
     run.enter(PrepareStep::Mount.name()).await;
     on_volume(guest, run, Verb::VolumeMount, PrepareStep::Mount).await?;
-    server::start(guest, run).await.map_err(PrepareError::at(PrepareStep::Mount))
+    server::start(guest, run).await.map_err(of).map_err(PrepareError::at(PrepareStep::Mount))
+}
+
+/// The failure of a command that is a step of `prepare`.
+fn of(error: RunError) -> StepFailure {
+    let (is_transient, is_outage) = (error.is_transient(), error.is_outage());
+    StepFailure { message: Failure::from(error).message, is_transient, is_outage }
 }
 
 async fn on_volume(
@@ -72,7 +81,7 @@ async fn on_volume(
     step: PrepareStep,
 ) -> Result<VolumeState, PrepareError> {
     let asked = guest.host.volume(run.id, verb).await;
-    asked.map(|report| report.state).map_err(|failure| PrepareError::at(step)(RunError::Host(failure)))
+    asked.map(|report| report.state).map_err(|failure| PrepareError::at(step)(of(RunError::Host(failure))))
 }
 
 /// Whether an image has mounted something for CouchDB's data.

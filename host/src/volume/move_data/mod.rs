@@ -4,6 +4,8 @@
 //! only root can use takes its place: from then on CouchDB runs on the volume or not at all. The old data
 //! stay; an operator removes them.
 
+mod compare;
+
 use std::{
     ffi::OsStr,
     fs::{self, DirBuilder, File},
@@ -15,7 +17,6 @@ use rustix::fs::{statvfs, syncfs};
 use trove_couchdb_protocol::host::HostError;
 
 use super::{
-    compare,
     context::Volume,
     marker, mounts,
     record::{Record, VolumeStep, sync_directory},
