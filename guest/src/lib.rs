@@ -12,6 +12,7 @@
 //! | [`credentials`] | the file with `os_admin`'s password |
 //! | [`ini`] | `os_admin` in CouchDB's ini files |
 //! | [`host`] | the client of `trove-couchdb-hostd` |
+//! | [`redact`] | removes secrets from text that leaves the machine |
 //! | [`refusals`], [`circumstances`] | passwords that CouchDB refused, and what may have repaired the login |
 //! | [`redact`] | removes secrets from text that leaves the machine |
 //! | [`state`] | the progress of `prepare`, and whether CouchDB was stopped on purpose |

@@ -1,8 +1,11 @@
-//! Removes secrets from text that leaves the machine.
+//! Removes secrets from text that leaves the machine: the doctor's bundle, and logs.
 //!
 //! It masks every secret of the configuration and the credentials file, in every form in which it may appear
-//! (plain, percent-encoded, as JSON, in HTTP Basic), and everything that looks like a password in a URL or an
-//! `Authorization` header. The texts should contain no secrets anyway; this is a second line of defence.
+//! (plain, percent-encoded, as JSON, in HTTP Basic), and everything that looks like a password in a URL, an
+//! `Authorization` header, a document or an Erlang term. The texts should contain no secrets anyway; this is a
+//! second line of defence.
+
+mod fields;
 
 use std::collections::BTreeSet;
 
@@ -15,7 +18,7 @@ use trove_couchdb_protocol::Secret;
 const MASK: &str = "REDACTED";
 
 /// The known secrets.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Redactor {
     forms: BTreeSet<String>,
 }
@@ -89,7 +92,7 @@ impl Redactor {
         for form in forms {
             clean = clean.replace(form.as_str(), MASK);
         }
-        without_basic(&without_passwords(&clean))
+        fields::masked(&without_basic(&without_passwords(&clean)))
     }
 }
 
