@@ -7,6 +7,7 @@ mod broker;
 mod commands;
 mod couchdb;
 mod guest;
+mod guest_log;
 mod sockets;
 mod telemetry;
 mod tls;
@@ -15,6 +16,7 @@ pub use broker::{BrokerSettings, LoginMethod};
 pub use commands::{HeartbeatSettings, OperationSettings, RpcSettings};
 pub use couchdb::CouchSettings;
 pub use guest::{GuestSettings, PrepareSettings};
+pub use guest_log::{GuestLogSettings, SwiftSettings};
 pub use sockets::{HostSettings, Listen, LocalSettings, MetricsSettings};
 pub use telemetry::{AuditSettings, LogFormat, LogSettings, TraceSettings};
 pub use tls::{TlsFiles, TlsIdentity};
@@ -64,6 +66,8 @@ sections! {
     heartbeat: HeartbeatSettings,
     audit: AuditSettings,
     log: LogSettings,
+    guest_log: GuestLogSettings,
+    swift: SwiftSettings,
     metrics: MetricsSettings,
     trace: TraceSettings,
 }

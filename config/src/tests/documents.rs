@@ -92,6 +92,8 @@ fn no_key_is_ignored() {
             ("log.filter", _) => (true, "warn"),
             ("metrics.listen", _) => (true, "127.0.0.1:9985"),
             ("trace.otlp_endpoint", _) => (true, "http://127.0.0.1:4318"),
+            ("swift.url", _) => (true, "https://elsewhere/v1/AUTH_"),
+            ("swift.endpoint_type", _) => (true, "internalURL"),
             ("audit.file", _) | (_, Kind::Path) => (true, "/other"),
             (_, Kind::Text | Kind::Secret) => (true, "other"),
             (_, Kind::Flag) => (
@@ -102,7 +104,9 @@ fn no_key_is_ignored() {
                 "rpc.max_message_bytes"
                 | "rpc.replay_window"
                 | "couchdb.sha256_iterations"
-                | "audit.max_bytes",
+                | "audit.max_bytes"
+                | "guest_log.expiry"
+                | "guest_log.piece_bytes",
                 _,
             ) => (true, "20000"),
             (_, Kind::Count) => (true, "17"),

@@ -53,6 +53,22 @@ const MISTAKES: &[(&str, &str)] = &[
         "[couchdb]\nurl = \"http://u@h\"",
         "couchdb.url holds credentials, which belong in couchdb.credentials_file",
     ),
+    (
+        "[swift]\nurl = \"ftp://h/v1/AUTH_\"",
+        "swift.url is no URL of http or https; write https://HOST/v1/AUTH_",
+    ),
+    ("[swift]\nurl = \"http://u:p@h/v1/AUTH_\"", "swift.url has a login; the agent sends the token"),
+    ("[swift]\nurl = \"http://h/v1?a=\"", "swift.url has a query or a fragment"),
+    ("[swift]\nurl = \"http://h\"", "swift.url has no path"),
+    (
+        "[swift]\nendpoint_type = \"public\"",
+        "swift.endpoint_type cannot be \"public\"; write publicURL or internalURL or adminURL",
+    ),
+    (
+        "[guest_log]\ncontainer = \"a/b\"",
+        "guest_log.container cannot be \"a/b\"; write a name of at most 256 bytes",
+    ),
+    ("[guest_log]\npiece_bytes = 1", "guest_log.piece_bytes cannot be 1; write a whole number from 4096"),
     ("[couchdb]\nbootstrap_admin = \"a\"", "couchdb.bootstrap_admin has no password"),
     ("[couchdb]\nbootstrap_admin_password = \"p\"", "couchdb.bootstrap_admin is not set; its password is"),
     (

@@ -8,6 +8,7 @@
 //! The agent's `commands` interpret the arguments of each method.
 
 mod action;
+mod caller;
 mod conductor;
 mod log_filter;
 mod method;
@@ -16,6 +17,7 @@ mod status;
 
 pub use self::{
     action::UserAction,
+    caller::{Caller, Endpoint},
     conductor::ConductorCast,
     log_filter::{LogFilter, LogFilterError},
     method::Method,

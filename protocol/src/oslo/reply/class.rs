@@ -54,6 +54,8 @@ pub enum FailureClass {
     RotationFailed,
     /// The agent is stopping.
     Stopping,
+    /// The object store is unreachable or refused the request.
+    SwiftError,
     /// The local socket has too many connections.
     TooManyConnections,
     /// oslo.messaging's class: the version is not supported.
@@ -68,7 +70,7 @@ pub enum FailureClass {
 
 impl FailureClass {
     /// All classes.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::AnswerTooLarge,
         Self::BadRequest,
         Self::Busy,
@@ -93,6 +95,7 @@ impl FailureClass {
         Self::ReservedName,
         Self::RotationFailed,
         Self::Stopping,
+        Self::SwiftError,
         Self::TooManyConnections,
         Self::UnsupportedVersion,
         Self::UserAlreadyExists,
@@ -127,6 +130,7 @@ impl FailureClass {
             Self::ReservedName => "ReservedName",
             Self::RotationFailed => "RotationFailed",
             Self::Stopping => "Stopping",
+            Self::SwiftError => "SwiftError",
             Self::TooManyConnections => "TooManyConnections",
             Self::UnsupportedVersion => "UnsupportedVersion",
             Self::UserAlreadyExists => "UserAlreadyExists",
