@@ -1,7 +1,6 @@
 //! Builds the agent from its settings and runs it until it gets a signal. All parts are constructed here.
 
 use std::{
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,9 +24,11 @@ use crate::{
     commands::{self, Guest, ImageBrings, RotateOsAdmin},
     couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy},
     guest::Lifecycle,
+    guest_logs::GuestLogs,
     host::Host,
-    log,
+    leftovers, log,
     metrics::Metrics,
+    modules::Modules,
     monitor::{Monitor, Pages},
     operations::Operations,
     requests::Requests,
@@ -129,7 +130,7 @@ async fn build(
 ) -> Result<(Transport, JoinSet<()>), StartError> {
     // First, so that the socket exists when systemd reports the agent as ready.
     let local = open_local(settings).await?;
-    remove_leftovers(settings).await;
+    leftovers::remove(settings).await;
     let mut background = JoinSet::new();
     let (admin_writer, admin) = watch::channel(AdminLogin::Pending("not asked yet".to_owned()));
     let (health_writer, health) = watch::channel(status::ProbeResult::from(Health::Unknown));
@@ -215,8 +216,19 @@ async fn build(
     let image_brings =
         ImageBrings { packages: settings.prepare.ignore_packages, volume: settings.prepare.ignore_volume };
     let (redactor, log) = (Redactor::of(settings), log.clone());
-    let guest =
-        Guest { couch, lifecycle, image_brings, agent_status, rotator, log, host, redactor, operations };
+    let guest = Guest {
+        couch,
+        lifecycle,
+        image_brings,
+        agent_status,
+        rotator,
+        log,
+        host,
+        redactor,
+        operations,
+        guest_logs: GuestLogs::load(settings),
+        modules: Modules::new(&settings.guest.state_dir, &settings.guest.id),
+    };
     let dependencies = Dependencies {
         guest,
         audit: Audit::new(&settings.audit),
@@ -269,30 +281,6 @@ async fn rotate_when_due(mut due: RotationDue, own: OwnCommands) {
     }
     // Never return: the agent exits if one of its tasks ends.
     std::future::pending::<()>().await;
-}
-
-/// Removes temporary files of an agent that was killed while it wrote a file. They may hold `os_admin`'s
-/// password.
-async fn remove_leftovers(settings: &Settings) {
-    let (state, couchdb) = (settings.guest.state_dir.clone(), &settings.couchdb);
-    let credentials = couchdb.credentials_file.parent().map(Path::to_owned);
-    let shared = credentials.into_iter().chain(couchdb.local_ini_dir.clone());
-    let places: Vec<_> = std::iter::once((state, true)).chain(shared.map(|place| (place, false))).collect();
-    let removed = system::blocking(move || {
-        for (directory, private) in places {
-            let directory_shown = directory.display();
-            match system::remove_leftovers(&directory, private) {
-                Ok(files) if files.is_empty() => {}
-                Ok(files) => info!(?files, "Removed what a killed agent had left."),
-                Err(error) => {
-                    warn!(directory = %directory_shown, %error, "What a killed agent left may not be removed.");
-                }
-            }
-        }
-    });
-    if let Err(error) = removed.await {
-        error!(%error, "Looking for what a killed agent left ended in a panic.");
-    }
 }
 
 /// Applies `log.filter` on every SIGHUP. All other settings need a restart.

@@ -16,13 +16,17 @@
 //! | `guest` | `couch`, `system` | |
 //! | `audit` | | |
 //! | `operations` | `audit`, `system` | |
+//! | `leftovers` | `system` | |
+//! | `modules` | `system` | |
+//! | `swift` | `system` | `reqwest`, besides `trace` |
+//! | `guest_logs` | `swift`, `system` | |
 //! | `trace` | | `opentelemetry` and its relatives |
 //! | `log` | `trace` | `tracing-journald` |
 //! | `metrics` | | `prometheus-client` |
 //! | `requests` | `couch`, `metrics`, `trace` | |
 //! | `bootstrap` | `couch`, `system` | |
 //! | `status` | `couch`, `guest`, `operations`, `system` | `sd-notify` |
-//! | `commands` | `bootstrap::Rotator`, `couch`, `guest`, `host`, `log`, `operations`, `status::AgentStatus`, `system` | |
+//! | `commands` | `bootstrap::Rotator`, `couch`, `guest`, `guest_logs`, `host`, `log`, `modules`, `operations`, `status::AgentStatus`, `system` | |
 //! | `transport` | `audit`, `commands`, `metrics`, `status`; its parts | |
 //! | `transport::amqp` | `audit`, `metrics`, `status`, `system`; `rpc` | `lapin` |
 //! | `transport::local` | `audit`, `system`; `rpc` | |
@@ -42,12 +46,16 @@ pub mod checks;
 pub mod commands;
 pub mod exit;
 pub mod guest;
+pub mod guest_logs;
+mod leftovers;
 pub mod log;
 pub mod metrics;
+pub mod modules;
 mod monitor;
 pub mod operations;
 mod requests;
 pub mod status;
+mod swift;
 pub mod trace;
 pub mod transport;
 

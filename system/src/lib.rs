@@ -12,6 +12,7 @@ mod group;
 mod leftovers;
 mod listeners;
 mod listening_socket;
+mod machine;
 mod statvfs;
 pub mod tls;
 
@@ -24,4 +25,5 @@ pub use group::group_id;
 pub use leftovers::remove_leftovers;
 pub use listeners::listeners;
 pub use listening_socket::{ListeningSocket, Purpose, SocketError};
+pub use machine::{memory, processors};
 pub use statvfs::{Usage, usage_of};

@@ -7,8 +7,8 @@ use serde_json::Value;
 use tracing::warn;
 use trove_couchdb_guest::redact::Redactor;
 use trove_couchdb_protocol::{
-    DecodeError, Fields, HostPattern, UserName,
-    trove::{Method, UserAction},
+    Context, DecodeError, Fields, HostPattern, UserName,
+    trove::{Caller, Method, UserAction},
 };
 
 use super::{ImageBrings, RunError, Scopes, Seed};
@@ -16,8 +16,10 @@ use crate::{
     bootstrap::Rotator,
     couch::Couch,
     guest::{Lifecycle, Server},
+    guest_logs::GuestLogs,
     host::Host,
     log,
+    modules::Modules,
     operations::{Operation, Operations, Progress},
     status::AgentStatus,
 };
@@ -132,6 +134,10 @@ pub struct Guest {
     pub redactor: Redactor,
     /// Long commands.
     pub operations: Operations,
+    /// The logs that users of Trove can read.
+    pub guest_logs: GuestLogs,
+    /// The modules that Trove has applied.
+    pub modules: Modules,
 }
 
 impl Guest {
@@ -192,12 +198,24 @@ impl Run<'_> {
 pub struct Arguments<'a> {
     fields: Fields<'a>,
     pub(super) action: UserAction,
+    context: Option<&'a Context>,
 }
 
 impl<'a> Arguments<'a> {
     /// The arguments of a request.
     pub fn new(fields: Fields<'a>, action: UserAction) -> Self {
-        Self { fields, action }
+        Self { fields, action, context: None }
+    }
+
+    /// The same, with the context that they arrived in.
+    #[must_use]
+    pub fn sent_in(self, context: &'a Context) -> Self {
+        Self { context: Some(context), ..self }
+    }
+
+    /// The user who sent them.
+    pub(super) fn caller(&self) -> Caller {
+        self.context.map(Caller::of).unwrap_or_default()
     }
 
     /// The two arguments by which most methods name a user.

@@ -6,7 +6,9 @@ use super::prepare::PrepareError;
 use crate::{
     bootstrap::RotationError,
     couch::{CommandError, Couch, CouchError},
+    guest_logs::GuestLogError,
     host::HostFailure,
+    modules::ModuleError,
 };
 
 pub use crate::couch::Progress;
@@ -30,6 +32,10 @@ pub enum RunError {
     NotBack(NotBack),
     /// The operation does not exist or has ended.
     Operation(OperationError),
+    /// A log cannot be shown or published.
+    GuestLog(GuestLogError),
+    /// Modules cannot be read or stored.
+    Module(ModuleError),
     /// The command could not be completed.
     Command(CommandError),
 }
@@ -84,6 +90,7 @@ impl RunError {
             Self::Rotation(_) | Self::NotBack(_) => false,
             Self::Operation(error) => !matches!(error, OperationError::NotWritten { .. }),
             Self::Host(failure) => failure.is_refusal(),
+            Self::GuestLog(_) | Self::Module(_) => false,
             Self::Command(error) | Self::Stopped(error) => error.is_refusal(),
         }
     }
@@ -150,6 +157,8 @@ impl RunError {
             | Self::Host(_)
             | Self::NotBack(_)
             | Self::Operation(_)
+            | Self::GuestLog(_)
+            | Self::Module(_)
             | Self::Changing(_) => None,
         }
     }
@@ -190,6 +199,11 @@ impl From<RunError> for Failure {
             }
             RunError::NotBack(error) => Self::new(FailureClass::HostdFailed, error.to_string()),
             RunError::Changing(error) => Self::new(FailureClass::Busy, error),
+            RunError::GuestLog(error) => Self::new(class_of_log(&error), error.to_string()),
+            RunError::Module(ModuleError::Stopping) => {
+                Self::new(FailureClass::Stopping, ModuleError::Stopping.to_string())
+            }
+            RunError::Module(error) => Self::new(FailureClass::FilesystemError, error.to_string()),
             RunError::Host(failure) => Self::new(class_of_host(&failure), failure.to_string()),
             RunError::Command(error) => Self::new(class_of(&error), error.to_string()),
         }
@@ -227,6 +241,22 @@ fn class_of_host(failure: &HostFailure) -> FailureClass {
         HostFailure::Refused(HostError::NotAllowed { .. }) => FailureClass::Forbidden,
         HostFailure::Refused(HostError::Busy { .. } | HostError::Overloaded { .. }) => FailureClass::Busy,
         _ => FailureClass::HostdFailed,
+    }
+}
+
+/// The failure class for an error of a log.
+fn class_of_log(error: &GuestLogError) -> FailureClass {
+    match error {
+        GuestLogError::ForAdministrators { .. } => FailureClass::Forbidden,
+        GuestLogError::Contradiction(_) | GuestLogError::System { .. } => FailureClass::BadRequest,
+        GuestLogError::NoFile | GuestLogError::Unreadable { .. } | GuestLogError::NotWritten(_) => {
+            FailureClass::FilesystemError
+        }
+        GuestLogError::Metafile { .. } | GuestLogError::Swift(_) | GuestLogError::Partly { .. } => {
+            FailureClass::SwiftError
+        }
+        GuestLogError::Busy => FailureClass::Busy,
+        GuestLogError::Stopping => FailureClass::Stopping,
     }
 }
 

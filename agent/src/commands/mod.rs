@@ -20,6 +20,8 @@ mod command;
 mod databases;
 mod failure;
 mod host;
+mod logs;
+mod modules;
 mod operations;
 mod paging;
 mod prepare;
@@ -50,6 +52,8 @@ const FAMILIES: &[&[Entry]] = &[
     agent::COMMANDS,
     databases::COMMANDS,
     host::COMMANDS,
+    logs::COMMANDS,
+    modules::COMMANDS,
     operations::COMMANDS,
     prepare::COMMANDS,
     root::COMMANDS,
@@ -69,7 +73,7 @@ pub fn is_served(method: Method) -> bool {
 
 /// The command of a request, given the user's action that the request is part of.
 pub fn of_request(request: &Request, action: UserAction) -> Result<Box<dyn Command>, DecodeError> {
-    decode(&request.method, &Arguments::new(request.arguments(), action))
+    decode(&request.method, &Arguments::new(request.arguments(), action).sent_in(&request.context))
 }
 
 /// The command of a method with these arguments.

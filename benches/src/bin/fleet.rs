@@ -21,8 +21,10 @@ use trove_couchdb_agent::{
     bootstrap::Rotator,
     commands::{Guest, ImageBrings},
     guest::Lifecycle,
+    guest_logs::GuestLogs,
     log,
     metrics::Metrics,
+    modules::Modules,
     operations::Operations,
     status::{AgentStatus, CommandCounters, Heartbeat, Link, Outbox, ProbeResult},
     transport::{Dependencies, Transport},
@@ -145,6 +147,8 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         host: Host::new(&settings.host),
         redactor: Redactor::default(),
         operations,
+        guest_logs: GuestLogs::load(&settings),
+        modules: Modules::new(&settings.guest.state_dir, &settings.guest.id),
     };
     let dependencies = Dependencies {
         guest,

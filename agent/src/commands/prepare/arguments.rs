@@ -7,9 +7,12 @@ use serde_json::Value;
 use trove_couchdb_protocol::{DatabaseName, DecodeError, Field, Quoted, Secret, fields::at_most_max_names};
 
 use super::demands::Demand;
-use crate::commands::{
-    Arguments,
-    users::{self, NewUser},
+use crate::{
+    commands::{
+        Arguments, modules,
+        users::{self, NewUser},
+    },
+    modules::NewModule,
 };
 
 /// The content of a new guest.
@@ -21,6 +24,8 @@ pub(super) struct Prepare {
     pub(super) users: Vec<NewUser>,
     /// The password of `root`, if root is enabled at creation (`root_on_create`).
     pub(super) root_password: Option<Secret>,
+    /// The modules that Trove applies to every new instance, and those of the user.
+    pub(super) modules: Vec<NewModule>,
     /// The additional demands, in the order of Trove's arguments.
     pub(super) demands: Vec<Demand>,
     /// Whether it has the form of Trove 12 and 13, without the version of the datastore. Trove 12 does not
@@ -34,6 +39,7 @@ pub(super) fn read(args: &Arguments<'_>) -> Result<Prepare, DecodeError> {
     let named = databases.as_ref().map_or(0, Vec::len) + users.as_deref().map_or(0, users::names_in);
     at_most_max_names(named)?;
     let root_password = args.optional_as("root_password", Field::secret)?;
+    let modules = args.optional_as("modules", modules::read)?.unwrap_or_default();
     let packages = args.optional_as("packages", packages)?.unwrap_or_default();
     let device = args.optional_as("device_path", |device| {
         let path = device.text()?;
@@ -51,7 +57,6 @@ pub(super) fn read(args: &Arguments<'_>) -> Result<Prepare, DecodeError> {
         ("overrides", Demand::ConfigurationGroup),
         ("cluster_config", Demand::Cluster),
         ("snapshot", Demand::Replica),
-        ("modules", Demand::Modules),
     ];
     let wanted = |name: &str| args.optional(name).is_some_and(|field| !says_nothing(field.value()));
     demands.extend(others.into_iter().filter(|(name, _)| wanted(name)).map(|(_, demand)| demand));
@@ -59,6 +64,7 @@ pub(super) fn read(args: &Arguments<'_>) -> Result<Prepare, DecodeError> {
         databases: databases.unwrap_or_default(),
         users: users.unwrap_or_default(),
         root_password,
+        modules,
         demands,
         old_form: args.optional("memory_mb").is_some() && args.optional("ds_version").is_none(),
     })
@@ -134,9 +140,9 @@ mod tests {
         assert_eq!(
             demands(&json!({
                 "backup_info": {"id": "b"}, "config_contents": "[log]\nlevel = info", "cluster_config": {"id": "c"},
-                "snapshot": {"master": {}}, "modules": [{"module": {}}],
+                "snapshot": {"master": {}},
             })),
-            [Demand::Backup, Demand::ConfigFile, Demand::Cluster, Demand::Replica, Demand::Modules]
+            [Demand::Backup, Demand::ConfigFile, Demand::Cluster, Demand::Replica]
         );
     }
 

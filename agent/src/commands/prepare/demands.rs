@@ -21,8 +21,6 @@ pub(super) enum Demand {
     Cluster,
     /// Replication from another instance.
     Replica,
-    /// Modules to apply.
-    Modules,
 }
 
 impl fmt::Display for Demand {
@@ -35,7 +33,6 @@ impl fmt::Display for Demand {
             Self::ConfigurationGroup => formatter.write_str("a configuration group"),
             Self::Cluster => formatter.write_str("a cluster"),
             Self::Replica => formatter.write_str("a replica"),
-            Self::Modules => formatter.write_str("modules"),
         }
     }
 }

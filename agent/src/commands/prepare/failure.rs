@@ -5,7 +5,10 @@ use std::fmt;
 use trove_couchdb_protocol::DecodeError;
 
 use super::demands::Demand;
-use crate::couch::{CommandError, Couch};
+use crate::{
+    couch::{CommandError, Couch},
+    modules::ModuleError,
+};
 
 /// Why a guest could not be prepared: the step and the problem.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +26,7 @@ pub(super) enum PrepareStep {
     Databases,
     Users,
     Root,
+    Modules,
     Record,
 }
 
@@ -36,6 +40,8 @@ pub(super) enum Problem {
     NotWritten(String),
     #[error("{0}")]
     Transition(String),
+    #[error(transparent)]
+    Modules(#[from] ModuleError),
     #[error(transparent)]
     Command(#[from] CommandError),
 }
@@ -94,6 +100,7 @@ impl PrepareStep {
             Self::Databases => "databases",
             Self::Users => "users",
             Self::Root => "root",
+            Self::Modules => "modules",
             Self::Record => "record",
         }
     }

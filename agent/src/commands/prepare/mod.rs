@@ -1,7 +1,7 @@
 //! `prepare`: turns an empty CouchDB into the database that a user ordered.
 //!
 //! ```text
-//! check -> secure -> databases -> users -> root -> prepared
+//! check -> secure -> databases -> users -> root -> modules -> prepared
 //! ```
 //!
 //! `check` refuses a request before anything is changed. `secure` waits for bootstrap: without an `os_admin`
@@ -159,6 +159,11 @@ async fn carry_out(guest: &Guest, prepare: &Prepare, run: Run<'_>) -> Result<Val
     if let Some(password) = prepare.root_password.as_ref().filter(|password| !password.expose().is_empty()) {
         couch.enable_root(password).await.map_err(PrepareError::at(PrepareStep::Root))?;
     }
+    run.enter(PrepareStep::Modules.name()).await;
+    // One that the agent can't apply gets the status ERROR, and is no reason to fail the instance.
+    let applied = guest.modules.apply(&prepare.modules).await;
+    applied.map_err(PrepareError::at(PrepareStep::Modules))?;
+
     run.enter(PrepareStep::Record.name()).await;
     lifecycle.end_prepare().await.map_err(record)?;
     Ok(Value::Null)

@@ -141,7 +141,8 @@ mod tests {
         let args = json!({
             "users": [{"_name": "a", "name": "a", "_password": "p", "password": "p"}], "databases": [{"_name": "d"}],
             "database": "d", "user": {"_name": "a"}, "username": "a", "hostname": "%", "user_attrs": {"name": "b"},
-            "state": "running", "operation": "00000000-0000-8000-8000-000000000000",
+            "state": "running", "operation": "00000000-0000-8000-8000-000000000000", "log_name": "couchdb", "modules": [],
+            "module": {"module": {"id": "m"}},
         });
         // The only method whose users are plain names.
         let names = json!({"users": ["a"]});

@@ -177,7 +177,7 @@ impl RequestPipeline {
         let context = Context::new(record.context.clone());
         let disclosure = if record.is_sealed { Disclosure::Sealed } else { Disclosure::Open };
         let fields = Fields::of(&arguments, disclosure);
-        let arguments = Arguments::new(fields, UserAction::of(&context));
+        let arguments = Arguments::new(fields, UserAction::of(&context)).sent_in(&context);
         commands::decode(&record.kind, &arguments).map_err(|error| Failure::from(&error))
     }
 

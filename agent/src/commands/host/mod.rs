@@ -1,4 +1,7 @@
-//! `rpc_ping`, `get_filesystem_stats`: whether the guest answers, and how full its disk is.
+//! `rpc_ping`, `get_filesystem_stats`: whether the guest answers, and how full its disk is. What the machine is
+//! like is in [`facts`].
+
+mod facts;
 
 use futures_util::{FutureExt, future};
 use serde_json::{Value, json};
@@ -10,8 +13,12 @@ use crate::{
     system::{self, Usage},
 };
 
-pub(super) const COMMANDS: &[Entry] =
-    &[entry::<Ping>(Method::RpcPing), entry::<GetFilesystemStats>(Method::GetFilesystemStats)];
+pub(super) const COMMANDS: &[Entry] = &[
+    entry::<Ping>(Method::RpcPing),
+    entry::<GetFilesystemStats>(Method::GetFilesystemStats),
+    entry::<facts::GetHwinfo>(Method::GetHwinfo),
+    entry::<facts::GetDiagnostics>(Method::GetDiagnostics),
+];
 
 /// `rpc_ping`: whether the guest answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
