@@ -65,6 +65,7 @@ class Agent:
             # Debug builds hash slowly; what is tested here is that the users can log in.
             "couchdb__sha256_iterations": 1000,
             "guest__state_dir": self.directory / "state",
+            "guest_log__couchdb_file": self.directory / "couchdb.log",
             "heartbeat__interval": 1,
             "local__socket": self.directory / "agent.sock",
             "log__filter": "debug",

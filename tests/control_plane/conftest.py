@@ -39,6 +39,7 @@ LIFE = [
     "test_faults",
     "test_prepare",
     "test_lifecycle",
+    "test_logs",
     "test_status",
     "test_delete",
 ]

@@ -1,7 +1,7 @@
 """A stand-in for Keystone: enough of identity v3 for both shells to log in and for trove-api to check the token.
 
 Every password fits. A token spells what it stands for (`USER:PROJECT`), so nothing must be kept. The catalogue has
-the database service once for each region; a region is a trove-api of this suite.
+the database service once for each region; a region is a trove-api of this suite. All share one object store.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ DOMAIN = {"id": "default", "name": "Default"}
 class Identity:
     """Serves in a thread of this process."""
 
-    def __init__(self, port: int, regions: dict[str, str]) -> None:
+    def __init__(self, port: int, regions: dict[str, str], object_store: str) -> None:
         self.url = f"http://127.0.0.1:{port}/v3"
-        handler = type("Handler", (_Handler,), {"url": self.url, "regions": regions})
+        handler = type("Handler", (_Handler,), {"url": self.url, "regions": regions, "object_store": object_store})
         self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
         self._thread.start()
@@ -36,6 +36,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     url: str
     regions: dict[str, str]
+    object_store: str
 
     def do_GET(self) -> None:
         subject = self.headers.get("X-Subject-Token")
@@ -75,6 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
                 "catalog": [
                     self._service("database", self.regions),
                     self._service("identity", dict.fromkeys(self.regions, self.url)),
+                    self._service("object-store", dict.fromkeys(self.regions, self.object_store)),
                 ],
             }
         }

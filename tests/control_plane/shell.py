@@ -30,7 +30,7 @@ OPENSTACK_NAMES = {
     "database-list": "db list",
     "database-delete": "db delete",
 }
-LISTS = ("list", "user-list", "database-list", "user-show-access", "backup-list")
+LISTS = ("list", "user-list", "database-list", "user-show-access", "backup-list", "log-list")
 """Commands that answer with a table of things; the others show one thing or nothing."""
 SHOWS = ("create", "show", "user-show", "root-enable", "root-show", "backup-create", "backup-show", "configuration-create")
 

@@ -20,6 +20,7 @@ from ports import Ports
 from processes import Process, stop_all, wait_for
 from programs import HERE, Outcome, Program, bin_directory, clean_environment
 from rabbit import Rabbit
+from store import ObjectStore
 
 DATASTORE = "couchdb"
 VERSION = "3.5.0"
@@ -53,7 +54,9 @@ class ControlPlane:
             "TROVE_FAKE_CLOUD": str(self.cloud),
         }
         regions = {service.name: self.url(service) for service in SERVICES}
-        self.identity = Identity(ports.take(), regions)
+        self.store = ObjectStore(directory, logs, ports.take())
+        self._processes.append(self.store.process)
+        self.identity = Identity(ports.take(), regions, self.store.url)
         try:
             self.rabbit = Rabbit(directory / "rabbit", logs, ports)
             self._processes += self.rabbit.processes
@@ -75,6 +78,7 @@ class ControlPlane:
         with sqlite3.connect(self.directory / "trove.sqlite") as database:
             database.execute("PRAGMA journal_mode=WAL")
         self.rabbit.wait_ready()
+        self.store.wait_ready()
         self._start("trove-conductor", "trove-conductor", ENCRYPTED)
         for service in (ENCRYPTED, CLEAR):
             self._start(f"trove-taskmanager-{service.name}", "trove-taskmanager", service)

@@ -233,8 +233,6 @@ def test_resize_volume(mounted: Guest, results: Results) -> None:
     ("path", "body", "text"),
     [
         ("action", {"stop": {}}, "stop_db is not supported by the CouchDB guest agent: CouchDB was not stopped"),
-        ("diagnostics", None, "get_diagnostics is not supported by the CouchDB guest agent"),
-        ("hwinfo", None, "get_hwinfo is not supported by the CouchDB guest agent"),
     ],
 )
 def test_what_only_operators_ask_for(encrypted: Guest, path: str, body: dict[str, Any] | None, text: str) -> None:
@@ -243,12 +241,12 @@ def test_what_only_operators_ask_for(encrypted: Guest, path: str, body: dict[str
     encrypted.wait_healthy()
 
 
-@pytest.mark.row("log list", "400 with the reason")
-def test_logs(encrypted: Guest, results: Results) -> None:
-    seen = encrypted.shells["openstack"].refused("log-list", encrypted.id)
-    assert "guest_log_list is not supported by the CouchDB guest agent" in seen, seen
-    results.saw("log list", "", "encrypted", seen)
-    encrypted.wait_healthy()
+@pytest.mark.row("hwinfo, diagnostics (operator's API)", "memory and processors of the machine, and the agent's process")
+@pytest.mark.parametrize(("path", "members"), [("hwinfo", ["mem_total", "num_cpus"]), ("diagnostics", ["threads", "vmRss"])])
+def test_facts_for_operators(encrypted: Guest, path: str, members: list[str]) -> None:
+    status, answer = mgmt(encrypted, path, None)
+    assert status == 200, answer
+    assert all(json.loads(answer)[path][member] >= 1 for member in members), answer
 
 
 def test_every_method_of_the_guest_api_is_documented() -> None:

@@ -52,6 +52,9 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 pyt
 need openssl openssl
 # Shows what the agent syncs, and when.
 need strace strace
+# Check the examples in etc/examples.
+need rsyslogd "rsyslog rsyslog-openssl"
+need logrotate logrotate
 # Reads the packages' scripts (`make test-element`).
 need shellcheck shellcheck
 need cc "gcc libc6-dev"

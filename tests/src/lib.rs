@@ -12,7 +12,7 @@
 //!   test process ([`process`]) and on its own ports ([`ports`]);
 //! - [`bus`] sends commands from Rust, [`python`] sends them with the real oslo.messaging, [`conductor`]
 //!   receives the reports, and [`local`] sends commands over the agent's local socket;
-//! - [`hostd`] starts the privileged helper;
+//! - [`hostd`] starts the privileged helper, [`swift`] an object store;
 //! - [`fixture`] and [`local_fixture`] combine these for one test; [`shared_server`] lets all tests use one
 //!   real server, [`real_couch`] starts real nodes and clusters for tests that need their own; [`ledger`]
 //!   counts skipped tests;
@@ -52,6 +52,7 @@ pub mod rabbitmq;
 pub mod real_couch;
 pub mod shared_server;
 pub mod strace;
+pub mod swift;
 pub mod tls_front;
 pub mod tour;
 pub mod until;

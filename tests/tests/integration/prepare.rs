@@ -14,6 +14,8 @@ use trove_couchdb_tests::fixture::{Fixture, FixturePlan, login, user_object};
 use trove_couchdb_tests::shared_server::root_alone;
 use trove_couchdb_tests::until::{until, until_hit};
 
+use super::modules::module;
+
 const SOON: Duration = trove_couchdb_tests::until::HUNG;
 
 fn new_guest() -> FixturePlan {
@@ -65,10 +67,12 @@ async fn a_guest_becomes_the_database_that_was_ordered() -> Result<()> {
     assert_eq!(statuses(&fixture), [], "a guest is silent before prepare");
     let args = json!({
         "databases": [{"_name": db, "_collate": null, "_character_set": null}, {"_name": open}],
-        "users": [user_object(&al, &[&db])], "root_password": "root-pw",
+        "users": [user_object(&al, &[&db])], "root_password": "root-pw", "modules": [module("m1", "ping")],
     });
     fixture.bus.cast(&request(&fixture, args)).await?;
     told(&fixture, ServiceStatus::Healthy).await?;
+    let modules = fixture.call("module_list", json!({"include_contents": false})).await?;
+    assert_eq!((&modules[0]["id"], &modules[0]["message"]), (&json!("m1"), &json!("Hello")));
 
     assert_eq!(statuses(&fixture), [ServiceStatus::Building, ServiceStatus::Healthy]);
     assert!(fixture.client.reads(&db, Some(&login(&al))).await?);
