@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(prefix("g", LogName::Couchdb), "g/couchdb-couchdb/");
         assert_eq!(metafile("g", LogName::Guest), "g/couchdb-guest_metafile");
         let name = piece(SystemTime::UNIX_EPOCH + Duration::from_micros(1_796_070_000_000_007));
-        assert_eq!(name, "log-2026-11-30T21:40:00.000007");
+        assert_eq!(name, "log-2026-11-30T20:20:00.000007");
         assert!(is_piece(&name));
         for other in
             ["", "log-", "log-../x", "log-1/2", "x-2026", "log-2026-11-30T21:40:00.000007000000000000000000"]
