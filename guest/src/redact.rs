@@ -14,8 +14,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use trove_couchdb_config::Settings;
 use trove_couchdb_protocol::Secret;
 
-/// Replaces a secret.
-const MASK: &str = "REDACTED";
+use fields::MASK;
 
 /// The known secrets.
 #[derive(Clone, Default)]

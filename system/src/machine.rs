@@ -20,12 +20,12 @@ pub fn processors() -> io::Result<usize> {
 
 /// Counts a list such as `0-3,8`.
 fn count(list: &str) -> usize {
-    let range = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = first.parse::<usize>().ok().zip(last.parse::<usize>().ok())?;
-        Some(last.checked_sub(first)? + 1)
+    let number = |text: &str| text.parse::<usize>().ok();
+    let processors = |range: &str| {
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        Some(number(to)?.checked_sub(number(from)?)? + 1)
     };
-    list.trim().split(',').filter_map(range).sum()
+    list.trim().split(',').filter_map(processors).sum()
 }
 
 #[cfg(test)]

@@ -37,7 +37,9 @@ fn rsyslog_accepts_its_example_and_refuses_a_mistake_in_it() {
     let check = |text: &str| {
         let file = directory.path().join("rsyslog.conf");
         // As Debian's own file begins, which includes ours.
-        std::fs::write(&file, format!("module(load=\"imuxsock\")\n{text}")).unwrap();
+        let place = directory.path().display();
+        let main = format!("module(load=\"imuxsock\")\nglobal(workDirectory=\"{place}\")\n{text}");
+        std::fs::write(&file, main).unwrap();
         run("/usr/sbin/rsyslogd", &["-N1", "-f", &file.display().to_string()])
     };
     let example = text("rsyslog/60-trove-couchdb.conf");

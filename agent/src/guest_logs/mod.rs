@@ -47,20 +47,7 @@ use store::Store;
 use switches::Switches;
 
 pub use error::GuestLogError;
-pub use names::{LogName, Verb};
-
-/// What a user wants of a log. Without any of it the log is only shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// Take it back into what is offered.
-    pub enable: bool,
-    /// Take it out.
-    pub disable: bool,
-    /// Publish what is new.
-    pub publish: bool,
-    /// Delete what was published.
-    pub discard: bool,
-}
+pub use names::{LogName, Verb, Wanted};
 
 /// The logs of this guest. Clones share the same state.
 #[derive(Debug, Clone)]

@@ -1,8 +1,6 @@
-//! The names of logs, and of the objects that they are published as.
+//! The names of logs, of what users want of them, and of the objects that they are published as.
 
 use std::{fmt, time::SystemTime};
-
-use super::Wanted;
 
 /// In the names of objects Trove has the datastore's manager here. It may change with a rebuild, and CouchDB may
 /// be registered under another datastore's manager, so the agent always writes this.
@@ -49,6 +47,19 @@ impl fmt::Display for LogName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())
     }
+}
+
+/// What a user wants of a log. Without any of it the log is only shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Take it back into what is offered.
+    pub enable: bool,
+    /// Take it out.
+    pub disable: bool,
+    /// Publish what is new.
+    pub publish: bool,
+    /// Delete what was published.
+    pub discard: bool,
 }
 
 /// What a user wants, as a word of a message.

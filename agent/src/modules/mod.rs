@@ -5,6 +5,7 @@
 //! with the reason, as one does that Trove's guests fail to apply (`trove/guestagent/module/module_manager.py`):
 //! Trove records it for the instance in any case, and the user can remove it.
 
+mod error;
 mod module;
 mod ping;
 mod store;
@@ -16,23 +17,9 @@ use tokio::sync::Mutex;
 use tracing::warn;
 
 use crate::system;
+pub use error::ModuleError;
 pub use module::{Module, ModuleId, NewModule};
 use store::Store;
-
-/// Why modules cannot be read or stored.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ModuleError {
-    /// The state directory cannot be written.
-    // Without the id: a failure travels in clear, and the id may be a recorded secret.
-    #[error("a module can't be stored in the agent's state directory: {0}")]
-    NotWritten(String),
-    /// The state directory cannot be read.
-    #[error("the modules in the agent's state directory can't be read: {0}")]
-    NotRead(String),
-    /// The agent stops.
-    #[error("the agent is stopping; repeat the command")]
-    Stopping,
-}
 
 /// The modules of this guest. Clones share the same files.
 #[derive(Debug, Clone)]

@@ -3,7 +3,8 @@
 //! CouchDB writes whole documents and requests into its log when a process crashes, and headers at the level
 //! `debug`.
 
-use super::MASK;
+/// Replaces a secret.
+pub(super) const MASK: &str = "REDACTED";
 
 /// A value after one of these is masked. In lower case.
 const WORDS: [&str; 9] = [
