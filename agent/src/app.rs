@@ -123,6 +123,7 @@ pub async fn run(settings: Settings, logging: Logging) -> Result<(), StartError>
 }
 
 /// Builds the parts. The tasks that accompany the transport are already running.
+#[allow(clippy::too_many_lines, reason = "a list of the parts")]
 async fn build(
     settings: &Settings,
     log: &log::Control,

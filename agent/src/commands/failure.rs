@@ -87,10 +87,9 @@ impl RunError {
         match self {
             Self::Unsupported(_) | Self::Changing(_) => true,
             Self::Prepare(error) => error.is_refusal(),
-            Self::Rotation(_) | Self::NotBack(_) => false,
+            Self::Rotation(_) | Self::NotBack(_) | Self::GuestLog(_) | Self::Module(_) => false,
             Self::Operation(error) => !matches!(error, OperationError::NotWritten { .. }),
             Self::Host(failure) => failure.is_refusal(),
-            Self::GuestLog(_) | Self::Module(_) => false,
             Self::Command(error) | Self::Stopped(error) => error.is_refusal(),
         }
     }

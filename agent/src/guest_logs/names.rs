@@ -51,6 +51,7 @@ impl fmt::Display for LogName {
 
 /// What a user wants of a log. Without any of it the log is only shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "Trove sends any of the four")]
 pub struct Wanted {
     /// Take it back into what is offered.
     pub enable: bool,

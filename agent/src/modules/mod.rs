@@ -62,7 +62,7 @@ impl Modules {
         modules.retain(|module| is_admin || module.is_visible());
         modules.sort_by(|one, other| other.updated.cmp(&one.updated));
         let contents = |module: &Module| with_contents.then(|| module.contents_for(is_admin));
-        Ok(modules.iter().map(|module| module.result(contents(module))).collect())
+        Ok(modules.iter().map(|module| module.result(contents(module).as_deref())).collect())
     }
 
     /// Removes a module. It is no error if it is not applied: after a rebuild of the server Trove knows of modules

@@ -148,7 +148,7 @@ impl Module {
     }
 
     /// The members that Trove's API and clients expect (`ModuleManager.build_default_result`).
-    pub(super) fn result(&self, contents: Option<String>) -> Value {
+    pub(super) fn result(&self, contents: Option<&str>) -> Value {
         let (status, message) = match &self.outcome {
             Ok(message) => ("OK", message),
             Err(reason) => ("ERROR", reason),

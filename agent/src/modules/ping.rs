@@ -9,8 +9,8 @@ pub(super) fn apply(contents: &str) -> Result<String, String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     // As Trove's guests read it (`KeyValueCodec`): the last one counts, and `#` begins a comment.
     let is_message = |key: &str| key.trim().eq_ignore_ascii_case("message");
-    let values = lines.filter_map(|line| line.split_once('=')).filter(|(key, _)| is_message(key));
-    let message = values.last().map(|(_, value)| value.split('#').next().unwrap_or_default());
+    let mut values = lines.filter_map(|line| line.split_once('=')).filter(|(key, _)| is_message(key));
+    let message = values.next_back().map(|(_, value)| value.split('#').next().unwrap_or_default());
     message.map(str::to_owned).ok_or_else(|| "Message not found in contents file".to_owned())
 }
 

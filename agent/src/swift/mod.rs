@@ -71,7 +71,7 @@ impl Swift {
             None => self.of_catalog(caller)?.to_owned(),
         };
         let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let mut url = url.filter(|url| url.has_host()).ok_or(SwiftError::NoUrl)?;
+        let mut url = url.filter(Url::has_host).ok_or(SwiftError::NoUrl)?;
         url.set_query(None);
         url.set_fragment(None);
         Ok(url)
