@@ -75,6 +75,12 @@ pub async fn restart(fixture: &mut Fixture) -> Result<()> {
     fixture.agent.wait_ready().await
 }
 
+/// A log with these numbers, of 21 bytes for each up to 9999.
+fn lines(numbers: std::ops::Range<u32>) -> String {
+    let all: Vec<String> = numbers.map(|number| format!("line {number:04} of the log\n")).collect();
+    all.concat()
+}
+
 fn state(shown: &Value) -> (String, u64, u64) {
     let number = |member: &str| shown[member].as_u64().unwrap();
     (shown["status"].as_str().unwrap().to_owned(), number("published"), number("pending"))
@@ -144,14 +150,14 @@ async fn a_log_is_published_and_read_as_trove_does_it() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_is_cut_at_lines_and_survives_restart_and_rotation() -> Result<()> {
     let mut logs = Logs::of(in_memory().set("guest_log.piece_bytes", 4096)).await?;
-    let text: String = (0..1000).map(|number| format!("line {number:04} of the log\n")).collect();
+    let text = lines(0..1000);
     logs.write(&text)?;
     let size = u64::try_from(text.len())?;
     let shown = logs.act("publish").await?;
     assert_eq!(state(&shown), is("Published", size, 0));
     assert_eq!(logs.pieces().await?.len(), text.len().div_ceil(4096));
     assert_eq!(logs.swift.read_by_trove(&shown, None).await?, text);
-    let last: String = (700..1000).map(|number| format!("line {number:04} of the log\n")).collect();
+    let last = lines(700..1000);
     assert_eq!(logs.swift.read_by_trove(&shown, Some(300)).await?, last);
 
     restart(&mut logs.fixture).await?;

@@ -8,7 +8,7 @@ use trove_couchdb_tests::bus::Request;
 use trove_couchdb_tests::until::until;
 
 use super::super::full_disk::Disk;
-use super::{CONTAINER, Logs, in_memory, is, state};
+use super::{CONTAINER, Logs, in_memory, is, lines, state};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_store_that_fails_is_named_and_what_was_published_counts() -> Result<()> {
@@ -45,7 +45,7 @@ async fn an_object_store_that_fails_is_named_and_what_was_published_counts() -> 
 
     // A quota that the second piece exceeds.
     logs.act("discard").await?;
-    let text: String = (0..1000).map(|number| format!("line {number:04} of the log\n")).collect();
+    let text = lines(0..1000);
     logs.write(&text)?;
     logs.swift.ask("POST", &format!("/{CONTAINER}"), "X-Container-Meta-Quota-Bytes: 6000\r\n").await?;
     let error = logs.refused("publish").await;
@@ -64,7 +64,7 @@ async fn an_object_store_that_fails_is_named_and_what_was_published_counts() -> 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publication_that_takes_too_long_goes_on_the_next_time() -> Result<()> {
     let logs = Logs::of(in_memory().set("guest_log.timeout", 15).set("guest_log.piece_bytes", 4096)).await?;
-    let text: String = (0..400_000).map(|number| format!("line {number:06} of the log\n")).collect();
+    let text = lines(0..400_000);
     logs.write(&text)?;
     let (status, published, pending) = state(&logs.act("publish").await?);
     assert_eq!(status, "Partial");
@@ -78,7 +78,7 @@ async fn a_publication_that_takes_too_long_goes_on_the_next_time() -> Result<()>
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_during_a_publication_nothing_is_lost_or_twice() -> Result<()> {
     let mut logs = Logs::of(in_memory().set("guest_log.piece_bytes", 4096)).await?;
-    let text: String = (0..500).map(|number| format!("line {number:04} of the log\n")).collect();
+    let text = lines(0..500);
     logs.write(&text)?;
     for (round, fault) in
         ["PUT metafile late", "PUT /couchdb-couchdb/log late", "PUT /couchdb-couchdb/log hang"]
