@@ -22,7 +22,7 @@ use trove_couchdb_protocol::{host::Verb, trove::Method};
 use crate::{
     audit::Audit,
     bootstrap::{Bootstrap, RotationDue, Rotator},
-    commands::{self, Guest, ImageBrings, RotateOsAdmin},
+    commands::{self, Configuration, Guest, ImageBrings, RotateOsAdmin},
     couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy},
     guest::Lifecycle,
     host::Host,
@@ -215,8 +215,20 @@ async fn build(
     let image_brings =
         ImageBrings { packages: settings.prepare.ignore_packages, volume: settings.prepare.ignore_volume };
     let (redactor, log) = (Redactor::of(settings), log.clone());
-    let guest =
-        Guest { couch, lifecycle, image_brings, agent_status, rotator, log, host, redactor, operations };
+    let configuration =
+        Configuration::new(&settings.guest.state_dir, &settings.guest.id, couchdb.require_valid_user);
+    let guest = Guest {
+        couch,
+        lifecycle,
+        configuration,
+        image_brings,
+        agent_status,
+        rotator,
+        log,
+        host,
+        redactor,
+        operations,
+    };
     let dependencies = Dependencies {
         guest,
         audit: Audit::new(&settings.audit),

@@ -57,6 +57,8 @@ impl Couch {
             (SECTIONS[1], "min_iterations"),
             (SECTIONS[0], "max_iterations"),
             (SECTIONS[1], "max_iterations"),
+            (SECTIONS[0], "iterations"),
+            (SECTIONS[1], "iterations"),
         ];
         let config = &server.config;
         let values = try_join_all(wanted.map(|(section, key)| async move {
@@ -76,7 +78,7 @@ impl Couch {
         let number = |index| setting(index).and_then(|text| text.parse().ok());
         Ok(AuthSettings {
             has_rules: setting(0).is_some_and(|rules| !rules.is_empty() && rules != "[]"),
-            rounds: Rounds { min: number(1), max: number(2) },
+            rounds: Rounds { wanted: number(3), min: number(1), max: number(2) },
         })
     }
 

@@ -5,7 +5,10 @@ use std::fmt;
 use trove_couchdb_protocol::DecodeError;
 
 use super::demands::Demand;
-use crate::couch::{CommandError, Couch};
+use crate::{
+    commands::ConfigurationError,
+    couch::{CommandError, Couch},
+};
 
 /// Why a guest could not be prepared: the step and the problem.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +23,7 @@ pub struct PrepareError {
 pub(super) enum PrepareStep {
     Check,
     Secure,
+    Configuration,
     Databases,
     Users,
     Root,
@@ -37,6 +41,8 @@ pub(super) enum Problem {
     #[error("{0}")]
     Transition(String),
     #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
+    #[error(transparent)]
     Command(#[from] CommandError),
 }
 
@@ -49,6 +55,7 @@ impl PrepareError {
     pub(in crate::commands) fn command(&self) -> Option<&CommandError> {
         match &self.problem {
             Problem::Command(error) => Some(error),
+            Problem::Configuration(error) => error.command(),
             _ => None,
         }
     }
@@ -58,6 +65,10 @@ impl PrepareError {
         match self.problem {
             Problem::Command(error) => {
                 Self { step: self.step, problem: Problem::Command(couch.explain(error).await) }
+            }
+            Problem::Configuration(ConfigurationError::Command(error)) => {
+                let error = couch.explain(error).await.into();
+                Self { step: self.step, problem: Problem::Configuration(error) }
             }
             problem => Self { step: self.step, problem },
         }
@@ -91,6 +102,7 @@ impl PrepareStep {
         match self {
             Self::Check => "check",
             Self::Secure => "secure",
+            Self::Configuration => "configuration",
             Self::Databases => "databases",
             Self::Users => "users",
             Self::Root => "root",

@@ -26,6 +26,9 @@ pub struct Changes {
     /// Whether CouchDB's process is started or stopped.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub server: bool,
+    /// Whether CouchDB's configuration is changed.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub configuration: bool,
 }
 
 impl Changes {
@@ -56,6 +59,7 @@ impl Changes {
                 Scope::Database(name) => changes.databases.push(database(name)),
                 Scope::AllDatabases => changes.databases.push(ALL.to_owned()),
                 Scope::Server => changes.server = true,
+                Scope::Configuration => changes.configuration = true,
             }
         }
         // A method that the agent refuses has no scopes, but it would change something.
@@ -73,7 +77,9 @@ impl Changes {
         });
         let databases = self.databases.iter().map(|name| DatabaseName::try_from(name.as_str()));
         let databases = databases.map(|name| name.map_or(Scope::AllDatabases, Scope::Database));
-        Scopes::writing(users.chain(databases).chain(self.server.then_some(Scope::Server)))
+        let server = self.server.then_some(Scope::Server);
+        let configuration = self.configuration.then_some(Scope::Configuration);
+        Scopes::writing(users.chain(databases).chain(server).chain(configuration))
     }
 }
 
@@ -93,7 +99,7 @@ mod tests {
 
     fn of(users: &[&str], databases: &[&str]) -> Changes {
         let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect();
-        Changes { users: owned(users), databases: owned(databases), server: false }
+        Changes { users: owned(users), databases: owned(databases), ..Changes::default() }
     }
 
     #[test]
@@ -128,6 +134,7 @@ mod tests {
             ("enable_root", json!({})),
             ("prepare", json!({})),
             ("service_restart", json!({})),
+            ("session_reset", json!({})),
         ] {
             let (kept, command) = written(method, args);
             assert_eq!(kept, command, "{method}");
@@ -141,12 +148,18 @@ mod tests {
         let args = json!({
             "users": [{"_name": "a", "name": "a", "_password": "p", "password": "p"}], "databases": [{"_name": "d"}],
             "database": "d", "user": {"_name": "a"}, "username": "a", "hostname": "%", "user_attrs": {"name": "b"},
-            "state": "running", "operation": "00000000-0000-8000-8000-000000000000",
+            "state": "running", "operation": "00000000-0000-8000-8000-000000000000", "contents": "",
+            "options": {},
         });
         // The only method whose users are plain names.
         let names = json!({"users": ["a"]});
+        let options = json!({"options": []});
         for method in Method::ALL {
-            let args = if *method == Method::GetUserDetails { &names } else { &args };
+            let args = match method {
+                Method::GetUserDetails => &names,
+                Method::ConfigurationUnset => &options,
+                _ => &args,
+            };
             assert_eq!(changes(method.name(), args).is_none(), method.only_reads(), "{}", method.name());
         }
     }

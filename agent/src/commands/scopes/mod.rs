@@ -28,6 +28,8 @@ pub enum Scope {
     OsAdmin,
     /// CouchDB's process.
     Server,
+    /// CouchDB's configuration.
+    Configuration,
 }
 
 impl Scope {
@@ -49,6 +51,7 @@ impl Scope {
             Self::Root => (4, ""),
             Self::OsAdmin => (5, ""),
             Self::Server => (6, ""),
+            Self::Configuration => (7, ""),
         }
     }
 }
