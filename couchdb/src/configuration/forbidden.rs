@@ -24,7 +24,7 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("feature_flags", "databases could be unreadable"),
     ("httpd", "it is the port of a node itself, which is closed"),
     ("indexers", "it names modules that CouchDB runs"),
-    ("jwt_keys", "whoever has a key is everyone, and keys are secrets"),
+    ("jwt_keys", "a key lets its holder log in as any user"),
     ("log.file", "Trove publishes the log from its own place"),
     ("log.writer", "Trove publishes the log from its own place"),
     ("native_query_servers", "it names modules that CouchDB runs"),

@@ -1,7 +1,7 @@
 //! CouchDB's configuration, as far as tenants and operators may set it.
 //!
 //! ```text
-//! name and value -> Values (known, in range) -> safety (nothing opens, nobody is locked out) -> nodes (PUT)
+//! name and value -> Values (known, in range) -> safety (opens nothing, locks no account out) -> nodes (PUT)
 //! ```
 //!
 //! The [table](table) lists the options, and [`forbidden`] what is not set, with the reason. Before a change,

@@ -75,7 +75,7 @@ fn judge_rounds<'a>(
     let (min, max) = (number(MIN).unwrap_or(0), number(MAX).unwrap_or(u64::MAX));
     let refusal = |what: &str| Err(OptionError::LocksOut(what.to_owned()));
     if min > max {
-        return refusal(&format!("{MIN} is above {MAX}, so nobody could log in"));
+        return refusal(&format!("{MIN} is above {MAX}, so no account could log in"));
     }
     if let Some(iterations) = number(ITERATIONS)
         && !(min..=max).contains(&iterations)

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// Not in the table: nothing but this module sets it.
+/// Not in the table: only this module sets it.
 pub(super) static SECRET: ConfigOption =
     live("chttpd_auth.secret", Kind::Text, (1, 6), "It signs sessions' cookies and the tokens of proxies.");
 

@@ -99,7 +99,8 @@ fn by_cookie(node: &Node, request: &Request) -> Result<Option<Caller>, Refusal> 
     let malformed = "Malformed AuthSession cookie. Please clear your cookies.";
     let session = cookie::read(value).ok_or_else(|| Reply::bad_request(malformed))?;
     let account = account(&mut node.state(), node.version, &session.name)?;
-    let good = account.filter(|account| session.is_good(&node.secret, account.salt()));
+    let (secret, timeout) = (node.session_secret(), node.session_timeout());
+    let good = account.filter(|account| session.is_good(&secret, account.salt(), timeout));
     Ok(good.map(|account| Caller {
         name: Some(session.name),
         roles: account.roles,
@@ -157,7 +158,7 @@ pub(crate) async fn log_in(
         }
     };
     if let (true, Some(account), Some(stored)) = (right, account, stored) {
-        if account.from_document && node.version.upgrades_hashes() && !stored.is_current(node.hashing) {
+        if account.from_document && node.version.upgrades_hashes() && !stored.is_current(node.hashing()) {
             upgrade_later(node, name, password, stored.clone());
         }
         node.state().verified.insert(name.to_owned(), (stored, digest));
@@ -241,7 +242,7 @@ fn upgrade_later(node: &Arc<Node>, name: &str, password: &str, proved: Stored) {
         if Stored::of_user(node.version, &current.body).as_ref() != Some(&proved) {
             return;
         }
-        let body = hash_into_user(node.hashing, &current.body, &password, proved.salt());
+        let body = hash_into_user(node.hashing(), &current.body, &password, proved.salt());
         let mut state = node.state();
         if let Ok(users) = state.database_mut("_users")
             && users.put(&id, Some(&current.revision), false, body).is_ok()

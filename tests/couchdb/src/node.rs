@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::cookie;
 use crate::database::{Database, Layout};
 use crate::faults::Faults;
 use crate::ini;
@@ -48,6 +49,11 @@ impl State {
     /// A setting of the authentication, also from its section before 3.2.
     pub(crate) fn auth_setting(&self, key: &str) -> Option<&str> {
         self.config.get("chttpd_auth", key).or_else(|| self.config.get("couch_httpd_auth", key))
+    }
+
+    /// `[chttpd_auth] timeout`: how many seconds a session lasts.
+    pub(crate) fn session_timeout(&self) -> u64 {
+        self.auth_setting("timeout").and_then(|text| text.parse().ok()).unwrap_or(cookie::TIMEOUT)
     }
 
     /// The name of the users database.
@@ -99,10 +105,10 @@ impl State {
 pub(crate) struct Node {
     pub(crate) version: Version,
     pub(crate) options: Options,
-    pub(crate) hashing: Hashing,
+    hashing: Hashing,
     pub(crate) uuid: String,
-    /// The key of session cookies, kept over restarts like `[chttpd_auth] secret`.
-    pub(crate) secret: String,
+    /// The key of session cookies, unless `[chttpd_auth] secret` is set.
+    secret: String,
     pub(crate) faults: Faults,
     pub(crate) log: RequestLog,
     /// The number of plain admin passwords that are not hashed yet.
@@ -136,6 +142,22 @@ impl Node {
     /// The state; drop the guard before the next await.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// How the node hashes plain passwords now.
+    pub(crate) fn hashing(&self) -> Hashing {
+        let set = self.state().auth_setting("iterations").and_then(|text| text.parse().ok());
+        Hashing { iterations: set.unwrap_or(self.hashing.iterations), ..self.hashing }
+    }
+
+    /// The key of session cookies.
+    pub(crate) fn session_secret(&self) -> String {
+        self.state().auth_setting("secret").unwrap_or(&self.secret).to_owned()
+    }
+
+    /// How many seconds a session lasts.
+    pub(crate) fn session_timeout(&self) -> u64 {
+        self.state().session_timeout()
     }
 
     /// The node's Erlang name, unique on this host.

@@ -33,7 +33,7 @@ macro_rules! local_only {
 /// `configuration_show`: the options that are set, by whom, and whether they are in effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Show {
-    /// Whether options that nobody set are shown, too.
+    /// Whether options that are not set are shown, too.
     all: bool,
 }
 
