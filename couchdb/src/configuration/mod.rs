@@ -14,7 +14,6 @@ pub mod nodes;
 pub mod option;
 mod rounds;
 pub mod safety;
-pub mod secret;
 pub mod table;
 mod table_of_logins;
 mod table_of_replicator;

@@ -5,13 +5,24 @@
 
 use reqwest::Method;
 use serde_json::Value;
+use trove_couchdb_protocol::Secret;
 
 use crate::{
     ConfigRoot, Couch, CouchError, Resource, ServerVersion,
-    configuration::{option::ConfigOption, safety::Circumstances, secret::SECRET},
+    configuration::{
+        option::{ConfigOption, Kind, live},
+        safety::Circumstances,
+    },
     path::node::Node,
     reply::error::absent_is_none,
 };
+
+/// It signs sessions' cookies and the tokens of proxies. Not in the table: only this module sets it, and it is
+/// never shown.
+static SECRET: ConfigOption = live("chttpd_auth.secret", Kind::Text, (1, 6), "It signs sessions' cookies.");
+
+/// CouchDB's name for the handler for proxies in `GET /_session`.
+const PROXY: &str = "proxy";
 
 /// The name of a server that has no nodes.
 const ONLY: &str = "1.x";
@@ -21,7 +32,7 @@ const ONLY: &str = "1.x";
 pub struct ConfigNode {
     /// Its name in the cluster.
     pub name: String,
-    pub(super) root: ConfigRoot,
+    root: ConfigRoot,
 }
 
 /// The nodes of a server.
@@ -59,16 +70,8 @@ impl Couch {
         option: &'static ConfigOption,
         version: ServerVersion,
     ) -> Result<Option<String>, CouchError> {
-        self.read_setting(node, option.section_on(version), option.key()).await
-    }
-
-    pub(super) async fn read_setting(
-        &self,
-        node: &ConfigNode,
-        section: &'static str,
-        key: &'static str,
-    ) -> Result<Option<String>, CouchError> {
-        let set = absent_is_none(self.get(&Resource::Setting(&node.root, section, key)).await)?;
+        let resource = Resource::Setting(&node.root, option.section_on(version), option.key());
+        let set = absent_is_none(self.get(&resource).await)?;
         Ok(set.as_ref().and_then(Value::as_str).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
     }
 
@@ -113,6 +116,14 @@ impl Couch {
         }
     }
 
+    /// Replaces the secret on every node, which ends all sessions. The nodes of a cluster share it.
+    pub async fn replace_secret(&self, nodes: &ConfigNodes, secret: &Secret) -> Result<(), CouchError> {
+        for node in &nodes.connected {
+            self.set_option(node, &SECRET, nodes.version, Some(secret.expose())).await?;
+        }
+        Ok(())
+    }
+
     /// What the judgement of a node's configuration needs to know besides the options.
     pub async fn config_circumstances(
         &self,
@@ -120,8 +131,11 @@ impl Couch {
         version: ServerVersion,
         with_rounds: bool,
     ) -> Result<Circumstances, CouchError> {
-        let has_secret = self.read_setting(node, SECRET.section_on(version), SECRET.key()).await?.is_some();
+        let has_secret = self.read_option(node, &SECRET, version).await?.is_some();
         let rounds = if with_rounds { self.rounds_of_accounts(&node.root).await? } else { None };
-        Ok(Circumstances { has_secret, host: self.client.host(), rounds })
+        let session = self.get(&Resource::Session).await?;
+        let handlers = session["info"]["authentication_handlers"].as_array().into_iter().flatten();
+        let runs_proxy_handler = handlers.filter_map(Value::as_str).any(|handler| handler == PROXY);
+        Ok(Circumstances { runs_proxy_handler, has_secret, host: self.client.host(), rounds })
     }
 }

@@ -74,6 +74,31 @@ const OLD_LOGIN: &str = "couch_httpd_auth";
 const OF_THE_HASH: [&str; 7] =
     ["password", "password_scheme", "password_sha", "pbkdf2_prf", "iterations", "salt", "derived_key"];
 
+/// An option of this and later versions that applies at once.
+pub(super) const fn live(
+    name: &'static str,
+    kind: Kind,
+    since: (u32, u32),
+    about: &'static str,
+) -> ConfigOption {
+    let since = ServerVersion { major: since.0, minor: since.1 };
+    ConfigOption { name, kind, applies: Applies::Live, since, until: None, about }
+}
+
+/// An option that applies when CouchDB restarts.
+pub(super) const fn restart(
+    name: &'static str,
+    kind: Kind,
+    since: (u32, u32),
+    about: &'static str,
+) -> ConfigOption {
+    ConfigOption { applies: Applies::Restart, ..live(name, kind, since, about) }
+}
+
+pub(super) const fn whole(min: u64, max: u64) -> Kind {
+    Kind::Whole { min, max }
+}
+
 impl ConfigOption {
     /// The part of the name before the dot.
     pub fn section(&self) -> &'static str {
@@ -102,8 +127,7 @@ impl ConfigOption {
 
     /// Whether this is its name, or its name before CouchDB 3.2.
     pub(super) fn is_called(&self, name: &str) -> bool {
-        let old = || name.strip_prefix(OLD_LOGIN).and_then(|key| self.name.strip_prefix(LOGIN).map(|own| own == key));
-        self.name == name || old() == Some(true)
+        self.name == name || (self.section() == LOGIN && name.split_once('.') == Some((OLD_LOGIN, self.key())))
     }
 
     /// The text as CouchDB stores it, or what it must be instead.

@@ -1,7 +1,7 @@
 use super::*;
 
 fn option(kind: Kind) -> ConfigOption {
-    crate::configuration::table::live("chttpd_auth.timeout", kind, (1, 6), "It.")
+    live("chttpd_auth.timeout", kind, (1, 6), "It.")
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn logins_have_an_older_section() {
         assert_eq!(timeout.section_on(on), section, "{on}");
     }
     assert!(timeout.is_called("couch_httpd_auth.timeout") && !timeout.is_called("couch_httpd_auth.time"));
-    let log = crate::configuration::table::live("log.level", Kind::Text, (1, 6), "It.");
+    let log = live("log.level", Kind::Text, (1, 6), "It.");
     assert_eq!(log.section_on(version(1, 6)), "log");
     assert!(!log.is_called("couch_httpd_auth.level"));
 }

@@ -22,6 +22,8 @@ const MAX: &str = "chttpd_auth.max_iterations";
 /// What a judgement needs to know besides the options.
 #[derive(Debug, Clone, Default)]
 pub struct Circumstances {
+    /// Whether the handler for proxies runs, or may run. CouchDB reads its handlers only at its start.
+    pub runs_proxy_handler: bool,
     /// Whether the server has a secret for sessions and proxies.
     pub has_secret: bool,
     /// The host in `couchdb.url`.
@@ -38,26 +40,11 @@ pub fn judge<'a>(
     value: impl Fn(&str) -> Option<&'a str>,
     circumstances: &Circumstances,
 ) -> Result<(), OptionError> {
-    if let Some(handlers) = value(HANDLERS) {
-        if !has_handler(handlers, BASIC) {
-            let why = format!("{HANDLERS} must contain {BASIC}, by which the agent logs in");
-            return Err(OptionError::LocksOut(why));
-        }
-        if has_handler(handlers, PROXY) {
-            if value(PROXY_SECRET) != Some("true") {
-                return Err(OptionError::Opens(
-                    "with the handler for proxies everyone could name themselves an administrator; set \
-                     chttpd_auth.proxy_use_secret to true as well",
-                ));
-            }
-            if !circumstances.has_secret {
-                return Err(OptionError::Opens(
-                    "with the handler for proxies, and without a secret, everyone could name themselves an \
-                     administrator; run session-reset first, which makes a secret",
-                ));
-            }
-        }
+    if value(HANDLERS).is_some_and(|handlers| !has_handler(handlers, BASIC)) {
+        let why = format!("{HANDLERS} must contain {BASIC}, by which the agent logs in");
+        return Err(OptionError::LocksOut(why));
     }
+    judge_proxies(&value, circumstances)?;
     if let Some(address) = value(ADDRESS)
         && !is_reached(address, &circumstances.host)
     {
@@ -65,6 +52,36 @@ pub fn judge<'a>(
         return Err(OptionError::LocksOut(format!("it reaches CouchDB at {host} (couchdb.url), so {ADDRESS} must be {host}, 0.0.0.0 or any")));
     }
     judge_rounds(&value, circumstances)
+}
+
+fn judge_proxies<'a>(
+    value: &impl Fn(&str) -> Option<&'a str>,
+    circumstances: &Circumstances,
+) -> Result<(), OptionError> {
+    let is_wanted = value(HANDLERS).is_some_and(has_proxy_handler);
+    let has_proof = value(PROXY_SECRET) == Some("true");
+    match (is_wanted, circumstances.runs_proxy_handler) {
+        (false, false) => Ok(()),
+        (true, _) if !has_proof => Err(OptionError::Opens(
+            "with the handler for proxies every client could name itself an administrator; set \
+             chttpd_auth.proxy_use_secret to true as well",
+        )),
+        (true, _) if !circumstances.has_secret => Err(OptionError::Opens(
+            "with the handler for proxies, and without a secret, every client could name itself an administrator; \
+             run session-reset first, which makes a secret",
+        )),
+        (false, true) if !has_proof => Err(OptionError::Opens(
+            "the handler for proxies runs until CouchDB restarts, and without chttpd_auth.proxy_use_secret every \
+             client could name itself an administrator; take back chttpd.authentication_handlers first, restart \
+             CouchDB, then take back chttpd_auth.proxy_use_secret",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a list of handlers has the one for proxies.
+pub fn has_proxy_handler(handlers: &str) -> bool {
+    has_handler(handlers, PROXY)
 }
 
 fn judge_rounds<'a>(
@@ -117,7 +134,12 @@ mod tests {
     }
 
     fn usual() -> Circumstances {
-        Circumstances { has_secret: true, host: "127.0.0.1".to_owned(), rounds: Some((1_000, 600_000)) }
+        Circumstances {
+            runs_proxy_handler: false,
+            has_secret: true,
+            host: "127.0.0.1".to_owned(),
+            rounds: Some((1_000, 600_000)),
+        }
     }
 
     const ALL: &str = "{chttpd_auth, proxy_authentication_handler}, {chttpd_auth, default_authentication_handler}";
@@ -139,6 +161,9 @@ mod tests {
         assert_eq!(judged(&sure, &usual()), "");
         let without = Circumstances { has_secret: false, ..usual() };
         assert!(judged(&sure, &without).contains("session-reset"));
+        let running = Circumstances { runs_proxy_handler: true, ..usual() };
+        assert!(judged(&[], &running).contains("restart CouchDB"));
+        assert_eq!(judged(&[(PROXY_SECRET, "true")], &running), "");
     }
 
     #[test]

@@ -1,15 +1,15 @@
 //! Every option that the agent sets, by name. Trove's `validation-rules.json` and docs/couchdb-options.md are
 //! generated from it (`make reference`).
 
-use crate::{
-    ServerVersion,
-    configuration::{
-        option::{Applies, ConfigOption, Kind},
-        table_of_logins::LOGINS,
-        table_of_replicator::REPLICATOR,
+use crate::configuration::{
+    option::{
+        ConfigOption,
+        Kind::{self, Bool, Text, Word},
+        live, restart, whole,
     },
+    table_of_logins::LOGINS,
+    table_of_replicator::REPLICATOR,
 };
-use Kind::{Bool, Text, Whole, Word};
 
 const LOG_LEVELS: &[&str] =
     &["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency", "none"];
@@ -23,31 +23,6 @@ const REDUCE_LIMIT: &[&str] = &["true", "false", "log"];
 /// An hour in milliseconds, for time limits.
 const HOUR: u64 = 3_600_000;
 const GIB: u64 = 1 << 30;
-
-/// An option of this and later versions that applies at once.
-pub(super) const fn live(
-    name: &'static str,
-    kind: Kind,
-    since: (u32, u32),
-    about: &'static str,
-) -> ConfigOption {
-    let since = ServerVersion { major: since.0, minor: since.1 };
-    ConfigOption { name, kind, applies: Applies::Live, since, until: None, about }
-}
-
-/// An option that applies when CouchDB restarts.
-pub(super) const fn restart(
-    name: &'static str,
-    kind: Kind,
-    since: (u32, u32),
-    about: &'static str,
-) -> ConfigOption {
-    ConfigOption { applies: Applies::Restart, ..live(name, kind, since, about) }
-}
-
-pub(super) const fn whole(min: u64, max: u64) -> Kind {
-    Whole { min, max }
-}
 
 /// Everything but logins and replication.
 const SERVER: &[ConfigOption] = &[

@@ -3,12 +3,12 @@
 
 use crate::{
     ServerVersion,
-    configuration::{
-        option::{ConfigOption, Kind},
-        table::{live, restart, whole},
+    configuration::option::{
+        ConfigOption,
+        Kind::{Bool, Fields, Handlers, Header, PasswordRules, Place, Text, Word, Words},
+        live, restart, whole,
     },
 };
-use Kind::{Bool, Fields, Handlers, Header, PasswordRules, Place, Text, Word, Words};
 
 const SAME_SITE: &[&str] = &["strict", "lax", "none"];
 const LOCKOUT: &[&str] = &["off", "warn", "enforce"];

@@ -1,9 +1,6 @@
 //! The options of replication.
 
-use crate::configuration::{
-    option::{ConfigOption, Kind::Bool},
-    table::{live, whole},
-};
+use crate::configuration::option::{ConfigOption, Kind::Bool, live, whole};
 
 pub(super) const REPLICATOR: &[ConfigOption] = &[
     live("replicator.checkpoint_interval", whole(500, 86_400_000), (1, 6), "Every how many milliseconds a replication notes how far it is."),

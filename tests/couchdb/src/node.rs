@@ -35,6 +35,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) struct State {
     pub(crate) databases: BTreeMap<String, Database>,
     pub(crate) config: Config,
+    /// `[chttpd] authentication_handlers` at the start; upstream reads it only then.
+    pub(crate) handlers: Option<String>,
     pub(crate) lockout: Lockout,
     /// User documents as the authentication last saw them (upstream: `chttpd_auth_cache`).
     pub(crate) auth_cache: HashMap<String, Map<String, Value>>,
@@ -187,6 +189,7 @@ impl Node {
         let ini = self.read_ini()?;
         let mut state = self.state();
         state.config.reload(&ini);
+        state.handlers = state.config.get("chttpd", "authentication_handlers").map(str::to_owned);
         // Upstream keeps both in memory (`couch_passwords_cache`, `couch_auth_lockout`).
         state.verified.clear();
         state.lockout = Lockout::default();

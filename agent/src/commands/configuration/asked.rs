@@ -2,11 +2,14 @@
 
 use trove_couchdb_protocol::{DecodeError, Field};
 
-use crate::couch::configuration::{
-    error::OptionError,
-    ini::from_ini,
-    option::ConfigOption,
-    values::{Values, named},
+use crate::{
+    commands::{Needs, Scope, Scopes},
+    couch::configuration::{
+        error::OptionError,
+        ini::from_ini,
+        option::ConfigOption,
+        values::{Values, named},
+    },
 };
 
 /// What a command asks for, or why it is refused. A refusal is an answer to the command and not a message
@@ -15,6 +18,16 @@ pub(super) type Asked<T> = Result<T, OptionError>;
 
 /// The longest ini text, in bytes.
 const LONGEST: usize = 256 * 1024;
+
+/// A request that is refused needs nothing.
+pub(super) fn needs<T>(asked: &Asked<T>) -> Needs {
+    if asked.is_ok() { Needs::CouchDb } else { Needs::Nothing }
+}
+
+/// The scopes of a change.
+pub(super) fn scopes() -> Scopes {
+    Scopes::writing([Scope::Configuration])
+}
 
 /// An object with a value for each option.
 pub(super) fn values(field: &Field<'_>) -> Result<Asked<Values>, DecodeError> {

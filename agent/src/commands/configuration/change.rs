@@ -3,6 +3,8 @@
 //! The record on the disk says what is about to be set before CouchDB is asked to set it. So if the agent is
 //! killed, the same command, or any later change, completes it or takes it back.
 
+use std::collections::BTreeSet;
+
 use tracing::{info, warn};
 
 use super::{
@@ -20,6 +22,7 @@ use crate::couch::{
     },
 };
 
+const HANDLERS: &str = "chttpd.authentication_handlers";
 const REQUIRE_LOGINS: &str = "chttpd.require_valid_user";
 
 /// One option on one node.
@@ -55,39 +58,50 @@ pub(super) async fn change(
     if !nodes.missing.is_empty() {
         return Err(ConfigurationError::NodesMissing(nodes.missing));
     }
-    if guest.lifecycle.last_known().restart_required.is_none() {
-        new.waiting.clear();
-    }
     let mut steps = plan(guest, &nodes, &mut new, &wanted).await?;
     steps.sort_by_key(|step| rank(step));
     if steps.is_empty() && new == old {
         return Ok(Changed { options: Vec::new(), waiting: Vec::new() });
     }
 
-    let mut waiting: Vec<_> = steps.iter().map(|step| step.option).filter(|option| option.applies == Applies::Restart).map(|option| option.name).collect();
-    waiting.sort_unstable();
-    waiting.dedup();
-    new.waiting.extend(&waiting);
     guest.configuration.write(&new).await?;
-    if !waiting.is_empty() {
-        // First, so that a killed agent does not forget it.
-        let required = guest.lifecycle.require_restart(&waiting.join(", ")).await;
-        required.map_err(|error| ConfigurationError::State(error.to_string()))?;
-    }
+    let waiting = names_of(steps.iter().filter(|step| step.option.applies == Applies::Restart));
+    // First, so that a killed agent does not forget it.
+    require_restart(guest, &waiting).await?;
     for (done, step) in steps.iter().enumerate() {
         let set = guest.couch.set_option(step.node, step.option, nodes.version, step.target.as_deref()).await;
         if let Err(error) = set {
-            take_back(guest, &nodes, &steps[..=done], old, new, &error).await;
+            let begun: Vec<_> = steps.iter().take(done + 1).collect();
+            take_back(guest, &nodes, &begun, old, new, &error).await;
             return Err(error.into());
         }
     }
     new.settle(&wanted);
     guest.configuration.write(&new).await?;
-    let mut options: Vec<_> = steps.iter().map(|step| step.option.name).collect();
-    options.sort_unstable();
-    options.dedup();
+    let options = names_of(&steps);
     info!(options = options.join(", "), "CouchDB's configuration was changed.");
     Ok(Changed { options, waiting })
+}
+
+/// Records that these options take effect at CouchDB's next start, unless that is recorded already.
+async fn require_restart(guest: &Guest, waiting: &[&str]) -> Result<(), ConfigurationError> {
+    let known = guest.lifecycle.last_known().restart_required.map(|required| required.reason).unwrap_or_default();
+    let new: Vec<_> = waiting.iter().copied().filter(|name| !names(&known, name)).collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let required = guest.lifecycle.require_restart(&new.join(", ")).await;
+    required.map_err(|error| ConfigurationError::State(error.to_string()))
+}
+
+/// Whether the reason for a restart names an option.
+pub(super) fn names(reason: &str, option: &str) -> bool {
+    reason.split(", ").any(|name| name == option)
+}
+
+fn names_of<'a>(steps: impl IntoIterator<Item = &'a Step<'a>>) -> Vec<&'static str> {
+    let names: BTreeSet<_> = steps.into_iter().map(|step| step.option.name).collect();
+    names.into_iter().collect()
 }
 
 /// Reads every node, judges the result, and records what stands before.
@@ -147,7 +161,14 @@ async fn judge(
         values.push((name, value));
     }
     let with_rounds = changed.iter().any(|name| name.ends_with("_iterations"));
-    let circumstances = guest.couch.config_circumstances(node, nodes.version, with_rounds).await?;
+    let mut circumstances = guest.couch.config_circumstances(node, nodes.version, with_rounds).await?;
+    // CouchDB says which handlers run on the node that answers. Another node may still run what it had.
+    let handlers = steps.iter().find(|step| step.option.name == HANDLERS);
+    let had_proxy = handlers.and_then(|step| step.now.as_deref()).is_some_and(safety::has_proxy_handler);
+    let waits = guest.lifecycle.last_known().restart_required.is_some_and(|required| names(&required.reason, HANDLERS));
+    if nodes.connected.len() > 1 && (had_proxy || waits) {
+        circumstances.runs_proxy_handler = true;
+    }
     let value = |name: &str| values.iter().find(|(known, _)| *known == name)?.1.as_deref();
     Ok(safety::judge(value, &circumstances)?)
 }
@@ -157,7 +178,7 @@ async fn judge(
 fn rank(step: &Step<'_>) -> u8 {
     match (step.option.name, step.target.as_deref()) {
         ("chttpd_auth.proxy_use_secret", Some("true")) => 0,
-        ("chttpd.authentication_handlers", _) => 2,
+        (HANDLERS, _) => 2,
         ("chttpd_auth.proxy_use_secret", _) => 3,
         ("chttpd.bind_address", _) => 4,
         _ => 1,
@@ -165,10 +186,10 @@ fn rank(step: &Step<'_>) -> u8 {
 }
 
 /// Takes back what was done, as far as CouchDB answers. What can't be taken back is done by the next change.
-async fn take_back(guest: &Guest, nodes: &ConfigNodes, done: &[Step<'_>], old: Record, mut new: Record, error: &CouchError) {
+async fn take_back(guest: &Guest, nodes: &ConfigNodes, begun: &[&Step<'_>], old: Record, mut new: Record, error: &CouchError) {
     new.layers = old.layers.clone();
     let mut is_back = !error.is_outage();
-    for step in done.iter().rev() {
+    for step in begun.iter().rev() {
         if !is_back {
             break;
         }

@@ -2,13 +2,13 @@
 //!
 //! ```json
 //! {"format": 1, "guest_id": "6f3d…", "layers": {"group": {"log.level": "info"}},
-//!  "nodes": {"couchdb@127.0.0.1": {"log.level": {"before": null, "ours": ["info"]}}}, "waiting": []}
+//!  "nodes": {"couchdb@127.0.0.1": {"log.level": {"before": null, "ours": ["info"]}}}}
 //! ```
 //!
 //! An image that was made of a guest holds that guest's file, which another guest ignores.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -48,7 +48,6 @@ struct Content {
     guest_id: String,
     layers: BTreeMap<Layer, BTreeMap<String, String>>,
     nodes: BTreeMap<String, BTreeMap<String, Kept>>,
-    waiting: BTreeSet<String>,
 }
 
 impl Configuration {
@@ -123,7 +122,6 @@ impl Content {
             guest_id: guest_id.to_owned(),
             layers: record.layers.iter().map(|(layer, values)| (layer, texts(values))).collect(),
             nodes: record.nodes.iter().map(|(node, options)| (node.clone(), kept(options))).collect(),
-            waiting: record.waiting.iter().map(|name| (*name).to_owned()).collect(),
         }
     }
 
@@ -146,7 +144,6 @@ impl Content {
         Record {
             layers,
             nodes: self.nodes.into_iter().map(|(node, kept)| (node, options(kept))).collect(),
-            waiting: self.waiting.iter().filter_map(|name| Some(known(name)?.name)).collect(),
         }
     }
 }
@@ -170,7 +167,6 @@ mod tests {
         let level = named("log.level", "".into()).unwrap();
         record.layers.set(Layer::Group, values);
         record.about_to_set("n", level, None, "info");
-        record.waiting.insert(level.name);
         file.write(&record).await.unwrap();
         assert_eq!(file.read().await, Ok(record));
         assert_eq!(fs::metadata(&*file.path).unwrap().permissions().mode() & 0o777, 0o600);

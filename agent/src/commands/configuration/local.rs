@@ -9,9 +9,7 @@ use trove_couchdb_protocol::{DecodeError, Field, trove::Method};
 use super::{
     asked::{self, Asked},
     change::{self, Changed},
-    changes_the_configuration,
     error::ConfigurationError,
-    needs,
     record::Layer,
     show,
 };
@@ -77,11 +75,11 @@ impl Command for Set {
     }
 
     fn scopes(&self) -> Scopes {
-        changes_the_configuration()
+        asked::scopes()
     }
 
     fn needs(&self) -> Needs {
-        needs(&self.options)
+        asked::needs(&self.options)
     }
 
     fn run<'a>(&'a self, guest: &'a Guest, _: Run<'a>) -> Running<'a> {
@@ -113,11 +111,11 @@ impl Command for Unset {
     }
 
     fn scopes(&self) -> Scopes {
-        changes_the_configuration()
+        asked::scopes()
     }
 
     fn needs(&self) -> Needs {
-        needs(&self.options)
+        asked::needs(&self.options)
     }
 
     /// A repeated run finds the options gone. It would be refused, although the first one did it.
@@ -164,11 +162,11 @@ impl Command for Apply {
     }
 
     fn scopes(&self) -> Scopes {
-        changes_the_configuration()
+        asked::scopes()
     }
 
     fn needs(&self) -> Needs {
-        needs(&self.file)
+        asked::needs(&self.file)
     }
 
     fn run<'a>(&'a self, guest: &'a Guest, _: Run<'a>) -> Running<'a> {
@@ -202,7 +200,7 @@ impl Command for SessionReset {
     }
 
     fn scopes(&self) -> Scopes {
-        changes_the_configuration()
+        asked::scopes()
     }
 
     /// The nodes of a cluster share the secret. A run that was cut short is completed by the same secret.

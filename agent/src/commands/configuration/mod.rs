@@ -24,7 +24,7 @@ use futures_util::FutureExt;
 use serde_json::Value;
 use trove_couchdb_protocol::{DecodeError, Field, trove::Method};
 
-use super::{Arguments, Command, Decode, Entry, Guest, Needs, Run, RunError, Running, Scope, Scopes, entry};
+use super::{Arguments, Command, Decode, Entry, Guest, Needs, Run, RunError, Running, Scopes, entry};
 use crate::couch::configuration::values::Values;
 use asked::Asked;
 pub use error::ConfigurationError;
@@ -40,15 +40,6 @@ pub(super) const COMMANDS: &[Entry] = &[
     entry::<local::Apply>(Method::ConfigurationApply),
     entry::<local::SessionReset>(Method::SessionReset),
 ];
-
-/// A request for options is refused before anything is asked of CouchDB, or needs CouchDB.
-fn needs<T>(asked: &Asked<T>) -> Needs {
-    if asked.is_ok() { Needs::CouchDb } else { Needs::Nothing }
-}
-
-fn changes_the_configuration() -> Scopes {
-    Scopes::writing([Scope::Configuration])
-}
 
 /// `update_overrides`: a configuration group was attached, changed or detached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,11 +64,11 @@ impl Command for UpdateOverrides {
     }
 
     fn scopes(&self) -> Scopes {
-        changes_the_configuration()
+        asked::scopes()
     }
 
     fn needs(&self) -> Needs {
-        needs(&self.group)
+        asked::needs(&self.group)
     }
 
     fn run<'a>(&'a self, guest: &'a Guest, _: Run<'a>) -> Running<'a> {
@@ -113,11 +104,11 @@ impl Command for ApplyOverrides {
     }
 
     fn scopes(&self) -> Scopes {
-        changes_the_configuration()
+        asked::scopes()
     }
 
     fn needs(&self) -> Needs {
-        needs(&self.options)
+        asked::needs(&self.options)
     }
 
     fn run<'a>(&'a self, guest: &'a Guest, _: Run<'a>) -> Running<'a> {

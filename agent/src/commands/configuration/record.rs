@@ -1,6 +1,6 @@
 //! Who set which option, and what stood before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -116,8 +116,6 @@ pub(super) struct Record {
     pub(super) layers: Layers,
     /// By node, and by the option's name.
     pub(super) nodes: BTreeMap<String, BTreeMap<&'static str, Kept>>,
-    /// Options that take effect at CouchDB's next start.
-    pub(super) waiting: BTreeSet<&'static str>,
 }
 
 impl Record {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Guest, error::ConfigurationError, record::Record};
+use super::{Guest, change, error::ConfigurationError, record::Record};
 use crate::couch::configuration::{
     nodes::ConfigNodes,
     option::{Applies, ConfigOption},
@@ -13,7 +13,8 @@ use crate::couch::configuration::{
 pub(super) async fn show(guest: &Guest, all: bool) -> Result<Value, ConfigurationError> {
     let record = guest.configuration.read().await?;
     let nodes = guest.couch.config_nodes().await?;
-    let is_restart_required = guest.lifecycle.last_known().restart_required.is_some();
+    let required = guest.lifecycle.last_known().restart_required;
+    let waits = |name: &str| required.as_ref().is_some_and(|required| change::names(&required.reason, name));
     let mut options: Vec<&'static ConfigOption> =
         table::options().filter(|option| option.is_of(nodes.version)).collect();
     options.sort_by_key(|option| option.name);
@@ -23,8 +24,7 @@ pub(super) async fn show(guest: &Guest, all: bool) -> Result<Value, Configuratio
         if setter.is_none() && !all {
             continue;
         }
-        let waits = is_restart_required && record.waiting.contains(option.name);
-        let (value, state) = state(guest, &nodes, &record, option, waits).await?;
+        let (value, state) = state(guest, &nodes, &record, option, waits(option.name)).await?;
         rows.push(json!({
             "option": option.name, "value": value, "state": state, "set_by": setter.map(|layer| layer.word()),
             "needs_restart": option.applies == Applies::Restart,

@@ -9,13 +9,14 @@ use trove_couchdb_tests::until::{until, until_hit};
 
 use super::{OPTIONS, attach, detach, group, put, values};
 
-/// Requests at which a change can be cut short.
-const POINTS: [(&str, &str); 5] = [
-    ("GET", "/_membership"),
-    ("GET", "/_node/*/_config/log/level"),
-    ("*", "/_node/*/_config/chttpd_auth/timeout"),
-    ("*", "/_node/*/_config/log/level"),
-    ("*", "/_node/*/_config/chttpd_auth_cache/max_objects"),
+/// Requests of an attach and of a detach at which the agent is killed: `log.level` has a value before, the others
+/// have none.
+const POINTS: [(&str, &str, &str); 5] = [
+    ("GET", "GET", "/_membership"),
+    ("GET", "GET", "/_node/*/_config/log/level"),
+    ("PUT", "DELETE", "/_node/*/_config/chttpd_auth/timeout"),
+    ("PUT", "PUT", "/_node/*/_config/log/level"),
+    ("PUT", "DELETE", "/_node/*/_config/chttpd_auth_cache/max_objects"),
 ];
 
 /// Kills the agent at a request, before or after its effect, and starts the next one.
@@ -35,27 +36,20 @@ async fn killed_at(fixture: &mut Fixture, rule: Rule, request: &Request) -> Resu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attach_and_a_detach_are_completed_by_the_next_agent() -> Result<()> {
-    for (method, path) in POINTS {
-        // A read has no effect, and a write is cut before and after it.
-        let verbs: &[&str] = if method == "*" { &["PUT", "DELETE"] } else { &["GET"] };
-        let _ = verbs;
+    for (attach_with, detach_with, path) in POINTS {
         for takes_effect in [false, true] {
             let mut fixture = FixturePlan::default().in_memory(Options::default()).up().await?;
             put(&fixture.couch, "log.level", "notice").await?;
             let before = values(&fixture.couch, &OPTIONS).await?;
-            let rule = |verb: &str| {
-                let rule = Rule::new(verb, path, Fault::Hang);
+            let rule = |method: &str| {
+                let rule = Rule::new(method, path, Fault::Hang);
                 if takes_effect { rule.after_effect() } else { rule }
             };
-            let write = if method == "*" { "PUT" } else { method };
             let attached = Request::new("update_overrides", json!({"overrides": group(), "remove": false}));
-            killed_at(&mut fixture, rule(write), &attached).await?;
+            killed_at(&mut fixture, rule(attach_with), &attached).await?;
             assert_eq!(values(&fixture.couch, &OPTIONS).await?, ["warning", "1200", "500"], "{path}");
-
-            // `log.level` had a value, the others did not.
-            let write = if method == "*" && path.ends_with("log/level") { "PUT" } else if method == "*" { "DELETE" } else { method };
             let detached = Request::new("update_overrides", json!({"overrides": {}, "remove": true}));
-            killed_at(&mut fixture, rule(write), &detached).await?;
+            killed_at(&mut fixture, rule(detach_with), &detached).await?;
             assert_eq!(values(&fixture.couch, &OPTIONS).await?, before, "{path}");
         }
     }

@@ -287,9 +287,15 @@ async fn proxies() -> Result<()> {
         place
             .unset(&["chttpd_auth.x_auth_username", "chttpd_auth.x_auth_roles", "chttpd_auth.x_auth_token"])
             .await?;
-        place.unset(&["chttpd.authentication_handlers", "chttpd_auth.proxy_use_secret"]).await?;
+        // CouchDB reads its handlers at its start, so the running one still believes in proxies.
+        let both = ["chttpd.authentication_handlers", "chttpd_auth.proxy_use_secret"];
+        let too_early = place.unset(&both).await.unwrap_err().to_string();
+        assert!(too_early.contains("restart CouchDB"), "{too_early}");
+        place.unset(&both[..1]).await?;
+        assert!(place.unset(&both[1..]).await.is_err());
         place.restart().await?;
         assert!(place.seen(&usual).await?["name"].is_null());
+        place.unset(&both[1..]).await?;
     }
     Ok(())
 }
