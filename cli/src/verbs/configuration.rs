@@ -74,7 +74,8 @@ fn read(path: &Path) -> io::Result<String> {
 
 /// What a change did.
 fn report(answer: &Value) -> Result<Report, CliError> {
-    let (Some(changed), Some(waiting)) = (names(&answer["changed"]), names(&answer["pending_restart"])) else {
+    let (Some(changed), Some(waiting)) = (names(&answer["changed"]), names(&answer["pending_restart"]))
+    else {
         return Err(unreadable());
     };
     let mut message = match changed.as_slice() {
@@ -84,7 +85,8 @@ fn report(answer: &Value) -> Result<Report, CliError> {
     if !waiting.is_empty() {
         message += &format!(" In effect after a restart of CouchDB: {}.", waiting.join(", "));
     }
-    let record = vec![("changed", answer["changed"].clone()), ("pending_restart", answer["pending_restart"].clone())];
+    let record =
+        vec![("changed", answer["changed"].clone()), ("pending_restart", answer["pending_restart"].clone())];
     Ok(Report::done(message, record))
 }
 

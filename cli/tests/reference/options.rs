@@ -35,7 +35,8 @@ pub fn tables() -> String {
             None => format!("{} and later", option.since),
         };
         let value = option.kind.expected().replace('|', "\\|");
-        writeln!(text, "| `{}` | {value} | {applies} | {versions} | {} |", option.name, option.about).unwrap();
+        writeln!(text, "| `{}` | {value} | {applies} | {versions} | {} |", option.name, option.about)
+            .unwrap();
     }
     text
 }

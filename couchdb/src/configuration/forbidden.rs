@@ -3,6 +3,7 @@
 /// A section, or `section.key`, and why it is not set.
 const FORBIDDEN: &[(&str, &str)] = &[
     ("admins", "administrators are accounts: use root-enable, or a user with access"),
+    ("chttpd.backlog", "CouchDB does not apply it to its port"),
     ("chttpd.port", "the agent, Trove's security groups and clients use the port that couchdb.url names"),
     ("chttpd.server_options", "a wrong Erlang term stops CouchDB"),
     ("chttpd.socket_options", "a wrong Erlang term stops CouchDB"),

@@ -3,6 +3,8 @@
 //! CouchDB applies a `PUT` in memory and writes it to the last file of its chain, also for an option that it
 //! reads only at its start. So one way serves all options, and no file of the agent can contradict it.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::Value;
 use trove_couchdb_protocol::Secret;
@@ -20,6 +22,12 @@ use crate::{
 /// It signs sessions' cookies and the tokens of proxies. Not in the table: only this module sets it, and it is
 /// never shown.
 static SECRET: ConfigOption = live("chttpd_auth.secret", Kind::Text, (1, 6), "It signs sessions' cookies.");
+
+const ADDRESS: &str = "chttpd.bind_address";
+
+/// CouchDB ends if its port is opened again more than three times in ten seconds (`chttpd_sup.erl`; seen with 3.3
+/// and 3.5).
+const BETWEEN_ADDRESSES: Duration = Duration::from_secs(4);
 
 /// CouchDB's name for the handler for proxies in `GET /_session`.
 const PROXY: &str = "proxy";
@@ -58,7 +66,8 @@ impl Couch {
         let membership = self.membership().await?;
         let missing: Vec<_> = membership.missing().map(|node| node.as_str().to_owned()).collect();
         let is_connected = |node: &&Node| membership.connected.contains(node);
-        let node = |node: &Node| ConfigNode { name: node.as_str().to_owned(), root: ConfigRoot::Node(node.clone()) };
+        let node =
+            |node: &Node| ConfigNode { name: node.as_str().to_owned(), root: ConfigRoot::Node(node.clone()) };
         let connected = membership.cluster.iter().filter(is_connected).map(node).collect();
         Ok(ConfigNodes { version, connected, missing })
     }
@@ -72,7 +81,11 @@ impl Couch {
     ) -> Result<Option<String>, CouchError> {
         let resource = Resource::Setting(&node.root, option.section_on(version), option.key());
         let set = absent_is_none(self.get(&resource).await)?;
-        Ok(set.as_ref().and_then(Value::as_str).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
+        Ok(set
+            .as_ref()
+            .and_then(Value::as_str)
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty()))
     }
 
     /// Sets an option on a node, or with `None` takes it out.
@@ -88,13 +101,18 @@ impl Couch {
             Some(value) => self.put(&resource, &Value::from(value)).await.map(drop),
             None => absent_is_none(self.send(Method::DELETE, &resource, None).await).map(drop),
         };
-        match set {
+        if option.name != ADDRESS {
+            return set;
+        }
+        let set = match set {
             // CouchDB closes its port before it listens at the new address, and its answer may be lost.
-            Err(error) if error.is_outage() && option.name == "chttpd.bind_address" => {
+            Err(error) if error.is_outage() => {
                 self.wait_for_option(node, option, version, value).await.map_err(|_| error)
             }
             set => set,
-        }
+        };
+        tokio::time::sleep(BETWEEN_ADDRESSES).await;
+        set
     }
 
     async fn wait_for_option(
@@ -111,7 +129,7 @@ impl Couch {
                 Ok(now) if now.as_deref() == value => return Ok(()),
                 Err(error) if tokio::time::Instant::now() >= deadline => return Err(error),
                 Ok(_) if tokio::time::Instant::now() >= deadline => return Err(CouchError::Conflict),
-                _ => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+                _ => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
     }

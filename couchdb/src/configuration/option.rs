@@ -127,7 +127,8 @@ impl ConfigOption {
 
     /// Whether this is its name, or its name before CouchDB 3.2.
     pub(super) fn is_called(&self, name: &str) -> bool {
-        self.name == name || (self.section() == LOGIN && name.split_once('.') == Some((OLD_LOGIN, self.key())))
+        self.name == name
+            || (self.section() == LOGIN && name.split_once('.') == Some((OLD_LOGIN, self.key())))
     }
 
     /// The text as CouchDB stores it, or what it must be instead.
@@ -177,14 +178,20 @@ impl Kind {
         };
         let is_good = match self {
             Self::Bool => matches!(text, "true" | "false"),
-            Self::Whole { min, max } => is_number(text) && text.parse().is_ok_and(|number| (min..=max).contains(&number)),
+            Self::Whole { min, max } => {
+                is_number(text) && text.parse().is_ok_and(|number| (min..=max).contains(&number))
+            }
             Self::Word(words) => words.contains(&text),
             Self::Words(words) => listed(words),
             Self::Text => true,
             Self::Header => text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'),
-            Self::Fields => text.split(',').map(str::trim).all(|field| !field.is_empty() && !OF_THE_HASH.contains(&field)),
+            Self::Fields => {
+                text.split(',').map(str::trim).all(|field| !field.is_empty() && !OF_THE_HASH.contains(&field))
+            }
             Self::Address => text == "any" || text.parse::<std::net::IpAddr>().is_ok(),
-            Self::Place => text.starts_with('/') && !text.starts_with("//") && !text.contains(char::is_whitespace),
+            Self::Place => {
+                text.starts_with('/') && !text.starts_with("//") && !text.contains(char::is_whitespace)
+            }
             Self::Handlers => terms::are_handlers(text),
             Self::PasswordRules => terms::are_password_rules(text),
         };

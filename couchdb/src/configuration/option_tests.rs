@@ -53,9 +53,12 @@ fn each_kind_has_its_values() {
 fn logins_have_an_older_section() {
     let version = |major, minor| ServerVersion { major, minor };
     let timeout = option(Kind::Bool);
-    for (on, section) in
-        [(version(3, 5), LOGIN), (version(3, 2), LOGIN), (version(3, 1), OLD_LOGIN), (version(1, 6), OLD_LOGIN)]
-    {
+    for (on, section) in [
+        (version(3, 5), LOGIN),
+        (version(3, 2), LOGIN),
+        (version(3, 1), OLD_LOGIN),
+        (version(1, 6), OLD_LOGIN),
+    ] {
         assert_eq!(timeout.section_on(on), section, "{on}");
     }
     assert!(timeout.is_called("couch_httpd_auth.timeout") && !timeout.is_called("couch_httpd_auth.time"));

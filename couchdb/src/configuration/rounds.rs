@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{ConfigRoot, Couch, CouchError, Resource, path::resource::USER_ID_PREFIX, reply::error::absent_is_none};
+use crate::{
+    ConfigRoot, Couch, CouchError, Resource, path::resource::USER_ID_PREFIX, reply::error::absent_is_none,
+};
 
 /// The number of users per request.
 const BATCH: usize = 500;
@@ -26,14 +28,19 @@ struct Document {
 
 impl Couch {
     /// The fewest and the most rounds of all users, and of a node's administrators.
-    pub(super) async fn rounds_of_accounts(&self, node: &ConfigRoot) -> Result<Option<(u64, u64)>, CouchError> {
+    pub(super) async fn rounds_of_accounts(
+        &self,
+        node: &ConfigRoot,
+    ) -> Result<Option<(u64, u64)>, CouchError> {
         let admins = absent_is_none(self.get(&Resource::Admins(node)).await)?;
-        let admins = admins.as_ref().and_then(Value::as_object).into_iter().flat_map(|admins| admins.values());
+        let admins =
+            admins.as_ref().and_then(Value::as_object).into_iter().flat_map(|admins| admins.values());
         let mut rounds: Vec<u64> = admins.filter_map(|value| of_admin(value.as_str()?)).collect();
         let mut start = String::new();
         loop {
             let answer = self.get(&Resource::UsersWithConflicts { start: &start, limit: BATCH + 1 }).await?;
-            let odd = |_| CouchError::Unexpected { what: "GET /_users/_all_docs", problem: "no rows".to_owned() };
+            let odd =
+                |_| CouchError::Unexpected { what: "GET /_users/_all_docs", problem: "no rows".to_owned() };
             let Rows { rows } = serde_json::from_value(answer).map_err(odd)?;
             rounds.extend(rows.iter().filter_map(|row| row.doc.as_ref()?.iterations));
             // The extra row is the start of the next request.

@@ -49,7 +49,9 @@ pub fn judge<'a>(
         && !is_reached(address, &circumstances.host)
     {
         let host = &circumstances.host;
-        return Err(OptionError::LocksOut(format!("it reaches CouchDB at {host} (couchdb.url), so {ADDRESS} must be {host}, 0.0.0.0 or any")));
+        return Err(OptionError::LocksOut(format!(
+            "it reaches CouchDB at {host} (couchdb.url), so {ADDRESS} must be {host}, 0.0.0.0 or any"
+        )));
     }
     judge_rounds(&value, circumstances)
 }
@@ -97,15 +99,17 @@ fn judge_rounds<'a>(
     if let Some(iterations) = number(ITERATIONS)
         && !(min..=max).contains(&iterations)
     {
-        return refusal(&format!("{ITERATIONS} is not between {MIN} and {MAX}, so new users could not log in"));
+        return refusal(&format!(
+            "{ITERATIONS} is not between {MIN} and {MAX}, so new users could not log in"
+        ));
     }
     match circumstances.rounds {
-        Some((fewest, _)) if fewest < min => {
-            refusal(&format!("an account has a hash of {fewest} rounds, which {MIN} would exclude; give it a new password first"))
-        }
-        Some((_, most)) if most > max => {
-            refusal(&format!("an account has a hash of {most} rounds, which {MAX} would exclude; give it a new password first"))
-        }
+        Some((fewest, _)) if fewest < min => refusal(&format!(
+            "an account has a hash of {fewest} rounds, which {MIN} would exclude; give it a new password first"
+        )),
+        Some((_, most)) if most > max => refusal(&format!(
+            "an account has a hash of {most} rounds, which {MAX} would exclude; give it a new password first"
+        )),
         _ => Ok(()),
     }
 }
@@ -120,7 +124,9 @@ fn is_reached(address: &str, host: &str) -> bool {
     match bare.parse::<IpAddr>() {
         Ok(host) => address == host || (address.is_unspecified() && address.is_ipv4() == host.is_ipv4()),
         // A name: only what every machine agrees on.
-        Err(_) => address.is_ipv4() && (address.is_unspecified() || (bare == "localhost" && address.is_loopback())),
+        Err(_) => {
+            address.is_ipv4() && (address.is_unspecified() || (bare == "localhost" && address.is_loopback()))
+        }
     }
 }
 
@@ -142,14 +148,18 @@ mod tests {
         }
     }
 
-    const ALL: &str = "{chttpd_auth, proxy_authentication_handler}, {chttpd_auth, default_authentication_handler}";
+    const ALL: &str =
+        "{chttpd_auth, proxy_authentication_handler}, {chttpd_auth, default_authentication_handler}";
 
     #[test]
     fn the_agent_stays_able_to_log_in() {
         assert_eq!(judged(&[], &usual()), "");
         assert_eq!(judged(&[(HANDLERS, "{chttpd_auth, default_authentication_handler}")], &usual()), "");
         let error = judged(&[(HANDLERS, "{chttpd_auth, cookie_authentication_handler}")], &usual());
-        assert!(error.starts_with("the agent would be locked out: chttpd.authentication_handlers"), "{error}");
+        assert!(
+            error.starts_with("the agent would be locked out: chttpd.authentication_handlers"),
+            "{error}"
+        );
     }
 
     #[test]

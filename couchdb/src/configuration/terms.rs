@@ -12,8 +12,7 @@ pub(super) const PROXY: &str = "proxy_authentication_handler";
 
 /// The handlers of CouchDB. There is a fifth one, `null_authentication_handler`: it makes every caller an
 /// administrator.
-const HANDLERS: [&str; 4] =
-    [BASIC, PROXY, "cookie_authentication_handler", "jwt_authentication_handler"];
+const HANDLERS: [&str; 4] = [BASIC, PROXY, "cookie_authentication_handler", "jwt_authentication_handler"];
 
 /// The module of the handlers.
 const MODULE: &str = "chttpd_auth";
@@ -27,7 +26,9 @@ pub(super) fn handlers() -> String {
 pub(super) fn are_handlers(text: &str) -> bool {
     let mut rest = text.trim();
     loop {
-        let Some((tuple, after)) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) else { return false };
+        let Some((tuple, after)) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) else {
+            return false;
+        };
         let Some((module, handler)) = tuple.split_once(',') else { return false };
         if module.trim() != MODULE || !HANDLERS.contains(&handler.trim()) {
             return false;
@@ -41,9 +42,9 @@ pub(super) fn are_handlers(text: &str) -> bool {
 
 /// Whether a list of handlers has this one.
 pub(super) fn has_handler(text: &str, handler: &str) -> bool {
-    text.split('{').filter_map(|tuple| tuple.split_once('}')).any(|(tuple, _)| {
-        tuple.split_once(',').is_some_and(|(_, name)| name.trim() == handler)
-    })
+    text.split('{')
+        .filter_map(|tuple| tuple.split_once('}'))
+        .any(|(tuple, _)| tuple.split_once(',').is_some_and(|(_, name)| name.trim() == handler))
 }
 
 /// Whether a text is a list of `"expression"` and `{"expression", "reason"}`.
@@ -111,7 +112,8 @@ mod tests {
 
     #[test]
     fn only_couchdbs_own_handlers_are_taken() {
-        let both = "{chttpd_auth, cookie_authentication_handler}, {chttpd_auth,default_authentication_handler}";
+        let both =
+            "{chttpd_auth, cookie_authentication_handler}, {chttpd_auth,default_authentication_handler}";
         assert!(are_handlers(both) && has_handler(both, BASIC) && !has_handler(both, PROXY));
         for wrong in [
             "",

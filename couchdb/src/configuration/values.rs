@@ -116,7 +116,9 @@ mod tests {
     fn one(name: &str, value: &Value) -> Result<String, String> {
         let mut values = Values::default();
         let added = values.add_json(name, value, name.into());
-        added.map(|()| values.iter().map(|(_, value)| value.to_owned()).collect()).map_err(|error| error.to_string())
+        added
+            .map(|()| values.iter().map(|(_, value)| value.to_owned()).collect())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -166,6 +168,9 @@ mod tests {
         values.add("chttpd_auth_lockout.threshold", "9", "".into()).unwrap();
         assert!(values.are_for(ServerVersion { major: 3, minor: 5 }).is_ok());
         let error = values.are_for(ServerVersion { major: 3, minor: 3 }).unwrap_err().to_string();
-        assert_eq!(error, "chttpd_auth_lockout.threshold has no effect on CouchDB 3.3: it is for 3.4 and later");
+        assert_eq!(
+            error,
+            "chttpd_auth_lockout.threshold has no effect on CouchDB 3.3: it is for 3.4 and later"
+        );
     }
 }

@@ -20,36 +20,15 @@ pub(crate) struct Draft {
     pub(crate) body: Map<String, Value>,
 }
 
-/// What a caller may read of a document.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Readable {
-    Whole,
-    /// These fields of another user's document (`[chttpd_auth] public_fields`).
-    Fields(Vec<String>),
-}
-
-/// Hides design documents, and other users' documents except for their public fields, from all callers except
-/// admins.
-pub(crate) fn check_read(
-    caller: &Caller,
-    security: &Value,
-    id: &str,
-    public_fields: &str,
-) -> Result<Readable, Refusal> {
+/// Hides other users' documents and design documents from all callers except admins.
+pub(crate) fn check_read(caller: &Caller, security: &Value, id: &str) -> Result<(), Refusal> {
     if caller.is_db_admin(security) {
-        return Ok(Readable::Whole);
+        return Ok(());
     }
     if id.starts_with("_design/") {
         return Err(Reply::forbidden("Only administrators can view design docs in the users database."));
     }
-    if is_own(caller, id) {
-        return Ok(Readable::Whole);
-    }
-    let fields = public_fields.split(',').map(str::trim).filter(|field| !field.is_empty()).map(str::to_owned);
-    match fields.collect::<Vec<_>>() {
-        none if none.is_empty() => Err(Reply::not_found("missing")),
-        fields => Ok(Readable::Fields(fields)),
-    }
+    if is_own(caller, id) { Ok(()) } else { Err(Reply::not_found("missing")) }
 }
 
 /// The checks before a write: other users' documents do not exist, and a plain password becomes a hash. Slow.

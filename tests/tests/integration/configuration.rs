@@ -104,7 +104,9 @@ async fn the_highest_layer_wins_and_each_one_can_be_taken_back() -> Result<()> {
     fixture.call("update_overrides", json!({"overrides": {"log.level": "info"}})).await?;
     let answer = fixture.call("configuration_set", json!({"options": {"log.level": "debug"}})).await?;
     assert_eq!(answer, json!({"changed": ["log.level"], "pending_restart": []}));
-    fixture.call("configuration_apply", json!({"contents": "[log]\nlevel = error\n[cors]\nmax_age = 60\n"})).await?;
+    fixture
+        .call("configuration_apply", json!({"contents": "[log]\nlevel = error\n[cors]\nmax_age = 60\n"}))
+        .await?;
     assert_eq!(level().await?, "debug");
     let rows = [row("cors.max_age", "60", "live", "file"), row("log.level", "debug", "live", "operator")];
     assert_eq!(shown(&fixture).await?, rows);
@@ -165,7 +167,8 @@ async fn an_option_that_needs_a_restart_says_so_across_restarts_of_the_agent() -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_would_open_couchdb_or_lock_out_is_refused_before_anything_is_changed() -> Result<()> {
-    const PROXY: &str = "{chttpd_auth, proxy_authentication_handler}, {chttpd_auth, default_authentication_handler}";
+    const PROXY: &str =
+        "{chttpd_auth, proxy_authentication_handler}, {chttpd_auth, default_authentication_handler}";
     let fixture = LocalFixturePlan::default().alone().up().await?;
     let al = fixture.user(&fixture.name("al"), &[]).await?;
     let before = whole_configuration(&fixture.couch).await?;
@@ -182,14 +185,24 @@ async fn what_would_open_couchdb_or_lock_out_is_refused_before_anything_is_chang
         (json!({"chttpd.port": 5985}), "chttpd.port can't be set"),
         (json!({"couchdb.default_security": "everyone"}), "default_security can't be set"),
         (json!({"chttpd.bind_address": "10.99.99.99"}), "the agent would be locked out"),
-        (json!({"chttpd.authentication_handlers": "{chttpd_auth, cookie_authentication_handler}"}), "by which the agent logs in"),
-        (json!({"chttpd.authentication_handlers": "{chttpd_auth, null_authentication_handler}"}), "must be Erlang tuples"),
+        (
+            json!({"chttpd.authentication_handlers": "{chttpd_auth, cookie_authentication_handler}"}),
+            "by which the agent logs in",
+        ),
+        (
+            json!({"chttpd.authentication_handlers": "{chttpd_auth, null_authentication_handler}"}),
+            "must be Erlang tuples",
+        ),
         (json!({"chttpd.authentication_handlers": PROXY}), "CouchDB would be open"),
-        (json!({"chttpd.authentication_handlers": PROXY, "chttpd_auth.proxy_use_secret": false}), "CouchDB would be open"),
+        (
+            json!({"chttpd.authentication_handlers": PROXY, "chttpd_auth.proxy_use_secret": false}),
+            "CouchDB would be open",
+        ),
         (json!({"chttpd_auth.min_iterations": 9_999_999}), "which chttpd_auth.min_iterations would exclude"),
         (json!({"chttpd_auth.max_iterations": 1_001}), "which chttpd_auth.max_iterations would exclude"),
         (json!({"chttpd_auth.password_regexp": "[a"}), "must be an Erlang list"),
         (json!({"chttpd_auth.public_fields": "derived_key"}), "none of those that hold the password's hash"),
+        (json!({"chttpd_auth.public_fields": "name"}), "has no effect on CouchDB 3"),
         (json!({"chttpd_auth.auth_cache_size": 9}), "has no effect on CouchDB 3"),
     ] {
         // The good option is not set either.
@@ -212,7 +225,8 @@ async fn what_would_open_couchdb_or_lock_out_is_refused_before_anything_is_chang
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_requires_logins_keeps_them_required() -> Result<()> {
-    let plan = LocalFixturePlan::default().in_memory(Options::default()).set("couchdb.require_valid_user", true);
+    let plan =
+        LocalFixturePlan::default().in_memory(Options::default()).set("couchdb.require_valid_user", true);
     let fixture = plan.up().await?;
     let open = json!({"options": {"chttpd.require_valid_user": false}});
     let error = fixture.call("configuration_set", open).await.unwrap_err().to_string();
@@ -223,7 +237,8 @@ async fn an_agent_that_requires_logins_keeps_them_required() -> Result<()> {
 /// The values of a failed change are taken back, and the agent can still log in.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_fails_halfway_is_taken_back() -> Result<()> {
-    let fixture = LocalFixturePlan::default().in_memory(Options::default()).set("rpc.call_patience", 1).up().await?;
+    let fixture =
+        LocalFixturePlan::default().in_memory(Options::default()).set("rpc.call_patience", 1).up().await?;
     let before = values(&fixture.couch, &OPTIONS).await?;
     let refuses = Fault::Answer { status: 400, body: r#"{"error":"bad_request","reason":"no"}"#.to_owned() };
     fixture.memory()?.faults().add(Rule::new("PUT", "/_node/*/_config/log/level", refuses));
@@ -247,7 +262,8 @@ async fn older_servers_have_the_options_of_logins_in_an_older_section() -> Resul
             let path = format!("{section}/couch_httpd_auth/{key}");
             assert_eq!(fixture.client.get(&path, Some(fixture.couch.admin())).await?.1, value, "{version:?}");
         }
-        let new = fixture.call("configuration_set", json!({"options": {"chttpd_auth.same_site": "lax"}})).await;
+        let new =
+            fixture.call("configuration_set", json!({"options": {"chttpd_auth.same_site": "lax"}})).await;
         assert!(new.unwrap_err().to_string().contains("it is for 3.0 and later"), "{version:?}");
         fixture.call("update_overrides", json!({"overrides": {}, "remove": true})).await?;
         let path = format!("{section}/couch_httpd_auth/timeout");
@@ -271,7 +287,10 @@ async fn prepare_sets_the_template_and_the_group_before_it_makes_users() -> Resu
     let document = fixture.user_document(&al).await?.context("no user")?;
     assert_eq!(document["iterations"], 2000, "the agent hashes as the configuration says");
     detach(&fixture).await?;
-    assert_eq!(values(&fixture.couch, &["log.level", "chttpd_auth.timeout"]).await?, [json!("error"), Value::Null]);
+    assert_eq!(
+        values(&fixture.couch, &["log.level", "chttpd_auth.timeout"]).await?,
+        [json!("error"), Value::Null]
+    );
     // Trove sends the template's values for the options of a detached group.
     fixture.call("apply_overrides", json!({"overrides": {"log.level": "error"}})).await?;
     assert_eq!(values(&fixture.couch, &["log.level"]).await?, ["error"]);

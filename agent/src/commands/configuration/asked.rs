@@ -45,7 +45,6 @@ pub(super) fn names(field: &Field<'_>) -> Result<Asked<Vec<&'static ConfigOption
 
 /// A text in the format of CouchDB's ini files.
 pub(super) fn ini(field: &Field<'_>) -> Result<Asked<Values>, DecodeError> {
-    // Trove's other datastores send objects here.
     let text = field.short::<LONGEST>("text of at most 256 KiB")?;
-    Ok(from_ini(&text))
+    Ok(from_ini(&text, |name| field.quoted(name)))
 }

@@ -85,7 +85,8 @@ pub(super) async fn change(
 
 /// Records that these options take effect at CouchDB's next start, unless that is recorded already.
 async fn require_restart(guest: &Guest, waiting: &[&str]) -> Result<(), ConfigurationError> {
-    let known = guest.lifecycle.last_known().restart_required.map(|required| required.reason).unwrap_or_default();
+    let known =
+        guest.lifecycle.last_known().restart_required.map(|required| required.reason).unwrap_or_default();
     let new: Vec<_> = waiting.iter().copied().filter(|name| !names(&known, name)).collect();
     if new.is_empty() {
         return Ok(());
@@ -145,7 +146,8 @@ async fn judge(
     node: &ConfigNode,
     steps: &[Step<'_>],
 ) -> Result<(), ConfigurationError> {
-    let changed: Vec<_> = steps.iter().filter(|step| step.target != step.now).map(|step| step.option.name).collect();
+    let changed: Vec<_> =
+        steps.iter().filter(|step| step.target != step.now).map(|step| step.option.name).collect();
     if !JUDGED.iter().any(|name| changed.contains(name)) {
         return Ok(());
     }
@@ -165,7 +167,11 @@ async fn judge(
     // CouchDB says which handlers run on the node that answers. Another node may still run what it had.
     let handlers = steps.iter().find(|step| step.option.name == HANDLERS);
     let had_proxy = handlers.and_then(|step| step.now.as_deref()).is_some_and(safety::has_proxy_handler);
-    let waits = guest.lifecycle.last_known().restart_required.is_some_and(|required| names(&required.reason, HANDLERS));
+    let waits = guest
+        .lifecycle
+        .last_known()
+        .restart_required
+        .is_some_and(|required| names(&required.reason, HANDLERS));
     if nodes.connected.len() > 1 && (had_proxy || waits) {
         circumstances.runs_proxy_handler = true;
     }
@@ -186,7 +192,14 @@ fn rank(step: &Step<'_>) -> u8 {
 }
 
 /// Takes back what was done, as far as CouchDB answers. What can't be taken back is done by the next change.
-async fn take_back(guest: &Guest, nodes: &ConfigNodes, begun: &[&Step<'_>], old: Record, mut new: Record, error: &CouchError) {
+async fn take_back(
+    guest: &Guest,
+    nodes: &ConfigNodes,
+    begun: &[&Step<'_>],
+    old: Record,
+    mut new: Record,
+    error: &CouchError,
+) {
     new.layers = old.layers.clone();
     let mut is_back = !error.is_outage();
     for step in begun.iter().rev() {

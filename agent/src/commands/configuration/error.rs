@@ -23,7 +23,9 @@ pub enum ConfigurationError {
     #[error("these nodes of the cluster are not connected: {}; nothing was changed", .0.join(", "))]
     NodesMissing(Vec<String>),
     /// What stood before can't be read or written. Nothing was changed.
-    #[error("the agent can't keep in its state directory what the configuration was before: {0}; check guest.state_dir")]
+    #[error(
+        "the agent can't keep in its state directory what the configuration was before: {0}; check guest.state_dir"
+    )]
     Record(String),
     /// The guest's state can't be changed.
     #[error("{0}")]

@@ -99,7 +99,9 @@ impl Configuration {
         let Format { format } = serde_json::from_slice(&text)?;
         if format != FORMAT {
             let path = self.path.display();
-            return Err(io::Error::other(format!("{path} has format {format}, which this agent does not know")));
+            return Err(io::Error::other(format!(
+                "{path} has format {format}, which this agent does not know"
+            )));
         }
         let content: Content = serde_json::from_slice(&text)?;
         if content.guest_id != *self.guest_id {
@@ -113,7 +115,9 @@ impl Configuration {
 
 impl Content {
     fn of(record: &Record, guest_id: &str) -> Self {
-        let texts = |values: &Values| values.iter().map(|(option, value)| (option.name.into(), value.into())).collect();
+        let texts = |values: &Values| {
+            values.iter().map(|(option, value)| (option.name.into(), value.into())).collect()
+        };
         let kept = |options: &BTreeMap<&'static str, Kept>| {
             options.iter().map(|(name, kept)| ((*name).to_owned(), kept.clone())).collect()
         };
@@ -132,7 +136,10 @@ impl Content {
             let mut values = Values::default();
             for (name, text) in texts {
                 if values.add(&name, &text, name.as_str().into()).is_err() {
-                    warn!(option = name, "An option that was set before can't be set any more; it is left as it is.");
+                    warn!(
+                        option = name,
+                        "An option that was set before can't be set any more; it is left as it is."
+                    );
                 }
             }
             layers.set(layer, values);
@@ -141,10 +148,7 @@ impl Content {
         let options = |options: BTreeMap<String, Kept>| {
             options.into_iter().filter_map(|(name, kept)| Some((known(&name)?.name, kept))).collect()
         };
-        Record {
-            layers,
-            nodes: self.nodes.into_iter().map(|(node, kept)| (node, options(kept))).collect(),
-        }
+        Record { layers, nodes: self.nodes.into_iter().map(|(node, kept)| (node, options(kept))).collect() }
     }
 }
 

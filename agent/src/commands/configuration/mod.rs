@@ -178,7 +178,8 @@ mod tests {
     #[test]
     fn a_group_is_read_as_trove_sends_it() {
         let group = |args: Value| typed::<UpdateOverrides>(&args).unwrap().group;
-        let values = group(json!({"overrides": {"log.level": "info", "chttpd_auth.timeout": 900}, "remove": false}));
+        let values =
+            group(json!({"overrides": {"log.level": "info", "chttpd_auth.timeout": 900}, "remove": false}));
         let values = values.unwrap();
         let pairs: Vec<_> = values.iter().map(|(option, value)| (option.name, value)).collect();
         assert_eq!(pairs, [("chttpd_auth.timeout", "900"), ("log.level", "info")]);

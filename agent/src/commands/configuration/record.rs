@@ -137,11 +137,19 @@ impl Record {
     }
 
     /// Remembers what stood before, and that the agent is about to set this value.
-    pub(super) fn about_to_set(&mut self, node: &str, option: &'static ConfigOption, now: Option<&str>, value: &str) {
-        let kept = self.nodes.entry(node.to_owned()).or_default().entry(option.name).or_insert_with(|| Kept {
-            before: now.map(str::to_owned),
-            ours: Vec::new(),
-        });
+    pub(super) fn about_to_set(
+        &mut self,
+        node: &str,
+        option: &'static ConfigOption,
+        now: Option<&str>,
+        value: &str,
+    ) {
+        let kept = self
+            .nodes
+            .entry(node.to_owned())
+            .or_default()
+            .entry(option.name)
+            .or_insert_with(|| Kept { before: now.map(str::to_owned), ours: Vec::new() });
         if !kept.ours.iter().any(|ours| ours == value) {
             kept.ours.push(value.to_owned());
         }

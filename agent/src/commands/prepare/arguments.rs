@@ -138,10 +138,7 @@ mod tests {
     fn what_goes_beyond_is_named() {
         assert_eq!(
             demands(&json!({"packages": "couchdb=3.5, curl", "device_path": "/dev/vdb"})),
-            [
-                Demand::Packages(vec!["couchdb=3.5".into(), "curl".into()]),
-                Demand::Volume("/dev/vdb".into()),
-            ]
+            [Demand::Packages(vec!["couchdb=3.5".into(), "curl".into()]), Demand::Volume("/dev/vdb".into()),]
         );
         assert_eq!(demands(&json!({"packages": ["couchdb"]})), [Demand::Packages(vec!["couchdb".into()])]);
         assert_eq!(

@@ -22,8 +22,8 @@ use serde_json::{Value, json};
 use trove_couchdb_protocol::{DecodeError, HostPattern, trove::Method};
 
 use super::{
-    Arguments, Command, ConfigurationError, Decoded, Duration, Entry, Guest, Needs, Run, RunError, Running, Scope,
-    Scopes, configuration::Ordered, users,
+    Arguments, Command, ConfigurationError, Decoded, Duration, Entry, Guest, Needs, Run, RunError, Running,
+    Scope, Scopes, configuration::Ordered, users,
 };
 use crate::{
     couch::{CommandError, Couch, CreateDatabases, NewAccount, TenantDatabase},

@@ -14,7 +14,7 @@ use crate::node::{Node, State};
 use crate::reply::{Outcome, Refusal, Reply};
 use crate::request::Request;
 use crate::revision::Revision;
-use crate::users::{self, Draft, Readable};
+use crate::users::{self, Draft};
 
 /// Members that a client may send and the server ignores.
 const IGNORED: [&str; 6] =
@@ -61,10 +61,8 @@ pub(super) async fn post(node: &Arc<Node>, request: &Request, caller: &Caller, d
 fn get(node: &Node, request: &Request, caller: &Caller, db: &str, id: &str) -> Outcome {
     let state = node.state();
     let security = node.security(&state, db)?;
-    let mut readable = Readable::Whole;
     if is_users(db) {
-        let public = state.auth_setting("public_fields").unwrap_or_default();
-        readable = users::check_read(caller, &security, id, public)?;
+        users::check_read(caller, &security, id)?;
     }
     let database = state.database(db)?;
     let mut document = database.get(id).ok_or_else(|| Reply::not_found("missing"))?;
@@ -79,13 +77,7 @@ fn get(node: &Node, request: &Request, caller: &Caller, db: &str, id: &str) -> O
         return Ok(Reply::empty(304).with(header::ETAG, etag));
     }
     let asked = request.param("conflicts") == Some("true");
-    let mut whole = if asked { database.with_conflicts(id, document) } else { document.to_json(id) };
-    if let (Readable::Fields(fields), Some(members)) = (readable, whole.as_object_mut()) {
-        members.retain(|key, _| key.starts_with('_') || fields.contains(key));
-        if members.keys().all(|key| key.starts_with('_')) {
-            return Err(Reply::not_found("missing"));
-        }
-    }
+    let whole = if asked { database.with_conflicts(id, document) } else { document.to_json(id) };
     Ok(Reply::ok(&whole).with(header::ETAG, etag))
 }
 

@@ -59,7 +59,8 @@ async fn an_attach_and_a_detach_are_completed_by_the_next_agent() -> Result<()> 
 /// What was cut short and never sent again is taken back by the next change.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_is_given_up_is_taken_back_by_the_next_one() -> Result<()> {
-    let mut fixture = FixturePlan::default().in_memory(Options::default()).set("rpc.call_patience", 1).up().await?;
+    let mut fixture =
+        FixturePlan::default().in_memory(Options::default()).set("rpc.call_patience", 1).up().await?;
     let before = values(&fixture.couch, &OPTIONS).await?;
     attach(&fixture, &json!({"cluster.q": 4})).await?;
     let path = "/_node/*/_config/log/level";
