@@ -165,6 +165,7 @@ async fn an_option_that_needs_a_restart_says_so_across_restarts_of_the_agent() -
     Ok(())
 }
 
+/// Mutation: configuration-is-not-judged (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn what_would_open_couchdb_or_lock_out_is_refused_before_anything_is_changed() -> Result<()> {
     const PROXY: &str =

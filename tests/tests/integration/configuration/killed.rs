@@ -34,6 +34,7 @@ async fn killed_at(fixture: &mut Fixture, rule: Rule, request: &Request) -> Resu
     Ok(())
 }
 
+/// Mutation: configuration-is-recorded-late (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attach_and_a_detach_are_completed_by_the_next_agent() -> Result<()> {
     for (attach_with, detach_with, path) in POINTS {
