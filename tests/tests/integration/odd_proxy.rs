@@ -129,7 +129,7 @@ async fn basic_that_is_switched_off_is_named_and_noticed_when_it_is_on_again() -
     let couch = InMemoryCouch::start(quick()).await?;
     let proxy = OddProxy::start(couch.port(), Mode::Pass).await?;
     let agent = AgentProcess::start_ready(options(&proxy.url())).await?;
-    let ground = Ground { couch, proxy, agent };
+    let mut ground = Ground { couch, proxy, agent };
     let client = CouchClient::new(&ground.couch.url())?;
     let boss = Credentials::new(BOSS.0, BOSS.1);
     let path = "/_node/_local/_config/chttpd/authentication_handlers";
@@ -142,6 +142,9 @@ async fn basic_that_is_switched_off_is_named_and_noticed_when_it_is_on_again() -
         .await?;
     let cookie = cookie.headers()["set-cookie"].to_str()?.split(';').next().unwrap_or_default().to_owned();
     assert!(client.put(path, Some(&boss), &json!(without)).await?.0.is_success());
+    // CouchDB reads its handlers only at its start.
+    ground.couch.stop().await;
+    ground.couch.start_again().await?;
     ground.reason(&["does not accept Basic", "cookie, jwt", "default_authentication_handler"]).await?;
     let with = format!("{without}, {{chttpd_auth, default_authentication_handler}}");
     let repaired = reqwest::Client::new()
@@ -151,6 +154,8 @@ async fn basic_that_is_switched_off_is_named_and_noticed_when_it_is_on_again() -
         .send()
         .await?;
     assert!(repaired.status().is_success());
+    ground.couch.stop().await;
+    ground.couch.start_again().await?;
     ground.healthy().await
 }
 

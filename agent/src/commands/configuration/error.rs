@@ -12,7 +12,7 @@ pub enum ConfigurationError {
     #[error("chttpd.require_valid_user can't be false, as couchdb.require_valid_user of the agent is true")]
     AgentRequiresLogins,
     /// The option can't be unset, because an operator did not set it. Nothing was changed.
-    #[error("{option} is not set by an operator{}", by(*.by))]
+    #[error("{option} is not set by an operator{}", but_by(*.by))]
     NotSet {
         /// The option.
         option: &'static str,
@@ -35,7 +35,7 @@ pub enum ConfigurationError {
     Command(#[from] CommandError),
 }
 
-fn by(other: Option<&'static str>) -> String {
+fn but_by(other: Option<&'static str>) -> String {
     other.map(|other| format!(", but by {other}")).unwrap_or_default()
 }
 

@@ -65,7 +65,7 @@ async fn a_change_that_is_given_up_is_taken_back_by_the_next_one() -> Result<()>
     let before = values(&fixture.couch, &OPTIONS).await?;
     attach(&fixture, &json!({"cluster.q": 4})).await?;
     let path = "/_node/*/_config/log/level";
-    fixture.memory()?.faults().add(Rule::new("PUT", path, Fault::Cut).after_effect());
+    fixture.memory()?.faults().add(Rule::new("PUT", path, Fault::Cut));
     attach(&fixture, &group()).await.unwrap_err();
     fixture.memory()?.faults().clear();
     fixture.agent.kill9()?;

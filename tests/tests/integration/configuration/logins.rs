@@ -102,11 +102,13 @@ impl Place {
         Ok(self.fixture.client.get(path, user).await?.0.as_u16())
     }
 
-    /// Restarts a real CouchDB.
     async fn restart(&mut self) -> Result<()> {
         if let Some(node) = &mut self.node {
             node.stop().await?;
             node.start_again().await?;
+        } else if let Some(memory) = self.fixture.couch.memory_mut() {
+            memory.stop().await;
+            memory.start_again().await?;
         }
         Ok(())
     }
