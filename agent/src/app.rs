@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-use trove_couchdb_config::{ConfigError, CouchSettings, LogSettings, Settings};
+use trove_couchdb_config::{ConfigError, LogSettings, Settings};
 use trove_couchdb_guest::redact::Redactor;
 use trove_couchdb_protocol::{host::Verb, trove::Method};
 
@@ -23,14 +23,14 @@ use crate::{
     audit::Audit,
     bootstrap::{Bootstrap, RotationDue, Rotator},
     commands::{self, Configuration, Guest, ImageBrings, RotateOsAdmin},
-    couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy},
+    couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, PendingEdits, Policy},
     guest::Lifecycle,
     host::Host,
     log,
     metrics::Metrics,
     monitor::{Monitor, Pages},
     operations::Operations,
-    requests::Requests,
+    requests::{Requests, limits},
     status::{self, AgentStatus, CommandCounters, Heartbeat, Link, Notify, Outbox},
     system, trace,
     transport::{Dependencies, LocalError, LocalServer, OwnCommands, Transport},
@@ -215,12 +215,11 @@ async fn build(
     let image_brings =
         ImageBrings { packages: settings.prepare.ignore_packages, volume: settings.prepare.ignore_volume };
     let (redactor, log) = (Redactor::of(settings), log.clone());
-    let configuration =
-        Configuration::new(&settings.guest.state_dir, &settings.guest.id, couchdb.require_valid_user);
+    let options = Configuration::of(settings);
     let guest = Guest {
         couch,
         lifecycle,
-        configuration,
+        options,
         image_brings,
         agent_status,
         rotator,
@@ -348,12 +347,4 @@ pub fn check(settings: &Settings) -> Result<(), StartError> {
     let needed = settings.broker.is_none();
     let local = LocalServer::new(&settings.local, &settings.guest.id).filter(|_| needed);
     local.map_or(Ok(()), |local| local.check()).map_err(StartError::NoWayIn)
-}
-
-fn limits(settings: &CouchSettings) -> Limits {
-    Limits {
-        connect: settings.connect_timeout,
-        request: settings.request_timeout,
-        connections: settings.max_connections,
-    }
 }

@@ -118,8 +118,8 @@ pub struct Guest {
     pub couch: Arc<Couch>,
     /// The guest's state.
     pub lifecycle: Lifecycle,
-    /// What was set of CouchDB's configuration.
-    pub configuration: Configuration,
+    /// The options of CouchDB that were set.
+    pub options: Configuration,
     /// What `prepare` can skip.
     pub image_brings: ImageBrings,
     /// The agent's own state.

@@ -43,15 +43,15 @@ mod tests {
     fn a_file_is_read_as_couchdb_reads_it() {
         let text =
             "; a comment\n# another\n\n[log]\nlevel = info ; quiet\n[chttpd_auth]\n timeout=1200\n[ cors ]\n";
-        let values = from_ini(text, Quoted::from).unwrap();
+        let values = from_ini(text, |name| name.into()).unwrap();
         let pairs: Vec<_> = values.iter().map(|(option, value)| (option.name, value)).collect();
         assert_eq!(pairs, [("chttpd_auth.timeout", "1200"), ("log.level", "info")]);
-        assert!(from_ini("", Quoted::from).unwrap().is_empty());
+        assert!(from_ini("", |name| name.into()).unwrap().is_empty());
     }
 
     #[test]
     fn what_it_may_not_hold_is_refused() {
-        let refusal = |text: &str| from_ini(text, Quoted::from).unwrap_err().to_string();
+        let refusal = |text: &str| from_ini(text, |name| name.into()).unwrap_err().to_string();
         assert_eq!(
             refusal("[log]\nlevel"),
             "line 2 of the configuration is neither a section nor \"key = value\""

@@ -109,6 +109,13 @@ pub(super) const LOGINS: &[ConfigOption] = &[
         (1, 6),
         "Users may read the public_fields of other users.",
     )),
+    live("chttpd_auth.x_auth_roles", Header, (1, 6), "The header in which a proxy names a user's roles."),
+    live(
+        "chttpd_auth.x_auth_token",
+        Header,
+        (1, 6),
+        "The header in which a proxy proves that it may name users.",
+    ),
     live("chttpd_auth.x_auth_username", Header, (1, 6), "The header in which a proxy names a user."),
     restart(
         "chttpd_auth_cache.max_lifetime",

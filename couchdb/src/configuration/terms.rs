@@ -80,7 +80,7 @@ impl Rules<'_> {
         self.text()
     }
 
-    /// A text with balanced brackets, as far as this can be told: only CouchDB can read the expression itself.
+    /// A text. Only CouchDB can read the expression in it.
     fn text(&mut self) -> Option<()> {
         self.expect('"')?;
         loop {

@@ -46,11 +46,11 @@ pub(super) async fn change(
     guest: &Guest,
     edit: impl FnOnce(&mut Layers) + Send,
 ) -> Result<Changed, ConfigurationError> {
-    let old = guest.configuration.read().await?;
+    let old = guest.options.read().await?;
     let mut new = old.clone();
     edit(&mut new.layers);
     let wanted = new.layers.merged();
-    if guest.configuration.requires_logins && value_of(&wanted, REQUIRE_LOGINS) == Some("false") {
+    if guest.options.requires_logins && value_of(&wanted, REQUIRE_LOGINS) == Some("false") {
         return Err(ConfigurationError::AgentRequiresLogins);
     }
     let nodes = guest.couch.config_nodes().await?;
@@ -64,7 +64,7 @@ pub(super) async fn change(
         return Ok(Changed { options: Vec::new(), waiting: Vec::new() });
     }
 
-    guest.configuration.write(&new).await?;
+    guest.options.write(&new).await?;
     let waiting = names_of(steps.iter().filter(|step| step.option.applies == Applies::Restart));
     // First, so that a killed agent does not forget it.
     require_restart(guest, &waiting).await?;
@@ -77,7 +77,7 @@ pub(super) async fn change(
         }
     }
     new.settle(&wanted);
-    guest.configuration.write(&new).await?;
+    guest.options.write(&new).await?;
     let options = names_of(&steps);
     info!(options = options.join(", "), "CouchDB's configuration was changed.");
     Ok(Changed { options, waiting })
@@ -105,7 +105,7 @@ fn names_of<'a>(steps: impl IntoIterator<Item = &'a Step<'a>>) -> Vec<&'static s
     names.into_iter().collect()
 }
 
-/// Reads every node, judges the result, and records what stands before.
+/// Reads every node, judges the result, and records the values before.
 async fn plan<'a>(
     guest: &Guest,
     nodes: &'a ConfigNodes,
@@ -211,7 +211,7 @@ async fn take_back(
         is_back = matches!(set, Ok(()) | Err(CouchError::ConfigNotWritten(_)));
     }
     let record = if is_back { old } else { new };
-    if let Err(error) = guest.configuration.write(&record).await {
+    if let Err(error) = guest.options.write(&record).await {
         warn!(%error, "A change of CouchDB's configuration failed, and the record still has it.");
     } else if !is_back {
         warn!("A change of CouchDB's configuration failed; the next change takes back what it had set.");

@@ -16,6 +16,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
+use trove_couchdb_config::Settings;
 
 use super::{
     error::ConfigurationError,
@@ -51,8 +52,13 @@ struct Content {
 }
 
 impl Configuration {
-    /// The file in this directory. Reads nothing.
-    pub fn new(state_dir: &Path, guest_id: &str, requires_logins: bool) -> Self {
+    /// The file of this agent. Reads nothing.
+    pub fn of(settings: &Settings) -> Self {
+        let (guest, couchdb) = (&settings.guest, &settings.couchdb);
+        Self::new(&guest.state_dir, &guest.id, couchdb.require_valid_user)
+    }
+
+    fn new(state_dir: &Path, guest_id: &str, requires_logins: bool) -> Self {
         Self { path: Arc::new(state_dir.join(FILE_NAME)), guest_id: guest_id.into(), requires_logins }
     }
 

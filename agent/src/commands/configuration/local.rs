@@ -122,7 +122,7 @@ impl Command for Unset {
     fn run<'a>(&'a self, guest: &'a Guest, run: Run<'a>) -> Running<'a> {
         async move {
             let options = self.options.clone()?;
-            let mut layers = guest.configuration.read().await?.layers;
+            let mut layers = guest.options.read().await?.layers;
             for option in options.iter().filter(|_| !run.again) {
                 let own = [Layer::Operator, Layer::File].map(|layer| layers.remove(layer, option));
                 if own == [false, false] {

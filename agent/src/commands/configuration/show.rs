@@ -11,7 +11,7 @@ use crate::couch::configuration::{
 
 /// The options that a layer has, or with `all` every option that this CouchDB has.
 pub(super) async fn show(guest: &Guest, all: bool) -> Result<Value, ConfigurationError> {
-    let record = guest.configuration.read().await?;
+    let record = guest.options.read().await?;
     let nodes = guest.couch.config_nodes().await?;
     let required = guest.lifecycle.last_known().restart_required;
     let waits = |name: &str| required.as_ref().is_some_and(|required| change::names(&required.reason, name));
