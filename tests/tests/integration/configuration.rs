@@ -318,5 +318,7 @@ async fn operators_options_do_not_come_over_the_broker() -> Result<()> {
 
 async fn remove(couch: &CouchServer, option: &str) -> Result<()> {
     let path = format!("/_node/_local/_config/{}", option.replace('.', "/"));
-    couch.client()?.request(Method::DELETE, &path, Some(couch.admin()), None).await.map(drop)
+    let (status, body) = couch.client()?.request(Method::DELETE, &path, Some(couch.admin()), None).await?;
+    anyhow::ensure!(status.is_success(), "DELETE {path}: {body}");
+    Ok(())
 }

@@ -207,15 +207,16 @@ async fn hashes() -> Result<()> {
         let error = place.set(least).await.unwrap_err().to_string();
         assert!(error.contains("locked out"), "{error}");
         // Set behind the agent's back, the limits do what the agent refuses.
-        for (option, value) in
-            [("chttpd_auth.min_iterations", "3001"), ("chttpd_auth.max_iterations", "2999")]
-        {
+        let limits = [("chttpd_auth.max_iterations", "2999"), ("chttpd_auth.min_iterations", "3001")];
+        // On 3.3 os_admin has 10 rounds: the second limit would lock the agent and the test out.
+        for (option, value) in limits.into_iter().take(if place.is_new() { 2 } else { 1 }) {
             super::put(place.couch(), option, value).await?;
             let (status, _) =
                 place.fixture.client.get("/_session", Some(&Credentials::new(&bo, "pw"))).await?;
             assert_eq!(status, 403, "{option}");
             remove(place.couch(), option).await?;
-            assert!(place.fixture.client.logs_in(&al).await?);
+            let (status, seen) = place.fixture.client.get("/_session", Some(&al)).await?;
+            assert_eq!(status, 200, "{option}: {seen}");
         }
     }
     Ok(())
