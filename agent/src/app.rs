@@ -28,9 +28,10 @@ use crate::{
     host::Host,
     log,
     metrics::Metrics,
-    monitor::{Monitor, Pages},
+    monitor::{CouchFigures, Monitor, Pages},
     operations::Operations,
     requests::Requests,
+    room::Room,
     status::{self, AgentStatus, CommandCounters, Heartbeat, Link, Notify, Outbox},
     system, trace,
     transport::{Dependencies, LocalError, LocalServer, OwnCommands, Transport},
@@ -157,7 +158,10 @@ async fn build(
     let policy = Policy::new(&couchdb.ignore_users, &couchdb.ignore_dbs);
     let pending = PendingEdits::load(&settings.guest.state_dir);
     let disk = Disk::new(&couchdb.data_dir, couchdb.min_free_mib, couchdb.is_local());
-    let couch = Arc::new(Couch::new(client, admin.clone(), hasher, policy, pending, disk));
+    let couch = Couch::new(client, admin.clone(), hasher, policy, pending, disk);
+    let couch = Arc::new(couch.checking_writes(couchdb.write_check_interval));
+    let (room_task, room) = Room::new(Arc::clone(&couch), settings.room);
+    background.spawn(room_task.run());
     let finishing = Arc::clone(&couch);
     background.spawn(async move { finishing.finish_pending_for_ever().await });
     let operations = Operations::load(&settings.guest.state_dir, settings.operations);
@@ -185,13 +189,15 @@ async fn build(
         background.spawn(heartbeat.run());
     }
     background
-        .spawn(Notify { lifecycle: lifecycle.clone(), health: health.clone(), link: link.clone() }.run());
+        .spawn(Notify { lifecycle: lifecycle.clone(), health: health.clone(), room: room.clone(), link: link.clone() }.run());
 
     if settings.metrics.listen.is_some() {
         let pages = Pages {
             metrics: metrics.clone(),
+            couchdb: Some(CouchFigures::new(Arc::clone(&couch), health.clone())),
             counters: counters.clone(),
             health: health.clone(),
+            room: room.clone(),
             link: link.clone(),
             last_reported: last_reported.clone(),
             lifecycle: lifecycle.clone(),
@@ -207,6 +213,7 @@ async fn build(
         lifecycle: lifecycle.clone(),
         assume_prepared: settings.heartbeat.assume_prepared,
         health,
+        room,
         link,
         last_reported,
         counters: counters.clone(),

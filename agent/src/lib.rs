@@ -21,13 +21,14 @@
 //! | `metrics` | | `prometheus-client` |
 //! | `requests` | `couch`, `metrics`, `trace` | |
 //! | `bootstrap` | `couch`, `system` | |
-//! | `status` | `couch`, `guest`, `operations`, `system` | `sd-notify` |
+//! | `room` | `couch` | |
+//! | `status` | `couch`, `guest`, `operations`, `room`, `system` | `sd-notify` |
 //! | `commands` | `bootstrap::Rotator`, `couch`, `guest`, `host`, `log`, `operations`, `status::AgentStatus`, `system` | |
 //! | `transport` | `audit`, `commands`, `metrics`, `status`; its parts | |
 //! | `transport::amqp` | `audit`, `metrics`, `status`, `system`; `rpc` | `lapin` |
 //! | `transport::local` | `audit`, `system`; `rpc` | |
 //! | `transport::rpc` | `audit`, `commands`, `log`, `metrics`, `operations`, `status`, `system`, `trace` | `trove_couchdb_delivery` |
-//! | `monitor` | `couch`, `guest`, `metrics`, `operations`, `status`, `system` | `hyper` |
+//! | `monitor` | `couch`, `guest`, `metrics`, `operations`, `room`, `status`, `system` | `hyper` |
 //! | `app` | everything | |
 //! | `checks` | `app`, `exit`, `log`, `system` | |
 //!
@@ -47,6 +48,7 @@ pub mod metrics;
 mod monitor;
 pub mod operations;
 mod requests;
+pub mod room;
 pub mod status;
 pub mod trace;
 pub mod transport;

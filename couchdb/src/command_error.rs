@@ -3,8 +3,10 @@
 use trove_couchdb_protocol::{DatabaseName, UserName};
 
 use crate::{
-    accounts::progress::Progress, permissions::security::Malformed, reply::error::CouchError,
-    server::disk::LowDisk,
+    accounts::progress::Progress,
+    permissions::security::Malformed,
+    reply::error::CouchError,
+    server::{cause::Cause, disk::LowDisk},
 };
 
 /// The reason returned to the caller. It never contains a secret: failures travel in clear even when the
@@ -149,6 +151,14 @@ pub enum CommandError {
         /// The state of the disk.
         disk: LowDisk,
     },
+    /// CouchDB failed, and the cause is known.
+    #[error("{}; {cause}", .error.without_advice())]
+    Caused {
+        /// CouchDB's error.
+        error: CouchError,
+        /// The cause and its remedy.
+        cause: Cause,
+    },
     /// A new user would inherit the access of an earlier user of the same name. Nothing was changed.
     #[error(
         "user {user:?} can't be created yet: an older user of that name may still have access to database {database:?}, which \
@@ -217,6 +227,7 @@ impl CommandError {
         match self {
             Self::Couch(error) => error.is_transient(),
             Self::DiskFull { error, disk } => error.is_transient() && !disk.is_full(),
+            Self::Caused { error, cause } => error.is_transient() && cause.is_transient(),
             Self::Overwritten(_) | Self::NoMajority { .. } => true,
             Self::Unfinished(error) => error.is_transient(),
             Self::HalfDone { cause, .. } => cause.is_transient(),
@@ -238,7 +249,9 @@ impl CommandError {
     /// run.
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
-            Self::Couch(error) | Self::DiskFull { error, .. } => error.may_have_taken_effect(),
+            Self::Couch(error) | Self::DiskFull { error, .. } | Self::Caused { error, .. } => {
+                error.may_have_taken_effect()
+            }
             Self::Unfinished(_)
             | Self::HalfDone { .. }
             | Self::Overwritten(_)

@@ -30,7 +30,7 @@ use crate::{
     },
     policy::Policy,
     reply::{answer::read_answer, error::CouchError, version::ServerVersion},
-    server::{config_root::config_root, disk::Disk},
+    server::{config_root::config_root, disk::Disk, write_check::WriteCheck},
 };
 
 /// The state of the `os_admin` login. Only bootstrap writes it.
@@ -67,6 +67,8 @@ pub struct Couch {
     /// Pending edits of `_security`.
     pub(crate) pending: PendingEdits,
     pub(crate) disk: Disk,
+    /// `None` if health is only read.
+    pub(crate) write_check: Option<WriteCheck>,
     /// Reading all users' access takes one request per database, so concurrent callers share a scan.
     pub(crate) shared_scans: SharedScans<UserAccess>,
     pub(crate) hasher: Hasher,
@@ -91,6 +93,7 @@ impl Couch {
             security_locks: KeyedLocks::default(),
             pending,
             disk,
+            write_check: None,
             shared_scans: SharedScans::default(),
             hasher,
             policy,

@@ -156,6 +156,7 @@ impl Couch {
             // even if another client deleted it in between.
             Err(CouchError::Server { status: 500, .. }) => {
                 absent_is_none(self.delete(&resource).await)?;
+                self.must_be_gone(&resource).await?;
                 true
             }
             answer => absent_is_none(answer)?.is_some(),
@@ -165,6 +166,17 @@ impl Couch {
             warn!(%error, "The state directory can't be written.");
         }
         if deleted || rerun { Ok(()) } else { Err(CommandError::NoSuchDatabase((**database).clone())) }
+    }
+
+    /// No third deletion: the database may be a different client's new one.
+    async fn must_be_gone(&self, database: &Resource<'_>) -> Result<(), CouchError> {
+        match absent_is_none(self.get(database).await)? {
+            None => Ok(()),
+            Some(_) => Err(CouchError::Unexpected {
+                what: "DELETE /DATABASE",
+                problem: "the database is still there; delete it again".to_owned(),
+            }),
+        }
     }
 
     /// A range of database names, and the start of the next range.

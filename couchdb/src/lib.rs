@@ -69,9 +69,13 @@ pub use range::Range;
 pub use reply::{error::CouchError, login_problem::LoginProblem, session::Session, version::ServerVersion};
 pub use reqwest::Method;
 pub use server::{
+    cause::Cause,
+    compaction::DatabaseSize,
     config_root::config_root,
-    disk::{Disk, LowDisk},
-    health::Health,
+    disk::{Disk, DiskUse, LowDisk},
+    figures::{Figures, MemoryKind, ReplicationJobs},
+    health::{Degraded, Health, Impairment},
     inspection::ServerSettings,
     nodes::Membership,
+    survey::{Page, Survey, Totals},
 };

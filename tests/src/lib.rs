@@ -35,6 +35,7 @@ pub mod certificates;
 pub mod collector;
 pub mod conductor;
 pub mod couch;
+pub mod disk;
 pub mod doc_commands;
 pub mod faults;
 pub mod fixture;

@@ -70,6 +70,7 @@ mod tests {
     use trove_couchdb_guest::state::Stop;
 
     use super::*;
+    use crate::couch::{Degraded, Impairment};
 
     #[test]
     fn each_state_has_one_status() {
@@ -81,7 +82,7 @@ mod tests {
             (Health::Healthy, Some(Healthy)),
             (Health::Slow(why()), Some(Running)),
             (Health::NoLogin(why()), Some(Running)),
-            (Health::Degraded(why()), Some(Running)),
+            (Health::Degraded(Degraded { by: Impairment::DiskFull, reason: why() }), Some(Running)),
             (Health::Maintenance(why()), Some(Running)),
             (Health::Down(why()), Some(Shutdown)),
             (Health::Failing(why()), Some(Crashed)),

@@ -13,6 +13,7 @@
 //!
 //! The only user of `prometheus-client`.
 
+mod couchdb;
 mod labels;
 mod moment;
 mod process;
@@ -33,6 +34,7 @@ use prometheus_client::{
 };
 use trove_couchdb_protocol::trove::Method;
 
+pub use couchdb::{CouchMoment, Sizes};
 pub use labels::{CouchStatus, Ending, method_word};
 use labels::{EndedLabels, EndpointLabels, MethodLabels, RequestLabels};
 pub use moment::{Moment, UnderWay};

@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::PREFIX;
+use super::{CouchMoment, PREFIX};
 
 type Seconds = Gauge<f64, AtomicU64>;
 
@@ -25,6 +25,8 @@ pub struct Moment {
     pub broker_up: Option<bool>,
     /// Whether CouchDB serves the requests of `os_admin`.
     pub couchdb_up: bool,
+    /// CouchDB's state and figures.
+    pub couchdb: CouchMoment,
     /// Whether Trove has prepared the guest.
     pub prepared: bool,
     /// Time since the broker accepted the last heartbeat.
@@ -96,6 +98,7 @@ impl Moment {
             seconds("heartbeat_age", "Time since the broker took the last heartbeat", age);
         }
         self.register_operations(&mut registry);
+        self.couchdb.register(&mut registry);
         let mut seconds = |name: &str, help: &str, value: Duration| {
             let gauge = Seconds::default();
             gauge.set(value.as_secs_f64());

@@ -4,11 +4,13 @@
 //! accept, if a slot is free -> one request, within limits -> metrics::text, or a short text -> close
 //! ```
 //!
-//! A client can read three pages and change nothing. Serving them sends no request to CouchDB or to the
-//! broker. Connections, the size of a request and its duration are limited.
+//! A client can read three pages and change nothing. `/metrics` requests CouchDB's own figures, at most every
+//! few seconds and with a limited number of requests (`figures`); the other pages send no request. Connections,
+//! the size of a request and its duration are limited.
 //!
 //! The only user of `hyper`.
 
+mod figures;
 mod pages;
 mod place;
 
@@ -24,6 +26,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
+pub use figures::CouchFigures;
 pub use pages::Pages;
 use place::{Place, Stream};
 use trove_couchdb_config::MetricsSettings;
@@ -108,7 +111,7 @@ where
 {
     let service = service_fn(|request| {
         let pages = Arc::clone(&pages);
-        async move { Ok::<_, Infallible>(pages.answer(request.method(), request.uri().path())) }
+        async move { Ok::<_, Infallible>(pages.answer(request.method(), request.uri().path()).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -10,9 +10,10 @@ use tokio::sync::watch;
 
 use super::{CommandCounters, Figures, LastError, LastReported, Link, ProbeResult, Retrying};
 use crate::{
-    couch::Health,
+    couch::{Degraded, Health},
     guest::{self, Lifecycle},
     operations::{OperationRecord, Operations},
+    room::RoomReport,
 };
 
 /// The sources of the report.
@@ -30,6 +31,8 @@ pub struct AgentStatus {
     pub assume_prepared: bool,
     /// CouchDB's health.
     pub health: watch::Receiver<ProbeResult>,
+    /// The free space for CouchDB's databases.
+    pub room: watch::Receiver<RoomReport>,
     /// The connection to the broker.
     pub link: watch::Receiver<Link>,
     /// The last heartbeat that the broker accepted.
@@ -60,6 +63,7 @@ impl AgentStatus {
             "broker": broker(&self.link.borrow()),
             "couchdb": {
                 "state": couchdb, "reason": reason, "url": self.couchdb_url, "version": couchdb_version,
+                "room": self.room.borrow().note(),
             },
             "commands": commands(&self.counters.figures()),
             "operations": operations(&self.operations),
@@ -76,7 +80,7 @@ fn health(health: &Health) -> (&'static str, Option<String>) {
         Health::Slow(reason) => ("slow", Some(reason.clone())),
         Health::NoLogin(reason) => ("no_login", Some(reason.clone())),
         Health::Down(reason) => ("down", Some(reason.clone())),
-        Health::Degraded(reason) => ("degraded", Some(reason.clone())),
+        Health::Degraded(Degraded { reason, .. }) => ("degraded", Some(reason.clone())),
         Health::Maintenance(reason) => ("maintenance", Some(reason.clone())),
         Health::Failing(reason) => ("failing", Some(reason.clone())),
     }
@@ -150,6 +154,7 @@ mod tests {
             lifecycle: Lifecycle::load(directory.path(), "g").0,
             assume_prepared: false,
             health,
+            room: watch::channel(RoomReport::default()).1,
             link,
             last_reported,
             counters: CommandCounters::default(),
@@ -169,7 +174,7 @@ mod tests {
                 "guest_id": "g", "prepared": false,
                 "guest": {"stage": "new", "server": "running", "restart_required": null},
                 "broker": {"state": "none", "address": null, "reason": null},
-                "couchdb": {"state": "unknown", "reason": null, "url": "http://h:1", "version": null},
+                "couchdb": {"state": "unknown", "reason": null, "url": "http://h:1", "version": null, "room": null},
                 "commands": {"running": 0, "waiting": 0, "done": 0, "failed": 0, "duplicates": 0, "retrying": null},
                 "operations": [],
                 "heartbeat": {"status": null, "sent_at": null},

@@ -4,6 +4,7 @@
 //! guest (every change of its state) ----> policy --------+
 //! probe (a request as os_admin) -> watch<ProbeResult> ---+-> heartbeat -> outbox -> transport -> conductor
 //! transport -> watch<Link> -----------------------------+-> notify -> systemd
+//! room -> watch<RoomReport> ----------------------------+
 //!                                                       +-> agent_status -> the answer to get_agent_status
 //! ```
 
@@ -19,7 +20,7 @@ mod probe;
 mod sent;
 
 pub use agent_status::AgentStatus;
-pub use condition::{condition, outline};
+pub use condition::{HEALTH_WORDS, condition, health_word, outline};
 pub use counters::{CommandCounters, Figures, InFlightGuard, LastError, Retrying};
 pub use heartbeat::{Heartbeat, HeartbeatTerms};
 pub use link::Link;

@@ -7,7 +7,7 @@ use tokio::{sync::watch, time};
 use tracing::debug;
 
 use super::{Link, ProbeResult, condition};
-use crate::guest::Lifecycle;
+use crate::{guest::Lifecycle, room::RoomReport};
 
 /// READY is sent after this time even if the broker or CouchDB is unreachable. The agent is up and waits for
 /// them, and a restart by systemd would not help.
@@ -20,6 +20,8 @@ pub struct Notify {
     pub lifecycle: Lifecycle,
     /// CouchDB's health.
     pub health: watch::Receiver<ProbeResult>,
+    /// The free space for CouchDB's databases.
+    pub room: watch::Receiver<RoomReport>,
     /// The connection to the broker.
     pub link: watch::Receiver<Link>,
 }
@@ -36,6 +38,7 @@ impl Notify {
             let (serving, status) = condition(
                 &self.lifecycle.last_known(),
                 &self.health.borrow_and_update().health,
+                &self.room.borrow_and_update(),
                 &self.link.borrow_and_update(),
             );
             if !ready && (serving || started.elapsed() >= READY_AT_LATEST) {
@@ -55,6 +58,7 @@ impl Notify {
                 () = sleep_if(wait) => {}
                 () = self.lifecycle.changed() => {}
                 Ok(()) = self.health.changed() => {}
+                Ok(()) = self.room.changed() => {}
                 Ok(()) = self.link.changed() => {}
                 else => return,
             }

@@ -9,7 +9,7 @@ use tokio::{sync::watch, time};
 use tracing::{debug, info, warn};
 
 use crate::{
-    couch::{AdminLogin, Couch, Health},
+    couch::{AdminLogin, Couch, Degraded, Health},
     guest::Lifecycle,
 };
 
@@ -94,7 +94,7 @@ fn log(health: &Health) {
         Health::Slow(reason) => warn!(reason, "CouchDB is slow."),
         Health::NoLogin(reason)
         | Health::Down(reason)
-        | Health::Degraded(reason)
+        | Health::Degraded(Degraded { reason, .. })
         | Health::Maintenance(reason)
         | Health::Failing(reason) => warn!(reason, "CouchDB is not healthy."),
     }

@@ -76,7 +76,7 @@ pub fn status_report(status: &Value) -> Report {
         ("up for", duration(status["uptime_s"].as_f64().unwrap_or_default()).into()),
         ("prepared", prepared.into()),
         ("broker", state(broker, broker["address"].as_str()).into()),
-        ("couchdb", decided(&status["guest"], state(couchdb, couchdb["url"].as_str())).into()),
+        ("couchdb", decided(&status["guest"], server(couchdb)).into()),
         ("couchdb version", couchdb["version"].clone()),
         (
             "commands",
@@ -105,6 +105,12 @@ fn state(part: &Value, place: Option<&str>) -> String {
         line += &format!(": {reason}");
     }
     line
+}
+
+/// What is seen of CouchDB, and the free space if it is low. Older agents do not report the space.
+fn server(couchdb: &Value) -> String {
+    let seen = state(couchdb, couchdb["url"].as_str());
+    couchdb["room"].as_str().map_or_else(|| seen.clone(), |room| format!("{seen}; {room}"))
 }
 
 /// The intended state of CouchDB's process comes first, because it explains the
@@ -214,5 +220,7 @@ mod tests {
         assert_eq!(of("last error"), Some("none".into()));
         assert_eq!(of("prepared"), Some("not by Trove: there is no broker".into()));
         assert_eq!(of("up for"), Some("3 s".into()));
+        let low = json!({"state": "healthy", "reason": null, "url": "http://h:1", "room": "8 % of its disk is free"});
+        assert_eq!(server(&low), "healthy (http://h:1); 8 % of its disk is free");
     }
 }

@@ -7,6 +7,7 @@ mod broker;
 mod commands;
 mod couchdb;
 mod guest;
+mod room;
 mod sockets;
 mod telemetry;
 mod tls;
@@ -15,6 +16,7 @@ pub use broker::{BrokerSettings, LoginMethod};
 pub use commands::{HeartbeatSettings, OperationSettings, RpcSettings};
 pub use couchdb::CouchSettings;
 pub use guest::{GuestSettings, PrepareSettings};
+pub use room::RoomSettings;
 pub use sockets::{HostSettings, Listen, LocalSettings, MetricsSettings};
 pub use telemetry::{AuditSettings, LogFormat, LogSettings, TraceSettings};
 pub use tls::{TlsFiles, TlsIdentity};
@@ -57,6 +59,7 @@ sections! {
     broker: Option<BrokerSettings>,
     local: LocalSettings,
     couchdb: CouchSettings,
+    room: RoomSettings,
     host: HostSettings,
     prepare: PrepareSettings,
     operations: OperationSettings,

@@ -8,6 +8,7 @@ use trove_couchdb_protocol::{DatabaseName, UserName};
 
 use crate::path::{
     encode::encode,
+    node::Node,
     segment::{ConfigRoot, ListedDatabase, ServerAdmin, SystemDatabase},
 };
 
@@ -83,6 +84,24 @@ pub enum Resource<'a> {
     RequireValidUser(&'a ConfigRoot, &'static str),
     /// A setting by section and key, for reading only.
     Setting(&'a ConfigRoot, &'static str, &'static str),
+    /// A `_local` document of `_users`, which the agent writes to see whether CouchDB can write.
+    WriteCheck,
+    /// A node's counters. Their form is that of 2.x and later.
+    Stats(&'a Node),
+    /// The state of a node's Erlang runtime.
+    System(&'a Node),
+    /// A node's database of shard maps, with one document per database. Below `/_node` since 3.0.
+    ShardMaps(&'a Node),
+    /// The compactions, replications and index builds in progress.
+    ActiveTasks,
+    /// Information about the databases named in the body's `keys`, at most 100.
+    DatabaseInfos,
+    /// Information about one database that the server listed.
+    DatabaseInfo(&'a ListedDatabase),
+    /// Starts the compaction of a database.
+    Compaction(&'a ListedDatabase),
+    /// The nodes that hold each shard of a database.
+    Shards(&'a ListedDatabase),
 }
 
 impl Resource<'_> {
@@ -98,6 +117,7 @@ impl Resource<'_> {
                 | Self::UsersByKey
                 | Self::UsersBulk
                 | Self::UsersAuthDesign
+                | Self::WriteCheck
         )
     }
 
@@ -108,7 +128,7 @@ impl Resource<'_> {
             Self::Session => "session",
             Self::Membership => "membership",
             Self::AllDatabases { .. } => "all_dbs",
-            Self::Database(_) | Self::DecodedPath => "database",
+            Self::Database(_) | Self::DatabaseInfo(_) | Self::DecodedPath => "database",
             Self::System(_) => "system_database",
             Self::Security(_) => "security",
             Self::User(_) | Self::UserRevision(..) | Self::UserWithConflicts(_) => "user",
@@ -121,6 +141,14 @@ impl Resource<'_> {
             | Self::RequireValidUser(..)
             | Self::Setting(..) => "config",
             Self::Up => "up",
+            Self::WriteCheck => "write_check",
+            Self::Stats(_) => "stats",
+            Self::System(_) => "system",
+            Self::ShardMaps(_) => "shard_maps",
+            Self::ActiveTasks => "active_tasks",
+            Self::DatabaseInfos => "dbs_info",
+            Self::Compaction(_) => "compact",
+            Self::Shards(_) => "shards",
         }
     }
 
@@ -167,6 +195,15 @@ impl Resource<'_> {
             Self::Up => "/_up".to_owned(),
             Self::RequireValidUser(root, section) => format!("{}/{section}/require_valid_user", root.path()),
             Self::Setting(root, section, key) => format!("{}/{section}/{key}", root.path()),
+            Self::WriteCheck => "/_users/_local/trove-couchdb-agent".to_owned(),
+            Self::Stats(node) => format!("{}/_stats", node.path()),
+            Self::System(node) => format!("{}/_system", node.path()),
+            Self::ShardMaps(node) => format!("{}/_dbs", node.path()),
+            Self::ActiveTasks => "/_active_tasks".to_owned(),
+            Self::DatabaseInfos => "/_dbs_info".to_owned(),
+            Self::DatabaseInfo(name) => format!("/{}", encode(name.as_str())),
+            Self::Compaction(name) => format!("/{}/_compact", encode(name.as_str())),
+            Self::Shards(name) => format!("/{}/_shards", encode(name.as_str())),
         }
     }
 }

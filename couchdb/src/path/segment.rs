@@ -82,6 +82,14 @@ pub enum ConfigRoot {
 }
 
 impl ConfigRoot {
+    /// The node of a 2.x or later.
+    pub(crate) fn node(&self) -> Option<&Node> {
+        match self {
+            Self::Global => None,
+            Self::Node(node) => Some(node),
+        }
+    }
+
     pub(crate) fn path(&self) -> String {
         match self {
             Self::Global => "/_config".to_owned(),

@@ -20,7 +20,7 @@ pub(crate) fn one_line(text: &str) -> String {
 pub(crate) fn advice(reason: &str) -> Cow<'static, str> {
     if reason.contains(UNOPENABLE) {
         format!("; look at {CAUSES}").into()
-    } else if reason == "emfile" {
+    } else if reason == NO_FILES {
         "; it has no file descriptor left: raise LimitNOFILE of its service".into()
     } else {
         "".into()
@@ -38,6 +38,9 @@ pub(crate) fn is_of_a_file(reason: &str) -> bool {
 
 /// CouchDB lists the database but can't open its files.
 pub(crate) const UNOPENABLE: &str = "No DB shards could be opened";
+
+/// CouchDB's process has as many files open as it may.
+pub(crate) const NO_FILES: &str = "emfile";
 
 /// The possible causes of [`UNOPENABLE`]. CouchDB's reason is the same for all of them.
 pub(crate) const CAUSES: &str =

@@ -8,7 +8,7 @@ use crate::{
     Couch,
     path::resource::Resource,
     reply::error::absent_is_none,
-    server::disk::{FULL, LowDisk, is_couchdbs},
+    server::disk::{DiskUse, FULL, LowDisk, is_couchdbs},
 };
 
 impl Couch {
@@ -32,11 +32,20 @@ impl Couch {
         if wanted == 0 {
             return None;
         }
+        let DiskUse { path, free, .. } = self.disk_use().await?;
+        (free < wanted).then_some(LowDisk { path, free, wanted })
+    }
+
+    /// The file system of CouchDB's databases, if the agent can see it.
+    pub async fn disk_use(&self) -> Option<DiskUse> {
         let path = self.seen_data_dir().await?;
         let usage = system::blocking(move || system::usage_of(&path).map(|usage| (path, usage)));
         let (path, usage) = usage.await.ok()?.ok()?;
-        let free = usage.available_blocks.saturating_mul(usage.block_size);
-        (free < wanted).then_some(LowDisk { path, free, wanted })
+        let bytes = |blocks: u64| blocks.saturating_mul(usage.block_size);
+        let used = usage.total_blocks.saturating_sub(usage.free_blocks);
+        // Blocks that are reserved for root are neither free nor used.
+        let size = bytes(used.saturating_add(usage.available_blocks));
+        Some(DiskUse { path, free: bytes(usage.available_blocks), size })
     }
 
     /// CouchDB's database directory, if the agent can see it.

@@ -35,6 +35,25 @@ pub struct LowDisk {
     pub(crate) wanted: u64,
 }
 
+/// The file system of CouchDB's databases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskUse {
+    /// The directory of the databases.
+    pub path: PathBuf,
+    /// The bytes that CouchDB may still write.
+    pub free: u64,
+    /// The bytes that CouchDB could write to an empty file system.
+    pub size: u64,
+}
+
+impl DiskUse {
+    /// The free share in percent, rounded down.
+    pub fn free_percent(&self) -> u64 {
+        let share = u128::from(self.free) * 100 / u128::from(self.size.max(1));
+        u64::try_from(share).unwrap_or(100)
+    }
+}
+
 impl Disk {
     /// Takes `couchdb.data_dir`, for a CouchDB that does not report its directory; `couchdb.min_free_mib`;
     /// and whether `couchdb.url` is an address of this machine.

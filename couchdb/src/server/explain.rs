@@ -1,5 +1,5 @@
 //! Finds the cause of a failure that CouchDB's answer does not explain: the disk, the nodes of the cluster,
-//! the account.
+//! the node name, the file descriptors, the account.
 //!
 //! Runs only after a failure, once per attempt of a command. It reports only what it has checked.
 
@@ -27,9 +27,17 @@ impl Couch {
             }
             CommandError::Couch(error @ CouchError::Server { .. }) => match self.full_disk().await {
                 Some(disk) => CommandError::DiskFull { error, disk },
-                None => error.into(),
+                None => self.caused(error).await,
             },
+            CommandError::Couch(error @ CouchError::Unopenable { .. }) => self.caused(error).await,
             other => other,
+        }
+    }
+
+    async fn caused(&self, error: CouchError) -> CommandError {
+        match self.cause_of(&error).await {
+            Some(cause) => CommandError::Caused { error, cause },
+            None => error.into(),
         }
     }
 

@@ -29,11 +29,33 @@ pub enum Health {
     /// No process listens.
     Down(String),
     /// CouchDB answers `os_admin` but can't do all of its work.
-    Degraded(String),
+    Degraded(Degraded),
     /// CouchDB answers but serves no database: `[couchdb] maintenance_mode` is on.
     Maintenance(String),
     /// CouchDB has not answered for a long time, or answers with errors.
     Failing(String),
+}
+
+/// Why CouchDB can't do all of its work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Degraded {
+    /// The kind of problem, which may be shown to everyone.
+    pub by: Impairment,
+    /// The problem and its remedy.
+    pub reason: String,
+}
+
+/// A problem of a CouchDB that answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Impairment {
+    /// The file system of the databases has too little free space.
+    DiskFull,
+    /// The databases belong to a different node name.
+    NodeRenamed,
+    /// CouchDB can't open a further file.
+    NoFiles,
+    /// CouchDB can't write, for a reason that the agent can't find out.
+    NoWrites,
 }
 
 /// The result of a probe.
@@ -44,23 +66,27 @@ enum Probed {
 }
 
 impl Couch {
-    /// Requests the session from CouchDB and checks its disk, in at most 10 s. `before` is the previous
-    /// state.
+    /// Requests the session from CouchDB, checks its disk and, if that is due, that it can write. Takes at
+    /// most 20 s. `before` is the previous state.
     pub async fn health(&self, before: &Health) -> Health {
         let limit = PROBE_LIMIT.min(self.client.limits().request);
         match time::timeout(limit, self.probe()).await {
             Ok(Probed::AsBefore) => before.clone(),
-            Ok(Probed::Now(Health::Healthy)) => self.health_of_disk(limit).await,
+            Ok(Probed::Now(Health::Healthy)) => self.health_of_work(limit).await,
             Ok(Probed::Now(health)) => health,
             Err(_late) => self.late(limit),
         }
     }
 
     /// If the file system does not respond, the next check tries again.
-    async fn health_of_disk(&self, limit: Duration) -> Health {
-        match time::timeout(limit, self.low_disk()).await {
-            Ok(Some(low)) => Health::Degraded(low.to_string()),
-            Ok(None) | Err(_) => Health::Healthy,
+    async fn health_of_work(&self, limit: Duration) -> Health {
+        if let Ok(Some(low)) = time::timeout(limit, self.low_disk()).await {
+            return Health::Degraded(Degraded { by: Impairment::DiskFull, reason: low.to_string() });
+        }
+        match time::timeout(limit, self.check_writing()).await {
+            Ok(Ok(())) => Health::Healthy,
+            Ok(Err(health)) => health,
+            Err(_late) => self.late(limit),
         }
     }
 
@@ -104,7 +130,7 @@ impl Couch {
         Probed::Now(asked.map_or_else(|error| self.health_after(&error), |()| Health::Healthy))
     }
 
-    fn health_after(&self, error: &CouchError) -> Health {
+    pub(crate) fn health_after(&self, error: &CouchError) -> Health {
         if error.is_outage() {
             self.forget_server();
         }

@@ -50,7 +50,7 @@ pub use faults::{Fault, Faults, Rule};
 pub use log::{LogEntry, RequestLog};
 pub use options::{Options, StartError};
 pub use personality::{UnknownVersion, Version};
-pub use trouble::Trouble;
+pub use trouble::{Fat, Trouble};
 
 use crate::node::Node;
 

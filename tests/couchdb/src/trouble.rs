@@ -5,7 +5,7 @@
 //! of a shard's file, and with two of three nodes killed. Tests ([`crate::InMemoryCouch::trouble`]) or other
 //! processes (`PUT /_fault/trouble`) set it; the router and the affected routes check it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,9 +25,24 @@ pub struct Trouble {
     pub config_read_only: bool,
     /// The two other nodes of a cluster of three are down. Writes to `_security` are lost when they are back.
     pub peers_down: bool,
+    /// The node had this name before, and all databases belong to it.
+    pub renamed_from: Option<String>,
+    /// No further file can be opened: only CouchDB's own databases, which are open, can be used.
+    pub no_files: bool,
+    /// Databases with files of these sizes, until a compaction.
+    pub fat: BTreeMap<String, Fat>,
     /// Databases whose files a failed DELETE has removed.
     #[serde(skip)]
     pub emptied: BTreeSet<String>,
+}
+
+/// The size of a database's files in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fat {
+    /// The size on disk.
+    pub file: u64,
+    /// The part in use.
+    pub active: u64,
 }
 
 /// The nodes that are down if `peers_down` is set.
@@ -56,6 +71,9 @@ pub(crate) fn refusal(node: &Node, verb: &str, path: &[&str]) -> Option<Refusal>
     if state.trouble.unopenable.contains(*database) && !is_whole {
         return Some(Reply::crash("internal_server_error", "No DB shards could be opened."));
     }
+    if is_database && let Some(refusal) = unopened(&state, verb, path) {
+        return Some(refusal);
+    }
     if !state.trouble.disk_full || !is_database || verb == "GET" {
         return None;
     }
@@ -66,6 +84,25 @@ pub(crate) fn refusal(node: &Node, verb: &str, path: &[&str]) -> Option<Refusal>
         ("PUT", ["_security"]) => Some(Reply::error(500, "error", "no_majority")),
         ("POST", ["_all_docs" | "_compact"]) => None,
         _ => failed(),
+    }
+}
+
+/// The refusal of a request on a database whose files can't be opened.
+///
+/// A database that is open already can be used without a further file; here these are CouchDB's own.
+fn unopened(state: &State, verb: &str, path: &[&str]) -> Option<Refusal> {
+    let (database, rest) = path.split_first()?;
+    let is_known = state.databases.contains_key(*database);
+    let unopenable = || Some(Reply::crash("internal_server_error", "No DB shards could be opened."));
+    let is_renamed = state.trouble.renamed_from.is_some();
+    let is_out_of_files = state.trouble.no_files && !database.starts_with('_');
+    match (verb, rest) {
+        ("PUT", []) if is_known => None,
+        (_, ["_shards"]) => None,
+        ("GET", []) if is_out_of_files && is_known => Some(Reply::error(500, "error", "emfile")),
+        ("PUT", []) if is_out_of_files => Some(Reply::error(500, "error", "internal_server_error")),
+        _ if is_known && (is_renamed || is_out_of_files) => unopenable(),
+        _ => None,
     }
 }
 

@@ -18,12 +18,15 @@ pub(super) struct Address {
     pub port: u16,
     /// The ports of Erlang's distribution and of epmd; `None` for a node outside a cluster.
     pub cluster: Option<(u16, u16)>,
+    /// Whether a node outside a cluster has its second name.
+    pub is_renamed: bool,
 }
 
 impl Address {
     /// The name in shard maps: it must stay the same as long as the data lives.
     pub fn node_name(self) -> String {
         match self.cluster {
+            None if self.is_renamed => "renamed@127.0.0.1".to_owned(),
             None => "couchdb@127.0.0.1".to_owned(),
             Some(_) => format!("couchdb{}@127.0.0.1", self.port),
         }

@@ -45,6 +45,8 @@ pub struct RealPlan {
     ini: String,
     version: Option<String>,
     without_admin: bool,
+    /// The size of the file system of the databases; `None` for that of the temporary directory.
+    disk_mib: Option<u32>,
     /// The settings that are the same on all nodes of a cluster.
     cluster: Option<String>,
 }
@@ -73,6 +75,13 @@ impl RealPlan {
         self
     }
 
+    /// Puts the databases on a small disk of their own ([`RealNode::disk`]), which requires root.
+    #[must_use]
+    pub fn disk_mib(mut self, size: u32) -> Self {
+        self.disk_mib = Some(size);
+        self
+    }
+
     /// Starts a node and waits until it answers; `None`, reported as skipped, if there is no such release.
     pub async fn up(self) -> Result<Option<RealNode>> {
         let Some(mut node) = self.start()? else { return Ok(None) };
@@ -83,8 +92,11 @@ impl RealPlan {
     /// Starts a node without waiting.
     pub fn start(self) -> Result<Option<RealNode>> {
         let Some(release) = self.release()? else { return Ok(None) };
-        ledger::used(ledger::What::Real);
-        RealNode::start(release, &self).map(Some)
+        let started = RealNode::start(release, &self)?;
+        if started.is_some() {
+            ledger::used(ledger::What::Real);
+        }
+        Ok(started)
     }
 
     /// Starts three nodes and joins them; `None`, reported as skipped, if there is no such release.
@@ -114,7 +126,7 @@ pub(crate) async fn shared() -> Result<Option<&'static RealNode>> {
     static SHARED: OnceCell<Option<RealNode>> = OnceCell::const_new();
     let started = SHARED.get_or_try_init(|| async {
         let Some(release) = Release::all()?.into_iter().next() else { return Ok(None) };
-        let mut node = RealNode::start(release, &RealPlan::default())?;
+        let Some(mut node) = RealNode::start(release, &RealPlan::default())? else { return Ok(None) };
         node.wait_ready().await?;
         anyhow::Ok(Some(node))
     });

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::files::{self, Address};
 use super::{RealPlan, Release};
 use crate::couch::{CouchClient, CouchServer, Credentials};
+use crate::disk::Disk;
 use crate::ports::PortBlock;
 use crate::process::{Process, Signal};
 
@@ -33,6 +34,7 @@ const NOT_INHERITED: &[&str] =
 pub struct RealNode {
     // Fields drop in this order: the process before its data, and the ports last.
     process: Process,
+    disk: Option<Disk>,
     directory: TempDir,
     release: Release,
     address: Address,
@@ -43,14 +45,15 @@ pub struct RealNode {
 }
 
 impl RealNode {
-    pub(super) fn start(release: Release, plan: &RealPlan) -> Result<Self> {
+    /// `None`, reported as skipped, if the disk of the plan can't be mounted.
+    pub(super) fn start(release: Release, plan: &RealPlan) -> Result<Option<Self>> {
         let ports = PortBlock::reserve()?;
-        let address = Address { port: ports.port(0), cluster: None };
+        let address = Address { port: ports.port(0), cluster: None, is_renamed: false };
         let admin = Credentials::new("first_admin", &hex::encode(rand::random::<[u8; 8]>()));
-        let mut node =
-            Self::start_at(release, plan, address, admin, &hex::encode(rand::random::<[u8; 16]>()))?;
+        let cookie = hex::encode(rand::random::<[u8; 16]>());
+        let Some(mut node) = Self::start_at(release, plan, address, admin, &cookie)? else { return Ok(None) };
         node.ports = Some(ports);
-        Ok(node)
+        Ok(Some(node))
     }
 
     pub(super) fn start_at(
@@ -59,15 +62,22 @@ impl RealNode {
         address: Address,
         admin: Credentials,
         cookie: &str,
-    ) -> Result<Self> {
+    ) -> Result<Option<Self>> {
         let directory =
             tempfile::Builder::new().prefix("trove-couchdb-").tempdir().context("no temporary directory")?;
         files::lay_out(directory.path(), &admin, plan)?;
         files::write_cookie(directory.path(), cookie)?;
+        let disk = match plan.disk_mib {
+            Some(size) => match Disk::at(&directory.path().join("data"), size)? {
+                Some(disk) => Some(disk),
+                None => return Ok(None),
+            },
+            None => None,
+        };
         let url = Url::parse(&format!("http://127.0.0.1:{}/", address.port))?;
         let process = spawn(directory.path(), &release, address)?;
         let single = plan.cluster.is_none();
-        Ok(Self { process, directory, release, address, url, admin, single, ports: None })
+        Ok(Some(Self { process, disk, directory, release, address, url, admin, single, ports: None }))
     }
 
     /// The address, without credentials and without a trailing slash.
@@ -114,6 +124,25 @@ impl RealNode {
     /// The directory of the node's databases.
     pub fn data_dir(&self) -> PathBuf {
         self.directory.path().join("data")
+    }
+
+    /// The disk of a node with [`RealPlan::disk_mib`].
+    pub fn disk(&self) -> Result<&Disk> {
+        self.disk.as_ref().context("this node has no disk of its own")
+    }
+
+    /// Changes the Erlang name of a stopped node, or changes it back.
+    pub fn rename(&mut self) {
+        self.address.is_renamed = !self.address.is_renamed;
+    }
+
+    /// Limits the number of open files of the running process.
+    pub fn limit_files(&self, most: u32) -> Result<()> {
+        let limit = format!("--nofile={most}:1048576");
+        let pid = self.pid().to_string();
+        let status = Command::new("prlimit").args(["--pid", &pid, &limit]).status().context("prlimit")?;
+        anyhow::ensure!(status.success(), "prlimit: {status}");
+        Ok(())
     }
 
     /// The directory with all files of the node.

@@ -3,68 +3,13 @@
 //! The disk is a tmpfs of this test, which requires root; CouchDB is the in-memory one, which answers like a
 //! real one on such a disk.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use in_memory_couchdb::{Options, Trouble, Version};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use trove_couchdb_protocol::trove::{ConductorCast, ServiceStatus};
+use trove_couchdb_tests::disk::Disk;
 use trove_couchdb_tests::fixture::{Fixture, FixturePlan, user_object};
 use trove_couchdb_tests::until::until;
-
-/// A small file system, unmounted when dropped.
-pub struct Disk {
-    directory: TempDir,
-}
-
-impl Disk {
-    /// Returns `None` if this user may not mount.
-    pub fn of_mib(size: u32) -> Result<Option<Self>> {
-        let directory = tempfile::tempdir()?;
-        let size = format!("size={size}m");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(directory.path())
-            .output()
-            .context("mount")?;
-        if !mounted.status.success() {
-            trove_couchdb_tests::ledger::skipped(&format!(
-                "a tmpfs can't be mounted: {}",
-                String::from_utf8_lossy(&mounted.stderr)
-            ));
-            return Ok(None);
-        }
-        std::fs::create_dir(directory.path().join("shards"))?;
-        Ok(Some(Self { directory }))
-    }
-
-    pub fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    pub fn filling(&self) -> PathBuf {
-        self.path().join("filling")
-    }
-
-    /// Fills the disk except for one block at most.
-    pub fn fill(&self) {
-        // Fails when there is no space left, as intended.
-        drop(
-            Command::new("dd")
-                .args(["if=/dev/zero", "bs=4k"])
-                .arg(format!("of={}", self.filling().display()))
-                .output(),
-        );
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg("-l").arg(self.path()).output());
-    }
-}
 
 fn full() -> Trouble {
     Trouble { disk_full: true, ..Trouble::default() }
@@ -115,7 +60,7 @@ async fn a_full_disk_is_named_and_not_healthy() -> Result<()> {
     }
     fixture.must_cast("delete_database", json!({"database": {"_name": db}})).await?;
 
-    std::fs::remove_file(disk.filling())?;
+    disk.free()?;
     fixture.memory()?.trouble(Trouble::default());
     until("it is healthy again", async || Ok(couchdb_state(&fixture).await?["state"] == "healthy")).await
 }
@@ -158,6 +103,11 @@ async fn a_database_is_deleted_on_a_full_disk() -> Result<()> {
         assert_eq!(
             (asked[first + 1].method.as_str(), asked[first + 1].status),
             ("DELETE", Some(200)),
+            "{version:?}"
+        );
+        assert_eq!(
+            (asked[first + 2].method.as_str(), asked[first + 2].status),
+            ("GET", Some(404)),
             "{version:?}"
         );
     }

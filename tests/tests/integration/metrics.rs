@@ -91,7 +91,10 @@ async fn use_it(fixture: &Fixture) -> Result<()> {
 async fn what_happens_is_counted_and_prometheus_finds_no_fault() -> Result<()> {
     let ports = PortBlock::reserve()?;
     let address = format!("127.0.0.1:{}", ports.port(0));
-    let plan = FixturePlan::default().in_memory(Options::default()).set("heartbeat.interval", 1);
+    let data = tempfile::tempdir()?;
+    std::fs::create_dir(data.path().join("shards"))?;
+    let options = Options::default().set("couchdb", "database_dir", &data.path().display().to_string());
+    let plan = FixturePlan::default().in_memory(options).set("heartbeat.interval", 1);
     let fixture = plan.set("metrics.listen", address.as_str()).up().await?;
     use_it(&fixture).await?;
     fixture.conductor.next(SOON, |cast| matches!(cast, ConductorCast::Heartbeat { .. })).await?;

@@ -86,7 +86,7 @@ async fn root_is_as_before_when_its_change_can_not_be_kept() -> Result<()> {
 /// CouchDB itself may write, but the agent cannot update its ini file, which is in a separate directory.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ini_file_that_can_not_follow_is_no_success() -> Result<()> {
-    let Some(disk) = crate::full_disk::Disk::of_mib(1)? else { return Ok(()) };
+    let Some(disk) = trove_couchdb_tests::disk::Disk::of_mib(1)? else { return Ok(()) };
     let directory = disk.path().display().to_string();
     let plan = LocalFixturePlan::default()
         .in_memory(Options::default())

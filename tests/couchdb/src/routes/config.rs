@@ -7,16 +7,18 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::figures;
 use crate::admins::{hash_later, is_plain};
 use crate::node::Node;
 use crate::passwords::hash_for_admin;
+use crate::personality::Version;
 use crate::reply::{Outcome, Refusal, Reply};
 use crate::request::Request;
 
 /// Sections that cannot be set over HTTP, because they name programs to run.
 const BLACKLISTED: [&str; 5] = ["daemons", "external", "native_query_servers", "os_daemons", "query_servers"];
 
-/// `/_node/…`; only the configuration is imitated.
+/// `/_node/…`: the configuration and some figures.
 pub(super) fn node(node: &Arc<Node>, request: &Request, path: &[&str]) -> Outcome {
     let Some((name, rest)) = path.split_first() else {
         return Err(Reply::bad_request("Incomplete path to _node request"));
@@ -30,6 +32,9 @@ pub(super) fn node(node: &Arc<Node>, request: &Request, path: &[&str]) -> Outcom
     match rest {
         [] if *name == "_local" => Ok(Reply::ok(&json!({ "name": node.name() }))),
         ["_config", rest @ ..] => config(node, request, rest),
+        ["_stats"] => figures::stats(node),
+        ["_system"] => figures::system(),
+        ["_dbs"] if node.version >= Version::V3_3 => figures::shard_maps(node),
         _ => Err(Reply::not_implemented("such part of /_node")),
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{documents, location};
 use crate::access::Caller;
 use crate::database::{Database, Layout};
-use crate::node::Node;
+use crate::node::{Node, State};
 use crate::reply::{Outcome, Refusal, Reply};
 use crate::request::Request;
 use crate::window::Window;
@@ -35,14 +35,13 @@ pub(super) fn list(node: &Node, request: &Request) -> Outcome {
 
 /// `GET` and `POST /_dbs_info`.
 pub(super) fn infos(node: &Node, request: &Request) -> Outcome {
-    let info =
-        |name: &str, database: &Database| json!({ "key": name, "info": database.info(node.version, name) });
+    let info = |name: &str, info: Value| json!({ "key": name, "info": info });
     if request.verb() == "GET" {
         let window = window(request)?;
         let state = node.state();
         let all: Vec<(&String, &Database)> = state.databases.iter().collect();
         let (_, rows) = window.select(&all, |(name, _)| name);
-        let rows: Vec<Value> = rows.into_iter().map(|(name, database)| info(name, database)).collect();
+        let rows: Vec<Value> = rows.into_iter().map(|(name, _)| info(name, info_of(node, &state, name))).collect();
         return Ok(Reply::ok(&rows.into()));
     }
     if request.verb() != "POST" {
@@ -56,11 +55,21 @@ pub(super) fn infos(node: &Node, request: &Request) -> Outcome {
     }
     let state = node.state();
     let row = |name: &str| match state.databases.get(name) {
-        Some(database) => info(name, database),
+        Some(_) => info(name, info_of(node, &state, name)),
         None => json!({ "key": name, "error": "not_found" }),
     };
     let rows: Vec<Value> = keys.iter().filter_map(Value::as_str).map(row).collect();
     Ok(Reply::ok(&rows.into()))
+}
+
+/// The body of `GET /DB`, with the sizes that a test has set.
+fn info_of(node: &Node, state: &State, name: &str) -> Value {
+    let Some(database) = state.databases.get(name) else { return Value::Null };
+    let mut info = database.info(node.version, name);
+    if let Some(fat) = state.trouble.fat.get(name) {
+        info["sizes"] = json!({ "file": fat.file, "external": fat.active, "active": fat.active });
+    }
+    info
 }
 
 fn window(request: &Request) -> Result<Window, Refusal> {
@@ -72,11 +81,11 @@ pub(super) async fn database(node: &Arc<Node>, request: &Request, caller: &Calle
     match request.verb() {
         "GET" => {
             let state = node.state();
-            let database = state.database(db)?;
+            state.database(db)?;
             if has_unusable_name(db) {
                 return Err(Reply::crash("internal_server_error", "No DB shards could be opened."));
             }
-            Ok(Reply::ok(&database.info(node.version, db)))
+            Ok(Reply::ok(&info_of(node, &state, db)))
         }
         "PUT" => create(node, request, db),
         "DELETE" => delete(node, request, db),

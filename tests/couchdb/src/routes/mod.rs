@@ -8,6 +8,7 @@ mod bulk;
 mod config;
 mod databases;
 mod documents;
+mod figures;
 mod root;
 mod security;
 mod session;
@@ -29,8 +30,7 @@ use crate::trouble;
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.').remove(b'~');
 
 /// Endpoints of the server that this node does not imitate; only admins get the 501.
-const SERVER_WIDE: [&str; 8] = [
-    "_active_tasks",
+const SERVER_WIDE: [&str; 7] = [
     "_cluster_setup",
     "_db_updates",
     "_reshard",
@@ -41,10 +41,9 @@ const SERVER_WIDE: [&str; 8] = [
 ];
 
 /// Endpoints of a database that this node does not imitate.
-const PER_DATABASE: [&str; 19] = [
+const PER_DATABASE: [&str; 17] = [
     "_bulk_get",
     "_changes",
-    "_compact",
     "_design_docs",
     "_ensure_full_commit",
     "_explain",
@@ -58,7 +57,6 @@ const PER_DATABASE: [&str; 19] = [
     "_purged_infos_limit",
     "_revs_diff",
     "_revs_limit",
-    "_shards",
     "_sync_shards",
     "_view_cleanup",
 ];
@@ -128,6 +126,7 @@ async fn route(node: &Arc<Node>, request: &Request, caller: &Caller) -> Outcome 
         ["_membership"] if clustered => root::membership(node, request),
         ["_session"] => session::session(node, request, caller).await,
         ["_all_dbs"] => databases::list(node, request),
+        ["_active_tasks"] => Ok(Reply::ok(&serde_json::json!([]))),
         ["_dbs_info"] if clustered => databases::infos(node, request),
         ["_node", rest @ ..] if clustered => config::node(node, request, rest),
         ["_config", rest @ ..] if !clustered => config::config(node, request, rest),
@@ -136,6 +135,8 @@ async fn route(node: &Arc<Node>, request: &Request, caller: &Caller) -> Outcome 
         [db, "_security"] => security::security(node, request, caller, db),
         [db, "_all_docs"] => all_docs::all_docs(node, request, caller, db),
         [db, "_bulk_docs"] => bulk::bulk_docs(node, request, caller, db).await,
+        [db, "_compact"] => figures::compact(node, request, db),
+        [db, "_shards"] if clustered => figures::shards(node, db),
         [_, name, ..] if PER_DATABASE.contains(name) => Err(Reply::not_implemented(name)),
         [_, "_design" | "_local"] | [_, "_security", ..] => Err(Reply::not_found("missing")),
         [db, "_local", name] => documents::local(node, request, db, name),

@@ -46,14 +46,17 @@ pub(super) fn new_uuid() -> String {
     hex::encode(rand::random::<[u8; 16]>())
 }
 
-/// `GET /_membership`: a cluster of one node, or of three nodes of which two are down.
+/// `GET /_membership`: a cluster of one node, also under its earlier name, or of three nodes of
+/// which two are down.
 pub(super) fn membership(node: &Node, request: &Request) -> Outcome {
     only_get(request)?;
     let up = vec![node.name()];
     let mut all = up.clone();
-    if node.state().trouble.peers_down {
+    let trouble = node.state().trouble.clone();
+    if trouble.peers_down {
         all.extend(PEERS.map(str::to_owned));
     }
+    all.extend(trouble.renamed_from);
     Ok(Reply::ok(&json!({ "all_nodes": up, "cluster_nodes": all })))
 }
 

@@ -9,7 +9,7 @@ use trove_couchdb_tests::fixture::Fixture;
 use trove_couchdb_tests::until::{HUNG, until_hit};
 
 use super::{ends, new_guest, order, requests, told, until_state};
-use crate::full_disk::Disk;
+use trove_couchdb_tests::disk::Disk;
 
 /// Orders an instance and waits for the request of its step `databases`, which CouchDB answers later.
 async fn until_databases(fixture: &Fixture) -> Result<()> {

@@ -1,0 +1,91 @@
+//! `/_node/NAME/_stats`, `_system` and `_dbs`, `/_active_tasks`, `/DB/_compact` and `/DB/_shards`.
+//!
+//! Only the figures that the agent reads, with the keys of a real 3.5; the counters are those of this node.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::node::Node;
+use crate::reply::{Outcome, Reply};
+use crate::request::Request;
+
+/// `GET /_node/NAME/_stats`.
+pub(super) fn stats(node: &Node) -> Outcome {
+    let mut counts = BTreeMap::<u16, u64>::new();
+    for status in node.log.entries().iter().filter_map(|entry| entry.status) {
+        *counts.entry(status).or_default() += 1;
+    }
+    let counter = |value: u64| json!({ "value": value, "type": "counter", "desc": "" });
+    let statuses: Map<String, Value> =
+        [200, 201, 401, 404, 500].into_iter().map(|code| (code, counts.get(&code).copied().unwrap_or_default()))
+            .map(|(code, count)| (code.to_string(), counter(count)))
+            .collect();
+    let files = u64::try_from(node.state().databases.len()).unwrap_or(u64::MAX).saturating_mul(2);
+    Ok(Reply::ok(&json!({
+        "couchdb": {
+            "httpd_status_codes": statuses,
+            "open_databases": counter(files),
+            "open_os_files": counter(files),
+            "request_time": {
+                "value": {
+                    "min": 0.1, "max": 9.0, "arithmetic_mean": 1.0,
+                    "percentile": [[50, 0.8], [75, 1.1], [90, 2.0], [95, 4.0], [99, 8.0], [999, 9.0]]
+                },
+                "type": "histogram", "desc": "length of a request inside CouchDB without MochiWeb"
+            }
+        },
+        "couch_replicator": {
+            "jobs": {
+                "total": { "value": 0, "type": "gauge" }, "running": { "value": 0, "type": "gauge" },
+                "pending": { "value": 0, "type": "gauge" }, "crashed": { "value": 0, "type": "gauge" }
+            }
+        }
+    })))
+}
+
+/// `GET /_node/NAME/_system`.
+pub(super) fn system() -> Outcome {
+    Ok(Reply::ok(&json!({
+        "uptime": 1,
+        "memory": {
+            "other": 30_000_000, "atom": 800_000, "atom_used": 790_000, "processes": 25_000_000,
+            "processes_used": 24_900_000, "binary": 400_000, "code": 18_000_000, "ets": 4_000_000
+        },
+        "run_queue": 0, "process_count": 400, "process_limit": 262_144
+    })))
+}
+
+/// `GET /_node/NAME/_dbs`: the database of shard maps.
+pub(super) fn shard_maps(node: &Node) -> Outcome {
+    let count = node.state().databases.len();
+    Ok(Reply::ok(&json!({
+        "db_name": "_dbs", "engine": "couch_bt_engine", "doc_count": count, "doc_del_count": 0,
+        "compact_running": false
+    })))
+}
+
+/// `GET /DB/_shards`.
+pub(super) fn shards(node: &Node, db: &str) -> Outcome {
+    let state = node.state();
+    state.database(db)?;
+    let holder = state.trouble.renamed_from.clone().unwrap_or_else(|| node.name());
+    let shards = json!({ "00000000-7fffffff": [holder], "80000000-ffffffff": [holder] });
+    Ok(Reply::ok(&json!({ "shards": shards })))
+}
+
+/// `POST /DB/_compact`: done at once, unless the disk is full.
+pub(super) fn compact(node: &Node, request: &Request, db: &str) -> Outcome {
+    if request.verb() != "POST" {
+        return Err(Reply::method_not_allowed("POST"));
+    }
+    request.posted_json()?;
+    let mut state = node.state();
+    state.database(db)?;
+    if !state.trouble.disk_full
+        && let Some(fat) = state.trouble.fat.get_mut(db)
+    {
+        fat.file = fat.active;
+    }
+    Ok(Reply::done(202))
+}
