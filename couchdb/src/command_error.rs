@@ -227,7 +227,7 @@ impl CommandError {
         match self {
             Self::Couch(error) => error.is_transient(),
             Self::DiskFull { error, disk } => error.is_transient() && !disk.is_full(),
-            Self::Caused { error, cause } => error.is_transient() && cause.is_transient(),
+            Self::Caused { error, cause } => error.is_transient() && cause.may_end(),
             Self::Overwritten(_) | Self::NoMajority { .. } => true,
             Self::Unfinished(error) => error.is_transient(),
             Self::HalfDone { cause, .. } => cause.is_transient(),

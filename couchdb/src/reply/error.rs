@@ -4,6 +4,7 @@
 //! header or a password; `reason` is the server's own text about a name or a document.
 
 mod effect;
+mod files;
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use serde_json::Value;
 
 use crate::reply::{
     login_problem::LoginProblem,
-    reason::{CAUSES, NO_FILES, NO_MAJORITY, UNOPENABLE, advice, is_of_a_file, one_line, with_help},
+    reason::{CAUSES, NO_MAJORITY, UNOPENABLE, advice, is_of_a_file, one_line, with_help},
 };
 
 /// Reasons of a 401 that is not about the password: there was no login, or the account is not an
@@ -304,30 +305,6 @@ impl CouchError {
     /// Whether a `_security` was written on too few nodes, or on none.
     pub(crate) fn is_no_majority(&self) -> bool {
         matches!(self, Self::Server { status: 500, reason } if reason == NO_MAJORITY)
-    }
-
-    /// Whether CouchDB reports that it can't open a further file.
-    pub(crate) fn is_out_of_files(&self) -> bool {
-        matches!(self, Self::Server { status: 500, reason } if reason == NO_FILES)
-    }
-
-    /// Whether the cause may be that CouchDB can't open its files. Its answers name only some of them.
-    pub(crate) fn may_be_of_its_files(&self) -> bool {
-        matches!(self, Self::Unopenable { .. })
-            || self.is_unopenable()
-            || self.is_out_of_files()
-            || matches!(self, Self::Server { status: 500, reason } if reason == "internal_server_error")
-    }
-
-    /// The error without advice, for a text that names the checked cause.
-    pub(crate) fn without_advice(&self) -> String {
-        match self {
-            Self::Server { status, reason } => format!("CouchDB failed ({status}: {reason})"),
-            Self::Unopenable { unknown, count, .. } => {
-                format!("CouchDB could not open {unknown} of {count} databases")
-            }
-            other => other.to_string(),
-        }
     }
 
     /// Whether a CouchDB in maintenance mode may be the cause of this error.

@@ -3,7 +3,7 @@
 //!
 //! Runs only after a failure, with at most seven requests. It reports only what it has checked.
 
-use std::{collections::BTreeSet, fmt, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
 use trove_couchdb_system as system;
 
@@ -17,19 +17,33 @@ use crate::{
 const SAMPLE: usize = 3;
 
 /// A checked cause of failures.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
-    /// The databases belong to a node that is not connected, and to no other.
+    /// The databases' files are on this machine, and belong to a node of a different name.
+    #[error(
+        "CouchDB's node name has changed to {new}, and its databases belong to {old}: stop CouchDB, set -name {old} in its \
+         vm.args, and start it"
+    )]
     NodeRenamed {
         /// The node that holds the databases according to their shard maps.
         old: Node,
         /// The node that answers.
         new: Node,
-        /// Whether the files of such a database are in the data directory of this machine. Otherwise `old`
-        /// may be a different node of a cluster that is down.
-        has_files: bool,
+    },
+    /// The same, but the agent can't see the files: the old node may be a different machine.
+    #[error(
+        "CouchDB's databases belong to node {old}, which is not connected, and not to {new}: if the node name was changed, \
+         stop CouchDB, set -name {old} in its vm.args, and start it; if {old} is a different node of the cluster, start \
+         that"
+    )]
+    NodeAbsent {
+        /// The node that holds the databases according to their shard maps.
+        old: Node,
+        /// The node that answers.
+        new: Node,
     },
     /// CouchDB can't open a further file.
+    #[error("CouchDB has no file descriptor left (emfile): raise LimitNOFILE of its service, and restart it")]
     NoFiles,
 }
 
@@ -37,41 +51,14 @@ impl Cause {
     /// The effect on CouchDB's health.
     pub(crate) fn impairment(&self) -> Impairment {
         match self {
-            Self::NodeRenamed { .. } => Impairment::NodeRenamed,
+            Self::NodeRenamed { .. } | Self::NodeAbsent { .. } => Impairment::NodeRenamed,
             Self::NoFiles => Impairment::NoFiles,
         }
     }
 
     /// Whether the cause may disappear without intervention.
-    pub(crate) fn is_transient(&self) -> bool {
-        matches!(self, Self::NoFiles)
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NodeRenamed { old, new, has_files } => {
-                let (old, new) = (old.as_str(), new.as_str());
-                if *has_files {
-                    write!(
-                        f,
-                        "CouchDB's node name has changed to {new}, and its databases belong to {old}: stop CouchDB, set \
-                         -name {old} in its vm.args, and start it"
-                    )
-                } else {
-                    write!(
-                        f,
-                        "CouchDB's databases belong to node {old}, which is not connected, and none to {new}: if the node \
-                         name was changed, stop CouchDB, set -name {old} in its vm.args, and start it; if {old} is a \
-                         different node of the cluster, start that"
-                    )
-                }
-            }
-            Self::NoFiles => f.write_str(
-                "CouchDB has no file descriptor left (emfile): raise LimitNOFILE of its service, and restart it",
-            ),
-        }
+    pub(crate) fn may_end(&self) -> bool {
+        matches!(self, Self::NoFiles | Self::NodeAbsent { .. })
     }
 }
 
@@ -125,7 +112,8 @@ impl Couch {
             }
             None => false,
         };
-        Some(Cause::NodeRenamed { old, new: new.clone(), has_files })
+        let new = new.clone();
+        Some(if has_files { Cause::NodeRenamed { old, new } } else { Cause::NodeAbsent { old, new } })
     }
 }
 
@@ -166,15 +154,10 @@ mod tests {
 
     #[test]
     fn the_way_back_is_named() {
-        let renamed = |has_files| Cause::NodeRenamed {
-            old: Node::new("couchdb@a").unwrap(),
-            new: Node::new("couchdb@b").unwrap(),
-            has_files,
-        };
-        for has_files in [true, false] {
-            let text = renamed(has_files).to_string();
-            assert!(text.contains("-name couchdb@a in its vm.args"), "{text}");
-            assert_eq!(text.contains("different node"), !has_files, "{text}");
-        }
+        let (old, new) = (Node::new("couchdb@a").unwrap(), Node::new("couchdb@b").unwrap());
+        let renamed = Cause::NodeRenamed { old: old.clone(), new: new.clone() }.to_string();
+        assert!(renamed.contains("changed to couchdb@b") && renamed.contains("-name couchdb@a in"), "{renamed}");
+        let absent = Cause::NodeAbsent { old, new }.to_string();
+        assert!(absent.contains("if the node name was changed") && absent.contains("-name couchdb@a in"), "{absent}");
     }
 }

@@ -115,6 +115,26 @@ async fn a_changed_node_name_is_named_with_the_way_back() -> Result<()> {
     until("it is healthy again", async || Ok(state(&fixture).await?.0 == "healthy")).await
 }
 
+/// Reads and logins work, and the old node may be a different machine.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_can_be_seen_tell_a_changed_name_from_an_absent_node() -> Result<()> {
+    for has_files in [true, false] {
+        let data = tempfile::tempdir()?;
+        let range = data.path().join("shards/00000000-7fffffff");
+        std::fs::create_dir_all(&range)?;
+        if has_files {
+            std::fs::write(range.join("_users.1700000000.couch"), "")?;
+        }
+        let ports = PortBlock::reserve()?;
+        let options = Options::default().set("couchdb", "database_dir", &data.path().display().to_string());
+        let (fixture, _) = watched(options, &ports).await?;
+        fixture.memory()?.trouble(Trouble { renamed_from: Some(OLD.to_owned()), ..Trouble::default() });
+        let expected = if has_files { "CouchDB's node name has changed to" } else { "if the node name was changed" };
+        until(expected, async || Ok(state(&fixture).await?.1.contains(expected))).await?;
+    }
+    Ok(())
+}
+
 /// The same answer as with a changed node name, and a different remedy.
 #[tokio::test(flavor = "multi_thread")]
 async fn exhausted_file_descriptors_are_named() -> Result<()> {
