@@ -188,8 +188,15 @@ async fn build(
         };
         background.spawn(heartbeat.run());
     }
-    background
-        .spawn(Notify { lifecycle: lifecycle.clone(), health: health.clone(), room: room.clone(), link: link.clone() }.run());
+    background.spawn(
+        Notify {
+            lifecycle: lifecycle.clone(),
+            health: health.clone(),
+            room: room.clone(),
+            link: link.clone(),
+        }
+        .run(),
+    );
 
     if settings.metrics.listen.is_some() {
         let pages = Pages {

@@ -257,6 +257,7 @@ fn class_of(error: &CommandError) -> FailureClass {
         CommandError::Filesystem { .. } | CommandError::Unrecorded(_) => FailureClass::FilesystemError,
         CommandError::Couch(_)
         | CommandError::DiskFull { .. }
+        | CommandError::Caused { .. }
         | CommandError::NoMajority { .. }
         | CommandError::LeftBehind { .. }
         | CommandError::UsersElsewhere { .. } => FailureClass::CouchDbError,

@@ -111,7 +111,12 @@ impl CouchMoment {
             gauge(registry, "couchdb_open_files", "Open files of databases and indexes", files);
         }
         if let Some(running) = self.compacting {
-            gauge(registry, "couchdb_compactions_running", "Running compactions of databases and views", running);
+            gauge(
+                registry,
+                "couchdb_compactions_running",
+                "Running compactions of databases and views",
+                running,
+            );
         }
         if !self.responses.is_empty() {
             let responses = Family::<Status, Counter>::default();

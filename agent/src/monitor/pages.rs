@@ -88,7 +88,7 @@ impl Pages {
         }
     }
 
-    fn moment(&self, figures: Figures, totals: Option<(Totals, Duration)>) -> Moment {
+    fn moment(&self, couchdb: Figures, totals: Option<(Totals, Duration)>) -> Moment {
         let prepared = self.assume_prepared || self.lifecycle.last_known().stage.is_prepared();
         let figures = self.counters.figures();
         Moment {
@@ -100,7 +100,7 @@ impl Pages {
                 link => Some(link.is_up()),
             },
             couchdb_up: self.health.borrow().health == Health::Healthy,
-            couchdb: self.couchdb(figures, totals),
+            couchdb: self.couchdb(couchdb, totals),
             prepared,
             heartbeat_age: self.last_reported.borrow().map(|last_reported| last_reported.at.elapsed()),
             operations: self.operations.all().iter().filter_map(under_way).collect(),

@@ -33,6 +33,9 @@ const PAGE_PAUSE: Duration = Duration::from_millis(200);
 /// The pause between two requests for the progress of a compaction.
 const POLL: Duration = Duration::from_secs(1);
 
+/// How soon to look again for a CouchDB that did not answer yet.
+const UNKNOWN_PAUSE: Duration = Duration::from_secs(1);
+
 /// The time after which the agent no longer waits for a compaction, which may still finish.
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
 
@@ -60,6 +63,11 @@ impl Room {
     /// Watches forever.
     pub async fn run(mut self) {
         loop {
+            // Set by a health check that succeeded. Before it, a request could be one with a refused login.
+            if self.couch.known_version().is_none() {
+                time::sleep(self.settings.interval.min(UNKNOWN_PAUSE)).await;
+                continue;
+            }
             if let Some(disk) = self.look().await
                 && disk.free_percent() < u64::from(self.settings.compact_free_percent)
             {
@@ -126,7 +134,11 @@ impl Room {
             }
             self.tried.note(&database, Instant::now());
             let name = database.as_str();
-            info!(database = name, gain_mib = before.gain() >> 20, "Compacting a database, as the disk is filling up.");
+            info!(
+                database = name,
+                gain_mib = before.gain() >> 20,
+                "Compacting a database, as the disk is filling up."
+            );
             self.report.send_modify(|report| report.compacting = Some(name.to_owned()));
             let after = self.compact(&database).await;
             self.report.send_modify(|report| report.compacting = None);

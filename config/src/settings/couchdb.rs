@@ -61,7 +61,7 @@ section! {
         /// the check. The agent checks where CouchDB reports its databases, if that is on this machine.
         min_free_mib: u64 = "64", in 0..=1_048_576;
         /// How often the agent writes a _local document to _users to check that CouchDB can write; 0 never. Such a
-        /// document appears in no list of changes and is not replicated. Each write adds about 8 KiB to the file of
+        /// document appears in no list of changes and is not replicated. Each write adds 4 KiB to the file of
         /// _users until its next compaction.
         write_check_interval: Duration = "300", in 0.0..=86_400.0;
     }

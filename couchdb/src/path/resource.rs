@@ -89,7 +89,7 @@ pub enum Resource<'a> {
     /// A node's counters. Their form is that of 2.x and later.
     Stats(&'a Node),
     /// The state of a node's Erlang runtime.
-    System(&'a Node),
+    Runtime(&'a Node),
     /// A node's database of shard maps, with one document per database. Below `/_node` since 3.0.
     ShardMaps(&'a Node),
     /// The compactions, replications and index builds in progress.
@@ -100,8 +100,8 @@ pub enum Resource<'a> {
     DatabaseInfo(&'a ListedDatabase),
     /// Starts the compaction of a database.
     Compaction(&'a ListedDatabase),
-    /// The nodes that hold each shard of a database.
-    Shards(&'a ListedDatabase),
+    /// The nodes that hold the shards of a database, and the names of its files.
+    ShardMap(&'a Node, &'a ListedDatabase),
 }
 
 impl Resource<'_> {
@@ -143,12 +143,11 @@ impl Resource<'_> {
             Self::Up => "up",
             Self::WriteCheck => "write_check",
             Self::Stats(_) => "stats",
-            Self::System(_) => "system",
-            Self::ShardMaps(_) => "shard_maps",
+            Self::Runtime(_) => "system",
+            Self::ShardMaps(_) | Self::ShardMap(..) => "shard_maps",
             Self::ActiveTasks => "active_tasks",
             Self::DatabaseInfos => "dbs_info",
             Self::Compaction(_) => "compact",
-            Self::Shards(_) => "shards",
         }
     }
 
@@ -197,13 +196,13 @@ impl Resource<'_> {
             Self::Setting(root, section, key) => format!("{}/{section}/{key}", root.path()),
             Self::WriteCheck => "/_users/_local/trove-couchdb-agent".to_owned(),
             Self::Stats(node) => format!("{}/_stats", node.path()),
-            Self::System(node) => format!("{}/_system", node.path()),
+            Self::Runtime(node) => format!("{}/_system", node.path()),
             Self::ShardMaps(node) => format!("{}/_dbs", node.path()),
             Self::ActiveTasks => "/_active_tasks".to_owned(),
             Self::DatabaseInfos => "/_dbs_info".to_owned(),
             Self::DatabaseInfo(name) => format!("/{}", encode(name.as_str())),
             Self::Compaction(name) => format!("/{}/_compact", encode(name.as_str())),
-            Self::Shards(name) => format!("/{}/_shards", encode(name.as_str())),
+            Self::ShardMap(node, name) => format!("{}/_dbs/{}", node.path(), encode(name.as_str())),
         }
     }
 }

@@ -3,8 +3,9 @@
 //!
 //! Runs only after a failure, with at most seven requests. It reports only what it has checked.
 
-use std::{collections::BTreeSet, path::Path};
+use std::path::PathBuf;
 
+use serde_json::Value;
 use trove_couchdb_system as system;
 
 use crate::{
@@ -90,24 +91,20 @@ impl Couch {
         Ok(names.into_iter().filter_map(ListedDatabase::new).collect())
     }
 
-    /// The cause if the only node that holds this database is not connected.
+    /// The cause if the only node that holds this database is not connected. CouchDB 2 does not show its
+    /// shard maps.
     async fn renamed(&self, database: &ListedDatabase) -> Option<Cause> {
         let membership = self.membership().await.ok()?;
         let [new] = membership.connected.as_slice() else { return None };
-        let answer = self.get(&Resource::Shards(database)).await.ok()?;
-        let shards = answer["shards"].as_object()?;
-        let holders: BTreeSet<&str> =
-            shards.values().filter_map(|nodes| nodes.as_array()).flatten().filter_map(|node| node.as_str()).collect();
-        let mut holders = holders.into_iter();
-        let (Some(old), None) = (holders.next(), holders.next()) else { return None };
+        let server = self.server().await.ok()?;
+        let map = self.get(&Resource::ShardMap(server.config.node()?, database)).await.ok()?;
+        let mut holders = map["by_node"].as_object()?.iter();
+        let (Some((old, ranges)), None) = (holders.next(), holders.next()) else { return None };
         let old = membership.missing().find(|node| node.as_str() == old)?.clone();
-        let ranges: Vec<String> = shards.keys().cloned().collect();
+        let files = shard_files(database, ranges, &map["shard_suffix"]);
         let has_files = match self.seen_data_dir().await {
             Some(directory) => {
-                let name = database.as_str().to_owned();
-                let seen = system::blocking(move || {
-                    ranges.iter().any(|range| has_shard(&directory.join("shards").join(range), &name))
-                });
+                let seen = system::blocking(move || files.iter().any(|file| directory.join(file).exists()));
                 seen.await.unwrap_or(false)
             }
             None => false,
@@ -117,47 +114,51 @@ impl Couch {
     }
 }
 
-/// Whether the directory of a range has a file of this database: `NAME.TIME.couch`. A name with slashes is a
-/// path.
-fn has_shard(range: &Path, name: &str) -> bool {
-    let path = range.join(name);
-    let (Some(parent), Some(last)) = (path.parent(), path.file_name().and_then(|last| last.to_str())) else {
-        return false;
-    };
-    let is_shard = |file: &str| {
-        let middle = file.strip_prefix(last).and_then(|rest| rest.strip_prefix('.')?.strip_suffix(".couch"));
-        middle.is_some_and(|time| time.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    std::fs::read_dir(parent).is_ok_and(|entries| {
-        entries.flatten().any(|entry| entry.file_name().to_str().is_some_and(is_shard))
-    })
+/// The files of a database below the data directory. The suffix is a text as a list of its bytes.
+fn shard_files(database: &ListedDatabase, ranges: &Value, suffix: &Value) -> Vec<PathBuf> {
+    let bytes = suffix.as_array().into_iter().flatten().filter_map(|byte| u8::try_from(byte.as_u64()?).ok());
+    let suffix = String::from_utf8(bytes.collect()).unwrap_or_default();
+    let ranges = ranges.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let file = |range| PathBuf::from(format!("shards/{range}/{}{suffix}.couch", database.as_str()));
+    ranges.map(file).collect()
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use serde_json::json;
+
     use super::*;
 
+    /// From a 3.5.2.
     #[test]
-    fn a_shard_is_found_by_name_and_time() {
-        let range = tempfile::tempdir().unwrap();
-        std::fs::create_dir(range.path().join("a")).unwrap();
-        for file in ["shop.1600000000.couch", "shopping.1600000000.couch", "a/b.17.couch", "bar.couch.meta"] {
-            std::fs::write(range.path().join(file), "").unwrap();
-        }
-        for (name, there) in [("shop", true), ("a/b", true), ("sho", false), ("b", false), ("bar", false)] {
-            assert_eq!(has_shard(range.path(), name), there, "{name}");
-        }
-        assert!(!has_shard(&range.path().join("nowhere"), "shop"));
+    fn the_files_are_those_of_the_shard_map() {
+        let map = json!({
+            "_id": "a/b", "shard_suffix": [46, 49, 55, 57, 54, 48, 55, 50, 48, 50, 49],
+            "by_node": {"couchdb@a": ["00000000-7fffffff", "80000000-ffffffff"]},
+        });
+        let name = ListedDatabase::new("a/b".to_owned()).unwrap();
+        let files = shard_files(&name, &map["by_node"]["couchdb@a"], &map["shard_suffix"]);
+        let expected = [
+            "shards/00000000-7fffffff/a/b.1796072021.couch",
+            "shards/80000000-ffffffff/a/b.1796072021.couch",
+        ];
+        assert_eq!(files, expected.map(PathBuf::from));
     }
 
     #[test]
     fn the_way_back_is_named() {
         let (old, new) = (Node::new("couchdb@a").unwrap(), Node::new("couchdb@b").unwrap());
         let renamed = Cause::NodeRenamed { old: old.clone(), new: new.clone() }.to_string();
-        assert!(renamed.contains("changed to couchdb@b") && renamed.contains("-name couchdb@a in"), "{renamed}");
+        assert!(
+            renamed.contains("changed to couchdb@b") && renamed.contains("-name couchdb@a in"),
+            "{renamed}"
+        );
         let absent = Cause::NodeAbsent { old, new }.to_string();
-        assert!(absent.contains("if the node name was changed") && absent.contains("-name couchdb@a in"), "{absent}");
+        assert!(
+            absent.contains("if the node name was changed") && absent.contains("-name couchdb@a in"),
+            "{absent}"
+        );
     }
 }

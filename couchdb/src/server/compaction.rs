@@ -51,9 +51,8 @@ impl Couch {
     /// The running compactions of databases and views.
     pub async fn compactions_running(&self) -> Result<u64, CouchError> {
         let tasks = self.get(&Resource::ActiveTasks).await?;
-        let is_compaction = |task: &&Value| {
-            matches!(task["type"].as_str(), Some("database_compaction" | "view_compaction"))
-        };
+        let is_compaction =
+            |task: &&Value| matches!(task["type"].as_str(), Some("database_compaction" | "view_compaction"));
         let count = tasks.as_array().into_iter().flatten().filter(is_compaction).count();
         Ok(u64::try_from(count).unwrap_or(u64::MAX))
     }

@@ -3,8 +3,8 @@
 //! Four requests, whatever the number of databases. A figure that CouchDB does not report is omitted; 1.x has
 //! these figures in a different form and reports none.
 
+use futures_util::future::join4;
 use serde_json::Value;
-use tokio::join;
 
 use crate::{Couch, Resource};
 
@@ -56,8 +56,7 @@ pub enum MemoryKind {
 }
 
 impl MemoryKind {
-    const ALL: [Self; 6] =
-        [Self::Atom, Self::Binary, Self::Code, Self::Ets, Self::Processes, Self::Other];
+    const ALL: [Self; 6] = [Self::Atom, Self::Binary, Self::Code, Self::Ets, Self::Processes, Self::Other];
 
     /// The name in `_system`.
     pub fn as_str(self) -> &'static str {
@@ -80,9 +79,10 @@ impl Couch {
     pub async fn figures(&self) -> Figures {
         let Ok(server) = self.server().await else { return Figures::default() };
         let Some(node) = server.config.node() else { return Figures::default() };
-        let (stats, system, maps) = (Resource::Stats(node), Resource::System(node), Resource::ShardMaps(node));
+        let (stats, system, maps) =
+            (Resource::Stats(node), Resource::Runtime(node), Resource::ShardMaps(node));
         let (stats, system, maps, tasks) =
-            join!(self.get(&stats), self.get(&system), self.get(&maps), self.compactions_running());
+            join4(self.get(&stats), self.get(&system), self.get(&maps), self.compactions_running()).await;
         let mut figures = stats.as_ref().map(of_stats).unwrap_or_default();
         figures.compactions = tasks.ok();
         figures.databases = maps.ok().and_then(|maps| maps["doc_count"].as_u64());
@@ -98,9 +98,10 @@ fn of_stats(stats: &Value) -> Figures {
     let jobs = &stats["couch_replicator"]["jobs"];
     let job = |state: &str| jobs[state]["value"].as_u64();
     let statuses = couchdb["httpd_status_codes"].as_object();
-    let answers = statuses.into_iter().flatten().filter_map(|(status, counter)| {
-        Some((status.parse().ok()?, counter["value"].as_u64()?))
-    });
+    let answers = statuses
+        .into_iter()
+        .flatten()
+        .filter_map(|(status, counter)| Some((status.parse().ok()?, counter["value"].as_u64()?)));
     let percentiles = couchdb["request_time"]["value"]["percentile"].as_array();
     let request_seconds = percentiles.into_iter().flatten().filter_map(|pair| {
         let percentile = u8::try_from(pair[0].as_u64()?).ok().filter(|one| PERCENTILES.contains(one))?;

@@ -52,7 +52,8 @@ impl Couch {
         // A server that ignores the limit returns all names each time.
         let next = (names.len() == PAGE + 1).then(|| names.pop()).flatten();
         names.truncate(PAGE);
-        let infos = self.send(Method::POST, &Resource::DatabaseInfos, Some(&json!({ "keys": names }))).await?;
+        let infos =
+            self.send(Method::POST, &Resource::DatabaseInfos, Some(&json!({ "keys": names }))).await?;
         let infos = infos.as_array().map(Vec::as_slice).unwrap_or_default();
         let databases: Vec<_> = infos.iter().filter_map(of_row).collect();
         survey.add(names.len(), &databases);

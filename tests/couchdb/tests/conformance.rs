@@ -18,7 +18,8 @@ const ALLOWED: &[(&str, &[usize], &str)] = &[
     ("users_self_service", &[45], "an anonymous update of a user crashes a real server's own check (500)"),
 ];
 
-async fn conforms(server: &str) {
+/// The number of exchanges that were replayed.
+async fn conforms(server: &str) -> usize {
     let transcripts = load(server);
     let reports =
         transcripts.iter().map(|(name, transcript)| async move { (name, replay(name, transcript).await) });
@@ -43,21 +44,29 @@ async fn conforms(server: &str) {
             stale.map(|position| format!("{server} {name} #{position} agrees: take it off the list")),
         );
     }
-    assert!(total > 500, "only {total} exchanges were replayed on {server}");
     assert!(wrong.is_empty(), "{} of {total} differ:\n{}", wrong.len(), wrong.join("\n"));
+    total
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn couchdb_3_5_0() {
-    conforms("3.5.0").await;
+    assert!(conforms("3.5.0").await > 500);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn couchdb_3_4_3() {
-    conforms("3.4.3").await;
+    assert!(conforms("3.4.3").await > 500);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn couchdb_3_3_3() {
-    conforms("3.3.3").await;
+    assert!(conforms("3.3.3").await > 500);
+}
+
+/// Servers with a full disk, a changed node name and exhausted file descriptors.
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_in_trouble() {
+    for server in ["trouble-3.5", "trouble-3.3"] {
+        assert!(conforms(server).await > 40, "{server}");
+    }
 }

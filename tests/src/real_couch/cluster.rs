@@ -47,7 +47,8 @@ impl RealCluster {
             Some(format!("[couchdb]\nuuid = {}\n\n[chttpd_auth]\nsecret = {}\n", random(), random()));
         let mut nodes = Vec::new();
         for block in &ports {
-            let address = Address { port: block.port(0), cluster: Some((block.port(1), names)), is_renamed: false };
+            let address =
+                Address { port: block.port(0), cluster: Some((block.port(1), names)), is_renamed: false };
             let node = RealNode::start_at(release.clone(), &plan, address, admin.clone(), &cookie)?;
             nodes.push(node.context("a node without a disk of its own starts")?);
         }

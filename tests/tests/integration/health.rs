@@ -49,7 +49,8 @@ async fn a_couchdb_that_cannot_write_is_not_healthy() -> Result<()> {
         fixture.memory()?.trouble(Trouble { disk_full: true, ..Trouble::default() });
         until("it is degraded", async || {
             let (state, reason) = state(&fixture).await?;
-            Ok(state == "degraded" && reason.starts_with("CouchDB can't write to _users: CouchDB failed (500"))
+            Ok(state == "degraded"
+                && reason.starts_with("CouchDB can't write to _users: CouchDB failed (500"))
         })
         .await?;
         let said = "no broker configured; CouchDB can't write\n".to_owned();
@@ -129,7 +130,8 @@ async fn files_that_can_be_seen_tell_a_changed_name_from_an_absent_node() -> Res
         let options = Options::default().set("couchdb", "database_dir", &data.path().display().to_string());
         let (fixture, _) = watched(options, &ports).await?;
         fixture.memory()?.trouble(Trouble { renamed_from: Some(OLD.to_owned()), ..Trouble::default() });
-        let expected = if has_files { "CouchDB's node name has changed to" } else { "if the node name was changed" };
+        let expected =
+            if has_files { "CouchDB's node name has changed to" } else { "if the node name was changed" };
         until(expected, async || Ok(state(&fixture).await?.1.contains(expected))).await?;
     }
     Ok(())

@@ -65,7 +65,8 @@ async fn the_write_check_leaves_no_trace() -> Result<()> {
         let checks = async || {
             let text = web::get_tcp(&address, "/metrics").await?.body;
             let count = |line: &str| {
-                let count = line.strip_prefix(r#"trove_couchdb_agent_couchdb_requests_total{endpoint="write_check","#)?;
+                let count = line
+                    .strip_prefix(r#"trove_couchdb_agent_couchdb_requests_total{endpoint="write_check","#)?;
                 count.strip_prefix(r#"status="201"} "#)?.parse::<u64>().ok()
             };
             anyhow::Ok(text.lines().find_map(count).unwrap_or_default())
@@ -115,7 +116,8 @@ async fn the_agent_compacts_before_the_disk_is_full() -> Result<()> {
         fixture.databases(&["shop", "lean"]).await?;
         bloat(&node, "lean", 3).await?;
         bloat(&node, "shop", 70).await?;
-        let said = async || Ok::<_, anyhow::Error>(couchdb(&fixture).await?["room"].as_str().map(str::to_owned));
+        let said =
+            async || Ok::<_, anyhow::Error>(couchdb(&fixture).await?["room"].as_str().map(str::to_owned));
         until("the compaction", async || {
             let is_over = fixture.agent.logs().contains("A database was compacted.");
             Ok(is_over && said().await?.is_none())

@@ -34,7 +34,9 @@ async fn note(fixture: &LocalFixture) -> Result<String> {
 fn compacted(fixture: &LocalFixture) -> Vec<String> {
     let entries = fixture.memory().unwrap().log().entries();
     let targets = entries.iter().filter(|entry| entry.method == "POST").map(|entry| entry.target.as_str());
-    targets.filter_map(|target| Some(target.strip_suffix("/_compact")?.trim_start_matches('/').to_owned())).collect()
+    targets
+        .filter_map(|target| Some(target.strip_suffix("/_compact")?.trim_start_matches('/').to_owned()))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +62,8 @@ async fn a_disk_that_fills_up_is_told_and_compactions_gain_room() -> Result<()> 
 
     disk.fill_mib(10);
     // Nothing becomes free on this disk, so the agent goes on until nothing is to be gained.
-    until("there is nothing more to gain", async || Ok(note(&fixture).await?.contains("and no other would"))).await?;
+    until("there is nothing more to gain", async || Ok(note(&fixture).await?.contains("and no other would")))
+        .await?;
     assert_eq!(compacted(&fixture), ["big", "small"], "huge does not fit, and lean gains too little");
     let said = "45 % of its disk is free; 2 compaction(s) freed 76 MiB, and no other would: delete databases, or enlarge \
                 the volume";

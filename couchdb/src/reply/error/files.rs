@@ -2,6 +2,9 @@
 
 use crate::reply::{error::CouchError, reason::NO_FILES};
 
+/// The answers to `PUT /DATABASE` and to `_all_docs` of a database that can't be opened. There are other causes.
+const UNCLEAR: [&str; 2] = ["internal_server_error", "progress not possible"];
+
 impl CouchError {
     /// Whether CouchDB reports that it can't open a further file.
     pub(crate) fn is_out_of_files(&self) -> bool {
@@ -13,7 +16,7 @@ impl CouchError {
         matches!(self, Self::Unopenable { .. })
             || self.is_unopenable()
             || self.is_out_of_files()
-            || matches!(self, Self::Server { status: 500, reason } if reason == "internal_server_error")
+            || matches!(self, Self::Server { status: 500, reason } if UNCLEAR.contains(&reason.as_str()))
     }
 
     /// The error without advice, for a text that names the checked cause.

@@ -41,7 +41,8 @@ pub(super) fn infos(node: &Node, request: &Request) -> Outcome {
         let state = node.state();
         let all: Vec<(&String, &Database)> = state.databases.iter().collect();
         let (_, rows) = window.select(&all, |(name, _)| name);
-        let rows: Vec<Value> = rows.into_iter().map(|(name, _)| info(name, info_of(node, &state, name))).collect();
+        let rows: Vec<Value> =
+            rows.into_iter().map(|(name, _)| info(name, info_of(node, &state, name))).collect();
         return Ok(Reply::ok(&rows.into()));
     }
     if request.verb() != "POST" {

@@ -1,4 +1,4 @@
-//! `/_node/NAME/_stats`, `_system` and `_dbs`, `/_active_tasks`, `/DB/_compact` and `/DB/_shards`.
+//! `/_node/NAME/_stats`, `_system` and `_dbs`, and `/DB/_compact`.
 //!
 //! Only the figures that the agent reads, with the keys of a real 3.5; the counters are those of this node.
 
@@ -17,10 +17,11 @@ pub(super) fn stats(node: &Node) -> Outcome {
         *counts.entry(status).or_default() += 1;
     }
     let counter = |value: u64| json!({ "value": value, "type": "counter", "desc": "" });
-    let statuses: Map<String, Value> =
-        [200, 201, 401, 404, 500].into_iter().map(|code| (code, counts.get(&code).copied().unwrap_or_default()))
-            .map(|(code, count)| (code.to_string(), counter(count)))
-            .collect();
+    let statuses: Map<String, Value> = [200, 201, 401, 404, 500]
+        .into_iter()
+        .map(|code| (code, counts.get(&code).copied().unwrap_or_default()))
+        .map(|(code, count)| (code.to_string(), counter(count)))
+        .collect();
     let files = u64::try_from(node.state().databases.len()).unwrap_or(u64::MAX).saturating_mul(2);
     Ok(Reply::ok(&json!({
         "couchdb": {
@@ -65,13 +66,21 @@ pub(super) fn shard_maps(node: &Node) -> Outcome {
     })))
 }
 
-/// `GET /DB/_shards`.
-pub(super) fn shards(node: &Node, db: &str) -> Outcome {
+/// `GET /_node/NAME/_dbs/DB`: which node holds the shards of a database.
+pub(super) fn shard_map(node: &Node, db: &str) -> Outcome {
     let state = node.state();
-    state.database(db)?;
+    if !state.databases.contains_key(db) {
+        return Err(Reply::not_found("missing"));
+    }
     let holder = state.trouble.renamed_from.clone().unwrap_or_else(|| node.name());
-    let shards = json!({ "00000000-7fffffff": [holder], "80000000-ffffffff": [holder] });
-    Ok(Reply::ok(&json!({ "shards": shards })))
+    let ranges = ["00000000-7fffffff", "80000000-ffffffff"];
+    let changelog: Vec<Value> = ranges.iter().map(|range| json!(["add", range, holder])).collect();
+    let by_range: Map<String, Value> =
+        ranges.iter().map(|range| ((*range).to_owned(), json!([holder]))).collect();
+    Ok(Reply::ok(&json!({
+        "_id": db, "_rev": "1-97f66f937735b31c39b5fa42c954d8f2", "shard_suffix": ".1700000000".as_bytes(),
+        "changelog": changelog, "by_node": { holder: ranges }, "by_range": by_range, "props": {}
+    })))
 }
 
 /// `POST /DB/_compact`: done at once, unless the disk is full.

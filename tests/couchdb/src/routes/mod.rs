@@ -41,7 +41,7 @@ const SERVER_WIDE: [&str; 7] = [
 ];
 
 /// Endpoints of a database that this node does not imitate.
-const PER_DATABASE: [&str; 17] = [
+const PER_DATABASE: [&str; 18] = [
     "_bulk_get",
     "_changes",
     "_design_docs",
@@ -57,6 +57,7 @@ const PER_DATABASE: [&str; 17] = [
     "_purged_infos_limit",
     "_revs_diff",
     "_revs_limit",
+    "_shards",
     "_sync_shards",
     "_view_cleanup",
 ];
@@ -136,7 +137,6 @@ async fn route(node: &Arc<Node>, request: &Request, caller: &Caller) -> Outcome 
         [db, "_all_docs"] => all_docs::all_docs(node, request, caller, db),
         [db, "_bulk_docs"] => bulk::bulk_docs(node, request, caller, db).await,
         [db, "_compact"] => figures::compact(node, request, db),
-        [db, "_shards"] if clustered => figures::shards(node, db),
         [_, name, ..] if PER_DATABASE.contains(name) => Err(Reply::not_implemented(name)),
         [_, "_design" | "_local"] | [_, "_security", ..] => Err(Reply::not_found("missing")),
         [db, "_local", name] => documents::local(node, request, db, name),

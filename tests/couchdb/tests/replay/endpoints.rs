@@ -9,6 +9,7 @@ pub(crate) fn endpoint(method: &str, target: &str) -> String {
         ["_node", _, "_config", rest @ ..] => {
             format!("/_node/NODE/_config{}", ["", "/SECTION", "/SECTION/KEY"][rest.len().min(2)])
         }
+        ["_node", _, "_dbs", _] => "/_node/NODE/_dbs/DB".to_owned(),
         ["_node", _, rest @ ..] => format!("/_node/NODE/{}", rest.join("/")),
         ["_users" | "_replicator"] => path.trim_end_matches('/').to_owned(),
         [special] if special.starts_with('_') => format!("/{special}"),
@@ -27,7 +28,7 @@ pub(crate) fn endpoint(method: &str, target: &str) -> String {
 
 /// Whether the agent calls the endpoint (the client in `couchdb/src`).
 pub(crate) fn agent_calls(endpoint: &str) -> bool {
-    const CALLS: [&str; 27] = [
+    const CALLS: [&str; 35] = [
         "GET /",
         "GET /_up",
         "GET /_session",
@@ -55,6 +56,14 @@ pub(crate) fn agent_calls(endpoint: &str) -> bool {
         "PUT /_node/NODE/_config/SECTION/KEY",
         "DELETE /_node/NODE/_config/SECTION/KEY",
         "POST /_session",
+        "GET /_active_tasks",
+        "GET /_node/NODE/_stats",
+        "GET /_node/NODE/_system",
+        "GET /_node/NODE/_dbs",
+        "POST /_dbs_info",
+        "PUT /DB/_design/DOC",
+        "POST /DB/_compact",
+        "GET /_node/NODE/_dbs/DB",
     ];
     CALLS.contains(&endpoint)
 }

@@ -117,8 +117,11 @@ impl Replay {
         replay
     }
 
-    /// Waits for the event that the recorder's note names.
+    /// Waits for the event that the recorder's note names, or brings it about.
     async fn wait(&self, note: &str) {
+        if let Some(trouble) = note.strip_prefix("trouble: ") {
+            self.couch.trouble(serde_json::from_str(trouble).unwrap());
+        }
         if note.starts_with("hashed") {
             self.couch.admins_are_hashed().await;
         }
