@@ -131,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    /// From a 3.5.2.
+    /// From a 3.5.0.
     #[test]
     fn the_files_are_those_of_the_shard_map() {
         let map = json!({

@@ -98,6 +98,9 @@ fn unopened(state: &State, verb: &str, path: &[&str]) -> Option<Refusal> {
     let is_out_of_files = state.trouble.no_files && !database.starts_with('_');
     match (verb, rest) {
         ("PUT", []) if is_known => None,
+        (_, ["_all_docs"]) if is_known && is_renamed => {
+            Some(Reply::error(500, "nodedown", "progress not possible"))
+        }
         ("GET", []) if is_out_of_files && is_known => Some(Reply::error(500, "error", "emfile")),
         ("PUT", []) if is_out_of_files => Some(Reply::error(500, "error", "internal_server_error")),
         _ if is_known && (is_renamed || is_out_of_files) => unopenable(),

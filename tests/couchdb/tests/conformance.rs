@@ -63,10 +63,10 @@ async fn couchdb_3_3_3() {
     assert!(conforms("3.3.3").await > 500);
 }
 
-/// Servers with a full disk, a changed node name and exhausted file descriptors.
+/// Servers with a full disk and with a changed node name.
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_in_trouble() {
     for server in ["trouble-3.5", "trouble-3.3"] {
-        assert!(conforms(server).await > 40, "{server}");
+        assert!(conforms(server).await > 30, "{server}");
     }
 }

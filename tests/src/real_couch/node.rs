@@ -136,15 +136,6 @@ impl RealNode {
         self.address.is_renamed = !self.address.is_renamed;
     }
 
-    /// Limits the number of open files of the running process.
-    pub fn limit_files(&self, most: u32) -> Result<()> {
-        let limit = format!("--nofile={most}:1048576");
-        let pid = self.pid().to_string();
-        let status = Command::new("prlimit").args(["--pid", &pid, &limit]).status().context("prlimit")?;
-        anyhow::ensure!(status.success(), "prlimit: {status}");
-        Ok(())
-    }
-
     /// The directory with all files of the node.
     pub fn directory(&self) -> &Path {
         self.directory.path()

@@ -1,7 +1,5 @@
-//! Health, room and causes on a real CouchDB (`COUCHDB_HOME`): a disk that fills up, a changed node name,
-//! exhausted file descriptors.
-
-use std::time::Duration;
+//! Health, room and causes on a real CouchDB (`COUCHDB_HOME`): a disk that fills up, and a changed node
+//! name.
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -165,41 +163,6 @@ async fn a_changed_node_name_is_named_until_it_is_changed_back() -> Result<()> {
                 becomes(&fixture, "healthy").await?;
             }
         }
-    }
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn exhausted_file_descriptors_are_named() -> Result<()> {
-    for version in VERSIONS {
-        let real = RealPlan::default().version(version).ini("[couchdb]\nmax_dbs_open = 500");
-        let Some(node) = real.up().await? else { continue };
-        let fixture = plan(&node).set("couchdb.request_timeout", 5).up().await?;
-        becomes(&fixture, "healthy").await?;
-        let names: Vec<String> = (0..40).map(|number| format!("shop{number}")).collect();
-        fixture.databases(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
-        fixture.user("al", &[]).await?;
-        // Databases that are not in use are closed, so that opening them needs files.
-        let close = |most: &str| {
-            let path = "/_node/_local/_config/couchdb/max_dbs_open";
-            let value = json!(most);
-            let node = &node;
-            async move { node.admin_request(Method::PUT, path, Some(&value)).await }
-        };
-        close("10").await?;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        close("500").await?;
-        node.limit_files(20)?;
-        let mut said = String::new();
-        for name in &names {
-            let access = json!({"username": "al", "hostname": "%", "databases": [name]});
-            said = refused(&fixture, "grant_access", access).await;
-            if said.contains("emfile") {
-                break;
-            }
-        }
-        node.limit_files(1024)?;
-        assert!(said.contains("(emfile): raise LimitNOFILE"), "{version}: {said}");
     }
     Ok(())
 }

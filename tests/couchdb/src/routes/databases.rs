@@ -56,6 +56,10 @@ pub(super) fn infos(node: &Node, request: &Request) -> Outcome {
     }
     let state = node.state();
     let row = |name: &str| match state.databases.get(name) {
+        // Those that can't be opened are not told from missing ones.
+        Some(_) if state.trouble.renamed_from.is_some() || state.trouble.unopenable.contains(name) => {
+            json!({ "key": name, "error": "not_found" })
+        }
         Some(_) => info(name, info_of(node, &state, name)),
         None => json!({ "key": name, "error": "not_found" }),
     };

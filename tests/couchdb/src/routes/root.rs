@@ -57,6 +57,7 @@ pub(super) fn membership(node: &Node, request: &Request) -> Outcome {
         all.extend(PEERS.map(str::to_owned));
     }
     all.extend(trouble.renamed_from);
+    all.sort_unstable();
     Ok(Reply::ok(&json!({ "all_nodes": up, "cluster_nodes": all })))
 }
 

@@ -12,9 +12,9 @@ use serde_json::Value;
 pub(crate) const RECORDED_ITERATIONS: u64 = 600_000;
 pub(crate) const OUR_ITERATIONS: u32 = 1_000;
 
-/// Members whose values are not comparable: sizes on disk, sequences, clocks, log references, the text of a
+/// Members whose values are not comparable: sizes on disk, sequences, clocks, names of files, log references, the text of a
 /// function that is missing in the recording, and whether a compaction ran.
-const INCOMPARABLE: [&str; 9] = [
+const INCOMPARABLE: [&str; 10] = [
     "compact_running",
     "file",
     "active",
@@ -22,6 +22,7 @@ const INCOMPARABLE: [&str; 9] = [
     "instance_start_time",
     "purge_seq",
     "ref",
+    "shard_suffix",
     "update_seq",
     "validate_doc_update",
 ];
