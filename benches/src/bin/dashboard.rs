@@ -59,9 +59,13 @@ async fn main() -> Result<()> {
     let (agent_at, prometheus_at) =
         (format!("127.0.0.1:{}", ports.port(0)), format!("127.0.0.1:{}", ports.port(1)));
     let mut broker = RabbitNode::start().await?;
-    let plan = FixturePlan::default().in_memory(Options::default()).set("metrics.listen", agent_at.as_str());
-    let mut fixture = plan.set("heartbeat.interval", 10).up_on(&broker).await?;
     let directory = tempfile::tempdir()?;
+    // The agent watches a disk only if it has CouchDB's files.
+    let data = directory.path().join("data");
+    fs::create_dir_all(data.join("shards"))?;
+    let options = Options::default().set("couchdb", "database_dir", &data.display().to_string());
+    let plan = FixturePlan::default().in_memory(options).set("metrics.listen", agent_at.as_str());
+    let mut fixture = plan.set("heartbeat.interval", 10).up_on(&broker).await?;
     let _prometheus = prometheus(root, directory.path(), &agent_at, &prometheus_at)?;
 
     println!("A run of {RUN} s");

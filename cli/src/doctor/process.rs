@@ -1,5 +1,5 @@
 //! The process that serves `couchdb.url`: whether it runs on this machine, or in a container, where the
-//! agent's configured paths do not apply.
+//! agent's configured paths do not apply; and whether it can open further files.
 //!
 //! From the kernel: a listening socket has an inode (proc(5), `/proc/net/tcp`), and a process has it open.
 
@@ -13,7 +13,9 @@ use super::{Check, Finding};
 static CONTAINER: Check =
     Check::new("couchdb.container", "CouchDB runs on this machine, and not in a container");
 
-pub(super) const CHECKS: &[&Check] = &[&CONTAINER];
+static OPEN_FILES: Check = Check::new("couchdb.open_files", "CouchDB has file descriptors left");
+
+pub(super) const CHECKS: &[&Check] = &[&CONTAINER, &OPEN_FILES];
 
 /// Programs that publish a container's port.
 const PROXIES: [&str; 6] = ["docker-proxy", "rootlessport", "rootlesskit", "slirp4netns", "pasta", "conmon"];
@@ -58,20 +60,61 @@ pub(super) fn look(settings: &Settings, findings: &mut Vec<Finding>) -> Option<P
     let reached = findings
         .iter()
         .any(|finding| finding.check.id == "couchdb.reachable" && finding.verdict == super::Verdict::Ok);
+    let skipped = |why: &str| CHECKS.iter().map(|check| check.skipped(why)).collect::<Vec<_>>();
     if !is_loopback(url) {
-        findings.push(CONTAINER.skipped("couchdb.url is not an address of this machine's loopback"));
+        findings.extend(skipped("couchdb.url is not an address of this machine's loopback"));
         return None;
     }
     if !reached {
-        findings.push(CONTAINER.skipped("CouchDB does not answer"));
+        findings.extend(skipped("CouchDB does not answer"));
         return None;
     }
     let listener = listener(url.port_or_known_default().unwrap_or(5984));
     findings.push(judged(&listener));
     match listener {
-        Listener::Process(process) => Some(process),
-        Listener::Nobody | Listener::Hidden => None,
+        Listener::Process(process) if process.is_local_erlang() => {
+            findings.push(open_files(process.pid));
+            Some(process)
+        }
+        Listener::Process(process) => {
+            findings
+                .push(OPEN_FILES.skipped("the process that listens is not CouchDB's own on this machine"));
+            Some(process)
+        }
+        Listener::Nobody | Listener::Hidden => {
+            findings.push(OPEN_FILES.skipped("CouchDB's process is not known"));
+            None
+        }
     }
+}
+
+/// Without a free descriptor CouchDB opens no database and reports it like damaged files.
+fn open_files(pid: u32) -> Finding {
+    let count = fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count);
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits"));
+    match (count, limits) {
+        (Ok(count), Ok(limits)) => match soft_limit(&limits) {
+            Some(limit) => judged_files(count, limit),
+            None => OPEN_FILES.ok(format!("{count} open, without a limit")),
+        },
+        (Err(error), _) | (_, Err(error)) => OPEN_FILES.not_run(error),
+    }
+}
+
+fn judged_files(count: usize, limit: usize) -> Finding {
+    let found = format!("{count} of {limit} file descriptors are open");
+    if count < limit - limit / 10 {
+        return OPEN_FILES.ok(found);
+    }
+    OPEN_FILES
+        .failed(found, "raise LimitNOFILE of CouchDB's service, for example to 65536, and restart CouchDB")
+}
+
+/// The soft limit of open files (`proc_pid_limits(5)`). `None` if it is unlimited.
+fn soft_limit(limits: &str) -> Option<usize> {
+    limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next()?.parse().ok())
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -184,6 +227,18 @@ mod tests {
         assert_eq!(listener(port), Listener::Nobody);
         assert_eq!(judged(&Listener::Nobody).verdict, Verdict::Warning);
         assert_eq!(judged(&Listener::Hidden).verdict, Verdict::Warning);
+    }
+
+    #[test]
+    fn descriptors_must_be_left() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                      Max open files            1024                 1048576              files     \n";
+        assert_eq!(soft_limit(limits), Some(1024));
+        assert_eq!(soft_limit("Max open files unlimited unlimited files"), None);
+        assert_eq!(judged_files(900, 1024).verdict, Verdict::Ok);
+        assert_eq!(judged_files(1000, 1024).verdict, Verdict::Failed);
+        assert_eq!(open_files(std::process::id()).verdict, Verdict::Ok);
+        assert_eq!(open_files(u32::MAX).verdict, Verdict::Warning);
     }
 
     #[test]

@@ -22,7 +22,8 @@ fn fat(file: u64, active: u64) -> Fat {
 fn plan(disk: &Disk) -> LocalFixturePlan {
     let options = Options::default().set("couchdb", "database_dir", &disk.path().display().to_string());
     let plan = LocalFixturePlan::default().in_memory(options).set("heartbeat.interval", 1);
-    plan.set("room.interval", 0.1).set("room.warn_free_percent", 60).set("room.compact_free_percent", 50)
+    let plan = plan.set("couchdb.min_free_mib", 1).set("room.interval", 0.1);
+    plan.set("room.warn_free_percent", 60).set("room.compact_free_percent", 50)
 }
 
 async fn note(fixture: &LocalFixture) -> Result<String> {

@@ -35,6 +35,7 @@ pub(super) fn node(node: &Arc<Node>, request: &Request, path: &[&str]) -> Outcom
         ["_stats"] => figures::stats(node),
         ["_system"] => figures::system(),
         ["_dbs"] if node.version >= Version::V3_3 => figures::shard_maps(node),
+        ["_dbs", "_all_docs"] => Err(Reply::not_implemented("a list of shard maps")),
         ["_dbs", db] if node.version >= Version::V3_3 => figures::shard_map(node, db),
         _ => Err(Reply::not_implemented("such part of /_node")),
     }

@@ -61,8 +61,10 @@ pub(super) fn system() -> Outcome {
 pub(super) fn shard_maps(node: &Node) -> Outcome {
     let count = node.state().databases.len();
     Ok(Reply::ok(&json!({
-        "db_name": "_dbs", "engine": "couch_bt_engine", "doc_count": count, "doc_del_count": 0,
-        "compact_running": false
+        "db_name": "_dbs", "engine": "couch_bt_engine", "doc_count": count, "doc_del_count": 0, "update_seq": count,
+        "purge_seq": 0, "compact_running": false, "sizes": { "active": 1083, "external": 1074, "file": 16_590 },
+        "instance_start_time": "1795419505866494", "disk_format_version": 8, "committed_update_seq": count,
+        "compacted_seq": 0, "props": {}, "uuid": node.uuid
     })))
 }
 
@@ -81,6 +83,14 @@ pub(super) fn shard_map(node: &Node, db: &str) -> Outcome {
         "_id": db, "_rev": "1-97f66f937735b31c39b5fa42c954d8f2", "shard_suffix": ".1700000000".as_bytes(),
         "changelog": changelog, "by_node": { holder: ranges }, "by_range": by_range, "props": {}
     })))
+}
+
+/// `GET /_active_tasks`: compactions end at once, and there are no replications.
+pub(super) fn active_tasks(request: &Request) -> Outcome {
+    if request.verb() != "GET" {
+        return Err(Reply::method_not_allowed("GET,HEAD"));
+    }
+    Ok(Reply::ok(&json!([])))
 }
 
 /// `POST /DB/_compact`: done at once, unless the disk is full.

@@ -127,7 +127,7 @@ async fn route(node: &Arc<Node>, request: &Request, caller: &Caller) -> Outcome 
         ["_membership"] if clustered => root::membership(node, request),
         ["_session"] => session::session(node, request, caller).await,
         ["_all_dbs"] => databases::list(node, request),
-        ["_active_tasks"] => Ok(Reply::ok(&serde_json::json!([]))),
+        ["_active_tasks"] => figures::active_tasks(request),
         ["_dbs_info"] if clustered => databases::infos(node, request),
         ["_node", rest @ ..] if clustered => config::node(node, request, rest),
         ["_config", rest @ ..] if !clustered => config::config(node, request, rest),
