@@ -30,7 +30,12 @@ use crate::{
     },
     policy::Policy,
     reply::{answer::read_answer, error::CouchError, version::ServerVersion},
-    server::{config_root::config_root, disk::Disk, write_check::WriteCheck},
+    server::{
+        config_root::config_root,
+        disk::Disk,
+        health::{Degraded, Impairment},
+        write_check::WriteCheck,
+    },
 };
 
 /// The state of the `os_admin` login. Only bootstrap writes it.
@@ -40,6 +45,8 @@ pub enum AdminLogin {
     Pending(String),
     /// The operator must act. The text says how.
     Stuck(String),
+    /// CouchDB accepts the login but can't do its work.
+    Impaired(Degraded),
     /// Verified by a login.
     Ready(Arc<Login>),
 }
@@ -100,6 +107,21 @@ impl Couch {
         }
     }
 
+    /// A `Couch` for requests with this login before [`AdminLogin::Ready`] is published. It creates nothing.
+    pub fn of_login(client: Client, login: Arc<Login>, hasher: Hasher, disk: Disk) -> Self {
+        // The value stays readable after the sender is dropped.
+        let (_, admin) = watch::channel(AdminLogin::Ready(login));
+        Self::new(client, admin, hasher, Policy::new(&[], &[]), PendingEdits::default(), disk)
+    }
+
+    /// Why CouchDB can't do its work, if bootstrap has found that out.
+    pub(crate) fn impaired(&self) -> Option<Degraded> {
+        match &*self.admin.borrow() {
+            AdminLogin::Impaired(degraded) => Some(degraded.clone()),
+            _ => None,
+        }
+    }
+
     /// The rules for names that callers may use.
     pub fn policy(&self) -> &Policy {
         &self.policy
@@ -110,6 +132,10 @@ impl Couch {
             AdminLogin::Ready(login) => Ok(Arc::clone(login)),
             AdminLogin::Pending(why) => Err(CouchError::NotBootstrapped(why.clone())),
             AdminLogin::Stuck(why) => Err(CouchError::NoLogin(why.clone())),
+            AdminLogin::Impaired(degraded) if degraded.by == Impairment::NodeRenamed => {
+                Err(CouchError::NoLogin(degraded.reason.clone()))
+            }
+            AdminLogin::Impaired(degraded) => Err(CouchError::NotBootstrapped(degraded.reason.clone())),
         }
     }
 

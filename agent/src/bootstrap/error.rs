@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use trove_couchdb_guest::credentials::CredentialsError;
 
-use crate::{couch::CouchError, system};
+use crate::{
+    couch::{CouchError, Degraded},
+    system,
+};
 
 /// How often to check whether an unreachable server is back.
 pub(super) const SERVER_WAIT: Duration = Duration::from_millis(500);
@@ -36,6 +39,9 @@ pub enum BootstrapError {
     /// A request to CouchDB failed.
     #[error(transparent)]
     Couch(#[from] CouchError),
+    /// CouchDB accepts the login but can't do its work, and the cause is known.
+    #[error("{}", .0.reason)]
+    Impaired(Degraded),
     /// CouchDB refused the configured bootstrap administrator.
     #[error("CouchDB refuses the configured bootstrap_admin {0:?}; correct its name or password")]
     BootstrapAdminRefused(String),
@@ -63,7 +69,7 @@ impl BootstrapError {
             Self::Couch(CouchError::TooManyRequests { retry_after, .. }) => {
                 Some(retry_after.unwrap_or(WATCH).clamp(WATCH, LONGEST_RETRY_AFTER))
             }
-            Self::Couch(_) | Self::Credentials(_) | Self::Ini { .. } => Some(WATCH),
+            Self::Couch(_) | Self::Impaired(_) | Self::Credentials(_) | Self::Ini { .. } => Some(WATCH),
             Self::NoAuthDesign | Self::Stopping => Some(SERVER_WAIT),
         }
     }

@@ -1,10 +1,11 @@
 //! Collects the input of [`super::state`], and carries out its steps.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tokio::time;
 use tracing::warn;
+use trove_couchdb_config::CouchSettings;
 use trove_couchdb_guest::{credentials, ini::AdminIni};
 use trove_couchdb_protocol::Secret;
 
@@ -15,8 +16,8 @@ use super::{
     state::{BootstrapAdmin, File, Ini, LoginTried, Seen, Server},
 };
 use crate::couch::{
-    ConfigRoot, CouchError, Login, Method, PasswordHash, Prf, Resource, Rounds, ServerAdmin, ServerVersion,
-    Session, SystemDatabase, close_system_databases, config_root,
+    ConfigRoot, Couch, CouchError, Disk, Login, Method, PasswordHash, Prf, Resource, Rounds, ServerAdmin,
+    ServerVersion, Session, SystemDatabase, close_system_databases, config_root,
 };
 
 /// CouchDB needs up to five seconds to add the design document to a new `_users`.
@@ -214,6 +215,15 @@ impl Bootstrap {
             self.client.send(Some(login), Method::PUT, &resource, Some(&Value::from("true"))).await?;
         }
         Ok(())
+    }
+
+    /// Names the cause if CouchDB can't open its databases.
+    pub(super) async fn explained(&self, login: Arc<Login>, error: BootstrapError) -> BootstrapError {
+        let BootstrapError::Couch(failed) = &error else { return error };
+        let CouchSettings { data_dir, min_free_mib, .. } = &self.settings;
+        let disk = Disk::new(data_dir, *min_free_mib, self.settings.is_local());
+        let couch = Couch::of_login(self.client.clone(), login, self.hasher.clone(), disk);
+        couch.impairment(failed).await.map_or(error, BootstrapError::Impaired)
     }
 
     /// Reads how many rounds a hash must have for this server to accept it. The first section takes

@@ -119,8 +119,10 @@ impl Rotator {
     /// Changes `os_admin`'s password. Returns when the new one is valid, or at once if there is no login to
     /// change it with.
     pub async fn rotate(&self) -> Result<(), RotationError> {
-        if let AdminLogin::Pending(why) | AdminLogin::Stuck(why) = &*self.admin.borrow() {
-            return Err(RotationError::no_login(why));
+        match &*self.admin.borrow() {
+            AdminLogin::Ready(_) => {}
+            AdminLogin::Pending(why) | AdminLogin::Stuck(why) => return Err(RotationError::no_login(why)),
+            AdminLogin::Impaired(degraded) => return Err(RotationError::no_login(&degraded.reason)),
         }
         let (answer, answered) = oneshot::channel();
         match self.requests.try_send(answer) {

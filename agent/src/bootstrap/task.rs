@@ -78,10 +78,10 @@ impl Bootstrap {
                     if text != shown {
                         warn!(reason = text, "No os_admin login on CouchDB yet.");
                         shown.clone_from(&text);
-                        self.admin.send_replace(if failed.needs_operator() {
-                            AdminLogin::Stuck(text)
-                        } else {
-                            AdminLogin::Pending(text)
+                        self.admin.send_replace(match &failed {
+                            BootstrapError::Impaired(degraded) => AdminLogin::Impaired(degraded.clone()),
+                            failed if failed.needs_operator() => AdminLogin::Stuck(text),
+                            _ => AdminLogin::Pending(text),
                         });
                     }
                     failed.wait()
@@ -207,8 +207,10 @@ impl Bootstrap {
             BootstrapStep::Login => self.log_in(observations).await?,
             BootstrapStep::EnsureDatabases => {
                 let login = observations.login().ok_or(BootstrapError::Stopping)?;
-                self.ensure_databases(&login).await?;
-                return Ok(Some(login));
+                return match self.ensure_databases(&login).await {
+                    Ok(()) => Ok(Some(login)),
+                    Err(error) => Err(self.explained(login, error).await),
+                };
             }
             BootstrapStep::AwaitRestart => {
                 return Err(BootstrapError::Stuck(

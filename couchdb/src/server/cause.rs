@@ -9,8 +9,9 @@ use serde_json::Value;
 use trove_couchdb_system as system;
 
 use crate::{
-    Couch, CouchError, ListedDatabase, Node, Resource, SystemDatabase, databases::listed_names,
-    server::health::Impairment,
+    Couch, CouchError, ListedDatabase, Node, Resource, SystemDatabase,
+    databases::listed_names,
+    server::health::{Degraded, Impairment},
 };
 
 /// How many databases are opened as a sample. The databases in use are open, so the first few of all are
@@ -64,6 +65,12 @@ impl Cause {
 }
 
 impl Couch {
+    /// What keeps CouchDB from its work, if an error of a request shows it and it can be found out.
+    pub async fn impairment(&self, error: &CouchError) -> Option<Degraded> {
+        let cause = self.cause_of(error).await?;
+        Some(Degraded { by: cause.impairment(), reason: cause.to_string() })
+    }
+
     /// Why CouchDB failed with this error, if that can be found out.
     pub(crate) async fn cause_of(&self, error: &CouchError) -> Option<Cause> {
         if !error.may_be_of_its_files() {

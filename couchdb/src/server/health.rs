@@ -122,7 +122,10 @@ impl Couch {
             }
             // Without a login, a request can still show whether a server answers.
             Err(no_login) => match self.client.send(None, Method::GET, &Resource::Session, None).await {
-                Ok(_) | Err(CouchError::Unauthorized) => Err(no_login),
+                Ok(_) | Err(CouchError::Unauthorized) => match self.impaired() {
+                    Some(degraded) => return Probed::Now(Health::Degraded(degraded)),
+                    None => Err(no_login),
+                },
                 Err(error @ CouchError::Unreachable { .. }) => return Probed::Now(down(&error, &no_login)),
                 Err(error) => Err(error),
             },

@@ -66,8 +66,8 @@ impl Couch {
         if let Some(disk) = self.full_disk().await {
             return Degraded { by: Impairment::DiskFull, reason: disk.to_string() };
         }
-        match self.cause_of(&error).await {
-            Some(cause) => Degraded { by: cause.impairment(), reason: cause.to_string() },
+        match self.impairment(&error).await {
+            Some(degraded) => degraded,
             None => Degraded {
                 by: Impairment::NoWrites,
                 reason: format!("CouchDB can't write to _users: {error}"),

@@ -25,7 +25,9 @@ async fn couchdb(fixture: &LocalFixture) -> Result<Value> {
 }
 
 async fn becomes(fixture: &LocalFixture, state: &str) -> Result<String> {
-    until(state, async || Ok(couchdb(fixture).await?["state"] == state)).await?;
+    let reached = until(state, async || Ok(couchdb(fixture).await?["state"] == state)).await;
+    let seen = couchdb(fixture).await?;
+    reached.with_context(|| format!("{seen}\n{}", fixture.agent.logs()))?;
     Ok(couchdb(fixture).await?["reason"].as_str().unwrap_or_default().to_owned())
 }
 
@@ -35,9 +37,11 @@ async fn refused(fixture: &LocalFixture, method: &str, args: Value) -> String {
 
 /// Adds versions of one large document, of which only the last is in use.
 async fn bloat(node: &RealNode, database: &str, mib: usize) -> Result<()> {
-    let (path, filling) = (format!("/{database}/doc"), "x".repeat(1 << 20));
+    let path = format!("/{database}/doc");
     let mut rev = None;
     for number in 0..mib {
+        // CouchDB compresses its files.
+        let filling = hex::encode((0..1 << 19).map(|_| rand::random::<u8>()).collect::<Vec<_>>());
         let document = match &rev {
             None => json!({"number": number, "filling": filling}),
             Some(rev) => json!({"number": number, "filling": filling, "_rev": rev}),
