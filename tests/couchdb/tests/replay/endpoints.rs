@@ -9,7 +9,7 @@ pub(crate) fn endpoint(method: &str, target: &str) -> String {
         ["_node", _, "_config", rest @ ..] => {
             format!("/_node/NODE/_config{}", ["", "/SECTION", "/SECTION/KEY"][rest.len().min(2)])
         }
-        ["_node", _, "_dbs", _] => "/_node/NODE/_dbs/DB".to_owned(),
+        ["_node", _, "_dbs", db] if *db != "_all_docs" => "/_node/NODE/_dbs/DB".to_owned(),
         ["_node", _, rest @ ..] => format!("/_node/NODE/{}", rest.join("/")),
         ["_users" | "_replicator"] => path.trim_end_matches('/').to_owned(),
         [special] if special.starts_with('_') => format!("/{special}"),
