@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::couch::{Degraded, Impairment};
 
 fn stop(boot: &str) -> Stop {
     Stop { boot_id: Some(boot.to_owned()), across_reboots: false }
@@ -100,7 +101,7 @@ fn a_process_follows_from_its_events_only() {
         (Event::StartEnded(Ended::Refused), [None, None, None, None, is_stopped]),
         (Event::Seen(Health::Healthy), runs.clone()),
         (Event::Seen(Health::NoLogin(text())), runs.clone()),
-        (Event::Seen(Health::Degraded(text())), runs),
+        (Event::Seen(Health::Degraded(Degraded { by: Impairment::DiskFull, reason: text() })), runs),
         (Event::Seen(Health::Maintenance(text())), in_maintenance),
         (Event::Seen(Health::Down(text())), is_down),
         (Event::Seen(Health::Slow(text())), as_it_is.clone()),
