@@ -1,7 +1,6 @@
 //! Builds the agent from its settings and runs it until it gets a signal. All parts are constructed here.
 
 use std::{
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,15 +22,15 @@ use crate::{
     audit::Audit,
     bootstrap::{Bootstrap, RotationDue, Rotator},
     commands::{self, Guest, ImageBrings, RotateOsAdmin},
-    couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy},
+    couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, PendingEdits, Policy},
     guest::Lifecycle,
     host::Host,
-    log,
+    leftovers, log,
     metrics::Metrics,
     monitor::{CouchFigures, Monitor, Pages},
     operations::Operations,
-    requests::Requests,
-    room::Room,
+    requests,
+    room::{Room, RoomReport},
     status::{self, AgentStatus, CommandCounters, Heartbeat, Link, Notify, Outbox},
     system, trace,
     transport::{Dependencies, LocalError, LocalServer, OwnCommands, Transport},
@@ -130,7 +129,7 @@ async fn build(
 ) -> Result<(Transport, JoinSet<()>), StartError> {
     // First, so that the socket exists when systemd reports the agent as ready.
     let local = open_local(settings).await?;
-    remove_leftovers(settings).await;
+    leftovers::remove(settings).await;
     let mut background = JoinSet::new();
     let (admin_writer, admin) = watch::channel(AdminLogin::Pending("not asked yet".to_owned()));
     let (health_writer, health) = watch::channel(status::ProbeResult::from(Health::Unknown));
@@ -141,8 +140,7 @@ async fn build(
     let (post, outbox, last_reported) = Outbox::new();
 
     let couchdb = &settings.couchdb;
-    let client = Client::new(&couchdb.url, limits(couchdb), couchdb.tls.clone())
-        .observed(Arc::new(Requests(metrics.clone())));
+    let client = requests::client(couchdb, metrics.clone());
     let hasher = Hasher::new(Iterations { sha256: couchdb.sha256_iterations, sha1: couchdb.sha1_iterations });
     let (rotator, rotations, rotation_due) = Rotator::new(admin.clone());
     let bootstrap = Bootstrap::new(
@@ -155,15 +153,9 @@ async fn build(
     );
     background.spawn(bootstrap.run(rotations));
 
-    let policy = Policy::new(&couchdb.ignore_users, &couchdb.ignore_dbs);
     let pending = PendingEdits::load(&settings.guest.state_dir);
-    let disk = Disk::new(&couchdb.data_dir, couchdb.min_free_mib, couchdb.is_local());
-    let couch = Couch::new(client, admin.clone(), hasher, policy, pending, disk);
-    let couch = Arc::new(couch.checking_writes(couchdb.write_check_interval));
-    let (room_task, room) = Room::new(Arc::clone(&couch), settings.room);
-    background.spawn(room_task.run());
-    let finishing = Arc::clone(&couch);
-    background.spawn(async move { finishing.finish_pending_for_ever().await });
+    let couch = Arc::new(new_couch(couchdb, client, admin.clone(), hasher, pending));
+    let room = watch_couch(&couch, settings, &mut background);
     let operations = Operations::load(&settings.guest.state_dir, settings.operations);
     let (lifecycle, owner, states) = Lifecycle::load(&settings.guest.state_dir, &settings.guest.id);
     background.spawn(owner.run(settings.heartbeat.interval));
@@ -188,15 +180,7 @@ async fn build(
         };
         background.spawn(heartbeat.run());
     }
-    background.spawn(
-        Notify {
-            lifecycle: lifecycle.clone(),
-            health: health.clone(),
-            room: room.clone(),
-            link: link.clone(),
-        }
-        .run(),
-    );
+    background.spawn(Notify::new(&lifecycle, &health, &room, &link).run());
 
     if settings.metrics.listen.is_some() {
         let pages = Pages {
@@ -285,30 +269,6 @@ async fn rotate_when_due(mut due: RotationDue, own: OwnCommands) {
     std::future::pending::<()>().await;
 }
 
-/// Removes temporary files of an agent that was killed while it wrote a file. They may hold `os_admin`'s
-/// password.
-async fn remove_leftovers(settings: &Settings) {
-    let (state, couchdb) = (settings.guest.state_dir.clone(), &settings.couchdb);
-    let credentials = couchdb.credentials_file.parent().map(Path::to_owned);
-    let shared = credentials.into_iter().chain(couchdb.local_ini_dir.clone());
-    let places: Vec<_> = std::iter::once((state, true)).chain(shared.map(|place| (place, false))).collect();
-    let removed = system::blocking(move || {
-        for (directory, private) in places {
-            let directory_shown = directory.display();
-            match system::remove_leftovers(&directory, private) {
-                Ok(files) if files.is_empty() => {}
-                Ok(files) => info!(?files, "Removed what a killed agent had left."),
-                Err(error) => {
-                    warn!(directory = %directory_shown, %error, "What a killed agent left may not be removed.");
-                }
-            }
-        }
-    });
-    if let Err(error) = removed.await {
-        error!(%error, "Looking for what a killed agent left ended in a panic.");
-    }
-}
-
 /// Applies `log.filter` on every SIGHUP. All other settings need a restart.
 async fn reread_on_hangup(mut hangup: Signal, control: log::Control, reread: Reread) {
     let reread = Arc::new(reread);
@@ -352,10 +312,27 @@ pub fn check(settings: &Settings) -> Result<(), StartError> {
     local.map_or(Ok(()), |local| local.check()).map_err(StartError::NoWayIn)
 }
 
-fn limits(settings: &CouchSettings) -> Limits {
-    Limits {
-        connect: settings.connect_timeout,
-        request: settings.request_timeout,
-        connections: settings.max_connections,
-    }
+/// Finishes edits of an earlier agent, and watches the disk.
+fn watch_couch(
+    couch: &Arc<Couch>,
+    settings: &Settings,
+    background: &mut JoinSet<()>,
+) -> watch::Receiver<RoomReport> {
+    let finishing = Arc::clone(couch);
+    background.spawn(async move { finishing.finish_pending_for_ever().await });
+    let (room, reports) = Room::new(Arc::clone(couch), settings.room);
+    background.spawn(room.run());
+    reports
+}
+
+fn new_couch(
+    settings: &CouchSettings,
+    client: Client,
+    admin: watch::Receiver<AdminLogin>,
+    hasher: Hasher,
+    pending: PendingEdits,
+) -> Couch {
+    let policy = Policy::new(&settings.ignore_users, &settings.ignore_dbs);
+    let disk = Disk::new(&settings.data_dir, settings.min_free_mib, settings.is_local());
+    Couch::new(client, admin, hasher, policy, pending, disk).checking_writes(settings.write_check_interval)
 }

@@ -19,6 +19,7 @@
 //! | `trace` | | `opentelemetry` and its relatives |
 //! | `log` | `trace` | `tracing-journald` |
 //! | `metrics` | | `prometheus-client` |
+//! | `leftovers` | `system` | |
 //! | `requests` | `couch`, `metrics`, `trace` | |
 //! | `bootstrap` | `couch`, `system` | |
 //! | `room` | `couch` | |
@@ -43,6 +44,7 @@ pub mod checks;
 pub mod commands;
 pub mod exit;
 pub mod guest;
+mod leftovers;
 pub mod log;
 pub mod metrics;
 mod monitor;

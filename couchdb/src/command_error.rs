@@ -157,7 +157,7 @@ pub enum CommandError {
         /// CouchDB's error.
         error: CouchError,
         /// The cause and its remedy.
-        cause: Cause,
+        cause: Box<Cause>,
     },
     /// A new user would inherit the access of an earlier user of the same name. Nothing was changed.
     #[error(

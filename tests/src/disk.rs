@@ -15,7 +15,7 @@ use crate::ledger;
 pub struct Disk {
     path: PathBuf,
     /// The mount point, unless it belongs to the caller.
-    _directory: Option<TempDir>,
+    directory: Option<TempDir>,
 }
 
 impl Disk {
@@ -25,7 +25,7 @@ impl Disk {
         let directory = tempfile::tempdir()?;
         let Some(mut disk) = Self::at(directory.path(), size)? else { return Ok(None) };
         std::fs::create_dir(directory.path().join("shards"))?;
-        disk._directory = Some(directory);
+        disk.directory = Some(directory);
         Ok(Some(disk))
     }
 
@@ -42,7 +42,7 @@ impl Disk {
             ledger::skipped(&format!("a tmpfs can't be mounted: {problem}"));
             return Ok(None);
         }
-        Ok(Some(Self { path: path.to_owned(), _directory: None }))
+        Ok(Some(Self { path: path.to_owned(), directory: None }))
     }
 
     /// The mount point.
@@ -80,5 +80,6 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         drop(Command::new("umount").arg("-l").arg(&self.path).output());
+        drop(self.directory.take());
     }
 }

@@ -75,23 +75,21 @@ impl RoomReport {
     /// For the status of this machine. `None` while there is enough room.
     pub fn note(&self) -> Option<String> {
         let disk = self.disk.as_ref().filter(|_| self.is_low)?;
-        let mut note = format!("{} % of its disk is free", disk.free_percent());
-        let compacted = |count: u64, freed: u64| format!("{count} compaction(s) freed {} MiB", freed >> 20);
-        match self.last {
-            None => {}
-            Some(Last::Compacted { count, freed }) => note += &format!("; {}", compacted(count, freed)),
+        let compacted = |count: u64, freed: u64| format!("; {count} compaction(s) freed {} MiB", freed >> 20);
+        let done = match self.last {
+            None => String::new(),
+            Some(Last::Compacted { count, freed }) => compacted(count, freed),
             Some(Last::NothingToGain { count: 0, .. }) => {
-                note += "; no compaction would free space: delete databases, or enlarge the volume";
+                "; no compaction would free space: delete databases, or enlarge the volume".to_owned()
             }
             Some(Last::NothingToGain { count, freed }) => {
                 let done = compacted(count, freed);
-                note += &format!("; {done}, and no other would: delete databases, or enlarge the volume");
+                format!("{done}, and no other would: delete databases, or enlarge the volume")
             }
-        }
-        if let Some(database) = &self.compacting {
-            note += &format!("; compacting database {database:?}");
-        }
-        Some(note)
+        };
+        let doing = self.compacting.as_ref();
+        let doing = doing.map_or_else(String::new, |database| format!("; compacting database {database:?}"));
+        Some(format!("{} % of its disk is free{done}{doing}", disk.free_percent()))
     }
 }
 

@@ -16,17 +16,24 @@ const READY_AT_LATEST: Duration = Duration::from_secs(20);
 /// The task that notifies systemd. Without `NOTIFY_SOCKET` it sends nothing.
 #[derive(Debug)]
 pub struct Notify {
-    /// The guest's state.
-    pub lifecycle: Lifecycle,
-    /// CouchDB's health.
-    pub health: watch::Receiver<ProbeResult>,
-    /// The free space for CouchDB's databases.
-    pub room: watch::Receiver<RoomReport>,
-    /// The connection to the broker.
-    pub link: watch::Receiver<Link>,
+    lifecycle: Lifecycle,
+    health: watch::Receiver<ProbeResult>,
+    room: watch::Receiver<RoomReport>,
+    link: watch::Receiver<Link>,
 }
 
 impl Notify {
+    /// Reports these: the guest's state, CouchDB's health and free space, and the connection to the broker.
+    pub fn new(
+        lifecycle: &Lifecycle,
+        health: &watch::Receiver<ProbeResult>,
+        room: &watch::Receiver<RoomReport>,
+        link: &watch::Receiver<Link>,
+    ) -> Self {
+        let (health, room, link) = (health.clone(), room.clone(), link.clone());
+        Self { lifecycle: lifecycle.clone(), health, room, link }
+    }
+
     /// Notifies systemd of every change, forever.
     pub async fn run(mut self) {
         let started = time::Instant::now();

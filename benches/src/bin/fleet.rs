@@ -24,6 +24,7 @@ use trove_couchdb_agent::{
     log,
     metrics::Metrics,
     operations::Operations,
+    room::RoomReport,
     status::{AgentStatus, CommandCounters, Heartbeat, Link, Outbox, ProbeResult},
     transport::{Dependencies, Transport},
 };
@@ -114,6 +115,7 @@ fn start(number: usize, shared: &Settings, directory: &Path, connected: &Connect
         lifecycle: lifecycle.clone(),
         assume_prepared: true,
         health,
+        room: watch::channel(RoomReport::default()).1,
         link: link.clone(),
         last_reported,
         counters: counters.clone(),

@@ -36,7 +36,7 @@ impl Couch {
 
     async fn caused(&self, error: CouchError) -> CommandError {
         match self.cause_of(&error).await {
-            Some(cause) => CommandError::Caused { error, cause },
+            Some(cause) => CommandError::Caused { error, cause: Box::new(cause) },
             None => error.into(),
         }
     }

@@ -16,6 +16,7 @@ use crate::reply::{Refusal, Reply};
 /// The problems of the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[allow(clippy::struct_excessive_bools, reason = "independent problems")]
 pub struct Trouble {
     /// Databases that are listed but whose files cannot be opened.
     pub unopenable: BTreeSet<String>,

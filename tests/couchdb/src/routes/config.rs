@@ -32,9 +32,9 @@ pub(super) fn node(node: &Arc<Node>, request: &Request, path: &[&str]) -> Outcom
     match rest {
         [] if *name == "_local" => Ok(Reply::ok(&json!({ "name": node.name() }))),
         ["_config", rest @ ..] => config(node, request, rest),
-        ["_stats"] => figures::stats(node),
-        ["_system"] => figures::system(),
-        ["_dbs"] if node.version >= Version::V3_3 => figures::shard_maps(node),
+        ["_stats"] => Ok(figures::stats(node)),
+        ["_system"] => Ok(figures::system()),
+        ["_dbs"] if node.version >= Version::V3_3 => Ok(figures::shard_maps(node)),
         ["_dbs", "_all_docs"] => Err(Reply::not_implemented("a list of shard maps")),
         ["_dbs", db] if node.version >= Version::V3_3 => figures::shard_map(node, db),
         _ => Err(Reply::not_implemented("such part of /_node")),

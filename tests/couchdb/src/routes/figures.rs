@@ -11,7 +11,7 @@ use crate::reply::{Outcome, Reply};
 use crate::request::Request;
 
 /// `GET /_node/NAME/_stats`.
-pub(super) fn stats(node: &Node) -> Outcome {
+pub(super) fn stats(node: &Node) -> Reply {
     let mut counts = BTreeMap::<u16, u64>::new();
     for status in node.log.entries().iter().filter_map(|entry| entry.status) {
         *counts.entry(status).or_default() += 1;
@@ -23,7 +23,7 @@ pub(super) fn stats(node: &Node) -> Outcome {
         .map(|(code, count)| (code.to_string(), counter(count)))
         .collect();
     let files = u64::try_from(node.state().databases.len()).unwrap_or(u64::MAX).saturating_mul(2);
-    Ok(Reply::ok(&json!({
+    Reply::ok(&json!({
         "couchdb": {
             "httpd_status_codes": statuses,
             "open_databases": counter(files),
@@ -42,30 +42,30 @@ pub(super) fn stats(node: &Node) -> Outcome {
                 "pending": { "value": 0, "type": "gauge" }, "crashed": { "value": 0, "type": "gauge" }
             }
         }
-    })))
+    }))
 }
 
 /// `GET /_node/NAME/_system`.
-pub(super) fn system() -> Outcome {
-    Ok(Reply::ok(&json!({
+pub(super) fn system() -> Reply {
+    Reply::ok(&json!({
         "uptime": 1,
         "memory": {
             "other": 30_000_000, "atom": 800_000, "atom_used": 790_000, "processes": 25_000_000,
             "processes_used": 24_900_000, "binary": 400_000, "code": 18_000_000, "ets": 4_000_000
         },
         "run_queue": 0, "process_count": 400, "process_limit": 262_144
-    })))
+    }))
 }
 
 /// `GET /_node/NAME/_dbs`: the database of shard maps.
-pub(super) fn shard_maps(node: &Node) -> Outcome {
+pub(super) fn shard_maps(node: &Node) -> Reply {
     let count = node.state().databases.len();
-    Ok(Reply::ok(&json!({
+    Reply::ok(&json!({
         "db_name": "_dbs", "engine": "couch_bt_engine", "doc_count": count, "doc_del_count": 0, "update_seq": count,
         "purge_seq": 0, "compact_running": false, "sizes": { "active": 1083, "external": 1074, "file": 16_590 },
         "instance_start_time": "1795419505866494", "disk_format_version": 8, "committed_update_seq": count,
         "compacted_seq": 0, "props": {}, "uuid": node.uuid
-    })))
+    }))
 }
 
 /// `GET /_node/NAME/_dbs/DB`: which node holds the shards of a database.
