@@ -9,9 +9,10 @@
 # make test-control-plane only what needs a real Trove: 26.0.0 and 24.1.0, or TROVE="VERSION …"
 # make test-control-plane-readme  follows control-plane/README.md on Trove 22.0.1, 13.0.1 and 12.0.0, or TROVE="VERSION …"
 # make chaos              the fault campaign: COMMANDS=10000 during FAULTS=200, by SEED; TRANSIENT=1: oslo's default queues;
-#                         SCHEDULE=FILE: replays a schedule that `explore --write FILE` wrote (tests/explore/schedules); 4 min
+#                         SCHEDULE=FILE: replays a schedule that `make explore WRITE=FILE` wrote (tests/explore/schedules); 4 min
 # make explore            every order of events around the delivery core, up to FAULTS=2 (3 take hours), SECONDS=600 for each
-#                         scenario, ONLY="chain grant" for some; prints a counterexample as a list of events; 1 h
+#                         scenario, ONLY="chain grant" for some; prints a counterexample as a list of events, WRITE=FILE for
+#                         make chaos; REPORT=1 writes the table in docs/adr/0013-delivery-core.md; 1 h
 # make soak               an even load during faults for MINUTES=60; writes what the agents used to docs/reliability.md
 # make bench              measures the agent and the Python agent and writes docs/performance*.md; ONLY="rpc start" for
 #                         sections, CHECK=1 compares with the committed figures, QUICK=1 is a trial; 25 min on an idle machine
@@ -84,7 +85,8 @@ soak: deps build
 
 explore:
 	$(CARGO) run --quiet --release -p trove-couchdb-explore -- --faults $(or $(FAULTS),2) \
-		--seconds $(or $(SECONDS),600) $(ONLY)
+		--seconds $(or $(SECONDS),600) $(if $(WRITE),--write $(WRITE)) \
+		$(if $(filter-out 0,$(REPORT)),--report docs/adr/0013-delivery-core.md) $(ONLY)
 
 # Built one by one: together, cargo would give the agent the features that only the harness needs.
 bench: deps venv

@@ -4,7 +4,7 @@ use trove_couchdb_delivery::{Action, Answer, DeliveryId, Durable, Event, HandedO
 
 use crate::{
     model::{Model, State, Task},
-    monitor::{Attempt, FAILED, Violation},
+    monitor::{Attempt, CANCELLED, FAILED, REFUSED, Violation},
     scenario::Bits,
     step::Completion,
 };
@@ -13,22 +13,38 @@ use crate::{
 const ALREADY_DONE: u8 = 250;
 /// The answer of an agent that stops.
 const STOPPING: u8 = 251;
-const REFUSED: u8 = FAILED + 50;
 
 impl Model {
     /// Passes an event to the core and starts the resulting actions.
     pub(crate) fn tell(&mut self, event: Event<Bits, u8>) -> Result<(), Violation> {
+        let has_slot = match &event {
+            Event::Noted { delivery, .. } => Some(*delivery),
+            _ => None,
+        };
         let actions = self.state.core.as_mut().map(|core| core.handle(event)).unwrap_or_default();
+        let slots = actions.iter().filter_map(|action| match action {
+            Action::NoteBeginning(delivery) | Action::Run { delivery, .. } => Some(*delivery),
+            _ => None,
+        });
+        let slots: Vec<DeliveryId> = slots.filter(|delivery| Some(*delivery) != has_slot).collect();
+        self.start(actions)?;
+        slots.into_iter().try_for_each(|delivery| self.gets_its_slot(delivery))
+    }
+
+    fn start(&mut self, actions: Vec<Action<u8>>) -> Result<(), Violation> {
         for action in actions {
             match action {
                 Action::Known(_) => {}
                 Action::Accept(delivery) => {
                     if let Some(flight) = self.state.flights.get(&delivery) {
-                        self.state.monitor.accepted(delivery, flight.message);
+                        let message = &self.scenario.messages[usize::from(flight.message)];
+                        self.state.monitor.accepted(delivery, flight.message, message);
                     }
                 }
                 Action::Remember(tags) => self.state.tags.extend(tags),
-                Action::Fetch(_) => self.state.left = None,
+                Action::Fetch(delivery) => {
+                    self.state.left = self.state.left.filter(|(left, _)| *left != delivery);
+                }
                 Action::Leave(delivery) => {
                     let message = self.state.flights.get(&delivery).map(|flight| flight.message);
                     self.state.left = message.map(|message| (delivery, message));
@@ -70,8 +86,15 @@ impl Model {
         if message.has_secret && !self.state.disk.has_record(message.tag()) {
             return Err(format!("{} begins without its secret on the disk", message.name));
         }
-        let doubtful = self.state.published_again | self.state.monitor.gone;
-        let may_be_a_copy = message.source != Source::Broker || doubtful & 1 << flight.message != 0;
+        let doubtful = self.state.published_again | self.state.monitor.lost;
+        // An operation may come from a message over the socket, of which the broker's copy knows nothing.
+        let is_local = |one: &crate::scenario::Message| one.source == Source::Socket;
+        let is_copy = match message.source {
+            Source::Broker => message.is_forged(),
+            Source::Socket | Source::Own => true,
+            Source::Disk => self.scenario.messages.iter().any(is_local),
+        };
+        let may_be_a_copy = is_copy || doubtful & 1 << flight.message != 0;
         let at_the_end = self.state.is_stopping;
         let attempt = Attempt { told_expired, at_the_end, again, may_be_a_copy };
         self.state.monitor.runs(&self.scenario, delivery, flight.message, attempt)
@@ -129,7 +152,7 @@ impl Model {
             }
             Action::Write { delivery, id, durable } => self.write(delivery, id.0[0], durable, well),
             Action::Reply { delivery, answer } => self.reply(delivery, answer, published, completion),
-            Action::Acknowledge(delivery) => self.acknowledge(delivery),
+            Action::Acknowledge(delivery) => self.acknowledge(delivery, well),
             Action::Reject { delivery, .. } => {
                 self.state.flights.remove(&delivery);
                 if self.state.broker.is_connected {
@@ -145,7 +168,11 @@ impl Model {
                         self.state.tags.extend(std::iter::once(id).chain(message.parts()));
                     }
                 }
-                self.state.disk.forget(id);
+                if well {
+                    self.state.disk.forget(id);
+                } else {
+                    self.state.monitor.record_stays(id.0[0]);
+                }
                 Ok(())
             }
             _ => Ok(()),
@@ -179,16 +206,23 @@ impl Model {
         self.state.monitor.is_over(delivery);
         self.state.monitor.has_ended(&message, true);
         let operation = self.new_flight(number, None);
-        self.state.monitor.accepted(operation, number);
+        let message = &self.scenario.messages[usize::from(number)];
+        self.state.monitor.arrived(number);
+        self.state.monitor.accepted(operation, number, message);
         let id = self.message(number).tag();
         self.tell(Event::HandedOver { delivery, operation: Some(HandedOver { operation, id, outcome }) })
     }
 
-    fn message_of(&self, delivery: DeliveryId) -> &crate::scenario::Message {
+    pub(crate) fn message_of(&self, delivery: DeliveryId) -> &crate::scenario::Message {
         self.message(self.state.flights.get(&delivery).map_or(0, |flight| flight.message))
     }
 
     fn finish(&mut self, delivery: DeliveryId, outcome: u8, succeeded: bool) -> Result<(), Violation> {
+        let number = self.state.flights.get(&delivery).map_or(0, |flight| flight.message);
+        let is_operation = self.message(number).source == Source::Disk;
+        let is_cancelled = is_operation && self.state.cancellations.entry(number).or_default().settle();
+        let outcome = if is_cancelled { CANCELLED + self.message(number).id } else { outcome };
+        let succeeded = succeeded && !is_cancelled;
         if let Some(flight) = self.state.flights.get_mut(&delivery) {
             flight.outcome = Some(outcome);
         }
@@ -233,8 +267,12 @@ impl Model {
                 monitor.outcome_refused(id);
             } else if let Some(outcome) = records.remove(&id) {
                 let number = messages.iter().position(|one| one.id == id).unwrap_or_default();
+                let number = u8::try_from(number).unwrap_or_default();
+                if disk.is_cancelled(number) && outcome < CANCELLED {
+                    return Err(format!("{} was cancelled and ends otherwise", message.name));
+                }
                 match message.source {
-                    Source::Disk => disk.end_operation(u8::try_from(number).unwrap_or_default(), outcome),
+                    Source::Disk => disk.end_operation(number, outcome),
                     _ => disk.end(message, outcome),
                 }
                 monitor.outcome_written(id);
@@ -254,6 +292,7 @@ impl Model {
         let is_from_broker = self.answers_over_broker(&flight);
         if is_from_broker && (!self.state.broker.is_connected || completion == Completion::Blocked) {
             self.state.flights.remove(&delivery);
+            self.state.monitor.answered_here &= !(1 << flight.message);
             return self.tell(Event::Replied { delivery, sent: false });
         }
         let scenario = self.scenario.clone();
@@ -265,7 +304,12 @@ impl Model {
                 Answer::AlreadyDone => ALREADY_DONE,
             };
             self.is_not_answered_again(delivery, flight.message)?;
+            self.may_be_answered(flight.message, &answer)?;
             self.state.monitor.answered(message, flight.message, content)?;
+            if completion == Completion::Returned {
+                self.state.monitor.gone |= 1 << flight.message;
+                return self.tell(Event::Replied { delivery, sent: true });
+            }
             // The state between publishing and confirmation matters only if a fault can still happen.
             if is_from_broker && self.state.faults > 0 {
                 self.state.tasks.push(Task { action: Action::Reply { delivery, answer }, published: true });
@@ -275,11 +319,17 @@ impl Model {
         self.tell(Event::Replied { delivery, sent: true })
     }
 
-    fn acknowledge(&mut self, delivery: DeliveryId) -> Result<(), Violation> {
+    fn acknowledge(&mut self, delivery: DeliveryId, well: bool) -> Result<(), Violation> {
         let Some(flight) = self.state.flights.remove(&delivery) else { return Ok(()) };
         if self.message(flight.message).source == Source::Disk {
             self.end_is_on_the_disk(flight.message)?;
-            self.state.disk.operation_is_reported(flight.message);
+            if well {
+                self.state.disk.operation_is_reported(flight.message);
+                self.state.monitor.settled |= 1 << self.message(flight.message).id;
+            } else {
+                self.state.monitor.reported_in_vain |= 1 << flight.message;
+                return self.tell(Event::Acknowledged { delivery, sent: false });
+            }
         }
         let Some(connection) = flight.connection else {
             return self.tell(Event::Acknowledged { delivery, sent: true });
@@ -287,10 +337,8 @@ impl Model {
         if !connection {
             return self.tell(Event::Acknowledged { delivery, sent: false });
         }
-        let scenario = self.scenario.clone();
-        let message = &scenario.messages[usize::from(flight.message)];
-        let is_on_disk = self.state.disk.knows(message.tag());
-        self.state.monitor.acknowledged(message, flight.message, is_on_disk)?;
+        let is_on_disk = self.state.disk.knows(self.message(flight.message).tag());
+        self.state.monitor.acknowledged(&self.scenario, flight.message, is_on_disk)?;
         self.state.broker.send_ack(delivery);
         if self.state.faults == 0 {
             self.state.broker.take_ack();

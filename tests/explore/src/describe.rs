@@ -31,7 +31,11 @@ impl Step {
             Self::Send(message) => format!("{} is sent as delivery {}", name(message), model.next_delivery()),
             Self::Exit => "the agent exits".to_owned(),
             Self::CallerLeaves(message) => format!("the caller of {} gives up", name(message)),
+            Self::Cancel(operation) => format!("an operator cancels {}", name(operation)),
+            Self::Cancelled(operation) => format!("the disk has the cancellation of {}", name(operation)),
             Self::Kill => "KILL -9".to_owned(),
+            Self::Tear(message) => format!("KILL -9, AND THE RECORD OF {} IS TORN", name(message)),
+            Self::GraceOver => "THE GRACE PERIOD IS OVER".to_owned(),
             Self::Lose => "THE CONNECTION IS LOST".to_owned(),
             Self::CloseChannel => "THE BROKER CLOSES THE CHANNEL OF ANSWERS".to_owned(),
             Self::Terminate => "SIGTERM".to_owned(),
@@ -71,6 +75,7 @@ fn describe_task(model: &Model, task: u8, completion: Completion) -> String {
         Completion::Fails => format!("COUCHDB FAILS FOR GOOD: {what}"),
         Completion::CutShort => format!("CUT SHORT AT THE AGENT'S END: {what}"),
         Completion::Panics => format!("A PANIC: {what}"),
+        Completion::Returned => format!("THE ANSWER HAS NO RECEIVER: {what}"),
         Completion::Blocked => format!("THE BROKER TAKES NOTHING AND THE AGENT ENDS: {what}"),
     }
 }

@@ -209,9 +209,8 @@ impl Search {
         if self.drained.contains(&at) {
             return Ok(());
         }
-        let (mut model, mut completion, mut steps) = (model.clone(), Vec::new(), Vec::new());
+        let (mut state, mut model, mut completion, mut steps) = (at, model.clone(), Vec::new(), Vec::new());
         for _ in 0..LONGEST_DRAIN {
-            let state = key(&model);
             if self.drained.contains(&state) {
                 self.drained.extend(completion);
                 return Ok(());
@@ -227,6 +226,7 @@ impl Search {
                 Ok(after) => after,
                 Err(violation) => return Err((violation, steps)),
             };
+            state = key(&model);
         }
         steps.truncate(LONGEST_SHOWN);
         Err(("without any further fault, the agent does not come to rest".to_owned(), steps))

@@ -9,7 +9,7 @@ use trove_couchdb_protocol::{
     trove::{Method, UserAction},
 };
 
-use super::{InFlight, Job, RequestPipeline, delivered, in_flight::tag_of, work_of};
+use super::{InFlight, Job, RequestPipeline, delivered, work_of};
 use crate::{
     commands::{self, Arguments, Command, Scopes},
     operations::{End, Operation, OperationRecord, OperationRequest, of_command},
@@ -108,7 +108,7 @@ impl RequestPipeline {
             }
         }
         flight.drop_job();
-        let (delivery, id) = (next.delivery, tag_of(ReplayTags::of_id(record.request.id.as_str())));
+        let (delivery, id) = (next.delivery, ReplayTags::of_operation(&record.request.id));
         self.shared().in_flight.insert(delivery, Arc::new(next));
         (delivery, id)
     }
@@ -122,11 +122,13 @@ impl RequestPipeline {
         InFlight::new(delivery, Some(source_ref), id.to_owned(), record.request.kind.clone(), tags)
     }
 
-    /// Resumes every operation whose end was not reported, before any other command may begin. Blocks while
-    /// it reads some small files.
-    pub(in crate::transport) fn resume_operations(&self) {
+    /// Resumes the operations of an earlier agent, before any other command may begin. Blocks while it reads
+    /// some small files.
+    pub(in crate::transport) fn resume_operations(&self, unfinished: &[ReplayTag]) {
         let operations = &self.0.guest.operations;
-        for record in operations.all().into_iter().filter(|record| !record.is_reported) {
+        let goes_on =
+            |record: &OperationRecord| unfinished.contains(&ReplayTags::of_operation(&record.request.id));
+        for record in operations.all().into_iter().filter(goes_on) {
             let Some(operation) = operations.operation(&record.request.id) else { continue };
             let _about = crate::log::command_span(record.request.giver.request_id.as_deref()).entered();
             let flight = self.operation_flight(operation, &record, &record.request.command_id);
@@ -186,7 +188,7 @@ impl RequestPipeline {
     pub(super) fn operation_of(&self, tag: ReplayTag) -> Option<Operation> {
         let operations = &self.0.guest.operations;
         let all = operations.all();
-        let found = all.iter().find(|record| tag_of(ReplayTags::of_id(record.request.id.as_str())) == tag)?;
+        let found = all.iter().find(|record| ReplayTags::of_operation(&record.request.id) == tag)?;
         operations.operation(&found.request.id)
     }
 

@@ -1,116 +1,10 @@
-//! The messages that are sent, and what they read and write.
+//! The messages that are sent, and the limits of the agent.
 
-use trove_couchdb_delivery::{ReplayTag, Scopes, Source};
+mod message;
 
-/// The number of objects that commands read and write: two users or databases, and one more.
-pub(crate) const THINGS: usize = 3;
+use trove_couchdb_delivery::Source;
 
-/// What a command reads and writes, one bit for each object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Bits {
-    pub(crate) reads: u8,
-    pub(crate) writes: u8,
-}
-
-impl Scopes for Bits {
-    fn conflicts_with(&self, other: &Self) -> bool {
-        self.writes & (other.reads | other.writes) != 0 || other.writes & self.reads != 0
-    }
-
-    fn only_reads(&self) -> bool {
-        self.writes == 0
-    }
-}
-
-/// One message.
-#[allow(clippy::struct_excessive_bools, reason = "independent facts")]
-#[derive(Debug, Clone)]
-pub(crate) struct Message {
-    pub(crate) name: &'static str,
-    /// Messages with the same number have the same id.
-    pub(crate) id: u8,
-    pub(crate) source: Source,
-    pub(crate) scopes: Bits,
-    /// Its caller may give up.
-    pub(crate) has_deadline: bool,
-    /// It needs a secret on the disk before it begins.
-    pub(crate) has_secret: bool,
-    /// The id of the message that its encrypted parts were recorded from.
-    pub(crate) parts_of: Option<u8>,
-    /// It cannot run because its method is unknown. For an operation: the agent that finds it on the disk
-    /// cannot read it.
-    pub(crate) is_unacceptable: bool,
-    /// It is not a valid request.
-    pub(crate) is_unreadable: bool,
-    /// It is handed over to the disk as the operation with this number.
-    pub(crate) operation: Option<u8>,
-}
-
-impl Message {
-    const fn new(name: &'static str, id: u8, source: Source, reads: u8, writes: u8) -> Self {
-        Self {
-            name,
-            id,
-            source,
-            scopes: Bits { reads, writes },
-            has_deadline: false,
-            has_secret: false,
-            parts_of: None,
-            is_unacceptable: false,
-            is_unreadable: false,
-            operation: None,
-        }
-    }
-
-    const fn cast(name: &'static str, id: u8, writes: u8) -> Self {
-        Self::new(name, id, Source::Broker, 0, writes)
-    }
-
-    const fn call(name: &'static str, id: u8, writes: u8) -> Self {
-        Self { has_deadline: true, ..Self::cast(name, id, writes) }
-    }
-
-    const fn read(name: &'static str, id: u8, reads: u8) -> Self {
-        Self::new(name, id, Source::Broker, reads, 0)
-    }
-
-    const fn socket(name: &'static str, id: u8, writes: u8) -> Self {
-        Self::new(name, id, Source::Socket, 0, writes)
-    }
-
-    const fn operation(name: &'static str, id: u8, writes: u8) -> Self {
-        Self::new(name, id, Source::Disk, 0, writes)
-    }
-
-    const fn becomes(self, operation: u8) -> Self {
-        Self { operation: Some(operation), ..self }
-    }
-
-    const fn encrypted(self) -> Self {
-        Self { parts_of: Some(self.id), ..self }
-    }
-
-    pub(crate) fn tag(&self) -> ReplayTag {
-        tag_of(self.id)
-    }
-
-    pub(crate) fn parts(&self) -> Vec<ReplayTag> {
-        self.parts_of.map(|id| ReplayTag([0x80 | id; 16])).into_iter().collect()
-    }
-
-    /// Whether its parts come from a different message.
-    pub(crate) fn is_forged(&self) -> bool {
-        self.parts_of.is_some_and(|id| id != self.id)
-    }
-
-    pub(crate) fn changes(&self) -> bool {
-        !self.scopes.only_reads() && (!self.is_unacceptable || self.source == Source::Disk)
-    }
-}
-
-pub(crate) fn tag_of(id: u8) -> ReplayTag {
-    ReplayTag([id; 16])
-}
+pub(crate) use message::{Bits, Message, THINGS, tag_of};
 
 /// Messages and the limits of the agent.
 #[derive(Debug, Clone)]
@@ -123,13 +17,36 @@ pub struct Scenario {
     pub(crate) slots: usize,
     /// The number of outcomes that the agent remembers.
     pub(crate) endings: usize,
+    /// The number of tags that the agent remembers.
+    pub(crate) tags: usize,
+    /// An operator may cancel the operations.
+    pub(crate) cancels: bool,
+    /// An agent that starts again has no broker.
+    pub(crate) loses_broker: bool,
     /// The control plane may send messages at any time; otherwise it sends all of them before any other step.
     pub(crate) sends_late: bool,
 }
 
 impl Scenario {
     fn new(name: &'static str, about: &'static str, messages: Vec<Message>) -> Self {
-        Self { name, about, messages, slots: 2, endings: 10, sends_late: false }
+        Self {
+            name,
+            about,
+            messages,
+            slots: 2,
+            endings: 10,
+            tags: 100,
+            cancels: false,
+            loses_broker: false,
+            sends_late: false,
+        }
+    }
+}
+
+impl Scenario {
+    /// The agent remembers fewer messages than there are.
+    pub(crate) fn forgets(&self) -> bool {
+        self.tags < self.messages.len()
     }
 }
 
@@ -214,6 +131,15 @@ pub fn all() -> Vec<Scenario> {
                 ],
             )
         },
+        Scenario::new(
+            "abandoned",
+            "a call that is left with the broker, between two others",
+            vec![
+                Message::cast("create_user al", 1, USER),
+                Message::call("grant_access al a (call)", 2, USER | DATABASE),
+                Message::cast("create_database a", 3, DATABASE),
+            ],
+        ),
         Scenario {
             slots: 1,
             sends_late: true,
@@ -299,6 +225,71 @@ pub fn all() -> Vec<Scenario> {
                 Message::operation("preparation", 4, USER | DATABASE),
             ],
         ),
+        Scenario {
+            cancels: true,
+            ..Scenario::new(
+                "cancel",
+                "a long command that an operator cancels",
+                vec![
+                    Message::cast("prepare", 1, USER).becomes(1),
+                    Message::operation("preparation", 2, USER),
+                ],
+            )
+        },
+        Scenario {
+            cancels: true,
+            ..Scenario::new(
+                "operations",
+                "two long commands that conflict, one of them a call",
+                vec![
+                    Message::call("create_backup (call)", 1, DATABASE).becomes(2),
+                    Message::cast("prepare", 2, USER | DATABASE).becomes(3),
+                    Message::operation("backup", 3, DATABASE),
+                    Message::operation("preparation", 4, USER | DATABASE),
+                ],
+            )
+        },
+        Scenario::new("alone", "one command", vec![Message::cast("create_user al", 1, USER)]),
+        Scenario {
+            slots: 1,
+            ..Scenario::new(
+                "slots",
+                "three commands that wait for the same slot",
+                vec![
+                    Message::call("create_user al (call)", 1, USER),
+                    Message::cast("create_database a", 2, DATABASE),
+                    Message::read("get_user bo", 3, OTHER),
+                ],
+            )
+        },
+        Scenario::new(
+            "forged-id",
+            "other parts under the id of a message",
+            vec![
+                grant.clone().encrypted(),
+                Message { parts_of: Some(9), ..Message::cast("grant_access (forged)", 1, USER | DATABASE) },
+            ],
+        ),
+        Scenario {
+            loses_broker: true,
+            ..Scenario::new(
+                "no-broker",
+                "a machine that is taken from its broker",
+                vec![grant.clone(), Message::socket("database-create a (socket)", 2, DATABASE)],
+            )
+        },
+        Scenario {
+            endings: 1,
+            tags: 1,
+            ..Scenario::new(
+                "forgotten",
+                "more messages than the agent recognises",
+                vec![
+                    Message::cast("create_user al", 1, USER),
+                    Message::cast("create_database a", 2, DATABASE),
+                ],
+            )
+        },
         Scenario {
             endings: 1,
             ..Scenario::new(
